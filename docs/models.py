@@ -116,7 +116,7 @@ MODELS: Final[Mapping[str, Model]] = {
                 ),
             ),
             (
-                Box("TLBs and walks", "ITLB, DTLB, STLB", ("itlb_*", "dtlb_*", "stlb_*", "walks")),
+                Box("TLBs and walks", "ITLB, DTLB, STLB", ("itlb_*", "dtlb_*", "stlb_*")),
                 Box("L2 and last level", "shared by both", ("l2_*", "llc_*")),
                 Box("DRAM", "channels, banks, open rows", ("dram_*",)),
             ),

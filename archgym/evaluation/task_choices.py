@@ -213,8 +213,8 @@ def _check_simulator(choices: TaskChoices) -> None:
         extra = sorted(name for name, value in given.items() if value is not None)
         if extra:
             raise InvalidArgumentError(
-                f"`{extra[0]}` belongs to the simulator that was given; it must be left out. "
-                "Pass it where the simulator is made."
+                f"`{extra[0]}` is no argument here, and the simulator that was given has its "
+                "options already. Leave it out, or pass it where the simulator is made."
             )
     elif simulator is not None and not isinstance(simulator, str):
         raise InvalidArgumentError(

@@ -206,7 +206,11 @@ def _json(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
         "task": task.id,
         "digest": task.digest,
         "design": design,
-        "changed": {name: default[name] for name in design if design[name] != default[name]},
+        "changed": {
+            name: {"default": default[name], "design": design[name]}
+            for name in design
+            if design[name] != default[name]
+        },
         "units": {p.name: p.unit for p in task.space.parameters if p.unit}
         | {spec.name: spec.unit for spec in task.metrics},
         "metrics": {

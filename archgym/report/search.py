@@ -5,12 +5,20 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
+from queue import Empty, Queue
+from threading import Thread
 from typing import TYPE_CHECKING, Any, final
 
-from archgym.errors import InvalidArgumentError, StudyExistsError, StudyLockedError
+from archgym.checks import check_number
+from archgym.errors import (
+    InvalidArgumentError,
+    SimulatorError,
+    StudyExistsError,
+    StudyLockedError,
+)
 from archgym.evaluation.cache import CachedExecutor
 from archgym.evaluation.executor import Executor, executor_for
-from archgym.evaluation.function import OutsideSimulator
+from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Simulator
 from archgym.evaluation.task import Task
@@ -158,7 +166,8 @@ def search(
       minutes: Wall time after which no further design is evaluated [min].
       workers: Number of designs to evaluate in parallel.
       timeout_s: Time limit per design [s]; a slower evaluation counts as failed.
-      cache: Folder of evaluations that studies share; no design is simulated twice.
+      cache: Folder of evaluations that studies share; no design is simulated twice, except the
+        default design, to which rewards are relative: each call evaluates it once.
       callbacks: Objects that receive new evaluations; see `archgym.studies.callbacks`.
       folder: Folder of the study; by default one in ``runs`` with a name made of the task.
       **options: Further arguments of the simulator.
@@ -191,7 +200,8 @@ def search(
         "minimise": minimise,
         "maximise": maximise,
     }
-    task = _task(problem, {k: v for k, v in choices.items() if v is not None}, options)
+    given = {k: v for k, v in choices.items() if v is not None}
+    task = _within(timeout_s, problem, given, options)
     if isinstance(task.simulator, OutsideSimulator):
         raise InvalidArgumentError(
             f"Designs of {task.simulator.name!r} are evaluated elsewhere, so it cannot be searched "
@@ -223,6 +233,34 @@ def _executor(
 ) -> Executor:
     executor = executor_for(workers, timeout_s, task)
     return executor if cache is None else CachedExecutor(executor, cache)
+
+
+def _within(
+    timeout_s: float | None, problem: Any, choices: Mapping[str, Any], options: Mapping[str, str]
+) -> Task:
+    """Return the task; a Python function has the time of one design for the default design."""
+    if timeout_s is None or not isinstance(problem, FunctionSimulator):
+        return _task(problem, choices, options)
+    found: Queue[Task | BaseException] = Queue()
+
+    def make() -> None:
+        try:
+            found.put(_task(problem, choices, options))
+        except BaseException as error:
+            found.put(error)
+
+    Thread(target=make, name="archgym-default", daemon=True).start()
+    try:
+        made = found.get(timeout=check_number("timeout_s", timeout_s, 0.0))
+    except Empty:
+        raise SimulatorError(
+            f"The default design of {problem.name!r} must run within `timeout_s`, {timeout_s:g} s, "
+            "since rewards are relative to it. Choose another by `default=` of the parameters, or "
+            "a longer time."
+        ) from None
+    if isinstance(made, BaseException):
+        raise made
+    return made
 
 
 def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, str]) -> Task:

@@ -220,8 +220,10 @@ def _records(task: Task, log: StudyLog) -> tuple[np.ndarray, np.ndarray, np.ndar
     rows = rows[fits]
     if not len(rows):
         raise InvalidArgumentError(
-            f"{log.folder} must have evaluations of designs in space {task.space.name!r}; it has "
-            "none."
+            f"{log.folder} must have evaluations of designs in space {task.space.name!r}; all "
+            f"{len(fits)} have values that this space lacks."
+            if len(fits)
+            else f"{log.folder} must have evaluations that did not fail; it has none."
         )
     if not fits.all():
         logger.warning(
@@ -247,10 +249,13 @@ def _records(task: Task, log: StudyLog) -> tuple[np.ndarray, np.ndarray, np.ndar
 
 def _require_same_parameters(task: Task, log: StudyLog, theirs: str) -> None:
     """Refuse a study of another simulator, unless its space has the same parameters."""
-    if not set(task.space.names) <= set(log.space.names):
+    missing = [name for name in task.space.names if name not in log.space.names]
+    if missing:
+        lacking = ", ".join(f"`{name}`" for name in missing[:5])
+        more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise InvalidArgumentError(
             f"{log.folder} is a study of simulator {theirs!r} (task {log.task_id}), whose designs "
-            f"have other parameters. This task needs designs of {task.simulator.name!r}."
+            f"lack {lacking}{more}. This task needs designs of {task.simulator.name!r}."
         )
 
 

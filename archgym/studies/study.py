@@ -26,6 +26,7 @@ from archgym.errors import (
     error_text,
 )
 from archgym.evaluation.executor import Executor, SerialExecutor
+from archgym.evaluation.function import OutsideSimulator
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
@@ -255,7 +256,9 @@ class Study(Closing):
         designs = start_designs(task, start)
         if isinstance(warm_start, str | Path | StudyLog):
             warm_start = (warm_start,)
-        prior = new_prior(task, kind, tuple(warm_start))
+        sources = tuple(warm_start)
+        prior = _kept_prior(folder, task, sources) if exists == "resume" else None
+        prior = prior or new_prior(task, kind, sources)
         header = new_header(
             "log" if kind is None else "search",
             folder,
@@ -426,7 +429,15 @@ class Study(Closing):
         }
 
     def add_callback(self, callback: Callback) -> None:
-        """Tell a callback of evaluations from now on; see `archgym.studies.callbacks`."""
+        """Tell a callback of evaluations from now on; see `archgym.studies.callbacks`.
+
+        Raises:
+          InvalidArgumentError: It has no method `on_trials`.
+        """
+        if not callable(getattr(callback, "on_trials", None)):
+            raise InvalidArgumentError(
+                f"A callback must have the method `on_trials(study, trials)`; got {callback!r}."
+            )
         self._callbacks.append(callback)
 
     @property
@@ -516,6 +527,11 @@ class Study(Closing):
             raise InvalidArgumentError(
                 f"A study needs an agent to run; {self.folder} is a log. Give it designs with "
                 "`evaluate`, or create a study with an agent."
+            )
+        if isinstance(self.task.simulator, OutsideSimulator):
+            raise InvalidArgumentError(
+                f"Designs of {self.task.simulator.name!r} are evaluated elsewhere, so the study "
+                "cannot run them. Use its `ask` and `tell`."
             )
         require_executor(executor)
         if self._asked is not None:
@@ -894,3 +910,28 @@ def _holds_another(folder: Path, difference: str) -> StudyExistsError:
 
 def _resume_command(folder: Path) -> str:
     return f"archgym resume {shlex.quote(str(folder))}"
+
+
+def _kept_prior(folder: Path, task: Task, sources: tuple[StudySource, ...]) -> StoredPrior | None:
+    """Return the prior that the study in a folder keeps, if it is of these earlier studies.
+
+    They may have grown or been deleted since, which does not change the study.
+    """
+    if not sources or not (folder / STUDY_NAME).is_file():
+        return None
+    header = read_header(folder)
+    kept = header.warm_start or ()
+    is_same = header.prior_digest is not None and header.task["digest"] == task.digest
+    if not is_same or len(kept) != len(sources):
+        return None
+    for source, recorded in zip(sources, kept, strict=True):
+        if isinstance(source, StudyLog):
+            if source.header.id != recorded.study:
+                return None
+            continue
+        place = Path(source)
+        if place.resolve().name != recorded.folder:
+            return None
+        if (place / STUDY_NAME).is_file() and read_header(place).id != recorded.study:
+            return None
+    return StoredPrior.read(folder, task, kept, str(header.prior_digest))

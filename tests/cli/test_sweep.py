@@ -268,8 +268,8 @@ def test_search_with_tuned_hyperparameters_records_them(archgym: Archgym) -> Non
     write_tuned("tuned.yaml", TunedEntry(task, "genetic", {"population": 9, "step": 0.1}, {}))
 
     ran = archgym(
-        *("search", "plugin", "-n", "5", "--out", "study", "--tuned-from", "tuned.yaml"),
-        *("--hyper", "step=0.3"),
+        *("search", "plugin", "-a", "genetic", "-n", "5", "--out", "study"),
+        *("--tuned-from", "tuned.yaml", "--hyper", "step=0.3"),
     )
 
     assert ran.code == 0, ran.err

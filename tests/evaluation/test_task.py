@@ -150,7 +150,7 @@ def test_simulator_of_another_kind_is_refused(simulator: Any) -> None:
 
 
 def test_options_beside_an_instance_are_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="`device` belongs to the simulator"):
+    with pytest.raises(InvalidArgumentError, match="`device` is no argument here"):
         Task.make(ToySimulator(), device="x")
 
 

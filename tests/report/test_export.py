@@ -37,7 +37,10 @@ def test_json_names_units_limits_and_both_designs() -> None:
 
     data = json.loads(found.files["design.json"])
     assert data["design"] == DESIGN
-    assert data["changed"] == {"mode": "off", "banks": 1, "depth": 1, "gain": 0.0, "boost": 0}
+    defaults = {"mode": "off", "banks": 1, "depth": 1, "gain": 0.0, "boost": 0}
+    assert data["changed"] == {
+        name: {"default": value, "design": DESIGN[name]} for name, value in defaults.items()
+    }
     # 10 standby, 2 x (1 + 2 + 0.5 x 2) of speed, 0.05 x 24 entries and 3 x 0.3 V.
     assert data["metrics"]["light"]["power_mw"] == pytest.approx(20.1)
     assert data["units"]["power_mw"] == "mW"

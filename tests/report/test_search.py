@@ -1,12 +1,14 @@
 import inspect
+import shutil
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import archgym as ag
-from archgym.errors import InvalidArgumentError, StudyExistsError
+from archgym.errors import InvalidArgumentError, SimulatorError, StudyExistsError
 from archgym.evaluation.task import Task
 from archgym.report.search import SearchResult, search
 from archgym.spaces.parameter import Integer
@@ -259,6 +261,41 @@ def test_simulator_that_is_evaluated_elsewhere_is_not_searched_in_one_call() -> 
 
     with pytest.raises(InvalidArgumentError, match=r"evaluated elsewhere.*`ask` and `tell`"):
         search(board, budget=5)
+
+
+def test_default_design_that_takes_too_long_ends_the_call() -> None:
+    @ag.simulator(space=[Integer(name="x", low=1, high=4)], metrics={"ms": "minimise"})
+    def slow(design: Mapping[str, Any]) -> dict[str, float]:
+        if design["x"] == 1:
+            threading.Event().wait(5.0)
+        return {"ms": 1.0}
+
+    with pytest.raises(SimulatorError, match=r"must run within `timeout_s`, 0\.2 s"):
+        search(slow, budget=5, timeout_s=0.2)
+
+
+def test_callback_without_its_method_is_refused() -> None:
+    callbacks: list[Any] = [print]
+
+    with pytest.raises(InvalidArgumentError, match="must have the method `on_trials"):
+        search(cache, minimise="amat_ns", budget=5, callbacks=callbacks)
+
+
+def test_same_call_opens_the_study_after_its_earlier_study_has_grown_or_gone() -> None:
+    search(cache, minimise="amat_ns", budget=10, folder="base")
+    call: dict[str, Any] = {"minimise": "amat_ns", "budget": 12, "seed": 1, "warm_start": ["base"]}
+    search(cache, folder="warm", **call)
+    journal = Path("warm/journal.jsonl").read_bytes()
+
+    search(cache, minimise="amat_ns", budget=14, folder="base")
+    search(cache, folder="warm", **call)
+    shutil.rmtree("base")
+    search(cache, folder="warm", **call)
+
+    assert Path("warm/journal.jsonl").read_bytes() == journal
+    search(cache, minimise="amat_ns", budget=10, seed=5, folder="base")
+    with pytest.raises(StudyExistsError, match="records of other studies"):
+        search(cache, folder="warm", **call)
 
 
 def test_one_earlier_study_may_be_given_by_its_folder() -> None:

@@ -224,6 +224,19 @@ def test_reason_of_a_simulator_without_reasons_is_refused_with_what_to_do(tmp_pa
         study.tell(study.ask()[0], infeasible="too hot")
 
 
+def test_study_of_designs_evaluated_elsewhere_cannot_run(tmp_path: Path) -> None:
+    board = OutsideSimulator(
+        "board", [Integer(name="x", low=1, high=4)], {"ms": "minimise"}, default={"ms": 2.0}
+    )
+    study = new(tmp_path / "a", Task.make(board))
+    designs = study.ask()
+
+    with pytest.raises(InvalidArgumentError, match="evaluated elsewhere"):
+        study.run()
+
+    study.tell(designs[0], {"ms": 1.0})
+
+
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), "fast", None, True])
 def test_metrics_that_are_not_finite_numbers_are_refused(tmp_path: Path, value: Any) -> None:
     study = new(tmp_path / "a", toy_task())

@@ -90,7 +90,7 @@ CacheOption = Annotated[
     Path | None,
     typer.Option(
         "--cache",
-        help="Folder of evaluations that studies share; no design is simulated twice.",
+        help="Folder of evaluations that studies share; only the default design is repeated.",
         metavar="FOLDER",
     ),
 ]
