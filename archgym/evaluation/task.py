@@ -508,10 +508,12 @@ def _reference(simulator: Simulator, workloads: Sequence[WeightedWorkload]) -> n
         reason = int(result.reason[0])
         if reason != FEASIBLE:
             why = result.failures[0] if reason == FAILED else simulator.reasons[reason]
+            why = why.removesuffix(".")
             raise SimulatorError(
                 f"The default design of space {simulator.space.name!r} must run on workload "
-                f"{weighted.workload.name!r}, since rewards are relative to it; choose another by "
-                f"`default=` of the parameters. {simulator.space.design_at(default[0])}: {why}"
+                f"{weighted.workload.name!r}, since rewards are relative to it: {why}. Choose a "
+                "workload or options of the simulator that it fits, or in Python a space with "
+                "another `default=` of its parameters."
             )
         rows.append(result.values[0])
     reference = np.array(rows)
