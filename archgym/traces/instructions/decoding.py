@@ -10,7 +10,7 @@ import numpy.typing as npt
 from archgym.runtime.importing import import_library
 from archgym.runtime.reductions import report_loss
 from archgym.traces.instructions.records import RECORD
-from archgym.traces.instructions.stepping import REGISTERS
+from archgym.traces.instructions.stepping import CODE_BYTES, REGISTERS
 
 __all__ = ["Decoder"]
 
@@ -23,7 +23,6 @@ _ZEROING: Final = (
     "psubq",
 )
 _ADDRESS_LIMIT: Final = 1 << 47
-_LONGEST: Final = 15
 
 
 @final
@@ -94,12 +93,19 @@ class Decoder:
         self._engine = engine
         self._read = read_memory
         self._known: dict[int, _Static] = {}
+        self._n_replaced = 0
+        self._n_unread = 0
         self._n_unknown = 0
         self._n_cut = 0
 
     def report_losses(self) -> None:
         """Report which instructions the records do not hold in full."""
-        n = len(self._known)
+        n = self.n_static
+        if self._n_unread:
+            report_loss(
+                f"the code of {self._n_unread:,} of {n:,} different instructions could not be read "
+                "from the program's memory; the trace has them without operands."
+            )
         if self._n_unknown:
             report_loss(
                 f"{self._n_unknown:,} of {n:,} different instructions are unknown to capstone; the "
@@ -114,7 +120,12 @@ class Decoder:
     @property
     def n_static(self) -> int:
         """Return the number of different instructions so far."""
-        return len(self._known)
+        return self._n_replaced + len(self._known)
+
+    def forget(self) -> None:
+        """Forget the instructions by address, because another program takes their place."""
+        self._n_replaced += len(self._known)
+        self._known.clear()
 
     def records(
         self, rows: npt.NDArray[np.int64], following: npt.NDArray[np.int64]
@@ -145,9 +156,13 @@ class Decoder:
         return self._known[ip]
 
     def _decode(self, ip: int) -> _Static:
-        found = next(self._engine.disasm(self._read(ip, _LONGEST), ip, 1), None)
+        code = self._read(ip, CODE_BYTES)
+        found = next(self._engine.disasm(code, ip, 1), None)
         record = np.zeros((), dtype=RECORD)
         record["ip"] = ip
+        if not code:
+            self._n_unread += 1
+            return _Static(record, (), 1)
         if found is None:
             # An instruction that capstone does not know counts as one without operands.
             self._n_unknown += 1
