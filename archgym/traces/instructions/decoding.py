@@ -17,7 +17,9 @@ __all__ = ["Decoder"]
 _SP, _FLAGS, _IP = 6, 25, 26
 # Registers as traces number them; 6, 25 and 26 have a meaning, the others are names.
 _NUMBERS: Final = {"ax": 1, "bx": 2, "cx": 3, "dx": 4, "si": 5, "sp": _SP, "di": 7, "bp": 8}
-_NO_ACCESS: Final = ("lea", "nop", "prefetch", "endbr", "fnop")
+_NO_ACCESS: Final = ("nop", "prefetch", "endbr", "fnop")
+# A prefix may precede them.
+_CALLS: Final = ("call", "lcall")
 _ZEROING: Final = (
     *("xor", "sub", "pxor", "xorps", "xorpd", "vpxor", "vxorps", "vxorpd", "psubb", "psubd"),
     "psubq",
@@ -192,7 +194,7 @@ class Decoder:
     ) -> tuple[list[int], list[int]]:
         """Return the registers by which a branch's kind is known."""
         groups = set(found.groups)
-        is_call = self._capstone.CS_GRP_CALL in groups and name.endswith("call")
+        is_call = self._capstone.CS_GRP_CALL in groups and name in _CALLS
         is_return = self._capstone.CS_GRP_RET in groups and name.startswith("ret")
         is_jump = name.startswith(("j", "loop", "jmp", "ljmp", "bnd jmp"))
         if not (is_call or is_return or is_jump):
@@ -216,8 +218,8 @@ class Decoder:
         return [_IP, _FLAGS], [_IP]
 
     def _operands(self, found: Any) -> tuple[_Operand, ...]:
-        name = found.mnemonic
-        if name.startswith(_NO_ACCESS):
+        name = found.mnemonic.split()[-1]
+        if name == "lea" or name.startswith(_NO_ACCESS):
             return ()
         operands = [
             self._operand(found, o)
@@ -225,9 +227,9 @@ class Decoder:
             if o.type == self._capstone.x86.X86_OP_MEM
         ]
         sp, bp = REGISTERS.index("rsp"), REGISTERS.index("rbp")
-        if name.startswith("push") or name.endswith("call"):
+        if name.startswith("push") or name in _CALLS:
             operands.append(_Operand(((sp, 1),), -8, is_read=False, is_written=True))
-        elif name.startswith("pop") or name.startswith("ret"):
+        elif name.startswith(("pop", "ret")) and name != "popcnt":
             operands.append(_Operand(((sp, 1),), 0, is_read=True, is_written=False))
         elif name == "leave":
             operands.append(_Operand(((bp, 1),), 0, is_read=True, is_written=False))
