@@ -197,6 +197,7 @@ def _record_instructions(
 ) -> None:
     """Record the instructions of a program, and report on them."""
     from archgym.traces.instructions.recorder import record_instructions
+    from archgym.traces.instructions.records import MIN_RECORDS
 
     path = out if out is not None else Path(f"{Path(command[0]).name}.champsimtrace.xz")
     require_free(path)
@@ -216,6 +217,17 @@ def _record_instructions(
     )
     if not done.has_ended:
         _note("The program was stopped after the last requested instruction (--max-instructions).")
+    elif done.ended_by:
+        _note(f"The program was ended by {done.ended_by}; the recording is kept.")
+    elif done.exit_code:
+        _note(f"The program ended with exit code {done.exit_code}.")
+    if done.n < MIN_RECORDS:
+        _note(
+            f"Warning: the CPU simulator needs at least {MIN_RECORDS:,} instructions; this trace "
+            f"has {done.n:,}. Record a longer part of the program."
+        )
+    if done.signal_number:
+        raise typer.Exit(128 + done.signal_number)
 
 
 def _say_recorded(done: "Recording", path: Path, max_accesses: int) -> None:

@@ -22,8 +22,8 @@ from archgym.simulators.cpu.space import (
     machine_of,
 )
 from archgym.simulators.cpu.trace import InstructionTrace, kinds_of
-from archgym.simulators.cpu.workloads import DEFAULT_WORKLOAD, MIN_RECORDED, Program, load, names
-from archgym.traces.instructions.records import MAX_RECORDS
+from archgym.simulators.cpu.workloads import DEFAULT_WORKLOAD, Program, load, names
+from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS
 
 __all__ = ["INSTRUCTIONS", "CpuSimulator"]
 
@@ -37,9 +37,9 @@ _IN_FLIGHT: Final = 4096
 
 def _number(text: str) -> int:
     n = int(text) if text.isdecimal() else 0
-    if not MIN_RECORDED <= n <= MAX_RECORDS:
+    if not MIN_RECORDS <= n <= MAX_RECORDS:
         raise InvalidArgumentError(
-            f"`instructions` must be from {MIN_RECORDED:,} to {MAX_RECORDS:,}; got {text!r}."
+            f"`instructions` must be from {MIN_RECORDS:,} to {MAX_RECORDS:,}; got {text!r}."
         )
     return n
 

@@ -8,13 +8,11 @@ from typing import Final, final
 from archgym.errors import FileFormatError, unknown_name
 from archgym.simulators.cpu.trace import InstructionTrace, read_trace, trace_of
 from archgym.traces.instructions.generators import GENERATORS, generate
-from archgym.traces.instructions.records import looks_like_trace
+from archgym.traces.instructions.records import MIN_RECORDS, looks_like_trace
 
-__all__ = ["DEFAULT_WORKLOAD", "MIN_RECORDED", "Program", "load", "names"]
+__all__ = ["DEFAULT_WORKLOAD", "Program", "load", "names"]
 
 DEFAULT_WORKLOAD: Final = "b-tree"
-MIN_RECORDED: Final = 1000
-"""chosen: fewer measure the start of a program only."""
 # chosen: one record of each loop of the programs, in a few milliseconds.
 _SAMPLE: Final = 20_000
 
@@ -77,8 +75,8 @@ def load(name: str | Path) -> Program:
     if not (isinstance(name, Path) or looks_like_trace(text) or Path(text).exists()):
         raise unknown_name("workload", text, GENERATORS)
     trace = read_trace(text)
-    if trace.n < MIN_RECORDED:
+    if trace.n < MIN_RECORDS:
         raise FileFormatError(
-            text, None, f"must have {MIN_RECORDED:,} instructions; it has {trace.n:,}"
+            text, None, f"must have {MIN_RECORDS:,} instructions; it has {trace.n:,}"
         )
     return Program(trace.name.partition(".")[0], trace)

@@ -10,20 +10,21 @@ import numpy.typing as npt
 from archgym.runtime.importing import import_library
 from archgym.runtime.reductions import report_loss
 from archgym.traces.instructions.records import RECORD
-from archgym.traces.instructions.stepping import REGISTERS
+from archgym.traces.instructions.stepping import CODE_BYTES, REGISTERS
 
 __all__ = ["Decoder"]
 
 _SP, _FLAGS, _IP = 6, 25, 26
 # Registers as traces number them; 6, 25 and 26 have a meaning, the others are names.
 _NUMBERS: Final = {"ax": 1, "bx": 2, "cx": 3, "dx": 4, "si": 5, "sp": _SP, "di": 7, "bp": 8}
-_NO_ACCESS: Final = ("lea", "nop", "prefetch", "endbr", "fnop")
+_NO_ACCESS: Final = ("nop", "prefetch", "endbr", "fnop")
+# A prefix may precede them.
+_CALLS: Final = ("call", "lcall")
 _ZEROING: Final = (
     *("xor", "sub", "pxor", "xorps", "xorpd", "vpxor", "vxorps", "vxorpd", "psubb", "psubd"),
     "psubq",
 )
 _ADDRESS_LIMIT: Final = 1 << 47
-_LONGEST: Final = 15
 
 
 @final
@@ -94,12 +95,19 @@ class Decoder:
         self._engine = engine
         self._read = read_memory
         self._known: dict[int, _Static] = {}
+        self._n_replaced = 0
+        self._n_unread = 0
         self._n_unknown = 0
         self._n_cut = 0
 
     def report_losses(self) -> None:
         """Report which instructions the records do not hold in full."""
-        n = len(self._known)
+        n = self.n_static
+        if self._n_unread:
+            report_loss(
+                f"the code of {self._n_unread:,} of {n:,} different instructions could not be read "
+                "from the program's memory; the trace has them without operands."
+            )
         if self._n_unknown:
             report_loss(
                 f"{self._n_unknown:,} of {n:,} different instructions are unknown to capstone; the "
@@ -114,7 +122,12 @@ class Decoder:
     @property
     def n_static(self) -> int:
         """Return the number of different instructions so far."""
-        return len(self._known)
+        return self._n_replaced + len(self._known)
+
+    def forget(self) -> None:
+        """Forget the instructions by address, because another program takes their place."""
+        self._n_replaced += len(self._known)
+        self._known.clear()
 
     def records(
         self, rows: npt.NDArray[np.int64], following: npt.NDArray[np.int64]
@@ -145,9 +158,13 @@ class Decoder:
         return self._known[ip]
 
     def _decode(self, ip: int) -> _Static:
-        found = next(self._engine.disasm(self._read(ip, _LONGEST), ip, 1), None)
+        code = self._read(ip, CODE_BYTES)
+        found = next(self._engine.disasm(code, ip, 1), None)
         record = np.zeros((), dtype=RECORD)
         record["ip"] = ip
+        if not code:
+            self._n_unread += 1
+            return _Static(record, (), 1)
         if found is None:
             # An instruction that capstone does not know counts as one without operands.
             self._n_unknown += 1
@@ -177,7 +194,7 @@ class Decoder:
     ) -> tuple[list[int], list[int]]:
         """Return the registers by which a branch's kind is known."""
         groups = set(found.groups)
-        is_call = self._capstone.CS_GRP_CALL in groups and name.endswith("call")
+        is_call = self._capstone.CS_GRP_CALL in groups and name in _CALLS
         is_return = self._capstone.CS_GRP_RET in groups and name.startswith("ret")
         is_jump = name.startswith(("j", "loop", "jmp", "ljmp", "bnd jmp"))
         if not (is_call or is_return or is_jump):
@@ -201,8 +218,8 @@ class Decoder:
         return [_IP, _FLAGS], [_IP]
 
     def _operands(self, found: Any) -> tuple[_Operand, ...]:
-        name = found.mnemonic
-        if name.startswith(_NO_ACCESS):
+        name = found.mnemonic.split()[-1]
+        if name == "lea" or name.startswith(_NO_ACCESS):
             return ()
         operands = [
             self._operand(found, o)
@@ -210,9 +227,9 @@ class Decoder:
             if o.type == self._capstone.x86.X86_OP_MEM
         ]
         sp, bp = REGISTERS.index("rsp"), REGISTERS.index("rbp")
-        if name.startswith("push") or name.endswith("call"):
+        if name.startswith("push") or name in _CALLS:
             operands.append(_Operand(((sp, 1),), -8, is_read=False, is_written=True))
-        elif name.startswith("pop") or name.startswith("ret"):
+        elif name.startswith(("pop", "ret")) and name != "popcnt":
             operands.append(_Operand(((sp, 1),), 0, is_read=True, is_written=False))
         elif name == "leave":
             operands.append(_Operand(((bp, 1),), 0, is_read=True, is_written=False))

@@ -11,6 +11,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, final
@@ -22,16 +23,20 @@ from archgym.errors import InvalidArgumentError, StorageError
 from archgym.runtime.environment import given_environment
 from archgym.traces.instructions.decoding import Decoder
 from archgym.traces.instructions.records import MAX_RECORDS, write_records
-from archgym.traces.instructions.stepping import REGISTERS, step
+from archgym.traces.instructions.stepping import CODE_BYTES, ENDED, REGISTERS, REPLACED, step
 from archgym.traces.instructions.symbols import entry_address, function_address
 
 __all__ = ["Recorded", "record_instructions"]
 
 _TRACE_ME, _PEEK, _POKE, _CONTINUE, _GET, _SET = 0, 1, 4, 7, 12, 13
-_SET_OPTIONS, _EXIT_KILL = 0x4200, 0x100000
+_SET_OPTIONS, _EXIT_KILL, _REPORT_EXEC = 0x4200, 0x100000, 0x10
+_EVENT_EXEC: Final = 4
 _NO_RANDOMISATION: Final = 0x0040000
 _IP: Final = REGISTERS.index("rip")
+_SYSTEM_CALLS: Final = (b"\x0f\x05", b"\xcd\x80")
 _CHUNK: Final = 1 << 15
+# chosen: 2 MiB, enough for the code of most programs; it grows.
+_TABLE: Final = 1 << 18
 
 
 @final
@@ -43,13 +48,22 @@ class Recorded:
       n: Instructions that were recorded.
       n_static: Different instructions among them.
       seconds: Time that it took.
-      has_ended: True if the program ended, not the limit.
+      has_ended: True if the program ended before the limit.
+      exit_code: Exit code of the program, 0 if it was stopped or a signal ended it.
+      signal_number: Signal that ended the program, 0 for no signal.
     """
 
     n: int
     n_static: int
     seconds: float
     has_ended: bool
+    exit_code: int = 0
+    signal_number: int = 0
+
+    @property
+    def ended_by(self) -> str:
+        """Return the name of the signal that ended the program, such as SIGSEGV, or ""."""
+        return _signal_name(self.signal_number) if self.signal_number else ""
 
 
 def record_instructions(
@@ -88,24 +102,82 @@ def record_instructions(
     start = time.monotonic()
     pid = _start(libc, command)
     try:
-        # The memory's file must be open while the program lives.
-        with Path(f"/proc/{pid}/mem").open("rb", buffering=0) as memory:
-            decoder = Decoder(lambda address, size: _read(memory.fileno(), address, size))
-            if function is not None:
-                # Libraries are mapped when the program itself begins.
-                _run_to(libc, pid, entry_address(pid), function)
-                _run_to(libc, pid, function_address(pid, function), function)
-            pieces, has_ended = _record(pid, decoder, n, skip, report)
+        if function is not None:
+            # Libraries are mapped when the program itself begins.
+            _run_to(libc, pid, entry_address(pid), function)
+            _run_to(libc, pid, function_address(pid, function), function)
+        with closing(_Code(pid)) as code:
+            decoder = Decoder(code.read)
+            pieces, status = _record(libc, pid, code, decoder, n, skip, report)
     finally:
         _kill(pid)
+    number = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else 0
     if not pieces:
+        ended = f"was ended by {_signal_name(number)}" if number else "ended"
         raise InvalidArgumentError(
-            f"{command[0]} ended before the {skip + 1:,}th instruction. Skip fewer."
+            f"{command[0]} {ended} before the {skip + 1:,}th instruction. Skip fewer."
         )
     records = np.concatenate(pieces)
     decoder.report_losses()
     write_records(path, records)
-    return Recorded(len(records), decoder.n_static, time.monotonic() - start, has_ended)
+    return Recorded(
+        n=len(records),
+        n_static=decoder.n_static,
+        seconds=time.monotonic() - start,
+        has_ended=status is not None,
+        exit_code=os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else 0,
+        signal_number=number,
+    )
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        # Real-time signals have no names.
+        return f"signal {number}"
+
+
+@final
+class _Code:
+    """Bytes of a program's instructions, read when each is executed for the first time."""
+
+    def __init__(self, pid: int) -> None:
+        """Open the memory of a stopped program."""
+        self._pid = pid
+        self._bytes: dict[int, bytes] = {}
+        self.new = np.zeros((_CHUNK, 2), dtype=np.int64)
+        self.code = np.zeros((_CHUNK, CODE_BYTES), dtype=np.uint8)
+        self.seen = np.zeros(_TABLE, dtype=np.int64)
+        self.memory = self._open()
+
+    def _open(self) -> int:
+        return os.open(f"/proc/{self._pid}/mem", os.O_RDONLY | os.O_CLOEXEC)
+
+    def take(self, n_new: int) -> None:
+        """Keep the new instructions of a chunk."""
+        for (ip, size), code in zip(self.new[:n_new].tolist(), self.code[:n_new], strict=True):
+            self._bytes.setdefault(ip, code[:size].tobytes())
+        if 2 * (len(self._bytes) + _CHUNK) > len(self.seen):
+            # The larger table is empty: the kernel reads what it meets again, to no effect.
+            self.seen = np.zeros(2 * len(self.seen), dtype=np.int64)
+
+    def replace(self) -> None:
+        """Start again with the program that has taken the place of the former one."""
+        os.close(self.memory)
+        self.memory = -1
+        self.memory = self._open()
+        self._bytes.clear()
+        self.seen[:] = 0
+
+    def read(self, address: int, size: int) -> bytes:
+        """Return the bytes of an instruction, none if they could not be read."""
+        return self._bytes.get(address, b"")[:size]
+
+    def close(self) -> None:
+        """Close the memory."""
+        if self.memory >= 0:
+            os.close(self.memory)
 
 
 def _start(libc: ctypes.CDLL, command: Sequence[str]) -> int:
@@ -125,18 +197,8 @@ def _start(libc: ctypes.CDLL, command: Sequence[str]) -> int:
     _, status = os.waitpid(pid, 0)
     if not os.WIFSTOPPED(status):
         raise InvalidArgumentError(f"{command[0]} cannot be run. Check its name.")
-    libc.ptrace(_SET_OPTIONS, pid, None, _EXIT_KILL)
+    libc.ptrace(_SET_OPTIONS, pid, None, _EXIT_KILL | _REPORT_EXEC)
     return pid
-
-
-def _read(memory: int, address: int, size: int) -> bytes:
-    """Return bytes of the program, fewer at the end of a mapping."""
-    for length in (size, 4096 - address % 4096):
-        try:
-            return os.pread(memory, length, address)
-        except (OSError, OverflowError):
-            continue
-    return b""
 
 
 def _run_to(libc: ctypes.CDLL, pid: int, address: int, function: str) -> None:
@@ -150,6 +212,11 @@ def _run_to(libc: ctypes.CDLL, pid: int, address: int, function: str) -> None:
         _, status = os.waitpid(pid, 0)
         if not os.WIFSTOPPED(status):
             raise InvalidArgumentError(f"the program ended before it called {function!r}.")
+        if status >> 16 == _EVENT_EXEC:
+            raise InvalidArgumentError(
+                f"the program started another one (execve) before it called {function!r}. "
+                "Record that one."
+            )
         forwarded = os.WSTOPSIG(status)
         if forwarded == signal.SIGTRAP:
             break
@@ -161,38 +228,70 @@ def _run_to(libc: ctypes.CDLL, pid: int, address: int, function: str) -> None:
 
 
 def _record(
+    libc: ctypes.CDLL,
     pid: int,
+    code: _Code,
     decoder: Decoder,
     n: int,
     skip: int,
     report: Callable[[int], None] | None,
-) -> tuple[list[npt.NDArray[np.void]], bool]:
+) -> tuple[list[npt.NDArray[np.void]], int | None]:
+    """Return the records and the status with which the program ended, None if it still runs."""
     pieces: list[npt.NDArray[np.void]] = []
     rows = np.zeros((_CHUNK, len(REGISTERS)), dtype=np.int64)
     status = np.zeros(1, dtype=np.int32)
     pending = 0
     left_to_skip, seen = skip, 0
     held = rows[:0].copy()
+    is_replaced = False
     while seen < n:
         want = min(_CHUNK, left_to_skip or n - seen + 1)
-        taken, pending, has_ended = step(
-            pid, rows[:want], rows.ctypes.data, status, status.ctypes.data, pending
+        memory = -1 if left_to_skip else code.memory
+        taken, n_new, pending, outcome = step(
+            *(pid, rows[:want], rows.ctypes.data, status, status.ctypes.data, pending),
+            *(memory, code.seen, code.new, code.code, code.code.ctypes.data),
         )
+        code.take(n_new)
         if left_to_skip:
             left_to_skip -= taken
         else:
             # The last instruction waits until the one after it is known.
             known = np.concatenate([held, rows[:taken]])
-            if len(known) > 1:
-                ready = known[:-1][: n - seen]
-                pieces.append(decoder.records(ready, known[1:, _IP][: len(ready)]))
+            if is_replaced and taken > 1 and known[0, _IP] == known[1, _IP]:
+                # Linux stops once more before the first instruction of a new program.
+                known = known[1:]
+            following = known[1:, _IP]
+            if outcome == REPLACED:
+                following = np.append(following, _next_address(libc, pid))
+            elif outcome == ENDED and os.WIFEXITED(int(status[0])) and _is_call(code, known):
+                # The call that ends the program has no successor.
+                following = np.append(following, 0)
+            ready = known[: len(following)][: n - seen]
+            if len(ready):
+                pieces.append(decoder.records(ready, following[: len(ready)]))
                 seen += len(ready)
-            held = known[-1:].copy()
+            held = known[len(following) :].copy()
         if report is not None:
             report(seen)
-        if has_ended:
-            return pieces, True
-    return pieces, False
+        if outcome == ENDED:
+            return pieces, int(status[0])
+        is_replaced = outcome == REPLACED
+        if is_replaced:
+            code.replace()
+            decoder.forget()
+    return pieces, None
+
+
+def _is_call(code: _Code, rows: npt.NDArray[np.int64]) -> bool:
+    """Return True if the last row is a system call; another thread may have ended the program."""
+    return len(rows) > 0 and code.read(int(rows[-1, _IP]), 2) in _SYSTEM_CALLS
+
+
+def _next_address(libc: ctypes.CDLL, pid: int) -> int:
+    """Return the address of the instruction that a stopped program executes next."""
+    row = np.zeros(len(REGISTERS), dtype=np.int64)
+    libc.ptrace(_GET, pid, None, row.ctypes.data)
+    return int(row[_IP])
 
 
 def _kill(pid: int) -> None:

@@ -16,7 +16,10 @@ import numpy.typing as npt
 
 from archgym.errors import FileFormatError, StorageError
 
-__all__ = ["MAX_RECORDS", "RECORD", "looks_like_trace", "read_records", "write_records"]
+__all__ = [
+    *("MAX_RECORDS", "MIN_RECORDS", "RECORD", "looks_like_trace", "read_records"),
+    "write_records",
+]
 
 RECORD: Final = np.dtype(
     [
@@ -30,6 +33,9 @@ RECORD: Final = np.dtype(
     ]
 )
 """A record as it lies in a file."""
+
+MIN_RECORDS: Final = 1000
+"""chosen: fewer measure the start of a program only; the CPU simulator refuses them."""
 
 MAX_RECORDS: Final = 20_000_000
 """chosen: 1.3 GB of memory; a compressed file may announce a thousand times its size."""
