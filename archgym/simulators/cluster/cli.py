@@ -154,6 +154,9 @@ def compare_paths(
             "Largest loads in flows of an uplink and a downlink; "
             "of ecmp, over both, the mean and the worst of 1,000 hashes."
         )
+        n_inside = sum(a // hosts == b // hosts for a, b in flows)
+        if n_inside:
+            say(f"{n_inside:,} of {len(flows):,} flows stay in their leaf and use no uplink.")
     if out is not None:
         from archgym.simulators.cluster.picture import draw_fabric
 

@@ -144,6 +144,11 @@ def draw_fabric(fabrics: Sequence[Fabric], pattern: str, path: str | Path) -> No
         for fabric in fabrics:
             flows = flows_of(fabric, pattern)
             least = float(max(loads(fabric, flows, "spray")))
+            if not least:
+                raise InvalidArgumentError(
+                    f"A picture of loads must have a flow between leaves; those of "
+                    f"{pattern[:60]!r} stay in their leaf, of {fabric.hosts} NPUs."
+                )
             if paths == "ecmp":
                 heights.append(float(ecmp_loads(fabric, flows, 200).mean()) / least)
             else:

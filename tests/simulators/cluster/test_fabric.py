@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from archgym.cli.app import run
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.cluster.fabric import Fabric, ecmp_loads, flows_of, loads, step_ns
 from archgym.simulators.cluster.hardware import CLUSTERS
@@ -43,6 +44,37 @@ def test_hashing_is_never_better_than_spraying() -> None:
     assert drawn.min() >= 1
     assert drawn.mean() == pytest.approx(2.65, rel=0.1)
     assert step_ns(fabric, flows, 1000.0, "spray", 50.0, 50.0) == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize(
+    ("fabric", "pattern"),
+    [
+        (Fabric(4, 4, 4), "0>3;1>2"),
+        (Fabric(4, 4, 4), "0>0"),
+        (Fabric(1, 1, 4), "all-to-all"),
+    ],
+)
+def test_flows_that_stay_in_their_leaf_load_no_link(fabric: Fabric, pattern: str) -> None:
+    flows = flows_of(fabric, pattern)
+
+    assert ecmp_loads(fabric, flows, 3).tolist() == [0.0, 0.0, 0.0]
+    assert loads(fabric, flows, "split") == (0, 0)
+    assert step_ns(fabric, flows, 1000.0, "ecmp", 50.0, 50.0) == (20.0 if flows else 0.0)
+
+
+def test_picture_of_flows_that_stay_in_their_leaf_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="stay in their leaf, of 4 NPUs"):
+        draw_fabric([Fabric(4, 4, 4)], "0>3;1>2", tmp_path / "paths.svg")
+
+
+def test_command_states_the_flows_that_stay_in_their_leaf(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(["cluster", "fabric", "--pattern", "0>3;1>2"])
+
+    assert ended.value.code == 0
+    assert "2 of 2 flows stay in their leaf" in capsys.readouterr().out
 
 
 def test_nonsense_is_refused() -> None:
