@@ -1,5 +1,6 @@
 """Commands `archgym cluster`: timelines, topologies, traces and paths of fabrics."""
 
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -60,11 +61,16 @@ def draw_topology_of(
     values: SetOption = None,
 ) -> None:
     """Draw the network of a design, one group of each dimension."""
-    from archgym.simulators.cluster.picture import draw_topology
+    from archgym.simulators.cluster.picture import draw_topology, n_drawn
 
-    result = _run(space, system, "gpt2-xl-1.5b", values or [])
-    draw_topology(result.built.dimensions, out)
-    say(f"{out} shows {result.built.system.n_npus} NPUs.")
+    simulator, design = _design(space, system, values or [])
+    dimensions = simulator.dimensions(design)
+    draw_topology(dimensions, out)
+    say(f"{out} shows a network of {prod(d.npus for d in dimensions):,} NPUs.")
+    for place, dimension in enumerate(dimensions):
+        drawn = n_drawn(dimension)
+        if drawn < dimension.npus:
+            say(f"Dimension {place} is drawn with {drawn} of its {dimension.npus:,} NPUs.")
 
 
 @cluster_app.command("replay")

@@ -7,6 +7,7 @@ import pytest
 
 from archgym.cli.app import run
 from archgym.errors import InvalidArgumentError
+from archgym.simulators.cluster import ClusterSimulator
 from archgym.simulators.cluster.fabric import Fabric, ecmp_loads, flows_of, loads, step_ns
 from archgym.simulators.cluster.hardware import CLUSTERS
 from archgym.simulators.cluster.picture import draw_fabric, draw_topology
@@ -93,3 +94,28 @@ def test_pictures_depend_on_the_design_alone(tmp_path: Path) -> None:
 
     assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
     assert (tmp_path / "paths.svg").stat().st_size > 5000
+
+
+@pytest.mark.parametrize("n", [3, 65536])
+def test_topology_is_drawn_without_a_training_iteration(
+    tmp_path: Path,
+    n: int,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ClusterSimulator, "run", None)
+    (tmp_path / "mine.yaml").write_text(
+        "name: mine\nnpu: h100-80g\n"
+        f"dimensions: [{{topology: Switch, npus: {n}, gb_per_s: 450, latency_ns: 936}}]\n"
+    )
+
+    words = ["--system", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "a.svg")]
+
+    with pytest.raises(SystemExit) as ended:
+        run(["cluster", "topology", "--space", "parallel", *words])
+
+    out = capsys.readouterr().out
+    assert ended.value.code == 0
+    assert f"shows a network of {n:,} NPUs." in out
+    assert ("drawn with 16 of its 65,536 NPUs" in out) == (n > 16)
+    assert (tmp_path / "a.svg").stat().st_size > 1000
