@@ -50,11 +50,13 @@ class Trace:
       entries: Nodes of each NPU, as `graphs_of_entries` takes them.
       groups: Members of each group of NPUs, by number from 1.
       skipped: Nodes that do nothing here, by kind; what depends on them depends on what they do.
+      numbers: Number in the file of each entry, by NPU.
     """
 
     entries: tuple[tuple[Mapping[str, Any], ...], ...]
     groups: Mapping[int, tuple[int, ...]]
     skipped: Mapping[str, int]
+    numbers: tuple[tuple[int, ...], ...]
 
     def graphs(self, system: System) -> Graphs:
         """Return the graphs on a system.
@@ -108,14 +110,41 @@ def read_trace(prefix: Path, groups: Path | None = None) -> Trace:
     numbers = {name: number for number, name in enumerate(members, 1)}
     skipped: Counter[str] = Counter()
     found: list[tuple[Mapping[str, Any], ...]] = []
+    own: list[tuple[int, ...]] = []
     n_nodes = 0
     while (path := prefix.with_name(f"{prefix.name}.{len(found)}.et")).exists() or not found:
         nodes = list(_nodes(path, _content(path)))
         n_nodes += len(nodes)
         if n_nodes > _MAX_NODES:
             raise FileFormatError(path, None, f"a trace must have at most {_MAX_NODES:,} nodes")
-        found.append(_entries(path, nodes, numbers, skipped))
-    return Trace(tuple(found), dict(enumerate(members.values(), 1)), dict(sorted(skipped.items())))
+        entries, made = _entries(path, nodes, numbers, skipped)
+        found.append(entries)
+        own.append(made)
+    last = _last_number(prefix)
+    if last > len(found):
+        raise FileFormatError(
+            path, None,
+            f"traces must be numbered from 0 without a gap; there is number {last}, "
+            f"and number {len(found)} is missing",
+        )  # fmt: skip
+    return Trace(
+        tuple(found),
+        dict(enumerate(members.values(), 1)),
+        dict(sorted(skipped.items())),
+        tuple(own),
+    )
+
+
+def _last_number(prefix: Path) -> int:
+    """Return the largest number of a trace with this prefix; -1 without one."""
+    with storage_errors(prefix.parent, "read"):
+        names = [path.name for path in prefix.parent.iterdir()]
+    own = [
+        name.removeprefix(f"{prefix.name}.").removesuffix(".et")
+        for name in names
+        if name.startswith(f"{prefix.name}.") and name.endswith(".et")
+    ]
+    return max((int(name) for name in own if name.isdecimal() and len(name) < 10), default=-1)
 
 
 def _read_groups(path: Path) -> dict[str, tuple[int, ...]]:
@@ -250,8 +279,8 @@ def _nodes(path: Path, content: bytes) -> Iterator[_Node]:
 
 def _entries(
     path: Path, nodes: list[_Node], groups: Mapping[str, int], skipped: Counter[str]
-) -> tuple[Mapping[str, Any], ...]:
-    """Return the nodes of a file in an order in which none comes before what it needs."""
+) -> tuple[tuple[Mapping[str, Any], ...], tuple[int, ...]]:
+    """Return the nodes of a file and their numbers; none comes before what it needs."""
     by_number = {node.number: node for node in nodes}
     if len(by_number) != len(nodes):
         raise FileFormatError(path, None, "nodes of a trace must have numbers of their own")
@@ -265,6 +294,7 @@ def _entries(
     ready = [number for number, count in waits.items() if not count]
     heapq.heapify(ready)
     entries: list[Mapping[str, Any]] = []
+    numbers: list[int] = []
     places: dict[int, tuple[int, ...]] = {}
     while ready:
         node = by_number[heapq.heappop(ready)]
@@ -276,6 +306,7 @@ def _entries(
         else:
             places[node.number] = (len(entries),)
             entries.append({**entry, "deps": deps})
+            numbers.append(node.number)
         for follower in followers.get(node.number, ()):
             waits[follower] -= 1
             if not waits[follower]:
@@ -283,7 +314,7 @@ def _entries(
     if len(places) < len(nodes):
         stuck = min(set(by_number) - set(places))
         raise FileFormatError(path, None, f"node {stuck} needs itself through what it needs")
-    return tuple(entries)
+    return tuple(entries), tuple(numbers)
 
 
 def _entry(path: Path, node: _Node, groups: Mapping[str, int]) -> Mapping[str, Any] | str:

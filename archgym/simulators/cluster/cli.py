@@ -1,5 +1,6 @@
 """Commands `archgym cluster`: timelines, topologies, traces and paths of fabrics."""
 
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,6 +14,9 @@ if TYPE_CHECKING:
     from archgym.simulators.cluster.simulator import ClusterSimulator
 
 __all__ = ["commands"]
+
+_INFEASIBLE_CODE = 3
+_KINDS = {"comp": "compute node", "coll": "collective", "send": "send", "recv": "receive"}
 
 commands = typer.Typer()
 cluster_app = typer.Typer(
@@ -60,11 +64,16 @@ def draw_topology_of(
     values: SetOption = None,
 ) -> None:
     """Draw the network of a design, one group of each dimension."""
-    from archgym.simulators.cluster.picture import draw_topology
+    from archgym.simulators.cluster.picture import draw_topology, n_drawn
 
-    result = _run(space, system, "gpt2-xl-1.5b", values or [])
-    draw_topology(result.built.dimensions, out)
-    say(f"{out} shows {result.built.system.n_npus} NPUs.")
+    simulator, design = _design(space, system, values or [])
+    dimensions = simulator.dimensions(design)
+    draw_topology(dimensions, out)
+    say(f"{out} shows a network of {prod(d.npus for d in dimensions):,} NPUs.")
+    for place, dimension in enumerate(dimensions):
+        drawn = n_drawn(dimension)
+        if drawn < dimension.npus:
+            say(f"Dimension {place} is drawn with {drawn} of its {dimension.npus:,} NPUs.")
 
 
 @cluster_app.command("replay")
@@ -80,14 +89,24 @@ def replay_trace(
     values: SetOption = None,
     json: JsonOption = False,
 ) -> None:
-    """Simulate Chakra execution traces on the network of a design."""
+    """Simulate Chakra execution traces on the network of a design.
+
+    A deadlock ends with exit code 3.
+    """
     from archgym.simulators.cluster.chakra import read_trace
-    from archgym.simulators.cluster.engine import simulate
+    from archgym.simulators.cluster.engine import first_waiting, simulate
 
     read = read_trace(trace, groups)
     simulator, design = _design(space, system, values or [])
     network = simulator.network(design)
-    outcome = simulate(network, read.graphs(network))
+    graphs = read.graphs(network)
+    outcome = simulate(network, graphs)
+    found = first_waiting(network, graphs) if outcome.deadlock else None
+    waiting = None
+    if found is not None:
+        npu, place = found
+        entry = read.entries[npu][place]
+        waiting = {"npu": npu, "node": read.numbers[npu][place], "kind": _KINDS[entry["kind"]]}
     result = {
         "npus": len(read.entries),
         "nodes": sum(map(len, read.entries)),
@@ -97,15 +116,23 @@ def replay_trace(
         "exposed_ns": int(outcome.exposed_ns.sum(axis=1).max()),
         "messages": outcome.n_messages,
         "skipped": dict(read.skipped),
+        "waiting": waiting,
     }
     if json:
         write_json(result)
+        if outcome.deadlock:
+            raise typer.Exit(_INFEASIBLE_CODE)
         return
     for kind, count in read.skipped.items():
         say(f"{count:,} nodes are skipped: {kind}.")
     if outcome.deadlock:
         say("The trace ends in a deadlock: nodes wait for each other.")
-        return
+        if waiting is not None:
+            say(
+                f"The first that waits is NPU {waiting['npu']}, in its node {waiting['node']}, "
+                f"a {waiting['kind']}."
+            )
+        raise typer.Exit(_INFEASIBLE_CODE)
     say(
         f"{result['nodes']:,} nodes of {result['npus']} NPUs: "
         f"{outcome.finish_ns.max() / 1e6:.6g} ms; at most {outcome.compute_ns.max() / 1e6:.6g} ms "
@@ -154,6 +181,9 @@ def compare_paths(
             "Largest loads in flows of an uplink and a downlink; "
             "of ecmp, over both, the mean and the worst of 1,000 hashes."
         )
+        n_inside = sum(a // hosts == b // hosts for a, b in flows)
+        if n_inside:
+            say(f"{n_inside:,} of {len(flows):,} flows stay in their leaf and use no uplink.")
     if out is not None:
         from archgym.simulators.cluster.picture import draw_fabric
 

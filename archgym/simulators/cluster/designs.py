@@ -51,6 +51,10 @@ MODEL_REASONS: Final = (
 DEADLOCK, BATCH, TOO_MANY, LAYERS, INTERLEAVING, ALGORITHM, SPLIT, TOO_LARGE = range(1, 9)
 
 
+# Half of what int64 holds, for sums of two.
+_MAX_WHOLE: Final = 2.0**62
+
+
 class Infeasible(Exception):  # noqa: N818 - a verdict, not a fault
     """A design that cannot be built, with its place in `MODEL_REASONS`, from 1."""
 
@@ -166,7 +170,9 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
     if parallelism.interleave > 1 and microbatches % degrees["pp"]:
         raise Infeasible(INTERLEAVING)
     parallelism = replace(parallelism, microbatches=microbatches)
-    layers = _imbalanced(model, degrees["ep"], str(values.get("placement", "balanced")))
+    factor = _imbalance(model, degrees["ep"], str(values.get("placement", "balanced")))
+    _check_range(system, parallelism, model.layers, factor)
+    layers = _imbalanced(model, factor)
     return Built(system, parallelism, layers, npu, physical, places)
 
 
@@ -244,8 +250,38 @@ def split(
     return places, sizes, roles
 
 
-def _imbalanced(model: Model, ep: int, placement: str) -> npt.NDArray[np.int64]:
-    factor = _imbalance(model, ep, placement)
+def _check_range(
+    system: System, parallelism: Parallelism, layers: npt.NDArray[np.int64], factor: float
+) -> None:
+    """Refuse bytes, operations and times that may not fit int64.
+
+    Raises:
+      Infeasible: They may not.
+    """
+    column = {
+        name: layers[:, place].astype(float) * parallelism.microbatch
+        for place, name in enumerate(LAYER_FIELDS)
+    }
+    params = sum(
+        float(layers[:, LAYER_FIELDS.index(name)].sum())
+        for name in ("params", "expert_params", "table_params")
+    )
+    of_layer = max(float(values.max()) for values in column.values()) * factor
+    of_stage = max(float(column[name].sum()) for name in ("act_in", "act_seq", "act_tp"))
+    # Passes forward, again and twice backward; a margin for what stands in queues.
+    times = 16.0 * parallelism.microbatches
+    power = system.peak_tflops * 1e12 * parallelism.efficiency
+    flops = float(column["flops"].sum() + column["core_flops"].sum()) * factor
+    moved = float(column["io"].sum() + column["core_act"].sum()) + 28.0 * params
+    names = ("act_out", "tp_bytes", "a2a_bytes", "cp_bytes")
+    sent = sum(float(column[name].sum()) for name in names) * factor + 4.0 * params
+    slowest = min(system.bytes_per_ns) * 1e9
+    seconds = flops / power + moved / (system.mem_gb_per_s * 1e9) + sent / slowest
+    if max(of_layer, 2.0 * of_stage, times * seconds * 1e9) > _MAX_WHOLE:
+        raise Infeasible(TOO_LARGE)
+
+
+def _imbalanced(model: Model, factor: float) -> npt.NDArray[np.int64]:
     if factor == 1.0:
         return model.layers
     layers = model.layers.copy()

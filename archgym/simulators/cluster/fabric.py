@@ -151,7 +151,9 @@ def ecmp_loads(
     """
     rng = np.random.default_rng(seed)
     s, h = fabric.spines, fabric.hosts
-    across = np.array([(a // h, b // h) for a, b in flows if a // h != b // h]).reshape(-1, 2)
+    pairs = [(a // h, b // h) for a, b in flows if a // h != b // h]
+    # Without a type, an empty list would be floats, which cannot index links.
+    across = np.array(pairs, dtype=np.int64).reshape(-1, 2)
     draws = (rng.integers(s, size=len(across)) for _ in range(n_hashes))
     return np.array([_counts(fabric, across, spine).max() for spine in draws], dtype=float)
 
@@ -243,6 +245,8 @@ def step_ns(
       link_gb_per_s: Bandwidth of an NPU's link [GB/s].
       uplink_gb_per_s: Bandwidth of a link between leaf and spine [GB/s].
     """
+    if not flows:
+        return 0.0
     if paths == "ecmp":
         load = float(ecmp_loads(fabric, flows).mean())
     else:

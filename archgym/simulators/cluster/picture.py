@@ -18,7 +18,7 @@ from archgym.simulators.cluster.designs import Built, spans
 from archgym.simulators.cluster.fabric import Fabric, ecmp_loads, flows_of, loads
 from archgym.simulators.cluster.hardware import Dimension, network_dollars
 
-__all__ = ["draw_fabric", "draw_timeline", "draw_topology"]
+__all__ = ["draw_fabric", "draw_timeline", "draw_topology", "n_drawn"]
 
 _ENDINGS: Final = (".svg", ".png", ".pdf")
 # Okabe and Ito, *Color Universal Design*, 2008.
@@ -83,6 +83,11 @@ def draw_timeline(built: Built, path: str | Path) -> None:
     _save(figure, path)
 
 
+def n_drawn(dimension: Dimension) -> int:
+    """Return how many NPUs of a dimension a picture of the network shows."""
+    return min(dimension.npus, _MAX_SHOWN)
+
+
 def draw_topology(dimensions: Sequence[Dimension], path: str | Path) -> None:
     """Draw one group of each dimension of a network, with bandwidth, latency and price.
 
@@ -100,7 +105,7 @@ def draw_topology(dimensions: Sequence[Dimension], path: str | Path) -> None:
 
 
 def _draw_dimension(axes: Axes, d: int, dimension: Dimension) -> None:
-    n = min(dimension.npus, _MAX_SHOWN)
+    n = n_drawn(dimension)
     angle = 2 * np.pi * np.arange(n) / n
     x, y = np.sin(angle), np.cos(angle)
     links: list[tuple[int, int]] = []
@@ -144,6 +149,11 @@ def draw_fabric(fabrics: Sequence[Fabric], pattern: str, path: str | Path) -> No
         for fabric in fabrics:
             flows = flows_of(fabric, pattern)
             least = float(max(loads(fabric, flows, "spray")))
+            if not least:
+                raise InvalidArgumentError(
+                    f"A picture of loads must have a flow between leaves; those of "
+                    f"{pattern[:60]!r} stay in their leaf, of {fabric.hosts} NPUs."
+                )
             if paths == "ecmp":
                 heights.append(float(ecmp_loads(fabric, flows, 200).mean()) / least)
             else:

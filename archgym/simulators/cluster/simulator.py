@@ -28,6 +28,7 @@ from archgym.simulators.cluster.designs import (
     network,
     run,
 )
+from archgym.simulators.cluster.hardware import Dimension
 from archgym.simulators.cluster.metrics import METRICS, OBJECTIVES, measure
 from archgym.simulators.cluster.space import (
     GROUPS,
@@ -179,6 +180,16 @@ class ClusterSimulator(Simulator):
             return self._build(design, workload.content)
         except Infeasible as verdict:
             raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
+
+    def dimensions(self, design: Mapping[str, Any]) -> tuple[Dimension, ...]:
+        """Return the dimensions of a design's network; nothing is simulated.
+
+        Raises:
+          InvalidDesignError: The design does not lie in the space.
+        """
+        indices = self.space.canonical(self.space.indices_of(design)[None, :])[0]
+        said = values_of(self.space.name, self.space.design_at(indices), self.cluster)
+        return tuple(said.get("dimensions", self.cluster.dimensions))
 
     def network(self, design: Mapping[str, Any]) -> System:
         """Return the system of a design, for graphs that do not come from a model.

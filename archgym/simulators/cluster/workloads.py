@@ -2,7 +2,7 @@
 
 A file is JSON or YAML. It either lists `layers`, as `data/workloads.json` does, or gives the
 shape of a transformer, from which layers are made. A shape has `hidden`, `blocks`, `heads`,
-`sequence` and `vocabulary`, and `experts` for a mixture.
+`sequence` and `vocabulary`, and `experts` for a mixture. `docs/cluster.md` lists all keys.
 """
 
 from collections.abc import Mapping
@@ -34,9 +34,21 @@ _META: Final = (
     *("layers", "layer_instances", "total_params", "forward_flops_per_sample", "tables", "rows"),
     *("dim", "pooling", "expert_ffn", "format", "first_dense", "dense_ffn", "expert_popularity"),
 )
-# chosen: a thousand times the largest model there is; products of them fit int64.
+# Keys that only describe a model whose layers are listed.
+_TEXTS: Final = ("kind", "sample", "source")
+_FIGURES: Final = (
+    *("layer_instances", "total_params", "forward_flops_per_sample"),
+    *("tables", "rows", "dim", "pooling"),
+)
+# Keys of a shape that do nothing without experts.
+_OF_EXPERTS: Final = ("top_k", "shared_experts", "expert_ffn")
+_DENSE_FIRST: Final = ("first_dense", "dense_ffn")
+# chosen: a thousand times the largest model there is; 28 bytes of each parameter fit int64.
 _MAX_NUMBER: Final = 10**17
+# chosen: of a sample over all layers; `designs.build` bounds its product with the microbatch.
+_MAX_SAMPLE: Final = 10**18
 _MAX_LAYERS: Final = 4096
+_TOP_K: Final = 2
 _BYTES: Final = 2  # of a weight, a gradient and an activation
 
 
@@ -127,16 +139,18 @@ def _model(root: Node, name: str) -> Model:
     if "name" in members:
         name = members["name"].text("name")
     meta = _numbers(members)
+    _check_shape(members, meta)
     if "layers" in members:
         rows = [_with_attention(row, meta) for row in _rows(members["layers"])]
     else:
         for key in _SHAPE:
             if key not in members:
                 raise root.refusal(f"a model must have `layers`, or `{key}` and the like")
+        _check_made(members, meta)
         rows = _transformer_rows(root, meta)
     if not 1 <= len(rows) <= _MAX_LAYERS:
         raise root.refusal(f"a model must have 1 to {_MAX_LAYERS} layers; got {len(rows)}")
-    table = np.array([[row.get(key, 0) for key in LAYER_FIELDS] for row in rows], dtype=np.int64)
+    table = _table(root, rows)
     popularity = 0.0
     if "expert_popularity" in members:
         popularity = members["expert_popularity"].number("expert_popularity", 0.0, 10.0)
@@ -149,6 +163,57 @@ def _model(root: Node, name: str) -> Model:
         popularity,
         members["source"].text("source") if "source" in members else "",
     )
+
+
+def _table(root: Node, rows: list[dict[str, Any]]) -> Ints:
+    """Return layers as a table, with sums that fit int64."""
+    for key in LAYER_FIELDS:
+        most = _MAX_NUMBER if key.endswith("params") else _MAX_SAMPLE
+        total = sum(row.get(key, 0) for row in rows)
+        if total > most:
+            raise root.refusal(
+                f"`{key}` of all layers must sum to at most {most:.0e}; got {float(total):.3g}"
+            )
+    return np.array([[row.get(key, 0) for key in LAYER_FIELDS] for row in rows], dtype=np.int64)
+
+
+def _check_shape(members: Mapping[str, Node], meta: Mapping[str, int]) -> None:
+    """Refuse numbers that no model can have together."""
+    for key in _TEXTS:
+        if key in members:
+            members[key].text(f"`{key}`")
+    for key in _FIGURES:
+        if key in members:
+            members[key].number(f"`{key}`", 0.0, 1e30)
+    if "kv_heads" in meta and "heads" in meta and meta["heads"] % meta["kv_heads"]:
+        raise members["kv_heads"].refusal(
+            f"`kv_heads` must divide `heads`, {meta['heads']}; got {meta['kv_heads']}"
+        )
+    if "top_k" in meta and meta["top_k"] > meta.get("experts", meta["top_k"]):
+        raise members["top_k"].refusal(
+            f"`top_k` must be at most `experts`, {meta['experts']}; got {meta['top_k']}"
+        )
+
+
+def _check_made(members: Mapping[str, Node], meta: Mapping[str, int]) -> None:
+    """Refuse keys that have no effect on the layers that are made from a shape."""
+    for key in _DENSE_FIRST:
+        if key in members and (meta[key] or key == "dense_ffn"):
+            raise members[key].refusal(
+                f"`{key}` must be left out of a shape, whose blocks are all equal; got {meta[key]}",
+                "List `layers` for a model that begins with dense blocks",
+            )
+    if "experts" not in meta:
+        for key in _OF_EXPERTS:
+            if meta.get(key, 0):
+                raise members[key].refusal(
+                    f"`{key}` must be left out without `experts`; got {meta[key]}"
+                )
+    elif meta["experts"] < meta.get("top_k", _TOP_K):
+        raise members["experts"].refusal(
+            f"`experts` must be at least `top_k`, which is {_TOP_K} where left out; "
+            f"got {meta['experts']}"
+        )
 
 
 def _numbers(members: Mapping[str, Node]) -> dict[str, int]:
@@ -233,7 +298,7 @@ def transformer(name: str, global_batch: int, **shape: int) -> Model:
     """
     root = Node(Path(name), None, {})
     rows = _transformer_rows(root, shape)
-    table = np.array([[row.get(key, 0) for key in LAYER_FIELDS] for row in rows], dtype=np.int64)
+    table = _table(root, rows)
     return Model(name, table, global_batch, shape["sequence"], shape.get("experts", 0))
 
 
@@ -272,7 +337,7 @@ def _transformer_rows(root: Node, meta: Mapping[str, int]) -> list[dict[str, Any
         "core_act": 5 * a * s * s * fold,
         "cp_bytes": 2 * _BYTES * s * k * fold,
     }
-    experts, top_k = meta.get("experts", 0), meta.get("top_k", 2)
+    experts, top_k = meta.get("experts", 0), meta.get("top_k", _TOP_K)
     shared = meta.get("shared_experts", 0)
     for _ in range(n // fold):
         if not experts:

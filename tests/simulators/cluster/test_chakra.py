@@ -214,3 +214,41 @@ def test_command_replays_a_trace_on_a_users_cluster(
     assert result["time_ns"] > 2 * (936 + 2**19 / (450 * 2**30 / 1e9))
     assert refused.value.code not in (0, None)
     assert capsys.readouterr().err.count("\n") == 1
+
+
+_TWO = (
+    "name: two\nnpu: h100-80g\n"
+    "dimensions: [{topology: Switch, npus: 2, gb_per_s: 450, latency_ns: 936}]\n"
+)
+
+
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_deadlock_names_the_first_waiting_node_and_ends_with_3(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str]
+) -> None:
+    (tmp_path / "two.yaml").write_text(_TWO)
+    write(tmp_path / "t", 0, [node(0, 4, micros=1)])
+    write(
+        tmp_path / "t",
+        1,
+        [node(4, 4, micros=1), node(7, 6, [4], comm_size=8, comm_tag=0, comm_src=0)],
+    )
+
+    words = ["--system", str(tmp_path / "two.yaml"), *options]
+    with pytest.raises(SystemExit) as ended:
+        run(["cluster", "replay", str(tmp_path / "t"), *words])
+
+    assert ended.value.code == 3
+    out = capsys.readouterr().out
+    if options:
+        assert json.loads(out)["waiting"] == {"npu": 1, "node": 7, "kind": "receive"}
+    else:
+        assert "The first that waits is NPU 1, in its node 7, a receive." in out
+
+
+def test_gap_in_the_numbers_of_traces_is_named(tmp_path: Path) -> None:
+    for npu in (0, 1, 3):
+        write(tmp_path / "t", npu, [node(0, 4, micros=1)])
+
+    with pytest.raises(FileFormatError, match="number 2 is missing"):
+        read_trace(tmp_path / "t")

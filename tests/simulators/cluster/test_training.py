@@ -181,6 +181,66 @@ def test_hostile_model_is_refused_in_one_line(tmp_path: Path, text: str) -> None
     assert "\n" not in str(refused.value)
 
 
+_SHAPE = "hidden: 64\nblocks: 4\nheads: 8\nsequence: 16\n"
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("experts: 4\ntop_k: 5\n", ":6: `top_k` must be at most `experts`, 4; got 5"),
+        ("experts: 1\n", ":5: `experts` must be at least `top_k`, which is 2"),
+        ("top_k: 2\n", ":5: `top_k` must be left out without `experts`"),
+        ("kv_heads: 16\n", ":5: `kv_heads` must divide `heads`, 8; got 16"),
+        ("kv_heads: 3\n", ":5: `kv_heads` must divide `heads`, 8; got 3"),
+        ("total_params: -1\n", ":5: `total_params` must be a number from 0"),
+        ("rows: many\n", ":5: `rows` must be a number from 0"),
+        ("tables: .nan\n", ":5: `tables` must be a number from 0"),
+        ("first_dense: 1\n", ":5: `first_dense` must be left out of a shape"),
+        ("dense_ffn: 9\n", ":5: `dense_ffn` must be left out of a shape"),
+    ],
+)
+def test_impossible_shape_is_refused_with_its_line(tmp_path: Path, text: str, words: str) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_text(_SHAPE + text)
+
+    with pytest.raises(FileFormatError) as refused:
+        read_model(path)
+
+    assert words in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "layers: [{count: 100, params: 100000000000000000}]\n",
+        "hidden: 10000000\nblocks: 4000\nheads: 10000000\nsequence: 10000000\n",
+        "hidden: 1024\nblocks: 4\nheads: 8\nsequence: 16\nexperts: 100000000\nffn: 10000000\n",
+    ],
+)
+def test_layers_whose_sums_are_too_large_are_refused(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "model.yaml"
+    path.write_text(text)
+
+    with pytest.raises(FileFormatError, match="of all layers must sum to at most 1e"):
+        read_model(path)
+
+
+def test_design_whose_times_exceed_whole_numbers_is_infeasible(tmp_path: Path) -> None:
+    model, system = tmp_path / "model.yaml", tmp_path / "slow.yaml"
+    model.write_text("layers: [{count: 8, flops: 100000000000000000}]\n")
+    system.write_text(
+        "npu: {peak_tflops: 0.001, memory_gb_per_s: 1, memory_gb: 80, dollars: 1, watts: 1}\n"
+        "dimensions: [{topology: Switch, npus: 4, gb_per_s: 1, latency_ns: 1}]\n"
+    )
+    simulator = ClusterSimulator("parallel", str(system))
+
+    indices = np.asarray(simulator.space.default_indices)[None, :]
+    found = simulator.simulate(indices, simulator.workload(model))
+
+    assert simulator.reasons[found.reason[0]] == "more is under way at once than can be simulated"
+
+
 @pytest.mark.parametrize(
     "text",
     [
