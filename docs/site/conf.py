@@ -32,7 +32,7 @@ suppress_warnings = ["myst.xref_missing", "mystnb.unknown_mime_type", "ref.pytho
 # Overrides of Gymnasium would repeat its docstrings, which are not ours.
 autodoc_inherit_docstrings = False
 # Optional packages that modules of the reference import at their top.
-autodoc_mock_imports = ["openenv"]
+autodoc_mock_imports = ["openenv", "pettingzoo", "stable_baselines3"]
 autodoc_member_order = "bysource"
 autodoc_typehints = "signature"
 autodoc_default_options = {"members": True, "show-inheritance": True}
