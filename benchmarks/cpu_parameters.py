@@ -3,12 +3,12 @@
     python benchmarks/cpu_parameters.py [DESIGNS] [WORKLOAD ...]
     python benchmarks/cpu_parameters.py one-at-a-time [INSTRUCTIONS] [WORKLOAD ...]
 
-Random designs are evaluated on each workload, and each of them again with one parameter drawn anew,
-for every parameter. A share is Sobol's total effect by Jansen's estimator: half of the mean squared
-difference of a pair over the variance. It counts interactions, so that shares may sum to more than
-100 %, and a parameter that changes nothing has a share of exactly 0. Prints the shares on each
-workload, then for each parameter the workload where it matters most. Without workloads, each
-parameter is measured on programs that stress it.
+Random designs are evaluated on each workload, and each of them again with a new random value of one
+parameter, for every parameter. A share is Sobol's total effect by Jansen's estimator: half of the
+mean squared difference of a pair over the variance. It counts interactions, so that shares may sum
+to more than 100 %, and a parameter that changes nothing has a share of exactly 0. Prints the shares
+on each workload, then for each parameter the workload where it matters most. Without workloads,
+each parameter is measured on programs that stress it.
 
 The second form changes one parameter of the default design at a time, through all of its values. It
 prints the IPC of the best over that of the worst value on the workload where they differ most.

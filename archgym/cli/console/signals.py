@@ -87,7 +87,7 @@ def prompt_stops() -> Iterator[None]:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Let SIGINT be the usual end of work that has no other: "Stopped." and exit code 0."""
+    """Report "Stopped." and exit with code 0 on SIGINT, for work that has no other end."""
     global _is_interruptible
     _is_interruptible = True
     try:

@@ -154,7 +154,7 @@ def _graph(root: Node) -> TaskGraph:
         if later := [e.child for e in edges if e.parent == t and e.child != graph.sink]:
             after = ", ".join(graph.names[child] for child in later[:3])
             report_loss(
-                f"{workload}: latency ends with {graph.names[t]}; {after} come later, uncounted."
+                f"{workload}: latency ends with {graph.names[t]}; {after} run later, uncounted."
             )
     return graph
 

@@ -131,7 +131,7 @@ def test_tasks_after_the_last_one_of_a_workload_are_reported(tmp_path: Path) -> 
         assert not notes
         read_graph(_written(tmp_path, {**_data(), "last_tasks": {"cava": "denoise"}}))
 
-    assert notes == ["cava: latency ends with denoise; transform come later, uncounted."]
+    assert notes == ["cava: latency ends with denoise; transform run later, uncounted."]
 
 
 def test_line_is_that_of_the_edge(tmp_path: Path) -> None:
