@@ -253,6 +253,8 @@ if __name__ == "__main__":
     parser.add_argument("--limit", type=int, default=4000, help="Evaluations of each run.")
     parser.add_argument("--out", type=Path, help="JSON file of `budgets`, which it continues.")
     options = parser.parse_args()
+    if options.figure in ("table", "picture") and options.out is None:
+        parser.error(f"`{options.figure}` needs --out FILE, the file that `budgets` wrote")
     if options.figure == "speed":
         speed()
     elif options.figure == "corrections":
