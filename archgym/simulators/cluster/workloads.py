@@ -6,7 +6,7 @@ shape of a transformer, from which layers are made. A shape has `hidden`, `block
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -65,6 +65,7 @@ class Model:
       experts: Experts of a layer; 0 without.
       popularity: Exponent of a Zipf law of the experts' popularity; 0 for equal ones.
       source: Source of the architecture.
+      is_own: True for a model from a user's file.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Model:
     experts: int = 0
     popularity: float = 0.0
     source: str = ""
+    is_own: bool = False
 
     @property
     def digest(self) -> str:
@@ -129,7 +131,7 @@ def read_model(path: Path) -> Model:
     Raises:
       FileFormatError: Says the line, and what must stand there.
     """
-    return _model(read_document(path).root, path.stem)
+    return replace(_model(read_document(path).root, path.stem), is_own=True)
 
 
 def _model(root: Node, name: str) -> Model:
