@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from archgym.errors import unknown_name
 from archgym.files.yaml_document import Node, read_document
+from archgym.simulators.cluster.hardware import name_of
 from archgym.simulators.cluster.training import LAYER_FIELDS
 
 __all__ = ["Model", "load_model", "model_names", "read_model", "transformer"]
@@ -139,7 +140,7 @@ def _model(root: Node, name: str) -> Model:
     if "format" in members:
         members["format"].whole("format", 1, 1)
     if "name" in members:
-        name = members["name"].text("name")
+        name = name_of(members["name"])
     meta = _numbers(members)
     _check_shape(members, meta)
     if "layers" in members:
@@ -315,6 +316,11 @@ def _transformer_rows(root: Node, meta: Mapping[str, int]) -> list[dict[str, Any
     fold, v = meta.get("fold", 1), meta.get("vocabulary", 32000)
     if n % fold:
         raise root.refusal(f"`fold` must divide the {n} blocks; got {fold}")
+    if n // fold > _MAX_LAYERS:
+        raise root.refusal(
+            f"a model must have at most {_MAX_LAYERS} layers; {n} blocks with `fold` {fold} are "
+            f"{n // fold}. Choose a larger `fold`"
+        )
     if h % a:
         raise root.refusal(f"`heads` must divide `hidden`, {h}; got {a}")
     g = 3 if meta.get("gated", False) else 2
