@@ -51,7 +51,7 @@ __all__ = ["ClusterSimulator"]
 # chosen: Megatron-LM reaches 44 to 52 % of an A100's peak (Narayanan et al. 2021, table 1).
 _EFFICIENCY: Final = 0.5
 _DEFAULT_WORKLOAD: Final = "gpt2-xl-1.5b"
-_OPTIONS: Final = ("system", "straggler", "simulated", "default")
+_OPTIONS: Final = ("system", "straggler", "simulated", "default", "quirks")
 
 
 @final
@@ -88,6 +88,7 @@ class ClusterSimulator(Simulator):
         straggler: str = "",
         simulated: str = "",
         default: str = "",
+        quirks: str = "",
         fidelity: str = "standard",
     ) -> None:
         """Make the simulator of one space.
@@ -99,6 +100,7 @@ class ClusterSimulator(Simulator):
           simulated: `all` simulates every NPU; by default some stand for others.
           default: Values of the default design, such as zero:3+role_1:pp; a task chooses them
             where a user's model or cluster needs others than the space has.
+          quirks: `off` leaves out those of ASTRA-sim that have a switch, and its deadlocks.
           fidelity: There is one.
 
         Raises:
@@ -127,9 +129,11 @@ class ClusterSimulator(Simulator):
         self.straggler = _factor(straggler)
         if simulated not in ("", "all"):
             raise InvalidArgumentError(f"`simulated` must be all or left out; got {simulated!r}.")
+        if quirks not in ("", "off"):
+            raise InvalidArgumentError(f"`quirks` must be off or left out; got {quirks!r}.")
         if simulated or space not in ("cosmic-2025", "archgym-astrasim"):
             self.accuracy_percent = {"standard": 0.0}  # type: ignore[misc]  # as in DramSimulator
-        given = dict(zip(_OPTIONS, (system, straggler, simulated, default), strict=True))
+        given = dict(zip(_OPTIONS, (system, straggler, simulated, default, quirks), strict=True))
         self.options = {name: value for name, value in given.items() if value}
         self.costs: Mapping[str, str] = costs_of(self._n_dimensions())
         self.groups: Mapping[str, tuple[str, ...]] = {
@@ -231,15 +235,19 @@ class ClusterSimulator(Simulator):
         Raises:
           InvalidDesignError: It cannot be built.
         """
-        said = values_of(self.space.name, design, self.cluster)
+        said = self._values_of(design)
         dimensions = said.get("dimensions", self.cluster.dimensions)
         try:
             return network(said, dimensions, said.get("npu", self.cluster.npu), said["algorithms"])
         except Infeasible as verdict:
             raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
 
+    def _values_of(self, design: Mapping[str, Any]) -> dict[str, Any]:
+        values = values_of(self.space.name, design, self.cluster)
+        return values | {"sane": True} if "quirks" in self.options else values
+
     def _build(self, design: Mapping[str, Any], model: Model) -> Built:
-        said = values_of(self.space.name, design, self.cluster)
+        said = self._values_of(design)
         efficiency = 1.0 if self.space.name == "cosmic-2025" else _EFFICIENCY
         return build(said, self.cluster, model, efficiency)
 
