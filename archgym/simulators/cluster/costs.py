@@ -10,17 +10,17 @@ __all__ = ["costs_of", "relieved"]
 
 _ENDLESS: Final = 1e8
 _COSTS: Final = {
-    "latency": "latencies of links and endpoints: as short as can be",
-    "communication": "communication: endless bandwidth, no latency, no reduction",
-    "compute": "computing: endless peak and memory bandwidth",
-    "bubble": "the pipeline's bubble: stages never wait for another",
+    "latency": "links without latency, endpoints with a delay of 1 ns",
+    "communication": "endless bandwidth, no latency, no reduction",
+    "compute": "endless peak and memory bandwidth",
+    "bubble": "stages never wait for another",
 }
 
 
 def costs_of(n_dimensions: int) -> Mapping[str, str]:
     """Return what can be taken away, by name, for a network of so many dimensions."""
     dimensions = {
-        f"bandwidth-{d}": f"bandwidth of dimension {d}: endless" for d in range(n_dimensions)
+        f"bandwidth-{d}": f"endless bandwidth in dimension {d}" for d in range(n_dimensions)
     }
     return dimensions | _COSTS
 

@@ -204,7 +204,9 @@ def network(
         name: swaps if name == "all_to_all" else tuple(algorithms) for name in COLLECTIVES
     }
     names = ("splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter")
-    chosen = {key: values[key] for key in (*names, "inflight", "endpoint_ns") if key in values}
+    chosen = {
+        key: values[key] for key in (*names, "inflight", "endpoint_ns", "sane") if key in values
+    }
     return System(
         topology=tuple(d.topology for d in dimensions),
         npus=tuple(d.npus for d in dimensions),

@@ -96,6 +96,7 @@ def simulate(
     w = _words(header, graphs, coordinates, system.n_npus)
     f = _parameters(system, speeds)
     header[state.HAS_SPEEDS] = speeds is not None
+    header[state.MATCHES_NODES] = system.sane and graphs.is_shared
     header[state.N_LOG] = n_log
     if system.inter == "OfflineGreedy":
         header[state.N_DECISIONS] = _most_chunks(system, graphs)

@@ -32,6 +32,7 @@ class Graphs:
       graph_of: (n_simulated,) int64.
       groups: Members of each group, by number from 1.
       slots: (n_simulated, n_slots) int64, group of each slot, 0 without one.
+      is_shared: True if the members of each collective have the same graph.
     """
 
     nodes: Ints
@@ -40,6 +41,7 @@ class Graphs:
     graph_of: Ints
     groups: tuple[tuple[int, ...], ...] = ()
     slots: Ints | None = None
+    is_shared: bool = False
 
 
 def compute_ns(system: System, flops: float, n_bytes: float) -> int:

@@ -31,6 +31,9 @@ __all__ = [
 ]
 
 
+_MAX_NAME: Final = 100  # chosen: a line of a report holds it
+
+
 @final
 @dataclass(frozen=True)
 class Npu:
@@ -177,6 +180,17 @@ def cluster(name: str) -> Cluster:
     return _read_cluster(path)
 
 
+def name_of(node: Node) -> str:
+    """Return a name that can be part of a line and of a task's name."""
+    name = node.text("name")
+    if not name.isprintable() or not 0 < len(name) <= _MAX_NAME or set(name) & set("/+*[]"):
+        raise node.refusal(
+            f"`name` must be 1 to {_MAX_NAME} printable characters without / + * [ ]; "
+            f"got {name[:40]!r}"
+        )
+    return name
+
+
 def _read_cluster(path: Path) -> Cluster:
     root = read_document(path).root
     members = root.members("a cluster", ("format", "name", "npu", "dimensions"))
@@ -187,14 +201,15 @@ def _read_cluster(path: Path) -> Cluster:
             raise root.refusal(f"a cluster must have `{name}`")
     found = members["dimensions"]
     if not isinstance(found.value, tuple) or not 1 <= len(found.value) <= 4:
-        raise found.refusal(f"`dimensions` must be a list of 1 to 4; got {found.kind}")
+        came = f"{len(found.value)}" if isinstance(found.value, tuple) else found.kind
+        raise found.refusal(f"`dimensions` must be a list of 1 to 4; got {came}")
     dimensions = tuple(_dimension(node) for node in found.value)
     total = 1
     for dimension in dimensions:
         total *= dimension.npus
     if total > 1 << 17:
         raise found.refusal(f"a cluster must have at most 131,072 NPUs; it has {total}")
-    name = members["name"].text("name") if "name" in members else path.stem
+    name = name_of(members["name"]) if "name" in members else path.stem
     return Cluster(name, _npu(members["npu"]), dimensions)
 
 
@@ -217,7 +232,7 @@ def _npu(node: Node) -> Npu:
         if key not in members:
             raise node.refusal(f"an NPU must have `{key}`")
         values.append(float(members[key].number(key, low, high)))
-    name = members["name"].text("name") if "name" in members else "npu"
+    name = name_of(members["name"]) if "name" in members else "npu"
     return Npu(name, *values)
 
 

@@ -61,6 +61,7 @@ N_CAUSES: Final = 4
 # Tags of collectives begin here, so that they never match those of sends and receives.
 TAG_OFFSET: Final = 500_000_000
 GROUP_TAGS: Final = 1_000_000
+NODE_TAGS: Final = np.int64(1 << 32)
 
 # Header of the arena: words 0 to 63.
 N_SIMULATED: Final = 0  # NPUs that are simulated
@@ -82,6 +83,7 @@ N_LINKS: Final = 16
 SIZE: Final = 17  # words of the arena
 GROUP_ENDPOINT_NS: Final = 18
 IS_SANE: Final = 19  # quirks of ASTRA-sim are off
+MATCHES_NODES: Final = 13  # chunks meet by their node's number, not by their order on an NPU
 N_LOG: Final = 20  # entries that the log has room for
 N_LOGGED: Final = 21
 N_MESSAGES: Final = 22

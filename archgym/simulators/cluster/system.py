@@ -61,7 +61,8 @@ class System:
       mem_gb_per_s: Memory bandwidth of an NPU [GB/s].
       peak_tflops: Peak of an NPU.
       backend: `unaware` or `aware` of congestion.
-      sane: True without the quirks of ASTRA-sim that `README.md` lists.
+      sane: True without the quirks of ASTRA-sim that `README.md` lists, and without the deadlocks
+        of stragglers.
     """
 
     topology: tuple[str, ...]

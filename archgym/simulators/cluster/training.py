@@ -240,9 +240,9 @@ def training_graphs(
     ranges = np.stack((starts, sizes), axis=1)
     following = link(nodes, edges, ranges)
     if not slots:
-        return Graphs(nodes, following, ranges, stage_of), standing
+        return Graphs(nodes, following, ranges, stage_of, is_shared=True), standing
     groups, table = _number_groups(nodes, ranges, stage_of, slots)
-    return Graphs(nodes, following, ranges, stage_of, groups, table), standing
+    return Graphs(nodes, following, ranges, stage_of, groups, table, is_shared=True), standing
 
 
 def _stage(

@@ -6,7 +6,7 @@ shape of a transformer, from which layers are made. A shape has `hidden`, `block
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from archgym.errors import unknown_name
 from archgym.files.yaml_document import Node, read_document
+from archgym.simulators.cluster.hardware import name_of
 from archgym.simulators.cluster.training import LAYER_FIELDS
 
 __all__ = ["Model", "load_model", "model_names", "read_model", "transformer"]
@@ -65,6 +66,7 @@ class Model:
       experts: Experts of a layer; 0 without.
       popularity: Exponent of a Zipf law of the experts' popularity; 0 for equal ones.
       source: Source of the architecture.
+      is_own: True for a model from a user's file.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Model:
     experts: int = 0
     popularity: float = 0.0
     source: str = ""
+    is_own: bool = False
 
     @property
     def digest(self) -> str:
@@ -129,7 +132,7 @@ def read_model(path: Path) -> Model:
     Raises:
       FileFormatError: Says the line, and what must stand there.
     """
-    return _model(read_document(path).root, path.stem)
+    return replace(_model(read_document(path).root, path.stem), is_own=True)
 
 
 def _model(root: Node, name: str) -> Model:
@@ -137,7 +140,7 @@ def _model(root: Node, name: str) -> Model:
     if "format" in members:
         members["format"].whole("format", 1, 1)
     if "name" in members:
-        name = members["name"].text("name")
+        name = name_of(members["name"])
     meta = _numbers(members)
     _check_shape(members, meta)
     if "layers" in members:
@@ -313,6 +316,11 @@ def _transformer_rows(root: Node, meta: Mapping[str, int]) -> list[dict[str, Any
     fold, v = meta.get("fold", 1), meta.get("vocabulary", 32000)
     if n % fold:
         raise root.refusal(f"`fold` must divide the {n} blocks; got {fold}")
+    if n // fold > _MAX_LAYERS:
+        raise root.refusal(
+            f"a model must have at most {_MAX_LAYERS} layers; {n} blocks with `fold` {fold} are "
+            f"{n // fold}. Choose a larger `fold`"
+        )
     if h % a:
         raise root.refusal(f"`heads` must divide `hidden`, {h}; got {a}")
     g = 3 if meta.get("gated", False) else 2
