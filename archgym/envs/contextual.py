@@ -68,8 +68,14 @@ class Contexts:
         """Scaled features, (n_tasks, n_features) float32 within ±5."""
         self.choices = Choices(self.tasks[0].space)
         self.observations = [Observation(task, self.choices, False) for task in self.tasks]
+        self.starts = [self._start(observation) for observation in self.observations]
         self._evaluators = [evaluator(task) for task in self.tasks]
         self._known: dict[tuple[int, bytes], Trials] = {}
+
+    def _start(self, observation: Observation) -> np.ndarray:
+        """Return the numbers that show the default design, of which nothing is known."""
+        nothing = np.full(len(self.tasks[0].metrics), np.nan)
+        return _shown(observation, self.choices.default, nothing, True)
 
     def __len__(self) -> int:
         return len(self.tasks)
@@ -224,9 +230,7 @@ class ContextualDesignEnv(gymnasium.Env[np.ndarray, Any]):
             else int(self.np_random.integers(n))
         )
         self._left, self._best = self._steps, 0.0
-        choices = self.contexts.choices
-        nothing = np.full(len(self.contexts.tasks[0].metrics), np.nan)
-        self._last_shown = self._best_shown = self._shown(choices.default, nothing, True)
+        self._last_shown = self._best_shown = self.contexts.starts[self._task]
         return self._observation(), {"task": self._task}
 
     def step(self, action: Any) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
@@ -239,7 +243,12 @@ class ContextualDesignEnv(gymnasium.Env[np.ndarray, Any]):
         indices = choices.compose(picks)[0]
         trials = self.contexts.evaluate(self._task, indices)
         own = max(float(trials.reward[0]), self._floor)
-        self._last_shown = self._shown(picks[0], trials.values[0], bool(trials.feasible[0]))
+        self._last_shown = _shown(
+            self.contexts.observations[self._task],
+            picks[0],
+            trials.values[0],
+            bool(trials.feasible[0]),
+        )
         is_first = self._left == self._steps
         gain = own if is_first else max(0.0, own - self._best)
         if is_first or own > self._best:
@@ -254,17 +263,6 @@ class ContextualDesignEnv(gymnasium.Env[np.ndarray, Any]):
         """Return True for values that occur in a feasible design, (n_actions,) bool."""
         masks = self._formulation.masks(self.contexts.choices.default[None, :], np.zeros(1))
         return np.asarray(masks[0])
-
-    def _shown(self, picks: np.ndarray, values: np.ndarray, feasible: bool) -> np.ndarray:
-        """Return the numbers that show a design and its metrics."""
-        encoded = self.contexts.observations[self._task].encode(
-            picks[None, :],
-            np.ones((1, len(picks)), dtype=bool),
-            np.zeros(1, dtype=np.int64),
-            values[None, :],
-            np.array([feasible]),
-        )
-        return np.asarray(encoded[0])
 
     def _observation(self) -> np.ndarray:
         rest = np.array([self._best, self._left / self._steps], np.float32)
@@ -306,3 +304,17 @@ def _check_alike(tasks: Sequence[Task]) -> None:
             raise InvalidArgumentError(
                 f"`tasks` must have the same metrics; {task.id} has others than {first.id}."
             )
+
+
+def _shown(
+    observation: Observation, picks: np.ndarray, values: np.ndarray, feasible: bool
+) -> np.ndarray:
+    """Return the numbers that show a design, its metrics and whether it is feasible."""
+    encoded = observation.encode(
+        picks[None, :],
+        np.ones((1, len(picks)), dtype=bool),
+        np.zeros(1, dtype=np.int64),
+        values[None, :],
+        np.array([feasible]),
+    )
+    return np.asarray(encoded[0])
