@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Final
+from typing import Any, Final
 
 from archgym.simulators.cluster.designs import Built
 
@@ -28,19 +28,19 @@ def costs_of(n_dimensions: int) -> Mapping[str, str]:
 def relieved(built: Built, cost: str) -> Built:
     """Return a design that does not pay a cost; the bubble is taken off its times afterwards."""
     system = built.system
-    n = len(system.topology)
     if cost.startswith("bandwidth-"):
+        # A dimension of the cluster may be several of the system, one for each role.
         at = int(cost.removeprefix("bandwidth-"))
-        wide = tuple(_ENDLESS if d == at else b for d, b in enumerate(system.bandwidth))
+        pairs = zip(built.places, system.bandwidth, strict=True)
+        wide = tuple(_ENDLESS if place == at else own for place, own in pairs)
         return replace(built, system=replace(system, bandwidth=wide))
-    if cost == "latency":
-        system = replace(system, latency=(0.0,) * n, endpoint_ns=1)
-        return replace(built, system=system)
-    if cost == "communication":
-        system = replace(system, latency=(0.0,) * n, endpoint_ns=1, bandwidth=(_ENDLESS,) * n)
-        return replace(built, system=system)
-    if cost == "compute":
+    n = len(system.topology)
+    no_latency: dict[str, Any] = {"latency": (0.0,) * n, "endpoint_ns": 1}
+    changes: dict[str, dict[str, Any]] = {
+        "latency": no_latency,
+        "communication": {**no_latency, "bandwidth": (_ENDLESS,) * n},
         # What a product takes is at least a nanosecond; reductions take none.
-        system = replace(system, peak_tflops=_ENDLESS, mem_gb_per_s=_ENDLESS)
-        return replace(built, system=system)
-    return built
+        "compute": {"peak_tflops": _ENDLESS, "mem_gb_per_s": _ENDLESS},
+        "bubble": {},
+    }
+    return replace(built, system=replace(system, **changes[cost]))

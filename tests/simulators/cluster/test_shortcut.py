@@ -34,7 +34,7 @@ def test_shortcut_equals_the_whole_cluster(seed: int) -> None:
     system, parallelism = random_design(rng, 8)
     system = replace(system, sane=seed >= 60)
     assert is_symmetric(system, parallelism)
-    graphs, _ = training_graphs(system, layers, parallelism, shortcut=False)
+    graphs = training_graphs(system, layers, parallelism, shortcut=False)
 
     whole = simulate(system, graphs)
     short = simulate_shortcut(system, layers, parallelism)

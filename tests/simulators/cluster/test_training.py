@@ -99,6 +99,21 @@ def test_every_cost_that_is_taken_away_shortens_an_iteration() -> None:
         assert without < usual, cost
 
 
+def test_bandwidth_of_a_dimension_is_endless_in_all_its_parts() -> None:
+    from archgym.simulators.cluster.costs import relieved
+
+    simulator = ClusterSimulator("cosmic-2025", "cosmic-1.3")
+    design = dict(simulator.space.design_at(simulator.space.default_indices))
+    built = simulator.built(design | {"dp": 2, "cp": 2}, simulator.workload("vit-large"))
+    # Dimensions 4, 4, 4, 8; tensor parallelism of 128 fills the first three and half the last.
+    assert built.places == (0, 1, 2, 3, 3, 3)
+
+    wide = relieved(built, "bandwidth-3").system.bandwidth
+
+    assert wide[:3] == built.system.bandwidth[:3]
+    assert wide[3:] == (1e8, 1e8, 1e8)
+
+
 def test_same_design_with_all_npus_takes_as_long() -> None:
     some, every = ClusterSimulator("table"), ClusterSimulator("table", simulated="all")
     indices = some.space.sample(6, np.random.default_rng(3))
