@@ -1,28 +1,22 @@
 """Methods of other libraries for several fidelities, charged by the cost of each evaluation.
 
-`python benchmarks/peers/fidelities.py METHOD,... TASK,... --seeds S --first F --cost C --out F.jsonl`
-
-Methods are `asha` and `bohb` of syne-tune, and `smac` (SMAC3's facade for several fidelities). All
-run one evaluation at a time. An evaluation at the cheaper fidelity costs the task's relative cost,
-one at its own costs 1. The two are the rungs, and one evaluation in 1 / relative cost is promoted,
-so that both rungs cost the same; the libraries' rule for resources gives the same. Rewards of both
-fidelities encode limits as for every agent. A repeated evaluation is charged once.
-
-Each run appends a line as those of `benchmarks/fidelities.py`: the cost after each evaluation of
-the task, and the best reward so far. Versions: syne-tune 0.16.0, smac 2.4.1.
+`asha` and `bohb` are syne-tune's, `smac` is SMAC3's facade for several fidelities. All run one
+evaluation at a time. An evaluation at the cheaper fidelity costs the task's relative cost, one at
+its own costs 1. The two are the rungs, and one evaluation in 1 / relative cost is promoted, so that
+both rungs cost the same, as the libraries' rule for resources has it. Rewards of both fidelities
+encode limits as for every agent. A repeated evaluation is charged once. The default design comes
+first. Versions: syne-tune 0.16.0, smac 2.4.1.
 """
 
-import argparse
-import json
-import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from archgym.bench import BenchTask, bench_task
+from archgym.bench import BenchTask
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 
 # chosen: asks of a method that repeats itself, for each unit of cost.
@@ -99,7 +93,7 @@ def syne_tune(charged: Charged, seed: int, kind: str) -> None:
     from syne_tune.optimizer.baselines import ASHA, BOHB
     from syne_tune.optimizer.scheduler import SchedulerDecision
 
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - syne-tune draws brackets from it
     free = _free(charged)
     space = {f"x{n}": randint(0, size - 1) if o else choice(list(range(size)))
              for n, size, o, _ in free}  # fmt: skip
@@ -180,36 +174,12 @@ METHODS: dict[str, Callable[[Charged, int], None]] = {
 """Methods by the name that results have."""
 
 
-def main() -> None:
-    """Run what the file lacks."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("methods", type=lambda text: text.split(","))
-    parser.add_argument("tasks", type=lambda text: text.split(","))
-    parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--cost", type=float, default=20.0)
-    parser.add_argument("--out", type=Path, required=True)
-    given = parser.parse_args()
+def peer_curve(
+    method: str, bench: BenchTask, seed: int, cost: float
+) -> tuple[list[float], list[float]]:
+    """Return the cost after each evaluation of the task, and the best reward so far."""
+    charged = Charged(bench, cost)
     warnings.simplefilter("ignore")
-    lines = given.out.read_text().splitlines() if given.out.exists() else []
-    done = {(r["task"], r["kind"], r["seed"]) for r in map(json.loads, lines)}
-    for task in given.tasks:
-        for method in given.methods:
-            for seed in range(given.first, given.first + given.seeds):
-                if (task, method, seed) in done:
-                    continue
-                charged = Charged(bench_task(task), given.cost)
-                begun = time.process_time()
-                try:
-                    METHODS[method](charged, seed)
-                except End:
-                    pass
-                line = {"task": task, "kind": method, "seed": seed, "steps": charged.steps}
-                with given.out.open("a") as handle:
-                    handle.write(json.dumps(line) + "\n")
-                print(task, method, seed, charged.steps[-1:], len(charged.steps),
-                      f"{time.process_time() - begun:.1f} s", flush=True)  # fmt: skip
-
-
-if __name__ == "__main__":
-    main()
+    with suppress(End):
+        METHODS[method](charged, seed)
+    return [c for c, _ in charged.steps], [r for _, r in charged.steps]

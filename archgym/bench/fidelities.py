@@ -22,11 +22,12 @@ __all__ = ["ScreenedSearch", "screened_search"]
 _SCREENING = "screening"
 _SEARCH = "search"
 _COSTS = "costs.json"
-# chosen: half of the cost pays for the cheaper fidelity; a joint search spends half of that before
-# its first evaluation of the task. Of an agent that cannot model both, half of the evaluations of
-# the task are designs that the screening proposes.
+# chosen: half of the cost pays for the cheaper fidelity; a joint search spends an eighth of that
+# before its first evaluation of the task, so that it compares the fidelities from early on. Of an
+# agent that cannot model both, half of the evaluations of the task are designs that the screening
+# proposes.
 _SCREENING_SHARE = 0.5
-_FIRST_SHARE = 0.5
+_FIRST_SHARE = 0.125
 _PROPOSED_SHARE = 0.5
 
 
@@ -194,6 +195,4 @@ def _screen(
     )
     proposed = screening.top_rows(max(1, int(_PROPOSED_SHARE * n_searched)))
     start = [screening.outcome(int(row)).design for row in proposed]
-    Study.create(
-        place / _SEARCH, task, agent, seed=seed, budget=n_searched, start=start
-    ).run()
+    Study.create(place / _SEARCH, task, agent, seed=seed, budget=n_searched, start=start).run()
