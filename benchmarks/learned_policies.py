@@ -25,7 +25,6 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from learned_training import Settings, TableVecEnv, trained
 from learned_workloads import FAMILIES, SmallController, Tables, family_of, features
 from scipy.stats import wilcoxon
 
@@ -44,17 +43,17 @@ PICTURE = ROOT / "docs" / "pictures" / "learned-policies.png"
 OBJECTIVE = "balanced"
 BUDGET = 20
 LOOKED_AT = (1, 5, 20)
-SEEDS = {"policy": 3, "continuing": 3, "proxy": 3, "auto": 3}
+SEEDS = {"policy": 3, "continuing": 3, "proxy": 3, "auto": 3, "auto-warm": 3}
 """Seeds of methods; others have one."""
 SPLITS = ("families", "shipped")
 FLOOR = -2.0
 """Least reward that policies and the proxy learn from."""
-CONTINUING = Settings(entropy=0.01)
-"""Settings of the policy that observes results, which `tune` found best for it."""
+CONTINUING = {"entropy": 0.01}
+"""Settings of the policy that observes results: what `tune` found better for it than defaults."""
 COLUMNS = ("split", "method", "seed", "workload", "gaps")
 PROXY_ROWS, PROXY_TREES = 40_000, 40
-EARLIER = 60
-"""Evaluations of the studies that a warm search learns from."""
+EARLIER_AGENT, EARLIER_SEED, EARLIER = "auto", 900, 60
+"""Studies that a warm search learns from."""
 # chosen: seed of the bootstrap over workloads.
 RESAMPLES, BOOTSTRAP_SEED = 10_000, 0
 METHODS = {
@@ -71,6 +70,8 @@ METHODS = {
 }
 """Methods with their names on the page and their colours in the picture."""
 POLICIES = ("policy", "continuing")
+SEEN = "policy-seen"
+"""Rows with the mean gap of a policy's first designs for the workloads that it learned from."""
 
 
 class Bench:
@@ -257,13 +258,15 @@ def proposals(
 
 
 def policies(
-    bench: Bench, train: list[int], test: list[int], seed: int, steps: int, settings: Settings
+    bench: Bench, train: list[int], test: list[int], seed: int, steps: int, **choices: float
 ) -> dict[int, np.ndarray]:
     """Return the proposals of a policy for each unseen workload."""
+    from learned_training import Settings, TableVecEnv, trained
+
     contexts = bench.contexts(train)
     env = TableVecEnv(contexts, bench.designs, steps, FLOOR, seed)
     env.check(50)
-    model = trained(env, seed, settings)
+    model = trained(env, seed, Settings(**choices))  # type: ignore[arg-type]  # entropy, discount
     unseen = contexts.others([bench.tasks[place] for place in test], bench.features[test])
     return {
         place: proposals(bench, model, unseen, number, steps, steps > 1)
@@ -325,20 +328,20 @@ def tune(bench: Bench) -> None:
 
             report(f"matching {width} {noise}", matched)
     report("proxy", lambda train, test: proxy(bench, train, test, 0))
-    choices = [
-        (1, Settings(total=60_000)),
-        (1, Settings(total=60_000, entropy=0.01)),
-        (BUDGET, Settings(total=60_000, entropy=0.01)),
-        (BUDGET, Settings(total=60_000, entropy=0.03, discount=0.6)),
+    choices: list[tuple[int, dict[str, float]]] = [
+        (1, {}),
+        (1, {"entropy": 0.01}),
+        (BUDGET, {"entropy": 0.01}),
+        (BUDGET, {"entropy": 0.03, "discount": 0.6}),
     ]
-    for steps, settings in choices:
+    for steps, values in choices:
 
         def learned(
-            train: list[int], test: list[int], steps: int = steps, settings: Settings = settings
+            train: list[int], test: list[int], steps: int = steps, values: dict[str, float] = values
         ) -> dict[int, np.ndarray]:
-            return policies(bench, train, test, 0, steps, settings)
+            return policies(bench, train, test, 0, steps, **values)
 
-        report(f"policy {steps} {settings}", learned)
+        report(f"policy {steps} {values}", learned)
 
 
 def run(bench: Bench, path: Path, only: Sequence[str]) -> None:
@@ -346,10 +349,13 @@ def run(bench: Bench, path: Path, only: Sequence[str]) -> None:
     done = {(row["split"], row["method"], row["seed"], row["workload"]) for row in read(path)}
     with TemporaryDirectory() as name:
         writer = Writer(bench, path, done, Path(name))
-        for split in SPLITS:
-            for train, test in bench.folds(split):
-                for method in only:
-                    writer.add(split, method, train, test)
+        # Seed after seed, so that a run that is stopped has whole ones.
+        for seed in range(max(SEEDS.values())):
+            for split in SPLITS:
+                for train, test in bench.folds(split):
+                    for method in only:
+                        if seed < SEEDS.get(method, 1):
+                            writer.add(split, method, seed, train, test)
 
 
 class Writer:
@@ -362,29 +368,33 @@ class Writer:
         self._bench, self._path, self._done, self._folder = bench, path, done, folder
         self._cold: dict[tuple[int, int], np.ndarray] = {}
 
-    def add(self, split: str, method: str, train: list[int], test: list[int]) -> None:
+    def add(self, split: str, method: str, seed: int, train: list[int], test: list[int]) -> None:
         """Measure a method on unseen workloads."""
         bench = self._bench
-        for seed in range(SEEDS.get(method, 1)):
-            names = [bench.names[place] for place in test]
-            if all((split, method, str(seed), name) in self._done for name in names):
-                continue
-            begun = time.process_time()
-            curves = self._curves(method, train, test, seed)
-            is_new = not self._path.exists()
-            with self._path.open("a", newline="") as handle:
-                writer = csv.writer(handle, lineterminator="\n")
-                if is_new:
-                    writer.writerow(COLUMNS)
-                for place, curve in curves.items():
-                    gaps = " ".join(f"{gap:.4g}" for gap in curve)
-                    writer.writerow((split, method, seed, bench.names[place], gaps))
-            took, mean = time.process_time() - begun, np.mean(list(curves.values()), axis=0)
-            print(
-                f"{took:5.0f} s  {split} {method} {seed} {names[0]}...: "
-                + "  ".join(f"{n}: {mean[n - 1]:.2f}" for n in LOOKED_AT),
-                flush=True,
-            )
+        names = [bench.names[place] for place in test]
+        if all((split, method, str(seed), name) in self._done for name in names):
+            return
+        begun = time.process_time()
+        curves = self._curves(method, train, test, seed)
+        is_new = not self._path.exists()
+        with self._path.open("a", newline="") as handle:
+            writer = csv.writer(handle, lineterminator="\n")
+            if is_new:
+                writer.writerow(COLUMNS)
+            for place in test:
+                gaps = " ".join(f"{gap:.4g}" for gap in curves[place])
+                writer.writerow((split, method, seed, bench.names[place], gaps))
+            seen = [curves[place][0] for place in train if place in curves]
+            if seen:
+                name = f"training workloads without {names[0]}"
+                writer.writerow((split, SEEN, seed, name, f"{np.mean(seen):.4g}"))
+        took = time.process_time() - begun
+        mean = np.mean([curves[place] for place in test], axis=0)
+        print(
+            f"{took:5.0f} s  {split} {method} {seed} {names[0]}...: "
+            + "  ".join(f"{n}: {mean[n - 1]:.2f}" for n in LOOKED_AT),
+            flush=True,
+        )
 
     def _curves(
         self, method: str, train: list[int], test: list[int], seed: int
@@ -412,9 +422,10 @@ class Writer:
     ) -> dict[int, np.ndarray]:
         bench = self._bench
         if method == "policy":
-            return policies(bench, train, test, seed, 1, Settings())
+            # Those for the training workloads show what was learned.
+            return policies(bench, train, [*test, *train], seed, 1)
         if method == "continuing":
-            return policies(bench, train, test, seed, BUDGET, CONTINUING)
+            return policies(bench, train, test, seed, BUDGET, **CONTINUING)
         if method == "mean":
             return dict.fromkeys(test, by_mean(bench, train))
         if method == "portfolio":
@@ -434,9 +445,8 @@ class Writer:
             source = train[int(number)]
             folder = self._folder / str(source)
             if not folder.exists():
-                Study.create(
-                    folder, self._bench.tasks[source], "auto", seed=900, budget=EARLIER
-                ).run()
+                task = self._bench.tasks[source]
+                Study.create(folder, task, EARLIER_AGENT, seed=EARLIER_SEED, budget=EARLIER).run()
             folders.append(folder)
         return folders
 

@@ -11,7 +11,7 @@ from archgym.envs import Contexts, ContextualDesignEnv
 
 __all__ = ["Settings", "TableVecEnv", "trained"]
 
-ENVS = 64
+ENVS = 128
 """Episodes side by side."""
 
 
@@ -21,7 +21,7 @@ class Settings:
 
     entropy: float = 0.04
     discount: float = 0.9
-    total: int = 80_000
+    total: int = 60_000
     learning_rate: float = 2e-3
     width: int = 64
 
@@ -159,7 +159,7 @@ def trained(env: TableVecEnv, seed: int, settings: Settings) -> PPO:
         "MlpPolicy",
         env,
         learning_rate=lambda left: settings.learning_rate * left,
-        n_steps=40,
+        n_steps=20,
         batch_size=640,
         n_epochs=5,
         gamma=settings.discount,
