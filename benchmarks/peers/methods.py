@@ -1,7 +1,7 @@
 """Search methods of other libraries behind one function, with their defaults as they come.
 
-The default design comes first where a library takes it: Optuna, nevergrad, Ax, Vizier and BayBE.
-SMAC3 adds it to its initial designs.
+The default design comes first where a library takes it: Optuna, nevergrad, Ax and BayBE. SMAC3 adds
+it to its initial designs. Vizier is told of it, and starts with the center of the space.
 
 Each takes the sizes of the parameters, which of them are ordered, the default design, a seed, and a
 function that evaluates a design; it never returns, since the evaluation raises `End`. Designs that
