@@ -48,7 +48,8 @@ def validate(
         rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
         write_json({"simulator": simulator, "rows": rows, "problems": list(result.problems)})
     else:
-        write_validation(result.columns, result.rows, result.problems)
+        tables = getattr(result, "tables", ())
+        write_validation(result.columns, result.rows, result.problems, tables)
     if result.problems:
         raise typer.Exit(1)
 

@@ -1,20 +1,38 @@
 """Text rendering of the comparison of a simulator with reference results."""
 
 from collections.abc import Sequence
+from typing import Protocol
 
-from archgym.cli.console.terminal import number, say, table
+from archgym.cli.console.terminal import heading, number, say, table
 
-__all__ = ["write_validation"]
+__all__ = ["write_error_tables", "write_validation"]
 
 _MET = "met"
 _NOTES = "note"
 _KIND = "kind"
 
 
+class ErrorTable(Protocol):
+    """Table of errors by group, such as that of the validation of MoE serving."""
+
+    @property
+    def title(self) -> str:
+        """Heading of the table."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Headings of the columns."""
+
+    @property
+    def rows(self) -> Sequence[Sequence[str]]:
+        """Cells, one per column."""
+
+
 def write_validation(
     columns: Sequence[str],
     rows: Sequence[Sequence[str | int | float]],
     problems: Sequence[str],
+    tables: Sequence[ErrorTable] = (),
 ) -> None:
     """Write the table, its notes, the number of rows that meet their limits, and problems.
 
@@ -23,12 +41,25 @@ def write_validation(
         groups rows for the counts.
       rows: Cells, one per column.
       problems: Results that are worse than their recorded limits.
+      tables: Errors by group, written below the rows.
     """
     _write_table(columns, rows)
+    write_error_tables(tables)
     _say_counts(columns, rows)
     say("No result is worse than recorded." if not problems else "Results worse than recorded:")
     for problem in problems:
         say(f"  {problem}")
+
+
+def write_error_tables(tables: Sequence[ErrorTable]) -> None:
+    """Write tables of errors by group.
+
+    Args:
+      tables: Tables whose first column names the group and whose others are numbers.
+    """
+    for found in tables:
+        heading(found.title)
+        table(found.columns, found.rows, right=found.columns[1:])
 
 
 def _say_counts(columns: Sequence[str], rows: Sequence[Sequence[str | int | float]]) -> None:

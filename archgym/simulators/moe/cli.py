@@ -480,22 +480,39 @@ def accuracy(
         Path, typer.Option("--reference", help="Folder with measured serving.", metavar="FOLDER")
     ],
     picture: Annotated[
-        Path,
+        Path | None,
         typer.Option(
             "--picture",
-            help="File to draw into: .png, .svg or .pdf.",
+            help="Draw measured over predicted values into this .png, .svg or .pdf file.",
             parser=named_path,
             metavar="FILE",
         ),
-    ],
+    ] = None,
+    json: JsonOption = False,
 ) -> None:
-    """Draw measured serving over predictions that were not fitted on it."""
-    from archgym.cli.console.progress import announce_compilation
-    from archgym.simulators.moe.picture import draw_accuracy
+    """Show errors of the clock on measured serving, by model, GPU and engine.
 
+    Each table fits the constants again without the rows that it predicts.
+    """
+    from archgym.cli.console.progress import announce_compilation
+    from archgym.cli.views.validation import write_error_tables
+    from archgym.report.plots import check_plot
+    from archgym.simulators.moe.validation import serving_accuracy
+
+    if picture is not None:
+        check_plot("--picture", picture)
     announce_compilation()
-    n_rows = draw_accuracy(reference, picture, _say_progress)
-    say(f"{n_rows:,} rows drawn into {picture}.")
+    tables = serving_accuracy(reference, _say_progress)
+    if picture is not None:
+        from archgym.simulators.moe.picture import draw_accuracy
+
+        draw_accuracy(reference, picture, _say_progress)
+    if json:
+        write_json([found._asdict() for found in tables])
+        return
+    write_error_tables(tables)
+    if picture is not None:
+        say(f"Picture: {picture}")
 
 
 @moe_app.command()

@@ -27,6 +27,8 @@ from archgym.simulators.moe.columns import (
     HEAD_WEIGHT_NS,
     LAYER_NS,
     NORM_TOKEN_NS,
+    PADDED_ROW_NS,
+    PADDED_TOKEN_NS,
     PAIR_NS,
     PROMPT_LAYER_NS,
     PROMPT_STEP_NS,
@@ -49,12 +51,12 @@ SHAPE: Final = (
     *("n_layers", "n_dense", "n_experts", "top_k", "data", "expert"),
     *("max_sequences", "max_tokens", "chunk_tokens", "max_context", "pauses_decodes"),
     *("poll_steps", "reserved_percent", "draft_tokens", "accepted_permille"),
-    *("all_experts", "independent_permille", "hold_steps", "hold_prompts", "hold_tokens"),
+    *("padded_rows", "independent_permille", "hold_steps", "hold_prompts", "hold_tokens"),
 )
 (
     N_LAYERS, N_DENSE, N_EXPERTS, TOP_K, DATA, EXPERT,
     MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, PAUSES, POLL_STEPS, RESERVED_PERCENT,
-    DRAFT_TOKENS, ACCEPTED_PERMILLE, ALL_EXPERTS, INDEPENDENT, HOLD_STEPS, HOLD_PROMPTS,
+    DRAFT_TOKENS, ACCEPTED_PERMILLE, PADDED_ROWS, INDEPENDENT, HOLD_STEPS, HOLD_PROMPTS,
     HOLD_TOKENS,
 ) = range(len(SHAPE))  # fmt: skip
 
@@ -110,10 +112,11 @@ def step_time(
     # Tokens of a step are alike in part, and share experts.
     unlike = 1.0 + max(0.0, n_tokens - 1.0) * shape[INDEPENDENT] / 1000.0
     distinct = _distinct(float(shape[N_EXPERTS]), float(shape[TOP_K]), unlike)
-    if shape[ALL_EXPERTS] == 1:
-        distinct = float(shape[N_EXPERTS])
     routed = n_tokens * shape[TOP_K]
     groups = float(shape[EXPERT])
+    # Room for all tokens, and for the padding of each expert on a GPU, is computed in full.
+    padding = shape[N_EXPERTS] / groups * max(0.0, shape[PADDED_ROWS] - 1.0)
+    all_rows = routed + padding
     if groups > 1.0:
         # The busiest group: the expected largest of so many normal numbers is about 0.56
         # deviations for 2, 1.0 for 4, 1.42 for 8 (exact: 0.56, 1.03, 1.42). An expert is used or
@@ -124,10 +127,14 @@ def step_time(
         distinct = each + largest * np.sqrt(each * (1.0 - used))
         each = routed / groups
         routed = min(routed, each + largest * np.sqrt(each))
+    products = costs[EXPERT_TOKEN_NS] * routed
+    if padding > 0.0:
+        products = costs[PADDED_TOKEN_NS] * all_rows
     experts = (
         costs[EXPERTS_NS]
-        + _larger(costs[EXPERT_WEIGHT_NS] * distinct, costs[EXPERT_TOKEN_NS] * routed)
+        + _larger(costs[EXPERT_WEIGHT_NS] * distinct, products)
         + costs[ROUTED_TOKEN_NS] * routed
+        + costs[PADDED_ROW_NS] * padding
     )
     layers = shape[N_LAYERS] * (attention + reduce + experts + gather + shared)
     others = shape[N_DENSE] * (attention + reduce + dense + reduce)

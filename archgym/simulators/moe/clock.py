@@ -57,6 +57,7 @@ class Constants(NamedTuple):
       cache_memory: Share that decode attention reaches on keys and values.
       dense_flops: Share of the peak that dense products reach.
       expert_flops: Share that fused experts reach.
+      padded_flops: Share of the peak that experts' products reach which are padded to whole tiles.
       attention_flops: Share of the 16-bit peak that prompt attention reaches.
       kernel_ns: One small kernel in a captured graph, on a die of H100's size [ns].
       experts_ns: Fixed time of a layer's fused experts, on a die of H100's size [ns].
@@ -75,6 +76,7 @@ class Constants(NamedTuple):
     cache_memory: Number
     dense_flops: Number
     expert_flops: Number
+    padded_flops: Number
     attention_flops: Number
     kernel_ns: Number
     experts_ns: Number
@@ -262,6 +264,11 @@ def engine_costs(d: Dimensions, k: Constants, graphs: bool = True) -> npt.NDArra
     gathered = 2.0 * (n_gpus - 1) / n_gpus
     gathered = np.where(d.data > 1, np.minimum(gathered, sent), gathered)
     gather_token = gathered * vector / (k.link * d.link)
+    # A row of padding: products read it in 8 bits and write it in 16; the activation between them
+    # reads both halves in 16 bits and writes one in 8. Products and activation do not overlap.
+    padded_row = (DISPATCH_BYTES + ACTIVATION_BYTES) * d.hidden + (
+        2 * 2 * ACTIVATION_BYTES + 2 * DISPATCH_BYTES
+    ) * d.inner / d.slices
     eager = k.prompt_kernel_ns * (d.kernels + _EXPERT_KERNELS)
     costs = {
         "layer_ns": kernel_ns * d.kernels
@@ -298,6 +305,8 @@ def engine_costs(d: Dimensions, k: Constants, graphs: bool = True) -> npt.NDArra
         "prompt_layer_ns": eager if graphs else 0.0,
         "first_ns": k.first_ns,
         "wait_steps": k.wait_steps,
+        "padded_token_ns": 2.0 * d.expert / d.slices / (k.padded_flops * d.peak_experts),
+        "padded_row_ns": padded_row / stream,
     }
     zero = np.zeros_like(np.asarray(d.bandwidth, dtype=np.float64) * k.step_ns)
     columns = [zero + costs.get(name, 0.0) for name in COSTS]

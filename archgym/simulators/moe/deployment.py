@@ -29,6 +29,7 @@ _RUNTIME_BYTES: Final = 2e9
 # measured/serving.csv; with 0.6 a model that is left out has TPOT errors of 12 %, with 1 of 15 %.
 INDEPENDENT: Final = 0.6
 _MAX_DRAFTS: Final = 16  # chosen: twice what engines draft
+_MAX_ROWS: Final = 1024  # chosen: eight times the largest tile of a product
 _MAX_SEQUENCES: Final = 1024  # vLLM's default of max_num_seqs on large GPUs
 
 
@@ -55,7 +56,8 @@ class Deployment:
       draft_tokens: Tokens that are drafted for each sequence and step; 0 for no speculation.
       acceptance: Probability that a draft is accepted where those before it were.
       independent: Share of a step's further tokens that count as routed on their own.
-      all_experts: True if each step reads every expert, as kernels do that pad all to one tile.
+      padded_rows: Rows of a tile to which products pad each expert, also experts without tokens; 0
+        for products that skip them.
       hold_steps: Most steps that prompts wait for others to share their step; 0 for none.
       hold_prompts: Prompts from which they wait no longer.
       hold_tokens: Tokens of a step from which they wait no longer, decodes included.
@@ -78,7 +80,7 @@ class Deployment:
     draft_tokens: int = 0
     acceptance: float = 0.8
     independent: float = INDEPENDENT
-    all_experts: bool = False
+    padded_rows: int = 0
     hold_steps: int = 0
     hold_prompts: int = 0
     hold_tokens: int = 0
@@ -92,6 +94,10 @@ class Deployment:
         if not 0 <= self.independent <= 1:
             raise InvalidArgumentError(
                 f"`independent` must be from 0 to 1; got {self.independent}."
+            )
+        if not 0 <= self.padded_rows <= _MAX_ROWS:
+            raise InvalidArgumentError(
+                f"`padded_rows` must be from 0 to {_MAX_ROWS}; got {self.padded_rows}."
             )
         if self.precision not in BITS:
             raise InvalidArgumentError(
@@ -191,7 +197,7 @@ class Deployment:
             "reserved_percent": how.reserved_percent,
             "draft_tokens": self.draft_tokens,
             "accepted_permille": round(1000 * self.tokens_per_step),
-            "all_experts": int(self.all_experts),
+            "padded_rows": self.padded_rows,
             "independent_permille": round(1000 * self.independent),
             "hold_steps": self.hold_steps,
             "hold_prompts": self.hold_prompts,

@@ -91,6 +91,10 @@ PRIORS: Final[Mapping[str, Prior]] = {
         {"gpu": 0.15, "engine": 0.2, "precision": 0.3, "engine+generation": 0.15, "model": 0.1},
         "kernel tables of fused experts with 8,192 and 16,384 tokens: 0.14 to 0.52",
     ),
+    "padded_flops": Prior(
+        0.44, 0.3, {},
+        "DeepGEMM's README, masked groups of 256 rows on H800: 815 to 932 of 1,979 TFLOP/s",
+    ),
     "attention_flops": Prior(
         0.40, 0.4, {"gpu": 0.15, "engine": 0.2, "attention": 0.3},
         "kernel tables of prompt attention: 0.33 to 0.69",

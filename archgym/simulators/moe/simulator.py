@@ -42,7 +42,6 @@ from archgym.simulators.moe.space import (
     HARDWARE,
     SPACE_NAMES,
     design_space,
-    with_defaults,
     with_highest,
 )
 from archgym.simulators.moe.workloads import (
@@ -78,7 +77,7 @@ class MoeSimulator(Simulator):
     """
 
     name = "moe"
-    version = 3
+    version = 4
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     table_space = "edge-offload-table"
     model_reasons = MODEL_REASONS
@@ -350,7 +349,7 @@ class MoeSimulator(Simulator):
         for extra in choices:
             serving = self._tuned(serving_of(space.name, default | extra, _blocks(self.model)))
             if plan(self.model, self.node, serving, asked.requests).infeasible is None:
-                return with_defaults(space, extra) if extra else space
+                return space.with_defaults(extra) if extra else space
         return space
 
     def _serving(self, design: Mapping[str, Any], asked: Asked) -> tuple[Serving, NodePreset]:

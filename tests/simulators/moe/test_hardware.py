@@ -6,7 +6,11 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError, UnknownNameError
+from archgym.simulators.moe import MoeSimulator
+from archgym.simulators.moe.closed_loop import load, serve
 from archgym.simulators.moe.columns import COSTS
+from archgym.simulators.moe.deployment import Deployment
+from archgym.simulators.moe.engines import precision_of
 from archgym.simulators.moe.hardware import Link, gpu, gpu_names, node, node_names
 from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.serving import Serving
@@ -102,3 +106,46 @@ def test_experts_on_few_cores_are_bound_by_what_a_core_streams() -> None:
     assert times(0)[0] == pytest.approx(expert_bytes / (0.46 * 614))
     assert times(4)[0] == pytest.approx(expert_bytes / 48)
     assert times(4)[1] == pytest.approx(16 * times(64)[1])
+
+
+@pytest.mark.parametrize(
+    ("hardware", "gigabytes"),
+    [
+        ("h100", 85.9), ("hgx-h200", 150.8), ("hgx-b200", 192.3), ("hgx-b300", 288.0),
+        ("8x-mi300x", 206.1), ("8x-mi325x", 256.0), ("8x-mi355x", 288.0), ("a100", 85.9),
+        ("l40s", 48.3), ("rtx-4090", 24.0), ("rtx-pro-6000", 102.6),
+    ],
+)  # fmt: skip
+def test_every_named_gpu_serves(hardware: str, gigabytes: float) -> None:
+    server = node(hardware)
+    served = model("gpt-oss-20b")
+    deployment = Deployment(
+        served, server.gpu, "vllm", precision_of(4.25, server.gpu, served), max_tokens=2048
+    )
+
+    found = serve(deployment.costs(), deployment.shape(), load(4, 64, 16, waves=2))
+
+    assert server.gpu.memory_gb == gigabytes
+    # 3.6e9 active weights, 3.2e9 of them at 4 bits, are 2.5 GB: 0.3 ms at 8 TB/s, 2.5 at 1 TB/s.
+    assert 0.5 < found.mean_tpot_ms < 50.0
+    space = MoeSimulator("closed-loop", hardware=hardware, model="gpt-oss-20b").space
+    assert max(p.size for p in space.parameters if p.name == "tensor") <= server.n_gpus
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "gpt-oss-20b", "gpt-oss-120b", "minimax-m2.5", "qwen3.5-397b-a17b", "kimi-k2.5",
+        "glm-4.5", "glm-4.5-air", "glm-5", "llama-4-scout", "llama-4-maverick",
+    ],
+)  # fmt: skip
+def test_every_named_model_is_served_by_eight_b300(name: str) -> None:
+    server = node("hgx-b300")
+    precision = "mxfp4" if name.startswith("gpt-oss") else "fp8"
+    deployment = Deployment(model(name), server.gpu, "sglang", precision, tensor=8)
+
+    found = serve(deployment.costs(), deployment.shape(), load(4, 64, 16, waves=2))
+
+    assert deployment.free_bytes > 0
+    assert 1.0 < found.mean_tpot_ms < 50.0
+    assert MoeSimulator("single-server", hardware="hgx-b300", model=name).model.name == name

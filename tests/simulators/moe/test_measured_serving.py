@@ -36,6 +36,18 @@ def test_row_becomes_a_deployment(tmp_path: Path) -> None:
     assert (rows[0].clients, rows[0].deployment.tensor, rows[0].is_steady) == (16, 2, True)
 
 
+def test_experts_are_padded_by_vllm_before_0_13_with_8_bits(tmp_path: Path) -> None:
+    old = ROW.replace("gpt-oss-120b,mxfp4", "Qwen3-235B-A22B,fp8").replace("0.18.0", "0.12.0")
+    lines = (
+        old, ROW.replace("0.18.0", "0.12.0"), old.replace("0.12.0", "0.13.0"),
+        old.replace("H200,2", "H200,8"), old.replace("H200", "MI300X"),
+    )  # fmt: skip
+
+    rows, _ = read_serving(folder(tmp_path, *lines))
+
+    assert [row.deployment.padded_rows for row in rows] == [128, 0, 0, 0, 0]
+
+
 def test_launch_scripts_give_step_budgets_and_waits(tmp_path: Path) -> None:
     head = HEAD.replace(",suspect", ",suspect,src,date")
     lines = (

@@ -7,9 +7,9 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.moe.measured import tokens_by_expert
-from archgym.simulators.moe.validation import Validation, validate
+from archgym.simulators.moe.validation import Validation, serving_accuracy, validate
 from archgym.simulators.moe.validation.kernels import kernel_rows
-from archgym.simulators.moe.validation.row import Row
+from archgym.simulators.moe.validation.row import Errors, Row
 
 
 def test_rows_from_papers_are_met_or_explained() -> None:
@@ -35,6 +35,30 @@ def test_a_row_that_is_off_without_a_reason_is_a_problem() -> None:
 
     assert len(Validation((off, known)).problems) == 1
     assert Validation((off, known)).n_met == 0
+
+
+def test_errors_by_group_are_a_table() -> None:
+    def row(metric: str, errors: Errors) -> Row:
+        return Row("S1", f"a x b x c, {metric}", 0.0, 4.0, "%", 4.0, 10.0, "percent", errors=errors)
+
+    found = Validation(
+        (
+            row("TPOT", Errors("a x b x c", "TPOT", 12, 4.04, 12.6, -0.26)),
+            row("TTFT", Errors("a x b x c", "TTFT", 9, 20.0, 50.0, 3.0)),
+            Row("S1", "a on b, 12 rows: Kendall's tau", 1.0, 0.912, "tau", 0.09, 0.2, "absolute"),
+        )
+    ).tables
+
+    assert [table.columns for table in found] == [
+        ("group", "rows", "TPOT", "TTFT"), ("group", "tau"),
+    ]  # fmt: skip
+    assert found[0].rows == (("a b c", "12", "4.0/13 -0.3", "20.0/50 +3.0"),)
+    assert found[1].rows == (("a on b", "0.91"),)
+
+
+def test_accuracy_without_measured_serving_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match=r"measured/serving\.csv"):
+        serving_accuracy(tmp_path)
 
 
 def test_unknown_rows_and_wrong_folders_are_refused(tmp_path: Path) -> None:

@@ -134,7 +134,7 @@ def _row(
         link_gb_per_s=find_link(accelerator),
         kv_bits=8 if narrow else 16,
         release=release,
-        all_experts=_reads_all(names, release),
+        padded_rows=_padded_rows(names, accelerator, release, _whole(cells, "tp", 4096)),
         # InferenceX starts SGLang on GPUs of this generation with a look for new requests each 10
         # steps, 30 from 16 clients on (its scripts, --scheduler-recv-interval).
         poll_steps=(30 if clients >= 16 else 10)
@@ -222,14 +222,19 @@ def _launch_settings(cells: Mapping[str, str], engine_name: str, clients: int) -
     return _Settings(tokens)
 
 
-def _reads_all(names: tuple[str, ...], release: str) -> bool:
-    """Return True for the rows whose TPOT says that each step reads all experts.
+def _padded_rows(names: tuple[str, ...], accelerator: Gpu, release: str, tensor: int) -> int:
+    """Return the rows to which a release pads the products of each expert, 0 for none.
 
-    TPOT of Qwen3-235B with vLLM 0.12 on H200 is 52 ms on two GPUs, 35 ms on four, the same for 4
-    and for 48 clients: 17 ms and 70 ms over the number of GPUs. All experts are 23 ms of two GPUs'
-    bandwidth; missing graphs would cost the same on two and four.
+    vLLM before 0.13 computes experts with DeepGEMM's contiguous products: room for all tokens and
+    for 127 rows of each expert. Padding belongs to expert 0 and is computed, whatever the batch.
+
+    Source:
+      vLLM, pull requests 13932 (products), 30494 (padding is skipped, 11 December 2025, after
+      0.12.0) and 29346 (not with a tensor parallelism of 8). The products need 8-bit weights with
+      scales of blocks, which MiniMax-M2.5, Qwen3 and DeepSeek have.
     """
-    return (names[0], names[2], release) == ("Qwen3-235B-A22B", "H200", "vllm 0.12")
+    padding = names[1] == "fp8" and accelerator.vendor == "nvidia" and tensor < 8
+    return 128 if padding and release in ("vllm 0.11", "vllm 0.12") else 0
 
 
 def _release(name: str, version: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -16,13 +16,33 @@ import numpy.typing as npt
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.files.storage import storage_errors
 
-__all__ = ["Progress", "Row", "read_arrays", "read_json", "read_table", "reading"]
+__all__ = ["Errors", "Progress", "Row", "read_arrays", "read_json", "read_table", "reading"]
 
 Progress = Callable[[str], None]
 # Counts of caches and placements that need no clock and set no constant.
 _REPLAYED: Final = ("V1", "V2", "V3", "V19", "V20")
 # chosen: fifty times the largest reference file.
 _MAX_BYTES: Final = 2**25
+
+
+class Errors(NamedTuple):
+    """Errors of one metric over a group of measured rows.
+
+    Attributes:
+      group: Group, such as a model, GPU and engine.
+      metric: Metric that is compared.
+      n_rows: Measured rows.
+      median: Median of the errors [%].
+      p90: 90th percentile [%].
+      bias: Geometric mean of predicted over measured, minus 1 [%].
+    """
+
+    group: str
+    metric: str
+    n_rows: int
+    median: float
+    p90: float
+    bias: float
 
 
 @final
@@ -43,6 +63,7 @@ class Row:
       note: Reason why a row is not met, or another remark.
       kind: "fitted" if the row set a constant, "replayed" if counts were replayed without a clock,
         "predicted" else; "" to tell by `constants`.
+      errors: Errors that the row sums up; None for a single number.
     """
 
     id: str
@@ -56,6 +77,7 @@ class Row:
     constants: tuple[str, ...] = ()
     note: str = ""
     kind: str = ""
+    errors: Errors | None = None
 
     @property
     def origin(self) -> str:

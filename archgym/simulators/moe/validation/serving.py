@@ -15,7 +15,7 @@ import numpy.typing as npt
 from archgym.simulators.moe.engines import calibration
 from archgym.simulators.moe.validation.fitting import Predictions, Problem, fit, predict, problem
 from archgym.simulators.moe.validation.measured import Measured, read_serving
-from archgym.simulators.moe.validation.row import Progress, Row
+from archgym.simulators.moe.validation.row import Errors, Progress, Row
 
 __all__ = [
     "METRICS",
@@ -55,9 +55,10 @@ _NEW_MODEL: Final = (
     "with mxfp4 experts on NVIDIA GPUs and 16 bits elsewhere"
 )
 _QWEN: Final = (
-    "40 of the 58 rows are vLLM 0.12, which reads all experts in each step (inferred): TPOT is 52 "
-    "ms on two GPUs and 35 ms on four whatever the load, and their order is noise of 2 %; SGLang "
-    "on four GPUs slows down by a third with prompts of 4,000 tokens, on two it does not"
+    "40 of the 58 rows are vLLM 0.12, whose padded products of experts take the same time whatever "
+    "the load; what differs is other requests' prompts, which outputs of 100 tokens feel half as "
+    "much as here (the client's number of requests is not told); SGLang on four GPUs slows down by "
+    "a third with prompts of 4,000 tokens, on two it does not"
 )
 _WAITS: Final = (
     "the wait before a first token: launch scripts give step budgets and holding rules, but not "
@@ -144,11 +145,13 @@ def summary_row(
     errors = 100.0 * np.abs(ratio - 1.0)
     median, p90 = float(np.median(errors)), float(np.quantile(errors, 0.9))
     bias = 100.0 * (float(np.exp(np.log(ratio).mean())) - 1.0)
+    group, _, metric = what.rpartition(", ")
     return Row(
         row_id,
         f"{what}, {len(errors)} rows: median error (p90 {p90:.1f} %, bias {bias:+.1f} %)",
         0.0, median, "%", median, bar, "percent",
         note=note if median > bar else "", kind=kind,
+        errors=Errors(group, metric, len(errors), median, p90, bias),
     )  # fmt: skip
 
 

@@ -1,9 +1,9 @@
 """The whole validation table: published and measured numbers against the simulator's."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, final
+from typing import ClassVar, Final, NamedTuple, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.moe.validation.caches import (
@@ -33,12 +33,13 @@ from archgym.simulators.moe.validation.offload import (
     toy_throughput_rows,
 )
 from archgym.simulators.moe.validation.routing import readme_rows, routing_rows
-from archgym.simulators.moe.validation.row import Progress, Row
+from archgym.simulators.moe.validation.row import Errors, Progress, Row
 from archgym.simulators.moe.validation.serving import serving_rows
 from archgym.simulators.moe.validation.systems import expertflow_rows, lightning_rows
 
-__all__ = ["Validation", "validate"]
+__all__ = ["ErrorTable", "Validation", "serving_accuracy", "validate"]
 
+_SERVING: Final = "S1, S2, S3, S4, S5"
 _MAKERS: Final[Mapping[str, Callable[[Path, Progress], list[Row]]]] = {
     "V1": event_rows,
     "V2": locality_rows,
@@ -57,7 +58,7 @@ _MAKERS: Final[Mapping[str, Callable[[Path, Progress], list[Row]]]] = {
     "V18": deepseek_rows,
     "V19": balance_rows,
     "V20": toy_rows,
-    "S1, S2, S3, S4, S5": serving_rows,
+    _SERVING: serving_rows,
     "S6": disaggregated_rows,
     "S7": long_prompt_rows,
     "S8": mlperf_rows,
@@ -74,7 +75,7 @@ _NEEDS: Final[Mapping[str, str]] = {
     "V8": "aiconfigurator",
     "V19": "eplb",
     "V20": "event_atomic",
-    "S1, S2, S3, S4, S5": "measured/serving.csv",
+    _SERVING: "measured/serving.csv",
     "S6": "measured/serving_disaggregated.csv",
     "S7": "measured/serving_long_prompts.csv",
     "S8": "measured/mlperf.csv",
@@ -83,6 +84,34 @@ _NEEDS: Final[Mapping[str, str]] = {
 }
 # Rows that compare with published numbers that the sources here state, without a file.
 _FROM_PAPERS: Final = ("V9", "V10", "V11", "V12", "V13", "V14", "V15, V17", "V16", "V18")
+
+
+_TITLES: Final[Mapping[str, str]] = {
+    "S1": "S1. Fitted without the configuration",
+    "S2": "S2. Fitted without the model",
+    "S3": "S3. Fitted without the GPU",
+    "S4": "S4. Fitted without the engine",
+    "S5": "S5. Fitted on these rows (shipped)",
+    "S6": "S6. Disaggregated, not fitted",
+    "S7": "S7. Long prompts, not fitted",
+    "S8": "S8. MLPerf, not fitted",
+    "S9": "S9. Single measurements, not fitted",
+    "S10": "S10. Experts in host memory, not fitted",
+}
+
+
+class ErrorTable(NamedTuple):
+    """Errors over measured rows by group.
+
+    Attributes:
+      title: Rows that are compared, and what the constants were fitted on.
+      columns: Headings.
+      rows: Cells by `columns`; "" where nobody measured.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
 
 
 @final
@@ -123,6 +152,18 @@ class Validation:
         )
 
     @property
+    def tables(self) -> tuple[ErrorTable, ...]:
+        """Errors of measured serving by group: one table for each set of rows."""
+        found = []
+        for row_id, title in _TITLES.items():
+            lines = [row for row in self.lines if row.id == row_id]
+            if any(row.errors is not None for row in lines):
+                found.append(_error_table(title, lines))
+            if any(row.unit == "tau" for row in lines):
+                found.append(_order_table(lines))
+        return tuple(found)
+
+    @property
     def n_met(self) -> int:
         """Rows within their tolerance."""
         return sum(row.met for row in self.lines)
@@ -136,6 +177,35 @@ class Validation:
             for row in self.lines
             if not row.met and not row.note
         )
+
+
+def _error_table(title: str, lines: Sequence[Row]) -> ErrorTable:
+    """Return the errors of rows by group."""
+    found: dict[str, dict[str, Errors]] = {}
+    for row in lines:
+        if row.errors is not None:
+            found.setdefault(row.errors.group, {})[row.errors.metric] = row.errors
+    metrics = list(dict.fromkeys(metric for of in found.values() for metric in of))
+    rows = []
+    for group, of in found.items():
+        n_rows = max(errors.n_rows for errors in of.values())
+        cells = [_error_cell(of.get(metric)) for metric in metrics]
+        rows.append((group.replace(" x ", " "), str(n_rows), *cells))
+    return ErrorTable(
+        f"{title}; errors [%]: median/p90, bias", ("group", "rows", *metrics), tuple(rows)
+    )
+
+
+def _error_cell(errors: Errors | None) -> str:
+    if errors is None:
+        return ""
+    return f"{errors.median:.1f}/{errors.p90:.0f} {errors.bias:+.1f}"
+
+
+def _order_table(lines: Sequence[Row]) -> ErrorTable:
+    """Return the rank correlation of predicted and measured TPOT by model and GPU."""
+    rows = tuple((row.what.split(",")[0], f"{row.ours:.2f}") for row in lines if row.unit == "tau")
+    return ErrorTable("S1. Kendall's tau of predicted and measured TPOT", ("group", "tau"), rows)
 
 
 def validate(
@@ -181,6 +251,25 @@ def validate(
             continue
         lines += make(folder, tell)
     return Validation(tuple(lines))
+
+
+def serving_accuracy(reference: Path, progress: Progress | None = None) -> tuple[ErrorTable, ...]:
+    """Return the errors of measured closed-loop serving by model, GPU and engine.
+
+    Args:
+      reference: Folder of the reference, or one that holds it as `moe`.
+      progress: Called with the next comparison.
+
+    Raises:
+      FileFormatError: The reference has no measured serving, or it is damaged.
+    """
+    folder = reference / "moe" if (reference / "moe").is_dir() else reference
+    name = _NEEDS[_SERVING]
+    if not (folder / name).is_file():
+        raise FileFormatError(
+            reference, None, f"must hold {name}", "Name the folder of the reference"
+        )
+    return validate(folder, progress, only=(_SERVING,)).tables
 
 
 def _ignore(text: str) -> None:
