@@ -464,26 +464,40 @@ def read(path: Path) -> list[dict[str, str]]:
 
 @dataclass(frozen=True)
 class Measured:
-    """Gaps of a split, of each method: (n_workloads, BUDGET), means over seeds [%]."""
+    """Gaps of a split, of each method: (n_seeds, n_workloads, BUDGET) [%].
+
+    `seen` has the mean gaps of policies' first designs for the workloads that they learned from.
+    """
 
     workloads: tuple[str, ...]
-    gaps: dict[str, np.ndarray]
+    runs: dict[str, np.ndarray]
+    seen: list[float]
 
     @classmethod
     def of(cls, rows: list[dict[str, str]], split: str) -> "Measured":
-        """Return the rows of a split; each method must have the same workloads."""
-        found: dict[str, dict[str, list[np.ndarray]]] = defaultdict(lambda: defaultdict(list))
+        """Return the rows of a split; seeds that lack a workload are left out."""
+        found: dict[str, dict[str, dict[str, np.ndarray]]] = defaultdict(lambda: defaultdict(dict))
+        seen = []
         for row in rows:
-            if row["split"] == split:
-                curve = np.array([float(gap) for gap in row["gaps"].split()])
-                found[row["method"]][row["workload"]].append(curve)
+            if row["split"] != split:
+                continue
+            curve = np.array([float(gap) for gap in row["gaps"].split()])
+            if row["method"] == SEEN:
+                seen.append(float(curve[0]))
+            else:
+                found[row["method"]][row["seed"]][row["workload"]] = curve
         names = tuple(SHIPPED)
-        gaps = {
-            method: np.array([np.mean(found[method][name], axis=0) for name in names])
-            for method in METHODS
-            if len(found[method]) == len(names)
-        }
-        return cls(names, gaps)
+        runs = {}
+        for method in METHODS:
+            of_seeds = [f for f in found[method].values() if len(f) == len(names)]
+            if of_seeds:
+                runs[method] = np.array([[curves[name] for name in names] for curves in of_seeds])
+        return cls(names, runs, seen)
+
+    @property
+    def gaps(self) -> dict[str, np.ndarray]:
+        """Means over seeds, (n_workloads, BUDGET)."""
+        return {method: runs.mean(axis=0) for method, runs in self.runs.items()}
 
     def interval(self, method: str, n: int) -> tuple[float, float, float]:
         """Return the mean gap after `n` evaluations, and the ends of its 95 % interval."""
@@ -515,15 +529,15 @@ def gap_table(measured: Measured) -> str:
     """Return the mean gaps of methods as a table."""
     heads = ["0 or 1 evaluations", *(f"{n}" for n in LOOKED_AT[1:])]
     lines = [
-        f"| method | {' | '.join(heads)} | within 1 % after 1 | after 5 | after 20 |",
-        "|---" * (2 * len(LOOKED_AT) + 1) + "|",
+        f"| method | seeds | {' | '.join(heads)} | within 1 % after 1 | after 5 | after 20 |",
+        "|---" * (2 * len(LOOKED_AT) + 2) + "|",
     ]
-    for method, gaps in measured.gaps.items():
+    for method, runs in measured.runs.items():
         cells = [
             "{:.2f} ({:.2f} to {:.2f})".format(*measured.interval(method, n)) for n in LOOKED_AT
         ]
-        cells += [f"{100 * (gaps[:, n - 1] <= 1.0).mean():.0f} %" for n in LOOKED_AT]
-        lines.append(f"| {METHODS[method][0]} | {' | '.join(cells)} |")
+        cells += [f"{100 * (runs[:, :, n - 1] <= 1.0).mean():.0f} %" for n in LOOKED_AT]
+        lines.append(f"| {METHODS[method][0]} | {len(runs)} | {' | '.join(cells)} |")
     return "\n".join(lines)
 
 
@@ -547,6 +561,14 @@ def verdicts(measured: Measured) -> str:
             label = "0 or 1" if n == 1 else str(n)
             lines.append(f"| {METHODS[policy][0]} | {label} | {cells} |")
     return "\n".join(lines)
+
+
+def seen_text(measured: Measured) -> str:
+    """Return a sentence about the workloads that the policy learned from."""
+    mean = np.mean(measured.seen)
+    return (
+        f"The policy's first designs for workloads that it learned from have a gap of {mean:.1f} %."
+    )
 
 
 def workload_table(measured: Measured) -> str:
@@ -604,8 +626,13 @@ def page(path: Path) -> None:
     by_split = {split: Measured.of(rows, split) for split in SPLITS}
     text = PAGE.read_text()
     for split, measured in by_split.items():
-        tables = (gap_table(measured), verdicts(measured), workload_table(measured))
-        for name, table in zip(("gaps", "verdicts", "workloads"), tables, strict=True):
+        tables = {
+            "gaps": gap_table(measured),
+            "verdicts": verdicts(measured),
+            "workloads": workload_table(measured),
+            "seen": seen_text(measured),
+        }
+        for name, table in tables.items():
             start, end = f"<!-- {split} {name}: begin -->", f"<!-- {split} {name}: end -->"
             before, found, rest = text.partition(start)
             if found:
