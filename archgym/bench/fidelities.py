@@ -92,7 +92,7 @@ def screened_search(
       >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
       >>> with TemporaryDirectory() as folder:
       ...     found = screened_search(
-      ...         f"{folder}/s", task, task, relative_cost=0.5, cost=6, agent="few"
+      ...         f"{folder}/s", task, task, relative_cost=0.5, cost=6, agent="random"
       ...     )
       >>> found.screening.evaluations, found.search.evaluations, found.cost
       (6, 3, 6.0)
