@@ -24,6 +24,7 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 import archgym as ag
+from archgym.analysis.statistics import improvement_p_value
 from archgym.evaluation.task import Task
 from archgym.simulators.dram.similarity import nearest_traces
 from archgym.simulators.dram.workloads import SHIPPED, shipped_trace
@@ -38,6 +39,8 @@ WITHIN = math.log(1.01)
 AGENT, EARLIER_SEED, EARLIER = "auto", 900, 60
 SOURCES = 2
 LOOKED_AT = (5, 10, 20, 30)
+# chosen: the usual level of tests.
+LEVEL = 0.05
 # chosen: seed of the bootstrap over workloads.
 _RESAMPLES, _SEED = 2000, 0
 
@@ -134,14 +137,16 @@ def page(path: Path) -> str:
     curves, near = read(path)
     kinds = [kind for kind in KINDS if any(kind in found for found in curves.values())]
     lines = [
-        f"| workload | most similar | {' | '.join(kinds)} | near / cold |",
-        "|---" * (len(kinds) + 3) + "|",
+        f"| workload | most similar | {' | '.join(kinds)} | near / cold (95 %) | p |",
+        "|---" * (len(kinds) + 4) + "|",
     ]
     ratios: dict[str, list[float]] = {kind: [] for kind in kinds if kind != "cold"}
+    p_values: list[float] = []
     behind: dict[str, dict[int, list[float]]] = {k: defaultdict(list) for k in kinds}
     for workload, found in curves.items():
         best = max(float(c[-1]) for each in found.values() for c in each)
         counts = {kind: to_within(found[kind], best - WITHIN) for kind in kinds}
+        p_values.append(improvement_p_value([-counts["near"]], [-counts["cold"]]))
         means = {kind: float(np.exp(np.log(counts[kind]).mean())) for kind in kinds}
         for kind, each in ratios.items():
             each.append(means[kind] / means["cold"])
@@ -157,7 +162,8 @@ def page(path: Path) -> str:
             cells.append(f"{means[kind]:.1f}{note}")
         lines += [
             f"| {workload} | {near[workload].replace(' ', ', ')} | {' | '.join(cells)} "
-            f"| {ratios['near'][-1]:.2f} |"
+            f"| {ratios['near'][-1]:.2f} {_interval(counts['near'], counts['cold'])} "
+            f"| {p_values[-1]:.2f} |"
         ]
     heads = ["prior", "evaluations to 1 %, ratio to cold (95 %)", "largest ratio", "above 1.1"]
     heads += [f"loss at {n} [%]" for n in LOOKED_AT]
@@ -178,13 +184,28 @@ def page(path: Path) -> str:
             f"| {max(ratios[kind]):.2f} | {worse} of {len(logs)} | {losses} |"
         ]
     half = math.exp(np.log(ratios["near"]).mean()) <= 0.5
-    worse = sum(r > 1.1 for r in ratios["near"])
+    worse = [p for r, p in zip(ratios["near"], p_values, strict=True) if r > 1.1]
+    better = [p for r, p in zip(ratios["near"], p_values, strict=True) if r < 1.0]
+    clearly = [sum(p < LEVEL for p in each) for each in (worse, better)]
     lines += [
         "",
-        f"Half the evaluations to 1 %: {'met' if half else 'not met'}. "
-        f"Never more than 10 % worse: {'met' if worse == 0 else f'not met ({worse} workloads)'}.",
+        f"Half the evaluations to 1 %: {'met' if half else 'not met'}. Never more than 10 % worse: "
+        f"{'not met' if worse else 'met'}. {len(worse)} workloads are more than 10 % worse in the "
+        f"mean, {clearly[0]} of them with p < {LEVEL}; {len(better)} are better, {clearly[1]} of "
+        f"them with p < {LEVEL}.",
     ]
     return "\n".join(lines)
+
+
+def _interval(ours: np.ndarray, theirs: np.ndarray) -> str:
+    """Return the interval of the ratio of geometric means, by the bootstrap over seeds."""
+    rng = np.random.default_rng(_SEED)
+    draws = [
+        np.log(rng.choice(counts, (_RESAMPLES, len(counts)))).mean(axis=1)
+        for counts in (ours, theirs)
+    ]
+    low, high = np.exp(np.quantile(draws[0] - draws[1], [0.025, 0.975]))
+    return f"({low:.2f} to {high:.2f})"
 
 
 def main() -> None:

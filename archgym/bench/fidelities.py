@@ -60,16 +60,16 @@ def screened_search(
     *,
     relative_cost: float,
     cost: float,
-    agent: str = "few",
+    agent: str = "auto",
     seed: int = 0,
 ) -> ScreenedSearch:
     """Search a task with the help of a cheaper fidelity.
 
-    Half of the cost pays for the cheaper fidelity, so one that misleads costs its share and no
-    more. `few` models both fidelities together: it asks at the cheaper one where the task's own
-    promises an improvement, and evaluates the most promising design of the task in between. Any
-    other agent searches the cheaper fidelity first; its best designs are then evaluated, and the
-    agent continues from their results. Both parts are studies; the same call writes the same ones.
+    Half of the cost pays for the cheaper fidelity. An agent searches it first; its best designs are
+    then evaluated, and the agent continues from their results. So a cheaper fidelity that misleads
+    costs its share and no more. `few` models both fidelities together instead: it asks at the
+    cheaper one where the task's own promises an improvement, and evaluates the most promising of
+    these designs in between. Both parts are studies; the same call writes the same ones.
 
     Args:
       folder: New folder, for both studies.
@@ -92,7 +92,7 @@ def screened_search(
       >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
       >>> with TemporaryDirectory() as folder:
       ...     found = screened_search(
-      ...         f"{folder}/s", task, task, relative_cost=0.5, cost=6
+      ...         f"{folder}/s", task, task, relative_cost=0.5, cost=6, agent="few"
       ...     )
       >>> found.screening.evaluations, found.search.evaluations, found.cost
       (6, 3, 6.0)

@@ -10,6 +10,7 @@ from archgym.agents._task_model import DesignFeatures, History, TaskModel
 from archgym.agents.few import FewAgent
 from archgym.agents.random import RandomAgent
 from archgym.bench import bench_task
+from archgym.envs import evaluator
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Integer
@@ -142,6 +143,39 @@ def test_valley_between_the_default_and_the_limit_is_crossed() -> None:
 
     for seed in (0, 1):
         assert max(search(FewAgent, task, 40, seed).rewards) > 0.0
+
+
+def test_promoted_designs_have_a_cheaper_result_and_are_new() -> None:
+    agent = FewAgent(MIXED.space, seed=0)
+    agent.begin(MIXED)
+    evaluate = evaluator(MIXED)
+    asked, promoted = set(), []
+
+    for _ in range(4):
+        for _ in range(4):
+            design = agent.ask_cheaper()
+            asked.add(design.tobytes())
+            agent.tell_cheaper(evaluate(design))
+        design = agent.promote()
+        promoted.append(design.tobytes())
+        agent.take(evaluate(design))
+
+    assert len(set(promoted)) == 4
+    assert set(promoted) <= asked
+
+
+def test_first_promoted_design_is_the_best_at_the_cheaper_fidelity() -> None:
+    agent = FewAgent(MIXED.space, seed=0)
+    agent.begin(MIXED)
+    evaluate = evaluator(MIXED)
+    best, reward = b"", -np.inf
+    for _ in range(6):
+        trials = evaluate(agent.ask_cheaper())
+        agent.tell_cheaper(trials)
+        if trials.reward[0] > reward:
+            best, reward = MIXED.space.canonical(trials.indices).tobytes(), trials.reward[0]
+
+    assert agent.promote().tobytes() == best
 
 
 def test_plateau_does_not_stop_the_search() -> None:

@@ -42,7 +42,7 @@ def test_the_curve_begins_after_the_cost_of_the_screening(tmp_path: Path) -> Non
 
 
 def test_few_evaluates_only_designs_that_were_asked_at_the_cheaper_fidelity(tmp_path: Path) -> None:
-    found = screened_search(tmp_path / "s", near(), near(), relative_cost=0.2, cost=10)
+    found = screened_search(tmp_path / "s", near(), near(), relative_cost=0.2, cost=10, agent="few")
 
     # 5 / 0.2 pays for 25 evaluations that cost 5, and the rest pays for 5.
     assert (found.screening.evaluations, found.search.evaluations) == (25, 5)
@@ -54,7 +54,7 @@ def test_few_evaluates_only_designs_that_were_asked_at_the_cheaper_fidelity(tmp_
 def test_few_asks_at_the_cheaper_fidelity_between_its_evaluations_of_the_task(
     tmp_path: Path,
 ) -> None:
-    found = screened_search(tmp_path / "s", near(), near(), relative_cost=0.2, cost=10)
+    found = screened_search(tmp_path / "s", near(), near(), relative_cost=0.2, cost=10, agent="few")
 
     costs, rewards = found.curve()
 
@@ -66,7 +66,13 @@ def test_few_asks_at_the_cheaper_fidelity_between_its_evaluations_of_the_task(
 def test_a_joint_search_repeats_to_the_last_byte(tmp_path: Path) -> None:
     for name in ("a", "b"):
         screened_search(
-            tmp_path / name, near(), near(workload="far"), relative_cost=0.2, cost=10, seed=3
+            tmp_path / name,
+            near(),
+            near(workload="far"),
+            relative_cost=0.2,
+            cost=10,
+            agent="few",
+            seed=3,
         )
 
     for part in ("screening", "search"):
