@@ -39,7 +39,8 @@ def speed(reference: Path) -> None:
     """Print processor seconds of all rows, ASTRA-sim's and ours."""
     folder = reference / "cluster" if (reference / "cluster").is_dir() else reference
     models = models_of(folder)
-    print("rows                     ASTRA-sim     whole    faster   one a stage    faster")
+    print("Processor time; `part` is the rows that one NPU a stage simulates exactly.")
+    print("rows                ASTRA-sim     all NPUs   faster   part: ASTRA-sim   one a stage")
     for name in ("collectives", "graphs", "training", "cosmic"):
         rows = read_rows(folder / "results" / f"{name}.csv")
         observed(rows[0], models)
@@ -62,10 +63,12 @@ def speed(reference: Path) -> None:
             short_theirs += float(row.cells["tool_seconds"])
             short_ours += took
             best = max(best, float(row.cells["tool_seconds"]) / took)
-        line = f"{name:12} {len(rows):5}  {theirs:10.2f} s {ours:8.2f} s {theirs / ours:6.1f} x"
+        line = (
+            f"{name:12} {len(rows):4} {theirs:9.2f} s {1e3 * ours:9.1f} ms {theirs / ours:6.1f} x"
+        )
         if short_ours:
-            line += f"  {short_theirs:8.2f} s {short_ours:8.3f} s"
-            line += f" {short_theirs / short_ours:6.0f} x (best {best:,.0f} x)"
+            line += f" {short_theirs:15.2f} s {1e3 * short_ours:10.2f} ms"
+            line += f" {short_theirs / short_ours:7,.0f} x (best row {best:,.0f} x)"
         print(line, flush=True)
 
 
@@ -116,7 +119,11 @@ def stacks(budget: int, seeds: int, model: str) -> None:
     groups = {name: GROUPS[name] for name in ("workload", "collective", "network")}
     groups["full"] = tuple(name for members in groups.values() for name in members)
     print(f"{model}: geometric mean over {seeds} seeds of {budget} evaluations")
-    print("system      objective        start   workload  collective  network     full  gain")
+    print("latency [ms], time-cost [ms x $], time-bandwidth [ms x GB/s]; smaller is better.")
+    print("gain: the best single stack (workload, collective or network) over the full one")
+    print(
+        "system      objective            start   workload collective    network       full  gain"
+    )
     for system in ("cosmic-1.1", "cosmic-1.2", "cosmic-1.3"):
         simulator = ClusterSimulator("cosmic-2025", system)
         workload = simulator.workload(model)
@@ -140,7 +147,8 @@ def stacks(budget: int, seeds: int, model: str) -> None:
 
 
 def experts() -> None:
-    """Print the exchange of experts that is not hidden by the number of parts (FSMoE)."""
+    """Print how much of the exchange of experts is exposed, by the number of parts (FSMoE)."""
+    print("256 A100, experts over the 8 of a server, data parallel across; one sample a microbatch")
     simulator = ClusterSimulator("parallel", "a100-256")
     print("model              parts  time [ms]  exposed exchange [ms]")
     for model in ("mixtral-8x7b", "deepseek-moe-16b"):
@@ -148,11 +156,14 @@ def experts() -> None:
         design = dict(simulator.space.design_at(simulator.space.default_indices))
         design |= {"role_0": "ep", "role_1": "dp", "microbatch": 1, "inflight": 4, "zero": 1}
         built = simulator.run(design, workload).built
+        exposures = {}
         for parts in (1, 2, 4, 8, 16):
             chosen = replace(built.parallelism, exchanges=parts)
             outcome = run(replace(built, parallelism=chosen)).outcome
-            exposed = outcome.exposed_ns[:, 1].mean() / 1e6
+            exposed = exposures[parts] = outcome.exposed_ns[:, 1].mean() / 1e6
             print(f"{model:18} {parts:5} {outcome.finish_ns.max() / 1e6:10.3f} {exposed:10.3f}")
+        best = min(exposures, key=exposures.__getitem__)
+        print(f"{model}: {best} parts expose least, {exposures[1]:.1f} -> {exposures[best]:.1f} ms")
 
 
 def main() -> None:

@@ -47,7 +47,9 @@ def task_of(workload: str) -> Task:
     return Task.make("dram", workload, objective="balanced", fidelity="fast")
 
 
-def run(path: Path, seeds: int, budget: int, kinds: list[str]) -> None:
+def run(
+    path: Path, seeds: int, first: int, budget: int, kinds: list[str], workloads: list[str]
+) -> None:
     """Append a row for each run that the file lacks, with its best reward after each evaluation."""
     names = list(SHIPPED)
     done = set()
@@ -56,12 +58,7 @@ def run(path: Path, seeds: int, budget: int, kinds: list[str]) -> None:
             done = {(r["workload"], r["kind"], r["seed"]) for r in csv.DictReader(handle)}
     with TemporaryDirectory() as name:
         folder = Path(name)
-        for place, workload in enumerate(names):
-            earlier = folder / f"earlier-{workload}"
-            Study.create(earlier, task_of(workload), AGENT, seed=EARLIER_SEED, budget=EARLIER).run()
-            write(path, workload, "earlier", EARLIER_SEED, "", ag.read_study(earlier).curve())
-            print(f"{place + 1} of {len(names)}: {workload}", flush=True)
-        for workload in names:
+        for workload in workloads or names:
             others = [other for other in names if other != workload]
             traces = [shipped_trace(other) for other in others]
             order = nearest_traces(shipped_trace(workload), traces, len(others))
@@ -71,10 +68,10 @@ def run(path: Path, seeds: int, budget: int, kinds: list[str]) -> None:
             }
             for kind in kinds:
                 sources = chosen.get(kind, [])
-                folders = [folder / f"earlier-{source}" for source in sources]
-                for seed in range(seeds):
+                for seed in range(first, first + seeds):
                     if (workload, kind, str(seed)) in done:
                         continue
+                    folders = [_earlier(path, folder, source, done) for source in sources]
                     study = Study.create(
                         folder / f"{kind}-{workload}-{seed}",
                         task_of(workload),
@@ -87,6 +84,16 @@ def run(path: Path, seeds: int, budget: int, kinds: list[str]) -> None:
                     curve = study.run().log.curve()
                     write(path, workload, kind, seed, " ".join(sources), curve)
             print(workload, chosen, flush=True)
+
+
+def _earlier(path: Path, folder: Path, workload: str, done: set[tuple[str, str, str]]) -> Path:
+    """Return the folder of a workload's earlier study, which is run where it is new."""
+    earlier = folder / f"earlier-{workload}"
+    if not earlier.exists():
+        Study.create(earlier, task_of(workload), AGENT, seed=EARLIER_SEED, budget=EARLIER).run()
+        if (workload, "earlier", str(EARLIER_SEED)) not in done:
+            write(path, workload, "earlier", EARLIER_SEED, "", ag.read_study(earlier).curve())
+    return earlier
 
 
 def write(path: Path, workload: str, kind: str, seed: int, sources: str, curve: np.ndarray) -> None:
@@ -186,11 +193,14 @@ def main() -> None:
     parser.add_argument("verb", choices=["run", "page"])
     parser.add_argument("file", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--first", type=int, default=0, help="first seed")
+    parser.add_argument("--workloads", nargs="*", default=[], help="all if none is named")
     parser.add_argument("--kinds", default=",".join(KINDS))
     parser.add_argument("--budget", type=int, default=30)
     given = parser.parse_args()
     if given.verb == "run":
-        run(given.file, given.seeds, given.budget, given.kinds.split(","))
+        kinds = given.kinds.split(",")
+        run(given.file, given.seeds, given.first, given.budget, kinds, given.workloads)
         return
     text = PAGE.read_text()
     before, _, rest = text.partition(START)

@@ -82,12 +82,18 @@ class History:
         self.is_built = np.empty(0, dtype=bool)
         self.values = np.empty((0, 0))
         self.terms = np.empty((0, 0))
+        self.is_cheaper = np.empty(0, dtype=bool)
 
     def __len__(self) -> int:
         return len(self.rewards)
 
-    def add(self, designs: np.ndarray, trials: Trials) -> None:
-        """Add canonical designs with their results."""
+    @property
+    def has_both(self) -> bool:
+        """True if there are results at the task's own fidelity and at a cheaper one."""
+        return bool(self.is_cheaper.any() and not self.is_cheaper.all())
+
+    def add(self, designs: np.ndarray, trials: Trials, is_cheaper: bool = False) -> None:
+        """Add canonical designs with their results, of the task or of a cheaper fidelity."""
         values, terms = trials.values, trials.terms
         if not len(self):
             self.values = self.values.reshape(0, values.shape[1])
@@ -97,9 +103,10 @@ class History:
         self.is_built = np.concatenate([self.is_built, trials.feasible & ~trials.failed])
         self.values = np.concatenate([self.values, values])
         self.terms = np.concatenate([self.terms, terms])
+        self.is_cheaper = np.append(self.is_cheaper, np.full(len(designs), is_cheaper))
 
     def order(self) -> np.ndarray:
-        """Return the numbers of all designs, best first."""
+        """Return the numbers of all results, best first."""
         return np.argsort(-self.rewards, kind="stable")
 
 
@@ -134,10 +141,19 @@ class TaskModel:
         self._worths: list[GaussianProcess] = []
         self._excesses: list[GaussianProcess] = []
         self._builds = GaussianProcess(features.groups)
+        self._has_both = False
         self._n_learned = 0
 
     def fit(self, history: History) -> None:
-        """Learn from all results; there must be a design that was built."""
+        """Learn from all results; there must be a design that was built.
+
+        Results at two fidelities have one process, in which the fidelity is a parameter. So it
+        learns for each metric how much a cheaper result says about one of the task.
+        """
+        if history.has_both and not self._has_both:
+            self._has_both = True
+            self._worths, self._excesses, self._n_learned = [], [], 0
+            self._builds = GaussianProcess(self._groups())
         targets = _targets(history, self._task)
         built = np.flatnonzero(history.is_built)
         rewards = history.rewards[built]
@@ -152,11 +168,15 @@ class TaskModel:
         cut = np.where(self._are_cut, np.minimum(worths, 0.0), worths)
         total = cut @ self._weights
         self._has_best = bool(meets.any())
-        if self._has_best:
-            self._best = float(total[meets].max())
+        is_own = ~history.is_cheaper[built] if self._has_both else np.ones_like(meets)
+        if (meets & is_own).any():
+            self._best = float(total[meets & is_own].max())
+        elif self._has_best:
+            # No result of the task meets the limits yet: half of the cheaper ones are a goal.
+            self._best = float(np.median(total[meets]))
         else:
             self._best = float(np.minimum(-excesses, 0.0).sum(axis=1).max())
-        features = self._features.of(history.designs)
+        features = self._features_of(history.designs, history.is_cheaper)
         rows = _kept(history, features)
         is_due = len(history) - self._n_learned >= max(1.0, _LEARNED_AFTER * len(history))
         self._n_learned = len(history) if is_due else self._n_learned
@@ -164,8 +184,11 @@ class TaskModel:
         place[built] = np.arange(len(built))
         kept = place[rows[history.is_built[rows]]]
         known = features[built]
-        self._worths = _fitted(self._worths, self._features, known, worths, kept, is_due)
-        self._excesses = _fitted(self._excesses, self._features, known, excesses, kept, is_due)
+        # Processes adapt to the last rows above all, which are those of the task here.
+        order = np.argsort(is_own, kind="stable")
+        groups = self._groups()
+        self._worths = _fitted(self._worths, groups, known, worths, order, kept, is_due)
+        self._excesses = _fitted(self._excesses, groups, known, excesses, order, kept, is_due)
         self._has_unbuilt = not history.is_built.all()
         if self._has_unbuilt:
             labels = np.where(history.is_built, 1.0, -1.0)
@@ -178,7 +201,7 @@ class TaskModel:
 
         Where no design meets all limits, it is that of the sum of the excesses.
         """
-        features = self._features.of(designs)
+        features = self._features_of(designs, np.zeros(len(designs), dtype=bool))
         special = import_library("scipy.special")
         promise = np.zeros(len(designs))
         total = np.zeros(len(designs))
@@ -206,22 +229,32 @@ class TaskModel:
         spread = np.sqrt(variance)
         return np.asarray(promise + _log_h((total - self._best) / spread) + np.log(spread))
 
+    def _groups(self) -> np.ndarray:
+        """Return the number of the parameter of each feature; the fidelity's is the last."""
+        groups = self._features.groups
+        return np.append(groups, groups.max(initial=-1) + 1) if self._has_both else groups
+
+    def _features_of(self, designs: np.ndarray, is_cheaper: np.ndarray) -> np.ndarray:
+        features = self._features.of(designs)
+        return np.column_stack([features, is_cheaper]) if self._has_both else features
+
 
 def _fitted(
     processes: list[GaussianProcess],
-    features: DesignFeatures,
+    groups: np.ndarray,
     known: np.ndarray,
     targets: np.ndarray,
+    order: np.ndarray,
     kept: np.ndarray,
     is_due: bool,
 ) -> list[GaussianProcess]:
     """Return one process for each column of targets, which has learned it."""
     if len(processes) != targets.shape[1]:
-        processes = [GaussianProcess(features.groups) for _ in range(targets.shape[1])]
+        processes = [GaussianProcess(groups) for _ in range(targets.shape[1])]
         is_due = True
     for process, column in zip(processes, targets.T, strict=True):
         if is_due:
-            process.learn(known, column)
+            process.learn(known[order], column[order])
         process.condition(known[kept], column[kept])
     return processes
 
@@ -331,7 +364,8 @@ def _kept(history: History, features: np.ndarray) -> np.ndarray:
     order = history.order()
     distance = np.abs(features - features[order[0]]).sum(axis=1)
     near = np.argsort(distance, kind="stable")[:third]
-    chosen = dict.fromkeys([*order[:third].tolist(), *near.tolist()])
+    own = np.flatnonzero(~history.is_cheaper) if history.has_both else order[:0]
+    chosen = dict.fromkeys([*own[-third:].tolist(), *order[:third].tolist(), *near.tolist()])
     for number in range(n - 1, -1, -1):
         if len(chosen) >= _MAX_ROWS:
             break

@@ -54,10 +54,15 @@ class FewAgent(Agent):
 
     It learns from metrics of designs that miss a limit, which their rewards hide.
 
+    With a cheaper fidelity, the fidelity is one more parameter of the processes. Designs are asked
+    at the cheaper one by what they promise at the task's own, and the most promising of them are
+    promoted.
+
     Source:
       Wan et al., *Think Global and Act Local: Bayesian Optimisation over High-Dimensional
       Categorical and Mixed Search Spaces*, ICML 2021, for trust regions that count parameters;
-      Gardner et al., *Bayesian Optimization with Inequality Constraints*, ICML 2014.
+      Gardner et al., *Bayesian Optimization with Inequality Constraints*, ICML 2014;
+      Swersky et al., *Multi-Task Bayesian Optimization*, NeurIPS 2013, for two fidelities.
     """
 
     name = "few"
@@ -112,10 +117,10 @@ class FewAgent(Agent):
         self._asked.add(design)
         return design
 
-    def tell(self, trials: Trials) -> None:
+    def tell(self, trials: Trials, is_cheaper: bool = False) -> None:
         """Take the results of an ask."""
         best = self._best
-        self._learn(trials)
+        self._learn(trials, is_cheaper)
         if len(self._history) > self._startup:
             self._in_vain = 0 if self._best > best else self._in_vain + 1
             factor = _GROWTH if self._best > best else _DECAY
@@ -127,8 +132,32 @@ class FewAgent(Agent):
         self._asked.add(trials.indices)
         self._learn(trials)
 
-    def _learn(self, trials: Trials) -> None:
-        self._history.add(self._space.canonical(trials.indices), trials)
+    def ask_cheaper(self) -> np.ndarray:
+        return self.ask()
+
+    def tell_cheaper(self, trials: Trials) -> None:
+        self.tell(trials, is_cheaper=True)
+
+    def promote(self) -> np.ndarray:
+        history = self._history
+        waiting = self._waiting()
+        if not len(waiting):
+            return self.ask()
+        if not history.has_both or not history.is_built.any():
+            return waiting[:1]
+        self._model.fit(history)
+        return waiting[[int(np.argmax(self._model.promise(waiting)))]]
+
+    def _waiting(self) -> np.ndarray:
+        """Return the designs with a cheaper result only, best result first."""
+        history = self._history
+        order = history.order()
+        own = {row.tobytes() for row in history.designs[~history.is_cheaper]}
+        is_waiting = [row.tobytes() not in own for row in history.designs[order]]
+        return np.asarray(history.designs[order[is_waiting]])
+
+    def _learn(self, trials: Trials, is_cheaper: bool = False) -> None:
+        self._history.add(self._space.canonical(trials.indices), trials, is_cheaper)
         self._best = max(self._best, float(trials.reward.max(initial=-np.inf)))
 
     def _next(self) -> np.ndarray:
@@ -174,8 +203,8 @@ class FewAgent(Agent):
 
     def _pool(self) -> np.ndarray:
         """Return designs to choose from, some of which may be known."""
-        history, n = self._history, self._n_pool
-        good = history.designs[history.order()[:_CENTRES]]
+        n = self._n_pool
+        good = self._good()
         moves = self._moves(good[0])
         if len(moves) > n // 3:
             moves = moves[self._rng.permutation(len(moves))[: n // 3]]
@@ -188,6 +217,19 @@ class FewAgent(Agent):
                 self._space.sample(n // 8, self._rng),
             ]
         )
+
+    def _good(self) -> np.ndarray:
+        """Return the designs to draw others around, the best one first."""
+        history = self._history
+        if not history.has_both:
+            return np.asarray(history.designs[history.order()[:_CENTRES]])
+        order = history.order()
+        own = history.designs[order[~history.is_cheaper[order]]][: _CENTRES // 2]
+        waiting = self._waiting()
+        if len(waiting):
+            promise = self._model.promise(waiting)
+            waiting = waiting[np.argsort(-promise, kind="stable")[: _CENTRES - len(own)]]
+        return np.concatenate([own, waiting])
 
     def _moves(self, design: np.ndarray) -> np.ndarray:
         """Return designs that differ from one in a single parameter, up to eight values each."""

@@ -1,7 +1,7 @@
-"""Searches that are screened by a cheaper fidelity and charged for it."""
+"""Searches at two fidelities, which are charged for both."""
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import final
 
@@ -10,8 +10,11 @@ import numpy as np
 from archgym.checks import check_number, check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
+from archgym.evaluation.trials import Trials
 from archgym.files.storage import write_atomic
-from archgym.studies.snapshot import StudyLog
+from archgym.search.agent import agent_class
+from archgym.search.fidelities import TwoFidelityAgent
+from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
 
 __all__ = ["ScreenedSearch", "screened_search"]
@@ -19,20 +22,26 @@ __all__ = ["ScreenedSearch", "screened_search"]
 _SCREENING = "screening"
 _SEARCH = "search"
 _COSTS = "costs.json"
-# chosen: half of the cost goes into screening, and half of the rest into designs that it proposes.
+# chosen: half of the cost pays for the cheaper fidelity; a joint search spends an eighth of that
+# before its first evaluation of the task, so that it compares the fidelities from early on. Of an
+# agent that cannot model both, half of the evaluations of the task are designs that the screening
+# proposes.
 _SCREENING_SHARE = 0.5
+_FIRST_SHARE = 0.125
 _PROPOSED_SHARE = 0.5
 
 
 @final
 @dataclass(frozen=True)
 class ScreenedSearch:
-    """Two studies of the same designs: one at a cheaper fidelity, then one at the task's own."""
+    """Two studies of one space: one at a cheaper fidelity and one at the task's own."""
 
     screening: StudyLog
     search: StudyLog
     relative_cost: float
     """Cost of an evaluation at the cheaper fidelity; one at the task's own costs 1."""
+    costs: np.ndarray
+    """(n,), cost of all evaluations up to and with each evaluation of the task."""
 
     @property
     def cost(self) -> float:
@@ -41,9 +50,7 @@ class ScreenedSearch:
 
     def curve(self) -> tuple[np.ndarray, np.ndarray]:
         """Return the cost after each evaluation of the task, and the best reward so far."""
-        rewards = self.search.curve()
-        spent = self.screening.evaluations * self.relative_cost
-        return spent + np.arange(1, len(rewards) + 1), rewards
+        return self.costs, self.search.curve()
 
 
 def screened_search(
@@ -53,19 +60,22 @@ def screened_search(
     *,
     relative_cost: float,
     cost: float,
-    agent: str = "auto",
+    agent: str = "few",
     seed: int = 0,
 ) -> ScreenedSearch:
-    """Search a task after a search of it at a cheaper fidelity.
+    """Search a task with the help of a cheaper fidelity.
 
-    Half of the cost pays for the screening. Its best designs are then evaluated at the task's own
-    fidelity, and the agent continues from their results. So a cheaper fidelity that misleads costs
-    its share and no more. Both parts are studies: they replay to the same journals.
+    Half of the cost pays for the cheaper fidelity, so one that misleads costs its share and no
+    more. `few` models both fidelities together: it asks at the cheaper one where the task's own
+    promises an improvement, and evaluates the most promising design of the task in between. Any
+    other agent searches the cheaper fidelity first; its best designs are then evaluated, and the
+    agent continues from their results. Both parts are studies; the same call writes the same ones.
 
     Args:
       folder: New folder, for both studies.
       task: Task whose rewards count.
-      cheaper: Same space and objective at a cheaper fidelity, or with shorter traces.
+      cheaper: Same space and objective at a cheaper fidelity, with shorter traces or with fewer
+        workloads. Its metrics count relative to its default design's.
       relative_cost: Cost of an evaluation of `cheaper` over that of `task`, above 0 and below 1.
       cost: Cost of the whole search, in evaluations of the task; 4 or more.
       agent: Agent of both parts.
@@ -82,7 +92,7 @@ def screened_search(
       >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
       >>> with TemporaryDirectory() as folder:
       ...     found = screened_search(
-      ...         f"{folder}/s", task, task, relative_cost=0.5, cost=6, agent="random"
+      ...         f"{folder}/s", task, task, relative_cost=0.5, cost=6
       ...     )
       >>> found.screening.evaluations, found.search.evaluations, found.cost
       (6, 3, 6.0)
@@ -105,24 +115,84 @@ def screened_search(
     n_screened = int(_SCREENING_SHARE * cost / relative_cost)
     n_searched = int(cost - n_screened * relative_cost + 1e-9)
     place = Path(folder)
+    kind = agent_class(agent)
+    made = kind(task.space, seed=seed)
+    if isinstance(made, TwoFidelityAgent):
+        made.begin(task)
+        costs = _search_jointly(place, task, cheaper, made, n_screened, n_searched, relative_cost)
+    else:
+        _screen(place, task, cheaper, agent, seed, n_screened, n_searched)
+        costs = n_screened * relative_cost + np.arange(1.0, n_searched + 1.0)
+    screening, search = read_study(place / _SCREENING), read_study(place / _SEARCH)
+    found = ScreenedSearch(screening, search, relative_cost, costs[: search.evaluations])
+    stated = {"format": 1, "relative_cost": relative_cost, "cost": found.cost}
+    write_atomic(place / _COSTS, json.dumps(stated).encode() + b"\n")
+    return found
+
+
+def _search_jointly(
+    place: Path,
+    task: Task,
+    cheaper: Task,
+    agent: TwoFidelityAgent,
+    n_cheaper: int,
+    n_own: int,
+    relative_cost: float,
+) -> np.ndarray:
+    """Log both parts of a search by an agent that models both fidelities; return their costs."""
+    costs = []
+    with (
+        Study.create(place / _SCREENING, cheaper, None) as screening,
+        Study.create(place / _SEARCH, task, None) as search,
+    ):
+        first = _FIRST_SHARE * n_cheaper
+        for number in range(n_own):
+            due = int(first + (n_cheaper - first) * (number + 1) / n_own)
+            due = int(first) if number == 0 and n_own > 1 else due
+            while screening.evaluations < due and len(designs := agent.ask_cheaper()):
+                agent.tell_cheaper(_scaled(screening.evaluate(designs), task, cheaper))
+            designs = agent.promote()
+            if not len(designs):
+                break
+            agent.take(search.evaluate(designs))
+            costs.append(screening.evaluations * relative_cost + search.evaluations)
+    return np.array(costs)
+
+
+def _scaled(trials: Trials, task: Task, cheaper: Task) -> Trials:
+    """Return results of a cheaper fidelity, scaled so that the default design's are the task's.
+
+    Rewards without limits are relative to the default design already.
+    """
+    own, other = (one.average(one.reference[None])[0] for one in (task, cheaper))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = own / other
+    values = trials.values * np.where(np.isfinite(ratio) & (ratio > 0.0), ratio, 1.0)
+    if not task.limits:
+        return replace(trials, values=values)
+    given = (values[:, None], trials.reason[:, None], own[None], task.metrics, np.ones(1))
+    objective = task.objective
+    return replace(
+        trials,
+        values=values,
+        reward=objective.rewards(*given),
+        terms=objective.weighted_terms(*given),
+    )
+
+
+def _screen(
+    place: Path,
+    task: Task,
+    cheaper: Task,
+    agent: str,
+    seed: int,
+    n_screened: int,
+    n_searched: int,
+) -> None:
+    """Search the cheaper fidelity, then the task from its best designs, as studies of an agent."""
     screening = (
         Study.create(place / _SCREENING, cheaper, agent, seed=seed, budget=n_screened).run().log
     )
     proposed = screening.top_rows(max(1, int(_PROPOSED_SHARE * n_searched)))
     start = [screening.outcome(int(row)).design for row in proposed]
-    search = (
-        Study.create(
-            place / _SEARCH,
-            task,
-            agent,
-            seed=seed,
-            budget=n_searched,
-            start=start,
-        )
-        .run()
-        .log
-    )
-    found = ScreenedSearch(screening, search, relative_cost)
-    stated = {"format": 1, "relative_cost": relative_cost, "cost": found.cost}
-    write_atomic(place / _COSTS, json.dumps(stated).encode() + b"\n")
-    return found
+    Study.create(place / _SEARCH, task, agent, seed=seed, budget=n_searched, start=start).run()

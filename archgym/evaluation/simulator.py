@@ -194,6 +194,22 @@ class Simulator(ABC):
           FileFormatError: The file cannot be read.
         """
 
+    def fitted_to(self, workloads: Sequence[Workload]) -> "Simulator":
+        """Return a simulator whose default design runs on some workloads; by default itself.
+
+        Rewards are relative to the default design, so that a task needs one that runs. Another
+        default must stand in `options`, so that the simulator can be made again from them, and
+        must leave the digests of workloads as they are.
+
+        Args:
+          workloads: Workloads of a task, which this simulator made.
+
+        Raises:
+          InvalidArgumentError: No design can run on them.
+        """
+        del workloads
+        return self
+
     @abstractmethod
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Return results of designs that are known to be canonical and feasible in the space.

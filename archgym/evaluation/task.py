@@ -63,8 +63,9 @@ class Task:
 
     Life cycle:
 
-    1. `Task.make` resolves names and simulates the default design on each workload. `reference`,
-       (w, n_metrics), keeps these metrics, to which rewards are relative.
+    1. `Task.make` resolves names, lets the simulator fit its default design to the workloads, and
+       simulates it on each. `reference`, (w, n_metrics), keeps these metrics, to which rewards are
+       relative.
     2. The task is frozen. Agents, studies, tables and environments share it.
     3. `evaluate` takes many designs at once, as indices, and returns metrics and rewards.
     4. `digest` identifies everything that decides the numbers; `to_json` records the task.
@@ -157,6 +158,7 @@ class Task:
         workloads = resolve_workloads(made, choices)
         objective = resolve_objective(made, choices)
         with choosing("workload"):
+            made = made.fitted_to([weighted.workload for weighted in workloads])
             reference = _reference(made, workloads)
         with choosing("objective"):
             _check_domain(made, objective, reference)

@@ -50,6 +50,8 @@ _TASK_ID = re.compile(
     r"(?P<simulator>[^/\[\]]+)(\[(?P<options>[^\]]*)\])?/(?P<space>[^/]+)/(?P<workloads>[^/]+)"
     r"/(?P<objective>.+)-v(?P<version>\d+)(\.(?P<revision>\d+))?"
 )
+# As `WeightedWorkload.label` makes it.
+_FILE_LABEL = re.compile(r".+@[0-9a-f]{8}")
 
 WorkloadChoice = str | Path | Sequence[str | Path] | Mapping[str, float]
 
@@ -288,6 +290,13 @@ def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkl
             f"got {dict(pairs)!r}."
         )
     shipped = simulator.workload_names()
+    unknown = [] if isinstance(simulator, StandIn) else [n for n in names if n not in shipped]
+    for name in unknown:
+        if _FILE_LABEL.fullmatch(name) and not Path(choices.resolved_path(name)).exists():
+            raise InvalidArgumentError(
+                f"`workload` must name a file; got {name!r}, a file's name and hash in a task's "
+                "name. Give the path of the file."
+            )
     pairs = [(n if n in shipped else choices.resolved_path(n), weight) for n, weight in pairs]
     weighted = tuple(
         WeightedWorkload(

@@ -105,6 +105,8 @@ def _factors(
         and tried[:, p].min() > 0
         # What is itself a quotient, as power is of energy and time, causes neither.
         and spec.unit not in _QUOTIENTS
+        # IPC per area follows from IPC, not the other way round.
+        and not spec.unit.startswith(f"{specs[place].unit}/")
     ]
     if tried[:, place].min() <= 0:
         return None

@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from functools import cached_property
-from typing import Any, final
+from typing import Any, cast, final
 
 import numpy as np
 
@@ -307,6 +308,28 @@ class DesignSpace:
     def designs(self, indices: np.ndarray) -> list[Design]:
         """Return designs that have these index vectors, (n, n_parameters)."""
         return [self.design_at(row) for row in indices]
+
+    def with_defaults(self, values: Mapping[str, Any]) -> "DesignSpace":
+        """Return the space with other values in its default design.
+
+        Raises:
+          UnknownNameError: There is no such parameter.
+          InvalidSpaceError: The default design has no such value, or is infeasible.
+        """
+        for name in values:
+            self.parameter(name)
+        parameters: list[Any] = [
+            replace(cast(Any, parameter), default=values.get(parameter.name, parameter.default))
+            for parameter in self.parameters
+        ]
+        return DesignSpace(
+            self.name,
+            parameters,
+            constraints=self.constraints,
+            conditions=self.conditions,
+            doc=self.doc,
+            canonical_form=self.canonical_form,
+        )
 
     def indices_of_many(self, designs: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Return index vectors of designs, (n, n_parameters); errors as for `indices_of`."""

@@ -1,14 +1,12 @@
 """Studies: a search that is journaled, budgeted, interrupted and resumed without loss."""
 
 import logging
-import shlex
 import sys
 import threading
 import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
@@ -20,7 +18,6 @@ from archgym.errors import (
     BudgetExhausted,
     InvalidArgumentError,
     StorageError,
-    StudyExistsError,
     StudyInterrupted,
     StudyLockedError,
     error_text,
@@ -50,6 +47,7 @@ from archgym.studies.arguments import (
     tuples,
 )
 from archgym.studies.ask_tell import AskTell, told_evaluation
+from archgym.studies.existing import existing_study_error, kept_prior, other_study_error
 from archgym.studies.folder import (
     BAD_NAME,
     JOURNAL_NAME,
@@ -64,6 +62,7 @@ from archgym.studies.journal import Damage, JournalWriter, load_journal, renew, 
 from archgym.studies.metadata import Header, Segment, new_header, read_header
 from archgym.studies.prior import PRIOR_NAME, StoredPrior, StudySource, primed, start_designs
 from archgym.studies.replay import Ending, Progress, Recorder
+from archgym.studies.result import StudyResult
 from archgym.studies.snapshot import Outcome, StudyLog, gaps_text, read_state, read_study
 
 if TYPE_CHECKING:
@@ -110,41 +109,6 @@ class Callback(Protocol):
           study: The study, whose `evaluations` and `best_reward` count these.
           trials: The new evaluations. Repeats and replayed evaluations are not among them.
         """
-
-
-@final
-@dataclass(frozen=True)
-class StudyResult:
-    """Reason why a run ended, and the study at that time."""
-
-    log: StudyLog
-    ended: Ending
-    """Limit that was reached: the budget, the limit of asks, or the end of the agent's search."""
-
-    @property
-    def evaluations(self) -> int:
-        """Designs evaluated, in all runs."""
-        return self.log.evaluations
-
-    @property
-    def asks(self) -> int:
-        """Designs asked for, repeats included."""
-        return self.log.asks
-
-    @property
-    def best(self) -> Outcome | None:
-        """The best feasible evaluation."""
-        return self.log.best()
-
-    def to_dataframe(self) -> "pd.DataFrame":
-        """Return one row for each evaluation; see `StudyLog.to_dataframe`."""
-        return self.log.to_dataframe()
-
-    def __repr__(self) -> str:
-        return f"StudyResult({self.log!r}, ended={self.ended!r})"
-
-    def _repr_html_(self) -> str:
-        return self.log._repr_html_()
 
 
 @final
@@ -257,7 +221,7 @@ class Study(Closing):
         if isinstance(warm_start, str | Path | StudyLog):
             warm_start = (warm_start,)
         sources = tuple(warm_start)
-        prior = _kept_prior(folder, task, sources) if exists == "resume" else None
+        prior = kept_prior(folder, task, sources) if exists == "resume" else None
         prior = prior or new_prior(task, kind, sources)
         header = new_header(
             "log" if kind is None else "search",
@@ -282,7 +246,7 @@ class Study(Closing):
         try:
             lease = lease_new_folder(folder)
         except InvalidArgumentError as error:
-            raise _exists(folder, header) or error from None
+            raise existing_study_error(folder, header) or error from None
         try:
             write_atomic(folder / JOURNAL_NAME, b"")
             if prior.sources:
@@ -302,7 +266,7 @@ class Study(Closing):
         """Return the study in a folder, opened, if it is the wanted one."""
         difference = read_header(folder).difference(wanted)
         if difference is not None:
-            raise _holds_another(folder, difference)
+            raise other_study_error(folder, difference)
         study = cls.open(folder, task, kind)
         try:
             study._take_budget(wanted.budget)
@@ -885,53 +849,3 @@ def _notifier(study: "weakref.ref[Study]") -> Callable[[Trials], None]:
                 callback.on_trials(alive, trials)
 
     return notify
-
-
-def _exists(folder: Path, wanted: Header) -> StudyExistsError | None:
-    """Return the error for a folder that holds a study; None if no study can be read there."""
-    try:
-        difference = read_header(folder).difference(wanted)
-    except ArchGymError:
-        return None
-    if difference is not None:
-        return _holds_another(folder, difference)
-    return StudyExistsError(
-        f"{folder} holds a study of this task, agent and seed. Continue it with `Study.open`, with "
-        f'exists="resume", or with: {_resume_command(folder)}'
-    )
-
-
-def _holds_another(folder: Path, difference: str) -> StudyExistsError:
-    return StudyExistsError(
-        f"{folder} holds another study: {difference}. Choose another folder, or continue that "
-        f"study with `Study.open`, or with: {_resume_command(folder)}"
-    )
-
-
-def _resume_command(folder: Path) -> str:
-    return f"archgym resume {shlex.quote(str(folder))}"
-
-
-def _kept_prior(folder: Path, task: Task, sources: tuple[StudySource, ...]) -> StoredPrior | None:
-    """Return the prior that the study in a folder keeps, if it is of these earlier studies.
-
-    They may have grown or been deleted since, which does not change the study.
-    """
-    if not sources or not (folder / STUDY_NAME).is_file():
-        return None
-    header = read_header(folder)
-    kept = header.warm_start or ()
-    is_same = header.prior_digest is not None and header.task["digest"] == task.digest
-    if not is_same or len(kept) != len(sources):
-        return None
-    for source, recorded in zip(sources, kept, strict=True):
-        if isinstance(source, StudyLog):
-            if source.header.id != recorded.study:
-                return None
-            continue
-        place = Path(source)
-        if place.resolve().name != recorded.folder:
-            return None
-        if (place / STUDY_NAME).is_file() and read_header(place).id != recorded.study:
-            return None
-    return StoredPrior.read(folder, task, kept, str(header.prior_digest))

@@ -1,12 +1,14 @@
 """Search methods of other libraries behind one function, with their defaults as they come.
 
-The default design comes first where a library takes it: Optuna, SMAC3 and nevergrad.
+The default design comes first where a library takes it: Optuna, nevergrad, Ax and BayBE. SMAC3 adds
+it to its initial designs. Vizier is told of it, and starts with the center of the space.
 
 Each takes the sizes of the parameters, which of them are ordered, the default design, a seed, and a
 function that evaluates a design; it never returns, since the evaluation raises `End`. Designs that
 break a constraint of the space count as designs that cannot be built: the worst reward.
 
-Versions: optuna 5.0.0, smac 2.4.1, nevergrad 1.0.12, cmaes 0.13.1, pymoo 0.6.2.
+Versions: optuna 5.0.0, smac 2.4.1, nevergrad 1.0.12, cmaes 0.13.1, pymoo 0.6.2, ax-platform 1.3.1,
+baybe 0.15.0, and google-vizier 0.1.24 with jax 0.4.34 in an environment of its own.
 """
 
 import warnings
@@ -74,7 +76,7 @@ def optuna_search(problem: Problem, seed: int, evaluate: Evaluation, kind: str) 
 
 
 def smac_search(problem: Problem, seed: int, evaluate: Evaluation) -> None:
-    """Search with SMAC3's facade for black boxes of many parameters (random forests)."""
+    """Search with SMAC3's facade for mixed spaces; it takes its initial designs by the budget."""
     import logging
     import tempfile
     from pathlib import Path
@@ -95,24 +97,125 @@ def smac_search(problem: Problem, seed: int, evaluate: Evaluation) -> None:
         scenario = Scenario(
             space,
             deterministic=True,
-            n_trials=1000,
+            n_trials=problem.budget,
+            use_default_config=True,
             seed=seed,
             output_directory=Path(folder),
         )
         facade = HyperparameterOptimizationFacade(
-            scenario,
-            lambda config, seed=0: 0.0,
-            initial_design=HyperparameterOptimizationFacade.get_initial_design(
-                scenario, n_configs=10, additional_configs=[space.get_default_configuration()]
-            ),
-            overwrite=True,
-            logging_level=False,
+            scenario, lambda config, seed=0: 0.0, overwrite=True, logging_level=False
         )
         while True:
             info = facade.ask()
             values = {n: int(info.config[f"x{n}"]) for n in problem.free}
             reward, _ = evaluate(problem.design(values))
             facade.tell(info, TrialValue(cost=-reward))
+
+
+def ax_search(problem: Problem, seed: int, evaluate: Evaluation) -> None:
+    """Search with Ax's client, which chooses BoTorch models; limits are outcome constraints."""
+    import logging
+
+    from ax.api.client import Client
+    from ax.api.configs import ChoiceParameterConfig, RangeParameterConfig
+
+    logging.disable(logging.CRITICAL)
+    warnings.simplefilter("ignore")
+    parameters: list[Any] = []
+    for n in problem.free:
+        size = problem.sizes[n]
+        if problem.ordered[n]:
+            parameters.append(RangeParameterConfig(f"x{n}", (0, size - 1), "int"))
+        else:
+            values = list(range(size))
+            parameters.append(ChoiceParameterConfig(f"x{n}", values, "int", is_ordered=False))
+    client = Client(random_seed=seed)
+    client.configure_experiment(parameters)
+    client.configure_optimization("reward", outcome_constraints=["violation <= 0"])
+    default = {f"x{n}": problem.default[n] for n in problem.free}
+    asked: dict[int, Any] = {client.attach_trial(default): default}
+    while True:
+        for index, values in asked.items():
+            design = problem.design({n: int(values[f"x{n}"]) for n in problem.free})
+            reward, violation = evaluate(design)
+            client.complete_trial(index, {"reward": reward, "violation": violation})
+        asked = client.get_next_trials(max_trials=1)
+
+
+def vizier_search(problem: Problem, seed: int, evaluate: Evaluation) -> None:
+    """Search with Vizier's default designer, a Gaussian process with UCB and pure exploration."""
+    import jax
+    from vizier import algorithms
+    from vizier import pyvizier as vz
+    from vizier._src.algorithms.designers.gp_ucb_pe import VizierGPUCBPEBandit
+
+    warnings.simplefilter("ignore")
+    study = vz.ProblemStatement()
+    for n in problem.free:
+        size, default = problem.sizes[n], problem.default[n]
+        root = study.search_space.root
+        if problem.ordered[n]:
+            root.add_int_param(f"x{n}", 0, size - 1, default_value=default)
+        else:
+            labels = [str(value) for value in range(size)]
+            root.add_categorical_param(f"x{n}", labels, default_value=str(default))
+    study.metric_information.append(
+        vz.MetricInformation("reward", goal=vz.ObjectiveMetricGoal.MAXIMIZE)
+    )
+    designer = VizierGPUCBPEBandit(study, rng=jax.random.PRNGKey(seed))
+    number = 0
+    while True:
+        for suggestion in designer.suggest(1):
+            number += 1
+            trial = suggestion.to_trial(number)
+            values = {n: int(trial.parameters[f"x{n}"].value) for n in problem.free}
+            reward, _ = evaluate(problem.design(values))
+            trial.complete(vz.Measurement(metrics={"reward": reward}))
+            designer.update(algorithms.CompletedTrials([trial]), algorithms.ActiveTrials())
+
+
+# chosen: designs that BayBE rates in about a second; it holds a discrete space in memory in full.
+_BAYBE_DESIGNS = 2000
+
+
+def baybe_search(problem: Problem, seed: int, evaluate: Evaluation) -> None:
+    """Search with BayBE's campaign among random designs, since it lists discrete spaces in full.
+
+    Ordered parameters are categories that are encoded by integers. The model sees the numbers of a
+    `NumericalDiscreteParameter`, whose checks take time quadratic in the number of values.
+    """
+    import numpy as np
+    import pandas as pd
+    from baybe import Campaign
+    from baybe.parameters import CategoricalParameter
+    from baybe.searchspace import SearchSpace
+    from baybe.settings import Settings
+    from baybe.targets import NumericalTarget
+
+    warnings.simplefilter("ignore")
+    rng = np.random.default_rng(seed)
+    sizes = [problem.sizes[n] for n in problem.free]
+    rows = rng.integers(0, sizes, (_BAYBE_DESIGNS, len(sizes)))
+    rows[0] = [problem.default[n] for n in problem.free]
+    pool = pd.DataFrame(rows, columns=[f"x{n}" for n in problem.free])
+    pool = pool.drop_duplicates(ignore_index=True).map("{:05d}".format)
+    parameters = [
+        CategoricalParameter(
+            f"x{n}",
+            [f"{value:05d}" for value in range(problem.sizes[n])],
+            encoding="INT" if problem.ordered[n] else "OHE",
+        )
+        for n in problem.free
+    ]
+    with Settings(random_seed=seed):
+        space = SearchSpace.from_dataframe(pool, parameters)
+        campaign = Campaign(space, NumericalTarget("reward"))
+        asked = pool.iloc[[0]]
+        while True:
+            values = {n: int(asked[f"x{n}"].iloc[0]) for n in problem.free}
+            reward, _ = evaluate(problem.design(values))
+            campaign.add_measurements(asked.assign(reward=reward))
+            asked = campaign.recommend(batch_size=1)
 
 
 def nevergrad_search(problem: Problem, seed: int, evaluate: Evaluation) -> None:
@@ -200,6 +303,9 @@ METHODS: dict[str, Callable[[Problem, int, Evaluation], None]] = {
     "optuna-tpe": lambda p, s, e: optuna_search(p, s, e, "tpe"),
     "optuna-gp": lambda p, s, e: optuna_search(p, s, e, "gp"),
     "smac": smac_search,
+    "ax": ax_search,
+    "vizier-gp-ucb-pe": vizier_search,
+    "baybe": baybe_search,
     "nevergrad-ngopt": nevergrad_search,
     "cmaes-catcmawm": cmaes_search,
     "pymoo-mixed-ga": pymoo_search,

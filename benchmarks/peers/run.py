@@ -12,6 +12,7 @@ evaluation of its budget.
 import argparse
 import json
 import time
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ from archgym.search.agent import agent_class, make_agent
 # Violations are encoded in rewards; see archgym.evaluation.limits.
 _SPAN = 5.0
 _MAX_ASKS = 10
+# chosen: evaluations after which a method has imported all that it uses; slow methods get fewer.
+_WARM_BUDGETS = {"ax": 7, "baybe": 3, "vizier-gp-ucb-pe": 2}
 
 
 class End(BaseException):
@@ -128,7 +131,7 @@ def _warm(methods: list[str]) -> None:
     """Import the libraries, so that no run is charged for it."""
     task = bench_task("accelerator-mapping-table").plan.make()
     for method in methods:
-        run(method, task, 0, 13)
+        run(method, task, 0, _WARM_BUDGETS.get(method, 13))
 
 
 def _done(path: Path) -> set[tuple[str, str, int]]:
@@ -148,17 +151,17 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True)
     given = parser.parse_args()
     _warm([part.partition(":")[0] for part in given.methods.split(",")])
-    for label in given.tasks.split(","):
-        task = bench_task(label).plan.make()
-        for part in given.methods.split(","):
-            method, _, own_budget = part.partition(":")
-            budget = int(own_budget) if own_budget else given.budget
-            for seed in range(given.first, given.first + given.seeds):
-                if (label, method, seed) in _done(given.out):
-                    continue
-                line = json.dumps({"task": label, **run(method, task, seed, budget)})
-                with given.out.open("a") as handle:
-                    handle.write(line + "\n")
+    tasks = {label: bench_task(label).plan.make() for label in given.tasks.split(",")}
+    # Seeds come first, so that a sweep that is stopped has as many runs of each method and task.
+    runs = product(range(given.first, given.first + given.seeds), tasks, given.methods.split(","))
+    for seed, label, part in runs:
+        method, _, own_budget = part.partition(":")
+        budget = int(own_budget) if own_budget else given.budget
+        if (label, method, seed) in _done(given.out):
+            continue
+        line = json.dumps({"task": label, **run(method, tasks[label], seed, budget)})
+        with given.out.open("a") as handle:
+            handle.write(line + "\n")
 
 
 if __name__ == "__main__":

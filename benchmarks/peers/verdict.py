@@ -19,8 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from methods import METHODS
 
 from archgym.analysis.statistics import improvement_p_value, stratified_bootstrap
+from archgym.bench import bench_task
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 DATA = DOCS / "data" / "bench-peers.csv"
@@ -29,13 +31,19 @@ PICTURE = DOCS / "pictures" / "bench-peers.png"
 BUDGETS = (10, 25, 50, 100, 200, 1000)
 SHOWN = (25, 100, 200, 1000)
 START, END = "<!-- generated -->", "<!-- end -->"
+# Agents of this library in the picture; the tables have all.
+SHOWN_AGENTS = ("auto", "genetic", "random")
 # chosen: the usual level of tests.
 LEVEL = 0.05
 # Okabe and Ito, Color Universal Design, 2008; the last are of Paul Tol's muted scheme.
 COLOURS = (
     *("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#AA4499"),
-    *("#999933", "#882255"),
+    *("#999933", "#882255", "#44AA99", "#332288", "#661100", "#6699CC"),
 )
+# Bars of `auto`: budgets, share of the score range behind a single agent, own time at a budget.
+BAR_BUDGETS = (25, 50, 100, 200, 1000)
+BAR_SHARE = 0.02
+BAR_MS, BAR_MS_BUDGET = 20.0, 200
 
 Rewards = dict[str, dict[str, dict[int, list[float]]]]
 """Best reward by task, method and seed, at each of `BUDGETS`; NaN beyond a run's budget."""
@@ -140,7 +148,7 @@ def page(rewards: Rewards, own: Own) -> str:
             f"{np.median(ms):.1f} ({count})" for count, ms in sorted(own[method].items())
         )
         lines += [f"| `{method}` | {' | '.join(cells)} | {n} | {times} |"]
-    lines += [""]
+    lines += ["", *bars(rewards, own)]
     for budget in SHOWN:
         lines += [
             f"At {budget} evaluations, best reward: median over seeds [lowest, highest] (seeds).",
@@ -187,18 +195,101 @@ def page(rewards: Rewards, own: Own) -> str:
     return "\n".join(lines)
 
 
+def single_agents(rewards: Rewards) -> list[str]:
+    """Return the agents of this library, except `auto`, which combines several."""
+    return sorted({m for task in rewards.values() for m in task if m not in METHODS} - {"auto"})
+
+
+def score_range(rewards: Rewards, task: str) -> float:
+    """Return the best reward that is known minus the median of `random` after 10 evaluations."""
+    known = [r for runs in rewards[task].values() for run in runs.values() for r in run if r == r]
+    recorded = bench_task(task).best
+    best = max(known if recorded is None else [recorded.reward, *known])
+    return float(best - np.median(at(rewards, task, "random", BUDGETS[0])))
+
+
+def gaps(rewards: Rewards) -> list[tuple[float, str, int, str]]:
+    """Return how far the median of `auto` is behind the best single agent, the worst first.
+
+    Returns:
+      Share of the score range, task, budget and that agent; one for each task and budget where
+      both ran.
+    """
+    found = []
+    for task in rewards:
+        for budget in BAR_BUDGETS:
+            own = at(rewards, task, "auto", budget)
+            medians = {
+                agent: float(np.median(at(rewards, task, agent, budget)))
+                for agent in single_agents(rewards)
+                if len(at(rewards, task, agent, budget))
+            }
+            if not len(own) or not medians:
+                continue
+            best = max(medians, key=lambda agent: medians[agent])
+            behind = (medians[best] - float(np.median(own))) / score_range(rewards, task)
+            found.append((behind, task, budget, best))
+    return sorted(found, reverse=True)
+
+
+def bars(rewards: Rewards, own: Own) -> list[str]:
+    """Return the lines that tell which bars of `auto` are met."""
+    lines = ["| bar | measured | met |", "|---|---|---|"]
+    for budget in BAR_BUDGETS:
+        ranks = mean_ranks(rewards, budget)
+        if "auto" not in ranks:
+            lines += [f"| best mean rank at {budget} | not run | no |"]
+            continue
+        rank, tasks = ranks["auto"]
+        others = {m: found for m, found in ranks.items() if m != "auto"}
+        next_one = min(others, key=lambda m: others[m])
+        met = "yes" if rank < others[next_one][0] else "no"
+        lines += [
+            f"| best mean rank at {budget} | `auto` {rank:.1f} on {tasks} tasks, "
+            f"best other `{next_one}` {others[next_one][0]:.1f} on {others[next_one][1]} | {met} |"
+        ]
+    behind = gaps(rewards)
+    beyond = [gap for gap in behind if gap[0] > BAR_SHARE]
+    shown = "; ".join(
+        f"{100.0 * share:.1f} % on {task} at {budget} (`{agent}`)"
+        for share, task, budget, agent in (beyond or behind[:1])
+    )
+    lines += [
+        f"| nowhere more than {100.0 * BAR_SHARE:.0f} % behind the best single agent | "
+        f"{len(beyond)} of {len(behind)} medians beyond it; {'' if beyond else 'the largest: '}"
+        f"{shown} | {'no' if beyond else 'yes'} |"
+    ]
+    times = own["auto"][BAR_MS_BUDGET]
+    milliseconds = float(np.median(times))
+    lines += [
+        f"| own time below {BAR_MS:.0f} ms an evaluation at {BAR_MS_BUDGET} | "
+        f"{milliseconds:.1f} ms, {min(times):.1f} to {max(times):.1f} over {len(times)} runs | "
+        f"{'yes' if milliseconds < BAR_MS else 'no'} |"
+    ]
+    return [*lines, ""]
+
+
 def picture(rewards: Rewards) -> None:
-    """Draw the curves of the interquartile mean, one panel for each task."""
+    """Draw the curves of the interquartile mean, one panel for each task.
+
+    Agents of this library are solid and have bands of 95 %; other methods are dashed.
+    """
     import matplotlib
 
     matplotlib.use("Agg")
     import matplotlib.pyplot as plt
 
-    methods = sorted({m for task in rewards.values() for m in task})
-    colours = dict(zip(methods, COLOURS, strict=False))
+    methods = sorted(
+        {m for task in rewards.values() for m in task if m in SHOWN_AGENTS or m in METHODS}
+    )
+    colours = dict(zip(methods, COLOURS[: len(methods)], strict=True))
     tasks = sorted(rewards)
-    figure, axes = plt.subplots(1, len(tasks), figsize=(3.1 * len(tasks), 3.2), squeeze=False)
-    for axis, task in zip(axes[0], tasks, strict=True):
+    columns = 2 if len(tasks) <= 4 else 3
+    rows = -(-len(tasks) // columns)
+    figure, axes = plt.subplots(rows, columns, figsize=(10.0, 3.2 * rows + 0.8), squeeze=False)
+    for axis in axes.flat[len(tasks) :]:
+        axis.set_visible(False)
+    for axis, task in zip(axes.flat, tasks, strict=False):
         best = max(v for m in rewards[task].values() for run in m.values() for v in run if v == v)
         for method in methods:
             points = [(b, at(rewards, task, method, b)) for b in BUDGETS]
@@ -206,20 +297,26 @@ def picture(rewards: Rewards) -> None:
             if not points:
                 continue
             bands = [stratified_bootstrap("iqm", [best - values]) for _, values in points]
-            x = [b for b, _ in points]
-            axis.plot(x, [i.value for i in bands], color=colours[method], label=method, lw=1.4)
-            axis.fill_between(
-                x, [i.low for i in bands], [i.high for i in bands], color=colours[method], alpha=0.1
-            )
-        axis.set(title=task, xscale="log", xlabel="evaluations", xticks=BUDGETS)
+            x, y = [b for b, _ in points], [i.value for i in bands]
+            is_ours = method in SHOWN_AGENTS
+            style = {"lw": 2.2, "ls": "-"} if is_ours else {"lw": 1.2, "ls": "--"}
+            axis.plot(x, y, color=colours[method], label=method, marker=".", **style)
+            if is_ours:
+                low, high = [i.low for i in bands], [i.high for i in bands]
+                axis.fill_between(x, low, high, color=colours[method], alpha=0.12)
+        axis.set(title=task, xscale="log", xlabel="evaluations")
         axis.set_yscale("symlog", linthresh=0.1)
         axis.set_ylim(bottom=0.0)
+        axis.minorticks_off()
         axis.set_xticks(BUDGETS, [str(b) for b in BUDGETS])
-        axis.title.set_fontsize(8)
-    axes[0][0].set_ylabel("regret, interquartile mean and 95 %")
-    lines = {line.get_label(): line for axis in axes[0] for line in axis.get_lines()}
-    figure.legend(lines.values(), lines.keys(), fontsize=7, ncols=len(lines), loc="lower center")
-    figure.tight_layout(rect=(0.0, 0.07, 1.0, 1.0))
+        axis.title.set_fontsize(9)
+    for row in axes:
+        row[0].set_ylabel("regret, interquartile mean")
+    lines = {line.get_label(): line for axis in axes.flat for line in axis.get_lines()}
+    ordered = sorted(lines, key=lambda name: (name not in SHOWN_AGENTS, name))
+    handles = [lines[name] for name in ordered]
+    figure.legend(handles, ordered, fontsize=9, ncols=5, loc="lower center")
+    figure.tight_layout(rect=(0.0, 0.8 / (3.2 * rows + 0.8), 1.0, 1.0))
     PICTURE.parent.mkdir(exist_ok=True)
     figure.savefig(PICTURE, dpi=110)
 

@@ -41,6 +41,41 @@ def test_the_curve_begins_after_the_cost_of_the_screening(tmp_path: Path) -> Non
     assert (np.diff(rewards) >= 0).all()
 
 
+def test_few_evaluates_only_designs_that_were_asked_at_the_cheaper_fidelity(tmp_path: Path) -> None:
+    found = screened_search(tmp_path / "s", near(), near(), relative_cost=0.2, cost=10)
+
+    # 5 / 0.2 pays for 25 evaluations that cost 5, and the rest pays for 5.
+    assert (found.screening.evaluations, found.search.evaluations) == (25, 5)
+    assert found.cost == pytest.approx(10.0)
+    asked = {tuple(row) for row in found.screening.records.indices.tolist()}
+    assert {tuple(row) for row in found.search.records.indices.tolist()} <= asked
+
+
+def test_few_asks_at_the_cheaper_fidelity_between_its_evaluations_of_the_task(
+    tmp_path: Path,
+) -> None:
+    found = screened_search(tmp_path / "s", near(), near(), relative_cost=0.2, cost=10)
+
+    costs, rewards = found.curve()
+
+    # 3 of 25 are asked first: an eighth. The rest is spread: 11, 16, 20 and 25 before the others.
+    assert costs == pytest.approx([1.6, 4.2, 6.2, 8.0, 10.0])
+    assert (np.diff(rewards) >= 0).all()
+
+
+def test_a_joint_search_repeats_to_the_last_byte(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        screened_search(
+            tmp_path / name, near(), near(workload="far"), relative_cost=0.2, cost=10, seed=3
+        )
+
+    for part in ("screening", "search"):
+        first, second = (
+            (tmp_path / name / part / "journal.jsonl").read_bytes() for name in ("a", "b")
+        )
+        assert first == second
+
+
 def test_the_best_screened_designs_are_evaluated_first(tmp_path: Path) -> None:
     found = screened_search(
         tmp_path / "s", near(), near(), relative_cost=0.25, cost=12, agent="random"

@@ -342,3 +342,10 @@ def test_trials_say_why_a_design_was_not_built() -> None:
     assert trials.failed.tolist() == [False, False, True, False]
     assert (trials.terms[2:] == -25.0).all()
     assert (trials.terms[:2] > -25.0).all()
+
+
+def test_label_of_a_file_is_refused_with_a_request_for_its_path() -> None:
+    with pytest.raises(
+        InvalidArgumentError, match="`workload` must name a file; got 'own@01234567'"
+    ):
+        Task.make(ProvingSimulator("tiny"), "own@01234567")

@@ -71,6 +71,18 @@ def test_a_product_is_seen_with_what_it_varies_by() -> None:
     assert sum(part.share for part in found.parts) == pytest.approx(1)
 
 
+def test_quotient_of_a_metric_is_no_factor_of_it() -> None:
+    rng = np.random.default_rng(3)
+    ipc, area = rng.uniform(1, 2, (2, 20))
+    specs = (
+        MetricSpec("ipc", "instructions/cycle", "maximise", 1.0, ""),
+        MetricSpec("area_mm2", "mm2", "minimise", 1.0, ""),
+        MetricSpec("ipc_per_area", "instructions/cycle/mm2", "maximise", 1.0, ""),
+    )
+
+    assert causes(np.column_stack([ipc, area, ipc / area]), specs) == []
+
+
 def test_a_part_of_the_same_name_is_named_where_parts_do_not_add_up() -> None:
     values = measured()[:, [3, 4]] + [1.0, 0.0]
     specs = (SPECS[3], MetricSpec("dram_energy_pj", "pJ", "none", 1.0, ""))

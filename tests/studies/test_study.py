@@ -2,12 +2,8 @@ import errno
 import json
 import math
 import os
-import random
-import signal
 import subprocess
 import sys
-import threading
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,12 +12,10 @@ import pytest
 
 from archgym.errors import (
     BudgetExhausted,
-    FileFormatError,
     InvalidArgumentError,
     InvalidDesignError,
     ReplayError,
     StorageError,
-    StudyInterrupted,
     StudyLockedError,
     UnknownNameError,
 )
@@ -29,42 +23,14 @@ from archgym.evaluation.executor import ProcessExecutor, SerialExecutor, ThreadE
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
-from archgym.search.agent import Agent
 from archgym.search.policy import Policy
 from archgym.spaces.parameter import Integer, Parameter
 from archgym.spaces.space import DesignSpace
-from archgym.studies.study import Study, StudyResult, read_study
+from archgym.studies.study import Study, read_study
+from tests.studies.searches import TWO, ListAgent, journal, resume, search
 from tests.toys import SPACE, CountingAgent, ToyAgent, UnreplayableAgent, toy_task
 
 ROOT = Path(__file__).parents[2]
-TWO: dict[str, float] = {"light": 2.0, "heavy": 1.0}
-
-
-def search(folder: Path, budget: int, task: Task | None = None, **options: Any) -> StudyResult:
-    task = task or toy_task(TWO)
-    return Study.create(folder, task, ToyAgent, seed=1, budget=budget, **options).run()
-
-
-def resume(folder: Path, budget: int | None = None, task: Task | None = None) -> StudyResult:
-    return Study.open(folder, task or toy_task(TWO), ToyAgent).run(budget=budget)
-
-
-def journal(folder: Path) -> bytes:
-    return (folder / "journal.jsonl").read_bytes()
-
-
-class ListAgent(Agent):
-    """Asks for what the test lists."""
-
-    name = "list"
-    batches: ClassVar[list[list[list[int]]]] = []
-
-    def __init__(self, space: DesignSpace, *, seed: int) -> None:
-        pass
-
-    def search(self, evaluate: Evaluate, task: Task) -> None:
-        for batch in self.batches:
-            evaluate(np.array(batch))
 
 
 # ---- running
@@ -393,195 +359,6 @@ def test_design_outside_the_space_is_refused_and_not_logged(tmp_path: Path) -> N
     assert journal(tmp_path / "a") == b""
 
 
-# ---- damage
-
-
-def spoilt_journals(content: bytes, n_records: int) -> Iterator[bytes]:
-    """Each byte of the first records flipped, and the last record cut at each byte."""
-    end = sum(len(line) for line in content.splitlines(keepends=True)[:n_records])
-    for place in range(end):
-        spoilt = bytearray(content)
-        spoilt[place] ^= 0x01
-        yield bytes(spoilt)
-    start = content.rindex(b"\n", 0, -1) + 1
-    for cut in range(start, len(content)):
-        yield content[:cut]
-
-
-def assert_repaired(folder: Path, spoilt: bytes, whole: bytes) -> None:
-    (folder / "journal.jsonl").write_bytes(spoilt)
-    (folder / "journal.bad").unlink(missing_ok=True)
-    damage = read_study(folder).damage
-    assert journal(folder) == spoilt
-
-    result = resume(folder)
-
-    assert journal(folder) == whole
-    assert result.evaluations == 20
-    assert (folder / "journal.bad").exists() == bool(damage)
-
-
-def test_damaged_journals_are_repaired_to_the_byte(tmp_path: Path) -> None:
-    search(tmp_path / "a", 20)
-    whole = journal(tmp_path / "a")
-
-    for spoilt in random.Random(0).sample(list(spoilt_journals(whole, 10)), 12):
-        assert_repaired(tmp_path / "a", spoilt, whole)
-
-
-@pytest.mark.slow
-def test_journals_damaged_in_any_place_are_repaired_to_the_byte(tmp_path: Path) -> None:
-    search(tmp_path / "a", 20)
-    whole = journal(tmp_path / "a")
-
-    # What each byte does to a journal alone is tested there; these are all fields of a record.
-    for spoilt in list(spoilt_journals(whole, 10))[::7]:
-        assert_repaired(tmp_path / "a", spoilt, whole)
-
-
-def test_lost_evaluation_is_done_again_and_not_charged(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    search(tmp_path / "a", 20)
-    whole = journal(tmp_path / "a")
-    lines = whole.splitlines(keepends=True)
-    lost = b"{" + lines[2]
-    (tmp_path / "a" / "journal.jsonl").write_bytes(b"".join([*lines[:2], lost, *lines[3:]]))
-
-    result = resume(tmp_path / "a")
-
-    assert journal(tmp_path / "a") == whole
-    assert result.evaluations == 20
-    assert (tmp_path / "a" / "journal.bad").read_bytes() == lost
-    assert "1 damaged line left out: line 3 does not match its checksum" in caplog.text
-
-
-def test_repair_that_is_cut_off_is_done_again(tmp_path: Path) -> None:
-    class CutOffError(Exception):
-        pass
-
-    search(tmp_path / "a", 20)
-    whole = journal(tmp_path / "a")
-    lines = whole.splitlines(keepends=True)
-    for row in (2, 9, 11):
-        lines[row] = b"x\n"
-    (tmp_path / "a" / "journal.jsonl").write_bytes(b"".join(lines))
-
-    Study.open(tmp_path / "a", toy_task(TWO), ToyAgent).close()
-    for limit in (5, 9):
-
-        def cut_off(n: int, *_: object, limit: int = limit) -> None:
-            if n >= limit:
-                raise CutOffError
-
-        with pytest.raises(CutOffError):
-            Study.open(tmp_path / "a", toy_task(TWO), ToyAgent).run(progress=cut_off)
-    log = read_study(tmp_path / "a")
-    assert log.damage == ()
-    assert log.asks == len(lines) - 1
-    resume(tmp_path / "a")
-
-    assert journal(tmp_path / "a") == whole
-    assert (tmp_path / "a" / "journal.bad").read_bytes() == b"x\n" * 3
-
-
-def test_reader_changes_nothing_and_reports(tmp_path: Path) -> None:
-    search(tmp_path / "a", 20)
-    whole = journal(tmp_path / "a")
-    (tmp_path / "a" / "journal.jsonl").write_bytes(whole[:-5])
-    before = {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()}
-
-    log = read_study(tmp_path / "a")
-
-    assert {path.name: path.read_bytes() for path in (tmp_path / "a").iterdir()} == before
-    assert log.evaluations == 19
-    report = log.damage_report()
-    assert report is not None
-    n = len(whole.splitlines())
-    assert report.endswith(f"line {n} is torn: it has no end. Record {n - 1} is missing.")
-
-
-def test_journal_of_another_study_is_not_taken(tmp_path: Path) -> None:
-    search(tmp_path / "a", 20)
-    search(tmp_path / "b", 20, toy_task("heavy"))
-    Study.create(tmp_path / "c", toy_task(TWO), ToyAgent, seed=2, budget=20).run()
-    search(tmp_path / "d", 20, hyperparameters={"batch_size": 3})
-    whole = journal(tmp_path / "a")
-
-    for other in ("b", "c", "d"):
-        (tmp_path / "a" / "journal.jsonl").write_bytes(journal(tmp_path / other))
-        log = read_study(tmp_path / "a")
-        assert log.asks == 0
-        assert len(log.damage) == len(journal(tmp_path / other).splitlines())
-        assert "belongs to another study" in str(log.damage[0])
-
-    resume(tmp_path / "a")
-    assert journal(tmp_path / "a") == whole
-
-
-@pytest.mark.parametrize(
-    ("kept", "text"),
-    [
-        (lambda lines: lines[:5] + lines[8:], "records 5 to 7 are missing"),
-        (lambda lines: lines[1:2] + lines[3:], "records 0, 2 are missing"),
-        (lambda lines: lines[:-1], "record {last} is missing"),
-        (lambda lines: [], "records 0 to {last} are missing"),
-    ],
-)
-def test_missing_records_are_noticed_and_made_again(
-    tmp_path: Path,
-    caplog: pytest.LogCaptureFixture,
-    kept: Callable[[list[bytes]], list[bytes]],
-    text: str,
-) -> None:
-    search(tmp_path / "a", 20)
-    whole = journal(tmp_path / "a")
-    lines = whole.splitlines(keepends=True)
-    left = kept(lines)
-    (tmp_path / "a" / "journal.jsonl").write_bytes(b"".join(left))
-    text = text.format(last=len(lines) - 1)
-
-    log = read_study(tmp_path / "a")
-
-    assert log.damage == ()
-    assert text in (log.damage_report() or "")
-    assert log.status == "interrupted"
-    result = resume(tmp_path / "a")
-    assert f"{text}; these {len(lines) - len(left)} are made again" in caplog.text
-    assert journal(tmp_path / "a") == whole
-    assert result.log.damage_report() is None
-    assert read_study(tmp_path / "a").damage_report() is None
-
-
-def test_damaged_header_is_refused_by_name(tmp_path: Path) -> None:
-    search(tmp_path / "a", 5)
-    path = tmp_path / "a" / "study.json"
-    content = path.read_text()
-
-    for spoilt, problem in (
-        (content.replace('"budget": 5', '"budget": 6'), "does not match its checksum"),
-        (content[:-20], r"study\.json:\d+: must be JSON"),
-        ("7", "must be what ArchGym wrote; it is not an object"),
-        ("[1]", "must be what ArchGym wrote; it is not an object"),
-        ("[" * 100000, "must be what ArchGym wrote; it is nested too deep"),
-        ("{}", "must be what ArchGym wrote; member `crc` is missing"),
-        (content.replace('"crc"', '"crd"'), "ArchGym wrote; member `crc` is missing"),
-    ):
-        path.write_text(spoilt)
-        with pytest.raises(FileFormatError, match=problem):
-            read_study(tmp_path / "a")
-        with pytest.raises(FileFormatError, match=problem):
-            Study.open(tmp_path / "a", toy_task(TWO), ToyAgent)
-
-
-def test_folder_that_is_no_study_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(FileFormatError, match="a study must have a file"):
-        read_study(tmp_path)
-    with pytest.raises(StorageError, match="there is no such file or folder"):
-        read_study(tmp_path / "absent")
-    assert list(tmp_path.iterdir()) == []
-
-
 # ---- creating
 
 
@@ -703,159 +480,7 @@ def test_read_only_study_can_be_read_and_not_resumed(
         resume(tmp_path / "a", 9)
 
 
-# ---- signals, kills and several processes
-
-
-def toy_process(*arguments: str) -> "subprocess.Popen[str]":
-    return subprocess.Popen(
-        [sys.executable, "-m", "tests.search_toy", *arguments],
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def kill_and_resume(folder: Path, budget: int, n_kills: int) -> None:
-    """Searches in processes that are killed as the journal reaches random lengths."""
-    moments = random.Random(5)
-    path = folder / "journal.jsonl"
-    for _ in range(n_kills):
-        process = toy_process(str(folder), str(budget), "0.002")
-        assert process.stdout is not None
-        process.stdout.readline()
-        size = path.stat().st_size if path.exists() else 0
-        goal = size + moments.randrange(6000)
-        while process.poll() is None and (not path.exists() or path.stat().st_size < goal):
-            pass
-        process.kill()
-        process.communicate()
-        read_study(folder)
-    process = toy_process(str(folder), str(budget))
-    assert process.wait() == 0
-    process.communicate()
-
-
-def test_killed_study_resumes_to_the_same_bytes(tmp_path: Path) -> None:
-    search(tmp_path / "a", 150, task=toy_task())
-
-    kill_and_resume(tmp_path / "b", 150, 3)
-
-    assert journal(tmp_path / "a") == journal(tmp_path / "b")
-
-
-@pytest.mark.slow
-def test_twenty_kills_change_no_byte(tmp_path: Path) -> None:
-    search(tmp_path / "a", 400, task=toy_task())
-
-    kill_and_resume(tmp_path / "b", 400, 20)
-
-    assert journal(tmp_path / "a") == journal(tmp_path / "b")
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_stops_a_study_that_hangs(tmp_path: Path, number: signal.Signals) -> None:
-    task = toy_task(trouble="hang")
-    study = Study.create(tmp_path / "a", task, ToyAgent, seed=1, budget=1000)
-    former = signal.getsignal(number)
-    told: list[int] = []
-    timer = threading.Timer(0.3, os.kill, (os.getpid(), number))
-    timer.start()
-
-    with pytest.raises(StudyInterrupted, match=number.name) as caught:
-        study.run(progress=lambda n, *_: told.append(n))
-
-    assert caught.value.signal_number == number
-    assert signal.getsignal(number) is former
-    log = read_study(tmp_path / "a")
-    assert log.evaluations == max(told)
-    assert log.status == "interrupted"
-
-
-def test_signal_that_an_agent_swallows_stops_it_at_its_next_ask(tmp_path: Path) -> None:
-    class Swallowing(ListAgent):
-        def search(self, evaluate: Evaluate, task: Task) -> None:
-            with pytest.raises(StudyInterrupted):
-                os.kill(os.getpid(), signal.SIGINT)
-            evaluate(np.zeros((1, 5), dtype=np.int64))
-
-    study = Study.create(tmp_path / "a", toy_task(), Swallowing, budget=5)
-
-    with pytest.raises(StudyInterrupted):
-        study.run()
-
-    assert journal(tmp_path / "a") == b""
-
-
-def test_signal_that_an_agent_swallows_comes_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("archgym.runtime.interruption._REPEAT_S", 0.02)
-
-    class Importing(ListAgent):
-        def search(self, evaluate: Evaluate, task: Task) -> None:
-            with pytest.raises(StudyInterrupted):
-                os.kill(os.getpid(), signal.SIGINT)
-            threading.Event().wait(10)
-            raise AssertionError("It must be over before.")
-
-    with pytest.raises(StudyInterrupted):
-        Study.create(tmp_path / "a", toy_task(), Importing, budget=5).run()
-
-
-def test_error_that_a_library_makes_of_a_signal_is_an_interruption(tmp_path: Path) -> None:
-    class Native(ListAgent):
-        def search(self, evaluate: Evaluate, task: Task) -> None:
-            try:
-                os.kill(os.getpid(), signal.SIGTERM)
-            except StudyInterrupted as interruption:
-                raise SystemError("returned a result with an exception set") from interruption
-
-    with pytest.raises(StudyInterrupted) as caught:
-        Study.create(tmp_path / "a", toy_task(), Native, budget=5).run()
-
-    assert caught.value.signal_number == signal.SIGTERM
-
-
-def test_interrupted_process_ends_with_the_signals_exit_code(tmp_path: Path) -> None:
-    process = toy_process(str(tmp_path / "a"), "2000", "0.05")
-    path = tmp_path / "a" / "journal.jsonl"
-    while process.poll() is None and not (path.exists() and path.stat().st_size):
-        pass
-
-    process.send_signal(signal.SIGTERM)
-    _, errors = process.communicate(timeout=2)
-
-    assert process.returncode == 128 + signal.SIGTERM
-    assert errors.startswith("The study was stopped by SIGTERM")
-
-
-def test_study_runs_in_another_thread_without_signals(tmp_path: Path) -> None:
-    results: list[StudyResult] = []
-    thread = threading.Thread(target=lambda: results.append(search(tmp_path / "a", 20)))
-
-    thread.start()
-    thread.join()
-
-    assert results[0].evaluations == 20
-
-
-@pytest.mark.slow
-def test_of_eight_processes_one_writes(tmp_path: Path) -> None:
-    search(tmp_path / "a", 100, task=toy_task())
-    folder = tmp_path / "b"
-
-    processes = [toy_process(str(folder), "100", "0.03", "1", "create") for _ in range(8)]
-    outputs = [process.communicate() for process in processes]
-
-    codes = [process.returncode for process in processes]
-    assert sorted(codes) == [0] + [1] * 7
-    for code, (_, error) in zip(codes, outputs, strict=True):
-        if code:
-            winner = processes[codes.index(0)].pid
-            assert f"is being written by process {winner} on {os.uname()[1]}" in error
-            assert error.count("\n") == 1
-    assert journal(folder) == journal(tmp_path / "a")
+# ---- executors and policies
 
 
 def test_executor_of_the_caller_stays_open(tmp_path: Path) -> None:

@@ -195,19 +195,21 @@ def _text(value: str | float) -> str:
 
 
 def _run(space: str, system: str, workload: str, values: list[str]) -> "Result":
-    simulator, design = _design(space, system, values)
+    simulator, design = _design(space, system, values, workload)
     return simulator.run(design, simulator.workload(workload))
 
 
 def _design(
-    space: str, system: str, values: list[str]
+    space: str, system: str, values: list[str], workload: str = ""
 ) -> "tuple[ClusterSimulator, dict[str, Any]]":
-    """Return the simulator, and the default design with what `--set` says."""
+    """Return the simulator, and the default design of a workload with what `--set` says."""
     from archgym.cli.options.values import assignments
     from archgym.simulators.cluster.simulator import ClusterSimulator
     from archgym.spaces.texts import value_from_text
 
     simulator = ClusterSimulator(space, system)
+    if workload:
+        simulator = simulator.fitted_to([simulator.workload(workload)])
     default = dict(simulator.space.design_at(simulator.space.default_indices))
     for name, text in assignments("--set", values).items():
         default[name] = value_from_text(simulator.space.parameter(name), text)

@@ -10,13 +10,11 @@ import numpy.typing as npt
 from archgym.errors import SimulatorError
 from archgym.simulators.cluster import state
 from archgym.simulators.cluster.engine import Outcome, simulate
-from archgym.simulators.cluster.graphs import Graphs
 from archgym.simulators.cluster.hardware import Cluster, Dimension, Npu, network_dollars
 from archgym.simulators.cluster.system import COLLECTIVES, System
 from archgym.simulators.cluster.training import (
     LAYER_FIELDS,
     Parallelism,
-    Standing,
     may_stand,
     memory_bytes,
     training_graphs,
@@ -177,10 +175,7 @@ def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency:
 
 
 def network(
-    values: Mapping[str, Any],
-    dimensions: Sequence[Dimension],
-    npu: Npu,
-    algorithms: Sequence[str],
+    values: Mapping[str, Any], dimensions: Sequence[Dimension], npu: Npu, algorithms: Sequence[str]
 ) -> System:
     """Return the system of a design: NPUs, network and collectives.
 
@@ -204,7 +199,9 @@ def network(
         name: swaps if name == "all_to_all" else tuple(algorithms) for name in COLLECTIVES
     }
     names = ("splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter")
-    chosen = {key: values[key] for key in (*names, "inflight", "endpoint_ns") if key in values}
+    chosen = {
+        key: values[key] for key in (*names, "inflight", "endpoint_ns", "sane") if key in values
+    }
     return System(
         topology=tuple(d.topology for d in dimensions),
         npus=tuple(d.npus for d in dimensions),
@@ -293,22 +290,11 @@ def _imbalanced(model: Model, factor: float) -> npt.NDArray[np.int64]:
     return layers
 
 
-def _simulate(
-    system: System, graphs: Graphs, standing: Standing | None, speeds: Sequence[float] | None
-) -> Outcome:
-    if standing is None:
-        return simulate(system, graphs, speeds=speeds)
-    return simulate(
-        system, graphs, coordinates=standing.coordinates, steps=standing.steps, speeds=speeds
-    )
-
-
 def simulate_shortcut(
     system: System, layers: npt.NDArray[np.int64], parallelism: Parallelism
 ) -> Outcome:
     """Return the outcome of an iteration with NPUs that stand for others."""
-    graphs, standing = training_graphs(system, layers, parallelism, shortcut=True)
-    return _simulate(system, graphs, standing, None)
+    return simulate(system, training_graphs(system, layers, parallelism, shortcut=True))
 
 
 def run(built: Built, *, straggler: float = 1.0, shortcut: bool = True) -> Result:
@@ -324,12 +310,12 @@ def run(built: Built, *, straggler: float = 1.0, shortcut: bool = True) -> Resul
     """
     system, parallelism = built.system, built.parallelism
     has_short = shortcut and straggler == 1.0 and may_stand(system, parallelism)
-    graphs, standing = training_graphs(system, built.layers, parallelism, shortcut=has_short)
+    graphs = training_graphs(system, built.layers, parallelism, shortcut=has_short)
     speeds = None
     if straggler != 1.0:
         speeds = [1.0] * (system.n_npus - 1) + [straggler]
     try:
-        outcome = _simulate(system, graphs, standing, speeds)
+        outcome = simulate(system, graphs, speeds=speeds)
     except SimulatorError:
         raise Infeasible(TOO_LARGE) from None
     if outcome.deadlock:
@@ -349,12 +335,8 @@ def spans(built: Built, n_log: int = 400_000) -> list[tuple[int, int, int, int, 
       NPU, kind of node, cause of its communication, begin and end [ns], by begin.
     """
     has_short = may_stand(built.system, built.parallelism)
-    graphs, standing = training_graphs(
-        built.system, built.layers, built.parallelism, shortcut=has_short
-    )
-    coordinates = None if standing is None else standing.coordinates
-    steps = None if standing is None else standing.steps
-    outcome = simulate(built.system, graphs, coordinates=coordinates, steps=steps, n_log=n_log)
+    graphs = training_graphs(built.system, built.layers, built.parallelism, shortcut=has_short)
+    outcome = simulate(built.system, graphs, n_log=n_log)
     begun: dict[tuple[int, int], int] = {}
     found = []
     for time, what, npu, node, _, _ in outcome.log.tolist():

@@ -64,23 +64,13 @@ class Outcome:
 
 
 def simulate(
-    system: System,
-    graphs: Graphs,
-    *,
-    coordinates: Ints | None = None,
-    steps: Sequence[int] | None = None,
-    speeds: Sequence[float] | None = None,
-    n_log: int = 0,
+    system: System, graphs: Graphs, *, speeds: Sequence[float] | None = None, n_log: int = 0
 ) -> Outcome:
     """Return what comes of graphs on a system.
 
     Args:
       system: System.
       graphs: Graphs of all simulated NPUs.
-      coordinates: (n_simulated, 8), addresses of the NPUs that stand for others; None simulates
-        all NPUs.
-      steps: Difference between numbers of simulated neighbours by dimension; 0 if
-        one stands for all along it.
       speeds: Factors on compute times by NPU; none by default.
       n_log: Entries of the log to keep.
 
@@ -89,13 +79,14 @@ def simulate(
       SimulatorError: The run needs more memory than it may take.
     """
     _check(system, graphs)
-    if coordinates is None:
-        coordinates = _addresses(system)
-        steps = None
+    standing = graphs.standing
+    coordinates = _addresses(system) if standing is None else standing.coordinates
+    steps = None if standing is None else standing.steps
     header = _header(system, len(coordinates), steps)
     w = _words(header, graphs, coordinates, system.n_npus)
     f = _parameters(system, speeds)
     header[state.HAS_SPEEDS] = speeds is not None
+    header[state.MATCHES_NODES] = system.sane and graphs.is_shared
     header[state.N_LOG] = n_log
     if system.inter == "OfflineGreedy":
         header[state.N_DECISIONS] = _most_chunks(system, graphs)

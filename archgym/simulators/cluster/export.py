@@ -33,7 +33,7 @@ def astra_sim_files(built: Built) -> dict[str, str]:
         if getattr(system, name) != value:
             raise InvalidDesignError(
                 f"ASTRA-sim 2 fixes `{name}` at {value}; the design has {getattr(system, name)}. "
-                f"Set `{name}` to {value}, or export it as json."
+                f"Set `{name}` to {value}, which `archgym simplify` does where it costs nothing."
             )
     contents = {
         "system.json": _system(system),

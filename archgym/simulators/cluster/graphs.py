@@ -12,12 +12,26 @@ from archgym.errors import InvalidArgumentError
 from archgym.simulators.cluster import state
 from archgym.simulators.cluster.system import COLLECTIVES, System
 
-__all__ = ["Graphs", "compute_ns", "graphs_of_entries", "link"]
+__all__ = ["Graphs", "Standing", "compute_ns", "graphs_of_entries", "link"]
 
 Ints = npt.NDArray[np.int64]
 
 _KINDS: Final = {"comp": state.COMPUTE, "coll": state.COLLECTIVE}
 _KINDS_P2P: Final = {"send": state.SEND, "recv": state.RECEIVE}
+
+
+@final
+@dataclass(frozen=True)
+class Standing:
+    """The NPUs that stand for all others.
+
+    Attributes:
+      coordinates: (n_simulated, 8), their addresses.
+      steps: Difference between numbers of neighbours by dimension; 0 if one stands for all.
+    """
+
+    coordinates: Ints
+    steps: tuple[int, ...]
 
 
 @final
@@ -32,6 +46,8 @@ class Graphs:
       graph_of: (n_simulated,) int64.
       groups: Members of each group, by number from 1.
       slots: (n_simulated, n_slots) int64, group of each slot, 0 without one.
+      is_shared: True if the members of each collective have the same graph.
+      standing: NPUs that stand for others; None where all are simulated.
     """
 
     nodes: Ints
@@ -40,6 +56,8 @@ class Graphs:
     graph_of: Ints
     groups: tuple[tuple[int, ...], ...] = ()
     slots: Ints | None = None
+    is_shared: bool = False
+    standing: Standing | None = None
 
 
 def compute_ns(system: System, flops: float, n_bytes: float) -> int:

@@ -9,8 +9,9 @@ A cluster file is YAML or JSON::
       - {topology: Switch, npus: 32, gb_per_s: 50, latency_ns: 2000, tier: pod}
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Final, final
 
@@ -29,6 +30,9 @@ __all__ = [
     "gemm_efficiency",
     "network_dollars",
 ]
+
+
+_MAX_NAME: Final = 100  # chosen: a line of a report holds it
 
 
 @final
@@ -177,33 +181,38 @@ def cluster(name: str) -> Cluster:
     return _read_cluster(path)
 
 
+def name_of(node: Node) -> str:
+    """Return a name that can be part of a line and of a task's name."""
+    name = node.text("name")
+    if not name.isprintable() or not 0 < len(name) <= _MAX_NAME or set(name) & set("/+*[]"):
+        raise node.refusal(
+            f"`name` must be 1 to {_MAX_NAME} printable characters without / + * [ ]; "
+            f"got {name[:40]!r}"
+        )
+    return name
+
+
 def _read_cluster(path: Path) -> Cluster:
     root = read_document(path).root
-    members = root.members("a cluster", ("format", "name", "npu", "dimensions"))
+    needed = ("npu", "dimensions")
+    members = root.members("a cluster", ("format", "name", *needed), needed)
     if "format" in members:
         members["format"].whole("format", 1, 1)
-    for name in ("npu", "dimensions"):
-        if name not in members:
-            raise root.refusal(f"a cluster must have `{name}`")
     found = members["dimensions"]
     if not isinstance(found.value, tuple) or not 1 <= len(found.value) <= 4:
-        raise found.refusal(f"`dimensions` must be a list of 1 to 4; got {found.kind}")
+        came = f"{len(found.value)}" if isinstance(found.value, tuple) else found.kind
+        raise found.refusal(f"`dimensions` must be a list of 1 to 4; got {came}")
     dimensions = tuple(_dimension(node) for node in found.value)
-    total = 1
-    for dimension in dimensions:
-        total *= dimension.npus
+    total = prod(dimension.npus for dimension in dimensions)
     if total > 1 << 17:
         raise found.refusal(f"a cluster must have at most 131,072 NPUs; it has {total}")
-    name = members["name"].text("name") if "name" in members else path.stem
+    name = name_of(members["name"]) if "name" in members else path.stem
     return Cluster(name, _npu(members["npu"]), dimensions)
 
 
 def _npu(node: Node) -> Npu:
     if not isinstance(node.value, Mapping):
-        name = node.text("npu")
-        if name not in NPUS:
-            raise node.refusal(f"`npu` must be one of {', '.join(NPUS)}, or its figures")
-        return NPUS[name]
+        return NPUS[_one_of(node, "npu", NPUS)]
     limits = {
         "peak_tflops": (1e-3, 1e6),
         "memory_gb_per_s": (1e-3, 1e6),
@@ -211,37 +220,29 @@ def _npu(node: Node) -> Npu:
         "dollars": (0.0, 1e9),
         "watts": (0.0, 1e6),
     }
-    members = node.members("an NPU", ("name", *limits))
-    values = []
-    for key, (low, high) in limits.items():
-        if key not in members:
-            raise node.refusal(f"an NPU must have `{key}`")
-        values.append(float(members[key].number(key, low, high)))
-    name = members["name"].text("name") if "name" in members else "npu"
+    members = node.members("an NPU", ("name", *limits), limits)
+    values = [members[key].number(key, low, high) for key, (low, high) in limits.items()]
+    name = name_of(members["name"]) if "name" in members else "npu"
     return Npu(name, *values)
 
 
 def _dimension(node: Node) -> Dimension:
-    keys = ("topology", "npus", "gb_per_s", "latency_ns", "tier")
-    members = node.members("a dimension", keys)
-    for key in keys[:4]:
-        if key not in members:
-            raise node.refusal(f"a dimension must have `{key}`")
-    topology = members["topology"].text("topology")
-    if topology not in TOPOLOGIES:
-        raise members["topology"].refusal(
-            f"`topology` must be one of {', '.join(TOPOLOGIES)}; got {topology!r}"
-        )
-    tier = members["tier"].text("tier") if "tier" in members else "pod"
-    if tier not in TIERS:
-        raise members["tier"].refusal(f"`tier` must be one of {', '.join(TIERS)}; got {tier!r}")
+    needed = ("topology", "npus", "gb_per_s", "latency_ns")
+    members = node.members("a dimension", (*needed, "tier"), needed)
     return Dimension(
-        topology,
+        _one_of(members["topology"], "topology", TOPOLOGIES),
         members["npus"].whole("npus", 1, 1 << 16),
-        float(members["gb_per_s"].number("gb_per_s", 1e-5, 1e6)),
-        float(members["latency_ns"].number("latency_ns", 0.0, 1e9)),
-        tier,
+        members["gb_per_s"].number("gb_per_s", 1e-5, 1e6),
+        members["latency_ns"].number("latency_ns", 0.0, 1e9),
+        _one_of(members["tier"], "tier", TIERS) if "tier" in members else "pod",
     )
+
+
+def _one_of(node: Node, key: str, known: Collection[str]) -> str:
+    name = node.text(key)
+    if name not in known:
+        raise node.refusal(f"`{key}` must be one of {', '.join(known)}; got {name!r}")
+    return name
 
 
 def dollars_per_gb(topology: str, npus: int, tier: str) -> float:
@@ -261,9 +262,7 @@ def network_dollars(dimensions: Sequence[Dimension]) -> float:
       Won et al., *LIBRA: Enabling Workload-Aware Multi-Dimensional Network Topology Optimization
       for Distributed Training of Large AI Models*, 2024, table of component costs.
     """
-    total = 1
-    for dimension in dimensions:
-        total *= dimension.npus
+    total = prod(d.npus for d in dimensions)
     return sum(
         total * d.gb_per_s * dollars_per_gb(d.topology, d.npus, d.tier)
         for d in dimensions

@@ -41,12 +41,14 @@ def run(arena: Array, parameters: Array, graphs: Array, log: Array) -> int:
     # Before the first event, each NPU looks for nodes to issue.
     starting = m[st.N_EVENTS] * 0
     agenda = event = bucket = m[st.SPARE] * 0
+    n_before = m[st.N_EVENTS] - 1
     while not m[st.IS_FULL]:
         # What is next: an entry of the agenda at hand, else an event of the time, else a time.
         owner, node, chunk, message = starting, st.NONE, st.NONE, st.NONE
         if starting < m[st.N_SIMULATED]:
             owner = starting
             starting += 1
+            _launch_all(m, f, w, entries, owner)
             node_done(m, f, w, entries, owner, st.NONE)
             continue
         if agenda != 0:
@@ -62,7 +64,15 @@ def run(arena: Array, parameters: Array, graphs: Array, log: Array) -> int:
             if bucket == 0:
                 bucket = first_bucket(m)
                 if bucket == 0:
-                    break
+                    # Without quirks, one more of each may be under way where all wait.
+                    is_stuck = m[st.N_EVENTS] == n_before or m[st.N_UNFINISHED] == 0
+                    if is_stuck or not m[st.IS_SANE]:
+                        break
+                    n_before = m[st.N_EVENTS]
+                    m[st.THRESHOLD] += 1
+                    m[st.INFLIGHT] += 1
+                    starting = n_before * 0
+                    continue
                 m[st.NOW] = m[bucket + st.TIME]
             event = m[bucket + st.HEAD]
             if event == 0:
@@ -98,6 +108,15 @@ def run(arena: Array, parameters: Array, graphs: Array, log: Array) -> int:
     if m[st.IS_FULL]:
         return st.ARENA_FULL
     return st.FINISHED if m[st.N_UNFINISHED] == 0 else st.DEADLOCK
+
+
+@helper
+def _launch_all(m: Any, f: Any, w: Any, log: Any, owner: Any) -> None:
+    """Start the chunks that there are places for in all queues of an NPU."""
+    kept_apart()
+    n = m[st.N_DIMS] * m[st.N_QUEUES]
+    for queue in range(owner * n, owner * n + n):
+        launch(m, f, w, log, m[st.QUEUES] + queue * st.QUEUE_WORDS)
 
 
 @helper

@@ -185,6 +185,8 @@ def _issue_collective(
         if slot >= 0:
             number = st.GROUP_TAGS * w[slot + st.GROUP_NUMBER] + m[counts]
             m[counts] += 1
+        if m[st.MATCHES_NODES]:
+            number = st.NODE_TAGS * (node + 1) + m[coll + st.COLL_CHUNKS]
         m[chunk + st.CHUNK_NPU] = owner
         m[chunk + st.CHUNK_TAG] = st.TAG_OFFSET + number
         m[chunk + st.PRIORITY] = priority

@@ -18,6 +18,8 @@ __all__ = ["build_stage"]
 
 Array = npt.NDArray[Any]
 
+# Helpers build with `b`: the plan, the rates, the nodes and the edges; see `build_stage`.
+
 # Columns of layers.
 FLOPS, PARAMS, EXPERT_PARAMS, IO, ACT_IN, ACT_OUT, IS_TENSOR, TP_BYTES, A2A_BYTES = range(9)
 ACT_SEQ, ACT_TP, TABLE_PARAMS, CORE_FLOPS, CORE_ACT, CP_BYTES, IS_BLOCK = range(9, 16)
@@ -41,8 +43,9 @@ _TENSOR, _EXPERT, _DATA, _PIPELINE = _CAUSES
 
 
 @helper
-def _node(q: Any, nodes: Any, kind: Any, amount: Any, cause: Any) -> Any:
+def _node(b: Any, kind: Any, amount: Any, cause: Any) -> Any:
     kept_apart()
+    q, nodes = b[0], b[2]
     number = q[N_NODES]
     q[N_NODES] = number + 1
     if number < len(nodes):
@@ -55,8 +58,9 @@ def _node(q: Any, nodes: Any, kind: Any, amount: Any, cause: Any) -> Any:
 
 
 @helper
-def _edge(q: Any, edges: Any, before: Any, after: Any) -> None:
+def _edge(b: Any, before: Any, after: Any) -> None:
     kept_apart()
+    q, edges = b[0], b[3]
     if before < 0:
         return
     number = q[N_EDGES]
@@ -67,15 +71,16 @@ def _edge(q: Any, edges: Any, before: Any, after: Any) -> None:
 
 
 @helper
-def _compute(q: Any, f: Any, nodes: Any, edges: Any, flops: Any, n_bytes: Any) -> Any:
+def _compute(b: Any, flops: Any, n_bytes: Any) -> Any:
     """Add a compute node after the previous one; f has memory bytes/s, peak, part of it in use."""
     kept_apart()
+    q, f = b[0], b[1]
     flops, n_bytes = max(flops, 1), max(n_bytes, _LEAST_BYTES)
     power = min(f[0] * (flops / n_bytes), f[1])
     if f[2] != 1.0:
         power = min(f[0] * (flops / n_bytes), f[1] * f[2])
-    number = _node(q, nodes, _COMP, math.floor(flops / power * 1e9), st.NONE)
-    _edge(q, edges, q[LAST], number)
+    number = _node(b, _COMP, math.floor(flops / power * 1e9), st.NONE)
+    _edge(b, q[LAST], number)
     q[BEFORE_LAST] = q[LAST]
     q[LAST] = number
     return number
@@ -83,24 +88,18 @@ def _compute(q: Any, f: Any, nodes: Any, edges: Any, flops: Any, n_bytes: Any) -
 
 @helper
 def _collective(
-    q: Any,
-    nodes: Any,
-    edges: Any,
-    collective: Any,
-    members: Any,
-    n_bytes: Any,
-    before: Any,
-    cause: Any,
+    b: Any, collective: Any, members: Any, n_bytes: Any, before: Any, cause: Any
 ) -> Any:
     """Add a collective after a node; `before` is returned without members."""
     kept_apart()
+    nodes = b[2]
     if members == ABSENT:
         return before
-    number = _node(q, nodes, _COLL, max(n_bytes, _LEAST_BYTES), cause)
+    number = _node(b, _COLL, max(n_bytes, _LEAST_BYTES), cause)
     if number < len(nodes):
         nodes[number, st.TYPE] = collective
         nodes[number, st.MEMBERS] = members
-    _edge(q, edges, before, number)
+    _edge(b, before, number)
     return number
 
 
@@ -112,9 +111,10 @@ def _shares(q: Any, layer: Any) -> tuple[Any, Any, Any]:
 
 
 @helper
-def _fetch(q: Any, nodes: Any, edges: Any, layer: Any) -> tuple[Any, Any]:
+def _fetch(b: Any, layer: Any) -> tuple[Any, Any]:
     """Gather the sharded parameters of a layer (ZeRO 3)."""
     kept_apart()
+    q = b[0]
     dense = experts = st.NONE
     if q[ZERO_STAGE] == 3:
         _, pd, pe = _shares(q, layer)
@@ -122,125 +122,119 @@ def _fetch(q: Any, nodes: Any, edges: Any, layer: Any) -> tuple[Any, Any]:
         before = q[BEFORE_LAST]
         if pd > 0 and q[EDP_GROUP] != ABSENT:
             n_bytes = 2 * pd // replicas
-            dense = _collective(
-                q, nodes, edges, st.ALL_GATHER, q[EDP_GROUP], n_bytes, before, _DATA
-            )
+            dense = _collective(b, st.ALL_GATHER, q[EDP_GROUP], n_bytes, before, _DATA)
         if pe > 0 and q[DP_GROUP] != ABSENT:
             n_bytes = 2 * pe // (q[G] * q[C])
-            experts = _collective(
-                q, nodes, edges, st.ALL_GATHER, q[DP_GROUP], n_bytes, before, _DATA
-            )
+            experts = _collective(b, st.ALL_GATHER, q[DP_GROUP], n_bytes, before, _DATA)
     return dense, experts
 
 
 @helper
-def _swap(q: Any, nodes: Any, edges: Any, layer: Any, before: Any, parts: Any) -> Any:
+def _swap(b: Any, layer: Any, before: Any, parts: Any) -> Any:
     """Exchange tokens between experts, one of `parts` parts of them."""
     kept_apart()
+    q = b[0]
     if layer[A2A_BYTES] == 0:
         return before
     t, _, _ = _shares(q, layer)
     n_bytes = layer[A2A_BYTES] * q[MICROBATCH] // (t * q[C] * parts)
-    return _collective(q, nodes, edges, st.ALL_TO_ALL, q[EP_GROUP], n_bytes, before, _EXPERT)
+    return _collective(b, st.ALL_TO_ALL, q[EP_GROUP], n_bytes, before, _EXPERT)
 
 
 @helper
-def _around(
-    q: Any, f: Any, nodes: Any, edges: Any, layer: Any, before: Any, is_backward: Any
-) -> Any:
+def _around(b: Any, layer: Any, before: Any, is_backward: Any) -> Any:
     """Add a layer's compute node with its communication before and after; return the last node."""
     kept_apart()
+    q = b[0]
     t, pd, pe = _shares(q, layer)
-    b = q[MICROBATCH]
+    size = q[MICROBATCH]
     share = t * q[C]
-    dense, experts = _fetch(q, nodes, edges, layer)
+    dense, experts = _fetch(b, layer)
     is_divided = layer[IS_TENSOR] and layer[TP_BYTES] > 0 and q[TP_GROUP] != ABSENT
-    tp_bytes = layer[TP_BYTES] * b // q[C]
+    tp_bytes = layer[TP_BYTES] * size // q[C]
     if is_divided and q[SP]:
         n_bytes = tp_bytes // q[T]
-        before = _collective(q, nodes, edges, st.ALL_GATHER, q[TP_GROUP], n_bytes, before, _TENSOR)
+        before = _collective(b, st.ALL_GATHER, q[TP_GROUP], n_bytes, before, _TENSOR)
     if layer[CP_BYTES] > 0:
         # Keys and values of the other parts of the sequence.
-        n_bytes = layer[CP_BYTES] * b // share
-        before = _collective(q, nodes, edges, st.ALL_GATHER, q[CP_GROUP], n_bytes, before, _TENSOR)
-    flops, moved = layer[FLOPS] * b // share, 2 * (pd + pe) + layer[IO] * b // share
+        n_bytes = layer[CP_BYTES] * size // share
+        before = _collective(b, st.ALL_GATHER, q[CP_GROUP], n_bytes, before, _TENSOR)
+    flops, moved = layer[FLOPS] * size // share, 2 * (pd + pe) + layer[IO] * size // share
     parts = q[EXCHANGES] if layer[A2A_BYTES] > 0 and q[EP_GROUP] != ABSENT else 1
     if parts == 1:
-        swapped = _swap(q, nodes, edges, layer, before, 1)
-        number = _compute(q, f, nodes, edges, flops, moved)
-        _edge(q, edges, dense, number)
-        _edge(q, edges, experts, number)
-        _edge(q, edges, swapped, number)
-        last = _swap(q, nodes, edges, layer, number, 1)
+        swapped = _swap(b, layer, before, 1)
+        number = _compute(b, flops, moved)
+        _edge(b, dense, number)
+        _edge(b, experts, number)
+        _edge(b, swapped, number)
+        last = _swap(b, layer, number, 1)
     else:
-        last = _in_parts(q, f, nodes, edges, layer, before, parts)
-        _edge(q, edges, dense, last)
-        _edge(q, edges, experts, last)
+        last = _in_parts(b, layer, before, parts)
+        _edge(b, dense, last)
+        _edge(b, experts, last)
     if is_backward and layer[CP_BYTES] > 0:
-        n_bytes = layer[CP_BYTES] * b // t
-        last = _collective(q, nodes, edges, st.REDUCE_SCATTER, q[CP_GROUP], n_bytes, last, _TENSOR)
+        n_bytes = layer[CP_BYTES] * size // t
+        last = _collective(b, st.REDUCE_SCATTER, q[CP_GROUP], n_bytes, last, _TENSOR)
     if is_divided:
         kind = st.REDUCE_SCATTER if q[SP] else st.ALL_REDUCE
-        last = _collective(q, nodes, edges, kind, q[TP_GROUP], tp_bytes, last, _TENSOR)
+        last = _collective(b, kind, q[TP_GROUP], tp_bytes, last, _TENSOR)
     return last
 
 
 @helper
-def _in_parts(q: Any, f: Any, nodes: Any, edges: Any, layer: Any, before: Any, parts: Any) -> Any:
+def _in_parts(b: Any, layer: Any, before: Any, parts: Any) -> Any:
     """Add a layer of experts in parts, whose exchange overlaps with computing (FSMoE).
 
     All exchanges to the experts come before those back, so that the first parts go first.
     """
     kept_apart()
+    q = b[0]
     t, pd, pe = _shares(q, layer)
     share = t * q[C] * parts
-    b = q[MICROBATCH]
+    size = q[MICROBATCH]
     first = q[N_NODES]
     for _ in range(parts):
-        _swap(q, nodes, edges, layer, before, parts)
+        _swap(b, layer, before, parts)
     computed = q[N_NODES]
     for part in range(parts):
         # Weights are read again for each part.
-        moved = 2 * (pd + pe) + layer[IO] * b // share
-        number = _compute(q, f, nodes, edges, layer[FLOPS] * b // share, moved)
-        _edge(q, edges, first + part, number)
+        moved = 2 * (pd + pe) + layer[IO] * size // share
+        number = _compute(b, layer[FLOPS] * size // share, moved)
+        _edge(b, first + part, number)
     last = q[N_NODES]
     for part in range(parts):
-        _swap(q, nodes, edges, layer, computed + part, parts)
+        _swap(b, layer, computed + part, parts)
     # Collectives end in any order; a node that takes no time waits for all of them.
     n_last = q[N_NODES]
-    joined = _compute(q, f, nodes, edges, 1, _LEAST_BYTES)
+    joined = _compute(b, 1, _LEAST_BYTES)
     for number in range(last, n_last):
-        _edge(q, edges, number, joined)
+        _edge(b, number, joined)
     return joined
 
 
 @helper
-def _backward(
-    q: Any, f: Any, nodes: Any, edges: Any, layer: Any, before: Any, is_last: Any, grads: Any
-) -> Any:
+def _backward(b: Any, layer: Any, before: Any, is_last: Any, grads: Any) -> Any:
     """Add the backward pass of a layer; `grads` collects what the optimiser waits for."""
     kept_apart()
+    q = b[0]
     t, pd, pe = _shares(q, layer)
-    b = q[MICROBATCH]
+    size = q[MICROBATCH]
     share = t * q[C]
     if q[RECOMPUTE] == _FULL:
-        before = _around(q, f, nodes, edges, layer, before, 0)
+        before = _around(b, layer, before, 0)
     elif q[RECOMPUTE] == _SELECTIVE and layer[CORE_FLOPS] > 0:
-        core = _compute(
-            q, f, nodes, edges, layer[CORE_FLOPS] * b // share, layer[CORE_ACT] * b // share
-        )
-        _edge(q, edges, before, core)
+        core = _compute(b, layer[CORE_FLOPS] * size // share, layer[CORE_ACT] * size // share)
+        _edge(b, before, core)
         before = core
-    last = _around(q, f, nodes, edges, layer, before, 1)
-    moved = 2 * (pd + pe) + layer[IO] * b // share + 4 * (pd + pe)
-    number = _compute(q, f, nodes, edges, layer[FLOPS] * b // share, moved)
+    last = _around(b, layer, before, 1)
+    moved = 2 * (pd + pe) + layer[IO] * size // share + 4 * (pd + pe)
+    number = _compute(b, layer[FLOPS] * size // share, moved)
     if is_last or q[ZERO_STAGE] == 3:
         kind = st.REDUCE_SCATTER if q[ZERO_STAGE] > 0 else st.ALL_REDUCE
         for which in range(2):
             amount, members = (pd, q[EDP_GROUP]) if which == 0 else (pe, q[DP_GROUP])
             if amount > 0 and members != ABSENT:
-                made = _collective(q, nodes, edges, kind, members, 2 * amount, number, _DATA)
+                made = _collective(b, kind, members, 2 * amount, number, _DATA)
                 if grads[0] + 1 < len(grads):
                     grads[grads[0] + 1] = made
                 grads[0] += 1
@@ -248,41 +242,31 @@ def _backward(
 
 
 @helper
-def _transfer(
-    q: Any, nodes: Any, edges: Any, kind: Any, n_bytes: Any, peer: Any, tag: Any, before: Any
-) -> Any:
+def _transfer(b: Any, kind: Any, n_bytes: Any, peer: Any, tag: Any, before: Any) -> Any:
     """Add a send or a receive of activations or their gradients."""
     kept_apart()
+    q, nodes = b[0], b[2]
     n_bytes = n_bytes * q[MICROBATCH] // q[C]
     if q[SP]:
         n_bytes = n_bytes // q[T]
-    number = _node(q, nodes, kind, max(n_bytes, _LEAST_BYTES), _PIPELINE)
+    number = _node(b, kind, max(n_bytes, _LEAST_BYTES), _PIPELINE)
     if number < len(nodes):
         nodes[number, st.PEER] = peer
         nodes[number, st.TAG] = tag
-    _edge(q, edges, before, number)
+    _edge(b, before, number)
     return number
 
 
 @helper
 def _pass(
-    q: Any,
-    f: Any,
-    layers: Any,
-    firsts: Any,
-    offsets: Any,
-    nodes: Any,
-    edges: Any,
-    grads: Any,
-    k: Any,
-    part: Any,
-    is_backward: Any,
+    b: Any, layers: Any, firsts: Any, offsets: Any, grads: Any, k: Any, part: Any, is_backward: Any
 ) -> None:
     """Add the forward or backward pass of microbatch k through one part of a stage.
 
     Parts of all stages in turn are virtual stages: part 0 of each stage, then part 1, and so on.
     """
     kept_apart()
+    q = b[0]
     stages, stage, m = q[P], q[STAGE], q[MICROBATCHES]
     virtual = part * stages + stage
     first, end = firsts[virtual], firsts[virtual + 1]
@@ -296,18 +280,18 @@ def _pass(
     if 0 <= source < n_virtual:
         peer = offsets[source % stages] - offsets[stage]
         tag = 2 * (k + m * part) + is_backward
-        before = _transfer(q, nodes, edges, _RECEIVE, to_come, peer, tag, q[LAST])
+        before = _transfer(b, _RECEIVE, to_come, peer, tag, q[LAST])
     is_last = k == m - 1
     for i in range(end - first):
         if is_backward:
             layer = layers[end - 1 - i]
-            before = _backward(q, f, nodes, edges, layer, before, is_last, grads)
+            before = _backward(b, layer, before, is_last, grads)
         else:
-            before = _around(q, f, nodes, edges, layers[first + i], before, 0)
+            before = _around(b, layers[first + i], before, 0)
     if 0 <= target < n_virtual:
         peer = offsets[target % stages] - offsets[stage]
         tag = 2 * (k + m * (target // stages)) + is_backward
-        _transfer(q, nodes, edges, _SEND, to_leave, peer, tag, before)
+        _transfer(b, _SEND, to_leave, peer, tag, before)
 
 
 @helper
@@ -321,11 +305,10 @@ def _interleaved(q: Any, i: Any, is_backward: Any) -> tuple[Any, Any]:
 
 
 @helper
-def _optimiser(
-    q: Any, f: Any, layers: Any, firsts: Any, nodes: Any, edges: Any, grads: Any
-) -> None:
+def _optimiser(b: Any, layers: Any, firsts: Any, grads: Any) -> None:
     """Add the optimiser's step after all gradients, and the gathering of updated shards."""
     kept_apart()
+    q = b[0]
     dense = experts = 0
     for part in range(q[PARTS]):
         virtual = part * q[P] + q[STAGE]
@@ -337,9 +320,9 @@ def _optimiser(
     updated = dense + experts
     if q[ZERO_STAGE] > 0:
         updated = dense // replicas + experts // copies
-    number = _compute(q, f, nodes, edges, 10 * updated, 28 * updated)
+    number = _compute(b, 10 * updated, 28 * updated)
     for i in range(min(grads[0], len(grads) - 1)):
-        _edge(q, edges, grads[i + 1], number)
+        _edge(b, grads[i + 1], number)
     if not 0 < q[ZERO_STAGE] < 3:
         return
     for part in range(q[PARTS]):
@@ -352,7 +335,7 @@ def _optimiser(
                     amount, members, shards = pe, q[DP_GROUP], copies
                 if amount > 0 and members != ABSENT:
                     n_bytes = 2 * amount // shards
-                    _collective(q, nodes, edges, st.ALL_GATHER, members, n_bytes, number, _DATA)
+                    _collective(b, st.ALL_GATHER, members, n_bytes, number, _DATA)
 
 
 @entry_point(seconds=12)
@@ -381,7 +364,7 @@ def build_stage(
     Returns:
       True if there was room for all of it.
     """
-    q = plan
+    q, b = plan, (plan, rates, nodes, edges)
     q[N_NODES] = q[N_EDGES] = 0
     q[LAST] = q[BEFORE_LAST] = st.NONE
     grads[0] = 0
@@ -409,6 +392,6 @@ def build_stage(
         k, part = i, 0
         if q[PARTS] > 1:
             k, part = _interleaved(q, i, is_backward)
-        _pass(q, rates, layers, firsts, offsets, nodes, edges, grads, k, part, is_backward)
-    _optimiser(q, rates, layers, firsts, nodes, edges, grads)
+        _pass(b, layers, firsts, offsets, grads, k, part, is_backward)
+    _optimiser(b, layers, firsts, grads)
     return bool(q[N_NODES] <= len(nodes) and q[N_EDGES] <= len(edges) and grads[0] < len(grads))

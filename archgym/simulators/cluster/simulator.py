@@ -1,6 +1,6 @@
 """The training-cluster simulator: parallel training on a network that is also designed."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -12,7 +12,9 @@ import numpy as np
 from archgym.errors import (
     InvalidArgumentError,
     InvalidDesignError,
+    InvalidSpaceError,
     SimulatorError,
+    UnknownNameError,
     unknown_name,
 )
 from archgym.evaluation.metrics import MetricSpec
@@ -28,7 +30,8 @@ from archgym.simulators.cluster.designs import (
     network,
     run,
 )
-from archgym.simulators.cluster.hardware import Dimension
+from archgym.simulators.cluster.fitting import fitting_default
+from archgym.simulators.cluster.hardware import CLUSTERS, Dimension
 from archgym.simulators.cluster.metrics import METRICS, OBJECTIVES, measure
 from archgym.simulators.cluster.space import (
     GROUPS,
@@ -40,12 +43,15 @@ from archgym.simulators.cluster.space import (
 )
 from archgym.simulators.cluster.system import System
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
+from archgym.spaces.space import DesignSpace
+from archgym.spaces.texts import value_from_text
 
 __all__ = ["ClusterSimulator"]
 
 # chosen: Megatron-LM reaches 44 to 52 % of an A100's peak (Narayanan et al. 2021, table 1).
 _EFFICIENCY: Final = 0.5
 _DEFAULT_WORKLOAD: Final = "gpt2-xl-1.5b"
+_OPTIONS: Final = ("system", "straggler", "simulated", "default", "quirks")
 
 
 @final
@@ -61,9 +67,9 @@ class ClusterSimulator(Simulator):
     version = 0
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
-    # 0 in spaces `default`, `parallel`, `network` and `table`. With trees and OfflineGreedy, which
-    # the published spaces have, NPUs stand for others though it is not exact: the worst of 200
-    # random designs with OfflineGreedy; the option `simulated` brings it to 0.
+    # Of the published spaces, whose trees and OfflineGreedy have NPUs stand for others though it
+    # is not exact: the worst of 200 random designs with OfflineGreedy. Instances of other spaces,
+    # and those that simulate every NPU, state 0.
     accuracy_percent: ClassVar[Mapping[str, float]] = {"standard": 20.0}
     table_space = "table"
     model_reasons = MODEL_REASONS
@@ -81,6 +87,8 @@ class ClusterSimulator(Simulator):
         system: str = "",
         straggler: str = "",
         simulated: str = "",
+        default: str = "",
+        quirks: str = "",
         fidelity: str = "standard",
     ) -> None:
         """Make the simulator of one space.
@@ -90,12 +98,16 @@ class ClusterSimulator(Simulator):
           system: A cluster that ships, or a YAML file of one; the space's own where left out.
           straggler: Factor on the compute times of the last NPU, such as 1.2.
           simulated: `all` simulates every NPU; by default some stand for others.
+          default: Values of the default design, such as zero:3+role_1:pp; a task chooses them
+            where a user's model or cluster needs others than the space has.
+          quirks: `off` leaves out those of ASTRA-sim that have a switch, and its deadlocks.
           fidelity: There is one.
 
         Raises:
           UnknownNameError: There is no such space, cluster or fidelity.
           FileFormatError: A file is not a cluster.
-          InvalidArgumentError: The straggler is not a factor, or the space takes no system.
+          InvalidArgumentError: The straggler is not a factor, the space takes no system, or it
+            has no such default.
         """
         if fidelity not in self.fidelity_names:
             raise unknown_name("fidelity", fidelity, self.fidelity_names)
@@ -113,11 +125,15 @@ class ClusterSimulator(Simulator):
                 f"`system` must have four dimensions in space {space!r}; "
                 f"{self.cluster.name} has {len(self.cluster.dimensions)}."
             )
-        self.space = design_space(space, self.cluster)
+        self.space = _with_default(design_space(space, self.cluster), default)
         self.straggler = _factor(straggler)
         if simulated not in ("", "all"):
             raise InvalidArgumentError(f"`simulated` must be all or left out; got {simulated!r}.")
-        given = {"system": system, "straggler": straggler, "simulated": simulated}
+        if quirks not in ("", "off"):
+            raise InvalidArgumentError(f"`quirks` must be off or left out; got {quirks!r}.")
+        if simulated or space not in ("cosmic-2025", "archgym-astrasim"):
+            self.accuracy_percent = {"standard": 0.0}  # type: ignore[misc]  # as in DramSimulator
+        given = dict(zip(_OPTIONS, (system, straggler, simulated, default, quirks), strict=True))
         self.options = {name: value for name, value in given.items() if value}
         self.costs: Mapping[str, str] = costs_of(self._n_dimensions())
         self.groups: Mapping[str, tuple[str, ...]] = {
@@ -127,7 +143,7 @@ class ClusterSimulator(Simulator):
         }
 
     def __reduce__(self) -> tuple[type["ClusterSimulator"], tuple[str, ...]]:
-        options = [self.options.get(name, "") for name in ("system", "straggler", "simulated")]
+        options = [self.options.get(name, "") for name in _OPTIONS]
         return ClusterSimulator, (self.space.name, *options, self.fidelity)
 
     def _n_dimensions(self) -> int:
@@ -146,8 +162,30 @@ class ClusterSimulator(Simulator):
           FileFormatError: The file cannot be read.
         """
         model = load_model(name)
-        decisive = (model.digest, self.cluster) if self.options else (model.digest, SYSTEMS)
+        has_options = self.options.keys() - {"default"}
+        decisive = (model.digest, self.cluster) if has_options else (model.digest, SYSTEMS)
         return Workload(model.name, sha256(repr(decisive).encode()).hexdigest(), model)
+
+    def fitted_to(self, workloads: Sequence[Workload]) -> "ClusterSimulator":
+        """Return a simulator whose default design runs on some models; itself where its own does.
+
+        A default that was chosen by the option stays. One that only does not fit memory stays
+        where models and cluster ship, so that results on them can be compared.
+
+        Raises:
+          InvalidArgumentError: No design can run, or fit memory.
+        """
+        if "default" in self.options:
+            return self
+        models = [workload.content for workload in workloads]
+        is_own = self.cluster not in CLUSTERS.values() or any(model.is_own for model in models)
+        changes = fitting_default(self.space, self._build, models, must_fit=is_own)
+        if not changes:
+            return self
+        text = "+".join(f"{name}:{value}" for name, value in changes.items())
+        return ClusterSimulator(
+            self.space.name, fidelity=self.fidelity, **dict(self.options), default=text
+        )
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Return results of designs that are known to be canonical and feasible in the space."""
@@ -197,15 +235,19 @@ class ClusterSimulator(Simulator):
         Raises:
           InvalidDesignError: It cannot be built.
         """
-        said = values_of(self.space.name, design, self.cluster)
+        said = self._values_of(design)
         dimensions = said.get("dimensions", self.cluster.dimensions)
         try:
             return network(said, dimensions, said.get("npu", self.cluster.npu), said["algorithms"])
         except Infeasible as verdict:
             raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
 
+    def _values_of(self, design: Mapping[str, Any]) -> dict[str, Any]:
+        values = values_of(self.space.name, design, self.cluster)
+        return values | {"sane": True} if "quirks" in self.options else values
+
     def _build(self, design: Mapping[str, Any], model: Model) -> Built:
-        said = values_of(self.space.name, design, self.cluster)
+        said = self._values_of(design)
         efficiency = 1.0 if self.space.name == "cosmic-2025" else _EFFICIENCY
         return build(said, self.cluster, model, efficiency)
 
@@ -270,6 +312,10 @@ class ClusterSimulator(Simulator):
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return what characterises a model: name to (value, unit)."""
         model: Model = workload.content
+        try:
+            default = self.fitted_to([workload]).options.get("default", "")
+        except InvalidArgumentError as error:
+            default = str(error)
         return {
             "layers": (float(len(model.layers)), ""),
             "parameters": (model.params / 1e9, "billions"),
@@ -277,7 +323,24 @@ class ClusterSimulator(Simulator):
             "tokens of a sample": (float(model.tokens), ""),
             "global batch": (float(model.global_batch), "samples"),
             "experts of a layer": (float(model.experts), ""),
+            **({"changes of the default design": (default, "")} if default else {}),
         }
+
+
+def _with_default(space: DesignSpace, text: str) -> DesignSpace:
+    """Return a space with the default design that an option changes."""
+    if not text:
+        return space
+    pairs = [pair.partition(":")[::2] for pair in text.split("+")]
+    try:
+        return space.with_defaults(
+            {name: value_from_text(space.parameter(name), value) for name, value in pairs}
+        )
+    except (UnknownNameError, InvalidSpaceError) as error:
+        raise InvalidArgumentError(
+            f"`default` must give values of space {space.name!r}, such as zero:3+role_1:pp; "
+            f"got {text!r}: {error}"
+        ) from None
 
 
 def _factor(text: str) -> float:

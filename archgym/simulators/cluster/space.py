@@ -12,6 +12,7 @@ Several queues of a dimension and other orders of dimensions than ascending are 
 """
 
 from collections.abc import Callable, Mapping
+from math import prod
 from typing import Any, Final
 
 from archgym.errors import unknown_name
@@ -74,12 +75,29 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 
 
+_NO_TREES: Final = ("ring", "direct", "halvingDoubling")
+_ALL_ROLES: Final = ("tp", "ep", "dp", "pp", "cp")
+
+
 def _choice(name: str, choices: tuple[str, ...], default: str, doc: str) -> Categorical:
     return Categorical(name=name, choices=choices, default=default, doc=doc)
 
 
-def _flag(name: str, doc: str, default: str = "off") -> Categorical:
-    return _choice(name, ("off", "on"), default, doc)
+def _flag(name: str, doc: str) -> Categorical:
+    return _choice(name, ("off", "on"), "off", doc)
+
+
+def _levels(name: str, levels: tuple[int, ...], default: int, doc: str, unit: str = "") -> Ordinal:
+    return Ordinal(name=name, levels=levels, default=default, unit=unit, doc=doc)
+
+
+def _power(name: str, low: int, high: int, default: int, doc: str, unit: str = "") -> PowerOfTwo:
+    return PowerOfTwo(name=name, low=low, high=high, default=default, unit=unit, doc=doc)
+
+
+def _npus(default: tuple[int, ...]) -> Factorisation:
+    doc = "NPUs along each dimension."
+    return Factorisation(name="npus", total=_N, parts=3, default=default, doc=doc)
 
 
 def _topologies(defaults: tuple[str, ...]) -> list[Parameter]:
@@ -89,48 +107,27 @@ def _topologies(defaults: tuple[str, ...]) -> list[Parameter]:
     ]
 
 
-def _bandwidths(levels: tuple[tuple[int, ...], ...], defaults: tuple[int, ...]) -> list[Parameter]:
+def _bandwidth(d: int, levels: tuple[int, ...], default: int) -> Ordinal:
+    doc = f"Bandwidth of an NPU in dimension {d}, over its links."
+    return _levels(f"bandwidth_{d}", levels, default, doc, "GB/s")
+
+
+def _roles(defaults: tuple[str, ...], choices: tuple[str, ...] = _ALL_ROLES) -> list[Parameter]:
     return [
-        Ordinal(
-            name=f"bandwidth_{d}",
-            levels=own,
-            default=default,
-            unit="GB/s",
-            doc=f"Bandwidth of an NPU in dimension {d}, over its links.",
-        )
-        for d, (own, default) in enumerate(zip(levels, defaults, strict=True))
+        _choice(f"role_{d}", choices, own, f"Parallelisation that is spread along dimension {d}.")
+        for d, own in enumerate(defaults)
     ]
 
 
-def _roles(defaults: tuple[str, ...], choices: tuple[str, ...]) -> list[Parameter]:
-    return [
-        _choice(
-            f"role_{d}", choices, default, f"Parallelisation that is spread along dimension {d}."
-        )
-        for d, default in enumerate(defaults)
-    ]
-
-
-_ALL_ROLES: Final = ("tp", "ep", "dp", "pp", "cp")
-
-
-def _algorithms(n: int, choices: tuple[str, ...]) -> list[Parameter]:
-    return [
-        _choice(f"algorithm_{d}", choices, "ring", f"Algorithm of collectives in dimension {d}.")
-        for d in range(n)
-    ]
-
-
-_NO_TREES: Final = ("ring", "direct", "halvingDoubling")
+def _algorithm(d: int, choices: tuple[str, ...] = _NO_TREES) -> Categorical:
+    return _choice(f"algorithm_{d}", choices, "ring", f"Algorithm of collectives in dimension {d}.")
 
 
 def _collectives() -> list[Parameter]:
     return [
-        PowerOfTwo(name="splits", low=1, high=16, default=4, doc="Chunks of a collective."),
+        _power("splits", 1, 16, 4, "Chunks of a collective."),
         _choice("policy", ("LIFO", "FIFO"), "LIFO", "Collective that goes first: last or first."),
-        PowerOfTwo(
-            name="active_chunks", low=1, high=8, default=1, doc="Chunks at a time in a dimension."
-        ),
+        _power("active_chunks", 1, 8, 1, "Chunks at a time in a dimension."),
         _choice(
             "optimization",
             ("baseline", "localBWAware"),
@@ -138,15 +135,13 @@ def _collectives() -> list[Parameter]:
             "Phases of all-reduce: one in each dimension, or reduce-scatters and all-gathers.",
         ),
         _choice("intra", INTRA, "FIFO", "Order of chunks in a queue."),
-        PowerOfTwo(name="inflight", low=1, high=4, default=1, doc="Collectives under way at once."),
+        _power("inflight", 1, 4, 1, "Collectives under way at once."),
     ]
 
 
 def _schedule() -> list[Parameter]:
     return [
-        PowerOfTwo(
-            name="microbatch", low=1, high=16, default=2, unit="samples", doc="Microbatch's size."
-        ),
+        _power("microbatch", 1, 16, 2, "Microbatch's size.", "samples"),
         _choice("schedule", ("gpipe", "1f1b"), "1f1b", "Schedule of the pipeline."),
         Integer(name="zero", low=0, high=3, default=1, doc="ZeRO stage."),
         _flag("sp", "Sequence parallelism, which spreads what tensor parallelism does not."),
@@ -156,16 +151,8 @@ def _schedule() -> list[Parameter]:
             "selective",
             "Activations that are computed again: none, all, or attention's scores.",
         ),
-        PowerOfTwo(
-            name="interleave", low=1, high=4, default=1, doc="Parts of the layers on each stage."
-        ),
-        PowerOfTwo(
-            name="exchanges",
-            low=1,
-            high=8,
-            default=1,
-            doc="Parts in which tokens of experts are exchanged (FSMoE).",
-        ),
+        _power("interleave", 1, 4, 1, "Parts of the layers on each stage."),
+        _power("exchanges", 1, 8, 1, "Parts in which tokens of experts are exchanged (FSMoE)."),
         _choice(
             "placement",
             ("contiguous", "balanced"),
@@ -198,13 +185,11 @@ def _default() -> DesignSpace:
         "default",
         (
             _choice("npu", tuple(NPUS), "a100-80g", "NPU."),
-            Factorisation(
-                name="npus", total=_N, parts=3, default=(8, 4, 8), doc="NPUs along each dimension."
-            ),
+            _npus((8, 4, 8)),
             *_topologies(("Switch", "Switch", "Switch")),
-            *_bandwidths((inner, outer, outer), (300, 50, 25)),
-            *_roles(("tp", "pp", "dp"), _ALL_ROLES),
-            *_algorithms(3, _NO_TREES),
+            *(_bandwidth(0, inner, 300), _bandwidth(1, outer, 50), _bandwidth(2, outer, 25)),
+            *_roles(("tp", "pp", "dp")),
+            *map(_algorithm, range(3)),
             *_collectives(),
             *_schedule(),
         ),
@@ -215,50 +200,31 @@ def _default() -> DesignSpace:
 
 def _parallel(base: Cluster) -> DesignSpace:
     n = len(base.dimensions)
-    powers = [d.npus & (d.npus - 1) == 0 for d in base.dimensions]
-    defaults = ("tp", "dp", "dp", "dp")[:n]
+    algorithms = (
+        _algorithm(d, _NO_TREES[:2] if dimension.npus & (dimension.npus - 1) else _NO_TREES)
+        for d, dimension in enumerate(base.dimensions)
+    )
     return DesignSpace(
         "parallel",
-        (
-            *_roles(defaults, _ALL_ROLES),
-            *(
-                _choice(
-                    f"algorithm_{d}",
-                    _NO_TREES if power else _NO_TREES[:2],
-                    "ring",
-                    f"Algorithm of collectives in dimension {d}.",
-                )
-                for d, power in enumerate(powers)
-            ),
-            *_collectives(),
-            *_schedule(),
-        ),
+        (*_roles(("tp", "dp", "dp", "dp")[:n]), *algorithms, *_collectives(), *_schedule()),
         conditions=_schedule_conditions(n),
         doc=f"Parallelisation and collectives on the cluster {base.name}.",
     )
 
 
 def _network() -> DesignSpace:
-    shares = tuple(range(5, 100, 5))
+    doc = "Share of the network's price for dimension {}; the last has the rest."
+    shares = (
+        _levels(f"share_{d}", tuple(range(5, 100, 5)), 40, doc.format(d), "%") for d in range(2)
+    )
     return DesignSpace(
         "network",
         (
-            Factorisation(
-                name="npus", total=_N, parts=3, default=(8, 8, 4), doc="NPUs along each dimension."
-            ),
+            _npus((8, 8, 4)),
             *_topologies(("Switch", "Switch", "Switch")),
-            *(
-                Ordinal(
-                    name=f"share_{d}",
-                    levels=shares,
-                    default=40,
-                    unit="%",
-                    doc=f"Share of the network's price for dimension {d}; the last has the rest.",
-                )
-                for d in range(2)
-            ),
-            *_roles(("tp", "pp", "dp"), _ALL_ROLES),
-            *_algorithms(3, _NO_TREES),
+            *shares,
+            *_roles(("tp", "pp", "dp")),
+            *map(_algorithm, range(3)),
         ),
         constraints=(
             Constraint(
@@ -276,58 +242,42 @@ def _table() -> DesignSpace:
         "table",
         (
             *_topologies(("Switch", "Switch")),
-            Ordinal(
-                name="bandwidth_1",
-                levels=(25, 50, 100),
-                default=25,
-                unit="GB/s",
-                doc="Bandwidth of an NPU in dimension 1, over its links.",
-            ),
+            _bandwidth(1, (25, 50, 100), 25),
             *_roles(("tp", "dp"), ("tp", "dp", "pp")),
-            PowerOfTwo(
-                name="microbatch", low=1, high=4, default=2, unit="samples", doc="Its size."
-            ),
-            Ordinal(name="zero", levels=(0, 1, 3), default=1, doc="ZeRO stage."),
-            Ordinal(name="splits", levels=(1, 4), default=4, doc="Chunks of a collective."),
+            _power("microbatch", 1, 4, 2, "Its size.", "samples"),
+            _levels("zero", (0, 1, 3), 1, "ZeRO stage."),
+            _levels("splits", (1, 4), 4, "Chunks of a collective."),
         ),
         doc="64 NPUs in two dimensions: small enough for a table.",
     )
 
 
 def _cosmic(base: Cluster) -> DesignSpace:
-    total = 1
-    for d in base.dimensions:
-        total *= d.npus
+    total = prod(d.npus for d in base.dimensions)
     degrees = tuple(2**i for i in range(10))
-    npus = [d.npus for d in base.dimensions]
     product = P("npus_0") * P("npus_1") * P("npus_2") * P("npus_3")
-    algorithms = ("ring", "direct", "halvingDoubling", "doubleBinaryTree")
+    algorithms = (*_NO_TREES, "doubleBinaryTree")
     scale = {"Ring": 2, "FullyConnected": 7, "Switch": 1}
+    bandwidths = (
+        max(50, min(500, round(d.gb_per_s * scale[d.topology] / 50) * 50)) for d in base.dimensions
+    )
     return DesignSpace(
         "cosmic-2025",
         (
-            Ordinal(name="dp", levels=degrees, default=64, doc="Data parallelism."),
-            Ordinal(name="pp", levels=(1, 2, 4), default=1, doc="Pipeline stages."),
-            Ordinal(name="cp", levels=degrees, default=1, doc="Parts of the sequence."),
-            Ordinal(name="weight_sharded", levels=(0, 1), default=1, doc="ZeRO 3 if 1."),
+            _levels("dp", degrees, 64, "Data parallelism."),
+            _levels("pp", (1, 2, 4), 1, "Pipeline stages."),
+            _levels("cp", degrees, 1, "Parts of the sequence."),
+            _levels("weight_sharded", (0, 1), 1, "ZeRO 3 if 1."),
             _choice("policy", ("LIFO", "FIFO"), "LIFO", "Collective that goes first."),
-            Ordinal(name="splits", levels=(2, 4, 8, 16), default=4, doc="Chunks of a collective."),
-            *_algorithms(4, algorithms),
+            _levels("splits", (2, 4, 8, 16), 4, "Chunks of a collective."),
+            *(_algorithm(d, algorithms) for d in range(4)),
             _choice("optimization", ("baseline", "localBWAware"), "localBWAware", "All-reduce."),
             *_topologies(tuple(d.topology for d in base.dimensions)),
             *(
-                Ordinal(
-                    name=f"npus_{d}", levels=(4, 8, 16), default=n, doc="NPUs along the dimension."
-                )
-                for d, n in enumerate(npus)
+                _levels(f"npus_{d}", (4, 8, 16), dimension.npus, "NPUs along the dimension.")
+                for d, dimension in enumerate(base.dimensions)
             ),
-            *_bandwidths(
-                (tuple(range(50, 501, 50)),) * 4,
-                tuple(
-                    max(50, min(500, round(d.gb_per_s * scale[d.topology] / 50) * 50))
-                    for d in base.dimensions
-                ),
-            ),
+            *(_bandwidth(d, tuple(range(50, 501, 50)), own) for d, own in enumerate(bandwidths)),
         ),
         constraints=(
             Constraint("npus", product == total, f"the dimensions do not have {total} NPUs"),
@@ -345,49 +295,24 @@ def _cosmic(base: Cluster) -> DesignSpace:
 
 
 def _published() -> DesignSpace:
+    delays = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
     bandwidths = (1, 10, 25, 50, 100, 200, 400, 800, 1600)
     latencies = (1, 10, 100, 500, 1000)
-    n = 3
     return DesignSpace(
         "archgym-astrasim",
         (
             _choice("policy", ("LIFO", "FIFO"), "LIFO", "Collective that goes first."),
-            Ordinal(
-                name="endpoint_ns",
-                levels=(1, 2, 5, 10, 20, 50, 100, 200, 500, 1000),
-                default=10,
-                unit="ns",
-                doc="Delay of endpoints.",
-            ),
-            PowerOfTwo(
-                name="active_chunks", low=1, high=32, default=1, doc="Chunks in a dimension."
-            ),
-            PowerOfTwo(name="splits", low=16, high=1024, default=16, doc="Chunks of a collective."),
-            *_algorithms(n, _NO_TREES),
+            _levels("endpoint_ns", delays, 10, "Delay of endpoints.", "ns"),
+            _power("active_chunks", 1, 32, 1, "Chunks in a dimension."),
+            _power("splits", 16, 1024, 16, "Chunks of a collective."),
+            *map(_algorithm, range(3)),
             _choice("optimization", ("baseline", "localBWAware"), "localBWAware", "All-reduce."),
             _choice("intra", ("FIFO", "SmallestFirst"), "FIFO", "Order of chunks in a queue."),
             _choice("inter", ("Ascending", "OfflineGreedy"), "Ascending", "Order of dimensions."),
             *_topologies(("Ring", "Ring", "Switch")),
-            *(
-                PowerOfTwo(name=f"npus_{d}", low=2, high=64, default=4, doc="NPUs along it.")
-                for d in range(n)
-            ),
-            *(
-                Ordinal(
-                    name=f"bandwidth_{d}",
-                    levels=bandwidths,
-                    default=100,
-                    unit="GB/s",
-                    doc=f"Bandwidth of an NPU in dimension {d}, over its links.",
-                )
-                for d in range(n)
-            ),
-            *(
-                Ordinal(
-                    name=f"latency_{d}", levels=latencies, default=500, unit="ns", doc="Of a link."
-                )
-                for d in range(n)
-            ),
+            *(_power(f"npus_{d}", 2, 64, 4, "NPUs along it.") for d in range(3)),
+            *(_bandwidth(d, bandwidths, 100) for d in range(3)),
+            *(_levels(f"latency_{d}", latencies, 500, "Of a link.", "ns") for d in range(3)),
         ),
         constraints=(
             Constraint(
@@ -482,9 +407,7 @@ def values_of(name: str, design: Mapping[str, Any], base: Cluster) -> dict[str, 
         dimensions.append(Dimension(topology, along, width, latencies[d], tiers[d]))
     values["dimensions"] = tuple(dimensions)
     if name == "cosmic-2025":
-        total = 1
-        for along in npus:
-            total *= int(along)
+        total = prod(map(int, npus))
         dp, cp, pp = int(design["dp"]), int(design["cp"]), int(design["pp"])
         values["degrees"] = {"tp": total // (dp * cp * pp), "cp": cp, "dp": dp, "pp": pp}
         values["zero"] = 3 if design["weight_sharded"] else 0

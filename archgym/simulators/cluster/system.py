@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Final, final
 
+from archgym.checks import check_choice, check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.cluster import state
 
@@ -15,6 +16,13 @@ COLLECTIVES: Final = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all"
 ALGORITHMS: Final = ("ring", "direct", "halvingDoubling", "doubleBinaryTree")
 INTRA: Final = ("FIFO", "RG", "SmallestFirst", "LessRemainingPhaseFirst")
 INTER: Final = ("Ascending", "RoundRobin", "OfflineGreedy")
+_CHOICES: Final[Mapping[str, tuple[str, ...]]] = {
+    "policy": ("LIFO", "FIFO"),
+    "optimization": ("baseline", "localBWAware"),
+    "intra": INTRA,
+    "inter": INTER,
+    "backend": ("unaware", "aware"),
+}
 # A GB of a link is 2^30 bytes in ASTRA-sim; of memory it is 1e9.
 _LINK_GB: Final = 2.0**30
 # The delay of members of a group, whatever the configured one is; see SPEC of ASTRA-sim's Sys.
@@ -61,7 +69,8 @@ class System:
       mem_gb_per_s: Memory bandwidth of an NPU [GB/s].
       peak_tflops: Peak of an NPU.
       backend: `unaware` or `aware` of congestion.
-      sane: True without the quirks of ASTRA-sim that `README.md` lists.
+      sane: True without the quirks of ASTRA-sim that `README.md` lists, and without the deadlocks
+        of stragglers.
     """
 
     topology: tuple[str, ...]
@@ -95,24 +104,12 @@ class System:
                     f"`{name}` must have a value for each of the {n} dimensions; "
                     f"got {getattr(self, name)}."
                 )
-        for name, values, known in (
-            ("topology", self.topology, TOPOLOGIES),
-            ("policy", (self.policy,), ("LIFO", "FIFO")),
-            ("optimization", (self.optimization,), ("baseline", "localBWAware")),
-            ("intra", (self.intra,), INTRA),
-            ("inter", (self.inter,), INTER),
-            ("backend", (self.backend,), ("unaware", "aware")),
-        ):
-            for value in values:
-                if value not in known:
-                    raise InvalidArgumentError(
-                        f"`{name}` must be one of {', '.join(known)}; got {value!r}."
-                    )
+        for topology in self.topology:
+            check_choice("topology", topology, TOPOLOGIES)
+        for name, known in _CHOICES.items():
+            check_choice(name, getattr(self, name), known)
         for name in ("splits", "active_chunks", "queues", "inflight", "endpoint_ns"):
-            if not 1 <= getattr(self, name) < 1 << 24:
-                raise InvalidArgumentError(
-                    f"`{name}` must be at least 1 and below 2^24; got {getattr(self, name)}."
-                )
+            check_whole(name, getattr(self, name), 1, (1 << 24) - 1)
         self._check_dimensions()
 
     def _check_dimensions(self) -> None:

@@ -8,14 +8,13 @@ import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.cluster import state
-from archgym.simulators.cluster.graphs import Graphs, link
+from archgym.simulators.cluster.graphs import Graphs, Standing, link
 from archgym.simulators.cluster.system import System
 
 __all__ = [
     "LAYER_FIELDS",
     "RECOMPUTE",
     "Parallelism",
-    "Standing",
     "is_symmetric",
     "memory_bytes",
     "training_graphs",
@@ -122,20 +121,6 @@ class Parallelism:
                 )
 
 
-@final
-@dataclass(frozen=True)
-class Standing:
-    """The NPUs that stand for all others.
-
-    Attributes:
-      coordinates: (n_simulated, 8), their addresses.
-      steps: Difference between numbers of neighbours by dimension; 0 if one stands for all.
-    """
-
-    coordinates: Ints
-    steps: tuple[int, ...]
-
-
 def is_symmetric(system: System, parallelism: Parallelism) -> bool:
     """Return true if one NPU for each stage stands for all others, exactly.
 
@@ -206,14 +191,14 @@ def stage_firsts(layers: Ints, parallelism: Parallelism) -> Ints:
 
 def training_graphs(
     system: System, layers: Ints, parallelism: Parallelism, *, shortcut: bool
-) -> tuple[Graphs, Standing | None]:
-    """Return the graphs of an iteration, and the NPUs that stand for others.
+) -> Graphs:
+    """Return the graphs of an iteration.
 
     Args:
       system: System.
       layers: (n, `LAYER_FIELDS`) int64.
       parallelism: Parallelisation, which fits both.
-      shortcut: True to simulate those only; the second result is None otherwise.
+      shortcut: True for graphs of NPUs that stand for others.
     """
     stage_of, offsets = _stages(system, parallelism)
     members, slots = _members(system, parallelism)
@@ -240,9 +225,9 @@ def training_graphs(
     ranges = np.stack((starts, sizes), axis=1)
     following = link(nodes, edges, ranges)
     if not slots:
-        return Graphs(nodes, following, ranges, stage_of), standing
+        return Graphs(nodes, following, ranges, stage_of, is_shared=True, standing=standing)
     groups, table = _number_groups(nodes, ranges, stage_of, slots)
-    return Graphs(nodes, following, ranges, stage_of, groups, table), standing
+    return Graphs(nodes, following, ranges, stage_of, groups, table, True, standing)
 
 
 def _stage(

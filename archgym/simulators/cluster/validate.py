@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import resources
+from operator import attrgetter
 from pathlib import Path
 from typing import ClassVar, final
 
@@ -14,6 +15,8 @@ from archgym.simulators.cluster.validation.published import calculon_lines, publ
 
 __all__ = ["Validation", "validate"]
 
+_CELLS = ("id", "what", "published", "ours", "unit", "error", "tolerance", "measure")
+
 
 @final
 @dataclass(frozen=True)
@@ -22,20 +25,14 @@ class Validation:
 
     lines: tuple[Line, ...]
 
-    columns: ClassVar[tuple[str, ...]] = (
-        *("id", "what", "published", "ours", "unit", "error", "tolerance", "measure", "met"),
-        "note",
-    )
+    columns: ClassVar[tuple[str, ...]] = (*_CELLS, "met", "note")
 
     @property
     def rows(self) -> tuple[tuple[str | float, ...], ...]:
         """Cells of the table, by `columns`."""
+        cells = attrgetter(*_CELLS)
         return tuple(
-            (
-                *(line.id, line.what, line.published, line.ours, line.unit, line.error),
-                *(line.tolerance, line.measure, "yes" if line.is_met else "no", line.note),
-            )
-            for line in self.lines
+            (*cells(line), "yes" if line.is_met else "no", line.note) for line in self.lines
         )
 
     @property

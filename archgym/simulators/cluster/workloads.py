@@ -6,7 +6,7 @@ shape of a transformer, from which layers are made. A shape has `hidden`, `block
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from archgym.errors import unknown_name
 from archgym.files.yaml_document import Node, read_document
+from archgym.simulators.cluster.hardware import name_of
 from archgym.simulators.cluster.training import LAYER_FIELDS
 
 __all__ = ["Model", "load_model", "model_names", "read_model", "transformer"]
@@ -65,6 +66,7 @@ class Model:
       experts: Experts of a layer; 0 without.
       popularity: Exponent of a Zipf law of the experts' popularity; 0 for equal ones.
       source: Source of the architecture.
+      is_own: True for a model from a user's file.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Model:
     experts: int = 0
     popularity: float = 0.0
     source: str = ""
+    is_own: bool = False
 
     @property
     def digest(self) -> str:
@@ -129,7 +132,7 @@ def read_model(path: Path) -> Model:
     Raises:
       FileFormatError: Says the line, and what must stand there.
     """
-    return _model(read_document(path).root, path.stem)
+    return replace(_model(read_document(path).root, path.stem), is_own=True)
 
 
 def _model(root: Node, name: str) -> Model:
@@ -137,15 +140,13 @@ def _model(root: Node, name: str) -> Model:
     if "format" in members:
         members["format"].whole("format", 1, 1)
     if "name" in members:
-        name = members["name"].text("name")
+        name = name_of(members["name"])
     meta = _numbers(members)
     _check_shape(members, meta)
     if "layers" in members:
         rows = [_with_attention(row, meta) for row in _rows(members["layers"])]
     else:
-        for key in _SHAPE:
-            if key not in members:
-                raise root.refusal(f"a model must have `layers`, or `{key}` and the like")
+        root.members("a model without `layers`", needed=_SHAPE)
         _check_made(members, meta)
         rows = _transformer_rows(root, meta)
     if not 1 <= len(rows) <= _MAX_LAYERS:
@@ -236,10 +237,8 @@ def _rows(node: Node) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = []
     for item in node.items("`layers`"):
         if "repeat" in item.members("a layer"):
-            members = item.members("a repeat", ("repeat", "layers"))
+            members = item.members("a repeat", ("repeat", "layers"), ("layers",))
             times = members["repeat"].whole("repeat", 1, _MAX_LAYERS)
-            if "layers" not in members:
-                raise item.refusal("a repeat must have `layers`")
             # Counts within a repeat are those of the whole model.
             once = [
                 row
@@ -313,6 +312,11 @@ def _transformer_rows(root: Node, meta: Mapping[str, int]) -> list[dict[str, Any
     fold, v = meta.get("fold", 1), meta.get("vocabulary", 32000)
     if n % fold:
         raise root.refusal(f"`fold` must divide the {n} blocks; got {fold}")
+    if n // fold > _MAX_LAYERS:
+        raise root.refusal(
+            f"a model must have at most {_MAX_LAYERS} layers; {n} blocks with `fold` {fold} are "
+            f"{n // fold}. Choose a larger `fold`"
+        )
     if h % a:
         raise root.refusal(f"`heads` must divide `hidden`, {h}; got {a}")
     g = 3 if meta.get("gated", False) else 2
@@ -320,83 +324,65 @@ def _transformer_rows(root: Node, meta: Mapping[str, int]) -> list[dict[str, Any
     k = h * meta.get("kv_heads", a) // a
     attention = 2 * h * h + 2 * h * k
     wide = {"tensor_parallel": 1, "act_in": _BYTES * s * h, "act_out": _BYTES * s * h}
-    rows: list[dict[str, Any]] = [
+    core = {"core_flops": 4 * s * s * h, "core_act": 5 * a * s * s, "cp_bytes": 2 * _BYTES * s * k}
+
+    def folded(name: str, **amounts: int) -> dict[str, Any]:
+        return {**wide, "name": name} | {key: fold * n for key, n in amounts.items()}
+
+    ends = [
         {
-            **wide,
-            "name": "embedding",
-            "act_in": 0,
-            "flops": s * h,
-            "params": v * h,
-            "io": 2 * _BYTES * s * h,
-            "tp_bytes": _BYTES * s * h,
-        }
+            **(wide | {"act_in": 0, "name": "embedding"}),
+            **{
+                "flops": s * h,
+                "params": v * h,
+                "io": 2 * _BYTES * s * h,
+                "tp_bytes": _BYTES * s * h,
+            },
+        },
+        {
+            **(wide | {"act_out": 0, "name": "head"}),
+            **{"flops": 2 * s * h * v, "params": v * h, "io": s * (2 * h + 4 * v)},
+            **{"act_seq": _BYTES * s * h, "act_tp": 4 * s * v},
+        },
     ]
-    core = {
-        "is_block": 1,
-        "core_flops": 4 * s * s * h * fold,
-        "core_act": 5 * a * s * s * fold,
-        "cp_bytes": 2 * _BYTES * s * k * fold,
-    }
     experts, top_k = meta.get("experts", 0), meta.get("top_k", _TOP_K)
-    shared = meta.get("shared_experts", 0)
-    for _ in range(n // fold):
-        if not experts:
-            params = attention + g * h * f
-            rows.append(
-                {
-                    **wide,
-                    **core,
-                    "name": "block",
-                    "flops": fold * (2 * s * params + 4 * s * s * h),
-                    "params": fold * params,
-                    "io": fold * 2 * s * (8 * h + 2 * k + g * f),
-                    "tp_bytes": fold * 4 * s * h,
-                    "act_seq": fold * 10 * s * h,
-                    "act_tp": fold * (24 * s * h + 5 * a * s * s),
-                }
-            )
-            continue
-        width = meta.get("expert_ffn", f)
-        dense = attention + experts * h + shared * 3 * h * width
-        rows.append(
-            {
-                **wide,
-                **core,
-                "name": "attention",
-                "flops": fold * (2 * s * (dense - experts * h) + 4 * s * s * h),
-                "params": fold * dense,
-                "io": fold * 2 * s * (6 * h + 2 * k + shared * 3 * width),
-                "tp_bytes": fold * 2 * s * h,
-                "act_seq": fold * 5 * s * h,
-                "act_tp": fold * (8 * s * h + 5 * a * s * s),
-            }
+    if not experts:
+        params = attention + g * h * f
+        block = folded(
+            "block",
+            flops=2 * s * params + 4 * s * s * h,
+            params=params,
+            io=2 * s * (8 * h + 2 * k + g * f),
+            tp_bytes=4 * s * h,
+            act_seq=10 * s * h,
+            act_tp=24 * s * h + 5 * a * s * s,
+            **core,
         )
-        rows.append(
-            {
-                **wide,
-                "name": "experts",
-                "flops": fold * 2 * s * top_k * 3 * h * width,
-                "expert_params": fold * experts * 3 * h * width,
-                "io": fold * 2 * s * top_k * (2 * h + 3 * width),
-                "tp_bytes": fold * 2 * s * h,
-                "a2a_bytes": fold * 2 * s * top_k * h,
-                "act_seq": fold * 5 * s * h,
-                "act_tp": fold * 2 * s * top_k * (h + 3 * width),
-            }
-        )
-    rows.append(
-        {
-            **wide,
-            "name": "head",
-            "act_out": 0,
-            "flops": 2 * s * h * v,
-            "params": v * h,
-            "io": s * (2 * h + 4 * v),
-            "act_seq": _BYTES * s * h,
-            "act_tp": 4 * s * v,
-        }
+        return [ends[0], *([block | {"is_block": 1}] * (n // fold)), ends[1]]
+    width = meta.get("expert_ffn", f)
+    shared = meta.get("shared_experts", 0) * 3 * width
+    dense = attention + shared * h
+    heads = folded(
+        "attention",
+        flops=2 * s * dense + 4 * s * s * h,
+        params=dense + experts * h,
+        io=2 * s * (6 * h + 2 * k + shared),
+        tp_bytes=2 * s * h,
+        act_seq=5 * s * h,
+        act_tp=8 * s * h + 5 * a * s * s,
+        **core,
     )
-    return rows
+    routed = folded(
+        "experts",
+        flops=2 * s * top_k * 3 * h * width,
+        expert_params=experts * 3 * h * width,
+        io=2 * s * top_k * (2 * h + 3 * width),
+        tp_bytes=2 * s * h,
+        a2a_bytes=2 * s * top_k * h,
+        act_seq=5 * s * h,
+        act_tp=2 * s * top_k * (h + 3 * width),
+    )
+    return [ends[0], *([heads | {"is_block": 1}, routed] * (n // fold)), ends[1]]
 
 
 def _network(text: str) -> Model:

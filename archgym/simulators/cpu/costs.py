@@ -1,4 +1,4 @@
-"""Ideal machines, each of which does not pay one cost."""
+"""Ideal machines, each of which does not pay one cost; their area is that of the design."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -8,12 +8,12 @@ from archgym.simulators.cpu.run import Ideal
 __all__ = ["COSTS", "idealised"]
 
 COSTS: Final[Mapping[str, str]] = {
-    "mispredictions": "branch mispredictions: every branch is predicted right",
-    "l1-misses": "misses of the L1 caches: every look-up hits",
-    "l2-misses": "misses of the L2 cache: every look-up hits",
-    "tlb-misses": "misses of the TLBs: every translation hits",
-    "window": "limits of ROB, scheduler and queues: 4,096 entries, 256 registers",
-    "bandwidth": "limits of ports, queues, MSHRs and DRAM channels",
+    "mispredictions": "every branch is predicted right",
+    "l1-misses": "every look-up in an L1 cache hits",
+    "l2-misses": "every look-up in the L2 cache hits",
+    "tlb-misses": "every translation hits the first TLB",
+    "window": "4,096 entries in ROB and scheduler, 1,024 in load and store queue",
+    "bandwidth": "64 entries in queues, 128 MSHRs, 8 ports and four DRAM channels",
 }
 """By name, what is free without it."""
 

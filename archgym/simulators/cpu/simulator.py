@@ -172,12 +172,14 @@ class CpuSimulator(Simulator):
         values = np.full((len(indices), len(METRICS)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         for row, design in enumerate(indices):
-            machine: Mapping[str, int] = machine_of(self.space.name, self.space.design_at(design))
-            machine, ideal = (machine, None) if cost is None else idealised(cost, machine)
+            built: Mapping[str, int] = machine_of(self.space.name, self.space.design_at(design))
+            machine, ideal = (built, None) if cost is None else idealised(cost, built)
+            # An ideal machine runs, but area and energy are those of the design.
+            machines = built, machine
             if self._corunners:
-                found = self._run_cores(machine, workload.content, (warmup, length), ideal)
+                found = self._run_cores(machines, workload.content, (warmup, length), ideal)
             else:
-                found = self._run(machine, trace, (warmup, length), ideal)
+                found = self._run(machines, trace, (warmup, length), ideal)
             if found is None:
                 reason[row] = _ENDLESS
             else:
@@ -186,33 +188,39 @@ class CpuSimulator(Simulator):
 
     def _run(
         self,
-        machine: Mapping[str, int],
+        machines: tuple[Mapping[str, int], Mapping[str, int]],
         trace: InstructionTrace,
         region: tuple[int, int],
         ideal: Ideal | None,
     ) -> np.ndarray | None:
-        """Return the metrics of a machine, or None if it never ends."""
+        """Return the metrics of a machine, or None if it never ends.
+
+        Args:
+          machines: The machine that is built, and the one that runs.
+        """
+        built, machine = machines
         if self.fidelity == "standard":
             counters = run(machine, trace, *region, ideal)
-            return None if counters is None else measures(machine, counters)
+            return None if counters is None else measures(built, counters)
         # The devices of the DRAM simulator are read where they are asked for.
         from archgym.simulators.cpu.composed.memory import run_composed
 
         composed = run_composed(machine, trace, *region, ideal)
         if composed is None:
             return None
-        return measures(machine, composed.counters, composed.dram_pj)
+        return measures(built, composed.counters, composed.dram_pj)
 
     def _run_cores(
         self,
-        machine: Mapping[str, int],
+        machines: tuple[Mapping[str, int], Mapping[str, int]],
         program: Program,
         region: tuple[int, int],
         ideal: Ideal | None,
     ) -> np.ndarray | None:
-        """Return the metrics of several cores, or None if one never ends."""
+        """Return the metrics of several cores as `_run`, or None if one never ends."""
         from archgym.simulators.cpu.cores.run import run_cores
 
+        built, machine = machines
         # A fast core runs on until the slow ones are done, for as long as its trace lasts.
         n = 2 * sum(region) + _IN_FLIGHT
         further = [load(name) if name else program for name in self._corunners]
@@ -220,7 +228,7 @@ class CpuSimulator(Simulator):
         found = run_cores(machine, traces, *region, ideal)
         if found is None:
             return None
-        return measures(machine, found[0], core_cycles=found[1])
+        return measures(built, found[0], core_cycles=found[1])
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse results whose parts do not add up.

@@ -43,7 +43,6 @@ from archgym.simulators.moe.space import (
     HARDWARE,
     SPACE_NAMES,
     design_space,
-    with_defaults,
     with_highest,
 )
 from archgym.simulators.moe.workloads import (
@@ -362,7 +361,7 @@ class MoeSimulator(Simulator):
         for extra in choices:
             serving = self._tuned(serving_of(space.name, default | extra, _blocks(self.model)))
             if plan(self.model, self.node, serving, asked.requests).infeasible is None:
-                return with_defaults(space, extra) if extra else space
+                return space.with_defaults(extra) if extra else space
         return space
 
     def _serving(self, design: Mapping[str, Any], asked: Asked) -> tuple[Serving, NodePreset]:

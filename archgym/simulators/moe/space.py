@@ -31,7 +31,7 @@ from archgym.spaces.expression import Expression, P
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["GROUPS", "HARDWARE", "SPACE_NAMES", "design_space", "with_defaults", "with_highest"]
+__all__ = ["GROUPS", "HARDWARE", "SPACE_NAMES", "design_space", "with_highest"]
 
 SPACE_NAMES: Final = (
     "edge-offload",
@@ -524,23 +524,6 @@ _MAKERS: Final[Mapping[str, Callable[[], DesignSpace]]] = {
     "closed-loop": _closed_loop,
     "three-tier": _three_tier,
 }
-
-
-def with_defaults(space: DesignSpace, values: Mapping[str, Any]) -> DesignSpace:
-    """Return a space whose default design has some other values."""
-    parameters: list[Any] = [
-        replace(cast(Any, parameter), default=values[parameter.name])
-        if parameter.name in values
-        else parameter
-        for parameter in space.parameters
-    ]
-    return DesignSpace(
-        space.name,
-        tuple(parameters),
-        constraints=space.constraints,
-        conditions=space.conditions,
-        doc=space.doc,
-    )
 
 
 def with_highest(space: DesignSpace, values: Mapping[str, int]) -> DesignSpace:

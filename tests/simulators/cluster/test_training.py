@@ -99,6 +99,21 @@ def test_every_cost_that_is_taken_away_shortens_an_iteration() -> None:
         assert without < usual, cost
 
 
+def test_bandwidth_of_a_dimension_is_endless_in_all_its_parts() -> None:
+    from archgym.simulators.cluster.costs import relieved
+
+    simulator = ClusterSimulator("cosmic-2025", "cosmic-1.3")
+    design = dict(simulator.space.design_at(simulator.space.default_indices))
+    built = simulator.built(design | {"dp": 2, "cp": 2}, simulator.workload("vit-large"))
+    # Dimensions 4, 4, 4, 8; tensor parallelism of 128 fills the first three and half the last.
+    assert built.places == (0, 1, 2, 3, 3, 3)
+
+    wide = relieved(built, "bandwidth-3").system.bandwidth
+
+    assert wide[:3] == built.system.bandwidth[:3]
+    assert wide[3:] == (1e8, 1e8, 1e8)
+
+
 def test_same_design_with_all_npus_takes_as_long() -> None:
     some, every = ClusterSimulator("table"), ClusterSimulator("table", simulated="all")
     indices = some.space.sample(6, np.random.default_rng(3))
@@ -160,6 +175,9 @@ def test_memory_beyond_the_npu_is_a_limit_and_not_an_error() -> None:
         "hidden: -8\nblocks: 2\nheads: 2\nsequence: 8\n",
         "hidden: 8\nblocks: 2\nheads: 2\nsequence: 1e99\n",
         "hidden: 8\nblocks: 3\nfold: 2\nheads: 2\nsequence: 8\n",
+        "hidden: 8\nblocks: 100000000\nheads: 2\nsequence: 8\n",
+        "name: a/b\nlayers: [{flops: 1}]\n",
+        'name: "two\\nlines"\nlayers: [{flops: 1}]\n',
         "layers: []\n",
         "layers: 7\n",
         "layers: [{flops: -1}]\n",
@@ -269,6 +287,32 @@ def test_unknown_names_are_refused() -> None:
         ClusterSimulator("default", straggler="fast")
     with pytest.raises(InvalidArgumentError):
         ClusterSimulator("default", system="a100-256")
+    with pytest.raises(InvalidArgumentError, match="`quirks` must be off or left out"):
+        ClusterSimulator("default", quirks="on")
+
+
+@pytest.mark.parametrize("changes", [{"inflight": 4}, {"intra": "SmallestFirst", "exchanges": 4}])
+def test_straggler_with_experts_ends_in_no_deadlock_without_quirks(
+    tmp_path: Path, changes: dict[str, Any]
+) -> None:
+    path = tmp_path / "cluster.yaml"
+    path.write_text(
+        "npu: h100-80g\n"
+        "dimensions:\n"
+        "  - {topology: Switch, npus: 4, gb_per_s: 450, latency_ns: 936, tier: node}\n"
+        "  - {topology: Switch, npus: 4, gb_per_s: 50, latency_ns: 2000, tier: pod}\n"
+    )
+    times = []
+    for quirks, straggler in (("", "1.2"), ("off", ""), ("off", "1.2")):
+        simulator = ClusterSimulator("parallel", str(path), straggler=straggler, quirks=quirks)
+        design = dict(simulator.space.design_at(simulator.space.default_indices))
+        indices = simulator.space.indices_of(design | {"role_0": "ep"} | changes)[None, :]
+        found = simulator.evaluate_batch(indices, simulator.workload("mixtral-8x7b"))
+        times.append((int(found.reason[0]), found.values[0, 0]))
+
+    assert times[0][0] == 1  # a deadlock
+    assert times[1][0] == times[2][0] == 0
+    assert 1.1 * times[1][1] < times[2][1] < 1.2 * times[1][1]
 
 
 def test_run_with_a_straggler_simulates_all() -> None:

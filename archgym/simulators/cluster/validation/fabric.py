@@ -37,18 +37,10 @@ def fabric_lines(folder: Path, tell: Callable[[str], None]) -> list[Line]:
             mean = float(c["ecmp_mean"])
             found = float(ecmp_loads(fabric, flows, _HASHES).mean())
             worst = max(worst, 100 * abs(found / mean - 1))
+    what, n = "largest loads of uplinks and downlinks equal as fractions", len(rows)
     lines = [
-        Line(
-            "F1",
-            f"{paths}: largest loads of uplinks and downlinks equal as fractions",
-            len(rows),
-            n,
-            "rows",
-            len(rows) - n,
-            0,
-            "rows",
-        )
-        for paths, n in good.items()
+        Line("F1", f"{paths}: {what}", n, found, "rows", n - found, 0, "rows")
+        for paths, found in good.items()
     ]
     what = "ecmp: mean of the largest load, worst row"
     return [*lines, Line("F1", what, 0, worst, "percent", worst, 5, "percent")]

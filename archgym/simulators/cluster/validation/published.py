@@ -92,15 +92,12 @@ def _train(
 
 
 def _gpt(hidden: int, blocks: int, heads: int, batch: int, vocabulary: int = _VOCABULARY) -> Model:
-    return transformer(
-        "gpt",
-        batch,
-        hidden=hidden,
-        blocks=blocks,
-        heads=heads,
-        sequence=_SEQUENCE,
-        vocabulary=vocabulary,
-    )
+    shape = {"hidden": hidden, "blocks": blocks, "heads": heads, "vocabulary": vocabulary}
+    return transformer("gpt", batch, sequence=_SEQUENCE, **shape)
+
+
+def _wholes(cells: Mapping[str, str], *names: str) -> list[int]:
+    return [int(cells[name]) for name in names]
 
 
 def _parts(layers: int, stages: int) -> int:
@@ -121,20 +118,12 @@ def _megatron_2021(path: Path) -> list[Line]:
     for row in read_rows(path):
         with reading(row.path, row.line):
             c = row.cells
-            h, n, batch = int(c["hidden"]), int(c["layers"]), int(c["batch"])
-            gpus, pp = int(c["gpus"]), int(c["pipeline_parallel"])
-            model = _gpt(h, n, int(c["heads"]), batch)
+            h, n, heads, batch = _wholes(c, "hidden", "layers", "heads", "batch")
+            gpus, tp, pp = _wholes(c, "gpus", "tensor_parallel", "pipeline_parallel")
+            model = _gpt(h, n, heads, batch)
             # The paper gives no microbatches: one sample, or four where nothing waits for them.
-            result = _train(
-                _A100,
-                model,
-                h,
-                gpus,
-                int(c["tensor_parallel"]),
-                pp,
-                microbatch=1 if pp > 1 else 4,
-                interleave=_parts(n, pp),
-            )
+            size, parts = 1 if pp > 1 else 4, _parts(n, pp)
+            result = _train(_A100, model, h, gpus, tp, pp, microbatch=size, interleave=parts)
             flops = 96.0 * batch * _SEQUENCE * n * h * h
             flops *= 1 + _SEQUENCE / (6 * h) + _VOCABULARY / (16 * n * h)
             published = float(c["tflops_per_gpu"])
@@ -151,16 +140,16 @@ def _megatron_2022_times(path: Path) -> list[Line]:
     for row in read_rows(path):
         with reading(row.path, row.line):
             c = row.cells
-            h = int(c["hidden"])
-            model = _gpt(h, int(c["layers"]), int(c["heads"]), int(c["batch"]))
+            shape = _wholes(c, "hidden", "layers", "heads", "batch")
+            gpus, tp, pp = _wholes(c, "gpus", "tensor_parallel", "pipeline_parallel")
             is_full = c["mode"] == "full"
             result = _train(
                 _A100,
-                model,
-                h,
-                int(c["gpus"]),
-                int(c["tensor_parallel"]),
-                int(c["pipeline_parallel"]),
+                _gpt(*shape),
+                shape[0],
+                gpus,
+                tp,
+                pp,
                 microbatch=int(c["microbatch"]),
                 interleave=int(c["interleaving"]),
                 recompute="full" if is_full else "selective",
@@ -193,14 +182,16 @@ def _megatron_2022_memory(path: Path) -> list[Line]:
             h, n, heads, b, pp, v = _MEMORY[c["model"]]
             model = _gpt(h, n, heads, 64 * b)
             published = float(c["GiB"])
+            is_lean = c["mode"] == "seq+selective"
+            recompute = "selective" if is_lean else "none"
             parallelism = Parallelism(
                 tp=8,
                 pp=pp,
                 microbatch=b,
                 microbatches=64,
                 interleave=v,
-                sp=c["mode"] == "seq+selective",
-                recompute="selective" if c["mode"] == "seq+selective" else "none",
+                sp=is_lean,
+                recompute=recompute,
             )
             if c["quantity"] == "activations":
                 # The figure counts blocks, not embedding and head.
@@ -268,13 +259,14 @@ def _calculon(row: Row) -> tuple[float, float, float, float]:
     c = row.cells
     h, n, heads = _MODELS[c["model"]]
     model = _gpt(h, n, heads, int(c["batch_size"]))
+    gpus, tp, pp = _wholes(c, "num_procs", "tensor_par", "pipeline_par")
     result = _train(
         _SYSTEMS[c["system"]],
         model,
         h,
-        int(c["num_procs"]),
-        int(c["tensor_par"]),
-        int(c["pipeline_par"]),
+        gpus,
+        tp,
+        pp,
         microbatch=int(c["microbatch_size"]),
         recompute=_RECOMPUTE[c["activation_recompute"]],
         sp=c["tensor_par_comm_type"] == "rs_ag",

@@ -15,7 +15,7 @@ from archgym.files.recorded import read_text, reading
 from archgym.simulators.cluster import state
 from archgym.simulators.cluster.designs import simulate_shortcut
 from archgym.simulators.cluster.engine import Outcome, simulate
-from archgym.simulators.cluster.graphs import Graphs, graphs_of_entries
+from archgym.simulators.cluster.graphs import Graphs, Standing, graphs_of_entries
 from archgym.simulators.cluster.system import COLLECTIVES, System
 from archgym.simulators.cluster.training import (
     RECOMPUTE,
@@ -26,14 +26,7 @@ from archgym.simulators.cluster.training import (
 )
 from archgym.simulators.cluster.workloads import Model
 
-__all__ = [
-    "Row",
-    "observed",
-    "parallelism_of",
-    "read_rows",
-    "recorded",
-    "shortcut_of",
-]
+__all__ = ["Row", "observed", "parallelism_of", "read_rows", "recorded", "shortcut_of"]
 
 # chosen: thirty times the largest reference file.
 _MAX_BYTES: Final = 2**25
@@ -74,49 +67,41 @@ def read_rows(path: Path) -> list[Row]:
         return rows
 
 
+def _system(
+    cells: Mapping[str, Any],
+    parts: Callable[[str], Sequence[Any]],
+    algorithms: Callable[[str], Sequence[str]],
+) -> System:
+    """Return a system; `parts` gives a value of each dimension, `algorithms` of a collective."""
+    same: dict[str, Any] = {
+        name: cells[name] for name in ("policy", "optimization", "intra", "inter", "backend")
+    }
+    same |= {name: int(cells[name]) for name in ("splits", "active_chunks", "queues", "inflight")}
+    return System(
+        topology=tuple(parts("topology")),
+        npus=tuple(map(int, parts("npus"))),
+        bandwidth=tuple(map(float, parts("bandwidth"))),
+        latency=tuple(map(float, parts("latency"))),
+        algorithms={name: tuple(algorithms(name)) for name in COLLECTIVES},
+        endpoint_ns=int(cells["endpoint_delay"]),
+        mem_gb_per_s=float(cells["mem_bw"]),
+        peak_tflops=float(cells["peak_tflops"]),
+        **same,
+    )
+
+
 def system_of(cells: Mapping[str, str]) -> System:
     """Return the system of a row."""
 
     def parts(name: str) -> list[str]:
         return cells[name].split(";")
 
-    return System(
-        topology=tuple(parts("topology")),
-        npus=tuple(map(int, parts("npus"))),
-        bandwidth=tuple(map(float, parts("bandwidth"))),
-        latency=tuple(map(float, parts("latency"))),
-        algorithms={name: tuple(parts(name)) for name in COLLECTIVES},
-        splits=int(cells["splits"]),
-        policy=cells["policy"],
-        active_chunks=int(cells["active_chunks"]),
-        queues=int(cells["queues"]),
-        optimization=cells["optimization"],
-        intra=cells["intra"],
-        inter=cells["inter"],
-        inflight=int(cells["inflight"]),
-        endpoint_ns=int(cells["endpoint_delay"]),
-        mem_gb_per_s=float(cells["mem_bw"]),
-        peak_tflops=float(cells["peak_tflops"]),
-        backend=cells["backend"],
-    )
+    return _system(cells, parts, parts)
 
 
 def system_of_debug(design: Mapping[str, Any]) -> System:
     """Return the system of a debug case."""
-    same = ("splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter")
-    return System(
-        topology=tuple(design["topology"]),
-        npus=tuple(design["npus"]),
-        bandwidth=tuple(design["bandwidth"]),
-        latency=tuple(design["latency"]),
-        algorithms={name: tuple(design["algorithm"][name]) for name in COLLECTIVES},
-        inflight=design["inflight"],
-        endpoint_ns=design["endpoint_delay"],
-        mem_gb_per_s=design["mem_bw"],
-        peak_tflops=design["peak_tflops"],
-        backend=design["backend"],
-        **{name: design[name] for name in same},
-    )
+    return _system(design, design.__getitem__, design["algorithm"].__getitem__)
 
 
 def _graphs(system: System, cells: Mapping[str, str]) -> Graphs:
@@ -185,7 +170,7 @@ def observed(
     layers = models[row.cells["workload"]].layers
     parallelism = parallelism_of(row.cells)
     parallelism.check(system, len(layers))
-    graphs, _ = training_graphs(system, layers, parallelism, shortcut=False)
+    graphs = training_graphs(system, layers, parallelism, shortcut=False)
     outcome = simulate(system, graphs)
     result = _times(outcome)
     if not outcome.deadlock:
@@ -207,7 +192,9 @@ def shortcut_of(row: Row, models: Mapping[str, Model]) -> Callable[[], Outcome]:
         parallelism = parallelism_of(row.cells)
         return lambda: simulate_shortcut(system, layers, parallelism)
     whole = _graphs(system, row.cells)
-    alone = Graphs(whole.nodes, whole.following, whole.ranges, whole.graph_of[:1])
     address = np.zeros((1, state.MAX_DIMS), dtype=np.int64)
-    steps = (0,) * len(system.npus)
-    return lambda: simulate(system, alone, coordinates=address, steps=steps)
+    standing = Standing(address, (0,) * len(system.npus))
+    alone = Graphs(
+        whole.nodes, whole.following, whole.ranges, whole.graph_of[:1], standing=standing
+    )
+    return lambda: simulate(system, alone)
