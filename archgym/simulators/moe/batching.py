@@ -27,6 +27,7 @@ from archgym.simulators.moe.columns import (
     CACHED_TOKENS,
     CHUNK_TOKENS,
     CLIENTS,
+    DRAFT_TOKENS,
     FIRST_NS,
     MAX_CONTEXT,
     MAX_SEQUENCES,
@@ -216,7 +217,7 @@ def _preempt_last(work: Work, state: State, counters: Array) -> int:
 
 @helper
 def _take_blocks(choices: Array, work: Work, state: State, counters: Array) -> None:
-    """Give each decoding request room for its next token, in order of arrival."""
+    """Give each decoding request room for its next tokens, in order of arrival."""
     numbers = state.numbers
     place = 0
     while place < numbers[N_RUNNING]:
@@ -224,7 +225,8 @@ def _take_blocks(choices: Array, work: Work, state: State, counters: Array) -> N
         place += 1
         if not _is_decoding(work, state, request):
             continue
-        need = _room(choices, work, request, whole(state.requests[GENERATED, request]))
+        drafts = _n_tokens(choices, work, state, request) - 1
+        need = _room(choices, work, request, whole(state.requests[GENERATED, request] + drafts))
         more = need - state.requests[HELD, request]
         while more > 0 and numbers[RESERVED] + more > choices[MAX_CONTEXT]:
             if _preempt_last(work, state, counters) == request:
@@ -269,12 +271,21 @@ def _add(state: State, request: int, first: int, count: int) -> None:
 
 
 @helper
-def _add_decode(work: Work, state: State, request: int, budget: int) -> int:
-    """Add a decoding request's next token; return the rest of the budget."""
+def _n_tokens(choices: Array, work: Work, state: State, request: int) -> int:
+    """Return the tokens that a decoding request has in a step: one and its drafts."""
+    left = work.requests[OUTPUT, request] - state.requests[GENERATED, request]
+    return whole(max(1, min(1 + choices[DRAFT_TOKENS], left)))
+
+
+@helper
+def _add_decode(choices: Array, work: Work, state: State, request: int, budget: int) -> int:
+    """Add a decoding request's next token and its drafts; return the rest of the budget."""
     if budget < 1:
         return budget
-    _add(state, request, work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1, 1)
-    return budget - 1
+    count = min(budget, _n_tokens(choices, work, state, request))
+    first = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
+    _add(state, request, first, count)
+    return int(budget - count)
 
 
 @helper
@@ -306,7 +317,7 @@ def _add_decodes(choices: Array, work: Work, state: State, budget: int) -> int:
     for step in range(n):
         request = state.requests[ORDER, (start + step) % n]
         if budget > 0 and _is_decoding(work, state, request):
-            budget = _add_decode(work, state, request, budget)
+            budget = _add_decode(choices, work, state, request, budget)
             added = step + 1
     numbers[ROTATION] = start + added if n > choices[MAX_TOKENS] else 0
     return budget
@@ -347,7 +358,7 @@ def _in_order(choices: Array, work: Work, state: State, counters: Array, budget:
         if budget < 1:
             break
         if _is_decoding(work, state, request):
-            budget = _add_decode(work, state, request, budget)
+            budget = _add_decode(choices, work, state, request, budget)
         else:
             budget = _add_prefill(choices, work, state, request, budget)
     _admit_more(choices, work, state, counters, budget)
@@ -390,7 +401,7 @@ def _longest_queue(choices: Array, work: Work, state: State, counters: Array, bu
                 break
             if _queue_of(work, state, request) == longest:
                 if _is_decoding(work, state, request):
-                    budget = _add_decode(work, state, request, budget)
+                    budget = _add_decode(choices, work, state, request, budget)
                 else:
                     budget = _add_prefill(choices, work, state, request, budget)
         for request in range(numbers[WAITING_FROM], numbers[N_ARRIVED]):
@@ -446,7 +457,7 @@ def _regroup(choices: Array, work: Work, state: State, counters: Array) -> None:
         for place in range(numbers[N_GROUP]):
             request = state.requests[GROUP, place]
             if state.requests[PHASE, request] == RUNNING and _is_decoding(work, state, request):
-                _add_decode(work, state, request, size)
+                _add_decode(choices, work, state, request, size)
         numbers[N_GROUP] = 0
         if numbers[N_BATCH] > 0:
             return
@@ -461,7 +472,7 @@ def _regroup(choices: Array, work: Work, state: State, counters: Array) -> None:
     numbers[ROTATION] = start + n if n_running > 2 * size else 0
     if n <= size:
         for place in range(n):
-            _add_decode(work, state, state.requests[GROUP, place], size)
+            _add_decode(choices, work, state, state.requests[GROUP, place], size)
         return
     n_blocks = choices[N_LAYERS] * choices[N_EXPERTS]
     for side in range(2):
@@ -502,7 +513,7 @@ def _regroup(choices: Array, work: Work, state: State, counters: Array) -> None:
                     choices, work, state, state.requests[GROUP, place], 0 if place < half else 1, 1
                 )
     for place in range(half):
-        _add_decode(work, state, state.requests[GROUP, place], size)
+        _add_decode(choices, work, state, state.requests[GROUP, place], size)
     for place in range(half, n):
         state.requests[GROUP, place - half] = state.requests[GROUP, place]
     numbers[N_GROUP] = n - half

@@ -179,14 +179,15 @@ CHOICES: Final = (
     *("cpu_rule", "host_capacity", "has_low", "tile"),
     *("data", "expert", "slots", "pipeline", "seed", "n_requests"),
     *("tlb_sets", "tlb_ways", "tlb_tags", "skip_in_64", "all_resident"),
-    *("clients", "poll_steps", "block_tokens"),
+    *("clients", "poll_steps", "block_tokens", "draft_tokens", "acceptance_permille"),
 )
 (
     N_LAYERS, N_EXPERTS, TOP_K, N_DENSE, N_ROUNDS, CAPACITY, SCOPE, ADMISSION, REPLACEMENT,
     LOOKAHEAD, STAGING, PREFETCH, DEPTH, WIDTH, TARGET, LINK_ORDER, OVERLAPS, SCHEDULER,
     MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, CPU_RULE, HOST_CAPACITY, HAS_LOW,
     TILE, DATA, EXPERT, SLOTS, PIPELINE, SEED, N_REQUESTS, TLB_SETS, TLB_WAYS, TLB_TAGS,
-    SKIP_IN_64, ALL_RESIDENT, CLIENTS, POLL_STEPS, BLOCK_TOKENS,
+    SKIP_IN_64, ALL_RESIDENT, CLIENTS, POLL_STEPS, BLOCK_TOKENS, DRAFT_TOKENS,
+    ACCEPTANCE_PERMILLE,
 ) = range(len(CHOICES))
 
 COUNTERS: Final = (
@@ -203,6 +204,7 @@ COUNTERS: Final = (
     *("n_routed", "n_degraded", "load_sum", "load_max", "context_read"),
     *("n_translations", "translation_ns", "n_distinct_decode", "depth_sum", "n_batch_sum"),
     *("to_host_tokens", "n_groups", "n_preempted", "n_restarted", "cached_tokens"),
+    *("n_drafted", "n_rejected"),
 )
 (
     STATUS, ELAPSED_NS, N_STEPS, N_EVENTS, N_TOKENS, N_PROMPT_TOKENS, N_ACCESSES, N_HITS,
@@ -214,6 +216,6 @@ COUNTERS: Final = (
     OVERHEAD_NS, IDLE_NS, PEAK_CONTEXT, PEAK_SEQUENCES, PEAK_STEP_TOKENS, AREA_NS, N_FINISHED,
     N_ROUTED, N_DEGRADED, LOAD_SUM, LOAD_MAX, CONTEXT_READ, N_TRANSLATIONS,
     TRANSLATION_NS, N_DISTINCT_DECODE, DEPTH_SUM, N_BATCH_SUM, TO_HOST_TOKENS, N_GROUPS,
-    N_PREEMPTED, N_RESTARTED, CACHED_TOKENS,
+    N_PREEMPTED, N_RESTARTED, CACHED_TOKENS, N_DRAFTED, N_REJECTED,
 ) = range(len(COUNTERS))
 # fmt: on

@@ -21,14 +21,15 @@ from archgym.simulators.moe.engines import (
 from archgym.simulators.moe.hardware import Gpu
 from archgym.simulators.moe.models import MoeModel
 
-__all__ = ["Deployment"]
+__all__ = ["MAX_DRAFTS", "Deployment"]
 
 # chosen: an engine's runtime, workspaces and captured graphs on each GPU.
 _RUNTIME_BYTES: Final = 2e9
 # Tokens of a step use fewer experts than independent ones would. Fitted: one number for all rows of
 # measured/serving.csv; with 0.6 a model that is left out has TPOT errors of 12 %, with 1 of 15 %.
 INDEPENDENT: Final = 0.6
-_MAX_DRAFTS: Final = 16  # chosen: twice what engines draft
+MAX_DRAFTS: Final = 16
+"""Most drafted tokens of a step; chosen: twice what engines draft."""
 _MAX_ROWS: Final = 1024  # chosen: eight times the largest tile of a product
 _MAX_SEQUENCES: Final = 1024  # vLLM's default of max_num_seqs on large GPUs
 
@@ -86,9 +87,9 @@ class Deployment:
     hold_tokens: int = 0
 
     def __post_init__(self) -> None:
-        if not 0 <= self.draft_tokens <= _MAX_DRAFTS or not 0 <= self.acceptance <= 1:
+        if not 0 <= self.draft_tokens <= MAX_DRAFTS or not 0 <= self.acceptance <= 1:
             raise InvalidArgumentError(
-                f"`draft_tokens` must be from 0 to {_MAX_DRAFTS} and `acceptance` from 0 to 1; got "
+                f"`draft_tokens` must be from 0 to {MAX_DRAFTS} and `acceptance` from 0 to 1; got "
                 f"{self.draft_tokens} and {self.acceptance}."
             )
         if not 0 <= self.independent <= 1:

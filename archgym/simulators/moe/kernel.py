@@ -25,6 +25,7 @@ from archgym.simulators.moe.caches import (
     CacheState,
 )
 from archgym.simulators.moe.columns import (
+    ACCEPTANCE_PERMILLE,
     ATTENTION_NS,
     ATTENTION_TOKEN_NS,
     ATTENTION_WEIGHT_NS,
@@ -48,11 +49,13 @@ from archgym.simulators.moe.columns import (
     N_DEGRADED,
     N_DENSE,
     N_DISTINCT_DECODE,
+    N_DRAFTED,
     N_EXPERTS,
     N_FINISHED,
     N_LAYERS,
     N_PENDING,
     N_PROMPT_TOKENS,
+    N_REJECTED,
     N_REQUESTS,
     N_RESIDENT_END,
     N_ROUNDS,
@@ -73,6 +76,7 @@ from archgym.simulators.moe.columns import (
     REDUCE_TOKEN_NS,
     REPLACEMENT,
     SCOPE,
+    SEED,
     SEQUENCE_LAYER_NS,
     SEQUENCE_NS,
     SHARED_TOKEN_NS,
@@ -86,7 +90,7 @@ from archgym.simulators.moe.exchange import exchange_event
 from archgym.simulators.moe.foresight import foresee, forget_current
 from archgym.simulators.moe.layer import expert_event
 from archgym.simulators.moe.pool import mark_all_stale, share_out
-from archgym.simulators.moe.predictor import issue_path
+from archgym.simulators.moe.predictor import chance, issue_path
 from archgym.simulators.moe.state import (
     BATCH,
     BATCH_COUNT,
@@ -204,7 +208,7 @@ def _step(
     # Typed zeros, or Numba compiles what takes them once more for literal ones.
     n_tokens = n_logits = decode_context = prompt_context = whole(0)
     decode_pairs = prompt_pairs = 0.0
-    n_decode = n_prompt = whole(0)
+    n_decode = n_prompt = n_written = whole(0)
     for place in range(n_batch):
         request = state.requests[BATCH, place]
         first, count = state.requests[BATCH_FROM, place], state.requests[BATCH_COUNT, place]
@@ -213,7 +217,10 @@ def _step(
         if first + count >= work.requests[PROMPT, request]:
             n_logits += 1
         if first >= work.requests[PROMPT, request]:
+            # Drafts are verified in the step of the token before them.
             n_decode += 1
+            n_written += count
+            n_logits += count - 1
             decode_context += first + count
             decode_pairs += pairs
         else:
@@ -235,7 +242,7 @@ def _step(
     ranks = choices[DATA]
     # One group reads a prompt, and all wait for the busiest.
     n_prompts = max(1, n_batch - n_decode)
-    mine = _share(n_decode, ranks) + _share(n_prompt, min(ranks, n_prompts))
+    mine = _share(n_written, ranks) + _share(n_prompt, min(ranks, n_prompts))
     prompt_scores = max(costs[CONTEXT_NS] * prompt_context, costs[PAIR_NS] * prompt_pairs)
     scores = (
         max(costs[CONTEXT_NS] * decode_context, costs[PAIR_NS] * decode_pairs)
@@ -309,8 +316,14 @@ def _step(
 
 
 @helper
+def _is_accepted(choices: Array, request: int, position: int) -> bool:
+    """Return True if the draft of a request's token is accepted, by a seeded number of it."""
+    return bool(1000.0 * chance(choices[SEED], position, request) < choices[ACCEPTANCE_PERMILLE])
+
+
+@helper
 def _hand_out(choices: Array, work: Work, state: State, counters: Array, end: float) -> None:
-    """Give the tokens of a step to their requests."""
+    """Give the tokens of a step to their requests; drafts count up to the first rejection."""
     for place in range(state.numbers[N_BATCH]):
         request = state.requests[BATCH, place]
         first, count = state.requests[BATCH_FROM, place], state.requests[BATCH_COUNT, place]
@@ -321,7 +334,14 @@ def _hand_out(choices: Array, work: Work, state: State, counters: Array, end: fl
             # After a preemption it has had its first token.
             if state.times[FIRST, request] == 0.0:
                 state.times[FIRST, request] = end
-        state.requests[GENERATED, request] += 1
+            given = 1
+        else:
+            given = 1
+            while given < count and _is_accepted(choices, request, first + given):
+                given += 1
+            counters[N_DRAFTED] += count - 1
+            counters[N_REJECTED] += count - given
+        state.requests[GENERATED, request] += given
         if state.requests[GENERATED, request] >= work.requests[OUTPUT, request]:
             counters[N_FINISHED] += 1
             retire(choices, work, state, counters, request, end)

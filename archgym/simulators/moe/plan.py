@@ -9,6 +9,7 @@ import numpy.typing as npt
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.moe.columns import (
     CHOICES,
+    Replacement,
 )
 from archgym.simulators.moe.efficiency import ACTIVATION_BYTES, efficiency
 from archgym.simulators.moe.hardware import NodePreset
@@ -172,6 +173,8 @@ def plan(
         "clients": serving.clients,
         "poll_steps": serving.poll_steps,
         "block_tokens": serving.block_tokens,
+        "draft_tokens": serving.draft_tokens,
+        "acceptance_permille": round(1000 * serving.acceptance),
     }
     return Plan(
         infeasible,
@@ -228,6 +231,16 @@ def _check(model: MoeModel, serving: Serving) -> None:
         raise InvalidArgumentError(
             f"`block_tokens` and `prefix_cache_gb` must be 0 or more; got {serving.block_tokens} "
             f"and {serving.prefix_cache_gb}."
+        )
+    if serving.draft_tokens < 0 or not 0 <= serving.acceptance <= 1:
+        raise InvalidArgumentError(
+            f"`draft_tokens` must be 0 or more and `acceptance` from 0 to 1; got "
+            f"{serving.draft_tokens} and {serving.acceptance}."
+        )
+    if serving.draft_tokens and serving.replacement in (Replacement.BELADY, Replacement.SCH):
+        raise InvalidArgumentError(
+            f"`draft_tokens` must be 0 with replacement {serving.replacement.name.lower()}, which "
+            f"looks ahead at tokens that drafts reorder; got {serving.draft_tokens}."
         )
     if serving.staging_experts < 1:
         raise InvalidArgumentError(

@@ -297,11 +297,12 @@ def _check(result: Run) -> None:
     )
     _require("requests in the system obey Little's law", c["area_ns"], in_system)
     _require(
-        "tokens are prompts and outputs",
+        "tokens are prompts, outputs and rejected drafts",
         c["n_tokens"],
         # The first token after a preemption comes with the prompt.
         float((result.output_tokens.astype(np.int64) - 1).sum())
         + c["n_prompt_tokens"]
+        + c["n_rejected"]
         - c["n_restarted"],
     )
     for stream in ("compute", "h2d", "d2h", "cpu", "ssd", "intra", "inter"):

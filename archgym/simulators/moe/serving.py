@@ -78,6 +78,9 @@ class Serving:
       poll_steps: Steps between two looks for new requests.
       block_tokens: Tokens of a block of keys and values that is taken on demand; 0 where a request
         has room for all its tokens from the start.
+      draft_tokens: Tokens that are drafted for each sequence and step; 0 for no speculation. Their
+        drafting takes no time.
+      acceptance: Probability that a draft is accepted where those before it were.
       pinned: True if the host's copies of experts lie in pinned memory; from pageable memory a core
         copies them to the driver's buffer first.
       cpu_cores: Cores that experts on the host use; 0 for all.
@@ -138,6 +141,8 @@ class Serving:
     poll_steps: int = 1
     block_tokens: int = 0
     prefix_cache_gb: float = 0.0
+    draft_tokens: int = 0
+    acceptance: float = 0.8
     pinned: bool = True
     cpu_cores: int = 0
     servers: int | None = None

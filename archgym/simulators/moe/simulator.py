@@ -22,6 +22,7 @@ from archgym.evaluation.simulator import BatchResult, Simulator, Workload, requi
 from archgym.simulators.cluster.fabric import contention
 from archgym.simulators.moe.composition import composition_plan
 from archgym.simulators.moe.costs import costs_of, measure_without, relieved
+from archgym.simulators.moe.deployment import MAX_DRAFTS
 from archgym.simulators.moe.designs import serving_of
 from archgym.simulators.moe.engines import BITS, precision_of
 from archgym.simulators.moe.engines import engine as engine_of
@@ -100,6 +101,8 @@ class MoeSimulator(Simulator):
         tpot_ms: str = "",
         block_tokens: str = "",
         prefix_cache_gb: str = "",
+        draft_tokens: str = "",
+        acceptance: str = "",
         fidelity: str = "standard",
     ) -> None:
         """Make the simulator of one space.
@@ -122,6 +125,10 @@ class MoeSimulator(Simulator):
             for all tokens of a request, which is the default of engine "ideal".
           prefix_cache_gb: Memory of each accelerator for prompts that others may begin with, by the
             `hash_ids` of a trace; none by default [GB].
+          draft_tokens: Tokens that are drafted for each sequence and step (multi-token prediction);
+            none by default.
+          acceptance: Probability that a draft is accepted where those before it were, by default
+            0.8.
           fidelity: There is one.
 
         Raises:
@@ -152,7 +159,7 @@ class MoeSimulator(Simulator):
                 f"`kernels` must be left out with engine {self.engine!r}, whose constants hold "
                 "measured kernels already; take `engine=ideal`."
             )
-        self.clients = int(_number("clients", clients, 1, MAX_REQUESTS)) if clients else 0
+        self.clients = _whole("clients", clients, 1, MAX_REQUESTS) if clients else 0
         if clients and "clients" in self.space.names:
             raise InvalidArgumentError(
                 f"`clients` must be left out in space {space!r}, whose designs choose it; "
@@ -162,12 +169,17 @@ class MoeSimulator(Simulator):
         self._tpot_ms = _number("tpot_ms", tpot_ms, 1e-3, 1e9) if tpot_ms else None
         blocks = engine_of(self.engine).block_tokens
         if block_tokens:
-            blocks = int(_number("block_tokens", block_tokens, 0, 1_000_000))
+            blocks = _whole("block_tokens", block_tokens, 0, 1_000_000)
         self.block_tokens = blocks
         self.prefix_cache_gb = (
             _number("prefix_cache_gb", prefix_cache_gb, 0, 1e6) if prefix_cache_gb else 0.0
         )
+        self.draft_tokens = (
+            _whole("draft_tokens", draft_tokens, 0, MAX_DRAFTS) if draft_tokens else 0
+        )
+        self.acceptance = _number("acceptance", acceptance, 0, 1) if acceptance else 0.8
         given = {
+            **{"draft_tokens": draft_tokens, "acceptance": acceptance},
             **{"block_tokens": block_tokens, "prefix_cache_gb": prefix_cache_gb},
             **{"hardware": hardware, "model": model, "kernels": kernels, "engine": engine},
             **{"release": release, "clients": clients, "ttft_ms": ttft_ms, "tpot_ms": tpot_ms},
@@ -365,6 +377,8 @@ class MoeSimulator(Simulator):
             clients=serving.clients or self.clients,
             block_tokens=self.block_tokens,
             prefix_cache_gb=self.prefix_cache_gb,
+            draft_tokens=self.draft_tokens,
+            acceptance=self.acceptance,
         )
         if self.engine == "ideal":
             return serving
@@ -463,9 +477,21 @@ def _number(name: str, text: str, low: float, high: float) -> float:
     return value
 
 
+def _whole(name: str, text: str, low: int, high: int) -> int:
+    """Return the whole number that an option holds.
+
+    Raises:
+      InvalidArgumentError: The text is something else.
+    """
+    value = _number(name, text, low, high)
+    if value != int(value):
+        raise InvalidArgumentError(f"`{name}` must be a whole number; got {text!r}.")
+    return int(value)
+
+
 _OPTIONS: Final = (
     *("hardware", "model", "kernels", "engine", "release", "clients", "ttft_ms", "tpot_ms"),
-    *("block_tokens", "prefix_cache_gb"),
+    *("block_tokens", "prefix_cache_gb", "draft_tokens", "acceptance"),
 )
 _DEFAULT_ENGINE: Final = {"closed-loop": "vllm"}
 

@@ -11,7 +11,7 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.client import step_ns
 from archgym.simulators.moe.closed_loop import load, serve
-from archgym.simulators.moe.columns import COSTS
+from archgym.simulators.moe.columns import COSTS, Replacement
 from archgym.simulators.moe.deployment import Deployment
 from archgym.simulators.moe.engines import PRIORS, Calibration, calibration, engine, labels
 from archgym.simulators.moe.hardware import gpu, node
@@ -70,6 +70,72 @@ def test_fast_clock_agrees_with_serving_kernel(spreads: bool) -> None:
 
     assert loop.mean_tpot_ms == pytest.approx(found.tpot_ns.mean() / 1e6, rel=0.02)
     assert loop.mean_ttft_ms == pytest.approx(found.ttft_ns.mean() / 1e6, rel=0.05)
+
+
+@pytest.mark.parametrize(("drafts", "acceptance", "expected"), [(1, 0.9, 1.9), (3, 0.7, 2.533)])
+def test_drafts_give_the_expected_tokens_a_step(
+    drafts: int, acceptance: float, expected: float
+) -> None:
+    plain, _ = served(replace(WAY, tensor=4), 16, 4)
+    found, deployment = served(
+        replace(WAY, tensor=4, draft_tokens=drafts, acceptance=acceptance), 16, 4
+    )
+    deployment = replace(deployment, independent=1.0, draft_tokens=drafts, acceptance=acceptance)
+
+    loop = serve(deployment.costs(), deployment.shape(), load(16, 96, 128, shortest=0.8, waves=4))
+
+    counters = found.counters
+    given = float((found.output_tokens.astype(np.int64) - 1).sum())
+    n_sequence_steps = given - counters["n_drafted"] + counters["n_rejected"]
+    # Leviathan et al., equation 1.
+    assert given / n_sequence_steps == pytest.approx(expected, rel=0.03)
+    assert 1.5 < plain.tpot_ns.mean() / found.tpot_ns.mean() < 1.05 * expected
+    # The fast clock verifies no drafts in steps with prompts; short outputs have many of them.
+    assert loop.mean_tpot_ms == pytest.approx(found.tpot_ns.mean() / 1e6, rel=0.15)
+
+
+def test_drafts_that_are_always_accepted_divide_the_steps() -> None:
+    found, _ = served(replace(WAY, clients=1, draft_tokens=3, acceptance=1.0), 1, 1)
+    none, _ = served(replace(WAY, clients=1, draft_tokens=3, acceptance=0.0), 1, 1)
+
+    lengths = found.output_tokens.astype(np.int64)
+    # The first token comes with the prompt; the last step drafts no more than is left.
+    assert found.counters["n_steps"] == len(lengths) + np.ceil((lengths - 1) / 4).sum()
+    assert found.counters["n_rejected"] == 0.0
+    assert none.counters["n_steps"] == lengths.sum()
+    assert none.counters["n_rejected"] == none.counters["n_drafted"] > 0.0
+
+
+def test_drafts_are_an_option_of_every_space() -> None:
+    plain = MoeSimulator("closed-loop")
+    drafting = MoeSimulator("closed-loop", draft_tokens="1", acceptance="0.9")
+    design = plain.space.design_at(plain.space.default_indices)
+
+    before = plain.evaluate(design, plain.workload("chat-128"))
+    after = drafting.evaluate(design, drafting.workload("chat-128"))
+
+    assert drafting.options == {"draft_tokens": "1", "acceptance": "0.9"}
+    assert plain.options == {}
+    # 1.9 tokens a step, whose two tokens a sequence cost more than one.
+    assert 1.2 < before["tpot_mean_ms"] / after["tpot_mean_ms"] < 1.9
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"draft_tokens": "1.5"}, "whole number"),
+        ({"draft_tokens": "17"}, "from 0 to 16"),
+        ({"draft_tokens": "1", "acceptance": "1.1"}, "acceptance"),
+    ],
+)
+def test_wrong_drafts_are_refused(options: dict[str, str], words: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=words):
+        MoeSimulator("closed-loop", **options)
+
+
+def test_drafts_with_a_rule_that_looks_ahead_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="looks ahead"):
+        served(replace(WAY, draft_tokens=1, replacement=Replacement.BELADY), 1, 1)
 
 
 def test_closed_loop_keeps_requests_in_flight() -> None:
