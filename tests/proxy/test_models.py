@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.proxy.model import model_kind
+from archgym.proxy.model import model_kind, model_names
 
 RNG = np.random.default_rng(0)
 FEATURES = RNG.integers(0, 8, (160, 4)) / 7.0
@@ -31,13 +31,13 @@ SMALL: dict[str, dict[str, Any]] = {
 EXTRAS = {"xgboost", "lightgbm"}
 
 
-@pytest.mark.parametrize("name", sorted(SMALL))
+@pytest.mark.parametrize("name", model_names())
 def test_arrays_are_all_of_a_model(name: str) -> None:
     if name in EXTRAS:
         pytest.importorskip(name)
     kind = model_kind(name)
 
-    model = kind.fit(FEATURES, TARGETS, SMALL[name], 0)
+    model = kind.fit(FEATURES, TARGETS, SMALL.get(name, kind.settings[0]), 0)
     again = kind.predictor(model.arrays(), 4, 2)  # type: ignore[call-arg]
 
     assert np.array_equal(model.predict(FRESH), again.predict(FRESH))

@@ -109,7 +109,7 @@ def test_hyperparameters_are_chosen_by_cross_validation() -> None:
 
 
 def test_models_are_found_in_their_folder() -> None:
-    assert model_names() == (
+    shipped = {
         "boosting",
         "extra-trees",
         "forest",
@@ -119,7 +119,9 @@ def test_models_are_found_in_their_folder() -> None:
         "linear",
         "mlp",
         "xgboost",
-    )
+    }
+
+    assert shipped <= set(model_names())
 
 
 @pytest.mark.parametrize("name", ["boosting", "linear"])
