@@ -20,16 +20,15 @@ from archgym.simulators.moe.engines import (
 )
 from archgym.simulators.moe.hardware import Gpu
 from archgym.simulators.moe.models import MoeModel
+from archgym.simulators.moe.serving import MAX_DRAFTS
 
-__all__ = ["MAX_DRAFTS", "Deployment"]
+__all__ = ["Deployment"]
 
 # chosen: an engine's runtime, workspaces and captured graphs on each GPU.
 _RUNTIME_BYTES: Final = 2e9
 # Tokens of a step use fewer experts than independent ones would. Fitted: one number for all rows of
 # measured/serving.csv; with 0.6 a model that is left out has TPOT errors of 12 %, with 1 of 15 %.
 INDEPENDENT: Final = 0.6
-MAX_DRAFTS: Final = 16
-"""Most drafted tokens of a step; chosen: twice what engines draft."""
 _MAX_ROWS: Final = 1024  # chosen: eight times the largest tile of a product
 _MAX_SEQUENCES: Final = 1024  # vLLM's default of max_num_seqs on large GPUs
 

@@ -15,8 +15,10 @@ from archgym.simulators.moe.columns import (
 )
 from archgym.simulators.moe.efficiency import Efficiency
 
-__all__ = ["Serving"]
+__all__ = ["MAX_DRAFTS", "Serving"]
 
+MAX_DRAFTS: Final = 16
+"""Most drafted tokens of a step; chosen: twice what engines draft."""
 # A TLB's tags have 32 bits.
 _MAX_PAGES: Final = 2**31
 _TO_WHOLE = {

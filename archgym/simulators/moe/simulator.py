@@ -22,7 +22,6 @@ from archgym.evaluation.simulator import BatchResult, Simulator, Workload, requi
 from archgym.simulators.cluster.fabric import contention
 from archgym.simulators.moe.composition import composition_plan
 from archgym.simulators.moe.costs import costs_of, measure_without, relieved
-from archgym.simulators.moe.deployment import MAX_DRAFTS
 from archgym.simulators.moe.designs import serving_of
 from archgym.simulators.moe.engines import BITS, precision_of
 from archgym.simulators.moe.engines import engine as engine_of
@@ -37,7 +36,7 @@ from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.relief import RELIEF
 from archgym.simulators.moe.requests import MAX_REQUESTS
 from archgym.simulators.moe.running import Run, run
-from archgym.simulators.moe.serving import Serving
+from archgym.simulators.moe.serving import MAX_DRAFTS, Serving
 from archgym.simulators.moe.space import (
     GROUPS,
     HARDWARE,
