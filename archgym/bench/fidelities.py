@@ -112,6 +112,11 @@ def screened_search(
             "Both tasks must have the same parameters; "
             f"got {', '.join(task.space.names)} and {', '.join(cheaper.space.names)}."
         )
+    if any((Path(folder) / name).exists() for name in (_SCREENING, _SEARCH, _COSTS)):
+        raise InvalidArgumentError(
+            f"`folder` must be a new one; {folder} holds a search at two fidelities. Choose "
+            "another, or read its studies with `read_study`."
+        )
     n_screened = int(_SCREENING_SHARE * cost / relative_cost)
     n_searched = int(cost - n_screened * relative_cost + 1e-9)
     place = Path(folder)

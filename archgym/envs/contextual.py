@@ -21,6 +21,8 @@ __all__ = ["Contexts", "ContextualDesignEnv"]
 
 # chosen: a feature five standard deviations from the mean is as far as a policy need see.
 _FEATURE_LIMIT = 5.0
+# chosen: squares of such features, whose spread scales them, have room in float64.
+_LARGEST_FEATURE = 1e100
 # chosen: some 130 MB of results; training asks for the same designs again and again.
 _MAX_KEPT = 2**17
 
@@ -275,6 +277,9 @@ def _checked(tasks: Sequence[Task], features: ArrayLike) -> np.ndarray:
     """Return features as (n_tasks, n_features) float64, where tasks and features fit."""
     if not len(tasks):
         raise InvalidArgumentError("`tasks` must hold at least one task; got none.")
+    for task in tasks:
+        if not isinstance(task, Task):
+            raise InvalidArgumentError(f"`tasks` must hold tasks of `Task.make`; got {task!r}.")
     _check_alike(tasks)
     try:
         raw = np.asarray(features, dtype=np.float64)
@@ -287,8 +292,10 @@ def _checked(tasks: Sequence[Task], features: ArrayLike) -> np.ndarray:
             f"`features` must have one row for each of {len(tasks)} task(s) and at least one "
             f"column; got shape {raw.shape}."
         )
-    if not np.isfinite(raw).all():
-        raise InvalidArgumentError("`features` must be finite numbers; got NaN or infinity.")
+    if not (np.abs(raw) <= _LARGEST_FEATURE).all():
+        raise InvalidArgumentError(
+            f"`features` must be numbers within ±{_LARGEST_FEATURE:g}; got NaN or more."
+        )
     return raw
 
 

@@ -126,6 +126,19 @@ def test_costs_that_do_not_fit_are_refused(
         )
 
 
+@pytest.mark.parametrize("agent", ["random", "few"])
+def test_folder_with_a_search_is_refused(agent: str, tmp_path: Path) -> None:
+    def search() -> None:
+        screened_search(
+            tmp_path / "s", near(), near(), relative_cost=0.5, cost=4, agent=agent, seed=0
+        )
+
+    search()
+
+    with pytest.raises(InvalidArgumentError, match="`folder` must be a new one"):
+        search()
+
+
 def test_other_parameters_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="same parameters"):
         screened_search(tmp_path / "s", near(), near("tiny"), relative_cost=0.5, cost=8)

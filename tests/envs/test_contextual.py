@@ -177,7 +177,8 @@ def test_masks_leave_out_values_of_no_feasible_design() -> None:
     [
         ([[1.0, 2.0]], r"one row for each of 2 task\(s\)"),
         ([1.0, 2.0], r"got shape \(2,\)"),
-        ([[1.0], [np.nan]], "finite"),
+        ([[1.0], [np.nan]], "within"),
+        ([[1.0], [1e308]], "within"),
         ([["a"], ["b"]], "array of numbers"),
         ([[], []], "at least one column"),
     ],
@@ -198,6 +199,11 @@ def test_other_features_that_do_not_fit_are_refused() -> None:
 def test_tasks_of_different_spaces_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="share one design space"):
         Contexts([tasks()[0], toy_task()], [[1.0], [2.0]])
+
+
+def test_names_in_place_of_tasks_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="got 'soc'"):
+        Contexts(["soc"], [[1.0]])  # type: ignore[list-item]  # the test gives a wrong one
 
 
 def test_no_tasks_are_refused() -> None:

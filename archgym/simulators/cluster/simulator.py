@@ -332,6 +332,9 @@ def _with_default(space: DesignSpace, text: str) -> DesignSpace:
     if not text:
         return space
     pairs = [pair.partition(":")[::2] for pair in text.split("+")]
+    names = [name for name, _ in pairs]
+    if len(set(names)) < len(names):
+        raise InvalidArgumentError(f"`default` must give each parameter once; got {text!r}.")
     try:
         return space.with_defaults(
             {name: value_from_text(space.parameter(name), value) for name, value in pairs}

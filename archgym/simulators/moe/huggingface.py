@@ -20,8 +20,14 @@ _WIDE: Final = ("gpt_oss",)
 
 
 def is_huggingface(path: str | Path) -> bool:
-    """Return True if a path is named as Hugging Face names configurations."""
-    return Path(path).name.endswith("config.json")
+    """Return True if a file is a configuration of Hugging Face, by its name or its content."""
+    place = Path(path)
+    if place.name.endswith("config.json"):
+        return True
+    if place.suffix != ".json" or not place.is_file():
+        return False
+    with storage_errors(place, "read"), place.open("rb") as handle:
+        return b'"num_hidden_layers"' in handle.read(_MAX_BYTES)
 
 
 def read_huggingface(path: str | Path) -> MoeModel:
@@ -80,6 +86,13 @@ def _model(path: Path, values: Mapping[str, Any]) -> MoeModel:
 
     layers, hidden = whole("num_hidden_layers"), whole("hidden_size")
     heads = whole("num_attention_heads")
+    kv_heads = whole("num_key_value_heads", otherwise=heads)
+    if not 1 <= kv_heads <= heads or heads % kv_heads:
+        raise FileFormatError(
+            path,
+            None,
+            f"`num_key_value_heads` must divide `num_attention_heads`; got {kv_heads} and {heads}",
+        )
     plain = whole("intermediate_size", otherwise=0)
     expert_inner = whole(*_EXPERT_INNER, otherwise=0) or plain
     dense_layers = _dense_layers(path, values, layers)
@@ -122,7 +135,7 @@ def _model(path: Path, values: Mapping[str, Any]) -> MoeModel:
         expert_inner=expert_inner,
         matrices=3,
         heads=heads,
-        kv_heads=whole("num_key_value_heads", otherwise=heads),
+        kv_heads=kv_heads,
         head_size=whole("head_dim", otherwise=hidden // heads),
         vocabulary=whole("vocab_size"),
         shared_inner=shared,

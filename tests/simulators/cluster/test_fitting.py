@@ -119,12 +119,17 @@ def test_default_that_is_given_stays(tmp_path: Path) -> None:
     assert task.space.design_at(task.space.default_indices)["zero"] == 3
 
 
-@pytest.mark.parametrize("text", ["zero", "zero:9", "colour:red", "zero:3+", ":", "zero:3+zero"])
+@pytest.mark.parametrize("text", ["zero", "zero:9", "colour:red", "zero:3+", ":", "zero:3+pp"])
 def test_impossible_default_is_refused_in_one_line(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match="`default` must give values") as refused:
         ClusterSimulator("parallel", default=text)
 
     assert "\n" not in str(refused.value)
+
+
+def test_default_that_gives_a_parameter_twice_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="each parameter once"):
+        ClusterSimulator("parallel", default="zero:3+zero:2")
 
 
 def test_all_models_of_a_task_run(tmp_path: Path) -> None:

@@ -293,8 +293,9 @@ CONFIG = {
 }
 
 
-def test_configuration_of_hugging_face_is_read(tmp_path: Path) -> None:
-    path = tmp_path / "config.json"
+@pytest.mark.parametrize("name", ["config.json", "mine.json"])
+def test_configuration_of_hugging_face_is_read(tmp_path: Path, name: str) -> None:
+    path = tmp_path / name
     path.write_text(json.dumps(CONFIG), encoding="utf-8")
 
     found = model(str(path))
@@ -312,6 +313,8 @@ def test_configuration_of_hugging_face_is_read(tmp_path: Path) -> None:
         ("[]", "object"),
         ('{"num_hidden_layers": 2}', "hidden_size"),
         ('{"num_hidden_layers": "two"}', "whole number"),
+        (json.dumps({**CONFIG, "num_key_value_heads": 5}), "must divide `num_attention_heads`"),
+        (json.dumps({**CONFIG, "num_attention_heads": 0}), "must divide `num_attention_heads`"),
     ],
 )
 def test_torn_configuration_is_refused_in_one_line(tmp_path: Path, text: str, words: str) -> None:

@@ -260,7 +260,7 @@ def serving_rows(reference: Path, progress: Progress) -> list[Row]:
         levels = [row.names[place] for row in rows]
         if len(set(levels)) < 2:
             continue
-        progress(f"{row_id}: {len(set(levels))} fits, each without a {kind}")
+        progress(f"{row_id}: {len(set(levels))} fits, one without each {kind}")
         tests = [np.array(levels) == level for level in sorted(set(levels))]
         found = held_out(asked, tests)
         lines += _total_rows(row_id, f"every {kind} left out", found, goals, _LOOSE_BARS)
