@@ -508,7 +508,7 @@ def accuracy(
 
         draw_accuracy(reference, picture, _say_progress)
     if json:
-        write_json([found._asdict() for found in tables])
+        write_json([found.to_json() for found in tables])
         return
     write_error_tables(tables)
     if picture is not None:

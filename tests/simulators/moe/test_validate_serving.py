@@ -54,6 +54,11 @@ def test_errors_by_group_are_a_table() -> None:
     ]  # fmt: skip
     assert found[0].rows == (("a b c", "12", "4.0/13 -0.3", "20.0/50 +3.0"),)
     assert found[1].rows == (("a on b", "0.91"),)
+    assert found[0].to_json()["errors"][0] == {
+        **{"group": "a x b x c", "metric": "TPOT", "n_rows": 12},
+        **{"median": 4.04, "p90": 12.6, "bias": -0.26},
+    }
+    assert found[1].to_json()["errors"] == [{"group": "a on b", "tau": 0.912}]
 
 
 def test_accuracy_without_measured_serving_is_refused(tmp_path: Path) -> None:

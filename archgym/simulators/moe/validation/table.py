@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Final, NamedTuple, final
+from typing import Any, ClassVar, Final, NamedTuple, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.moe.validation.caches import (
@@ -107,11 +107,17 @@ class ErrorTable(NamedTuple):
       title: Rows that are compared, and what the constants were fitted on.
       columns: Headings.
       rows: Cells by `columns`; "" where nobody measured.
+      numbers: Numbers that the cells show, one mapping for each of them.
     """
 
     title: str
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    numbers: tuple[Mapping[str, str | float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the title and the numbers."""
+        return {"title": self.title, "errors": [dict(each) for each in self.numbers]}
 
 
 @final
@@ -191,8 +197,9 @@ def _error_table(title: str, lines: Sequence[Row]) -> ErrorTable:
         n_rows = max(errors.n_rows for errors in of.values())
         cells = [_error_cell(of.get(metric)) for metric in metrics]
         rows.append((group.replace(" x ", " "), str(n_rows), *cells))
+    numbers = tuple(errors._asdict() for of in found.values() for errors in of.values())
     return ErrorTable(
-        f"{title}; errors [%]: median/p90, bias", ("group", "rows", *metrics), tuple(rows)
+        f"{title}; errors [%]: median/p90, bias", ("group", "rows", *metrics), tuple(rows), numbers
     )
 
 
@@ -204,8 +211,13 @@ def _error_cell(errors: Errors | None) -> str:
 
 def _order_table(lines: Sequence[Row]) -> ErrorTable:
     """Return the rank correlation of predicted and measured TPOT by model and GPU."""
-    rows = tuple((row.what.split(",")[0], f"{row.ours:.2f}") for row in lines if row.unit == "tau")
-    return ErrorTable("S1. Kendall's tau of predicted and measured TPOT", ("group", "tau"), rows)
+    found = [(row.what.split(",")[0], row.ours) for row in lines if row.unit == "tau"]
+    return ErrorTable(
+        "S1. Kendall's tau of predicted and measured TPOT",
+        ("group", "tau"),
+        tuple((group, f"{tau:.2f}") for group, tau in found),
+        tuple({"group": group, "tau": tau} for group, tau in found),
+    )
 
 
 def validate(
