@@ -52,7 +52,7 @@ class Charged:
         if self._asks > _MAX_ASKS * self._limit:
             raise End
         if not is_feasible:
-            # Asked in vain, and yet an ask that costs.
+            # A design that breaks a constraint is charged like any other.
             self._charge(is_cheaper)
             return INFEASIBLE_REWARD
         if key not in self._known:

@@ -223,7 +223,7 @@ class ContextualDesignEnv(gymnasium.Env[np.ndarray, Any]):
         options = options or {}
         if set(options) - {"task"}:
             raise InvalidArgumentError(
-                f"`options` of reset must have no other key than `task`; got {dict(options)!r}."
+                f"`options` of reset may only have the key `task`; got {dict(options)!r}."
             )
         n = len(self.contexts)
         self._task = (
@@ -294,7 +294,7 @@ def _checked(tasks: Sequence[Task], features: ArrayLike) -> np.ndarray:
         )
     if not (np.abs(raw) <= _LARGEST_FEATURE).all():
         raise InvalidArgumentError(
-            f"`features` must be numbers within ±{_LARGEST_FEATURE:g}; got NaN or more."
+            f"`features` must be numbers within ±{_LARGEST_FEATURE:g}; got NaN or a larger number."
         )
     return raw
 

@@ -95,7 +95,7 @@ def _groups(
     known = {name: _values(space, name) for name in axes}
     sizes: list[dict[str, Any]] = [{}]
     if "microbatch" in default:
-        # The default's, then smaller ones, then larger ones.
+        # The default size comes first, then smaller sizes, then larger ones.
         own = default["microbatch"]
         levels = sorted(_values(space, "microbatch"), key=lambda n: (n > own, abs(n - own)))
         sizes = [{"microbatch": size} for size in levels]

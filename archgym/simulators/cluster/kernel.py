@@ -64,7 +64,7 @@ def run(arena: Array, parameters: Array, graphs: Array, log: Array) -> int:
             if bucket == 0:
                 bucket = first_bucket(m)
                 if bucket == 0:
-                    # Without quirks, one more of each may be under way where all wait.
+                    # Without quirks, allow one more chunk and one more collective when all wait.
                     is_stuck = m[st.N_EVENTS] == n_before or m[st.N_UNFINISHED] == 0
                     if is_stuck or not m[st.IS_SANE]:
                         break

@@ -167,7 +167,7 @@ class ClusterSimulator(Simulator):
         return Workload(model.name, sha256(repr(decisive).encode()).hexdigest(), model)
 
     def fitted_to(self, workloads: Sequence[Workload]) -> "ClusterSimulator":
-        """Return a simulator whose default design runs on some models; itself where its own does.
+        """Return a simulator whose default design runs on the models, or this one if it does.
 
         A default that was chosen by the option stays. One that only does not fit memory stays
         where models and cluster ship, so that results on them can be compared.

@@ -114,7 +114,7 @@ def step_time(
     distinct = _distinct(float(shape[N_EXPERTS]), float(shape[TOP_K]), unlike)
     routed = n_tokens * shape[TOP_K]
     groups = float(shape[EXPERT])
-    # Room for all tokens, and for the padding of each expert on a GPU, is computed in full.
+    # Padded products compute the rows of all tokens and the padding of each expert on a GPU.
     padding = shape[N_EXPERTS] / groups * max(0.0, shape[PADDED_ROWS] - 1.0)
     all_rows = routed + padding
     if groups > 1.0:
