@@ -50,6 +50,8 @@ WITHIN = math.log(1.01)
 """Reward that 1 % of the objective's metrics is worth, in their weighted geometric mean."""
 AGENT, EARLIER_SEED, EARLIER = "auto", 900, 60
 SOURCES = 2
+LARGEST = 8
+"""Largest size of a portfolio."""
 LOOKED_AT = (5, 10, 20, 30, 60)
 # chosen: the usual level of tests.
 LEVEL = 0.05
@@ -82,9 +84,7 @@ KINDS = {
 }
 TUNED = {
     "cold": Setting(),
-    "near": Setting(near=2),
     "portfolio of 4": Setting(size=4),
-    "default, portfolio of 3": Setting(size=3, default=True),
     "default, portfolio of 4": Setting(size=4, default=True),
     "default, portfolio of 7": Setting(size=7, default=True),
     "portfolio of 4, warm": Setting(size=4, near=2),
@@ -103,7 +103,8 @@ class Bench:
             for name, (source, _) in workloads.items()
         }
         self._traces = {name: trace for name, (_, trace) in workloads.items()}
-        self._portfolios: dict[tuple[str, int], Portfolio] = {}
+        self.portfolios: dict[str, Portfolio] = {}
+        """Portfolios of all other workloads' studies, by the workload that is left out."""
 
     def earlier(self, workload: str) -> Path:
         """Return the folder of a workload's earlier study, which is run where it is new."""
@@ -113,16 +114,16 @@ class Bench:
             Study.create(folder, task, AGENT, seed=EARLIER_SEED, budget=EARLIER).run()
         return folder
 
-    def portfolio(self, workload: str, size: int) -> Portfolio:
-        """Return the portfolio of all other workloads' studies."""
-        if (workload, size) not in self._portfolios:
+    def portfolio(self, workload: str) -> Portfolio:
+        """Return the portfolio of all other workloads' studies; a smaller one is its beginning."""
+        if workload not in self.portfolios:
             others = [name for name in self.tasks if name != workload]
-            self._portfolios[workload, size] = portfolio(
+            self.portfolios[workload] = portfolio(
                 [self.earlier(name) for name in others],
-                size=size,
+                size=LARGEST,
                 tasks=[self.tasks[name] for name in others],
             )
-        return self._portfolios[workload, size]
+        return self.portfolios[workload]
 
     def similar(self, workload: str) -> list[str]:
         """Return all other workloads, the most similar first."""
@@ -139,9 +140,9 @@ class Bench:
         sources = order[: setting.near]
         near = [self.earlier(name) for name in sources]
         if setting.size:
-            found = self.portfolio(workload, setting.size)
-            start += found.designs
-            sources = [name.removeprefix("earlier-") for name in found.sources]
+            found = self.portfolio(workload)
+            start += found.designs[: setting.size]
+            sources = [name.removeprefix("earlier-") for name in found.sources[: setting.size]]
         else:
             start += near
         if setting.misleading:
@@ -176,8 +177,9 @@ def made(folder: Path, every: int) -> Bench:
     """Return each `every`-th generated workload."""
     workloads: dict[str, tuple[str | Path, Trace]] = {}
     for name, make in list(generated().items())[::every]:
-        path = folder / f"{name.replace(':', '-')}.stl"
         trace = make()
+        ending = "rstl" if trace.relative else "stl"
+        path = folder / f"{name.replace(':', '-')}.{ending}"
         write_trace(trace, path)
         workloads[name] = path, trace
     return Bench(folder, workloads)
@@ -218,7 +220,7 @@ def run(
             write(path, workload, "earlier", EARLIER_SEED, "", curve)
     known: dict[str, float] = defaultdict(lambda: -np.inf)
     costs = []
-    for (left_out, _), found in bench._portfolios.items():
+    for left_out, found in bench.portfolios.items():
         others = [name for name in bench.tasks if name != left_out]
         for name, best in zip(others, found.rewards.max(axis=1).tolist(), strict=True):
             known[name] = max(known[name], best)
@@ -396,7 +398,7 @@ def main() -> None:
     parser.add_argument("--workloads", nargs="*", default=[], help="all if none is named")
     parser.add_argument("--kinds", nargs="*", default=list(KINDS))
     parser.add_argument("--budget", type=int, default=60)
-    parser.add_argument("--every", type=int, default=4, help="each n-th generated workload (tune)")
+    parser.add_argument("--every", type=int, default=5, help="each n-th generated workload (tune)")
     given = parser.parse_args()
     if given.verb == "tune":
         tune(given.file, given.seeds, given.budget, given.every)
