@@ -10,9 +10,11 @@ then searched by `auto`, cold or with a prior of the other 21 workloads:
 
 - `near` starts with the best designs of the two most similar workloads, and learns from their
   studies. Similarity is that of `archgym.simulators.dram.similarity`, which needs no evaluation.
-- `portfolio` starts with the default design and a portfolio of the 21 other workloads' studies.
-- `misleading` starts with the default design and the worst designs of the four least similar
-  workloads' studies. It shows the loss that a useless prior of the same size costs.
+- `portfolio` starts with four designs of a portfolio of all 21 studies, and learns from the studies
+  of the two most similar workloads.
+- `default first` does the same after the default design.
+- `misleading` starts with the worst designs of the four least similar workloads' studies, and
+  learns from two of these. It shows what a useless prior of the same size costs.
 
 Starts are charged. `tune` compares settings of portfolios on generated workloads alone.
 
@@ -73,14 +75,15 @@ class Setting:
     near: int = 0
     """Most similar workloads, whose best designs are starts unless there is a portfolio."""
     misleading: int = 0
-    """Least similar workloads, whose worst designs are starts."""
+    """Least similar workloads, whose worst designs are starts; it learns from `SOURCES` of them."""
 
 
 KINDS = {
     "cold": Setting(),
     "near": Setting(near=SOURCES),
-    "portfolio": Setting(size=4, default=True),
-    "misleading": Setting(misleading=4, default=True),
+    "portfolio": Setting(size=4, near=SOURCES),
+    "default first": Setting(size=4, near=SOURCES, default=True),
+    "misleading": Setting(misleading=4),
 }
 TUNED = {
     "cold": Setting(),
@@ -148,6 +151,7 @@ class Bench:
         if setting.misleading:
             sources = order[-setting.misleading :]
             start += [worst_design(self.earlier(name)) for name in sources]
+            near = [self.earlier(name) for name in sources[-SOURCES:]]
         with TemporaryDirectory() as name:
             study = Study.create(
                 Path(name) / "study",
