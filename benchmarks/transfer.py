@@ -60,6 +60,8 @@ LEVEL = 0.05
 # chosen: seed of the bootstrap over workloads.
 _RESAMPLES, _SEED = 2000, 0
 COLUMNS = ("workload", "kind", "seed", "sources", "budget", "steps")
+PEERS = ("bounding box", "quantile")
+"""Methods of syne-tune, which `transfer_peers.py` measures."""
 KNOWN = "known"
 """Rows with the best reward of a workload among the designs of all portfolios."""
 
@@ -338,7 +340,7 @@ def workload_table(measured: Measured, sources: dict[str, dict[str, str]]) -> st
 def kind_table(measured: Measured) -> str:
     """Return the ratio of evaluations to 1 % and the losses by kind."""
     heads = ["prior", "evaluations to 1 %, ratio to cold (95 %)", "not reached", "largest ratio"]
-    heads += ["above 1.1", "of them p < 0.05", "better, p < 0.05"]
+    heads += ["above 1.1", "interval above 1.1", "better, p < 0.05"]
     heads += [f"loss at {n} [%]" for n in LOOKED_AT if n <= measured.budget]
     lines = [f"| {' | '.join(heads)} |", "|---" * len(heads) + "|"]
     cold = measured.means("cold")
@@ -352,13 +354,15 @@ def kind_table(measured: Measured) -> str:
         ratios = measured.means(kind) / cold
         low, high = _mean_interval(ratios)
         is_proven = measured.p_values(kind) < LEVEL
+        pairs = zip(measured.counts[kind], measured.counts["cold"], strict=True)
+        lows = np.array([_interval(ours, theirs)[0] for ours, theirs in pairs])
         cells = [
             kind,
             f"{math.exp(np.log(ratios).mean()):.2f} ({low:.2f} to {high:.2f})",
             missed,
             f"{ratios.max():.2f}",
             f"{int((ratios > 1.1).sum())} of {len(ratios)}",
-            f"{int(((ratios > 1.1) & is_proven).sum())}",
+            f"{int((lows > 1.1).sum())}",
             f"{int(((ratios < 1.0) & is_proven).sum())}",
             *losses,
         ]
@@ -388,7 +392,8 @@ def _mean_interval(ratios: np.ndarray) -> tuple[float, float]:
 def page(path: Path) -> str:
     """Return the tables of the page."""
     curves, sources = read(path)
-    measured = Measured.of(curves, list(KINDS))
+    kinds = [k for k in (*KINDS, *PEERS) if all(k in found for found in curves.values())]
+    measured = Measured.of(curves, kinds)
     return f"{kind_table(measured)}\n\n{workload_table(measured, sources)}"
 
 
