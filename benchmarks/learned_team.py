@@ -64,46 +64,58 @@ class Team(nn.Module):
         super().__init__()
         self.sizes = [int(size) for size in sizes]
         self.groups = [list(group) for group in groups]
+        self.blocks = [self._blocks(group) for group in self.groups]
         outputs = [sum(self.sizes[place] for place in group) for group in self.groups]
         self.actors = nn.ModuleList(_network(n_features, width, n, 0.01) for n in outputs)
 
+    def _blocks(self, group: Sequence[int]) -> list[list[int]]:
+        """Return an agent's parameters by their number of values, which are computed together."""
+        by_size: dict[int, list[int]] = {}
+        for place in group:
+            by_size.setdefault(self.sizes[place], []).append(place)
+        return list(by_size.values())
+
     def logs(self, agent: int, features: torch.Tensor) -> list[torch.Tensor]:
-        """Return log-probabilities of an agent's parameters, (n, size) each."""
-        sizes = [self.sizes[place] for place in self.groups[agent]]
-        parts = self.actors[agent](features).split(sizes, dim=1)
-        return [part.log_softmax(dim=1) for part in parts]
+        """Return log-probabilities of an agent's blocks of parameters, (n, n_block, size) each."""
+        blocks = self.blocks[agent]
+        sizes = [self.sizes[block[0]] for block in blocks]
+        lengths = [len(block) * size for block, size in zip(blocks, sizes, strict=True)]
+        parts = torch.split(self.actors[agent](features), lengths, dim=1)
+        return [
+            part.reshape(len(features), -1, size).log_softmax(dim=2)
+            for part, size in zip(parts, sizes, strict=True)
+        ]
 
     def parameter_logs(self, features: np.ndarray) -> list[np.ndarray]:
         """Return log-probabilities of all parameters for one workload, (size,) each."""
         found: dict[int, np.ndarray] = {}
         with torch.no_grad():
             row = torch.as_tensor(features, dtype=torch.float32)[None]
-            for agent, group in enumerate(self.groups):
-                logs = self.logs(agent, row)
-                found |= {p: log[0].numpy() for p, log in zip(group, logs, strict=True)}
+            for agent, blocks in enumerate(self.blocks):
+                for block, logs in zip(blocks, self.logs(agent, row), strict=True):
+                    found |= {place: log.numpy() for place, log in zip(block, logs[0], strict=True)}
         return [found[place] for place in range(len(self.sizes))]
 
     def sample(self, features: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Return a design for each row of features, (n, n_parameters)."""
         designs = torch.zeros((len(features), len(self.sizes)), dtype=torch.int64)
         with torch.no_grad():
-            for agent, group in enumerate(self.groups):
-                for place, log in zip(group, self.logs(agent, features), strict=True):
-                    drawn = torch.multinomial(log.exp(), 1, generator=generator)
-                    designs[:, place] = drawn[:, 0]
+            for agent, blocks in enumerate(self.blocks):
+                for block, logs in zip(blocks, self.logs(agent, features), strict=True):
+                    drawn = torch.multinomial(logs.exp().flatten(0, 1), 1, generator=generator)
+                    designs[:, block] = drawn.reshape(len(features), len(block))
         return designs
 
     def judged(
         self, agent: int, features: torch.Tensor, designs: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return log-probabilities of an agent's part of designs, and its entropy, (n,) each."""
-        logs = self.logs(agent, features)
-        taken = [
-            log.gather(1, designs[:, place, None])[:, 0]
-            for place, log in zip(self.groups[agent], logs, strict=True)
-        ]
-        entropies = [-(log.exp() * log).sum(dim=1) for log in logs]
-        return torch.stack(taken).sum(dim=0), torch.stack(entropies).sum(dim=0)
+        taken = torch.zeros(len(designs))
+        entropy = torch.zeros(len(designs))
+        for block, logs in zip(self.blocks[agent], self.logs(agent, features), strict=True):
+            taken = taken + logs.gather(2, designs[:, block, None]).sum(dim=(1, 2))
+            entropy = entropy - (logs.exp() * logs).sum(dim=(1, 2))
+        return taken, entropy
 
 
 def trained_team(
@@ -129,7 +141,7 @@ def trained_team(
     generator = torch.Generator().manual_seed(seed)
     rng = np.random.default_rng(seed)
     team = Team(features.shape[1], sizes, groups, settings.width)
-    n_critic = features.shape[1] + (int(sum(team.sizes)) if settings.is_central else 0)
+    n_critic = features.shape[1] + (sum(team.sizes) if settings.is_central else 0)
     critics = nn.ModuleList(_network(n_critic, settings.width, 1, 1.0) for _ in groups)
     optimiser = torch.optim.Adam([*team.parameters(), *critics.parameters()], eps=1e-5)
     known = torch.as_tensor(features, dtype=torch.float32)
