@@ -1,6 +1,7 @@
 """Files of other tools that simulators with one format each write."""
 
 import json
+import shlex
 from typing import Any
 
 import numpy as np
@@ -181,6 +182,41 @@ def test_moe_is_a_command_of_vllm() -> None:
     ):
         assert words in command
     assert "- scheduler = prefill-first" in files["NOTES.md"]
+
+
+def drafting_files(form: str, model: str) -> dict[str, str]:
+    options = {"model": model, "draft_tokens": "2", "acceptance": "0.8"}
+    simulator = make_simulator(simulator_class("moe"), "closed-loop", None, options)
+    return dict(
+        simulator.export(
+            form, simulator.space.default_indices, simulator.workload(simulator.default_workload)
+        )
+    )
+
+
+def test_vllm_drafts_with_the_layers_of_the_model() -> None:
+    files = drafting_files("vllm", "deepseek-r1")
+
+    words = shlex.split(files["serve.sh"].split("vllm serve", 1)[1])
+    config = json.loads(words[words.index("--speculative-config") + 1])
+    # The options of docs.vllm.ai, features/speculative_decoding/mtp.
+    assert config == {"method": "mtp", "num_speculative_tokens": 2}
+    assert "probability of 0.8" in files["NOTES.md"]
+
+
+def test_vllm_needs_a_draft_model_where_the_model_has_no_such_layers() -> None:
+    files = drafting_files("vllm", "qwen3-235b-a22b")
+
+    assert "--speculative-config" not in files["serve.sh"]
+    assert '"method": "draft_model"' in files["NOTES.md"]
+    assert '"num_speculative_tokens": 2' in files["NOTES.md"]
+
+
+def test_llama_cpp_says_that_drafts_need_a_model() -> None:
+    files = drafting_files("llama.cpp", "qwen3-30b-a3b")
+
+    assert "draft" not in files["serve.sh"]
+    assert "--model-draft FILE --draft-max 2" in files["NOTES.md"]
 
 
 def test_moe_is_a_command_of_llama_cpp() -> None:
