@@ -224,7 +224,7 @@ def _decode_steps(shape: Array, lengths: Array, request: int) -> int:
     n_tokens = lengths[1, request] - 1
     drafts = shape[DRAFT_TOKENS]
     if drafts == 0:
-        return n_tokens
+        return int(n_tokens)
     steps = done = 0
     while done < n_tokens:
         given = 1

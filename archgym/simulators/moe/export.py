@@ -299,8 +299,8 @@ def _llama_cpp(
         options.append(("--split-mode", "row"))
     if serving.draft_tokens:
         notes.append(
-            f"draft_tokens = {serving.draft_tokens}: llama.cpp drafts with a smaller model, and the "
-            f"command decodes without drafts. Add `--model-draft FILE --draft-max "
+            f"draft_tokens = {serving.draft_tokens}: llama.cpp drafts with a smaller model, and "
+            "the command decodes without drafts. Add `--model-draft FILE --draft-max "
             f"{serving.draft_tokens}`."
         )
     return _command('llama-server --model "$MODEL"', options), stated, notes
