@@ -1,7 +1,7 @@
 """Tasks of ArchBench and the suites they belong to, read from data."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib.resources import files
@@ -157,6 +157,7 @@ class BenchTask:
             if self.cheaper is None
             else {
                 "fidelity": self.cheaper.plan.fidelity,
+                "workload": dict(self.cheaper.plan.workloads or {}),
                 "options": dict(self.cheaper.plan.options),
                 "relative_cost": self.cheaper.relative_cost,
             },
@@ -214,20 +215,28 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         yield label, {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
 
 
+def _weights(workload: str | Sequence[str] | None) -> dict[str, float] | None:
+    """Return equal weights of workloads; None leaves them to the simulator."""
+    if workload is None:
+        return None
+    return dict.fromkeys([workload] if isinstance(workload, str) else workload, 1.0)
+
+
 def _task(
     label: str, members: Mapping[str, Any], hardness: Hardness | None, best: BestKnown | None
 ) -> BenchTask:
     """Return a task from its members; the file is ours, so that a mistake in it is a bug."""
     rest = dict(members)
-    workload = rest.pop("workload", None)
-    names = [workload] if isinstance(workload, str) else workload
+    workloads = _weights(rest.pop("workload", None))
     suites = dict.fromkeys([*rest.pop("suites"), "full"])
     split: Split = rest.pop("split")
     budgets, why = tuple(rest.pop("budgets")), rest.pop("why")
     cheaper = rest.pop("cheaper", None)
-    plan = TaskPlan(label, workloads=None if names is None else dict.fromkeys(names, 1.0), **rest)
+    plan = TaskPlan(label, workloads=workloads, **rest)
     if cheaper is not None:
         relative_cost = cheaper.pop("relative_cost")
+        if "workload" in cheaper:
+            cheaper["workloads"] = _weights(cheaper.pop("workload"))
         cheaper = Cheaper(replace(plan, **cheaper), relative_cost)
     return BenchTask(
         plan,

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.bench import bench_tasks, screened_search
+from archgym.bench import bench_task, bench_tasks, screened_search
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.studies.study import Study
@@ -144,12 +144,24 @@ def test_other_parameters_are_refused(tmp_path: Path) -> None:
         screened_search(tmp_path / "s", near(), near("tiny"), relative_cost=0.5, cost=8)
 
 
-def test_four_tasks_have_a_cheaper_fidelity_with_the_same_parameters() -> None:
+def test_seven_tasks_have_a_cheaper_fidelity_with_the_same_parameters() -> None:
     tasks = [task for task in bench_tasks("fidelity") if task.cheaper is not None]
 
-    assert len(tasks) >= 4
+    assert len(tasks) == 7
+    assert {task.split for task in tasks} == {"development", "verdict"}
     for task in tasks:
         assert task.cheaper is not None
         assert 0.0 < task.cheaper.relative_cost < 1.0
         assert task.to_json()["cheaper"]["relative_cost"] == task.cheaper.relative_cost
         assert task.cheaper.plan != task.plan
+        assert task.cheaper.plan.make().space.names == task.plan.make().space.names
+
+
+def test_cheaper_fidelity_may_take_fewer_workloads_than_its_task() -> None:
+    cheaper = bench_task("translation-mix-hardware").cheaper
+
+    assert cheaper is not None
+    assert cheaper.plan.workloads == {"moe-gather": 1.0}
+    assert cheaper.plan.options == {"records": "20000"}
+    stated = bench_task("translation-mix-hardware").to_json()["cheaper"]
+    assert stated["workload"] == {"moe-gather": 1.0}

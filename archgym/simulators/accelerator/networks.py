@@ -4,7 +4,7 @@ import csv
 import hashlib
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
@@ -102,6 +102,17 @@ class Network:
             if layer.name == name:
                 return layer
         raise unknown_name(f"layer of {self.name}", name, [layer.name for layer in self.layers])
+
+    def largest(self, n: int) -> "Network":
+        """Return a network of the n layers with the most operations, or this one if it has fewer.
+
+        Layers keep their order, and their numbers of occurrences count.
+        """
+        if n >= len(self.layers):
+            return self
+        work = [layer.count * layer.problem.n_operations for layer in self.layers]
+        kept = sorted(sorted(range(len(work)), key=lambda place: -work[place])[:n])
+        return replace(self, layers=tuple(self.layers[place] for place in kept))
 
 
 @cache

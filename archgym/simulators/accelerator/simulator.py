@@ -100,6 +100,7 @@ class AcceleratorSimulator(Simulator):
         power_mw: str = _NO_LIMIT,
         layer: str = DEFAULT_LAYER,
         architecture: str = "",
+        layers: str = "",
     ) -> None:
         """Initialise the simulator for one space and fidelity.
 
@@ -113,10 +114,14 @@ class AcceleratorSimulator(Simulator):
           power_mw: Largest power of a design [mW], or `none`.
           layer: Layer in spaces of mappings, as `NETWORK/LAYER`.
           architecture: Accelerator in the space `mapping`: a name or a file.
+          layers: Layers of a network that run, those with the most operations; all by default. Few
+            layers rank designs much as all do, in a fraction of the time. Spaces of mappings have
+            one layer and no such option.
 
         Raises:
           UnknownNameError: The space, fidelity, mode, layer or architecture does not exist.
-          InvalidArgumentError: A limit is not a number above 0, or no default design fits.
+          InvalidArgumentError: A limit is not a number above 0, `layers` is not a whole number or
+            does not apply, or no default design fits.
         """
         for what, name, known in (
             ("space", space, self.space_names),
@@ -130,7 +135,13 @@ class AcceleratorSimulator(Simulator):
         self._counts, self._mapper = counts, mapper
         self._limits = (_limit("area_mm2", area_mm2), _limit("power_mw", power_mw))
         self._layer = layer
+        self._n_layers = _number_of_layers(layers)
         self._mappings: MappingSpace | None = None
+        if layers and space not in HARDWARE_SPACES:
+            raise InvalidArgumentError(
+                f"`layers` must be left out in space {space!r}, whose designs map one layer; "
+                f"got {layers!r}. Choose it with `layer`."
+            )
         if space in HARDWARE_SPACES:
             self.space: DesignSpace = hardware_space(space, self._limits[0])
         else:
@@ -147,6 +158,7 @@ class AcceleratorSimulator(Simulator):
             "power_mw": (power_mw, _NO_LIMIT),
             "layer": (layer, DEFAULT_LAYER),
             "architecture": (architecture, ""),
+            "layers": (str(self._n_layers or ""), ""),
         }
         # Without defaults, so that the names of their tasks are short.
         self.options = {name: value for name, (value, default) in given.items() if value != default}
@@ -177,6 +189,8 @@ class AcceleratorSimulator(Simulator):
         """
         if self._mappings is None:
             network = load_network(name)
+            if self._n_layers:
+                network = network.largest(self._n_layers)
         elif str(name) != self._layer:
             raise unknown_name("workload", str(name), (self._layer,))
         else:
@@ -402,6 +416,21 @@ class AcceleratorSimulator(Simulator):
             reason[over] = number
         values[reason != 0] = np.nan
         return BatchResult(values, reason)
+
+
+def _number_of_layers(text: str) -> int:
+    """Return the number of layers that an option states, 0 for all.
+
+    Raises:
+      InvalidArgumentError: The text is something else.
+    """
+    if not text:
+        return 0
+    if not (text.isascii() and text.isdigit() and int(text[:6]) >= 1 and len(text) <= 5):
+        raise InvalidArgumentError(
+            f"`layers` must be a whole number from 1 to 99,999; got {text[:40]!r}."
+        )
+    return int(text)
 
 
 def _limit(name: str, text: str) -> float:

@@ -29,6 +29,7 @@ __all__ = [
     "build",
     "network",
     "run",
+    "run_short",
     "simulate_shortcut",
     "spans",
     "split",
@@ -322,6 +323,46 @@ def run(built: Built, *, straggler: float = 1.0, shortcut: bool = True) -> Resul
         raise Infeasible(DEADLOCK)
     memory = memory_bytes(built.layers, parallelism)
     return Result(built, outcome, len(outcome.finish_ns), memory)
+
+
+def run_short(built: Built, *, straggler: float = 1.0, shortcut: bool = True) -> Result:
+    """Run few microbatches of a design, and extrapolate to all of them.
+
+    Beyond one microbatch for each stage a pipeline is full, and each further microbatch adds the
+    same work. So iterations of P and 2 P microbatches on P stages are run, and the difference is
+    added as often as it is missing. Memory and deadlocks of longer iterations are not extrapolated:
+    memory is that of the whole iteration, and a deadlock that comes later is not seen.
+
+    Args:
+      built: A design that can run.
+      straggler: Factor on the compute times of the last NPU.
+      shortcut: True to simulate one NPU for each stage where that is exact.
+
+    Raises:
+      Infeasible: One of the two ends in a deadlock.
+    """
+    parallelism = built.parallelism
+    few = parallelism.pp
+    if parallelism.microbatches <= 2 * few:
+        return run(built, straggler=straggler, shortcut=shortcut)
+    first, second = (
+        run(
+            replace(built, parallelism=replace(parallelism, microbatches=n)),
+            straggler=straggler,
+            shortcut=shortcut,
+        )
+        for n in (few, 2 * few)
+    )
+    missing, each = parallelism.microbatches - 2 * few, few
+    names = ("finish_ns", "compute_ns", "exposed_ns", "bubble_ns", "sent_bytes")
+    sums = {}
+    for name in names:
+        begun, later = getattr(first.outcome, name), getattr(second.outcome, name)
+        sums[name] = np.maximum(later + (later - begun) * missing // each, 0)
+    memory = memory_bytes(built.layers, parallelism)
+    return replace(
+        second, built=built, outcome=replace(second.outcome, **sums), memory_bytes=memory
+    )
 
 
 def spans(built: Built, n_log: int = 400_000) -> list[tuple[int, int, int, int, int]]:

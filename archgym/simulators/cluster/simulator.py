@@ -29,6 +29,7 @@ from archgym.simulators.cluster.designs import (
     build,
     network,
     run,
+    run_short,
 )
 from archgym.simulators.cluster.fitting import fitting_default
 from archgym.simulators.cluster.hardware import CLUSTERS, Dimension
@@ -66,11 +67,12 @@ class ClusterSimulator(Simulator):
     name = "cluster"
     version = 0
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
+    fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "short")
     # Of the published spaces, whose trees and OfflineGreedy have NPUs stand for others though it
     # is not exact: the worst of 200 random designs with OfflineGreedy. Instances of other spaces,
-    # and those that simulate every NPU, state 0.
-    accuracy_percent: ClassVar[Mapping[str, float]] = {"standard": 20.0}
+    # and those that simulate every NPU, state 0. `short`: the worst error of an iteration's time is
+    # 11.3 % over 600 random designs for gpt3-175b, llama2-70b and megatron-22b.
+    accuracy_percent: ClassVar[Mapping[str, float]] = {"standard": 20.0, "short": 32.0}
     table_space = "table"
     model_reasons = MODEL_REASONS
     metrics: tuple[MetricSpec, ...] = METRICS
@@ -101,7 +103,8 @@ class ClusterSimulator(Simulator):
           default: Values of the default design, such as zero:3+role_1:pp; a task chooses them
             where a user's model or cluster needs others than the space has.
           quirks: `off` leaves out those of ASTRA-sim that have a switch, and its deadlocks.
-          fidelity: There is one.
+          fidelity: `standard` simulates all microbatches. `short` simulates few of them, and
+            extrapolates times and bytes to the others: see `designs.run_short`.
 
         Raises:
           UnknownNameError: There is no such space, cluster or fidelity.
@@ -132,7 +135,8 @@ class ClusterSimulator(Simulator):
         if quirks not in ("", "off"):
             raise InvalidArgumentError(f"`quirks` must be off or left out; got {quirks!r}.")
         if simulated or space not in ("cosmic-2025", "archgym-astrasim"):
-            self.accuracy_percent = {"standard": 0.0}  # type: ignore[misc]  # as in DramSimulator
+            exact = {"standard": 0.0, "short": 12.0}
+            self.accuracy_percent = exact  # type: ignore[misc]  # as in DramSimulator
         given = dict(zip(_OPTIONS, (system, straggler, simulated, default, quirks), strict=True))
         self.options = {name: value for name, value in given.items() if value}
         self.costs: Mapping[str, str] = costs_of(self._n_dimensions())
@@ -255,7 +259,8 @@ class ClusterSimulator(Simulator):
         built = self._build(design, model)
         if cost is not None:
             built = relieved(built, cost)
-        result = run(built, straggler=self.straggler, shortcut="simulated" not in self.options)
+        simulate = run_short if self.fidelity == "short" else run
+        result = simulate(built, straggler=self.straggler, shortcut="simulated" not in self.options)
         if cost == "bubble":
             outcome = result.outcome
             waited = int(outcome.bubble_ns.mean())

@@ -20,7 +20,7 @@ import zlib
 from array import array
 from codecs import BOM_UTF8
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO, final
@@ -128,6 +128,13 @@ class Trace:
 
     def __len__(self) -> int:
         return len(self.ticks)
+
+    def first(self, n: int) -> "Trace":
+        """Return the first n requests, or this trace if it has no more."""
+        if n >= len(self):
+            return self
+        columns = ("ticks", "is_write", "addresses", "lengths", "lines")
+        return replace(self, **{name: getattr(self, name)[:n] for name in columns})
 
     @property
     def period_ps(self) -> int:

@@ -6,7 +6,7 @@ import math
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
@@ -106,6 +106,11 @@ class Requests:
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens whose routing a request needs: its prompt and all outputs but the last."""
         return self.prompt_tokens.astype(np.int64) + self.output_tokens - 1
+
+    def capped(self, output_tokens: int) -> "Requests":
+        """Return these requests with at most so many output tokens each."""
+        capped = np.minimum(self.output_tokens, output_tokens).astype(np.int32)
+        return replace(self, output_tokens=capped)
 
     def first(self, n: int) -> "Requests":
         """Return the first n requests, or all where there are fewer."""

@@ -34,7 +34,7 @@ from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.plan import MODEL_REASONS, Plan, plan
 from archgym.simulators.moe.presets import model
 from archgym.simulators.moe.relief import RELIEF
-from archgym.simulators.moe.requests import MAX_REQUESTS
+from archgym.simulators.moe.requests import MAX_REQUESTS, MAX_TOKENS
 from archgym.simulators.moe.running import Run, run
 from archgym.simulators.moe.serving import MAX_DRAFTS, Serving
 from archgym.simulators.moe.space import (
@@ -77,7 +77,7 @@ class MoeSimulator(Simulator):
     """
 
     name = "moe"
-    version = 4
+    version = 5
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     table_space = "edge-offload-table"
     model_reasons = MODEL_REASONS
@@ -102,6 +102,8 @@ class MoeSimulator(Simulator):
         prefix_cache_gb: str = "",
         draft_tokens: str = "",
         acceptance: str = "",
+        requests: str = "",
+        output_tokens: str = "",
         fidelity: str = "standard",
     ) -> None:
         """Make the simulator of one space.
@@ -128,6 +130,9 @@ class MoeSimulator(Simulator):
             none by default.
           acceptance: Probability that a draft is accepted where those before it were, by default
             0.8.
+          requests: First requests of the workload that are served; all by default. Few requests
+            rank designs much as all do, in a fraction of the time.
+          output_tokens: Most output tokens of a request, beyond which it ends; no limit by default.
           fidelity: There is one.
 
         Raises:
@@ -177,8 +182,13 @@ class MoeSimulator(Simulator):
             _whole("draft_tokens", draft_tokens, 0, MAX_DRAFTS) if draft_tokens else 0
         )
         self.acceptance = _number("acceptance", acceptance, 0, 1) if acceptance else 0.8
+        self._n_requests = _whole("requests", requests, 1, MAX_REQUESTS) if requests else 0
+        self._most_tokens = (
+            _whole("output_tokens", output_tokens, 1, MAX_TOKENS) if output_tokens else MAX_TOKENS
+        )
         given = {
             **{"draft_tokens": draft_tokens, "acceptance": acceptance},
+            **{"requests": requests, "output_tokens": output_tokens},
             **{"block_tokens": block_tokens, "prefix_cache_gb": prefix_cache_gb},
             **{"hardware": hardware, "model": model, "kernels": kernels, "engine": engine},
             **{"release": release, "clients": clients, "ttft_ms": ttft_ms, "tpot_ms": tpot_ms},
@@ -216,6 +226,10 @@ class MoeSimulator(Simulator):
         if self._tpot_ms is not None:
             promise = replace(promise, tpot_ms=self._tpot_ms)
         asked = replace(asked, promise=promise)
+        if self._n_requests:
+            asked = replace(asked, requests=asked.requests.first(self._n_requests))
+        if self._most_tokens < MAX_TOKENS:
+            asked = replace(asked, requests=asked.requests.capped(self._most_tokens))
         return Workload(asked.name, self._digest(asked), asked)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -491,6 +505,7 @@ def _whole(name: str, text: str, low: int, high: int) -> int:
 _OPTIONS: Final = (
     *("hardware", "model", "kernels", "engine", "release", "clients", "ttft_ms", "tpot_ms"),
     *("block_tokens", "prefix_cache_gb", "draft_tokens", "acceptance"),
+    *("requests", "output_tokens"),
 )
 _DEFAULT_ENGINE: Final = {"closed-loop": "vllm"}
 

@@ -115,3 +115,17 @@ def test_damaged_tables_are_refused_in_one_line(tmp_path: Path) -> None:
 
     assert len(refusals) > 200
     assert not any("\n" in refusal for refusal in refusals)
+
+
+def test_largest_layers_are_those_with_most_operations_in_their_order() -> None:
+    network = load_network("resnet-18")
+
+    # Three 3 x 3 convolutions of layer 1, 2 and 3 occur 4, 3 and 3 times, at 115.6 million each.
+    largest = network.largest(3)
+    assert [layer.name for layer in largest.layers] == [
+        "layer1.0.conv1",
+        "layer2.0.conv2",
+        "layer3.0.conv2",
+    ]
+    assert [layer.count for layer in largest.layers] == [4, 3, 3]
+    assert network.largest(12) is network

@@ -1,6 +1,7 @@
 """The simulator: spaces, limits, published designs."""
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -188,3 +189,23 @@ def test_a_copy_keeps_its_options() -> None:
 
     assert copy.options == {"counts": "ideal", "architecture": "tpu-like"}
     assert copy.space == simulator.space
+
+
+def test_few_layers_are_an_option_of_the_task() -> None:
+    few, whole = AcceleratorSimulator(layers="2"), AcceleratorSimulator()
+
+    assert few.options == {"layers": "2"}
+    assert few.describe_workload(few.workload("resnet-18"))["different_shapes"] == (2.0, "")
+    assert few.workload("resnet-18").digest != whole.workload("resnet-18").digest
+    assert pickle.loads(pickle.dumps(few)).options == few.options
+
+
+@pytest.mark.parametrize("text", ["0", "-1", "two", "1.5", "123456"])
+def test_number_of_layers_must_be_a_whole_number(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="`layers` must be a whole number from 1"):
+        AcceleratorSimulator(layers=text)
+
+
+def test_spaces_of_mappings_have_one_layer() -> None:
+    with pytest.raises(InvalidArgumentError, match="`layers` must be left out in space 'mapping'"):
+        AcceleratorSimulator("mapping", layers="2")

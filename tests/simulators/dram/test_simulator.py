@@ -342,3 +342,26 @@ def test_auto_is_fast_only_where_that_was_measured_to_be_equal(
 
     assert simulator.fidelity == "auto"
     assert simulator.is_fast_proven(simulator.workload(workload)) == is_fast
+
+
+@pytest.mark.parametrize("controller", ["dramsys", "ramulator"])
+def test_first_requests_are_an_option_of_the_task(controller: str) -> None:
+    few = DramSimulator(controller=controller, requests="100")
+
+    assert few.options["requests"] == "100"
+    workload = few.workload("stream")
+    assert len(workload.content) == 100
+    assert (workload.content.addresses == shipped_trace("stream").addresses[:100]).all()
+    assert pickle.loads(pickle.dumps(few)).options == few.options
+
+
+def test_more_requests_than_there_are_leave_the_trace_as_it_is() -> None:
+    many, whole = DramSimulator(requests="1000000"), DramSimulator()
+
+    assert many.workload("stream").digest == whole.workload("stream").digest
+
+
+@pytest.mark.parametrize("text", ["0", "-5", "some", "1e3"])
+def test_number_of_requests_must_be_a_whole_number(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="`requests` must be a whole number from 1"):
+        DramSimulator(requests=text)

@@ -254,3 +254,22 @@ def test_making_a_simulator_imports_nothing_heavy() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
 
     assert out.stdout.strip() == "[]"
+
+
+def test_few_and_short_requests_are_options_of_the_task() -> None:
+    short = MoeSimulator("single-server", requests="4", output_tokens="3")
+
+    assert short.options == {"requests": "4", "output_tokens": "3"}
+    requests = short.workload("bursts").content.requests
+    whole = MoeSimulator("single-server").workload("bursts").content.requests
+    assert len(whole) == 40
+    assert (requests.arrival_ns == whole.arrival_ns[:4]).all()
+    assert requests.output_tokens.tolist() == [3, 3, 3, 3]
+    assert (requests.prompt_tokens == whole.prompt_tokens[:4]).all()
+
+
+@pytest.mark.parametrize("option", ["requests", "output_tokens"])
+@pytest.mark.parametrize("text", ["0", "1.5", "few"])
+def test_numbers_of_requests_and_tokens_must_be_whole(option: str, text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"`{option}` must be"):
+        MoeSimulator(**{option: text})

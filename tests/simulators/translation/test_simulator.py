@@ -238,3 +238,24 @@ def test_long_file_is_read_in_parts_and_counts_the_same(
     values = [simulator.evaluate_batch(default, w).values for w in (held, streamed)]
     assert np.array_equal(*values)
     assert simulator.describe_workload(streamed) == simulator.describe_workload(held)
+
+
+def test_first_records_are_an_option_of_the_task() -> None:
+    few = TranslationSimulator(records="2000")
+    names = [spec.name for spec in few.metrics]
+    designs = few.space.default_indices[None, :]
+
+    def cycles(simulator: TranslationSimulator) -> float:
+        result = simulator.simulate(designs, simulator.workload("sort"))
+        return float(result.values[0, names.index("total_cycles")])
+
+    assert few.options == {"records": "2000"}
+    assert pickle.loads(pickle.dumps(few)).options == few.options
+    # The fidelity `short` has 200,000 records.
+    assert cycles(few) < 0.1 * cycles(TranslationSimulator(fidelity="short"))
+
+
+@pytest.mark.parametrize("text", ["999", "-1", "many", "1e4"])
+def test_records_must_be_a_whole_number(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="`records` must be a whole number from 1,000"):
+        TranslationSimulator(records=text)

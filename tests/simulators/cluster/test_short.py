@@ -1,0 +1,59 @@
+"""Iterations of few microbatches, extrapolated, are near the whole ones."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from archgym.errors import UnknownNameError
+from archgym.simulators.cluster import ClusterSimulator
+from archgym.simulators.cluster.designs import Built, run, run_short
+
+
+def built(microbatches: int) -> Built:
+    """Return the default design of space parallel with another number of microbatches."""
+    simulator = ClusterSimulator("parallel")
+    workload = simulator.workload("llama2-70b")
+    made = simulator.built(
+        dict(simulator.space.design_at(simulator.space.default_indices)), workload
+    )
+    return replace(made, parallelism=replace(made.parallelism, microbatches=microbatches))
+
+
+def results(fidelity: str) -> tuple[np.ndarray, np.ndarray]:
+    simulator = ClusterSimulator("parallel", fidelity=fidelity)
+    designs = simulator.space.canonical(simulator.space.sample(24, np.random.default_rng(11)))
+    found = simulator.simulate(designs, simulator.workload("llama2-70b"))
+    names = [spec.name for spec in simulator.metrics]
+    return found.values[:, names.index("time_ms")], found.values[:, names.index("memory_gb")]
+
+
+def test_short_iterations_are_as_long_as_whole_ones_within_the_stated_error() -> None:
+    (whole, memory), (short, same) = results("standard"), results("short")
+
+    is_built = np.isfinite(whole)
+    assert is_built.sum() == 11
+    assert (np.isfinite(short) == is_built).all()
+    assert np.abs(short[is_built] / whole[is_built] - 1.0).max() <= 0.12
+    # Memory is that of the whole iteration.
+    assert (same[is_built] == memory[is_built]).all()
+
+
+def test_iterations_of_few_microbatches_are_run_whole() -> None:
+    design = built(microbatches=2)
+
+    assert (run_short(design).outcome.finish_ns == run(design).outcome.finish_ns).all()
+
+
+def test_each_microbatch_beyond_the_stages_adds_the_same_time() -> None:
+    times = [int(run_short(built(microbatches=n)).outcome.finish_ns.max()) for n in (8, 16, 24)]
+
+    assert times[2] - times[1] == pytest.approx(times[1] - times[0], abs=8)
+    assert times[0] == pytest.approx(
+        int(run(built(microbatches=8)).outcome.finish_ns.max()), rel=0.01
+    )
+
+
+def test_unknown_fidelity_is_refused() -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'short'"):
+        ClusterSimulator(fidelity="shrt")
