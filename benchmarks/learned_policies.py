@@ -31,6 +31,7 @@ from scipy.stats import wilcoxon
 from archgym.analysis.random_search import random_curve
 from archgym.envs import Contexts, ContextualDesignEnv
 from archgym.evaluation.task import Task
+from archgym.simulators.dram.simulator import DramSimulator
 from archgym.simulators.dram.workloads import SHIPPED
 from archgym.studies.study import Study
 
@@ -43,7 +44,15 @@ PICTURE = ROOT / "docs" / "pictures" / "learned-policies.png"
 OBJECTIVE = "balanced"
 BUDGET = 20
 LOOKED_AT = (1, 5, 20)
-SEEDS = {"policy": 3, "continuing": 3, "proxy": 3, "auto": 3, "auto-warm": 3}
+SEEDS = {
+    "policy": 3,
+    "continuing": 3,
+    "team": 3,
+    "team-central": 3,
+    "proxy": 3,
+    "auto": 3,
+    "auto-warm": 3,
+}
 """Seeds of methods; others have one."""
 SPLITS = ("families", "shipped")
 FLOOR = -2.0
@@ -59,6 +68,8 @@ RESAMPLES, BOOTSTRAP_SEED = 10_000, 0
 METHODS = {
     "policy": ("policy, proposals in order", "#D55E00"),
     "continuing": ("policy that observes results", "#CC79A7"),
+    "team": ("team, own critics", "#8C510A"),
+    "team-central": ("team, central critics", "#DFC27D"),
     "mean": ("best on average", "#0072B2"),
     "portfolio": ("portfolio", "#56B4E9"),
     "nearest": ("nearest workloads' best", "#009E73"),
@@ -69,7 +80,9 @@ METHODS = {
     "random": ("random", "#DDDDDD"),
 }
 """Methods with their names on the page and their colours in the picture."""
-POLICIES = ("policy", "continuing")
+TEAMS = {"team": False, "team-central": True}
+"""Teams, and True for those with central critics."""
+POLICIES = ("policy", "continuing", *TEAMS)
 SEEN = "policy-seen"
 """Rows with the mean gap of a policy's first designs for the workloads that it learned from."""
 
@@ -224,6 +237,11 @@ def log_probabilities(bench: Bench, model: "PPO", observation: np.ndarray) -> np
         tensor, _ = model.policy.obs_to_tensor(observation[None])
         made: Any = model.policy.get_distribution(tensor).distribution
         logs = [one.logits[0].numpy() for one in made]
+    return joint_logs(bench, logs)
+
+
+def joint_logs(bench: Bench, logs: Sequence[np.ndarray]) -> np.ndarray:
+    """Return the logarithm of the probability of each design from those of parameters' values."""
     # A parameter that is inactive in a design may have any value.
     return np.asarray(
         sum(
@@ -272,6 +290,42 @@ def policies(
         place: proposals(bench, model, unseen, number, steps, steps > 1)
         for number, place in enumerate(test)
     }
+
+
+def teams(
+    bench: Bench, train: list[int], test: list[int], seed: int, is_central: bool
+) -> dict[int, np.ndarray]:
+    """Return the proposals of a team for each unseen workload, the most probable design first."""
+    from learned_team import TeamSettings, trained_team
+
+    names = bench.space.names
+    groups = [
+        [names.index(member) for member in members if member in names]
+        for members in DramSimulator().groups.values()
+    ]
+    numbers = bench.space.flat(bench.designs)
+    places_of = np.array(train)
+    worth = np.maximum(bench.rewards, FLOOR)
+
+    def rewards(places: np.ndarray, designs: np.ndarray) -> np.ndarray:
+        rows = np.searchsorted(numbers, bench.space.flat(bench.space.canonical(designs)))
+        return np.asarray(worth[places_of[places], rows])
+
+    contexts = bench.contexts(train)
+    unseen = contexts.others([bench.tasks[place] for place in test], bench.features[test])
+    team = trained_team(
+        contexts.features,
+        bench.space.sizes,
+        groups,
+        rewards,
+        seed,
+        TeamSettings(is_central=is_central),
+    )
+    found = {}
+    for row, place in enumerate(test):
+        logs = joint_logs(bench, team.parameter_logs(unseen.features[row]))
+        found[place] = np.argsort(-logs, kind="stable")[:BUDGET]
+    return found
 
 
 def searched(bench: Bench, place: int, seed: int, earlier: Sequence[Path]) -> np.ndarray:
@@ -426,6 +480,8 @@ class Writer:
             return policies(bench, train, [*test, *train], seed, 1)
         if method == "continuing":
             return policies(bench, train, test, seed, BUDGET, **CONTINUING)
+        if method in TEAMS:
+            return teams(bench, train, test, seed, TEAMS[method])
         if method == "mean":
             return dict.fromkeys(test, by_mean(bench, train))
         if method == "portfolio":
@@ -474,7 +530,9 @@ class Measured:
     seen: list[float]
 
     @classmethod
-    def of(cls, rows: list[dict[str, str]], split: str) -> "Measured":
+    def of(
+        cls, rows: list[dict[str, str]], split: str, names: tuple[str, ...] = tuple(SHIPPED)
+    ) -> "Measured":
         """Return the rows of a split; seeds that lack a workload are left out."""
         found: dict[str, dict[str, dict[str, np.ndarray]]] = defaultdict(lambda: defaultdict(dict))
         seen = []
@@ -486,7 +544,6 @@ class Measured:
                 seen.append(float(curve[0]))
             else:
                 found[row["method"]][row["seed"]][row["workload"]] = curve
-        names = tuple(SHIPPED)
         runs = {}
         for method in METHODS:
             of_seeds = [f for f in found[method].values() if len(f) == len(names)]
@@ -513,7 +570,9 @@ class Measured:
         The test is Wilcoxon's signed ranks over workloads, the correction is Holm's.
         """
         own = self.gaps[method][:, n - 1]
-        others = [name for name in self.gaps if name not in POLICIES]
+        # Teams are compared with the single policy as well.
+        also = ("policy",) if method in TEAMS else ()
+        others = [name for name in self.gaps if name not in POLICIES or name in also]
         raw = []
         for name in others:
             differs = own - self.gaps[name][:, n - 1]

@@ -1,15 +1,16 @@
-"""Portfolio of search methods that shares the budget out by evidence."""
+"""Portfolio of search methods that shares evaluations by evidence."""
 
 import math
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Final, final
 
 import numpy as np
 
-from archgym.agents.extra_trees import ExtraTreesAgent
 from archgym.agents.few import FewAgent
 from archgym.agents.genetic import GeneticAgent
 from archgym.checks import check_whole
-from archgym.evaluation.trials import Evaluate, Trials
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.trials import Evaluate, Trial, Trials
 from archgym.search.agent import Agent
 from archgym.search.prior import Prior
 from archgym.spaces.parameter import Integer
@@ -29,6 +30,82 @@ _CURIOSITY: Final = 0.05
 # power, so that only results near the best count; and at most as this part of a new best.
 _RANK_POWER: Final = 8
 _RANK_WORTH: Final = 0.3
+# chosen: share of evaluations that the island has from the first time that the search is stuck, and
+# while it is. `few` and `genetic` search around the best design, so they hardly leave a local
+# optimum. Where there is no better one, the island costs them at most half of the evaluations.
+_ISLAND_SHARE: Final = 0.25
+_STUCK_SHARE: Final = 0.5
+# chosen: results of the island without a best of its own after which it starts again, ten times its
+# population.
+_RESTARTED_AFTER: Final = 120
+
+
+@final
+class _Island:
+    """A genetic search that learns from its own designs only, and starts again when it is stuck.
+
+    It asks as if it were alone. Designs that the search knows are answered from memory and cost
+    nothing, so it has all of its steps at hand without paying for one twice.
+
+    Source:
+      Cantú-Paz, *A Survey of Parallel Genetic Algorithms*, Calculateurs Parallèles 10, 1998, for
+      populations that are kept apart.
+    """
+
+    def __init__(self, space: DesignSpace, seed: int) -> None:
+        self._space = space
+        self._seed = seed
+        self._genetic = GeneticAgent(space, seed=seed)
+        self._known: dict[bytes, Trial] = {}
+        self._specs: tuple[MetricSpec, ...] = ()
+        self._asked: list[bytes] = []
+        self._best = -math.inf
+        self._in_vain = 0
+        self._n_new = 0
+
+    def take_prior(self, prior: Prior) -> None:
+        """Begin with designs of earlier studies."""
+        self._genetic.take_prior(prior)
+        if prior.start is not None:
+            self.learn(prior.start)
+
+    def ask(self) -> np.ndarray:
+        """Return designs that are not known, (k, n_parameters); none where all are."""
+        while True:
+            # Without a new design since the last start, another one would find the same again.
+            if self._in_vain >= _RESTARTED_AFTER and self._n_new:
+                self._restart()
+            designs = self._genetic.ask()
+            self._asked = [row.tobytes() for row in self._space.canonical(designs)]
+            is_new = np.array([key not in self._known for key in self._asked], dtype=bool)
+            if is_new.any() or not len(designs):
+                return np.asarray(designs[is_new])
+            self._tell()
+
+    def tell(self, trials: Trials) -> None:
+        """Take the results of the last ask."""
+        self._n_new += len(trials)
+        self.learn(trials)
+        self._tell()
+
+    def learn(self, trials: Trials) -> None:
+        """Remember results of all methods."""
+        self._specs = trials.specs
+        for trial, design in zip(trials, self._space.canonical(trials.indices), strict=True):
+            self._known[design.tobytes()] = trial
+
+    def _tell(self) -> None:
+        """Hand the results of all designs of the last ask to the genetic search."""
+        trials = _joined([self._known[key] for key in self._asked], self._specs)
+        self._genetic.tell(trials)
+        for reward in trials.reward.tolist():
+            self._in_vain = 0 if reward > self._best else self._in_vain + 1
+            self._best = max(self._best, reward)
+
+    def _restart(self) -> None:
+        self._seed += 1
+        self._genetic = GeneticAgent(self._space, seed=self._seed)
+        self._best, self._in_vain, self._n_new = -math.inf, 0, 0
 
 
 @final
@@ -36,10 +113,15 @@ class AutoAgent(Agent):
     """Starts with `few`, then gives evaluations to the method that earned them.
 
     The first `opening` evaluations belong to `few`: the default design, first designs and moves
-    by models. Then `few`, `genetic` and `extra_trees` take turns of `turn` evaluations. All learn
-    from all results. Each has one turn; later ones go to the method whose results were best of
-    late, with some curiosity for methods that had few. A result is worth 1 where it is a new
-    best, and less by rank else.
+    by models. It continues until `patience` evaluations in a row bring no new best: the search is
+    stuck. From then on three methods share the evaluations:
+
+    - `few` and `genetic`, which learn from all results, take turns of `turn` evaluations. Each has
+      one turn. Later ones go to the method whose results were best of late, with some curiosity
+      for the one that had few. A new best is worth 1, another result less by its rank.
+    - An island, a genetic search of its own that learns from its own designs only, so it can leave
+      a local optimum that the others are stuck in. It has a quarter of the evaluations, and half
+      of them while the search is stuck. It starts again when it is stuck itself.
 
     Decisions depend on results alone, never on clocks, so that a search can be replayed. The cost
     of thinking is bounded instead: models learn from a bounded number of results.
@@ -47,11 +129,11 @@ class AutoAgent(Agent):
     Source:
       Auer et al., *Finite-time Analysis of the Multiarmed Bandit Problem*, Machine Learning 47,
       2002, for the index; Fialho et al., *Analyzing Bandit-based Adaptive Operator Selection
-      Mechanisms*, 2010, for credit by rank.
+      Mechanisms*, 2010, for credit by rank; Eriksson et al., *Scalable Global Optimization via
+      Local Bayesian Optimization*, NeurIPS 2019, for a new start once a local search is stuck.
     """
 
     name = "auto"
-    library = "scikit-learn"
     uses_prior = True
 
     def __init__(
@@ -66,53 +148,90 @@ class AutoAgent(Agent):
         turn: Annotated[
             int, Integer(name="turn", low=1, high=32, doc="Evaluations in one turn of a method.")
         ] = 4,
+        patience: Annotated[
+            int,
+            Integer(
+                name="patience",
+                low=1,
+                high=400,
+                doc="Evaluations without a new best after which the search is stuck.",
+            ),
+        ] = 48,
     ) -> None:
         """Set up the methods."""
         self._opening = check_whole("opening", opening, 1)
         self._turn = check_whole("turn", turn, 1)
+        self._patience = check_whole("patience", patience, 1)
         self._few = FewAgent(space, seed=seed)
         genetic = GeneticAgent(space, seed=seed + 1, batch_size=1)
-        trees = ExtraTreesAgent(space, seed=seed + 2, trees=20, pool=300)
-        self._members: list[FewAgent | GeneticAgent | ExtraTreesAgent] = [self._few, genetic, trees]
+        self._members: list[_Member] = [self._few, genetic]
+        self._island: _Island | None = _Island(space, seed + 2)
+        self._debt = 0.0
+        self._in_vain = 0
         self._credit = [0.0] * len(self._members)
         self._weight = [0.0] * len(self._members)
         self._rewards = np.empty(0)
 
     def search(self, evaluate: Evaluate, task: "Task") -> None:
         self._few.begin(task)
-        now, left = 0, self._opening
-        while self._members:
-            designs = self._members[now].ask()
-            if not len(designs):
-                for of_all in (self._members, self._credit, self._weight):
-                    del of_all[now]
-                now, left = self._best_index(), self._turn
-                continue
-            trials = evaluate(designs)
-            self._learn(now, trials)
-            left -= len(designs)
-            if left <= 0:
-                now, left = self._best_index(), self._turn
+        self._turn_of(evaluate, self._few, self._opening)
+        while self._few in self._members and self._in_vain < self._patience:
+            self._turn_of(evaluate, self._few, 1)
+        self._debt = 0.0
+        while self._members or self._island is not None:
+            if self._island is not None and (self._debt >= 1.0 or not self._members):
+                self._turn_of(evaluate, self._island, 1)
+            else:
+                self._turn_of(evaluate, self._members[self._best_index()], self._turn)
 
     def take_prior(self, prior: Prior) -> None:
         for member in self._members:
             member.take_prior(prior)
+        if self._island is not None:
+            self._island.take_prior(prior)
         if prior.start is not None:
             self._rewards = np.concatenate([self._rewards, prior.start.reward])
 
-    def _learn(self, now: int, trials: Trials) -> None:
-        """Tell all members, and credit the one that asked."""
-        for place, member in enumerate(self._members):
-            if place == now:
+    def _turn_of(self, evaluate: Evaluate, method: "_Member | _Island", n: int) -> None:
+        """Let a method ask for `n` designs or a few more; it leaves where it knows of none."""
+        while n > 0:
+            designs = method.ask()
+            if not len(designs):
+                self._remove(method)
+                return
+            self._learn(method, evaluate(designs))
+            n -= len(designs)
+
+    def _remove(self, method: "_Member | _Island") -> None:
+        if isinstance(method, _Island):
+            self._island = None
+            return
+        index = self._members.index(method)
+        for of_all in (self._members, self._credit, self._weight):
+            del of_all[index]
+
+    def _learn(self, asker: "_Member | _Island", trials: Trials) -> None:
+        """Tell all methods, and credit the one that asked."""
+        for member in self._members:
+            if member is asker:
                 member.tell(trials)
             elif isinstance(member, FewAgent):
                 member.take(trials)
             else:
                 member.take_prior(_known(trials))
+        if self._island is not None and self._island is asker:
+            self._island.tell(trials)
+            self._debt -= len(trials)
+        elif self._island is not None:
+            self._island.learn(trials)
         for reward in trials.reward.tolist():
             worth = self._worth(reward)
-            self._credit[now] = _FADING * self._credit[now] + worth
-            self._weight[now] = _FADING * self._weight[now] + 1.0
+            self._in_vain = 0 if worth == 1.0 else self._in_vain + 1
+            if not isinstance(asker, _Island):
+                index = self._members.index(asker)
+                self._credit[index] = _FADING * self._credit[index] + worth
+                self._weight[index] = _FADING * self._weight[index] + 1.0
+            self._debt += _STUCK_SHARE if self._in_vain >= self._patience else _ISLAND_SHARE
             self._rewards = np.append(self._rewards, reward)
 
     def _worth(self, reward: float) -> float:
@@ -123,8 +242,6 @@ class AutoAgent(Agent):
 
     def _best_index(self) -> int:
         """Return a member that had no turn, else that of the largest upper confidence index."""
-        if not self._members:
-            return 0
         if 0.0 in self._weight:
             return self._weight.index(0.0)
         total = math.log(2.0 + sum(self._weight))
@@ -135,7 +252,25 @@ class AutoAgent(Agent):
         return indices.index(max(indices))
 
 
+_Member = FewAgent | GeneticAgent
+
+
 def _known(trials: Trials) -> Prior:
     """Return results of others as start designs."""
     nothing = trials.indices[:0]
     return Prior(trials, nothing, np.empty(0), trials.terms[:0])
+
+
+def _joined(rows: Sequence[Trial], specs: tuple[MetricSpec, ...]) -> Trials:
+    """Return trials of these rows."""
+    return Trials(
+        indices=np.array([row.indices for row in rows]),
+        reward=np.array([row.reward for row in rows]),
+        terms=np.array([row.terms for row in rows]),
+        values=np.array([row.values for row in rows]),
+        reason=np.array([row.reason for row in rows]),
+        feasible=np.array([row.feasible for row in rows]),
+        failed=np.array([row.failed for row in rows]),
+        repeated=np.array([row.repeated for row in rows]),
+        specs=specs,
+    )

@@ -100,6 +100,8 @@ class BenchReport:
     """Agents by mean rank at the largest budget."""
     unfinished: int
     """Runs that are not finished, which count with the evaluations they have."""
+    damage: dict[str, str]
+    """Damaged parts of journals, which are left out, by run."""
 
     @property
     def verdict(self) -> str:
@@ -121,6 +123,7 @@ class BenchReport:
             "budgets": list(self.budgets),
             "within": WITHIN,
             "unfinished": self.unfinished,
+            "damage": self.damage,
             "verdict": self.verdict,
             "standings": [
                 {
@@ -164,7 +167,8 @@ def read_bench_report(folder: str | Path) -> BenchReport:
     )
     labels = [agent.label for agent in report.plan.agents]
     unfinished = sum(run.status != "finished" for run in report.runs)
-    return BenchReport(budgets, scores, _standings(labels, rewards), unfinished)
+    damage = {run.run.id: run.problem for run in report.runs if run.problem is not None}
+    return BenchReport(budgets, scores, _standings(labels, rewards), unfinished, damage)
 
 
 def _begun(agent: AgentSummary) -> bool:

@@ -22,6 +22,7 @@ from archgym.cli.commands.list import list_names
 from archgym.cli.commands.mcp import mcp
 from archgym.cli.commands.merge import merge
 from archgym.cli.commands.policy import policy_app
+from archgym.cli.commands.portfolio import portfolio
 from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
 from archgym.cli.commands.rule import rule_app
@@ -97,6 +98,7 @@ app = typer.Typer(
 app.command(rich_help_panel=_SEARCH)(with_groups(search))
 app.command(rich_help_panel=_SEARCH)(with_groups(resume))
 app.command(rich_help_panel=_SEARCH)(with_groups(tune))
+app.command(rich_help_panel=_SEARCH)(portfolio)
 app.add_typer(policy_app, rich_help_panel=_SEARCH)
 app.add_typer(rule_app, rich_help_panel=_SEARCH)
 app.command("list", rich_help_panel=_LOOK)(list_names)

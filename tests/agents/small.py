@@ -15,5 +15,5 @@ SMALL: dict[str, dict[str, Any]] = {
 TEAM: dict[str, Any] = {"rollout": 8, "minibatches": 2, "epochs": 2, "width": 8}
 """Of multi_agent_ppo, likewise."""
 
-PORTFOLIO: dict[str, Any] = {"opening": 8, "turn": 2}
+PORTFOLIO: dict[str, Any] = {"opening": 8, "turn": 2, "patience": 2}
 """Hyperparameters of `auto`; by default its other methods wait for 100 designs."""

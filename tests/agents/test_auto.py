@@ -1,13 +1,22 @@
 """Tests of the portfolio."""
 
+import math
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 import pytest
 
-from archgym.agents.auto import AutoAgent
+from archgym.agents.auto import AutoAgent, _Island
 from archgym.agents.few import FewAgent
+from archgym.agents.genetic import GeneticAgent
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.function import FunctionSimulator
+from archgym.evaluation.task import Task
+from archgym.spaces.parameter import Categorical
 from archgym.testing import proving_tasks
 from tests.agents.recorder import search
+from tests.agents.telling import trials
 
 MIXED, MAPPING, TINY = proving_tasks()
 
@@ -18,26 +27,95 @@ def test_opening_is_that_of_few() -> None:
     assert np.array_equal(auto.designs, few.designs)
 
 
-def test_others_take_turns_after_the_opening() -> None:
-    auto, few = search(AutoAgent, MIXED, 40, opening=12), search(FewAgent, MIXED, 40)
+def test_few_continues_while_it_finds_new_bests() -> None:
+    auto, few = search(AutoAgent, MIXED, 40, opening=12, patience=400), search(FewAgent, MIXED, 40)
+
+    assert np.array_equal(auto.designs, few.designs)
+
+
+def test_others_take_turns_once_the_search_is_stuck() -> None:
+    auto, few = search(AutoAgent, MIXED, 40, opening=12, patience=1), search(FewAgent, MIXED, 40)
 
     assert np.array_equal(auto.designs[:12], few.designs[:12])
     assert not np.array_equal(auto.designs, few.designs)
 
 
+def test_same_seed_asks_the_same() -> None:
+    one, other = (search(AutoAgent, MIXED, 80, seed=3, opening=8, patience=4) for _ in range(2))
+
+    assert np.array_equal(one.designs, other.designs)
+
+
 def test_no_design_is_asked_for_twice() -> None:
-    found = search(AutoAgent, MAPPING, 40, opening=10, turn=2)
+    found = search(AutoAgent, MAPPING, 60, opening=10, turn=2, patience=1)
 
     assert found.n_repeated == 0
 
 
-def test_search_ends_when_the_space_is_known() -> None:
-    assert len(search(AutoAgent, TINY, 100, opening=3).rewards) == 6
+@pytest.mark.parametrize("patience", [1, 400])
+def test_search_ends_when_the_space_is_known(patience: int) -> None:
+    assert len(search(AutoAgent, TINY, 100, opening=3, patience=patience).rewards) == 6
+
+
+def _trap(design: Mapping[str, Any]) -> dict[str, float]:
+    """Return a peak of 2 at the default design, and a path to 3 that begins below it elsewhere."""
+    values = list(design.values())
+    changed = sum(value != "a" for value in values)
+    prefix = next((n for n, value in enumerate(values) if value != "b"), len(values))
+    peak = 1.0 - 0.1 * changed if changed <= 2 else 0.0
+    return {"gain": 1.0 + max(peak, 0.1 + 0.19 * prefix)}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 2])
+def test_search_leaves_a_local_optimum(seed: int) -> None:
+    space = [Categorical(name=f"p{n}", choices=("a", "b", "c"), doc="Choice.") for n in range(10)]
+    task = Task.make(FunctionSimulator(_trap, space, {"gain": "maximise"}))
+
+    found = search(AutoAgent, task, 400, seed=seed, opening=20)
+
+    # The default design, a gain of 2, has the reward 0.
+    assert max(found.rewards[:20]) == 0.0
+    assert max(found.rewards) == pytest.approx(math.log(3.0 / 2.0), abs=1e-5)
+
+
+def test_island_asks_what_it_would_ask_alone() -> None:
+    island, alone = _Island(MIXED.space, seed=4), GeneticAgent(MIXED.space, seed=4)
+    for _ in range(4):
+        designs = alone.ask()
+        assert np.array_equal(island.ask(), designs)
+        results = trials(designs, -designs.sum(axis=1).astype(float))
+        alone.tell(results)
+        island.tell(results)
+
+
+def test_island_asks_for_no_design_that_is_known() -> None:
+    island, alone = _Island(MIXED.space, seed=4), GeneticAgent(MIXED.space, seed=4)
+    first = alone.ask()
+    island.learn(trials(first[1:], 0.0))
+
+    asked = island.ask()
+    island.tell(trials(asked, 1.0))
+    alone.tell(trials(first, np.array([1.0] + [0.0] * (len(first) - 1))))
+
+    assert np.array_equal(asked, first[:1])
+    assert np.array_equal(island.ask(), alone.ask())
+
+
+def test_island_starts_again_when_it_is_stuck() -> None:
+    island = _Island(MIXED.space, seed=4)
+    while len(island._known) <= 120:
+        island.tell(trials(island.ask(), 0.0))
+
+    again = _Island(MIXED.space, seed=5)
+    again.learn(trials(np.array([trial.indices for trial in island._known.values()]), 0.0))
+
+    assert np.array_equal(island.ask(), again.ask())
 
 
 def test_turns_go_to_the_method_that_finds_better_designs() -> None:
     agent = AutoAgent(MIXED.space, seed=0)
-    agent._credit, agent._weight = [1.0, 8.0, 1.0], [20.0, 20.0, 20.0]
+    agent._credit, agent._weight = [1.0, 8.0], [20.0, 20.0]
 
     assert agent._best_index() == 1
 
@@ -51,7 +129,7 @@ def test_new_best_is_worth_more_than_any_rank() -> None:
     assert agent._worth(-1.0) == 0.0
 
 
-@pytest.mark.parametrize("name", ["opening", "turn"])
+@pytest.mark.parametrize("name", ["opening", "turn", "patience"])
 def test_hyperparameter_that_cannot_be_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgumentError, match=name):
         AutoAgent(MIXED.space, seed=0, **{name: 0})

@@ -8,7 +8,7 @@ import pytest
 from archgym.bench import bench_plan, bench_task, bench_tasks, read_bench_report
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.studies.snapshot import read_study
-from tests.bench.submissions import BUDGET, TASK, honest
+from tests.bench.submissions import BUDGET, TASK, break_a_checksum, honest
 
 
 def test_regret_is_the_distance_to_the_best_that_is_known(tmp_path: Path) -> None:
@@ -40,6 +40,17 @@ def test_one_seed_names_no_winner(tmp_path: Path) -> None:
     honest(tmp_path, ["random", "genetic"], 1)
 
     assert read_bench_report(tmp_path).verdict.startswith("No winner")
+
+
+def test_damaged_records_are_named(tmp_path: Path) -> None:
+    honest(tmp_path, ["random"], 2)
+    assert read_bench_report(tmp_path).damage == {}
+
+    break_a_checksum(tmp_path, 1)
+
+    ((run, text),) = read_bench_report(tmp_path).damage.items()
+    assert run.endswith("/seed-1")
+    assert "left out" in text
 
 
 def test_costly_tasks_are_left_out_at_large_budgets() -> None:

@@ -37,6 +37,7 @@ WRONG_COMMANDS = [
     (["search", "plugin", "--workers", "100000"], 2, "256"),
     (["search", "plugin", "--out", ""], 2, "--out"),
     (["describe", "plugin", "-w", "light", "-w", "heavy"], 1, "one workload"),
+    (["bench", "run", "random", "--task", "x", "--split", "x", "--out", "x"], 2, "either"),
     (["search", "plugin/default"], 1, "simulator/space/workload/objective-vN"),
     (["search", "plugin/default/light/low-power-v7"], 1, "-v0"),
     (["evaluate", "plugin", "--set", "bank=4"], 1, "'banks'"),

@@ -1,5 +1,6 @@
 """Start designs, earlier studies and rules to stop on the command line."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,42 @@ def test_search_begins_with_designs_and_studies(archgym: Archgym, study: Path) -
     assert best is not None
     assert space.design_at(read_study("a").records.indices[2]) == best.design
     assert read_study("b").header.warm_start is not None
+
+
+def test_search_begins_with_a_portfolio(archgym: Archgym) -> None:
+    for workload, agent in (("light", "random"), ("heavy", "genetic")):
+        words = f"search plugin -w {workload} -a {agent} -n 12 --out {workload}"
+        assert archgym(*words.split()).code == 0
+
+    ran = archgym("portfolio", "light", "heavy", "--size", "2", "--out", "found.json")
+    search(archgym, "a", "--start", "default", "--start", "found.json")
+
+    assert ran.code == 0, ran.err
+    assert "2. a best design of " in ran.out
+    assert "evaluations of the studies' tasks" in ran.out
+    log = read_study("a")
+    written = json.loads(Path("found.json").read_text())
+    assert [dict(log.outcome(row).design) for row in (1, 2)] == written["designs"]
+    again = archgym("portfolio", "light", "heavy", "--size", "2", "--json").json
+    assert again == written
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('{"format": 2, "designs": []}', "reads format 1 of a portfolio; got 2"),
+        ('{"format": 1, "designs": [1]}', "each of `designs` must be an object"),
+        ('{"format": 1, "designs": [{"mode": "fast"}]}', "banks"),
+    ],
+)
+def test_damaged_portfolio_is_refused(archgym: Archgym, text: str, message: str) -> None:
+    Path("found.json").write_text(text)
+
+    ran = archgym("search", "plugin", "-n", "5", "--out", "a", "--start", "found.json")
+
+    assert ran.code == 1
+    assert message in ran.err
+    assert not Path("a").exists()
 
 
 def test_patience_ends_a_search_and_can_be_dropped(archgym: Archgym) -> None:

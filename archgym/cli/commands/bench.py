@@ -107,7 +107,15 @@ def run(
             metavar="FOLDER",
         ),
     ],
-    suite: SuiteOption = "core",
+    suite: Annotated[
+        str | None,
+        typer.Option(
+            "--suite",
+            help="Suite of tasks: core, full, few, transfer, fidelity or front (default: core).",
+            metavar="NAME",
+            show_default=False,
+        ),
+    ] = None,
     split: SplitOption = None,
     task: Annotated[
         list[str] | None,
@@ -138,7 +146,9 @@ def run(
     from archgym.bench.suite import bench_task, bench_tasks
     from archgym.cli.console.progress import announce_compilation
 
-    tasks = [bench_task(name) for name in task] if task else bench_tasks(suite, split)
+    if task and (suite or split):
+        raise typer.BadParameter("Give either tasks, or a suite and a split.", param_hint="--task")
+    tasks = [bench_task(name) for name in task] if task else bench_tasks(suite or "core", split)
     if len(agents) == 1 and any(mark in agents[0] for mark in " /"):
         _run_program(agents[0], tasks, out, seeds, budget, json)
         return
@@ -228,6 +238,8 @@ def _write_report(read: "BenchReport") -> None:
     say()
     if read.unfinished:
         say(f"{read.unfinished} runs are not finished.")
+    for name, damage in read.damage.items():
+        say(f"{name}: {damage}")
     say("Regret: interquartile mean over seeds with its 95 % interval, in units of the reward.")
     say(read.verdict)
 
@@ -270,6 +282,8 @@ def verify(
             f"{found.runs} studies with {found.evaluations:,} evaluations and {found.claims} "
             f"claims: {'refused' if found.refusals else 'accepted'}."
         )
+        if not replay:
+            say("The order of designs was not checked; --replay does so.")
     if found.refusals:
         raise typer.Exit(1)
 

@@ -1,6 +1,6 @@
 """Options of commands that run studies: agent, seed, workers and time limit."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
@@ -9,7 +9,7 @@ import typer
 
 from archgym.checks import MAX_WORKERS
 from archgym.cli.options.completion import complete_agent
-from archgym.cli.options.values import read_design
+from archgym.cli.options.values import read_designs
 from archgym.errors import InvalidArgumentError
 from archgym.studies.folder import RUNS_FOLDER
 
@@ -139,7 +139,7 @@ class PriorOptions:
         typer.Option(
             "--start",
             help='Design to evaluate first: "default", a study (its best design), a JSON '
-            "file or a JSON object of parameters; repeat for more.",
+            "file of a design or a portfolio, or a JSON object of parameters; repeat for more.",
             metavar="DESIGN",
         ),
     ] = None
@@ -160,21 +160,21 @@ class PriorOptions:
           InvalidArgumentError: A design is not a JSON object.
         """
         return {
-            "start": tuple(_start(text) for text in self.start or ()),
+            "start": tuple(design for text in self.start or () for design in _start(text)),
             "warm_start": tuple(self.warm_start or ()),
         }
 
 
-def _start(text: str) -> str | Mapping[str, Any]:
-    """Return a design in JSON, or the text, which names a study or the default design."""
+def _start(text: str) -> Sequence[str | Mapping[str, Any]]:
+    """Return designs in JSON, or the text, which names a study or the default design."""
     import json
 
     if not text.lstrip().startswith("{"):
-        return read_design(Path(text)) if Path(text).is_file() else text
+        return read_designs(Path(text)) if Path(text).is_file() else [text]
     try:
         design = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise InvalidArgumentError(
             f"`--start` must be a design as a JSON object; got {text[:80]!r}: {error}."
         ) from None
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in design.items()}
+    return [{name: tuple(v) if isinstance(v, list) else v for name, v in design.items()}]

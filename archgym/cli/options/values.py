@@ -21,12 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = [
     "FORCE",
+    "PORTFOLIO_FORMAT",
     "ForceOption",
     "assignments",
     "filled_design",
     "hyperparameters",
     "named_path",
     "read_design",
+    "read_designs",
 ]
 
 FORCE = "--force"
@@ -34,6 +36,8 @@ ForceOption = Annotated[
     bool,
     typer.Option(FORCE, help="Also replace existing files that ArchGym did not write."),
 ]
+PORTFOLIO_FORMAT = 1
+"""Format of the files that `archgym portfolio` writes."""
 # A design is a few lines long; a larger file is something else.
 _MAX_BYTES = 2**20
 
@@ -96,9 +100,41 @@ def read_design(path: Path) -> dict[str, Any]:
     """
     data = _read_object(path)
     nested = data.get("design")
-    chosen = nested if isinstance(nested, dict) else data
+    return _values(nested if isinstance(nested, dict) else data)
+
+
+def read_designs(path: Path) -> list[dict[str, Any]]:
+    """Return the designs of a JSON file, from its member `designs` or as `read_design` does.
+
+    Raises:
+      FileFormatError: The file has another content.
+      StorageError: The file cannot be read.
+    """
+    data = _read_object(path)
+    if not isinstance(data.get("designs"), list):
+        return [read_design(path)]
+    number = data.get("format")
+    if number != PORTFOLIO_FORMAT:
+        raise FileFormatError(
+            path,
+            None,
+            f"this version reads format {PORTFOLIO_FORMAT} of a portfolio; got {number!r}",
+            "Write it again with `archgym portfolio`",
+        )
+    if not all(isinstance(design, dict) for design in data["designs"]):
+        raise FileFormatError(
+            path,
+            None,
+            "each of `designs` must be an object of parameters and values",
+            "Write it again with `archgym portfolio`",
+        )
+    return [_values(design) for design in data["designs"]]
+
+
+def _values(design: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a design from JSON, in which tuples are lists."""
     return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in chosen.items()
+        name: tuple(value) if isinstance(value, list) else value for name, value in design.items()
     }
 
 

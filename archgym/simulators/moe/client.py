@@ -42,22 +42,26 @@ from archgym.simulators.moe.columns import (
     STEP_NS,
     WAIT_STEPS,
 )
+from archgym.simulators.moe.predictor import chance
 
 __all__ = ["SHAPE", "STATISTICS", "push", "serve_closed", "sift", "step_ns", "step_time"]
 
 Array = npt.NDArray[Any]
 
+# Seed of the serving kernel by default; it decides which drafts are accepted.
+_SEED: Final = 0
+
 SHAPE: Final = (
     *("n_layers", "n_dense", "n_experts", "top_k", "data", "expert"),
     *("max_sequences", "max_tokens", "chunk_tokens", "max_context", "pauses_decodes"),
-    *("poll_steps", "reserved_percent", "draft_tokens", "accepted_permille"),
+    *("poll_steps", "reserved_percent", "draft_tokens", "accepted_permille", "acceptance_permille"),
     *("padded_rows", "independent_permille", "hold_steps", "hold_prompts", "hold_tokens"),
 )
 (
     N_LAYERS, N_DENSE, N_EXPERTS, TOP_K, DATA, EXPERT,
     MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, PAUSES, POLL_STEPS, RESERVED_PERCENT,
-    DRAFT_TOKENS, ACCEPTED_PERMILLE, PADDED_ROWS, INDEPENDENT, HOLD_STEPS, HOLD_PROMPTS,
-    HOLD_TOKENS,
+    DRAFT_TOKENS, ACCEPTED_PERMILLE, ACCEPTANCE_PERMILLE, PADDED_ROWS, INDEPENDENT, HOLD_STEPS,
+    HOLD_PROMPTS, HOLD_TOKENS,
 ) = range(len(SHAPE))  # fmt: skip
 
 # Statistics of one kind of step, summed over steps.
@@ -88,19 +92,25 @@ def step_time(
 ) -> float:
     """Return the time of one step [ns]; arguments as in `step_ns`."""
     ranks = float(shape[DATA])
+    drafts = float(shape[DRAFT_TOKENS])
     # Each sequence verifies its drafts in the same step.
-    n_tokens = n_decode * (1.0 + shape[DRAFT_TOKENS]) + n_prompt
+    n_tokens = n_decode * (1.0 + drafts) + n_prompt
     # One group reads a prompt, and all wait for the busiest.
     n_prompts = max(1.0, n_logits - n_decode)
     busiest = 1.0 / min(ranks, n_prompts)
-    mine = max(1.0, n_decode * (1.0 + shape[DRAFT_TOKENS]) / ranks + n_prompt * busiest)
+    mine = max(1.0, n_decode * (1.0 + drafts) / ranks + n_prompt * busiest)
     eager = costs[PROMPT_LAYER_NS] if n_prompt > 0.0 else 0.0
     prompts = _larger(costs[CONTEXT_NS] * prompt_context, costs[PAIR_NS] * pairs)
+    decodes = costs[CONTEXT_NS] * context
+    if drafts > 0.0:
+        # A token and its drafts read a context once, and each is scored against all of it.
+        context += n_decode * drafts
+        decodes = _larger(costs[CONTEXT_NS], costs[PAIR_NS] * (1.0 + drafts)) * context
     attention = (
         costs[LAYER_NS]
         + eager
         + _larger(costs[ATTENTION_WEIGHT_NS], costs[ATTENTION_TOKEN_NS] * mine)
-        + (costs[CONTEXT_NS] * context + costs[SEQUENCE_LAYER_NS] * n_decode) / ranks
+        + (decodes + costs[SEQUENCE_LAYER_NS] * n_decode) / ranks
         + prompts * busiest
         + costs[NORM_TOKEN_NS] * mine
     )
@@ -108,7 +118,8 @@ def step_time(
     gather = costs[GATHER_FIXED_NS] + costs[GATHER_TOKEN_NS] * n_tokens
     dense = _larger(costs[DENSE_WEIGHT_NS], costs[DENSE_TOKEN_NS] * mine)
     shared = _larger(costs[SHARED_WEIGHT_NS], costs[SHARED_TOKEN_NS] * mine)
-    head = _larger(costs[HEAD_WEIGHT_NS], costs[HEAD_TOKEN_NS] * max(1.0, n_logits / ranks))
+    n_scored = max(1.0, (n_logits + n_decode * drafts) / ranks)
+    head = _larger(costs[HEAD_WEIGHT_NS], costs[HEAD_TOKEN_NS] * n_scored)
     # Tokens of a step are alike in part, and share experts.
     unlike = 1.0 + max(0.0, n_tokens - 1.0) * shape[INDEPENDENT] / 1000.0
     distinct = _distinct(float(shape[N_EXPERTS]), float(shape[TOP_K]), unlike)
@@ -203,6 +214,31 @@ def _holds(
     return bool(tokens < shape[HOLD_TOKENS])
 
 
+@helper
+def _decode_steps(shape: Array, lengths: Array, request: int) -> int:
+    """Return the steps that give a request its tokens after the first one.
+
+    A step gives a token and the drafts before the first rejected one. The numbers that decide are
+    those of the serving kernel.
+    """
+    n_tokens = lengths[1, request] - 1
+    drafts = shape[DRAFT_TOKENS]
+    if drafts == 0:
+        return int(n_tokens)
+    steps = done = 0
+    while done < n_tokens:
+        given = 1
+        most = min(drafts + 1, n_tokens - done)
+        while given < most and (
+            1000.0 * chance(_SEED, lengths[0, request] + done + given, request)
+            < shape[ACCEPTANCE_PERMILLE]
+        ):
+            given += 1
+        done += given
+        steps += 1
+    return steps
+
+
 @entry_point(seconds=15)
 def serve_closed(
     costs: Array,
@@ -223,7 +259,7 @@ def serve_closed(
       n_clients: Requests in flight.
       times: (5, n_requests) float64, written: arrival, first token, last token [ns]; decode-only
         steps and steps with prompts between the first and the last token.
-      scratch: (3, n_requests) int64: prompt tokens read, and scratch.
+      scratch: (3, n_requests) int64, scratch: prompt tokens read, decode steps.
       heap: (n_requests + 1, 2) int64, scratch.
       statistics: (2, len(STATISTICS)) float64, added to: decode-only steps, steps with prompts.
     """
@@ -231,6 +267,9 @@ def serve_closed(
     budget_all = shape[MAX_TOKENS]
     poll = shape[POLL_STEPS]
     share = shape[RESERVED_PERCENT] / 100.0
+    # Tokens that a step gives a sequence, and tokens that it verifies.
+    rate = shape[ACCEPTED_PERMILLE] / 1000.0
+    width = 1 + shape[DRAFT_TOKENS]
     now = 0.0
     pace = 0.0  # the last decode-only step [ns]
     decoded = 0  # steps in which decodes advanced
@@ -271,7 +310,7 @@ def serve_closed(
         if reads:
             pauses = shape[PAUSES] == 1
             running = 0 if pauses else n_decode
-            budget = max(1, budget_all * shape[DATA] - running)
+            budget = max(1, budget_all * shape[DATA] - running * width)
             n_prompt = 0
             pairs = prompt_context = 0.0
             n_done = 0
@@ -309,24 +348,23 @@ def serve_closed(
             s[6] += took
             if not pauses:
                 decoded += 1
-                context += n_decode
+                context += n_decode * rate
             for _ in range(n_done):
                 request = first_reading
                 first_reading += 1
                 times[1, request] = now
                 times[3, request], times[4, request] = float(pure), float(with_prompt)
                 context += lengths[0, request] + 1
-                push(heap, n_decode, decoded + lengths[1, request] - 1, request)
+                scratch[1, request] = _decode_steps(shape, lengths, request)
+                push(heap, n_decode, decoded + scratch[1, request], request)
                 n_decode += 1
         elif n_decode > 0:
             steps = heap[0, 0] - decoded
             if steps > 0:
                 took = step_time(
-                    costs, shape, float(n_decode), context + 0.5 * (steps - 1) * n_decode,
+                    costs, shape, float(n_decode), context + 0.5 * (steps - 1) * n_decode * rate,
                     0.0, 0.0, 0.0, float(n_decode),
                 )  # fmt: skip
-                # Time of a token: a step gives a sequence one token and the drafts it accepts.
-                took *= 1000.0 / shape[ACCEPTED_PERMILLE]
                 pace = took
                 # Stop where the scheduler may admit a request that no other event precedes.
                 if n_admitted < n_arrived and polled == n_admitted:
@@ -342,11 +380,11 @@ def serve_closed(
                 s = statistics[0]
                 s[0] += steps
                 s[1] += steps * n_decode
-                s[2] += steps * (context + 0.5 * (steps - 1) * n_decode)
+                s[2] += steps * (context + 0.5 * (steps - 1) * n_decode * rate)
                 s[6] += steps * took
                 now += steps * took
                 decoded += steps
-                context += float(steps) * n_decode
+                context += float(steps) * n_decode * rate
                 pure += steps
         else:
             # Nothing runs: the next request is on its way.
@@ -358,7 +396,7 @@ def serve_closed(
             times[3, request] = pure - times[3, request]
             times[4, request] = with_prompt - times[4, request]
             reserved -= lengths[0, request] + share * lengths[1, request]
-            context -= lengths[0, request] + lengths[1, request]
+            context -= lengths[0, request] + 1.0 + rate * scratch[1, request]
             n_decode -= 1
             heap[0, 0], heap[0, 1] = heap[n_decode, 0], heap[n_decode, 1]
             sift(heap, n_decode, 0)

@@ -197,6 +197,7 @@ class Deployment:
             "reserved_percent": how.reserved_percent,
             "draft_tokens": self.draft_tokens,
             "accepted_permille": round(1000 * self.tokens_per_step),
+            "acceptance_permille": round(1000 * self.acceptance),
             "padded_rows": self.padded_rows,
             "independent_permille": round(1000 * self.independent),
             "hold_steps": self.hold_steps,

@@ -45,6 +45,14 @@ _VLLM_CHECKPOINTS: Final = {
     "nvfp4": "NVFP4 checkpoint",
     "mxfp4": "MXFP4 checkpoint",
 }
+# Presets whose checkpoints have layers that predict further tokens (`num_nextn_predict_layers` or
+# `mtp_num_hidden_layers` of their `config.json`) and that vLLM drafts with.
+_DRAFTING_MODELS: Final = frozenset(
+    {
+        *("deepseek-v3", "deepseek-r1", "glm-4.5", "glm-4.5-air", "glm-5"),
+        *("qwen3-next-80b-a3b", "qwen3.5-397b-a17b"),
+    }
+)
 _LLAMA_CACHE: Final = {16: "f16", 8: "q8_0", 4: "q4_0"}
 
 
@@ -222,9 +230,38 @@ def _vllm(
         options.append(("--dtype", "bfloat16"))
     elif serving.expert_bits == 8:
         options.append(("--quantization", "fp8"))
+    if serving.draft_tokens:
+        _add_drafts(serving, model, options, notes)
     if serving.scheduler == Scheduler.DECODE_FIRST:
         stated.add("scheduler")  # vLLM's own order
     return _command('vllm serve "$MODEL"', options), stated, notes
+
+
+def _add_drafts(
+    serving: Serving, model: MoeModel, options: list[tuple[str, ...]], notes: list[str]
+) -> None:
+    """Add vLLM's option of speculative decoding, or a note where it needs another model.
+
+    Source:
+      docs.vllm.ai, `features/speculative_decoding/mtp` and `.../draft_model`; "mtp" is the method
+      of all models with such layers from vLLM 0.11 on (`vllm.config.speculative`).
+    """
+    n_drafts = serving.draft_tokens
+    if model.name in _DRAFTING_MODELS:
+        config = f'{{"method": "mtp", "num_speculative_tokens": {n_drafts}}}'
+        options.append(("--speculative-config", config))
+        notes.append(
+            f"draft_tokens = {n_drafts}: the design drafts without cost and accepts a draft with a "
+            f"probability of {serving.acceptance:g}; in vLLM drafting takes time, and the text "
+            "decides what is accepted."
+        )
+        return
+    config = f'{{"method": "draft_model", "model": "DRAFT", "num_speculative_tokens": {n_drafts}}}'
+    notes.append(
+        f"draft_tokens = {n_drafts}: {model.name} is not known to draft by itself, and the command "
+        f"decodes without drafts. Add `--speculative-config '{config}'` with a smaller model as "
+        "DRAFT."
+    )
 
 
 def _llama_cpp(
@@ -260,6 +297,12 @@ def _llama_cpp(
         options += [("--cache-type-k", kind), ("--cache-type-v", kind)]
     if serving.n_gpus > 1:
         options.append(("--split-mode", "row"))
+    if serving.draft_tokens:
+        notes.append(
+            f"draft_tokens = {serving.draft_tokens}: llama.cpp drafts with a smaller model, and "
+            "the command decodes without drafts. Add `--model-draft FILE --draft-max "
+            f"{serving.draft_tokens}`."
+        )
     return _command('llama-server --model "$MODEL"', options), stated, notes
 
 

@@ -77,7 +77,7 @@ class MoeSimulator(Simulator):
     """
 
     name = "moe"
-    version = 4
+    version = 5
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     table_space = "edge-offload-table"
     model_reasons = MODEL_REASONS

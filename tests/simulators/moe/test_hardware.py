@@ -112,8 +112,8 @@ def test_experts_on_few_cores_are_bound_by_what_a_core_streams() -> None:
     ("hardware", "gigabytes"),
     [
         ("h100", 85.9), ("hgx-h200", 150.8), ("hgx-b200", 192.3), ("hgx-b300", 288.0),
-        ("8x-mi300x", 206.1), ("8x-mi325x", 256.0), ("8x-mi355x", 288.0), ("a100", 85.9),
-        ("l40s", 48.3), ("rtx-4090", 24.0), ("rtx-pro-6000", 102.6),
+        ("8x-mi300x", 206.1), ("8x-mi325x", 274.9), ("8x-mi355x", 309.2), ("a100", 85.9),
+        ("l40s", 48.3), ("rtx-4090", 25.8), ("rtx-pro-6000", 102.6),
     ],
 )  # fmt: skip
 def test_every_named_gpu_serves(hardware: str, gigabytes: float) -> None:

@@ -56,6 +56,8 @@ def test_launch_scripts_give_step_budgets_and_waits(tmp_path: Path) -> None:
         "DeepSeek-R1,fp8,B200,8,1,1,trtllm,1.2,1024,1024,0.8,64,60,6.5,,1100,,inferencex-csv,2026-01-29\n",
         "MiniMax-M2.5,fp8,B200,4,1,1,vllm,0.19,1024,1024,0.8,16,60,6.5,,1100,,inferencex-csv,2026-04-03\n",
         "DeepSeek-R1,fp8,H200,8,1,1,sglang,0.5.9,1024,1024,1.0,16,60,6.5,,1100,,nvidia-aic-gap,\n",
+        # A batch of 64, a prompt of 4,000 and 1,500 tokens.
+        "gpt-oss-120b,mxfp4,H100,4,1,1,trtllm,1.3,4000,1000,1.0,64,60,6.5,,1100,,nvidia-aic-gap,\n",
     )
     (tmp_path / "measured").mkdir()
     (tmp_path / "measured" / "serving.csv").write_text(head + "".join(lines), encoding="utf-8")
@@ -63,9 +65,9 @@ def test_launch_scripts_give_step_budgets_and_waits(tmp_path: Path) -> None:
     rows, _ = read_serving(tmp_path)
 
     found = [row.deployment for row in rows]
-    assert [d.max_tokens for d in found] == [32768, 8512, 8192, 2048, 0]
+    assert [d.max_tokens for d in found] == [32768, 8512, 8192, 2048, 0, 5564]
     assert [(d.hold_steps, d.hold_prompts, d.hold_tokens) for d in found] == [
-        (0, 0, 0), (60, 8, 0), (40, 0, 6553), (0, 0, 0), (0, 0, 0),
+        (0, 0, 0), (60, 8, 0), (40, 0, 6553), *[(0, 0, 0)] * 3,
     ]  # fmt: skip
 
 

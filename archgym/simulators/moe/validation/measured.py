@@ -179,6 +179,10 @@ _TWICE_FROM: Final = "2026-04-03"
 _HELD_FROM: Final = "2026-01-29"
 
 
+# Tokens of a step beyond its prompt and batch in AIConfigurator's rule of `max_num_tokens`.
+_SPARE_TOKENS: Final = 1500
+
+
 class _Settings(NamedTuple):
     """Settings of a server, fields of `Deployment`; 0 for the engine's default."""
 
@@ -193,9 +197,15 @@ def _launch_settings(cells: Mapping[str, str], engine_name: str, clients: int) -
 
     Source:
       SemiAnalysisAI/InferenceX, `benchmarks`, scripts `<model>_<precision>_<gpu>[_trt].sh` as of
-      November 2025 to April 2026. NVIDIA's rows have no scripts, and keep the engine's defaults.
+      November 2025 to April 2026. NVIDIA's rows come from servers that AIConfigurator set up
+      (ai-dynamo/aiconfigurator, `generator/rule_plugin/benchmark/trtllm.rule`): with TensorRT-LLM a
+      step has room for the batch, a prompt and 1,500 tokens. Its template for vLLM 0.12 sets no
+      step budget. Others keep the engine's defaults.
     """
-    if not cells.get("src", "").startswith("inference"):
+    source = cells.get("src", "")
+    if source.startswith("nvidia-aic") and engine_name == "trt-llm":
+        return _Settings(clients + _whole(cells, "isl", _MOST_TOKENS) + _SPARE_TOKENS)
+    if not source.startswith("inference"):
         return _Settings()
     name, precision, gpu_name = (cells[key] for key in ("model", "precision", "gpu"))
     prompt, output = (_whole(cells, key, _MOST_TOKENS) for key in ("isl", "osl"))
