@@ -57,8 +57,9 @@ _NEW_MODEL: Final = (
 _QWEN: Final = (
     "40 of the 58 rows are vLLM 0.12, whose padded products of experts take the same time whatever "
     "the load; what differs is other requests' prompts, which outputs of 100 tokens feel half as "
-    "much as here (the client's number of requests is not told); SGLang on four GPUs slows down by "
-    "a third with prompts of 4,000 tokens, on two it does not"
+    "much as here: TTFT says that prompts take three times as long as TPOT and kernel tables say "
+    "(prompts do not repeat); SGLang on four GPUs slows down by a third with prompts of 4,000 "
+    "tokens, on two it does not"
 )
 _WAITS: Final = (
     "the wait before a first token: launch scripts give step budgets and holding rules, but not "
