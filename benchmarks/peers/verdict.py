@@ -145,7 +145,9 @@ def page(rewards: Rewards, own: Own) -> str:
         cells = [f"{ranks[b][method][0]:.1f}" if method in ranks[b] else "" for b in BUDGETS]
         n = ranks[25].get(method, (0.0, 0))[1]
         times = "; ".join(
-            f"{np.median(ms):.1f} ({count})" for count, ms in sorted(own[method].items())
+            f"{np.median(own[method][count]):.1f} ({count})"
+            for count in BUDGETS
+            if own[method][count]
         )
         lines += [f"| `{method}` | {' | '.join(cells)} | {n} | {times} |"]
     lines += ["", *bars(rewards, own)]
