@@ -66,10 +66,10 @@ def screened_search(
 
     Half of the cost pays for the cheaper fidelity, or another share where it is known to be
     faithful. An agent searches it first; its best designs are then evaluated, and the agent
-    continues from their results. So a cheaper fidelity that misleads
-    costs its share and no more. `few` models both fidelities together instead: it asks at the
-    cheaper one where the task's own promises an improvement, and evaluates the most promising of
-    these designs in between. Both parts are studies; the same call writes the same ones.
+    continues from their results. So a cheaper fidelity that misleads costs its share and no more.
+    `few` models both fidelities together instead: it asks at the cheaper one where the task's own
+    promises an improvement, and evaluates the most promising of these designs in between. Both
+    parts are studies; the same call writes the same ones.
 
     Args:
       folder: New folder, for both studies.
@@ -81,7 +81,7 @@ def screened_search(
       agent: Agent of both parts.
       seed: Random seed of both parts.
       screening_share: Share of the cost that pays for the cheaper fidelity, above 0 and below 1.
-        Three quarters are better than half where both fidelities rank good designs alike.
+        Three quarters were better than half on a task whose fidelities rank good designs alike.
 
     Raises:
       InvalidArgumentError: The tasks differ in their spaces, or a number does not fit.
