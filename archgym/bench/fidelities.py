@@ -27,6 +27,8 @@ _COSTS = "costs.json"
 # half of the evaluations of the task are designs that the screening proposes.
 _FIRST_SHARE = 0.125
 _PROPOSED_SHARE = 0.5
+# chosen: more than any agent searches well; it catches costs in another unit.
+_MOST_SCREENED = 100_000
 
 
 @final
@@ -106,7 +108,7 @@ def screened_search(
             f"`relative_cost` must lie between 0 and 1; got {relative_cost:g}. A fidelity that is "
             "not cheaper screens nothing."
         )
-    check_number("screening_share", screening_share, 0.0)
+    check_number("screening_share", screening_share, 0.0, 1.0)
     if not 0.0 < screening_share < 1.0:
         raise InvalidArgumentError(
             f"`screening_share` must lie between 0 and 1; got {screening_share:g}. The rest of the "
@@ -115,15 +117,25 @@ def screened_search(
     if cost < 4:
         raise InvalidArgumentError(f"`cost` must be 4 evaluations or more; got {cost:g}.")
     check_whole("seed", seed, 0)
-    if task.space.names != cheaper.space.names:
+    if task.space.digest != cheaper.space.digest:
         raise InvalidArgumentError(
-            "Both tasks must have the same parameters; "
-            f"got {', '.join(task.space.names)} and {', '.join(cheaper.space.names)}."
+            f"Both tasks must have the same parameters and values; {task.id} and {cheaper.id} do "
+            "not."
+        )
+    if task.objective != cheaper.objective:
+        raise InvalidArgumentError(
+            f"Both tasks must have the same objective; got {task.objective.name!r} and "
+            f"{cheaper.objective.name!r}."
         )
     if any((Path(folder) / name).exists() for name in (_SCREENING, _SEARCH, _COSTS)):
         raise InvalidArgumentError(
             f"`folder` must be a new one; {folder} holds a search at two fidelities. Choose "
             "another, or read its studies with `read_study`."
+        )
+    if screening_share * cost / relative_cost > _MOST_SCREENED:
+        raise InvalidArgumentError(
+            f"`relative_cost` must leave at most {_MOST_SCREENED:,} evaluations at the cheaper "
+            f"fidelity; got {relative_cost:g} for a cost of {cost:g}."
         )
     n_screened = int(screening_share * cost / relative_cost)
     n_searched = int(cost - n_screened * relative_cost + 1e-9)

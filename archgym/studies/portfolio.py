@@ -90,6 +90,8 @@ def portfolio(
       (2, (2, 2))
     """
     size, per_study = check_whole("size", size, 1), check_whole("per_study", per_study, 1)
+    if isinstance(studies, str | bytes) or not isinstance(studies, Iterable):
+        raise InvalidArgumentError(f"`studies` must be a list of studies; got {studies!r}.")
     logs = [study if isinstance(study, StudyLog) else read_study(study) for study in studies]
     _check_logs(logs)
     own = [Task.from_json(log.header.task) for log in logs] if tasks is None else list(tasks)
@@ -174,8 +176,8 @@ def _check_logs(logs: Sequence[StudyLog]) -> None:
     for log in logs:
         if log.space.digest != logs[0].space.digest:
             raise InvalidArgumentError(
-                f"Studies of a portfolio must share one design space; {log.folder} has space "
-                f"{log.space.name!r}, and {logs[0].folder} has {logs[0].space.name!r}."
+                f"Studies of a portfolio must share one design space; {log.folder} has that of "
+                f"{log.task_id}, and {logs[0].folder} has that of {logs[0].task_id}."
             )
         if not log.is_feasible.any():
             raise InvalidArgumentError(

@@ -179,6 +179,19 @@ def test_other_parameters_are_refused(tmp_path: Path) -> None:
         screened_search(tmp_path / "s", near(), near("tiny"), relative_cost=0.5, cost=8)
 
 
+def test_another_objective_is_refused(tmp_path: Path) -> None:
+    other = Task.make("cluster", "llama2-70b", space="parallel", objective="mfu")
+    task = Task.make("cluster", "llama2-70b", space="parallel", objective="throughput")
+
+    with pytest.raises(InvalidArgumentError, match="same objective; got 'throughput' and 'mfu'"):
+        screened_search(tmp_path / "s", task, other, relative_cost=0.5, cost=8)
+
+
+def test_cost_of_another_unit_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match="at most 100,000 evaluations"):
+        screened_search(tmp_path / "s", near(), near(), relative_cost=1e-9, cost=8)
+
+
 def test_seven_tasks_have_a_cheaper_fidelity_with_the_same_parameters() -> None:
     tasks = [task for task in bench_tasks("fidelity") if task.cheaper is not None]
 
@@ -189,7 +202,7 @@ def test_seven_tasks_have_a_cheaper_fidelity_with_the_same_parameters() -> None:
         assert 0.0 < task.cheaper.relative_cost < 1.0
         assert task.to_json()["cheaper"]["relative_cost"] == task.cheaper.relative_cost
         assert task.cheaper.plan != task.plan
-        assert task.cheaper.plan.make().space.names == task.plan.make().space.names
+        assert task.cheaper.plan.make().space.digest == task.plan.make().space.digest
 
 
 def test_cheaper_fidelity_may_take_fewer_workloads_than_its_task() -> None:

@@ -50,19 +50,29 @@ def test_search_begins_with_a_portfolio(archgym: Archgym) -> None:
 
     assert ran.code == 0, ran.err
     assert "2. a best design of " in ran.out
-    assert "evaluations of the studies' tasks" in ran.out
+    assert "Evaluations of the studies' tasks: " in ran.out
     log = read_study("a")
     written = json.loads(Path("found.json").read_text())
     assert [dict(log.outcome(row).design) for row in (1, 2)] == written["designs"]
     again = archgym("portfolio", "light", "heavy", "--size", "2", "--json").json
     assert again == written
 
+    journal = Path("light/journal.jsonl")
+    before = journal.read_bytes()
+    assert archgym("portfolio", "light", "heavy", "--out", "found.json").code == 0
+    refused = archgym("portfolio", "light", "heavy", "--out", str(journal))
+    assert refused.code == 1
+    assert "must not replace a file that ArchGym did not write" in refused.err
+    assert journal.read_bytes() == before
+
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
         ('{"format": 2, "designs": []}', "reads format 1 of a portfolio; got 2"),
-        ('{"format": 1, "designs": [1]}', "each of `designs` must be an object"),
+        ('{"format": true, "designs": [{}]}', "reads format 1 of a portfolio; got True"),
+        ('{"format": 1, "designs": []}', "`designs` must be one or more objects"),
+        ('{"format": 1, "designs": [1]}', "`designs` must be one or more objects"),
         ('{"format": 1, "designs": [{"mode": "fast"}]}', "banks"),
     ],
 )

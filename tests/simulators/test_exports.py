@@ -184,8 +184,15 @@ def test_moe_is_a_command_of_vllm() -> None:
     assert "- scheduler = prefill-first" in files["NOTES.md"]
 
 
-def drafting_files(form: str, model: str) -> dict[str, str]:
-    options = {"model": model, "draft_tokens": "2", "acceptance": "0.8"}
+def test_vllm_has_room_for_requests_that_a_short_workload_leaves_out() -> None:
+    whole = drafting_files("vllm", "deepseek-r1")
+    short = drafting_files("vllm", "deepseek-r1", requests="2", output_tokens="4")
+
+    assert short["serve.sh"] == whole["serve.sh"]
+
+
+def drafting_files(form: str, model: str, **more: str) -> dict[str, str]:
+    options = {"model": model, "draft_tokens": "2", "acceptance": "0.8", **more}
     simulator = make_simulator(simulator_class("moe"), "closed-loop", None, options)
     return dict(
         simulator.export(

@@ -13,6 +13,9 @@ from archgym.cli.options.values import PORTFOLIO_FORMAT, named_path
 
 __all__ = ["portfolio"]
 
+_MARK = '"mean_best_rewards"'
+"""Text that every file of this command has, by which it may be replaced."""
+
 
 def portfolio(
     studies: StudiesArgument,
@@ -39,9 +42,12 @@ def portfolio(
     """
     import json as text
 
+    from archgym.files.replacement import require_replaceable
     from archgym.files.storage import write_atomic
     from archgym.studies.portfolio import portfolio as choose
 
+    if out is not None:
+        require_replaceable("--out", out, mark=_MARK)
     with prompt_stops():
         found = choose(studies, size=size, per_study=per_study)
     data = {
@@ -60,6 +66,6 @@ def portfolio(
         zip(found.sources, found.mean_best.tolist(), strict=True), 1
     ):
         say(f"{number}. a best design of {source}: mean best reward {mean:.4f}")
-    say(f"{found.evaluations} evaluations of the studies' tasks.")
+    say(f"Evaluations of the studies' tasks: {found.evaluations}.")
     if out is not None:
         say(f"Written: {out}. Use it with --start.")

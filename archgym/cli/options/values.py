@@ -114,18 +114,18 @@ def read_designs(path: Path) -> list[dict[str, Any]]:
     if not isinstance(data.get("designs"), list):
         return [read_design(path)]
     number = data.get("format")
-    if number != PORTFOLIO_FORMAT:
+    if type(number) is not int or number != PORTFOLIO_FORMAT:
         raise FileFormatError(
             path,
             None,
             f"this version reads format {PORTFOLIO_FORMAT} of a portfolio; got {number!r}",
             "Write it again with `archgym portfolio`",
         )
-    if not all(isinstance(design, dict) for design in data["designs"]):
+    if not data["designs"] or not all(isinstance(design, dict) for design in data["designs"]):
         raise FileFormatError(
             path,
             None,
-            "each of `designs` must be an object of parameters and values",
+            "`designs` must be one or more objects of parameters and values",
             "Write it again with `archgym portfolio`",
         )
     return [_values(design) for design in data["designs"]]

@@ -330,8 +330,9 @@ def run_short(built: Built, *, straggler: float = 1.0, shortcut: bool = True) ->
 
     Beyond one microbatch for each stage a pipeline is full, and each further microbatch adds the
     same work. So iterations of P and 2 P microbatches on P stages are run, and the difference is
-    added as often as it is missing. Memory and deadlocks of longer iterations are not extrapolated:
-    memory is that of the whole iteration, and a deadlock that comes later is not seen.
+    added as often as it is missing. A schedule that interleaves chunks fills twice as slowly: there
+    it is 2 P and 3 P. Memory and deadlocks of longer iterations are not extrapolated: memory is
+    that of the whole iteration, and a deadlock that comes later is not seen.
 
     Args:
       built: A design that can run.
@@ -342,8 +343,9 @@ def run_short(built: Built, *, straggler: float = 1.0, shortcut: bool = True) ->
       Infeasible: One of the two ends in a deadlock.
     """
     parallelism = built.parallelism
-    few = parallelism.pp
-    if parallelism.microbatches <= 2 * few:
+    each = parallelism.pp
+    few = each if parallelism.interleave == 1 else 2 * each
+    if parallelism.microbatches <= few + each:
         return run(built, straggler=straggler, shortcut=shortcut)
     first, second = (
         run(
@@ -351,9 +353,9 @@ def run_short(built: Built, *, straggler: float = 1.0, shortcut: bool = True) ->
             straggler=straggler,
             shortcut=shortcut,
         )
-        for n in (few, 2 * few)
+        for n in (few, few + each)
     )
-    missing, each = parallelism.microbatches - 2 * few, few
+    missing = parallelism.microbatches - few - each
     names = ("finish_ns", "compute_ns", "exposed_ns", "bubble_ns", "sent_bytes")
     sums = {}
     for name in names:

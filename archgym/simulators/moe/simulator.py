@@ -225,7 +225,9 @@ class MoeSimulator(Simulator):
             promise = replace(promise, ttft_ms=self._ttft_ms)
         if self._tpot_ms is not None:
             promise = replace(promise, tpot_ms=self._tpot_ms)
-        asked = replace(asked, promise=promise)
+        requests = asked.requests
+        longest = int((requests.prompt_tokens + requests.output_tokens).max())
+        asked = replace(asked, promise=promise, longest=longest)
         if self._n_requests:
             asked = replace(asked, requests=asked.requests.first(self._n_requests))
         if self._most_tokens < MAX_TOKENS:
@@ -313,9 +315,7 @@ class MoeSimulator(Simulator):
                 f"one command of {form} cannot. Export them as {SERVING}."
             )
         serving, server = self._serving(design, asked)
-        requests = asked.requests
-        longest = int((requests.prompt_tokens + requests.output_tokens).max())
-        return serving_files(form, serving, asked.model, server, design, longest)
+        return serving_files(form, serving, asked.model, server, design, asked.longest)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of the workload: name to (value, unit)."""

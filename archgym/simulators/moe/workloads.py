@@ -73,6 +73,7 @@ class Asked:
       skew: Zipf exponent over the models of a composition; None for a mixture.
       popularity_skew: Skew that replaces that of the routing preset; None for the preset's.
       topic: Topic strength that replaces that of the routing preset; None for the preset's.
+      longest: Tokens of the longest request, also of those that are left out.
     """
 
     name: str
@@ -86,6 +87,7 @@ class Asked:
     skew: float | None = None
     popularity_skew: float | None = None
     topic: float | None = None
+    longest: int = 0
 
     @cached_property
     def digest(self) -> str:

@@ -39,6 +39,22 @@ def test_short_iterations_are_as_long_as_whole_ones_within_the_stated_error() ->
     assert (same[is_built] == memory[is_built]).all()
 
 
+def test_interleaved_chunks_fill_a_pipeline_later() -> None:
+    # By 8 and 16 microbatches on 8 stages the time would be 21 % too short.
+    simulator = ClusterSimulator("default")
+    changes = {
+        **{"npus": (16, 2, 8), "role_1": "ep", "role_2": "pp", "interleave": 2},
+        **{"bandwidth_0": 50, "bandwidth_1": 400, "bandwidth_2": 100},
+    }
+    default = simulator.space.design_at(simulator.space.default_indices)
+    design = simulator.built({**default, **changes}, simulator.workload("mixtral-8x7b"))
+    assert design.parallelism.microbatches > 24
+
+    whole, short = run(design).outcome, run_short(design).outcome
+
+    assert short.finish_ns.max() == pytest.approx(int(whole.finish_ns.max()), rel=0.02)
+
+
 def test_iterations_of_few_microbatches_are_run_whole() -> None:
     design = built(microbatches=2)
 
