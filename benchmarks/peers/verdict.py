@@ -145,7 +145,9 @@ def page(rewards: Rewards, own: Own) -> str:
         cells = [f"{ranks[b][method][0]:.1f}" if method in ranks[b] else "" for b in BUDGETS]
         n = ranks[25].get(method, (0.0, 0))[1]
         times = "; ".join(
-            f"{np.median(ms):.1f} ({count})" for count, ms in sorted(own[method].items())
+            f"{np.median(own[method][count]):.1f} ({count})"
+            for count in BUDGETS
+            if own[method][count]
         )
         lines += [f"| `{method}` | {' | '.join(cells)} | {n} | {times} |"]
     lines += ["", *bars(rewards, own)]
@@ -154,11 +156,14 @@ def page(rewards: Rewards, own: Own) -> str:
             f"At {budget} evaluations, best reward: median over seeds [lowest, highest] (seeds).",
             "",
         ]
-        tasks = sorted(rewards)
-        lines += ["| method | " + " | ".join(tasks) + " |", "|---|" + "---|" * len(tasks)]
-        for method in order:
+        ran = [m for m in order if any(len(at(rewards, task, m, budget)) for task in rewards)]
+        lines += [
+            "| task | " + " | ".join(f"`{m}`" for m in ran) + " |",
+            "|---" * len(ran) + "|---|",
+        ]
+        for task in sorted(rewards):
             cells = []
-            for task in tasks:
+            for method in ran:
                 values = at(rewards, task, method, budget)
                 cells.append(
                     f"{np.median(values):.2f} [{values.min():.2f}, {values.max():.2f}] "
@@ -167,7 +172,7 @@ def page(rewards: Rewards, own: Own) -> str:
                     else ""
                 )
             if any(cells):
-                lines += [f"| `{method}` | {' | '.join(cells)} |"]
+                lines += [f"| {task} | {' | '.join(cells)} |"]
         lines += [""]
     for budget in BUDGETS[1:]:
         ranked = sorted(ranks[budget], key=lambda m: ranks[budget][m][0])

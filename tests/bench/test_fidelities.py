@@ -41,6 +41,41 @@ def test_the_curve_begins_after_the_cost_of_the_screening(tmp_path: Path) -> Non
     assert (np.diff(rewards) >= 0).all()
 
 
+def test_share_of_the_cost_that_screens_can_be_chosen(tmp_path: Path) -> None:
+    found = screened_search(
+        tmp_path / "s",
+        near(),
+        near(),
+        relative_cost=0.5,
+        cost=8,
+        agent="random",
+        screening_share=0.75,
+    )
+
+    # 6 / 0.5 pays for 12 evaluations; the rest pays for 2.
+    assert (found.screening.evaluations, found.search.evaluations) == (12, 2)
+
+
+@pytest.mark.parametrize(
+    ("share", "text"),
+    [
+        (0.0, "between 0 and 1; got 0"),
+        (1.0, "between 0 and 1; got 1"),
+        (0.9, "leave an evaluation to either fidelity; 0.9 of a cost of 4 leaves 7"),
+        (0.1, "leave an evaluation to either fidelity; 0.1 of a cost of 4 leaves 0"),
+    ],
+)
+def test_share_that_does_not_fit_is_refused(share: float, text: str, tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=text):
+        screened_search(
+            *(tmp_path / "s", near(), near()),
+            relative_cost=0.5,
+            cost=4,
+            agent="random",
+            screening_share=share,
+        )
+
+
 def test_few_evaluates_only_designs_that_were_asked_at_the_cheaper_fidelity(tmp_path: Path) -> None:
     found = screened_search(tmp_path / "s", near(), near(), relative_cost=0.2, cost=10, agent="few")
 

@@ -59,5 +59,19 @@ def test_page_and_data_of_learned_policies_agree(
     study.page(ROOT / "docs" / "data" / "learned-policies.csv")
 
     written = (ROOT / "docs" / "learned-policies.md").read_text()
-    assert written.count(": begin -->") == 7
+    assert written.count(": begin -->") == 9
     assert page.read_text() == written
+
+
+def test_page_and_data_of_systems_agree(
+    study: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytest.importorskip("torch")
+    systems: Any = import_module("learned_systems")
+    page = tmp_path / "page.md"
+    page.write_text(study.PAGE.read_text())
+    monkeypatch.setattr(systems, "PAGE", page)
+
+    systems.page(ROOT / "docs" / "data" / "learned-systems.csv")
+
+    assert page.read_text() == (ROOT / "docs" / "learned-policies.md").read_text()

@@ -359,6 +359,9 @@ def run_short(built: Built, *, straggler: float = 1.0, shortcut: bool = True) ->
     for name in names:
         begun, later = getattr(first.outcome, name), getattr(second.outcome, name)
         sums[name] = np.maximum(later + (later - begun) * missing // each, 0)
+    # What is extrapolated apart may not contradict each other: no NPU ends before it has computed.
+    sums["finish_ns"] = np.maximum(sums["finish_ns"], sums["compute_ns"])
+    sums["bubble_ns"] = np.minimum(sums["bubble_ns"], sums["finish_ns"])
     memory = memory_bytes(built.layers, parallelism)
     return replace(
         second, built=built, outcome=replace(second.outcome, **sums), memory_bytes=memory

@@ -39,6 +39,7 @@ from archgym.simulators.moe.columns import (
     EXPERT,
     GATHER_FIXED_NS,
     GATHER_TOKEN_NS,
+    H2D_BUSY_NS,
     HEAD_TOKEN_NS,
     HEAD_WEIGHT_NS,
     IDLE_NS,
@@ -82,6 +83,7 @@ from archgym.simulators.moe.columns import (
     SHARED_TOKEN_NS,
     SHARED_WEIGHT_NS,
     SKIP_IN_64,
+    SSD_BUSY_NS,
     STATUS,
     STEP_NS,
     TOP_K,
@@ -100,6 +102,7 @@ from archgym.simulators.moe.state import (
     DEPTH_NOW,
     FIRST,
     GENERATED,
+    LINK,
     N_ARRIVED,
     N_BATCH,
     OUTPUT,
@@ -107,6 +110,7 @@ from archgym.simulators.moe.state import (
     PREFILLED,
     PROMPT,
     RATIO,
+    SSD,
     STEP,
     UNUSED,
     State,
@@ -383,6 +387,10 @@ def serve(
         _hand_out(choices, work, state, counters, end)
         now = end
     counters[ELAPSED_NS] = now
+    # Prefetches that wait in the queue of a stream may end after the last token.
+    for busy, clock in ((H2D_BUSY_NS, LINK), (SSD_BUSY_NS, SSD)):
+        beyond = min(counters[busy] - now, state.clocks[clock] - now)
+        counters[busy] -= max(0.0, beyond)
     count_area(state, counters, now, 0)
     _settle(state, cache, counters)
 

@@ -7,7 +7,7 @@ import pytest
 
 from archgym.errors import UnknownNameError
 from archgym.simulators.cluster import ClusterSimulator
-from archgym.simulators.cluster.designs import Built, run, run_short
+from archgym.simulators.cluster.designs import Built, Result, run, run_short
 
 
 def built(microbatches: int) -> Built:
@@ -57,3 +57,24 @@ def test_each_microbatch_beyond_the_stages_adds_the_same_time() -> None:
 def test_unknown_fidelity_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="Did you mean 'short'"):
         ClusterSimulator(fidelity="shrt")
+
+
+def test_no_npu_ends_before_it_has_computed(monkeypatch: pytest.MonkeyPatch) -> None:
+    # Times of 2 and then 1 would extrapolate to less than nothing.
+    whole = run(built(microbatches=2))
+
+    def falling(design: Built, **_: object) -> Result:
+        n = design.parallelism.microbatches
+        outcome = replace(
+            whole.outcome,
+            finish_ns=whole.outcome.finish_ns * 0 + 100 - n,
+            compute_ns=whole.outcome.compute_ns * 0 + 50 + n,
+        )
+        return replace(whole, outcome=outcome)
+
+    monkeypatch.setattr("archgym.simulators.cluster.designs.run", falling)
+
+    outcome = run_short(built(microbatches=200)).outcome
+
+    assert (outcome.finish_ns == outcome.compute_ns).all()
+    assert (outcome.bubble_ns <= outcome.finish_ns).all()

@@ -108,6 +108,22 @@ def test_rounds_of_experts_are_a_knob_of_the_edge() -> None:
     assert "rounds" in str(two.evaluate(design, two.workload("chat")).infeasible)
 
 
+def test_prefetches_that_end_after_the_last_token_are_cut_off() -> None:
+    # The link is busy all the time, and experts on the processor do not wait for its queue.
+    task = Task.make("moe", "chat", space="edge-offload")
+    indices = np.array([[0, 2, 1, 5, 5, 3, 3, 0, 1, 1, 1, 4, 0, 1, 1, 0, 4, 3, 1, 4, 1]])
+    design = task.space.design_at(indices[0])
+    assert (design["prefetch"], design["link_order"], design["cpu_rule"]) == (
+        "adaptive",
+        "fifo",
+        "faster",
+    )
+
+    found = task.evaluate(indices)
+
+    assert np.isfinite(found.reward).all()
+
+
 def test_run_tells_hits_layer_by_layer() -> None:
     simulator = MoeSimulator("edge-offload-table")
     design = simulator.space.design_at(simulator.space.default_indices)
