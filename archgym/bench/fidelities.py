@@ -120,12 +120,12 @@ def screened_search(
     if task.space.digest != cheaper.space.digest:
         raise InvalidArgumentError(
             f"Both tasks must have the same parameters and values; {task.id} and {cheaper.id} do "
-            "not."
+            "not. Make both from one space with the same options of its parameters."
         )
     if task.objective != cheaper.objective:
         raise InvalidArgumentError(
             f"Both tasks must have the same objective; got {task.objective.name!r} and "
-            f"{cheaper.objective.name!r}."
+            f"{cheaper.objective.name!r}. Make `cheaper` with the objective of `task`."
         )
     if any((Path(folder) / name).exists() for name in (_SCREENING, _SEARCH, _COSTS)):
         raise InvalidArgumentError(
@@ -135,7 +135,8 @@ def screened_search(
     if screening_share * cost / relative_cost > _MOST_SCREENED:
         raise InvalidArgumentError(
             f"`relative_cost` must leave at most {_MOST_SCREENED:,} evaluations at the cheaper "
-            f"fidelity; got {relative_cost:g} for a cost of {cost:g}."
+            f"fidelity; got {relative_cost:g} for a cost of {cost:g}. State it in evaluations of "
+            "the task."
         )
     n_screened = int(screening_share * cost / relative_cost)
     n_searched = int(cost - n_screened * relative_cost + 1e-9)
