@@ -7,7 +7,14 @@ from typing import Any
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["MAX_WORKERS", "check_choice", "check_line", "check_number", "check_whole"]
+__all__ = [
+    "MAX_WORKERS",
+    "check_choice",
+    "check_line",
+    "check_number",
+    "check_whole",
+    "parse_whole",
+]
 
 # chosen: what a person takes in at a glance, and fits into a line of any file.
 _MAX_LINE = 200
@@ -27,6 +34,21 @@ def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int
             f"`{name}` must be a whole number {_limits(low, high)}; got {value!r}."
         )
     return int(value)
+
+
+def parse_whole(name: str, text: str, low: int, high: int) -> int:
+    """Return the whole number within the limits that an option's text states.
+
+    Raises:
+      InvalidArgumentError: The text is something else.
+    """
+    # Twelve digits are more than any limit has, and int() of a long text takes long.
+    is_number = text.isascii() and text.isdigit() and len(text) <= 12
+    if not is_number or not low <= int(text) <= high:
+        raise InvalidArgumentError(
+            f"`{name}` must be a whole number from {low:,} to {high:,}; got {text[:40]!r}."
+        )
+    return int(text)
 
 
 def check_number(name: str, value: Any, low: float, high: float | None = None) -> float:

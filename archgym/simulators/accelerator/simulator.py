@@ -7,6 +7,7 @@ from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
+from archgym.checks import parse_whole
 from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workload, require_kept
@@ -57,6 +58,8 @@ _NO_LIMIT: Final = "none"
 _COLUMNS: Final = [spec.name for spec in METRICS if spec.formula is None]
 _LIMITED: Final = {name: _COLUMNS.index(name) for name in ("area_mm2", "power_mw")}
 _require = partial(require_kept, "accelerator")
+# chosen: more than any network has.
+_MAX_LAYERS: Final = 99_999
 
 
 @final
@@ -135,7 +138,7 @@ class AcceleratorSimulator(Simulator):
         self._counts, self._mapper = counts, mapper
         self._limits = (_limit("area_mm2", area_mm2), _limit("power_mw", power_mw))
         self._layer = layer
-        self._n_layers = _number_of_layers(layers)
+        self._n_layers = parse_whole("layers", layers, 1, _MAX_LAYERS) if layers else 0
         self._mappings: MappingSpace | None = None
         if layers and space not in HARDWARE_SPACES:
             raise InvalidArgumentError(
@@ -416,21 +419,6 @@ class AcceleratorSimulator(Simulator):
             reason[over] = number
         values[reason != 0] = np.nan
         return BatchResult(values, reason)
-
-
-def _number_of_layers(text: str) -> int:
-    """Return the number of layers that an option states, 0 for all.
-
-    Raises:
-      InvalidArgumentError: The text is something else.
-    """
-    if not text:
-        return 0
-    if not (text.isascii() and text.isdigit() and int(text[:6]) >= 1 and len(text) <= 5):
-        raise InvalidArgumentError(
-            f"`layers` must be a whole number from 1 to 99,999; got {text[:40]!r}."
-        )
-    return int(text)
 
 
 def _limit(name: str, text: str) -> float:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
+from archgym.checks import parse_whole
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
@@ -51,6 +52,10 @@ def _fidelity_errors() -> Mapping[str, Mapping[str, float]]:
     path = resources.files("archgym.simulators.dram").joinpath("data/fidelity.json")
     found: dict[str, dict[str, float]] = json.loads(path.read_text("utf-8"))
     return {**found, "exact": {}}
+
+
+# chosen: more than any trace has.
+_MAX_PART: Final = 10**11 - 1
 
 
 @final
@@ -148,7 +153,7 @@ class DramSimulator(Simulator):
             *(space, device, fidelity, controller),
             *(address_mapping, addresses, extensions, requests),
         )
-        self._n_requests = _number_of_requests(requests)
+        self._n_requests = parse_whole("requests", requests, 1, _MAX_PART) if requests else 0
         self.second: RamulatorModel | None = None
         self._mapping: AddressMapping | None = None
         self._wraps = addresses == "wrap"
@@ -406,19 +411,6 @@ def _code(name: str, value: object) -> int:
     if name in CONTROLLER_CODES:
         return CONTROLLER_CODES[name].index(str(value))
     return int(str(value))
-
-
-def _number_of_requests(text: str) -> int:
-    """Return the number of requests that an option states, 0 for all.
-
-    Raises:
-      InvalidArgumentError: The text is something else.
-    """
-    if not text:
-        return 0
-    if not (text.isascii() and text.isdigit() and len(text) < 12 and int(text) > 0):
-        raise InvalidArgumentError(f"`requests` must be a whole number from 1; got {text[:40]!r}.")
-    return int(text)
 
 
 def _check_power(outputs: np.ndarray, names: tuple[str, ...], device: Device) -> None:

@@ -9,6 +9,7 @@ from typing import ClassVar, Final, final
 
 import numpy as np
 
+from archgym.checks import parse_whole
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
@@ -48,6 +49,8 @@ SHORT_RECORDS: Final = 200_000
 """Records of the fidelity `short`, which makes a table of 100,000 designs affordable."""
 # chosen: fewer hardly leave the warm-up of a TLB of 1,024 entries.
 _LEAST_RECORDS: Final = 1_000
+# chosen: more than any trace has.
+_MAX_RECORDS: Final = 10**11 - 1
 _DEFAULT_PREFETCHER: Final = "none"
 _DEFAULT_CORE: Final = "out-of-order"
 _STRADDLING: Final = ("two", "one")
@@ -121,7 +124,9 @@ class TranslationSimulator(Simulator):
         if fidelity not in self.fidelity_names:
             raise unknown_name("fidelity", fidelity, self.fidelity_names)
         self.fidelity = fidelity
-        self._n_records = _records(records) if records else 0
+        self._n_records = (
+            parse_whole("records", records, _LEAST_RECORDS, _MAX_RECORDS) if records else 0
+        )
         self._core_name = core
         self._core = core_named(core)
         # Without the default, so that the names of its tasks are short.
@@ -299,20 +304,6 @@ def _parallel(text: str) -> float:
             f"`parallel_misses` must be a whole number from 1 to {MAX_CHAINS}; got {text!r}."
         )
     return float(number)
-
-
-def _records(text: str) -> int:
-    """Return a number of records.
-
-    Raises:
-      InvalidArgumentError: The text is not a whole number from `_LEAST_RECORDS`.
-    """
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 12 else 0
-    if number < _LEAST_RECORDS:
-        raise InvalidArgumentError(
-            f"`records` must be a whole number from {_LEAST_RECORDS:,}; got {text[:40]!r}."
-        )
-    return number
 
 
 # chosen: more workloads than a process uses at a time.
