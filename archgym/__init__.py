@@ -1,16 +1,14 @@
 """ArchGym: a gymnasium for hardware design-space exploration."""
 
 import importlib
-import inspect
-import sys
-from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
-import archgym.search as _package
 from archgym.envs.registration import register_with_gymnasium
 from archgym.version import __version__
 
 if TYPE_CHECKING:
+    from archgym.agent.agent import Agent, AskTellAgent
+    from archgym.agent.policy import Policy
     from archgym.errors import ArchGymError
     from archgym.evaluation.external import ExternalSimulator, Infeasible
     from archgym.evaluation.function import FunctionSimulator, OutsideSimulator, simulator
@@ -19,9 +17,7 @@ if TYPE_CHECKING:
     from archgym.evaluation.simulator import BatchResult, Simulator, Workload
     from archgym.evaluation.task import Task
     from archgym.evaluation.trials import Trial, Trials
-    from archgym.report.search import SearchResult, search
-    from archgym.search.agent import Agent, AskTellAgent
-    from archgym.search.policy import Policy
+    from archgym.searching import SearchResult, search
     from archgym.spaces.design import Condition, Constraint, Design
     from archgym.spaces.expression import P
     from archgym.spaces.parameter import (
@@ -35,14 +31,15 @@ if TYPE_CHECKING:
         Real,
     )
     from archgym.spaces.space import DesignSpace
-    from archgym.studies.study import Study, read_study
+    from archgym.studies.snapshot import read_study
+    from archgym.studies.study import Study
 
 # Where each public name lives. They are imported on first use, so that `import archgym` and the
 # command line's help stay quick.
 _HOMES = {
-    "Agent": "search.agent",
+    "Agent": "agent.agent",
     "ArchGymError": "errors",
-    "AskTellAgent": "search.agent",
+    "AskTellAgent": "agent.agent",
     "BatchResult": "evaluation.simulator",
     "Categorical": "spaces.parameter",
     "Condition": "spaces.design",
@@ -62,10 +59,10 @@ _HOMES = {
     "P": "spaces.expression",
     "Parameter": "spaces.parameter",
     "Permutation": "spaces.parameter",
-    "Policy": "search.policy",
+    "Policy": "agent.policy",
     "PowerOfTwo": "spaces.parameter",
     "Real": "spaces.parameter",
-    "SearchResult": "report.search",
+    "SearchResult": "searching",
     "Simulator": "evaluation.simulator",
     "Study": "studies.study",
     "Task": "evaluation.task",
@@ -73,7 +70,8 @@ _HOMES = {
     "Trial": "evaluation.trials",
     "Trials": "evaluation.trials",
     "Workload": "evaluation.simulator",
-    "read_study": "studies.study",
+    "read_study": "studies.snapshot",
+    "search": "searching",
     "simulator": "evaluation.function",
 }
 
@@ -130,23 +128,4 @@ def __dir__() -> list[str]:
     return __all__
 
 
-class _CallablePackage(ModuleType):
-    """The package `archgym.search`, which searches when it is called: `archgym.search(…)`.
-
-    The arguments are those of `archgym.report.search.search`.
-    """
-
-    def __call__(self, *arguments: Any, **options: Any) -> Any:
-        return _search_function()(*arguments, **options)
-
-    @property
-    def __signature__(self) -> inspect.Signature:
-        return inspect.signature(_search_function())
-
-
-def _search_function() -> Any:
-    return importlib.import_module("archgym.report.search").search
-
-
-sys.modules[_package.__name__].__class__ = _CallablePackage
 register_with_gymnasium()

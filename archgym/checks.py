@@ -7,15 +7,6 @@ from typing import Any
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = [
-    "MAX_WORKERS",
-    "check_choice",
-    "check_line",
-    "check_number",
-    "check_whole",
-    "parse_whole",
-]
-
 # chosen: what a person takes in at a glance, and fits into a line of any file.
 _MAX_LINE = 200
 

@@ -6,27 +6,6 @@ import re
 from collections.abc import Iterable
 from pathlib import Path
 
-__all__ = [
-    "ArchGymError",
-    "BudgetExhausted",
-    "ConformanceError",
-    "FileFormatError",
-    "InvalidArgumentError",
-    "InvalidDesignError",
-    "InvalidSpaceError",
-    "MissingExtraError",
-    "MissingProgramError",
-    "ReplayError",
-    "SimulatorError",
-    "StorageError",
-    "StudyExistsError",
-    "StudyInterrupted",
-    "StudyLockedError",
-    "UnknownNameError",
-    "error_text",
-    "unknown_name",
-]
-
 # chosen: three lines of a terminal, and all agents that come with ArchGym with some to spare.
 _MAX_NAMES = 30
 # Kinds of names in whose place a file may be given.

@@ -83,13 +83,13 @@ def time_champsim(binary: Path, row: Row, trace: Path) -> tuple[float, int]:
     before = resource.getrusage(resource.RUSAGE_CHILDREN)
     done = subprocess.run(
         [
-            *(str(binary), "--hide-heartbeat", "--warmup-instructions", str(row.warmup)),
-            *("--simulation-instructions", str(row.length), str(trace)),
+            str(binary), "--hide-heartbeat", "--warmup-instructions", str(row.warmup),
+            "--simulation-instructions", str(row.length), str(trace),
         ],
         capture_output=True,
         text=True,
         check=True,
-    )
+    )  # fmt: skip
     after = resource.getrusage(resource.RUSAGE_CHILDREN)
     found = _FINISHED.search(done.stdout)
     if found is None:

@@ -27,23 +27,23 @@ import numpy as np
 from archgym.simulators.cpu import CpuSimulator
 
 _FRONT: Final = (
-    *("fetch_width", "decode_width", "dispatch_width", "retire_width", "ifetch_buffer"),
-    *("dispatch_buffer", "dib_sets", "l1i_sets", "l1i_ways", "l1i_mshr", "l1i_prefetcher"),
+    "fetch_width", "decode_width", "dispatch_width", "retire_width", "ifetch_buffer",
+    "dispatch_buffer", "dib_sets", "l1i_sets", "l1i_ways", "l1i_mshr", "l1i_prefetcher",
     "itlb_sets",
-)
+)  # fmt: skip
 _BACK: Final = (
-    *("execute_width", "load_width", "store_width", "scheduler", "rob", "registers"),
-    *("load_queue", "store_queue", "l1d_ports", "l1d_queue", "l1d_mshr", "l1d_prefetcher"),
+    "execute_width", "load_width", "store_width", "scheduler", "rob", "registers",
+    "load_queue", "store_queue", "l1d_ports", "l1d_queue", "l1d_mshr", "l1d_prefetcher",
     "l2_prefetcher",
-)
+)  # fmt: skip
 _SIZES: Final = (
-    *("l1d_sets", "l1d_ways", "l2_sets", "l2_ways", "l2_replacement"),
-    *("llc_sets", "llc_ways", "llc_replacement", "dtlb_sets", "stlb_sets"),
-)
+    "l1d_sets", "l1d_ways", "l2_sets", "l2_ways", "l2_replacement",
+    "llc_sets", "llc_ways", "llc_replacement", "dtlb_sets", "stlb_sets",
+)  # fmt: skip
 _MISSES: Final = (
-    *("l2_mshr", "llc_mshr", "dtlb_mshr", "stlb_mshr", "dram_data_rate"),
-    *("dram_channels", "dram_queue", "load_queue"),
-)
+    "l2_mshr", "llc_mshr", "dtlb_mshr", "stlb_mshr", "dram_data_rate",
+    "dram_channels", "dram_queue", "load_queue",
+)  # fmt: skip
 MEASURED: Final[Mapping[str, Sequence[str]]] = {
     "circuit-simulation": _FRONT,
     "digest": _FRONT,

@@ -18,9 +18,9 @@ matplotlib.use("Agg")
 from matplotlib import pyplot as plt
 
 SLOTS = (
-    *("retiring_percent", "front_end_percent", "bad_speculation_percent"),
-    *("memory_bound_percent", "core_bound_percent"),
-)
+    "retiring_percent", "front_end_percent", "bad_speculation_percent",
+    "memory_bound_percent", "core_bound_percent",
+)  # fmt: skip
 COLOURS = ("#4c956c", "#f2a541", "#d1495b", "#2e6f95", "#8d99ae", "#6d597a")
 
 

@@ -20,9 +20,9 @@ PAGE = ROOT / "docs" / "dram.md"
 LARGEST = ROOT / "archgym" / "simulators" / "dram" / "data" / "fidelity.json"
 BEGIN, END = "<!-- fidelity: begin -->", "<!-- fidelity: end -->"
 METRICS = (
-    *("total_time_ns", "mean_latency_ns", "p50_latency_ns", "p95_latency_ns", "p99_latency_ns"),
-    *("bandwidth_gb_per_s", "total_energy_pj", "power_mw"),
-)
+    "total_time_ns", "mean_latency_ns", "p50_latency_ns", "p95_latency_ns", "p99_latency_ns",
+    "bandwidth_gb_per_s", "total_energy_pj", "power_mw",
+)  # fmt: skip
 # Results file ddr3_archgym_random of `archgym validate dram --reference`: data/accuracy.json.
 RECORDED_PERCENT = {"total_time_ns": 0.0005, "total_energy_pj": 0.0081, "power_mw": 0.0085}
 # Deeper percentiles scatter more.

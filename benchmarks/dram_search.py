@@ -20,9 +20,9 @@ from typing import Any
 import numpy as np
 from scipy.stats import chi2
 
+from archgym.agent.agent import agent_class
 from archgym.evaluation.objective import REWARD_LIMIT
 from archgym.evaluation.task import Task
-from archgym.search.agent import agent_class
 
 sys.path.insert(0, str(Path(__file__).parent))
 from agent_rewards import Bench

@@ -59,15 +59,22 @@ NAMES = {
 FAITHFUL = ("cluster-gpt3-dollars", "cluster-llama-parallel", "translation-mix-hardware")
 
 SYNTHETIC = (
-    *("cloud-1", "cloud-2", "stream", "random", "strided", "pointer-chase", "mixed-rw"),
-    *("bursty-rw", "sparse-rw", "copy-rw", "multicore-rw"),
-)
+    "cloud-1", "cloud-2", "stream", "random", "strided", "pointer-chase", "mixed-rw",
+    "bursty-rw", "sparse-rw", "copy-rw", "multicore-rw",
+)  # fmt: skip
 RECORDED = (
-    *("weight-stream", "kv-cache-gather", "expert-load", "expert-misses", "gups"),
-    *("recorded-graph-search", "recorded-hash-join", "recorded-kmer-count"),
-    *("recorded-moe-gather", "recorded-random-access", "recorded-sort"),
+    "weight-stream", "kv-cache-gather", "expert-load", "expert-misses", "gups",
+    "recorded-graph-search", "recorded-hash-join", "recorded-kmer-count",
+    "recorded-moe-gather", "recorded-random-access", "recorded-sort",
+)  # fmt: skip
+NETWORKS = (
+    "resnet-18",
+    "alexnet",
+    "mobilenet-v2",
+    "mobilenet-v3",
+    "efficientnet-b0",
+    "vgg-16",
 )
-NETWORKS = (*("resnet-18", "alexnet", "mobilenet-v2", "mobilenet-v3", "efficientnet-b0", "vgg-16"),)
 
 
 def _mix(
@@ -96,20 +103,20 @@ def _mix(
 # translation, where four with 20,000 records cost 0.12 (0.61).
 MIXES = (
     _mix(
-        *("dram-synthetic-mix", "development", "dram", "default", "balanced"),
-        *(SYNTHETIC, ("stream", "bursty-rw", "random"), 0.055),
+        "dram-synthetic-mix", "development", "dram", "default", "balanced",
+        SYNTHETIC, ("stream", "bursty-rw", "random"), 0.055,
         requests="500",
     ),
     _mix(
-        *("dram-mix", "verdict", "dram", "dramsys", "balanced"),
+        "dram-mix", "verdict", "dram", "dramsys", "balanced",
         (*SYNTHETIC, *RECORDED),
         ("cloud-2", "gups", "expert-load", "recorded-kmer-count"),
         0.054,
         requests="500",
     ),
     _mix(
-        *("accelerator-mix", "verdict", "accelerator", "default", "edp"),
-        *(NETWORKS, NETWORKS, 0.042, "fast"),
+        "accelerator-mix", "verdict", "accelerator", "default", "edp",
+        NETWORKS, NETWORKS, 0.042, "fast",
         layers="2",
     ),
 )  # fmt: skip

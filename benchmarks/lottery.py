@@ -20,17 +20,16 @@ DOCS = Path(__file__).resolve().parent.parent / "docs"
 # Okabe and Ito, Color Universal Design, 2008, without the yellow that a white page hides; the last
 # are of Paul Tol's muted scheme.
 COLOURS = (
-    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#AA4499"),
-    *("#999933", "#882255"),
-)
+    "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#AA4499",
+    "#999933", "#882255",
+)  # fmt: skip
 RESAMPLES = 2000
 TRIAL_SEEDS = 3
 """Seeds by which the best setting is chosen; the others judge it."""
 SHOWN = {
     "scores": ("agent", "runs", "IQM score", "low", "high", "optimality gap"),
     "lottery": (
-        *(
-            "agent",
+        "agent",
             "draws",
             "seeds",
             "best draw",
@@ -38,14 +37,13 @@ SHOWN = {
             "worst draw",
             "P90 - P10",
             "by chance",
-        ),
-        *("hyperparameters [%]", "task [%]", "draw x task [%]", "seed [%]"),
+        "hyperparameters [%]", "task [%]", "draw x task [%]", "seed [%]",
     ),
     "tuning": (
         "agent",
         *(f"{kind}{end}" for kind in KINDS for end in ("", ", low", ", high")),
     ),
-}
+}  # fmt: skip
 """Columns of a report's tables that the page shows."""
 
 

@@ -20,12 +20,12 @@ from typing import Any
 
 import numpy as np
 
+from archgym.agent.agent import Agent, agent_class, make_agent
 from archgym.analysis.statistics import improvement_p_value, stratified_bootstrap
 from archgym.bench import bench_task
 from archgym.errors import ArchGymError, BudgetExhausted
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import Agent, agent_class, make_agent
 from archgym.sweep.settings import draw_hyperparameters
 
 PAGE = Path(__file__).resolve().parents[1] / "docs" / "lottery.md"

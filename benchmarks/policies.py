@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from archgym.files.storage import write_atomic
-from archgym.policies.domain import domain
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.domain import domain
+from archgym.rules.sandbox import PolicyRunner
 from archgym.simulators.cpu.policy_counts import run_case
 from archgym.simulators.cpu.policy_replay import BUILT_IN as CACHE_POLICIES
 from archgym.simulators.cpu.policy_replay import built_in_arguments

@@ -19,10 +19,10 @@ from typing import Any
 
 import numpy as np
 
+from archgym.agent.agent import Agent, agent_class, make_agent
 from archgym.errors import BudgetExhausted
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import Agent, agent_class, make_agent
 from archgym.simulators.soc import SocSimulator
 from archgym.simulators.soc.metrics import COLUMNS, is_met
 from archgym.simulators.soc.simulator import FIDELITIES, run
@@ -30,9 +30,9 @@ from archgym.simulators.soc.state import Rules
 from archgym.simulators.soc.workloads import SHIPPED
 
 AGENTS = (
-    *("bottleneck", "genetic", "hill_climbing", "simulated_annealing", "extra_trees", "few"),
+    "bottleneck", "genetic", "hill_climbing", "simulated_annealing", "extra_trees", "few",
     "random",
-)
+)  # fmt: skip
 # Processor time of FARSI for one design [ms], measured by the authors of the reference rows.
 FARSI_MS = (26.0, 180.0)
 # Evaluations of FARSI's own explorer, as recorded; none for `ar-complex` and `random-20`.

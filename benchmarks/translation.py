@@ -24,7 +24,8 @@ import numpy as np
 
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.run import COUNTERS, Prepared, prepare, run
+from archgym.simulators.translation.prepared import prepare
+from archgym.simulators.translation.run import COUNTERS, Prepared, run
 from archgym.traces import AccessKind, MemoryTrace, read_planes
 
 # SPEC of the simulator: the geometric means that must be reached, in millions of accesses/s.

@@ -21,15 +21,16 @@ from archgym.simulators.translation.counters import COLUMN
 from archgym.simulators.translation.cycles import CORES, count_cycles, on_core
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.run import Prepared, prepare, run
+from archgym.simulators.translation.prepared import prepare
+from archgym.simulators.translation.run import Prepared, run
 from archgym.simulators.translation.state import MAX_CHAINS
 from archgym.traces.instructions.accesses import memory_trace_of
 from archgym.traces.instructions.generators import generate
 
 PROGRAMS = (
-    *("hash-join", "graph-search", "pointer-chase", "b-tree", "sparse-matrix", "sort"),
-    *("interpreter", "k-mer-count", "decompress", "stencil"),
-)
+    "hash-join", "graph-search", "pointer-chase", "b-tree", "sparse-matrix", "sort",
+    "interpreter", "k-mer-count", "decompress", "stencil",
+)  # fmt: skip
 # Parallel misses of workloads of the same kind that ship (`workloads.py`).
 SHIPPED = {"hash-join": 8, "graph-search": 3, "k-mer-count": 6, "pointer-chase": 1}
 USUAL = 2

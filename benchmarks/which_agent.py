@@ -25,11 +25,11 @@ from typing import Any
 import numpy as np
 from agent_rewards import Bench
 
+from archgym.agent.agent import agent_class
 from archgym.analysis.pareto import hypervolume
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.objective import reference_point
 from archgym.evaluation.task import Task
-from archgym.search.agent import agent_class
 
 BUDGETS = (10, 25, 50, 100, 200)
 SEEDS = 5

@@ -16,7 +16,7 @@ CLASSES = {
     "archgym.evaluation.simulator": ["Simulator"],
     "archgym.evaluation.task": ["Task"],
     "archgym.proxy.simulator": ["ProxySimulator"],
-    "archgym.search.agent": ["Agent", "AskTellAgent"],
+    "archgym.agent.agent": ["Agent", "AskTellAgent"],
     "archgym.spaces.space": ["DesignSpace"],
     "archgym.studies.study": ["Study"],
 }

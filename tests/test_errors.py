@@ -15,8 +15,11 @@ from archgym.errors import (
     unknown_name,
 )
 
-FUNCTIONS = ("error_text", "unknown_name")
-CLASSES = [getattr(errors, name) for name in errors.__all__ if name not in FUNCTIONS]
+CLASSES = [
+    value
+    for name, value in vars(errors).items()
+    if isinstance(value, type) and value.__module__ == errors.__name__
+]
 
 
 def test_name_that_is_no_text_does_not_exist_either() -> None:

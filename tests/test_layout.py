@@ -17,13 +17,14 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("errors", "version"),
     ("spaces", "runtime", "checks"),
     ("files", "analysis"),
-    ("policies",),
+    ("rules",),
     ("evaluation", "traces"),
-    ("simulators", "tables", "search"),
+    ("simulators", "tables", "agent"),
     ("studies",),
     ("datasets", "sweep", "testing"),
     ("bench",),
     ("report", "proxy", "envs"),
+    ("searching",),
     ("agents",),
     ("mcp",),
     ("cli",),
@@ -31,7 +32,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
 RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
 # The program's entry, and the registration with Gymnasium that `import archgym` promises.
 ENTRIES = {"__init__", "__main__"}
-MAX_TOP_MODULES = 5
+MAX_TOP_MODULES = 6
 
 HEAVY: tuple[str, ...] = (
     "numpy",
@@ -152,7 +153,7 @@ def test_every_package_has_a_row() -> None:
 def test_few_modules_lie_at_the_top() -> None:
     tops = {path.stem for path in PACKAGE.glob("*.py")}
 
-    assert tops <= ENTRIES | {"errors", "checks", "version"}
+    assert tops <= ENTRIES | {"errors", "checks", "searching", "version"}
     assert len(tops) <= MAX_TOP_MODULES
 
 

@@ -11,13 +11,13 @@ from typing import Any, ClassVar, Literal
 
 import numpy as np
 
+from archgym.agent.agent import Agent, AskTellAgent
 from archgym.errors import unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
-from archgym.search.agent import Agent, AskTellAgent
 from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Integer, Parameter, PowerOfTwo, Real

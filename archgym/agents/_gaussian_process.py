@@ -7,8 +7,6 @@ import numpy as np
 
 from archgym.runtime.importing import import_library
 
-__all__ = ["GaussianProcess"]
-
 # chosen: prior of the logarithm of a weight. Its centre falls with the number of parameters, so
 # that random designs lie about one length scale apart in any space. A wider prior switches
 # parameters off after a few designs, which makes predictions overconfident. Source of the

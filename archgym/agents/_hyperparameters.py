@@ -6,8 +6,8 @@ policy from filling the memory.
 
 from typing import Annotated
 
+from archgym.agent.hyperparameters import Within
 from archgym.evaluation.objective import INFEASIBLE_REWARD
-from archgym.search.hyperparameters import Within
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, PowerOfTwo, Real
 
 Formulation = Annotated[

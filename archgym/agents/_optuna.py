@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Annotated, Any, final
 
 import numpy as np
 
+from archgym.agent.agent import AskTellAgent
+from archgym.agent.prior import Prior
+from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.agents._random_state import RandomState
 from archgym.checks import check_choice, check_whole
 from archgym.errors import MissingExtraError
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import AskTellAgent
-from archgym.search.prior import Prior
-from archgym.search.seen import AskedDesigns
 from archgym.spaces.features import Coordinates
 from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Categorical, Integer
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     import optuna
     from optuna.distributions import BaseDistribution
     from optuna.samplers import BaseSampler
-
-__all__ = ["MODELS", "OptunaAgent", "OptunaModel"]
 
 MODELS = ("tpe", "gp")
 """Names of the models: densities of good and bad designs, and a Gaussian process."""

@@ -5,11 +5,9 @@ from typing import Any
 
 import numpy as np
 
+from archgym.agent.policy import Policy
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
-from archgym.search.policy import Policy
-
-__all__ = ["fitting_weights", "require_layout"]
 
 
 def require_layout(policy: Policy, task: Task, layout: Mapping[str, Any]) -> None:

@@ -8,20 +8,18 @@ from typing import Any, final
 
 import numpy as np
 
+from archgym.agent.agent import Agent
+from archgym.agent.prior import Prior
+from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_number, check_whole
 from archgym.errors import MissingExtraError
 from archgym.evaluation.objective import reference_point
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
-from archgym.search.agent import Agent
-from archgym.search.prior import Prior
-from archgym.search.seen import AskedDesigns
 from archgym.spaces.choices import Choices
 from archgym.spaces.neighbours import step_designs
 from archgym.spaces.space import DesignSpace
-
-__all__ = ["PymooAgent"]
 
 # chosen: as for the genetic agent: rounds of breeding before random designs are taken, and children
 # bred at least in each.

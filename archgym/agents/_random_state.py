@@ -13,8 +13,6 @@ from archgym.evaluation.trials import Evaluate, Trials
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["RandomState"]
-
 
 _State = tuple[Any, Any, "torch.Tensor", int]
 """The random numbers of Python, NumPy and torch, and torch's threads."""

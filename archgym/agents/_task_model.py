@@ -22,8 +22,6 @@ from archgym.spaces.space import DesignSpace
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task
 
-__all__ = ["DesignFeatures", "History", "TaskModel"]
-
 # chosen: values of a parameter whose features are computed once, which takes some milliseconds.
 _MAX_LISTED: Final = 4096
 # chosen: rows that predictions rest on, so that they take the same time however long a search is:

@@ -6,8 +6,6 @@ import numpy as np
 
 from archgym.runtime.importing import import_library
 
-__all__ = ["BoostedTrees", "RandomisedTrees"]
-
 # chosen: share of the features that a split is drawn from.
 _FEATURE_SHARE = 0.5
 

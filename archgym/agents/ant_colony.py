@@ -4,15 +4,13 @@ from typing import Annotated, final
 
 import numpy as np
 
+from archgym.agent.agent import AskTellAgent
+from archgym.agent.seen import AskedDesigns
 from archgym.checks import check_number, check_whole
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import AskTellAgent
-from archgym.search.seen import AskedDesigns
 from archgym.spaces.choices import Choices
 from archgym.spaces.parameter import Integer, Permutation, Real
 from archgym.spaces.space import DesignSpace
-
-__all__ = ["AntColonyAgent"]
 
 # chosen: rounds of walks before ants that found nothing new are given up for random designs, each
 # less led by pheromone than the one before; and ants at least in each, since many cost little more

@@ -6,20 +6,18 @@ from typing import TYPE_CHECKING, Annotated, Final, final
 
 import numpy as np
 
+from archgym.agent.agent import Agent
+from archgym.agent.prior import Prior
 from archgym.agents.few import FewAgent
 from archgym.agents.genetic import GeneticAgent
 from archgym.checks import check_whole
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.trials import Evaluate, Trial, Trials
-from archgym.search.agent import Agent
-from archgym.search.prior import Prior
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task
-
-__all__ = ["AutoAgent"]
 
 # chosen: evidence fades, since methods that are good early may not be good late: half of it is
 # gone after some 20 evaluations of the method.

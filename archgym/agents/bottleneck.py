@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, final
 
 import numpy as np
 
+from archgym.agent.agent import Agent
+from archgym.agent.seen import AskedDesigns
 from archgym.checks import check_number, check_whole
 from archgym.evaluation.simulator import FEASIBLE, Bottleneck
 from archgym.evaluation.trials import Evaluate, Trials
-from archgym.search.agent import Agent
-from archgym.search.seen import AskedDesigns
 from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Integer, Real
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task
-
-__all__ = ["BottleneckAgent"]
 
 Move = tuple[tuple[str, Any], ...]
 

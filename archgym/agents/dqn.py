@@ -2,17 +2,15 @@
 
 from typing import TYPE_CHECKING, Annotated, final
 
+from archgym.agent.hyperparameters import Within
 from archgym.agents import _hyperparameters as shared
 from archgym.agents._sb3.learner import Sb3Agent, replay_arguments
-from archgym.search.hyperparameters import Within
 from archgym.spaces.parameter import Ordinal, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
-
-__all__ = ["DqnAgent"]
 
 
 @final

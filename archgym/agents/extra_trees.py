@@ -4,20 +4,18 @@ from typing import Annotated, final
 
 import numpy as np
 
+from archgym.agent.agent import AskTellAgent
+from archgym.agent.prior import Prior
+from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.agents._trees import RandomisedTrees
 from archgym.analysis.statistics import normal_scores
 from archgym.checks import check_whole
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import AskTellAgent
-from archgym.search.prior import Prior
-from archgym.search.seen import AskedDesigns
 from archgym.spaces.features import Coordinates
 from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
-
-__all__ = ["ExtraTreesAgent"]
 
 # chosen: new results that are waited for before the trees are grown again, as a share of the known
 # ones. Growing takes time in proportion to what is known, so time per result stays as it is.

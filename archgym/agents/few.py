@@ -4,21 +4,19 @@ from typing import TYPE_CHECKING, Annotated, Final, final
 
 import numpy as np
 
+from archgym.agent.agent import Agent
+from archgym.agent.prior import Prior
+from archgym.agent.seen import AskedDesigns
 from archgym.agents._task_model import DesignFeatures, History, TaskModel
 from archgym.checks import check_whole
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.trials import Evaluate, Trials
-from archgym.search.agent import Agent
-from archgym.search.prior import Prior
-from archgym.search.seen import AskedDesigns
 from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task
-
-__all__ = ["FewAgent"]
 
 # chosen: mean number of parameters that change from the best design, at first and at least; what a
 # success and a failure multiply it by, so that five failures undo two successes.

@@ -4,17 +4,15 @@ from typing import Annotated, final
 
 import numpy as np
 
+from archgym.agent.agent import AskTellAgent
+from archgym.agent.prior import Prior
+from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_number, check_whole
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import AskTellAgent
-from archgym.search.prior import Prior
-from archgym.search.seen import AskedDesigns
 from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
-
-__all__ = ["GeneticAgent"]
 
 # chosen: rounds of breeding before children that are new and feasible are given up for random
 # designs, and children bred at least in each, since many cost little more than one.

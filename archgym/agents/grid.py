@@ -5,14 +5,12 @@ from typing import final
 
 import numpy as np
 
+from archgym.agent.agent import AskTellAgent
+from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_whole
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import AskTellAgent
-from archgym.search.seen import AskedDesigns
 from archgym.spaces.space import DesignSpace
-
-__all__ = ["GridAgent"]
 
 # chosen: numbers visited at a time, whatever the batch size, so that it changes no design's turn.
 _VISITED = 256

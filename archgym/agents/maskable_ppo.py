@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
 
-__all__ = ["MaskablePpoAgent"]
-
 
 @final
 class MaskablePpoAgent(Sb3Agent):

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
+from archgym.agent.agent import Agent
+from archgym.agent.hyperparameters import Within, checked_hyperparameters
+from archgym.agent.policy import Policy
 from archgym.agents import _hyperparameters as shared
 from archgym.agents._policy_layout import require_layout
 from archgym.agents._random_state import RandomState
@@ -13,16 +16,11 @@ from archgym.checks import check_whole
 from archgym.errors import MissingExtraError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
-from archgym.search.agent import Agent
-from archgym.search.hyperparameters import Within, checked_hyperparameters
-from archgym.search.policy import Policy
 from archgym.spaces.parameter import Categorical, Ordinal
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from archgym.agents._rllib.team import Team
-
-__all__ = ["MultiAgentPpoAgent"]
 
 # chosen: more than any one cluster has a use for here.
 _MAX_RUNNERS = 1024

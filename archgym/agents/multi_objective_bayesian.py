@@ -4,8 +4,6 @@ from typing import final
 
 from archgym.agents._optuna import OptunaAgent
 
-__all__ = ["MultiObjectiveBayesianAgent"]
-
 
 @final
 class MultiObjectiveBayesianAgent(OptunaAgent):

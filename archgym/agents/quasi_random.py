@@ -4,20 +4,18 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
+from archgym.agent.agent import AskTellAgent
+from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_choice, check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import AskTellAgent
-from archgym.search.seen import AskedDesigns
 from archgym.spaces.choices import Choices
 from archgym.spaces.parameter import Categorical
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from scipy.stats.qmc import QMCEngine
-
-__all__ = ["QuasiRandomAgent"]
 
 # chosen: points made at a time, whatever the batch size, so that it changes no design's turn. A
 # power of two, as Sobol's sequence wants.

@@ -4,14 +4,12 @@ from typing import final
 
 import numpy as np
 
+from archgym.agent.agent import AskTellAgent
+from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_whole
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import AskTellAgent
-from archgym.search.seen import AskedDesigns
 from archgym.spaces.space import DesignSpace
-
-__all__ = ["RandomAgent"]
 
 # chosen: designs drawn at a time, whatever the batch size, so that it changes no design's turn.
 _DRAWN = 256

@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
+from archgym.agent.hyperparameters import Within
 from archgym.agents import _hyperparameters as shared
 from archgym.agents._sb3.learner import Sb3Agent, replay_arguments
-from archgym.search.hyperparameters import Within
 from archgym.spaces.parameter import Ordinal
 from archgym.spaces.space import DesignSpace
 
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from stable_baselines3.common.base_class import BaseAlgorithm
     from stable_baselines3.common.vec_env import VecEnv
     from stable_baselines3.sac.policies import Actor
-
-__all__ = ["SacAgent"]
 
 # chosen: a normal number of this deviation, squashed by tanh, is even over the interval to within
 # 13 % for each of up to 16 options, which of all deviations is the best.

@@ -6,16 +6,14 @@ from typing import Annotated, final
 
 import numpy as np
 
+from archgym.agent.agent import AskTellAgent
+from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_number, check_whole
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import AskTellAgent
-from archgym.search.seen import AskedDesigns
 from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Integer, Ordinal, PowerOfTwo
 from archgym.spaces.space import DesignSpace
-
-__all__ = ["SimulatedAnnealingAgent"]
 
 # chosen: steps made at a time for a chain, since many cost little more than one, and how often
 # none of them may lead to a new design before a random one is taken.

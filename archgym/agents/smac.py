@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
+from archgym.agent.agent import AskTellAgent
+from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_number, check_whole
 from archgym.errors import MissingExtraError
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.trials import Trials
 from archgym.runtime.importing import import_library
-from archgym.search.agent import AskTellAgent
-from archgym.search.seen import AskedDesigns
 from archgym.spaces.features import Coordinates
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from ConfigSpace import Configuration, ConfigurationSpace
     from smac import HyperparameterOptimizationFacade
     from smac.runhistory import TrialInfo
-
-__all__ = ["SmacAgent"]
 
 # chosen: suggestions that may be known or break a constraint before a random design is taken. Each
 # costs as much as a design, and is told to SMAC at no charge, so it looks elsewhere next.

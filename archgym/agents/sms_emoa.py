@@ -4,8 +4,6 @@ from typing import Any, final
 
 from archgym.agents._pymoo import PymooAgent
 
-__all__ = ["SmsEmoaAgent"]
-
 
 @final
 class SmsEmoaAgent(PymooAgent):

@@ -4,21 +4,19 @@ from typing import Annotated, final
 
 import numpy as np
 
+from archgym.agent.agent import AskTellAgent
+from archgym.agent.hyperparameters import Within
+from archgym.agent.prior import Prior
+from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.agents._trees import BoostedTrees, RandomisedTrees
 from archgym.agents.genetic import GeneticAgent
 from archgym.analysis.statistics import normal_scores
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import AskTellAgent
-from archgym.search.hyperparameters import Within
-from archgym.search.prior import Prior
-from archgym.search.seen import AskedDesigns
 from archgym.spaces.features import Coordinates
 from archgym.spaces.parameter import Categorical, Integer
 from archgym.spaces.space import DesignSpace
-
-__all__ = ["SurrogateGeneticAgent"]
 
 _MODELS = ("extra-trees", "gradient-boosting")
 # chosen: new results that are waited for before the proxy is refitted, as a share of known ones.

@@ -6,8 +6,6 @@ from typing import Any, ClassVar, Self, final
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["Agreement", "AgreementTable", "Differences"]
-
 
 @final
 @dataclass(frozen=True)

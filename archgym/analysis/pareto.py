@@ -11,8 +11,6 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["adrs", "front", "hypervolume", "quick_hypervolume"]
-
 # Columns that moocore compares.
 _MAX_COLUMNS = 31
 # chosen: exact volumes of fronts up to this many steps take below ten seconds: 10,000 designs with

@@ -13,8 +13,6 @@ import numpy as np
 from archgym.checks import check_number, check_whole
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["RandomCurve", "budgets_up_to", "random_curve"]
-
 # The smallest positive double is e^-745: what is rarer adds nothing to any sum.
 _RAREST_LOG = -745.0
 

@@ -14,29 +14,6 @@ import numpy as np
 from archgym.checks import check_number, check_whole
 from archgym.errors import InvalidArgumentError
 
-__all__ = [
-    "Interval",
-    "Scores",
-    "Survival",
-    "VarianceSplit",
-    "expected_best_of",
-    "expected_leader",
-    "igd_plus",
-    "improvement_p_value",
-    "interquartile_mean",
-    "kaplan_meier",
-    "leading_chances",
-    "normal_scores",
-    "optimality_gap",
-    "performance_profile",
-    "probability_of_improvement",
-    "relative_improvement",
-    "scores",
-    "stratified_bootstrap",
-    "unshared_variance",
-    "variance_split",
-]
-
 LOWEST_SCORE = -1.0
 """Scores end here: as far below an average design as the best is above it. Chosen, so that a run
 without any design that can be built has a score, and no run outweighs all others."""

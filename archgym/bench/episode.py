@@ -11,8 +11,6 @@ from archgym.bench.serving import TaskServer
 from archgym.bench.suite import BenchTask
 from archgym.checks import check_whole
 
-__all__ = ["BenchEpisode", "BenchStep"]
-
 # chosen: messages for each evaluation, so that repeats and mistakes come to an end.
 _STEPS_PER_EVALUATION: Final = 4
 # chosen: the largest number of evaluations that a task is judged at.

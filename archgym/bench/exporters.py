@@ -15,8 +15,6 @@ from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.task import Task
 from archgym.runtime.importing import import_library
 
-__all__ = ["VIOLATION", "ioh_problem", "optuna_constraints", "optuna_objective"]
-
 VIOLATION = "violation"
 """User attribute of an Optuna trial: violation of limits, above 0 where one is missed."""
 # chosen: violation of a design that cannot be built, larger than any that is met in practice.

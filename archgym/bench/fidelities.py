@@ -7,17 +7,15 @@ from typing import final
 
 import numpy as np
 
+from archgym.agent.agent import agent_class
+from archgym.agent.fidelities import TwoFidelityAgent
 from archgym.checks import check_number, check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.files.storage import write_atomic
-from archgym.search.agent import agent_class
-from archgym.search.fidelities import TwoFidelityAgent
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
-
-__all__ = ["ScreenedSearch", "screened_search"]
 
 _SCREENING = "screening"
 _SEARCH = "search"

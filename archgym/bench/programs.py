@@ -15,8 +15,6 @@ from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError, MissingProgramError
 from archgym.evaluation.task import Task
 
-__all__ = ["SEED_VARIABLE", "ProgramRun", "run_program"]
-
 SEED_VARIABLE = "ARCHGYM_SEED"
 """Environment variable that holds the seed of a run."""
 # chosen: time that a program has to end after its last answer [s].

@@ -26,8 +26,6 @@ from archgym.sweep.results import (
     within_reward,
 )
 
-__all__ = ["BUDGETS", "AgentScore", "BenchReport", "Standing", "TaskScore", "read_bench_report"]
-
 BUDGETS = (10, 25, 50, 100, 200, 1000)
 """Evaluations at which agents are compared."""
 WITHIN = 0.01

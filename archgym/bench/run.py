@@ -9,8 +9,6 @@ from archgym.errors import InvalidArgumentError
 from archgym.sweep.driver import SweepOutcome, SweepState, run_sweep
 from archgym.sweep.plan import AgentPlan, SweepPlan
 
-__all__ = ["bench_plan", "run_bench"]
-
 # chosen: a hundred times the seeds and the evaluations that published comparisons use.
 _MAX_SEEDS = 1000
 _MAX_BUDGET = 10**6
@@ -33,7 +31,7 @@ def bench_plan(
       InvalidArgumentError: An argument does not fit, or no task is left.
       UnknownNameError: An agent does not exist.
     """
-    from archgym.search.agent import agent_class
+    from archgym.agent.agent import agent_class
 
     check_whole("seeds", seeds, 1, _MAX_SEEDS)
     check_whole("budget", budget, 1, _MAX_BUDGET)

@@ -24,8 +24,6 @@ from archgym.errors import BudgetExhausted, InvalidArgumentError, InvalidDesignE
 from archgym.evaluation.task import Task
 from archgym.studies.study import Study
 
-__all__ = ["FORMAT", "MAX_LINE_BYTES", "TaskServer", "design_values", "serve"]
-
 FORMAT = 1
 """Format of the protocol, raised when a client must change."""
 MAX_LINE_BYTES = 2**16

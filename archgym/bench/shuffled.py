@@ -12,8 +12,6 @@ from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Permutation
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["ShuffledSimulator", "shuffled_task"]
-
 
 @final
 class ShuffledSimulator(Simulator):

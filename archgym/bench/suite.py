@@ -12,18 +12,6 @@ from archgym.errors import unknown_name
 from archgym.files.yaml_document import read_document
 from archgym.sweep.plan import TaskPlan
 
-__all__ = [
-    "SPLITS",
-    "SUITES",
-    "BenchTask",
-    "BestKnown",
-    "Cheaper",
-    "Hardness",
-    "Split",
-    "bench_task",
-    "bench_tasks",
-]
-
 SUITES = ("core", "full", "few", "transfer", "fidelity", "front")
 """Names of suites; every task belongs to `full`."""
 SPLITS = ("development", "verdict")

@@ -24,8 +24,6 @@ from archgym.sweep.plan import Run, SweepPlan
 from archgym.sweep.recorded_plan import PLAN_NAME, read_recorded_plan
 from archgym.sweep.study_run import require_same_study
 
-__all__ = ["CLAIMS_NAME", "Refusal", "Verification", "verify_bench"]
-
 CLAIMS_NAME = "claims.jsonl"
 """File of claims, one JSON object a line: task, design, reward."""
 # chosen: more than any suite has tasks times agents times seeds.

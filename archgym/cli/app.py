@@ -41,8 +41,6 @@ from archgym.cli.simulator_commands import add_simulator_commands
 from archgym.errors import ArchGymError, StudyInterrupted, error_text
 from archgym.version import __version__
 
-__all__ = ["app", "run"]
-
 _PROGRAM = "archgym"
 _DEBUG = "--debug"
 _USAGE_CODE = 2

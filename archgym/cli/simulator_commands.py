@@ -21,8 +21,6 @@ import typer
 from archgym.cli.console.terminal import warn
 from archgym.errors import error_text
 
-__all__ = ["SIMULATORS_FOLDER", "add_simulator_commands"]
-
 SIMULATORS_FOLDER = Path(__file__).resolve().parent.parent / "simulators"
 _FILE = "cli.py"
 

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     import pandas as pd
     import pyarrow as pa
 
-__all__ = ["build_dataset", "merge_datasets", "split_dataset", "to_frame", "to_table"]
-
 
 def build_dataset(
     studies: str | Path | Sequence[str | Path],

@@ -11,8 +11,6 @@ from archgym.datasets.summary import Tally
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["CARD_NAME", "card_text", "description"]
-
 CARD_NAME = "README.md"
 
 # chosen: what a person reads through; all of them stand in the metadata.

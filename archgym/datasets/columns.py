@@ -19,19 +19,6 @@ if TYPE_CHECKING:
 
     from archgym.evaluation.specification import Declaration
 
-__all__ = [
-    "METADATA_KEY",
-    "SPLIT",
-    "Columns",
-    "coded",
-    "damaged",
-    "decoded_ids",
-    "decoded_indices",
-    "is_listed",
-    "numbers",
-    "whole_numbers",
-]
-
 METADATA_KEY = b"archgym"
 """Key of the Parquet metadata that describe the dataset, as JSON (see `About`)."""
 SPLIT = "split"

@@ -14,8 +14,6 @@ from archgym.datasets.metadata import About
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["CROISSANT_NAME", "DataFile", "croissant_text"]
-
 CROISSANT_NAME = "croissant.json"
 
 _CONFORMS_TO = "http://mlcommons.org/croissant/1.0"

@@ -18,8 +18,6 @@ from archgym.spaces.space import DesignSpace
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Dataset", "chosen_declaration", "read_dataset"]
-
 # chosen: with 25 parameters and metrics, 2 GB.
 _MAX_ROWS = 10_000_000
 

@@ -31,8 +31,6 @@ from archgym.studies.snapshot import StudyLog
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["about_studies", "id_texts", "study_batches", "words"]
-
 
 def study_batches(log: StudyLog, columns: Columns) -> "Iterator[pa.RecordBatch]":
     """Return rows of one study, in the order of its journal; one for each evaluation and workload.

@@ -25,8 +25,6 @@ from archgym.errors import (
 from archgym.files.remote import local_copy
 from archgym.files.storage import atomic_folder, write_atomic
 
-__all__ = ["Pushed", "push_dataset", "write_hub_folder"]
-
 _SITE: Final = "https://huggingface.co/datasets"
 _READING: Final = "## Reading it\n"
 _FROM_HUB: Final = """\

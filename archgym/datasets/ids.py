@@ -9,8 +9,6 @@ import numpy as np
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["DesignIds", "IdSet", "fold", "mixed", "scope_id", "shares"]
-
 # chosen: values of a larger parameter are numbered in order of appearance.
 _MAX_TABLE = 2**16
 

@@ -24,20 +24,6 @@ if TYPE_CHECKING:
 
     from archgym.files.parquet import ParquetFile
 
-__all__ = [
-    "CONTENT_KEY",
-    "MANIFEST_NAME",
-    "FileContent",
-    "Findings",
-    "evaluation_ids",
-    "file_digest",
-    "inner_digest",
-    "inner_file",
-    "read_manifest",
-    "write_manifest",
-    "written_content",
-]
-
 
 @final
 class Findings:

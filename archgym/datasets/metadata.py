@@ -16,8 +16,6 @@ from archgym.evaluation.specification import Declaration
 from archgym.files.json_types import typed
 from archgym.studies.metadata import TaskMembers
 
-__all__ = ["FORMAT", "About", "Model", "model_of", "task_model", "task_workloads"]
-
 FORMAT = "archgym-dataset"
 _FORMAT_VERSION = 1
 # chosen: as for one space, see `DesignSpace.from_json`; spaces of one simulator are alike.

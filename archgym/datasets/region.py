@@ -19,17 +19,6 @@ from archgym.spaces.parameter import Categorical, Parameter, Permutation
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = [
-    "Beginning",
-    "Condition",
-    "Sums",
-    "add_to_sums",
-    "chosen_region",
-    "influential",
-    "parameters_of",
-    "parse_condition",
-]
-
 _FORM = re.compile(r"\s*(?P<name>[^<>=]+?)\s*(?P<sign><=|>=|<|>|=)\s*(?P<value>\S.*?)\s*", re.S)
 _COMPARISONS = {
     "<=": np.less_equal,

@@ -18,8 +18,6 @@ from archgym.evaluation.specification import Declaration
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["check_studies", "check_task_rows", "of_own_workload"]
-
 _MAX_SEED = 2**64
 
 

@@ -24,16 +24,6 @@ from archgym.studies.snapshot import StudyLog, read_study, require_distinct
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = [
-    "DatasetSource",
-    "LogSource",
-    "MergedSource",
-    "RowSource",
-    "StudySource",
-    "row_keys",
-    "row_scopes",
-]
-
 
 class RowSource(ABC):
     """Rows of a dataset that is to be written; they can be gone through several times."""

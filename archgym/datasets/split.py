@@ -20,8 +20,6 @@ from archgym.errors import InvalidArgumentError, unknown_name
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["PARTS", "Assignment", "Split", "SplitBy", "SplitGroup"]
-
 PARTS = ("train", "validation", "test")
 _TRAIN, _VALIDATION, _TEST = range(3)
 

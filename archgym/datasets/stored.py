@@ -23,8 +23,6 @@ from archgym.files.storage import storage_errors
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["DATA_FOLDER", "StoredDataset", "open_stored"]
-
 DATA_FOLDER = "data"
 _SUFFIX = ".parquet"
 # chosen: ours have three.

@@ -18,8 +18,6 @@ from archgym.evaluation.metrics import MetricSpec
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["MetricRange", "PartTally", "StudyTally", "Summary", "Tally", "summarise_dataset"]
-
 
 @final
 @dataclass

@@ -34,8 +34,6 @@ from archgym.runtime.progress import StageProgress
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Verification", "verify_dataset"]
-
 # chosen: rows that are simulated at once, in a second where one takes some milliseconds.
 _AT_ONCE = 256
 

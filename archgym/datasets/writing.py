@@ -34,8 +34,6 @@ from archgym.runtime.progress import StageProgress
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["SUFFIXES", "ParquetSink", "Sink", "Written", "open_sink", "write_dataset"]
-
 SUFFIXES = (".parquet", ".csv", ".jsonl")
 
 

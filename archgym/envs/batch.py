@@ -14,8 +14,6 @@ from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
 
-__all__ = ["DesignVectorEnv"]
-
 
 @final
 class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):

@@ -17,8 +17,6 @@ from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.spaces.choices import Choices
 
-__all__ = ["Contexts", "ContextualDesignEnv"]
-
 # chosen: a feature five standard deviations from the mean is as far as a policy need see.
 _FEATURE_LIMIT = 5.0
 # chosen: squares of such features, whose spread scales them, have room in float64.

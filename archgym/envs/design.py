@@ -13,8 +13,6 @@ from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
 
-__all__ = ["DesignEnv", "check_render_mode"]
-
 
 @final
 class DesignEnv(gymnasium.Env[np.ndarray, Any]):

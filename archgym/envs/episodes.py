@@ -17,8 +17,6 @@ from archgym.evaluation.trials import Evaluate, Trials
 from archgym.spaces.choices import Choices
 from archgym.studies.study import Study
 
-__all__ = ["Episodes", "Step", "design_info", "evaluator", "info_text", "reason_texts"]
-
 _BROKEN = "The simulator broke on this design."
 
 

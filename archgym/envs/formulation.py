@@ -9,15 +9,6 @@ from gymnasium import spaces
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.spaces.choices import Choices
 
-__all__ = [
-    "ActionKind",
-    "Formulation",
-    "binned",
-    "make_formulation",
-    "require_shape",
-    "require_whole",
-]
-
 
 def binned(actions: np.ndarray, sizes: np.ndarray) -> np.ndarray:
     """Return the choices of numbers from -1 to 1; each option has an equal part.

@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     from gymnasium.envs.registration import EnvSpec
 
-__all__ = ["MinariWritten", "RecordedTask", "write_minari"]
-
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,6 @@ from archgym.errors import (
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
 
-__all__ = ["ParallelDesignEnv", "agents_of", "parallel"]
-
 
 def agents_of(task: Task, groups: str | Mapping[str, Sequence[str]]) -> dict[str, tuple[str, ...]]:
     """Return the parameters of each agent, by its name.

@@ -8,8 +8,6 @@ from gymnasium import spaces
 from archgym.evaluation.metrics import MetricSpec
 from archgym.spaces.choices import Choices
 
-__all__ = ["Observation", "ObservedTask"]
-
 # chosen: a metric 150 times better or worse than the default design's is as far as one need see.
 _RATIO_LIMIT = 5.0
 # chosen: a choice among more options is shown as one number, so that observations stay short.

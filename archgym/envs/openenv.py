@@ -31,8 +31,6 @@ try:
 except ImportError:
     raise MissingExtraError("openenv", "openenv") from None
 
-__all__ = ["ArchBenchEnvironment", "DesignAction", "DesignObservation", "SearchState", "make_app"]
-
 # chosen: searches at the same time on a machine of a few cores.
 _MAX_SESSIONS: Final = 8
 

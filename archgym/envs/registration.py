@@ -17,14 +17,6 @@ if TYPE_CHECKING:
 
     from archgym.evaluation.task import Task
 
-__all__ = [
-    "environment_id",
-    "environment_ids",
-    "register_all",
-    "register_with_gymnasium",
-    "task_of",
-]
-
 
 def environment_id(simulator: str, version: int) -> str:
     """Return id of a simulator's environment.

@@ -19,8 +19,6 @@ try:
 except ImportError:
     raise MissingExtraError("stable_baselines3", "rl") from None
 
-__all__ = ["Sb3VecEnv"]
-
 VecEnvIndices = int | Iterable[int] | None
 
 

@@ -30,8 +30,6 @@ from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Evaluation, Task
 from archgym.files.storage import make_folder, open_own, storage_errors
 
-__all__ = ["CachedExecutor", "EvaluationCache", "problem_key"]
-
 _NAME = "evaluations.sqlite"
 _FORMAT = 1
 # chosen: longest wait for another process that writes; a write takes milliseconds.

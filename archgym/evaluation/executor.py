@@ -30,8 +30,6 @@ from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.worker import END_S, WorkerProcess
 from archgym.runtime.closing import Closing
 
-__all__ = ["Executor", "ProcessExecutor", "SerialExecutor", "ThreadExecutor", "executor_for"]
-
 logger = logging.getLogger(__name__)
 
 # chosen: enough for the workers to even out designs that take longer, few enough to cost nothing.

@@ -36,8 +36,6 @@ from archgym.files.storage import open_file, scratch_folder, storage_errors
 from archgym.runtime.watchdog import Watchdog, kill_marked, mark
 from archgym.spaces.design import Design
 
-__all__ = ["BASE_ENVIRONMENT", "ExternalSimulator", "Infeasible", "RunningPrograms", "run_program"]
-
 _TAIL_LINES = 20
 _TAIL_BYTES = 6000
 _BLOCK = 2**20

@@ -38,8 +38,6 @@ from archgym.evaluation.simulator import (
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["FunctionSimulator", "MetricGoals", "OutsideSimulator", "is_of_function", "simulator"]
-
 MetricGoals = Mapping[str, str] | Sequence[MetricSpec]
 """Goals by name of the metric ("minimise", "maximise" or "none"), or full specifications."""
 

@@ -9,8 +9,6 @@ from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Evaluation, Task
 
-__all__ = ["empty_evaluation", "evaluate_isolated", "failed_evaluation", "joined"]
-
 
 def evaluate_isolated(task: Task, indices: np.ndarray) -> Evaluation:
     """Return results of designs; where the simulator breaks on a batch, the batch is halved."""

@@ -16,8 +16,6 @@ import numpy as np
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 
-__all__ = ["LIMITED_REWARD", "Limit", "check_limits", "missed_limits", "parse_limits", "violations"]
-
 LIMITED_REWARD = -20.0
 """Upper bound of the rewards of designs that miss a limit."""
 # chosen: rewards of designs that miss a limit lie between -20 and -25, the unbuildable design's.

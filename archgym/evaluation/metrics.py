@@ -10,8 +10,6 @@ from archgym.errors import InvalidArgumentError
 if TYPE_CHECKING:
     from archgym.spaces.expression import Expression
 
-__all__ = ["Goal", "MetricSpec", "Metrics"]
-
 Goal = Literal["minimise", "maximise", "none"]
 
 

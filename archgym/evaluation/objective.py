@@ -14,20 +14,6 @@ from archgym.evaluation.limits import Limit, check_limits, limited, parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.runtime.reductions import report_loss
 
-__all__ = [
-    "INFEASIBLE_REWARD",
-    "REWARD_LIMIT",
-    "Objective",
-    "Term",
-    "merged_objectives",
-    "objective_from_json",
-    "objective_of",
-    "parse_objective",
-    "parse_target",
-    "reference_point",
-    "subject_to",
-]
-
 REWARD_LIMIT = 20.0
 INFEASIBLE_REWARD = -25.0
 

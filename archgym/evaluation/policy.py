@@ -12,12 +12,10 @@ from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import objective_of
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
-from archgym.policies.language import PolicySource
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.language import PolicySource
+from archgym.rules.sandbox import PolicyRunner
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
-
-__all__ = ["PolicySimulator"]
 
 _METRICS = (
     MetricSpec("loss", "", "minimise", 1e-3, "Loads or misses over those of the optimum."),

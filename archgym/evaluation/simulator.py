@@ -22,21 +22,6 @@ from archgym.evaluation.objective import Objective
 from archgym.runtime.plugins import load, registered
 from archgym.spaces.space import DesignSpace
 
-__all__ = [
-    "FAILED",
-    "FEASIBLE",
-    "BatchResult",
-    "Bottleneck",
-    "Simulator",
-    "Workload",
-    "make_simulator",
-    "option_names",
-    "require_kept",
-    "simulator_class",
-    "simulator_names",
-]
-
-
 FEASIBLE = 0
 FAILED = -1
 """Reasons in `BatchResult.reason` that no simulator needs to list."""

@@ -14,8 +14,6 @@ from archgym.evaluation.simulator import Simulator, Workload
 from archgym.files.json_types import Whole, typed
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["Declaration", "MetricMembers", "WorkloadFacts"]
-
 
 @final
 @dataclass(frozen=True)

@@ -12,15 +12,6 @@ from archgym.evaluation.specification import Declaration, WorkloadFacts
 from archgym.files.remote import local_copy, url_of
 from archgym.files.storage import open_file, storage_errors
 
-__all__ = [
-    "PROXY_OPTION",
-    "StandIn",
-    "StandInKind",
-    "check_agreement",
-    "open_stand_in",
-    "stand_in_kind",
-]
-
 StandInKind = Literal["table", "proxy"]
 
 PROXY_OPTION = "proxy"

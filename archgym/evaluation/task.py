@@ -38,8 +38,6 @@ from archgym.evaluation.trials import Trials
 from archgym.spaces.display import html_table, shortened
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["Evaluation", "Task"]
-
 
 @final
 @dataclass(frozen=True)

@@ -29,19 +29,6 @@ from archgym.evaluation.simulator import (
 from archgym.evaluation.stand_in import StandIn, check_agreement, open_stand_in
 from archgym.files.remote import url_of
 
-__all__ = [
-    "TaskChoices",
-    "WeightedWorkload",
-    "WorkloadChoice",
-    "choosing",
-    "objective_choice",
-    "recorded_stand_in",
-    "resolve_objective",
-    "resolve_simulator",
-    "resolve_workloads",
-    "revision_of_id",
-]
-
 _log = logging.getLogger(__name__)
 # chosen: far beyond any use, and no sum of such weights overflows.
 _MAX_WEIGHT = 1e9

@@ -11,8 +11,6 @@ from archgym.evaluation.metrics import MetricSpec
 if TYPE_CHECKING:
     pass
 
-__all__ = ["Evaluate", "Trial", "Trials"]
-
 
 @final
 @dataclass(frozen=True)

@@ -22,8 +22,6 @@ from archgym.evaluation.external import RunningPrograms
 from archgym.evaluation.isolation import evaluate_isolated
 from archgym.evaluation.task import Evaluation, Task
 
-__all__ = ["END_S", "WorkerProcess"]
-
 END_S = 0.3
 """Time a process has to end the programs it runs before it is killed [s]."""
 

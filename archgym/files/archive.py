@@ -15,8 +15,6 @@ import numpy as np
 from archgym.errors import FileFormatError
 from archgym.files.storage import atomic_file, open_file, storage_errors
 
-__all__ = ["read_archive", "read_header", "write_archive"]
-
 # chosen: thousands of times the largest known policy; more is not unpacked.
 _MAX_BYTES = 2**30
 _MAX_ARRAYS = 10_000

@@ -4,8 +4,6 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-__all__ = ["Whole", "typed"]
-
 T = TypeVar("T")
 # chosen: enough to find the member.
 _MAX_PROBLEM = 300

@@ -16,8 +16,6 @@ from typing import final
 from archgym.errors import StudyLockedError
 from archgym.files.storage import open_own, storage_errors, write_all
 
-__all__ = ["LOCK_NAME", "Lease", "Writer", "current_writer", "last_writer"]
-
 LOCK_NAME = "writer.lock"
 _MAX_BYTES = 4096
 # chosen: a winner writes its name within microseconds of taking the lock; half a second covers

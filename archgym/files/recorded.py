@@ -16,8 +16,6 @@ from typing import Any, Final
 from archgym.errors import ArchGymError, FileFormatError, StorageError
 from archgym.files.storage import storage_errors
 
-__all__ = ["json_lines", "read_json", "read_text", "reading"]
-
 # chosen: a hundred times the longest recorded file; a gzip bomb stops here.
 _MAX_BYTES: Final = 2**28
 _MAX_ECHO: Final = 100
@@ -46,8 +44,15 @@ def reading(path: Path, line: int | None = None) -> Iterator[None]:
         what = f"a row must have {error.args[0]!r}; it has not"
         raise FileFormatError(path, line, what, _REMEDY) from None
     except (
-        *(ValueError, LookupError, TypeError, AttributeError, RecursionError),
-        *(csv.Error, OverflowError, ZeroDivisionError, MemoryError),
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        csv.Error,
+        OverflowError,
+        ZeroDivisionError,
+        MemoryError,
     ) as error:
         words = " ".join(str(error).split())[:_MAX_ECHO].rstrip(".") or type(error).__name__
         raise FileFormatError(

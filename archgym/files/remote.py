@@ -26,8 +26,6 @@ from archgym.errors import (
 )
 from archgym.files.storage import require_free
 
-__all__ = ["Url", "local_copy", "local_output", "require_absent", "shown", "upload", "url_of"]
-
 # A path from the command line has lost one of the two slashes.
 _PATTERN: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+):/(.*)", re.DOTALL)
 _READ_ONLY: Final = ("http", "https")

@@ -6,8 +6,6 @@ from pathlib import Path
 from archgym.errors import InvalidArgumentError
 from archgym.files.storage import open_file, storage_errors
 
-__all__ = ["MARK", "figure_metadata", "require_replaceable"]
-
 MARK = "Written by ArchGym"
 """Text in pages and figures of ArchGym, by which a later run knows that it may replace them."""
 # chosen: PNG, SVG and HTML have the mark near the start, PDF near the end.

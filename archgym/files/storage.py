@@ -14,24 +14,6 @@ from typing import BinaryIO
 
 from archgym.errors import InvalidArgumentError, StorageError
 
-__all__ = [
-    "SAME_COMMAND",
-    "atomic_file",
-    "atomic_folder",
-    "file_stem",
-    "make_folder",
-    "open_file",
-    "open_own",
-    "require_free",
-    "require_own",
-    "require_writable",
-    "scratch_file",
-    "scratch_folder",
-    "storage_errors",
-    "write_all",
-    "write_atomic",
-]
-
 _PREFIX = ".writing-"
 
 

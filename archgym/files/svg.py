@@ -7,17 +7,6 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Final, NamedTuple
 
-__all__ = [
-    "Bar",
-    "BoxLine",
-    "GraphBox",
-    "TimeRow",
-    "box_lines_svg",
-    "duration",
-    "layered_graph_svg",
-    "timeline_svg",
-]
-
 _STYLE: Final = (
     "<style>text{font:11px sans-serif;fill:#222}.s{font-size:10px;fill:#555}"
     ".t{font-size:13px;font-weight:bold}"

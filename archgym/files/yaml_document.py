@@ -10,8 +10,6 @@ from typing import Any, final
 from archgym.errors import FileFormatError, UnknownNameError, unknown_name
 from archgym.files.storage import open_file, storage_errors
 
-__all__ = ["Document", "Node", "node_of", "read_document", "read_value"]
-
 # chosen: a sweep of ten thousand lines is below it.
 _MAX_BYTES = 2**20
 # chosen: plans are nested five deep.

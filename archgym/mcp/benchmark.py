@@ -9,8 +9,6 @@ from archgym.mcp.evaluation import created
 from archgym.mcp.inputs import Input, StudyName, Text
 from archgym.mcp.workspace import Workspace
 
-__all__ = ["TOOLS"]
-
 
 class ListBenchTasks(Input, frozen=True, kw_only=True):
     """List tasks of the benchmark with their budgets, splits and reasons."""

@@ -4,14 +4,12 @@ from typing import Annotated, Any
 
 import msgspec
 
+from archgym.agent.agent import agent_class, agent_names
 from archgym.errors import ArchGymError
 from archgym.evaluation.simulator import option_names, simulator_class, simulator_names
 from archgym.evaluation.task_choices import TaskChoices, resolve_simulator
 from archgym.mcp.inputs import Input, Text
 from archgym.mcp.workspace import Workspace
-from archgym.search.agent import agent_class, agent_names
-
-__all__ = ["TOOLS"]
 
 # chosen: counting feasible designs of a larger space takes seconds.
 _COUNT_AT_ONCE = 100_000

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 import msgspec
 import numpy as np
 
+from archgym.agent.agent import agent_class, make_agent
 from archgym.errors import BudgetExhausted, InvalidArgumentError
 from archgym.evaluation.trials import Trials
 from archgym.mcp.inputs import Count, Input, StudyName, TaskInput, Text, read_design
@@ -13,11 +14,8 @@ from archgym.mcp.proposals import Known, propose
 from archgym.mcp.workspace import Workspace
 from archgym.report.design_explanation import explain_design, read_target
 from archgym.report.explain import single_changes
-from archgym.search.agent import agent_class, make_agent
 from archgym.studies.snapshot import StudyLog
 from archgym.studies.study import Study
-
-__all__ = ["TOOLS", "created", "shown_metrics", "status"]
 
 # chosen: a call takes seconds with every simulator that ships.
 _MAX_DESIGNS = 256

@@ -14,8 +14,6 @@ from typing import Any
 
 from archgym.errors import StorageError
 
-__all__ = ["install_guard"]
-
 _WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 # Events whose first arguments are paths that are changed, with the number of these arguments.
 _CHANGES = {

@@ -10,8 +10,6 @@ from archgym.evaluation.task_choices import TaskChoices
 from archgym.spaces.design import Design
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["Count", "Input", "StudyName", "TaskInput", "Text", "read_design"]
-
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
 StudyName = Annotated[

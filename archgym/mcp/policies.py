@@ -8,12 +8,10 @@ import msgspec
 from archgym.errors import BudgetExhausted
 from archgym.mcp.inputs import Input, StudyName, Text
 from archgym.mcp.workspace import Workspace
-from archgym.policies.domain import Domain, domain_names
-from archgym.policies.domain import domain as known_domain
-from archgym.policies.language import MAX_SOURCE_BYTES, bounds_of, check_policy
-from archgym.policies.log import Attempt, PolicyLog
-
-__all__ = ["TOOLS"]
+from archgym.rules.domain import Domain, domain_names
+from archgym.rules.domain import domain as known_domain
+from archgym.rules.language import MAX_SOURCE_BYTES, bounds_of, check_policy
+from archgym.rules.log import Attempt, PolicyLog
 
 # chosen: a policy takes about a second to compile, so that these take hours.
 _MAX_BUDGET = 10_000

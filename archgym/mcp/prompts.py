@@ -6,8 +6,6 @@ from typing import final
 
 from archgym.errors import InvalidArgumentError, unknown_name
 
-__all__ = ["PROMPTS", "Prompt", "prompt_text"]
-
 # chosen: a goal is a sentence or two.
 _MAX_LENGTH = 500
 

@@ -11,13 +11,11 @@ from typing import Any
 
 import numpy as np
 
+from archgym.agent.agent import agent_class, make_agent
 from archgym.errors import BudgetExhausted, InvalidArgumentError
 from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import agent_class, make_agent
 from archgym.studies.snapshot import StudyLog
-
-__all__ = ["Known", "propose"]
 
 # chosen: asks for designs that are known before an agent counts as finished.
 _MAX_KNOWN_ASKS = 100_000

@@ -22,8 +22,6 @@ from archgym.studies.front import metrics_objective, study_front
 from archgym.studies.snapshot import StudyLog
 from archgym.studies.verification import verify_study
 
-__all__ = ["GUIDE", "TOOLS", "guide"]
-
 GUIDE = "archgym://guide"
 """Address of the guide to a search."""
 

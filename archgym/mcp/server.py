@@ -19,8 +19,6 @@ from archgym.mcp.reading import GUIDE
 from archgym.mcp.tools import Answer, Toolbox
 from archgym.version import __version__
 
-__all__ = ["make_server", "new_token", "serve_http", "serve_stdio"]
-
 logger = logging.getLogger(__name__)
 
 INSTRUCTIONS = (

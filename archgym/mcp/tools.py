@@ -23,8 +23,6 @@ from archgym.errors import ArchGymError, InvalidArgumentError, error_text, unkno
 from archgym.mcp import benchmark, catalogue, evaluation, policies, reading
 from archgym.mcp.workspace import Workspace
 
-__all__ = ["MAX_OUTPUT_BYTES", "Answer", "Tool", "Toolbox"]
-
 MAX_OUTPUT_BYTES = 32_000
 """chosen: about 10,000 tokens; a longer result is kept as a resource, and its place returned."""
 # chosen: results that are kept; the oldest is dropped.

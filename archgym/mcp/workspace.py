@@ -13,14 +13,12 @@ from archgym.evaluation.simulator import simulator_class
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import TaskChoices
 from archgym.files.storage import make_folder
-from archgym.policies.log import HEADER_NAME, PolicyLog, read_policy_header
+from archgym.rules.log import HEADER_NAME, PolicyLog, read_policy_header
 from archgym.runtime.plugins import registered
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.metadata import Header, read_header
-from archgym.studies.snapshot import StudyLog
-from archgym.studies.study import Study, read_study
-
-__all__ = ["Workspace"]
+from archgym.studies.snapshot import StudyLog, read_study
+from archgym.studies.study import Study
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # chosen: names longer than this, or with other characters, could carry instructions to a model.

@@ -16,8 +16,6 @@ from archgym.proxy.features import Encoding, Scaling
 from archgym.proxy.trees import TreeEnsemble
 from archgym.runtime.kernels import compiled, entry_point, inlined
 
-__all__ = ["BLOCK", "LEAF_CODE", "CompiledTrees", "predict_trees"]
-
 # The codes of a feature are 16 bits, of which the last one marks leaves.
 _MAX_EDGES = 0xFFFE
 

@@ -12,8 +12,6 @@ from archgym.runtime.reductions import report_reduction
 from archgym.spaces.features import Coordinates
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["PAIR", "TIERS", "VALUE", "Errors", "Familiarity", "fit_beyond"]
-
 TIERS = ("pair", "value", "workload")
 """Levels of novelty of a design or its workload, in ascending order."""
 
@@ -56,9 +54,9 @@ def fit_beyond(
     rng = np.random.default_rng(np.random.SeedSequence([seed, 9]))
     some = _some(workload, rng)
     report_reduction(
-        *("rows for errors of extrapolation", len(some), len(workload)),
+        "rows for errors of extrapolation", len(some), len(workload),
         "they are a random sample of fixed size for each workload",
-    )
+    )  # fmt: skip
     digits = coordinates.digits(indices[some])
     regions = _regions(digits, coordinates.are_ordered, targets[some])
     # The first region of each coordinate, so that a corner is one of two of them.

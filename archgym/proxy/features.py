@@ -12,8 +12,6 @@ from archgym.evaluation.specification import WorkloadFacts
 from archgym.spaces.features import Coordinates, parameter_features
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["Encoding", "EncodingKind", "Facts", "Scaling", "alike", "gather_facts"]
-
 EncodingKind = Literal["ordinal", "one-hot"]
 
 # chosen: a parameter with more values is encoded design by design, not by a table of its values.

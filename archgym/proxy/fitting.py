@@ -19,17 +19,6 @@ from archgym.proxy.workload_model import Part
 from archgym.runtime.reductions import report_reduction
 from archgym.spaces.features import Coordinates
 
-__all__ = [
-    "Announce",
-    "Fitted",
-    "Rows",
-    "TrainOptions",
-    "choose_setting",
-    "chosen_setting",
-    "distinct_rows",
-    "fit_part",
-]
-
 # chosen: so many rows rank hyperparameters well enough in seconds.
 _SEARCH_ROWS = 3000
 _SEARCH_TREES = 15
@@ -324,9 +313,9 @@ def choose_setting(
     rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
     some = np.sort(rng.permutation(len(features))[:_SEARCH_ROWS])
     report_reduction(
-        *("rows for the choice of hyperparameters", len(some), len(features)),
+        "rows for the choice of hyperparameters", len(some), len(features),
         "they are a random sample of fixed size; the model is fitted to all",
-    )
+    )  # fmt: skip
     fold = folds(np.unique(apart[some], return_inverse=True)[1], _N_FOLDS, rng)
     errors = []
     for setting in kind.settings:

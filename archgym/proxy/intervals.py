@@ -10,8 +10,6 @@ from archgym.proxy.splits import folds
 from archgym.proxy.trees import TreeEnsemble
 from archgym.runtime.reductions import report_reduction
 
-__all__ = ["LEVELS", "conformal_quantile", "fit_doubt", "spread_floor"]
-
 LEVELS = (0.5, 0.8, 0.9, 0.95, 0.99)
 """Shares of unseen designs that intervals are kept for."""
 # chosen: designs on which all trees agree get an interval of some width too.
@@ -83,9 +81,9 @@ def fit_doubt(
     rng = np.random.default_rng(np.random.SeedSequence([seed, 6]))
     some = np.sort(rng.permutation(len(features))[:_MOST_ROWS])
     report_reduction(
-        *("rows for the model of interval widths", len(some), len(features)),
+        "rows for the model of interval widths", len(some), len(features),
         "they are a random sample of fixed size",
-    )
+    )  # fmt: skip
     fold = folds(np.unique(designs[some], return_inverse=True)[1], _N_FOLDS, rng)
     errors = np.zeros((len(some), len(groups)))
     for number in range(_N_FOLDS):

@@ -11,8 +11,6 @@ from archgym.proxy.measures import errors_by_metric, mean_measure
 from archgym.proxy.splits import design_groups, held_out, outcome_groups
 from archgym.runtime.reductions import report_reduction
 
-__all__ = ["CURVE_ROWS", "N_SEEDS", "SIZES", "diversity", "learning_curve", "mixed_workload"]
-
 CURVE_ROWS = 10_000
 """Rows of a workload that curves are drawn on."""
 # chosen: a curve then takes as long as two or three models of 20,000 rows.
@@ -37,9 +35,9 @@ def learning_curve(
     """
     rng = np.random.default_rng(np.random.SeedSequence([options.seed, 7]))
     report_reduction(
-        *("rows for the learning curve", min(len(rows), CURVE_ROWS), len(rows)),
+        "rows for the learning curve", min(len(rows), CURVE_ROWS), len(rows),
         "they are a random sample of fixed size",
-    )
+    )  # fmt: skip
     rows = rows[np.sort(rng.permutation(len(rows))[:CURVE_ROWS])]
     groups = outcome_groups(rows.values)
     name = dataset.workloads[int(rows.workload[0])].name

@@ -8,8 +8,6 @@ import numpy as np
 from archgym.evaluation.metrics import MetricSpec
 from archgym.proxy.splits import outcome_groups
 
-__all__ = ["best_row", "errors_by_metric", "mean_measure", "measure", "top_recall"]
-
 # chosen: ends of intervals then differ by some percent from draw to draw.
 _N_BOOTSTRAPS = 1000
 _BOOTSTRAP_SEED = 0

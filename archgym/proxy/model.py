@@ -12,8 +12,6 @@ import numpy as np
 from archgym.errors import unknown_name
 from archgym.proxy.features import EncodingKind
 
-__all__ = ["ModelKind", "Predictor", "Setting", "checked", "model_kind", "model_names"]
-
 
 class Predictor(ABC):
     """A fitted model as arrays, which predicts with NumPy the same wherever it is loaded.

@@ -18,8 +18,6 @@ from archgym.proxy.measures import errors_by_metric
 from archgym.proxy.model import model_kind
 from archgym.proxy.workload_model import Part, named
 
-__all__ = ["Proxy", "train"]
-
 _HEADER = "proxy.json"
 _FORMAT = "archgym-proxy"
 _VERSION = 2

@@ -31,8 +31,6 @@ from archgym.proxy.splits import folds, outcome_groups, region
 from archgym.proxy.workload_model import Part
 from archgym.runtime.reductions import collected_reductions, report_reduction
 
-__all__ = ["regret", "report"]
-
 _LEVEL = 0.9
 _TEST_SHARE = 0.2
 _N_FOLDS = 5
@@ -230,9 +228,9 @@ def _unseen_workloads(
     some = rng.permutation(len(rows))
     some = np.concatenate([some[rows.workload[some] == place][:_JOINT_ROWS] for place in places])
     report_reduction(
-        *("rows for errors between workloads", len(some), len(rows)),
+        "rows for errors between workloads", len(some), len(rows),
         f"they are a random sample of {_JOINT_ROWS:,} for each workload",
-    )
+    )  # fmt: skip
     rows = rows[np.sort(some)]
     found = {}
     for place in places:

@@ -6,8 +6,6 @@ from typing import Any
 
 from archgym.files.storage import atomic_file
 
-__all__ = ["curve_tables", "draw_curves", "markdown"]
-
 _COLUMNS = {
     "rmse_percent_of_mean": "RMSE % of mean",
     "rmse_percent_interval": "95 % interval",

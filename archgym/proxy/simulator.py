@@ -16,8 +16,6 @@ from archgym.evaluation.stand_in import PROXY_OPTION, StandIn
 from archgym.proxy.intervals import LEVELS
 from archgym.proxy.proxy import Proxy
 
-__all__ = ["Prediction", "ProxySimulator"]
-
 logger = logging.getLogger(__name__)
 
 # chosen: a sixteenth of the content's hash tells proxies apart in a task's name.

@@ -9,8 +9,6 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.spaces.parameter import Categorical
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["design_groups", "folds", "held_out", "outcome_groups", "region"]
-
 # Sums of doubles that are equal on paper differ by some 1e-16.
 _DIGITS = 12
 # chosen: a parameter with more values is not looked at for a region.

@@ -8,8 +8,6 @@ import numpy as np
 
 from archgym.proxy.model import Predictor, checked
 
-__all__ = ["GrownTree", "TreeEnsemble", "grow_forests", "pack"]
-
 # chosen: known trees are less than 50 levels deep; each level costs a step of every walk.
 _MAX_DEPTH = 512
 _MAX_NODES = 2**31 - 2

@@ -13,8 +13,6 @@ from archgym.evaluation.task import Task
 from archgym.proxy.simulator import ProxySimulator
 from archgym.studies.study import Study
 
-__all__ = ["VerifiedDesign", "VerifiedSearch", "picked", "search_on_proxy"]
-
 # Sums in another order differ by some 1e-16 of a reward of about 1.
 _REWARD_DIGITS = 12
 

@@ -16,8 +16,6 @@ from archgym.proxy.model import ModelKind, Predictor
 from archgym.proxy.trees import TreeEnsemble
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["Part", "named"]
-
 # A scaled value comes back from its unit with some 1e-16 of difference.
 _ROUNDING = 1e-9
 # Widths beyond it overflow.

@@ -12,8 +12,6 @@ from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 
-__all__ = ["AblationPath", "AblationStep", "ablation_path"]
-
 # chosen: the greedy path costs about n² evaluations; beyond it the order is decided once.
 _MAX_GREEDY = 24
 # chosen: a step helps if a metric moves by this share or more.

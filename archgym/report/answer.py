@@ -14,8 +14,6 @@ from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import reward_room
 from archgym.report.quantities import change_text, metric_title, quantity, size_text
 
-__all__ = ["Answer", "DesignChange", "Gain", "answer_of", "brought_text", "percent_text"]
-
 # chosen: runs and designs within 1 % of the best are as good in practice.
 _CLOSE = math.log(1.01)
 # chosen: a metric that got worse by more is part of the price.

@@ -26,15 +26,6 @@ from archgym.report.quantities import change_text, size_text
 from archgym.report.table import Cell, Table
 from archgym.runtime.progress import StageProgress
 
-__all__ = [
-    "ASSUMED_ERROR_PERCENT",
-    "Chosen",
-    "Standing",
-    "binding",
-    "choose",
-    "chosen_tables",
-]
-
 ASSUMED_ERROR_PERCENT = 5.0
 """Assumed error of a simulator that states none [%]. Chosen."""
 # chosen: each costs as many evaluations as the best design has neighbours.
@@ -249,10 +240,10 @@ def _tornado(label: str, found: Explanation) -> Table:
         high = max(own, key=lambda change: change.reward)
         rows.append(
             (
-                *(parameter, str(own[0].old), str(high.new), high.reward - found.reward),
-                *(str(low.new), low.reward - found.reward),
+                parameter, str(own[0].old), str(high.new), high.reward - found.reward,
+                str(low.new), low.reward - found.reward,
             )
-        )
+        )  # fmt: skip
     note = (
         "Change of the reward if one parameter of the best design takes its best or its worst "
         "other value; such designs were evaluated again."

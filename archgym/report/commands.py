@@ -8,8 +8,6 @@ from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import objective_choice
 
-__all__ = ["evaluate_command"]
-
 
 def evaluate_command(task: Task, indices: np.ndarray) -> str:
     """Return the command line that evaluates a design of a task.

@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from archgym.evaluation.objective import Objective
     from archgym.studies.snapshot import Outcome, StudyLog
 
-__all__ = ["AcrossObjectives", "Comparison", "RankedStudy", "TopDesign", "across", "compare", "top"]
-
 
 # Members of a task that studies with different objectives share.
 _SHARED = ("simulator", "version", "options", "fidelity", "space_name", "workloads", "stand_in")

@@ -10,8 +10,6 @@ if TYPE_CHECKING:
     from archgym.evaluation.metrics import MetricSpec
     from archgym.studies.snapshot import StudyLog
 
-__all__ = ["BestCurve", "best_label", "best_so_far", "span"]
-
 # chosen: the first evaluations are often so bad that they would hide the rest of a curve.
 _SETTLED_SHARE = 0.05
 

@@ -9,8 +9,6 @@ import numpy as np
 
 from archgym.evaluation.metrics import MetricSpec
 
-__all__ = ["Cause", "Causes", "causes"]
-
 # chosen: all subsets of so many metrics are tried in milliseconds.
 _MAX_PARTS = 12
 # chosen: a part of less is not a cause to name, where others are not known.

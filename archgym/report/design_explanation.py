@@ -24,9 +24,7 @@ from archgym.report.explain import (
     tradeoffs,
 )
 from archgym.runtime.progress import StageProgress
-from archgym.studies.study import read_study
-
-__all__ = ["BestOfStudy", "DesignExplanation", "best_of_study", "explain_design", "read_target"]
+from archgym.studies.snapshot import read_study
 
 
 @final

@@ -7,8 +7,6 @@ import numpy as np
 from archgym.report.evidence import TaskEvidence
 from archgym.report.importance import Importance
 
-__all__ = ["health"]
-
 # chosen: a parameter with a larger share of the rewards' variance, pairs included, has an effect.
 _IDLE = 0.01
 # As is usual: effects that chance reaches more often are not told apart from it.

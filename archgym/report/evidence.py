@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from archgym.agent.agent import agent_class
 from archgym.analysis.pareto import front
 from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, reference_point
-from archgym.search.agent import agent_class
 from archgym.spaces.space import DesignSpace
 from archgym.studies.front import study_objective
 from archgym.studies.snapshot import StudyLog, read_study
@@ -24,17 +24,6 @@ from archgym.sweep.study_run import require_same_study
 
 if TYPE_CHECKING:
     from archgym.tables import Exhaustive
-
-__all__ = [
-    "MANY_DRAWS",
-    "Evidence",
-    "RunEvidence",
-    "TaskEvidence",
-    "has_defaults",
-    "once",
-    "read_evidence",
-    "without_draws",
-]
 
 
 def has_defaults(agent: str, hyperparameters: str) -> bool:

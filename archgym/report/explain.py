@@ -17,20 +17,6 @@ from archgym.runtime.progress import StageProgress
 from archgym.runtime.reductions import report_reduction
 from archgym.spaces.space import DesignSpace
 
-__all__ = [
-    "Change",
-    "Explanation",
-    "Point",
-    "Relief",
-    "Route",
-    "explain",
-    "reward_room",
-    "route",
-    "shares",
-    "single_changes",
-    "tradeoffs",
-]
-
 # chosen: of parameters with more values, these many evenly spread ones and the nearest are tried.
 _MAX_VALUES = 64
 # chosen: a change of a metric that counts, as a share.
@@ -218,9 +204,9 @@ def single_changes(
             spread = np.linspace(0, parameter.size - 1, _MAX_VALUES).round().astype(np.int64)
             others = np.union1d(spread, near[(near >= 0) & (near < parameter.size)])
             report_reduction(
-                *(f"values of `{parameter.name}` that are tried", len(others), parameter.size),
+                f"values of `{parameter.name}` that are tried", len(others), parameter.size,
                 "they are spread evenly, with both neighbours of the design's",
-            )
+            )  # fmt: skip
         for index in others[others != start[place]].tolist() if is_active[place] else ():
             row = start.copy()
             row[place] = index

@@ -8,8 +8,6 @@ import numpy as np
 
 from archgym.report.evidence import TaskEvidence
 
-__all__ = ["explorer"]
-
 # chosen: smooth on a phone, and a megabyte or two in the file.
 _MOST = 100_000
 _MAX_AXES = 4

@@ -22,15 +22,6 @@ from archgym.files.remote import local_output, url_of
 from archgym.files.storage import make_folder, write_atomic
 from archgym.report.quantities import grouped_number
 
-__all__ = [
-    "GENERAL_FORMATS",
-    "NOTES",
-    "Export",
-    "export_design",
-    "export_formats",
-    "unknown_format",
-]
-
 GENERAL_FORMATS: Final[Mapping[str, str]] = {
     "json": "Design, metrics with units, limits and task; `--design` reads it.",
     "markdown": "Table of the parameters, and of the metrics next to the default design's.",

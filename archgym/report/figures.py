@@ -16,8 +16,6 @@ from archgym.report.importance import Importance
 from archgym.report.lottery import KINDS, Lots, tuned_columns
 from archgym.report.protocol import Protocol
 
-__all__ = ["figures"]
-
 # Okabe and Ito, Color Universal Design, 2008, without the black and yellow that one of a light and
 # a dark ground would hide; with the wine and teal of Paul Tol's muted scheme.
 _COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#AA4499", "#44AA99")

@@ -30,8 +30,6 @@ from archgym.report.verdict import verdict
 from archgym.runtime.progress import StageProgress
 from archgym.sweep.results import log_spaced
 
-__all__ = ["SURE_P", "THRESHOLDS", "Findings", "find", "found_front", "zero_text"]
-
 SURE_P = 0.05
 """A pair's p-value above which the intervals of few runs say nothing. Chosen, as is usual."""
 # chosen: profiles look smooth with so many.

@@ -14,8 +14,6 @@ from archgym.report.evidence import TaskEvidence
 from archgym.report.quantities import axis_unit, metric_title, quantity
 from archgym.report.table import Cell, Table
 
-__all__ = ["FrontChart", "front_chart", "front_step"]
-
 # chosen: dots beyond it only darken the drawing.
 _MAX_DOTS = 4000
 # chosen: labels and rows of the table that fit a screen.

@@ -17,8 +17,6 @@ from archgym.report.evidence import TaskEvidence
 from archgym.report.table import Table
 from archgym.runtime.reductions import report_reduction
 
-__all__ = ["Importance", "importance", "importance_tables"]
-
 # chosen: fewer leave a forest of such leaves too few to split.
 _MIN_DESIGNS = 50
 # chosen: all tasks of a report together; the forest then takes seconds however many there are.
@@ -90,9 +88,9 @@ def importance(task: TaskEvidence, *, n_tasks: int, level: float, seed: int) -> 
     most = max(_LEAST, _MOST // n_tasks)
     chosen = built[np.linspace(0, len(built) - 1, min(most, len(built))).astype(np.int64)]
     report_reduction(
-        *(f"evaluations of {task.label} for importances", len(chosen), len(built)),
+        f"evaluations of {task.label} for importances", len(chosen), len(built),
         "they are spread evenly over the runs",
-    )
+    )  # fmt: skip
     indices, first = np.unique(task.stacked("indices")[chosen], axis=0, return_index=True)
     reward = reward[chosen][first]
     if len(reward) < _MIN_DESIGNS or np.ptp(reward) == 0:

@@ -29,8 +29,6 @@ from archgym.studies.snapshot import read_state
 from archgym.studies.tail import JournalTail
 from archgym.sweep.recorded_plan import PLAN_NAME, read_recorded_plan
 
-__all__ = ["LiveView"]
-
 # chosen: dots of one task that a browser draws in a few milliseconds.
 _MAX_DOTS = 1500
 # chosen: a rate over the last minute follows changes and does not jump.

@@ -20,8 +20,6 @@ from archgym.report.live import LiveView
 from archgym.report.writing import plain
 from archgym.runtime.closing import Closing
 
-__all__ = ["LiveServer"]
-
 _HOST = "127.0.0.1"
 # chosen: several browsers together do not read the journals more often.
 _MIN_INTERVAL_S = 0.3

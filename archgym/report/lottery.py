@@ -22,14 +22,12 @@ from archgym.report.protocol import Protocol
 from archgym.report.random_baseline import log_ratio, random_means
 from archgym.report.table import Cell, Table
 
-__all__ = ["COLUMNS", "KINDS", "Lots", "Tuned", "lots", "lottery_tables", "tuned_columns"]
-
 COLUMNS = (
-    *("agent", "draws", "tasks", "seeds", "P90 - P10", "by chance"),
-    *("best draw", "median draw", "worst draw"),
-    *("hyperparameters [%]", "task [%]", "draw x task [%]", "seed [%]"),
-    *("best of 1", "best of 4", "best of 16"),
-)
+    "agent", "draws", "tasks", "seeds", "P90 - P10", "by chance",
+    "best draw", "median draw", "worst draw",
+    "hyperparameters [%]", "task [%]", "draw x task [%]", "seed [%]",
+    "best of 1", "best of 4", "best of 16",
+)  # fmt: skip
 _NOTE = (
     "Agents that were run with several hyperparameter settings and their defaults. A draw's "
     "score is the mean over tasks and seeds; by chance: what P90 - P10 of such means would be if "

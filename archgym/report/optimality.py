@@ -15,15 +15,6 @@ if TYPE_CHECKING:
     from archgym.analysis.random_search import RandomCurve
     from archgym.studies.snapshot import StudyLog
 
-__all__ = [
-    "Optimality",
-    "OptimalityGap",
-    "measure_optimality",
-    "optimality_gaps",
-    "random_curve_json",
-    "read_exhaustive",
-]
-
 
 @final
 @dataclass(frozen=True)

@@ -26,8 +26,6 @@ from archgym.report.quantities import plain_number, quantity
 from archgym.report.table import Table
 from archgym.report.verdict import warnings
 
-__all__ = ["PageOptions", "page"]
-
 # chosen: longer texts get a width; else a column of commands makes them one word wide.
 _LONG = 20
 _RIGHT = ' class="n"'

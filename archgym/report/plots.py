@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from archgym.studies.snapshot import StudyLog
     from archgym.tables import Exhaustive
 
-__all__ = ["check_fronts", "check_plot", "plot_fronts", "plot_random", "plot_studies"]
-
 _FORMATS = ("svg", "png", "pdf")
 # chosen: an axis that spans a larger ratio than this is logarithmic.
 _WIDE = 10.0

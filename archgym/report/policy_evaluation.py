@@ -7,24 +7,14 @@ from typing import Any, final
 
 import numpy as np
 
+from archgym.agent.agent import agent_class
+from archgym.agent.policy import Policy
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.isolation import evaluate_isolated
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Evaluation, Task
-from archgym.search.agent import agent_class
-from archgym.search.policy import Policy
 from archgym.studies.folder import POLICY_NAME
-from archgym.studies.snapshot import StudyLog
-from archgym.studies.study import read_study
-
-__all__ = [
-    "EvaluatedDesign",
-    "PolicyEvaluation",
-    "PolicySource",
-    "evaluate_policy",
-    "read_policy",
-    "retarget",
-]
+from archgym.studies.snapshot import StudyLog, read_study
 
 
 @final

@@ -10,8 +10,6 @@ import numpy as np
 
 from archgym.analysis.statistics import Interval, Scores, stratified_bootstrap
 
-__all__ = ["Protocol", "shared_tasks"]
-
 # Raised when the meaning of a score or of an aggregate changes.
 _VERSION = 2
 

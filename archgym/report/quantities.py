@@ -6,16 +6,6 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from archgym.evaluation.metrics import MetricSpec
 
-__all__ = [
-    "axis_unit",
-    "change_text",
-    "grouped_number",
-    "metric_title",
-    "plain_number",
-    "quantity",
-    "size_text",
-]
-
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 # Powers of ten of the prefixes in units of metrics; "u" stands for "µ" there.
 _POWERS = {prefix: power for power, prefix in _PREFIXES.items()} | {"u": -6, "K": 3}

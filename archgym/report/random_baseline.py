@@ -6,8 +6,6 @@ import numpy as np
 
 from archgym.report.evidence import RunEvidence, TaskEvidence
 
-__all__ = ["log_ratio", "random_means"]
-
 
 def random_means(task: TaskEvidence) -> dict[str, tuple[float, int]]:
     """By metric that is minimised or maximised, its mean over random designs, and their number.

@@ -11,8 +11,6 @@ from archgym.evaluation.task import Task
 from archgym.report.optimality import random_curve_json
 from archgym.tables.exhaustive import DEFAULT_BUDGETS, Exhaustive
 
-__all__ = ["ExactRandomSearch", "exact_random_search"]
-
 
 @final
 @dataclass(frozen=True)

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from archgym.studies.snapshot import StudyLog
 
-__all__ = ["SearchPlots"]
-
 # chosen: plotly labels more ticks than this on top of each other.
 _MAX_TICKS = 12
 # Share of trees between the ends of an interval.

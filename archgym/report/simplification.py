@@ -11,8 +11,6 @@ from archgym.evaluation.task import Task
 from archgym.report.ablation import AblationPath, ablation_path
 from archgym.report.best_design import ASSUMED_ERROR_PERCENT
 
-__all__ = ["ReturnedParameter", "Simplification", "simplify"]
-
 
 @final
 @dataclass(frozen=True)

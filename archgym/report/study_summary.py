@@ -31,15 +31,13 @@ from archgym.studies.front import (
     study_front,
     study_objective,
 )
-from archgym.studies.study import read_study
+from archgym.studies.snapshot import read_study
 
 if TYPE_CHECKING:
     import numpy as np
 
     from archgym.evaluation.objective import Objective
     from archgym.studies.snapshot import Outcome, StudyLog
-
-__all__ = ["Segment", "StudiesSummary", "StudySummary", "summarise"]
 
 
 @final

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
 
     from archgym.tables import Exhaustive
 
-__all__ = ["check_figure", "draw_report"]
-
 _FORMATS = (".svg", ".png", ".pdf")
 # Okabe and Ito, Color Universal Design, 2008: told apart by all forms of colour blindness. Yellow,
 # which is hard to see on white, gives way to the wine of Paul Tol's muted scheme.

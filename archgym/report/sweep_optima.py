@@ -11,8 +11,6 @@ from archgym.sweep.plan import SweepPlan
 if TYPE_CHECKING:
     from archgym.tables import Exhaustive
 
-__all__ = ["proven_tasks"]
-
 
 def proven_tasks(plan: SweepPlan, tables: Sequence[Path]) -> "Mapping[str, Exhaustive]":
     """Return all designs of those tasks that tables have, by the task's label.

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import final
 
-__all__ = ["Cell", "Table"]
-
 Cell = str | float | int | None
 
 

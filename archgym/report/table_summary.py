@@ -10,8 +10,6 @@ from archgym.evaluation.limits import missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.tables import Optimum, TableSimulator
 
-__all__ = ["TableSummary", "summarise_table"]
-
 
 @final
 @dataclass(frozen=True)

@@ -9,8 +9,6 @@ from archgym.report.evidence import Evidence, TaskEvidence
 from archgym.report.protocol import Protocol, shared_tasks
 from archgym.report.quantities import change_text, quantity
 
-__all__ = ["verdict", "warnings"]
-
 # chosen: so many lines do not bury the verdict.
 _SHOWN_DAMAGED = 10
 # chosen: so many agents show what is wrong.

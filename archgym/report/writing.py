@@ -14,17 +14,6 @@ from archgym.files.storage import open_file, storage_errors, write_atomic
 from archgym.report.findings import Findings
 from archgym.report.page import PageOptions, page
 
-__all__ = [
-    "REPORT_MARK",
-    "SCORES_MARK",
-    "check_comparable",
-    "plain",
-    "read_report",
-    "write_csv",
-    "write_json_file",
-    "write_page",
-]
-
 REPORT_MARK = '{\n "protocol": {'
 """First bytes of a report's JSON, by which a later report knows that it may replace the file."""
 SCORES_MARK = "agent,runs,IQM score"

@@ -3,8 +3,6 @@
 from types import TracebackType
 from typing import Self
 
-__all__ = ["Closing"]
-
 
 class Closing:
     """Base of objects with `close`, which a `with` block calls at its end.

@@ -4,8 +4,6 @@ import os
 from pathlib import Path
 from typing import Final
 
-__all__ = ["given_environment"]
-
 # PEP 538: without a locale, Python sets this variable to one of these before it runs any code.
 _COERCED: Final = "LC_CTYPE"
 _TARGETS: Final = ("C.UTF-8", "C.utf8", "UTF-8")

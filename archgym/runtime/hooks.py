@@ -14,8 +14,6 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-__all__ = ["HOOK_SIGNATURE", "N_HOOK_ARGUMENTS", "call_hook", "store_word"]
-
 N_HOOK_ARGUMENTS: Final = 8
 """Whole numbers that a hook takes; a call fills up with zeros."""
 

@@ -6,8 +6,6 @@ from typing import Any
 
 from archgym.errors import MissingExtraError
 
-__all__ = ["import_library"]
-
 
 def import_library(name: str, extra: str | None = None) -> Any:
     """Return the module with this name; Python's global random numbers are left as they were.

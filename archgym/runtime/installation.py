@@ -16,8 +16,6 @@ from packaging.requirements import Requirement
 from archgym.runtime.kernels import cache_folder
 from archgym.version import __version__
 
-__all__ = ["Feature", "Installation", "examine"]
-
 _CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
 _COMPILERS: Final = ("gcc", "cc", "clang")
 _LOW_DISK_BYTES: Final = 2**30  # chosen: a sweep's journals and one compiled simulator fit

@@ -14,8 +14,6 @@ from typing import Any, Self, TypeVar, final
 
 from archgym.errors import StudyInterrupted
 
-__all__ = ["Interruption"]
-
 T = TypeVar("T")
 # chosen: a study must end within two seconds.
 _REPEAT_S = 1.0

@@ -30,17 +30,6 @@ from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLoca
 from numba.core.datamodel.models import PointerModel
 from numba.extending import intrinsic, lower_builtin, register_model
 
-__all__ = [
-    "cache_folder",
-    "compiled",
-    "entry_point",
-    "helper",
-    "inlined",
-    "kept_apart",
-    "on_compile",
-    "pointer",
-]
-
 logger = logging.getLogger(__name__)
 
 Function = TypeVar("Function", bound=Callable[..., Any])

@@ -11,8 +11,6 @@ from typing import Any, final
 
 from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError, unknown_name
 
-__all__ = ["load", "registered"]
-
 
 @final
 @dataclass(frozen=True)

@@ -2,8 +2,6 @@
 
 from typing import Protocol
 
-__all__ = ["StageProgress"]
-
 
 class StageProgress(Protocol):
     """Progress callback for work of several stages."""

@@ -15,8 +15,6 @@ import ray._private.worker as ray_worker
 
 from archgym.errors import ArchGymError
 
-__all__ = ["RAY", "children", "hurry_shutdown", "quiet"]
-
 # chosen: Ray gives up starting after 30 s, which a busy machine needs more than of.
 _STARTS = 3
 # chosen: the least that Ray allows is 75 MB; weights and episodes are a few.

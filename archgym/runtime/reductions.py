@@ -17,8 +17,6 @@ from contextvars import ContextVar
 from threading import Lock
 from typing import Final
 
-__all__ = ["collected_reductions", "report_loss", "report_reduction"]
-
 _LOGGER: Final = logging.getLogger("archgym.reductions")
 _SEEN: Final[set[str]] = set()
 _LOCK: Final = Lock()

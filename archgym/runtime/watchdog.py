@@ -10,8 +10,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import final
 
-__all__ = ["Watchdog", "kill_marked", "mark"]
-
 # Reads "+ GROUP" and "- GROUP" until its input ends, which happens whatever ends this process.
 _SCRIPT = """
 left=" "

@@ -9,8 +9,6 @@ from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Perm
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["parameter_type", "word_type"]
-
 # What Parquet calls the members of a list.
 _ELEMENT = "element"
 # chosen: as many values as tell whole numbers from others.

@@ -10,8 +10,6 @@ from typing import final
 
 import numpy as np
 
-__all__ = ["TABLE_LIMIT", "Resolution", "earlier"]
-
 # chosen: combinations for which the rules are worked out in some 20 ms.
 TABLE_LIMIT = 2**16
 

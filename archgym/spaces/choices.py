@@ -8,8 +8,6 @@ import numpy as np
 from archgym.spaces.parameter import Factorisation, Permutation
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["Choices"]
-
 # chosen: a mask over the values of a larger parameter is not worth its memory; all is allowed.
 _MASK_LIMIT = 2**20
 # chosen: a policy that has settled asks for few masks again and again; more take up to 100 MB.

@@ -17,8 +17,6 @@ import numpy as np
 
 from archgym.errors import InvalidSpaceError
 
-__all__ = ["Component", "Core", "Count", "Rules", "counted_share", "number_text"]
-
 _CHUNK_of_core = 2**16
 
 

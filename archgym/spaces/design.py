@@ -10,8 +10,6 @@ from archgym.spaces.parameter import (
     Value,
 )
 
-__all__ = ["Condition", "Constraint", "Design"]
-
 
 @final
 class Design(Mapping[str, Value]):

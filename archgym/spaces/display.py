@@ -4,8 +4,6 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import islice
 
-__all__ = ["html_table", "shortened"]
-
 # chosen: a screen of a terminal; what is longer hides the cell that printed it.
 _MAX_TEXT = 1000
 # chosen: two screens of a notebook.

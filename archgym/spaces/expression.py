@@ -15,8 +15,6 @@ import numpy as np
 
 from archgym.errors import InvalidSpaceError
 
-__all__ = ["Expression", "P", "expression_from_json"]
-
 _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "+": operator.add,
     "-": operator.sub,

@@ -7,8 +7,6 @@ import numpy as np
 from archgym.spaces.parameter import Factorisation, Parameter, Permutation
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["Coordinates", "parameter_features"]
-
 # chosen: a choice without an order costs a model a column a value; a longer one is seen as a scale.
 _MOST_CHOICES = 256
 

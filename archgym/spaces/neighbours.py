@@ -10,8 +10,6 @@ import numpy as np
 from archgym.spaces.parameter import Factorisation, Parameter, Permutation
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["step", "step_designs"]
-
 
 def step(parameter: Parameter, index: int, length: float, rng: np.random.Generator) -> int:
     """Return a neighbour of the value with this index, another one where there is one.

@@ -17,19 +17,6 @@ import numpy as np
 
 from archgym.errors import InvalidDesignError, InvalidSpaceError
 
-__all__ = [
-    "Categorical",
-    "Factorisation",
-    "Integer",
-    "Ordinal",
-    "Parameter",
-    "Permutation",
-    "PowerOfTwo",
-    "Real",
-    "Value",
-    "parameter_from_json",
-]
-
 Value = str | int | float | tuple[Any, ...]
 # Indices are int64; a permutation of 20 items is the last whose number fits.
 _MAX_SIZE = 2**62

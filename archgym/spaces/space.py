@@ -28,9 +28,6 @@ from archgym.spaces.parameter import (
 )
 from archgym.spaces.symmetry import CanonicalForm, canonical_form_from_json
 
-__all__ = ["DesignSpace"]
-
-
 # chosen: four parameters of the largest size; a declaration of a few bytes may stand for millions.
 _MAX_LISTED = 2**22
 # chosen: enumerated and renamed in seconds.

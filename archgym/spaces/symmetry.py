@@ -22,8 +22,6 @@ import numpy as np
 
 from archgym.errors import InvalidSpaceError
 
-__all__ = ["CanonicalForm", "Outline", "canonical_form_from_json", "register_canonical_form"]
-
 _FORMS: dict[str, type["CanonicalForm"]] = {}
 Form = TypeVar("Form", bound="CanonicalForm")
 

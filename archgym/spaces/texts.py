@@ -7,8 +7,6 @@ from archgym.spaces.design import Design
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["value_from_text", "with_values"]
-
 
 def value_from_text(parameter: Parameter, text: str) -> Any:
     """Return the value that a text represents for a parameter; it is not checked yet."""

@@ -7,26 +7,13 @@ from typing import Any
 
 import numpy as np
 
+from archgym.agent.agent import Agent, agent_class, agent_names
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.executor import Executor
 from archgym.evaluation.function import is_of_function
 from archgym.evaluation.task import Task
-from archgym.search.agent import Agent, agent_class, agent_names
 from archgym.studies.metadata import Header
 from archgym.studies.prior import StoredPrior, StudySource
-
-__all__ = [
-    "agent_name",
-    "new_prior",
-    "recorded_hyperparameters",
-    "require_agent_class",
-    "require_count",
-    "require_executor",
-    "require_task",
-    "study_agent",
-    "study_task",
-    "tuples",
-]
 
 
 def study_task(folder: Path, header: Header, given: Task | None) -> Task:

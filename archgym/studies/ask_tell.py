@@ -6,6 +6,7 @@ from typing import Any, final
 
 import numpy as np
 
+from archgym.agent.paused import PausedSearch
 from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
@@ -22,12 +23,9 @@ from archgym.evaluation.isolation import (
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Trials
-from archgym.search.paused import PausedSearch
 from archgym.spaces.design import Design
 from archgym.studies.records import Records
 from archgym.studies.replay import Ending, Recorder, Step
-
-__all__ = ["AskTell", "told_evaluation"]
 
 # chosen: a told derived metric may differ by rounding from its formula.
 _ROUNDING = 1e-9

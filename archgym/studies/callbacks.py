@@ -14,15 +14,7 @@ import numpy as np
 from archgym.evaluation.trials import Trials
 from archgym.runtime.closing import Closing
 from archgym.runtime.importing import import_library
-from archgym.studies.study import Callback, Study
-
-__all__ = [
-    "Callback",
-    "MlflowCallback",
-    "TensorBoardCallback",
-    "TrackioCallback",
-    "WandbCallback",
-]
+from archgym.studies.study import Study
 
 # MLflow takes at most so many metrics a call.
 _MLFLOW_BATCH = 1000

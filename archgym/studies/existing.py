@@ -10,8 +10,6 @@ from archgym.studies.metadata import Header, read_header
 from archgym.studies.prior import StoredPrior, StudySource
 from archgym.studies.snapshot import StudyLog
 
-__all__ = ["existing_study_error", "kept_prior", "other_study_error"]
-
 
 def existing_study_error(folder: Path, wanted: Header) -> StudyExistsError | None:
     """Return the error for a folder that holds a study; None if no study can be read there."""

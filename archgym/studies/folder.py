@@ -7,18 +7,6 @@ from archgym.errors import InvalidArgumentError
 from archgym.files.lease import LOCK_NAME, Lease
 from archgym.files.storage import make_folder, storage_errors
 
-__all__ = [
-    "BAD_NAME",
-    "JOURNAL_NAME",
-    "POLICY_NAME",
-    "RUNS_FOLDER",
-    "SESSIONS_NAME",
-    "STATE_NAME",
-    "STUDY_NAME",
-    "TIMING_NAME",
-    "lease_new_folder",
-]
-
 RUNS_FOLDER = Path("runs")
 """Folder of studies whose own folder is not named."""
 STUDY_NAME = "study.json"

@@ -12,8 +12,6 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term, objective_from_json, reference_point
 from archgym.studies.snapshot import StudyLog
 
-__all__ = ["StudyFront", "metrics_objective", "sought", "study_front", "study_objective"]
-
 # chosen: as many points as fit on a screen.
 _MAX_NUMBERED: Final = 20
 

@@ -22,17 +22,6 @@ from archgym.files.lease import Lease
 from archgym.files.storage import open_file, open_own, storage_errors, write_all, write_atomic
 from archgym.studies.records import JournalShape, Records
 
-__all__ = [
-    "Damage",
-    "Journal",
-    "JournalWriter",
-    "load_journal",
-    "parse_records",
-    "renew",
-    "rewrite",
-    "set_aside",
-]
-
 # chosen: the fastest of 64 to 4096; small blocks of parsed lines stay in the processor's cache.
 _BLOCK = 256
 _MAX_SEQ = 2**53

@@ -17,8 +17,6 @@ from archgym.studies.metadata import Segment, new_header
 from archgym.studies.records import Records, encode
 from archgym.studies.snapshot import StudyLog, read_study, require_distinct
 
-__all__ = ["merge"]
-
 
 def merge(studies: Sequence[str | Path], out: str | Path, *, unfinished: bool = False) -> StudyLog:
     """Join studies, one after the other, and return the result.

@@ -26,18 +26,6 @@ from archgym.studies.folder import STUDY_NAME
 from archgym.studies.records import JournalShape
 from archgym.version import __version__
 
-__all__ = [
-    "FORMAT",
-    "Header",
-    "PriorSource",
-    "Segment",
-    "StudyKind",
-    "TaskMembers",
-    "current_versions",
-    "new_header",
-    "read_header",
-]
-
 FORMAT = 2
 """Newest format, of studies with start designs, earlier studies or rules to stop.
 

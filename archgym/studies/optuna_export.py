@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
     from optuna.trial import FrozenTrial
 
-__all__ = ["export_optuna"]
-
 # chosen: optuna's names of studies are indexed up to this length.
 _MAX_NAME = 200
 

@@ -19,8 +19,6 @@ from archgym.spaces.design import Design
 from archgym.studies.prior import StudySource
 from archgym.studies.snapshot import StudyLog, read_study
 
-__all__ = ["Portfolio", "chosen_designs", "portfolio"]
-
 # chosen: on generated workloads of benchmarks/transfer.py, which are not the measured ones.
 _SIZE: Final = 4
 # chosen: the best designs of a study are often alike.

@@ -8,20 +8,18 @@ from typing import Any, final
 
 import numpy as np
 
+from archgym.agent.agent import Agent
+from archgym.agent.prior import Prior
 from archgym.analysis.statistics import normal_scores
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.files.archive import read_archive, write_archive
-from archgym.search.agent import Agent
-from archgym.search.prior import Prior
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 from archgym.studies.metadata import PriorSource
 from archgym.studies.snapshot import StudyLog, read_study
-
-__all__ = ["PRIOR_NAME", "StoredPrior", "StudySource", "primed", "start_designs"]
 
 logger = logging.getLogger(__name__)
 

@@ -21,8 +21,6 @@ import numpy as np
 
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["MAX_ERROR_LENGTH", "JournalShape", "Ledger", "Records", "encode"]
-
 # chosen: twenty lines of a program's output fit; a journal stays readable.
 MAX_ERROR_LENGTH = 8000
 

@@ -32,8 +32,6 @@ from archgym.studies.journal import JournalWriter
 from archgym.studies.metadata import Header, current_versions
 from archgym.studies.records import Ledger, Records, encode
 
-__all__ = ["Ending", "Progress", "Recorder", "Step"]
-
 logger = logging.getLogger(__name__)
 
 # chosen: longest time whose records kill -9 may lose, besides the evaluations in flight.

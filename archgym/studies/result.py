@@ -9,8 +9,6 @@ from archgym.studies.snapshot import Outcome, StudyLog
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["StudyResult"]
-
 
 @final
 @dataclass(frozen=True)

@@ -27,15 +27,6 @@ from archgym.studies.records import Records
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = [
-    "Outcome",
-    "StudyLog",
-    "gaps_text",
-    "read_state",
-    "read_study",
-    "require_distinct",
-]
-
 
 _STATE_BYTES = 65536
 

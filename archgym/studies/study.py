@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 import numpy as np
 
+from archgym.agent.agent import Agent, agent_class, idle_workers, make_agent
+from archgym.agent.paused import PausedSearch
 from archgym.checks import check_number
 from archgym.errors import (
     ArchGymError,
@@ -31,8 +33,6 @@ from archgym.files.lease import Lease
 from archgym.files.storage import require_own, write_atomic
 from archgym.runtime.closing import Closing
 from archgym.runtime.interruption import Interruption
-from archgym.search.agent import Agent, agent_class, idle_workers, make_agent
-from archgym.search.paused import PausedSearch
 from archgym.spaces.design import Design
 from archgym.studies.arguments import (
     agent_name,
@@ -63,21 +63,10 @@ from archgym.studies.metadata import Header, Segment, new_header, read_header
 from archgym.studies.prior import PRIOR_NAME, StoredPrior, StudySource, primed, start_designs
 from archgym.studies.replay import Ending, Progress, Recorder
 from archgym.studies.result import StudyResult
-from archgym.studies.snapshot import Outcome, StudyLog, gaps_text, read_state, read_study
+from archgym.studies.snapshot import StudyLog, gaps_text, read_state
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = [
-    "Callback",
-    "Ending",
-    "Outcome",
-    "Progress",
-    "Study",
-    "StudyLog",
-    "StudyResult",
-    "read_study",
-]
 
 logger = logging.getLogger(__name__)
 
@@ -747,8 +736,8 @@ class Study(Closing):
             logger.warning(
                 "%s has %s evaluations already, more than the budget of %s; all of them count. "
                 "For a search of %s evaluations choose another folder.",
-                *(self.folder, known, budget, budget),
-            )
+                self.folder, known, budget, budget,
+            )  # fmt: skip
             budget = known
         self.extend(budget)
 

@@ -9,8 +9,6 @@ from archgym.files.storage import open_file, storage_errors
 from archgym.studies.journal import parse_records
 from archgym.studies.records import JournalShape, Records
 
-__all__ = ["JournalTail"]
-
 # chosen: bytes that one call reads, so that a large journal arrives in parts of about a second.
 _PART_BYTES = 8 * 2**20
 

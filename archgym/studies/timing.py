@@ -15,8 +15,6 @@ from archgym.files.storage import open_file, open_own, storage_errors, write_all
 from archgym.studies.folder import SESSIONS_NAME, TIMING_NAME
 from archgym.studies.study import Study
 
-__all__ = ["NO_TIMES", "RunTimes", "SessionClock", "read_times"]
-
 # chosen: a study of a million single evaluations stays below it.
 _MAX_BYTES = 2**27
 

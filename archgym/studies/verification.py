@@ -7,8 +7,6 @@ from archgym.evaluation.isolation import evaluate_isolated
 from archgym.evaluation.task import Task
 from archgym.studies.snapshot import StudyLog
 
-__all__ = ["verify_study"]
-
 _BATCH = 1024
 
 

@@ -28,8 +28,6 @@ from archgym.sweep.recorded_plan import PLAN_NAME
 from archgym.sweep.study_run import THREAD_VARIABLES, RunResult, Tasks, perform
 from archgym.version import __version__
 
-__all__ = ["Origin", "RayCrew", "work"]
-
 # chosen: longer than a cluster and a shared file system need to be sure that a node is lost, after
 # which they end its processes and give its locks to others.
 _PATIENCE_S = 150.0

@@ -27,8 +27,6 @@ from archgym.sweep.study_run import RunResult, require_same_study
 if TYPE_CHECKING:
     from archgym.sweep.cluster import RayCrew
 
-__all__ = ["SweepOutcome", "SweepState", "read_failures", "run_sweep", "standing"]
-
 logger = logging.getLogger(__name__)
 
 _FAILURES_NAME = "failures.json"

@@ -6,8 +6,6 @@ import numpy as np
 
 from archgym.sweep.plan import SweepPlan
 
-__all__ = ["simulation_seconds"]
-
 # chosen: enough designs for an estimate that costs little itself.
 _TRIED_DESIGNS = 16
 

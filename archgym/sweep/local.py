@@ -19,8 +19,6 @@ from archgym.files.storage import open_own
 from archgym.sweep.plan import Run
 from archgym.sweep.study_run import THREAD_VARIABLES, RunResult, Tasks, perform
 
-__all__ = ["LocalCrew"]
-
 # chosen: a process must be gone within the two seconds that a stop may take.
 _STOP_S = 1.2
 # chosen: longer than a process lives after its driver was killed.

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from archgym.evaluation.task import Task
     from archgym.sweep.settings import Draws, Grid
 
-__all__ = ["LABEL", "AgentPlan", "Run", "SweepPlan", "TaskPlan"]
-
 LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,63}")
 """Allowed labels of tasks and agents of a plan; labels name folders."""
 

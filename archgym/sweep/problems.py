@@ -7,8 +7,6 @@ from typing import final
 
 from archgym.errors import FileFormatError
 
-__all__ = ["Problems"]
-
 # chosen: a screen of a terminal.
 _SHOWN = 20
 

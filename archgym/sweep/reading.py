@@ -10,8 +10,6 @@ from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
 from archgym.sweep.problems import Problems
 from archgym.sweep.settings import FAMILY_KEYS, read_family
 
-__all__ = ["assembled_document", "parsed_recorded_plan", "read_plan"]
-
 # chosen: plans share lists of tasks and of agents; what is more was written by mistake.
 _MAX_DEPTH = 8
 _MAX_FILES = 64
@@ -164,7 +162,7 @@ _TASK_KEYS = (
     "space",
     "workload",
     "objective",
-    *("minimise", "maximise", "subject_to"),
+    "minimise", "maximise", "subject_to",
     "fidelity",
     "options",
     "stand_in",
@@ -172,7 +170,7 @@ _TASK_KEYS = (
     "start",
     "warm_start",
     "stop_at",
-)
+)  # fmt: skip
 _RECORDED_TASK_KEYS = (*_TASK_KEYS, "id", "digest")
 _RECORDED_AGENT_KEYS = ("agent", "hyperparameters", "on_tasks", "group")
 _AGENT_KEYS = ("agent", "hyperparameters", "tuned", "on_tasks", *FAMILY_KEYS)

@@ -9,8 +9,6 @@ from archgym.files.yaml_document import read_document
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import parsed_recorded_plan
 
-__all__ = ["PLAN_NAME", "read_recorded_plan", "record_plan", "write_recorded_plan"]
-
 PLAN_NAME = "sweep.json"
 """The plan in a sweep's folder, with everything that the plan's file leaves open decided."""
 

@@ -4,19 +4,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar, final
 
+from archgym.agent.agent import Agent, agent_class, make_agent
 from archgym.errors import ArchGymError
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import choosing
 from archgym.files.yaml_document import Document
-from archgym.search.agent import Agent, agent_class, make_agent
 from archgym.studies.prior import StoredPrior, start_designs
 from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
 from archgym.sweep.problems import Problems
 from archgym.sweep.settings import Draws, Grid
 from archgym.sweep.tuned_settings import read_tuned, shipped_tuned, tuned_hyperparameters
-
-__all__ = ["decided_plan"]
 
 T = TypeVar("T")
 

@@ -22,19 +22,6 @@ from archgym.sweep.plan import Run, SweepPlan, TaskPlan
 from archgym.sweep.recorded_plan import read_recorded_plan
 from archgym.sweep.study_run import require_same_study
 
-__all__ = [
-    "AgentSummary",
-    "Curve",
-    "RunSummary",
-    "Spread",
-    "SweepReport",
-    "TaskSummary",
-    "interquartile_mean",
-    "log_spaced",
-    "read_report",
-    "write_csv",
-]
-
 WITHIN = 0.05
 """Distance to the best known reward within which a design counts as good."""
 # chosen: earlier, every agent has seen but its first random designs.

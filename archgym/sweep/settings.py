@@ -12,9 +12,7 @@ import numpy as np
 from archgym.files.yaml_document import Node
 
 if TYPE_CHECKING:
-    from archgym.search.agent import Agent
-
-__all__ = ["FAMILY_KEYS", "Draws", "Grid", "draw_hyperparameters", "read_family"]
+    from archgym.agent.agent import Agent
 
 # chosen: where so many draws in a row are refused or known, the ranges hold no more.
 _MAX_TRIES = 1000

@@ -16,8 +16,6 @@ from archgym.sweep.driver import read_failures, standing
 from archgym.sweep.plan import Run
 from archgym.sweep.recorded_plan import read_recorded_plan
 
-__all__ = ["RunStatus", "SweepStatus", "read_status"]
-
 # chosen: a study notes how far it is every second; a shared file system may show it later.
 _FRESH_S = 60.0
 

@@ -25,8 +25,6 @@ if TYPE_CHECKING:
     from archgym.evaluation.task import Task
     from archgym.studies.study import Study
 
-__all__ = ["THREAD_VARIABLES", "RunResult", "Tasks", "perform", "require_same_study"]
-
 # One thread each: a study's numbers must not depend on how many processes share the machine.
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS",

@@ -11,8 +11,6 @@ from archgym.errors import UnknownNameError
 from archgym.files.storage import write_atomic
 from archgym.files.yaml_document import Document, read_document
 
-__all__ = ["TunedEntry", "read_tuned", "shipped_tuned", "tuned_hyperparameters", "write_tuned"]
-
 _FOLDER = "tuned"
 _HEADING = """\
 # Hyperparameters that `archgym tune` found, by task and agent. `archgym search --tuned` uses those

@@ -18,10 +18,8 @@ from archgym.sweep.tuned_settings import TunedEntry
 from archgym.version import __version__
 
 if TYPE_CHECKING:
-    from archgym.search.agent import Agent
+    from archgym.agent.agent import Agent
     from archgym.spaces.space import DesignSpace
-
-__all__ = ["DEFAULTS", "Draw", "Tuning", "tune", "tuning_plan"]
 
 DEFAULTS = "draw-0"
 """Label of the agent with its defaults."""
@@ -162,7 +160,7 @@ def tuning_plan(
       UnknownNameError: There is no such agent or hyperparameter.
       InvalidArgumentError: An argument does not fit.
     """
-    from archgym.search.agent import agent_class, make_agent
+    from archgym.agent.agent import agent_class, make_agent
 
     check_whole("draws", draws, 1, _MAX_DRAWS)
     check_whole("seeds", seeds, 1, 1000)
@@ -182,7 +180,7 @@ def tuning_plan(
 
 
 def _is_accepted(kind: "type[Agent]", space: "DesignSpace", values: Mapping[str, Any]) -> bool:
-    from archgym.search.agent import make_agent
+    from archgym.agent.agent import make_agent
 
     try:
         make_agent(kind, space, 0, values)

@@ -37,8 +37,6 @@ from archgym.tables.parts import PART_SIZE, Build, Part, read_part, write_plan
 from archgym.tables.threads import Job, Pace, SimulatingThreads
 from archgym.tables.writing import TableWriter
 
-__all__ = ["TablePlan", "TableProgress", "build_table", "partial_folder"]
-
 # chosen: no folder should hold more files.
 _MAX_PARTS = 2**12
 # chosen: combinations that are looked at in half an hour, where nearly all are not designs.

@@ -18,19 +18,6 @@ from archgym.spaces.parameter import Parameter
 from archgym.tables.optimum import Optimum
 from archgym.version import __version__
 
-__all__ = [
-    "FORMAT",
-    "FORMAT_VERSION",
-    "MAX_ROWS",
-    "METADATA_KEY",
-    "NUMBER",
-    "TableColumns",
-    "TableContent",
-    "checksum",
-    "column_hash",
-    "table_digest",
-]
-
 FORMAT = "archgym-table"
 FORMAT_VERSION = 1
 METADATA_KEY = b"archgym"

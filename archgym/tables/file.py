@@ -33,8 +33,6 @@ from archgym.tables.optimum import Optimum
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["TableFile"]
-
 # chosen: designs that are judged at once.
 _CHUNK = 2**18
 # chosen: numbers that one workload of a table may hold in memory, 4 GB.

@@ -15,8 +15,6 @@ from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import WeightedWorkload
 from archgym.runtime.reductions import report_reduction
 
-__all__ = ["FrontPoint", "Optimum", "OptimumSearch", "tasks_of"]
-
 # chosen: a picture shows no more; the front's size is exact whatever is kept of it.
 _MAX_POINTS = 2000
 
@@ -179,9 +177,9 @@ class OptimumSearch:
         n = len(self._terms)
         shown = np.unique(np.linspace(0, n - 1, min(n, _MAX_POINTS)).round().astype(int))
         report_reduction(
-            *("points of the front that are listed", len(shown), n),
+            "points of the front that are listed", len(shown), n,
             "they are spread evenly along it; its size is exact",
-        )
+        )  # fmt: skip
         points = [
             FrontPoint(int(self._numbers[i]), int(self._alike[i]), tuple(self._terms[i].tolist()))
             for i in shown[::-1]

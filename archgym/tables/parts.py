@@ -18,8 +18,6 @@ from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
 from archgym.files.storage import open_file, require_own, storage_errors, write_atomic
 
-__all__ = ["PART_SIZE", "Build", "Part", "read_part", "write_plan"]
-
 # chosen: combinations of a part; the DRAM simulator takes seconds for its designs.
 PART_SIZE = 2**14
 _PLAN_NAME = "plan.json"

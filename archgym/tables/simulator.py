@@ -18,8 +18,6 @@ from archgym.tables.optimum import Optimum
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["TableSimulator"]
-
 # chosen: combinations for which each one's row is held, in up to 256 MB.
 _MAX_DENSE = 2**26
 # chosen: designs that are judged at once, 40 MB for twenty metrics on a workload.

@@ -14,9 +14,6 @@ from archgym.evaluation.external import RunningPrograms
 from archgym.evaluation.simulator import FAILED, BatchResult, Workload
 from archgym.evaluation.task import Task
 
-__all__ = ["Job", "Pace", "SimulatingThreads"]
-
-
 # chosen: a stop waits for what is simulated, progress is told after it, and overheads are small.
 _BATCH_S = 0.25
 _MAX_BATCH = 128

@@ -18,8 +18,6 @@ from archgym.tables.writing import parameter_array
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["verify_table"]
-
 # chosen: designs that are simulated at once, a second's work at some milliseconds each.
 _SIMULATED_AT_ONCE = 256
 

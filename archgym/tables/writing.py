@@ -17,8 +17,6 @@ from archgym.tables.content import METADATA_KEY, NUMBER, TableColumns
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["TableWriter", "parameter_array"]
-
 # chosen: in memory at once, 40 MB for twenty metrics; and half of what is read at once, with many.
 _GROUP_ROWS = 2**18
 _GROUP_NUMBERS = 2**24

@@ -10,17 +10,15 @@ from typing import Any, final
 
 import numpy as np
 
+from archgym.agent.agent import Agent, AskTellAgent, make_agent
 from archgym.errors import ArchGymError, BudgetExhausted, ConformanceError, InvalidArgumentError
 from archgym.evaluation.objective import INFEASIBLE_REWARD, REWARD_LIMIT
 from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import Agent, AskTellAgent, make_agent
 from archgym.spaces.parameter import Parameter
 from archgym.studies.study import Study
 from archgym.testing.proving import proving_tasks
-
-__all__ = ["check_agent"]
 
 _SEEDS = (1, 2)
 # chosen: ranges up to this size are tried in full, others at even distances.
@@ -59,7 +57,7 @@ def check_agent(
     if not (inspect.isclass(kind) and issubclass(kind, Agent)):
         raise InvalidArgumentError(
             f"`kind` must be a class below Agent; got {kind!r}. One that is registered comes from "
-            "archgym.search.agent.agent_class."
+            "archgym.agent.agent.agent_class."
         )
     chosen = proving_tasks() if tasks is None else tuple(tasks)
     check = _AgentCheck(

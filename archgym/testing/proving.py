@@ -24,8 +24,6 @@ from archgym.spaces.parameter import (
 )
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["ProvingSimulator", "proving_tasks"]
-
 _SPACES = {
     "mixed": DesignSpace(
         "mixed",

@@ -21,8 +21,6 @@ from archgym.evaluation.simulator import (
 )
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["check_simulator"]
-
 # A metric's name ends in its unit, in the spelling of the field; what the ending stands for.
 _UNIT_ENDINGS = {
     "_ns": "ns",

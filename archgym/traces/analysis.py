@@ -8,8 +8,6 @@ import numpy as np
 from archgym.runtime.kernels import entry_point
 from archgym.traces.memory_trace import AccessKind, MemoryTrace
 
-__all__ = ["Analysis", "analyse", "reuse_distances"]
-
 _PAGE_BITS = np.uint64(12)
 # Entries of translation buffers whose misses are told: powers of two up to all of 64 GB.
 _MAX_ENTRIES_BITS = 24

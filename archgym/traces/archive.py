@@ -17,8 +17,6 @@ import numpy as np
 from archgym.errors import FileFormatError
 from archgym.files.storage import open_file, storage_errors
 
-__all__ = ["Archive", "open_archive"]
-
 # chosen: a gigabyte is about 300 million accesses; split a longer trace.
 _MAX_FILE_BYTES = 2**30
 # chosen: about ten thousand entries; `zipfile` reads the whole list first.
@@ -33,12 +31,12 @@ _LOCATOR_BYTES, _LOCATOR_MAGIC = 20, b"PK\x06\x07"
 _COMPRESSIONS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 _PIECE_BYTES = 2**20
 _BAD = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, KeyError, IndexError),
+    zipfile.BadZipFile, zlib.error, struct.error, ValueError, EOFError, KeyError, IndexError,
     # RuntimeError: zipfile found a password or an unknown compression.
-    *(RuntimeError, OverflowError, SyntaxError, TypeError, MemoryError, AttributeError),
+    RuntimeError, OverflowError, SyntaxError, TypeError, MemoryError, AttributeError,
     # TokenError: the header of an array is not an expression.
     tokenize.TokenError,
-)
+)  # fmt: skip
 
 
 @contextmanager

@@ -9,8 +9,6 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.runtime.kernels import entry_point, inlined
 
-__all__ = ["LINE_BYTES", "Cache", "CacheSize"]
-
 LINE_BYTES = 64
 _UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30}
 _SIZE = re.compile(r"(\d{1,9})([KMG]?):(\d{1,5})")

@@ -19,8 +19,6 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
 from archgym.traces.streams import pieces
 
-__all__ = ["INSTRUCTION", "read_champsim", "write_champsim"]
-
 INSTRUCTION = np.dtype(
     [
         ("ip", "<u8"),

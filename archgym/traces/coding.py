@@ -22,8 +22,6 @@ import numpy as np
 
 from archgym.runtime.kernels import entry_point
 
-__all__ = ["packed", "unpacked"]
-
 _N_STREAMS = 16
 _NEAR_BYTES = 4096
 _HEAD_BYTES = 4

@@ -24,17 +24,6 @@ from archgym.traces.archive import Archive, open_archive
 from archgym.traces.memory_trace import ADDRESS_BITS, COLUMNS, AccessKind, MemoryTrace
 from archgym.traces.reference import MAX_RECORDS, is_planes, printable, read_planes
 
-__all__ = [
-    "TraceInfo",
-    "TraceWriter",
-    "iterate_memory_trace",
-    "joined",
-    "read_memory_trace",
-    "read_trace_info",
-    "trace_writer",
-    "write_memory_trace",
-]
-
 _HEADER = "trace.json"
 _FORMAT = "archgym-memory-trace"
 _VERSION = 1

@@ -14,8 +14,6 @@ from archgym.traces.caches import LINE_BYTES, Cache, CacheSize
 from archgym.traces.memory_trace import AccessKind, MemoryTrace
 from archgym.traces.pages import PAGE_BITS, PageAllocator
 
-__all__ = ["RequestProfile", "Requests", "memory_requests"]
-
 _LINE_BITS = 6
 # chosen: some hundred megabytes of a text file; more than a search should simulate each time.
 MAX_REQUESTS = 4_000_000

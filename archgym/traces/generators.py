@@ -13,17 +13,6 @@ import numpy as np
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.traces.memory_trace import ADDRESS_BITS, COLUMNS, AccessKind, MemoryTrace
 
-__all__ = [
-    "GENERATED",
-    "generated_trace",
-    "mixture",
-    "pointer_chase",
-    "scattered",
-    "stride",
-    "uniform",
-    "zipf",
-]
-
 _GIB = 2**30
 _PAGE_BYTES = 4096
 _LINE_BYTES = 64

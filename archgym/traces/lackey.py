@@ -13,8 +13,6 @@ from archgym.runtime.kernels import entry_point
 from archgym.runtime.reductions import report_loss
 from archgym.traces.memory_trace import ADDRESS_BITS, COLUMNS, MemoryTrace
 
-__all__ = ["LackeyParser"]
-
 _PIECE_BYTES: Final = 2**20
 # A line has at least seven bytes, and gives at most one record.
 _MAX_RECORDS: Final = _PIECE_BYTES // 7 + 2

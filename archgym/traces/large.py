@@ -17,8 +17,6 @@ from archgym.traces.file import CHUNK_RECORDS
 from archgym.traces.generators import scattered
 from archgym.traces.memory_trace import COLUMNS, AccessKind, MemoryTrace
 
-__all__ = ["LARGE", "large_parts"]
-
 _GIB: Final = 2**30
 # Where Linux puts large mappings of x86-64; each array starts 64 GiB after the last.
 _ARRAY: Final = 0x7000_0000_0000
@@ -46,8 +44,8 @@ def _kmer(rng: np.random.Generator, n: int, start: int) -> _Accesses:
     second = np.where(scattered(word.astype(np.uint64), _SLOTS) % np.uint64(3) == 0, slot + 16, -1)
     return (
         np.stack([start * n + np.arange(n), slot, second, slot + 8], axis=1),
-        *((0, 1, 1, 1), (_LOAD, _LOAD, _LOAD, _MODIFY), (1, 8, 8, 4)),
-    )
+        (0, 1, 1, 1), (_LOAD, _LOAD, _LOAD, _MODIFY), (1, 8, 8, 4),
+    )  # fmt: skip
 
 
 _GENOME: Final = 2**27

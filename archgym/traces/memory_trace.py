@@ -8,8 +8,6 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["ADDRESS_BITS", "COLUMNS", "AccessKind", "MemoryTrace"]
-
 ADDRESS_BITS = 57
 """Virtual addresses have at most so many bits: five-level paging of x86-64."""
 

@@ -7,8 +7,6 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.traces.generators import scattered
 
-__all__ = ["PAGE_BITS", "PageAllocator"]
-
 PAGE_BITS = 12
 
 

@@ -6,8 +6,6 @@ from archgym.files.replacement import figure_metadata
 from archgym.files.storage import atomic_file
 from archgym.traces.analysis import Analysis
 
-__all__ = ["draw_analysis"]
-
 # chosen: entries of common second-level buffers, for orientation.
 _REACHES = (64, 1536)
 

@@ -5,8 +5,6 @@ import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["resolved"]
-
 _TIMEOUT_S = 10.0
 
 

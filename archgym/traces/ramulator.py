@@ -22,8 +22,6 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
 from archgym.traces.streams import pieces, require_content, text_lines
 
-__all__ = ["read_bubbles", "read_loads_and_stores", "write_bubbles", "write_loads_and_stores"]
-
 # chosen: some ten million lines.
 _MAX_BYTES = 2**28
 _PART_RECORDS = 2**18

@@ -23,8 +23,6 @@ from archgym.traces.file import TraceInfo, TraceWriter, trace_writer
 from archgym.traces.lackey import LackeyParser
 from archgym.traces.reference import MAX_TEXT
 
-__all__ = ["DEFAULT_MAX_ACCESSES", "Recording", "record"]
-
 # chosen: some 10 to 30 MB of a file, and a minute or two of recording.
 DEFAULT_MAX_ACCESSES = 10_000_000
 # chosen: some 10 GB of a file. Recording holds one chunk of records whatever their number.

@@ -12,8 +12,6 @@ import numpy as np
 from archgym.traces.archive import json_object, open_archive
 from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
 
-__all__ = ["MAX_TEXT", "PLANES_REMEDY", "is_planes", "printable", "read_planes"]
-
 PAGE_BITS = 12
 # chosen: ten times the longest reference trace; half a gigabyte as columns.
 MAX_RECORDS = 2**25

@@ -21,8 +21,6 @@ from archgym.errors import unknown_name
 from archgym.traces.file import TraceInfo, read_memory_trace, read_trace_info
 from archgym.traces.memory_trace import MemoryTrace
 
-__all__ = ["shipped_info", "shipped_names", "shipped_trace"]
-
 _NAMES = ("graph-search", "hash-join", "kmer-count", "moe-gather", "random-access", "sort")
 
 

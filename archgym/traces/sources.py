@@ -12,17 +12,6 @@ from archgym.traces.generators import GENERATED, generated_trace
 from archgym.traces.memory_trace import MemoryTrace
 from archgym.traces.shipped import shipped_info, shipped_names, shipped_trace
 
-__all__ = [
-    "Facts",
-    "NamedTrace",
-    "TraceSummary",
-    "is_named",
-    "named_traces",
-    "summarise_trace",
-    "trace_parts",
-    "trace_stem",
-]
-
 # chosen: as long as the generated traces of the simulators' workloads.
 _GENERATED_ACCESSES = 1_000_000
 # chosen: half a gigabyte of memory, and some ten seconds.

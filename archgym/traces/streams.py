@@ -11,8 +11,6 @@ from typing import IO, Any, final
 from archgym.errors import FileFormatError
 from archgym.files.storage import atomic_file, open_file, storage_errors
 
-__all__ = ["pieces", "require_content", "text_lines", "writer"]
-
 _PIECE_BYTES = 2**20
 # chosen: xz at its best level, -9, needs 65 MB to unpack; no more is given.
 _XZ_MEMORY_BYTES = 2**27

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 from run import Counter, End
 
+from archgym.agent.agent import agent_class, make_agent
 from archgym.analysis.pareto import hypervolume
 from archgym.analysis.statistics import improvement_p_value, stratified_bootstrap
 from archgym.bench import bench_task
@@ -20,7 +21,6 @@ from archgym.errors import BudgetExhausted
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import agent_class, make_agent
 
 OURS = ("nsga2", "random")
 PEERS = ("optuna-nsga2", "pymoo-nsga2")

@@ -19,13 +19,13 @@ from typing import Any
 import numpy as np
 from methods import METHODS, Problem
 
+from archgym.agent.agent import agent_class, make_agent
 from archgym.bench import bench_task
 from archgym.errors import BudgetExhausted
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import agent_class, make_agent
 
 # Violations are encoded in rewards; see archgym.evaluation.limits.
 _SPAN = 5.0

@@ -37,9 +37,9 @@ SHOWN_AGENTS = ("auto", "genetic", "random")
 LEVEL = 0.05
 # Okabe and Ito, Color Universal Design, 2008; the last are of Paul Tol's muted scheme.
 COLOURS = (
-    *("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#AA4499"),
-    *("#999933", "#882255", "#332288", "#44AA99", "#661100", "#6699CC"),
-)
+    "#D55E00", "#0072B2", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000", "#AA4499",
+    "#999933", "#882255", "#332288", "#44AA99", "#661100", "#6699CC",
+)  # fmt: skip
 # Bars of `auto`: budgets, share of the score range behind a single agent, own time at a budget.
 BAR_BUDGETS = (25, 50, 100, 200, 1000)
 BAR_SHARE = 0.02

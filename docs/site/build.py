@@ -25,7 +25,7 @@ LINK = re.compile(r"(!?\[[^\]]*\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 OUTER = re.compile(r"(\)\]\()([^)\s#]+)(#[^)\s]*)?(\))")
 # Pages that are checked with the keyboard; all share the theme.
 KEYBOARD_PAGES = ("index.html", "python.html")
-PACKAGES = ("evaluation", "spaces", "search", "studies", "envs", "proxy", "datasets")
+PACKAGES = ("evaluation", "spaces", "agent", "studies", "envs", "proxy", "datasets")
 
 
 def main() -> None:

@@ -14,9 +14,9 @@ import json
 from pathlib import Path
 
 from archgym.errors import ArchGymError
-from archgym.policies.comparison import compare_policies
-from archgym.policies.language import read_policy
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.comparison import compare_policies
+from archgym.rules.language import read_policy
+from archgym.rules.sandbox import PolicyRunner
 
 # The program under evolution never sees the held-out traces, which `archgym rule compare` names.
 TRACES = ("olmoe:1", "olmoe:2")

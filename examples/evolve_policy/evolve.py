@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from archgym.errors import ArchGymError
-from archgym.policies.comparison import Comparison, compare_policies
-from archgym.policies.language import check_policy
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.comparison import Comparison, compare_policies
+from archgym.rules.language import check_policy
+from archgym.rules.sandbox import PolicyRunner
 
 OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.RShift)
 # Share of mutations that change constants only; they need no compilation.

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
+from archgym.agent.agent import Agent, make_agent
 from archgym.errors import BudgetExhausted
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import Agent, make_agent
 
 
 class Recorder:

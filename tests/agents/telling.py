@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from archgym.agent.agent import AskTellAgent
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import AskTellAgent
 
 
 def trials(designs: np.ndarray, rewards: np.ndarray | float, feasible: bool = True) -> Trials:

@@ -6,9 +6,9 @@ import pytest
 
 pytest.importorskip("stable_baselines3")
 
+from archgym.agent.agent import make_agent
 from archgym.agents.a2c import A2cAgent
 from archgym.errors import BudgetExhausted
-from archgym.search.agent import make_agent
 from archgym.testing import proving_tasks
 from tests.agents.recorder import Recorder
 

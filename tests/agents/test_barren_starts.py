@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archgym.agent.agent import agent_class
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.evaluation.task import Task
-from archgym.search.agent import agent_class
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 from tests.agents.recorder import Recorder, search

@@ -11,14 +11,14 @@ pytest.importorskip("ray")
 pytest.importorskip("torch")
 pytest.importorskip("pettingzoo")
 
+from archgym.agent.agent import make_agent
+from archgym.agent.policy import Policy
 from archgym.agents.multi_agent_ppo import MultiAgentPpoAgent
 from archgym.envs import evaluator
 from archgym.errors import BudgetExhausted, InvalidArgumentError
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import make_agent
-from archgym.search.policy import Policy
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 from archgym.studies.study import Study

@@ -7,9 +7,9 @@ import pytest
 
 pytest.importorskip("stable_baselines3")
 
+from archgym.agent.agent import make_agent
 from archgym.agents._sb3.training import make_episodes, no_results
 from archgym.agents.ppo import PpoAgent
-from archgym.search.agent import make_agent
 from archgym.testing import proving_tasks
 from tests.agents.recorder import search
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archgym.agent.agent import Agent
 from archgym.agents.nsga2 import Nsga2Agent
 from archgym.agents.random import RandomAgent
 from archgym.agents.sms_emoa import SmsEmoaAgent
@@ -17,7 +18,6 @@ from archgym.errors import BudgetExhausted, InvalidArgumentError, MissingExtraEr
 from archgym.evaluation.objective import reference_point
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import Agent
 from archgym.spaces.parameter import Categorical, Factorisation, Integer, Permutation
 from archgym.spaces.space import DesignSpace
 from archgym.testing import ProvingSimulator, proving_tasks

@@ -4,9 +4,9 @@ import pytest
 
 pytest.importorskip("sb3_contrib")
 
+from archgym.agent.agent import make_agent
 from archgym.agents.recurrent_ppo import RecurrentPpoAgent
 from archgym.errors import BudgetExhausted
-from archgym.search.agent import make_agent
 from archgym.testing import proving_tasks
 from tests.agents.recorder import Recorder
 

@@ -31,7 +31,7 @@ def test_absent_package_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch)
 
 def test_agent_is_listed_without_importing_smac() -> None:
     code = (
-        "import sys, archgym.search.agent as d; assert 'smac' in d.agent_names(); "
+        "import sys, archgym.agent.agent as d; assert 'smac' in d.agent_names(); "
         "d.agent_class('smac'); print({'smac', 'ConfigSpace', 'dask'} & set(sys.modules))"
     )
 

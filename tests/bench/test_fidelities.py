@@ -68,12 +68,12 @@ def test_share_of_the_cost_that_screens_can_be_chosen(tmp_path: Path) -> None:
 def test_share_that_does_not_fit_is_refused(share: float, text: str, tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match=text):
         screened_search(
-            *(tmp_path / "s", near(), near()),
+            tmp_path / "s", near(), near(),
             relative_cost=0.5,
             cost=4,
             agent="random",
             screening_share=share,
-        )
+        )  # fmt: skip
 
 
 def test_few_evaluates_only_designs_that_were_asked_at_the_cheaper_fidelity(tmp_path: Path) -> None:

@@ -84,9 +84,9 @@ def test_formats_of_a_study_in_the_message_include_optuna(archgym: Archgym, stud
 
 def test_missed_limits_are_said(archgym: Archgym) -> None:
     ran = archgym(
-        *("export", "default", "plugin", "--as", "json", "--out", "x.json"),
-        *("--subject-to", "power_mw <= 1"),
-    )
+        "export", "default", "plugin", "--as", "json", "--out", "x.json",
+        "--subject-to", "power_mw <= 1",
+    )  # fmt: skip
 
     assert ran.code == 0, ran.err
     assert "Limits: missed: power_mw" in ran.err

@@ -13,9 +13,9 @@ from tests.toys import ToyAgent, toy_task
 def balanced(archgym: Archgym) -> Path:
     """A finished study of an objective with two terms."""
     ran = archgym(
-        *("search", "plugin", "--objective", "balanced", "-a", "random", "-n", "40"),
-        *("--out", "balanced"),
-    )
+        "search", "plugin", "--objective", "balanced", "-a", "random", "-n", "40",
+        "--out", "balanced",
+    )  # fmt: skip
     assert ran.code == 0, ran.err
     return Path("balanced")
 
@@ -61,9 +61,9 @@ def test_long_front_is_shortened(archgym: Archgym, balanced: Path) -> None:
 
 def test_comparison_has_the_hypervolume_at_equal_budget(archgym: Archgym, balanced: Path) -> None:
     archgym(
-        *("search", "plugin", "--objective", "balanced", "-a", "genetic", "-n", "60"),
-        *("--out", "other"),
-    )
+        "search", "plugin", "--objective", "balanced", "-a", "genetic", "-n", "60",
+        "--out", "other",
+    )  # fmt: skip
 
     ran = archgym("show", balanced, "other", "--json")
 
@@ -86,9 +86,9 @@ def test_fronts_of_studies_are_drawn(
     archgym: Archgym, balanced: Path, name: str, magic: bytes
 ) -> None:
     archgym(
-        *("search", "plugin", "--objective", "balanced", "-a", "genetic", "-n", "30"),
-        *("--out", "other"),
-    )
+        "search", "plugin", "--objective", "balanced", "-a", "genetic", "-n", "30",
+        "--out", "other",
+    )  # fmt: skip
 
     ran = archgym("show", balanced, "other", "--front", name)
 
@@ -119,8 +119,8 @@ def test_front_of_an_objective_with_one_metric_cannot_be_drawn(
 
 def test_front_is_over_the_metrics_that_are_named(archgym: Archgym, study: Path) -> None:
     drawn = archgym(
-        *("show", study, "--front", "f.svg", "--front-metrics", "power_mw, throughput_gbs")
-    )
+        "show", study, "--front", "f.svg", "--front-metrics", "power_mw, throughput_gbs"
+    )  # fmt: skip
     front = archgym("show", study, "--front-metrics", "power_mw,throughput_gbs", "--json").json
 
     assert drawn.code == 0, drawn.err

@@ -78,8 +78,8 @@ def test_search_that_misses_its_limits_ends_with_code_3(archgym: Archgym) -> Non
 def test_explain_names_designs_that_miss_a_limit(archgym: Archgym) -> None:
     found = archgym("explain", "default", "plugin", "-w", "light", "--subject-to", "power_mw <= 15")
     beyond = archgym(
-        *("explain", "default", "plugin", "-w", "light", "--subject-to", "power_mw <= 0.5")
-    )
+        "explain", "default", "plugin", "-w", "light", "--subject-to", "power_mw <= 0.5"
+    )  # fmt: skip
 
     assert "misses a limit" in found.out
     assert "further from the limits" not in found.out

@@ -98,9 +98,9 @@ def test_map_takes_timeloops_problem_architecture_and_mapping(archgym: Archgym) 
     )
 
     ran = archgym(
-        *("map", "problem.yaml", "--arch", str(architecture)),
-        *("--mapping", "mapping.yaml", "--json"),
-    )
+        "map", "problem.yaml", "--arch", str(architecture),
+        "--mapping", "mapping.yaml", "--json",
+    )  # fmt: skip
 
     assert ran.code == 0, ran.err
     assert ran.json["cycles"] == 8 * 4 * 6

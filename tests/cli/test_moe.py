@@ -22,12 +22,12 @@ def test_models_and_hardware_are_listed_with_sources(archgym: Archgym) -> None:
 
 def test_drawn_routing_is_analysed(archgym: Archgym) -> None:
     drawn = archgym(
-        *("moe", "generate", "--out", "a.routing.npz", "--model", "mixtral-8x7b"),
-        *("--documents", "4", "--tokens", "80", "--layers", "3", "--json"),
-    )
+        "moe", "generate", "--out", "a.routing.npz", "--model", "mixtral-8x7b",
+        "--documents", "4", "--tokens", "80", "--layers", "3", "--json",
+    )  # fmt: skip
     found = archgym(
-        *("moe", "analyze", "a.routing.npz", "--picture", "a.svg", "--layers", "9" * 20, "--json")
-    )
+        "moe", "analyze", "a.routing.npz", "--picture", "a.svg", "--layers", "9" * 20, "--json"
+    )  # fmt: skip
 
     assert drawn.code == found.code == 0, drawn.err + found.err
     assert (drawn.json["tokens"], drawn.json["experts"]) == (320, 8)
@@ -41,9 +41,9 @@ def test_drawn_routing_is_analysed(archgym: Archgym) -> None:
 
 def test_numbers_of_a_preset_can_be_set(archgym: Archgym) -> None:
     ran = archgym(
-        *("moe", "generate", "--out", "a.routing.npz", "--documents", "2", "--tokens", "4"),
-        *("--layers", "1", "--set", "n_experts=5", "--set", "top_k=2", "--set", "skew=2", "--json"),
-    )
+        "moe", "generate", "--out", "a.routing.npz", "--documents", "2", "--tokens", "4",
+        "--layers", "1", "--set", "n_experts=5", "--set", "top_k=2", "--set", "skew=2", "--json",
+    )  # fmt: skip
 
     assert (ran.json["experts"], ran.json["top_k"]) == (5, 2)
 
@@ -80,9 +80,9 @@ def test_bad_input_is_one_line(archgym: Archgym, arguments: tuple[str, ...], wor
 @pytest.mark.slow
 def test_process_is_fitted(archgym: Archgym) -> None:
     ran = archgym(
-        *("moe", "calibrate", "--experts", "8", "--top-k", "2", "--budget", "40"),
-        *("--target", "lru@1=0.36", "--target", "belady@2=0.82", "--target", "srp@16=0.49"),
-    )
+        "moe", "calibrate", "--experts", "8", "--top-k", "2", "--budget", "40",
+        "--target", "lru@1=0.36", "--target", "belady@2=0.82", "--target", "srp@16=0.49",
+    )  # fmt: skip
 
     assert ran.code == 0
     assert "archgym moe generate" in ran.out
@@ -104,9 +104,9 @@ def test_model_in_a_folder_is_recorded(archgym: Archgym) -> None:
     transformers.MixtralForCausalLM(config).save_pretrained("tiny")
 
     recorded = archgym(
-        *("moe", "record", "tiny", "--out", "t.routing.npz", "--documents", "3", "--tokens", "20"),
+        "moe", "record", "tiny", "--out", "t.routing.npz", "--documents", "3", "--tokens", "20",
         "--json",
-    )
+    )  # fmt: skip
     found = archgym("moe", "analyze", "t.routing.npz", "--json")
 
     assert recorded.code == found.code == 0, recorded.err + found.err

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from archgym.studies.study import read_study
+from archgym.studies.snapshot import read_study
 from tests.cli.conftest import Archgym
 
 

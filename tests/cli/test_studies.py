@@ -256,9 +256,9 @@ def test_interrupted_search_prints_the_command_that_resumes_it(
 ) -> None:
     path = os.pathsep.join([str(write_plugin(tmp_path / "other")), str(ROOT)])
     search = [
-        *(sys.executable, "-m", "archgym", "search", "plugin", "--option", "pace_s=0.05"),
-        *("-n", "400", "--out", "my study"),
-    ]
+        sys.executable, "-m", "archgym", "search", "plugin", "--option", "pace_s=0.05",
+        "-n", "400", "--out", "my study",
+    ]  # fmt: skip
     process = subprocess.Popen(
         search, env={**os.environ, "PYTHONPATH": path}, stderr=subprocess.PIPE, text=True
     )

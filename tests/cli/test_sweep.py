@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.search.policy import Policy
-from archgym.studies.study import read_study
+from archgym.agent.policy import Policy
+from archgym.studies.snapshot import read_study
 from archgym.sweep.tuned_settings import TunedEntry, read_tuned, write_tuned
 from tests.cli.conftest import Archgym
 
@@ -255,9 +255,9 @@ def test_tune_writes_an_entry_that_search_uses(archgym: Archgym) -> None:
         "--budget 20"
     )
     found = archgym(
-        *("search", "plugin", "-a", "genetic", "-w", "heavy", "-n", "5", "--json"),
-        *("--tuned-from", "out/tuned.yaml", "--hyper", "tournament=2"),
-    )
+        "search", "plugin", "-a", "genetic", "-w", "heavy", "-n", "5", "--json",
+        "--tuned-from", "out/tuned.yaml", "--hyper", "tournament=2",
+    )  # fmt: skip
     assert found.json["hyperparameters"] == {**entry.hyperparameters, "tournament": 2}
     again = archgym("tune", "plugin", "-a", "genetic", "-w", "heavy", *options, "--json")
     assert again.json["hyperparameters"] == entry.hyperparameters
@@ -268,9 +268,9 @@ def test_search_with_tuned_hyperparameters_records_them(archgym: Archgym) -> Non
     write_tuned("tuned.yaml", TunedEntry(task, "genetic", {"population": 9, "step": 0.1}, {}))
 
     ran = archgym(
-        *("search", "plugin", "-a", "genetic", "-n", "5", "--out", "study"),
-        *("--tuned-from", "tuned.yaml", "--hyper", "step=0.3"),
-    )
+        "search", "plugin", "-a", "genetic", "-n", "5", "--out", "study",
+        "--tuned-from", "tuned.yaml", "--hyper", "step=0.3",
+    )  # fmt: skip
 
     assert ran.code == 0, ran.err
     assert read_study("study").header.hyperparameters == {"population": 9, "step": 0.3}
@@ -304,9 +304,9 @@ def trained(archgym: Archgym) -> Path:
     """A finished study of a learner, small enough to train in seconds."""
     pytest.importorskip("stable_baselines3")
     ran = archgym(
-        *("search", "plugin", "-a", "ppo", "-n", "24", "--out", "ppo"),
-        *("--hyper", "n_envs=4", "--hyper", "rollout=8"),
-    )
+        "search", "plugin", "-a", "ppo", "-n", "24", "--out", "ppo",
+        "--hyper", "n_envs=4", "--hyper", "rollout=8",
+    )  # fmt: skip
     assert ran.code == 0, ran.err
     return Path("ppo")
 

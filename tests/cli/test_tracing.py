@@ -100,8 +100,8 @@ def test_shipped_workload_is_what_the_command_makes_of_the_shipped_trace(
         "filter",
         name.removeprefix("recorded-"),
         *options.split(),
-        *("--max-requests", "10000", "-o", "a.stl"),
-    )
+        "--max-requests", "10000", "-o", "a.stl",
+    )  # fmt: skip
 
     assert ran.code == 0, ran.err
     assert "10,000 requests of 64 bytes" in ran.out

@@ -136,9 +136,9 @@ def test_best_designs_of_several_objectives_are_shown_by_study(
     archgym: Archgym, study: Path
 ) -> None:
     archgym(
-        *("search", "plugin", "--objective", "low-power", "-a", "random", "-n", "12"),
-        *("--out", "power"),
-    )
+        "search", "plugin", "--objective", "low-power", "-a", "random", "-n", "12",
+        "--out", "power",
+    )  # fmt: skip
 
     ran = archgym("show", study, "power", "--top", "2")
 
@@ -149,9 +149,9 @@ def test_best_designs_of_several_objectives_are_shown_by_study(
 
 def test_studies_of_several_objectives_are_rated_by_each(archgym: Archgym, study: Path) -> None:
     archgym(
-        *("search", "plugin", "--objective", "low-power", "-a", "random", "-n", "12"),
-        *("--out", "power"),
-    )
+        "search", "plugin", "--objective", "low-power", "-a", "random", "-n", "12",
+        "--out", "power",
+    )  # fmt: skip
 
     found = archgym("show", study, "power", "--json").json
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from archgym.agent.agent import Agent, agent_class, agent_names, make_agent
 from archgym.errors import MissingExtraError
-from archgym.search.agent import Agent, agent_class, agent_names, make_agent
 from archgym.testing import check_agent, proving_tasks
 from tests.agents.small import PORTFOLIO, SMALL, TEAM
 
@@ -48,7 +48,7 @@ def test_agent_is_named_as_its_file(name: str) -> None:
 
 def test_listing_agents_imports_nothing_heavy() -> None:
     code = (
-        "import sys, archgym.search.agent as d; [d.agent_class(n) for n in d.agent_names()]; "
+        "import sys, archgym.agent.agent as d; [d.agent_class(n) for n in d.agent_names()]; "
         "print(sorted({'optuna', 'torch', 'ray', 'sklearn', 'pandas'} & set(sys.modules)))"
     )
 

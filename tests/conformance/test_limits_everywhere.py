@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from archgym.agent.agent import agent_class
 from archgym.envs import DesignEnv, DesignVectorEnv
 from archgym.envs.sb3 import Sb3VecEnv
 from archgym.evaluation.task import Task
@@ -20,7 +21,6 @@ from archgym.report.comparison import compare, top
 from archgym.report.evidence import read_evidence
 from archgym.report.front_chart import front_chart
 from archgym.report.study_summary import summarise
-from archgym.search.agent import agent_class
 from archgym.studies.front import metrics_objective, study_front
 from archgym.studies.snapshot import StudyLog
 from archgym.studies.study import Study
@@ -163,7 +163,7 @@ def test_studies_and_reports_keep_the_order(agent: str, objective: str, tmp_path
 
 
 def _read(folder: Path) -> StudyLog:
-    from archgym.studies.study import read_study
+    from archgym.studies.snapshot import read_study
 
     return read_study(folder)
 

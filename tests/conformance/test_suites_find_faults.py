@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from archgym.agent.agent import Agent, AskTellAgent
 from archgym.agents.random import RandomAgent
 from archgym.errors import BudgetExhausted, ConformanceError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
@@ -15,7 +16,6 @@ from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
-from archgym.search.agent import Agent, AskTellAgent
 from archgym.spaces.parameter import Integer, Parameter
 from archgym.spaces.space import DesignSpace
 from archgym.testing import ProvingSimulator, check_agent, check_simulator, proving_tasks

@@ -17,7 +17,8 @@ from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Integer, Permutation
 from archgym.spaces.space import DesignSpace
 from archgym.studies.merge import merge
-from archgym.studies.study import Study, read_study
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
 from tests.datasets.making import mixture, search
 from tests.toys import ToySimulator, toy_task
 

@@ -11,7 +11,7 @@ from gymnasium.vector import AutoresetMode, SyncVectorEnv
 from archgym.envs import DesignEnv, DesignVectorEnv
 from archgym.errors import InvalidArgumentError, StudyLockedError
 from archgym.evaluation.task import Task
-from archgym.studies.study import read_study
+from archgym.studies.snapshot import read_study
 from archgym.testing import ProvingSimulator
 from tests.toys import toy_task
 

@@ -16,7 +16,7 @@ from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.spaces.choices import Choices
 from archgym.spaces.space import DesignSpace
-from archgym.studies.study import read_study
+from archgym.studies.snapshot import read_study
 from archgym.testing import ProvingSimulator
 from tests.toys import SPACE, TROUBLED_DEPTH, toy_task
 

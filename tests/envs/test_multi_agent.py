@@ -19,7 +19,8 @@ from archgym.errors import (
 )
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
-from archgym.studies.study import Study, read_study
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
 from archgym.testing import ProvingSimulator
 from tests.toys import toy_task
 

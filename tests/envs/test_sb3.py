@@ -19,7 +19,7 @@ from stable_baselines3.common.vec_env import DummyVecEnv
 
 from archgym.envs import DesignEnv, Sb3VecEnv
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.studies.study import read_study
+from archgym.studies.snapshot import read_study
 from tests.toys import toy_task
 
 

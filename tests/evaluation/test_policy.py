@@ -8,7 +8,7 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.policy import PolicySimulator
 from archgym.evaluation.task import Task
-from archgym.policies.language import check_policy
+from archgym.rules.language import check_policy
 from archgym.studies.study import Study
 
 TEXT = """DOMAIN = "tlb"

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.policies.language import check_policy
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.language import check_policy
+from archgym.rules.sandbox import PolicyRunner
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "evolve_policy"
 SEED = (FOLDER / "seed.py").read_text()

@@ -22,7 +22,7 @@ import sys
 sys.path[:0] = [{str(tmp_path)!r}, {str(EXAMPLE)!r}, {str(ROOT)!r}]
 import archgym as ag
 from archgym.testing import ProvingSimulator, check_agent
-from archgym.search.agent import agent_class
+from archgym.agent.agent import agent_class
 check_agent(agent_class("coordinates"), n_designs=40)
 task = ag.Task.make(ProvingSimulator("mixed", has_failures=False))
 study = ag.Study.create({str(tmp_path / "study")!r}, task, agent="coordinates", seed=1, budget=100)

@@ -2,7 +2,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from archgym.studies.study import read_study
+from archgym.studies.snapshot import read_study
 
 ROOT = Path(__file__).parents[2]
 EXAMPLE = ROOT / "examples" / "own_simulator"

@@ -27,7 +27,11 @@ def test_parameter_without_effect_returns_to_its_default() -> None:
 
     assert dict(SPACE.design_at(found.simple)) == dict(SPACE.design_at(SPACE.default_indices))
     assert {each.parameter for each in found.returned} == {
-        *("mode", "banks", "depth", "gain", "boost")
+        "mode",
+        "banks",
+        "depth",
+        "gain",
+        "boost",
     }
     assert found.path.steps == ()
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
+from archgym.agent.agent import Agent, agent_class, agent_names
 from archgym.errors import UnknownNameError
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
-from archgym.search.agent import Agent, agent_class, agent_names
 
 AGENT = '''
 import numpy as np
-from archgym.search.agent import AskTellAgent, Trials
+from archgym.agent.agent import AskTellAgent, Trials
 from archgym.spaces.parameter import Integer
 
 class Corner(AskTellAgent):
@@ -33,7 +33,7 @@ class Corner(AskTellAgent):
 '''
 
 LOAD = """
-from archgym.search.agent import agent_class
+from archgym.agent.agent import agent_class
 from archgym.errors import ArchGymError
 try:
     print(agent_class({!r}))
@@ -84,7 +84,7 @@ def test_unknown_names_offer_near_ones() -> None:
 def test_finding_names_imports_none_of_them() -> None:
     code = (
         "import sys\n"
-        "from archgym.search.agent import agent_names\n"
+        "from archgym.agent.agent import agent_names\n"
         "from archgym.evaluation.simulator import simulator_names\n"
         "agent_names(); simulator_names()\n"
         "parts = ('archgym.agents.', 'archgym.simulators.')\n"
@@ -99,7 +99,7 @@ def test_agent_of_another_package_is_found_and_conforms(site: Path) -> None:
 
     done = run(
         site,
-        "from archgym.search.agent import agent_names, agent_class\n"
+        "from archgym.agent.agent import agent_names, agent_class\n"
         "from archgym.testing import check_agent\n"
         "assert 'corner' in agent_names()\n"
         "check_agent(agent_class('corner'), n_designs=20)\n"
@@ -148,8 +148,8 @@ def test_entry_point_that_is_not_named_as_its_class_is_refused(
     target = "people:Corner" if kind == "agent" else "archgym.testing.proving:ProvingSimulator"
     install(site, f"[archgym.{group}]\nabc = {target}\n")
 
-    home = {"agent": "search.agent", "simulator": "evaluation.simulator"}[kind]
-    load = LOAD.replace("agent_class", f"{kind}_class").replace("search.agent", home)
+    home = {"agent": "agent.agent", "simulator": "evaluation.simulator"}[kind]
+    load = LOAD.replace("agent_class", f"{kind}_class").replace("agent.agent", home)
 
     done = run(site, load.format("abc"))
 
@@ -199,7 +199,7 @@ def test_broken_package_does_not_hide_the_others(site: Path) -> None:
 
     done = run(
         site,
-        "from archgym.search.agent import agent_names, agent_class\n"
+        "from archgym.agent.agent import agent_names, agent_class\n"
         "print('bad' in agent_names(), agent_class('random').name)",
     )
 

@@ -13,7 +13,8 @@ from archgym.evaluation.function import OutsideSimulator
 from archgym.evaluation.task import Task
 from archgym.spaces.design import Design
 from archgym.spaces.parameter import Integer
-from archgym.studies.study import Study, read_study
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
 from tests.toys import ToyAgent, UnreplayableAgent, toy_task
 
 ROOT = Path(__file__).parents[2]

@@ -10,7 +10,8 @@ from archgym.errors import (
     FileFormatError,
     StorageError,
 )
-from archgym.studies.study import Study, read_study
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
 from tests.studies.searches import TWO, journal, resume, search
 from tests.toys import ToyAgent, toy_task
 

@@ -7,7 +7,8 @@ import pytest
 
 from archgym.analysis import pareto
 from archgym.studies.front import study_front
-from archgym.studies.study import Study, read_study
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
 from tests.toys import ToyAgent, toy_task
 
 WORKLOADS = {"light": 2.0, "heavy": 1.0}

@@ -7,7 +7,8 @@ import pytest
 
 from archgym.errors import InvalidArgumentError, StudyLockedError
 from archgym.studies.merge import merge
-from archgym.studies.study import Study, StudyLog, read_study
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study, StudyLog
 from tests.toys import ToyAgent, toy_task
 
 ROOT = Path(__file__).parents[2]

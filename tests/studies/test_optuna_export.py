@@ -14,8 +14,8 @@ from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, Permutation, Real
 from archgym.studies import optuna_export
 from archgym.studies.optuna_export import export_optuna
-from archgym.studies.snapshot import StudyLog
-from archgym.studies.study import Study, read_study
+from archgym.studies.snapshot import StudyLog, read_study
+from archgym.studies.study import Study
 from tests.toys import ToySimulator, toy_task
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archgym.agent.agent import agent_class, agent_names
 from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
@@ -15,9 +16,9 @@ from archgym.errors import (
 from archgym.evaluation.executor import ThreadExecutor
 from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.task import Task
-from archgym.search.agent import agent_class, agent_names
 from archgym.spaces.parameter import Integer, Ordinal
-from archgym.studies.study import Study, read_study
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
 from tests.toys import toy_task
 
 BEST = {"mode": "fast", "banks": 8, "depth": 3, "gain": 0.3, "boost": 3}

@@ -10,6 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
+from archgym.agent.policy import Policy
 from archgym.errors import (
     BudgetExhausted,
     InvalidArgumentError,
@@ -23,10 +24,10 @@ from archgym.evaluation.executor import ProcessExecutor, SerialExecutor, ThreadE
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
-from archgym.search.policy import Policy
 from archgym.spaces.parameter import Integer, Parameter
 from archgym.spaces.space import DesignSpace
-from archgym.studies.study import Study, read_study
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
 from tests.studies.searches import TWO, ListAgent, journal, resume, search
 from tests.toys import SPACE, CountingAgent, ToyAgent, UnreplayableAgent, toy_task
 

@@ -8,7 +8,8 @@ import pytest
 from archgym.datasets import build_dataset
 from archgym.errors import FileFormatError
 from archgym.studies.metadata import _checksum
-from archgym.studies.study import Study, read_study
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
 from tests.toys import ToyAgent, toy_task
 
 

@@ -7,9 +7,9 @@ from typing import ClassVar, final
 
 import numpy as np
 
+from archgym.agent.agent import Agent
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
-from archgym.search.agent import Agent
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 from archgym.studies.snapshot import read_study

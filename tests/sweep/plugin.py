@@ -7,9 +7,9 @@ from typing import ClassVar, final
 
 import numpy as np
 
+from archgym.agent.agent import AskTellAgent
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import AskTellAgent
 from archgym.spaces.parameter import Categorical, Integer, Parameter, Real
 from archgym.spaces.space import DesignSpace
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from archgym.search.agent import agent_class
+from archgym.agent.agent import agent_class
 from archgym.sweep.settings import draw_hyperparameters
 from tests.sweep.plugin import TroubledAgent
 

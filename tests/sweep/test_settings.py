@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from archgym.agent.agent import agent_class
 from archgym.errors import FileFormatError, UnknownNameError
-from archgym.search.agent import agent_class
 from archgym.sweep.reading import read_plan
 from archgym.sweep.recorded_plan import read_recorded_plan, write_recorded_plan
 from tests.sweep.conftest import WritePlan

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from archgym.agent.agent import agent_class, make_agent
 from archgym.errors import FileFormatError, UnknownNameError
-from archgym.search.agent import agent_class, make_agent
 from archgym.sweep.reading import read_plan
 from archgym.sweep.tuned_settings import (
     TunedEntry,

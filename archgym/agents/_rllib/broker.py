@@ -13,8 +13,6 @@ import numpy as np
 import ray
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-__all__ = ["Broker", "RemoteRewards"]
-
 
 @dataclass
 class _Request:

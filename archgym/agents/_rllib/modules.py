@@ -24,8 +24,6 @@ from ray.rllib.utils.metrics import NUM_ENV_STEPS_SAMPLED, NUM_ENV_STEPS_SAMPLED
 from archgym.agents._rllib.network import TeamNetwork, drawn, log_probability
 from archgym.agents._rllib.team import Team
 
-__all__ = ["STATE", "TEAM", "Played", "TeamBatch", "TeamModule", "TeamRunner"]
-
 TEAM = "team"
 """Name of the one module."""
 STATE = "state"

@@ -8,8 +8,6 @@ import numpy as np
 import torch
 from torch import nn
 
-__all__ = ["TeamNetwork", "drawn", "log_probability"]
-
 # Far below any logit that is learned, and a number, so that 0 times it is 0.
 _CLOSED = -1e9
 

@@ -6,14 +6,12 @@ from typing import Any
 import numpy as np
 import torch
 
+from archgym.agent.policy import Policy
 from archgym.agents._policy_layout import fitting_weights
 from archgym.agents._rllib.network import TeamNetwork, drawn
 from archgym.agents._rllib.team import Team
 from archgym.evaluation.task import Task
-from archgym.search.policy import Policy
 from archgym.spaces.choices import Choices
-
-__all__ = ["ACTOR", "describe", "layout", "make_designs", "network_settings"]
 
 ACTOR = "actor."
 """Start of the names of weights that choose."""

@@ -26,8 +26,6 @@ from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
 from archgym.runtime.ray_session import RAY, quiet
 
-__all__ = ["train_with_runners"]
-
 _TURN_S = 1.0
 # chosen: runners import for some ten seconds, and much longer on a busy machine.
 _START_PATIENCE_S = 300.0

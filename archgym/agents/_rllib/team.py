@@ -10,8 +10,6 @@ from archgym.envs.observation import Observation
 from archgym.evaluation.task import Task
 from archgym.spaces.choices import Choices
 
-__all__ = ["Team"]
-
 
 @final
 @dataclass(frozen=True)

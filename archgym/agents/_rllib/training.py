@@ -33,8 +33,6 @@ try:
 except ModuleNotFoundError as error:
     raise MissingExtraError((error.name or "ray").partition(".")[0], "marl") from error
 
-__all__ = ["Keep", "Weights", "asking", "configuration", "plain", "train_here"]
-
 Weights = dict[str, np.ndarray]
 Keep = Callable[[Weights, int], None]
 """Takes weights and how many updates have made them."""

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 
+from archgym.agent.agent import Agent, make_agent
+from archgym.agent.hyperparameters import checked_hyperparameters
+from archgym.agent.policy import Policy
 from archgym.agents._policy_layout import require_layout
 from archgym.agents._random_state import RandomState
 from archgym.checks import check_whole
 from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
-from archgym.search.agent import Agent, make_agent
-from archgym.search.hyperparameters import checked_hyperparameters
-from archgym.search.policy import Policy
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
@@ -23,15 +23,6 @@ if TYPE_CHECKING:
     from stable_baselines3.common.vec_env import VecEnv
 
     from archgym.agents._sb3.training import LearningEnv
-
-__all__ = [
-    "Sb3Agent",
-    "even_parts",
-    "network_arguments",
-    "ppo_arguments",
-    "remade",
-    "replay_arguments",
-]
 
 
 class Sb3Agent(Agent):

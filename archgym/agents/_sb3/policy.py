@@ -6,14 +6,12 @@ import numpy as np
 import torch
 from stable_baselines3.common.base_class import BaseAlgorithm
 
+from archgym.agent.policy import Policy
 from archgym.agents._policy_layout import fitting_weights
 from archgym.agents._sb3.training import LearningEnv
 from archgym.envs.observation import Observation
 from archgym.evaluation.task import Task
-from archgym.search.policy import Policy
 from archgym.spaces.choices import Choices
-
-__all__ = ["describe", "layout", "load_weights", "make_designs", "weights_of"]
 
 
 def describe(

@@ -14,8 +14,6 @@ from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.spaces.choices import Choices
 
-__all__ = ["NO_END", "LearningEnv", "learn", "make_episodes", "no_results"]
-
 NO_END = 2**40
 """Steps after which learning would end: more than any study has, and a power of two, so that shares
 of it are exact."""

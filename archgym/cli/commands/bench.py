@@ -20,8 +20,6 @@ if TYPE_CHECKING:
     from archgym.bench.report import AgentScore, BenchReport
     from archgym.bench.suite import BenchTask
 
-__all__ = ["bench_app"]
-
 bench_app = typer.Typer(
     name="bench",
     help="Benchmark agents on suites of tasks: list, run, report, verify, serve.",

@@ -9,8 +9,6 @@ from archgym.cli.console.terminal import number, say, table, write_json
 from archgym.cli.options.design import DesignArgument, named_design
 from archgym.cli.options.task import JsonOption, TaskOptions
 
-__all__ = ["bottlenecks"]
-
 _MOST_PARAMETERS = 4
 
 

@@ -25,8 +25,6 @@ from archgym.files.remote import shown
 if TYPE_CHECKING:
     from archgym.datasets import Split, Summary, Written
 
-__all__ = ["dataset_app"]
-
 dataset_app = typer.Typer(
     name="dataset",
     help="Build, split, merge, verify and publish datasets of evaluations.",

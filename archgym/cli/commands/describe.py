@@ -31,12 +31,10 @@ from archgym.files.replacement import require_replaceable
 from archgym.files.storage import storage_errors
 
 if TYPE_CHECKING:
+    from archgym.agent.agent import Agent
     from archgym.evaluation.simulator import Simulator
-    from archgym.search.agent import Agent
     from archgym.spaces.parameter import Parameter
     from archgym.spaces.space import DesignSpace
-
-__all__ = ["describe"]
 
 # Counting visits every combination of linked parameters.
 _COUNT_AT_ONCE = 3 * 10**7
@@ -72,8 +70,8 @@ def describe(
             f"`--workload` must name one workload here; got {len(workload)}. Describe them one by "
             "one."
         )
+    from archgym.agent.agent import agent_class, agent_names
     from archgym.evaluation.simulator import simulator_names
-    from archgym.search.agent import agent_class, agent_names
 
     simulators, agents = simulator_names(), agent_names()
     choice = task_choices(name, TaskOptions(model, stand_in=stand_in))

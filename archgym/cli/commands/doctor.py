@@ -5,8 +5,6 @@ import typer
 from archgym.cli.console.terminal import file_size, heading, say, table, write_json
 from archgym.cli.options.task import JsonOption
 
-__all__ = ["doctor"]
-
 
 def doctor(json: JsonOption = False) -> None:
     """Check the installation: versions, kernel cache, disk, optional parts.

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from archgym.evaluation.task import Evaluation, Task
     from archgym.spaces.design import Design
 
-__all__ = ["evaluate"]
-
 _INFEASIBLE_CODE = 3
 _DESIGN_FILE = ".json"
 

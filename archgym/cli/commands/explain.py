@@ -23,8 +23,6 @@ if TYPE_CHECKING:
     from archgym.evaluation.objective import Objective
     from archgym.evaluation.task import Task
 
-__all__ = ["explain"]
-
 _DEFAULT = "default"
 
 

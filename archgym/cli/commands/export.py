@@ -12,8 +12,6 @@ from archgym.cli.options.task import JsonOption, TaskOptions
 from archgym.errors import InvalidArgumentError
 from archgym.files.remote import shown
 
-__all__ = ["export"]
-
 _OPTUNA = "optuna"
 
 

@@ -20,8 +20,6 @@ from archgym.errors import ArchGymError, unknown_name
 if TYPE_CHECKING:
     from archgym.evaluation.simulator import Simulator
 
-__all__ = ["list_names"]
-
 T = TypeVar("T")
 # chosen: a description next to a name on 80 columns.
 _CLAUSE = 62
@@ -95,7 +93,7 @@ def _models() -> list[str]:
 
 
 def _agents() -> list[dict[str, Any]]:
-    from archgym.search.agent import agent_class, agent_names
+    from archgym.agent.agent import agent_class, agent_names
 
     return [
         {

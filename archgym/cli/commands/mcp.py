@@ -9,8 +9,6 @@ import typer
 from archgym.cli.console.terminal import notice
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["mcp"]
-
 _TOKEN_VARIABLE = "ARCHGYM_MCP_TOKEN"
 _MAX_PORT = 65_535
 

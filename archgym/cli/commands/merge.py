@@ -10,8 +10,6 @@ from archgym.cli.options.studies import StudiesArgument
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import named_path
 
-__all__ = ["merge"]
-
 
 def merge(
     studies: StudiesArgument,

@@ -18,8 +18,6 @@ from archgym.cli.options.task import (
     workload_weights,
 )
 
-__all__ = ["policy_app"]
-
 _MAX_DESIGNS = 100_000
 _INFEASIBLE_CODE = 3
 

@@ -11,8 +11,6 @@ from archgym.cli.options.studies import StudiesArgument
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import PORTFOLIO_FORMAT, named_path
 
-__all__ = ["portfolio"]
-
 _MARK = '"mean_best_rewards"'
 """Text that every file of this command has, by which it may be replaced."""
 

@@ -33,8 +33,6 @@ from archgym.cli.options.values import (
 from archgym.cli.views.proxy import write_proxy
 from archgym.files.storage import require_free
 
-__all__ = ["proxy_app"]
-
 proxy_app = typer.Typer(
     name="proxy",
     help="Train and use proxy models that replace a simulator.",

@@ -27,8 +27,6 @@ from archgym.cli.views.proxy import write_errors, write_proxy
 if TYPE_CHECKING:
     from archgym.datasets.dataset import Dataset
 
-__all__ = ["report"]
-
 
 def report(
     source: Annotated[

@@ -11,8 +11,6 @@ from archgym.errors import InvalidArgumentError
 from archgym.files.replacement import MARK, require_replaceable
 from archgym.files.storage import make_folder, require_writable
 
-__all__ = ["report"]
-
 
 def report(
     sources: Annotated[

@@ -9,9 +9,7 @@ from archgym.cli.console.terminal import heading, notice, number, say, table, wr
 from archgym.cli.options.task import JsonOption
 
 if TYPE_CHECKING:
-    from archgym.policies.comparison import Comparison
-
-__all__ = ["rule_app"]
+    from archgym.rules.comparison import Comparison
 
 _INFEASIBLE_CODE = 3
 
@@ -71,7 +69,7 @@ def new(
     """Write a policy to start from."""
     from archgym.errors import InvalidArgumentError, unknown_name
     from archgym.files.storage import write_atomic
-    from archgym.policies.domain import domain as known_domain
+    from archgym.rules.domain import domain as known_domain
 
     templates = known_domain(domain).templates
     if template not in templates:
@@ -88,7 +86,7 @@ def check(file: FileArgument, json: JsonOption = False) -> None:
 
     State and operations are those of an example; `archgym rule evaluate` gives those of a trace.
     """
-    from archgym.policies.language import bounds_of, read_policy
+    from archgym.rules.language import bounds_of, read_policy
 
     source = read_policy(file)
     example = dict(source.domain.example)
@@ -208,9 +206,9 @@ def _compared(
     with_built_in: bool,
 ) -> "Comparison":
     from archgym.cli.options.values import assignments
-    from archgym.policies.comparison import compare_policies
-    from archgym.policies.language import read_policy, tuned_values
-    from archgym.policies.sandbox import PolicyRunner
+    from archgym.rules.comparison import compare_policies
+    from archgym.rules.language import read_policy, tuned_values
+    from archgym.rules.sandbox import PolicyRunner
 
     sources = {str(file): read_policy(file) for file in files}
     given = assignments("--set", values or ())

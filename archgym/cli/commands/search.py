@@ -11,7 +11,6 @@ import typer
 from archgym.cli.console.signals import study_begins
 from archgym.cli.console.terminal import notice, say, write_json
 from archgym.cli.options.run import (
-    RUNS_FOLDER,
     AgentOption,
     AgentSeedOption,
     CacheOption,
@@ -32,13 +31,13 @@ from archgym.cli.options.task import (
 from archgym.cli.options.values import hyperparameters, named_path
 from archgym.errors import InvalidArgumentError, StorageError, StudyInterrupted, StudyLockedError
 from archgym.files.storage import SAME_COMMAND, file_stem
+from archgym.studies.folder import RUNS_FOLDER
 
 if TYPE_CHECKING:
     from archgym.evaluation.executor import Executor
     from archgym.evaluation.task import Task
-    from archgym.studies.study import Study, StudyResult
-
-__all__ = ["resume", "search"]
+    from archgym.studies.result import StudyResult
+    from archgym.studies.study import Study
 
 _MAX_FOLDERS = 10_000
 _INFEASIBLE_CODE = 3
@@ -316,10 +315,10 @@ class _Workers:
 
 
 def _report(result: "StudyResult", is_json: bool) -> None:
+    from archgym.agent.policy import Policy
     from archgym.cli.views.policy import UNTRAINED
     from archgym.cli.views.study import best_text, counts_text
     from archgym.report.study_summary import StudySummary
-    from archgym.search.policy import Policy
     from archgym.studies.folder import POLICY_NAME
 
     if is_json:

@@ -12,8 +12,6 @@ from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import FORCE, ForceOption
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["show"]
-
 
 def show(
     studies: StudiesArgument,

@@ -10,8 +10,6 @@ from archgym.cli.console.terminal import say, write_json
 from archgym.cli.options.design import DesignArgument, named_design
 from archgym.cli.options.task import JsonOption, TaskOptions
 
-__all__ = ["simplify"]
-
 
 def simplify(
     design: DesignArgument,

@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from archgym.sweep.driver import SweepOutcome
     from archgym.sweep.plan import AgentPlan, SweepPlan
 
-__all__ = ["sweep_app"]
-
 sweep_app = typer.Typer(
     name="sweep",
     help="Compare agents on tasks over seeds: plan, run, resume, status, report.",

@@ -28,8 +28,6 @@ from archgym.files.storage import file_stem
 if TYPE_CHECKING:
     from archgym.tables import TablePlan
 
-__all__ = ["table_app"]
-
 _TABLES = Path("tables")
 _MAX_DESIGNS = 10_000_000
 # chosen: shorter work is done before a notice is read.

@@ -15,8 +15,6 @@ from archgym.files.storage import require_free
 if TYPE_CHECKING:
     from archgym.traces.recording import Recording
 
-__all__ = ["trace_app"]
-
 # Forms of traces that a simulator's command describes, not this one.
 _REQUESTS = (".stl", ".rstl")
 

@@ -9,12 +9,7 @@ import typer
 from archgym.cli.console.signals import resumable
 from archgym.cli.console.sweep_progress import SweepProgress
 from archgym.cli.console.terminal import heading, say, table, write_json
-from archgym.cli.options.run import (
-    RUNS_FOLDER,
-    AgentOption,
-    HyperOption,
-    ProcessesOption,
-)
+from archgym.cli.options.run import AgentOption, HyperOption, ProcessesOption
 from archgym.cli.options.task import (
     JsonOption,
     SimulatorArgument,
@@ -24,13 +19,12 @@ from archgym.cli.options.task import (
 )
 from archgym.cli.options.values import hyperparameters, named_path
 from archgym.files.storage import file_stem, make_folder
+from archgym.studies.folder import RUNS_FOLDER
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task
     from archgym.sweep.plan import TaskPlan
     from archgym.sweep.tuning import Tuning
-
-__all__ = ["tune"]
 
 _MAX_DRAWS = 10_000
 # chosen: as many as fit on a screen.

@@ -14,8 +14,6 @@ from archgym.cli.options.task import JsonOption
 from archgym.cli.views.validation import write_validation
 from archgym.errors import InvalidArgumentError, StorageError
 
-__all__ = ["validate"]
-
 
 def validate(
     simulator: Annotated[

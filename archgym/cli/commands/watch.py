@@ -8,8 +8,6 @@ import typer
 from archgym.cli.console.signals import interruptible
 from archgym.cli.console.terminal import say
 
-__all__ = ["watch"]
-
 
 def watch(
     folder: Annotated[

@@ -7,8 +7,6 @@ from typing import Any
 from archgym.cli.console.terminal import notice
 from archgym.runtime.closing import Closing
 
-__all__ = ["CountBar", "StageBar", "StudyProgress", "TableBar", "announce_compilation"]
-
 # chosen: shorter work needs no bar.
 _SILENT_S = 2.0
 

@@ -13,17 +13,6 @@ from typing import NoReturn
 
 from archgym.errors import StudyInterrupted
 
-__all__ = [
-    "Stopped",
-    "end",
-    "install",
-    "interruptible",
-    "leave",
-    "prompt_stops",
-    "resumable",
-    "study_begins",
-]
-
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # chosen: time for the main thread to unwind; the process must end within 2 s.
 _GRACE_S = 1.0

@@ -12,8 +12,6 @@ if TYPE_CHECKING:
     from archgym.sweep.driver import SweepState
     from archgym.sweep.status import RunStatus, SweepStatus
 
-__all__ = ["SweepProgress", "write_status"]
-
 # chosen: further failures usually repeat the same reasons; --json has all.
 _SHOWN_FAILURES = 10
 

@@ -17,24 +17,6 @@ from rich.text import Text
 
 from archgym.report.quantities import grouped_number
 
-__all__ = [
-    "duration",
-    "file_size",
-    "heading",
-    "notice",
-    "number",
-    "plain",
-    "printable",
-    "prose",
-    "say",
-    "stdout",
-    "table",
-    "values_text",
-    "warn",
-    "write_facts",
-    "write_json",
-]
-
 # Control characters except tab and line feed; marks that reverse or isolate text; separators of
 # lines; and halves of pairs, which stand for bytes that are not UTF-8.
 _CONTROLS = re.compile(

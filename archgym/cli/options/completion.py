@@ -1,14 +1,5 @@
 """Shell completion of names."""
 
-__all__ = [
-    "KINDS",
-    "complete_agent",
-    "complete_list",
-    "complete_model",
-    "complete_simulator",
-    "complete_subject",
-]
-
 KINDS = (
     "simulators",
     "agents",
@@ -33,7 +24,7 @@ def complete_simulator(incomplete: str) -> list[str]:
 
 def complete_agent(incomplete: str) -> list[str]:
     """Return the names of agents with this prefix."""
-    from archgym.search.agent import agent_names
+    from archgym.agent.agent import agent_names
 
     return [name for name in agent_names() if name.startswith(incomplete)]
 

@@ -11,15 +11,6 @@ from archgym.cli.options.values import assignments
 if TYPE_CHECKING:
     from archgym.datasets import Dataset
 
-__all__ = [
-    "FidelityOption",
-    "OptionOption",
-    "SpaceOption",
-    "VersionOption",
-    "chosen_options",
-    "read_rows",
-]
-
 SpaceOption = Annotated[
     str | None, typer.Option("--space", help="Space of the rows, if the dataset has several.")
 ]

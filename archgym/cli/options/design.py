@@ -17,17 +17,6 @@ if TYPE_CHECKING:
     from archgym.evaluation.task import Task
     from archgym.report.design_explanation import BestOfStudy
 
-__all__ = [
-    "DEFAULT_DESIGN",
-    "DesignArgument",
-    "best_of",
-    "is_study",
-    "named_design",
-    "study_best",
-    "task_of_design",
-    "warn_of_version",
-]
-
 DEFAULT_DESIGN = "default"
 DesignArgument = Annotated[
     str,

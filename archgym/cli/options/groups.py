@@ -6,8 +6,6 @@ from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import Any, get_type_hints
 
-__all__ = ["with_groups"]
-
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:
     """Return a command that takes the options of its groups one by one.

@@ -12,15 +12,6 @@ from archgym.errors import InvalidArgumentError
 if TYPE_CHECKING:
     from archgym.proxy import TrainOptions
 
-__all__ = [
-    "FitOption",
-    "ModelOption",
-    "SeedOption",
-    "SettingOption",
-    "WorkloadsOption",
-    "train_options",
-]
-
 ModelOption = Annotated[
     str,
     typer.Option(

@@ -11,21 +11,6 @@ from archgym.checks import MAX_WORKERS
 from archgym.cli.options.completion import complete_agent
 from archgym.cli.options.values import read_designs
 from archgym.errors import InvalidArgumentError
-from archgym.studies.folder import RUNS_FOLDER
-
-__all__ = [
-    "MAX_SEED",
-    "RUNS_FOLDER",
-    "AgentOption",
-    "AgentSeedOption",
-    "CacheOption",
-    "HyperOption",
-    "PriorOptions",
-    "ProcessesOption",
-    "StopOptions",
-    "TimeoutOption",
-    "WorkersOption",
-]
 
 MAX_SEED = 2**63 - 1
 

@@ -18,20 +18,6 @@ if TYPE_CHECKING:
     from archgym.evaluation.task import Task
     from archgym.evaluation.task_choices import TaskChoices
 
-__all__ = [
-    "GoalOptions",
-    "JsonOption",
-    "SimulatorArgument",
-    "SimulatorOptions",
-    "StandInOptions",
-    "TaskOptions",
-    "make_simulator",
-    "make_task",
-    "option_values",
-    "task_choices",
-    "workload_weights",
-]
-
 SimulatorArgument = Annotated[
     str,
     typer.Argument(

@@ -19,18 +19,6 @@ if TYPE_CHECKING:
     from archgym.spaces.design import Design
     from archgym.spaces.space import DesignSpace
 
-__all__ = [
-    "FORCE",
-    "PORTFOLIO_FORMAT",
-    "ForceOption",
-    "assignments",
-    "filled_design",
-    "hyperparameters",
-    "named_path",
-    "read_design",
-    "read_designs",
-]
-
 FORCE = "--force"
 ForceOption = Annotated[
     bool,
@@ -78,8 +66,8 @@ def hyperparameters(agent: str, texts: Sequence[str]) -> dict[str, Any]:
       UnknownNameError: The agent or the hyperparameter does not exist.
       InvalidArgumentError: A text has another form.
     """
+    from archgym.agent.agent import agent_class
     from archgym.errors import unknown_name
-    from archgym.search.agent import agent_class
     from archgym.spaces.texts import value_from_text
 
     declared = {parameter.name: parameter for parameter in agent_class(agent).hyperparameters}

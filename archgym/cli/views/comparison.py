@@ -9,8 +9,6 @@ from archgym.cli.views.study import counts_text, limits_text, no_best_text, writ
 from archgym.report.comparison import AcrossObjectives, Comparison, RankedStudy, TopDesign
 from archgym.report.study_summary import StudySummary
 
-__all__ = ["write_across", "write_comparison", "write_top"]
-
 
 def write_comparison(comparison: Comparison) -> None:
     """Write the table, the overall best design, and its margin over the other studies."""

@@ -9,8 +9,6 @@ from archgym.report.curves import span
 if TYPE_CHECKING:
     import numpy as np
 
-__all__ = ["text_curve"]
-
 
 def text_curve(values: "np.ndarray", width: int, height: int) -> list[str]:
     """Return a curve as lines of text, filled below; empty without values.

@@ -18,8 +18,6 @@ if TYPE_CHECKING:
     from archgym.report.design_explanation import DesignExplanation
     from archgym.report.explain import Change, Explanation, Point, Route
 
-__all__ = ["write_explanation"]
-
 # chosen: more rows hide the important ones.
 _SHOWN_PARAMETERS = 12
 # chosen: more metrics in a row do not fit a terminal.

@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from archgym.studies.front import StudyFront
     from archgym.studies.snapshot import StudyLog
 
-__all__ = ["write_front"]
-
 
 def write_front(log: "StudyLog", front: "StudyFront") -> None:
     """Write the points of a front, and how the design of each differs from the common one."""

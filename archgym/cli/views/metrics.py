@@ -12,8 +12,6 @@ if TYPE_CHECKING:
 
     from archgym.evaluation.metrics import MetricSpec
 
-__all__ = ["metric_rows", "verdict", "with_unit"]
-
 # chosen: a smaller relative difference is neither better nor worse.
 _ALIKE = 1e-3
 

@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from archgym.report.optimality import Optimality
     from archgym.tables import Exhaustive
 
-__all__ = ["write_optimality", "write_random_curve"]
-
 
 def write_optimality(optimality: "Optimality") -> None:
     """Write the gap of each study to the optimum, with exact random search."""
@@ -28,10 +26,10 @@ def write_optimality(optimality: "Optimality") -> None:
                 below = f"{known.reward - gap.reward:.4f}"
                 rows.append(
                     (
-                        *(f"{budget:,}", gap.log.author, number(gap.value)),
-                        *(percent, below, f"{gap.n_better:,}"),
+                        f"{budget:,}", gap.log.author, number(gap.value),
+                        percent, below, f"{gap.n_better:,}",
                     )
-                )
+                )  # fmt: skip
         assert optimality.random is not None
         mean = float(optimality.random.expected[index])
         low, high = (float(optimality.random.quantiles[share][index]) for share in (0.05, 0.95))

@@ -8,8 +8,6 @@ from archgym.cli.views.study import limits_text
 if TYPE_CHECKING:
     from archgym.report.policy_evaluation import PolicyEvaluation
 
-__all__ = ["UNTRAINED", "write_policy_evaluation"]
-
 UNTRAINED = "The policy is untrained: the search ended before the agent's first update."
 
 

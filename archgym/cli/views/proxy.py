@@ -8,8 +8,6 @@ from archgym.cli.console.terminal import heading, say, table, write_json
 if TYPE_CHECKING:
     from archgym.proxy import Proxy
 
-__all__ = ["write_errors", "write_proxy"]
-
 _COLUMNS = (
     ("rmse_percent_of_mean", "RMSE % of mean"),
     ("rmse_percent_interval", "95 % interval"),

@@ -11,8 +11,6 @@ if TYPE_CHECKING:
     from archgym.evaluation.metrics import MetricSpec
     from archgym.report.simplification import Simplification
 
-__all__ = ["write_simplification"]
-
 # chosen: so many metrics fit a line of 80 columns next to the changes.
 _MAX_SHOWN = 3
 

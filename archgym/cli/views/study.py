@@ -14,8 +14,6 @@ if TYPE_CHECKING:
     from archgym.report.study_summary import StudySummary
     from archgym.studies.snapshot import Outcome, StudyLog
 
-__all__ = ["best_text", "counts_text", "limits_text", "no_best_text", "write_best", "write_study"]
-
 _MAX_CURVE_WIDTH = 72
 _CURVE_HEIGHT = 8
 

@@ -8,8 +8,6 @@ from archgym.cli.console.terminal import heading, number, say, table
 if TYPE_CHECKING:
     from archgym.sweep.results import AgentSummary, SweepReport, TaskSummary
 
-__all__ = ["write_sweep_report"]
-
 # chosen: more columns than this do not fit a line.
 _SHOWN_BUDGETS = 5
 

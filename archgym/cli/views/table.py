@@ -9,8 +9,6 @@ if TYPE_CHECKING:
     from archgym.report.table_summary import TableSummary
     from archgym.tables import Optimum
 
-__all__ = ["write_table"]
-
 
 def write_table(summary: "TableSummary") -> None:
     """Write the contents and the optima of a table."""

@@ -5,8 +5,6 @@ from typing import Protocol
 
 from archgym.cli.console.terminal import heading, number, say, table
 
-__all__ = ["write_error_tables", "write_validation"]
-
 _MET = "met"
 _NOTES = "note"
 _KIND = "kind"

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-__all__ = ["MAX_BATCH", "ParquetFile", "parquet_errors", "read_metadata"]
-
 MAX_BATCH = 2**16
 """Rows that are handled at a time; 40 columns of them take about 20 MB."""
 

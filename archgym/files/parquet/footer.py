@@ -12,8 +12,6 @@ from typing import BinaryIO, final
 
 from archgym.files.parquet.thrift import Cursor, Struct, ThriftError
 
-__all__ = ["Column", "Footer", "Group", "Page", "parse_footer", "read_pages"]
-
 # FileMetaData
 _SCHEMA, _ROWS, _GROUPS, _KEY_VALUES, _ENCRYPTION = 2, 3, 4, 5, 8
 # KeyValue

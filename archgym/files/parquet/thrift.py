@@ -5,8 +5,6 @@ Source: *Thrift Compact protocol encoding*, `thrift-compact-protocol.md` of Apac
 
 from typing import Any, final
 
-__all__ = ["Cursor", "Struct", "ThriftError"]
-
 _TRUE, _FALSE, _BYTE, _I16, _I32, _I64, _DOUBLE, _BINARY, _LIST, _SET, _MAP, _STRUCT = range(1, 13)
 # chosen: Parquet's structs are nested six deep.
 _MAX_DEPTH = 12

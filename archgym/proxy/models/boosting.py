@@ -8,8 +8,6 @@ from archgym.proxy.model import ModelKind, Setting
 from archgym.proxy.trees import GrownTree, TreeEnsemble, pack
 from archgym.runtime.importing import import_library
 
-__all__ = ["BoostingKind"]
-
 # Scaled metrics that are the same but for their unit differ by rounding alone.
 _SAME = 1e-3
 

@@ -8,8 +8,6 @@ from archgym.proxy.model import ModelKind, Setting
 from archgym.proxy.trees import TreeEnsemble, grow_forests
 from archgym.runtime.importing import import_library
 
-__all__ = ["ForestKind"]
-
 
 @final
 class ForestKind(ModelKind):

@@ -11,8 +11,6 @@ from archgym.proxy.model import ModelKind, Predictor, Setting, checked
 from archgym.runtime.importing import import_library
 from archgym.runtime.reductions import report_reduction
 
-__all__ = ["GpKind", "ProcessPredictor"]
-
 # chosen: the kernel of so many rows takes 128 MB; a file cannot request more.
 _MOST_KNOWN = 4000
 # chosen: the likelihood is computed some hundred times, each by the cube of the rows.
@@ -99,9 +97,9 @@ class GpKind(ModelKind):
         rows = np.sort(rng.permutation(len(features))[: int(setting["max_rows"])])
         noise = float(setting["noise"])
         report_reduction(
-            *("rows of the Gaussian process", len(rows), len(features)),
+            "rows of the Gaussian process", len(rows), len(features),
             "they are a random sample; set `max_rows`, at most 4,000, or choose another model",
-        )
+        )  # fmt: skip
         if not 1 <= len(rows) <= _MOST_KNOWN:
             raise ValueError(f"`max_rows` must be 1 to {_MOST_KNOWN}.")
         start = kernels.ConstantKernel(1.0, (1e-3, 1e3)) * kernels.Matern(
@@ -109,9 +107,9 @@ class GpKind(ModelKind):
         )
         few = rows[rng.permutation(len(rows))[:_FEW]]
         report_reduction(
-            *("rows for length scales of the Gaussian process", len(few), len(rows)),
+            "rows for length scales of the Gaussian process", len(few), len(rows),
             "they are a random sample; the weights are fitted to all",
-        )
+        )  # fmt: skip
         with warnings.catch_warnings():
             # Of length scales at their limits: an inactive parameter has none.
             warnings.simplefilter("ignore")

@@ -7,8 +7,6 @@ import numpy as np
 
 from archgym.proxy.model import ModelKind, Predictor, Setting, checked
 
-__all__ = ["KnnKind", "NeighbourPredictor"]
-
 # chosen: distances of a block take some tens of megabytes.
 _BLOCK_DISTANCES = 4_000_000
 

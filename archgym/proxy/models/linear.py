@@ -8,8 +8,6 @@ import numpy as np
 from archgym.proxy.model import ModelKind, Predictor, Setting, checked
 from archgym.runtime.importing import import_library
 
-__all__ = ["LinearKind", "LinearPredictor"]
-
 # chosen: pairs of more features take gigabytes with thousands of rows; they are left out.
 _MOST_PAIRED = 100
 

@@ -9,8 +9,6 @@ import numpy as np
 from archgym.proxy.model import ModelKind, Predictor, Setting, checked
 from archgym.runtime.importing import import_library
 
-__all__ = ["MlpKind", "NetworkPredictor"]
-
 # chosen: more than anyone needs here.
 _MOST_LAYERS = 16
 

@@ -9,8 +9,6 @@ from archgym.proxy.model import ModelKind, Setting
 from archgym.proxy.trees import GrownTree, TreeEnsemble, pack
 from archgym.runtime.importing import import_library
 
-__all__ = ["XgboostKind"]
-
 
 @final
 class XgboostKind(ModelKind):

@@ -22,8 +22,6 @@ from archgym.simulators.accelerator.layout import VALID, lay_out, tile_words
 from archgym.simulators.accelerator.mapping import MappingArrays
 from archgym.simulators.accelerator.problem import Shape
 
-__all__ = ["CYCLES", "EDP", "ENERGY", "Moves", "anneal"]
-
 ENERGY, CYCLES, EDP = range(3)
 
 # chosen: among mappings of equal cycles the one of least energy is better, and vice versa.

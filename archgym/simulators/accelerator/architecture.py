@@ -15,8 +15,6 @@ import numpy as np
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.simulators.accelerator.problem import TENSORS
 
-__all__ = ["Architecture", "Level", "MacArray", "Machine"]
-
 MAX_LEVELS: Final = 8  # chosen: the deepest published architecture here has 6
 # chosen: the size of a TPU; hash tables of neighbours have twice that size.
 MAX_INSTANCES: Final = 2**16

@@ -15,8 +15,6 @@ from archgym.simulators.accelerator.problem import (
     divisors,
 )
 
-__all__ = ["LowerBound", "lower_bound", "touched_words"]
-
 
 @final
 @dataclass(frozen=True)

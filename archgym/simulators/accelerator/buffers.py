@@ -8,8 +8,6 @@ import numpy as np
 from archgym.simulators.accelerator.architecture import Architecture
 from archgym.simulators.accelerator.problem import MAX_AXES, Problem
 
-__all__ = ["Work", "work", "work_for"]
-
 
 class Work(NamedTuple):
     """Scratch memory of one mapping's evaluation, and its results.

@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from archgym.simulators.accelerator.problem import Problem
     from archgym.simulators.accelerator.simulator import AcceleratorSimulator
 
-__all__ = ["commands"]
-
 commands = typer.Typer()
 _INFEASIBLE_CODE = 3
 

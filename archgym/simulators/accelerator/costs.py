@@ -16,8 +16,6 @@ from archgym.simulators.accelerator.mapping_cache import Search, find_mapping
 from archgym.simulators.accelerator.networks import Network
 from archgym.simulators.accelerator.problem import INPUTS, OUTPUTS, WEIGHTS, Problem
 
-__all__ = ["ARITHMETIC", "COSTS", "network_without", "without"]
-
 ARITHMETIC: Final = "arithmetic"
 _IDLE: Final = "idle-units"
 _REFETCHING: Final = "refetching"

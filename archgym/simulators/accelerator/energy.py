@@ -18,19 +18,6 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = [
-    "ADDRESS_GENERATORS",
-    "CLOCK_MHZ",
-    "DRAM_PJ_PER_BIT",
-    "Cost",
-    "buffer_registers",
-    "multiply_accumulate",
-    "one_port_shares",
-    "registers",
-    "scaled",
-    "sram",
-]
-
 # Clock of these components: Aladdin's tables are for 5 ns.
 CLOCK_MHZ: Final = 200.0
 

@@ -14,17 +14,6 @@ from archgym.simulators.accelerator.buffers import work_for
 from archgym.simulators.accelerator.mapping import Mapping, MappingArrays
 from archgym.simulators.accelerator.problem import TENSORS, Problem
 
-__all__ = [
-    "COUNT_MODES",
-    "Access",
-    "Evaluation",
-    "ManyEvaluations",
-    "evaluate_mapping",
-    "evaluate_mappings",
-    "number_of",
-    "reason",
-]
-
 COUNT_MODES: Final = ("timeloop", "ideal")
 """`timeloop` has Timeloop's shortcuts; `ideal` counts every iteration exactly."""
 

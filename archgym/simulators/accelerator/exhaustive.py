@@ -17,8 +17,6 @@ from archgym.simulators.accelerator.kernel import LEAST, assess
 from archgym.simulators.accelerator.mapping import MappingArrays
 from archgym.simulators.accelerator.problem import Shape
 
-__all__ = ["exhaust"]
-
 # chosen: an order is better only by more than rounding; of equal costs the first is kept.
 _TIE = 1e-12
 

@@ -21,19 +21,6 @@ from archgym.simulators.accelerator.timeloop_nodes import spread_name
 from archgym.simulators.accelerator.timeloop_problem import problem_text
 from archgym.simulators.accelerator.timeloop_yaml import timeloop_mapping_text
 
-__all__ = [
-    "ARCHITECTURE",
-    "FORMATS",
-    "TIMELOOP",
-    "architecture_files",
-    "expressible_mapping",
-    "shared_dimensions",
-    "spread_architecture",
-    "spread_mapping",
-    "timeloop_architecture_text",
-    "timeloop_files",
-]
-
 ARCHITECTURE: Final = "architecture"
 TIMELOOP: Final = "timeloop"
 FORMATS: Final = {

@@ -16,8 +16,6 @@ from archgym.simulators.accelerator.buffers import Work
 from archgym.simulators.accelerator.layout import axis_size
 from archgym.simulators.accelerator.problem import Shape
 
-__all__ = ["common_words", "fetched_as_timeloop", "fetched_ideally", "measure_tile"]
-
 
 @inlined
 def measure_tile(shape: Shape, tensor: int, level: int, work: Work) -> None:

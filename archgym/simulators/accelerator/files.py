@@ -18,11 +18,6 @@ from archgym.simulators.accelerator.timeloop_yaml import (
     timeloop_mapping,
 )
 
-__all__ = [
-    *("ARCHITECTURES", "architecture_yaml", "load_architecture", "read_architecture"),
-    "read_mapping",
-]
-
 ARCHITECTURES: Final = ("eyeriss-like", "simba-like", "ws-systolic-16", "tpu-like", "gemmini-like")
 """Built-in architectures, each a file in `data/architectures`."""
 
@@ -35,9 +30,9 @@ _WHOLE: Final = {
     "word_bits": 2**10,
 }
 _NUMBERS: Final = (
-    *("read_energy_pj", "write_energy_pj", "read_bandwidth", "write_bandwidth"),
-    *("shared_bandwidth", "area_um2"),
-)
+    "read_energy_pj", "write_energy_pj", "read_bandwidth", "write_bandwidth",
+    "shared_bandwidth", "area_um2",
+)  # fmt: skip
 _WORDS: Final = ("spatial_x", "spatial_y", "temporal", "order")
 _LEVEL_KEYS: Final = ("name", *_WHOLE, *_NUMBERS, "keeps", *_WORDS)
 _MAC_KEYS: Final = ("name", "instances", "mesh_x", "energy_pj", "area_um2")

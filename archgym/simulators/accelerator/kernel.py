@@ -16,8 +16,6 @@ from archgym.simulators.accelerator.mapping import MappingArrays
 from archgym.simulators.accelerator.neighbours import count_sent, find_links, may_link
 from archgym.simulators.accelerator.problem import OUTPUTS, Shape
 
-__all__ = ["IDEAL", "LEAST", "TIMELOOP", "assess", "evaluate_many"]
-
 TIMELOOP, IDEAL, LEAST = 0, 1, 2
 """`LEAST` bounds the counts of both from below for any order of the loops."""
 

@@ -8,8 +8,6 @@ from archgym.simulators.accelerator.buffers import Work
 from archgym.simulators.accelerator.mapping import MappingArrays
 from archgym.simulators.accelerator.problem import Shape
 
-__all__ = ["VALID", "axis_size", "lay_out", "tile_words"]
-
 # Reasons why a mapping cannot run; a status is 16 x the level + the reason.
 VALID, OVER_CAPACITY, FAN_OUT_X, FAN_OUT_Y, FAN_OUT, NOT_KEPT = range(6)
 

@@ -18,8 +18,6 @@ from archgym.simulators.accelerator.problem import Problem
 if TYPE_CHECKING:
     from archgym.simulators.accelerator.annealing import Moves
 
-__all__ = ["OBJECTIVES", "Found", "MapSpace", "anneal_mapping", "cost", "map_space"]
-
 OBJECTIVES: Final = ("energy", "cycles", "edp")
 
 # chosen: the best of 1 to 16 starts, first temperatures from 0.1 to 4 and last ones from 0.003 to

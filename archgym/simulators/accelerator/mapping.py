@@ -13,8 +13,6 @@ from archgym.errors import InvalidArgumentError
 from archgym.simulators.accelerator.architecture import Architecture
 from archgym.simulators.accelerator.problem import TENSORS, Problem
 
-__all__ = ["LevelLoops", "Mapping", "MappingArrays", "loops_from_text", "mapping_from_arrays"]
-
 _MAX_LOOPS: Final = 64  # chosen: more than eight dimensions with eight loops each
 _KINDS: Final = ("temporal", "spatial_x", "spatial_y")
 

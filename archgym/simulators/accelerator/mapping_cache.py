@@ -10,8 +10,6 @@ from archgym.simulators.accelerator.architecture import Architecture, allowed_di
 from archgym.simulators.accelerator.mapper import Found, anneal_mapping, map_space
 from archgym.simulators.accelerator.problem import Problem
 
-__all__ = ["Search", "cached_cost", "find_mapping"]
-
 # chosen: about 20 MB; a network of 20 layers on 5,000 accelerators.
 _MAX_KEPT: Final = 100_000
 

@@ -25,8 +25,6 @@ from archgym.simulators.accelerator.problem import Problem
 from archgym.spaces.parameter import Categorical, Factorisation, Ordinal, Parameter, Permutation
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["MappingSpace", "gamma_space", "mapping_space", "mapping_table_space"]
-
 
 @final
 @dataclass(frozen=True)

@@ -19,8 +19,6 @@ from archgym.simulators.accelerator.mapper import (
 )
 from archgym.simulators.accelerator.mapping import MappingArrays
 
-__all__ = ["METHODS", "search_mapping"]
-
 METHODS: Final = ("annealing", "random", "genetic", "exhaustive")
 
 _BATCH: Final = 2_000  # chosen: 5 MB of mappings at a time

@@ -12,8 +12,6 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.accelerator.energy import CLOCK_MHZ
 
-__all__ = ["FORMER_OBJECTIVES", "METRICS", "metric_values", "objectives"]
-
 METRICS: Final = (
     MetricSpec("energy_uj", "uJ", "minimise", 1e-3, "Energy of one inference, DRAM included."),
     MetricSpec(
@@ -28,16 +26,16 @@ METRICS: Final = (
     MetricSpec("area_mm2", "mm2", "minimise", 1e-6, "Area at 45 nm, without DRAM."),
     MetricSpec("power_mw", "mW", "minimise", 1e-3, "Energy over latency, DRAM included."),
     MetricSpec(
-        *("utilisation_percent", "%", "maximise", 1e-3),
+        "utilisation_percent", "%", "maximise", 1e-3,
         "Operations over the number that all units could do in the same time.",
     ),
     MetricSpec("dram_energy_uj", "uJ", "none", 1e-3, "Energy of DRAM.", identifies=True),
     MetricSpec("operand_bits", "bit", "none", 1.0, "Bits of weights and inputs; sums have more."),
     MetricSpec(
-        *("estimated_memories", "memories", "none", 1.0),
+        "estimated_memories", "memories", "none", 1.0,
         "Memories whose costs are estimated, since CACTI's table lacks their size.",
     ),
-)
+)  # fmt: skip
 
 _ENERGY = Term("energy_uj", "minimise")
 _LATENCY = Term("latency_cycles", "minimise")

@@ -12,8 +12,6 @@ from archgym.simulators.accelerator.layout import tile_words
 from archgym.simulators.accelerator.mapping import MappingArrays
 from archgym.simulators.accelerator.problem import Shape
 
-__all__ = ["count_sent", "find_links", "may_link"]
-
 
 @inlined
 def may_link(shape: Shape, tensor: int, level: int, work: Work) -> bool:

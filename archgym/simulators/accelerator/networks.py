@@ -14,16 +14,6 @@ from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, 
 from archgym.files.storage import storage_errors
 from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
 
-__all__ = [
-    "NETWORKS",
-    "Layer",
-    "Network",
-    "layer_named",
-    "load_network",
-    "network_csv",
-    "read_network",
-]
-
 NETWORKS: Final = (
     "resnet-18",
     "alexnet",
@@ -41,9 +31,9 @@ NETWORKS: Final = (
 """Built-in networks, each a table in `data/networks` whose first line names its source."""
 
 COLUMNS: Final = (
-    *("layer", "kind", "count", "groups", "channels", "filters", "output_x", "output_y"),
-    *("kernel_x", "kernel_y", "stride_x", "stride_y", "dilation_x", "dilation_y", "batch"),
-)
+    "layer", "kind", "count", "groups", "channels", "filters", "output_x", "output_y",
+    "kernel_x", "kernel_y", "stride_x", "stride_y", "dilation_x", "dilation_y", "batch",
+)  # fmt: skip
 # chosen: a hundred times the largest built-in table.
 _MAX_BYTES: Final = 2**20
 _MAX_LAYERS: Final = 5_000

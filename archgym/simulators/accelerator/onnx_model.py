@@ -16,8 +16,6 @@ from archgym.errors import FileFormatError, MissingExtraError
 from archgym.files.storage import storage_errors
 from archgym.simulators.accelerator.networks import network_csv
 
-__all__ = ["ImportedModel", "read_onnx"]
-
 # chosen: the limit of protocol buffers, and ten times the nodes of large exported models.
 _MAX_BYTES: Final = 2**31 - 1
 _MAX_NODES: Final = 50_000

@@ -10,17 +10,6 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = [
-    "INPUTS",
-    "OUTPUTS",
-    "TENSORS",
-    "WEIGHTS",
-    "Problem",
-    "Shape",
-    "convolution",
-    "matrix_multiply",
-]
-
 TENSORS: Final = ("Weights", "Inputs", "Outputs")
 """The tensors of every problem, in the order of all arrays; only Outputs are written."""
 WEIGHTS, INPUTS, OUTPUTS = range(3)

@@ -21,8 +21,6 @@ from archgym.simulators.accelerator.energy import (
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["FIXED_ORDERS", "PUBLISHED_SIZES", "published_hardware", "published_space"]
-
 _CLASSES: Final = ("regfile", "smartbuffer_SRAM", "smartbuffer_RF", "SRAM")
 _WORD_BITS: Final = 16
 _N_DUMMIES: Final = 14

@@ -49,8 +49,6 @@ from archgym.simulators.accelerator.space import (
 )
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["AcceleratorSimulator"]
-
 # Mappings that each layer's search evaluates. chosen: the default takes about 7 ms per layer; the
 # README has the loss of the other one.
 _TRIES: Final = {"standard": 4_000, "fast": 1_000}
@@ -358,8 +356,8 @@ class AcceleratorSimulator(Simulator):
         used = 100.0 * network.n_operations / built.mac.instances / cycles
         bits = built.levels[-1].word_bits
         metrics = metric_values(
-            *(energy, cycles, built.area_um2 / 1e6, used, dram, bits), built.n_estimated
-        )
+            energy, cycles, built.area_um2 / 1e6, used, dram, bits, built.n_estimated
+        )  # fmt: skip
         if metrics[_LIMITED["power_mw"]] > self._limits[1]:
             return 4, nothing
         return 0, metrics
@@ -412,8 +410,8 @@ class AcceleratorSimulator(Simulator):
         dram = found.energies[:, -1].sum(axis=1)
         bits = architecture.levels[-1].word_bits
         values = metric_values(
-            *(energy, cycles, area, utilisation, dram, bits), architecture.n_estimated
-        )
+            energy, cycles, area, utilisation, dram, bits, architecture.n_estimated
+        )  # fmt: skip
         for limit, column, number in zip(self._limits, _LIMITED.values(), (3, 4), strict=True):
             over = (reason == 0) & (values[:, column] > limit)
             reason[over] = number

@@ -39,18 +39,6 @@ from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Ordinal, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
-__all__ = [
-    "DATAFLOWS",
-    "DEFAULT_LAYER",
-    "GROUPS",
-    "HARDWARE_SPACES",
-    "MAPPING_SPACES",
-    "PUBLISHED",
-    "hardware",
-    "hardware_space",
-    "mappings_of_layer",
-]
-
 PUBLISHED: Final = "timeloop-2023"
 HARDWARE_SPACES: Final = ("default", PUBLISHED)
 """Spaces whose designs are accelerators."""
@@ -80,15 +68,15 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
     "array": ("array_x", "array_y", "dataflow", "precision_bits"),
     "registers": ("output_words", "weight_words", "input_words"),
     "memory": (
-        *("buffer_kib", "buffer_banks", "buffer_bandwidth", "buffer_weights"),
+        "buffer_kib", "buffer_banks", "buffer_bandwidth", "buffer_weights",
         "dram_bandwidth",
     ),
-}
+}  # fmt: skip
 
 _SIZES: Final = (
-    *("array_x", "array_y", "output_words", "weight_words", "input_words"),
-    *("buffer_kib", "buffer_banks"),
-)
+    "array_x", "array_y", "output_words", "weight_words", "input_words",
+    "buffer_kib", "buffer_banks",
+)  # fmt: skip
 """Parameters that shrink if the default design exceeds a limit of area."""
 
 # chosen: around Eyeriss's 14 by 12, with the powers of two of systolic arrays.

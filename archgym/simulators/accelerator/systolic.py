@@ -14,8 +14,6 @@ from typing import Final, final
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.simulators.accelerator.problem import Problem
 
-__all__ = ["DATAFLOWS", "SystolicRun", "systolic_run"]
-
 DATAFLOWS: Final = ("weight-stationary", "output-stationary", "input-stationary")
 
 

@@ -19,12 +19,10 @@ from archgym.simulators.accelerator.energy import (
     sram,
 )
 
-__all__ = ["Placed", "attributes_of", "mac_of", "named", "parts_of", "storage_of"]
-
 _STORAGE: Final = (
-    *("DRAM", "SRAM", "smartbuffer_SRAM", "smartbuffer_RF", "reg_storage", "regfile"),
+    "DRAM", "SRAM", "smartbuffer_SRAM", "smartbuffer_RF", "reg_storage", "regfile",
     "reg_file",
-)
+)  # fmt: skip
 _UNITS: Final = ("intmac", "lmac", "mac")
 # Attributes without effect on counts, and here on costs.
 _WITHOUT_EFFECT: Final = ("update_fifo_depth", "latency", "type", "technology")
@@ -45,9 +43,9 @@ _SIZES: Final = {
     "banks": ("n_banks", "num_banks"),
 }
 _NUMBERS: Final = (
-    *("read_bandwidth", "write_bandwidth", "bandwidth", "shared_bandwidth"),
-    *("multiple_buffering", "vector_access_energy"),
-)
+    "read_bandwidth", "write_bandwidth", "bandwidth", "shared_bandwidth",
+    "multiple_buffering", "vector_access_energy",
+)  # fmt: skip
 _MOST: Final = {
     **{"word_bits": 2**10, "block": 2**16, "width": 2**20, "depth": 2**40},
     **{"multiplier": 2**10, "adder": 2**10},

@@ -10,16 +10,6 @@ from archgym.simulators.accelerator.problem import TENSORS
 from archgym.simulators.accelerator.timeloop_nodes import Constrained, spread_name
 from archgym.simulators.accelerator.timeloop_problem import TENSOR_ALIASES
 
-__all__ = [
-    "Directive",
-    "directive_of",
-    "embedded_directive",
-    "factors_of",
-    "kept_of",
-    "permutation_of",
-    "split_of",
-]
-
 _FACTOR: Final = re.compile(r"([A-Za-z][A-Za-z_]*)\s*=?\s*([0-9]{1,9})(,[0-9]+)?[\s,]*")
 _MOST_TEXT: Final = 1000  # chosen: about ten times the longest list of factors
 

@@ -17,8 +17,6 @@ from archgym.simulators.accelerator.timeloop_components import (
     named,
 )
 
-__all__ = ["TAGS", "Constrained", "Nodes", "Spread", "nodes_of", "spread_name"]
-
 TAGS: Final = ("!Component", "!Container", "!Hierarchical", "!Nothing", "!Parallel")
 """Tags of the nodes of an architecture."""
 _LEAF_KEYS: Final = ("name", "class", "subclass", "attributes", "spatial", "constraints", "enabled")

@@ -8,8 +8,6 @@ from archgym.errors import ArchGymError
 from archgym.files.yaml_document import Node
 from archgym.simulators.accelerator.problem import TENSORS, Axis, Problem
 
-__all__ = ["TENSOR_ALIASES", "problem_of", "problem_text"]
-
 TENSOR_ALIASES: Final = {"A": "Inputs", "B": "Weights", "Z": "Outputs"}
 """Names of the tensors of a product in Timeloop's shape gemm-ABZ."""
 

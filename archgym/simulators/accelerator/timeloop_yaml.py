@@ -30,19 +30,11 @@ from archgym.simulators.accelerator.timeloop_directives import (
 from archgym.simulators.accelerator.timeloop_nodes import TAGS, Nodes, Spread, nodes_of
 from archgym.simulators.accelerator.timeloop_problem import problem_of
 
-__all__ = [
-    "is_timeloop",
-    "read_timeloop_problem",
-    "timeloop_architecture",
-    "timeloop_mapping",
-    "timeloop_mapping_text",
-]
-
 # Keys of the files that Timeloop reads together; keys for its own search are ignored.
 _TOP: Final = (
-    *("architecture", "problem", "mapping", "mapper", "variables"),
-    *("architecture_constraints", "mapspace_constraints"),
-)
+    "architecture", "problem", "mapping", "mapper", "variables",
+    "architecture_constraints", "mapspace_constraints",
+)  # fmt: skip
 # Dimensions of constraints, which may leave some of them free.
 _DIMENSIONS: Final = ("G", "C", "M", "R", "S", "N", "P", "Q")
 _GROUPS: Final = "G"  # Timeloop's convolutions have no groups, so no constraint names them

@@ -22,8 +22,6 @@ from archgym.files.storage import storage_errors
 from archgym.simulators.cluster.graphs import Graphs, graphs_of_entries
 from archgym.simulators.cluster.system import System
 
-__all__ = ["Trace", "read_trace"]
-
 # chosen: far above traces of an iteration; a hostile file ends here.
 _MAX_FILE_BYTES: Final = 2**28
 _MAX_NODES: Final = 2_000_000

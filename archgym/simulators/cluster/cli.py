@@ -13,8 +13,6 @@ if TYPE_CHECKING:
     from archgym.simulators.cluster.designs import Result
     from archgym.simulators.cluster.simulator import ClusterSimulator
 
-__all__ = ["commands"]
-
 _INFEASIBLE_CODE = 3
 _KINDS = {"comp": "compute node", "coll": "collective", "send": "send", "recv": "receive"}
 

@@ -6,8 +6,6 @@ from typing import Any, Final
 
 from archgym.simulators.cluster.designs import Built
 
-__all__ = ["costs_of", "relieved"]
-
 _ENDLESS: Final = 1e8
 _COSTS: Final = {
     "latency": "links without latency, endpoints with a delay of 1 ns",

@@ -21,20 +21,6 @@ from archgym.simulators.cluster.training import (
 )
 from archgym.simulators.cluster.workloads import Model
 
-__all__ = [
-    "MODEL_REASONS",
-    "Built",
-    "Infeasible",
-    "Result",
-    "build",
-    "network",
-    "run",
-    "run_short",
-    "simulate_shortcut",
-    "spans",
-    "split",
-]
-
 # chosen: a graph of so many microbatches simulates in about a second.
 MAX_MICROBATCHES: Final = 512
 MODEL_REASONS: Final = (

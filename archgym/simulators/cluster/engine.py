@@ -21,8 +21,6 @@ from archgym.simulators.cluster.system import (
     algorithm_code,
 )
 
-__all__ = ["Outcome", "first_waiting", "simulate"]
-
 Ints = npt.NDArray[np.int64]
 
 # chosen: enough for most designs; a run that needs more starts again with four times as much.

@@ -12,8 +12,6 @@ from archgym.errors import InvalidDesignError
 from archgym.simulators.cluster.designs import Built
 from archgym.simulators.cluster.system import COLLECTIVES, System
 
-__all__ = ["ASTRA_SIM", "astra_sim_files"]
-
 ASTRA_SIM: Final = "astra-sim"
 # Parameters that unmodified ASTRA-sim fixes, with the value that it has.
 _FIXED: Final = {"intra": "FIFO", "inter": "Ascending", "inflight": 1}

@@ -22,11 +22,6 @@ import numpy.typing as npt
 from archgym.checks import check_choice, check_whole
 from archgym.errors import InvalidArgumentError
 
-__all__ = [
-    *("EXCHANGE_PATHS", "PATHS", "PATTERNS", "Fabric", "contention", "ecmp_loads", "flows_of"),
-    *("loads", "step_ns"),
-]
-
 PATHS: Final = ("ecmp", "round-robin", "split", "spray")
 PATTERNS: Final = ("ring", "leaf-shift", "halving", "all-to-all")
 EXCHANGE_PATHS: Final = ("ecmp", "split", "spray")

@@ -15,17 +15,15 @@ from archgym.simulators.cluster.training import LAYER_FIELDS, memory_bytes
 from archgym.simulators.cluster.workloads import Model
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["fitting_default"]
-
 Builder = Callable[[Mapping[str, Any], Model], Built]
 
 _EXCHANGE: Final = LAYER_FIELDS.index("a2a_bytes")
 # Parameters that spread a model over NPUs, those of all spaces.
 _SPREAD: Final = (
     *(f"role_{d}" for d in range(4)),
-    *("dp", "pp", "cp"),
+    "dp", "pp", "cp",
     *(f"npus_{d}" for d in range(3)),
-)
+)  # fmt: skip
 # Ways to hold less in memory, in the order in which they are tried.
 _LEAN: Final[tuple[Mapping[str, Any], ...]] = (
     {},

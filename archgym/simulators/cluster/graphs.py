@@ -12,8 +12,6 @@ from archgym.errors import InvalidArgumentError
 from archgym.simulators.cluster import state
 from archgym.simulators.cluster.system import COLLECTIVES, System
 
-__all__ = ["Graphs", "Standing", "compute_ns", "graphs_of_entries", "link"]
-
 Ints = npt.NDArray[np.int64]
 
 _KINDS: Final = {"comp": state.COMPUTE, "coll": state.COLLECTIVE}

@@ -19,19 +19,6 @@ from archgym.errors import unknown_name
 from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.cluster.system import TOPOLOGIES
 
-__all__ = [
-    "CLUSTERS",
-    "NPUS",
-    "TIERS",
-    "Cluster",
-    "Dimension",
-    "Npu",
-    "cluster",
-    "gemm_efficiency",
-    "network_dollars",
-]
-
-
 _MAX_NAME: Final = 100  # chosen: a line of a report holds it
 
 
@@ -151,19 +138,19 @@ CLUSTERS: Final[Mapping[str, Cluster]] = {
         _dgx("a100-256", "a100-80g", 300.0, 25.0, 32),
         _dgx("h100-512", "h100-80g", 450.0, 50.0, 64),
         _cosmic(
-            *("cosmic-1.1", 10.0, 50.0, "RFRS", (4, 8, 4, 8)),
-            *((187.5, 25.0, 75.0, 100.0), (20.0, 700.0, 700.0, 1700.0)),
+            "cosmic-1.1", 10.0, 50.0, "RFRS", (4, 8, 4, 8),
+            (187.5, 25.0, 75.0, 100.0), (20.0, 700.0, 700.0, 1700.0),
         ),
         _cosmic(
-            *("cosmic-1.2", 900.0, 3000.0, "FSRR", (8, 16, 4, 4)),
-            *((128.5714, 100.0, 25.0, 6.25), (20.0, 300.0, 700.0, 1700.0)),
+            "cosmic-1.2", 900.0, 3000.0, "FSRR", (8, 16, 4, 4),
+            (128.5714, 100.0, 25.0, 6.25), (20.0, 300.0, 700.0, 1700.0),
         ),
         _cosmic(
-            *("cosmic-1.3", 459.0, 2765.0, "RRRS", (4, 4, 4, 8)),
-            *((100.0, 100.0, 100.0, 50.0), (50.0, 50.0, 50.0, 2000.0)),
+            "cosmic-1.3", 459.0, 2765.0, "RRRS", (4, 4, 4, 8),
+            (100.0, 100.0, 100.0, 50.0), (50.0, 50.0, 50.0, 2000.0),
         ),
     )
-}
+}  # fmt: skip
 
 
 def cluster(name: str) -> Cluster:

@@ -17,8 +17,6 @@ from archgym.simulators.cluster.kernel_nodes import add_ready, node_done
 from archgym.simulators.cluster.kernel_phases import arrived, packet_waited, phase_queue
 from archgym.simulators.cluster.kernel_queues import enter, launch, leave, queue_of
 
-__all__ = ["run"]
-
 Array = npt.NDArray[Any]
 
 

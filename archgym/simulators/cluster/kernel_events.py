@@ -10,18 +10,6 @@ from typing import Any
 from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster import state as st
 
-__all__ = [
-    "account",
-    "add_entry",
-    "close_bucket",
-    "first_bucket",
-    "give_back",
-    "log_event",
-    "schedule",
-    "take_block",
-    "take_chunk",
-]
-
 # Knuth's multiplicative hash of times; the table has 2^10 places.
 _MULTIPLIER = 0x9E3779B97F4A7C1
 _SHIFT = 40

@@ -10,8 +10,6 @@ from typing import Any
 from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster import state as st
 
-__all__ = ["begin_greedy", "decide"]
-
 _MIB = 1048576.0
 # A smaller gap of loads keeps the ascending order: a sixteenth of a chunk.
 _GAP = 16

@@ -7,8 +7,6 @@ from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster import state as st
 from archgym.simulators.cluster.kernel_events import give_back, log_event, schedule, take_block
 
-__all__ = ["advance", "free_link", "meet", "post", "ring_hops", "transmit"]
-
 
 @inlined
 def ring_hops(distance: Any, n: Any) -> Any:

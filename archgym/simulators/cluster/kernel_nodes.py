@@ -16,8 +16,6 @@ from archgym.simulators.cluster.kernel_greedy import begin_greedy, decide
 from archgym.simulators.cluster.kernel_network import post, transmit
 from archgym.simulators.cluster.kernel_queues import enter, launch, queue_of
 
-__all__ = ["add_ready", "chunk_bytes", "node_done"]
-
 
 @inlined
 def _state(m: Any, npu: Any, node: Any) -> Any:

@@ -8,8 +8,6 @@ from archgym.simulators.cluster import state as st
 from archgym.simulators.cluster.kernel_events import add_entry, log_event, take_block
 from archgym.simulators.cluster.kernel_network import post, transmit
 
-__all__ = ["arrived", "packet_waited", "phase_queue", "start_phase"]
-
 
 @inlined
 def phase_queue(code: Any, n_queues: Any) -> Any:

@@ -6,8 +6,6 @@ from archgym.runtime.kernels import helper, inlined, kept_apart
 from archgym.simulators.cluster import state as st
 from archgym.simulators.cluster.kernel_phases import phase_queue, start_phase
 
-__all__ = ["enter", "launch", "leave", "queue_of"]
-
 
 @inlined
 def _code(m: Any, chunk: Any) -> Any:

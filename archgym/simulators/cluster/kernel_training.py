@@ -14,8 +14,6 @@ import numpy.typing as npt
 from archgym.runtime.kernels import entry_point, helper, kept_apart
 from archgym.simulators.cluster import state as st
 
-__all__ = ["build_stage"]
-
 Array = npt.NDArray[Any]
 
 # Helpers build with `b`: the plan, the rates, the nodes and the edges; see `build_stage`.

@@ -12,8 +12,6 @@ from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.cluster.designs import Result
 from archgym.simulators.cluster.workloads import Model
 
-__all__ = ["LIMITS", "METRICS", "OBJECTIVES", "measure"]
-
 _NS_PER_MS: Final = 1e6
 _NS_PER_S: Final = 1e9
 _MAX_SHOWN: Final = 4  # dimensions with metrics of their own

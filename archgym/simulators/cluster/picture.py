@@ -18,8 +18,6 @@ from archgym.simulators.cluster.designs import Built, spans
 from archgym.simulators.cluster.fabric import Fabric, ecmp_loads, flows_of, loads
 from archgym.simulators.cluster.hardware import Dimension, network_dollars
 
-__all__ = ["draw_fabric", "draw_timeline", "draw_topology", "n_drawn"]
-
 _ENDINGS: Final = (".svg", ".png", ".pdf")
 # Okabe and Ito, *Color Universal Design*, 2008.
 _COLOURS: Final = ("#D55E00", "#CC79A7", "#009E73", "#56B4E9")

@@ -47,8 +47,6 @@ from archgym.simulators.cluster.workloads import Model, load_model, model_names
 from archgym.spaces.space import DesignSpace
 from archgym.spaces.texts import value_from_text
 
-__all__ = ["ClusterSimulator"]
-
 # chosen: Megatron-LM reaches 44 to 52 % of an A100's peak (Narayanan et al. 2021, table 1).
 _EFFICIENCY: Final = 0.5
 _DEFAULT_WORKLOAD: Final = "gpt2-xl-1.5b"

@@ -30,11 +30,9 @@ from archgym.spaces.parameter import (
 )
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["GROUPS", "SPACE_NAMES", "SYSTEMS", "design_space", "values_of"]
-
 SPACE_NAMES: Final = (
-    *("default", "parallel", "network", "cosmic-2025", "archgym-astrasim", "table"),
-)
+    "default", "parallel", "network", "cosmic-2025", "archgym-astrasim", "table",
+)  # fmt: skip
 SYSTEMS: Final[Mapping[str, str]] = {
     "default": "a100-256",
     "parallel": "a100-256",
@@ -63,16 +61,16 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         *(f"share_{d}" for d in range(2)),
     ),
     "collective": (
-        *("splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter"),
+        "splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter",
         *("inflight", "endpoint_ns", *(f"algorithm_{d}" for d in range(4))),
     ),
     "workload": (
         *(f"role_{d}" for d in range(4)),
-        *("dp", "cp", "pp", "weight_sharded", "microbatch", "schedule", "zero", "sp"),
-        *("recompute", "interleave", "exchanges", "placement"),
+        "dp", "cp", "pp", "weight_sharded", "microbatch", "schedule", "zero", "sp",
+        "recompute", "interleave", "exchanges", "placement",
     ),
     "compute": ("npu",),
-}
+}  # fmt: skip
 
 
 _NO_TREES: Final = ("ring", "direct", "halvingDoubling")
@@ -187,7 +185,7 @@ def _default() -> DesignSpace:
             _choice("npu", tuple(NPUS), "a100-80g", "NPU."),
             _npus((8, 4, 8)),
             *_topologies(("Switch", "Switch", "Switch")),
-            *(_bandwidth(0, inner, 300), _bandwidth(1, outer, 50), _bandwidth(2, outer, 25)),
+            _bandwidth(0, inner, 300), _bandwidth(1, outer, 50), _bandwidth(2, outer, 25),
             *_roles(("tp", "pp", "dp")),
             *map(_algorithm, range(3)),
             *_collectives(),
@@ -195,7 +193,7 @@ def _default() -> DesignSpace:
         ),
         conditions=_schedule_conditions(3),
         doc="Full stack of 256 NPUs: network, NPU, collectives and parallelisation.",
-    )
+    )  # fmt: skip
 
 
 def _parallel(base: Cluster) -> DesignSpace:
@@ -365,12 +363,12 @@ def values_of(name: str, design: Mapping[str, Any], base: Cluster) -> dict[str, 
     values: dict[str, Any] = {
         key: design[key]
         for key in (
-            *("splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter"),
-            *("inflight", "endpoint_ns", "microbatch", "schedule", "zero", "recompute"),
-            *("interleave", "exchanges", "placement"),
+            "splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter",
+            "inflight", "endpoint_ns", "microbatch", "schedule", "zero", "recompute",
+            "interleave", "exchanges", "placement",
         )
         if key in design
-    }
+    }  # fmt: skip
     if "sp" in design:
         values["sp"] = design["sp"] == "on"
     if "npu" in design:

@@ -12,8 +12,6 @@ from typing import Final
 
 import numpy as np
 
-__all__: list[str] = []
-
 MAX_DIMS: Final = 8
 DIM_BITS: Final = 3  # of a dimension in an order or a code
 NONE: Final = np.int64(-1)

@@ -9,8 +9,6 @@ from archgym.checks import check_choice, check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.cluster import state
 
-__all__ = ["ALGORITHMS", "COLLECTIVES", "INTER", "INTRA", "TOPOLOGIES", "System", "algorithm_code"]
-
 TOPOLOGIES: Final = ("Ring", "FullyConnected", "Switch")
 COLLECTIVES: Final = ("all_reduce", "all_gather", "reduce_scatter", "all_to_all")
 ALGORITHMS: Final = ("ring", "direct", "halvingDoubling", "doubleBinaryTree")

@@ -11,23 +11,14 @@ from archgym.simulators.cluster import state
 from archgym.simulators.cluster.graphs import Graphs, Standing, link
 from archgym.simulators.cluster.system import System
 
-__all__ = [
-    "LAYER_FIELDS",
-    "RECOMPUTE",
-    "Parallelism",
-    "is_symmetric",
-    "memory_bytes",
-    "training_graphs",
-]
-
 Ints = npt.NDArray[np.int64]
 
 # Columns of a table of layers, in the kernel's order.
 LAYER_FIELDS: Final = (
-    *("flops", "params", "expert_params", "io", "act_in", "act_out", "tensor_parallel"),
-    *("tp_bytes", "a2a_bytes", "act_seq", "act_tp", "table_params", "core_flops", "core_act"),
-    *("cp_bytes", "is_block"),
-)
+    "flops", "params", "expert_params", "io", "act_in", "act_out", "tensor_parallel",
+    "tp_bytes", "a2a_bytes", "act_seq", "act_tp", "table_params", "core_flops", "core_act",
+    "cp_bytes", "is_block",
+)  # fmt: skip
 _COLUMN: Final = {name: place for place, name in enumerate(LAYER_FIELDS)}
 RECOMPUTE: Final = ("none", "full", "selective")
 ROLES: Final = ("tp", "ep", "dp", "pp", "cp")
@@ -245,10 +236,10 @@ def _stage(
     p = parallelism
     plan = np.zeros(_PLAN_WORDS, dtype=np.int64)
     plan[:19] = (
-        *(p.tp, p.ep, p.dp, p.pp, p.cp, p.microbatches, p.microbatch, p.schedule == "1f1b"),
-        *(p.zero, p.sp, RECOMPUTE.index(p.recompute), p.interleave, p.exchanges, stage),
+        p.tp, p.ep, p.dp, p.pp, p.cp, p.microbatches, p.microbatch, p.schedule == "1f1b",
+        p.zero, p.sp, RECOMPUTE.index(p.recompute), p.interleave, p.exchanges, stage,
         *(members[name] for name in ("tp", "ep", "dp", "edp", "cp")),
-    )
+    )  # fmt: skip
     rates = np.array([system.mem_gb_per_s * 1e9, system.peak_tflops * 1e12, p.efficiency])
     n_own = sum(
         int(firsts[part * p.pp + stage + 1] - firsts[part * p.pp + stage])

@@ -13,8 +13,6 @@ from archgym.simulators.cluster.validation.fabric import fabric_lines
 from archgym.simulators.cluster.validation.line import Line
 from archgym.simulators.cluster.validation.published import calculon_lines, published_lines
 
-__all__ = ["Validation", "validate"]
-
 _CELLS = ("id", "what", "published", "ours", "unit", "error", "tolerance", "measure")
 
 

@@ -21,8 +21,6 @@ from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.cluster.hardware import name_of
 from archgym.simulators.cluster.training import LAYER_FIELDS
 
-__all__ = ["Model", "load_model", "model_names", "read_model", "transformer"]
-
 Ints = npt.NDArray[np.int64]
 
 _SHIPPED: Final = resources.files("archgym.simulators.cluster") / "data" / "workloads.json"
@@ -30,17 +28,17 @@ _NETWORK: Final = "network:"
 _FLAGS: Final = ("tensor_parallel", "is_block")
 _SHAPE: Final = ("hidden", "blocks", "heads", "sequence")
 _META: Final = (
-    *("name", "kind", "hidden", "sequence", "heads", "kv_heads", "ffn", "gated", "vocabulary"),
-    *("blocks", "fold", "experts", "top_k", "shared_experts", "sample", "source", "global_batch"),
-    *("layers", "layer_instances", "total_params", "forward_flops_per_sample", "tables", "rows"),
-    *("dim", "pooling", "expert_ffn", "format", "first_dense", "dense_ffn", "expert_popularity"),
-)
+    "name", "kind", "hidden", "sequence", "heads", "kv_heads", "ffn", "gated", "vocabulary",
+    "blocks", "fold", "experts", "top_k", "shared_experts", "sample", "source", "global_batch",
+    "layers", "layer_instances", "total_params", "forward_flops_per_sample", "tables", "rows",
+    "dim", "pooling", "expert_ffn", "format", "first_dense", "dense_ffn", "expert_popularity",
+)  # fmt: skip
 # Keys that only describe a model whose layers are listed.
 _TEXTS: Final = ("kind", "sample", "source")
 _FIGURES: Final = (
-    *("layer_instances", "total_params", "forward_flops_per_sample"),
-    *("tables", "rows", "dim", "pooling"),
-)
+    "layer_instances", "total_params", "forward_flops_per_sample",
+    "tables", "rows", "dim", "pooling",
+)  # fmt: skip
 # Keys of a shape that do nothing without experts.
 _OF_EXPERTS: Final = ("top_k", "shared_experts", "expert_ffn")
 _DENSE_FIRST: Final = ("first_dense", "dense_ffn")

@@ -5,8 +5,6 @@ from typing import Final
 
 from archgym.simulators.cpu.run import Ideal
 
-__all__ = ["COSTS", "idealised"]
-
 COSTS: Final[Mapping[str, str]] = {
     "mispredictions": "every branch is predicted right",
     "l1-misses": "every look-up in an L1 cache hits",

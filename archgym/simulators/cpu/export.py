@@ -10,8 +10,6 @@ from typing import Any, Final
 
 from archgym.simulators.cpu.parameters import DEFAULTS, PREDICTORS, REPLACEMENTS
 
-__all__ = ["CHAMPSIM", "champsim_config", "champsim_files"]
-
 CHAMPSIM: Final = "champsim"
 _CORE: Final = {
     "ifetch_buffer": "ifetch_buffer_size",

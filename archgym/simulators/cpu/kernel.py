@@ -32,19 +32,6 @@ from archgym.simulators.cpu.kernel_memory import catch_up, step_memory
 from archgym.simulators.cpu.kernel_walker import start_pages, step_walker
 from archgym.simulators.cpu.layout import Words
 
-__all__ = [
-    "begin_counting",
-    "check_progress",
-    "count_pages",
-    "derive",
-    "next_cycle",
-    "phase_with",
-    "run",
-    "settle_memory",
-    "settle_slots",
-    "step_core_and_caches",
-]
-
 # chosen: a walk of five faults takes some 2,000 cycles; so many without retirement never end.
 _PATIENCE: Final = 1_000_000
 _STACK_POINTER, _FLAGS, _INSTRUCTION_POINTER = 6, 25, 26

@@ -5,17 +5,6 @@ from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.kernel_channels import lowest_bit, send
 from archgym.simulators.cpu.layout import Words
 
-__all__ = [
-    "complete",
-    "dispatch",
-    "execute",
-    "operate_loads",
-    "operate_stores",
-    "retire",
-    "schedule",
-    "take_loaded",
-]
-
 _CHANNEL = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1D
 _NO_SLOT = 0xFFFF
 

@@ -4,17 +4,6 @@ from archgym.runtime.kernels import helper
 from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.layout import Words
 
-__all__ = [
-    "find_entry",
-    "note_instruction",
-    "predict_direction",
-    "predict_target",
-    "touch_target",
-    "update_direction",
-    "update_target",
-    "victim_entry",
-]
-
 # Types of targets.
 _ALWAYS, _CONDITIONAL, _INDIRECT, _RETURN = range(4)
 _TARGET_SETS, _TARGET_WAYS, _TARGET_SIZE = 1024, 8, 4  # key + 1, stamp, target, type

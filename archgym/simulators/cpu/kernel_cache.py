@@ -20,8 +20,6 @@ from archgym.simulators.cpu.kernel_replacement import (
 from archgym.simulators.cpu.kernel_walker import data_page
 from archgym.simulators.cpu.layout import Words
 
-__all__ = ["step_cache"]
-
 
 @helper
 def _respond(m: Words, k: int, request: int, data: int, now: int) -> None:

@@ -12,21 +12,6 @@ from archgym.runtime.kernels import helper
 from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.layout import Words
 
-__all__ = [
-    "answer",
-    "free_node",
-    "free_request",
-    "has_room",
-    "lowest_bit",
-    "new_node",
-    "new_request",
-    "pop",
-    "push",
-    "remove_at",
-    "send",
-    "unite_ids",
-]
-
 
 def _lowest_bit(typing_context: Any, word: Any) -> Any:
     """Return the signature and code of the index of a word's lowest set bit."""

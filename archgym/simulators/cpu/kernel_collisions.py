@@ -10,8 +10,6 @@ from archgym.simulators.cpu.kernel_channels import (
 )
 from archgym.simulators.cpu.layout import Words
 
-__all__ = ["check_collisions"]
-
 
 @helper
 def _first_match(m: Words, queue: int, limit: int, address: int, shift: int) -> int:

@@ -15,8 +15,6 @@ from archgym.simulators.cpu.kernel_branches import (
 from archgym.simulators.cpu.kernel_channels import free_node, has_room, new_node, send
 from archgym.simulators.cpu.layout import Words
 
-__all__ = ["decode", "enter", "fetch", "look_into_dib", "promote", "take_fetched"]
-
 _CHANNEL = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1I
 _DIB_SIZE = 2  # key + 1, stamp
 # Bits 4-8 (counts of registers) and 16-63 (registers) of a record's second word.

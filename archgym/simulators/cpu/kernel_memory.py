@@ -5,8 +5,6 @@ from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.kernel_channels import answer, free_request, lowest_bit, pop
 from archgym.simulators.cpu.layout import Words
 
-__all__ = ["catch_up", "step_memory"]
-
 _UPPER = lay.CHANNELS + lay.CHANNEL_SIZE * lay.LLC_DRAM
 _CYCLE_PS = 250
 

@@ -7,8 +7,6 @@ from archgym.simulators.cpu.kernel_branches import find_entry, victim_entry
 from archgym.simulators.cpu.kernel_channels import new_request
 from archgym.simulators.cpu.layout import Words
 
-__all__ = ["advance_prefetcher", "call_prefetcher", "choose_victim", "note_fill", "note_hit"]
-
 _LRU, _SRRIP, _DRRIP, _SHIP, _SRRIP_AS_SHIPPED, _DRRIP_AS_SHIPPED, _SHIP_AS_SHIPPED = range(7)
 _NEXT_LINE, _STRIDE = 1, 2
 _STRIDE_SIZE = 4  # key + 1, stamp, last block, last stride

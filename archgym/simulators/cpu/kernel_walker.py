@@ -6,8 +6,6 @@ from archgym.simulators.cpu.kernel_branches import find_entry, victim_entry
 from archgym.simulators.cpu.kernel_channels import answer, free_request, pop, send
 from archgym.simulators.cpu.layout import Words
 
-__all__ = ["data_page", "start_pages", "step_walker"]
-
 _UPPER = lay.CHANNELS + lay.CHANNEL_SIZE * lay.STLB_PTW
 _CACHE = lay.CHANNELS + lay.CHANNEL_SIZE * lay.PTW_L1D
 _HASH = -7046029254386353131  # 2^64 divided by the golden ratio, as a signed number

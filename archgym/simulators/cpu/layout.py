@@ -6,8 +6,6 @@ by their base index, so that moving a request between lists copies one word.
 
 from typing import Final, Protocol
 
-__all__ = ["Words"]
-
 
 class Words(Protocol):
     """Words of memory as kernels see them: indexed from 0 up, without bounds checks."""

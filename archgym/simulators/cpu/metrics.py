@@ -17,8 +17,6 @@ from archgym.simulators.cpu.physics import (
 )
 from archgym.simulators.cpu.run import COUNTERS
 
-__all__ = ["AREA_LIMIT_MM2", "METRICS", "OBJECTIVES", "POWER_LIMIT_MW", "measures"]
-
 AREA_LIMIT_MM2: Final = 12.0
 """chosen: about a fifth above the default design, below a twice as wide core."""
 POWER_LIMIT_MW: Final = 4000.0

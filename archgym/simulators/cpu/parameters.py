@@ -9,14 +9,12 @@ from typing import Final
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["DEFAULTS", "PREDICTORS", "PREFETCHERS", "REPLACEMENTS", "machine"]
-
 PREDICTORS: Final = ("bimodal", "gshare", "perceptron", "hashed-perceptron")
 PREFETCHERS: Final = ("none", "next-line", "ip-stride")
 REPLACEMENTS: Final = (
-    *("lru", "srrip", "drrip", "ship"),
-    *("srrip-as-shipped", "drrip-as-shipped", "ship-as-shipped"),
-)
+    "lru", "srrip", "drrip", "ship",
+    "srrip-as-shipped", "drrip-as-shipped", "ship-as-shipped",
+)  # fmt: skip
 """By number. ChampSim's own modules of 4 to 6 never hear of fills; they serve comparison only."""
 
 _DEFAULTS: Final[Mapping[str, str]] = {
@@ -72,8 +70,8 @@ DEFAULTS: Final[Mapping[str, int]] = {
 
 _POWERS: Final = (
     *(f"{cache}.sets" for cache in ("L1I", "L1D", "L2C", "LLC", "ITLB", "DTLB", "STLB")),
-    *("CPU.dib_sets", "CPU.dib_window", "DRAM.channels", "DRAM.ranks"),
-)
+    "CPU.dib_sets", "CPU.dib_window", "DRAM.channels", "DRAM.ranks",
+)  # fmt: skip
 _CHOICES: Final = {"branch_predictor": PREDICTORS, "prefetcher": PREFETCHERS}
 _FIXED: Final = ("rows", "columns", "banks", "bankgroups", "refreshes")
 _LATENCIES: Final = ("_latency", "_penalty", ".pq", "PTW.mshr")

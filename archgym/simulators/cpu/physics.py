@@ -16,8 +16,6 @@ from typing import Final, final
 
 from archgym.simulators.translation.cacti import Array, cache_array, tlb_array
 
-__all__ = ["CYCLE_NS", "Part", "energy_pj", "parts", "static_mw", "total_area_mm2"]
-
 CYCLE_NS: Final = 0.25
 """The model's clock is 4 GHz."""
 

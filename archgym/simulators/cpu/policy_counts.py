@@ -12,8 +12,6 @@ from archgym.simulators.cpu.run import run_logged
 from archgym.simulators.cpu.trace import InstructionTrace
 from archgym.simulators.translation.policy_bounds import optimum_misses
 
-__all__ = ["Adapt", "fills_and_bound", "run_case"]
-
 # chosen: four times the events of the programs that ship.
 _EVENTS_PER_INSTRUCTION: Final = 24
 

@@ -2,10 +2,8 @@
 
 from typing import Final
 
-from archgym.policies.domain import Domain, Hook, deferred
+from archgym.rules.domain import Domain, Hook, deferred
 from archgym.simulators.cpu.policy_templates import TEMPLATES
-
-__all__ = ["DOMAINS"]
 
 _REPLAY: Final = "archgym.simulators.cpu.policy_replay"
 _RUN: Final = "archgym.simulators.cpu.policy_run"
@@ -66,9 +64,7 @@ CACHE: Final[Domain] = Domain(
     case_input=lambda case: case.arguments(),
     evaluate=deferred(_REPLAY, "evaluate_policy"),
     evaluate_built_in=deferred(_REPLAY, "evaluate_built_in"),
-    compile=lambda hooks: deferred("archgym.policies.compilation", "entry_points")(
-        hooks, CACHE.hooks
-    ),
+    compile=lambda hooks: deferred("archgym.rules.compilation", "entry_points")(hooks, CACHE.hooks),
     simulate=deferred(_RUN, "simulate_policy"),
     prepare=deferred(_RUN, "prepare"),
     one_of=("victim", "prefetch", "stride"),

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from archgym.checks import check_choice
 from archgym.errors import SimulatorError, unknown_name
-from archgym.policies.language import PolicySource, bounds_of
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.language import PolicySource, bounds_of
+from archgym.rules.sandbox import PolicyRunner
 from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.metrics import METRICS, measures
 from archgym.simulators.cpu.parameters import PREFETCHERS, REPLACEMENTS
@@ -23,8 +23,6 @@ from archgym.simulators.cpu.space import machine_of
 from archgym.simulators.cpu.trace import InstructionTrace
 from archgym.simulators.cpu.workloads import Program
 from archgym.spaces.texts import with_values
-
-__all__ = ["BUILT_IN", "CpuCase", "CpuResult", "evaluate_built_in", "evaluate_policy", "open_case"]
 
 _CACHES: Final = {"l1d": "L1D", "l2": "L2C", "llc": "LLC"}
 BUILT_IN: Final[Mapping[str, tuple[str, int]]] = {
@@ -40,9 +38,9 @@ _KINDS: Final = {
     "TRANSLATION": lay.TRANSLATION,
 }
 _MEASURES: Final = (
-    *("total_cycles", "ipc", "l1d_mpki", "l2_mpki", "llc_mpki", "prefetch_accuracy_percent"),
-    *("prefetch_coverage_percent", "prefetch_timely_percent", "energy_per_instruction_pj"),
-)
+    "total_cycles", "ipc", "l1d_mpki", "l2_mpki", "llc_mpki", "prefetch_accuracy_percent",
+    "prefetch_coverage_percent", "prefetch_timely_percent", "energy_per_instruction_pj",
+)  # fmt: skip
 # chosen: the look-ahead of ChampSim's stride prefetcher.
 _DEGREE: Final = 3
 _MAX_DEGREE: Final = 64  # chosen: the blocks of a page, which a look-ahead does not leave

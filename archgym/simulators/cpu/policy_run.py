@@ -7,13 +7,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from archgym.policies.compilation import BLOCK, WAY, EntryPoints, Storage
+from archgym.rules.compilation import BLOCK, WAY, EntryPoints, Storage
 from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.policy_counts import fills_and_bound, run_case
 from archgym.simulators.cpu.policy_replay import open_case
 from archgym.simulators.cpu.run import COUNTERS
-
-__all__ = ["prepare", "simulate_policy"]
 
 _HOOKS = {
     "victim": lay.K_HOOK_VICTIM,

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["TEMPLATES"]
-
 _LRU = '''"""Least recently used; writes from above do not count as a use."""
 DOMAIN = "cache"
 last = per_line(bits=32)

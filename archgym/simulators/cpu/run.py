@@ -12,35 +12,24 @@ from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.state import make_state, make_weights
 from archgym.simulators.cpu.trace import InstructionTrace
 
-__all__ = [
-    "BRANCH_KINDS",
-    "CACHES",
-    "COUNTERS",
-    "Ideal",
-    "counters_of",
-    "run",
-    "run_logged",
-    "state_of",
-]
-
 BRANCH_KINDS: Final = (
-    *("direct_jump", "indirect", "conditional", "direct_call", "indirect_call", "return"),
+    "direct_jump", "indirect", "conditional", "direct_call", "indirect_call", "return",
     "other",
-)
+)  # fmt: skip
 TYPES: Final = ("load", "rfo", "prefetch", "write", "translation")
 CACHES: Final = ("L1I", "L1D", "L2C", "LLC", "ITLB", "DTLB", "STLB")
 _CACHE_EVENTS: Final = (
-    *("pf_requested", "pf_issued", "pf_useful", "pf_useless", "pf_fill", "miss_latency"),
-    *("pf_late", "evicted_dirty"),
-)
+    "pf_requested", "pf_issued", "pf_useful", "pf_useless", "pf_fill", "miss_latency",
+    "pf_late", "evicted_dirty",
+)  # fmt: skip
 _DRAM: Final = (
-    *("rq_row_hit", "rq_row_miss", "wq_row_hit", "wq_row_miss", "wq_full", "refreshes"),
-    *("congested_count", "congested_cycles"),
-)
+    "rq_row_hit", "rq_row_miss", "wq_row_hit", "wq_row_miss", "wq_full", "refreshes",
+    "congested_count", "congested_cycles",
+)  # fmt: skip
 _CORE: Final = (
-    *("dib_hits", "dib_lookups", "loads", "stores", "forwarded", "walks", "sources"),
-    *("destinations", "faults"),
-)
+    "dib_hits", "dib_lookups", "loads", "stores", "forwarded", "walks", "sources",
+    "destinations", "faults",
+)  # fmt: skip
 _SLOTS: Final = ("front_end", "bad_speculation", "memory", "core")
 
 

@@ -25,8 +25,6 @@ from archgym.simulators.cpu.trace import InstructionTrace, kinds_of
 from archgym.simulators.cpu.workloads import DEFAULT_WORKLOAD, Program, load, names
 from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS
 
-__all__ = ["INSTRUCTIONS", "CpuSimulator"]
-
 INSTRUCTIONS: Final = 80_000
 """chosen: a tenth of a second for each design of a search; `instructions` sets another number."""
 _ENDLESS: Final = 1
@@ -161,9 +159,9 @@ class CpuSimulator(Simulator):
         n = min(self._n, trace.n - _MARGIN)
         if program.is_recorded:
             report_reduction(
-                *(f"instructions of {program.name}", n, trace.n - _MARGIN),
+                f"instructions of {program.name}", n, trace.n - _MARGIN,
                 f"set the option `instructions`, at most {MAX_RECORDS:,}",
-            )
+            )  # fmt: skip
         warmup = 3 * n // 8
         return trace, warmup, n - warmup
 
@@ -240,10 +238,10 @@ class CpuSimulator(Simulator):
         slots = sum(
             column[name]
             for name in (
-                *("retiring_percent", "front_end_percent", "bad_speculation_percent"),
-                *("memory_bound_percent", "core_bound_percent"),
+                "retiring_percent", "front_end_percent", "bad_speculation_percent",
+                "memory_bound_percent", "core_bound_percent",
             )
-        )
+        )  # fmt: skip
         require_kept("cpu", "dispatch slots sum to 100 %", np.asarray(slots), 100.0)
         require_kept(
             "cpu",

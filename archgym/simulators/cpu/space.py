@@ -21,8 +21,6 @@ from archgym.simulators.translation.cacti import cache_array, tlb_array
 from archgym.spaces.parameter import Categorical, Ordinal, Parameter, Value
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["GROUPS", "SPACE_NAMES", "TABLE_SPACE", "design_space", "latencies", "machine_of"]
-
 SPACE_NAMES: Final = ("default", "core", "memory", "as-shipped")
 TABLE_SPACE: Final = "core"
 
@@ -76,24 +74,24 @@ _CHOICES: Final[Mapping[str, tuple[str, tuple[str, ...], str]]] = {
 }
 _GROUPED: Final[Mapping[str, tuple[str, ...]]] = {
     "front-end": (
-        *("fetch_width", "decode_width", "dispatch_width", "ifetch_buffer", "dispatch_buffer"),
-        *("dib_sets", "branch_predictor", "l1i_sets", "l1i_ways", "l1i_mshr", "l1i_prefetcher"),
+        "fetch_width", "decode_width", "dispatch_width", "ifetch_buffer", "dispatch_buffer",
+        "dib_sets", "branch_predictor", "l1i_sets", "l1i_ways", "l1i_mshr", "l1i_prefetcher",
         "itlb_sets",
     ),
     "back-end": (
-        *("execute_width", "retire_width", "load_width", "store_width", "scheduler", "rob"),
-        *("registers", "load_queue", "store_queue"),
+        "execute_width", "retire_width", "load_width", "store_width", "scheduler", "rob",
+        "registers", "load_queue", "store_queue",
     ),
     "caches": (
-        *("l1d_sets", "l1d_ways", "l1d_mshr", "l1d_ports", "l1d_queue", "l1d_prefetcher"),
-        *("l2_sets", "l2_ways", "l2_mshr", "l2_prefetcher"),
-        *("l2_replacement", "dtlb_sets", "dtlb_mshr", "stlb_sets", "stlb_mshr"),
+        "l1d_sets", "l1d_ways", "l1d_mshr", "l1d_ports", "l1d_queue", "l1d_prefetcher",
+        "l2_sets", "l2_ways", "l2_mshr", "l2_prefetcher",
+        "l2_replacement", "dtlb_sets", "dtlb_mshr", "stlb_sets", "stlb_mshr",
     ),
     "memory": (
-        *("llc_sets", "llc_ways", "llc_mshr", "llc_replacement"),
-        *("dram_data_rate", "dram_channels", "dram_queue"),
+        "llc_sets", "llc_ways", "llc_mshr", "llc_replacement",
+        "dram_data_rate", "dram_channels", "dram_queue",
     ),
-}
+}  # fmt: skip
 GROUPS: Final = _GROUPED
 """Sub-systems, one agent each."""
 

@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from archgym.simulators.cpu import layout as lay
 
-__all__ = ["make_state", "make_weights"]
-
 _POOL: Final = 16384  # requests in flight; far more than the queues of any design hold
 _NODES: Final = 4096
 _ANSWERS: Final = 1024

@@ -10,8 +10,6 @@ import numpy.typing as npt
 
 from archgym.traces.instructions.records import read_records
 
-__all__ = ["InstructionTrace", "kinds_of", "read_trace", "trace_of"]
-
 # Bits of an address below the entry of the filter of branches; it has 2^20 entries.
 _FILTER: Final = 1 << 20
 

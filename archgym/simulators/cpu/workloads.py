@@ -10,8 +10,6 @@ from archgym.simulators.cpu.trace import InstructionTrace, read_trace, trace_of
 from archgym.traces.instructions.generators import GENERATORS, generate
 from archgym.traces.instructions.records import MIN_RECORDS, looks_like_trace
 
-__all__ = ["DEFAULT_WORKLOAD", "Program", "load", "names"]
-
 DEFAULT_WORKLOAD: Final = "b-tree"
 # chosen: one record of each loop of the programs, in a few milliseconds.
 _SAMPLE: Final = 20_000

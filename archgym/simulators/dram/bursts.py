@@ -16,8 +16,6 @@ from archgym.simulators.dram.trace import Trace
 if TYPE_CHECKING:
     from archgym.simulators.dram.kernel import Tables
 
-__all__ = ["Bursts", "Prepared", "prepared", "split"]
-
 # chosen: some 33 million bursts take a gigabyte.
 _MAX_BURSTS = 2**25
 

@@ -11,8 +11,6 @@ from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.mapping import LAYOUTS, decode, layout
 from archgym.simulators.dram.trace import Trace
 
-__all__ = ["Characteristics", "characterise"]
-
 
 @final
 @dataclass(frozen=True, kw_only=True)

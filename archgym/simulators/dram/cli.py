@@ -15,8 +15,6 @@ from archgym.files.storage import require_free
 if TYPE_CHECKING:
     from archgym.traces.filtering import Requests
 
-__all__ = ["commands"]
-
 commands = typer.Typer()
 trace_app = typer.Typer(name="trace")
 commands.add_typer(trace_app)

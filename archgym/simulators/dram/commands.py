@@ -3,21 +3,6 @@
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = [
-    "ARBITERS",
-    "BUFFERS",
-    "COMMAND_MUXES",
-    "COMMAND_NAMES",
-    "CONTROLLER_CODES",
-    "CONTROLLER_COLUMNS",
-    "PAGE_POLICIES",
-    "POWER_DOWN_POLICIES",
-    "REFRESH_POLICIES",
-    "RESPONSE_QUEUES",
-    "SCHEDULERS",
-    "Rule",
-]
-
 # Bank commands come first, because only they have a lane in the tables of earliest times.
 ACT: Final = 0
 RD: Final = 1
@@ -40,9 +25,9 @@ N_COMMANDS: Final = 16
 NO_COMMAND: Final = -1
 
 COMMAND_NAMES: Final = (
-    *("ACT", "RD", "RDA", "WR", "WRA", "PRE", "REFB", ""),
-    *("PREA", "REFA", "PDEA", "PDXA", "PDEP", "PDXP", "SREFEN", "SREFEX"),
-)
+    "ACT", "RD", "RDA", "WR", "WRA", "PRE", "REFB", "",
+    "PREA", "REFA", "PDEA", "PDXA", "PDEP", "PDXP", "SREFEN", "SREFEX",
+)  # fmt: skip
 """Name of each command code; code 7 is unused."""
 
 # The order of each tuple is the order of its codes. RD + 2 * is_write + is_auto names a column

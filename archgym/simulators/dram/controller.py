@@ -58,8 +58,6 @@ from archgym.simulators.dram.managers import (
 from archgym.simulators.dram.policy_calls import best_scored, report_request, wants_closing
 from archgym.simulators.dram.state import NEVER, NONE
 
-__all__ = ["accept", "can_accept", "has_space", "has_work", "log_command", "prepared_time", "step"]
-
 # Outcomes of a request.
 ROW_HIT: Final = 0
 ROW_MISS: Final = 1

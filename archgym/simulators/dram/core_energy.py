@@ -17,8 +17,6 @@ from archgym.simulators.dram.currents import PowerSpec, Supply, core_energy
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.power_tables import KINDS, blank_account
 
-__all__ = ["CORE_CAUSES_OF", "core_energies", "core_power", "core_power_note"]
-
 CORE_CAUSES_OF: Final = {
     "activate": ("act",),
     "precharge": ("pre",),

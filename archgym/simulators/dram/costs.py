@@ -25,8 +25,6 @@ from archgym.simulators.dram.commands import (
 if TYPE_CHECKING:
     from archgym.simulators.dram.commands import Rule
 
-__all__ = ["COSTS", "RELIEF", "relieve_controllers", "relieve_rules", "relieve_table"]
-
 COSTS: Final = {
     "rows": "opening and closing rows of a bank (tRCD, tRP, tRAS, tRC, tRTP, tWR): a cycle each",
     "activation-rate": "spacing of activations of several banks (tRRD, tFAW): a cycle",

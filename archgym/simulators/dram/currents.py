@@ -18,12 +18,10 @@ import numpy.typing as npt
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.power_tables import KINDS, RULES
 
-__all__ = ["CORE_CAUSES", "PowerSpec", "Supply", "core_energy"]
-
 CORE_CAUSES: Final = (
-    *("act", "pre", "bg_act", "bg_pre", "RD", "WR", "RDA", "WRA"),
-    *("ref_AB", "ref_PB", "ref_SB", "bg_act_shared", "PDNA", "PDNP", "sref"),
-)
+    "act", "pre", "bg_act", "bg_pre", "RD", "WR", "RDA", "WRA",
+    "ref_AB", "ref_PB", "ref_SB", "bg_act_shared", "PDNA", "PDNP", "sref",
+)  # fmt: skip
 """Causes of core energy; `bg_act` is without the part that all banks share."""
 
 STANDARDS: Final = ("DDR4", "DDR5", "LPDDR4", "LPDDR5")

@@ -45,22 +45,15 @@ from archgym.simulators.dram.mapping import (
     reference_mapping_names,
 )
 
-__all__ = [
-    "cite_file",
-    "is_file_name",
-    "load_device",
-    "load_mapping",
-]
-
 # chosen: far above any clock count and current, so that no sum overflows.
 _MAX: Final = 2**31
 _FORMAT: Final = 1
 _DIGITS: Final = 16
 _ENDINGS: Final = (".json", ".yaml", ".yml")
 _SIZES: Final = (
-    *("data_rate", "burst_length", "width_bits", "n_devices"),
-    *("n_ranks", "n_groups", "n_banks", "n_rows", "n_columns"),
-)
+    "data_rate", "burst_length", "width_bits", "n_devices",
+    "n_ranks", "n_groups", "n_banks", "n_rows", "n_columns",
+)  # fmt: skip
 
 
 def is_file_name(text: str) -> bool:

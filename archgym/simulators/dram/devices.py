@@ -10,8 +10,6 @@ from typing import Any
 
 from archgym.errors import InvalidArgumentError, unknown_name
 
-__all__ = ["Device", "device", "device_names"]
-
 STANDARDS = ("DDR3", "DDR4", "LPDDR4", "HBM2")
 
 

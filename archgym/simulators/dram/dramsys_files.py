@@ -15,19 +15,6 @@ from archgym.simulators.dram.devices import STANDARDS, Device
 from archgym.simulators.dram.mapping import AddressMapping
 from archgym.simulators.dram.timing import device_table
 
-__all__ = [
-    "CONTROLLER_KEYS",
-    "MAPPING_KEYS",
-    "DramsysSimulation",
-    "check_device",
-    "read_bits",
-    "read_controller",
-    "read_mapping",
-    "read_memspec",
-    "read_simulation",
-    "read_tree",
-]
-
 MAPPING_KEYS: Final = {
     "byte": "BYTE_BIT",
     "column": "COLUMN_BIT",

@@ -10,17 +10,6 @@ from typing import Any
 from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.commands import ACT, PRE, RD, RDA, REFB, WR, WRA
 
-__all__ = [
-    "earliest_for_bank",
-    "earliest_for_rank",
-    "push_act",
-    "push_column",
-    "push_pre",
-    "push_rank_command",
-    "push_refb",
-    "push_window",
-]
-
 
 @compiled
 def earliest_for_rank(s: Any, d: Any, rank: int, command: int) -> int:

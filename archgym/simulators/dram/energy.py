@@ -31,15 +31,13 @@ from archgym.simulators.dram.commands import (
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.state import MAX_BANKS, NEVER, NONE
 
-__all__ = ["CAUSES", "currents_table"]
-
 CAUSES: Final = ("activate", "precharge", "read", "write", "refresh", "background")
 """Causes of energy, in the order of the kernel's outputs."""
 
 _CURRENT_NAMES: Final = (
-    *("IDD0", "IDD2N", "IDD2P0", "IDD3N", "IDD3P0", "IDD4R", "IDD4W", "IDD5", "IDD6"),
-    *("VDD", "IDD02", "IDD62", "VDD2"),
-)
+    "IDD0", "IDD2N", "IDD2P0", "IDD3N", "IDD3P0", "IDD4R", "IDD4W", "IDD5", "IDD6",
+    "VDD", "IDD02", "IDD62", "VDD2",
+)  # fmt: skip
 
 CURRENTS: Final = np.dtype(
     [

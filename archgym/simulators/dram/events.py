@@ -15,19 +15,6 @@ import numpy as np
 from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.dram.state import NONE
 
-__all__ = [
-    "advance",
-    "clear_events",
-    "is_timed",
-    "post",
-    "post_soon",
-    "rearm",
-    "take_late",
-    "take_messages",
-    "take_soon",
-    "wake_at",
-]
-
 # Codes are np.int64, because Numba compiles a function again for each Python int passed to it.
 
 # Processes.

@@ -46,8 +46,6 @@ from archgym.simulators.dram.events import (
 from archgym.simulators.dram.fast_kernel import PATIENCE
 from archgym.simulators.dram.state import NEVER, NONE
 
-__all__ = ["run_exact"]
-
 
 @compiled
 def run_exact(s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, heap: Any) -> bool:

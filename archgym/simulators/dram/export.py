@@ -19,8 +19,6 @@ from archgym.simulators.dram.mapping import AddressMapping
 from archgym.simulators.dram.ramulator.run import Configuration
 from archgym.simulators.dram.trace import Trace, trace_text
 
-__all__ = ["DRAMSYS", "RAMULATOR", "dramsys_files", "ramulator_files"]
-
 DRAMSYS: Final = "dramsys"
 RAMULATOR: Final = "ramulator"
 # Settings of DRAMSys' `configs/simulator/ddr3.json`, with power analysis on.

@@ -14,8 +14,6 @@ from archgym.simulators.dram.commands import ARBITER_REORDER, ARBITER_SIMPLE
 from archgym.simulators.dram.controller import accept, can_accept, has_space, log_command, step
 from archgym.simulators.dram.state import NEVER, NONE
 
-__all__ = ["run_fast"]
-
 PATIENCE: Final = 100_000
 """Steps without an accepted or served request, while none is on its way, that mean a deadlock.
 

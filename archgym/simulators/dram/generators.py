@@ -14,18 +14,6 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.trace import Trace
 
-__all__ = [
-    "Traffic",
-    "copy",
-    "interleave",
-    "local",
-    "phases",
-    "pointer_chase",
-    "random_access",
-    "stream",
-    "strided",
-]
-
 
 @final
 @dataclass(frozen=True, kw_only=True)

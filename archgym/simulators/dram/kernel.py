@@ -45,8 +45,6 @@ from archgym.simulators.dram.state import (
 )
 from archgym.simulators.dram.timing import device_table
 
-__all__ = ["OUTPUTS", "STATUSES", "Recording", "Tables", "record", "simulate", "tables"]
-
 OUTPUTS: Final = (
     "status",
     "total_time_ns",

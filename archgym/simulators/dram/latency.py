@@ -4,8 +4,6 @@ from typing import Any, Final
 
 from archgym.runtime.kernels import compiled
 
-__all__ = ["N_BUCKETS", "join_bursts", "percentiles"]
-
 _BUCKET_BITS: Final = 12
 N_BUCKETS: Final = 1 << _BUCKET_BITS  # chosen: they stay in the first-level cache
 _PERCENTS: Final = (50, 95, 99)

@@ -21,8 +21,6 @@ from archgym.simulators.dram.commands import (
 from archgym.simulators.dram.earliest import earliest_for_bank, earliest_for_rank
 from archgym.simulators.dram.state import NEVER, NONE
 
-__all__ = ["start_managers"]
-
 # Bits of a bank's `halted`.
 BLOCKED: Final = 1  # by a refresh that can no longer wait
 SLEEPING: Final = 2  # by power-down

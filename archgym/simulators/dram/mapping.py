@@ -13,18 +13,6 @@ import numpy.typing as npt
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.simulators.dram.devices import Device
 
-__all__ = [
-    "DECODED",
-    "FIELDS",
-    "LAYOUTS",
-    "AddressMapping",
-    "decode",
-    "layout",
-    "ordered_mapping",
-    "reference_mapping",
-    "reference_mapping_names",
-]
-
 DECODED: Final = np.dtype(
     [("row", np.int32), ("bank", np.uint16), ("group", np.uint8), ("rank", np.uint8)]
 )

@@ -6,8 +6,6 @@ from typing import Final
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 
-__all__ = ["ENERGY_CAUSES", "FORMER_OBJECTIVES", "metrics", "objectives"]
-
 ENERGY_CAUSES = ("activate", "precharge", "read", "write", "refresh", "background")
 
 

@@ -15,8 +15,6 @@ from archgym.simulators.dram.characterise import characterise
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.trace import Trace
 
-__all__ = ["picture"]
-
 # Okabe and Ito, *Color Universal Design*, 2008: told apart by every kind of eye.
 _READ, _WRITE, _LINE = "#0072B2", "#D55E00", "#555555"
 # chosen: more points than this only fill the ink.

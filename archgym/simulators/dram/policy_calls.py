@@ -8,8 +8,6 @@ from archgym.runtime.hooks import call_hook
 from archgym.runtime.kernels import compiled, inlined, kept_apart
 from archgym.simulators.dram.state import NONE
 
-__all__ = ["best_scored", "report_request", "wants_closing"]
-
 
 @compiled
 def best_scored(s: Any, d: Any, requests: Any, bank: int, row: int) -> int:

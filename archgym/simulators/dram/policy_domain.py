@@ -2,10 +2,8 @@
 
 from typing import Final
 
-from archgym.policies.domain import Domain, Hook, deferred
+from archgym.rules.domain import Domain, Hook, deferred
 from archgym.simulators.dram.policy_templates import TEMPLATES
-
-__all__ = ["DOMAINS"]
 
 _REPLAY: Final = "archgym.simulators.dram.policy_replay"
 _RUN: Final = "archgym.simulators.dram.policy_run"
@@ -50,7 +48,7 @@ DRAM_SCHEDULING: Final[Domain] = Domain(
     case_input=lambda case: case.arguments,
     evaluate=deferred(_REPLAY, "evaluate_policy"),
     evaluate_built_in=deferred(_REPLAY, "evaluate_built_in"),
-    compile=lambda hooks: deferred("archgym.policies.compilation", "entry_points")(
+    compile=lambda hooks: deferred("archgym.rules.compilation", "entry_points")(
         hooks, DRAM_SCHEDULING.hooks
     ),
     simulate=deferred(_RUN, "simulate_policy"),

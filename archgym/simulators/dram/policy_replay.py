@@ -11,12 +11,10 @@ import numpy.typing as npt
 
 from archgym.errors import SimulatorError, unknown_name
 from archgym.evaluation.simulator import Workload
-from archgym.policies.language import PolicySource, bounds_of
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.language import PolicySource, bounds_of
+from archgym.rules.sandbox import PolicyRunner
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.spaces.texts import with_values
-
-__all__ = ["BUILT_IN", "DramCase", "DramResult", "evaluate_built_in", "evaluate_policy"]
 
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = {
     "fcfs": {"scheduler": "Fifo"},
@@ -28,9 +26,9 @@ BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = {
 }
 """Values of parameters that are the built-in policies; the page policy is else the case's."""
 _MEASURES: Final = (
-    *("mean_latency_ns", "p95_latency_ns", "p99_latency_ns", "total_time_ns"),
-    *("bandwidth_gbps", "row_hits", "row_misses", "row_conflicts", "energy_pj"),
-)
+    "mean_latency_ns", "p95_latency_ns", "p99_latency_ns", "total_time_ns",
+    "bandwidth_gbps", "row_hits", "row_misses", "row_conflicts", "energy_pj",
+)  # fmt: skip
 _TOLERANCE: Final = 1e-9
 
 

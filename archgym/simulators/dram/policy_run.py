@@ -7,13 +7,11 @@ from typing import Any
 
 import numpy as np
 
-from archgym.policies.compilation import EntryPoints, Storage
+from archgym.rules.compilation import EntryPoints, Storage
 from archgym.simulators.dram.commands import CONTROLLER_COLUMNS, USER_SCHEDULER
 from archgym.simulators.dram.device_files import load_device
 from archgym.simulators.dram.kernel import OUTPUTS, STATUSES, Tables, simulate
 from archgym.simulators.dram.policy_replay import simulation_arguments
-
-__all__ = ["prepare", "simulate_policy"]
 
 _SCHEDULER = CONTROLLER_COLUMNS.index("scheduler")
 

@@ -3,8 +3,6 @@
 from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["TEMPLATES"]
-
 _FCFS = '''"""First come, first served."""
 DOMAIN = "dram-scheduling"
 

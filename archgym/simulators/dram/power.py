@@ -27,12 +27,6 @@ from archgym.simulators.dram.power_tables import (
     _WRA,
 )
 
-__all__ = [
-    "account_command",
-    "close_account",
-    "count_commands",
-]
-
 
 @helper
 def account_command(

@@ -5,14 +5,12 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BANK_ACCOUNT", "KINDS", "RANK_ACCOUNT", "RULES", "blank_account"]
-
 _FAR: Final = 1 << 62
 
 KINDS: Final = (
-    *("ACT", "PRE", "PREA", "RD", "WR", "RDA", "WRA", "REFA", "REFB", "REFSB"),
-    *("PDEA", "PDEP", "PDXA", "PDXP", "SREFEN", "SREFEX", "END"),
-)
+    "ACT", "PRE", "PREA", "RD", "WR", "RDA", "WRA", "REFA", "REFB", "REFSB",
+    "PDEA", "PDEP", "PDXA", "PDXP", "SREFEN", "SREFEX", "END",
+)  # fmt: skip
 """Commands of an account, in the order of their codes."""
 _ACT: Final = KINDS.index("ACT")
 _PRE: Final = KINDS.index("PRE")

@@ -13,8 +13,6 @@ from archgym.simulators.dram.trace import Trace, read_trace
 if TYPE_CHECKING:
     from archgym.traces.filtering import Requests
 
-__all__ = ["IPC_LIMITS", "RECORDED", "recorded_trace", "request_trace"]
-
 RECORDED = {
     "recorded-graph-search": "a breadth-first search over random vertices, recorded",
     "recorded-hash-join": "orders joined with customers by hashing, recorded",

@@ -9,8 +9,6 @@ from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.trace import Trace
 
-__all__ = ["FEATURES", "nearest_traces", "trace_features"]
-
 FEATURES: Final = (
     "log10 of the mean gap between requests [ns]",
     "coefficient of variation of the gaps",

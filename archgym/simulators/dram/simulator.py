@@ -32,8 +32,6 @@ from archgym.simulators.dram.ramulator.model import DEFAULT_FAMILY, REASONS, Ram
 from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
 from archgym.simulators.dram.workloads import SHIPPED, load_trace
 
-__all__ = ["ADDRESSES", "CONTROLLERS", "EXTENSIONS", "DramSimulator"]
-
 CONTROLLERS = ("dramsys", "ramulator")
 ADDRESSES = ("refuse", "wrap")
 EXTENSIONS = ("none", "refresh")
@@ -150,9 +148,9 @@ class DramSimulator(Simulator):
                 "Option `extensions` must be left out for controller 'dramsys', which has none."
             )
         self._arguments = (
-            *(space, device, fidelity, controller),
-            *(address_mapping, addresses, extensions, requests),
-        )
+            space, device, fidelity, controller,
+            address_mapping, addresses, extensions, requests,
+        )  # fmt: skip
         self._n_requests = parse_whole("requests", requests, 1, _MAX_PART) if requests else 0
         self.second: RamulatorModel | None = None
         self._mapping: AddressMapping | None = None

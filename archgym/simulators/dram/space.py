@@ -23,8 +23,6 @@ from archgym.spaces.expression import Expression, P
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["FIXED", "GROUPS", "SPACE_NAMES", "design_space"]
-
 SPACE_NAMES = ("default", "archgym-2023", "archgym-2023-rl", "dramsys")
 
 # A parameter that a space leaves out has this value: what the published ArchGym fixes.

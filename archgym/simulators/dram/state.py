@@ -11,8 +11,6 @@ import numpy as np
 
 from archgym.simulators.dram.commands import N_BANK_COMMANDS, N_COMMANDS
 
-__all__ = ["COMMAND_LOG", "DEVICE", "EVENTS", "REQUEST", "STATE", "TRACE"]
-
 MAX_BANKS: Final = 64
 MAX_GROUPS: Final = 32
 MAX_RANKS: Final = 8

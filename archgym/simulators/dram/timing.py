@@ -42,8 +42,6 @@ from archgym.simulators.dram.costs import relieve_rules, relieve_table
 from archgym.simulators.dram.devices import Device
 from archgym.simulators.dram.state import DEVICE, MAX_BANKS, MAX_GROUPS, MAX_RANKS, UNCONSTRAINED
 
-__all__ = ["device_table", "rules"]
-
 # What `earliest.py` pushes forward after each command, by scope.
 _HOLDS: Final[dict[tuple[str, int], tuple[int, ...]]] = defaultdict(
     tuple,

@@ -31,8 +31,6 @@ from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.storage import open_file, write_atomic
 from archgym.traces.streams import require_content
 
-__all__ = ["Trace", "read_trace", "trace_text", "write_trace"]
-
 # chosen: some ten million lines; a gzip bomb stops here.
 MAX_BYTES = 256 * 2**20
 # chosen: a line needs at most about 60 characters; comments may be longer.

@@ -10,8 +10,6 @@ from archgym.errors import InvalidArgumentError, unknown_name
 if TYPE_CHECKING:
     from archgym.traces import MemoryTrace
 
-__all__ = ["FORMS", "convert_trace", "form_of"]
-
 FORMS = {
     "memory": (".npz",),
     "requests": (".stl", ".rstl"),

@@ -43,8 +43,6 @@ from archgym.simulators.dram.generators import Traffic
 from archgym.simulators.dram.recorded import RECORDED, recorded_trace
 from archgym.simulators.dram.trace import Trace, read_trace
 
-__all__ = ["SHIPPED", "ShippedWorkload", "load_trace", "shipped_trace"]
-
 _N = 10_000
 _MIB = 2**20
 _GIB = 2**30

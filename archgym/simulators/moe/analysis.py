@@ -11,8 +11,6 @@ from archgym.checks import check_whole
 from archgym.simulators.moe.locality import hit_rates, segment_routing
 from archgym.simulators.moe.routing import Routing
 
-__all__ = ["CURVES", "Analysis", "analyse"]
-
 # chosen: the segments of arXiv 2505.16056, and room from half the experts of a token to all.
 WINDOWS: Final = (4, 16, 64, 256)
 _RATIOS: Final = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 6.0, 8.0, 12.0, 16.0)

@@ -83,8 +83,6 @@ from archgym.simulators.moe.state import (
     whole,
 )
 
-__all__ = ["count_area", "form_batch", "ingest", "retire", "token_row", "visible_ns"]
-
 Array = npt.NDArray[Any]
 
 WAITING, RUNNING, FINISHED = 0, 1, 2

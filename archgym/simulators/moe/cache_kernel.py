@@ -30,17 +30,6 @@ from archgym.simulators.moe.caches import (
     CacheState,
 )
 
-__all__ = [
-    "begin_event",
-    "end_event",
-    "evict",
-    "fill_by_priority",
-    "insert",
-    "prefetch",
-    "resize",
-    "worst_member",
-]
-
 Array = npt.NDArray[Any]
 # chosen: beyond so many that go, parting all candidates is faster than a heap.
 _HEAP_LIMIT = 8

@@ -14,19 +14,6 @@ import numpy.typing as npt
 from archgym.checks import check_choice, check_whole
 from archgym.errors import InvalidArgumentError
 
-__all__ = [
-    "ADMISSIONS",
-    "POLICIES",
-    "SCOPES",
-    "CacheState",
-    "capacity_in_experts",
-    "layer_capacities",
-    "new_cache",
-    "next_uses",
-    "proportional_capacities",
-    "tie_order",
-]
-
 POLICIES: Final = (
     "lru",
     "lfu",

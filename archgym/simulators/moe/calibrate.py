@@ -13,8 +13,6 @@ from archgym.errors import InvalidArgumentError
 from archgym.simulators.moe.locality import hit_rates, segment_routing
 from archgym.simulators.moe.routing import Routing, RoutingPreset, generate
 
-__all__ = ["Calibration", "Target", "calibrate", "measure", "target"]
-
 # chosen: the length of documents in arXiv 2505.16056, whose numbers the presets are fitted to.
 DOCUMENT_TOKENS: Final = 512
 # chosen: four layers of twelve documents; the standard error of a hit rate is then about 0.3

@@ -15,8 +15,6 @@ if TYPE_CHECKING:
     from archgym.simulators.moe.analysis import Analysis
     from archgym.simulators.moe.routing import Routing, RoutingPreset
 
-__all__ = ["commands"]
-
 commands = typer.Typer()
 moe_app = typer.Typer(
     name="moe",

@@ -44,19 +44,17 @@ from archgym.simulators.moe.columns import (
 )
 from archgym.simulators.moe.predictor import chance
 
-__all__ = ["SHAPE", "STATISTICS", "push", "serve_closed", "sift", "step_ns", "step_time"]
-
 Array = npt.NDArray[Any]
 
 # Seed of the serving kernel by default; it decides which drafts are accepted.
 _SEED: Final = 0
 
 SHAPE: Final = (
-    *("n_layers", "n_dense", "n_experts", "top_k", "data", "expert"),
-    *("max_sequences", "max_tokens", "chunk_tokens", "max_context", "pauses_decodes"),
-    *("poll_steps", "reserved_percent", "draft_tokens", "accepted_permille", "acceptance_permille"),
-    *("padded_rows", "independent_permille", "hold_steps", "hold_prompts", "hold_tokens"),
-)
+    "n_layers", "n_dense", "n_experts", "top_k", "data", "expert",
+    "max_sequences", "max_tokens", "chunk_tokens", "max_context", "pauses_decodes",
+    "poll_steps", "reserved_percent", "draft_tokens", "accepted_permille", "acceptance_permille",
+    "padded_rows", "independent_permille", "hold_steps", "hold_prompts", "hold_tokens",
+)  # fmt: skip
 (
     N_LAYERS, N_DENSE, N_EXPERTS, TOP_K, DATA, EXPERT,
     MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, PAUSES, POLL_STEPS, RESERVED_PERCENT,

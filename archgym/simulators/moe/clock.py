@@ -16,8 +16,6 @@ from archgym.simulators.moe.efficiency import ACTIVATION_BYTES, COMBINE_BYTES, D
 from archgym.simulators.moe.hardware import Gpu
 from archgym.simulators.moe.models import MoeModel
 
-__all__ = ["CONSTANT_NAMES", "Constants", "Dimensions", "dimensions", "engine_costs", "kernels"]
-
 Number = Any  # float, or an array of one entry per deployment
 
 _GIGA: Final = 1e3  # TFLOP/s to FLOP/ns

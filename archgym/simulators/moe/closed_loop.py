@@ -13,8 +13,6 @@ import numpy.typing as npt
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.moe.client import SHAPE, STATISTICS, serve_closed
 
-__all__ = ["ClosedLoop", "Load", "load", "serve"]
-
 _NS_PER_MS: Final = 1e6
 _NS_PER_S: Final = 1e9
 

@@ -7,20 +7,6 @@ of the design; `COUNTERS` are what a run adds up. The constants have the names i
 from enum import IntEnum
 from typing import Final
 
-__all__ = [
-    "CHOICES",
-    "COSTS",
-    "COUNTERS",
-    "Admission",
-    "CpuRule",
-    "LinkOrder",
-    "Prefetch",
-    "Replacement",
-    "Scheduler",
-    "Scope",
-    "Target",
-]
-
 
 class Scope(IntEnum):
     """Scope of one pool of cache slots."""
@@ -172,15 +158,15 @@ COSTS: Final = (
 ) = range(len(COSTS))
 
 CHOICES: Final = (
-    *("n_layers", "n_experts", "top_k", "n_dense", "n_rounds"),
-    *("capacity", "scope", "admission", "replacement", "lookahead"),
-    *("staging", "prefetch", "depth", "width", "target", "link_order", "overlaps"),
-    *("scheduler", "max_sequences", "max_tokens", "chunk_tokens", "max_context"),
-    *("cpu_rule", "host_capacity", "has_low", "tile"),
-    *("data", "expert", "slots", "pipeline", "seed", "n_requests"),
-    *("tlb_sets", "tlb_ways", "tlb_tags", "skip_in_64", "all_resident"),
-    *("clients", "poll_steps", "block_tokens", "draft_tokens", "acceptance_permille"),
-)
+    "n_layers", "n_experts", "top_k", "n_dense", "n_rounds",
+    "capacity", "scope", "admission", "replacement", "lookahead",
+    "staging", "prefetch", "depth", "width", "target", "link_order", "overlaps",
+    "scheduler", "max_sequences", "max_tokens", "chunk_tokens", "max_context",
+    "cpu_rule", "host_capacity", "has_low", "tile",
+    "data", "expert", "slots", "pipeline", "seed", "n_requests",
+    "tlb_sets", "tlb_ways", "tlb_tags", "skip_in_64", "all_resident",
+    "clients", "poll_steps", "block_tokens", "draft_tokens", "acceptance_permille",
+)  # fmt: skip
 (
     N_LAYERS, N_EXPERTS, TOP_K, N_DENSE, N_ROUNDS, CAPACITY, SCOPE, ADMISSION, REPLACEMENT,
     LOOKAHEAD, STAGING, PREFETCH, DEPTH, WIDTH, TARGET, LINK_ORDER, OVERLAPS, SCHEDULER,
@@ -191,21 +177,21 @@ CHOICES: Final = (
 ) = range(len(CHOICES))
 
 COUNTERS: Final = (
-    *("status", "elapsed_ns", "n_steps", "n_events", "n_tokens", "n_prompt_tokens"),
-    *("n_accesses", "n_hits", "n_misses", "n_loads", "n_evictions", "n_resident_start"),
-    *("n_resident_end", "n_staged_hits", "n_cpu", "n_distinct", "n_decode_events"),
-    *("n_demand", "n_prefetch", "n_useful", "n_wasted", "n_pending", "n_demand_low"),
-    *("prefetch_cut", "n_ssd", "n_streamed"),
-    *("compute_busy_ns", "h2d_busy_ns", "d2h_busy_ns", "cpu_busy_ns", "ssd_busy_ns"),
-    *("intra_busy_ns", "inter_busy_ns", "communication_ns"),
-    *("stall_load_ns", "stall_ssd_ns", "stall_cpu_ns", "stall_prefetch_ns", "stall_places_ns"),
-    *("moe_ns", "attention_ns", "overhead_ns", "idle_ns"),
-    *("peak_context", "peak_sequences", "peak_step_tokens", "area_ns", "n_finished"),
-    *("n_routed", "n_degraded", "load_sum", "load_max", "context_read"),
-    *("n_translations", "translation_ns", "n_distinct_decode", "depth_sum", "n_batch_sum"),
-    *("to_host_tokens", "n_groups", "n_preempted", "n_restarted", "cached_tokens"),
-    *("n_drafted", "n_rejected"),
-)
+    "status", "elapsed_ns", "n_steps", "n_events", "n_tokens", "n_prompt_tokens",
+    "n_accesses", "n_hits", "n_misses", "n_loads", "n_evictions", "n_resident_start",
+    "n_resident_end", "n_staged_hits", "n_cpu", "n_distinct", "n_decode_events",
+    "n_demand", "n_prefetch", "n_useful", "n_wasted", "n_pending", "n_demand_low",
+    "prefetch_cut", "n_ssd", "n_streamed",
+    "compute_busy_ns", "h2d_busy_ns", "d2h_busy_ns", "cpu_busy_ns", "ssd_busy_ns",
+    "intra_busy_ns", "inter_busy_ns", "communication_ns",
+    "stall_load_ns", "stall_ssd_ns", "stall_cpu_ns", "stall_prefetch_ns", "stall_places_ns",
+    "moe_ns", "attention_ns", "overhead_ns", "idle_ns",
+    "peak_context", "peak_sequences", "peak_step_tokens", "area_ns", "n_finished",
+    "n_routed", "n_degraded", "load_sum", "load_max", "context_read",
+    "n_translations", "translation_ns", "n_distinct_decode", "depth_sum", "n_batch_sum",
+    "to_host_tokens", "n_groups", "n_preempted", "n_restarted", "cached_tokens",
+    "n_drafted", "n_rejected",
+)  # fmt: skip
 (
     STATUS, ELAPSED_NS, N_STEPS, N_EVENTS, N_TOKENS, N_PROMPT_TOKENS, N_ACCESSES, N_HITS,
     N_MISSES, N_LOADS, N_EVICTIONS, N_RESIDENT_START, N_RESIDENT_END, N_STAGED_HITS, N_CPU,

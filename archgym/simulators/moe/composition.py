@@ -22,8 +22,6 @@ from archgym.simulators.moe.requests import Requests
 from archgym.simulators.moe.routing import Routing
 from archgym.simulators.moe.serving import Serving
 
-__all__ = ["LLAMA_2_7B_PARAMETERS", "composition_plan", "composition_routing", "llama_composition"]
-
 LLAMA_2_7B_PARAMETERS: Final = 6_738_415_616
 """Touvron et al., *Llama 2*, 2023: 6.74e9 weights, 13.48 GB of 16 bits."""
 _LAYERS, _HIDDEN, _HEADS, _HEAD_SIZE = 32, 4096, 32, 128

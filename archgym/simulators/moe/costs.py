@@ -23,8 +23,6 @@ from archgym.simulators.moe.running import Run
 from archgym.simulators.moe.serving import Serving
 from archgym.simulators.moe.workloads import Promise
 
-__all__ = ["costs_of", "measure_without", "own_joules", "relieved"]
-
 Placement = tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]
 
 _DOCS: Final = {
@@ -60,26 +58,26 @@ _TIMES: Final[Mapping[str, tuple[str, ...]]] = {
     "host-link": ("load_ns", "load_fixed_ns", "low_load_ns", "chunk_ns"),
     "drive": ("ssd_ns", "ssd_fixed_ns"),
     "host-processor": (
-        *("to_host_token_ns", "from_host_token_ns", "to_host_fixed_ns"),
-        *("cpu_weight_ns", "cpu_token_ns", "cpu_fixed_ns"),
+        "to_host_token_ns", "from_host_token_ns", "to_host_fixed_ns",
+        "cpu_weight_ns", "cpu_token_ns", "cpu_fixed_ns",
     ),
     "exchange": (
-        *("reduce_token_ns", "reduce_fixed_ns", "gather_token_ns", "gather_fixed_ns"),
-        *("intra_dispatch_token_ns", "intra_combine_token_ns", "intra_fixed_ns"),
-        *("inter_dispatch_token_ns", "inter_combine_token_ns", "inter_fixed_ns"),
+        "reduce_token_ns", "reduce_fixed_ns", "gather_token_ns", "gather_fixed_ns",
+        "intra_dispatch_token_ns", "intra_combine_token_ns", "intra_fixed_ns",
+        "inter_dispatch_token_ns", "inter_combine_token_ns", "inter_fixed_ns",
     ),
     "experts": ("expert_weight_ns", "expert_token_ns", "routed_token_ns"),
     "attention": (
-        *("attention_weight_ns", "attention_token_ns", "norm_token_ns", "context_ns", "pair_ns"),
-        *("dense_weight_ns", "dense_token_ns", "shared_weight_ns", "shared_token_ns"),
-        *("prompt_weight_ns", "prompt_token_ns", "head_weight_ns", "head_token_ns"),
+        "attention_weight_ns", "attention_token_ns", "norm_token_ns", "context_ns", "pair_ns",
+        "dense_weight_ns", "dense_token_ns", "shared_weight_ns", "shared_token_ns",
+        "prompt_weight_ns", "prompt_token_ns", "head_weight_ns", "head_token_ns",
         "sequence_layer_ns",
     ),
     "launches": (
-        *("layer_ns", "step_ns", "experts_ns", "launch_ns", "sequence_ns"),
-        *("prompt_step_ns", "prompt_layer_ns", "first_ns", "wait_steps"),
+        "layer_ns", "step_ns", "experts_ns", "launch_ns", "sequence_ns",
+        "prompt_step_ns", "prompt_layer_ns", "first_ns", "wait_steps",
     ),
-}
+}  # fmt: skip
 """By cost, the kernel's times that are 0 without it."""
 
 _AMOUNTS: Final = ("memory_bytes", "link_bytes", "host_bytes", "drive_bytes", "flops")

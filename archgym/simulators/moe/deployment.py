@@ -22,8 +22,6 @@ from archgym.simulators.moe.hardware import Gpu
 from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.serving import MAX_DRAFTS
 
-__all__ = ["Deployment"]
-
 # chosen: an engine's runtime, workspaces and captured graphs on each GPU.
 _RUNTIME_BYTES: Final = 2e9
 # Tokens of a step use fewer experts than independent ones would. Fitted: one number for all rows of

@@ -15,8 +15,6 @@ from archgym.simulators.moe.columns import (
 )
 from archgym.simulators.moe.serving import Serving
 
-__all__ = ["serving_of"]
-
 # Accuracy of predictors: ExpertFlow's path predictor is right for over 90 % in its domain, at all
 # depths alike; gates of the layer before: chosen, from 80 to 90 % in several systems, and a tenth
 # less for each further layer.
@@ -32,10 +30,10 @@ _MEMBERS: Final[Mapping[str, type[Any]]] = {
     "cpu_rule": CpuRule,
 }
 _PLAIN: Final = (
-    *("staging_experts", "depth", "width", "chunk_kib", "expert_bits", "low_bits", "kv_bits"),
-    *("skip_in_64", "max_sequences", "max_tokens", "chunk_tokens", "host_gb", "tensor", "data"),
-    *("pipeline", "rounds", "clients"),
-)
+    "staging_experts", "depth", "width", "chunk_kib", "expert_bits", "low_bits", "kv_bits",
+    "skip_in_64", "max_sequences", "max_tokens", "chunk_tokens", "host_gb", "tensor", "data",
+    "pipeline", "rounds", "clients",
+)  # fmt: skip
 # What a space leaves out.
 _FIXED: Final[Mapping[str, Mapping[str, Any]]] = {
     "edge-offload": {"attention_bits": 8},

@@ -26,8 +26,6 @@ from archgym.simulators.moe.closed_loop import Load
 from archgym.simulators.moe.columns import FIRST_NS, WAIT_STEPS
 from archgym.simulators.moe.deployment import Deployment
 
-__all__ = ["DisaggregatedLoop", "serve_disaggregated"]
-
 Array = npt.NDArray[Any]
 
 _NS_PER_MS: Final = 1e6

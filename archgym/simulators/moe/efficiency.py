@@ -5,16 +5,6 @@ from typing import Final, final
 
 from archgym.simulators.moe.hardware import Gpu
 
-__all__ = [
-    "ACTIVATION_BYTES",
-    "COMBINE_BYTES",
-    "CORE_GB_PER_S",
-    "DISPATCH_BYTES",
-    "HOST_MEMORY",
-    "Efficiency",
-    "efficiency",
-]
-
 
 @final
 @dataclass(frozen=True)

@@ -8,8 +8,6 @@ costs power all the time.
 from dataclasses import dataclass
 from typing import Final, final
 
-__all__ = ["ENERGY", "Energy"]
-
 _NS_PER_S: Final = 1e9
 _J_PER_PJ: Final = 1e-12
 

@@ -19,20 +19,6 @@ from archgym.simulators.moe.clock import CONSTANT_NAMES, Constants
 from archgym.simulators.moe.hardware import Gpu
 from archgym.simulators.moe.models import MoeModel
 
-__all__ = [
-    "BITS",
-    "ENGINE_NAMES",
-    "PRIORS",
-    "Calibration",
-    "Engine",
-    "Prior",
-    "calibration",
-    "constants",
-    "engine",
-    "labels",
-    "precision_of",
-]
-
 BITS: Final[Mapping[str, float]] = {
     # A scale of 8 bits for 32 weights, and one for 16 weights (OCP MX 1.0; NVIDIA NVFP4).
     "mxfp4": 4.25,

@@ -17,8 +17,6 @@ import numpy.typing as npt
 from archgym.checks import check_choice, check_whole
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["PLACEMENTS", "Placement", "balance", "balancedness", "place"]
-
 
 @final
 @dataclass(frozen=True)

@@ -51,8 +51,6 @@ from archgym.simulators.moe.state import (
     whole,
 )
 
-__all__ = ["exchange_event"]
-
 Array = npt.NDArray[Any]
 
 

@@ -22,8 +22,6 @@ from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.plan import MEMORY_SHARE, RUNTIME_BYTES
 from archgym.simulators.moe.serving import Serving
 
-__all__ = ["FORMATS", "LLAMA_CPP", "SERVING", "VLLM", "serving_files"]
-
 SERVING: Final = "serving"
 VLLM: Final = "vllm"
 LLAMA_CPP: Final = "llama.cpp"
@@ -49,10 +47,10 @@ _VLLM_CHECKPOINTS: Final = {
 # `mtp_num_hidden_layers` of their `config.json`) and that vLLM drafts with.
 _DRAFTING_MODELS: Final = frozenset(
     {
-        *("deepseek-v3", "deepseek-r1", "glm-4.5", "glm-4.5-air", "glm-5"),
-        *("qwen3-next-80b-a3b", "qwen3.5-397b-a17b"),
+        "deepseek-v3", "deepseek-r1", "glm-4.5", "glm-4.5-air", "glm-5",
+        "qwen3-next-80b-a3b", "qwen3.5-397b-a17b",
     }
-)
+)  # fmt: skip
 _LLAMA_CACHE: Final = {16: "f16", 8: "q8_0", 4: "q4_0"}
 
 

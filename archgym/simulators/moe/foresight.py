@@ -46,8 +46,6 @@ from archgym.simulators.moe.state import (
     whole,
 )
 
-__all__ = ["foresee", "forget_current"]
-
 Array = npt.NDArray[Any]
 
 _NONE = 2**30

@@ -11,8 +11,6 @@ from typing import Any, final
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import Node, read_document
 
-__all__ = ["Gpu", "Host", "Link", "NodePreset", "gpu", "gpu_names", "node", "node_names"]
-
 _GB = 10**9
 # chosen: a thousand times the best of today, and the least that can be told from nothing.
 _LEAST, _MOST = 1e-6, 1e9

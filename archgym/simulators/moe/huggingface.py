@@ -9,8 +9,6 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.storage import storage_errors
 from archgym.simulators.moe.models import LatentAttention, LinearAttention, MoeModel
 
-__all__ = ["is_huggingface", "read_huggingface"]
-
 # chosen: a hundred times the largest configuration that is published.
 _MAX_BYTES: Final = 2**22
 _EXPERTS: Final = ("n_routed_experts", "num_local_experts", "num_experts")
@@ -109,11 +107,11 @@ def _model(path: Path, values: Mapping[str, Any]) -> MoeModel:
                 *(
                     whole(f"linear_{name}")
                     for name in (
-                        *("num_key_heads", "num_value_heads"),
-                        *("key_head_dim", "value_head_dim"),
+                        "num_key_heads", "num_value_heads",
+                        "key_head_dim", "value_head_dim",
                     )
                 )
-            )
+            )  # fmt: skip
         elif full < layers:
             window = whole("sliding_window", "attention_chunk_size")
     latent = None

@@ -118,8 +118,6 @@ from archgym.simulators.moe.state import (
     whole,
 )
 
-__all__ = ["serve"]
-
 Array = npt.NDArray[Any]
 
 _PATH = 4  # Prefetch.PATH

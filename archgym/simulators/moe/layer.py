@@ -72,8 +72,6 @@ from archgym.simulators.moe.state import (
     whole,
 )
 
-__all__ = ["expert_event"]
-
 Array = npt.NDArray[Any]
 
 _TO_CACHE = 1  # Target.CACHE

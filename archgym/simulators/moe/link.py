@@ -57,16 +57,6 @@ from archgym.simulators.moe.state import (
     whole,
 )
 
-__all__ = [
-    "advance",
-    "clear_for_demand",
-    "enqueue",
-    "finish_transfer",
-    "from_drive",
-    "release",
-    "touch",
-]
-
 Array = npt.NDArray[Any]
 
 NOTHING, QUEUED, ON_LINK, IS_STAGED = 0, 1, 2, 3

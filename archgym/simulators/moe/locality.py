@@ -16,8 +16,6 @@ from archgym.checks import check_choice, check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.moe.routing import Routing
 
-__all__ = ["RULES", "SegmentRouting", "hit_rates", "segment_routing"]
-
 RULES: Final = ("lru", "lfu", "belady", "sch", "belady-bypass")
 """Rules of `hit_rates`; `belady` must take in what is used, `belady-bypass` need not keep it."""
 

@@ -6,16 +6,6 @@ import numpy.typing as npt
 
 from archgym.runtime.kernels import compiled, entry_point
 
-__all__ = [
-    "KIND_BELADY",
-    "KIND_BYPASS",
-    "KIND_LFU",
-    "KIND_LRU",
-    "KIND_SEGMENT",
-    "count_hits",
-    "count_segments",
-]
-
 Array = npt.NDArray[Any]
 KIND_LRU: Final = 0
 KIND_LFU: Final = 1

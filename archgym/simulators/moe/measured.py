@@ -26,16 +26,14 @@ from archgym.simulators.moe.hardware import Gpu
 from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.timing import experts_kernel_ns
 
-__all__ = ["GPU_OF_SYSTEM", "measured_ratios", "read_kernels", "tokens_by_expert"]
-
 GPU_OF_SYSTEM: Final[Mapping[str, str]] = {"h100_sxm": "h100-sxm", "l40s": "l40s"}
 """AIConfigurator's names of accelerators and ours; other names are taken as ours."""
 _MAX_BYTES: Final = 2**26
 _GZIP: Final = 31  # zlib's window of 2**15 bytes, with the heading of gzip
 _COLUMNS: Final = (
-    *("system", "hidden_size", "inter_size", "topk", "num_experts", "moe_dtype", "moe_tp_size"),
-    *("moe_ep_size", "distribution", "num_tokens", "latency_ms"),
-)
+    "system", "hidden_size", "inter_size", "topk", "num_experts", "moe_dtype", "moe_tp_size",
+    "moe_ep_size", "distribution", "num_tokens", "latency_ms",
+)  # fmt: skip
 _BITS: Final = {"bfloat16": 16, "float16": 16, "fp8": 8, "fp8_block": 8}
 _NS_PER_MS: Final = 1e6
 _MAX_TOKENS: Final = 2**20

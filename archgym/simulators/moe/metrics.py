@@ -16,8 +16,6 @@ from archgym.simulators.moe.running import Run
 from archgym.simulators.moe.serving import Serving
 from archgym.simulators.moe.workloads import Promise
 
-__all__ = ["METRICS", "OBJECTIVES", "loaded_bytes", "measure"]
-
 _NS_PER_MS: Final = 1e6
 _NS_PER_S: Final = 1e9
 _GB: Final = 1e9

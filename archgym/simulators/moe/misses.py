@@ -78,8 +78,6 @@ from archgym.simulators.moe.state import (
 from archgym.simulators.translation.state import LRU
 from archgym.simulators.translation.tlbs import holds, push, set_of
 
-__all__ = ["experts_time", "miss", "padded", "translate"]
-
 Array = npt.NDArray[Any]
 
 _CPU_ALWAYS = 2  # CpuRule.ALWAYS

@@ -5,8 +5,6 @@ from typing import final
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["LatentAttention", "LinearAttention", "MoeModel"]
-
 # chosen: ten times the largest model that is served today, in every dimension.
 _LIMITS = {
     "layers": 1_000,
@@ -28,9 +26,9 @@ _LIMITS = {
 }
 _MAY_BE_ZERO = {"shared_inner", "dense_layers", "dense_inner", "full_attention_layers", "window"}
 _OPTIONAL = {
-    *("latent", "linear", "query_norm", "output_gate", "wide_attention", "tied_embeddings"),
+    "latent", "linear", "query_norm", "output_gate", "wide_attention", "tied_embeddings",
     *("routing", "source", *_MAY_BE_ZERO),
-}
+}  # fmt: skip
 _LINEAR = ("key_heads", "value_heads", "key_size", "value_size")
 _QUERY_NORMS = ("none", "head", "all")
 _LATENT = ("query_rank", "kv_rank", "rope_size", "nope_size", "value_size")

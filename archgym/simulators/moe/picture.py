@@ -17,8 +17,6 @@ from archgym.simulators.moe.validation.measured import read_serving
 from archgym.simulators.moe.validation.row import Progress
 from archgym.simulators.moe.validation.serving import configuration_folds, goals_of, held_out
 
-__all__ = ["draw_accuracy", "picture"]
-
 _ENDINGS: Final = (".png", ".svg", ".pdf")
 # Okabe and Ito, *Color Universal Design*, 2008: told apart by every kind of eye.
 _COLOURS: Final = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7")

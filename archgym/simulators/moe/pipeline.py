@@ -20,8 +20,6 @@ from archgym.simulators.moe.state import (
     whole,
 )
 
-__all__ = ["best_degree", "makespan", "makespan_of"]
-
 Array = npt.NDArray[Any]
 
 _N_STAGES = 5

@@ -18,8 +18,6 @@ from archgym.simulators.moe.requests import Requests
 from archgym.simulators.moe.serving import _MAX_PAGES, _TO_WHOLE, Serving
 from archgym.simulators.moe.timing import layer_costs
 
-__all__ = ["MEMORY_SHARE", "MODEL_REASONS", "Plan", "plan"]
-
 # vLLM's default `gpu_memory_utilization`.
 MEMORY_SHARE: Final = 0.9
 

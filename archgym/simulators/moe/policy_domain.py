@@ -6,9 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.policies.domain import Domain, Hook, deferred
-
-__all__ = ["DOMAINS"]
+from archgym.rules.domain import Domain, Hook, deferred
 
 _LRU = '''"""Least recently used."""
 DOMAIN = "expert-cache"

@@ -7,9 +7,7 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from archgym.policies.compilation import BLOCK, INNER, SCORE
-
-__all__ = ["COUNTS", "make_replay"]
+from archgym.rules.compilation import BLOCK, INNER, SCORE
 
 Array = npt.NDArray[Any]
 

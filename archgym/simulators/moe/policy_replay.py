@@ -9,13 +9,11 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.errors import SimulatorError
-from archgym.policies.language import PolicySource
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.language import PolicySource
+from archgym.rules.sandbox import PolicyRunner
 from archgym.runtime.reductions import report_loss
 from archgym.simulators.moe.caches import FORCED, admission_code, layer_capacities, tie_order
 from archgym.simulators.moe.replay import Events, replay_events
-
-__all__ = ["BUILT_IN", "CacheCase", "PolicyResult", "evaluate_builtin", "evaluate_policy"]
 
 BUILT_IN: Final = ("lru", "lfu", "lfru", "fifo", "least-stale")
 """Built-in policies that know no future."""
@@ -207,7 +205,7 @@ def evaluate_policy(
     Raises:
       SimulatorError: The policy needs fewer loads than the optimum; a defect of the simulator.
     """
-    from archgym.policies.language import bounds_of
+    from archgym.rules.language import bounds_of
 
     name = source.doc.split("\n")[0].rstrip(".") or source.path
     operations = bounds_of(source, case.values)

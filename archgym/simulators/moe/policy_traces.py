@@ -35,8 +35,6 @@ from archgym.simulators.moe.routing import (
 )
 from archgym.simulators.moe.routing_trace import read_routing
 
-__all__ = ["open_case", "read_events"]
-
 # chosen: an hour of a busy server; replaying it takes minutes.
 _MAX_BYTES: Final = 2**30
 _MAX_ROWS: Final = 20_000_000

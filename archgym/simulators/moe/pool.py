@@ -52,8 +52,6 @@ from archgym.simulators.moe.state import (
     whole,
 )
 
-__all__ = ["keep_in_pool", "make_room", "mark_all_stale", "mark_used", "share_out"]
-
 Array = npt.NDArray[Any]
 
 

@@ -42,8 +42,6 @@ from archgym.simulators.moe.state import (
     whole,
 )
 
-__all__ = ["chance", "issue", "issue_path", "learn"]
-
 Array = npt.NDArray[Any]
 
 _GATE, _DEPTH, _ADAPTIVE, _PATH = 1, 2, 3, 4  # Prefetch

@@ -19,8 +19,6 @@ from archgym.simulators.moe.routing import generate, routing_preset
 from archgym.simulators.moe.running import Run, documents, popularity, run
 from archgym.simulators.moe.serving import Serving
 
-__all__ = ["LINKS", "Sweep", "draw_sweep", "prefetch_sweep"]
-
 _NS_PER_MS: Final = 1e6
 _ENDINGS: Final = (".png", ".svg", ".pdf")
 # chosen: a link that loads an expert of 4 bits in a tenth of a layer's time, and one that takes

@@ -23,8 +23,6 @@ from archgym.simulators.moe.models import (
 )
 from archgym.simulators.moe.routing import routing_preset
 
-__all__ = ["model", "model_names", "read_model"]
-
 
 @cache
 def _presets() -> Mapping[str, Mapping[str, Any]]:

@@ -19,8 +19,6 @@ from archgym.files.storage import storage_errors
 from archgym.runtime.reductions import report_reduction
 from archgym.simulators.moe.routing import Routing
 
-__all__ = ["gates", "record", "record_folder"]
-
 # Names that configurations of transformers give to a layer's experts and to those of a token.
 _EXPERT_NAMES: Final = ("num_local_experts", "num_experts", "n_routed_experts", "moe_num_experts")
 _TOP_K_NAMES: Final = ("num_experts_per_tok", "num_experts_per_token", "moe_topk", "moe_k")

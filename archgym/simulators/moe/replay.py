@@ -27,8 +27,6 @@ from archgym.simulators.moe.caches import (
 )
 from archgym.simulators.moe.routing import Routing
 
-__all__ = ["SEMANTICS", "Events", "ReplayResult", "replay_events"]
-
 SEMANTICS: Final = ("event-atomic", "sequential")
 """True if a set is asked for at once; False for one expert after the other."""
 

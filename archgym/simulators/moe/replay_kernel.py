@@ -26,8 +26,6 @@ from archgym.simulators.moe.caches import (
     CacheState,
 )
 
-__all__ = ["replay", "replay_one_by_one"]
-
 Array = npt.NDArray[Any]
 
 

@@ -20,15 +20,6 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.storage import open_file, storage_errors
 from archgym.runtime.reductions import report_loss
 
-__all__ = [
-    "ARRIVALS",
-    "HASH_TOKENS",
-    "Requests",
-    "generate_requests",
-    "prefix_hits",
-    "read_requests",
-]
-
 # chosen: a day of the busiest public trace, and more tokens than any model reads at once.
 MAX_REQUESTS: Final = 1_000_000
 MAX_TOKENS: Final = 10_000_000

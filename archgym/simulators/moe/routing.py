@@ -18,15 +18,6 @@ from archgym.checks import check_number, check_whole
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import read_document
 
-__all__ = [
-    "Routing",
-    "RoutingPreset",
-    "check_size",
-    "generate",
-    "routing_preset",
-    "routing_preset_names",
-]
-
 # chosen: an hour of a busy server; the array of it takes gigabytes.
 MAX_ENTRIES: Final = 2**31
 MAX_EXPERTS: Final = 2**15 - 1

@@ -9,8 +9,6 @@ import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, inlined
 
-__all__ = ["TOPIC_STEP", "draw", "normal_table"]
-
 Array = npt.NDArray[Any]
 # chosen: a topic wanders over hundreds of tokens, so that steps of sixteen are fine enough; they
 # cost a sixteenth of steps at each token.

@@ -10,8 +10,6 @@ from archgym.files.archive import read_archive, write_archive
 from archgym.runtime.reductions import report_reduction
 from archgym.simulators.moe.routing import Routing
 
-__all__ = ["check_ending", "read_routing", "write_routing"]
-
 _ENDING: Final = ".routing.npz"
 """Suffix of the file name of a routing trace."""
 _HEADER: Final = "routing.json"

@@ -33,8 +33,6 @@ from archgym.simulators.moe.state import (
     new_state,
 )
 
-__all__ = ["Documents", "Run", "documents", "popularity", "run"]
-
 # chosen: prime to the usual lengths of documents, so that turns through them do not meet soon.
 _TURN: Final = 37
 # Rounding of some millions of additions of doubles.

@@ -15,8 +15,6 @@ from archgym.simulators.moe.columns import (
 )
 from archgym.simulators.moe.efficiency import Efficiency
 
-__all__ = ["MAX_DRAFTS", "Serving"]
-
 MAX_DRAFTS: Final = 16
 """Most drafted tokens of a step; chosen: twice what engines draft."""
 # A TLB's tags have 32 bits.

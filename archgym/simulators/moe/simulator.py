@@ -54,8 +54,6 @@ from archgym.simulators.moe.workloads import (
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["MoeSimulator"]
-
 _DEFAULT_OBJECTIVE: Final = {
     "edge-offload": "latency",
     "edge-offload-table": "latency",
@@ -503,10 +501,10 @@ def _whole(name: str, text: str, low: int, high: int) -> int:
 
 
 _OPTIONS: Final = (
-    *("hardware", "model", "kernels", "engine", "release", "clients", "ttft_ms", "tpot_ms"),
-    *("block_tokens", "prefix_cache_gb", "draft_tokens", "acceptance"),
-    *("requests", "output_tokens"),
-)
+    "hardware", "model", "kernels", "engine", "release", "clients", "ttft_ms", "tpot_ms",
+    "block_tokens", "prefix_cache_gb", "draft_tokens", "acceptance",
+    "requests", "output_tokens",
+)  # fmt: skip
 _DEFAULT_ENGINE: Final = {"closed-loop": "vllm"}
 
 

@@ -31,8 +31,6 @@ from archgym.spaces.expression import Expression, P
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["GROUPS", "HARDWARE", "SPACE_NAMES", "design_space", "with_highest"]
-
 SPACE_NAMES: Final = (
     "edge-offload",
     "edge-offload-table",
@@ -175,9 +173,9 @@ _EXPERT_BITS_DOC = "Bits of an expert's weight; below 4 results count as degrade
 _LOOKS_AHEAD = P("prefetch") != "off"
 _IS_PARTIAL = P("cache_percent") < 100
 _NEEDS_MISSES = (
-    *("scope", "admission", "replacement", "staging_experts"),
-    *("prefetch", "cpu_rule", "low_bits", "host_gb"),
-)
+    "scope", "admission", "replacement", "staging_experts",
+    "prefetch", "cpu_rule", "low_bits", "host_gb",
+)  # fmt: skip
 
 
 def _edge_offload() -> DesignSpace:

@@ -13,8 +13,6 @@ import numpy.typing as npt
 EMPTY: Final = -1
 """A place of a TLB that holds nothing, as in `translation.state`."""
 
-__all__ = ["MAX_DEGREE", "State", "Work", "new_state", "whole"]
-
 whole: Callable[[Any], int] = cast(Any, np.int64)
 """A whole number of 64 bits, in kernels too: they are compiled once more for each other type."""
 

@@ -28,8 +28,6 @@ from archgym.simulators.moe.models import MoeModel
 if TYPE_CHECKING:
     from archgym.simulators.moe.serving import Serving
 
-__all__ = ["experts_kernel_ns", "layer_costs"]
-
 _BITS_PER_BYTE: Final = 8
 _NS_PER_S: Final = 1e9
 _TERA: Final = 1e12
@@ -130,12 +128,12 @@ def layer_costs(
 
 # What an engine does not change: host, drive, network and predictors.
 _OUTSIDE: Final = (
-    *("load_ns", "load_fixed_ns", "low_load_ns", "chunk_ns", "ssd_ns", "ssd_fixed_ns"),
-    *("to_host_token_ns", "from_host_token_ns", "to_host_fixed_ns"),
-    *("cpu_weight_ns", "cpu_token_ns", "cpu_fixed_ns"),
-    *("inter_dispatch_token_ns", "inter_combine_token_ns", "inter_fixed_ns"),
-    *("accuracy", "accuracy_decay", "walk_ns", "prompt_weight_ns", "prompt_token_ns"),
-)
+    "load_ns", "load_fixed_ns", "low_load_ns", "chunk_ns", "ssd_ns", "ssd_fixed_ns",
+    "to_host_token_ns", "from_host_token_ns", "to_host_fixed_ns",
+    "cpu_weight_ns", "cpu_token_ns", "cpu_fixed_ns",
+    "inter_dispatch_token_ns", "inter_combine_token_ns", "inter_fixed_ns",
+    "accuracy", "accuracy_decay", "walk_ns", "prompt_weight_ns", "prompt_token_ns",
+)  # fmt: skip
 
 
 def _engine(

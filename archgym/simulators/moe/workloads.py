@@ -21,16 +21,6 @@ from archgym.simulators.moe.routing import Routing, RoutingPreset, generate, rou
 from archgym.simulators.moe.routing_trace import read_routing
 from archgym.simulators.moe.running import Documents, documents, popularity
 
-__all__ = [
-    "Asked",
-    "Prepared",
-    "Promise",
-    "default_model",
-    "prepared",
-    "shipped",
-    "shipped_names",
-]
-
 _NS_PER_MS: Final = 1e6
 # chosen: five times the largest public trace of an hour.
 _MAX_TRACED: Final = 100_000

@@ -12,8 +12,6 @@ from archgym.errors import FileFormatError
 from archgym.simulators.soc.graph import ENERGY_SCALE
 from archgym.simulators.soc.state import BANK_BYTES, KINDS, Floats
 
-__all__ = ["CLOCKS", "WIDTHS", "cacti", "read_cacti", "tree_links"]
-
 WIDTHS: Final = (4, 8, 16, 32, 64, 128)
 """Widths of buses and memories that FARSI's library has [byte]."""
 CLOCKS: Final = (1, 4, 6, 8)

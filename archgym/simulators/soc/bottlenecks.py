@@ -28,8 +28,6 @@ from archgym.simulators.soc.state import (
 )
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["bottlenecks", "critical_path", "shares_of_time"]
-
 Move = Mapping[str, Any]
 _MM2: Final = 1e6
 # chosen: what contributes less is not worth an evaluation.

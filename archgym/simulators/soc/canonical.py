@@ -17,8 +17,6 @@ from archgym.simulators.soc.graph import TaskGraph
 from archgym.simulators.soc.state import Ints
 from archgym.spaces.symmetry import CanonicalForm, Outline, register_canonical_form
 
-__all__ = ["Columns", "SocForm", "columns_of"]
-
 # chosen: far more than any space has; a declaration read from a file must not ask for gigabytes.
 _MOST: Final = 1000
 _Size = Annotated[int, msgspec.Meta(ge=1, le=_MOST)]

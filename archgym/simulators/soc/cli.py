@@ -12,8 +12,6 @@ from archgym.cli.options.task import JsonOption, TaskOptions
 from archgym.cli.options.values import named_path
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["commands"]
-
 commands = typer.Typer()
 soc_app = typer.Typer(
     name="soc",

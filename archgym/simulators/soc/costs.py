@@ -7,8 +7,6 @@ import numpy as np
 
 from archgym.simulators.soc.state import Floats, GraphArrays, Rules
 
-__all__ = ["COSTS", "relieved"]
-
 COSTS: Final[Mapping[str, str]] = {
     "waiting": "one processor for every task",
     "buses": "buses that never limit a task",

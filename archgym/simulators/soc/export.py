@@ -6,8 +6,6 @@ from typing import Any, Final
 from archgym.simulators.soc.graph import TaskGraph
 from archgym.simulators.soc.state import CLOCK_HZ, KINDS, OWN, Designs
 
-__all__ = ["SYSTEM", "system_files"]
-
 SYSTEM: Final = "system"
 _FORMAT: Final = 1
 

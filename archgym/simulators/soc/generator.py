@@ -12,8 +12,6 @@ from archgym.simulators.soc.simulator import FIDELITIES, run
 from archgym.simulators.soc.space import soc_space
 from archgym.simulators.soc.state import BANK_BYTES, PROCESSOR_ENERGY
 
-__all__ = ["generate_graph"]
-
 # Ranges of the reference's generator (Dick, Rhodes, Wolf, *TGFF*, 1998, for the form of graphs).
 _EDGE_KB: Final = (4.0, 512.0)
 _CYCLES: Final = (1e5, 2e7)

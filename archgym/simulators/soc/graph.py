@@ -15,9 +15,6 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.soc.state import CLOCK_HZ, GraphArrays
 
-__all__ = ["AREA_SCALE", "BURST_BYTES", "ENERGY_SCALE", "MAX_TASKS", "Accelerator", "Budgets"]
-__all__ += ["Edge", "Task", "TaskGraph", "merge", "unroll_values"]
-
 MAX_TASKS: Final = 400
 """Tasks of one graph, at most. chosen: ten times FARSI's largest; codes of the log fit."""
 BURST_BYTES: Final = 1024

@@ -20,8 +20,6 @@ from archgym.simulators.soc.state import (
     BoundBy,
 )
 
-__all__ = ["simulate"]
-
 _N_OUTPUTS: Final = len(OUTPUTS)
 _NEW: Final = 0
 _LAUNCHED: Final = 1

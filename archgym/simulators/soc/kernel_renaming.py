@@ -4,8 +4,6 @@ from typing import Any
 
 from archgym.runtime.kernels import compiled, entry_point
 
-__all__ = ["rename"]
-
 
 @compiled
 def _value(indices: Any, row: Any, column: Any) -> int:

@@ -11,8 +11,6 @@ from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.soc.graph import Budgets, TaskGraph
 from archgym.simulators.soc.state import OUTPUTS
 
-__all__ = ["COLUMNS", "is_met", "limits", "measure", "metrics", "objectives", "workload_metric"]
-
 # FARSI: a value within 0.1 % of its budget counts as met, and a met one as this much.
 _MET_BELOW: Final = 0.001
 _MET: Final = 1e-9

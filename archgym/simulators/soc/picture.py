@@ -9,8 +9,6 @@ from archgym.simulators.soc.graph import TaskGraph
 from archgym.simulators.soc.metrics import COLUMNS
 from archgym.simulators.soc.state import DRAM, OWN, BoundBy, Designs, Log
 
-__all__ = ["diagram_svg", "gantt_svg", "graph_svg"]
-
 # Okabe and Ito, *Color Universal Design*, 2008: told apart by every kind of eye.
 _COLOURS: Final = {
     BoundBy.PE: ("#0072B2", "processing element"),

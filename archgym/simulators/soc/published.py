@@ -16,8 +16,6 @@ from archgym.simulators.soc.state import CLOCK_HZ, DRAM, OWN, Designs, Ints
 from archgym.spaces.parameter import Integer, Parameter
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["REASONS", "SLOTS", "published_space"]
-
 SLOTS: Final = 3
 """Processing elements, memories and buses, each."""
 REASONS: Final = (

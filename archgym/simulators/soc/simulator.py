@@ -38,8 +38,6 @@ from archgym.simulators.soc.state import (
 )
 from archgym.simulators.soc.workloads import SHIPPED, load_graph
 
-__all__ = ["FIDELITIES", "SocSimulator", "run"]
-
 FIDELITIES: Final[Mapping[str, Rules]] = {
     "default": Rules(exact_finish=True, fifo=True, exact_freeing=True, exact_power=True),
     "farsi": Rules(),

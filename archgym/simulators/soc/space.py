@@ -20,8 +20,6 @@ from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["SPACE_NAMES", "SocSpace", "soc_space"]
-
 SPACE_NAMES: Final = ("default", "small", "table", "farsi", "archgym-2023")
 # chosen: six values span a loop of any length in steps of at most a factor of eleven; FARSI's
 # longest list has 17.

@@ -6,10 +6,6 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["BANK_BYTES", "CLOCK_HZ", "DRAM", "KINDS", "MAX_BLOCKS", "OUTPUTS", "OWN", "SRAM"]
-__all__ += ["PROCESSOR_AREA", "PROCESSOR_ENERGY", "PROCESSOR_RATE", "WINDOW_S", "BoundBy"]
-__all__ += ["Designs", "GraphArrays", "Log", "Rules", "empty_log", "output_count", "scratch"]
-
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -34,11 +30,11 @@ MAX_BLOCKS: Final = 60
 
 # Columns of the kernel's result; latencies of the workloads follow.
 OUTPUTS: Final = (
-    *("latency_s", "energy_j", "power_w"),
-    *("sram_area_m2", "dram_area_m2", "processor_area_m2", "accelerator_area_m2"),
-    *("cost", "phases", "processors", "accelerators", "memories", "buses"),
-    *("processor_energy_j", "accelerator_energy_j", "sram_energy_j", "dram_energy_j"),
-)
+    "latency_s", "energy_j", "power_w",
+    "sram_area_m2", "dram_area_m2", "processor_area_m2", "accelerator_area_m2",
+    "cost", "phases", "processors", "accelerators", "memories", "buses",
+    "processor_energy_j", "accelerator_energy_j", "sram_energy_j", "dram_energy_j",
+)  # fmt: skip
 
 
 class BoundBy:

@@ -21,12 +21,10 @@ from archgym.simulators.soc.graph import (
     merge,
 )
 
-__all__ = ["SHIPPED", "graph_text", "load_graph", "read_graph"]
-
 SHIPPED: Final = (
-    *("cava", "audio-decoder", "edge-detection", "ar-complex"),
-    *("radar", "vio", "random-12", "random-20"),
-)
+    "cava", "audio-decoder", "edge-detection", "ar-complex",
+    "radar", "vio", "random-12", "random-20",
+)  # fmt: skip
 """Names of the graphs that ship; the first is the default."""
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,59}")
 # Parameters of blocks and tasks must differ.

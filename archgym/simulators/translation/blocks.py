@@ -15,8 +15,6 @@ from archgym.simulators.translation.state import (
 )
 from archgym.simulators.translation.tlbs import find, set_of
 
-__all__ = ["block_set", "has_block", "is_costly", "make_block", "meets_block", "remember"]
-
 _MOST_WALKS = 7  # three bits
 _MOST_COSTS = 15  # four
 

@@ -22,11 +22,6 @@ from archgym.simulators.translation.state import (
 )
 from archgym.simulators.translation.tlbs import find, oldest, push, remove, set_of
 
-__all__ = [
-    *("block_kib", "cost", "drop", "hit", "hits_first", "insert", "lose_block", "pull"),
-    "read_below",
-]
-
 _USED = 4
 _STREAM_PAGES = 64
 

@@ -13,8 +13,6 @@ from importlib import resources
 from itertools import pairwise
 from typing import NamedTuple
 
-__all__ = ["Array", "cache_array", "published_cycles", "ratio_cycles", "tlb_array"]
-
 # The published latency of the default L2 TLB includes much more than its array. Victima's artifact:
 # 1536 entries, 12 cycles.
 _ANCHOR_ENTRIES, _ANCHOR_CYCLES = 1536, 12

@@ -19,8 +19,6 @@ from archgym.simulators.translation.physics import leakage_mw, memory_mw
 from archgym.simulators.translation.prepared import Prepared
 from archgym.simulators.translation.run import run
 
-__all__ = ["COSTS", "counted_without", "measures_without"]
-
 COSTS: Final[Mapping[str, str]] = {
     "translation": "address translation: a perfect TLB",
     "tlb-reach": "capacity and conflict misses of the L2 TLB",

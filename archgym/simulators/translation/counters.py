@@ -2,8 +2,6 @@
 
 from typing import Final
 
-__all__ = ["CLASSES", "COLUMN", "COUNTERS"]
-
 CLASSES: Final = ("data", "fetch", "table", "host_table", "side_table")
 """Classes of accesses to a data cache.
 

@@ -18,8 +18,6 @@ from archgym.errors import unknown_name
 from archgym.simulators.translation.counters import COLUMN
 from archgym.simulators.translation.hardware import Hardware
 
-__all__ = ["CORES", "Core", "Cycles", "core_named", "count_cycles", "on_core"]
-
 
 @final
 @dataclass(frozen=True)

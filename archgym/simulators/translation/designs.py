@@ -11,8 +11,6 @@ from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.physics import l2_cache_cycles, l2_tlb_cycles
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["DEFAULT_HARDWARE", "hardware_of", "hardware_of_many", "memory_of"]
-
 DEFAULT_HARDWARE: Final = Hardware(memory="rows")
 """Hardware of the default design; fields of `Hardware` that no parameter sets are the same."""
 

@@ -20,8 +20,6 @@ from archgym.simulators.translation.state import (
     HELD_OF_BUS,
 )
 
-__all__ = ["access_memory"]
-
 _BANK_BITS: Final = 4
 # JESD79-4: a row of 1 KiB in each of eight x8 devices, 128 lines of 64 bytes.
 _ROW_LINE_BITS: Final = 7
@@ -65,12 +63,12 @@ def access_memory(m: Any, c: Any, tags: Any, line: Any, arrival: Any) -> Any:
         tags[m.rows_base + bank] = row
         if m.reorder_entries > 0:
             start = _reserve(
-                *(m.bank_times, m.bank_next, m.bank_ready, bank, HELD_OF_BANK, start, _ROW_CYCLE)
-            )
+                m.bank_times, m.bank_next, m.bank_ready, bank, HELD_OF_BANK, start, _ROW_CYCLE
+            )  # fmt: skip
     if m.reorder_entries > 0:
         data = _reserve(
-            *(m.bus_times, m.bus_next, m.bus_ready, channel, HELD_OF_BUS, start + cycles, _BURST)
-        )
+            m.bus_times, m.bus_next, m.bus_ready, channel, HELD_OF_BUS, start + cycles, _BURST
+        )  # fmt: skip
         waited = int(data - cycles - m.memory_overhead_cycles - arrival)
         c.memory_wait_cycles += waited
         cycles += waited

@@ -10,18 +10,16 @@ from typing import Any, Final
 
 from archgym.simulators.translation.hardware import Hardware
 
-__all__ = ["CHAMPSIM", "champsim_config", "champsim_files"]
-
 CHAMPSIM: Final = "champsim"
 _LINE_BYTES: Final = 64
 _PAGE_BYTES: Final = 4096
 _POLICIES: Final = {"tlb_srrip": "srrip"}
 # Fields of the hardware that ChampSim's keys state.
 _STATED: Final = (
-    *("l1_fetch_entries", "l1_fetch_ways", "l1_entries", "l1_ways", "l2_entries", "l2_ways"),
-    *("l2_cycles", "l1_cache_kib", "l1_cache_ways", "l1_cache_cycles", "l2_cache_kib"),
-    *("l2_cache_ways", "l2_cache_cycles", "l3_cache_kib", "l3_cache_ways", "l3_cache_cycles"),
-)
+    "l1_fetch_entries", "l1_fetch_ways", "l1_entries", "l1_ways", "l2_entries", "l2_ways",
+    "l2_cycles", "l1_cache_kib", "l1_cache_ways", "l1_cache_cycles", "l2_cache_kib",
+    "l2_cache_ways", "l2_cache_cycles", "l3_cache_kib", "l3_cache_ways", "l3_cache_cycles",
+)  # fmt: skip
 
 
 def champsim_files(hardware: Hardware) -> dict[str, str]:

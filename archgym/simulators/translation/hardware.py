@@ -3,21 +3,9 @@
 from dataclasses import dataclass
 from typing import Final, final
 
-__all__ = [
-    "CACHE_POLICIES",
-    "FILLS",
-    "MECHANISMS",
-    "MEMORIES",
-    "POM_INSERTIONS",
-    "PREDICTORS",
-    "PREFETCHERS",
-    "TLB_POLICIES",
-    "Hardware",
-]
-
 MECHANISMS: Final = (
-    *("radix", "victima", "pom_tlb", "l3_tlb", "cluster", "prefetch", "hash", "perfect"),
-)
+    "radix", "victima", "pom_tlb", "l3_tlb", "cluster", "prefetch", "hash", "perfect",
+)  # fmt: skip
 """Mechanisms that handle a miss in the L2 TLB.
 
 `radix` walks the page table; a larger L2 TLB is `radix` with more entries. `victima` keeps eight

@@ -38,8 +38,6 @@ from archgym.simulators.translation.timing import (
 from archgym.simulators.translation.tlbs import fill, find, holds, remove, set_of
 from archgym.simulators.translation.walks import nested_tag, walk_behind
 
-__all__ = ["AT_END_OF_WARMUP", "AT_SAMPLE", "CONTINUES", "IS_LAST", "IS_PASS", "Columns", "count"]
-
 # Events after a span of steps, which may be combined.
 AT_SAMPLE: Final = 1
 AT_END_OF_WARMUP: Final = 2

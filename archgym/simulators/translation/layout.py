@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["MAX_CAPACITY_GIB", "Layout", "Memory", "entry_lines", "hashed", "lay_out", "ranked"]
-
 LEVEL_BITS: Final = 9  # of x86-64: 512 entries a table, four levels
 _HUGE: Final = 512  # frames of 4 KiB in a block of 2 MiB
 _BLOCKS_PER_GIB: Final = 512

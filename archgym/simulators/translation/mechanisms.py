@@ -25,8 +25,6 @@ from archgym.simulators.translation.state import (
 from archgym.simulators.translation.tlbs import fill, holds, set_of
 from archgym.simulators.translation.walks import walk, walk_behind
 
-__all__ = ["block_tag", "evict", "resolve"]
-
 
 @compiled
 def resolve(run: Any, code: Any, number: Any, line: Any, leaf_line: Any, region: Any) -> Any:

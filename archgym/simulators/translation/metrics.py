@@ -16,15 +16,6 @@ from archgym.simulators.translation.cycles import Core, count_cycles
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.physics import area_mm2, power_mw, translation_area_mm2
 
-__all__ = [
-    "AREA_BUDGET_MM2",
-    "FORMER_OBJECTIVES",
-    "METRICS",
-    "OBJECTIVES",
-    "check_counters",
-    "measures",
-]
-
 AREA_BUDGET_MM2: Final = 32.5
 """chosen: half a mm2 above the default design; an L2 TLB of 65,536 entries alone needs more."""
 
@@ -42,12 +33,12 @@ _ROWS: Final[tuple[tuple[str, str, Goal, float, str], ...]] = (
     ("total_cycles", "cycles", "minimise", 1.0, "Cycles of the trace after warm-up."),
     ("ipc", "instructions/cycle", "maximise", 1e-4, "Instructions per cycle."),
     (
-        *("speedup", "x", "maximise", 1e-4),
+        "speedup", "x", "maximise", 1e-4,
         "Cycles of the default design on the same trace, over this design's.",
     ),
     ("area_mm2", "mm2", "minimise", 1e-3, "Area of one core's slice, 32 with the default design."),
     (
-        *("translation_area_mm2", "mm2", "minimise", 1e-4),
+        "translation_area_mm2", "mm2", "minimise", 1e-4,
         "Area of TLBs, walk caches and the mechanism's additions.",
     ),
     ("power_mw", "mW", "minimise", 0.1, "Average power of TLBs, caches and reads of memory."),
@@ -55,22 +46,22 @@ _ROWS: Final[tuple[tuple[str, str, Goal, float, str], ...]] = (
     ("l2_tlb_mpki", _MPKI, "minimise", _RATE, "Misses of the L2 TLB."),
     ("walks_per_kilo_instruction", _WALKS, "minimise", _RATE, "Walks that the program waits for."),
     (
-        *("background_walks_per_kilo_instruction", _WALKS, "none", _RATE),
+        "background_walks_per_kilo_instruction", _WALKS, "none", _RATE,
         "Walks for TLB blocks and prefetches, which nothing waits for.",
     ),
     (
-        *("mechanism_hit_percent", "%", "none", 1e-2),
+        "mechanism_hit_percent", "%", "none", 1e-2,
         "Misses of the L2 TLB that the mechanism served without a walk.",
     ),
     ("mean_walk_latency_cycles", "cycles", "minimise", _LATENCY, "Mean time of a walk."),
     ("p99_walk_latency_cycles", "cycles", "minimise", 1.0, "99th percentile of a walk's time."),
     (
-        *("mean_l2_tlb_miss_latency_cycles", "cycles", "minimise", _LATENCY),
+        "mean_l2_tlb_miss_latency_cycles", "cycles", "minimise", _LATENCY,
         "Mean time from the L2 TLB's miss to the translation, with or without a walk.",
     ),
     ("translation_percent", "%", "none", 1e-2, "Share of the cycles that translation takes."),
     (
-        *("translation_reach_mib", "MiB", "none", 1e-2),
+        "translation_reach_mib", "MiB", "none", 1e-2,
         "Reach of full TLBs beyond L1 with 4 KiB pages, and of TLB blocks on average.",
     ),
     ("block_reach_mib", "MiB", "none", 1e-2, "Average reach of TLB blocks in the L2 cache."),
@@ -80,7 +71,7 @@ _ROWS: Final[tuple[tuple[str, str, Goal, float, str], ...]] = (
         for kind, doc in (("data", _PROGRAM_DOC), ("table", _TABLE_DOC))
     ),
     ("l2_cache_block_mpki", _MPKI, "none", _RATE, "Look-ups of TLB blocks that miss."),
-)
+)  # fmt: skip
 METRICS: Final = tuple(MetricSpec(*row, identifies=True) for row in _ROWS)
 _SIMULATED: Final = [spec.name for spec in METRICS if spec.formula is None]
 

@@ -21,18 +21,6 @@ from archgym.simulators.translation.cacti import (
 from archgym.simulators.translation.counters import CLASSES, COLUMN
 from archgym.simulators.translation.hardware import Hardware
 
-__all__ = [
-    "CLOCK_GHZ",
-    "SLICE_MM2",
-    "area_mm2",
-    "l2_cache_cycles",
-    "l2_tlb_cycles",
-    "leakage_mw",
-    "memory_mw",
-    "power_mw",
-    "translation_area_mm2",
-]
-
 CLOCK_GHZ: Final = 2.6
 """Clock of the core; the public Victima artifact."""
 SLICE_MM2: Final = 32.0
@@ -87,9 +75,9 @@ class _Structures:
     def translation(self) -> tuple[Array, ...]:
         """Arrays that only translate: all except the L2 cache."""
         return (
-            *(self.l1_fetch_tlb, self.l1_tlb, self.l2_tlb, self.walk_caches, self.nested_tlb),
-            *(self.l3_tlb, self.additions),
-        )
+            self.l1_fetch_tlb, self.l1_tlb, self.l2_tlb, self.walk_caches, self.nested_tlb,
+            self.l3_tlb, self.additions,
+        )  # fmt: skip
 
 
 def area_mm2(hardware: Hardware) -> float:

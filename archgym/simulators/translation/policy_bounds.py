@@ -9,8 +9,6 @@ from archgym.runtime.kernels import entry_point
 from archgym.simulators.translation.state import EMPTY
 from archgym.simulators.translation.tlbs import fill, find, holds, set_of
 
-__all__ = ["optimum_misses", "replay_built_in", "replay_optimum"]
-
 _NEVER: Final = 2**62
 
 

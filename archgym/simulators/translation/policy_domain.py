@@ -6,10 +6,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.policies.domain import Domain, Hook, deferred
+from archgym.rules.domain import Domain, Hook, deferred
 from archgym.simulators.translation.state import EMPTY
-
-__all__ = ["DOMAINS"]
 
 _LRU = '''"""Least recently used."""
 DOMAIN = "tlb"

@@ -6,10 +6,8 @@ from typing import Any, Final
 import numba
 import numpy as np
 
-from archgym.policies.compilation import INNER, WAY
+from archgym.rules.compilation import INNER, WAY
 from archgym.simulators.translation.state import EMPTY
-
-__all__ = ["COUNTS", "make_replay"]
 
 COUNTS: Final = ("hits", "misses", "accesses", "prefetches", "useful")
 """Names of the counts, in their order."""

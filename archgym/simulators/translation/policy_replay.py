@@ -10,13 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
-from archgym.policies.language import PolicySource, bounds_of
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.language import PolicySource, bounds_of
+from archgym.rules.sandbox import PolicyRunner
 from archgym.simulators.translation.state import EMPTY, FIFO, LRU, MAX_RRPV, SRRIP
 from archgym.simulators.translation.workloads import load
 from archgym.traces.memory_trace import AccessKind
-
-__all__ = ["BUILT_IN", "TlbCase", "TlbResult", "evaluate_built_in", "evaluate_policy", "open_case"]
 
 BUILT_IN: Final = {
     "lru": (LRU, False),

@@ -22,23 +22,6 @@ from archgym.simulators.translation.view import (
 from archgym.traces import AccessKind, MemoryTrace
 from archgym.traces.file import CHUNK_RECORDS, joined
 
-__all__ = [
-    "DATA",
-    "FETCH",
-    "FLUSH",
-    "INVALIDATE",
-    "SECOND",
-    "STORE",
-    "STRADDLING_DATA",
-    "STRADDLING_STORE",
-    "WARMUP_SHARE",
-    "Parts",
-    "Prepared",
-    "Steps",
-    "latest_prepared",
-    "prepare",
-]
-
 WARMUP_SHARE: Final = 0.3
 """chosen: share of a trace's records that only warm up TLBs and caches."""
 

@@ -10,11 +10,8 @@ import numpy.typing as npt
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.translation.counters import COUNTERS
 from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.prepared import WARMUP_SHARE, Prepared, Steps, prepare
+from archgym.simulators.translation.prepared import WARMUP_SHARE, Prepared, Steps
 from archgym.simulators.translation.state import WINDOW_INSTRUCTIONS
-
-__all__ = ["COUNTERS", "Hardware", "Memory", "Prepared", "prepare", "run"]
 
 # chosen: designs that run at a time on a trace that is not in memory; each takes a few megabytes.
 _MAX_TOGETHER: Final = 32
@@ -92,14 +89,14 @@ def _run(
             for design, state in zip(designs, states, strict=True):
                 of = prepared.columns(number, steps, design.virtualised)
                 columns = Columns(
-                    *(steps.kind, of.code, of.number, of.line, of.leaf_line, of.region),
+                    steps.kind, of.code, of.number, of.line, of.leaf_line, of.region,
                     steps.instruction,
-                )
+                )  # fmt: skip
                 count(
-                    *(state.machine, state.counts, state.words, state.tags, state.marks),
-                    *(state.table, state.numbers, columns, spans, place),
+                    state.machine, state.counts, state.words, state.tags, state.marks,
+                    state.table, state.numbers, columns, spans, place,
                     prepared.n_instructions,
-                )
+                )  # fmt: skip
     rows = counts.view(np.int64).reshape(len(designs), len(COUNTERS))
     rows[:, :3] = timeline.counted(prepared.n_instructions)
     return rows

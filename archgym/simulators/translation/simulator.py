@@ -43,8 +43,6 @@ from archgym.simulators.translation.workloads import (
 )
 from archgym.traces import MemoryTrace
 
-__all__ = ["SHORT_RECORDS", "TranslationSimulator"]
-
 SHORT_RECORDS: Final = 200_000
 """Records of the fidelity `short`, which makes a table of 100,000 designs affordable."""
 # chosen: fewer hardly leave the warm-up of a TLB of 1,024 entries.
@@ -148,9 +146,9 @@ class TranslationSimulator(Simulator):
     def __reduce__(self) -> tuple[type["TranslationSimulator"], tuple[str, ...]]:
         parallel_misses = self.options.get("parallel_misses", "")
         return TranslationSimulator, (
-            *(self.space.name, self._core_name, self.fidelity, parallel_misses),
-            *(self._prefetcher, _STRADDLING[self._joins_lines], self.options.get("records", "")),
-        )
+            self.space.name, self._core_name, self.fidelity, parallel_misses,
+            self._prefetcher, _STRADDLING[self._joins_lines], self.options.get("records", ""),
+        )  # fmt: skip
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the built-in workloads."""
@@ -196,9 +194,9 @@ class TranslationSimulator(Simulator):
         values = np.empty((len(indices), len(self.simulated_metrics)))
         for memory, rows in rows_by_memory.items():
             ready = latest_prepared(
-                *(content.source, content.digest, self._max_records, memory, content.name),
+                content.source, content.digest, self._max_records, memory, content.name,
                 joins_lines=self._joins_lines,
-            )
+            )  # fmt: skip
             designs = [hardware[row] for row in rows]
             counters = count(ready, designs)
             check_counters(counters)
@@ -324,9 +322,9 @@ def _baseline_cycles(
     if key not in _BASELINES:
         core = core_named(core_name)
         ready = latest_prepared(
-            *(content.source, content.digest, max_records, Memory(), content.name),
+            content.source, content.digest, max_records, Memory(), content.name,
             joins_lines=joins_lines,
-        )
+        )  # fmt: skip
         default = replace(on_core(DEFAULT_HARDWARE, core), mlp=mlp, l2_cache_prefetcher=prefetcher)
         if len(_BASELINES) >= _MAX_BASELINES:
             _BASELINES.clear()

@@ -21,28 +21,26 @@ from archgym.spaces.expression import Expression, P
 from archgym.spaces.parameter import Categorical, Ordinal, Parameter, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["GROUPS", "SPACE_NAMES", "design_space"]
-
 SPACE_NAMES: Final = ("default", "hardware", "tabulated", "limits")
 
 # Sub-systems, for one agent each.
 GROUPS: Final = {
     "l1-tlb": ("l1_tlb_entries", "l1_tlb_ways", "l1_huge_tlb_entries"),
     "l2-tlb": (
-        *("l2_tlb_entries", "l2_tlb_ways", "l2_tlb_latency", "tlb_replacement", "l2_tlb_fill"),
+        "l2_tlb_entries", "l2_tlb_ways", "l2_tlb_latency", "tlb_replacement", "l2_tlb_fill",
     ),
     "page-walks": ("walk_cache_entries", "walkers"),
     "mechanism": (
-        *("mechanism", "far_tlb_entries", "l3_tlb_latency_cycles", "pom_tlb_insertion"),
-        *("cluster_pages", "victima_insertion"),
-        *("victima_predictor", "victima_min_walks", "victima_max_walks"),
-        *("victima_min_memory_walks", "victima_max_memory_walks", "victima_bypass_mpki"),
-        *("victima_block_priority", "victima_pressure_mpki", "victima_max_block_ways"),
+        "mechanism", "far_tlb_entries", "l3_tlb_latency_cycles", "pom_tlb_insertion",
+        "cluster_pages", "victima_insertion",
+        "victima_predictor", "victima_min_walks", "victima_max_walks",
+        "victima_min_memory_walks", "victima_max_memory_walks", "victima_bypass_mpki",
+        "victima_block_priority", "victima_pressure_mpki", "victima_max_block_ways",
         "victima_probe",
     ),
     "l2-cache": ("l2_cache_kib", "l2_cache_replacement"),
     "system": ("huge_page_percent", "fragmentation_percent", "execution", "nested_tlb_entries"),
-}
+}  # fmt: skip
 
 _BUILDABLE: Final = tuple(name for name in MECHANISMS if name != "perfect")
 _TABULATED: Final[dict[str, tuple[int, ...]]] = {
@@ -58,9 +56,9 @@ _TABULATED: Final[dict[str, tuple[int, ...]]] = {
     "l2_cache_kib": (1024, 2048, 4096),
 }
 _TABULATED_WHOLE: Final = {
-    *("l2_tlb_fill", "mechanism", "pom_tlb_insertion", "victima_insertion"),
-    *("victima_predictor", "victima_block_priority", "l2_cache_replacement"),
-}
+    "l2_tlb_fill", "mechanism", "pom_tlb_insertion", "victima_insertion",
+    "victima_predictor", "victima_block_priority", "l2_cache_replacement",
+}  # fmt: skip
 
 
 def design_space(name: str, has_walkers: bool = False) -> DesignSpace:
@@ -269,15 +267,15 @@ def _victima_parameters() -> tuple[Parameter, ...]:
                 ("victima_min_walks", (0, 1, 2, 3), 1, "walks", "Fewest walks of a costly page."),
                 ("victima_max_walks", (3, 5, 7), 7, "walks", "Most walks of one; 7 means any."),
                 (
-                    *("victima_min_memory_walks", (0, 1, 2, 4), 1, "walks"),
+                    "victima_min_memory_walks", (0, 1, 2, 4), 1, "walks",
                     "Fewest walks of a costly page that reached memory.",
                 ),
                 (
-                    *("victima_max_memory_walks", (4, 7, 12, 15), 12, "walks"),
+                    "victima_max_memory_walks", (4, 7, 12, 15), 12, "walks",
                     "Most walks of a costly page that reached memory; 15 means any.",
                 ),
                 (
-                    *("victima_bypass_mpki", (1, 5, 10), 5, rate),
+                    "victima_bypass_mpki", (1, 5, 10), 5, rate,
                     "Misses of data in the L2 cache above which every page gets a block.",
                 ),
             )
@@ -308,7 +306,7 @@ def _victima_parameters() -> tuple[Parameter, ...]:
             default="overlapped",
             doc="Probe of the L2 cache: during the look-up in the L2 TLB, or after its miss.",
         ),
-    )
+    )  # fmt: skip
 
 
 def _system_parameters() -> tuple[Parameter, ...]:

@@ -19,8 +19,6 @@ from archgym.simulators.translation.hardware import (
 )
 from archgym.simulators.translation.view import View
 
-__all__ = ["COUNTS", "MACHINE", "Run", "empty_structures", "machine"]
-
 # Codes of the kernel, in the order of the names in `hardware` and `counters`.
 LRU, FIFO, SRRIP, RANDOM = range(4)
 CACHE_LRU, CACHE_TLB_SRRIP = 0, 2
@@ -62,33 +60,31 @@ _WALK_CACHES: Final = ("walk_cache_4", "walk_cache_3", "walk_cache_2")
 _CACHES: Final = ("l1_cache", "fetch_cache", "l2_cache", "l3_cache")
 _ARRAYS: Final = (*_TLBS, *_WALK_CACHES, *_CACHES, "rows", "streams")
 _INTEGERS: Final = (
-    *("l1_policy", "l2_policy", "fill", "mechanism", "cache_policy", "predictor", "pom_insertion"),
-    *("l2_cycles", "l3_tlb_cycles", "walk_cache_cycles", "nested_cycles", "memory_cycles"),
-    *(
-        "memory_overhead_cycles",
+    "l1_policy", "l2_policy", "fill", "mechanism", "cache_policy", "predictor", "pom_insertion",
+    "l2_cycles", "l3_tlb_cycles", "walk_cache_cycles", "nested_cycles", "memory_cycles",
+    "memory_overhead_cycles",
         "l1_cache_cycles",
         "l2_cache_cycles",
         "l3_cache_cycles",
         "probe_cycles",
-    ),
-    *("prefetcher", "insert_on_miss", "insert_on_eviction", "has_rows", "reorder_entries"),
-    *("free_l2_tlb", "free_tables", "free_data", "chains", "walkers"),
-    *("frequency_low", "frequency_high", "cost_low", "cost_high", "max_block_ways"),
-    *("block_shift", "l2_shift", "virtualised", "window_instructions", "only_tlbs"),
-    *("n_pages", "pom_line", "hash_line", "hash_lines", "history_base"),
-    *("page_leaf_place", "page_region_place", "next_place", "block_place", "run_place"),
-    *("leaf_nested_place", "data_nested_place", "nested_lines_place", "nested_block_place"),
+    "prefetcher", "insert_on_miss", "insert_on_eviction", "has_rows", "reorder_entries",
+    "free_l2_tlb", "free_tables", "free_data", "chains", "walkers",
+    "frequency_low", "frequency_high", "cost_low", "cost_high", "max_block_ways",
+    "block_shift", "l2_shift", "virtualised", "window_instructions", "only_tlbs",
+    "n_pages", "pom_line", "hash_line", "hash_lines", "history_base",
+    "page_leaf_place", "page_region_place", "next_place", "block_place", "run_place",
+    "leaf_nested_place", "data_nested_place", "nested_lines_place", "nested_block_place",
     # State that changes while the kernel runs.
-    *("random", "touched_memory", "under_pressure", "bypasses"),
-    *("window_tlb_misses", "window_cache_misses", "blocks", "reach_kib"),
-    *("group_start", "group_longest", "group_cycles", "last_code"),
-    *("memory_latency", "dispatched_instruction", "oldest", "newest", "next_chain"),
+    "random", "touched_memory", "under_pressure", "bypasses",
+    "window_tlb_misses", "window_cache_misses", "blocks", "reach_kib",
+    "group_start", "group_longest", "group_cycles", "last_code",
+    "memory_latency", "dispatched_instruction", "oldest", "newest", "next_chain",
     "walker",
-)
+)  # fmt: skip
 _TIMES: Final = (
     # Times of the core with a reorder buffer [cycles].
-    *("dispatch_cycles", "clock", "dispatched", "retired", "counted_from"),
-)
+    "dispatch_cycles", "clock", "dispatched", "retired", "counted_from",
+)  # fmt: skip
 
 MACHINE: Final = np.dtype(
     [(f"{name}_{what}", "<i8") for name in _ARRAYS for what in ("base", "sets", "mask", "ways")]
@@ -231,12 +227,31 @@ def _fill_codes(made: np.ndarray, hardware: Hardware, only_tlbs: bool) -> None:
 
 def _fill_numbers(made: np.ndarray, hardware: Hardware) -> None:
     for name in (
-        *("l2_cycles", "l3_tlb_cycles", "walk_cache_cycles", "nested_cycles", "memory_cycles"),
-        *("l1_cache_cycles", "l2_cache_cycles", "l3_cache_cycles", "memory_overhead_cycles"),
-        *("free_l2_tlb", "free_tables", "free_data", "reorder_entries", "dispatch_cycles"),
-        *("insert_on_miss", "insert_on_eviction", "frequency_low", "frequency_high"),
-        *("cost_low", "cost_high", "max_block_ways", "virtualised", "window_instructions"),
-        *("pressure_mpki", "bypass_mpki"),
+        "l2_cycles",
+        "l3_tlb_cycles",
+        "walk_cache_cycles",
+        "nested_cycles",
+        "memory_cycles",
+        "l1_cache_cycles",
+        "l2_cache_cycles",
+        "l3_cache_cycles",
+        "memory_overhead_cycles",
+        "free_l2_tlb",
+        "free_tables",
+        "free_data",
+        "reorder_entries",
+        "dispatch_cycles",
+        "insert_on_miss",
+        "insert_on_eviction",
+        "frequency_low",
+        "frequency_high",
+        "cost_low",
+        "cost_high",
+        "max_block_ways",
+        "virtualised",
+        "window_instructions",
+        "pressure_mpki",
+        "bypass_mpki",
     ):
         made[name] = getattr(hardware, name)
     made["block_shift"] = hardware.cluster_pages.bit_length() - 1

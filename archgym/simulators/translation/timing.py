@@ -13,8 +13,6 @@ from typing import Any
 from archgym.runtime.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.state import REORDER_RING
 
-__all__ = ["begin", "begin_fetch", "finish", "now", "restart", "wait_in_front"]
-
 _RING = REORDER_RING - 1
 
 

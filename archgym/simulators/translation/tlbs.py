@@ -11,8 +11,6 @@ import numpy as np
 from archgym.runtime.kernels import compiled, inlined, kept_apart
 from archgym.simulators.translation.state import EMPTY, FIFO, LRU, MAX_RRPV, RANDOM, SRRIP
 
-__all__ = ["fill", "find", "holds", "oldest", "push", "remove", "set_of"]
-
 
 @inlined
 def set_of(number: Any, sets: Any, mask: Any) -> Any:

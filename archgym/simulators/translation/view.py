@@ -9,11 +9,6 @@ import numpy.typing as npt
 
 from archgym.simulators.translation.layout import Memory, entry_lines, lay_out, ranked
 
-__all__ = [
-    *("ROW", "Packed", "StepColumns", "Tables", "Touched", "View", "native_view"),
-    "virtualised_view",
-]
-
 ROW: Final = 9
 _LINES_PER_PAGE: Final = 64
 _HOST_SEED: Final = 1  # chosen: added to the seed, so that the host breaks other blocks

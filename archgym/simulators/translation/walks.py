@@ -20,8 +20,6 @@ from archgym.simulators.translation.state import (
 from archgym.simulators.translation.tlbs import fill, find, holds, push, set_of
 from archgym.simulators.translation.view import ROW
 
-__all__ = ["nested_tag", "walk", "walk_behind"]
-
 
 @compiled
 def walk(run: Any, code: Any, number: Any, leaf_line: Any, region: Any) -> Any:

@@ -28,8 +28,6 @@ from archgym.traces import (
 )
 from archgym.traces.large import LARGE, large_parts
 
-__all__ = ["DEFAULT_WORKLOAD", "TraceContent", "characterise", "load", "names"]
-
 DEFAULT_WORKLOAD: Final = "kmer-count"
 _GENERATED_NAMES: Final = ("random-4gb", "zipf-4gb", "pointer-chase-4gb")
 # chosen: as long as the recorded programs, so that all workloads cost about the same.

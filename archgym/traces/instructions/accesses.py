@@ -7,8 +7,6 @@ import numpy.typing as npt
 
 from archgym.traces.memory_trace import COLUMNS, AccessKind, MemoryTrace
 
-__all__ = ["memory_trace_of"]
-
 # ChampSim's records have no sizes.
 _SIZE_BYTES = 8
 

@@ -12,8 +12,6 @@ from archgym.runtime.reductions import report_loss
 from archgym.traces.instructions.records import RECORD
 from archgym.traces.instructions.stepping import CODE_BYTES, REGISTERS
 
-__all__ = ["Decoder"]
-
 _SP, _FLAGS, _IP = 6, 25, 26
 # Registers as traces number them; 6, 25 and 26 have a meaning, the others are names.
 _NUMBERS: Final = {"ax": 1, "bx": 2, "cx": 3, "dx": 4, "si": 5, "sp": _SP, "di": 7, "bp": 8}
@@ -21,9 +19,9 @@ _NO_ACCESS: Final = ("nop", "prefetch", "endbr", "fnop")
 # A prefix may precede them.
 _CALLS: Final = ("call", "lcall")
 _ZEROING: Final = (
-    *("xor", "sub", "pxor", "xorps", "xorpd", "vpxor", "vxorps", "vxorpd", "psubb", "psubd"),
+    "xor", "sub", "pxor", "xorps", "xorpd", "vpxor", "vxorps", "vxorpd", "psubb", "psubd",
     "psubq",
-)
+)  # fmt: skip
 _ADDRESS_LIMIT: Final = 1 << 47
 
 

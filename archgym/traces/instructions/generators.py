@@ -15,8 +15,6 @@ import numpy.typing as npt
 
 from archgym.traces.instructions.records import RECORD
 
-__all__ = ["GENERATORS", "Generator", "generate"]
-
 # Registers as traces number them.
 _SP, _FLAGS, _IP = 6, 25, 26
 # Kinds of instructions.
@@ -481,10 +479,10 @@ def _module(number: int) -> tuple[tuple[_Instruction, ...], tuple[_Instruction, 
             *(_load(4 + k, 15) for k in range(4)),
             *(_alu(8 + k % 4, 4 + k % 4, 4 + (k + number) % 4) for k in range(8)),
             *(_alu(12 + k % 2, 8 + k, 8 + (k + 1) % 4) for k in range(4)),
-            *(_store(14, 12), _store(14, 13), _test(enable), _IF),
+            _store(14, 12), _store(14, 13), _test(enable), _IF,
         ),
         (_alu(8, enable), _load(9, 8), _alu(9, 9, 12), _store(14, 9)),
-    )
+    )  # fmt: skip
 
 
 # ---- SHA-256 of a stream, half of the rounds of a block in one piece of code
@@ -508,12 +506,12 @@ def _round(number: int) -> tuple[_Instruction, ...]:
     variables = (1, 2, 3, 4, 5, 7, 8, 9)
     a, b, c, d, e, f, g, h = (variables[(k - number) % 8] for k in range(8))
     return (
-        *(_load(10, 14), _load(11, 13), _alu(h, h, 10), _alu(h, h, 11)),
-        *(_alu(10, e), _alu(11, e), _alu(10, 10, 11), _alu(h, h, 10)),
-        *(_alu(12, f, g), _alu(12, 12, e), _alu(12, 12, g), _alu(h, h, 12), _alu(d, d, h)),
-        *(_alu(10, a), _alu(11, a), _alu(10, 10, 11), _alu(12, a, b), _alu(12, 12, c)),
-        *(_alu(h, h, 10), _alu(h, h, 12)),
-    )
+        _load(10, 14), _load(11, 13), _alu(h, h, 10), _alu(h, h, 11),
+        _alu(10, e), _alu(11, e), _alu(10, 10, 11), _alu(h, h, 10),
+        _alu(12, f, g), _alu(12, 12, e), _alu(12, 12, g), _alu(h, h, 12), _alu(d, d, h),
+        _alu(10, a), _alu(11, a), _alu(10, 10, 11), _alu(12, a, b), _alu(12, 12, c),
+        _alu(h, h, 10), _alu(h, h, 12),
+    )  # fmt: skip
 
 
 # ---- lines of a picture: pixels are unpacked into four planes, then each plane is filtered
@@ -640,8 +638,8 @@ GENERATORS: Final[Mapping[str, Generator]] = {
         (
             (
                 *(_load(k, 10) for k in range(1, 6)),
-                *(_alu(1, 1, 2), _alu(3, 3, 4), _alu(1, 1, 3), _alu(1, 1, 5)),
-                *(_store(11, 1), _alu(10, 10), _alu(11, 11), _test(10, 12), _IF),
+                _alu(1, 1, 2), _alu(3, 3, 4), _alu(1, 1, 3), _alu(1, 1, 5),
+                _store(11, 1), _alu(10, 10), _alu(11, 11), _test(10, 12), _IF,
             ),
             (_alu(10, 10), _alu(11, 11), _test(10), _GOTO),
         ),
@@ -718,16 +716,16 @@ GENERATORS: Final[Mapping[str, Generator]] = {
             (
                 _load(1, 10),
                 *(each for k in range(4) for each in (_alu(2 + k % 3, 1), _store(11, 2 + k % 3))),
-                *(_alu(10, 10), _alu(11, 11), _test(11), _IF),
+                _alu(10, 10), _alu(11, 11), _test(11), _IF,
             ),
             (
-                *(_alu(1, 9), _alu(2, 9)),
+                _alu(1, 9), _alu(2, 9),
                 *(
                     each
                     for k in range(_N_TAPS)
                     for each in (_load(3 + k % 2, 12), _load(5, 13), _alu(1 + k % 2, 3 + k % 2, 5))
                 ),
-                *(_alu(1, 1, 2), _store(12, 1), _alu(12, 12), _test(12), _IF),
+                _alu(1, 1, 2), _store(12, 1), _alu(12, 12), _test(12), _IF,
             ),
             (_alu(11, 14), _alu(12, 14), _test(10), _GOTO),
         ),
@@ -741,4 +739,4 @@ GENERATORS: Final[Mapping[str, Generator]] = {
         ),
         _rules,
     ),
-}
+}  # fmt: skip

@@ -26,8 +26,6 @@ from archgym.traces.instructions.records import MAX_RECORDS, write_records
 from archgym.traces.instructions.stepping import CODE_BYTES, ENDED, REGISTERS, REPLACED, step
 from archgym.traces.instructions.symbols import entry_address, function_address
 
-__all__ = ["Recorded", "record_instructions"]
-
 _TRACE_ME, _PEEK, _POKE, _CONTINUE, _GET, _SET = 0, 1, 4, 7, 12, 13
 _SET_OPTIONS, _EXIT_KILL, _REPORT_EXEC = 0x4200, 0x100000, 0x10
 _EVENT_EXEC: Final = 4
@@ -248,9 +246,9 @@ def _record(
         want = min(_CHUNK, left_to_skip or n - seen + 1)
         memory = -1 if left_to_skip else code.memory
         taken, n_new, pending, outcome = step(
-            *(pid, rows[:want], rows.ctypes.data, status, status.ctypes.data, pending),
-            *(memory, code.seen, code.new, code.code, code.code.ctypes.data),
-        )
+            pid, rows[:want], rows.ctypes.data, status, status.ctypes.data, pending,
+            memory, code.seen, code.new, code.code, code.code.ctypes.data,
+        )  # fmt: skip
         code.take(n_new)
         if left_to_skip:
             left_to_skip -= taken

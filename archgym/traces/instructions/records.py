@@ -16,11 +16,6 @@ import numpy.typing as npt
 
 from archgym.errors import FileFormatError, StorageError
 
-__all__ = [
-    *("MAX_RECORDS", "MIN_RECORDS", "RECORD", "looks_like_trace", "read_records"),
-    "write_records",
-]
-
 RECORD: Final = np.dtype(
     [
         ("ip", "<u8"),

@@ -8,13 +8,11 @@ from numba import types
 
 from archgym.runtime.kernels import entry_point, helper
 
-__all__ = ["CODE_BYTES", "ENDED", "REGISTERS", "REPLACED", "STOPPED", "step"]
-
 REGISTERS: Final = (
-    *("r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx"),
-    *("rsi", "rdi", "orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base"),
-    *("ds", "es", "fs", "gs"),
-)
+    "r15", "r14", "r13", "r12", "rbp", "rbx", "r11", "r10", "r9", "r8", "rax", "rcx", "rdx",
+    "rsi", "rdi", "orig_rax", "rip", "cs", "eflags", "rsp", "ss", "fs_base", "gs_base",
+    "ds", "es", "fs", "gs",
+)  # fmt: skip
 """Words of a row, as Linux's `user_regs_struct` has them."""
 CODE_BYTES: Final = 15
 """Bytes of the longest instruction."""

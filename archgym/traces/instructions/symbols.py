@@ -6,8 +6,6 @@ from typing import Final
 
 from archgym.errors import InvalidArgumentError
 
-__all__ = ["entry_address", "function_address"]
-
 _SYMBOLS, _DYNAMIC_SYMBOLS = 2, 11
 _POSITION_INDEPENDENT: Final = 3
 _MAGIC: Final = b"\x7fELF\x02"

@@ -18,13 +18,13 @@ pytest.importorskip("sb3_contrib")
 
 import torch
 
+from archgym.agent.agent import Agent, agent_class, make_agent
+from archgym.agent.policy import Policy
 from archgym.agents._sb3.learner import even_parts
 from archgym.agents._sb3.training import learn, make_episodes, no_results
 from archgym.errors import BudgetExhausted, InvalidArgumentError, MissingExtraError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
-from archgym.search.agent import Agent, agent_class, make_agent
-from archgym.search.policy import Policy
 from archgym.studies.study import Study
 from archgym.testing import ProvingSimulator, proving_tasks
 from tests.agents.recorder import Recorder, search
@@ -152,7 +152,7 @@ def test_first_search_of_a_process_is_like_every_other() -> None:
     code = (
         "import random, sys, numpy as np\n"
         "from archgym.testing import proving_tasks\n"
-        "from archgym.search.agent import agent_class\n"
+        "from archgym.agent.agent import agent_class\n"
         "from tests.agents.recorder import search\n"
         "from tests.agents.small import SMALL\n"
         "assert 'stable_baselines3' not in sys.modules\n"

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from archgym.errors import ArchGymError
-from archgym.policies.language import check_policy
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.language import check_policy
+from archgym.rules.sandbox import PolicyRunner
 from archgym.simulators.cpu.policy_domain import CACHE
 from archgym.simulators.cpu.policy_replay import (
     BUILT_IN,

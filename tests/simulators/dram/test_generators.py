@@ -124,8 +124,18 @@ def test_copy_reads_then_writes_each_block() -> None:
 
     assert trace.is_write.tolist() == [False] * 3 + [True] * 3 + [False] * 3 + [True] * 3
     assert trace.addresses.tolist() == [
-        *(0, 64, 128, 4096, 4160, 4224),
-        *(192, 256, 320, 4288, 4352, 4416),
+        0,
+        64,
+        128,
+        4096,
+        4160,
+        4224,
+        192,
+        256,
+        320,
+        4288,
+        4352,
+        4416,
     ]
 
 

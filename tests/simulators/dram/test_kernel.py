@@ -378,10 +378,10 @@ def test_empty_trace_is_refused() -> None:
 
 
 HEADINGS = (
-    *("PagePolicy", "Scheduler", "SchedulerBuffer", "RequestBufferSize", "CmdMux", "RespQueue"),
-    *("RefreshPolicy", "RefreshMaxPostponed", "RefreshMaxPulledin", "PowerDownPolicy", "Arbiter"),
+    "PagePolicy", "Scheduler", "SchedulerBuffer", "RequestBufferSize", "CmdMux", "RespQueue",
+    "RefreshPolicy", "RefreshMaxPostponed", "RefreshMaxPulledin", "PowerDownPolicy", "Arbiter",
     "MaxActiveTransactions",
-)
+)  # fmt: skip
 MILESTONES = {
     "sent": "player_sends_ps",
     "admitted": "arbiter_admits_ps",

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.policies.language import check_policy
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.language import check_policy
+from archgym.rules.sandbox import PolicyRunner
 from archgym.simulators.dram.policy_domain import DRAM_SCHEDULING
 from archgym.simulators.dram.policy_replay import (
     BUILT_IN,

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.policies.comparison import compare_policies
-from archgym.policies.language import check_policy
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.comparison import compare_policies
+from archgym.rules.language import check_policy
+from archgym.rules.sandbox import PolicyRunner
 from archgym.simulators.moe.policy_domain import EXPERT_CACHE
 from archgym.simulators.moe.policy_replay import CacheCase, evaluate_builtin, evaluate_policy
 from archgym.simulators.moe.policy_traces import open_case, read_events

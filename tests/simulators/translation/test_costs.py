@@ -14,7 +14,8 @@ from archgym.simulators.translation.cycles import CORES, count_cycles
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.metrics import METRICS, measures
 from archgym.simulators.translation.physics import power_mw
-from archgym.simulators.translation.run import prepare, run
+from archgym.simulators.translation.prepared import prepare
+from archgym.simulators.translation.run import run
 from archgym.traces import MemoryTrace
 from tests.simulators.translation.traces import SMALL, mixed, pages
 

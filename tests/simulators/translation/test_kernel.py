@@ -18,7 +18,8 @@ from archgym.simulators.translation.hardware import (
     Hardware,
 )
 from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.run import COUNTERS, prepare, run
+from archgym.simulators.translation.prepared import prepare
+from archgym.simulators.translation.run import COUNTERS, run
 from archgym.traces import AccessKind, MemoryTrace
 from tests.simulators.translation.traces import (
     FIRST_PAGE,

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError
-from archgym.policies.language import check_policy
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.language import check_policy
+from archgym.rules.sandbox import PolicyRunner
 from archgym.simulators.translation.policy_domain import TLB
 from archgym.simulators.translation.policy_replay import (
     TlbCase,

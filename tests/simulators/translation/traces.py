@@ -6,7 +6,8 @@ import numpy as np
 
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.run import COUNTERS, prepare, run
+from archgym.simulators.translation.prepared import prepare
+from archgym.simulators.translation.run import COUNTERS, run
 from archgym.traces import AccessKind, MemoryTrace
 
 SMALL = Memory(capacity_gib=1, huge_share=0.0)

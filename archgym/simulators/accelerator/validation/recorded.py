@@ -13,14 +13,6 @@ from archgym.simulators.accelerator.architecture import Architecture, Level, Mac
 from archgym.simulators.accelerator.mapping import LevelLoops, Loop, Mapping
 from archgym.simulators.accelerator.problem import TENSORS, Problem, convolution
 
-__all__ = [
-    "Recorded",
-    "mapping_from_text",
-    "recorded_architectures",
-    "recorded_layers",
-    "recorded_mappings",
-]
-
 Made = TypeVar("Made")
 
 # chosen: about three times the longest recorded line, and more lines than any file has.

@@ -29,8 +29,6 @@ from archgym.simulators.accelerator.validation.recorded import (
     recorded_mappings,
 )
 
-__all__ = ["Agreement", "Validation", "disagreements", "validate"]
-
 # Mappings that the mapper evaluates for each recorded best. chosen: about 0.2 s per layer; the
 # specification allows one second.
 _TRIES: Final = 100_000
@@ -88,8 +86,8 @@ class Validation:
     problems: tuple[str, ...]
 
     columns: ClassVar[tuple[str, ...]] = (
-        *("results", "architecture", "layer", "rows", "met", "figure", "meaning"),
-    )
+        "results", "architecture", "layer", "rows", "met", "figure", "meaning",
+    )  # fmt: skip
 
     @property
     def rows(self) -> tuple[tuple[str | int | float, ...], ...]:

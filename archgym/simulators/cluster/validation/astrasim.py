@@ -19,8 +19,6 @@ from archgym.simulators.cluster.validation.reading import (
 )
 from archgym.simulators.cluster.workloads import Model, load_model, model_names, read_model
 
-__all__ = ["compare_rows", "debug_lines", "event_log", "result_lines"]
-
 _EVENTS: Final = ("issue", "done", "phase_start", "phase_end", "send", "arrive")
 _RESULTS: Final = ("collectives", "graphs", "training", "cosmic")
 # chosen: ten times the longest log of the reference.

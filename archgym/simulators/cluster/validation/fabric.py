@@ -10,8 +10,6 @@ from archgym.simulators.cluster.fabric import Fabric, ecmp_loads, flows_of, load
 from archgym.simulators.cluster.validation.line import Line
 from archgym.simulators.cluster.validation.reading import read_rows
 
-__all__ = ["fabric_lines"]
-
 _EXACT: Final = ("spray", "split", "round-robin")
 # chosen: the mean of so many hashes differs from that of 1,000 by about a percent.
 _HASHES: Final = 300

@@ -3,8 +3,6 @@
 from dataclasses import dataclass
 from typing import final
 
-__all__ = ["Line"]
-
 
 @final
 @dataclass(frozen=True)

@@ -21,8 +21,6 @@ from archgym.simulators.cluster.validation.line import Line
 from archgym.simulators.cluster.validation.reading import Row, read_rows
 from archgym.simulators.cluster.workloads import Model, transformer
 
-__all__ = ["calculon_lines", "published_lines"]
-
 _GIB: Final = 2.0**30
 _SEQUENCE: Final = 2048
 _VOCABULARY: Final = 51_200

@@ -26,8 +26,6 @@ from archgym.simulators.cluster.training import (
 )
 from archgym.simulators.cluster.workloads import Model
 
-__all__ = ["Row", "observed", "parallelism_of", "read_rows", "recorded", "shortcut_of"]
-
 # chosen: thirty times the largest reference file.
 _MAX_BYTES: Final = 2**25
 # What is compared of each kind of row, in this order.

@@ -20,8 +20,6 @@ from archgym.simulators.cpu.layout import Words
 from archgym.simulators.dram.power import close_account
 from archgym.simulators.dram.ramulator.kernel import View, Work, accept, tick_channel, view_of
 
-__all__ = ["BUS_SIZE", "Bus", "run_composed"]
-
 _UPPER: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.LLC_DRAM
 _NONE: Final = -1
 (

@@ -21,8 +21,6 @@ from archgym.simulators.dram.ramulator.state import REQUEST
 if TYPE_CHECKING:
     from archgym.simulators.dram.ramulator.kernel import Work
 
-__all__ = ["DEVICES", "Composed", "Memory", "memory_of", "run_composed", "simulate"]
-
 DEVICES: Final[Mapping[int, tuple[str, str, str]]] = {
     1600: ("ddr4", "DDR4_8Gb_x8", "DDR4_1600K"),
     2400: ("ddr4", "DDR4_8Gb_x8", "DDR4_2400R"),

@@ -26,8 +26,6 @@ from archgym.simulators.cpu.kernel_memory import step_memory
 from archgym.simulators.cpu.kernel_walker import start_pages
 from archgym.simulators.cpu.layout import Words
 
-__all__ = ["FLAGS", "run_cores"]
-
 FLAGS: Final = lay.WAKE + 16
 """By core, in the shared state: the last cycle in which its channel had news for it."""
 _OWN: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.L2C_LLC

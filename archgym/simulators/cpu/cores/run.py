@@ -12,8 +12,6 @@ from archgym.simulators.cpu.run import COUNTERS, Ideal, counters_of, state_of
 from archgym.simulators.cpu.state import make_weights
 from archgym.simulators.cpu.trace import InstructionTrace
 
-__all__ = ["MAX_CORES", "run_cores"]
-
 MAX_CORES: Final = 4
 """A cache has room for four channels from above."""
 # chosen: four cores then fit the 8 GiB of one DRAM channel.

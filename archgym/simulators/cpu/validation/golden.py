@@ -10,8 +10,6 @@ from archgym.simulators.cpu.parameters import machine
 from archgym.simulators.cpu.run import COUNTERS, run
 from archgym.simulators.cpu.workloads import load
 
-__all__ = ["GOLDEN_RUNS", "golden_lines", "golden_text"]
-
 _WARMUP, _LENGTH = 4_000, 8_000
 GOLDEN_RUNS: Final = (
     ("b-tree", ""),

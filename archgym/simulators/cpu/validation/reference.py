@@ -24,8 +24,6 @@ from archgym.simulators.cpu.run import COUNTERS, TYPES, run, run_logged
 from archgym.simulators.cpu.trace import InstructionTrace, read_trace
 from archgym.simulators.cpu.validation.golden import golden_lines
 
-__all__ = ["Row", "Validation", "compare_row", "reference_rows", "validate"]
-
 _RUN: Final = ("trace", "warmup", "simulated")
 _IGNORED: Final = ("id", "oracle_cpu_s")
 # chosen: twice as many events as the longest scenario logs.
@@ -261,12 +259,12 @@ def _events(path: Path) -> list[_Event]:
                 if match := _EVENT.match(line.rstrip("\n")):
                     found.append(
                         (
-                            *(match["kind"], match["cache"]),
-                            *(int(match["address"], 16), int(match["virtual"], 16)),
-                            *(match["type"], int(match["set"])),
-                            *(int(match["way"]), int(match["cycle"])),
+                            match["kind"], match["cache"],
+                            int(match["address"], 16), int(match["virtual"], 16),
+                            match["type"], int(match["set"]),
+                            int(match["way"]), int(match["cycle"]),
                         )
-                    )
+                    )  # fmt: skip
     except (OSError, EOFError, lzma.LZMAError, UnicodeDecodeError) as error:
         raise FileFormatError(path, None, f"cannot be read ({error})") from None
     return found
@@ -280,9 +278,9 @@ def _comparable(events: npt.NDArray[np.int64], expected: list[_Event]) -> list[_
     kinds = {lay.EVENT_LOOK_UP: "try_hit", lay.EVENT_FILL: "handle_fill"}
     return [
         (
-            *(kinds[kind], lay.COMPONENTS[component]),
-            *(address, virtual, TYPES[of].upper(), index, way, cycle),
+            kinds[kind], lay.COMPONENTS[component],
+            address, virtual, TYPES[of].upper(), index, way, cycle,
         )
         for kind, component, address, virtual, of, index, way, cycle in events.tolist()
         if first <= cycle <= last
-    ]
+    ]  # fmt: skip

@@ -8,8 +8,6 @@ import numpy.typing as npt
 
 from archgym.simulators.dram.ramulator.standard import Organisation, Standard
 
-__all__ = ["MAPPINGS", "Places", "decode"]
-
 MAPPINGS: Final = ("RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR")
 
 _MOP_COLUMN_BITS: Final = 2  # Ramulator 2.1: minimalist open page, four cache lines

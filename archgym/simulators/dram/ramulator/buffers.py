@@ -5,8 +5,6 @@ from typing import Any
 from archgym.runtime.kernels import helper, kept_apart
 from archgym.simulators.dram.ramulator.state import NONE, OPENED
 
-__all__ = ["add_request", "drop_active", "keep_active", "relist_bank", "remove_request"]
-
 
 @helper
 def add_request(w: Any, c: int, buffer: int, index: int) -> None:

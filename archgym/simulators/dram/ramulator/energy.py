@@ -12,8 +12,6 @@ from archgym.simulators.dram.currents import PowerSpec, Supply, core_energy
 from archgym.simulators.dram.metrics import ENERGY_CAUSES
 from archgym.simulators.dram.ramulator.standard import Standard
 
-__all__ = ["CURRENTS", "PJ_PER_BIT", "currents_note", "energies_pj", "has_energy", "power_of"]
-
 CURRENTS: Final = ("ddr4", "ddr5", "lpddr5")
 """Families with currents; no open tool states any for HBM3 and GDDR6."""
 

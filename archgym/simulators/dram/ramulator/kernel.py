@@ -48,8 +48,6 @@ from archgym.simulators.dram.ramulator.state import (
     WRITE,
 )
 
-__all__ = ["View", "Work", "accept", "run", "tick_channel", "view_of"]
-
 PATIENCE: Final = 300_000
 """Ticks without progress that mean a livelock: SPEC value, sufficient on all recorded rows."""
 

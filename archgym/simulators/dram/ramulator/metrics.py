@@ -8,8 +8,6 @@ from archgym.simulators.dram.metrics import ENERGY_CAUSES, objectives
 from archgym.simulators.dram.ramulator.energy import currents_note, has_energy
 from archgym.simulators.dram.ramulator.standard import Standard
 
-__all__ = ["INTENDED_LIMITS", "family_metrics", "family_objectives"]
-
 INTENDED_LIMITS: Mapping[str, str] = {
     "p99_latency_ns": "promise to the processor",
     "total_energy_pj": "energy of the workload, where the family has currents",

@@ -21,8 +21,6 @@ from archgym.simulators.dram.ramulator.standard import FAMILIES, Standard, exten
 from archgym.simulators.dram.trace import Trace
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["DEFAULT_FAMILY", "REASONS", "RamulatorModel"]
-
 DEFAULT_FAMILY: Final = "ddr5"
 
 _LIVELOCK: Final = 1

@@ -15,16 +15,6 @@ from archgym.simulators.dram.ramulator.state import (
     TWO_BUS,
 )
 
-__all__ = [
-    "earliest",
-    "earliest_all",
-    "first_open",
-    "head_command",
-    "pick_active",
-    "pick_head",
-    "pick_stored",
-]
-
 
 @helper
 def earliest(w: Any, d: Any, c: int, bank: int, command: int) -> int:

@@ -18,8 +18,6 @@ from archgym.simulators.dram.ramulator.state import (
     TWO_BUS,
 )
 
-__all__ = ["inject", "inject_precharges", "inject_refreshes"]
-
 
 @helper
 def inject(w: Any, c: int, kind: int, target: int) -> bool:

@@ -11,8 +11,6 @@ from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.ramulator.run import Requests
 from archgym.simulators.dram.trace import Trace
 
-__all__ = ["Bursts", "bursts_of"]
-
 # chosen: some 33 million bursts take a few gigabytes.
 _MAX_BURSTS = 2**25
 

@@ -29,19 +29,6 @@ from archgym.simulators.dram.ramulator.tables import device_tables
 if TYPE_CHECKING:
     from archgym.simulators.dram.ramulator.kernel import Work
 
-__all__ = [
-    "REFRESHES",
-    "ROW_POLICIES",
-    "SCHEDULERS",
-    "WCK_SYNCS",
-    "Configuration",
-    "Outcome",
-    "Requests",
-    "blank_requests",
-    "run",
-    "work_of",
-]
-
 SCHEDULERS: Final = ("FRFCFS", "FRFCFS-RowHit")
 ROW_POLICIES: Final = ("Open", "ClosedCAP")
 REFRESHES: Final = ("NoRefresh", "AllBank", "PerBank", "SameBank")
@@ -220,9 +207,9 @@ def run(
     run_kernel(work, out)
     ch = work.channels
     names = (
-        *("hits", "misses", "conflicts", "forwarded", "coalesced"),
-        *("cas_issued", "cas_skipped", "act2_forced", "act2_deferred"),
-    )
+        "hits", "misses", "conflicts", "forwarded", "coalesced",
+        "cas_issued", "cas_skipped", "act2_forced", "act2_deferred",
+    )  # fmt: skip
     issued = ch["n_issued"].sum(axis=0)
     return Outcome(
         is_stuck=bool(out[0]),

@@ -11,8 +11,6 @@ from archgym.simulators.dram.ramulator.requests import bursts_of
 from archgym.simulators.dram.ramulator.run import Configuration, run
 from archgym.simulators.dram.trace import Trace
 
-__all__ = ["CANDIDATES", "Candidate", "compare_memories", "latency_curve", "picture_curves"]
-
 
 @final
 @dataclass(frozen=True)

@@ -10,8 +10,6 @@ from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Ordinal, Parameter, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
-__all__ = ["DEFAULTS", "GROUPS", "family_space"]
-
 DEFAULTS: Final = {
     "ddr4": ("DDR4_8Gb_x8", "DDR4_3200AA"),
     "ddr5": ("DDR5_16Gb_x8", "DDR5_4800BN"),

@@ -14,20 +14,6 @@ from typing import Any, Final, final
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import Document, Node, read_document
 
-__all__ = [
-    "FAMILIES",
-    "KINDS",
-    "Bin",
-    "Command",
-    "Constraint",
-    "Organisation",
-    "Standard",
-    "distance",
-    "extended",
-    "load_standard",
-    "standard",
-]
-
 FAMILIES: Final = ("ddr4", "ddr5", "gddr6", "hbm3", "lpddr5")
 KINDS: Final = ("common", "split-activation", "two-bus")
 FORMAT: Final = 1

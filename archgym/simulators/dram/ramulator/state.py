@@ -8,8 +8,6 @@ from typing import Final
 
 import numpy as np
 
-__all__ = ["BANK", "CHANNEL", "CONTROLLER", "DEVICE", "REQUEST", "RULE"]
-
 NONE: Final = -1
 FAR: Final = 1 << 62
 UNCONSTRAINED: Final = -(1 << 60)

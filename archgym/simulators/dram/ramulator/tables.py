@@ -16,8 +16,6 @@ from archgym.simulators.dram.ramulator.state import (
     RULE,
 )
 
-__all__ = ["DeviceTables", "device_tables"]
-
 _READS: Final = frozenset(("RD", "RDA"))
 _WRITES: Final = frozenset(("WR", "WRA"))
 _COLUMNS: Final = _READS | _WRITES

@@ -21,8 +21,6 @@ from archgym.simulators.dram.validation.results import (
     whole_cell,
 )
 
-__all__ = ["compare_energies", "power_spec"]
-
 _ENERGY_COLUMNS: Final = ("name", "memspec", "patch", "end", "core_total", "rank_act_cycles")
 
 # Supplies by standard: voltage, prefix of its currents, suffix, name of the beta current.

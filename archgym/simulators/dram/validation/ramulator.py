@@ -33,12 +33,10 @@ from archgym.simulators.dram.validation.results import (
     whole_cell,
 )
 
-__all__ = ["compare_golden", "compare_reference", "is_reference"]
-
 _WHOLE: Final = (
-    *("ranks", "channels", "interleave_bits", "cap", "scatter_interval"),
-    *("read_buffer", "write_buffer", "width"),
-)
+    "ranks", "channels", "interleave_bits", "cap", "scatter_interval",
+    "read_buffer", "write_buffer", "width",
+)  # fmt: skip
 _SHARES: Final = ("wr_low", "wr_high")
 _CHOICES: Final[dict[str, tuple[str, ...]]] = {
     "mapping": MAPPINGS,
@@ -50,11 +48,11 @@ _GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "ticks": ("tick_ps", "ticks", "last_accept"),
     "latencies": ("sum_latency", "sum_latency_sched", "p50", "p95", "p99", "max"),
     "counts": (
-        *("reads", "writes", "row_hits", "row_misses", "row_conflicts", "forwarded", "coalesced"),
-        *("commands", "cas_issued", "cas_skipped"),
+        "reads", "writes", "row_hits", "row_misses", "row_conflicts", "forwarded", "coalesced",
+        "commands", "cas_issued", "cas_skipped",
     ),
     "log_hash": ("log_hash",),
-}
+}  # fmt: skip
 """Columns of a results file by the metric that the accuracy table names."""
 
 

@@ -26,8 +26,6 @@ from archgym.simulators.dram.validation.ramulator import (
 )
 from archgym.simulators.dram.validation.results import Comparison
 
-__all__ = ["Accuracy", "Validation", "expected_text", "markdown", "validate"]
-
 FIDELITIES: Final = ("exact", "fast")
 
 # Column of a results file -> output of the kernel, factor to the file's unit, step of its print.
@@ -39,10 +37,10 @@ _METRICS: Final[dict[str, tuple[str, float, float]]] = {
     "avg_bw_noidle_gbps": ("busy_bandwidth_gbps", 8.0, 0.01),
 }
 _CONTROLLER_HEADINGS: Final = (
-    *("PagePolicy", "Scheduler", "SchedulerBuffer", "RequestBufferSize", "CmdMux", "RespQueue"),
-    *("RefreshPolicy", "RefreshMaxPostponed", "RefreshMaxPulledin", "PowerDownPolicy", "Arbiter"),
+    "PagePolicy", "Scheduler", "SchedulerBuffer", "RequestBufferSize", "CmdMux", "RespQueue",
+    "RefreshPolicy", "RefreshMaxPostponed", "RefreshMaxPulledin", "PowerDownPolicy", "Arbiter",
     "MaxActiveTransactions",
-)
+)  # fmt: skip
 GOLDEN: Final = "golden"
 OTHER_ROWS: Final = "dram2-"
 """Prefix of results that a folder may hold with other rows than the committed ones."""

@@ -11,8 +11,6 @@ import numpy.typing as npt
 
 from archgym.errors import FileFormatError
 
-__all__ = ["Comparison", "cell", "number_cell", "read_rows", "whole_cell"]
-
 
 @final
 @dataclass(frozen=True)

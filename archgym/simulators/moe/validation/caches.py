@@ -21,8 +21,6 @@ from archgym.simulators.moe.validation.row import (
     reading,
 )
 
-__all__ = ["balance_rows", "event_rows", "library_rows", "locality_rows", "toy_rows"]
-
 # The reference's seed of the numbers that decide between equals.
 _TIE_SEED: Final = 20260729
 # Its names of policies and ours, with the admission.

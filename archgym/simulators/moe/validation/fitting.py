@@ -19,8 +19,6 @@ from archgym.simulators.moe.columns import COSTS
 from archgym.simulators.moe.engines import PRIORS, Calibration
 from archgym.simulators.moe.validation.measured import Measured
 
-__all__ = ["Predictions", "Problem", "fit", "predict", "problem"]
-
 Floats = npt.NDArray[np.float64]
 
 # chosen: how far rows may lie from a model of so few constants; repeated runs differ by 4 % (p90).

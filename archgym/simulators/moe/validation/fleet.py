@@ -29,8 +29,6 @@ from archgym.simulators.moe.validation.runs import (
     with_memory,
 )
 
-__all__ = ["composition_rows", "deepseek_rows", "estimate_rows"]
-
 _NS_PER_MS: Final = 1e6
 _LAUNCH: Final = ("time of a kernel's launch", "share of the peak of dense products")
 
@@ -89,16 +87,16 @@ def composition_rows(reference: Path, progress: Progress) -> list[Row]:
         relative_row(
             "V12",
             "switch, DGX A100 over SN40L",
-            *(31.0, switch["dgx-a100"] / switch["sn40l-node"], "x", 5.0),
+            31.0, switch["dgx-a100"] / switch["sn40l-node"], "x", 5.0,
         ),
         relative_row(
             "V12",
             "switch, DGX H100 over SN40L",
-            *(15.5, switch["dgx-h100"] / switch["sn40l-node"], "x", 5.0),
+            15.5, switch["dgx-h100"] / switch["sn40l-node"], "x", 5.0,
         ),
         relative_row("V12", "models in a DGX's 640 GB", 47.0, held, "models", 5.0),
         relative_row("V12", "DGX nodes for 850 models", 19.0, math.ceil(850 / held), "nodes", 5.0),
-    ]
+    ]  # fmt: skip
 
 
 def _shared_link(name: str, gb_per_s: float) -> NodePreset:

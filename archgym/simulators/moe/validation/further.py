@@ -32,14 +32,6 @@ from archgym.simulators.moe.validation.measured import (
 from archgym.simulators.moe.validation.row import Progress, Row, read_table, reading
 from archgym.simulators.moe.validation.serving import summary_row
 
-__all__ = [
-    "community_rows",
-    "disaggregated_rows",
-    "hybrid_rows",
-    "long_prompt_rows",
-    "mlperf_rows",
-]
-
 Floats = npt.NDArray[np.float64]
 Cells = Mapping[str, str]
 

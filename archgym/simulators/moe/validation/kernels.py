@@ -12,8 +12,6 @@ from archgym.simulators.moe.measured import GPU_OF_SYSTEM, read_kernels, tokens_
 from archgym.simulators.moe.timing import experts_kernel_ns
 from archgym.simulators.moe.validation.row import Progress, Row, reading
 
-__all__ = ["kernel_rows"]
-
 _MAX_TOKENS: Final = 4096  # the specification's range
 _MEDIAN, _P90 = 15.0, 35.0  # its tolerances [%]
 _NS_PER_MS: Final = 1e6

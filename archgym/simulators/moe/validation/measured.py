@@ -16,16 +16,6 @@ from archgym.simulators.moe.models import LatentAttention, MoeModel
 from archgym.simulators.moe.presets import model, model_names
 from archgym.simulators.moe.validation.row import read_table, reading
 
-__all__ = [
-    "Measured",
-    "find_gpu",
-    "find_link",
-    "find_model",
-    "known_gpus",
-    "known_models",
-    "read_serving",
-]
-
 _ENGINES: Final = {"trtllm": "trt-llm", "dynamo-trtllm": "trt-llm", "dynamo-sglang": "sglang"}
 _GPUS: Final = {"h100": "h100-sxm", "a100": "a100-sxm-80"}
 _VERSION: Final = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")

@@ -26,8 +26,6 @@ from archgym.simulators.moe.validation.runs import (
     with_memory,
 )
 
-__all__ = ["infinity_rows", "mixtral_rows", "processor_rows", "toy_throughput_rows"]
-
 _NS_PER_S: Final = 1e9
 
 
@@ -214,20 +212,20 @@ def processor_rows(reference: Path, progress: Progress) -> list[Row]:
         relative_row(
             "V17",
             f"KTransformers, DeepSeek-V3, {key[0]} sockets, {key[1]} experts",
-            *(published[key], ours[key], "tokens/s", 15.0, set_by.get(key, ())),
+            published[key], ours[key], "tokens/s", 15.0, set_by.get(key, ()),
         )
         for key in published
-    ]
+    ]  # fmt: skip
     rows += [
         relative_row(
             "V17",
             f"6 over 8 experts, {sockets} sockets",
             published[sockets, 6] / published[sockets, 8],
             ours[sockets, 6] / ours[sockets, 8],
-            *("x", 10.0, ("share of host bandwidth",) if sockets == 2 else ()),
+            "x", 10.0, ("share of host bandwidth",) if sockets == 2 else (),
         )
         for sockets in (1, 2)
-    ]
+    ]  # fmt: skip
     progress("V15: Mixtral with popular experts resident")
     return rows + _fiddler_rows()
 

@@ -16,8 +16,6 @@ from archgym.simulators.moe.routing import (
 )
 from archgym.simulators.moe.validation.row import Progress, Row, read_json, read_table, reading
 
-__all__ = ["FITTED", "readme_rows", "routing_rows"]
-
 FITTED: Final = ("lru@1", "lru@2", "lru@3", "belady@1", "belady@2", "belady@3", "srp@16")
 """Targets that the presets were fitted to."""
 # Targets that no constant was fitted to, as the published table names them.
@@ -160,9 +158,9 @@ def readme_rows(reference: Path, progress: Progress) -> list[Row]:
         _row("Belady, capacity 5 less 4", wanted_larger - wanted_belady, larger - belady, "%"),
         _row(
             "random below LRU below Belady below Belady with room for 5",
-            *(1.0, float(is_ordered), "holds", 0.0),
+            1.0, float(is_ordered), "holds", 0.0,
         ),
-    ]
+    ]  # fmt: skip
 
 
 def _row(

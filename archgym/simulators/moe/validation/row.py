@@ -16,8 +16,6 @@ import numpy.typing as npt
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.files.storage import storage_errors
 
-__all__ = ["Errors", "Progress", "Row", "read_arrays", "read_json", "read_table", "reading"]
-
 Progress = Callable[[str], None]
 # Counts of caches and placements that need no clock and set no constant.
 _REPLAYED: Final = ("V1", "V2", "V3", "V19", "V20")
@@ -103,8 +101,16 @@ def reading(path: Path) -> Iterator[None]:
     except ArchGymError:
         raise
     except (
-        *(ValueError, LookupError, TypeError, AttributeError, RecursionError, EOFError),
-        *(zipfile.BadZipFile, RuntimeError, csv.Error, SyntaxError),
+        ValueError,
+        LookupError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+        EOFError,
+        zipfile.BadZipFile,
+        RuntimeError,
+        csv.Error,
+        SyntaxError,
     ) as error:
         words = str(error).split("\n")[0][:100] or type(error).__name__
         raise FileFormatError(

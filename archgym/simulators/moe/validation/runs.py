@@ -15,8 +15,6 @@ from archgym.simulators.moe.running import Run, documents, popularity, run
 from archgym.simulators.moe.serving import Serving
 from archgym.simulators.moe.validation.row import Row
 
-__all__ = ["at_once", "relative_row", "routed", "serve_at_once", "with_memory"]
-
 
 def at_once(n: int, prompt: int, output: int) -> Requests:
     """So many equal requests, all at time 0."""

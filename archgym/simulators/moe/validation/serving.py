@@ -17,16 +17,6 @@ from archgym.simulators.moe.validation.fitting import Predictions, Problem, fit,
 from archgym.simulators.moe.validation.measured import Measured, read_serving
 from archgym.simulators.moe.validation.row import Errors, Progress, Row
 
-__all__ = [
-    "METRICS",
-    "configuration_folds",
-    "goals_of",
-    "held_out",
-    "kendall_tau",
-    "serving_rows",
-    "summary_row",
-]
-
 Floats = npt.NDArray[np.float64]
 
 _FOLDS: Final = 3

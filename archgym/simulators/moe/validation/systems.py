@@ -13,8 +13,6 @@ from archgym.simulators.moe.serving import Serving
 from archgym.simulators.moe.validation.row import Progress, Row
 from archgym.simulators.moe.validation.runs import at_once, relative_row, routed, serve_at_once
 
-__all__ = ["expertflow_rows", "lightning_rows"]
-
 
 def expertflow_rows(reference: Path, progress: Progress) -> list[Row]:
     """Return V14: ExpertFlow on A40.

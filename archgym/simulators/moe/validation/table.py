@@ -37,8 +37,6 @@ from archgym.simulators.moe.validation.row import Errors, Progress, Row
 from archgym.simulators.moe.validation.serving import serving_rows
 from archgym.simulators.moe.validation.systems import expertflow_rows, lightning_rows
 
-__all__ = ["ErrorTable", "Validation", "serving_accuracy", "validate"]
-
 _SERVING: Final = "S1, S2, S3, S4, S5"
 _MAKERS: Final[Mapping[str, Callable[[Path, Progress], list[Row]]]] = {
     "V1": event_rows,
@@ -132,9 +130,9 @@ class Validation:
     lines: tuple[Row, ...]
 
     columns: ClassVar[tuple[str, ...]] = (
-        *("id", "kind", "what", "published", "ours", "unit", "error", "tolerance", "measure"),
-        *("met", "set_here", "note"),
-    )
+        "id", "kind", "what", "published", "ours", "unit", "error", "tolerance", "measure",
+        "met", "set_here", "note",
+    )  # fmt: skip
 
     @property
     def rows(self) -> tuple[tuple[str | float, ...], ...]:

@@ -30,8 +30,6 @@ from archgym.simulators.soc.state import (
 )
 from archgym.simulators.soc.workloads import load_graph, read_graph
 
-__all__ = ["TOLERANCE", "validate"]
-
 TOLERANCE: Final = 1e-9
 """Largest relative difference of any number that still agrees."""
 GOLDEN: Final = "golden"

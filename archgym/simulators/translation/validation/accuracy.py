@@ -18,8 +18,6 @@ from archgym.simulators.translation.validation.reference import (
     validate,
 )
 
-__all__ = ["with_table", "write"]
-
 _FOLDER: Final = Path(__file__).parents[1]
 _BEGIN: Final = "<!-- accuracy: "
 _END: Final = "<!-- end of accuracy -->"

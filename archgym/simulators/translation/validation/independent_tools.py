@@ -11,13 +11,12 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import FileFormatError
+from archgym.simulators.translation.counters import COUNTERS
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.layout import MAX_CAPACITY_GIB, Memory
 from archgym.simulators.translation.prepared import Prepared, prepare
-from archgym.simulators.translation.run import COUNTERS, run
+from archgym.simulators.translation.run import run
 from archgym.traces import AccessKind, MemoryTrace, read_memory_trace
-
-__all__ = ["RESULTS", "Case", "ExactRow", "cases", "exact_rows", "misses", "prepared_for", "scaled"]
 
 RESULTS: Final = ("pycachesim_*.csv", "srrip.csv", "libcachesim_fa.csv", "cachegrind.csv")
 """Patterns of the results files that are compared; any may be absent."""

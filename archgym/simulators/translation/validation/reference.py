@@ -28,11 +28,6 @@ from archgym.traces import MemoryTrace, generated_trace, read_memory_trace
 if TYPE_CHECKING:
     from archgym.simulators.translation.validation.independent_tools import ExactRow
 
-__all__ = [
-    *("GOLDEN_WORKLOADS", "Line", "Validation", "expected_text", "golden_rows", "golden_text"),
-    *("markdown", "recorded_rows", "validate"),
-]
-
 RECORDED, MEASURED = "recorded", "measured"
 # Recorded with 12 digits.
 _RECORDED: Final = 1e-9
@@ -109,20 +104,20 @@ class Validation:
     problems: tuple[str, ...]
 
     columns: ClassVar[tuple[str, ...]] = (
-        *("kind", "subject", "where", "unit", "published", "ours", "accepted", "met", "near"),
-    )
+        "kind", "subject", "where", "unit", "published", "ours", "accepted", "met", "near",
+    )  # fmt: skip
 
     @property
     def rows(self) -> tuple[tuple[str | int | float, ...], ...]:
         """Cells of the table by `columns`."""
         return tuple(
             (
-                *(line.kind, line.subject, line.where, line.unit, line.published),
-                *(line.ours, line.accepted, "yes" if line.is_met else "NO"),
+                line.kind, line.subject, line.where, line.unit, line.published,
+                line.ours, line.accepted, "yes" if line.is_met else "NO",
                 ("yes" if line.is_near else "no") if line.kind == PUBLISHED else "",
             )
             for line in self.lines
-        )
+        )  # fmt: skip
 
 
 def validate(
@@ -215,9 +210,9 @@ def _of_trend(trend: Trend) -> Line:
     else:
         accepted = f"{low:.4g} to {high:.4g}"
     return Line(
-        *(trend.subject, trend.traces, trend.unit, trend.published, trend.ours, accepted),
-        *(trend.distance, trend.evidence, trend.is_near),
-    )
+        trend.subject, trend.traces, trend.unit, trend.published, trend.ours, accepted,
+        trend.distance, trend.evidence, trend.is_near,
+    )  # fmt: skip
 
 
 def _folder(reference: Path) -> Path:

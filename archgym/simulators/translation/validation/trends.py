@@ -31,20 +31,6 @@ from archgym.simulators.translation.physics import l2_cache_cycles
 from archgym.simulators.translation.prepared import Parts
 from archgym.traces import MemoryTrace
 
-__all__ = [
-    "GENERATED_TRACES",
-    "LARGE_DESIGNS",
-    "NULL_TRACES",
-    "PROTOTYPE",
-    "PUBLISHED",
-    "SIGN",
-    "TLB_HEAVY",
-    "TRACES",
-    "Trend",
-    "generated_trends",
-    "trends",
-]
-
 TLB_HEAVY: Final = ("gups", "kmer", "xs", "dlrm", "bfs")
 """Reference traces over which the means are taken."""
 NULL_TRACES: Final = ("sqlite", "pydict")
@@ -152,7 +138,8 @@ def tried(
 
     With several passes, the last one is counted, without a warm-up.
     """
-    from archgym.simulators.translation.run import prepare, run
+    from archgym.simulators.translation.prepared import prepare
+    from archgym.simulators.translation.run import run
 
     ready = prepare(trace, memory)
     hardware = [replace(design, mlp=mlp) for design in designs.values()]
@@ -254,10 +241,10 @@ def generated_trends(
         gain = _gain([found], "victima", "radix")
         yield Trend("Victima over radix", name, "%", "+7.4", gain, 0.0, 15.0)
         yield Trend(
-            *("walks under Victima", name, "%", "-50"),
+            "walks under Victima", name, "%", "-50",
             # The prototype saved 15 % of them on uniform accesses.
-            *(100.0 * (victima.walks / radix.walks - 1.0), -98.0, -10.0),
-        )
+            100.0 * (victima.walks / radix.walks - 1.0), -98.0, -10.0,
+        )  # fmt: skip
         yield from _large_tlbs([found], name)
 
 
@@ -286,13 +273,13 @@ def _rivals(trials: Mapping[str, Trials], where: str) -> Iterator[Trend]:
         "Victima over radix", mean, "%", "+7.4", _gain(found, "victima", "radix"), 3.0, 15.0
     )
     yield Trend(
-        *("walks under Victima", mean, "%", "-50"),
-        *(_change(found, "victima", "radix", lambda t: t.walks), -98.0, -50.0),
-    )
+        "walks under Victima", mean, "%", "-50",
+        _change(found, "victima", "radix", lambda t: t.walks), -98.0, -50.0,
+    )  # fmt: skip
     yield Trend(
-        *("latency of L2-TLB misses under Victima", mean, "%", "-22"),
-        *(_change(found, "victima", "radix", lambda t: t.miss_cycles), -70.0, -20.0),
-    )
+        "latency of L2-TLB misses under Victima", mean, "%", "-22",
+        _change(found, "victima", "radix", lambda t: t.miss_cycles), -70.0, -20.0,
+    )  # fmt: skip
 
 
 def _pom(trials: Mapping[str, Trials], where: str) -> Iterator[Trend]:
@@ -302,8 +289,8 @@ def _pom(trials: Mapping[str, Trials], where: str) -> Iterator[Trend]:
     for name, found in trials.items():
         gain = _gain([found], "victima", "pom_tlb")
         yield Trend(
-            *("Victima over POM-TLB", f"{name}, {where}", "%", "+6.2", gain, 0.0, math.inf, SIGN)
-        )
+            "Victima over POM-TLB", f"{name}, {where}", "%", "+6.2", gain, 0.0, math.inf, SIGN
+        )  # fmt: skip
 
 
 def _misses(small: Mapping[str, Trials], plain: Mapping[str, Trials]) -> Iterator[Trend]:
@@ -314,41 +301,41 @@ def _misses(small: Mapping[str, Trials], plain: Mapping[str, Trials]) -> Iterato
         ours = found["radix"].l2_tlb_mpki
         # chosen: the prototype's figures have two digits, and its warm-up may differ.
         yield Trend(
-            *("L2-TLB misses", f"{name}, {pages}", unit, f"{expected} (prototype)", ours),
-            *(0.85 * expected, 1.15 * expected, PROTOTYPE),
-        )
+            "L2-TLB misses", f"{name}, {pages}", unit, f"{expected} (prototype)", ours,
+            0.85 * expected, 1.15 * expected, PROTOTYPE,
+        )  # fmt: skip
 
 
 def _nulls(plain: Mapping[str, Trials]) -> Iterator[Trend]:
     for name in NULL_TRACES:
         radix = plain[name]["radix"]
         yield Trend(
-            *("L2-TLB misses", name, "misses/kinstruction", "below 0.1", radix.l2_tlb_mpki),
-            *(0.0, 0.1, PROTOTYPE),
-        )
+            "L2-TLB misses", name, "misses/kinstruction", "below 0.1", radix.l2_tlb_mpki,
+            0.0, 0.1, PROTOTYPE,
+        )  # fmt: skip
         gain = _gain([plain[name]], "victima", "radix")
         yield Trend("Victima over radix", name, "%", "0", gain, -0.3, 0.3, PROTOTYPE)
 
 
 def _large_tlbs(found: list[Trials], mean: str) -> Iterator[Trend]:
     yield Trend(
-        *("misses with an L2 TLB of 64K entries", mean, "%", "-44"),
-        *(_change(found, "l2 tlb 64K", "radix", lambda t: t.l2_tlb_mpki), -90.0, -35.0),
-    )
+        "misses with an L2 TLB of 64K entries", mean, "%", "-44",
+        _change(found, "l2 tlb 64K", "radix", lambda t: t.l2_tlb_mpki), -90.0, -35.0,
+    )  # fmt: skip
     ideal = _gain(found, "l2 tlb 64K", "radix")
     yield Trend(
-        *("gain of that TLB at 39 cycles, of its gain at 12", mean, "%", "below 33"),
-        *(100.0 * _gain(found, "l2 tlb 64K real", "radix") / ideal, -math.inf, 100.0 / 3.0),
-    )
+        "gain of that TLB at 39 cycles, of its gain at 12", mean, "%", "below 33",
+        100.0 * _gain(found, "l2 tlb 64K real", "radix") / ideal, -math.inf, 100.0 / 3.0,
+    )  # fmt: skip
     yield Trend(
-        *("L3 TLB of 64K entries at 15 cycles over radix", mean, "%", "+2.9"),
-        *(_gain(found, "l3 tlb", "radix"), 0.0, ideal),
-    )
+        "L3 TLB of 64K entries at 15 cycles over radix", mean, "%", "+2.9",
+        _gain(found, "l3 tlb", "radix"), 0.0, ideal,
+    )  # fmt: skip
     yield Trend(
-        *("Victima less an ideal L2 TLB of 128K entries", mean, "points", "0"),
+        "Victima less an ideal L2 TLB of 128K entries", mean, "points", "0",
         _gain(found, "victima", "radix") - _gain(found, "l2 tlb 128K", "radix"),
-        *(-5.0, 5.0),
-    )
+        -5.0, 5.0,
+    )  # fmt: skip
 
 
 def _walks(trials: Mapping[str, Trials]) -> Iterator[Trend]:
@@ -361,9 +348,9 @@ def _walks(trials: Mapping[str, Trials]) -> Iterator[Trend]:
         evictions = max(1, radix.count("l2_cache_evictions"))
         unused = radix.count("l2_cache_unused_evictions") / evictions
         yield Trend(
-            *("L2-cache lines that see no reuse", f"{name}, recorded", "%", "92"),
-            *(100.0 * unused, 60.0, 100.0),
-        )
+            "L2-cache lines that see no reuse", f"{name}, recorded", "%", "92",
+            100.0 * unused, 60.0, 100.0,
+        )  # fmt: skip
 
 
 def _cache_sizes(trials: Mapping[str, Trials]) -> Iterator[Trend]:
@@ -376,8 +363,8 @@ def _cache_sizes(trials: Mapping[str, Trials]) -> Iterator[Trend]:
     for kib, (below, above) in zip(_CACHES_KIB[1:], pairwise(cut), strict=True):
         yield Trend(
             f"walks saved by Victima, L2 cache of {kib // 1024} less {kib // 2048} MiB",
-            *("mean of five, recorded", "points", "more", above - below, 0.0, 100.0, SIGN),
-        )
+            "mean of five, recorded", "points", "more", above - below, 0.0, 100.0, SIGN,
+        )  # fmt: skip
 
 
 def _virtualised(trials: Mapping[str, Trials], where: str) -> Iterator[Trend]:
@@ -386,13 +373,13 @@ def _virtualised(trials: Mapping[str, Trials], where: str) -> Iterator[Trend]:
     gain = _gain(found, "virtual victima", "virtual radix")
     native = _gain(found, "victima", "radix")
     yield Trend(
-        *("gain of Victima virtualised, of the native one", mean, "x", "3.9 (28.7 %)"),
-        *(gain / native, 2.0, 5.0),
-    )
+        "gain of Victima virtualised, of the native one", mean, "x", "3.9 (28.7 %)",
+        gain / native, 2.0, 5.0,
+    )  # fmt: skip
     yield Trend(
-        *("Victima over POM-TLB, virtualised", mean, "%", "+20.1"),
-        *(_gain(found, "virtual victima", "virtual pom_tlb"), 0.0, math.inf, SIGN),
-    )
+        "Victima over POM-TLB, virtualised", mean, "%", "+20.1",
+        _gain(found, "virtual victima", "virtual pom_tlb"), 0.0, math.inf, SIGN,
+    )  # fmt: skip
     for subject, counter, published, low, high in (
         ("host walks under Victima", "host_walks", "about -100", -100.0, -80.0),
         # chosen: "about halved", as the native walks are.

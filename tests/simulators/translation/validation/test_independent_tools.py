@@ -10,7 +10,8 @@ import pytest
 from archgym.errors import FileFormatError
 from archgym.simulators.translation.hardware import Hardware
 from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.run import COUNTERS, prepare, run
+from archgym.simulators.translation.prepared import prepare
+from archgym.simulators.translation.run import COUNTERS, run
 from archgym.simulators.translation.validation.independent_tools import (
     _only_data,
     cases,

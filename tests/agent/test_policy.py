@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archgym.agent.policy import Policy
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.search.policy import Policy
 
 POLICY = Policy(
     "ppo",

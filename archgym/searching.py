@@ -9,6 +9,7 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, final
 
+from archgym.agent.agent import Agent
 from archgym.checks import check_number
 from archgym.errors import (
     InvalidArgumentError,
@@ -25,7 +26,6 @@ from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import WorkloadChoice
 from archgym.files.storage import file_stem
 from archgym.report.search_plots import SearchPlots
-from archgym.search.agent import Agent
 from archgym.studies.arguments import require_count
 from archgym.studies.folder import RUNS_FOLDER
 from archgym.studies.front import study_front
@@ -36,8 +36,6 @@ from archgym.studies.study import Callback, Study
 
 if TYPE_CHECKING:
     import pandas as pd
-
-__all__ = ["SearchResult", "search"]
 
 logger = logging.getLogger(__name__)
 

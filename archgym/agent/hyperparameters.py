@@ -20,8 +20,6 @@ from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.spaces.parameter import Categorical, Parameter
 
-__all__ = ["Within", "checked_hyperparameters", "declared_hyperparameters"]
-
 
 @final
 @dataclass(frozen=True)

@@ -4,12 +4,10 @@ from typing import final
 
 import numpy as np
 
+from archgym.agent.prior import Prior
 from archgym.errors import InvalidSpaceError
 from archgym.evaluation.trials import Trials
-from archgym.search.prior import Prior
 from archgym.spaces.space import DesignSpace
-
-__all__ = ["AskedDesigns"]
 
 # chosen: rounds of drawing that may all hit designs asked before; past it, what is left is listed.
 _MAX_ROUNDS = 32

@@ -6,9 +6,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, NoReturn, final
 
 from archgym.errors import FileFormatError
-from archgym.policies.domain import Domain, domain
-
-__all__ = ["CALLS", "ArraySpec", "Checked", "Checker", "Tunable", "number_of"]
+from archgym.rules.domain import Domain, domain
 
 # chosen: each is several times what the policies of published work need, and keeps what is
 # compiled small; 32 bits are the widest entry, so that sums of entries fit in 64.

@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.policies.language import bounds_of, check_policy, read_policy, tuned_values
+from archgym.rules.language import bounds_of, check_policy, read_policy, tuned_values
 from archgym.simulators.moe.policy_domain import EXPERT_CACHE
-from tests.policies.escapes import EXPRESSIONS, HEAD, STATEMENTS, WHOLE, returning, scored
+from tests.rules.escapes import EXPRESSIONS, HEAD, STATEMENTS, WHOLE, returning, scored
 
 
 def test_there_are_over_a_hundred_and_fifty_escapes() -> None:

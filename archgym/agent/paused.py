@@ -10,8 +10,6 @@ import numpy as np
 from archgym.errors import StudyInterrupted
 from archgym.evaluation.trials import Evaluate, Trials
 
-__all__ = ["PausedSearch"]
-
 
 @final
 class PausedSearch:

@@ -6,11 +6,9 @@ from dataclasses import dataclass
 from typing import Any, final
 
 from archgym.errors import InvalidArgumentError
-from archgym.policies.domain import Result
-from archgym.policies.language import PolicySource
-from archgym.policies.sandbox import PolicyRunner
-
-__all__ = ["Comparison", "Entry", "compare_policies"]
+from archgym.rules.domain import Result
+from archgym.rules.language import PolicySource
+from archgym.rules.sandbox import PolicyRunner
 
 
 @final

@@ -6,19 +6,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 
+from archgym.agent.hyperparameters import checked_hyperparameters, declared_hyperparameters
+from archgym.agent.policy import Policy
+from archgym.agent.prior import Prior
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.runtime.plugins import load, registered
-from archgym.search.hyperparameters import checked_hyperparameters, declared_hyperparameters
-from archgym.search.policy import Policy
-from archgym.search.prior import Prior
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task
-
-__all__ = ["Agent", "AskTellAgent", "agent_class", "agent_names", "idle_workers", "make_agent"]
 
 
 class Agent(ABC):

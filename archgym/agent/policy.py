@@ -12,8 +12,6 @@ from archgym.errors import FileFormatError
 from archgym.files.archive import read_archive, write_archive
 from archgym.files.json_types import typed
 
-__all__ = ["Policy"]
-
 _DESCRIPTION = "policy.json"
 _RESTORE = "Restore it from a copy, or run the study again"
 

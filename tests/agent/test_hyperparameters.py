@@ -5,8 +5,8 @@ from typing import Annotated, Any
 import pytest
 
 from archgym import AskTellAgent, DesignSpace, Integer
+from archgym.agent.hyperparameters import Within, checked_hyperparameters, declared_hyperparameters
 from archgym.errors import InvalidArgumentError, InvalidSpaceError
-from archgym.search.hyperparameters import Within, checked_hyperparameters, declared_hyperparameters
 from archgym.spaces.parameter import Categorical, Real
 
 Ants = Annotated[int, Integer(name="ants", low=1, high=64, doc="Designs an ask."), Within(1, 999)]

@@ -30,13 +30,11 @@ from archgym.files.storage import (
     write_all,
     write_atomic,
 )
-from archgym.policies.domain import domain as known_domain
-from archgym.policies.language import check_policy, tuned_values
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.domain import domain as known_domain
+from archgym.rules.language import check_policy, tuned_values
+from archgym.rules.sandbox import PolicyRunner
 from archgym.runtime.closing import Closing
 from archgym.runtime.reductions import report_loss
-
-__all__ = ["HEADER_NAME", "Attempt", "PolicyHeader", "PolicyLog", "read_policy_header"]
 
 HEADER_NAME: Final = "policies.json"
 _JOURNAL_NAME: Final = "policies.jsonl"

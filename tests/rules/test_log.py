@@ -12,7 +12,7 @@ from archgym.errors import (
     StorageError,
     StudyLockedError,
 )
-from archgym.policies.log import HEADER_NAME, Attempt, PolicyLog
+from archgym.rules.log import HEADER_NAME, Attempt, PolicyLog
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.translation.policy_domain import TLB
 

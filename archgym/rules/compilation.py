@@ -15,19 +15,9 @@ import numba
 import numpy as np
 import numpy.typing as npt
 
-from archgym.policies.domain import Hook
-from archgym.policies.language import PolicySource
+from archgym.rules.domain import Hook
+from archgym.rules.language import PolicySource
 from archgym.runtime.hooks import HOOK_SIGNATURE, N_HOOK_ARGUMENTS
-
-__all__ = [
-    "FAULTS",
-    "Compiled",
-    "EntryPoints",
-    "Storage",
-    "compile_policy",
-    "entry_points",
-    "new_storage",
-]
 
 Array = npt.NDArray[Any]
 

@@ -5,9 +5,9 @@ from typing import Annotated, Any
 import numpy as np
 import pytest
 
+from archgym.agent.agent import AskTellAgent, make_agent
 from archgym.errors import BudgetExhausted, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.trials import Trials
-from archgym.search.agent import AskTellAgent, make_agent
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 from tests.toys import SPACE, ToyAgent, ToySimulator, toy_task

@@ -8,8 +8,6 @@ import numpy as np
 from archgym.analysis.pareto import front
 from archgym.evaluation.trials import Trials
 
-__all__ = ["Prior"]
-
 # chosen: the best eighth of a study is good enough to begin with, and differs enough.
 _BEST_SHARE = 8
 

@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.stats import chisquare
 
-from archgym.search.seen import AskedDesigns
+from archgym.agent.seen import AskedDesigns
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 from archgym.testing import ProvingSimulator

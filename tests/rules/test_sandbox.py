@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.policies.language import check_policy
-from archgym.policies.sandbox import PolicyRunner
+from archgym.rules.language import check_policy
+from archgym.rules.sandbox import PolicyRunner
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.moe.policy_replay import CacheCase, PolicyResult, evaluate_policy
 from archgym.simulators.moe.replay import Events
-from tests.policies.escapes import HEAD, returning, scored
+from tests.rules.escapes import HEAD, returning, scored
 
 EVENTS = Events(
     layers=np.array([0, 1, 0, 1], dtype=np.int64),

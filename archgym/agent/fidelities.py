@@ -9,8 +9,6 @@ from archgym.evaluation.trials import Trials
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task
 
-__all__ = ["TwoFidelityAgent"]
-
 
 @runtime_checkable
 class TwoFidelityAgent(Protocol):

@@ -8,8 +8,6 @@ from typing import Any, Protocol, final
 from archgym.errors import unknown_name
 from archgym.runtime.plugins import registered
 
-__all__ = ["Domain", "Hook", "Result", "deferred", "domain", "domain_names"]
-
 _MODULE = "policy_domain"
 
 

@@ -25,18 +25,8 @@ from typing import Any, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.files.storage import open_file, storage_errors
-from archgym.policies.checker import ArraySpec, Checker, Tunable, number_of
-from archgym.policies.domain import Domain
-
-__all__ = [
-    "MAX_SOURCE_BYTES",
-    "MAX_STEPS",
-    "PolicySource",
-    "bounds_of",
-    "check_policy",
-    "read_policy",
-    "tuned_values",
-]
+from archgym.rules.checker import ArraySpec, Checker, Tunable, number_of
+from archgym.rules.domain import Domain
 
 MAX_SOURCE_BYTES = 20_000
 """chosen: the policies of published work fit in a tenth of it."""

@@ -23,12 +23,10 @@ from archgym.errors import (
     UnknownNameError,
     error_text,
 )
-from archgym.policies.domain import Domain
-from archgym.policies.domain import domain as known_domain
-from archgym.policies.language import PolicySource, bounds_of, check_policy
+from archgym.rules.domain import Domain
+from archgym.rules.domain import domain as known_domain
+from archgym.rules.language import PolicySource, bounds_of, check_policy
 from archgym.runtime.closing import Closing
-
-__all__ = ["PolicyRunner"]
 
 # chosen: compiling the longest policy takes a quarter of it on a slow machine.
 DEFAULT_SECONDS = 60.0
@@ -168,7 +166,7 @@ def _serve(connection: Connection, domain_name: str) -> None:
 def _run(
     text: str, case: Mapping[str, Any], tuned: Mapping[str, int], compiled: dict[Any, Any]
 ) -> dict[str, Any]:
-    from archgym.policies.compilation import FAULTS, compile_policy, new_storage
+    from archgym.rules.compilation import FAULTS, compile_policy, new_storage
 
     source = check_policy(text)
     sizes, values = dict(case["sizes"]), dict(case["values"])
