@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
-from archgym.simulators.cpu.run import Ideal
+from archgym.simulators.cpu.kernel.run import Ideal
 
 COSTS: Final[Mapping[str, str]] = {
     "mispredictions": "every branch is predicted right",

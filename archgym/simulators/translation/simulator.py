@@ -15,25 +15,29 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Workload, require_kept
 from archgym.simulators.kit import KitSimulator, Option, declared
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
-from archgym.simulators.translation.cycles import CORES, Core, count_cycles, on_core
-from archgym.simulators.translation.designs import (
+from archgym.simulators.translation.kernel.layout import Memory
+from archgym.simulators.translation.kernel.prepared import Prepared, latest_prepared
+from archgym.simulators.translation.kernel.run import run
+from archgym.simulators.translation.kernel.state import MAX_CHAINS
+from archgym.simulators.translation.machine import (
+    CORES,
     DEFAULT_HARDWARE,
+    PREFETCHERS,
+    Core,
+    Hardware,
     hardware_of_many,
     memory_of,
+    on_core,
 )
-from archgym.simulators.translation.hardware import PREFETCHERS, Hardware
-from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.metrics import (
     FORMER_OBJECTIVES,
     METRICS,
     OBJECTIVES,
     check_counters,
+    count_cycles,
     measures,
 )
-from archgym.simulators.translation.prepared import Prepared, latest_prepared
-from archgym.simulators.translation.run import run
 from archgym.simulators.translation.space import GROUPS, SPACE_NAMES, design_space
-from archgym.simulators.translation.state import MAX_CHAINS
 from archgym.simulators.translation.workloads import (
     DEFAULT_WORKLOAD,
     TraceContent,
@@ -251,7 +255,7 @@ class TranslationSimulator(KitSimulator):
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the hardware of a design as parameters in the style of ChampSim."""
-        from archgym.simulators.translation.export import champsim_files
+        from archgym.simulators.translation.machine import champsim_files
 
         return champsim_files(hardware_of_many(self.space, np.asarray(indices)[None, :])[0])
 

@@ -14,7 +14,7 @@ underutilized cache resources*, MICRO 2023, and its public artifact.
 from typing import Final
 
 from archgym.errors import unknown_name
-from archgym.simulators.translation.hardware import FILLS, MECHANISMS, TLB_POLICIES
+from archgym.simulators.translation.machine import FILLS, MECHANISMS, TLB_POLICIES
 from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Ordinal, Parameter, PowerOfTwo

@@ -10,8 +10,8 @@ from archgym.errors import ArchGymError
 from archgym.rules.case import built_in, evaluate
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
-from archgym.simulators.translation.rule_case import TlbCase, open_case
-from archgym.simulators.translation.rule_domain import TLB
+from archgym.simulators.translation.rules.case import TlbCase, open_case
+from archgym.simulators.translation.rules.domain import TLB
 
 
 @pytest.fixture(scope="module")
