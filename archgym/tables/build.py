@@ -246,7 +246,7 @@ class _Report:
         self._tell()
 
     def add(self, n: int) -> None:
-        """Take further simulations, and says once how long all will take."""
+        """Take further simulations, and say once how long all will take."""
         self._added += n
         now = time.monotonic()
         if self._measured is None:

@@ -96,7 +96,7 @@ class _SimulatorCheck:
     # ---- what it says of itself
 
     def declaration(self) -> None:
-        """Names, units, documentation, reasons and groups."""
+        """Check names, units, documentation, reasons and groups."""
         simulator = self._simulator
         self._require(bool(simulator.name), "`name` must be given", simulator.name)
         doc = inspect.getdoc(type(simulator))

@@ -1,4 +1,4 @@
-"""Tools for policies as code: domains, checks, and evaluations charged to a budget."""
+"""Tools for rules (hardware policies as code): domains, checks, and evaluations on a budget."""
 
 from collections.abc import Mapping
 from typing import Annotated, Any
@@ -10,10 +10,10 @@ from archgym.mcp.inputs import Input, StudyName, Text
 from archgym.mcp.workspace import Workspace
 from archgym.rules.domain import Domain, domain_names
 from archgym.rules.domain import domain as known_domain
-from archgym.rules.language import MAX_SOURCE_BYTES, bounds_of, check_policy
-from archgym.rules.log import Attempt, PolicyLog
+from archgym.rules.language import MAX_SOURCE_BYTES, bounds_of, check_rule
+from archgym.rules.log import Attempt, RuleLog
 
-# chosen: a policy takes about a second to compile, so that these take hours.
+# chosen: a rule takes about a second to compile, so that these take hours.
 _MAX_BUDGET = 10_000
 _MAX_TRACES = 16  # chosen: the routing presets, programs and DRAM workloads of one family
 # chosen: attempts that are listed, best first.
@@ -21,29 +21,29 @@ _MAX_LISTED = 50
 
 Source = Annotated[
     str,
-    msgspec.Meta(min_length=1, max_length=MAX_SOURCE_BYTES, description="Text of the policy."),
+    msgspec.Meta(min_length=1, max_length=MAX_SOURCE_BYTES, description="Text of the rule."),
 ]
 
 
-class ListPolicyDomains(Input, frozen=True, kw_only=True):
+class ListRuleDomains(Input, frozen=True, kw_only=True):
     """List the kinds of hardware policies that can be written as code."""
 
 
-class DescribePolicyDomain(Input, frozen=True, kw_only=True):
+class DescribeRuleDomain(Input, frozen=True, kw_only=True):
     """Return a domain's functions, constants, array sizes, options, and a template's source."""
 
     domain: Text
     template: Annotated[Text | None, msgspec.Meta(description="Template to return.")] = None
 
 
-class CheckPolicy(Input, frozen=True, kw_only=True):
-    """Check a policy: language, state in bits, operations of each function. Nothing is charged."""
+class CheckRule(Input, frozen=True, kw_only=True):
+    """Check a rule: language, state in bits, operations of each function. Nothing is charged."""
 
     source: Source
 
 
-class CreatePolicyStudy(Input, frozen=True, kw_only=True):
-    """Create a study of policies of one domain on fixed traces, with a budget that stays."""
+class CreateRuleStudy(Input, frozen=True, kw_only=True):
+    """Create a study of rules of one domain on fixed traces, with a budget that stays."""
 
     study: StudyName
     domain: Text
@@ -52,18 +52,18 @@ class CreatePolicyStudy(Input, frozen=True, kw_only=True):
         msgspec.Meta(min_length=1, max_length=_MAX_TRACES, description="Workloads or files."),
     ]
     budget: Annotated[
-        int, msgspec.Meta(ge=1, le=_MAX_BUDGET, description="Policies that may be evaluated.")
+        int, msgspec.Meta(ge=1, le=_MAX_BUDGET, description="Rules that may be evaluated.")
     ]
     options: Annotated[
         dict[str, str], msgspec.Meta(description="Options of the domain, such as capacity.")
     ] = msgspec.field(default_factory=dict)
 
 
-class EvaluatePolicy(Input, frozen=True, kw_only=True):
-    """Evaluate a policy on all traces of its study; costs one evaluation, also if it faults.
+class EvaluateRule(Input, frozen=True, kw_only=True):
+    """Evaluate a rule on all traces of its study; costs one evaluation, also if it faults.
 
     Text that is not in the language is refused, and costs nothing. A smaller loss is better; an
-    infeasible policy has none.
+    infeasible rule has none.
     """
 
     study: StudyName
@@ -73,24 +73,24 @@ class EvaluatePolicy(Input, frozen=True, kw_only=True):
     ] = msgspec.field(default_factory=dict)
 
 
-class PolicyResults(Input, frozen=True, kw_only=True):
-    """Return the policies of a study, best first, and the source of the best."""
+class RuleResults(Input, frozen=True, kw_only=True):
+    """Return the rules of a study, best first, and the source of the best."""
 
     study: StudyName
 
 
-class VerifyPolicies(Input, frozen=True, kw_only=True):
-    """Evaluate every policy of a study again, and report those that differ. Costs nothing."""
+class VerifyRules(Input, frozen=True, kw_only=True):
+    """Evaluate every rule of a study again, and report those that differ. Costs nothing."""
 
     study: StudyName
 
 
-def _list_domains(workspace: Workspace, given: ListPolicyDomains) -> dict[str, Any]:
+def _list_domains(workspace: Workspace, given: ListRuleDomains) -> dict[str, Any]:
     found = [known_domain(name) for name in domain_names()]
     return {"domains": [{"domain": each.name, "doc": each.doc} for each in found]}
 
 
-def _describe_domain(workspace: Workspace, given: DescribePolicyDomain) -> dict[str, Any]:
+def _describe_domain(workspace: Workspace, given: DescribeRuleDomain) -> dict[str, Any]:
     from archgym.errors import unknown_name
 
     chosen = known_domain(given.domain)
@@ -122,8 +122,8 @@ def _functions(chosen: Domain) -> list[dict[str, Any]]:
     ]
 
 
-def _check(workspace: Workspace, given: CheckPolicy) -> dict[str, Any]:
-    source = check_policy(given.source)
+def _check(workspace: Workspace, given: CheckRule) -> dict[str, Any]:
+    source = check_rule(given.source)
     example = dict(source.domain.example)
     return {
         "domain": source.domain.name,
@@ -135,15 +135,15 @@ def _check(workspace: Workspace, given: CheckPolicy) -> dict[str, Any]:
     }
 
 
-def _create(workspace: Workspace, given: CreatePolicyStudy) -> dict[str, Any]:
-    log = workspace.create_policies(
+def _create(workspace: Workspace, given: CreateRuleStudy) -> dict[str, Any]:
+    log = workspace.create_rules(
         given.study, given.domain, given.traces, given.options, given.budget
     )
     return {"study": given.study, **_status(log), "domain": given.domain, "traces": given.traces}
 
 
-def _evaluate(workspace: Workspace, given: EvaluatePolicy) -> dict[str, Any]:
-    log = workspace.policies(given.study)
+def _evaluate(workspace: Workspace, given: EvaluateRule) -> dict[str, Any]:
+    log = workspace.rules(given.study)
     try:
         attempt = log.evaluate(given.source, given.constants)
     except BudgetExhausted:
@@ -155,12 +155,12 @@ def _shown(attempt: Attempt) -> Mapping[str, Any]:
     return {"attempt": attempt.seq, "loss": attempt.loss, "results": list(attempt.results)}
 
 
-def _status(log: PolicyLog) -> dict[str, Any]:
+def _status(log: RuleLog) -> dict[str, Any]:
     return {"budget": log.header.budget, "evaluations": len(log.attempts), "left": log.left}
 
 
-def _results(workspace: Workspace, given: PolicyResults) -> dict[str, Any]:
-    log = workspace.policies(given.study)
+def _results(workspace: Workspace, given: RuleResults) -> dict[str, Any]:
+    log = workspace.rules(given.study)
     best = log.best()
     ranked = sorted(log.attempts, key=lambda each: (each.loss is None, each.loss or 0.0))
     return {
@@ -174,19 +174,19 @@ def _results(workspace: Workspace, given: PolicyResults) -> dict[str, Any]:
     }
 
 
-def _verify(workspace: Workspace, given: VerifyPolicies) -> dict[str, Any]:
-    log = workspace.policies(given.study)
+def _verify(workspace: Workspace, given: VerifyRules) -> dict[str, Any]:
+    log = workspace.rules(given.study)
     differing = log.verify()
     return {"study": given.study, **_status(log), "differing": differing}
 
 
 TOOLS = (
-    (ListPolicyDomains, _list_domains, True),
-    (DescribePolicyDomain, _describe_domain, True),
-    (CheckPolicy, _check, True),
-    (CreatePolicyStudy, _create, False),
-    (EvaluatePolicy, _evaluate, False),
-    (PolicyResults, _results, True),
-    (VerifyPolicies, _verify, True),
+    (ListRuleDomains, _list_domains, True),
+    (DescribeRuleDomain, _describe_domain, True),
+    (CheckRule, _check, True),
+    (CreateRuleStudy, _create, False),
+    (EvaluateRule, _evaluate, False),
+    (RuleResults, _results, True),
+    (VerifyRules, _verify, True),
 )
 """Input, function and True for tools that change nothing."""

@@ -13,7 +13,7 @@ _NEVER: Final = 2**62
 
 
 def optimum_misses(pages: npt.NDArray[np.int64], entries: int, ways: int) -> int:
-    """Return the fewest misses of any policy that fills on each miss: Belady's.
+    """Return the fewest misses of any rule that fills on each miss: Belady's.
 
     Args:
       pages: (n,) int64, pages or blocks in the order of their accesses.

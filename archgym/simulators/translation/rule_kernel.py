@@ -1,4 +1,4 @@
-"""Replay of one TLB under a policy that a user wrote; compiled in the policies' process."""
+"""Replay of one TLB under a rule that a user wrote; compiled in the rules' process."""
 
 from collections.abc import Callable, Mapping
 from typing import Any, Final
@@ -15,7 +15,7 @@ _HITS, _MISSES, _ACCESSES, _PREFETCHES, _USEFUL = range(5)
 
 
 def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
-    """Return a replay with the hooks of a policy compiled in.
+    """Return a replay with the hooks of a rule compiled in.
 
     Args:
       hooks: Compiled hooks by name.

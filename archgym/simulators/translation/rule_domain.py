@@ -1,4 +1,4 @@
-"""TLB replacement as a domain of policies."""
+"""TLB replacement as a domain of rules."""
 
 import time
 from collections.abc import Mapping
@@ -6,78 +6,15 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.rules.domain import Domain, Hook, deferred
+from archgym.rules.domain import Domain, Hook, deferred, templates
 from archgym.simulators.translation.state import EMPTY
 
-_LRU = '''"""Least recently used."""
-DOMAIN = "tlb"
-last = per_line(bits=32)
-
-
-def on_hit(line, set, page, time):
-    last[line] = time
-
-
-def on_fill(line, set, page, time):
-    last[line] = time
-
-
-def victim(line, set, time):
-    best = 0
-    for way in range(1, WAYS):
-        if last[line + way] < last[line + best]:
-            best = way
-    return best
-'''
-
-_FIFO = _LRU.replace("Least recently used", "First in, first out").replace(
-    """def on_hit(line, set, page, time):
-    last[line] = time
-
-
-""",
-    "",
-)
-
-_SRRIP = '''"""Static re-reference interval prediction (Jaleel et al., ISCA 2010), 2 bits a line."""
-DOMAIN = "tlb"
-LONG = 2
-interval = per_line(bits=2, start=3)
-
-
-def on_hit(line, set, page, time):
-    interval[line] = 0
-
-
-def on_fill(line, set, page, time):
-    interval[line] = LONG
-
-
-def victim(line, set, time):
-    best = 0
-    for way in range(1, WAYS):
-        if interval[line + way] > interval[line + best]:
-            best = way
-    grown = 3 - interval[line + best]
-    if grown > 0:
-        for way in range(WAYS):
-            interval[line + way] += grown
-    return best
-'''
-
-_NEXT_PAGE = (
-    _LRU.replace("Least recently used", "Least recently used, with a prefetch of the next page")
-    + """
-
-def prefetch(page, hit, time):
-    return -1 if hit else page + 1
-"""
-)
+_CASE: Final = "archgym.simulators.translation.rule_case"
 
 
 def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:
-    """Return counts of a policy on the pages of a case."""
-    from archgym.simulators.translation.policy_kernel import COUNTS
+    """Return counts of a rule on the pages of a case."""
+    from archgym.simulators.translation.rule_kernel import COUNTS
 
     counts = np.zeros(len(COUNTS), dtype=np.int64)
     tags = np.full(int(case["entries"]), EMPTY, dtype=np.int64)
@@ -119,7 +56,7 @@ TLB: Final = Domain(
     },
     sizes={"line": "entries of the TLB", "set": "sets of the TLB"},
     values={"SETS": "sets of the TLB", "WAYS": "ways of a set"},
-    templates={"lru": _LRU, "fifo": _FIFO, "srrip": _SRRIP, "next-page": _NEXT_PAGE},
+    templates=templates(__file__),
     options={
         "entries": "entries of the TLB (default: 1536)",
         "ways": "ways of a set (default: 12)",
@@ -128,11 +65,8 @@ TLB: Final = Domain(
     },
     built_in=("lru", "fifo", "srrip", "next-page"),
     example={"line": 1536, "set": 128, "SETS": 128, "WAYS": 12},
-    open_case=deferred("archgym.simulators.translation.policy_replay", "open_case"),
-    case_input=lambda case: case.arguments(),
-    evaluate=deferred("archgym.simulators.translation.policy_replay", "evaluate_policy"),
-    evaluate_built_in=deferred("archgym.simulators.translation.policy_replay", "evaluate_built_in"),
-    compile=deferred("archgym.simulators.translation.policy_kernel", "make_replay"),
+    open_case=deferred(_CASE, "open_case"),
+    compile=deferred("archgym.simulators.translation.rule_kernel", "make_replay"),
     simulate=_simulate,
     loss="walks over those of the optimum without prefetch",
 )

@@ -1,4 +1,4 @@
-"""Simulator of a policy as code, whose tunable constants are the design."""
+"""Simulator of a rule, whose tunable constants are the design."""
 
 import hashlib
 import json
@@ -12,31 +12,31 @@ from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import objective_of
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
-from archgym.rules.language import PolicySource
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.language import RuleSource
+from archgym.rules.sandbox import RuleRunner
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 
 _METRICS = (
     MetricSpec("loss", "", "minimise", 1e-3, "Loads or misses over those of the optimum."),
-    MetricSpec("state_bits", "bit", "none", 1.0, "Storage of the policy."),
+    MetricSpec("state_bits", "bit", "none", 1.0, "Storage of the rule."),
     MetricSpec("operations", "", "none", 1.0, "Operations of the longest function."),
 )
-_INFEASIBLE = "The policy faults or exceeds its limits."
+_INFEASIBLE = "The rule faults or exceeds its limits."
 
 
 @final
-class PolicySimulator(Simulator):
-    """Policy as code on traces, with its tunable constants as parameters.
+class RuleSimulator(Simulator):
+    """Hardware policy as code on traces, with its tunable constants as parameters.
 
     The source is an option of the simulator, so that a study records it, and part of the digest of
-    its tasks, so that a study of another policy is not continued by mistake. A policy that fails is
+    its tasks, so that a study of another rule is not continued by mistake. A rule that fails is
     an infeasible design.
 
     Args:
-      source: The policy, with one tunable constant or more.
+      source: The rule, with one tunable constant or more.
       traces: Traces of the domain, each of which is a workload.
-      options: Options of the policy's domain.
+      options: Options of the rule's domain.
       seconds: Time limit of one run [s].
     """
 
@@ -46,7 +46,7 @@ class PolicySimulator(Simulator):
 
     def __init__(
         self,
-        source: PolicySource,
+        source: RuleSource,
         traces: Sequence[str],
         *,
         options: Mapping[str, str] | None = None,
@@ -55,11 +55,11 @@ class PolicySimulator(Simulator):
         """Open nothing yet; traces are read when a workload is asked for.
 
         Raises:
-          InvalidArgumentError: The policy has no tunable constant, or no trace is given.
+          InvalidArgumentError: The rule has no tunable constant, or no trace is given.
         """
         if not source.tunables or not traces:
             raise InvalidArgumentError(
-                "A policy needs a tunable constant and a trace to be searched. Declare one with "
+                "A rule needs a tunable constant and a trace to be searched. Declare one with "
                 "NAME = tunable(default, low=…, high=…)."
             )
         self.name = f"policy-{source.domain.name}"
@@ -85,7 +85,7 @@ class PolicySimulator(Simulator):
         return self._traces
 
     def workload(self, name: str | Path) -> Workload:
-        """Return a trace, whose digest covers its content and the policy's source.
+        """Return a trace, whose digest covers its content and the rule's source.
 
         Raises:
           UnknownNameError: The trace is not one of the simulator's.
@@ -113,11 +113,11 @@ class PolicySimulator(Simulator):
         return dict(self._source.domain.case_input(case))
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Run the policy with the constants of each design in a process of its own."""
+        """Run the rule with the constants of each design in a process of its own."""
         values = np.full((len(indices), len(_METRICS)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         case, domain = self._case(workload.name), self._source.domain
-        with PolicyRunner(self._seconds) as runner:
+        with RuleRunner(self._seconds) as runner:
             for row, design in enumerate(self.space.designs(indices)):
                 tuned = {name: int(str(value)) for name, value in design.items()}
                 found = domain.evaluate(self._source, case, runner, tuned)
