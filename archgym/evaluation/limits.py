@@ -127,8 +127,8 @@ def _parsed(text: str, specs: Sequence[MetricSpec]) -> Limit:
             f"A limit on `{match['metric']}` must be in {unit or 'no unit'}; got "
             f"{text.strip()!r}. Convert the number and leave the unit out."
         )
-    # Rewards compare logarithms, so that a metric with a goal is 0 or more.
-    if match["sign"] == "<=" and bound < 0 and known[match["metric"]].goal != "none":
+    spec = known[match["metric"]]
+    if match["sign"] == "<=" and bound < 0 and spec.goal != "none" and not spec.signed:
         raise InvalidArgumentError(
             f"A limit must be one that a design can meet; got {text.strip()!r}, and "
             f"`{match['metric']}` is 0 or more."
