@@ -86,6 +86,10 @@ _ACTIVE_NS: Final = 32.5
 _LEAST: Final = {"CPU.lq": 4, "CPU.sq": 2, "CPU.registers": 64}
 
 
+Machine = Mapping[str, int]
+"""Every parameter of a machine by full name."""
+
+
 def machine(changes: Mapping[str, int]) -> dict[str, int]:
     """Return every parameter of a machine: the default's, with changes.
 
@@ -126,7 +130,7 @@ def _problem(name: str, value: int) -> str:
     return ""
 
 
-def latencies(found: Mapping[str, int]) -> dict[str, int]:
+def latencies(found: Machine) -> dict[str, int]:
     """Return the latencies that follow from a machine's sizes; the default's are the default's.
 
     Args:
@@ -170,7 +174,7 @@ def latencies(found: Mapping[str, int]) -> dict[str, int]:
     return result
 
 
-def _access_ns(found: Mapping[str, int], cache: str) -> float:
+def _access_ns(found: Machine, cache: str) -> float:
     kib = found[f"{cache}.sets"] * found[f"{cache}.ways"] / 16
     # chosen: as between direct-mapped and 16-way arrays of CACTI, a few percent per doubling.
     ways = 1.0 + 0.03 * math.log2(found[f"{cache}.ways"] / DEFAULTS[f"{cache}.ways"])

@@ -21,7 +21,9 @@ import numpy.typing as npt
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
+from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES
+from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.translation.cacti import Array, cache_array, tlb_array
 
 AREA_LIMIT_MM2: Final = 12.0
@@ -53,6 +55,22 @@ _RATE: Final = 1e-3
 _LEVELS: Final = {"l1i": "L1I", "l1d": "L1D", "l2": "L2C", "llc": "LLC"}
 _TLBS: Final = {"itlb": "ITLB", "dtlb": "DTLB", "stlb": "STLB"}
 _DEMAND: Final = ("load", "rfo", "write", "translation")
+_RATES: Final = {
+    "branch": "Mispredicted branches.",
+    "conditional": "Mispredicted conditional branches.",
+    "indirect": "Mispredicted indirect jumps and calls.",
+    "return": "Mispredicted returns.",
+    **{
+        level: f"Demand misses of the {name}, merged ones included."
+        for level, name in {**_LEVELS, **_TLBS}.items()
+    },
+}
+_SHARES: Final = {
+    "prefetch_accuracy": "Prefetches that a demand access used.",
+    "prefetch_coverage": "Demand misses that prefetches avoided or shortened.",
+    "prefetch_timely": "Used prefetches that came in time.",
+    "dram_row_hit": "DRAM transfers from an open row.",
+}
 _SLOTS: Final = {
     "retiring_percent": "Dispatch slots that instructions used.",
     "front_end_percent": "Dispatch slots lost as no instruction was there.",
@@ -60,19 +78,6 @@ _SLOTS: Final = {
     "memory_bound_percent": "Dispatch slots lost behind an instruction that waits for memory.",
     "core_bound_percent": "Dispatch slots lost for want of other resources.",
 }
-
-
-def _rates() -> tuple[MetricSpec, ...]:
-    found = [
-        MetricSpec("branch_mpki", _MPKI, "none", _RATE, "Mispredicted branches."),
-        MetricSpec("conditional_mpki", _MPKI, "none", _RATE, "Mispredicted conditional branches."),
-        MetricSpec("indirect_mpki", _MPKI, "none", _RATE, "Mispredicted indirect jumps and calls."),
-        MetricSpec("return_mpki", _MPKI, "none", _RATE, "Mispredicted returns."),
-    ]
-    for level, name in {**_LEVELS, **_TLBS}.items():
-        doc = f"Demand misses of the {name}, merged ones included."
-        found.append(MetricSpec(f"{level}_mpki", _MPKI, "none", _RATE, doc))
-    return tuple(found)
 
 
 METRICS: Final[tuple[MetricSpec, ...]] = (
@@ -84,19 +89,8 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("energy_delay", "pJ ns", "minimise", 0.1, "Energy times delay per instruction."),
     MetricSpec("energy_delay_squared", "pJ ns2", "minimise", 0.1, "Energy times squared delay."),
     MetricSpec("ipc_per_area", "instructions/cycle/mm2", "maximise", 1e-5, "Performance per area."),
-    *_rates(),
-    MetricSpec(
-        "prefetch_accuracy_percent", "%", "none", 1e-2, "Prefetches that a demand access used."
-    ),
-    MetricSpec(
-        "prefetch_coverage_percent",
-        "%",
-        "none",
-        1e-2,
-        "Demand misses that prefetches avoided or shortened.",
-    ),
-    MetricSpec("prefetch_timely_percent", "%", "none", 1e-2, "Used prefetches that came in time."),
-    MetricSpec("dram_row_hit_percent", "%", "none", 1e-2, "DRAM transfers from an open row."),
+    *(MetricSpec(f"{name}_mpki", _MPKI, "none", _RATE, doc) for name, doc in _RATES.items()),
+    *(MetricSpec(f"{name}_percent", "%", "none", 1e-2, doc) for name, doc in _SHARES.items()),
     MetricSpec("dram_bandwidth_gb_per_s", "GB/s", "none", 1e-3, "Mean data rate of the DRAM."),
     MetricSpec("mean_l1d_miss_latency_cycles", "cycles", "none", 0.1, "Mean time of an L1D miss."),
     *(MetricSpec(name, "%", "none", 1e-2, doc) for name, doc in _SLOTS.items()),
@@ -104,10 +98,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
 
 
 def measures(
-    machine: Mapping[str, int],
-    counters: npt.NDArray[np.int64],
-    dram_pj: float | None = None,
-    core_cycles: Sequence[int] = (),
+    machine: Machine, counters: Ints, dram_pj: float | None = None, core_cycles: Sequence[int] = ()
 ) -> npt.NDArray[np.float64]:
     """Return the metrics of a run, (n_metrics,).
 
@@ -182,52 +173,43 @@ def _memory(counts: Mapping[str, int]) -> dict[str, float]:
 
 
 def _top_down(
-    machine: Mapping[str, int], counts: Mapping[str, int], core_cycles: Sequence[int]
+    machine: Machine, counts: Mapping[str, int], core_cycles: Sequence[int]
 ) -> dict[str, float]:
     """Return where dispatch slots go; the five sum to 100 %."""
     slots = machine["CPU.dispatch_width"] * (sum(core_cycles) or counts["cycles"])
+    names = list(_SLOTS)[1:]
     lost = {
-        "front_end_percent": counts["slots_front_end"],
-        "bad_speculation_percent": counts["slots_bad_speculation"],
-        "memory_bound_percent": counts["slots_memory"],
-        "core_bound_percent": counts["slots_core"],
+        name: counts[f"slots_{name.removesuffix('_percent').removesuffix('_bound')}"]
+        for name in names
     }
-    used = slots - sum(lost.values())
-    return {"retiring_percent": _percent(used, slots)} | {
-        name: _percent(part, slots) for name, part in lost.items()
-    }
+    shares = {"retiring_percent": slots - sum(lost.values()), **lost}
+    return {name: _percent(part, slots) for name, part in shares.items()}
 
 
-def _objectives() -> Mapping[str, Objective]:
-    ipc = Term("ipc", "maximise")
-    energy = Term("energy_per_instruction_pj", "minimise")
-    limits = parse_limits(
-        f"area_mm2 <= {AREA_LIMIT_MM2:g}, power_mw <= {POWER_LIMIT_MW:g}", METRICS
-    )
-    found = (
-        Objective(
-            "performance-under-limits",
-            (ipc,),
-            f"IPC within {AREA_LIMIT_MM2:g} mm2 and {POWER_LIMIT_MW:g} mW.",
-            limits,
-        ),
-        Objective("performance", (ipc,), "IPC; over several workloads their geometric mean."),
-        Objective("energy", (energy,), "Energy per instruction."),
-        Objective("edp", (Term("energy_delay", "minimise"),), "Energy times delay."),
-        Objective(
-            "ed2p", (Term("energy_delay_squared", "minimise"),), "Energy times squared delay."
-        ),
-        Objective("performance-per-area", (Term("ipc_per_area", "maximise"),), "IPC per mm2."),
-        Objective(
-            "performance-energy-area",
-            (ipc, energy, Term("area_mm2", "minimise")),
-            "IPC, energy and area, alike; see a front.",
-        ),
-    )
-    return {objective.name: objective for objective in found}
-
-
-OBJECTIVES: Final = _objectives()
+_IPC: Final = Term("ipc", "maximise")
+_ENERGY: Final = Term("energy_per_instruction_pj", "minimise")
+_ENERGY_DELAY: Final = Term("energy_delay", "minimise")
+_ENERGY_DELAY_SQUARED: Final = Term("energy_delay_squared", "minimise")
+_PER_AREA: Final = Term("ipc_per_area", "maximise")
+_AREA: Final = Term("area_mm2", "minimise")
+_WITHIN: Final = f"IPC within {AREA_LIMIT_MM2:g} mm2 and {POWER_LIMIT_MW:g} mW."
+_LIMITS: Final = parse_limits(
+    f"area_mm2 <= {AREA_LIMIT_MM2:g}, power_mw <= {POWER_LIMIT_MW:g}", METRICS
+)
+_OBJECTIVES: Final = (
+    Objective("performance-under-limits", (_IPC,), _WITHIN, _LIMITS),
+    Objective("performance", (_IPC,), "IPC; over several workloads their geometric mean."),
+    Objective("energy", (_ENERGY,), "Energy per instruction."),
+    Objective("edp", (_ENERGY_DELAY,), "Energy times delay."),
+    Objective("ed2p", (_ENERGY_DELAY_SQUARED,), "Energy times squared delay."),
+    Objective("performance-per-area", (_PER_AREA,), "IPC per mm2."),
+    Objective(
+        "performance-energy-area",
+        (_IPC, _ENERGY, _AREA),
+        "IPC, energy and area, alike; see a front.",
+    ),
+)
+OBJECTIVES: Final[Mapping[str, Objective]] = {o.name: o for o in _OBJECTIVES}
 
 
 @final
@@ -264,7 +246,7 @@ def _ported(one: Array, ports: int) -> Array:
     )
 
 
-def parts(machine: Mapping[str, int], counts: Mapping[str, float], n_cores: int = 1) -> list[Part]:
+def parts(machine: Machine, counts: Mapping[str, float], n_cores: int = 1) -> list[Part]:
     """Return the structures of a machine with their accesses in a run.
 
     Args:
@@ -330,7 +312,7 @@ def _looked_up(cache: str, counts: Mapping[str, float]) -> float:
     return hits + 2 * _missed(cache, counts) - merges
 
 
-def _logic_mm2(machine: Mapping[str, int], n_cores: int) -> float:
+def _logic_mm2(machine: Machine, n_cores: int) -> float:
     execute = machine["CPU.execute_width"]
     return n_cores * (
         _DECODE_MM2 * machine["CPU.decode_width"]
@@ -339,13 +321,13 @@ def _logic_mm2(machine: Mapping[str, int], n_cores: int) -> float:
     )
 
 
-def total_area_mm2(machine: Mapping[str, int], found: list[Part], n_cores: int = 1) -> float:
+def total_area_mm2(machine: Machine, found: list[Part], n_cores: int = 1) -> float:
     """Return the area of a machine with its DRAM channels [mm2]."""
     arrays = sum(part.array.area_mm2 for part in found)
     return arrays + _logic_mm2(machine, n_cores) + _CHANNEL_MM2 * machine["DRAM.channels"]
 
 
-def static_mw(machine: Mapping[str, int], found: list[Part], n_cores: int = 1) -> float:
+def static_mw(machine: Machine, found: list[Part], n_cores: int = 1) -> float:
     """Return the power that does not depend on what runs [mW]."""
     arrays = sum(part.array.leakage_mw for part in found)
     rate = machine["DRAM.data_rate"] / 3200.0
@@ -354,7 +336,7 @@ def static_mw(machine: Mapping[str, int], found: list[Part], n_cores: int = 1) -
 
 
 def energy_pj(
-    machine: Mapping[str, int],
+    machine: Machine,
     counts: Mapping[str, float],
     found: list[Part],
     dram_pj: float | None = None,

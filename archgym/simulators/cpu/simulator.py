@@ -13,6 +13,7 @@ from archgym.evaluation.simulator import Workload, require_kept
 from archgym.runtime.reductions import report_reduction
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.kernel.run import Ideal, run
+from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.metrics import METRICS, OBJECTIVES, measures
 from archgym.simulators.cpu.space import (
     GROUPS,
@@ -147,15 +148,13 @@ class CpuSimulator(RowSimulator):
 
     def measure(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one design; see `RowSimulator`."""
-        built: Mapping[str, int] = machine_of(self.space.name, self.space.design_at(indices))
+        built: Machine = machine_of(self.space.name, self.space.design_at(indices))
         machine, ideal = (built, None) if cost is None else idealised(cost, built)
         found = self._counted(machine, opened, ideal)
         # An ideal machine runs, but area and energy are those of the design.
         return self.model_reasons[0] if found is None else measures(built, *found)
 
-    def _counted(
-        self, machine: Mapping[str, int], opened: _Opened, ideal: Ideal | None
-    ) -> _Counted | None:
+    def _counted(self, machine: Machine, opened: _Opened, ideal: Ideal | None) -> _Counted | None:
         """Return the counts of a machine, or None if it never ends."""
         program, trace, *region = opened
         if self._corunners:

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError, unknown_name
+from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.traces.instructions.generators import GENERATORS, generate
 from archgym.traces.instructions.records import MIN_RECORDS, looks_like_trace, read_records
 
@@ -35,7 +36,7 @@ class InstructionTrace:
 
     name: str
     digest: str
-    records: npt.NDArray[np.int64]
+    records: Ints
     n: int
     n_pages: int
 
@@ -69,7 +70,7 @@ def read_trace(path: str | Path, limit: int | None = None) -> InstructionTrace:
     return trace_of(Path(path).name, read_records(path, limit))
 
 
-def kinds_of(trace: InstructionTrace) -> npt.NDArray[np.int64]:
+def kinds_of(trace: InstructionTrace) -> Ints:
     """Return the kind of branch of every instruction, (n,); 7 is not a branch."""
     return trace.records[: trace.n, 1] & 7
 

@@ -236,40 +236,23 @@ DEFAULT_HARDWARE: Final = Hardware(memory="rows")
 
 # Fields of the hardware, by parameter.
 _RENAMED = {
-    "l1_tlb_entries": "l1_entries",
-    "l1_huge_tlb_entries": "l1_huge_entries",
-    "l2_tlb_entries": "l2_entries",
-    "l2_tlb_ways": "l2_ways",
-    "tlb_replacement": "tlb_policy",
-    "l2_tlb_fill": "fill",
-    "walkers": "walkers",
-    "mechanism": "mechanism",
-    "pom_tlb_insertion": "pom_insertion",
-    "l3_tlb_latency_cycles": "l3_tlb_cycles",
-    "cluster_pages": "cluster_pages",
-    "victima_predictor": "predictor",
-    "victima_min_walks": "frequency_low",
-    "victima_max_walks": "frequency_high",
-    "victima_min_memory_walks": "cost_low",
-    "victima_max_memory_walks": "cost_high",
-    "victima_bypass_mpki": "bypass_mpki",
-    "victima_pressure_mpki": "pressure_mpki",
-    "l2_cache_kib": "l2_cache_kib",
-    "nested_tlb_entries": "nested_entries",
-}
+    "l1_tlb_entries": "l1_entries", "l1_huge_tlb_entries": "l1_huge_entries",
+    "l2_tlb_entries": "l2_entries", "l2_tlb_ways": "l2_ways", "tlb_replacement": "tlb_policy",
+    "l2_tlb_fill": "fill", "walkers": "walkers", "mechanism": "mechanism",
+    "pom_tlb_insertion": "pom_insertion", "l3_tlb_latency_cycles": "l3_tlb_cycles",
+    "cluster_pages": "cluster_pages", "victima_predictor": "predictor",
+    "victima_min_walks": "frequency_low", "victima_max_walks": "frequency_high",
+    "victima_min_memory_walks": "cost_low", "victima_max_memory_walks": "cost_high",
+    "victima_bypass_mpki": "bypass_mpki", "victima_pressure_mpki": "pressure_mpki",
+    "l2_cache_kib": "l2_cache_kib", "nested_tlb_entries": "nested_entries",
+}  # fmt: skip
 # With as many TLB blocks as the L2 cache has ways, a set has no limit.
 _ALL_WAYS = Hardware().l2_cache_ways
 
 
-def hardware_of(design: Mapping[str, Any], mlp: float = 1.0) -> Hardware:
-    """Return the hardware of a design; missing parameters have their default.
-
-    Args:
-      design: Values by parameter, in canonical form.
-      mlp: Parallel misses of the workload.
-    """
+def hardware_of(design: Mapping[str, Any]) -> Hardware:
+    """Return the hardware of a canonical design; missing parameters have their default."""
     fields = {_RENAMED[name]: value for name, value in design.items() if name in _RENAMED}
-    fields["mlp"] = mlp
     if "l1_tlb_ways" in design:
         ways = design["l1_tlb_ways"]
         fields["l1_ways"] = design["l1_tlb_entries"] if ways == "full" else int(ways)
@@ -297,11 +280,11 @@ def hardware_of(design: Mapping[str, Any], mlp: float = 1.0) -> Hardware:
     return replace(DEFAULT_HARDWARE, **fields)
 
 
-def hardware_of_many(space: DesignSpace, indices: np.ndarray, mlp: float = 1.0) -> list[Hardware]:
+def hardware_of_many(space: DesignSpace, indices: np.ndarray) -> list[Hardware]:
     """Return the hardware of designs, (n, n_parameters) indices in canonical form."""
     values = [[p.value(i) for i in range(p.size)] for p in space.parameters]
     return [
-        hardware_of({name: v[i] for name, v, i in zip(space.names, values, row, strict=True)}, mlp)
+        hardware_of({name: v[i] for name, v, i in zip(space.names, values, row, strict=True)})
         for row in indices.tolist()
     ]
 

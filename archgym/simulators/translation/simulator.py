@@ -222,8 +222,7 @@ class TranslationSimulator(KitSimulator):
         Raises:
           SimulatorError: An invariant is violated; the message has the difference.
         """
-        names = [spec.name for spec in self.simulated_metrics]
-        column = dict(zip(names, values.T, strict=True))
+        column = dict(zip((spec.name for spec in METRICS), values.T, strict=True))
         baseline = self._baseline_cycles(workload.content)
         _require(
             "speedup x cycles are the default design's",

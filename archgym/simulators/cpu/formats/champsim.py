@@ -8,7 +8,7 @@ import json
 from collections.abc import Mapping
 from typing import Any, Final
 
-from archgym.simulators.cpu.machine import DEFAULTS, PREDICTORS, REPLACEMENTS
+from archgym.simulators.cpu.machine import DEFAULTS, PREDICTORS, REPLACEMENTS, Machine
 
 _CORE: Final = {
     "ifetch_buffer": "ifetch_buffer_size", "decode_buffer": "decode_buffer_size",
@@ -59,7 +59,7 @@ _BLOCK_BYTES, _PAGE_BYTES, _CHANNEL_BYTES = 64, 4096, 8
 _PAGE_LEVELS: Final = 5
 
 
-def champsim_files(machine: Mapping[str, int]) -> dict[str, str]:
+def champsim_files(machine: Machine) -> dict[str, str]:
     """Return ChampSim's configuration of a machine as a file, with notes where it differs.
 
     Args:
@@ -74,7 +74,7 @@ def champsim_files(machine: Mapping[str, int]) -> dict[str, str]:
     return {**files, "NOTES.md": notes} if notes else files
 
 
-def champsim_config(machine: Mapping[str, int]) -> dict[str, Any]:
+def champsim_config(machine: Machine) -> dict[str, Any]:
     """Return ChampSim's configuration of a machine.
 
     Args:
@@ -117,12 +117,12 @@ def champsim_config(machine: Mapping[str, int]) -> dict[str, Any]:
     return config
 
 
-def _replacement(name: str, machine: Mapping[str, int]) -> str:
+def _replacement(name: str, machine: Machine) -> str:
     """Return ChampSim's module of a cache's replacement policy."""
     return REPLACEMENTS[machine[f"{name}.replacement"]].removesuffix(_SHIPPED)
 
 
-def _differing(machine: Mapping[str, int]) -> dict[str, str]:
+def _differing(machine: Machine) -> dict[str, str]:
     """Return caches whose policy hears of fills, which the module of ChampSim does not."""
     policies = {
         name: REPLACEMENTS[machine[f"{name}.replacement"]]

@@ -28,7 +28,7 @@ from archgym.simulators.cpu.kernel.front import (
     promote,
     take_fetched,
 )
-from archgym.simulators.cpu.kernel.layout import Words
+from archgym.simulators.cpu.kernel.layout import Ints, Words
 from archgym.simulators.cpu.kernel.memory import catch_up, step_memory
 from archgym.simulators.cpu.kernel.walker import start_pages, step_walker
 
@@ -109,7 +109,7 @@ def _pack(word: int, kind: int, n_reads: int, n_writes: int) -> int:
 
 
 @entry_point(seconds=1.0)
-def count_pages(records: npt.NDArray[np.int64], seen: npt.NDArray[np.int64], n: int) -> int:
+def count_pages(records: Ints, seen: Ints, n: int) -> int:
     """Return the number of pages that raw records touch, or -1 if `seen` is too small.
 
     Args:
@@ -141,7 +141,7 @@ def count_pages(records: npt.NDArray[np.int64], seen: npt.NDArray[np.int64], n: 
 
 
 @entry_point(seconds=3.0)
-def derive(records: npt.NDArray[np.int64], near: npt.NDArray[np.uint8], n: int) -> None:
+def derive(records: Ints, near: npt.NDArray[np.uint8], n: int) -> None:
     """Turn the raw records of a trace into derived instructions, in place.
 
     Args:
@@ -368,11 +368,7 @@ _run_phase: Final = phase_with(_step_dram)
 
 @entry_point(seconds=40.0)
 def run(
-    state: npt.NDArray[np.int64],
-    weights: npt.NDArray[np.int8],
-    records: npt.NDArray[np.int64],
-    warmup: int,
-    length: int,
+    state: Ints, weights: npt.NDArray[np.int8], records: Ints, warmup: int, length: int
 ) -> tuple[int, int]:
     """Run one design on a trace; the counters are left in its state.
 

@@ -6,6 +6,12 @@ by their base index, so that moving a request between lists copies one word.
 
 from typing import Final, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+"""Array of whole numbers."""
+
 
 class Words(Protocol):
     """Words of memory as kernels see them: indexed from 0 up, without bounds checks."""

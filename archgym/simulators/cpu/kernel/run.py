@@ -1,15 +1,16 @@
 """One machine on one trace: counters by name."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
-import numpy.typing as npt
 
 from archgym.errors import SimulatorError
 from archgym.simulators.cpu.kernel import layout as lay
+from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.state import make_state, make_weights
+from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
 
 BRANCH_KINDS: Final = (
@@ -70,17 +71,17 @@ class Ideal:
     l2: bool = False
 
 
-Adapt = Callable[[npt.NDArray[np.int64]], None]
+Adapt = Callable[[Ints], None]
 """Function that changes the state of a machine before its first cycle."""
 
 
 def run(
-    parameters: Mapping[str, int],
+    parameters: Machine,
     trace: InstructionTrace,
     warmup: int,
     length: int,
     ideal: Ideal | None = None,
-) -> npt.NDArray[np.int64] | None:
+) -> Ints | None:
     """Return `COUNTERS` of a machine on a trace, (n_counters,); None if it never ends.
 
     Args:
@@ -97,14 +98,14 @@ def run(
 
 
 def run_logged(
-    parameters: Mapping[str, int],
+    parameters: Machine,
     trace: InstructionTrace,
     warmup: int,
     length: int,
     n_events: int = 0,
     adapt: Adapt | None = None,
     ideal: Ideal | None = None,
-) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
+) -> tuple[Ints | None, Ints]:
     """Return as `run`, with the first `n_events` events of caches, (n, 8) as `layout` says.
 
     `adapt` changes the state before the first cycle; the other arguments are those of `run`.
@@ -122,12 +123,12 @@ def run_logged(
 
 
 def state_of(
-    parameters: Mapping[str, int],
+    parameters: Machine,
     trace: InstructionTrace,
     region: tuple[int, int],
     ideal: Ideal | None = None,
     n_events: int = 0,
-) -> npt.NDArray[np.int64]:
+) -> Ints:
     """Return the state of a machine before it runs a trace.
 
     Args:
@@ -159,11 +160,8 @@ def state_of(
 
 
 def counters_of(
-    state: npt.NDArray[np.int64],
-    spent: tuple[int, int],
-    trace: InstructionTrace,
-    region: tuple[int, int],
-) -> npt.NDArray[np.int64] | None:
+    state: Ints, spent: tuple[int, int], trace: InstructionTrace, region: tuple[int, int]
+) -> Ints | None:
     """Return `COUNTERS` of a machine that has run, or None if it never ends.
 
     Args:

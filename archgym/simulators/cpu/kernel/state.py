@@ -8,6 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.simulators.cpu.kernel import layout as lay
+from archgym.simulators.cpu.kernel.layout import Ints
+from archgym.simulators.cpu.machine import Machine
 
 _POOL: Final = 16384  # requests in flight; far more than the queues of any design hold
 _NODES: Final = 4096
@@ -66,9 +68,7 @@ def _power_of_two(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
-def make_state(
-    parameters: Mapping[str, int], n_pages: int, n_events: int = 0
-) -> npt.NDArray[np.int64]:
+def make_state(parameters: Machine, n_pages: int, n_events: int = 0) -> Ints:
     """Return the state of a machine before its first cycle.
 
     Args:
@@ -100,12 +100,12 @@ def make_state(
     return state
 
 
-def make_weights(parameters: Mapping[str, int]) -> npt.NDArray[np.int8]:
+def make_weights(parameters: Machine) -> npt.NDArray[np.int8]:
     """Return the untrained weights of the direction predictor."""
     return np.zeros(WEIGHTS[parameters["CPU.branch_predictor"]], dtype=np.int8)
 
 
-def _core(parameters: Mapping[str, int], areas: _Areas, words: dict[int, int]) -> None:
+def _core(parameters: Machine, areas: _Areas, words: dict[int, int]) -> None:
     words |= {field: parameters[f"CPU.{name}"] for field, name in _CORE.items()}
     words[lay.G_L1I_TAG_BW] = parameters["L1I.tag_bw"]
     words[lay.G_L1D_TAG_BW] = parameters["L1D.tag_bw"]
@@ -139,9 +139,7 @@ def _core(parameters: Mapping[str, int], areas: _Areas, words: dict[int, int]) -
     words[lay.G_PERCEPTRON_LIST] = areas.take(4 * 128)
 
 
-def _cache(
-    component: int, parameters: Mapping[str, int], areas: _Areas, words: dict[int, int]
-) -> None:
+def _cache(component: int, parameters: Machine, areas: _Areas, words: dict[int, int]) -> None:
     name = lay.COMPONENTS[component]
     k = lay.CACHES + lay.CACHE_SIZE * component
     words |= {k + field: parameters[f"{name}.{key}"] for field, key in _CACHE.items()}
@@ -188,7 +186,7 @@ def _cache(
         words[k + lay.K_STRIDES] = areas.take(4 * lay.STRIDE_SETS * lay.STRIDE_WAYS)
 
 
-def _channels(parameters: Mapping[str, int], areas: _Areas, words: dict[int, int]) -> None:
+def _channels(parameters: Machine, areas: _Areas, words: dict[int, int]) -> None:
     for number, (upper, lower) in enumerate(lay.CHANNEL_ENDS):
         channel = lay.CHANNELS + lay.CHANNEL_SIZE * number
         words[channel + lay.C_UPPER] = lay.WAKE + upper
@@ -204,7 +202,7 @@ def _channels(parameters: Mapping[str, int], areas: _Areas, words: dict[int, int
         words[channel + lay.C_ANSWERS + lay.Q_BUFFER] = areas.take(lay.ANSWER_SIZE * _ANSWERS)
 
 
-def _walker(parameters: Mapping[str, int], areas: _Areas, words: dict[int, int]) -> None:
+def _walker(parameters: Machine, areas: _Areas, words: dict[int, int]) -> None:
     for field in (lay.P_WALKS, lay.P_FINISHED, lay.P_COMPLETED):
         words[lay.WALKER + field] = areas.take(lay.WALK_LIST)
     words[lay.WALKER + lay.P_MAX_READ] = parameters["PTW.max_read"]
@@ -213,7 +211,7 @@ def _walker(parameters: Mapping[str, int], areas: _Areas, words: dict[int, int])
     words[lay.WALKER + lay.P_CACHES] = areas.take(lay.WALK_ENTRY * entries)
 
 
-def _memory(parameters: Mapping[str, int], words: dict[int, int]) -> None:
+def _memory(parameters: Machine, words: dict[int, int]) -> None:
     rate = parameters["DRAM.data_rate"]
     period, burst = 2_000_000 // rate, 1_000_000 // rate
     t_ras = parameters["DRAM.tRAS"] * period
@@ -242,7 +240,7 @@ def _memory(parameters: Mapping[str, int], words: dict[int, int]) -> None:
     }
 
 
-def _fill_areas(parameters: Mapping[str, int], state: npt.NDArray[np.int64]) -> None:
+def _fill_areas(parameters: Machine, state: Ints) -> None:
     """Set the areas that do not start as zeros."""
     registers = parameters["CPU.registers"]
     state[lay.FREE_RING : lay.FREE_RING + registers] = np.arange(registers)

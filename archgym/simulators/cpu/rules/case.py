@@ -6,13 +6,13 @@ from functools import cached_property
 from typing import Any, Final, final
 
 import numpy as np
-import numpy.typing as npt
 
 from archgym.checks import check_choice
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
 from archgym.simulators.cpu.kernel import layout as lay
+from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS
 from archgym.simulators.cpu.machine import PREFETCHERS, REPLACEMENTS
 from archgym.simulators.cpu.metrics import METRICS, measures
@@ -152,7 +152,7 @@ class CpuCase(RuleCase):
         """Cycles of the machine if the cache always hits."""
         place = lay.CACHES + lay.CACHE_SIZE * lay.COMPONENTS.index(self.cache) + lay.K_PERFECT
 
-        def adapt(state: npt.NDArray[np.int64]) -> None:
+        def adapt(state: Ints) -> None:
             state[place] = 1
 
         counters, _ = run_case(self.input(), adapt)

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from archgym.errors import SimulatorError
 from archgym.rules.compilation import BLOCK, WAY, EntryPoints, Storage
 from archgym.simulators.cpu.kernel import layout as lay
+from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS, Adapt, run_logged
 from archgym.simulators.cpu.workloads import InstructionTrace
 from archgym.simulators.translation.rules.bounds import optimum_misses
@@ -27,7 +27,7 @@ _EVENTS_PER_INSTRUCTION: Final = 24
 
 def run_case(
     case: Mapping[str, Any], adapt: Adapt | None = None, n_events: int = 0
-) -> tuple[npt.NDArray[np.int64] | None, npt.NDArray[np.int64]]:
+) -> tuple[Ints | None, Ints]:
     """Return counters of a case, None if it never ends, and the first events of its caches."""
     trace = InstructionTrace("case", "", case["records"], int(case["n"]), int(case["n_pages"]))
     machine = dict(case["machine"])
@@ -73,7 +73,7 @@ def simulate_rule(points: EntryPoints, storage: Storage, case: Mapping[str, Any]
     given = points.addresses
     begin = storage.memory.copy()
 
-    def adapt(state: npt.NDArray[np.int64]) -> None:
+    def adapt(state: Ints) -> None:
         if given["victim"]:
             state[base + lay.K_REPLACEMENT] = lay.USER_REPLACEMENT
         if given["prefetch"] or given["stride"]:

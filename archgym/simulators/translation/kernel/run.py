@@ -59,11 +59,7 @@ def run(
 
 
 def _run(
-    prepared: Prepared,
-    designs: list[Hardware],
-    warmup_share: float,
-    only_tlbs: bool,
-    passes: int,
+    prepared: Prepared, designs: list[Hardware], warmup_share: float, only_tlbs: bool, passes: int
 ) -> npt.NDArray[np.int64]:
     """Run designs at the same time, part of the trace after part."""
     # Numba is slow to import, and describing needs no kernel.

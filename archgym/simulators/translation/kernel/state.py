@@ -62,13 +62,9 @@ _ARRAYS: Final = (*_TLBS, *_WALK_CACHES, *_CACHES, "rows", "streams")
 _INTEGERS: Final = (
     "l1_policy", "l2_policy", "fill", "mechanism", "cache_policy", "predictor", "pom_insertion",
     "l2_cycles", "l3_tlb_cycles", "walk_cache_cycles", "nested_cycles", "memory_cycles",
-    "memory_overhead_cycles",
-        "l1_cache_cycles",
-        "l2_cache_cycles",
-        "l3_cache_cycles",
-        "probe_cycles",
-    "prefetcher", "insert_on_miss", "insert_on_eviction", "has_rows", "reorder_entries",
-    "free_l2_tlb", "free_tables", "free_data", "chains", "walkers",
+    "memory_overhead_cycles", "l1_cache_cycles", "l2_cache_cycles", "l3_cache_cycles",
+    "probe_cycles", "prefetcher", "insert_on_miss", "insert_on_eviction", "has_rows",
+    "reorder_entries", "free_l2_tlb", "free_tables", "free_data", "chains", "walkers",
     "frequency_low", "frequency_high", "cost_low", "cost_high", "max_block_ways",
     "block_shift", "l2_shift", "virtualised", "window_instructions", "only_tlbs",
     "n_pages", "pom_line", "hash_line", "hash_lines", "history_base",
@@ -227,32 +223,13 @@ def _fill_codes(made: np.ndarray, hardware: Hardware, only_tlbs: bool) -> None:
 
 def _fill_numbers(made: np.ndarray, hardware: Hardware) -> None:
     for name in (
-        "l2_cycles",
-        "l3_tlb_cycles",
-        "walk_cache_cycles",
-        "nested_cycles",
-        "memory_cycles",
-        "l1_cache_cycles",
-        "l2_cache_cycles",
-        "l3_cache_cycles",
-        "memory_overhead_cycles",
-        "free_l2_tlb",
-        "free_tables",
-        "free_data",
-        "reorder_entries",
-        "dispatch_cycles",
-        "insert_on_miss",
-        "insert_on_eviction",
-        "frequency_low",
-        "frequency_high",
-        "cost_low",
-        "cost_high",
-        "max_block_ways",
-        "virtualised",
-        "window_instructions",
-        "pressure_mpki",
+        "l2_cycles", "l3_tlb_cycles", "walk_cache_cycles", "nested_cycles", "memory_cycles",
+        "l1_cache_cycles", "l2_cache_cycles", "l3_cache_cycles", "memory_overhead_cycles",
+        "free_l2_tlb", "free_tables", "free_data", "reorder_entries", "dispatch_cycles",
+        "insert_on_miss", "insert_on_eviction", "frequency_low", "frequency_high", "cost_low",
+        "cost_high", "max_block_ways", "virtualised", "window_instructions", "pressure_mpki",
         "bypass_mpki",
-    ):
+    ):  # fmt: skip
         made[name] = getattr(hardware, name)
     made["block_shift"] = hardware.cluster_pages.bit_length() - 1
     made["l2_shift"] = made["block_shift"] * (made["mechanism"] == CLUSTER)

@@ -347,11 +347,7 @@ class _Pages(NamedTuple):
 
 
 def _view(
-    touched: Touched,
-    pages: _Pages,
-    frame: np.ndarray,
-    tables: Tables,
-    nested_is_huge: np.ndarray,
+    touched: Touched, pages: _Pages, frame: np.ndarray, tables: Tables, nested_is_huge: np.ndarray
 ) -> View:
     return View(
         touched=touched,

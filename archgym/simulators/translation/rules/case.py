@@ -8,6 +8,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.checks import parse_whole
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
@@ -158,7 +159,8 @@ def open_case(name: str, options: Mapping[str, str]) -> TlbCase:
         if option not in _DEFAULTS:
             raise unknown_name("option", option, _DEFAULTS)
     chosen = {**_DEFAULTS, **options}
-    entries, ways = _whole("entries", chosen["entries"]), _whole("ways", chosen["ways"])
+    entries = parse_whole("entries", chosen["entries"], 1, _MAX_ENTRIES)
+    ways = parse_whole("ways", chosen["ways"], 1, _MAX_ENTRIES)
     if entries % ways:
         raise InvalidArgumentError(f"`entries` must be whole sets of {ways} ways; got {entries}.")
     trace = load(name).trace
@@ -167,14 +169,6 @@ def open_case(name: str, options: Mapping[str, str]) -> TlbCase:
     pages = (trace.address[is_data] >> np.uint64(_PAGE_BITS)).astype(np.int64)
     # Repeats of a page hit the L1 TLB under every policy.
     is_new = np.concatenate([[True], pages[1:] != pages[:-1]])
-    walk = _whole("walk_cycles", chosen["walk_cycles"])
-    weight = chosen["prefetch_percent"]
-    if not weight.isdecimal() or int(weight[:12]) > 100:
-        raise InvalidArgumentError(f"`prefetch_percent` must be 0 to 100; got {weight!r}.")
-    return TlbCase(str(name), pages[is_new], entries, ways, float(walk), int(weight) / 100)
-
-
-def _whole(name: str, text: str) -> int:
-    if not text.isdecimal() or not 1 <= int(text[:12]) <= _MAX_ENTRIES:
-        raise InvalidArgumentError(f"`{name}` must be 1 to {_MAX_ENTRIES}; got {text!r}.")
-    return int(text)
+    walk = parse_whole("walk_cycles", chosen["walk_cycles"], 1, _MAX_ENTRIES)
+    weight = parse_whole("prefetch_percent", chosen["prefetch_percent"], 0, 100)
+    return TlbCase(str(name), pages[is_new], entries, ways, float(walk), weight / 100)

@@ -15,7 +15,7 @@ from archgym.runtime.kernels import entry_point, helper, pointer
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.channels import answer, free_request, pop
 from archgym.simulators.cpu.kernel.core import begin_counting, phase_with
-from archgym.simulators.cpu.kernel.layout import Words
+from archgym.simulators.cpu.kernel.layout import Ints, Words
 from archgym.simulators.cpu.kernel.walker import start_pages
 from archgym.simulators.dram.power import close_account
 from archgym.simulators.dram.ramulator.kernel import View, Work, accept, tick_channel, view_of
@@ -205,9 +205,9 @@ _run_phase: Final = phase_with(_step_controllers)
 
 @entry_point(seconds=60.0)
 def run_composed(
-    state: npt.NDArray[np.int64],
+    state: Ints,
     weights: npt.NDArray[np.int8],
-    records: npt.NDArray[np.int64],
+    records: Ints,
     work: Work,
     bus: Bus,
     warmup: int,

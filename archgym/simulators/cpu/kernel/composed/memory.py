@@ -10,8 +10,10 @@ import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.cpu.kernel import layout as lay
+from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, counters_of, state_of
 from archgym.simulators.cpu.kernel.state import make_weights
+from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
 from archgym.simulators.dram.ramulator.energy import energies_pj, power_of
 from archgym.simulators.dram.ramulator.run import Configuration, work_of
@@ -62,12 +64,12 @@ class Composed:
       mean_read_cycles: Mean time of a read from the last level and back [cycles].
     """
 
-    counters: npt.NDArray[np.int64]
+    counters: Ints
     dram_pj: float
     mean_read_cycles: float
 
 
-def memory_of(parameters: Mapping[str, int]) -> Memory:
+def memory_of(parameters: Machine) -> Memory:
     """Return the memory of a machine.
 
     Args:
@@ -99,7 +101,7 @@ def memory_of(parameters: Mapping[str, int]) -> Memory:
 
 
 def run_composed(
-    parameters: Mapping[str, int],
+    parameters: Machine,
     trace: InstructionTrace,
     warmup: int,
     length: int,
@@ -132,12 +134,12 @@ def run_composed(
 
 
 def simulate(
-    parameters: Mapping[str, int],
+    parameters: Machine,
     trace: InstructionTrace,
     region: tuple[int, int],
     ideal: Ideal | None,
     memory: Memory,
-) -> tuple[npt.NDArray[np.int64], tuple[int, int], "Work", npt.NDArray[np.int64]]:
+) -> tuple[Ints, tuple[int, int], "Work", Ints]:
     """Return state, cycles and instructions, work of the controllers and words of the bus.
 
     Args:
@@ -169,7 +171,7 @@ def simulate(
         n_requests *= 4
 
 
-def _enter(counters: npt.NDArray[np.int64], made: Standard, channels: npt.NDArray[Any]) -> None:
+def _enter(counters: Ints, made: Standard, channels: npt.NDArray[Any]) -> None:
     """Enter what the controllers counted into the counters of the DRAM."""
     issued = channels["n_issued"].sum(axis=0)
     refreshes = [command.name for command in made.commands].index("REFab")
@@ -183,7 +185,7 @@ def _enter(counters: npt.NDArray[np.int64], made: Standard, channels: npt.NDArra
 
 
 @functools.lru_cache(maxsize=64)
-def _shape(memory: Memory) -> npt.NDArray[np.int64]:
+def _shape(memory: Memory) -> Ints:
     """Return `kernel.Bus.shape` of a memory."""
     c = memory.configuration
     organisation = memory.made.organisations[c.organisation]

@@ -22,7 +22,7 @@ from archgym.simulators.cpu.kernel.core import (
     settle_slots,
     step_core_and_caches,
 )
-from archgym.simulators.cpu.kernel.layout import Words
+from archgym.simulators.cpu.kernel.layout import Ints, Words
 from archgym.simulators.cpu.kernel.memory import step_memory
 from archgym.simulators.cpu.kernel.walker import start_pages
 
@@ -76,13 +76,7 @@ def _carry_answers(m: Words, s: Words, core: int, now: int) -> None:
 
 
 @helper
-def _finish(
-    m: Words,
-    counters: npt.NDArray[np.int64],
-    spent: npt.NDArray[np.int64],
-    cycles: int,
-    retired: int,
-) -> None:
+def _finish(m: Words, counters: Ints, spent: Ints, cycles: int, retired: int) -> None:
     """Keep the counters of a core that has retired its instructions."""
     spent[0], spent[1] = cycles, retired
     for counter in range(lay.N_COUNTERS):
@@ -91,13 +85,13 @@ def _finish(
 
 @helper
 def _run_phase(
-    states: npt.NDArray[np.int64],
+    states: Ints,
     s: Words,
     weights: npt.NDArray[np.int8],
-    records: npt.NDArray[np.int64],
-    starts: npt.NDArray[np.int64],
-    counters: npt.NDArray[np.int64],
-    spent: npt.NDArray[np.int64],
+    records: Ints,
+    starts: Ints,
+    counters: Ints,
+    spent: Ints,
     now: int,
     length: int,
     runs_on: bool,
@@ -153,13 +147,13 @@ def _run_phase(
 
 @entry_point(seconds=60.0)
 def run_cores(
-    states: npt.NDArray[np.int64],
-    shared: npt.NDArray[np.int64],
+    states: Ints,
+    shared: Ints,
     weights: npt.NDArray[np.int8],
-    records: npt.NDArray[np.int64],
-    starts: npt.NDArray[np.int64],
-    counters: npt.NDArray[np.int64],
-    spent: npt.NDArray[np.int64],
+    records: Ints,
+    starts: Ints,
+    counters: Ints,
+    spent: Ints,
     warmup: int,
     length: int,
 ) -> None:

@@ -1,15 +1,16 @@
 """Several cores on one trace each: counters of all of them together."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from archgym.errors import SimulatorError
 from archgym.simulators.cpu.kernel import layout as lay
+from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, counters_of, state_of
 from archgym.simulators.cpu.kernel.state import make_weights
+from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
 
 MAX_CORES: Final = 4
@@ -21,12 +22,12 @@ _SHARED: Final = ("LLC_", "DRAM_")
 
 
 def run_cores(
-    parameters: Mapping[str, int],
+    parameters: Machine,
     traces: Sequence[InstructionTrace],
     warmup: int,
     length: int,
     ideal: Ideal | None = None,
-) -> tuple[npt.NDArray[np.int64], tuple[int, ...]] | None:
+) -> tuple[Ints, tuple[int, ...]] | None:
     """Return `COUNTERS` of cores that share last level and DRAM, and cycles by core.
 
     Cycles are those of the slowest core. Counts of last level and DRAM last until it is done;
@@ -81,13 +82,13 @@ def run_cores(
 
 
 def _together(
-    states: npt.NDArray[np.int64],
-    shared: npt.NDArray[np.int64],
-    counters: npt.NDArray[np.int64],
-    spent: npt.NDArray[np.int64],
+    states: Ints,
+    shared: Ints,
+    counters: Ints,
+    spent: Ints,
     traces: Sequence[InstructionTrace],
     region: tuple[int, int],
-) -> tuple[npt.NDArray[np.int64], tuple[int, ...]] | None:
+) -> tuple[Ints, tuple[int, ...]] | None:
     """Return the counters of all cores and of what they share."""
     total = np.zeros(len(COUNTERS), dtype=np.int64)
     end = lay.COUNTERS + lay.N_COUNTERS
@@ -108,12 +109,12 @@ def _together(
 
 
 def _shared_state(
-    parameters: Mapping[str, int],
+    parameters: Machine,
     trace: InstructionTrace,
     region: tuple[int, int],
     ideal: Ideal | None,
     n_cores: int,
-) -> npt.NDArray[np.int64]:
+) -> Ints:
     """Return the state of last level and DRAM, with a channel for each core."""
     from archgym.simulators.cpu.kernel.cores.kernel import FLAGS
 
