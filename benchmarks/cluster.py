@@ -16,9 +16,9 @@ import numpy as np
 
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.cluster import ClusterSimulator
-from archgym.simulators.cluster.designs import run
+from archgym.simulators.cluster.kernel.iteration import is_symmetric
+from archgym.simulators.cluster.machine import run
 from archgym.simulators.cluster.space import GROUPS
-from archgym.simulators.cluster.training import is_symmetric
 from evidence.cluster.astrasim import models_of
 from evidence.cluster.reading import (
     observed,

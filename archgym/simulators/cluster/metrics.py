@@ -9,7 +9,7 @@ import numpy.typing as npt
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
-from archgym.simulators.cluster.designs import Result
+from archgym.simulators.cluster.machine import Result
 from archgym.simulators.cluster.workloads import Model
 
 _NS_PER_MS: Final = 1e6
