@@ -33,7 +33,7 @@ from archgym.simulators.cluster.machine import (
     run,
     run_short,
 )
-from archgym.simulators.cluster.metrics import METRICS, OBJECTIVES, measure
+from archgym.simulators.cluster.metrics import METRICS, OBJECTIVES, PHYSICAL_LIMITS, measure
 from archgym.simulators.cluster.space import (
     GROUPS,
     SPACE_NAMES,
@@ -75,6 +75,7 @@ class ClusterSimulator(Simulator):
     model_reasons = MODEL_REASONS
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = OBJECTIVES
+    physical_limits = PHYSICAL_LIMITS
     default_objective = "throughput"
     default_workload = _DEFAULT_WORKLOAD
     exports: Mapping[str, str] = {

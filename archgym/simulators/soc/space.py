@@ -257,7 +257,7 @@ REASONS: Final = (
 )
 # First accelerators of FARSI's lists; of other graphs the first in table order.
 _FIRST: Final = ("gaussianSmoothing", "rotatorSet")
-_GROUPS: Final = (
+_PUBLISHED: Final = (
     # name, how many, low, high, default, doc
     ("pe_allocation", 0, 1, 0, "A processor, or the first accelerator of FARSI's list."),
     ("mem_allocation", 0, 3, 0, "DRAM of width 4 at 100, 400, 600 or 800 MHz."),
@@ -271,7 +271,7 @@ _GROUPS: Final = (
 def published_space(graph: TaskGraph) -> SocSpace:
     """Return the published space for a task graph."""
     parameters: list[Parameter] = []
-    for name, low, high, default, doc in _GROUPS:
+    for name, low, high, default, doc in _PUBLISHED:
         for slot in range(SLOTS):
             # The default is one processor, one bus and one memory.
             chosen = 0 if name == "bus_to_mem" and slot == 0 else default
@@ -289,7 +289,7 @@ def published_space(graph: TaskGraph) -> SocSpace:
     special = _first_accelerated(graph)
 
     def decode(indices: np.ndarray) -> tuple[Designs, np.ndarray]:
-        return _decode(graph, special, indices)
+        return _decode_published(graph, special, indices)
 
     return SocSpace(space, decode, (SLOTS, SLOTS, SLOTS), {})
 
@@ -301,13 +301,15 @@ def _first_accelerated(graph: TaskGraph) -> int:
     return graph.accelerated[0] if graph.accelerated else -1
 
 
-def _decode(graph: TaskGraph, special: int, indices: np.ndarray) -> tuple[Designs, np.ndarray]:
+def _decode_published(
+    graph: TaskGraph, special: int, indices: np.ndarray
+) -> tuple[Designs, np.ndarray]:
     n, n_tasks = len(indices), len(graph.tasks)
-    parts = [indices[:, k * SLOTS : (k + 1) * SLOTS] for k in range(len(_GROUPS))]
+    parts = [indices[:, k * SLOTS : (k + 1) * SLOTS] for k in range(len(_PUBLISHED))]
     allocated, memory_clock, bus_clock, pe_bus = parts[:4]
     # Indices of the two that may be -1 are one more than the number they stand for.
     link, hung = parts[4] - 1, parts[5] - 1
-    first = len(_GROUPS) * SLOTS
+    first = len(_PUBLISHED) * SLOTS
     slot = indices[:, first : first + n_tasks]
     memory = indices[:, first + n_tasks :]
 
@@ -328,7 +330,7 @@ def _decode(graph: TaskGraph, special: int, indices: np.ndarray) -> tuple[Design
         adjacent[rows[is_linked], link[is_linked, b], b] = True
     task_bus = np.take_along_axis(pe_bus, slot, axis=1)
     reason = np.zeros(n, dtype=np.int16)
-    reason[~_is_linked(adjacent, task_bus, np.where(is_written, memory_bus, -1))] = 3
+    reason[~_are_linked(adjacent, task_bus, np.where(is_written, memory_bus, -1))] = 3
     reason[(is_written & (n_hung != 1)).any(axis=1)] = 2
     reason[~runs.all(axis=1)] = 1
     clocks = np.array(CLOCKS, dtype=np.float64)
@@ -351,7 +353,7 @@ def _decode(graph: TaskGraph, special: int, indices: np.ndarray) -> tuple[Design
     )
 
 
-def _is_linked(adjacent: np.ndarray, task_bus: np.ndarray, memory_bus: np.ndarray) -> np.ndarray:
+def _are_linked(adjacent: np.ndarray, task_bus: np.ndarray, memory_bus: np.ndarray) -> np.ndarray:
     """Return True where all used buses reach each other, (n,).
 
     Args:
