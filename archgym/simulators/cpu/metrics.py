@@ -12,7 +12,7 @@ the translation simulator has it.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, final
 
 import numpy as np
@@ -223,27 +223,20 @@ class Part:
 
     def times(self, n: int) -> "Part":
         """Return so many such arrays, which share the accesses."""
-        a = self.array
-        return Part(
-            self.name,
-            Array(n * a.area_mm2, a.read_pj, n * a.leakage_mw, a.access_ns),
-            self.accesses,
-        )
+        one = self.array
+        area, leakage = n * one.area_mm2, n * one.leakage_mw
+        return replace(self, array=one._replace(area_mm2=area, leakage_mw=leakage))
 
 
 def _small(size_bytes: float, ports: int) -> Array:
     """Return an array of the core with so many ports."""
-    one = tlb_array(max(1, round(size_bytes / _ENTRY_BYTES)))
-    return _ported(one, ports)
+    return _ported(tlb_array(max(1, round(size_bytes / _ENTRY_BYTES))), ports)
 
 
 def _ported(one: Array, ports: int) -> Array:
-    return Array(
-        one.area_mm2 * ports * ports,
-        one.read_pj * math.sqrt(ports),
-        one.leakage_mw * ports,
-        one.access_ns,
-    )
+    """Return an array with so many ports instead of one."""
+    area, read, leakage, access = one
+    return Array(area * ports * ports, read * math.sqrt(ports), leakage * ports, access)
 
 
 def parts(machine: Machine, counts: Mapping[str, float], n_cores: int = 1) -> list[Part]:
