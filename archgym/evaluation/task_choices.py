@@ -34,8 +34,8 @@ _log = logging.getLogger(__name__)
 _MAX_WEIGHT = 1e9
 _DEFAULT_SIMULATOR = "dram"
 _TASK_ID = re.compile(
-    r"(?P<simulator>[^/\[\]]+)(\[(?P<options>[^\]]*)\])?/(?P<space>[^/]+)/(?P<workloads>[^/]+)"
-    r"/(?P<objective>.+)-v(?P<version>\d+)(\.(?P<revision>\d+))?"
+    r"(?P<simulator>[^/\[\]]+)(\[(?P<options>[^\]]*)\])?/(?P<space>[^/]+)/(?P<workloads>.+)"
+    r"/(?P<objective>[^/]+)-v(?P<version>\d+)(\.(?P<revision>\d+))?"
 )
 # As `WeightedWorkload.label` makes it.
 _FILE_LABEL = re.compile(r".+@[0-9a-f]{8}")
@@ -80,6 +80,7 @@ class TaskChoices:
       workload: Name or path, several, or several with weights.
       objective: Name, objective, or text such as ``target:total_time_ns<=90000``.
       revision: Revision of the objective's name, as in the id of a task; None for the present one.
+      version: Version that the simulator must have, as in the id of a task; None for any.
       fidelity: Name of one of the simulator's fidelities.
       stand_in: Table or proxy that answers instead of the simulator.
       options: Further arguments of the simulator.
@@ -95,6 +96,7 @@ class TaskChoices:
     workload: WorkloadChoice | None = None
     objective: str | Objective | None = None
     revision: int | None = None
+    version: int | None = None
     fidelity: str | None = None
     stand_in: str | Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
@@ -108,7 +110,7 @@ class TaskChoices:
         """Return the choices with the id of a task taken apart; explicit choices override it.
 
         Raises:
-          InvalidArgumentError: The id has another form, or names another version.
+          InvalidArgumentError: The id has another form.
         """
         if not isinstance(self.simulator, str) or "/" not in self.simulator:
             return self
@@ -120,7 +122,6 @@ class TaskChoices:
                 "A task must read simulator/space/workload/objective-vN; "
                 f"got {self.simulator!r}. Name a simulator and use options for the rest."
             )
-        self._check_version(match["simulator"], int(match["version"]))
         pairs = (text.partition("=") for text in (match["options"] or "").split(",") if text)
         options = {name: value for name, _, value in pairs}
         has_metrics = self.minimise is not None or self.maximise is not None
@@ -131,19 +132,21 @@ class TaskChoices:
             simulator=match["simulator"],
             space=self.space or match["space"],
             workload=self.workload or _weights_of(match["workloads"]),
+            version=int(match["version"]),
             fidelity=self.fidelity or options.pop("fidelity", None),
             options={**options, **self.options},
         )
 
-    def _check_version(self, simulator: str, version: int) -> None:
-        if self.stand_in is not None:
-            current, where = open_stand_in(self.stand_in).version, f"of {self.stand_in}"
-        else:
-            current, where = simulator_class(simulator).version, "that is installed"
-        if version != current:
+    def check_version(self, simulator: Simulator, where: str) -> None:
+        """Check that a simulator has the version that the id of the task names.
+
+        Raises:
+          InvalidArgumentError: It has another one.
+        """
+        if self.version not in (None, simulator.version):
             raise InvalidArgumentError(
-                f"A task of simulator {simulator!r} must end in -v{current}, the version {where}; "
-                f"got -v{version}."
+                f"A task of simulator {simulator.name!r} must end in -v{simulator.version}, the "
+                f"version {where}; got -v{self.version}."
             )
 
     def resolved_path(self, name: str | Path) -> str:
@@ -178,6 +181,8 @@ def resolve_simulator(choices: TaskChoices) -> tuple[Simulator, str]:
         with choosing("stand_in"):
             opened = open_stand_in(choices.resolved_path(choices.stand_in))
             check_agreement(opened, simulator, choices.space, choices.fidelity, choices.options)
+        with choosing("simulator"):
+            choices.check_version(opened, f"of {choices.stand_in}")
         simulator = opened
     if isinstance(simulator, StandIn):
         return simulator, simulator.declaration.space_name
@@ -191,6 +196,8 @@ def resolve_simulator(choices: TaskChoices) -> tuple[Simulator, str]:
         _check_known("fidelity", choices.fidelity, kind.fidelity_names)
     with choosing("options"):
         made = make_simulator(kind, choices.space, choices.fidelity, choices.options)
+    with choosing("simulator"):
+        choices.check_version(made, "that is installed")
     return made, choices.space or kind.space_names[0]
 
 
