@@ -25,7 +25,7 @@ from tests.cli.conftest import write_plugin
 from tests.sweep.conftest import AGENTS, SmallDisk, WritePlan, journals, run_here
 
 # One cluster at a time, whatever processes share the tests out.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("ray")]
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
