@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import archgym as ag
-from archgym.errors import InvalidArgumentError
+from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.studies.verification import verify_study
 from archgym.testing import ProvingSimulator
 from tests.test_formats_v0_1 import command, has_same_logarithm, records
@@ -202,3 +202,11 @@ def test_recorded_policy_makes_the_same_designs(tmp_path: Path) -> None:
     for ours, theirs in zip(made["results"], expected["results"], strict=True):
         assert ours["design"] == theirs["design"]
         assert ours["reward"] == pytest.approx(theirs["reward"], rel=1e-12)
+
+
+@pytest.mark.parametrize("name", ["dqn", "recurrent_ppo"])
+def test_study_of_a_retired_agent_is_not_resumed_and_names_better_ones(
+    name: str, tmp_path: Path
+) -> None:
+    with pytest.raises(UnknownNameError, match=r"retired in 0\.3\.0: 'a2c', 'ppo' and 'genetic'"):
+        ag.Study.open(study(name, tmp_path), task_of(name))

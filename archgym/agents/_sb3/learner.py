@@ -160,21 +160,6 @@ def network_arguments(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def replay_arguments(
-    hyperparameters: Mapping[str, Any], env: "VecEnv", n_steps: int
-) -> dict[str, Any]:
-    """Return the arguments of algorithms that learn from a memory of steps."""
-    return {
-        **network_arguments(hyperparameters),
-        "buffer_size": max(hyperparameters["memory"], env.num_envs) * n_steps,
-        "learning_starts": hyperparameters["start"] * n_steps,
-        "batch_size": hyperparameters["batch_size"],
-        "tau": hyperparameters["tau"],
-        "train_freq": n_steps,
-        "gradient_steps": hyperparameters["updates"] * env.num_envs,
-    }
-
-
 def ppo_arguments(
     hyperparameters: Mapping[str, Any], env: "VecEnv", n_steps: int
 ) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """Fixtures of the CPU simulator's tests."""
 
-
 import pytest
 
 from archgym.simulators.cpu import CpuSimulator
