@@ -18,8 +18,7 @@ from archgym.errors import ArchGymError, StorageError
 from archgym.sweep.cluster import Origin, RayCrew
 from archgym.sweep.driver import SweepState, run_sweep
 from archgym.sweep.plan import SweepPlan
-from archgym.sweep.reading import read_plan
-from archgym.sweep.recorded_plan import write_recorded_plan
+from archgym.sweep.reading import read_plan, write_recorded_plan
 from archgym.sweep.status import read_status
 from tests.cli.conftest import write_plugin
 from tests.sweep.conftest import AGENTS, SmallDisk, WritePlan, journals, run_here

@@ -34,8 +34,6 @@ class Sb3Agent(Agent):
 
     batch = "batch"
     _actions: ClassVar[Literal["multidiscrete", "box"]] = "multidiscrete"
-    _actor: ClassVar[str] = ""
-    """Start of the names of those weights that choose actions; all by default."""
     _has_masks: ClassVar[bool] = False
     """True if the algorithm takes action masks."""
 
@@ -90,7 +88,7 @@ class Sb3Agent(Agent):
             self.name,
             dict(self._values),
             describe(self._algorithm, self._task, self._formulation, self._actions),
-            weights_of(self._algorithm, self._actor),
+            weights_of(self._algorithm),
         )
 
     @final
@@ -112,7 +110,7 @@ class Sb3Agent(Agent):
         with RandomState(seed):
             env = episodes(1)
             algorithm = agent._make(env, env.longest_episode)
-            load_weights(algorithm, cls._actor, policy)
+            load_weights(algorithm, policy)
             best = make_designs(algorithm, env, cls._has_masks, deterministic=True)
             if n == 1:
                 return best
