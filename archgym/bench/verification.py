@@ -22,7 +22,7 @@ from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.verification import verify_study
 from archgym.sweep.plan import Run, SweepPlan
-from archgym.sweep.recorded_plan import PLAN_NAME, read_recorded_plan
+from archgym.sweep.reading import PLAN_NAME, read_recorded_plan
 from archgym.sweep.study_run import require_same_study
 
 CLAIMS_NAME = "claims.jsonl"

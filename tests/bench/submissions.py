@@ -15,7 +15,7 @@ from archgym.studies.metadata import read_header
 from archgym.studies.records import Records, encode
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.sweep.plan import SweepPlan
-from archgym.sweep.recorded_plan import PLAN_NAME, record_plan
+from archgym.sweep.reading import PLAN_NAME, record_plan
 from archgym.sweep.study_run import perform
 
 TASK = "accelerator-maestro"
