@@ -247,22 +247,21 @@ class _Checker:
 
     def _replayed(self, log: StudyLog, task: Task, place: str) -> None:
         """Search again, whatever the study says of itself; name what cannot be."""
-        if log.header.kind != "search":
+        agent = log.header.agent
+        if log.header.kind != "search" or agent is None:
             self.refuse(
                 "order", place, "its designs were asked for elsewhere, and cannot be asked again."
             )
             return
         try:
-            is_replayable = agent_class(log.header.agent).replayable
+            is_replayable = agent_class(agent).replayable
         except ArchGymError as error:
             self.refuse("order", place, str(error))
             return
         if is_replayable:
             self._search_again(log, task, place)
         else:
-            self.refuse(
-                "order", place, f"agent {log.header.agent!r} cannot be replayed bit for bit."
-            )
+            self.refuse("order", place, f"agent {agent!r} cannot be replayed bit for bit.")
 
     def _search_again(self, log: StudyLog, task: Task, place: str) -> None:
         from archgym.studies.study import Study
