@@ -28,11 +28,16 @@ def validate(
         Path | None,
         typer.Option("--reference", help="Folder with further reference results."),
     ] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", help="Group of results to compare; all by default.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare a simulator with reference results.
+    """Compare a simulator with reference results, in a checkout of ArchGym.
 
-    The exit code is 1 if a result is worse than its recorded limit.
+    Results count as evidence if they are designs that a search can evaluate. Component checks
+    compare a kernel, a formula or a log alone, and have a table of their own. The exit code is 1 if
+    a result is worse than its recorded limit.
     """
     from archgym.cli.console.progress import announce_compilation
 
@@ -42,13 +47,20 @@ def validate(
             f"{reference} cannot be read: the folder does not exist. Check the path."
         )
     announce_compilation()
-    result = module.validate(reference, _say_progress)
+    result = module.validate(reference, _say_progress, group=group)
     if json:
-        rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+        rows = [
+            {
+                "group": of.name,
+                "is_evidence": of.is_searched,
+                **dict(zip(result.columns, row, strict=True)),
+            }
+            for of in result.groups
+            for row in result.rows_of(of)
+        ]
         write_json({"simulator": simulator, "rows": rows, "problems": list(result.problems)})
     else:
-        tables = getattr(result, "tables", ())
-        write_validation(result.columns, result.rows, result.problems, tables)
+        write_validation(result)
     if result.problems:
         raise typer.Exit(1)
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.files.recorded import json_lines, read_json, read_text, reading
+from evidence.recorded import json_lines, read_json, read_text, reading
 
 
 def test_lines_of_plain_and_packed_files_are_numbered_from_one(tmp_path: Path) -> None:
