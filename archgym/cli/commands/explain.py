@@ -1,13 +1,19 @@
-"""`archgym explain`: causes of a design's metrics, best single change, route to a target."""
+"""`archgym explain` and `bottlenecks`: what bounds a design, and which changes help."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from archgym.cli.console.signals import prompt_stops
-from archgym.cli.console.terminal import write_json
-from archgym.cli.options.design import study_best, task_of_design, warn_of_version
+from archgym.cli.console.terminal import number, say, table, write_json
+from archgym.cli.options.design import (
+    DesignArgument,
+    named_design,
+    study_best,
+    task_of_design,
+    warn_of_version,
+)
 from archgym.cli.options.task import (
     JsonOption,
     TaskOptions,
@@ -24,6 +30,7 @@ if TYPE_CHECKING:
     from archgym.evaluation.task import Task
 
 _DEFAULT = "default"
+_MOST_PARAMETERS = 4
 
 
 def explain(
@@ -108,3 +115,58 @@ def _best_of_study(
     """Return the task of a study and its best design."""
     found = study_best(folder, simulator, options, target)
     return found.task, found.indices, found.target
+
+
+def bottlenecks(
+    design: DesignArgument,
+    options: TaskOptions,
+    simulator: Annotated[
+        str,
+        typer.Argument(help="Simulator or complete task of the design.", metavar="TASK"),
+    ] = "",
+    json: JsonOption = False,
+) -> None:
+    """List what bounds a design, by metric, with the first change that relieves it.
+
+    The agent `bottleneck` makes these changes. A simulator without bottlenecks gives an empty list.
+    """
+    task, indices = named_design(design, simulator, options)
+    with prompt_stops():
+        found = [
+            (weighted.workload.name, bottleneck)
+            for weighted in task.workloads
+            for bottleneck in task.simulator.bottlenecks(indices, weighted.workload)
+        ]
+    found.sort(key=lambda entry: (entry[0], entry[1].metric, -entry[1].share))
+    if json:
+        write_json(
+            [
+                {
+                    "workload": workload,
+                    "metric": b.metric,
+                    "name": b.name,
+                    "share": b.share,
+                    "moves": list(b.moves),
+                    "parameters": list(b.parameters),
+                }
+                for workload, b in found
+            ]
+        )
+        return
+    if not found:
+        say(f"Simulator {task.simulator.name!r} names no bottlenecks of this design.")
+        return
+    cells = [
+        [workload, b.metric, number(100.0 * b.share), b.name, _relief(b)] for workload, b in found
+    ]
+    columns = ("workload", "metric", "share_percent", "bottleneck", "relieved_by")
+    table(columns, cells, right=("share_percent",))
+
+
+def _relief(bottleneck: Any) -> str:
+    """Return the first move, or the parameters that matter."""
+    if bottleneck.moves:
+        return ", ".join(f"{name}={value}" for name, value in bottleneck.moves[0].items())
+    names = bottleneck.parameters
+    more = f" and {len(names) - _MOST_PARAMETERS} more" if len(names) > _MOST_PARAMETERS else ""
+    return ", ".join(names[:_MOST_PARAMETERS]) + more
