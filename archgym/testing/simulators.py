@@ -11,14 +11,8 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import ArchGymError, ConformanceError, InvalidArgumentError
-from archgym.evaluation.simulator import (
-    FAILED,
-    FEASIBLE,
-    BatchResult,
-    Simulator,
-    Workload,
-    make_simulator,
-)
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.simulator import FAILED, FEASIBLE, BatchResult, Simulator, Workload
 from archgym.spaces.space import DesignSpace
 
 # A metric's name ends in its unit, in the spelling of the field; what the ending stands for.
