@@ -31,7 +31,7 @@ from archgym.report.verdict import warnings
 _LONG = 20
 _RIGHT = ' class="n"'
 _MISSED = ' class="worse"'
-_GENERAL = ("scores", "improvement", "lottery", "tuning")
+_GENERAL = ("scores", "improvement")
 # Folded parts of a task: id, title, and the first words of its figures and tables.
 _FOLDS = (
     ("best", "Best design in detail", ("design", "metrics", "costs", "tornado", "risks")),
