@@ -34,7 +34,7 @@ def figures(findings: Findings) -> list[dict[str, Any]]:
         if len(task.objective.terms) > 1 and not task.objective.is_published_form:
             made.append(_front(task, place))
         if task.label in findings.importances:
-            made.append(_importance(findings.importances[task.label], task, place))
+            made.append(importance_figure(findings.importances[task.label], task, place))
         chosen = findings.chosen.get(task.label)
         if isinstance(chosen, Chosen) and binding(chosen.explanation):
             made.append(_costs(chosen, task, place))
@@ -205,7 +205,14 @@ def _front(task: TaskEvidence, place: int) -> dict[str, Any]:
     }
 
 
-def _importance(found: Importance, task: TaskEvidence, place: int) -> dict[str, Any]:
+def importance_figure(found: Importance, task: TaskEvidence, place: int) -> dict[str, Any]:
+    """Return the figure of the parameters' importance on a task.
+
+    Args:
+      found: Shares of parameters and pairs.
+      task: The task.
+      place: Number of the task on the page.
+    """
     shares = [(name, share) for name, share in found.alone]
     shares += [(f"{a} × {b}", share) for a, b, share in found.pairs]
     shares = sorted(shares, key=lambda entry: -entry[1].value)[:_SHOWN_BARS]

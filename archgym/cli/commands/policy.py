@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archgym.cli.console.terminal import heading, number, say, table, write_json
-from archgym.cli.options.groups import with_groups
+from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import (
     GoalOptions,
@@ -25,18 +25,7 @@ UNTRAINED = "The policy is untrained: the search ended before the agent's first 
 _MAX_DESIGNS = 100_000
 _INFEASIBLE_CODE = 3
 
-policy_app = typer.Typer(
-    name="policy",
-    help="Use policies that reinforcement learning agents trained.",
-    rich_markup_mode=None,
-)
-
-
-@policy_app.callback(invoke_without_command=True)
-def _group(context: typer.Context) -> None:
-    """Use policies that reinforcement learning agents trained."""
-    if context.invoked_subcommand is None:
-        say(context.get_help())
+policy_app = command_group("policy", "Use policies that reinforcement learning agents trained.")
 
 
 @policy_app.command()

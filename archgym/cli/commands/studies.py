@@ -8,9 +8,14 @@ import typer
 
 from archgym.cli.console.signals import interruptible, prompt_stops
 from archgym.cli.console.terminal import say, write_json
-from archgym.cli.options.studies import StudiesArgument
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import FORCE, PORTFOLIO_FORMAT, ForceOption, named_path
+from archgym.cli.options.values import (
+    FORCE,
+    PORTFOLIO_FORMAT,
+    ForceOption,
+    StudiesArgument,
+    named_path,
+)
 from archgym.errors import InvalidArgumentError
 
 _PORTFOLIO_MARK = '"mean_best_rewards"'

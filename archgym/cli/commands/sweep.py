@@ -12,6 +12,7 @@ import typer
 from archgym.cli.console.signals import prompt_stops, resumable
 from archgym.cli.console.sweep_progress import SweepProgress
 from archgym.cli.console.terminal import duration, heading, number, say, table, write_json
+from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import named_path
 from archgym.errors import InvalidArgumentError
@@ -24,18 +25,9 @@ if TYPE_CHECKING:
 # chosen: more columns than this do not fit a line.
 _SHOWN_BUDGETS = 5
 
-sweep_app = typer.Typer(
-    name="sweep",
-    help="Compare agents on tasks over seeds: plan, run, resume, status, report.",
-    rich_markup_mode=None,
+sweep_app = command_group(
+    "sweep", "Compare agents on tasks over seeds: plan, run, resume, status, report."
 )
-
-
-@sweep_app.callback(invoke_without_command=True)
-def _group(context: typer.Context) -> None:
-    """Compare agents on tasks over seeds: plan, run, resume, status, report."""
-    if context.invoked_subcommand is None:
-        say(context.get_help())
 
 
 PlanArgument = Annotated[Path, typer.Argument(help="YAML file of the plan.", metavar="FILE")]

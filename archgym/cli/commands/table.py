@@ -18,7 +18,7 @@ from archgym.cli.console.terminal import (
     table,
     write_json,
 )
-from archgym.cli.options.groups import with_groups
+from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import (
     GoalOptions,
@@ -44,21 +44,11 @@ _MAX_DESIGNS = 10_000_000
 # chosen: shorter work is done before a notice is read.
 _NOTICE_S = 2.0
 
-table_app = typer.Typer(
-    name="table",
-    help="Build and use tables of all designs of a space.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+table_app = command_group("table", "Build and use tables of all designs of a space.")
 
 TableArgument = Annotated[
     Path, typer.Argument(help="Parquet file of the table, or a URL.", metavar="TABLE")
 ]
-
-
-@table_app.callback()
-def _group() -> None:
-    """Build and use tables of all designs of a space."""
 
 
 @table_app.command()

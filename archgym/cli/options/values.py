@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from archgym.spaces.design import Design
     from archgym.spaces.space import DesignSpace
 
+StudiesArgument = Annotated[list[Path], typer.Argument(help="Folders of the studies.")]
 FORCE = "--force"
 ForceOption = Annotated[
     bool,
