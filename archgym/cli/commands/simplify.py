@@ -8,7 +8,7 @@ import typer
 
 from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import heading, say, table, write_json
-from archgym.cli.options.design import DesignArgument, named_design
+from archgym.cli.options.design import DesignArgument, TaskOfDesignArgument, named_design
 from archgym.cli.options.task import JsonOption, TaskOptions
 
 if TYPE_CHECKING:
@@ -24,13 +24,7 @@ _MAX_SHOWN = 3
 def simplify(
     design: DesignArgument,
     options: TaskOptions,
-    simulator: Annotated[
-        str,
-        typer.Argument(
-            help="Simulator or complete task of the design; omit it for a study or exported file.",
-            metavar="TASK",
-        ),
-    ] = "",
+    simulator: TaskOfDesignArgument = "",
     error: Annotated[
         float | None,
         typer.Option(

@@ -14,7 +14,7 @@ from archgym.cli.console.sweep_progress import SweepProgress
 from archgym.cli.console.terminal import duration, heading, number, say, table, write_json
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import named_path
+from archgym.cli.options.values import ProvenTablesOption, named_path
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -239,15 +239,7 @@ def report(
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write every run at every budget to this CSV file.")
     ] = None,
-    table: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--table",
-            help="Table of a task, for its proven optimum and exact random search; repeat for "
-            "more.",
-            metavar="FILE",
-        ),
-    ] = None,
+    table: ProvenTablesOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the results of a sweep, finished or not."""
