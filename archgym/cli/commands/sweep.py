@@ -45,7 +45,7 @@ SetOption = Annotated[
 @sweep_app.command()
 def plan(file: PlanArgument, set: SetOption = None, json: JsonOption = False) -> None:
     """Check a plan, and show its runs."""
-    from archgym.sweep.estimate import simulation_seconds
+    from archgym.sweep.status import simulation_seconds
 
     read = _read(file, set)
     runs = read.runs()
@@ -151,7 +151,7 @@ def resume(
     Finished runs are kept, interrupted runs continue, failed runs are tried again.
     """
     from archgym.cli.console.progress import announce_compilation
-    from archgym.sweep.recorded_plan import read_recorded_plan
+    from archgym.sweep.reading import read_recorded_plan
 
     part = SweepPart(only, seeds)
     announce_compilation()
@@ -245,7 +245,7 @@ def report(
     """Show the results of a sweep, finished or not."""
     from archgym.report.plots import check_plot
     from archgym.report.sweep_figure import draw_report, proven_tasks
-    from archgym.sweep.recorded_plan import read_recorded_plan
+    from archgym.sweep.reading import read_recorded_plan
     from archgym.sweep.results import read_report, write_csv
 
     if figure is not None:
