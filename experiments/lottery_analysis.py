@@ -2,24 +2,17 @@
 
 import json
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
 import numpy as np
 
-from archgym.analysis.statistics import (
-    Interval,
-    expected_best_of,
-    expected_leader,
-    leading_chances,
-    scores,
-    unshared_variance,
-    variance_split,
-)
+from archgym.analysis.statistics import Interval, scores
+from archgym.checks import check_whole
 from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence, has_defaults
+from archgym.report.findings import random_means
 from archgym.report.protocol import Protocol
-from archgym.report.random_baseline import log_ratio, random_means
 from archgym.report.table import Cell, Table
 
 COLUMNS = (
@@ -315,3 +308,158 @@ def _spread_by_chance(table: np.ndarray) -> float | None:
         return None
     # An effect of a seed on all draws does not distinguish them.
     return _DECILES * math.sqrt(unshared_variance(table) / (n_tasks * n_seeds))
+
+
+# ---- statistics of settings
+
+
+def expected_best_of(values: Sequence[float] | np.ndarray, k: int) -> float:
+    """Return mean of the best of k values drawn without replacement from these.
+
+    >>> expected_best_of([1.0, 2.0, 3.0], 2)
+    2.6666666666666665
+
+    Source:
+      Dodge et al., *Show Your Work*, EMNLP 2019, section 3, in its form without replacement: the
+      i-th smallest of n is the best of k with chance C(i - 1, k - 1) / C(n, k).
+    """
+    ordered = np.sort(np.asarray(values, dtype=np.float64))
+    chances = leading_chances(len(ordered), k)
+    # The worst are never the best, whatever they are worth.
+    return math.fsum((ordered[k - 1 :] * chances[k - 1 :]).tolist())
+
+
+def leading_chances(n: int, k: int) -> np.ndarray:
+    """Chance of each of n, the worst first, to be the best of k drawn without replacement, (n,).
+
+    Source:
+      As for `expected_best_of`.
+    """
+    k = check_whole("k", k, 1, n)
+    total = math.comb(n, k)
+    # Divided as whole numbers, which may be too large for floats.
+    return np.array([math.comb(place, k - 1) / total for place in range(n)])
+
+
+def expected_leader(first: np.ndarray, after: np.ndarray, k: int) -> np.ndarray:
+    """Return the expected later value of the first leader among k of n without replacement.
+
+    >>> expected_leader(np.array([1.0, 2.0, 3.0]), np.array([0.0, 6.0, 3.0]), 2).item()
+    4.0
+
+    Args:
+      first: (n, ...), by which one is chosen; of equals each with the same chance.
+      after: (n, ...), what it comes to.
+      k: Number that is drawn, 1 to n.
+
+    Source:
+      As for `expected_best_of`.
+    """
+    n = len(first)
+    weights = leading_chances(n, k)
+    flat, later = first.reshape(n, -1), after.reshape(n, -1)
+    found = np.empty(flat.shape[1])
+    for column in range(flat.shape[1]):
+        values, places, counts = np.unique(flat[:, column], return_inverse=True, return_counts=True)
+        chances = np.add.reduceat(weights, np.cumsum(counts) - counts)
+        means = np.bincount(places, later[:, column], len(values)) / counts
+        found[column] = chances @ means
+    return found.reshape(first.shape[1:])
+
+
+@final
+@dataclass(frozen=True)
+class VarianceSplit:
+    """Shares of the variance of scores, summing to 1; all NaN where they cannot be told."""
+
+    hyperparameters: float
+    task: float
+    interaction: float
+    seed: float
+
+
+def variance_split(table: np.ndarray) -> VarianceSplit:
+    """Split the variance of scores between hyperparameters, tasks and seeds.
+
+    Shares are those of the components of variance: what chance alone would make of the means of few
+    seeds is taken off, so that agents whose settings do nothing have a share of about 0. The
+    interaction is how much hyperparameters that suit one task differ from those that suit another;
+    with one seed it cannot be told from the seeds, and is counted as theirs. A seed's share is what
+    it does to all draws alike, as by the same first designs, and what it does to each. With one
+    seed on one task nothing can be told.
+
+    Args:
+      table: (n_draws, n_tasks, n_seeds), all draws with the same seeds.
+
+    Source:
+      Searle, Casella & McCulloch, *Variance Components*, 1992, section 4.4: mean squares of the
+      balanced classification, draws crossed with seeds within tasks, set equal to what is expected
+      of them; those below 0 are 0.
+    """
+    values = np.asarray(table, dtype=np.float64)
+    n_draws, n_tasks, n_seeds = values.shape
+    mean = values.mean()
+    cells = values.mean(axis=2)
+    by_draw, by_task = cells.mean(axis=1), cells.mean(axis=0)
+    rest = cells - by_draw[:, None] - by_task[None, :] + mean
+    interaction = _mean_square(n_seeds * rest**2, (n_draws - 1) * (n_tasks - 1))
+    noise = unshared_variance(values) if n_seeds > 1 and n_draws > 1 else interaction
+    shared = values.mean(axis=0) - by_task[:, None]
+    common = _mean_square(n_draws * shared**2, n_tasks * (n_seeds - 1)) if n_seeds > 1 else noise
+    # Without degrees of freedom of its own, a part is judged by the one below it.
+    residual = interaction if n_draws > 1 and n_tasks > 1 else noise
+    draw = _mean_square(n_tasks * n_seeds * (by_draw - mean) ** 2, n_draws - 1)
+    task = _mean_square(n_draws * n_seeds * (by_task - mean) ** 2, n_tasks - 1)
+    parts = np.array(
+        [
+            (draw - residual) / (n_tasks * n_seeds),
+            (task - residual - common + noise) / (n_draws * n_seeds),
+            (residual - noise) / n_seeds,
+            max(common - noise, 0.0) / n_draws + noise,
+        ]
+    )
+    parts = np.maximum(parts, 0.0)
+    if not parts.sum() > 0 or n_seeds == n_tasks == 1:
+        return VarianceSplit(math.nan, math.nan, math.nan, math.nan)
+    return VarianceSplit(*(parts / parts.sum()).tolist())
+
+
+def unshared_variance(table: np.ndarray) -> float:
+    """Variance of scores within a draw on a task, but for what a seed does to all draws alike.
+
+    Args:
+      table: (n_draws, n_tasks, n_seeds), two or more draws and seeds.
+    """
+    n_draws, n_tasks, n_seeds = table.shape
+    own = table - table.mean(axis=2, keepdims=True)
+    own = own - own.mean(axis=0, keepdims=True)
+    return _mean_square(own**2, n_tasks * (n_draws - 1) * (n_seeds - 1))
+
+
+def _mean_square(squares: np.ndarray, freedom: int) -> float:
+    return float(squares.sum() / freedom) if freedom else 0.0
+
+
+def log_ratio(
+    task: TaskEvidence, run: RunEvidence, budget: int, means: dict[str, tuple[float, int]]
+) -> float:
+    """Return logarithm of how many times better a run's best design is than an average random one.
+
+    The mean over the terms that `means` has, by weight; NaN where nothing was built in time, or a
+    metric is not above 0.
+    """
+    row = run.best_row(budget)
+    if row is None or not means:
+        return math.nan
+    names = [spec.name for spec in task.metrics]
+    total = weights = 0.0
+    for term in task.objective.terms:
+        if term.metric not in means:
+            continue
+        value, (average, _) = float(run.values[row, names.index(term.metric)]), means[term.metric]
+        if not (value > 0 and average > 0):
+            return math.nan
+        gain = math.log(average / value)
+        total += term.weight * (gain if term.goal == "minimise" else -gain)
+        weights += term.weight
+    return total / weights

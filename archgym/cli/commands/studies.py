@@ -1,4 +1,4 @@
-"""`archgym show`: one study in detail, or several compared."""
+"""`archgym show`, `watch`, `merge` and `portfolio`: studies read, followed, joined and reused."""
 
 import shlex
 from pathlib import Path
@@ -6,11 +6,20 @@ from typing import Annotated
 
 import typer
 
+from archgym.cli.console.signals import interruptible, prompt_stops
 from archgym.cli.console.terminal import say, write_json
-from archgym.cli.options.studies import StudiesArgument
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import FORCE, ForceOption
+from archgym.cli.options.values import (
+    FORCE,
+    PORTFOLIO_FORMAT,
+    ForceOption,
+    StudiesArgument,
+    named_path,
+)
 from archgym.errors import InvalidArgumentError
+
+_PORTFOLIO_MARK = '"mean_best_rewards"'
+"""Text that every file of `archgym portfolio` has, by which it may be replaced."""
 
 
 def show(
@@ -112,3 +121,105 @@ def show(
             say(f"Picture: {figure}")
     if summary.study is not None and summary.study.log.status == "interrupted":
         say(f"Next: archgym resume {shlex.quote(str(summary.study.log.folder))}")
+
+
+def watch(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder of a study or of a sweep.", metavar="STUDY|SWEEP"),
+    ],
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port", help="Port to serve the page on (default: a free one).", min=0, max=65535
+        ),
+    ] = 0,
+) -> None:
+    """Follow a running study or sweep on a page that this computer alone can open.
+
+    The page shows the best design, the curve, the front, failures, rate and remaining time.
+    Ctrl-C ends the server; the study continues.
+    """
+    from archgym.report.live_server import LiveServer
+
+    with interruptible(), LiveServer(folder, port) as server:
+        say(f"Live view: {server.url}")
+        say("The address contains a secret token. Ctrl-C ends the server.")
+        server.serve()
+
+
+def merge(
+    studies: StudiesArgument,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="Folder of the study to create.", parser=named_path, metavar="PATH"
+        ),
+    ],
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Also accept interrupted studies.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Merge finished studies of one task into one study."""
+    from archgym.studies.merge import merge as join
+
+    log = join(studies, out, unfinished=unfinished)
+    if json:
+        write_json({"folder": str(out), "evaluations": log.evaluations, "asks": log.asks})
+    else:
+        say(f"{log.author}, {log.evaluations} evaluations: {out}")
+
+
+def portfolio(
+    studies: StudiesArgument,
+    size: Annotated[int, typer.Option("--size", help="Number of designs.", min=1)] = 4,
+    per_study: Annotated[
+        int,
+        typer.Option("--per-study", help="Best designs of each study to consider.", min=1),
+    ] = 2,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Write the designs to this JSON file, which `--start` reads.",
+            parser=named_path,
+            metavar="PATH",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Choose designs of earlier studies that together are good for most of their workloads.
+
+    The best designs of each study are evaluated on the tasks of all others. The first design is
+    the best on average; each later one adds most to the mean of the best rewards.
+    """
+    import json as text
+
+    from archgym.files.replacement import require_replaceable
+    from archgym.files.storage import write_atomic
+    from archgym.studies.portfolio import portfolio as choose
+
+    if out is not None:
+        require_replaceable("--out", out, mark=_PORTFOLIO_MARK)
+    with prompt_stops():
+        found = choose(studies, size=size, per_study=per_study)
+    data = {
+        "format": PORTFOLIO_FORMAT,
+        "designs": [dict(design) for design in found.designs],
+        "studies": list(found.sources),
+        "mean_best_rewards": found.mean_best.tolist(),
+        "evaluations": found.evaluations,
+    }
+    if out is not None:
+        write_atomic(out, f"{text.dumps(data, indent=1)}\n".encode())
+    if json:
+        write_json(data)
+        return
+    for number, (source, mean) in enumerate(
+        zip(found.sources, found.mean_best.tolist(), strict=True), 1
+    ):
+        say(f"{number}. a best design of {source}: mean best reward {mean:.4f}")
+    say(f"Evaluations of the studies' tasks: {found.evaluations}.")
+    if out is not None:
+        say(f"Written: {out}. Use it with --start.")
