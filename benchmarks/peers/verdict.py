@@ -1,4 +1,4 @@
-"""Writes docs/data/bench-peers.csv, the verdict tables in docs/bench-peers.md, and the picture.
+"""Data, verdict tables and picture of experiments/bench-peers.md.
 
 `python benchmarks/peers/verdict.py runs.jsonl...`, or without files from docs/data/bench-peers.csv.
 Runs in the files replace rows of the same task, method and seed, and are added to the others.
@@ -24,10 +24,10 @@ from methods import METHODS
 from archgym.analysis.statistics import improvement_p_value, stratified_bootstrap
 from archgym.bench import bench_task
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-DATA = DOCS / "data" / "bench-peers.csv"
-PAGE = DOCS / "bench-peers.md"
-PICTURE = DOCS / "pictures" / "bench-peers.png"
+ROOT = Path(__file__).resolve().parents[2]
+DATA = ROOT / "docs" / "data" / "bench-peers.csv"
+PAGE = ROOT / "experiments" / "bench-peers.md"
+PICTURE = ROOT / "experiments" / "pictures" / "bench-peers.png"
 BUDGETS = (10, 25, 50, 100, 200, 1000)
 SHOWN = (25, 100, 200, 1000)
 START, END = "<!-- generated -->", "<!-- end -->"
