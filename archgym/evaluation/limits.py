@@ -73,6 +73,35 @@ def parse_limits(texts: str | Iterable[str], specs: Sequence[MetricSpec]) -> tup
     return found
 
 
+def split_limits(
+    texts: str | Sequence[str] | None, parameters: Sequence[str]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the limits on metrics, and those on parameters by the parameter.
+
+    Args:
+      texts: As for `parse_limits`; None for no limits.
+      parameters: Names of parameters, none of which is the name of a metric.
+
+    Raises:
+      InvalidArgumentError: A limit on a parameter is not `parameter <= number` or `>=`.
+    """
+    parts = [texts] if isinstance(texts, str) else list(texts or ())
+    on_metrics: list[str] = []
+    on_parameters: dict[str, list[str]] = {}
+    for text in (piece for part in parts for piece in str(part).split(",")):
+        match = _LIMIT.fullmatch(text)
+        if match is None or match["metric"] not in parameters:
+            on_metrics.append(text)
+        elif match["sign"] in ("<=", ">=", "==", "="):
+            on_parameters.setdefault(match["metric"], []).append(match["sign"] + match["bound"])
+        else:
+            raise InvalidArgumentError(
+                f"A limit on parameter `{match['metric']}` must be `<= number`, `>= number` or "
+                f"`= number`; got {text.strip()!r}."
+            )
+    return on_metrics, on_parameters
+
+
 def _parsed(text: str, specs: Sequence[MetricSpec]) -> Limit:
     match = _LIMIT.fullmatch(text)
     try:
