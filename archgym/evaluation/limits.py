@@ -6,6 +6,7 @@ Rewards encode this order, so that agents, tables, fronts and reports agree on i
 """
 
 import math
+import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -38,6 +39,15 @@ class Limit:
 
     def __str__(self) -> str:
         return f"{self.metric} {self.sign} {self.bound:.12g}"
+
+    def holds_in(self, limits: "Iterable[Limit]") -> bool:
+        """Return True if one of these limits is the same or tighter."""
+        tighter = {"<=": operator.le, ">=": operator.ge}[self.sign]
+        return any(
+            (limit.metric, limit.sign) == (self.metric, self.sign)
+            and tighter(limit.bound, self.bound)
+            for limit in limits
+        )
 
     def violation(self, values: np.ndarray, resolution: float) -> np.ndarray:
         """Return the violation of values, relative to the bound: 0 where the limit is met.

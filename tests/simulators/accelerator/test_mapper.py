@@ -2,20 +2,21 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
-from archgym.simulators.accelerator.bounds import lower_bound
-from archgym.simulators.accelerator.buffers import work
-from archgym.simulators.accelerator.evaluation import evaluate_mapping, evaluate_mappings
-from archgym.simulators.accelerator.files import load_architecture
-from archgym.simulators.accelerator.mapper import anneal_mapping, map_space
-from archgym.simulators.accelerator.methods import METHODS, search_mapping
-from archgym.simulators.accelerator.networks import layer_named
-from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
+from archgym.simulators.accelerator.formats.files import load_architecture
+from archgym.simulators.accelerator.kernel.architecture import Architecture, Level, MacArray
+from archgym.simulators.accelerator.kernel.buffers import work
+from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping, evaluate_mappings
+from archgym.simulators.accelerator.kernel.problem import Problem, convolution, matrix_multiply
+from archgym.simulators.accelerator.mapping.bounds import lower_bound
+from archgym.simulators.accelerator.mapping.mapper import anneal_mapping, map_space
+from archgym.simulators.accelerator.mapping.methods import METHODS, search_mapping
+from archgym.simulators.accelerator.workloads import layer_named
 from evidence.accelerator.reference import _mapper
 from tests.simulators.accelerator.test_counting import SMALL, roomy
 from tests.simulators.accelerator.walking import random_mappings
@@ -35,7 +36,10 @@ TINY = [
 
 
 # The two products are left out where enumeration takes longest.
-CASES = [("tpu-like", problem) for problem in TINY]
+CASES: list[Any] = [
+    pytest.param("tpu-like", problem, marks=pytest.mark.nightly) for problem in TINY[:2]
+]
+CASES += [("tpu-like", problem) for problem in TINY[2:]]
 CASES += [("gemmini-like", problem) for problem in TINY[2:]]
 
 
@@ -51,6 +55,7 @@ def test_annealing_meets_the_proven_optimum(architecture: str, problem: Problem)
     assert best.edp >= best.bound.edp
 
 
+@pytest.mark.nightly
 def test_annealing_meets_the_proven_optimum_on_the_eyeriss_like_one() -> None:
     space = map_space(TINY[2], load_architecture("eyeriss-like"))
 
