@@ -115,7 +115,7 @@ class DramSimulator(Simulator):
             specification of DRAMSys, or a file as `device_files` describes; for `ramulator` one of
             `ramulator.standard.FAMILIES`, or a file of own speed bins and organisations.
           fidelity: `exact` keeps the order of all events that fall on one time, as DRAMSys does.
-            `fast` does not and takes half to two thirds of the time; docs/dram.md has its errors.
+            `fast` does not and takes half to two thirds of the time; experiments/dram.md has its errors.
             `auto` is `fast` where that was measured to be equal, else `exact`: see
             `is_fast_proven`. The controller `ramulator` is exact under each.
           controller: dramsys, or ramulator for the controller and devices of Ramulator 2.1.
