@@ -153,6 +153,8 @@ class Simulator(ABC):
     """Spaces that the constructor's `space` may name; the first is its default."""
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
     """Fidelities that the constructor's `fidelity` may name; the first is its default."""
+    former_fidelity_names: ClassVar[tuple[str, ...]] = ()
+    """Fidelities that are no longer offered, and that tasks recorded with them still name."""
     holds_interpreter: ClassVar[bool] = False
     """True for a simulator in plain Python, which threads do not speed up."""
     accuracy_percent: ClassVar[Mapping[str, float]] = {}
@@ -160,6 +162,18 @@ class Simulator(ABC):
     stated; `archgym validate` measures it again."""
     table_space: ClassVar[str | None] = None
     """The space that is small enough to be tabulated, where there is one: `archgym table build`."""
+
+    @classmethod
+    def variant(cls, options: Mapping[str, str]) -> "tuple[type[Simulator], Mapping[str, str]]":
+        """Return the class that simulates with some options, and the options that it takes.
+
+        By default this class and the same options. A simulator with several models under one name,
+        such as one for each kind of device, chooses among their classes here.
+
+        Args:
+          options: Options as they were given or recorded, other than space and fidelity.
+        """
+        return cls, options
 
     @property
     def default_fidelity(self) -> str:
@@ -503,17 +517,25 @@ def make_simulator(
       UnknownNameError: There is no such space, fidelity or option; the message lists the near ones.
       InvalidArgumentError: The constructor needs other arguments.
     """
-    known = option_names(kind)
+    registered_class, asked = kind, options
+    kind, options = kind.variant(asked)
+    # A class that options chose has spaces and options of its own: say of which.
+    chosen_by = ", ".join(f"{name}={value}" for name, value in asked.items())
+    described = f" with {chosen_by}" if kind is not registered_class else ""
+    known_options = option_names(kind)
     for name in options:
-        if name not in known:
-            raise unknown_name(f"option of simulator {kind.name!r}", name, known)
+        if name not in known_options:
+            raise unknown_name(f"option of simulator {kind.name!r}{described}", name, known_options)
     chosen = {}
-    for what, wanted, names in (
-        ("space", space, kind.space_names),
-        ("fidelity", fidelity, kind.fidelity_names),
+    for what, wanted, names, former in (
+        ("space", space, kind.space_names, ()),
+        ("fidelity", fidelity, kind.fidelity_names, kind.former_fidelity_names),
     ):
-        if wanted is not None and wanted not in names:
-            raise unknown_name(what, wanted, names)
+        if wanted is not None and wanted not in (*names, *former):
+            owner = f" of simulator {kind.name!r}{described}" if described else ""
+            error = unknown_name(f"{what}{owner}", wanted, names)
+            error.choice = what
+            raise error
         # A simulator with one space or fidelity has nothing to be told.
         if len(names) > 1 or _takes(kind, what):
             chosen[what] = names[0] if wanted is None else wanted

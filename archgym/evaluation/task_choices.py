@@ -76,6 +76,7 @@ class TaskChoices:
     Attributes:
       simulator: Registered name, instance, or id of a task such as
         ``dram/default/cloud-1/low-latency-v0.1``, which the other choices override.
+      version: Version of the simulator, as in the id of a task; None for any.
       space: Name of one of the simulator's spaces.
       workload: Name or path, several, or several with weights.
       objective: Name, objective, or text such as ``target:total_time_ns<=90000``.
@@ -91,6 +92,7 @@ class TaskChoices:
     """
 
     simulator: str | Simulator | None = None
+    version: int | None = None
     space: str | None = None
     workload: WorkloadChoice | None = None
     objective: str | Objective | None = None
@@ -120,7 +122,6 @@ class TaskChoices:
                 "A task must read simulator/space/workload/objective-vN; "
                 f"got {self.simulator!r}. Name a simulator and use options for the rest."
             )
-        self._check_version(match["simulator"], int(match["version"]))
         pairs = (text.partition("=") for text in (match["options"] or "").split(",") if text)
         options = {name: value for name, _, value in pairs}
         has_metrics = self.minimise is not None or self.maximise is not None
@@ -129,21 +130,28 @@ class TaskChoices:
         return replace(
             self,
             simulator=match["simulator"],
+            version=int(match["version"]),
             space=self.space or match["space"],
             workload=self.workload or _weights_of(match["workloads"]),
             fidelity=self.fidelity or options.pop("fidelity", None),
             options={**options, **self.options},
         )
 
-    def _check_version(self, simulator: str, version: int) -> None:
-        if self.stand_in is not None:
-            current, where = open_stand_in(self.stand_in).version, f"of {self.stand_in}"
-        else:
-            current, where = simulator_class(simulator).version, "that is installed"
-        if version != current:
+    def check_version(self, simulator: str, current: int, where: str) -> None:
+        """Refuse the id of a task of another version of the simulator.
+
+        Args:
+          simulator: Name of the simulator.
+          current: Version of the simulator with these options.
+          where: Words that say which one that is.
+
+        Raises:
+          InvalidArgumentError: The id ends in another version.
+        """
+        if self.version not in (None, current):
             raise InvalidArgumentError(
                 f"A task of simulator {simulator!r} must end in -v{current}, the version {where}; "
-                f"got -v{version}."
+                f"got -v{self.version}."
             )
 
     def resolved_path(self, name: str | Path) -> str:
@@ -180,18 +188,16 @@ def resolve_simulator(choices: TaskChoices) -> tuple[Simulator, str]:
             check_agreement(opened, simulator, choices.space, choices.fidelity, choices.options)
         simulator = opened
     if isinstance(simulator, StandIn):
+        choices.check_version(simulator.name, simulator.version, f"of {simulator.path}")
         return simulator, simulator.declaration.space_name
     if isinstance(simulator, Simulator):
         return simulator, simulator.space.name
     with choosing("simulator"):
         kind = simulator_class(simulator or _DEFAULT_SIMULATOR)
-    with choosing("space"):
-        _check_known("space", choices.space, kind.space_names)
-    with choosing("fidelity"):
-        _check_known("fidelity", choices.fidelity, kind.fidelity_names)
     with choosing("options"):
         made = make_simulator(kind, choices.space, choices.fidelity, choices.options)
-    return made, choices.space or kind.space_names[0]
+    choices.check_version(made.name, made.version, "that is installed")
+    return made, choices.space or type(made).space_names[0]
 
 
 def _check_simulator(choices: TaskChoices) -> None:
@@ -210,11 +216,6 @@ def _check_simulator(choices: TaskChoices) -> None:
             f"`simulator` must be a registered name or a simulator; got {simulator!r}. Make an "
             "instance of a class first."
         )
-
-
-def _check_known(choice: str, name: str | None, known: Sequence[str]) -> None:
-    if name is not None and name not in known:
-        raise unknown_name(choice, name, known)
 
 
 def recorded_stand_in(path: str, kind: str) -> str:

@@ -27,7 +27,7 @@ from typing import Any, Final
 from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.files.storage import open_file, storage_errors
 from archgym.files.yaml_document import Node, read_document
-from archgym.simulators.dram.devices import Device, device, device_names
+from archgym.simulators.dram.devices import Device, device, dramsys_device_names
 from archgym.simulators.dram.dramsys_files import (
     check_device,
     read_bits,
@@ -93,12 +93,32 @@ def load_device(name: str) -> Device:
       UnknownNameError: No device has this name.
       FileFormatError: The file is not a device.
     """
-    if name in device_names() or not is_file_name(name):
+    if name in dramsys_device_names() or not is_file_name(name):
         return device(name)
     path, cited = cite_file(name)
-    root = read_tree(path) if path.suffix == ".json" else read_document(path).root
+    root = _root(path)
     is_ours = isinstance(root.value, Mapping) and "format" in root.value
     return replace(_own_device(root) if is_ours else read_memspec(path), name=cited)
+
+
+def extended_device(name: str) -> str | None:
+    """Return the shipped device that a file of our own form changes; None for any other device.
+
+    Raises:
+      FileFormatError: The file cannot be read.
+    """
+    if name in dramsys_device_names() or not is_file_name(name):
+        return None
+    root = _root(Path(name.partition("#")[0]))
+    members = root.value if isinstance(root.value, Mapping) else {}
+    if "format" not in members or "extends" not in members:
+        return None
+    extended: Node = members["extends"]
+    return extended.text("`extends`")
+
+
+def _root(path: Path) -> Node:
+    return read_tree(path) if path.suffix == ".json" else read_document(path).root
 
 
 def load_mapping(name: str, made: Device) -> AddressMapping:
@@ -117,7 +137,7 @@ def load_mapping(name: str, made: Device) -> AddressMapping:
         mapping.check(made)
         return mapping
     path, cited = cite_file(name)
-    root = read_tree(path) if path.suffix == ".json" else read_document(path).root
+    root = _root(path)
     is_ours = isinstance(root.value, Mapping) and "format" in root.value
     mapping = _own_mapping(root, made) if is_ours else read_mapping(path)
     try:
@@ -134,9 +154,9 @@ def _own_device(root: Node) -> Device:
     )
     _check_format(root, top, ("extends", "source"))
     base_name = top["extends"].text("`extends`")
-    if base_name not in device_names():
+    if base_name not in dramsys_device_names():
         raise top["extends"].refusal(
-            f"`extends` must be one of {', '.join(device_names())}; got {base_name!r}"
+            f"`extends` must be one of {', '.join(dramsys_device_names())}; got {base_name!r}"
         )
     base = device(base_name)
     source = top["source"].text("`source`")

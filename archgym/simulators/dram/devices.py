@@ -106,8 +106,9 @@ class Device:
         return bool(self.current)
 
 
-def device_names() -> tuple[str, ...]:
-    """Name of the devices that ship, sorted."""
+@functools.cache
+def dramsys_device_names() -> tuple[str, ...]:
+    """Return the names of the devices that ship with timings of DRAMSys, sorted."""
     folder = resources.files("archgym.simulators.dram").joinpath("data/devices")
     return tuple(
         sorted(
@@ -125,8 +126,8 @@ def device(name: str) -> Device:
     Raises:
       UnknownNameError: No device has this name.
     """
-    if name not in device_names():
-        raise unknown_name("device", name, device_names())
+    if name not in dramsys_device_names():
+        raise unknown_name("device", name, dramsys_device_names())
     folder = resources.files("archgym.simulators.dram").joinpath("data/devices")
     return _from_json(name, json.loads(folder.joinpath(f"{name}.json").read_text("utf-8")))
 

@@ -13,7 +13,7 @@ from archgym.errors import SimulatorError, unknown_name
 from archgym.evaluation.simulator import Workload
 from archgym.rules.language import PolicySource, bounds_of
 from archgym.rules.sandbox import PolicyRunner
-from archgym.simulators.dram.simulator import DramSimulator
+from archgym.simulators.dram.simulator import DEFAULT_DEVICE, DramSimulator
 from archgym.spaces.texts import with_values
 
 BUILT_IN: Final[Mapping[str, Mapping[str, str]]] = {
@@ -122,7 +122,7 @@ def open_case(name: str, options: Mapping[str, str]) -> DramCase:
       InvalidDesignError: A value is not one of its parameter.
       FileFormatError: The file is damaged or of another form.
     """
-    simulator = DramSimulator(device=options.get("device"), fidelity="exact")
+    simulator = DramSimulator(device=options.get("device", DEFAULT_DEVICE), fidelity="exact")
     space = simulator.space
     texts = {key: text for key, text in options.items() if key != "device"}
     for key in texts:

@@ -29,7 +29,9 @@ IPC_LIMITS = (1e-4, 64.0)
 """Instructions a cycle that `request_trace` takes."""
 
 
-def request_trace(requests: "Requests", name: str, *, ipc: float, clock_mhz: int) -> Trace:
+def request_trace(
+    requests: "Requests", name: str, *, ipc: float, clock_mhz: int, placed_bytes: int = 0
+) -> Trace:
     """Return requests as a trace whose player has the processor's clock.
 
     Args:
@@ -37,6 +39,7 @@ def request_trace(requests: "Requests", name: str, *, ipc: float, clock_mhz: int
       name: Name of the trace.
       ipc: Instructions a cycle, as if no access ever waited; within `IPC_LIMITS`.
       clock_mhz: The processor's clock [MHz].
+      placed_bytes: Size of the memory that the requests' pages were placed in; 0 if unknown.
 
     Raises:
       InvalidArgumentError: `ipc` is not valid, or the trace takes longer than a minute.
@@ -50,6 +53,7 @@ def request_trace(requests: "Requests", name: str, *, ipc: float, clock_mhz: int
         addresses=requests.address,
         lengths=np.full(len(requests), 64, np.int64),
         clock_mhz=clock_mhz,
+        placed_bytes=placed_bytes,
     )
 
 

@@ -3,11 +3,11 @@
 A line of a file is `TIMESTAMP: read|write ADDRESS [BYTES]`, separated by blanks: the timestamp in
 ticks of the player's clock, the address in hexadecimal. In a `.rstl` file the timestamp is a delay
 after the player's next tick once the previous request was accepted. Lines that start with `#` and
-lines of one character or less are skipped, as DRAMSys does. Two things are ours, and DRAMSys reads
-past both: the trailing length in
-bytes (without it a line is one burst of whatever device), and the comment `# clock_mhz: N`, which
-says the player's clock. A byte order mark, which some editors put before a file's first line, is
-skipped.
+lines of one character or less are skipped, as DRAMSys does. Three things are ours, and DRAMSys
+reads past them: the trailing length in bytes (without it a line is one burst of whatever device),
+the comment `# clock_mhz: N`, the player's clock, and `# placed_bytes: N`, the size of the memory in
+which the pages were placed. A byte order mark, which some editors put before a file's first line,
+is skipped.
 
 Times in a `.stl` file may go back, as in DRAMSys: requests keep their order, and one that is due
 before its predecessor left is sent right after it.
@@ -46,6 +46,7 @@ _LINE = re.compile(
     rb"\s*(\d{1,19})\s*:?\s+(read|write)\s+(?:0[xX])?([0-9a-fA-F]{1,16})(?:\s+(\d{1,7}))?\s*"
 )
 _CLOCK = re.compile(rb"#\s*clock_mhz:\s*(\d{1,6})\s*")
+_PLACED = re.compile(rb"#\s*placed_bytes:\s*(\d{1,15})\s*")
 _GZIP_MAGIC = b"\x1f\x8b"
 
 
@@ -66,6 +67,8 @@ class Trace:
       relative: True if `ticks` are delays.
       path: The file it was read from, or None; not part of its content.
       lines: (n,) int64, each request's line in that file, or empty.
+      placed_bytes: Size of the memory in which the program's pages were placed, 0 if unknown; not
+        part of its content.
     """
 
     name: str
@@ -77,6 +80,7 @@ class Trace:
     relative: bool = False
     path: Path | None = None
     lines: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
+    placed_bytes: int = 0
 
     def __post_init__(self) -> None:
         n = len(self.ticks)
@@ -225,6 +229,8 @@ def write_trace(trace: Trace, path: str | Path) -> None:
 def trace_text(trace: Trace) -> str:
     """Return the lines of a trace's file."""
     lines = [] if trace.clock_mhz == 800 else [f"# clock_mhz: {trace.clock_mhz}"]
+    if trace.placed_bytes:
+        lines.append(f"# placed_bytes: {trace.placed_bytes}")
     for tick, write, address, length in zip(
         trace.ticks.tolist(),
         trace.is_write.tolist(),
@@ -242,6 +248,14 @@ def _name_and_kind(path: Path) -> tuple[str, bool]:
     for ending, relative in ((".rstl", True), (".stl", False)):
         if bare.endswith(ending):
             return bare.removesuffix(ending), relative
+    if bare.endswith(".npz"):
+        raise FileFormatError(
+            path,
+            None,
+            "a trace of requests to DRAM is needed (.stl, .rstl); a memory trace (.npz) has all "
+            "accesses of a program",
+            f"Filter it through caches: `archgym trace filter {path}`",
+        )
     raise FileFormatError(
         path,
         None,
@@ -302,6 +316,7 @@ class _Columns:
         self._path = path
         self._heeds_comment = clock_mhz is None
         self._set_clock(800 if clock_mhz is None else clock_mhz)
+        self._placed_bytes = 0
         self._ticks = array("q")
         self._is_write = array("b")
         self._addresses = array("q")
@@ -319,9 +334,8 @@ class _Columns:
         if len(line) <= 1:
             return
         if line[0] == 35:  # '#'
-            clock = _CLOCK.fullmatch(line) if self._heeds_comment and not self._ticks else None
-            if clock:
-                self._set_clock(int(clock[1]))
+            if not self._ticks:
+                self._add_comment(line)
             return
         parts = _LINE.fullmatch(line)
         if parts is None:
@@ -347,6 +361,14 @@ class _Columns:
         self._lengths.append(length)
         self._lines.append(number)
 
+    def _add_comment(self, line: bytes) -> None:
+        clock = _CLOCK.fullmatch(line)
+        if clock and self._heeds_comment:
+            self._set_clock(int(clock[1]))
+        placed = _PLACED.fullmatch(line)
+        if placed:
+            self._placed_bytes = int(placed[1])
+
     def trace(self, name: str, relative: bool) -> Trace:
         if not self._ticks:
             raise FileFormatError(
@@ -366,6 +388,7 @@ class _Columns:
                 relative=relative,
                 path=self._path,
                 lines=np.array(self._lines, dtype=np.int64),
+                placed_bytes=self._placed_bytes,
             )
         except InvalidArgumentError as error:
             raise FileFormatError(

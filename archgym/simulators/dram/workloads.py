@@ -28,6 +28,7 @@ see `archgym.simulators.dram.recorded`.
 A test compares the columns headed "here" with what the generators give.
 """
 
+import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache, partial
@@ -43,6 +44,7 @@ from archgym.simulators.dram.generators import Traffic
 from archgym.simulators.dram.recorded import RECORDED, recorded_trace
 from archgym.simulators.dram.trace import Trace, read_trace
 
+_log = logging.getLogger(__name__)
 _N = 10_000
 _MIB = 2**20
 _GIB = 2**30
@@ -329,7 +331,35 @@ def load_trace(name: str | Path) -> Trace:
     text = str(name)
     if text in SHIPPED:
         return shipped_trace(text)
-    looks_like_file = text.endswith((".stl", ".rstl", ".gz")) or Path(text).exists()
+    looks_like_file = text.endswith((".stl", ".rstl", ".gz", ".npz")) or Path(text).exists()
     if isinstance(name, Path) or looks_like_file:
         return read_trace(name)
     raise unknown_name("workload", text, SHIPPED)
+
+
+def note_placement(trace: Trace, capacity_bytes: int, device: str) -> None:
+    """Warn once if a trace's pages were placed in a memory of another size than a device's.
+
+    Args:
+      trace: The trace.
+      capacity_bytes: Capacity of the device, for its default design where designs decide it.
+      device: Its name.
+    """
+    if trace.placed_bytes and trace.placed_bytes != capacity_bytes:
+        _note_placement(trace.name, trace.placed_bytes, capacity_bytes, device)
+
+
+@cache
+def _note_placement(trace: str, placed_bytes: int, capacity_bytes: int, device: str) -> None:
+    ratio = capacity_bytes / placed_bytes
+    effect = (
+        f"it uses 1/{ratio:.3g} of the addresses, which crowds mappings that begin with channel, "
+        "rank or bank"
+        if ratio > 1
+        else f"its pages lie as far apart as in a memory {1 / ratio:.3g} times as large"
+    )
+    _log.warning(
+        "The pages of trace %r were placed in %.4g GiB; device %r has %.4g GiB, so %s. Place them "
+        "again with `archgym trace filter --device %s`.",
+        trace, placed_bytes / 2**30, device, capacity_bytes / 2**30, effect, device,
+    )  # fmt: skip

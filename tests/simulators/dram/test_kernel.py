@@ -12,7 +12,7 @@ import pytest
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.devices import device, device_names
+from archgym.simulators.dram.devices import device, dramsys_device_names
 from archgym.simulators.dram.kernel import (
     OUTPUTS,
     Recording,
@@ -267,7 +267,7 @@ def test_per_bank_refresh_visits_every_bank_once_a_round() -> None:
     assert sorted(refreshed[:8]) == list(range(8))
 
 
-@pytest.mark.parametrize("name", device_names())
+@pytest.mark.parametrize("name", dramsys_device_names())
 @BOTH
 def test_results_add_up_on_random_designs(name: str, is_exact: bool) -> None:
     memory = device(name)

@@ -10,8 +10,9 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, UnknownNameError
 from archgym.evaluation.task import Task
-from archgym.simulators.dram import DramSimulator, device_names
+from archgym.simulators.dram import DramSimulator
 from archgym.simulators.dram.bursts import _Latest, prepared
+from archgym.simulators.dram.devices import dramsys_device_names
 from archgym.simulators.dram.generators import random_access
 from archgym.simulators.dram.trace import write_trace
 from archgym.simulators.dram.workloads import SHIPPED, shipped_trace
@@ -62,7 +63,7 @@ def test_default_space_contains_the_published_default() -> None:
     assert dict(wide) == dict(published)
 
 
-@pytest.mark.parametrize("device", device_names())
+@pytest.mark.parametrize("device", dramsys_device_names())
 def test_every_device_runs_every_workload(device: str) -> None:
     simulator = DramSimulator(device=device)
     designs = simulator.space.sample(3, np.random.default_rng(1))
@@ -173,7 +174,7 @@ def test_deadlock_is_a_result_with_a_reason() -> None:
 
 
 def test_energy_is_absent_where_it_is_unknown() -> None:
-    for device in device_names():
+    for device in dramsys_device_names():
         simulator = DramSimulator(device=device)
         has_energy = not device.startswith("hbm2")
         names = {spec.name for spec in simulator.metrics}

@@ -20,13 +20,11 @@ from archgym.simulators.dram.ramulator.buffers import (
 )
 from archgym.simulators.dram.ramulator.picking import (
     earliest,
-    first_open,
     pick_active,
     pick_head,
     pick_stored,
 )
 from archgym.simulators.dram.ramulator.refresh import (
-    inject,
     inject_precharges,
     inject_refreshes,
 )
@@ -42,7 +40,6 @@ from archgym.simulators.dram.ramulator.state import (
     PRIORITY_RING,
     READ,
     REFRESH_ALL,
-    REFRESH_SAME,
     SPLIT_ACTIVATION,
     TWO_BUS,
     WRITE,
@@ -503,11 +500,6 @@ def _serve(w: Any, d: Any, k: Any, c: int, tick: int, may_close: bool) -> None:
             relist_bank(w, c, bank)
             keep_active(w, c, index)
         _issue(w, d, k, c, command, bank, index, tick)
-        if k.activation_limit > 0:
-            b.n_activations += 1
-            if b.n_activations % k.activation_limit == 0:
-                number = bank % d.banks_per_group
-                inject(w, c, REFRESH_SAME, bank // d.scope_banks * d.scope_banks + number)
     else:
         _issue(w, d, k, c, command, bank, index, tick)
         _close(w, k, c, bank)
@@ -534,11 +526,7 @@ def _serve_head(w: Any, d: Any, k: Any, c: int, command: int, tick: int) -> None
             for bank in range(first, first + d.scope_banks):
                 _close(w, k, c, bank)
         _pair(w, d, c, command, first, tick)
-    elif kind == REFRESH_SAME and command == d.refsb:
-        _issue_same(w, d, k, c, command, target, tick)
     else:
-        if kind == REFRESH_SAME:
-            target = first_open(w, d, c, target)
         _issue(w, d, k, c, command, target, NONE, tick)
         if command == d.pre:
             _close(w, k, c, target)
@@ -614,24 +602,6 @@ def _issue_all(w: Any, d: Any, k: Any, c: int, command: int, first: int, tick: i
                 _apply(w, c, rule, node, tick)
                 last = node
     _record(w, d, k, c, command, first, NONE, True, tick)
-
-
-@helper
-def _issue_same(w: Any, d: Any, k: Any, c: int, command: int, first: int, tick: int) -> None:
-    """Put a command to the bank of one number in every group of a rank into effect."""
-    kept_apart()
-    end = first // d.scope_banks * d.scope_banks + d.scope_banks
-    for i in range(d.rules_of[command], d.rules_of[command + 1]):
-        rule = w.rules[i]
-        if rule.level <= d.scope_level:
-            _apply(w, c, rule, w.node_of[first * w.n_levels + rule.level], tick)
-            continue
-        for bank in range(first, end, d.banks_per_group):
-            _apply(w, c, rule, w.node_of[bank * w.n_levels + rule.level], tick)
-    for bank in range(first, end, d.banks_per_group):
-        b = w.banks[c * w.n_banks + bank]
-        b.n_activations = max(0, b.n_activations - k.activation_limit)
-    _record(w, d, k, c, command, first, NONE, False, tick)
 
 
 @helper

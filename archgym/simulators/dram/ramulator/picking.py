@@ -11,7 +11,6 @@ from archgym.simulators.dram.ramulator.state import (
     PRECHARGE_BANK,
     PRIORITY_RING,
     REFRESH_ALL,
-    REFRESH_SAME,
     TWO_BUS,
 )
 
@@ -34,17 +33,6 @@ def earliest_all(w: Any, d: Any, c: int, first: int, command: int) -> int:
     kept_apart()
     time = 0
     for bank in range(first, first + d.scope_banks):
-        time = max(time, earliest(w, d, c, bank, command))
-    return time
-
-
-@helper
-def earliest_same(w: Any, d: Any, c: int, first: int, command: int) -> int:
-    """Return the tick from which a command to a bank of every group is legal."""
-    kept_apart()
-    time = 0
-    end = first // d.scope_banks * d.scope_banks + d.scope_banks
-    for bank in range(first, end, d.banks_per_group):
         time = max(time, earliest(w, d, c, bank, command))
     return time
 
@@ -210,26 +198,9 @@ def head_command(w: Any, d: Any, c: int) -> Any:
             if w.banks[c * w.n_banks + bank].state != CLOSED:
                 return d.prea
         return d.refab
-    if kind == REFRESH_SAME:
-        return d.pre if first_open(w, d, c, target) != NONE else d.refsb
     if w.banks[c * w.n_banks + target].state != CLOSED:
         return d.pre
     return d.refpb
-
-
-@helper
-def first_open(w: Any, d: Any, c: int, target: int) -> int:
-    """Return the first open bank with a number within its group, NONE if all are closed.
-
-    Args:
-      target: That bank of the rank's first group.
-    """
-    for bank in range(
-        target, target // d.scope_banks * d.scope_banks + d.scope_banks, d.banks_per_group
-    ):
-        if w.banks[c * w.n_banks + bank].state != CLOSED:
-            return bank
-    return NONE
 
 
 @helper
@@ -246,14 +217,7 @@ def pick_head(w: Any, d: Any, c: int, tick: int, rows: int) -> bool:
     is_all = kind == REFRESH_ALL
     first = target * d.scope_banks if is_all else target
     count = d.scope_banks if is_all else 1
-    if kind == REFRESH_SAME and command == d.pre:
-        first = first_open(w, d, c, target)
-    if kind == REFRESH_SAME and command == d.refsb:
-        time = earliest_same(w, d, c, first, command)
-    elif is_all:
-        time = earliest_all(w, d, c, first, command)
-    else:
-        time = earliest(w, d, c, first, command)
+    time = earliest_all(w, d, c, first, command) if is_all else earliest(w, d, c, first, command)
     if time > tick:
         ch.priority_bound = time
         return False

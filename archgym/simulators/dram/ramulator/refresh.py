@@ -13,8 +13,6 @@ from archgym.simulators.dram.ramulator.state import (
     PRIORITY_RING,
     REFRESH_ALL,
     REFRESH_BANK,
-    REFRESH_SAME,
-    SAME_BANK,
     TWO_BUS,
 )
 
@@ -73,13 +71,6 @@ def inject_refreshes(w: Any, d: Any, k: Any, c: int, tick: int) -> bool:
             if not inject(w, c, REFRESH_ALL, scope):
                 ch.is_stuck = 1
         ch.refresh_at += d.refi
-        return True
-    if k.refresh == SAME_BANK:
-        for scope in range(d.n_scopes):
-            if not inject(w, c, REFRESH_SAME, scope * d.scope_banks + ch.refresh_index):
-                ch.is_stuck = 1
-        ch.refresh_index = (ch.refresh_index + 1) % d.banks_per_group
-        ch.refresh_at += d.refi_same
         return True
     if d.kind != TWO_BUS:
         if not inject(w, c, REFRESH_BANK, ch.refresh_index):

@@ -21,7 +21,6 @@ from archgym.simulators.dram.ramulator.state import (
     PER_BANK,
     PRIORITY_RING,
     REQUEST,
-    SAME_BANK,
     UNCONSTRAINED,
 )
 from archgym.simulators.dram.ramulator.tables import device_tables
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
 
 SCHEDULERS: Final = ("FRFCFS", "FRFCFS-RowHit")
 ROW_POLICIES: Final = ("Open", "ClosedCAP")
-REFRESHES: Final = ("NoRefresh", "AllBank", "PerBank", "SameBank")
+REFRESHES: Final = ("NoRefresh", "AllBank", "PerBank")
 WCK_SYNCS: Final = ("need_sync", "always_on")
 _PERCENTS: Final = (50, 95, 99)
 
@@ -52,8 +51,6 @@ class Configuration:
       read_buffer, write_buffer: Places.
       wr_low, wr_high: Shares of the write buffer at which write mode ends and begins.
       width: Requests that the front end offers per tick.
-      activation_limit: Activations of a bank after which it gets a further same-bank refresh
-        (refresh management); 0 for none. Like the refresh SameBank an extension of DDR5.
     """
 
     organisation: str
@@ -73,7 +70,6 @@ class Configuration:
     wr_high: float = 0.8
     wck_sync: str = "need_sync"
     width: int = 1
-    activation_limit: int = 0
 
 
 @final
@@ -308,7 +304,6 @@ def _controller(
     k["always_on"] = c.wck_sync == "always_on"
     k["is_hashing"] = hashes
     k["is_counting"] = counting
-    k["activation_limit"] = c.activation_limit
     return table
 
 
@@ -323,8 +318,6 @@ def _channels(c: Configuration, device: npt.NDArray[Any], no_refresh: bool) -> n
         table["refresh_at"] = c.scatter_interval or d["refi"]
     elif refresh == PER_BANK:
         table["refresh_at"] = d["refi_bank"]
-    elif refresh == SAME_BANK:
-        table["refresh_at"] = d["refi_same"]
     else:
         table["refresh_at"] = FAR
     # The first tick decides the write mode of every channel, idle ones included.

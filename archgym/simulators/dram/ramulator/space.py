@@ -23,14 +23,13 @@ GROUPS: Final = {
     "memory": ("organisation", "speed_bin", "ranks", "channels"),
     "addresses": ("interleave_bits", "address_mapping"),
     "scheduling": ("scheduler", "row_policy", "cap", "wck_sync"),
-    "refresh": ("refresh", "scatter_interval", "activation_limit"),
+    "refresh": ("refresh", "scatter_interval"),
     "buffers": ("read_buffer", "write_buffer", "wr_low", "wr_high"),
 }
 
 
 def family_space(made: Standard) -> DesignSpace:
     """Return the design space of a family."""
-    can_refresh_same = any(command.name == "REFsb" for command in made.commands)
     organisation, speed = DEFAULTS[made.family]
     organisations, bins = tuple(made.organisations), tuple(made.bins)
     parameters: list[Parameter] = [
@@ -109,7 +108,6 @@ def family_space(made: Standard) -> DesignSpace:
             if made.per_bank_refresh
             else []
         ),
-        *(_extensions() if can_refresh_same else ()),
         Ordinal(
             name="scatter_interval",
             levels=(0, 200, 900),
@@ -153,26 +151,6 @@ def family_space(made: Standard) -> DesignSpace:
         Condition("cap", P("row_policy") == "ClosedCAP"),
         Condition("interleave_bits", P("channels") > 1),
     ]
-    if made.per_bank_refresh or can_refresh_same:
+    if made.per_bank_refresh:
         conditions.append(Condition("scatter_interval", P("refresh") == "AllBank"))
     return DesignSpace("default", tuple(parameters), conditions=tuple(conditions))
-
-
-def _extensions() -> tuple[Parameter, ...]:
-    """Return the parameters of DDR5's refresh extensions, which nothing validates."""
-    return (
-        Categorical(
-            name="refresh",
-            choices=("AllBank", "SameBank"),
-            default="AllBank",
-            doc="Banks that one refresh covers; SameBank is an own extension, not validated.",
-        ),
-        # chosen: around the initial management thresholds of JESD79-5, 32 to 80; 0 for none.
-        Ordinal(
-            name="activation_limit",
-            levels=(0, 16, 32, 64),
-            default=0,
-            unit="activations",
-            doc="Activations of a bank until refresh management; own extension, not validated.",
-        ),
-    )

@@ -264,54 +264,27 @@ def standard(family: str) -> Standard:
     )
 
 
-def extended(made: Standard) -> Standard:
-    """Return a DDR5 family with same-bank refresh: our own extension, which nothing validates.
+@functools.cache
+def speed_bins() -> Mapping[str, tuple[str, str]]:
+    """Return the devices that are one speed bin of a family: name to family and speed bin.
 
-    Raises:
-      InvalidArgumentError: The family is another one, or an organisation has another density.
+    A family with one speed bin is a device by itself.
     """
-    if made.family != "ddr5":
-        raise InvalidArgumentError(
-            f"Extensions must be left out for family {made.family!r}; only ddr5 has some."
-        )
-    folder = resources.files("archgym.simulators.dram").joinpath("data/standards")
-    data: dict[str, Any] = json.loads(folder.joinpath("ddr5_extensions.json").read_text("utf-8"))
-    by_density: dict[str, int] = data["ns"]["nRFCsb"]
-    bins = {}
-    for name, speed in made.bins.items():
-        clocks = {}
-        for organisation, shape in made.organisations.items():
-            if str(shape.density_mbit) not in by_density:
-                raise InvalidArgumentError(
-                    f"Same-bank refresh needs a density of {', '.join(by_density)} Mbit; "
-                    f"organisation {organisation!r} has {shape.density_mbit}."
-                )
-            clocks[organisation] = -(-by_density[str(shape.density_mbit)] * 1000 // speed.t_ck_ps)
-        spacing = -(-data["ns"]["nREFSBRD"] * 1000 // speed.t_ck_ps)
-        bins[name] = replace(
-            speed,
-            clocks=MappingProxyType({**speed.clocks, "nREFSBRD": spacing}),
-            by_organisation=MappingProxyType({**speed.by_organisation, "nRFCsb": clocks}),
-        )
-    further = tuple(
-        Constraint(
-            scope=entry["scope"],
-            preceding=tuple(entry["preceding"]),
-            following=tuple(entry["following"]),
-            distance=entry["distance"],
-            window=1,
-            siblings=False,
-            source=entry["source"],
-        )
-        for entry in data["constraints"]
+    return MappingProxyType(
+        {
+            name.lower().replace("_", "-"): (family, name)
+            for family in FAMILIES
+            for name in standard(family).bins
+            if len(standard(family).bins) > 1
+        }
     )
-    return replace(
-        made,
-        commands=(*made.commands, Command(**data["command"])),
-        constraints=(*made.constraints, *further),
-        bins=MappingProxyType(bins),
-        deviations=(*made.deviations, data["note"]),
-    )
+
+
+@functools.cache
+def with_speed_bin(family: str, name: str) -> Standard:
+    """Return a family with only one of its speed bins."""
+    made = standard(family)
+    return replace(made, bins=MappingProxyType({name: made.bins[name]}))
 
 
 def load_standard(name: str | Path) -> Standard:
@@ -330,7 +303,7 @@ def load_standard(name: str | Path) -> Standard:
         return standard(text)
     if isinstance(name, Path) or text.endswith((".json", ".yaml", ".yml")) or Path(text).exists():
         return _from_file(Path(text))
-    raise unknown_name("device", text, FAMILIES)
+    raise unknown_name("device", text, (*FAMILIES, *speed_bins()))
 
 
 def _from_file(path: Path) -> Standard:

@@ -33,13 +33,11 @@ TWO_BUS: Final = 2
 NO_REFRESH: Final = 0
 ALL_BANK: Final = 1
 PER_BANK: Final = 2
-SAME_BANK: Final = 3
 
 # Requests of the priority buffer.
 REFRESH_ALL: Final = 0
 REFRESH_BANK: Final = 1
 PRECHARGE_BANK: Final = 2
-REFRESH_SAME: Final = 3
 
 _I = np.int64
 
@@ -53,7 +51,6 @@ DEVICE: Final = np.dtype(
         ("scope_level", _I),  # of an all-bank command
         ("scope_banks", _I),
         ("n_scopes", _I),
-        ("banks_per_group", _I),
         ("banks_per_stack", _I),
         # codes of commands, NONE where the standard lacks one
         ("act", _I),
@@ -66,7 +63,6 @@ DEVICE: Final = np.dtype(
         ("wra", _I),
         ("refab", _I),
         ("refpb", _I),
-        ("refsb", _I),
         ("cas_rd", _I),
         ("cas_wr", _I),
         # durations
@@ -77,7 +73,6 @@ DEVICE: Final = np.dtype(
         ("aad", _I),
         ("refi", _I),
         ("refi_bank", _I),
-        ("refi_same", _I),
         ("rfc_bank", _I),
         ("rules_of", _I, (MAX_COMMANDS + 1,)),  # first rule of each command
         ("power_kind", _I, (MAX_COMMANDS,)),  # place in `power.KINDS`, NONE where not counted
@@ -111,7 +106,6 @@ CONTROLLER: Final = np.dtype(
         ("always_on", _I),
         ("is_hashing", _I),
         ("is_counting", _I),
-        ("activation_limit", _I),  # of a bank until its refresh management, 0 without
     ],
     align=True,
 )
@@ -144,7 +138,6 @@ BANK: Final = np.dtype(
         ("n_columns", np.int32),  # since it was last closed
         ("is_closing", np.int32),  # a precharge of the row policy is under way
         ("n_active", np.int32),
-        ("n_activations", np.int32),  # since its last refresh management
         ("place", np.int32, (2,)),  # in the channel's list of banks with requests, by buffer
         ("head", np.int32, (2,)),
         ("tail", np.int32, (2,)),

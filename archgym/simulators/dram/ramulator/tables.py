@@ -34,7 +34,6 @@ _POWER: Final = {
     "WRA": "WRA",
     "REFab": "REFA",
     "REFpb": "REFB",
-    "REFsb": "REFSB",
 }
 _CODES: Final = {
     "act2": "ACT2",
@@ -46,7 +45,6 @@ _CODES: Final = {
     "wra": "WRA",
     "refab": "REFab",
     "refpb": "REFpb",
-    "refsb": "REFsb",
     "cas_rd": "CAS_RD",
     "cas_wr": "CAS_WR",
 }
@@ -128,7 +126,6 @@ def device_tables(
     d["scope_level"] = levels.index(made.refresh_scope)
     d["scope_banks"] = int(np.prod(sizes[d["scope_level"] :]))
     d["n_scopes"] = d["n_banks"] // d["scope_banks"]
-    d["banks_per_group"] = sizes[-1]
     d["banks_per_stack"] = sizes[-1] * sizes[-2]
     d["act"] = codes.get("ACT", codes.get("ACT1", NONE))
     for role, command_name in _CODES.items():
@@ -140,8 +137,6 @@ def device_tables(
     d["aad"] = values.get("nAAD", 0)
     d["refi"] = values["nREFI"] * k
     d["refi_bank"] = values.get("nREFIpb", 0) * k
-    # JESD79-5: each bank of a group has its turn within one refresh interval.
-    d["refi_same"] = d["refi"] // d["banks_per_group"]
     d["rfc_bank"] = values.get("nRFCpb", 0) * k
     d["power_kind"] = NONE
     n_rules = 0

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.devices import device, device_names
+from archgym.simulators.dram.devices import device, dramsys_device_names
 from archgym.simulators.dram.mapping import reference_mapping_names
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.simulators.dram.trace import Trace, read_trace
@@ -335,7 +335,7 @@ def _clock(table: Any, number: int, text: str) -> int:
 def _simulator(memory: str, mapping: str, configs: Path | None, fidelity: str) -> DramSimulator:
     """Return the simulator of a memory specification and mapping, shipped or of the folder."""
     reference = memory.removesuffix(".json")
-    found = [name for name in device_names() if device(name).reference == reference]
+    found = [name for name in dramsys_device_names() if device(name).reference == reference]
     if found:
         chosen = found[0]
     elif configs is not None and (configs / f"{reference}.json").is_file():

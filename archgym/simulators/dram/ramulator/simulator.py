@@ -1,68 +1,120 @@
-"""The second controller as the DRAM simulator uses it: designs in, metrics out."""
+"""The DRAM simulator on devices that Ramulator 2.1 has: their organisation is part of a design."""
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Final, final
+from pathlib import Path
+from typing import ClassVar, Final, final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.checks import parse_whole
+from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
-from archgym.evaluation.simulator import BatchResult, Workload, require_kept
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.simulators.dram.costs import COSTS, RELIEF
 from archgym.simulators.dram.device_files import cite_file
-from archgym.simulators.dram.metrics import ENERGY_CAUSES
+from archgym.simulators.dram.metrics import ENERGY_CAUSES, FORMER_OBJECTIVES
 from archgym.simulators.dram.ramulator.energy import PJ_PER_BIT, energies_pj, has_energy, power_of
 from archgym.simulators.dram.ramulator.metrics import family_metrics, family_objectives
 from archgym.simulators.dram.ramulator.requests import Bursts, bursts_of
 from archgym.simulators.dram.ramulator.run import Configuration, Outcome, run
 from archgym.simulators.dram.ramulator.space import GROUPS, family_space
-from archgym.simulators.dram.ramulator.standard import FAMILIES, Standard, extended, load_standard
+from archgym.simulators.dram.ramulator.standard import (
+    FAMILIES,
+    Standard,
+    load_standard,
+    speed_bins,
+    with_speed_bin,
+)
 from archgym.simulators.dram.trace import Trace
-from archgym.spaces.space import DesignSpace
+from archgym.simulators.dram.workloads import SHIPPED, load_trace, note_placement
 
 DEFAULT_FAMILY: Final = "ddr5"
+CONTROLLER: Final = "ramulator"
 
 _LIVELOCK: Final = 1
 _CAPACITY: Final = 2
 _SCATTER: Final = 3
-REASONS: Final = (
+_REASONS: Final = (
     "the controller livelocks: a request whose row the row policy closed is never served",
     "the workload's addresses exceed the capacity of organisation, ranks and channels",
     "the scattered refreshes of all ranks do not fit into one refresh interval",
 )
-"""Reasons of the model, in the order of their codes from 1."""
 
 # chosen: the front end never limits eight channels, which take one burst a tick each at most.
 _WIDTH: Final = 8
 _PERCENTS: Final = (50, 95, 99)
+# chosen: more than any trace has.
+_MAX_PART: Final = 10**11 - 1
 _require = partial(require_kept, "DRAM")
 
 
 @final
-class RamulatorModel:
-    """A device family with its space, metrics and results.
+class RamulatorSimulator(Simulator):
+    """Memory controllers and a device family on traces of requests, as in Ramulator 2.1.
+
+    `DramSimulator.variant` chooses this class for its devices. A design is the controllers'
+    settings and the memory's organisation, ranks, channels and, where the device is a family,
+    speed bin.
 
     Attributes:
-      made: The family.
-      device: The family's name, or a file's path with the start of its digest.
-      space, metrics, objectives, groups: As of `Simulator`.
+      made: The device family, or what a file makes of it.
+      device: Name of the device, or a file's path with the start of its digest.
     """
 
-    def __init__(self, device: str, extensions: bool = False) -> None:
-        """Make the model of a family or of a user's device file.
+    name = "dram"
+    version = 1  # the first tick decides the write mode of idle channels
+    # The model takes every event in order: there is nothing to choose.
+    fidelity_names: ClassVar[tuple[str, ...]] = ("auto",)
+    former_fidelity_names: ClassVar[tuple[str, ...]] = ("fast", "exact")
+    accuracy_percent: ClassVar[Mapping[str, float]] = {"auto": 0.0, "fast": 0.0, "exact": 0.0}
+    costs: Mapping[str, str] = COSTS
+    relief: Mapping[str, tuple[str, ...]] = RELIEF
+    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
+    default_objective = "balanced"
+    default_workload = "kv-cache-gather"
+    exports: Mapping[str, str] = {
+        "ramulator": "Script for Ramulator 2.1, and the requests as its trace."
+    }
+    exports_of_options: ClassVar[Mapping[str, str]] = {"dramsys": "device=ddr4-2400"}
+    model_reasons: tuple[str, ...] = _REASONS
+
+    def __init__(
+        self,
+        space: str = "default",
+        device: str = DEFAULT_FAMILY,
+        fidelity: str = "auto",
+        requests: str = "",
+    ) -> None:
+        """Make the simulator of one device.
 
         Args:
-          device: Name or path.
-          extensions: True for the parameters of DDR5 that nothing validates.
+          space: One of `space_names`.
+          device: A family such as `ddr5`, one of its speed bins such as `ddr5-4800bn`, or a file of
+            own speed bins and organisations.
+          fidelity: `auto`; the model is exact.
+          requests: First requests of each trace that are sent; all by default.
 
         Raises:
-          InvalidArgumentError: The family has no extensions.
+          UnknownNameError: There is no such space, device or fidelity.
+          FileFormatError: The file cannot be used.
+          InvalidArgumentError: `requests` is not a whole number from 1.
         """
+        for what, given, known in (
+            ("space", space, self.space_names),
+            ("fidelity", fidelity, (*self.fidelity_names, *self.former_fidelity_names)),
+        ):
+            if given not in known:
+                raise unknown_name(f"{what} of device {device!r}", given, known)
+        self.fidelity = fidelity
+        self._arguments = (space, device, fidelity, requests)
+        self._n_requests = parse_whole("requests", requests, 1, _MAX_PART) if requests else 0
         self.made, self.device = _load(device)
-        if extensions:
-            self.made = extended(self.made)
-        self.space: DesignSpace = family_space(self.made)
+        self.options = _recorded_options(self.device)
+        if self._n_requests:
+            self.options["requests"] = str(self._n_requests)
+        self.space = family_space(self.made)
         self.metrics: tuple[MetricSpec, ...] = family_metrics(self.made)
         self.objectives: Mapping[str, Objective] = family_objectives(self.made)
         self.groups: Mapping[str, tuple[str, ...]] = {
@@ -80,22 +132,43 @@ class RamulatorModel:
             )
         self.burst_bytes: int = sizes.pop()
 
-    def check_workload(self, workload: Workload) -> None:
-        """Refuse a trace that no design of the family holds.
+    def __reduce__(self) -> tuple[type["RamulatorSimulator"], tuple[str, ...]]:
+        return RamulatorSimulator, self._arguments
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Bytes that all channels and ranks of the default design hold."""
+        c = self.configuration(self.space.design_at(self.space.default_indices))
+        return self.made.organisations[c.organisation].channel_bytes(c.ranks) * c.channels
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Return workloads that ship: see `archgym.simulators.dram.workloads`."""
+        return tuple(SHIPPED)
+
+    def workload(self, name: str | Path) -> Workload:
+        """Return the shipped workload with this name, or the trace in the file at this path.
 
         Raises:
-          InvalidArgumentError: It reaches beyond the largest capacity.
+          UnknownNameError: Neither.
+          FileFormatError: The file cannot be read.
+          InvalidArgumentError: The trace reaches beyond the largest capacity.
         """
-        needed = bursts_of(workload.content, self.burst_bytes).end_address
+        trace = load_trace(name)
+        if self._n_requests:
+            trace = trace.first(self._n_requests)
+        # What no design holds is refused here, not at the first design.
+        needed = bursts_of(trace, self.burst_bytes).end_address
         largest = max(
             o.channel_bytes(2 if "Rank" in self.made.levels else 1) * 8
             for o in self.made.organisations.values()
         )
         if needed > largest:
             raise InvalidArgumentError(
-                f"Trace {workload.name!r} must stay below {largest:#x}, the largest capacity of "
+                f"Trace {trace.name!r} must stay below {largest:#x}, the largest capacity of "
                 f"family {self.made.name!r}; it reaches {needed:#x}. Move its addresses."
             )
+        note_placement(trace, self.capacity_bytes, self.device)
+        return Workload(trace.name, trace.digest, trace)
 
     def configuration(self, design: Mapping[str, object]) -> Configuration:
         """Return the controller's configuration of a design."""
@@ -117,14 +190,20 @@ class RamulatorModel:
             wr_low=float(str(design["wr_low"])),
             wr_high=float(str(design["wr_high"])),
             wck_sync=str(design.get("wck_sync", "need_sync")),
-            activation_limit=int(str(design.get("activation_limit", 0))),
             width=_WIDTH,
         )
 
-    def simulate(
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results of designs that are known to be canonical and feasible in the space."""
+        return self._simulate(indices, workload)
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results as `simulate`, of a memory without one of `costs`."""
+        return self._simulate(indices, workload, cost)
+
+    def _simulate(
         self, indices: np.ndarray, workload: Workload, without: str | None = None
     ) -> BatchResult:
-        """Return the results of canonical designs."""
         bursts = bursts_of(workload.content, self.burst_bytes)
         values = np.full((len(indices), len(self.metrics)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
@@ -154,7 +233,7 @@ class RamulatorModel:
         if found is None:
             raise InvalidArgumentError(
                 f"The configuration must be able to serve trace {trace.name!r}: "
-                f"{REASONS[(reason or _LIVELOCK) - 1]}."
+                f"{_REASONS[(reason or _LIVELOCK) - 1]}."
             )
         return found
 
@@ -215,9 +294,7 @@ class RamulatorModel:
             "row_conflicts": float(outcome.counts["conflicts"]),
             "forwarded": float(outcome.counts["forwarded"]),
             "coalesced": float(outcome.counts["coalesced"]),
-            "refreshes": float(
-                commands["REFab"] + commands.get("REFpb", 0) + commands.get("REFsb", 0)
-            ),
+            "refreshes": float(commands["REFab"] + commands.get("REFpb", 0)),
         }
         if not has_energy(self.made):
             found["estimated_energy_pj"] = 8.0 * n_bytes * PJ_PER_BIT[self.made.family]
@@ -249,7 +326,7 @@ class RamulatorModel:
             causes = np.sum([column[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES], axis=0)
             _require("energies by cause add up to the total", causes, column["total_energy_pj"])
 
-    def describe(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return the properties of a trace: name to (value, unit)."""
         bursts = bursts_of(workload.content, self.burst_bytes)
         requests = bursts.requests
@@ -266,14 +343,38 @@ class RamulatorModel:
             "bandwidth if never delayed": (asked, "GB/s"),
         }
 
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return a design as a script of Ramulator 2.1, with the requests as its trace.
+
+        Raises:
+          InvalidDesignError: Ramulator cannot express the design.
+        """
+        from archgym.simulators.dram.export import ramulator_files
+
+        configuration = self.configuration(self.space.design_at(indices))
+        return ramulator_files(configuration, self.made.family, self.made.path, workload.content)
+
 
 def _load(device: str) -> tuple[Standard, str]:
-    """Return a family, and the name under which a task cites it.
+    """Return a device's family, and the name under which a task cites the device.
 
     A user's file is cited with the first 16 digits of its SHA-256 after `#`; a changed file is
     refused under the old name.
     """
     if device in FAMILIES:
         return load_standard(device), device
+    if device in speed_bins():
+        return with_speed_bin(*speed_bins()[device]), device
     made = load_standard(device.partition("#")[0])
     return made, cite_file(device)[1]
+
+
+def _recorded_options(device: str) -> dict[str, str]:
+    """Return the options that identify a device in a task.
+
+    Families and files keep the option `controller`, which ArchGym 0.2 recorded.
+    """
+    if device in speed_bins():
+        return {"device": device}
+    named = {} if device == DEFAULT_FAMILY else {"device": device}
+    return {"controller": CONTROLLER, **named}
