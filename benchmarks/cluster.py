@@ -19,8 +19,8 @@ from archgym.simulators.cluster import ClusterSimulator
 from archgym.simulators.cluster.designs import run
 from archgym.simulators.cluster.space import GROUPS
 from archgym.simulators.cluster.training import is_symmetric
-from archgym.simulators.cluster.validation.astrasim import models_of
-from archgym.simulators.cluster.validation.reading import (
+from evidence.cluster.astrasim import models_of
+from evidence.cluster.reading import (
     observed,
     parallelism_of,
     read_rows,

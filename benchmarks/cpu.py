@@ -24,7 +24,7 @@ from pathlib import Path
 from archgym.simulators.cpu.parameters import DEFAULTS, machine
 from archgym.simulators.cpu.run import COUNTERS, run
 from archgym.simulators.cpu.trace import InstructionTrace
-from archgym.simulators.cpu.validation.reference import Row, _trace, reference_rows
+from evidence.cpu.reference import Row, _trace, reference_rows
 
 _FINISHED = re.compile(r"Simulation finished CPU 0 instructions: (\d+) cycles: (\d+)")
 _CYCLES = COUNTERS.index("cycles")

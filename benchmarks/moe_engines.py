@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from archgym.simulators.moe.engines import PRIORS
-from archgym.simulators.moe.validation.fitting import fit, problem
-from archgym.simulators.moe.validation.measured import read_serving
+from evidence.moe.fitting import fit, problem
+from evidence.moe.measured import read_serving
 
 _OUT = Path(__file__).parents[1] / "archgym" / "simulators" / "moe" / "data" / "engines.json"
 # Factors nearer to 1 than this are left out.

@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
-from archgym.simulators.moe.validation.measured import Measured, read_serving
 from archgym.studies.study import Study
+from evidence.moe.measured import Measured, read_serving
 
 
 @dataclass(frozen=True)

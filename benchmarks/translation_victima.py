@@ -14,9 +14,9 @@ from functools import partial
 
 from archgym.simulators.translation.cycles import CORES
 from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.validation.trends import LARGE_DESIGNS, Trial, tried
 from archgym.simulators.translation.workloads import load
 from archgym.traces.large import LARGE, large_parts
+from evidence.translation.trends import LARGE_DESIGNS, Trial, tried
 
 # Gain over radix [%], as published.
 PUBLISHED = {

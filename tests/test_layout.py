@@ -195,9 +195,19 @@ def test_links_at_the_top_lead_into_the_package() -> None:
             assert link.readlink() == Path("archgym") / name
 
 
+def test_package_imports_no_evidence_and_no_experiment() -> None:
+    outside = {"evidence", "experiments", "benchmarks", "tests"}
+    for path in PACKAGE.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                assert not outside & {alias.name.split(".")[0] for alias in node.names}, path
+            elif isinstance(node, ast.ImportFrom) and node.level == 0:
+                assert (node.module or "").split(".")[0] not in outside, path
+
+
 def test_nothing_imports_through_the_links() -> None:
     tops = {"envs", "simulators", "agents"}
-    for folder in ("archgym", "tests", "examples", "benchmarks", "docs"):
+    for folder in ("archgym", "evidence", "tests", "examples", "benchmarks", "docs"):
         for path in (ROOT / folder).rglob("*.py"):
             for node in ast.walk(ast.parse(path.read_text())):
                 if isinstance(node, ast.Import):

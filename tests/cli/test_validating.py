@@ -1,8 +1,15 @@
-"""`archgym validate`: how its table is written."""
+"""`archgym validate`: where it finds the evidence, and how its table is written."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+from archgym.cli.commands import validate as module
 from archgym.cli.views.validation import write_validation
+from archgym.errors import InvalidArgumentError
 
 
 def test_notes_stand_numbered_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -33,3 +40,29 @@ def test_rows_that_are_met_are_counted(
 
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if "are met" in line] == said
+
+
+def test_evidence_is_found_away_from_the_checkout(tmp_path: Path) -> None:
+    code = (
+        "import archgym.evaluation.simulator as s, archgym.cli.commands.validate as v, sys;"
+        "sys.path = [p for p in sys.path if p != sys.argv[1]];"
+        "s.simulator_class = lambda name: None;"
+        "print(v.evidence_of('soc').__file__)"
+    )
+    root = str(Path(__file__).parents[2])
+
+    ran = subprocess.run(
+        [sys.executable, "-c", code, root], capture_output=True, text=True, cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": root},
+    )  # fmt: skip
+
+    assert ran.stdout.strip() == str(Path(root) / "evidence" / "soc" / "__init__.py"), ran.stderr
+
+
+def test_validation_without_a_checkout_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "__file__", str(tmp_path / "archgym" / "cli" / "commands" / "x.py"))
+
+    with pytest.raises(InvalidArgumentError, match="needs a checkout"):
+        module.evidence_of("dram")

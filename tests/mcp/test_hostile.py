@@ -171,8 +171,8 @@ def test_optimum_cannot_be_read_from_the_package(toolbox: Toolbox, kind: str) ->
 
     package = Path(archgym.__file__).parent
     found = {
-        "table": package / "simulators" / "soc" / "data" / "golden.jsonl.gz",
-        "golden": package / "simulators" / "cpu" / "data" / "golden.csv",
+        "table": package / "simulators" / "soc" / "data" / "cacti.csv",
+        "golden": package / "simulators" / "moe" / "data" / "golden.csv",
         "bench": package / "bench" / "data" / "tasks.yaml",
     }[kind]
     assert found.is_file()

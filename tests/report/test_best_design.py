@@ -110,7 +110,7 @@ def test_without_its_simulator_the_report_says_so(swept: Path) -> None:
 
 
 def test_what_dram_states_covers_every_error_that_was_measured() -> None:
-    path = files("archgym.simulators.dram") / "data" / "accuracy.json"
+    path = files("evidence.dram") / "data" / "accuracy.json"
     worst: dict[str, float] = {}
     for name, (_, _, error) in json.loads(path.read_text()).items():
         # The other model states its own accuracy.

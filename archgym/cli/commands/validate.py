@@ -1,7 +1,8 @@
 """`archgym validate`: comparison of a simulator with reference results."""
 
+import sys
 from importlib import import_module
-from importlib.util import find_spec
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from types import ModuleType
 from typing import Annotated
@@ -35,7 +36,7 @@ def validate(
     """
     from archgym.cli.console.progress import announce_compilation
 
-    module = _module(simulator)
+    module = evidence_of(simulator)
     if reference is not None and not reference.is_dir():
         raise StorageError(
             f"{reference} cannot be read: the folder does not exist. Check the path."
@@ -52,22 +53,34 @@ def validate(
         raise typer.Exit(1)
 
 
-def _module(simulator: str) -> ModuleType:
-    """Return the module of a simulator that has `validate`: its package `validation`."""
+def evidence_of(simulator: str) -> ModuleType:
+    """Import the evidence for a simulator, `evidence.SIMULATOR`, from the checkout.
+
+    Raises:
+      InvalidArgumentError: No folder `evidence` lies next to the package, or it has no results
+        for this simulator.
+    """
     from archgym.evaluation.simulator import simulator_class
 
-    package = simulator_class(simulator).__module__.removesuffix(".simulator")
-    for name in (f"{package}.validation", f"{package}.validate"):
-        try:
-            is_there = find_spec(name) is not None
-        except ModuleNotFoundError:
-            # The simulator is a single file, not a package.
-            is_there = False
-        if is_there and hasattr(module := import_module(name), "validate"):
-            return module
-    raise InvalidArgumentError(
-        f"Simulator {simulator!r} has no reference results and cannot be validated."
-    )
+    simulator_class(simulator)
+    source = Path(__file__).parents[3] / "evidence" / "__init__.py"
+    if not source.is_file():
+        raise InvalidArgumentError(
+            "Validation needs a checkout of ArchGym, since recorded results are not installed: "
+            "clone the repository and run the command there."
+        )
+    if not (source.parent / simulator / "__init__.py").is_file():
+        raise InvalidArgumentError(
+            f"Simulator {simulator!r} has no reference results and cannot be validated."
+        )
+    if "evidence" not in sys.modules:
+        # By its file: the checkout need not be on the import path.
+        spec = spec_from_file_location("evidence", source)
+        assert spec is not None
+        assert spec.loader is not None
+        sys.modules["evidence"] = module_from_spec(spec)
+        spec.loader.exec_module(sys.modules["evidence"])
+    return import_module(f"evidence.{simulator}")
 
 
 def _say_progress(text: str) -> None:

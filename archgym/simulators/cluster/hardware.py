@@ -257,7 +257,7 @@ def network_dollars(dimensions: Sequence[Dimension]) -> float:
     )
 
 
-# Fitted on the rows of Megatron-LM 2021 and on no others; see `validation/published.py`.
+# Fitted on the rows of Megatron-LM 2021 and on no others; see `evidence/cluster/published.py`.
 _REACHED: Final = 0.58
 _HALF_HIDDEN: Final = 800.0
 

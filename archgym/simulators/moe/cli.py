@@ -492,19 +492,18 @@ def accuracy(
 
     Each table fits the constants again without the rows that it predicts.
     """
+    from archgym.cli.commands.validate import evidence_of
     from archgym.cli.console.progress import announce_compilation
     from archgym.cli.views.validation import write_error_tables
     from archgym.report.plots import check_plot
-    from archgym.simulators.moe.validation import serving_accuracy
 
     if picture is not None:
         check_plot("--picture", picture)
     announce_compilation()
-    tables = serving_accuracy(reference, _say_progress)
+    evidence = evidence_of("moe")
+    tables = evidence.serving_accuracy(reference, _say_progress)
     if picture is not None:
-        from archgym.simulators.moe.picture import draw_accuracy
-
-        draw_accuracy(reference, picture, _say_progress)
+        evidence.draw_accuracy(reference, picture, _say_progress)
     if json:
         write_json([found.to_json() for found in tables])
         return

@@ -16,12 +16,12 @@ from archgym.simulators.accelerator.problem import (
     convolution,
     matrix_multiply,
 )
-from archgym.simulators.accelerator.validation.recorded import (
+from evidence.accelerator.recorded import (
     recorded_architectures,
     recorded_layers,
     recorded_mappings,
 )
-from archgym.simulators.accelerator.validation.reference import disagreements
+from evidence.accelerator.reference import disagreements
 from tests.simulators.accelerator.walking import box, random_mappings, tiles
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from archgym.simulators.accelerator.mapper import anneal_mapping, map_space
 from archgym.simulators.accelerator.methods import METHODS, search_mapping
 from archgym.simulators.accelerator.networks import layer_named
 from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
-from archgym.simulators.accelerator.validation.reference import _mapper
+from evidence.accelerator.reference import _mapper
 from tests.simulators.accelerator.test_counting import SMALL, roomy
 from tests.simulators.accelerator.walking import random_mappings
 

@@ -13,7 +13,7 @@ from archgym.simulators.accelerator import AcceleratorSimulator
 from archgym.simulators.accelerator.files import load_architecture
 from archgym.simulators.accelerator.published_space import published_hardware, published_space
 from archgym.simulators.accelerator.space import hardware
-from archgym.simulators.accelerator.validation.reference import (
+from evidence.accelerator.reference import (
     _archgym,
     _published_values,
     validate,

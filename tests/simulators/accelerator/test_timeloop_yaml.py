@@ -17,8 +17,8 @@ from archgym.simulators.accelerator.timeloop_yaml import (
     read_timeloop_problem,
     timeloop_mapping_text,
 )
-from archgym.simulators.accelerator.validation.recorded import recorded_layers, recorded_mappings
-from archgym.simulators.accelerator.validation.reference import disagreements
+from evidence.accelerator.recorded import recorded_layers, recorded_mappings
+from evidence.accelerator.reference import disagreements
 
 PRODUCT = matrix_multiply("product", rows=8, inner=4, columns=6)
 ALL = frozenset({"Weights", "Inputs", "Outputs"})

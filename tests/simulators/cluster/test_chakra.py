@@ -13,7 +13,7 @@ from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.simulators.cluster.chakra import read_trace
 from archgym.simulators.cluster.engine import simulate
 from archgym.simulators.cluster.system import COLLECTIVES, System
-from archgym.simulators.cluster.validation.reading import read_rows, system_of
+from evidence.cluster.reading import read_rows, system_of
 
 REFERENCE = os.environ.get("ARCHGYM_REFERENCE")
 TYPES = {"all_reduce": 0, "all_gather": 2, "all_to_all": 6, "reduce_scatter": 7}

@@ -22,7 +22,7 @@ from archgym.simulators.moe.plan import MODEL_REASONS, plan
 from archgym.simulators.moe.requests import prefix_hits
 from archgym.simulators.moe.running import Run, documents, popularity, run
 from archgym.simulators.moe.serving import Serving
-from archgym.simulators.moe.validation.runs import serve_at_once
+from evidence.moe.runs import serve_at_once
 from tests.simulators.moe.serving_cases import (
     MODEL,
     N_BLOCKS,

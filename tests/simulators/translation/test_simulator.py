@@ -13,12 +13,12 @@ from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameErro
 from archgym.simulators.translation import TranslationSimulator
 from archgym.simulators.translation import workloads as workloads_module
 from archgym.simulators.translation.metrics import METRICS
-from archgym.simulators.translation.validation.reference import (
+from archgym.traces import MemoryTrace, shipped_trace, write_memory_trace
+from evidence.translation.reference import (
     golden_rows,
     golden_text,
     recorded_rows,
 )
-from archgym.traces import MemoryTrace, shipped_trace, write_memory_trace
 
 PLACE = {spec.name: place for place, spec in enumerate(METRICS)}
 

@@ -1,1 +1,0 @@
-"""Comparison of the cluster simulator with ASTRA-sim, Calculon and published figures."""

@@ -1,0 +1,433 @@
+"""The model against recorded results of DRAMSys 4, row by row."""
+
+import csv
+import json
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from typing import Any, ClassVar, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import ArchGymError, FileFormatError
+from archgym.evaluation.simulator import Workload
+from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.devices import device, dramsys_device_names
+from archgym.simulators.dram.mapping import reference_mapping_names
+from archgym.simulators.dram.simulator import DramSimulator
+from archgym.simulators.dram.trace import Trace, read_trace
+from evidence.dram.ramulator import (
+    compare_golden,
+    compare_reference,
+    is_reference,
+)
+from evidence.dram.results import Comparison
+
+FIDELITIES: Final = ("exact", "fast")
+
+# Column of a results file -> output of the kernel, factor to the file's unit, step of its print.
+_METRICS: Final[dict[str, tuple[str, float, float]]] = {
+    "total_time_ns": ("total_time_ns", 1.0, 0.001),
+    "total_energy_pJ": ("energy_pj", 1.0, 0.01),
+    "avg_power_mW": ("power_mw", 1.0, 0.01),
+    "avg_bw_gbps": ("bandwidth_gbps", 8.0, 0.01),  # the file counts bits
+    "avg_bw_noidle_gbps": ("busy_bandwidth_gbps", 8.0, 0.01),
+}
+_CONTROLLER_HEADINGS: Final = (
+    "PagePolicy", "Scheduler", "SchedulerBuffer", "RequestBufferSize", "CmdMux", "RespQueue",
+    "RefreshPolicy", "RefreshMaxPostponed", "RefreshMaxPulledin", "PowerDownPolicy", "Arbiter",
+    "MaxActiveTransactions",
+)  # fmt: skip
+GOLDEN: Final = "golden"
+OTHER_ROWS: Final = "dram2-"
+"""Prefix of results that a folder may hold with other rows than the committed ones."""
+# A committed share or error that moved by less is the same: it is stored with 6 digits.
+_TOLERANCE: Final = 1e-6
+
+
+@final
+@dataclass(frozen=True)
+class Accuracy:
+    """Accuracy of one metric of one results file.
+
+    Attributes:
+      results: Name of the results file without its ending, or `golden` for the rows that ship.
+      fidelity: Fidelity of the model.
+      metric: Output of the kernel.
+      n_rows: Rows that have the metric.
+      exact: Share of rows that are equal in every digit that the file prints.
+      median, p99, worst: Relative errors beyond what the file's rounding hides.
+    """
+
+    results: str
+    fidelity: str
+    metric: str
+    n_rows: int
+    exact: float
+    median: float
+    p99: float
+    worst: float
+
+
+@final
+@dataclass(frozen=True)
+class Validation:
+    """A table of accuracies, and where it is worse than the committed one.
+
+    Attributes:
+      lines: One a results file, fidelity and metric.
+      problems: Problems in words; empty if nothing got worse.
+    """
+
+    lines: tuple[Accuracy, ...]
+    problems: tuple[str, ...]
+
+    columns: ClassVar[tuple[str, ...]] = (
+        "results",
+        "fidelity",
+        "metric",
+        "rows",
+        "exact_percent",
+        "median_error_percent",
+        "p99_error_percent",
+        "worst_error_percent",
+    )
+
+    @property
+    def rows(self) -> tuple[tuple[str | int | float, ...], ...]:
+        """The table's cells by `columns`."""
+        return tuple(
+            (
+                line.results,
+                line.fidelity,
+                line.metric,
+                line.n_rows,
+                100.0 * line.exact,
+                100.0 * line.median,
+                100.0 * line.p99,
+                100.0 * line.worst,
+            )
+            for line in self.lines
+        )
+
+
+def validate(
+    reference: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+    *,
+    fidelities: Sequence[str] = FIDELITIES,
+    max_rows: int | None = None,
+) -> Validation:
+    """Run the recorded designs and compares.
+
+    Args:
+      reference: A folder with `results/*.csv` and `traces/*.stl.gz`, or one that holds it as
+        `dram`, and results of the second controller as `dram2`. None for only the rows
+        that ship.
+      progress: Called with the next comparison.
+      fidelities: Fidelities to run.
+      max_rows: Rows of each file, spread evenly; None for all. Then nothing is compared with the
+        committed table.
+
+    Raises:
+      FileFormatError: A results file or trace is not what it should be.
+    """
+    lines: list[Accuracy] = []
+    second = None if reference is None else _second_reference(reference)
+    # All files are read before any is run, so that a wrong folder is told at once.
+    first = None if second == reference else reference
+    read = [(name, table, _read(table), traces) for name, table, traces in _results(first)]
+    configs = None if first is None else _folder(first) / "configs"
+    for name, table, rows, traces in read:
+        absent = sorted(
+            {row["mapping"] for row in rows if not _has_mapping(row["mapping"], configs)}
+        )
+        if absent:
+            kept = [row for row in rows if row["mapping"] not in absent]
+            if progress is not None:
+                progress(
+                    f"{name}: {len(rows) - len(kept)} of {len(rows)} rows are left out, since "
+                    f"configs/ lacks {', '.join(absent)}"
+                )
+            rows = kept
+        if max_rows is not None and len(rows) > max_rows:
+            rows = [rows[place * len(rows) // max_rows] for place in range(max_rows)]
+        for fidelity in fidelities:
+            if progress is not None:
+                progress(f"{name}: {len(rows)} rows, {fidelity}")
+            outputs = _run(table, rows, traces, fidelity, configs)
+            lines += _compare(name, fidelity, rows, outputs)
+    if "exact" in fidelities:
+        compared = compare_golden(max_rows)
+        if second is not None:
+            compared += compare_reference(second, progress, max_rows)
+        lines += [_line(comparison) for comparison in compared]
+    return Validation(tuple(lines), () if max_rows is not None else _problems(lines))
+
+
+def _second_reference(reference: Path) -> Path | None:
+    """Return the folder of results of the second controller, if there is one."""
+    for folder in (reference, reference / "dram2"):
+        if is_reference(folder):
+            return folder
+    return None
+
+
+def _line(comparison: Comparison) -> Accuracy:
+    errors = comparison.errors
+    return Accuracy(
+        results=comparison.results,
+        fidelity="exact",
+        metric=comparison.metric,
+        n_rows=len(errors),
+        exact=float(np.mean(errors == 0.0)),
+        median=float(np.median(errors)),
+        p99=float(np.quantile(errors, 0.99, method="higher")),
+        worst=float(errors.max()),
+    )
+
+
+def expected_text(validation: Validation) -> str:
+    """Return the content of `data/accuracy.json` that makes a validation the committed one."""
+    data = {
+        f"{line.results}/{line.fidelity}/{line.metric}": [
+            line.n_rows,
+            round(line.exact, 6),
+            round(line.worst, 6),
+        ]
+        for line in validation.lines
+    }
+    entries = [f"  {json.dumps(key)}: {json.dumps(value)}" for key, value in data.items()]
+    return "{\n" + ",\n".join(entries) + "\n}\n"
+
+
+def markdown(validation: Validation) -> str:
+    """Return the accuracy tables of the README: shares of equal rows and worst errors."""
+    by_file: dict[tuple[str, str], dict[str, Accuracy]] = defaultdict(dict)
+    second: dict[str, dict[str, Accuracy]] = defaultdict(dict)
+    outputs = {output for output, *_ in _METRICS.values()}
+    for line in validation.lines:
+        if line.metric in outputs:
+            by_file[line.results, line.fidelity][line.metric] = line
+        else:
+            second[line.results][line.metric] = line
+    text = [
+        "| results | fidelity | rows | time | energy | power | bandwidth |",
+        "|---|---|---:|---|---|---|---|",
+    ]
+    for (results, fidelity), by_metric in by_file.items():
+        cells = [
+            _cell(by_metric.get(metric))
+            for metric in ("total_time_ns", "energy_pj", "power_mw", "bandwidth_gbps")
+        ]
+        n_rows = max(line.n_rows for line in by_metric.values())
+        text.append(f"| {results} | {fidelity} | {n_rows} | {' | '.join(cells)} |")
+    if second:
+        text += [
+            "",
+            "| results | rows | ticks | latencies | counts | every command (`log_hash`) | status |",
+            "|---|---:|---|---|---|---|---|",
+        ]
+    for results, by_metric in second.items():
+        if "log_hash" not in by_metric:
+            continue
+        cells = [
+            _cell(by_metric.get(metric))
+            for metric in ("ticks", "latencies", "counts", "log_hash", "status")
+        ]
+        text.append(f"| {results} | {by_metric['status'].n_rows} | {' | '.join(cells)} |")
+    return "\n".join(text) + "\n"
+
+
+def _cell(line: Accuracy | None) -> str:
+    if line is None:
+        return "–"
+    n_exact = round(line.exact * line.n_rows)
+    if n_exact == line.n_rows:
+        return "all"
+    return f"{n_exact} (worst {100.0 * line.worst:.4f} %)"
+
+
+def _results(reference: Path | None) -> Iterator[tuple[str, Any, Any]]:
+    """Yield name, file and folder of traces of each results file."""
+    data = resources.files("evidence.dram").joinpath("data")
+    yield GOLDEN, data.joinpath("golden.csv"), data.joinpath("golden")
+    if reference is None:
+        return
+    folder = _folder(reference)
+    tables = sorted((folder / "results").glob("*.csv"))
+    if not tables:
+        raise FileFormatError(
+            reference, None, "holds no results/*.csv", "Name the folder of recorded results"
+        )
+    if not (folder / "traces").is_dir():
+        raise FileFormatError(
+            reference, None, "holds results but no folder traces", "Copy the whole folder"
+        )
+    for path in tables:
+        yield path.stem, path, folder / "traces"
+
+
+def _folder(reference: Path) -> Path:
+    return reference / "dram" if (reference / "dram").is_dir() else reference
+
+
+def _has_mapping(name: str, configs: Path | None) -> bool:
+    known = name.removesuffix(".json") in reference_mapping_names()
+    return known or (configs is not None and (configs / name).is_file())
+
+
+def _read(table: Any) -> list[dict[str, str]]:
+    with table.open("r", encoding="utf-8") as lines:
+        rows = list(csv.DictReader(lines))
+    wanted = {"trace", "clkMhz", "memspec", "mapping", *_CONTROLLER_HEADINGS, *_METRICS}
+    for number, row in enumerate(rows, start=2):
+        absent = sorted(heading for heading in wanted if row.get(heading) is None)
+        if absent:
+            raise FileFormatError(
+                str(table),
+                number,
+                f"a row must have every column; {', '.join(absent)} came not",
+                "Copy the file again",
+            )
+    return rows
+
+
+def _run(
+    table: Any,
+    rows: Sequence[Mapping[str, str]],
+    traces: Any,
+    fidelity: str,
+    configs: Path | None = None,
+) -> npt.NDArray[np.float64]:
+    """Return outputs of every row by `kernel.OUTPUTS`, from designs of the space `dramsys`."""
+    from archgym.simulators.dram.kernel import OUTPUTS
+
+    groups: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)
+    for place, row in enumerate(rows):
+        groups[row["trace"], row["clkMhz"], row["memspec"], row["mapping"]].append(place)
+    outputs = np.empty((len(rows), len(OUTPUTS)))
+    read: dict[str, Trace] = {}
+    for (trace_name, clock, memory, mapping), places in groups.items():
+        if trace_name not in read:
+            with resources.as_file(traces.joinpath(f"{trace_name}.gz")) as path:
+                read[trace_name] = read_trace(path)
+        trace = replace(read[trace_name], clock_mhz=_clock(table, places[0] + 2, clock))
+        simulator = _simulator(memory, mapping, configs, fidelity)
+        indices = [_indices(simulator, table, place + 2, rows[place]) for place in places]
+        workload = Workload(trace.name, trace.digest, trace)
+        outputs[places] = simulator.outputs(np.array(indices), workload)
+    return outputs
+
+
+def _clock(table: Any, number: int, text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise FileFormatError(
+            str(table), number, f"clkMhz must be a whole number; got {text!r}"
+        ) from None
+
+
+def _simulator(memory: str, mapping: str, configs: Path | None, fidelity: str) -> DramSimulator:
+    """Return the simulator of a memory specification and mapping, shipped or of the folder."""
+    reference = memory.removesuffix(".json")
+    found = [name for name in dramsys_device_names() if device(name).reference == reference]
+    if found:
+        chosen = found[0]
+    elif configs is not None and (configs / f"{reference}.json").is_file():
+        chosen = str(configs / f"{reference}.json")
+    else:
+        raise FileFormatError(
+            reference, None, "is the memory specification of no shipped device", ""
+        )
+    layout = mapping.removesuffix(".json")
+    if configs is not None and layout not in reference_mapping_names():
+        layout = str(configs / mapping)
+    return DramSimulator("dramsys", chosen, fidelity, address_mapping=layout, addresses="wrap")
+
+
+def _indices(
+    simulator: DramSimulator, table: Any, number: int, row: Mapping[str, str]
+) -> npt.NDArray[np.int64]:
+    """Return the design of a row."""
+    design: dict[str, object] = {}
+    for parameter in simulator.space.parameters:
+        heading = _CONTROLLER_HEADINGS[CONTROLLER_COLUMNS.index(parameter.name)]
+        is_name = parameter.name in CONTROLLER_CODES
+        try:
+            design[parameter.name] = row[heading] if is_name else int(row[heading])
+        except ValueError:
+            raise FileFormatError(
+                str(table), number, f"{heading} must be a whole number; got {row[heading]!r}"
+            ) from None
+    try:
+        return simulator.space.indices_of(design)
+    except ArchGymError as error:
+        raise FileFormatError(str(table), number, str(error)) from None
+
+
+def _compare(
+    name: str,
+    fidelity: str,
+    rows: Sequence[Mapping[str, str]],
+    outputs: npt.NDArray[np.float64],
+) -> list[Accuracy]:
+    from archgym.simulators.dram.kernel import OUTPUTS
+
+    lines = []
+    for heading, (metric, factor, unit) in _METRICS.items():
+        recorded = np.array([float(row[heading]) if row[heading] else np.nan for row in rows])
+        present = ~np.isnan(recorded)
+        if not present.any():
+            continue
+        difference = np.abs(outputs[:, OUTPUTS.index(metric)] * factor - recorded)[present]
+        # What rounding to the printed digits hides is not an error, nor is a tie in the last digit.
+        error = np.where(difference <= unit / 2 + 1e-9 * recorded[present], 0.0, difference)
+        error = np.where(np.isnan(error), np.inf, error) / recorded[present]
+        lines.append(
+            Accuracy(
+                results=name,
+                fidelity=fidelity,
+                metric=metric,
+                n_rows=int(present.sum()),
+                exact=float(np.mean(error == 0.0)),
+                median=float(np.median(error)),
+                p99=float(np.quantile(error, 0.99, method="higher")),
+                worst=float(error.max()),
+            )
+        )
+    return lines
+
+
+def _problems(lines: Sequence[Accuracy]) -> tuple[str, ...]:
+    path = resources.files("evidence.dram").joinpath("data/accuracy.json")
+    expected = json.loads(path.read_text("utf-8"))
+    problems = []
+    for line in lines:
+        key = f"{line.results}/{line.fidelity}/{line.metric}"
+        if key not in expected:
+            continue
+        n_rows, exact, worst = expected[key]
+        if line.n_rows != n_rows and line.results.startswith(OTHER_ROWS):
+            # Further rows of the second controller: its model has no parameter fitted to any.
+            if line.exact < exact - _TOLERANCE:
+                problems.append(
+                    f"{key} must be exact on {100 * exact:.4f} % of any rows; "
+                    f"got {100 * line.exact:.4f} % of {line.n_rows}."
+                )
+        elif line.n_rows != n_rows:
+            problems.append(f"{key} must have {n_rows} rows; got {line.n_rows}.")
+        elif line.exact < exact - _TOLERANCE:
+            problems.append(
+                f"{key} must be exact on {100 * exact:.4f} % of its rows; "
+                f"got {100 * line.exact:.4f} %."
+            )
+        elif line.worst > worst + _TOLERANCE:
+            problems.append(
+                f"{key} must be off by at most {100 * worst:.4f} %; got {100 * line.worst:.4f} %."
+            )
+    return tuple(problems)

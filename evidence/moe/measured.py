@@ -1,0 +1,363 @@
+"""Measured serving of mixture-of-experts models: rows of the reference as deployments and loads."""
+
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final, NamedTuple, final
+
+from archgym.errors import FileFormatError
+from archgym.simulators.moe.closed_loop import Load, load
+from archgym.simulators.moe.deployment import Deployment
+from archgym.simulators.moe.engines import BITS
+from archgym.simulators.moe.hardware import Gpu, gpu, gpu_names, node, node_names
+from archgym.simulators.moe.models import LatentAttention, MoeModel
+from archgym.simulators.moe.presets import model, model_names
+from evidence.moe.row import read_table, reading
+
+_ENGINES: Final = {"trtllm": "trt-llm", "dynamo-trtllm": "trt-llm", "dynamo-sglang": "sglang"}
+_GPUS: Final = {"h100": "h100-sxm", "a100": "a100-sxm-80"}
+_VERSION: Final = re.compile(r"(\d+)\.(\d+)(?:\.(\d+))?")
+# chosen: NVLink of the H100 generation, for a GPU whose link no source names.
+_USUAL_LINK: Final = 450.0
+# chosen: a thousand times any measured number, and more clients than any benchmark has.
+_MOST_MS, _MOST_CLIENTS, _MOST_TOKENS = 1e8, 100_000, 10_000_000
+
+
+@final
+@dataclass(frozen=True)
+class Measured:
+    """A measured row.
+
+    Attributes:
+      names: Model, precision, GPU and engine as the file has them.
+      deployment: Deployment that served.
+      clients: Requests in flight.
+      prompt, output: Longest lengths [tokens].
+      shortest: Share of the longest that the shortest has.
+      staggered: True if clients were spread over time at the start.
+      ttft_ms, tpot_ms: Means [ms]; NaN where nobody measured.
+      output_per_s: Output tokens a second and GPU; NaN where nobody measured.
+      is_steady: True if that was derived from TTFT and TPOT.
+    """
+
+    names: tuple[str, str, str, str]
+    deployment: Deployment
+    clients: int
+    prompt: int
+    output: int
+    shortest: float
+    staggered: bool
+    ttft_ms: float
+    tpot_ms: float
+    output_per_s: float
+    is_steady: bool
+
+    def load(self) -> Load:
+        """Return its requests."""
+        return load(
+            self.clients, self.prompt, self.output,
+            shortest=self.shortest, staggered=self.staggered,
+        )  # fmt: skip
+
+    @property
+    def layout(self) -> str:
+        """Deployment without the engine's version: what is held out together."""
+        d = self.deployment
+        return " ".join((*self.names, f"tp{d.tensor} dp{d.data} ep{d.expert}"))
+
+    @property
+    def configuration(self) -> str:
+        """Deployment and lengths."""
+        return f"{self.layout} {self.prompt}+{self.output}"
+
+
+def read_serving(reference: Path, name: str = "serving.csv") -> tuple[list[Measured], int]:
+    """Return the rows of a file of closed-loop measurements, and how many are marked as suspect.
+
+    Args:
+      reference: Folder of the reference.
+      name: File in its folder `measured`.
+
+    Raises:
+      FileFormatError: The file or a row is something else.
+    """
+    path = reference / "measured" / name
+    with reading(path):
+        table = read_table(path)
+    models, gpus = known_models(reference), known_gpus(reference)
+    found, suspect = [], 0
+    for line, cells in enumerate(table, start=2):
+        if cells.get("suspect"):
+            suspect += 1
+            continue
+        try:
+            found.append(_row(cells, models, gpus))
+        except (KeyError, ValueError) as error:
+            raise FileFormatError(
+                path, line, f"a measured row must name {error}", "Correct the row"
+            ) from None
+    return found, suspect
+
+
+def _row(
+    cells: Mapping[str, str], models: Mapping[str, MoeModel], gpus: Mapping[str, Gpu]
+) -> Measured:
+    names = (cells["model"], cells["precision"], cells["gpu"], cells["engine"])
+    served = find_model(names[0], models)
+    accelerator = find_gpu(names[2], gpus)
+    name = _ENGINES.get(names[3], names[3])
+    clients = _whole(cells, "conc", _MOST_CLIENTS)
+    # In InferenceX's runs caches have 8 bits with TensorRT-LLM and on GPUs with 4-bit units.
+    narrow = name == "trt-llm" or accelerator.fp4_tflops > 0
+    shortest = _number(cells, "random_range_ratio", 1.0)
+    measured = _number(cells, "out_tok_s_gpu", math.nan)
+    derived = _number(cells, "out_tok_s_gpu_derived", math.nan)
+    release = _release(name, cells.get("engine_version", ""))
+    settings = _launch_settings(cells, name, clients)
+    deployment = Deployment(
+        served, accelerator, name, _precision(names[1]),
+        tensor=_whole(cells, "tp", 4096),
+        data=_whole(cells, "dp", 4096),
+        expert=_whole(cells, "ep", 4096),
+        link_gb_per_s=find_link(accelerator),
+        kv_bits=8 if narrow else 16,
+        release=release,
+        padded_rows=_padded_rows(names, accelerator, release, _whole(cells, "tp", 4096)),
+        # InferenceX starts SGLang on GPUs of this generation with a look for new requests each 10
+        # steps, 30 from 16 clients on (its scripts, --scheduler-recv-interval).
+        poll_steps=(30 if clients >= 16 else 10)
+        if (name, accelerator.generation) == ("sglang", "blackwell")
+        else 1,
+        max_tokens=settings.max_tokens,
+        hold_steps=settings.hold_steps,
+        hold_prompts=settings.hold_prompts,
+        hold_tokens=settings.hold_tokens,
+    )  # fmt: skip
+    return Measured(
+        names, deployment, clients,
+        _whole(cells, "isl", _MOST_TOKENS), _whole(cells, "osl", _MOST_TOKENS), shortest,
+        # Clients with exact lengths stay in step where prompts come before decodes, as with SGLang:
+        # there TTFT grows with the clients. Elsewhere it does not: they must have started apart.
+        shortest >= 1.0 and not deployment.scheduling.pauses_decodes,
+        _number(cells, "ttft_mean_ms", math.nan),
+        _number(cells, "tpot_mean_ms", math.nan),
+        derived if math.isnan(measured) else measured,
+        math.isnan(measured),
+    )  # fmt: skip
+
+
+# Most prompt tokens of a step (--chunked-prefill-size, --max-num-batched-tokens, max_num_tokens)
+# that InferenceX's launch scripts set, by engine, model, precision and GPU; others keep defaults.
+_STEP_TOKENS: Final[Mapping[tuple[str, str, str, str], int]] = {
+    ("sglang", "DeepSeek-R1", "fp8", "B200"): 32768,
+    ("sglang", "DeepSeek-R1", "nvfp4", "B200"): 16384,
+    ("sglang", "DeepSeek-R1", "fp8", "H200"): 32768,
+    ("sglang", "DeepSeek-R1", "fp8", "MI300X"): 196608,
+    ("sglang", "DeepSeek-R1", "fp8", "MI355X"): 196608,
+    ("sglang", "DeepSeek-R1", "mxfp4", "MI355X"): 196608,
+    ("sglang", "Qwen3.5-397B-A17B", "bf16", "B200"): 32768,
+    ("sglang", "Qwen3.5-397B-A17B", "fp8", "B200"): 32768,
+    ("sglang", "Qwen3.5-397B-A17B", "nvfp4", "B200"): 32768,
+    ("trt-llm", "gpt-oss-120b", "mxfp4", "B200"): 20000,
+    ("trt-llm", "gpt-oss-120b", "mxfp4", "H200"): 20000,
+}
+# From this day the scripts of MiniMax-M2.5 on B200 set twice the prompt's length.
+_TWICE_FROM: Final = "2026-04-03"
+# From this day TensorRT-LLM's script of DeepSeek-R1 at 8 bits on B200 holds short prompts back.
+_HELD_FROM: Final = "2026-01-29"
+
+
+# Tokens of a step beyond its prompt and batch in AIConfigurator's rule of `max_num_tokens`.
+_SPARE_TOKENS: Final = 1500
+
+
+class _Settings(NamedTuple):
+    """Settings of a server, fields of `Deployment`; 0 for the engine's default."""
+
+    max_tokens: int = 0
+    hold_steps: int = 0
+    hold_prompts: int = 0
+    hold_tokens: int = 0
+
+
+def _launch_settings(cells: Mapping[str, str], engine_name: str, clients: int) -> _Settings:
+    """Return settings of a row's server that its file does not hold.
+
+    Source:
+      SemiAnalysisAI/InferenceX, `benchmarks`, scripts `<model>_<precision>_<gpu>[_trt].sh` as of
+      November 2025 to April 2026. NVIDIA's rows come from servers that AIConfigurator set up
+      (ai-dynamo/aiconfigurator, `generator/rule_plugin/benchmark/trtllm.rule`): with TensorRT-LLM a
+      step has room for the batch, a prompt and 1,500 tokens. Its template for vLLM 0.12 sets no
+      step budget. Others keep the engine's defaults.
+    """
+    source = cells.get("src", "")
+    if source.startswith("nvidia-aic") and engine_name == "trt-llm":
+        return _Settings(clients + _whole(cells, "isl", _MOST_TOKENS) + _SPARE_TOKENS)
+    if not source.startswith("inference"):
+        return _Settings()
+    name, precision, gpu_name = (cells[key] for key in ("model", "precision", "gpu"))
+    prompt, output = (_whole(cells, key, _MOST_TOKENS) for key in ("isl", "osl"))
+    groups, date = _whole(cells, "dp", 4096), cells.get("date", "")
+    tokens = _STEP_TOKENS.get((engine_name, name, precision, gpu_name), 0)
+    if engine_name == "trt-llm" and name == "DeepSeek-R1":
+        tokens = max(8192, (clients + prompt + 127) // 64 * 64)
+    if (name, gpu_name) == ("MiniMax-M2.5", "B200") and date >= _TWICE_FROM:
+        tokens = 2 * prompt
+    if (gpu_name, precision, prompt, output) == ("MI355X", "mxfp4", 8192, 1024) and clients > 32:
+        tokens = 32768
+    if (engine_name, gpu_name, precision, cells["tp"]) == ("sglang", "B200", "fp8", "4"):
+        tokens = 8192
+    if engine_name == "trt-llm" and groups > 1:
+        # attention_dp_config: enable_balance lets prompts wait until each group has one, for
+        # timeout_iters steps at most (50 by default).
+        return _Settings(tokens, 60 if name == "DeepSeek-R1" else 50, groups)
+    holds = (engine_name, name, precision) == ("trt-llm", "DeepSeek-R1", "fp8")
+    if gpu_name != "B200" or date < _HELD_FROM:
+        holds = False
+    if holds and (prompt, output) == (1024, 1024) and clients >= 64:
+        # batch_wait_timeout_iters and batch_wait_max_tokens_ratio.
+        return _Settings(tokens, 40, 0, int(0.8 * tokens))
+    return _Settings(tokens)
+
+
+def _padded_rows(names: tuple[str, ...], accelerator: Gpu, release: str, tensor: int) -> int:
+    """Return the rows to which a release pads the products of each expert, 0 for none.
+
+    vLLM before 0.13 computes experts with DeepGEMM's contiguous products: room for all tokens and
+    for 127 rows of each expert. Padding belongs to expert 0 and is computed, whatever the batch.
+
+    Source:
+      vLLM, pull requests 13932 (products), 30494 (padding is skipped, 11 December 2025, after
+      0.12.0) and 29346 (not with a tensor parallelism of 8). The products need 8-bit weights with
+      scales of blocks, which MiniMax-M2.5, Qwen3 and DeepSeek have.
+    """
+    padding = names[1] == "fp8" and accelerator.vendor == "nvidia" and tensor < 8
+    return 128 if padding and release in ("vllm 0.11", "vllm 0.12") else 0
+
+
+def _release(name: str, version: str) -> str:
+    """Return engine and minor version; SGLang's patch releases differ like minor ones."""
+    found = _VERSION.search(version)
+    if found is None:
+        return f"{name} ?" if not version else f"{name} development"
+    parts = found.groups()[: 3 if name == "sglang" else 2]
+    return f"{name} " + ".".join(part for part in parts if part is not None)
+
+
+def _precision(name: str) -> str:
+    if name not in BITS:
+        raise ValueError(f"a `precision` of {', '.join(BITS)}; got {name!r}")
+    return name
+
+
+def _whole(cells: Mapping[str, str], key: str, high: int) -> int:
+    value = _number(cells, key, math.nan)
+    if not 1 <= value <= high or value != int(value):
+        raise ValueError(f"a whole number from 1 to {high} as `{key}`; got {cells.get(key)!r}")
+    return int(value)
+
+
+def _number(cells: Mapping[str, str], key: str, otherwise: float) -> float:
+    text = cells.get(key, "")
+    if not text:
+        return otherwise
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 < value < _MOST_MS:
+        raise ValueError(f"a number above 0 as `{key}`; got {text!r}")
+    return value
+
+
+def find_model(name: str, others: Mapping[str, MoeModel]) -> MoeModel:
+    """Return a preset, or a model of the reference's own list.
+
+    Raises:
+      ValueError: There is neither.
+    """
+    key = name.lower()
+    if key in model_names():
+        return model(key)
+    if name in others:
+        return others[name]
+    raise ValueError(f"a model that is known; got {name!r}")
+
+
+def find_gpu(name: str, others: Mapping[str, Gpu]) -> Gpu:
+    """Return a preset, or a GPU of the reference's own list.
+
+    Raises:
+      ValueError: There is neither.
+    """
+    key = name.lower()
+    key = _GPUS.get(key, key)
+    if key in gpu_names():
+        return gpu(key)
+    if name in others:
+        return others[name]
+    raise ValueError(f"a GPU that is known; got {name!r}")
+
+
+def find_link(accelerator: Gpu) -> float:
+    """Return the bandwidth between GPUs of a kind in one direction [GB/s]."""
+    for name in node_names():
+        server = node(name)
+        if server.gpu == accelerator and server.gpu_to_gpu is not None:
+            return server.gpu_to_gpu.gb_per_s
+    return _USUAL_LINK
+
+
+def known_models(reference: Path) -> dict[str, MoeModel]:
+    """Return the models of the reference's own list."""
+    path = reference / "measured" / "models.csv"
+    found: dict[str, MoeModel] = {}
+    if not path.exists():
+        return found
+    with reading(path):
+        for cells in read_table(path):
+
+            def whole(key: str, cells: Mapping[str, str] = cells) -> int:
+                return int(float(cells[key] or 0))
+
+            latent = None
+            if whole("kv_rank"):
+                latent = LatentAttention(
+                    *(whole(key) for key in ("q_rank", "kv_rank", "rope", "nope", "value"))
+                )
+            layers, full = whole("layers"), whole("full_attention_layers")
+            found[cells["model"]] = MoeModel(
+                name=cells["model"].lower(), layers=layers, moe_layers=whole("moe_layers"),
+                hidden=whole("hidden"), experts=whole("experts"), top_k=whole("top_k"),
+                expert_inner=whole("expert_inner"), matrices=3, heads=whole("heads"),
+                kv_heads=whole("kv_heads") or whole("heads"),
+                head_size=whole("head_size") or 128, vocabulary=whole("vocabulary"),
+                shared_inner=whole("shared_inner"), dense_layers=whole("dense_layers"),
+                dense_inner=whole("dense_inner"), latent=latent,
+                full_attention_layers=0 if full == layers else full, window=whole("window"),
+                source="models.csv of the reference",
+            )  # fmt: skip
+    return found
+
+
+def known_gpus(reference: Path) -> dict[str, Gpu]:
+    """Return the GPUs of the reference's own list."""
+    path = reference / "measured" / "gpus.csv"
+    if not path.exists():
+        return {}
+    with reading(path):
+        return {
+            cells["gpu"]: Gpu(
+                cells["gpu"].lower(),
+                float(cells["bf16_tflops"]),
+                float(cells["memory_gb_s"]),
+                float(cells["memory_gb"]),
+                "gpus.csv of the reference",
+                fp8_tflops=float(cells["fp8_tflops"] or 0),
+                fp4_tflops=float(cells["fp4_tflops"] or 0),
+                vendor="amd" if cells["gpu"].startswith("MI") else "nvidia",
+            )
+            for cells in read_table(path)
+        }

@@ -1,0 +1,286 @@
+"""The whole validation table: published and measured numbers against the simulator's."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, Final, NamedTuple, final
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from evidence.moe.caches import (
+    balance_rows,
+    event_rows,
+    library_rows,
+    locality_rows,
+    toy_rows,
+)
+from evidence.moe.fleet import (
+    composition_rows,
+    deepseek_rows,
+    estimate_rows,
+)
+from evidence.moe.further import (
+    community_rows,
+    disaggregated_rows,
+    hybrid_rows,
+    long_prompt_rows,
+    mlperf_rows,
+)
+from evidence.moe.kernels import kernel_rows
+from evidence.moe.offload import (
+    infinity_rows,
+    mixtral_rows,
+    processor_rows,
+    toy_throughput_rows,
+)
+from evidence.moe.routing import readme_rows, routing_rows
+from evidence.moe.row import Errors, Progress, Row
+from evidence.moe.serving import serving_rows
+from evidence.moe.systems import expertflow_rows, lightning_rows
+
+_SERVING: Final = "S1, S2, S3, S4, S5"
+_MAKERS: Final[Mapping[str, Callable[[Path, Progress], list[Row]]]] = {
+    "V1": event_rows,
+    "V2": locality_rows,
+    "V3": library_rows,
+    "V4": routing_rows,
+    "V5": kernel_rows,
+    "V8": estimate_rows,
+    "V9": mixtral_rows,
+    "V10": infinity_rows,
+    "V11": toy_throughput_rows,
+    "V12": composition_rows,
+    "V13": readme_rows,
+    "V14": expertflow_rows,
+    "V15, V17": processor_rows,
+    "V16": lightning_rows,
+    "V18": deepseek_rows,
+    "V19": balance_rows,
+    "V20": toy_rows,
+    _SERVING: serving_rows,
+    "S6": disaggregated_rows,
+    "S7": long_prompt_rows,
+    "S8": mlperf_rows,
+    "S9": community_rows,
+    "S10": hybrid_rows,
+}
+# Folder or file of the reference that rows need, where it is not there by itself.
+_NEEDS: Final[Mapping[str, str]] = {
+    "V1": "event_atomic",
+    "V2": "moe_lrc",
+    "V3": "libcachesim",
+    "V4": "published",
+    "V5": "kernels",
+    "V8": "aiconfigurator",
+    "V19": "eplb",
+    "V20": "event_atomic",
+    _SERVING: "measured/serving.csv",
+    "S6": "measured/serving_disaggregated.csv",
+    "S7": "measured/serving_long_prompts.csv",
+    "S8": "measured/mlperf.csv",
+    "S9": "measured/serving_community.csv",
+    "S10": "measured/offload_hybrid.csv",
+}
+# Rows that compare with published numbers that the sources here state, without a file.
+_FROM_PAPERS: Final = ("V9", "V10", "V11", "V12", "V13", "V14", "V15, V17", "V16", "V18")
+
+
+_TITLES: Final[Mapping[str, str]] = {
+    "S1": "S1. Fitted without the configuration",
+    "S2": "S2. Fitted without the model",
+    "S3": "S3. Fitted without the GPU",
+    "S4": "S4. Fitted without the engine",
+    "S5": "S5. Fitted on these rows (shipped)",
+    "S6": "S6. Disaggregated, not fitted",
+    "S7": "S7. Long prompts, not fitted",
+    "S8": "S8. MLPerf, not fitted",
+    "S9": "S9. Single measurements, not fitted",
+    "S10": "S10. Experts in host memory, not fitted",
+}
+
+
+class ErrorTable(NamedTuple):
+    """Errors over measured rows by group.
+
+    Attributes:
+      title: Rows that are compared, and what the constants were fitted on.
+      columns: Headings.
+      rows: Cells by `columns`; "" where nobody measured.
+      numbers: Numbers that the cells show, one mapping for each of them.
+    """
+
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    numbers: tuple[Mapping[str, str | float], ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the title and the numbers."""
+        return {"title": self.title, "errors": [dict(each) for each in self.numbers]}
+
+
+@final
+@dataclass(frozen=True)
+class Validation:
+    """All rows, met or not.
+
+    A row that is not met and has no note is a problem: one with a note is a known failure, and the
+    note says why.
+    """
+
+    lines: tuple[Row, ...]
+
+    columns: ClassVar[tuple[str, ...]] = (
+        "id", "kind", "what", "published", "ours", "unit", "error", "tolerance", "measure",
+        "met", "set_here", "note",
+    )  # fmt: skip
+
+    @property
+    def rows(self) -> tuple[tuple[str | float, ...], ...]:
+        """The table's cells by `columns`; `set_here` names constants that the row may set."""
+        return tuple(
+            (
+                row.id,
+                row.origin,
+                row.what,
+                row.published,
+                row.ours,
+                row.unit,
+                row.error,
+                row.tolerance,
+                row.measure,
+                "yes" if row.met else "no",
+                ", ".join(row.constants),
+                row.note,
+            )
+            for row in self.lines
+        )
+
+    @property
+    def tables(self) -> tuple[ErrorTable, ...]:
+        """Errors of measured serving by group: one table for each set of rows."""
+        found = []
+        for row_id, title in _TITLES.items():
+            lines = [row for row in self.lines if row.id == row_id]
+            if any(row.errors is not None for row in lines):
+                found.append(_error_table(title, lines))
+            if any(row.unit == "tau" for row in lines):
+                found.append(_order_table(lines))
+        return tuple(found)
+
+    @property
+    def n_met(self) -> int:
+        """Rows within their tolerance."""
+        return sum(row.met for row in self.lines)
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """Rows that are not met and that nobody has explained."""
+        return tuple(
+            f"{row.id}, {row.what}: {row.ours:g} {row.unit} must be within {row.tolerance:g} "
+            f"{row.measure} of {row.published:g}; it is off by {row.error:g}."
+            for row in self.lines
+            if not row.met and not row.note
+        )
+
+
+def _error_table(title: str, lines: Sequence[Row]) -> ErrorTable:
+    """Return the errors of rows by group."""
+    found: dict[str, dict[str, Errors]] = {}
+    for row in lines:
+        if row.errors is not None:
+            found.setdefault(row.errors.group, {})[row.errors.metric] = row.errors
+    metrics = list(dict.fromkeys(metric for of in found.values() for metric in of))
+    rows = []
+    for group, of in found.items():
+        n_rows = max(errors.n_rows for errors in of.values())
+        cells = [_error_cell(of.get(metric)) for metric in metrics]
+        rows.append((group.replace(" x ", " "), str(n_rows), *cells))
+    numbers = tuple(errors._asdict() for of in found.values() for errors in of.values())
+    return ErrorTable(
+        f"{title}; errors [%]: median/p90, bias", ("group", "rows", *metrics), tuple(rows), numbers
+    )
+
+
+def _error_cell(errors: Errors | None) -> str:
+    if errors is None:
+        return ""
+    return f"{errors.median:.1f}/{errors.p90:.0f} {errors.bias:+.1f}"
+
+
+def _order_table(lines: Sequence[Row]) -> ErrorTable:
+    """Return the rank correlation of predicted and measured TPOT by model and GPU."""
+    found = [(row.what.split(",")[0], row.ours) for row in lines if row.unit == "tau"]
+    return ErrorTable(
+        "S1. Kendall's tau of predicted and measured TPOT",
+        ("group", "tau"),
+        tuple((group, f"{tau:.2f}") for group, tau in found),
+        tuple({"group": group, "tau": tau} for group, tau in found),
+    )
+
+
+def validate(
+    reference: Path | None = None,
+    progress: Progress | None = None,
+    *,
+    only: tuple[str, ...] = (),
+) -> Validation:
+    """Compare the simulator with all that is known about it.
+
+    Args:
+      reference: The folder of the reference, or one that holds it as `moe`; None for the rows that
+        need no file.
+      progress: Called with the next comparison.
+      only: Rows to compare, such as V9; all by default.
+
+    Raises:
+      FileFormatError: A reference file is not what it should be.
+      InvalidArgumentError: There is no such row.
+    """
+    tell = progress if progress is not None else _ignore
+    unknown = [name for name in only if name not in _MAKERS]
+    if unknown:
+        raise InvalidArgumentError(
+            f"`only` must name rows, {', '.join(_MAKERS)}; got {', '.join(unknown)}."
+        )
+    folder = Path()
+    if reference is not None:
+        folder = reference / "moe" if (reference / "moe").is_dir() else reference
+        if not any((folder / name).exists() for name in _NEEDS.values()):
+            raise FileFormatError(
+                reference,
+                None,
+                f"must hold at least one of {', '.join(sorted(set(_NEEDS.values())))}",
+                "Name the folder of the reference",
+            )
+    lines: list[Row] = []
+    for name, make in _MAKERS.items():
+        if (only and name not in only) or (reference is None and name not in _FROM_PAPERS):
+            continue
+        if name in _NEEDS and not (folder / _NEEDS[name]).exists():
+            tell(f"{name}: left out, since the reference holds no {_NEEDS[name]}")
+            continue
+        lines += make(folder, tell)
+    return Validation(tuple(lines))
+
+
+def serving_accuracy(reference: Path, progress: Progress | None = None) -> tuple[ErrorTable, ...]:
+    """Return the errors of measured closed-loop serving by model, GPU and engine.
+
+    Args:
+      reference: Folder of the reference, or one that holds it as `moe`.
+      progress: Called with the next comparison.
+
+    Raises:
+      FileFormatError: The reference has no measured serving, or it is damaged.
+    """
+    folder = reference / "moe" if (reference / "moe").is_dir() else reference
+    name = _NEEDS[_SERVING]
+    if not (folder / name).is_file():
+        raise FileFormatError(
+            reference, None, f"must hold {name}", "Name the folder of the reference"
+        )
+    return validate(folder, progress, only=(_SERVING,)).tables
+
+
+def _ignore(text: str) -> None:
+    del text

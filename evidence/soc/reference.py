@@ -1,0 +1,361 @@
+"""The model against recorded results of FARSI: rows, logs of phases, and a whole table."""
+
+from collections.abc import Callable, Mapping
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+
+from archgym.analysis.agreement import Agreement, AgreementTable, Differences
+from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
+from archgym.files.recorded import json_lines, read_json, reading
+from archgym.simulators.soc.blocks import cacti, read_cacti, tree_links
+from archgym.simulators.soc.graph import BURST_BYTES, TaskGraph
+from archgym.simulators.soc.metrics import COLUMNS, is_met, measure
+from archgym.simulators.soc.simulator import run
+from archgym.simulators.soc.space import soc_space
+from archgym.simulators.soc.state import (
+    CLOCK_HZ,
+    KINDS,
+    MAX_BLOCKS,
+    OUTPUTS,
+    OWN,
+    Designs,
+    Floats,
+    Log,
+    Rules,
+    empty_log,
+)
+from archgym.simulators.soc.workloads import load_graph, read_graph
+
+TOLERANCE: Final = 1e-9
+"""Largest relative difference of any number that still agrees."""
+GOLDEN: Final = "golden"
+_SHARED: Final = {"queue": 0, "shared": 1}
+_KINDS: Final = ("sram", "dram", "processor", "accelerator")
+# Sums over a whole table, which add rounding of hundreds of thousands of logarithms.
+_LOG_COLUMNS: Final = {
+    "latency_s": "latency_s",
+    "power_w": "power_w",
+    "energy_j": "energy_j",
+    "area_no_dram_m2": "area_no_dram_mm2",
+    "dram_area_m2": "dram_area_mm2",
+    "cost": "development_cost",
+}
+_M2_PER_MM2: Final = 1e-6
+_CHUNK: Final = 2**14
+
+
+def validate(
+    reference: Path | None = None,
+    progress: Callable[[str], None] | None = None,
+    *,
+    stride: int = 1,
+) -> AgreementTable:
+    """Run the recorded designs and compare.
+
+    Args:
+      reference: A folder with `results/*.jsonl.gz`, or one that holds it as `soc`; it may also
+        hold `data/workloads/*.json`, `data/cacti.csv`, `debug/*.json` and `results/*_table.json`.
+        None for only the rows that ship.
+      progress: Receives the name of the file that is compared next.
+      stride: Compare every so many rows.
+
+    Raises:
+      FileFormatError: A file is not as it must be; the error names the line.
+    """
+    announce = progress if progress is not None else lambda _: None
+    announce(GOLDEN)
+    golden = resources.files("evidence.soc").joinpath("data/golden.jsonl.gz")
+    with resources.as_file(golden) as path:
+        lines = _compare_rows(path, _Library(None), 1, GOLDEN)
+    if reference is not None:
+        folder = reference / "soc" if (reference / "soc").is_dir() else reference
+        library = _Library(folder)
+        paths = [
+            *sorted((folder / "results").glob("*.jsonl*")),
+            *sorted((folder / "debug").glob("*.json")),
+            *sorted((folder / "results").glob("*_table.json")),
+        ]
+        if not paths:
+            raise FileFormatError(
+                reference,
+                None,
+                "holds no results/*.jsonl.gz, results/*_table.json or debug/*.json",
+                "Name the folder of recorded results",
+            )
+        for path in paths:
+            announce(path.name)
+            if ".jsonl" in path.name:
+                lines += _compare_rows(path, library, stride, path.name.partition(".jsonl")[0])
+            else:
+                compare = _compare_log if path.parent.name == "debug" else _compare_table
+                lines += compare(path, library)
+    return AgreementTable.of(lines, TOLERANCE)
+
+
+@final
+class _Library:
+    """Graphs and memories of a folder, or those that ship."""
+
+    def __init__(self, folder: Path | None) -> None:
+        found = sorted((folder / "data" / "workloads").glob("*.json")) if folder else []
+        self._graphs = {path.stem: path for path in found}
+        table = folder / "data" / "cacti.csv" if folder else None
+        self.cacti = read_cacti(table) if table is not None and table.is_file() else cacti()
+
+    @cache  # noqa: B019 - a library lives as long as its validation
+    def graph(self, name: str) -> TaskGraph:
+        """Return the graph with this name."""
+        return read_graph(self._graphs[name]) if name in self._graphs else load_graph(name)
+
+
+# ---- rows
+
+
+def _compare_rows(path: Path, library: _Library, stride: int, name: str) -> list[Agreement]:
+    found = Differences(name, TOLERANCE)
+    for number, row in json_lines(path):
+        if (number - 1) % stride == 0:
+            with reading(path, number):
+                _compare_row(found, number, row, *_run(row, library))
+    return found.lines
+
+
+def _designs(data: Mapping[str, Any], graph: TaskGraph) -> Designs:
+    """Return a recorded system, one alone, as the kernel reads it.
+
+    Raises:
+      InvalidDesignError: Its numbers do not fit together.
+    """
+    buses, memories, processors = (data[key] for key in ("buses", "memories", "processors"))
+    units, on, memory = (data[key] for key in ("accelerators", "task_pe", "task_mem"))
+    n_b, n_m, n_p, n = len(buses), len(memories), len(processors), len(graph.tasks)
+    own = [units.get(name) for name in graph.names]
+    hung = [*processors, *(u[2] for u in units.values()), *(m[3] for m in memories)]
+    speeds = [x for block in (*buses, *units.values()) for x in block[:2]]
+    speeds += [x for m in memories for x in m[1:3]]
+    can = [u is not None and task.accelerator for u, task in zip(own, graph.tasks, strict=True)]
+    writes = [m for t, m in enumerate(memory) if t != graph.sink]
+    parents = [bus[2] for bus in buses]
+    rules = {
+        f"a bus and a memory, at most {MAX_BLOCKS} of both": n_b * n_m > 0
+        and n_b + n_m <= MAX_BLOCKS,
+        "buses on buses with smaller numbers": parents[:1] == [-1]
+        and all(_is_in(p, b) for b, p in enumerate(parents[1:], start=1)),
+        f"blocks on buses 0 to {n_b - 1}": all(_is_in(b, n_b) for b in hung),
+        "finite widths, clocks and unroll factors above 0": all(0 < x < np.inf for x in speeds),
+        f"memories of {' or '.join(KINDS)}": all(m[0] in KINDS for m in memories),
+        "accelerators of tasks": set(units) <= set(graph.names),
+        f"places for all {n} tasks": len(on) == n == len(memory),
+        f"tasks on processors 0 to {n_p - 1} or accelerators of their own": all(
+            can[t] if p == OWN else _is_in(p, n_p) for t, p in enumerate(on[:n])
+        ),
+        f"outputs in memories 0 to {n_m - 1}": all(_is_in(m, n_m) for m in writes),
+    }
+    for rule, holds in rules.items():
+        if not holds:
+            raise InvalidDesignError(f"A system must have {rule}.")
+
+    def row(values: list[Any], kind: type = np.int64) -> Any:
+        return np.array([values], dtype=kind)
+
+    own = [unit or (1.0, 1.0, 0) for unit in own]
+    return Designs(
+        links=tree_links(row([max(p, 0) for p in parents])),
+        bus_peak=row([CLOCK_HZ * clock * width for width, clock, _ in buses], np.float64),
+        memory_kind=row([KINDS.index(kind) for kind, *_ in memories]),
+        memory_peak=row([CLOCK_HZ * clock * width for _, width, clock, _ in memories], np.float64),
+        memory_bus=row([bus for *_, bus in memories]),
+        processor_bus=row(processors),
+        on=row(on),
+        task_bus=row([bus for *_, bus in own]),
+        task_memory=row([0 if t == graph.sink else m for t, m in enumerate(memory)]),
+        unroll=row([unroll for unroll, *_ in own], np.float64),
+        clock=row([clock for _, clock, _ in own], np.float64),
+    )
+
+
+def _is_in(number: Any, n: int) -> bool:
+    return type(number) is int and 0 <= number < n
+
+
+def _run(row: Mapping[str, Any], library: _Library) -> tuple[TaskGraph, Floats, Log]:
+    """Return the graph of a row, and outputs and phases of its system."""
+    graph = library.graph(row["workload"])
+    designs = _designs(row["design"], graph)
+    burst = row.get("burst_bytes", BURST_BYTES)
+    sharing = row.get("sharing", "queue")
+    order = row.get("order", "table")
+    if type(burst) is not int or burst < 1 or sharing not in _SHARED:
+        raise InvalidArgumentError(
+            f"`burst_bytes` must be 1 or more and `sharing` queue or shared; got {burst!r} and "
+            f"{sharing!r}"
+        )
+    n_tasks = len(graph.tasks)
+    if order == "table":
+        order = None
+    elif not isinstance(order, list) or sorted(order) != list(range(n_tasks)):
+        raise InvalidArgumentError(f"`order` must be the numbers 0 to {n_tasks - 1} in some order.")
+    log = empty_log(n_tasks, designs.memory_peak.shape[1])
+    outputs = run(
+        graph,
+        designs,
+        Rules(shared=_SHARED[sharing]),
+        burst_bytes=burst,
+        order=order,
+        log=log,
+        table=library.cacti,
+    )
+    return graph, outputs, log
+
+
+def _compare_row(
+    found: Differences,
+    number: int,
+    row: Mapping[str, Any],
+    graph: TaskGraph,
+    outputs: Floats,
+    log: Log,
+) -> None:
+    values = dict(zip(OUTPUTS, outputs[0].tolist(), strict=False))
+    latency = dict(zip(graph.last_tasks, outputs[0, len(OUTPUTS) :].tolist(), strict=True))
+    by_kind = {kind: values[f"{kind}_area_m2"] for kind in _KINDS}
+    values["area_m2"] = sum(by_kind.values())
+    values["farsi_distance"] = float(measure(graph, outputs)[0, COLUMNS.index("farsi_distance")])
+    found.numbers(number, "latency_s", latency, row["latency_s"])
+    for quantity in ("energy_j", "power_w", "cost", "area_m2", "farsi_distance"):
+        if quantity in row or quantity != "farsi_distance":
+            found.number(number, quantity, values[quantity], row[quantity])
+    if "area_by_kind_m2" in row:
+        found.numbers(number, "area_by_kind_m2", by_kind, row["area_by_kind_m2"])
+    found.equal(number, "phases", [int(values["phases"])], [row["phases"]])
+    found.equal(number, "memory_bytes", log.memory_bytes.tolist(), row["memory_bytes"])
+    for column, quantity in enumerate(("start_s", "end_s", "task_energy_j")):
+        if quantity in row:
+            computed = dict(enumerate(log.task[:, column].tolist()))
+            found.numbers(number, quantity, computed, dict(enumerate(row[quantity])))
+
+
+# ---- phase logs
+
+
+def _compare_log(path: Path, library: _Library) -> list[Agreement]:
+    found = Differences(path.stem, TOLERANCE)
+    with reading(path):
+        data = read_json(path)
+        graph, outputs, log = _run(data, library)
+        arrays, names = graph.arrays(), graph.names
+        units = {tuple(entry["edge"]): entry for entry in data["units"]}
+        for e, edge in enumerate(graph.edges):
+            recorded = units[names[edge.parent], names[edge.child]]
+            came = [arrays.write_unit[e], arrays.read_unit[e]]
+            found.equal(1, "work_units", came, [recorded["u_write"], recorded["u_read"]])
+        tasks = [data["tasks"][name] for name in graph.names]
+        columns = {"start_s": "start_s", "end_s": "end_s", "task_energy_j": "energy_j"}
+        row = {key: [task[name] for task in tasks] for key, name in columns.items()}
+        whole = {**data, **row, "phases": len(data["phases"])}
+        _compare_row(found, 1, whole, graph, outputs, log)
+        _compare_phases(found, data["phases"], graph, log)
+    return found.lines
+
+
+def _compare_phases(
+    found: Differences, phases: list[Mapping[str, Any]], graph: TaskGraph, log: Log
+) -> None:
+    latency = float(log.length_s.sum())
+    for number, phase in enumerate(phases[: len(log.length_s)]):
+        length = float(log.length_s[number])
+        # Lengths are differences of clocks, so they carry the rounding of the whole time.
+        recorded = phase["length_s"]
+        off = abs(length - recorded) / max(latency, 1e-300)
+        found.number(1, "phase_length_s", length if off > TOLERANCE else recorded, recorded)
+        found.number(1, "phase_energy_j", float(log.energy_j[number]), phase["energy_j"])
+        running = {
+            name: float(log.instructions[number, t])
+            for t, name in enumerate(graph.names)
+            if name in phase["instructions"]
+        }
+        found.numbers(1, "phase_instructions", running, phase["instructions"])
+        others = [
+            name
+            for t, name in enumerate(graph.names)
+            if log.instructions[number, t] > 0.0 and name not in phase["instructions"]
+        ]
+        found.equal(1, "phase_tasks", others, [])
+
+
+# ---- the whole table
+
+
+def _compare_table(path: Path, library: _Library) -> list[Agreement]:
+    name = path.name.removesuffix("_table.json")
+    found = Differences(path.stem, TOLERANCE)
+    with reading(path):
+        data = read_json(path)
+        graph = library.graph(name)
+        values, designs = _table(graph, library)
+        column = {key: values[:, COLUMNS.index(ours)] for key, ours in _LOG_COLUMNS.items()}
+        for key in ("area_no_dram_m2", "dram_area_m2"):
+            column[key] = column[key] * _M2_PER_MM2
+        within = {
+            "": np.ones(len(values), dtype=bool),
+            "_within_budgets": is_met(values, graph, graph.budgets),
+            "_within_tight_budgets": is_met(values, graph, graph.tight_budgets),
+        }
+        for quantity, recorded in data.items():
+            if quantity == "designs":
+                found.equal(1, quantity, [len(values)], [recorded])
+            elif quantity.startswith("meet_"):
+                mask = within[f"_within_{quantity.removeprefix('meet_')}"]
+                found.equal(1, quantity, [int(mask.sum())], [recorded])
+            elif quantity == "sum_of_logs":
+                sums = {key: float(np.log(column[key]).sum()) for key in recorded}
+                found.numbers(1, quantity, sums, recorded)
+            elif quantity.startswith("lowest_"):
+                _compare_optimum(found, quantity, recorded, (column, within, designs), graph)
+    return found.lines
+
+
+def _table(graph: TaskGraph, library: _Library) -> tuple[Floats, list[Mapping[str, Any]] | Any]:
+    """Return metrics of all designs of the table space, and the space's designs by number."""
+    made = soc_space("table", graph)
+    parts, kept = [], []
+    for indices in made.space.enumerate(chunk=_CHUNK, canonical=True):
+        if len(indices):
+            designs, _ = made.decode(indices)
+            parts.append(measure(graph, run(graph, designs, Rules(), table=library.cacti)))
+            kept.append(indices)
+    indices = np.concatenate(kept)
+
+    def design(number: int) -> Mapping[str, Any]:
+        return made.space.design_at(indices[number])
+
+    return np.concatenate(parts), design
+
+
+def _compare_optimum(
+    found: Differences,
+    quantity: str,
+    recorded: Mapping[str, Any],
+    table: tuple[Any, ...],
+    graph: Any,
+) -> None:
+    column, within, designs = table
+    key, suffix = quantity.removeprefix("lowest_"), ""
+    for part in within:
+        if part and key.endswith(part):
+            key, suffix = key.removesuffix(part), part
+    worth = column["energy_j"] * column["latency_s"] if key == "energy_x_latency" else column[key]
+    number = int(np.argmin(np.where(within[suffix], worth, np.inf)))
+    best = designs(number)
+    came = [best["bus0_width"], best["memory0_kind"], best["memory0_width"]]
+    wanted = [recorded["bus_width"], recorded["memory_kind"], recorded["memory_width"]]
+    for name in recorded["tasks"]:
+        came.append("processor" if best[f"{name}_on"] != "own" else best.get(f"{name}_unroll", 1))
+        wanted.append(recorded["tasks"][name])
+    found.equal(1, "optima", came, wanted)
+    numbers = {key: float(column[key][number]) for key in _LOG_COLUMNS if key in recorded}
+    found.numbers(1, "optima_metrics", numbers, {key: recorded[key] for key in numbers})
