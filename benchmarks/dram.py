@@ -15,7 +15,7 @@ from os import environ
 import numpy as np
 
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.bursts import prepared
+from archgym.simulators.dram.kernel.bursts import prepared
 
 # CPU time of a run of DRAMSys 4 on 10,000 requests, mean over 60 random designs: measured in
 # another run, on a quiet machine of this kind.

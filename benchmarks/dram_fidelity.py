@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.devices import dramsys_device_names
+from archgym.simulators.dram.kernel.devices import dramsys_device_names
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "dram.md"

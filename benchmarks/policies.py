@@ -20,8 +20,8 @@ from archgym.simulators.cpu.policy_counts import run_case
 from archgym.simulators.cpu.policy_replay import BUILT_IN as CACHE_POLICIES
 from archgym.simulators.cpu.policy_replay import built_in_arguments
 from archgym.simulators.cpu.policy_replay import built_in_counts as cache_counts
-from archgym.simulators.dram.policy_replay import BUILT_IN as DRAM_POLICIES
-from archgym.simulators.dram.policy_replay import built_in_outputs
+from archgym.simulators.dram.kernel.policy_replay import BUILT_IN as DRAM_POLICIES
+from archgym.simulators.dram.kernel.policy_replay import built_in_outputs
 from archgym.simulators.moe.replay import replay_events
 from archgym.simulators.translation.policy_replay import BUILT_IN as TLB_POLICIES
 from archgym.simulators.translation.policy_replay import built_in_counts

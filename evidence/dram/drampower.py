@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.files.recorded import read_text
-from archgym.simulators.dram.currents import CORE_CAUSES, PowerSpec, Supply, core_energy
-from archgym.simulators.dram.power_tables import KINDS, blank_account
+from archgym.simulators.dram.kernel.currents import CORE_CAUSES, PowerSpec, Supply, core_energy
+from archgym.simulators.dram.kernel.power_tables import KINDS, blank_account
 from evidence.dram.results import (
     Comparison,
     cell,
@@ -150,7 +150,7 @@ def _account(
     path: Path, n_banks: int, n_groups: int, n_ranks: int, rules: npt.NDArray[Any], end: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Return the closed accounts of a command list."""
-    from archgym.simulators.dram.power import count_commands
+    from archgym.simulators.dram.kernel.power import count_commands
 
     per_group = n_banks // n_groups
     kinds, of_rank, of_bank, times = [], [], [], []

@@ -14,11 +14,11 @@ import numpy.typing as npt
 
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.evaluation.simulator import Workload
-from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.devices import device, dramsys_device_names
-from archgym.simulators.dram.mapping import reference_mapping_names
+from archgym.simulators.dram.formats.trace import Trace, read_trace
+from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
+from archgym.simulators.dram.kernel.mapping import reference_mapping_names
 from archgym.simulators.dram.simulator import DramSimulator
-from archgym.simulators.dram.trace import Trace, read_trace
 from evidence.dram.ramulator import (
     compare_golden,
     compare_reference,
@@ -304,7 +304,7 @@ def _run(
     configs: Path | None = None,
 ) -> npt.NDArray[np.float64]:
     """Return outputs of every row by `kernel.OUTPUTS`, from designs of the space `dramsys`."""
-    from archgym.simulators.dram.kernel import OUTPUTS
+    from archgym.simulators.dram.kernel.batch import OUTPUTS
 
     groups: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
@@ -376,7 +376,7 @@ def _compare(
     rows: Sequence[Mapping[str, str]],
     outputs: npt.NDArray[np.float64],
 ) -> list[Accuracy]:
-    from archgym.simulators.dram.kernel import OUTPUTS
+    from archgym.simulators.dram.kernel.batch import OUTPUTS
 
     lines = []
     for heading, (metric, factor, unit) in _METRICS.items():

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.simulators.dram.recorded import RECORDED, recorded_trace
-from archgym.simulators.dram.trace import read_trace
+from archgym.simulators.dram.formats.trace import read_trace
+from archgym.simulators.dram.workloads.recorded import RECORDED, recorded_trace
 from archgym.traces import (
     AccessKind,
     MemoryTrace,

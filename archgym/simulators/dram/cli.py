@@ -111,8 +111,8 @@ def filter_trace(
     file as a workload.
     """
     from archgym.checks import check_number
-    from archgym.simulators.dram.recorded import IPC_LIMITS, request_trace
-    from archgym.simulators.dram.trace import write_trace
+    from archgym.simulators.dram.formats.trace import write_trace
+    from archgym.simulators.dram.workloads.recorded import IPC_LIMITS, request_trace
     from archgym.traces.caches import CacheSize
     from archgym.traces.filtering import memory_requests
     from archgym.traces.sources import trace_parts, trace_stem
@@ -238,7 +238,7 @@ def convert(
     loads-stores (.ldst) and bubbles (.bubbles). Text formats, requests and champsim may be
     compressed with .gz, all but requests with .xz.
     """
-    from archgym.simulators.dram.trace_forms import convert_trace, form_of
+    from archgym.simulators.dram.formats.conversion import convert_trace, form_of
     from archgym.traces.sources import is_named, trace_parts
 
     announce_compilation()

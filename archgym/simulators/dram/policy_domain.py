@@ -5,8 +5,8 @@ from typing import Final
 from archgym.rules.domain import Domain, Hook, deferred
 from archgym.simulators.dram.policy_templates import TEMPLATES
 
-_REPLAY: Final = "archgym.simulators.dram.policy_replay"
-_RUN: Final = "archgym.simulators.dram.policy_run"
+_REPLAY: Final = "archgym.simulators.dram.kernel.policy_replay"
+_RUN: Final = "archgym.simulators.dram.kernel.policy_run"
 _SCORE = ("bank", "row", "hit", "write", "turn", "age", "time")
 _CLOSE = ("bank", "row", "hits", "waiting", "write", "time")
 _EVENT = ("bank", "row", "write", "outcome", "time")

@@ -14,29 +14,29 @@ from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
-from archgym.simulators.dram.bursts import Prepared, prepared
-from archgym.simulators.dram.characterise import characterise
-from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.core_energy import core_power, core_power_note
 from archgym.simulators.dram.costs import COSTS, RELIEF, relieve_controllers
-from archgym.simulators.dram.device_files import (
+from archgym.simulators.dram.formats.devices import (
     extended_device,
     is_file_name,
     load_device,
     load_mapping,
 )
-from archgym.simulators.dram.devices import Device, dramsys_device_names
-from archgym.simulators.dram.mapping import LAYOUTS, AddressMapping, layout
+from archgym.simulators.dram.kernel.bursts import Prepared, prepared
+from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.kernel.core_energy import core_power, core_power_note
+from archgym.simulators.dram.kernel.devices import Device, dramsys_device_names
+from archgym.simulators.dram.kernel.mapping import LAYOUTS, AddressMapping, layout
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
     FORMER_OBJECTIVES,
     metrics,
     objectives,
 )
+from archgym.simulators.dram.ramulator.machine import FAMILIES, speed_bins
 from archgym.simulators.dram.ramulator.simulator import CONTROLLER, RamulatorSimulator
-from archgym.simulators.dram.ramulator.standard import FAMILIES, speed_bins
 from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
-from archgym.simulators.dram.workloads import SHIPPED, load_trace, note_placement
+from archgym.simulators.dram.workloads.characteristics import characterise
+from archgym.simulators.dram.workloads.shipped import SHIPPED, load_trace, note_placement
 
 ADDRESSES = ("refuse", "wrap")
 DEFAULT_DEVICE = "ddr3-1600"
@@ -209,7 +209,7 @@ class DramSimulator(Simulator):
         return self.device.capacity_bytes
 
     def workload_names(self) -> tuple[str, ...]:
-        """Return workloads that ship: see `archgym.simulators.dram.workloads`."""
+        """Return workloads that ship: see `archgym.simulators.dram.workloads.shipped`."""
         return tuple(SHIPPED)
 
     def workload(self, name: str | Path) -> Workload:
@@ -239,7 +239,7 @@ class DramSimulator(Simulator):
     def _simulate(
         self, indices: np.ndarray, workload: Workload, without: str | None = None
     ) -> BatchResult:
-        from archgym.simulators.dram.kernel import OUTPUTS
+        from archgym.simulators.dram.kernel.batch import OUTPUTS
 
         outputs = self.outputs(indices, workload, without)
         columns = [OUTPUTS.index(_KERNEL_NAMES.get(s.name, s.name)) for s in self.simulated_metrics]
@@ -262,7 +262,7 @@ class DramSimulator(Simulator):
           (n_designs, n_outputs), columns by `kernel.OUTPUTS`.
         """
         # Numba takes a while to import, which listing and describing should not wait for.
-        from archgym.simulators.dram.kernel import simulate
+        from archgym.simulators.dram.kernel.batch import simulate
 
         is_exact = self.fidelity == "exact"
         is_exact |= self.fidelity == "auto" and not self.is_fast_proven(workload)
@@ -343,7 +343,7 @@ class DramSimulator(Simulator):
         Raises:
           InvalidDesignError: The tool cannot express the design or the workload.
         """
-        from archgym.simulators.dram.export import dramsys_files
+        from archgym.simulators.dram.formats.export import dramsys_files
 
         design = self.space.design_at(indices)
         controller = {name: design.get(name, FIXED.get(name)) for name in CONTROLLER_COLUMNS}
@@ -353,7 +353,7 @@ class DramSimulator(Simulator):
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
         """Draw the trace; `path` ends in .png, .svg or .pdf."""
-        from archgym.simulators.dram.picture import picture
+        from archgym.simulators.dram.workloads.picture import picture
 
         picture(workload.content, self.device, path, self._wraps)
         return True

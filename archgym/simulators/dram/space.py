@@ -17,7 +17,11 @@ A parameter is inactive where the model proves that it has no effect:
 """
 
 from archgym.errors import unknown_name
-from archgym.simulators.dram.commands import COMMAND_MUXES, PAGE_POLICIES, POWER_DOWN_POLICIES
+from archgym.simulators.dram.kernel.commands import (
+    COMMAND_MUXES,
+    PAGE_POLICIES,
+    POWER_DOWN_POLICIES,
+)
 from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import Expression, P
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo

@@ -12,8 +12,8 @@ from archgym.simulators.cpu.composed.memory import Composed, memory_of, run_comp
 from archgym.simulators.cpu.parameters import machine
 from archgym.simulators.cpu.run import COUNTERS
 from archgym.simulators.cpu.workloads import load
-from archgym.simulators.dram.ramulator.addresses import decode
-from archgym.simulators.dram.ramulator.run import Requests, run
+from archgym.simulators.dram.ramulator.kernel.addresses import decode
+from archgym.simulators.dram.ramulator.kernel.run import Requests, run
 
 WARMUP, LENGTH = 5_000, 15_000
 

@@ -8,12 +8,12 @@ import pytest
 from archgym.errors import FileFormatError, InvalidDesignError
 from archgym.evaluation.task import Task
 from archgym.report.export import export_design
-from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.dramsys_files import DramsysSimulation, read_simulation
-from archgym.simulators.dram.kernel import OUTPUTS, simulate, tables
-from archgym.simulators.dram.mapping import decode
+from archgym.simulators.dram.formats.dramsys import DramsysSimulation, read_simulation
+from archgym.simulators.dram.formats.trace import read_trace
+from archgym.simulators.dram.kernel.batch import OUTPUTS, simulate, tables
+from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.kernel.mapping import decode
 from archgym.simulators.dram.simulator import DramSimulator
-from archgym.simulators.dram.trace import read_trace
 
 
 def exported(task: Task, indices: np.ndarray, folder: Path) -> DramsysSimulation:

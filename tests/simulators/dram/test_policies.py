@@ -7,14 +7,14 @@ import pytest
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.rules.language import check_policy
 from archgym.rules.sandbox import PolicyRunner
-from archgym.simulators.dram.policy_domain import DRAM_SCHEDULING
-from archgym.simulators.dram.policy_replay import (
+from archgym.simulators.dram.kernel.policy_replay import (
     BUILT_IN,
     built_in_outputs,
     evaluate_built_in,
     evaluate_policy,
     open_case,
 )
+from archgym.simulators.dram.policy_domain import DRAM_SCHEDULING
 
 _HEAD = 'DOMAIN = "dram-scheduling"\n'
 

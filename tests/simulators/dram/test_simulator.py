@@ -11,11 +11,11 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, UnknownNameError
 from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.bursts import _Latest, prepared
-from archgym.simulators.dram.devices import dramsys_device_names
-from archgym.simulators.dram.generators import random_access
-from archgym.simulators.dram.trace import write_trace
-from archgym.simulators.dram.workloads import SHIPPED, shipped_trace
+from archgym.simulators.dram.formats.trace import write_trace
+from archgym.simulators.dram.kernel.bursts import _Latest, prepared
+from archgym.simulators.dram.kernel.devices import dramsys_device_names
+from archgym.simulators.dram.workloads.generators import random_access
+from archgym.simulators.dram.workloads.shipped import SHIPPED, shipped_trace
 
 
 def default_design(simulator: DramSimulator, **values: object) -> dict[str, object]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
-from archgym.simulators.dram.trace import Trace, read_trace, trace_text, write_trace
+from archgym.simulators.dram.formats.trace import Trace, read_trace, trace_text, write_trace
 
 
 def small(**changes: object) -> Trace:

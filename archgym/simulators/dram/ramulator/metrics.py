@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.simulators.dram.metrics import ENERGY_CAUSES, objectives
-from archgym.simulators.dram.ramulator.energy import currents_note, has_energy
-from archgym.simulators.dram.ramulator.standard import Standard
+from archgym.simulators.dram.ramulator.kernel.energy import currents_note, has_energy
+from archgym.simulators.dram.ramulator.machine import Standard
 
 INTENDED_LIMITS: Mapping[str, str] = {
     "p99_latency_ns": "promise to the processor",

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final, final
 
 from archgym.evaluation.metrics import Metrics
-from archgym.simulators.dram.ramulator.requests import bursts_of
-from archgym.simulators.dram.ramulator.run import Configuration, run
+from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.ramulator.kernel.requests import bursts_of
+from archgym.simulators.dram.ramulator.kernel.run import Configuration, run
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
-from archgym.simulators.dram.trace import Trace
 
 
 @final

@@ -13,22 +13,22 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
 from archgym.simulators.dram.costs import COSTS, RELIEF
-from archgym.simulators.dram.device_files import cite_file
+from archgym.simulators.dram.formats.devices import cite_file
+from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.metrics import ENERGY_CAUSES, FORMER_OBJECTIVES
-from archgym.simulators.dram.ramulator.energy import PJ_PER_BIT, energies_pj, has_energy, power_of
-from archgym.simulators.dram.ramulator.metrics import family_metrics, family_objectives
-from archgym.simulators.dram.ramulator.requests import Bursts, bursts_of
-from archgym.simulators.dram.ramulator.run import Configuration, Outcome, run
-from archgym.simulators.dram.ramulator.space import GROUPS, family_space
-from archgym.simulators.dram.ramulator.standard import (
-    FAMILIES,
-    Standard,
-    load_standard,
-    speed_bins,
-    with_speed_bin,
+from archgym.simulators.dram.ramulator.formats.devices import load_standard
+from archgym.simulators.dram.ramulator.kernel.energy import (
+    PJ_PER_BIT,
+    energies_pj,
+    has_energy,
+    power_of,
 )
-from archgym.simulators.dram.trace import Trace
-from archgym.simulators.dram.workloads import SHIPPED, load_trace, note_placement
+from archgym.simulators.dram.ramulator.kernel.requests import Bursts, bursts_of
+from archgym.simulators.dram.ramulator.kernel.run import Configuration, Outcome, run
+from archgym.simulators.dram.ramulator.machine import FAMILIES, Standard, speed_bins, with_speed_bin
+from archgym.simulators.dram.ramulator.metrics import family_metrics, family_objectives
+from archgym.simulators.dram.ramulator.space import GROUPS, family_space
+from archgym.simulators.dram.workloads.shipped import SHIPPED, load_trace, note_placement
 
 DEFAULT_FAMILY: Final = "ddr5"
 CONTROLLER: Final = "ramulator"
@@ -142,7 +142,7 @@ class RamulatorSimulator(Simulator):
         return self.made.organisations[c.organisation].channel_bytes(c.ranks) * c.channels
 
     def workload_names(self) -> tuple[str, ...]:
-        """Return workloads that ship: see `archgym.simulators.dram.workloads`."""
+        """Return workloads that ship: see `archgym.simulators.dram.workloads.shipped`."""
         return tuple(SHIPPED)
 
     def workload(self, name: str | Path) -> Workload:
@@ -349,7 +349,7 @@ class RamulatorSimulator(Simulator):
         Raises:
           InvalidDesignError: Ramulator cannot express the design.
         """
-        from archgym.simulators.dram.export import ramulator_files
+        from archgym.simulators.dram.ramulator.formats.export import ramulator_files
 
         configuration = self.configuration(self.space.design_at(indices))
         return ramulator_files(configuration, self.made.family, self.made.path, workload.content)

@@ -2,9 +2,9 @@
 
 from typing import Final
 
-from archgym.simulators.dram.ramulator.addresses import MAPPINGS
-from archgym.simulators.dram.ramulator.run import ROW_POLICIES, SCHEDULERS, WCK_SYNCS
-from archgym.simulators.dram.ramulator.standard import Standard
+from archgym.simulators.dram.ramulator.kernel.addresses import MAPPINGS
+from archgym.simulators.dram.ramulator.kernel.run import ROW_POLICIES, SCHEDULERS, WCK_SYNCS
+from archgym.simulators.dram.ramulator.machine import Standard
 from archgym.spaces.design import Condition
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Ordinal, Parameter, PowerOfTwo

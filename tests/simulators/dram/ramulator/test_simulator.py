@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.simulators.dram.ramulator.run import Configuration, Requests, run
+from archgym.simulators.dram.ramulator.kernel.run import Configuration, Requests, run
+from archgym.simulators.dram.ramulator.machine import FAMILIES, standard
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
-from archgym.simulators.dram.ramulator.standard import FAMILIES, standard
 from archgym.testing.simulators import check_simulator
 
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
-from archgym.simulators.dram.ramulator.standard import (
+from archgym.simulators.dram.ramulator.formats.devices import load_standard
+from archgym.simulators.dram.ramulator.machine import (
     FAMILIES,
     distance,
-    load_standard,
     standard,
 )
 
