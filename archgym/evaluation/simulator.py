@@ -12,7 +12,6 @@ import numpy as np
 
 from archgym.errors import (
     ArchGymError,
-    InvalidArgumentError,
     SimulatorError,
     error_text,
     unknown_name,
@@ -179,6 +178,11 @@ class Simulator(ABC):
     def default_fidelity(self) -> str:
         """The fidelity that a task's name leaves out."""
         return self.fidelity_names[0]
+
+    @property
+    def unrestricted(self) -> "Simulator":
+        """The simulator of the whole space, where parameters are held; else itself."""
+        return self
 
     @abstractmethod
     def workload_names(self) -> tuple[str, ...]:
@@ -506,56 +510,6 @@ def _shown(result: object) -> str:
         return f"a value of type {type(result).__name__}"
     kinds = type(result.values).__name__, type(result.reason).__name__
     return f"one with values of type {kinds[0]} and reasons of type {kinds[1]}"
-
-
-def make_simulator(
-    kind: type[Simulator], space: str | None, fidelity: str | None, options: Mapping[str, str]
-) -> Simulator:
-    """Simulator of a space and fidelity, with these options; defaults for what is None or absent.
-
-    Raises:
-      UnknownNameError: There is no such space, fidelity or option; the message lists the near ones.
-      InvalidArgumentError: The constructor needs other arguments.
-    """
-    registered_class, asked = kind, options
-    kind, options = kind.variant(asked)
-    # A class that options chose has spaces and options of its own: say of which.
-    chosen_by = ", ".join(f"{name}={value}" for name, value in asked.items())
-    described = f" with {chosen_by}" if kind is not registered_class else ""
-    known_options = option_names(kind)
-    for name in options:
-        if name not in known_options:
-            raise unknown_name(f"option of simulator {kind.name!r}{described}", name, known_options)
-    chosen = {}
-    for what, wanted, names, former in (
-        ("space", space, kind.space_names, ()),
-        ("fidelity", fidelity, kind.fidelity_names, kind.former_fidelity_names),
-    ):
-        if wanted is not None and wanted not in (*names, *former):
-            owner = f" of simulator {kind.name!r}{described}" if described else ""
-            error = unknown_name(f"{what}{owner}", wanted, names)
-            error.choice = what
-            raise error
-        # A simulator with one space or fidelity has nothing to be told.
-        if len(names) > 1 or _takes(kind, what):
-            chosen[what] = names[0] if wanted is None else wanted
-    try:
-        inspect.signature(kind).bind(**chosen, **options)
-    except TypeError as error:
-        given = ", ".join(f"`{name}`" for name in (*chosen, *options)) or "no arguments"
-        raise InvalidArgumentError(
-            f"Simulator {kind.name!r} must be one that is made with {given}; its constructor "
-            f"differs: {error}. Give its other arguments defaults."
-        ) from None
-    make: Any = kind
-    simulator: Simulator = make(**chosen, **options)
-    return simulator
-
-
-def _takes(kind: type[Simulator], name: str) -> bool:
-    """Return True if the constructor has an argument with this name, or takes any."""
-    parameters = inspect.signature(kind).parameters
-    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def option_names(kind: type[Simulator]) -> tuple[str, ...]:

@@ -80,7 +80,7 @@ class DramSimulator(Simulator):
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "exact")
     former_fidelity_names: ClassVar[tuple[str, ...]] = ("fast",)
-    # By metric, the largest differences of random designs: `benchmarks/dram_fidelity.py`.
+    # By metric, the largest differences of random designs: `experiments/dram_fidelity.py`.
     metric_accuracy_percent: ClassVar[Mapping[str, Mapping[str, float]]] = _fidelity_errors()
     accuracy_percent: ClassVar[Mapping[str, float]] = {
         fidelity: max(by_metric.values(), default=0.0)
