@@ -20,8 +20,7 @@ from archgym.simulators.cpu.policy_counts import run_case
 from archgym.simulators.cpu.policy_replay import BUILT_IN as CACHE_POLICIES
 from archgym.simulators.cpu.policy_replay import built_in_arguments
 from archgym.simulators.cpu.policy_replay import built_in_counts as cache_counts
-from archgym.simulators.dram.kernel.policy_replay import BUILT_IN as DRAM_POLICIES
-from archgym.simulators.dram.kernel.policy_replay import built_in_outputs
+from archgym.simulators.dram.kernel.rule_case import BUILT_IN as DRAM_POLICIES
 from archgym.simulators.moe.replay import replay_events
 from archgym.simulators.translation.rule_case import BUILT_IN as TLB_POLICIES
 
@@ -63,7 +62,7 @@ def drams() -> Iterator[Row]:
         for name in DRAM_POLICIES:
 
             def run(name: str = name, case: Any = case) -> Mapping[str, Any]:
-                return built_in_outputs(name, case)
+                return case.built_in_counts(name)
 
             yield "dram-scheduling", f"{trace} {size}", name, case.arguments, run, run
 

@@ -1,6 +1,6 @@
 """The controller step: request buffer, schedulers, bank machines, command multiplexer, issue.
 
-Both kernels (`rounds.py`, exact in every event; `recurrence.py`, fast) drive these functions. A
+Both kernels (`exact.py`, exact in every event, and `fast.py`) drive these functions. A
 step is: accept a waiting request if there is space, then `step`, which lets the managers choose,
 selects one command, issues it if its time has come, and prepares what follows.
 
@@ -55,7 +55,7 @@ from archgym.simulators.dram.kernel.managers import (
     request_wake_up,
     start_managers,
 )
-from archgym.simulators.dram.kernel.policy_calls import best_scored, report_request, wants_closing
+from archgym.simulators.dram.kernel.rule_calls import best_scored, report_request, wants_closing
 from archgym.simulators.dram.kernel.state import NEVER, NONE
 
 # Outcomes of a request.

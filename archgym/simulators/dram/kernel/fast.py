@@ -3,7 +3,7 @@
 Player, arbiter and response path never decide anything that the controller's state does not
 already fix, so their times follow from each other: a response leaves the controller at its data's
 end, or a clock cycle after the response before; a request is admitted when it reaches the arbiter,
-or when the response arrives that frees its place. What is lost against `rounds.py` is only the
+or when the response arrives that frees its place. What is lost against `exact.py` is only the
 order of events at one time, where this kernel lets requests arrive before the controller runs.
 """
 

@@ -1,4 +1,4 @@
-"""Runs of the controller under a policy that a user wrote; in the policies' process."""
+"""Runs of the controller under a rule that a user wrote; in the rules' process."""
 
 import time
 from collections.abc import Mapping
@@ -11,20 +11,18 @@ from archgym.rules.compilation import EntryPoints, Storage
 from archgym.simulators.dram.formats.devices import load_device
 from archgym.simulators.dram.kernel.batch import OUTPUTS, STATUSES, Tables, simulate
 from archgym.simulators.dram.kernel.commands import CONTROLLER_COLUMNS, USER_SCHEDULER
-from archgym.simulators.dram.kernel.policy_replay import simulation_arguments
+from archgym.simulators.dram.kernel.rule_case import open_case
 
 _SCHEDULER = CONTROLLER_COLUMNS.index("scheduler")
 
 
-def simulate_policy(
-    points: EntryPoints, storage: Storage, case: Mapping[str, Any]
-) -> dict[str, Any]:
-    """Return outputs of the kernel by name for a policy on a case.
+def simulate_rule(points: EntryPoints, storage: Storage, case: Mapping[str, Any]) -> dict[str, Any]:
+    """Return outputs of the kernel by name for a rule on a case.
 
     Args:
       points: Its compiled functions.
       storage: Its arrays.
-      case: Arguments of the kernel, of `DramCase.arguments`.
+      case: Arguments of the kernel, of `DramCase.input`.
     """
     controllers = np.array(case["controllers"])
     if points.addresses["score"]:
@@ -56,7 +54,7 @@ def _run(case: Mapping[str, Any], controllers: Any, device: Tables) -> dict[str,
 
 def prepare() -> None:
     """Load or compile the kernel."""
-    case = simulation_arguments("random", {})
+    case = open_case("random", {}).input()
     few = {name: case[name][:8] for name in ("addresses", "ticks", "is_write")}
     few |= {"decoded": case["decoded"][:, :8].copy(), "first_burst": None}
     _run({**case, **few}, case["controllers"], case["device"])

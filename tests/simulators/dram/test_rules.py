@@ -1,20 +1,15 @@
-"""Scheduling and page policies as code: equal to the built-in ones, and faults that are charged."""
+"""Scheduling and page rules as code: equal to the built-in ones, and faults that are charged."""
 
 from collections.abc import Iterator
 
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError
+from archgym.rules.case import built_in, evaluate
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
-from archgym.simulators.dram.kernel.policy_replay import (
-    BUILT_IN,
-    built_in_outputs,
-    evaluate_built_in,
-    evaluate_policy,
-    open_case,
-)
-from archgym.simulators.dram.policy_domain import DRAM_SCHEDULING
+from archgym.simulators.dram.kernel.rule_case import BUILT_IN, open_case
+from archgym.simulators.dram.rule_domain import DRAM_SCHEDULING
 
 _HEAD = 'DOMAIN = "dram-scheduling"\n'
 
@@ -34,32 +29,32 @@ def runner() -> Iterator[RuleRunner]:
         ("random", {"device": "ddr4-2400", "request_buffer_size": "16", "arbiter": "Reorder"}),
     ],
 )
-@pytest.mark.parametrize("policy", list(BUILT_IN))
-def test_written_policy_equals_the_built_in_one(
-    runner: RuleRunner, policy: str, trace: str, options: dict[str, str]
+@pytest.mark.parametrize("rule", list(BUILT_IN))
+def test_written_rule_equals_the_built_in_one(
+    runner: RuleRunner, rule: str, trace: str, options: dict[str, str]
 ) -> None:
     case = open_case(trace, options)
-    source = check_rule(DRAM_SCHEDULING.templates[policy])
+    source = check_rule(DRAM_SCHEDULING.templates[rule])
 
-    written = evaluate_policy(source, case, runner)
+    written = evaluate(source, case, runner)
 
     assert not written.problem
-    expected = built_in_outputs(policy, case)
-    assert written.outputs is not None
-    found = {name: value for name, value in written.outputs.items() if name != "seconds"}
-    assert found == expected
-    assert written.loss == evaluate_built_in(policy, case).loss > 1.0
+    expected = built_in(rule, case)
+    found = {name: value for name, value in written.counts.items() if name != "seconds"}
+    assert found == expected.counts
+    assert written.measures == expected.measures
+    assert written.loss == expected.loss > 1.0
 
 
 @pytest.mark.slow
-def test_policies_make_a_difference(runner: RuleRunner) -> None:
+def test_rules_make_a_difference(runner: RuleRunner) -> None:
     case = open_case("bursty-rw", {"request_buffer_size": "32"})
     losses = {
-        name: evaluate_policy(check_rule(text), case, runner).loss
+        name: evaluate(check_rule(text), case, runner).loss
         for name, text in DRAM_SCHEDULING.templates.items()
     }
 
-    # The order of the built-in policies on this trace: closing every row costs most.
+    # The order of the built-in rules on this trace: closing every row costs most.
     assert losses["closed-adaptive"] < losses["frfcfs"] < losses["closed"]
     assert losses["capped"] < losses["fcfs"]
 
@@ -77,30 +72,30 @@ def test_policies_make_a_difference(runner: RuleRunner) -> None:
         ("    return lost[row]\n", "an index lies outside its array"),
     ],
 )
-def test_faulty_policy_is_infeasible(runner: RuleRunner, body: str, words: str) -> None:
+def test_faulty_rule_is_infeasible(runner: RuleRunner, body: str, words: str) -> None:
     text = _HEAD + "def score(bank, row, hit, write, turn, age, time):\n" + body
     text = text.replace(_HEAD, _HEAD.strip() + "; lost = table(2, bits=1)\n", 1)
 
-    found = evaluate_policy(check_rule(text), open_case("random", {}), runner)
+    found = evaluate(check_rule(text), open_case("random", {}), runner)
 
     assert words in found.problem
     assert found.loss == float("inf")
 
 
 @pytest.mark.slow
-def test_policy_cannot_reorder_requests_to_one_address(runner: RuleRunner) -> None:
+def test_rule_cannot_reorder_requests_to_one_address(runner: RuleRunner) -> None:
     # The youngest request first would let reads pass older writes to their address.
     youngest = _HEAD + ("def score(bank, row, hit, write, turn, age, time):\n    return -age\n")
     case = open_case("bursty-rw", {"request_buffer_size": "32"})
 
-    found = evaluate_policy(check_rule(youngest), case, runner)
+    found = evaluate(check_rule(youngest), case, runner)
 
     assert not found.problem
     # Every request was served, and none was faster than the memory.
     assert found.loss > 1.0
 
 
-def test_policy_without_a_decision_is_refused() -> None:
+def test_rule_without_a_decision_is_refused() -> None:
     text = _HEAD + "def on_issue(bank, row, write, outcome, time):\n    pass\n"
 
     with pytest.raises(FileFormatError, match="one of the functions score, close is missing"):

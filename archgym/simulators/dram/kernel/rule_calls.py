@@ -1,4 +1,4 @@
-"""Calls from the controller to a policy that a user wrote: choice of requests, closing of rows."""
+"""Calls from the controller to a rule that a user wrote: choice of requests, closing of rows."""
 
 from typing import Any
 

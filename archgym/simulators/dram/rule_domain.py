@@ -1,12 +1,11 @@
-"""Request scheduling and page policy of the memory controller as a domain of policies."""
+"""Request scheduling and page policy of the memory controller as a domain of rules."""
 
 from typing import Final
 
-from archgym.rules.domain import Domain, Hook, deferred
-from archgym.simulators.dram.policy_templates import TEMPLATES
+from archgym.rules.domain import Domain, Hook, deferred, templates
 
-_REPLAY: Final = "archgym.simulators.dram.kernel.policy_replay"
-_RUN: Final = "archgym.simulators.dram.kernel.policy_run"
+_CASE: Final = "archgym.simulators.dram.kernel.rule_case"
+_RUN: Final = "archgym.simulators.dram.kernel.rule_run"
 _SCORE = ("bank", "row", "hit", "write", "turn", "age", "time")
 _CLOSE = ("bank", "row", "hits", "waiting", "write", "time")
 _EVENT = ("bank", "row", "write", "outcome", "time")
@@ -36,7 +35,7 @@ DRAM_SCHEDULING: Final[Domain] = Domain(
     },
     sizes={"bank": "banks of all ranks"},
     values={"BANKS": "banks of all ranks", "BUFFER": "size of the request buffer"},
-    templates=TEMPLATES,
+    templates=templates(__file__),
     options={
         "device": "memory (default: ddr3-1600)",
         "request_buffer_size": "size of the request buffer, and every other parameter of the "
@@ -44,14 +43,11 @@ DRAM_SCHEDULING: Final[Domain] = Domain(
     },
     built_in=("fcfs", "frfcfs", "frfcfs-grouped", "open-adaptive", "closed", "closed-adaptive"),
     example={"bank": 8, "BANKS": 8, "BUFFER": 8},
-    open_case=deferred(_REPLAY, "open_case"),
-    case_input=lambda case: case.arguments,
-    evaluate=deferred(_REPLAY, "evaluate_policy"),
-    evaluate_built_in=deferred(_REPLAY, "evaluate_built_in"),
+    open_case=deferred(_CASE, "open_case"),
     compile=lambda hooks: deferred("archgym.rules.compilation", "entry_points")(
         hooks, DRAM_SCHEDULING.hooks
     ),
-    simulate=deferred(_RUN, "simulate_policy"),
+    simulate=deferred(_RUN, "simulate_rule"),
     prepare=deferred(_RUN, "prepare"),
     one_of=("score", "close"),
     loss="mean latency over that of an idle memory with the row open",
