@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Final, final
+from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
 
-from archgym.checks import parse_whole
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
@@ -25,7 +24,12 @@ from archgym.simulators.dram.kernel.bursts import Prepared, prepared
 from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
 from archgym.simulators.dram.kernel.core_energy import core_power, core_power_note
 from archgym.simulators.dram.kernel.devices import Device, dramsys_device_names
-from archgym.simulators.dram.kernel.mapping import LAYOUTS, AddressMapping, layout
+from archgym.simulators.dram.kernel.mapping import (
+    LAYOUTS,
+    AddressMapping,
+    layout,
+    reference_mapping_names,
+)
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
     FORMER_OBJECTIVES,
@@ -36,9 +40,14 @@ from archgym.simulators.dram.ramulator.machine import FAMILIES, speed_bins
 from archgym.simulators.dram.ramulator.simulator import CONTROLLER, RamulatorSimulator
 from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
 from archgym.simulators.dram.workloads.characteristics import characterise
-from archgym.simulators.dram.workloads.shipped import SHIPPED, load_trace, note_placement
+from archgym.simulators.dram.workloads.shipped import (
+    MAX_REQUESTS,
+    SHIPPED,
+    load_trace,
+    note_placement,
+)
+from archgym.simulators.kit import KitSimulator, Option, declared
 
-ADDRESSES = ("refuse", "wrap")
 DEFAULT_DEVICE = "ddr3-1600"
 _CONTROLLERS = ("dramsys", CONTROLLER)
 # Standards whose banks can refresh one at a time; DRAMSys aborts for the others.
@@ -56,17 +65,13 @@ def _fidelity_errors() -> Mapping[str, Mapping[str, float]]:
     return {**found, "exact": {}}
 
 
-# chosen: more than any trace has.
-_MAX_PART: Final = 10**11 - 1
-
-
 def device_names() -> tuple[str, ...]:
     """Return the names of all devices that ship, sorted."""
     return tuple(sorted((*dramsys_device_names(), *FAMILIES, *speed_bins())))
 
 
 @final
-class DramSimulator(Simulator):
+class DramSimulator(KitSimulator):
     """A memory controller and its DRAM on traces of requests.
 
     The device decides the model. DDR3, LPDDR4, HBM2 and two DDR4 modules are those of DRAMSys 4: a
@@ -98,78 +103,88 @@ class DramSimulator(Simulator):
     exports: Mapping[str, str] = {
         "dramsys": "Simulation, address mapping, controller, memory and trace of DRAMSys 4.0."
     }
-    exports_of_options: ClassVar[Mapping[str, str]] = {
-        "ramulator": "device=ddr5",
-    }
+    exports_of_options: ClassVar[Mapping[str, str]] = {"ramulator": "device=ddr5"}
     model_reasons: tuple[str, ...] = (
         "the controller waits for ever: no request can be served, and none can be taken in",
     )
 
+    sub_systems = GROUPS
+
+    @declared
     def __init__(
         self,
         space: str = "default",
-        device: str = DEFAULT_DEVICE,
+        device: Annotated[
+            str,
+            Option(
+                "Memory device; a file may be a memory specification of DRAMSys or of our own form.",
+                choices=lambda: device_names(),
+                takes_file=True,
+            ),
+        ] = DEFAULT_DEVICE,
         fidelity: str = "auto",
-        address_mapping: str | None = None,
-        addresses: str = "refuse",
-        requests: str = "",
+        address_mapping: Annotated[
+            str,
+            Option(
+                "Address mapping, which the space then leaves out; a file may be of DRAMSys or of "
+                "our own form.",
+                choices=lambda: (*LAYOUTS, *reference_mapping_names()),
+                takes_file=True,
+            ),
+        ] = "",
+        addresses: Annotated[
+            str,
+            Option(
+                "Addresses beyond the capacity: refused, or their upper bits ignored as DRAMSys does.",
+                choices=("refuse", "wrap"),
+            ),
+        ] = "refuse",
+        requests: Annotated[
+            int,
+            Option(
+                "First requests of each trace that are sent; all by default. Few requests rank "
+                "designs much as all do, in a fraction of the time.",
+                low=1,
+                high=MAX_REQUESTS,
+            ),
+        ] = 0,
     ) -> None:
         """Make the simulator of one space, device and fidelity.
 
         Args:
           space: One of `space_names`.
-          device: Memory device, see `archgym list devices`; a memory specification of DRAMSys; or a
-            file as `device_files` describes.
+          device: As its `Option` says; so do the others.
           fidelity: `exact` keeps the order of all events that fall on one time, as DRAMSys does.
             `auto` takes a cheaper order where that was measured to give the same results: see
             `is_fast_proven`.
-          address_mapping: Name of an address mapping, or a file of DRAMSys or as `device_files`
-            describes. The space then has no such parameter.
-          addresses: Addresses beyond the capacity: refused, or `wrap` to ignore their upper bits as
-            DRAMSys does.
-          requests: First requests of each trace that are sent; all by default. Few requests rank
-            designs much as all do, in a fraction of the time.
+          address_mapping: See above.
+          addresses: See above.
+          requests: See above.
 
         Raises:
           UnknownNameError: There is no such space, device, fidelity or mapping.
           FileFormatError: A file cannot be used.
           InvalidArgumentError: `requests` is not a whole number from 1.
         """
-        for what, given, known in (
-            ("fidelity", fidelity, (*self.fidelity_names, *self.former_fidelity_names)),
-            ("treatment of addresses", addresses, ADDRESSES),
-        ):
-            if given not in known:
-                raise unknown_name(what, given, known)
-        self.fidelity = fidelity
-        self._arguments = (space, device, fidelity, address_mapping, addresses, requests)
-        self._n_requests = parse_whole("requests", requests, 1, _MAX_PART) if requests else 0
-        self._mapping: AddressMapping | None = None
+        self._n_requests = requests
         self._wraps = addresses == "wrap"
+        self._mapping: AddressMapping | None = None
         self.device: Device = load_device(device)
         if self.device.has_energy and self.device.n_ranks > 1:
             self.version = 1  # energy of several ranks under power-down was corrected
-        # What is the default is left out, so that its tasks have the short name.
-        self.options = {} if device == DEFAULT_DEVICE else {"device": self.device.name}
         layouts = tuple(LAYOUTS)
-        if address_mapping is not None:
+        # A task cites files with their digests.
+        if device != DEFAULT_DEVICE:
+            self.options = {**self.options, "device": self.device.name}
+        if address_mapping:
             self._mapping = load_mapping(address_mapping, self.device)
-            self.options["address_mapping"] = self._mapping.name
+            self.options = {**self.options, "address_mapping": self._mapping.name}
             layouts = ()
-        if self._wraps:
-            self.options["addresses"] = addresses
-        if self._n_requests:
-            self.options["requests"] = str(self._n_requests)
         self.space = design_space(space, layouts, self.device.standard in _PER_BANK_REFRESH)
         self._has_energy = self.device.has_energy or core_power(self.device) is not None
         note = "" if core_power(self.device) is None else core_power_note()
         self.metrics: tuple[MetricSpec, ...] = metrics(self._has_energy, note)
         self.objectives: Mapping[str, Objective] = objectives(self._has_energy)
-        self.groups: Mapping[str, tuple[str, ...]] = {
-            group: present
-            for group, members in GROUPS.items()
-            if (present := tuple(m for m in members if m in self.space.names))
-        }
 
     @classmethod
     def variant(cls, options: Mapping[str, str]) -> tuple[type[Simulator], Mapping[str, str]]:
@@ -197,11 +212,6 @@ class DramSimulator(Simulator):
                 f"{named!r}."
             )
         return RamulatorSimulator if found == CONTROLLER else cls, rest
-
-    def __reduce__(
-        self,
-    ) -> tuple[type["DramSimulator"], tuple[str, str, str, str | None, str, str]]:
-        return DramSimulator, self._arguments
 
     @property
     def capacity_bytes(self) -> int:

@@ -3,15 +3,14 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Final, final
+from typing import Annotated, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.checks import parse_whole
-from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
+from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
-from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.evaluation.simulator import BatchResult, Workload, require_kept
 from archgym.simulators.dram.costs import COSTS, RELIEF
 from archgym.simulators.dram.formats.devices import cite_file
 from archgym.simulators.dram.formats.trace import Trace
@@ -28,7 +27,13 @@ from archgym.simulators.dram.ramulator.kernel.run import Configuration, Outcome,
 from archgym.simulators.dram.ramulator.machine import FAMILIES, Standard, speed_bins, with_speed_bin
 from archgym.simulators.dram.ramulator.metrics import family_metrics, family_objectives
 from archgym.simulators.dram.ramulator.space import GROUPS, family_space
-from archgym.simulators.dram.workloads.shipped import SHIPPED, load_trace, note_placement
+from archgym.simulators.dram.workloads.shipped import (
+    MAX_REQUESTS,
+    SHIPPED,
+    load_trace,
+    note_placement,
+)
+from archgym.simulators.kit import KitSimulator, Option, declared
 
 DEFAULT_FAMILY: Final = "ddr5"
 CONTROLLER: Final = "ramulator"
@@ -45,13 +50,11 @@ _REASONS: Final = (
 # chosen: the front end never limits eight channels, which take one burst a tick each at most.
 _WIDTH: Final = 8
 _PERCENTS: Final = (50, 95, 99)
-# chosen: more than any trace has.
-_MAX_PART: Final = 10**11 - 1
 _require = partial(require_kept, "DRAM")
 
 
 @final
-class RamulatorSimulator(Simulator):
+class RamulatorSimulator(KitSimulator):
     """Memory controllers and a device family on traces of requests, as in Ramulator 2.1.
 
     `DramSimulator.variant` chooses this class for its devices. A design is the controllers'
@@ -80,48 +83,50 @@ class RamulatorSimulator(Simulator):
     exports_of_options: ClassVar[Mapping[str, str]] = {"dramsys": "device=ddr4-2400"}
     model_reasons: tuple[str, ...] = _REASONS
 
+    sub_systems = GROUPS
+
+    @declared
     def __init__(
         self,
         space: str = "default",
-        device: str = DEFAULT_FAMILY,
+        device: Annotated[
+            str,
+            Option(
+                "Family such as `ddr5`, one of its speed bins such as `ddr5-4800bn`, or a file of "
+                "own speed bins and organisations.",
+                choices=lambda: (*FAMILIES, *speed_bins()),
+                takes_file=True,
+            ),
+        ] = DEFAULT_FAMILY,
         fidelity: str = "auto",
-        requests: str = "",
+        requests: Annotated[
+            int,
+            Option(
+                "First requests of each trace that are sent; all by default.",
+                low=1,
+                high=MAX_REQUESTS,
+            ),
+        ] = 0,
     ) -> None:
         """Make the simulator of one device.
 
         Args:
           space: One of `space_names`.
-          device: A family such as `ddr5`, one of its speed bins such as `ddr5-4800bn`, or a file of
-            own speed bins and organisations.
+          device: As its `Option` says; so does `requests`.
           fidelity: `auto`; the model is exact.
-          requests: First requests of each trace that are sent; all by default.
+          requests: See above.
 
         Raises:
           UnknownNameError: There is no such space, device or fidelity.
           FileFormatError: The file cannot be used.
           InvalidArgumentError: `requests` is not a whole number from 1.
         """
-        for what, given, known in (
-            ("space", space, self.space_names),
-            ("fidelity", fidelity, (*self.fidelity_names, *self.former_fidelity_names)),
-        ):
-            if given not in known:
-                raise unknown_name(f"{what} of device {device!r}", given, known)
-        self.fidelity = fidelity
-        self._arguments = (space, device, fidelity, requests)
-        self._n_requests = parse_whole("requests", requests, 1, _MAX_PART) if requests else 0
+        self._n_requests = requests
         self.made, self.device = _load(device)
-        self.options = _recorded_options(self.device)
-        if self._n_requests:
-            self.options["requests"] = str(self._n_requests)
+        self.options = {**self.options, **_recorded_options(self.device)}
         self.space = family_space(self.made)
         self.metrics: tuple[MetricSpec, ...] = family_metrics(self.made)
         self.objectives: Mapping[str, Objective] = family_objectives(self.made)
-        self.groups: Mapping[str, tuple[str, ...]] = {
-            group: present
-            for group, members in GROUPS.items()
-            if (present := tuple(m for m in members if m in self.space.names))
-        }
         sizes = {o.burst_bytes for o in self.made.organisations.values()}
         if len(sizes) > 1:
             raise FileFormatError(
@@ -131,9 +136,6 @@ class RamulatorSimulator(Simulator):
                 "Put organisations of other bursts into a file of their own",
             )
         self.burst_bytes: int = sizes.pop()
-
-    def __reduce__(self) -> tuple[type["RamulatorSimulator"], tuple[str, ...]]:
-        return RamulatorSimulator, self._arguments
 
     @property
     def capacity_bytes(self) -> int:

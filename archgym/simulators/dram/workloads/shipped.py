@@ -45,6 +45,8 @@ from archgym.simulators.dram.workloads.generators import Traffic
 from archgym.simulators.dram.workloads.recorded import RECORDED, recorded_trace
 
 _log = logging.getLogger(__name__)
+MAX_REQUESTS = 10**11 - 1
+"""chosen: more than any trace has."""
 _N = 10_000
 _MIB = 2**20
 _GIB = 2**30
