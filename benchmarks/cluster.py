@@ -10,7 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from archgym.simulators.cluster.training import is_symmetric
+from archgym.simulators.cluster.kernel.iteration import is_symmetric
 from evidence.cluster.astrasim import models_of
 from evidence.cluster.reading import (
     observed,

@@ -34,9 +34,9 @@ from archgym.errors import unknown_name
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.evaluation.task import Task
-from archgym.simulators.soc.generator import generate_graph
-from archgym.simulators.soc.graph import Accelerator, Edge, TaskGraph
-from archgym.simulators.soc.graph import Task as GraphTask
+from archgym.simulators.soc.formats.generator import generate_graph
+from archgym.simulators.soc.kernel.graph import Accelerator, Edge, TaskGraph
+from archgym.simulators.soc.kernel.graph import Task as GraphTask
 from archgym.simulators.soc.metrics import measure, metrics
 from archgym.simulators.soc.simulator import FIDELITIES, run
 from archgym.simulators.soc.space import soc_space

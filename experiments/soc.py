@@ -23,9 +23,9 @@ from archgym.errors import BudgetExhausted
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.simulators.soc import SocSimulator
+from archgym.simulators.soc.kernel.state import Rules
 from archgym.simulators.soc.metrics import COLUMNS, is_met
 from archgym.simulators.soc.simulator import FIDELITIES, run
-from archgym.simulators.soc.state import Rules
 from archgym.simulators.soc.workloads import SHIPPED
 
 AGENTS = (

@@ -16,6 +16,7 @@ from archgym.errors import (
     error_text,
     unknown_name,
 )
+from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.runtime.plugins import load, registered
@@ -131,6 +132,9 @@ class Simulator(ABC):
     former_objectives: Mapping[str, Objective] = {}
     """Objectives by names that were given up, or that now name another objective. Ids of tasks
     and sweeps that were recorded with revision 0 of a name mean these."""
+    physical_limits: tuple[Limit, ...] = ()
+    """What must hold for a design to exist, such as a model that fits into memory. Tasks add these
+    limits to every objective; objectives by name state them."""
     default_objective: str
     default_workload: str
     fidelity: str = "standard"

@@ -424,6 +424,8 @@ class Task:
                     str(data["fidelity"]),
                     **options,
                 )
+            # Limits of physics that were declared later would make it another task.
+            task = replace(task, objective=objective)
             digest = data["digest"]
             task = task._as_recorded([str(spec["name"]) for spec in data["metrics"]])
         except (KeyError, TypeError, AttributeError) as error:

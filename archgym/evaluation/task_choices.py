@@ -355,6 +355,8 @@ def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkl
 def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
     """Return the objective with a name, of a text, of metrics, or as it was given, with limits.
 
+    Limits of physics that it lacks are added, and its name shows them.
+
     Raises:
       UnknownNameError: The objective or one of its metrics does not exist.
       InvalidArgumentError: It is something else, or limits contradict each other.
@@ -374,6 +376,11 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
         limits, on_parameters = choices.limits_of(simulator)
         if limits or (not on_parameters and choices.subject_to is not None):
             objective = subject_to(objective, limits, metrics)
+        missing = [
+            limit for limit in simulator.physical_limits if not limit.holds_in(objective.limits)
+        ]
+        if missing:
+            objective = subject_to(objective, map(str, missing), metrics)
         check_limits(objective.limits, metrics)
     return objective
 

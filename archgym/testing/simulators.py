@@ -202,6 +202,12 @@ class _SimulatorCheck:
             )
             strange = sorted({term.metric for term in objective.terms} - metrics)
             self._require(not strange, f"objective {name!r} must use known metrics", strange)
+            lacking = [
+                str(limit)
+                for limit in simulator.physical_limits
+                if not limit.holds_in(objective.limits)
+            ]
+            self._require(not lacking, f"objective {name!r} must keep `physical_limits`", lacking)
         default = simulator.default_objective
         self._require(
             default in simulator.objectives, "`default_objective` must be one of them", default

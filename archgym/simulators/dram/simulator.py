@@ -117,7 +117,8 @@ class DramSimulator(KitSimulator):
         device: Annotated[
             str,
             Option(
-                "Memory device; a file may be a memory specification of DRAMSys or of our own form.",
+                "Memory device; a file may be a memory specification of DRAMSys, or of our own "
+                "form.",
                 choices=lambda: device_names(),
                 takes_file=True,
             ),
@@ -135,7 +136,7 @@ class DramSimulator(KitSimulator):
         addresses: Annotated[
             str,
             Option(
-                "Addresses beyond the capacity: refused, or their upper bits ignored as DRAMSys does.",
+                "Addresses beyond the capacity: refused, or wrapped as DRAMSys does.",
                 choices=("refuse", "wrap"),
             ),
         ] = "refuse",

@@ -19,7 +19,7 @@ from archgym.errors import (
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
-from archgym.simulators.cluster.fabric import contention
+from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.moe.composition import composition_plan
 from archgym.simulators.moe.costs import costs_of, measure_without, relieved
 from archgym.simulators.moe.designs import serving_of
