@@ -151,8 +151,9 @@ def _own_device(root: Node) -> Device:
     top = root.members(
         "a device file",
         ("format", "extends", "source", "title", "clock_mhz", "organisation", "timing", "current"),
+        ("format", "extends", "source"),
     )
-    _check_format(root, top, ("extends", "source"))
+    _check_format(top)
     base_name = top["extends"].text("`extends`")
     if base_name not in dramsys_device_names():
         raise top["extends"].refusal(
@@ -198,8 +199,9 @@ def _own_device(root: Node) -> Device:
 
 
 def _own_mapping(root: Node, made: Device) -> AddressMapping:
-    top = root.members("an address mapping", ("format", "order", "bank_xor_row", "bits", "xor"))
-    _check_format(root, top, ())
+    known = ("format", "order", "bank_xor_row", "bits", "xor")
+    top = root.members("an address mapping", known, ("format",))
+    _check_format(top)
     if ("order" in top) == ("bits" in top):
         raise root.refusal("an address mapping must give either `order` or `bits`")
     if "order" in top:
@@ -230,10 +232,7 @@ def _own_mapping(root: Node, made: Device) -> AddressMapping:
         raise root.refusal(str(error)) from None
 
 
-def _check_format(root: Node, top: Mapping[str, Node], needed: tuple[str, ...]) -> None:
-    for name in ("format", *needed):
-        if name not in top:
-            raise root.refusal(f"`{name}` must be given; it is absent")
+def _check_format(top: Mapping[str, Node]) -> None:
     if top["format"].whole("`format`", 0, 10**6) != _FORMAT:
         raise top["format"].refusal(
             f"the file must have `format` {_FORMAT}; got {top['format'].kind}",

@@ -72,9 +72,7 @@ def read_mapping(path: Path) -> AddressMapping:
             raise root.refusal(f"an address mapping must give `{MAPPING_KEYS[ours]}`; it is absent")
     pairs = []
     for pair in fields["XOR"].items("`XOR`") if "XOR" in fields else ():
-        ends = pair.members("an entry of `XOR`", ("FIRST", "SECOND"))
-        if len(ends) < 2:
-            raise pair.refusal("an entry of `XOR` must have `FIRST` and `SECOND`")
+        ends = pair.members("an entry of `XOR`", ("FIRST", "SECOND"), ("FIRST", "SECOND"))
         first, second = (ends[end].whole(f"`{end}`", 0, 62) for end in ("FIRST", "SECOND"))
         pairs.append((first, second))
     try:
@@ -100,13 +98,9 @@ def read_memspec(path: Path) -> Device:
       StorageError: It cannot be read.
     """
     root = read_tree(path)
-    top = root.members("a memory specification", ("memspec",))
-    if "memspec" not in top:
-        raise root.refusal("a memory specification must have `memspec`")
-    spec = top["memspec"].members("`memspec`")
-    for name in ("memoryType", "memarchitecturespec", "memtimingspec"):
-        if name not in spec:
-            raise top["memspec"].refusal(f"`memspec` must have `{name}`; it is absent")
+    top = root.members("a memory specification", ("memspec",), ("memspec",))
+    needed = ("memoryType", "memarchitecturespec", "memtimingspec")
+    spec = top["memspec"].members("`memspec`", needed=needed)
     standard = spec["memoryType"].text("`memoryType`")
     if standard not in STANDARDS:
         raise spec["memoryType"].refusal(
@@ -121,9 +115,7 @@ def read_memspec(path: Path) -> Device:
             raise spec["memarchitecturespec"].refusal(f"`{name}` must be given; it is absent")
         return size[name].whole(f"`{name}`", 1, 2**24)
 
-    times = dict(spec["memtimingspec"].members("`memtimingspec`"))
-    if "clkMhz" not in times:
-        raise spec["memtimingspec"].refusal("`clkMhz` must be given; it is absent")
+    times = dict(spec["memtimingspec"].members("`memtimingspec`", needed=("clkMhz",)))
     clock = times.pop("clkMhz").number("`clkMhz`", 1.0, 1e5)
     timing = {name: node.whole(f"`{name}`", 0, _MAX) for name, node in times.items()}
     current: dict[str, float] = {}
@@ -196,13 +188,9 @@ def read_controller(path: Path) -> dict[str, int | str]:
       StorageError: It cannot be read.
     """
     root = read_tree(path)
-    top = root.members("a controller's file", ("mcconfig",))
-    if "mcconfig" not in top:
-        raise root.refusal("a controller's file must have `mcconfig`")
-    given = top["mcconfig"].members("`mcconfig`", tuple(CONTROLLER_KEYS.values()))
-    absent = [key for key in CONTROLLER_KEYS.values() if key not in given]
-    if absent:
-        raise top["mcconfig"].refusal(f"`mcconfig` must have {', '.join(absent)}")
+    top = root.members("a controller's file", ("mcconfig",), ("mcconfig",))
+    keys = tuple(CONTROLLER_KEYS.values())
+    given = top["mcconfig"].members("`mcconfig`", keys, keys)
     found: dict[str, int | str] = {}
     for name, key in CONTROLLER_KEYS.items():
         if name not in CONTROLLER_CODES:
@@ -236,19 +224,13 @@ def read_simulation(path: Path) -> DramsysSimulation:
       StorageError: A file cannot be read.
     """
     root = read_tree(path)
-    top = root.members("a simulation's file", ("simulation",))
-    if "simulation" not in top:
-        raise root.refusal("a simulation's file must have `simulation`")
-    given = top["simulation"].members("`simulation`")
-    for name in ("addressmapping", "mcconfig", "memspec", "tracesetup"):
-        if name not in given:
-            raise top["simulation"].refusal(f"`simulation` must have `{name}`; it is absent")
+    top = root.members("a simulation's file", ("simulation",), ("simulation",))
+    needed = ("addressmapping", "mcconfig", "memspec", "tracesetup")
+    given = top["simulation"].members("`simulation`", needed=needed)
     players = given["tracesetup"].items("`tracesetup`")
     if len(players) != 1:
         raise given["tracesetup"].refusal(f"there must be one player; got {len(players)}")
-    player = players[0].members("a player", ("clkMhz", "name"))
-    if len(player) < 2:
-        raise players[0].refusal("a player must have `clkMhz` and `name`")
+    player = players[0].members("a player", ("clkMhz", "name"), ("clkMhz", "name"))
 
     def file(name: str, node: Node) -> Path:
         return path.parent / node.text(f"`{name}`")

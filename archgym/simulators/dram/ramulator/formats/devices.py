@@ -52,9 +52,10 @@ def load_standard(name: str | Path) -> Standard:
 def _from_file(path: Path) -> Standard:
     document = read_document(path)
     root = document.root.members(
-        "a device file", ("format", "extends", "title", "source", "organisations", "bins")
+        "a device file",
+        ("format", "extends", "title", "source", "organisations", "bins"),
+        ("format", "extends", "source"),
     )
-    _require(document.root, root, "format", "extends", "source")
     if root["format"].whole("`format`", 0, 10**6) != FORMAT:
         raise root["format"].refusal(
             f"a device file must have `format` {FORMAT}; got {root['format'].kind}",
@@ -104,19 +105,11 @@ def _members(root: Mapping[str, Node], name: str) -> Mapping[str, Node]:
     return root[name].members(f"`{name}`") if name in root else {}
 
 
-def _require(node: Node, members: Mapping[str, Node], *names: str) -> None:
-    for name in names:
-        if name not in members:
-            raise node.refusal(f"the key `{name}` must be given; it is absent")
-
-
 def _organisation(name: str, node: Node, base: Standard) -> Organisation:
     levels = (*base.levels, "Row", "Column")
     fields = ("density_mbit", "dq", "channel_width", "burst_beats", "sizes")
-    entry = node.members("an organisation", fields)
-    _require(node, entry, *fields)
-    sizes = entry["sizes"].members("`sizes`", levels)
-    _require(entry["sizes"], sizes, *levels)
+    entry = node.members("an organisation", fields, fields)
+    sizes = entry["sizes"].members("`sizes`", levels, levels)
     found = {level: _power(sizes[level], f"`{level}`", 2**24) for level in levels}
     if "Rank" in found and found["Rank"] != 1:
         raise sizes["Rank"].refusal("`Rank` must be 1, since designs set the ranks")
@@ -154,8 +147,8 @@ def _bin(
     source: str,
     organisations: Mapping[str, Organisation],
 ) -> Bin:
-    entry = node.members("a speed bin", ("base", "tCK_ps", "clocks", "by_organisation"))
-    _require(node, entry, "tCK_ps")
+    known_keys = ("base", "tCK_ps", "clocks", "by_organisation")
+    entry = node.members("a speed bin", known_keys, ("tCK_ps",))
     known = next(iter(base.bins.values()))
     parameters = (*known.clocks, *known.by_organisation)
     clocks: dict[str, int] = {}
