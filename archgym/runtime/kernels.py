@@ -162,7 +162,9 @@ def cache_folder(sources: Path) -> Path:
     Args:
       sources: Folder of the kernels' Python files.
     """
-    stem = _stem(sources)
+    # Several simulators have a folder `kernel`; old ones of one are pruned, not of another.
+    is_ours = sources.is_relative_to(_SIMULATORS)
+    stem = ".".join(sources.relative_to(_SIMULATORS).parts) if is_ours else sources.name
     name = f"{stem}-{_sources_hash(sources)}"
     for root in _cache_roots():
         folder = root / name
@@ -177,16 +179,6 @@ def cache_folder(sources: Path) -> Path:
     private = Path(tempfile.mkdtemp(prefix="archgym-kernels-"))
     atexit.register(shutil.rmtree, private, ignore_errors=True)
     return private / name
-
-
-def _stem(sources: Path) -> str:
-    """Return a name of a folder, with those that hold it up to its simulator's.
-
-    Two kernels of one name in folders of one simulator would else share a file.
-    """
-    if sources.is_relative_to(_SIMULATORS):
-        return ".".join(sources.relative_to(_SIMULATORS).parts)
-    return sources.name
 
 
 def _sources_hash(sources: Path) -> str:

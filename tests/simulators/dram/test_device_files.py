@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.errors import FileFormatError
 from archgym.simulators.dram import DramSimulator
 from archgym.simulators.dram.formats.devices import (
     load_device,

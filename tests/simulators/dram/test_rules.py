@@ -8,8 +8,8 @@ from archgym.errors import ArchGymError, FileFormatError
 from archgym.rules.case import built_in, evaluate
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
-from archgym.simulators.dram.kernel.rule_case import BUILT_IN, open_case
-from archgym.simulators.dram.rule_domain import DRAM_SCHEDULING
+from archgym.simulators.dram.rules.case import BUILT_IN, open_case
+from archgym.simulators.dram.rules.domain import DRAM_SCHEDULING
 
 _HEAD = 'DOMAIN = "dram-scheduling"\n'
 

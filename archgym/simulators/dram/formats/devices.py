@@ -216,8 +216,8 @@ def _own_mapping(root: Node, made: Device) -> AddressMapping:
         return ordered_mapping("own", fields, made, folds)
     if "bank_xor_row" in top:
         raise top["bank_xor_row"].refusal("`bank_xor_row` must stand with `order`; use `xor`")
-    known = ("byte", *FIELDS)
-    bits = {key: read_bits(node) for key, node in _members(top, "bits", known).items()}
+    keys = ("byte", *FIELDS)
+    bits = {key: read_bits(node) for key, node in _members(top, "bits", keys).items()}
     pairs = []
     for pair in top["xor"].items("`xor`") if "xor" in top else ():
         ends = read_bits(pair)
@@ -226,7 +226,7 @@ def _own_mapping(root: Node, made: Device) -> AddressMapping:
         pairs.append((ends[0], ends[1]))
     try:
         return AddressMapping(
-            name="own", **{key: bits.get(key, ()) for key in known}, xor=tuple(pairs)
+            name="own", **{key: bits.get(key, ()) for key in keys}, xor=tuple(pairs)
         )
     except InvalidArgumentError as error:
         raise root.refusal(str(error)) from None
