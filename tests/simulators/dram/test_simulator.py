@@ -117,7 +117,8 @@ def test_fidelities_differ_by_little() -> None:
     designs = DramSimulator().space.sample(40, np.random.default_rng(5))
 
     values = {}
-    for fidelity in DramSimulator.fidelity_names:
+    # ArchGym 0.2 recorded tasks with `fast`.
+    for fidelity in (*DramSimulator.fidelity_names, *DramSimulator.former_fidelity_names):
         simulator = DramSimulator(fidelity=fidelity)
         workload = simulator.workload("bursty-rw")
         values[fidelity] = simulator.evaluate_batch(designs, workload).values
