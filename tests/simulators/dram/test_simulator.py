@@ -4,6 +4,7 @@ import pickle
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from archgym.simulators.dram import DramSimulator
 from archgym.simulators.dram.formats.trace import write_trace
 from archgym.simulators.dram.kernel.bursts import _Latest, prepared
 from archgym.simulators.dram.kernel.devices import dramsys_device_names
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.workloads.generators import random_access
 from archgym.simulators.dram.workloads.shipped import SHIPPED, shipped_trace
 
@@ -346,9 +348,9 @@ def test_auto_is_fast_only_where_that_was_measured_to_be_equal(
     assert simulator.is_fast_proven(simulator.workload(workload)) == is_fast
 
 
-@pytest.mark.parametrize("controller", ["dramsys", "ramulator"])
-def test_first_requests_are_an_option_of_the_task(controller: str) -> None:
-    few = DramSimulator(controller=controller, requests="100")
+@pytest.mark.parametrize("kind", [DramSimulator, RamulatorSimulator])
+def test_first_requests_are_an_option_of_the_task(kind: Any) -> None:
+    few = kind(requests="100")
 
     assert few.options["requests"] == "100"
     workload = few.workload("stream")
