@@ -161,8 +161,11 @@ def declared(constructor: Constructor) -> Constructor:
         bound = signature.bind(self, *arguments, **named)
         bound.apply_defaults()
         given = bound.arguments
-        for what, known in (("space", self.space_names), ("fidelity", self.fidelity_names)):
-            if what in given and given[what] not in known:
+        for what, known, former in (
+            ("space", self.space_names, ()),
+            ("fidelity", self.fidelity_names, self.former_fidelity_names),
+        ):
+            if what in given and given[what] not in (*known, *former):
                 raise unknown_name(what, given[what], known)
         chosen: dict[str, str] = {}
         for name, option in options.items():

@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.simulators.dram.currents import CORE_CAUSES, PowerSpec, Supply, core_energy
-from archgym.simulators.dram.power_tables import KINDS, blank_account
+from archgym.simulators.dram.kernel.currents import CORE_CAUSES, PowerSpec, Supply, core_energy
+from archgym.simulators.dram.kernel.power_tables import KINDS, blank_account
 from evidence.dram.results import Comparison
 from evidence.recorded import Record, read_rows, read_text
 
@@ -143,7 +143,7 @@ def _account(
     path: Path, n_banks: int, n_groups: int, n_ranks: int, rules: npt.NDArray[Any], end: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Return the closed accounts of a command list."""
-    from archgym.simulators.dram.power import count_commands
+    from archgym.simulators.dram.kernel.power import count_commands
 
     per_group = n_banks // n_groups
     kinds, of_rank, of_bank, times = [], [], [], []

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError
-from archgym.simulators.dram.ramulator.addresses import MAPPINGS
-from archgym.simulators.dram.ramulator.run import (
+from archgym.simulators.dram.ramulator.kernel.addresses import MAPPINGS
+from archgym.simulators.dram.ramulator.kernel.run import (
     REFRESHES,
     ROW_POLICIES,
     SCHEDULERS,
@@ -19,9 +19,9 @@ from archgym.simulators.dram.ramulator.run import (
     Requests,
     run,
 )
-from archgym.simulators.dram.ramulator.standard import FAMILIES, Standard, standard
-from archgym.simulators.dram.ramulator.state import UNCONSTRAINED
-from archgym.simulators.dram.ramulator.tables import DeviceTables, device_tables
+from archgym.simulators.dram.ramulator.kernel.state import UNCONSTRAINED
+from archgym.simulators.dram.ramulator.kernel.tables import DeviceTables, device_tables
+from archgym.simulators.dram.ramulator.machine import FAMILIES, Standard, standard
 from evidence.dram.drampower import compare_energies
 from evidence.dram.results import Comparison
 from evidence.recorded import Record, read_rows, read_text

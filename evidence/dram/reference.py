@@ -12,11 +12,11 @@ import numpy.typing as npt
 
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.evaluation.simulator import Workload
-from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.devices import device, device_names
-from archgym.simulators.dram.mapping import reference_mapping_names
+from archgym.simulators.dram.formats.trace import Trace, read_trace
+from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
+from archgym.simulators.dram.kernel.mapping import reference_mapping_names
 from archgym.simulators.dram.simulator import DramSimulator
-from archgym.simulators.dram.trace import Trace, read_trace
 from evidence.dram.ramulator import (
     compare_golden,
     compare_reference,
@@ -310,7 +310,7 @@ def _run(
                 if metric in found:
                     outputs[output][places] = found[metric]
         if BUSY in wanted:
-            from archgym.simulators.dram.kernel import OUTPUTS
+            from archgym.simulators.dram.kernel.batch import OUTPUTS
 
             column = OUTPUTS.index(_BUSY)
             outputs[_BUSY][places] = simulator.outputs(indices, workload)[:, column]
@@ -331,7 +331,7 @@ def _clock(table: Path, number: int, text: str) -> int:
 def _simulator(memory: str, mapping: str, configs: Path | None, fidelity: str) -> DramSimulator:
     """Return the simulator of a memory specification and mapping, shipped or of the folder."""
     reference = memory.removesuffix(".json")
-    found = [name for name in device_names() if device(name).reference == reference]
+    found = [name for name in dramsys_device_names() if device(name).reference == reference]
     if found:
         chosen = found[0]
     elif configs is not None and (configs / f"{reference}.json").is_file():
