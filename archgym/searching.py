@@ -124,6 +124,8 @@ def search(
     subject_to: str | Sequence[str] | None = None,
     workload: WorkloadChoice | None = None,
     space: str | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    values: Mapping[str, Any] | None = None,
     budget: int = 200,
     agent: str | type[Agent] = "auto",
     seed: int = 0,
@@ -150,9 +152,11 @@ def search(
       minimise: Metrics to minimise instead of the simulator's default objective.
       maximise: Metrics to maximise.
       objective: Named objective instead.
-      subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5"``.
+      subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5"``, or on parameters.
       workload: Workload names or files of the simulator.
       space: Name of one of the simulator's spaces.
+      fixed: Values at which parameters are held, by name, such as ``{"ranks": 2}``.
+      values: Values that parameters may have, by name: several, or a text such as ``1..4``.
       budget: Number of evaluations.
       agent: Search agent, by name or class.
       seed: Random seed of the agent.
@@ -194,6 +198,8 @@ def search(
         "workload": workload,
         "objective": objective,
         "space": space,
+        "fixed": fixed,
+        "values": values,
         "subject_to": subject_to,
         "minimise": minimise,
         "maximise": maximise,
@@ -234,7 +240,7 @@ def _executor(
 
 
 def _within(
-    timeout_s: float | None, problem: Any, choices: Mapping[str, Any], options: Mapping[str, str]
+    timeout_s: float | None, problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Task:
     """Return the task; a Python function has the time of one design for the default design."""
     if timeout_s is None or not isinstance(problem, FunctionSimulator):
@@ -261,7 +267,7 @@ def _within(
     return made
 
 
-def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, str]) -> Task:
+def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]) -> Task:
     if isinstance(problem, Task):
         given = [*choices, *options]
         if given:

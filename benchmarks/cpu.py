@@ -1,6 +1,6 @@
 """Speed of the CPU simulator on ChampSim's own rows, against the CPU time that ChampSim takes.
 
-Usage: ``ARCHGYM_REFERENCE=FOLDER python benchmarks/cpu.py [FILE ...] [--champsim BINARY]``.
+Usage: ``ARCHGYM_REFERENCE=FOLDER python -m benchmarks.cpu [FILE ...] [--champsim BINARY]``.
 
 Without names, the default and the long rows run. Prints for each file ChampSim's CPU seconds, ours
 and their ratio, then instructions per second by trace. ChampSim's seconds are those recorded in the

@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from archgym.files.storage import write_atomic
 from archgym.rules.domain import domain
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.cpu.policy_counts import run_case
 from archgym.simulators.cpu.policy_replay import BUILT_IN as CACHE_POLICIES
 from archgym.simulators.cpu.policy_replay import built_in_arguments
@@ -23,8 +23,7 @@ from archgym.simulators.cpu.policy_replay import built_in_counts as cache_counts
 from archgym.simulators.dram.policy_replay import BUILT_IN as DRAM_POLICIES
 from archgym.simulators.dram.policy_replay import built_in_outputs
 from archgym.simulators.moe.replay import replay_events
-from archgym.simulators.translation.policy_replay import BUILT_IN as TLB_POLICIES
-from archgym.simulators.translation.policy_replay import built_in_counts
+from archgym.simulators.translation.rule_case import BUILT_IN as TLB_POLICIES
 
 BEGIN: Final = "<!-- policies:begin -->"
 END: Final = "<!-- policies:end -->"
@@ -52,9 +51,9 @@ def tlbs() -> Iterator[Row]:
         for name in TLB_POLICIES:
 
             def run(name: str = name, case: Any = case) -> Mapping[str, Any]:
-                return dict(zip(("misses", "prefetches"), built_in_counts(name, case), strict=True))
+                return dict(case.built_in_counts(name))
 
-            yield "tlb", trace, name, case.arguments(), run, run
+            yield "tlb", trace, name, case.input(), run, run
 
 
 def drams() -> Iterator[Row]:
@@ -92,7 +91,7 @@ def measured(repeats: int, only: str) -> Iterator[tuple[list[str], bool]]:
       repeats: Runs of each, of which the fastest counts.
       only: Text that a row's domain, case and policy must contain.
     """
-    with PolicyRunner(600) as runner:
+    with RuleRunner(600) as runner:
         for place, case, name, arguments, built_in, timed in (
             *expert_caches(),
             *tlbs(),

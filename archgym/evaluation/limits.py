@@ -83,6 +83,35 @@ def parse_limits(texts: str | Iterable[str], specs: Sequence[MetricSpec]) -> tup
     return found
 
 
+def split_limits(
+    texts: str | Sequence[str] | None, parameters: Sequence[str]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the limits on metrics, and those on parameters by the parameter.
+
+    Args:
+      texts: As for `parse_limits`; None for no limits.
+      parameters: Names of parameters, none of which is the name of a metric.
+
+    Raises:
+      InvalidArgumentError: A limit on a parameter is not `parameter <= number` or `>=`.
+    """
+    parts = [texts] if isinstance(texts, str) else list(texts or ())
+    on_metrics: list[str] = []
+    on_parameters: dict[str, list[str]] = {}
+    for text in (piece for part in parts for piece in str(part).split(",")):
+        match = _LIMIT.fullmatch(text)
+        if match is None or match["metric"] not in parameters:
+            on_metrics.append(text)
+        elif match["sign"] in ("<=", ">=", "==", "="):
+            on_parameters.setdefault(match["metric"], []).append(match["sign"] + match["bound"])
+        else:
+            raise InvalidArgumentError(
+                f"A limit on parameter `{match['metric']}` must be `<= number`, `>= number` or "
+                f"`= number`; got {text.strip()!r}."
+            )
+    return on_metrics, on_parameters
+
+
 def _parsed(text: str, specs: Sequence[MetricSpec]) -> Limit:
     match = _LIMIT.fullmatch(text)
     try:
@@ -108,8 +137,8 @@ def _parsed(text: str, specs: Sequence[MetricSpec]) -> Limit:
             f"A limit on `{match['metric']}` must be in {unit or 'no unit'}; got "
             f"{text.strip()!r}. Convert the number and leave the unit out."
         )
-    # Rewards compare logarithms, so that a metric with a goal is 0 or more.
-    if match["sign"] == "<=" and bound < 0 and known[match["metric"]].goal != "none":
+    spec = known[match["metric"]]
+    if match["sign"] == "<=" and bound < 0 and spec.goal != "none" and not spec.signed:
         raise InvalidArgumentError(
             f"A limit must be one that a design can meet; got {text.strip()!r}, and "
             f"`{match['metric']}` is 0 or more."

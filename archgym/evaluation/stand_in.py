@@ -7,13 +7,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.evaluation.simulator import (
-    Simulator,
-    Workload,
-    make_simulator,
-    simulator_class,
-    simulator_names,
-)
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
 from archgym.evaluation.specification import Declaration, WorkloadFacts
 from archgym.files.remote import local_copy, url_of
 from archgym.files.storage import open_file, storage_errors

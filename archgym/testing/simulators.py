@@ -11,14 +11,8 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import ArchGymError, ConformanceError, InvalidArgumentError
-from archgym.evaluation.simulator import (
-    FAILED,
-    FEASIBLE,
-    BatchResult,
-    Simulator,
-    Workload,
-    make_simulator,
-)
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.simulator import FAILED, FEASIBLE, BatchResult, Simulator, Workload
 from archgym.spaces.space import DesignSpace
 
 # A metric's name ends in its unit, in the spelling of the field; what the ending stands for.
@@ -102,7 +96,7 @@ class _SimulatorCheck:
     # ---- what it says of itself
 
     def declaration(self) -> None:
-        """Names, units, documentation, reasons and groups."""
+        """Check names, units, documentation, reasons and groups."""
         simulator = self._simulator
         self._require(bool(simulator.name), "`name` must be given", simulator.name)
         doc = inspect.getdoc(type(simulator))

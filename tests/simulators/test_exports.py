@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from archgym.errors import InvalidDesignError
-from archgym.evaluation.simulator import make_simulator, simulator_class
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.simulator import simulator_class
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
 from archgym.simulators.cluster.simulator import ClusterSimulator
 from archgym.simulators.cpu.export import champsim_config

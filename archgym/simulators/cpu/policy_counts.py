@@ -10,7 +10,7 @@ from archgym.errors import SimulatorError
 from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.run import run_logged
 from archgym.simulators.cpu.trace import InstructionTrace
-from archgym.simulators.translation.policy_bounds import optimum_misses
+from archgym.simulators.translation.rule_bounds import optimum_misses
 
 # chosen: four times the events of the programs that ship.
 _EVENTS_PER_INSTRUCTION: Final = 24

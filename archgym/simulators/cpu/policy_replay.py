@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from archgym.checks import check_choice
 from archgym.errors import SimulatorError, unknown_name
-from archgym.rules.language import PolicySource, bounds_of
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.language import RuleSource, bounds_of
+from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.cpu import layout as lay
 from archgym.simulators.cpu.metrics import METRICS, measures
 from archgym.simulators.cpu.parameters import PREFETCHERS, REPLACEMENTS
@@ -181,9 +181,9 @@ def open_case(name: str, options: Mapping[str, str]) -> CpuCase:
 
 
 def evaluate_policy(
-    source: PolicySource,
+    source: RuleSource,
     case: CpuCase,
-    runner: PolicyRunner,
+    runner: RuleRunner,
     tuned: Mapping[str, int] | None = None,
 ) -> CpuResult:
     """Return the measures of a policy on a case; a policy that fails is infeasible.

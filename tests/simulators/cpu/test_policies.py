@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from archgym.errors import ArchGymError
-from archgym.rules.language import check_policy
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.language import check_rule
+from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.cpu.policy_domain import CACHE
 from archgym.simulators.cpu.policy_replay import (
     BUILT_IN,
@@ -21,8 +21,8 @@ _OPTIONS = {"instructions": "20000", "l2_sets": "128", "l2_ways": "4", "llc_sets
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[PolicyRunner]:
-    with PolicyRunner(seconds=300) as made:
+def runner() -> Iterator[RuleRunner]:
+    with RuleRunner(seconds=300) as made:
         yield made
 
 
@@ -35,11 +35,11 @@ def case() -> CpuCase:
 @pytest.mark.parametrize("cache", ["l1d", "l2", "llc"])
 @pytest.mark.parametrize("policy", list(BUILT_IN))
 def test_written_policy_equals_the_built_in_one(
-    runner: PolicyRunner, policy: str, cache: str
+    runner: RuleRunner, policy: str, cache: str
 ) -> None:
     found = open_case("hash-join-small", {**_OPTIONS, "cache": cache})
 
-    written = evaluate_policy(check_policy(CACHE.templates[policy]), found, runner)
+    written = evaluate_policy(check_rule(CACHE.templates[policy]), found, runner)
 
     assert not written.problem
     assert written.counts is not None
@@ -51,11 +51,11 @@ def test_written_policy_equals_the_built_in_one(
 
 
 @pytest.mark.slow
-def test_most_recently_used_victim_costs_cycles(runner: PolicyRunner, case: CpuCase) -> None:
+def test_most_recently_used_victim_costs_cycles(runner: RuleRunner, case: CpuCase) -> None:
     worst = CACHE.templates["lru"].replace("< last[line + best]", "> last[line + best]")
 
-    lru = evaluate_policy(check_policy(CACHE.templates["lru"]), case, runner)
-    mru = evaluate_policy(check_policy(worst), case, runner)
+    lru = evaluate_policy(check_rule(CACHE.templates["lru"]), case, runner)
+    mru = evaluate_policy(check_rule(worst), case, runner)
 
     assert mru.loss > lru.loss > 1.0
 
@@ -78,9 +78,9 @@ def test_most_recently_used_victim_costs_cycles(runner: PolicyRunner, case: CpuC
     ],
 )
 def test_decision_that_cannot_be_is_a_fault(
-    runner: PolicyRunner, case: CpuCase, body: str, words: str
+    runner: RuleRunner, case: CpuCase, body: str, words: str
 ) -> None:
-    found = evaluate_policy(check_policy('DOMAIN = "cache"\n' + body), case, runner)
+    found = evaluate_policy(check_rule('DOMAIN = "cache"\n' + body), case, runner)
 
     assert words in found.problem
     assert found.loss == float("inf")
