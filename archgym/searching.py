@@ -40,6 +40,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_FOLDERS = 10_000
+# Arguments of other libraries, and ours.
+_OTHER_WORDS = {
+    "minimize": "minimise",
+    "maximize": "maximise",
+    "n_trials": "budget",
+    "max_evals": "budget",
+    "n_jobs": "workers",
+    "constraints": "subject_to",
+    "sampler": "agent",
+}
 
 
 @final
@@ -194,6 +204,11 @@ def search(
       >>> result.best.design, result.missed
       (Design(ways=4), [])
     """
+    for name in options:
+        if name in _OTHER_WORDS:
+            raise InvalidArgumentError(
+                f"`search` has no argument `{name}`. Did you mean `{_OTHER_WORDS[name]}`?"
+            )
     choices = {
         "workload": workload,
         "objective": objective,

@@ -21,9 +21,9 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from archgym.simulators.cpu.parameters import DEFAULTS, machine
-from archgym.simulators.cpu.run import COUNTERS, run
-from archgym.simulators.cpu.trace import InstructionTrace
+from archgym.simulators.cpu.kernel.run import COUNTERS, run
+from archgym.simulators.cpu.machine import DEFAULTS, machine
+from archgym.simulators.cpu.workloads import InstructionTrace
 from evidence.cpu.reference import Row, _trace, reference_rows
 
 _FINISHED = re.compile(r"Simulation finished CPU 0 instructions: (\d+) cycles: (\d+)")

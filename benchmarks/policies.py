@@ -16,14 +16,12 @@ from typing import Any, Final
 from archgym.files.storage import write_atomic
 from archgym.rules.domain import domain
 from archgym.rules.sandbox import RuleRunner
-from archgym.simulators.cpu.policy_counts import run_case
-from archgym.simulators.cpu.policy_replay import BUILT_IN as CACHE_POLICIES
-from archgym.simulators.cpu.policy_replay import built_in_arguments
-from archgym.simulators.cpu.policy_replay import built_in_counts as cache_counts
+from archgym.simulators.cpu.rules.case import BUILT_IN as CACHE_POLICIES
+from archgym.simulators.cpu.rules.run import run_case
 from archgym.simulators.dram.policy_replay import BUILT_IN as DRAM_POLICIES
 from archgym.simulators.dram.policy_replay import built_in_outputs
 from archgym.simulators.moe.replay import replay_events
-from archgym.simulators.translation.rule_case import BUILT_IN as TLB_POLICIES
+from archgym.simulators.translation.rules.case import BUILT_IN as TLB_POLICIES
 
 BEGIN: Final = "<!-- policies:begin -->"
 END: Final = "<!-- policies:end -->"
@@ -73,15 +71,15 @@ def caches() -> Iterator[Row]:
     for trace, cache in (("hash-join-small", "l1d"), ("b-tree", "l2")):
         case = domain("cache").open_case(trace, {"cache": cache})
         for name in CACHE_POLICIES:
-            given = built_in_arguments(name, case)
+            given = case.built_in_input(name)
 
             def run(name: str = name, case: Any = case) -> Mapping[str, Any]:
-                return cache_counts(name, case)
+                return dict(case.built_in_counts(name))
 
             def timed(given: Any = given) -> Any:
                 return run_case(given)
 
-            yield "cache", f"{trace} {cache}", name, case.arguments(), run, timed
+            yield "cache", f"{trace} {cache}", name, case.input(), run, timed
 
 
 def measured(repeats: int, only: str) -> Iterator[tuple[list[str], bool]]:

@@ -21,8 +21,8 @@ from pathlib import Path
 import numpy as np
 
 from archgym.simulators.cpu import CpuSimulator
-from archgym.simulators.cpu.physics import CYCLE_NS, energy_pj, parts, static_mw, total_area_mm2
-from archgym.simulators.cpu.run import COUNTERS, run
+from archgym.simulators.cpu.kernel.run import COUNTERS, run
+from archgym.simulators.cpu.metrics import CYCLE_NS, energy_pj, parts, static_mw, total_area_mm2
 from archgym.simulators.cpu.space import machine_of
 from archgym.simulators.cpu.workloads import load
 

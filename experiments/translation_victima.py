@@ -13,8 +13,8 @@ import sys
 import time
 from functools import partial
 
-from archgym.simulators.translation.cycles import CORES
-from archgym.simulators.translation.layout import Memory
+from archgym.simulators.translation.kernel.layout import Memory
+from archgym.simulators.translation.machine import CORES
 from archgym.simulators.translation.workloads import load
 from archgym.traces.large import LARGE, large_parts
 from evidence.translation.trends import LARGE_DESIGNS, Trial, tried

@@ -16,6 +16,7 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.units import unit_factor
 
 LIMITED_REWARD = -20.0
 """Upper bound of the rewards of designs that miss a limit."""
@@ -133,10 +134,14 @@ def _parsed(text: str, specs: Sequence[MetricSpec]) -> Limit:
             f"got {text.strip()!r}."
         )
     if match["unit"] and match["unit"] != unit:
-        raise InvalidArgumentError(
-            f"A limit on `{match['metric']}` must be in {unit or 'no unit'}; got "
-            f"{text.strip()!r}. Convert the number and leave the unit out."
-        )
+        factor = unit_factor(match["unit"], unit)
+        if factor is None:
+            raise InvalidArgumentError(
+                f"A limit on `{match['metric']}` must be in {unit or 'no unit'}; got "
+                f"{text.strip()!r}. Convert the number and leave the unit out."
+            )
+        # Twelve digits, so that 171 us are 171,000 ns and not a little less.
+        bound = float(f"{bound * factor:.12g}")
     spec = known[match["metric"]]
     if match["sign"] == "<=" and bound < 0 and spec.goal != "none" and not spec.signed:
         raise InvalidArgumentError(

@@ -25,9 +25,10 @@ _MAX_CHANGED: Final = 2**16
 # Attributes in which a restricted simulator is as the whole one.
 _SAME: Final = (
     "name", "version", "metrics", "model_reasons", "objectives", "former_objectives",
-    "physical_limits", "default_objective", "default_workload", "fidelity", "options", "groups",
-    "costs", "relief", "exports", "exports_of_options", "space_names", "fidelity_names",
-    "holds_interpreter", "accuracy_percent",
+    "physical_limits",
+    "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
+    "exports", "exports_of_options", "space_names", "fidelity_names", "holds_interpreter",
+    "accuracy_percent",
 )  # fmt: skip
 
 

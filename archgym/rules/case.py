@@ -86,7 +86,7 @@ class RuleResult:
     Attributes:
       trace: Name of the trace.
       rule: Name of the rule.
-      counts: What the simulation counted; empty for an infeasible rule.
+      counts: Counts of the simulation; empty for an infeasible rule.
       measures: Measures to report, as JSON types; empty for an infeasible rule.
       loss: Number to minimise; infinite for an infeasible rule.
       state_bits: Storage of the rule [bits]; None for a built-in one.

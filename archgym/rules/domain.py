@@ -9,8 +9,8 @@ from typing import Any, Protocol, final
 from archgym.errors import unknown_name
 from archgym.runtime.plugins import registered
 
-# The second name is that of simulators that have not been renamed.
-_MODULES = ("rule_domain", "policy_domain")
+# The further names are those of simulators without a folder for rules.
+_MODULES = ("rules.domain", "rule_domain", "policy_domain")
 _CASE = "archgym.rules.case"
 
 
@@ -62,7 +62,7 @@ def deferred(module: str, name: str) -> Callable[..., Any]:
 class Domain:
     """Kind of rule: its hooks, the sizes that its arrays may have, and templates.
 
-    A simulator declares its domains in a module `rule_domain` as `DOMAINS`.
+    A simulator declares its domains in a module `rules.domain` as `DOMAINS`.
 
     Attributes:
       name: Name that rule files state as ``DOMAIN``.
@@ -111,11 +111,11 @@ class Domain:
     loss: str = "loads over those of the optimum"
 
 
-def templates(simulator: str) -> dict[str, str]:
+def templates(simulator: str | Path) -> dict[str, str]:
     """Return the templates in a simulator's folder: the files `data/rules/NAME.rule`.
 
     Args:
-      simulator: Path of a module in the simulator's folder.
+      simulator: Path of a module or package in the simulator's folder.
     """
     folder = Path(simulator).parent / "data" / "rules"
     return {path.stem: path.read_text() for path in sorted(folder.glob("*.rule"))}
@@ -128,7 +128,7 @@ def _all() -> dict[str, Domain]:
             try:
                 declared = import_module(f"archgym.simulators.{name}.{module}")
             except ModuleNotFoundError:
-                # The simulator takes no rules, or declares them in the other module.
+                # The simulator takes no rules, or declares them in another module.
                 continue
             found |= {each.name: each for each in declared.DOMAINS}
     return found

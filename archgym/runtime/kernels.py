@@ -162,12 +162,15 @@ def cache_folder(sources: Path) -> Path:
     Args:
       sources: Folder of the kernels' Python files.
     """
-    name = f"{sources.name}-{_sources_hash(sources)}"
+    # Several simulators have a folder `kernel`; old ones of one are pruned, not of another.
+    is_ours = sources.is_relative_to(_SIMULATORS)
+    stem = ".".join(sources.relative_to(_SIMULATORS).parts) if is_ours else sources.name
+    name = f"{stem}-{_sources_hash(sources)}"
     for root in _cache_roots():
         folder = root / name
         if _is_usable(folder):
             folder = folder.resolve()
-            _prune(root, sources.name, keep=name)
+            _prune(root, stem, keep=name)
             return folder
     logger.warning(
         "No folder for compiled kernels is safe from other users; they are compiled again in each "

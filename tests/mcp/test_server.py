@@ -237,7 +237,7 @@ def test_guarded_server_evaluates_rules(tmp_path: Path) -> None:
         "from archgym.mcp.guard import install_guard\n"
         "from archgym.mcp.tools import Toolbox\n"
         "from archgym.mcp.workspace import Workspace\n"
-        "from archgym.simulators.translation.rule_domain import TLB\n"
+        "from archgym.simulators.translation.rules.domain import TLB\n"
         f"workspace = Workspace(Path({str(tmp_path)!r}))\n"
         "install_guard(workspace.root, allow_external=False)\n"
         "box = Toolbox(workspace)\n"

@@ -10,7 +10,7 @@ import pytest
 from archgym.evaluation.task import Task
 from archgym.mcp.tools import Toolbox
 from archgym.mcp.workspace import Workspace
-from archgym.simulators.translation.rule_domain import TLB
+from archgym.simulators.translation.rules.domain import TLB
 from archgym.studies.study import Study
 
 TASK = {"simulator": "dram", "workload": "cloud-1", "objective": "least-time"}

@@ -15,7 +15,7 @@ from archgym.errors import (
 )
 from archgym.rules.log import HEADER_NAME, Attempt, RuleLog
 from archgym.runtime.reductions import collected_reductions
-from archgym.simulators.translation.rule_domain import TLB
+from archgym.simulators.translation.rules.domain import TLB
 
 LRU, FIFO = TLB.templates["lru"], TLB.templates["fifo"]
 JOURNAL = "policies.jsonl"

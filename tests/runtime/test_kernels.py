@@ -183,6 +183,7 @@ def test_folder_carries_a_hash_of_all_folders_of_simulators_that_sources_import_
     cache_folder.cache_clear()
 
     assert cache_folder(sources) != before
+    assert before.name.startswith("model.kernel-")
 
 
 def test_old_folders_of_other_sources_are_pruned(

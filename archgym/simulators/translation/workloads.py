@@ -15,7 +15,7 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import FileFormatError, unknown_name
-from archgym.simulators.translation.prepared import Parts
+from archgym.simulators.translation.kernel.prepared import Parts
 from archgym.traces import (
     AccessKind,
     MemoryTrace,

@@ -10,8 +10,8 @@ from archgym.errors import ArchGymError
 from archgym.rules.case import built_in, evaluate
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
-from archgym.simulators.translation.rule_case import TlbCase, open_case
-from archgym.simulators.translation.rule_domain import TLB
+from archgym.simulators.translation.rules.case import TlbCase, open_case
+from archgym.simulators.translation.rules.domain import TLB
 
 
 @pytest.fixture(scope="module")
@@ -81,8 +81,8 @@ def test_victim_outside_the_set_is_a_fault(runner: RuleRunner) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"entries": "0"}, "`entries` must be 1 to"),
-        ({"entries": "-3"}, "`entries` must be 1 to"),
+        ({"entries": "0"}, "`entries` must be a whole number from 1 to"),
+        ({"entries": "-3"}, "`entries` must be a whole number from 1 to"),
         ({"entries": "13"}, "must be whole sets of 12 ways"),
         ({"way": "3"}, "Did you mean 'ways'"),
     ],
