@@ -115,8 +115,8 @@ class DramSimulator(Simulator):
             specification of DRAMSys, or a file as `device_files` describes; for `ramulator` one of
             `ramulator.standard.FAMILIES`, or a file of own speed bins and organisations.
           fidelity: `exact` keeps the order of all events that fall on one time, as DRAMSys does.
-            `fast` does not and takes half to two thirds of the time; experiments/dram.md has its errors.
-            `auto` is `fast` where that was measured to be equal, else `exact`: see
+            `fast` does not and takes half to two thirds of the time; its errors are in
+            experiments/dram.md. `auto` is `fast` where that was measured to be equal, else `exact`: see
             `is_fast_proven`. The controller `ramulator` is exact under each.
           controller: dramsys, or ramulator for the controller and devices of Ramulator 2.1.
           address_mapping: Name of an address mapping, or a file of DRAMSys or as `device_files`
