@@ -18,8 +18,7 @@ from archgym.rules.domain import domain
 from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.cpu.rules.case import BUILT_IN as CACHE_POLICIES
 from archgym.simulators.cpu.rules.run import run_case
-from archgym.simulators.dram.policy_replay import BUILT_IN as DRAM_POLICIES
-from archgym.simulators.dram.policy_replay import built_in_outputs
+from archgym.simulators.dram.rules.case import BUILT_IN as DRAM_POLICIES
 from archgym.simulators.moe.replay import replay_events
 from archgym.simulators.translation.rules.case import BUILT_IN as TLB_POLICIES
 
@@ -61,7 +60,7 @@ def drams() -> Iterator[Row]:
         for name in DRAM_POLICIES:
 
             def run(name: str = name, case: Any = case) -> Mapping[str, Any]:
-                return built_in_outputs(name, case)
+                return case.built_in_counts(name)
 
             yield "dram-scheduling", f"{trace} {size}", name, case.arguments, run, run
 

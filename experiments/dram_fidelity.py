@@ -13,7 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from archgym.simulators.dram import DramSimulator, device_names
+from archgym.simulators.dram import DramSimulator
+from archgym.simulators.dram.kernel.devices import dramsys_device_names
 
 ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "experiments" / "dram.md"
@@ -36,10 +37,10 @@ def main() -> None:
     parser.add_argument("--write", action="store_true", help="update experiments/dram.md")
     arguments = parser.parse_args()
     names = DramSimulator().workload_names()
-    each = max(1, arguments.designs // (len(device_names()) * len(names)))
+    each = max(1, arguments.designs // (len(dramsys_device_names()) * len(names)))
     errors: dict[str, dict[str, dict[str, np.ndarray]]] = {"fast": {}, "auto": {}}
     speed: dict[str, tuple[float, float]] = {}
-    for device in device_names():
+    for device in dramsys_device_names():
         found, speed[device] = measure(device, each)
         for fidelity, by_metric in found.items():
             errors[fidelity][device] = by_metric

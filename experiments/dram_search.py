@@ -82,7 +82,7 @@ def search(
     title: str, choices: dict[str, str], n_seeds: int, budget: int, designs: int
 ) -> dict[str, Any]:
     """Return the figures of a task: of each run, and of random designs."""
-    task = Task.make("dram", controller="ramulator", **choices)
+    task = Task.make("dram", **choices)
     place = [m.name for m in task.metrics].index(choices["minimise"])
     bench = Bench(task)
     curves: dict[str, list[np.ndarray]] = {}

@@ -32,7 +32,7 @@ from archgym.analysis.random_search import random_curve
 from archgym.envs import Contexts, ContextualDesignEnv
 from archgym.evaluation.task import Task
 from archgym.simulators.dram.simulator import DramSimulator
-from archgym.simulators.dram.workloads import SHIPPED
+from archgym.simulators.dram.workloads.shipped import SHIPPED
 from archgym.studies.study import Study
 
 if TYPE_CHECKING:

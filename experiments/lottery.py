@@ -10,11 +10,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from lottery_analysis import KINDS, expected_best_of, lots, lottery_tables
 
-from archgym.analysis.statistics import expected_best_of, scores, stratified_bootstrap
+from archgym.analysis.statistics import scores, stratified_bootstrap
 from archgym.report import Evidence, Findings, find, read_evidence
 from archgym.report.evidence import TaskEvidence, has_defaults
-from archgym.report.lottery import KINDS
 
 EXPERIMENTS = Path(__file__).resolve().parent
 # Okabe and Ito, Color Universal Design, 2008, without the yellow that a white page hides; the last
@@ -92,7 +92,8 @@ def main(paths: Sequence[Path]) -> None:
     draw(found, drawn)
     for line in findings.verdict:
         print(f"- {line}")
-    for table in findings.tables:
+    own = lottery_tables(lots(evidence, findings.protocol), findings.protocol)
+    for table in (*findings.tables, *own):
         if table.name in SHOWN:
             places = [
                 place for place, name in enumerate(table.columns) if name in SHOWN[table.name]

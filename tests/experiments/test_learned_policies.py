@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from archgym.simulators.dram.simulator import DramSimulator
-from archgym.simulators.dram.workloads import SHIPPED
+from archgym.simulators.dram.workloads.shipped import SHIPPED
 
 ROOT = Path(__file__).resolve().parents[2]
 
