@@ -202,13 +202,10 @@ class AcceleratorSimulator(KitSimulator):
 
     def _check_limits(self, workload: Workload) -> None:
         """Raise an error if the default design, to which rewards are relative, exceeds a limit."""
-        if min(self._limits) == np.inf:
+        if min(self._limits) == math.inf:
             return
-        free = AcceleratorSimulator(
-            self.space.name,
-            self.fidelity,
-            **{k: v for k, v in self.options.items() if k not in _LIMITED},
-        )
+        options: dict[str, Any] = {k: v for k, v in self.options.items() if k not in _LIMITED}
+        free = AcceleratorSimulator(self.space.name, self.fidelity, **options)
         default = free.simulate(self.space.default_indices[None, :], workload).values[0]
         for (name, column), limit in zip(_LIMITED.items(), self._limits, strict=True):
             if default[column] > limit:
