@@ -169,8 +169,11 @@ def declared(constructor: Constructor) -> Constructor:
         bound = signature.bind(self, *arguments, **named)
         bound.apply_defaults()
         given = bound.arguments
-        for what, known in (("space", self.space_names), ("fidelity", self.fidelity_names)):
-            if what in given and given[what] not in known:
+        for what, known, former in (
+            ("space", self.space_names, ()),
+            ("fidelity", self.fidelity_names, self.former_fidelity_names),
+        ):
+            if what in given and given[what] not in (*known, *former):
                 raise unknown_name(what, given[what], known)
         chosen: dict[str, str] = {}
         for name, option in options.items():
@@ -190,7 +193,7 @@ def declared(constructor: Constructor) -> Constructor:
 
 
 def _type(parameter: inspect.Parameter) -> type[Any]:
-    """Return the type in an annotation; that beside None where there may be no value."""
+    """Return the type in an annotation; without None where there may be no value."""
     annotated = get_args(parameter.annotation)[0]
     kinds = [kind for kind in get_args(annotated) or (annotated,) if kind is not type(None)]
     return cast(type[Any], kinds[0])

@@ -202,8 +202,8 @@ class ClusterSimulator(RowSimulator):
         if not changes:
             return self
         text = "+".join(f"{name}:{value}" for name, value in changes.items())
-        options: dict[str, Any] = {**self.options, "default": text}
-        return ClusterSimulator(self.space.name, fidelity=self.fidelity, **options)
+        given: dict[str, Any] = {**self.arguments, "default": text}
+        return ClusterSimulator(**given)
 
     def measure(self, indices: np.ndarray, opened: Model, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one design; see `RowSimulator`."""
