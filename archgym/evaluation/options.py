@@ -92,7 +92,8 @@ class DeclaredOption:
         """
         if value is None or value in ("", self.option.word):
             return self.default
-        if value == self.default and not isinstance(value, bool):
+        # As a value, or written out.
+        if not isinstance(value, bool) and (value == self.default or value == str(self.default)):
             return self.default
         if self.kind is bool:
             return self._flag(value)
@@ -133,6 +134,8 @@ class DeclaredOption:
             except ValueError:
                 # `check_number` says what the text should have been.
                 number = value
+        if number == self.default:
+            return float(number)
         return check_number(self.name, number, self.option.low, self.option.high)
 
 
