@@ -27,8 +27,12 @@ from archgym.simulators.moe.columns import (
     CACHED_TOKENS,
     CHUNK_TOKENS,
     CLIENTS,
+    DATA,
     DRAFT_TOKENS,
     FIRST_NS,
+    HOLD_PROMPTS,
+    HOLD_STEPS,
+    HOLD_TOKENS,
     MAX_CONTEXT,
     MAX_SEQUENCES,
     MAX_TOKENS,
@@ -65,6 +69,7 @@ from archgym.simulators.moe.state import (
     N_BATCH,
     N_GROUP,
     N_RUNNING,
+    N_WAITED,
     OFFSET,
     ORDER,
     OUTPUT,
@@ -214,7 +219,7 @@ def _preempt_last(work: Work, state: State, counters: Array) -> int:
 
 
 @helper
-def _take_blocks(choices: Array, work: Work, state: State, counters: Array) -> None:
+def take_blocks(choices: Array, work: Work, state: State, counters: Array) -> None:
     """Give each decoding request room for its next tokens, in order of arrival."""
     numbers = state.numbers
     place = 0
@@ -322,9 +327,41 @@ def _add_decodes(choices: Array, work: Work, state: State, budget: int) -> int:
 
 
 @helper
+def _holds_prompts(choices: Array, work: Work, state: State, counters: Array) -> bool:
+    """Return True if prompts wait for others to share their step; they are admitted meanwhile.
+
+    They wait for `hold_steps` steps at most, until there are `hold_prompts` of them and the step
+    has `hold_tokens`, while each group has a request that decodes.
+    """
+    numbers = state.numbers
+    while numbers[WAITING_FROM] < numbers[N_ARRIVED]:
+        if not _may_admit(choices, work, state, numbers[WAITING_FROM]):
+            break
+        _admit(choices, work, state, counters, numbers[WAITING_FROM])
+    n_prompts = n_tokens = n_decode = whole(0)
+    for place in range(numbers[N_RUNNING]):
+        request = state.requests[ORDER, place]
+        if _is_decoding(work, state, request):
+            n_decode += 1
+        else:
+            n_prompts += 1
+            n_tokens += work.requests[PROMPT, request] - state.requests[PREFILLED, request]
+    waits = (
+        n_prompts > 0
+        and n_decode >= choices[DATA]
+        and numbers[N_WAITED] < choices[HOLD_STEPS]
+        and (n_prompts < choices[HOLD_PROMPTS] or n_tokens + n_decode < choices[HOLD_TOKENS])
+    )
+    numbers[N_WAITED] = numbers[N_WAITED] + 1 if waits else 0
+    return bool(waits)
+
+
+@helper
 def _add_prefills(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
     """Continue prompts, then admit requests while there is budget."""
     numbers = state.numbers
+    if choices[HOLD_STEPS] > 0 and _holds_prompts(choices, work, state, counters):
+        return
     for place in range(numbers[N_RUNNING]):
         request = state.requests[ORDER, place]
         if budget > 0 and not _is_decoding(work, state, request):
@@ -524,7 +561,7 @@ def form_batch(choices: Array, work: Work, state: State, counters: Array) -> Non
     numbers = state.numbers
     numbers[N_BATCH] = 0
     if choices[BLOCK_TOKENS] > 0:
-        _take_blocks(choices, work, state, counters)
+        take_blocks(choices, work, state, counters)
     budget = choices[MAX_TOKENS]
     scheduler = choices[SCHEDULER]
     if scheduler == _DECODE_FIRST:

@@ -187,7 +187,7 @@ def dimensions(
       kv_bits: Bits of a key or value.
     """
     n_gpus = tensor * data
-    heads_shared = 1 if model.latent is not None else min(tensor, model.kv_heads)
+    heads_shared = model.kv_shares(tensor)
     full = model.full_layers / model.layers
     row_bytes = model.kv_row_size * kv_bits / 8 / heads_shared
     sequence_bytes = (1.0 - full) * model.window * row_bytes

@@ -48,7 +48,7 @@ _FIXED: Final[Mapping[str, Mapping[str, Any]]] = {
     },
     "single-server": {"attention_bits": 16, "eight_bit_math": False},
     "expert-parallel": {"attention_bits": 8, "eight_bit_math": True, "spreads_experts": True},
-    # vLLM's default of max_num_seqs on large GPUs.
+    # vLLM's default of max_num_seqs on large GPUs, for each group; a step's tokens are too.
     "closed-loop": {"attention_bits": 8, "eight_bit_math": True, "max_sequences": 1024},
     "three-tier": {"attention_bits": 16, "tensor": 8, "scope": Scope.GLOBAL},
 }
@@ -86,6 +86,10 @@ def serving_of(space: str, design: Mapping[str, Any], n_blocks: int) -> Serving:
         copies = int(design.get("redundant", 0))
         parameters["redundant"] = int(design["tensor"] * design["data"]) * copies
         parameters["cache_experts"] = None
+    if space == "closed-loop":
+        for name in ("max_sequences", "max_tokens"):
+            if name in parameters:
+                parameters[name] *= int(design["data"])
     is_path = parameters.get("prefetch") == Prefetch.PATH
     parameters["accuracy"] = _PATH_ACCURACY if is_path else _GATE_ACCURACY
     parameters["accuracy_decay"] = 1.0 if is_path else _GATE_DECAY

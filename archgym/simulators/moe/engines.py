@@ -9,12 +9,14 @@ generation. `data/engines.json` holds the factors and says which rows they were 
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from importlib import resources
+from pathlib import Path
 from typing import Any, Final, final
 
 from archgym.errors import unknown_name
+from archgym.files.yaml_document import read_document
 from archgym.simulators.moe.clock import CONSTANT_NAMES, Constants
 from archgym.simulators.moe.hardware import Gpu
 from archgym.simulators.moe.models import MoeModel
@@ -24,6 +26,7 @@ BITS: Final[Mapping[str, float]] = {
     "mxfp4": 4.25,
     "nvfp4": 4.5,
     "w4a16": 4.25,
+    "int4": 4.25,
     "fp8": 8.0,
     "bf16": 16.0,
 }
@@ -152,10 +155,12 @@ class Engine:
       small_below_gb: Memory from which a GPU counts as one with much [GB]; 0 for any.
       chunks: True if it splits prompts over steps.
       pauses_decodes: True if prompts run in steps of their own while decodes pause.
-      reserved_percent: Share of an output's tokens that must have room when a request is admitted.
       block_tokens: Tokens of a block of keys and values that is taken on demand; 0 where requests
         have room for all their tokens from the start.
+      memory_percent: Share of an accelerator's memory that it uses [%].
       source: Source of the settings.
+      like: Engine whose fitted constants count; "" for its own.
+      given: Constants by name that replace the shipped ones.
     """
 
     name: str
@@ -164,9 +169,16 @@ class Engine:
     small_below_gb: float
     chunks: bool
     pauses_decodes: bool
-    reserved_percent: int
     block_tokens: int
+    memory_percent: float
     source: str
+    like: str = ""
+    given: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def label(self) -> str:
+        """Engine whose fitted constants count."""
+        return self.like or self.name
 
     def step_tokens(self, gpu: Gpu) -> int:
         """Return the most tokens of a step on a GPU by default."""
@@ -177,25 +189,27 @@ _ENGINES: Final = {
     item.name: item
     for item in (
         Engine(
-            "vllm", 8192, 2048, 75.0, True, False, 50, 16,
+            "vllm", 8192, 2048, 75.0, True, False, 16, 90.0,
             "vLLM's defaults: max_num_batched_tokens for servers, on GPUs of 70 GiB and more and "
-            "on others; blocks of 16 tokens on demand (chosen: half of an output on average)",
+            "on others; blocks of 16 tokens on demand; gpu_memory_utilization of 0.9",
         ),
         Engine(
-            "sglang", 16384, 8192, 172.0, True, True, 70, 1,
+            "sglang", 16384, 8192, 172.0, True, True, 1, 95.0,
             "SGLang's defaults: chunked_prefill_size on GPUs of 160 GiB and more and on others, "
-            "new_token_ratio of 0.7, page_size of 1",
+            "page_size of 1; memory: mem-fraction-static of InferenceX's script of DeepSeek-R1 on "
+            "four B200 (chosen for all: it has an effect only where memory is short)",
         ),
         Engine(
-            "trt-llm", 8192, 8192, 0.0, False, False, 100, 0,
-            "TensorRT-LLM's defaults: max_num_tokens, no chunks, GUARANTEED_NO_EVICT",
+            "trt-llm", 8192, 8192, 0.0, False, False, 0, 95.0,
+            "TensorRT-LLM's defaults: max_num_tokens, no chunks, GUARANTEED_NO_EVICT; memory: "
+            "chosen, since free_gpu_memory_fraction is a share of what weights leave",
         ),
         Engine(
-            "llama.cpp", 2048, 2048, 0.0, True, False, 100, 0,
+            "llama.cpp", 2048, 2048, 0.0, True, False, 0, 95.0,
             "llama.cpp's default batch of 2,048 tokens; a slot keeps its whole context",
         ),
         Engine(
-            "ideal", 8192, 8192, 0.0, True, False, 100, 0,
+            "ideal", 8192, 8192, 0.0, True, False, 0, 90.0,
             "chosen: no software, rooflines only",
         ),
     )
@@ -205,14 +219,56 @@ ENGINE_NAMES: Final = tuple(_ENGINES)
 
 
 def engine(name: str) -> Engine:
-    """Return the engine with this name.
+    """Return the engine with this name, or of a YAML or JSON file.
 
     Raises:
       UnknownNameError: There is no such engine.
+      FileFormatError: The file is not an engine.
+      StorageError: It cannot be read.
     """
+    if Path(name).suffix in (".yaml", ".yml", ".json"):
+        return _read_engine(name)
     if name not in _ENGINES:
         raise unknown_name("engine", name, ENGINE_NAMES)
     return _ENGINES[name]
+
+
+_WHOLE_SETTINGS: Final = {"max_tokens": 10_000_000, "block_tokens": 1_000_000}
+_FLAGS: Final = ("chunks", "pauses_decodes")
+
+
+def _read_engine(path: str) -> Engine:
+    """Read an engine: settings that differ from those of `like`, and constants.
+
+    Constants that the file leaves out are those of `like`, or typical ones without it.
+    """
+    document = read_document(path)
+    root = document.root.members("the file", ("engine",))
+    if "engine" not in root:
+        raise document.root.refusal("the file must have the key 'engine'; it has not")
+    known = ("name", "like", "memory_percent", "constants", *_WHOLE_SETTINGS, *_FLAGS)
+    members = root["engine"].members("an engine", known)
+    like = members["like"].text("`like`") if "like" in members else "vllm"
+    if like not in _ENGINES:
+        raise members["like"].refusal(
+            f"`like` must be one of {', '.join(ENGINE_NAMES)}; got {like!r}"
+        )
+    name = members["name"].text("`name`") if "name" in members else Path(path).stem
+    values: dict[str, Any] = {"name": name, "source": f"the file {path}"}
+    for key, high in _WHOLE_SETTINGS.items():
+        if key in members:
+            values[key] = members[key].whole(f"`{key}`", 0 if key == "block_tokens" else 1, high)
+    values |= {key: members[key].flag(f"`{key}`") for key in _FLAGS if key in members}
+    if "memory_percent" in members:
+        values["memory_percent"] = members["memory_percent"].number("`memory_percent`", 1.0, 100.0)
+    if "max_tokens" in members:
+        values["small_below_gb"] = 0.0
+    if "constants" in members:
+        given = members["constants"].members("`constants`", CONSTANT_NAMES)
+        values["given"] = tuple(
+            (key, float(member.number(f"`{key}`", 1e-9, 1e12))) for key, member in given.items()
+        )
+    return replace(_ENGINES[like], like=like if "like" in members else name, **values)
 
 
 def precision_of(bits: float, gpu: Gpu, model: MoeModel) -> str:
@@ -229,11 +285,34 @@ def precision_of(bits: float, gpu: Gpu, model: MoeModel) -> str:
     return "nvfp4" if gpu.vendor == "nvidia" else "mxfp4"
 
 
+def attention_bits(model: MoeModel, precision: str) -> float:
+    """Return the bits of weights outside experts: 4-bit checkpoints keep 8 or 16."""
+    if model.wide_attention or precision in ("bf16", "w4a16", "int4"):
+        return 16.0
+    return 8.0
+
+
+def padded_rows(release: str, precision: str, gpu: Gpu, tensor: int) -> int:
+    """Return the rows to which a release pads the products of each expert, 0 for none.
+
+    vLLM before 0.13 computes experts with DeepGEMM's contiguous products: room for all tokens and
+    for 127 rows of each expert. Padding belongs to expert 0 and is computed, whatever the batch.
+
+    Source:
+      vLLM, pull requests 13932 (products), 30494 (padding is skipped, 11 December 2025, after
+      0.12.0) and 29346 (not with a tensor parallelism of 8). The products need 8-bit weights with
+      scales of blocks, which MiniMax-M2.5, Qwen3 and DeepSeek have.
+    """
+    pads = precision == "fp8" and gpu.vendor == "nvidia" and tensor < 8
+    return 128 if pads and release in ("vllm 0.11", "vllm 0.12") else 0
+
+
 def _format(gpu: Gpu, precision: str) -> str:
     """Return how experts of a precision are computed."""
     if BITS[precision] > BITS["nvfp4"]:
         return precision
-    return "narrow" if gpu.fp4_tflops and precision != "w4a16" else "widened"
+    is_narrow = gpu.fp4_tflops and precision not in ("w4a16", "int4")
+    return "narrow" if is_narrow else "widened"
 
 
 def labels(
@@ -261,14 +340,17 @@ def labels(
         "gpu": gpu.name,
         "vendor": gpu.vendor,
         "generation": gpu.generation,
-        "precision": precision,
+        # Both are whole numbers of 4 bits with a scale for some of them, widened to 16 bits.
+        "precision": "w4a16" if precision == "int4" else precision,
         "attention": attention,
         "format": _format(gpu, precision),
         # The architecture counts: DeepSeek-R1 and V3 share theirs.
         "model": {"deepseek-v3": "deepseek-r1"}.get(model.name, model.name),
         "release": release,
         "engine+generation": f"{engine_name}+{gpu.generation}",
-        "precision+generation": f"{precision}+{gpu.generation}",
+        "precision+generation": (
+            f"{'w4a16' if precision == 'int4' else precision}+{gpu.generation}"
+        ),
         "engine+attention": f"{engine_name}+{attention}",
         "engine+groups": f"{engine_name}+many" if grouped else "",
     }

@@ -7,6 +7,7 @@ if the design says so (see `pipeline`). The layer takes as long as its busiest a
 
 from typing import Any
 
+import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper
@@ -36,11 +37,15 @@ from archgym.simulators.moe.columns import (
     N_HITS,
     N_ROUNDS,
     N_ROUTED,
+    PADDED_ROW_NS,
+    PADDED_TOKEN_NS,
     PIPELINE,
     ROUTED_TOKEN_NS,
     SLOTS,
     TILE,
+    TOP_K,
 )
+from archgym.simulators.moe.misses import padding_rows
 from archgym.simulators.moe.pipeline import best_degree, pipelined
 from archgym.simulators.moe.state import (
     ACCESSES,
@@ -72,6 +77,7 @@ def exchange_event(
     n = whole(state.n_members[event])
     n_groups = choices[EXPERT]
     per_group = choices[SLOTS] // n_groups
+    all_rows = float(n_tokens * choices[TOP_K])
     weight_ns = token_ns = 0.0
     most = everything = 0.0
     for group in range(n_groups):
@@ -88,12 +94,52 @@ def exchange_event(
             n_padded += (share + tile - 1) // tile * tile
             tokens += asked / copies
         weights = n_active * costs[EXPERT_WEIGHT_NS]
-        work_ns = n_padded * costs[EXPERT_TOKEN_NS] + tokens * costs[ROUTED_TOKEN_NS]
+        work_ns = group_work(costs, choices, float(n_padded), tokens, all_rows)
         if max(weights, work_ns) > max(weight_ns, token_ns):
             weight_ns, token_ns = weights, work_ns
         most = max(most, tokens)
         everything += tokens
-    rank_tokens = (n_tokens + choices[DATA] - 1) // choices[DATA]
+    span = exchange_span(costs, choices, state, counters, weight_ns, token_ns, n_tokens, 1.0)
+    counters[N_EVENTS] += 1
+    counters[N_ACCESSES] += n
+    counters[N_DISTINCT] += n
+    counters[N_HITS] += n
+    counters[N_ROUTED] += everything
+    counters[LOAD_SUM] += everything / n_groups
+    counters[LOAD_MAX] += most
+    state.layers[HITS, layer] += n
+    state.layers[ACCESSES, layer] += n
+    return gate + span
+
+
+@helper
+def group_work(
+    costs: Array, choices: Array, n_padded: float, n_routed: float, all_rows: float
+) -> float:
+    """Return the time of a group's products and vectors, without its weights [ns]."""
+    rows = padding_rows(choices, choices[SLOTS] // choices[EXPERT])
+    products = n_padded * costs[EXPERT_TOKEN_NS]
+    if rows > 0.0:
+        products = (all_rows + rows) * costs[PADDED_TOKEN_NS]
+    return float(products + n_routed * costs[ROUTED_TOKEN_NS] + rows * costs[PADDED_ROW_NS])
+
+
+@helper
+def exchange_span(
+    costs: Array,
+    choices: Array,
+    state: State,
+    counters: Array,
+    weight_ns: float,
+    token_ns: float,
+    n_tokens: float,
+    n_events: float,
+) -> float:
+    """Return the time of an event whose busiest accelerator has this much to do [ns].
+
+    Counters count `n_events` of them.
+    """
+    rank_tokens = np.ceil(n_tokens / choices[DATA])
     times = (
         costs[INTRA_FIXED_NS],
         rank_tokens * costs[INTRA_DISPATCH_TOKEN_NS],
@@ -116,18 +162,9 @@ def exchange_event(
     computing = degree * (costs[EXPERTS_NS] + max(weight_ns, token_ns / degree))
     intra = degree * (times[0] + times[8]) + times[1] + times[9]
     inter = degree * (times[2] + times[6]) + times[3] + times[7]
-    counters[N_EVENTS] += 1
-    counters[N_ACCESSES] += n
-    counters[N_DISTINCT] += n
-    counters[N_HITS] += n
-    counters[N_ROUTED] += everything
-    counters[LOAD_SUM] += everything / n_groups
-    counters[LOAD_MAX] += most
-    counters[COMPUTE_BUSY_NS] += computing
-    counters[INTRA_BUSY_NS] += intra
-    counters[INTER_BUSY_NS] += inter
-    counters[COMMUNICATION_NS] += max(0.0, span - computing)
-    counters[MOE_NS] += span
-    state.layers[HITS, layer] += n
-    state.layers[ACCESSES, layer] += n
-    return gate + span
+    counters[COMPUTE_BUSY_NS] += n_events * computing
+    counters[INTRA_BUSY_NS] += n_events * intra
+    counters[INTER_BUSY_NS] += n_events * inter
+    counters[COMMUNICATION_NS] += n_events * max(0.0, span - computing)
+    counters[MOE_NS] += n_events * span
+    return float(span)

@@ -19,7 +19,7 @@ from archgym.simulators.moe.columns import CpuRule, Prefetch, Scheduler
 from archgym.simulators.moe.engines import BITS, precision_of
 from archgym.simulators.moe.hardware import NodePreset
 from archgym.simulators.moe.models import MoeModel
-from archgym.simulators.moe.plan import MEMORY_SHARE, RUNTIME_BYTES
+from archgym.simulators.moe.plan import RUNTIME_BYTES
 from archgym.simulators.moe.serving import Serving
 
 SERVING: Final = "serving"
@@ -170,9 +170,9 @@ def _check_vllm(serving: Serving, model: MoeModel, server: NodePreset, context: 
     copies = 1 + (serving.redundant / model.experts if serving.spreads_experts else 0)
     experts = copies * model.all_experts_parameters * expert_bits / 8 / serving.n_gpus
     weights = experts + model.other_bytes(other_bits) / serving.tensor
-    heads = 1 if model.latent is not None else serving.tensor
+    heads = model.kv_shares(serving.tensor)
     rest = RUNTIME_BYTES + context * model.kv_bytes_per_token(serving.kv_bits) / heads
-    free = MEMORY_SHARE * server.gpu.memory_bytes - rest
+    free = serving.memory_percent / 100 * server.gpu.memory_bytes - rest
     if weights <= free:
         return
     problem = (
@@ -324,7 +324,8 @@ def _layers_on_host(
     layer_bytes = model.experts * model.expert_bytes(expert_bits)
     others = model.other_bytes(_GGUF_BITS[int(serving.attention_bits)])
     cached = context_tokens * _slots(serving) * model.kv_bytes_per_token(serving.kv_bits)
-    room = (MEMORY_SHARE * server.gpu.memory_bytes - RUNTIME_BYTES) * serving.n_gpus
+    room = serving.memory_percent / 100 * server.gpu.memory_bytes - RUNTIME_BYTES
+    room *= serving.n_gpus
     if others + cached > room:
         raise InvalidDesignError(
             f"llama.cpp cannot serve the design: without experts, {model.name} needs "

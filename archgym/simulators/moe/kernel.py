@@ -27,25 +27,12 @@ from archgym.simulators.moe.caches import (
 from archgym.simulators.moe.columns import (
     ACCEPTANCE_PERMILLE,
     ATTENTION_NS,
-    ATTENTION_TOKEN_NS,
-    ATTENTION_WEIGHT_NS,
     COMPUTE_BUSY_NS,
-    CONTEXT_NS,
-    CONTEXT_READ,
-    DATA,
-    DENSE_TOKEN_NS,
-    DENSE_WEIGHT_NS,
     ELAPSED_NS,
     EXPERT,
-    GATHER_FIXED_NS,
-    GATHER_TOKEN_NS,
     H2D_BUSY_NS,
-    HEAD_TOKEN_NS,
-    HEAD_WEIGHT_NS,
     IDLE_NS,
     INTRA_BUSY_NS,
-    LAYER_NS,
-    N_BATCH_SUM,
     N_DECODE_EVENTS,
     N_DEGRADED,
     N_DENSE,
@@ -55,37 +42,20 @@ from archgym.simulators.moe.columns import (
     N_FINISHED,
     N_LAYERS,
     N_PENDING,
-    N_PROMPT_TOKENS,
     N_REJECTED,
     N_REQUESTS,
     N_RESIDENT_END,
     N_ROUNDS,
     N_ROUTED,
-    N_STEPS,
-    N_TOKENS,
     N_WASTED,
-    NORM_TOKEN_NS,
     OVERHEAD_NS,
-    PAIR_NS,
-    PEAK_STEP_TOKENS,
     PREFETCH,
-    PROMPT_LAYER_NS,
-    PROMPT_STEP_NS,
-    PROMPT_TOKEN_NS,
-    PROMPT_WEIGHT_NS,
-    REDUCE_FIXED_NS,
-    REDUCE_TOKEN_NS,
     REPLACEMENT,
     SCOPE,
     SEED,
-    SEQUENCE_LAYER_NS,
-    SEQUENCE_NS,
-    SHARED_TOKEN_NS,
-    SHARED_WEIGHT_NS,
     SKIP_IN_64,
     SSD_BUSY_NS,
     STATUS,
-    STEP_NS,
     TOP_K,
 )
 from archgym.simulators.moe.exchange import exchange_event
@@ -105,6 +75,9 @@ from archgym.simulators.moe.state import (
     LINK,
     N_ARRIVED,
     N_BATCH,
+    N_DECODE,
+    N_PROMPT,
+    N_WRITTEN,
     OUTPUT,
     PACE,
     PREFILLED,
@@ -117,6 +90,7 @@ from archgym.simulators.moe.state import (
     Work,
     whole,
 )
+from archgym.simulators.moe.surroundings import count_contents, count_steps, surroundings
 
 Array = npt.NDArray[Any]
 
@@ -174,7 +148,7 @@ def _clear(choices: Array, state: State) -> None:
 
 
 @helper
-def _measured(work: Work, n_tokens: int) -> float:
+def measured_ratio(work: Work, n_tokens: float) -> float:
     """Return the measured time of an experts kernel over its roofline; 1 without a measurement."""
     tokens, ratio = work.measured[0], work.measured[1]
     n = work.measured.shape[1]
@@ -190,11 +164,6 @@ def _measured(work: Work, n_tokens: int) -> float:
 
 
 @helper
-def _share(total: int, n_ranks: int) -> int:
-    return (total + n_ranks - 1) // n_ranks
-
-
-@helper
 def _step(
     costs: Array,
     choices: Array,
@@ -205,68 +174,19 @@ def _step(
     now: float,
 ) -> float:
     """Run the batch through all layers; when it is through [ns]."""
-    numbers = state.numbers
+    numbers, contents = state.numbers, state.contents
     n_batch = numbers[N_BATCH]
-    # Typed zeros, or Numba compiles what takes them once more for literal ones.
-    n_tokens = n_logits = decode_context = prompt_context = whole(0)
-    decode_pairs = prompt_pairs = 0.0
-    n_decode = n_prompt = n_written = whole(0)
-    for place in range(n_batch):
-        request = state.requests[BATCH, place]
-        first, count = state.requests[BATCH_FROM, place], state.requests[BATCH_COUNT, place]
-        n_tokens += count
-        pairs = float(count) * first + 0.5 * count * (count + 1.0)
-        if first + count >= work.requests[PROMPT, request]:
-            n_logits += 1
-        if first >= work.requests[PROMPT, request]:
-            # Drafts are verified in the step of the token before them.
-            n_decode += 1
-            n_written += count
-            n_logits += count - 1
-            decode_context += first + count
-            decode_pairs += pairs
-        else:
-            n_prompt += count
-            prompt_context += first + count
-            prompt_pairs += pairs
-    counters[N_PROMPT_TOKENS] += n_prompt
-    counters[N_STEPS] += 1
-    counters[N_TOKENS] += n_tokens
-    counters[CONTEXT_READ] += decode_context + prompt_context
-    counters[N_BATCH_SUM] += n_batch
-    counters[PEAK_STEP_TOKENS] = max(counters[PEAK_STEP_TOKENS], n_tokens)
+    count_contents(work, state)
+    n_tokens = whole(contents[N_WRITTEN] + contents[N_PROMPT])
+    count_steps(state, counters, 1.0)
     numbers[STEP] += 1
     numbers[CURSOR] = 0
     numbers[BEST_DEGREE] = 0
     _gather(choices, work, state)
-    state.clocks[RATIO] = _measured(work, n_tokens)
-
-    ranks = choices[DATA]
-    # One group reads a prompt, and all wait for the busiest.
-    n_prompts = max(1, n_batch - n_decode)
-    mine = _share(n_written, ranks) + _share(n_prompt, min(ranks, n_prompts))
-    prompt_scores = max(costs[CONTEXT_NS] * prompt_context, costs[PAIR_NS] * prompt_pairs)
-    scores = (
-        max(costs[CONTEXT_NS] * decode_context, costs[PAIR_NS] * decode_pairs)
-        + costs[SEQUENCE_LAYER_NS] * n_decode
-    ) / ranks + prompt_scores / min(ranks, n_prompts)
-    attention = (
-        costs[LAYER_NS]
-        + max(costs[ATTENTION_WEIGHT_NS], costs[ATTENTION_TOKEN_NS] * mine)
-        + scores
-        + costs[NORM_TOKEN_NS] * mine
+    state.clocks[RATIO] = measured_ratio(work, n_tokens)
+    software, attention, reduce, gather, dense, shared, head = surroundings(
+        costs, choices, contents
     )
-    software = costs[STEP_NS] + costs[SEQUENCE_NS] * n_decode / ranks
-    if n_prompt > 0:
-        attention += costs[PROMPT_LAYER_NS]
-        software += costs[PROMPT_STEP_NS]
-    gather = costs[GATHER_FIXED_NS] + costs[GATHER_TOKEN_NS] * n_tokens
-    reduce = costs[REDUCE_FIXED_NS] + costs[REDUCE_TOKEN_NS] * mine
-    dense = max(costs[DENSE_WEIGHT_NS], costs[DENSE_TOKEN_NS] * mine)
-    shared = max(costs[SHARED_WEIGHT_NS], costs[SHARED_TOKEN_NS] * mine)
-    head = max(costs[HEAD_WEIGHT_NS], costs[HEAD_TOKEN_NS] * _share(n_logits, ranks))
-    if n_prompt > 0:
-        head += max(costs[PROMPT_WEIGHT_NS], costs[PROMPT_TOKEN_NS] * _share(n_prompt, ranks))
     n_dense = choices[N_DENSE]
     policy = choices[REPLACEMENT]
     sees_ahead = policy in (BELADY, SCH)
@@ -296,7 +216,7 @@ def _step(
             counters[N_DEGRADED] += routed
             continue
         for event in range(layer * n_rounds, (layer + 1) * n_rounds):
-            if n_decode == n_batch:
+            if contents[N_DECODE] == n_batch:
                 counters[N_DECODE_EVENTS] += 1
                 counters[N_DISTINCT_DECODE] += state.n_members[event]
             if choices[EXPERT] > 1:
@@ -312,7 +232,7 @@ def _step(
         counters[ATTENTION_NS] += shared
     _clear(choices, state)
     time += head
-    if n_prompt == 0:
+    if contents[N_PROMPT] == 0.0:
         state.clocks[PACE] = time - now
     return float(time)
 
@@ -324,7 +244,7 @@ def _is_accepted(choices: Array, request: int, position: int) -> bool:
 
 
 @helper
-def _hand_out(choices: Array, work: Work, state: State, counters: Array, end: float) -> None:
+def hand_out(choices: Array, work: Work, state: State, counters: Array, end: float) -> None:
     """Give the tokens of a step to their requests; drafts count up to the first rejection."""
     for place in range(state.numbers[N_BATCH]):
         request = state.requests[BATCH, place]
@@ -382,7 +302,7 @@ def serve(
             continue
         end = _step(costs, choices, work, state, cache, counters, now)
         ingest(costs, choices, work, state, counters, end)
-        _hand_out(choices, work, state, counters, end)
+        hand_out(choices, work, state, counters, end)
         now = end
     counters[ELAPSED_NS] = now
     # Prefetches that wait in the queue of a stream may end after the last token.

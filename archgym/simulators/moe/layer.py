@@ -48,7 +48,13 @@ from archgym.simulators.moe.link import (
     advance,
     release,
 )
-from archgym.simulators.moe.misses import experts_time, miss, padded, translate
+from archgym.simulators.moe.misses import (
+    experts_time,
+    miss,
+    padded,
+    resident_time,
+    translate,
+)
 from archgym.simulators.moe.pool import keep_in_pool, mark_used
 from archgym.simulators.moe.predictor import issue, learn
 from archgym.simulators.moe.state import (
@@ -99,7 +105,7 @@ def _all_there(costs: Array, choices: Array, state: State, counters: Array, even
     counters[N_HITS] += n
     counters[N_ROUTED] += n_routed
     state.layers[HITS, layer] += n
-    time = costs[EXPERTS_NS] + experts_time(costs, n, n_padded, n_routed)
+    time = costs[EXPERTS_NS] + resident_time(costs, choices, n, n_padded, n_routed)
     time = time * state.clocks[RATIO] + walks
     counters[COMPUTE_BUSY_NS] += time
     return float(time)

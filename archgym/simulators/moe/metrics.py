@@ -223,7 +223,7 @@ def measure(
 def _promised(run: Run, promise: Promise) -> npt.NDArray[np.bool_]:
     """Return True for requests that were served as promised."""
     further = np.maximum(1, run.output_tokens - 1)
-    tpot = (run.finish_ns - run.first_ns) / further
+    tpot = ((run.finish_ns - run.first_ns) / further)[run.counted_from :]
     return np.asarray(
         (run.ttft_ns <= promise.ttft_ms * _NS_PER_MS) & (tpot <= promise.tpot_ms * _NS_PER_MS)
     )

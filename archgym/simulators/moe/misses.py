@@ -36,6 +36,9 @@ from archgym.simulators.moe.columns import (
     N_USEFUL,
     N_WASTED,
     OVERLAPS,
+    PADDED_ROW_NS,
+    PADDED_ROWS,
+    PADDED_TOKEN_NS,
     PREFETCH,
     ROUTED_TOKEN_NS,
     STALL_CPU_NS,
@@ -99,6 +102,31 @@ def experts_time(costs: Array, n_experts: int, n_padded: int, n_routed: int) -> 
     weights = n_experts * costs[EXPERT_WEIGHT_NS]
     return float(
         max(weights, n_padded * costs[EXPERT_TOKEN_NS]) + n_routed * costs[ROUTED_TOKEN_NS]
+    )
+
+
+@helper
+def padding_rows(choices: Array, n_slots: int) -> float:
+    """Return the rows of padding that products of so many experts compute, used or not.
+
+    Products that pad each expert to whole tiles have room for a tile less a row of each.
+    """
+    return float(n_slots * max(0, choices[PADDED_ROWS] - 1))
+
+
+@helper
+def resident_time(
+    costs: Array, choices: Array, n_experts: float, n_padded: float, n_routed: float
+) -> float:
+    """Return the roofline of experts that are all in the accelerator's memory [ns]."""
+    rows = padding_rows(choices, choices[N_EXPERTS])
+    products = n_padded * costs[EXPERT_TOKEN_NS]
+    if rows > 0.0:
+        products = (n_routed + rows) * costs[PADDED_TOKEN_NS]
+    return float(
+        max(n_experts * costs[EXPERT_WEIGHT_NS], products)
+        + n_routed * costs[ROUTED_TOKEN_NS]
+        + rows * costs[PADDED_ROW_NS]
     )
 
 

@@ -280,6 +280,14 @@ class MoeModel:
         """Return bytes of keys and values of one token, over all layers that keep them all."""
         return round(self.full_layers * self.kv_row_size * bits / _BITS_PER_BYTE)
 
+    def kv_shares(self, tensor: int) -> int:
+        """Return the parts into which keys and values divide over so many accelerators.
+
+        A head of keys and values stays whole, and latent vectors have no heads: further
+        accelerators hold copies.
+        """
+        return 1 if self.latent is not None else min(tensor, self.kv_heads)
+
     def sequence_bytes(self, bits: float = 16) -> int:
         """Return bytes that one sequence holds whatever its context: windows and linear states."""
         others = self.layers - self.full_layers

@@ -12,15 +12,12 @@ from archgym.simulators.moe.columns import (
     Replacement,
 )
 from archgym.simulators.moe.efficiency import ACTIVATION_BYTES, efficiency
+from archgym.simulators.moe.engines import padded_rows, precision_of
 from archgym.simulators.moe.hardware import NodePreset
 from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.requests import Requests
 from archgym.simulators.moe.serving import _MAX_PAGES, _TO_WHOLE, Serving
 from archgym.simulators.moe.timing import layer_costs
-
-# vLLM's default `gpu_memory_utilization`.
-MEMORY_SHARE: Final = 0.9
-
 
 # chosen: a CUDA context and its kernels; AIConfigurator counts 3.5 GB with what frameworks keep.
 RUNTIME_BYTES: Final = 1.05e9
@@ -94,7 +91,7 @@ def plan(
     holds_all = spreads or capacity >= n_blocks
     expert_bytes = model.expert_bytes(serving.expert_bits)
     if spreads:
-        expert_memory = model.moe_layers * slots / serving.expert * expert_bytes
+        expert_memory = model.moe_layers * slots * expert_bytes / serving.n_gpus
     else:
         places = n_blocks if holds_all else capacity + serving.staging_experts
         expert_memory = places * expert_bytes / serving.slices
@@ -105,16 +102,14 @@ def plan(
         step_tokens = max(step_tokens, int(requests.prompt_tokens.max()))
     weight_bytes = (
         expert_memory
-        + model.other_bytes(serving.attention_bits) / serving.tensor
+        + _other_bytes(model, serving) / serving.tensor
         + activation_bytes * -(-step_tokens // serving.data)
         + RUNTIME_BYTES
         + extra_bytes
     )
-    kv_bytes = model.kv_bytes_per_token(serving.kv_bits) / (
-        1 if model.latent is not None else serving.tensor
-    )
+    kv_bytes = model.kv_bytes_per_token(serving.kv_bits) / model.kv_shares(serving.tensor)
     prefix_bytes = serving.prefix_cache_gb * 1e9
-    free = node.gpu.memory_bytes * MEMORY_SHARE - weight_bytes - prefix_bytes
+    free = _usable_bytes(node, serving) - weight_bytes - prefix_bytes
     max_context = int(max(0.0, free) // kv_bytes) * serving.data
     longest = int((requests.prompt_tokens.astype(np.int64) + requests.output_tokens).max())
     if serving.block_tokens:
@@ -173,6 +168,10 @@ def plan(
         "block_tokens": serving.block_tokens,
         "draft_tokens": serving.draft_tokens,
         "acceptance_permille": round(1000 * serving.acceptance),
+        "padded_rows": _padded_rows(model, node, serving),
+        "hold_steps": serving.hold_steps,
+        "hold_prompts": serving.hold_prompts,
+        "hold_tokens": serving.hold_tokens,
     }
     return Plan(
         infeasible,
@@ -187,6 +186,25 @@ def plan(
         activation_bytes,
         int(prefix_bytes // kv_bytes) * serving.data,
     )
+
+
+def _usable_bytes(node: NodePreset, serving: Serving) -> float:
+    return node.gpu.memory_bytes * serving.memory_percent / 100.0
+
+
+def _other_bytes(model: MoeModel, serving: Serving) -> float:
+    """Return bytes of everything but routed experts; an engine's embeddings keep 16 bits."""
+    if serving.engine == "ideal":
+        return model.other_bytes(serving.attention_bits)
+    others = model.other_parameters - model.embedding_parameters
+    return others * serving.attention_bits / 8 + 2.0 * model.embedding_parameters
+
+
+def _padded_rows(model: MoeModel, node: NodePreset, serving: Serving) -> int:
+    if serving.engine == "ideal":
+        return 0
+    precision = serving.precision or precision_of(serving.expert_bits, node.gpu, model)
+    return padded_rows(serving.release, precision, node.gpu, serving.tensor)
 
 
 def _accelerators(node: NodePreset, serving: Serving) -> float:
@@ -250,8 +268,12 @@ def _check(model: MoeModel, serving: Serving) -> None:
             "`data` above 1 needs `spreads_experts`; groups that share nothing are servers of "
             "their own."
         )
-    if serving.spreads_experts and (model.experts + serving.redundant) % serving.n_gpus:
+    if serving.n_gpus % serving.expert:
+        raise InvalidArgumentError(
+            f"`expert_groups` must divide the {serving.n_gpus} accelerators; got {serving.expert}."
+        )
+    if serving.spreads_experts and (model.experts + serving.redundant) % serving.expert:
         raise InvalidArgumentError(
             f"The {model.experts} experts and {serving.redundant} `redundant` ones must divide "
-            f"evenly among {serving.n_gpus} accelerators."
+            f"evenly among {serving.expert} groups of accelerators."
         )

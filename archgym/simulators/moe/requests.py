@@ -46,6 +46,7 @@ class Requests:
       name: Name.
       hash_ids: Numbers of each prompt's first blocks of `HASH_TOKENS` tokens, by request;
         prompts whose numbers begin alike begin alike. Empty where nothing is known.
+      counted_from: First request that counts: those before it only spread clients over time.
     """
 
     arrival_ns: npt.NDArray[np.int64]
@@ -53,6 +54,7 @@ class Requests:
     output_tokens: npt.NDArray[np.int32]
     name: str = ""
     hash_ids: tuple[tuple[int, ...], ...] = ()
+    counted_from: int = 0
 
     def __post_init__(self) -> None:
         n = len(self.arrival_ns)
@@ -97,6 +99,36 @@ class Requests:
     def lengths(self) -> npt.NDArray[np.int64]:
         """Tokens whose routing a request needs: its prompt and all outputs but the last."""
         return self.prompt_tokens.astype(np.int64) + self.output_tokens - 1
+
+    def repeated(self, n: int) -> "Requests":
+        """Return n requests at once, which take the lengths of these in turn.
+
+        Prompts of a later turn begin like no prompt of an earlier one.
+        """
+        order = np.arange(n) % len(self)
+        hashes: tuple[tuple[int, ...], ...] = ()
+        if self.hash_ids:
+            turns = np.arange(n) // len(self)
+            hashes = tuple(
+                tuple(number + (int(turn) << 62) for number in self.hash_ids[at])
+                for at, turn in zip(order, turns, strict=True)
+            )
+        return Requests(
+            np.zeros(n, dtype=np.int64), self.prompt_tokens[order], self.output_tokens[order],
+            self.name, hashes,
+        )  # fmt: skip
+
+    def staggered(self, clients: int) -> "Requests":
+        """Return these requests with first ones of rising lengths, which do not count.
+
+        Clients whose first outputs are 1/n, 2/n, ... of the usual one are spread over the time of
+        a request from then on.
+        """
+        share = (np.arange(clients) + 1.0) / clients
+        outputs = self.output_tokens.copy()
+        longest = float(self.output_tokens[:clients].max())
+        outputs[:clients] = np.maximum(2, np.round(longest * share))
+        return replace(self, output_tokens=outputs, counted_from=clients)
 
     def capped(self, output_tokens: int) -> "Requests":
         """Return these requests with at most so many output tokens each."""
@@ -199,6 +231,24 @@ def generate_requests(
         _lengths("output", n, output_mean, output_spread, rng),
         arrivals,
     )
+
+
+def uniform_requests(n: int, prompt: int, output: int, shortest: float, seed: int = 7) -> Requests:
+    """Return n requests at once with uniform lengths, as a benchmark's client draws them.
+
+    Args:
+      n: Number to draw.
+      prompt: Longest prompt [tokens].
+      output: Longest output [tokens].
+      shortest: Share of the longest that the shortest has.
+      seed: Random seed.
+    """
+    rng = np.random.default_rng(seed)
+    lengths = [
+        rng.integers(max(1, int(shortest * longest)), longest + 1, n).astype(np.int32)
+        for longest in (prompt, output)
+    ]
+    return Requests(np.zeros(n, dtype=np.int64), lengths[0], lengths[1], "uniform")
 
 
 def _spread_over_periods(

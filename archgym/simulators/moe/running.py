@@ -1,7 +1,7 @@
 """Runs requests on a way of serving: what the kernel takes, and what it gives back."""
 
 from dataclasses import dataclass, field
-from typing import Final, final
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from archgym.simulators.moe.caches import (
     new_cache,
     tie_order,
 )
-from archgym.simulators.moe.columns import CHOICES, COUNTERS, Scope
+from archgym.simulators.moe.columns import CHOICES, COUNTERS, Scheduler, Scope
 from archgym.simulators.moe.plan import Plan
 from archgym.simulators.moe.requests import Requests, prefix_hits
 from archgym.simulators.moe.routing import Routing
@@ -51,6 +51,8 @@ class Run:
       prompt_tokens, output_tokens: (n_requests,).
       layer_hits, layer_accesses: (n_layers,).
       plan: Plan of the run.
+      counted_from: First request that counts; those before it only spread clients over time.
+      waits, statistics: Of a run at the level of steps, see `serve_steps`; None for others.
     """
 
     counters: dict[str, float]
@@ -62,24 +64,28 @@ class Run:
     layer_hits: npt.NDArray[np.int64]
     layer_accesses: npt.NDArray[np.int64]
     plan: Plan = field(repr=False)
+    counted_from: int = 0
+    waits: npt.NDArray[np.float64] | None = field(default=None, repr=False)
+    statistics: npt.NDArray[np.float64] | None = field(default=None, repr=False)
 
     @property
     def ttft_ns(self) -> npt.NDArray[np.float64]:
-        """Time to the first token of each request [ns]."""
-        return self.first_ns - self.arrival_ns
+        """Time to the first token of each request that counts [ns]."""
+        return (self.first_ns - self.arrival_ns)[self.counted_from :]
 
     @property
     def tpot_ns(self) -> npt.NDArray[np.float64]:
-        """Time per further token of each request that has any [ns]."""
+        """Time per further token of each request that counts and has any [ns]."""
         many = self.output_tokens > 1
+        many[: self.counted_from] = False
         return np.asarray(
             (self.finish_ns[many] - self.first_ns[many]) / (self.output_tokens[many] - 1)
         )
 
     @property
     def e2e_ns(self) -> npt.NDArray[np.float64]:
-        """Time from arrival to the last token of each request [ns]."""
-        return self.finish_ns - self.arrival_ns
+        """Time from arrival to the last token of each request that counts [ns]."""
+        return (self.finish_ns - self.arrival_ns)[self.counted_from :]
 
 
 @final
@@ -130,6 +136,7 @@ def run(
     placement: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None = None,
     measured: npt.NDArray[np.float64] | None = None,
     warm: bool = True,
+    table: npt.NDArray[np.float64] | None = None,
 ) -> Run:
     """Serve requests.
 
@@ -143,25 +150,13 @@ def run(
         experts in the order of their numbers.
       measured: (2, n), tokens and measured over modelled time of experts kernels; None for 1.
       warm: True if the cache starts with the most popular experts.
+      table: `occupancy` of the routing, to serve at the level of steps; None for the serving
+        kernel.
 
     Raises:
       SimulatorError: What was counted does not add up.
     """
-    from archgym.simulators.moe.kernel import serve
-
     choice = dict(zip(CHOICES, ready.choices.tolist(), strict=True))
-    counters = np.zeros(len(COUNTERS))
-    cache = _new_cache(choice, ranking, warm)
-    n_warm = int(cache.used.sum())
-    state = new_state(
-        len(requests),
-        choice["n_layers"],
-        choice["n_experts"],
-        choice["n_rounds"],
-        choice["tlb_sets"] * choice["tlb_ways"],
-    )
-    state.numbers[N_HELD] = n_warm
-    _fill_host(state, choice["host_capacity"], ranking)
     if placement is None:
         placement = _in_order(choice) if choice["expert"] > 1 else _NOWHERE
     replicas, slots = placement
@@ -182,18 +177,18 @@ def run(
         slots,
         _UNMEASURED if measured is None else measured,
     )
-    serve(ready.costs, ready.choices, work, state, cache, counters)
-    counts = dict(zip(COUNTERS, counters.tolist(), strict=True))
-    if counts["status"]:
+    if table is not None:
+        served = _serve_steps(ready, work, table, choice)
+    else:
+        served = _serve(ready, work, ranking, choice, warm)
+    if served.counters["status"]:
         raise SimulatorError(
             "The MoE serving model must serve every request; some wait and none may run. Please "
             "report the design and workload."
         )
-    counts["n_loads"] = float(cache.counters[INSERTIONS])
-    counts["n_evictions"] = float(cache.counters[EVICTIONS])
-    counts["n_resident_start"] = float(n_warm)
+    state = served.state
     result = Run(
-        counts,
+        served.counters,
         # A closed loop decides itself when requests come.
         work.requests[ARRIVAL].astype(np.float64),
         state.times[FIRST],
@@ -203,9 +198,60 @@ def run(
         state.layers[HITS],
         state.layers[ACCESSES],
         ready,
+        requests.counted_from,
+        served.waits,
+        served.statistics,
     )
     _check(result)
     return result
+
+
+class _Served(NamedTuple):
+    """Counts and times of one run of a kernel; waits and statistics of `serve_steps`."""
+
+    counters: dict[str, float]
+    state: State
+    waits: npt.NDArray[np.float64] | None = None
+    statistics: npt.NDArray[np.float64] | None = None
+
+
+def _serve(
+    ready: Plan, work: Work, ranking: npt.NDArray[np.float64], choice: dict[str, int], warm: bool
+) -> _Served:
+    """Serve requests with each token's experts and with caches."""
+    from archgym.simulators.moe.kernel import serve
+
+    cache = _new_cache(choice, ranking, warm)
+    n_warm = int(cache.used.sum())
+    state = new_state(
+        work.requests.shape[1], choice["n_layers"], choice["n_experts"], choice["n_rounds"],
+        choice["tlb_sets"] * choice["tlb_ways"],
+    )  # fmt: skip
+    state.numbers[N_HELD] = n_warm
+    _fill_host(state, choice["host_capacity"], ranking)
+    counters = np.zeros(len(COUNTERS))
+    serve(ready.costs, ready.choices, work, state, cache, counters)
+    counts = dict(zip(COUNTERS, counters.tolist(), strict=True))
+    counts["n_loads"] = float(cache.counters[INSERTIONS])
+    counts["n_evictions"] = float(cache.counters[EVICTIONS])
+    counts["n_resident_start"] = float(n_warm)
+    return _Served(counts, state)
+
+
+def _serve_steps(
+    ready: Plan, work: Work, table: npt.NDArray[np.float64], choice: dict[str, int]
+) -> _Served:
+    """Serve requests at the level of steps."""
+    from archgym.simulators.moe.steps import N_STATISTICS, serve_steps
+
+    n_requests = work.requests.shape[1]
+    state = new_state(n_requests, max(1, choice["n_layers"]), 1, 1)
+    counters = np.zeros(len(COUNTERS))
+    waits, statistics = np.zeros((2, n_requests)), np.zeros((2, N_STATISTICS))
+    serve_steps(ready.costs, ready.choices, work, state, table, counters, waits, statistics)
+    counts = dict(zip(COUNTERS, counters.tolist(), strict=True))
+    counts |= {"n_loads": 0.0, "n_evictions": 0.0, "n_resident_start": 0.0}
+    return _Served(counts, state, waits, statistics)
 
 
 def _in_order(choice: dict[str, int]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
@@ -277,7 +323,7 @@ def _check(result: Run) -> None:
     """Refuse counts that do not add up."""
     c = result.counters
     elapsed = c["elapsed_ns"]
-    in_system = float(result.e2e_ns.sum())
+    in_system = float((result.finish_ns - result.arrival_ns).sum())
     spread = result.plan.choices[CHOICES.index("expert")] > 1
     holds_all = bool(result.plan.choices[CHOICES.index("all_resident")])
     _require("hits and misses are accesses", c["n_hits"] + c["n_misses"], c["n_accesses"])
@@ -319,3 +365,46 @@ def _require(what: str, came: float, expected: float) -> None:
             f"The MoE serving model must keep that {what}; got {came!r} instead of {expected!r}. "
             "Please report the design and workload."
         )
+
+
+def is_steppable(choices: npt.NDArray[np.int64]) -> bool:
+    """Return True if a plan can be served at the level of steps."""
+    choice = dict(zip(CHOICES, choices.tolist(), strict=True))
+    return bool(
+        (choice["all_resident"] or choice["expert"] > 1)
+        and choice["scheduler"] in _STEPPED_SCHEDULERS
+        and (choice["n_rounds"], choice["skip_in_64"], choice["tlb_ways"]) == (1, 0, 0)
+    )
+
+
+_STEPPED_SCHEDULERS: Final = (Scheduler.DECODE_FIRST, Scheduler.PREFILL_FIRST, Scheduler.FCFS)
+# chosen: some kilobytes each.
+_MAX_TABLES: Final = 256
+_TABLES: Final[dict[Any, npt.NDArray[np.float64]]] = {}
+
+
+def occupancy_table(
+    key: Any,
+    choices: npt.NDArray[np.int64],
+    routing: Routing,
+    placement: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None,
+) -> npt.NDArray[np.float64]:
+    """Return `occupancy` of a routing, made once for each key; None for a key to make it anew."""
+    from archgym.simulators.moe.occupancy import occupancy
+
+    choice = dict(zip(CHOICES, choices.tolist(), strict=True))
+    width = 1 + choice["draft_tokens"]
+    full = (key, width, choice["tile"])
+    if key is not None and full in _TABLES:
+        return _TABLES[full]
+    if not choice["n_layers"]:
+        return np.ones((9, 1))
+    found = occupancy(
+        np.ascontiguousarray(routing.experts, dtype=np.int16), routing.starts, choice["n_experts"],
+        width=width, tile=choice["tile"], placement=placement, n_groups=choice["expert"],
+    )  # fmt: skip
+    if key is not None:
+        if len(_TABLES) >= _MAX_TABLES:
+            _TABLES.clear()
+        _TABLES[full] = found
+    return found

@@ -86,6 +86,13 @@ class Serving:
       cpu_cores: Cores that experts on the host use; 0 for all.
       prefix_cache_gb: Memory of each accelerator for keys and values of prompts that others may
         begin with [GB]; 0 for none.
+      memory_percent: Share of an accelerator's memory that may be used [%].
+      expert_groups: Groups of accelerators that hold different experts, where they are spread; 0
+        for a group of each accelerator. Accelerators of a group hold slices.
+      hold_steps: Most steps that prompts wait for others to share their step; 0 for none.
+      hold_prompts: Prompts from which they wait no longer.
+      hold_tokens: Tokens of a step from which they wait no longer, decodes included.
+      constants: Constants of the engine by name, which replace the shipped ones.
       servers: Servers that may be used; None for as many as the accelerators need.
       seed: Random seed of the predictor's errors.
     """
@@ -145,6 +152,12 @@ class Serving:
     acceptance: float = 0.8
     pinned: bool = True
     cpu_cores: int = 0
+    memory_percent: float = 90.0
+    expert_groups: int = 0
+    hold_steps: int = 0
+    hold_prompts: int = 0
+    hold_tokens: int = 0
+    constants: tuple[tuple[str, float], ...] = ()
     servers: int | None = None
     seed: int = 0
 
@@ -160,5 +173,5 @@ class Serving:
 
     @property
     def expert(self) -> int:
-        """Accelerators that experts are spread over."""
-        return self.n_gpus if self.spreads_experts else 1
+        """Groups of accelerators that hold different experts."""
+        return (self.expert_groups or self.n_gpus) if self.spreads_experts else 1

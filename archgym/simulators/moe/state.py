@@ -45,6 +45,21 @@ STALE, LASTING = -2, 1 << 62
 # depth; the last arrival or departure [ns]; measured over
 # modelled time of the step's kernels; the last step without prompts [ns].
 LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT, RATIO, PACE = range(8)
+# Places in `State.contents`: what a step holds. Tokens of sequences that decode (drafts count), the
+# sequences, context that they read and pairs of token and context; the same of prompts; tokens that
+# the output head scores; requests.
+(
+    N_WRITTEN,
+    N_DECODE,
+    DECODE_CONTEXT,
+    DECODE_PAIRS,
+    N_PROMPT,
+    N_PROMPTS,
+    PROMPT_CONTEXT,
+    PROMPT_PAIRS,
+    N_LOGITS,
+    N_CONTENTS,
+) = range(10)
 # Places in `State.numbers`.
 (
     HEAD,
@@ -64,7 +79,8 @@ LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT, RATIO, PACE = range(8)
     N_HOST,
     STEP,
     N_HELD,
-) = range(17)
+    N_WAITED,
+) = range(18)
 
 
 class Work(NamedTuple):
@@ -105,7 +121,8 @@ class State(NamedTuple):
       layers: (4, n_layers) int64.
       worst_keys: (2, n_layers) float64, both sort keys of each layer's worst block.
       clocks: (8,) float64.
-      numbers: (17,) int64.
+      numbers: (18,) int64.
+      contents: (N_CONTENTS,) float64.
       tlb_tags: (n_tlb_tags,) int32, what a TLB holds, set by set.
       tlb_marks: as `tlb_tags`, uint8, for `translation.tlbs`.
     """
@@ -125,6 +142,7 @@ class State(NamedTuple):
     worst_keys: npt.NDArray[np.float64]
     clocks: npt.NDArray[np.float64]
     numbers: npt.NDArray[np.int64]
+    contents: npt.NDArray[np.float64]
     tlb_tags: npt.NDArray[np.int32]
     tlb_marks: npt.NDArray[np.uint8]
 
@@ -155,7 +173,8 @@ def new_state(
         layers=layers,
         worst_keys=np.zeros((2, n_layers)),
         clocks=np.zeros(8),
-        numbers=np.zeros(17, dtype=np.int64),
+        numbers=np.zeros(18, dtype=np.int64),
+        contents=np.zeros(N_CONTENTS),
         tlb_tags=np.full(n_tlb_tags, EMPTY, dtype=np.int32),
         tlb_marks=np.zeros(n_tlb_tags, dtype=np.uint8),
     )

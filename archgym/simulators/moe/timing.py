@@ -151,7 +151,7 @@ def _engine(
     by_kind = labels(
         model, gpu, serving.engine, precision, release=serving.release, grouped=serving.data > 1
     )
-    known = constants(by_kind)
+    known = constants(by_kind)._replace(**dict(serving.constants))
     found = dict(zip(COSTS, engine_costs(sizes, known, serving.graphs).tolist(), strict=True))
     found["layer_ns"] += serving.layer_software_ns
     found["step_ns"] += serving.step_software_ns
@@ -188,7 +188,7 @@ def _add_attention(
         "attention_weight_ns": weight(attention),
         "attention_token_ns": token(attention),
         "norm_token_ns": NORM_PASSES * hidden_bytes / rates.bytes,
-        "context_ns": kv_bytes / tensor / rates.bytes,
+        "context_ns": kv_bytes / model.kv_shares(tensor) / rates.bytes,
         "pair_ns": 2.0 * score_size / tensor / rates.scores,
         "dense_weight_ns": weight(model.dense_parameters),
         "dense_token_ns": token(model.dense_parameters),

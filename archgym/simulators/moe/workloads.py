@@ -16,12 +16,19 @@ from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.simulators.moe.composition import composition_routing, llama_composition
 from archgym.simulators.moe.models import MoeModel
 from archgym.simulators.moe.presets import model
-from archgym.simulators.moe.requests import Requests, generate_requests, read_requests
+from archgym.simulators.moe.requests import (
+    Requests,
+    generate_requests,
+    read_requests,
+    uniform_requests,
+)
 from archgym.simulators.moe.routing import Routing, RoutingPreset, generate, routing_preset
 from archgym.simulators.moe.routing_trace import read_routing
 from archgym.simulators.moe.running import Documents, documents, popularity
 
 _NS_PER_MS: Final = 1e6
+# chosen: as many as InferenceX's client sends for each request in flight.
+WAVES: Final = 10
 # chosen: five times the largest public trace of an hour.
 _MAX_TRACED: Final = 100_000
 # chosen: a minute a design, and some minutes once for routing.
@@ -64,6 +71,10 @@ class Asked:
       popularity_skew: Skew that replaces that of the routing preset; None for the preset's.
       topic: Topic strength that replaces that of the routing preset; None for the preset's.
       longest: Tokens of the longest request, also of those that are left out.
+      uniform: Longest prompt and output and the share of them that the shortest has, where a
+        closed loop draws uniform lengths.
+      staggered: True if the clients of a closed loop start spread over the time of a request.
+      waves: Requests of each client of a closed loop; 0 for the requests as they are.
     """
 
     name: str
@@ -78,6 +89,24 @@ class Asked:
     popularity_skew: float | None = None
     topic: float | None = None
     longest: int = 0
+    uniform: tuple[int, int, float] | None = None
+    staggered: bool = False
+    waves: int = WAVES
+
+    def requests_of(self, clients: int) -> Requests:
+        """Return the requests that so many clients send; those as they are without clients.
+
+        They last for `waves` requests of each client, however many there are, or for all requests
+        of the workload where those are more.
+        """
+        if not clients:
+            return self.requests
+        found = self.requests
+        if self.uniform is not None and self.waves:
+            found = uniform_requests(clients * self.waves, *self.uniform)
+        elif clients * self.waves > len(found):
+            found = found.repeated(clients * self.waves)
+        return found.staggered(min(clients, len(found))) if self.staggered else found
 
     @cached_property
     def digest(self) -> str:
@@ -93,6 +122,9 @@ class Asked:
             repr(self.skew),
             "" if self.trace is None else self.trace.digest,
             "" if self.skew is not None else repr(self.preset),
+            *(() if self.uniform is None else (self.uniform,)),
+            *(("staggered",) if self.staggered else ()),
+            *((self.waves,) if self.waves != WAVES else ()),
         )
         return sha256(repr(recipe).encode()).hexdigest()
 
