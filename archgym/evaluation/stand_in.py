@@ -238,4 +238,4 @@ def _default_option(simulator: str, name: str) -> str | None:
         return None
     parameter = inspect.signature(simulator_class(simulator)).parameters.get(name)
     default = None if parameter is None else parameter.default
-    return default if isinstance(default, str) else None
+    return str(default) if isinstance(default, str | int | float) else None

@@ -5,7 +5,7 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 from archgym.errors import FileFormatError, UnknownNameError, unknown_name
 from archgym.files.storage import open_file, storage_errors
@@ -19,6 +19,8 @@ _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-
 _MAX_DIGITS = 18
 # chosen: enough to find it in the file.
 _MAX_ECHO = 80
+_PLACE = re.compile(r"\.(\w+)|\[(\d+)\]|\[\.\.\.\]")
+T = TypeVar("T")
 _CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 Scalar = str | int | float | bool | None
@@ -113,6 +115,55 @@ class Node:
         if most is not None and len(self.value) > most:
             raise self.refusal(f"{what} must have at most {most} entries; got {len(self.value)}")
         return self.value
+
+    def typed(self, kind: type[T], what: str) -> T:
+        """Return the value as the type that its format declares; nothing is coerced.
+
+        A format is a `msgspec.Struct` or a frozen dataclass, with limits in `Annotated` and
+        `msgspec.Meta`. Members that it does not declare are refused.
+
+        Args:
+          kind: Type of the value.
+          what: Content of the value, such as "a task graph".
+
+        Raises:
+          FileFormatError: A member is missing, unknown or has another type; it names the line.
+
+        Example:
+          >>> from typing import Annotated
+          >>> import msgspec
+          >>> class Cache(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+          ...     ways: Annotated[int, msgspec.Meta(ge=1, le=64)]
+          ...     policy: str = "lru"
+          >>> read_value("{ways: 8}", "--cache").typed(Cache, "a cache")
+          Cache(ways=8, policy='lru')
+        """
+        import msgspec
+
+        try:
+            return msgspec.convert(self.plain(), kind)
+        except msgspec.ValidationError as error:
+            problem, _, place = str(error).partition(" - at `$")
+            node, member = self._at(place.removesuffix("`"))
+            subject = f"`{member}`" if member else what
+            if problem.startswith("Expected "):
+                wanted = problem.removeprefix("Expected ").partition(", got ")[0]
+                raise node.refusal(f"{subject} must be {wanted}; got {node.kind}") from None
+            raise node.refusal(f"{subject}: {problem[:1].lower()}{problem[1:]}") from None
+
+    def _at(self, place: str) -> "tuple[Node, str]":
+        """Return the node at a place such as ``.tasks[3].name``, and the name of the member."""
+        node, member = self, ""
+        for name, number in _PLACE.findall(place):
+            value = node.value
+            if name and isinstance(value, Mapping) and name in value:
+                node, member = value[name], name
+            elif number and isinstance(value, tuple):
+                node = value[int(number)]
+            else:
+                # A member of a mapping of any names; the place does not say which.
+                break
+        return node, member
 
     def text(self, what: str) -> str:
         """Return a text that is not empty; numbers count as Python writes them.

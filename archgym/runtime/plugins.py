@@ -6,6 +6,7 @@ import pkgutil
 from dataclasses import dataclass
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from types import ModuleType
 from typing import Any, final
 
@@ -31,7 +32,7 @@ def registered(group: str) -> dict[str, str | EntryPoint | _Clash]:
     found: dict[str, str | EntryPoint | _Clash] = {
         module.name: f"{group}.{module.name}"
         for module in pkgutil.iter_modules(package.__path__)
-        if not module.name.startswith("_")
+        if not module.name.startswith("_") and _is_complete(module)
     }
     for point in entry_points(group=group):
         known = found.get(point.name)
@@ -43,6 +44,12 @@ def registered(group: str) -> dict[str, str | EntryPoint | _Clash]:
         else:
             found[point.name] = _Clash((str(getattr(known, "value", known)), point.value))
     return found
+
+
+def _is_complete(module: pkgutil.ModuleInfo) -> bool:
+    """Return True for a module, and for a package that holds a simulator, as the kit does not."""
+    finder: Any = module.module_finder
+    return not module.ispkg or (Path(finder.path) / module.name / "simulator.py").is_file()
 
 
 def load(group: str, kind: str, name: str, interface: type[Any]) -> type[Any]:

@@ -91,6 +91,23 @@ class Expression:
         parts = [o.names for o in self.operands if isinstance(o, Expression)]
         return frozenset().union(*parts)
 
+    def given(self, values: "Mapping[str, Scalar]") -> "Expression":
+        """Return the expression with some parameters at fixed values.
+
+        What no longer depends on a parameter becomes a constant.
+
+        Args:
+          values: Values by parameter.
+        """
+        if not self.names & values.keys():
+            return self
+        if self.names <= values.keys():
+            with np.errstate(divide="ignore", invalid="ignore"):
+                result = self.evaluate({name: np.asarray(values[name]) for name in self.names})
+            return Expression("constant", (np.asarray(result).item(),))
+        operands = (o.given(values) if isinstance(o, Expression) else o for o in self.operands)
+        return Expression(self.operation, tuple(operands))
+
     @property
     def text(self) -> str:
         """The expression as people write it."""

@@ -1,7 +1,8 @@
 """Finite parameters: what a design consists of.
 
 Each kind of parameter has a finite number of values, numbered from 0. A design's machine form is
-the vector of those numbers.
+the vector of those numbers. The name comes first and the range after it; default, unit and
+documentation are keywords: `Integer("banks", 4, 16, step=4, unit="banks", default=8)`.
 """
 
 import math
@@ -9,7 +10,7 @@ import reprlib
 import sys
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, ClassVar, final
 
@@ -24,12 +25,12 @@ _MAX_SIZE = 2**62
 _MAX_LISTED = 10**6
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class _Described:
     name: str
-    default: Value | None = None
-    unit: str = ""
-    doc: str = ""
+    default: Value | None = field(default=None, kw_only=True)
+    unit: str = field(default="", kw_only=True)
+    doc: str = field(default="", kw_only=True)
 
 
 class Parameter(ABC):
@@ -149,7 +150,7 @@ class _Listed(Parameter):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Categorical(_Described, _Listed):
     """A choice among names that have no order."""
 
@@ -169,7 +170,7 @@ class Categorical(_Described, _Listed):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Ordinal(_Described, _Listed):
     """A choice among numbers that are written out, in increasing order."""
 
@@ -190,7 +191,7 @@ class Ordinal(_Described, _Listed):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Integer(_Described, _Listed):
     """Whole numbers from `low` to `high`, `step` apart."""
 
@@ -215,7 +216,7 @@ class Integer(_Described, _Listed):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class PowerOfTwo(_Described, _Listed):
     """Powers of two from `low` to `high`."""
 
@@ -237,7 +238,7 @@ class PowerOfTwo(_Described, _Listed):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Real(_Described, _Listed):
     """`count` numbers from `low` to `high`, evenly spaced, or in ratio where `log`."""
 
@@ -265,7 +266,7 @@ class Real(_Described, _Listed):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Permutation(_Described, Parameter):
     """An order of `items`, numbered as in a dictionary of all orders; never listed.
 
@@ -324,7 +325,7 @@ class Permutation(_Described, Parameter):
 
 
 @final
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Factorisation(_Described, Parameter):
     """`parts` whole factors in order whose product is `total`; never listed.
 

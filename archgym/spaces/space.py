@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, cast, final
@@ -26,6 +26,7 @@ from archgym.spaces.parameter import (
     Permutation,
     parameter_from_json,
 )
+from archgym.spaces.restriction import check_names, values_of, with_inactive, without
 from archgym.spaces.symmetry import CanonicalForm, canonical_form_from_json
 
 # chosen: four parameters of the largest size; a declaration of a few bytes may stand for millions.
@@ -326,6 +327,58 @@ class DesignSpace:
             conditions=self.conditions,
             doc=self.doc,
             canonical_form=self.canonical_form,
+        )
+
+    def restricted(
+        self,
+        keep: Iterable[str] | None = None,
+        values: Mapping[str, Iterable[Any]] | None = None,
+        name: str = "",
+        doc: str = "",
+    ) -> "DesignSpace":
+        """Return a part of the space: fewer parameters, and fewer values of some.
+
+        Constraints and conditions stay, with the default in place of a parameter that is left
+        out. A canonical form does not stay: equal designs may then have several names.
+
+        Args:
+          keep: Parameters to keep, each in its place; by default all.
+          values: Values to keep, by parameter. A default that is not among them becomes the
+            nearest one that is.
+          name: Name of the part; by default this space's.
+          doc: One line; by default this space's.
+
+        Raises:
+          UnknownNameError: There is no such parameter.
+          InvalidDesignError: A parameter has no such value.
+          InvalidSpaceError: The default design of the part is infeasible.
+
+        Example:
+          >>> from archgym.spaces.parameter import Categorical, PowerOfTwo
+          >>> cache = DesignSpace(
+          ...     "cache",
+          ...     [PowerOfTwo("ways", 1, 16), Categorical("policy", ("lru", "random"))],
+          ... )
+          >>> cache.restricted(keep=["ways"], values={"ways": [2, 4]}).size
+          2
+        """
+        values = values or {}
+        kept = set(self.names if keep is None else keep)
+        check_names([*kept, *values], self.names)
+        defaults = self.design_at(self.default_indices)
+        dropped = {n: value for n, value in defaults.items() if n not in kept}
+        constant = with_inactive(dropped, defaults, self._ordered_conditions)
+        constraints, conditions = without(constant, self.constraints, self.conditions)
+        return DesignSpace(
+            name or self.name,
+            [
+                values_of(p, values[p.name]) if p.name in values else p
+                for p in self.parameters
+                if p.name not in constant
+            ],
+            constraints,
+            conditions,
+            doc or self.doc,
         )
 
     def indices_of_many(self, designs: Sequence[Mapping[str, Any]]) -> np.ndarray:

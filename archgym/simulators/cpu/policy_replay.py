@@ -165,7 +165,8 @@ def open_case(name: str, options: Mapping[str, str]) -> CpuCase:
       FileFormatError: The file is damaged or of another form.
     """
     own = ("cache", "instructions")
-    simulator = CpuSimulator(instructions=options.get("instructions", ""))
+    length: Any = options.get("instructions", "")
+    simulator = CpuSimulator(instructions=length)
     space = simulator.space
     texts = {key: text for key, text in options.items() if key not in own}
     for key in texts:

@@ -2,14 +2,14 @@
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar, Final, final
+from typing import Annotated, ClassVar, Final, final
 
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
-from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.evaluation.simulator import Workload, require_kept
 from archgym.runtime.reductions import report_reduction
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.metrics import METRICS, OBJECTIVES, measures
@@ -23,31 +23,21 @@ from archgym.simulators.cpu.space import (
 )
 from archgym.simulators.cpu.trace import InstructionTrace, kinds_of
 from archgym.simulators.cpu.workloads import DEFAULT_WORKLOAD, Program, load, names
+from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS
 
 INSTRUCTIONS: Final = 80_000
 """chosen: a tenth of a second for each design of a search; `instructions` sets another number."""
-_ENDLESS: Final = 1
 # A phase may retire a few instructions more than it is to.
 _MARGIN: Final = 16
 _IN_FLIGHT: Final = 4096
 
-
-def _number(text: str) -> int:
-    n = int(text) if text.isdecimal() else 0
-    if not MIN_RECORDS <= n <= MAX_RECORDS:
-        raise InvalidArgumentError(
-            f"`instructions` must be from {MIN_RECORDS:,} to {MAX_RECORDS:,}; got {text!r}."
-        )
-    return n
+_Opened = tuple[Program, InstructionTrace, int, int]
 
 
-def _corunners(cores: str, programs: str, fidelity: str) -> tuple[str, ...]:
-    """Return the program of each further core, empty for the workload's."""
-    most = 4
-    if cores not in {str(n) for n in range(1, most + 1)}:
-        raise InvalidArgumentError(f"`cores` must be from 1 to {most}; got {cores!r}.")
-    n_further = int(cores) - 1
+def _further(n_cores: int, programs: str, fidelity: str) -> tuple[str, ...]:
+    """Return the program of each core but the first, empty for the workload's."""
+    n_further = n_cores - 1
     named = tuple(programs.split("+")) if programs else ("",) * n_further
     if len(named) != n_further:
         raise InvalidArgumentError(
@@ -63,7 +53,7 @@ def _corunners(cores: str, programs: str, fidelity: str) -> tuple[str, ...]:
 
 
 @final
-class CpuSimulator(Simulator):
+class CpuSimulator(RowSimulator):
     """An out-of-order core, its branch predictors, caches, TLBs, page walks and DRAM.
 
     The model equals ChampSim in every counter. A design is the machine's sizes and policies;
@@ -83,13 +73,32 @@ class CpuSimulator(Simulator):
     costs = COSTS
     exports: Mapping[str, str] = {"champsim": "Configuration of ChampSim."}
 
+    sub_systems = GROUPS
+
+    @declared
     def __init__(
         self,
         space: str = "default",
         fidelity: str = "standard",
-        instructions: str = "",
-        cores: str = "1",
-        corunners: str = "",
+        instructions: Annotated[
+            int,
+            Option(
+                "Instructions to run, three eighths of them as warm-up. A recorded trace that is "
+                "shorter is run whole.",
+                low=MIN_RECORDS,
+                high=MAX_RECORDS,
+            ),
+        ] = INSTRUCTIONS,
+        cores: Annotated[
+            int,
+            Option(
+                "Cores that share last level and DRAM; nothing validates several.", low=1, high=4
+            ),
+        ] = 1,
+        corunners: Annotated[
+            str,
+            Option("Programs of the further cores, joined by `+`; by default the workload's."),
+        ] = "",
     ) -> None:
         """Make the simulator of one space and number of instructions.
 
@@ -97,38 +106,18 @@ class CpuSimulator(Simulator):
           space: One of `space_names`.
           fidelity: `standard` has ChampSim's DRAM. `dram` has DDR4 or DDR5 devices under the
             controllers of the DRAM simulator, with their energy.
-          instructions: Instructions to run, three eighths of them as warm-up; 80,000 by default.
-            A recorded trace that is shorter is run whole.
-          cores: Cores that share last level and DRAM, at most 4; nothing validates several.
-          corunners: Programs of the further cores, joined by `+`; by default the workload's.
+          instructions: As its `Option` says; so do the others.
+          cores: See above.
+          corunners: See above.
 
         Raises:
           UnknownNameError: There is no such space, fidelity or program.
-          InvalidArgumentError: `instructions` is not a number from 1,000 to 20,000,000, or
-            `cores` and `corunners` do not fit each other or the fidelity.
+          InvalidArgumentError: An option is outside its limits, or `cores` and `corunners` do not
+            fit each other or the fidelity.
         """
-        if fidelity not in self.fidelity_names:
-            raise unknown_name("fidelity", fidelity, self.fidelity_names)
-        self.fidelity = fidelity
-        self._n = _number(instructions) if instructions else INSTRUCTIONS
-        # The default is left out, so that its tasks have the short name.
-        self.options = {} if self._n == INSTRUCTIONS else {"instructions": str(self._n)}
-        self._corunners = _corunners(cores, corunners, fidelity)
-        if self._corunners:
-            self.options["cores"] = str(1 + len(self._corunners))
-        if any(self._corunners):
-            self.options["corunners"] = "+".join(self._corunners)
+        self._n = instructions
+        self._corunners = _further(cores, corunners, fidelity)
         self.space = design_space(space)
-        self.groups: Mapping[str, tuple[str, ...]] = {
-            group: present
-            for group, members in GROUPS.items()
-            if (present := tuple(m for m in members if m in self.space.names))
-        }
-
-    def __reduce__(self) -> tuple[type["CpuSimulator"], tuple[str, ...]]:
-        corunners = "+".join(self._corunners) if any(self._corunners) else ""
-        cores = str(1 + len(self._corunners))
-        return CpuSimulator, (self.space.name, self.fidelity, str(self._n), cores, corunners)
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the programs that ship: see `archgym.traces.instructions.generators`."""
@@ -144,13 +133,22 @@ class CpuSimulator(Simulator):
         program = load(name)
         return Workload(program.name, program.digest, program)
 
-    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Return results of designs that are known to be canonical and feasible in the space."""
-        return self._results(indices, workload, None)
+    def opened(self, workload: Workload) -> _Opened:
+        """Return the program with its trace and the regions of warm-up and counting."""
+        return (workload.content, *self.region(workload.content))
 
-    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Return results as `simulate`, of an ideal machine that does not pay one of `costs`."""
-        return self._results(indices, workload, cost)
+    def measure(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> np.ndarray | str:
+        """Return the metrics of one design; see `RowSimulator`."""
+        program, trace, warmup, length = opened
+        built: Mapping[str, int] = machine_of(self.space.name, self.space.design_at(indices))
+        machine, ideal = (built, None) if cost is None else idealised(cost, built)
+        # An ideal machine runs, but area and energy are those of the design.
+        machines = built, machine
+        if self._corunners:
+            found = self._run_cores(machines, program, (warmup, length), ideal)
+        else:
+            found = self._run(machines, trace, (warmup, length), ideal)
+        return self.model_reasons[0] if found is None else found
 
     def region(self, program: Program) -> tuple[InstructionTrace, int, int]:
         """Return the trace of a program, and instructions before counting and counted."""
@@ -164,25 +162,6 @@ class CpuSimulator(Simulator):
             )  # fmt: skip
         warmup = 3 * n // 8
         return trace, warmup, n - warmup
-
-    def _results(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
-        trace, warmup, length = self.region(workload.content)
-        values = np.full((len(indices), len(METRICS)), np.nan)
-        reason = np.zeros(len(indices), dtype=np.int16)
-        for row, design in enumerate(indices):
-            built: Mapping[str, int] = machine_of(self.space.name, self.space.design_at(design))
-            machine, ideal = (built, None) if cost is None else idealised(cost, built)
-            # An ideal machine runs, but area and energy are those of the design.
-            machines = built, machine
-            if self._corunners:
-                found = self._run_cores(machines, workload.content, (warmup, length), ideal)
-            else:
-                found = self._run(machines, trace, (warmup, length), ideal)
-            if found is None:
-                reason[row] = _ENDLESS
-            else:
-                values[row] = found
-        return BatchResult(values, reason)
 
     def _run(
         self,

@@ -109,7 +109,7 @@ def test_options_name_cores_and_corunners() -> None:
 
 @pytest.mark.parametrize("cores", ["0", "5", "two"])
 def test_number_of_cores_is_checked(cores: str) -> None:
-    with pytest.raises(InvalidArgumentError, match="`cores` must be from 1 to 4"):
+    with pytest.raises(InvalidArgumentError, match="`cores` must be a whole number from 1 to 4"):
         CpuSimulator(cores=cores)
 
 

@@ -1,0 +1,188 @@
+"""Options of simulators, each declared once, in the signature of the constructor.
+
+    @declared
+    def __init__(
+        self,
+        space: str = "default",
+        fidelity: str = "standard",
+        cores: Annotated[int, Option("Cores that share the last level.", low=1, high=4)] = 1,
+    ) -> None:
+
+A command line, a task's id and a recorded study give an option as text; Python may give a value.
+The decorator turns texts into checked values of the annotated type before the constructor runs, and
+keeps in `options` what differs from the defaults. Help, lists and pickling follow from the same
+declaration.
+"""
+
+import inspect
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import wraps
+from typing import Any, Final, TypeVar, cast, final, get_args
+
+from archgym.checks import check_number, parse_whole
+from archgym.errors import InvalidArgumentError, unknown_name
+
+Constructor = TypeVar("Constructor", bound=Callable[..., None])
+
+# chosen: beyond any number of requests, records or instructions that a machine runs.
+_MOST: Final = 10**12
+_WORDS: Final = {"true": True, "false": False}
+
+
+@final
+@dataclass(frozen=True)
+class Option:
+    """Declaration of an option, next to the type of its value in `Annotated`.
+
+    Attributes:
+      doc: One line for users.
+      low: Least number.
+      high: Largest number.
+      choices: Names that a text may be, or a function that lists them.
+      unit: Unit of a number.
+      takes_file: True if the text may also be the path of a file.
+    """
+
+    doc: str
+    low: float = field(default=0, kw_only=True)
+    high: float = field(default=_MOST, kw_only=True)
+    choices: tuple[str, ...] | Callable[[], Sequence[str]] = field(default=(), kw_only=True)
+    unit: str = field(default="", kw_only=True)
+    takes_file: bool = field(default=False, kw_only=True)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names that the option may be; empty for numbers and free texts."""
+        return tuple(self.choices() if callable(self.choices) else self.choices)
+
+
+@final
+@dataclass(frozen=True)
+class DeclaredOption:
+    """An option with its name, type and default, as the constructor's signature has them."""
+
+    name: str
+    kind: type[Any]
+    default: Any
+    option: Option
+
+    @property
+    def values(self) -> str:
+        """The values that it may have, in words."""
+        if self.kind is bool:
+            return "true, false"
+        if self.kind in (int, float):
+            unit = f" {self.option.unit}" if self.option.unit else ""
+            return f"{self.option.low:,g} to {self.option.high:,g}{unit}"
+        names = ", ".join(self.option.names)
+        return " or ".join(part for part in (names, "a file" * self.option.takes_file) if part)
+
+    def parsed(self, value: Any) -> Any:
+        """Return the value that a text, or a value from Python, stands for.
+
+        An empty text stands for the default.
+
+        Raises:
+          InvalidArgumentError: It is outside the limits.
+          UnknownNameError: It is not one of the names.
+        """
+        if value is None or value == "" or (value == self.default and not isinstance(value, bool)):
+            return self.default
+        if self.kind is bool:
+            return self._flag(value)
+        if self.kind is int:
+            low, high = int(self.option.low), int(self.option.high)
+            text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+            if not isinstance(text, str):
+                raise InvalidArgumentError(
+                    f"`{self.name}` must be a whole number from {low:,} to {high:,}; got {value!r}."
+                )
+            return parse_whole(self.name, text, low, high)
+        if self.kind is float:
+            return self._number(value)
+        names = self.option.names
+        if names and not self.option.takes_file and value not in names:
+            raise unknown_name(self.name.replace("_", " "), value, names)
+        return str(value)
+
+    def text(self, given: Any, value: Any) -> str:
+        """Return an option's value as a task's id states it, which `parsed` reads back."""
+        if self.kind is bool:
+            return str(value).lower()
+        if self.kind is float and not isinstance(given, str):
+            return f"{value:.12g}"
+        return str(value) if self.kind is int else str(given)
+
+    def _flag(self, value: Any) -> bool:
+        flag = value if isinstance(value, bool) else _WORDS.get(str(value).lower())
+        if flag is None:
+            raise InvalidArgumentError(f"`{self.name}` must be true or false; got {value!r}.")
+        return flag
+
+    def _number(self, value: Any) -> float:
+        number = value
+        if isinstance(value, str):
+            try:
+                number = float(value)
+            except ValueError:
+                # `check_number` says what the text should have been.
+                number = value
+        return check_number(self.name, number, self.option.low, self.option.high)
+
+
+def declared_options(kind: type[Any]) -> tuple[DeclaredOption, ...]:
+    """Return the options that a simulator's constructor declares, in its order."""
+    found: Mapping[str, DeclaredOption] = getattr(kind.__init__, "__options__", {})
+    return tuple(found.values())
+
+
+def declared(constructor: Constructor) -> Constructor:
+    """Let a simulator's constructor take its options as texts or values, checked.
+
+    Before the constructor runs, `self.fidelity` and `self.options` are set, and `self.arguments`
+    holds the arguments from which an equal simulator is made. Arguments without an `Option` are
+    passed on as they are; `space` and `fidelity` must be names that the class lists.
+
+    Raises:
+      UnknownNameError: The space, the fidelity or an option's name does not exist.
+      InvalidArgumentError: An option is outside its limits.
+    """
+    signature = inspect.signature(constructor, eval_str=True)
+    options = {
+        parameter.name: DeclaredOption(parameter.name, _type(parameter), parameter.default, note)
+        for parameter in signature.parameters.values()
+        for note in get_args(parameter.annotation)[1:]
+        if isinstance(note, Option)
+    }
+
+    @wraps(constructor)
+    def construct(self: Any, *arguments: Any, **named: Any) -> None:
+        bound = signature.bind(self, *arguments, **named)
+        bound.apply_defaults()
+        given = bound.arguments
+        for what, known in (("space", self.space_names), ("fidelity", self.fidelity_names)):
+            if what in given and given[what] not in known:
+                raise unknown_name(what, given[what], known)
+        chosen: dict[str, str] = {}
+        for name, option in options.items():
+            value = option.parsed(given[name])
+            if value != option.default:
+                chosen[name] = option.text(given[name], value)
+            given[name] = value
+        if "fidelity" in given:
+            self.fidelity = given["fidelity"]
+        self.options = chosen
+        named_too = ("space", "fidelity")
+        self.arguments = {**{n: given[n] for n in named_too if n in given}, **chosen}
+        constructor(*bound.args, **bound.kwargs)
+
+    construct.__options__ = options  # type: ignore[attr-defined]  # read by `declared_options`
+    return cast(Constructor, construct)
+
+
+def _type(parameter: inspect.Parameter) -> type[Any]:
+    """Return the type in an annotation; that beside None where there may be no value."""
+    annotated = get_args(parameter.annotation)[0]
+    kinds = [kind for kind in get_args(annotated) or (annotated,) if kind is not type(None)]
+    return cast(type[Any], kinds[0])

@@ -1,0 +1,98 @@
+"""Bases of simulators: the routine between a declared constructor and a kernel."""
+
+from abc import abstractmethod
+from collections.abc import Mapping
+from functools import cached_property, partial
+from typing import Any, ClassVar
+
+import numpy as np
+
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+
+
+class KitSimulator(Simulator):
+    """Base of simulators whose constructor is marked with `declared`.
+
+    A class states its options in the signature of the constructor, and `sub_systems`. It gets
+    `options`, `fidelity`, pickling, and `groups` with the parameters that its space has.
+
+    Example:
+      >>> from typing import Annotated
+      >>> from archgym.simulators.kit import Option, declared
+      >>> class TimerSimulator(KitSimulator):
+      ...     name = "timer"
+      ...
+      ...     @declared
+      ...     def __init__(
+      ...         self,
+      ...         space: str = "default",
+      ...         ticks: Annotated[int, Option("Ticks to run.", low=1, high=99)] = 8,
+      ...     ) -> None:
+      ...         self.ticks = ticks
+      >>> TimerSimulator.__abstractmethods__ = frozenset()
+      >>> timer = TimerSimulator(ticks="12")
+      >>> timer.ticks, timer.options
+      (12, {'ticks': '12'})
+    """
+
+    sub_systems: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Parameters that belong together, by sub-system, those of all spaces."""
+    arguments: Mapping[str, str]
+    """Arguments that make an equal simulator; `declared` sets them."""
+
+    @cached_property
+    def groups(self) -> Mapping[str, tuple[str, ...]]:  # type: ignore[override]  # derived
+        """Sub-systems: names of the space's parameters that belong together."""
+        known = set(self.space.names)
+        present = {
+            group: tuple(name for name in names if name in known)
+            for group, names in self.sub_systems.items()
+        }
+        return {group: names for group, names in present.items() if names}
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), **self.arguments), ()
+
+
+class RowSimulator(KitSimulator):
+    """Base of simulators that run a design at a time.
+
+    A class gives `measure`, for one design on an opened workload, with or without one of `costs`.
+    """
+
+    def opened(self, workload: Workload) -> Any:
+        """Return what `measure` takes for a workload, made once for a batch of designs."""
+        return workload.content
+
+    @abstractmethod
+    def measure(self, indices: np.ndarray, opened: Any, cost: str | None) -> np.ndarray | str:
+        """Return the metrics of one design, or the entry of `model_reasons` why it has none.
+
+        Args:
+          indices: (n_parameters,), a canonical design that breaks no constraint.
+          opened: The workload, as `opened` returns it.
+          cost: One of `costs` that an ideal machine does not pay; None for the real one.
+
+        Returns:
+          (n_metrics,) float64 in the units of `metrics`, those with a formula left out.
+        """
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results of designs that are known to be canonical and feasible in the space."""
+        return self._rows(indices, workload, None)
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results as `simulate`, of an ideal machine that does not pay one of `costs`."""
+        return self._rows(indices, workload, cost)
+
+    def _rows(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
+        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
+        reason = np.zeros(len(indices), dtype=np.int16)
+        opened = self.opened(workload)
+        for row, design in enumerate(indices):
+            found = self.measure(design, opened, cost)
+            if isinstance(found, str):
+                reason[row] = 1 + self.model_reasons.index(found)
+            else:
+                values[row] = found
+        return BatchResult(values, reason)

@@ -1,0 +1,102 @@
+"""Tests of the options that constructors declare."""
+
+import pickle
+from typing import Annotated
+
+import pytest
+
+from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.evaluation.options import Option, declared, declared_options
+from archgym.evaluation.simulator import Simulator, make_simulator, simulator_class, simulator_names
+
+
+class Timer:
+    space_names = ("default", "small")
+    fidelity_names = ("exact", "quick")
+
+    @declared
+    def __init__(
+        self,
+        space: str = "default",
+        fidelity: str = "exact",
+        ticks: Annotated[int, Option("Ticks.", low=1, high=10**7)] = 8,
+        scale: Annotated[float | None, Option("Scale.", low=0.5, high=2.0)] = None,
+        kind: Annotated[str, Option("Kind.", choices=("quartz", "atomic"))] = "quartz",
+        wraps: Annotated[bool, Option("Wrap.")] = False,
+    ) -> None:
+        self.given = (space, ticks, scale, kind, wraps)
+
+
+def test_texts_and_values_make_equal_simulators() -> None:
+    texts: dict = {"ticks": "12", "scale": "1.5", "kind": "atomic", "wraps": "true"}
+    values: dict = {"ticks": 12, "scale": 1.5, "kind": "atomic", "wraps": True}
+
+    by_text, by_value = Timer("small", **texts), Timer("small", **values)
+
+    assert by_text.given == by_value.given == ("small", 12, 1.5, "atomic", True)
+    assert by_text.options == by_value.options == texts
+
+
+def test_defaults_and_empty_texts_are_left_out_of_options() -> None:
+    timer = Timer(ticks="8", scale="", kind="", wraps="false")
+
+    assert timer.options == {}
+    assert timer.given == ("default", 8, None, "quartz", False)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"ticks": "0"}, "`ticks` must be a whole number from 1 to 10,000,000; got '0'"),
+        ({"ticks": "7.5"}, "`ticks` must be a whole number"),
+        ({"ticks": 7.5}, "`ticks` must be a whole number"),
+        ({"ticks": True}, "`ticks` must be a whole number"),
+        ({"scale": "3"}, "`scale` must be a number from 0.5 to 2.0; got 3.0"),
+        ({"scale": "nan"}, "`scale` must be a number"),
+        ({"scale": "x"}, "`scale` must be a number from 0.5 to 2.0; got 'x'"),
+        ({"wraps": "perhaps"}, "`wraps` must be true or false; got 'perhaps'"),
+    ],
+)
+def test_value_outside_its_limits_is_refused(options: dict, message: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=message):
+        Timer(**options)
+
+
+@pytest.mark.parametrize("given", [{"kind": "atomik"}, {"space": "smal"}, {"fidelity": "exakt"}])
+def test_unknown_name_suggests_the_nearest(given: dict) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean"):
+        Timer(**given)
+
+
+def test_declared_options_tell_types_and_values() -> None:
+    options = {option.name: option for option in declared_options(Timer)}
+
+    assert list(options) == ["ticks", "scale", "kind", "wraps"]
+    assert options["ticks"].kind is int
+    assert options["scale"].values == "0.5 to 2"
+    assert options["kind"].values == "quartz, atomic"
+
+
+def made_with_defaults_written_out(kind: type[Simulator]) -> list[Simulator]:
+    return [
+        make_simulator(kind, None, None, {option.name: option.text(option.default, option.default)})
+        for option in declared_options(kind)
+        if option.default not in ("", None)
+    ]
+
+
+@pytest.mark.parametrize("name", simulator_names())
+def test_every_declared_default_can_be_written_out_and_pickled(name: str) -> None:
+    for simulator in made_with_defaults_written_out(simulator_class(name)):
+        again = pickle.loads(pickle.dumps(simulator))
+
+        assert simulator.options == {}
+        assert again.options == {}
+        assert again.space == simulator.space
+
+
+@pytest.mark.parametrize("name", simulator_names())
+def test_every_declared_option_has_a_phrase_for_help(name: str) -> None:
+    for option in declared_options(simulator_class(name)):
+        assert option.option.doc.endswith("."), option.name
+        assert option.values or option.kind is str, option.name
