@@ -1,6 +1,5 @@
 """Commands `archgym moe`: models, hardware and routing of mixture-of-experts serving."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -520,109 +519,78 @@ def serve(
     hardware: Annotated[
         str, typer.Option("--hardware", help="Server that hosts the model.")
     ] = "hgx-h200",
-    engine: Annotated[str, typer.Option("--engine", help="Serving engine to model.")] = "vllm",
+    engine: Annotated[
+        str, typer.Option("--engine", help="Serving engine to model, or a file with one.")
+    ] = "vllm",
     precision: Annotated[
         str, typer.Option("--precision", help="Format of the experts' weights.")
     ] = "fp8",
     tensor: Annotated[int, typer.Option("--tensor", help="GPUs that share attention.", min=1)] = 1,
     data: Annotated[int, typer.Option("--data", help="Groups of those.", min=1)] = 1,
-    expert: Annotated[
-        int, typer.Option("--expert", help="Groups of GPUs with experts of their own.", min=1)
-    ] = 1,
-    kv_bits: Annotated[int, typer.Option("--kv-bits", help="Bits of a key or value.", min=1)] = 16,
-    drafts: Annotated[
-        int, typer.Option("--draft-tokens", help="Drafted tokens of each step.", min=0)
-    ] = 0,
-    acceptance: Annotated[
-        float, typer.Option("--acceptance", help="Probability that a draft is accepted.")
-    ] = 0.8,
+    spread: Annotated[
+        bool, typer.Option("--spread", help="Spread whole experts over GPUs instead of slices.")
+    ] = False,
+    kv_bits: Annotated[int, typer.Option("--kv-bits", help="Bits of a key or value.")] = 16,
     clients: Annotated[int, typer.Option("--clients", help="Requests in flight.", min=1)] = 16,
-    prompt: Annotated[int, typer.Option("--prompt", help="Tokens of a prompt.", min=1)] = 1024,
-    output: Annotated[int, typer.Option("--output", help="Tokens of an output.", min=1)] = 1024,
-    prefill_workers: Annotated[
-        int,
+    prompt: Annotated[int, typer.Option("--prompt", help="Longest prompt, in tokens.", min=1)] = (
+        1024
+    ),
+    output: Annotated[int, typer.Option("--output", help="Longest output, in tokens.", min=1)] = (
+        1024
+    ),
+    shortest: Annotated[
+        float, typer.Option("--shortest", help="Share of these that the shortest have.")
+    ] = 0.8,
+    stagger: Annotated[
+        bool, typer.Option("--stagger", help="Start clients spread over the time of a request.")
+    ] = False,
+    option: Annotated[
+        list[str] | None,
         typer.Option(
-            "--prefill-workers",
-            help="Servers that only read prompts; 0 for servers that do both.",
-            min=0,
+            "--option",
+            help="Further option of the simulator, such as draft_tokens=1; repeat for more.",
+            metavar="NAME=VALUE",
         ),
-    ] = 0,
-    decode_workers: Annotated[
-        int,
-        typer.Option(
-            "--decode-workers", help="Servers that only decode, with `--prefill-workers`.", min=1
-        ),
-    ] = 1,
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Predict a closed-loop benchmark: TTFT, TPOT and tokens per second."""
-    import numpy as np
+    """Predict a closed-loop benchmark: TTFT, TPOT and tokens per second.
 
+    This is `archgym evaluate moe --space closed-loop` with the engine's defaults, in few words.
+    """
     from archgym.cli.console.progress import announce_compilation
-    from archgym.simulators.moe.closed_loop import load
-    from archgym.simulators.moe.closed_loop import serve as serve_closed_loop
-    from archgym.simulators.moe.deployment import Deployment
-    from archgym.simulators.moe.disaggregated import serve_disaggregated
-    from archgym.simulators.moe.engines import engine as find_engine
-    from archgym.simulators.moe.hardware import node
-    from archgym.simulators.moe.presets import model
+    from archgym.evaluation.simulator import make_simulator
+    from archgym.simulators.moe.simulator import MoeSimulator
 
     announce_compilation()
-    server = node(hardware)
-    if tensor * data > server.n_gpus:
-        raise InvalidArgumentError(
-            f"`--tensor` times `--data` must be at most the {server.n_gpus} GPUs of "
-            f"{server.name}; got {tensor * data}."
-        )
-    link = server.gpu_to_gpu if server.gpu_to_gpu is not None else server.host_to_gpu
-    deployment = Deployment(
-        model(name),
-        server.gpu,
-        find_engine(engine).name,
-        precision,
-        tensor=tensor,
-        data=data,
-        expert=expert,
-        link_gb_per_s=link.gb_per_s,
-        kv_bits=kv_bits,
-        draft_tokens=drafts,
-        acceptance=acceptance,
-    )
-    if deployment.free_bytes <= 0:
-        raise InvalidArgumentError(
-            f"Weights take {deployment.weight_bytes / 1e9:.1f} GB of each GPU and must fit its "
-            f"{server.gpu.memory_gb:g} GB. Use more GPUs, or fewer bits."
-        )
-    requests = load(clients, prompt, output)
-    n_gpus = deployment.n_gpus
-    if prefill_workers:
-        network = server.network if server.network is not None else server.host_to_gpu
-        n_gpus *= prefill_workers + decode_workers
-        split = serve_disaggregated(
-            replace(deployment, draft_tokens=0),
-            deployment,
-            requests,
-            n_prefill=prefill_workers,
-            n_decode=decode_workers,
-            transfer_ns_per_token=deployment.model.kv_bytes_per_token(kv_bits)
-            / tensor
-            / network.gb_per_s,
-        )
-        further = split.tpot_ms[~np.isnan(split.tpot_ms)]
-        ttft, rate = float(split.ttft_ms.mean()), split.output_per_s
-        tpot = float(further.mean()) if len(further) else float("nan")
-    else:
-        found = serve_closed_loop(deployment.costs(), deployment.shape(), requests)
-        ttft, tpot, rate = found.mean_ttft_ms, found.mean_tpot_ms, found.output_per_s
-    values = {
-        "ttft_mean_ms": ttft,
-        "tpot_mean_ms": tpot,
-        "output_per_s": rate,
-        "output_per_s_and_gpu": rate / n_gpus,
-        "weights_gb": deployment.weight_bytes / 1e9,
-        "cache_tokens": float(deployment.max_context),
-        "n_gpus": float(n_gpus),
+    options = {
+        "model": name,
+        "hardware": hardware,
+        "engine": engine,
+        "precision": precision,
+        "clients": str(clients),
+        "lengths": f"{prompt}+{output}",
+        "shortest": str(shortest),
+        "stagger": str(stagger).lower(),
+        **assignments("--option", option or ()),
     }
+    simulator = make_simulator(MoeSimulator, "closed-loop", None, options)
+    design = {
+        **simulator.space.design_at(simulator.space.default_indices),
+        "tensor": tensor,
+        "data": data,
+        "spread": "yes" if spread else "no",
+        "kv_bits": kv_bits,
+    }
+    found = simulator.evaluate(design, simulator.workload(simulator.default_workload))
+    if found.infeasible is not None:
+        raise InvalidArgumentError(
+            f"The server must hold the model and its longest request: {found.infeasible}. Use "
+            "more GPUs (--tensor), fewer bits (--precision) or shorter requests."
+        )
+    shown = ("ttft_mean_ms", "tpot_mean_ms", "output_per_s", "memory_gb", "n_gpus")
+    values = {key: found[key] for key in shown}
+    values["output_per_s_and_gpu"] = found["output_per_s"] / found["n_gpus"]
     if json:
         write_json(values)
         return

@@ -206,7 +206,7 @@ def measure(
         "goodput_per_s": good.sum() / elapsed_s,
         "promised_percent": 100.0 * good.mean(),
         "memory_gb": _memory_bytes(run, serving) / _GB,
-        "n_gpus": float(serving.n_gpus),
+        "n_gpus": float(serving.all_gpus),
         "energy_per_token_mj": 1e3 * _joules(run, model, node, serving) / n_output,
         "batch_mean": c["n_batch_sum"] / c["n_steps"],
     }
@@ -290,7 +290,7 @@ def _joules(run: Run, model: MoeModel, node: NodePreset, serving: Serving) -> fl
     network = node.network.gb_per_s if node.network is not None else 0.0
     return ENERGY.joules(
         elapsed_ns=c["elapsed_ns"],
-        n_gpus=serving.n_gpus,
+        n_gpus=serving.all_gpus,
         memory_bytes=c["n_steps"] * others + c["n_hits"] * size + c["context_read"] * kv,
         link_bytes=loaded + exchanged_ns * network,
         host_bytes=loaded + c["n_cpu"] * size,

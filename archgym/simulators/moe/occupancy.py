@@ -68,8 +68,8 @@ def occupancy(
     table = np.zeros((N_ROWS, len(counts)))
     table[TOKENS] = counts
     _fill(
-        routing, starts, *placement, n_groups, width, tile, table, np.zeros(n_experts, dtype=np.int64),
-        np.zeros(int(counts[-1]), dtype=np.int64),
+        routing, starts, *placement, n_groups, width, tile, table,
+        np.zeros(n_experts, dtype=np.int64), np.zeros(int(counts[-1]), dtype=np.int64),
     )  # fmt: skip
     return table
 

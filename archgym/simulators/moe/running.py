@@ -28,6 +28,8 @@ from archgym.simulators.moe.state import (
     LAST,
     N_HELD,
     N_HOST,
+    OUTPUT,
+    PROMPT,
     State,
     Work,
     new_state,
@@ -126,6 +128,23 @@ def popularity(routing: Routing) -> npt.NDArray[np.float64]:
     return np.concatenate(counts).astype(np.float64)
 
 
+@final
+@dataclass(frozen=True)
+class Split:
+    """Workers for prompts and others for decoding, each as the plan is.
+
+    Attributes:
+      prefill, decode: Workers of both kinds.
+      transfer_ns: Time to move keys and values of a token from one to another [ns].
+      tokens_per_step: Tokens that a sequence gets in a decode step, on average.
+    """
+
+    prefill: int
+    decode: int
+    transfer_ns: float
+    tokens_per_step: float
+
+
 def run(
     ready: Plan,
     requests: Requests,
@@ -137,6 +156,7 @@ def run(
     measured: npt.NDArray[np.float64] | None = None,
     warm: bool = True,
     table: npt.NDArray[np.float64] | None = None,
+    split: Split | None = None,
 ) -> Run:
     """Serve requests.
 
@@ -152,6 +172,7 @@ def run(
       warm: True if the cache starts with the most popular experts.
       table: `occupancy` of the routing, to serve at the level of steps; None for the serving
         kernel.
+      split: Workers for prompts and others for decoding; None for one that does both.
 
     Raises:
       SimulatorError: What was counted does not add up.
@@ -177,7 +198,9 @@ def run(
         slots,
         _UNMEASURED if measured is None else measured,
     )
-    if table is not None:
+    if split is not None and table is not None:
+        served = _serve_split(ready, work, table, choice, split)
+    elif table is not None:
         served = _serve_steps(ready, work, table, choice)
     else:
         served = _serve(ready, work, ranking, choice, warm)
@@ -252,6 +275,42 @@ def _serve_steps(
     counts = dict(zip(COUNTERS, counters.tolist(), strict=True))
     counts |= {"n_loads": 0.0, "n_evictions": 0.0, "n_resident_start": 0.0}
     return _Served(counts, state, waits, statistics)
+
+
+def _serve_split(
+    ready: Plan, work: Work, table: npt.NDArray[np.float64], choice: dict[str, int], split: Split
+) -> _Served:
+    """Serve requests by workers for prompts and others for decoding."""
+    from archgym.simulators.moe.split import serve_split
+
+    n = work.requests.shape[1]
+    state = new_state(n, max(1, choice["n_layers"]), 1, 1)
+    counters, times = np.zeros(len(COUNTERS)), np.zeros((4, n))
+    # Workers for prompts draft nothing.
+    prefill = ready.choices.copy()
+    prefill[CHOICES.index("draft_tokens")] = 0
+    lengths = np.ascontiguousarray(work.requests[[PROMPT, OUTPUT]])
+    serve_split(
+        ready.costs, prefill, ready.choices, state, table, counters, lengths,
+        choice["clients"], split.transfer_ns, 1.0 / split.tokens_per_step, times,
+        np.zeros(split.prefill), np.zeros((split.decode, 4)),
+        np.zeros((split.decode, 2), dtype=np.int64),
+        np.zeros((split.decode, n + 2, 2), dtype=np.int64), np.full(n, 1e300),
+    )  # fmt: skip
+    work.requests[ARRIVAL] = np.rint(times[0])
+    state.times[FIRST], state.times[LAST] = times[1], times[2]
+    counts = dict(zip(COUNTERS, counters.tolist(), strict=True))
+    n_workers = split.prefill + split.decode
+    counts |= {name: counts[name] / n_workers for name in counts if name.endswith("_busy_ns")}
+    further = float((lengths[1] - 1).sum())
+    counts |= {
+        "n_loads": 0.0, "n_evictions": 0.0, "n_resident_start": 0.0, "n_finished": float(n),
+        "elapsed_ns": float(times[2].max()),
+        "area_ns": float((times[2] - work.requests[ARRIVAL]).sum()),
+        # Drafts are counted as they are accepted on average.
+        "n_rejected": counts["n_tokens"] - counts["n_prompt_tokens"] - further,
+    }  # fmt: skip
+    return _Served(counts, state)
 
 
 def _in_order(choice: dict[str, int]) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:

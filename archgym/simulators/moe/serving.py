@@ -92,6 +92,8 @@ class Serving:
       hold_steps: Most steps that prompts wait for others to share their step; 0 for none.
       hold_prompts: Prompts from which they wait no longer.
       hold_tokens: Tokens of a step from which they wait no longer, decodes included.
+      prefill_workers, decode_workers: Servers that only read prompts and servers that only decode,
+        each as described here; 0 for a server that does both.
       constants: Constants of the engine by name, which replace the shipped ones.
       servers: Servers that may be used; None for as many as the accelerators need.
       seed: Random seed of the predictor's errors.
@@ -157,6 +159,8 @@ class Serving:
     hold_steps: int = 0
     hold_prompts: int = 0
     hold_tokens: int = 0
+    prefill_workers: int = 0
+    decode_workers: int = 0
     constants: tuple[tuple[str, float], ...] = ()
     servers: int | None = None
     seed: int = 0
@@ -165,6 +169,21 @@ class Serving:
     def n_gpus(self) -> int:
         """Accelerators that serve."""
         return self.tensor * self.data
+
+    @property
+    def all_gpus(self) -> int:
+        """Accelerators of all workers."""
+        return self.n_gpus * max(1, self.prefill_workers + self.decode_workers)
+
+    @property
+    def tokens_per_step(self) -> float:
+        """Tokens that a sequence gets in a decode step, on average.
+
+        Source:
+          Leviathan et al., *Fast Inference from Transformers via Speculative Decoding*, 2023,
+          equation 1.
+        """
+        return float(sum(self.acceptance**drafts for drafts in range(self.draft_tokens + 1)))
 
     @property
     def slices(self) -> int:

@@ -136,10 +136,10 @@ def _busiest(table: Array, contents: Array, even: float) -> float:
 
 
 @helper
-def _step_ns(
+def step_ns(
     costs: Array,
     choices: Array,
-    work: Work,
+    ratio: float,
     state: State,
     table: Array,
     counters: Array,
@@ -165,7 +165,8 @@ def _step_ns(
             state.numbers[BEST_DEGREE] = 0
             experts = exchange_span(
                 costs, choices, state, counters, used * costs[EXPERT_WEIGHT_NS],
-                group_work(costs, choices, busy + padding, busy, routed), n_tokens, n_layers * n_steps,
+                group_work(costs, choices, busy + padding, busy, routed), n_tokens,
+                n_layers * n_steps,
             )  # fmt: skip
             gather = 0.0
             counters[LOAD_SUM] += n_steps * n_layers * routed / choices[EXPERT]
@@ -174,7 +175,7 @@ def _step_ns(
             experts = costs[EXPERTS_NS] + resident_time(
                 costs, choices, distinct, routed + padding, routed
             )
-            experts *= measured_ratio(work, n_tokens)
+            experts *= ratio
             counters[COMPUTE_BUSY_NS] += n_steps * n_layers * experts
             counters[INTRA_BUSY_NS] += n_steps * n_layers * gather
             counters[MOE_NS] += n_steps * n_layers * experts
@@ -228,10 +229,9 @@ def _n_alike(
         visible = visible_ns(costs, work, state, upcoming)
         wait = max(1.0, np.ceil((visible - now) / state.clocks[PACE]))
         if wait < steps:
-            steps = whole(wait)
             poll = choices[POLL_STEPS]
-            if poll > 1:
-                steps += -(whole(counters[N_STEPS]) + steps) % poll
+            late = -(whole(counters[N_STEPS]) + whole(wait)) % poll if poll > 1 else whole(0)
+            steps = min(steps, whole(wait) + late)
     return max(whole(1), steps)
 
 
@@ -291,15 +291,16 @@ def serve_steps(
             continue
         count_contents(work, state)
         contents = state.contents
+        ratio = measured_ratio(work, contents[N_WRITTEN] + contents[N_PROMPT])
         is_mixed = contents[N_PROMPT] > 0.0
         if not is_mixed:
             # The pace decides when requests are seen that come in these steps.
-            state.clocks[PACE] = _step_ns(
-                costs, choices, work, state, table, counters, contents, 0.0
+            state.clocks[PACE] = step_ns(
+                costs, choices, ratio, state, table, counters, contents, 0.0
             )
         n_steps = _n_alike(costs, choices, work, state, counters, now)
         _lengthened(contents, 0.5 * (n_steps - 1.0))
-        took = _step_ns(costs, choices, work, state, table, counters, contents, float(n_steps))
+        took = step_ns(costs, choices, ratio, state, table, counters, contents, float(n_steps))
         count_steps(state, counters, float(n_steps))
         end = now + n_steps * took
         for column in range(N_CONTENTS):
@@ -329,20 +330,23 @@ def serve_steps(
 
 @entry_point(seconds=10)
 def step_times(
-    costs: Array, choices: Array, work: Work, state: State, table: Array, counters: Array,
+    costs: Array, choices: Array, state: State, tables: Array, table_of: Array, counters: Array,
     contents: Array, times: Array,
 ) -> None:  # fmt: skip
-    """Write the times of single steps of one deployment under several sets of costs.
+    """Write the times of single steps of several deployments, without measured kernels.
 
     Args:
       costs: (n, len(COSTS)) float64.
-      choices: (len(CHOICES),) int64.
-      work: A `Work`, whose measured kernels count.
+      choices: (n, len(CHOICES)) int64.
       state: A `State`, scratch.
-      table: (N_ROWS, n) float64 of `occupancy`.
+      tables: (n_tables, N_ROWS, n_points) float64 of `occupancy`.
+      table_of: (n,) int64, the table of each.
       counters: (len(COUNTERS),) float64, scratch.
       contents: (n, N_CONTENTS) float64.
       times: (n,) float64, written [ns].
     """
     for row in range(len(times)):
-        times[row] = _step_ns(costs[row], choices, work, state, table, counters, contents[row], 0.0)
+        times[row] = step_ns(
+            costs[row], choices[row], 1.0, state, tables[table_of[row]], counters, contents[row],
+            0.0,
+        )  # fmt: skip

@@ -103,8 +103,10 @@ def count_steps(state: State, counters: Array, n_steps: float) -> None:
 def surroundings(
     costs: Array, choices: Array, contents: Array
 ) -> tuple[float, float, float, float, float, float, float]:
-    """Return times of a step [ns]: software, then of a layer attention, reduce, gather, dense and
-    shared products, then the output head.
+    """Return the times of a step outside its experts [ns].
+
+    They are software; of a layer attention, reduction, gathering, dense and shared products; and
+    the output head.
     """
     ranks = choices[DATA]
     n_decode, n_prompt = contents[N_DECODE], contents[N_PROMPT]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.moe.clock import dimensions, engine_costs
+from archgym.simulators.moe.clock import Dimensions, dimensions, engine_costs
 from archgym.simulators.moe.columns import COSTS
 from archgym.simulators.moe.efficiency import (
     ACTIVATION_BYTES,
@@ -127,7 +127,7 @@ def layer_costs(
 
 
 # What an engine does not change: host, drive, network and predictors.
-_OUTSIDE: Final = (
+OUTSIDE: Final = (
     "load_ns", "load_fixed_ns", "low_load_ns", "chunk_ns", "ssd_ns", "ssd_fixed_ns",
     "to_host_token_ns", "from_host_token_ns", "to_host_fixed_ns",
     "cpu_weight_ns", "cpu_token_ns", "cpu_fixed_ns",
@@ -136,26 +136,35 @@ _OUTSIDE: Final = (
 )  # fmt: skip
 
 
+def engine_dimensions(model: MoeModel, node: NodePreset, serving: "Serving") -> Dimensions:
+    """Return the sizes that an engine's costs follow from."""
+    link = node.gpu_to_gpu.gb_per_s if node.gpu_to_gpu is not None else node.host_to_gpu.gb_per_s
+    return dimensions(
+        model, node.gpu, link_gb_per_s=link, tensor=serving.tensor, data=serving.data,
+        expert=serving.expert, expert_bits=serving.expert_bits,
+        attention_bits=serving.attention_bits, kv_bits=serving.kv_bits,
+    )  # fmt: skip
+
+
+def engine_labels(model: MoeModel, node: NodePreset, serving: "Serving") -> dict[str, str]:
+    """Return the labels that decide an engine's constants."""
+    precision = serving.precision or precision_of(serving.expert_bits, node.gpu, model)
+    return labels(
+        model, node.gpu, serving.engine, precision,
+        release=serving.release, grouped=serving.data > 1,
+    )  # fmt: skip
+
+
 def _engine(
     costs: dict[str, float], model: MoeModel, node: NodePreset, serving: "Serving"
 ) -> dict[str, float]:
     """Return the costs that an engine's measured constants replace."""
-    gpu = node.gpu
-    link = node.gpu_to_gpu.gb_per_s if node.gpu_to_gpu is not None else node.host_to_gpu.gb_per_s
-    sizes = dimensions(
-        model, gpu, link_gb_per_s=link, tensor=serving.tensor, data=serving.data,
-        expert=serving.expert, expert_bits=serving.expert_bits,
-        attention_bits=serving.attention_bits, kv_bits=serving.kv_bits,
-    )  # fmt: skip
-    precision = serving.precision or precision_of(serving.expert_bits, gpu, model)
-    by_kind = labels(
-        model, gpu, serving.engine, precision, release=serving.release, grouped=serving.data > 1
-    )
-    known = constants(by_kind)._replace(**dict(serving.constants))
+    known = constants(engine_labels(model, node, serving))._replace(**dict(serving.constants))
+    sizes = engine_dimensions(model, node, serving)
     found = dict(zip(COSTS, engine_costs(sizes, known, serving.graphs).tolist(), strict=True))
     found["layer_ns"] += serving.layer_software_ns
     found["step_ns"] += serving.step_software_ns
-    return {name: value for name, value in found.items() if name not in _OUTSIDE}
+    return {name: value for name, value in found.items() if name not in OUTSIDE}
 
 
 def _add_attention(

@@ -24,7 +24,7 @@ from archgym.simulators.moe.requests import (
 )
 from archgym.simulators.moe.routing import Routing, RoutingPreset, generate, routing_preset
 from archgym.simulators.moe.routing_trace import read_routing
-from archgym.simulators.moe.running import Documents, documents, popularity
+from archgym.simulators.moe.running import popularity
 
 _NS_PER_MS: Final = 1e6
 # chosen: as many as InferenceX's client sends for each request in flight.
@@ -54,6 +54,23 @@ class Promise:
 
 
 @final
+@dataclass(frozen=True)
+class Client:
+    """How the clients of a closed loop send requests.
+
+    Attributes:
+      uniform: Longest prompt and output [tokens] and the share of them that the shortest has, where
+        lengths are uniform; None for the workload's own requests.
+      staggered: True if clients start spread over the time of a request.
+      waves: Requests of each client; 0 for the workload's requests as they are.
+    """
+
+    uniform: tuple[int, int, float] | None = None
+    staggered: bool = False
+    waves: int = WAVES
+
+
+@final
 @dataclass(frozen=True, eq=False)
 class Asked:
     """Requests and routing that designs are evaluated on.
@@ -71,10 +88,7 @@ class Asked:
       popularity_skew: Skew that replaces that of the routing preset; None for the preset's.
       topic: Topic strength that replaces that of the routing preset; None for the preset's.
       longest: Tokens of the longest request, also of those that are left out.
-      uniform: Longest prompt and output and the share of them that the shortest has, where a
-        closed loop draws uniform lengths.
-      staggered: True if the clients of a closed loop start spread over the time of a request.
-      waves: Requests of each client of a closed loop; 0 for the requests as they are.
+      client: How the clients of a closed loop send requests.
     """
 
     name: str
@@ -89,24 +103,22 @@ class Asked:
     popularity_skew: float | None = None
     topic: float | None = None
     longest: int = 0
-    uniform: tuple[int, int, float] | None = None
-    staggered: bool = False
-    waves: int = WAVES
+    client: Client = Client()
 
     def requests_of(self, clients: int) -> Requests:
         """Return the requests that so many clients send; those as they are without clients.
 
-        They last for `waves` requests of each client, however many there are, or for all requests
-        of the workload where those are more.
+        They last for `Client.waves` requests of each client, or for all requests of the workload
+        where those are more.
         """
         if not clients:
             return self.requests
-        found = self.requests
-        if self.uniform is not None and self.waves:
-            found = uniform_requests(clients * self.waves, *self.uniform)
-        elif clients * self.waves > len(found):
-            found = found.repeated(clients * self.waves)
-        return found.staggered(min(clients, len(found))) if self.staggered else found
+        found, n = self.requests, clients * self.client.waves
+        if self.client.uniform is not None and n:
+            found = uniform_requests(n, *self.client.uniform)
+        elif n > len(found):
+            found = found.repeated(n)
+        return found.staggered(min(clients, len(found))) if self.client.staggered else found
 
     @cached_property
     def digest(self) -> str:
@@ -122,10 +134,20 @@ class Asked:
             repr(self.skew),
             "" if self.trace is None else self.trace.digest,
             "" if self.skew is not None else repr(self.preset),
-            *(() if self.uniform is None else (self.uniform,)),
-            *(("staggered",) if self.staggered else ()),
-            *((self.waves,) if self.waves != WAVES else ()),
+            *(() if self.client == Client() else (repr(self.client),)),
         )
+        return sha256(repr(recipe).encode()).hexdigest()
+
+    @cached_property
+    def routing_digest(self) -> str:
+        """SHA-256 of all that decides the routing."""
+        model = self.model
+        recipe = (
+            (model.moe_layers, model.experts, model.top_k), self.seed, self.document_tokens,
+            self.n_documents, repr(self.skew), len(self.requests) if self.skew is not None else 0,
+            "" if self.trace is None else self.trace.digest,
+            "" if self.skew is not None else repr(self.preset),
+        )  # fmt: skip
         return sha256(repr(recipe).encode()).hexdigest()
 
     @property
@@ -146,12 +168,10 @@ class Prepared:
 
     Attributes:
       routing: Experts of every document's tokens.
-      where: The document of each request.
       ranking: `popularity` of all blocks.
     """
 
     routing: Routing
-    where: Documents
     ranking: npt.NDArray[np.float64]
 
 
@@ -164,12 +184,12 @@ _LOCK = Lock()
 def prepared(asked: Asked) -> Prepared:
     """Return the workload made ready; its routing is generated once while it is in use."""
     with _LOCK:
-        found = _HELD.get(asked.digest)
+        found = _HELD.get(asked.routing_digest)
         if found is not None:
-            _HELD.move_to_end(asked.digest)
+            _HELD.move_to_end(asked.routing_digest)
             return found
         found = _prepare(asked)
-        _HELD[asked.digest] = found
+        _HELD[asked.routing_digest] = found
         while len(_HELD) > 1 and sum(p.routing.experts.nbytes for p in _HELD.values()) > _MAX_BYTES:
             _HELD.popitem(last=False)
         return found
@@ -188,7 +208,7 @@ def _prepare(asked: Asked) -> Prepared:
             preset = replace(preset, n_experts=asked.model.experts, top_k=asked.model.top_k)
         lengths = [asked.document_tokens] * asked.n_documents
         routing = generate(preset, asked.seed, lengths, asked.model.moe_layers)
-    return Prepared(routing, documents(asked.requests, routing), popularity(routing))
+    return Prepared(routing, popularity(routing))
 
 
 @final
