@@ -118,7 +118,7 @@ def test_every_named_gpu_serves(hardware: str, gigabytes: float) -> None:
     simulator = MoeSimulator("closed-loop", hardware=hardware, model="gpt-oss-20b", clients="4")
     workload = simulator.workload("chat-128")
 
-    found = simulator.evaluate(simulator.space.default_design, workload)
+    found = simulator.evaluate(simulator.space.design_at(simulator.space.default_indices), workload)
 
     assert server.gpu.memory_gb == gigabytes
     # 3.6e9 active weights, 3.2e9 of them at 4 bits, are 2.5 GB: 0.3 ms at 8 TB/s, 2.5 at 1 TB/s.
@@ -141,7 +141,9 @@ def test_every_named_model_is_served_by_eight_b300(name: str) -> None:
         clients="4",
     )  # fmt: skip
 
-    found = simulator.evaluate(simulator.space.default_design, simulator.workload("chat-128"))
+    found = simulator.evaluate(
+        simulator.space.design_at(simulator.space.default_indices), simulator.workload("chat-128")
+    )
 
     assert 1.0 < found["tpot_mean_ms"] < 50.0
     assert MoeSimulator("single-server", hardware="hgx-b300", model=name).model.name == name
