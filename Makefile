@@ -75,15 +75,14 @@ test-slow: $(FULL)
 
 bench: $(FULL)
 	$(BIN)/python benchmarks/dram.py
-	$(BIN)/python benchmarks/agent_rewards.py
 	$(BIN)/python benchmarks/journal.py
 	$(BIN)/python benchmarks/tables.py
 	$(BIN)/python benchmarks/translation.py
 	$(BIN)/python benchmarks/moe.py
 	$(BIN)/python benchmarks/moe_routing.py
 	$(BIN)/python benchmarks/accelerator.py
-	$(BIN)/python benchmarks/cluster.py speed
-	$(BIN)/python benchmarks/soc.py speed
+	$(if $(ARCHGYM_REFERENCE),$(BIN)/python -m benchmarks.cluster --reference $(ARCHGYM_REFERENCE))
+	$(BIN)/python benchmarks/soc.py
 	$(BIN)/python benchmarks/report.py
 
 docs: $(FULL)

@@ -40,6 +40,16 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_FOLDERS = 10_000
+# Arguments of other libraries, and ours.
+_OTHER_WORDS = {
+    "minimize": "minimise",
+    "maximize": "maximise",
+    "n_trials": "budget",
+    "max_evals": "budget",
+    "n_jobs": "workers",
+    "constraints": "subject_to",
+    "sampler": "agent",
+}
 
 
 @final
@@ -124,6 +134,8 @@ def search(
     subject_to: str | Sequence[str] | None = None,
     workload: WorkloadChoice | None = None,
     space: str | None = None,
+    fixed: Mapping[str, Any] | None = None,
+    values: Mapping[str, Any] | None = None,
     budget: int = 200,
     agent: str | type[Agent] = "auto",
     seed: int = 0,
@@ -150,9 +162,11 @@ def search(
       minimise: Metrics to minimise instead of the simulator's default objective.
       maximise: Metrics to maximise.
       objective: Named objective instead.
-      subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5"``.
+      subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5"``, or on parameters.
       workload: Workload names or files of the simulator.
       space: Name of one of the simulator's spaces.
+      fixed: Values at which parameters are held, by name, such as ``{"ranks": 2}``.
+      values: Values that parameters may have, by name: several, or a text such as ``1..4``.
       budget: Number of evaluations.
       agent: Search agent, by name or class.
       seed: Random seed of the agent.
@@ -190,10 +204,17 @@ def search(
       >>> result.best.design, result.missed
       (Design(ways=4), [])
     """
+    for name in options:
+        if name in _OTHER_WORDS:
+            raise InvalidArgumentError(
+                f"`search` has no argument `{name}`. Did you mean `{_OTHER_WORDS[name]}`?"
+            )
     choices = {
         "workload": workload,
         "objective": objective,
         "space": space,
+        "fixed": fixed,
+        "values": values,
         "subject_to": subject_to,
         "minimise": minimise,
         "maximise": maximise,
@@ -234,7 +255,7 @@ def _executor(
 
 
 def _within(
-    timeout_s: float | None, problem: Any, choices: Mapping[str, Any], options: Mapping[str, str]
+    timeout_s: float | None, problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]
 ) -> Task:
     """Return the task; a Python function has the time of one design for the default design."""
     if timeout_s is None or not isinstance(problem, FunctionSimulator):
@@ -261,7 +282,7 @@ def _within(
     return made
 
 
-def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, str]) -> Task:
+def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]) -> Task:
     if isinstance(problem, Task):
         given = [*choices, *options]
         if given:

@@ -1,6 +1,6 @@
 """Speed of the CPU simulator on ChampSim's own rows, against the CPU time that ChampSim takes.
 
-Usage: ``ARCHGYM_REFERENCE=FOLDER python benchmarks/cpu.py [FILE ...] [--champsim BINARY]``.
+Usage: ``ARCHGYM_REFERENCE=FOLDER python -m benchmarks.cpu [FILE ...] [--champsim BINARY]``.
 
 Without names, the default and the long rows run. Prints for each file ChampSim's CPU seconds, ours
 and their ratio, then instructions per second by trace. ChampSim's seconds are those recorded in the
@@ -21,9 +21,9 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
-from archgym.simulators.cpu.parameters import DEFAULTS, machine
-from archgym.simulators.cpu.run import COUNTERS, run
-from archgym.simulators.cpu.trace import InstructionTrace
+from archgym.simulators.cpu.kernel.run import COUNTERS, run
+from archgym.simulators.cpu.machine import DEFAULTS, machine
+from archgym.simulators.cpu.workloads import InstructionTrace
 from evidence.cpu.reference import Row, _trace, reference_rows
 
 _FINISHED = re.compile(r"Simulation finished CPU 0 instructions: (\d+) cycles: (\d+)")

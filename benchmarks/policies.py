@@ -15,16 +15,13 @@ from typing import Any, Final
 
 from archgym.files.storage import write_atomic
 from archgym.rules.domain import domain
-from archgym.rules.sandbox import PolicyRunner
-from archgym.simulators.cpu.policy_counts import run_case
-from archgym.simulators.cpu.policy_replay import BUILT_IN as CACHE_POLICIES
-from archgym.simulators.cpu.policy_replay import built_in_arguments
-from archgym.simulators.cpu.policy_replay import built_in_counts as cache_counts
+from archgym.rules.sandbox import RuleRunner
+from archgym.simulators.cpu.rules.case import BUILT_IN as CACHE_POLICIES
+from archgym.simulators.cpu.rules.run import run_case
 from archgym.simulators.dram.policy_replay import BUILT_IN as DRAM_POLICIES
 from archgym.simulators.dram.policy_replay import built_in_outputs
 from archgym.simulators.moe.replay import replay_events
-from archgym.simulators.translation.policy_replay import BUILT_IN as TLB_POLICIES
-from archgym.simulators.translation.policy_replay import built_in_counts
+from archgym.simulators.translation.rules.case import BUILT_IN as TLB_POLICIES
 
 BEGIN: Final = "<!-- policies:begin -->"
 END: Final = "<!-- policies:end -->"
@@ -52,9 +49,9 @@ def tlbs() -> Iterator[Row]:
         for name in TLB_POLICIES:
 
             def run(name: str = name, case: Any = case) -> Mapping[str, Any]:
-                return dict(zip(("misses", "prefetches"), built_in_counts(name, case), strict=True))
+                return dict(case.built_in_counts(name))
 
-            yield "tlb", trace, name, case.arguments(), run, run
+            yield "tlb", trace, name, case.input(), run, run
 
 
 def drams() -> Iterator[Row]:
@@ -74,15 +71,15 @@ def caches() -> Iterator[Row]:
     for trace, cache in (("hash-join-small", "l1d"), ("b-tree", "l2")):
         case = domain("cache").open_case(trace, {"cache": cache})
         for name in CACHE_POLICIES:
-            given = built_in_arguments(name, case)
+            given = case.built_in_input(name)
 
             def run(name: str = name, case: Any = case) -> Mapping[str, Any]:
-                return cache_counts(name, case)
+                return dict(case.built_in_counts(name))
 
             def timed(given: Any = given) -> Any:
                 return run_case(given)
 
-            yield "cache", f"{trace} {cache}", name, case.arguments(), run, timed
+            yield "cache", f"{trace} {cache}", name, case.input(), run, timed
 
 
 def measured(repeats: int, only: str) -> Iterator[tuple[list[str], bool]]:
@@ -92,7 +89,7 @@ def measured(repeats: int, only: str) -> Iterator[tuple[list[str], bool]]:
       repeats: Runs of each, of which the fastest counts.
       only: Text that a row's domain, case and policy must contain.
     """
-    with PolicyRunner(600) as runner:
+    with RuleRunner(600) as runner:
         for place, case, name, arguments, built_in, timed in (
             *expert_caches(),
             *tlbs(),

@@ -22,10 +22,10 @@ from pathlib import Path
 
 import numpy as np
 
-from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.prepared import prepare
-from archgym.simulators.translation.run import COUNTERS, Prepared, run
+from archgym.simulators.translation.kernel.layout import Memory
+from archgym.simulators.translation.kernel.prepared import prepare
+from archgym.simulators.translation.kernel.run import COUNTERS, Prepared, run
+from archgym.simulators.translation.machine import Hardware
 from archgym.traces import AccessKind, MemoryTrace, read_planes
 
 # SPEC of the simulator: the geometric means that must be reached, in millions of accesses/s.

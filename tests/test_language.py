@@ -87,6 +87,83 @@ def test_docstring_of_a_function_opens_with_a_verb() -> None:
     assert found == []
 
 
+# Words after which a second verb belongs to a relative clause: "a policy that sees or chooses".
+RELATIVE = re.compile(r"\b(that|which|what|who|whose|if|where|how|as)\b")
+OBJECT = re.compile(r" (a|an|the|it|its|them|their|all|each|no|nothing|once|how|whether|out)\b| `")
+NOT_OBJECT = re.compile(
+    r"$|[.,;:)]| (after|at|before|by|for|from|if|in|into|of|on|over|that|to|with)\b"
+)
+SECOND = re.compile(r"\b(?:and|or|then|but)(?: (?:also|then|never|only|not))? ([a-z]+)\b")
+
+
+def third_person(verb: str) -> set[str]:
+    """Return the forms that a verb may have in the third person."""
+    return {f"{verb}s", f"{verb}es", f"{verb[:-1]}ies" if verb.endswith("y") else f"{verb}s"}
+
+
+def wrong_verbs(line: str, forms: set[str]) -> list[str]:
+    """Return the verbs of a docstring's first line that are in the third person.
+
+    Args:
+      line: First sentence of a function's docstring.
+      forms: Third person of the verbs that docstrings begin with.
+    """
+    first = line.split()[0].strip(",:;.").lower()
+    found = [first] if first in forms else []
+    for match in SECOND.finditer(line):
+        before, after = line[: match.start()], line[match.end() :]
+        if match[1] not in forms or RELATIVE.search(before):
+            continue
+        # "Return" is followed by nouns, such as "reads and writes".
+        is_noun = OBJECT.match(after) is None if first == "return" else NOT_OBJECT.match(after)
+        if not is_noun:
+            found.append(match[1])
+    return found
+
+
+def first_lines() -> Iterator[tuple[str, str]]:
+    """Yield place and first sentence of every function's docstring."""
+    for path in SOURCES:
+        for node, line, text in docstrings(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_property(node):
+                opening = " ".join(text.split("\n\n")[0].split())
+                yield f"{path.relative_to(ROOT)}:{line}", re.split(r"(?<=[.!?;])\s", opening)[0]
+
+
+def test_every_verb_of_a_first_line_is_imperative() -> None:
+    lines = list(first_lines())
+    verbs = {line.split()[0].strip(",:;.").lower() for _, line in lines}
+    forms = set().union(*map(third_person, verbs))
+
+    found = [
+        f"{place}: {wrong} in {line}" for place, line in lines for wrong in wrong_verbs(line, forms)
+    ]
+
+    assert found == []
+
+
+@pytest.mark.parametrize(
+    ("line", "wrong"),
+    [
+        ("Read and checks `study.json`.", ["checks"]),
+        ("Read and check `study.json`.", []),
+        ("Selects, of all candidates, the command that wins.", ["selects"]),
+        ("Read a plan's file, and sets values over it.", ["sets"]),
+        ("Take further runs, and says once how long all take.", ["says"]),
+        ("Return the row, and checks the rest.", ["checks"]),
+        ("Drop waiting chunks and kills external programs.", ["kills"]),
+        ("Return reads, checks and sets of a cache.", []),
+        ("Enter an instruction's reads and checks into the queue.", []),
+        ("Refuse a policy that reads or sets something else.", []),
+    ],
+)
+def test_second_verb_in_the_third_person_is_found(line: str, wrong: list[str]) -> None:
+    verbs = ("read", "check", "select", "set", "say", "drop", "kill", "return", "enter", "refuse")
+    forms = set().union(*map(third_person, verbs))
+
+    assert wrong_verbs(line, forms) == wrong
+
+
 def test_sources_and_pages_use_no_banned_phrase() -> None:
     found = []
     for path in [*SOURCES, *PAGES]:

@@ -165,7 +165,7 @@ class AskTellAgent(Agent):
 
     @final
     def search(self, evaluate: Evaluate, task: "Task") -> None:
-        """Ask and tells until there is nothing more to ask."""
+        """Ask and tell until there is nothing more to ask."""
         while _n_asked(designs := self.ask(), self.name):
             self.tell(evaluate(designs))
 

@@ -67,8 +67,8 @@ def checked_hyperparameters(
 
 def _checked(argument: inspect.Parameter, parameter: Parameter, value: Any) -> Any:
     name = argument.name
-    if isinstance(parameter, Categorical):
-        return check_choice(name, value, parameter.choices)
+    if isinstance(parameter, Categorical) and parameter.is_text:
+        return check_choice(name, value, [str(choice) for choice in parameter.choices])
     kind, *notes = get_args(argument.annotation)
     if kind not in (int, float):
         parameter.index(value)

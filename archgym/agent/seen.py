@@ -93,7 +93,7 @@ class AskedDesigns:
         return default[:0]
 
     def draw(self, n: int, rng: np.random.Generator) -> np.ndarray:
-        """Return designs that were not asked for, uniform over those, and marks them.
+        """Return designs that were not asked for, uniform over those, and mark them.
 
         Returns:
           (n, n_parameters) canonical indices; fewer rows where the space holds no more.

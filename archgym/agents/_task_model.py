@@ -279,9 +279,8 @@ def _targets(history: History, task: "Task | None") -> _Targets:
         number = place[term.metric]
         r = task.metrics[number].resolution
         base = float(reference[number]) if term.target is None else term.target
-        x = np.maximum(values[:, number] + r, 1e-300)
         is_larger_better = term.goal in ("maximise", "at-least")
-        ratio = np.log(x / max(base + r, 1e-300)) * (1.0 if is_larger_better else -1.0)
+        ratio = _scaled(values[:, number], base, r) * (1.0 if is_larger_better else -1.0)
         exact = history.terms[built][:, column]
         # Over several workloads the mean of logarithms is not the logarithm of the mean.
         shown = ~fails & ((exact < 0.0) if term.target is not None else True)
@@ -292,6 +291,19 @@ def _targets(history: History, task: "Task | None") -> _Targets:
     are_cut = np.array([term.target is not None for term in terms])
     excesses = _excesses(values, fails, violation, task, place)
     return _Targets(worths, weights / weights.sum(), are_cut, excesses)
+
+
+def _scaled(x: np.ndarray, base: float, r: float) -> np.ndarray:
+    """Return a metric's values relative to a base: logarithms, or differences by their spread.
+
+    Args:
+      x: (n,), of which some may be negative.
+      base: Value of the default design, or a target.
+      r: Resolution of the metric.
+    """
+    if base >= 0.0 and (x >= 0.0).all():
+        return np.asarray(np.log(np.maximum(x + r, 1e-300) / max(base + r, 1e-300)))
+    return np.asarray((x - base) / max(float(np.std(x)), r))
 
 
 def _reward_targets(rewards: np.ndarray, fails: np.ndarray, violation: np.ndarray) -> _Targets:

@@ -9,6 +9,7 @@ import numpy as np
 from archgym.agent.agent import Agent
 from archgym.agent.seen import AskedDesigns
 from archgym.checks import check_number, check_whole
+from archgym.evaluation.metrics import growth
 from archgym.evaluation.simulator import FEASIBLE, Bottleneck
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.spaces.neighbours import step_designs
@@ -297,7 +298,7 @@ class _Place:
         resolution = {spec.name: spec.resolution for spec in trials.specs}
         for metric, sign, bound, weight in self._bounds() if self.is_built else ():
             r = resolution[metric]
-            excess = math.log((values[metric] + r) / (bound + r)) if bound + r > 0.0 else 0.0
+            excess = float(growth(np.array([values[metric]]), bound, r)[0])
             excess = excess if sign == "<=" else -excess
             self._missed[metric] = self._missed.get(metric, 0.0) + weight * max(0.0, excess)
 

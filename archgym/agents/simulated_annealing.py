@@ -164,7 +164,7 @@ class SimulatedAnnealingAgent(AskTellAgent):
     def _decide(
         self, chain: "_Chain", design: np.ndarray, reward: float, temperature: float
     ) -> None:
-        """Move a chain to a design, or lets it stay; one that is nowhere moves."""
+        """Move a chain to a design, or let it stay; one that is nowhere moves."""
         gain = reward - chain.reward
         if gain >= 0 or self._rng.random() < math.exp(gain / temperature):
             chain.move_to(design, reward)

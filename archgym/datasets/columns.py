@@ -84,7 +84,7 @@ class Columns:
         """Column by parameter."""
 
     def schema(self, metadata: Mapping[bytes, bytes] | None = None) -> "pa.Schema":
-        """Names, types, and each column's role, unit and meaning; with the file's metadata."""
+        """Return names, types, roles, units and meanings of columns, with the file's metadata."""
         import pyarrow as pa
 
         fields = [_field(name, doc, "source") for name, doc in _SOURCE.items()]

@@ -12,15 +12,10 @@ from archgym.datasets.columns import Columns, is_listed
 from archgym.datasets.ids import DesignIds
 from archgym.datasets.metadata import About, Model, task_model, task_workloads
 from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import merged_objectives, objective_from_json
-from archgym.evaluation.simulator import (
-    FAILED,
-    FEASIBLE,
-    Simulator,
-    make_simulator,
-    simulator_class,
-)
+from archgym.evaluation.simulator import FAILED, FEASIBLE, Simulator, simulator_class
 from archgym.evaluation.specification import Declaration, WorkloadFacts
 from archgym.files.parquet import MAX_BATCH
 from archgym.spaces.space import DesignSpace

@@ -169,7 +169,7 @@ def _any_value(text: str, parameters: Sequence[Parameter]) -> str | float | Begi
 def _value(text: str, parameter: Parameter) -> str | float | Beginning:
     if is_listed(parameter):
         return _beginning(text, parameter)
-    if isinstance(parameter, Categorical):
+    if isinstance(parameter, Categorical) and parameter.is_text:
         try:
             parameter.index(text)
         except InvalidDesignError as error:

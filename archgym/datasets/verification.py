@@ -58,7 +58,7 @@ def verify_dataset(
     simulator: Simulator | None = None,
     progress: StageProgress | None = None,
 ) -> Verification:
-    """Check a dataset, and simulates a random sample of its rows again.
+    """Check a dataset, and simulate a random sample of its rows again.
 
     Every file must have its digest, and the rows that were written, in their order; every row must
     say of its study and task what the metadata say, have a workload of its task, values of its

@@ -5,7 +5,7 @@ from typing import Protocol, final
 import numpy as np
 from gymnasium import spaces
 
-from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.metrics import MetricSpec, growth
 from archgym.spaces.choices import Choices
 
 # chosen: a metric 150 times better or worse than the default design's is as far as one need see.
@@ -48,9 +48,8 @@ class Observation:
     def __init__(self, task: ObservedTask, choices: Choices, with_position: bool) -> None:
         self._with_position = with_position
         self._lay_out_choices(choices)
-        reference = task.average(task.reference[None])[0]
+        self._reference = task.average(task.reference[None])[0]
         self._resolution = np.array([spec.resolution for spec in task.metrics])
-        self._scale = reference + self._resolution
         n_metrics = len(task.metrics)
         self.names: tuple[str, ...] = (
             *self._choice_names,
@@ -123,8 +122,12 @@ class Observation:
         )
         numbers = numbers * is_made[:, self._column]
         with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = np.maximum((values + self._resolution) / self._scale, np.exp(-_RATIO_LIMIT))
-            logs = np.nan_to_num(np.clip(np.log(ratio), -_RATIO_LIMIT, _RATIO_LIMIT), nan=0.0)
+            if (self._reference < 0).any() or (values < 0).any():
+                pairs = zip(values.T, self._reference, self._resolution, strict=True)
+                logs = np.stack([growth(x, base, r) for x, base, r in pairs], axis=1)
+            else:
+                logs = np.log((values + self._resolution) / (self._reference + self._resolution))
+            logs = np.nan_to_num(np.clip(logs, -_RATIO_LIMIT, _RATIO_LIMIT), nan=0.0)
         parts = [numbers, logs, feasible[:, None]]
         if self._with_position:
             parts.append(position[:, None] == np.arange(picks.shape[1]))

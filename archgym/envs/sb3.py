@@ -142,7 +142,7 @@ class Sb3VecEnv(VecEnv):
         return [getattr(self, attr_name)] * n
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Refuses: environments do not change.
+        """Refuse, since environments do not change.
 
         Raises:
           InvalidArgumentError: Always.

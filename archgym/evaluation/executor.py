@@ -58,7 +58,7 @@ class Executor(Closing, ABC):
         """End what runs, from another thread, at once; the executor is of no more use."""
 
     def close(self) -> None:
-        """Give its threads and processes back."""
+        """Give back its threads and processes."""
         self.cancel()
 
 
@@ -161,7 +161,7 @@ class ThreadExecutor(Executor):
         return joined([parts[start] for start in starts])
 
     def cancel(self) -> None:
-        """Drop waiting chunks and kills external programs; a running kernel ends by itself."""
+        """Drop waiting chunks and kill external programs; a running kernel ends by itself."""
         self._cancelled = True
         self._programs.stop()
         for _ in self._threads:

@@ -65,6 +65,7 @@ def simulator(
     """Return a decorator that makes a simulator of a function from a design to its metrics.
 
     The function gets a design, a mapping of parameters to values, and returns every metric by name.
+    Metrics may be negative, such as a slack, a profit or a logarithm.
     It may return `Infeasible(reason)` for a design that cannot be built. An exception, a missing
     metric or a number that is not finite fails that design; the search continues.
 
@@ -268,10 +269,10 @@ class FunctionSimulator(_Declared):
             raise SimulatorError(
                 f"`{spec.name}` of `{self.name}` must be a finite number; got {_shown(value)}."
             )
-        if number < 0 and spec.goal != "none":
+        if number < 0 and spec.goal != "none" and not spec.signed:
             raise SimulatorError(
-                f"`{spec.name}` of `{self.name}` must be 0 or more to be {spec.goal}d, since "
-                f"rewards compare logarithms; got {number!r}. Shift it, or return exp() of it."
+                f"`{spec.name}` of `{self.name}` must be 0 or more, as its MetricSpec says; got "
+                f"{number!r}. Declare it with signed=True."
             )
         return number
 
@@ -387,7 +388,7 @@ def _specs(metrics: Any) -> tuple[MetricSpec, ...]:
                 f"The goal of `{name}` must be minimise, maximise or none; got {goal!r}."
             )
         unit = _UNITS.get(name.rpartition("_")[2].lower(), "") if "_" in name else ""
-        specs.append(MetricSpec(name, unit, goal, _RESOLUTION, f"Metric {name}."))
+        specs.append(MetricSpec(name, unit, goal, _RESOLUTION, f"Metric {name}.", signed=True))
     if not specs:
         raise InvalidArgumentError("`metrics` must name one metric or more; it names none.")
     return tuple(specs)

@@ -6,6 +6,7 @@ Rewards encode this order, so that agents, tables, fronts and reports agree on i
 """
 
 import math
+import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.units import unit_factor
 
 LIMITED_REWARD = -20.0
 """Upper bound of the rewards of designs that miss a limit."""
@@ -37,6 +39,15 @@ class Limit:
 
     def __str__(self) -> str:
         return f"{self.metric} {self.sign} {self.bound:.12g}"
+
+    def holds_in(self, limits: "Iterable[Limit]") -> bool:
+        """Return True if one of these limits is the same or tighter."""
+        tighter = {"<=": operator.le, ">=": operator.ge}[self.sign]
+        return any(
+            (limit.metric, limit.sign) == (self.metric, self.sign)
+            and tighter(limit.bound, self.bound)
+            for limit in limits
+        )
 
     def violation(self, values: np.ndarray, resolution: float) -> np.ndarray:
         """Return the violation of values, relative to the bound: 0 where the limit is met.
@@ -73,6 +84,35 @@ def parse_limits(texts: str | Iterable[str], specs: Sequence[MetricSpec]) -> tup
     return found
 
 
+def split_limits(
+    texts: str | Sequence[str] | None, parameters: Sequence[str]
+) -> tuple[list[str], dict[str, list[str]]]:
+    """Return the limits on metrics, and those on parameters by the parameter.
+
+    Args:
+      texts: As for `parse_limits`; None for no limits.
+      parameters: Names of parameters, none of which is the name of a metric.
+
+    Raises:
+      InvalidArgumentError: A limit on a parameter is not `parameter <= number` or `>=`.
+    """
+    parts = [texts] if isinstance(texts, str) else list(texts or ())
+    on_metrics: list[str] = []
+    on_parameters: dict[str, list[str]] = {}
+    for text in (piece for part in parts for piece in str(part).split(",")):
+        match = _LIMIT.fullmatch(text)
+        if match is None or match["metric"] not in parameters:
+            on_metrics.append(text)
+        elif match["sign"] in ("<=", ">=", "==", "="):
+            on_parameters.setdefault(match["metric"], []).append(match["sign"] + match["bound"])
+        else:
+            raise InvalidArgumentError(
+                f"A limit on parameter `{match['metric']}` must be `<= number`, `>= number` or "
+                f"`= number`; got {text.strip()!r}."
+            )
+    return on_metrics, on_parameters
+
+
 def _parsed(text: str, specs: Sequence[MetricSpec]) -> Limit:
     match = _LIMIT.fullmatch(text)
     try:
@@ -94,12 +134,16 @@ def _parsed(text: str, specs: Sequence[MetricSpec]) -> Limit:
             f"got {text.strip()!r}."
         )
     if match["unit"] and match["unit"] != unit:
-        raise InvalidArgumentError(
-            f"A limit on `{match['metric']}` must be in {unit or 'no unit'}; got "
-            f"{text.strip()!r}. Convert the number and leave the unit out."
-        )
-    # Rewards compare logarithms, so that a metric with a goal is 0 or more.
-    if match["sign"] == "<=" and bound < 0 and known[match["metric"]].goal != "none":
+        factor = unit_factor(match["unit"], unit)
+        if factor is None:
+            raise InvalidArgumentError(
+                f"A limit on `{match['metric']}` must be in {unit or 'no unit'}; got "
+                f"{text.strip()!r}. Convert the number and leave the unit out."
+            )
+        # Twelve digits, so that 171 us are 171,000 ns and not a little less.
+        bound = float(f"{bound * factor:.12g}")
+    spec = known[match["metric"]]
+    if match["sign"] == "<=" and bound < 0 and spec.goal != "none" and not spec.signed:
         raise InvalidArgumentError(
             f"A limit must be one that a design can meet; got {text.strip()!r}, and "
             f"`{match['metric']}` is 0 or more."

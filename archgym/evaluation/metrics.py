@@ -5,6 +5,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, final
 
+import numpy as np
+
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -29,6 +31,7 @@ class MetricSpec:
         does not return such a metric.
       identifies: True if the metric is part of a task's identity. By default a metric that only
         explains is not, so that adding one leaves recorded studies, tables and datasets valid.
+      signed: True if values may be negative, such as a slack or a profit.
 
     Example:
       >>> from archgym.spaces.expression import P
@@ -44,6 +47,7 @@ class MetricSpec:
     doc: str
     formula: "Expression | None" = field(default=None, compare=False)
     identifies: bool | None = None
+    signed: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.goal not in ("minimise", "maximise", "none") or not (
@@ -69,6 +73,8 @@ class MetricSpec:
             data["formula"] = self.formula.to_json()
         if not self.identifies:
             data["identifies"] = False
+        if self.signed:
+            data["signed"] = True
         return data
 
     @classmethod
@@ -88,6 +94,35 @@ class MetricSpec:
             return cls(**members)
         except TypeError as error:
             raise InvalidArgumentError(f"A metric must be what `to_json` wrote; {error}.") from None
+
+
+def growth(values: np.ndarray, base: float, resolution: float) -> np.ndarray:
+    """Return by how much values exceed a base, in a measure that also orders negative ones.
+
+    With `r` the resolution, it is ``log((x + r) / (base + r))`` where both are 0 or more. Below 0
+    it continues with ``-log((base + r) / r) - log1p(-x / (base + r))``. From a negative base it is
+    the difference in units of ``|base| + r``, as ``sign(d) * log1p(|d|)``. It grows with `x`.
+
+    Args:
+      values: Values of a metric, of any shape.
+      base: Value that they are compared with.
+      resolution: Resolution of the metric, above 0.
+
+    Returns:
+      Float64 of the shape of `values`; NaN where they are.
+
+    Example:
+      >>> growth(np.array([20.0, 5.0, -5.0]), 10.0, 1e-6).round(2).tolist()
+      [0.69, -0.69, -16.52]
+    """
+    scale = abs(base) + resolution
+    if base < 0:
+        difference = (values - base) / scale
+        return np.asarray(np.sign(difference) * np.log1p(np.abs(difference)))
+    positive = np.log((np.maximum(values, 0.0) + resolution) / scale)
+    return np.asarray(
+        np.where(values < 0, positive - np.log1p(np.maximum(-values, 0.0) / scale), positive)
+    )
 
 
 @final

@@ -11,7 +11,7 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.limits import Limit, check_limits, limited, parse_limits, violations
-from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.metrics import MetricSpec, growth
 from archgym.runtime.reductions import report_loss
 
 REWARD_LIMIT = 20.0
@@ -33,7 +33,8 @@ class Term:
       (T + r)))``; both 0 where the target is met;
     - archgym-2023: ``T / |x - T|``, with its pole at x = T cut off at e^20.
 
-    Each logarithm is clipped to ±20.
+    Each logarithm is clipped to ±20. Values or references below 0 count as `growth` says, and a
+    value below 0 that is minimised is worth up to 40.
     """
 
     metric: str
@@ -57,6 +58,7 @@ class Term:
     def reward(self, x: np.ndarray, reference: float, resolution: float) -> np.ndarray:
         """Return worth of values `x`, (n,), NaN where `x` is."""
         worth: np.ndarray
+        highest: float | np.ndarray = REWARD_LIMIT
         target = 0.0 if self.target is None else self.target
         with np.errstate(divide="ignore", invalid="ignore"):
             match self.goal:
@@ -71,14 +73,23 @@ class Term:
                 case _:
                     pole = math.exp(REWARD_LIMIT)
                     return np.asarray(np.minimum(np.abs(target) / np.abs(x - target), pole))
-        is_beyond = np.abs(worth) > REWARD_LIMIT
+        base = reference if self.target is None else self.target
+        is_signed = x < 0 if base >= 0 else np.isfinite(x)
+        if is_signed.any():
+            grown = growth(x, base, resolution)
+            signed = grown if self.goal in ("maximise", "at-least") else -grown
+            worth = np.where(
+                is_signed, signed if self.target is None else np.minimum(0.0, signed), worth
+            )
+            highest = np.where(is_signed, 2 * REWARD_LIMIT, REWARD_LIMIT)
+        is_beyond = (worth > highest) | (worth < -REWARD_LIMIT)
         if is_beyond.any():
             # Without the number of designs, so that a search reports it once for each metric.
             report_loss(
                 f"Rewards of `{self.metric}` beyond {REWARD_LIMIT:g} (a factor of e^20 to the "
                 f"default or target) count as {REWARD_LIMIT:g}: such designs are not told apart."
             )
-        return np.asarray(np.clip(worth, -REWARD_LIMIT, REWARD_LIMIT))
+        return np.asarray(np.clip(worth, -REWARD_LIMIT, highest))
 
 
 def _is_finite(number: object) -> bool:
@@ -347,15 +358,16 @@ def parse_target(text: str, specs: Sequence[MetricSpec]) -> Objective:
             value = float(match["value"]) if match else math.nan
         except ValueError:
             value = math.nan
-        if match is None or not 0 <= value < math.inf:
+        known = {spec.name: spec for spec in specs}
+        if match is not None and match["metric"] not in known:
+            raise unknown_name("metric", match["metric"], known)
+        low = -math.inf if match is not None and known[match["metric"]].signed else 0.0
+        if match is None or not low <= value < math.inf:
             raise InvalidArgumentError(
-                "A target must read `metric<=number` or `metric>=number`, the number 0 or more; "
-                f"got {part!r}. "
+                "A target must read `metric<=number` or `metric>=number`, the number 0 or more "
+                f"where the metric is; got {part!r}. "
                 "Write for instance target:total_time_ns<=90000,power_mw<=1500."
             )
-        known = {spec.name for spec in specs}
-        if match["metric"] not in known:
-            raise unknown_name("metric", match["metric"], known)
         goal: TermGoal = "at-most" if match["sign"] == "<=" else "at-least"
         terms.append(Term(match["metric"], goal, target=value))
     return Objective(text, tuple(terms), "Targets met are worth 0, missed ones less.")

@@ -12,11 +12,11 @@ import numpy as np
 
 from archgym.errors import (
     ArchGymError,
-    InvalidArgumentError,
     SimulatorError,
     error_text,
     unknown_name,
 )
+from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.runtime.plugins import load, registered
@@ -132,6 +132,9 @@ class Simulator(ABC):
     former_objectives: Mapping[str, Objective] = {}
     """Objectives by names that were given up, or that now name another objective. Ids of tasks
     and sweeps that were recorded with revision 0 of a name mean these."""
+    physical_limits: tuple[Limit, ...] = ()
+    """What must hold for a design to exist, such as a model that fits into memory. Tasks add these
+    limits to every objective; objectives by name state them."""
     default_objective: str
     default_workload: str
     fidelity: str = "standard"
@@ -165,6 +168,11 @@ class Simulator(ABC):
     def default_fidelity(self) -> str:
         """The fidelity that a task's name leaves out."""
         return self.fidelity_names[0]
+
+    @property
+    def unrestricted(self) -> "Simulator":
+        """The simulator of the whole space, where parameters are held; else itself."""
+        return self
 
     @abstractmethod
     def workload_names(self) -> tuple[str, ...]:
@@ -492,48 +500,6 @@ def _shown(result: object) -> str:
         return f"a value of type {type(result).__name__}"
     kinds = type(result.values).__name__, type(result.reason).__name__
     return f"one with values of type {kinds[0]} and reasons of type {kinds[1]}"
-
-
-def make_simulator(
-    kind: type[Simulator], space: str | None, fidelity: str | None, options: Mapping[str, str]
-) -> Simulator:
-    """Simulator of a space and fidelity, with these options; defaults for what is None or absent.
-
-    Raises:
-      UnknownNameError: There is no such space, fidelity or option; the message lists the near ones.
-      InvalidArgumentError: The constructor needs other arguments.
-    """
-    known = option_names(kind)
-    for name in options:
-        if name not in known:
-            raise unknown_name(f"option of simulator {kind.name!r}", name, known)
-    chosen = {}
-    for what, wanted, names in (
-        ("space", space, kind.space_names),
-        ("fidelity", fidelity, kind.fidelity_names),
-    ):
-        if wanted is not None and wanted not in names:
-            raise unknown_name(what, wanted, names)
-        # A simulator with one space or fidelity has nothing to be told.
-        if len(names) > 1 or _takes(kind, what):
-            chosen[what] = names[0] if wanted is None else wanted
-    try:
-        inspect.signature(kind).bind(**chosen, **options)
-    except TypeError as error:
-        given = ", ".join(f"`{name}`" for name in (*chosen, *options)) or "no arguments"
-        raise InvalidArgumentError(
-            f"Simulator {kind.name!r} must be one that is made with {given}; its constructor "
-            f"differs: {error}. Give its other arguments defaults."
-        ) from None
-    make: Any = kind
-    simulator: Simulator = make(**chosen, **options)
-    return simulator
-
-
-def _takes(kind: type[Simulator], name: str) -> bool:
-    """Return True if the constructor has an argument with this name, or takes any."""
-    parameters = inspect.signature(kind).parameters
-    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
 
 
 def option_names(kind: type[Simulator]) -> tuple[str, ...]:

@@ -52,6 +52,7 @@ class MetricMembers(msgspec.Struct, forbid_unknown_fields=True):
     doc: str
     formula: Any = None
     identifies: bool = True
+    signed: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import ClassVar, Literal
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.evaluation.simulator import Simulator, Workload, make_simulator
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
 from archgym.evaluation.specification import Declaration, WorkloadFacts
 from archgym.files.remote import local_copy, url_of
 from archgym.files.storage import open_file, storage_errors
@@ -58,6 +59,8 @@ class StandIn(Simulator):
         self.metrics = declaration.metrics
         self.model_reasons = declaration.model_reasons
         self.objectives = declaration.objectives
+        if self.name in simulator_names():
+            self.physical_limits = simulator_class(self.name).physical_limits
         self.default_objective = declaration.default_objective
         self.fidelity = declaration.fidelity
         self.options = {**declaration.options, **(options or {})}
@@ -115,8 +118,6 @@ class StandIn(Simulator):
           UnknownNameError: It is not installed here.
           InvalidArgumentError: Another version of it is.
         """
-        from archgym.evaluation.simulator import simulator_class
-
         declared = self.declaration
         simulator = make_simulator(
             simulator_class(declared.simulator),
@@ -231,8 +232,6 @@ def _check_contents(stand_in: StandIn, simulator: Simulator) -> None:
 def _default_option(simulator: str, name: str) -> str | None:
     """Return the default of a simulator's option, None if unknown."""
     import inspect
-
-    from archgym.evaluation.simulator import simulator_class, simulator_names
 
     if simulator not in simulator_names():
         return None

@@ -18,6 +18,7 @@ from archgym.evaluation.objective import (
     Objective,
     objective_from_json,
 )
+from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
@@ -99,6 +100,8 @@ class Task:
         subject_to: str | Sequence[str] | None = None,
         minimise: str | Sequence[str] | None = None,
         maximise: str | Sequence[str] | None = None,
+        fixed: Mapping[str, Any] | None = None,
+        values: Mapping[str, Any] | None = None,
         **options: str,
     ) -> "Task":
         """Return task from names; what is left out is the simulator's default.
@@ -113,9 +116,12 @@ class Task:
           stand_in: A table or proxy that answers in the simulator's place; what else is given must
             agree with it. On a table the task is the same as on the simulator.
           subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5, power_mw <= 900"``. A design
-            that meets all of them ranks above every one that does not.
+            that meets all of them ranks above every one that does not. A limit on a parameter,
+            such as ``"banks <= 8"``, leaves its other values out.
           minimise: Metrics to minimise instead of a named objective.
           maximise: Metrics to maximise instead of a named objective.
+          fixed: Values at which parameters are held, by name.
+          values: Values that parameters may have, by name: several, or a text such as ``1..8``.
           **options: Further arguments of the simulator, such as ``device="ddr4-2400"``.
 
         Raises:
@@ -134,6 +140,8 @@ class Task:
                 subject_to=subject_to,
                 minimise=minimise,
                 maximise=maximise,
+                fixed=fixed or {},
+                values=values or {},
                 options=options,
             )
         )
@@ -363,12 +371,13 @@ class Task:
             "reasons": list(self.simulator.reasons),
             "reference": self.reference.tolist(),
         }
-        if isinstance(self.simulator, StandIn):
+        source = self.simulator.unrestricted
+        if isinstance(source, StandIn):
             # Where its numbers came from, which is not part of what it is.
             data["stand_in"] = {
-                "kind": self.simulator.kind,
-                "path": str(self.simulator.path),
-                "digest": self.simulator.digest,
+                "kind": source.kind,
+                "path": str(source.path),
+                "digest": source.digest,
             }
         return data
 
@@ -398,20 +407,25 @@ class Task:
             recorded = data.get("stand_in")
             if stand_in is None and recorded is not None and simulator is None:
                 stand_in = recorded_stand_in(str(recorded["path"]), str(recorded["kind"]))
+            space = str(data["space_name"])
             if stand_in is not None:
-                task = cls.make(simulator, sources, objective, stand_in=stand_in)
+                space_of = space if "{" in space else None
+                task = cls.make(simulator, sources, objective, space_of, stand_in=stand_in)
             elif simulator is not None:
-                task = cls.make(simulator, sources, objective)
+                held = {} if simulator.unrestricted is not simulator else split_space(space)[1]
+                task = cls.make(simulator, sources, objective, values=held)
             else:
-                options = {str(k): str(v) for k, v in data["options"].items()}
+                options: dict[str, Any] = {str(k): str(v) for k, v in data["options"].items()}
                 task = cls.make(
                     str(data["simulator"]),
                     sources,
                     objective,
-                    str(data["space_name"]),
+                    space,
                     str(data["fidelity"]),
                     **options,
                 )
+            # Limits of physics that were declared later would make it another task.
+            task = replace(task, objective=objective)
             digest = data["digest"]
             task = task._as_recorded([str(spec["name"]) for spec in data["metrics"]])
         except (KeyError, TypeError, AttributeError) as error:

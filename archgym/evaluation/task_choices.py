@@ -7,11 +7,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
-from typing import final
+from typing import Any, final
 
 from archgym.checks import check_number
 from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, unknown_name
-from archgym.evaluation.limits import check_limits
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.limits import check_limits, split_limits
 from archgym.evaluation.objective import (
     Objective,
     objective_of,
@@ -19,13 +20,8 @@ from archgym.evaluation.objective import (
     parse_target,
     subject_to,
 )
-from archgym.evaluation.simulator import (
-    Simulator,
-    Workload,
-    make_simulator,
-    simulator_class,
-    simulator_names,
-)
+from archgym.evaluation.restriction import hold, restrict, split_space
+from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
 from archgym.evaluation.stand_in import StandIn, check_agreement, open_stand_in
 from archgym.files.remote import url_of
 
@@ -34,7 +30,8 @@ _log = logging.getLogger(__name__)
 _MAX_WEIGHT = 1e9
 _DEFAULT_SIMULATOR = "dram"
 _TASK_ID = re.compile(
-    r"(?P<simulator>[^/\[\]]+)(\[(?P<options>[^\]]*)\])?/(?P<space>[^/]+)/(?P<workloads>[^/]+)"
+    r"(?P<simulator>[^/\[\]]+)(\[(?P<options>[^\]]*)\])?/(?P<space>[^/{}]+(\{[^{}/]*\})?)"
+    r"/(?P<workloads>[^/]+)"
     r"/(?P<objective>.+)-v(?P<version>\d+)(\.(?P<revision>\d+))?"
 )
 # As `WeightedWorkload.label` makes it.
@@ -83,7 +80,11 @@ class TaskChoices:
       fidelity: Name of one of the simulator's fidelities.
       stand_in: Table or proxy that answers instead of the simulator.
       options: Further arguments of the simulator.
-      subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5"``.
+      fixed: Values at which parameters are held, by name.
+      values: Values that parameters may have, by name: several, or a text such as ``1..8``.
+      version: Version of the simulator, as in the id of a task; None for any.
+      is_held: True if the name of the space states the limits on parameters already.
+      subject_to: Hard limits on metrics, such as ``"area_mm2 <= 5"``, or on parameters.
       minimise: Metrics to minimise instead of a named objective.
       maximise: Metrics to maximise instead of a named objective.
       metrics: Names of the metrics to record; None for all.
@@ -98,6 +99,10 @@ class TaskChoices:
     fidelity: str | None = None
     stand_in: str | Path | None = None
     options: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    version: int | None = None
+    is_held: bool = False
     subject_to: str | Sequence[str] | None = None
     minimise: str | Sequence[str] | None = None
     maximise: str | Sequence[str] | None = None
@@ -120,7 +125,6 @@ class TaskChoices:
                 "A task must read simulator/space/workload/objective-vN; "
                 f"got {self.simulator!r}. Name a simulator and use options for the rest."
             )
-        self._check_version(match["simulator"], int(match["version"]))
         pairs = (text.partition("=") for text in (match["options"] or "").split(",") if text)
         options = {name: value for name, _, value in pairs}
         has_metrics = self.minimise is not None or self.maximise is not None
@@ -133,18 +137,32 @@ class TaskChoices:
             workload=self.workload or _weights_of(match["workloads"]),
             fidelity=self.fidelity or options.pop("fidelity", None),
             options={**options, **self.options},
+            version=int(match["version"]),
         )
 
-    def _check_version(self, simulator: str, version: int) -> None:
-        if self.stand_in is not None:
-            current, where = open_stand_in(self.stand_in).version, f"of {self.stand_in}"
-        else:
-            current, where = simulator_class(simulator).version, "that is installed"
-        if version != current:
+    def check_version(self, simulator: Simulator) -> None:
+        """Refuse a simulator of another version than the id of the task states.
+
+        Raises:
+          InvalidArgumentError: The version is another.
+        """
+        if self.version not in (None, simulator.version):
+            where = "that is installed" if self.stand_in is None else f"of {self.stand_in}"
             raise InvalidArgumentError(
-                f"A task of simulator {simulator!r} must end in -v{current}, the version {where}; "
-                f"got -v{version}."
+                f"A task of simulator {simulator.name!r} must end in -v{simulator.version}, the "
+                f"version {where}; got -v{self.version}."
             )
+
+    def limits_of(self, simulator: Simulator) -> tuple[list[str], dict[str, list[str]]]:
+        """Return limits on metrics of a simulator, and limits on its parameters by the parameter.
+
+        Raises:
+          InvalidArgumentError: A limit on a parameter has another form.
+        """
+        metrics = {spec.name for spec in simulator.metrics}
+        parameters = [name for name in simulator.space.names if name not in metrics]
+        with choosing("subject_to"):
+            return split_limits(self.subject_to, parameters)
 
     def resolved_path(self, name: str | Path) -> str:
         """Return a path, absolute if the file lies in `folder`, else as it was given."""
@@ -171,14 +189,37 @@ def resolve_simulator(choices: TaskChoices) -> tuple[Simulator, str]:
       InvalidArgumentError: An argument does not fit.
       FileFormatError: The stand-in is damaged or of another format.
     """
+    if choices.stand_in is not None:
+        choices = _with_space_of(choices, choices.stand_in)
+    whole, space_name = _resolve_whole(choices)
+    with choosing("simulator"):
+        choices.check_version(whole)
+    with choosing("values"):
+        limits = {} if choices.is_held else choices.limits_of(whole)[1]
+        held = hold(whole, choices.fixed, choices.values, limits)
+    if held is whole:
+        return whole, space_name
+    return held, held.space.name
+
+
+def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:
+    """Return choices that name the restricted space of a stand-in, where they ask for it."""
+    with choosing("stand_in"):
+        declared = open_stand_in(choices.resolved_path(path)).declaration
+    if choices.space == declared.space_name or not split_space(declared.space_name)[1]:
+        return choices
+    asked = replace(choices, simulator=choices.simulator or declared.simulator, stand_in=None)
+    space = resolve_simulator(asked)[1]
+    return replace(choices, space=space, fixed={}, values={}, is_held=True)
+
+
+def _resolve_whole(choices: TaskChoices) -> tuple[Simulator, str]:
+    """Return the simulator before parameters are held, and the name of its space."""
     simulator = choices.simulator
     with choosing("simulator"):
         _check_simulator(choices)
     if choices.stand_in is not None:
-        with choosing("stand_in"):
-            opened = open_stand_in(choices.resolved_path(choices.stand_in))
-            check_agreement(opened, simulator, choices.space, choices.fidelity, choices.options)
-        simulator = opened
+        return _resolve_stand_in(choices, choices.stand_in)
     if isinstance(simulator, StandIn):
         return simulator, simulator.declaration.space_name
     if isinstance(simulator, Simulator):
@@ -186,12 +227,25 @@ def resolve_simulator(choices: TaskChoices) -> tuple[Simulator, str]:
     with choosing("simulator"):
         kind = simulator_class(simulator or _DEFAULT_SIMULATOR)
     with choosing("space"):
-        _check_known("space", choices.space, kind.space_names)
+        space, held = split_space(choices.space)
+        _check_known("space", space, kind.space_names)
     with choosing("fidelity"):
         _check_known("fidelity", choices.fidelity, kind.fidelity_names)
     with choosing("options"):
         made = make_simulator(kind, choices.space, choices.fidelity, choices.options)
-    return made, choices.space or kind.space_names[0]
+    return made, made.space.name if held else space or kind.space_names[0]
+
+
+def _resolve_stand_in(choices: TaskChoices, path: str | Path) -> tuple[Simulator, str]:
+    """Return a stand-in, restricted as the name of the space says where it is of the whole one."""
+    with choosing("stand_in"):
+        opened = open_stand_in(choices.resolved_path(path))
+        space, held = split_space(choices.space)
+        if split_space(opened.declaration.space_name)[1]:
+            space, held = choices.space, {}
+        check_agreement(opened, choices.simulator, space, choices.fidelity, choices.options)
+        made = restrict(opened, held)
+    return made, made.space.name if held else opened.declaration.space_name
 
 
 def _check_simulator(choices: TaskChoices) -> None:
@@ -277,7 +331,8 @@ def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkl
             f"got {dict(pairs)!r}."
         )
     shipped = simulator.workload_names()
-    unknown = [] if isinstance(simulator, StandIn) else [n for n in names if n not in shipped]
+    is_stand_in = isinstance(simulator.unrestricted, StandIn)
+    unknown = [] if is_stand_in else [n for n in names if n not in shipped]
     for name in unknown:
         if _FILE_LABEL.fullmatch(name) and not Path(choices.resolved_path(name)).exists():
             raise InvalidArgumentError(
@@ -308,6 +363,8 @@ def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkl
 def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
     """Return the objective with a name, of a text, of metrics, or as it was given, with limits.
 
+    Limits of physics that it lacks are added, and its name shows them.
+
     Raises:
       UnknownNameError: The objective or one of its metrics does not exist.
       InvalidArgumentError: It is something else, or limits contradict each other.
@@ -324,8 +381,14 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
         else:
             objective = _objective(simulator, choices.objective, choices.revision)
     with choosing("subject_to"):
-        if choices.subject_to is not None:
-            objective = subject_to(objective, choices.subject_to, metrics)
+        limits, on_parameters = choices.limits_of(simulator)
+        if limits or (not on_parameters and choices.subject_to is not None):
+            objective = subject_to(objective, limits, metrics)
+        missing = [
+            limit for limit in simulator.physical_limits if not limit.holds_in(objective.limits)
+        ]
+        if missing:
+            objective = subject_to(objective, map(str, missing), metrics)
         check_limits(objective.limits, metrics)
     return objective
 

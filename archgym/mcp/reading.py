@@ -100,7 +100,7 @@ def _list_studies(workspace: Workspace, given: ListStudies) -> dict[str, Any]:
             }
             for name in workspace.names()
         ],
-        "policy_studies": workspace.policy_names(),
+        "rule_studies": workspace.rule_names(),
         "server_budget": workspace.budget,
     }
 

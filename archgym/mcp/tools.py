@@ -20,7 +20,7 @@ from typing import Any, final
 import msgspec
 
 from archgym.errors import ArchGymError, InvalidArgumentError, error_text, unknown_name
-from archgym.mcp import benchmark, catalogue, evaluation, policies, reading
+from archgym.mcp import benchmark, catalogue, evaluation, reading, rules
 from archgym.mcp.workspace import Workspace
 
 MAX_OUTPUT_BYTES = 32_000
@@ -37,7 +37,7 @@ TOOLS: tuple[tuple[type[msgspec.Struct], Callable[..., Any], bool], ...] = (
     *evaluation.TOOLS,
     *reading.TOOLS,
     *benchmark.TOOLS,
-    *policies.TOOLS,
+    *rules.TOOLS,
 )
 
 

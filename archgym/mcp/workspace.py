@@ -13,7 +13,7 @@ from archgym.evaluation.simulator import simulator_class
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import TaskChoices
 from archgym.files.storage import make_folder
-from archgym.rules.log import HEADER_NAME, PolicyLog, read_policy_header
+from archgym.rules.log import HEADER_NAME, RuleLog, read_rule_header
 from archgym.runtime.plugins import registered
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.metadata import Header, read_header
@@ -26,7 +26,7 @@ _LABEL = re.compile(r"[A-Za-z0-9 ._+@%=,()/-]{1,100}")
 # chosen: a study holds its journal in memory; the least recently used one is closed beyond this.
 _MAX_OPEN = 16
 # chosen: each holds a process of 200 MB.
-_MAX_OPEN_POLICIES = 2
+_MAX_OPEN_RULES = 2
 # Characters that join several paths, or a name and a path, in one option.
 _JOINTS = re.compile(r"[,;:=*]")
 
@@ -55,7 +55,7 @@ class Workspace:
         self.allow_external = allow_external
         self._lock = threading.RLock()
         self._open: dict[str, Study] = {}
-        self._policies: dict[str, PolicyLog] = {}
+        self._rules: dict[str, RuleLog] = {}
 
     # ---- names and files
 
@@ -209,17 +209,17 @@ class Workspace:
                 )
         return folder
 
-    # ---- studies of policies
+    # ---- studies of rules
 
-    def create_policies(
+    def create_rules(
         self,
         name: str,
         domain: str,
         traces: Sequence[str],
         options: Mapping[str, str],
         budget: int,
-    ) -> PolicyLog:
-        """Return a new study of policies, open.
+    ) -> RuleLog:
+        """Return a new study of rules, open.
 
         Raises:
           InvalidArgumentError: The folder is in use, the budget exceeds what is left, or a trace
@@ -230,14 +230,14 @@ class Workspace:
             folder = self._new_folder(name, budget)
             for text in (*traces, *options.values()):
                 self._require_own(text)
-            log = PolicyLog.create(
+            log = RuleLog.create(
                 folder, domain, traces, budget=budget, options=options, root=self.root
             )
-            self._keep_policies(name, log)
+            self._keep_rules(name, log)
             return log
 
-    def policies(self, name: str) -> PolicyLog:
-        """Return a study of policies, open for evaluations.
+    def rules(self, name: str) -> RuleLog:
+        """Return a study of rules, open for evaluations.
 
         Raises:
           UnknownNameError: No such study has this name.
@@ -245,20 +245,20 @@ class Workspace:
         """
         with self._lock:
             folder = self.folder(name)
-            if name in self._policies:
-                self._policies[name] = self._policies.pop(name)
-                return self._policies[name]
+            if name in self._rules:
+                self._rules[name] = self._rules.pop(name)
+                return self._rules[name]
             if not (folder / HEADER_NAME).is_file():
-                raise unknown("study of policies", name, self.policy_names())
-            header = read_policy_header(folder)
+                raise unknown("study of rules", name, self.rule_names())
+            header = read_rule_header(folder)
             for text in (*header.traces, *header.options.values()):
                 self._require_own(text)
-            log = PolicyLog.open(folder, self.root)
-            self._keep_policies(name, log)
+            log = RuleLog.open(folder, self.root)
+            self._keep_rules(name, log)
             return log
 
-    def policy_names(self) -> list[str]:
-        """Return the names of all studies of policies, sorted."""
+    def rule_names(self) -> list[str]:
+        """Return the names of all studies of rules, sorted."""
         return sorted(
             folder.name
             for folder in self.root.iterdir()
@@ -267,10 +267,10 @@ class Workspace:
             and (folder / HEADER_NAME).is_file()
         )
 
-    def _keep_policies(self, name: str, log: PolicyLog) -> None:
-        while len(self._policies) >= _MAX_OPEN_POLICIES:
-            self._policies.pop(next(iter(self._policies))).close()
-        self._policies[name] = log
+    def _keep_rules(self, name: str, log: RuleLog) -> None:
+        while len(self._rules) >= _MAX_OPEN_RULES:
+            self._rules.pop(next(iter(self._rules))).close()
+        self._rules[name] = log
 
     def _require_own(self, text: str) -> None:
         """Refuse a text that names a file outside the folder, also relative to another folder."""
@@ -288,8 +288,8 @@ class Workspace:
             header.budget if header.budget is not None else read_study(self.root / name).evaluations
             for name, header in self._headers()
         )
-        of_policies = (read_policy_header(self.root / name) for name in self.policy_names())
-        return granted + sum(header.budget for header in of_policies)
+        of_rules = (read_rule_header(self.root / name) for name in self.rule_names())
+        return granted + sum(header.budget for header in of_rules)
 
     def study(self, name: str) -> Study:
         """Return a study, open for evaluations.
@@ -370,8 +370,8 @@ class Workspace:
     def close(self) -> None:
         """Close all studies."""
         with self._lock:
-            studies: list[Study | PolicyLog] = [*self._open.values(), *self._policies.values()]
-            self._open, self._policies = {}, {}
+            studies: list[Study | RuleLog] = [*self._open.values(), *self._rules.values()]
+            self._open, self._rules = {}, {}
             problem: ArchGymError | None = None
             for study in studies:
                 try:

@@ -78,7 +78,7 @@ def search_on_proxy(
     progress: Progress | None = None,
     simulator: Simulator | None = None,
 ) -> VerifiedSearch:
-    """Search with an agent on a proxy, then simulates the best designs it found.
+    """Search with an agent on a proxy, then simulate the best designs it found.
 
     Of designs with the same predicted reward one is simulated, since they most likely are the same
     to the simulator too; more of them only where too few others are left.

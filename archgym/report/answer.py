@@ -7,7 +7,7 @@ from typing import Any, final
 import numpy as np
 
 from archgym.evaluation.limits import LIMITED_REWARD
-from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.metrics import MetricSpec, growth
 from archgym.report.ablation import AblationPath
 from archgym.report.best_design import Chosen
 from archgym.report.evidence import TaskEvidence
@@ -103,8 +103,9 @@ def answer_of(task: TaskEvidence, chosen: Chosen | str | None) -> Answer | None:
         if spec.name in named:
             gains.append((named.index(spec.name), gain))
         elif gain.verdict == "worse":
-            loss = abs(math.log(values[place] / default[place])) if default[place] else 0.0
-            if not math.isfinite(loss) or loss > _PRICE:
+            value, base = float(values[place]), float(default[place])
+            loss = abs(float(growth(np.array([value]), base, spec.resolution)[0])) if base else 0.0
+            if loss > _PRICE:
                 prices.append((-loss, gain))
     return Answer(
         design,

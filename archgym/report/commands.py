@@ -17,8 +17,8 @@ def evaluate_command(task: Task, indices: np.ndarray) -> str:
       indices: (n_parameters,)
     """
     words = ["archgym", "evaluate", task.id]
-    simulator = task.simulator
-    is_proxy = isinstance(simulator, StandIn) and simulator.kind == "proxy"
+    simulator, source = task.simulator, task.simulator.unrestricted
+    is_proxy = isinstance(source, StandIn) and source.kind == "proxy"
     if is_proxy or any(weighted.source != weighted.workload.name for weighted in task.workloads):
         words = ["archgym", "evaluate", simulator.name, "--space", task.space_name]
         for weighted in task.workloads:
@@ -29,8 +29,8 @@ def evaluate_command(task: Task, indices: np.ndarray) -> str:
             # That of a proxy says which file it is.
             if not (is_proxy and name == "proxy"):
                 words += ["-o", f"{name}={value}"]
-    if isinstance(simulator, StandIn) and is_proxy:
-        words += ["--from-proxy", str(simulator.path)]
+    if isinstance(source, StandIn) and is_proxy:
+        words += ["--from-proxy", str(source.path)]
     design, default = (task.space.design_at(each) for each in (indices, task.space.default_indices))
     for parameter, setting in design.items():
         if setting != default[parameter]:

@@ -304,7 +304,7 @@ def _default_reward(log: StudyLog, objective: Objective) -> float:
 
 
 def once(runs: Sequence[RunEvidence]) -> list[RunEvidence]:
-    """Runs, each once: a copy, or the same seed run again, says nothing more; the longest stays."""
+    """Return each run once: a copy, or the same seed run again, adds nothing; the longest stays."""
     by_name: dict[tuple[str, str, int], list[RunEvidence]] = {}
     for run in runs:
         if run.seed is not None:

@@ -15,7 +15,8 @@ from archgym.errors import (
     UnknownNameError,
     unknown_name,
 )
-from archgym.evaluation.simulator import Simulator, make_simulator, simulator_class
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.simulator import Simulator, simulator_class
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Task
 from archgym.files.remote import local_output, url_of
@@ -163,12 +164,14 @@ def export_design(task: Task, indices: np.ndarray, form: str) -> Export:
 
 def _real(simulator: Simulator) -> Simulator:
     """Return the simulator in whose place a table or proxy answers."""
-    if not isinstance(simulator, StandIn):
+    source = simulator.unrestricted
+    if not isinstance(source, StandIn):
         return simulator
-    said = simulator.declaration
+    said = source.declaration
+    space = said.space_name if source is simulator else simulator.space.name
     options = {name: value for name, value in said.options.items() if name != "proxy"}
     kind = simulator_class(said.simulator)
-    return make_simulator(kind, said.space_name, said.fidelity, options)
+    return make_simulator(kind, space, said.fidelity, options)
 
 
 def _of_tool(simulator: Simulator, task: Task, indices: np.ndarray, form: str) -> dict[str, str]:

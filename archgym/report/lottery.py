@@ -79,7 +79,7 @@ class Tuned:
 
 
 def tuning_share(protocol: Protocol, n_draws: int) -> tuple[int, int, int]:
-    """Draws that are compared, evaluations of each, and those of their leader."""
+    """Return the draws that are compared, evaluations of each, and those of their leader."""
     k = min(protocol.tuning_draws, n_draws)
     each = max(1, protocol.budget // (2 * max(1, k)))
     return k, each, min(protocol.budget, protocol.budget // 2 + each)

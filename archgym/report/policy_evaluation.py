@@ -150,11 +150,11 @@ def retarget(
     simulator = trained.simulator
     options = simulator.options
     weights = weights or {w.source: w.weight for w in trained.workloads}
-    if isinstance(simulator, StandIn):
-        options = simulator.declaration.options
+    if isinstance(source := simulator.unrestricted, StandIn):
+        options = source.declaration.options
         # A table has the simulator's numbers; other workloads need the simulator itself.
-        if stand_in is None and (simulator.kind == "proxy" or simulator.knows(weights)):
-            stand_in = simulator.path
+        if stand_in is None and (source.kind == "proxy" or source.knows(weights)):
+            stand_in = source.path
     # The trained objective may come from a script and have no registered name.
     return Task.make(
         simulator.name,
@@ -163,7 +163,7 @@ def retarget(
         trained.space_name,
         simulator.fidelity,
         stand_in=stand_in,
-        **options,
+        **dict[str, Any](options),
     )
 
 

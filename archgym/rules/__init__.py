@@ -1,1 +1,1 @@
-"""Policies as code: hardware policies that users write, checked, compiled and measured."""
+"""Rules: hardware policies that users write as code, checked, compiled and measured."""

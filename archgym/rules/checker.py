@@ -1,4 +1,4 @@
-"""Checks of the language of policies: what may stand where, and which names are known."""
+"""Checks of the language of rules: what may stand where, and which names are known."""
 
 import ast
 from collections.abc import Mapping
@@ -8,7 +8,7 @@ from typing import NamedTuple, NoReturn, final
 from archgym.errors import FileFormatError
 from archgym.rules.domain import Domain, domain
 
-# chosen: each is several times what the policies of published work need, and keeps what is
+# chosen: each is several times what the rules of published work need, and keeps what is
 # compiled small; 32 bits are the widest entry, so that sums of entries fit in 64.
 _MAX_NODES = 3000
 _MAX_DEPTH = 40
@@ -40,7 +40,7 @@ _UNARY = (ast.USub, ast.UAdd, ast.Invert, ast.Not)
 @final
 @dataclass(frozen=True)
 class ArraySpec:
-    """State of a policy: one array of unsigned integers."""
+    """State of a rule: one array of unsigned integers."""
 
     name: str
     size: str | int
@@ -65,7 +65,7 @@ class Tunable:
 
 
 class Checked(NamedTuple):
-    """Parts of a policy that passed all checks."""
+    """Parts of a rule that passed all checks."""
 
     domain: Domain
     doc: str
@@ -78,10 +78,10 @@ class Checked(NamedTuple):
 
 @final
 class Checker:
-    """Checks of one policy, with the names that are known so far."""
+    """Checks of one rule, with the names that are known so far."""
 
     def __init__(self, path: str, tree: ast.Module) -> None:
-        """Take a policy's name for messages, and its tree."""
+        """Take a rule's name for messages, and its tree."""
         self._path = path
         self._tree = tree
         self._domain: Domain | None = None
@@ -96,10 +96,10 @@ class Checker:
         self._loops = 0
 
     def check(self) -> Checked:
-        """Return the parts of the policy.
+        """Return the parts of the rule.
 
         Raises:
-          FileFormatError: The text breaks a rule of the language; the message names the line.
+          FileFormatError: The text is not in the language; the message names the line.
           UnknownNameError: Its domain does not exist.
         """
         self._check_size()
@@ -111,7 +111,7 @@ class Checker:
             elif isinstance(node, ast.FunctionDef):
                 self._hook(node)
             else:
-                self._refuse(node, f"{_kind(node)} is not allowed at the top of a policy")
+                self._refuse(node, f"{_kind(node)} is not allowed at the top of a rule")
         chosen = self._known_domain(None)
         for name, hook in chosen.hooks.items():
             if hook.is_required and name not in self._hooks:
@@ -135,7 +135,7 @@ class Checker:
             node, depth = waiting.pop()
             n_nodes += 1
             if n_nodes > _MAX_NODES or depth > _MAX_DEPTH:
-                self._refuse(None, f"a policy must have {_MAX_NODES} terms and {_MAX_DEPTH} levels")
+                self._refuse(None, f"a rule must have {_MAX_NODES} terms and {_MAX_DEPTH} levels")
             waiting += [(child, depth + 1) for child in ast.iter_child_nodes(node)]
 
     def _refuse(self, node: ast.AST | None, problem: str) -> NoReturn:
@@ -143,9 +143,7 @@ class Checker:
 
     def _known_domain(self, node: ast.AST | None) -> Domain:
         if self._domain is None:
-            self._refuse(
-                node, 'a policy must begin with its domain, such as DOMAIN = "expert-cache"'
-            )
+            self._refuse(node, 'a rule must begin with its domain, such as DOMAIN = "expert-cache"')
         return self._domain
 
     # ---- declarations
@@ -214,7 +212,7 @@ class Checker:
         if isinstance(size, int) and not 1 <= size <= _MAX_ENTRIES:
             self._refuse(call, f"a table must have 1 to {_MAX_ENTRIES} entries; got {size}")
         if len(self._arrays) == _MAX_ARRAYS:
-            self._refuse(call, f"a policy may have {_MAX_ARRAYS} arrays")
+            self._refuse(call, f"a rule may have {_MAX_ARRAYS} arrays")
         self._arrays[name] = ArraySpec(name, size, bits, start)
 
     def _numbers(self, call: ast.Call, names: tuple[str, ...]) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Comparison of policies on training traces and on traces that were held out."""
+"""Comparison of rules on training traces and on traces that were held out."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -7,14 +7,14 @@ from typing import Any, final
 
 from archgym.errors import InvalidArgumentError
 from archgym.rules.domain import Result
-from archgym.rules.language import PolicySource
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.language import RuleSource
+from archgym.rules.sandbox import RuleRunner
 
 
 @final
 @dataclass(frozen=True)
 class Entry:
-    """A policy with its results on both parts."""
+    """A rule with its results on both parts."""
 
     name: str
     train: tuple[Result, ...]
@@ -32,14 +32,14 @@ class Entry:
 
     @property
     def problem(self) -> str:
-        """Reason why the policy is infeasible on some trace; empty if it ran on all."""
+        """Reason why the rule is infeasible on some trace; empty if it ran on all."""
         return next((each.problem for each in (*self.train, *self.held_out) if each.problem), "")
 
 
 @final
 @dataclass(frozen=True)
 class Comparison:
-    """Policies, best first by the loss on held-out traces, or on training traces without any."""
+    """Rules, best first by the loss on held-out traces, or on training traces without any."""
 
     domain: str
     entries: tuple[Entry, ...]
@@ -65,37 +65,37 @@ class Comparison:
         }
 
 
-def compare_policies(
-    sources: Mapping[str, PolicySource],
+def compare_rules(
+    sources: Mapping[str, RuleSource],
     train: Sequence[str],
     held_out: Sequence[str] = (),
     *,
     options: Mapping[str, str] | None = None,
     tuned: Mapping[str, int] | None = None,
     with_built_in: bool = True,
-    runner: PolicyRunner | None = None,
+    runner: RuleRunner | None = None,
 ) -> Comparison:
-    """Compare policies of one domain with each other and with the built-in ones.
+    """Compare rules of one domain with each other and with the built-in ones.
 
     Args:
-      sources: Policies by name.
-      train: Traces that policies were made on.
+      sources: Rules by name.
+      train: Traces that rules were made on.
       held_out: Traces that they were not made on.
       options: Options of the domain.
       tuned: Values of tunable constants.
-      with_built_in: True to add the domain's built-in policies.
-      runner: Process to run policies in; one is made by default.
+      with_built_in: True to add the domain's built-in rules.
+      runner: Process to run rules in; one is made by default.
 
     Raises:
-      InvalidArgumentError: No policy or no trace is given, domains differ, or a trace is in both
+      InvalidArgumentError: No rule or no trace is given, domains differ, or a trace is in both
         parts.
     """
     if not sources or not train:
-        raise InvalidArgumentError("A comparison needs a policy and a trace.")
+        raise InvalidArgumentError("A comparison needs a rule and a trace.")
     domains = {source.domain.name: source.domain for source in sources.values()}
     if len(domains) > 1:
         raise InvalidArgumentError(
-            f"Policies must be of one domain to be compared; got {', '.join(sorted(domains))}."
+            f"Rules must be of one domain to be compared; got {', '.join(sorted(domains))}."
         )
     both = sorted(set(train) & set(held_out))
     if both:
@@ -103,7 +103,7 @@ def compare_policies(
     chosen = next(iter(domains.values()))
     cases = [chosen.open_case(name, options or {}) for name in (*train, *held_out)]
     entries = []
-    used = runner or PolicyRunner()
+    used = runner or RuleRunner()
     try:
         for name, source in sources.items():
             results = [chosen.evaluate(source, case, used, tuned) for case in cases]

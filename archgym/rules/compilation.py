@@ -1,7 +1,7 @@
-"""Compilation of policies: checked trees to machine code with checked accesses.
+"""Compilation of rules: checked trees to machine code with checked accesses.
 
 Every read and write of an array is compared with its bounds and its bits, and every division and
-shift with what it allows. A fault is written to `faults` as a code and the line in the policy, and
+shift with what it allows. A fault is written to `faults` as a code and the line in the rule, and
 the simulation stops there. Nothing here runs in the process that asks: see `sandbox`.
 """
 
@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.rules.domain import Hook
-from archgym.rules.language import PolicySource
+from archgym.rules.language import RuleSource
 from archgym.runtime.hooks import HOOK_SIGNATURE, N_HOOK_ARGUMENTS
 
 Array = npt.NDArray[Any]
@@ -174,7 +174,7 @@ class EntryPoints:
     """Hooks that a kernel calls by their addresses; they are valid while this object is kept.
 
     Attributes:
-      addresses: Address by name, 0 for a hook that the policy does not have.
+      addresses: Address by name, 0 for a hook that the rule does not have.
     """
 
     addresses: Mapping[str, int]
@@ -182,7 +182,7 @@ class EntryPoints:
 
 
 def entry_points(hooks: Mapping[str, Callable[..., Any]], known: Mapping[str, Hook]) -> EntryPoints:
-    """Return hooks of a policy for the decision points of a kernel that is compiled already.
+    """Return hooks of a rule for the decision points of a kernel that is compiled already.
 
     Args:
       hooks: Compiled hooks by name.
@@ -211,15 +211,15 @@ def _entry_point(hook: Callable[..., Any], declared: Hook) -> Any:
 
 
 def new_storage(
-    source: PolicySource,
+    source: RuleSource,
     sizes: Mapping[str, int],
     values: Mapping[str, int],
     tuned: Mapping[str, int] | None = None,
 ) -> Storage:
-    """Return the arrays of a policy at their start.
+    """Return the arrays of a rule at their start.
 
     Args:
-      source: The policy.
+      source: The rule.
       sizes: Sizes of the domain by name.
       values: Values of the domain by name.
       tuned: Values of its tunable constants; defaults for the rest.
@@ -235,8 +235,8 @@ def new_storage(
     )
 
 
-def compile_policy(source: PolicySource, sizes: Mapping[str, int]) -> Compiled:
-    """Return the hooks of a policy as functions for these sizes.
+def compile_rule(source: RuleSource, sizes: Mapping[str, int]) -> Compiled:
+    """Return the hooks of a rule as functions for these sizes.
 
     Machine code is made when a simulation first calls them.
     """
@@ -256,7 +256,7 @@ def compile_policy(source: PolicySource, sizes: Mapping[str, int]) -> Compiled:
 class _Rewriter(ast.NodeTransformer):
     """Replacement of accesses and of operators that may fault by checked ones."""
 
-    def __init__(self, source: PolicySource, sizes: Mapping[str, int]) -> None:
+    def __init__(self, source: RuleSource, sizes: Mapping[str, int]) -> None:
         integers = [n for n, v in source.constants.items() if isinstance(v, int)]
         floats = [n for n, v in source.constants.items() if isinstance(v, float)]
         ordered = [*source.domain.values, *integers]

@@ -1,20 +1,23 @@
-"""Domains of policies: what a policy may see and decide, declared by a simulator."""
+"""Domains of rules: what a rule may see and decide, declared by a simulator."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any, Protocol, final
 
 from archgym.errors import unknown_name
 from archgym.runtime.plugins import registered
 
-_MODULE = "policy_domain"
+# The further names are those of simulators without a folder for rules.
+_MODULES = ("rules.domain", "rule_domain", "policy_domain")
+_CASE = "archgym.rules.case"
 
 
 @final
 @dataclass(frozen=True)
 class Hook:
-    """Function that a policy may define."""
+    """Function that a rule may define."""
 
     parameters: tuple[str, ...]
     doc: str
@@ -24,68 +27,18 @@ class Hook:
 
 
 class Result(Protocol):
-    """Measures of a policy on one case."""
+    """Measures of a rule on one case."""
 
     @property
     def problem(self) -> str:
-        """Reason why the policy is infeasible; empty if it ran."""
+        """Reason why the rule is infeasible; empty if it ran."""
 
     @property
     def loss(self) -> float:
-        """Number to minimise; infinite for an infeasible policy."""
+        """Number to minimise; infinite for an infeasible rule."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the measures by name, as JSON types."""
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class Domain:
-    """Kind of policy: its hooks, the sizes that its arrays may have, and templates.
-
-    A simulator declares its domains in a module `policy_domain` as `DOMAINS`.
-
-    Attributes:
-      name: Name that policy files state as ``DOMAIN``.
-      doc: Description in one sentence.
-      hooks: Functions by name.
-      sizes: Description of each size by name, such as ``blocks``; an array ``per_blocks`` has one
-        entry for each.
-      values: Description by name of each constant that hooks may read and loops may run to.
-      templates: Source of policies to start from, by name.
-      options: Description by name of what chooses a case, next to its trace.
-      built_in: Names of built-in policies that know no future.
-      example: Sizes and values for `check`, where no trace is given.
-      open_case: Function of a trace's name or file, and options, that returns a case.
-      case_input: Function of a case that returns all that decides a policy's results on it.
-      evaluate: Function of a policy, a case, a runner and tuned constants that returns a result.
-      evaluate_built_in: Function of a built-in policy's name and a case that returns a result.
-      compile: Function of hooks that returns the simulation; it is called in the child process.
-      simulate: Function of a simulation, storage and a case that returns counts as JSON types.
-      prepare: Function that loads or compiles the kernels of `simulate`; the child process calls
-        it before it may no longer write files.
-      one_of: Hooks of which a policy must have one.
-      loss: Meaning of the loss that results have.
-    """
-
-    name: str
-    doc: str
-    hooks: Mapping[str, Hook]
-    sizes: Mapping[str, str]
-    values: Mapping[str, str] = field(default_factory=dict)
-    templates: Mapping[str, str] = field(default_factory=dict)
-    options: Mapping[str, str] = field(default_factory=dict)
-    built_in: tuple[str, ...] = ()
-    example: Mapping[str, int] = field(default_factory=dict)
-    open_case: Callable[[str, Mapping[str, str]], Any] = field(repr=False)
-    case_input: Callable[[Any], Mapping[str, Any]] = field(repr=False)
-    evaluate: Callable[..., "Result"] = field(repr=False)
-    evaluate_built_in: Callable[[str, Any], "Result"] = field(repr=False)
-    compile: Callable[[Mapping[str, Any]], Any] = field(repr=False)
-    simulate: Callable[..., dict[str, Any]] = field(repr=False)
-    prepare: Callable[[], None] | None = field(default=None, repr=False)
-    one_of: tuple[str, ...] = ()
-    loss: str = "loads over those of the optimum"
 
 
 def deferred(module: str, name: str) -> Callable[..., Any]:
@@ -104,15 +57,80 @@ def deferred(module: str, name: str) -> Callable[..., Any]:
     return call
 
 
+@final
+@dataclass(frozen=True, kw_only=True)
+class Domain:
+    """Kind of rule: its hooks, the sizes that its arrays may have, and templates.
+
+    A simulator declares its domains in a module `rules.domain` as `DOMAINS`.
+
+    Attributes:
+      name: Name that rule files state as ``DOMAIN``.
+      doc: Description in one sentence.
+      hooks: Functions by name.
+      sizes: Description of each size by name, such as ``blocks``; an array ``per_blocks`` has one
+        entry for each.
+      values: Description by name of each constant that hooks may read and loops may run to.
+      templates: Source of rules to start from, by name.
+      options: Description by name of what chooses a case, next to its trace.
+      built_in: Names of built-in rules that know no future.
+      example: Sizes and values for `check`, where no trace is given.
+      open_case: Function of a trace's name or file, and options, that returns a `RuleCase`.
+      case_input: Function of a case that returns all that decides a rule's results on it.
+      evaluate: Function of a rule, a case, a runner and tuned constants that returns a result.
+      evaluate_built_in: Function of a built-in rule's name and a case that returns a result.
+      compile: Function of hooks that returns the simulation; it is called in the child process.
+      simulate: Function of a simulation, storage and a case that returns counts as JSON types.
+      prepare: Function that loads or compiles the kernels of `simulate`; the child process calls
+        it before it may no longer write files.
+      one_of: Hooks of which a rule must have one.
+      loss: Meaning of the loss that results have.
+    """
+
+    name: str
+    doc: str
+    hooks: Mapping[str, Hook]
+    sizes: Mapping[str, str]
+    values: Mapping[str, str] = field(default_factory=dict)
+    templates: Mapping[str, str] = field(default_factory=dict)
+    options: Mapping[str, str] = field(default_factory=dict)
+    built_in: tuple[str, ...] = ()
+    example: Mapping[str, int] = field(default_factory=dict)
+    open_case: Callable[[str, Mapping[str, str]], Any] = field(repr=False)
+    case_input: Callable[[Any], Mapping[str, Any]] = field(
+        default=lambda case: case.input(), repr=False
+    )
+    evaluate: Callable[..., Result] = field(default=deferred(_CASE, "evaluate"), repr=False)
+    evaluate_built_in: Callable[[str, Any], Result] = field(
+        default=deferred(_CASE, "built_in"), repr=False
+    )
+    compile: Callable[[Mapping[str, Any]], Any] = field(repr=False)
+    simulate: Callable[..., dict[str, Any]] = field(repr=False)
+    prepare: Callable[[], None] | None = field(default=None, repr=False)
+    one_of: tuple[str, ...] = ()
+    loss: str = "loads over those of the optimum"
+
+
+def templates(simulator: str | Path) -> dict[str, str]:
+    """Return the templates in a simulator's folder: the files `data/rules/NAME.rule`.
+
+    Args:
+      simulator: Path of a module or package in the simulator's folder.
+    """
+    folder = Path(simulator).parent / "data" / "rules"
+    return {path.stem: path.read_text() for path in sorted(folder.glob("*.rule"))}
+
+
 def _all() -> dict[str, Domain]:
     found: dict[str, Domain] = {}
     for name in sorted(registered("archgym.simulators")):
-        try:
-            module = import_module(f"archgym.simulators.{name}.{_MODULE}")
-        except ModuleNotFoundError:
-            # The simulator takes no policies.
-            continue
-        found |= {each.name: each for each in module.DOMAINS}
+        for module in _MODULES:
+            try:
+                declared = import_module(f"archgym.simulators.{name}.{module}")
+            except ModuleNotFoundError:
+                # The simulator takes no rules, or declares them in another module.
+                continue
+            found |= {each.name: each for each in declared.DOMAINS}
     return found
 
 
@@ -129,5 +147,5 @@ def domain(name: str) -> Domain:
     """
     known = _all()
     if name not in known:
-        raise unknown_name("policy domain", name[:80], known)
+        raise unknown_name("rule domain", name[:80], known)
     return known[name]

@@ -1,6 +1,6 @@
-"""Language of policies: a checked subset of Python with declared state.
+"""Language of rules: a checked subset of Python with declared state.
 
-A policy file declares its domain, constants, arrays with their bits, and functions (hooks):
+A rule file declares its domain, constants, arrays with their bits, and functions (hooks):
 
     DOMAIN = "expert-cache"
     last = per_block(bits=32)
@@ -29,15 +29,15 @@ from archgym.rules.checker import ArraySpec, Checker, Tunable, number_of
 from archgym.rules.domain import Domain
 
 MAX_SOURCE_BYTES = 20_000
-"""chosen: the policies of published work fit in a tenth of it."""
+"""chosen: the rules of published work fit in a tenth of it."""
 MAX_STEPS = 2**16
 """chosen: steps of one call with all loops run to their end; a loop over the largest array."""
 
 
 @final
 @dataclass(frozen=True)
-class PolicySource:
-    """A policy that passed all checks."""
+class RuleSource:
+    """A rule that passed all checks."""
 
     path: str
     text: str
@@ -50,14 +50,19 @@ class PolicySource:
     uses_time: bool
 
     @property
+    def name(self) -> str:
+        """First line of the description, or the file."""
+        return self.doc.split("\n")[0].rstrip(".") or self.path
+
+    @property
     def digest(self) -> str:
         """SHA-256 of the source text."""
         return hashlib.sha256(self.text.encode()).hexdigest()
 
     def state_bits(self, sizes: Mapping[str, int]) -> int:
-        """Return the storage that the policy needs [bits].
+        """Return the storage that the rule needs [bits].
 
-        A policy that reads `time` needs a counter of 32 bits for it.
+        A rule that reads `time` needs a counter of 32 bits for it.
         """
         bits = sum(array.bits * array.entries(sizes) for array in self.arrays)
         return bits + (32 if self.uses_time else 0)
@@ -78,11 +83,11 @@ class PolicySource:
         return {n: v for n, v in self.constants.items() if isinstance(v, int)}
 
 
-def read_policy(path: str | Path) -> PolicySource:
-    """Return the policy in a file.
+def read_rule(path: str | Path) -> RuleSource:
+    """Return the rule in a file.
 
     Raises:
-      FileFormatError: The file breaks a rule of the language; the message names the line.
+      FileFormatError: The file is not in the language; the message names the line.
       UnknownNameError: Its domain does not exist.
       StorageError: It cannot be read.
     """
@@ -91,30 +96,30 @@ def read_policy(path: str | Path) -> PolicySource:
     try:
         text = content.decode()
     except UnicodeDecodeError:
-        raise FileFormatError(path, None, "a policy must be UTF-8 text") from None
-    return check_policy(text, str(path))
+        raise FileFormatError(path, None, "a rule must be UTF-8 text") from None
+    return check_rule(text, str(path))
 
 
-def check_policy(text: str, path: str = "policy") -> PolicySource:
-    """Return the policy in a text, after all checks.
+def check_rule(text: str, path: str = "policy") -> RuleSource:
+    """Return the rule in a text, after all checks.
 
     Args:
-      text: Source of the policy.
-      path: Name for messages.
+      text: Source of the rule.
+      path: Name for messages; logs record the default.
 
     Raises:
-      FileFormatError: The text breaks a rule of the language; the message names the line.
+      FileFormatError: The text is not in the language; the message names the line.
       UnknownNameError: Its domain does not exist.
     """
     if len(text.encode(errors="replace")) > MAX_SOURCE_BYTES:
-        raise FileFormatError(path, None, f"a policy must be below {MAX_SOURCE_BYTES} bytes")
+        raise FileFormatError(path, None, f"a rule must be below {MAX_SOURCE_BYTES} bytes")
     try:
         tree = ast.parse(text)
     except SyntaxError as error:
         raise FileFormatError(path, error.lineno, f"the syntax is invalid: {error.msg}") from None
     except (ValueError, RecursionError, MemoryError) as error:
         raise FileFormatError(path, None, f"the text cannot be parsed: {error}") from None
-    return PolicySource(path, text, *Checker(path, tree).check())
+    return RuleSource(path, text, *Checker(path, tree).check())
 
 
 def _steps(body: list[ast.stmt], values: Mapping[str, int], counts: bool) -> int:
@@ -147,7 +152,7 @@ def _weight(node: ast.AST) -> int:
     return sum(isinstance(each, counted) for each in ast.walk(node))
 
 
-def bounds_of(source: PolicySource, values: Mapping[str, Any]) -> dict[str, int]:
+def bounds_of(source: RuleSource, values: Mapping[str, Any]) -> dict[str, int]:
     """Return operations by hook, refused where loops run too long.
 
     Raises:
@@ -165,11 +170,11 @@ def bounds_of(source: PolicySource, values: Mapping[str, Any]) -> dict[str, int]
     return found
 
 
-def tuned_values(source: PolicySource, texts: Mapping[str, str]) -> dict[str, int]:
+def tuned_values(source: RuleSource, texts: Mapping[str, str]) -> dict[str, int]:
     """Return values of tunable constants from texts, within their ranges.
 
     Raises:
-      UnknownNameError: The policy has no such tunable constant.
+      UnknownNameError: The rule has no such tunable constant.
       InvalidArgumentError: A value is not a whole number in the range.
     """
     known = {each.name: each for each in source.tunables}

@@ -1,10 +1,10 @@
-"""Log of policies: a folder with a budget, and one checksummed line for each evaluation.
+"""Log of rules: a folder with a budget, and one checksummed line for each evaluation.
 
     policies.json    {"format": 1, "domain": …, "traces": […], "options": {…}, "budget": 40}
     policies.jsonl   {"seq": 0, "source": …, "constants": {…}, "loss": 1.9, "results": […], …}
 
-Every evaluation is charged, also that of a policy that faults, hangs or does not pass the checks
-of its loops. A policy that is not in the language at all costs nothing.
+Every evaluation is charged, also that of a rule that faults, hangs or does not pass the checks
+of its loops. A rule that is not in the language at all costs nothing.
 """
 
 import json
@@ -31,8 +31,8 @@ from archgym.files.storage import (
     write_atomic,
 )
 from archgym.rules.domain import domain as known_domain
-from archgym.rules.language import check_policy, tuned_values
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.language import check_rule, tuned_values
+from archgym.rules.sandbox import RuleRunner
 from archgym.runtime.closing import Closing
 from archgym.runtime.reductions import report_loss
 
@@ -48,8 +48,8 @@ _MAX_BUDGET: Final = 10**6
 
 
 @final
-class PolicyHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Choices of a log of policies."""
+class RuleHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Choices of a log of rules."""
 
     format: int
     domain: str
@@ -67,7 +67,7 @@ class PolicyHeader(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 @final
 @dataclass(frozen=True)
 class Attempt:
-    """An evaluated policy."""
+    """An evaluated rule."""
 
     seq: int
     source: str
@@ -75,7 +75,7 @@ class Attempt:
     results: tuple[Mapping[str, Any], ...]
     """Measures by trace."""
     loss: float | None
-    """Mean over the traces; None for an infeasible policy."""
+    """Mean over the traces; None for an infeasible rule."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the attempt as a record."""
@@ -89,21 +89,21 @@ class Attempt:
 
 
 @final
-class PolicyLog(Closing):
-    """Evaluations of policies of one domain on fixed traces, charged to a budget.
+class RuleLog(Closing):
+    """Evaluations of rules of one domain on fixed traces, charged to a budget.
 
     Use it as a context manager. One process at a time has a log open.
 
     Example:
       >>> from tempfile import TemporaryDirectory
       >>> with TemporaryDirectory() as folder:
-      ...     with PolicyLog.create(f"{folder}/log", "tlb", ["sort"], budget=2) as log:
+      ...     with RuleLog.create(f"{folder}/log", "tlb", ["sort"], budget=2) as log:
       ...         left = log.left
       >>> left
       2
     """
 
-    def __init__(self, folder: Path, header: PolicyHeader, root: Path | None) -> None:
+    def __init__(self, folder: Path, header: RuleHeader, root: Path | None) -> None:
         """Open the log; use `create` or `open`."""
         self.folder = folder
         self.header = header
@@ -119,7 +119,7 @@ class PolicyLog(Closing):
         except BaseException:
             self._lease.release()
             raise
-        self._runner: PolicyRunner | None = None
+        self._runner: RuleRunner | None = None
 
     @classmethod
     def create(
@@ -137,8 +137,8 @@ class PolicyLog(Closing):
         Args:
           folder: New folder.
           domain: Name of a domain.
-          traces: Traces that every policy is measured on.
-          budget: Evaluations at most; one policy on all traces is one.
+          traces: Traces that every rule is measured on.
+          budget: Evaluations at most; one rule on all traces is one.
           options: Options of the domain.
           root: Folder in which files of traces and options lie; None for the present folder.
 
@@ -149,11 +149,11 @@ class PolicyLog(Closing):
         if not 1 <= budget <= _MAX_BUDGET:
             raise InvalidArgumentError(f"`budget` must be 1 to {_MAX_BUDGET}; got {budget}.")
         if not traces:
-            raise InvalidArgumentError("A log of policies needs a trace; got none.")
+            raise InvalidArgumentError("A log of rules needs a trace; got none.")
         path = Path(folder)
         if path.exists() and any(path.iterdir()):
             raise InvalidArgumentError(f"{path} is in use. Choose another folder.")
-        header = PolicyHeader(
+        header = RuleHeader(
             format=_FORMAT,
             domain=known_domain(domain).name,
             traces=tuple(traces),
@@ -177,10 +177,10 @@ class PolicyLog(Closing):
           FileFormatError: A file of it is damaged.
           StudyLockedError: Another process has it open.
         """
-        return cls(Path(folder), read_policy_header(folder), root)
+        return cls(Path(folder), read_rule_header(folder), root)
 
     def close(self) -> None:
-        """End the policies' process and release the folder."""
+        """End the rules' process and release the folder."""
         if self._runner is not None:
             self._runner.close()
             self._runner = None
@@ -197,15 +197,15 @@ class PolicyLog(Closing):
         return min(found, key=lambda each: float(each.loss or 0.0), default=None)
 
     def evaluate(self, source: str, constants: Mapping[str, int] | None = None) -> Attempt:
-        """Evaluate a policy on all traces; charged, and recorded before it returns.
+        """Evaluate a rule on all traces; charged, and recorded before it returns.
 
         Args:
-          source: Text of the policy.
+          source: Text of the rule.
           constants: Values of tunable constants.
 
         Raises:
           BudgetExhausted: Nothing is left.
-          FileFormatError, UnknownNameError: The text is no policy; nothing is charged.
+          FileFormatError, UnknownNameError: The text is no rule; nothing is charged.
           InvalidArgumentError: It is of another domain, or a constant is out of range.
         """
         if self.left <= 0:
@@ -230,19 +230,19 @@ class PolicyLog(Closing):
         ]
 
     def _measured(self, source: str, constants: Mapping[str, int], seq: int) -> Attempt:
-        policy = check_policy(source)
-        if policy.domain.name != self._domain.name:
+        rule = check_rule(source)
+        if rule.domain.name != self._domain.name:
             raise InvalidArgumentError(
-                f"The log is for policies of domain {self._domain.name!r}; "
-                f"got one of {policy.domain.name!r}."
+                f"The log is for rules of domain {self._domain.name!r}; "
+                f"got one of {rule.domain.name!r}."
             )
-        tuned = tuned_values(policy, {name: str(value) for name, value in constants.items()})
+        tuned = tuned_values(rule, {name: str(value) for name, value in constants.items()})
         if self._runner is None:
-            self._runner = PolicyRunner()
+            self._runner = RuleRunner()
         results, losses = [], []
         for trace, case in zip(self.header.traces, self._cases, strict=True):
             try:
-                found = self._domain.evaluate(policy, case, self._runner, tuned)
+                found = self._domain.evaluate(rule, case, self._runner, tuned)
             except FileFormatError as error:
                 # Loops are too long for this case.
                 problem = " ".join(str(error).split())
@@ -261,8 +261,8 @@ class PolicyLog(Closing):
         return _placed(self.header.options, root)
 
 
-def read_policy_header(folder: str | Path) -> PolicyHeader:
-    """Return the choices of a log of policies.
+def read_rule_header(folder: str | Path) -> RuleHeader:
+    """Return the choices of a log of rules.
 
     Raises:
       FileFormatError: The file is damaged or of a newer format.
@@ -272,7 +272,7 @@ def read_policy_header(folder: str | Path) -> PolicyHeader:
     with storage_errors(path, "read"), open_file(path) as handle:
         content = handle.read(_MAX_HEADER_BYTES)
     try:
-        header: PolicyHeader = typed(json.loads(content), PolicyHeader)
+        header: RuleHeader = typed(json.loads(content), RuleHeader)
     except (ValueError, RecursionError, InvalidArgumentError) as error:
         raise FileFormatError(path, None, f"the file is damaged: {error}") from None
     if header.format != _FORMAT:

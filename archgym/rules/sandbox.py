@@ -1,6 +1,6 @@
-"""Child process that compiles and runs policies, with limits on time and memory.
+"""Child process that compiles and runs rules, with limits on time and memory.
 
-A policy that hangs, faults or kills its process costs that run only. The child sends JSON, never
+A rule that hangs, faults or kills its process costs that run only. The child sends JSON, never
 objects, and cannot open files for writing, start programs or connect to anything.
 """
 
@@ -25,10 +25,11 @@ from archgym.errors import (
 )
 from archgym.rules.domain import Domain
 from archgym.rules.domain import domain as known_domain
-from archgym.rules.language import PolicySource, bounds_of, check_policy
+from archgym.rules.language import RuleSource, bounds_of, check_rule
 from archgym.runtime.closing import Closing
 
-# chosen: compiling the longest policy takes a quarter of it on a slow machine.
+# Problems of rules begin "the policy …": logs record them, and verify compares them.
+# chosen: compiling the longest rule takes a quarter of it on a slow machine.
 DEFAULT_SECONDS = 60.0
 # chosen: Numba needs 1.5 GB of addresses, most of it never touched.
 _MEMORY_BYTES = 6 * 2**30
@@ -36,12 +37,12 @@ _MEMORY_BYTES = 6 * 2**30
 _START_SECONDS = 600.0
 # chosen: counts take a few kilobytes.
 _MAX_ANSWER_BYTES = 1_000_000
-# chosen: a compiled policy takes about a megabyte.
+# chosen: a compiled rule takes about a megabyte.
 _MAX_COMPILED = 64
 
 
 @final
-class PolicyRunner(Closing):
+class RuleRunner(Closing):
     """A child process that stays for many runs, so that equal code is compiled once.
 
     Use it as a context manager.
@@ -74,21 +75,21 @@ class PolicyRunner(Closing):
     def run(
         self, text: str, case: Mapping[str, Any], tuned: Mapping[str, int] | None = None
     ) -> dict[str, Any]:
-        """Return the counts of a policy on a case.
+        """Return the counts of a rule on a case.
 
         Args:
-          text: Source of the policy, which has passed `check_policy`.
+          text: Source of the rule, which has passed `check_rule`.
           case: Input of the domain's simulation; arrays and numbers.
           tuned: Values of tunable constants.
 
         Returns:
-          Counts as the domain defines them; or ``{"problem": text}`` if the policy failed.
+          Counts as the domain defines them; or ``{"problem": text}`` if the rule failed.
 
         Raises:
           SimulatorError: The process cannot be started.
         """
         try:
-            self._start(check_policy(text).domain)
+            self._start(check_rule(text).domain)
         except (FileFormatError, UnknownNameError) as error:
             return {"problem": " ".join(str(error).split())}
         assert self._connection is not None
@@ -107,7 +108,7 @@ class PolicyRunner(Closing):
         return answer
 
     def _start(self, domain: Domain) -> None:
-        """Start the process unless it runs and can run policies of the domain."""
+        """Start the process unless it runs and can run rules of the domain."""
         is_ready = domain.prepare is None or self._prepared == domain.name
         if self._process is not None and self._process.is_alive() and is_ready:
             return
@@ -124,14 +125,14 @@ class PolicyRunner(Closing):
             if is_ready and ours.recv_bytes(16) == b"ready":
                 return
         self.close()
-        raise SimulatorError("The process for policies did not start. See its output above.")
+        raise SimulatorError("The process for rules did not start. See its output above.")
 
 
 # ---- in the child
 
 
 def _serve(connection: Connection, domain_name: str) -> None:
-    """Run policies until the parent leaves."""
+    """Run rules until the parent leaves."""
     import numba  # noqa: F401 - before the limits
 
     # Imports what simulations need, before files are refused.
@@ -166,16 +167,16 @@ def _serve(connection: Connection, domain_name: str) -> None:
 def _run(
     text: str, case: Mapping[str, Any], tuned: Mapping[str, int], compiled: dict[Any, Any]
 ) -> dict[str, Any]:
-    from archgym.rules.compilation import FAULTS, compile_policy, new_storage
+    from archgym.rules.compilation import FAULTS, compile_rule, new_storage
 
-    source = check_policy(text)
+    source = check_rule(text)
     sizes, values = dict(case["sizes"]), dict(case["values"])
     bounds_of(source, values)
     key = (source.domain.name, _structure(source), *sorted(sizes.items()))
     if key not in compiled:
         while len(compiled) >= _MAX_COMPILED:
             compiled.pop(next(iter(compiled)))
-        compiled[key] = source.domain.compile(compile_policy(source, sizes).hooks)
+        compiled[key] = source.domain.compile(compile_rule(source, sizes).hooks)
     storage = new_storage(source, sizes, values, tuned)
     counts = source.domain.simulate(compiled[key], storage, case)
     code, line = storage.fault
@@ -184,7 +185,7 @@ def _run(
     return counts
 
 
-def _structure(source: PolicySource) -> str:
+def _structure(source: RuleSource) -> str:
     """Return what decides the machine code: the hooks, and the kinds of names, not their values."""
     kinds = [f"{name}:{type(value).__name__}" for name, value in source.constants.items()]
     arrays = [f"{a.name}:{a.size}:{a.bits}" for a in source.arrays]

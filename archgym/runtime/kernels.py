@@ -2,7 +2,7 @@
 
 Numba's own cache looks only at the file of the cached function, so a changed callee in another
 file would go unnoticed. Here the cache folder's name carries a hash of every source file in the
-function's folder, and of the folders and packages of simulators that it imports from; folders of
+function's folder, and of the simulators that it imports from with their sub-folders; folders of
 other hashes are pruned once they are old.
 """
 
@@ -41,7 +41,7 @@ _OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy", "nogil": True, "_nrt"
 _PRUNE_AFTER_S: Final = 14 * 24 * 3600.0  # chosen: two weeks, longer than a branch is left alone
 _TURNS: Final = 10.0  # chosen: a machine so much slower than ours, or so loaded, compiles by itself
 _SIMULATORS: Final = Path(__file__).parent.parent / "simulators"
-_IMPORTED: Final = re.compile(rb"^from archgym\.simulators\.(\w+)(?:\.(\w+))?", re.MULTILINE)
+_IMPORTED: Final = re.compile(rb"^from archgym\.simulators\.(\w+)", re.MULTILINE)
 _announcers: list[Announce] = []
 
 
@@ -162,12 +162,15 @@ def cache_folder(sources: Path) -> Path:
     Args:
       sources: Folder of the kernels' Python files.
     """
-    name = f"{sources.name}-{_sources_hash(sources)}"
+    # Several simulators have a folder `kernel`; old ones of one are pruned, not of another.
+    is_ours = sources.is_relative_to(_SIMULATORS)
+    stem = ".".join(sources.relative_to(_SIMULATORS).parts) if is_ours else sources.name
+    name = f"{stem}-{_sources_hash(sources)}"
     for root in _cache_roots():
         folder = root / name
         if _is_usable(folder):
             folder = folder.resolve()
-            _prune(root, sources.name, keep=name)
+            _prune(root, stem, keep=name)
             return folder
     logger.warning(
         "No folder for compiled kernels is safe from other users; they are compiled again in each "
@@ -181,28 +184,17 @@ def cache_folder(sources: Path) -> Path:
 def _sources_hash(sources: Path) -> str:
     digest = hashlib.sha256()
     others: set[str] = set()
-    packages: set[str] = set()
     for path in sorted(sources.glob("*.py")):
         content = path.read_bytes()
         digest.update(path.name.encode())
         digest.update(content)
-        for name, module in _IMPORTED.findall(content):
-            others.add(name.decode())
-            package = f"{name.decode()}/{module.decode()}"
-            if module and (_SIMULATORS / package).is_dir():
-                packages.add(package)
-    for name in sorted(others - {sources.name}):
-        _add_folder(digest, name)
-    for package in sorted(packages):
-        if _SIMULATORS / package != sources:
-            _add_folder(digest, package)
+        others.update(name.decode() for name in _IMPORTED.findall(content))
+    for name in sorted(others):
+        folder = _SIMULATORS / name
+        for path in sorted(folder.rglob("*.py")):
+            digest.update(f"{name}/{path.relative_to(folder).as_posix()}".encode())
+            digest.update(path.read_bytes())
     return digest.hexdigest()[:16]
-
-
-def _add_folder(digest: "hashlib._Hash", name: str) -> None:
-    for path in sorted((_SIMULATORS / name).glob("*.py")):
-        digest.update(f"{name}/{path.name}".encode())
-        digest.update(path.read_bytes())
 
 
 def _cache_roots() -> list[Path]:

@@ -26,7 +26,7 @@ def parameter_type(parameter: Parameter) -> "pa.DataType":
     """Return the type of a column of this parameter's values."""
     import pyarrow as pa
 
-    if isinstance(parameter, Categorical):
+    if isinstance(parameter, Categorical) and parameter.is_text:
         return word_type()
     if isinstance(parameter, Permutation):
         return pa.list_(pa.field(_ELEMENT, pa.string()))

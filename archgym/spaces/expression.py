@@ -31,6 +31,8 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "and": np.logical_and,
     "or": np.logical_or,
 }
+# Value of one side that decides a whole, whatever the other side is.
+_DECIDES = {"and": False, "or": True}
 # A JSON file may be hostile: deeper trees than anyone writes are refused before recursion ends.
 _MAX_DEPTH = 100
 
@@ -105,7 +107,12 @@ class Expression:
             with np.errstate(divide="ignore", invalid="ignore"):
                 result = self.evaluate({name: np.asarray(values[name]) for name in self.names})
             return Expression("constant", (np.asarray(result).item(),))
-        operands = (o.given(values) if isinstance(o, Expression) else o for o in self.operands)
+        operands = [o.given(values) if isinstance(o, Expression) else o for o in self.operands]
+        for operand in operands:
+            # One side may decide alone.
+            is_constant = isinstance(operand, Expression) and operand.operation == "constant"
+            if is_constant and _DECIDES.get(self.operation) is operand.operands[0]:
+                return operand
         return Expression(self.operation, tuple(operands))
 
     @property

@@ -5,12 +5,13 @@ the vector of those numbers. The name comes first and the range after it; defaul
 documentation are keywords: `Integer("banks", 4, 16, step=4, unit="banks", default=8)`.
 """
 
+import difflib
 import math
 import reprlib
 import sys
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from functools import cached_property
 from typing import Any, ClassVar, final
 
@@ -18,6 +19,15 @@ import numpy as np
 
 from archgym.errors import InvalidDesignError, InvalidSpaceError
 
+# Words that other libraries use, and ours.
+_SYNONYMS: dict[str, tuple[str, ...]] = {
+    **dict.fromkeys(("values", "options", "categories"), ("choices", "levels", "items")),
+    **dict.fromkeys(("choices", "levels"), ("levels", "choices", "items")),
+    **dict.fromkeys(("min", "minimum", "start", "lower"), ("low",)),
+    **dict.fromkeys(("max", "maximum", "stop", "upper"), ("high",)),
+    **dict.fromkeys(("points", "num", "n", "steps", "q"), ("count", "step")),
+    **dict.fromkeys(("step",), ("count",)),
+}
 Value = str | int | float | tuple[Any, ...]
 # Indices are int64; a permutation of 20 items is the last whose number fits.
 _MAX_SIZE = 2**62
@@ -33,7 +43,23 @@ class _Described:
     doc: str = field(default="", kw_only=True)
 
 
-class Parameter(ABC):
+class _Kind(ABCMeta):
+    """Class of the classes of parameters, whose constructors suggest the right keyword."""
+
+    def __call__(cls, *arguments: Any, **keywords: Any) -> Any:
+        known = [each.name for each in fields(cls)] if is_dataclass(cls) else list(keywords)
+        for name in keywords:
+            if name not in known:
+                near = [other for other in _SYNONYMS.get(name, ()) if other in known]
+                near = near or difflib.get_close_matches(name, known, 1)
+                hint = f" Did you mean `{near[0]}`?" if near else ""
+                raise InvalidSpaceError(
+                    f"{cls.__name__} has no argument `{name}`.{hint} It takes {', '.join(known)}."
+                )
+        return super().__call__(*arguments, **keywords)
+
+
+class Parameter(metaclass=_Kind):
     """One parameter of a design: name, unit, one line of documentation and its finite values."""
 
     kind: ClassVar[str]
@@ -152,19 +178,25 @@ class _Listed(Parameter):
 @final
 @dataclass(frozen=True)
 class Categorical(_Described, _Listed):
-    """A choice among names that have no order."""
+    """A choice among names, or among numbers, that have no order."""
 
     kind: ClassVar[str] = "categorical"
     is_ordered: ClassVar[bool] = False
-    choices: tuple[str, ...]
+    choices: tuple[str, ...] | tuple[int | float, ...]
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "choices", tuple(self.choices))
-        self._require(all(isinstance(c, str) for c in self.choices), "strings", self.choices)
+        is_plain = all(map(_fits, self.choices)) or all(isinstance(c, str) for c in self.choices)
+        self._require(is_plain, "choices that are all strings or all numbers", self.choices)
         self._check_listed()
 
     @property
-    def values(self) -> tuple[str, ...]:  # type: ignore[override]  # same name, read-only
+    def is_text(self) -> bool:
+        """True if the choices are names, False if they are numbers."""
+        return isinstance(self.choices[0], str)
+
+    @property
+    def values(self) -> tuple[str | int | float, ...]:  # type: ignore[override]  # same name, read-only
         """The choices, in their order."""
         return self.choices
 

@@ -335,6 +335,7 @@ class DesignSpace:
         values: Mapping[str, Iterable[Any]] | None = None,
         name: str = "",
         doc: str = "",
+        default: Mapping[str, Any] | None = None,
     ) -> "DesignSpace":
         """Return a part of the space: fewer parameters, and fewer values of some.
 
@@ -347,6 +348,7 @@ class DesignSpace:
             nearest one that is.
           name: Name of the part; by default this space's.
           doc: One line; by default this space's.
+          default: Default design of the part, with the values of parameters that are left out.
 
         Raises:
           UnknownNameError: There is no such parameter.
@@ -365,14 +367,14 @@ class DesignSpace:
         values = values or {}
         kept = set(self.names if keep is None else keep)
         check_names([*kept, *values], self.names)
-        defaults = self.design_at(self.default_indices)
+        defaults = self.design_at(self.default_indices) if default is None else default
         dropped = {n: value for n, value in defaults.items() if n not in kept}
         constant = with_inactive(dropped, defaults, self._ordered_conditions)
         constraints, conditions = without(constant, self.constraints, self.conditions)
         return DesignSpace(
             name or self.name,
             [
-                values_of(p, values[p.name]) if p.name in values else p
+                _with_default(values_of(p, values[p.name]) if p.name in values else p, default)
                 for p in self.parameters
                 if p.name not in constant
             ],
@@ -701,6 +703,10 @@ class DesignSpace:
     @cached_property
     def _component_of(self) -> dict[int, Component]:
         return {place: c for c in self._components for place in c.positions}
+
+
+def _with_default(parameter: Any, default: Mapping[str, Any] | None) -> Any:
+    return parameter if default is None else replace(parameter, default=default[parameter.name])
 
 
 def _parameters(data: Sequence[Any]) -> list[Parameter]:

@@ -14,9 +14,9 @@ def value_from_text(parameter: Parameter, text: str) -> Any:
         return tuple(item.strip() for item in text.split(","))
     if parameter.kind == "factorisation":
         return tuple(_number(part.strip()) for part in text.replace("x", ",").split(","))
-    if parameter.kind == "categorical":
-        return text
     value = _number(text)
+    if parameter.kind == "categorical":
+        return text if isinstance(parameter.value(0), str) else value
     # Numbers of a grid are floats; 1 on the command line means 1.0.
     return float(value) if parameter.kind == "real" and isinstance(value, int) else value
 

@@ -298,9 +298,9 @@ def _number(spec: MetricSpec, told: Mapping[str, Any]) -> float:
     is_number = isinstance(value, int | float | np.number) and not isinstance(value, bool)
     if not is_number or not math.isfinite(value):
         raise InvalidArgumentError(f"`{name}` must be a finite number; got {value!r}.")
-    if value < 0 and spec.goal != "none":
+    if value < 0 and spec.goal != "none" and not spec.signed:
         raise InvalidArgumentError(
-            f"`{name}` must be 0 or more to be {spec.goal}d, since rewards compare logarithms; got "
-            f"{value!r}. Shift it, or tell exp() of it."
+            f"`{name}` must be 0 or more, as its MetricSpec says; got {value!r}. Declare it with "
+            "signed=True."
         )
     return float(value)

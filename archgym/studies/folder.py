@@ -26,7 +26,7 @@ STATE_NAME = "state.json"
 
 
 def lease_new_folder(folder: Path) -> Lease:
-    """Make a folder for a new study, or takes an empty one, and its lease.
+    """Make a folder for a new study, or take an empty one, and its lease.
 
     Raises:
       InvalidArgumentError: It holds something.

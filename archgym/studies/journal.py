@@ -74,7 +74,7 @@ class Journal:
 
 
 def load_journal(path: str | Path, shape: JournalShape) -> Journal:
-    """Read and verifies a journal, and changes nothing.
+    """Read and verify a journal, and change nothing.
 
     Every line is verified: its checksum, its JSON, its members and their types and ranges. What
     fails is in `damage`; the memory that a damaged file costs is bounded by its good lines.

@@ -310,7 +310,7 @@ def current_versions() -> dict[str, str]:
 
 
 def read_header(folder: Path) -> Header:
-    """Read and checks `study.json`.
+    """Read and check `study.json`.
 
     Raises:
       FileFormatError: It is absent, damaged, or no study's.

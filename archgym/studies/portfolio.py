@@ -19,7 +19,7 @@ from archgym.spaces.design import Design
 from archgym.studies.prior import StudySource
 from archgym.studies.snapshot import StudyLog, read_study
 
-# chosen: on generated workloads of benchmarks/transfer.py, which are not the measured ones.
+# chosen: on generated workloads of experiments/transfer.py, which are not the measured ones.
 _SIZE: Final = 4
 # chosen: the best designs of a study are often alike.
 _PER_STUDY: Final = 2

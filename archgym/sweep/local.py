@@ -74,7 +74,7 @@ class _StudyProcess:
                 self._process.terminate()
 
     def end(self, deadline: float) -> None:
-        """Wait until the process is gone, and kills it at the deadline."""
+        """Wait until the process is gone, and kill it at the deadline."""
         process, connection = self._process, self._connection
         self._process = self._connection = self.run = None
         if process is None:

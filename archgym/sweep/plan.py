@@ -84,6 +84,7 @@ class TaskPlan:
         """Return the plan with everything that it leaves open as the task has it that was made."""
         from archgym.evaluation.stand_in import StandIn
 
+        source = task.simulator.unrestricted
         return replace(
             self,
             space=task.space_name,
@@ -94,7 +95,7 @@ class TaskPlan:
             maximise=None,
             subject_to=None,
             fidelity=task.simulator.fidelity,
-            stand_in=str(task.simulator.path) if isinstance(task.simulator, StandIn) else None,
+            stand_in=str(source.path) if isinstance(source, StandIn) else None,
             id=task.id,
             digest=task.digest,
         )

@@ -20,7 +20,7 @@ _MAX_ECHO = 80
 
 
 def assembled_document(path: str | Path, settings: Sequence[str] = ()) -> Document:
-    """Read a plan's file with those it includes, and sets values over it.
+    """Read a plan's file with those it includes, and set values over it.
 
     Mappings are merged member by member; of anything else the later counts: files in the order of
     their inclusion, then the file that includes them, then the settings. Every value keeps the
@@ -177,7 +177,7 @@ _AGENT_KEYS = ("agent", "hyperparameters", "tuned", "on_tasks", *FAMILY_KEYS)
 
 
 def read_plan(path: str | Path, settings: Sequence[str] = ()) -> SweepPlan:
-    """Read a plan and checks all of it: tasks are made, hyperparameters tried.
+    """Read a plan and check all of it: tasks are made, hyperparameters tried.
 
     Args:
       path: A YAML file.

@@ -359,8 +359,13 @@ def within_reward(log: StudyLog, best: float, share: float = WITHIN) -> float:
     # With r the resolution, a reward is the logarithm of (base + r) / (x + r) or of its inverse.
     if grows:
         x = base * math.exp(best) - resolution
+        if x < 0:
+            return best - step
         return math.log(max(x * (1 - share) + resolution, 1e-300) / base)
     x = base * math.exp(-best) - resolution
+    if x < 0:
+        # A negative metric, of which a share has no meaning.
+        return best - step
     return math.log(base / (x * (1 + share) + resolution))
 
 

@@ -142,7 +142,7 @@ def _planned(task: Task, out: Path) -> Build:
     space = task.space
     counted = space.count() if space.size <= _MAX_SIZE else None
     if counted is None or not counted.exact or counted.value > MAX_ROWS:
-        hint = type(task.simulator).table_space
+        hint = type(task.simulator.unrestricted).table_space
         remedy = f"Choose space {hint!r}" if hint else "Choose a smaller space"
         shown = counted if counted is not None else f"{space.size:,} combinations, far more"
         raise InvalidArgumentError(
@@ -246,7 +246,7 @@ class _Report:
         self._tell()
 
     def add(self, n: int) -> None:
-        """Take further simulations, and says once how long all will take."""
+        """Take further simulations, and say once how long all will take."""
         self._added += n
         now = time.monotonic()
         if self._measured is None:

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -151,7 +152,8 @@ def _found(table: TableSimulator, optimum: Optimum) -> Optimum:
     """Return the optimum of the same task, from the rows."""
     if not all(0 < weight < math.inf for weight in optimum.weights.values()):
         raise InvalidArgumentError(f"{table.path} has an optimum with weights that are not so.")
-    task = Task.make(table, dict(optimum.weights), optimum.objective)
+    # The objective as it was recorded, perhaps before a limit of physics was declared.
+    task = replace(Task.make(table, dict(optimum.weights)), objective=optimum.objective)
     search = OptimumSearch(task, range(len(task.workloads)))
     for rows, values, reason in table.pieces([w.workload.name for w in task.workloads]):
         search.add(table.numbers[rows], values, reason)

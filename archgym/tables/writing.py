@@ -123,7 +123,7 @@ def parameter_array(parameter: Parameter, indices: np.ndarray) -> Any:
     """Return parameter's values at these indices, (n,), as the pyarrow array that a table holds."""
     import pyarrow as pa
 
-    if isinstance(parameter, Categorical):
+    if isinstance(parameter, Categorical) and parameter.is_text:
         words = pa.array(parameter.choices, pa.string())
         return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), words)
     values = parameter.array(indices)

@@ -11,14 +11,8 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import ArchGymError, ConformanceError, InvalidArgumentError
-from archgym.evaluation.simulator import (
-    FAILED,
-    FEASIBLE,
-    BatchResult,
-    Simulator,
-    Workload,
-    make_simulator,
-)
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.simulator import FAILED, FEASIBLE, BatchResult, Simulator, Workload
 from archgym.spaces.space import DesignSpace
 
 # A metric's name ends in its unit, in the spelling of the field; what the ending stands for.
@@ -102,7 +96,7 @@ class _SimulatorCheck:
     # ---- what it says of itself
 
     def declaration(self) -> None:
-        """Names, units, documentation, reasons and groups."""
+        """Check names, units, documentation, reasons and groups."""
         simulator = self._simulator
         self._require(bool(simulator.name), "`name` must be given", simulator.name)
         doc = inspect.getdoc(type(simulator))
@@ -208,6 +202,12 @@ class _SimulatorCheck:
             )
             strange = sorted({term.metric for term in objective.terms} - metrics)
             self._require(not strange, f"objective {name!r} must use known metrics", strange)
+            lacking = [
+                str(limit)
+                for limit in simulator.physical_limits
+                if not limit.holds_in(objective.limits)
+            ]
+            self._require(not lacking, f"objective {name!r} must keep `physical_limits`", lacking)
         default = simulator.default_objective
         self._require(
             default in simulator.objectives, "`default_objective` must be one of them", default

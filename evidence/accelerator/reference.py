@@ -14,13 +14,13 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.files.recorded import json_lines
-from archgym.simulators.accelerator.architecture import Architecture
-from archgym.simulators.accelerator.evaluation import Evaluation, evaluate_mapping
-from archgym.simulators.accelerator.mapper import anneal_mapping, map_space
-from archgym.simulators.accelerator.networks import load_network
-from archgym.simulators.accelerator.problem import Problem, convolution
-from archgym.simulators.accelerator.published_space import FIXED_ORDERS, published_hardware
-from archgym.simulators.accelerator.systolic import DATAFLOWS, systolic_run
+from archgym.simulators.accelerator.kernel.architecture import Architecture
+from archgym.simulators.accelerator.kernel.evaluation import Evaluation, evaluate_mapping
+from archgym.simulators.accelerator.kernel.problem import Problem, convolution
+from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, systolic_run
+from archgym.simulators.accelerator.mapping.mapper import anneal_mapping, map_space
+from archgym.simulators.accelerator.space import FIXED_ORDERS, published_hardware
+from archgym.simulators.accelerator.workloads import load_network
 from evidence.accelerator.recorded import (
     Recorded,
     mapping_from_text,

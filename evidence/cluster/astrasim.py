@@ -6,9 +6,9 @@ from typing import Any, Final
 
 from archgym.errors import FileFormatError
 from archgym.files.recorded import read_json, reading
-from archgym.simulators.cluster import state
-from archgym.simulators.cluster.engine import simulate
-from archgym.simulators.cluster.graphs import graphs_of_entries
+from archgym.simulators.cluster.kernel import state
+from archgym.simulators.cluster.kernel.engine import simulate
+from archgym.simulators.cluster.kernel.graphs import graphs_of_entries
 from archgym.simulators.cluster.workloads import Model, load_model, model_names, read_model
 from evidence.cluster.line import Line
 from evidence.cluster.reading import (

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from archgym.files.recorded import reading
-from archgym.simulators.cluster.fabric import Fabric, ecmp_loads, flows_of, loads
+from archgym.simulators.cluster.kernel.fabric import Fabric, ecmp_loads, flows_of, loads
 from evidence.cluster.line import Line
 from evidence.cluster.reading import read_rows
 

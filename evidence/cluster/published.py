@@ -8,15 +8,15 @@ from typing import Any, Final
 import numpy as np
 
 from archgym.files.recorded import reading
-from archgym.simulators.cluster.designs import Built, Result, run, split
-from archgym.simulators.cluster.hardware import NPUS, Dimension, gemm_efficiency
-from archgym.simulators.cluster.system import COLLECTIVES, System
-from archgym.simulators.cluster.training import (
+from archgym.simulators.cluster.formats.clusters import NPUS, Dimension, gemm_efficiency
+from archgym.simulators.cluster.kernel.iteration import (
     LAYER_FIELDS,
     Parallelism,
     activation_bytes,
     memory_bytes,
 )
+from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
+from archgym.simulators.cluster.machine import Built, Result, run, split
 from archgym.simulators.cluster.workloads import Model, transformer
 from evidence.cluster.line import Line
 from evidence.cluster.reading import Row, read_rows

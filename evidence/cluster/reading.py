@@ -12,18 +12,18 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.files.recorded import read_text, reading
-from archgym.simulators.cluster import state
-from archgym.simulators.cluster.designs import simulate_shortcut
-from archgym.simulators.cluster.engine import Outcome, simulate
-from archgym.simulators.cluster.graphs import Graphs, Standing, graphs_of_entries
-from archgym.simulators.cluster.system import COLLECTIVES, System
-from archgym.simulators.cluster.training import (
+from archgym.simulators.cluster.kernel import state
+from archgym.simulators.cluster.kernel.engine import Outcome, simulate
+from archgym.simulators.cluster.kernel.graphs import Graphs, Standing, graphs_of_entries
+from archgym.simulators.cluster.kernel.iteration import (
     RECOMPUTE,
     Parallelism,
     is_symmetric,
     memory_bytes,
     training_graphs,
 )
+from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
+from archgym.simulators.cluster.machine import simulate_shortcut
 from archgym.simulators.cluster.workloads import Model
 
 # chosen: thirty times the largest reference file.

@@ -6,8 +6,8 @@ from collections.abc import Callable
 from importlib import resources
 from typing import Final
 
-from archgym.simulators.cpu.parameters import machine
-from archgym.simulators.cpu.run import COUNTERS, run
+from archgym.simulators.cpu.kernel.run import COUNTERS, run
+from archgym.simulators.cpu.machine import machine
 from archgym.simulators.cpu.workloads import load
 
 _WARMUP, _LENGTH = 4_000, 8_000

@@ -18,10 +18,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.simulators.cpu import layout as lay
-from archgym.simulators.cpu.parameters import machine
-from archgym.simulators.cpu.run import COUNTERS, TYPES, run, run_logged
-from archgym.simulators.cpu.trace import InstructionTrace, read_trace
+from archgym.simulators.cpu.kernel import layout as lay
+from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES, run, run_logged
+from archgym.simulators.cpu.machine import machine
+from archgym.simulators.cpu.workloads import InstructionTrace, read_trace
 from evidence.cpu.golden import golden_lines
 
 _RUN: Final = ("trace", "warmup", "simulated")

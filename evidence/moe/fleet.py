@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.simulators.cluster.fabric import contention
+from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.moe.columns import COSTS
 from archgym.simulators.moe.composition import (
     LLAMA_2_7B_PARAMETERS,

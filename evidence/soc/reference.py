@@ -11,12 +11,8 @@ import numpy as np
 from archgym.analysis.agreement import Agreement, AgreementTable, Differences
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
 from archgym.files.recorded import json_lines, read_json, reading
-from archgym.simulators.soc.blocks import cacti, read_cacti, tree_links
-from archgym.simulators.soc.graph import BURST_BYTES, TaskGraph
-from archgym.simulators.soc.metrics import COLUMNS, is_met, measure
-from archgym.simulators.soc.simulator import run
-from archgym.simulators.soc.space import soc_space
-from archgym.simulators.soc.state import (
+from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
+from archgym.simulators.soc.kernel.state import (
     CLOCK_HZ,
     KINDS,
     MAX_BLOCKS,
@@ -28,6 +24,10 @@ from archgym.simulators.soc.state import (
     Rules,
     empty_log,
 )
+from archgym.simulators.soc.machine import cacti, read_cacti, tree_links
+from archgym.simulators.soc.metrics import COLUMNS, is_met, measure
+from archgym.simulators.soc.simulator import run
+from archgym.simulators.soc.space import soc_space
 from archgym.simulators.soc.workloads import load_graph, read_graph
 
 TOLERANCE: Final = 1e-9

@@ -11,11 +11,11 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import FileFormatError
-from archgym.simulators.translation.counters import COUNTERS
-from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.layout import MAX_CAPACITY_GIB, Memory
-from archgym.simulators.translation.prepared import Prepared, prepare
-from archgym.simulators.translation.run import run
+from archgym.simulators.translation.kernel.counters import COUNTERS
+from archgym.simulators.translation.kernel.layout import MAX_CAPACITY_GIB, Memory
+from archgym.simulators.translation.kernel.prepared import Prepared, prepare
+from archgym.simulators.translation.kernel.run import run
+from archgym.simulators.translation.machine import Hardware
 from archgym.traces import AccessKind, MemoryTrace, read_memory_trace
 
 RESULTS: Final = ("pycachesim_*.csv", "srrip.csv", "libcachesim_fa.csv", "cachegrind.csv")

@@ -22,13 +22,17 @@ from typing import Final, final
 import numpy as np
 
 from archgym.simulators.translation.cacti import published_cycles
-from archgym.simulators.translation.counters import COLUMN
-from archgym.simulators.translation.cycles import CORES, count_cycles, on_core
-from archgym.simulators.translation.designs import DEFAULT_HARDWARE
-from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.physics import l2_cache_cycles
-from archgym.simulators.translation.prepared import Parts
+from archgym.simulators.translation.kernel.counters import COLUMN
+from archgym.simulators.translation.kernel.layout import Memory
+from archgym.simulators.translation.kernel.prepared import Parts
+from archgym.simulators.translation.machine import (
+    CORES,
+    DEFAULT_HARDWARE,
+    Hardware,
+    l2_cache_cycles,
+    on_core,
+)
+from archgym.simulators.translation.metrics import count_cycles
 from archgym.traces import MemoryTrace
 
 TLB_HEAVY: Final = ("gups", "kmer", "xs", "dlrm", "bfs")
@@ -138,8 +142,8 @@ def tried(
 
     With several passes, the last one is counted, without a warm-up.
     """
-    from archgym.simulators.translation.prepared import prepare
-    from archgym.simulators.translation.run import run
+    from archgym.simulators.translation.kernel.prepared import prepare
+    from archgym.simulators.translation.kernel.run import run
 
     ready = prepare(trace, memory)
     hardware = [replace(design, mlp=mlp) for design in designs.values()]

@@ -14,9 +14,9 @@ import json
 from pathlib import Path
 
 from archgym.errors import ArchGymError
-from archgym.rules.comparison import compare_policies
-from archgym.rules.language import read_policy
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.comparison import compare_rules
+from archgym.rules.language import read_rule
+from archgym.rules.sandbox import RuleRunner
 
 # The program under evolution never sees the held-out traces, which `archgym rule compare` names.
 TRACES = ("olmoe:1", "olmoe:2")
@@ -26,9 +26,9 @@ SECONDS = 60.0
 def evaluate(program_path: str) -> dict[str, float | str]:
     """Return the score of a policy file, and what a model may learn from."""
     try:
-        source = read_policy(program_path)
-        with PolicyRunner(SECONDS) as runner:
-            found = compare_policies(
+        source = read_rule(program_path)
+        with RuleRunner(SECONDS) as runner:
+            found = compare_rules(
                 {"program": source}, TRACES, with_built_in=False, runner=runner
             ).entries[0]
     except ArchGymError as error:

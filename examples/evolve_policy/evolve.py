@@ -18,9 +18,9 @@ from pathlib import Path
 import numpy as np
 
 from archgym.errors import ArchGymError
-from archgym.rules.comparison import Comparison, compare_policies
-from archgym.rules.language import check_policy
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.comparison import Comparison, compare_rules
+from archgym.rules.language import check_rule
+from archgym.rules.sandbox import RuleRunner
 
 OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.FloorDiv, ast.RShift)
 # Share of mutations that change constants only; they need no compilation.
@@ -88,11 +88,11 @@ def crossed(first: str, second: str, rng: np.random.Generator) -> str:
     return ast.unparse(tree) + "\n"
 
 
-def measured(text: str, traces: Sequence[str], runner: PolicyRunner) -> Candidate:
+def measured(text: str, traces: Sequence[str], runner: RuleRunner) -> Candidate:
     """Return a candidate with its mean loss: loads over those of the optimum."""
     try:
-        source = check_policy(text)
-        entry = compare_policies(
+        source = check_rule(text)
+        entry = compare_rules(
             {"candidate": source}, traces, with_built_in=False, runner=runner
         ).entries[0]
     except ArchGymError as error:
@@ -101,7 +101,7 @@ def measured(text: str, traces: Sequence[str], runner: PolicyRunner) -> Candidat
 
 
 def evolve(
-    text: str, traces: Sequence[str], budget: int, seed: int, runner: PolicyRunner
+    text: str, traces: Sequence[str], budget: int, seed: int, runner: RuleRunner
 ) -> list[Candidate]:
     """Return all candidates in the order of their evaluation, the seed policy first."""
     rng = np.random.default_rng(seed)
@@ -122,7 +122,7 @@ def evolve(
 
 def report(best: str, train: Sequence[str], held_out: Sequence[str]) -> Comparison:
     """Return the best policy against the built-in ones, with the traces that were held out."""
-    return compare_policies({"evolved": check_policy(best)}, train, held_out)
+    return compare_rules({"evolved": check_rule(best)}, train, held_out)
 
 
 def main() -> None:
@@ -135,7 +135,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path("evolved.py"))
     options = parser.parse_args()
-    with PolicyRunner() as runner:
+    with RuleRunner() as runner:
         history = evolve(
             options.policy.read_text(), options.train, options.budget, options.seed, runner
         )

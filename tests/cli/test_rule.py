@@ -1,4 +1,4 @@
-"""`archgym rule`: policies as code on the command line."""
+"""`archgym rule`: rules as code on the command line."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ import pytest
 from tests.cli.conftest import Archgym
 
 
-def test_new_policy_passes_its_check(archgym: Archgym) -> None:
+def test_new_rule_passes_its_check(archgym: Archgym) -> None:
     assert archgym("rule", "new", "mine.py", "--template", "decay").code == 0
 
     ran = archgym("rule", "check", "mine.py", "--json")

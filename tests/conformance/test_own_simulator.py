@@ -9,7 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from archgym.evaluation.simulator import Simulator, make_simulator
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.simulator import Simulator
 from archgym.testing import check_simulator
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "own-simulator.md"

@@ -11,6 +11,7 @@ import pytest
 from archgym.agent.agent import Agent, AskTellAgent
 from archgym.agents.random import RandomAgent
 from archgym.errors import BudgetExhausted, ConformanceError, InvalidArgumentError
+from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
@@ -324,6 +325,10 @@ class StrangeObjective(Sound):
     }
 
 
+class DropsAPhysicalLimit(Sound):
+    physical_limits = (Limit("cost_ns", "<=", 5.0),)
+
+
 class StrangeGroup(Sound):
     groups: Mapping[str, tuple[str, ...]] = {"core": ("mode", "mood")}
 
@@ -383,6 +388,7 @@ SIMULATORS: list[tuple[type[Simulator], str]] = [
     (WrongUnit, "must be in ns"),
     (Undocumented, "needs a `doc`"),
     (StrangeObjective, "known metrics"),
+    (DropsAPhysicalLimit, "must keep `physical_limits`"),
     (StrangeGroup, "name parameters"),
     (TwiceGrouped, "one group at most"),
     (EmptyGroup, "'memory' must list parameters"),

@@ -84,7 +84,6 @@ def test_reason_of_the_function_makes_a_design_infeasible() -> None:
         ({"amat_ns": 1.0, "area_mm2": 1.0, "hits": 2}, "hits not declared."),
         ({"amat_ns": math.nan, "area_mm2": 1.0}, "`amat_ns` of `<lambda>` must be a finite number"),
         ({"amat_ns": 1.0, "area_mm2": "wide"}, "must be a finite number; got 'wide' of type str."),
-        ({"amat_ns": -1.0, "area_mm2": 1.0}, "must be 0 or more to be minimised"),
         (Infeasible("Because."), "must give one of its `reasons`, []; got 'Because.'"),
     ],
 )

@@ -34,7 +34,7 @@ def test_several_predicates_are_parsed() -> None:
         ("power_mw < 5", "must read `metric <= number`"),
         ("power_mw <=", "must read"),
         ("power_mw <= 1e999", "must read"),
-        ("power_mw <= 5 kW", "must be in mW; got 'power_mw <= 5 kW'"),
+        ("power_mw <= 5 kJ", "must be in mW; got 'power_mw <= 5 kJ'"),
         ("power_mw <= 1, power_mw >= 2", "must not contradict each other"),
         ("", "must read"),
         ("power_mw <= 5; latency_ns <= 2", "separated by commas"),

@@ -6,8 +6,9 @@ from typing import Annotated
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.options import Option, declared, declared_options
-from archgym.evaluation.simulator import Simulator, make_simulator, simulator_class, simulator_names
+from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
 
 
 class Timer:

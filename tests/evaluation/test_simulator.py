@@ -12,9 +12,10 @@ from archgym.errors import (
     SimulatorError,
     UnknownNameError,
 )
+from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
-from archgym.evaluation.simulator import BatchResult, Simulator, Workload, make_simulator
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.evaluation.task import Task
 from tests.toys import SPACE, ToySimulator
 

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.rules.language import check_policy
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.language import check_rule
+from archgym.rules.sandbox import RuleRunner
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "evolve_policy"
 SEED = (FOLDER / "seed.py").read_text()
@@ -30,7 +30,7 @@ def module(name: str) -> ModuleType:
 
 
 def test_seed_is_a_policy() -> None:
-    assert check_policy(SEED).domain.name == "expert-cache"
+    assert check_rule(SEED).domain.name == "expert-cache"
 
 
 def test_mutations_differ_and_are_deterministic() -> None:
@@ -47,7 +47,7 @@ def test_mutations_differ_and_are_deterministic() -> None:
 def test_evolution_never_ends_worse_than_its_seed() -> None:
     evolve = module("evolve")
 
-    with PolicyRunner(120) as runner:
+    with RuleRunner(120) as runner:
         history = evolve.evolve(SEED, ["olmoe:1"], 6, 0, runner)
 
     assert len(history) == 6

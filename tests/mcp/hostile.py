@@ -67,28 +67,28 @@ def calls() -> list[tuple[str, dict[str, Any]]]:
         found.append(("propose", {"study": "known", "agent": value}))
         found.append(("search", {"study": "known", "evaluations": value}))
     for path in OUTSIDE:
-        policies = {"study": "p", "domain": "expert-cache", "budget": 1}
+        rules = {"study": "p", "domain": "expert-cache", "budget": 1}
         found += [
-            ("create_policy_study", {**policies, "traces": [path]}),
-            ("create_policy_study", {**policies, "traces": ["olmoe:1"], "options": {"c": path}}),
-            ("create_policy_study", {**policies, "study": path, "traces": ["olmoe:1"]}),
+            ("create_rule_study", {**rules, "traces": [path]}),
+            ("create_rule_study", {**rules, "traces": ["olmoe:1"], "options": {"c": path}}),
+            ("create_rule_study", {**rules, "study": path, "traces": ["olmoe:1"]}),
             ("export_design", {"study": "known", "format": "json", "file": path}),
-            ("describe_policy_domain", {"domain": path}),
+            ("describe_rule_domain", {"domain": path}),
         ]
-    policies = {"study": "p", "domain": "tlb", "traces": ["sort"]}
+    rules = {"study": "p", "domain": "tlb", "traces": ["sort"]}
     found += [
-        ("create_policy_study", {**policies, "budget": 58}),
-        ("create_policy_study", {**policies, "budget": 10**9}),
-        ("create_policy_study", {**policies, "study": "known", "budget": 1}),
-        ("create_policy_study", {**policies, "traces": [], "budget": 1}),
-        ("create_policy_study", {**policies, "traces": ["sort"] * 17, "budget": 1}),
-        ("create_policy_study", {**policies, "domain": "dram-scheduling", "budget": 1}),
-        ("evaluate_policy", {"study": "known", "source": "DOMAIN = 'tlb'"}),
-        ("evaluate_policy", {"study": "absent", "source": "DOMAIN = 'tlb'"}),
-        ("check_policy", {"source": "import os"}),
-        ("check_policy", {"source": "x" * 20_001}),
-        ("check_policy", {"source": "(" * 5000}),
-        ("check_policy", {"source": 'DOMAIN = "tlb"\n__import__("os").system("true")'}),
+        ("create_rule_study", {**rules, "budget": 58}),
+        ("create_rule_study", {**rules, "budget": 10**9}),
+        ("create_rule_study", {**rules, "study": "known", "budget": 1}),
+        ("create_rule_study", {**rules, "traces": [], "budget": 1}),
+        ("create_rule_study", {**rules, "traces": ["sort"] * 17, "budget": 1}),
+        ("create_rule_study", {**rules, "domain": "dram-scheduling", "budget": 1}),
+        ("evaluate_rule", {"study": "known", "source": "DOMAIN = 'tlb'"}),
+        ("evaluate_rule", {"study": "absent", "source": "DOMAIN = 'tlb'"}),
+        ("check_rule", {"source": "import os"}),
+        ("check_rule", {"source": "x" * 20_001}),
+        ("check_rule", {"source": "(" * 5000}),
+        ("check_rule", {"source": 'DOMAIN = "tlb"\n__import__("os").system("true")'}),
         ("create_bench_study", {"study": "b", "task": "no-such-task"}),
         ("create_bench_study", {"study": "../b", "task": "soc-small-edp", "budget": 1}),
         ("create_bench_study", {"study": "b", "task": "soc-small-edp", "budget": 10**6}),

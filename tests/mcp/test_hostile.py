@@ -181,12 +181,12 @@ def test_optimum_cannot_be_read_from_the_package(toolbox: Toolbox, kind: str) ->
     for extra in ({"stand_in": str(found)}, {"workload": str(found)}):
         answer = toolbox.call("create_study", {**arguments, **extra})
         assert "leads out of it" in (answer.error or "")
-    policies = {"study": "peek", "domain": "expert-cache", "budget": 1, "traces": [str(found)]}
-    answer = toolbox.call("create_policy_study", policies)
+    rules = {"study": "peek", "domain": "expert-cache", "budget": 1, "traces": [str(found)]}
+    answer = toolbox.call("create_rule_study", rules)
     assert "leads out of it" in (answer.error or "")
 
 
-def test_policies_share_the_budget_at_the_same_time(tmp_path: Path) -> None:
+def test_rules_share_the_budget_at_the_same_time(tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
     workspace = Workspace(tmp_path, budget=3)
@@ -196,7 +196,7 @@ def test_policies_share_the_budget_at_the_same_time(tmp_path: Path) -> None:
     with ThreadPoolExecutor(4) as pool:
         answers = list(
             pool.map(
-                lambda n: made.call("create_policy_study", {**arguments, "study": f"s{n}"}),
+                lambda n: made.call("create_rule_study", {**arguments, "study": f"s{n}"}),
                 range(4),
             )
         )
@@ -215,7 +215,7 @@ def test_trace_beside_the_working_folder_is_not_read(
     made = Toolbox(workspace)
     arguments = {"study": "p", "domain": "expert-cache", "budget": 1, "traces": ["routing.csv"]}
 
-    answer = made.call("create_policy_study", arguments)
+    answer = made.call("create_rule_study", arguments)
 
     assert "must lie within the working folder" in (answer.error or "")
     workspace.close()

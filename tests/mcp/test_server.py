@@ -231,20 +231,20 @@ def test_guard_refuses_files_elsewhere_and_programs(code: str, words: str, tmp_p
 
 
 @pytest.mark.slow
-def test_guarded_server_evaluates_policies(tmp_path: Path) -> None:
+def test_guarded_server_evaluates_rules(tmp_path: Path) -> None:
     program = (
         "from pathlib import Path\n"
         "from archgym.mcp.guard import install_guard\n"
         "from archgym.mcp.tools import Toolbox\n"
         "from archgym.mcp.workspace import Workspace\n"
-        "from archgym.simulators.translation.policy_domain import TLB\n"
+        "from archgym.simulators.translation.rules.domain import TLB\n"
         f"workspace = Workspace(Path({str(tmp_path)!r}))\n"
         "install_guard(workspace.root, allow_external=False)\n"
         "box = Toolbox(workspace)\n"
         "given = {'study': 'p', 'domain': 'tlb', 'traces': ['sort'], 'budget': 1}\n"
-        "print(box.call('create_policy_study', given).text)\n"
+        "print(box.call('create_rule_study', given).text)\n"
         "given = {'study': 'p', 'source': TLB.templates['lru']}\n"
-        "print(box.call('evaluate_policy', given).text)\n"
+        "print(box.call('evaluate_rule', given).text)\n"
         "workspace.close()\n"
     )
 

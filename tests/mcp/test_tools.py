@@ -10,7 +10,7 @@ import pytest
 from archgym.evaluation.task import Task
 from archgym.mcp.tools import Toolbox
 from archgym.mcp.workspace import Workspace
-from archgym.simulators.translation.policy_domain import TLB
+from archgym.simulators.translation.rules.domain import TLB
 from archgym.studies.study import Study
 
 TASK = {"simulator": "dram", "workload": "cloud-1", "objective": "least-time"}
@@ -284,35 +284,35 @@ LRU = TLB.templates["lru"]
 
 
 @pytest.mark.slow
-def test_policies_are_charged_journaled_and_verified(toolbox: Toolbox) -> None:
+def test_rules_are_charged_journaled_and_verified(toolbox: Toolbox) -> None:
     made = called(
-        toolbox, "create_policy_study", study="tlb", domain="tlb", traces=["sort"], budget=3
+        toolbox, "create_rule_study", study="tlb", domain="tlb", traces=["sort"], budget=3
     )
-    lru = called(toolbox, "evaluate_policy", study="tlb", source=LRU)
+    lru = called(toolbox, "evaluate_rule", study="tlb", source=LRU)
     too_long = LRU.replace("best = 0", "best = 0\n    for a in range(66000):\n        best = 0", 1)
     outside = LRU.replace("return best", "return WAYS")
-    refusal = refused(toolbox, "evaluate_policy", study="tlb", source="import os")
+    refusal = refused(toolbox, "evaluate_rule", study="tlb", source="import os")
     charged = [
-        called(toolbox, "evaluate_policy", study="tlb", source=text) for text in (outside, too_long)
+        called(toolbox, "evaluate_rule", study="tlb", source=text) for text in (outside, too_long)
     ]
-    after = called(toolbox, "evaluate_policy", study="tlb", source=LRU)
+    after = called(toolbox, "evaluate_rule", study="tlb", source=LRU)
 
     assert made["left"] == 3
     assert lru["loss"] > 1.0
     assert "`import` is not allowed" in refusal or "an import is not allowed" in refusal
     assert [each["loss"] for each in charged] == [None, None]
     assert after["budget_exhausted"]
-    results = called(toolbox, "policy_results", study="tlb")
+    results = called(toolbox, "rule_results", study="tlb")
     assert results["best"]["seq"] == 0
-    assert called(toolbox, "verify_policies", study="tlb")["differing"] == []
-    # Policies share the server's budget with studies of designs.
+    assert called(toolbox, "verify_rules", study="tlb")["differing"] == []
+    # Rules share the server's budget with studies of designs.
     assert "at most 57" in refused(toolbox, "create_study", study="s", budget=58, **TASK)
 
 
-def test_policy_can_be_checked_and_its_domain_described(toolbox: Toolbox) -> None:
-    domains = called(toolbox, "list_policy_domains")["domains"]
-    found = called(toolbox, "describe_policy_domain", domain="tlb", template="lru")
-    checked = called(toolbox, "check_policy", source=found["source"])
+def test_rule_can_be_checked_and_its_domain_described(toolbox: Toolbox) -> None:
+    domains = called(toolbox, "list_rule_domains")["domains"]
+    found = called(toolbox, "describe_rule_domain", domain="tlb", template="lru")
+    checked = called(toolbox, "check_rule", source=found["source"])
 
     assert [each["domain"] for each in domains] == [
         "cache",

@@ -1,16 +1,16 @@
-"""Policies that try to leave the language, each with words of its refusal."""
+"""Rules that try to leave the language, each with words of its refusal."""
 
 HEAD = 'DOMAIN = "expert-cache"\nlast = per_block(bits=32)\n'
 SCORE = "def score(block, layer, time):\n"
 
 
 def scored(*lines: str, head: str = HEAD) -> str:
-    """Return a policy whose score has these lines."""
+    """Return a rule whose score has these lines."""
     return head + SCORE + "".join(f"    {line}\n" for line in lines)
 
 
 def returning(text: str) -> str:
-    """Return a policy whose score is this expression."""
+    """Return a rule whose score is this expression."""
     return scored(f"return {text}")
 
 
@@ -176,7 +176,7 @@ STATEMENTS = {
 WHOLE = {
     "": "must begin with its domain",
     "x = 1": "must begin with its domain",
-    'DOMAIN = "no-such-domain"\n': "Unknown policy domain",
+    'DOMAIN = "no-such-domain"\n': "Unknown rule domain",
     'DOMAIN = "expert-cache"\nDOMAIN = "expert-cache"\n': "must be given once",
     "DOMAIN = 3\n": "must be given once, as a text",
     'DOMAIN = "expert-cache"\n': "is missing",

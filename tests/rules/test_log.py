@@ -1,6 +1,7 @@
-"""Logs of policies: charged, replayed, and refused once somebody has edited them."""
+"""Logs of rules: charged, replayed, and refused once somebody has edited them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -12,9 +13,9 @@ from archgym.errors import (
     StorageError,
     StudyLockedError,
 )
-from archgym.rules.log import HEADER_NAME, Attempt, PolicyLog
+from archgym.rules.log import HEADER_NAME, Attempt, RuleLog
 from archgym.runtime.reductions import collected_reductions
-from archgym.simulators.translation.policy_domain import TLB
+from archgym.simulators.translation.rules.domain import TLB
 
 LRU, FIFO = TLB.templates["lru"], TLB.templates["fifo"]
 JOURNAL = "policies.jsonl"
@@ -24,7 +25,7 @@ JOURNAL = "policies.jsonl"
 def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Attempt]]:
     """A log of two attempts with a budget of three, closed."""
     folder = tmp_path_factory.mktemp("logs") / "log"
-    with PolicyLog.create(folder, "tlb", ["sort"], budget=3) as log:
+    with RuleLog.create(folder, "tlb", ["sort"], budget=3) as log:
         attempts = [log.evaluate(LRU), log.evaluate(FIFO)]
     return folder, attempts
 
@@ -42,14 +43,14 @@ def test_log_continues_and_replays_equally(
 ) -> None:
     folder = copied(made, tmp_path / "again")
 
-    with PolicyLog.open(folder) as log:
+    with RuleLog.open(folder) as log:
         assert (log.attempts, log.left) == (made[1], 1)
         assert log.verify() == []
         log.evaluate(FIFO)
         with pytest.raises(BudgetExhausted, match="All 3 evaluations"):
             log.evaluate(LRU)
     second, third = (folder / JOURNAL).read_bytes().splitlines()[1:]
-    # The same policy gives the same record, but for its number and checksum.
+    # The same rule gives the same record, but for its number and checksum.
     assert {**json.loads(second), "seq": 2, "crc": ""} == {**json.loads(third), "crc": ""}
 
 
@@ -77,7 +78,7 @@ def test_edited_log_is_refused(
     (folder / name).write_text(text.replace(before, after, 1))
 
     with pytest.raises(FileFormatError, match=words):
-        PolicyLog.open(folder)
+        RuleLog.open(folder)
 
 
 @pytest.mark.slow
@@ -87,7 +88,7 @@ def test_dropped_line_is_refused(made: tuple[Path, list[Attempt]], tmp_path: Pat
     (folder / JOURNAL).write_bytes(lines[1])
 
     with pytest.raises(FileFormatError, match="must be attempt 0; got 1"):
-        PolicyLog.open(folder)
+        RuleLog.open(folder)
 
 
 @pytest.mark.slow
@@ -99,7 +100,7 @@ def test_torn_last_line_is_removed_and_its_evaluation_is_free(
     first = whole.index(b"\n") + 1
     (folder / JOURNAL).write_bytes(whole[: first + 40])
 
-    with collected_reductions() as notes, PolicyLog.open(folder) as log:
+    with collected_reductions() as notes, RuleLog.open(folder) as log:
         assert log.attempts == made[1][:1]
         log.evaluate(FIFO)
 
@@ -117,7 +118,7 @@ def test_linked_journal_is_refused_and_its_target_kept(
     (folder / JOURNAL).symlink_to(target)
     before = target.read_bytes()
 
-    with PolicyLog.open(folder) as log, pytest.raises(StorageError, match="link"):
+    with RuleLog.open(folder) as log, pytest.raises(StorageError, match="link"):
         log.evaluate(LRU)
 
     assert target.read_bytes() == before
@@ -127,25 +128,41 @@ def test_linked_journal_is_refused_and_its_target_kept(
 def test_records_of_another_log_are_refused(
     made: tuple[Path, list[Attempt]], tmp_path: Path
 ) -> None:
-    with PolicyLog.create(tmp_path / "other", "tlb", ["sort"], budget=4):
+    with RuleLog.create(tmp_path / "other", "tlb", ["sort"], budget=4):
         pass
     (tmp_path / "other" / JOURNAL).write_bytes((made[0] / JOURNAL).read_bytes())
 
     with pytest.raises(FileFormatError, match="belongs to another log"):
-        PolicyLog.open(tmp_path / "other")
+        RuleLog.open(tmp_path / "other")
 
 
 @pytest.mark.slow
 def test_second_writer_is_refused(tmp_path: Path) -> None:
     with (
-        PolicyLog.create(tmp_path / "log", "tlb", ["sort"], budget=1),
+        RuleLog.create(tmp_path / "log", "tlb", ["sort"], budget=1),
         pytest.raises(StudyLockedError),
     ):
-        PolicyLog.open(tmp_path / "log")
+        RuleLog.open(tmp_path / "log")
 
 
 def test_log_without_a_trace_or_a_budget_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="needs a trace"):
-        PolicyLog.create(tmp_path / "log", "tlb", [], budget=1)
+        RuleLog.create(tmp_path / "log", "tlb", [], budget=1)
     with pytest.raises(InvalidArgumentError, match="`budget` must be 1"):
-        PolicyLog.create(tmp_path / "log", "tlb", ["sort"], budget=0)
+        RuleLog.create(tmp_path / "log", "tlb", ["sort"], budget=0)
+
+
+@pytest.mark.slow
+def test_log_of_0_2_verifies(tmp_path: Path) -> None:
+    recorded = Path(__file__).parents[1] / "fixtures" / "v0_2" / "rule-log"
+    folder = shutil.copytree(recorded, tmp_path / "log")
+
+    with RuleLog.open(folder) as log:
+        assert log.verify() == []
+        # The second prefetches, the third chooses a way that does not exist, the last loops.
+        assert [each.loss is None for each in log.attempts] == [False, False, True, True]
+        again = log.evaluate(log.attempts[1].source)
+    lines = (folder / JOURNAL).read_text().splitlines()
+    crc = ',"crc"'
+    assert again.seq == 4
+    assert lines[4].split(crc)[0] == lines[1].split(crc)[0].replace('"seq":1', '"seq":4')

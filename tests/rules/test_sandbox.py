@@ -1,4 +1,4 @@
-"""Policies that misbehave when they run: charged as infeasible, never rewarded."""
+"""Rules that misbehave when they run: charged as infeasible, never rewarded."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.rules.language import check_policy
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.language import check_rule
+from archgym.rules.sandbox import RuleRunner
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.moe.policy_replay import CacheCase, PolicyResult, evaluate_policy
 from archgym.simulators.moe.replay import Events
@@ -30,13 +30,13 @@ def prefetching(expert: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[PolicyRunner]:
-    with PolicyRunner(seconds=120) as made:
+def runner() -> Iterator[RuleRunner]:
+    with RuleRunner(seconds=120) as made:
         yield made
 
 
-def measured(text: str, runner: PolicyRunner) -> PolicyResult:
-    return evaluate_policy(check_policy(text), CASE, runner)
+def measured(text: str, runner: RuleRunner) -> PolicyResult:
+    return evaluate_policy(check_rule(text), CASE, runner)
 
 
 FAULTS = {
@@ -70,7 +70,7 @@ FAULTS = {
 
 @pytest.mark.slow
 @pytest.mark.parametrize("text", FAULTS)
-def test_fault_makes_a_policy_infeasible(text: str, runner: PolicyRunner) -> None:
+def test_fault_makes_a_rule_infeasible(text: str, runner: RuleRunner) -> None:
     found = measured(text, runner)
 
     assert FAULTS[text] in found.problem
@@ -80,7 +80,7 @@ def test_fault_makes_a_policy_infeasible(text: str, runner: PolicyRunner) -> Non
 
 
 @pytest.mark.slow
-def test_prefetch_that_is_never_called_is_reported(runner: PolicyRunner) -> None:
+def test_prefetch_that_is_never_called_is_reported(runner: RuleRunner) -> None:
     text = returning("1") + prefetching("0").replace("PREFETCH = 1\n", "")
 
     with collected_reductions() as notes:
@@ -90,7 +90,7 @@ def test_prefetch_that_is_never_called_is_reported(runner: PolicyRunner) -> None
 
 
 @pytest.mark.slow
-def test_policy_of_mixed_types_is_reported_in_one_line(runner: PolicyRunner) -> None:
+def test_rule_of_mixed_types_is_reported_in_one_line(runner: RuleRunner) -> None:
     found = measured(scored("x = 1 << 1.5", "return x"), runner)
 
     assert "cannot be compiled" in found.problem
@@ -98,7 +98,7 @@ def test_policy_of_mixed_types_is_reported_in_one_line(runner: PolicyRunner) -> 
 
 
 @pytest.mark.slow
-def test_policy_beyond_its_time_is_infeasible_and_the_next_one_runs() -> None:
+def test_rule_beyond_its_time_is_infeasible_and_the_next_one_runs() -> None:
     body = [
         "x = 0",
         "for a in range(130):",
@@ -117,7 +117,7 @@ def test_policy_beyond_its_time_is_infeasible_and_the_next_one_runs() -> None:
         n_layers=2,
         n_experts=4,
     )
-    with PolicyRunner(seconds=25) as own:
+    with RuleRunner(seconds=25) as own:
         slow = own.run(scored(*body), CacheCase("long", events, 4).arguments(0))
         quick = own.run(returning("1"), CASE.arguments(0))
 
@@ -126,7 +126,7 @@ def test_policy_beyond_its_time_is_infeasible_and_the_next_one_runs() -> None:
 
 
 @pytest.mark.slow
-def test_child_that_is_killed_costs_one_run(runner: PolicyRunner) -> None:
+def test_child_that_is_killed_costs_one_run(runner: RuleRunner) -> None:
     measured(returning("1"), runner)
     process: Any = runner._process
     process.kill()
@@ -136,7 +136,7 @@ def test_child_that_is_killed_costs_one_run(runner: PolicyRunner) -> None:
 
 
 @pytest.mark.slow
-def test_no_policy_beats_the_optimum(runner: PolicyRunner) -> None:
+def test_no_rule_beats_the_optimum(runner: RuleRunner) -> None:
     for text in (returning("1"), returning("0 - last[block]"), returning("block")):
         found = measured(text, runner)
 
@@ -152,7 +152,7 @@ def test_loads_below_the_bound_are_reported_as_a_defect() -> None:
             return {"hits": 8, "misses": 0, "prefetched": 0, "useful": 0}
 
     with pytest.raises(SimulatorError, match="fewer than the optimum"):
-        evaluate_policy(check_policy(returning("1")), CASE, Cheat())  # type: ignore[arg-type]
+        evaluate_policy(check_rule(returning("1")), CASE, Cheat())  # type: ignore[arg-type]
 
 
 def test_counts_that_do_not_add_up_are_refused() -> None:
@@ -163,4 +163,4 @@ def test_counts_that_do_not_add_up_are_refused() -> None:
             return {"hits": 100, "misses": 8, "prefetched": 0, "useful": 0}
 
     with pytest.raises(SimulatorError, match="do not add up"):
-        evaluate_policy(check_policy(returning("1")), CASE, Cheat())  # type: ignore[arg-type]
+        evaluate_policy(check_rule(returning("1")), CASE, Cheat())  # type: ignore[arg-type]

@@ -158,20 +158,32 @@ def test_folder_carries_a_hash_of_the_simulators_that_sources_import_from(
     assert cache_folder(sources) != before
 
 
-def test_folder_carries_a_hash_of_the_packages_that_sources_import_from(
-    sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("imported", "changed"),
+    [
+        ("other.part.b", "other/part/b.py"),
+        # What is imported may itself import from another folder of its simulator.
+        ("other.part.b", "other/rest/deep/c.py"),
+        # A kernel in a sub-folder may import from its own simulator.
+        ("model.layout", "model/layout.py"),
+        ("model.tables.c", "model/tables/c.py"),
+    ],
+)
+def test_folder_carries_a_hash_of_all_folders_of_simulators_that_sources_import_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imported: str, changed: str
 ) -> None:
     monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr("archgym.runtime.kernels._SIMULATORS", tmp_path)
-    (sources / "a.py").write_text("from archgym.simulators.other.part.b import f\n")
-    part = tmp_path / "other" / "part"
-    part.mkdir(parents=True)
-    (part / "b.py").write_text("f = 1\n")
+    sources = tmp_path / "model" / "kernel"
+    for path in (sources / "a.py", tmp_path / changed):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f"from archgym.simulators.{imported} import f\n")
     before = cache_folder(sources)
-    (part / "b.py").write_text("f = 2\n")
+    (tmp_path / changed).write_text("f = 2\n")
     cache_folder.cache_clear()
 
     assert cache_folder(sources) != before
+    assert before.name.startswith("model.kernel-")
 
 
 def test_old_folders_of_other_sources_are_pruned(

@@ -78,7 +78,7 @@ def test_gp_reports_the_rows_that_it_learns_from() -> None:
 
 
 def test_loops_of_a_level_are_not_cut() -> None:
-    from archgym.simulators.accelerator.mapping import loops_from_text
+    from archgym.simulators.accelerator.mapping.mapping import loops_from_text
 
     assert len(loops_from_text("P2 " * 64, {"P": 2})) == 64
     with pytest.raises(InvalidArgumentError, match="at most 64 loops; got 65"):

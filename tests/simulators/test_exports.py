@@ -9,11 +9,12 @@ import pytest
 import yaml
 
 from archgym.errors import InvalidDesignError
-from archgym.evaluation.simulator import make_simulator, simulator_class
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.simulator import simulator_class
+from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
 from archgym.simulators.cluster.simulator import ClusterSimulator
-from archgym.simulators.cluster.system import COLLECTIVES, System
-from archgym.simulators.cpu.export import champsim_config
-from archgym.simulators.cpu.parameters import DEFAULTS, machine
+from archgym.simulators.cpu.formats.champsim import champsim_config
+from archgym.simulators.cpu.machine import DEFAULTS, machine
 from archgym.simulators.soc.simulator import SocSimulator
 
 

@@ -100,3 +100,13 @@ def test_expression_given_a_value_is_a_constant_where_nothing_else_counts() -> N
     half = expression.given({"ways": 2})
     assert half.names == {"policy"}
     assert half.evaluate({"policy": np.array(["lru", "random"])}).tolist() == [True, False]
+
+
+def test_constraint_that_a_parameter_left_out_always_meets_goes_too() -> None:
+    space = DesignSpace(
+        "tables",
+        [Categorical("table", ("tree", "hash")), Categorical("host", ("none", "one"))],
+        [Constraint("one", (P("table") != "hash") | (P("host") == "none"), "one table is hashed")],
+    )
+
+    assert space.restricted(keep=["table"]).constraints == ()

@@ -137,10 +137,10 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
 def _choices(simulator: "Simulator") -> list[tuple[str, str]]:
     from archgym.evaluation.stand_in import StandIn
 
-    kind = type(simulator)
+    kind = type(simulator.unrestricted)
     workloads = simulator.workload_names()
     rows = [("--workload", ", ".join(_starred(n, simulator.default_workload) for n in workloads))]
-    if isinstance(simulator, StandIn):
+    if isinstance(simulator.unrestricted, StandIn):
         return rows
     rows += [
         ("--space", ", ".join(_starred(n, kind.space_names[0]) for n in kind.space_names)),

@@ -114,7 +114,8 @@ def report(
 
 
 def _simulator(data: "Dataset") -> Any:
-    from archgym.evaluation.simulator import make_simulator, simulator_class
+    from archgym.evaluation.factory import make_simulator
+    from archgym.evaluation.simulator import simulator_class
 
     declared = data.declaration
     return make_simulator(

@@ -1,4 +1,4 @@
-"""`archgym rule`: policies as code: new, check, evaluate, compare."""
+"""`archgym rule`: hardware policies as code: new, check, evaluate, compare."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,7 +19,7 @@ rule_app = typer.Typer(
     rich_markup_mode=None,
 )
 
-FileArgument = Annotated[Path, typer.Argument(help="File of a policy.", metavar="FILE")]
+FileArgument = Annotated[Path, typer.Argument(help="File of a rule.", metavar="FILE")]
 TraceOption = Annotated[
     list[str],
     typer.Option(
@@ -58,15 +58,15 @@ def _group(context: typer.Context) -> None:
 
 @rule_app.command()
 def new(
-    file: Annotated[Path, typer.Argument(help="New file of the policy.", metavar="FILE")],
+    file: Annotated[Path, typer.Argument(help="New file of the rule.", metavar="FILE")],
     domain: Annotated[
-        str, typer.Option("--domain", help="Domain of the policy, such as expert-cache.")
+        str, typer.Option("--domain", help="Domain of the rule, such as expert-cache.")
     ] = "expert-cache",
     template: Annotated[
-        str, typer.Option("--template", help="Policy to start from, such as lru.")
+        str, typer.Option("--template", help="Rule to start from, such as lru.")
     ] = "lru",
 ) -> None:
-    """Write a policy to start from."""
+    """Write a rule to start from."""
     from archgym.errors import InvalidArgumentError, unknown_name
     from archgym.files.storage import write_atomic
     from archgym.rules.domain import domain as known_domain
@@ -77,18 +77,18 @@ def new(
     if file.exists():
         raise InvalidArgumentError(f"{file} exists. Choose another file.")
     write_atomic(file, templates[template])
-    say(f"Policy: {file}")
+    say(f"Rule: {file}")
 
 
 @rule_app.command()
 def check(file: FileArgument, json: JsonOption = False) -> None:
-    """Check a policy: language, state in bits, operations of each hook.
+    """Check a rule: language, state in bits, operations of each hook.
 
     State and operations are those of an example; `archgym rule evaluate` gives those of a trace.
     """
-    from archgym.rules.language import bounds_of, read_policy
+    from archgym.rules.language import bounds_of, read_rule
 
-    source = read_policy(file)
+    source = read_rule(file)
     example = dict(source.domain.example)
     operations = bounds_of(source, example)
     data: dict[str, Any] = {
@@ -106,7 +106,7 @@ def check(file: FileArgument, json: JsonOption = False) -> None:
     if json:
         write_json(data)
         return
-    heading(f"Policy {file}, domain {source.domain.name}")
+    heading(f"Rule {file}, domain {source.domain.name}")
     table(
         ("array", "entries", "bits each"),
         [(a.name, str(a.size), str(a.bits)) for a in source.arrays],
@@ -130,9 +130,9 @@ def evaluate(
     seconds: SecondsOption = 60.0,
     json: JsonOption = False,
 ) -> None:
-    """Measure a policy on traces: misses by cause, bytes moved, predicted time, state.
+    """Measure a rule on traces: misses by cause, bytes moved, predicted time, state.
 
-    The exit code is 3 if the policy is infeasible: it faults, or exceeds its limits.
+    The exit code is 3 if the rule is infeasible: it faults, or exceeds its limits.
     """
     found = _compared([file], trace, [], option, values, seconds, with_built_in=False)
     results = [each.to_json() for each in found.entries[0].train]
@@ -148,7 +148,7 @@ def evaluate(
 def _write_result(result: dict[str, Any]) -> None:
     heading(f"Trace {result['trace']}")
     if "problem" in result:
-        notice(f"The policy is infeasible: {result['problem']}")
+        notice(f"The rule is infeasible: {result['problem']}")
         return
     rows = []
     for name, value in result.items():
@@ -162,13 +162,13 @@ def _write_result(result: dict[str, Any]) -> None:
 
 @rule_app.command()
 def compare(
-    files: Annotated[list[Path], typer.Argument(help="Files of policies.", metavar="FILE...")],
+    files: Annotated[list[Path], typer.Argument(help="Files of rules.", metavar="FILE...")],
     trace: TraceOption,
     held_out: Annotated[
         list[str] | None,
         typer.Option(
             "--held-out",
-            help="Trace that the policies were not made on; repeat for more.",
+            help="Trace that the rules were not made on; repeat for more.",
             metavar="TRACE",
         ),
     ] = None,
@@ -176,17 +176,17 @@ def compare(
     seconds: SecondsOption = 60.0,
     json: JsonOption = False,
 ) -> None:
-    """Compare policies with each other, with built-in ones and with the optimum.
+    """Compare rules with each other, with built-in ones and with the optimum.
 
-    The best policy comes first. For caches a loss of 1 is that of the optimum.
+    The best rule comes first. For caches a loss of 1 is that of the optimum.
     """
     found = _compared(files, trace, held_out or [], option, None, seconds, with_built_in=True)
     if json:
         write_json(found.to_json())
         return
-    heading(f"Policies of domain {found.domain}: {found.loss}")
+    heading(f"Rules of domain {found.domain}: {found.loss}")
     table(
-        ("policy", "training", "held out", "note"),
+        ("rule", "training", "held out", "note"),
         [
             (entry.name, number(entry.train_loss), number(entry.held_out_loss), entry.problem)
             for entry in found.entries
@@ -206,16 +206,16 @@ def _compared(
     with_built_in: bool,
 ) -> "Comparison":
     from archgym.cli.options.values import assignments
-    from archgym.rules.comparison import compare_policies
-    from archgym.rules.language import read_policy, tuned_values
-    from archgym.rules.sandbox import PolicyRunner
+    from archgym.rules.comparison import compare_rules
+    from archgym.rules.language import read_rule, tuned_values
+    from archgym.rules.sandbox import RuleRunner
 
-    sources = {str(file): read_policy(file) for file in files}
+    sources = {str(file): read_rule(file) for file in files}
     given = assignments("--set", values or ())
-    # Only a command with one policy takes values.
+    # Only a command with one rule takes values.
     tuned = tuned_values(next(iter(sources.values())), given) if given else None
-    with PolicyRunner(seconds) as runner:
-        return compare_policies(
+    with RuleRunner(seconds) as runner:
+        return compare_rules(
             sources,
             train,
             held_out,

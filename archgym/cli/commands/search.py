@@ -21,6 +21,7 @@ from archgym.cli.options.run import (
     WorkersOption,
 )
 from archgym.cli.options.task import (
+    HoldOptions,
     JsonOption,
     SimulatorArgument,
     StandInOptions,
@@ -52,6 +53,7 @@ _ENDINGS = {
 def search(
     simulator: SimulatorArgument,
     options: TaskOptions,
+    hold: HoldOptions,
     prior: PriorOptions,
     stop: StopOptions,
     agent: AgentOption = "auto",
@@ -103,7 +105,7 @@ def search(
     The exit code is 3 if no feasible design is found, or if the best one misses a limit.
     """
     chosen = hyperparameters(agent, hyper or ())
-    task = make_task(task_choices(simulator, options))
+    task = make_task(task_choices(simulator, options, hold))
     if tuned or tuned_from is not None:
         chosen = {**_tuned(task, agent, tuned_from), **chosen}
     settings: dict[str, Any] = {

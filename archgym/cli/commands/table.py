@@ -13,6 +13,7 @@ from archgym.cli.options.groups import with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import (
     GoalOptions,
+    HoldOptions,
     JsonOption,
     SimulatorArgument,
     SimulatorOptions,
@@ -56,6 +57,7 @@ def build(
     simulator: SimulatorArgument,
     model: SimulatorOptions,
     goal: GoalOptions,
+    hold: HoldOptions,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -84,7 +86,7 @@ def build(
     from archgym.report.table_summary import summarise_table
     from archgym.tables import build_table
 
-    choice = task_choices(simulator, TaskOptions(model, goal))
+    choice = task_choices(simulator, TaskOptions(model, goal), hold)
     if choice.space is None:
         choice = replace(choice, space=simulator_class(str(choice.simulator)).table_space)
     task = make_task(choice)

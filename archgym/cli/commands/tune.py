@@ -11,6 +11,7 @@ from archgym.cli.console.sweep_progress import SweepProgress
 from archgym.cli.console.terminal import heading, say, table, write_json
 from archgym.cli.options.run import AgentOption, HyperOption, ProcessesOption
 from archgym.cli.options.task import (
+    HoldOptions,
     JsonOption,
     SimulatorArgument,
     TaskOptions,
@@ -35,6 +36,7 @@ def tune(
     simulator: SimulatorArgument,
     agent: AgentOption,
     options: TaskOptions,
+    hold: HoldOptions,
     draws: Annotated[
         int,
         typer.Option(
@@ -85,7 +87,7 @@ def tune(
     if out.exists():
         # An unreadable file must be reported before hours of work.
         read_tuned(out)
-    task = make_task(task_choices(simulator, options))
+    task = make_task(task_choices(simulator, options, hold))
     studies = folder or RUNS_FOLDER / file_stem(f"tune-{task.id}-{agent}")
     words = ["archgym", "tune", task.id, "--agent", agent]
     for name, path in (
@@ -143,7 +145,7 @@ def _task_plan(task: "Task") -> "TaskPlan":
         objective_choice(task.objective, task.simulator),
         task.simulator.fidelity,
         {name: str(value) for name, value in task.simulator.options.items()},
-        str(task.simulator.path) if isinstance(task.simulator, StandIn) else None,
+        str(source.path) if isinstance(source := task.simulator.unrestricted, StandIn) else None,
     )
 
 

@@ -94,8 +94,31 @@ class GoalOptions:
         list[str] | None,
         typer.Option(
             "--subject-to",
-            help='Hard limits on metrics, such as "area_mm2 <= 5"; repeat for more.',
+            help='Hard limits on metrics or parameters, such as "area_mm2 <= 5"; repeat for more.',
             metavar="LIMITS",
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class HoldOptions:
+    """Options that hold parameters of the space, or leave them fewer values."""
+
+    fixed: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            help="Value at which a parameter is held, such as ranks=2; repeat for more.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None
+    values: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--values",
+            help="Values that a parameter may have, such as ranks=1,2 or ranks=1..4; repeat for "
+            "more.",
+            metavar="NAME=VALUES",
         ),
     ] = None
 
@@ -162,12 +185,15 @@ class TaskOptions:
         return self.model != SimulatorOptions() or self.goal != GoalOptions()
 
 
-def task_choices(name: str, options: TaskOptions) -> "TaskChoices":
+def task_choices(
+    name: str, options: TaskOptions, hold: HoldOptions = HoldOptions()
+) -> "TaskChoices":
     """Return the choices that a name and options describe, with a task's name taken apart.
 
     Args:
       name: Simulator, or complete task; options take precedence.
       options: Options of the command.
+      hold: Parameters that are held.
 
     Raises:
       InvalidArgumentError: A choice has another form, or the task names another version.
@@ -185,6 +211,8 @@ def task_choices(name: str, options: TaskOptions) -> "TaskChoices":
         fidelity=options.model.fidelity,
         stand_in=options.stand_in.path,
         options=_simulator_options(options.model.option or ()),
+        fixed=assignments("--set", hold.fixed or ()),
+        values=assignments("--values", hold.values or ()),
     ).expanded()
 
 

@@ -59,9 +59,9 @@ def write_explanation(found: "DesignExplanation") -> None:
         if explanation.causes:
             say()
         _write_costs(explanation)
-    elif isinstance(task.simulator, StandIn):
+    elif isinstance(source := task.simulator.unrestricted, StandIn):
         prose(
-            f"A {task.simulator.kind} cannot evaluate a design without a cost. For the effect of "
+            f"A {source.kind} cannot evaluate a design without a cost. For the effect of "
             f"costs, use the simulator {task.simulator.name}."
         )
         say()

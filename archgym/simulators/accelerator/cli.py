@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy as np
 
     from archgym.evaluation.simulator import Workload
-    from archgym.simulators.accelerator.architecture import Architecture
-    from archgym.simulators.accelerator.mapping import Mapping
-    from archgym.simulators.accelerator.problem import Problem
+    from archgym.simulators.accelerator.kernel.architecture import Architecture
+    from archgym.simulators.accelerator.kernel.problem import Problem
+    from archgym.simulators.accelerator.mapping.mapping import Mapping
     from archgym.simulators.accelerator.simulator import AcceleratorSimulator
 
 commands = typer.Typer()
@@ -82,13 +82,13 @@ def map_layer(
     Writes the loop nest, its costs by level, and the lower bound of all mappings.
     """
     from archgym.cli.console.progress import announce_compilation
-    from archgym.simulators.accelerator.bounds import lower_bound
-    from archgym.simulators.accelerator.evaluation import evaluate_mapping
-    from archgym.simulators.accelerator.files import load_architecture, read_mapping
-    from archgym.simulators.accelerator.mapper import map_space
-    from archgym.simulators.accelerator.methods import search_mapping
-    from archgym.simulators.accelerator.networks import NETWORKS, layer_named, load_network
-    from archgym.simulators.accelerator.timeloop_yaml import read_timeloop_problem
+    from archgym.simulators.accelerator.formats.files import load_architecture, read_mapping
+    from archgym.simulators.accelerator.formats.timeloop_yaml import read_timeloop_problem
+    from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping
+    from archgym.simulators.accelerator.mapping.bounds import lower_bound
+    from archgym.simulators.accelerator.mapping.mapper import map_space
+    from archgym.simulators.accelerator.mapping.methods import search_mapping
+    from archgym.simulators.accelerator.workloads import NETWORKS, layer_named, load_network
 
     architecture = _best_accelerator(Path(arch)) if is_study(arch) else load_architecture(arch)
     announce_compilation()
@@ -211,8 +211,8 @@ def _map_network(
     counts: str,
     json: bool,
 ) -> None:
-    from archgym.simulators.accelerator.mapper import map_space
-    from archgym.simulators.accelerator.methods import search_mapping
+    from archgym.simulators.accelerator.mapping.mapper import map_space
+    from archgym.simulators.accelerator.mapping.methods import search_mapping
 
     columns = ("layer", "count", "energy_uj", "cycles", "edp_over_bound", "seconds")
     rows = []
@@ -265,7 +265,7 @@ def show_network(
     json: JsonOption = False,
 ) -> None:
     """Show the layers of a network."""
-    from archgym.simulators.accelerator.networks import load_network
+    from archgym.simulators.accelerator.workloads import load_network
 
     found = load_network(network)
     rows = [
@@ -310,8 +310,8 @@ def import_model(
     """
     from archgym.cli.options.values import assignments
     from archgym.files.storage import write_atomic
-    from archgym.simulators.accelerator.networks import read_network
-    from archgym.simulators.accelerator.onnx_model import read_onnx
+    from archgym.simulators.accelerator.formats.onnx_model import read_onnx
+    from archgym.simulators.accelerator.workloads import read_network
 
     sizes = {}
     for name, text in assignments("--size", size or ()).items():

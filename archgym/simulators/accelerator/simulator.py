@@ -11,10 +11,8 @@ from archgym.checks import parse_whole
 from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workload, require_kept
-from archgym.simulators.accelerator.architecture import Architecture
-from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, network_without, without
-from archgym.simulators.accelerator.evaluation import COUNT_MODES, evaluate_mappings
-from archgym.simulators.accelerator.export import (
+from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, RELIEF, network_without, without
+from archgym.simulators.accelerator.formats.export import (
     FORMATS,
     TIMELOOP,
     architecture_files,
@@ -22,23 +20,23 @@ from archgym.simulators.accelerator.export import (
     shared_dimensions,
     timeloop_files,
 )
-from archgym.simulators.accelerator.mapper import OBJECTIVES as MAPPER_OBJECTIVES
-from archgym.simulators.accelerator.mapping import Mapping as LayerMapping
-from archgym.simulators.accelerator.mapping import mapping_from_arrays
-from archgym.simulators.accelerator.mapping_cache import Search, cached_cost, find_mapping
-from archgym.simulators.accelerator.mapping_space import MappingSpace, gamma_area_mm2
+from archgym.simulators.accelerator.kernel.architecture import Architecture
+from archgym.simulators.accelerator.kernel.evaluation import COUNT_MODES, evaluate_mappings
+from archgym.simulators.accelerator.kernel.problem import Problem
+from archgym.simulators.accelerator.mapping.cache import Search, cached_cost, find_mapping
+from archgym.simulators.accelerator.mapping.mapper import OBJECTIVES as MAPPER_OBJECTIVES
+from archgym.simulators.accelerator.mapping.mapping import Mapping as LayerMapping
+from archgym.simulators.accelerator.mapping.mapping import mapping_from_arrays
+from archgym.simulators.accelerator.mapping.space import MappingSpace, gamma_area_mm2
 from archgym.simulators.accelerator.metrics import (
     FORMER_OBJECTIVES,
     METRICS,
     metric_values,
     objectives,
 )
-from archgym.simulators.accelerator.networks import NETWORKS, Network, layer_named, load_network
-from archgym.simulators.accelerator.problem import Problem
-from archgym.simulators.accelerator.published_space import FIXED_ORDERS
-from archgym.simulators.accelerator.relief import RELIEF
 from archgym.simulators.accelerator.space import (
     DEFAULT_LAYER,
+    FIXED_ORDERS,
     GROUPS,
     HARDWARE_SPACES,
     MAPPING_SPACES,
@@ -47,6 +45,7 @@ from archgym.simulators.accelerator.space import (
     hardware_space,
     mappings_of_layer,
 )
+from archgym.simulators.accelerator.workloads import NETWORKS, Network, layer_named, load_network
 from archgym.spaces.space import DesignSpace
 
 # Mappings that each layer's search evaluates. chosen: the default takes about 7 ms per layer; the

@@ -10,7 +10,7 @@ from archgym.cli.console.terminal import number, say, table, write_json
 from archgym.cli.options.task import JsonOption
 
 if TYPE_CHECKING:
-    from archgym.simulators.cluster.designs import Result
+    from archgym.simulators.cluster.machine import Result
     from archgym.simulators.cluster.simulator import ClusterSimulator
 
 _INFEASIBLE_CODE = 3
@@ -47,7 +47,7 @@ def draw_timeline_of(
     values: SetOption = None,
 ) -> None:
     """Draw computing and communication of each pipeline stage over an iteration."""
-    from archgym.simulators.cluster.picture import draw_timeline
+    from archgym.simulators.cluster.formats.picture import draw_timeline
 
     result = _run(space, system, workload, values or [])
     draw_timeline(result.built, out)
@@ -62,7 +62,7 @@ def draw_topology_of(
     values: SetOption = None,
 ) -> None:
     """Draw the network of a design, one group of each dimension."""
-    from archgym.simulators.cluster.picture import draw_topology, n_drawn
+    from archgym.simulators.cluster.formats.picture import draw_topology, n_drawn
 
     simulator, design = _design(space, system, values or [])
     dimensions = simulator.dimensions(design)
@@ -91,8 +91,8 @@ def replay_trace(
 
     A deadlock ends with exit code 3.
     """
-    from archgym.simulators.cluster.chakra import read_trace
-    from archgym.simulators.cluster.engine import first_waiting, simulate
+    from archgym.simulators.cluster.formats.chakra import read_trace
+    from archgym.simulators.cluster.kernel.engine import first_waiting, simulate
 
     read = read_trace(trace, groups)
     simulator, design = _design(space, system, values or [])
@@ -155,7 +155,7 @@ def compare_paths(
     json: JsonOption = False,
 ) -> None:
     """Compare the loads of a leaf-spine fabric by how flows choose their paths."""
-    from archgym.simulators.cluster.fabric import Fabric, ecmp_loads, flows_of, loads
+    from archgym.simulators.cluster.kernel.fabric import Fabric, ecmp_loads, flows_of, loads
 
     fabric = Fabric(leaves, hosts, spines)
     flows = flows_of(fabric, pattern)
@@ -183,7 +183,7 @@ def compare_paths(
         if n_inside:
             say(f"{n_inside:,} of {len(flows):,} flows stay in their leaf and use no uplink.")
     if out is not None:
-        from archgym.simulators.cluster.picture import draw_fabric
+        from archgym.simulators.cluster.formats.picture import draw_fabric
 
         draw_fabric([Fabric(leaves, hosts, s) for s in (1, 2, 4, 8)], pattern, out)
 

@@ -6,10 +6,10 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.evaluation.limits import parse_limits
+from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
-from archgym.simulators.cluster.designs import Result
+from archgym.simulators.cluster.machine import Result
 from archgym.simulators.cluster.workloads import Model
 
 _NS_PER_MS: Final = 1e6
@@ -52,13 +52,12 @@ METRICS: Final = (
     ),
 )
 
-# Hard limits of the objectives; a budget in dollars or kW is a limit of a task.
-LIMITS: Final = ("memory_percent <= 100",)
-_FITS: Final = parse_limits(LIMITS, METRICS)
+# A model must fit; a budget in dollars or kW is a limit of a task.
+PHYSICAL_LIMITS: Final = (Limit("memory_percent", "<=", 100.0),)
 
 
 def _within(name: str, doc: str, *terms: Term) -> Objective:
-    return Objective(name, terms, doc, _FITS)
+    return Objective(name, terms, doc, PHYSICAL_LIMITS)
 
 
 OBJECTIVES: Final[Mapping[str, Objective]] = {

@@ -21,7 +21,9 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.designs import (
+from archgym.simulators.cluster.formats.clusters import CLUSTERS, Dimension
+from archgym.simulators.cluster.kernel.system import System
+from archgym.simulators.cluster.machine import (
     MODEL_REASONS,
     Built,
     Infeasible,
@@ -31,18 +33,16 @@ from archgym.simulators.cluster.designs import (
     run,
     run_short,
 )
-from archgym.simulators.cluster.fitting import fitting_default
-from archgym.simulators.cluster.hardware import CLUSTERS, Dimension
-from archgym.simulators.cluster.metrics import METRICS, OBJECTIVES, measure
+from archgym.simulators.cluster.metrics import METRICS, OBJECTIVES, PHYSICAL_LIMITS, measure
 from archgym.simulators.cluster.space import (
     GROUPS,
     SPACE_NAMES,
     SYSTEMS,
     default_cluster,
     design_space,
+    fitting_default,
     values_of,
 )
-from archgym.simulators.cluster.system import System
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
 from archgym.spaces.space import DesignSpace
 from archgym.spaces.texts import value_from_text
@@ -75,6 +75,7 @@ class ClusterSimulator(Simulator):
     model_reasons = MODEL_REASONS
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = OBJECTIVES
+    physical_limits = PHYSICAL_LIMITS
     default_objective = "throughput"
     default_workload = _DEFAULT_WORKLOAD
     exports: Mapping[str, str] = {
@@ -102,7 +103,7 @@ class ClusterSimulator(Simulator):
             where a user's model or cluster needs others than the space has.
           quirks: `off` leaves out those of ASTRA-sim that have a switch, and its deadlocks.
           fidelity: `standard` simulates all microbatches. `short` simulates few of them, and
-            extrapolates times and bytes to the others: see `designs.run_short`.
+            extrapolates times and bytes to the others: see `machine.run_short`.
 
         Raises:
           UnknownNameError: There is no such space, cluster or fidelity.
@@ -308,7 +309,7 @@ class ClusterSimulator(Simulator):
         Raises:
           InvalidDesignError: It cannot be built, or ASTRA-sim fixes a parameter otherwise.
         """
-        from archgym.simulators.cluster.export import astra_sim_files
+        from archgym.simulators.cluster.formats.astra_sim import astra_sim_files
 
         return astra_sim_files(self.built(self.space.design_at(indices), workload))
 

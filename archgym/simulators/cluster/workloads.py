@@ -18,8 +18,8 @@ import numpy.typing as npt
 
 from archgym.errors import unknown_name
 from archgym.files.yaml_document import Node, read_document
-from archgym.simulators.cluster.hardware import name_of
-from archgym.simulators.cluster.training import LAYER_FIELDS
+from archgym.simulators.cluster.formats.clusters import name_of
+from archgym.simulators.cluster.kernel.iteration import LAYER_FIELDS
 
 Ints = npt.NDArray[np.int64]
 
@@ -44,7 +44,7 @@ _OF_EXPERTS: Final = ("top_k", "shared_experts", "expert_ffn")
 _DENSE_FIRST: Final = ("first_dense", "dense_ffn")
 # chosen: a thousand times the largest model there is; 28 bytes of each parameter fit int64.
 _MAX_NUMBER: Final = 10**17
-# chosen: of a sample over all layers; `designs.build` bounds its product with the microbatch.
+# chosen: of a sample over all layers; `machine.build` bounds its product with the microbatch.
 _MAX_SAMPLE: Final = 10**18
 _MAX_LAYERS: Final = 4096
 _TOP_K: Final = 2
@@ -388,7 +388,7 @@ def _network(text: str) -> Model:
 
     Equal shapes stand once in such a table, so that layers come in the order of first occurrence.
     """
-    from archgym.simulators.accelerator.networks import load_network
+    from archgym.simulators.accelerator.workloads import load_network
 
     network = load_network(text.removeprefix(_NETWORK))
     rows = []

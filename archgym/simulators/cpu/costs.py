@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from archgym.simulators.cpu.run import Ideal
+from archgym.simulators.cpu.kernel.run import Ideal
+from archgym.simulators.cpu.machine import Machine
 
 COSTS: Final[Mapping[str, str]] = {
     "mispredictions": "every branch is predicted right",
@@ -26,7 +27,7 @@ _WINDOW: Final = {
 _MANY: Final = {"rq": 64, "wq": 64, "pq": 64, "mshr": 128, "tag_bw": 8, "fill_bw": 8}
 
 
-def idealised(cost: str, machine: Mapping[str, int]) -> tuple[dict[str, int], Ideal]:
+def idealised(cost: str, machine: Machine) -> tuple[dict[str, int], Ideal]:
     """Return a machine that does not pay one of `COSTS`, and what the kernel makes free.
 
     Args:

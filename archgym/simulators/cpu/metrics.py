@@ -1,7 +1,19 @@
-"""Metrics and objectives of the CPU simulator."""
+"""Metrics and objectives of the CPU simulator.
 
+Area, energy and leakage are a proposal that nothing was compared with silicon: only ratios between
+designs mean anything. Everything that a design sizes is an array of memory cells from CACTI's
+table; the rest is logic that scales with widths.
+
+Sources: arrays, CACTI 7 at 22 nm (`archgym.simulators.translation.cacti`); ports beyond the first,
+area with the square and energy with the root of their number, as cells are limited by wires
+(V. Zyuban, P. Kogge, *The energy complexity of register files*, ISLPED 1998); a DRAM transfer, as
+the translation simulator has it.
+"""
+
+import math
 from collections.abc import Mapping, Sequence
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -9,25 +21,56 @@ import numpy.typing as npt
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
-from archgym.simulators.cpu.physics import (
-    CYCLE_NS,
-    energy_pj,
-    parts,
-    total_area_mm2,
-)
-from archgym.simulators.cpu.run import COUNTERS
+from archgym.simulators.cpu.kernel.layout import Ints
+from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES
+from archgym.simulators.cpu.machine import Machine
+from archgym.simulators.translation.cacti import Array, cache_array, tlb_array
 
 AREA_LIMIT_MM2: Final = 12.0
 """chosen: about a fifth above the default design, below a twice as wide core."""
 POWER_LIMIT_MW: Final = 4000.0
 """chosen: about a fifth above the default design at its best workload."""
 
+CYCLE_NS: Final = 0.25
+"""The model's clock is 4 GHz."""
+
+# CACTI's TLB entries: 8 bytes of data and a tag of 49 bits.
+_ENTRY_BYTES: Final = 14.0
+# chosen: of the order of published 22 nm cores, where decode takes about 5 % of 8 mm2, four
+# integer clusters about as much, and a bypass network half of it; only its growth matters.
+_DECODE_MM2, _BYPASS_MM2, _EXECUTE_MM2 = 0.06, 0.006, 0.1
+# chosen: some 10 pJ for an integer operation with its control at 22 nm (M. Horowitz, ISSCC 2014,
+# gives 70 pJ for a whole instruction at 45 nm, of which arrays here are the larger part).
+_DECODE_PJ, _EXECUTE_PJ, _BYPASS_PJ = 4.0, 5.0, 0.5
+# chosen: leakage of logic per mm2 is that of CACTI's dense arrays at the same node.
+_LOGIC_LEAKAGE_MW_PER_MM2: Final = 250.0
+_DRAM_TRANSFER_PJ: Final = 15_000.0
+# chosen: a DDR4 PHY and controller take about 2 mm2 and 150 mW per channel at 3200 MT/s.
+_CHANNEL_MM2, _CHANNEL_MW = 2.0, 150.0
+_PREDICTOR_BYTES: Final = (4096.0, 4096.0, 163.0 * 25, 65536.0)
+_TARGET_BYTES: Final = 1024.0 * 8 * 8 + 4096 * 6
+
 _MPKI: Final = "misses/kinstruction"
 _RATE: Final = 1e-3
 _LEVELS: Final = {"l1i": "L1I", "l1d": "L1D", "l2": "L2C", "llc": "LLC"}
 _TLBS: Final = {"itlb": "ITLB", "dtlb": "DTLB", "stlb": "STLB"}
-_TYPES: Final = ("load", "rfo", "prefetch", "write", "translation")
 _DEMAND: Final = ("load", "rfo", "write", "translation")
+_RATES: Final = {
+    "branch": "Mispredicted branches.",
+    "conditional": "Mispredicted conditional branches.",
+    "indirect": "Mispredicted indirect jumps and calls.",
+    "return": "Mispredicted returns.",
+    **{
+        level: f"Demand misses of the {name}, merged ones included."
+        for level, name in {**_LEVELS, **_TLBS}.items()
+    },
+}
+_SHARES: Final = {
+    "prefetch_accuracy": "Prefetches that a demand access used.",
+    "prefetch_coverage": "Demand misses that prefetches avoided or shortened.",
+    "prefetch_timely": "Used prefetches that came in time.",
+    "dram_row_hit": "DRAM transfers from an open row.",
+}
 _SLOTS: Final = {
     "retiring_percent": "Dispatch slots that instructions used.",
     "front_end_percent": "Dispatch slots lost as no instruction was there.",
@@ -35,19 +78,6 @@ _SLOTS: Final = {
     "memory_bound_percent": "Dispatch slots lost behind an instruction that waits for memory.",
     "core_bound_percent": "Dispatch slots lost for want of other resources.",
 }
-
-
-def _rates() -> tuple[MetricSpec, ...]:
-    found = [
-        MetricSpec("branch_mpki", _MPKI, "none", _RATE, "Mispredicted branches."),
-        MetricSpec("conditional_mpki", _MPKI, "none", _RATE, "Mispredicted conditional branches."),
-        MetricSpec("indirect_mpki", _MPKI, "none", _RATE, "Mispredicted indirect jumps and calls."),
-        MetricSpec("return_mpki", _MPKI, "none", _RATE, "Mispredicted returns."),
-    ]
-    for level, name in {**_LEVELS, **_TLBS}.items():
-        doc = f"Demand misses of the {name}, merged ones included."
-        found.append(MetricSpec(f"{level}_mpki", _MPKI, "none", _RATE, doc))
-    return tuple(found)
 
 
 METRICS: Final[tuple[MetricSpec, ...]] = (
@@ -59,19 +89,8 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("energy_delay", "pJ ns", "minimise", 0.1, "Energy times delay per instruction."),
     MetricSpec("energy_delay_squared", "pJ ns2", "minimise", 0.1, "Energy times squared delay."),
     MetricSpec("ipc_per_area", "instructions/cycle/mm2", "maximise", 1e-5, "Performance per area."),
-    *_rates(),
-    MetricSpec(
-        "prefetch_accuracy_percent", "%", "none", 1e-2, "Prefetches that a demand access used."
-    ),
-    MetricSpec(
-        "prefetch_coverage_percent",
-        "%",
-        "none",
-        1e-2,
-        "Demand misses that prefetches avoided or shortened.",
-    ),
-    MetricSpec("prefetch_timely_percent", "%", "none", 1e-2, "Used prefetches that came in time."),
-    MetricSpec("dram_row_hit_percent", "%", "none", 1e-2, "DRAM transfers from an open row."),
+    *(MetricSpec(f"{name}_mpki", _MPKI, "none", _RATE, doc) for name, doc in _RATES.items()),
+    *(MetricSpec(f"{name}_percent", "%", "none", 1e-2, doc) for name, doc in _SHARES.items()),
     MetricSpec("dram_bandwidth_gb_per_s", "GB/s", "none", 1e-3, "Mean data rate of the DRAM."),
     MetricSpec("mean_l1d_miss_latency_cycles", "cycles", "none", 0.1, "Mean time of an L1D miss."),
     *(MetricSpec(name, "%", "none", 1e-2, doc) for name, doc in _SLOTS.items()),
@@ -79,10 +98,7 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
 
 
 def measures(
-    machine: Mapping[str, int],
-    counters: npt.NDArray[np.int64],
-    dram_pj: float | None = None,
-    core_cycles: Sequence[int] = (),
+    machine: Machine, counters: Ints, dram_pj: float | None = None, core_cycles: Sequence[int] = ()
 ) -> npt.NDArray[np.float64]:
     """Return the metrics of a run, (n_metrics,).
 
@@ -157,49 +173,185 @@ def _memory(counts: Mapping[str, int]) -> dict[str, float]:
 
 
 def _top_down(
-    machine: Mapping[str, int], counts: Mapping[str, int], core_cycles: Sequence[int]
+    machine: Machine, counts: Mapping[str, int], core_cycles: Sequence[int]
 ) -> dict[str, float]:
     """Return where dispatch slots go; the five sum to 100 %."""
     slots = machine["CPU.dispatch_width"] * (sum(core_cycles) or counts["cycles"])
+    names = list(_SLOTS)[1:]
     lost = {
-        "front_end_percent": counts["slots_front_end"],
-        "bad_speculation_percent": counts["slots_bad_speculation"],
-        "memory_bound_percent": counts["slots_memory"],
-        "core_bound_percent": counts["slots_core"],
+        name: counts[f"slots_{name.removesuffix('_percent').removesuffix('_bound')}"]
+        for name in names
     }
-    used = slots - sum(lost.values())
-    return {"retiring_percent": _percent(used, slots)} | {
-        name: _percent(part, slots) for name, part in lost.items()
-    }
+    shares = {"retiring_percent": slots - sum(lost.values()), **lost}
+    return {name: _percent(part, slots) for name, part in shares.items()}
 
 
-def _objectives() -> Mapping[str, Objective]:
-    ipc = Term("ipc", "maximise")
-    energy = Term("energy_per_instruction_pj", "minimise")
-    limits = parse_limits(
-        f"area_mm2 <= {AREA_LIMIT_MM2:g}, power_mw <= {POWER_LIMIT_MW:g}", METRICS
+_IPC: Final = Term("ipc", "maximise")
+_ENERGY: Final = Term("energy_per_instruction_pj", "minimise")
+_ENERGY_DELAY: Final = Term("energy_delay", "minimise")
+_ENERGY_DELAY_SQUARED: Final = Term("energy_delay_squared", "minimise")
+_PER_AREA: Final = Term("ipc_per_area", "maximise")
+_AREA: Final = Term("area_mm2", "minimise")
+_WITHIN: Final = f"IPC within {AREA_LIMIT_MM2:g} mm2 and {POWER_LIMIT_MW:g} mW."
+_LIMITS: Final = parse_limits(
+    f"area_mm2 <= {AREA_LIMIT_MM2:g}, power_mw <= {POWER_LIMIT_MW:g}", METRICS
+)
+_OBJECTIVES: Final = (
+    Objective("performance-under-limits", (_IPC,), _WITHIN, _LIMITS),
+    Objective("performance", (_IPC,), "IPC; over several workloads their geometric mean."),
+    Objective("energy", (_ENERGY,), "Energy per instruction."),
+    Objective("edp", (_ENERGY_DELAY,), "Energy times delay."),
+    Objective("ed2p", (_ENERGY_DELAY_SQUARED,), "Energy times squared delay."),
+    Objective("performance-per-area", (_PER_AREA,), "IPC per mm2."),
+    Objective(
+        "performance-energy-area",
+        (_IPC, _ENERGY, _AREA),
+        "IPC, energy and area, alike; see a front.",
+    ),
+)
+OBJECTIVES: Final[Mapping[str, Objective]] = {o.name: o for o in _OBJECTIVES}
+
+
+@final
+@dataclass(frozen=True)
+class Part:
+    """One structure: its array with ports, and how often it is accessed."""
+
+    name: str
+    array: Array
+    accesses: float
+
+    def times(self, n: int) -> "Part":
+        """Return so many such arrays, which share the accesses."""
+        one = self.array
+        area, leakage = n * one.area_mm2, n * one.leakage_mw
+        return replace(self, array=one._replace(area_mm2=area, leakage_mw=leakage))
+
+
+def _small(size_bytes: float, ports: int) -> Array:
+    """Return an array of the core with so many ports."""
+    return _ported(tlb_array(max(1, round(size_bytes / _ENTRY_BYTES))), ports)
+
+
+def _ported(one: Array, ports: int) -> Array:
+    """Return an array with so many ports instead of one."""
+    area, read, leakage, access = one
+    return Array(area * ports * ports, read * math.sqrt(ports), leakage * ports, access)
+
+
+def parts(machine: Machine, counts: Mapping[str, float], n_cores: int = 1) -> list[Part]:
+    """Return the structures of a machine with their accesses in a run.
+
+    Args:
+      machine: Every parameter.
+      counts: Counters of `run`, of all cores together.
+      n_cores: Cores, each with all of it but the last level.
+    """
+    cpu = {name.removeprefix("CPU."): v for name, v in machine.items() if name.startswith("CPU.")}
+    n = counts["instructions"]
+    branches = sum(v for name, v in counts.items() if name.startswith("br_"))
+    loads, stores = counts["CPU_loads"], counts["CPU_stores"]
+    operands = counts["CPU_sources"] + counts["CPU_destinations"]
+    decoded = counts["CPU_dib_lookups"] - counts["CPU_dib_hits"]
+    execute, dispatch = cpu["execute_width"], cpu["dispatch_width"]
+    found = [
+        Part("rob", _small(16.0 * cpu["rob"], dispatch + cpu["retire_width"]), 2 * n),
+        Part(
+            "scheduler",
+            _small(8.0 * cpu["scheduler"], execute + dispatch),
+            # Every destination is compared with all entries: an eighth of an access each.
+            2 * n + counts["CPU_destinations"] * cpu["scheduler"] / 8.0,
+        ),
+        Part("registers", _small(8.0 * cpu["registers"], 3 * execute), operands),
+        Part("rename", _small(90.0, 2 * dispatch), operands),
+        Part("load-queue", _small(16.0 * cpu["lq"], cpu["lq_width"]), loads + stores),
+        Part("store-queue", _small(16.0 * cpu["sq"], cpu["sq_width"]), stores + loads),
+        Part(
+            "decoded-buffer",
+            _small(2.0 * cpu["dib_sets"] * cpu["dib_ways"] * cpu["dib_window"], 1),
+            n + decoded,
+        ),
+        Part(
+            "predictor",
+            _small(_PREDICTOR_BYTES[cpu["branch_predictor"]], 1),
+            # The hashed perceptron reads sixteen banks at once.
+            2 * branches * (4.0 if cpu["branch_predictor"] == 3 else 1.0),
+        ),
+        Part("targets", _small(_TARGET_BYTES, 1), n / max(1, cpu["fetch_width"]) + branches),
+    ]
+    for cache in ("L1I", "L1D", "L2C", "LLC"):
+        kib = machine[f"{cache}.sets"] * machine[f"{cache}.ways"] / 16.0
+        whole = cache_array(max(1, round(kib)))
+        # CACTI's smallest caches read all ways, as an L1 does; the L2 and LLC read one.
+        ports = machine[f"{cache}.tag_bw"] if cache.startswith("L1") else 1
+        found.append(Part(cache, _ported(whole, ports), _looked_up(cache, counts)))
+        entries = machine[f"{cache}.mshr"] + machine[f"{cache}.rq"] + machine[f"{cache}.wq"]
+        found.append(Part(f"{cache}-queues", _small(16.0 * entries, 1), _missed(cache, counts)))
+    for tlb in ("ITLB", "DTLB", "STLB"):
+        entries = machine[f"{tlb}.sets"] * machine[f"{tlb}.ways"]
+        array = _ported(tlb_array(entries), machine[f"{tlb}.tag_bw"])
+        found.append(Part(tlb, array, _looked_up(tlb, counts)))
+    return [part if part.name.startswith("LLC") else part.times(n_cores) for part in found]
+
+
+def _missed(cache: str, counts: Mapping[str, float]) -> float:
+    return sum(counts[f"{cache}_{kind}_miss"] for kind in TYPES)
+
+
+def _looked_up(cache: str, counts: Mapping[str, float]) -> float:
+    """Return look-ups and fills."""
+    hits = sum(counts[f"{cache}_{kind}_hit"] for kind in TYPES)
+    merges = sum(counts[f"{cache}_{kind}_merge"] for kind in TYPES)
+    return hits + 2 * _missed(cache, counts) - merges
+
+
+def _logic_mm2(machine: Machine, n_cores: int) -> float:
+    execute = machine["CPU.execute_width"]
+    return n_cores * (
+        _DECODE_MM2 * machine["CPU.decode_width"]
+        + _BYPASS_MM2 * execute * execute
+        + _EXECUTE_MM2 * execute
     )
-    found = (
-        Objective(
-            "performance-under-limits",
-            (ipc,),
-            f"IPC within {AREA_LIMIT_MM2:g} mm2 and {POWER_LIMIT_MW:g} mW.",
-            limits,
-        ),
-        Objective("performance", (ipc,), "IPC; over several workloads their geometric mean."),
-        Objective("energy", (energy,), "Energy per instruction."),
-        Objective("edp", (Term("energy_delay", "minimise"),), "Energy times delay."),
-        Objective(
-            "ed2p", (Term("energy_delay_squared", "minimise"),), "Energy times squared delay."
-        ),
-        Objective("performance-per-area", (Term("ipc_per_area", "maximise"),), "IPC per mm2."),
-        Objective(
-            "performance-energy-area",
-            (ipc, energy, Term("area_mm2", "minimise")),
-            "IPC, energy and area, alike; see a front.",
-        ),
-    )
-    return {objective.name: objective for objective in found}
 
 
-OBJECTIVES: Final = _objectives()
+def total_area_mm2(machine: Machine, found: list[Part], n_cores: int = 1) -> float:
+    """Return the area of a machine with its DRAM channels [mm2]."""
+    arrays = sum(part.array.area_mm2 for part in found)
+    return arrays + _logic_mm2(machine, n_cores) + _CHANNEL_MM2 * machine["DRAM.channels"]
+
+
+def static_mw(machine: Machine, found: list[Part], n_cores: int = 1) -> float:
+    """Return the power that does not depend on what runs [mW]."""
+    arrays = sum(part.array.leakage_mw for part in found)
+    rate = machine["DRAM.data_rate"] / 3200.0
+    channels = _CHANNEL_MW * rate * machine["DRAM.channels"]
+    return arrays + _LOGIC_LEAKAGE_MW_PER_MM2 * _logic_mm2(machine, n_cores) + channels
+
+
+def energy_pj(
+    machine: Machine,
+    counts: Mapping[str, float],
+    found: list[Part],
+    dram_pj: float | None = None,
+    n_cores: int = 1,
+) -> float:
+    """Return the energy of a run [pJ].
+
+    Args:
+      machine: Every parameter.
+      counts: Counters of `run`.
+      found: Structures, from `parts`.
+      dram_pj: Energy of the DRAM; None for a constant energy per transfer.
+      n_cores: Cores.
+    """
+    arrays = sum(part.array.read_pj * part.accesses for part in found)
+    execute = machine["CPU.execute_width"]
+    logic = counts["instructions"] * (_DECODE_PJ + _EXECUTE_PJ + _BYPASS_PJ * execute)
+    if dram_pj is None:
+        dram_pj = _DRAM_TRANSFER_PJ * sum(
+            counts[f"DRAM_{queue}_row_{outcome}"]
+            for queue in ("rq", "wq")
+            for outcome in ("hit", "miss")
+        )
+    time_ns = counts["cycles"] * CYCLE_NS
+    return arrays + logic + dram_pj + static_mw(machine, found, n_cores) * time_ns

@@ -12,8 +12,9 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.runtime.reductions import report_reduction
 from archgym.simulators.cpu.costs import COSTS, idealised
+from archgym.simulators.cpu.kernel.run import Ideal, run
+from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.metrics import METRICS, OBJECTIVES, measures
-from archgym.simulators.cpu.run import Ideal, run
 from archgym.simulators.cpu.space import (
     GROUPS,
     SPACE_NAMES,
@@ -21,8 +22,14 @@ from archgym.simulators.cpu.space import (
     design_space,
     machine_of,
 )
-from archgym.simulators.cpu.trace import InstructionTrace, kinds_of
-from archgym.simulators.cpu.workloads import DEFAULT_WORKLOAD, Program, load, names
+from archgym.simulators.cpu.workloads import (
+    DEFAULT_WORKLOAD,
+    InstructionTrace,
+    Program,
+    kinds_of,
+    load,
+    names,
+)
 from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS
 
@@ -33,6 +40,8 @@ _MARGIN: Final = 16
 _IN_FLIGHT: Final = 4096
 
 _Opened = tuple[Program, InstructionTrace, int, int]
+# Counters, energy of a DRAM that was simulated [pJ], and cycles of each of several cores.
+_Counted = tuple[np.ndarray, float | None, tuple[int, ...]]
 
 
 def _further(n_cores: int, programs: str, fidelity: str) -> tuple[str, ...]:
@@ -139,16 +148,32 @@ class CpuSimulator(RowSimulator):
 
     def measure(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one design; see `RowSimulator`."""
-        program, trace, warmup, length = opened
-        built: Mapping[str, int] = machine_of(self.space.name, self.space.design_at(indices))
+        built: Machine = machine_of(self.space.name, self.space.design_at(indices))
         machine, ideal = (built, None) if cost is None else idealised(cost, built)
+        found = self._counted(machine, opened, ideal)
         # An ideal machine runs, but area and energy are those of the design.
-        machines = built, machine
+        return self.model_reasons[0] if found is None else measures(built, *found)
+
+    def _counted(self, machine: Machine, opened: _Opened, ideal: Ideal | None) -> _Counted | None:
+        """Return the counts of a machine, or None if it never ends."""
+        program, trace, *region = opened
         if self._corunners:
-            found = self._run_cores(machines, program, (warmup, length), ideal)
-        else:
-            found = self._run(machines, trace, (warmup, length), ideal)
-        return self.model_reasons[0] if found is None else found
+            from archgym.simulators.cpu.kernel.cores.run import run_cores
+
+            # A fast core runs on until the slow ones are done, for as long as its trace lasts.
+            n = 2 * sum(region) + _IN_FLIGHT
+            further = [load(name) if name else program for name in self._corunners]
+            traces = [each.instructions(n) for each in (program, *further)]
+            several = run_cores(machine, traces, *region, ideal)
+            return None if several is None else (several[0], None, several[1])
+        if self.fidelity == "standard":
+            counters = run(machine, trace, *region, ideal)
+            return None if counters is None else (counters, None, ())
+        # The devices of the DRAM simulator are read where they are asked for.
+        from archgym.simulators.cpu.kernel.composed.memory import run_composed
+
+        composed = run_composed(machine, trace, *region, ideal)
+        return None if composed is None else (composed.counters, composed.dram_pj, ())
 
     def region(self, program: Program) -> tuple[InstructionTrace, int, int]:
         """Return the trace of a program, and instructions before counting and counted."""
@@ -162,50 +187,6 @@ class CpuSimulator(RowSimulator):
             )  # fmt: skip
         warmup = 3 * n // 8
         return trace, warmup, n - warmup
-
-    def _run(
-        self,
-        machines: tuple[Mapping[str, int], Mapping[str, int]],
-        trace: InstructionTrace,
-        region: tuple[int, int],
-        ideal: Ideal | None,
-    ) -> np.ndarray | None:
-        """Return the metrics of a machine, or None if it never ends.
-
-        Args:
-          machines: The machine that is built, and the one that runs.
-        """
-        built, machine = machines
-        if self.fidelity == "standard":
-            counters = run(machine, trace, *region, ideal)
-            return None if counters is None else measures(built, counters)
-        # The devices of the DRAM simulator are read where they are asked for.
-        from archgym.simulators.cpu.composed.memory import run_composed
-
-        composed = run_composed(machine, trace, *region, ideal)
-        if composed is None:
-            return None
-        return measures(built, composed.counters, composed.dram_pj)
-
-    def _run_cores(
-        self,
-        machines: tuple[Mapping[str, int], Mapping[str, int]],
-        program: Program,
-        region: tuple[int, int],
-        ideal: Ideal | None,
-    ) -> np.ndarray | None:
-        """Return the metrics of several cores as `_run`, or None if one never ends."""
-        from archgym.simulators.cpu.cores.run import run_cores
-
-        built, machine = machines
-        # A fast core runs on until the slow ones are done, for as long as its trace lasts.
-        n = 2 * sum(region) + _IN_FLIGHT
-        further = [load(name) if name else program for name in self._corunners]
-        traces = [each.instructions(n) for each in (program, *further)]
-        found = run_cores(machine, traces, *region, ideal)
-        if found is None:
-            return None
-        return measures(built, found[0], core_cycles=found[1])
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse results whose parts do not add up.
@@ -231,7 +212,7 @@ class CpuSimulator(RowSimulator):
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the machine of a design as a configuration of ChampSim."""
-        from archgym.simulators.cpu.export import champsim_files
+        from archgym.simulators.cpu.formats.champsim import champsim_files
 
         return champsim_files(machine_of(self.space.name, self.space.design_at(indices)))
 

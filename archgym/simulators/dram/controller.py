@@ -316,7 +316,7 @@ def step(s: Any, d: Any, requests: Any, now: int) -> None:
 
 @compiled
 def select(s: Any, d: Any, now: int) -> None:
-    """Selects, of all candidates, the command that the multiplexer prefers."""
+    """Select, of all candidates, the command that the multiplexer prefers."""
     s.is_stale = 0
     if s.has_rank_candidate or not d.is_simple:
         _select_generally(s, d, now)
@@ -432,7 +432,7 @@ def _select_generally(s: Any, d: Any, now: int) -> None:
 
 @inlined
 def issue(s: Any, d: Any, requests: Any, now: int) -> None:
-    """Issue the selected command and prepares the banks that it changes."""
+    """Issue the selected command and prepare the banks that it changes."""
     command = s.selected_command
     target = s.selected_target
     s.is_stale = 1

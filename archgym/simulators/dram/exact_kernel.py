@@ -341,7 +341,7 @@ def _run_controller(s: Any, d: Any, requests: Any, log: Any, e: Any, heap: Any) 
 
 @compiled
 def _respond(s: Any, d: Any, requests: Any, e: Any, heap: Any) -> None:
-    """Drop an acknowledged response and sends the next one."""
+    """Drop an acknowledged response and send the next one."""
     now = e.now
     if e.outgoing != NONE:
         if e.acknowledged != now:

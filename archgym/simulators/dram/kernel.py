@@ -499,7 +499,7 @@ def _load_trace(job: _Job) -> None:
 
 @compiled
 def _begin(job: _Job, design: int) -> None:
-    """Make state and requests those of a design before its first request."""
+    """Reset state and requests to those of a design before its first request."""
     mapping = job.mapping_index[design]
     if design == 0 or mapping != job.mapping_index[design - 1]:
         _place_requests(job.requests, job.decoded[mapping])

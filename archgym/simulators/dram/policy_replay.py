@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from archgym.errors import SimulatorError, unknown_name
 from archgym.evaluation.simulator import Workload
-from archgym.rules.language import PolicySource, bounds_of
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.language import RuleSource, bounds_of
+from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.spaces.texts import with_values
 
@@ -140,9 +140,9 @@ def simulation_arguments(name: str, options: Mapping[str, str]) -> dict[str, Any
 
 
 def evaluate_policy(
-    source: PolicySource,
+    source: RuleSource,
     case: DramCase,
-    runner: PolicyRunner,
+    runner: RuleRunner,
     tuned: Mapping[str, int] | None = None,
 ) -> DramResult:
     """Return the measures of a policy on a case; a policy that fails is infeasible.

@@ -70,7 +70,7 @@ class DramSimulator(Simulator):
     version = 0
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "fast", "exact")
-    # By metric, the largest differences of random designs: `benchmarks/dram_fidelity.py`.
+    # By metric, the largest differences of random designs: `experiments/dram_fidelity.py`.
     metric_accuracy_percent: ClassVar[Mapping[str, Mapping[str, float]]] = _fidelity_errors()
     accuracy_percent: ClassVar[Mapping[str, float]] = {
         fidelity: max(by_metric.values(), default=0.0)

@@ -236,7 +236,7 @@ def _expert_load() -> Trace:
 
 def _expert_misses() -> Trace:
     # What a cache of half of OLMoE's experts loads, of each expert the first 8 KiB: see
-    # benchmarks/dram_expert_loads.py. 512 KiB are an expert's 12 MiB over 24 channels.
+    # experiments/dram_expert_loads.py. 512 KiB are an expert's 12 MiB over 24 channels.
     file = resources.files("archgym.simulators.dram").joinpath("data/expert_loads.csv")
     rows = np.array([line.split(",") for line in file.read_text("utf-8").split()[1:]], np.int64)
     each = np.arange(16)

@@ -361,7 +361,7 @@ def prefetch(cache: CacheState, policy: int, bucket: int, block: int, keep_from:
 
 @compiled
 def resize(cache: CacheState, policy: int, bucket: int, capacity: int) -> None:
-    """Give a bucket another capacity, and drops its worst blocks where it holds more."""
+    """Give a bucket another capacity, and drop its worst blocks where it holds more."""
     cache.capacity[bucket] = capacity
     excess = cache.used[bucket] - capacity
     if excess <= 0:

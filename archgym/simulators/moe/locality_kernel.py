@@ -124,7 +124,7 @@ def count_hits(
 def count_segments(
     experts: Array, starts: Array, length: int, scratch: Array, counts: Array
 ) -> None:
-    """Counts, over all windows of documents, how often each expert is used so many times.
+    """Count, over all windows of documents, how often each expert is used so many times.
 
     Args:
       experts: (n_tokens, top_k) int16.

@@ -78,8 +78,8 @@ from archgym.simulators.moe.state import (
     State,
     whole,
 )
-from archgym.simulators.translation.state import LRU
-from archgym.simulators.translation.tlbs import holds, push, set_of
+from archgym.simulators.translation.kernel.state import LRU
+from archgym.simulators.translation.kernel.tlbs import holds, push, set_of
 
 Array = npt.NDArray[Any]
 

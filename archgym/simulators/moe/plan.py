@@ -70,7 +70,7 @@ def plan(
     contention: float = 1.0,
     extra_bytes: float = 0.0,
 ) -> Plan:
-    """Make a way of serving ready, and finds out whether it fits.
+    """Make a way of serving ready, and find out whether it fits.
 
     Args:
       model: Model that is served.

@@ -9,8 +9,8 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.errors import SimulatorError
-from archgym.rules.language import PolicySource
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.language import RuleSource
+from archgym.rules.sandbox import RuleRunner
 from archgym.runtime.reductions import report_loss
 from archgym.simulators.moe.caches import FORCED, admission_code, layer_capacities, tie_order
 from archgym.simulators.moe.replay import Events, replay_events
@@ -189,9 +189,9 @@ class PolicyResult:
 
 
 def evaluate_policy(
-    source: PolicySource,
+    source: RuleSource,
     case: CacheCase,
-    runner: PolicyRunner,
+    runner: RuleRunner,
     tuned: Mapping[str, int] | None = None,
 ) -> PolicyResult:
     """Return the measures of a policy on a case; a policy that fails is infeasible.

@@ -49,7 +49,7 @@ def gates(model: Any) -> dict[str, Any]:
 
 
 def record(model: Any, documents: Sequence[Sequence[int]], name: str = "") -> Routing:
-    """Run a model on documents, one after the other, and records its choices.
+    """Run a model on documents, one after the other, and record its choices.
 
     Args:
       model: A causal model of transformers.

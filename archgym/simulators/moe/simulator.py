@@ -19,7 +19,7 @@ from archgym.errors import (
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
-from archgym.simulators.cluster.fabric import contention
+from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.moe.composition import composition_plan
 from archgym.simulators.moe.costs import costs_of, measure_without, relieved

@@ -27,7 +27,7 @@ def phases(design: DesignArgument, options: TaskOptions, json: JsonOption = Fals
     import numpy as np
 
     from archgym.simulators.soc import SocSimulator
-    from archgym.simulators.soc.state import BoundBy
+    from archgym.simulators.soc.kernel.state import BoundBy
 
     task, indices = named_design(design, "" if is_study(design) else "soc", options)
     simulator = task.simulator
@@ -75,7 +75,7 @@ def generate(
 ) -> None:
     """Generate a random task graph, as a file that `--option graph=FILE` takes."""
     from archgym.files.storage import write_atomic
-    from archgym.simulators.soc.generator import generate_graph
+    from archgym.simulators.soc.formats.generator import generate_graph
     from archgym.simulators.soc.workloads import graph_text
 
     graph = generate_graph(tasks, width, seed)

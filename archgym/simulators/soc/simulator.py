@@ -19,13 +19,9 @@ from archgym.evaluation.simulator import (
     require_kept,
 )
 from archgym.files.storage import write_atomic
-from archgym.simulators.soc.blocks import CLOCKS, cacti
 from archgym.simulators.soc.costs import COSTS, relieved
-from archgym.simulators.soc.graph import BURST_BYTES, TaskGraph
-from archgym.simulators.soc.metrics import measure, metrics, objectives
-from archgym.simulators.soc.published import REASONS, published_space
-from archgym.simulators.soc.space import SPACE_NAMES, SocSpace, soc_space
-from archgym.simulators.soc.state import (
+from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
+from archgym.simulators.soc.kernel.state import (
     CLOCK_HZ,
     PROCESSOR_RATE,
     Designs,
@@ -36,6 +32,9 @@ from archgym.simulators.soc.state import (
     output_count,
     scratch,
 )
+from archgym.simulators.soc.machine import CLOCKS, cacti
+from archgym.simulators.soc.metrics import measure, metrics, objectives
+from archgym.simulators.soc.space import REASONS, SPACE_NAMES, SocSpace, published_space, soc_space
 from archgym.simulators.soc.workloads import SHIPPED, load_graph
 
 FIDELITIES: Final[Mapping[str, Rules]] = {
@@ -154,7 +153,7 @@ class SocSimulator(Simulator):
         """Return what bounds a design, from its log of phases, and moves that relieve it."""
         if self.space.name == _PUBLISHED:
             return []
-        from archgym.simulators.soc.bottlenecks import bottlenecks
+        from archgym.simulators.soc.kernel.bottlenecks import bottlenecks
 
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])[0]
         designs, log, _ = self.log(canonical)
@@ -197,7 +196,7 @@ class SocSimulator(Simulator):
         Raises:
           InvalidArgumentError: The path has another ending.
         """
-        from archgym.simulators.soc.picture import graph_svg
+        from archgym.simulators.soc.formats.picture import graph_svg
 
         if path.suffix != ".svg":
             raise InvalidArgumentError(
@@ -208,7 +207,7 @@ class SocSimulator(Simulator):
 
     def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return pictures of a design as SVG: its blocks, and its tasks over time."""
-        from archgym.simulators.soc.picture import diagram_svg, gantt_svg
+        from archgym.simulators.soc.formats.picture import diagram_svg, gantt_svg
 
         designs, log, values = self.log(indices)
         return {
@@ -219,11 +218,11 @@ class SocSimulator(Simulator):
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the blocks of a design and the places of its tasks, or pictures of them as SVG."""
         if form == "pictures":
-            from archgym.simulators.soc.picture import graph_svg
+            from archgym.simulators.soc.formats.picture import graph_svg
 
             drawn = {"Task graph": graph_svg(self.graph), **self.picture_design(indices, workload)}
             return {f"{title.lower().replace(' ', '-')}.svg": text for title, text in drawn.items()}
-        from archgym.simulators.soc.export import system_files
+        from archgym.simulators.soc.formats.system import system_files
 
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
         return system_files(self.graph, self._space.decode(canonical)[0])
@@ -272,7 +271,7 @@ def run(
       table: Memories as `cacti` gives them; those that ship where None.
     """
     # Numba takes a while to import, which listing and describing should not wait for.
-    from archgym.simulators.soc.kernel import simulate
+    from archgym.simulators.soc.kernel.phases import simulate
 
     arrays, memories, ruled = relieved(
         cost, graph.arrays(burst_bytes, order), cacti() if table is None else table, rules

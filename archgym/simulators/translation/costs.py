@@ -12,12 +12,10 @@ from typing import Final
 
 import numpy as np
 
-from archgym.simulators.translation.cycles import Core
-from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.metrics import METRICS, measures
-from archgym.simulators.translation.physics import leakage_mw, memory_mw
-from archgym.simulators.translation.prepared import Prepared
-from archgym.simulators.translation.run import run
+from archgym.simulators.translation.kernel.prepared import Prepared
+from archgym.simulators.translation.kernel.run import run
+from archgym.simulators.translation.machine import Core, Hardware
+from archgym.simulators.translation.metrics import METRICS, leakage_mw, measures, memory_mw
 
 COSTS: Final[Mapping[str, str]] = {
     "translation": "address translation: a perfect TLB",

@@ -5,35 +5,39 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import ClassVar, Final, final
+from typing import Annotated, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.checks import parse_whole
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
-from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.evaluation.simulator import BatchResult, Workload, require_kept
+from archgym.simulators.kit import KitSimulator, Option, declared
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
-from archgym.simulators.translation.cycles import Core, core_named, count_cycles, on_core
-from archgym.simulators.translation.designs import (
+from archgym.simulators.translation.kernel.layout import Memory
+from archgym.simulators.translation.kernel.prepared import Prepared, latest_prepared
+from archgym.simulators.translation.kernel.run import run
+from archgym.simulators.translation.kernel.state import MAX_CHAINS
+from archgym.simulators.translation.machine import (
+    CORES,
     DEFAULT_HARDWARE,
+    PREFETCHERS,
+    Core,
+    Hardware,
     hardware_of_many,
     memory_of,
+    on_core,
 )
-from archgym.simulators.translation.hardware import PREFETCHERS, Hardware
-from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.metrics import (
     FORMER_OBJECTIVES,
     METRICS,
     OBJECTIVES,
     check_counters,
+    count_cycles,
     measures,
 )
-from archgym.simulators.translation.prepared import Prepared, latest_prepared
-from archgym.simulators.translation.run import run
 from archgym.simulators.translation.space import GROUPS, SPACE_NAMES, design_space
-from archgym.simulators.translation.state import MAX_CHAINS
 from archgym.simulators.translation.workloads import (
     DEFAULT_WORKLOAD,
     TraceContent,
@@ -49,15 +53,12 @@ SHORT_RECORDS: Final = 200_000
 _LEAST_RECORDS: Final = 1_000
 # chosen: more than any trace has.
 _MAX_RECORDS: Final = 10**11 - 1
-_DEFAULT_PREFETCHER: Final = "none"
-_DEFAULT_CORE: Final = "out-of-order"
-_STRADDLING: Final = ("two", "one")
 _PICTURES: Final = (".png", ".svg", ".pdf")
 _require = partial(require_kept, "translation")
 
 
 @final
-class TranslationSimulator(Simulator):
+class TranslationSimulator(KitSimulator):
     """TLBs, page walks and mechanisms such as Victima, on memory traces of real programs.
 
     A design is the hardware that translates addresses, the L2 cache with page-table entries and TLB
@@ -80,75 +81,73 @@ class TranslationSimulator(Simulator):
         "champsim": "TLBs, walker and caches as ChampSim's parameters; mechanisms in a section."
     }
 
+    sub_systems = GROUPS
+
+    @declared
     def __init__(
         self,
         space: str = "default",
-        core: str = _DEFAULT_CORE,
+        core: Annotated[
+            str,
+            Option(
+                "Core: out-of-order has a reorder buffer and a clock, additive hides a share of "
+                "each latency, in-order none; with window, misses of the L2 TLB overlap.",
+                choices=tuple(CORES),
+            ),
+        ] = "out-of-order",
         fidelity: str = "standard",
-        parallel_misses: str = "",
-        prefetcher: str = _DEFAULT_PREFETCHER,
-        straddling: str = _STRADDLING[0],
-        records: str = "",
+        parallel_misses: Annotated[
+            int,
+            Option(
+                "Misses that the program has in flight at most, 1 for a chain of pointers; by "
+                "default the workload's.",
+                low=1,
+                high=MAX_CHAINS,
+            ),
+        ] = 0,
+        prefetcher: Annotated[
+            str, Option("Prefetcher of the L2 cache.", choices=PREFETCHERS)
+        ] = "none",
+        straddling: Annotated[
+            str,
+            Option(
+                "Number of accesses that an access across two lines counts as; one has at most "
+                "one miss in each TLB and cache, as cachegrind counts it.",
+                choices=("two", "one"),
+            ),
+        ] = "two",
+        records: Annotated[
+            int,
+            Option(
+                "First records of each trace that run; by default the fidelity's number.",
+                low=_LEAST_RECORDS,
+                high=_MAX_RECORDS,
+            ),
+        ] = 0,
     ) -> None:
-        """Initialise the simulator for one space, core and fidelity.
+        """Make the simulator of one space, core and fidelity.
 
         Args:
           space: One of `space_names`.
-          core: `out-of-order` has a reorder buffer and a clock. `additive` hides a fixed share of
-            each latency, `in-order` hides nothing. With `window`, misses of the L2 TLB overlap
-            within the limits of the workload and the walkers, and the number of walkers is a
+          core: As its `Option` says; so do the others. With `window`, the number of walkers is a
             parameter of the wide spaces.
           fidelity: `standard` runs whole traces, `short` their first 200,000 records.
-          parallel_misses: Misses that the program has in flight at most, 1 to 16: 1 for a chain of
-            pointers. By default the workload's.
-          prefetcher: Prefetcher of the L2 cache: `none`, `next-line` or `streamer`.
-          straddling: Number of accesses that an access across two lines counts as: `two`, or `one`
-            with at most one miss in each TLB and cache, as cachegrind counts it.
-          records: First records of each trace that run, 1,000 or more; by default the fidelity's
-            number. Few records rank designs much as all do, in a fraction of the time.
+          parallel_misses: See above.
+          prefetcher: See above.
+          straddling: See above.
+          records: See above. Few records rank designs much as all do, in a fraction of the time.
 
         Raises:
           UnknownNameError: The space, core, fidelity, prefetcher or `straddling` does not exist.
-          InvalidArgumentError: `parallel_misses` is not a number from 1 to 16, or `records` not one
-            from 1,000.
+          InvalidArgumentError: `parallel_misses` or `records` is outside its limits.
         """
-        if prefetcher not in PREFETCHERS:
-            raise unknown_name("prefetcher", prefetcher, PREFETCHERS)
-        if straddling not in _STRADDLING:
-            raise unknown_name("straddling", straddling, _STRADDLING)
+        self._core = CORES[core]
+        self._mlp = float(parallel_misses)
         self._prefetcher = prefetcher
         self._joins_lines = straddling == "one"
-        self._mlp = _parallel(parallel_misses) if parallel_misses else 0.0
-        if fidelity not in self.fidelity_names:
-            raise unknown_name("fidelity", fidelity, self.fidelity_names)
-        self.fidelity = fidelity
-        self._n_records = (
-            parse_whole("records", records, _LEAST_RECORDS, _MAX_RECORDS) if records else 0
-        )
-        self._core_name = core
-        self._core = core_named(core)
-        # Without the default, so that the names of its tasks are short.
-        chosen = {
-            "core": (core, _DEFAULT_CORE),
-            "parallel_misses": (f"{self._mlp:g}", "0"),
-            "prefetcher": (prefetcher, _DEFAULT_PREFETCHER),
-            "straddling": (straddling, _STRADDLING[0]),
-            "records": (str(self._n_records), "0"),
-        }
-        self.options = {name: value for name, (value, usual) in chosen.items() if value != usual}
+        self._max_records = records or (SHORT_RECORDS if fidelity == "short" else 0)
+        self._baselines: dict[str, float] = {}
         self.space = design_space(space, has_walkers=self._core.overlaps_walks)
-        self.groups: Mapping[str, tuple[str, ...]] = {
-            group: present
-            for group, members in GROUPS.items()
-            if (present := tuple(m for m in members if m in self.space.names))
-        }
-
-    def __reduce__(self) -> tuple[type["TranslationSimulator"], tuple[str, ...]]:
-        parallel_misses = self.options.get("parallel_misses", "")
-        return TranslationSimulator, (
-            self.space.name, self._core_name, self.fidelity, parallel_misses,
-            self._prefetcher, _STRADDLING[self._joins_lines], self.options.get("records", ""),
-        )  # fmt: skip
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the built-in workloads."""
@@ -182,10 +181,8 @@ class TranslationSimulator(Simulator):
     ) -> BatchResult:
         """Count the events of designs on the trace, and compute their metrics."""
         content: TraceContent = workload.content
-        mlp = self._parallel_misses(content)
         hardware = [
-            replace(on_core(design, self._core), l2_cache_prefetcher=self._prefetcher)
-            for design in hardware_of_many(self.space, indices, mlp)
+            self._with_system(design, content) for design in hardware_of_many(self.space, indices)
         ]
         rows_by_memory: dict[Memory, list[int]] = defaultdict(list)
         for row, memory in enumerate(memory_of(self.space, indices)):
@@ -193,15 +190,31 @@ class TranslationSimulator(Simulator):
         baseline = self._baseline_cycles(content)
         values = np.empty((len(indices), len(self.simulated_metrics)))
         for memory, rows in rows_by_memory.items():
-            ready = latest_prepared(
-                content.source, content.digest, self._max_records, memory, content.name,
-                joins_lines=self._joins_lines,
-            )  # fmt: skip
             designs = [hardware[row] for row in rows]
-            counters = count(ready, designs)
+            counters = count(self._prepared(content, memory), designs)
             check_counters(counters)
             values[rows] = measure(designs, counters, self._core, baseline)
         return BatchResult(values, np.zeros(len(indices), dtype=np.int16))
+
+    def _with_system(self, hardware: Hardware, content: TraceContent) -> Hardware:
+        """Return hardware with the core, the prefetcher and the parallelism of the program."""
+        mlp = (self._mlp or content.mlp) if self._core.has_parallelism else 1.0
+        cored = on_core(hardware, self._core)
+        return replace(cored, mlp=mlp, l2_cache_prefetcher=self._prefetcher)
+
+    def _prepared(self, content: TraceContent, memory: Memory) -> Prepared:
+        return latest_prepared(
+            content.source, content.digest, self._max_records, memory, content.name,
+            joins_lines=self._joins_lines,
+        )  # fmt: skip
+
+    def _baseline_cycles(self, content: TraceContent) -> float:
+        """Return the cycles of the default design on a workload, which runs once."""
+        if content.digest not in self._baselines:
+            default = self._with_system(DEFAULT_HARDWARE, content)
+            counters = run(self._prepared(content, Memory()), default)[0]
+            self._baselines[content.digest] = count_cycles(default, counters, self._core).total
+        return self._baselines[content.digest]
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Check that the metrics of the results are consistent.
@@ -209,8 +222,7 @@ class TranslationSimulator(Simulator):
         Raises:
           SimulatorError: An invariant is violated; the message has the difference.
         """
-        names = [spec.name for spec in self.simulated_metrics]
-        column = dict(zip(names, values.T, strict=True))
+        column = dict(zip((spec.name for spec in METRICS), values.T, strict=True))
         baseline = self._baseline_cycles(workload.content)
         _require(
             "speedup x cycles are the default design's",
@@ -242,7 +254,7 @@ class TranslationSimulator(Simulator):
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the hardware of a design as parameters in the style of ChampSim."""
-        from archgym.simulators.translation.export import champsim_files
+        from archgym.simulators.translation.machine import champsim_files
 
         return champsim_files(hardware_of_many(self.space, np.asarray(indices)[None, :])[0])
 
@@ -272,61 +284,3 @@ class TranslationSimulator(Simulator):
             events += f" (only the first {len(trace):,} records)"
         draw_analysis(found, f"{trace.name}: {events}", path)
         return True
-
-    def _parallel_misses(self, content: TraceContent) -> float:
-        if not self._core.has_parallelism:
-            return 1.0
-        return self._mlp or content.mlp
-
-    def _baseline_cycles(self, content: TraceContent) -> float:
-        mlp = self._parallel_misses(content)
-        key = (self._max_records, self._core_name, mlp, self._prefetcher, self._joins_lines)
-        return _baseline_cycles(content, *key)
-
-    @property
-    def _max_records(self) -> int:
-        if self._n_records:
-            return self._n_records
-        return SHORT_RECORDS if self.fidelity == "short" else 0
-
-
-def _parallel(text: str) -> float:
-    """Return a number of parallel misses.
-
-    Raises:
-      InvalidArgumentError: The text is not a whole number from 1 to 16.
-    """
-    number = int(text) if text.isascii() and text.isdigit() and len(text) < 4 else 0
-    if not 1 <= number <= MAX_CHAINS:
-        raise InvalidArgumentError(
-            f"`parallel_misses` must be a whole number from 1 to {MAX_CHAINS}; got {text!r}."
-        )
-    return float(number)
-
-
-# chosen: more workloads than a process uses at a time.
-_MAX_BASELINES: Final = 1024
-_BASELINES: dict[tuple[str, int, str, float, str, bool], float] = {}
-
-
-def _baseline_cycles(
-    content: TraceContent,
-    max_records: int,
-    core_name: str,
-    mlp: float,
-    prefetcher: str,
-    joins_lines: bool,
-) -> float:
-    """Return the cycles of the default design on a workload."""
-    key = (content.digest, max_records, core_name, mlp, prefetcher, joins_lines)
-    if key not in _BASELINES:
-        core = core_named(core_name)
-        ready = latest_prepared(
-            content.source, content.digest, max_records, Memory(), content.name,
-            joins_lines=joins_lines,
-        )  # fmt: skip
-        default = replace(on_core(DEFAULT_HARDWARE, core), mlp=mlp, l2_cache_prefetcher=prefetcher)
-        if len(_BASELINES) >= _MAX_BASELINES:
-            _BASELINES.clear()
-        _BASELINES[key] = count_cycles(default, run(ready, default)[0], core).total
-    return _BASELINES[key]

@@ -15,7 +15,7 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import FileFormatError, unknown_name
-from archgym.simulators.translation.prepared import Parts
+from archgym.simulators.translation.kernel.prepared import Parts
 from archgym.traces import (
     AccessKind,
     MemoryTrace,
@@ -33,7 +33,7 @@ _GENERATED_NAMES: Final = ("random-4gb", "zipf-4gb", "pointer-chase-4gb")
 # chosen: as long as the recorded programs, so that all workloads cost about the same.
 _GENERATED_ACCESSES: Final = 300_000
 # Fitted to the cycles of the CPU simulator on programs of the same kind
-# (`benchmarks/translation_timing.py`): 3 for a graph search, 6 for a k-mer count, 9 for a hash
+# (`experiments/translation_timing.py`): 3 for a graph search, 6 for a k-mer count, 9 for a hash
 # join, 1 for a chain of pointers.
 _MLP: Final = {
     "graph-search": 3.0,

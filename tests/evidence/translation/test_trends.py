@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from archgym.simulators.translation.counters import COUNTERS
-from archgym.simulators.translation.hardware import Hardware
+from archgym.simulators.translation.kernel.counters import COUNTERS
+from archgym.simulators.translation.machine import Hardware
 from evidence.translation import trends as module
 from evidence.translation.trends import TLB_HEAVY, Trend, Trial
 

@@ -7,11 +7,11 @@ import pytest
 
 from archgym.evaluation.task import Task
 from archgym.report.export import export_design
-from archgym.simulators.accelerator.evaluation import Access, evaluate_mapping
-from archgym.simulators.accelerator.export import expressible_mapping, shared_dimensions
-from archgym.simulators.accelerator.files import load_architecture, read_mapping
+from archgym.simulators.accelerator.formats.export import expressible_mapping, shared_dimensions
+from archgym.simulators.accelerator.formats.files import load_architecture, read_mapping
+from archgym.simulators.accelerator.formats.timeloop_yaml import read_timeloop_problem
+from archgym.simulators.accelerator.kernel.evaluation import Access, evaluate_mapping
 from archgym.simulators.accelerator.simulator import AcceleratorSimulator
-from archgym.simulators.accelerator.timeloop_yaml import read_timeloop_problem
 
 
 def written(task: Task, indices: np.ndarray, form: str, folder: Path) -> Path:

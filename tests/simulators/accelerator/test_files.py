@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.simulators.accelerator.files import (
+from archgym.simulators.accelerator.formats.files import (
     ARCHITECTURES,
     architecture_yaml,
     load_architecture,
     read_architecture,
     read_mapping,
 )
-from archgym.simulators.accelerator.mapping import LevelLoops, Mapping
-from archgym.simulators.accelerator.problem import matrix_multiply
+from archgym.simulators.accelerator.kernel.problem import matrix_multiply
+from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Mapping
 
 PROBLEM = matrix_multiply("product", rows=8, inner=4, columns=6)
 

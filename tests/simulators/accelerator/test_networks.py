@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, UnknownNameError
-from archgym.simulators.accelerator.networks import (
+from archgym.simulators.accelerator.workloads import (
     NETWORKS,
     layer_named,
     load_network,

@@ -8,8 +8,8 @@ import pytest
 
 from archgym.cli.app import run
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.simulators.accelerator.networks import read_network
-from archgym.simulators.accelerator.onnx_model import read_onnx
+from archgym.simulators.accelerator.formats.onnx_model import read_onnx
+from archgym.simulators.accelerator.workloads import read_network
 
 onnx: Any = pytest.importorskip("onnx")
 

@@ -10,9 +10,8 @@ import pytest
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.task import Task
 from archgym.simulators.accelerator import AcceleratorSimulator
-from archgym.simulators.accelerator.files import load_architecture
-from archgym.simulators.accelerator.published_space import published_hardware, published_space
-from archgym.simulators.accelerator.space import hardware
+from archgym.simulators.accelerator.formats.files import load_architecture
+from archgym.simulators.accelerator.space import hardware, published_hardware, published_space
 from evidence.accelerator.reference import (
     _archgym,
     _published_values,

@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.simulators.accelerator.problem import convolution
-from archgym.simulators.accelerator.systolic import systolic_run
+from archgym.simulators.accelerator.kernel.problem import convolution
+from archgym.simulators.accelerator.kernel.systolic import systolic_run
 from evidence.accelerator.reference import _closed_form, _scale_sim
 
 LAYER = convolution("t2", channels=5, filters=20, output=(7, 7), kernel=(2, 2), stride=(2, 2))

@@ -6,14 +6,14 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.simulators.accelerator.evaluation import Evaluation, evaluate_mapping
-from archgym.simulators.accelerator.files import (
+from archgym.simulators.accelerator.formats.files import (
     architecture_yaml,
     read_architecture,
     read_mapping,
 )
-from archgym.simulators.accelerator.mapper import anneal_mapping, map_space
-from archgym.simulators.accelerator.problem import convolution
+from archgym.simulators.accelerator.kernel.evaluation import Evaluation, evaluate_mapping
+from archgym.simulators.accelerator.kernel.problem import convolution
+from archgym.simulators.accelerator.mapping.mapper import anneal_mapping, map_space
 
 LAYER = convolution("layer", channels=16, filters=32, output=(28, 28), kernel=(3, 3))
 # Timeloop's own names of levels, and those of the nodes.

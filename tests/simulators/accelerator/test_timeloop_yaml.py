@@ -7,16 +7,20 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.simulators.accelerator.architecture import Architecture, Level, MacArray
-from archgym.simulators.accelerator.evaluation import evaluate_mapping
-from archgym.simulators.accelerator.files import load_architecture, read_architecture, read_mapping
-from archgym.simulators.accelerator.mapping import LevelLoops, Mapping
-from archgym.simulators.accelerator.problem import Problem, convolution, matrix_multiply
-from archgym.simulators.accelerator.timeloop_problem import problem_text
-from archgym.simulators.accelerator.timeloop_yaml import (
+from archgym.simulators.accelerator.formats.files import (
+    load_architecture,
+    read_architecture,
+    read_mapping,
+)
+from archgym.simulators.accelerator.formats.timeloop_problem import problem_text
+from archgym.simulators.accelerator.formats.timeloop_yaml import (
     read_timeloop_problem,
     timeloop_mapping_text,
 )
+from archgym.simulators.accelerator.kernel.architecture import Architecture, Level, MacArray
+from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping
+from archgym.simulators.accelerator.kernel.problem import Problem, convolution, matrix_multiply
+from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Mapping
 from evidence.accelerator.recorded import recorded_layers, recorded_mappings
 from evidence.accelerator.reference import disagreements
 

@@ -10,9 +10,9 @@ import pytest
 
 from archgym.cli.app import run
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
-from archgym.simulators.cluster.chakra import read_trace
-from archgym.simulators.cluster.engine import simulate
-from archgym.simulators.cluster.system import COLLECTIVES, System
+from archgym.simulators.cluster.formats.chakra import read_trace
+from archgym.simulators.cluster.kernel.engine import simulate
+from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
 from evidence.cluster.reading import read_rows, system_of
 
 REFERENCE = os.environ.get("ARCHGYM_REFERENCE")

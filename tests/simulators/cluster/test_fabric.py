@@ -8,9 +8,9 @@ import pytest
 from archgym.cli.app import run
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.cluster import ClusterSimulator
-from archgym.simulators.cluster.fabric import Fabric, ecmp_loads, flows_of, loads, step_ns
-from archgym.simulators.cluster.hardware import CLUSTERS
-from archgym.simulators.cluster.picture import draw_fabric, draw_topology
+from archgym.simulators.cluster.formats.clusters import CLUSTERS
+from archgym.simulators.cluster.formats.picture import draw_fabric, draw_topology
+from archgym.simulators.cluster.kernel.fabric import Fabric, ecmp_loads, flows_of, loads, step_ns
 
 
 @pytest.mark.parametrize(

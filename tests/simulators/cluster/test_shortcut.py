@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from archgym.simulators.cluster.designs import simulate_shortcut
-from archgym.simulators.cluster.engine import simulate
-from archgym.simulators.cluster.training import is_symmetric, training_graphs
+from archgym.simulators.cluster.kernel.engine import simulate
+from archgym.simulators.cluster.kernel.iteration import is_symmetric, training_graphs
+from archgym.simulators.cluster.machine import simulate_shortcut
 from archgym.simulators.cluster.workloads import load_model, transformer
 from tests.simulators.cluster.random_designs import random_design
 

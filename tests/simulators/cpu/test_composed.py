@@ -8,9 +8,14 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.metrics import Metrics
 from archgym.simulators.cpu import CpuSimulator
-from archgym.simulators.cpu.composed.memory import Composed, memory_of, run_composed, simulate
-from archgym.simulators.cpu.parameters import machine
-from archgym.simulators.cpu.run import COUNTERS
+from archgym.simulators.cpu.kernel.composed.memory import (
+    Composed,
+    memory_of,
+    run_composed,
+    simulate,
+)
+from archgym.simulators.cpu.kernel.run import COUNTERS
+from archgym.simulators.cpu.machine import machine
 from archgym.simulators.cpu.workloads import load
 from archgym.simulators.dram.ramulator.addresses import decode
 from archgym.simulators.dram.ramulator.run import Requests, run

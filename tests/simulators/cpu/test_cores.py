@@ -7,9 +7,9 @@ import pytest
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.metrics import Metrics
 from archgym.simulators.cpu import CpuSimulator
-from archgym.simulators.cpu.cores.run import run_cores
-from archgym.simulators.cpu.parameters import machine
-from archgym.simulators.cpu.run import COUNTERS, run
+from archgym.simulators.cpu.kernel.cores.run import run_cores
+from archgym.simulators.cpu.kernel.run import COUNTERS, run
+from archgym.simulators.cpu.machine import machine
 from archgym.simulators.cpu.workloads import load
 
 WARMUP, LENGTH = 5_000, 15_000

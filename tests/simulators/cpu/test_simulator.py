@@ -10,7 +10,7 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.metrics import Metrics
 from archgym.simulators.cpu import CpuSimulator
-from archgym.simulators.cpu.parameters import DEFAULTS
+from archgym.simulators.cpu.machine import DEFAULTS
 from archgym.simulators.cpu.space import latencies, machine_of
 from archgym.traces.instructions.generators import GENERATORS, generate
 from archgym.traces.instructions.records import write_records

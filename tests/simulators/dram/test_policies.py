@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.rules.language import check_policy
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.language import check_rule
+from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.dram.policy_domain import DRAM_SCHEDULING
 from archgym.simulators.dram.policy_replay import (
     BUILT_IN,
@@ -20,8 +20,8 @@ _HEAD = 'DOMAIN = "dram-scheduling"\n'
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[PolicyRunner]:
-    with PolicyRunner(seconds=120) as made:
+def runner() -> Iterator[RuleRunner]:
+    with RuleRunner(seconds=120) as made:
         yield made
 
 
@@ -36,10 +36,10 @@ def runner() -> Iterator[PolicyRunner]:
 )
 @pytest.mark.parametrize("policy", list(BUILT_IN))
 def test_written_policy_equals_the_built_in_one(
-    runner: PolicyRunner, policy: str, trace: str, options: dict[str, str]
+    runner: RuleRunner, policy: str, trace: str, options: dict[str, str]
 ) -> None:
     case = open_case(trace, options)
-    source = check_policy(DRAM_SCHEDULING.templates[policy])
+    source = check_rule(DRAM_SCHEDULING.templates[policy])
 
     written = evaluate_policy(source, case, runner)
 
@@ -52,10 +52,10 @@ def test_written_policy_equals_the_built_in_one(
 
 
 @pytest.mark.slow
-def test_policies_make_a_difference(runner: PolicyRunner) -> None:
+def test_policies_make_a_difference(runner: RuleRunner) -> None:
     case = open_case("bursty-rw", {"request_buffer_size": "32"})
     losses = {
-        name: evaluate_policy(check_policy(text), case, runner).loss
+        name: evaluate_policy(check_rule(text), case, runner).loss
         for name, text in DRAM_SCHEDULING.templates.items()
     }
 
@@ -77,23 +77,23 @@ def test_policies_make_a_difference(runner: PolicyRunner) -> None:
         ("    return lost[row]\n", "an index lies outside its array"),
     ],
 )
-def test_faulty_policy_is_infeasible(runner: PolicyRunner, body: str, words: str) -> None:
+def test_faulty_policy_is_infeasible(runner: RuleRunner, body: str, words: str) -> None:
     text = _HEAD + "def score(bank, row, hit, write, turn, age, time):\n" + body
     text = text.replace(_HEAD, _HEAD.strip() + "; lost = table(2, bits=1)\n", 1)
 
-    found = evaluate_policy(check_policy(text), open_case("random", {}), runner)
+    found = evaluate_policy(check_rule(text), open_case("random", {}), runner)
 
     assert words in found.problem
     assert found.loss == float("inf")
 
 
 @pytest.mark.slow
-def test_policy_cannot_reorder_requests_to_one_address(runner: PolicyRunner) -> None:
+def test_policy_cannot_reorder_requests_to_one_address(runner: RuleRunner) -> None:
     # The youngest request first would let reads pass older writes to their address.
     youngest = _HEAD + ("def score(bank, row, hit, write, turn, age, time):\n    return -age\n")
     case = open_case("bursty-rw", {"request_buffer_size": "32"})
 
-    found = evaluate_policy(check_policy(youngest), case, runner)
+    found = evaluate_policy(check_rule(youngest), case, runner)
 
     assert not found.problem
     # Every request was served, and none was faster than the memory.
@@ -104,7 +104,7 @@ def test_policy_without_a_decision_is_refused() -> None:
     text = _HEAD + "def on_issue(bank, row, write, outcome, time):\n    pass\n"
 
     with pytest.raises(FileFormatError, match="one of the functions score, close is missing"):
-        check_policy(text)
+        check_rule(text)
 
 
 @pytest.mark.parametrize(

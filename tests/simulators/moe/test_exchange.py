@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.cluster.fabric import contention
+from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.moe import node
 from archgym.simulators.moe.eplb import place
 from archgym.simulators.moe.pipeline import makespan_of

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.rules.comparison import compare_policies
-from archgym.rules.language import check_policy
-from archgym.rules.sandbox import PolicyRunner
+from archgym.rules.comparison import compare_rules
+from archgym.rules.language import check_rule
+from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.moe.policy_domain import EXPERT_CACHE
 from archgym.simulators.moe.policy_replay import CacheCase, evaluate_builtin, evaluate_policy
 from archgym.simulators.moe.policy_traces import open_case, read_events
@@ -25,8 +25,8 @@ def events() -> Events:
 
 
 @pytest.fixture(scope="module")
-def runner() -> Iterator[PolicyRunner]:
-    with PolicyRunner(seconds=120) as made:
+def runner() -> Iterator[RuleRunner]:
+    with RuleRunner(seconds=120) as made:
         yield made
 
 
@@ -36,11 +36,11 @@ def runner() -> Iterator[PolicyRunner]:
 @pytest.mark.parametrize("capacity", [1, 9, 64, 200])
 @pytest.mark.parametrize("policy", ["lru", "lfu", "lfru"])
 def test_written_policy_equals_the_built_in_one(
-    events: Events, runner: PolicyRunner, policy: str, capacity: int, scope: str, admission: str
+    events: Events, runner: RuleRunner, policy: str, capacity: int, scope: str, admission: str
 ) -> None:
     case = CacheCase("events", events, capacity, scope, admission)
 
-    written = evaluate_policy(check_policy(TEMPLATES[policy]), case, runner)
+    written = evaluate_policy(check_rule(TEMPLATES[policy]), case, runner)
     built_in = evaluate_builtin(policy, case)
 
     assert written.misses == built_in.misses
@@ -48,31 +48,29 @@ def test_written_policy_equals_the_built_in_one(
 
 
 @pytest.mark.slow
-def test_prefetch_loads_are_counted_and_some_are_useful(
-    events: Events, runner: PolicyRunner
-) -> None:
+def test_prefetch_loads_are_counted_and_some_are_useful(events: Events, runner: RuleRunner) -> None:
     case = CacheCase("events", events, 64)
 
-    found = evaluate_policy(check_policy(TEMPLATES["prefetch"]), case, runner)
+    found = evaluate_policy(check_rule(TEMPLATES["prefetch"]), case, runner)
 
     assert 0 < found.useful < found.prefetched
     assert found.loads == found.misses + found.prefetched
 
 
 @pytest.mark.slow
-def test_admission_can_keep_everything_out(events: Events, runner: PolicyRunner) -> None:
+def test_admission_can_keep_everything_out(events: Events, runner: RuleRunner) -> None:
     text = TEMPLATES["lru"] + "\n\ndef admit(block, layer, time):\n    return 0\n"
 
-    found = evaluate_policy(check_policy(text), CacheCase("events", events, 64), runner)
+    found = evaluate_policy(check_rule(text), CacheCase("events", events, 64), runner)
 
     assert found.misses == found.uses
 
 
 @pytest.mark.slow
-def test_causes_of_misses_add_up_and_bytes_follow(events: Events, runner: PolicyRunner) -> None:
+def test_causes_of_misses_add_up_and_bytes_follow(events: Events, runner: RuleRunner) -> None:
     case = CacheCase("events", events, 64, expert_bytes=1e6, link_gb_per_s=2.0)
 
-    found = evaluate_policy(check_policy(TEMPLATES["lru"]), case, runner).to_json()
+    found = evaluate_policy(check_rule(TEMPLATES["lru"]), case, runner).to_json()
 
     parts = [found[f"{part}_loads"] for part in ("compulsory", "capacity", "policy")]
     assert sum(parts) == found["loads"]
@@ -84,9 +82,9 @@ def test_causes_of_misses_add_up_and_bytes_follow(events: Events, runner: Policy
 
 @pytest.mark.slow
 def test_tunable_constants_change_the_result_without_another_source(
-    events: Events, runner: PolicyRunner
+    events: Events, runner: RuleRunner
 ) -> None:
-    source = check_policy(TEMPLATES["decay"])
+    source = check_rule(TEMPLATES["decay"])
     case = CacheCase("events", events, 64)
 
     default = evaluate_policy(source, case, runner)
@@ -99,9 +97,9 @@ def test_tunable_constants_change_the_result_without_another_source(
 
 @pytest.mark.slow
 def test_comparison_ranks_by_held_out_traces() -> None:
-    sources = {"mine": check_policy(TEMPLATES["lru"])}
+    sources = {"mine": check_rule(TEMPLATES["lru"])}
 
-    found = compare_policies(sources, ["olmoe:1"], ["olmoe:2"]).to_json()
+    found = compare_rules(sources, ["olmoe:1"], ["olmoe:2"]).to_json()
 
     losses = [each["held_out_loss"] for each in found["policies"]]
     by_name = {each["policy"]: each for each in found["policies"]}
@@ -112,7 +110,7 @@ def test_comparison_ranks_by_held_out_traces() -> None:
 
 def test_held_out_trace_cannot_be_a_training_trace() -> None:
     with pytest.raises(ArchGymError, match="must not be a training trace; got olmoe:1"):
-        compare_policies({"a": check_policy(TEMPLATES["lru"])}, ["olmoe:1"], ["olmoe:1"])
+        compare_rules({"a": check_rule(TEMPLATES["lru"])}, ["olmoe:1"], ["olmoe:1"])
 
 
 # ---- traces of engines

@@ -11,10 +11,10 @@ from archgym.evaluation.task import Task
 from archgym.report.export import export_design
 from archgym.simulators.soc import SocSimulator
 from archgym.simulators.soc.costs import COSTS
+from archgym.simulators.soc.formats.picture import diagram_svg, gantt_svg, graph_svg
+from archgym.simulators.soc.kernel.state import OUTPUTS, Rules
 from archgym.simulators.soc.metrics import is_met, limits
-from archgym.simulators.soc.picture import diagram_svg, gantt_svg, graph_svg
 from archgym.simulators.soc.simulator import FIDELITIES, run
-from archgym.simulators.soc.state import OUTPUTS, Rules
 
 
 def _outputs(graph: str, rules: Rules, n: int = 200, seed: int = 0) -> dict[str, np.ndarray]:

@@ -5,8 +5,8 @@ import pytest
 
 from archgym.errors import InvalidSpaceError
 from archgym.simulators.soc import SocSimulator
-from archgym.simulators.soc.blocks import CLOCKS, WIDTHS
-from archgym.simulators.soc.graph import unroll_values
+from archgym.simulators.soc.kernel.graph import unroll_values
+from archgym.simulators.soc.machine import CLOCKS, WIDTHS
 from archgym.spaces.space import DesignSpace
 
 # README of the reference: parameters and designs of `default`, and designs of `farsi`.

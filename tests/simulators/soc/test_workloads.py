@@ -10,7 +10,7 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.soc import SocSimulator, graph_text, load_graph, read_graph
-from archgym.simulators.soc.generator import generate_graph
+from archgym.simulators.soc.formats.generator import generate_graph
 from archgym.simulators.soc.workloads import SHIPPED
 
 

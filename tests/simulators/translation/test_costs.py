@@ -9,13 +9,11 @@ import pytest
 from archgym.errors import UnknownNameError
 from archgym.simulators.translation import TranslationSimulator
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
-from archgym.simulators.translation.counters import COUNTERS
-from archgym.simulators.translation.cycles import CORES, count_cycles
-from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.metrics import METRICS, measures
-from archgym.simulators.translation.physics import power_mw
-from archgym.simulators.translation.prepared import prepare
-from archgym.simulators.translation.run import run
+from archgym.simulators.translation.kernel.counters import COUNTERS
+from archgym.simulators.translation.kernel.prepared import prepare
+from archgym.simulators.translation.kernel.run import run
+from archgym.simulators.translation.machine import CORES, Hardware
+from archgym.simulators.translation.metrics import METRICS, count_cycles, measures, power_mw
 from archgym.traces import MemoryTrace
 from tests.simulators.translation.traces import SMALL, mixed, pages
 

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from archgym.errors import SimulatorError, UnknownNameError
-from archgym.simulators.translation.counters import COUNTERS
-from archgym.simulators.translation.cycles import CORES, core_named, count_cycles
-from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.metrics import METRICS, check_counters, measures
+from archgym.simulators.translation import TranslationSimulator
+from archgym.simulators.translation.kernel.counters import COUNTERS
+from archgym.simulators.translation.machine import CORES, Hardware
+from archgym.simulators.translation.metrics import METRICS, check_counters, count_cycles, measures
 
 RUN = {
     "instructions": 10_000,
@@ -74,7 +74,7 @@ def test_perfect_tlb_takes_no_cycles() -> None:
 
 def test_unknown_core_is_refused() -> None:
     with pytest.raises(UnknownNameError, match="in-order"):
-        core_named("inorder")
+        TranslationSimulator(core="inorder")
 
 
 def test_metrics_follow_from_what_was_counted() -> None:

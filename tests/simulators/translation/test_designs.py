@@ -5,13 +5,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.simulators.translation.designs import (
+from archgym.simulators.translation.kernel.layout import Memory
+from archgym.simulators.translation.machine import (
     DEFAULT_HARDWARE,
     hardware_of,
     hardware_of_many,
     memory_of,
 )
-from archgym.simulators.translation.layout import Memory
 from archgym.simulators.translation.space import SPACE_NAMES, design_space
 
 

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.translation.dram import _reserve
-from archgym.simulators.translation.hardware import (
+from archgym.simulators.translation.kernel.caches import _reserve
+from archgym.simulators.translation.kernel.layout import Memory
+from archgym.simulators.translation.kernel.prepared import prepare
+from archgym.simulators.translation.kernel.run import COUNTERS, run
+from archgym.simulators.translation.machine import (
     CACHE_POLICIES,
     FILLS,
     MECHANISMS,
     TLB_POLICIES,
     Hardware,
 )
-from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.prepared import prepare
-from archgym.simulators.translation.run import COUNTERS, run
 from archgym.traces import AccessKind, MemoryTrace
 from tests.simulators.translation.traces import (
     FIRST_PAGE,

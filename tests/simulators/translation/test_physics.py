@@ -5,15 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from archgym.simulators.translation.counters import COUNTERS
-from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.physics import (
-    area_mm2,
-    l2_cache_cycles,
-    l2_tlb_cycles,
-    power_mw,
-    translation_area_mm2,
-)
+from archgym.simulators.translation.kernel.counters import COUNTERS
+from archgym.simulators.translation.machine import Hardware, l2_cache_cycles, l2_tlb_cycles
+from archgym.simulators.translation.metrics import area_mm2, power_mw, translation_area_mm2
 
 DEFAULT = Hardware()
 

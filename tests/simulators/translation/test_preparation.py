@@ -5,9 +5,9 @@ from typing import Any
 
 import pytest
 
-from archgym.simulators.translation import prepared as prepared_module
-from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.prepared import Prepared, latest_prepared
+from archgym.simulators.translation.kernel import prepared as prepared_module
+from archgym.simulators.translation.kernel.layout import Memory
+from archgym.simulators.translation.kernel.prepared import Prepared, latest_prepared
 from archgym.traces import shipped_trace
 
 

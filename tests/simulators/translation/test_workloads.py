@@ -9,8 +9,8 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.translation import TranslationSimulator
-from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.prepared import latest_prepared
+from archgym.simulators.translation.kernel.layout import Memory
+from archgym.simulators.translation.kernel.prepared import latest_prepared
 from archgym.simulators.translation.workloads import (
     DEFAULT_WORKLOAD,
     TraceContent,

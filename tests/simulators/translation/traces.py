@@ -4,10 +4,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from archgym.simulators.translation.hardware import Hardware
-from archgym.simulators.translation.layout import Memory
-from archgym.simulators.translation.prepared import prepare
-from archgym.simulators.translation.run import COUNTERS, run
+from archgym.simulators.translation.kernel.layout import Memory
+from archgym.simulators.translation.kernel.prepared import prepare
+from archgym.simulators.translation.kernel.run import COUNTERS, run
+from archgym.simulators.translation.machine import Hardware
 from archgym.traces import AccessKind, MemoryTrace
 
 SMALL = Memory(capacity_gib=1, huge_share=0.0)

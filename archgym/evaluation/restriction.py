@@ -1,0 +1,456 @@
+"""Simulators whose designs hold some parameters, or choose among fewer of their values.
+
+The name of such a space says what is held, so that tasks, tables, datasets and reports that record
+the name of a space can make it again: `default{page_policy=Open,queue=4|8,ranks=1..4}`.
+"""
+
+import math
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import combinations, islice, product
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+
+from archgym.errors import InvalidArgumentError, InvalidSpaceError, error_text, unknown_name
+from archgym.evaluation.simulator import FEASIBLE, BatchResult, Bottleneck, Simulator, Workload
+from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Permutation, Value
+from archgym.spaces.space import DesignSpace
+
+_NAME: Final = re.compile(r"(?P<space>[^{}]+)\{(?P<held>[^{}]*)\}")
+_NOT_IN_NAMES: Final = re.compile(r"[{}=,|/]|\.\.")
+# chosen: a pair of changes of the widest space has some ten thousand designs.
+_MAX_CHANGED: Final = 2**16
+# Attributes in which a restricted simulator is as the whole one.
+_SAME: Final = (
+    "name", "version", "metrics", "model_reasons", "objectives", "former_objectives",
+    "physical_limits",
+    "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
+    "exports", "exports_of_options", "space_names", "fidelity_names", "holds_interpreter",
+    "accuracy_percent",
+)  # fmt: skip
+
+
+def split_space(name: str | None) -> tuple[str | None, Mapping[str, str]]:
+    """Return the name of the whole space, and the text of what is held, by parameter.
+
+    Raises:
+      InvalidArgumentError: The braces do not hold `parameter=values`, each parameter once.
+    """
+    match = None if name is None else _NAME.fullmatch(name)
+    if name is None or match is None:
+        return name, {}
+    held: dict[str, str] = {}
+    for part in match["held"].split(","):
+        parameter, sign, text = part.partition("=")
+        if not parameter or not sign or not text or parameter in held:
+            raise InvalidArgumentError(
+                f"A restricted space must read space{{parameter=value|value,…}}, each parameter "
+                f"once; got {name!r}."
+            )
+        held[parameter] = text
+    return match["space"], held
+
+
+def with_held(space: str, held: Mapping[str, str]) -> str:
+    """Return a space's name followed by what is held, in braces."""
+    return f"{space}{{{','.join(f'{name}={text}' for name, text in held.items())}}}"
+
+
+def values_in(parameter: Parameter, text: str) -> tuple[Value, ...]:
+    """Return the values that a text such as ``4|8`` or ``1..4`` leaves of a parameter.
+
+    Raises:
+      InvalidArgumentError: It leaves none, or names a value that the parameter lacks.
+    """
+    listed = [parameter.value(index) for index in range(_listable(parameter))]
+    low, dots, high = text.partition("..")
+    least, most = _number(low), _number(high)
+    if dots and least is not None and most is not None:
+        return _range(parameter, listed, least, most)
+    by_text = {_text(value): value for value in listed}
+    found: list[Value] = []
+    for part in text.split("|"):
+        if part not in by_text and (number := _number(part)) is not None and number in listed:
+            # Such as 4 for 4.0.
+            part = _text(listed[listed.index(number)])
+        if part not in by_text:
+            raise InvalidArgumentError(
+                f"`{parameter.name}` must be {parameter.allowed()}; got {part!r}."
+            )
+        found.append(by_text[part])
+    return tuple(found)
+
+
+def held_text(parameter: Parameter, values: Sequence[Any]) -> str:
+    """Return values as the name of a space states them; `values_in` reads it.
+
+    Raises:
+      InvalidDesignError: The parameter lacks a value.
+      InvalidArgumentError: A value's text would be taken for something else.
+    """
+    indices = sorted({parameter.index(value) for value in values})
+    texts = [_text(parameter.value(index)) for index in indices]
+    for text in texts:
+        if _NOT_IN_NAMES.search(text):
+            raise InvalidArgumentError(
+                f"`{parameter.name}` must be held at values without any of {{ }} = , | /; "
+                f"got {text!r}."
+            )
+    is_run = len(indices) > 2 and indices[-1] - indices[0] == len(indices) - 1
+    return f"{texts[0]}..{texts[-1]}" if is_run and parameter.is_ordered else "|".join(texts)
+
+
+def restrict(simulator: Simulator, held: Mapping[str, str]) -> Simulator:
+    """Return a simulator whose designs keep to what is held; itself where nothing is.
+
+    Args:
+      simulator: The whole one.
+      held: Values by parameter, as texts; see `values_in`.
+
+    Raises:
+      UnknownNameError: The space has no such parameter.
+      InvalidArgumentError: A parameter has no such value, or no design is left.
+    """
+    if not held:
+        return simulator
+    for name in held:
+        if name not in simulator.space.names:
+            raise unknown_name("parameter", name, simulator.space.names)
+    values = {
+        p.name: values_in(p, held[p.name]) for p in simulator.space.parameters if p.name in held
+    }
+    return RestrictedSimulator(simulator, values)
+
+
+def hold(
+    simulator: Simulator,
+    fixed: Mapping[str, Any],
+    values: Mapping[str, Any],
+    limits: Mapping[str, Sequence[str]],
+) -> Simulator:
+    """Return a simulator whose designs keep to given values; itself where nothing is given.
+
+    Args:
+      simulator: The whole one, or one that holds other parameters.
+      fixed: Value by parameter.
+      values: Values by parameter: several, or a text such as ``4|8`` or ``1..4``.
+      limits: Limits on parameters, such as ``<=8``, by parameter.
+
+    Raises:
+      UnknownNameError: The space has no such parameter.
+      InvalidDesignError: A parameter has no such value.
+      InvalidArgumentError: A parameter is held twice or cannot be held, or no design is left.
+    """
+    if not (fixed or values or limits):
+        return simulator
+    whole, held = simulator.unrestricted, dict(getattr(simulator, "held", {}))
+    for name in (*fixed, *values, *limits):
+        if name not in whole.space.names:
+            raise unknown_name("parameter", name, whole.space.names)
+        if (name in fixed) + (name in values) + (name in limits) + (name in held) > 1:
+            raise InvalidArgumentError(f"`{name}` must be held once; it came twice. Remove one.")
+        _listable(whole.space.parameter(name))
+    for name, value in fixed.items():
+        held[name] = _given(whole.space.parameter(name), [value])
+    for name, several in values.items():
+        held[name] = _given(whole.space.parameter(name), several)
+    for name, texts in limits.items():
+        held[name] = _within(whole.space.parameter(name), texts)
+    return RestrictedSimulator(whole, held)
+
+
+@final
+class RestrictedSimulator(Simulator):
+    """A simulator whose designs hold some parameters, or choose among fewer of their values.
+
+    Designs, metrics and reasons are those of the whole simulator. `restrict` makes one.
+    """
+
+    name: str
+    default_objective: str
+    default_workload: str
+
+    def __init__(
+        self, whole: Simulator, values: Mapping[str, Sequence[Value]], default: Any = None
+    ) -> None:
+        """Hold parameters of a simulator.
+
+        Args:
+          whole: The simulator.
+          values: Values that are left, by parameter.
+          default: (n_parameters,), default design as indices of the whole space; by default the
+            nearest to the whole space's that is feasible.
+
+        Raises:
+          InvalidArgumentError: No design is left.
+        """
+        self._whole, self._values = whole, {name: tuple(v) for name, v in values.items()}
+        for attribute in _SAME:
+            setattr(self, attribute, getattr(whole, attribute))
+        self.space, self._indices = _part(whole.space, self._values, default)
+
+    @property
+    def unrestricted(self) -> Simulator:
+        """The whole simulator."""
+        return self._whole
+
+    @property
+    def held(self) -> Mapping[str, tuple[Value, ...]]:
+        """Values that are left, by parameter."""
+        return self._values
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        default = self._in_whole(self.space.default_indices[None, :])[0]
+        return RestrictedSimulator, (self._whole, self._values, default)
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Return workloads that ship with the simulator."""
+        return self._whole.workload_names()
+
+    def workload(self, name: str | Path) -> Workload:
+        """Return the workload of the whole simulator."""
+        return self._whole.workload(name)
+
+    def fitted_to(self, workloads: Sequence[Workload]) -> Simulator:
+        """Return a simulator whose default design runs on the workloads, near that of the whole.
+
+        Raises:
+          InvalidArgumentError: No design near the default runs on them.
+        """
+        whole = self._whole.fitted_to(workloads)
+        fitted = self if whole is self._whole else RestrictedSimulator(whole, self._values)
+
+        def runs(indices: np.ndarray) -> np.ndarray:
+            results = (whole.evaluate_batch(indices, workload) for workload in workloads)
+            built = [result.reason == FEASIBLE for result in results]
+            return np.asarray(np.logical_and.reduce(built))
+
+        default = fitted._in_whole(fitted.space.default_indices[None, :])
+        if runs(default)[0]:
+            return fitted
+        found = _nearest(default[0], fitted._indices, runs)
+        # Without one, the task says why the default design does not run.
+        return fitted if found is None else RestrictedSimulator(whole, self._values, found)
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results of designs that are known to be canonical and feasible in the space."""
+        return self._whole.simulate(self._of_whole(indices), workload)
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results as `simulate`, of an ideal machine that does not pay one of `costs`."""
+        return self._whole.simulate_without(cost, self._of_whole(indices), workload)
+
+    def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
+        """Return what limits a design, with moves that keep to what is held."""
+        found = self._whole.bottlenecks(self._of_whole(indices[None, :])[0], workload)
+        held = self._values
+        return [
+            Bottleneck(
+                b.name,
+                b.metric,
+                b.share,
+                tuple(m for m in b.moves if all(v in held.get(n, (v,)) for n, v in m.items())),
+                tuple(name for name in b.parameters if len(held.get(name, ("", ""))) > 1),
+            )
+            for b in found
+        ]
+
+    def check(self, values: np.ndarray, workload: Workload) -> None:
+        """Refuse results that break the model's own invariants."""
+        self._whole.check(values, workload)
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """Return characteristics of a workload: name to (value, unit)."""
+        return self._whole.describe_workload(workload)
+
+    def picture_workload(self, workload: Workload, path: Path) -> bool:
+        """Draw the workload into `path`; False if there is nothing to draw."""
+        return self._whole.picture_workload(workload, path)
+
+    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return pictures of a design as SVG by title."""
+        return self._whole.picture_design(self._of_whole(indices[None, :])[0], workload)
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return a design in the format of another tool: the texts of files by their names."""
+        return self._whole.export(form, self._of_whole(indices[None, :])[0], workload)
+
+    def _of_whole(self, indices: np.ndarray) -> np.ndarray:
+        """Return designs as canonical index vectors of the whole space."""
+        return self._whole.space.canonical(self._in_whole(indices))
+
+    def _in_whole(self, indices: np.ndarray) -> np.ndarray:
+        columns = [known[indices[:, place]] for place, known in enumerate(self._indices)]
+        return np.stack(columns, axis=1)
+
+
+def _given(parameter: Parameter, values: Any) -> tuple[Value, ...]:
+    """Return the values that a caller gave, as texts or as they are."""
+    if isinstance(values, str):
+        # Of a comma list or one that a space's name states.
+        return values_in(parameter, values.replace(",", "|"))
+    if not isinstance(values, Iterable):
+        values = [values]
+    found: list[Value] = []
+    for value in values:
+        if isinstance(value, str) and not isinstance(parameter, Categorical):
+            found += values_in(parameter, value)
+        else:
+            found.append(parameter.value(parameter.index(value)))
+    if not found:
+        raise InvalidArgumentError(f"`{parameter.name}` must keep a value; got none.")
+    return tuple(found)
+
+
+def _within(parameter: Parameter, texts: Sequence[str]) -> tuple[Value, ...]:
+    """Return the values of a parameter that meet limits such as ``<=8``."""
+    low, high = -math.inf, math.inf
+    for text in texts:
+        sign = text.rstrip("+-.0123456789eE")
+        bound = _number(text.removeprefix(sign))
+        if bound is None:
+            raise InvalidArgumentError(
+                f"A limit on parameter `{parameter.name}` must end in a number; got {text!r}."
+            )
+        low = max(low, bound) if sign != "<=" else low
+        high = min(high, bound) if sign != ">=" else high
+    return _range(parameter, [parameter.value(i) for i in range(_listable(parameter))], low, high)
+
+
+def _part(
+    space: DesignSpace, values: Mapping[str, Sequence[Value]], default: np.ndarray | None
+) -> tuple[DesignSpace, list[np.ndarray]]:
+    """Return the part of a space, and by parameter the index in the whole of each value."""
+    held = {name: held_text(space.parameter(name), kept) for name, kept in values.items()}
+    indices = [
+        np.array(sorted({p.index(value) for value in values[p.name]}), dtype=np.int64)
+        if p.name in values
+        else np.arange(p.size, dtype=np.int64)
+        for p in space.parameters
+    ]
+    if default is None:
+        near = zip(indices, space.default_indices, strict=True)
+        default = np.array([known[np.abs(known - usual).argmin()] for known, usual in near])
+        if not space.feasible(default[None, :])[0]:
+            default = _feasible(space, default, indices, held)
+    try:
+        part = space.restricted(
+            values=values, name=with_held(space.name, held), default=space.design_at(default)
+        )
+    except InvalidSpaceError as error:
+        raise InvalidArgumentError(
+            f"{_braces(held)} must leave a design; {error_text(error)}"
+        ) from None
+    return part, indices
+
+
+def _feasible(
+    space: DesignSpace, start: np.ndarray, indices: Sequence[np.ndarray], held: Mapping[str, str]
+) -> np.ndarray:
+    """Return the feasible design that differs from another in the fewest parameters.
+
+    Raises:
+      InvalidArgumentError: There is none among the changes of two parameters.
+    """
+    found = _nearest(start, indices, space.feasible)
+    if found is not None:
+        return found
+    constraint = space.constraints[int(space.violations(start[None, :])[0])]
+    among = [name for name in held if name in constraint.require.names] or list(held)
+    raise InvalidArgumentError(
+        f"{_braces({name: held[name] for name in among})} must leave a design of space "
+        f"{space.name!r}; got one that breaks its constraint: {constraint.reason}. "
+        "Hold other values, or leave a parameter free."
+    )
+
+
+def _nearest(
+    start: np.ndarray,
+    indices: Sequence[np.ndarray],
+    holds: Callable[[np.ndarray], np.ndarray],
+) -> np.ndarray | None:
+    """Return the first design that passes a test among changes of one, then of two parameters.
+
+    Args:
+      start: (n_parameters,), indices of the design that is changed.
+      indices: By parameter, the indices that it may have.
+      holds: Test of designs, (n, n_parameters) to (n,) bool.
+    """
+    for n_changed in (1, 2):
+        for designs in _batches(_changed(start, indices, n_changed)):
+            passed = np.flatnonzero(holds(designs))
+            if len(passed):
+                return np.asarray(designs[passed[0]])
+    return None
+
+
+def _changed(
+    start: np.ndarray, indices: Sequence[np.ndarray], n_changed: int
+) -> Iterator[np.ndarray]:
+    """Yield designs that differ from another in some parameters, near values first."""
+    near = [
+        known[np.argsort(np.abs(known - s), kind="stable")]
+        for known, s in zip(indices, start, strict=True)
+    ]
+    for places in combinations(range(len(start)), n_changed):
+        for chosen in product(*(near[place] for place in places)):
+            if all(value != start[place] for place, value in zip(places, chosen, strict=True)):
+                changed = start.copy()
+                changed[list(places)] = chosen
+                yield changed
+
+
+def _batches(designs: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
+    """Yield designs in arrays, first few, then more, up to a limit."""
+    left, size = _MAX_CHANGED, 64
+    while left > 0 and (batch := list(islice(designs, size))):
+        yield np.stack(batch)
+        left, size = left - size, min(4 * size, 4096)
+
+
+def _listable(parameter: Parameter) -> int:
+    """Return the number of values of a parameter that lists them.
+
+    Raises:
+      InvalidArgumentError: It has orders or factors.
+    """
+    if isinstance(parameter, Permutation | Factorisation):
+        raise InvalidArgumentError(
+            f"`{parameter.name}` must be left free; it is {parameter.allowed()}, and such values "
+            "cannot be held."
+        )
+    return parameter.size
+
+
+def _range(
+    parameter: Parameter, listed: Sequence[Any], low: float, high: float
+) -> tuple[Value, ...]:
+    if not parameter.is_ordered:
+        raise InvalidArgumentError(
+            f"`{parameter.name}` must be {parameter.allowed()}; such names have no range."
+        )
+    kept = tuple(value for value in listed if low <= value <= high)
+    if not kept:
+        raise InvalidArgumentError(
+            f"`{parameter.name}` must be {parameter.allowed()}; no value lies from {low:g} to "
+            f"{high:g}."
+        )
+    return kept
+
+
+def _text(value: Value) -> str:
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _number(text: str) -> float | None:
+    try:
+        number = float(text)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _braces(held: Mapping[str, str]) -> str:
+    return ", ".join(f"`{name}={text}`" for name, text in held.items())

@@ -1,0 +1,170 @@
+"""Measurement of rules: a case to run on, and the result, shared by all domains.
+
+A domain's case says what its simulation needs and what the counts mean. `evaluate` and `built_in`
+do the rest: they check the rule, run it in a process of its own, and refuse impossible counts.
+"""
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, final
+
+from archgym.errors import InvalidArgumentError
+from archgym.rules.language import RuleSource, bounds_of
+from archgym.rules.sandbox import RuleRunner
+
+
+class RuleCase(ABC):
+    """Trace and hardware that rules of a domain are measured on.
+
+    Subclasses are frozen dataclasses with a field `name`, the name of the trace.
+    """
+
+    name: str
+
+    @property
+    @abstractmethod
+    def sizes(self) -> dict[str, int]:
+        """Sizes of arrays by name."""
+
+    @property
+    @abstractmethod
+    def values(self) -> dict[str, int]:
+        """Values of the domain by name."""
+
+    @abstractmethod
+    def arguments(
+        self, source: RuleSource | None = None, tuned: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
+        """Return what the domain's simulation takes, next to sizes and values.
+
+        Args:
+          source: Rule that runs; None for the input that all rules share.
+          tuned: Values of its tunable constants.
+
+        Raises:
+          InvalidArgumentError: A constant of the rule is out of range; the rule is infeasible.
+        """
+
+    @abstractmethod
+    def built_in_counts(self, rule: str) -> Mapping[str, Any]:
+        """Return the counts of a built-in rule.
+
+        Raises:
+          UnknownNameError: There is no such rule.
+        """
+
+    @abstractmethod
+    def loss(self, counts: Mapping[str, Any]) -> float:
+        """Return the number to minimise."""
+
+    @abstractmethod
+    def measures(self, counts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the measures to report by name, as JSON types."""
+
+    def check(self, rule: str, counts: Mapping[str, Any]) -> None:  # noqa: B027 - optional
+        """Check the counts of a rule against what no rule can reach.
+
+        Raises:
+          SimulatorError: They are impossible: a defect of the simulator.
+        """
+
+    @final
+    def input(
+        self, source: RuleSource | None = None, tuned: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
+        """Return all that decides the counts of a rule: `arguments`, sizes and values."""
+        return {**self.arguments(source, tuned), "sizes": self.sizes, "values": self.values}
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class RuleResult:
+    """Measures of a rule on one case.
+
+    Attributes:
+      trace: Name of the trace.
+      rule: Name of the rule.
+      counts: Counts of the simulation; empty for an infeasible rule.
+      measures: Measures to report, as JSON types; empty for an infeasible rule.
+      loss: Number to minimise; infinite for an infeasible rule.
+      state_bits: Storage of the rule [bits]; None for a built-in one.
+      operations: Operations of one call by hook, on its longest path; None for a built-in one.
+      problem: Reason why the rule is infeasible; empty if it ran.
+    """
+
+    trace: str
+    rule: str
+    counts: Mapping[str, Any] = field(default_factory=dict)
+    measures: Mapping[str, Any] = field(default_factory=dict)
+    loss: float = math.inf
+    state_bits: int | None = None
+    operations: Mapping[str, int] | None = None
+    problem: str = ""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the measures as JSON; logs record it, so that names and their order stay."""
+        found: dict[str, Any] = {"trace": self.trace, "policy": self.rule}
+        if self.problem:
+            return {**found, "problem": self.problem}
+        operations = None if self.operations is None else dict(self.operations)
+        return {
+            **found,
+            **self.measures,
+            "state_bits": self.state_bits,
+            "operations": operations,
+        }
+
+
+def evaluate(
+    source: RuleSource,
+    case: RuleCase,
+    runner: RuleRunner,
+    tuned: Mapping[str, int] | None = None,
+) -> RuleResult:
+    """Return the measures of a rule on a case; a rule that fails is infeasible.
+
+    Args:
+      source: The rule.
+      case: Trace and hardware.
+      runner: Process in which it runs.
+      tuned: Values of its tunable constants.
+
+    Raises:
+      FileFormatError: One call of it may take too many steps.
+      SimulatorError: It does better than the optimum; a defect of the simulator.
+    """
+    operations = bounds_of(source, case.values)
+    try:
+        counts = runner.run(source.text, case.input(source, tuned), tuned)
+    except InvalidArgumentError as error:
+        counts = {"problem": str(error)}
+    if "problem" in counts:
+        return RuleResult(trace=case.name, rule=source.name, problem=str(counts["problem"]))
+    case.check(source.name, counts)
+    return RuleResult(
+        trace=case.name,
+        rule=source.name,
+        counts=counts,
+        measures=case.measures(counts),
+        loss=case.loss(counts),
+        state_bits=source.state_bits(case.sizes),
+        operations=operations,
+    )
+
+
+def built_in(rule: str, case: RuleCase) -> RuleResult:
+    """Return the measures of a built-in rule on a case.
+
+    Raises:
+      UnknownNameError: There is no such rule.
+    """
+    counts = case.built_in_counts(rule)
+    return RuleResult(
+        trace=case.name,
+        rule=rule,
+        counts=counts,
+        measures=case.measures(counts),
+        loss=case.loss(counts),
+    )

@@ -1,0 +1,1 @@
+"""Files of the accelerator simulator: architectures, mappings, Timeloop's and ONNX's."""

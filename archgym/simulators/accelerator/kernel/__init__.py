@@ -1,0 +1,1 @@
+"""Kernel of the accelerator simulator: layers, accelerators, counts of accesses and energies."""

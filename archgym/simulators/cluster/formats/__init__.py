@@ -1,0 +1,1 @@
+"""Files of the training cluster: clusters, traces, exports and pictures."""

@@ -1,0 +1,82 @@
+"""Clusters as inputs of ASTRA-sim 2 (github.com/astra-sim/astra-sim, `inputs`).
+
+A network (YAML of the analytical back end), a system and a memory (JSON), and the command that
+takes them. The parallelisation stands in a file of our own, for a generator of execution traces.
+"""
+
+import json
+from dataclasses import asdict
+from typing import Any, Final
+
+from archgym.errors import InvalidDesignError
+from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
+from archgym.simulators.cluster.machine import Built
+
+ASTRA_SIM: Final = "astra-sim"
+# Parameters that unmodified ASTRA-sim fixes, with the value that it has.
+_FIXED: Final = {"intra": "FIFO", "inter": "Ascending", "inflight": 1}
+
+
+def astra_sim_files(built: Built) -> dict[str, str]:
+    """Return the network, system and memory of a cluster, and its parallelisation.
+
+    Args:
+      built: A design that can run.
+
+    Raises:
+      InvalidDesignError: ASTRA-sim fixes a parameter that the design sets otherwise.
+    """
+    system = built.system
+    for name, value in _FIXED.items():
+        if getattr(system, name) != value:
+            raise InvalidDesignError(
+                f"ASTRA-sim 2 fixes `{name}` at {value}; the design has {getattr(system, name)}. "
+                f"Set `{name}` to {value}, which `archgym simplify` does where it costs nothing."
+            )
+    contents = {
+        "system.json": _system(system),
+        "memory.json": {"memory-type": "NO_MEMORY_EXPANSION"},
+        "parallelism.json": asdict(built.parallelism),
+    }
+    files = {name: json.dumps(content, indent=2) + "\n" for name, content in contents.items()}
+    program = "AstraSim_Analytical_Congestion_" + (
+        "Aware" if system.backend == "aware" else "Unaware"
+    )
+    command = (
+        f"#!/bin/sh\n{program} \\\n  --workload-configuration=$WORKLOAD \\\n"
+        "  --system-configuration=system.json \\\n  --network-configuration=network.yml \\\n"
+        "  --remote-memory-configuration=memory.json \\\n"
+        f"  --num-queues-per-dim={system.queues}\n"
+    )
+    return {"network.yml": _network(system), **files, "run.sh": command}
+
+
+def _network(system: System) -> str:
+    def row(values: tuple[Any, ...]) -> str:
+        return f"[ {', '.join(map(str, values))} ]"
+
+    return (
+        f"topology: {row(system.topology)}\n"
+        f"npus_count: {row(system.npus)}\n"
+        f"bandwidth: {row(tuple(float(b) for b in system.bandwidth))}  # GB/s\n"
+        f"latency: {row(tuple(float(t) for t in system.latency))}  # ns\n"
+    )
+
+
+def _system(system: System) -> dict[str, Any]:
+    implementations = {
+        f"{collective.replace('_', '-')}-implementation": list(system.algorithms[collective])
+        for collective in COLLECTIVES
+    }
+    return {
+        "scheduling-policy": system.policy,
+        "endpoint-delay": system.endpoint_ns,
+        "active-chunks-per-dimension": system.active_chunks,
+        "preferred-dataset-splits": system.splits,
+        **implementations,
+        "collective-optimization": system.optimization,
+        "local-mem-bw": system.mem_gb_per_s,
+        "peak-perf": system.peak_tflops,
+        "roofline-enabled": 1,
+        "boost-mode": 0,
+    }

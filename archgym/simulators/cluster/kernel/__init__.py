@@ -1,0 +1,1 @@
+"""Kernel of the training cluster: events, networks, collectives and graphs of iterations."""

@@ -1,0 +1,284 @@
+"""Messages: their way over the links, and their meeting with receives; compiled."""
+
+import math
+from typing import Any
+
+from archgym.runtime.kernels import helper, inlined, kept_apart
+from archgym.simulators.cluster.kernel import state as st
+from archgym.simulators.cluster.kernel.events import give_back, log_event, schedule, take_block
+
+
+@inlined
+def ring_hops(distance: Any, n: Any) -> Any:
+    """Return the links of the shorter way round a ring of n."""
+    if distance < 0:
+        distance = -distance
+    return min(distance, n - distance)
+
+
+@helper
+def _first_dimension(m: Any, a: Any, b: Any) -> Any:
+    """Return the first dimension in which two NPUs differ, and the hops between them in it."""
+    kept_apart()
+    a = m[st.NPUS] + a * st.NPU_WORDS + st.COORDINATE
+    b = m[st.NPUS] + b * st.NPU_WORDS + st.COORDINATE
+    dim = 0
+    while dim < m[st.N_DIMS] - 1 and m[a + dim] == m[b + dim]:
+        dim += 1
+    return dim, _hops(m, dim, m[b + dim] - m[a + dim])
+
+
+@inlined
+def _hops(m: Any, dim: Any, distance: Any) -> Any:
+    at = st.DIMS + dim * st.DIM_WORDS
+    topology = m[at + st.DIM_TOPOLOGY]
+    if topology == st.RING:
+        return ring_hops(distance, m[at + st.DIM_N])
+    if topology == st.SWITCH:
+        return 2
+    return 1
+
+
+@helper
+def transmit(
+    m: Any,
+    f: Any,
+    log: Any,
+    source: Any,
+    target: Any,
+    tag: Any,
+    n_bytes: Any,
+    subject: Any,
+    dim: Any,
+    distance: Any,
+) -> None:
+    """Send a message.
+
+    Args:
+      m: Arena.
+      f: Parameters.
+      log: Log of events.
+      source: Sender.
+      target: Receiver.
+      tag: Tag.
+      n_bytes: Size [bytes].
+      subject: Send node, which is done on arrival, or -1; with one NPU for a whole stage, the
+        chunk that the message is of.
+      dim: Dimension of the message; -1 if it is the first in which the two differ.
+      distance: Difference of their addresses in `dim`.
+    """
+    kept_apart()
+    message = take_block(m)
+    if m[st.IS_FULL]:
+        return
+    m[st.N_MESSAGES] += 1
+    if m[st.N_LOG]:
+        log_event(m, log, st.LOG_SEND, source, target, tag, n_bytes)
+    m[message + st.WHAT] = st.ARRIVAL
+    m[message + st.SOURCE] = source
+    m[message + st.TARGET] = target
+    m[message + st.MESSAGE_TAG] = tag
+    m[message + st.BYTES] = n_bytes
+    m[message + st.SUBJECT] = subject
+    if m[st.IS_AWARE]:
+        m[message + st.AT] = source
+        advance(m, f, message)
+        return
+    m[message + st.AT] = target
+    if dim < 0:
+        dim, hops = _first_dimension(m, source, target)
+    else:
+        hops = _hops(m, dim, distance)
+    m[st.DIMS + dim * st.DIM_WORDS + st.DIM_BYTES] += n_bytes
+    time = math.floor(hops * f[st.LATENCY + dim] + n_bytes / f[st.BYTES_PER_NS + dim])
+    schedule(m, m[st.NOW] + time, message)
+
+
+@helper
+def _start(m: Any, f: Any, message: Any, link: Any, dim: Any, free: Any) -> None:
+    """Start a message on a link; `free` is the block of the event that ends it."""
+    kept_apart()
+    time = m[message + st.BYTES] / f[st.BYTES_PER_NS + dim]
+    schedule(m, m[st.NOW] + math.floor(f[st.LATENCY + dim] + time), message)
+    m[free + st.WHAT] = st.LINK_FREE
+    m[free + st.FREE_LINK] = link
+    m[free + st.FREE_DIM] = dim
+    schedule(m, m[st.NOW] + math.floor(time), free)
+
+
+@helper
+def advance(m: Any, f: Any, message: Any) -> None:
+    """Take a message, which is not where it goes, to the next link of its way.
+
+    `AT` is an NPU, or N times (1 + dimension) more for the switch of the NPU's group.
+    """
+    kept_apart()
+    n_total = m[st.N_TOTAL]
+    at = m[message + st.AT]
+    target = m[message + st.TARGET]
+    dim = at // n_total - 1
+    if dim >= 0:
+        at -= (dim + 1) * n_total
+        d = st.DIMS + dim * st.DIM_WORDS
+        stride, n = m[d + st.DIM_STRIDE], m[d + st.DIM_N]
+        following = at + ((target // stride) % n - (at // stride) % n) * stride
+        link = m[d + st.DIM_LINKS] + 2 * following + 1
+    else:
+        dim = 0
+        while True:
+            d = st.DIMS + dim * st.DIM_WORDS
+            stride, n = m[d + st.DIM_STRIDE], m[d + st.DIM_N]
+            here, there = (at // stride) % n, (target // stride) % n
+            if here != there:
+                break
+            dim += 1
+        topology = m[d + st.DIM_TOPOLOGY]
+        m[d + st.DIM_BYTES] += m[message + st.BYTES]
+        if topology == st.SWITCH:
+            following = at + (dim + 1) * n_total
+            link = m[d + st.DIM_LINKS] + 2 * at
+        elif topology == st.FULLY_CONNECTED:
+            following = at + (there - here) * stride
+            link = m[d + st.DIM_LINKS] + at * n + there
+        else:
+            clockwise = (there - here + n) % n
+            if 2 * clockwise <= n:
+                step, link = 1, m[d + st.DIM_LINKS] + 2 * at
+            else:
+                step, link = n - 1, m[d + st.DIM_LINKS] + 2 * at + 1
+            following = at + ((here + step) % n - here) * stride
+    m[message + st.AT] = following
+    link = m[st.LINKS] + link * st.LINK_WORDS
+    if m[link + st.LINK_BUSY]:
+        m[message + st.NEXT] = 0
+        # The dimension is kept where the message's kind is, until it starts.
+        if m[link + st.LINK_HEAD] == 0:
+            m[link + st.LINK_HEAD] = message
+        else:
+            m[m[link + st.LINK_TAIL] + st.NEXT] = message
+        m[link + st.LINK_TAIL] = message
+        return
+    m[link + st.LINK_BUSY] = 1
+    free = take_block(m)
+    if m[st.IS_FULL]:
+        return
+    _start(m, f, message, link, dim, free)
+
+
+@helper
+def free_link(m: Any, f: Any, event: Any) -> None:
+    """Start the first message that waits for a link, if there is one."""
+    kept_apart()
+    link, dim = m[event + st.FREE_LINK], m[event + st.FREE_DIM]
+    message = m[link + st.LINK_HEAD]
+    if message == 0:
+        m[link + st.LINK_BUSY] = 0
+        give_back(m, event)
+        return
+    m[link + st.LINK_HEAD] = m[message + st.NEXT]
+    _start(m, f, message, link, dim, event)
+
+
+# Matching.
+
+
+@inlined
+def _chain(m: Any, source: Any, target: Any, tag: Any, n_bytes: Any) -> Any:
+    """Return the offset of the list that holds messages and receives of this kind."""
+    key = tag * 0x2545F491 + source * 0x9E3779B1 + target * 0x85EBCA77 + n_bytes * 0xC2B2AE3D
+    return m[st.HASH] + ((key ^ (key >> 17)) & (m[st.N_HASH] - 1))
+
+
+@helper
+def _find(
+    m: Any, chain: Any, what: Any, source: Any, target: Any, tag: Any, n_bytes: Any
+) -> tuple[Any, Any]:
+    """Return the first block of a kind in a chain and the one before it, 0 without one.
+
+    Without a block of the kind, the second is the last block of the chain.
+    """
+    kept_apart()
+    before = 0
+    block = m[chain]
+    while block != 0:
+        if (
+            m[block + st.WHAT] == what
+            and m[block + st.TARGET] == target
+            and m[block + st.SOURCE] == source
+            and m[block + st.MESSAGE_TAG] == tag
+            and m[block + st.BYTES] == n_bytes
+        ):
+            return block, before
+        before = block
+        block = m[block + st.NEXT]
+    return block, before
+
+
+@inlined
+def _remove(m: Any, chain: Any, block: Any, before: Any) -> None:
+    if before == 0:
+        m[chain] = m[block + st.NEXT]
+    else:
+        m[before + st.NEXT] = m[block + st.NEXT]
+
+
+@inlined
+def _append(m: Any, chain: Any, block: Any, last: Any) -> None:
+    m[block + st.NEXT] = 0
+    if last == 0:
+        m[chain] = block
+    else:
+        m[last + st.NEXT] = block
+
+
+@helper
+def post(m: Any, source: Any, target: Any, tag: Any, n_bytes: Any, subject: Any) -> None:
+    """Post a receive; if its message waits already, an event at the present time finds it.
+
+    Args:
+      m: Arena.
+      source: Sender.
+      target: Receiver.
+      tag: Tag.
+      n_bytes: Size [bytes].
+      subject: Chunk or node that receives.
+    """
+    kept_apart()
+    if m[st.IS_FULL]:
+        return
+    chain = _chain(m, source, target, tag, n_bytes)
+    block, before = _find(m, chain, st.WAITING, source, target, tag, n_bytes)
+    if block != 0:
+        _remove(m, chain, block, before)
+        m[block + st.WHAT] = st.FOUND
+        m[block + st.SUBJECT] = subject
+        schedule(m, m[st.NOW], block)
+        return
+    block = take_block(m)
+    if m[st.IS_FULL]:
+        return
+    m[block + st.WHAT] = st.POSTED
+    m[block + st.SOURCE] = source
+    m[block + st.TARGET] = target
+    m[block + st.MESSAGE_TAG] = tag
+    m[block + st.BYTES] = n_bytes
+    m[block + st.SUBJECT] = subject
+    _append(m, chain, block, before)
+
+
+@helper
+def meet(m: Any, message: Any) -> Any:
+    """Return who receives a message that has arrived; -1 if no receive is posted yet."""
+    kept_apart()
+    source, target = m[message + st.SOURCE], m[message + st.TARGET]
+    tag, n_bytes = m[message + st.MESSAGE_TAG], m[message + st.BYTES]
+    chain = _chain(m, source, target, tag, n_bytes)
+    block, before = _find(m, chain, st.POSTED, source, target, tag, n_bytes)
+    if block == 0:
+        m[message + st.WHAT] = st.WAITING
+        _append(m, chain, message, before)
+        return -1
+    _remove(m, chain, block, before)
+    subject = m[block + st.SUBJECT]
+    give_back(m, block)
+    return subject

@@ -1,0 +1,382 @@
+"""Designs as systems and parallelisations, and designs that the model refuses."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import SimulatorError
+from archgym.simulators.cluster.formats.clusters import Cluster, Dimension, Npu, network_dollars
+from archgym.simulators.cluster.kernel import state
+from archgym.simulators.cluster.kernel.engine import Outcome, simulate
+from archgym.simulators.cluster.kernel.iteration import (
+    LAYER_FIELDS,
+    Parallelism,
+    may_stand,
+    memory_bytes,
+    training_graphs,
+)
+from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
+from archgym.simulators.cluster.workloads import Model
+
+# chosen: a graph of so many microbatches simulates in about a second.
+MAX_MICROBATCHES: Final = 512
+MODEL_REASONS: Final = (
+    "chunks of different phases wait for each other: a deadlock",
+    "the global batch is not a multiple of replicas x microbatch",
+    f"an iteration has more than {MAX_MICROBATCHES} microbatches",
+    "the model has fewer layers than stages x parts",
+    "with interleaving, microbatches must be a multiple of the stages",
+    "halving-doubling and trees need a power of two of NPUs in their dimension",
+    "degrees of parallelism do not multiply to the NPUs of the dimensions",
+    "more is under way at once than can be simulated",
+)
+DEADLOCK, BATCH, TOO_MANY, LAYERS, INTERLEAVING, ALGORITHM, SPLIT, TOO_LARGE = range(1, 9)
+
+
+# Half of what int64 holds, for sums of two.
+_MAX_WHOLE: Final = 2.0**62
+
+
+class Infeasible(Exception):  # noqa: N818 - a verdict, not a fault
+    """A design that cannot be built, with its place in `MODEL_REASONS`, from 1."""
+
+    def __init__(self, reason: int) -> None:
+        super().__init__(MODEL_REASONS[reason - 1])
+        self.reason = reason
+
+
+@final
+@dataclass(frozen=True)
+class Built:
+    """A design that can run: system, parallelisation, layers, and their origin."""
+
+    system: System
+    parallelism: Parallelism
+    layers: npt.NDArray[np.int64]
+    npu: Npu
+    dimensions: tuple[Dimension, ...]
+    places: tuple[int, ...]
+    """Dimension that contains each of the system's dimensions."""
+
+    @property
+    def network_dollars(self) -> float:
+        """Price of the network."""
+        return network_dollars(self.dimensions)
+
+
+@final
+@dataclass(frozen=True)
+class Result:
+    """Outcome of a run of a design, and its meaning for the whole cluster."""
+
+    built: Built
+    outcome: Outcome
+    n_simulated: int
+    memory_bytes: int
+
+
+def _imbalance(model: Model, ep: int, placement: str) -> float:
+    """Return the load of the fullest NPU of expert parallelism over the mean.
+
+    Experts' popularity is a Zipf law. `contiguous` places experts by number, which are in the
+    order of popularity; `balanced` gives the next popular one to the least loaded NPU.
+    """
+    if model.popularity == 0.0 or model.experts < ep or ep < 2:
+        return 1.0
+    weight = (1.0 + np.arange(model.experts)) ** -model.popularity
+    each = model.experts // ep
+    load = np.zeros(ep)
+    if placement == "contiguous":
+        load = np.add.reduceat(weight, np.arange(ep) * each)
+    else:
+        held = np.zeros(ep, dtype=np.int64)
+        for w in weight:
+            # The last NPUs take the remainder.
+            free = np.where(held < -(-model.experts // ep), load, np.inf)
+            at = int(free.argmin())
+            load[at] += w
+            held[at] += 1
+    return float(load.max() / load.mean())
+
+
+def build(values: Mapping[str, Any], cluster: Cluster, model: Model, efficiency: float) -> Built:
+    """Return a design that can run.
+
+    Args:
+      values: Values of the design by name; absent ones have the cluster's value, or the
+        default of `System` and `Parallelism`.
+      cluster: Cluster of the space.
+      model: Workload.
+      efficiency: Part of the peak that products reach.
+
+    Raises:
+      Infeasible: It cannot be built.
+    """
+    dimensions = values.get("dimensions", cluster.dimensions)
+    npu: Npu = values.get("npu", cluster.npu)
+    roles = tuple(values.get("roles", ()))
+    algorithms = tuple(values["algorithms"])
+    places = tuple(range(len(dimensions)))
+    physical = tuple(dimensions)
+    if "degrees" in values:
+        places, sizes, roles = split(tuple(d.npus for d in dimensions), values["degrees"])
+        dimensions = tuple(
+            replace(physical[place], npus=n) for place, n in zip(places, sizes, strict=True)
+        )
+        algorithms = tuple(algorithms[place] for place in places)
+    system = network(values, dimensions, npu, algorithms)
+    degrees: dict[str, Any] = {
+        role: int(np.prod([d.npus for d, r in zip(dimensions, roles, strict=True) if r == role]))
+        for role in ("tp", "ep", "dp", "pp", "cp")
+    }
+    names = ("microbatch", "schedule", "zero", "sp", "recompute", "interleave", "exchanges")
+    parallelism = Parallelism(
+        **degrees,
+        roles=roles,
+        efficiency=efficiency,
+        **{key: values[key] for key in names if key in values},
+    )
+    replicas = degrees["dp"] * degrees["ep"]
+    if "microbatches" in values:
+        # So many microbatches, or as many as the batch of a replica has samples.
+        count = min(int(values["microbatches"]), max(1, model.global_batch // replicas))
+        size = model.global_batch // (replicas * count)
+        parallelism = replace(parallelism, microbatch=max(1, size))
+    microbatches, rest = divmod(model.global_batch, parallelism.microbatch * replicas)
+    if rest or not microbatches:
+        raise Infeasible(BATCH)
+    if microbatches > MAX_MICROBATCHES:
+        raise Infeasible(TOO_MANY)
+    if degrees["pp"] * parallelism.interleave > len(model.layers):
+        raise Infeasible(LAYERS)
+    if parallelism.interleave > 1 and microbatches % degrees["pp"]:
+        raise Infeasible(INTERLEAVING)
+    parallelism = replace(parallelism, microbatches=microbatches)
+    factor = _imbalance(model, degrees["ep"], str(values.get("placement", "balanced")))
+    _check_range(system, parallelism, model.layers, factor)
+    layers = _imbalanced(model, factor)
+    return Built(system, parallelism, layers, npu, physical, places)
+
+
+def network(
+    values: Mapping[str, Any], dimensions: Sequence[Dimension], npu: Npu, algorithms: Sequence[str]
+) -> System:
+    """Return the system of a design: NPUs, network and collectives.
+
+    Args:
+      values: Values of the design on collectives, by name.
+      dimensions: Dimensions of the network.
+      npu: Each of the NPUs.
+      algorithms: Algorithm of each dimension.
+
+    Raises:
+      Infeasible: An algorithm needs another number of NPUs.
+    """
+    for d, name in zip(dimensions, algorithms, strict=True):
+        if name in ("halvingDoubling", "doubleBinaryTree") and d.npus & (d.npus - 1):
+            raise Infeasible(ALGORITHM)
+    # Halving-doubling has no all-to-all, and a tree would reduce it.
+    swaps = tuple(
+        "direct" if name in ("halvingDoubling", "doubleBinaryTree") else name for name in algorithms
+    )
+    by_collective = {
+        name: swaps if name == "all_to_all" else tuple(algorithms) for name in COLLECTIVES
+    }
+    names = ("splits", "policy", "active_chunks", "queues", "optimization", "intra", "inter")
+    chosen = {
+        key: values[key] for key in (*names, "inflight", "endpoint_ns", "sane") if key in values
+    }
+    return System(
+        topology=tuple(d.topology for d in dimensions),
+        npus=tuple(d.npus for d in dimensions),
+        bandwidth=tuple(d.gb_per_s for d in dimensions),
+        latency=tuple(d.latency_ns for d in dimensions),
+        algorithms=by_collective,
+        mem_gb_per_s=npu.memory_gb_per_s,
+        peak_tflops=npu.peak_tflops,
+        **chosen,
+    )
+
+
+def split(
+    npus: tuple[int, ...], degrees: Mapping[str, int]
+) -> tuple[tuple[int, ...], tuple[int, ...], tuple[str, ...]]:
+    """Return dimensions cut where degrees of parallelism end: place, NPUs and role of each.
+
+    Roles fill the dimensions in their order. A part of a switch or of a fully connected dimension
+    is one itself. A part of a ring counts as a ring, whose last link takes the long way.
+
+    Args:
+      npus: NPUs along each dimension, powers of two.
+      degrees: Degrees by role, innermost first; their product is the number of NPUs.
+    """
+    parts: list[tuple[int, int, str]] = []
+    wanted = [(role, degree) for role, degree in degrees.items() if degree > 1]
+    for place, n in enumerate(npus):
+        left = n
+        while left > 1 and wanted:
+            role, degree = wanted.pop(0)
+            taken = int(np.gcd(left, degree))
+            if taken == 1:
+                raise Infeasible(SPLIT)
+            parts.append((place, taken, role))
+            left //= taken
+            if degree > taken:
+                wanted.insert(0, (role, degree // taken))
+        if left > 1:
+            raise Infeasible(SPLIT)
+    if wanted:
+        raise Infeasible(SPLIT)
+    places, sizes, roles = zip(*parts, strict=True)
+    return places, sizes, roles
+
+
+def _check_range(
+    system: System, parallelism: Parallelism, layers: npt.NDArray[np.int64], factor: float
+) -> None:
+    """Refuse bytes, operations and times that may not fit int64.
+
+    Raises:
+      Infeasible: They may not.
+    """
+    column = {
+        name: layers[:, place].astype(float) * parallelism.microbatch
+        for place, name in enumerate(LAYER_FIELDS)
+    }
+    params = sum(
+        float(layers[:, LAYER_FIELDS.index(name)].sum())
+        for name in ("params", "expert_params", "table_params")
+    )
+    of_layer = max(float(values.max()) for values in column.values()) * factor
+    of_stage = max(float(column[name].sum()) for name in ("act_in", "act_seq", "act_tp"))
+    # Passes forward, again and twice backward; a margin for what stands in queues.
+    times = 16.0 * parallelism.microbatches
+    power = system.peak_tflops * 1e12 * parallelism.efficiency
+    flops = float(column["flops"].sum() + column["core_flops"].sum()) * factor
+    moved = float(column["io"].sum() + column["core_act"].sum()) + 28.0 * params
+    names = ("act_out", "tp_bytes", "a2a_bytes", "cp_bytes")
+    sent = sum(float(column[name].sum()) for name in names) * factor + 4.0 * params
+    slowest = min(system.bytes_per_ns) * 1e9
+    seconds = flops / power + moved / (system.mem_gb_per_s * 1e9) + sent / slowest
+    if max(of_layer, 2.0 * of_stage, times * seconds * 1e9) > _MAX_WHOLE:
+        raise Infeasible(TOO_LARGE)
+
+
+def _imbalanced(model: Model, factor: float) -> npt.NDArray[np.int64]:
+    if factor == 1.0:
+        return model.layers
+    layers = model.layers.copy()
+    has_experts = layers[:, LAYER_FIELDS.index("expert_params")] > 0
+    for name in ("flops", "a2a_bytes"):
+        column = LAYER_FIELDS.index(name)
+        scaled = np.floor(layers[has_experts, column] * factor)
+        layers[has_experts, column] = scaled.astype(np.int64)
+    return layers
+
+
+def simulate_shortcut(
+    system: System, layers: npt.NDArray[np.int64], parallelism: Parallelism
+) -> Outcome:
+    """Return the outcome of an iteration with NPUs that stand for others."""
+    return simulate(system, training_graphs(system, layers, parallelism, shortcut=True))
+
+
+def run(built: Built, *, straggler: float = 1.0, shortcut: bool = True) -> Result:
+    """Run a design.
+
+    Args:
+      built: A design that can run.
+      straggler: Factor on the compute times of the last NPU.
+      shortcut: True to simulate one NPU for each stage where that is exact.
+
+    Raises:
+      Infeasible: It ends in a deadlock.
+    """
+    system, parallelism = built.system, built.parallelism
+    has_short = shortcut and straggler == 1.0 and may_stand(system, parallelism)
+    graphs = training_graphs(system, built.layers, parallelism, shortcut=has_short)
+    speeds = None
+    if straggler != 1.0:
+        speeds = [1.0] * (system.n_npus - 1) + [straggler]
+    try:
+        outcome = simulate(system, graphs, speeds=speeds)
+    except SimulatorError:
+        raise Infeasible(TOO_LARGE) from None
+    if outcome.deadlock:
+        raise Infeasible(DEADLOCK)
+    memory = memory_bytes(built.layers, parallelism)
+    return Result(built, outcome, len(outcome.finish_ns), memory)
+
+
+def run_short(built: Built, *, straggler: float = 1.0, shortcut: bool = True) -> Result:
+    """Run few microbatches of a design, and extrapolate to all of them.
+
+    Beyond one microbatch for each stage a pipeline is full, and each further microbatch adds the
+    same work. So iterations of P and 2 P microbatches on P stages are run, and the difference is
+    added as often as it is missing. A schedule that interleaves chunks fills twice as slowly: there
+    it is 2 P and 3 P. Memory and deadlocks of longer iterations are not extrapolated: memory is
+    that of the whole iteration, and a deadlock that comes later is not seen.
+
+    Args:
+      built: A design that can run.
+      straggler: Factor on the compute times of the last NPU.
+      shortcut: True to simulate one NPU for each stage where that is exact.
+
+    Raises:
+      Infeasible: One of the two ends in a deadlock.
+    """
+    parallelism = built.parallelism
+    each = parallelism.pp
+    few = each if parallelism.interleave == 1 else 2 * each
+    if parallelism.microbatches <= few + each:
+        return run(built, straggler=straggler, shortcut=shortcut)
+    first, second = (
+        run(
+            replace(built, parallelism=replace(parallelism, microbatches=n)),
+            straggler=straggler,
+            shortcut=shortcut,
+        )
+        for n in (few, few + each)
+    )
+    missing = parallelism.microbatches - few - each
+    names = ("finish_ns", "compute_ns", "exposed_ns", "bubble_ns", "sent_bytes")
+    sums = {}
+    for name in names:
+        begun, later = getattr(first.outcome, name), getattr(second.outcome, name)
+        sums[name] = np.maximum(later + (later - begun) * missing // each, 0)
+    # What is extrapolated apart may not contradict each other: no NPU ends before it has computed.
+    sums["finish_ns"] = np.maximum(sums["finish_ns"], sums["compute_ns"])
+    sums["bubble_ns"] = np.minimum(sums["bubble_ns"], sums["finish_ns"])
+    memory = memory_bytes(built.layers, parallelism)
+    return replace(
+        second, built=built, outcome=replace(second.outcome, **sums), memory_bytes=memory
+    )
+
+
+def spans(built: Built, n_log: int = 400_000) -> list[tuple[int, int, int, int, int]]:
+    """Return when each node ran, for the NPUs that stand for their stages.
+
+    Args:
+      built: A design that can run.
+      n_log: Events that are kept.
+
+    Returns:
+      NPU, kind of node, cause of its communication, begin and end [ns], by begin.
+    """
+    has_short = may_stand(built.system, built.parallelism)
+    graphs = training_graphs(built.system, built.layers, built.parallelism, shortcut=has_short)
+    outcome = simulate(built.system, graphs, n_log=n_log)
+    begun: dict[tuple[int, int], int] = {}
+    found = []
+    for time, what, npu, node, _, _ in outcome.log.tolist():
+        if what == state.LOG_ISSUE:
+            begun[npu, node] = time
+        elif what == state.LOG_DONE:
+            first = graphs.ranges[graphs.graph_of[npu], 0]
+            row = graphs.nodes[first + node]
+            kind, cause = int(row[state.KIND]), int(row[state.CAUSE])
+            found.append((npu, kind, max(cause, 0), begun.pop((npu, node)), time))
+    return sorted(found, key=lambda span: span[3])

@@ -1,0 +1,135 @@
+"""Machines as configurations of ChampSim, commit 2ff2501 (`champsim_config.json`).
+
+The keys are those of ChampSim's `config` package: widths, buffers and latencies of the core, the
+decoded-instruction buffer (`DIB`), caches, TLBs, the page walker (`PTW`) and DRAM.
+"""
+
+import json
+from collections.abc import Mapping
+from typing import Any, Final
+
+from archgym.simulators.cpu.machine import DEFAULTS, PREDICTORS, REPLACEMENTS, Machine
+
+_CORE: Final = {
+    "ifetch_buffer": "ifetch_buffer_size", "decode_buffer": "decode_buffer_size",
+    "dispatch_buffer": "dispatch_buffer_size", "registers": "register_file_size", "rob": "rob_size",
+    "lq": "lq_size", "sq": "sq_size", "fetch_width": "fetch_width", "decode_width": "decode_width",
+    "dispatch_width": "dispatch_width", "execute_width": "execute_width", "lq_width": "lq_width",
+    "sq_width": "sq_width", "retire_width": "retire_width",
+    "mispredict_penalty": "mispredict_penalty", "scheduler": "scheduler_size",
+    "decode_latency": "decode_latency", "dispatch_latency": "dispatch_latency",
+    "schedule_latency": "schedule_latency", "execute_latency": "execute_latency",
+    "dib_hit_latency": "dib_hit_latency",
+}  # fmt: skip
+_DIB: Final = {
+    "dib_window": "window_size", "dib_sets": "sets", "dib_ways": "ways",
+    "dib_hit_buffer": "hit_buffer_size", "dib_inorder_width": "inorder_width",
+}  # fmt: skip
+_CACHE: Final = {
+    "sets": "sets", "ways": "ways", "rq": "rq_size", "wq": "wq_size", "pq": "pq_size",
+    "mshr": "mshr_size", "hit_latency": "hit_latency", "fill_latency": "fill_latency",
+    "tag_bw": "max_tag_check", "fill_bw": "max_fill",
+}  # fmt: skip
+_WALKER: Final = {
+    "rq": "rq_size", "mshr": "mshr_size", "max_read": "max_read", "max_write": "max_write",
+}  # fmt: skip
+_MEMORY: Final = {
+    "data_rate": "data_rate", "channels": "channels", "ranks": "ranks", "bankgroups": "bankgroups",
+    "banks": "banks", "rows": "bank_rows", "columns": "bank_columns", "wq": "wq_size",
+    "rq": "rq_size", "tCAS": "tCAS", "tRCD": "tRCD", "tRP": "tRP", "tRAS": "tRAS",
+    "refresh_ms": "refresh_period", "refreshes": "refreshes_per_period",
+}  # fmt: skip
+# Modules of ChampSim by the number of the parameter.
+_PREFETCHERS: Final = ("no", "next_line", "ip_stride")
+_TLBS: Final = ("ITLB", "DTLB", "STLB")
+_SHIPPED: Final = "-as-shipped"
+_NOTES: Final = """\
+ChampSim's modules of these policies never hear of fills (commit 2ff2501), so that its results
+differ from ArchGym's, whose policies do:
+
+"""
+_FIXED_NOTES: Final = """\
+ChampSim's configuration script (commit 2ff2501) has no keys for these values, so that its results
+differ unless `inc/defaults.hpp` is changed:
+
+"""
+_NOT_READ: Final = ("CPU.dib_hit_buffer", "CPU.dib_inorder_width", "CPU.dib_hit_latency")
+_CLOCK_MHZ: Final = 4000
+_BLOCK_BYTES, _PAGE_BYTES, _CHANNEL_BYTES = 64, 4096, 8
+_PAGE_LEVELS: Final = 5
+
+
+def champsim_files(machine: Machine) -> dict[str, str]:
+    """Return ChampSim's configuration of a machine as a file, with notes where it differs.
+
+    Args:
+      machine: Every parameter by full name, as from `parameters.machine`.
+    """
+    files = {"champsim_config.json": json.dumps(champsim_config(machine), indent=4) + "\n"}
+    notes = ""
+    if differing := _differing(machine):
+        notes = _NOTES + "".join(f"- {name}: {policy}\n" for name, policy in differing.items())
+    if fixed := [name for name in _NOT_READ if machine[name] != DEFAULTS[name]]:
+        notes += _FIXED_NOTES + "".join(f"- {name}: {machine[name]}\n" for name in fixed)
+    return {**files, "NOTES.md": notes} if notes else files
+
+
+def champsim_config(machine: Machine) -> dict[str, Any]:
+    """Return ChampSim's configuration of a machine.
+
+    Args:
+      machine: Every parameter by full name.
+    """
+
+    def section(name: str, keys: Mapping[str, str]) -> dict[str, Any]:
+        return {key: machine[f"{name}.{ours}"] for ours, key in keys.items()}
+
+    predictor = PREDICTORS[machine["CPU.branch_predictor"]].replace("-", "_")
+    core = {"frequency": _CLOCK_MHZ, **section("CPU", _CORE)}
+    core |= {"branch_predictor": predictor, "btb": "basic_btb"}
+    config: dict[str, Any] = {
+        "executable_name": "bin/champsim",
+        "block_size": _BLOCK_BYTES,
+        "page_size": _PAGE_BYTES,
+        "heartbeat_frequency": 10_000_000,
+        "num_cores": 1,
+        "ooo_cpu": [core],
+        "DIB": section("CPU", _DIB),
+    }
+    for name in ("L1I", "L1D", "L2C", "LLC", *_TLBS):
+        config[name] = {**section(name, _CACHE), "prefetch_as_load": False}
+        config[name]["replacement"] = _replacement(name, machine)
+        if name in _TLBS:
+            continue
+        config[name]["prefetcher"] = _PREFETCHERS[machine[f"{name}.prefetcher"]]
+        config[name]["virtual_prefetch"] = name == "L1I"
+        config[name]["prefetch_activate"] = "LOAD,PREFETCH"
+    config["PTW"] = section("PTW", _WALKER)
+    memory = section("DRAM", _MEMORY)
+    config["physical_memory"] = {**memory, "channel_width": _CHANNEL_BYTES}
+    config["virtual_memory"] = {
+        "pte_page_size": _PAGE_BYTES,
+        "num_levels": _PAGE_LEVELS,
+        "minor_fault_penalty": machine["VMEM.fault_penalty"],
+        # Physical pages are given out in order.
+        "randomization": False,
+    }
+    return config
+
+
+def _replacement(name: str, machine: Machine) -> str:
+    """Return ChampSim's module of a cache's replacement policy."""
+    return REPLACEMENTS[machine[f"{name}.replacement"]].removesuffix(_SHIPPED)
+
+
+def _differing(machine: Machine) -> dict[str, str]:
+    """Return caches whose policy hears of fills, which the module of ChampSim does not."""
+    policies = {
+        name: REPLACEMENTS[machine[f"{name}.replacement"]]
+        for name in ("L1I", "L1D", "L2C", "LLC", *_TLBS)
+    }
+    return {
+        name: policy
+        for name, policy in policies.items()
+        if policy != "lru" and not policy.endswith(_SHIPPED)
+    }

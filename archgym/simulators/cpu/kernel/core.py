@@ -1,0 +1,396 @@
+"""Compiled entry points: derive the instructions of a trace, and run one design on them."""
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.runtime.kernels import entry_point, helper, pointer
+from archgym.simulators.cpu.kernel import layout as lay
+from archgym.simulators.cpu.kernel.back import (
+    complete,
+    dispatch,
+    execute,
+    operate_loads,
+    operate_stores,
+    retire,
+    schedule,
+    take_loaded,
+)
+from archgym.simulators.cpu.kernel.cache import step_cache
+from archgym.simulators.cpu.kernel.channels import has_room
+from archgym.simulators.cpu.kernel.front import (
+    decode,
+    enter,
+    fetch,
+    look_into_dib,
+    promote,
+    take_fetched,
+)
+from archgym.simulators.cpu.kernel.layout import Ints, Words
+from archgym.simulators.cpu.kernel.memory import catch_up, step_memory
+from archgym.simulators.cpu.kernel.walker import start_pages, step_walker
+
+# chosen: a walk of five faults takes some 2,000 cycles; so many without retirement never end.
+_PATIENCE: Final = 1_000_000
+_STACK_POINTER, _FLAGS, _INSTRUCTION_POINTER = 6, 25, 26
+_ANSWERS_I: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1I + lay.C_ANSWERS + lay.Q_COUNT
+_ANSWERS_D: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1D + lay.C_ANSWERS + lay.Q_COUNT
+_READS_D: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.CORE_L1D + lay.C_READS
+
+
+@helper
+def _kind_of(word: int) -> int:
+    """Return the kind of branch of a record by the registers in its second word."""
+    writes_ip = writes_sp = reads_sp = reads_flags = reads_ip = other = False
+    for k in range(2, 4):
+        register = (word >> (8 * k)) & 255
+        writes_ip |= register == _INSTRUCTION_POINTER
+        writes_sp |= register == _STACK_POINTER
+    for k in range(4, 8):
+        register = (word >> (8 * k)) & 255
+        reads_sp |= register == _STACK_POINTER
+        reads_flags |= register == _FLAGS
+        reads_ip |= register == _INSTRUCTION_POINTER
+        other |= register not in (0, _STACK_POINTER, _FLAGS, _INSTRUCTION_POINTER)
+    if not writes_ip:
+        return 7
+    if not reads_sp and not reads_flags and not other:
+        return 0
+    if other and not reads_sp and not reads_ip and not reads_flags:
+        return 1
+    if not writes_sp and reads_ip and not reads_sp and (reads_flags or other):
+        return 2
+    if reads_sp and reads_ip and writes_sp and not reads_flags:
+        return 4 if other else 3
+    if reads_sp and not reads_ip and writes_sp:
+        return 5
+    return 6
+
+
+@helper
+def _pack(word: int, kind: int, n_reads: int, n_writes: int) -> int:
+    """Return the derived second word: counts in the low bits, registers without gaps."""
+    has_other = False
+    n_sources = 0
+    registers = 0
+    for k in range(4, 8):
+        register = (word >> (8 * k)) & 255
+        if register != 0:
+            registers |= register << (32 + 8 * n_sources)
+            n_sources += 1
+            has_other |= register not in (
+                _STACK_POINTER,
+                _FLAGS,
+                _INSTRUCTION_POINTER,
+            )
+    folds = kind != 7 or n_reads + n_writes > 0 or not has_other
+    n_destinations = 0
+    for k in range(2, 4):
+        register = (word >> (8 * k)) & 255
+        if register != 0 and not (folds and register == _STACK_POINTER):
+            registers |= register << (16 + 8 * n_destinations)
+            n_destinations += 1
+    taken = (word >> 8) & 255 != 0
+    if kind == 7:
+        taken = False
+    elif kind != 2 and kind != 6:
+        taken = True
+    return (
+        registers
+        | kind
+        | ((1 if taken else 0) << lay.TAKEN_BIT)
+        | (n_destinations << lay.N_DESTINATIONS_BIT)
+        | (n_sources << lay.N_SOURCES_BIT)
+        | (n_reads << lay.N_READS_BIT)
+        | (n_writes << lay.N_WRITES_BIT)
+    )
+
+
+@entry_point(seconds=1.0)
+def count_pages(records: Ints, seen: Ints, n: int) -> int:
+    """Return the number of pages that raw records touch, or -1 if `seen` is too small.
+
+    Args:
+      records: (n + 1, 8), raw.
+      seen: (2 ** k,) zeros: a hash table of pages.
+      n: Number of records.
+    """
+    mask = len(seen) - 1
+    count = 0
+    last = 0
+    for i in range(n):
+        for k in range(8):
+            if k == 1:
+                continue
+            page = (records[i, k] >> 12) + 1
+            if page == last or page == 1:
+                continue
+            if k == 0:
+                last = page
+            at = (page ^ (page >> 9) ^ (page >> 18)) & mask
+            while seen[at] != 0 and seen[at] != page:
+                at = (at + 1) & mask
+            if seen[at] == 0:
+                seen[at] = page
+                count += 1
+                if 2 * count > mask:
+                    return -1
+    return count
+
+
+@entry_point(seconds=3.0)
+def derive(records: Ints, near: npt.NDArray[np.uint8], n: int) -> None:
+    """Turn the raw records of a trace into derived instructions, in place.
+
+    Args:
+      records: (n + 1, 8), one 64-byte record per row; the last row is a pad.
+      near: (2 ** k,) zeros: a filter of the addresses of branches.
+      n: Number of records.
+    """
+    mask = len(near) - 1
+    for i in range(n):
+        word = records[i, 1]
+        n_writes = 0
+        for k in range(2, 4):
+            address = records[i, k]
+            if address != 0:
+                records[i, k] = 0
+                records[i, 2 + n_writes] = address
+                n_writes += 1
+        n_reads = 0
+        for k in range(4, 8):
+            address = records[i, k]
+            if address != 0:
+                records[i, k] = 0
+                records[i, 4 + n_reads] = address
+                n_reads += 1
+        kind = _kind_of(word)
+        records[i, 1] = _pack(word, kind, n_reads, n_writes)
+        if kind != 7:
+            near[(records[i, 0] >> 2) & mask] = 1
+    for i in range(n):
+        if near[(records[i, 0] >> 2) & mask]:
+            records[i, 1] |= 1 << lay.NEAR_BRANCH_BIT
+
+
+@helper
+def _account(m: Words, width: int, used: int) -> None:
+    """Attribute the dispatch slots of a cycle that no instruction used."""
+    lost = width - used
+    if lost <= 0:
+        return
+    reason = lay.SLOTS_FRONT_END
+    if m[lay.G_DISPATCH_TAIL] > m[lay.G_ROB_TAIL]:
+        reason = lay.SLOTS_CORE
+    elif m[lay.G_RESUME] == lay.NEVER or m[lay.G_ROB_TAIL] < m[lay.G_REFILL_UNTIL]:
+        reason = lay.SLOTS_BAD_SPECULATION
+    if reason != lay.SLOTS_FRONT_END and m[lay.G_HEAD] < m[lay.G_ROB_TAIL]:
+        # A core that fetched the wrong path would stall behind the same head of the ROB.
+        i = m[lay.G_INSTRUCTIONS] + lay.I_SIZE * (m[lay.G_HEAD] & m[lay.G_MASK])
+        if m[i + lay.I_FLAGS] & lay.EXECUTED and m[i + lay.I_MEMORY] > 0:
+            reason = lay.SLOTS_MEMORY
+    m[lay.G_SLOT_REASON] = reason
+    m[lay.N_SLOTS + reason] += lost
+
+
+@helper
+def _core_wake(m: Words, now: int) -> int:
+    """Return the first cycle in which an unchanged core may act without hearing from others."""
+    wake = lay.NEVER
+    base, mask = m[lay.G_INSTRUCTIONS], m[lay.G_MASK]
+    if m[lay.G_N_COMPLETE] > 0:
+        wake = now + 1
+    if m[lay.G_N_LOAD_SEND] > 0 and has_room(m, _READS_D):
+        wake = now + 1
+    if m[lay.G_SCHEDULED] < m[lay.G_ROB_TAIL]:
+        ready = m[base + lay.I_SIZE * (m[lay.G_SCHEDULED] & mask) + lay.I_READY]
+        if ready > now:
+            wake = min(wake, ready)
+    if m[lay.G_STORE_ISSUED] < m[lay.G_STORE_TAIL]:
+        ready = m[
+            m[lay.G_STORES]
+            + lay.S_SIZE * (m[lay.G_STORE_ISSUED] & m[lay.G_STORE_MASK])
+            + lay.S_READY
+        ]
+        if ready > now:
+            wake = min(wake, ready)
+    if m[lay.G_ROB_TAIL] < m[lay.G_DISPATCH_TAIL]:
+        ready = m[base + lay.I_SIZE * (m[lay.G_ROB_TAIL] & mask) + lay.I_READY]
+        if ready > now:
+            wake = min(wake, ready)
+    if m[lay.G_DISPATCH_TAIL] < m[lay.G_DECODE_TAIL]:
+        ready = m[base + lay.I_SIZE * (m[lay.G_DISPATCH_TAIL] & mask) + lay.I_READY]
+        if ready > now:
+            wake = min(wake, ready)
+    has_room_to_fetch = m[lay.G_TAIL] - m[lay.G_DECODE_TAIL] < m[lay.G_IFETCH_BUFFER]
+    if has_room_to_fetch and m[lay.G_TAIL] < m[lay.G_N_RECORDS] and m[lay.G_RESUME] >= now:
+        wake = min(wake, m[lay.G_RESUME])
+    return max(wake, now + 1)
+
+
+@helper
+def _step_core(m: Words, w: Words, tr: Words, now: int) -> None:
+    """Run the core for one cycle, and set when it is to run next."""
+    skipped = now - m[lay.G_LAST_CORE_CYCLE] - 1
+    width = m[lay.G_DISPATCH_WIDTH]
+    if skipped > 0:
+        m[lay.N_SLOTS + m[lay.G_SLOT_REASON]] += skipped * width
+    m[lay.G_LAST_CORE_CYCLE] = now
+    resume = m[lay.G_RESUME]
+    changed = 0
+    if m[lay.G_HEAD] < m[lay.G_ROB_TAIL]:
+        changed = retire(m, now)
+        if m[lay.G_N_COMPLETE] > 0:
+            changed += complete(m, now)
+        if m[lay.G_N_EXECUTE] > 0:
+            changed += execute(m, now)
+        changed += schedule(m, now)
+    if m[_ANSWERS_I] > 0:
+        changed += take_fetched(m, tr)
+    if m[_ANSWERS_D] > 0:
+        changed += take_loaded(m)
+    if m[lay.G_STORE_HEAD] < m[lay.G_STORE_TAIL]:
+        changed += operate_stores(m, tr, now)
+    if m[lay.G_N_LOAD_SEND] > 0:
+        changed += operate_loads(m, tr, now)
+    used = 0
+    if m[lay.G_ROB_TAIL] < m[lay.G_DISPATCH_TAIL]:
+        used = dispatch(m, tr, now)
+        changed += used
+    if m[lay.G_DISPATCH_TAIL] < m[lay.G_DECODE_TAIL]:
+        changed += decode(m, tr, now)
+    if m[lay.G_DECODE_TAIL] < m[lay.G_TAIL]:
+        changed += promote(m, now)
+        changed += fetch(m, tr, now)
+        changed += look_into_dib(m, tr, now)
+    changed += enter(m, w, tr, now)
+    if resume == lay.NEVER and m[lay.G_RESUME] != lay.NEVER:
+        # The first instruction behind the branch ends the bad speculation when it is dispatched.
+        m[lay.G_REFILL_UNTIL] = m[lay.G_TAIL] + 1
+    _account(m, width, used)
+    m[lay.WAKE + lay.CORE] = now + 1 if changed > 0 else _core_wake(m, now)
+
+
+@helper
+def next_cycle(m: Words, now: int) -> int:
+    """Return the next cycle in which a component may act."""
+    following = m[lay.WAKE]
+    for component in range(1, lay.N_COMPONENTS):
+        following = min(following, m[lay.WAKE + component])
+    return max(now + 1, following)
+
+
+@helper
+def step_core_and_caches(m: Words, w: Words, tr: Words, now: int) -> None:
+    """Run every component but the DRAM for one cycle, where it has work."""
+    if m[lay.WAKE + lay.CORE] <= now:
+        _step_core(m, w, tr, now)
+    for component in range(1, lay.PTW):
+        if m[lay.WAKE + component] <= now:
+            step_cache(m, lay.CACHES + lay.CACHE_SIZE * component, now)
+    if m[lay.WAKE + lay.PTW] <= now:
+        step_walker(m, now)
+
+
+@helper
+def check_progress(m: Words, now: int) -> None:
+    """Set the status of a machine that does not retire anything any more."""
+    if m[lay.G_RETIRED] != m[lay.G_RETIRED_BEFORE]:
+        m[lay.G_RETIRED_BEFORE] = m[lay.G_RETIRED]
+        m[lay.G_QUIET_SINCE] = now
+    elif now - m[lay.G_QUIET_SINCE] > _PATIENCE:
+        m[lay.G_STATUS] = lay.STATUS_STUCK
+        if m[lay.G_HEAD] == m[lay.G_N_RECORDS]:
+            m[lay.G_STATUS] = lay.STATUS_TRACE_END
+
+
+@helper
+def settle_slots(m: Words, now: int) -> None:
+    """Account for the dispatch slots that an idle core lost up to this cycle."""
+    skipped = now - m[lay.G_LAST_CORE_CYCLE]
+    m[lay.N_SLOTS + m[lay.G_SLOT_REASON]] += skipped * m[lay.G_DISPATCH_WIDTH]
+    m[lay.G_LAST_CORE_CYCLE] = now
+
+
+@helper
+def begin_counting(m: Words, now: int) -> None:
+    """End the warm-up and set the counters to zero."""
+    if m[lay.G_WARM] != 0:
+        m[lay.G_WARM] = 0
+        # Latencies change, so that nobody may sleep on.
+        for component in range(lay.N_COMPONENTS):
+            m[lay.WAKE + component] = now
+    for counter in range(lay.N_COUNTERS):
+        m[lay.COUNTERS + counter] = 0
+
+
+def phase_with(step: Callable[[Words, Any, int], None]) -> Callable[..., int]:
+    """Return the loop of a phase with this helper for the DRAM compiled into it.
+
+    Args:
+      step: Helper of state, what it needs besides, and cycle.
+    """
+
+    @helper
+    def run_phase(m: Words, w: Words, tr: Words, memory: Any, now: int, length: int) -> int:
+        """Run until `length` instructions have retired; return the last cycle."""
+        start = m[lay.G_RETIRED]
+        m[lay.G_QUIET_SINCE] = now
+        m[lay.G_RETIRED_BEFORE] = start
+        while m[lay.G_RETIRED] - start < length and m[lay.G_STATUS] == lay.STATUS_OK:
+            now = next_cycle(m, now)
+            step_core_and_caches(m, w, tr, now)
+            if m[lay.WAKE + lay.DRAM] <= now:
+                step(m, memory, now)
+            check_progress(m, now)
+        settle_slots(m, now)
+        return now
+
+    return run_phase
+
+
+@helper
+def settle_memory(m: Words, now: int) -> None:
+    """Run the DRAM's ticks that end in this cycle or just after it."""
+    period = m[lay.MEMORY + lay.M_PERIOD]
+    catch_up(m, ((lay.CYCLE_PS * now + period - 1) // period + 1) * period)
+
+
+@helper
+def _step_dram(m: Words, memory: int, now: int) -> None:
+    step_memory(m, now)
+
+
+_run_phase: Final = phase_with(_step_dram)
+
+
+@entry_point(seconds=40.0)
+def run(
+    state: Ints, weights: npt.NDArray[np.int8], records: Ints, warmup: int, length: int
+) -> tuple[int, int]:
+    """Run one design on a trace; the counters are left in its state.
+
+    Args:
+      state: Result of `state.make_state`.
+      weights: Weights of the direction predictor, zeros.
+      records: (n + 1, 8), of `derive`.
+      warmup: Instructions before counting.
+      length: Instructions that are counted.
+
+    Returns:
+      Cycles and retired instructions of the counted phase.
+    """
+    m, w, tr = pointer(state), pointer(weights), pointer(records)
+    start_pages(m)
+    now = 0
+    if warmup > 0:
+        m[lay.G_WARM] = 1
+        now = _run_phase(m, w, tr, 0, now, warmup)
+        settle_memory(m, now)
+    begin_counting(m, now)
+    start, retired = now, m[lay.G_RETIRED]
+    now = _run_phase(m, w, tr, 0, now, length)
+    settle_memory(m, now)
+    return now - start, m[lay.G_RETIRED] - retired

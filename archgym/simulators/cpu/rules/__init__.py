@@ -1,0 +1,1 @@
+"""Rules of a cache: replacement and prefetch that users write."""

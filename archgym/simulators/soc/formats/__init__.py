@@ -1,0 +1,1 @@
+"""Files of the SoC simulator: exports, pictures and random task graphs."""

@@ -1,0 +1,1 @@
+"""Kernel of the SoC simulator: task graphs, systems and their canonical form."""

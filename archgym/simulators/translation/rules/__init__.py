@@ -1,0 +1,1 @@
+"""Rules of a TLB: replacement and prefetch that users write."""

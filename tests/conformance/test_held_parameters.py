@@ -1,0 +1,75 @@
+"""Held parameters under every agent, in environments and on tables."""
+
+from pathlib import Path
+
+import gymnasium
+import numpy as np
+import pytest
+
+import archgym as ag
+from archgym.agent.agent import agent_class, agent_names
+from archgym.errors import MissingExtraError
+from archgym.evaluation.task import Task
+from archgym.studies.study import Study
+from archgym.tables import build_table
+from archgym.testing import ProvingSimulator
+
+# Ray starts a cluster for its agents; the others need seconds.
+AGENTS = [name for name in agent_names() if "multi_agent" not in name]
+
+
+def held_task() -> Task:
+    simulator = ProvingSimulator("tiny")
+    first, second = simulator.space.parameters[:2]
+    return Task.make(
+        simulator,
+        "near",
+        fixed={first.name: first.value(1)},
+        values={second.name: [second.value(i) for i in range(min(2, second.size))]},
+    )
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_agent_asks_only_for_designs_that_keep_to_what_is_held(name: str, tmp_path: Path) -> None:
+    task = held_task()
+    try:
+        with Study.create(tmp_path / "study", task, agent_class(name), seed=3, budget=12) as study:
+            log = study.run().log
+    except MissingExtraError as error:
+        pytest.skip(str(error))
+    held = task.space.parameters[0]
+
+    assert held.size == 1
+    designs = log.to_dataframe()
+    assert len(designs) >= 1
+    assert set(designs[held.name]) == {held.value(0)}
+
+
+def test_environment_of_a_simulator_takes_held_parameters() -> None:
+    env = gymnasium.make(
+        "archgym/Dram-v0", workload="stream", fixed={"page_policy": "Closed"}, log=None
+    )
+    env.reset(seed=0)
+    _, _, _, _, info = env.step(env.action_space.sample())
+
+    assert info["design"]["page_policy"] == "Closed"
+    env.close()
+
+
+@pytest.mark.parametrize("agent", ["auto", "genetic", "random"])
+def test_search_of_a_held_space_finds_the_optimum_of_its_table(agent: str, tmp_path: Path) -> None:
+    held = {"rob": 96, "scheduler": 32, "registers": 96, "load_queue": 32}
+    task = Task.make("cpu", "sort", space="core", fixed=held, instructions="2000")
+    table = build_table(task, tmp_path / "core.parquet")
+    best = Task.make("cpu", "sort", space=task.space_name, instructions="2000", stand_in=table)
+    designs = np.concatenate(list(task.space.enumerate(canonical=True)))
+
+    result = ag.search(
+        "cpu", workload="sort", space="core", fixed=held, instructions="2000",
+        agent=agent, budget=len(designs), folder=tmp_path / agent,
+    )  # fmt: skip
+
+    assert len(designs) == 3 * 3 * task.space.parameter("branch_predictor").size
+    assert best.digest == task.digest
+    assert result.best is not None
+    assert result.best.reward == best.evaluate(designs).reward.max()

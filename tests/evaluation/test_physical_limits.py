@@ -1,0 +1,92 @@
+"""What must hold for a design to exist holds under every objective."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.limits import Limit
+from archgym.evaluation.objective import Objective, Term, objective_of
+from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
+from archgym.evaluation.task import Task
+from archgym.evaluation.task_choices import TaskChoices, resolve_objective
+
+SPACES = [
+    (name, space) for name in simulator_names() for space in simulator_class(name).space_names
+]
+
+
+def forms(simulator: Simulator) -> list[TaskChoices]:
+    """Return a task's choices for each form in which an objective can be given."""
+    metrics = [spec.name for spec in simulator.metrics if spec.goal != "none"]
+    first = metrics[0]
+    found = [TaskChoices(objective=name) for name in simulator.objectives]
+    found += [TaskChoices(minimise=name) for name in metrics]
+    return [
+        *found,
+        TaskChoices(maximise=metrics[:2]),
+        TaskChoices(minimise=first, subject_to=f"{first} <= 1e30"),
+        TaskChoices(objective=f"minimise:{first}"),
+        TaskChoices(objective=f"minimise:{first}[{first}<=1e30]"),
+        TaskChoices(objective=f"target:{first}<=1e30"),
+        TaskChoices(objective=Objective("mine", (Term(first, "minimise"),))),
+        TaskChoices(
+            objective=Objective("mine", (Term(first, "minimise"),)), subject_to=f"{first} <= 1e30"
+        ),
+    ]
+
+
+@pytest.mark.parametrize(("name", "space"), SPACES)
+def test_every_form_of_an_objective_keeps_the_physical_limits(name: str, space: str) -> None:
+    simulator = make_simulator(simulator_class(name), space, None, {})
+
+    for choices in forms(simulator):
+        found = resolve_objective(simulator, choices)
+
+        assert all(limit.holds_in(found.limits) for limit in simulator.physical_limits), found
+        if not isinstance(choices.objective, Objective):
+            # The name in a task's id gives the same objective again.
+            again = resolve_objective(simulator, TaskChoices(objective=found.name))
+            assert again.has_same_meaning(found)
+            assert again.name == found.name
+
+
+def test_minimising_dollars_keeps_the_memory_limit_of_a_cluster() -> None:
+    task = Task.make("cluster", "megatron-22b", space="table", minimise="dollars")
+    metrics = [spec.name for spec in task.metrics]
+    memory, dollars = metrics.index("memory_percent"), metrics.index("dollars")
+    designs = task.space.sample(40, np.random.default_rng(0))
+
+    found = task.evaluate(designs)
+
+    values = found.values[:, 0]
+    is_too_large = values[:, memory] > 100.0
+    fits = values[:, memory] <= 100.0
+    assert is_too_large.any()
+    assert fits.any()
+    # The cheapest design does not fit, and any that fits ranks above it.
+    assert values[is_too_large, dollars].min() <= values[fits, dollars].min()
+    assert found.reward[is_too_large].max() < found.reward[fits].min()
+    assert task.missed(found.values[np.flatnonzero(is_too_large)[0]])
+    assert "minimise:dollars[memory_percent<=100]" in task.id
+
+
+def test_a_tighter_limit_of_the_user_stands_alone() -> None:
+    task = Task.make(
+        "cluster", space="table", minimise="dollars", subject_to="memory_percent <= 80"
+    )
+
+    assert task.limits == (Limit("memory_percent", "<=", 80.0),)
+
+
+def test_a_task_recorded_without_a_physical_limit_reads_back_as_it_was() -> None:
+    task = Task.make("cluster", space="table", minimise="dollars")
+    recorded = replace(task, objective=objective_of(["dollars"], [], task.metrics))
+
+    again = Task.from_json(json.loads(json.dumps(recorded.to_json())))
+
+    assert recorded.digest != task.digest
+    assert again.digest == recorded.digest
+    assert again.limits == ()
