@@ -15,16 +15,16 @@ from typing import Any, Final, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.moe.clock import CONSTANT_NAMES, Constants, Dimensions, engine_costs
-from archgym.simulators.moe.columns import COSTS, COUNTERS
-from archgym.simulators.moe.engines import PRIORS, Calibration
-from archgym.simulators.moe.plan import Plan
-from archgym.simulators.moe.requests import Requests
-from archgym.simulators.moe.routing import Routing
-from archgym.simulators.moe.running import Run, documents, run
-from archgym.simulators.moe.state import N_CONTENTS, new_state
-from archgym.simulators.moe.steps import step_times
-from archgym.simulators.moe.timing import OUTSIDE, engine_dimensions, engine_labels
+from archgym.simulators.moe.kernel.columns import COSTS, COUNTERS
+from archgym.simulators.moe.kernel.run import Run, documents, run
+from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
+from archgym.simulators.moe.kernel.steps import step_times
+from archgym.simulators.moe.machine.clock import CONSTANT_NAMES, Constants, Dimensions, engine_costs
+from archgym.simulators.moe.machine.engines import PRIORS, Calibration
+from archgym.simulators.moe.machine.plan import Plan
+from archgym.simulators.moe.machine.timing import OUTSIDE, engine_dimensions, engine_labels
+from archgym.simulators.moe.workloads.requests import Requests
+from archgym.simulators.moe.workloads.routing import Routing
 from evidence.moe.measured import WORKLOAD, Measured
 
 Floats = npt.NDArray[np.float64]

@@ -14,11 +14,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.moe.clock import kernels
-from archgym.simulators.moe.efficiency import CORE_GB_PER_S, HOST_MEMORY
-from archgym.simulators.moe.engines import BITS
-from archgym.simulators.moe.models import MoeModel
-from archgym.simulators.moe.presets import model
+from archgym.simulators.moe.machine.clock import kernels
+from archgym.simulators.moe.machine.efficiency import CORE_GB_PER_S, HOST_MEMORY
+from archgym.simulators.moe.machine.engines import BITS
+from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.machine.presets import model
 from evidence.moe.measured import (
     closed_loop_metrics,
     find_gpu,

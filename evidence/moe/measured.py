@@ -12,10 +12,10 @@ from typing import Final, NamedTuple, final
 from archgym.errors import FileFormatError
 from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
-from archgym.simulators.moe.engines import BITS, ENGINE_NAMES, engine
-from archgym.simulators.moe.hardware import Gpu, gpu, gpu_names, node, node_names
-from archgym.simulators.moe.models import LatentAttention, MoeModel
-from archgym.simulators.moe.presets import model, model_names
+from archgym.simulators.moe.machine.engines import BITS, ENGINE_NAMES, engine
+from archgym.simulators.moe.machine.hardware import Gpu, gpu, gpu_names, node, node_names
+from archgym.simulators.moe.machine.models import LatentAttention, MoeModel
+from archgym.simulators.moe.machine.presets import model, model_names
 from evidence.moe.row import read_table, reading
 
 _ENGINES: Final = {"trtllm": "trt-llm", "dynamo-trtllm": "trt-llm", "dynamo-sglang": "sglang"}

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.moe.engines import calibration
+from archgym.simulators.moe.machine.engines import calibration
 from evidence.moe.fitting import Predictions, Problem, fit, predict, problem
 from evidence.moe.measured import Measured, read_serving
 from evidence.moe.row import Errors, Progress, Row

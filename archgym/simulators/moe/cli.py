@@ -11,8 +11,8 @@ from archgym.cli.options.values import assignments, named_path
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from archgym.simulators.moe.analysis import Analysis
-    from archgym.simulators.moe.routing import Routing, RoutingPreset
+    from archgym.simulators.moe.workloads.analysis import Analysis
+    from archgym.simulators.moe.workloads.routing import Routing, RoutingPreset
 
 commands = typer.Typer()
 moe_app = typer.Typer(
@@ -27,48 +27,6 @@ commands.add_typer(moe_app)
 @moe_app.callback()
 def _group() -> None:
     """Inspect models, hardware and routing of mixture-of-experts serving."""
-
-
-@moe_app.command()
-def prefetch(
-    picture: Annotated[
-        Path | None,
-        typer.Option(
-            "--picture",
-            help="Draw the curves to this .png, .svg or .pdf file.",
-            parser=named_path,
-            metavar="FILE",
-        ),
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Show when prefetching helps: time per token by prediction accuracy, on two links.
-
-    The model is Qwen3-30B with 4-bit weights on a GPU that holds a third of it. Experts of the next
-    layer are loaded in advance.
-    """
-    from dataclasses import asdict
-
-    from archgym.cli.console.progress import announce_compilation
-    from archgym.simulators.moe.prefetch import draw_sweep, prefetch_sweep
-
-    announce_compilation()
-    sweeps = prefetch_sweep(progress=_say_progress)
-    if picture is not None:
-        draw_sweep(sweeps, picture)
-    if json:
-        write_json([asdict(sweep) for sweep in sweeps])
-        return
-    columns = ["accuracy_percent"]
-    for sweep in sweeps:
-        columns += [f"{sweep.link}_tpot_ms", f"{sweep.link}_wasted_percent"]
-    rows = [["no prefetch", *(x for s in sweeps for x in (number(s.without_ms), ""))]]
-    for index, accuracy in enumerate(sweeps[0].accuracies):
-        cells = [(s.tpot_ms[index], s.wasted_percent[index]) for s in sweeps]
-        rows.append([number(100.0 * accuracy), *(number(x) for pair in cells for x in pair)])
-    table(columns, rows, right=columns)
-    if picture is not None:
-        say(f"Picture: {picture}")
 
 
 def _say_progress(text: str) -> None:
@@ -90,7 +48,7 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Random seed of the trac
 @moe_app.command()
 def models(json: JsonOption = False) -> None:
     """List the described models with the sizes of their weights."""
-    from archgym.simulators.moe.presets import model, model_names
+    from archgym.simulators.moe.machine.presets import model, model_names
 
     found = [model(name) for name in model_names()]
     rows = [
@@ -120,7 +78,7 @@ def models(json: JsonOption = False) -> None:
 @moe_app.command()
 def hardware(json: JsonOption = False) -> None:
     """List the described servers."""
-    from archgym.simulators.moe.hardware import node, node_names
+    from archgym.simulators.moe.machine.hardware import node, node_names
 
     found = [node(name) for name in node_names()]
     rows = [
@@ -199,10 +157,10 @@ def generate(
 ) -> None:
     """Draw a routing trace from a calibrated process."""
     from archgym.cli.console.progress import announce_compilation
-    from archgym.simulators.moe.presets import model as find_model
-    from archgym.simulators.moe.routing import check_size, routing_preset
-    from archgym.simulators.moe.routing import generate as draw
-    from archgym.simulators.moe.routing_trace import check_ending, write_routing
+    from archgym.simulators.moe.formats.routing_trace import check_ending, write_routing
+    from archgym.simulators.moe.machine.presets import model as find_model
+    from archgym.simulators.moe.workloads.routing import check_size, routing_preset
+    from archgym.simulators.moe.workloads.routing import generate as draw
 
     check_ending(out)
     described = find_model(model)
@@ -285,8 +243,8 @@ def analyze(
     """Analyse how well routing can be cached: hit rates, segments, load balance, reuse."""
     from archgym.cli.console.progress import CountBar, announce_compilation
     from archgym.report.plots import check_plot
-    from archgym.simulators.moe.analysis import analyse
-    from archgym.simulators.moe.routing_trace import read_routing
+    from archgym.simulators.moe.formats.routing_trace import read_routing
+    from archgym.simulators.moe.workloads.analysis import analyse
 
     if picture is not None:
         check_plot("--picture", picture)
@@ -295,7 +253,7 @@ def analyze(
     with CountBar("layers") as bar:
         found = analyse(routing, tokens, layers, bar.show)
     if picture is not None:
-        from archgym.simulators.moe.picture import picture as draw
+        from archgym.simulators.moe.workloads.picture import picture as draw
 
         draw(found, picture)
     if json:
@@ -370,73 +328,6 @@ def _say_analysis(found: "Analysis") -> None:
 
 
 @moe_app.command()
-def calibrate(
-    experts: Annotated[int, typer.Option("--experts", help="Number of experts per layer.", min=1)],
-    top_k: Annotated[int, typer.Option("--top-k", help="Number of experts per token.", min=1)],
-    target: Annotated[
-        list[str],
-        typer.Option(
-            "--target",
-            help="Share to fit, such as lru@2=0.61; give at least three. Names: lru@R, lfu@R, "
-            "belady@R, schM@R for a cache of R times the experts of a token, or srp@M.",
-            metavar="NAME=VALUE",
-        ),
-    ],
-    budget: Annotated[int, typer.Option("--budget", help="Number of trials.", min=20)] = 240,
-    seed: SeedOption = 0,
-    json: JsonOption = False,
-) -> None:
-    """Fit the routing process to measured hit rates or segment routing of a model."""
-    from archgym.cli.console.progress import CountBar, announce_compilation
-    from archgym.simulators.moe.calibrate import calibrate as fit
-
-    wanted = {}
-    for name, text in assignments("--target", target).items():
-        try:
-            wanted[name] = float(text)
-        except ValueError:
-            raise InvalidArgumentError(
-                f"`--target` {name} must be a number from 0 to 1; got {text!r}."
-            ) from None
-    announce_compilation()
-    with CountBar("trials") as bar:
-        found = fit(
-            "fitted",
-            experts,
-            top_k,
-            wanted,
-            seed=seed,
-            budget=budget,
-            progress=lambda done, error: bar.show(done, budget),
-        )
-    preset = found.preset
-    numbers = {"skew": preset.skew, "topic": preset.topic, "persistence": preset.persistence}
-    if json:
-        given = dict(zip(found.names, found.given, strict=True))
-        record = {"n_experts": experts, "top_k": top_k, **numbers, "rmse": found.rmse}
-        write_json({**record, "wanted": wanted, "given": given})
-        return
-    columns = ("target", "measured [%]", "fitted [%]")
-    table(
-        columns,
-        [
-            (name, f"{100 * value:.2f}", f"{100 * ours:.2f}")
-            for name, value, ours in zip(found.names, found.wanted, found.given, strict=True)
-        ],
-        right=columns[1:],
-    )
-    settings = " ".join(f"--set {name}={value:g}" for name, value in numbers.items())
-    say(
-        f"RMSE on new documents: {100 * found.rmse:.2f} percentage points, after "
-        f"{found.evaluations} trials."
-    )
-    say(
-        f"To draw such routing: archgym moe generate {settings} --set n_experts={experts} "
-        f"--set top_k={top_k} --out FILE.routing.npz"
-    )
-
-
-@moe_app.command()
 def record(
     model: Annotated[
         Path,
@@ -462,8 +353,8 @@ def record(
     json: JsonOption = False,
 ) -> None:
     """Run a model and record the experts that every token uses."""
-    from archgym.simulators.moe.record import record_folder
-    from archgym.simulators.moe.routing_trace import check_ending, write_routing
+    from archgym.simulators.moe.formats.routing_trace import check_ending, write_routing
+    from archgym.simulators.moe.workloads.record import record_folder
 
     check_ending(out)
     routing = record_folder(model, text, documents, tokens, seed)

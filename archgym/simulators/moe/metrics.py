@@ -9,12 +9,12 @@ import numpy.typing as npt
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
-from archgym.simulators.moe.energy import ENERGY
-from archgym.simulators.moe.hardware import NodePreset
-from archgym.simulators.moe.models import MoeModel
-from archgym.simulators.moe.running import Run
-from archgym.simulators.moe.serving import Serving
-from archgym.simulators.moe.workloads import Promise
+from archgym.simulators.moe.kernel.run import Run
+from archgym.simulators.moe.machine.energy import ENERGY
+from archgym.simulators.moe.machine.hardware import NodePreset
+from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.workloads.workload import Promise
 
 _NS_PER_MS: Final = 1e6
 _NS_PER_S: Final = 1e9

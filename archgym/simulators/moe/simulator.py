@@ -21,29 +21,8 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.moe.composition import composition_plan
-from archgym.simulators.moe.costs import costs_of, measure_without, relieved
-from archgym.simulators.moe.designs import serving_of
-from archgym.simulators.moe.engines import (
-    BITS,
-    ENGINE_NAMES,
-    Engine,
-    attention_bits,
-    precision_of,
-)
-from archgym.simulators.moe.engines import engine as engine_of
-from archgym.simulators.moe.eplb import place
-from archgym.simulators.moe.export import FORMATS, SERVING, serving_files
-from archgym.simulators.moe.hardware import NodePreset, node, node_names
-from archgym.simulators.moe.measured import measured_ratios
-from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
-from archgym.simulators.moe.models import MoeModel
-from archgym.simulators.moe.plan import MODEL_REASONS, Plan, plan
-from archgym.simulators.moe.presets import model as model_of
-from archgym.simulators.moe.presets import model_names
-from archgym.simulators.moe.relief import RELIEF
-from archgym.simulators.moe.requests import MAX_REQUESTS, MAX_TOKENS, Requests, uniform_requests
-from archgym.simulators.moe.running import (
+from archgym.simulators.moe.formats.export import FORMATS, SERVING, serving_files
+from archgym.simulators.moe.kernel.run import (
     Run,
     Split,
     documents,
@@ -51,7 +30,26 @@ from archgym.simulators.moe.running import (
     occupancy_table,
     run,
 )
-from archgym.simulators.moe.serving import MAX_DRAFTS, Serving
+from archgym.simulators.moe.machine.composition import composition_plan
+from archgym.simulators.moe.machine.costs import RELIEF, costs_of, measure_without, relieved
+from archgym.simulators.moe.machine.designs import serving_of
+from archgym.simulators.moe.machine.engines import (
+    BITS,
+    ENGINE_NAMES,
+    Engine,
+    attention_bits,
+    precision_of,
+)
+from archgym.simulators.moe.machine.engines import engine as engine_of
+from archgym.simulators.moe.machine.eplb import place
+from archgym.simulators.moe.machine.hardware import NodePreset, node, node_names
+from archgym.simulators.moe.machine.measured import measured_ratios
+from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.machine.plan import MODEL_REASONS, Plan, plan
+from archgym.simulators.moe.machine.presets import model as model_of
+from archgym.simulators.moe.machine.presets import model_names
+from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving
+from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.space import (
     GROUPS,
     HARDWARE,
@@ -59,7 +57,13 @@ from archgym.simulators.moe.space import (
     design_space,
     with_highest,
 )
-from archgym.simulators.moe.workloads import (
+from archgym.simulators.moe.workloads.requests import (
+    MAX_REQUESTS,
+    MAX_TOKENS,
+    Requests,
+    uniform_requests,
+)
+from archgym.simulators.moe.workloads.workload import (
     WAVES,
     Asked,
     Client,
@@ -400,7 +404,7 @@ class MoeSimulator(RowSimulator):
         self.relief: Mapping[str, tuple[str, ...]] = {cost: RELIEF[cost] for cost in self.costs}
 
     def workload_names(self) -> tuple[str, ...]:
-        """Return workloads that ship with the space: see `archgym.simulators.moe.workloads`."""
+        """Return workloads that ship with the space: see `workloads.workload`."""
         return shipped_names(self.space.name)
 
     def workload(self, name: str | Path) -> Workload:

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.simulators.moe.columns import CHOICES
-from archgym.simulators.moe.engines import calibration
+from archgym.simulators.moe.kernel.columns import CHOICES
+from archgym.simulators.moe.machine.engines import calibration
 from evidence.moe.fitting import fit, predict, problem
 from evidence.moe.measured import read_serving
 from evidence.moe.serving import kendall_tau, summary_row

@@ -12,8 +12,8 @@ from archgym.simulators.dram.characterise import characterise
 from archgym.simulators.dram.devices import device, device_names
 from archgym.simulators.dram.trace import Trace, read_trace, write_trace
 from archgym.simulators.dram.workloads import SHIPPED, load_trace, shipped_trace
-from archgym.simulators.moe.replay import Events, replay_events
-from archgym.simulators.moe.routing import generate, routing_preset
+from archgym.simulators.moe.kernel.replay import Events, replay_events
+from archgym.simulators.moe.workloads.routing import generate, routing_preset
 
 # A task's identity holds its workloads' digests: none may change without a new version.
 DIGESTS = {

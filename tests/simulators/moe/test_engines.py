@@ -10,18 +10,18 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.moe import MoeSimulator
-from archgym.simulators.moe.clock import engine_costs as costs_of_engine
-from archgym.simulators.moe.columns import COSTS, Replacement
-from archgym.simulators.moe.engines import PRIORS, Calibration, engine, labels
-from archgym.simulators.moe.hardware import gpu, node
-from archgym.simulators.moe.models import MoeModel
-from archgym.simulators.moe.plan import plan
-from archgym.simulators.moe.presets import model
-from archgym.simulators.moe.requests import Requests, uniform_requests
-from archgym.simulators.moe.routing import Routing
-from archgym.simulators.moe.running import Run, documents, occupancy_table, popularity, run
-from archgym.simulators.moe.serving import Serving
-from archgym.simulators.moe.timing import engine_dimensions, engine_labels
+from archgym.simulators.moe.kernel.columns import COSTS, Replacement
+from archgym.simulators.moe.kernel.run import Run, documents, occupancy_table, popularity, run
+from archgym.simulators.moe.machine.clock import engine_costs as costs_of_engine
+from archgym.simulators.moe.machine.engines import PRIORS, Calibration, engine, labels
+from archgym.simulators.moe.machine.hardware import gpu, node
+from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.machine.plan import plan
+from archgym.simulators.moe.machine.presets import model
+from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.machine.timing import engine_dimensions, engine_labels
+from archgym.simulators.moe.workloads.requests import Requests, uniform_requests
+from archgym.simulators.moe.workloads.routing import Routing
 
 SMALL = MoeModel(
     name="small", layers=4, moe_layers=4, hidden=2048, experts=32, top_k=4, expert_inner=1024,

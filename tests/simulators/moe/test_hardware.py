@@ -7,11 +7,11 @@ import pytest
 
 from archgym.errors import FileFormatError, UnknownNameError
 from archgym.simulators.moe import MoeSimulator
-from archgym.simulators.moe.columns import COSTS
-from archgym.simulators.moe.hardware import Link, gpu, gpu_names, node, node_names
-from archgym.simulators.moe.presets import model
-from archgym.simulators.moe.serving import Serving
-from archgym.simulators.moe.timing import layer_costs
+from archgym.simulators.moe.kernel.columns import COSTS
+from archgym.simulators.moe.machine.hardware import Link, gpu, gpu_names, node, node_names
+from archgym.simulators.moe.machine.presets import model
+from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.machine.timing import layer_costs
 
 
 def test_every_preset_names_its_sources() -> None:

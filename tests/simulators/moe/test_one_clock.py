@@ -10,7 +10,7 @@ import pytest
 import archgym as ag
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.simulators.moe import MoeSimulator
-from archgym.simulators.moe.columns import CHOICES, COSTS
+from archgym.simulators.moe.kernel.columns import CHOICES, COSTS
 from archgym.simulators.moe.simulator import Ready
 
 CLOSE = {"tpot_mean_ms": 0.01, "output_per_s": 0.01, "ttft_mean_ms": 0.03}
