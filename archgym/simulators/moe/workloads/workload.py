@@ -61,7 +61,7 @@ class Promise:
 @final
 @dataclass(frozen=True)
 class Client:
-    """How the clients of a closed loop send requests.
+    """Behaviour of the clients of a closed loop.
 
     Attributes:
       uniform: Longest prompt and output [tokens] and the share of them that the shortest has, where
@@ -93,7 +93,7 @@ class Asked:
       popularity_skew: Skew that replaces that of the routing preset; None for the preset's.
       topic: Topic strength that replaces that of the routing preset; None for the preset's.
       longest: Tokens of the longest request, also of those that are left out.
-      client: How the clients of a closed loop send requests.
+      client: Behaviour of the clients of a closed loop.
     """
 
     name: str
