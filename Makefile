@@ -9,8 +9,8 @@ CORE := $(VENV)/.core
 FULL := $(VENV)/.full
 SITE := $(VENV)/.site
 ASKED := setup.cfg pyproject.toml constraints.txt
-# Interactive runs leave slow tests to `make test-slow`; CI runs all tests.
-MARKS := $(if $(CI),,-m "not slow")
+# Interactive runs leave slow tests to `make test-slow`; CI leaves those of every night to it.
+MARKS := -m "not nightly$(if $(CI),, and not slow)"
 # Small networks train faster on one thread. Run one test process per core, at most four.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations=15
 
@@ -71,7 +71,7 @@ test: $(FULL)
 	$(PYTEST) $(MARKS)
 
 test-slow: $(FULL)
-	$(PYTEST) -m slow
+	$(PYTEST) -m 'slow or nightly'
 
 bench: $(FULL)
 	$(BIN)/python benchmarks/dram.py

@@ -151,7 +151,7 @@ BAD = """<style>button:focus { outline: none }</style>
 });</script>"""
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_site_check_tries_pages_with_the_keyboard(docs_modules: None, tmp_path: Path) -> None:
     keyboard: Any = import_module("keyboard")
     if missing := keyboard.needed_programs():

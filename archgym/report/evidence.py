@@ -19,7 +19,7 @@ from archgym.spaces.space import DesignSpace
 from archgym.studies.front import study_objective
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.sweep.driver import read_failures
-from archgym.sweep.recorded_plan import PLAN_NAME, read_recorded_plan
+from archgym.sweep.reading import PLAN_NAME, read_recorded_plan
 from archgym.sweep.study_run import require_same_study
 
 if TYPE_CHECKING:

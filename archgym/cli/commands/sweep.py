@@ -48,7 +48,7 @@ SetOption = Annotated[
 @sweep_app.command()
 def plan(file: PlanArgument, set: SetOption = None, json: JsonOption = False) -> None:
     """Check a plan, and show its runs."""
-    from archgym.sweep.estimate import simulation_seconds
+    from archgym.sweep.status import simulation_seconds
 
     read = _read(file, set)
     runs = read.runs()
@@ -154,7 +154,7 @@ def resume(
     Finished runs are kept, interrupted runs continue, failed runs are tried again.
     """
     from archgym.cli.console.progress import announce_compilation
-    from archgym.sweep.recorded_plan import read_recorded_plan
+    from archgym.sweep.reading import read_recorded_plan
 
     part = SweepPart(only, seeds)
     announce_compilation()
@@ -257,7 +257,7 @@ def report(
     from archgym.cli.views.sweep import write_sweep_report
     from archgym.report.sweep_figure import check_figure, draw_report
     from archgym.report.sweep_optima import proven_tasks
-    from archgym.sweep.recorded_plan import read_recorded_plan
+    from archgym.sweep.reading import read_recorded_plan
     from archgym.sweep.results import read_report, write_csv
 
     if figure is not None:

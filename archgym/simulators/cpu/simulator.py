@@ -156,7 +156,8 @@ class CpuSimulator(RowSimulator):
 
     def _counted(self, machine: Machine, opened: _Opened, ideal: Ideal | None) -> _Counted | None:
         """Return the counts of a machine, or None if it never ends."""
-        program, trace, *region = opened
+        program, trace, warmup, length = opened
+        region = (warmup, length)
         if self._corunners:
             from archgym.simulators.cpu.kernel.cores.run import run_cores
 

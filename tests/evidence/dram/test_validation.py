@@ -33,7 +33,7 @@ def test_sample_of_the_reference_is_exact(reference: Path) -> None:
     assert [line for line in found.lines if line.exact < 1.0] == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_whole_reference_is_as_good_as_committed(reference: Path) -> None:
     found = validate(reference)
 

@@ -45,7 +45,7 @@ def test_a_row_of_each_tool_is_met(reference: Path, results: str) -> None:
     assert max(off) <= case.allowed
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_all_rows_are_met(reference: Path) -> None:
     rows = exact_rows(reference)
 
