@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple, final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.errors import InvalidArgumentError
 from archgym.simulators.moe.kernel.columns import COSTS, COUNTERS
 from archgym.simulators.moe.kernel.run import Run, documents, run
 from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
@@ -23,6 +24,7 @@ from archgym.simulators.moe.machine.clock import CONSTANT_NAMES, Constants, Dime
 from archgym.simulators.moe.machine.engines import PRIORS, Calibration
 from archgym.simulators.moe.machine.plan import Plan
 from archgym.simulators.moe.machine.timing import OUTSIDE, engine_dimensions, engine_labels
+from archgym.simulators.moe.simulator import Ready
 from archgym.simulators.moe.workloads.requests import Requests
 from archgym.simulators.moe.workloads.routing import Routing
 from evidence.moe.measured import WORKLOAD, Measured
@@ -52,6 +54,14 @@ class _Case(NamedTuple):
     routing: Routing
     table: Floats
     placement: Any
+
+
+def _case(ready: Ready) -> _Case:
+    if ready.held is None or ready.table is None:
+        raise InvalidArgumentError(
+            "A row to fit must be one that can be built, at the level of steps."
+        )
+    return _Case(ready.plan, ready.requests, ready.held.routing, ready.table, ready.placement)
 
 
 @final
@@ -138,11 +148,11 @@ def problem(rows: Sequence[Measured]) -> Problem:
     sizes = [size for size, _ in order]
     layouts = [row.layout for row in rows]
     counts = np.array([layouts.count(layout) for layout in layouts], dtype=np.float64)
-    tables = {id(p.table): p.table for p in prepared_rows}
+    tables = {id(p.table): p.table for p in prepared_rows if p.table is not None}
     at = {key: place for place, key in enumerate(tables)}
     return Problem(
         rows,
-        [_Case(p.plan, p.requests, p.held.routing, p.table, p.placement) for p in prepared_rows],
+        [_case(p) for p in prepared_rows],
         deployment,
         Dimensions(*(np.array(column, dtype=np.float64) for column in zip(*sizes, strict=True))),
         np.stack([p.plan.choices for p in prepared_rows]),
@@ -166,7 +176,7 @@ def _costs(asked: Problem, logarithms: Floats) -> Floats:
     values = np.exp(logarithms).T
     costs = engine_costs(asked.dimensions, Constants(*values))[asked.deployment]
     plain = np.stack([case.ready.costs for case in asked.cases])
-    return np.where(_FITTED, costs, plain)
+    return np.asarray(np.where(_FITTED, costs, plain))
 
 
 @final

@@ -108,7 +108,7 @@ def long_prompt_rows(reference: Path, progress: Progress) -> list[Row]:
                 tensor=int(_cells(cells, "tp")), data=int(_cells(cells, "dp")),
                 spread=int(_cells(cells, "ep")) > 1, clients=int(_cells(cells, "conc")),
                 prompt=int(_cells(cells, "isl")), output=int(_cells(cells, "osl")),
-                draft_tokens=str(int(speculates)), acceptance=str(_MTP_ACCEPTANCE),
+                options={"draft_tokens": str(int(speculates)), "acceptance": str(_MTP_ACCEPTANCE)},
             )  # fmt: skip
             if found_metrics is None:
                 n_left_out += 1
@@ -218,7 +218,7 @@ def community_rows(reference: Path, progress: Progress) -> list[Row]:
             metrics = closed_loop_metrics(
                 served, gpu, cells["engine"], precision, tensor=int(_cells(cells, "gpus")),
                 clients=clients, prompt=max(1, int(_cells(cells, "isl"))),
-                output=int(_cells(cells, "osl")), **offline,
+                output=int(_cells(cells, "osl")), options=offline,
             )  # fmt: skip
             if metrics is None:
                 n_left_out += 1

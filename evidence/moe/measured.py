@@ -10,6 +10,7 @@ from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple, final
 
 from archgym.errors import FileFormatError
+from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.machine.engines import BITS, ENGINE_NAMES, engine
@@ -71,8 +72,7 @@ class Measured:
 
     def simulator(self, fidelity: str = "auto", **changes: str) -> MoeSimulator:
         """Return the simulator of the row's task, with some options changed."""
-        given: dict[str, str] = {**self.options, **changes}
-        return MoeSimulator("closed-loop", fidelity=fidelity, **given)
+        return simulator_of({**self.options, **changes}, fidelity)
 
     def predict(self, fidelity: str = "auto", **changes: str) -> "Prediction | None":
         """Return what the searched path says of the row; None where it cannot be built."""
@@ -104,6 +104,13 @@ WORKLOAD: Final = "chat-1k"
 """Workload of `closed-loop` whose lengths the options replace."""
 
 
+def simulator_of(options: Mapping[str, str], fidelity: str = "auto") -> MoeSimulator:
+    """Return the simulator of the space `closed-loop` with these options."""
+    found = make_simulator(MoeSimulator, "closed-loop", fidelity, options)
+    assert isinstance(found, MoeSimulator)
+    return found
+
+
 def closed_loop_metrics(
     served: MoeModel,
     accelerator: Gpu,
@@ -116,7 +123,7 @@ def closed_loop_metrics(
     clients: int,
     prompt: int,
     output: int,
-    **options: str,
+    options: Mapping[str, str] | None = None,
 ) -> dict[str, float] | None:
     """Return the metrics of a closed loop; None where it cannot be built.
 
@@ -134,14 +141,17 @@ def closed_loop_metrics(
       options: Further options of the simulator.
     """
     with TemporaryDirectory() as folder:
-        simulator = MoeSimulator(
-            "closed-loop",
-            model=_model_option(served, Path(folder)),
-            hardware=_hardware_option(accelerator, Path(folder)),
-            engine=_engine_option(engine_name, Path(folder)),
-            precision=precision, clients=str(clients), lengths=f"{prompt}+{output}",
-            **options,
-        )  # fmt: skip
+        simulator = simulator_of(
+            {
+                "model": _model_option(served, Path(folder)),
+                "hardware": _hardware_option(accelerator, Path(folder)),
+                "engine": _engine_option(engine_name, Path(folder)),
+                "precision": precision,
+                "clients": str(clients),
+                "lengths": f"{prompt}+{output}",
+                **(options or {}),
+            }
+        )
         task = Task.make(simulator, WORKLOAD)
         design = {
             **simulator.space.design_at(simulator.space.default_indices),

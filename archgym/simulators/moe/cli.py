@@ -450,7 +450,7 @@ def serve(
     This is `archgym evaluate moe --space closed-loop` with the engine's defaults, in few words.
     """
     from archgym.cli.console.progress import announce_compilation
-    from archgym.evaluation.simulator import make_simulator
+    from archgym.evaluation.factory import make_simulator
     from archgym.simulators.moe.simulator import MoeSimulator
 
     announce_compilation()

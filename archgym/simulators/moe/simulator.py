@@ -180,8 +180,7 @@ class MoeSimulator(RowSimulator):
             int | None,
             Option(
                 "Requests in flight of a closed loop, in place of arrivals, and of the parameter "
-                "in `closed-loop`.",
-                low=1,
+                "in `closed-loop`; 0 for the workload's arrivals.",
                 high=MAX_REQUESTS // WAVES,
             ),
         ] = None,
@@ -210,6 +209,14 @@ class MoeSimulator(RowSimulator):
         tpot_ms: Annotated[
             float | None,
             Option("Promised time per further token.", low=1e-3, high=1e9, unit="ms"),
+        ] = None,
+        max_sequences: Annotated[
+            int | None,
+            Option(
+                "Most requests of each group that run at once in `closed-loop`.",
+                low=1,
+                high=1_000_000,
+            ),
         ] = None,
         step_tokens: Annotated[
             int | None,
@@ -315,6 +322,7 @@ class MoeSimulator(RowSimulator):
           stagger: See above.
           ttft_ms: See above.
           tpot_ms: See above.
+          max_sequences: See above.
           step_tokens: See above.
           poll_steps: See above.
           hold_steps: See above.
@@ -364,7 +372,7 @@ class MoeSimulator(RowSimulator):
                 "`prefill_workers` and `decode_workers` must both be 1 or more, or both 0; got "
                 f"{prefill_workers} and {decode_workers}."
             )
-        if prefill_workers and not (self._steps and (clients or "clients" in self.space.names)):
+        if prefill_workers and not (self._steps and (clients or space == "closed-loop")):
             raise InvalidArgumentError(
                 "`prefill_workers` needs clients and fidelity steps; choose `clients` and "
                 "`fidelity=steps`."
@@ -390,8 +398,14 @@ class MoeSimulator(RowSimulator):
             "release": release,
         }
         self._tuning = {name: value for name, value in tuning.items() if value is not None}
-        self._step_tokens = step_tokens
+        self._step_tokens, self._max_sequences = step_tokens, max_sequences
+        if not self.model.moe_layers and space != "closed-loop":
+            raise InvalidArgumentError(
+                f"`model` must have experts in space {space!r}; {self.model.name} is dense. Take "
+                "space closed-loop."
+            )
         replaced = {
+            "spread": not self.model.moe_layers,
             "clients": clients, "expert_bits": precision, "max_tokens": step_tokens,
             "chunk_tokens": step_tokens,
         }  # fmt: skip
@@ -604,6 +618,8 @@ class MoeSimulator(RowSimulator):
         if self._step_tokens:
             changes["max_tokens"] = self._step_tokens * serving.data
             changes["chunk_tokens"] = changes["max_tokens"] if how.chunks else 0
+        if self._max_sequences:
+            changes["max_sequences"] = self._max_sequences * serving.data
         precision = str(changes.get("precision", ""))
         if precision:
             changes["expert_bits"] = BITS[precision]
@@ -669,7 +685,8 @@ class MoeSimulator(RowSimulator):
         if cost is not None:
             ready, requests, placement = relieved(cost, ready, requests, placement)
         table = None
-        if self._steps and is_steppable(ready.choices):
+        # A dense model has no experts to follow.
+        if (self._steps or not asked.model.moe_layers) and is_steppable(ready.choices):
             known = None if cost == "imbalance" else (asked.routing_digest, key)
             table = occupancy_table(known, ready.choices, held.routing, placement)
         return Ready(serving, server, ready, requests, held, placement, table)

@@ -32,10 +32,11 @@ def read_huggingface(path: str | Path) -> MoeModel:
     """Read the model that a `config.json` describes.
 
     Args:
-      path: File of a mixture-of-experts language model, or the language part of a larger one.
+      path: File of a language model, or the language part of a larger one; one without experts
+        is dense.
 
     Raises:
-      FileFormatError: It is no JSON, or its model has no experts.
+      FileFormatError: It is no JSON, or not such a configuration.
       StorageError: It cannot be read.
     """
     path = Path(path)
@@ -73,7 +74,7 @@ def _whole(path: Path, values: Mapping[str, Any], *names: str, otherwise: int | 
     if otherwise is None:
         raise FileFormatError(
             path, None, f"it must have {' or '.join(f'`{name}`' for name in names)}",
-            "Name the config.json of a mixture of experts",
+            "Name the config.json of a language model",
         )  # fmt: skip
     return otherwise
 
@@ -123,14 +124,17 @@ def _model(path: Path, values: Mapping[str, Any]) -> MoeModel:
     kind = str(values.get("model_type", ""))
     has_norm = bool(values.get("use_qk_norm")) or kind.startswith("qwen3")
     norm = "all" if has_norm and kind == _ALL_HEADS_NORMED else "head" if has_norm else "none"
+    is_dense = not any(values.get(name) for name in _EXPERTS)
+    if is_dense:
+        dense_layers = layers
     return MoeModel(
         name=path.stem if path.stem != "config" else (kind or path.parent.name or "model"),
         layers=layers,
         moe_layers=layers - dense_layers,
         hidden=hidden,
-        experts=whole(*_EXPERTS),
-        top_k=whole("num_experts_per_tok", "num_experts_per_token"),
-        expert_inner=expert_inner,
+        experts=1 if is_dense else whole(*_EXPERTS),
+        top_k=1 if is_dense else whole("num_experts_per_tok", "num_experts_per_token"),
+        expert_inner=1 if is_dense else expert_inner,
         matrices=3,
         heads=heads,
         kv_heads=kv_heads,

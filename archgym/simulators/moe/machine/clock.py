@@ -115,6 +115,7 @@ class Dimensions(NamedTuple):
       further_reduces: All-reduces of a layer beyond two.
       inner: Inner size of an expert.
       top_k: Experts that a token uses.
+      least_share: Least share of the memory bandwidth that dense products reach.
     """
 
     bandwidth: Number
@@ -141,6 +142,7 @@ class Dimensions(NamedTuple):
     further_reduces: Number
     inner: Number
     top_k: Number
+    least_share: Number
 
 
 def kernels(model: MoeModel, attention_bits: float) -> int:
@@ -155,7 +157,8 @@ def kernels(model: MoeModel, attention_bits: float) -> int:
       16 and 27 a layer, of which these are 15 and 20.
     """
     is_narrow = attention_bits < 16
-    found = 8 + (model.query_norm != "none") + 2 * is_narrow
+    # A dense model has no router and top-k, but two products and an activation.
+    found = (8 if model.moe_layers else 9) + (model.query_norm != "none") + 2 * is_narrow
     if model.latent is not None:
         found += 5
     if model.linear is not None:
@@ -223,6 +226,10 @@ def dimensions(
         further_reduces=1.0 if model.query_norm == "all" else 0.0,
         inner=float(model.expert_inner),
         top_k=float(model.top_k),
+        # Products of a dense model have tens of megabytes each: tables of products of 16 tokens and
+        # more reach 0.72 to 0.89 of the bandwidth with 128 MB and more, and half of it with 16 MB,
+        # as mixtures of experts have them, on which the constants were fitted.
+        least_share=0.0 if model.moe_layers else _STREAM,
     )
 
 
@@ -272,19 +279,20 @@ def engine_costs(d: Dimensions, k: Constants, graphs: bool = True) -> npt.NDArra
         2 * 2 * ACTIVATION_BYTES + 2 * DISPATCH_BYTES
     ) * d.inner / d.slices
     eager = k.prompt_kernel_ns * (d.kernels + _EXPERT_KERNELS)
+    dense_memory = np.maximum(k.dense_memory, d.least_share)
     costs = {
         "layer_ns": kernel_ns * d.kernels
         + d.further_reduces * reduce_floor
         + (0.0 if graphs else eager),
-        "attention_weight_ns": _weights(d.attention, d.attention_bytes, k.dense_memory, d),
+        "attention_weight_ns": _weights(d.attention, d.attention_bytes, dense_memory, d),
         "attention_token_ns": _products(d.attention, k.dense_flops, d.peak_dense, d),
         "norm_token_ns": _NORM_PASSES * vector / stream,
         "context_ns": decode,
         "pair_ns": d.pair_flops / (k.attention_flops * d.peak_wide),
         "sequence_layer_ns": d.sequence_bytes / (k.cache_memory * d.bandwidth),
-        "dense_weight_ns": _weights(d.dense, d.attention_bytes, k.dense_memory, d),
+        "dense_weight_ns": _weights(d.dense, d.attention_bytes, dense_memory, d),
         "dense_token_ns": _products(d.dense, k.dense_flops, d.peak_dense, d),
-        "shared_weight_ns": _weights(d.shared, d.attention_bytes, k.dense_memory, d),
+        "shared_weight_ns": _weights(d.shared, d.attention_bytes, dense_memory, d),
         "shared_token_ns": _products(d.shared, k.dense_flops, d.peak_dense, d),
         "head_weight_ns": d.head * ACTIVATION_BYTES / d.tensor / stream,
         "head_token_ns": _products(d.head, k.dense_flops, d.peak_wide, d),

@@ -1,4 +1,4 @@
-"""Architectures of mixture-of-experts models: what weighs how much, and how tokens are routed."""
+"""Architectures of models: what weighs how much, and how tokens are routed."""
 
 from dataclasses import dataclass
 from typing import final
@@ -24,7 +24,14 @@ _LIMITS = {
     "full_attention_layers": 1_000,
     "window": 10_000_000,
 }
-_MAY_BE_ZERO = {"shared_inner", "dense_layers", "dense_inner", "full_attention_layers", "window"}
+_MAY_BE_ZERO = {
+    "moe_layers",
+    "shared_inner",
+    "dense_layers",
+    "dense_inner",
+    "full_attention_layers",
+    "window",
+}
 _OPTIONAL = {
     "latent", "linear", "query_norm", "output_gate", "wide_attention", "tied_embeddings",
     *("routing", "source", *_MAY_BE_ZERO),
@@ -86,7 +93,7 @@ class MoeModel:
     Attributes:
       name: Name.
       layers: All layers of attention.
-      moe_layers: Layers with experts.
+      moe_layers: Layers with experts; 0 for a dense model.
       hidden: Size of a token's vector.
       experts: Routed experts of a layer.
       top_k: Routed experts that a token uses in a layer.

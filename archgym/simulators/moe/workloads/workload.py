@@ -212,7 +212,8 @@ def _prepare(asked: Asked) -> Prepared:
         if (preset.n_experts, preset.top_k) != (asked.model.experts, asked.model.top_k):
             preset = replace(preset, n_experts=asked.model.experts, top_k=asked.model.top_k)
         lengths = [asked.document_tokens] * asked.n_documents
-        routing = generate(preset, asked.seed, lengths, asked.model.moe_layers)
+        # A dense model's tokens have a layer that nobody looks at.
+        routing = generate(preset, asked.seed, lengths, max(1, asked.model.moe_layers))
     return Prepared(routing, popularity(routing))
 
 
