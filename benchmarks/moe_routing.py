@@ -5,9 +5,9 @@ Run as ``python benchmarks/moe_routing.py``; prints one line for each case, in C
 
 import time
 
-from archgym.simulators.moe.analysis import analyse
-from archgym.simulators.moe.replay import Events, replay_events
-from archgym.simulators.moe.routing import Routing, generate, routing_preset
+from archgym.simulators.moe.kernel.replay import Events, replay_events
+from archgym.simulators.moe.workloads.analysis import analyse
+from archgym.simulators.moe.workloads.routing import Routing, generate, routing_preset
 
 N_DOCUMENTS = 40
 N_TOKENS = 256

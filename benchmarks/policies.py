@@ -19,7 +19,7 @@ from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.cpu.rules.case import BUILT_IN as CACHE_POLICIES
 from archgym.simulators.cpu.rules.run import run_case
 from archgym.simulators.dram.rules.case import BUILT_IN as DRAM_POLICIES
-from archgym.simulators.moe.replay import replay_events
+from archgym.simulators.moe.kernel.replay import replay_events
 from archgym.simulators.translation.rules.case import BUILT_IN as TLB_POLICIES
 
 BEGIN: Final = "<!-- policies:begin -->"

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from archgym.simulators.moe.cache_kernel import begin_event, end_event
-from archgym.simulators.moe.caches import admission_code, new_cache, policy_code, tie_order
-from archgym.simulators.moe.replay import Events
-from archgym.simulators.moe.routing import generate, routing_preset
+from archgym.simulators.moe.kernel.cache_kernel import begin_event, end_event
+from archgym.simulators.moe.kernel.caches import admission_code, new_cache, policy_code, tie_order
+from archgym.simulators.moe.kernel.replay import Events
+from archgym.simulators.moe.workloads.routing import generate, routing_preset
 
 DATA = Path(__file__).parent.parent / "archgym/simulators/dram/data/expert_loads.csv"
 PRESET, SEED, LAYERS, TOKENS, BATCH = "olmoe", 0, 16, 32, 4

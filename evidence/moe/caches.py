@@ -7,11 +7,11 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.moe.caches import tie_order
-from archgym.simulators.moe.eplb import balance, balancedness
-from archgym.simulators.moe.locality import hit_rates, segment_routing
-from archgym.simulators.moe.replay import Events, ReplayResult, replay_events
-from archgym.simulators.moe.routing import Routing
+from archgym.simulators.moe.kernel.caches import tie_order
+from archgym.simulators.moe.kernel.locality import hit_rates, segment_routing
+from archgym.simulators.moe.kernel.replay import Events, ReplayResult, replay_events
+from archgym.simulators.moe.machine.eplb import balance, balancedness
+from archgym.simulators.moe.workloads.routing import Routing
 from evidence.moe.row import (
     Progress,
     Row,

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from archgym.simulators.moe.engines import PRIORS
+from archgym.simulators.moe.machine.engines import PRIORS
 from evidence.moe.fitting import fit, problem
 from evidence.moe.measured import read_serving
 

@@ -5,19 +5,29 @@ decode-only steps, so many steps with prompts, each with their mean contents) th
 constants move; twice is enough. Errors are those of logarithms; large ones count linearly.
 """
 
+import json
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final, final
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.moe.client import step_ns
-from archgym.simulators.moe.clock import CONSTANT_NAMES, Constants, Dimensions, engine_costs
-from archgym.simulators.moe.closed_loop import ClosedLoop, serve
-from archgym.simulators.moe.columns import COSTS
-from archgym.simulators.moe.engines import PRIORS, Calibration
-from evidence.moe.measured import Measured
+from archgym.errors import InvalidArgumentError
+from archgym.simulators.moe.kernel.columns import COSTS, COUNTERS
+from archgym.simulators.moe.kernel.run import Run, documents, run
+from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
+from archgym.simulators.moe.kernel.steps import step_times
+from archgym.simulators.moe.machine.clock import CONSTANT_NAMES, Constants, Dimensions, engine_costs
+from archgym.simulators.moe.machine.engines import PRIORS, Calibration
+from archgym.simulators.moe.machine.plan import Plan
+from archgym.simulators.moe.machine.timing import OUTSIDE, engine_dimensions, engine_labels
+from archgym.simulators.moe.simulator import Ready
+from archgym.simulators.moe.workloads.requests import Requests
+from archgym.simulators.moe.workloads.routing import Routing
+from evidence.moe.measured import WORKLOAD, Measured
 
 Floats = npt.NDArray[np.float64]
 
@@ -32,6 +42,26 @@ _STEP: Final = 0.02  # chosen: of logarithms, for differences
 _ROUNDS, _ITERATIONS, _ENOUGH = 2, 10, 5e-4
 _NS_PER_MS: Final = 1e6
 _FIRST, _WAIT = COSTS.index("first_ns"), COSTS.index("wait_steps")
+# Costs that an engine's constants decide.
+_FITTED: Final = np.array([name not in OUTSIDE for name in COSTS])
+
+
+class _Case(NamedTuple):
+    """A row made ready for the kernel."""
+
+    ready: Plan
+    requests: Requests
+    routing: Routing
+    table: Floats
+    placement: Any
+
+
+def _case(ready: Ready) -> _Case:
+    if ready.held is None or ready.table is None:
+        raise InvalidArgumentError(
+            "A row to fit must be one that can be built, at the level of steps."
+        )
+    return _Case(ready.plan, ready.requests, ready.held.routing, ready.table, ready.placement)
 
 
 @final
@@ -41,25 +71,33 @@ class Problem:
 
     Attributes:
       rows: Measured rows.
+      cases: The same for the kernel.
       deployment: (n_rows,) int64, index of each row's distinct deployment.
       dimensions: Sizes of distinct deployments, arrays.
-      shapes: (n_rows, len(SHAPE)) int64.
+      choices: (n_rows, len(CHOICES)) int64.
+      tables: (n_tables, N_ROWS, n) float64 of `occupancy`, distinct ones.
+      table_of: (n_rows,) int64, the table of each row.
       effects: (n_deployments, n_constants, n_effects), 1 where an effect applies.
       names: Constant and label of each effect.
       means: (n_effects,) prior mean of each.
       spread: (n_effects,) prior standard deviation of each.
       weights: (n_rows,), so that deployments with many rows do not dominate.
+      labels: Labels of distinct deployments.
     """
 
     rows: Sequence[Measured]
+    cases: Sequence[_Case]
     deployment: npt.NDArray[np.int64]
     dimensions: Dimensions
-    shapes: npt.NDArray[np.int64]
+    choices: npt.NDArray[np.int64]
+    tables: Floats
+    table_of: npt.NDArray[np.int64]
     effects: Floats
     names: tuple[tuple[str, str], ...]
     means: Floats
     spread: Floats
     weights: Floats
+    labels: Sequence[tuple[tuple[str, str], ...]]
 
 
 @final
@@ -74,13 +112,21 @@ class Predictions:
 
 def problem(rows: Sequence[Measured]) -> Problem:
     """Return rows made ready for fits."""
-    keys = [row.deployment for row in rows]
-    # The step budget and the look for requests belong to the row, not to its costs.
-    distinct = {(d.dimensions, tuple(d.by_kind.items())): d for d in keys}
-    order = {key: place for place, key in enumerate(distinct)}
-    deployment = np.array([order[d.dimensions, tuple(d.by_kind.items())] for d in keys])
-    found = list(distinct.values())
-    by_kind = [d.by_kind for d in found]
+    simulators = [row.simulator("steps") for row in rows]
+    prepared_rows = [
+        simulator.prepared(row.design, simulator.workload(WORKLOAD))
+        for row, simulator in zip(rows, simulators, strict=True)
+    ]
+    keys = [
+        (
+            engine_dimensions(s.model, s.node, p.serving),
+            tuple(engine_labels(s.model, s.node, p.serving).items()),
+        )
+        for s, p in zip(simulators, prepared_rows, strict=True)
+    ]
+    order = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    deployment = np.array([order[key] for key in keys])
+    by_kind = [dict(labels) for _, labels in order]
     names: list[tuple[str, str]] = []
     spread: list[float] = []
     for constant, prior in PRIORS.items():
@@ -93,25 +139,31 @@ def problem(rows: Sequence[Measured]) -> Problem:
                     continue
                 names.append((constant, f"{kind}={level}"))
                 spread.append(deviation)
-    effects = np.zeros((len(found), len(CONSTANT_NAMES), len(names)))
+    effects = np.zeros((len(by_kind), len(CONSTANT_NAMES), len(names)))
     for place, of in enumerate(by_kind):
         present = {f"{kind}={level}" for kind, level in of.items()} | {""}
         for column, (constant, label) in enumerate(names):
             if label in present:
                 effects[place, CONSTANT_NAMES.index(constant), column] = 1.0
-    sizes = [d.dimensions for d in found]
+    sizes = [size for size, _ in order]
     layouts = [row.layout for row in rows]
     counts = np.array([layouts.count(layout) for layout in layouts], dtype=np.float64)
+    tables = {id(p.table): p.table for p in prepared_rows if p.table is not None}
+    at = {key: place for place, key in enumerate(tables)}
     return Problem(
         rows,
+        [_case(p) for p in prepared_rows],
         deployment,
         Dimensions(*(np.array(column, dtype=np.float64) for column in zip(*sizes, strict=True))),
-        np.stack([row.deployment.shape() for row in rows]),
+        np.stack([p.plan.choices for p in prepared_rows]),
+        np.stack(list(tables.values())),
+        np.array([at[id(p.table)] for p in prepared_rows]),
         effects,
         tuple(names),
         np.array([PRIORS[constant].means.get(label, 0.0) for constant, label in names]),
         np.array(spread),
         np.minimum(_MOST_WEIGHT, np.sqrt(_ROWS_THAT_COUNT / counts)),
+        [labels for _, labels in order],
     )
 
 
@@ -122,7 +174,9 @@ def _bases() -> Floats:
 def _costs(asked: Problem, logarithms: Floats) -> Floats:
     """Return costs of each row from logarithms of constants, (n_deployments, n_constants)."""
     values = np.exp(logarithms).T
-    return engine_costs(asked.dimensions, Constants(*values))[asked.deployment]
+    costs = engine_costs(asked.dimensions, Constants(*values))[asked.deployment]
+    plain = np.stack([case.ready.costs for case in asked.cases])
+    return np.asarray(np.where(_FITTED, costs, plain))
 
 
 @final
@@ -145,26 +199,33 @@ class _Schedule:
     ratio: Floats
 
 
-def _steps(shapes: npt.NDArray[np.int64], costs: Floats, contents: Floats) -> Floats:
+def _steps(asked: Problem, at: npt.NDArray[np.int64], costs: Floats, contents: Floats) -> Floats:
+    """Return the times of steps with these contents, one for each row of `at`."""
     times = np.zeros(len(costs))
-    step_ns(costs, shapes, contents, times)
+    step_times(
+        costs, asked.choices[at], new_state(1, 1, 1, 1), asked.tables, asked.table_of[at],
+        np.zeros(len(COUNTERS)), contents, times,
+    )  # fmt: skip
     return times
 
 
 def _schedule(
-    shapes: npt.NDArray[np.int64], costs: Floats, loops: Sequence[ClosedLoop]
+    asked: Problem, at: npt.NDArray[np.int64], costs: Floats, runs: Sequence[Run]
 ) -> _Schedule:
-    statistics = np.stack([loop.statistics for loop in loops])
-    means = statistics / np.maximum(statistics[:, :, :1], 1.0)
-    pure, mixed = (
-        np.column_stack((means[:, kind, 1:6], np.maximum(1.0, means[:, kind, 1] + kind)))
-        for kind in (0, 1)
+    statistics = np.stack([run.statistics for run in runs if run.statistics is not None])
+    means = statistics[:, :, :N_CONTENTS] / np.maximum(statistics[:, :, N_CONTENTS, None], 1.0)
+    pure, mixed = (np.ascontiguousarray(means[:, kind]) for kind in range(2))
+    further = [_further(run) for run in runs]
+    n = np.array(
+        [
+            (run.waits[:, run.counted_from :] / steps).mean(axis=1)
+            for run, steps in zip(runs, further, strict=True)
+            if run.waits is not None
+        ]
     )
-    pure, mixed = np.ascontiguousarray(pure), np.ascontiguousarray(mixed)
-    n = np.stack([loop.steps for loop in loops])
-    pure_ns, mixed_ns = _steps(shapes, costs, pure), _steps(shapes, costs, mixed)
-    tpot = np.array([loop.mean_tpot_ms for loop in loops]) * _NS_PER_MS
-    ttft = np.array([loop.mean_ttft_ms for loop in loops]) * _NS_PER_MS
+    pure_ns, mixed_ns = _steps(asked, at, costs, pure), _steps(asked, at, costs, mixed)
+    tpot = np.array([run.tpot_ns.mean() for run in runs])
+    ttft = np.array([run.ttft_ns.mean() for run in runs])
     waited = costs[:, _FIRST] + costs[:, _WAIT] * pure_ns
     return _Schedule(
         pure, mixed, n[:, 0], n[:, 1],
@@ -173,18 +234,35 @@ def _schedule(
     )  # fmt: skip
 
 
+def _further(run: Run) -> npt.NDArray[np.float64]:
+    """Return the tokens after the first of each request that counts, 1 at least."""
+    return np.asarray(np.maximum(1.0, run.output_tokens[run.counted_from :] - 1.0))
+
+
 def _logarithms(
-    shapes: npt.NDArray[np.int64], costs: Floats, plan: _Schedule
+    asked: Problem, at: npt.NDArray[np.int64], costs: Floats, plan: _Schedule
 ) -> tuple[Floats, Floats]:
     """Return logarithms of TPOT and TTFT [ms] of a schedule with other costs."""
-    pure, mixed = _steps(shapes, costs, plan.pure), _steps(shapes, costs, plan.mixed)
+    pure, mixed = _steps(asked, at, costs, plan.pure), _steps(asked, at, costs, plan.mixed)
     tpot = np.log((plan.n_pure * pure + plan.n_mixed * mixed) / _NS_PER_MS) + plan.ratio
     first = costs[:, _FIRST] + costs[:, _WAIT] * pure + plan.n_first * mixed
     return tpot, np.log(first / _NS_PER_MS)
 
 
-def _loops(asked: Problem, costs: Floats, at: npt.NDArray[np.int64]) -> list[ClosedLoop]:
-    return [serve(costs[row], asked.shapes[row], asked.rows[row].load()) for row in at]
+def _runs(asked: Problem, costs: Floats, at: npt.NDArray[np.int64]) -> list[Run]:
+    found = []
+    for row in at:
+        case = asked.cases[row]
+        found.append(serve_case(case._replace(ready=replace(case.ready, costs=costs[row]))))
+    return found
+
+
+def serve_case(case: _Case) -> Run:
+    """Serve the requests of a row."""
+    return run(
+        case.ready, case.requests, case.routing, documents(case.requests, case.routing),
+        np.zeros(0), placement=case.placement, table=case.table,
+    )  # fmt: skip
 
 
 def fit(asked: Problem, at: npt.NDArray[np.int64], fitted_on: str = "") -> Calibration:
@@ -199,7 +277,7 @@ def fit(asked: Problem, at: npt.NDArray[np.int64], fitted_on: str = "") -> Calib
     base = _bases()[None]
     for _ in range(_ROUNDS):
         costs = _costs(asked, base + asked.effects @ effect)
-        plan = _schedule(asked.shapes[at], costs[at], _loops(asked, costs, at))
+        plan = _schedule(asked, at, costs[at], _runs(asked, costs, at))
         effect = _minimise(asked, at, plan, effect)
     found: dict[str, dict[str, float]] = {}
     for (constant, label), value in zip(asked.names, effect, strict=True):
@@ -214,7 +292,7 @@ def fit(asked: Problem, at: npt.NDArray[np.int64], fitted_on: str = "") -> Calib
 
 def _minimise(asked: Problem, at: npt.NDArray[np.int64], plan: _Schedule, start: Floats) -> Floats:
     """Return effects after Gauss-Newton steps with damping, from a start."""
-    base, shapes = _bases()[None], asked.shapes[at]
+    base = _bases()[None]
     applies = asked.effects[asked.deployment[at]]
     tpot_goal = np.log([asked.rows[row].tpot_ms for row in at])
     ttft_goal = np.log([asked.rows[row].ttft_ms for row in at])
@@ -226,7 +304,7 @@ def _minimise(asked: Problem, at: npt.NDArray[np.int64], plan: _Schedule, start:
     precision = asked.spread**-2.0
 
     def model(logarithms: Floats) -> Floats:
-        return np.concatenate(_logarithms(shapes, _costs(asked, logarithms)[at], plan))
+        return np.concatenate(_logarithms(asked, at, _costs(asked, logarithms)[at], plan))
 
     def loss(effect: Floats) -> tuple[Floats, Floats, float]:
         predicted = model(base + asked.effects @ effect)
@@ -272,15 +350,29 @@ def _minimise(asked: Problem, at: npt.NDArray[np.int64], plan: _Schedule, start:
 
 
 def predict(
-    asked: Problem, fitted: Calibration, at: npt.NDArray[np.int64] | None = None
+    asked: Problem, fitted: Calibration | None, at: npt.NDArray[np.int64] | None = None
 ) -> Predictions:
-    """Return predictions of rows, all by default."""
+    """Return predictions of rows, all by default, through `Simulator.evaluate_batch`.
+
+    Constants that were fitted go into a file of each row's engine; None for those that ship.
+    """
     chosen = np.arange(len(asked.rows)) if at is None else at
     out: list[Any] = []
-    for place in chosen:
-        row = asked.rows[place]
-        costs = row.deployment.costs(fitted)
-        loop = serve(costs, asked.shapes[place], row.load())
-        rate = loop.steady_per_s if row.is_steady or row.staggered else loop.output_per_s
-        out.append((loop.mean_ttft_ms, loop.mean_tpot_ms, rate / row.deployment.n_gpus))
+    with TemporaryDirectory() as folder:
+        for place in chosen:
+            row = asked.rows[place]
+            changes = {}
+            if fitted is not None:
+                labels = dict(asked.labels[asked.deployment[place]])
+                changes["engine"] = _engine_file(Path(folder), row, fitted.constants(labels))
+            found = row.predict(**changes)
+            out.append(found if found is not None else (np.nan,) * 3)
     return Predictions(*np.array(out, dtype=np.float64).reshape(-1, 3).T)
+
+
+def _engine_file(folder: Path, row: Measured, constants: Constants) -> str:
+    """Write an engine with these constants, and return the path."""
+    path = folder / "engine.json"
+    values = {"like": row.options["engine"], "constants": constants._asdict()}
+    path.write_text(json.dumps({"engine": values}), encoding="utf-8")
+    return str(path)

@@ -1,4 +1,4 @@
-"""Rows S6 to S10: disaggregated serving, long prompts, MLPerf, single measurements, CPU experts.
+"""Rows S7 to S10: long prompts, MLPerf, single measurements, experts on the processor.
 
 Nothing here was fitted: constants are those that ship, and published settings that the rows do not
 report stand in the table as `chosen:`.
@@ -14,17 +14,14 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.moe.clock import kernels
-from archgym.simulators.moe.closed_loop import ClosedLoop, load, serve
-from archgym.simulators.moe.deployment import Deployment
-from archgym.simulators.moe.disaggregated import serve_disaggregated
-from archgym.simulators.moe.efficiency import CORE_GB_PER_S, HOST_MEMORY
-from archgym.simulators.moe.engines import BITS
-from archgym.simulators.moe.models import MoeModel
-from archgym.simulators.moe.presets import model
+from archgym.simulators.moe.machine.clock import kernels
+from archgym.simulators.moe.machine.efficiency import CORE_GB_PER_S, HOST_MEMORY
+from archgym.simulators.moe.machine.engines import BITS
+from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.machine.presets import model
 from evidence.moe.measured import (
+    closed_loop_metrics,
     find_gpu,
-    find_link,
     find_model,
     known_gpus,
     known_models,
@@ -46,10 +43,6 @@ _WIDE: Final = 8
 _WAVES: Final = 10  # requests of each client, as in InferenceX's client
 _NETWORK_GB_S: Final = 50.0  # AIConfigurator: one GPU's network card of 400 Gb/s
 
-_DISAGGREGATED_NOTE: Final = (
-    "prefill and decode workers with settings that the rows do not tell (MTP drafts, batch waits, "
-    "DeepEP, redundant experts); GB200 and 32 GPUs are outside of what constants were fitted on"
-)
 _LONG_NOTE: Final = (
     "prompts run at some 20,000 tokens/s on 8 GPUs here, a quarter of the rate of the same model "
     "and GPU in serving.csv: a development build with a profiler set up and whole experts on each "
@@ -96,89 +89,6 @@ def _rows_of(
     return found
 
 
-# ---- disaggregated
-
-
-def _worker(cells: Cells, side: str, served: MoeModel, reference: Path) -> Deployment:
-    """Return one worker of a side, `prefill` or `decode`."""
-    tensor = int(_cells(cells, f"{side}_tp", f"{side}_tp_size"))
-    data = int(_cells(cells, f"{side}_attention_dp_size", otherwise=1.0))
-    expert = int(_cells(cells, f"{side}_ep", f"{side}_moe_ep_size"))
-    n_gpus = _cells(cells, f"{side}_gpus") / _cells(cells, f"{side}_workers", otherwise=1.0)
-    if not math.isnan(n_gpus) and n_gpus != tensor * data:
-        # Rows of SGLang list 1 whatever the workers had; their GPUs tell.
-        tensor, data, expert = int(n_gpus), 1, int(n_gpus)
-    if cells.get(f"{side}_dp_attention", "").lower() == "true":
-        tensor, data = 1, tensor
-    if data > _WIDE:
-        expert = tensor * data
-    gpu = find_gpu(cells["gpu"], known_gpus(reference))
-    engine = cells["engine"].removeprefix("dynamo-")
-    speculates = cells["spec_decoding"].startswith("mtp")
-    return Deployment(
-        served, gpu, "trt-llm" if engine == "trtllm" else engine, cells["precision"],
-        tensor=tensor, data=data, expert=max(1, min(expert, tensor * data)),
-        link_gb_per_s=find_link(gpu), kv_bits=8,
-        draft_tokens=1 if speculates and side == "decode" else 0, acceptance=_MTP_ACCEPTANCE,
-    )  # fmt: skip
-
-
-def _disaggregated(cells: Cells, served: MoeModel, reference: Path) -> tuple[float, float] | None:
-    """Return TTFT and TPOT [ms]; None where a worker of the row cannot hold model and requests."""
-    prefill = _worker(cells, "prefill", served, reference)
-    decode = _worker(cells, "decode", served, reference)
-    if decode.max_context < _cells(cells, "isl") + _cells(cells, "osl"):
-        return None
-    loop = serve_disaggregated(
-        prefill, decode,
-        load(
-            int(_cells(cells, "conc")), int(_cells(cells, "isl")), int(_cells(cells, "osl")),
-            shortest=_cells(cells, "random_range_ratio", otherwise=1.0), waves=_WAVES,
-        ),
-        n_prefill=int(_cells(cells, "prefill_workers", "prefill_num_workers")),
-        n_decode=int(_cells(cells, "decode_workers", "decode_num_workers")),
-        transfer_ns_per_token=served.kv_bytes_per_token(8) / decode.tensor / _NETWORK_GB_S,
-    )  # fmt: skip
-    return float(loop.ttft_ms.mean()), float(np.nanmean(loop.tpot_ms))
-
-
-def disaggregated_rows(reference: Path, progress: Progress) -> list[Row]:
-    """Return rows S6: workers for prompts and others for decoding."""
-    lines: list[Row] = []
-    models = known_models(reference)
-    for name in ("serving_disaggregated", "serving_disaggregated_aic"):
-        path = reference / "measured" / f"{name}.csv"
-        if not path.exists():
-            continue
-        progress(f"S6: {name}")
-        groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
-        n_left_out = n_too_small = 0
-        with reading(path):
-            for cells in read_table(path):
-                if math.isnan(_cells(cells, "decode_workers", "decode_num_workers")):
-                    n_left_out += 1
-                    continue
-                served = find_model(cells["model"], models)
-                found_times = _disaggregated(cells, served, reference)
-                if found_times is None:
-                    n_too_small += 1
-                    continue
-                ttft, tpot = found_times
-                key = f"{cells['model']} x {cells['gpu']} x {cells['engine']}"
-                if cells["spec_decoding"].startswith("mtp"):
-                    key += " with MTP"
-                found = groups.setdefault(key, {"TPOT": [], "TTFT": []})
-                found["TPOT"].append((tpot, _cells(cells, "tpot_mean_ms")))
-                found["TTFT"].append((ttft, _cells(cells, "ttft_mean_ms")))
-        if n_left_out:
-            progress(f"S6: {n_left_out} rows are left out, whose workers are not told")
-        if n_too_small:
-            progress(f"S6: {n_too_small} rows are left out, whose workers cannot hold the model")
-        for key in sorted(groups):
-            lines += _rows_of("S6", f"{name}, {key}", groups[key], _DISAGGREGATED_NOTE)
-    return lines
-
-
 # ---- long prompts
 
 
@@ -188,26 +98,26 @@ def long_prompt_rows(reference: Path, progress: Progress) -> list[Row]:
     progress("S7: long prompts")
     models, gpus = known_models(reference), known_gpus(reference)
     groups: dict[str, dict[str, list[tuple[float, float]]]] = {}
+    n_left_out = 0
     with reading(path):
         for cells in read_table(path):
             gpu = find_gpu(cells["gpu"].split(" ")[0], gpus)
             speculates = cells["spec_decoding"].startswith("mtp")
-            deployment = Deployment(
+            found_metrics = closed_loop_metrics(
                 find_model(cells["model"], models), gpu, cells["engine"], cells["precision"],
                 tensor=int(_cells(cells, "tp")), data=int(_cells(cells, "dp")),
-                expert=int(_cells(cells, "ep")), link_gb_per_s=find_link(gpu),
-                draft_tokens=int(speculates), acceptance=_MTP_ACCEPTANCE,
+                spread=int(_cells(cells, "ep")) > 1, clients=int(_cells(cells, "conc")),
+                prompt=int(_cells(cells, "isl")), output=int(_cells(cells, "osl")),
+                options={"draft_tokens": str(int(speculates)), "acceptance": str(_MTP_ACCEPTANCE)},
             )  # fmt: skip
-            clients = int(_cells(cells, "conc"))
-            loop = serve(
-                deployment.costs(), deployment.shape(),
-                load(clients, int(_cells(cells, "isl")), int(_cells(cells, "osl"))),
-            )  # fmt: skip
+            if found_metrics is None:
+                n_left_out += 1
+                continue
             found = groups.setdefault(cells["model"], {"TPOT": [], "TTFT": []})
-            found["TPOT"].append(
-                (float(np.nanmedian(loop.tpot_ms)), _cells(cells, "tpot_median_ms"))
-            )
-            found["TTFT"].append((float(np.median(loop.ttft_ms)), _cells(cells, "ttft_median_ms")))
+            found["TPOT"].append((found_metrics["tpot_p50_ms"], _cells(cells, "tpot_median_ms")))
+            found["TTFT"].append((found_metrics["ttft_p50_ms"], _cells(cells, "ttft_median_ms")))
+    if n_left_out:
+        progress(f"S7: {n_left_out} rows are left out, which do not fit the memory here")
     return [
         row
         for key in sorted(groups)
@@ -272,14 +182,12 @@ def _offline(name: str, gpu_name: str) -> float:
     # Where latency does not count, attention of DeepSeek is data parallel and experts are spread
     # (DeepSeek-V3, 2024, section 3.4.2).
     groups = 8 if name == "deepseek-r1" else 1
-    found = Deployment(
+    found = closed_loop_metrics(
         model(served), gpu, "trt-llm" if gpu.vendor == "nvidia" else "vllm", precision,
-        data=groups, expert=groups, link_gb_per_s=find_link(gpu), kv_bits=8,
+        data=groups, spread=groups > 1, clients=_OFFLINE_CLIENTS * groups, prompt=prompt,
+        output=output,
     )  # fmt: skip
-    loop = serve(
-        found.costs(), found.shape(), load(_OFFLINE_CLIENTS * groups, prompt, output, waves=4)
-    )
-    return loop.steady_per_s / groups
+    return math.nan if found is None else found["output_per_s"] / groups
 
 
 # ---- single measurements
@@ -305,22 +213,20 @@ def community_rows(reference: Path, progress: Progress) -> list[Row]:
             except ValueError:
                 n_left_out += 1
                 continue
-            deployment = Deployment(
-                served, gpu, cells["engine"], precision,
-                tensor=int(_cells(cells, "gpus")), link_gb_per_s=find_link(gpu),
-            )  # fmt: skip
             clients = int(found[2])
-            loop: ClosedLoop = serve(
-                deployment.costs(), deployment.shape(),
-                load(
-                    clients, max(1, int(_cells(cells, "isl"))), int(_cells(cells, "osl")),
-                    waves=1 if found[1] == "offline" else 10,
-                ),
+            offline = {"requests": str(clients)} if found[1] == "offline" else {}
+            metrics = closed_loop_metrics(
+                served, gpu, cells["engine"], precision, tensor=int(_cells(cells, "gpus")),
+                clients=clients, prompt=max(1, int(_cells(cells, "isl"))),
+                output=int(_cells(cells, "osl")), options=offline,
             )  # fmt: skip
+            if metrics is None:
+                n_left_out += 1
+                continue
             tpot = _cells(cells, "tpot_mean_ms", "itl_mean_ms")
-            pairs["TPOT"].append((loop.mean_tpot_ms, tpot))
-            pairs["TTFT"].append((loop.mean_ttft_ms, _cells(cells, "ttft_mean_ms")))
-            pairs["output/s"].append((loop.output_per_s, _cells(cells, "out_tok_s")))
+            pairs["TPOT"].append((metrics["tpot_mean_ms"], tpot))
+            pairs["TTFT"].append((metrics["ttft_mean_ms"], _cells(cells, "ttft_mean_ms")))
+            pairs["output/s"].append((metrics["output_per_s"], _cells(cells, "out_tok_s")))
     if n_left_out:
         progress(f"S9: {n_left_out} rows are left out, whose load, GPU or model is not known")
     return _rows_of("S9", "single measurements", pairs, _COMMUNITY_NOTE)

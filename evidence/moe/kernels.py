@@ -6,10 +6,10 @@ from typing import Final
 
 import numpy as np
 
-from archgym.simulators.moe.efficiency import Efficiency
-from archgym.simulators.moe.hardware import gpu
-from archgym.simulators.moe.measured import GPU_OF_SYSTEM, read_kernels, tokens_by_expert
-from archgym.simulators.moe.timing import experts_kernel_ns
+from archgym.simulators.moe.machine.efficiency import Efficiency
+from archgym.simulators.moe.machine.hardware import gpu
+from archgym.simulators.moe.machine.measured import GPU_OF_SYSTEM, read_kernels, tokens_by_expert
+from archgym.simulators.moe.machine.timing import experts_kernel_ns
 from evidence.moe.row import Progress, Row, reading
 
 _MAX_TOKENS: Final = 4096  # the specification's range

@@ -1,19 +1,22 @@
 """Measured serving of mixture-of-experts models: rows of the reference as deployments and loads."""
 
+import json
 import math
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple, final
 
 from archgym.errors import FileFormatError
-from archgym.simulators.moe.closed_loop import Load, load
-from archgym.simulators.moe.deployment import Deployment
-from archgym.simulators.moe.engines import BITS
-from archgym.simulators.moe.hardware import Gpu, gpu, gpu_names, node, node_names
-from archgym.simulators.moe.models import LatentAttention, MoeModel
-from archgym.simulators.moe.presets import model, model_names
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.task import Task
+from archgym.simulators.moe import MoeSimulator
+from archgym.simulators.moe.machine.engines import BITS, ENGINE_NAMES, engine
+from archgym.simulators.moe.machine.hardware import Gpu, gpu, gpu_names, node, node_names
+from archgym.simulators.moe.machine.models import LatentAttention, MoeModel
+from archgym.simulators.moe.machine.presets import model, model_names
 from evidence.moe.row import read_table, reading
 
 _ENGINES: Final = {"trtllm": "trt-llm", "dynamo-trtllm": "trt-llm", "dynamo-sglang": "sglang"}
@@ -28,57 +31,175 @@ _MOST_MS, _MOST_CLIENTS, _MOST_TOKENS = 1e8, 100_000, 10_000_000
 @final
 @dataclass(frozen=True)
 class Measured:
-    """A measured row.
+    """A measured row, as a task of the space `closed-loop` and a design of it.
 
     Attributes:
       names: Model, precision, GPU and engine as the file has them.
-      deployment: Deployment that served.
+      options: Options of the simulator.
+      design: Values by parameter.
       clients: Requests in flight.
-      prompt, output: Longest lengths [tokens].
-      shortest: Share of the longest that the shortest has.
-      staggered: True if clients were spread over time at the start.
       ttft_ms, tpot_ms: Means [ms]; NaN where nobody measured.
       output_per_s: Output tokens a second and GPU; NaN where nobody measured.
-      is_steady: True if that was derived from TTFT and TPOT.
+      is_steady: True if that was derived from TTFT and TPOT, or clients started apart.
     """
 
     names: tuple[str, str, str, str]
-    deployment: Deployment
+    options: Mapping[str, str]
+    design: Mapping[str, str | int]
     clients: int
-    prompt: int
-    output: int
-    shortest: float
-    staggered: bool
     ttft_ms: float
     tpot_ms: float
     output_per_s: float
     is_steady: bool
 
-    def load(self) -> Load:
-        """Return its requests."""
-        return load(
-            self.clients, self.prompt, self.output,
-            shortest=self.shortest, staggered=self.staggered,
-        )  # fmt: skip
-
     @property
     def layout(self) -> str:
         """Deployment without the engine's version: what is held out together."""
-        d = self.deployment
-        return " ".join((*self.names, f"tp{d.tensor} dp{d.data} ep{d.expert}"))
+        d = self.design
+        n_gpus = int(d["tensor"]) * int(d["data"])
+        groups = int(self.options.get("expert_groups", n_gpus)) if d["spread"] == "yes" else 1
+        return " ".join((*self.names, f"tp{d['tensor']} dp{d['data']} ep{groups}"))
 
     @property
     def configuration(self) -> str:
         """Deployment and lengths."""
-        return f"{self.layout} {self.prompt}+{self.output}"
+        return f"{self.layout} {self.options['lengths']}"
+
+    @property
+    def n_gpus(self) -> int:
+        """GPUs that serve."""
+        return int(self.design["tensor"]) * int(self.design["data"])
+
+    def simulator(self, fidelity: str = "auto", **changes: str) -> MoeSimulator:
+        """Return the simulator of the row's task, with some options changed."""
+        return simulator_of({**self.options, **changes}, fidelity)
+
+    def predict(self, fidelity: str = "auto", **changes: str) -> "Prediction | None":
+        """Return what the searched path says of the row; None where it cannot be built."""
+        simulator = self.simulator(fidelity, **changes)
+        task = Task.make(simulator, WORKLOAD)
+        workload = task.workloads[0].workload
+        indices = simulator.space.indices_of(self.design)[None, :]
+        result = simulator.evaluate_batch(indices, workload)
+        if result.reason[0]:
+            return None
+        found = dict(zip((m.name for m in simulator.metrics), result.values[0], strict=True))
+        rate = found["output_per_s"]
+        if self.is_steady:
+            requests = workload.content.requests_of(self.clients)
+            tokens = float(requests.output_tokens[requests.counted_from :].mean())
+            rate = self.clients * tokens / (found["e2e_mean_ms"] / 1e3)
+        return Prediction(found["ttft_mean_ms"], found["tpot_mean_ms"], rate / self.n_gpus)
 
 
-def read_serving(reference: Path, name: str = "serving.csv") -> tuple[list[Measured], int]:
+class Prediction(NamedTuple):
+    """Prediction of a row: TTFT and TPOT [ms], output tokens a second and GPU."""
+
+    ttft_ms: float
+    tpot_ms: float
+    output_per_s: float
+
+
+WORKLOAD: Final = "chat-1k"
+"""Workload of `closed-loop` whose lengths the options replace."""
+
+
+def simulator_of(options: Mapping[str, str], fidelity: str = "auto") -> MoeSimulator:
+    """Return the simulator of the space `closed-loop` with these options."""
+    found = make_simulator(MoeSimulator, "closed-loop", fidelity, options)
+    assert isinstance(found, MoeSimulator)
+    return found
+
+
+def closed_loop_metrics(
+    served: MoeModel,
+    accelerator: Gpu,
+    engine_name: str,
+    precision: str,
+    *,
+    tensor: int = 1,
+    data: int = 1,
+    spread: bool = False,
+    clients: int,
+    prompt: int,
+    output: int,
+    options: Mapping[str, str] | None = None,
+) -> dict[str, float] | None:
+    """Return the metrics of a closed loop; None where it cannot be built.
+
+    Args:
+      served: Model, which goes into a file where it does not ship.
+      accelerator: Each GPU, likewise.
+      engine_name: Engine; one that does not ship has typical constants.
+      precision: Format of the experts.
+      tensor: GPUs that share attention.
+      data: Groups of those.
+      spread: True if whole experts are spread over GPUs.
+      clients: Requests in flight.
+      prompt: Tokens of a prompt.
+      output: Tokens of an output.
+      options: Further options of the simulator.
+    """
+    with TemporaryDirectory() as folder:
+        simulator = simulator_of(
+            {
+                "model": _model_option(served, Path(folder)),
+                "hardware": _hardware_option(accelerator, Path(folder)),
+                "engine": _engine_option(engine_name, Path(folder)),
+                "precision": precision,
+                "clients": str(clients),
+                "lengths": f"{prompt}+{output}",
+                **(options or {}),
+            }
+        )
+        task = Task.make(simulator, WORKLOAD)
+        design = {
+            **simulator.space.design_at(simulator.space.default_indices),
+            "tensor": tensor, "data": data, "spread": "yes" if spread else "no",
+        }  # fmt: skip
+        indices = simulator.space.indices_of(design)[None, :]
+        result = simulator.evaluate_batch(indices, task.workloads[0].workload)
+    if result.reason[0]:
+        return None
+    names = (spec.name for spec in simulator.metrics)
+    return dict(zip(names, result.values[0].tolist(), strict=True))
+
+
+def _engine_option(name: str, folder: Path) -> str:
+    if name in ENGINE_NAMES:
+        return name
+    path = folder / "engine.json"
+    path.write_text(json.dumps({"engine": {"name": name}}), encoding="utf-8")
+    return str(path)
+
+
+def _model_option(served: MoeModel, folder: Path) -> str:
+    if served.name in model_names():
+        return served.name
+    path = folder / "model.json"
+    members = {key: value for key, value in asdict(served).items() if value is not None}
+    path.write_text(json.dumps({"model": members}), encoding="utf-8")
+    return str(path)
+
+
+def _hardware_option(accelerator: Gpu, folder: Path) -> str:
+    if accelerator.name in gpu_names():
+        return hardware_of(accelerator)
+    path = folder / "hardware.json"
+    members = {"preset": "dgx-h100", "gpu": asdict(accelerator)}
+    path.write_text(json.dumps({"hardware": members}), encoding="utf-8")
+    return str(path)
+
+
+def read_serving(
+    reference: Path, name: str = "serving.csv", *, suspect: bool = False
+) -> tuple[list[Measured], int]:
     """Return the rows of a file of closed-loop measurements, and how many are marked as suspect.
 
     Args:
       reference: Folder of the reference.
       name: File in its folder `measured`.
+      suspect: True to return rows that are marked as suspect, too.
 
     Raises:
       FileFormatError: The file or a row is something else.
@@ -87,18 +208,19 @@ def read_serving(reference: Path, name: str = "serving.csv") -> tuple[list[Measu
     with reading(path):
         table = read_table(path)
     models, gpus = known_models(reference), known_gpus(reference)
-    found, suspect = [], 0
+    found, n_suspect = [], 0
     for line, cells in enumerate(table, start=2):
         if cells.get("suspect"):
-            suspect += 1
-            continue
+            n_suspect += 1
+            if not suspect:
+                continue
         try:
             found.append(_row(cells, models, gpus))
         except (KeyError, ValueError) as error:
             raise FileFormatError(
                 path, line, f"a measured row must name {error}", "Correct the row"
             ) from None
-    return found, suspect
+    return found, n_suspect
 
 
 def _row(
@@ -108,44 +230,66 @@ def _row(
     served = find_model(names[0], models)
     accelerator = find_gpu(names[2], gpus)
     name = _ENGINES.get(names[3], names[3])
+    how = engine(name)
     clients = _whole(cells, "conc", _MOST_CLIENTS)
-    # In InferenceX's runs caches have 8 bits with TensorRT-LLM and on GPUs with 4-bit units.
-    narrow = name == "trt-llm" or accelerator.fp4_tflops > 0
     shortest = _number(cells, "random_range_ratio", 1.0)
     measured = _number(cells, "out_tok_s_gpu", math.nan)
     derived = _number(cells, "out_tok_s_gpu_derived", math.nan)
-    release = _release(name, cells.get("engine_version", ""))
     settings = _launch_settings(cells, name, clients)
-    deployment = Deployment(
-        served, accelerator, name, _precision(names[1]),
-        tensor=_whole(cells, "tp", 4096),
-        data=_whole(cells, "dp", 4096),
-        expert=_whole(cells, "ep", 4096),
-        link_gb_per_s=find_link(accelerator),
-        kv_bits=8 if narrow else 16,
-        release=release,
-        padded_rows=_padded_rows(names, accelerator, release, _whole(cells, "tp", 4096)),
+    tensor, data, groups = (_whole(cells, key, 4096) for key in ("tp", "dp", "ep"))
+    prompt, output = (_whole(cells, key, _MOST_TOKENS) for key in ("isl", "osl"))
+    # Clients with exact lengths stay in step where prompts come before decodes, as with SGLang:
+    # there TTFT grows with the clients. Elsewhere it does not: they must have started apart.
+    staggers = shortest >= 1.0 and not how.pauses_decodes
+    options = {
+        "model": served.name,
+        "hardware": hardware_of(accelerator),
+        "engine": name,
+        "release": _release(name, cells.get("engine_version", "")),
+        "precision": _precision(names[1]),
+        "clients": str(clients),
+        "lengths": f"{prompt}+{output}",
+        "shortest": str(shortest),
+        "stagger": str(staggers).lower(),
+        "step_tokens": str(settings.max_tokens or how.step_tokens(accelerator)),
+        "hold_steps": str(settings.hold_steps),
+        "hold_prompts": str(settings.hold_prompts),
+        "hold_tokens": str(settings.hold_tokens),
+    }
+    if (name, accelerator.generation) == ("sglang", "blackwell"):
         # InferenceX starts SGLang on GPUs of this generation with a look for new requests each 10
         # steps, 30 from 16 clients on (its scripts, --scheduler-recv-interval).
-        poll_steps=(30 if clients >= 16 else 10)
-        if (name, accelerator.generation) == ("sglang", "blackwell")
-        else 1,
-        max_tokens=settings.max_tokens,
-        hold_steps=settings.hold_steps,
-        hold_prompts=settings.hold_prompts,
-        hold_tokens=settings.hold_tokens,
-    )  # fmt: skip
+        options["poll_steps"] = "30" if clients >= 16 else "10"
+    if groups not in (1, tensor * data):
+        options["expert_groups"] = str(groups)
+    # In InferenceX's runs caches have 8 bits with TensorRT-LLM and on GPUs with 4-bit units.
+    narrow = name == "trt-llm" or accelerator.fp4_tflops > 0
+    design: dict[str, str | int] = {
+        "tensor": tensor,
+        "data": data,
+        "spread": "yes" if groups > 1 else "no",
+        "kv_bits": 8 if narrow else 16,
+        "scheduler": "prefill-first" if how.pauses_decodes else "decode-first",
+    }
     return Measured(
-        names, deployment, clients,
-        _whole(cells, "isl", _MOST_TOKENS), _whole(cells, "osl", _MOST_TOKENS), shortest,
-        # Clients with exact lengths stay in step where prompts come before decodes, as with SGLang:
-        # there TTFT grows with the clients. Elsewhere it does not: they must have started apart.
-        shortest >= 1.0 and not deployment.scheduling.pauses_decodes,
+        names, options, design, clients,
         _number(cells, "ttft_mean_ms", math.nan),
         _number(cells, "tpot_mean_ms", math.nan),
         derived if math.isnan(measured) else measured,
-        math.isnan(measured),
+        math.isnan(measured) or staggers,
     )  # fmt: skip
+
+
+def hardware_of(accelerator: Gpu) -> str:
+    """Return the server with the most GPUs of a kind.
+
+    Raises:
+      ValueError: There is none.
+    """
+    found = [node(name) for name in node_names() if node(name).gpu == accelerator]
+    if not found:
+        raise ValueError(f"a GPU of a server that is known; got {accelerator.name!r}")
+    return max(found, key=lambda server: server.n_gpus).name
 
 
 # Most prompt tokens of a step (--chunked-prefill-size, --max-num-batched-tokens, max_num_tokens)
@@ -174,7 +318,7 @@ _SPARE_TOKENS: Final = 1500
 
 
 class _Settings(NamedTuple):
-    """Settings of a server, fields of `Deployment`; 0 for the engine's default."""
+    """Settings of a server; 0 for the engine's default."""
 
     max_tokens: int = 0
     hold_steps: int = 0
@@ -220,21 +364,6 @@ def _launch_settings(cells: Mapping[str, str], engine_name: str, clients: int) -
         # batch_wait_timeout_iters and batch_wait_max_tokens_ratio.
         return _Settings(tokens, 40, 0, int(0.8 * tokens))
     return _Settings(tokens)
-
-
-def _padded_rows(names: tuple[str, ...], accelerator: Gpu, release: str, tensor: int) -> int:
-    """Return the rows to which a release pads the products of each expert, 0 for none.
-
-    vLLM before 0.13 computes experts with DeepGEMM's contiguous products: room for all tokens and
-    for 127 rows of each expert. Padding belongs to expert 0 and is computed, whatever the batch.
-
-    Source:
-      vLLM, pull requests 13932 (products), 30494 (padding is skipped, 11 December 2025, after
-      0.12.0) and 29346 (not with a tensor parallelism of 8). The products need 8-bit weights with
-      scales of blocks, which MiniMax-M2.5, Qwen3 and DeepSeek have.
-    """
-    padding = names[1] == "fp8" and accelerator.vendor == "nvidia" and tensor < 8
-    return 128 if padding and release in ("vllm 0.11", "vllm 0.12") else 0
 
 
 def _release(name: str, version: str) -> str:

@@ -10,13 +10,13 @@ from typing import Final
 
 import numpy as np
 
-from archgym.simulators.moe.columns import CpuRule, Prefetch, Replacement, Scope
-from archgym.simulators.moe.hardware import Host, Link, NodePreset, gpu, node
-from archgym.simulators.moe.models import MoeModel
-from archgym.simulators.moe.presets import model
-from archgym.simulators.moe.routing import RoutingPreset
-from archgym.simulators.moe.running import Run
-from archgym.simulators.moe.serving import Serving
+from archgym.simulators.moe.kernel.columns import CpuRule, Prefetch, Replacement, Scope
+from archgym.simulators.moe.kernel.run import Run
+from archgym.simulators.moe.machine.hardware import Host, Link, NodePreset, gpu, node
+from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.machine.presets import model
+from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.workloads.routing import RoutingPreset
 from evidence.moe.row import Progress, Row
 from evidence.moe.runs import (
     at_once,
@@ -317,8 +317,8 @@ _FIDDLER_SOFTWARE_NS: Final = 0.5e6
 
 def _crossover_row(served: MoeModel, server: NodePreset) -> Row:
     """Return True if there is a number of tokens from which loading beats the processor."""
-    from archgym.simulators.moe.columns import COSTS
-    from archgym.simulators.moe.timing import layer_costs
+    from archgym.simulators.moe.kernel.columns import COSTS
+    from archgym.simulators.moe.machine.timing import layer_costs
 
     found = layer_costs(served, server, Serving(cache_experts=56))
     costs = dict(zip(COSTS, found.tolist(), strict=True))

@@ -47,7 +47,7 @@ def draw_accuracy(reference: Path, path: str | Path, progress: Progress) -> int:
     progress(f"Fitting {len(rows)} rows in thirds")
     goals = goals_of(rows)
     found = held_out(problem(rows), configuration_folds(rows))
-    engines = np.array([row.deployment.engine for row in rows])
+    engines = np.array([row.options["engine"] for row in rows])
     figure = Figure(figsize=(10.0, 3.6), layout="constrained")
     panels = figure.subplots(1, len(goals))
     for axes, (metric, measured) in zip(panels, goals.items(), strict=True):

@@ -6,14 +6,14 @@ from typing import Final
 
 import numpy as np
 
-from archgym.simulators.moe.calibrate import DOCUMENT_TOKENS, measure, target
-from archgym.simulators.moe.replay import Events, replay_events
-from archgym.simulators.moe.routing import (
+from archgym.simulators.moe.kernel.replay import Events, replay_events
+from archgym.simulators.moe.workloads.routing import (
     RoutingPreset,
     generate,
     routing_preset,
     routing_preset_names,
 )
+from evidence.moe.calibrate import DOCUMENT_TOKENS, measure, target
 from evidence.moe.row import Progress, Row, read_json, read_table, reading
 
 FITTED: Final = ("lru@1", "lru@2", "lru@3", "belady@1", "belady@2", "belady@3", "srp@16")

@@ -20,7 +20,6 @@ from evidence.moe.fleet import (
 )
 from evidence.moe.further import (
     community_rows,
-    disaggregated_rows,
     hybrid_rows,
     long_prompt_rows,
     mlperf_rows,
@@ -58,7 +57,6 @@ _MAKERS: Final[Mapping[str, Callable[[Path, Progress], list[Row]]]] = {
     "V19": balance_rows,
     "V20": toy_rows,
     _SERVING: serving_rows,
-    "S6": disaggregated_rows,
     "S7": long_prompt_rows,
     "S8": mlperf_rows,
     "S9": community_rows,
@@ -75,7 +73,6 @@ _NEEDS: Final[Mapping[str, str]] = {
     "V19": "eplb",
     "V20": "event_atomic",
     _SERVING: "measured/serving.csv",
-    "S6": "measured/serving_disaggregated.csv",
     "S7": "measured/serving_long_prompts.csv",
     "S8": "measured/mlperf.csv",
     "S9": "measured/serving_community.csv",
@@ -110,7 +107,6 @@ _TITLES: Final[Mapping[str, str]] = {
     "S3": "S3. Fitted without the GPU",
     "S4": "S4. Fitted without the engine",
     "S5": "S5. Fitted on these rows (shipped)",
-    "S6": "S6. Disaggregated, not fitted",
     "S7": "S7. Long prompts, not fitted",
     "S8": "S8. MLPerf, not fitted",
     "S9": "S9. Single measurements, not fitted",

@@ -61,11 +61,6 @@ def test_numbers_of_a_preset_can_be_set(archgym: Archgym) -> None:
         (("generate", "--out", "a.routing.npz", "--documents", "9" * 20), "at most 2147483648"),
         (("analyze", "absent.routing.npz"), "absent.routing.npz"),
         (("analyze", "absent.routing.npz", "--picture", "a.gif"), "--picture"),
-        (
-            ("calibrate", "--experts", "8", "--top-k", "2", "--target", "lru@1=0.3"),
-            "(`--target`) must be at least 3",
-        ),
-        (("calibrate", "--experts", "8", "--top-k", "2", "--target", "lru=0.3"), "lru@R"),
     ],
 )
 def test_bad_input_is_one_line(archgym: Archgym, arguments: tuple[str, ...], words: str) -> None:
@@ -75,17 +70,6 @@ def test_bad_input_is_one_line(archgym: Archgym, arguments: tuple[str, ...], wor
     assert words in ran.err
     assert ran.err.startswith("error: ")
     assert ran.err.count("\n") == 1
-
-
-@pytest.mark.slow
-def test_process_is_fitted(archgym: Archgym) -> None:
-    ran = archgym(
-        "moe", "calibrate", "--experts", "8", "--top-k", "2", "--budget", "40",
-        "--target", "lru@1=0.36", "--target", "belady@2=0.82", "--target", "srp@16=0.49",
-    )  # fmt: skip
-
-    assert ran.code == 0
-    assert "archgym moe generate" in ran.out
 
 
 @pytest.mark.slow

@@ -6,7 +6,7 @@ import pytest
 
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.rules.language import bounds_of, check_rule, read_rule, tuned_values
-from archgym.simulators.moe.policy_domain import EXPERT_CACHE
+from archgym.simulators.moe.rules.domain import EXPERT_CACHE
 from tests.rules.escapes import EXPRESSIONS, HEAD, STATEMENTS, WHOLE, returning, scored
 
 

@@ -9,8 +9,8 @@ import pytest
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
 from archgym.runtime.reductions import collected_reductions
-from archgym.simulators.moe.policy_replay import CacheCase, PolicyResult, evaluate_policy
-from archgym.simulators.moe.replay import Events
+from archgym.simulators.moe.kernel.replay import Events
+from archgym.simulators.moe.rules.replay import CacheCase, PolicyResult, evaluate_policy
 from tests.rules.escapes import HEAD, returning, scored
 
 EVENTS = Events(

@@ -1,7 +1,7 @@
 """Serving of mixture-of-experts models: expert caches, prefetch, tiers, parallelism."""
 
-from archgym.simulators.moe.engines import ENGINE_NAMES
-from archgym.simulators.moe.hardware import (
+from archgym.simulators.moe.machine.engines import ENGINE_NAMES
+from archgym.simulators.moe.machine.hardware import (
     Gpu,
     Host,
     Link,
@@ -11,19 +11,19 @@ from archgym.simulators.moe.hardware import (
     node,
     node_names,
 )
-from archgym.simulators.moe.hardware import node_names as hardware_names
-from archgym.simulators.moe.models import LatentAttention, MoeModel
-from archgym.simulators.moe.presets import model, model_names
-from archgym.simulators.moe.requests import Requests, generate_requests, read_requests
-from archgym.simulators.moe.routing import (
+from archgym.simulators.moe.machine.hardware import node_names as hardware_names
+from archgym.simulators.moe.machine.models import LatentAttention, MoeModel
+from archgym.simulators.moe.machine.presets import model, model_names
+from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.simulator import MoeSimulator
+from archgym.simulators.moe.workloads.requests import Requests, generate_requests, read_requests
+from archgym.simulators.moe.workloads.routing import (
     Routing,
     RoutingPreset,
     generate,
     routing_preset,
     routing_preset_names,
 )
-from archgym.simulators.moe.serving import Serving
-from archgym.simulators.moe.simulator import MoeSimulator
 
 __all__ = [
     "Gpu",

@@ -1,6 +1,5 @@
 """Commands `archgym moe`: models, hardware and routing of mixture-of-experts serving."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,8 +11,8 @@ from archgym.cli.options.values import assignments, named_path
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from archgym.simulators.moe.analysis import Analysis
-    from archgym.simulators.moe.routing import Routing, RoutingPreset
+    from archgym.simulators.moe.workloads.analysis import Analysis
+    from archgym.simulators.moe.workloads.routing import Routing, RoutingPreset
 
 commands = typer.Typer()
 moe_app = typer.Typer(
@@ -28,48 +27,6 @@ commands.add_typer(moe_app)
 @moe_app.callback()
 def _group() -> None:
     """Inspect models, hardware and routing of mixture-of-experts serving."""
-
-
-@moe_app.command()
-def prefetch(
-    picture: Annotated[
-        Path | None,
-        typer.Option(
-            "--picture",
-            help="Draw the curves to this .png, .svg or .pdf file.",
-            parser=named_path,
-            metavar="FILE",
-        ),
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Show when prefetching helps: time per token by prediction accuracy, on two links.
-
-    The model is Qwen3-30B with 4-bit weights on a GPU that holds a third of it. Experts of the next
-    layer are loaded in advance.
-    """
-    from dataclasses import asdict
-
-    from archgym.cli.console.progress import announce_compilation
-    from archgym.simulators.moe.prefetch import draw_sweep, prefetch_sweep
-
-    announce_compilation()
-    sweeps = prefetch_sweep(progress=_say_progress)
-    if picture is not None:
-        draw_sweep(sweeps, picture)
-    if json:
-        write_json([asdict(sweep) for sweep in sweeps])
-        return
-    columns = ["accuracy_percent"]
-    for sweep in sweeps:
-        columns += [f"{sweep.link}_tpot_ms", f"{sweep.link}_wasted_percent"]
-    rows = [["no prefetch", *(x for s in sweeps for x in (number(s.without_ms), ""))]]
-    for index, accuracy in enumerate(sweeps[0].accuracies):
-        cells = [(s.tpot_ms[index], s.wasted_percent[index]) for s in sweeps]
-        rows.append([number(100.0 * accuracy), *(number(x) for pair in cells for x in pair)])
-    table(columns, rows, right=columns)
-    if picture is not None:
-        say(f"Picture: {picture}")
 
 
 def _say_progress(text: str) -> None:
@@ -91,7 +48,7 @@ SeedOption = Annotated[int, typer.Option("--seed", help="Random seed of the trac
 @moe_app.command()
 def models(json: JsonOption = False) -> None:
     """List the described models with the sizes of their weights."""
-    from archgym.simulators.moe.presets import model, model_names
+    from archgym.simulators.moe.machine.presets import model, model_names
 
     found = [model(name) for name in model_names()]
     rows = [
@@ -121,7 +78,7 @@ def models(json: JsonOption = False) -> None:
 @moe_app.command()
 def hardware(json: JsonOption = False) -> None:
     """List the described servers."""
-    from archgym.simulators.moe.hardware import node, node_names
+    from archgym.simulators.moe.machine.hardware import node, node_names
 
     found = [node(name) for name in node_names()]
     rows = [
@@ -200,10 +157,10 @@ def generate(
 ) -> None:
     """Draw a routing trace from a calibrated process."""
     from archgym.cli.console.progress import announce_compilation
-    from archgym.simulators.moe.presets import model as find_model
-    from archgym.simulators.moe.routing import check_size, routing_preset
-    from archgym.simulators.moe.routing import generate as draw
-    from archgym.simulators.moe.routing_trace import check_ending, write_routing
+    from archgym.simulators.moe.formats.routing_trace import check_ending, write_routing
+    from archgym.simulators.moe.machine.presets import model as find_model
+    from archgym.simulators.moe.workloads.routing import check_size, routing_preset
+    from archgym.simulators.moe.workloads.routing import generate as draw
 
     check_ending(out)
     described = find_model(model)
@@ -286,8 +243,8 @@ def analyze(
     """Analyse how well routing can be cached: hit rates, segments, load balance, reuse."""
     from archgym.cli.console.progress import CountBar, announce_compilation
     from archgym.report.plots import check_plot
-    from archgym.simulators.moe.analysis import analyse
-    from archgym.simulators.moe.routing_trace import read_routing
+    from archgym.simulators.moe.formats.routing_trace import read_routing
+    from archgym.simulators.moe.workloads.analysis import analyse
 
     if picture is not None:
         check_plot("--picture", picture)
@@ -296,7 +253,7 @@ def analyze(
     with CountBar("layers") as bar:
         found = analyse(routing, tokens, layers, bar.show)
     if picture is not None:
-        from archgym.simulators.moe.picture import picture as draw
+        from archgym.simulators.moe.workloads.picture import picture as draw
 
         draw(found, picture)
     if json:
@@ -371,73 +328,6 @@ def _say_analysis(found: "Analysis") -> None:
 
 
 @moe_app.command()
-def calibrate(
-    experts: Annotated[int, typer.Option("--experts", help="Number of experts per layer.", min=1)],
-    top_k: Annotated[int, typer.Option("--top-k", help="Number of experts per token.", min=1)],
-    target: Annotated[
-        list[str],
-        typer.Option(
-            "--target",
-            help="Share to fit, such as lru@2=0.61; give at least three. Names: lru@R, lfu@R, "
-            "belady@R, schM@R for a cache of R times the experts of a token, or srp@M.",
-            metavar="NAME=VALUE",
-        ),
-    ],
-    budget: Annotated[int, typer.Option("--budget", help="Number of trials.", min=20)] = 240,
-    seed: SeedOption = 0,
-    json: JsonOption = False,
-) -> None:
-    """Fit the routing process to measured hit rates or segment routing of a model."""
-    from archgym.cli.console.progress import CountBar, announce_compilation
-    from archgym.simulators.moe.calibrate import calibrate as fit
-
-    wanted = {}
-    for name, text in assignments("--target", target).items():
-        try:
-            wanted[name] = float(text)
-        except ValueError:
-            raise InvalidArgumentError(
-                f"`--target` {name} must be a number from 0 to 1; got {text!r}."
-            ) from None
-    announce_compilation()
-    with CountBar("trials") as bar:
-        found = fit(
-            "fitted",
-            experts,
-            top_k,
-            wanted,
-            seed=seed,
-            budget=budget,
-            progress=lambda done, error: bar.show(done, budget),
-        )
-    preset = found.preset
-    numbers = {"skew": preset.skew, "topic": preset.topic, "persistence": preset.persistence}
-    if json:
-        given = dict(zip(found.names, found.given, strict=True))
-        record = {"n_experts": experts, "top_k": top_k, **numbers, "rmse": found.rmse}
-        write_json({**record, "wanted": wanted, "given": given})
-        return
-    columns = ("target", "measured [%]", "fitted [%]")
-    table(
-        columns,
-        [
-            (name, f"{100 * value:.2f}", f"{100 * ours:.2f}")
-            for name, value, ours in zip(found.names, found.wanted, found.given, strict=True)
-        ],
-        right=columns[1:],
-    )
-    settings = " ".join(f"--set {name}={value:g}" for name, value in numbers.items())
-    say(
-        f"RMSE on new documents: {100 * found.rmse:.2f} percentage points, after "
-        f"{found.evaluations} trials."
-    )
-    say(
-        f"To draw such routing: archgym moe generate {settings} --set n_experts={experts} "
-        f"--set top_k={top_k} --out FILE.routing.npz"
-    )
-
-
-@moe_app.command()
 def record(
     model: Annotated[
         Path,
@@ -463,8 +353,8 @@ def record(
     json: JsonOption = False,
 ) -> None:
     """Run a model and record the experts that every token uses."""
-    from archgym.simulators.moe.record import record_folder
-    from archgym.simulators.moe.routing_trace import check_ending, write_routing
+    from archgym.simulators.moe.formats.routing_trace import check_ending, write_routing
+    from archgym.simulators.moe.workloads.record import record_folder
 
     check_ending(out)
     routing = record_folder(model, text, documents, tokens, seed)
@@ -520,109 +410,78 @@ def serve(
     hardware: Annotated[
         str, typer.Option("--hardware", help="Server that hosts the model.")
     ] = "hgx-h200",
-    engine: Annotated[str, typer.Option("--engine", help="Serving engine to model.")] = "vllm",
+    engine: Annotated[
+        str, typer.Option("--engine", help="Serving engine to model, or a file with one.")
+    ] = "vllm",
     precision: Annotated[
         str, typer.Option("--precision", help="Format of the experts' weights.")
     ] = "fp8",
     tensor: Annotated[int, typer.Option("--tensor", help="GPUs that share attention.", min=1)] = 1,
     data: Annotated[int, typer.Option("--data", help="Groups of those.", min=1)] = 1,
-    expert: Annotated[
-        int, typer.Option("--expert", help="Groups of GPUs with experts of their own.", min=1)
-    ] = 1,
-    kv_bits: Annotated[int, typer.Option("--kv-bits", help="Bits of a key or value.", min=1)] = 16,
-    drafts: Annotated[
-        int, typer.Option("--draft-tokens", help="Drafted tokens of each step.", min=0)
-    ] = 0,
-    acceptance: Annotated[
-        float, typer.Option("--acceptance", help="Probability that a draft is accepted.")
-    ] = 0.8,
+    spread: Annotated[
+        bool, typer.Option("--spread", help="Spread whole experts over GPUs instead of slices.")
+    ] = False,
+    kv_bits: Annotated[int, typer.Option("--kv-bits", help="Bits of a key or value.")] = 16,
     clients: Annotated[int, typer.Option("--clients", help="Requests in flight.", min=1)] = 16,
-    prompt: Annotated[int, typer.Option("--prompt", help="Tokens of a prompt.", min=1)] = 1024,
-    output: Annotated[int, typer.Option("--output", help="Tokens of an output.", min=1)] = 1024,
-    prefill_workers: Annotated[
-        int,
+    prompt: Annotated[int, typer.Option("--prompt", help="Longest prompt, in tokens.", min=1)] = (
+        1024
+    ),
+    output: Annotated[int, typer.Option("--output", help="Longest output, in tokens.", min=1)] = (
+        1024
+    ),
+    shortest: Annotated[
+        float, typer.Option("--shortest", help="Share of these that the shortest have.")
+    ] = 0.8,
+    stagger: Annotated[
+        bool, typer.Option("--stagger", help="Start clients spread over the time of a request.")
+    ] = False,
+    option: Annotated[
+        list[str] | None,
         typer.Option(
-            "--prefill-workers",
-            help="Servers that only read prompts; 0 for servers that do both.",
-            min=0,
+            "--option",
+            help="Further option of the simulator, such as draft_tokens=1; repeat for more.",
+            metavar="NAME=VALUE",
         ),
-    ] = 0,
-    decode_workers: Annotated[
-        int,
-        typer.Option(
-            "--decode-workers", help="Servers that only decode, with `--prefill-workers`.", min=1
-        ),
-    ] = 1,
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Predict a closed-loop benchmark: TTFT, TPOT and tokens per second."""
-    import numpy as np
+    """Predict a closed-loop benchmark: TTFT, TPOT and tokens per second.
 
+    This is `archgym evaluate moe --space closed-loop` with the engine's defaults, in few words.
+    """
     from archgym.cli.console.progress import announce_compilation
-    from archgym.simulators.moe.closed_loop import load
-    from archgym.simulators.moe.closed_loop import serve as serve_closed_loop
-    from archgym.simulators.moe.deployment import Deployment
-    from archgym.simulators.moe.disaggregated import serve_disaggregated
-    from archgym.simulators.moe.engines import engine as find_engine
-    from archgym.simulators.moe.hardware import node
-    from archgym.simulators.moe.presets import model
+    from archgym.evaluation.factory import make_simulator
+    from archgym.simulators.moe.simulator import MoeSimulator
 
     announce_compilation()
-    server = node(hardware)
-    if tensor * data > server.n_gpus:
-        raise InvalidArgumentError(
-            f"`--tensor` times `--data` must be at most the {server.n_gpus} GPUs of "
-            f"{server.name}; got {tensor * data}."
-        )
-    link = server.gpu_to_gpu if server.gpu_to_gpu is not None else server.host_to_gpu
-    deployment = Deployment(
-        model(name),
-        server.gpu,
-        find_engine(engine).name,
-        precision,
-        tensor=tensor,
-        data=data,
-        expert=expert,
-        link_gb_per_s=link.gb_per_s,
-        kv_bits=kv_bits,
-        draft_tokens=drafts,
-        acceptance=acceptance,
-    )
-    if deployment.free_bytes <= 0:
-        raise InvalidArgumentError(
-            f"Weights take {deployment.weight_bytes / 1e9:.1f} GB of each GPU and must fit its "
-            f"{server.gpu.memory_gb:g} GB. Use more GPUs, or fewer bits."
-        )
-    requests = load(clients, prompt, output)
-    n_gpus = deployment.n_gpus
-    if prefill_workers:
-        network = server.network if server.network is not None else server.host_to_gpu
-        n_gpus *= prefill_workers + decode_workers
-        split = serve_disaggregated(
-            replace(deployment, draft_tokens=0),
-            deployment,
-            requests,
-            n_prefill=prefill_workers,
-            n_decode=decode_workers,
-            transfer_ns_per_token=deployment.model.kv_bytes_per_token(kv_bits)
-            / tensor
-            / network.gb_per_s,
-        )
-        further = split.tpot_ms[~np.isnan(split.tpot_ms)]
-        ttft, rate = float(split.ttft_ms.mean()), split.output_per_s
-        tpot = float(further.mean()) if len(further) else float("nan")
-    else:
-        found = serve_closed_loop(deployment.costs(), deployment.shape(), requests)
-        ttft, tpot, rate = found.mean_ttft_ms, found.mean_tpot_ms, found.output_per_s
-    values = {
-        "ttft_mean_ms": ttft,
-        "tpot_mean_ms": tpot,
-        "output_per_s": rate,
-        "output_per_s_and_gpu": rate / n_gpus,
-        "weights_gb": deployment.weight_bytes / 1e9,
-        "cache_tokens": float(deployment.max_context),
-        "n_gpus": float(n_gpus),
+    options = {
+        "model": name,
+        "hardware": hardware,
+        "engine": engine,
+        "precision": precision,
+        "clients": str(clients),
+        "lengths": f"{prompt}+{output}",
+        "shortest": str(shortest),
+        "stagger": str(stagger).lower(),
+        **assignments("--option", option or ()),
     }
+    simulator = make_simulator(MoeSimulator, "closed-loop", None, options)
+    design = {
+        **simulator.space.design_at(simulator.space.default_indices),
+        "tensor": tensor,
+        "data": data,
+        "spread": "yes" if spread else "no",
+        "kv_bits": kv_bits,
+    }
+    found = simulator.evaluate(design, simulator.workload(simulator.default_workload))
+    if found.infeasible is not None:
+        raise InvalidArgumentError(
+            f"The server must hold the model and its longest request: {found.infeasible}. Use "
+            "more GPUs (--tensor), fewer bits (--precision) or shorter requests."
+        )
+    shown = ("ttft_mean_ms", "tpot_mean_ms", "output_per_s", "memory_gb", "n_gpus")
+    values = {key: found[key] for key in shown}
+    values["output_per_s_and_gpu"] = found["output_per_s"] / found["n_gpus"]
     if json:
         write_json(values)
         return

@@ -9,12 +9,12 @@ import numpy.typing as npt
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
-from archgym.simulators.moe.energy import ENERGY
-from archgym.simulators.moe.hardware import NodePreset
-from archgym.simulators.moe.models import MoeModel
-from archgym.simulators.moe.running import Run
-from archgym.simulators.moe.serving import Serving
-from archgym.simulators.moe.workloads import Promise
+from archgym.simulators.moe.kernel.run import Run
+from archgym.simulators.moe.machine.energy import ENERGY
+from archgym.simulators.moe.machine.hardware import NodePreset
+from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.workloads.workload import Promise
 
 _NS_PER_MS: Final = 1e6
 _NS_PER_S: Final = 1e9
@@ -206,7 +206,7 @@ def measure(
         "goodput_per_s": good.sum() / elapsed_s,
         "promised_percent": 100.0 * good.mean(),
         "memory_gb": _memory_bytes(run, serving) / _GB,
-        "n_gpus": float(serving.n_gpus),
+        "n_gpus": float(serving.all_gpus),
         "energy_per_token_mj": 1e3 * _joules(run, model, node, serving) / n_output,
         "batch_mean": c["n_batch_sum"] / c["n_steps"],
     }
@@ -223,7 +223,7 @@ def measure(
 def _promised(run: Run, promise: Promise) -> npt.NDArray[np.bool_]:
     """Return True for requests that were served as promised."""
     further = np.maximum(1, run.output_tokens - 1)
-    tpot = (run.finish_ns - run.first_ns) / further
+    tpot = ((run.finish_ns - run.first_ns) / further)[run.counted_from :]
     return np.asarray(
         (run.ttft_ns <= promise.ttft_ms * _NS_PER_MS) & (tpot <= promise.tpot_ms * _NS_PER_MS)
     )
@@ -290,7 +290,7 @@ def _joules(run: Run, model: MoeModel, node: NodePreset, serving: Serving) -> fl
     network = node.network.gb_per_s if node.network is not None else 0.0
     return ENERGY.joules(
         elapsed_ns=c["elapsed_ns"],
-        n_gpus=serving.n_gpus,
+        n_gpus=serving.all_gpus,
         memory_bytes=c["n_steps"] * others + c["n_hits"] * size + c["context_read"] * kv,
         link_bytes=loaded + exchanged_ns * network,
         host_bytes=loaded + c["n_cpu"] * size,

@@ -5,38 +5,51 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, Final, final
+from typing import Annotated, Any, ClassVar, Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
 
+from archgym.checks import parse_whole
 from archgym.errors import (
     InvalidArgumentError,
     InvalidDesignError,
     SimulatorError,
-    unknown_name,
 )
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
-from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.evaluation.simulator import Workload, require_kept
 from archgym.simulators.cluster.kernel.fabric import contention
-from archgym.simulators.moe.composition import composition_plan
-from archgym.simulators.moe.costs import costs_of, measure_without, relieved
-from archgym.simulators.moe.designs import serving_of
-from archgym.simulators.moe.engines import BITS, precision_of
-from archgym.simulators.moe.engines import engine as engine_of
-from archgym.simulators.moe.eplb import place
-from archgym.simulators.moe.export import FORMATS, SERVING, serving_files
-from archgym.simulators.moe.hardware import NodePreset, node
-from archgym.simulators.moe.measured import measured_ratios
+from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.moe.formats.export import FORMATS, SERVING, serving_files
+from archgym.simulators.moe.kernel.run import (
+    Run,
+    Split,
+    documents,
+    is_steppable,
+    occupancy_table,
+    run,
+)
+from archgym.simulators.moe.machine.composition import composition_plan
+from archgym.simulators.moe.machine.costs import RELIEF, costs_of, measure_without, relieved
+from archgym.simulators.moe.machine.designs import serving_of
+from archgym.simulators.moe.machine.engines import (
+    BITS,
+    ENGINE_NAMES,
+    Engine,
+    attention_bits,
+    precision_of,
+)
+from archgym.simulators.moe.machine.engines import engine as engine_of
+from archgym.simulators.moe.machine.eplb import place
+from archgym.simulators.moe.machine.hardware import NodePreset, node, node_names
+from archgym.simulators.moe.machine.measured import measured_ratios
+from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.machine.plan import MODEL_REASONS, Plan, plan
+from archgym.simulators.moe.machine.presets import model as model_of
+from archgym.simulators.moe.machine.presets import model_names
+from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving
 from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
-from archgym.simulators.moe.models import MoeModel
-from archgym.simulators.moe.plan import MODEL_REASONS, Plan, plan
-from archgym.simulators.moe.presets import model
-from archgym.simulators.moe.relief import RELIEF
-from archgym.simulators.moe.requests import MAX_REQUESTS, MAX_TOKENS
-from archgym.simulators.moe.running import Run, run
-from archgym.simulators.moe.serving import MAX_DRAFTS, Serving
 from archgym.simulators.moe.space import (
     GROUPS,
     HARDWARE,
@@ -44,8 +57,18 @@ from archgym.simulators.moe.space import (
     design_space,
     with_highest,
 )
-from archgym.simulators.moe.workloads import (
+from archgym.simulators.moe.workloads.requests import (
+    MAX_REQUESTS,
+    MAX_TOKENS,
+    Requests,
+    uniform_requests,
+)
+from archgym.simulators.moe.workloads.workload import (
+    WAVES,
     Asked,
+    Client,
+    Prepared,
+    Promise,
     default_model,
     prepared,
     shipped,
@@ -66,8 +89,29 @@ _DEFAULT_OBJECTIVE: Final = {
 _require = partial(require_kept, "MoE serving", rounding=1e-6)
 
 
+class Ready(NamedTuple):
+    """A design and its requests as a kernel takes them.
+
+    Attributes:
+      serving, server: The way of serving, and on what.
+      plan: The same for the kernel; the rest is None where it cannot be built.
+      requests: Requests to serve.
+      held: Routing of their tokens.
+      placement: Copies of experts and the experts in slots, where they are spread.
+      table: `occupancy` of the routing at the level of steps; None for the serving kernel.
+    """
+
+    serving: Serving
+    server: NodePreset
+    plan: Plan
+    requests: Requests
+    held: Prepared | None
+    placement: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None
+    table: npt.NDArray[np.float64] | None
+
+
 @final
-class MoeSimulator(Simulator):
+class MoeSimulator(RowSimulator):
     """Serving of a mixture-of-experts model: caches, prefetch, batching, tiers, parallelism.
 
     A design is how a server of one kind serves one model; each space has a server and a model of
@@ -75,7 +119,8 @@ class MoeSimulator(Simulator):
     """
 
     name = "moe"
-    version = 5
+    version = 6
+    fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "full", "steps")
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     table_space = "edge-offload-table"
     model_reasons = MODEL_REASONS
@@ -85,62 +130,224 @@ class MoeSimulator(Simulator):
     default_workload = "chat"
     exports: Mapping[str, str] = FORMATS
 
+    sub_systems = GROUPS
+
+    @declared
     def __init__(
         self,
         space: str = "edge-offload",
-        hardware: str = "",
-        model: str = "",
-        kernels: str = "",
-        engine: str = "",
-        release: str = "",
-        clients: str = "",
-        ttft_ms: str = "",
-        tpot_ms: str = "",
-        block_tokens: str = "",
-        prefix_cache_gb: str = "",
-        draft_tokens: str = "",
-        acceptance: str = "",
-        requests: str = "",
-        output_tokens: str = "",
-        fidelity: str = "standard",
+        hardware: Annotated[
+            str,
+            Option(
+                "Server, by default that of the space; in `three-tier` designs choose it.",
+                choices=node_names,
+                takes_file=True,
+            ),
+        ] = "",
+        model: Annotated[
+            str,
+            Option(
+                "Model, by default that of the space; files are YAML, or a `config.json` of "
+                "Hugging Face.",
+                choices=model_names,
+                takes_file=True,
+            ),
+        ] = "",
+        kernels: Annotated[
+            str,
+            Option(
+                "Table of measured experts kernels, which replace rooflines at 16 and 8 bits.",
+                takes_file=True,
+            ),
+        ] = "",
+        engine: Annotated[
+            str,
+            Option(
+                "Serving engine whose measured constants count, or a file with an engine of your "
+                "own. By default `vllm` in `closed-loop`, else `ideal`.",
+                choices=ENGINE_NAMES,
+                takes_file=True,
+            ),
+        ] = "",
+        release: Annotated[
+            str, Option("Release of the engine, such as `vllm 0.11`; by default a typical one.")
+        ] = "",
+        precision: Annotated[
+            str,
+            Option("Format of the experts' weights, in place of `expert_bits`.", choices=(*BITS,)),
+        ] = "",
+        clients: Annotated[
+            int | None,
+            Option(
+                "Requests in flight of a closed loop, in place of arrivals, and of the parameter "
+                "in `closed-loop`; 0 for the workload's arrivals.",
+                high=MAX_REQUESTS // WAVES,
+            ),
+        ] = None,
+        lengths: Annotated[
+            str,
+            Option(
+                "Longest prompt and output of a closed loop [tokens], such as 1024+1024, in place "
+                "of the workload's."
+            ),
+        ] = "",
+        shortest: Annotated[
+            float,
+            Option(
+                "Share of `lengths` that the shortest have; lengths between are uniform.",
+                low=1e-6,
+                high=1,
+            ),
+        ] = 1.0,
+        stagger: Annotated[
+            bool, Option("Clients start spread over the time of a request, not at once.")
+        ] = False,
+        ttft_ms: Annotated[
+            float | None,
+            Option("Promised time to the first token.", low=1e-3, high=1e9, unit="ms"),
+        ] = None,
+        tpot_ms: Annotated[
+            float | None,
+            Option("Promised time per further token.", low=1e-3, high=1e9, unit="ms"),
+        ] = None,
+        max_sequences: Annotated[
+            int | None,
+            Option(
+                "Most requests of each group that run at once in `closed-loop`.",
+                low=1,
+                high=1_000_000,
+            ),
+        ] = None,
+        step_tokens: Annotated[
+            int | None,
+            Option(
+                "Most tokens of a step of each group of `closed-loop`, in place of `max_tokens` "
+                "and `chunk_tokens`. An engine that splits prompts fills steps with them.",
+                low=1,
+                high=MAX_TOKENS,
+            ),
+        ] = None,
+        poll_steps: Annotated[
+            int, Option("Steps between two looks for new requests.", low=1, high=1_000_000)
+        ] = 1,
+        hold_steps: Annotated[
+            int,
+            Option("Most steps that prompts wait for others to share their step.", high=1_000_000),
+        ] = 0,
+        hold_prompts: Annotated[
+            int, Option("Prompts from which they wait no longer.", high=1_000_000)
+        ] = 0,
+        hold_tokens: Annotated[
+            int, Option("Tokens of a step from which they wait no longer.", high=MAX_TOKENS)
+        ] = 0,
+        memory_percent: Annotated[
+            float | None,
+            Option(
+                "Share of an accelerator's memory that may be used; by default the engine's.",
+                low=1,
+                high=100,
+                unit="%",
+            ),
+        ] = None,
+        block_tokens: Annotated[
+            int | None,
+            Option(
+                "Tokens of a block of keys and values that is taken on demand, by default the "
+                "engine's; 0 to keep room for all tokens of a request.",
+                high=1_000_000,
+            ),
+        ] = None,
+        prefix_cache_gb: Annotated[
+            float,
+            Option(
+                "Memory of each accelerator for prompts that others begin with, by the "
+                "`hash_ids` of a trace.",
+                high=1e6,
+                unit="GB",
+            ),
+        ] = 0.0,
+        expert_groups: Annotated[
+            int,
+            Option(
+                "Groups of accelerators that hold different experts, where they are spread; 0 for "
+                "each accelerator alone.",
+                high=4096,
+            ),
+        ] = 0,
+        prefill_workers: Annotated[
+            int,
+            Option("Servers that only read prompts, with clients and `decode_workers`.", high=1024),
+        ] = 0,
+        decode_workers: Annotated[
+            int, Option("Servers that only decode, with `prefill_workers`.", high=1024)
+        ] = 0,
+        draft_tokens: Annotated[
+            int,
+            Option(
+                "Tokens that are drafted for each sequence and step (multi-token prediction).",
+                high=MAX_DRAFTS,
+            ),
+        ] = 0,
+        acceptance: Annotated[
+            float,
+            Option("Probability that a draft is accepted where those before it were.", high=1),
+        ] = 0.8,
+        requests: Annotated[
+            int | None,
+            Option(
+                "First requests of the workload that are served; by default all, and ten of each "
+                "client at least. Few rank designs much as all do, in a fraction of the time.",
+                low=1,
+                high=MAX_REQUESTS,
+            ),
+        ] = None,
+        output_tokens: Annotated[
+            int, Option("Most output tokens of a request.", low=1, high=MAX_TOKENS)
+        ] = MAX_TOKENS,
+        fidelity: str = "auto",
     ) -> None:
         """Make the simulator of one space.
 
         Args:
           space: One of `space_names`.
-          hardware: A server that `archgym moe hardware` lists or a YAML file; the space's own where
-            it is left out. In `three-tier` the design chooses it.
-          model: A model that `archgym moe models` lists or a YAML file.
-          kernels: A table of measured experts kernels, which replace their rooflines at 16 and 8
-            bits (see `measured`); none where it is left out.
-          engine: Serving engine whose measured constants count, one of `engine_names`; "ideal" is
-            the default, and "vllm" that of `closed-loop`.
-          release: Release of the engine, such as "vllm 0.11"; a typical one by default.
-          clients: Requests in flight of a closed loop, which replaces the workload's arrivals; in
-            `closed-loop` the design chooses it.
-          ttft_ms: Promised time to the first token, which replaces the workload's [ms].
-          tpot_ms: Promised time per further token, which replaces the workload's [ms].
-          block_tokens: Tokens of a block of keys and values that is taken on demand; 0 to keep room
-            for all tokens of a request, which is the default of engine "ideal".
-          prefix_cache_gb: Memory of each accelerator for prompts that others may begin with, by the
-            `hash_ids` of a trace; none by default [GB].
-          draft_tokens: Tokens that are drafted for each sequence and step (multi-token prediction);
-            none by default.
-          acceptance: Probability that a draft is accepted where those before it were, by default
-            0.8.
-          requests: First requests of the workload that are served; all by default. Few requests
-            rank designs much as all do, in a fraction of the time.
-          output_tokens: Most output tokens of a request, beyond which it ends; no limit by default.
-          fidelity: There is one.
+          hardware: As its `Option` says; so do the others.
+          model: See above.
+          kernels: See above.
+          engine: See above.
+          release: See above.
+          precision: See above.
+          clients: See above.
+          lengths: See above.
+          shortest: See above.
+          stagger: See above.
+          ttft_ms: See above.
+          tpot_ms: See above.
+          max_sequences: See above.
+          step_tokens: See above.
+          poll_steps: See above.
+          hold_steps: See above.
+          hold_prompts: See above.
+          hold_tokens: See above.
+          memory_percent: See above.
+          block_tokens: See above.
+          prefix_cache_gb: See above.
+          expert_groups: See above.
+          prefill_workers: See above.
+          decode_workers: See above.
+          draft_tokens: See above.
+          acceptance: See above.
+          requests: See above.
+          output_tokens: See above.
+          fidelity: `full` follows the experts of each token. `steps` adds up steps that are alike,
+            with the experts that so many tokens use on average; designs with experts outside the
+            accelerators' memory run in full. `auto` is `steps` in `closed-loop`, else `full`.
 
         Raises:
           UnknownNameError: There is no such space, server, model or fidelity.
           FileFormatError: A file holds something else.
-          InvalidArgumentError: The space's designs choose the server themselves.
+          InvalidArgumentError: An option is outside its limits, or the space's designs choose it.
         """
-        if fidelity not in self.fidelity_names:
-            raise unknown_name("fidelity", fidelity, self.fidelity_names)
-        self.fidelity = fidelity
+        self._steps = fidelity == "steps" or (fidelity == "auto" and space in _STEPS_BY_DEFAULT)
         self.space = design_space(space)
         if hardware and "hardware" in self.space.names:
             raise InvalidArgumentError(
@@ -150,64 +357,68 @@ class MoeSimulator(Simulator):
         self.default_objective = _DEFAULT_OBJECTIVE[space]
         self.default_workload = shipped_names(space)[0]
         self.node: NodePreset = node(hardware or HARDWARE[space])
-        self.model: MoeModel = _model(model) if model else default_model(space)
+        self.model: MoeModel = model_of(model) if model else default_model(space)
         self._measured: Mapping[int, npt.NDArray[np.float64]] = (
             measured_ratios(kernels, self.node.gpu, self.model) if kernels else {}
         )
-        self.engine = engine_of(engine or _DEFAULT_ENGINE.get(space, "ideal")).name
-        self.release = release
-        if kernels and self.engine != "ideal":
+        self._engine: Engine = engine_of(engine or _DEFAULT_ENGINE.get(space, "ideal"))
+        if kernels and self._engine.label != "ideal":
             raise InvalidArgumentError(
-                f"`kernels` must be left out with engine {self.engine!r}, whose constants hold "
-                "measured kernels already; take `engine=ideal`."
+                f"`kernels` must be left out with engine {self._engine.name!r}, whose constants "
+                "hold measured kernels already; take `engine=ideal`."
             )
-        self.clients = _whole("clients", clients, 1, MAX_REQUESTS) if clients else 0
-        if clients and "clients" in self.space.names:
+        if (prefill_workers > 0) != (decode_workers > 0):
             raise InvalidArgumentError(
-                f"`clients` must be left out in space {space!r}, whose designs choose it; "
-                f"got {clients!r}. Set it in a design: --set clients=N."
+                "`prefill_workers` and `decode_workers` must both be 1 or more, or both 0; got "
+                f"{prefill_workers} and {decode_workers}."
             )
-        self._ttft_ms = _number("ttft_ms", ttft_ms, 1e-3, 1e9) if ttft_ms else None
-        self._tpot_ms = _number("tpot_ms", tpot_ms, 1e-3, 1e9) if tpot_ms else None
-        blocks = engine_of(self.engine).block_tokens
-        if block_tokens:
-            blocks = _whole("block_tokens", block_tokens, 0, 1_000_000)
-        self.block_tokens = blocks
-        self.prefix_cache_gb = (
-            _number("prefix_cache_gb", prefix_cache_gb, 0, 1e6) if prefix_cache_gb else 0.0
-        )
-        self.draft_tokens = (
-            _whole("draft_tokens", draft_tokens, 0, MAX_DRAFTS) if draft_tokens else 0
-        )
-        self.acceptance = _number("acceptance", acceptance, 0, 1) if acceptance else 0.8
-        self._n_requests = _whole("requests", requests, 1, MAX_REQUESTS) if requests else 0
-        self._most_tokens = (
-            _whole("output_tokens", output_tokens, 1, MAX_TOKENS) if output_tokens else MAX_TOKENS
-        )
-        given = {
-            **{"draft_tokens": draft_tokens, "acceptance": acceptance},
-            **{"requests": requests, "output_tokens": output_tokens},
-            **{"block_tokens": block_tokens, "prefix_cache_gb": prefix_cache_gb},
-            **{"hardware": hardware, "model": model, "kernels": kernels, "engine": engine},
-            **{"release": release, "clients": clients, "ttft_ms": ttft_ms, "tpot_ms": tpot_ms},
+        if prefill_workers and not (self._steps and (clients or space == "closed-loop")):
+            raise InvalidArgumentError(
+                "`prefill_workers` needs clients and fidelity steps; choose `clients` and "
+                "`fidelity=steps`."
+            )
+        self._promise = ttft_ms, tpot_ms
+        self._cut = requests, output_tokens
+        self._client = Client(_uniform(lengths, shortest), stagger, 0 if requests else WAVES)
+        tuning: dict[str, Any] = {
+            "poll_steps": poll_steps,
+            "hold_steps": hold_steps,
+            "hold_prompts": hold_prompts,
+            "hold_tokens": hold_tokens,
+            "memory_percent": memory_percent,
+            "block_tokens": block_tokens,
+            "prefix_cache_gb": prefix_cache_gb,
+            "expert_groups": expert_groups,
+            "prefill_workers": prefill_workers,
+            "decode_workers": decode_workers,
+            "draft_tokens": draft_tokens,
+            "acceptance": acceptance,
+            "clients": clients,
+            "precision": precision or None,
+            "release": release,
         }
-        self.options = {name: value for name, value in given.items() if value}
-        if hardware or model:
+        self._tuning = {name: value for name, value in tuning.items() if value is not None}
+        self._step_tokens, self._max_sequences = step_tokens, max_sequences
+        if not self.model.moe_layers and space != "closed-loop":
+            raise InvalidArgumentError(
+                f"`model` must have experts in space {space!r}; {self.model.name} is dense. Take "
+                "space closed-loop."
+            )
+        replaced = {
+            "spread": not self.model.moe_layers,
+            "clients": clients, "expert_bits": precision, "max_tokens": step_tokens,
+            "chunk_tokens": step_tokens,
+        }  # fmt: skip
+        if any(replaced.values()):
+            kept = [name for name in self.space.names if not replaced.get(name)]
+            self.space = self.space.restricted(keep=kept)
+        if hardware or model or engine:
             self.space = self._with_fitting_default()
         self.costs: Mapping[str, str] = costs_of(space)
         self.relief: Mapping[str, tuple[str, ...]] = {cost: RELIEF[cost] for cost in self.costs}
-        self.groups: Mapping[str, tuple[str, ...]] = {
-            group: present
-            for group, members in GROUPS.items()
-            if (present := tuple(m for m in members if m in self.space.names))
-        }
-
-    def __reduce__(self) -> tuple[type["MoeSimulator"], tuple[str, ...]]:
-        options = [self.options.get(name, "") for name in _OPTIONS]
-        return MoeSimulator, (self.space.name, *options, self.fidelity)
 
     def workload_names(self) -> tuple[str, ...]:
-        """Return workloads that ship with the space: see `archgym.simulators.moe.workloads`."""
+        """Return workloads that ship with the space: see `workloads.workload`."""
         return shipped_names(self.space.name)
 
     def workload(self, name: str | Path) -> Workload:
@@ -218,43 +429,28 @@ class MoeSimulator(Simulator):
           FileFormatError: The file is not a trace of routing or requests.
         """
         asked = shipped(self.space.name, name, self.model)
-        promise = asked.promise
-        if self._ttft_ms is not None:
-            promise = replace(promise, ttft_ms=self._ttft_ms)
-        if self._tpot_ms is not None:
-            promise = replace(promise, tpot_ms=self._tpot_ms)
-        requests = asked.requests
+        ttft_ms, tpot_ms = self._promise
+        promise = Promise(ttft_ms or asked.promise.ttft_ms, tpot_ms or asked.promise.tpot_ms)
+        first, output_tokens = self._cut
+        client, requests = self._client, asked.requests
+        if client.uniform is not None:
+            requests = uniform_requests(len(requests), *client.uniform)
         longest = int((requests.prompt_tokens + requests.output_tokens).max())
-        asked = replace(asked, promise=promise, longest=longest)
-        if self._n_requests:
-            asked = replace(asked, requests=asked.requests.first(self._n_requests))
-        if self._most_tokens < MAX_TOKENS:
-            asked = replace(asked, requests=asked.requests.capped(self._most_tokens))
+        if first:
+            requests = requests.first(first)
+        if output_tokens < MAX_TOKENS:
+            requests = requests.capped(output_tokens)
+            client = replace(client, uniform=None)
+        asked = replace(asked, promise=promise, longest=longest, requests=requests, client=client)
         return Workload(asked.name, self._digest(asked), asked)
 
-    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Return results of designs that are known to be canonical and feasible in the space."""
-        return self._simulate(indices, workload, None)
-
-    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Return results as `simulate`, of an ideal machine that does not pay one of `costs`."""
-        return self._simulate(indices, workload, cost)
-
-    def _simulate(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
-        """Return results of designs, without a cost where one is named."""
-        values = np.full((len(indices), len(METRICS)), np.nan)
-        reason = np.zeros(len(indices), dtype=np.int16)
-        for row, design in enumerate(indices):
-            asked: Asked = workload.content
-            serving, server = self._serving(self.space.design_at(design), asked)
-            ready = self._plan(asked, server, serving, design)
-            if ready.infeasible is not None:
-                reason[row] = 1 + MODEL_REASONS.index(ready.infeasible)
-                continue
-            result = self._run(asked, ready, serving, design, cost)
-            measured = (result, asked.model, server, serving, asked.promise)
-            values[row] = measure(*measured) if cost is None else measure_without(cost, *measured)
-        return BatchResult(values, reason)
+    def measure(self, indices: np.ndarray, opened: Asked, cost: str | None) -> np.ndarray | str:
+        """Return the metrics of one design; see `RowSimulator`."""
+        ready = self._prepared(opened, indices, cost)
+        if ready.plan.infeasible is not None:
+            return ready.plan.infeasible
+        measured = (self._run(ready), opened.model, ready.server, ready.serving, opened.promise)
+        return measure(*measured) if cost is None else measure_without(cost, *measured)
 
     def run(self, design: Mapping[str, Any], workload: Workload) -> Run:
         """Return all measurements of a run of one design: requests, layers and counters.
@@ -263,16 +459,28 @@ class MoeSimulator(Simulator):
           InvalidDesignError: The design does not lie in the space.
           SimulatorError: It cannot be built, or what was counted does not add up.
         """
-        asked: Asked = workload.content
-        indices = self.space.canonical(self.space.indices_of(design)[None, :])[0]
-        serving, server = self._serving(self.space.design_at(indices), asked)
-        ready = self._plan(asked, server, serving, indices)
-        if ready.infeasible is not None:
+        ready = self.prepared(design, workload)
+        if ready.plan.infeasible is not None:
             raise SimulatorError(
-                f"A design must be one that can be built to be run; {ready.infeasible}. "
+                f"A design must be one that can be built to be run; {ready.plan.infeasible}. "
                 "Evaluate it to see reasons as results."
             )
-        return self._run(asked, ready, serving, indices)
+        return self._run(ready)
+
+    def _run(self, ready: Ready) -> Run:
+        assert ready.held is not None
+        return run(
+            ready.plan,
+            ready.requests,
+            ready.held.routing,
+            documents(ready.requests, ready.held.routing),
+            ready.held.ranking,
+            placement=ready.placement,
+            measured=self._measured.get(round(ready.serving.expert_bits)),
+            warm=ready.serving.warm,
+            table=ready.table,
+            split=_split(ready) if ready.serving.prefill_workers else None,
+        )
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse results whose times, rates and bytes contradict each other.
@@ -282,14 +490,15 @@ class MoeSimulator(Simulator):
         """
         column = {spec.name: values[:, place] for place, spec in enumerate(METRICS)}
         asked: Asked = workload.content
-        n = len(asked.requests)
-        served = column["promised_percent"] / 100.0 * n
-        seconds = column["total_time_ms"] / 1e3
-        _require("goodput x time is requests", column["goodput_per_s"] * seconds, served)
-        output = float(asked.requests.output_tokens.sum())
-        prompt = float(asked.requests.prompt_tokens.sum())
-        _require("output rate x time is tokens", column["output_per_s"] * seconds, output)
-        _require("input rate x time is tokens", column["input_per_s"] * seconds, prompt)
+        if "clients" not in self.space.names and "clients" not in self.options:
+            # With clients, the number of requests depends on the design.
+            served = column["promised_percent"] / 100.0 * len(asked.requests)
+            seconds = column["total_time_ms"] / 1e3
+            output = float(asked.requests.output_tokens.sum())
+            prompt = float(asked.requests.prompt_tokens.sum())
+            _require("goodput x time is requests", column["goodput_per_s"] * seconds, served)
+            _require("output rate x time is tokens", column["output_per_s"] * seconds, output)
+            _require("input rate x time is tokens", column["input_per_s"] * seconds, prompt)
         for low, high in (
             ("ttft_mean_ms", "e2e_mean_ms"),
             ("e2e_p99_ms", "total_time_ms"),
@@ -337,10 +546,13 @@ class MoeSimulator(Simulator):
         Options are recorded by path, so that only this tells that such a file has changed. The
         model is part of the workload as it is.
         """
-        if not self.options.keys() & {"hardware", "kernels"}:
+        if not self.options.keys() & {"hardware", "kernels", "engine"}:
             return asked.digest
         measured = {bits: ratios.tolist() for bits, ratios in sorted(self._measured.items())}
-        return sha256(repr((asked.digest, self.node, measured)).encode()).hexdigest()
+        parts: tuple[Any, ...] = (asked.digest, self.node, measured)
+        if self._engine.name not in ENGINE_NAMES or self._engine.given:
+            parts += (self._engine,)
+        return sha256(repr(parts).encode()).hexdigest()
 
     def _with_fitting_default(self) -> DesignSpace:
         """Return the space with a default design that fits the given server and model.
@@ -351,10 +563,8 @@ class MoeSimulator(Simulator):
         space = self.space
         if "hardware" in space.names:
             return space
-        if "clients" in space.names:
-            # Parallelism beyond the server's GPUs would only waste evaluations.
-            gpus = 1 << (min(8, self.node.n_gpus).bit_length() - 1)
-            space = with_highest(space, {"tensor": gpus, "data": gpus})
+        if space.name == "closed-loop":
+            space = self._as_engine(space)
         default = dict(space.design_at(space.default_indices))
         asked = shipped(space.name, shipped_names(space.name)[0], self.model)
         if asked.skew is not None:
@@ -375,6 +585,22 @@ class MoeSimulator(Simulator):
                 return space.with_defaults(extra) if extra else space
         return space
 
+    def _as_engine(self, space: DesignSpace) -> DesignSpace:
+        """Return a space whose default design schedules as the engine does, on the server's GPUs.
+
+        Parallelism beyond the server's GPUs would only waste evaluations.
+        """
+        gpus = 1 << (min(8, self.node.n_gpus).bit_length() - 1)
+        space = with_highest(space, {"tensor": gpus, "data": gpus})
+        how = self._engine
+        tokens = how.step_tokens(self.node.gpu)
+        wanted: dict[str, Any] = {
+            "scheduler": "prefill-first" if how.pauses_decodes else "decode-first",
+            "max_tokens": tokens,
+            "chunk_tokens": min(tokens, 8192) if how.chunks else 0,
+        }
+        return space.with_defaults({n: v for n, v in wanted.items() if n in space.names})
+
     def _serving(self, design: Mapping[str, Any], asked: Asked) -> tuple[Serving, NodePreset]:
         served = asked.model
         serving = self._tuned(serving_of(self.space.name, design, _blocks(served)))
@@ -382,27 +608,33 @@ class MoeSimulator(Simulator):
         return serving, server
 
     def _tuned(self, serving: Serving) -> Serving:
-        """Return a way of serving with the chosen engine and clients."""
-        serving = replace(
-            serving,
-            clients=serving.clients or self.clients,
-            block_tokens=self.block_tokens,
-            prefix_cache_gb=self.prefix_cache_gb,
-            draft_tokens=self.draft_tokens,
-            acceptance=self.acceptance,
-        )
-        if self.engine == "ideal":
-            return serving
-        bits = BITS[precision_of(serving.expert_bits, self.node.gpu, self.model)]
-        attention = 16.0 if self.model.wide_attention else float(serving.attention_bits)
-        return replace(
-            serving,
-            engine=self.engine,
-            release=self.release,
-            # A format of 4 bits has scales too.
-            expert_bits=bits if serving.expert_bits <= 4 else serving.expert_bits,
-            attention_bits=16.0 if serving.expert_bits >= 16 else attention,
-        )
+        """Return a way of serving with the chosen engine and options."""
+        how = self._engine
+        changes = {
+            "block_tokens": how.block_tokens,
+            "memory_percent": how.memory_percent,
+            **self._tuning,
+        }
+        if self._step_tokens:
+            changes["max_tokens"] = self._step_tokens * serving.data
+            changes["chunk_tokens"] = changes["max_tokens"] if how.chunks else 0
+        if self._max_sequences:
+            changes["max_sequences"] = self._max_sequences * serving.data
+        precision = str(changes.get("precision", ""))
+        if precision:
+            changes["expert_bits"] = BITS[precision]
+        if how.label != "ideal":
+            precision = precision or precision_of(serving.expert_bits, self.node.gpu, self.model)
+            if serving.expert_bits <= 4:
+                # A format of 4 bits has scales too.
+                changes["expert_bits"] = BITS[precision]
+            changes |= {
+                "engine": how.label,
+                "constants": how.given,
+                "precision": precision,
+                "attention_bits": attention_bits(self.model, precision),
+            }
+        return replace(serving, **changes)
 
     def _plan(
         self, asked: Asked, server: NodePreset, serving: Serving, indices: npt.NDArray[np.int64]
@@ -415,35 +647,49 @@ class MoeSimulator(Simulator):
             subflows = int(self._value("subflows", indices, 1))
             n_servers = -(-serving.n_gpus // server.n_gpus)
             crowded = contention(n_servers, server.n_gpus, paths, subflows)
-        return plan(asked.model, server, serving, asked.requests, crowded)
+        return plan(asked.model, server, serving, asked.requests_of(serving.clients), crowded)
 
-    def _run(
-        self,
-        asked: Asked,
-        ready: Plan,
-        serving: Serving,
-        indices: npt.NDArray[np.int64],
-        cost: str | None = None,
-    ) -> Run:
+    def prepared(
+        self, design: Mapping[str, Any], workload: Workload, cost: str | None = None
+    ) -> Ready:
+        """Return a design with its requests as a kernel takes them.
+
+        Args:
+          design: Values by parameter.
+          workload: One that this simulator made.
+          cost: One of `costs` that the machine does not pay; None for all.
+
+        Raises:
+          InvalidDesignError: The design does not lie in the space.
+        """
+        asked: Asked = workload.content
+        indices = self.space.canonical(self.space.indices_of(design)[None, :])[0]
+        return self._prepared(asked, indices, cost)
+
+    def _prepared(
+        self, asked: Asked, indices: npt.NDArray[np.int64], cost: str | None = None
+    ) -> Ready:
+        serving, server = self._serving(self.space.design_at(indices), asked)
+        ready = self._plan(asked, server, serving, indices)
+        requests = asked.requests_of(serving.clients)
+        if ready.infeasible is not None:
+            return Ready(serving, server, ready, requests, None, None, None)
         held = prepared(asked)
-        requests = asked.requests
         placement = None
+        key: Any = None
         if serving.expert > 1:
             n_servers = -(-serving.n_gpus // self.node.n_gpus)
             how = str(self._value("placement", indices, "balanced"))
-            placement = _placement(asked, serving.redundant, n_servers, serving.n_gpus, how)
+            key = (serving.redundant, n_servers, serving.expert, how)
+            placement = _placement(asked, *key)
         if cost is not None:
             ready, requests, placement = relieved(cost, ready, requests, placement)
-        return run(
-            ready,
-            requests,
-            held.routing,
-            held.where,
-            held.ranking,
-            placement=placement,
-            measured=self._measured.get(round(serving.expert_bits)),
-            warm=serving.warm,
-        )
+        table = None
+        # A dense model has no experts to follow.
+        if (self._steps or not asked.model.moe_layers) and is_steppable(ready.choices):
+            known = None if cost == "imbalance" else (asked.routing_digest, key)
+            table = occupancy_table(known, ready.choices, held.routing, placement)
+        return Ready(serving, server, ready, requests, held, placement, table)
 
     def _value(self, name: str, indices: npt.NDArray[np.int64], otherwise: Any) -> Any:
         """Return a parameter's value; `otherwise` where the space leaves it out."""
@@ -453,8 +699,14 @@ class MoeSimulator(Simulator):
         return self.space.parameters[at].value(int(indices[at]))
 
 
-def _model(name: str) -> MoeModel:
-    return model(name)
+def _split(ready: Ready) -> Split:
+    """Return the workers of a way of serving; keys and values move over the servers' network."""
+    serving, server = ready.serving, ready.server
+    network = server.network if server.network is not None else server.host_to_gpu
+    return Split(
+        serving.prefill_workers, serving.decode_workers,
+        ready.plan.kv_bytes / network.gb_per_s, serving.tokens_per_step,
+    )  # fmt: skip
 
 
 def _blocks(served: MoeModel) -> int:
@@ -471,52 +723,37 @@ def _levels(
     return [{name: value} for value in sorted(values, reverse=True) if value <= default[name]]
 
 
-def _number(name: str, text: str, low: float, high: float) -> float:
-    """Return the number that an option holds.
+def _uniform(lengths: str, shortest: float) -> tuple[int, int, float] | None:
+    """Return the longest prompt and output, and the share that the shortest have.
 
     Raises:
-      InvalidArgumentError: The value is not valid or out of range.
+      InvalidArgumentError: The text is not two numbers.
     """
-    try:
-        value = float(text)
-    except ValueError:
-        value = float("nan")
-    if not low <= value <= high:
+    if not lengths:
+        return None
+    prompt, plus, output = lengths.partition("+")
+    if not plus:
         raise InvalidArgumentError(
-            f"`{name}` must be a number from {low:g} to {high:g}; got {text!r}."
+            f"`lengths` must be the tokens of prompt and output, such as 1024+1024; "
+            f"got {lengths!r}."
         )
-    return value
+    tokens = [parse_whole("lengths", text, 1, MAX_TOKENS) for text in (prompt, output)]
+    return tokens[0], tokens[1], shortest
 
 
-def _whole(name: str, text: str, low: int, high: int) -> int:
-    """Return the whole number that an option holds.
-
-    Raises:
-      InvalidArgumentError: The text is something else.
-    """
-    value = _number(name, text, low, high)
-    if value != int(value):
-        raise InvalidArgumentError(f"`{name}` must be a whole number; got {text!r}.")
-    return int(value)
-
-
-_OPTIONS: Final = (
-    "hardware", "model", "kernels", "engine", "release", "clients", "ttft_ms", "tpot_ms",
-    "block_tokens", "prefix_cache_gb", "draft_tokens", "acceptance",
-    "requests", "output_tokens",
-)  # fmt: skip
 _DEFAULT_ENGINE: Final = {"closed-loop": "vllm"}
+_STEPS_BY_DEFAULT: Final = ("closed-loop",)
 
 
 def _placement(
-    asked: Asked, n_redundant: int, n_servers: int, n_gpus: int, how: str
+    asked: Asked, n_redundant: int, n_servers: int, n_groups: int, how: str
 ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]]:
     """Return `place`, once for each workload and way."""
-    key = (asked.digest, n_redundant, n_servers, n_gpus, how)
+    key = (asked.routing_digest, n_redundant, n_servers, n_groups, how)
     found = _PLACED.get(key)
     if found is None:
         ranking = prepared(asked).ranking
-        found = place(ranking, asked.model.moe_layers, n_redundant, n_servers, n_gpus, how)
+        found = place(ranking, asked.model.moe_layers, n_redundant, n_servers, n_groups, how)
         if len(_PLACED) >= _MAX_PLACED:
             _PLACED.clear()
         _PLACED[key] = found

@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.simulators.moe.engines import calibration
+from archgym.simulators.moe.kernel.columns import CHOICES
+from archgym.simulators.moe.machine.engines import calibration
 from evidence.moe.fitting import fit, predict, problem
 from evidence.moe.measured import read_serving
 from evidence.moe.serving import kendall_tau, summary_row
@@ -32,8 +33,8 @@ def test_row_becomes_a_deployment(tmp_path: Path) -> None:
     rows, n_suspect = read_serving(folder(tmp_path, ROW, suspect))
 
     assert (len(rows), n_suspect) == (1, 1)
-    assert rows[0].deployment.release == "vllm 0.18"
-    assert (rows[0].clients, rows[0].deployment.tensor, rows[0].is_steady) == (16, 2, True)
+    assert rows[0].options["release"] == "vllm 0.18"
+    assert (rows[0].clients, rows[0].design["tensor"], rows[0].is_steady) == (16, 2, True)
 
 
 def test_experts_are_padded_by_vllm_before_0_13_with_8_bits(tmp_path: Path) -> None:
@@ -45,7 +46,12 @@ def test_experts_are_padded_by_vllm_before_0_13_with_8_bits(tmp_path: Path) -> N
 
     rows, _ = read_serving(folder(tmp_path, *lines))
 
-    assert [row.deployment.padded_rows for row in rows] == [128, 0, 0, 0, 0]
+    padded = CHOICES.index("padded_rows")
+    plans = []
+    for row in rows:
+        simulator = row.simulator()
+        plans.append(simulator.prepared(row.design, simulator.workload("chat-1k")).plan)
+    assert [plan.choices[padded] for plan in plans] == [128, 0, 0, 0, 0]
 
 
 def test_launch_scripts_give_step_budgets_and_waits(tmp_path: Path) -> None:
@@ -64,10 +70,11 @@ def test_launch_scripts_give_step_budgets_and_waits(tmp_path: Path) -> None:
 
     rows, _ = read_serving(tmp_path)
 
-    found = [row.deployment for row in rows]
-    assert [d.max_tokens for d in found] == [32768, 8512, 8192, 2048, 0, 5564]
-    assert [(d.hold_steps, d.hold_prompts, d.hold_tokens) for d in found] == [
-        (0, 0, 0), (60, 8, 0), (40, 0, 6553), *[(0, 0, 0)] * 3,
+    found = [row.options for row in rows]
+    # Without a script, SGLang's own default on H200.
+    assert [o["step_tokens"] for o in found] == ["32768", "8512", "8192", "2048", "8192", "5564"]
+    assert [(o["hold_steps"], o["hold_prompts"], o["hold_tokens"]) for o in found] == [
+        ("0", "0", "0"), ("60", "8", "0"), ("40", "0", "6553"), *[("0", "0", "0")] * 3,
     ]  # fmt: skip
 
 
@@ -122,7 +129,7 @@ def test_shipped_constants_meet_the_bars_on_a_sample(reference: Path) -> None:
     rows, _ = read_serving(reference)
     asked = problem(rows[::20])
 
-    found = predict(asked, calibration())
+    found = predict(asked, None)
 
     for ours, theirs, median in (
         (found.tpot_ms, [row.tpot_ms for row in asked.rows], 0.10),
@@ -130,3 +137,15 @@ def test_shipped_constants_meet_the_bars_on_a_sample(reference: Path) -> None:
         (found.ttft_ms, [row.ttft_ms for row in asked.rows], 0.25),
     ):
         assert np.nanmedian(np.abs(ours / np.array(theirs) - 1.0)) < median
+
+
+@pytest.mark.slow
+def test_every_measured_row_is_a_task_and_a_design(reference: Path) -> None:
+    rows, n_suspect = read_serving(reference, suspect=True)
+
+    found = [row.predict() for row in rows]
+
+    assert (len(rows), n_suspect) == (1430, 15)
+    # Two suspect rows name GPUs that the weights do not fit.
+    assert sum(each is None for each in found) == 2
+    assert all(min(each) > 0 for each in found if each is not None)

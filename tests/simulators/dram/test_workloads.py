@@ -12,8 +12,8 @@ from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
 from archgym.simulators.dram.workloads import shipped as workloads
 from archgym.simulators.dram.workloads.characteristics import characterise
 from archgym.simulators.dram.workloads.shipped import SHIPPED, load_trace, shipped_trace
-from archgym.simulators.moe.replay import Events, replay_events
-from archgym.simulators.moe.routing import generate, routing_preset
+from archgym.simulators.moe.kernel.replay import Events, replay_events
+from archgym.simulators.moe.workloads.routing import generate, routing_preset
 
 # A task's identity holds its workloads' digests: none may change without a new version.
 DIGESTS = {

@@ -7,18 +7,18 @@ import pytest
 
 from archgym.errors import UnknownNameError
 from archgym.simulators.moe import NodePreset, Requests, Routing, node
-from archgym.simulators.moe.columns import CpuRule, Prefetch, Replacement, Scope
-from archgym.simulators.moe.costs import own_joules, relieved
-from archgym.simulators.moe.energy import ENERGY
-from archgym.simulators.moe.eplb import place
-from archgym.simulators.moe.hardware import Host, Link
+from archgym.simulators.moe.kernel.columns import CpuRule, Prefetch, Replacement, Scope
+from archgym.simulators.moe.kernel.run import Run, documents, popularity, run
+from archgym.simulators.moe.machine.costs import own_joules, relieved
+from archgym.simulators.moe.machine.energy import ENERGY
+from archgym.simulators.moe.machine.eplb import place
+from archgym.simulators.moe.machine.hardware import Host, Link
+from archgym.simulators.moe.machine.plan import plan
+from archgym.simulators.moe.machine.serving import Serving
 from archgym.simulators.moe.metrics import METRICS, loaded_bytes, measure
-from archgym.simulators.moe.plan import plan
-from archgym.simulators.moe.running import Run, documents, popularity, run
-from archgym.simulators.moe.serving import Serving
 from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.space import SPACE_NAMES
-from archgym.simulators.moe.workloads import Promise
+from archgym.simulators.moe.workloads.workload import Promise
 from tests.simulators.moe.serving_cases import MODEL, N_BLOCKS, ROUTING, SERVER, closed, serve
 
 HALF = Serving(cache_experts=N_BLOCKS // 2, max_sequences=4)

@@ -6,12 +6,12 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.moe import node
-from archgym.simulators.moe.eplb import place
-from archgym.simulators.moe.pipeline import makespan_of
-from archgym.simulators.moe.plan import plan
-from archgym.simulators.moe.running import documents, popularity, run
-from archgym.simulators.moe.serving import Serving
-from archgym.simulators.moe.state import MAX_DEGREE
+from archgym.simulators.moe.kernel.pipeline import makespan_of
+from archgym.simulators.moe.kernel.run import documents, popularity, run
+from archgym.simulators.moe.kernel.state import MAX_DEGREE
+from archgym.simulators.moe.machine.eplb import place
+from archgym.simulators.moe.machine.plan import plan
+from archgym.simulators.moe.machine.serving import Serving
 from tests.simulators.moe.serving_cases import MODEL, ROUTING, closed
 
 

@@ -7,14 +7,11 @@ import pytest
 
 from archgym.errors import FileFormatError, UnknownNameError
 from archgym.simulators.moe import MoeSimulator
-from archgym.simulators.moe.closed_loop import load, serve
-from archgym.simulators.moe.columns import COSTS
-from archgym.simulators.moe.deployment import Deployment
-from archgym.simulators.moe.engines import precision_of
-from archgym.simulators.moe.hardware import Link, gpu, gpu_names, node, node_names
-from archgym.simulators.moe.presets import model
-from archgym.simulators.moe.serving import Serving
-from archgym.simulators.moe.timing import layer_costs
+from archgym.simulators.moe.kernel.columns import COSTS
+from archgym.simulators.moe.machine.hardware import Link, gpu, gpu_names, node, node_names
+from archgym.simulators.moe.machine.presets import model
+from archgym.simulators.moe.machine.serving import Serving
+from archgym.simulators.moe.machine.timing import layer_costs
 
 
 def test_every_preset_names_its_sources() -> None:
@@ -118,17 +115,15 @@ def test_experts_on_few_cores_are_bound_by_what_a_core_streams() -> None:
 )  # fmt: skip
 def test_every_named_gpu_serves(hardware: str, gigabytes: float) -> None:
     server = node(hardware)
-    served = model("gpt-oss-20b")
-    deployment = Deployment(
-        served, server.gpu, "vllm", precision_of(4.25, server.gpu, served), max_tokens=2048
-    )
+    simulator = MoeSimulator("closed-loop", hardware=hardware, model="gpt-oss-20b", clients="4")
+    workload = simulator.workload("chat-128")
 
-    found = serve(deployment.costs(), deployment.shape(), load(4, 64, 16, waves=2))
+    found = simulator.evaluate(simulator.space.design_at(simulator.space.default_indices), workload)
 
     assert server.gpu.memory_gb == gigabytes
     # 3.6e9 active weights, 3.2e9 of them at 4 bits, are 2.5 GB: 0.3 ms at 8 TB/s, 2.5 at 1 TB/s.
-    assert 0.5 < found.mean_tpot_ms < 50.0
-    space = MoeSimulator("closed-loop", hardware=hardware, model="gpt-oss-20b").space
+    assert 0.5 < found["tpot_mean_ms"] < 50.0
+    space = simulator.space
     assert max(p.size for p in space.parameters if p.name == "tensor") <= server.n_gpus
 
 
@@ -140,12 +135,15 @@ def test_every_named_gpu_serves(hardware: str, gigabytes: float) -> None:
     ],
 )  # fmt: skip
 def test_every_named_model_is_served_by_eight_b300(name: str) -> None:
-    server = node("hgx-b300")
     precision = "mxfp4" if name.startswith("gpt-oss") else "fp8"
-    deployment = Deployment(model(name), server.gpu, "sglang", precision, tensor=8)
+    simulator = MoeSimulator(
+        "closed-loop", hardware="hgx-b300", model=name, engine="sglang", precision=precision,
+        clients="4",
+    )  # fmt: skip
 
-    found = serve(deployment.costs(), deployment.shape(), load(4, 64, 16, waves=2))
+    found = simulator.evaluate(
+        simulator.space.design_at(simulator.space.default_indices), simulator.workload("chat-128")
+    )
 
-    assert deployment.free_bytes > 0
-    assert 1.0 < found.mean_tpot_ms < 50.0
+    assert 1.0 < found["tpot_mean_ms"] < 50.0
     assert MoeSimulator("single-server", hardware="hgx-b300", model=name).model.name == name

@@ -7,7 +7,7 @@ import pytest
 
 from archgym.errors import FileFormatError
 from archgym.simulators.moe import MoeSimulator, gpu, model
-from archgym.simulators.moe.measured import measured_ratios
+from archgym.simulators.moe.machine.measured import measured_ratios
 
 HEADING = (
     "system,hidden_size,inter_size,topk,num_experts,moe_dtype,moe_tp_size,moe_ep_size,"

@@ -10,11 +10,11 @@ from archgym.errors import ArchGymError, FileFormatError
 from archgym.rules.comparison import compare_rules
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
-from archgym.simulators.moe.policy_domain import EXPERT_CACHE
-from archgym.simulators.moe.policy_replay import CacheCase, evaluate_builtin, evaluate_policy
-from archgym.simulators.moe.policy_traces import open_case, read_events
-from archgym.simulators.moe.replay import Events
-from archgym.simulators.moe.routing import generate, routing_preset
+from archgym.simulators.moe.kernel.replay import Events
+from archgym.simulators.moe.rules.domain import EXPERT_CACHE
+from archgym.simulators.moe.rules.replay import CacheCase, evaluate_builtin, evaluate_policy
+from archgym.simulators.moe.rules.traces import open_case, read_events
+from archgym.simulators.moe.workloads.routing import generate, routing_preset
 
 TEMPLATES = EXPERT_CACHE.templates
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.simulators.moe.hardware import node
-from archgym.simulators.moe.presets import model
-from archgym.simulators.moe.routing import routing_preset
+from archgym.simulators.moe.machine.hardware import node
+from archgym.simulators.moe.machine.presets import model
+from archgym.simulators.moe.workloads.routing import routing_preset
 
 
 @pytest.mark.parametrize(

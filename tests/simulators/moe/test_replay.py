@@ -4,15 +4,15 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.moe.caches import (
+from archgym.simulators.moe.kernel.caches import (
     ADMISSIONS,
     POLICIES,
     SCOPES,
     proportional_capacities,
     tie_order,
 )
-from archgym.simulators.moe.replay import Events, replay_events
-from archgym.simulators.moe.routing import Routing, RoutingPreset, generate
+from archgym.simulators.moe.kernel.replay import Events, replay_events
+from archgym.simulators.moe.workloads.routing import Routing, RoutingPreset, generate
 
 
 def routing(seed: int = 0) -> Routing:

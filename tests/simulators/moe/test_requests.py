@@ -9,7 +9,7 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.runtime.reductions import collected_reductions
-from archgym.simulators.moe.requests import ARRIVALS, generate_requests, read_requests
+from archgym.simulators.moe.workloads.requests import ARRIVALS, generate_requests, read_requests
 
 
 def test_azure_trace_is_as_published(reference: Path) -> None:

@@ -10,16 +10,16 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.files.archive import write_archive
 from archgym.runtime.reductions import collected_reductions
-from archgym.simulators.moe.presets import model, model_names
-from archgym.simulators.moe.replay import Events, replay_events
-from archgym.simulators.moe.routing import (
+from archgym.simulators.moe.formats.routing_trace import read_routing, write_routing
+from archgym.simulators.moe.kernel.replay import Events, replay_events
+from archgym.simulators.moe.machine.presets import model, model_names
+from archgym.simulators.moe.workloads.routing import (
     Routing,
     RoutingPreset,
     generate,
     routing_preset,
     routing_preset_names,
 )
-from archgym.simulators.moe.routing_trace import read_routing, write_routing
 
 # Drawn once; the generator takes nothing from the machine or from a library's release.
 GOLDEN = [[[7, 6], [2, 5]], [[4, 0], [2, 4]], [[0, 4], [0, 2]]]

@@ -13,7 +13,7 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, UnknownNameError
 from archgym.evaluation.task import Task
 from archgym.simulators.moe import Routing
-from archgym.simulators.moe.routing_trace import write_routing
+from archgym.simulators.moe.formats.routing_trace import write_routing
 from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.space import GROUPS, SPACE_NAMES
 from archgym.studies.study import Study

@@ -1,0 +1,374 @@
+"""Ways of serving as YAML, and as command lines of vLLM and llama.cpp.
+
+Options are those of `vllm serve` 0.11 and later (docs.vllm.ai, `serving/expert_parallel_deployment`
+and the engine arguments) and of `llama-server` (github.com/ggml-org/llama.cpp, `tools/server`).
+Neither engine caches single experts or loads them ahead: `NOTES.md` lists the parameters that have
+no option. A design that the engine could not start is refused: experts of bits that it has no
+format for, or weights that do not fit the memory.
+"""
+
+import math
+import shlex
+from collections.abc import Mapping
+from dataclasses import fields
+from enum import Enum
+from typing import Any, Final
+
+from archgym.errors import InvalidDesignError
+from archgym.simulators.moe.kernel.columns import CpuRule, Prefetch, Scheduler
+from archgym.simulators.moe.machine.engines import BITS, precision_of
+from archgym.simulators.moe.machine.hardware import NodePreset
+from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.machine.plan import RUNTIME_BYTES
+from archgym.simulators.moe.machine.serving import Serving
+
+SERVING: Final = "serving"
+VLLM: Final = "vllm"
+LLAMA_CPP: Final = "llama.cpp"
+FORMATS: Final = {
+    SERVING: "Serving configuration as YAML.",
+    VLLM: "Command line of `vllm serve`, and notes on parameters without an option.",
+    LLAMA_CPP: "Command line of `llama-server`, and notes on parameters without an option.",
+}
+# Types of llama.cpp's quantisation by bits of a weight.
+_GGUF: Final = {16: "F16", 8: "Q8_0", 4: "Q4_K_M", 3: "Q3_K_M", 2: "Q2_K"}
+# Bits of a weight with its scales (github.com/ggml-org/llama.cpp, `tools/quantize/README.md`, table
+# of Llama-3.1-8B; Q3_K_M, which it lacks, lies between Q3_K_S and Q3_K_L).
+_GGUF_BITS: Final = {16: 16.0, 8: 8.5, 4: 4.89, 3: 4.0, 2: 3.16}
+# Bits that vLLM has kernels of experts for (`moe_wna16.py`, `fp8.py`, unquantised).
+_VLLM_BITS: Final = (4, 8, 16)
+# Checkpoints of 4-bit experts that vLLM loads, by the name of the format.
+_VLLM_CHECKPOINTS: Final = {
+    "w4a16": "AWQ or GPTQ checkpoint of 4-bit experts",
+    "nvfp4": "NVFP4 checkpoint",
+    "mxfp4": "MXFP4 checkpoint",
+}
+# Presets whose checkpoints have layers that predict further tokens (`num_nextn_predict_layers` or
+# `mtp_num_hidden_layers` of their `config.json`) and that vLLM drafts with.
+_DRAFTING_MODELS: Final = frozenset(
+    {
+        "deepseek-v3", "deepseek-r1", "glm-4.5", "glm-4.5-air", "glm-5",
+        "qwen3-next-80b-a3b", "qwen3.5-397b-a17b",
+    }
+)  # fmt: skip
+_LLAMA_CACHE: Final = {16: "f16", 8: "q8_0", 4: "q4_0"}
+
+
+def serving_files(
+    form: str,
+    serving: Serving,
+    model: MoeModel,
+    server: NodePreset,
+    design: Mapping[str, Any],
+    context_tokens: int,
+) -> dict[str, str]:
+    """Return a way of serving in a format.
+
+    Args:
+      form: One of `FORMATS`.
+      serving: The way of serving.
+      model: The model that is served.
+      server: The server's hardware.
+      design: Values by parameter of the space.
+      context_tokens: Tokens of the longest request, prompt and output.
+
+    Raises:
+      InvalidDesignError: The engine cannot run the design on the server.
+    """
+    if form == SERVING:
+        return {"serving.yaml": _yaml(serving, model, server)}
+    if form == VLLM:
+        _check_vllm(serving, model, server, context_tokens)
+        command, stated, notes = _vllm(serving, model, server, context_tokens)
+        source = "a path or a name of a hub"
+        if _nominal(serving.expert_bits) == min(_VLLM_BITS):
+            source = f"an {_VLLM_CHECKPOINTS[_precision(serving, model, server)]}"
+        about = [f"# {model.name} on {server.name}; MODEL is {source}."]
+        if serving.cache_experts is not None and design.get("cache_percent", 100) != 100:
+            notes.append(
+                "vLLM keeps all experts on the GPUs, and the design a part of them. Its memory and "
+                "times, and the limits that it meets, are not those of this command."
+            )
+    else:
+        command, stated, notes = _llama_cpp(serving, model, server, context_tokens)
+        about = [
+            f"# {model.name} on {server.name}; MODEL is a GGUF file.",
+            f"# Quantisation of the experts: {_GGUF[int(serving.expert_bits)]}. "
+            f"Other weights: {_GGUF[int(serving.attention_bits)]}.",
+        ]
+    about.append(
+        f"# A request has room for {context_tokens} tokens, as the workload's longest; more take "
+        "more memory."
+    )
+    if serving.n_gpus > server.n_gpus:
+        notes.append(
+            f"The design uses {serving.n_gpus} GPUs, and a server has {server.n_gpus}: start the "
+            "engine on each server with its options for several nodes."
+        )
+    files = {"serve.sh": "\n".join(["#!/bin/sh", *about, command]) + "\n"}
+    text = _notes(form, serving, design, stated, notes)
+    return {**files, "NOTES.md": text} if text else files
+
+
+def _yaml(serving: Serving, model: MoeModel, server: NodePreset) -> str:
+    lines = [f"model: {model.name}", f"hardware: {server.name}", "serving:"]
+    for field in fields(serving):
+        value = getattr(serving, field.name)
+        if isinstance(value, Enum):
+            text = value.name.lower().replace("_", "-")
+            text = f'"{text}"' if text == "off" else text  # YAML 1.1 reads False
+        elif value is None:
+            text = "null"
+        elif isinstance(value, bool):
+            text = str(value).lower()
+        elif isinstance(value, str):
+            text = f'"{value}"'
+        elif isinstance(value, int | float):
+            text = f"{value:g}" if isinstance(value, float) else str(value)
+        else:
+            continue  # a table of efficiencies, which the hardware names
+        lines.append(f"  {field.name}: {text}")
+    return "\n".join(lines) + "\n"
+
+
+def _nominal(bits: float) -> int:
+    """Return the bits of a weight without its scales, such as 4 of 4.25."""
+    return int(bits) if bits < 5 else round(bits)
+
+
+def _slots(serving: Serving) -> int:
+    """Return the requests that are served at once: no more than a closed loop has."""
+    return min(serving.max_sequences, serving.clients or serving.max_sequences)
+
+
+def _command(program: str, options: list[tuple[str, ...]]) -> str:
+    parts = [program, *(shlex.join(option) for option in options)]
+    return " \\\n  ".join(parts)
+
+
+def _precision(serving: Serving, model: MoeModel, server: NodePreset) -> str:
+    """Return the format of the experts' weights, a key of `BITS`."""
+    return serving.precision or precision_of(serving.expert_bits, server.gpu, model)
+
+
+def _check_vllm(serving: Serving, model: MoeModel, server: NodePreset, context: int) -> None:
+    """Refuse a design that vLLM cannot start on the server.
+
+    Raises:
+      InvalidDesignError: vLLM has no format for the experts, or the weights do not fit.
+    """
+    bits = serving.expert_bits
+    if _nominal(bits) not in _VLLM_BITS:
+        raise InvalidDesignError(
+            f"vLLM has experts of 4, 8 or 16 bits; the design has `expert_bits` = {bits:g}. Choose "
+            "one of those, or export it as llama.cpp."
+        )
+    # `--dtype` and `--quantization fp8` hold for all layers, a checkpoint for its experts alone.
+    is_whole = _nominal(bits) > min(_VLLM_BITS)
+    other_bits = bits if is_whole else serving.attention_bits
+    expert_bits = bits if is_whole else BITS[_precision(serving, model, server)]
+    copies = 1 + (serving.redundant / model.experts if serving.spreads_experts else 0)
+    experts = copies * model.all_experts_parameters * expert_bits / 8 / serving.n_gpus
+    weights = experts + model.other_bytes(other_bits) / serving.tensor
+    heads = model.kv_shares(serving.tensor)
+    rest = RUNTIME_BYTES + context * model.kv_bytes_per_token(serving.kv_bits) / heads
+    free = serving.memory_percent / 100 * server.gpu.memory_bytes - rest
+    if weights <= free:
+        return
+    problem = (
+        f"vLLM cannot serve the design: {model.name} at {bits:g} bits has weights of "
+        f"{weights / 1e9:.1f} GB per GPU, and {server.name} has room for {max(free, 0) / 1e9:.1f} "
+        f"of {server.gpu.memory_gb:g} GB."
+    )
+    if serving.cache_experts is None:
+        raise InvalidDesignError(
+            f"{problem} Choose fewer bits or more GPUs, or export it as llama.cpp, which can keep "
+            "layers of experts on the host."
+        )
+    raise InvalidDesignError(
+        f"{problem} The design keeps experts on the host and caches some, which vLLM cannot. Its "
+        f"`--cpu-offload-gb {math.ceil((weights - free) / 1e9)}` would load the excess in each "
+        "step, which is another design. Export it as llama.cpp, or choose fewer bits or more GPUs."
+    )
+
+
+def _vllm(
+    serving: Serving, model: MoeModel, server: NodePreset, context_tokens: int
+) -> tuple[str, set[str], list[str]]:
+    """Return the command of vLLM, the parameters that it states, and notes."""
+    notes = []
+    # vLLM refuses fewer tokens than sequences, and without chunks fewer than the longest request.
+    least = serving.max_sequences if serving.chunk_tokens else context_tokens
+    tokens = max(serving.max_tokens, serving.max_sequences, least)
+    if tokens > serving.max_tokens:
+        notes.append(f"max_tokens = {serving.max_tokens}: vLLM needs {tokens} or more to start.")
+    options: list[tuple[str, ...]] = [
+        ("--tensor-parallel-size", str(serving.tensor)),
+        ("--data-parallel-size", str(serving.data)),
+        ("--max-num-seqs", str(serving.max_sequences)),
+        ("--max-num-batched-tokens", str(tokens)),
+        ("--max-model-len", str(context_tokens)),
+    ]
+    stated = {"tensor", "data", "max_sequences", "max_tokens", "chunk_tokens", "spread", "kv_bits"}
+    stated |= {"clients", "servers", "expert_bits"}
+    if serving.spreads_experts:
+        options.append(("--enable-expert-parallel",))
+        if serving.redundant:
+            config = f'{{"num_redundant_experts": {serving.redundant}}}'
+            options += [("--enable-eplb",), ("--eplb-config", config)]
+        stated |= {"redundant", "placement"}
+    if serving.chunk_tokens:
+        options.append(("--enable-chunked-prefill",))
+        options.append(("--long-prefill-token-threshold", str(serving.chunk_tokens)))
+    else:
+        options.append(("--no-enable-chunked-prefill",))
+    if serving.kv_bits == 8:
+        options.append(("--kv-cache-dtype", "fp8"))
+    if serving.expert_bits == 16:
+        options.append(("--dtype", "bfloat16"))
+    elif serving.expert_bits == 8:
+        options.append(("--quantization", "fp8"))
+    if serving.draft_tokens:
+        _add_drafts(serving, model, options, notes)
+    if serving.scheduler == Scheduler.DECODE_FIRST:
+        stated.add("scheduler")  # vLLM's own order
+    return _command('vllm serve "$MODEL"', options), stated, notes
+
+
+def _add_drafts(
+    serving: Serving, model: MoeModel, options: list[tuple[str, ...]], notes: list[str]
+) -> None:
+    """Add vLLM's option of speculative decoding, or a note where it needs another model.
+
+    Source:
+      docs.vllm.ai, `features/speculative_decoding/mtp` and `.../draft_model`; "mtp" is the method
+      of all models with such layers from vLLM 0.11 on (`vllm.config.speculative`).
+    """
+    n_drafts = serving.draft_tokens
+    if model.name in _DRAFTING_MODELS:
+        config = f'{{"method": "mtp", "num_speculative_tokens": {n_drafts}}}'
+        options.append(("--speculative-config", config))
+        notes.append(
+            f"draft_tokens = {n_drafts}: the design drafts without cost and accepts a draft with a "
+            f"probability of {serving.acceptance:g}; in vLLM drafting takes time, and the text "
+            "decides what is accepted."
+        )
+        return
+    config = f'{{"method": "draft_model", "model": "DRAFT", "num_speculative_tokens": {n_drafts}}}'
+    notes.append(
+        f"draft_tokens = {n_drafts}: {model.name} is not known to draft by itself, and the command "
+        f"decodes without drafts. Add `--speculative-config '{config}'` with a smaller model as "
+        "DRAFT."
+    )
+
+
+def _llama_cpp(
+    serving: Serving, model: MoeModel, server: NodePreset, context_tokens: int
+) -> tuple[str, set[str], list[str]]:
+    """Return the command of llama.cpp, the parameters that it states, and notes.
+
+    Raises:
+      InvalidDesignError: The weights do not fit even with all experts on the host.
+    """
+    options: list[tuple[str, ...]] = [
+        ("--n-gpu-layers", "999"),
+        ("--parallel", str(_slots(serving))),
+        ("--ctx-size", str(context_tokens * _slots(serving))),
+        ("--batch-size", str(serving.max_tokens)),
+        ("--ubatch-size", str(min(serving.max_tokens, serving.chunk_tokens or serving.max_tokens))),
+    ]
+    stated = {"max_sequences", "max_tokens", "chunk_tokens", "expert_bits", "kv_bits", "host_gb"}
+    stated.add("clients")
+    on_host, notes = _layers_on_host(serving, model, server, context_tokens)
+    if on_host:
+        options.append(("--n-cpu-moe", str(on_host)))
+    if serving.cache_experts is not None:
+        stated.add("cache_percent")
+        stated.add("cpu_rule")
+        if serving.cpu_rule == CpuRule.NEVER and on_host:
+            notes.append(
+                "cpu_rule = never: llama.cpp computes the experts of these layers on the host; the "
+                "design loads them over the link. Times differ."
+            )
+    if serving.kv_bits in _LLAMA_CACHE and serving.kv_bits != 16:
+        kind = _LLAMA_CACHE[int(serving.kv_bits)]
+        options += [("--cache-type-k", kind), ("--cache-type-v", kind)]
+    if serving.n_gpus > 1:
+        options.append(("--split-mode", "row"))
+    if serving.draft_tokens:
+        notes.append(
+            f"draft_tokens = {serving.draft_tokens}: llama.cpp drafts with a smaller model, and "
+            "the command decodes without drafts. Add `--model-draft FILE --draft-max "
+            f"{serving.draft_tokens}`."
+        )
+    return _command('llama-server --model "$MODEL"', options), stated, notes
+
+
+def _layers_on_host(
+    serving: Serving, model: MoeModel, server: NodePreset, context_tokens: int
+) -> tuple[int, list[str]]:
+    """Return how many layers keep their experts on the host, and notes.
+
+    Whole layers of experts stay on the host, where they are computed. They are those that the
+    design's cache does not hold, and more where GGUF's weights would not fit the GPUs.
+
+    Raises:
+      InvalidDesignError: The weights do not fit even with all experts on the host.
+    """
+    layers = model.moe_layers
+    held = 1.0
+    if serving.cache_experts is not None:
+        held = serving.cache_experts / (layers * model.experts)
+    wanted = layers - int(held * layers)
+    expert_bits = _GGUF_BITS[int(serving.expert_bits)]
+    layer_bytes = model.experts * model.expert_bytes(expert_bits)
+    others = model.other_bytes(_GGUF_BITS[int(serving.attention_bits)])
+    cached = context_tokens * _slots(serving) * model.kv_bytes_per_token(serving.kv_bits)
+    room = serving.memory_percent / 100 * server.gpu.memory_bytes - RUNTIME_BYTES
+    room *= serving.n_gpus
+    if others + cached > room:
+        raise InvalidDesignError(
+            f"llama.cpp cannot serve the design: without experts, {model.name} needs "
+            f"{(others + cached) / 1e9:.1f} GB for weights, keys and values, and {server.name} has "
+            f"room for {max(room, 0) / 1e9:.1f} GB. Choose fewer `max_sequences` or more GPUs."
+        )
+    on_host = max(wanted, layers - int((room - others - cached) // layer_bytes))
+    notes = []
+    if on_host > wanted:
+        notes.append(
+            f"{on_host} layers of experts stay on the host, and {wanted} in the design: a weight "
+            f"has {expert_bits:g} bits in GGUF, and all keys and values are kept from the start."
+        )
+    if on_host * layer_bytes > server.host.memory_gb * 1e9:
+        notes.append(
+            f"Experts on the host have {on_host * layer_bytes / 1e9:.1f} GB and its memory "
+            f"{server.host.memory_gb:g} GB: the rest is read from the drive."
+        )
+    return on_host, notes
+
+
+def _notes(
+    form: str, serving: Serving, design: Mapping[str, Any], stated: set[str], notes: list[str]
+) -> str:
+    """Return notes and the parameters that the engine has no option for; empty without any."""
+    neutral = {"low_bits": 0, "skip_in_64": 0, "rounds": 1, "redundant": 0, "prefetch": "off"}
+    neutral |= {"cpu_rule": "never", "tensor": 1, "data": 1, "spread": "no", "cache_percent": 100}
+    if serving.prefetch == Prefetch.OFF:
+        neutral |= {name: design.get(name) for name in ("depth", "width", "target", "link_order")}
+        neutral["chunk_kib"] = design.get("chunk_kib")
+    if serving.cache_experts is None or design.get("cache_percent") == 100:
+        held = ("scope", "admission", "replacement", "staging_experts")
+        neutral |= {name: design.get(name) for name in held}
+    left = {
+        name: value
+        for name, value in design.items()
+        if name not in stated and neutral.get(name, object()) != value
+    }
+    lines = list(notes)
+    if left:
+        lines += [""] * bool(lines)
+        lines += [f"{form} has no option for these parameters of the design:", ""]
+        lines += [f"- {name} = {value}" for name, value in left.items()]
+    if form == LLAMA_CPP and "replacement" in left:
+        lines += ["", "It keeps whole layers of experts in place instead of caching single ones."]
+    return "\n".join(lines) + "\n" if lines else ""

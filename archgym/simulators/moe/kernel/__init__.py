@@ -1,0 +1,1 @@
+"""Compiled kernels of MoE serving, and what runs them."""

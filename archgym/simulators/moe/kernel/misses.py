@@ -1,0 +1,344 @@
+"""Missing experts: loads, execution on the host, and stalls of a layer; compiled."""
+
+from typing import Any
+
+import numpy.typing as npt
+
+from archgym.runtime.kernels import helper, inlined, kept_apart
+from archgym.simulators.moe.kernel.caches import (
+    CacheState,
+)
+from archgym.simulators.moe.kernel.columns import (
+    COMPUTE_BUSY_NS,
+    CPU_BUSY_NS,
+    CPU_FIXED_NS,
+    CPU_RULE,
+    CPU_TOKEN_NS,
+    CPU_WEIGHT_NS,
+    D2H_BUSY_NS,
+    EXPERT_TOKEN_NS,
+    EXPERT_WEIGHT_NS,
+    FROM_HOST_TOKEN_NS,
+    H2D_BUSY_NS,
+    HAS_LOW,
+    LAUNCH_NS,
+    LOAD_FIXED_NS,
+    LOAD_NS,
+    LOW_LOAD_NS,
+    N_CPU,
+    N_DEGRADED,
+    N_DEMAND,
+    N_DEMAND_LOW,
+    N_EXPERTS,
+    N_ROUNDS,
+    N_STREAMED,
+    N_TRANSLATIONS,
+    N_USEFUL,
+    N_WASTED,
+    OVERLAPS,
+    PADDED_ROW_NS,
+    PADDED_ROWS,
+    PADDED_TOKEN_NS,
+    PREFETCH,
+    ROUTED_TOKEN_NS,
+    STALL_CPU_NS,
+    STALL_LOAD_NS,
+    STALL_PLACES_NS,
+    STALL_PREFETCH_NS,
+    STALL_SSD_NS,
+    TILE,
+    TLB_SETS,
+    TLB_TAGS,
+    TLB_WAYS,
+    TO_HOST_FIXED_NS,
+    TO_HOST_TOKEN_NS,
+    TO_HOST_TOKENS,
+    TRANSLATION_NS,
+    WALK_NS,
+)
+from archgym.simulators.moe.kernel.link import (
+    IS_STAGED,
+    NOTHING,
+    ON_LINK,
+    clear_for_demand,
+    finish_transfer,
+    from_drive,
+)
+from archgym.simulators.moe.kernel.state import (
+    CPU,
+    FETCH,
+    FETCH_EVENT,
+    FETCH_SLOT,
+    LEFT,
+    LINK,
+    LOADED,
+    LOW,
+    MISSED,
+    UNUSED,
+    State,
+    whole,
+)
+from archgym.simulators.translation.kernel.state import LRU
+from archgym.simulators.translation.kernel.tlbs import holds, push, set_of
+
+Array = npt.NDArray[Any]
+
+_CPU_ALWAYS = 2  # CpuRule.ALWAYS
+
+
+@helper
+def padded(choices: Array, tokens: int) -> int:
+    """Return tokens as a kernel computes them: whole tiles."""
+    tile = choices[TILE]
+    # Nearly all experts have few tokens, and a division takes longer than all else here.
+    if tokens <= tile:
+        return int(tile)
+    return int((tokens + tile - 1) // tile * tile)
+
+
+@helper
+def experts_time(costs: Array, n_experts: int, n_padded: int, n_routed: int) -> float:
+    """Roofline of experts that run as one kernel, without what a kernel costs anyway [ns]."""
+    weights = n_experts * costs[EXPERT_WEIGHT_NS]
+    return float(
+        max(weights, n_padded * costs[EXPERT_TOKEN_NS]) + n_routed * costs[ROUTED_TOKEN_NS]
+    )
+
+
+@helper
+def padding_rows(choices: Array, n_slots: int) -> float:
+    """Return the rows of padding that products of so many experts compute, used or not.
+
+    Products that pad each expert to whole tiles have room for a tile less a row of each.
+    """
+    return float(n_slots * max(0, choices[PADDED_ROWS] - 1))
+
+
+@helper
+def resident_time(
+    costs: Array, choices: Array, n_experts: float, n_padded: float, n_routed: float
+) -> float:
+    """Return the roofline of experts that are all in the accelerator's memory [ns]."""
+    rows = padding_rows(choices, choices[N_EXPERTS])
+    products = n_padded * costs[EXPERT_TOKEN_NS]
+    if rows > 0.0:
+        products = (n_routed + rows) * costs[PADDED_TOKEN_NS]
+    return float(
+        max(n_experts * costs[EXPERT_WEIGHT_NS], products)
+        + n_routed * costs[ROUTED_TOKEN_NS]
+        + rows * costs[PADDED_ROW_NS]
+    )
+
+
+@inlined
+def translate(
+    costs: Array, choices: Array, state: State, counters: Array, block: int, is_new: bool
+) -> float:
+    """Return the time that page walks add to an access to a block's weights [ns].
+
+    A block that has just been loaded lies on other pages, whatever the TLB held of it.
+    """
+    if costs[WALK_NS] == 0.0:
+        return 0.0
+    return _walk(costs, choices, state, counters, block, is_new)
+
+
+@helper
+def _walk(
+    costs: Array, choices: Array, state: State, counters: Array, block: int, is_new: bool
+) -> float:
+    """Return `translate` if pages are translated."""
+    kept_apart()
+    n_tags, n_ways = choices[TLB_TAGS], choices[TLB_WAYS]
+    n_walked = n_tags
+    if n_ways > 0:
+        for tag in range(block * n_tags, (block + 1) * n_tags):
+            base = set_of(tag, choices[TLB_SETS], -1) * n_ways
+            if holds(state.tlb_tags, state.tlb_marks, base, n_ways, LRU, tag):
+                n_walked -= 1
+            else:
+                push(state.tlb_tags, base, n_ways - 1, tag)
+        if is_new:
+            n_walked = n_tags
+    if n_walked == 0:
+        return 0.0
+    time = costs[WALK_NS] * n_walked / n_tags
+    counters[N_TRANSLATIONS] += 1
+    counters[TRANSLATION_NS] += time
+    return float(time)
+
+
+@helper
+def _runs_on_host(costs: Array, choices: Array, tokens: int, load_ns: float) -> bool:
+    """Return True if a missing expert runs on the host.
+
+    Source:
+      Kamahori et al., *Fiddler*, ICLR 2025: on the host where that is quicker than bringing the
+      weights and computing.
+    """
+    rule = choices[CPU_RULE]
+    if rule == 0:
+        return False
+    if rule == _CPU_ALWAYS:
+        return True
+    here = (
+        load_ns + experts_time(costs, whole(1), padded(choices, tokens), tokens) + costs[LAUNCH_NS]
+    )
+    return bool(cpu_time(costs, tokens) < here)
+
+
+@helper
+def cpu_time(costs: Array, tokens: int) -> float:
+    """Return one expert on the host's processor [ns]."""
+    return float(costs[CPU_FIXED_NS] + max(costs[CPU_WEIGHT_NS], tokens * costs[CPU_TOKEN_NS]))
+
+
+@helper
+def miss(
+    costs: Array,
+    choices: Array,
+    state: State,
+    cache: CacheState,
+    counters: Array,
+    event: int,
+    gate: float,
+    compute_end: float,
+    n_missed: int,
+    n_loaded: int,
+    n_places: int,
+    ideal: float,
+) -> tuple[int, float]:
+    """Load missing experts or run them on the host; return the loaded blocks and the end [ns]."""
+    n_experts = choices[N_EXPERTS]
+    clocks = state.clocks
+    layer = event // choices[N_ROUNDS]
+    base = event * n_experts
+    there_end = compute_end
+    host_end = gate
+    waited = 0.0
+    if choices[PREFETCH] > 0:
+        waited = clear_for_demand(costs, choices, state, cache, counters, n_experts, gate, event)
+    is_low = choices[HAS_LOW] == 1
+    load_ns = costs[LOW_LOAD_NS] if is_low else costs[LOAD_NS]
+    if choices[OVERLAPS] == 0:
+        clocks[LINK] = max(clocks[LINK], compute_end)
+    drive_wait = place_wait = 0.0
+    n_brought = 0
+    on_host_tokens = 0
+    # A transfer in progress comes first; it is the head of the ring.
+    for turn in range(2):
+        for place in range(n_missed):
+            block = state.experts[MISSED, place]
+            if block < 0:
+                continue
+            status = state.blocks[FETCH, block]
+            if turn == 0 and status != ON_LINK:
+                continue
+            state.experts[MISSED, place] = -1
+            expert = block - layer * n_experts
+            tokens = whole(state.counts[base + expert])
+            arrived = gate
+            if turn == 0:
+                ring = state.ring_block.shape[0]
+                slot = state.blocks[FETCH_SLOT, block] & (ring - 1)
+                left = state.ring[LEFT, slot]
+                clocks[LINK] += left
+                counters[H2D_BUSY_NS] += left
+                finish_transfer(choices, state, block)
+                state.blocks[FETCH_EVENT, block] = event
+                arrived = clocks[LINK]
+            elif status == IS_STAGED or cache.resident[block] == 1:
+                # It arrived while the demand waited in a queue.
+                state.blocks[FETCH_EVENT, block] = event
+                arrived = clocks[LINK]
+            elif _runs_on_host(costs, choices, tokens, load_ns + costs[LOAD_FIXED_NS]):
+                state.blocks[FETCH, block] = NOTHING
+                ready = from_drive(costs, choices, state, counters, block, gate)
+                if on_host_tokens == 0:
+                    clocks[CPU] = gate + costs[TO_HOST_FIXED_NS]
+                move = tokens * costs[TO_HOST_TOKEN_NS]
+                counters[D2H_BUSY_NS] += move
+                time = cpu_time(costs, tokens)
+                clocks[CPU] = max(clocks[CPU] + move, ready) + time
+                counters[CPU_BUSY_NS] += time
+                counters[N_CPU] += 1
+                counters[TO_HOST_TOKENS] += tokens
+                on_host_tokens += tokens
+                continue
+            else:
+                state.blocks[FETCH, block] = NOTHING
+                if state.blocks[UNUSED, block] == 1:
+                    state.blocks[UNUSED, block] = 0
+                    counters[N_WASTED] += 1
+                start = clocks[LINK]
+                ready = from_drive(costs, choices, state, counters, block, gate)
+                if ready > start:
+                    drive_wait += ready - start
+                    start = ready
+                if n_brought >= n_places and state.finish[n_brought - n_places] > start:
+                    place_wait += state.finish[n_brought - n_places] - start
+                    start = state.finish[n_brought - n_places]
+                    counters[N_STREAMED] += 1
+                clocks[LINK] = start + costs[LOAD_FIXED_NS] + load_ns
+                counters[H2D_BUSY_NS] += costs[LOAD_FIXED_NS] + load_ns
+                counters[N_DEMAND_LOW if is_low else N_DEMAND] += 1
+                state.blocks[LOW, block] = choices[HAS_LOW]
+                arrived = clocks[LINK]
+            if is_low and state.blocks[LOW, block] == 1:
+                counters[N_DEGRADED] += tokens
+            if state.blocks[UNUSED, block] == 1:
+                state.blocks[UNUSED, block] = 0
+                counters[N_USEFUL] += 1
+            if cache.resident[block] == 0:
+                state.experts[LOADED, n_loaded] = block
+                n_loaded += 1
+            time = costs[LAUNCH_NS] + experts_time(costs, whole(1), padded(choices, tokens), tokens)
+            time += translate(costs, choices, state, counters, block, True)
+            if choices[OVERLAPS] == 1:
+                compute_end = max(compute_end, arrived) + time
+            else:
+                compute_end += time
+            state.finish[n_brought] = compute_end
+            n_brought += 1
+            counters[COMPUTE_BUSY_NS] += time
+    if choices[OVERLAPS] == 0 and n_brought > 0:
+        compute_end += max(0.0, clocks[LINK] - there_end)
+    end = compute_end
+    if on_host_tokens > 0:
+        move = on_host_tokens * costs[FROM_HOST_TOKEN_NS]
+        host_end = clocks[CPU] + costs[TO_HOST_FIXED_NS] + move
+        end = max(end, host_end)
+    _blame(
+        counters,
+        max(0.0, end - gate - ideal),
+        host_end - compute_end,
+        waited,
+        drive_wait,
+        place_wait,
+    )
+    return n_loaded, end
+
+
+@helper
+def _blame(
+    counters: Array,
+    stall: float,
+    host_longer: float,
+    waited: float,
+    drive_wait: float,
+    place_wait: float,
+) -> None:
+    """Divide a stall among its causes, each at most as long as it lasted."""
+    if host_longer > 0.0:
+        part = min(stall, host_longer)
+        counters[STALL_CPU_NS] += part
+        stall -= part
+    part = min(stall, waited)
+    counters[STALL_PREFETCH_NS] += part
+    stall -= part
+    part = min(stall, drive_wait)
+    counters[STALL_SSD_NS] += part
+    stall -= part
+    part = min(stall, place_wait)
+    counters[STALL_PLACES_NS] += part
+    counters[STALL_LOAD_NS] += stall - part

@@ -1,0 +1,1 @@
+"""Machines: models, accelerators, engines, and what a design makes of them."""

@@ -1,0 +1,279 @@
+"""Serving plan of a design: placement, memory and translation."""
+
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import InvalidArgumentError
+from archgym.simulators.moe.kernel.columns import (
+    CHOICES,
+    Replacement,
+)
+from archgym.simulators.moe.machine.efficiency import ACTIVATION_BYTES, efficiency
+from archgym.simulators.moe.machine.engines import padded_rows, precision_of
+from archgym.simulators.moe.machine.hardware import NodePreset
+from archgym.simulators.moe.machine.models import MoeModel
+from archgym.simulators.moe.machine.serving import _MAX_PAGES, _TO_WHOLE, Serving
+from archgym.simulators.moe.machine.timing import layer_costs
+from archgym.simulators.moe.workloads.requests import Requests
+
+# chosen: a CUDA context and its kernels; AIConfigurator counts 3.5 GB with what frameworks keep.
+RUNTIME_BYTES: Final = 1.05e9
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """A way of serving made ready for the kernel.
+
+    Attributes:
+      infeasible: Reason why it cannot be built; None if it can.
+      costs, choices: Arguments of the kernel.
+      cache_experts: Places in the cache.
+      host_experts: Experts that the host's memory holds.
+      expert_bytes: Size of one expert in the place where it is loaded.
+      weight_bytes: An accelerator's memory for all but keys and values [bytes].
+      kv_bytes: Size of one token on one accelerator [bytes].
+      max_context: Tokens whose keys and values fit, over all groups.
+      activation_bytes: Size for each token of a step [bytes].
+      prefix_tokens: Tokens of prompts that the prefix cache holds, over all groups.
+    """
+
+    infeasible: str | None
+    costs: npt.NDArray[np.float64]
+    choices: npt.NDArray[np.int64]
+    cache_experts: int
+    host_experts: int
+    expert_bytes: float
+    weight_bytes: float
+    kv_bytes: float
+    max_context: int
+    activation_bytes: float
+    prefix_tokens: int = 0
+
+
+MODEL_REASONS: Final = (
+    "weights, cache and staging do not fit the accelerators' memory",
+    "keys and values of the longest request do not fit with the weights",
+    "rounds do not divide the experts that a token uses",
+    "the server has fewer accelerators than the design needs",
+)
+
+
+def plan(
+    model: MoeModel,
+    node: NodePreset,
+    serving: Serving,
+    requests: Requests,
+    contention: float = 1.0,
+    extra_bytes: float = 0.0,
+) -> Plan:
+    """Make a way of serving ready, and find out whether it fits.
+
+    Args:
+      model: Model that is served.
+      node: On what.
+      serving: Settings of the engine.
+      requests: Requests to serve.
+      contention: Contention of the network, see `layer_costs`.
+      extra_bytes: Other content of each accelerator's memory.
+
+    Raises:
+      InvalidArgumentError: Knobs contradict each other.
+    """
+    _check(model, serving)
+    n_blocks = model.moe_layers * model.experts
+    spreads = serving.expert > 1
+    slots = model.experts + serving.redundant if spreads else model.experts
+    capacity = n_blocks if serving.cache_experts is None else min(serving.cache_experts, n_blocks)
+    holds_all = spreads or capacity >= n_blocks
+    expert_bytes = model.expert_bytes(serving.expert_bits)
+    if spreads:
+        expert_memory = model.moe_layers * slots * expert_bytes / serving.n_gpus
+    else:
+        places = n_blocks if holds_all else capacity + serving.staging_experts
+        expert_memory = places * expert_bytes / serving.slices
+    routed = model.top_k * (model.hidden + 2 * model.expert_inner / serving.tensor)
+    activation_bytes = ACTIVATION_BYTES * (routed + 8 * model.hidden)
+    step_tokens = max(serving.max_tokens, 1)
+    if serving.chunk_tokens == 0:
+        step_tokens = max(step_tokens, int(requests.prompt_tokens.max()))
+    weight_bytes = (
+        expert_memory
+        + _other_bytes(model, serving) / serving.tensor
+        + activation_bytes * -(-step_tokens // serving.data)
+        + RUNTIME_BYTES
+        + extra_bytes
+    )
+    kv_bytes = model.kv_bytes_per_token(serving.kv_bits) / model.kv_shares(serving.tensor)
+    prefix_bytes = serving.prefix_cache_gb * 1e9
+    free = _usable_bytes(node, serving) - weight_bytes - prefix_bytes
+    max_context = int(max(0.0, free) // kv_bytes) * serving.data
+    longest = int((requests.prompt_tokens.astype(np.int64) + requests.output_tokens).max())
+    if serving.block_tokens:
+        max_context -= max_context % serving.block_tokens
+        longest += -longest % serving.block_tokens
+    infeasible = None
+    if serving.n_gpus > _accelerators(node, serving):
+        infeasible = MODEL_REASONS[3]
+    elif model.top_k % serving.rounds:
+        infeasible = MODEL_REASONS[2]
+    elif free <= 0:
+        infeasible = MODEL_REASONS[0]
+    elif max_context // serving.data < longest:
+        infeasible = MODEL_REASONS[1]
+    host_gb = node.host.memory_gb if serving.host_gb is None else serving.host_gb
+    host_experts = min(n_blocks, int(host_gb * 1e9 // expert_bytes))
+    values = {
+        "n_layers": model.moe_layers,
+        "n_experts": model.experts,
+        "top_k": model.top_k,
+        "n_dense": model.layers - model.moe_layers,
+        "n_rounds": serving.rounds,
+        "capacity": capacity,
+        "scope": serving.scope,
+        "admission": _TO_WHOLE[serving.admission],
+        "replacement": serving.replacement,
+        "lookahead": serving.lookahead,
+        "staging": serving.staging_experts,
+        "prefetch": serving.prefetch,
+        "depth": serving.depth,
+        "width": serving.width,
+        "target": serving.target,
+        "link_order": serving.link_order,
+        "overlaps": serving.overlaps,
+        "scheduler": serving.scheduler,
+        "max_sequences": serving.max_sequences,
+        "max_tokens": serving.max_tokens,
+        "chunk_tokens": serving.chunk_tokens,
+        "max_context": max_context,
+        "cpu_rule": serving.cpu_rule,
+        "host_capacity": host_experts,
+        "has_low": bool(serving.low_bits) and serving.low_bits < serving.expert_bits,
+        # Measured constants hold for products as they were run, tiles included.
+        "tile": (serving.reached or efficiency(node.gpu)).tile if serving.engine == "ideal" else 1,
+        "data": serving.data,
+        "expert": serving.expert,
+        "slots": slots,
+        "pipeline": serving.pipeline,
+        "seed": serving.seed,
+        "n_requests": len(requests),
+        **_tlb(serving, expert_bytes, n_blocks),
+        "skip_in_64": serving.skip_in_64,
+        "all_resident": holds_all,
+        "clients": serving.clients,
+        "poll_steps": serving.poll_steps,
+        "block_tokens": serving.block_tokens,
+        "draft_tokens": serving.draft_tokens,
+        "acceptance_permille": round(1000 * serving.acceptance),
+        "padded_rows": _padded_rows(model, node, serving),
+        "hold_steps": serving.hold_steps,
+        "hold_prompts": serving.hold_prompts,
+        "hold_tokens": serving.hold_tokens,
+    }
+    return Plan(
+        infeasible,
+        layer_costs(model, node, serving, contention),
+        np.array([int(values[name]) for name in CHOICES], dtype=np.int64),
+        capacity,
+        host_experts,
+        float(expert_bytes),
+        weight_bytes,
+        kv_bytes,
+        max_context,
+        activation_bytes,
+        int(prefix_bytes // kv_bytes) * serving.data,
+    )
+
+
+def _usable_bytes(node: NodePreset, serving: Serving) -> float:
+    return node.gpu.memory_bytes * serving.memory_percent / 100.0
+
+
+def _other_bytes(model: MoeModel, serving: Serving) -> float:
+    """Return bytes of everything but routed experts; an engine's embeddings keep 16 bits."""
+    if serving.engine == "ideal":
+        return model.other_bytes(serving.attention_bits)
+    others = model.other_parameters - model.embedding_parameters
+    return others * serving.attention_bits / 8 + 2.0 * model.embedding_parameters
+
+
+def _padded_rows(model: MoeModel, node: NodePreset, serving: Serving) -> int:
+    if serving.engine == "ideal":
+        return 0
+    precision = serving.precision or precision_of(serving.expert_bits, node.gpu, model)
+    return padded_rows(serving.release, precision, node.gpu, serving.tensor)
+
+
+def _accelerators(node: NodePreset, serving: Serving) -> float:
+    """Return how many accelerators there are to use."""
+    if serving.servers is not None:
+        return node.n_gpus * serving.servers
+    # Servers without a network stand alone.
+    return node.n_gpus if node.network is None else float("inf")
+
+
+def _tlb(serving: Serving, expert_bytes: float, n_blocks: int) -> dict[str, int]:
+    """Set and ways of the TLB, and the tags that an expert's pages have there.
+
+    A TLB without sets that keeps what was used last holds all of an expert's pages or none, since
+    they are used one after the other: there a tag stands for all of them.
+    """
+    if not serving.page_kib:
+        return {"tlb_sets": 1, "tlb_ways": 0, "tlb_tags": 1}
+    pages = int(-(-expert_bytes // (serving.page_kib * 1024)))
+    if serving.tlb_ways == 0:
+        held = min(n_blocks, serving.tlb_entries // pages)
+        return {"tlb_sets": 1, "tlb_ways": held, "tlb_tags": 1}
+    if serving.tlb_entries % serving.tlb_ways:
+        raise InvalidArgumentError(
+            f"`tlb_ways` must divide the {serving.tlb_entries} `tlb_entries`; got "
+            f"{serving.tlb_ways}. 0 ways are a TLB without sets."
+        )
+    if pages * n_blocks >= _MAX_PAGES:
+        raise InvalidArgumentError(
+            f"All experts must lie on fewer than {_MAX_PAGES:,} pages; they lie on "
+            f"{pages * n_blocks:,}. Take larger pages, or `tlb_ways=0`."
+        )
+    sets = serving.tlb_entries // serving.tlb_ways
+    ways = serving.tlb_ways if sets else 0
+    return {"tlb_sets": max(1, sets), "tlb_ways": ways, "tlb_tags": pages}
+
+
+def _check(model: MoeModel, serving: Serving) -> None:
+    if serving.block_tokens < 0 or serving.prefix_cache_gb < 0:
+        raise InvalidArgumentError(
+            f"`block_tokens` and `prefix_cache_gb` must be 0 or more; got {serving.block_tokens} "
+            f"and {serving.prefix_cache_gb}."
+        )
+    if serving.draft_tokens < 0 or not 0 <= serving.acceptance <= 1:
+        raise InvalidArgumentError(
+            f"`draft_tokens` must be 0 or more and `acceptance` from 0 to 1; got "
+            f"{serving.draft_tokens} and {serving.acceptance}."
+        )
+    if serving.draft_tokens and serving.replacement in (Replacement.BELADY, Replacement.SCH):
+        raise InvalidArgumentError(
+            f"`draft_tokens` must be 0 with replacement {serving.replacement.name.lower()}, which "
+            f"looks ahead at tokens that drafts reorder; got {serving.draft_tokens}."
+        )
+    if serving.staging_experts < 1:
+        raise InvalidArgumentError(
+            f"`staging_experts` must be 1 or more; got {serving.staging_experts}. What does not "
+            "fit the cache streams through it."
+        )
+    if serving.data > 1 and not serving.spreads_experts and serving.engine == "ideal":
+        raise InvalidArgumentError(
+            "`data` above 1 needs `spreads_experts`; groups that share nothing are servers of "
+            "their own."
+        )
+    if serving.n_gpus % serving.expert:
+        raise InvalidArgumentError(
+            f"`expert_groups` must divide the {serving.n_gpus} accelerators; got {serving.expert}."
+        )
+    if serving.spreads_experts and (model.experts + serving.redundant) % serving.expert:
+        raise InvalidArgumentError(
+            f"The {model.experts} experts and {serving.redundant} `redundant` ones must divide "
+            f"evenly among {serving.expert} groups of accelerators."
+        )

@@ -1,0 +1,1 @@
+"""Rules as code: caches of experts under replacement rules that users write."""

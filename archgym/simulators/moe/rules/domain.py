@@ -1,0 +1,207 @@
+"""Expert caches as a domain of policies: admission, eviction and prefetch as code."""
+
+import time
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from archgym.rules.domain import Domain, Hook, deferred
+
+_LRU = '''"""Least recently used."""
+DOMAIN = "expert-cache"
+last = per_block(bits=32)
+
+
+def on_use(block, layer, hit, time):
+    last[block] = time
+
+
+def score(block, layer, time):
+    return last[block]
+'''
+
+_LFU = '''"""Least frequently used; of equals, the least recently used goes."""
+DOMAIN = "expert-cache"
+uses = per_block(bits=20)
+last = per_block(bits=32)
+
+
+def on_use(block, layer, hit, time):
+    uses[block] = min(uses[block] + 1, 1048575)
+    last[block] = time
+
+
+def score(block, layer, time):
+    return uses[block] * 4294967296 + last[block]
+'''
+
+_LFRU = '''"""Frequency over age: uses of a block divided by the events since its last use."""
+DOMAIN = "expert-cache"
+uses = per_block(bits=20)
+last = per_block(bits=32)
+
+
+def on_use(block, layer, hit, time):
+    uses[block] = min(uses[block] + 1, 1048575)
+    last[block] = time
+
+
+def score(block, layer, time):
+    return uses[block] / (time - last[block] + 1)
+'''
+
+_DECAY = '''"""Uses that decay: a block keeps a share of its uses for each period without one."""
+DOMAIN = "expert-cache"
+PERIOD = tunable(512, low=16, high=8192)
+GAIN = tunable(64, low=1, high=255)
+LOSS = tunable(2, low=1, high=6)
+RECENCY = tunable(4, low=0, high=64)
+heat = per_block(bits=16)
+last = per_block(bits=32)
+
+
+def on_use(block, layer, hit, time):
+    age = (time - last[block]) // PERIOD
+    kept = heat[block] >> min(age * LOSS, 16)
+    heat[block] = min(kept + GAIN, 65535)
+    last[block] = time
+
+
+def score(block, layer, time):
+    age = (time - last[block]) // PERIOD
+    return (heat[block] >> min(age * LOSS, 16)) * 256 + RECENCY * (PERIOD - (time - last[block]))
+'''
+
+_PREFETCH = '''"""LRU that prefetches the expert of the next layer which followed last time."""
+DOMAIN = "expert-cache"
+PREFETCH = 1
+last = per_block(bits=32)
+after = per_block(bits=16)
+before = table(1, bits=32)
+
+
+def on_use(block, layer, hit, time):
+    last[block] = time
+    after[before[0]] = block % N_EXPERTS
+    before[0] = block
+
+
+def score(block, layer, time):
+    return last[block]
+
+
+def prefetch(block, layer, slot, time):
+    return after[block]
+'''
+
+
+def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:
+    """Return counts of a policy on events.
+
+    Args:
+      replay: Result of `_compile`.
+      storage: Arrays of the policy.
+      case: `layers`, `offsets`, `blocks`, `capacities`, `is_forced`, `tie`, `n_layers`, `n_experts`
+        and `prefetch`, besides `sizes` and `values`.
+    """
+    from archgym.simulators.moe.rules.kernel import COUNTS, N_BLOCK_COLUMNS
+
+    n_layers, n_experts = int(case["n_layers"]), int(case["n_experts"])
+    n_blocks = n_layers * n_experts
+    capacities = np.asarray(case["capacities"], dtype=np.int64)
+    is_shared = len(capacities) == 1
+    buckets = np.zeros((len(capacities), 3), dtype=np.int64)
+    buckets[:, 0] = np.arange(len(capacities)) * n_experts
+    buckets[:, 2] = capacities
+    counts = np.zeros(len(COUNTS), dtype=np.int64)
+    scratch = np.zeros((4, n_blocks), dtype=np.int64)
+    scratch[3] = np.arange(n_blocks) // n_experts
+    started = time.perf_counter()
+    replay(
+        bool(case["is_forced"]),
+        int(case["prefetch"]),
+        case["layers"],
+        case["offsets"],
+        case["blocks"],
+        np.zeros((n_blocks, N_BLOCK_COLUMNS), dtype=np.int64),
+        buckets,
+        np.zeros(n_layers, dtype=np.int64) if is_shared else np.arange(n_layers),
+        scratch,
+        np.stack([np.zeros(n_blocks), case["tie"]]),
+        counts,
+        storage.memory,
+        storage.floats,
+    )
+    took_s = time.perf_counter() - started
+    return {**dict(zip(COUNTS, counts.tolist(), strict=True)), "seconds": took_s}
+
+
+EXPERT_CACHE: Final = Domain(
+    name="expert-cache",
+    doc="Experts that stay in fast memory: eviction, admission and prefetch.",
+    hooks={
+        "on_use": Hook(
+            ("block", "layer", "hit", "time"),
+            "Called for each expert that an event uses; `hit` is 1 if it was resident.",
+        ),
+        "score": Hook(
+            ("block", "layer", "time"),
+            "Return the value of a block; the blocks with the smallest values go.",
+            is_required=True,
+            has_result=True,
+        ),
+        "admit": Hook(
+            ("block", "layer", "time"),
+            "Return 0 to drop a loaded block after its use.",
+            has_result=True,
+        ),
+        "prefetch": Hook(
+            ("block", "layer", "slot", "time"),
+            "Return an expert of the next layer to load after an event, or -1. It is called for "
+            "the first `PREFETCH` blocks of the event; `slot` counts them.",
+            has_result=True,
+        ),
+    },
+    sizes={
+        "block": "experts of all layers: block = layer * N_EXPERTS + expert",
+        "layer": "layers with experts",
+        "expert": "experts of a layer",
+    },
+    values={
+        "N_LAYERS": "layers with experts",
+        "N_EXPERTS": "experts of a layer",
+        "CAPACITY": "experts that fit in fast memory",
+    },
+    templates={
+        "lru": _LRU,
+        "lfu": _LFU,
+        "lfru": _LFRU,
+        "decay": _DECAY,
+        "prefetch": _PREFETCH,
+    },
+    options={
+        "capacity": "experts that fit, as a number or a percentage of all (default: 25%)",
+        "scope": "global or layer (default: global)",
+        "admission": "bypass or forced (default: bypass)",
+        "expert_mb": "size of an expert [MB] (default: 12.58)",
+        "link_gb_per_s": "bandwidth of the link to fast memory [GB/s] (default: 25)",
+    },
+    built_in=("lru", "lfu", "lfru", "fifo"),
+    example={
+        "block": 1024,
+        "layer": 16,
+        "expert": 64,
+        "N_LAYERS": 16,
+        "N_EXPERTS": 64,
+        "CAPACITY": 256,
+    },
+    open_case=deferred("archgym.simulators.moe.rules.traces", "open_case"),
+    case_input=lambda case: case.arguments(0),
+    evaluate=deferred("archgym.simulators.moe.rules.replay", "evaluate_policy"),
+    evaluate_built_in=deferred("archgym.simulators.moe.rules.replay", "evaluate_builtin"),
+    compile=deferred("archgym.simulators.moe.rules.kernel", "make_replay"),
+    simulate=_simulate,
+)
+DOMAINS: Final = (EXPERT_CACHE,)
+"""Domains of the simulator."""

@@ -1,0 +1,1 @@
+"""Workloads: requests, and routing of their tokens."""
