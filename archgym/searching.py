@@ -1,7 +1,7 @@
 """A search in one call, and its result for notebooks."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -237,7 +237,7 @@ def search(
     }
     with (
         _study(folder, task, agent, settings) as study,
-        _executor(task, workers, timeout_s, cache) as executor,
+        search_executor(task, workers, timeout_s, cache) as executor,
     ):
         for callback in callbacks:
             study.add_callback(callback)
@@ -247,11 +247,39 @@ def search(
     return SearchResult(result.log, result.ended)
 
 
-def _executor(
+def search_executor(
     task: Task, workers: int, timeout_s: float | None, cache: str | Path | None
 ) -> Executor:
+    """Return the executor that evaluates the designs of a search.
+
+    Args:
+      task: Task of the designs.
+      workers: Number of designs to evaluate in parallel.
+      timeout_s: Time limit per design [s].
+      cache: Folder of evaluations that studies share.
+    """
     executor = executor_for(workers, timeout_s, task)
     return executor if cache is None else CachedExecutor(executor, cache)
+
+
+def run_folders(task: Task, agent: str, seed: int, option: str) -> Iterator[Path]:
+    """Yield folders in `runs` for a study, made of its task's name and numbered from the second.
+
+    Args:
+      task: Task of the study.
+      agent: Name of its agent.
+      seed: Its random seed.
+      option: Argument that names a folder instead, for the message.
+
+    Raises:
+      InvalidArgumentError: None of many folders was taken.
+    """
+    stem = file_stem(f"{task.id.rpartition('-v')[0]}-{agent}-seed{seed}")
+    for number in range(1, _MAX_FOLDERS):
+        yield RUNS_FOLDER / (stem if number == 1 else f"{stem}-{number}")
+    raise InvalidArgumentError(
+        f"`{option}` must be given: {RUNS_FOLDER} already holds {_MAX_FOLDERS - 1} folders {stem}."
+    )
 
 
 def _within(
@@ -309,14 +337,10 @@ def _study(
     if folder is not None:
         return Study.create(folder, task, agent, exists="resume", **settings)
     name = agent if isinstance(agent, str) else getattr(agent, "name", agent.__name__)
-    stem = file_stem(f"{task.id.rpartition('-v')[0]}-{name}-seed{settings['seed']}")
-    for number in range(1, _MAX_FOLDERS):
-        place = RUNS_FOLDER / (stem if number == 1 else f"{stem}-{number}")
+    for place in run_folders(task, name, settings["seed"], "folder"):
         try:
             return Study.create(place, task, agent, exists="resume", **settings)
         except (StudyExistsError, StudyLockedError):
             # Another study, or this one in another process.
             continue
-    raise InvalidArgumentError(
-        f"`folder` must be given: {RUNS_FOLDER} already holds {_MAX_FOLDERS - 1} folders {stem}."
-    )
+    raise AssertionError("run_folders ends by an error")

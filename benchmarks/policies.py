@@ -1,7 +1,7 @@
 """Equality and speed of policies as code against the built-in kernels.
 
     python benchmarks/policies.py                       # prints the table
-    python benchmarks/policies.py --write docs/policies.md
+    python benchmarks/policies.py --write experiments/rules.md
 
 Each row runs the same accesses with a built-in policy and with the same policy written in the
 language. Times are the smallest of several, alternated, without compilation.

@@ -46,7 +46,7 @@ from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "warm-start.md"
+PAGE = ROOT / "experiments" / "warm-start.md"
 START, END = "<!-- transfer: begin -->", "<!-- transfer: end -->"
 WITHIN = math.log(1.01)
 """Reward that 1 % of the objective's metrics is worth, in their weighted geometric mean."""

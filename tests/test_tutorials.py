@@ -46,7 +46,7 @@ def test_notebook_has_the_cells_of_its_markdown_and_outputs(name: str, notebooks
     assert any(cell.get("outputs") for cell in notebook["cells"])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", NAMES)
 def test_tutorial_runs(name: str, notebooks: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     for module in ("jupytext", "nbclient", "ipykernel"):

@@ -9,7 +9,7 @@ import numpy as np
 from archgym.agent.hyperparameters import checked_hyperparameters, declared_hyperparameters
 from archgym.agent.policy import Policy
 from archgym.agent.prior import Prior
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import InvalidArgumentError, UnknownNameError, unknown_name
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.runtime.plugins import load, registered
 from archgym.spaces.parameter import Parameter
@@ -223,6 +223,10 @@ def make_agent(
     return agent
 
 
+_RETIRED = ("dqn", "recurrent_ppo", "sac")
+"""Agents that earlier versions had."""
+
+
 def agent_names() -> tuple[str, ...]:
     """Name of all agents, sorted."""
     return tuple(sorted(registered("archgym.agents")))
@@ -235,4 +239,9 @@ def agent_class(name: str) -> type[Agent]:
       UnknownNameError: The name is unknown; the message lists similar names.
       InvalidArgumentError: Another package registers it, and it cannot be used.
     """
+    if name in _RETIRED and name not in registered("archgym.agents"):
+        raise UnknownNameError(
+            f"Agent {name!r} was retired in 0.3.0: 'a2c', 'ppo' and 'genetic' find better designs. "
+            "Use one of them. Its studies can still be read."
+        )
     return load("archgym.agents", "agent", name, Agent)

@@ -115,42 +115,6 @@ Width = Annotated[
 Layers = Annotated[
     int, Integer(name="layers", low=1, high=3, doc="Hidden layers of a network."), Within(0, 16)
 ]
-Memory = Annotated[
-    int,
-    PowerOfTwo(name="memory", low=256, high=2**16, doc="Last designs that are learned from again."),
-    Within(1, 2**24),
-]
-Start = Annotated[
-    int,
-    PowerOfTwo(name="start", low=8, high=1024, doc="Random designs before it learns."),
-    Within(1, 2**20),
-]
-BatchSize = Annotated[
-    int,
-    PowerOfTwo(
-        name="batch_size",
-        low=16,
-        high=512,
-        doc="Remembered steps that a gradient step is computed from.",
-    ),
-    Within(2, 2**16),
-]
-Updates = Annotated[
-    int,
-    Integer(name="updates", low=1, high=8, doc="Gradient steps for each design."),
-    Within(1, 1000),
-]
-Tau = Annotated[
-    float,
-    Ordinal(
-        name="tau",
-        levels=(0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0),
-        doc="Share of the way that the network which judges the steps after follows the other at "
-        "a time.",
-    ),
-    Within(1e-6, 1.0),
-]
-
 # ---- agents that breed, step and model
 
 Population = Annotated[

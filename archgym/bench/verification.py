@@ -10,6 +10,7 @@ from typing import Any, Literal, final
 import msgspec
 import numpy as np
 
+from archgym.agent.agent import agent_class
 from archgym.bench.serving import design_values
 from archgym.bench.suite import BenchTask, bench_task, bench_tasks
 from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, UnknownNameError
@@ -21,7 +22,7 @@ from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.verification import verify_study
 from archgym.sweep.plan import Run, SweepPlan
-from archgym.sweep.recorded_plan import PLAN_NAME, read_recorded_plan
+from archgym.sweep.reading import PLAN_NAME, read_recorded_plan
 from archgym.sweep.study_run import require_same_study
 
 CLAIMS_NAME = "claims.jsonl"
@@ -192,7 +193,9 @@ class _Checker:
             self.refuse("study", run.id, str(error))
             return
         log = self._read(place, run.id)
-        if log is not None:
+        if log is not None and log.header.kind != "search":
+            self.refuse("study", run.id, f"a run must be a search; it is a {log.header.kind}.")
+        elif log is not None:
             self._study(log, task, run.budget, run.id)
             if log.status != "finished":
                 self.refuse("missing", run.id, f"the run must be finished; it is {log.status}.")
@@ -239,8 +242,26 @@ class _Checker:
                 place,
                 f"{len(differing)} records differ from the simulator; the first is {differing[0]}.",
             )
-        elif self._replay and log.header.is_replayable and log.header.kind == "search":
+        elif self._replay:
+            self._replayed(log, task, place)
+
+    def _replayed(self, log: StudyLog, task: Task, place: str) -> None:
+        """Search again, whatever the study says of itself; name what cannot be."""
+        agent = log.header.agent
+        if log.header.kind != "search" or agent is None:
+            self.refuse(
+                "order", place, "its designs were asked for elsewhere, and cannot be asked again."
+            )
+            return
+        try:
+            is_replayable = agent_class(agent).replayable
+        except ArchGymError as error:
+            self.refuse("order", place, str(error))
+            return
+        if is_replayable:
             self._search_again(log, task, place)
+        else:
+            self.refuse("order", place, f"agent {agent!r} cannot be replayed bit for bit.")
 
     def _search_again(self, log: StudyLog, task: Task, place: str) -> None:
         from archgym.studies.study import Study
@@ -275,14 +296,14 @@ class _Checker:
                 self.refuse("claim", place, f"a file of claims must have at most {limits}.")
                 return
             try:
-                claim = msgspec.json.decode(line, type=_Claim)
+                claim = msgspec.convert(json.loads(line, object_pairs_hook=_once), type=_Claim)
                 task = self.task(bench_task(claim.task))
                 indices = task.space.indices_of(design_values(claim.design))
             except (
                 msgspec.MsgspecError,
                 ArchGymError,
                 RecursionError,
-                UnicodeDecodeError,
+                ValueError,
             ) as error:
                 self.refuse("claim", place, str(error) or "the line is not a claim.")
                 continue
@@ -298,6 +319,14 @@ class _Checker:
                 )
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the members of a JSON object, each of which comes once."""
+    members = dict(pairs)
+    if len(members) != len(pairs):
+        raise InvalidArgumentError("each name must come once in a claim.")
+    return members
+
+
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
     with storage_errors(path, "read"), open_file(path) as handle:
         for number in range(1, _MAX_CLAIMS + 2):
@@ -311,7 +340,7 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
 def _changed_member(log: StudyLog, task: Task) -> str | None:
     """Return a member of the recorded task that is not the task's, whatever its digest says."""
     recorded, own = log.header.task, task.to_json()
-    for name in ("space", "workloads", "objective", "metrics", "reasons", "reference"):
+    for name in sorted({*recorded, *own}):
         texts = [json.dumps(data.get(name), sort_keys=True) for data in (recorded, own)]
         if texts[0] != texts[1]:
             return name

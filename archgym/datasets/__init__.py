@@ -8,7 +8,6 @@ from archgym.datasets.build import (
     to_table,
 )
 from archgym.datasets.dataset import Dataset, read_dataset
-from archgym.datasets.hub import Pushed, push_dataset
 from archgym.datasets.split import Split
 from archgym.datasets.summary import MetricRange, Summary, summarise_dataset
 from archgym.datasets.verification import Verification, verify_dataset
@@ -17,14 +16,12 @@ from archgym.datasets.writing import Written
 __all__ = [
     "Dataset",
     "MetricRange",
-    "Pushed",
     "Split",
     "Summary",
     "Verification",
     "Written",
     "build_dataset",
     "merge_datasets",
-    "push_dataset",
     "read_dataset",
     "split_dataset",
     "summarise_dataset",

@@ -22,13 +22,14 @@ from typing import final
 
 import numpy as np
 
+from archgym.checks import check_number
 from archgym.errors import FileFormatError, StorageError, StudyInterrupted
 from archgym.evaluation.executor import Executor
 from archgym.evaluation.isolation import empty_evaluation
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Evaluation, Task
-from archgym.files.storage import make_folder, open_own, storage_errors
+from archgym.files.storage import make_folder, open_own, require_own, storage_errors
 
 _NAME = "evaluations.sqlite"
 _FORMAT = 1
@@ -36,6 +37,9 @@ _FORMAT = 1
 _BUSY_S = 60.0
 # chosen: designs that others evaluate are looked for so often.
 _POLL_S = 0.05
+RECHECK = 0.02
+"""Share of the results of a cache that are evaluated again; chosen: little time, and a false
+cache is found after some fifty designs."""
 # SQLite takes at most 32,766 values in a statement.
 _PIECE = 10_000
 _SCHEMA = """
@@ -105,6 +109,10 @@ class EvaluationCache:
         # One thread at a time: an executor may run in another thread than it was made in.
         self._turn = threading.Lock()
         try:
+            # SQLite would follow links of these names, and write into files outside the folder.
+            for end in ("-wal", "-shm", "-journal"):
+                require_own(f"{self._path}{end}")
+            os.close(open_own(self._path, os.O_RDWR))
             with self._refusals():
                 self._base = sqlite3.connect(
                     self._path, timeout=_BUSY_S, isolation_level=None, check_same_thread=False
@@ -124,6 +132,11 @@ class EvaluationCache:
                 "Update ArchGym, or choose another folder",
             )
         self._base.executescript(f"{_SCHEMA}PRAGMA user_version = {_FORMAT};")
+
+    @property
+    def path(self) -> Path:
+        """The database."""
+        return self._path
 
     def close(self) -> None:
         """Give back what is claimed, and close; does nothing the second time."""
@@ -263,21 +276,27 @@ class CachedExecutor(Executor):
     """Executor that evaluates designs that a cache does not know by another executor.
 
     Results do not depend on what the cache holds, so journals are the same with and without it.
+    Checksums find damage, but not somebody who writes false results: a sample of the results that
+    are found is evaluated again, the first of a run included.
     """
 
-    def __init__(self, inner: Executor, folder: str | Path) -> None:
+    def __init__(self, inner: Executor, folder: str | Path, recheck: float = RECHECK) -> None:
         """Open the cache of a folder.
 
         Args:
           inner: Executor of designs that are not known; it is closed with this one.
           folder: Folder of the cache.
+          recheck: Share of the results found in the cache that are evaluated again, from 0 to 1.
 
         Raises:
+          InvalidArgumentError: `recheck` is not a share.
           FileFormatError: The file in the folder is not a cache, or is damaged.
           StorageError: The folder cannot be written.
         """
         self._inner = inner
+        self._recheck = check_number("recheck", recheck, 0.0, 1.0)
         self._cache = EvaluationCache(folder)
+        self._has_checked = False
         self._cancelled = False
         self.workers = inner.workers
 
@@ -289,11 +308,13 @@ class CachedExecutor(Executor):
             waiting.setdefault(key, row)
         problem, shape = problem_key(task), (len(task.workloads), len(task.metrics))
         found: dict[bytes, _Result] = {}
+        hits: list[bytes] = []
 
         def look() -> None:
             for key, result in self._cache.results(problem, list(waiting), shape).items():
                 found[key] = result
                 del waiting[key]
+                hits.append(key)
 
         while waiting:
             if self._cancelled:
@@ -307,7 +328,33 @@ class CachedExecutor(Executor):
                 found |= self._evaluated(task, problem, indices, wanted, mine)
             elif waiting:
                 time.sleep(_POLL_S)
+        self._check(task, {key: found[key] for key in hits})
         return _evaluation(task, [found[key] for key in keys])
+
+    def _check(self, task: Task, hits: Mapping[bytes, _Result]) -> None:
+        """Evaluate a sample of results from the cache again.
+
+        Raises:
+          FileFormatError: One is not what the simulator returns.
+        """
+        sample = [key for key in hits if zlib.crc32(key) < self._recheck * 2**32]
+        if not self._has_checked and hits and self._recheck > 0:
+            sample = sample or [next(iter(hits))]
+            self._has_checked = True
+        if not sample:
+            return
+        designs = np.array([np.frombuffer(key, "<i8") for key in sample], dtype=np.int64)
+        made = self._inner.evaluate(task, designs)
+        for row, key in enumerate(sample):
+            same = np.array_equal(made.values[row], hits[key].values, equal_nan=True)
+            if not same or not np.array_equal(made.reason[row], hits[key].reason):
+                raise FileFormatError(
+                    self._cache.path,
+                    None,
+                    f"results must be those of the simulator; {task.space.design_at(designs[row])} "
+                    "has others",
+                    "Delete the file, or accept results that vary with `--recheck 0`",
+                )
 
     def _evaluated(
         self,

@@ -185,7 +185,7 @@ def declared(constructor: Constructor) -> Constructor:
 
 
 def _type(parameter: inspect.Parameter) -> type[Any]:
-    """Return the type in an annotation; that beside None where there may be no value."""
+    """Return the type in an annotation; without None where there may be no value."""
     annotated = get_args(parameter.annotation)[0]
     kinds = [kind for kind in get_args(annotated) or (annotated,) if kind is not type(None)]
     return cast(type[Any], kinds[0])

@@ -31,8 +31,8 @@ _MAX_WEIGHT = 1e9
 _DEFAULT_SIMULATOR = "dram"
 _TASK_ID = re.compile(
     r"(?P<simulator>[^/\[\]]+)(\[(?P<options>[^\]]*)\])?/(?P<space>[^/{}]+(\{[^{}/]*\})?)"
-    r"/(?P<workloads>[^/]+)"
-    r"/(?P<objective>.+)-v(?P<version>\d+)(\.(?P<revision>\d+))?"
+    r"/(?P<workloads>.+)"
+    r"/(?P<objective>[^/]+)-v(?P<version>\d+)(\.(?P<revision>\d+))?"
 )
 # As `WeightedWorkload.label` makes it.
 _FILE_LABEL = re.compile(r".+@[0-9a-f]{8}")

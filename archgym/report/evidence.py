@@ -19,7 +19,7 @@ from archgym.spaces.space import DesignSpace
 from archgym.studies.front import study_objective
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.sweep.driver import read_failures
-from archgym.sweep.recorded_plan import PLAN_NAME, read_recorded_plan
+from archgym.sweep.reading import PLAN_NAME, read_recorded_plan
 from archgym.sweep.study_run import require_same_study
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def has_defaults(agent: str, hyperparameters: str) -> bool:
 
 
 MANY_DRAWS = 8
-"""Number of settings of one agent from which only the lottery compares them. Chosen: more
+"""Number of settings of one agent from which reports compare its defaults alone. Chosen: more
 would hide the agents, and the best of many is best by luck."""
 
 
@@ -86,7 +86,7 @@ class RunEvidence:
     missed: tuple[str, ...] = ()
     """Limits that the best design of the run misses, in words."""
     is_draw: bool = False
-    """True for one of many settings of its agent, which only the lottery compares."""
+    """True for one of many settings of its agent, which reports do not compare."""
 
     @cached_property
     def curve(self) -> np.ndarray:

@@ -27,7 +27,7 @@ from archgym.studies.metadata import Header, read_header
 from archgym.studies.records import Records
 from archgym.studies.snapshot import read_state
 from archgym.studies.tail import JournalTail
-from archgym.sweep.recorded_plan import PLAN_NAME, read_recorded_plan
+from archgym.sweep.reading import PLAN_NAME, read_recorded_plan
 
 # chosen: dots of one task that a browser draws in a few milliseconds.
 _MAX_DOTS = 1500

@@ -4,6 +4,7 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.isolation import evaluate_isolated
+from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Task
 from archgym.studies.snapshot import StudyLog
 
@@ -38,5 +39,6 @@ def verify_study(log: StudyLog, task: Task) -> tuple[int, ...]:
         same = np.fromiter(is_same, dtype=bool, count=len(part))
         same &= (found.reason == records.reason[part]).all(axis=1)
         same &= found.reward == records.reward[part]
+        same &= (found.reason == FAILED).any(axis=1) == log.is_failed[part]
         differing += records.seq[part][~same].tolist()
     return tuple(differing)

@@ -2,8 +2,7 @@
 
 from archgym.sweep.driver import SweepOutcome, SweepState, run_sweep
 from archgym.sweep.plan import AgentPlan, Run, SweepPlan, TaskPlan
-from archgym.sweep.reading import read_plan
-from archgym.sweep.recorded_plan import read_recorded_plan
+from archgym.sweep.reading import read_plan, read_recorded_plan
 
 __all__ = [
     "AgentPlan",

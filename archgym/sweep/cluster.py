@@ -24,7 +24,7 @@ from archgym.errors import ArchGymError, MissingExtraError, StudyInterrupted
 from archgym.files.storage import open_file
 from archgym.studies.snapshot import read_state
 from archgym.sweep.plan import Run
-from archgym.sweep.recorded_plan import PLAN_NAME
+from archgym.sweep.reading import PLAN_NAME
 from archgym.sweep.study_run import THREAD_VARIABLES, RunResult, Tasks, perform
 from archgym.version import __version__
 

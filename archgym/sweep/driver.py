@@ -21,7 +21,7 @@ from archgym.studies.folder import JOURNAL_NAME, STUDY_NAME
 from archgym.studies.snapshot import read_state
 from archgym.sweep.local import LocalCrew
 from archgym.sweep.plan import Run, SweepPlan
-from archgym.sweep.recorded_plan import PLAN_NAME, record_plan
+from archgym.sweep.reading import PLAN_NAME, record_plan
 from archgym.sweep.study_run import RunResult, require_same_study
 
 if TYPE_CHECKING:

@@ -1,15 +1,19 @@
-"""Reads plans: from a YAML file to a plan of which everything is tried and decided."""
+"""Plans of sweeps, read from a YAML file or from a sweep's folder, and recorded there."""
 
+import json
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
-from archgym.errors import InvalidArgumentError, StorageError, unknown_name
+from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, unknown_name
+from archgym.files.storage import write_atomic
 from archgym.files.yaml_document import Document, Node, read_document, read_value
 from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
 from archgym.sweep.problems import Problems
 from archgym.sweep.settings import FAMILY_KEYS, read_family
 
+PLAN_NAME = "sweep.json"
+"""The plan in a sweep's folder, with everything that the plan's file leaves open decided."""
 # chosen: plans share lists of tasks and of agents; what is more was written by mistake.
 _MAX_DEPTH = 8
 _MAX_FILES = 64
@@ -432,3 +436,52 @@ def _seeds(node: Node) -> tuple[int, ...]:
             raise item.refusal(f"seeds must differ; {seed} came twice")
         seeds[seed] = None
     return tuple(seeds)
+
+
+def read_recorded_plan(folder: str | Path) -> SweepPlan:
+    """Return the plan of a sweep's folder, read without any simulator or agent.
+
+    Raises:
+      FileFormatError: The folder has none, or it is damaged.
+      StorageError: It cannot be read.
+    """
+    path = Path(folder) / PLAN_NAME
+    if not path.is_file():
+        raise FileFormatError(
+            folder,
+            None,
+            f"a sweep must have a file {PLAN_NAME}, and it is missing",
+            "Check the path, or start one with `archgym sweep run`",
+        )
+    return parsed_recorded_plan(read_document(path))
+
+
+def record_plan(folder: Path, plan: SweepPlan) -> None:
+    """Record a plan that only adds to what the folder has recorded, if anything.
+
+    Raises:
+      InvalidArgumentError: It changes something.
+      FileFormatError: What is recorded is damaged.
+      StorageError: The folder cannot be read or written.
+    """
+    if (folder / PLAN_NAME).is_file():
+        recorded = read_recorded_plan(folder)
+        difference = plan.difference(recorded)
+        if difference is not None:
+            raise InvalidArgumentError(
+                f"A sweep's plan may add tasks, agents and seeds but change none that {folder} "
+                f"has; {difference}. Give back what was there, or use another folder."
+            )
+        if recorded == plan:
+            return
+    write_recorded_plan(folder, plan)
+
+
+def write_recorded_plan(folder: Path, plan: SweepPlan) -> None:
+    """Write the plan into a sweep's folder, whole or not at all.
+
+    Raises:
+      StorageError: It cannot be written.
+    """
+    text = json.dumps(plan.to_json(), indent=1, ensure_ascii=False, allow_nan=False)
+    write_atomic(folder / PLAN_NAME, text + "\n")

@@ -19,7 +19,7 @@ from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.timing import NO_TIMES, RunTimes, read_times
 from archgym.sweep.driver import read_failures
 from archgym.sweep.plan import Run, SweepPlan, TaskPlan
-from archgym.sweep.recorded_plan import read_recorded_plan
+from archgym.sweep.reading import read_recorded_plan
 from archgym.sweep.study_run import require_same_study
 
 WITHIN = 0.05

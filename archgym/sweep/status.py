@@ -1,6 +1,7 @@
-"""Progress of a sweep, read from its folder alone, also while another process runs it."""
+"""Progress of a sweep, read from its folder alone, and an estimate of its time."""
 
 import socket
+import time
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -8,16 +9,20 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, final
 
+import numpy as np
+
 from archgym.errors import ArchGymError
 from archgym.files.lease import Writer, current_writer, last_writer
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import read_state
 from archgym.sweep.driver import read_failures, standing
-from archgym.sweep.plan import Run
-from archgym.sweep.recorded_plan import read_recorded_plan
+from archgym.sweep.plan import Run, SweepPlan
+from archgym.sweep.reading import read_recorded_plan
 
 # chosen: a study notes how far it is every second; a shared file system may show it later.
 _FRESH_S = 60.0
+# chosen: enough designs for an estimate that costs little itself.
+_TRIED_DESIGNS = 16
 
 Status = Literal["finished", "running", "failed", "interrupted", "waiting"]
 
@@ -145,3 +150,16 @@ def _writer_elsewhere(folder: Path) -> Writer | None:
         age_s = (datetime.now(UTC) - datetime.fromisoformat(state["updated"])).total_seconds()
         return writer if abs(age_s) < _FRESH_S else None
     return None
+
+
+def simulation_seconds(plan: SweepPlan) -> float:
+    """Estimate the simulation time of a plan on one core, from a few random designs per task."""
+    seconds = 0.0
+    for task in plan.tasks:
+        made = task.make()
+        designs = made.space.sample(_TRIED_DESIGNS, np.random.default_rng(0))
+        began = time.perf_counter()
+        made.evaluate(designs)
+        per_design = (time.perf_counter() - began) / len(designs)
+        seconds += per_design * plan.budget * len(plan.agents) * len(plan.seeds)
+    return seconds

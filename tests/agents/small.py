@@ -4,11 +4,8 @@ from typing import Any
 
 SMALL: dict[str, dict[str, Any]] = {
     "a2c": {"n_envs": 4, "rollout": 4, "width": 8},
-    "dqn": {"n_envs": 4, "start": 8, "batch_size": 16, "width": 8},
     "maskable_ppo": {"n_envs": 4, "rollout": 8, "epochs": 2, "width": 8},
     "ppo": {"n_envs": 4, "rollout": 8, "epochs": 2, "width": 8},
-    "recurrent_ppo": {"n_envs": 4, "rollout": 8, "epochs": 2, "width": 8, "cells": 8},
-    "sac": {"n_envs": 4, "start": 8, "batch_size": 16, "width": 8},
 }
 """By agent; their defaults would learn for the first time after 64 designs."""
 

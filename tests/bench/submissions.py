@@ -15,7 +15,7 @@ from archgym.studies.metadata import read_header
 from archgym.studies.records import Records, encode
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.sweep.plan import SweepPlan
-from archgym.sweep.recorded_plan import PLAN_NAME, record_plan
+from archgym.sweep.reading import PLAN_NAME, record_plan
 from archgym.sweep.study_run import perform
 
 TASK = "accelerator-maestro"
@@ -249,6 +249,63 @@ def put_the_best_first(folder: Path, seed: int) -> None:
     rewrite(log, dataclasses.replace(records.rows(order), seq=records.seq))
 
 
+def _edit_header(folder: Path, seed: int, **members: object) -> None:
+    study = study_of(folder, seed)
+    msgspec.structs.replace(read_header(study), **members).write(study)
+
+
+def call_the_search_a_log(folder: Path, seed: int) -> None:
+    put_the_best_first(folder, seed)
+    _edit_header(folder, seed, kind="log")
+
+
+def deny_replay(folder: Path, seed: int) -> None:
+    put_the_best_first(folder, seed)
+    _edit_header(folder, seed, is_replayable=False)
+
+
+def _edit_recorded(folder: Path, seed: int, **members: object) -> None:
+    task = read_header(study_of(folder, seed)).task
+    _edit_header(folder, seed, task={**task, **members})
+
+
+def name_another_simulator(folder: Path, seed: int) -> None:
+    _edit_recorded(folder, seed, simulator="soc")
+
+
+def name_another_fidelity(folder: Path, seed: int) -> None:
+    _edit_recorded(folder, seed, fidelity="fast")
+
+
+def give_options(folder: Path, seed: int) -> None:
+    _edit_recorded(folder, seed, options={"mapper": "energy"})
+
+
+def rename_the_id(folder: Path, seed: int) -> None:
+    _edit_recorded(folder, seed, id=f"accelerator/maestro-2023/task-{seed}/edp-v0")
+
+
+def name_a_stand_in(folder: Path, seed: int) -> None:
+    path = str(folder / "t.parquet")
+    _edit_recorded(folder, seed, stand_in={"kind": "table", "path": path, "digest": "0" * 64})
+
+
+def invent_a_failure(folder: Path, seed: int) -> None:
+    log = read_study(study_of(folder, seed))
+    row = int(np.argmin(log.records.reward))
+    failed = changed(log.records, row, reason=-1, values=np.nan, reward=-25.0)
+    errors = {**log.records.errors, int(log.records.seq[row]): "the machine was busy"}
+    rewrite(log, dataclasses.replace(failed, errors=errors))
+
+
+def claim_a_member_twice(folder: Path, seed: int) -> None:
+    best = read_study(study_of(folder, seed)).best()
+    assert best is not None
+    design = json.dumps(dict(best.design))
+    line = f'{{"task": "{TASK}", "design": {{}}, "design": {design}, "reward": {best.reward!r}}}'
+    (folder / "claims.jsonl").write_text(line + "\n")
+
+
 FORGERIES: dict[str, tuple[str, Callable[[Path, int], None]]] = {
     each.__name__: (kind, each)
     for kind, each in (
@@ -279,6 +336,15 @@ FORGERIES: dict[str, tuple[str, Callable[[Path, int], None]]] = {
         ("claim", claim_unknown_task),
         ("claim", tear_a_claim),
         ("order", put_the_best_first),
+        ("study", call_the_search_a_log),
+        ("order", deny_replay),
+        ("study", name_another_simulator),
+        ("study", name_another_fidelity),
+        ("study", give_options),
+        ("study", rename_the_id),
+        ("study", name_a_stand_in),
+        ("numbers", invent_a_failure),
+        ("claim", claim_a_member_twice),
     )
 }
 """By name, the kind of refusal that must come, and the function that forges."""

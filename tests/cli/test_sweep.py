@@ -215,7 +215,7 @@ def test_the_quick_comparison_that_ships_is_complete(archgym: Archgym) -> None:
         "shared",
         "central",
         "single",
-        "sac",
+        "a2c",
         "random",
         "genetic",
         "bayesian",

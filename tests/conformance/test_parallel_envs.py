@@ -26,23 +26,21 @@ from archgym.envs import ParallelDesignEnv, parallel
 
 HEADINGS = ["Design space", "Observation", "Reward", "Episode end", "Workloads", "Source"]
 # Not tasks yet, which would simulate, and compile, whenever tests are collected.
-SIMULATORS = {
+# One space for each kind of parameter, and the default space of each simulator.
+PROVING: dict[str, Simulator] = {
     "toy": ToySimulator(),
     **{f"proving-{space}": ProvingSimulator(space) for space in ProvingSimulator.space_names},
-    **{
-        f"{name}-{space}": make_simulator(simulator_class(name), space, None, {})
-        for name in simulator_names()
-        for space in simulator_class(name).space_names
-    },
+}
+SIMULATORS = {
+    **PROVING,
+    **{name: make_simulator(simulator_class(name), None, None, {}) for name in simulator_names()},
 }
 pytestmark = pytest.mark.usefixtures("quick_simulators")
 
 
 @cache
 def _task(name: str) -> Task:
-    kind, _, space = name.partition("-")
-    found = kind in simulator_names()
-    return Task.make(kind, space=space) if found else Task.make(SIMULATORS[name])
+    return Task.make(PROVING[name]) if name in PROVING else Task.make(name)
 
 
 def _divisions(simulator: Simulator) -> dict[str, Any]:
@@ -57,19 +55,13 @@ def _divisions(simulator: Simulator) -> dict[str, Any]:
     return found | ({"subsystem": "subsystem"} if simulator.groups else {})
 
 
-# Divisions that nobody can ask for by name run the same code on every space of a simulator.
-OF_ONE_SPACE = ("one", "halves", "each")
-FURTHER_SPACES = {
-    f"{name}-{space}"
-    for name in simulator_names()
-    for space in simulator_class(name).space_names[1:]
-}
+# The kinds of division are proven on the proving spaces; a simulator adds its own groups.
 CASES = [
     (name, division, observes)
     for name, simulator in SIMULATORS.items()
     for division in _divisions(simulator)
-    if division not in OF_ONE_SPACE or name not in FURTHER_SPACES
-    for observes in ("all", "own")
+    if name in PROVING or division == ("subsystem" if simulator.groups else "parameter")
+    for observes in (("all", "own") if name in PROVING else ("own",))
 ]
 
 

@@ -1,7 +1,7 @@
 """Libraries that work with the environments and datasets; each test needs its library.
 
 SB3, its contributed algorithms and RLlib have tests of their own: `test_sb3.py`, and
-those of the agents `ppo`, `recurrent_ppo`, `maskable_ppo` and `multi_agent_ppo`.
+those of the agents `ppo`, `maskable_ppo` and `multi_agent_ppo`.
 """
 
 import os

@@ -4,13 +4,14 @@ import subprocess
 import sys
 import threading
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-from archgym.errors import FileFormatError, StudyInterrupted
+from archgym.errors import FileFormatError, StorageError, StudyInterrupted
 from archgym.evaluation.cache import CachedExecutor, problem_key
 from archgym.evaluation.executor import Executor, SerialExecutor, ThreadExecutor
 from archgym.evaluation.function import FunctionSimulator
@@ -63,7 +64,7 @@ def test_journals_are_the_same_with_an_empty_and_a_full_cache(tmp_path: Path, tr
     plain = search(tmp_path / "a", task, SerialExecutor())
     first, second = Counting(), Counting()
     empty = search(tmp_path / "b", task, CachedExecutor(first, tmp_path / "cache"))
-    full = search(tmp_path / "c", task, CachedExecutor(second, tmp_path / "cache"))
+    full = search(tmp_path / "c", task, CachedExecutor(second, tmp_path / "cache", 0))
 
     assert plain == empty == full
     assert first.n == 60
@@ -78,7 +79,7 @@ def test_cache_serves_other_objectives_of_the_same_simulator(tmp_path: Path) -> 
     other = Task.make(ToySimulator(), "heavy", "low-latency")
     designs = one.space.sample(30, np.random.default_rng(0))
     counting = Counting()
-    with CachedExecutor(counting, tmp_path) as executor:
+    with CachedExecutor(counting, tmp_path, recheck=0) as executor:
         executor.evaluate(one, designs)
         n = counting.n
         result = executor.evaluate(two, designs)
@@ -108,7 +109,7 @@ from pathlib import Path
 from tests.evaluation.test_cache import CachedExecutor, SerialExecutor, logging_task, search
 folder, seed = Path(sys.argv[1]), int(sys.argv[2])
 task = logging_task(folder / "log", float(sys.argv[3]))
-search(folder / sys.argv[4], task, CachedExecutor(SerialExecutor(), folder / "cache"), seed)
+search(folder / sys.argv[4], task, CachedExecutor(SerialExecutor(), folder / "cache", 0), seed)
 """
 
 
@@ -209,6 +210,65 @@ def test_damaged_results_are_evaluated_again(tmp_path: Path, change: str) -> Non
 
     assert counting.n > 0
     assert np.array_equal(before.values, after.values, equal_nan=True)
+
+
+def poison(folder: Path, problem: str, task: Task, designs: np.ndarray) -> None:
+    """Write other results with right checksums, as somebody who knows the format does."""
+    base = sqlite3.connect(folder / "evaluations.sqlite")
+    for key, content in base.execute("SELECT design, content FROM results").fetchall():
+        values = np.frombuffer(content, "<f8", count=len(task.metrics)) * 0.5
+        false = values.tobytes() + content[len(values.tobytes()) :]
+        crc = zlib.crc32(false, zlib.crc32(key, zlib.crc32(problem.encode())))
+        base.execute("UPDATE results SET content = ?, crc = ? WHERE design = ?", (false, crc, key))
+    base.commit()
+    base.close()
+
+
+def test_poisoned_cache_with_right_checksums_is_refused(tmp_path: Path) -> None:
+    task = toy_task()
+    designs = task.space.sample(30, np.random.default_rng(0))
+    with CachedExecutor(SerialExecutor(), tmp_path) as executor:
+        executor.evaluate(task, designs)
+    poison(tmp_path, problem_key(task), task, designs)
+
+    with (
+        CachedExecutor(SerialExecutor(), tmp_path) as executor,
+        pytest.raises(FileFormatError, match=r"must be those of the simulator.*--recheck 0"),
+    ):
+        executor.evaluate(task, designs)
+
+
+def test_share_of_hits_is_evaluated_again(tmp_path: Path) -> None:
+    task = toy_task()
+    designs = np.unique(task.space.sample(400, np.random.default_rng(0)), axis=0)
+    again = {}
+    for share in (0.0, 0.02, 0.5, 1.0):
+        counting = Counting()
+        with CachedExecutor(SerialExecutor(), tmp_path) as executor:
+            executor.evaluate(task, designs)
+        with CachedExecutor(counting, tmp_path, share) as executor:
+            executor.evaluate(task, designs)
+        again[share] = counting.n
+
+    assert again[0.0] == 0
+    assert again[1.0] == len(designs)
+    assert 1 <= again[0.02] < again[0.5] < len(designs)
+
+
+@pytest.mark.parametrize("end", ["", "-wal", "-shm", "-journal"])
+def test_link_in_a_cache_folder_is_not_followed(tmp_path: Path, end: str) -> None:
+    foreign = tmp_path / "app.sqlite"
+    base = sqlite3.connect(foreign)
+    base.execute("CREATE TABLE users (name TEXT)")
+    base.commit()
+    base.close()
+    before = foreign.read_bytes()
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / f"evaluations.sqlite{end}").symlink_to(foreign)
+
+    with pytest.raises(StorageError, match="link"):
+        CachedExecutor(SerialExecutor(), tmp_path / "cache")
+    assert foreign.read_bytes() == before
 
 
 def test_threads_share_a_cache(tmp_path: Path) -> None:

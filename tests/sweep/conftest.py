@@ -11,8 +11,7 @@ import pytest
 from archgym.runtime import plugins
 from archgym.studies.study import Study
 from archgym.sweep.plan import SweepPlan
-from archgym.sweep.reading import read_plan
-from archgym.sweep.recorded_plan import write_recorded_plan
+from archgym.sweep.reading import read_plan, write_recorded_plan
 from tests.cli.conftest import write_plugin
 
 PLAN = """\

@@ -18,14 +18,13 @@ from archgym.errors import ArchGymError, StorageError
 from archgym.sweep.cluster import Origin, RayCrew
 from archgym.sweep.driver import SweepState, run_sweep
 from archgym.sweep.plan import SweepPlan
-from archgym.sweep.reading import read_plan
-from archgym.sweep.recorded_plan import write_recorded_plan
+from archgym.sweep.reading import read_plan, write_recorded_plan
 from archgym.sweep.status import read_status
 from tests.cli.conftest import write_plugin
 from tests.sweep.conftest import AGENTS, SmallDisk, WritePlan, journals, run_here
 
 # One cluster at a time, whatever processes share the tests out.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("ray")]
 
 ROOT = Path(__file__).resolve().parents[2]
 NODE: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": False}

@@ -10,8 +10,7 @@ import pytest
 from archgym.sweep import cluster as node
 from archgym.sweep.cluster import Origin, work
 from archgym.sweep.plan import SweepPlan
-from archgym.sweep.reading import read_plan
-from archgym.sweep.recorded_plan import write_recorded_plan
+from archgym.sweep.reading import read_plan, write_recorded_plan
 from archgym.sweep.status import read_status
 from tests.sweep.conftest import WritePlan
 

@@ -6,8 +6,7 @@ import pytest
 
 from archgym.errors import FileFormatError
 from archgym.studies.snapshot import read_study
-from archgym.sweep.reading import read_plan
-from archgym.sweep.recorded_plan import read_recorded_plan, write_recorded_plan
+from archgym.sweep.reading import read_plan, read_recorded_plan, write_recorded_plan
 from archgym.sweep.study_run import perform, require_same_study
 from tests.sweep.conftest import WritePlan
 

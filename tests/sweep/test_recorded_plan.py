@@ -7,7 +7,7 @@ import pytest
 
 from archgym.errors import FileFormatError
 from archgym.sweep.plan import SweepPlan
-from archgym.sweep.recorded_plan import read_recorded_plan, write_recorded_plan
+from archgym.sweep.reading import read_recorded_plan, write_recorded_plan
 
 
 def test_the_recorded_plan_is_the_plan(plan: SweepPlan, tmp_path: Path) -> None:

@@ -13,8 +13,7 @@ from archgym.report.sweep_figure import draw_report
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
 from archgym.sweep.plan import SweepPlan
-from archgym.sweep.reading import read_plan
-from archgym.sweep.recorded_plan import write_recorded_plan
+from archgym.sweep.reading import read_plan, write_recorded_plan
 from archgym.sweep.results import (
     Curve,
     interquartile_mean,

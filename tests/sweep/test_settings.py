@@ -7,8 +7,7 @@ import pytest
 
 from archgym.agent.agent import agent_class
 from archgym.errors import FileFormatError, UnknownNameError
-from archgym.sweep.reading import read_plan
-from archgym.sweep.recorded_plan import read_recorded_plan, write_recorded_plan
+from archgym.sweep.reading import read_plan, read_recorded_plan, write_recorded_plan
 from tests.sweep.conftest import WritePlan
 
 SMALL = "    agent: genetic\n    hyperparameters: {population: 6, crossover: 1}\n"

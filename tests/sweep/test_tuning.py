@@ -7,7 +7,7 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.sweep.driver import run_sweep
 from archgym.sweep.plan import SweepPlan, TaskPlan
-from archgym.sweep.recorded_plan import write_recorded_plan
+from archgym.sweep.reading import write_recorded_plan
 from archgym.sweep.results import read_report
 from archgym.sweep.tuning import tune, tuning_plan
 

@@ -34,8 +34,6 @@ class Sb3Agent(Agent):
 
     batch = "batch"
     _actions: ClassVar[Literal["multidiscrete", "box"]] = "multidiscrete"
-    _actor: ClassVar[str] = ""
-    """Start of the names of those weights that choose actions; all by default."""
     _has_masks: ClassVar[bool] = False
     """True if the algorithm takes action masks."""
 
@@ -90,7 +88,7 @@ class Sb3Agent(Agent):
             self.name,
             dict(self._values),
             describe(self._algorithm, self._task, self._formulation, self._actions),
-            weights_of(self._algorithm, self._actor),
+            weights_of(self._algorithm),
         )
 
     @final
@@ -112,7 +110,7 @@ class Sb3Agent(Agent):
         with RandomState(seed):
             env = episodes(1)
             algorithm = agent._make(env, env.longest_episode)
-            load_weights(algorithm, cls._actor, policy)
+            load_weights(algorithm, policy)
             best = make_designs(algorithm, env, cls._has_masks, deterministic=True)
             if n == 1:
                 return best
@@ -157,21 +155,6 @@ def network_arguments(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
         "gamma": hyperparameters["gamma"],
         "policy_kwargs": {"net_arch": [hyperparameters["width"]] * hyperparameters["layers"]},
         "device": "cpu",
-    }
-
-
-def replay_arguments(
-    hyperparameters: Mapping[str, Any], env: "VecEnv", n_steps: int
-) -> dict[str, Any]:
-    """Return the arguments of algorithms that learn from a memory of steps."""
-    return {
-        **network_arguments(hyperparameters),
-        "buffer_size": max(hyperparameters["memory"], env.num_envs) * n_steps,
-        "learning_starts": hyperparameters["start"] * n_steps,
-        "batch_size": hyperparameters["batch_size"],
-        "tau": hyperparameters["tau"],
-        "train_freq": n_steps,
-        "gradient_steps": hyperparameters["updates"] * env.num_envs,
     }
 
 

@@ -39,22 +39,21 @@ def layout(task: Task, formulation: str, actions: str) -> dict[str, Any]:
     }
 
 
-def weights_of(algorithm: BaseAlgorithm, actor: str) -> dict[str, np.ndarray]:
-    """Return the weights that choose actions, by name."""
+def weights_of(algorithm: BaseAlgorithm) -> dict[str, np.ndarray]:
+    """Return the weights of the policy, by name."""
     return {
         name: weight.detach().numpy().copy()
         for name, weight in algorithm.policy.state_dict().items()
-        if name.startswith(actor)
     }
 
 
-def load_weights(algorithm: BaseAlgorithm, actor: str, policy: Policy) -> None:
+def load_weights(algorithm: BaseAlgorithm, policy: Policy) -> None:
     """Give an algorithm the weights that another has learned.
 
     Raises:
       InvalidArgumentError: They do not fit.
     """
-    shapes = {name: weight.shape for name, weight in weights_of(algorithm, actor).items()}
+    shapes = {name: weight.shape for name, weight in weights_of(algorithm).items()}
     weights = fitting_weights(policy, shapes)
     tensors = {name: torch.from_numpy(weight) for name, weight in weights.items()}
     algorithm.policy.load_state_dict(tensors, strict=False)
@@ -66,15 +65,11 @@ def make_designs(
     """Return first design of each of the episodes side by side, (n_envs, n_parameters) indices."""
     designs: list[np.ndarray | None] = [None] * env.num_envs
     observations = env.reset()
-    state = None
-    starts = np.ones(env.num_envs, dtype=bool)
     while any(design is None for design in designs):
         masks = {"action_masks": np.stack(env.env_method("action_masks"))} if has_masks else {}
-        actions, state = algorithm.predict(
-            observations, state, starts, deterministic=deterministic, **masks
-        )
-        observations, _, starts, infos = env.step(actions)
-        for row in np.flatnonzero(starts):
+        actions, _ = algorithm.predict(observations, deterministic=deterministic, **masks)
+        observations, _, ends, infos = env.step(actions)
+        for row in np.flatnonzero(ends):
             if designs[row] is None:
                 designs[row] = infos[row]["indices"]
     return np.stack([design for design in designs if design is not None])

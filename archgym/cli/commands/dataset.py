@@ -15,28 +15,16 @@ from archgym.cli.options.dataset import (
     VersionOption,
     chosen_options,
 )
+from archgym.cli.options.groups import command_group
 from archgym.cli.options.run import MAX_SEED
-from archgym.cli.options.studies import StudiesArgument
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import named_path
-from archgym.errors import InvalidArgumentError
+from archgym.cli.options.values import StudiesArgument, named_path
 from archgym.files.remote import shown
 
 if TYPE_CHECKING:
     from archgym.datasets import Split, Summary, Written
 
-dataset_app = typer.Typer(
-    name="dataset",
-    help="Build, split, merge, verify and publish datasets of evaluations.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-
-
-@dataset_app.callback()
-def _group() -> None:
-    """Build, split, merge, verify and publish datasets of evaluations."""
-
+dataset_app = command_group("dataset", "Build, split, merge and verify datasets of evaluations.")
 
 DatasetArgument = Annotated[
     Path,
@@ -202,53 +190,6 @@ def verify(
         say(f"{result.rows} rows, {result.simulated} of them simulated again: {verdict}.")
     if result.problems:
         raise typer.Exit(1)
-
-
-@dataset_app.command()
-def push(
-    dataset: DatasetArgument,
-    repository: Annotated[
-        str, typer.Argument(help="Owner and name on the hub, such as user/dram-evaluations.")
-    ],
-    dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Write and check the folder; upload nothing.")
-    ] = False,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="With --dry-run: folder to create (default: name of the repository).",
-            parser=named_path,
-            metavar="FOLDER",
-        ),
-    ] = None,
-    private: Annotated[
-        bool, typer.Option("--private", help="Make a new repository private.")
-    ] = False,
-    json: JsonOption = False,
-) -> None:
-    """Upload a dataset to the Hugging Face hub, or write the folder that would be uploaded.
-
-    The token is the one of `hf auth login` or of HF_TOKEN. Card, Parquet files and Croissant
-    metadata are checked first, without the network.
-    """
-    from archgym.datasets import push_dataset
-
-    if out is not None and not dry_run:
-        raise InvalidArgumentError("`--out` needs `--dry-run`; an upload writes no folder here.")
-    pushed = push_dataset(dataset, repository, dry_run=dry_run, out=out, private=private)
-    if json:
-        write_json(pushed.to_json())
-        return
-    table(
-        ("file", "bytes"),
-        [(name, f"{size:,}") for name, size in pushed.files.items()],
-        right=["bytes"],
-    )
-    if pushed.is_uploaded:
-        say(f"Uploaded: {pushed.rows} rows, {pushed.url}")
-    else:
-        say(f"Checked, not uploaded: {pushed.rows} rows in {pushed.folder}, for {pushed.url}")
 
 
 @dataset_app.command()

@@ -31,8 +31,7 @@ from archgym.cli.options.task import (
 )
 from archgym.cli.options.values import hyperparameters, named_path
 from archgym.errors import InvalidArgumentError, StorageError, StudyInterrupted, StudyLockedError
-from archgym.files.storage import SAME_COMMAND, file_stem
-from archgym.studies.folder import RUNS_FOLDER
+from archgym.files.storage import SAME_COMMAND
 
 if TYPE_CHECKING:
     from archgym.evaluation.executor import Executor
@@ -40,7 +39,6 @@ if TYPE_CHECKING:
     from archgym.studies.result import StudyResult
     from archgym.studies.study import Study
 
-_MAX_FOLDERS = 10_000
 _INFEASIBLE_CODE = 3
 _ENDINGS = {
     "agent": "The agent has no further designs to propose.",
@@ -202,13 +200,12 @@ def _tuned(task: "Task", agent: str, file: Path | None) -> dict[str, Any]:
 
 
 def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, Any]) -> "Study":
+    from archgym.searching import run_folders
     from archgym.studies.study import Study
 
     if out is not None:
         return Study.create(out, task, agent, **settings)
-    stem = file_stem(f"{task.id.rpartition('-v')[0]}-{agent}-seed{settings['seed']}")
-    for number in range(1, _MAX_FOLDERS):
-        folder = RUNS_FOLDER / (stem if number == 1 else f"{stem}-{number}")
+    for folder in run_folders(task, agent, settings["seed"], "--out"):
         if folder.exists():
             continue
         try:
@@ -216,9 +213,7 @@ def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, A
         except StudyLockedError:
             # Another process has just created this folder.
             continue
-    raise InvalidArgumentError(
-        f"`--out` must be given: {RUNS_FOLDER} already holds {_MAX_FOLDERS - 1} folders {stem}."
-    )
+    raise AssertionError("run_folders ends by an error")
 
 
 def _run(
@@ -302,11 +297,9 @@ class _Workers:
 
     def executor(self, task: "Task") -> "Executor":
         """Return the executor of these options."""
-        from archgym.evaluation.cache import CachedExecutor
-        from archgym.evaluation.executor import executor_for
+        from archgym.searching import search_executor
 
-        executor = executor_for(self.number, self.timeout, task)
-        return executor if self.cache is None else CachedExecutor(executor, self.cache)
+        return search_executor(task, self.number, self.timeout, self.cache)
 
     def words(self) -> list[str]:
         """Return the options as words of a command, without those that have their default."""
@@ -318,7 +311,7 @@ class _Workers:
 
 def _report(result: "StudyResult", is_json: bool) -> None:
     from archgym.agent.policy import Policy
-    from archgym.cli.views.policy import UNTRAINED
+    from archgym.cli.commands.policy import UNTRAINED
     from archgym.cli.views.study import best_text, counts_text
     from archgym.report.study_summary import StudySummary
     from archgym.studies.folder import POLICY_NAME

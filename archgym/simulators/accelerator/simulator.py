@@ -9,6 +9,7 @@ import numpy as np
 
 from archgym.checks import parse_whole
 from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
+from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workload, require_kept
 from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, RELIEF, network_without, without
@@ -23,6 +24,14 @@ from archgym.simulators.accelerator.formats.export import (
 from archgym.simulators.accelerator.kernel.architecture import Architecture
 from archgym.simulators.accelerator.kernel.evaluation import COUNT_MODES, evaluate_mappings
 from archgym.simulators.accelerator.kernel.problem import Problem
+from archgym.simulators.accelerator.kernel.systolic import DEFAULT_OBJECTIVE as SYSTOLIC_OBJECTIVE
+from archgym.simulators.accelerator.kernel.systolic import METRICS as SYSTOLIC_METRICS
+from archgym.simulators.accelerator.kernel.systolic import OBJECTIVES as SYSTOLIC_OBJECTIVES
+from archgym.simulators.accelerator.kernel.systolic import (
+    SYSTOLIC,
+    systolic_results,
+    systolic_space,
+)
 from archgym.simulators.accelerator.mapping.cache import Search, cached_cost, find_mapping
 from archgym.simulators.accelerator.mapping.mapper import OBJECTIVES as MAPPER_OBJECTIVES
 from archgym.simulators.accelerator.mapping.mapping import Mapping as LayerMapping
@@ -64,15 +73,16 @@ class AcceleratorSimulator(Simulator):
     """DNN accelerators with Timeloop's counts of accesses.
 
     In the spaces of hardware a design is an accelerator and a workload is a network; the mapper
-    maps each layer. In the spaces of mappings a design is a mapping of one layer.
+    maps each layer. In the spaces of mappings a design is a mapping of one layer. In the space
+    `systolic` it is a systolic array without memories, with metrics of its own.
     """
 
     name = "accelerator"
     version = 1
-    space_names: ClassVar[tuple[str, ...]] = (*HARDWARE_SPACES, *MAPPING_SPACES)
+    space_names: ClassVar[tuple[str, ...]] = (*HARDWARE_SPACES, *MAPPING_SPACES, SYSTOLIC)
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
     table_space = "mapping-table"
-    metrics = METRICS
+    metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = objectives(has_precision=True)
     former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
     # Without a limit of area the largest array wins.
@@ -80,7 +90,7 @@ class AcceleratorSimulator(Simulator):
     costs = COSTS
     exports: Mapping[str, str] = FORMATS
     relief = RELIEF
-    model_reasons = (
+    model_reasons: tuple[str, ...] = (
         "no mapping of some layer was found that fits",
         "CACTI refuses the global buffer: its banks are too small",
         "the area is above the limit",
@@ -137,11 +147,14 @@ class AcceleratorSimulator(Simulator):
         self._layer = layer
         self._n_layers = parse_whole("layers", layers, 1, _MAX_LAYERS) if layers else 0
         self._mappings: MappingSpace | None = None
-        if layers and space not in HARDWARE_SPACES:
+        if layers and space in MAPPING_SPACES:
             raise InvalidArgumentError(
                 f"`layers` must be left out in space {space!r}, whose designs map one layer; "
                 f"got {layers!r}. Choose it with `layer`."
             )
+        if space == SYSTOLIC:
+            self._become_systolic()
+            return
         if space in HARDWARE_SPACES:
             self.space: DesignSpace = hardware_space(space, self._limits[0])
         else:
@@ -162,6 +175,22 @@ class AcceleratorSimulator(Simulator):
         }
         # Without defaults, so that the names of their tasks are short.
         self.options = {name: value for name, (value, default) in given.items() if value != default}
+
+    def _become_systolic(self) -> None:
+        """Take space, metrics and objectives of systolic arrays, which have no memories."""
+        if min(self._limits) < np.inf:
+            raise InvalidArgumentError(
+                f"`area_mm2` and `power_mw` must be left out in space {SYSTOLIC!r}, whose arrays "
+                "have neither. Limit `units` instead."
+            )
+        self.space = systolic_space()
+        self.metrics = SYSTOLIC_METRICS
+        self.objectives, self.default_objective = SYSTOLIC_OBJECTIVES, SYSTOLIC_OBJECTIVE
+        self.former_objectives = {}
+        self.costs, self.exports, self.relief = {}, {}, {}
+        self.model_reasons = ()
+        self.groups = {}
+        self.options = {"layers": str(self._n_layers)} if self._n_layers else {}
 
     def __reduce__(self) -> tuple[Any, ...]:
         return partial(AcceleratorSimulator, **self.options), (self.space.name, self.fidelity)
@@ -220,6 +249,8 @@ class AcceleratorSimulator(Simulator):
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Evaluate designs that are canonical and feasible in the space."""
+        if self.space.name == SYSTOLIC:
+            return systolic_results(self.space, indices, workload.content)
         if self._mappings is not None:
             return self._simulate_mappings(self._mappings, indices)
         values = np.full((len(indices), len(_COLUMNS)), np.nan)
@@ -260,6 +291,10 @@ class AcceleratorSimulator(Simulator):
         Raises:
           SimulatorError: An invariant is violated; the message has the difference.
         """
+        if self.space.name == SYSTOLIC:
+            used = values[:, [spec.name for spec in self.metrics].index("utilisation_percent")]
+            _require("no more than all units work", used, np.minimum(used, 100.0))
+            return
         column = dict(zip(_COLUMNS, values.T, strict=True))
         product = column["energy_uj"] * column["latency_ms"]
         _require("energy x latency is the EDP", column["edp_nj_s"], product)

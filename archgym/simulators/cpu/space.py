@@ -16,14 +16,14 @@ from archgym.simulators.cpu.machine import (
     latencies,
     machine,
 )
-from archgym.spaces.parameter import Categorical, Ordinal, Value
+from archgym.spaces.parameter import Categorical, Ordinal, Parameter, Value
 from archgym.spaces.space import DesignSpace
 
 SPACE_NAMES: Final = ("default", "core", "memory", "as-shipped")
 TABLE_SPACE: Final = "core"
 
 _PER_CYCLE: Final = "instructions/cycle"
-_PARAMETERS: Final = (
+_PARAMETERS: Final[tuple[Parameter, ...]] = (
     Ordinal("fetch_width", (2, 4, 6, 8), default=6, unit=_PER_CYCLE, doc="Fetched."),
     Ordinal("decode_width", (1, 2, 4, 6, 8), default=6, unit=_PER_CYCLE, doc="Decoded."),
     Ordinal("dispatch_width", (2, 4, 6, 8), default=6, unit=_PER_CYCLE, doc="Dispatched."),
@@ -185,7 +185,7 @@ def machine_of(space: str, design: Mapping[str, Value]) -> dict[str, int]:
     found = machine(
         {
             # The machine numbers what a design names.
-            _full_name(name): _NUMBERS[name].index(v) if isinstance(v, str) else int(v)  # type: ignore
+            _full_name(name): _NUMBERS[name].index(v) if isinstance(v, str) else int(str(v))
             for name, v in design.items()
         }
     )

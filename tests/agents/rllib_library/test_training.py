@@ -26,7 +26,7 @@ from archgym.studies.journal import load_journal
 from archgym.studies.study import Study
 
 # One cluster at a time, whatever processes share the tests out.
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("ray")]
+pytestmark = [pytest.mark.nightly, pytest.mark.xdist_group("ray")]
 
 ROOT = Path(__file__).resolve().parents[3]
 NODE: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": False}

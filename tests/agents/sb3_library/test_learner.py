@@ -35,7 +35,7 @@ MIXED, MAPPING, TINY = proving_tasks()
 
 EVERY = pytest.mark.parametrize("name", SMALL)
 BOTH = [
-    *((name, "whole") for name in SMALL if name != "dqn"),
+    *((name, "whole") for name in SMALL),
     *((name, "sequential") for name in SMALL),
 ]
 
@@ -82,9 +82,8 @@ def test_weights_change_while_it_searches(name: str, task: Task) -> None:
 def test_whole_designs_are_asked_for_as_many_as_there_are_episodes(
     name: str, formulation: str
 ) -> None:
-    given: dict[str, Any] = {"formulation": formulation} if name != "dqn" else {}
     # All parameters of this space mean something in every design, so that episodes end together.
-    found = search(agent_class(name), MAPPING, 30, **SMALL[name], **given)
+    found = search(agent_class(name), MAPPING, 30, **SMALL[name], formulation=formulation)
 
     assert {len(ask) for ask in found.asks} == {4}
 
@@ -173,10 +172,7 @@ def test_first_search_of_a_process_is_like_every_other() -> None:
         ("ppo", {"n_envs": 3, "rollout": 10, "minibatches": 8}),
         ("ppo", {"n_envs": 1, "rollout": 2, "minibatches": 16, "formulation": "whole"}),
         ("maskable_ppo", {"n_envs": 5, "rollout": 7, "minibatches": 3}),
-        ("recurrent_ppo", {"n_envs": 3, "rollout": 2, "minibatches": 16}),
         ("a2c", {"n_envs": 1, "rollout": 2}),
-        ("dqn", {"n_envs": 7, "start": 1, "memory": 1, "exploration": 1}),
-        ("sac", {"n_envs": 7, "start": 1, "memory": 1, "batch_size": 2}),
     ],
 )
 def test_odd_numbers_go_together_without_a_warning(name: str, odd: dict[str, Any]) -> None:
@@ -223,9 +219,7 @@ def test_update_that_ends_in_no_numbers_is_undone(name: str) -> None:
     make: Callable[..., Any] = agent._make  # type: ignore[attr-defined]
     task = MIXED
     recorder = Recorder(task, 60)
-    env = make_episodes(
-        task, 4, "sequential", "box" if name == "sac" else "multidiscrete", -2.0, recorder, 0
-    )
+    env = make_episodes(task, 4, "sequential", "multidiscrete", -2.0, recorder, 0)
     algorithm = make(env, env.longest_episode)
     updates: list[bool] = []
     train = algorithm.train
@@ -301,7 +295,7 @@ def test_library_writes_no_files() -> None:
 # ---- policies
 
 
-@pytest.mark.parametrize("name", ["ppo", "sac"])
+@pytest.mark.parametrize("name", ["ppo"])
 def test_policy_says_how_often_it_was_updated(name: str) -> None:
     before, after = learned(name, MIXED, budget=3), learned(name, MIXED)
 
@@ -311,9 +305,8 @@ def test_policy_says_how_often_it_was_updated(name: str) -> None:
 
 @pytest.mark.parametrize(("name", "formulation"), BOTH)
 def test_policy_proposes_designs_of_the_space(name: str, formulation: str, tmp_path: Path) -> None:
-    given: dict[str, Any] = {"formulation": formulation} if name != "dqn" else {}
     kind = agent_class(name)
-    learned(name, MIXED, **given).save(tmp_path / "p.npz")
+    learned(name, MIXED, formulation=formulation).save(tmp_path / "p.npz")
     policy = Policy.load(tmp_path / "p.npz")
 
     designs = kind.propose(policy, MIXED, 12, 1)
@@ -326,8 +319,7 @@ def test_policy_proposes_designs_of_the_space(name: str, formulation: str, tmp_p
     assert np.array_equal(designs, again)
     assert np.array_equal(designs[:1], other[:1])
     assert np.array_equal(designs[:1], one)
-    if name != "dqn":
-        assert not np.array_equal(designs[1:], other[1:])
+    assert not np.array_equal(designs[1:], other[1:])
 
 
 def test_masked_policy_keeps_the_constraints() -> None:

@@ -2,6 +2,7 @@
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,10 @@ TINY = [
 
 
 # The two products are left out where enumeration takes longest.
-CASES = [("tpu-like", problem) for problem in TINY]
+CASES: list[Any] = [
+    pytest.param("tpu-like", problem, marks=pytest.mark.nightly) for problem in TINY[:2]
+]
+CASES += [("tpu-like", problem) for problem in TINY[2:]]
 CASES += [("gemmini-like", problem) for problem in TINY[2:]]
 
 
@@ -51,6 +55,7 @@ def test_annealing_meets_the_proven_optimum(architecture: str, problem: Problem)
     assert best.edp >= best.bound.edp
 
 
+@pytest.mark.nightly
 def test_annealing_meets_the_proven_optimum_on_the_eyeriss_like_one() -> None:
     space = map_space(TINY[2], load_architecture("eyeriss-like"))
 

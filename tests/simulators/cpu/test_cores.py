@@ -15,6 +15,7 @@ from archgym.simulators.cpu.workloads import load
 WARMUP, LENGTH = 5_000, 15_000
 
 
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     ("program", "changes"),
     [
@@ -50,6 +51,7 @@ def test_one_core_before_a_shared_level_equals_the_single_core(
     assert found[1] == (alone[0],)
 
 
+@pytest.mark.nightly
 def test_cores_slow_each_other_down() -> None:
     parameters = machine({"LLC.sets": 256})
     traces = [
@@ -66,6 +68,7 @@ def test_cores_slow_each_other_down() -> None:
         assert cycles > alone[0]
 
 
+@pytest.mark.nightly
 def test_fast_core_waits_for_the_warm_up_of_a_slow_one() -> None:
     # A core that ran on would be at the end of its trace before the other is warm.
     traces = [load(name).instructions(84_096) for name in ("sparse-matrix", "sort")]
@@ -82,6 +85,7 @@ def evaluate(**options: str) -> Metrics:
     return simulator.evaluate(design, simulator.workload("b-tree"))
 
 
+@pytest.mark.nightly
 def test_last_level_exists_once() -> None:
     one, two, four = (evaluate(cores=n)["area_mm2"] for n in ("1", "2", "4"))
 
@@ -89,10 +93,12 @@ def test_last_level_exists_once() -> None:
     assert two < 2 * one
 
 
+@pytest.mark.nightly
 def test_throughput_grows_with_cores() -> None:
     assert evaluate(cores="2")["ipc"] > 1.2 * evaluate()["ipc"]
 
 
+@pytest.mark.nightly
 def test_slots_of_a_core_that_waited_are_not_lost() -> None:
     found = evaluate(cores="2", corunners="stencil")
 
