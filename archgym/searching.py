@@ -17,7 +17,7 @@ from archgym.errors import (
     StudyExistsError,
     StudyLockedError,
 )
-from archgym.evaluation.cache import CachedExecutor
+from archgym.evaluation.cache import RECHECK, CachedExecutor
 from archgym.evaluation.executor import Executor, executor_for
 from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.objective import Objective
@@ -148,6 +148,7 @@ def search(
     workers: int = 1,
     timeout_s: float | None = None,
     cache: str | Path | None = None,
+    recheck: float = RECHECK,
     callbacks: Iterable[Callback] = (),
     folder: str | Path | None = None,
     **options: str,
@@ -179,7 +180,10 @@ def search(
       workers: Number of designs to evaluate in parallel.
       timeout_s: Time limit per design [s]; a slower evaluation counts as failed.
       cache: Folder of evaluations that studies share; no design is simulated twice, except the
-        default design, to which rewards are relative: each call evaluates it once.
+        default design, to which rewards are relative: each call evaluates it once. Whoever may
+        write into the folder must be trusted.
+      recheck: Share of the results found in the cache that are evaluated again, at least one; a
+        false result ends the search with an error.
       callbacks: Objects that receive new evaluations; see `archgym.studies.callbacks`.
       folder: Folder of the study; by default one in ``runs`` with a name made of the task.
       **options: Further arguments of the simulator.
@@ -237,7 +241,7 @@ def search(
     }
     with (
         _study(folder, task, agent, settings) as study,
-        search_executor(task, workers, timeout_s, cache) as executor,
+        search_executor(task, workers, timeout_s, cache, recheck) as executor,
     ):
         for callback in callbacks:
             study.add_callback(callback)
@@ -248,7 +252,11 @@ def search(
 
 
 def search_executor(
-    task: Task, workers: int, timeout_s: float | None, cache: str | Path | None
+    task: Task,
+    workers: int,
+    timeout_s: float | None,
+    cache: str | Path | None,
+    recheck: float = RECHECK,
 ) -> Executor:
     """Return the executor that evaluates the designs of a search.
 
@@ -257,9 +265,10 @@ def search_executor(
       workers: Number of designs to evaluate in parallel.
       timeout_s: Time limit per design [s].
       cache: Folder of evaluations that studies share.
+      recheck: Share of the results found in the cache that are evaluated again.
     """
     executor = executor_for(workers, timeout_s, task)
-    return executor if cache is None else CachedExecutor(executor, cache)
+    return executor if cache is None else CachedExecutor(executor, cache, recheck)
 
 
 def run_folders(task: Task, agent: str, seed: int, option: str) -> Iterator[Path]:

@@ -376,11 +376,10 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
         limits, on_parameters = choices.limits_of(simulator)
         if limits or (not on_parameters and choices.subject_to is not None):
             objective = subject_to(objective, limits, metrics)
-        missing = [
-            limit for limit in simulator.physical_limits if not limit.holds_in(objective.limits)
-        ]
+        given = objective.limits
+        missing = [str(limit) for limit in simulator.physical_limits if not limit.holds_in(given)]
         if missing:
-            objective = subject_to(objective, map(str, missing), metrics)
+            objective = subject_to(objective, missing, metrics)
         check_limits(objective.limits, metrics)
     return objective
 

@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.console.signals import study_begins
-from archgym.cli.console.terminal import notice, say, write_json
+from archgym.cli.console.terminal import notice, prose, say, write_json
 from archgym.cli.options.run import (
+    RECHECK,
     AgentOption,
     AgentSeedOption,
     CacheOption,
     HyperOption,
     PriorOptions,
+    RecheckOption,
     StopOptions,
     TimeoutOption,
     WorkersOption,
@@ -95,6 +97,7 @@ def search(
     workers: WorkersOption = 1,
     timeout: TimeoutOption = None,
     cache: CacheOption = None,
+    recheck: RecheckOption = RECHECK,
     json: JsonOption = False,
 ) -> None:
     """Search a design space with an agent.
@@ -116,7 +119,7 @@ def search(
         **prior.settings,
     }
     study = _create(out, task, agent, settings)
-    _run(study, None, stop.minutes, _Workers(workers, timeout, cache), json)
+    _run(study, None, stop.minutes, _Workers(workers, timeout, cache, recheck), json)
 
 
 def resume(
@@ -145,6 +148,7 @@ def resume(
     workers: WorkersOption = 1,
     timeout: TimeoutOption = None,
     cache: CacheOption = None,
+    recheck: RecheckOption = RECHECK,
     json: JsonOption = False,
 ) -> None:
     """Continue an interrupted study, or extend a finished one with --budget.
@@ -167,7 +171,7 @@ def resume(
     except BaseException:
         study.close()
         raise
-    _run(study, budget, stop.minutes, _Workers(workers, timeout, cache), json)
+    _run(study, budget, stop.minutes, _Workers(workers, timeout, cache, recheck), json)
 
 
 def _set_rules(study: "Study", stop: StopOptions, are_dropped: bool) -> None:
@@ -257,7 +261,7 @@ def _run(
             raise StudyInterrupted(
                 f"{interruption} Resume with: {command}", interruption.signal_number
             ) from None
-    _report(result, is_json)
+    _report(result, study.task, is_json)
     if not is_json and was_complete and result.log.evaluations == evaluations:
         say(
             "This study is already complete. To extend it, run: "
@@ -294,25 +298,30 @@ class _Workers:
     number: int
     timeout: float | None
     cache: Path | None
+    recheck: float
 
     def executor(self, task: "Task") -> "Executor":
         """Return the executor of these options."""
         from archgym.searching import search_executor
 
-        return search_executor(task, self.number, self.timeout, self.cache)
+        return search_executor(task, self.number, self.timeout, self.cache, self.recheck)
 
     def words(self) -> list[str]:
         """Return the options as words of a command, without those that have their default."""
         words = [] if self.number == 1 else ["--workers", str(self.number)]
         if self.timeout is not None:
             words += ["--timeout", f"{self.timeout:g}"]
-        return words if self.cache is None else [*words, "--cache", str(self.cache)]
+        if self.cache is None:
+            return words
+        checks = [] if self.recheck == RECHECK else ["--recheck", f"{self.recheck:g}"]
+        return [*words, "--cache", str(self.cache), *checks]
 
 
-def _report(result: "StudyResult", is_json: bool) -> None:
+def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
     from archgym.agent.policy import Policy
     from archgym.cli.commands.policy import UNTRAINED
     from archgym.cli.views.study import best_text, counts_text
+    from archgym.report.hints import prices, range_ends
     from archgym.report.study_summary import StudySummary
     from archgym.studies.folder import POLICY_NAME
 
@@ -324,6 +333,10 @@ def _report(result: "StudyResult", is_json: bool) -> None:
     if report is not None:
         say(report)
     say(best_text(result.log))
+    if worse := prices(result.log):
+        prose("At the price of: " + "; ".join(worse) + ".")
+    for end in range_ends(task, result.log):
+        prose(f"{end}.")
     policy = result.log.folder / POLICY_NAME
     if policy.is_file() and Policy.load(policy).description.get("updates") == 0:
         say(UNTRAINED)
@@ -338,4 +351,6 @@ def _report(result: "StudyResult", is_json: bool) -> None:
         )
     elif result.ended in _ENDINGS:
         say(_ENDINGS[result.ended])
-    say(f"Next: archgym show {shlex.quote(str(result.log.folder))} --plot curve.png")
+    folder = shlex.quote(str(result.log.folder))
+    say(f"Next: archgym show {folder} --plot curve.png")
+    say(f"      archgym explain {folder}; also simplify, report, export")

@@ -49,7 +49,7 @@ def map_layer(
     ] = "edp",
     method: Annotated[
         str,
-        typer.Option("--method", help="Search method: annealing, random, genetic or exhaustive."),
+        typer.Option("--method", help="Search method: annealing, or exhaustive for a proof."),
     ] = "annealing",
     tries: Annotated[
         int, typer.Option("--tries", min=1, help="Number of mappings to try (exhaustive: maximum).")

@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
+from archgym.simulators.translation.kernel.counters import COUNTERS
 from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import prepare
-from archgym.simulators.translation.kernel.run import COUNTERS, run
+from archgym.simulators.translation.kernel.run import run
 from archgym.simulators.translation.machine import Hardware
 from archgym.traces import read_memory_trace, read_planes
 from archgym.traces.recording import record
