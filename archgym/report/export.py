@@ -16,11 +16,12 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.evaluation.factory import make_simulator
-from archgym.evaluation.simulator import Simulator, simulator_class
+from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Task
 from archgym.files.remote import local_output, url_of
 from archgym.files.storage import make_folder, write_atomic
+from archgym.report.commands import evaluate_command
 from archgym.report.quantities import grouped_number
 
 GENERAL_FORMATS: Final[Mapping[str, str]] = {
@@ -199,6 +200,7 @@ def _json(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
         "format": _FORMAT,
         "task": task.id,
         "digest": task.digest,
+        **_sources(task),
         "design": design,
         "changed": {
             name: {"default": default[name], "design": design[name]}
@@ -219,6 +221,13 @@ def _json(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
         "missed_limits": task.missed(values),
     }
     return json.dumps(data, indent=2) + "\n"
+
+
+def _sources(task: Task) -> dict[str, Any]:
+    """Return the workloads by name or path with their weights, where the id does not name them."""
+    if all(weighted.source == weighted.workload.name for weighted in task.workloads):
+        return {}
+    return {"sources": {weighted.source: weighted.weight for weighted in task.workloads}}
 
 
 def _markdown(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
@@ -243,6 +252,8 @@ def _markdown(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
         missed = task.missed(values)
         stated = ", ".join(f"`{limit}`" for limit in task.limits)
         lines += ["", f"Limits ({stated}): {'missed: ' + '; '.join(missed) if missed else 'met'}."]
+    if task.simulator.name in simulator_names():
+        lines += ["", f"To evaluate it again: `{evaluate_command(task, indices)}`"]
     return "\n".join(lines) + "\n"
 
 
