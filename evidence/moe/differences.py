@@ -2,9 +2,9 @@
 
     python -m evidence.moe.differences FOLDER [ROWS]
 
-Both serve the same requests, two of each client, of rows that are spread evenly over the file, and of
-some of them with drafts, few blocks of keys and values, held prompts and polls. Workers for prompts and others for
-decoding exist at the level of steps alone.
+Both serve the same requests, two of each client, of rows that are spread evenly over the file. Some
+of them are repeated with drafts, few blocks of keys and values, held prompts and polls. Workers for
+prompts and others for decoding exist at the level of steps alone.
 """
 
 import sys
