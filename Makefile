@@ -17,7 +17,7 @@ PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --d
 .PHONY: help demo test test-slow lint wheel kernels bench docs site dist constraints clean
 
 help:
-	@echo "make demo       search a DRAM controller's designs with three agents"
+	@echo "make demo       search how to serve Mixtral 8x7B from a 24 GB card, with three agents"
 	@echo "make test       lint, check types, build and check the wheel, run the tests"
 	@echo "make test-slow  run the slow tests"
 	@echo "make lint       ruff and mypy"

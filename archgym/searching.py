@@ -1,7 +1,7 @@
 """A search in one call, and its result for notebooks."""
 
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,7 +17,7 @@ from archgym.errors import (
     StudyExistsError,
     StudyLockedError,
 )
-from archgym.evaluation.cache import CachedExecutor
+from archgym.evaluation.cache import RECHECK, CachedExecutor
 from archgym.evaluation.executor import Executor, executor_for
 from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.objective import Objective
@@ -148,6 +148,7 @@ def search(
     workers: int = 1,
     timeout_s: float | None = None,
     cache: str | Path | None = None,
+    recheck: float = RECHECK,
     callbacks: Iterable[Callback] = (),
     folder: str | Path | None = None,
     **options: str,
@@ -179,7 +180,10 @@ def search(
       workers: Number of designs to evaluate in parallel.
       timeout_s: Time limit per design [s]; a slower evaluation counts as failed.
       cache: Folder of evaluations that studies share; no design is simulated twice, except the
-        default design, to which rewards are relative: each call evaluates it once.
+        default design, to which rewards are relative: each call evaluates it once. Whoever may
+        write into the folder must be trusted.
+      recheck: Share of the results found in the cache that are evaluated again, at least one; a
+        false result ends the search with an error.
       callbacks: Objects that receive new evaluations; see `archgym.studies.callbacks`.
       folder: Folder of the study; by default one in ``runs`` with a name made of the task.
       **options: Further arguments of the simulator.
@@ -237,7 +241,7 @@ def search(
     }
     with (
         _study(folder, task, agent, settings) as study,
-        _executor(task, workers, timeout_s, cache) as executor,
+        search_executor(task, workers, timeout_s, cache, recheck) as executor,
     ):
         for callback in callbacks:
             study.add_callback(callback)
@@ -247,11 +251,44 @@ def search(
     return SearchResult(result.log, result.ended)
 
 
-def _executor(
-    task: Task, workers: int, timeout_s: float | None, cache: str | Path | None
+def search_executor(
+    task: Task,
+    workers: int,
+    timeout_s: float | None,
+    cache: str | Path | None,
+    recheck: float = RECHECK,
 ) -> Executor:
+    """Return the executor that evaluates the designs of a search.
+
+    Args:
+      task: Task of the designs.
+      workers: Number of designs to evaluate in parallel.
+      timeout_s: Time limit per design [s].
+      cache: Folder of evaluations that studies share.
+      recheck: Share of the results found in the cache that are evaluated again.
+    """
     executor = executor_for(workers, timeout_s, task)
-    return executor if cache is None else CachedExecutor(executor, cache)
+    return executor if cache is None else CachedExecutor(executor, cache, recheck)
+
+
+def run_folders(task: Task, agent: str, seed: int, option: str) -> Iterator[Path]:
+    """Yield folders in `runs` for a study, made of its task's name and numbered from the second.
+
+    Args:
+      task: Task of the study.
+      agent: Name of its agent.
+      seed: Its random seed.
+      option: Argument that names a folder instead, for the message.
+
+    Raises:
+      InvalidArgumentError: None of many folders was taken.
+    """
+    stem = file_stem(f"{task.id.rpartition('-v')[0]}-{agent}-seed{seed}")
+    for number in range(1, _MAX_FOLDERS):
+        yield RUNS_FOLDER / (stem if number == 1 else f"{stem}-{number}")
+    raise InvalidArgumentError(
+        f"`{option}` must be given: {RUNS_FOLDER} already holds {_MAX_FOLDERS - 1} folders {stem}."
+    )
 
 
 def _within(
@@ -309,14 +346,10 @@ def _study(
     if folder is not None:
         return Study.create(folder, task, agent, exists="resume", **settings)
     name = agent if isinstance(agent, str) else getattr(agent, "name", agent.__name__)
-    stem = file_stem(f"{task.id.rpartition('-v')[0]}-{name}-seed{settings['seed']}")
-    for number in range(1, _MAX_FOLDERS):
-        place = RUNS_FOLDER / (stem if number == 1 else f"{stem}-{number}")
+    for place in run_folders(task, name, settings["seed"], "folder"):
         try:
             return Study.create(place, task, agent, exists="resume", **settings)
         except (StudyExistsError, StudyLockedError):
             # Another study, or this one in another process.
             continue
-    raise InvalidArgumentError(
-        f"`folder` must be given: {RUNS_FOLDER} already holds {_MAX_FOLDERS - 1} folders {stem}."
-    )
+    raise AssertionError("run_folders ends by an error")

@@ -28,9 +28,8 @@ from archgym.simulators.accelerator import (
 from archgym.simulators.accelerator.kernel.evaluation import evaluate_mappings
 from archgym.simulators.accelerator.kernel.problem import convolution
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, systolic_run
-from archgym.simulators.accelerator.mapping.mapper import anneal_mapping, map_space
+from archgym.simulators.accelerator.mapping.mapper import MapSpace, anneal_mapping, map_space
 from archgym.simulators.accelerator.mapping.mapping import MappingArrays
-from archgym.simulators.accelerator.mapping.methods import _Pool
 from archgym.simulators.accelerator.workloads import Layer, layer_named
 
 # Fully evaluated mappings/s of Timeloop's own mapper on one core: measured in another run, on a
@@ -106,14 +105,28 @@ def main() -> None:
     report_scale_sim(arguments.scale_sim)
 
 
+def random_mappings(space: MapSpace, n: int, rng: np.random.Generator) -> MappingArrays:
+    """Random mappings: every prime in a random slot, every free order equally likely."""
+    n_levels, _, n_dimensions = space.orders.shape
+    factors = np.ones((n, n_levels * 3, n_dimensions), dtype=np.int64)
+    for d, value, _ in space.primes:
+        picks = rng.integers(space.n_slots[d], size=n)
+        factors[np.arange(n), space.slots[d, picks], d] *= value
+    orders = np.tile(space.orders, (n, 1, 1, 1))
+    free = space.is_order_free != 0
+    orders[:, free, 0] = np.argsort(rng.random((n, int(free.sum()), n_dimensions)), axis=2)
+    keeps = np.tile(space.keeps, (n, 1, 1))
+    return MappingArrays(factors.reshape(n, n_levels, 3, n_dimensions), orders, keeps)
+
+
 def valid_mappings(architecture: str, layer: str, n: int) -> MappingArrays:
     """Distinct random mappings that fit."""
     machine, problem = load_architecture(architecture), layer_named(layer).problem
-    pool = _Pool(map_space(problem, machine), "edp", "timeloop")
+    space = map_space(problem, machine)
     rng = np.random.default_rng(0)
     found: list[MappingArrays] = []
     while sum(len(m.factors) for m in found) < n:
-        batch = pool.arrays(*pool.random(4 * n, rng))
+        batch = random_mappings(space, 4 * n, rng)
         fits = evaluate_mappings(problem, machine, batch, details=False).status == 0
         found.append(MappingArrays(batch.factors[fits], batch.orders[fits], batch.keeps[fits]))
     return MappingArrays(*(np.concatenate(arrays)[:n] for arrays in zip(*found, strict=True)))

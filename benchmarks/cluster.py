@@ -15,10 +15,10 @@ from evidence.cluster.astrasim import models_of
 from evidence.cluster.reading import (
     observed,
     parallelism_of,
-    read_rows,
     shortcut_of,
     system_of,
 )
+from evidence.recorded import read_rows
 
 
 def _seconds(work: Callable[[], Any]) -> float:

@@ -24,7 +24,7 @@ from pathlib import Path
 from archgym.simulators.cpu.kernel.run import COUNTERS, run
 from archgym.simulators.cpu.machine import DEFAULTS, machine
 from archgym.simulators.cpu.workloads import InstructionTrace
-from evidence.cpu.reference import Row, _trace, reference_rows
+from evidence.cpu.reference import Run, _trace, reference_rows
 
 _FINISHED = re.compile(r"Simulation finished CPU 0 instructions: (\d+) cycles: (\d+)")
 _CYCLES = COUNTERS.index("cycles")
@@ -72,7 +72,7 @@ def main() -> None:
             )
 
 
-def time_champsim(binary: Path, row: Row, trace: Path) -> tuple[float, int]:
+def time_champsim(binary: Path, row: Run, trace: Path) -> tuple[float, int]:
     """Return ChampSim's CPU seconds on a row, its decompression of the trace included, and cycles.
 
     Args:
@@ -101,7 +101,7 @@ def time_champsim(binary: Path, row: Row, trace: Path) -> tuple[float, int]:
 _is_warm = False
 
 
-def time_ours(design: dict[str, int], trace: InstructionTrace, row: Row) -> tuple[float, int]:
+def time_ours(design: dict[str, int], trace: InstructionTrace, row: Run) -> tuple[float, int]:
     """Return our CPU seconds on a row, the best of three, and cycles.
 
     Args:

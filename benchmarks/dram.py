@@ -14,8 +14,10 @@ from os import environ
 
 import numpy as np
 
+from archgym.evaluation.simulator import Simulator
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.bursts import prepared
+from archgym.simulators.dram.kernel.bursts import prepared
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 
 # CPU time of a run of DRAMSys 4 on 10,000 requests, mean over 60 random designs: measured in
 # another run, on a quiet machine of this kind.
@@ -57,7 +59,7 @@ def report_ramulator(n_designs: int) -> None:
     """Random designs of each family under the second controller, by workload."""
     print(f"{'family':10}{'workload':18}{'bursts':>8}{'ms/design':>11}{'thousand bursts/s':>19}")
     for family, recorded in RAMULATOR.items():
-        simulator = DramSimulator(device=family, controller="ramulator")
+        simulator = RamulatorSimulator(device=family)
         speeds = []
         for name in ("kv-cache-gather", "weight-stream", "expert-load", "gups", "mixed-rw"):
             workload = simulator.workload(name)
@@ -88,7 +90,7 @@ def report_compilation() -> None:
     print()
 
 
-def designs(simulator: DramSimulator, n: int) -> np.ndarray:
+def designs(simulator: Simulator, n: int) -> np.ndarray:
     """Random designs of the simulator's space, the same each time."""
     return simulator.space.sample(n, np.random.default_rng(1))
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.trace import Trace
+from archgym.simulators.dram.formats.trace import Trace
 
 DEVICES = ("ddr3-1600", "ddr4-2400", "hbm2", "lpddr4-3200")
 

@@ -1,7 +1,7 @@
 """Equality and speed of policies as code against the built-in kernels.
 
     python benchmarks/policies.py                       # prints the table
-    python benchmarks/policies.py --write docs/policies.md
+    python benchmarks/policies.py --write experiments/rules.md
 
 Each row runs the same accesses with a built-in policy and with the same policy written in the
 language. Times are the smallest of several, alternated, without compilation.
@@ -18,8 +18,7 @@ from archgym.rules.domain import domain
 from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.cpu.rules.case import BUILT_IN as CACHE_POLICIES
 from archgym.simulators.cpu.rules.run import run_case
-from archgym.simulators.dram.policy_replay import BUILT_IN as DRAM_POLICIES
-from archgym.simulators.dram.policy_replay import built_in_outputs
+from archgym.simulators.dram.rules.case import BUILT_IN as DRAM_POLICIES
 from archgym.simulators.moe.kernel.replay import replay_events
 from archgym.simulators.translation.rules.case import BUILT_IN as TLB_POLICIES
 
@@ -61,7 +60,7 @@ def drams() -> Iterator[Row]:
         for name in DRAM_POLICIES:
 
             def run(name: str = name, case: Any = case) -> Mapping[str, Any]:
-                return built_in_outputs(name, case)
+                return case.built_in_counts(name)
 
             yield "dram-scheduling", f"{trace} {size}", name, case.arguments, run, run
 

@@ -1,72 +1,102 @@
-"""Thumbnails and page of the gallery: `python docs/gallery.py` writes docs/gallery.md.
+"""Thumbnails and cards of the index: `python docs/gallery.py` writes both.
 
 A thumbnail is the last picture among the outputs of a tutorial's notebook, or a picture of
-docs/pictures that a page shows, in at most 320 x 220 pixels and 64 colours.
+docs/pictures, in at most 320 x 220 pixels and 64 colours.
 """
 
 import base64
 import json
-import re
 import sys
 from io import BytesIO
 from pathlib import Path
 
 DOCS = Path(__file__).resolve().parent
 FOLDER = DOCS / "pictures" / "gallery"
+PAGE = DOCS / "index.md"
+BEGIN, END = "<!-- cards: begin -->", "<!-- cards: end -->"
 SIZE = (320, 220)
 COLOURS = 64
 COLUMNS = 3
-INTRODUCTION = """\
-# Gallery
-
-On this page you can find a result that looks like what you need, and go to the page that makes it.
-`python docs/gallery.py` draws the thumbnails from the notebooks and pages.
-"""
-# Pages and their pictures, in the order of the gallery.
-PICTURES = (
-    ("which-memory.md", "dram-latency.png", "Latency over throughput of five memories"),
-    ("cpu.md", "cpu-top-down.png", "Top-down account of a core"),
-    ("cpu.md", "cpu-ideal.png", "Gains on ideal machines"),
-    ("accelerator.md", "accelerator-front.png", "Fronts of three agents"),
-    ("moe.md", "moe-front.png", "Memory over time per token"),
-    ("moe.md", "moe-accuracy.png", "Measured over predicted serving"),
-    ("lottery.md", "lottery.png", "The hyperparameter lottery"),
-    ("multi-agent.md", "multi-agent.png", "Eight agents over 2,000 evaluations"),
-    ("proxies.md", "proxy-curves.png", "Error of proxies by rows"),
+# What a reader has, the tutorial or picture that shows it, and pages that lead on.
+CARDS = (
+    (
+        "I have five minutes",
+        "tutorials/first-search.md",
+        "[first search](tutorials/first-search.md)",
+    ),
+    (
+        "I have a Python function",
+        "tutorials/own-function.md",
+        "[tutorial](tutorials/own-function.md), [guide](python.md)",
+    ),
+    (
+        "I have a C program",
+        "tutorials/c-program-to-dram.md",
+        "[tutorial](tutorials/c-program-to-dram.md), [traces](traces.md), [DRAM](dram.md), "
+        "[CPU](cpu.md)",
+    ),
+    (
+        "I have eight GPUs and a model",
+        "pictures/moe-front.png",
+        "[MoE serving](moe.md), [training clusters](cluster.md)",
+    ),
+    (
+        "I have one GPU and a model that does not fit",
+        "tutorials/mixtral-on-one-gpu.md",
+        "[tutorial](tutorials/mixtral-on-one-gpu.md)",
+    ),
+    (
+        "I have a neural network",
+        "tutorials/onnx-to-accelerator.md",
+        "[tutorial](tutorials/onnx-to-accelerator.md), [accelerators](accelerator.md)",
+    ),
+    (
+        "I have an RL agent",
+        "tutorials/agent-and-team.md",
+        "[tutorial](tutorials/agent-and-team.md), [guide](rl.md)",
+    ),
+    (
+        "I have logs",
+        "tutorials/proxy-from-logs.md",
+        "[tutorial](tutorials/proxy-from-logs.md), [datasets](datasets.md), [proxies](proxies.md)",
+    ),
+    (
+        "I have a search method",
+        "tutorials/sweep-on-ray.md",
+        "[tutorial](tutorials/sweep-on-ray.md), [sweeps](sweeps.md), [benchmark](bench.md)",
+    ),
 )
 
 
 def main() -> None:
-    """Write the thumbnails and the page."""
+    """Write the thumbnails and the cards."""
     FOLDER.mkdir(exist_ok=True)
-    tutorials = []
-    for path in sorted((DOCS / "tutorials").glob("*.ipynb")):
-        title, picture = of_notebook(path)
-        if picture is None:
-            sys.exit(f"{path.name} has no picture: run `python docs/notebooks.py {path.stem}`")
-        write_thumbnail(picture, f"{path.stem}.png")
-        tutorials.append((f"tutorials/{path.stem}.md", f"{path.stem}.png", title))
-    pages = []
-    for page, picture_name, title in PICTURES:
-        write_thumbnail((DOCS / "pictures" / picture_name).read_bytes(), picture_name)
-        pages.append((page, picture_name, title))
-    parts = [INTRODUCTION, "## Tutorials\n", table(tutorials), "\n## Studies\n", table(pages)]
-    (DOCS / "gallery.md").write_text("\n".join(parts) + "\n")
+    for _, source, _ in CARDS:
+        path = DOCS / source
+        picture = (
+            of_notebook(path.with_suffix(".ipynb")) if path.suffix == ".md" else path.read_bytes()
+        )
+        write_thumbnail(picture, thumbnail(source))
+    before, rest = PAGE.read_text().split(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}\n\n{cards()}\n\n{END}{rest.split(END)[1]}")
 
 
-def of_notebook(path: Path) -> tuple[str, bytes | None]:
-    """Return the title of a notebook and its last picture."""
-    cells = json.loads(path.read_text())["cells"]
-    texts = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "markdown"]
-    title = re.search(r"^# (.+)$", "\n".join(texts), re.MULTILINE)
-    assert title is not None, path
+def thumbnail(source: str) -> str:
+    """Return the file name of a card's picture."""
+    return f"{Path(source).stem}.png"
+
+
+def of_notebook(path: Path) -> bytes:
+    """Return the last picture of a notebook."""
     pictures = [
         "".join(output["data"]["image/png"])
-        for cell in cells
+        for cell in json.loads(path.read_text())["cells"]
         for output in cell.get("outputs", [])
         if "image/png" in output.get("data", {})
     ]
-    return title[1], base64.b64decode(pictures[-1]) if pictures else None
+    if not pictures:
+        sys.exit(f"{path.name} has no picture: run `python docs/notebooks.py {path.stem}`")
+    return base64.b64decode(pictures[-1])
 
 
 def write_thumbnail(picture: bytes, name: str) -> None:
@@ -81,16 +111,16 @@ def write_thumbnail(picture: bytes, name: str) -> None:
     canvas.quantize(COLOURS).save(FOLDER / name, "PNG", optimize=True)
 
 
-def table(entries: list[tuple[str, str, str]]) -> str:
-    """Return thumbnails with titles, some in a row, each a link to its page."""
+def cards() -> str:
+    """Return the cards as a table, some in a row, each with its picture and its links."""
     lines = ["| " * COLUMNS + "|", "|---" * COLUMNS + "|"]
-    for start in range(0, len(entries), COLUMNS):
-        row = entries[start : start + COLUMNS]
-        cells = [
-            f"[![{title}](pictures/gallery/{name})]({page})<br>[{title}]({page})"
-            for page, name, title in row
-        ]
-        lines.append(f"| {' | '.join(cells + [''] * (COLUMNS - len(row)))} |")
+    for start in range(0, len(CARDS), COLUMNS):
+        cells = []
+        for title, source, links in CARDS[start : start + COLUMNS]:
+            page = source if source.endswith(".md") else links.split("](")[1].split(")")[0]
+            picture = f"pictures/gallery/{thumbnail(source)}"
+            cells.append(f"[![{title}]({picture})]({page})<br>**{title}**<br>{links}")
+        lines.append(f"| {' | '.join(cells + [''] * (COLUMNS - len(cells)))} |")
     return "\n".join(lines)
 
 

@@ -20,7 +20,7 @@ PICTURE = ROOT / "docs" / "pictures" / "packages.svg"
 INTRODUCTION = """\
 # Commands
 
-With this page you can look up every command and option. `make docs` generates it.
+All commands and options, written by `make docs` from the command line itself.
 
 Every command lists its options with `--help`. `archgym --install-completion` lets the shell
 complete commands, options and names. Options whose help says *repeat for more* may be given
@@ -132,8 +132,8 @@ def row(name: str, text: str | None, default: Any) -> str:
 
 def broken_links() -> Iterator[str]:
     """Yield a message for each relative link in a Markdown file whose target does not exist."""
-    pages = [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("archgym/**/*.md")]
-    for page in pages:
+    folders = ("*.md", "docs/**/*.md", "experiments/*.md", "examples/**/*.md", "archgym/**/*.md")
+    for page in (page for folder in folders for page in ROOT.glob(folder)):
         for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", page.read_text()):
             is_outside = target.startswith(("http:", "https:", "mailto:"))
             if not is_outside and not (page.parent / target).exists():

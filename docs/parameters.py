@@ -7,8 +7,8 @@ __all__ = ["parameters_page"]
 INTRODUCTION = """\
 # Parameters and metrics
 
-With this page you can look up the parameters of the default space of each simulator, and all its
-metrics. `make docs` generates it. `archgym describe SIMULATOR --space SPACE` shows other spaces.
+Parameters of the default space of each simulator, and all its metrics, written by `make docs`.
+`archgym describe SIMULATOR --space SPACE` shows other spaces.
 """
 
 

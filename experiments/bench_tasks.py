@@ -1,4 +1,4 @@
-"""Writes the table of tasks in docs/bench-tasks.md from the data of the benchmark.
+"""Writes the table of tasks in experiments/bench-tasks.md from the data of the benchmark.
 
 `python experiments/bench_tasks.py`
 """
@@ -12,7 +12,7 @@ from scipy.stats import chi2
 from archgym.bench import BenchTask, bench_tasks
 from archgym.bench.suite import Hardness
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "bench-tasks.md"
+PAGE = Path(__file__).resolve().parents[1] / "experiments" / "bench-tasks.md"
 START, END = "<!-- generated -->", "<!-- end -->"
 DECADES = (2, 3, 4, 5, 6)
 EASY = 1000

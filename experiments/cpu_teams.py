@@ -1,4 +1,4 @@
-"""Tables of the study of teams on the CPU's space (docs/multi-agent.md).
+"""Tables of the study of teams on the CPU's space (experiments/multi-agent.md).
 
     python experiments/cpu_teams.py runs/cpu-teams [--out experiments/data/cpu-teams.csv]
 

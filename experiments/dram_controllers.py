@@ -4,7 +4,9 @@ Run it as `python experiments/dram_controllers.py`. Both have one channel of one
 4 Gb x8 devices, rows above banks above columns, and their default settings.
 """
 
+from archgym.evaluation.simulator import Simulator
 from archgym.simulators.dram import DramSimulator
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 
 WORKLOADS = ("stream", "random", "cloud-1", "mixed-rw", "sparse-rw")
 # The bin with the reference device's 16 clocks of CL, RCD and RP.
@@ -20,7 +22,7 @@ SECOND = {
 def table() -> list[str]:
     """Return the lines of the table."""
     first = DramSimulator(device="ddr4-2400")
-    second = DramSimulator(device="ddr4", controller="ramulator")
+    second = RamulatorSimulator(device="ddr4")
     rows = [
         "| workload | time [us], dramsys | ramulator | p99 [ns], dramsys | ramulator "
         "| energy [uJ], dramsys | ramulator |",
@@ -42,7 +44,7 @@ def table() -> list[str]:
     return rows
 
 
-def design_of(simulator: DramSimulator) -> dict[str, object]:
+def design_of(simulator: Simulator) -> dict[str, object]:
     """Return the default design."""
     return dict(simulator.space.design_at(simulator.space.default_indices))
 

@@ -2,8 +2,8 @@
 
 Run it as `python experiments/dram_fidelity.py [--designs N] [--write]`: N random designs in all, of
 the default space, spread over the shipped devices and workloads. `--write` puts the tables into
-docs/dram.md and the largest errors into the simulator's `data/fidelity.json`, which keeps those of
-earlier samples that are larger.
+experiments/dram.md and the largest errors into the simulator's `data/fidelity.json`, which keeps
+those of earlier samples that are larger.
 """
 
 import argparse
@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 
-from archgym.simulators.dram import DramSimulator, device_names
+from archgym.simulators.dram import DramSimulator
+from archgym.simulators.dram.kernel.devices import dramsys_device_names
 
 ROOT = Path(__file__).parent.parent
-PAGE = ROOT / "docs" / "dram.md"
+PAGE = ROOT / "experiments" / "dram.md"
 LARGEST = ROOT / "archgym" / "simulators" / "dram" / "data" / "fidelity.json"
 BEGIN, END = "<!-- fidelity: begin -->", "<!-- fidelity: end -->"
 METRICS = (
@@ -33,13 +34,13 @@ def main() -> None:
     """Measure and print the tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--designs", type=int, default=20_000, help="random designs in all")
-    parser.add_argument("--write", action="store_true", help="update docs/dram.md")
+    parser.add_argument("--write", action="store_true", help="update experiments/dram.md")
     arguments = parser.parse_args()
     names = DramSimulator().workload_names()
-    each = max(1, arguments.designs // (len(device_names()) * len(names)))
+    each = max(1, arguments.designs // (len(dramsys_device_names()) * len(names)))
     errors: dict[str, dict[str, dict[str, np.ndarray]]] = {"fast": {}, "auto": {}}
     speed: dict[str, tuple[float, float]] = {}
-    for device in device_names():
+    for device in dramsys_device_names():
         found, speed[device] = measure(device, each)
         for fidelity, by_metric in found.items():
             errors[fidelity][device] = by_metric

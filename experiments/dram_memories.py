@@ -1,7 +1,7 @@
 """One workload on all device families at equal capacity: tables and pictures of a docs page.
 
 Run it as `python experiments/dram_memories.py [--write] [--trace FILE]`. `--write` updates
-docs/which-memory.md and docs/pictures.
+experiments/dram.md and experiments/pictures.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from memory_families import (
 from archgym.evaluation.metrics import Metrics
 from archgym.simulators.dram import Trace, load_trace
 
-DOCS = Path(__file__).parent.parent / "docs"
+EXPERIMENTS = Path(__file__).resolve().parent
 BEGIN, END = "<!-- memories: begin -->", "<!-- memories: end -->"
 WORKLOADS = ("weight-stream", "kv-cache-gather", "expert-load", "expert-misses", "gups")
 WORKLOADS += ("recorded-moe-gather",)
@@ -26,7 +26,7 @@ WORKLOADS += ("recorded-moe-gather",)
 def main() -> None:
     """Print the tables, and write the page."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--write", action="store_true", help="update docs/which-memory.md")
+    parser.add_argument("--write", action="store_true", help="update experiments/dram.md")
     parser.add_argument("--trace", help="name or file of a trace; default: five that ship")
     arguments = parser.parse_args()
     names = (arguments.trace,) if arguments.trace else WORKLOADS
@@ -36,12 +36,14 @@ def main() -> None:
         found = list(compare_memories(trace))
         lines += [f"**{trace.name}**", "", *table(found), ""]
         if arguments.write and name == names[0]:
-            picture(trace, found, DOCS / "pictures" / "dram-memories.png")
-            picture_curves(load_trace("kv-cache-gather"), DOCS / "pictures" / "dram-latency.png")
+            picture(trace, found, EXPERIMENTS / "pictures" / "dram-memories.png")
+            picture_curves(
+                load_trace("kv-cache-gather"), EXPERIMENTS / "pictures" / "dram-latency.png"
+            )
     text = "\n".join(lines)
     print(text)
     if arguments.write:
-        page = DOCS / "which-memory.md"
+        page = EXPERIMENTS / "dram.md"
         before, rest = page.read_text().split(BEGIN)
         page.write_text(f"{before}{BEGIN}\n{text}{END}{rest.split(END)[1]}")
 

@@ -2,7 +2,7 @@
 
 Run it as `python experiments/dram_search.py [--seeds N] [--budget N] [--designs N] [--only TEXT]
 [--write]`. It writes all figures to experiments/data/dram-searches.json; `--write` also puts the
-table into docs/dram.md. Results of a design are shared between agents and seeds.
+table into experiments/dram.md. Results of a design are shared between agents and seeds.
 
 Hardness is the mean number of designs that random search needs to come within 1 % of the best
 known. The best known is that of all runs and of long ones by `genetic`. If k of N random designs
@@ -27,8 +27,8 @@ from archgym.evaluation.task import Task
 sys.path.insert(0, str(Path(__file__).parent))
 from agent_rewards import Bench
 
-DOCS = Path(__file__).parent.parent / "docs"
-PAGE, DATA = DOCS / "dram.md", DOCS.parent / "experiments/data/dram-searches.json"
+EXPERIMENTS = Path(__file__).resolve().parent
+PAGE, DATA = EXPERIMENTS / "dram.md", EXPERIMENTS / "data" / "dram-searches.json"
 BEGIN, END = "<!-- search: begin -->", "<!-- search: end -->"
 AGENTS = ("random", "genetic", "extra_trees")
 # Rewards are logarithms, so this is 1 % of the metric.
@@ -63,7 +63,7 @@ def main() -> None:
     parser.add_argument("--designs", type=int, default=4000, help="random designs for hardness")
     parser.add_argument("--only", default="", help="tasks whose title holds this text")
     parser.add_argument("--table", action="store_true", help="only read what is recorded")
-    parser.add_argument("--write", action="store_true", help="update docs/dram.md")
+    parser.add_argument("--write", action="store_true", help="update experiments/dram.md")
     given = parser.parse_args()
     if not given.table:
         for title, choices in TASKS.items():
@@ -82,7 +82,7 @@ def search(
     title: str, choices: dict[str, str], n_seeds: int, budget: int, designs: int
 ) -> dict[str, Any]:
     """Return the figures of a task: of each run, and of random designs."""
-    task = Task.make("dram", controller="ramulator", **choices)
+    task = Task.make("dram", **choices)
     place = [m.name for m in task.metrics].index(choices["minimise"])
     bench = Bench(task)
     curves: dict[str, list[np.ndarray]] = {}

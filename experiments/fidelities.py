@@ -9,8 +9,9 @@ sixth at most and ranks the best quarter as the task does, with a correlation of
 
 `run` searches each task of the suite `fidelity` that has a cheaper one, and the mixes below: `auto`
 alone for 80 evaluations; at two fidelities for a cost of 20 `screened_search` and the methods of
-`fidelity_peers.py`, which need syne-tune and SMAC3. `page` writes the table in docs/bench.md. The
-bar: after a cost of 20, the search at two fidelities is as good as `auto` alone after 80.
+`fidelity_peers.py`, which need syne-tune and SMAC3. `page` writes the table in
+experiments/fidelities.md. The bar: after a cost of 20, the search at two fidelities is as good as
+`auto` alone after 80.
 """
 
 import argparse
@@ -36,7 +37,7 @@ from archgym.studies.study import Study
 from archgym.sweep.plan import TaskPlan
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "bench.md"
+PAGE = ROOT / "experiments" / "fidelities.md"
 START, END = "<!-- fidelities: begin -->", "<!-- fidelities: end -->"
 WHOLE, QUARTER = 80, 20
 AGENT = "auto"

@@ -8,7 +8,7 @@
 `tables` simulates every design of a small DRAM space on shipped and generated workloads, so that
 optima are exact. `tune` compares settings on generated workloads alone, which are never tested on.
 `run` appends a row for each method, seed and unseen workload that the file lacks. `page` writes the
-tables of docs/learned-policies.md and the picture.
+tables of experiments/learned-policies.md and the picture.
 
 Unseen workloads are the shipped ones, in two splits: `families` leaves out all workloads of a
 family, shipped and generated; `shipped` trains on all generated workloads.
@@ -32,15 +32,15 @@ from archgym.analysis.random_search import random_curve
 from archgym.envs import Contexts, ContextualDesignEnv
 from archgym.evaluation.task import Task
 from archgym.simulators.dram.simulator import DramSimulator
-from archgym.simulators.dram.workloads import SHIPPED
+from archgym.simulators.dram.workloads.shipped import SHIPPED
 from archgym.studies.study import Study
 
 if TYPE_CHECKING:
     from stable_baselines3 import PPO
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "learned-policies.md"
-PICTURE = ROOT / "docs" / "pictures" / "learned-policies.png"
+PAGE = ROOT / "experiments" / "learned-policies.md"
+PICTURE = ROOT / "experiments" / "pictures" / "learned-policies.png"
 OBJECTIVE = "balanced"
 BUDGET = 20
 LOOKED_AT = (1, 5, 20)

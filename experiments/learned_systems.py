@@ -45,7 +45,7 @@ from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "learned-policies.md"
+PAGE = ROOT / "experiments" / "learned-policies.md"
 TASKS, TRAIN, TEST, TUNED = 12, 64, 20, 12
 """Tasks of the graph, training and unseen workloads, and others to choose settings with."""
 BUDGET, FLOOR, SEEDS = 20, -2.0, 3

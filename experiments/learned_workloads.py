@@ -14,12 +14,12 @@ import numpy as np
 
 from archgym.errors import unknown_name
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
-from archgym.simulators.dram import generators
-from archgym.simulators.dram.generators import Traffic
+from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.similarity import trace_features
 from archgym.simulators.dram.simulator import DramSimulator
-from archgym.simulators.dram.trace import Trace
-from archgym.simulators.dram.workloads import SHIPPED, shipped_trace
+from archgym.simulators.dram.workloads import generators
+from archgym.simulators.dram.workloads.generators import Traffic
+from archgym.simulators.dram.workloads.shipped import SHIPPED, shipped_trace
 from archgym.spaces.design import Condition
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Ordinal, Parameter

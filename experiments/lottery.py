@@ -1,4 +1,4 @@
-"""Writes the data, picture and tables of docs/lottery.md from the sweep that it tells of.
+"""Data, picture and tables of experiments/lottery.md from its sweep.
 
 `python experiments/lottery.py runs/lottery tables/*.parquet`; several sweeps are read as one.
 """
@@ -10,13 +10,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
+from lottery_analysis import KINDS, expected_best_of, lots, lottery_tables
 
-from archgym.analysis.statistics import expected_best_of, scores, stratified_bootstrap
+from archgym.analysis.statistics import scores, stratified_bootstrap
 from archgym.report import Evidence, Findings, find, read_evidence
 from archgym.report.evidence import TaskEvidence, has_defaults
-from archgym.report.lottery import KINDS
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+EXPERIMENTS = Path(__file__).resolve().parent
 # Okabe and Ito, Color Universal Design, 2008, without the yellow that a white page hides; the last
 # are of Paul Tol's muted scheme.
 COLOURS = (
@@ -92,7 +92,8 @@ def main(paths: Sequence[Path]) -> None:
     draw(found, drawn)
     for line in findings.verdict:
         print(f"- {line}")
-    for table in findings.tables:
+    own = lottery_tables(lots(evidence, findings.protocol), findings.protocol)
+    for table in (*findings.tables, *own):
         if table.name in SHOWN:
             places = [
                 place for place, name in enumerate(table.columns) if name in SHOWN[table.name]
@@ -174,7 +175,7 @@ def beats(ours: np.ndarray, theirs: np.ndarray) -> str:
 
 def write_data(evidence: Evidence, found: dict[str, Scores]) -> None:
     """Every run's score, a line for each setting on each task; and the settings."""
-    with (DOCS.parent / "experiments" / "data" / "lottery.csv").open("w", newline="") as handle:
+    with (EXPERIMENTS / "data" / "lottery.csv").open("w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         n_seeds = max(own.table.shape[2] for own in found.values())
         writer.writerow(("setting", "task", *(f"seed_{n}" for n in range(n_seeds))))
@@ -182,9 +183,7 @@ def write_data(evidence: Evidence, found: dict[str, Scores]) -> None:
             for label, by_task in zip(own.labels, own.table, strict=True):
                 for task, row in zip(evidence.tasks, by_task, strict=True):
                     writer.writerow((label, task.label, *(f"{score:.5g}" for score in row)))
-    with (DOCS.parent / "experiments" / "data" / "lottery-settings.csv").open(
-        "w", newline=""
-    ) as handle:
+    with (EXPERIMENTS / "data" / "lottery-settings.csv").open("w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(("setting", "agent", "hyperparameters"))
         for agent, own in found.items():
@@ -237,7 +236,7 @@ def draw(found: dict[str, Scores], drawn: dict[str, Scores]) -> None:
     right.set_xlabel("draws tried")
     right.set_title("Expected score of the best draw")
     right.legend(fontsize=8, ncols=2, loc="lower right")
-    figure.savefig(DOCS / "pictures" / "lottery.png", dpi=90)
+    figure.savefig(EXPERIMENTS / "pictures" / "lottery.png", dpi=90)
 
 
 def print_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

@@ -1,7 +1,7 @@
 """Repeats the lottery on tasks of the benchmark that are hard for random search.
 
 `python experiments/lottery_hard.py run FILE.csv [--draws N] [--seeds S] [--agents A,...]`, then
-`python experiments/lottery_hard.py page FILE.csv` writes a section of docs/lottery.md.
+`python experiments/lottery_hard.py page FILE.csv` writes a section of experiments/lottery.md.
 
 Each agent has its defaults and N settings drawn evenly from its published ranges, the same first
 draws as those of sweeps/lottery.yaml. Runs have 200 evaluations; repeated designs are not charged,
@@ -28,7 +28,7 @@ from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.sweep.settings import draw_hyperparameters
 
-PAGE = Path(__file__).resolve().parents[1] / "docs" / "lottery.md"
+PAGE = Path(__file__).resolve().parents[1] / "experiments" / "lottery.md"
 START, END = "<!-- hard: begin -->", "<!-- hard: end -->"
 TASKS = ("soc-small-edp", "accelerator-mapping")
 BUDGET, MAX_ASKS = 200, 2000

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Final, final
 
 from archgym.evaluation.metrics import Metrics
-from archgym.simulators.dram.ramulator.model import RamulatorModel
-from archgym.simulators.dram.ramulator.requests import bursts_of
-from archgym.simulators.dram.ramulator.run import Configuration, run
-from archgym.simulators.dram.trace import Trace
+from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.ramulator.kernel.requests import bursts_of
+from archgym.simulators.dram.ramulator.kernel.run import Configuration, run
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 
 
 @final
@@ -51,7 +51,7 @@ def compare_memories(
 ) -> Iterator[tuple[Candidate, Metrics]]:
     """Yield the metrics of one workload on each memory, all with the same controller settings."""
     for candidate in candidates:
-        model = RamulatorModel(candidate.family)
+        model = RamulatorSimulator(device=candidate.family)
         yield candidate, Metrics(model.measure(_configuration(candidate), trace))
 
 
@@ -65,7 +65,7 @@ def latency_curve(
       trace: Its addresses and directions; its times are not used.
       gaps_ps: Times between two bursts [ps].
     """
-    model = RamulatorModel(candidate.family)
+    model = RamulatorSimulator(device=candidate.family)
     bursts = bursts_of(trace, model.burst_bytes)
     points = []
     for gap in gaps_ps:
@@ -87,7 +87,7 @@ def picture_curves(trace: Trace, path: Path, candidates: Sequence[Candidate] = C
     figure = Figure(figsize=(7.0, 4.5), layout="constrained")
     axes = figure.subplots()
     for candidate in candidates:
-        top = RamulatorModel(candidate.family).burst_bytes
+        top = RamulatorSimulator(device=candidate.family).burst_bytes
         gaps = [max(1, round(1000 * top / rate)) for rate in (2, 5, 10, 20, 40, 80, 160, 320, 640)]
         points = latency_curve(candidate, trace, gaps)
         label = f"{candidate.family} x {candidate.channels}"

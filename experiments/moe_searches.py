@@ -1,4 +1,4 @@
-"""Run the three searches of docs/moe.md, and print what each finds, beats and lies next to.
+"""Run the searches of experiments/moe-searches.md; print what each finds, beats and lies next to.
 
     python -m experiments.moe_searches [REFERENCE]
 

@@ -152,7 +152,7 @@ def budgets(
 
 
 def table(found: Path) -> None:
-    """Print the tables of `docs/soc.md`: median and range, or how many runs met the budgets."""
+    """Print the tables of soc-budgets.md: median and range, or how many runs met the budgets."""
     data = json.loads(found.read_text())
     agents = [agent for agent in AGENTS if any(agent in runs for runs in data["runs"].values())]
     for tight in (False, True):
@@ -228,7 +228,7 @@ if __name__ == "__main__":
     elif options.figure == "table":
         table(options.out)
     elif options.figure == "picture":
-        picture(options.out, Path("docs/pictures/soc-budgets.svg"))
+        picture(options.out, Path("experiments/pictures/soc-budgets.svg"))
     else:
         budgets(
             options.workloads.split(","),

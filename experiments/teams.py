@@ -1,4 +1,4 @@
-"""Writes the data, picture and tables of docs/multi-agent.md from the sweep that it tells of.
+"""Data, picture and tables of experiments/multi-agent.md from its sweep.
 
 `python experiments/teams.py runs/multi-agent-study tables/*.parquet`
 """
@@ -21,7 +21,7 @@ from archgym.analysis.statistics import (
 )
 from archgym.report import Evidence, read_evidence
 
-DOCS = Path(__file__).resolve().parent.parent / "docs"
+EXPERIMENTS = Path(__file__).resolve().parent
 BUDGETS = (50, 100, 200, 500, 1000, 2000)
 ALONG = tuple(np.unique(np.geomspace(10, BUDGETS[-1], 40).astype(int)).tolist())
 """Evenly spread by their logarithm; the mean score over them judges a run as a whole."""
@@ -172,7 +172,7 @@ def print_pairs(found: dict[tuple[str, str], list[tuple[Interval, float, str]]])
 
 def write_data(study: Study) -> None:
     """Writes every run's best reward and score at the budgets."""
-    with (DOCS.parent / "experiments" / "data" / "multi-agent.csv").open("w", newline="") as handle:
+    with (EXPERIMENTS / "data" / "multi-agent.csv").open("w", newline="") as handle:
         writer = csv.writer(handle, lineterminator="\n")
         writer.writerow(("task", "agent", "seed", "evaluations", "best_reward", "score"))
         for (task, scale), label in itertools.product(
@@ -224,7 +224,7 @@ def draw(study: Study, found: dict[tuple[str, str], list[tuple[Interval, float, 
     right.set_title("Chance that a team's run beats a single agent's")
     right.legend()
     figure.tight_layout()
-    figure.savefig(DOCS / "pictures" / "multi-agent-study.png", dpi=90)
+    figure.savefig(EXPERIMENTS / "pictures" / "multi-agent-study.png", dpi=90)
 
 
 if __name__ == "__main__":

@@ -38,15 +38,15 @@ from learned_workloads import generated
 
 from archgym.analysis.statistics import improvement_p_value
 from archgym.evaluation.task import Task
+from archgym.simulators.dram.formats.trace import Trace, write_trace
 from archgym.simulators.dram.similarity import nearest_traces
-from archgym.simulators.dram.trace import Trace, write_trace
-from archgym.simulators.dram.workloads import SHIPPED, shipped_trace
+from archgym.simulators.dram.workloads.shipped import SHIPPED, shipped_trace
 from archgym.studies.portfolio import Portfolio, portfolio
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "docs" / "warm-start.md"
+PAGE = ROOT / "experiments" / "warm-start.md"
 START, END = "<!-- transfer: begin -->", "<!-- transfer: end -->"
 WITHIN = math.log(1.01)
 """Reward that 1 % of the objective's metrics is worth, in their weighted geometric mean."""

@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 from transfer import PEERS, Bench, shipped, write
 
-from archgym.simulators.dram.workloads import SHIPPED
+from archgym.simulators.dram.workloads.shipped import SHIPPED
 from archgym.studies.snapshot import read_study
 
 # chosen: an unordered parameter is a choice; an ordered one of more than two values is a number.

@@ -7,7 +7,7 @@ Each case has a task and an earlier task of the same simulator with another work
 each agent search the task, cold and warm, two at a time. The study that a seed starts from is a
 search of the earlier task with a seed of its own. The first command adds a row for each search to
 the file, and continues where an earlier call was stopped. The second command prints the tables of
-docs/warm-start.md.
+experiments/warm-start.md.
 
 The best known design is the best of all runs of the case, one long search included. A search that
 does not come within 1 % of it counts as longer than its budget (censored). A loss is that of the

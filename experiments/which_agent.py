@@ -5,7 +5,7 @@
 
 The first command searches tasks of several simulators with each agent and seed, and adds a row for
 each search to the file. It continues where an earlier call was stopped. The second command prints
-the tables of docs/which-agent.md from the file.
+the tables of experiments/agents.md from the file.
 
 A task with one metric in its objective is judged by the best reward. A task with several is judged
 by the hypervolume of the designs that meet all limits, in the terms of the objective, relative to

@@ -10,7 +10,8 @@ from archgym.evaluation.task import Task
 def main() -> None:
     """Makes a task of each simulator in each fidelity: it simulates the default design."""
     for name in simulator_names():
-        for fidelity in simulator_class(name).fidelity_names:
+        kind = simulator_class(name)
+        for fidelity in (*kind.fidelity_names, *kind.former_fidelity_names):
             Task.make(name, fidelity=fidelity)
 
 

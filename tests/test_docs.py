@@ -68,7 +68,7 @@ def test_blocks_of_a_page_run_in_their_order(
 def in_groups(pages: list[str]) -> Iterator[object]:
     """Pages, of which the one that starts Ray runs beside no other test that does."""
     for page in pages:
-        starts_ray = page == "docs/multi-agent.md"
+        starts_ray = page == "docs/rl.md"
         yield pytest.param(page, marks=[pytest.mark.xdist_group("ray")] if starts_ray else [])
 
 

@@ -1,46 +1,57 @@
-"""Application of the command line: commands, and errors as one line and an exit code."""
+"""Application of the command line: commands, and errors as one line and an exit code.
+
+A simulator brings commands in the file `cli.py` of its folder, which defines `commands`, a
+`typer.Typer`. Its commands and groups join the application; a group with the name of an existing
+one adds its commands to that group. The file is loaded without its package, so that the application
+starts fast: heavy modules are imported inside the commands.
+
+Example (`archgym/simulators/branch/cli.py`):
+    commands = typer.Typer()
+
+    @commands.command("branch")
+    def show_branches() -> None:
+        ...
+"""
 
 import errno
 import logging
 import os
 import sys
 from collections.abc import Sequence
+from importlib.util import module_from_spec, spec_from_file_location
+from pathlib import Path
 from typing import Annotated, Any, NoReturn
 
 import typer
 from typer.core import TyperGroup
 
 from archgym.cli.commands.bench import bench_app
-from archgym.cli.commands.bottlenecks import bottlenecks
 from archgym.cli.commands.dataset import dataset_app
 from archgym.cli.commands.describe import describe
-from archgym.cli.commands.doctor import doctor
 from archgym.cli.commands.evaluate import evaluate
-from archgym.cli.commands.explain import explain
+from archgym.cli.commands.explain import bottlenecks, explain
 from archgym.cli.commands.export import export
 from archgym.cli.commands.list import list_names
 from archgym.cli.commands.mcp import mcp
-from archgym.cli.commands.merge import merge
 from archgym.cli.commands.policy import policy_app
-from archgym.cli.commands.portfolio import portfolio
 from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
 from archgym.cli.commands.rule import rule_app
 from archgym.cli.commands.search import resume, search
-from archgym.cli.commands.show import show
 from archgym.cli.commands.simplify import simplify
+from archgym.cli.commands.studies import merge, portfolio, show, watch
 from archgym.cli.commands.sweep import sweep_app
 from archgym.cli.commands.table import table_app
 from archgym.cli.commands.trace import trace_app
 from archgym.cli.commands.tune import tune
-from archgym.cli.commands.validate import validate
-from archgym.cli.commands.watch import watch
-from archgym.cli.console.terminal import notice, printable
+from archgym.cli.commands.validate import doctor, validate
+from archgym.cli.console.terminal import notice, printable, warn
 from archgym.cli.options.groups import with_groups
-from archgym.cli.simulator_commands import add_simulator_commands
 from archgym.errors import ArchGymError, StudyInterrupted, error_text
 from archgym.version import __version__
 
+SIMULATORS_FOLDER = Path(__file__).resolve().parent.parent / "simulators"
+_COMMANDS_FILE = "cli.py"
 _PROGRAM = "archgym"
 _DEBUG = "--debug"
 _USAGE_CODE = 2
@@ -51,8 +62,8 @@ _EPILOG = (
 )
 
 _SEARCH, _LOOK, _COMPARE = "Search", "Look", "Compare"
-_DATA, _TOOLS, _COMMANDS = "Data", "Simulator tools", "Commands"
-_PANELS = (_SEARCH, _LOOK, _COMPARE, _DATA, _TOOLS, _COMMANDS)
+_DATA, _RARE, _TOOLS, _COMMANDS = "Data", "Less common", "Simulator tools", "Commands"
+_PANELS = (_SEARCH, _LOOK, _COMPARE, _DATA, _RARE, _TOOLS, _COMMANDS)
 # Longer than any first sentence.
 _WHOLE = 10_000
 
@@ -84,6 +95,59 @@ class _GroupedCommands(_Group):
         return panel if isinstance(panel, str) and panel in _PANELS else _TOOLS
 
 
+def add_simulator_commands(app: typer.Typer, folder: Path = SIMULATORS_FOLDER) -> None:
+    """Add the commands of all simulators to the application.
+
+    A file that cannot be loaded is reported on standard error; all other commands still work.
+
+    Args:
+      app: The application.
+      folder: Folder with a subfolder per simulator.
+    """
+    for path in sorted(folder.glob(f"*/{_COMMANDS_FILE}")):
+        try:
+            commands = _load_commands(path)
+        except Exception as error:
+            text = " ".join(f"{type(error).__name__}: {error_text(error)}".split())
+            warn(f"{path} cannot be loaded: {text}")
+            continue
+        _join(app, commands)
+
+
+def _load_commands(path: Path) -> typer.Typer:
+    """Return the commands of a file, loaded under its usual name without its package."""
+    name = f"archgym.simulators.{path.parent.name}.{path.stem}"
+    spec = spec_from_file_location(name, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+        commands = module.commands
+        if not isinstance(commands, typer.Typer):
+            raise TypeError(f"`commands` must be a typer.Typer; got {type(commands).__name__}")
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return commands
+
+
+def _join(app: typer.Typer, commands: typer.Typer) -> None:
+    groups = {_name(group.typer_instance): group.typer_instance for group in app.registered_groups}
+    app.registered_commands += commands.registered_commands
+    for group in commands.registered_groups:
+        known = groups.get(_name(group.typer_instance))
+        if known is None or group.typer_instance is None:
+            app.registered_groups.append(group)
+        else:
+            known.registered_commands += group.typer_instance.registered_commands
+
+
+def _name(group: typer.Typer | None) -> str | None:
+    return None if group is None else str(group.info.name)
+
+
 app = typer.Typer(
     cls=_GroupedCommands,
     name=_PROGRAM,
@@ -96,9 +160,6 @@ app = typer.Typer(
 app.command(rich_help_panel=_SEARCH)(with_groups(search))
 app.command(rich_help_panel=_SEARCH)(with_groups(resume))
 app.command(rich_help_panel=_SEARCH)(with_groups(tune))
-app.command(rich_help_panel=_SEARCH)(portfolio)
-app.add_typer(policy_app, rich_help_panel=_SEARCH)
-app.add_typer(rule_app, rich_help_panel=_SEARCH)
 app.command("list", rich_help_panel=_LOOK)(list_names)
 app.command(rich_help_panel=_LOOK)(with_groups(describe))
 app.command(rich_help_panel=_LOOK)(with_groups(evaluate))
@@ -112,10 +173,13 @@ app.command(rich_help_panel=_COMPARE)(report)
 app.add_typer(sweep_app, rich_help_panel=_COMPARE)
 app.add_typer(bench_app, rich_help_panel=_COMPARE)
 app.command(rich_help_panel=_COMPARE)(validate)
-app.command(rich_help_panel=_DATA)(merge)
 app.add_typer(dataset_app, rich_help_panel=_DATA)
 app.add_typer(table_app, rich_help_panel=_DATA)
 app.add_typer(proxy_app, rich_help_panel=_DATA)
+app.command(rich_help_panel=_RARE)(merge)
+app.command(rich_help_panel=_RARE)(portfolio)
+app.add_typer(policy_app, rich_help_panel=_RARE)
+app.add_typer(rule_app, rich_help_panel=_RARE)
 app.add_typer(trace_app, rich_help_panel=_TOOLS)
 app.command(rich_help_panel=_TOOLS)(doctor)
 app.command(rich_help_panel=_TOOLS)(mcp)

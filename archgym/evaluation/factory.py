@@ -26,17 +26,25 @@ def make_simulator(
       InvalidArgumentError: The constructor needs other arguments.
     """
     space, held = split_space(space)
-    known = option_names(kind)
+    registered_class, asked = kind, options
+    kind, options = kind.variant(asked)
+    # A class that options chose has spaces and options of its own: say of which.
+    chosen_by = ", ".join(f"{name}={value}" for name, value in asked.items())
+    described = f" with {chosen_by}" if kind is not registered_class else ""
+    known_options = option_names(kind)
     for name in options:
-        if name not in known:
-            raise unknown_name(f"option of simulator {kind.name!r}", name, known)
+        if name not in known_options:
+            raise unknown_name(f"option of simulator {kind.name!r}{described}", name, known_options)
     chosen = {}
-    for what, wanted, names in (
-        ("space", space, kind.space_names),
-        ("fidelity", fidelity, kind.fidelity_names),
+    for what, wanted, names, former in (
+        ("space", space, kind.space_names, ()),
+        ("fidelity", fidelity, kind.fidelity_names, kind.former_fidelity_names),
     ):
-        if wanted is not None and wanted not in names:
-            raise unknown_name(what, wanted, names)
+        if wanted is not None and wanted not in (*names, *former):
+            owner = f" of simulator {kind.name!r}{described}" if described else ""
+            error = unknown_name(f"{what}{owner}", wanted, names)
+            error.choice = what
+            raise error
         # A simulator with one space or fidelity has nothing to be told.
         if len(names) > 1 or _takes(kind, what):
             chosen[what] = names[0] if wanted is None else wanted

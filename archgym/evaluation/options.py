@@ -42,6 +42,7 @@ class Option:
       choices: Names that a text may be, or a function that lists them.
       unit: Unit of a number.
       takes_file: True if the text may also be the path of a file.
+      word: Text that stands for the default, such as `none` for no limit.
     """
 
     doc: str
@@ -50,6 +51,7 @@ class Option:
     choices: tuple[str, ...] | Callable[[], Sequence[str]] = field(default=(), kw_only=True)
     unit: str = field(default="", kw_only=True)
     takes_file: bool = field(default=False, kw_only=True)
+    word: str = field(default="", kw_only=True)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -74,20 +76,24 @@ class DeclaredOption:
             return "true, false"
         if self.kind in (int, float):
             unit = f" {self.option.unit}" if self.option.unit else ""
-            return f"{self.option.low:,g} to {self.option.high:,g}{unit}"
+            word = f"{self.option.word}, or " if self.option.word else ""
+            return f"{word}{self.option.low:,g} to {self.option.high:,g}{unit}"
         names = ", ".join(self.option.names)
         return " or ".join(part for part in (names, "a file" * self.option.takes_file) if part)
 
     def parsed(self, value: Any) -> Any:
         """Return the value that a text, or a value from Python, stands for.
 
-        An empty text stands for the default.
+        An empty text, and the option's word, stand for the default.
 
         Raises:
           InvalidArgumentError: It is outside the limits.
           UnknownNameError: It is not one of the names.
         """
-        if value is None or value == "" or (value == self.default and not isinstance(value, bool)):
+        if value is None or value in ("", self.option.word):
+            return self.default
+        # As a value, or written out.
+        if not isinstance(value, bool) and (value == self.default or value == str(self.default)):
             return self.default
         if self.kind is bool:
             return self._flag(value)
@@ -128,6 +134,8 @@ class DeclaredOption:
             except ValueError:
                 # `check_number` says what the text should have been.
                 number = value
+        if number == self.default:
+            return float(number)
         return check_number(self.name, number, self.option.low, self.option.high)
 
 
@@ -161,8 +169,11 @@ def declared(constructor: Constructor) -> Constructor:
         bound = signature.bind(self, *arguments, **named)
         bound.apply_defaults()
         given = bound.arguments
-        for what, known in (("space", self.space_names), ("fidelity", self.fidelity_names)):
-            if what in given and given[what] not in known:
+        for what, known, former in (
+            ("space", self.space_names, ()),
+            ("fidelity", self.fidelity_names, self.former_fidelity_names),
+        ):
+            if what in given and given[what] not in (*known, *former):
                 raise unknown_name(what, given[what], known)
         chosen: dict[str, str] = {}
         for name, option in options.items():
@@ -182,7 +193,7 @@ def declared(constructor: Constructor) -> Constructor:
 
 
 def _type(parameter: inspect.Parameter) -> type[Any]:
-    """Return the type in an annotation; that beside None where there may be no value."""
+    """Return the type in an annotation; without None where there may be no value."""
     annotated = get_args(parameter.annotation)[0]
     kinds = [kind for kind in get_args(annotated) or (annotated,) if kind is not type(None)]
     return cast(type[Any], kinds[0])

@@ -27,8 +27,8 @@ _SAME: Final = (
     "name", "version", "metrics", "model_reasons", "objectives", "former_objectives",
     "physical_limits",
     "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
-    "exports", "exports_of_options", "space_names", "fidelity_names", "holds_interpreter",
-    "accuracy_percent",
+    "exports", "exports_of_options", "space_names", "fidelity_names",
+    "former_fidelity_names", "holds_interpreter", "accuracy_percent",
 )  # fmt: skip
 
 

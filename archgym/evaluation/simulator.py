@@ -156,6 +156,8 @@ class Simulator(ABC):
     """Spaces that the constructor's `space` may name; the first is its default."""
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
     """Fidelities that the constructor's `fidelity` may name; the first is its default."""
+    former_fidelity_names: ClassVar[tuple[str, ...]] = ()
+    """Fidelities that are no longer offered, and that tasks recorded with them still name."""
     holds_interpreter: ClassVar[bool] = False
     """True for a simulator in plain Python, which threads do not speed up."""
     accuracy_percent: ClassVar[Mapping[str, float]] = {}
@@ -163,6 +165,18 @@ class Simulator(ABC):
     stated; `archgym validate` measures it again."""
     table_space: ClassVar[str | None] = None
     """The space that is small enough to be tabulated, where there is one: `archgym table build`."""
+
+    @classmethod
+    def variant(cls, options: Mapping[str, str]) -> "tuple[type[Simulator], Mapping[str, str]]":
+        """Return the class that simulates with some options, and the options that it takes.
+
+        By default this class and the same options. A simulator with several models under one name,
+        such as one for each kind of device, chooses among their classes here.
+
+        Args:
+          options: Options as they were given or recorded, other than space and fidelity.
+        """
+        return cls, options
 
     @property
     def default_fidelity(self) -> str:

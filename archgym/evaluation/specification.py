@@ -143,6 +143,9 @@ class Declaration(_PlainMembers):
     def difference(self, other: "Declaration") -> str | None:
         """Return the first part of `identity` in which another declaration differs, or None."""
         mine, theirs = self.identity(), other.identity()
+        for part in (mine, theirs):
+            # Which direction is better decides no number, and may change.
+            part["metrics"] = [[name, unit, size] for name, unit, _, size in part["metrics"]]
         return next((name for name, part in mine.items() if part != theirs[name]), None)
 
     def to_json(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
 from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
 from archgym.evaluation.specification import Declaration, WorkloadFacts
@@ -205,6 +205,8 @@ def check_agreement(
     ]
     for name, wanted, there in asked:
         if wanted is not None and wanted != there:
+            if name in options and _mean_the_same(declared, options):
+                continue
             raise InvalidArgumentError(
                 f"`{name}` must be what {stand_in.path} was made with, {there!r}; got {wanted!r}. "
                 f"Leave it out, or use another {stand_in.kind}."
@@ -227,6 +229,20 @@ def _check_contents(stand_in: StandIn, simulator: Simulator) -> None:
                 f"workload {name!r} is another now. Make the {stand_in.kind} again, or leave the "
                 "options out."
             )
+
+
+def _mean_the_same(declared: Declaration, options: Mapping[str, str]) -> bool:
+    """Return True if options make the simulator that a stand-in was made with, in other words."""
+    try:
+        asked = make_simulator(
+            simulator_class(declared.simulator),
+            declared.space_name,
+            declared.fidelity,
+            {**declared.options, **options},
+        )
+    except ArchGymError:
+        return False
+    return dict(asked.options) == dict(declared.options)
 
 
 def _default_option(simulator: str, name: str) -> str | None:

@@ -228,12 +228,9 @@ def _resolve_whole(choices: TaskChoices) -> tuple[Simulator, str]:
         kind = simulator_class(simulator or _DEFAULT_SIMULATOR)
     with choosing("space"):
         space, held = split_space(choices.space)
-        _check_known("space", space, kind.space_names)
-    with choosing("fidelity"):
-        _check_known("fidelity", choices.fidelity, kind.fidelity_names)
     with choosing("options"):
         made = make_simulator(kind, choices.space, choices.fidelity, choices.options)
-    return made, made.space.name if held else space or kind.space_names[0]
+    return made, made.space.name if held else space or made.space_names[0]
 
 
 def _resolve_stand_in(choices: TaskChoices, path: str | Path) -> tuple[Simulator, str]:
@@ -264,11 +261,6 @@ def _check_simulator(choices: TaskChoices) -> None:
             f"`simulator` must be a registered name or a simulator; got {simulator!r}. Make an "
             "instance of a class first."
         )
-
-
-def _check_known(choice: str, name: str | None, known: Sequence[str]) -> None:
-    if name is not None and name not in known:
-        raise unknown_name(choice, name, known)
 
 
 def recorded_stand_in(path: str, kind: str) -> str:
@@ -384,11 +376,10 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
         limits, on_parameters = choices.limits_of(simulator)
         if limits or (not on_parameters and choices.subject_to is not None):
             objective = subject_to(objective, limits, metrics)
-        missing = [
-            limit for limit in simulator.physical_limits if not limit.holds_in(objective.limits)
-        ]
+        given = objective.limits
+        missing = [str(limit) for limit in simulator.physical_limits if not limit.holds_in(given)]
         if missing:
-            objective = subject_to(objective, map(str, missing), metrics)
+            objective = subject_to(objective, missing, metrics)
         check_limits(objective.limits, metrics)
     return objective
 

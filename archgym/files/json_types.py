@@ -1,5 +1,7 @@
-"""Typed values of JSON documents: one declaration a format, checked by msgspec."""
+"""JSON documents: typed values, one declaration a format, and data as JSON types."""
 
+import math
+from collections.abc import Mapping
 from typing import Annotated, Any, TypeVar
 
 import msgspec
@@ -44,3 +46,24 @@ def typed(data: Any, kind: type[T], root: str = "") -> T:
             line = f"{subject}: {problem[:1].lower()}{problem[1:]}"
         line = "".join(letter if letter.isprintable() else "?" for letter in line)
         raise ValueError(line[:_MAX_PROBLEM]) from None
+
+
+def plain(data: Any, digits: int | None = None) -> Any:
+    """Return data as JSON types: arrays and tuples as lists, NaN and infinities as null.
+
+    Args:
+      data: Mappings, sequences, arrays, numbers and texts.
+      digits: Significant digits of fractions; all if None.
+    """
+    if isinstance(data, Mapping):
+        return {str(key): plain(value, digits) for key, value in data.items()}
+    if hasattr(data, "tolist"):
+        return plain(data.tolist(), digits)
+    if isinstance(data, list | tuple):
+        return [plain(value, digits) for value in data]
+    if not isinstance(data, float):
+        return data
+    if not math.isfinite(data):
+        return None
+    is_whole = data.is_integer() and abs(data) < 1e15
+    return data if digits is None or is_whole else float(f"{data:.{digits}g}")

@@ -11,7 +11,6 @@ This module knows nothing of the protocol, so that every tool can be called from
 """
 
 import json
-import math
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,8 @@ from typing import Any, final
 import msgspec
 
 from archgym.errors import ArchGymError, InvalidArgumentError, error_text, unknown_name
-from archgym.mcp import benchmark, catalogue, evaluation, reading, rules
+from archgym.files.json_types import plain
+from archgym.mcp import catalogue, evaluation, reading, rules
 from archgym.mcp.workspace import Workspace
 
 MAX_OUTPUT_BYTES = 32_000
@@ -31,12 +31,14 @@ _MAX_KEPT = 64
 _MAX_INPUT_BYTES = 1_000_000
 # chosen: the longest error of a check is a third of it.
 _MAX_ERROR_LENGTH = 2000
+# chosen: twelve digits distinguish all designs, and keep results short.
+_DIGITS = 12
 
 TOOLS: tuple[tuple[type[msgspec.Struct], Callable[..., Any], bool], ...] = (
     *catalogue.TOOLS,
     *evaluation.TOOLS,
     *reading.TOOLS,
-    *benchmark.TOOLS,
+    *catalogue.BENCH_TOOLS,
     *rules.TOOLS,
 )
 
@@ -149,21 +151,21 @@ class Toolbox:
         return found
 
     def _answer(self, content: Mapping[str, Any]) -> Answer:
-        plain: dict[str, Any] = _plain(content)
-        text = _json(plain)
+        found: dict[str, Any] = plain(content, _DIGITS)
+        text = _json(found)
         if len(text) <= MAX_OUTPUT_BYTES:
-            return Answer(plain)
+            return Answer(found)
         self._n_kept += 1
         address = f"archgym://results/{self._n_kept}"
         while len(self._kept) >= _MAX_KEPT:
             self._kept.pop(next(iter(self._kept)))
         self._kept[address] = text
-        short = {key: value for key, value in plain.items() if len(_json({key: value})) <= 2000}
+        short = {key: value for key, value in found.items() if len(_json({key: value})) <= 2000}
         note = (
             f"The result has {len(text)} bytes, above {MAX_OUTPUT_BYTES}. Read the resource for "
             "all of it, or ask for less."
         )
-        omitted = [key for key in plain if key not in short]
+        omitted = [key for key in found if key not in short]
         return Answer(
             {**short, "omitted": omitted, "note": note, "resource": address}, None, address
         )
@@ -193,20 +195,4 @@ def _line(error: BaseException) -> str:
 
 
 def _json(content: Mapping[str, Any]) -> str:
-    return json.dumps(_plain(content), separators=(",", ":"), allow_nan=False)
-
-
-def _plain(data: Any) -> Any:
-    """Return data as JSON types: arrays and tuples as lists, NaN and infinities as null."""
-    if isinstance(data, Mapping):
-        return {str(key): _plain(value) for key, value in data.items()}
-    if hasattr(data, "tolist"):
-        return _plain(data.tolist())
-    if isinstance(data, list | tuple):
-        return [_plain(value) for value in data]
-    if isinstance(data, float):
-        if not math.isfinite(data):
-            return None
-        # Twelve digits distinguish all designs, and keep results short.
-        return data if data.is_integer() and abs(data) < 1e15 else float(f"{data:.12g}")
-    return data
+    return json.dumps(plain(content, _DIGITS), separators=(",", ":"), allow_nan=False)

@@ -42,7 +42,7 @@ def has_defaults(agent: str, hyperparameters: str) -> bool:
 
 
 MANY_DRAWS = 8
-"""Number of settings of one agent from which only the lottery compares them. Chosen: more
+"""Number of settings of one agent from which reports compare its defaults alone. Chosen: more
 would hide the agents, and the best of many is best by luck."""
 
 
@@ -86,7 +86,7 @@ class RunEvidence:
     missed: tuple[str, ...] = ()
     """Limits that the best design of the run misses, in words."""
     is_draw: bool = False
-    """True for one of many settings of its agent, which only the lottery compares."""
+    """True for one of many settings of its agent, which reports do not compare."""
 
     @cached_property
     def curve(self) -> np.ndarray:

@@ -1,7 +1,6 @@
 """Figures of a report, as data that plotly draws."""
 
 import math
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -13,8 +12,6 @@ from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import shares
 from archgym.report.findings import THRESHOLDS, Findings, found_front
 from archgym.report.importance import Importance
-from archgym.report.lottery import KINDS, Lots, tuned_columns
-from archgym.report.protocol import Protocol
 
 # Okabe and Ito, Color Universal Design, 2008, without the black and yellow that one of a light and
 # a dark ground would hide; with the wine and teal of Paul Tol's muted scheme.
@@ -32,14 +29,12 @@ def figures(findings: Findings) -> list[dict[str, Any]]:
     made = []
     if len(findings.profiles) > 1:
         made.append(_profiles(findings, labels))
-    if any(len(own.draws) > 1 for own in findings.lots):
-        made += [_lottery(findings.lots), _tuning(findings.lots, findings.protocol)]
     for place, task in enumerate(findings.evidence.tasks):
         made.append(_curves(task, place, labels, findings.protocol.budget))
         if len(task.objective.terms) > 1 and not task.objective.is_published_form:
             made.append(_front(task, place))
         if task.label in findings.importances:
-            made.append(_importance(findings.importances[task.label], task, place))
+            made.append(importance_figure(findings.importances[task.label], task, place))
         chosen = findings.chosen.get(task.label)
         if isinstance(chosen, Chosen) and binding(chosen.explanation):
             made.append(_costs(chosen, task, place))
@@ -72,84 +67,6 @@ def _profiles(findings: Findings, labels: dict[str, int]) -> dict[str, Any]:
         "layout": {
             "xaxis": {"title": {"text": "score"}},
             "yaxis": {"title": {"text": "share of runs above"}, "range": [-0.02, 1.02]},
-        },
-    }
-
-
-def _lottery(found: Sequence[Lots]) -> dict[str, Any]:
-    traces: list[dict[str, Any]] = [
-        {
-            "type": "violin",
-            "y": own.drawn.mean(axis=(1, 2)).tolist(),
-            "name": own.agent,
-            "points": "all",
-            "box": {"visible": True},
-            "line": {"color": _COLOURS[place % len(_COLOURS)]},
-        }
-        for place, own in enumerate(found)
-        if len(own.draws) > 1
-    ]
-    defaults = [o for o in found if o.default is not None]
-    traces.append(
-        {
-            "type": "scatter",
-            "mode": "markers",
-            "name": "defaults",
-            "x": [own.agent for own in defaults],
-            "y": [float(own.scores[own.default].mean()) for own in defaults],
-            "marker": {
-                "symbol": "diamond",
-                "size": 11,
-                "color": "#444444",
-                "line": {"color": "#ffffff", "width": 1.5},
-            },
-        }
-    )
-    return {
-        "id": "figure-lottery",
-        "title": "Hyperparameter lottery",
-        "note": "Every dot is a setting's score, the mean over tasks and seeds; diamonds are the "
-        "agents' defaults.",
-        "data": traces,
-        "layout": {"yaxis": {"title": {"text": "score"}}, "showlegend": False},
-    }
-
-
-def _tuning(found: Sequence[Lots], protocol: Protocol) -> dict[str, Any]:
-    by_agent = {own.agent: tuned_columns(own, protocol) for own in found}
-    traces = []
-    kinds_symbols = zip(KINDS, ("diamond", "circle", "square"), strict=True)
-    for place, (kind, symbol) in enumerate(kinds_symbols):
-        own = {agent: kinds[kind].score for agent, kinds in by_agent.items() if kind in kinds}
-        traces.append(
-            {
-                "type": "scatter",
-                "mode": "markers",
-                "name": kind,
-                "x": list(own),
-                "y": [score.value for score in own.values()],
-                "marker": {"color": _COLOURS[place], "size": 9, "symbol": symbol},
-                "error_y": {
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [max(0.0, s.high - s.value) for s in own.values()],
-                    "arrayminus": [max(0.0, s.value - s.low) for s in own.values()],
-                    "color": "#888888",
-                },
-            }
-        )
-    shown = [tuned.score for kinds in by_agent.values() for tuned in kinds.values()]
-    ends = [end for s in shown for end in (s.low, s.value, s.high) if math.isfinite(end)]
-    low, high = min(ends), max(ends)
-    pad = 0.08 * (high - low) or 0.1
-    return {
-        "id": "figure-tuning",
-        "title": "What tuning is worth",
-        "note": "Scores of the table above, with their intervals.",
-        "data": traces,
-        "layout": {
-            "scattermode": "group",
-            "yaxis": {"title": {"text": "score"}, "range": [low - pad, high + pad]},
         },
     }
 
@@ -288,7 +205,14 @@ def _front(task: TaskEvidence, place: int) -> dict[str, Any]:
     }
 
 
-def _importance(found: Importance, task: TaskEvidence, place: int) -> dict[str, Any]:
+def importance_figure(found: Importance, task: TaskEvidence, place: int) -> dict[str, Any]:
+    """Return the figure of the parameters' importance on a task.
+
+    Args:
+      found: Shares of parameters and pairs.
+      task: The task.
+      place: Number of the task on the page.
+    """
     shares = [(name, share) for name, share in found.alone]
     shares += [(f"{a} × {b}", share) for a, b, share in found.pairs]
     shares = sorted(shares, key=lambda entry: -entry[1].value)[:_SHOWN_BARS]

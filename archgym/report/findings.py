@@ -22,9 +22,7 @@ from archgym.report.best_design import Chosen, choose, chosen_tables
 from archgym.report.diagnostics import health
 from archgym.report.evidence import MANY_DRAWS, Evidence, RunEvidence, TaskEvidence, undominated
 from archgym.report.importance import Importance, importance, importance_tables
-from archgym.report.lottery import Lots, lots, lottery_tables
 from archgym.report.protocol import DEFAULT_ZERO, Protocol, is_random_zero, shared_tasks
-from archgym.report.random_baseline import random_means
 from archgym.report.table import Cell, Table
 from archgym.report.verdict import verdict
 from archgym.runtime.progress import StageProgress
@@ -54,8 +52,6 @@ class Findings:
     """By a task's label, its best design evaluated again, or why it was not."""
     answers: Mapping[str, Answer] = field(default_factory=dict)
     """By a task's label, where a design was built."""
-    lots: tuple[Lots, ...] = ()
-    """By agent, what its settings score."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the findings as data."""
@@ -99,8 +95,6 @@ def find(
     protocol = Protocol(budget, scales)
     found = _scores(evidence, protocol)
     tables = [_score_table(evidence, found, protocol), *_improvement(found, protocol)]
-    own_lots = lots(evidence, protocol)
-    tables += lottery_tables(own_lots, protocol)
     importances, chosen = {}, {}
     n_tasks = len(evidence.tasks)
     for number, task in enumerate(evidence.tasks):
@@ -127,7 +121,6 @@ def find(
         importances,
         chosen,
         {label: answer for label, answer in answers.items() if answer is not None},
-        tuple(own_lots),
     )
 
 
@@ -370,6 +363,29 @@ def _fronts(task: TaskEvidence, protocol: Protocol) -> Table:
         f"Medians over the runs, against {against}. More hypervolume is better, less of the rest."
     )
     return Table(f"front {task.label}", "Pareto fronts", columns, tuple(rows), note)
+
+
+def random_means(task: TaskEvidence) -> dict[str, tuple[float, int]]:
+    """By metric that is minimised or maximised, its mean over random designs, and their number.
+
+    Over all designs that can be built where there is a table, else over the evaluations of runs of
+    agent `random`; empty without either.
+    """
+    found = {}
+    for term in task.objective.terms:
+        if term.goal not in ("minimise", "maximise"):
+            continue
+        if task.known is not None:
+            column = task.known.average(term.metric)[task.known.is_feasible]
+        else:
+            place = [spec.name for spec in task.metrics].index(term.metric)
+            drawn = [
+                r.values[np.isfinite(r.reward), place] for r in task.runs if r.agent == "random"
+            ]
+            column = np.concatenate(drawn) if drawn else np.empty(0)
+        if len(column):
+            found[term.metric] = float(column.mean()), len(column)
+    return found
 
 
 def _random_improvement(task: TaskEvidence, protocol: Protocol) -> Table:

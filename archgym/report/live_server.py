@@ -16,8 +16,8 @@ from typing import Any, ClassVar, cast, final
 from urllib.parse import urlsplit
 
 from archgym.errors import StorageError
+from archgym.files.json_types import plain
 from archgym.report.live import LiveView
-from archgym.report.writing import plain
 from archgym.runtime.closing import Closing
 
 _HOST = "127.0.0.1"

@@ -13,6 +13,7 @@ from importlib.resources import files
 from typing import Any, final
 
 from archgym.evaluation.limits import LIMITED_REWARD
+from archgym.files.json_types import plain
 from archgym.files.replacement import MARK
 from archgym.report.answer import Answer, Gain
 from archgym.report.best_design import Chosen
@@ -30,7 +31,7 @@ from archgym.report.verdict import warnings
 _LONG = 20
 _RIGHT = ' class="n"'
 _MISSED = ' class="worse"'
-_GENERAL = ("scores", "improvement", "lottery", "tuning")
+_GENERAL = ("scores", "improvement")
 # Folded parts of a task: id, title, and the first words of its figures and tables.
 _FOLDS = (
     ("best", "Best design in detail", ("design", "metrics", "costs", "tornado", "risks")),
@@ -158,20 +159,8 @@ def _hash(script: str) -> str:
 
 def _data(name: str, data: Any) -> str:
     # Within a script element nothing but its end tag, and the beginning of a comment, counts.
-    text = json.dumps(_without_nan(data), allow_nan=False, separators=(",", ":")).replace(
-        "<", "\\u003c"
-    )
+    text = json.dumps(plain(data), allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
     return f'<script type="application/json" id="{name}">{text}</script>'
-
-
-def _without_nan(data: Any) -> Any:
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    if isinstance(data, Mapping):
-        return {str(name): _without_nan(value) for name, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [_without_nan(value) for value in data]
-    return data
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from archgym.studies.front import sought
 if TYPE_CHECKING:
     import numpy as np
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
     from archgym.analysis.random_search import RandomCurve
     from archgym.evaluation.metrics import MetricSpec
@@ -62,7 +63,8 @@ def plot_studies(logs: Sequence["StudyLog"], path: Path, known: "Exhaustive | No
     """
     from archgym.analysis.random_search import budgets_up_to
 
-    with _picture(path, 3.6) as axes:
+    with picture(path, (6.4, 3.6)) as figure:
+        axes = figure.add_subplot()
         label = ""
         ends: list[float] = []
         for row, log in enumerate(logs):
@@ -123,7 +125,8 @@ def plot_random(known: "Exhaustive", curve: "RandomCurve", path: Path) -> None:
     Raises:
       StorageError: The file cannot be written.
     """
-    with _picture(path, 3.6) as axes:
+    with picture(path, (6.4, 3.6)) as figure:
+        axes = figure.add_subplot()
         ends = _draw_random(axes, known, curve)
         margin = 0.06 * (max(ends) - min(ends)) or 1.0
         axes.set_ylim(min(ends) - margin, max(ends) + margin)
@@ -155,19 +158,25 @@ def _draw_random(axes: "Axes", known: "Exhaustive", curve: "RandomCurve") -> lis
 
 
 @contextmanager
-def _picture(path: Path, height: float) -> Iterator["Axes"]:
-    """Yield axes to draw on; write them to the file at the end."""
+def picture(path: Path, size: tuple[float, float], dpi: int = 130) -> Iterator["Figure"]:
+    """Yield a figure to draw on; write it to the file at the end.
+
+    Args:
+      path: File of the figure.
+      size: Width and height [inch].
+      dpi: Dots per inch of a bitmap.
+    """
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
     # A fixed salt and no date make the bytes reproducible.
     with mpl.rc_context({"svg.hashsalt": "archgym", "font.size": 9}):
-        figure = Figure(figsize=(6.4, height), layout="constrained")
-        yield figure.add_subplot()
+        figure = Figure(figsize=size, layout="constrained")
+        yield figure
         kind = path.suffix.removeprefix(".")
         metadata = figure_metadata(path)
         with atomic_file(path) as scratch:
-            figure.savefig(scratch, format=kind, dpi=130, metadata=metadata)
+            figure.savefig(scratch, format=kind, dpi=dpi, metadata=metadata)
 
 
 def check_fronts(logs: Sequence["StudyLog"], objective: "Objective") -> None:
@@ -213,7 +222,8 @@ def plot_fronts(logs: Sequence["StudyLog"], path: Path, objective: "Objective") 
     names = [spec.name for spec in first.metrics]
     columns = [names.index(spec.name) for spec in specs[:2]]
     default = (first.weights @ first.reference)[columns]
-    with _picture(path, 4.2) as axes:
+    with picture(path, (6.4, 4.2)) as figure:
+        axes = figure.add_subplot()
         shown = [default[None, :]]
         for number, log in enumerate(logs):
             colour = f"C{number}"

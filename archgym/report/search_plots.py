@@ -118,14 +118,13 @@ class SearchPlots:
         return figure
 
     def importance(self) -> "Figure":
-        """Return the share of the reward's variance that each parameter decides.
+        """Return the share of the reward's variance that parameters and pairs of them decide.
 
         Raises:
           InvalidArgumentError: The study has too few designs, or all are worth the same.
         """
-        from plotly import graph_objects
-
         from archgym.report.evidence import read_evidence
+        from archgym.report.figures import importance_figure
         from archgym.report.importance import importance
 
         task = read_evidence([self._log.folder]).tasks[0]
@@ -135,23 +134,10 @@ class SearchPlots:
                 "Importance needs 50 feasible designs or more with different rewards; this study "
                 f"has {int(self._log.is_feasible.sum())}."
             )
-        names = [name for name, _ in found.alone][::-1]
-        shares = [share for _, share in found.alone][::-1]
-        figure = self._figure("share of the reward's variance [%]", "", found.note)
-        figure.add_trace(
-            graph_objects.Bar(
-                x=[100 * share.value for share in shares],
-                y=names,
-                orientation="h",
-                error_x={
-                    "type": "data",
-                    "symmetric": False,
-                    "array": [100 * (share.high - share.value) for share in shares],
-                    "arrayminus": [100 * (share.value - share.low) for share in shares],
-                },
-            )
-        )
-        return figure
+        figure = self._figure("", "", found.note)
+        drawn = importance_figure(found, task, 0)
+        figure.add_traces(drawn["data"])
+        return figure.update_layout(drawn["layout"])
 
     def parallel(self) -> "Figure":
         """Return feasible designs as lines through their parameters and metrics.

@@ -1,16 +1,20 @@
-"""Best-so-far curves of a sweep: median over seeds with the band of all, one panel a task."""
+"""Results of a sweep against proven optima: best-so-far curves, one panel a task.
+
+A curve is the median over seeds, with the band of all.
+"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from archgym.analysis.random_search import budgets_up_to, random_curve
-from archgym.errors import InvalidArgumentError
-from archgym.files.replacement import figure_metadata, require_replaceable
-from archgym.files.storage import atomic_file
+from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.report.plots import check_plot, picture
+from archgym.sweep.plan import SweepPlan
 from archgym.sweep.results import AgentSummary, SweepReport, TaskSummary, require_evaluations
 
 if TYPE_CHECKING:
@@ -18,7 +22,6 @@ if TYPE_CHECKING:
 
     from archgym.tables import Exhaustive
 
-_FORMATS = (".svg", ".png", ".pdf")
 # Okabe and Ito, Color Universal Design, 2008: told apart by all forms of colour blindness. Yellow,
 # which is hard to see on white, gives way to the wine of Paul Tol's muted scheme.
 _COLOURS = (
@@ -40,17 +43,36 @@ _SHOWN_FROM = 10
 _RANDOM_BAND = (0.05, 0.95)
 
 
-def check_figure(path: Path) -> None:
-    """Refuse a file that no figure can be written to, before anything is done.
+def proven_tasks(plan: SweepPlan, tables: Sequence[Path]) -> "Mapping[str, Exhaustive]":
+    """Return all designs of those tasks that tables have, by the task's label.
+
+    Args:
+      plan: A recorded one, whose tasks have digests.
+      tables: Files; each must have a task of the plan.
 
     Raises:
-      InvalidArgumentError: Its name ends in something else, or the file is somebody else's.
+      InvalidArgumentError: A table has none of the tasks.
+      FileFormatError: A file is not a table, or it is damaged.
     """
-    if path.suffix not in _FORMATS:
-        raise InvalidArgumentError(
-            f"`--figure` must end in {', '.join(_FORMATS)}; got {str(path)!r}."
-        )
-    require_replaceable("--figure", path)
+    from archgym.tables import Exhaustive, TableSimulator
+
+    found: dict[str, Exhaustive] = {}
+    for path in tables:
+        TableSimulator(path)
+        fits = False
+        for task in plan.tasks:
+            try:
+                made = replace(task, stand_in=str(path)).make()
+            except (InvalidArgumentError, UnknownNameError):
+                continue
+            if made.digest == task.digest:
+                fits = True
+                found.setdefault(task.label, Exhaustive(made))
+        if not fits:
+            raise InvalidArgumentError(
+                f"`--table` must have a task of the sweep; {path} has none of them. Leave it out."
+            )
+    return found
 
 
 def draw_report(
@@ -67,27 +89,19 @@ def draw_report(
       InvalidArgumentError: The sweep has no evaluations, or the file's name has another end.
       StorageError: The file cannot be written.
     """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    check_figure(path)
+    check_plot("--figure", path)
     require_evaluations(report)
     shown = [
         task for task in report.tasks if any(r.evaluations for a in task.agents for r in a.runs)
     ]
     columns = min(2, len(shown))
     rows = math.ceil(len(shown) / columns)
-    # A fixed salt and no date: the same sweep gives the same bytes.
-    with mpl.rc_context({"svg.hashsalt": "archgym", "font.size": 9}):
-        figure = Figure(figsize=(8.2 * columns, 4.2 * rows), layout="constrained")
+    with picture(path, (8.2 * columns, 4.2 * rows), dpi=150) as figure:
         panels = figure.subplots(rows, columns, squeeze=False)
         for panel in panels.flat[len(shown) :]:
             panel.set_axis_off()
         for panel, task in zip(panels.flat, shown, strict=False):
             _draw_task(panel, report, task, (known or {}).get(task.task.label))
-        kind = path.suffix.removeprefix(".")
-        with atomic_file(path) as scratch:
-            figure.savefig(scratch, format=kind, dpi=150, metadata=figure_metadata(path))
 
 
 def _draw_task(

@@ -3,13 +3,13 @@
 import csv
 import io
 import json
-import math
 import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.files.json_types import plain
 from archgym.files.storage import open_file, storage_errors, write_atomic
 from archgym.report.findings import Findings
 from archgym.report.page import PageOptions, page
@@ -64,17 +64,6 @@ def write_json_file(findings: Findings, path: Path) -> None:
       StorageError: It cannot be written.
     """
     write_atomic(path, json.dumps(plain(findings.to_json()), indent=1, allow_nan=False) + "\n")
-
-
-def plain(data: Any) -> Any:
-    """Return data without what JSON has not: numbers that are not finite become null."""
-    if isinstance(data, float):
-        return data if math.isfinite(data) else None
-    if isinstance(data, dict):
-        return {str(name): plain(value) for name, value in data.items()}
-    if isinstance(data, list | tuple):
-        return [plain(value) for value in data]
-    return data
 
 
 def read_report(other: Path) -> dict[str, Any]:

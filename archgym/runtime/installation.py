@@ -160,11 +160,17 @@ def examine() -> Installation:
         else os.cpu_count() or 1,
         kernel_cache=cache,
         is_cache_private=is_private,
-        compiled=tuple(name for name, path in roots.items() if any(path.glob("*.nbi"))),
+        compiled=tuple(name for name, path in roots.items() if _is_compiled(name, path)),
         free_bytes=free,
         features=tuple([_extra(name, needs) for name, needs in extras.items()] + _programs()),
         problems=tuple(problems),
     )
+
+
+def _is_compiled(simulator: str, folder: Path) -> bool:
+    """Return True if a kernel of a simulator's folder, or of one inside it, is cached."""
+    sources_hash = folder.name.rpartition("-")[2]
+    return any(folder.parent.glob(f"{simulator}*-{sources_hash}/*.nbi"))
 
 
 def _requirements() -> tuple[list[Requirement], dict[str, list[Requirement]]]:

@@ -1,8 +1,8 @@
 """Compiled functions of simulators and where their machine code is cached.
 
 Numba's own cache looks only at the file of the cached function, so a changed callee in another
-file would go unnoticed. Here the cache folder's name carries a hash of every source file in the
-function's folder, and of the simulators that it imports from with their sub-folders; folders of
+file would go unnoticed. Here the cache folder's name carries a hash of every source file of the
+function's simulator, in whatever subfolder, and of the simulators that it imports from; folders of
 other hashes are pruned once they are old.
 """
 
@@ -182,18 +182,18 @@ def cache_folder(sources: Path) -> Path:
 
 
 def _sources_hash(sources: Path) -> str:
+    """Return a hash of all sources that kernels of a folder may call."""
     digest = hashlib.sha256()
-    others: set[str] = set()
-    for path in sorted(sources.glob("*.py")):
-        content = path.read_bytes()
-        digest.update(path.name.encode())
-        digest.update(content)
-        others.update(name.decode() for name in _IMPORTED.findall(content))
-    for name in sorted(others):
-        folder = _SIMULATORS / name
+    is_simulator = sources.is_relative_to(_SIMULATORS) and sources != _SIMULATORS
+    folders = [_SIMULATORS / sources.relative_to(_SIMULATORS).parts[0] if is_simulator else sources]
+    # The list grows by the simulators that each folder imports from.
+    for folder in folders:
         for path in sorted(folder.rglob("*.py")):
-            digest.update(f"{name}/{path.relative_to(folder).as_posix()}".encode())
-            digest.update(path.read_bytes())
+            content = path.read_bytes()
+            digest.update(f"{folder.name}/{path.relative_to(folder).as_posix()}".encode())
+            digest.update(content)
+            imported = sorted({_SIMULATORS / name.decode() for name in _IMPORTED.findall(content)})
+            folders += [other for other in imported if other not in folders]
     return digest.hexdigest()[:16]
 
 

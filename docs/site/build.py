@@ -1,9 +1,9 @@
 """Build the documentation site: `python docs/site/build.py [FOLDER]` (default: build/site).
 
-The pages are the Markdown files of docs/, the READMEs of the simulators, CONTRIBUTING.md and
-CHANGELOG.md. They are copied into one tree, and links between them are rewritten, so that the same
-files read well in a checkout and on the site. Each version gets a folder of its own; the top page
-leads to the newest.
+The pages are the Markdown files of docs/ and experiments/, the READMEs of the simulators,
+CONTRIBUTING.md and CHANGELOG.md. They are copied into one tree, and links between them are
+rewritten, so that the same files read well in a checkout and on the site. Each version gets a
+folder of its own; the top page leads to the newest.
 """
 
 import json
@@ -72,6 +72,8 @@ def _pages() -> dict[Path, Path]:
     pages |= {path: path.relative_to(DOCS) for path in DOCS.glob("tutorials/*.ipynb")}
     for path in sorted((ROOT / "archgym" / "simulators").glob("*/README.md")):
         pages[path] = Path("models") / f"{path.parent.name}.md"
+    for path in sorted((ROOT / "experiments").glob("*.md")):
+        pages[path] = Path("experiments") / path.name
     for name in ("CONTRIBUTING.md", "CHANGELOG.md"):
         pages[ROOT / name] = Path(name.lower())
     pages[ROOT / "README.md"] = Path("readme.md")

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar, final
 
 from archgym.errors import FileFormatError
-from archgym.files.recorded import json_lines, read_json, reading
 from archgym.simulators.accelerator.kernel.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.kernel.problem import TENSORS, Problem, convolution
 from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Loop, Mapping
+from evidence.recorded import json_lines, read_json, reading
 
 Made = TypeVar("Made")
 

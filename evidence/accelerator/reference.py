@@ -1,26 +1,24 @@
 """Comparison of the model with recorded results of Timeloop, ArchGym, SCALE-Sim and MAESTRO."""
 
-import csv
 import json
 import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
-from importlib import resources
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar, Final, final
+from typing import Any, Final
 
 import numpy as np
 
 from archgym.errors import FileFormatError
-from archgym.files.recorded import json_lines
+from archgym.evaluation.simulator import Workload
 from archgym.simulators.accelerator.kernel.architecture import Architecture
 from archgym.simulators.accelerator.kernel.evaluation import Evaluation, evaluate_mapping
 from archgym.simulators.accelerator.kernel.problem import Problem, convolution
-from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, systolic_run
+from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, SYSTOLIC
 from archgym.simulators.accelerator.mapping.mapper import anneal_mapping, map_space
+from archgym.simulators.accelerator.simulator import AcceleratorSimulator
 from archgym.simulators.accelerator.space import FIXED_ORDERS, published_hardware
-from archgym.simulators.accelerator.workloads import load_network
+from archgym.simulators.accelerator.workloads import Layer, Network, load_network
 from evidence.accelerator.recorded import (
     Recorded,
     mapping_from_text,
@@ -28,6 +26,9 @@ from evidence.accelerator.recorded import (
     recorded_layers,
     recorded_mappings,
 )
+from evidence.agreement import Agreement, validation_of
+from evidence.recorded import json_lines, read_rows, read_table
+from evidence.validation import Group, Progress, Validation, chosen, metrics_of
 
 # Mappings that the mapper evaluates for each recorded best. chosen: about 0.2 s per layer; the
 # specification allows one second.
@@ -52,87 +53,63 @@ _ARCHGYM: Final = {
 }
 
 
-@final
-@dataclass(frozen=True)
-class Agreement:
-    """Agreement with one group of recorded rows.
-
-    Attributes:
-      results: Tool and file.
-      architecture, layer: Names that the rows share.
-      n_rows: Number of rows.
-      n_met: Number of rows that are met.
-      figure: A further number.
-      meaning: The comparison and the meaning of the figure.
-      is_required: True if a row that is not met is a problem.
-    """
-
-    results: str
-    architecture: str
-    layer: str
-    n_rows: int
-    n_met: int
-    figure: float
-    meaning: str
-    is_required: bool = True
-
-
-@final
-@dataclass(frozen=True)
-class Validation:
-    """Table of agreements, and the problems among the required ones."""
-
-    lines: tuple[Agreement, ...]
-    problems: tuple[str, ...]
-
-    columns: ClassVar[tuple[str, ...]] = (
-        "results", "architecture", "layer", "rows", "met", "figure", "meaning",
-    )  # fmt: skip
-
-    @property
-    def rows(self) -> tuple[tuple[str | int | float, ...], ...]:
-        """Cells of the table by `columns`."""
-        return tuple(
-            (a.results, a.architecture, a.layer, a.n_rows, a.n_met, a.figure, a.meaning)
-            for a in self.lines
-        )
+RECORDED, SYSTOLIC_RUNS, CLOSED, MAPPINGS, MAPPER, PUBLISHED, MAESTRO = (
+    "recorded", "scale-sim", "closed-form", "timeloop", "mapper", "archgym", "maestro",
+)  # fmt: skip
+GROUPS: Final = (
+    Group(RECORDED, "our own recorded designs of all spaces, in every metric"),
+    Group(SYSTOLIC_RUNS, "runs of SCALE-Sim, in the space systolic: cycles and utilisation"),
+    Group(CLOSED, "cycles of a closed form that every run of SCALE-Sim met, in the space systolic"),
+    Group(
+        MAPPINGS,
+        "mappings that Timeloop evaluated: verdict, accesses, cycles, energy",
+        "a search of an accelerator maps each layer itself, and a layer of a file is no layer of "
+        "a space of mappings",
+    ),
+    Group(MAPPER, "best mappings of Timeloop's mapper", "compares mappers on layers of a file"),
+    Group(
+        PUBLISHED,
+        "designs that ArchGym recorded with Timeloop",
+        "the mappings are the recorded ones, and a design's are found by our mapper",
+    ),
+    Group(MAESTRO, "mappings that MAESTRO evaluated", "compares counts of operations alone"),
+)
 
 
 def validate(
-    reference: Path | None = None, progress: Callable[[str], None] | None = None
-) -> Validation:
+    reference: Path | None = None, progress: Progress | None = None, *, group: str | None = None
+) -> Validation[Agreement]:
     """Compare the model with recorded results.
 
     Args:
       reference: Folder with the recorded results, or one that contains it as `accelerator`; None
         for only the golden rows.
       progress: Callback that receives the next step's name.
+      group: Group to compare; all by default.
+
+    Raises:
+      UnknownNameError: There is no such group.
     """
+    wanted = chosen(GROUPS, group)
     report = progress if progress is not None else lambda _: None
     report("golden rows")
-    lines = _golden()
+    lines = _golden() if RECORDED in wanted else []
     if reference is not None:
         folder = reference / "accelerator"
         folder = folder if folder.is_dir() else reference
-        for what, compare in (
-            ("timeloop_mappings.jsonl", _timeloop),
-            ("timeloop_link_cases.jsonl", _timeloop),
-            ("timeloop_mapper_best.jsonl", _mapper),
-            ("archgym_timeloop_random.jsonl", _archgym),
-            ("scalesim_runs.jsonl", _scale_sim),
-            ("scalesim_closed_form.csv", _closed_form),
-            ("maestro_random_mappings.jsonl", _maestro),
+        for what, of, compare in (
+            ("timeloop_mappings.jsonl", MAPPINGS, _timeloop),
+            ("timeloop_link_cases.jsonl", MAPPINGS, _timeloop),
+            ("timeloop_mapper_best.jsonl", MAPPER, _mapper),
+            ("archgym_timeloop_random.jsonl", PUBLISHED, _archgym),
+            ("scalesim_runs.jsonl", SYSTOLIC_RUNS, _scale_sim),
+            ("scalesim_closed_form.csv", CLOSED, _closed_form),
+            ("maestro_random_mappings.jsonl", MAESTRO, _maestro),
         ):
-            if (folder / what).exists():
+            if of in wanted and (folder / what).exists():
                 report(what)
                 lines += compare(folder / what)
-    problems = [
-        f"{a.results}: all {a.n_rows} rows of {a.architecture}, {a.layer} must be met; "
-        f"got {a.n_met}."
-        for a in lines
-        if a.is_required and a.n_met < a.n_rows
-    ]
-    return Validation(tuple(lines), tuple(problems))
+    return validation_of(lines, GROUPS)
 
 
 def disagreements(found: Evaluation, recorded: Recorded) -> list[str]:
@@ -180,7 +157,7 @@ def _timeloop(path: Path) -> list[Agreement]:
             error = abs(found.energy_pj / row.statistics["energy_pJ"] - 1)
             errors[key] = max(errors.get(key, 0.0), error)
     return [
-        Agreement(path.stem, *key, len(rows), sum(rows), 100 * errors.get(key, 0.0), _WHAT_TIMELOOP)
+        _line(MAPPINGS, path.stem, key, rows, 100 * errors.get(key, 0.0), _WHAT_TIMELOOP)
         for key, rows in met.items()
     ]
 
@@ -203,12 +180,11 @@ def _mapper(path: Path) -> list[Agreement]:
         else:
             ratio = math.inf if found.mapping is not None else 0.0
             meaning = f"Timeloop found none; ours is {over:.3f} x the lower bound"
-        lines.append(
-            Agreement(path.stem, row["arch"], row["layer"], 1, int(ratio >= 1), ratio, meaning)
-        )
+        key = row["arch"], row["layer"]
+        lines.append(_line(MAPPER, path.stem, key, [ratio >= 1], ratio, meaning))
     mean = math.exp(sum(map(math.log, ratios)) / len(ratios))
     meaning = f"geometric mean of {len(ratios)}; {max(seconds):.2f} s of processor a layer at most"
-    lines.append(Agreement(path.stem, "all", "all", 1, int(mean >= 10), mean, meaning))
+    lines.append(_line(MAPPER, path.stem, ("all", "all"), [mean >= 10], mean, meaning))
     return lines
 
 
@@ -250,12 +226,11 @@ def _archgym(path: Path) -> list[Agreement]:
         if row["valid"]:
             met["given mappings"][-1] &= abs(architecture.area_um2 / 1e6 / row["obs"][1] - 1) < 1e-5
     return [
-        Agreement(
+        _line(
+            PUBLISHED,
             path.stem,
-            "timeloop-2023",
-            what,
-            len(rows),
-            sum(rows),
+            ("timeloop-2023", what),
+            rows,
             100 * worst if what == "given mappings" else 0.0,
             _ARCHGYM[what],
             is_required=what != "search gave up",
@@ -287,44 +262,52 @@ def _published_values(params: dict[str, Any]) -> dict[str, Any]:
     return values
 
 
+def _systolic(
+    cases: Iterable[tuple[Problem, int, str]],
+) -> Iterator[tuple[float, float]]:
+    """Yield cycles and utilisation [%] of layers on square arrays, as a search gets them."""
+    simulator = AcceleratorSimulator(SYSTOLIC)
+    for problem, n, dataflow in cases:
+        network = Network(problem.name, (Layer(problem.name, problem, 1),))
+        workload = Workload(network.name, network.digest, network)
+        design = {"array_height": n, "array_width": n, "dataflow": _SCALE_SIM[dataflow]}
+        indices = simulator.space.indices_of(design)[None, :]
+        found = metrics_of(simulator, workload, indices)
+        yield float(found["latency_cycles"][0]), float(found["utilisation_percent"][0])
+
+
 def _scale_sim(path: Path) -> list[Agreement]:
-    met, errors, n_unfinished = [], [0.0], 0
-    for _, row in json_lines(path):
-        if "Total Cycles" not in row:
-            n_unfinished += 1
-            continue
+    finished = [row for _, row in json_lines(path) if "Total Cycles" in row]
+    cases = []
+    for row in finished:
         d = row["dims"]
         problem = convolution(
             row["layer"], channels=d["C"], filters=d["M"], output=(d["P"], d["Q"]),
             kernel=(d["R"], d["S"]), stride=(row["stride"],) * 2, batch=d["N"],
         )  # fmt: skip
-        run = systolic_run(problem, row["n"], row["n"], _SCALE_SIM[row["dataflow"]])
-        errors.append(abs(100 * run.utilisation - float(row["Overall Util %"])))
-        met.append(run.cycles == int(row["Total Cycles"]) and errors[-1] < 1e-6)
-    return [
-        Agreement(
-            path.stem, "systolic", "all", len(met), sum(met), max(errors),
-            "cycles and utilisation; worst error of utilisation [%]; "
-            f"{n_unfinished} more runs never finished",
-        )
-    ]  # fmt: skip
+        cases.append((problem, row["n"], row["dataflow"]))
+    met, errors = [], [0.0]
+    for row, (cycles, used) in zip(finished, _systolic(cases), strict=True):
+        errors.append(abs(used - float(row["Overall Util %"])))
+        met.append(cycles == int(row["Total Cycles"]) and errors[-1] < 1e-6)
+    n_unfinished = sum(1 for _ in json_lines(path)) - len(finished)
+    what = "cycles and utilisation; worst error of utilisation [%]; "
+    note = f"{what}{n_unfinished} more runs never finished"
+    return [_line(SYSTOLIC_RUNS, path.stem, ("systolic", "all"), met, max(errors), note)]
 
 
 def _closed_form(path: Path) -> list[Agreement]:
     layers = recorded_layers(path.with_name("timeloop_mappings_meta.json"))
+    rows = read_rows(path)
+    cases = [(layers[r.text("layer")], r.whole("array_n"), r.text("dataflow")) for r in rows]
     met: dict[str, list[bool]] = {}
-    with path.open(encoding="utf-8", newline="") as handle:
-        for row in csv.DictReader(handle):
-            n = int(row["array_n"])
-            run = systolic_run(layers[row["layer"]], n, n, _SCALE_SIM[row["dataflow"]])
-            met.setdefault(row["layer"], []).append(run.cycles == int(row["total_cycles"]))
+    for row, (cycles, _) in zip(rows, _systolic(cases), strict=True):
+        met.setdefault(row.text("layer"), []).append(cycles == row.whole("total_cycles"))
+    note = "cycles of the closed form that every finished run met"
     return [
-        Agreement(
-            path.stem, "systolic", layer, len(rows), sum(rows), 0.0,
-            "cycles of the closed form that every finished run met",
-        )
-        for layer, rows in met.items()
-    ]  # fmt: skip
+        _line(CLOSED, path.stem, ("systolic", layer), found, 0.0, note)
+        for layer, found in met.items()
+    ]
 
 
 def _maestro(path: Path) -> list[Agreement]:
@@ -344,8 +327,8 @@ def _maestro(path: Path) -> list[Agreement]:
         slower.append(float(result["Runtime (Cycles)"]) / (problem.n_operations / units))
     typical = float(np.median(slower)) if slower else 0.0
     return [
-        Agreement(
-            path.stem, "two levels", "random", len(met), sum(met), typical,
+        _line(
+            MAESTRO, path.stem, ("two levels", "random"), met, typical,
             "operations and weights from DRAM; median of its cycles / least cycles. Its tiles need "
             "not divide, it has no stride or padding, counts a network's latency and has other "
             "energies: cycles, accesses and energy are not comparable",
@@ -356,23 +339,35 @@ def _maestro(path: Path) -> list[Agreement]:
 
 def _golden() -> list[Agreement]:
     """Compare the rows of `data/golden.csv`, which record every metric of some designs."""
-    from archgym.simulators.accelerator.simulator import AcceleratorSimulator
-
-    path = resources.files("evidence.accelerator").joinpath("data/golden.csv")
     met: dict[tuple[str, str], list[bool]] = {}
-    for row in csv.DictReader(path.read_text("utf-8").splitlines()):
+    for row in read_table(Path(__file__).parent / "data" / "golden.csv"):
         simulator = AcceleratorSimulator(space=row["space"], fidelity=row["fidelity"])
         default = simulator.space.design_at(simulator.space.default_indices)
-        found = simulator.evaluate(
-            {**default, **json.loads(row["design"])}, simulator.workload(row["workload"])
-        )
+        design = {**default, **json.loads(row["design"])}
+        indices = simulator.space.indices_of(design)[None, :]
+        found = metrics_of(simulator, simulator.workload(row["workload"]), indices)
         is_same = all(
-            math.isclose(found[spec.name], float(row[spec.name]), rel_tol=1e-9)
+            math.isclose(found[spec.name][0], float(row[spec.name]), rel_tol=1e-9)
             for spec in simulator.metrics
             if spec.name in row  # metrics that only explain may be younger than the rows
         )
         met.setdefault((row["space"], row["workload"]), []).append(is_same)
-    return [
-        Agreement("golden", *key, len(rows), sum(rows), 0.0, "every metric, to 1e-9")
-        for key, rows in met.items()
-    ]
+    note = "every metric, to 1e-9"
+    return [_line(RECORDED, "golden", key, rows, 0.0, note) for key, rows in met.items()]
+
+
+def _line(
+    group: str,
+    results: str,
+    key: tuple[str, str],
+    met: Sequence[bool],
+    figure: float,
+    note: str,
+    *,
+    is_required: bool = True,
+) -> Agreement:
+    """Return the agreement of rows that share an architecture and a layer."""
+    quantity = ", ".join(key)
+    return Agreement(
+        group, results, quantity, len(met), sum(met), figure, note=note, is_required=is_required
+    )

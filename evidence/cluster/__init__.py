@@ -1,5 +1,5 @@
 """Comparison of the cluster simulator with ASTRA-sim, Calculon and published figures."""
 
-from evidence.cluster.table import Validation, validate
+from evidence.cluster.table import GROUPS, validate
 
-__all__ = ["Validation", "validate"]
+__all__ = ["GROUPS", "validate"]

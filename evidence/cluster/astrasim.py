@@ -5,19 +5,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from archgym.errors import FileFormatError
-from archgym.files.recorded import read_json, reading
 from archgym.simulators.cluster.kernel import state
 from archgym.simulators.cluster.kernel.engine import simulate
 from archgym.simulators.cluster.kernel.graphs import graphs_of_entries
 from archgym.simulators.cluster.workloads import Model, load_model, model_names, read_model
-from evidence.cluster.line import Line
-from evidence.cluster.reading import (
-    Row,
-    observed,
-    read_rows,
-    recorded,
-    system_of_debug,
-)
+from evidence.cluster.reading import observed, recorded, system_of_debug
+from evidence.recorded import Record, read_json, read_rows, reading
+from evidence.validation import Row
 
 _EVENTS: Final = ("issue", "done", "phase_start", "phase_end", "send", "arrive")
 _RESULTS: Final = ("collectives", "graphs", "training", "cosmic")
@@ -35,7 +29,7 @@ def models_of(folder: Path) -> dict[str, Model]:
 
 
 def compare_rows(
-    rows: list[Row], models: Mapping[str, Model]
+    rows: list[Record], models: Mapping[str, Model]
 ) -> tuple[list[str], int, int, int, int]:
     """Compare rows with the simulator.
 
@@ -60,7 +54,7 @@ def compare_rows(
     return problems, deadlocks, shortcuts, short_bad, worst
 
 
-def result_lines(folder: Path, tell: Callable[[str], None]) -> list[Line]:
+def result_lines(folder: Path, tell: Callable[[str], None]) -> list[Row]:
     """Return one line for each file of results."""
     models = models_of(folder)
     lines = []
@@ -74,17 +68,17 @@ def result_lines(folder: Path, tell: Callable[[str], None]) -> list[Line]:
         note = "; ".join(problems[:3])
         exact = len(rows) - len(problems)
         what = f"{name}: rows equal to ASTRA-sim in every column"
-        lines.append(Line("A1", what, len(rows), exact, "rows", len(problems), 0, "rows", note))
+        lines.append(Row("A1", what, len(rows), exact, "rows", len(problems), 0, "rows", note=note))
         if problems:
-            lines.append(Line("A1", f"{name}: worst time_ns", 0, worst, "ns", worst, 0, "ns"))
+            lines.append(Row("A1", f"{name}: worst time_ns", 0, worst, "ns", worst, 0, "ns"))
         if deadlocks:
             known = sum(row.cells["status"] == "deadlock" for row in rows)
             what = f"{name}: deadlocks recognised"
-            lines.append(Line("A1", what, known, deadlocks, "rows", known - deadlocks, 0, "rows"))
+            lines.append(Row("A1", what, known, deadlocks, "rows", known - deadlocks, 0, "rows"))
         if shortcuts:
             what = f"{name}: one NPU for each stage equals the whole cluster"
             good = shortcuts - short_bad
-            lines.append(Line("A2", what, shortcuts, good, "rows", short_bad, 0, "rows"))
+            lines.append(Row("A2", what, shortcuts, good, "rows", short_bad, 0, "rows"))
     return lines
 
 
@@ -106,7 +100,7 @@ def event_log(case: Mapping[str, Any]) -> tuple[list[list[int | str]], list[int]
     return events, outcome.finish_ns.tolist(), exposed.tolist()
 
 
-def debug_lines(folder: Path, tell: Callable[[str], None]) -> list[Line]:
+def debug_lines(folder: Path, tell: Callable[[str], None]) -> list[Row]:
     """Return one line for all debug cases: their logs are equal, event by event.
 
     ASTRA-sim's log has no time for a message's start, so that 0 is not compared there.
@@ -143,10 +137,10 @@ def debug_lines(folder: Path, tell: Callable[[str], None]) -> list[Line]:
     what = f"event logs equal to ASTRA-sim's, {n_events} events"
     good = len(paths) - len({problem.split(".")[0] for problem in problems})
     note = "; ".join(problems[:3])
-    return [Line("A3", what, len(paths), good, "logs", len(paths) - good, 0, "logs", note)]
+    return [Row("A3", what, len(paths), good, "logs", len(paths) - good, 0, "logs", note=note)]
 
 
-def _event(row: Row) -> list[int | str]:
+def _event(row: Record) -> list[int | str]:
     cells = row.cells
     numbers = [int(cells[name]) for name in ("a", "b", "c") if cells[name] != ""]
     return [int(cells["time"]), cells["event"], int(cells["npu"]), *numbers]

@@ -5,17 +5,16 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Final
 
-from archgym.files.recorded import reading
 from archgym.simulators.cluster.kernel.fabric import Fabric, ecmp_loads, flows_of, loads
-from evidence.cluster.line import Line
-from evidence.cluster.reading import read_rows
+from evidence.recorded import read_rows, reading
+from evidence.validation import Row
 
 _EXACT: Final = ("spray", "split", "round-robin")
 # chosen: the mean of so many hashes differs from that of 1,000 by about a percent.
 _HASHES: Final = 300
 
 
-def fabric_lines(folder: Path, tell: Callable[[str], None]) -> list[Line]:
+def fabric_lines(folder: Path, tell: Callable[[str], None]) -> list[Row]:
     """Return a line for each way of choosing paths."""
     path = folder / "paths.csv"
     if not path.is_file():
@@ -37,8 +36,8 @@ def fabric_lines(folder: Path, tell: Callable[[str], None]) -> list[Line]:
             worst = max(worst, 100 * abs(found / mean - 1))
     what, n = "largest loads of uplinks and downlinks equal as fractions", len(rows)
     lines = [
-        Line("F1", f"{paths}: {what}", n, found, "rows", n - found, 0, "rows")
+        Row("F1", f"{paths}: {what}", n, found, "rows", n - found, 0, "rows")
         for paths, found in good.items()
     ]
     what = "ecmp: mean of the largest load, worst row"
-    return [*lines, Line("F1", what, 0, worst, "percent", worst, 5, "percent")]
+    return [*lines, Row("F1", what, 0, worst, "percent", worst, 5, "percent")]

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 import numpy as np
 
-from archgym.files.recorded import reading
 from archgym.simulators.cluster.formats.clusters import NPUS, Dimension, gemm_efficiency
 from archgym.simulators.cluster.kernel.iteration import (
     LAYER_FIELDS,
@@ -18,8 +17,8 @@ from archgym.simulators.cluster.kernel.iteration import (
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
 from archgym.simulators.cluster.machine import Built, Result, run, split
 from archgym.simulators.cluster.workloads import Model, transformer
-from evidence.cluster.line import Line
-from evidence.cluster.reading import Row, read_rows
+from evidence.recorded import Record, read_rows, reading
+from evidence.validation import Row
 
 _GIB: Final = 2.0**30
 _SEQUENCE: Final = 2048
@@ -111,7 +110,7 @@ def _seconds(result: Result) -> float:
     return float(result.outcome.finish_ns.max()) / 1e9
 
 
-def _megatron_2021(path: Path) -> list[Line]:
+def _megatron_2021(path: Path) -> list[Row]:
     lines = []
     for row in read_rows(path):
         with reading(row.path, row.line):
@@ -128,11 +127,11 @@ def _megatron_2021(path: Path) -> list[Line]:
         ours = flops / (_seconds(result) * gpus) / 1e12
         error = 100 * abs(ours / published - 1)
         what = f"Megatron-LM 2021, {c['params_billion']} billion, {gpus} GPUs"
-        lines.append(Line("P1", what, published, ours, "TFLOP/s", error, 15, "percent"))
+        lines.append(Row("P1", what, published, ours, "TFLOP/s", error, 15, "percent"))
     return lines
 
 
-def _megatron_2022_times(path: Path) -> list[Line]:
+def _megatron_2022_times(path: Path) -> list[Row]:
     lines = []
     times: dict[str, dict[str, tuple[float, float]]] = {}
     for row in read_rows(path):
@@ -157,14 +156,14 @@ def _megatron_2022_times(path: Path) -> list[Line]:
         ours = _seconds(result)
         error = 100 * abs(ours / published - 1)
         what = f"Korthikanti 2022, {c['model']} {c['mode']}"
-        lines.append(Line("P3", what, published, ours, "s", error, 15, "percent"))
+        lines.append(Row("P3", what, published, ours, "s", error, 15, "percent"))
         times.setdefault(c["model"], {})[c["mode"]] = (published, ours)
     for name, found in times.items():
         if len(found) == 2:
             (full, our_full), (less, our_less) = found["full"], found["seq+selective"]
             error = abs(our_full / our_less - full / less)
             what = f"Korthikanti 2022, {name} gain of seq+selective"
-            lines.append(Line("P3", what, full / less, our_full / our_less, "x", error, 0.08, "x"))
+            lines.append(Row("P3", what, full / less, our_full / our_less, "x", error, 0.08, "x"))
     return lines
 
 
@@ -172,7 +171,7 @@ def _megatron_2022_times(path: Path) -> list[Line]:
 _MEMORY: Final = {"22B": (6144, 48, 64, 4, 1, 1), "175B": (12288, 96, 96, 1, 8, 3)}
 
 
-def _megatron_2022_memory(path: Path) -> list[Line]:
+def _megatron_2022_memory(path: Path) -> list[Row]:
     lines = []
     for row in read_rows(path):
         with reading(row.path, row.line):
@@ -202,11 +201,11 @@ def _megatron_2022_memory(path: Path) -> list[Line]:
                 tolerance = 4.0
         error = 100 * abs(ours / published - 1)
         what = f"Korthikanti 2022, {c['model']} {c['quantity']}, {c['mode']}"
-        lines.append(Line("P2", what, published, ours, "GiB", error, tolerance, "percent"))
+        lines.append(Row("P2", what, published, ours, "GiB", error, tolerance, "percent"))
     return lines
 
 
-def _megascale(path: Path) -> list[Line]:
+def _megascale(path: Path) -> list[Row]:
     lines = []
     series: list[tuple[float, float]] = []
     for row in read_rows(path):
@@ -225,11 +224,11 @@ def _megascale(path: Path) -> list[Line]:
         series.append((published, ours))
         what = f"MegaScale 2024, Megatron-LM on {gpus} GPUs"
         error = abs(ours - published)
-        lines.append(Line("P4", what, published, ours, "% MFU", error, 6, "points"))
+        lines.append(Row("P4", what, published, ours, "% MFU", error, 6, "points"))
     falls = sum(b[1] < a[1] for a, b in pairwise(series))
     n = max(0, len(series) - 1)
     what = "MegaScale 2024, utilisation falls with GPUs"
-    lines.append(Line("P4", what, n, falls, "steps", n - falls, 0, "steps"))
+    lines.append(Row("P4", what, n, falls, "steps", n - falls, 0, "steps"))
     return lines
 
 
@@ -241,9 +240,9 @@ _MAKERS: Final = {
 }
 
 
-def published_lines(folder: Path, tell: Callable[[str], None]) -> list[Line]:
+def published_lines(folder: Path, tell: Callable[[str], None]) -> list[Row]:
     """Return a line for each published figure."""
-    lines: list[Line] = []
+    lines: list[Row] = []
     for name, make in _MAKERS.items():
         path = folder / "published" / name
         if path.is_file():
@@ -252,7 +251,7 @@ def published_lines(folder: Path, tell: Callable[[str], None]) -> list[Line]:
     return lines
 
 
-def _calculon(row: Row) -> tuple[float, float, float, float]:
+def _calculon(row: Record) -> tuple[float, float, float, float]:
     """Return Calculon's seconds and bytes of a run, and the simulator's."""
     c = row.cells
     h, n, heads = _MODELS[c["model"]]
@@ -274,7 +273,7 @@ def _calculon(row: Row) -> tuple[float, float, float, float]:
     return (float(c["total_time"]), float(c["mem_total"]), _seconds(result), result.memory_bytes)
 
 
-def calculon_lines(folder: Path, tell: Callable[[str], None]) -> list[Line]:
+def calculon_lines(folder: Path, tell: Callable[[str], None]) -> list[Row]:
     """Return lines for the rank correlation with Calculon over all its runs."""
     path = folder / "calculon.csv"
     if not path.is_file():
@@ -299,5 +298,5 @@ def calculon_lines(folder: Path, tell: Callable[[str], None]) -> list[Line]:
             f"{value:.2f}" for value in ratio
         )
         what = f"Calculon, rank correlation of {name} over {len(rows)} runs"
-        lines.append(Line("C1", what, 1.0, rank, "", 1.0 - rank, 0.05, "", note))
+        lines.append(Row("C1", what, 1.0, rank, "", 1.0 - rank, 0.05, "", note=note))
     return lines

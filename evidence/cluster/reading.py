@@ -1,17 +1,11 @@
 """Readers of reference files: rows of ASTRA-sim, debug cases, paths and Calculon's runs."""
 
-import csv
-import io
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, Final, final
+from typing import Any, Final
 
 import numpy as np
 
-from archgym.errors import FileFormatError
-from archgym.files.recorded import read_text, reading
 from archgym.simulators.cluster.kernel import state
 from archgym.simulators.cluster.kernel.engine import Outcome, simulate
 from archgym.simulators.cluster.kernel.graphs import Graphs, Standing, graphs_of_entries
@@ -25,44 +19,11 @@ from archgym.simulators.cluster.kernel.iteration import (
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
 from archgym.simulators.cluster.machine import simulate_shortcut
 from archgym.simulators.cluster.workloads import Model
+from evidence.recorded import Record
 
-# chosen: thirty times the largest reference file.
-_MAX_BYTES: Final = 2**25
 # What is compared of each kind of row, in this order.
 TIMES: Final = ("time_ns", "first_ns", "sum_ns", "exposed_sum_ns")
 TRAINING: Final = (*TIMES, "exposed_max_ns", "compute_max_ns", "nodes", "memory_bytes")
-
-
-@final
-@dataclass(frozen=True)
-class Row:
-    """A row of a reference file and its line."""
-
-    path: Path
-    line: int
-    cells: Mapping[str, str]
-
-
-def read_rows(path: Path) -> list[Row]:
-    """Return the rows of a CSV file.
-
-    Raises:
-      FileFormatError: A row has not as many cells as the heading.
-    """
-    with reading(path):
-        rows = []
-        limit = csv.field_size_limit(_MAX_BYTES)
-        try:
-            reader = csv.DictReader(io.StringIO(read_text(path, _MAX_BYTES)))
-            for cells in reader:
-                if None in cells or None in cells.values():
-                    raise FileFormatError(
-                        path, reader.line_num, "a row must have as many cells as the heading"
-                    )
-                rows.append(Row(path, reader.line_num, cells))
-        finally:
-            csv.field_size_limit(limit)
-        return rows
 
 
 def _system(
@@ -137,7 +98,7 @@ def parallelism_of(cells: Mapping[str, str]) -> Parallelism:
     )
 
 
-def recorded(row: Row) -> tuple[int | str, ...]:
+def recorded(row: Record) -> tuple[int | str, ...]:
     """Return what ASTRA-sim did with a row: `deadlock`, or numbers."""
     cells = row.cells
     if cells["status"] == "deadlock":
@@ -154,7 +115,7 @@ def _times(outcome: Outcome) -> list[int | str]:
 
 
 def observed(
-    row: Row, models: Mapping[str, Model]
+    row: Record, models: Mapping[str, Model]
 ) -> tuple[tuple[int | str, ...], Sequence[int | str] | None]:
     """Return what the simulator does with a row.
 
@@ -182,7 +143,7 @@ def observed(
     return tuple(result), _times(short)[:2]
 
 
-def shortcut_of(row: Row, models: Mapping[str, Model]) -> Callable[[], Outcome]:
+def shortcut_of(row: Record, models: Mapping[str, Model]) -> Callable[[], Outcome]:
     """Return what simulates a row with one NPU for each stage, where that is exact."""
     system = system_of(row.cells)
     if "workload" in row.cells:

@@ -2,13 +2,14 @@
 
 import csv
 import io
-from collections.abc import Callable
-from importlib import resources
+from pathlib import Path
 from typing import Final
 
 from archgym.simulators.cpu.kernel.run import COUNTERS, run
 from archgym.simulators.cpu.machine import machine
 from archgym.simulators.cpu.workloads import load
+from evidence.agreement import Agreement
+from evidence.recorded import read_rows
 
 _WARMUP, _LENGTH = 4_000, 8_000
 GOLDEN_RUNS: Final = (
@@ -46,21 +47,15 @@ def golden_text() -> str:
     return stream.getvalue()
 
 
-def golden_lines(
-    progress: Callable[[str], None] | None = None,
-) -> tuple[list[tuple[str, str, int, int]], list[str]]:
-    """Return a line of the table and the problems of the recorded runs."""
-    if progress is not None:
-        progress("recorded rows")
-    text = resources.files("evidence.cpu").joinpath("data/golden.csv").read_text("utf-8")
-    recorded = {(row["program"], row["changes"]): row for row in csv.DictReader(io.StringIO(text))}
-    problems: list[str] = []
-    equal = 0
+def golden_line() -> Agreement:
+    """Return how many of the recorded runs the model repeats."""
+    path = Path(__file__).parent / "data" / "golden.csv"
+    recorded = {(row.text("program"), row.text("changes")): row.cells for row in read_rows(path)}
+    different: list[str] = []
     for run_key in GOLDEN_RUNS:
         row = recorded.get(run_key, {})
         ours = dict(zip(COUNTERS, _counters(*run_key), strict=False))
-        different = [name for name in COUNTERS if str(ours.get(name)) != row.get(name)]
-        equal += not different
-        if different:
-            problems.append(f"{' '.join(run_key)} differs from its recorded row in {different[0]}.")
-    return [("recorded rows equal in every counter", "shipped", len(GOLDEN_RUNS), equal)], problems
+        wrong = [name for name in COUNTERS if str(ours.get(name)) != row.get(name)]
+        different += [f"{' '.join(run_key)} differs in {wrong[0]}"] if wrong else []
+    n, note = len(GOLDEN_RUNS), "; ".join(different[:3])
+    return Agreement("recorded", "shipped", "every counter", n, n - len(different), note=note)

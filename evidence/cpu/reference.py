@@ -5,14 +5,14 @@ counters), `traces/NAME.champsimtrace.xz` and, if it has any, `debug/SCENARIO/` 
 `run.txt`, `events.log.xz`). Every counter must be equal; there is no tolerance.
 """
 
-import csv
 import lzma
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache, partial
 from pathlib import Path
-from typing import ClassVar, Final, final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,11 +21,20 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES, run, run_logged
 from archgym.simulators.cpu.machine import machine
+from archgym.simulators.cpu.simulator import CpuSimulator
+from archgym.simulators.cpu.space import design_space, machine_of
 from archgym.simulators.cpu.workloads import InstructionTrace, read_trace
-from evidence.cpu.golden import golden_lines
+from archgym.spaces.parameter import Value
+from archgym.traces.instructions.records import MIN_RECORDS
+from evidence.agreement import Agreement, Differences, validation_of
+from evidence.cpu.golden import golden_line
+from evidence.recorded import read_rows
+from evidence.validation import Group, Progress, Validation, chosen, metrics_of, no_reports
 
 _RUN: Final = ("trace", "warmup", "simulated")
 _IGNORED: Final = ("id", "oracle_cpu_s")
+# Accesses that a program waits for, as the metrics count them.
+_DEMAND: Final = ("load", "rfo", "write", "translation")
 # chosen: twice as many events as the longest scenario logs.
 _MAX_EVENTS: Final = 1 << 17
 _EVENT: Final = re.compile(
@@ -37,7 +46,7 @@ _EVENT: Final = re.compile(
 
 @final
 @dataclass(frozen=True)
-class Row:
+class Run:
     """One run of ChampSim.
 
     Attributes:
@@ -59,73 +68,69 @@ class Row:
     seconds: float
 
 
-@final
-@dataclass(frozen=True)
-class Validation:
-    """A table of comparisons, and what differs.
-
-    Attributes:
-      lines: Subject, where, number compared and number equal.
-      problems: Problems in words; empty if everything is equal.
-    """
-
-    lines: tuple[tuple[str, str, int, int], ...]
-    problems: tuple[str, ...]
-
-    columns: ClassVar[tuple[str, ...]] = ("subject", "where", "compared", "equal", "met")
-
-    @property
-    def rows(self) -> tuple[tuple[str | int | float, ...], ...]:
-        """Return the table's cells by `columns`."""
-        return tuple((*line, "yes" if line[2] == line[3] else "NO") for line in self.lines)
+_FREE: Final = (
+    "ChampSim takes latencies, queues and policies freely; a design's latencies follow from its "
+    "sizes"
+)
+GROUPS: Final = (
+    Group("designs", "runs of ChampSim on machines that a design of a space is"),
+    Group("counters", "runs of ChampSim on any machine, in every counter", _FREE),
+    Group("events", "caches' look-ups and fills in event logs of ChampSim", "a log has no metrics"),
+    Group("recorded", "our own recorded runs, in every counter", _FREE),
+)
+SPACES: Final = ("default", "as-shipped")
 
 
 def validate(
-    reference: Path | None = None, progress: Callable[[str], None] | None = None
-) -> Validation:
+    reference: Path | None = None, progress: Progress | None = None, *, group: str | None = None
+) -> Validation[Agreement]:
     """Run what is compared, and compare it.
 
     Args:
       reference: A folder of the form above, or one that holds it as `cpu`; None for only the
         recorded rows that ship.
       progress: Called with what is run next.
+      group: Group to compare; all by default.
 
     Raises:
       FileFormatError: A file is not what it should be; the message names file and line.
+      UnknownNameError: There is no such group.
     """
+    wanted = chosen(GROUPS, group)
+    tell = progress if progress is not None else _ignore
     folder = None if reference is None else _folder(reference)
-    lines, problems = golden_lines(progress)
+    tell("recorded rows")
+    lines = [golden_line()] if "recorded" in wanted else []
     if folder is not None:
         for path in sorted((folder / "results").glob("*.csv")):
-            if progress is not None:
-                progress(path.name)
-            lines.append(_results(folder, path, problems))
-        for scenario in sorted((folder / "debug").glob("*/")):
-            if progress is not None:
-                progress(f"events of {scenario.name}")
-            lines += _scenario(folder, scenario, problems)
-    return Validation(tuple(lines), tuple(problems))
+            tell(path.name)
+            rows = list(reference_rows(path))
+            if "designs" in wanted:
+                lines += compare_designs(folder, path.stem, rows)
+            if "counters" in wanted:
+                lines.append(_results(folder, path.stem, rows))
+        if "events" in wanted:
+            for scenario in sorted((folder / "debug").glob("*/")):
+                tell(f"events of {scenario.name}")
+                lines += _scenario(folder, scenario)
+    return validation_of(lines, GROUPS)
 
 
-def reference_rows(path: Path) -> Iterator[Row]:
+def _ignore(text: str) -> None:
+    del text
+
+
+def reference_rows(path: Path) -> Iterator[Run]:
     """Yield the rows of a file of results.
 
     Raises:
       FileFormatError: A row is not one; the message names file and line.
     """
-    try:
-        with path.open(newline="", encoding="utf-8") as stream:
-            reader = csv.DictReader(stream)
-            absent = [name for name in _RUN if name not in (reader.fieldnames or ())]
-            if absent:
-                raise FileFormatError(path, 1, f"must have the columns {', '.join(absent)}")
-            for number, cells in enumerate(reader, start=2):
-                yield _row(path, number, cells)
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise FileFormatError(path, None, f"is not a table ({error})") from None
+    for record in read_rows(path, _RUN):
+        yield _row(path, record.line, record.cells)
 
 
-def _row(path: Path, number: int, cells: Mapping[str, str]) -> Row:
+def _row(path: Path, number: int, cells: Mapping[str, str]) -> Run:
     try:
         design = {name: int(text) for name, text in cells.items() if "." in name}
         counters = {
@@ -146,7 +151,7 @@ def _row(path: Path, number: int, cells: Mapping[str, str]) -> Row:
         machine(design)
     except InvalidArgumentError as error:
         raise FileFormatError(path, number, str(error).rstrip(".")) from None
-    return Row(
+    return Run(
         place=f"{path.name}:{number}",
         trace=cells["trace"],
         warmup=warmup,
@@ -157,7 +162,7 @@ def _row(path: Path, number: int, cells: Mapping[str, str]) -> Row:
     )
 
 
-def compare_row(row: Row, trace: InstructionTrace) -> list[str]:
+def compare_row(row: Run, trace: InstructionTrace) -> list[str]:
     """Return the counters in which the model differs from a row, in words."""
     if row.warmup + row.length > trace.n:
         return [f"{row.trace} has only {trace.n:,} instructions"]
@@ -172,28 +177,102 @@ def compare_row(row: Row, trace: InstructionTrace) -> list[str]:
     ]
 
 
-def _results(folder: Path, path: Path, problems: list[str]) -> tuple[str, str, int, int]:
-    n = equal = 0
-    for row in reference_rows(path):
-        n += 1
+def compare_designs(folder: Path, name: str, rows: list[Run]) -> list[Agreement]:
+    """Return how metrics of the rows that are designs agree, as a search gets them.
+
+    Cycles, and misses and mispredictions for each thousand instructions, follow from counters
+    that ChampSim prints.
+    """
+    searched: dict[tuple[str, str, int, int], list[tuple[Run, npt.NDArray[np.int64]]]] = (
+        defaultdict(list)
+    )
+    for row in rows:
+        for space in SPACES:
+            indices = _indices(space, row)
+            if indices is not None:
+                searched[space, row.trace, row.warmup, row.length].append((row, indices))
+                break
+    differences = Differences("designs", name, 1e-12)
+    for (space, trace, warmup, length), found in searched.items():
+        simulator = CpuSimulator(space, instructions=warmup + length, warmup=warmup)
+        workload = simulator.workload(_trace_path(folder, trace))
+        with no_reports():
+            values = metrics_of(simulator, workload, np.array([indices for _, indices in found]))
+        for place, (row, _) in enumerate(found):
+            for quantity, expected in _expected(row).items():
+                ours = float(values[quantity][place])
+                differences.number(int(row.place.rpartition(":")[2]), quantity, ours, expected)
+    return differences.lines
+
+
+@cache
+def _settings(space: str) -> dict[str, list[tuple[Value, dict[str, int]]]]:
+    """Return what each value of a parameter sets in the machine, where other values set others."""
+    made = design_space(space)
+    default = dict(made.design_at(made.default_indices))
+    found = {}
+    for parameter in made.parameters:
+        values = [parameter.value(index) for index in range(parameter.size)]
+        built = [machine_of(space, {**default, parameter.name: value}) for value in values]
+        own = {key for each in built for key in each if each[key] != built[0][key]}
+        found[parameter.name] = [
+            (value, {key: each[key] for key in own})
+            for value, each in zip(values, built, strict=True)
+        ]
+    return found
+
+
+def _indices(space: str, row: Run) -> npt.NDArray[np.int64] | None:
+    """Return a row's machine as a design of a space, or None if no design is this machine."""
+    if row.warmup + row.length < MIN_RECORDS:
+        return None
+    wanted = machine(row.design)
+    design: dict[str, Value] = {}
+    for name, settings in _settings(space).items():
+        fitting = [
+            value for value, sets in settings if all(wanted[key] == n for key, n in sets.items())
+        ]
+        if not fitting:
+            return None
+        design[name] = fitting[0]
+    if machine_of(space, design) != wanted:
+        return None
+    indices: npt.NDArray[np.int64] = design_space(space).indices_of(design)
+    return indices
+
+
+def _expected(row: Run) -> dict[str, float]:
+    counts, kilo = row.counters, row.counters["instructions"] / 1000.0
+    found: dict[str, float] = {"total_cycles": counts["cycles"]}
+    found["branch_mpki"] = sum(n for name, n in counts.items() if name.startswith("mp_")) / kilo
+    for level in ("l1i", "l1d", "llc"):
+        misses = [counts.get(f"{level.upper()}_{kind}_miss", 0) for kind in _DEMAND]
+        found[f"{level}_mpki"] = sum(misses) / kilo
+    return found
+
+
+def _results(folder: Path, name: str, rows: list[Run]) -> Agreement:
+    problems = []
+    for row in rows:
         different = compare_row(row, _trace(folder, row.trace))
-        equal += not different
         if different:
-            problems.append(
-                f"{row.place} ({row.trace}) differs in {len(different)} counters: "
-                f"{'; '.join(different[:3])}."
-            )
-    return "rows of ChampSim equal in every counter", path.stem, n, equal
+            problems.append(f"{row.place} ({row.trace}): {'; '.join(different[:3])}")
+    n, note = len(rows), "; ".join(problems[:3])
+    return Agreement("counters", name, "every counter", n, n - len(problems), note=note)
 
 
 @lru_cache(maxsize=32)
 def _trace(folder: Path, name: str) -> InstructionTrace:
+    return read_trace(_trace_path(folder, name))
+
+
+def _trace_path(folder: Path, name: str) -> Path:
     if not re.fullmatch(r"[\w.-]+", name):
         raise FileFormatError(folder, None, f"names a trace {name!r} that cannot be a file")
     for ending in (".champsimtrace.xz", ".champsimtrace.gz", ".champsimtrace"):
         path = folder / "traces" / f"{name}{ending}"
         if path.exists():
-            return read_trace(path)
+            return path
     raise FileFormatError(
         folder, None, f"must hold traces/{name}.champsimtrace.xz", "Copy the whole folder"
     )
@@ -221,7 +300,7 @@ def _words(path: Path) -> dict[str, str]:
     return found
 
 
-def _scenario(folder: Path, scenario: Path, problems: list[str]) -> list[tuple[str, str, int, int]]:
+def _scenario(folder: Path, scenario: Path) -> list[Agreement]:
     """Compare counters and the caches' events of a debug scenario."""
     cells = {**_words(scenario / "design.txt"), **_words(scenario / "run.txt")}
     # Counters that the result leaves out are 0.
@@ -235,16 +314,16 @@ def _scenario(folder: Path, scenario: Path, problems: list[str]) -> list[tuple[s
     trace = _trace(folder, row.trace)
     counters, events = run_logged(machine(row.design), trace, row.warmup, row.length, _MAX_EVENTS)
     different = compare_row(row, trace)
-    if different or counters is None:
-        problems.append(f"{scenario.name} differs: {'; '.join(different[:3])}.")
-    lines = [("scenarios equal in every counter", scenario.name, 1, int(not different))]
+    made = partial(Agreement, "events", scenario.name)
+    is_met = not different and counters is not None
+    line = made("every counter", n_rows=1, n_met=int(is_met), note="; ".join(different[:3]))
     expected = _events(scenario / "events.log.xz")
     ours = _comparable(events, expected)
     n = len(expected)
     equal = sum(a == b for a, b in zip(ours, expected, strict=False))
-    if equal != n or len(ours) != n:
-        problems.append(f"{scenario.name} has {n:,} events of caches; {equal:,} are equal.")
-    return [*lines, ("look-ups and fills of caches equal in order", scenario.name, n, equal)]
+    # Events beyond those of the log are a difference, too.
+    equal = equal if len(ours) == n else min(equal, n - 1)
+    return [line, made("look-ups and fills of caches in order", n_rows=n, n_met=equal)]
 
 
 _Event = tuple[str, str, int, int, str, int, int, int]

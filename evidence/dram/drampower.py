@@ -1,7 +1,5 @@
 """Recorded energies of DRAMPower 6.2, and the energy equations on its command lists."""
 
-import csv
-import io
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -11,15 +9,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.files.recorded import read_text
-from archgym.simulators.dram.currents import CORE_CAUSES, PowerSpec, Supply, core_energy
-from archgym.simulators.dram.power_tables import KINDS, blank_account
-from evidence.dram.results import (
-    Comparison,
-    cell,
-    number_cell,
-    whole_cell,
-)
+from archgym.simulators.dram.kernel.currents import CORE_CAUSES, PowerSpec, Supply, core_energy
+from archgym.simulators.dram.kernel.power_tables import KINDS, blank_account
+from evidence.dram.results import Comparison
+from evidence.recorded import Record, read_rows, read_text
 
 _ENERGY_COLUMNS: Final = ("name", "memspec", "patch", "end", "core_total", "rank_act_cycles")
 
@@ -88,42 +81,42 @@ def power_spec(specification: Mapping[str, Any]) -> PowerSpec:
 
 
 def compare_energies(
-    name: str, path: Path, rows: Sequence[tuple[int, dict[str, str]]], folder: Path
+    name: str, path: Path, rows: Sequence[Record], folder: Path
 ) -> Iterator[Comparison]:
     """Yield the errors of core energy and active times over the rows of a results file."""
     causes, times = [], []
     specifications: dict[str, dict[str, Any]] = {}
-    for number, row in rows:
+    for row in rows:
         for column in _ENERGY_COLUMNS:
-            cell(path, number, row, column)
-        title = row["memspec"]
+            row.text(column)
+        title = row.text("memspec")
         if title not in specifications:
             specifications[title] = _memspec(folder / "memspecs" / f"{title}.json")
         try:
-            merged = _merge(specifications[title], json.loads(row["patch"] or "{}"))
+            merged = _merge(specifications[title], json.loads(row.text("patch") or "{}"))
             spec = power_spec(merged)
             n_ranks = int(merged["memarchitecturespec"]["nbrOfRanks"])
         except (KeyError, ValueError, TypeError, ArchGymError) as error:
             raise FileFormatError(
                 path,
-                number,
+                row.line,
                 f"memory specification {title!r} with its patch must be complete: "
                 f"{type(error).__name__} {error}",
             ) from None
-        end = whole_cell(path, number, row, "end")
-        commands = folder / "commands" / f"{row['name']}.csv.gz"
+        end = row.whole("end")
+        commands = folder / "commands" / f"{row.text('name')}.csv.gz"
         banks, ranks = _account(commands, spec.n_banks, spec.n_groups, n_ranks, spec.rules(), end)
         joules = core_energy(spec, banks, ranks, end)
-        total = number_cell(path, number, row, "core_total")
+        total = row.number("core_total")
         worst = abs(sum(joules.values()) - total)
         for cause in CORE_CAUSES:
-            if row.get(f"E_{cause}"):
+            if row.cells.get(f"E_{cause}"):
                 # The recorded background of active banks includes their shared part.
                 shared = joules["bg_act_shared"] if cause == "bg_act" else 0.0
-                recorded = number_cell(path, number, row, f"E_{cause}")
+                recorded = row.number(f"E_{cause}")
                 worst = max(worst, abs(joules[cause] + shared - recorded))
         causes.append(worst / abs(total) if worst > 1e-9 * abs(total) else 0.0)
-        recorded_time = whole_cell(path, number, row, "rank_act_cycles")
+        recorded_time = row.whole("rank_act_cycles")
         times.append(float(int(ranks["active_time"].sum()) != recorded_time))
     yield Comparison(name, "core_energy", np.array(causes))
     yield Comparison(name, "active_times", np.array(times))
@@ -150,29 +143,29 @@ def _account(
     path: Path, n_banks: int, n_groups: int, n_ranks: int, rules: npt.NDArray[Any], end: int
 ) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
     """Return the closed accounts of a command list."""
-    from archgym.simulators.dram.power import count_commands
+    from archgym.simulators.dram.kernel.power import count_commands
 
     per_group = n_banks // n_groups
     kinds, of_rank, of_bank, times = [], [], [], []
-    for number, row in enumerate(csv.DictReader(io.StringIO(read_text(path))), start=2):
-        kind = cell(path, number, row, "command")
+    for row in read_rows(path):
+        kind = row.text("command")
         if kind not in KINDS:
             raise FileFormatError(
-                path, number, f"`command` must be one of {', '.join(KINDS)}; got {kind!r}"
+                path, row.line, f"`command` must be one of {', '.join(KINDS)}; got {kind!r}"
             )
-        rank = max(0, whole_cell(path, number, row, "rank"))
+        rank = max(0, row.whole("rank"))
         is_all = kind in ("PREA", "REFA")
-        group = 0 if is_all or kind == "REFSB" else whole_cell(path, number, row, "bankgroup")
-        bank = 0 if is_all else whole_cell(path, number, row, "bank")
+        group = 0 if is_all or kind == "REFSB" else row.whole("bankgroup")
+        bank = 0 if is_all else row.whole("bank")
         place = max(0, group) * per_group + max(0, bank)
         if rank >= n_ranks or place >= n_banks:
             raise FileFormatError(
-                path, number, f"rank {rank}, bank group {group}, bank {bank} must exist"
+                path, row.line, f"rank {rank}, bank group {group}, bank {bank} must exist"
             )
         kinds.append(KINDS.index(kind))
         of_rank.append(rank)
         of_bank.append(rank * n_banks + place)
-        times.append(whole_cell(path, number, row, "time"))
+        times.append(row.whole("time"))
     banks, ranks = blank_account(n_banks * n_ranks, n_ranks)
     count_commands(
         rules,

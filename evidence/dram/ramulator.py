@@ -1,7 +1,6 @@
 """Recorded results of Ramulator 2.1, and the second controller's on the same rows."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from importlib import resources
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -9,9 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError
-from archgym.files.recorded import read_text
-from archgym.simulators.dram.ramulator.addresses import MAPPINGS
-from archgym.simulators.dram.ramulator.run import (
+from archgym.simulators.dram.ramulator.kernel.addresses import MAPPINGS
+from archgym.simulators.dram.ramulator.kernel.run import (
     REFRESHES,
     ROW_POLICIES,
     SCHEDULERS,
@@ -21,17 +19,12 @@ from archgym.simulators.dram.ramulator.run import (
     Requests,
     run,
 )
-from archgym.simulators.dram.ramulator.standard import FAMILIES, Standard, standard
-from archgym.simulators.dram.ramulator.state import UNCONSTRAINED
-from archgym.simulators.dram.ramulator.tables import DeviceTables, device_tables
+from archgym.simulators.dram.ramulator.kernel.state import UNCONSTRAINED
+from archgym.simulators.dram.ramulator.kernel.tables import DeviceTables, device_tables
+from archgym.simulators.dram.ramulator.machine import FAMILIES, Standard, standard
 from evidence.dram.drampower import compare_energies
-from evidence.dram.results import (
-    Comparison,
-    cell,
-    number_cell,
-    read_rows,
-    whole_cell,
-)
+from evidence.dram.results import Comparison
+from evidence.recorded import Record, read_rows, read_text
 
 _WHOLE: Final = (
     "ranks", "channels", "interleave_bits", "cap", "scatter_interval",
@@ -68,9 +61,8 @@ def is_reference(folder: Path) -> bool:
 
 def compare_golden(max_rows: int | None = None) -> list[Comparison]:
     """Compare with the rows that ship."""
-    data = resources.files("evidence.dram").joinpath("data/golden_ramulator")
-    with resources.as_file(data) as folder:
-        return compare_reference(folder, None, max_rows, prefix="golden-ramulator")
+    folder = Path(__file__).parent / "data" / "golden_ramulator"
+    return compare_reference(folder, None, max_rows, prefix="golden-ramulator")
 
 
 def compare_reference(
@@ -95,18 +87,18 @@ def compare_reference(
         rows = read_rows(path)
         if not rows:
             raise FileFormatError(path, None, "a results file must hold at least one row")
-        numbered = list(enumerate(rows, start=2))
+        columns = rows[0].cells
         if max_rows is not None and len(rows) > max_rows:
-            numbered = [numbered[i * len(rows) // max_rows] for i in range(max_rows)]
+            rows = [rows[i * len(rows) // max_rows] for i in range(max_rows)]
         if progress is not None:
-            progress(f"{prefix}-{path.stem}: {len(numbered)} rows, exact")
+            progress(f"{prefix}-{path.stem}: {len(rows)} rows, exact")
         name = f"{prefix}-{path.stem}"
-        if "log_hash" in rows[0]:
-            found += _compare_runs(name, path, numbered, folder / "traces")
-        elif "preceding" in rows[0]:
-            found.append(_compare_pairs(name, path, numbered))
-        elif "core_total" in rows[0]:
-            found += compare_energies(name, path, numbered, folder / "energy")
+        if "log_hash" in columns:
+            found += _compare_runs(name, path, rows, folder / "traces")
+        elif "preceding" in columns:
+            found.append(_compare_pairs(name, path, rows))
+        elif "core_total" in columns:
+            found += compare_energies(name, path, rows, folder / "energy")
         else:
             raise FileFormatError(
                 path, 1, "a results file must have a column log_hash, preceding or core_total"
@@ -114,45 +106,47 @@ def compare_reference(
     return found
 
 
-def _family(path: Path, number: int, row: Mapping[str, str]) -> Standard:
-    name = cell(path, number, row, "standard").lower()
+def _family(path: Path, row: Record) -> Standard:
+    name = row.text("standard").lower()
     if name not in FAMILIES:
         raise FileFormatError(
-            path, number, f"`standard` must be one of {', '.join(FAMILIES)}; got {name!r}"
+            path, row.line, f"`standard` must be one of {', '.join(FAMILIES)}; got {name!r}"
         )
     made = standard(name)
     for column, known in (("organisation", made.organisations), ("timing", made.bins)):
-        value = cell(path, number, row, column)
+        value = row.text(column)
         if value not in known:
             raise FileFormatError(
-                path, number, f"`{column}` must be one of {', '.join(known)}; got {value!r}"
+                path, row.line, f"`{column}` must be one of {', '.join(known)}; got {value!r}"
             )
     return made
 
 
-def _configuration(path: Path, number: int, row: Mapping[str, str]) -> Configuration:
-    values: dict[str, Any] = {name: whole_cell(path, number, row, name) for name in _WHOLE}
-    values |= {name: number_cell(path, number, row, name) for name in _SHARES}
-    sync = row.get("wck_sync") or WCK_SYNCS[0]
+def _configuration(path: Path, row: Record) -> Configuration:
+    values: dict[str, Any] = {name: row.whole(name) for name in _WHOLE}
+    values |= {name: row.number(name) for name in _SHARES}
+    sync = row.cells.get("wck_sync") or WCK_SYNCS[0]
     for name, known in (*_CHOICES.items(), ("wck_sync", WCK_SYNCS)):
-        values[name] = sync if name == "wck_sync" else cell(path, number, row, name)
+        values[name] = sync if name == "wck_sync" else row.text(name)
         if values[name] not in known:
             raise FileFormatError(
-                path, number, f"`{name}` must be one of {', '.join(known)}; got {values[name]!r}"
+                path, row.line, f"`{name}` must be one of {', '.join(known)}; got {values[name]!r}"
             )
     for name in ("ranks", "channels"):
         if not 1 <= values[name] <= 64 or values[name] & (values[name] - 1):
             raise FileFormatError(
-                path, number, f"`{name}` must be a power of two up to 64; got {values[name]}"
+                path, row.line, f"`{name}` must be a power of two up to 64; got {values[name]}"
             )
     for name in ("cap", "read_buffer", "write_buffer", "width"):
         if values[name] < 1:
-            raise FileFormatError(path, number, f"`{name}` must be at least 1; got {values[name]}")
+            raise FileFormatError(
+                path, row.line, f"`{name}` must be at least 1; got {values[name]}"
+            )
     if not 0 <= values["interleave_bits"] <= 40 or values["scatter_interval"] < 0:
         raise FileFormatError(
-            path, number, "`interleave_bits` must be 0 to 40, `scatter_interval` not negative"
+            path, row.line, "`interleave_bits` must be 0 to 40, `scatter_interval` not negative"
         )
-    organisation, timing = row["organisation"], row["timing"]
+    organisation, timing = row.text("organisation"), row.text("timing")
     return Configuration(organisation=organisation, timing=timing, **values)
 
 
@@ -182,25 +176,25 @@ def _read_trace(path: Path) -> Requests:
 
 
 def _compare_runs(
-    name: str, path: Path, rows: Sequence[tuple[int, dict[str, str]]], traces: Path
+    name: str, path: Path, rows: Sequence[Record], traces: Path
 ) -> Iterator[Comparison]:
     read: dict[str, Requests] = {}
     errors: dict[str, list[float]] = {group: [] for group in _GROUPS}
     status: list[float] = []
-    for number, row in rows:
-        made = _family(path, number, row)
-        configuration = _configuration(path, number, row)
-        trace = cell(path, number, row, "trace")
+    for row in rows:
+        made = _family(path, row)
+        configuration = _configuration(path, row)
+        trace = row.text("trace")
         if trace not in read:
             read[trace] = _read_trace(traces / f"{trace}.trace.gz")
         outcome = run(made, configuration, read[trace], hashes=True)
-        is_stuck = cell(path, number, row, "status") != "ok"
+        is_stuck = row.text("status") != "ok"
         status.append(float(outcome.is_stuck != is_stuck))
         if is_stuck:
             continue
         found = _results(read[trace], outcome)
         for group, columns in _GROUPS.items():
-            errors[group].append(max(_error(found[c], cell(path, number, row, c)) for c in columns))
+            errors[group].append(max(_error(found[c], row.text(c)) for c in columns))
     yield Comparison(name, "status", np.array(status))
     for group, values in errors.items():
         if values:
@@ -248,29 +242,31 @@ def _error(found: str, recorded: str) -> float:
     return abs(came - expected) / max(1, abs(expected))
 
 
-def _compare_pairs(name: str, path: Path, rows: Sequence[tuple[int, dict[str, str]]]) -> Comparison:
+def _compare_pairs(name: str, path: Path, rows: Sequence[Record]) -> Comparison:
     errors = []
-    for number, row in rows:
-        made = _family(path, number, row)
-        ranks = whole_cell(path, number, row, "ranks")
-        tables = device_tables(made, row["organisation"], row["timing"], ranks)
+    for row in rows:
+        made = _family(path, row)
+        ranks = row.whole("ranks")
+        tables = device_tables(made, row.text("organisation"), row.text("timing"), ranks)
         names = [command.name for command in made.commands]
         for column in ("preceding", "following"):
-            value = cell(path, number, row, column)
+            value = row.text(column)
             if value not in names and value != "ACT":
-                raise FileFormatError(path, number, f"`{column}` must be a command; got {value!r}")
-        found = _pair(made, tables, cell(path, number, row, "relation"), row)
-        expected = whole_cell(path, number, row, "ticks")
+                raise FileFormatError(
+                    path, row.line, f"`{column}` must be a command; got {value!r}"
+                )
+        found = _pair(made, tables, row.text("relation"), row)
+        expected = row.whole("ticks")
         errors.append(abs(found - expected) / max(1, abs(expected)))
     return Comparison(name, "pairs", np.array(errors))
 
 
-def _pair(made: Standard, tables: DeviceTables, relation: str, row: Mapping[str, str]) -> int:
+def _pair(made: Standard, tables: DeviceTables, relation: str, row: Record) -> int:
     """Return the least distance of two commands [ticks]."""
     names = [command.name for command in made.commands]
     if relation == "fifth_activate":
         return _fifth_activate(made, tables)
-    before, after = names.index(row["preceding"]), names.index(row["following"])
+    before, after = names.index(row.text("preceding")), names.index(row.text("following"))
     level = relation.partition("_")[2]
     levels = ("Channel", *made.levels)
     bank = 0

@@ -1,40 +1,58 @@
 """The model against recorded results of DRAMSys 4, row by row."""
 
-import csv
 import json
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Final, final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.evaluation.simulator import Workload
-from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.devices import device, device_names
-from archgym.simulators.dram.mapping import reference_mapping_names
+from archgym.simulators.dram.formats.trace import Trace, read_trace
+from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
+from archgym.simulators.dram.kernel.mapping import reference_mapping_names
 from archgym.simulators.dram.simulator import DramSimulator
-from archgym.simulators.dram.trace import Trace, read_trace
 from evidence.dram.ramulator import (
     compare_golden,
     compare_reference,
     is_reference,
 )
 from evidence.dram.results import Comparison
+from evidence.recorded import read_rows
+from evidence.validation import Cells, Group, Validation, chosen, metrics_of
 
 FIDELITIES: Final = ("exact", "fast")
 
-# Column of a results file -> output of the kernel, factor to the file's unit, step of its print.
-_METRICS: Final[dict[str, tuple[str, float, float]]] = {
-    "total_time_ns": ("total_time_ns", 1.0, 0.001),
-    "total_energy_pJ": ("energy_pj", 1.0, 0.01),
-    "avg_power_mW": ("power_mw", 1.0, 0.01),
-    "avg_bw_gbps": ("bandwidth_gbps", 8.0, 0.01),  # the file counts bits
-    "avg_bw_noidle_gbps": ("busy_bandwidth_gbps", 8.0, 0.01),
+DESIGNS, BUSY, RAMULATOR, PAIRS, ENERGY = "dramsys", "busy", "ramulator", "pairs", "drampower"
+GROUPS: Final = (
+    Group(DESIGNS, "runs of DRAMSys 4: time, energy, power and bandwidth"),
+    Group(BUSY, "runs of DRAMSys 4: bandwidth outside idle times", "it is no metric"),
+    Group(
+        RAMULATOR,
+        "runs of Ramulator 2.1",
+        "its front end takes 1, 2 or 4 requests in a tick; that of every design takes 8",
+    ),
+    Group(PAIRS, "least distances of two commands in Ramulator 2.1", "compares tables of timings"),
+    Group(ENERGY, "energies of DRAMPower 6.2", "compares equations on lists of commands"),
+)
+COLUMNS: Final = (
+    "results", "fidelity", "metric", "rows", "exact_percent", "median_error_percent",
+    "p99_error_percent", "worst_error_percent",
+)  # fmt: skip
+_BUSY: Final = "busy_bandwidth_gbps"
+# Column of a results file -> output of the kernel, metric, factor to the file's unit, step of its
+# print. The file counts bits. The last output is no metric.
+_METRICS: Final[dict[str, tuple[str, str, float, float]]] = {
+    "total_time_ns": ("total_time_ns", "total_time_ns", 1.0, 0.001),
+    "total_energy_pJ": ("energy_pj", "total_energy_pj", 1.0, 0.01),
+    "avg_power_mW": ("power_mw", "power_mw", 1.0, 0.01),
+    "avg_bw_gbps": ("bandwidth_gbps", "bandwidth_gb_per_s", 8.0, 0.01),
+    "avg_bw_noidle_gbps": (_BUSY, "", 8.0, 0.01),
 }
 _CONTROLLER_HEADINGS: Final = (
     "PagePolicy", "Scheduler", "SchedulerBuffer", "RequestBufferSize", "CmdMux", "RespQueue",
@@ -71,70 +89,48 @@ class Accuracy:
     p99: float
     worst: float
 
-
-@final
-@dataclass(frozen=True)
-class Validation:
-    """A table of accuracies, and where it is worse than the committed one.
-
-    Attributes:
-      lines: One a results file, fidelity and metric.
-      problems: Problems in words; empty if nothing got worse.
-    """
-
-    lines: tuple[Accuracy, ...]
-    problems: tuple[str, ...]
-
-    columns: ClassVar[tuple[str, ...]] = (
-        "results",
-        "fidelity",
-        "metric",
-        "rows",
-        "exact_percent",
-        "median_error_percent",
-        "p99_error_percent",
-        "worst_error_percent",
-    )
+    @property
+    def group(self) -> str:
+        """Name of its group."""
+        if self.results.startswith(("dram2-", "golden-ramulator-")):
+            return {"pairs": PAIRS, "core_energy": ENERGY, "active_times": ENERGY}.get(
+                self.metric, RAMULATOR
+            )
+        return BUSY if self.metric == _BUSY else DESIGNS
 
     @property
-    def rows(self) -> tuple[tuple[str | int | float, ...], ...]:
-        """The table's cells by `columns`."""
-        return tuple(
-            (
-                line.results,
-                line.fidelity,
-                line.metric,
-                line.n_rows,
-                100.0 * line.exact,
-                100.0 * line.median,
-                100.0 * line.p99,
-                100.0 * line.worst,
-            )
-            for line in self.lines
-        )
+    def cells(self) -> Cells:
+        """Cells by `COLUMNS`."""
+        shares = (self.exact, self.median, self.p99, self.worst)
+        percent = [100.0 * share for share in shares]
+        return (self.results, self.fidelity, self.metric, self.n_rows, *percent)
 
 
 def validate(
     reference: Path | None = None,
     progress: Callable[[str], None] | None = None,
     *,
+    group: str | None = None,
     fidelities: Sequence[str] = FIDELITIES,
     max_rows: int | None = None,
-) -> Validation:
-    """Run the recorded designs and compares.
+) -> Validation[Accuracy]:
+    """Run the recorded designs and compare.
 
     Args:
       reference: A folder with `results/*.csv` and `traces/*.stl.gz`, or one that holds it as
         `dram`, and results of the second controller as `dram2`. None for only the rows
         that ship.
       progress: Called with the next comparison.
+      group: Group to compare; all by default.
       fidelities: Fidelities to run.
       max_rows: Rows of each file, spread evenly; None for all. Then nothing is compared with the
         committed table.
 
     Raises:
       FileFormatError: A results file or trace is not what it should be.
+      UnknownNameError: There is no such group.
     """
+    wanted = chosen(GROUPS, group)
     lines: list[Accuracy] = []
     second = None if reference is None else _second_reference(reference)
     # All files are read before any is run, so that a wrong folder is told at once.
@@ -155,17 +151,19 @@ def validate(
             rows = kept
         if max_rows is not None and len(rows) > max_rows:
             rows = [rows[place * len(rows) // max_rows] for place in range(max_rows)]
-        for fidelity in fidelities:
+        for fidelity in fidelities if wanted & {DESIGNS, BUSY} else ():
             if progress is not None:
                 progress(f"{name}: {len(rows)} rows, {fidelity}")
-            outputs = _run(table, rows, traces, fidelity, configs)
+            outputs = _run(table, rows, traces, fidelity, configs, wanted)
             lines += _compare(name, fidelity, rows, outputs)
-    if "exact" in fidelities:
+    if "exact" in fidelities and wanted & {RAMULATOR, PAIRS, ENERGY}:
         compared = compare_golden(max_rows)
         if second is not None:
             compared += compare_reference(second, progress, max_rows)
         lines += [_line(comparison) for comparison in compared]
-    return Validation(tuple(lines), () if max_rows is not None else _problems(lines))
+    chosen_lines = tuple(line for line in lines if line.group in wanted)
+    problems = () if max_rows is not None else _problems(chosen_lines)
+    return Validation(chosen_lines, COLUMNS, GROUPS, problems)
 
 
 def _second_reference(reference: Path) -> Path | None:
@@ -190,7 +188,7 @@ def _line(comparison: Comparison) -> Accuracy:
     )
 
 
-def expected_text(validation: Validation) -> str:
+def expected_text(validation: Validation[Accuracy]) -> str:
     """Return the content of `data/accuracy.json` that makes a validation the committed one."""
     data = {
         f"{line.results}/{line.fidelity}/{line.metric}": [
@@ -204,7 +202,7 @@ def expected_text(validation: Validation) -> str:
     return "{\n" + ",\n".join(entries) + "\n}\n"
 
 
-def markdown(validation: Validation) -> str:
+def markdown(validation: Validation[Accuracy]) -> str:
     """Return the accuracy tables of the README: shares of equal rows and worst errors."""
     by_file: dict[tuple[str, str], dict[str, Accuracy]] = defaultdict(dict)
     second: dict[str, dict[str, Accuracy]] = defaultdict(dict)
@@ -251,9 +249,9 @@ def _cell(line: Accuracy | None) -> str:
     return f"{n_exact} (worst {100.0 * line.worst:.4f} %)"
 
 
-def _results(reference: Path | None) -> Iterator[tuple[str, Any, Any]]:
+def _results(reference: Path | None) -> Iterator[tuple[str, Path, Path]]:
     """Yield name, file and folder of traces of each results file."""
-    data = resources.files("evidence.dram").joinpath("data")
+    data = Path(__file__).parent / "data"
     yield GOLDEN, data.joinpath("golden.csv"), data.joinpath("golden")
     if reference is None:
         return
@@ -280,50 +278,48 @@ def _has_mapping(name: str, configs: Path | None) -> bool:
     return known or (configs is not None and (configs / name).is_file())
 
 
-def _read(table: Any) -> list[dict[str, str]]:
-    with table.open("r", encoding="utf-8") as lines:
-        rows = list(csv.DictReader(lines))
+def _read(table: Path) -> list[dict[str, str]]:
     wanted = {"trace", "clkMhz", "memspec", "mapping", *_CONTROLLER_HEADINGS, *_METRICS}
-    for number, row in enumerate(rows, start=2):
-        absent = sorted(heading for heading in wanted if row.get(heading) is None)
-        if absent:
-            raise FileFormatError(
-                str(table),
-                number,
-                f"a row must have every column; {', '.join(absent)} came not",
-                "Copy the file again",
-            )
-    return rows
+    return [dict(row.cells) for row in read_rows(table, sorted(wanted))]
 
 
 def _run(
-    table: Any,
+    table: Path,
     rows: Sequence[Mapping[str, str]],
-    traces: Any,
+    traces: Path,
     fidelity: str,
-    configs: Path | None = None,
-) -> npt.NDArray[np.float64]:
-    """Return outputs of every row by `kernel.OUTPUTS`, from designs of the space `dramsys`."""
-    from archgym.simulators.dram.kernel import OUTPUTS
-
+    configs: Path | None,
+    wanted: frozenset[str],
+) -> Mapping[str, npt.NDArray[np.float64]]:
+    """Return numbers of every row by output, from designs of the space `dramsys`."""
     groups: dict[tuple[str, str, str, str], list[int]] = defaultdict(list)
     for place, row in enumerate(rows):
         groups[row["trace"], row["clkMhz"], row["memspec"], row["mapping"]].append(place)
-    outputs = np.empty((len(rows), len(OUTPUTS)))
+    outputs = {output: np.full(len(rows), np.nan) for output, *_ in _METRICS.values()}
     read: dict[str, Trace] = {}
     for (trace_name, clock, memory, mapping), places in groups.items():
         if trace_name not in read:
-            with resources.as_file(traces.joinpath(f"{trace_name}.gz")) as path:
-                read[trace_name] = read_trace(path)
+            read[trace_name] = read_trace(traces / f"{trace_name}.gz")
         trace = replace(read[trace_name], clock_mhz=_clock(table, places[0] + 2, clock))
         simulator = _simulator(memory, mapping, configs, fidelity)
-        indices = [_indices(simulator, table, place + 2, rows[place]) for place in places]
+        indices = np.array([_indices(simulator, table, place + 2, rows[place]) for place in places])
         workload = Workload(trace.name, trace.digest, trace)
-        outputs[places] = simulator.outputs(np.array(indices), workload)
-    return outputs
+        if DESIGNS in wanted:
+            found = metrics_of(simulator, workload, indices)
+            for output, metric, *_ in _METRICS.values():
+                if metric in found:
+                    outputs[output][places] = found[metric]
+        if BUSY in wanted:
+            from archgym.simulators.dram.kernel.batch import OUTPUTS
+
+            column = OUTPUTS.index(_BUSY)
+            outputs[_BUSY][places] = simulator.outputs(indices, workload)[:, column]
+    if BUSY not in wanted:
+        outputs.pop(_BUSY)
+    return outputs if DESIGNS in wanted else {_BUSY: outputs[_BUSY]}
 
 
-def _clock(table: Any, number: int, text: str) -> int:
+def _clock(table: Path, number: int, text: str) -> int:
     try:
         return int(text)
     except ValueError:
@@ -335,7 +331,7 @@ def _clock(table: Any, number: int, text: str) -> int:
 def _simulator(memory: str, mapping: str, configs: Path | None, fidelity: str) -> DramSimulator:
     """Return the simulator of a memory specification and mapping, shipped or of the folder."""
     reference = memory.removesuffix(".json")
-    found = [name for name in device_names() if device(name).reference == reference]
+    found = [name for name in dramsys_device_names() if device(name).reference == reference]
     if found:
         chosen = found[0]
     elif configs is not None and (configs / f"{reference}.json").is_file():
@@ -351,7 +347,7 @@ def _simulator(memory: str, mapping: str, configs: Path | None, fidelity: str) -
 
 
 def _indices(
-    simulator: DramSimulator, table: Any, number: int, row: Mapping[str, str]
+    simulator: DramSimulator, table: Path, number: int, row: Mapping[str, str]
 ) -> npt.NDArray[np.int64]:
     """Return the design of a row."""
     design: dict[str, object] = {}
@@ -374,17 +370,17 @@ def _compare(
     name: str,
     fidelity: str,
     rows: Sequence[Mapping[str, str]],
-    outputs: npt.NDArray[np.float64],
+    outputs: Mapping[str, npt.NDArray[np.float64]],
 ) -> list[Accuracy]:
-    from archgym.simulators.dram.kernel import OUTPUTS
-
     lines = []
-    for heading, (metric, factor, unit) in _METRICS.items():
+    for heading, (metric, _, factor, unit) in _METRICS.items():
+        if metric not in outputs:
+            continue
         recorded = np.array([float(row[heading]) if row[heading] else np.nan for row in rows])
         present = ~np.isnan(recorded)
         if not present.any():
             continue
-        difference = np.abs(outputs[:, OUTPUTS.index(metric)] * factor - recorded)[present]
+        difference = np.abs(outputs[metric] * factor - recorded)[present]
         # What rounding to the printed digits hides is not an error, nor is a tie in the last digit.
         error = np.where(difference <= unit / 2 + 1e-9 * recorded[present], 0.0, difference)
         error = np.where(np.isnan(error), np.inf, error) / recorded[present]
@@ -404,7 +400,7 @@ def _compare(
 
 
 def _problems(lines: Sequence[Accuracy]) -> tuple[str, ...]:
-    path = resources.files("evidence.dram").joinpath("data/accuracy.json")
+    path = Path(__file__).parent / "data" / "accuracy.json"
     expected = json.loads(path.read_text("utf-8"))
     problems = []
     for line in lines:

@@ -2,15 +2,15 @@
 
     python -m evidence.moe.differences FOLDER [ROWS]
 
-Both serve the same requests, two of each client, of rows that are spread evenly over the file. Some
-of them are repeated with drafts, few blocks of keys and values, held prompts and polls. Workers for
+Both serve the same requests, two of each client, of rows that are spread evenly over the file, and
+of some of them with drafts, few blocks of keys and values, held prompts and polls. Workers for
 prompts and others for decoding exist at the level of steps alone.
 """
 
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -73,7 +73,7 @@ def main() -> None:
     rows, _ = read_serving(folder / "moe" if (folder / "moe").is_dir() else folder)
     n = int(sys.argv[2]) if len(sys.argv) > 2 else _ROWS
     chosen = [rows[at] for at in np.linspace(0, len(rows) - 1, n).astype(int)]
-    groups = {"measured rows": (chosen, {})} | {
+    groups: dict[str, tuple[list[Any], dict[str, Any]]] = {"measured rows": (chosen, {})} | {
         name: (chosen[:: max(1, n // 4)], dict(options)) for name, options in _FURTHER.items()
     }
     for name, (some, options) in groups.items():

@@ -236,7 +236,7 @@ def _schedule(
 
 def _further(run: Run) -> npt.NDArray[np.float64]:
     """Return the tokens after the first of each request that counts, 1 at least."""
-    return np.maximum(1.0, run.output_tokens[run.counted_from :] - 1.0)
+    return np.asarray(np.maximum(1.0, run.output_tokens[run.counted_from :] - 1.0))
 
 
 def _logarithms(

@@ -1,5 +1,5 @@
 """Comparison of the SoC simulator with recorded results of FARSI."""
 
-from evidence.soc.reference import TOLERANCE, validate
+from evidence.soc.reference import GROUPS, TOLERANCE, validate
 
-__all__ = ["TOLERANCE", "validate"]
+__all__ = ["GROUPS", "TOLERANCE", "validate"]

@@ -8,9 +8,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.analysis.agreement import Agreement, AgreementTable, Differences
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
-from archgym.files.recorded import json_lines, read_json, reading
 from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.kernel.state import (
     CLOCK_HZ,
@@ -20,19 +18,33 @@ from archgym.simulators.soc.kernel.state import (
     OWN,
     Designs,
     Floats,
+    Ints,
     Log,
     Rules,
     empty_log,
 )
 from archgym.simulators.soc.machine import cacti, read_cacti, tree_links
-from archgym.simulators.soc.metrics import COLUMNS, is_met, measure
-from archgym.simulators.soc.simulator import run
-from archgym.simulators.soc.space import soc_space
+from archgym.simulators.soc.metrics import COLUMNS, is_met, measure, workload_metric
+from archgym.simulators.soc.simulator import SocSimulator, run
 from archgym.simulators.soc.workloads import load_graph, read_graph
+from evidence.agreement import Agreement, Differences, validation_of
+from evidence.recorded import json_lines, read_json, reading
+from evidence.validation import Group, Progress, Validation, chosen, metrics_of
 
 TOLERANCE: Final = 1e-9
 """Largest relative difference of any number that still agrees."""
 GOLDEN: Final = "golden"
+DESIGNS, TABLE, STEPS = "designs", "table", "steps"
+GROUPS: Final = (
+    Group(DESIGNS, "recorded designs of FARSI under its own rules, in the space farsi"),
+    Group(TABLE, "all designs of the space table, by counts, sums and optima"),
+    Group(
+        STEPS,
+        "recorded systems of FARSI with times of tasks, bytes of memories and logs of phases",
+        "a task's metrics have no times of single tasks and no phases, and no option sets another "
+        "order of launches or another sharing of memories",
+    ),
+)
 _SHARED: Final = {"queue": 0, "shared": 1}
 _KINDS: Final = ("sram", "dram", "processor", "accelerator")
 # Sums over a whole table, which add rounding of hundreds of thousands of logarithms.
@@ -44,16 +56,25 @@ _LOG_COLUMNS: Final = {
     "dram_area_m2": "dram_area_mm2",
     "cost": "development_cost",
 }
+_METRICS: Final = {
+    "energy_j": "energy_j",
+    "power_w": "power_w",
+    "cost": "development_cost",
+    "area_m2": "area_mm2",
+    "farsi_distance": "farsi_distance",
+    "phases": "phases",
+}
 _M2_PER_MM2: Final = 1e-6
 _CHUNK: Final = 2**14
 
 
 def validate(
     reference: Path | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Progress | None = None,
     *,
+    group: str | None = None,
     stride: int = 1,
-) -> AgreementTable:
+) -> Validation[Agreement]:
     """Run the recorded designs and compare.
 
     Args:
@@ -61,16 +82,19 @@ def validate(
         hold `data/workloads/*.json`, `data/cacti.csv`, `debug/*.json` and `results/*_table.json`.
         None for only the rows that ship.
       progress: Receives the name of the file that is compared next.
+      group: Group to compare; all by default.
       stride: Compare every so many rows.
 
     Raises:
       FileFormatError: A file is not as it must be; the error names the line.
+      UnknownNameError: There is no such group.
     """
+    wanted = chosen(GROUPS, group)
     announce = progress if progress is not None else lambda _: None
     announce(GOLDEN)
     golden = resources.files("evidence.soc").joinpath("data/golden.jsonl.gz")
     with resources.as_file(golden) as path:
-        lines = _compare_rows(path, _Library(None), 1, GOLDEN)
+        lines = _compare_rows(path, _Library(None), 1, GOLDEN, wanted)
     if reference is not None:
         folder = reference / "soc" if (reference / "soc").is_dir() else reference
         library = _Library(folder)
@@ -89,11 +113,13 @@ def validate(
         for path in paths:
             announce(path.name)
             if ".jsonl" in path.name:
-                lines += _compare_rows(path, library, stride, path.name.partition(".jsonl")[0])
-            else:
-                compare = _compare_log if path.parent.name == "debug" else _compare_table
-                lines += compare(path, library)
-    return AgreementTable.of(lines, TOLERANCE)
+                name = path.name.partition(".jsonl")[0]
+                lines += _compare_rows(path, library, stride, name, wanted)
+            elif path.parent.name == "debug":
+                lines += _compare_log(path, library) if STEPS in wanted else []
+            elif TABLE in wanted:
+                lines += _compare_table(path, library)
+    return validation_of(lines, GROUPS)
 
 
 @final
@@ -111,17 +137,86 @@ class _Library:
         """Return the graph with this name."""
         return read_graph(self._graphs[name]) if name in self._graphs else load_graph(name)
 
+    @cache  # noqa: B019 - a library lives as long as its validation
+    def simulator(self, name: str, space: str) -> SocSimulator:
+        """Return the simulator that a search of this graph has, under FARSI's own rules."""
+        return SocSimulator(space, "farsi", str(self._graphs.get(name, name)))
+
 
 # ---- rows
 
 
-def _compare_rows(path: Path, library: _Library, stride: int, name: str) -> list[Agreement]:
-    found = Differences(name, TOLERANCE)
+def _compare_rows(
+    path: Path, library: _Library, stride: int, name: str, wanted: frozenset[str]
+) -> list[Agreement]:
+    steps, designs = Differences(STEPS, name, TOLERANCE), Differences(DESIGNS, name, TOLERANCE)
+    searched: dict[str, list[tuple[int, Mapping[str, Any], Ints]]] = {}
     for number, row in json_lines(path):
         if (number - 1) % stride == 0:
             with reading(path, number):
-                _compare_row(found, number, row, *_run(row, library))
-    return found.lines
+                if STEPS in wanted:
+                    _compare_row(steps, number, row, *_run(row, library))
+                if DESIGNS in wanted and _has_own_rules(row):
+                    simulator = library.simulator(row["workload"], "farsi")
+                    indices = _indices(row["design"], simulator)
+                    searched.setdefault(row["workload"], []).append((number, row, indices))
+    for workload, rows in searched.items():
+        _compare_designs(designs, library.simulator(workload, "farsi"), rows)
+    return [*designs.lines, *steps.lines]
+
+
+def _has_own_rules(row: Mapping[str, Any]) -> bool:
+    """Return True if a row has the order, sharing and bursts of every design."""
+    rules = (row.get("order", "table"), row.get("sharing", "queue"))
+    return rules == ("table", "queue") and row.get("burst_bytes", BURST_BYTES) == BURST_BYTES
+
+
+def _indices(data: Mapping[str, Any], simulator: SocSimulator) -> Ints:
+    """Return a recorded system as a design of the space `farsi`.
+
+    Raises:
+      InvalidDesignError: The space does not offer it.
+    """
+    design: dict[str, Any] = {}
+    for b, (width, clock, parent) in enumerate(data["buses"]):
+        design |= {f"bus{b}_width": width, f"bus{b}_clock": clock, f"bus{b}_parent": parent}
+    for m, block in enumerate(data["memories"]):
+        fields = ("kind", "width", "clock", "bus")
+        design |= {f"memory{m}_{field}": x for field, x in zip(fields, block, strict=True)}
+    design |= {f"processor{p}_bus": bus for p, bus in enumerate(data["processors"])}
+    places = zip(simulator.graph.names, data["task_pe"], data["task_mem"], strict=True)
+    for name, unit, memory in places:
+        design |= {f"{name}_on": "own" if unit == OWN else f"p{unit}", f"{name}_memory": memory}
+        if unit == OWN:
+            unroll, clock, bus = data["accelerators"][name]
+            design |= {f"{name}_unroll": unroll, f"{name}_clock": clock, f"{name}_bus": bus}
+    space = simulator.space
+    default = space.design_at(space.default_indices)
+    indices: Ints = space.indices_of({name: design.get(name, default[name]) for name in default})
+    return indices
+
+
+def _compare_designs(
+    found: Differences,
+    simulator: SocSimulator,
+    rows: list[tuple[int, Mapping[str, Any], Ints]],
+) -> None:
+    """Compare the metrics of designs, as a search gets them, with recorded ones."""
+    workload = simulator.workload(simulator.default_workload)
+    values = metrics_of(simulator, workload, np.array([indices for _, _, indices in rows]))
+    for place, (number, row, _) in enumerate(rows):
+        ours = {name: float(column[place]) for name, column in values.items()}
+        found.number(number, "latency_s", ours["latency_s"], max(row["latency_s"].values()))
+        if len(row["latency_s"]) > 1:
+            ends = {name: ours[workload_metric(name)] for name in row["latency_s"]}
+            found.numbers(number, "latency_s of workloads", ends, row["latency_s"])
+        for quantity, name in _METRICS.items():
+            if quantity in row:
+                factor = _M2_PER_MM2 if quantity.endswith("_m2") else 1.0
+                found.number(number, quantity, ours[name] * factor, row[quantity])
+        if "area_by_kind_m2" in row:
+            areas = {kind: ours[f"{kind}_area_mm2"] * _M2_PER_MM2 for kind in _KINDS}
+            found.numbers(number, "area_by_kind_m2", areas, row["area_by_kind_m2"])
 
 
 def _designs(data: Mapping[str, Any], graph: TaskGraph) -> Designs:
@@ -243,7 +338,7 @@ def _compare_row(
 
 
 def _compare_log(path: Path, library: _Library) -> list[Agreement]:
-    found = Differences(path.stem, TOLERANCE)
+    found = Differences(STEPS, path.stem, TOLERANCE)
     with reading(path):
         data = read_json(path)
         graph, outputs, log = _run(data, library)
@@ -292,11 +387,12 @@ def _compare_phases(
 
 def _compare_table(path: Path, library: _Library) -> list[Agreement]:
     name = path.name.removesuffix("_table.json")
-    found = Differences(path.stem, TOLERANCE)
+    found = Differences(TABLE, path.stem, TOLERANCE)
     with reading(path):
         data = read_json(path)
-        graph = library.graph(name)
-        values, designs = _table(graph, library)
+        simulator = library.simulator(name, "table")
+        graph = simulator.graph
+        values, designs = _table(simulator)
         column = {key: values[:, COLUMNS.index(ours)] for key, ours in _LOG_COLUMNS.items()}
         for key in ("area_no_dram_m2", "dram_area_m2"):
             column[key] = column[key] * _M2_PER_MM2
@@ -319,19 +415,15 @@ def _compare_table(path: Path, library: _Library) -> list[Agreement]:
     return found.lines
 
 
-def _table(graph: TaskGraph, library: _Library) -> tuple[Floats, list[Mapping[str, Any]] | Any]:
+def _table(simulator: SocSimulator) -> tuple[Floats, Callable[[int], Mapping[str, Any]]]:
     """Return metrics of all designs of the table space, and the space's designs by number."""
-    made = soc_space("table", graph)
-    parts, kept = [], []
-    for indices in made.space.enumerate(chunk=_CHUNK, canonical=True):
-        if len(indices):
-            designs, _ = made.decode(indices)
-            parts.append(measure(graph, run(graph, designs, Rules(), table=library.cacti)))
-            kept.append(indices)
+    space, workload = simulator.space, simulator.workload(simulator.default_workload)
+    kept = [part for part in space.enumerate(chunk=_CHUNK, canonical=True) if len(part)]
+    parts = [np.stack([*metrics_of(simulator, workload, part).values()], axis=1) for part in kept]
     indices = np.concatenate(kept)
 
     def design(number: int) -> Mapping[str, Any]:
-        return made.space.design_at(indices[number])
+        return space.design_at(indices[number])
 
     return np.concatenate(parts), design
 

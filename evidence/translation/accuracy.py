@@ -10,13 +10,14 @@ from typing import Final
 
 from archgym.files.storage import write_atomic
 from evidence.translation.reference import (
-    Validation,
+    Line,
     expected_text,
     golden_rows,
     golden_text,
     markdown,
     validate,
 )
+from evidence.validation import Validation
 
 _FOLDER: Final = Path(__file__).parent
 _README: Final = _FOLDER.parents[1] / "archgym" / "simulators" / "translation" / "README.md"
@@ -24,7 +25,7 @@ _BEGIN: Final = "<!-- accuracy: "
 _END: Final = "<!-- end of accuracy -->"
 
 
-def write(reference: Path) -> Validation:
+def write(reference: Path) -> Validation[Line]:
     """Write golden rows, recorded accuracy and the README's table; see `validate`."""
     write_atomic(_FOLDER / "data" / "golden.csv", golden_text(golden_rows()).encode())
     found = validate(reference)

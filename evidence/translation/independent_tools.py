@@ -1,6 +1,5 @@
 """Comparison of the kernel's misses with independent tools on the same traces."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ from archgym.simulators.translation.kernel.prepared import Prepared, prepare
 from archgym.simulators.translation.kernel.run import run
 from archgym.simulators.translation.machine import Hardware
 from archgym.traces import AccessKind, MemoryTrace, read_memory_trace
+from evidence.recorded import read_rows
 
 RESULTS: Final = ("pycachesim_*.csv", "srrip.csv", "libcachesim_fa.csv", "cachegrind.csv")
 """Patterns of the results files that are compared; any may be absent."""
@@ -179,13 +179,8 @@ def _compare(name: str, of_trace: list[Case], trace: MemoryTrace) -> Iterator[Ex
 
 def _read(path: Path) -> Iterator[tuple[int, Mapping[str, str]]]:
     """Yield the line numbers and rows of a results file."""
-    try:
-        with path.open("r", encoding="utf-8", newline="") as lines:
-            yield from enumerate(csv.DictReader(lines), start=2)
-    except OSError as error:
-        raise FileFormatError(path, None, f"cannot be read: {error.strerror}", _REMEDY) from None
-    except (csv.Error, UnicodeDecodeError):
-        raise FileFormatError(path, None, "must be a table of results in UTF-8", _REMEDY) from None
+    for row in read_rows(path):
+        yield row.line, row.cells
 
 
 def _number(path: Path, line: int, row: Mapping[str, str], column: str) -> int:

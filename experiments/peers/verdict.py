@@ -24,10 +24,10 @@ from methods import METHODS
 from archgym.analysis.statistics import improvement_p_value, stratified_bootstrap
 from archgym.bench import bench_task
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
-DATA = DOCS.parent / "experiments" / "data" / "bench-peers.csv"
-PAGE = DOCS / "bench-peers.md"
-PICTURE = DOCS / "pictures" / "bench-peers.png"
+EXPERIMENTS = Path(__file__).resolve().parents[1]
+DATA = EXPERIMENTS / "data" / "bench-peers.csv"
+PAGE = EXPERIMENTS / "bench-peers.md"
+PICTURE = EXPERIMENTS / "pictures" / "bench-peers.png"
 BUDGETS = (10, 25, 50, 100, 200, 1000)
 SHOWN = (25, 100, 200, 1000)
 START, END = "<!-- generated -->", "<!-- end -->"

@@ -7,20 +7,16 @@ import numpy as np
 import pytest
 
 from archgym.analysis.statistics import (
-    expected_best_of,
     igd_plus,
     improvement_p_value,
     interquartile_mean,
     kaplan_meier,
-    leading_chances,
     optimality_gap,
     performance_profile,
     probability_of_improvement,
     relative_improvement,
     scores,
     stratified_bootstrap,
-    unshared_variance,
-    variance_split,
 )
 from archgym.errors import InvalidArgumentError
 
@@ -141,73 +137,6 @@ def test_igd_plus_of_unknown_values_is_unknown() -> None:
 
     assert math.isnan(igd_plus(np.array([[math.nan, 1.0]]), exact))
     assert math.isnan(igd_plus(exact, np.array([[math.nan, 1.0]])))
-
-
-def test_expected_best_of_counts_all_subsets() -> None:
-    # Pairs of 1, 2, 4: best 2, 4, 4.
-    assert expected_best_of([4.0, 1.0, 2.0], 2) == pytest.approx(10 / 3)
-    assert expected_best_of([4.0, 1.0, 2.0], 3) == 4
-    assert expected_best_of([4.0, 1.0, 2.0], 1) == pytest.approx(7 / 3)
-    assert expected_best_of([4.0, -math.inf, 2.0], 2) == pytest.approx(10 / 3)
-
-
-def test_chances_of_very_many_draws_are_numbers() -> None:
-    chances = leading_chances(5000, 300)
-
-    assert chances.dtype == np.float64
-    assert chances.sum() == pytest.approx(1)
-
-
-def test_variance_is_split_between_draws_tasks_and_seeds() -> None:
-    # Draws shift by 0 or 2, tasks by 0 or 4, seeds by -1 and +1, without interaction: draws have a
-    # variance of 2 and seeds of 2; that of tasks is 8, of which a mean of two seeds makes 1.
-    table = np.array([[[d + t + s for s in (-1, 1)] for t in (0, 4)] for d in (0, 2)], float)
-
-    split = variance_split(table)
-
-    assert split.hyperparameters == pytest.approx(2 / 11)
-    assert split.task == pytest.approx(7 / 11)
-    assert split.seed == pytest.approx(2 / 11)
-    assert split.interaction == pytest.approx(0, abs=1e-12)
-    assert math.isnan(variance_split(np.ones((2, 2, 2))).seed)
-
-
-def test_settings_that_do_nothing_have_no_share_of_the_variance() -> None:
-    split = variance_split(np.random.default_rng(0).normal(size=(32, 8, 5)))
-
-    # Sums of squares would give the interaction some 15 %.
-    assert split.hyperparameters < 0.02
-    assert split.interaction < 0.03
-    assert split.seed > 0.95
-
-
-def test_components_of_variance_are_found_again() -> None:
-    rng = np.random.default_rng(1)
-    draws, tasks = rng.normal(0, 1, (400, 1, 1)), rng.normal(0, 2, (1, 400, 1))
-    pairs, seeds = rng.normal(0, 3, (400, 400, 1)), rng.normal(0, 4, (400, 400, 3))
-
-    split = variance_split(draws + tasks + pairs + seeds)
-
-    assert split.hyperparameters == pytest.approx(1 / 30, rel=0.2)
-    assert split.task == pytest.approx(4 / 30, rel=0.2)
-    assert split.interaction == pytest.approx(9 / 30, rel=0.05)
-    assert split.seed == pytest.approx(16 / 30, rel=0.05)
-
-
-def test_what_a_seed_does_to_all_draws_does_not_tell_draws_apart() -> None:
-    rng = np.random.default_rng(3)
-    table = rng.normal(size=(1, 8, 5)) + 0.01 * rng.normal(size=(32, 8, 5))
-
-    assert unshared_variance(table) == pytest.approx(1e-4, rel=0.1)
-    assert variance_split(table).seed > 0.8
-
-
-def test_one_seed_cannot_be_told_from_the_interaction() -> None:
-    split = variance_split(np.random.default_rng(2).normal(size=(20, 20, 1)))
-
-    assert split.interaction == 0
-    assert split.seed > 0.9
-    assert math.isnan(variance_split(np.arange(3.0)[:, None, None]).hyperparameters)
 
 
 def test_memory_of_an_improvement_grows_with_the_number_of_runs_not_of_pairs() -> None:

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
-from archgym.cli.console.terminal import number, plain
-from archgym.cli.views.curve import text_curve
+from archgym.cli.console.terminal import number
 from archgym.cli.views.metrics import verdict
+from archgym.cli.views.study import text_curve
 from archgym.evaluation.metrics import MetricSpec
+from archgym.files.json_types import plain
 from archgym.report.curves import span
 
 LATENCY = MetricSpec("latency_ns", "ns", "minimise", 0.1, "Time.")

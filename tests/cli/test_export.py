@@ -71,7 +71,7 @@ def test_format_of_another_option_names_the_option(archgym: Archgym) -> None:
     ran = archgym("export", "default", "dram", "--as", "ramulator")
 
     assert ran.code == 1
-    assert "needs `--option controller=ramulator`" in ran.err
+    assert "needs `--option device=ddr5`" in ran.err
     assert "'dramsys', 'json', 'markdown'." in ran.err
 
 

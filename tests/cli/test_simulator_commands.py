@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from archgym.cli.simulator_commands import add_simulator_commands
+from archgym.cli.app import add_simulator_commands
 
 BRANCH = """
 import typer

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.simulators.dram.recorded import RECORDED, recorded_trace
-from archgym.simulators.dram.trace import read_trace
+from archgym.simulators.dram.formats.trace import read_trace
+from archgym.simulators.dram.workloads.recorded import RECORDED, recorded_trace
 from archgym.traces import (
     AccessKind,
     MemoryTrace,
@@ -108,6 +108,23 @@ def test_shipped_workload_is_what_the_command_makes_of_the_shipped_trace(
     assert read_trace("a.stl").digest == recorded_trace(name).digest
 
 
+@pytest.mark.parametrize(
+    ("options", "placed_bytes", "words"),
+    [
+        (("--device", "ddr5-4800bn"), 16 * 2**30, "in 16 GiB of ddr5-4800bn"),
+        (("--capacity", "512MiB"), 2**29, "in 0.5 GiB"),
+    ],
+)
+def test_pages_are_placed_in_the_memory_that_is_named(
+    archgym: Archgym, options: tuple[str, str], placed_bytes: int, words: str
+) -> None:
+    ran = archgym("trace", "filter", "sort", *options, "--max-requests", "1000", "-o", "a.stl")
+
+    assert ran.code == 0, ran.err
+    assert words in ran.out
+    assert read_trace("a.stl").placed_bytes == placed_bytes
+
+
 def test_recipe_has_the_options_of_the_shipped_files() -> None:
     recipe = Path(__file__).parents[2].joinpath("examples/recorded/record.sh").read_text()
 
@@ -129,6 +146,7 @@ def test_recipe_has_the_options_of_the_shipped_files() -> None:
         (("filter", "kmer"), "Unknown trace 'kmer'. Did you mean"),
         (("filter", "sort", "--l1", "32K"), "`--l1` must be SIZE:WAYS"),
         (("filter", "sort", "--device", "ddr9"), "Unknown device 'ddr9'"),
+        (("filter", "sort", "--capacity", "16"), "`--capacity` must be a size such as 512MiB"),
         # Nothing is read first: there is no such file.
         (("filter", "absent.npz", "--ipc", "0"), "`--ipc` must be a number from 0.0001 to 64"),
         (("filter", "sort", "--ipc", "nan"), "`--ipc` must be a number from 0.0001 to 64"),

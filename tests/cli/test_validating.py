@@ -3,6 +3,8 @@
 import os
 import subprocess
 import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,28 @@ import pytest
 from archgym.cli.commands import validate as module
 from archgym.cli.views.validation import write_validation
 from archgym.errors import InvalidArgumentError
+from evidence.validation import Group, Validation
+
+
+@dataclass(frozen=True)
+class Cells:
+    cells: tuple[str | int | float, ...]
+    group: str = "rows"
+
+
+def validation(
+    columns: tuple[str, ...], rows: Sequence[tuple[str | int | float, ...]], component: str = ""
+) -> Validation[Cells]:
+    group = Group("rows", "rows of a test", component)
+    return Validation(tuple(map(Cells, rows)), columns, (group,), ())
+
+
+def test_component_checks_are_told_from_evidence(capsys: pytest.CaptureFixture[str]) -> None:
+    write_validation(validation(("id",), [("V",)], "it is a log"))
+
+    out = capsys.readouterr().out
+    assert "Component checks, not evidence" in out
+    assert "  rows: rows of a test; it is a log." in out
 
 
 def test_notes_stand_numbered_below_the_table(capsys: pytest.CaptureFixture[str]) -> None:
@@ -21,11 +45,11 @@ def test_notes_stand_numbered_below_the_table(capsys: pytest.CaptureFixture[str]
         ("V4", 4.5, "no", long),
     ]
 
-    write_validation(("id", "ours", "met", "note"), rows, ())
+    write_validation(validation(("id", "ours", "met", "note"), rows))
 
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
-    assert [line.split()[-1] for line in lines[2:6]] == ["1.5", "1", "2", "1"]
-    notes = lines[-5:-2]
+    assert [line.split()[-1] for line in lines[3:7]] == ["1.5", "1", "2", "1"]
+    notes = lines[-7:-4]
     assert notes == [f"note 1: {long}".rstrip(), "note 2: short", ""]
 
 
@@ -36,7 +60,7 @@ def test_notes_stand_numbered_below_the_table(capsys: pytest.CaptureFixture[str]
 def test_rows_that_are_met_are_counted(
     capsys: pytest.CaptureFixture[str], cells: tuple[str | int, ...], said: list[str]
 ) -> None:
-    write_validation(("id", "met"), [("V", cell) for cell in cells], ())
+    write_validation(validation(("id", "met"), [("V", cell) for cell in cells]))
 
     lines = capsys.readouterr().out.splitlines()
     assert [line for line in lines if "are met" in line] == said

@@ -20,9 +20,8 @@ PACKAGE = "simulators_of_a_page"
 @pytest.fixture
 def adder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
     """The class of the page in `adder/simulator.py`, as a folder of simulators has it."""
-    block = re.search(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    assert block is not None
-    model = block[1].partition("\ntask = ")[0]
+    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    (model,) = [b.partition("\ntask = ")[0] for b in blocks if "class AdderSimulator" in b]
     folder = tmp_path / PACKAGE / "adder"
     folder.mkdir(parents=True)
     (tmp_path / PACKAGE / "__init__.py").touch()

@@ -1,5 +1,6 @@
 """Tests of the options that constructors declare."""
 
+import math
 import pickle
 from typing import Annotated
 
@@ -24,8 +25,10 @@ class Timer:
         scale: Annotated[float | None, Option("Scale.", low=0.5, high=2.0)] = None,
         kind: Annotated[str, Option("Kind.", choices=("quartz", "atomic"))] = "quartz",
         wraps: Annotated[bool, Option("Wrap.")] = False,
+        limit: Annotated[float, Option("Limit.", low=1, unit="W", word="none")] = math.inf,
     ) -> None:
         self.given = (space, ticks, scale, kind, wraps)
+        self.limit = limit
 
 
 def test_texts_and_values_make_equal_simulators() -> None:
@@ -36,6 +39,14 @@ def test_texts_and_values_make_equal_simulators() -> None:
 
     assert by_text.given == by_value.given == ("small", 12, 1.5, "atomic", True)
     assert by_text.options == by_value.options == texts
+
+
+def test_a_word_stands_for_the_default() -> None:
+    free, limited = Timer(limit="none"), Timer(limit="2.5")
+
+    assert (free.limit, free.options) == (math.inf, {})
+    assert (limited.limit, limited.options) == (2.5, {"limit": "2.5"})
+    assert declared_options(Timer)[-1].values == "none, or 1 to 1e+12 W"
 
 
 def test_defaults_and_empty_texts_are_left_out_of_options() -> None:
@@ -72,7 +83,7 @@ def test_unknown_name_suggests_the_nearest(given: dict) -> None:
 def test_declared_options_tell_types_and_values() -> None:
     options = {option.name: option for option in declared_options(Timer)}
 
-    assert list(options) == ["ticks", "scale", "kind", "wraps"]
+    assert list(options) == ["ticks", "scale", "kind", "wraps", "limit"]
     assert options["ticks"].kind is int
     assert options["scale"].values == "0.5 to 2"
     assert options["kind"].values == "quartz, atomic"

@@ -90,3 +90,10 @@ def test_a_task_recorded_without_a_physical_limit_reads_back_as_it_was() -> None
     assert recorded.digest != task.digest
     assert again.digest == recorded.digest
     assert again.limits == ()
+
+
+def test_holding_a_parameter_keeps_the_physical_limits() -> None:
+    task = Task.make("cluster", space="table", minimise="dollars", fixed={"zero": 3})
+
+    assert task.limits == (Limit("memory_percent", "<=", 100.0),)
+    assert Task.make(task.id).digest == task.digest

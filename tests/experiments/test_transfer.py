@@ -25,7 +25,8 @@ def test_page_and_data_of_transfer_agree(study: Any) -> None:
     tables = study.page(ROOT / "experiments" / "data" / "transfer.csv")
 
     assert (
-        f"{study.START}\n\n{tables}\n\n{study.END}" in (ROOT / "docs" / "warm-start.md").read_text()
+        f"{study.START}\n\n{tables}\n\n{study.END}"
+        in (ROOT / "experiments" / "warm-start.md").read_text()
     )
 
 

@@ -17,7 +17,7 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.report import find, read_evidence
-from archgym.report.evidence import once
+from archgym.report.evidence import Evidence, once, without_draws
 from archgym.report.explorer import explorer
 from archgym.report.findings import Findings, zero_text
 from archgym.report.page import _rows, page
@@ -309,3 +309,25 @@ def test_memory_of_a_report_grows_linearly_with_seeds(swept: Path) -> None:
     assert peak < 500e6
     assert len(findings.evidence.tasks[0].runs) == 400
     assert "400 runs" in text
+
+
+def many_settings(evidence: Evidence, texts: list[str]) -> Evidence:
+    (task,) = evidence.tasks
+    base = task.runs[0]
+    runs = tuple(
+        replace(base, agent="genetic", label=text, seed=seed, hyperparameters=text)
+        for text in texts
+        for seed in (0, 1)
+    )
+    return replace(evidence, tasks=without_draws([replace(task, runs=runs)]))
+
+
+def test_of_many_settings_the_defaults_alone_are_compared(swept: Path) -> None:
+    texts = [f'{{"population": {n}}}' for n in range(5, 14)]
+
+    evidence = many_settings(read_evidence([swept]), texts)
+    found = find(evidence, is_evaluating=False)
+
+    # The default of genetic is 12.
+    assert list(found.scores) == ['{"population": 12}']
+    assert many_settings(evidence, texts[:-1]).tasks[0].labels == tuple(texts[:-1])

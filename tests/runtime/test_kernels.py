@@ -186,6 +186,30 @@ def test_folder_carries_a_hash_of_all_folders_of_simulators_that_sources_import_
     assert before.name.startswith("model.kernel-")
 
 
+def test_changed_callee_in_a_subfolder_changes_the_key(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("archgym.runtime.kernels._SIMULATORS", tmp_path)
+    callee = tmp_path / "model" / "kernel" / "parts" / "b.py"
+    callee.parent.mkdir(parents=True)
+    callee.write_text("f = 1\n")
+    imported = tmp_path / "other" / "kernel" / "c.py"
+    imported.parent.mkdir(parents=True)
+    imported.write_text("g = 1\n")
+    (tmp_path / "model" / "a.py").write_text("from archgym.simulators.other.kernel.c import g\n")
+    folders = [tmp_path / "model", tmp_path / "model" / "kernel"]
+    names = {tuple(cache_folder(folder).name for folder in folders)}
+    for changed in (callee, imported):
+        changed.write_text("f = g = 2\n")
+        cache_folder.cache_clear()
+
+        names.add(tuple(cache_folder(folder).name for folder in folders))
+
+    assert len(names) == len({name for pair in names for name in pair}) / 2 == 3
+    assert {name.split("-")[0] for pair in names for name in pair} == {"model", "model.kernel"}
+
+
 def test_old_folders_of_other_sources_are_pruned(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

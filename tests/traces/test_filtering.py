@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.recorded import request_trace
+from archgym.simulators.dram.workloads.recorded import request_trace
 from archgym.traces import AccessKind, MemoryTrace, read_planes
 from archgym.traces.caches import Cache, CacheSize
 from archgym.traces.filtering import Requests, _lines, _pieces, memory_requests

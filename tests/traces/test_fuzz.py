@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError
-from archgym.simulators.dram.trace import read_trace, write_trace
+from archgym.simulators.dram.formats.trace import read_trace, write_trace
 from archgym.traces import MemoryTrace, read_memory_trace, read_trace_info, write_memory_trace
 from archgym.traces.champsim import read_champsim, write_champsim
 from archgym.traces.ramulator import (

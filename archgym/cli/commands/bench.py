@@ -11,6 +11,7 @@ import typer
 from archgym.cli.console.signals import prompt_stops, resumable
 from archgym.cli.console.sweep_progress import SweepProgress
 from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import named_path
 
@@ -20,10 +21,8 @@ if TYPE_CHECKING:
     from archgym.bench.report import AgentScore, BenchReport
     from archgym.bench.suite import BenchTask
 
-bench_app = typer.Typer(
-    name="bench",
-    help="Benchmark agents on suites of tasks: list, run, report, verify, serve.",
-    rich_markup_mode=None,
+bench_app = command_group(
+    "bench", "Benchmark agents on suites of tasks: list, run, report, verify, serve."
 )
 
 SuiteOption = Annotated[
@@ -43,13 +42,6 @@ SplitOption = Annotated[
     ),
 ]
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of the benchmark.")]
-
-
-@bench_app.callback(invoke_without_command=True)
-def _group(context: typer.Context) -> None:
-    """Benchmark agents on suites of tasks: list, run, report, verify, serve."""
-    if context.invoked_subcommand is None:
-        say(context.get_help())
 
 
 @bench_app.command("list")

@@ -15,27 +15,16 @@ from archgym.cli.options.dataset import (
     VersionOption,
     chosen_options,
 )
+from archgym.cli.options.groups import command_group
 from archgym.cli.options.run import MAX_SEED
-from archgym.cli.options.studies import StudiesArgument
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import named_path
+from archgym.cli.options.values import StudiesArgument, named_path
 from archgym.files.remote import shown
 
 if TYPE_CHECKING:
     from archgym.datasets import Split, Summary, Written
 
-dataset_app = typer.Typer(
-    name="dataset",
-    help="Build, split, merge and verify datasets of evaluations.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-
-
-@dataset_app.callback()
-def _group() -> None:
-    """Build, split, merge and verify datasets of evaluations."""
-
+dataset_app = command_group("dataset", "Build, split, merge and verify datasets of evaluations.")
 
 DatasetArgument = Annotated[
     Path,

@@ -158,11 +158,15 @@ def _choices(simulator: "Simulator") -> list[tuple[str, str]]:
 
 
 def _option_doc(kind: "type[Simulator]", name: str) -> str:
-    """Return the description of an argument in the constructor's docstring."""
+    """Return the description of an option: as it is declared, or in the constructor's docstring."""
+    from archgym.evaluation.options import declared_options
+
+    declared = [each.option.doc for each in declared_options(kind) if each.name == name]
     found = re.search(
         rf"^ +{name}: (.+(?:\n {{4,}}\S.*)*)", inspect.getdoc(kind.__init__) or "", re.MULTILINE
     )
-    return " ".join(found[1].replace("`", "").split()) if found else ""
+    text = declared[0] if declared else found[1] if found else ""
+    return " ".join(text.replace("`", "").split())
 
 
 def _starred(name: str, default: str) -> str:

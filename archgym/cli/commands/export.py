@@ -7,7 +7,7 @@ import typer
 
 from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import say, table, warn, write_json
-from archgym.cli.options.design import DesignArgument, is_study, named_design
+from archgym.cli.options.design import DesignArgument, TaskOfDesignArgument, is_study, named_design
 from archgym.cli.options.task import JsonOption, TaskOptions
 from archgym.errors import InvalidArgumentError
 from archgym.files.remote import shown
@@ -18,13 +18,7 @@ _OPTUNA = "optuna"
 def export(
     design: DesignArgument,
     options: TaskOptions,
-    simulator: Annotated[
-        str,
-        typer.Argument(
-            help="Simulator or complete task of the design; omit it for a study or exported file.",
-            metavar="TASK",
-        ),
-    ] = "",
+    simulator: TaskOfDesignArgument = "",
     form: Annotated[
         str | None,
         typer.Option(

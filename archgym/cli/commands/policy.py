@@ -1,12 +1,12 @@
 """`archgym policy`: use of a trained policy on its own task or another."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from archgym.cli.console.terminal import say, write_json
-from archgym.cli.options.groups import with_groups
+from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import (
     GoalOptions,
@@ -18,21 +18,14 @@ from archgym.cli.options.task import (
     workload_weights,
 )
 
+if TYPE_CHECKING:
+    from archgym.report.policy_evaluation import PolicyEvaluation
+
+UNTRAINED = "The policy is untrained: the search ended before the agent's first update."
 _MAX_DESIGNS = 100_000
 _INFEASIBLE_CODE = 3
 
-policy_app = typer.Typer(
-    name="policy",
-    help="Use policies that reinforcement learning agents trained.",
-    rich_markup_mode=None,
-)
-
-
-@policy_app.callback(invoke_without_command=True)
-def _group(context: typer.Context) -> None:
-    """Use policies that reinforcement learning agents trained."""
-    if context.invoked_subcommand is None:
-        say(context.get_help())
+policy_app = command_group("policy", "Use policies that reinforcement learning agents trained.")
 
 
 @policy_app.command()
@@ -66,7 +59,6 @@ def evaluate(
     """
     from archgym.cli.console.progress import announce_compilation
     from archgym.cli.console.signals import prompt_stops
-    from archgym.cli.views.policy import write_policy_evaluation
     from archgym.report.policy_evaluation import evaluate_policy, read_policy, retarget
 
     policy = read_policy(source)
@@ -76,6 +68,44 @@ def evaluate(
         weights = workload_weights(goal.workload)
         task = retarget(trained, weights, goal.objective, stand_in.path)
         found = evaluate_policy(policy, trained, task, designs, seed)
-    write_json(found.to_json()) if json else write_policy_evaluation(found)
+    write_json(found.to_json()) if json else _write(found)
     if not found.n_feasible:
         raise typer.Exit(_INFEASIBLE_CODE)
+
+
+def _write(found: "PolicyEvaluation") -> None:
+    """Write the designs of a policy with their rewards, metrics and parameters."""
+    from archgym.cli.views.study import limits_text
+
+    task, designs = found.task, found.designs
+    heading(f"{task.id}: policy of {found.source.policy.agent}")
+    if found.trained_on != task.id:
+        say(f"Trained on {found.trained_on}.")
+    if found.updates == 0:
+        say(UNTRAINED)
+    n, feasible = found.n_designs, found.n_feasible
+    of_feasible = "" if feasible in (0, n) else " of those"
+    mean = f"; mean reward{of_feasible} {found.mean_reward:.4f}" if feasible else ""
+    say(
+        f"{n} design{'' if n == 1 else 's'}, {found.n_distinct} distinct, {feasible} "
+        f"feasible{mean}."
+    )
+    say()
+    names = [design.name for design in designs]
+    rows = [("reward", *(f"{design.reward:.4f}" for design in designs), "")]
+    rows += [
+        (spec.name, *(number(float(design.values[column])) for design in designs), spec.unit)
+        for column, spec in enumerate(task.metrics)
+    ]
+    table(("metric", *names, "unit"), rows, right=names)
+    shown = [task.space.design_at(design.indices) for design in designs]
+    rows = [
+        (name, *(str(design[name]) for design in shown), task.space.parameter(name).unit)
+        for name in task.space.names
+    ]
+    table(("parameter", *names, "unit"), rows)
+    for design in designs:
+        if design.problem is not None:
+            say(f"The design {design.name!r} is infeasible: {design.problem}")
+        elif task.limits:
+            say(f"{design.name}: {limits_text(design.missed_limits)}")

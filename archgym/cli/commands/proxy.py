@@ -14,6 +14,7 @@ from archgym.cli.options.dataset import (
     VersionOption,
     read_rows,
 )
+from archgym.cli.options.groups import command_group
 from archgym.cli.options.proxy import (
     FitOption,
     ModelOption,
@@ -33,22 +34,12 @@ from archgym.cli.options.values import (
 from archgym.cli.views.proxy import write_proxy
 from archgym.files.storage import require_free
 
-proxy_app = typer.Typer(
-    name="proxy",
-    help="Train and use proxy models that replace a simulator.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+proxy_app = command_group("proxy", "Train and use proxy models that replace a simulator.")
 
 DatasetArgument = Annotated[
     Path, typer.Argument(help="Folder of a dataset, or its Parquet file.", metavar="DATASET")
 ]
 ProxyArgument = Annotated[Path, typer.Argument(help="File of a proxy model.", metavar="PROXY")]
-
-
-@proxy_app.callback()
-def _group() -> None:
-    """Train and use proxy models that replace a simulator."""
 
 
 @proxy_app.command()

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from archgym.cli.console.terminal import heading, prose, say, table
-from archgym.cli.options.values import FORCE, ForceOption, named_path
+from archgym.cli.options.values import FORCE, ForceOption, ProvenTablesOption, named_path
 from archgym.errors import InvalidArgumentError
 from archgym.files.replacement import MARK, require_replaceable
 from archgym.files.storage import make_folder, require_writable
@@ -21,15 +21,7 @@ def report(
         Path | None,
         typer.Option("--out", "-o", help="Write the report to this .html file.", parser=named_path),
     ] = None,
-    tables: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--table",
-            help="Table of a task, for its proven optimum and exact random search; repeat for "
-            "more.",
-            metavar="FILE",
-        ),
-    ] = None,
+    tables: ProvenTablesOption = None,
     csv: Annotated[
         Path | None,
         typer.Option(

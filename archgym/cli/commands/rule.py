@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.console.terminal import heading, notice, number, say, table, write_json
+from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
 
 if TYPE_CHECKING:
@@ -13,11 +14,7 @@ if TYPE_CHECKING:
 
 _INFEASIBLE_CODE = 3
 
-rule_app = typer.Typer(
-    name="rule",
-    help="Write, check and measure hardware policies as code.",
-    rich_markup_mode=None,
-)
+rule_app = command_group("rule", "Write, check and measure hardware policies as code.")
 
 FileArgument = Annotated[Path, typer.Argument(help="File of a rule.", metavar="FILE")]
 TraceOption = Annotated[
@@ -47,13 +44,6 @@ SecondsOption = Annotated[
     float,
     typer.Option("--seconds", help="Time limit of one run, with compilation.", min=1, max=3600),
 ]
-
-
-@rule_app.callback(invoke_without_command=True)
-def _group(context: typer.Context) -> None:
-    """Write, check and measure hardware policies as code."""
-    if context.invoked_subcommand is None:
-        say(context.get_help())
 
 
 @rule_app.command()

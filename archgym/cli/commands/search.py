@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.console.signals import study_begins
-from archgym.cli.console.terminal import notice, say, write_json
+from archgym.cli.console.terminal import notice, prose, say, write_json
 from archgym.cli.options.run import (
+    RECHECK,
     AgentOption,
     AgentSeedOption,
     CacheOption,
     HyperOption,
     PriorOptions,
+    RecheckOption,
     StopOptions,
     TimeoutOption,
     WorkersOption,
@@ -31,8 +33,7 @@ from archgym.cli.options.task import (
 )
 from archgym.cli.options.values import hyperparameters, named_path
 from archgym.errors import InvalidArgumentError, StorageError, StudyInterrupted, StudyLockedError
-from archgym.files.storage import SAME_COMMAND, file_stem
-from archgym.studies.folder import RUNS_FOLDER
+from archgym.files.storage import SAME_COMMAND
 
 if TYPE_CHECKING:
     from archgym.evaluation.executor import Executor
@@ -40,7 +41,6 @@ if TYPE_CHECKING:
     from archgym.studies.result import StudyResult
     from archgym.studies.study import Study
 
-_MAX_FOLDERS = 10_000
 _INFEASIBLE_CODE = 3
 _ENDINGS = {
     "agent": "The agent has no further designs to propose.",
@@ -97,6 +97,7 @@ def search(
     workers: WorkersOption = 1,
     timeout: TimeoutOption = None,
     cache: CacheOption = None,
+    recheck: RecheckOption = RECHECK,
     json: JsonOption = False,
 ) -> None:
     """Search a design space with an agent.
@@ -118,7 +119,7 @@ def search(
         **prior.settings,
     }
     study = _create(out, task, agent, settings)
-    _run(study, None, stop.minutes, _Workers(workers, timeout, cache), json)
+    _run(study, None, stop.minutes, _Workers(workers, timeout, cache, recheck), json)
 
 
 def resume(
@@ -147,6 +148,7 @@ def resume(
     workers: WorkersOption = 1,
     timeout: TimeoutOption = None,
     cache: CacheOption = None,
+    recheck: RecheckOption = RECHECK,
     json: JsonOption = False,
 ) -> None:
     """Continue an interrupted study, or extend a finished one with --budget.
@@ -169,7 +171,7 @@ def resume(
     except BaseException:
         study.close()
         raise
-    _run(study, budget, stop.minutes, _Workers(workers, timeout, cache), json)
+    _run(study, budget, stop.minutes, _Workers(workers, timeout, cache, recheck), json)
 
 
 def _set_rules(study: "Study", stop: StopOptions, are_dropped: bool) -> None:
@@ -202,13 +204,12 @@ def _tuned(task: "Task", agent: str, file: Path | None) -> dict[str, Any]:
 
 
 def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, Any]) -> "Study":
+    from archgym.searching import run_folders
     from archgym.studies.study import Study
 
     if out is not None:
         return Study.create(out, task, agent, **settings)
-    stem = file_stem(f"{task.id.rpartition('-v')[0]}-{agent}-seed{settings['seed']}")
-    for number in range(1, _MAX_FOLDERS):
-        folder = RUNS_FOLDER / (stem if number == 1 else f"{stem}-{number}")
+    for folder in run_folders(task, agent, settings["seed"], "--out"):
         if folder.exists():
             continue
         try:
@@ -216,9 +217,7 @@ def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, A
         except StudyLockedError:
             # Another process has just created this folder.
             continue
-    raise InvalidArgumentError(
-        f"`--out` must be given: {RUNS_FOLDER} already holds {_MAX_FOLDERS - 1} folders {stem}."
-    )
+    raise AssertionError("run_folders ends by an error")
 
 
 def _run(
@@ -262,7 +261,7 @@ def _run(
             raise StudyInterrupted(
                 f"{interruption} Resume with: {command}", interruption.signal_number
             ) from None
-    _report(result, is_json)
+    _report(result, study.task, is_json)
     if not is_json and was_complete and result.log.evaluations == evaluations:
         say(
             "This study is already complete. To extend it, run: "
@@ -299,27 +298,30 @@ class _Workers:
     number: int
     timeout: float | None
     cache: Path | None
+    recheck: float
 
     def executor(self, task: "Task") -> "Executor":
         """Return the executor of these options."""
-        from archgym.evaluation.cache import CachedExecutor
-        from archgym.evaluation.executor import executor_for
+        from archgym.searching import search_executor
 
-        executor = executor_for(self.number, self.timeout, task)
-        return executor if self.cache is None else CachedExecutor(executor, self.cache)
+        return search_executor(task, self.number, self.timeout, self.cache, self.recheck)
 
     def words(self) -> list[str]:
         """Return the options as words of a command, without those that have their default."""
         words = [] if self.number == 1 else ["--workers", str(self.number)]
         if self.timeout is not None:
             words += ["--timeout", f"{self.timeout:g}"]
-        return words if self.cache is None else [*words, "--cache", str(self.cache)]
+        if self.cache is None:
+            return words
+        checks = [] if self.recheck == RECHECK else ["--recheck", f"{self.recheck:g}"]
+        return [*words, "--cache", str(self.cache), *checks]
 
 
-def _report(result: "StudyResult", is_json: bool) -> None:
+def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
     from archgym.agent.policy import Policy
-    from archgym.cli.views.policy import UNTRAINED
+    from archgym.cli.commands.policy import UNTRAINED
     from archgym.cli.views.study import best_text, counts_text
+    from archgym.report.hints import prices, range_ends
     from archgym.report.study_summary import StudySummary
     from archgym.studies.folder import POLICY_NAME
 
@@ -331,6 +333,10 @@ def _report(result: "StudyResult", is_json: bool) -> None:
     if report is not None:
         say(report)
     say(best_text(result.log))
+    if worse := prices(result.log):
+        prose("At the price of: " + "; ".join(worse) + ".")
+    for end in range_ends(task, result.log):
+        prose(f"{end}.")
     policy = result.log.folder / POLICY_NAME
     if policy.is_file() and Policy.load(policy).description.get("updates") == 0:
         say(UNTRAINED)
@@ -345,4 +351,6 @@ def _report(result: "StudyResult", is_json: bool) -> None:
         )
     elif result.ended in _ENDINGS:
         say(_ENDINGS[result.ended])
-    say(f"Next: archgym show {shlex.quote(str(result.log.folder))} --plot curve.png")
+    folder = shlex.quote(str(result.log.folder))
+    say(f"Next: archgym show {folder} --plot curve.png")
+    say(f"      archgym explain {folder}; also simplify, report, export")

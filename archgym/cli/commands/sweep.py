@@ -1,6 +1,7 @@
 """`archgym sweep`: plans of many studies, their runs and reports."""
 
 import itertools
+import math
 import shlex
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,27 +11,23 @@ import typer
 
 from archgym.cli.console.signals import prompt_stops, resumable
 from archgym.cli.console.sweep_progress import SweepProgress
-from archgym.cli.console.terminal import duration, heading, say, table, write_json
+from archgym.cli.console.terminal import duration, heading, number, say, table, write_json
+from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import named_path
+from archgym.cli.options.values import ProvenTablesOption, named_path
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from archgym.sweep.driver import SweepOutcome
     from archgym.sweep.plan import AgentPlan, SweepPlan
+    from archgym.sweep.results import AgentSummary, SweepReport, TaskSummary
 
-sweep_app = typer.Typer(
-    name="sweep",
-    help="Compare agents on tasks over seeds: plan, run, resume, status, report.",
-    rich_markup_mode=None,
+# chosen: more columns than this do not fit a line.
+_SHOWN_BUDGETS = 5
+
+sweep_app = command_group(
+    "sweep", "Compare agents on tasks over seeds: plan, run, resume, status, report."
 )
-
-
-@sweep_app.callback(invoke_without_command=True)
-def _group(context: typer.Context) -> None:
-    """Compare agents on tasks over seeds: plan, run, resume, status, report."""
-    if context.invoked_subcommand is None:
-        say(context.get_help())
 
 
 PlanArgument = Annotated[Path, typer.Argument(help="YAML file of the plan.", metavar="FILE")]
@@ -242,32 +239,23 @@ def report(
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write every run at every budget to this CSV file.")
     ] = None,
-    table: Annotated[
-        list[Path] | None,
-        typer.Option(
-            "--table",
-            help="Table of a task, for its proven optimum and exact random search; repeat for "
-            "more.",
-            metavar="FILE",
-        ),
-    ] = None,
+    table: ProvenTablesOption = None,
     json: JsonOption = False,
 ) -> None:
     """Show the results of a sweep, finished or not."""
-    from archgym.cli.views.sweep import write_sweep_report
-    from archgym.report.sweep_figure import check_figure, draw_report
-    from archgym.report.sweep_optima import proven_tasks
+    from archgym.report.plots import check_plot
+    from archgym.report.sweep_figure import draw_report, proven_tasks
     from archgym.sweep.reading import read_recorded_plan
     from archgym.sweep.results import read_report, write_csv
 
     if figure is not None:
-        check_figure(figure)
+        check_plot("--figure", figure)
     known = proven_tasks(read_recorded_plan(folder), table) if table else {}
     read = read_report(folder, {label: each.reward for label, each in known.items()})
     if json:
         write_json(read.to_json())
     else:
-        write_sweep_report(read)
+        _write_report(read)
     if csv is not None:
         write_csv(read, csv)
     if figure is not None:
@@ -328,3 +316,93 @@ def _settings(values: Any) -> str:
 
 def _counted(count: int, what: str) -> str:
     return f"{count} {what}{'' if count == 1 else 's'}"
+
+
+def _write_report(read: "SweepReport") -> None:
+    """Write the results of a sweep, task by task."""
+    runs = read.runs
+    finished = sum(run.status == "finished" for run in runs)
+    say(
+        f"{finished} of {len(runs)} runs finished; {read.plan.budget:,} evaluations each, "
+        f"seeds {', '.join(map(str, read.plan.seeds))}."
+    )
+    for task in read.tasks:
+        _write_task(task, read)
+    for run in runs:
+        if run.problem is not None:
+            say(f"{run.run.id}: {' '.join(run.problem.split())}")
+
+
+def _write_task(task: "TaskSummary", read: "SweepReport") -> None:
+    say()
+    heading(task.task.id or task.task.label)
+    if not math.isfinite(task.best_known):
+        say("No feasible design has been found yet.")
+    # Sorting is stable: agents without results keep the order of the plan.
+    last = read.budgets[-1]
+    ranked = sorted(task.agents, key=lambda agent: -_rank(agent, last))
+    shown = read.budgets[-_SHOWN_BUDGETS:]
+    say("Best reward by number of evaluations: median over the seeds (minimum … maximum).")
+    columns = ("agent", "seeds", *(f"{budget:,}" for budget in shown))
+    rows = [
+        (agent.label, f"{agent.finished}", *(_spread(agent, budget) for budget in shown))
+        for agent in ranked
+    ]
+    table(columns, rows, right=columns[1:])
+    _write_limits(task)
+    what = "designs" if task.metric is None else f"{task.metric.split(' ')[0]}"
+    say(
+        f"Best known reward: {number(task.best_known)}. To 5 %: median number of evaluations until "
+        f"{what} within 5 % of the best known. Own: time of agent and journal."
+    )
+    columns = (
+        "agent",
+        "to 5 %",
+        "reached",
+        "asks",
+        "distinct designs",
+        "simulator [ms/evaluation]",
+        "own [ms/evaluation]",
+    )
+    rows = [_costs(agent) for agent in ranked]
+    table(columns, rows, right=columns[1:])
+
+
+def _write_limits(task: "TaskSummary") -> None:
+    """Write how many runs found a design that meets the limits, and what the others miss."""
+    runs = [run for agent in task.agents for run in agent.runs if run.has_limits]
+    if not runs:
+        return
+    missing = [run for run in runs if run.missed]
+    say(f"Limits: met by the best designs of {len(runs) - len(missing)} of {len(runs)} runs.")
+    for run in missing:
+        say(f"Limits: missed by that of {run.run.id}: {'; '.join(run.missed)}")
+
+
+def _rank(agent: "AgentSummary", budget: int) -> float:
+    value = agent.rewards[budget].median
+    return float("-inf") if value != value else value
+
+
+def _spread(agent: "AgentSummary", budget: int) -> str:
+    spread = agent.rewards[budget]
+    if not spread.n:
+        return "–"
+    if spread.median == float("-inf"):
+        return "none feasible"
+    return f"{spread.median:.4f} ({spread.low:.4f} … {spread.high:.4f})"
+
+
+def _costs(agent: "AgentSummary") -> tuple[str, ...]:
+    needed = agent.to_within
+    begun = sum(run.evaluations > 0 for run in agent.runs)
+    reached = sum(reached is not None for reached in agent.reached)
+    return (
+        agent.label,
+        "–" if needed != needed else "not reached" if needed == float("inf") else f"{needed:,.0f}",
+        f"{reached} of {begun}",
+        number(agent.mean("asks")),
+        number(agent.mean("distinct")),
+        f"{1000 * agent.mean('simulator_s'):.3g}".replace("nan", "–"),
+        f"{1000 * agent.mean('own_s'):.3g}".replace("nan", "–"),
+    )

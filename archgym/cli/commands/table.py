@@ -8,8 +8,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archgym.checks import MAX_WORKERS
-from archgym.cli.console.terminal import duration, file_size, notice, say, write_json
-from archgym.cli.options.groups import with_groups
+from archgym.cli.console.terminal import (
+    duration,
+    file_size,
+    heading,
+    notice,
+    number,
+    say,
+    table,
+    write_json,
+)
+from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import (
     GoalOptions,
@@ -27,28 +36,19 @@ from archgym.errors import StudyInterrupted
 from archgym.files.storage import file_stem
 
 if TYPE_CHECKING:
-    from archgym.tables import TablePlan
+    from archgym.report.table_summary import TableSummary
+    from archgym.tables import Optimum, TablePlan
 
 _TABLES = Path("tables")
 _MAX_DESIGNS = 10_000_000
 # chosen: shorter work is done before a notice is read.
 _NOTICE_S = 2.0
 
-table_app = typer.Typer(
-    name="table",
-    help="Build and use tables of all designs of a space.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+table_app = command_group("table", "Build and use tables of all designs of a space.")
 
 TableArgument = Annotated[
     Path, typer.Argument(help="Parquet file of the table, or a URL.", metavar="TABLE")
 ]
-
-
-@table_app.callback()
-def _group() -> None:
-    """Build and use tables of all designs of a space."""
 
 
 @table_app.command()
@@ -81,7 +81,6 @@ def build(
     simulator declares for tables.
     """
     from archgym.cli.console.progress import StageBar, TableBar
-    from archgym.cli.views.table import write_table
     from archgym.evaluation.simulator import simulator_class
     from archgym.report.table_summary import summarise_table
     from archgym.tables import build_table
@@ -101,7 +100,7 @@ def build(
             f"{stop} To continue, run the same command.", stop.signal_number
         ) from None
     summary = summarise_table(target)
-    write_json(summary.to_json()) if json else write_table(summary)
+    write_json(summary.to_json()) if json else _write_table(summary)
     if not json:
         say(f"Next: archgym search {shlex.quote(task.id)} --from-table {shlex.quote(str(target))}")
 
@@ -127,11 +126,10 @@ def _announce(plan: "TablePlan") -> None:
 @table_app.command()
 def info(file: TableArgument, json: JsonOption = False) -> None:
     """Show the designs, optima and digest of a table."""
-    from archgym.cli.views.table import write_table
     from archgym.report.table_summary import summarise_table
 
     summary = summarise_table(file)
-    write_json(summary.to_json()) if json else write_table(summary)
+    write_json(summary.to_json()) if json else _write_table(summary)
 
 
 @table_app.command()
@@ -202,8 +200,8 @@ def curve(
     """
     from archgym.analysis.random_search import budgets_up_to
     from archgym.cli.views.optimality import write_random_curve
+    from archgym.report.optimality import exact_random_search
     from archgym.report.plots import check_plot, plot_random
-    from archgym.report.random_search import exact_random_search
 
     if plot is not None:
         check_plot("--plot", plot)
@@ -214,3 +212,52 @@ def curve(
         plot_random(random.known, random.known.random_curve(budgets), plot)
         if not json:
             say(f"Picture: {plot}")
+
+
+def _write_table(summary: "TableSummary") -> None:
+    """Write the contents and the optima of a table."""
+    from archgym.cli.views.study import limits_text
+
+    made = summary.table
+    declared = made.declaration
+    space = made.space
+    options = ", ".join(f"{name}={value}" for name, value in made.options.items())
+    heading(f"{made.path}: {declared.simulator}, version {declared.version}, space {space.name}")
+    say(
+        f"{made.rows:,} distinct designs of {space.size:,} combinations, fidelity "
+        f"{made.fidelity}{f', {options}' if options else ''}; {file_size(made.size_bytes)}"
+    )
+    say(f"Workloads: {', '.join(workload.name for workload in declared.workloads)}")
+    say(f"Digest: {made.digest}")
+    say()
+    heading("Optima")
+    columns = ("workload", "objective", "reward", "best", "unit", "ties", "infeasible", "front")
+    rows = [
+        (
+            _mixture(optimum),
+            optimum.objective.name,
+            f"{optimum.reward:.4f}",
+            *_best(summary, optimum),
+            f"{optimum.n_ties:,}",
+            f"{optimum.n_infeasible:,}",
+            f"{optimum.front_size:,}" if optimum.front_size else "–",
+        )
+        for optimum in made.optima
+    ]
+    table(columns, rows, right=("reward", "best", "ties", "infeasible", "front"))
+    for optimum in made.optima:
+        if optimum.objective.limits:
+            missed = limits_text(summary.missed_limits(optimum))
+            say(f"{optimum.objective.name} on {_mixture(optimum)}: {missed}")
+
+
+def _mixture(optimum: "Optimum") -> str:
+    are_equal = len(set(optimum.weights.values())) == 1
+    return "+".join(
+        ("" if are_equal else f"{weight:g}*") + name for name, weight in optimum.weights.items()
+    )
+
+
+def _best(summary: "TableSummary", optimum: "Optimum") -> tuple[str, str]:
+    best = summary.best_metric(optimum)
+    return ("–", "") if best is None else (number(best[0]), best[1].unit)

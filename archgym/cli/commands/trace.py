@@ -8,6 +8,7 @@ import typer
 
 from archgym.cli.console.progress import CountBar, announce_compilation
 from archgym.cli.console.terminal import heading, notice, say, table, write_facts, write_json
+from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
 from archgym.errors import InvalidArgumentError
 from archgym.files.storage import require_free
@@ -18,17 +19,7 @@ if TYPE_CHECKING:
 # Forms of traces that a simulator's command describes, not this one.
 _REQUESTS = (".stl", ".rstl")
 
-trace_app = typer.Typer(
-    name="trace",
-    help="Record, filter, convert and inspect memory traces of programs.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
-
-
-@trace_app.callback()
-def _group() -> None:
-    """Record, filter, convert and inspect memory traces of programs."""
+trace_app = command_group("trace", "Record, filter, convert and inspect memory traces of programs.")
 
 
 @trace_app.command("list")

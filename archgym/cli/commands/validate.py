@@ -1,4 +1,4 @@
-"""`archgym validate`: comparison of a simulator with reference results."""
+"""`archgym validate` and `doctor`: checks of a simulator, and of the installation."""
 
 import sys
 from importlib import import_module
@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from archgym.cli.console.terminal import notice, write_json
+from archgym.cli.console.terminal import file_size, heading, notice, say, table, write_json
 from archgym.cli.options.completion import complete_simulator
 from archgym.cli.options.task import JsonOption
 from archgym.cli.views.validation import write_validation
@@ -28,11 +28,16 @@ def validate(
         Path | None,
         typer.Option("--reference", help="Folder with further reference results."),
     ] = None,
+    group: Annotated[
+        str | None, typer.Option("--group", help="Group of results to compare; all by default.")
+    ] = None,
     json: JsonOption = False,
 ) -> None:
-    """Compare a simulator with reference results.
+    """Compare a simulator with reference results, in a checkout of ArchGym.
 
-    The exit code is 1 if a result is worse than its recorded limit.
+    Results count as evidence if they are designs that a search can evaluate. Component checks
+    compare a kernel, a formula or a log alone, and have a table of their own. The exit code is 1 if
+    a result is worse than its recorded limit.
     """
     from archgym.cli.console.progress import announce_compilation
 
@@ -42,13 +47,20 @@ def validate(
             f"{reference} cannot be read: the folder does not exist. Check the path."
         )
     announce_compilation()
-    result = module.validate(reference, _say_progress)
+    result = module.validate(reference, _say_progress, group=group)
     if json:
-        rows = [dict(zip(result.columns, row, strict=True)) for row in result.rows]
+        rows = [
+            {
+                "group": of.name,
+                "is_evidence": of.is_searched,
+                **dict(zip(result.columns, row, strict=True)),
+            }
+            for of in result.groups
+            for row in result.rows_of(of)
+        ]
         write_json({"simulator": simulator, "rows": rows, "problems": list(result.problems)})
     else:
-        tables = getattr(result, "tables", ())
-        write_validation(result.columns, result.rows, result.problems, tables)
+        write_validation(result)
     if result.problems:
         raise typer.Exit(1)
 
@@ -85,3 +97,43 @@ def evidence_of(simulator: str) -> ModuleType:
 
 def _say_progress(text: str) -> None:
     notice(f"{text} …")
+
+
+def doctor(json: JsonOption = False) -> None:
+    """Check the installation: versions, kernel cache, disk, optional parts.
+
+    The exit code is 1 if something hinders the core install.
+    """
+    from archgym.runtime.installation import examine
+
+    found = examine()
+    if json:
+        write_json(found.to_json())
+    else:
+        heading("Versions")
+        table(("name", "version"), found.versions.items())
+        heading("Storage")
+        say(f"kernel cache: {found.kernel_cache}")
+        say(f"compiled simulators: {', '.join(found.compiled) or 'none yet'}")
+        for folder, n_bytes in found.free_bytes.items():
+            say(f"free in {folder}: {file_size(n_bytes)}")
+        heading("Optional parts")
+        table(
+            ("part", "for", "state", "install"),
+            [
+                (
+                    feature.name,
+                    feature.purpose,
+                    f"missing: {', '.join(feature.missing)}" if feature.missing else "ready",
+                    feature.remedy,
+                )
+                for feature in found.features
+            ],
+        )
+        say()
+        for problem in found.problems:
+            say(f"problem: {problem}")
+        if not found.problems:
+            say("The core install is complete.")
+    if found.problems:
+        raise typer.Exit(1)

@@ -1,12 +1,11 @@
 """Output of commands: tables for people, JSON for machines."""
 
 import json
-import math
 import os
 import re
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import typer
@@ -242,22 +241,11 @@ def values_text(parameter: Any) -> str:
 
 def write_json(data: Any) -> None:
     """Write data as JSON, with null for NaN."""
+    from archgym.files.json_types import plain
+
     text = json.dumps(plain(data), indent=2, ensure_ascii=False, allow_nan=False)
     # JSON has its own escapes for these, with four digits.
     typer.echo(_CONTROLS.sub(lambda found: f"\\u{ord(found[0]):04x}", text))
-
-
-def plain(data: Any) -> Any:
-    """Return data as JSON types: arrays and tuples as lists, NaN and infinities as null."""
-    if isinstance(data, Mapping):
-        return {str(key): plain(value) for key, value in data.items()}
-    if hasattr(data, "tolist"):
-        return plain(data.tolist())
-    if isinstance(data, list | tuple):
-        return [plain(value) for value in data]
-    if isinstance(data, float) and not math.isfinite(data):
-        return None
-    return data
 
 
 def file_size(n_bytes: int) -> str:

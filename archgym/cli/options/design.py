@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.console.terminal import warn
-from archgym.cli.options.task import TaskOptions, make_task, task_choices
+from archgym.cli.options.task import TaskOptions, make_simulator, make_task, task_choices
 from archgym.cli.options.values import filled_design, read_design, read_task
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import numpy as np
 
+    from archgym.evaluation.objective import Objective
     from archgym.evaluation.task import Task
     from archgym.report.design_explanation import BestOfStudy
 
@@ -23,6 +24,13 @@ DesignArgument = Annotated[
     typer.Argument(
         help="JSON file of a design, folder of a study (for its best design), or the word default.",
         metavar="DESIGN|STUDY|default",
+    ),
+]
+TaskOfDesignArgument = Annotated[
+    str,
+    typer.Argument(
+        help="Simulator or complete task of the design; omit it for a study or exported file.",
+        metavar="TASK",
     ),
 ]
 
@@ -72,12 +80,21 @@ def study_best(
 
 
 def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task, np.ndarray]":
-    """Return a task and the design that a text names.
+    """Return a task and the design that a text names; see `design_and_target`."""
+    task, indices, _ = design_and_target(text, simulator, options, None)
+    return task, indices
+
+
+def design_and_target(
+    text: str, simulator: str, options: TaskOptions, target: str | None
+) -> "tuple[Task, np.ndarray, Objective | None]":
+    """Return a task, the design that a text names, and a target.
 
     Args:
       text: JSON file of a design, folder of a study, or the word default.
       simulator: TASK of the command line; empty for a study or a file with a task.
       options: Options of the command.
+      target: Text of a target, such as ``total_time_ns<=60000``; None for none.
 
     Raises:
       InvalidArgumentError: No design is named, or a task is missing or superfluous.
@@ -88,14 +105,22 @@ def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task
             "A design must be named: a JSON file, a study's folder, or the word default; got ''."
         )
     if text != DEFAULT_DESIGN and Path(text).is_dir():
-        return best_of(Path(text), simulator, options)
+        found = study_best(Path(text), simulator, options, target)
+        return found.task, found.indices, found.target
     start = None if text == DEFAULT_DESIGN else read_design(Path(text))
     simulator, digest = task_of_design(text, simulator, start)
-    task = make_task(task_choices(simulator, options))
+    choice = task_choices(simulator, options)
+    wanted = None
+    if target is not None:
+        from archgym.report.design_explanation import read_target
+
+        # Checked first: making a task evaluates its default design.
+        wanted = read_target(target, make_simulator(choice).metrics)
+    task = make_task(choice)
     warn_of_version(text, digest, task, options)
     if start is None:
-        return task, task.space.default_indices
-    return task, task.space.indices_of(filled_design(task.space, start, Path(text)))
+        return task, task.space.default_indices, wanted
+    return task, task.space.indices_of(filled_design(task.space, start, Path(text))), wanted
 
 
 def task_of_design(text: str, simulator: str, start: Mapping[str, Any] | None) -> tuple[str, str]:

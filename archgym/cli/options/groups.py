@@ -1,10 +1,32 @@
-"""Option groups: a dataclass of options that several commands take as one parameter."""
+"""Groups of commands, and groups of options.
+
+A group of options is a dataclass of options that several commands take as one parameter.
+"""
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from functools import wraps
 from inspect import Parameter, Signature, signature
 from typing import Any, get_type_hints
+
+import typer
+
+
+def command_group(name: str, text: str) -> typer.Typer:
+    """Return a group of commands, which shows its help if no command is named.
+
+    Args:
+      name: Name of the group.
+      text: Help of the group.
+    """
+    made = typer.Typer(name=name, rich_markup_mode=None)
+
+    @made.callback(invoke_without_command=True, help=text)
+    def show_help(context: typer.Context) -> None:
+        if context.invoked_subcommand is None:
+            typer.echo(context.get_help())
+
+    return made
 
 
 def with_groups(command: Callable[..., None]) -> Callable[..., None]:

@@ -75,8 +75,20 @@ CacheOption = Annotated[
     Path | None,
     typer.Option(
         "--cache",
-        help="Folder of evaluations that studies share; only the default design is repeated.",
+        help="Folder of evaluations that studies share; only the default design is repeated, "
+        "and what --recheck says.",
         metavar="FOLDER",
+    ),
+]
+RECHECK = 0.02
+"""Default of --recheck, that of `archgym.evaluation.cache`."""
+RecheckOption = Annotated[
+    float,
+    typer.Option(
+        "--recheck",
+        help="Share of the results found in --cache that are evaluated again.",
+        min=0.0,
+        max=1.0,
     ),
 ]
 

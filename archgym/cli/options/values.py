@@ -19,6 +19,15 @@ if TYPE_CHECKING:
     from archgym.spaces.design import Design
     from archgym.spaces.space import DesignSpace
 
+StudiesArgument = Annotated[list[Path], typer.Argument(help="Folders of the studies.")]
+ProvenTablesOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        "--table",
+        help="Table of a task, for its proven optimum and exact random search; repeat for more.",
+        metavar="FILE",
+    ),
+]
 FORCE = "--force"
 ForceOption = Annotated[
     bool,

@@ -1,17 +1,19 @@
-"""Text rendering of a study."""
+"""Text rendering of a study: best design, front and curve."""
 
+import sys
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from archgym.cli.console.terminal import heading, number, prose, say, stdout, table
-from archgym.cli.views.curve import text_curve
-from archgym.cli.views.front import write_front
-from archgym.cli.views.metrics import metric_rows
+from archgym.cli.views.metrics import metric_rows, with_unit
+from archgym.report.curves import span
+from archgym.studies.front import sought
 
 if TYPE_CHECKING:
     from archgym.report.study_summary import StudySummary
+    from archgym.studies.front import StudyFront
     from archgym.studies.snapshot import Outcome, StudyLog
 
 _MAX_CURVE_WIDTH = 72
@@ -133,3 +135,90 @@ def _write_curve(summary: "StudySummary") -> None:
                 f"built{limits}."
             )
         say()
+
+
+def write_front(log: "StudyLog", front: "StudyFront") -> None:
+    """Write the points of a front, and how the design of each differs from the common one."""
+    n = len(front)
+    volume = "–" if front.hypervolume is None else f"{front.hypervolume:.4f}"
+    points = "1 point" if n == 1 else f"{n} points"
+    heading(f"Pareto front ({points}, hypervolume {volume})")
+    indices = log.records.indices[front.rows]
+    common = [_most_common(column) for column in indices.T]
+    default = log.space.default_indices
+    names = log.space.names
+    shown = front.numbered
+    ordinals = log.is_evaluation.cumsum()
+    specs = sought(log, front.objective)
+    metrics = [spec.name for spec in log.metrics]
+    columns = {spec.name: metrics.index(spec.name) for spec in specs}
+    rows = []
+    differing = []
+    for place, point in enumerate(shown, start=1):
+        design = log.space.design_at(indices[point])
+        differing.append(
+            [
+                f"{name}={design[name]}"
+                for name, index, most in zip(names, indices[point], common, strict=True)
+                if index != most
+            ]
+        )
+        values = [number(float(front.values[point, columns[spec.name]])) for spec in specs]
+        rows.append((str(place), *values, str(ordinals[front.rows[point]])))
+    labels = [with_unit(spec) for spec in specs]
+    reference = log.weights @ log.reference
+    default_values = (number(float(reference[columns[spec.name]])) for spec in specs)
+    rows.append(("default", *default_values, ""))
+    right = ("design", *labels, "found at")
+    table(right, rows, right=right)
+    if len(shown) < n:
+        say(f"{n - len(shown)} more points in between; use --json for all.")
+    for place, changes in enumerate(differing, start=1):
+        prose(f"{place:>3}  {', '.join(changes) or 'the common design'}", indent="     ")
+    say()
+    changed = [
+        f"{name}={log.space.parameter(name).value(most)}"
+        for name, most, index in zip(names, common, default, strict=True)
+        if most != index
+    ]
+    prose(f"Common design of the front: {', '.join(changed) or 'the default design'}.")
+    say()
+
+
+def _most_common(column: Any) -> int:
+    values, counts = np.unique(column, return_counts=True)
+    return int(values[np.argmax(counts)])
+
+
+def text_curve(values: np.ndarray, width: int, height: int) -> list[str]:
+    """Return a curve as lines of text, filled below; empty without values.
+
+    Args:
+      values: (n,), NaN before the first value.
+      width: Columns of the curve, without its axis.
+      height: Lines of the curve, without its axis.
+    """
+    if not np.isfinite(values).any() or width < 8:
+        return []
+    width = min(width, max(8, len(values)))
+    shown = values[np.linspace(0, len(values) - 1, width).round().astype(int)]
+    low, high = span(values)
+    label_high = number(high) if np.nanmax(values) <= high else f"≥ {number(high)}"
+    label_low = number(low) if np.nanmin(values) >= low else f"≤ {number(low)}"
+    reach = high - low if high > low else 1.0
+    shown = np.clip(shown, low, high)
+    steps = " ▁▂▃▄▅▆▇█" if _is_unicode() else " #"
+    fine = len(steps) - 1
+    # At least one eighth, so that the lowest value is visible.
+    filled = np.where(np.isfinite(shown), 1 + (shown - low) / reach * (height * fine - 1), 0)
+    lines = []
+    for row in reversed(range(height)):
+        parts = np.clip(np.nan_to_num(filled) - row * fine, 0, fine).round().astype(int)
+        label = label_high if row == height - 1 else label_low if row == 0 else ""
+        lines.append(f"{label:>12} |" + "".join(steps[part] for part in parts).rstrip())
+    lines.append(f"{'':>12} 1{len(values):>{width - 1}}")
+    return lines
+
+
+def _is_unicode() -> bool:
+    return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"

@@ -1,7 +1,7 @@
 """Text rendering of the comparison of a simulator with reference results."""
 
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Protocol, TypeVar
 
 from archgym.cli.console.terminal import heading, number, say, table
 
@@ -26,24 +26,65 @@ class ErrorTable(Protocol):
         """Cells, one per column."""
 
 
-def write_validation(
-    columns: Sequence[str],
-    rows: Sequence[Sequence[str | int | float]],
-    problems: Sequence[str],
-    tables: Sequence[ErrorTable] = (),
-) -> None:
-    """Write the table, its notes, the number of rows that meet their limits, and problems.
+class ValidationGroup(Protocol):
+    """Recorded results that are compared in one way."""
 
-    Args:
-      columns: Headings; "note" holds notes, "met" says "yes" for a row that meets its limit, "kind"
-        groups rows for the counts.
-      rows: Cells, one per column.
-      problems: Results that are worse than their recorded limits.
-      tables: Errors by group, written below the rows.
-    """
-    _write_table(columns, rows)
-    write_error_tables(tables)
-    _say_counts(columns, rows)
+    @property
+    def name(self) -> str:
+        """Name that the option `--group` takes."""
+
+    @property
+    def rows(self) -> str:
+        """Results in words."""
+
+    @property
+    def component(self) -> str:
+        """Reason why no design of a search reaches the results; empty for evidence."""
+
+
+Group = TypeVar("Group", bound=ValidationGroup)
+
+
+class ValidationResult(Protocol[Group]):
+    """Comparison of a simulator with recorded results."""
+
+    @property
+    def columns(self) -> Sequence[str]:
+        """Headings; "note" holds notes, "met" says "yes", "kind" groups rows for the counts."""
+
+    @property
+    def groups(self) -> Sequence[Group]:
+        """All groups, evidence and component checks."""
+
+    @property
+    def problems(self) -> Sequence[str]:
+        """Results that are worse than their recorded limits."""
+
+    @property
+    def tables(self) -> Sequence[ErrorTable]:
+        """Errors by group, written below the rows."""
+
+    def rows_of(self, group: Group) -> Sequence[Sequence[str | int | float]]:
+        """Return the cells of a group's rows, one per column."""
+
+
+def write_validation(found: ValidationResult[Group]) -> None:
+    """Write evidence and component checks, the rows that are met, and problems."""
+    for title, is_component in (("Evidence", False), ("Component checks, not evidence", True)):
+        groups = [group for group in found.groups if bool(group.component) == is_component]
+        rows = [row for group in groups for row in found.rows_of(group)]
+        if not rows:
+            continue
+        heading(title)
+        _write_table(found.columns, rows)
+        _say_counts(found.columns, rows)
+        for group in groups:
+            reason = f"; {group.component}" if is_component else ""
+            if found.rows_of(group):
+                say(f"  {group.name}: {group.rows}{reason}.")
+        say()
+    write_error_tables(found.tables)
+    problems = found.problems
     say("No result is worse than recorded." if not problems else "Results worse than recorded:")
     for problem in problems:
         say(f"  {problem}")

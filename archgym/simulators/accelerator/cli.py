@@ -10,6 +10,7 @@ import typer
 
 from archgym.cli.console.terminal import number, say, table, warn, write_json
 from archgym.cli.options.design import is_study
+from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption, TaskOptions
 from archgym.errors import InvalidArgumentError
 
@@ -48,7 +49,7 @@ def map_layer(
     ] = "edp",
     method: Annotated[
         str,
-        typer.Option("--method", help="Search method: annealing, random, genetic or exhaustive."),
+        typer.Option("--method", help="Search method: annealing, or exhaustive for a proof."),
     ] = "annealing",
     tries: Annotated[
         int, typer.Option("--tries", min=1, help="Number of mappings to try (exhaustive: maximum).")
@@ -243,20 +244,10 @@ def _map_network(
 # ---- networks
 
 
-workload_app = typer.Typer(
-    name="workload",
-    help="Show networks, and import them from ONNX models.",
-    no_args_is_help=True,
-    rich_markup_mode=None,
-)
+workload_app = command_group("workload", "Show networks, and import them from ONNX models.")
 _COLUMNS = ("layer", "count", "bounds", "operations", "weights")
 
 commands.add_typer(workload_app)
-
-
-@workload_app.callback()
-def _group() -> None:
-    """Show networks, and import them from ONNX models."""
 
 
 @workload_app.command("show")

@@ -1,16 +1,17 @@
 """Accelerator simulator: networks on accelerators, or mappings of one layer."""
 
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final, final
+from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.checks import parse_whole
 from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
+from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
-from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workload, require_kept
+from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
 from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, RELIEF, network_without, without
 from archgym.simulators.accelerator.formats.export import (
     FORMATS,
@@ -20,9 +21,18 @@ from archgym.simulators.accelerator.formats.export import (
     shared_dimensions,
     timeloop_files,
 )
+from archgym.simulators.accelerator.formats.files import ARCHITECTURES
 from archgym.simulators.accelerator.kernel.architecture import Architecture
 from archgym.simulators.accelerator.kernel.evaluation import COUNT_MODES, evaluate_mappings
 from archgym.simulators.accelerator.kernel.problem import Problem
+from archgym.simulators.accelerator.kernel.systolic import DEFAULT_OBJECTIVE as SYSTOLIC_OBJECTIVE
+from archgym.simulators.accelerator.kernel.systolic import METRICS as SYSTOLIC_METRICS
+from archgym.simulators.accelerator.kernel.systolic import OBJECTIVES as SYSTOLIC_OBJECTIVES
+from archgym.simulators.accelerator.kernel.systolic import (
+    SYSTOLIC,
+    systolic_results,
+    systolic_space,
+)
 from archgym.simulators.accelerator.mapping.cache import Search, cached_cost, find_mapping
 from archgym.simulators.accelerator.mapping.mapper import OBJECTIVES as MAPPER_OBJECTIVES
 from archgym.simulators.accelerator.mapping.mapping import Mapping as LayerMapping
@@ -46,12 +56,12 @@ from archgym.simulators.accelerator.space import (
     mappings_of_layer,
 )
 from archgym.simulators.accelerator.workloads import NETWORKS, Network, layer_named, load_network
+from archgym.simulators.kit import KitSimulator, Option, declared
 from archgym.spaces.space import DesignSpace
 
 # Mappings that each layer's search evaluates. chosen: the default takes about 7 ms per layer; the
 # README has the loss of the other one.
 _TRIES: Final = {"standard": 4_000, "fast": 1_000}
-_NO_LIMIT: Final = "none"
 _COLUMNS: Final = [spec.name for spec in METRICS if spec.formula is None]
 _LIMITED: Final = {name: _COLUMNS.index(name) for name in ("area_mm2", "power_mw")}
 _require = partial(require_kept, "accelerator")
@@ -60,19 +70,20 @@ _MAX_LAYERS: Final = 99_999
 
 
 @final
-class AcceleratorSimulator(Simulator):
+class AcceleratorSimulator(KitSimulator):
     """DNN accelerators with Timeloop's counts of accesses.
 
     In the spaces of hardware a design is an accelerator and a workload is a network; the mapper
-    maps each layer. In the spaces of mappings a design is a mapping of one layer.
+    maps each layer. In the spaces of mappings a design is a mapping of one layer. In the space
+    `systolic` it is a systolic array without memories, with metrics of its own.
     """
 
     name = "accelerator"
     version = 1
-    space_names: ClassVar[tuple[str, ...]] = (*HARDWARE_SPACES, *MAPPING_SPACES)
+    space_names: ClassVar[tuple[str, ...]] = (*HARDWARE_SPACES, *MAPPING_SPACES, SYSTOLIC)
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
     table_space = "mapping-table"
-    metrics = METRICS
+    metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = objectives(has_precision=True)
     former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
     # Without a limit of area the largest array wins.
@@ -80,7 +91,7 @@ class AcceleratorSimulator(Simulator):
     costs = COSTS
     exports: Mapping[str, str] = FORMATS
     relief = RELIEF
-    model_reasons = (
+    model_reasons: tuple[str, ...] = (
         "no mapping of some layer was found that fits",
         "CACTI refuses the global buffer: its banks are too small",
         "the area is above the limit",
@@ -90,81 +101,99 @@ class AcceleratorSimulator(Simulator):
         "more instances are used than there are",
     )
 
+    @declared
     def __init__(
         self,
         space: str = "default",
         fidelity: str = "standard",
-        counts: str = "timeloop",
-        mapper: str = "edp",
-        area_mm2: str = _NO_LIMIT,
-        power_mw: str = _NO_LIMIT,
-        layer: str = DEFAULT_LAYER,
-        architecture: str = "",
-        layers: str = "",
+        counts: Annotated[str, Option("Counts of accesses.", choices=COUNT_MODES)] = "timeloop",
+        mapper: Annotated[
+            str, Option("Quantity that the mapper minimises.", choices=MAPPER_OBJECTIVES)
+        ] = "edp",
+        area_mm2: Annotated[
+            float,
+            Option(
+                "Largest area of a design. In spaces of hardware the default design shrinks until "
+                "it fits.",
+                low=1e-6,
+                unit="mm2",
+                word="none",
+            ),
+        ] = math.inf,
+        power_mw: Annotated[
+            float, Option("Largest power of a design.", low=1e-6, unit="mW", word="none")
+        ] = math.inf,
+        layer: Annotated[
+            str, Option("Layer in spaces of mappings, as NETWORK/LAYER.")
+        ] = DEFAULT_LAYER,
+        architecture: Annotated[
+            str,
+            Option("Accelerator in the space `mapping`.", choices=ARCHITECTURES, takes_file=True),
+        ] = "",
+        layers: Annotated[
+            int,
+            Option(
+                "Layers of a network that run, those with the most operations; all by default. Few "
+                "layers rank designs much as all do, in a fraction of the time. Spaces of mappings "
+                "have one layer and no such option.",
+                low=1,
+                high=_MAX_LAYERS,
+            ),
+        ] = 0,
     ) -> None:
         """Initialise the simulator for one space and fidelity.
 
         Args:
           space: One of `space_names`.
           fidelity: Number of mappings that the mapper evaluates; no effect in spaces of mappings.
-          counts: `timeloop` or `ideal`.
-          mapper: Quantity that the mapper minimises: `edp`, `energy` or `cycles`.
-          area_mm2: Largest area of a design [mm2], or `none`. In spaces of hardware the default
-            design shrinks until it fits.
-          power_mw: Largest power of a design [mW], or `none`.
-          layer: Layer in spaces of mappings, as `NETWORK/LAYER`.
-          architecture: Accelerator in the space `mapping`: a name or a file.
-          layers: Layers of a network that run, those with the most operations; all by default. Few
-            layers rank designs much as all do, in a fraction of the time. Spaces of mappings have
-            one layer and no such option.
+          counts: As its `Option` says; so do the others.
+          mapper: See above.
+          area_mm2: See above.
+          power_mw: See above.
+          layer: See above.
+          architecture: See above.
+          layers: See above.
 
         Raises:
           UnknownNameError: The space, fidelity, mode, layer or architecture does not exist.
-          InvalidArgumentError: A limit is not a number above 0, `layers` is not a whole number or
-            does not apply, or no default design fits.
+          InvalidArgumentError: An option is outside its limits, `layers` does not apply, or no
+            default design fits.
         """
-        for what, name, known in (
-            ("space", space, self.space_names),
-            ("fidelity", fidelity, self.fidelity_names),
-            ("count mode", counts, COUNT_MODES),
-            ("mapping objective", mapper, MAPPER_OBJECTIVES),
-        ):
-            if name not in known:
-                raise unknown_name(what, name, known)
-        self.fidelity = fidelity
-        self._counts, self._mapper = counts, mapper
-        self._limits = (_limit("area_mm2", area_mm2), _limit("power_mw", power_mw))
-        self._layer = layer
-        self._n_layers = parse_whole("layers", layers, 1, _MAX_LAYERS) if layers else 0
+        self._counts, self._mapper, self._layer = counts, mapper, layer
+        self._limits, self._n_layers = (area_mm2, power_mw), layers
         self._mappings: MappingSpace | None = None
-        if layers and space not in HARDWARE_SPACES:
+        if layers and space in MAPPING_SPACES:
             raise InvalidArgumentError(
                 f"`layers` must be left out in space {space!r}, whose designs map one layer; "
-                f"got {layers!r}. Choose it with `layer`."
+                f"got {layers}. Choose it with `layer`."
             )
+        if space == SYSTOLIC:
+            self._become_systolic()
+            return
         if space in HARDWARE_SPACES:
-            self.space: DesignSpace = hardware_space(space, self._limits[0])
+            self.space: DesignSpace = hardware_space(space, area_mm2)
         else:
             self._mappings = mappings_of_layer(space, layer, architecture)
             self.space = self._mappings.space
-        self.groups = GROUPS if space == "default" else {}
+        self.sub_systems = GROUPS if space == "default" else {}
         self.objectives = objectives(has_precision="precision_bits" in self.space.names)
-        if self._mappings is not None or min(self._limits) < np.inf:
+        if self._mappings is not None or min(self._limits) < math.inf:
             self.default_objective = "edp"  # the area is that of the architecture, or an option's
-        given = {
-            "counts": (counts, "timeloop"),
-            "mapper": (mapper, "edp"),
-            "area_mm2": (area_mm2, _NO_LIMIT),
-            "power_mw": (power_mw, _NO_LIMIT),
-            "layer": (layer, DEFAULT_LAYER),
-            "architecture": (architecture, ""),
-            "layers": (str(self._n_layers or ""), ""),
-        }
-        # Without defaults, so that the names of their tasks are short.
-        self.options = {name: value for name, (value, default) in given.items() if value != default}
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        return partial(AcceleratorSimulator, **self.options), (self.space.name, self.fidelity)
+    def _become_systolic(self) -> None:
+        """Take space, metrics and objectives of systolic arrays, which have no memories."""
+        if min(self._limits) < math.inf:
+            raise InvalidArgumentError(
+                f"`area_mm2` and `power_mw` must be left out in space {SYSTOLIC!r}, whose arrays "
+                "have neither. Limit `units` instead."
+            )
+        self.space = systolic_space()
+        self.metrics = SYSTOLIC_METRICS
+        self.objectives, self.default_objective = SYSTOLIC_OBJECTIVES, SYSTOLIC_OBJECTIVE
+        self.former_objectives = {}
+        self.costs, self.exports, self.relief = {}, {}, {}
+        self.model_reasons = ()
+        self.sub_systems = {}
 
     @property
     def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only
@@ -201,13 +230,10 @@ class AcceleratorSimulator(Simulator):
 
     def _check_limits(self, workload: Workload) -> None:
         """Raise an error if the default design, to which rewards are relative, exceeds a limit."""
-        if min(self._limits) == np.inf:
+        if min(self._limits) == math.inf:
             return
-        free = AcceleratorSimulator(
-            self.space.name,
-            self.fidelity,
-            **{k: v for k, v in self.options.items() if k not in _LIMITED},
-        )
+        given: dict[str, Any] = {k: v for k, v in self.arguments.items() if k not in _LIMITED}
+        free = AcceleratorSimulator(**given)
         default = free.simulate(self.space.default_indices[None, :], workload).values[0]
         for (name, column), limit in zip(_LIMITED.items(), self._limits, strict=True):
             if default[column] > limit:
@@ -220,6 +246,8 @@ class AcceleratorSimulator(Simulator):
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Evaluate designs that are canonical and feasible in the space."""
+        if self.space.name == SYSTOLIC:
+            return systolic_results(self.space, indices, workload.content)
         if self._mappings is not None:
             return self._simulate_mappings(self._mappings, indices)
         values = np.full((len(indices), len(_COLUMNS)), np.nan)
@@ -260,6 +288,10 @@ class AcceleratorSimulator(Simulator):
         Raises:
           SimulatorError: An invariant is violated; the message has the difference.
         """
+        if self.space.name == SYSTOLIC:
+            used = values[:, [spec.name for spec in self.metrics].index("utilisation_percent")]
+            _require("no more than all units work", used, np.minimum(used, 100.0))
+            return
         column = dict(zip(_COLUMNS, values.T, strict=True))
         product = column["energy_uj"] * column["latency_ms"]
         _require("energy x latency is the EDP", column["edp_nj_s"], product)
@@ -416,17 +448,3 @@ class AcceleratorSimulator(Simulator):
             reason[over] = number
         values[reason != 0] = np.nan
         return BatchResult(values, reason)
-
-
-def _limit(name: str, text: str) -> float:
-    if text == _NO_LIMIT:
-        return np.inf
-    try:
-        value = float(text)
-    except ValueError:
-        value = np.nan
-    if not 0 < value < np.inf:
-        raise InvalidArgumentError(
-            f"`{name}` must be a number above 0, or {_NO_LIMIT}; got {text!r}."
-        )
-    return value

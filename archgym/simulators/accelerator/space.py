@@ -8,7 +8,6 @@ mappings are made in `mapping.space`.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Final
 
@@ -161,9 +160,7 @@ def _shrunk(
             )
         fitting = [pair for pair in smaller if pair[0] <= limit_mm2]
         area, design = max(fitting, key=lambda pair: pair[0], default=(least, saving))
-    parameters: list[Any] = list(space.parameters)
-    parameters = [replace(p, default=design[p.name]) for p in parameters]
-    return DesignSpace(space.name, parameters, space.constraints, space.conditions, space.doc)
+    return space.with_defaults(design)
 
 
 def _default_space() -> DesignSpace:
@@ -172,67 +169,50 @@ def _default_space() -> DesignSpace:
         ("weight", (16, 32, 64, 96, 128, 192, 256, 384, 512), 192),
         ("input", (4, 8, 12, 16, 24, 32, 48, 64), 12),
     )
-    bandwidth = partial(PowerOfTwo, unit="B/cycle")
+    registers_doc = "Registers for {}s in each element."
+    banks_doc = "Banks of the global buffer, each with 8 bytes per cycle."
+    bandwidth_doc = "Bandwidth of the global buffer for reads, and the same for writes."
     return DesignSpace(
         "default",
         (
-            Ordinal(name="array_x", levels=_ARRAY, default=14, doc="Elements along X."),
-            Ordinal(name="array_y", levels=_ARRAY, default=12, doc="Elements along Y."),
+            Ordinal("array_x", _ARRAY, default=14, doc="Elements along X."),
+            Ordinal("array_y", _ARRAY, default=12, doc="Elements along Y."),
             Categorical(
-                name="dataflow",
-                choices=tuple(DATAFLOWS),
+                "dataflow",
+                tuple(DATAFLOWS),
                 default="row-stationary",
                 doc="Tensor that stays in place, which decides the loops spread over the array.",
             ),
             Ordinal(
-                name="precision_bits",
-                levels=(8, 16),
+                "precision_bits",
+                (8, 16),
                 default=16,
                 unit="bit",
                 doc="Bits of weights and inputs; sums have 24 and 16 bits.",
             ),
             *(
                 Ordinal(
-                    name=f"{tensor}_words",
-                    levels=levels,
-                    default=default,
-                    unit="words",
-                    doc=f"Registers for {tensor}s in each element.",
+                    f"{of}_words", levels, default=own, unit="words", doc=registers_doc.format(of)
                 )
-                for tensor, levels, default in words
+                for of, levels, own in words
             ),
             PowerOfTwo(
-                name="buffer_kib",
-                low=8,
-                high=512,
-                default=128,
-                unit="KiB",
-                doc="Capacity of the global buffer.",
+                "buffer_kib", 8, 512, default=128, unit="KiB", doc="Capacity of the global buffer."
             ),
-            Ordinal(
-                name="buffer_banks",
-                levels=(1, 16, 32, 64, 128),
-                default=32,
-                doc="Banks of the global buffer, each with 8 bytes per cycle.",
-            ),
-            bandwidth(
-                name="buffer_bandwidth",
-                low=8,
-                high=256,
-                default=32,
-                doc="Bandwidth of the global buffer for reads, and the same for writes.",
-            ),
+            Ordinal("buffer_banks", (1, 16, 32, 64, 128), default=32, doc=banks_doc),
+            PowerOfTwo("buffer_bandwidth", 8, 256, default=32, unit="B/cycle", doc=bandwidth_doc),
             Categorical(
-                name="buffer_weights",
-                choices=("bypass", "store"),
+                "buffer_weights",
+                ("bypass", "store"),
                 default="bypass",
                 doc="Handling of weights in the global buffer.",
             ),
-            bandwidth(
-                name="dram_bandwidth",
-                low=2,
-                high=64,
+            PowerOfTwo(
+                "dram_bandwidth",
+                2,
+                64,
                 default=16,
+                unit="B/cycle",
                 doc="Bandwidth of DRAM for reads and writes together.",
             ),
         ),
@@ -371,15 +351,12 @@ _SPREAD: Final[Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]]] = {
 def published_space() -> DesignSpace:
     """Return the 26 parameters; the default design is the one ArchGym starts from."""
     parameters: list[Parameter] = [
-        Integer(name="num_pes", low=14, high=336, step=14, default=168, doc="Processing elements."),
-        Ordinal(name="mac_mesh_x", levels=(2, 7, 14), default=14, doc="Elements along X."),
+        Integer("num_pes", 14, 336, step=14, default=168, doc="Processing elements."),
+        Ordinal("mac_mesh_x", (2, 7, 14), default=14, doc="Elements along X."),
     ]
 
     def power(name: str, bounds: tuple[int, int], default: int, unit: str, doc: str) -> None:
-        low, high = bounds
-        parameters.append(
-            PowerOfTwo(name=name, low=low, high=high, default=default, unit=unit, doc=doc)
-        )
+        parameters.append(PowerOfTwo(name, *bounds, default=default, unit=unit, doc=doc))
 
     for name, what, depth in (
         ("ifmap", "inputs", 16),
@@ -391,8 +368,8 @@ def published_space() -> DesignSpace:
         is_global = name == "glb"
         parameters.append(
             Categorical(
-                name=f"{name}_class",
-                choices=_CLASSES,
+                f"{name}_class",
+                _CLASSES,
                 default="smartbuffer_SRAM" if is_global else "smartbuffer_RF",
                 doc=f"Class of the memory for {what}.",
             )

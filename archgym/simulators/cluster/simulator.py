@@ -5,7 +5,7 @@ from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import Any, ClassVar, Final, final
+from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
@@ -15,11 +15,10 @@ from archgym.errors import (
     InvalidSpaceError,
     SimulatorError,
     UnknownNameError,
-    unknown_name,
 )
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
-from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.simulator import Workload
 from archgym.simulators.cluster.costs import costs_of, relieved
 from archgym.simulators.cluster.formats.clusters import CLUSTERS, Dimension
 from archgym.simulators.cluster.kernel.system import System
@@ -44,17 +43,19 @@ from archgym.simulators.cluster.space import (
     values_of,
 )
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
+from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.spaces.space import DesignSpace
 from archgym.spaces.texts import value_from_text
 
 # chosen: Megatron-LM reaches 44 to 52 % of an A100's peak (Narayanan et al. 2021, table 1).
 _EFFICIENCY: Final = 0.5
+# chosen: the largest clusters that are described; an eighth of what the kernel can count.
+MAX_NPUS: Final = 1 << 16
 _DEFAULT_WORKLOAD: Final = "gpt2-xl-1.5b"
-_OPTIONS: Final = ("system", "straggler", "simulated", "default", "quirks")
 
 
 @final
-class ClusterSimulator(Simulator):
+class ClusterSimulator(RowSimulator):
     """A cluster that trains a model, exact against ASTRA-sim 2 with analytical networks.
 
     A design is a network, how collectives use it, and how a model is spread and scheduled. One
@@ -76,78 +77,93 @@ class ClusterSimulator(Simulator):
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = OBJECTIVES
     physical_limits = PHYSICAL_LIMITS
+    sub_systems = GROUPS
     default_objective = "throughput"
     default_workload = _DEFAULT_WORKLOAD
     exports: Mapping[str, str] = {
         "astra-sim": "Network, system and memory of ASTRA-sim 2, and the parallelisation."
     }
 
+    @declared
     def __init__(
         self,
         space: str = "default",
-        system: str = "",
-        straggler: str = "",
-        simulated: str = "",
-        default: str = "",
-        quirks: str = "",
+        system: Annotated[
+            str,
+            Option(
+                "Cluster of spaces whose designs leave the network open; by default the space's.",
+                choices=tuple(CLUSTERS),
+                takes_file=True,
+            ),
+        ] = "",
+        straggler: Annotated[
+            float, Option("Factor on the compute times of the last NPU.", low=1, high=1000)
+        ] = 0.0,
+        simulated: Annotated[
+            str, Option("NPUs to simulate; by default some stand for others.", choices=("all",))
+        ] = "",
+        default: Annotated[
+            str,
+            Option(
+                "Values of the default design, such as zero:3+role_1:pp; a task chooses them where "
+                "a user's model or cluster needs others than the space has."
+            ),
+        ] = "",
+        quirks: Annotated[
+            str,
+            Option(
+                "Quirks of ASTRA-sim: `off` leaves out those that have a switch, and its "
+                "deadlocks.",
+                choices=("off",),
+            ),
+        ] = "",
         fidelity: str = "standard",
+        npus: Annotated[
+            int,
+            Option(
+                "NPUs of spaces whose designs choose the network; by default the space's own.",
+                low=2,
+                high=MAX_NPUS,
+            ),
+        ] = 0,
     ) -> None:
         """Make the simulator of one space.
 
         Args:
           space: One of `space_names`.
-          system: A cluster that ships, or a YAML file of one; the space's own where left out.
-          straggler: Factor on the compute times of the last NPU, such as 1.2.
-          simulated: `all` simulates every NPU; by default some stand for others.
-          default: Values of the default design, such as zero:3+role_1:pp; a task chooses them
-            where a user's model or cluster needs others than the space has.
-          quirks: `off` leaves out those of ASTRA-sim that have a switch, and its deadlocks.
+          system: As its `Option` says; so do the others.
+          straggler: See above.
+          simulated: See above.
+          default: See above.
+          quirks: See above.
           fidelity: `standard` simulates all microbatches. `short` simulates few of them, and
             extrapolates times and bytes to the others: see `machine.run_short`.
+          npus: See above.
 
         Raises:
           UnknownNameError: There is no such space, cluster or fidelity.
           FileFormatError: A file is not a cluster.
-          InvalidArgumentError: The straggler is not a factor, the space takes no system, or it
+          InvalidArgumentError: An option is outside its limits, the space takes no system, or it
             has no such default.
         """
-        if fidelity not in self.fidelity_names:
-            raise unknown_name("fidelity", fidelity, self.fidelity_names)
-        if space not in SPACE_NAMES:
-            raise unknown_name("space", space, SPACE_NAMES)
         if system and space not in ("parallel", "cosmic-2025"):
             raise InvalidArgumentError(
                 f"`system` must be left out in space {space!r}, whose designs choose the network; "
                 f"got {system!r}. Use space parallel."
             )
-        self.fidelity = fidelity
         self.cluster = default_cluster(space, system)
         if space == "cosmic-2025" and len(self.cluster.dimensions) != 4:
             raise InvalidArgumentError(
                 f"`system` must have four dimensions in space {space!r}; "
                 f"{self.cluster.name} has {len(self.cluster.dimensions)}."
             )
-        self.space = _with_default(design_space(space, self.cluster), default)
-        self.straggler = _factor(straggler)
-        if simulated not in ("", "all"):
-            raise InvalidArgumentError(f"`simulated` must be all or left out; got {simulated!r}.")
-        if quirks not in ("", "off"):
-            raise InvalidArgumentError(f"`quirks` must be off or left out; got {quirks!r}.")
+        self.space = _with_default(design_space(space, self.cluster, npus), default)
+        self.straggler = straggler or 1.0
+        self._npus = npus
         if simulated or space not in ("cosmic-2025", "archgym-astrasim"):
             exact = {"standard": 0.0, "short": 12.0}
             self.accuracy_percent = exact  # type: ignore[misc]  # as in DramSimulator
-        given = dict(zip(_OPTIONS, (system, straggler, simulated, default, quirks), strict=True))
-        self.options = {name: value for name, value in given.items() if value}
         self.costs: Mapping[str, str] = costs_of(self._n_dimensions())
-        self.groups: Mapping[str, tuple[str, ...]] = {
-            group: present
-            for group, members in GROUPS.items()
-            if (present := tuple(m for m in members if m in self.space.names))
-        }
-
-    def __reduce__(self) -> tuple[type["ClusterSimulator"], tuple[str, ...]]:
-        options = [self.options.get(name, "") for name in _OPTIONS]
-        return ClusterSimulator, (self.space.name, *options, self.fidelity)
 
     def _n_dimensions(self) -> int:
         named = sum(name.startswith("topology_") for name in self.space.names)
@@ -186,30 +202,16 @@ class ClusterSimulator(Simulator):
         if not changes:
             return self
         text = "+".join(f"{name}:{value}" for name, value in changes.items())
-        return ClusterSimulator(
-            self.space.name, fidelity=self.fidelity, **dict(self.options), default=text
-        )
+        given: dict[str, Any] = {**self.arguments, "default": text}
+        return ClusterSimulator(**given)
 
-    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Return results of designs that are known to be canonical and feasible in the space."""
-        return self._simulate(indices, workload, None)
-
-    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Simulate as `simulate`, on an ideal cluster that does not pay one of `costs`."""
-        return self._simulate(indices, workload, cost)
-
-    def _simulate(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
-        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
-        reason = np.zeros(len(indices), dtype=np.int16)
-        model: Model = workload.content
-        for row, design in enumerate(indices):
-            try:
-                result = self._run(self.space.design_at(design), model, cost)
-            except Infeasible as verdict:
-                reason[row] = verdict.reason
-                continue
-            values[row] = measure(result, model)
-        return BatchResult(values, reason)
+    def measure(self, indices: np.ndarray, opened: Model, cost: str | None) -> np.ndarray | str:
+        """Return the metrics of one design; see `RowSimulator`."""
+        try:
+            result = self._run(self.space.design_at(indices), opened, cost)
+        except Infeasible as verdict:
+            return str(verdict)
+        return measure(result, opened)
 
     def built(self, design: Mapping[str, Any], workload: Workload) -> Built:
         """Return the system and parallelisation of a design.
@@ -229,7 +231,7 @@ class ClusterSimulator(Simulator):
           InvalidDesignError: The design does not lie in the space.
         """
         indices = self.space.canonical(self.space.indices_of(design)[None, :])[0]
-        said = values_of(self.space.name, self.space.design_at(indices), self.cluster)
+        said = values_of(self.space.name, self.space.design_at(indices), self.cluster, self._npus)
         return tuple(said.get("dimensions", self.cluster.dimensions))
 
     def network(self, design: Mapping[str, Any]) -> System:
@@ -246,7 +248,7 @@ class ClusterSimulator(Simulator):
             raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
 
     def _values_of(self, design: Mapping[str, Any]) -> dict[str, Any]:
-        values = values_of(self.space.name, design, self.cluster)
+        values = values_of(self.space.name, design, self.cluster, self._npus)
         return values | {"sane": True} if "quirks" in self.options else values
 
     def _build(self, design: Mapping[str, Any], model: Model) -> Built:
@@ -348,18 +350,3 @@ def _with_default(space: DesignSpace, text: str) -> DesignSpace:
             f"`default` must give values of space {space.name!r}, such as zero:3+role_1:pp; "
             f"got {text!r}: {error}"
         ) from None
-
-
-def _factor(text: str) -> float:
-    """Return a straggler's factor; 1 without a straggler."""
-    if not text:
-        return 1.0
-    try:
-        factor = float(text)
-    except ValueError:
-        factor = 0.0
-    if not 1.0 <= factor <= 1000.0:
-        raise InvalidArgumentError(
-            f"`straggler` must be a factor from 1 to 1000, such as 1.2; got {text!r}."
-        )
-    return factor

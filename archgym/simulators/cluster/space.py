@@ -1,6 +1,6 @@
 """Design spaces of training clusters.
 
-`default`: the full stack of 256 NPUs: network, NPU, collectives and parallelisation.
+`default`: the full stack of 256 NPUs (or `npus`): network, NPU, collectives and parallelisation.
 `parallel`: parallelisation and collectives on a cluster that is given, such as a user's.
 `network`: a network of fixed price, with how the work is spread over it.
 `cosmic-2025`: the space of COSMIC for one of its systems.
@@ -13,7 +13,7 @@ Several queues of a dimension and other orders of dimensions than ascending are 
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import combinations, product
-from math import prod
+from math import gcd, prod
 from typing import Any, Final
 
 from archgym.errors import InvalidArgumentError, unknown_name
@@ -53,14 +53,14 @@ SYSTEMS: Final[Mapping[str, str]] = {
 }
 """Cluster of each space, which gives what its designs leave out."""
 
-_N: Final = 256
-_N_TABLE: Final = 64
 # chosen: 5,000 dollars an NPU, a sixth of its price; LIBRA's systems lie around that.
-NETWORK_BUDGET: Final = 5_000.0 * _N
+_NETWORK_DOLLARS: Final = 5_000.0
 _TIERS: Final = ("node", "pod", "pod")
 # As in `formats.clusters.CLUSTERS`.
 _LATENCIES: Final = (936.0, 2000.0, 2000.0)
-_MAX_DIMS: Final = 4
+_COSMIC_NPUS: Final = (4, 8, 16)
+OWN_NPUS: Final[Mapping[str, int]] = {"default": 256, "network": 256, "table": 64}
+"""NPUs of spaces without the option `npus`."""
 
 # Sub-systems, for one agent each.
 GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
@@ -87,87 +87,79 @@ _NO_TREES: Final = ("ring", "direct", "halvingDoubling")
 _ALL_ROLES: Final = ("tp", "ep", "dp", "pp", "cp")
 
 
-def _choice(name: str, choices: tuple[str, ...], default: str, doc: str) -> Categorical:
-    return Categorical(name=name, choices=choices, default=default, doc=doc)
+_ON_OFF: Final = ("off", "on")
 
 
-def _flag(name: str, doc: str) -> Categorical:
-    return _choice(name, ("off", "on"), "off", doc)
-
-
-def _levels(name: str, levels: tuple[int, ...], default: int, doc: str, unit: str = "") -> Ordinal:
-    return Ordinal(name=name, levels=levels, default=default, unit=unit, doc=doc)
-
-
-def _power(name: str, low: int, high: int, default: int, doc: str, unit: str = "") -> PowerOfTwo:
-    return PowerOfTwo(name=name, low=low, high=high, default=default, unit=unit, doc=doc)
-
-
-def _npus(default: tuple[int, ...]) -> Factorisation:
-    doc = "NPUs along each dimension."
-    return Factorisation(name="npus", total=_N, parts=3, default=default, doc=doc)
-
-
-def _topologies(defaults: tuple[str, ...]) -> list[Parameter]:
+def _topologies(*defaults: str) -> list[Parameter]:
+    doc = "Topology of dimension {}."
     return [
-        _choice(f"topology_{d}", TOPOLOGIES, default, f"Topology of dimension {d}.")
-        for d, default in enumerate(defaults)
+        Categorical(f"topology_{d}", TOPOLOGIES, default=own, doc=doc.format(d))
+        for d, own in enumerate(defaults)
     ]
 
 
-def _bandwidth(d: int, levels: tuple[int, ...], default: int) -> Ordinal:
+def _bandwidth(d: int, levels: Sequence[int], default: int) -> Ordinal:
     doc = f"Bandwidth of an NPU in dimension {d}, over its links."
-    return _levels(f"bandwidth_{d}", levels, default, doc, "GB/s")
+    return Ordinal(f"bandwidth_{d}", tuple(levels), default=default, unit="GB/s", doc=doc)
 
 
 def _roles(defaults: tuple[str, ...], choices: tuple[str, ...] = _ALL_ROLES) -> list[Parameter]:
+    doc = "Parallelisation that is spread along dimension {}."
     return [
-        _choice(f"role_{d}", choices, own, f"Parallelisation that is spread along dimension {d}.")
+        Categorical(f"role_{d}", choices, default=own, doc=doc.format(d))
         for d, own in enumerate(defaults)
     ]
 
 
 def _algorithm(d: int, choices: tuple[str, ...] = _NO_TREES) -> Categorical:
-    return _choice(f"algorithm_{d}", choices, "ring", f"Algorithm of collectives in dimension {d}.")
+    doc = f"Algorithm of collectives in dimension {d}."
+    return Categorical(f"algorithm_{d}", choices, default="ring", doc=doc)
 
 
-def _collectives() -> list[Parameter]:
-    return [
-        _power("splits", 1, 16, 4, "Chunks of a collective."),
-        _choice("policy", ("LIFO", "FIFO"), "LIFO", "Collective that goes first: last or first."),
-        _power("active_chunks", 1, 8, 1, "Chunks at a time in a dimension."),
-        _choice(
-            "optimization",
-            ("baseline", "localBWAware"),
-            "localBWAware",
-            "Phases of all-reduce: one in each dimension, or reduce-scatters and all-gathers.",
-        ),
-        _choice("intra", INTRA, "FIFO", "Order of chunks in a queue."),
-        _power("inflight", 1, 4, 1, "Collectives under way at once."),
-    ]
-
-
-def _schedule() -> list[Parameter]:
-    return [
-        _power("microbatch", 1, 16, 2, "Microbatch's size.", "samples"),
-        _choice("schedule", ("gpipe", "1f1b"), "1f1b", "Schedule of the pipeline."),
-        Integer(name="zero", low=0, high=3, default=1, doc="ZeRO stage."),
-        _flag("sp", "Sequence parallelism, which spreads what tensor parallelism does not."),
-        _choice(
-            "recompute",
-            ("none", "full", "selective"),
-            "selective",
-            "Activations that are computed again: none, all, or attention's scores.",
-        ),
-        _power("interleave", 1, 4, 1, "Parts of the layers on each stage."),
-        _power("exchanges", 1, 8, 1, "Parts in which tokens of experts are exchanged (FSMoE)."),
-        _choice(
-            "placement",
-            ("contiguous", "balanced"),
-            "balanced",
-            "Placement of experts: by number, or balanced by popularity.",
-        ),
-    ]
+_POLICY: Final = Categorical(
+    "policy", ("LIFO", "FIFO"), default="LIFO", doc="Collective that goes first: last or first."
+)
+_OPTIMIZATION: Final = Categorical(
+    "optimization",
+    ("baseline", "localBWAware"),
+    default="localBWAware",
+    doc="Phases of all-reduce: one in each dimension, or reduce-scatters and all-gathers.",
+)
+_COLLECTIVES: Final[tuple[Parameter, ...]] = (
+    PowerOfTwo("splits", 1, 16, default=4, doc="Chunks of a collective."),
+    _POLICY,
+    PowerOfTwo("active_chunks", 1, 8, default=1, doc="Chunks at a time in a dimension."),
+    _OPTIMIZATION,
+    Categorical("intra", INTRA, default="FIFO", doc="Order of chunks in a queue."),
+    PowerOfTwo("inflight", 1, 4, default=1, doc="Collectives under way at once."),
+)
+_SCHEDULE: Final[tuple[Parameter, ...]] = (
+    PowerOfTwo("microbatch", 1, 16, default=2, unit="samples", doc="Microbatch's size."),
+    Categorical("schedule", ("gpipe", "1f1b"), default="1f1b", doc="Schedule of the pipeline."),
+    Integer("zero", 0, 3, default=1, doc="ZeRO stage."),
+    Categorical(
+        "sp",
+        _ON_OFF,
+        default="off",
+        doc="Sequence parallelism, which spreads what tensor parallelism does not.",
+    ),
+    Categorical(
+        "recompute",
+        ("none", "full", "selective"),
+        default="selective",
+        doc="Activations that are computed again: none, all, or attention's scores.",
+    ),
+    PowerOfTwo("interleave", 1, 4, default=1, doc="Parts of the layers on each stage."),
+    PowerOfTwo(
+        "exchanges", 1, 8, default=1, doc="Parts in which tokens of experts are exchanged (FSMoE)."
+    ),
+    Categorical(
+        "placement",
+        ("contiguous", "balanced"),
+        default="balanced",
+        doc="Placement of experts: by number, or balanced by popularity.",
+    ),
+)
 
 
 def _any_role(n: int, role: str) -> Expression:
@@ -187,22 +179,30 @@ def _schedule_conditions(n: int) -> tuple[Condition, ...]:
     )
 
 
-def _default() -> DesignSpace:
+def _npus(n: int, inner: int, middle: int) -> Factorisation:
+    """Return the parameter that cuts `n` NPUs into three dimensions, the inner ones first."""
+    first = gcd(n, inner)
+    second = gcd(n // first, middle)
+    default = (first, second, n // (first * second))
+    return Factorisation("npus", n, 3, default=default, doc="NPUs along each dimension.")
+
+
+def _default(n: int) -> DesignSpace:
     inner, outer = (50, 100, 150, 200, 300, 450, 600, 900), (12, 25, 50, 100, 200, 400)
     return DesignSpace(
         "default",
         (
-            _choice("npu", tuple(NPUS), "a100-80g", "NPU."),
-            _npus((8, 4, 8)),
-            *_topologies(("Switch", "Switch", "Switch")),
+            Categorical("npu", tuple(NPUS), default="a100-80g", doc="NPU."),
+            _npus(n, 8, 4),
+            *_topologies("Switch", "Switch", "Switch"),
             _bandwidth(0, inner, 300), _bandwidth(1, outer, 50), _bandwidth(2, outer, 25),
             *_roles(("tp", "pp", "dp")),
             *map(_algorithm, range(3)),
-            *_collectives(),
-            *_schedule(),
+            *_COLLECTIVES,
+            *_SCHEDULE,
         ),
         conditions=_schedule_conditions(3),
-        doc="Full stack of 256 NPUs: network, NPU, collectives and parallelisation.",
+        doc=f"Full stack of {n:,} NPUs: network, NPU, collectives and parallelisation.",
     )  # fmt: skip
 
 
@@ -214,23 +214,24 @@ def _parallel(base: Cluster) -> DesignSpace:
     )
     return DesignSpace(
         "parallel",
-        (*_roles(("tp", "dp", "dp", "dp")[:n]), *algorithms, *_collectives(), *_schedule()),
+        (*_roles(("tp", "dp", "dp", "dp")[:n]), *algorithms, *_COLLECTIVES, *_SCHEDULE),
         conditions=_schedule_conditions(n),
         doc=f"Parallelisation and collectives on the cluster {base.name}.",
     )
 
 
-def _network() -> DesignSpace:
+def _network(n: int) -> DesignSpace:
     doc = "Share of the network's price for dimension {}; the last has the rest."
-    shares = (
-        _levels(f"share_{d}", tuple(range(5, 100, 5)), 40, doc.format(d), "%") for d in range(2)
-    )
+    levels = tuple(range(5, 100, 5))
     return DesignSpace(
         "network",
         (
-            _npus((8, 8, 4)),
-            *_topologies(("Switch", "Switch", "Switch")),
-            *shares,
+            _npus(n, 8, 8),
+            *_topologies("Switch", "Switch", "Switch"),
+            *(
+                Ordinal(f"share_{d}", levels, default=40, unit="%", doc=doc.format(d))
+                for d in range(2)
+            ),
             *_roles(("tp", "pp", "dp")),
             *map(_algorithm, range(3)),
         ),
@@ -241,30 +242,28 @@ def _network() -> DesignSpace:
                 "all dimensions together cost more than the network may",
             ),
         ),
-        doc="A network of fixed price for 256 NPUs, and how the work is spread over it.",
+        doc=f"A network of fixed price for {n:,} NPUs, and how the work is spread over it.",
     )
 
 
-def _table() -> DesignSpace:
+def _table(n: int) -> DesignSpace:
     return DesignSpace(
         "table",
         (
-            *_topologies(("Switch", "Switch")),
+            *_topologies("Switch", "Switch"),
             _bandwidth(1, (25, 50, 100), 25),
             *_roles(("tp", "dp"), ("tp", "dp", "pp")),
-            _power("microbatch", 1, 4, 2, "Its size.", "samples"),
-            _levels("zero", (0, 1, 3), 1, "ZeRO stage."),
-            _levels("splits", (1, 4), 4, "Chunks of a collective."),
+            PowerOfTwo("microbatch", 1, 4, default=2, unit="samples", doc="Its size."),
+            Ordinal("zero", (0, 1, 3), default=1, doc="ZeRO stage."),
+            Ordinal("splits", (1, 4), default=4, doc="Chunks of a collective."),
         ),
-        doc="64 NPUs in two dimensions: small enough for a table.",
+        doc=f"{n:,} NPUs in two dimensions: small enough for a table.",
     )
 
 
-def _cosmic(base: Cluster) -> DesignSpace:
-    total = prod(d.npus for d in base.dimensions)
+def _cosmic(base: Cluster, n: int) -> DesignSpace:
     degrees = tuple(2**i for i in range(10))
     product = P("npus_0") * P("npus_1") * P("npus_2") * P("npus_3")
-    algorithms = (*_NO_TREES, "doubleBinaryTree")
     scale = {"Ring": 2, "FullyConnected": 7, "Switch": 1}
     bandwidths = (
         max(50, min(500, round(d.gb_per_s * scale[d.topology] / 50) * 50)) for d in base.dimensions
@@ -272,88 +271,132 @@ def _cosmic(base: Cluster) -> DesignSpace:
     return DesignSpace(
         "cosmic-2025",
         (
-            _levels("dp", degrees, 64, "Data parallelism."),
-            _levels("pp", (1, 2, 4), 1, "Pipeline stages."),
-            _levels("cp", degrees, 1, "Parts of the sequence."),
-            _levels("weight_sharded", (0, 1), 1, "ZeRO 3 if 1."),
-            _choice("policy", ("LIFO", "FIFO"), "LIFO", "Collective that goes first."),
-            _levels("splits", (2, 4, 8, 16), 4, "Chunks of a collective."),
-            *(_algorithm(d, algorithms) for d in range(4)),
-            _choice("optimization", ("baseline", "localBWAware"), "localBWAware", "All-reduce."),
-            *_topologies(tuple(d.topology for d in base.dimensions)),
+            Ordinal("dp", degrees, default=64, doc="Data parallelism."),
+            Ordinal("pp", (1, 2, 4), default=1, doc="Pipeline stages."),
+            Ordinal("cp", degrees, default=1, doc="Parts of the sequence."),
+            Ordinal("weight_sharded", (0, 1), default=1, doc="ZeRO 3 if 1."),
+            _POLICY,
+            Ordinal("splits", (2, 4, 8, 16), default=4, doc="Chunks of a collective."),
+            *(_algorithm(d, (*_NO_TREES, "doubleBinaryTree")) for d in range(4)),
+            _OPTIMIZATION,
+            *_topologies(*(d.topology for d in base.dimensions)),
             *(
-                _levels(f"npus_{d}", (4, 8, 16), dimension.npus, "NPUs along the dimension.")
-                for d, dimension in enumerate(base.dimensions)
+                Ordinal(f"npus_{d}", _COSMIC_NPUS, default=along, doc="NPUs along the dimension.")
+                for d, along in enumerate(_spread(tuple(d.npus for d in base.dimensions), n))
             ),
-            *(_bandwidth(d, tuple(range(50, 501, 50)), own) for d, own in enumerate(bandwidths)),
+            *(_bandwidth(d, range(50, 501, 50), own) for d, own in enumerate(bandwidths)),
         ),
         constraints=(
-            Constraint("npus", product == total, f"the dimensions do not have {total} NPUs"),
+            Constraint("npus", product == n, f"the dimensions do not have {n} NPUs"),
             Constraint(
                 "degrees",
-                P("dp") * P("cp") * P("pp") <= total,
+                P("dp") * P("cp") * P("pp") <= n,
                 "degrees of parallelism multiply to more than the NPUs",
             ),
             Constraint(
                 "no-first-switch", P("topology_0") != "Switch", "dimension 0 may not be a switch"
             ),
         ),
-        doc=f"The space of COSMIC for {total} NPUs, from {base.name}.",
+        doc=f"The space of COSMIC for {n} NPUs, from {base.name}.",
     )
 
 
-def _published() -> DesignSpace:
+def _spread(own: tuple[int, ...], n: int) -> tuple[int, ...]:
+    """Return `n` NPUs along COSMIC's four dimensions, as near to the cluster's own as can be."""
+    fitting = [along for along in product(_COSMIC_NPUS, repeat=len(own)) if prod(along) == n]
+    if not fitting:
+        raise InvalidArgumentError(
+            "`npus` must be a power of two from 256 to 65,536 in space 'cosmic-2025', whose four "
+            f"dimensions have {', '.join(map(str, _COSMIC_NPUS))} NPUs; got {n:,}."
+        )
+    return min(fitting, key=lambda along: sum(a != b for a, b in zip(along, own, strict=True)))
+
+
+def _published(n: int) -> DesignSpace:
     delays = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000)
     bandwidths = (1, 10, 25, 50, 100, 200, 400, 800, 1600)
     latencies = (1, 10, 100, 500, 1000)
+    total = P("npus_0") * P("npus_1") * P("npus_2")
+    along = (4, 4, 4)
+    fits = Constraint("npus", total <= 1024, "the network has more than 1,024 NPUs")
+    if n:
+        parts = [2**i for i in range(1, 7)]
+        own = [each for each in product(parts, repeat=3) if prod(each) == n]
+        if not own:
+            raise InvalidArgumentError(
+                "`npus` must be a power of two from 8 to 65,536 in space 'archgym-astrasim'; "
+                f"got {n:,}."
+            )
+        along = min(own, key=max)
+        fits = Constraint("npus", total == n, f"the dimensions do not have {n} NPUs")
     return DesignSpace(
         "archgym-astrasim",
         (
-            _choice("policy", ("LIFO", "FIFO"), "LIFO", "Collective that goes first."),
-            _levels("endpoint_ns", delays, 10, "Delay of endpoints.", "ns"),
-            _power("active_chunks", 1, 32, 1, "Chunks in a dimension."),
-            _power("splits", 16, 1024, 16, "Chunks of a collective."),
+            _POLICY,
+            Ordinal("endpoint_ns", delays, default=10, unit="ns", doc="Delay of endpoints."),
+            PowerOfTwo("active_chunks", 1, 32, default=1, doc="Chunks in a dimension."),
+            PowerOfTwo("splits", 16, 1024, default=16, doc="Chunks of a collective."),
             *map(_algorithm, range(3)),
-            _choice("optimization", ("baseline", "localBWAware"), "localBWAware", "All-reduce."),
-            _choice("intra", ("FIFO", "SmallestFirst"), "FIFO", "Order of chunks in a queue."),
-            _choice("inter", ("Ascending", "OfflineGreedy"), "Ascending", "Order of dimensions."),
-            *_topologies(("Ring", "Ring", "Switch")),
-            *(_power(f"npus_{d}", 2, 64, 4, "NPUs along it.") for d in range(3)),
+            _OPTIMIZATION,
+            Categorical(
+                "intra",
+                ("FIFO", "SmallestFirst"),
+                default="FIFO",
+                doc="Order of chunks in a queue.",
+            ),
+            Categorical(
+                "inter",
+                ("Ascending", "OfflineGreedy"),
+                default="Ascending",
+                doc="Order of dimensions.",
+            ),
+            *_topologies("Ring", "Ring", "Switch"),
+            *(
+                PowerOfTwo(f"npus_{d}", 2, 64, default=own, doc="NPUs along it.")
+                for d, own in enumerate(along)
+            ),
             *(_bandwidth(d, bandwidths, 100) for d in range(3)),
-            *(_levels(f"latency_{d}", latencies, 500, "Of a link.", "ns") for d in range(3)),
-        ),
-        constraints=(
-            Constraint(
-                "npus",
-                P("npus_0") * P("npus_1") * P("npus_2") <= 1024,
-                "the network has more than 1,024 NPUs",
+            *(
+                Ordinal(f"latency_{d}", latencies, default=500, unit="ns", doc="Of a link.")
+                for d in range(3)
             ),
         ),
+        constraints=(fits,),
         doc="System and network of ArchGym's ASTRA-sim environment, data parallelism.",
     )
 
 
-_MAKERS: Final[Mapping[str, Callable[[], DesignSpace]]] = {
-    "default": _default,
-    "network": _network,
-    "archgym-astrasim": _published,
-    "table": _table,
-}
-
-
-def design_space(name: str, base: Cluster) -> DesignSpace:
+def design_space(name: str, base: Cluster, npus: int = 0) -> DesignSpace:
     """Return a space, for the cluster that gives what its designs leave out.
+
+    Args:
+      name: One of `SPACE_NAMES`.
+      base: The cluster.
+      npus: NPUs of spaces whose designs choose the network; 0 for the space's own number.
 
     Raises:
       UnknownNameError: There is no such space.
+      InvalidArgumentError: The space has no network of so many NPUs.
     """
-    if name not in SPACE_NAMES:
-        raise unknown_name("space", name, SPACE_NAMES)
-    if name == "parallel":
-        return _parallel(base)
-    if name == "cosmic-2025":
-        return _cosmic(base)
-    return _MAKERS[name]()
+    if npus and name == "parallel":
+        raise InvalidArgumentError(
+            f"`npus` must be left out in space 'parallel', whose cluster has its own; got {npus}. "
+            "Give a cluster of that size with `system`."
+        )
+    match name:
+        case "default":
+            return _default(npus or OWN_NPUS[name])
+        case "network":
+            return _network(npus or OWN_NPUS[name])
+        case "table":
+            return _table(npus or OWN_NPUS[name])
+        case "parallel":
+            return _parallel(base)
+        case "cosmic-2025":
+            return _cosmic(base, npus or prod(d.npus for d in base.dimensions))
+        case "archgym-astrasim":
+            return _published(npus)
+    raise unknown_name("space", name, SPACE_NAMES)
 
 
 def default_cluster(name: str, given: str) -> Cluster:
@@ -368,8 +411,8 @@ def _per_link(topology: str, npus: int, total: float) -> float:
     return total / max(1, npus - 1) if topology == "FullyConnected" else total
 
 
-def values_of(name: str, design: Mapping[str, Any], base: Cluster) -> dict[str, Any]:
-    """Return what a design says, in the words of `machine.build`."""
+def values_of(name: str, design: Mapping[str, Any], base: Cluster, npus: int = 0) -> dict[str, Any]:
+    """Return what a design says, in the words of `machine.build`; `npus` as in `design_space`."""
     values: dict[str, Any] = {
         key: design[key]
         for key in (
@@ -391,7 +434,12 @@ def values_of(name: str, design: Mapping[str, Any], base: Cluster) -> dict[str, 
     values["algorithms"] = tuple(design.get(f"algorithm_{d}", "ring") for d in range(n))
     if name == "parallel":
         return values
-    npus = design["npus"] if "npus" in design else [design.get(f"npus_{d}", 8) for d in range(n)]
+    total = npus or OWN_NPUS.get(name, 0)
+    if name == "table":
+        inner = gcd(total, 8)
+        sizes: Sequence[int] = (inner, total // inner)
+    else:
+        sizes = design["npus"] if "npus" in design else [design[f"npus_{d}"] for d in range(n)]
     tiers = tuple(d.tier for d in base.dimensions) if name == "cosmic-2025" else _TIERS
     latencies: tuple[float, ...] = _LATENCIES
     if name == "cosmic-2025":
@@ -400,12 +448,12 @@ def values_of(name: str, design: Mapping[str, Any], base: Cluster) -> dict[str, 
         latencies = tuple(float(design[f"latency_{d}"]) for d in range(n))
     dimensions = []
     for d in range(n):
-        topology, along = design[f"topology_{d}"], int(npus[d])
+        topology, along = design[f"topology_{d}"], int(sizes[d])
         if f"share_{n - 2}" in design:
             shares = [design["share_0"], design["share_1"]]
             shares.append(100 - sum(shares))
-            dollars = NETWORK_BUDGET * shares[d] / 100
-            width = dollars / (_N * dollars_per_gb(topology, max(2, along), _TIERS[d]))
+            dollars = _NETWORK_DOLLARS * total * shares[d] / 100
+            width = dollars / (total * dollars_per_gb(topology, max(2, along), _TIERS[d]))
         elif name == "cosmic-2025":
             # As in its files, whatever the dimension's NPUs.
             parts = {"Ring": 2, "FullyConnected": 7, "Switch": 1}[topology]
@@ -415,7 +463,7 @@ def values_of(name: str, design: Mapping[str, Any], base: Cluster) -> dict[str, 
         dimensions.append(Dimension(topology, along, width, latencies[d], tiers[d]))
     values["dimensions"] = tuple(dimensions)
     if name == "cosmic-2025":
-        total = prod(map(int, npus))
+        total = prod(map(int, sizes))
         dp, cp, pp = int(design["dp"]), int(design["cp"]), int(design["pp"])
         values["degrees"] = {"tp": total // (dp * cp * pp), "cp": cp, "dp": dp, "pp": pp}
         values["zero"] = 3 if design["weight_sharded"] else 0

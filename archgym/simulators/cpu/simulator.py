@@ -98,6 +98,12 @@ class CpuSimulator(RowSimulator):
                 high=MAX_RECORDS,
             ),
         ] = INSTRUCTIONS,
+        warmup: Annotated[
+            int,
+            Option(
+                "Instructions of warm-up; -1 for three eighths of all.", low=-1, high=MAX_RECORDS
+            ),
+        ] = -1,
         cores: Annotated[
             int,
             Option(
@@ -116,6 +122,7 @@ class CpuSimulator(RowSimulator):
           fidelity: `standard` has ChampSim's DRAM. `dram` has DDR4 or DDR5 devices under the
             controllers of the DRAM simulator, with their energy.
           instructions: As its `Option` says; so do the others.
+          warmup: See above.
           cores: See above.
           corunners: See above.
 
@@ -124,7 +131,11 @@ class CpuSimulator(RowSimulator):
           InvalidArgumentError: An option is outside its limits, or `cores` and `corunners` do not
             fit each other or the fidelity.
         """
-        self._n = instructions
+        if warmup >= instructions:
+            raise InvalidArgumentError(
+                f"`warmup` must be below `instructions`, {instructions}; got {warmup}."
+            )
+        self._n, self._warmup = instructions, warmup
         self._corunners = _further(cores, corunners, fidelity)
         self.space = design_space(space)
 
@@ -186,7 +197,7 @@ class CpuSimulator(RowSimulator):
                 f"instructions of {program.name}", n, trace.n - _MARGIN,
                 f"set the option `instructions`, at most {MAX_RECORDS:,}",
             )  # fmt: skip
-        warmup = 3 * n // 8
+        warmup = 3 * n // 8 if self._warmup < 0 else min(self._warmup, n - 1)
         return trace, warmup, n - warmup
 
     def check(self, values: np.ndarray, workload: Workload) -> None:

@@ -1,7 +1,8 @@
 """Commands `archgym trace filter | convert | requests`: traces of requests to DRAM."""
 
+import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
@@ -13,9 +14,13 @@ from archgym.errors import InvalidArgumentError
 from archgym.files.storage import require_free
 
 if TYPE_CHECKING:
+    from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+    from archgym.simulators.dram.simulator import DramSimulator
     from archgym.traces.filtering import Requests
 
 commands = typer.Typer()
+# chosen: a thousand times the smallest device of the second controller.
+_MAX_CAPACITY: Final = 2**40
 trace_app = typer.Typer(name="trace")
 commands.add_typer(trace_app)
 
@@ -51,6 +56,15 @@ def filter_trace(
         ),
     ] = None,
     device: DeviceOption = "ddr3-1600",
+    capacity: Annotated[
+        str,
+        typer.Option(
+            "--capacity",
+            help="Size of the memory for the pages, such as 16GiB (default: that of the device's "
+            "default design).",
+            metavar="SIZE",
+        ),
+    ] = "",
     ipc: Annotated[
         float, typer.Option("--ipc", help="Instructions per cycle without memory stalls.")
     ] = 0.5,
@@ -93,13 +107,12 @@ def filter_trace(
 ) -> None:
     """Filter a memory trace through two caches into requests to DRAM.
 
-    Pages get random physical frames. Their number is bounded by the capacity of the device. The
-    DRAM simulator accepts the file as a workload.
+    Pages get random physical frames in the capacity of the device. The DRAM simulator accepts the
+    file as a workload.
     """
     from archgym.checks import check_number
-    from archgym.simulators.dram.device_files import load_device
-    from archgym.simulators.dram.recorded import IPC_LIMITS, request_trace
-    from archgym.simulators.dram.trace import write_trace
+    from archgym.simulators.dram.formats.trace import write_trace
+    from archgym.simulators.dram.workloads.recorded import IPC_LIMITS, request_trace
     from archgym.traces.caches import CacheSize
     from archgym.traces.filtering import memory_requests
     from archgym.traces.sources import trace_parts, trace_stem
@@ -111,18 +124,19 @@ def filter_trace(
     if not path.name.removesuffix(".gz").endswith(".stl"):
         raise InvalidArgumentError(f"`--out` must end in .stl or .stl.gz; got {path.name!r}.")
     interest = _region(region)
+    capacity_bytes = _capacity_bytes(capacity) if capacity else _simulator(device).capacity_bytes
     requests = memory_requests(
         lambda: trace_parts(source),
         first=CacheSize.parse("--l1", l1),
         last=CacheSize.parse("--llc", llc),
-        capacity_bytes=load_device(device).capacity_bytes,
+        capacity_bytes=capacity_bytes,
         seed=seed,
         skip=skip,
         max_requests=max_requests,
         windows=windows,
         region=interest,
     )
-    made = request_trace(requests, name, ipc=ipc, clock_mhz=clock_mhz)
+    made = request_trace(requests, name, ipc=ipc, clock_mhz=clock_mhz, placed_bytes=capacity_bytes)
     write_trace(made, path)
     writes = int(requests.is_write.sum())
     us = int(made.ticks[-1]) / clock_mhz
@@ -132,9 +146,31 @@ def filter_trace(
     )
     say(
         f"of {requests.accesses:,} accesses to {requests.lines:,} lines; {requests.pages:,} pages "
-        f"in {device}"
+        f"in {capacity_bytes / 2**30:.4g} GiB" + ("" if capacity else f" of {device}")
     )
     _say_left_out(requests, windows)
+
+
+def _simulator(device: str) -> "DramSimulator | RamulatorSimulator":
+    """Return the simulator of a device."""
+    from archgym.evaluation.factory import make_simulator
+    from archgym.simulators.dram import DramSimulator
+
+    found: Any = make_simulator(DramSimulator, None, None, {"device": device})
+    return cast("DramSimulator | RamulatorSimulator", found)
+
+
+_SIZE = re.compile(r"(\d{1,6}) ?([KMG])(?:iB|B)?", re.IGNORECASE)
+
+
+def _capacity_bytes(text: str) -> int:
+    found = _SIZE.fullmatch(text.strip())
+    n_bytes = int(found[1]) << {"K": 10, "M": 20, "G": 30}[found[2].upper()] if found else 0
+    if not 0 < n_bytes <= _MAX_CAPACITY:
+        raise InvalidArgumentError(
+            f"`--capacity` must be a size such as 512MiB or 16GiB, at most 1024GiB; got {text!r}."
+        )
+    return n_bytes
 
 
 def _region(text: str) -> tuple[int, int | None]:
@@ -202,7 +238,7 @@ def convert(
     loads-stores (.ldst) and bubbles (.bubbles). Text formats, requests and champsim may be
     compressed with .gz, all but requests with .xz.
     """
-    from archgym.simulators.dram.trace_forms import convert_trace, form_of
+    from archgym.simulators.dram.formats.conversion import convert_trace, form_of
     from archgym.traces.sources import is_named, trace_parts
 
     announce_compilation()
@@ -226,13 +262,11 @@ def requests(
     json: JsonOption = False,
 ) -> None:
     """Show the contents of a trace of requests: counts, rates, row locality."""
-    from archgym.simulators.dram.characterise import characterise
-    from archgym.simulators.dram.device_files import load_device
-    from archgym.simulators.dram.trace import read_trace
     from archgym.traces.sources import trace_stem
 
     announce_compilation()
-    facts = dict(characterise(read_trace(source), load_device(device)).rows())
+    simulator = _simulator(device)
+    facts = simulator.describe_workload(simulator.workload(source))
     if json:
         write_json({name: value for name, (value, _unit) in facts.items()})
         return

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from archgym.simulators.dram.commands import (
+from archgym.simulators.dram.kernel.commands import (
     ACT,
     CONTROLLER_COLUMNS,
     PRE,
@@ -23,7 +23,7 @@ from archgym.simulators.dram.commands import (
 )
 
 if TYPE_CHECKING:
-    from archgym.simulators.dram.commands import Rule
+    from archgym.simulators.dram.kernel.commands import Rule
 
 COSTS: Final = {
     "rows": "opening and closing rows of a bank (tRCD, tRP, tRAS, tRC, tRTP, tWR): a cycle each",

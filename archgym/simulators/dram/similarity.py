@@ -7,7 +7,7 @@ import numpy as np
 
 from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.trace import Trace
+from archgym.simulators.dram.formats.trace import Trace
 
 FEATURES: Final = (
     "log10 of the mean gap between requests [ns]",
@@ -72,7 +72,7 @@ def nearest_traces(trace: Trace, others: Sequence[Trace], k: int = 1) -> list[in
       InvalidArgumentError: `others` holds fewer than `k` traces.
 
     Example:
-      >>> from archgym.simulators.dram.workloads import shipped_trace
+      >>> from archgym.simulators.dram.workloads.shipped import shipped_trace
       >>> others = [shipped_trace("gups"), shipped_trace("strided")]
       >>> nearest_traces(shipped_trace("random"), others)
       [1]

@@ -5,38 +5,51 @@ from collections.abc import Mapping
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import Any, ClassVar, Final, final
+from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
 
-from archgym.checks import parse_whole
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
-from archgym.simulators.dram.bursts import Prepared, prepared
-from archgym.simulators.dram.characterise import characterise
-from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.core_energy import core_power, core_power_note
 from archgym.simulators.dram.costs import COSTS, RELIEF, relieve_controllers
-from archgym.simulators.dram.device_files import load_device, load_mapping
-from archgym.simulators.dram.devices import Device
-from archgym.simulators.dram.mapping import LAYOUTS, AddressMapping, layout
+from archgym.simulators.dram.formats.devices import (
+    extended_device,
+    is_file_name,
+    load_device,
+    load_mapping,
+)
+from archgym.simulators.dram.kernel.bursts import Prepared, prepared
+from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.kernel.core_energy import core_power, core_power_note
+from archgym.simulators.dram.kernel.devices import Device, dramsys_device_names
+from archgym.simulators.dram.kernel.mapping import (
+    LAYOUTS,
+    AddressMapping,
+    layout,
+    reference_mapping_names,
+)
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
     FORMER_OBJECTIVES,
     metrics,
     objectives,
 )
-from archgym.simulators.dram.ramulator.model import DEFAULT_FAMILY, REASONS, RamulatorModel
+from archgym.simulators.dram.ramulator.machine import FAMILIES, speed_bins
+from archgym.simulators.dram.ramulator.simulator import CONTROLLER, RamulatorSimulator
 from archgym.simulators.dram.space import FIXED, GROUPS, SPACE_NAMES, design_space
-from archgym.simulators.dram.workloads import SHIPPED, load_trace
+from archgym.simulators.dram.workloads.characteristics import characterise
+from archgym.simulators.dram.workloads.shipped import (
+    MAX_REQUESTS,
+    SHIPPED,
+    load_trace,
+    note_placement,
+)
+from archgym.simulators.kit import KitSimulator, Option, declared
 
-CONTROLLERS = ("dramsys", "ramulator")
-ADDRESSES = ("refuse", "wrap")
-EXTENSIONS = ("none", "refresh")
-_DEFAULT_DEVICE = "ddr3-1600"
-_SECOND_WORKLOAD = "kv-cache-gather"
+DEFAULT_DEVICE = "ddr3-1600"
+_CONTROLLERS = ("dramsys", CONTROLLER)
 # Standards whose banks can refresh one at a time; DRAMSys aborts for the others.
 _PER_BANK_REFRESH = ("LPDDR4", "HBM2")
 # What the kernel calls otherwise.
@@ -52,24 +65,26 @@ def _fidelity_errors() -> Mapping[str, Mapping[str, float]]:
     return {**found, "exact": {}}
 
 
-# chosen: more than any trace has.
-_MAX_PART: Final = 10**11 - 1
+def device_names() -> tuple[str, ...]:
+    """Return the names of all devices that ship, sorted."""
+    return tuple(sorted((*dramsys_device_names(), *FAMILIES, *speed_bins())))
 
 
 @final
-class DramSimulator(Simulator):
+class DramSimulator(KitSimulator):
     """A memory controller and its DRAM on traces of requests.
 
-    The option `controller` names the model. `dramsys` reproduces DRAMSys 4: a design is the
-    controller's policies, queues and limits and the address mapping for one device. `ramulator`
-    reproduces Ramulator 2.1: a design is also the organisation, speed bin, ranks and channels of a
-    device family.
+    The device decides the model. DDR3, LPDDR4, HBM2 and two DDR4 modules are those of DRAMSys 4: a
+    design is the controller's policies, queues and limits and the address mapping for one module.
+    DDR5, LPDDR5, HBM3, GDDR6 and DDR4 families are those of Ramulator 2.1 (`RamulatorSimulator`): a
+    design is also the organisation, ranks and channels.
     """
 
     name = "dram"
     version = 0
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
-    fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "fast", "exact")
+    fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "exact")
+    former_fidelity_names: ClassVar[tuple[str, ...]] = ("fast",)
     # By metric, the largest differences of random designs: `experiments/dram_fidelity.py`.
     metric_accuracy_percent: ClassVar[Mapping[str, Mapping[str, float]]] = _fidelity_errors()
     accuracy_percent: ClassVar[Mapping[str, float]] = {
@@ -88,137 +103,124 @@ class DramSimulator(Simulator):
     exports: Mapping[str, str] = {
         "dramsys": "Simulation, address mapping, controller, memory and trace of DRAMSys 4.0."
     }
-    exports_of_options: ClassVar[Mapping[str, str]] = {
-        "dramsys": "controller=dramsys",
-        "ramulator": "controller=ramulator",
-    }
+    exports_of_options: ClassVar[Mapping[str, str]] = {"ramulator": "device=ddr5"}
     model_reasons: tuple[str, ...] = (
         "the controller waits for ever: no request can be served, and none can be taken in",
     )
 
+    sub_systems = GROUPS
+
+    @declared
     def __init__(
         self,
         space: str = "default",
-        device: str | None = None,
+        device: Annotated[
+            str,
+            Option(
+                "Memory device; a file may be a memory specification of DRAMSys, or of our own "
+                "form.",
+                choices=lambda: device_names(),
+                takes_file=True,
+            ),
+        ] = DEFAULT_DEVICE,
         fidelity: str = "auto",
-        controller: str = "dramsys",
-        address_mapping: str | None = None,
-        addresses: str = "refuse",
-        extensions: str = "none",
-        requests: str = "",
+        address_mapping: Annotated[
+            str,
+            Option(
+                "Address mapping, which the space then leaves out; a file may be of DRAMSys or of "
+                "our own form.",
+                choices=lambda: (*LAYOUTS, *reference_mapping_names()),
+                takes_file=True,
+            ),
+        ] = "",
+        addresses: Annotated[
+            str,
+            Option(
+                "Addresses beyond the capacity: refused, or wrapped as DRAMSys does.",
+                choices=("refuse", "wrap"),
+            ),
+        ] = "refuse",
+        requests: Annotated[
+            int,
+            Option(
+                "First requests of each trace that are sent; all by default. Few requests rank "
+                "designs much as all do, in a fraction of the time.",
+                low=1,
+                high=MAX_REQUESTS,
+            ),
+        ] = 0,
     ) -> None:
         """Make the simulator of one space, device and fidelity.
 
         Args:
-          space: One of `space_names`; the controller `ramulator` has the first one only.
-          device: For `dramsys` a name that `archgym.simulators.dram.device_names` lists, a memory
-            specification of DRAMSys, or a file as `device_files` describes; for `ramulator` one of
-            `ramulator.standard.FAMILIES`, or a file of own speed bins and organisations.
+          space: One of `space_names`.
+          device: As its `Option` says; so do the others.
           fidelity: `exact` keeps the order of all events that fall on one time, as DRAMSys does.
-            `fast` does not and takes half to two thirds of the time; docs/dram.md has its errors.
-            `auto` is `fast` where that was measured to be equal, else `exact`: see
-            `is_fast_proven`. The controller `ramulator` is exact under each.
-          controller: dramsys, or ramulator for the controller and devices of Ramulator 2.1.
-          address_mapping: Name of an address mapping, or a file of DRAMSys or as `device_files`
-            describes. The space then has no such parameter.
-          addresses: Addresses beyond the capacity: refused, or `wrap` to ignore their upper bits as
-            DRAMSys does.
-          extensions: `refresh` adds same-bank refresh and refresh management to DDR5 under
-            `ramulator`: our own reading of JESD79-5, outside the part that is validated.
-          requests: First requests of each trace that are sent; all by default. Few requests rank
-            designs much as all do, in a fraction of the time.
+            `auto` takes a cheaper order where that was measured to give the same results: see
+            `is_fast_proven`.
+          address_mapping: See above.
+          addresses: See above.
+          requests: See above.
 
         Raises:
-          UnknownNameError: There is no such space, device, fidelity, controller or mapping.
+          UnknownNameError: There is no such space, device, fidelity or mapping.
           FileFormatError: A file cannot be used.
-          InvalidArgumentError: The controller has no such option, or `requests` is not a whole
-            number from 1.
+          InvalidArgumentError: `requests` is not a whole number from 1.
         """
-        if fidelity not in self.fidelity_names:
-            raise unknown_name("fidelity", fidelity, self.fidelity_names)
-        if controller not in CONTROLLERS:
-            raise unknown_name("controller", controller, CONTROLLERS)
-        if addresses not in ADDRESSES:
-            raise unknown_name("treatment of addresses", addresses, ADDRESSES)
-        self.fidelity = fidelity
-        if extensions not in EXTENSIONS:
-            raise unknown_name("extension", extensions, EXTENSIONS)
-        if extensions != "none" and controller != "ramulator":
-            raise InvalidArgumentError(
-                "Option `extensions` must be left out for controller 'dramsys', which has none."
-            )
-        self._arguments = (
-            space, device, fidelity, controller,
-            address_mapping, addresses, extensions, requests,
-        )  # fmt: skip
-        self._n_requests = parse_whole("requests", requests, 1, _MAX_PART) if requests else 0
-        self.second: RamulatorModel | None = None
-        self._mapping: AddressMapping | None = None
+        self._n_requests = requests
         self._wraps = addresses == "wrap"
-        if controller == "ramulator":
-            if address_mapping is not None or self._wraps:
-                raise InvalidArgumentError(
-                    "Options `address_mapping` and `addresses` must be left out for controller "
-                    "'ramulator', whose designs have a mapping of their own."
-                )
-            self._become_second(space, device, extensions)
-            return
-        device = _DEFAULT_DEVICE if device is None else device
+        self._mapping: AddressMapping | None = None
         self.device: Device = load_device(device)
         if self.device.has_energy and self.device.n_ranks > 1:
             self.version = 1  # energy of several ranks under power-down was corrected
-        # What is the default is left out, so that its tasks have the short name.
-        self.options = {} if device == _DEFAULT_DEVICE else {"device": self.device.name}
         layouts = tuple(LAYOUTS)
-        if address_mapping is not None:
+        # A task cites files with their digests.
+        if device != DEFAULT_DEVICE:
+            self.options = {**self.options, "device": self.device.name}
+        if address_mapping:
             self._mapping = load_mapping(address_mapping, self.device)
-            self.options["address_mapping"] = self._mapping.name
+            self.options = {**self.options, "address_mapping": self._mapping.name}
             layouts = ()
-        if self._wraps:
-            self.options["addresses"] = addresses
-        if self._n_requests:
-            self.options["requests"] = str(self._n_requests)
         self.space = design_space(space, layouts, self.device.standard in _PER_BANK_REFRESH)
         self._has_energy = self.device.has_energy or core_power(self.device) is not None
         note = "" if core_power(self.device) is None else core_power_note()
         self.metrics: tuple[MetricSpec, ...] = metrics(self._has_energy, note)
         self.objectives: Mapping[str, Objective] = objectives(self._has_energy)
-        self.groups: Mapping[str, tuple[str, ...]] = {
-            group: present
-            for group, members in GROUPS.items()
-            if (present := tuple(m for m in members if m in self.space.names))
-        }
 
-    def _become_second(self, space: str, device: str | None, extensions: str) -> None:
-        """Take space, metrics and objectives from the model of the controller `ramulator`."""
-        if space != self.space_names[0]:
-            raise unknown_name("space of controller 'ramulator'", space, self.space_names[:1])
-        family = DEFAULT_FAMILY if device is None else device
-        model = self.second = RamulatorModel(family, extensions != "none")
-        self.options = {"controller": "ramulator"}
-        if extensions != "none":
-            self.options["extensions"] = extensions
-        if self._n_requests:
-            self.options["requests"] = str(self._n_requests)
-        self.exports = {"ramulator": "Script for Ramulator 2.1, and the requests as its trace."}
-        if model.device != DEFAULT_FAMILY:
-            self.options["device"] = model.device
-        self.accuracy_percent = dict.fromkeys(self.fidelity_names, 0.0)  # type: ignore[misc]
-        self.version = 1  # the first tick decides the write mode of idle channels
-        self.space = model.space
-        self.metrics = model.metrics
-        self.objectives = model.objectives
-        self.groups = model.groups
-        self.model_reasons = REASONS
-        self.default_workload = _SECOND_WORKLOAD
+    @classmethod
+    def variant(cls, options: Mapping[str, str]) -> tuple[type[Simulator], Mapping[str, str]]:
+        """Return the class that simulates a device.
 
-    def __reduce__(
-        self,
-    ) -> tuple[type["DramSimulator"], tuple[str, str | None, str, str, str | None, str, str, str]]:
-        return DramSimulator, self._arguments
+        Tasks that ArchGym 0.2 recorded name a `controller`, which follows from the device.
+
+        Raises:
+          UnknownNameError: There is no such device or controller.
+          InvalidArgumentError: The device has another controller, or an option was removed.
+        """
+        if "extensions" in options:
+            raise InvalidArgumentError(
+                "Option `extensions` was removed, since nothing validated its refreshes. Leave it "
+                "out, or continue the study with ArchGym 0.2."
+            )
+        rest = {name: value for name, value in options.items() if name != "controller"}
+        device, named = options.get("device"), options.get("controller")
+        if named is not None and named not in _CONTROLLERS:
+            raise unknown_name("controller", named, _CONTROLLERS)
+        found = _controller_of(device) if device is not None else named or _CONTROLLERS[0]
+        if named not in (None, found):
+            raise InvalidArgumentError(
+                f"Option `controller` must be left out, since device {device!r} has {found!r}; got "
+                f"{named!r}."
+            )
+        return RamulatorSimulator if found == CONTROLLER else cls, rest
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Bytes that the device holds."""
+        return self.device.capacity_bytes
 
     def workload_names(self) -> tuple[str, ...]:
-        """Return workloads that ship: see `archgym.simulators.dram.workloads`."""
+        """Return workloads that ship: see `archgym.simulators.dram.workloads.shipped`."""
         return tuple(SHIPPED)
 
     def workload(self, name: str | Path) -> Workload:
@@ -233,10 +235,8 @@ class DramSimulator(Simulator):
             trace = trace.first(self._n_requests)
         workload = Workload(trace.name, trace.digest, trace)
         # What does not fit is refused here, not at the first design.
-        if self.second is not None:
-            self.second.check_workload(workload)
-        else:
-            self._prepared(workload)
+        self._prepared(workload)
+        note_placement(trace, self.capacity_bytes, self.device.name)
         return workload
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -250,9 +250,7 @@ class DramSimulator(Simulator):
     def _simulate(
         self, indices: np.ndarray, workload: Workload, without: str | None = None
     ) -> BatchResult:
-        if self.second is not None:
-            return self.second.simulate(indices, workload, without)
-        from archgym.simulators.dram.kernel import OUTPUTS
+        from archgym.simulators.dram.kernel.batch import OUTPUTS
 
         outputs = self.outputs(indices, workload, without)
         columns = [OUTPUTS.index(_KERNEL_NAMES.get(s.name, s.name)) for s in self.simulated_metrics]
@@ -264,7 +262,7 @@ class DramSimulator(Simulator):
     def outputs(
         self, indices: np.ndarray, workload: Workload, without: str | None = None
     ) -> np.ndarray:
-        """Return everything that the controller `dramsys` computes, also what is not a metric.
+        """Return everything that the model computes, also what is not a metric.
 
         Args:
           indices: (n_designs, n_parameters) of designs that the space allows.
@@ -275,7 +273,7 @@ class DramSimulator(Simulator):
           (n_designs, n_outputs), columns by `kernel.OUTPUTS`.
         """
         # Numba takes a while to import, which listing and describing should not wait for.
-        from archgym.simulators.dram.kernel import simulate
+        from archgym.simulators.dram.kernel.batch import simulate
 
         is_exact = self.fidelity == "exact"
         is_exact |= self.fidelity == "auto" and not self.is_fast_proven(workload)
@@ -326,9 +324,6 @@ class DramSimulator(Simulator):
         Raises:
           SimulatorError: Says which invariant, and by how much.
         """
-        if self.second is not None:
-            self.second.check(values, workload)
-            return
         column = {spec.name: values[:, i] for i, spec in enumerate(self.metrics)}
         n_bursts = len(self._prepared(workload).bursts)
         served = column["row_hits"] + column["row_misses"] + column["row_conflicts"]
@@ -351,24 +346,17 @@ class DramSimulator(Simulator):
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of the trace on the device: name to (value, unit)."""
-        if self.second is not None:
-            return self.second.describe(workload)
         return characterise(workload.content, self.device, self._wraps).rows()
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return a design as files of DRAMSys, or as a script of the controller's own tool.
+        """Return a design as files of DRAMSys.
 
         Raises:
           InvalidDesignError: The tool cannot express the design or the workload.
         """
-        from archgym.simulators.dram.export import dramsys_files, ramulator_files
+        from archgym.simulators.dram.formats.export import dramsys_files
 
         design = self.space.design_at(indices)
-        if self.second is not None:
-            made = self.second.made
-            return ramulator_files(
-                self.second.configuration(design), made.family, made.path, workload.content
-            )
         controller = {name: design.get(name, FIXED.get(name)) for name in CONTROLLER_COLUMNS}
         name = str(design.get("address_mapping", next(iter(LAYOUTS))))
         mapping = self._mapping or layout(name, self.device)
@@ -376,9 +364,7 @@ class DramSimulator(Simulator):
 
     def picture_workload(self, workload: Workload, path: Path) -> bool:
         """Draw the trace; `path` ends in .png, .svg or .pdf."""
-        if self.second is not None:
-            return False
-        from archgym.simulators.dram.picture import picture
+        from archgym.simulators.dram.workloads.picture import picture
 
         picture(workload.content, self.device, path, self._wraps)
         return True
@@ -403,6 +389,20 @@ class DramSimulator(Simulator):
             return np.zeros(len(indices), dtype=np.int64)
         # The parameter's choices are LAYOUTS in their order.
         return indices[:, self.space.names.index("address_mapping")]
+
+
+def _controller_of(device: str) -> str:
+    """Return the controller whose model has a device.
+
+    Raises:
+      UnknownNameError: Neither controller has it.
+      FileFormatError: It is a file that is not a device.
+    """
+    if device in FAMILIES or device in speed_bins():
+        return CONTROLLER
+    if device not in dramsys_device_names() and not is_file_name(device):
+        raise unknown_name("device", device, device_names())
+    return CONTROLLER if extended_device(device) in FAMILIES else _CONTROLLERS[0]
 
 
 def _code(name: str, value: object) -> int:

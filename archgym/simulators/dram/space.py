@@ -17,13 +17,19 @@ A parameter is inactive where the model proves that it has no effect:
 """
 
 from archgym.errors import unknown_name
-from archgym.simulators.dram.commands import COMMAND_MUXES, PAGE_POLICIES, POWER_DOWN_POLICIES
+from archgym.simulators.dram.kernel.commands import (
+    COMMAND_MUXES,
+    PAGE_POLICIES,
+    POWER_DOWN_POLICIES,
+)
 from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import Expression, P
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, Parameter, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 
-SPACE_NAMES = ("default", "archgym-2023", "archgym-2023-rl", "dramsys")
+PUBLISHED = {"archgym-2023": "its ant-colony agent", "archgym-2023-rl": "its RL agents"}
+"""Published spaces, with who used them."""
+SPACE_NAMES = ("default", *PUBLISHED, "dramsys")
 
 # A parameter that a space leaves out has this value: what the published ArchGym fixes.
 FIXED = {
@@ -43,55 +49,57 @@ GROUPS = {
 
 # The default design is the configuration `fr_fcfs` that comes with DRAMSys 4.0 (May 2021).
 _PAGE_POLICY = Categorical(
-    name="page_policy",
-    choices=PAGE_POLICIES,
+    "page_policy",
+    PAGE_POLICIES,
     default="Open",
     doc="When a row is closed: on a conflict, with its last access, or as waiting requests say.",
 )
 _SCHEDULER = Categorical(
-    name="scheduler",
-    choices=("Fifo", "FrFcfsGrp", "FrFcfs"),
+    "scheduler",
+    ("Fifo", "FrFcfsGrp", "FrFcfs"),
     default="FrFcfs",
     doc="Which waiting request a bank serves: the oldest, or a row hit first, or grouped by kind.",
 )
 _SCHEDULER_BUFFER = Categorical(
-    name="scheduler_buffer",
-    choices=("Bankwise", "ReadWrite", "Shared"),
+    "scheduler_buffer",
+    ("Bankwise", "ReadWrite", "Shared"),
     default="Bankwise",
     doc="What the request buffer's size limits: a bank's requests, reads and writes, or all.",
 )
 _RESPONSE_QUEUE = Categorical(
-    name="response_queue",
-    choices=("Fifo", "Reorder"),
+    "response_queue",
+    ("Fifo", "Reorder"),
     default="Fifo",
     doc="Order of responses: as data arrive, or as the requests came.",
 )
 _ARBITER = Categorical(
-    name="arbiter",
-    choices=("Simple", "Fifo", "Reorder"),
+    "arbiter",
+    ("Simple", "Fifo", "Reorder"),
     default="Simple",
     doc="Front end: hold the player back, or queue its requests; give responses back in order.",
 )
 _COMMAND_MUX = Categorical(
-    name="command_mux",
-    choices=COMMAND_MUXES,
+    "command_mux",
+    COMMAND_MUXES,
     default="Oldest",
     doc="Order of column commands: the earliest possible first, or as the requests came.",
 )
 _POWER_DOWN_POLICY = Categorical(
-    name="power_down_policy",
-    choices=POWER_DOWN_POLICIES,
+    "power_down_policy",
+    POWER_DOWN_POLICIES,
     default="NoPowerDown",
     doc="Whether an idle rank powers down, in deepening steps.",
 )
 _PUBLISHED_REFRESH = Categorical(
-    name="refresh_policy",
-    choices=("NoRefresh", "AllBank"),
+    "refresh_policy",
+    ("NoRefresh", "AllBank"),
     default="AllBank",
     doc="What is refreshed at once; NoRefresh loses data and is here for comparison.",
 )
-_POSTPONED_DOC = "Most refreshes that wait for a quiet time."
-_PULLED_IN_DOC = "Most refreshes done ahead in a quiet time."
+_LIMITS = (
+    ("refresh_max_postponed", "Most refreshes that wait for a quiet time."),
+    ("refresh_max_pulled_in", "Most refreshes done ahead in a quiet time."),
+)
 _BUFFER_DOC = "Size of the request buffer."
 _WINDOW_DOC = "Most requests that are under way."
 
@@ -114,46 +122,8 @@ def design_space(
     Raises:
       UnknownNameError: There is no such space.
     """
-    if name == "archgym-2023":
-        return _published(
-            name,
-            Integer(
-                name="request_buffer_size",
-                low=1,
-                high=8,
-                default=8,
-                unit="requests",
-                doc=_BUFFER_DOC,
-            ),
-            tuple(
-                Integer(name=limit, low=1, high=8, default=8, unit="refreshes", doc=doc)
-                for limit, doc in (
-                    ("refresh_max_postponed", _POSTPONED_DOC),
-                    ("refresh_max_pulled_in", _PULLED_IN_DOC),
-                )
-            ),
-            "The ten parameters of the published ArchGym, as its ant-colony agent had them.",
-        )
-    if name == "archgym-2023-rl":
-        return _published(
-            name,
-            PowerOfTwo(
-                name="request_buffer_size",
-                low=1,
-                high=128,
-                default=8,
-                unit="requests",
-                doc=_BUFFER_DOC,
-            ),
-            tuple(
-                PowerOfTwo(name=limit, low=1, high=8, default=8, unit="refreshes", doc=doc)
-                for limit, doc in (
-                    ("refresh_max_postponed", _POSTPONED_DOC),
-                    ("refresh_max_pulled_in", _PULLED_IN_DOC),
-                )
-            ),
-            "The ten parameters of the published ArchGym, as its RL agents had them.",
-        )
+    if name in PUBLISHED:
+        return _published(name)
     if name == "default":
         return _default(address_mappings, has_per_bank_refresh)
     if name == "dramsys":
@@ -161,27 +131,27 @@ def design_space(
     raise unknown_name("space", name, SPACE_NAMES)
 
 
-def _published(
-    name: str, buffer_size: Parameter, limits: tuple[Parameter, ...], doc: str
-) -> DesignSpace:
+def _published(name: str) -> DesignSpace:
+    """Return a space of ten parameters; the two differ in the steps of their numbers."""
+    is_rl = name == "archgym-2023-rl"
+    kind = PowerOfTwo if is_rl else Integer
+    size, limits = 128 if is_rl else 8, 8
     return DesignSpace(
         name,
         (
             _PAGE_POLICY,
             _SCHEDULER,
             _SCHEDULER_BUFFER,
-            buffer_size,
+            kind("request_buffer_size", 1, size, default=8, unit="requests", doc=_BUFFER_DOC),
             _RESPONSE_QUEUE,
             _PUBLISHED_REFRESH,
-            *limits,
+            *(
+                kind(limit, 1, limits, default=8, unit="refreshes", doc=doc)
+                for limit, doc in _LIMITS
+            ),
             _ARBITER,
             PowerOfTwo(
-                name="max_active_transactions",
-                low=1,
-                high=128,
-                default=128,
-                unit="requests",
-                doc=_WINDOW_DOC,
+                "max_active_transactions", 1, 128, default=128, unit="requests", doc=_WINDOW_DOC
             ),
         ),
         conditions=_conditions(
@@ -191,14 +161,14 @@ def _published(
                 "response_queue": _NEEDS_CHOICE,
             }
         ),
-        doc=doc,
+        doc=f"The ten parameters of the published ArchGym, as {PUBLISHED[name]} had them.",
     )
 
 
 def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> DesignSpace:
     refresh_policy = Categorical(
-        name="refresh_policy",
-        choices=("AllBank", "PerBank"),
+        "refresh_policy",
+        ("AllBank", "PerBank"),
         default="AllBank",
         doc="What is refreshed at once: all banks of a rank, or one bank.",
     )
@@ -208,8 +178,8 @@ def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> D
         _SCHEDULER_BUFFER,
         # chosen: up to 128, closer together where one more request still matters.
         Ordinal(
-            name="request_buffer_size",
-            levels=(1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128),
+            "request_buffer_size",
+            (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128),
             default=8,
             unit="requests",
             doc=_BUFFER_DOC,
@@ -220,21 +190,13 @@ def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> D
         # At most 8 may be outstanding or ahead: JEDEC JESD79-3F, section 4.13 (DDR3).
         # chosen: coarser than the published 1 to 8, which change little, but with 0.
         *(
-            Ordinal(name=limit, levels=(0, 1, 2, 4, 8), default=8, unit="refreshes", doc=doc)
-            for limit, doc in (
-                ("refresh_max_postponed", _POSTPONED_DOC),
-                ("refresh_max_pulled_in", _PULLED_IN_DOC),
-            )
+            Ordinal(limit, (0, 1, 2, 4, 8), default=8, unit="refreshes", doc=doc)
+            for limit, doc in _LIMITS
         ),
         _POWER_DOWN_POLICY,
         _ARBITER,
         PowerOfTwo(
-            name="max_active_transactions",
-            low=1,
-            high=256,
-            default=128,
-            unit="requests",
-            doc=_WINDOW_DOC,
+            "max_active_transactions", 1, 256, default=128, unit="requests", doc=_WINDOW_DOC
         ),
         *_mappings(address_mappings),
     )
@@ -264,8 +226,8 @@ def _mappings(names: tuple[str, ...]) -> tuple[Parameter, ...]:
         return ()
     return (
         Categorical(
-            name="address_mapping",
-            choices=names,
+            "address_mapping",
+            names,
             default=names[0],
             doc="Which address bits choose row, bank and column, most significant first.",
         ),
@@ -274,7 +236,7 @@ def _mappings(names: tuple[str, ...]) -> tuple[Parameter, ...]:
 
 def _size(name: str, default: int, doc: str) -> Integer:
     # chosen: far above the largest size in any recorded configuration, 256.
-    return Integer(name=name, low=1, high=1024, default=default, unit="requests", doc=doc)
+    return Integer(name, 1, 1024, default=default, unit="requests", doc=doc)
 
 
 def _complete(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> DesignSpace:
@@ -289,18 +251,15 @@ def _complete(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> 
             _COMMAND_MUX,
             _RESPONSE_QUEUE,
             Categorical(
-                name="refresh_policy",
-                choices=("NoRefresh", "AllBank", *(("PerBank",) if has_per_bank_refresh else ())),
+                "refresh_policy",
+                ("NoRefresh", "AllBank", *(("PerBank",) if has_per_bank_refresh else ())),
                 default="AllBank",
                 doc="What is refreshed at once; NoRefresh loses data.",
             ),
             *(
                 # chosen: eight times what JEDEC allows.
-                Integer(name=limit, low=0, high=64, default=8, unit="refreshes", doc=doc)
-                for limit, doc in (
-                    ("refresh_max_postponed", _POSTPONED_DOC),
-                    ("refresh_max_pulled_in", _PULLED_IN_DOC),
-                )
+                Integer(limit, 0, 64, default=8, unit="refreshes", doc=doc)
+                for limit, doc in _LIMITS
             ),
             _POWER_DOWN_POLICY,
             _ARBITER,

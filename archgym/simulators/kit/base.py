@@ -3,7 +3,7 @@
 from abc import abstractmethod
 from collections.abc import Mapping
 from functools import cached_property, partial
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
@@ -35,7 +35,7 @@ class KitSimulator(Simulator):
       (12, {'ticks': '12'})
     """
 
-    sub_systems: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    sub_systems: Mapping[str, tuple[str, ...]] = {}
     """Parameters that belong together, by sub-system, those of all spaces."""
     arguments: Mapping[str, str]
     """Arguments that make an equal simulator; `declared` sets them."""

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final, final
+from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
@@ -14,11 +14,11 @@ from archgym.evaluation.simulator import (
     FEASIBLE,
     BatchResult,
     Bottleneck,
-    Simulator,
     Workload,
     require_kept,
 )
 from archgym.files.storage import write_atomic
+from archgym.simulators.kit import KitSimulator, Option, declared
 from archgym.simulators.soc.costs import COSTS, relieved
 from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.kernel.state import (
@@ -48,7 +48,7 @@ _require = partial(require_kept, "SoC")
 
 
 @final
-class SocSimulator(Simulator):
+class SocSimulator(KitSimulator):
     """Domain-specific systems on a chip that run a task graph, as FARSI simulates them.
 
     A design is a system of processors, accelerators, buses and memories, with a place for each
@@ -69,8 +69,15 @@ class SocSimulator(Simulator):
     }
     default_objective = "budget"
 
+    @declared
     def __init__(
-        self, space: str = "default", fidelity: str = "default", graph: str = _DEFAULT_GRAPH
+        self,
+        space: str = "default",
+        fidelity: str = "default",
+        graph: Annotated[
+            str,
+            Option("Task graph, or several joined by `+`.", choices=SHIPPED, takes_file=True),
+        ] = _DEFAULT_GRAPH,
     ) -> None:
         """Make the simulator of one space, fidelity and task graph.
 
@@ -83,26 +90,17 @@ class SocSimulator(Simulator):
           UnknownNameError: There is no such space, fidelity or graph.
           FileFormatError: A file is not a task graph.
         """
-        if fidelity not in self.fidelity_names:
-            raise unknown_name("fidelity", fidelity, self.fidelity_names)
-        if space not in self.space_names:
-            raise unknown_name("space", space, self.space_names)
-        self.fidelity = fidelity
         self._rules = FIDELITIES[fidelity]
         self._graph_name = graph
         self.graph: TaskGraph = load_graph(graph)
-        self.options = {} if graph == _DEFAULT_GRAPH else {"graph": graph}
         is_published = space == _PUBLISHED
         made = published_space(self.graph) if is_published else soc_space(space, self.graph)
         self._space: SocSpace = made
         self.space = made.space
         self.model_reasons = REASONS if is_published else ()
-        self.groups = self._space.groups
+        self.sub_systems = made.groups
         self.metrics: tuple[MetricSpec, ...] = metrics(self.graph)
         self.objectives: Mapping[str, Objective] = objectives(self.graph)
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        return SocSimulator, (self.space.name, self.fidelity, self._graph_name)
 
     @property
     def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only

@@ -126,43 +126,46 @@ def soc_space(name: str, graph: TaskGraph) -> SocSpace:
 
 
 def _parameters(offer: _Offer, graph: TaskGraph) -> list[Parameter]:
-    found: list[Parameter] = []
+    found: list[Parameter | None] = []
     clocks = offer.block_clocks
     for b in range(offer.buses):
-        found.append(_width(f"bus{b}", offer))
-        found += _clock(f"bus{b}_clock", clocks, f"Clock of bus {b}.")
-        if b > 0:
-            found.append(_number(f"bus{b}_parent", b, f"Bus that bus {b} hangs on."))
+        found += [
+            _width(f"bus{b}", offer),
+            _clock(f"bus{b}_clock", clocks, f"Clock of bus {b}."),
+            Integer(f"bus{b}_parent", 0, b - 1, doc=f"Bus that bus {b} hangs on.") if b else None,
+        ]
     for m in range(offer.memories):
-        kind = f"Kind of memory {m}."
-        found.append(Categorical(name=f"memory{m}_kind", choices=KINDS, default="dram", doc=kind))
-        found.append(_width(f"memory{m}", offer))
-        found += _clock(f"memory{m}_clock", clocks, f"Clock of memory {m}.")
-        found += _bus(f"memory{m}_bus", offer, f"Bus that memory {m} hangs on.")
+        found += [
+            Categorical(f"memory{m}_kind", KINDS, default="dram", doc=f"Kind of memory {m}."),
+            _width(f"memory{m}", offer),
+            _clock(f"memory{m}_clock", clocks, f"Clock of memory {m}."),
+            _bus(f"memory{m}_bus", offer, f"Bus that memory {m} hangs on."),
+        ]
     for p in range(offer.processors):
-        found += _bus(f"processor{p}_bus", offer, f"Bus that processor {p} hangs on.")
+        found.append(_bus(f"processor{p}_bus", offer, f"Bus that processor {p} hangs on."))
     for t in range(len(graph.tasks)):
         found += _task_parameters(offer, graph, t)
-    return found
+    return [parameter for parameter in found if parameter is not None]
 
 
-def _task_parameters(offer: _Offer, graph: TaskGraph, t: int) -> list[Parameter]:
+def _task_parameters(offer: _Offer, graph: TaskGraph, t: int) -> list[Parameter | None]:
     ip, name = graph.tasks[t].accelerator, graph.names[t]
-    found: list[Parameter] = []
+    found: list[Parameter | None] = []
     units = (*(f"p{p}" for p in range(offer.processors)), *(("own",) if ip else ()))
     if len(units) > 1:
         doc = f"Processor of {name}, or its own accelerator."
-        found.append(Categorical(name=f"{name}_on", choices=units, doc=doc))
+        found.append(Categorical(f"{name}_on", units, doc=doc))
     if ip is not None:
-        unrolls = unroll_values(ip.iterations, offer.unrolls)
-        doc = f"Copies of the loop body in the accelerator of {name}."
-        found.append(Ordinal(name=f"{name}_unroll", levels=unrolls, doc=doc))
         its = f"accelerator of {name}"
-        found += _clock(f"{name}_clock", offer.accelerator_clocks, f"Clock of the {its}.")
-        found += _bus(f"{name}_bus", offer, f"Bus that the {its} hangs on.")
+        unrolls = unroll_values(ip.iterations, offer.unrolls)
+        found += [
+            Ordinal(f"{name}_unroll", unrolls, doc=f"Copies of the loop body in the {its}."),
+            _clock(f"{name}_clock", offer.accelerator_clocks, f"Clock of the {its}."),
+            _bus(f"{name}_bus", offer, f"Bus that the {its} hangs on."),
+        ]
     if t != graph.sink and offer.memories > 1:
         doc = f"Memory that {name} writes its output to."
-        found.append(_number(f"{name}_memory", offer.memories, doc))
+        found.append(Integer(f"{name}_memory", 0, offer.memories - 1, doc=doc))
     return found
 
 
@@ -170,24 +173,20 @@ def _width(block: str, offer: _Offer) -> Parameter:
     name, doc = f"{block}_width", f"Width of {block[:-1]} {block[-1]}."
     if offer.widths == WIDTHS:
         low, high = WIDTHS[0], WIDTHS[-1]
-        return PowerOfTwo(
-            name=name, low=low, high=high, default=_DEFAULT_WIDTH, unit="bytes", doc=doc
-        )
-    return Ordinal(name=name, levels=offer.widths, unit="bytes", doc=doc)
+        return PowerOfTwo(name, low, high, default=_DEFAULT_WIDTH, unit="bytes", doc=doc)
+    return Ordinal(name, offer.widths, unit="bytes", doc=doc)
 
 
-def _clock(name: str, clocks: tuple[int, ...], doc: str) -> list[Parameter]:
+def _clock(name: str, clocks: tuple[int, ...], doc: str) -> Parameter | None:
+    """Return a clock; None where there is a single one."""
     if len(clocks) == 1:
-        return []
-    return [Ordinal(name=name, levels=clocks, default=_DEFAULT_CLOCK, unit="100 MHz", doc=doc)]
+        return None
+    return Ordinal(name, clocks, default=_DEFAULT_CLOCK, unit="100 MHz", doc=doc)
 
 
-def _bus(name: str, offer: _Offer, doc: str) -> list[Parameter]:
-    return [] if offer.buses == 1 else [_number(name, offer.buses, doc)]
-
-
-def _number(name: str, n: int, doc: str) -> Parameter:
-    return Integer(name=name, low=0, high=n - 1, doc=doc)
+def _bus(name: str, offer: _Offer, doc: str) -> Parameter | None:
+    """Return the bus that a block hangs on; None where there is a single one."""
+    return None if offer.buses == 1 else Integer(name, 0, offer.buses - 1, doc=doc)
 
 
 def _groups(space: DesignSpace, graph: TaskGraph) -> dict[str, tuple[str, ...]]:
@@ -275,13 +274,10 @@ def published_space(graph: TaskGraph) -> SocSpace:
         for slot in range(SLOTS):
             # The default is one processor, one bus and one memory.
             chosen = 0 if name == "bus_to_mem" and slot == 0 else default
-            parameters.append(
-                Integer(name=f"{name}{slot}", low=low, high=high, default=chosen, doc=doc)
-            )
+            parameters.append(Integer(f"{name}{slot}", low, high, default=chosen, doc=doc))
     for kind, doc in (("pe", "Processing element of"), ("mem", "Memory that is written to by")):
         parameters += [
-            Integer(name=f"{task}_to_{kind}", low=0, high=SLOTS - 1, doc=f"{doc} {task}.")
-            for task in graph.names
+            Integer(f"{task}_to_{kind}", 0, SLOTS - 1, doc=f"{doc} {task}.") for task in graph.names
         ]
     space = DesignSpace(
         "archgym-2023", parameters, doc=f"The published FARSIGym. Task graph: {graph.name}."

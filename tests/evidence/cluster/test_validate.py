@@ -9,8 +9,8 @@ import pytest
 
 from archgym.errors import FileFormatError
 from evidence.cluster.astrasim import compare_rows, models_of
-from evidence.cluster.reading import read_rows
 from evidence.cluster.table import validate
+from evidence.recorded import read_rows
 
 GOLDEN = Path(str(resources.files("evidence.cluster"))) / "data" / "golden"
 REFERENCE = os.environ.get("ARCHGYM_REFERENCE")

@@ -35,12 +35,9 @@ def test_sampled_rows_equal_champsim(reference: Path, name: str) -> None:
 
 
 def test_event_log_of_a_scenario_is_reproduced(reference: Path) -> None:
-    problems: list[str] = []
+    lines = module._scenario(reference, reference / "debug" / "s2_little_core_sqlite")
 
-    lines = module._scenario(reference, reference / "debug" / "s2_little_core_sqlite", problems)
-
-    assert problems == []
-    assert lines[1][2:] == (786, 786)
+    assert [(line.n_rows, line.n_met) for line in lines] == [(1, 1), (786, 786)]
 
 
 def test_recorded_rows_are_those_of_the_model() -> None:
@@ -63,7 +60,18 @@ def test_validation_reads_another_folder(reference: Path, tmp_path: Path) -> Non
     found = validate(tmp_path)
 
     assert found.problems == ()
-    assert found.rows[1] == ("rows of ChampSim equal in every counter", "mine", 1, 1, "yes")
+    assert found.rows[1] == ("mine", "every counter", 1, 1, 0.0, "yes", "")
+
+
+def test_rows_of_the_default_machine_are_designs_of_a_search(reference: Path) -> None:
+    rows = list(reference_rows(reference / "results" / "default.csv"))
+
+    found = module.compare_designs(reference, "default", rows[:2])
+
+    assert [(line.quantity, line.n_rows, line.n_met) for line in found] == [
+        ("total_cycles", 2, 2), ("branch_mpki", 2, 2), ("l1i_mpki", 2, 2), ("l1d_mpki", 2, 2),
+        ("llc_mpki", 2, 2),
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

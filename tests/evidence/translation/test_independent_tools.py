@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
+from archgym.simulators.translation.kernel.counters import COUNTERS
 from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import prepare
-from archgym.simulators.translation.kernel.run import COUNTERS, run
+from archgym.simulators.translation.kernel.run import run
 from archgym.simulators.translation.machine import Hardware
 from archgym.traces import read_memory_trace, read_planes
 from archgym.traces.recording import record
@@ -58,7 +59,7 @@ def test_all_rows_are_met(reference: Path) -> None:
     ("line", "problem"),
     [
         ("gups,x,64,4,100,5", "unit_bytes must be a whole number, 0 or more; got 'x'"),
-        ("gups,4096,64,4,100", "misses must be a whole number, 0 or more; got None"),
+        ("gups,4096,64,4,100", "a row must have as many cells as the heading"),
         ("../x,4096,64,4,100,5", "trace must be a name of letters and digits; got '../x'"),
     ],
 )
@@ -79,7 +80,7 @@ def test_any_results_may_be_missing(tmp_path: Path) -> None:
 def test_results_that_are_no_file_are_named(tmp_path: Path) -> None:
     (tmp_path / "srrip.csv").mkdir()
 
-    with pytest.raises(FileFormatError, match=r"srrip.csv: cannot be read"):
+    with pytest.raises(FileFormatError, match=r"srrip.csv: the file must exist"):
         list(cases(tmp_path))
 
 

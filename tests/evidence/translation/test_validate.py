@@ -13,12 +13,12 @@ from evidence.translation import reference as module
 from evidence.translation.accuracy import with_table
 from evidence.translation.reference import (
     Line,
-    Validation,
     expected_text,
     markdown,
     validate,
 )
 from evidence.translation.trends import Trend
+from evidence.validation import Validation
 from tests.simulators.translation.traces import pages
 
 FOLDER = resources.files("evidence.translation")
@@ -27,6 +27,10 @@ FOLDER = resources.files("evidence.translation")
 def committed() -> dict[str, list[float]]:
     data: dict[str, list[float]] = json.loads(FOLDER.joinpath("data/accuracy.json").read_text())
     return data
+
+
+def validation(*lines: Line) -> Validation[Line]:
+    return Validation(lines, module.COLUMNS, module.GROUPS, ())
 
 
 def line(key: str, ours: float, shortfall: float) -> Line:
@@ -97,7 +101,7 @@ def test_trend_reads_as_a_row() -> None:
 
     assert (met.accepted, met.is_met) == ("-98 to -50", True)
     assert (unmet.accepted, unmet.is_met, unmet.shortfall) == ("above 0", False, 2.0)
-    assert Validation((met, unmet), ()).rows[1] == (
+    assert unmet.cells == (
         "published",
         "gain",
         "gups",
@@ -130,14 +134,14 @@ def test_counts_on_the_traces_of_another_folder_must_all_agree() -> None:
 
 
 def test_markdown_marks_what_is_not_met() -> None:
-    rows = markdown(Validation((line("a / b", 0.5, 0.0), line("c / d", 3.0, 2.0)), ())).splitlines()
+    rows = markdown(validation(line("a / b", 0.5, 0.0), line("c / d", 3.0, 2.0))).splitlines()
 
     assert rows[2] == "| published | a | b | +1 | 0.5 % | 0 to 1 | yes | no |"
     assert rows[3] == "| published | c | d | +1 | 3 % | 0 to 1 | **no** | no |"
 
 
 def test_expected_text_keeps_what_is_compared() -> None:
-    text = expected_text(Validation((line("a / b", 0.123456, 0.0),), ()))
+    text = expected_text(validation(line("a / b", 0.123456, 0.0)))
 
     assert json.loads(text) == {"a / b": [0.1235, 0.0]}
 

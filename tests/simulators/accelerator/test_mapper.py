@@ -119,18 +119,6 @@ def test_what_a_method_finds_costs_what_it_says(method: str) -> None:
     assert (cost.energy_pj, cost.cycles) == (found.energy_pj, found.cycles)
 
 
-def test_annealing_beats_random_and_genetic_search_at_equal_tries() -> None:
-    layer = layer_named("resnet-18/layer1.0.conv1").problem
-    space = map_space(layer, load_architecture("eyeriss-like"))
-
-    edp = {
-        method: search_mapping(space, method=method, tries=10_000).edp
-        for method in ("annealing", "random", "genetic")
-    }
-
-    assert edp["annealing"] < edp["genetic"] < edp["random"]
-
-
 def test_searching_what_is_stored_finds_no_worse() -> None:
     layer = layer_named("resnet-18/layer4.0.conv2").problem
     architecture = load_architecture("ws-systolic-16")

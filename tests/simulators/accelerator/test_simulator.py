@@ -165,7 +165,7 @@ def test_a_mapping_as_a_design_costs_what_the_mapping_costs() -> None:
 
 
 def test_options_are_checked() -> None:
-    with pytest.raises(InvalidArgumentError, match="`area_mm2` must be a number above 0"):
+    with pytest.raises(InvalidArgumentError, match="`area_mm2` must be a number from"):
         AcceleratorSimulator(area_mm2="-1")
     with pytest.raises(UnknownNameError, match="timeloop"):
         AcceleratorSimulator(counts="timelop")

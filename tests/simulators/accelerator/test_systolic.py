@@ -7,6 +7,7 @@ import pytest
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.simulators.accelerator.kernel.problem import convolution
 from archgym.simulators.accelerator.kernel.systolic import systolic_run
+from archgym.simulators.accelerator.simulator import AcceleratorSimulator
 from evidence.accelerator.reference import _closed_form, _scale_sim
 
 LAYER = convolution("t2", channels=5, filters=20, output=(7, 7), kernel=(2, 2), stride=(2, 2))
@@ -51,3 +52,27 @@ def test_every_recorded_run_is_met(reference: Path) -> None:
 
     assert (runs.n_rows, runs.n_met) == (30, 30)
     assert (sum(f.n_rows for f in forms), sum(f.n_met for f in forms)) == (180, 180)
+
+
+def test_words_at_the_edges_are_those_of_the_folds() -> None:
+    # 20 filters of 20 weights on 49 pixels, an array of 16 x 16: 2 x 2 folds, 2 x 4 with pixels.
+    weights, pixels, results = 20 * 20, 49 * 20, 49 * 20
+
+    assert systolic_run(LAYER, 16, 16).words == weights + 2 * pixels + 2 * results
+    assert systolic_run(LAYER, 16, 16, "output-stationary").words == (
+        results + 2 * pixels + 4 * weights
+    )
+
+
+def test_systolic_arrays_are_designs_with_metrics_of_their_own() -> None:
+    simulator = AcceleratorSimulator("systolic")
+    design = {"array_height": 32, "array_width": 8, "dataflow": "output-stationary"}
+
+    found = simulator.evaluate(design, simulator.workload("resnet-18"))
+
+    assert found["units"] == 256
+    assert found["latency_cycles"] > 1.8e9 / 256
+    assert "energy_uj" not in found
+    assert [limit.metric for limit in simulator.objectives["low-latency"].limits] == ["units"]
+    with pytest.raises(InvalidArgumentError, match="Limit `units` instead"):
+        AcceleratorSimulator("systolic", area_mm2="5")

@@ -13,7 +13,8 @@ from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.simulators.cluster.formats.chakra import read_trace
 from archgym.simulators.cluster.kernel.engine import simulate
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
-from evidence.cluster.reading import read_rows, system_of
+from evidence.cluster.reading import system_of
+from evidence.recorded import read_rows
 
 REFERENCE = os.environ.get("ARCHGYM_REFERENCE")
 TYPES = {"all_reduce": 0, "all_gather": 2, "all_to_all": 6, "reduce_scatter": 7}

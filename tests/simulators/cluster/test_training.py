@@ -287,7 +287,7 @@ def test_unknown_names_are_refused() -> None:
         ClusterSimulator("default", straggler="fast")
     with pytest.raises(InvalidArgumentError):
         ClusterSimulator("default", system="a100-256")
-    with pytest.raises(InvalidArgumentError, match="`quirks` must be off or left out"):
+    with pytest.raises(UnknownNameError, match="Unknown quirks 'on'"):
         ClusterSimulator("default", quirks="on")
 
 

@@ -17,8 +17,8 @@ from archgym.simulators.cpu.kernel.composed.memory import (
 from archgym.simulators.cpu.kernel.run import COUNTERS
 from archgym.simulators.cpu.machine import machine
 from archgym.simulators.cpu.workloads import load
-from archgym.simulators.dram.ramulator.addresses import decode
-from archgym.simulators.dram.ramulator.run import Requests, run
+from archgym.simulators.dram.ramulator.kernel.addresses import decode
+from archgym.simulators.dram.ramulator.kernel.run import Requests, run
 
 WARMUP, LENGTH = 5_000, 15_000
 

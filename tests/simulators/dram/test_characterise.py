@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.characterise import characterise
-from archgym.simulators.dram.devices import device
-from archgym.simulators.dram.generators import Traffic, random_access, stream
-from archgym.simulators.dram.picture import picture
-from archgym.simulators.dram.trace import Trace
-from archgym.simulators.dram.workloads import shipped_trace
+from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.kernel.devices import device
+from archgym.simulators.dram.workloads.characteristics import characterise
+from archgym.simulators.dram.workloads.generators import Traffic, random_access, stream
+from archgym.simulators.dram.workloads.picture import picture
+from archgym.simulators.dram.workloads.shipped import shipped_trace
 
 DDR3 = device("ddr3-1600")
 

@@ -7,10 +7,10 @@ import pytest
 
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.costs import COSTS
-from archgym.simulators.dram.devices import device, device_names
+from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
+from archgym.simulators.dram.kernel.timing import device_table
 from archgym.simulators.dram.simulator import DramSimulator
-from archgym.simulators.dram.timing import device_table
-from archgym.simulators.dram.trace import Trace
 
 CLOCK_NS = 1.25
 N = 400
@@ -94,7 +94,7 @@ def test_without_refresh_there_is_none() -> None:
     assert relieved["refresh_energy_pj"] == 0
 
 
-@pytest.mark.parametrize("name", device_names())
+@pytest.mark.parametrize("name", dramsys_device_names())
 def test_each_cost_shortens_rules_of_every_device_and_lengthens_none(name: str) -> None:
     whole = device_table(device(name))[0]
     for cost in set(COSTS) - {"refresh"}:

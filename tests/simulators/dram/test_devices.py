@@ -5,7 +5,7 @@ import dataclasses
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.simulators.dram.devices import device, device_names
+from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_organisation_gives_the_published_size_and_peak(
     assert round(8 * found.peak_bandwidth_gbps, 2) == peak_gbps
 
 
-@pytest.mark.parametrize("name", device_names())
+@pytest.mark.parametrize("name", dramsys_device_names())
 def test_every_timing_and_current_names_its_source(name: str) -> None:
     found = device(name)
 
@@ -41,9 +41,9 @@ def test_every_timing_and_current_names_its_source(name: str) -> None:
 
 
 def test_energy_of_ddr3_and_recorded_ddr4_counts_as_validated() -> None:
-    validated = {name for name in device_names() if device(name).is_energy_validated}
+    validated = {name for name in dramsys_device_names() if device(name).is_energy_validated}
 
-    ddr3 = {name for name in device_names() if device(name).standard == "DDR3"}
+    ddr3 = {name for name in dramsys_device_names() if device(name).standard == "DDR3"}
     assert validated == ddr3 | {"ddr4-2400"}
 
 

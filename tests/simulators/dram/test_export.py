@@ -8,12 +8,12 @@ import pytest
 from archgym.errors import FileFormatError, InvalidDesignError
 from archgym.evaluation.task import Task
 from archgym.report.export import export_design
-from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.dramsys_files import DramsysSimulation, read_simulation
-from archgym.simulators.dram.kernel import OUTPUTS, simulate, tables
-from archgym.simulators.dram.mapping import decode
-from archgym.simulators.dram.simulator import DramSimulator
-from archgym.simulators.dram.trace import read_trace
+from archgym.simulators.dram.formats.dramsys import DramsysSimulation, read_simulation
+from archgym.simulators.dram.formats.trace import read_trace
+from archgym.simulators.dram.kernel.batch import OUTPUTS, simulate, tables
+from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.kernel.mapping import decode
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 
 
 def exported(task: Task, indices: np.ndarray, folder: Path) -> DramsysSimulation:
@@ -108,7 +108,7 @@ def test_damaged_files_are_refused(
 
 
 def test_second_controller_is_a_script_of_ramulator() -> None:
-    task = Task.make("dram", controller="ramulator", device="lpddr5")
+    task = Task.make("dram", device="lpddr5")
     design = {
         **task.space.design_at(task.space.default_indices),
         "scheduler": "FRFCFS-RowHit",
@@ -137,7 +137,7 @@ def test_second_controller_is_a_script_of_ramulator() -> None:
 
 
 def test_speed_bin_that_ramulator_lacks_is_refused() -> None:
-    simulator = DramSimulator(controller="ramulator", device="lpddr5")
+    simulator = RamulatorSimulator(device="lpddr5")
     space = simulator.space
     design = {**space.design_at(space.default_indices), "speed_bin": "LPDDR5X_8533"}
 

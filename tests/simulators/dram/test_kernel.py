@@ -11,9 +11,8 @@ import numpy.typing as npt
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.devices import device, device_names
-from archgym.simulators.dram.kernel import (
+from archgym.simulators.dram.formats.trace import read_trace
+from archgym.simulators.dram.kernel.batch import (
     OUTPUTS,
     Recording,
     command_counts,
@@ -21,8 +20,9 @@ from archgym.simulators.dram.kernel import (
     simulate,
     tables,
 )
-from archgym.simulators.dram.mapping import decode, layout, reference_mapping
-from archgym.simulators.dram.trace import read_trace
+from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
+from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
+from archgym.simulators.dram.kernel.mapping import decode, layout, reference_mapping
 
 DEFAULTS: dict[str, Any] = {
     "page_policy": "Open",
@@ -89,7 +89,7 @@ def run(
 
 
 def commands_of(recording: Recording) -> list[tuple[str, int]]:
-    from archgym.simulators.dram.commands import COMMAND_NAMES
+    from archgym.simulators.dram.kernel.commands import COMMAND_NAMES
 
     return [
         (COMMAND_NAMES[entry["command"]], int(entry["time"]) // CYCLE)
@@ -267,7 +267,7 @@ def test_per_bank_refresh_visits_every_bank_once_a_round() -> None:
     assert sorted(refreshed[:8]) == list(range(8))
 
 
-@pytest.mark.parametrize("name", device_names())
+@pytest.mark.parametrize("name", dramsys_device_names())
 @BOTH
 def test_results_add_up_on_random_designs(name: str, is_exact: bool) -> None:
     memory = device(name)
@@ -437,7 +437,7 @@ def test_milestones_of_every_request_equal_the_recorded_ones(name: str, referenc
 
 @pytest.mark.parametrize("name", SCENARIOS)
 def test_every_command_equals_the_recorded_one(name: str, reference: Path) -> None:
-    from archgym.simulators.dram.commands import COMMAND_NAMES
+    from archgym.simulators.dram.kernel.commands import COMMAND_NAMES
 
     folder = reference / "debug_traces" / name
     scenario, found = recorded_scenario(folder)

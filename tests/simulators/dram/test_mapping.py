@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.simulators.dram.devices import device, device_names
-from archgym.simulators.dram.mapping import (
+from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
+from archgym.simulators.dram.kernel.mapping import (
     LAYOUTS,
     AddressMapping,
     decode,
@@ -58,7 +58,7 @@ def test_xor_replaces_its_first_bit() -> None:
     assert decode_one(mapping, "ddr3-1600", 1 << 16 | 1 << 13) == (1, 0, 0, 0)
 
 
-@pytest.mark.parametrize("device_name", device_names())
+@pytest.mark.parametrize("device_name", dramsys_device_names())
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layout_gives_every_burst_a_place_of_its_own(name: str, device_name: str) -> None:
     memory = device(device_name)

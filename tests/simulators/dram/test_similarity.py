@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.similarity import FEATURES, nearest_traces, trace_features
-from archgym.simulators.dram.trace import Trace
 
 
 def trace(ticks: list[int], writes: list[int], addresses: list[int]) -> Trace:

@@ -4,17 +4,20 @@ import pickle
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, UnknownNameError
 from archgym.evaluation.task import Task
-from archgym.simulators.dram import DramSimulator, device_names
-from archgym.simulators.dram.bursts import _Latest, prepared
-from archgym.simulators.dram.generators import random_access
-from archgym.simulators.dram.trace import write_trace
-from archgym.simulators.dram.workloads import SHIPPED, shipped_trace
+from archgym.simulators.dram import DramSimulator
+from archgym.simulators.dram.formats.trace import write_trace
+from archgym.simulators.dram.kernel.bursts import _Latest, prepared
+from archgym.simulators.dram.kernel.devices import dramsys_device_names
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.workloads.generators import random_access
+from archgym.simulators.dram.workloads.shipped import SHIPPED, shipped_trace
 
 
 def default_design(simulator: DramSimulator, **values: object) -> dict[str, object]:
@@ -62,7 +65,7 @@ def test_default_space_contains_the_published_default() -> None:
     assert dict(wide) == dict(published)
 
 
-@pytest.mark.parametrize("device", device_names())
+@pytest.mark.parametrize("device", dramsys_device_names())
 def test_every_device_runs_every_workload(device: str) -> None:
     simulator = DramSimulator(device=device)
     designs = simulator.space.sample(3, np.random.default_rng(1))
@@ -116,7 +119,8 @@ def test_fidelities_differ_by_little() -> None:
     designs = DramSimulator().space.sample(40, np.random.default_rng(5))
 
     values = {}
-    for fidelity in DramSimulator.fidelity_names:
+    # ArchGym 0.2 recorded tasks with `fast`.
+    for fidelity in (*DramSimulator.fidelity_names, *DramSimulator.former_fidelity_names):
         simulator = DramSimulator(fidelity=fidelity)
         workload = simulator.workload("bursty-rw")
         values[fidelity] = simulator.evaluate_batch(designs, workload).values
@@ -173,7 +177,7 @@ def test_deadlock_is_a_result_with_a_reason() -> None:
 
 
 def test_energy_is_absent_where_it_is_unknown() -> None:
-    for device in device_names():
+    for device in dramsys_device_names():
         simulator = DramSimulator(device=device)
         has_energy = not device.startswith("hbm2")
         names = {spec.name for spec in simulator.metrics}
@@ -344,9 +348,9 @@ def test_auto_is_fast_only_where_that_was_measured_to_be_equal(
     assert simulator.is_fast_proven(simulator.workload(workload)) == is_fast
 
 
-@pytest.mark.parametrize("controller", ["dramsys", "ramulator"])
-def test_first_requests_are_an_option_of_the_task(controller: str) -> None:
-    few = DramSimulator(controller=controller, requests="100")
+@pytest.mark.parametrize("kind", [DramSimulator, RamulatorSimulator])
+def test_first_requests_are_an_option_of_the_task(kind: Any) -> None:
+    few = kind(requests="100")
 
     assert few.options["requests"] == "100"
     workload = few.workload("stream")

@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
-from archgym.simulators.dram.trace import Trace, read_trace, trace_text, write_trace
+from archgym.evaluation.task import Task
+from archgym.simulators.dram import DramSimulator
+from archgym.simulators.dram.formats.trace import Trace, read_trace, trace_text, write_trace
 
 
 def small(**changes: object) -> Trace:
@@ -313,3 +315,33 @@ def test_reference_traces_are_read(reference: Path) -> None:
 
     # Lines with read or write, counted with grep file by file.
     assert total == 282_957
+
+
+def test_memory_trace_names_the_command_that_makes_requests(tmp_path: Path) -> None:
+    path = tmp_path / "program.npz"
+    path.write_bytes(b"PK")
+
+    with pytest.raises(FileFormatError, match=rf"`archgym trace filter {path}`"):
+        DramSimulator().workload(path)
+
+
+def test_trace_says_in_which_memory_its_pages_were_placed(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "placed.stl.gz"
+    made = Trace(
+        "placed", np.array([0, 4]), np.zeros(2, bool), np.array([64, 128]), placed_bytes=2**30
+    )
+    write_trace(made, path)
+
+    found = read_trace(path)
+    DramSimulator().workload(path)
+    quiet = caplog.text
+    Task.make("dram", str(path), device="ddr5-4800bn")
+
+    assert found.placed_bytes == 2**30
+    # It is not part of the content.
+    assert found.digest == Trace("x", made.ticks, made.is_write, made.addresses).digest
+    assert "was placed" not in quiet
+    assert "'placed' were placed in 1 GiB; device 'ddr5-4800bn' has 16 GiB" in caplog.text
+    assert "archgym trace filter --device ddr5-4800bn" in caplog.text

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, UnknownNameError
-from archgym.simulators.dram import workloads
-from archgym.simulators.dram.characterise import characterise
-from archgym.simulators.dram.devices import device, device_names
-from archgym.simulators.dram.trace import Trace, read_trace, write_trace
-from archgym.simulators.dram.workloads import SHIPPED, load_trace, shipped_trace
+from archgym.simulators.dram.formats.trace import Trace, read_trace, write_trace
+from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
+from archgym.simulators.dram.workloads import shipped as workloads
+from archgym.simulators.dram.workloads.characteristics import characterise
+from archgym.simulators.dram.workloads.shipped import SHIPPED, load_trace, shipped_trace
 from archgym.simulators.moe.kernel.replay import Events, replay_events
 from archgym.simulators.moe.workloads.routing import generate, routing_preset
 
@@ -92,7 +92,7 @@ def test_shipped_workload_is_ten_thousand_requests_under_its_name(name: str) -> 
     assert (trace.lengths == 64).all() or trace.lengths.sum() == 10_240 * 64
 
 
-@pytest.mark.parametrize("device_name", device_names())
+@pytest.mark.parametrize("device_name", dramsys_device_names())
 def test_shipped_workloads_fit_every_device(device_name: str) -> None:
     for name in SHIPPED:
         assert characterise(shipped_trace(name), device(device_name)).requests == REQUESTS.get(

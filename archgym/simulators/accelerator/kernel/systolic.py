@@ -1,20 +1,60 @@
-"""Cycles of a systolic array: operands enter at its edges and move one unit a cycle.
+"""Systolic arrays as designs: operands enter at the edges and move one unit a cycle.
 
 A layer becomes a product of matrices: rows are output pixels of all images, the inner length is
 that of a sum, columns are filters. The array holds a fold of one of the three matrices. Each fold
 costs the stream that passes through it and the skew of entering and leaving. Memory never stalls.
-On square arrays the numbers equal those of SCALE-Sim 3.0.0 with computed bandwidth. On other arrays
-they follow the same argument and have not been compared.
+On square arrays cycles and utilisation equal those of SCALE-Sim 3.0.0 with computed bandwidth. On
+other arrays they follow the same argument and have not been compared, nor have the words that cross
+the edges.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, final
 
-from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.simulators.accelerator.kernel.problem import Problem
+import numpy as np
 
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.evaluation.limits import Limit
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.simulator import BatchResult
+from archgym.simulators.accelerator.kernel.problem import Problem
+from archgym.simulators.accelerator.workloads import Network
+from archgym.spaces.parameter import Categorical, PowerOfTwo
+from archgym.spaces.space import DesignSpace
+
+SYSTOLIC: Final = "systolic"
+"""Space whose designs are systolic arrays with a fixed dataflow."""
 DATAFLOWS: Final = ("weight-stationary", "output-stationary", "input-stationary")
+METRICS: Final = (
+    MetricSpec("latency_cycles", "cycles", "minimise", 1.0, "Cycles of one inference."),
+    MetricSpec("edge_words", "words", "minimise", 1.0, "Words that cross the array's edges."),
+    MetricSpec("units", "units", "minimise", 1.0, "Units of the array."),
+    MetricSpec(
+        "utilisation_percent", "%", "maximise", 1e-3,
+        "Operations over the number that all units could do in the same time.",
+    ),
+    MetricSpec("folds", "folds", "none", 1.0, "Times that the array is filled."),
+)  # fmt: skip
+# chosen: the default array's 16 x 16; without a limit the largest array wins.
+_UNITS: Final = 256
+_LIMITS: Final = (Limit("units", "<=", float(_UNITS)),)
+_CYCLES: Final = Term("latency_cycles", "minimise")
+DEFAULT_OBJECTIVE: Final = "low-latency"
+OBJECTIVES: Final[Mapping[str, Objective]] = {
+    objective.name: objective
+    for objective in (
+        Objective("low-latency", (_CYCLES,), "Fewest cycles with 256 units.", _LIMITS),
+        Objective(
+            "latency-and-traffic",
+            (_CYCLES, Term("edge_words", "minimise")),
+            "Trade-off of cycles against words at the edges, with 256 units.",
+            _LIMITS,
+        ),
+    )
+}
 
 
 @final
@@ -26,11 +66,13 @@ class SystolicRun:
       cycles: Total cycles.
       folds: Number of times that the array is filled.
       utilisation: Operations over the number that all units could do in that time, 0 to 1.
+      words: Words that enter the array, and results or partial sums that leave it.
     """
 
     cycles: int
     folds: int
     utilisation: float
+    words: int
 
 
 def systolic_run(
@@ -64,6 +106,45 @@ def systolic_run(
             along, across, stream, filling = inner, rows, columns, n_rows
         case _:
             raise unknown_name("dataflow", dataflow, DATAFLOWS)
-    folds = math.ceil(along / n_rows) * math.ceil(across / n_columns)
+    along_folds, across_folds = math.ceil(along / n_rows), math.ceil(across / n_columns)
+    folds = along_folds * across_folds
     cycles = serial * (folds * (stream + filling + n_rows + n_columns - 2) - 1)
-    return SystolicRun(cycles, serial * folds, problem.n_operations / (n_rows * n_columns * cycles))
+    # Each pair of extents is one of the three matrices: one stays, or leaves when it is done; the
+    # others pass once for each fold of the extent that they lack.
+    words = along * across + along * stream * across_folds + across * stream * along_folds
+    used = problem.n_operations / (n_rows * n_columns * cycles)
+    return SystolicRun(cycles, serial * folds, used, serial * words)
+
+
+def systolic_space() -> DesignSpace:
+    """Return the space of arrays: height, width and the matrix that stays."""
+    sides = (("height", "Units along the rows."), ("width", "Units along the columns."))
+    return DesignSpace(
+        SYSTOLIC,
+        (
+            *(
+                PowerOfTwo(name=f"array_{side}", low=4, high=256, default=16, unit="units", doc=doc)
+                for side, doc in sides
+            ),
+            Categorical(name="dataflow", choices=DATAFLOWS, doc="Matrix that stays in the array."),
+        ),
+        doc="Systolic arrays without stalls of memory, as SCALE-Sim counts them.",
+    )
+
+
+def systolic_results(space: DesignSpace, indices: np.ndarray, network: Network) -> BatchResult:
+    """Return the metrics of arrays on a network, layer after layer."""
+    values = np.empty((len(indices), len(METRICS)))
+    for row, design in enumerate(map(space.design_at, indices)):
+        height, width = int(str(design["array_height"])), int(str(design["array_width"]))
+        dataflow = str(design["dataflow"])
+        cycles = words = folds = 0
+        for layer in network.layers:
+            run = systolic_run(layer.problem, height, width, dataflow)
+            cycles += layer.count * run.cycles
+            words += layer.count * run.words
+            folds += layer.count * run.folds
+        units = height * width
+        used = 100.0 * network.n_operations / (units * cycles)
+        values[row] = cycles, words, units, used, folds
+    return BatchResult(values, np.zeros(len(indices), dtype=np.int16))

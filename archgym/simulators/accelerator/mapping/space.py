@@ -121,8 +121,8 @@ def mapping_table_space(problem: Problem, architecture: Architecture) -> Mapping
     parameters = _splits(problem, architecture, slots)
     parameters.append(
         Categorical(
-            name="stationary",
-            choices=tuple(orders),
+            "stationary",
+            tuple(orders),
             default="weights",
             doc="Tensor that the inner loops leave in place.",
         )
@@ -167,13 +167,13 @@ def gamma_space(problem: Problem) -> MappingSpace:
     parallel = tuple(p for p in _PARALLEL if _GAMMA[p] in names)
     parameters: list[Parameter] = [
         Ordinal(
-            name="num_pes",
-            levels=(2, 4, 8, 16, 32, 64, 128, 168, 256, 512, 1024),
+            "num_pes",
+            (2, 4, 8, 16, 32, 64, 128, 168, 256, 512, 1024),
             default=256,
             doc="Processing elements that may be used.",
         ),
         *(
-            Categorical(name=f"parallel_{where}", choices=parallel, doc=doc)
+            Categorical(f"parallel_{where}", parallel, doc=doc)
             for where, doc in (
                 ("inner", "Dimension that a cluster spreads over its elements."),
                 ("outer", "Dimension that is spread over clusters."),
@@ -181,8 +181,8 @@ def gamma_space(problem: Problem) -> MappingSpace:
         ),
         *(
             Permutation(
-                name=f"order_{where}",
-                items=tuple(letters[d] for d in names),
+                f"order_{where}",
+                tuple(letters[d] for d in names),
                 doc="Loops of this level, innermost first.",
             )
             for where in ("inner", "outer")

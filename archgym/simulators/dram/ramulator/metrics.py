@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.simulators.dram.metrics import ENERGY_CAUSES, objectives
-from archgym.simulators.dram.ramulator.energy import currents_note, has_energy
-from archgym.simulators.dram.ramulator.standard import Standard
+from archgym.simulators.dram.ramulator.kernel.energy import currents_note, has_energy
+from archgym.simulators.dram.ramulator.machine import Standard
 
 INTENDED_LIMITS: Mapping[str, str] = {
     "p99_latency_ns": "promise to the processor",
@@ -48,10 +48,28 @@ def family_metrics(made: Standard) -> tuple[MetricSpec, ...]:
         MetricSpec(
             "bandwidth_gb_per_s", "GB/s", "maximise", 1e-3, "Bytes of the bursts over total time."
         ),
-        MetricSpec("bandwidth_percent", "%", "maximise", 1e-2, "Bandwidth, of the channels' peak."),
+        # Designs differ in their peak, so that utilisation has no better direction.
+        MetricSpec(
+            "bandwidth_percent",
+            "%",
+            "none",
+            1e-2,
+            "Bandwidth, of the channels' peak.",
+            identifies=True,
+        ),
         *energy,
-        MetricSpec("data_pins", "pins", "none", 1.0, "Data pins of all channels."),
-        MetricSpec("capacity_mib", "MiB", "none", 1.0, "Capacity of all channels and ranks."),
+        # Costs of a design, which tasks that ArchGym 0.2 recorded had without a direction.
+        MetricSpec(
+            "data_pins", "pins", "minimise", 1.0, "Data pins of all channels.", identifies=False
+        ),
+        MetricSpec(
+            "capacity_mib",
+            "MiB",
+            "maximise",
+            1.0,
+            "Capacity of all channels and ranks.",
+            identifies=False,
+        ),
         MetricSpec("row_hits", "", "none", 1.0, "Bursts that found their row open."),
         MetricSpec("row_misses", "", "none", 1.0, "Bursts that found their bank closed."),
         MetricSpec("row_conflicts", "", "none", 1.0, "Bursts that found another row open."),

@@ -1,4 +1,4 @@
-"""The DRAM simulator with the controller `ramulator`."""
+"""The DRAM simulator on devices of Ramulator 2.1."""
 
 import pickle
 from pathlib import Path
@@ -6,28 +6,28 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
-from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.ramulator.run import Configuration, Requests, run
-from archgym.simulators.dram.ramulator.standard import FAMILIES, extended, standard
+from archgym.errors import FileFormatError
+from archgym.simulators.dram.ramulator.kernel.run import Configuration, Requests, run
+from archgym.simulators.dram.ramulator.machine import FAMILIES, standard
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.testing.simulators import check_simulator
 
 
-def _default(simulator: DramSimulator, **changes: object) -> dict[str, object]:
+def _default(simulator: RamulatorSimulator, **changes: object) -> dict[str, object]:
     design = {p.name: p.default for p in simulator.space.parameters}
     return design | changes
 
 
 @pytest.mark.parametrize("family", ["ddr5", "hbm3"])
 def test_simulator_keeps_the_interface(family: str) -> None:
-    simulator = DramSimulator(controller="ramulator", device=family)
+    simulator = RamulatorSimulator(device=family)
 
     check_simulator(simulator, n_designs=3, workloads=["mixed-rw"])
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_default_design_serves_the_workload(family: str) -> None:
-    simulator = DramSimulator(controller="ramulator", device=family)
+    simulator = RamulatorSimulator(device=family)
 
     found = simulator.evaluate(_default(simulator), simulator.workload("kv-cache-gather"))
 
@@ -38,7 +38,7 @@ def test_default_design_serves_the_workload(family: str) -> None:
 
 
 def test_more_channels_take_less_time() -> None:
-    simulator = DramSimulator(controller="ramulator", device="ddr5")
+    simulator = RamulatorSimulator(device="ddr5")
     workload = simulator.workload("weight-stream")
 
     times = [
@@ -50,7 +50,7 @@ def test_more_channels_take_less_time() -> None:
 
 
 def test_workload_beyond_the_capacity_is_infeasible() -> None:
-    simulator = DramSimulator(controller="ramulator", device="hbm3")
+    simulator = RamulatorSimulator(device="hbm3")
     design = _default(simulator, organisation="HBM3_4Gb", channels=1)
 
     found = simulator.evaluate(design, simulator.workload("mixed-rw"))
@@ -61,7 +61,7 @@ def test_workload_beyond_the_capacity_is_infeasible() -> None:
 
 @pytest.mark.parametrize("cost", ["rows", "activation-rate", "turnaround", "data-bus", "refresh"])
 def test_memory_without_a_cost_is_not_slower(cost: str) -> None:
-    simulator = DramSimulator(controller="ramulator", device="ddr5")
+    simulator = RamulatorSimulator(device="ddr5")
     workload = simulator.workload("gups")
     indices = simulator.space.indices_of(_default(simulator))[None, :]
     time = [m.name for m in simulator.metrics].index("total_time_ns")
@@ -74,7 +74,7 @@ def test_memory_without_a_cost_is_not_slower(cost: str) -> None:
 
 
 def test_simulator_survives_pickling() -> None:
-    simulator = DramSimulator(controller="ramulator", device="lpddr5")
+    simulator = RamulatorSimulator(device="lpddr5")
 
     found = pickle.loads(pickle.dumps(simulator))
 
@@ -88,7 +88,7 @@ def test_device_file_is_cited_with_its_digest(tmp_path: Path) -> None:
         "format: 1\nextends: hbm3\nsource: a test\n"
         "bins:\n  SLOW: {base: HBM3_6400Mbps, tCK_ps: 1000}\n"
     )
-    simulator = DramSimulator(controller="ramulator", device=str(path))
+    simulator = RamulatorSimulator(device=str(path))
     cited = simulator.options["device"]
 
     found = simulator.evaluate(_default(simulator), simulator.workload("gups"))
@@ -98,11 +98,11 @@ def test_device_file_is_cited_with_its_digest(tmp_path: Path) -> None:
     assert found["total_time_ns"] > 0
     path.write_text(path.read_text().replace("1000", "1001"))
     with pytest.raises(FileFormatError, match="has changed"):
-        DramSimulator(controller="ramulator", device=cited)
+        RamulatorSimulator(device=cited)
 
 
 def test_results_do_not_depend_on_the_batch() -> None:
-    simulator = DramSimulator(controller="ramulator", device="gddr6")
+    simulator = RamulatorSimulator(device="gddr6")
     workload = simulator.workload("expert-load")
     rng = np.random.default_rng(7)
     indices = np.stack([rng.integers(p.size, size=6) for p in simulator.space.parameters], axis=1)
@@ -113,11 +113,57 @@ def test_results_do_not_depend_on_the_batch() -> None:
     np.testing.assert_array_equal(whole, np.concatenate(rows))
 
 
-def test_unknown_controller_or_space_is_refused() -> None:
-    with pytest.raises(UnknownNameError, match="controller 'ramulater'"):
-        DramSimulator(controller="ramulater")
-    with pytest.raises(UnknownNameError, match="space"):
-        DramSimulator(space="archgym-2023", controller="ramulator")
+def test_speed_bin_is_a_device_with_no_choice_of_speed() -> None:
+    simulator = RamulatorSimulator(device="ddr5-4800bn")
+    family = RamulatorSimulator(device="ddr5")
+    workload = simulator.workload("gups")
+
+    found = simulator.evaluate(_default(simulator), workload)
+    same = family.evaluate(_default(family, speed_bin="DDR5_4800BN"), workload)
+
+    assert "speed_bin" not in simulator.space.names
+    assert simulator.options == {"device": "ddr5-4800bn"}
+    assert dict(found) == dict(same)
+
+
+def test_costs_of_a_design_have_a_direction_and_leave_tasks_as_they_were() -> None:
+    metrics = {spec.name: spec for spec in RamulatorSimulator().metrics}
+
+    assert metrics["data_pins"].goal == "minimise"
+    assert metrics["capacity_mib"].goal == "maximise"
+    assert metrics["bandwidth_percent"].goal == "none"
+    # ArchGym 0.2 recorded tasks with these.
+    assert not metrics["data_pins"].identifies
+    assert not metrics["capacity_mib"].identifies
+    assert metrics["bandwidth_percent"].identifies
+
+
+def test_own_organisation_is_a_choice_of_the_space(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text(
+        """format: 1
+extends: ddr5
+source: a test
+organisations:
+  MINE_24Gb_x8:
+    density_mbit: 24576
+    dq: 8
+    channel_width: 32
+    burst_beats: 16
+    sizes: {Rank: 1, BankGroup: 8, Bank: 4, Row: 131072, Column: 1024}
+bins:
+  MY_4800:
+    base: DDR5_4800BN
+    tCK_ps: 416
+    by_organisation: {nFAW: {MINE_24Gb_x8: 32}, nRFC: {MINE_24Gb_x8: 850}}
+"""
+    )
+    simulator = RamulatorSimulator(device=str(path))
+    design = _default(simulator, organisation="MINE_24Gb_x8")
+
+    found = simulator.evaluate(design, simulator.workload("gups"))
+
+    assert found.infeasible is None
 
 
 def test_idle_channel_is_in_write_mode_when_its_first_requests_come() -> None:
@@ -137,69 +183,3 @@ def test_idle_channel_is_in_write_mode_when_its_first_requests_come() -> None:
     outcome = run(made, configuration, requests, max_log=8)
 
     assert outcome.log[0, 4] == 1  # the first activation is the write's
-
-
-def _extension(**changes: object) -> Configuration:
-    values = {"refresh": "AllBank", **changes}
-    return Configuration(organisation="DDR5_16Gb_x8", timing="DDR5_4800BN", **values)  # type: ignore[arg-type]
-
-
-def test_same_bank_refresh_follows_its_intervals() -> None:
-    made = extended(standard("ddr5"))
-    values = made.bins["DDR5_4800BN"].values("DDR5_16Gb_x8")
-    n = 2000
-    rng = np.random.default_rng(1)
-    times = np.arange(n, dtype=np.int64) * 20_000  # ps: forty microseconds
-    requests = Requests.of(times, np.zeros(n, bool), rng.integers(1 << 26, size=n) * 64)
-
-    outcome = run(made, _extension(refresh="SameBank"), requests, max_log=50_000)
-
-    names = [command.name for command in made.commands]
-    # Each of a group's four banks has its turn within one interval.
-    turns = outcome.ticks // (values["nREFI"] // 4)
-    assert outcome.commands["REFab"] == 0
-    assert turns - 1 <= outcome.commands["REFsb"] <= turns
-    # 130 ns and 30 ns in clocks of 416 ps.
-    assert (values["nRFCsb"], values["nREFSBRD"]) == (313, 73)
-    log = outcome.log
-    for tick, command, _, bank, _, _ in log.tolist():
-        if names[command] != "REFsb":
-            continue
-        later = log[(log[:, 0] > tick) & (log[:, 1] == names.index("ACT"))]
-        same = later[later[:, 3] % 4 == bank % 4]
-        # An activation takes two clocks, and counts from its second.
-        assert not len(same) or same[0, 0] >= tick + 313 - 1
-        assert not len(later) or later[0, 0] >= tick + 73 - 1
-
-
-def test_hammered_bank_gets_refresh_management() -> None:
-    made = extended(standard("ddr5"))
-    n = 408  # the last refresh comes before the last requests
-    row_bytes = 1 << 20
-    requests = Requests.of(
-        np.zeros(n, np.int64), np.zeros(n, bool), np.arange(n, dtype=np.int64) * row_bytes
-    )
-    hammered = _extension(refresh="NoRefresh", mapping="RoBaRaCoCh", activation_limit=16)
-
-    outcome = run(made, hammered, requests)
-
-    assert outcome.commands["ACT"] == n
-    assert outcome.commands["REFsb"] == n // 16
-
-
-def test_extensions_are_named_in_the_task() -> None:
-    simulator = DramSimulator(controller="ramulator", extensions="refresh")
-    workload = simulator.workload("gups")
-
-    all_bank = simulator.evaluate(_default(simulator), workload)
-    same_bank = simulator.evaluate(_default(simulator, refresh="SameBank"), workload)
-    plain = DramSimulator(controller="ramulator")
-
-    assert simulator.options == {"controller": "ramulator", "extensions": "refresh"}
-    expected = plain.evaluate(_default(plain), workload)
-    assert all_bank["total_time_ns"] == expected["total_time_ns"]
-    assert same_bank["total_time_ns"] < all_bank["total_time_ns"]
-    with pytest.raises(InvalidArgumentError, match="only ddr5 has some"):
-        DramSimulator(controller="ramulator", device="hbm3", extensions="refresh")
-    with pytest.raises(InvalidArgumentError, match="'dramsys', which has none"):
-        DramSimulator(extensions="refresh")

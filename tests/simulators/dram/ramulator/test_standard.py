@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
-from archgym.simulators.dram.ramulator.standard import (
+from archgym.simulators.dram.ramulator.formats.devices import load_standard
+from archgym.simulators.dram.ramulator.machine import (
     FAMILIES,
     distance,
-    load_standard,
     standard,
 )
 
@@ -87,7 +87,7 @@ def test_unknown_family_is_refused() -> None:
         ("tCK_ps: 400", "tCK_ps: 0", "`tCK_ps` must be a whole number"),
         ("tCK_ps: 400", "tCK_ps: [1", "must be YAML"),
         ("nRCD: 36", "nREFI: 100", "`nREFI` must exceed"),
-        ("source: data sheet of a test\n", "", "`source` must be given"),
+        ("source: data sheet of a test\n", "", "must have 'source'"),
         (_BIN[_BIN.index("bins:") :], "bins: {}\n", "at least one bin"),
     ],
 )

@@ -17,8 +17,14 @@ from archgym.simulators.cpu.kernel.channels import answer, free_request, pop
 from archgym.simulators.cpu.kernel.core import begin_counting, phase_with
 from archgym.simulators.cpu.kernel.layout import Ints, Words
 from archgym.simulators.cpu.kernel.walker import start_pages
-from archgym.simulators.dram.power import close_account
-from archgym.simulators.dram.ramulator.kernel import View, Work, accept, tick_channel, view_of
+from archgym.simulators.dram.kernel.power import close_account
+from archgym.simulators.dram.ramulator.kernel.controller import (
+    View,
+    Work,
+    accept,
+    tick_channel,
+    view_of,
+)
 
 _UPPER: Final = lay.CHANNELS + lay.CHANNEL_SIZE * lay.LLC_DRAM
 _NONE: Final = -1

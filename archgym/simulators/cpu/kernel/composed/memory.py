@@ -15,13 +15,13 @@ from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, counters_of, stat
 from archgym.simulators.cpu.kernel.state import make_weights
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
-from archgym.simulators.dram.ramulator.energy import energies_pj, power_of
-from archgym.simulators.dram.ramulator.run import Configuration, work_of
-from archgym.simulators.dram.ramulator.standard import Standard, standard
-from archgym.simulators.dram.ramulator.state import REQUEST
+from archgym.simulators.dram.ramulator.kernel.energy import energies_pj, power_of
+from archgym.simulators.dram.ramulator.kernel.run import Configuration, work_of
+from archgym.simulators.dram.ramulator.kernel.state import REQUEST
+from archgym.simulators.dram.ramulator.machine import Standard, standard
 
 if TYPE_CHECKING:
-    from archgym.simulators.dram.ramulator.kernel import Work
+    from archgym.simulators.dram.ramulator.kernel.controller import Work
 
 DEVICES: Final[Mapping[int, tuple[str, str, str]]] = {
     1600: ("ddr4", "DDR4_8Gb_x8", "DDR4_1600K"),

@@ -1,0 +1,225 @@
+"""`archgym show`, `watch`, `merge` and `portfolio`: studies read, followed, joined and reused."""
+
+import shlex
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archgym.cli.console.signals import interruptible, prompt_stops
+from archgym.cli.console.terminal import say, write_json
+from archgym.cli.options.task import JsonOption
+from archgym.cli.options.values import (
+    FORCE,
+    PORTFOLIO_FORMAT,
+    ForceOption,
+    StudiesArgument,
+    named_path,
+)
+from archgym.errors import InvalidArgumentError
+
+_PORTFOLIO_MARK = '"mean_best_rewards"'
+"""Text that every file of `archgym portfolio` has, by which it may be replaced."""
+
+
+def show(
+    studies: StudiesArgument,
+    plot: Annotated[
+        Path | None,
+        typer.Option("--plot", help="Draw best-so-far curves to this .svg, .png or .pdf file."),
+    ] = None,
+    front: Annotated[
+        Path | None,
+        typer.Option(
+            "--front",
+            help="Draw designs and Pareto fronts over the first two metrics of the objective.",
+        ),
+    ] = None,
+    front_metrics: Annotated[
+        str | None,
+        typer.Option(
+            "--front-metrics",
+            help="Metrics of the Pareto front, such as energy_uj,area_mm2 (default: those of the "
+            "objective).",
+            metavar="NAME,NAME",
+        ),
+    ] = None,
+    top: Annotated[
+        int | None,
+        typer.Option(
+            "--top",
+            help="Number of best designs to show; of each study, if objectives differ.",
+            metavar="K",
+            min=1,
+        ),
+    ] = None,
+    table: Annotated[
+        Path | None,
+        typer.Option(
+            "--table",
+            help="Table of the task; shows the distance to its proven optimum.",
+            metavar="FILE",
+        ),
+    ] = None,
+    at: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--at",
+            help="Number of evaluations to compare at, with --table; repeat for more "
+            "(default: 50, 200, 1000).",
+            min=1,
+        ),
+    ] = None,
+    force: ForceOption = False,
+    json: JsonOption = False,
+) -> None:
+    """Show one study, or compare several: of one task, or of objectives of one workload."""
+    from archgym.cli.views.comparison import write_across, write_comparison, write_top
+    from archgym.cli.views.optimality import write_optimality
+    from archgym.cli.views.study import write_study
+    from archgym.report.plots import check_fronts, check_plot, plot_fronts, plot_studies
+    from archgym.report.study_summary import summarise
+
+    if plot is not None:
+        check_plot("--plot", plot, force, FORCE)
+    if front is not None:
+        check_plot("--front", front, force, FORCE)
+    names = None if front_metrics is None else [name.strip() for name in front_metrics.split(",")]
+    summary = summarise(studies, front_metrics=names, table=table, budgets=at, n_top=top or 0)
+    if plot is not None and summary.across is not None:
+        raise InvalidArgumentError(
+            "`--plot` needs studies of one objective; these have several. Use --front."
+        )
+    if front is not None:
+        check_fronts(summary.logs, summary.objective)
+    if json:
+        write_json(summary.to_json())
+    else:
+        if summary.study is not None:
+            write_study(summary.study)
+        if summary.comparison is not None:
+            write_comparison(summary.comparison)
+        if summary.across is not None:
+            write_across(summary.across)
+        groups = [summary.logs] if summary.across is None else [(log,) for log in summary.logs]
+        for group in groups:
+            folders = {log.folder for log in group}
+            own = [design for design in summary.top if design.log.folder in folders]
+            if own:
+                write_top(own, None if summary.across is None else group[0].folder)
+        if summary.optimality is not None:
+            write_optimality(summary.optimality)
+    known = None if summary.optimality is None else summary.optimality.known
+    if plot is not None:
+        plot_studies(summary.logs, plot, known)
+    if front is not None:
+        plot_fronts(summary.logs, front, summary.objective)
+    if json:
+        return
+    for figure in (plot, front):
+        if figure is not None:
+            say(f"Picture: {figure}")
+    if summary.study is not None and summary.study.log.status == "interrupted":
+        say(f"Next: archgym resume {shlex.quote(str(summary.study.log.folder))}")
+
+
+def watch(
+    folder: Annotated[
+        Path,
+        typer.Argument(help="Folder of a study or of a sweep.", metavar="STUDY|SWEEP"),
+    ],
+    port: Annotated[
+        int,
+        typer.Option(
+            "--port", help="Port to serve the page on (default: a free one).", min=0, max=65535
+        ),
+    ] = 0,
+) -> None:
+    """Follow a running study or sweep on a page that this computer alone can open.
+
+    The page shows the best design, the curve, the front, failures, rate and remaining time.
+    Ctrl-C ends the server; the study continues.
+    """
+    from archgym.report.live_server import LiveServer
+
+    with interruptible(), LiveServer(folder, port) as server:
+        say(f"Live view: {server.url}")
+        say("The address contains a secret token. Ctrl-C ends the server.")
+        server.serve()
+
+
+def merge(
+    studies: StudiesArgument,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", help="Folder of the study to create.", parser=named_path, metavar="PATH"
+        ),
+    ],
+    unfinished: Annotated[
+        bool, typer.Option("--unfinished", help="Also accept interrupted studies.")
+    ] = False,
+    json: JsonOption = False,
+) -> None:
+    """Merge finished studies of one task into one study."""
+    from archgym.studies.merge import merge as join
+
+    log = join(studies, out, unfinished=unfinished)
+    if json:
+        write_json({"folder": str(out), "evaluations": log.evaluations, "asks": log.asks})
+    else:
+        say(f"{log.author}, {log.evaluations} evaluations: {out}")
+
+
+def portfolio(
+    studies: StudiesArgument,
+    size: Annotated[int, typer.Option("--size", help="Number of designs.", min=1)] = 4,
+    per_study: Annotated[
+        int,
+        typer.Option("--per-study", help="Best designs of each study to consider.", min=1),
+    ] = 2,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Write the designs to this JSON file, which `--start` reads.",
+            parser=named_path,
+            metavar="PATH",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Choose designs of earlier studies that together are good for most of their workloads.
+
+    The best designs of each study are evaluated on the tasks of all others. The first design is
+    the best on average; each later one adds most to the mean of the best rewards.
+    """
+    import json as text
+
+    from archgym.files.replacement import require_replaceable
+    from archgym.files.storage import write_atomic
+    from archgym.studies.portfolio import portfolio as choose
+
+    if out is not None:
+        require_replaceable("--out", out, mark=_PORTFOLIO_MARK)
+    with prompt_stops():
+        found = choose(studies, size=size, per_study=per_study)
+    data = {
+        "format": PORTFOLIO_FORMAT,
+        "designs": [dict(design) for design in found.designs],
+        "studies": list(found.sources),
+        "mean_best_rewards": found.mean_best.tolist(),
+        "evaluations": found.evaluations,
+    }
+    if out is not None:
+        write_atomic(out, f"{text.dumps(data, indent=1)}\n".encode())
+    if json:
+        write_json(data)
+        return
+    for number, (source, mean) in enumerate(
+        zip(found.sources, found.mean_best.tolist(), strict=True), 1
+    ):
+        say(f"{number}. a best design of {source}: mean best reward {mean:.4f}")
+    say(f"Evaluations of the studies' tasks: {found.evaluations}.")
+    if out is not None:
+        say(f"Written: {out}. Use it with --start.")

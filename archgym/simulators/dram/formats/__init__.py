@@ -1,0 +1,1 @@
+"""Files of traces, devices, address mappings and exported designs."""

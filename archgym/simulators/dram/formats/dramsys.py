@@ -1,0 +1,263 @@
+"""Memory specifications and address mappings in DRAMSys 4's JSON form."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from types import MappingProxyType
+from typing import Final, final
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.files.storage import open_file, storage_errors
+from archgym.files.yaml_document import Node, node_of
+from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES
+from archgym.simulators.dram.kernel.devices import STANDARDS, Device
+from archgym.simulators.dram.kernel.mapping import AddressMapping
+from archgym.simulators.dram.kernel.timing import device_table
+
+MAPPING_KEYS: Final = {
+    "byte": "BYTE_BIT",
+    "column": "COLUMN_BIT",
+    "row": "ROW_BIT",
+    "bank": "BANK_BIT",
+    "group": "BANKGROUP_BIT",
+    "rank": "RANK_BIT",
+}
+"""Keys of an address mapping by the field of `AddressMapping`."""
+CONTROLLER_KEYS: Final = {
+    "page_policy": "PagePolicy",
+    "scheduler": "Scheduler",
+    "scheduler_buffer": "SchedulerBuffer",
+    "request_buffer_size": "RequestBufferSize",
+    "command_mux": "CmdMux",
+    "response_queue": "RespQueue",
+    "refresh_policy": "RefreshPolicy",
+    "refresh_max_postponed": "RefreshMaxPostponed",
+    "refresh_max_pulled_in": "RefreshMaxPulledin",
+    "power_down_policy": "PowerDownPolicy",
+    "arbiter": "Arbiter",
+    "max_active_transactions": "MaxActiveTransactions",
+}
+"""Keys of a controller's configuration by the simulator's parameter."""
+# Standards whose currents enter DRAMSys 4's energy equations.
+_WITH_ENERGY: Final = ("DDR3", "DDR4")
+_NEEDED: Final = ("IDD0", "IDD2N", "IDD3N", "IDD4R", "IDD4W", "IDD5", "VDD")
+# chosen: far above any clock count and current, so that no sum overflows.
+_MAX: Final = 2**31
+# chosen: a hundred times the largest specification that DRAMSys ships.
+_MAX_BYTES: Final = 2**20
+# A refresh that lasts as long as its interval leaves no time for requests: (interval, duration).
+_REFRESHES: Final = {
+    "DDR3": (("REFI", "RFC"),),
+    "DDR4": (("REFI", "RFC"),),
+    "LPDDR4": (("REFI", "RFCAB"), ("REFIPB", "RFCPB")),
+    "HBM2": (("REFI", "RFC"), ("REFISB", "RFCSB")),
+}
+
+
+def read_mapping(path: Path) -> AddressMapping:
+    """Return the address mapping of a DRAMSys file (`CONGEN`).
+
+    Raises:
+      FileFormatError: It is not such a file; the error names what is wrong.
+      StorageError: It cannot be read.
+    """
+    root = read_tree(path)
+    known = (*MAPPING_KEYS.values(), "XOR")
+    top = root.members("an address mapping", ("CONGEN", *known))
+    fields = top["CONGEN"].members("`CONGEN`", known) if "CONGEN" in top else top
+    bits = {ours: read_bits(fields[name]) for ours, name in MAPPING_KEYS.items() if name in fields}
+    for ours in ("byte", "column", "row", "bank"):
+        if ours not in bits:
+            raise root.refusal(f"an address mapping must give `{MAPPING_KEYS[ours]}`; it is absent")
+    pairs = []
+    for pair in fields["XOR"].items("`XOR`") if "XOR" in fields else ():
+        ends = pair.members("an entry of `XOR`", ("FIRST", "SECOND"), ("FIRST", "SECOND"))
+        first, second = (ends[end].whole(f"`{end}`", 0, 62) for end in ("FIRST", "SECOND"))
+        pairs.append((first, second))
+    try:
+        return AddressMapping(
+            name=path.name.removesuffix(".json"),
+            byte=bits["byte"],
+            column=bits["column"],
+            row=bits["row"],
+            bank=bits["bank"],
+            group=bits.get("group", ()),
+            rank=bits.get("rank", ()),
+            xor=tuple(pairs),
+        )
+    except InvalidArgumentError as error:
+        raise root.refusal(str(error)) from None
+
+
+def read_memspec(path: Path) -> Device:
+    """Return the device of a DRAMSys memory specification (`memspec`).
+
+    Raises:
+      FileFormatError: It is not such a file; the error names what is wrong.
+      StorageError: It cannot be read.
+    """
+    root = read_tree(path)
+    top = root.members("a memory specification", ("memspec",), ("memspec",))
+    needed = ("memoryType", "memarchitecturespec", "memtimingspec")
+    spec = top["memspec"].members("`memspec`", needed=needed)
+    standard = spec["memoryType"].text("`memoryType`")
+    if standard not in STANDARDS:
+        raise spec["memoryType"].refusal(
+            f"`memoryType` must be one of {', '.join(STANDARDS)}; got {standard!r}"
+        )
+    size = spec["memarchitecturespec"].members("`memarchitecturespec`")
+
+    def whole(name: str, default: int | None = None) -> int:
+        if name not in size:
+            if default is not None:
+                return default
+            raise spec["memarchitecturespec"].refusal(f"`{name}` must be given; it is absent")
+        return size[name].whole(f"`{name}`", 1, 2**24)
+
+    times = dict(spec["memtimingspec"].members("`memtimingspec`", needed=("clkMhz",)))
+    clock = times.pop("clkMhz").number("`clkMhz`", 1.0, 1e5)
+    timing = {name: node.whole(f"`{name}`", 0, _MAX) for name, node in times.items()}
+    current: dict[str, float] = {}
+    if standard in _WITH_ENERGY and "mempowerspec" in spec:
+        currents = spec["mempowerspec"].members("`mempowerspec`")
+        current = {n.upper(): v.number(f"`{n}`", 0.0, _MAX) for n, v in currents.items()}
+        absent = [name for name in _NEEDED if name not in current]
+        if absent:
+            raise spec["mempowerspec"].refusal(f"`mempowerspec` must give {', '.join(absent)}")
+    name = path.name.removesuffix(".json")
+    source = f"memory specification {path.name}"
+    try:
+        made = Device(
+            name=name,
+            title=spec["memoryId"].text("`memoryId`") if "memoryId" in spec else name,
+            reference=name,
+            standard=standard,
+            clock_mhz=clock,
+            data_rate=whole("dataRate"),
+            burst_length=whole("burstLength"),
+            width_bits=whole("width"),
+            n_devices=whole("nbrOfDevicesOnDIMM", 1),
+            n_ranks=whole("nbrOfRanks", 1),
+            n_groups=whole("nbrOfBankGroups", 1),
+            n_banks=whole("nbrOfBanks"),
+            n_rows=whole("nbrOfRows"),
+            n_columns=whole("nbrOfColumns"),
+            timing=MappingProxyType(timing),
+            current=MappingProxyType(current),
+            source=MappingProxyType(dict.fromkeys((*timing, *current), source)),
+            is_energy_validated=False,
+        )
+    except InvalidArgumentError as error:
+        raise spec["memarchitecturespec"].refusal(str(error)) from None
+    check_device(spec["memtimingspec"], made)
+    return made
+
+
+def check_device(node: Node, made: Device) -> None:
+    """Refuse a device whose timings are incomplete or leave no time between refreshes."""
+    try:
+        device_table(made)
+    except KeyError as error:
+        raise node.refusal(
+            f"the timings of {made.standard} must give {error.args[0]}; it is absent"
+        ) from None
+    except InvalidArgumentError as error:
+        raise node.refusal(str(error)) from None
+    if made.beat_bytes < 1 or made.beat_bytes & (made.beat_bytes - 1):
+        raise node.refusal(
+            f"data width x devices must be a power of two of bytes; got {made.beat_bytes}"
+        )
+    if made.n_groups > made.n_banks or made.burst_length > made.n_columns:
+        raise node.refusal("bank groups must be at most the banks, and a burst at most a row")
+    if made.burst_length % made.data_rate:
+        raise node.refusal("the burst length must be a multiple of the data rate")
+    for interval, duration in _REFRESHES[made.standard]:
+        if made.timing[interval] <= made.timing[duration]:
+            raise node.refusal(
+                f"`{interval}` must exceed `{duration}`, or the memory does nothing but refresh; "
+                f"got {made.timing[interval]} and {made.timing[duration]}"
+            )
+
+
+def read_controller(path: Path) -> dict[str, int | str]:
+    """Return the settings of a DRAMSys file (`mcconfig`), by the simulator's parameters.
+
+    Raises:
+      FileFormatError: It is not such a file, or leaves a setting out.
+      StorageError: It cannot be read.
+    """
+    root = read_tree(path)
+    top = root.members("a controller's file", ("mcconfig",), ("mcconfig",))
+    keys = tuple(CONTROLLER_KEYS.values())
+    given = top["mcconfig"].members("`mcconfig`", keys, keys)
+    found: dict[str, int | str] = {}
+    for name, key in CONTROLLER_KEYS.items():
+        if name not in CONTROLLER_CODES:
+            found[name] = given[key].whole(f"`{key}`", 0, _MAX)
+            continue
+        value = given[key].text(f"`{key}`")
+        if value not in CONTROLLER_CODES[name]:
+            known = ", ".join(CONTROLLER_CODES[name])
+            raise given[key].refusal(f"`{key}` must be one of {known}; got {value[:40]!r}")
+        found[name] = value
+    return found
+
+
+@final
+@dataclass(frozen=True)
+class DramsysSimulation:
+    """Simulation of DRAMSys: controller, address mapping, memory and the trace of its player."""
+
+    controller: Mapping[str, int | str]
+    mapping: AddressMapping
+    device: Device
+    trace: Path
+    clock_mhz: int
+
+
+def read_simulation(path: Path) -> DramsysSimulation:
+    """Return the simulation in a DRAMSys file, with the files that it names next to it.
+
+    Raises:
+      FileFormatError: A file is not what it should be; the error names what is wrong.
+      StorageError: A file cannot be read.
+    """
+    root = read_tree(path)
+    top = root.members("a simulation's file", ("simulation",), ("simulation",))
+    needed = ("addressmapping", "mcconfig", "memspec", "tracesetup")
+    given = top["simulation"].members("`simulation`", needed=needed)
+    players = given["tracesetup"].items("`tracesetup`")
+    if len(players) != 1:
+        raise given["tracesetup"].refusal(f"there must be one player; got {len(players)}")
+    player = players[0].members("a player", ("clkMhz", "name"), ("clkMhz", "name"))
+
+    def file(name: str, node: Node) -> Path:
+        return path.parent / node.text(f"`{name}`")
+
+    return DramsysSimulation(
+        read_controller(file("mcconfig", given["mcconfig"])),
+        read_mapping(file("addressmapping", given["addressmapping"])),
+        read_memspec(file("memspec", given["memspec"])),
+        file("name", player["name"]),
+        player["clkMhz"].whole("`clkMhz`", 1, 10**5),
+    )
+
+
+def read_tree(path: Path) -> Node:
+    """Return the content of a JSON file; DRAMSys indents with tabs, which YAML refuses."""
+    with storage_errors(path, "read"), open_file(path) as handle:
+        content = handle.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise FileFormatError(path, None, f"the file must have at most {_MAX_BYTES} bytes")
+    try:
+        return node_of(path, json.loads(content.decode("utf-8-sig")))
+    except json.JSONDecodeError as error:
+        raise FileFormatError(path, error.lineno, f"the file must be JSON: {error.msg}") from None
+    except (UnicodeDecodeError, RecursionError, ValueError) as error:
+        raise FileFormatError(path, None, f"the file must be JSON: {error}") from None
+
+
+def read_bits(node: Node) -> tuple[int, ...]:
+    """Return a list of address bits."""
+    return tuple(bit.whole("an address bit", 0, 62) for bit in node.items("address bits"))

@@ -1,0 +1,101 @@
+"""Core energy of LPDDR4 under the controller `dramsys`, by DRAMPower 6.2's equations.
+
+DRAMSys 4 has no energy for LPDDR4. The equations, counts and currents are those that the second
+controller uses. The currents are illustrative; every output says so.
+"""
+
+import functools
+import json
+from importlib import resources
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.simulators.dram.kernel.commands import COMMAND_NAMES, PREA
+from archgym.simulators.dram.kernel.currents import PowerSpec, Supply, core_energy
+from archgym.simulators.dram.kernel.devices import Device
+from archgym.simulators.dram.kernel.power_tables import KINDS, blank_account
+
+CORE_CAUSES_OF: Final = {
+    "activate": ("act",),
+    "precharge": ("pre",),
+    "read": ("RD", "RDA"),
+    "write": ("WR", "WRA"),
+    "refresh": ("ref_AB", "ref_PB", "ref_SB"),
+    "background": ("bg_act", "bg_pre", "bg_act_shared", "PDNA", "PDNP", "sref"),
+}
+"""Causes of core energy, of `currents.CORE_CAUSES`, by the cause that the metrics name."""
+
+_KIND_OF: Final = np.array([KINDS.index(name) if name else -1 for name in COMMAND_NAMES])
+
+
+@functools.cache
+def _currents() -> dict[str, Any]:
+    path = resources.files("archgym.simulators.dram").joinpath("data/currents/lpddr4.json")
+    data: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return data
+
+
+def core_power_note() -> str:
+    """Return what is known of the currents, in a sentence for outputs."""
+    return str(_currents()["source"])
+
+
+@functools.cache
+def core_power(device: Device) -> PowerSpec | None:
+    """Return the energy inputs of an LPDDR4 device; None for other standards."""
+    if device.standard != "LPDDR4":
+        return None
+    data, timing = _currents(), device.timing
+    names = {"RAS": "RAS", "RP": "RPPB", "RFC": "RFCAB", "RFCpb": "RFCPB", "RTP": "RTP"}
+    names |= {"WL": "WL", "WR": "WR", "REFI": "REFI"}
+    return PowerSpec(
+        standard="LPDDR4",
+        supplies=tuple(Supply(**supply) for supply in data["supplies"]),
+        n_devices=device.n_devices,
+        n_groups=1,
+        n_banks=device.n_banks,
+        burst=device.burst_length // device.data_rate,
+        fact_rho=float(data["fact_rho"]),
+        t_ck_s=device.clock_ps * 1e-12,
+        clocks={ours: timing[theirs] for ours, theirs in names.items()} | {"WCK2CK": 1},
+    )
+
+
+def core_energies(
+    power: PowerSpec, device: Device, commands: npt.NDArray[Any], total_time_ns: float
+) -> tuple[dict[str, float], int]:
+    """Return the energy by cause of a run [pJ], and the clock cycles that it covers.
+
+    Args:
+      power: Energy inputs of the device.
+      device: The device.
+      commands: (n,) of `state.COMMAND_LOG`, all that were issued.
+      total_time_ns: End of the run; what is issued later does not count.
+    """
+    # Numba takes a while to import, which listing and describing should not wait for.
+    from archgym.simulators.dram.kernel.power import count_commands
+
+    clock = device.clock_ps
+    end = -(-round(total_time_ns * 1000.0) // clock)
+    times = commands["time"] // clock
+    kept = commands[times <= end]
+    is_to_rank = kept["command"] >= PREA
+    rank = np.where(is_to_rank, kept["target"], kept["target"] // device.n_banks)
+    bank = np.where(is_to_rank, kept["target"] * device.n_banks, kept["target"])
+    banks, ranks = blank_account(device.n_banks * device.n_ranks, device.n_ranks)
+    count_commands(
+        power.rules(),
+        banks,
+        ranks,
+        _KIND_OF[kept["command"]].astype(np.int64),
+        rank.astype(np.int64),
+        bank.astype(np.int64),
+        times[times <= end].astype(np.int64),
+        end,
+    )
+    joules = core_energy(power, banks, ranks, end)
+    return {
+        cause: 1e12 * sum(joules[part] for part in parts) for cause, parts in CORE_CAUSES_OF.items()
+    }, end

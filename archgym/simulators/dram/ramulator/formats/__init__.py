@@ -1,0 +1,1 @@
+"""Device files of users, and scripts of Ramulator 2.1."""

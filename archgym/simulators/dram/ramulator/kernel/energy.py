@@ -1,0 +1,99 @@
+"""Energy inputs of a family: shipped currents with the timings of an organisation and bin."""
+
+import functools
+import json
+from importlib import resources
+from typing import Any, Final
+
+import numpy.typing as npt
+
+from archgym.simulators.dram.kernel.core_energy import CORE_CAUSES_OF
+from archgym.simulators.dram.kernel.currents import PowerSpec, Supply, core_energy
+from archgym.simulators.dram.metrics import ENERGY_CAUSES
+from archgym.simulators.dram.ramulator.machine import Standard
+
+CURRENTS: Final = ("ddr4", "ddr5", "lpddr5")
+"""Families with currents; no open tool states any for HBM3 and GDDR6."""
+
+PJ_PER_BIT: Final = {"gddr6": 7.5, "hbm3": 6.0}
+"""Energy per moved bit where no currents exist [pJ/bit].
+
+Source:
+  Micron's comparison table of ultra-bandwidth solutions: GDDR6 7.5, HBM2E 6.0; HBM3 has no figure
+  there, and HBM2E's stands in for it. Never compare it with energies from currents.
+"""
+
+
+def has_energy(made: Standard) -> bool:
+    """Return True if the family has currents."""
+    return made.family in CURRENTS
+
+
+def currents_note(made: Standard) -> str:
+    """Return what is known of a family's currents, in a sentence for outputs and documents."""
+    if not has_energy(made):
+        per_bit = PJ_PER_BIT[made.family]
+        return f"No currents are public; only an estimate of {per_bit} pJ per moved bit."
+    data = _currents(made.family)
+    extra = ", ".join(data["illustrative"])
+    return str(data["source"]) + (f" Illustrative: {extra}." if extra else "")
+
+
+@functools.lru_cache(maxsize=1024)
+def power_of(made: Standard, organisation: str, speed: str) -> PowerSpec:
+    """Return the energy inputs of an organisation and speed bin.
+
+    The currents are those of one part, whatever the organisation and bin; the timings are the
+    bin's. DRAMPower counts a read's precharge from the burst's end on LPDDR5.
+    """
+    data = _currents(made.family)
+    values = made.bins[speed].values(organisation)
+    shape = made.organisations[organisation]
+    is_split = made.family == "lpddr5"
+    wck = int(data["wck_per_clock"])
+    clocks = {
+        "RAS": values["nRAS"],
+        "RP": values["nRP"],
+        "RFC": values["nRFC"],
+        "RFCpb": values.get("nRFCpb", 0),
+        "RTP": max(0, values["nRTP"] - values["nBL_max"]) if is_split else values["nRTP"],
+        "WL": values["nCWL"],
+        "WR": values["nWR"],
+        "REFI": values["nREFI"],
+        "WCK2CK": wck,
+        "RFCsb": values.get("nRFCsb", 0),
+    }
+    return PowerSpec(
+        standard=made.family.upper(),
+        supplies=tuple(Supply(**supply) for supply in data["supplies"]),
+        n_devices=shape.n_devices,
+        n_groups=shape.sizes["BankGroup"],
+        n_banks=shape.sizes["BankGroup"] * shape.sizes["Bank"],
+        burst=shape.burst_beats // 2,
+        fact_rho=float(data["fact_rho"]),
+        t_ck_s=made.bins[speed].t_ck_ps * 1e-12,
+        clocks=clocks,
+    )
+
+
+def energies_pj(
+    power: PowerSpec, bank_accounts: npt.NDArray[Any], rank_accounts: npt.NDArray[Any], ticks: int
+) -> dict[str, float]:
+    """Return the energies of a run by cause [pJ].
+
+    Args:
+      power: Energy inputs of the device.
+      bank_accounts, rank_accounts: Accounts of the run.
+      ticks: Its length.
+    """
+    joules = core_energy(power, bank_accounts, rank_accounts, ticks)
+    return {
+        cause: 1e12 * sum(joules[part] for part in CORE_CAUSES_OF[cause]) for cause in ENERGY_CAUSES
+    }
+
+
+@functools.cache
+def _currents(family: str) -> dict[str, Any]:
+    folder = resources.files("archgym.simulators.dram").joinpath("data/currents")
+    data: dict[str, Any] = json.loads(folder.joinpath(f"{family}.json").read_text("utf-8"))
+    return data

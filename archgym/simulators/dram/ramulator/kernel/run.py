@@ -1,0 +1,332 @@
+"""Runs of one controller configuration on one trace."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.simulators.dram.kernel.power_tables import RULES, blank_account
+from archgym.simulators.dram.ramulator.kernel.addresses import decode
+from archgym.simulators.dram.ramulator.kernel.state import (
+    ALL_BANK,
+    BANK,
+    CHANNEL,
+    CONTROLLER,
+    FAR,
+    MAX_WINDOW,
+    NONE,
+    PER_BANK,
+    PRIORITY_RING,
+    REQUEST,
+    UNCONSTRAINED,
+)
+from archgym.simulators.dram.ramulator.kernel.tables import device_tables
+from archgym.simulators.dram.ramulator.machine import Standard
+
+if TYPE_CHECKING:
+    from archgym.simulators.dram.ramulator.kernel.controller import Work
+
+SCHEDULERS: Final = ("FRFCFS", "FRFCFS-RowHit")
+ROW_POLICIES: Final = ("Open", "ClosedCAP")
+REFRESHES: Final = ("NoRefresh", "AllBank", "PerBank")
+WCK_SYNCS: Final = ("need_sync", "always_on")
+_PERCENTS: Final = (50, 95, 99)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Configuration:
+    """A device, its channels and the settings of their controllers.
+
+    Attributes:
+      organisation, timing: Names of an organisation and a speed bin of the family.
+      ranks, channels: Counts; channels is a power of two.
+      interleave_bits: Burst-address bits below the channel's.
+      mapping: One of `addresses.MAPPINGS`.
+      scheduler, row_policy, refresh, wck_sync: Members of the tuples of this module.
+      cap: Column commands after which ClosedCAP closes a row.
+      scatter_interval: Ticks between the refreshes of neighbouring ranks; 0 refreshes all at once.
+      read_buffer, write_buffer: Places.
+      wr_low, wr_high: Shares of the write buffer at which write mode ends and begins.
+      width: Requests that the front end offers per tick.
+    """
+
+    organisation: str
+    timing: str
+    ranks: int = 1
+    channels: int = 1
+    interleave_bits: int = 0
+    mapping: str = "RoBaRaCoCh"
+    scheduler: str = "FRFCFS"
+    row_policy: str = "Open"
+    cap: int = 4
+    refresh: str = "AllBank"
+    scatter_interval: int = 0
+    read_buffer: int = 32
+    write_buffer: int = 32
+    wr_low: float = 0.2
+    wr_high: float = 0.8
+    wck_sync: str = "need_sync"
+    width: int = 1
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Requests:
+    """Requests of one burst each.
+
+    Attributes:
+      time_ps: (n,) int64, when each is due [ps].
+      is_write: (n,) bool.
+      addresses: (n,) int64 [byte].
+      address_numbers: (n,) int32, equal where addresses are equal.
+    """
+
+    time_ps: npt.NDArray[np.int64]
+    is_write: npt.NDArray[np.bool_]
+    addresses: npt.NDArray[np.int64]
+    address_numbers: npt.NDArray[np.int32]
+
+    @staticmethod
+    def of(
+        time_ps: npt.NDArray[np.int64],
+        is_write: npt.NDArray[np.bool_],
+        addresses: npt.NDArray[np.int64],
+    ) -> "Requests":
+        """Return requests with their addresses numbered."""
+        numbers = np.unique(addresses, return_inverse=True)[1].astype(np.int32)
+        return Requests(time_ps, is_write, addresses, numbers)
+
+    def paced(self, gap_ps: int) -> "Requests":
+        """Return the same requests, due at a constant rate."""
+        times = gap_ps * np.arange(len(self.addresses), dtype=np.int64)
+        return Requests(times, self.is_write, self.addresses, self.address_numbers)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Outcome:
+    """Results of a run.
+
+    Attributes:
+      is_stuck: True if the run cannot end; then nothing else is meaningful.
+      tick_ps: Length of a tick [ps].
+      ticks, last_accept: End of the run and acceptance of the last request [ticks].
+      counts: Outcomes of requests and of the controller: hits, misses, conflicts, forwarded,
+        coalesced, cas_issued, cas_skipped, act2_forced, act2_deferred.
+      commands: Issued commands by name, all of the family.
+      due, arrive, depart: (n,) int64 [ticks]; a write departs with its command.
+      bank_accounts, rank_accounts: Energy accounts, or empty.
+      log: (n_commands, 6) int64, see `kernel.Work`, as far as it was wanted.
+      log_hash: Hash over all commands, or 0.
+    """
+
+    is_stuck: bool
+    tick_ps: int
+    ticks: int
+    last_accept: int
+    counts: Mapping[str, int]
+    commands: Mapping[str, int]
+    due: npt.NDArray[np.int64]
+    arrive: npt.NDArray[np.int64]
+    depart: npt.NDArray[np.int64]
+    bank_accounts: npt.NDArray[Any]
+    rank_accounts: npt.NDArray[Any]
+    log: npt.NDArray[np.int64]
+    log_hash: int
+
+    def percentiles(self, is_write: npt.NDArray[np.bool_]) -> tuple[int, ...]:
+        """Return the 50th, 95th, 99th percentile and the maximum of read latencies [ticks]."""
+        late = np.sort((self.depart - self.due)[~is_write])
+        if not len(late):
+            return (0, 0, 0, 0)
+        n = len(late)
+        return (*(int(late[-(-n * p // 100) - 1]) for p in _PERCENTS), int(late[-1]))
+
+
+def run(
+    made: Standard,
+    configuration: Configuration,
+    requests: Requests,
+    *,
+    power_rules: npt.NDArray[Any] | None = None,
+    without: str | None = None,
+    hashes: bool = False,
+    max_log: int = 0,
+) -> Outcome:
+    """Run one configuration on one trace.
+
+    Args:
+      made: The family of devices.
+      configuration: The device and its controllers.
+      requests: The trace.
+      power_rules: Durations of the energy account; None for no account.
+      without: A cost that the device does not pay.
+      hashes: True to hash every command.
+      max_log: Commands to record at most.
+    """
+    # Numba takes a while to import, which listing and describing should not wait for.
+    from archgym.simulators.dram.ramulator.kernel.controller import run as run_kernel
+
+    c = configuration
+    places = decode(
+        requests.addresses,
+        made,
+        made.organisations[c.organisation],
+        mapping=c.mapping,
+        ranks=c.ranks,
+        channels=c.channels,
+        interleave_bits=c.interleave_bits,
+    )
+    tick_ps = made.tick_ps(c.timing)
+    table = blank_requests(len(requests.addresses))
+    table["due"] = -(-requests.time_ps // tick_ps)
+    table["row"] = places.row
+    table["column"] = places.column
+    table["bank"] = places.bank
+    table["channel"] = places.channel
+    table["address"] = requests.address_numbers
+    table["is_write"] = requests.is_write
+    work = work_of(
+        made,
+        c,
+        table,
+        int(requests.address_numbers.max()) + 1,
+        power_rules=power_rules,
+        without=without,
+        hashes=hashes,
+        max_log=max_log,
+    )
+    out = np.zeros(3, dtype=np.int64)
+    run_kernel(work, out)
+    ch = work.channels
+    names = (
+        "hits", "misses", "conflicts", "forwarded", "coalesced",
+        "cas_issued", "cas_skipped", "act2_forced", "act2_deferred",
+    )  # fmt: skip
+    issued = ch["n_issued"].sum(axis=0)
+    return Outcome(
+        is_stuck=bool(out[0]),
+        tick_ps=tick_ps,
+        ticks=int(out[1]),
+        last_accept=int(out[2]),
+        counts={name: int(ch[name].sum()) for name in names},
+        commands={command.name: int(issued[i]) for i, command in enumerate(made.commands)},
+        due=table["due"],
+        arrive=table["arrive"],
+        depart=table["depart"],
+        bank_accounts=work.bank_accounts,
+        rank_accounts=work.rank_accounts,
+        log=work.log.reshape(-1, 6)[: int(ch[0]["n_commands"])],
+        log_hash=int(work.hash[0]) % 2**64 if hashes else 0,
+    )
+
+
+def blank_requests(n: int) -> npt.NDArray[Any]:
+    """Return (n,) of `REQUEST` that are not served yet."""
+    table = np.zeros(n, dtype=REQUEST)
+    table["depart"] = NONE
+    return table
+
+
+def work_of(
+    made: Standard,
+    configuration: Configuration,
+    requests: npt.NDArray[Any],
+    n_addresses: int,
+    *,
+    power_rules: npt.NDArray[Any] | None = None,
+    without: str | None = None,
+    hashes: bool = False,
+    max_log: int = 0,
+) -> "Work":
+    """Return the kernel's work before the first tick.
+
+    Args:
+      made: The family of devices.
+      configuration: The device and its controllers.
+      requests: (n,) of `REQUEST`.
+      n_addresses: Numbers of addresses that requests may have.
+      power_rules: As of `run`, like the others.
+    """
+    from archgym.simulators.dram.ramulator.kernel.controller import Work
+
+    c = configuration
+    tables = device_tables(made, c.organisation, c.timing, c.ranks, without)
+    d = tables.device[0]
+    n_banks, n_nodes, n_channels = int(d["n_banks"]), int(d["n_nodes"]), c.channels
+    counting = power_rules is not None
+    n_ranks = n_banks // int(power_rules[0]["banks_per_rank"]) if power_rules is not None else 0
+    banks, ranks = blank_account(n_channels * n_banks if counting else 0, n_channels * n_ranks)
+    no_refresh = without == "refresh"
+    return Work(
+        device=tables.device,
+        controller=_controller(c, hashes or max_log > 0, counting, no_refresh),
+        node_of=tables.node_of.ravel(),
+        number_of=tables.number_of.ravel(),
+        siblings=tables.siblings.ravel(),
+        rules=tables.rules,
+        channels=_channels(c, tables.device, no_refresh),
+        banks=_banks(n_channels * n_banks),
+        used=np.zeros(n_channels * 2 * n_banks, dtype=np.int32),
+        ready=np.full(n_channels * n_nodes * int(d["n_commands"]), UNCONSTRAINED, np.int64),
+        rings=np.full(
+            max(1, tables.n_windows) * n_channels * n_nodes * MAX_WINDOW, UNCONSTRAINED, np.int64
+        ),
+        priority=np.zeros(n_channels * PRIORITY_RING, dtype=np.int64),
+        requests=requests,
+        is_buffered=np.zeros(n_addresses, dtype=np.uint8),
+        power_rules=power_rules if power_rules is not None else np.zeros(1, dtype=RULES),
+        bank_accounts=banks,
+        rank_accounts=ranks,
+        log=np.zeros(max_log * 6, dtype=np.int64),
+        hash=np.array([1469598103934665603], dtype=np.int64),
+    )
+
+
+def _controller(
+    c: Configuration, hashes: bool, counting: bool, no_refresh: bool
+) -> npt.NDArray[Any]:
+    table = np.zeros(1, dtype=CONTROLLER)
+    k = table[0]
+    k["width"] = c.width
+    k["row_hit_first"] = c.scheduler == "FRFCFS-RowHit"
+    k["closes"] = c.row_policy == "ClosedCAP"
+    k["cap"] = c.cap
+    k["refresh"] = 0 if no_refresh else REFRESHES.index(c.refresh)
+    k["scatter"] = c.scatter_interval
+    k["places"] = (c.read_buffer, c.write_buffer)
+    # Ramulator compares in single precision.
+    k["low"] = float(np.float32(c.wr_low) * np.float32(c.write_buffer))
+    k["high"] = float(np.float32(c.wr_high) * np.float32(c.write_buffer))
+    k["always_on"] = c.wck_sync == "always_on"
+    k["is_hashing"] = hashes
+    k["is_counting"] = counting
+    return table
+
+
+def _channels(c: Configuration, device: npt.NDArray[Any], no_refresh: bool) -> npt.NDArray[Any]:
+    table = np.zeros(c.channels, dtype=CHANNEL)
+    for name in ("active_head", "active_tail", "owner", "cas_request", "refresh_part"):
+        table[name] = NONE
+    table["pair_at"] = NONE
+    d = device[0]
+    refresh = 0 if no_refresh else REFRESHES.index(c.refresh)
+    if refresh == ALL_BANK:
+        table["refresh_at"] = c.scatter_interval or d["refi"]
+    elif refresh == PER_BANK:
+        table["refresh_at"] = d["refi_bank"]
+    else:
+        table["refresh_at"] = FAR
+    # The first tick decides the write mode of every channel, idle ones included.
+    table["wake"] = 1
+    return table
+
+
+def _banks(n_banks: int) -> npt.NDArray[Any]:
+    table = np.zeros(n_banks, dtype=BANK)
+    for name in ("head", "tail", "hit", "other"):
+        table[name] = NONE
+    return table

@@ -1,0 +1,278 @@
+"""DRAM standards as tables of data: organisations, speed bins, commands and timing constraints."""
+
+import functools
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final, final
+
+from archgym.errors import InvalidArgumentError, unknown_name
+
+FAMILIES: Final = ("ddr4", "ddr5", "gddr6", "hbm3", "lpddr5")
+KINDS: Final = ("common", "split-activation", "two-bus")
+
+_TERM: Final = re.compile(r"([+-]?)(n[A-Za-z0-9_]+|[0-9]{1,6})")
+
+
+@final
+@dataclass(frozen=True)
+class Command:
+    """A command: its name, the bus that it travels on and for how many clocks."""
+
+    name: str
+    bus: str
+    clocks: float
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Constraint:
+    """A least distance between two kinds of commands at one node of the device.
+
+    Attributes:
+      scope: Level of the node.
+      preceding, following: Commands that it counts from and that it delays.
+      distance: Expression in the timing parameters [clocks].
+      window: The distance counts from so many commands back; 1 for the last one.
+      siblings: True if it binds the node's siblings instead of the node.
+      source: Document and parameter.
+    """
+
+    scope: str
+    preceding: tuple[str, ...]
+    following: tuple[str, ...]
+    distance: str
+    window: int
+    siblings: bool
+    source: str
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Organisation:
+    """A device's size: levels from the outermost to the column, and the channel's width.
+
+    Attributes:
+      name: Such as `DDR5_16Gb_x8`.
+      density_mbit: Capacity of one device [Mbit].
+      dq: Data pins of one device.
+      channel_width: Data pins of a channel.
+      burst_beats: Beats of a column command.
+      sizes: Number of nodes of each level within one of the level above; `Rank` is 1.
+    """
+
+    name: str
+    density_mbit: int
+    dq: int
+    channel_width: int
+    burst_beats: int
+    sizes: Mapping[str, int]
+
+    @property
+    def burst_bytes(self) -> int:
+        """Bytes that one column command moves."""
+        return self.burst_beats * self.channel_width // 8
+
+    @property
+    def n_devices(self) -> int:
+        """Devices that work in lockstep on one channel and rank."""
+        return self.channel_width // self.dq
+
+    def channel_bytes(self, ranks: int = 1) -> int:
+        """Return the capacity of one channel [byte]."""
+        product = ranks
+        for size in self.sizes.values():
+            product *= size
+        return product * self.channel_width // 8
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Bin:
+    """A speed bin: the clock period and every timing parameter.
+
+    Attributes:
+      name: Such as `DDR5_4800B`.
+      t_ck_ps: Clock period [ps].
+      clocks: Parameters that all organisations share [clocks].
+      by_organisation: Parameters that depend on the organisation [clocks].
+      source: Source of the numbers.
+    """
+
+    name: str
+    t_ck_ps: int
+    clocks: Mapping[str, int]
+    by_organisation: Mapping[str, Mapping[str, int]]
+    source: str
+
+    def values(self, organisation: str) -> dict[str, int]:
+        """Return all parameters for an organisation [clocks].
+
+        Raises:
+          InvalidArgumentError: The bin states no value for the organisation.
+        """
+        found = dict(self.clocks)
+        for name, by_organisation in self.by_organisation.items():
+            if organisation not in by_organisation:
+                raise InvalidArgumentError(
+                    f"Speed bin {self.name!r} must state `{name}` for organisation "
+                    f"{organisation!r}; it states it for {', '.join(by_organisation)}."
+                )
+            found[name] = by_organisation[organisation]
+        return found
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Standard:
+    """A family of devices; two are equal only if they are the same object.
+
+    Attributes:
+      name: Such as `ddr5`, or the name of a user's file.
+      family: One of `FAMILIES`, which decides commands and constraints.
+      title: One line.
+      kind: Kind of controller, one of `KINDS`.
+      ticks_per_clock: Ticks of the controller per clock.
+      levels: Levels from the outermost to the bank, the channel left out.
+      refresh_scope: Level whose banks an all-bank refresh covers.
+      per_bank_refresh: True if banks can refresh one at a time.
+      read_latency: Expression in the timing parameters [clocks].
+      commands: Commands by their code.
+      constraints: Timing constraints.
+      organisations, bins: Members by name.
+      source: Source of the numbers.
+      deviations: Differences from the JEDEC documents.
+      path: File of a user's devices, or None.
+    """
+
+    name: str
+    family: str
+    title: str
+    kind: str
+    ticks_per_clock: int
+    levels: tuple[str, ...]
+    refresh_scope: str
+    per_bank_refresh: bool
+    read_latency: str
+    commands: tuple[Command, ...]
+    constraints: tuple[Constraint, ...]
+    organisations: Mapping[str, Organisation]
+    bins: Mapping[str, Bin]
+    source: str
+    deviations: tuple[str, ...]
+    path: Path | None = None
+
+    def tick_ps(self, bin_name: str) -> int:
+        """Return the length of a tick; HBM3 loses half a picosecond, as Ramulator does [ps]."""
+        return self.bins[bin_name].t_ck_ps // self.ticks_per_clock
+
+
+def distance(expression: str, values: Mapping[str, int]) -> int:
+    """Return the value of a sum of parameters and numbers [clocks].
+
+    Raises:
+      InvalidArgumentError: It is not a sum, or names an unknown parameter.
+    """
+    compact = expression.replace(" ", "")
+    total, end = 0, 0
+    for match in _TERM.finditer(compact):
+        sign, term = match.groups()
+        if match.start() != end or (end > 0 and not sign):
+            break
+        if term[0] == "n" and term not in values:
+            raise InvalidArgumentError(f"Parameter `{term}` must have a value; it has none.")
+        value = values[term] if term[0] == "n" else int(term)
+        total += -value if sign == "-" else value
+        end = match.end()
+    if end != len(compact) or not compact:
+        raise InvalidArgumentError(
+            f"A distance must be a sum such as `nCWL + nBL + nWR`; got {expression!r}."
+        )
+    return total
+
+
+@functools.cache
+def standard(family: str) -> Standard:
+    """Return a family that ships.
+
+    Raises:
+      UnknownNameError: There is no such family.
+    """
+    if family not in FAMILIES:
+        raise unknown_name("device family", family, FAMILIES)
+    folder = resources.files("archgym.simulators.dram").joinpath("data/standards")
+    data: dict[str, Any] = json.loads(folder.joinpath(f"{family}.json").read_text("utf-8"))
+    organisations = {
+        name: Organisation(
+            name=name,
+            density_mbit=entry["density_mbit"],
+            dq=entry["dq"],
+            channel_width=entry["channel_width"],
+            burst_beats=entry["burst_beats"],
+            sizes=MappingProxyType(entry["sizes"]),
+        )
+        for name, entry in data["organisations"].items()
+    }
+    bins = {
+        name: Bin(
+            name=name,
+            t_ck_ps=entry["tCK_ps"],
+            clocks=MappingProxyType(entry["clocks"]),
+            by_organisation=MappingProxyType(entry["by_organisation"]),
+            source=data["source"],
+        )
+        for name, entry in data["bins"].items()
+    }
+    return Standard(
+        name=family,
+        family=family,
+        title=data["title"],
+        kind=data["kind"],
+        ticks_per_clock=data["ticks_per_clock"],
+        levels=tuple(data["levels"]),
+        refresh_scope=data["refresh_scope"],
+        per_bank_refresh=data["per_bank_refresh"],
+        read_latency=data["read_latency"],
+        commands=tuple(Command(**entry) for entry in data["commands"]),
+        constraints=tuple(
+            Constraint(
+                **{
+                    **entry,
+                    "preceding": tuple(entry["preceding"]),
+                    "following": tuple(entry["following"]),
+                }
+            )
+            for entry in data["constraints"]
+        ),
+        organisations=MappingProxyType(organisations),
+        bins=MappingProxyType(bins),
+        source=data["source"],
+        deviations=tuple(data["deviations"]),
+    )
+
+
+@functools.cache
+def speed_bins() -> Mapping[str, tuple[str, str]]:
+    """Return the devices that are one speed bin of a family: name to family and speed bin.
+
+    A family with one speed bin is a device by itself.
+    """
+    return MappingProxyType(
+        {
+            name.lower().replace("_", "-"): (family, name)
+            for family in FAMILIES
+            for name in standard(family).bins
+            if len(standard(family).bins) > 1
+        }
+    )
+
+
+@functools.cache
+def with_speed_bin(family: str, name: str) -> Standard:
+    """Return a family with only one of its speed bins."""
+    made = standard(family)
+    return replace(made, bins=MappingProxyType({name: made.bins[name]}))

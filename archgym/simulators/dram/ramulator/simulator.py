@@ -1,0 +1,382 @@
+"""The DRAM simulator on devices that Ramulator 2.1 has: their organisation is part of a design."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, ClassVar, Final, final
+
+import numpy as np
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective
+from archgym.evaluation.simulator import BatchResult, Workload, require_kept
+from archgym.simulators.dram.costs import COSTS, RELIEF
+from archgym.simulators.dram.formats.devices import cite_file
+from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.metrics import ENERGY_CAUSES, FORMER_OBJECTIVES
+from archgym.simulators.dram.ramulator.formats.devices import load_standard
+from archgym.simulators.dram.ramulator.kernel.energy import (
+    PJ_PER_BIT,
+    energies_pj,
+    has_energy,
+    power_of,
+)
+from archgym.simulators.dram.ramulator.kernel.requests import Bursts, bursts_of
+from archgym.simulators.dram.ramulator.kernel.run import Configuration, Outcome, run
+from archgym.simulators.dram.ramulator.machine import FAMILIES, Standard, speed_bins, with_speed_bin
+from archgym.simulators.dram.ramulator.metrics import family_metrics, family_objectives
+from archgym.simulators.dram.ramulator.space import GROUPS, family_space
+from archgym.simulators.dram.workloads.shipped import (
+    MAX_REQUESTS,
+    SHIPPED,
+    load_trace,
+    note_placement,
+)
+from archgym.simulators.kit import KitSimulator, Option, declared
+
+DEFAULT_FAMILY: Final = "ddr5"
+CONTROLLER: Final = "ramulator"
+
+_LIVELOCK: Final = 1
+_CAPACITY: Final = 2
+_SCATTER: Final = 3
+_REASONS: Final = (
+    "the controller livelocks: a request whose row the row policy closed is never served",
+    "the workload's addresses exceed the capacity of organisation, ranks and channels",
+    "the scattered refreshes of all ranks do not fit into one refresh interval",
+)
+
+# chosen: the front end never limits eight channels, which take one burst a tick each at most.
+_WIDTH: Final = 8
+_PERCENTS: Final = (50, 95, 99)
+_require = partial(require_kept, "DRAM")
+
+
+@final
+class RamulatorSimulator(KitSimulator):
+    """Memory controllers and a device family on traces of requests, as in Ramulator 2.1.
+
+    `DramSimulator.variant` chooses this class for its devices. A design is the controllers'
+    settings and the memory's organisation, ranks, channels and, where the device is a family,
+    speed bin.
+
+    Attributes:
+      made: The device family, or what a file makes of it.
+      device: Name of the device, or a file's path with the start of its digest.
+    """
+
+    name = "dram"
+    version = 1  # the first tick decides the write mode of idle channels
+    # The model takes every event in order: there is nothing to choose.
+    fidelity_names: ClassVar[tuple[str, ...]] = ("auto",)
+    former_fidelity_names: ClassVar[tuple[str, ...]] = ("fast", "exact")
+    accuracy_percent: ClassVar[Mapping[str, float]] = {"auto": 0.0, "fast": 0.0, "exact": 0.0}
+    costs: Mapping[str, str] = COSTS
+    relief: Mapping[str, tuple[str, ...]] = RELIEF
+    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
+    default_objective = "balanced"
+    default_workload = "kv-cache-gather"
+    exports: Mapping[str, str] = {
+        "ramulator": "Script for Ramulator 2.1, and the requests as its trace."
+    }
+    exports_of_options: ClassVar[Mapping[str, str]] = {"dramsys": "device=ddr4-2400"}
+    model_reasons: tuple[str, ...] = _REASONS
+
+    sub_systems = GROUPS
+
+    @declared
+    def __init__(
+        self,
+        space: str = "default",
+        device: Annotated[
+            str,
+            Option(
+                "Family such as `ddr5`, one of its speed bins such as `ddr5-4800bn`, or a file of "
+                "own speed bins and organisations.",
+                choices=lambda: (*FAMILIES, *speed_bins()),
+                takes_file=True,
+            ),
+        ] = DEFAULT_FAMILY,
+        fidelity: str = "auto",
+        requests: Annotated[
+            int,
+            Option(
+                "First requests of each trace that are sent; all by default.",
+                low=1,
+                high=MAX_REQUESTS,
+            ),
+        ] = 0,
+    ) -> None:
+        """Make the simulator of one device.
+
+        Args:
+          space: One of `space_names`.
+          device: As its `Option` says; so does `requests`.
+          fidelity: `auto`; the model is exact.
+          requests: See above.
+
+        Raises:
+          UnknownNameError: There is no such space, device or fidelity.
+          FileFormatError: The file cannot be used.
+          InvalidArgumentError: `requests` is not a whole number from 1.
+        """
+        self._n_requests = requests
+        self.made, self.device = _load(device)
+        self.options = {**self.options, **_recorded_options(self.device)}
+        self.space = family_space(self.made)
+        self.metrics: tuple[MetricSpec, ...] = family_metrics(self.made)
+        self.objectives: Mapping[str, Objective] = family_objectives(self.made)
+        sizes = {o.burst_bytes for o in self.made.organisations.values()}
+        if len(sizes) > 1:
+            raise FileFormatError(
+                self.made.path or device,
+                None,
+                f"all organisations must have bursts of one size; got {sorted(sizes)} bytes",
+                "Put organisations of other bursts into a file of their own",
+            )
+        self.burst_bytes: int = sizes.pop()
+
+    @property
+    def capacity_bytes(self) -> int:
+        """Bytes that all channels and ranks of the default design hold."""
+        c = self.configuration(self.space.design_at(self.space.default_indices))
+        return self.made.organisations[c.organisation].channel_bytes(c.ranks) * c.channels
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Return workloads that ship: see `archgym.simulators.dram.workloads.shipped`."""
+        return tuple(SHIPPED)
+
+    def workload(self, name: str | Path) -> Workload:
+        """Return the shipped workload with this name, or the trace in the file at this path.
+
+        Raises:
+          UnknownNameError: Neither.
+          FileFormatError: The file cannot be read.
+          InvalidArgumentError: The trace reaches beyond the largest capacity.
+        """
+        trace = load_trace(name)
+        if self._n_requests:
+            trace = trace.first(self._n_requests)
+        # What no design holds is refused here, not at the first design.
+        needed = bursts_of(trace, self.burst_bytes).end_address
+        largest = max(
+            o.channel_bytes(2 if "Rank" in self.made.levels else 1) * 8
+            for o in self.made.organisations.values()
+        )
+        if needed > largest:
+            raise InvalidArgumentError(
+                f"Trace {trace.name!r} must stay below {largest:#x}, the largest capacity of "
+                f"family {self.made.name!r}; it reaches {needed:#x}. Move its addresses."
+            )
+        note_placement(trace, self.capacity_bytes, self.device)
+        return Workload(trace.name, trace.digest, trace)
+
+    def configuration(self, design: Mapping[str, object]) -> Configuration:
+        """Return the controller's configuration of a design."""
+        speed = design.get("speed_bin", next(iter(self.made.bins)))
+        return Configuration(
+            organisation=str(design["organisation"]),
+            timing=str(speed),
+            ranks=int(str(design.get("ranks", 1))),
+            channels=int(str(design["channels"])),
+            interleave_bits=int(str(design["interleave_bits"])),
+            mapping=str(design["address_mapping"]),
+            scheduler=str(design["scheduler"]),
+            row_policy=str(design["row_policy"]),
+            cap=int(str(design["cap"])),
+            refresh=str(design.get("refresh", "AllBank")),
+            scatter_interval=int(str(design["scatter_interval"])),
+            read_buffer=int(str(design["read_buffer"])),
+            write_buffer=int(str(design["write_buffer"])),
+            wr_low=float(str(design["wr_low"])),
+            wr_high=float(str(design["wr_high"])),
+            wck_sync=str(design.get("wck_sync", "need_sync")),
+            width=_WIDTH,
+        )
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results of designs that are known to be canonical and feasible in the space."""
+        return self._simulate(indices, workload)
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results as `simulate`, of a memory without one of `costs`."""
+        return self._simulate(indices, workload, cost)
+
+    def _simulate(
+        self, indices: np.ndarray, workload: Workload, without: str | None = None
+    ) -> BatchResult:
+        bursts = bursts_of(workload.content, self.burst_bytes)
+        values = np.full((len(indices), len(self.metrics)), np.nan)
+        reason = np.zeros(len(indices), dtype=np.int16)
+        parameters = self.space.parameters
+        for row, index in enumerate(indices.tolist()):
+            design = {p.name: p.value(i) for p, i in zip(parameters, index, strict=True)}
+            c = self.configuration(design)
+            reason[row] = self._refusal(c, bursts)
+            if reason[row]:
+                continue
+            found = self._run(c, bursts, without)
+            if found is None:
+                reason[row] = _LIVELOCK
+                continue
+            values[row] = [found[spec.name] for spec in self.metrics]
+        return BatchResult(values, reason)
+
+    def measure(self, configuration: Configuration, trace: Trace) -> dict[str, float]:
+        """Return the metrics of any configuration of the family on a trace.
+
+        Raises:
+          InvalidArgumentError: It cannot serve the trace; the message says why.
+        """
+        bursts = bursts_of(trace, self.burst_bytes)
+        reason = self._refusal(configuration, bursts)
+        found = None if reason else self._run(configuration, bursts, None)
+        if found is None:
+            raise InvalidArgumentError(
+                f"The configuration must be able to serve trace {trace.name!r}: "
+                f"{_REASONS[(reason or _LIVELOCK) - 1]}."
+            )
+        return found
+
+    def _run(
+        self, c: Configuration, bursts: Bursts, without: str | None
+    ) -> dict[str, float] | None:
+        """Return the metrics of a run, or None if it livelocks."""
+        power = power_of(self.made, c.organisation, c.timing) if has_energy(self.made) else None
+        outcome = run(
+            self.made,
+            c,
+            bursts.requests,
+            power_rules=power.rules(self.made.ticks_per_clock) if power else None,
+            without=without,
+        )
+        return None if outcome.is_stuck else self._measure(c, bursts, outcome)
+
+    def _refusal(self, c: Configuration, bursts: Bursts) -> int:
+        organisation = self.made.organisations[c.organisation]
+        if bursts.end_address > organisation.channel_bytes(c.ranks) * c.channels:
+            return _CAPACITY
+        if c.refresh == "AllBank" and c.scatter_interval:
+            refi = self.made.bins[c.timing].values(c.organisation)["nREFI"]
+            n_scopes = c.ranks if "Rank" in self.made.levels else 1
+            n_scopes *= organisation.sizes.get("PseudoChannel", 1)
+            if c.scatter_interval * n_scopes > refi * self.made.ticks_per_clock:
+                return _SCATTER
+        return 0
+
+    def _measure(self, c: Configuration, bursts: Bursts, outcome: Outcome) -> dict[str, float]:
+        """Return the metrics of a run by name."""
+        organisation = self.made.organisations[c.organisation]
+        tick_ns = outcome.tick_ps / 1000.0
+        time_ns = outcome.ticks * tick_ns
+        done = np.maximum.reduceat(outcome.depart, bursts.first)
+        late = done - outcome.due[bursts.first]
+        # A workload of writes alone has no read latency; its writes' stand in for it.
+        reads = late if bursts.is_write.all() else late[~bursts.is_write]
+        ranked = np.sort(reads)
+        n = len(ranked)
+        n_bytes = len(outcome.due) * self.burst_bytes
+        pins = c.channels * organisation.channel_width * organisation.sizes.get("PseudoChannel", 1)
+        rate = self.made.bins[c.timing].values(c.organisation)["rate"]
+        bandwidth = n_bytes / time_ns
+        commands = outcome.commands
+        found = {
+            "total_time_ns": time_ns,
+            "mean_latency_ns": float(reads.mean()) * tick_ns,
+            **{
+                f"p{p}_latency_ns": float(ranked[-(-n * p // 100) - 1]) * tick_ns for p in _PERCENTS
+            },
+            "bandwidth_gb_per_s": bandwidth,
+            "bandwidth_percent": 100.0 * bandwidth / (pins * rate / 8000.0),
+            "data_pins": float(pins),
+            "capacity_mib": organisation.channel_bytes(c.ranks) * c.channels / 2**20,
+            "row_hits": float(outcome.counts["hits"]),
+            "row_misses": float(outcome.counts["misses"]),
+            "row_conflicts": float(outcome.counts["conflicts"]),
+            "forwarded": float(outcome.counts["forwarded"]),
+            "coalesced": float(outcome.counts["coalesced"]),
+            "refreshes": float(commands["REFab"] + commands.get("REFpb", 0)),
+        }
+        if not has_energy(self.made):
+            found["estimated_energy_pj"] = 8.0 * n_bytes * PJ_PER_BIT[self.made.family]
+            return found
+        power = power_of(self.made, c.organisation, c.timing)
+        energies = energies_pj(power, outcome.bank_accounts, outcome.rank_accounts, outcome.ticks)
+        found |= {f"{cause}_energy_pj": energy for cause, energy in energies.items()}
+        found["total_energy_pj"] = sum(energies.values())
+        found["power_mw"] = found["total_energy_pj"] / time_ns
+        return found
+
+    def check(self, values: np.ndarray, workload: Workload) -> None:
+        """Refuse results in which bursts, latencies or energies do not add up.
+
+        Raises:
+          SimulatorError: An invariant is broken; the message says which one and by how much.
+        """
+        column = {spec.name: values[:, i] for i, spec in enumerate(self.metrics)}
+        n_bursts = len(bursts_of(workload.content, self.burst_bytes).requests.time_ps)
+        names = ("row_hits", "row_misses", "row_conflicts", "forwarded", "coalesced")
+        served = np.sum([column[name] for name in names], axis=0)
+        _require("outcomes add up to the bursts", served, n_bursts)
+        moved = column["bandwidth_gb_per_s"] * column["total_time_ns"] / self.burst_bytes
+        _require("bandwidth x time is the bursts", moved, n_bursts)
+        for low, high in (("p50", "p95"), ("p95", "p99")):
+            smaller = np.minimum(column[f"{low}_latency_ns"], column[f"{high}_latency_ns"])
+            _require(f"{low} is at most {high}", column[f"{low}_latency_ns"], smaller)
+        if has_energy(self.made):
+            causes = np.sum([column[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES], axis=0)
+            _require("energies by cause add up to the total", causes, column["total_energy_pj"])
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """Return the properties of a trace: name to (value, unit)."""
+        bursts = bursts_of(workload.content, self.burst_bytes)
+        requests = bursts.requests
+        n_bytes = len(requests.addresses) * self.burst_bytes
+        duration_ns = float(requests.time_ps.max()) / 1000.0
+        asked = n_bytes / duration_ns if duration_ns > 0 else 0.0
+        return {
+            "requests": (float(len(bursts.first)), ""),
+            "bursts": (float(len(requests.addresses)), ""),
+            "reads": (100.0 * float(np.mean(~bursts.is_write)), "%"),
+            "end address": (bursts.end_address / 2**20, "MiB"),
+            "distinct bursts": (float(int(requests.address_numbers.max()) + 1), ""),
+            "duration if never delayed": (duration_ns, "ns"),
+            "bandwidth if never delayed": (asked, "GB/s"),
+        }
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return a design as a script of Ramulator 2.1, with the requests as its trace.
+
+        Raises:
+          InvalidDesignError: Ramulator cannot express the design.
+        """
+        from archgym.simulators.dram.ramulator.formats.export import ramulator_files
+
+        configuration = self.configuration(self.space.design_at(indices))
+        return ramulator_files(configuration, self.made.family, self.made.path, workload.content)
+
+
+def _load(device: str) -> tuple[Standard, str]:
+    """Return a device's family, and the name under which a task cites the device.
+
+    A user's file is cited with the first 16 digits of its SHA-256 after `#`; a changed file is
+    refused under the old name.
+    """
+    if device in FAMILIES:
+        return load_standard(device), device
+    if device in speed_bins():
+        return with_speed_bin(*speed_bins()[device]), device
+    made = load_standard(device.partition("#")[0])
+    return made, cite_file(device)[1]
+
+
+def _recorded_options(device: str) -> dict[str, str]:
+    """Return the options that identify a device in a task.
+
+    Families and files keep the option `controller`, which ArchGym 0.2 recorded.
+    """
+    if device in speed_bins():
+        return {"device": device}
+    named = {} if device == DEFAULT_FAMILY else {"device": device}
+    return {"controller": CONTROLLER, **named}

@@ -1,0 +1,1 @@
+"""Scheduling and page rules as code: their domain, cases and runs."""

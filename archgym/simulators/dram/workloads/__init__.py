@@ -1,0 +1,1 @@
+"""Traces that ship, their generators, and what describes a trace."""

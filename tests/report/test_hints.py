@@ -1,0 +1,74 @@
+"""Tests of what a search says at its end."""
+
+from pathlib import Path
+
+import archgym as ag
+from archgym.evaluation.task import Task
+from archgym.report.hints import prices, range_ends
+from archgym.studies.study import Study
+
+
+def test_metrics_that_got_worse_are_named_the_largest_change_first(tmp_path: Path) -> None:
+    result = ag.search(
+        "dram", workload="cloud-1", minimise="mean_latency_ns", budget=40, agent="random",
+        folder=tmp_path / "study",
+    )  # fmt: skip
+    best, found = result.best, prices(result.log)
+
+    assert best is not None
+    default = dict(
+        zip([spec.name for spec in result.log.metrics], result.log.reference[0], strict=True)
+    )
+    worse = {
+        spec.name
+        for spec in result.log.metrics
+        if spec.goal == "minimise" and best.metrics[spec.name] > 1.1 * default[spec.name]
+    }
+    worse |= {
+        spec.name
+        for spec in result.log.metrics
+        if spec.goal == "maximise" and best.metrics[spec.name] < 0.9 * default[spec.name]
+    }
+    assert worse
+    assert {text.split()[0] for text in found} == worse - {"mean_latency_ns"}
+    assert all("default" in text for text in found)
+
+
+def test_value_at_the_end_of_its_range_is_named_with_the_way_on(tmp_path: Path) -> None:
+    held = Task.make(
+        "cpu", "sort", space="core", values={"rob": "96..224"}, instructions="2000",
+        fixed={"branch_predictor": "perceptron", "scheduler": 128, "registers": 192},
+    )  # fmt: skip
+    with Study.create(tmp_path / "study", held, "grid", budget=60) as study:
+        log = study.run().log
+
+    best = log.best()
+    texts = range_ends(held, log)
+    assert best is not None
+    named = {text.split("`")[1]: text for text in texts}
+    # What is named lies at an end, and the value before it is worse.
+    for name, text in named.items():
+        parameter = held.space.parameter(name)
+        assert best.design[name] in (parameter.value(0), parameter.value(parameter.size - 1))
+        assert "where the model ends" in text or f"--values {name}=" in text
+    if best.design["rob"] == 224 and "rob" in named:
+        assert (
+            "--values rob=224,352,512 searches further" in named["rob"]
+            or "224..512" in (named["rob"])
+        )
+
+
+def test_own_functions_are_not_evaluated_for_hints(tmp_path: Path) -> None:
+    calls = []
+
+    @ag.simulator(space=[ag.Integer("x", 1, 4)], metrics={"loss": "minimise"})
+    def slow(design: dict) -> dict:
+        calls.append(design["x"])
+        return {"loss": float(design["x"])}
+
+    result = ag.search(slow, budget=4, agent="grid", folder=tmp_path / "study")
+    n = len(calls)
+
+    assert range_ends(Task.make(slow), result.log) == []
+    # The default design, to which rewards are relative.
+    assert len(calls) == n + 1
