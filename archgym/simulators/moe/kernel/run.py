@@ -54,7 +54,8 @@ class Run:
       layer_hits, layer_accesses: (n_layers,).
       plan: Plan of the run.
       counted_from: First request that counts; those before it only spread clients over time.
-      waits, statistics: Of a run at the level of steps, see `serve_steps`; None for others.
+      waits, statistics: Steps that requests waited and contents of steps, see `serve_steps`; None
+        for a run in full.
     """
 
     counters: dict[str, float]
