@@ -180,8 +180,8 @@ def search(
       workers: Number of designs to evaluate in parallel.
       timeout_s: Time limit per design [s]; a slower evaluation counts as failed.
       cache: Folder of evaluations that studies share; no design is simulated twice, except the
-        default design, to which rewards are relative: each call evaluates it once. Whoever may
-        write into the folder must be trusted.
+        default design, to which rewards are relative: each call evaluates it once. Trust all who
+        may write into the folder.
       recheck: Share of the results found in the cache that are evaluated again, at least one; a
         false result ends the search with an error.
       callbacks: Objects that receive new evaluations; see `archgym.studies.callbacks`.

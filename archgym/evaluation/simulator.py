@@ -133,7 +133,7 @@ class Simulator(ABC):
     """Objectives by names that were given up, or that now name another objective. Ids of tasks
     and sweeps that were recorded with revision 0 of a name mean these."""
     physical_limits: tuple[Limit, ...] = ()
-    """What must hold for a design to exist, such as a model that fits into memory. Tasks add these
+    """Conditions of a design's existence, such as a model that fits into memory. Tasks add these
     limits to every objective; objectives by name state them."""
     default_objective: str
     default_workload: str

@@ -2,7 +2,7 @@
 
 import math
 import pickle
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pytest
 
@@ -15,6 +15,7 @@ from archgym.evaluation.simulator import Simulator, simulator_class, simulator_n
 class Timer:
     space_names = ("default", "small")
     fidelity_names = ("exact", "quick")
+    former_fidelity_names: ClassVar[tuple[str, ...]] = ()
 
     @declared
     def __init__(

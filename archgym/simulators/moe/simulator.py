@@ -406,7 +406,7 @@ class MoeSimulator(RowSimulator):
             )
         replaced = {
             "spread": not self.model.moe_layers,
-            "clients": clients, "expert_bits": precision, "max_tokens": step_tokens,
+            "clients": clients is not None, "expert_bits": precision, "max_tokens": step_tokens,
             "chunk_tokens": step_tokens,
         }  # fmt: skip
         if any(replaced.values()):

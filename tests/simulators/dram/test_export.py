@@ -91,7 +91,7 @@ def test_longer_requests_are_split_with_a_note(tmp_path: Path) -> None:
     [
         ("mcconfig.json", '"Open"', '"Opened"', "`PagePolicy` must be one of"),
         ("mcconfig.json", '"Arbiter"', '"Arbitre"', "Arbitre"),
-        ("simulation.json", '"memspec"', '"memspecs"', "must have `memspec`"),
+        ("simulation.json", '"memspec"', '"memspecs"', "must have 'memspec'"),
         ("simulation.json", '"clkMhz": 800', '"clkMhz": -1', "clkMhz"),
     ],
 )

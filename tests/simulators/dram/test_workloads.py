@@ -163,7 +163,7 @@ def test_absent_file_is_named() -> None:
 
 
 def test_expert_loads_are_those_of_the_moe_simulator() -> None:
-    path = Path(workloads.__file__).parent / "data" / "expert_loads.csv"
+    path = Path(workloads.__file__).parents[1] / "data" / "expert_loads.csv"
     recorded = np.loadtxt(path, np.int64, delimiter=",", skiprows=1)
     routing = generate(routing_preset("olmoe"), 0, [32] * 4, 16)
     events = Events.from_routing(routing, 4)

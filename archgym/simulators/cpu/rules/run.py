@@ -12,7 +12,7 @@ from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS, Adapt, run_logged
 from archgym.simulators.cpu.workloads import InstructionTrace
-from archgym.simulators.translation.rules.kernel import optimum_misses
+from archgym.simulators.translation.rules.bounds import optimum_misses
 
 _HOOKS: Final = {
     "victim": lay.K_HOOK_VICTIM,

@@ -54,8 +54,7 @@ class Run:
       layer_hits, layer_accesses: (n_layers,).
       plan: Plan of the run.
       counted_from: First request that counts; those before it only spread clients over time.
-      waits, statistics: Steps that requests waited and contents of steps, see `serve_steps`; None
-        for a run in full.
+      waits, statistics: Values of a run at the level of steps, see `serve_steps`; None for others.
     """
 
     counters: dict[str, float]
@@ -449,7 +448,7 @@ def occupancy_table(
     routing: Routing,
     placement: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None,
 ) -> npt.NDArray[np.float64]:
-    """Return `occupancy` of a routing, made once for each key; None for a key to make it anew."""
+    """Return `occupancy` of a routing, made once for each key; None for a key to make it again."""
     from archgym.simulators.moe.kernel.occupancy import occupancy
 
     choice = dict(zip(CHOICES, choices.tolist(), strict=True))

@@ -79,7 +79,7 @@ class TlbCase(RuleCase):
 
     def built_in_counts(self, rule: str) -> dict[str, Any]:
         """Return misses and prefetches of a built-in rule."""
-        from archgym.simulators.translation.rules.kernel import replay_built_in
+        from archgym.simulators.translation.rules.bounds import replay_built_in
 
         if rule not in BUILT_IN:
             raise unknown_name("built-in rule", rule, BUILT_IN)
@@ -133,7 +133,7 @@ class TlbCase(RuleCase):
     @cached_property
     def bound(self) -> int:
         """Fewest misses of any rule that fills on each miss: Belady's."""
-        from archgym.simulators.translation.rules.kernel import optimum_misses
+        from archgym.simulators.translation.rules.bounds import optimum_misses
 
         return optimum_misses(self.pages, self.entries, self.ways)
 
