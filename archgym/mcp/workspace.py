@@ -28,7 +28,7 @@ _MAX_OPEN = 16
 # chosen: each holds a process of 200 MB.
 _MAX_OPEN_RULES = 2
 # Characters that join several paths, or a name and a path, in one option.
-_JOINTS = re.compile(r"[,;:=*]")
+_JOINTS = re.compile(r"([,;:=*+])")
 
 
 @final
@@ -126,24 +126,46 @@ class Workspace:
                     "with --allow-external."
                 )
         workload = choices.workload
-        texts: list[str] = [str(each) for each in choices.options.values()]
         if isinstance(workload, str | Path):
-            texts.append(str(workload))
-        elif workload is not None:
-            texts += [str(each) for each in workload]
-        for text in texts:
-            self._require_inside(text)
+            self._placed(str(workload))
+        else:
+            for each in workload or ():
+                self._placed(str(each))
         stand_in = choices.stand_in
         return replace(
             choices,
             folder=self.root,
+            options={name: self._placed(str(text)) for name, text in choices.options.items()},
             stand_in=None if stand_in is None else self.path(str(stand_in)),
         )
 
-    def _require_inside(self, text: str) -> None:
-        for part in {text, *_JOINTS.split(text)}:
-            if part.strip():
-                self.path(part.strip())
+    def _placed(self, text: str) -> str:
+        """Return a text whose names of files are those that this process opens.
+
+        A simulator opens the file of an option relative to the process's folder, which is the
+        working folder in a server only.
+
+        Raises:
+          InvalidArgumentError: A part of the text names a file elsewhere.
+        """
+        whole = self._placed_part(text)
+        if whole != text or self.path(text).is_file():
+            return whole
+        return "".join(self._placed_part(part) for part in _JOINTS.split(text))
+
+    def _placed_part(self, text: str) -> str:
+        name = text.strip()
+        if not name:
+            return text
+        inside = self.path(name)
+        if inside.exists():
+            is_same = Path(name).resolve() == inside or not inside.is_file()
+            return text if is_same else str(inside)
+        if Path(name).exists():
+            raise InvalidArgumentError(
+                f"A file must lie within the working folder; {name!r} does not. Copy it there."
+            )
+        return text
 
     def task(self, choices: TaskChoices) -> Task:
         """Return a task whose files lie within the working folder.
@@ -166,13 +188,17 @@ class Workspace:
         """Refuse a `study.json` whose task refers to files elsewhere."""
         try:
             shipped = [str(w["source"]) for w in recipe["workloads"]]
-            shipped += [str(value) for value in recipe["options"].values()]
+            options = {str(name): str(value) for name, value in recipe["options"].items()}
             if "stand_in" in recipe:
                 shipped.append(str(recipe["stand_in"]["path"]))
             name = str(recipe["simulator"])
         except (KeyError, TypeError, AttributeError):
             raise InvalidArgumentError("The study's task is not one that ArchGym wrote.") from None
-        self.choices(TaskChoices(simulator=name, workload=shipped))
+        placed = self.choices(TaskChoices(simulator=name, workload=shipped, options=options))
+        if placed.options != options:
+            raise InvalidArgumentError(
+                f"The study names files relative to {self.root}. Start the process in that folder."
+            )
 
     # ---- studies
 
@@ -229,7 +255,7 @@ class Workspace:
         with self._lock:
             folder = self._new_folder(name, budget)
             for text in (*traces, *options.values()):
-                self._require_own(text)
+                self._placed(text)
             log = RuleLog.create(
                 folder, domain, traces, budget=budget, options=options, root=self.root
             )
@@ -252,7 +278,7 @@ class Workspace:
                 raise unknown("study of rules", name, self.rule_names())
             header = read_rule_header(folder)
             for text in (*header.traces, *header.options.values()):
-                self._require_own(text)
+                self._placed(text)
             log = RuleLog.open(folder, self.root)
             self._keep_rules(name, log)
             return log
@@ -271,14 +297,6 @@ class Workspace:
         while len(self._rules) >= _MAX_OPEN_RULES:
             self._rules.pop(next(iter(self._rules))).close()
         self._rules[name] = log
-
-    def _require_own(self, text: str) -> None:
-        """Refuse a text that names a file outside the folder, also relative to another folder."""
-        self._require_inside(text)
-        if not self.path(text).exists() and Path(text).exists():
-            raise InvalidArgumentError(
-                f"A file must lie within the working folder; {text!r} does not. Copy it there."
-            )
 
     # ---- budget and open studies
 

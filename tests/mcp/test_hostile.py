@@ -219,3 +219,65 @@ def test_trace_beside_the_working_folder_is_not_read(
 
     assert "must lie within the working folder" in (answer.error or "")
     workspace.close()
+
+
+@pytest.mark.parametrize("form", ["{}", "vio+{}"])
+def test_file_of_an_option_is_that_of_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    from archgym.simulators.soc.workloads import graph_text, load_graph
+
+    (tmp_path / "g.json").write_text(graph_text(load_graph("audio-decoder")))
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "other.json").write_text(graph_text(load_graph("vio")))
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    workspace = Workspace(tmp_path)
+    made = Toolbox(workspace)
+    asked = {"simulator": "soc", "budget": 1}
+
+    inside = made.call("create_study", {**asked, "study": "a", "options": {"graph": "g.json"}})
+    outside = made.call(
+        "create_study", {**asked, "study": "b", "options": {"graph": form.format("other.json")}}
+    )
+
+    assert inside.error is None
+    assert "must lie within the working folder" in (outside.error or "")
+    workspace.close()
+    # It opens again, from any folder.
+    again = Toolbox(Workspace(tmp_path))
+    assert again.call("evaluate", {"study": "a", "designs": [{}]}).error is None
+    again.workspace.close()
+
+
+def test_workload_beside_the_working_folder_is_not_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "elsewhere" / "mine.stl").write_text("0: read 0x0\n1: read 0x40\n")
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    made = Toolbox(Workspace(tmp_path / "work"))
+
+    answer = made.call("create_study", {**TASK, "study": "a", "budget": 1, "workload": "mine.stl"})
+
+    assert "must lie within the working folder" in (answer.error or "")
+
+
+def test_study_with_a_relative_option_file_opens_in_its_folder_only(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from archgym.simulators.soc.workloads import graph_text, load_graph
+
+    (tmp_path / "work").mkdir()
+    (tmp_path / "work" / "g.json").write_text(graph_text(load_graph("vio")))
+    monkeypatch.chdir(tmp_path / "work")
+    made = Toolbox(Workspace(tmp_path / "work"))
+    asked = {"simulator": "soc", "study": "a", "budget": 1, "options": {"graph": "g.json"}}
+    assert made.call("create_study", asked).error is None
+    assert '"g.json"' in (tmp_path / "work" / "a" / "study.json").read_text()
+    made.workspace.close()
+    (tmp_path / "g.json").write_text(graph_text(load_graph("vio")))
+    monkeypatch.chdir(tmp_path)
+
+    answer = made.call("evaluate", {"study": "a", "designs": [{}]})
+
+    assert "Start the process in that folder" in (answer.error or "")
