@@ -60,7 +60,7 @@ class Compare(Input, frozen=True, kw_only=True):
 
 
 class Verify(Input, frozen=True, kw_only=True):
-    """Evaluate every record of a study again, and report records that differ.
+    """Evaluate every record of a study again, and report those that differ or exceed the budget.
 
     Nothing is charged, and no new result is returned.
     """
@@ -163,13 +163,16 @@ def _verify(workspace: Workspace, given: Verify) -> dict[str, Any]:
     task = workspace.study(given.study).task
     log = workspace.log(given.study)
     found = verify_study(log, task)
+    beyond = log.records.seq[np.flatnonzero(log.is_evaluation)[log.header.budget :]].tolist()
     return {
         "study": given.study,
         "evaluations": log.evaluations,
-        "is_intact": not found and log.damage_report() is None,
+        "is_intact": not found and not beyond and log.damage_report() is None,
         "damage": log.damage_report(),
         "differing": list(found[:50]),
         "n_differing": len(found),
+        "beyond_budget": beyond[:50],
+        "n_beyond_budget": len(beyond),
     }
 
 

@@ -222,11 +222,15 @@ class RuleLog(Closing):
         return attempt
 
     def verify(self) -> list[int]:
-        """Return numbers of the attempts that give other results when evaluated again."""
+        """Return numbers of the attempts that are not intact.
+
+        They give other results when evaluated again, or lie beyond the budget.
+        """
         return [
             each.seq
             for each in self.attempts
-            if self._measured(each.source, each.constants, each.seq) != each
+            if each.seq >= self.header.budget
+            or self._measured(each.source, each.constants, each.seq) != each
         ]
 
     def _measured(self, source: str, constants: Mapping[str, int], seq: int) -> Attempt:
