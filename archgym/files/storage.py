@@ -173,6 +173,34 @@ def open_file(path: str | Path) -> BinaryIO:
             raise
 
 
+def open_member(path: str | Path) -> BinaryIO:
+    """Open a file for reading that ArchGym wrote in a folder, which may be somebody else's.
+
+    Raises:
+      StorageError: It is a link to a file outside its folder, or `open_file` refuses it.
+    """
+    require_inside(path)
+    return open_file(path)
+
+
+def require_inside(path: str | Path) -> None:
+    """Refuse a link that leads out of the folder in which it lies.
+
+    Raises:
+      StorageError: It does.
+    """
+    place = Path(path)
+    if not place.is_symlink():
+        return
+    folder, target = os.path.realpath(place.parent), os.path.realpath(place)
+    if os.path.commonpath([folder, target]) != folder:
+        raise _refusal(
+            f"{path} must be a plain file or folder; it is a link that leads out of its folder. "
+            "Replace it by a copy of what it links to, if you trust it.",
+            errno.ELOOP,
+        )
+
+
 def _refuse_others(path: str | Path, mode: int) -> None:
     if stat.S_ISREG(mode):
         return

@@ -11,7 +11,7 @@ from archgym.errors import BudgetExhausted, InvalidArgumentError
 from archgym.evaluation.trials import Trials
 from archgym.mcp.inputs import Count, Input, StudyName, TaskInput, Text, read_design
 from archgym.mcp.proposals import Known, propose
-from archgym.mcp.workspace import Workspace
+from archgym.mcp.workspace import Workspace, plain_name
 from archgym.report.design_explanation import explain_design, read_target
 from archgym.report.explain import single_changes
 from archgym.studies.snapshot import StudyLog
@@ -107,7 +107,7 @@ def status(log: StudyLog) -> dict[str, Any]:
     """Return the state of a study in a few numbers."""
     budget = log.header.budget
     return {
-        "task": log.task_id,
+        "task": plain_name(log.task_id),
         "budget": budget,
         "remaining": None if budget is None else max(0, budget - log.evaluations),
         **log.counts(),

@@ -14,7 +14,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.files.storage import write_atomic
 from archgym.mcp.evaluation import shown_metrics, status
 from archgym.mcp.inputs import Count, Input, StudyName, Text
-from archgym.mcp.workspace import Workspace
+from archgym.mcp.workspace import Workspace, plain_name
 from archgym.report.comparison import compare
 from archgym.report.export import export_design, export_formats
 from archgym.report.study_summary import front_json
@@ -94,7 +94,7 @@ def _list_studies(workspace: Workspace, given: ListStudies) -> dict[str, Any]:
         "studies": [
             {
                 "study": name,
-                "task": (header := workspace.header(name)).task["id"],
+                "task": plain_name((header := workspace.header(name)).task["id"]),
                 "kind": header.kind,
                 "budget": header.budget,
             }

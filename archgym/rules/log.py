@@ -24,7 +24,7 @@ from archgym.files.json_types import typed
 from archgym.files.lease import Lease
 from archgym.files.storage import (
     make_folder,
-    open_file,
+    open_member,
     open_own,
     storage_errors,
     write_all,
@@ -273,7 +273,7 @@ def read_rule_header(folder: str | Path) -> RuleHeader:
       StorageError: It cannot be read.
     """
     path = Path(folder) / HEADER_NAME
-    with storage_errors(path, "read"), open_file(path) as handle:
+    with storage_errors(path, "read"), open_member(path) as handle:
         content = handle.read(_MAX_HEADER_BYTES)
     try:
         header: RuleHeader = typed(json.loads(content), RuleHeader)
@@ -294,7 +294,7 @@ def _read_attempts(path: Path, seed: int) -> list[Attempt]:
     if not path.exists():
         return []
     found: list[Attempt] = []
-    with storage_errors(path, "read"), open_file(path) as handle:
+    with storage_errors(path, "read"), open_member(path) as handle:
         number, complete = 0, 0
         while line := handle.readline(_MAX_LINE_BYTES):
             number += 1
