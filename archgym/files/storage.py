@@ -102,11 +102,18 @@ def _remove_abandoned(folder: Path) -> None:
 
 SAME_COMMAND = "run the same command again"
 """Remedy for a full disk; a command that cannot be repeated replaces it in the message."""
+TOO_MANY_FILES = (
+    "too many files are open in this process. "
+    "Raise the limit (ulimit -n 1024), or use fewer workers"
+)
+"""Cause and remedy where the limit of open files is reached."""
 _REMEDIES = {
     errno.ENOSPC: f"the disk is full. Free some space and {SAME_COMMAND}",
     errno.EDQUOT: f"the disk quota is used up. Free some space and {SAME_COMMAND}",
     errno.EFBIG: "a file may not grow that large here. Raise the limit (ulimit -f)",
     errno.EROFS: "the file system is read-only. Choose a folder that can be written",
+    errno.EMFILE: TOO_MANY_FILES,
+    errno.ENFILE: TOO_MANY_FILES,
     errno.EACCES: "permission is denied. Choose a folder that can be written",
     errno.EPERM: "the operation is not permitted. Choose a folder that can be written",
     errno.ENOENT: "there is no such file or folder. Check the path",
@@ -183,16 +190,20 @@ def open_member(path: str | Path) -> BinaryIO:
     return open_file(path)
 
 
-def require_inside(path: str | Path) -> None:
-    """Refuse a link that leads out of the folder in which it lies.
+def require_inside(path: str | Path, top: Path | None = None) -> None:
+    """Refuse a path that a link leads out of a folder.
+
+    Args:
+      path: File or folder in it.
+      top: The folder; None for that in which the path lies.
 
     Raises:
       StorageError: It does.
     """
     place = Path(path)
-    if not place.is_symlink():
+    if top is None and not place.is_symlink():
         return
-    folder, target = os.path.realpath(place.parent), os.path.realpath(place)
+    folder, target = os.path.realpath(top or place.parent), os.path.realpath(place)
     if os.path.commonpath([folder, target]) != folder:
         raise _refusal(
             f"{path} must be a plain file or folder; it is a link that leads out of its folder. "

@@ -186,7 +186,7 @@ def require_same_study(run: Run, folder: Path) -> None:
     """
     from archgym.studies.metadata import read_header
 
-    require_inside(folder)
+    require_inside(folder, folder.parents[run.id.count("/")])
     header = read_header(folder)
     pairs: dict[str, tuple[object, object]] = {
         "task": (header.task["digest"], run.task.digest),

@@ -90,6 +90,12 @@ def test_sweep_with_links_that_lead_out_is_not_read(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match=WORDS):
         require_same_study(run, folder / run.id)
+    # A folder above it is no way out either.
+    (folder / run.id).unlink()
+    moved((folder / run.id).parent, tmp_path / "agent")
+    (tmp_path / "other").rename(tmp_path / "agent" / "seed-0")
+    with pytest.raises(StorageError, match=WORDS):
+        require_same_study(run, folder / run.id)
     moved(next(folder.glob("*.json")), tmp_path / "elsewhere")
     with pytest.raises(StorageError, match=WORDS):
         read_recorded_plan(folder)
