@@ -10,10 +10,11 @@ from archgym.agent.agent import agent_class, make_agent
 from archgym.errors import BudgetExhausted, InvalidArgumentError
 from archgym.evaluation.trials import Trials
 from archgym.mcp.inputs import Count, Input, StudyName, TaskInput, Text, read_design
-from archgym.mcp.proposals import Known, propose
+from archgym.mcp.proposals import propose
 from archgym.mcp.workspace import Workspace, plain_name
 from archgym.report.design_explanation import explain_design, read_target
 from archgym.report.explain import single_changes
+from archgym.studies.known import Known
 from archgym.studies.snapshot import StudyLog
 from archgym.studies.study import Study
 
