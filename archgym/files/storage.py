@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 from archgym.errors import InvalidArgumentError, StorageError
 
-_PREFIX = ".writing-"
+SCRATCH_PREFIX = ".writing-"
+"""Start of the names of scratch files and folders, which a killed process may leave."""
 
 
 @contextmanager
@@ -36,13 +37,13 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
 
 def _made_file(folder: Path) -> Path:
-    handle, name = tempfile.mkstemp(dir=folder, prefix=_PREFIX)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=SCRATCH_PREFIX)
     os.close(handle)
     return Path(name)
 
 
 def _made_folder(folder: Path) -> Path:
-    return Path(tempfile.mkdtemp(dir=folder, prefix=_PREFIX))
+    return Path(tempfile.mkdtemp(dir=folder, prefix=SCRATCH_PREFIX))
 
 
 @contextmanager
@@ -87,7 +88,7 @@ def _remove_abandoned(folder: Path) -> None:
     """Remove scratch places whose writer was killed: those that nobody has locked."""
     names: list[str] = []
     with suppress(OSError), os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.name.startswith(_PREFIX)]
+        names = [entry.name for entry in entries if entry.name.startswith(SCRATCH_PREFIX)]
     for name in names:
         path = folder / name
         with suppress(OSError):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -13,7 +14,7 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError, StorageError, error_text
 from archgym.evaluation.metrics import MetricSpec
-from archgym.files.storage import atomic_file
+from archgym.files.storage import atomic_file, scratch_folder, storage_errors
 from archgym.spaces.parameter import Integer, Parameter, PowerOfTwo, Real
 from archgym.studies.front import sought, study_objective
 from archgym.studies.snapshot import StudyLog
@@ -52,10 +53,14 @@ def export_optuna(log: StudyLog, storage: str, name: str | None = None) -> int:
     file = _new_file(storage)
     if file is None:
         return _export(log, storage, name, is_journal, storage)
-    # Whole or not at all, also on a full disk.
-    with atomic_file(file) as scratch:
-        place = str(scratch) if is_journal else f"{_SQLITE}{scratch.absolute()}"
-        return _export(log, place, name, is_journal, storage)
+    # Whole or not at all, also on a full disk; files of locks go with the folder.
+    with storage_errors(file, "written"), scratch_folder(file.absolute().parent) as folder:
+        made = folder / file.name
+        place = str(made) if is_journal else f"{_SQLITE}{made}"
+        n_trials = _export(log, place, name, is_journal, storage)
+        with atomic_file(file) as scratch:
+            shutil.copyfile(made, scratch)
+    return n_trials
 
 
 def _new_file(storage: str) -> Path | None:
