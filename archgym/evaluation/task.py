@@ -148,11 +148,13 @@ class Task:
         )
 
     @classmethod
-    def resolve(cls, choices: TaskChoices) -> "Task":
+    def resolve(cls, choices: TaskChoices, known: "dict[str, _Parts] | None" = None) -> "Task":
         """Return the task that plain choices name; an error's `choice` says which one failed.
 
         Args:
           choices: The choices; see `TaskChoices`.
+          known: Parts of tasks that were resolved before, which tasks with other objectives share;
+            this one's are added.
 
         Raises:
           UnknownNameError: A name does not exist; the message lists similar ones.
@@ -161,15 +163,12 @@ class Task:
         """
         with choosing("simulator"):
             choices = choices.expanded()
-        made, space_name = resolve_simulator(choices)
-        workloads = resolve_workloads(made, choices)
-        objective = resolve_objective(made, choices)
-        with choosing("workload"):
-            made = made.fitted_to([weighted.workload for weighted in workloads])
-            reference = _reference(made, workloads)
+        parts = _parts(choices, {} if known is None else known)
+        objective = resolve_objective(parts.whole, choices)
+        made, reference = parts.fitted
         with choosing("objective"):
             _check_domain(made, objective, reference)
-        task = cls(made, space_name, workloads, objective, reference)
+        task = cls(made, parts.space_name, parts.workloads, objective, reference)
         return task if choices.metrics is None else task.recording(choices.metrics)
 
     def recording(self, names: Sequence[str]) -> "Task":
@@ -529,6 +528,54 @@ def _check_domain(simulator: Simulator, objective: Objective, reference: np.ndar
                 f"Objective {objective.name!r} needs metrics above minus their resolution; "
                 f"the default design has others among {terms}. Shift or negate them."
             )
+
+
+@final
+@dataclass(frozen=True)
+class _Parts:
+    """Parts of a task that its objective does not decide."""
+
+    whole: Simulator
+    space_name: str
+    workloads: tuple[WeightedWorkload, ...]
+
+    @cached_property
+    def fitted(self) -> tuple[Simulator, np.ndarray]:
+        """The simulator with its default design fitted to the workloads, and its metrics."""
+        with choosing("workload"):
+            made = self.whole.fitted_to([weighted.workload for weighted in self.workloads])
+            return made, _reference(made, self.workloads)
+
+
+def _parts(choices: TaskChoices, known: dict[str, _Parts]) -> _Parts:
+    """Return the parts of a task, those in `known` where they are the same."""
+    if isinstance(choices.simulator, Simulator):
+        made, space_name = resolve_simulator(choices)
+        return _Parts(made, space_name, resolve_workloads(made, choices))
+    shared = replace(
+        choices,
+        objective=None,
+        revision=None,
+        minimise=None,
+        maximise=None,
+        subject_to=None,
+        metrics=None,
+    )
+    of_simulator = repr(replace(shared, workload=None))
+    found, alike = known.get(repr(shared)), known.get(of_simulator)
+    is_held = alike is not None and bool(choices.limits_of(alike.whole)[1])
+    if found is not None and not is_held:
+        return found
+    if alike is None or is_held:
+        made, space_name = resolve_simulator(choices)
+        is_held = bool(choices.limits_of(made)[1])
+    else:
+        made, space_name = alike.whole, alike.space_name
+    parts = _Parts(made, space_name, resolve_workloads(made, choices))
+    if not is_held:
+        known.setdefault(of_simulator, parts)
+        known[repr(shared)] = parts
+    return parts
 
 
 def _reference(simulator: Simulator, workloads: Sequence[WeightedWorkload]) -> np.ndarray:

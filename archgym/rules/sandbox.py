@@ -125,7 +125,10 @@ class RuleRunner(Closing):
             if is_ready and ours.recv_bytes(16) == b"ready":
                 return
         self.close()
-        raise SimulatorError("The process for rules did not start. See its output above.")
+        raise SimulatorError(
+            "The process for rules did not start. See its output above. A script that evaluates "
+            'rules must start under `if __name__ == "__main__":`.'
+        )
 
 
 # ---- in the child

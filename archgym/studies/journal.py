@@ -19,7 +19,7 @@ import numpy as np
 
 from archgym.errors import FileFormatError, StorageError, StudyLockedError
 from archgym.files.lease import Lease
-from archgym.files.storage import open_file, open_own, storage_errors, write_all, write_atomic
+from archgym.files.storage import open_member, open_own, storage_errors, write_all, write_atomic
 from archgym.studies.records import JournalShape, Records
 
 # chosen: the fastest of 64 to 4096; small blocks of parsed lines stay in the processor's cache.
@@ -89,7 +89,7 @@ def load_journal(path: str | Path, shape: JournalShape) -> Journal:
             path, None, "a study must have its journal, and this file is absent", _RESTORE
         )
     reader = _Reader(shape)
-    with storage_errors(path, "read"), open_file(path) as handle:
+    with storage_errors(path, "read"), open_member(path) as handle:
         reader.read(handle)
     return reader.journal()
 
@@ -299,7 +299,7 @@ def set_aside(path: Path, damage: Sequence[Damage], bad_path: Path) -> None:
     with (
         storage_errors(bad_path, "written"),
         os.fdopen(descriptor, "ab") as bad,
-        open_file(path) as source,
+        open_member(path) as source,
     ):
         for stretch in damage:
             source.seek(stretch.offset)
@@ -319,7 +319,7 @@ def rewrite(path: Path, journal: Journal) -> None:
     Raises:
       StorageError: It cannot be written; the file is as it was.
     """
-    with storage_errors(path, "read"), open_file(path) as source:
+    with storage_errors(path, "read"), open_member(path) as source:
         write_atomic(path, _copied(source, journal.places))
 
 
@@ -329,7 +329,7 @@ def renew(path: Path) -> None:
     Raises:
       StorageError: It cannot be written; the file is as it was.
     """
-    with storage_errors(path, "read"), open_file(path) as source:
+    with storage_errors(path, "read"), open_member(path) as source:
         write_atomic(path, iter(lambda: source.read(2**20), b""))
 
 

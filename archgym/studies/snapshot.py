@@ -15,7 +15,7 @@ from archgym.evaluation.limits import Limit, missed_limits, violations
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import objective_from_json
 from archgym.files.lease import Writer, current_writer
-from archgym.files.storage import open_file
+from archgym.files.storage import open_member
 from archgym.spaces.design import Design
 from archgym.spaces.display import html_table, shortened
 from archgym.spaces.space import DesignSpace
@@ -409,7 +409,7 @@ def read_study(folder: str | Path) -> StudyLog:
 def read_state(folder: Path) -> Mapping[str, Any] | None:
     """Return the state noted by the last writer, if it can be read."""
     with suppress(OSError, ValueError, RecursionError):
-        with open_file(folder / STATE_NAME) as handle:
+        with open_member(folder / STATE_NAME) as handle:
             state = json.loads(handle.read(_STATE_BYTES))
         if isinstance(state, dict):
             return state

@@ -5,7 +5,7 @@ import os
 from pathlib import Path
 from typing import final
 
-from archgym.files.storage import open_file, storage_errors
+from archgym.files.storage import open_member, storage_errors
 from archgym.studies.journal import parse_records
 from archgym.studies.records import JournalShape, Records
 
@@ -50,7 +50,7 @@ class JournalTail:
         """
         if not self._path.exists():
             return Records.empty(self._shape), False
-        with storage_errors(self._path, "read"), open_file(self._path) as handle:
+        with storage_errors(self._path, "read"), open_member(self._path) as handle:
             state = os.fstat(handle.fileno())
             is_new = state.st_ino != self._inode or state.st_size < self._offset
             if is_new:
