@@ -35,6 +35,12 @@ class Term:
 
     Each logarithm is clipped to ±20. Values or references below 0 count as `growth` says, and a
     value below 0 that is minimised is worth up to 40.
+
+    Example:
+      >>> Term("power_mw", "at-most", target=50.0).reward(
+      ...     np.array([40.0, 100.0]), reference=80.0, resolution=0.1
+      ... ).round(3).tolist()
+      [0.0, -0.692]
     """
 
     metric: str

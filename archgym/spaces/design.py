@@ -13,7 +13,13 @@ from archgym.spaces.parameter import (
 
 @final
 class Design(Mapping[str, Value]):
-    """A frozen choice of one value for each parameter of a space."""
+    """A frozen choice of one value for each parameter of a space.
+
+    Example:
+      >>> design = Design(ways=8, policy="lru")
+      >>> design["ways"], dict(design)
+      (8, {'ways': 8, 'policy': 'lru'})
+    """
 
     __slots__ = ("_values",)
 
@@ -43,7 +49,14 @@ class Design(Mapping[str, Value]):
 @final
 @dataclass(frozen=True, eq=False)
 class Constraint:
-    """A predicate that every design must satisfy, with the reason in words."""
+    """A predicate that every design must satisfy, with the reason in words.
+
+    Example:
+      >>> from archgym.spaces.expression import P
+      >>> few = Constraint("few banks", P("ranks") * P("banks") <= 64, "at most 64 banks")
+      >>> few.require.text
+      '(ranks * banks) <= 64'
+    """
 
     name: str
     require: Expression
@@ -53,7 +66,13 @@ class Constraint:
 @final
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """`parameter` means something only where `when` holds; elsewhere it takes its default."""
+    """`parameter` means something only where `when` holds; elsewhere it takes its default.
+
+    Example:
+      >>> from archgym.spaces.expression import P
+      >>> Condition("depth", when=P("prefetcher") != "none").when.text
+      "prefetcher != 'none'"
+    """
 
     parameter: str
     when: Expression

@@ -396,6 +396,17 @@ def read_study(folder: str | Path) -> StudyLog:
     Raises:
       FileFormatError: The folder is not a study, or `study.json` is damaged.
       StorageError: It cannot be read.
+
+    Example:
+      >>> from tempfile import TemporaryDirectory
+      >>> from archgym.evaluation.task import Task
+      >>> from archgym.studies.study import Study
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
+      >>> with TemporaryDirectory() as folder:
+      ...     _ = Study.create(f"{folder}/runs", task, "random", seed=1, budget=2).run()
+      ...     read_study(f"{folder}/runs").evaluations
+      2
     """
     folder = Path(folder)
     writer = current_writer(folder)
