@@ -17,7 +17,15 @@ from archgym.errors import (
 )
 from archgym.spaces.canonical import TABLE_LIMIT, Resolution, earlier
 from archgym.spaces.counting import Component, Count, Rules, counted_share, number_text
-from archgym.spaces.design import Condition, Constraint, Design
+from archgym.spaces.design import (
+    Condition,
+    Constraint,
+    Design,
+    check_names,
+    values_of,
+    with_inactive,
+    without,
+)
 from archgym.spaces.display import html_table
 from archgym.spaces.expression import Expression, expression_from_json
 from archgym.spaces.parameter import (
@@ -26,7 +34,6 @@ from archgym.spaces.parameter import (
     Permutation,
     parameter_from_json,
 )
-from archgym.spaces.restriction import check_names, values_of, with_inactive, without
 from archgym.spaces.symmetry import CanonicalForm, canonical_form_from_json
 
 # chosen: four parameters of the largest size; a declaration of a few bytes may stand for millions.

@@ -36,7 +36,10 @@ from archgym.runtime.interruption import Interruption
 from archgym.spaces.design import Design
 from archgym.studies.arguments import (
     agent_name,
+    existing_study_error,
+    kept_prior,
     new_prior,
+    other_study_error,
     recorded_hyperparameters,
     require_agent_class,
     require_count,
@@ -47,7 +50,6 @@ from archgym.studies.arguments import (
     tuples,
 )
 from archgym.studies.ask_tell import AskTell, told_evaluation
-from archgym.studies.existing import existing_study_error, kept_prior, other_study_error
 from archgym.studies.folder import (
     BAD_NAME,
     JOURNAL_NAME,

@@ -6,7 +6,6 @@ from typing import Any, Final
 from archgym.simulators.soc.kernel.graph import TaskGraph
 from archgym.simulators.soc.kernel.state import CLOCK_HZ, KINDS, OWN, Designs
 
-SYSTEM: Final = "system"
 _FORMAT: Final = 1
 
 
