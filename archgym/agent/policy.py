@@ -27,7 +27,7 @@ class _About(msgspec.Struct):
 @final
 @dataclass(frozen=True)
 class Policy:
-    """Weights and what is needed to use them; no code.
+    """Weights of a trained policy with what is needed to use them, without code.
 
     `agent` names the agent that learned it, with its `hyperparameters`; `description` is JSON of
     the agent's own; `weights` are float or whole numbers by name.

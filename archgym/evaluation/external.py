@@ -128,7 +128,7 @@ class ExternalSimulator(Simulator):
         return next(iter(self.workloads))
 
     def workload_names(self) -> tuple[str, ...]:
-        """Name in `workloads`."""
+        """Return the names in `workloads`."""
         return tuple(self.workloads)
 
     def workload(self, name: str | Path) -> Workload:

@@ -309,7 +309,7 @@ class Objective:
         return f"{text}[{limits}]" if limits else text
 
     def has_same_meaning(self, other: "Objective") -> bool:
-        """Return True if both have the same terms and limits, whatever they are called."""
+        """Return True if another objective has the same terms and limits, whatever its name."""
         return self.terms == other.terms and set(self.limits) == set(other.limits)
 
 

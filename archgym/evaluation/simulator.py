@@ -344,7 +344,7 @@ class Simulator(ABC):
 
     @cached_property
     def _has_declared_reasons(self) -> bool:
-        """True if `reasons` are those that follow; what writes results down goes by them."""
+        """True if `reasons` are the declared ones, by which results are stored."""
         return tuple(self.reasons) == self._declared_reasons()
 
     @final
@@ -522,7 +522,7 @@ class Simulator(ABC):
 
 
 def _shown(result: object) -> str:
-    """Return what a simulator returned, in a few words."""
+    """Return a short description of a simulator's result, for error messages."""
     if not isinstance(result, BatchResult):
         return f"a value of type {type(result).__name__}"
     kinds = type(result.values).__name__, type(result.reason).__name__
@@ -567,7 +567,7 @@ def require_kept(
 
 
 def simulator_names() -> tuple[str, ...]:
-    """Name of all simulators, sorted."""
+    """Return the names of all simulators, sorted."""
     return tuple(sorted(registered("archgym.simulators")))
 
 

@@ -71,7 +71,7 @@ class Constraint:
 @final
 @dataclass(frozen=True, eq=False)
 class Condition:
-    """`parameter` means something only where `when` holds; elsewhere it takes its default.
+    """Condition under which a parameter is active; where it is inactive, it takes its default.
 
     Example:
       >>> from archgym.spaces.expression import P

@@ -429,7 +429,7 @@ class DesignSpace:
         return {p.name: p.array(indices[:, i]) for i, p in enumerate(self.parameters)}
 
     def canonical(self, indices: np.ndarray) -> np.ndarray:
-        """Return canonical forms, (n, n_parameters): the one form that equal designs share.
+        """Return canonical forms, (n, n_parameters), the same for designs that are equivalent.
 
         Inactive parameters have their defaults, and `canonical_form` has renamed equal parts.
         """
@@ -450,7 +450,7 @@ class DesignSpace:
         return self.canonical_form.canonical(self, resolved)
 
     def active(self, indices: np.ndarray) -> np.ndarray:
-        """Return True if each parameter means something, (n, n_parameters) bool."""
+        """Return True where a parameter is active, (n, n_parameters) bool."""
         active = self._resolution.active(indices)
         if self._slow_conditions:
             active &= self._resolve(indices, self._slow_conditions)[1]
@@ -521,7 +521,7 @@ class DesignSpace:
 
     @cached_property
     def _slow_conditions(self) -> tuple[Condition, ...]:
-        """Those of components that are too large to be tabulated."""
+        """Conditions of components that are too large to be tabulated."""
         known = self._resolution.places
         return tuple(
             c for c in self._ordered_conditions if self._position[c.parameter] not in known

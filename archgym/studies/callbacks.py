@@ -59,7 +59,7 @@ class _Tracker(Closing, ABC):
         """Write the numbers of one evaluation."""
 
     def _flush(self) -> None:
-        """Bring what was written to where it is kept."""
+        """Flush the written numbers to their storage."""
 
     def close(self) -> None:
         """End the run of the library."""

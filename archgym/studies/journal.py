@@ -122,7 +122,7 @@ class _Reader:
         self._is_tidy = True
 
     def read(self, handle: BinaryIO) -> None:
-        """Take every line of the file."""
+        """Process every line of the file."""
         offset = 0
         for place, (line, length) in enumerate(_lines(handle, self._shape.line_limit)):
             seq = self._take(line, place + 1, offset, length)
@@ -317,7 +317,7 @@ def set_aside(path: Path, damage: Sequence[Damage], bad_path: Path) -> None:
 
 
 def rewrite(path: Path, journal: Journal) -> None:
-    """Make the file exactly its good records, in seq order, whole or not at all.
+    """Rewrite the file atomically with its valid records in seq order.
 
     Raises:
       StorageError: It cannot be written; the file is as it was.
@@ -398,7 +398,7 @@ class JournalWriter:
             self.synchronise()
 
     def synchronise(self) -> None:
-        """Bring everything to the disk."""
+        """Sync all written lines to disk."""
         self._synchronised_at = time.monotonic()
         with storage_errors(self._path, "written"):
             os.fsync(self._descriptor)
@@ -414,7 +414,7 @@ class JournalWriter:
                         os.close(descriptor)
 
     def rewrite(self, shape: JournalShape) -> None:
-        """Bring the records into seq order, whole or not at all."""
+        """Sort the records by seq, atomically."""
         self._lease.check()
         rewrite(self._path, load_journal(self._path, shape))
         descriptor, self._descriptor = self._descriptor, self._open(self._path)

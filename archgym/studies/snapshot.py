@@ -34,7 +34,7 @@ _STATE_BYTES = 65536
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """One evaluation: the design and what came of it."""
+    """One evaluation: a design and its results."""
 
     seq: int
     design: Design
@@ -66,7 +66,7 @@ class Outcome:
 @final
 @dataclass(frozen=True)
 class StudyLog:
-    """All that a study's folder says."""
+    """Content of a study's folder."""
 
     folder: Path
     header: Header

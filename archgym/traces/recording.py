@@ -197,7 +197,7 @@ def _take(
     started: float,
     report: Callable[[Recording], None] | None,
 ) -> str:
-    """Take records until the program ends or is to stop; says which, as `Recording.stopped`."""
+    """Collect records until the program ends or must stop; return the reason."""
     reported = started
     while not parser.is_done:
         if signals:

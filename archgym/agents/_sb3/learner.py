@@ -145,7 +145,7 @@ def remade(kind: type[Agent], policy: Policy, space: DesignSpace) -> Any:
 
 
 def even_parts(n_steps: int, n_parts: int) -> int:
-    """Step in a part, where `n_steps` are divided into at most so many equal ones.
+    """Return the steps of one part if `n_steps` are divided into at most so many equal parts.
 
     A part has at least two, since advantages are seen against each other.
     """

@@ -83,7 +83,7 @@ def learn(algorithm: BaseAlgorithm) -> None:
 
 
 def _guard(algorithm: Any) -> None:
-    """Undo every update that ends in numbers that are not finite."""
+    """Undo every update after which a weight is not finite."""
     train = algorithm.train
     weights, optimizers = _learned(algorithm)
     last = _numbers(weights)
