@@ -113,8 +113,8 @@ class AcceleratorSimulator(KitSimulator):
         area_mm2: Annotated[
             float,
             Option(
-                "Largest area of a design [mm2]. In spaces of hardware the default design shrinks until "
-                "it fits.",
+                "Largest area of a design [mm2]. In spaces of hardware the default design shrinks "
+                "until it fits.",
                 low=1e-6,
                 unit="mm2",
                 word="none",
