@@ -1,4 +1,4 @@
-"""Tasks: what is searched, on what, for what; frozen and hashed."""
+"""Tasks: a simulator with its space, workloads and objective; frozen and hashed."""
 
 import hashlib
 import json
@@ -501,7 +501,7 @@ class Task:
 
 
 def _option_difference(recorded: Any, mine: Mapping[str, str]) -> str:
-    """Return the first option that was another, with what it was and what it is."""
+    """Return the first option that differs from the recorded one, with both values."""
     was: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
     for name in (*mine, *was):
         before, after = (None if d.get(name) is None else str(d[name]) for d in (was, mine))
