@@ -11,6 +11,7 @@ from archgym.agents._task_model import DesignFeatures, History, TaskModel
 from archgym.checks import check_whole
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.trials import Evaluate, Trials
+from archgym.runtime.threads import one_thread
 from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
@@ -109,6 +110,7 @@ class FewAgent(Agent):
         if prior.start is not None:
             self._learn(prior.start)
 
+    @one_thread
     def ask(self) -> np.ndarray:
         """Return the next design, (1, n_parameters); none where all are known."""
         design = self._next()
@@ -126,7 +128,7 @@ class FewAgent(Agent):
             self._reach = float(np.clip(self._reach * factor, _LEAST_REACH, most))
 
     def take(self, trials: Trials) -> None:
-        """Take results of designs that others asked for."""
+        """Learn from results of designs that other agents proposed."""
         self._asked.add(trials.indices)
         self._learn(trials)
 
@@ -136,6 +138,7 @@ class FewAgent(Agent):
     def tell_cheaper(self, trials: Trials) -> None:
         self.tell(trials, is_cheaper=True)
 
+    @one_thread
     def promote(self) -> np.ndarray:
         history = self._history
         waiting = self._waiting()
@@ -186,7 +189,7 @@ class FewAgent(Agent):
         return np.asarray(pool[[int(np.argmax(promise))]])
 
     def _first(self) -> np.ndarray:
-        """Return a first design: of an earlier study; else near the best or anywhere, in turn."""
+        """Return an initial design: of an earlier study, else near the best or random, in turn."""
         history = self._history
         # Earlier studies come first: models and moves near the best then start from their designs.
         is_near = len(history) % 2 == 1 and not self._asked.has_preferred

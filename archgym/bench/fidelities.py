@@ -1,25 +1,33 @@
 """Searches at two fidelities, which are charged for both."""
 
 import json
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final, runtime_checkable
 
 import numpy as np
 
 from archgym.agent.agent import agent_class
-from archgym.agent.fidelities import TwoFidelityAgent
 from archgym.checks import check_number, check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
-from archgym.files.storage import write_atomic
+from archgym.files.storage import make_folder, open_member, storage_errors, write_atomic
+from archgym.studies.known import Known
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
+
+if TYPE_CHECKING:
+    from archgym.evaluation.task import Task
 
 _SCREENING = "screening"
 _SEARCH = "search"
 _COSTS = "costs.json"
+_CHOICES = "choices.json"
+# chosen: a hundred times the choices.
+_MAX_CHOICES = 2**16
 # chosen: a joint search spends an eighth of the cheaper fidelity's cost before its first evaluation
 # of the task, so that it compares the fidelities from early on. Of an agent that cannot model both,
 # half of the evaluations of the task are designs that the screening proposes.
@@ -27,6 +35,30 @@ _FIRST_SHARE = 0.125
 _PROPOSED_SHARE = 0.5
 # chosen: more than any agent searches well; it catches costs in another unit.
 _MOST_SCREENED = 100_000
+
+
+@runtime_checkable
+class TwoFidelityAgent(Protocol):
+    """Agent that is asked for designs at a cheaper fidelity and at the task's own.
+
+    The caller decides which of the two comes next. `begin` comes first; each ask is followed by
+    the results of its design.
+    """
+
+    def begin(self, task: "Task") -> None:
+        """Take the task, whose results at its own fidelity count."""
+
+    def ask_cheaper(self) -> np.ndarray:
+        """Return a design for the cheaper fidelity, (1, n_parameters); none if all are known."""
+
+    def tell_cheaper(self, trials: Trials) -> None:
+        """Take the results of the last `ask_cheaper`, scaled to the task's metrics."""
+
+    def promote(self) -> np.ndarray:
+        """Return a design for the task's own fidelity, (1, n_parameters); none if all are known."""
+
+    def take(self, trials: Trials) -> None:
+        """Take results of the task, such as those of the last `promote`."""
 
 
 @final
@@ -69,10 +101,10 @@ def screened_search(
     continues from their results. So a cheaper fidelity that misleads costs its share and no more.
     `few` models both fidelities together instead: it asks at the cheaper one where the task's own
     promises an improvement, and evaluates the most promising of these designs in between. Both
-    parts are studies; the same call writes the same ones.
+    parts are studies; the same call writes the same ones, and continues them where it was stopped.
 
     Args:
-      folder: New folder, for both studies.
+      folder: New folder, for both studies, or one in which the same search was stopped.
       task: Task whose rewards count.
       cheaper: Same space and objective at a cheaper fidelity, with shorter traces or with fewer
         workloads. Its metrics count relative to its default design's.
@@ -125,11 +157,6 @@ def screened_search(
             f"Both tasks must have the same objective; got {task.objective.name!r} and "
             f"{cheaper.objective.name!r}. Make `cheaper` with the objective of `task`."
         )
-    if any((Path(folder) / name).exists() for name in (_SCREENING, _SEARCH, _COSTS)):
-        raise InvalidArgumentError(
-            f"`folder` must be a new one; {folder} holds a search at two fidelities. Choose "
-            "another, or read its studies with `read_study`."
-        )
     if screening_share * cost / relative_cost > _MOST_SCREENED:
         raise InvalidArgumentError(
             f"`relative_cost` must leave at most {_MOST_SCREENED:,} evaluations at the cheaper "
@@ -145,6 +172,19 @@ def screened_search(
             "task."
         )
     place = Path(folder)
+    _begin(
+        place,
+        {
+            "format": 1,
+            "task": task.digest,
+            "cheaper": cheaper.digest,
+            "relative_cost": relative_cost,
+            "cost": cost,
+            "agent": agent,
+            "seed": seed,
+            "screening_share": screening_share,
+        },
+    )
     kind = agent_class(agent)
     made = kind(task.space, seed=seed)
     if isinstance(made, TwoFidelityAgent):
@@ -160,6 +200,49 @@ def screened_search(
     return found
 
 
+def _begin(place: Path, choices: Mapping[str, Any]) -> None:
+    """Record the choices of a search in a new folder; accept one in which it was stopped.
+
+    Raises:
+      InvalidArgumentError: The folder holds another search, or one that is finished.
+    """
+    path = place / _CHOICES
+    recorded = None
+    if path.is_file() and not (place / _COSTS).exists():
+        with storage_errors(path, "read"), open_member(path) as handle, suppress(ValueError):
+            recorded = json.loads(handle.read(_MAX_CHOICES))
+    if recorded == choices:
+        return
+    if any((place / name).exists() for name in (_SCREENING, _SEARCH, _COSTS, _CHOICES)):
+        raise InvalidArgumentError(
+            f"`folder` must be a new one; {place} holds a search at two fidelities. Choose "
+            "another, or read its studies with `read_study`."
+        )
+    write_atomic(make_folder(place) / _CHOICES, json.dumps(choices).encode() + b"\n")
+
+
+class _Replayed:
+    """Log that answers from its records what an earlier process evaluated."""
+
+    def __init__(self, study: Study) -> None:
+        self._study = study
+        self._known = Known(study.task, study.read())
+        self._asked: set[bytes] = set()
+
+    @property
+    def evaluations(self) -> int:
+        """Designs that this process asked for."""
+        return len(self._asked)
+
+    def evaluate(self, designs: np.ndarray) -> Trials:
+        """Return results; those that are not known yet are evaluated and recorded."""
+        canonical = self._study.task.space.canonical(np.asarray(designs, dtype=np.int64))
+        self._asked |= {row.tobytes() for row in np.ascontiguousarray(canonical)}
+        if len(self._known.missing(designs)):
+            return self._study.evaluate(designs)
+        return self._known.trials(designs)
+
+
 def _search_jointly(
     place: Path,
     task: Task,
@@ -172,9 +255,10 @@ def _search_jointly(
     """Log both parts of a search by an agent that models both fidelities; return their costs."""
     costs = []
     with (
-        Study.create(place / _SCREENING, cheaper, None) as screening,
-        Study.create(place / _SEARCH, task, None) as search,
+        Study.log(place / _SCREENING, cheaper) as cheaper_log,
+        Study.log(place / _SEARCH, task) as own_log,
     ):
+        screening, search = _Replayed(cheaper_log), _Replayed(own_log)
         first = _FIRST_SHARE * n_cheaper
         for number in range(n_own):
             due = int(first + (n_cheaper - first) * (number + 1) / n_own)
@@ -220,9 +304,16 @@ def _screen(
     n_searched: int,
 ) -> None:
     """Search the cheaper fidelity, then the task from its best designs, as studies of an agent."""
+    resume: Final = "resume"
     screening = (
-        Study.create(place / _SCREENING, cheaper, agent, seed=seed, budget=n_screened).run().log
+        Study.create(
+            place / _SCREENING, cheaper, agent, seed=seed, budget=n_screened, exists=resume
+        )
+        .run()
+        .log
     )
     proposed = screening.top_rows(max(1, int(_PROPOSED_SHARE * n_searched)))
     start = [screening.outcome(int(row)).design for row in proposed]
-    Study.create(place / _SEARCH, task, agent, seed=seed, budget=n_searched, start=start).run()
+    Study.create(
+        place / _SEARCH, task, agent, seed=seed, budget=n_searched, start=start, exists=resume
+    ).run()

@@ -16,6 +16,7 @@ Example (`archgym/simulators/branch/cli.py`):
 import errno
 import logging
 import os
+import resource
 import sys
 from collections.abc import Sequence
 from importlib.util import module_from_spec, spec_from_file_location
@@ -48,6 +49,7 @@ from archgym.cli.commands.validate import doctor, validate
 from archgym.cli.console.terminal import notice, printable, warn
 from archgym.cli.options.groups import with_groups
 from archgym.errors import ArchGymError, StudyInterrupted, error_text
+from archgym.files.storage import TOO_MANY_FILES
 from archgym.version import __version__
 
 SIMULATORS_FOLDER = Path(__file__).resolve().parent.parent / "simulators"
@@ -305,6 +307,16 @@ def _usage(error: Any) -> str:
 
 def _one_line(error: BaseException) -> str:
     text = " ".join(error_text(error).split()) or type(error).__name__
+    is_bare = isinstance(error, OSError) and not isinstance(error, ArchGymError)
+    if is_bare and getattr(error, "errno", None) in (errno.EMFILE, errno.ENFILE):
+        return f"{TOO_MANY_FILES[0].upper()}{TOO_MANY_FILES[1:]}."
+    limit = resource.getrlimit(resource.RLIMIT_AS)[0]
+    if isinstance(error, MemoryError | ImportError) and limit != resource.RLIM_INFINITY:
+        # Libraries say something else, such as a file that is missing.
+        return (
+            f"Memory is not enough: the address space is limited to {limit >> 20} MiB. Raise the "
+            f"limit (ulimit -v unlimited). {type(error).__name__}: {text[:200]}"
+        )
     if isinstance(error, ArchGymError | OSError):
         return text
     # Not an error of ArchGym: a bug to report.

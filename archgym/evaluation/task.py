@@ -1,4 +1,4 @@
-"""Tasks: what is searched, on what, for what; frozen and hashed."""
+"""Tasks: a simulator with its space, workloads and objective; frozen and hashed."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameError, unknown_name
 from archgym.evaluation.limits import Limit, missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import (
@@ -23,6 +23,7 @@ from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
     Simulator,
+    simulator_class,
 )
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task_choices import (
@@ -148,11 +149,13 @@ class Task:
         )
 
     @classmethod
-    def resolve(cls, choices: TaskChoices) -> "Task":
+    def resolve(cls, choices: TaskChoices, known: "dict[str, _Parts] | None" = None) -> "Task":
         """Return the task that plain choices name; an error's `choice` says which one failed.
 
         Args:
           choices: The choices; see `TaskChoices`.
+          known: Parts of tasks that were resolved before, which tasks with other objectives share;
+            this one's are added.
 
         Raises:
           UnknownNameError: A name does not exist; the message lists similar ones.
@@ -161,15 +164,12 @@ class Task:
         """
         with choosing("simulator"):
             choices = choices.expanded()
-        made, space_name = resolve_simulator(choices)
-        workloads = resolve_workloads(made, choices)
-        objective = resolve_objective(made, choices)
-        with choosing("workload"):
-            made = made.fitted_to([weighted.workload for weighted in workloads])
-            reference = _reference(made, workloads)
+        parts = _parts(choices, {} if known is None else known)
+        objective = resolve_objective(parts.whole, choices)
+        made, reference = parts.fitted
         with choosing("objective"):
             _check_domain(made, objective, reference)
-        task = cls(made, space_name, workloads, objective, reference)
+        task = cls(made, parts.space_name, parts.workloads, objective, reference)
         return task if choices.metrics is None else task.recording(choices.metrics)
 
     def recording(self, names: Sequence[str]) -> "Task":
@@ -416,15 +416,7 @@ class Task:
                 held = {} if simulator.unrestricted is not simulator else split_space(space)[1]
                 task = cls.make(simulator, sources, objective, values=held)
             else:
-                options: dict[str, Any] = {str(k): str(v) for k, v in data["options"].items()}
-                task = cls.make(
-                    str(data["simulator"]),
-                    sources,
-                    objective,
-                    space,
-                    str(data["fidelity"]),
-                    **options,
-                )
+                task = cls._of_recipe(data, sources, objective)
             # Limits of physics that were declared later would make it another task.
             task = replace(task, objective=objective)
             digest = data["digest"]
@@ -440,6 +432,30 @@ class Task:
                 "it was recorded with, or start a new study."
             )
         return task
+
+    @classmethod
+    def _of_recipe(
+        cls, data: Mapping[str, Any], sources: Mapping[str, float], objective: Objective
+    ) -> "Task":
+        """Return the task that a recipe names by its simulator's name.
+
+        Raises:
+          InvalidArgumentError: It cannot be made; the first reason is another version.
+        """
+        name = str(data["simulator"])
+        options: dict[str, Any] = {str(k): str(v) for k, v in data["options"].items()}
+        space, fidelity = str(data["space_name"]), str(data["fidelity"])
+        try:
+            return cls.make(name, sources, objective, space, fidelity, **options)
+        except (UnknownNameError, InvalidArgumentError):
+            known = simulator_class(name).version
+            if data["version"] == known:
+                raise
+            raise InvalidArgumentError(
+                f"Task {data.get('id')!r} must be the one that was recorded; `version` differs "
+                f"now: it was {data['version']} and is {known}. Use the version of ArchGym that "
+                "it was recorded with, or start a new study."
+            ) from None
 
     def _as_recorded(self, names: Sequence[str]) -> "Task":
         """Return the task without explaining metrics that it did not have when it was recorded."""
@@ -486,7 +502,7 @@ class Task:
 
 
 def _option_difference(recorded: Any, mine: Mapping[str, str]) -> str:
-    """Return the first option that was another, with what it was and what it is."""
+    """Return the first option that differs from the recorded one, with both values."""
     was: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
     for name in (*mine, *was):
         before, after = (None if d.get(name) is None else str(d[name]) for d in (was, mine))
@@ -513,6 +529,54 @@ def _check_domain(simulator: Simulator, objective: Objective, reference: np.ndar
                 f"Objective {objective.name!r} needs metrics above minus their resolution; "
                 f"the default design has others among {terms}. Shift or negate them."
             )
+
+
+@final
+@dataclass(frozen=True)
+class _Parts:
+    """Parts of a task that its objective does not decide."""
+
+    whole: Simulator
+    space_name: str
+    workloads: tuple[WeightedWorkload, ...]
+
+    @cached_property
+    def fitted(self) -> tuple[Simulator, np.ndarray]:
+        """The simulator with its default design fitted to the workloads, and its metrics."""
+        with choosing("workload"):
+            made = self.whole.fitted_to([weighted.workload for weighted in self.workloads])
+            return made, _reference(made, self.workloads)
+
+
+def _parts(choices: TaskChoices, known: dict[str, _Parts]) -> _Parts:
+    """Return the parts of a task, those in `known` where they are the same."""
+    if isinstance(choices.simulator, Simulator):
+        made, space_name = resolve_simulator(choices)
+        return _Parts(made, space_name, resolve_workloads(made, choices))
+    shared = replace(
+        choices,
+        objective=None,
+        revision=None,
+        minimise=None,
+        maximise=None,
+        subject_to=None,
+        metrics=None,
+    )
+    of_simulator = repr(replace(shared, workload=None))
+    found, alike = known.get(repr(shared)), known.get(of_simulator)
+    is_held = alike is not None and bool(choices.limits_of(alike.whole)[1])
+    if found is not None and not is_held:
+        return found
+    if alike is None or is_held:
+        made, space_name = resolve_simulator(choices)
+        is_held = bool(choices.limits_of(made)[1])
+    else:
+        made, space_name = alike.whole, alike.space_name
+    parts = _Parts(made, space_name, resolve_workloads(made, choices))
+    if not is_held:
+        known.setdefault(of_simulator, parts)
+        known[repr(shared)] = parts
+    return parts
 
 
 def _reference(simulator: Simulator, workloads: Sequence[WeightedWorkload]) -> np.ndarray:

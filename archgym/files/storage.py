@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the system's refusals in one line."""
+"""Atomic files, and errors of the operating system in one line."""
 
 import errno
 import fcntl
@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 from archgym.errors import InvalidArgumentError, StorageError
 
-_PREFIX = ".writing-"
+SCRATCH_PREFIX = ".writing-"
+"""Start of the names of scratch files and folders, which a killed process may leave."""
 
 
 @contextmanager
@@ -36,13 +37,13 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
 
 def _made_file(folder: Path) -> Path:
-    handle, name = tempfile.mkstemp(dir=folder, prefix=_PREFIX)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=SCRATCH_PREFIX)
     os.close(handle)
     return Path(name)
 
 
 def _made_folder(folder: Path) -> Path:
-    return Path(tempfile.mkdtemp(dir=folder, prefix=_PREFIX))
+    return Path(tempfile.mkdtemp(dir=folder, prefix=SCRATCH_PREFIX))
 
 
 @contextmanager
@@ -87,7 +88,7 @@ def _remove_abandoned(folder: Path) -> None:
     """Remove scratch places whose writer was killed: those that nobody has locked."""
     names: list[str] = []
     with suppress(OSError), os.scandir(folder) as entries:
-        names = [entry.name for entry in entries if entry.name.startswith(_PREFIX)]
+        names = [entry.name for entry in entries if entry.name.startswith(SCRATCH_PREFIX)]
     for name in names:
         path = folder / name
         with suppress(OSError):
@@ -102,11 +103,18 @@ def _remove_abandoned(folder: Path) -> None:
 
 SAME_COMMAND = "run the same command again"
 """Remedy for a full disk; a command that cannot be repeated replaces it in the message."""
+TOO_MANY_FILES = (
+    "too many files are open in this process. "
+    "Raise the limit (ulimit -n 1024), or use fewer workers"
+)
+"""Cause and remedy where the limit of open files is reached."""
 _REMEDIES = {
     errno.ENOSPC: f"the disk is full. Free some space and {SAME_COMMAND}",
     errno.EDQUOT: f"the disk quota is used up. Free some space and {SAME_COMMAND}",
     errno.EFBIG: "a file may not grow that large here. Raise the limit (ulimit -f)",
     errno.EROFS: "the file system is read-only. Choose a folder that can be written",
+    errno.EMFILE: TOO_MANY_FILES,
+    errno.ENFILE: TOO_MANY_FILES,
     errno.EACCES: "permission is denied. Choose a folder that can be written",
     errno.EPERM: "the operation is not permitted. Choose a folder that can be written",
     errno.ENOENT: "there is no such file or folder. Check the path",
@@ -171,6 +179,38 @@ def open_file(path: str | Path) -> BinaryIO:
         except BaseException:
             os.close(descriptor)
             raise
+
+
+def open_member(path: str | Path) -> BinaryIO:
+    """Open a file for reading that ArchGym wrote in a folder, which may be somebody else's.
+
+    Raises:
+      StorageError: It is a link to a file outside its folder, or `open_file` refuses it.
+    """
+    require_inside(path)
+    return open_file(path)
+
+
+def require_inside(path: str | Path, top: Path | None = None) -> None:
+    """Refuse a path that a link leads out of a folder.
+
+    Args:
+      path: File or folder in it.
+      top: The folder; None for that in which the path lies.
+
+    Raises:
+      StorageError: It does.
+    """
+    place = Path(path)
+    if top is None and not place.is_symlink():
+        return
+    folder, target = os.path.realpath(top or place.parent), os.path.realpath(place)
+    if os.path.commonpath([folder, target]) != folder:
+        raise _refusal(
+            f"{path} must be a plain file or folder; it is a link that leads out of its folder. "
+            "Replace it by a copy of what it links to, if you trust it.",
+            errno.ELOOP,
+        )
 
 
 def _refuse_others(path: str | Path, mode: int) -> None:

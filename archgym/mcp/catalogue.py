@@ -11,7 +11,7 @@ from archgym.evaluation.simulator import option_names, simulator_class, simulato
 from archgym.evaluation.task_choices import TaskChoices, resolve_simulator
 from archgym.mcp.evaluation import created
 from archgym.mcp.inputs import Input, StudyName, Text
-from archgym.mcp.workspace import Workspace
+from archgym.mcp.workspace import Workspace, require_label
 
 # chosen: counting feasible designs of a larger space takes seconds.
 _COUNT_AT_ONCE = 100_000
@@ -109,6 +109,7 @@ def _describe_workload(workspace: Workspace, given: DescribeWorkload) -> dict[st
     if name not in simulator.workload_names():
         name = str(workspace.path(name))
     workload = simulator.workload(name)
+    require_label(workload)
     facts = simulator.describe_workload(workload)
     return {
         "simulator": simulator.name,

@@ -10,10 +10,11 @@ from archgym.agent.agent import agent_class, make_agent
 from archgym.errors import BudgetExhausted, InvalidArgumentError
 from archgym.evaluation.trials import Trials
 from archgym.mcp.inputs import Count, Input, StudyName, TaskInput, Text, read_design
-from archgym.mcp.proposals import Known, propose
-from archgym.mcp.workspace import Workspace
+from archgym.mcp.proposals import propose
+from archgym.mcp.workspace import Workspace, plain_name
 from archgym.report.design_explanation import explain_design, read_target
 from archgym.report.explain import single_changes
+from archgym.studies.known import Known
 from archgym.studies.snapshot import StudyLog
 from archgym.studies.study import Study
 
@@ -107,7 +108,7 @@ def status(log: StudyLog) -> dict[str, Any]:
     """Return the state of a study in a few numbers."""
     budget = log.header.budget
     return {
-        "task": log.task_id,
+        "task": plain_name(log.task_id),
         "budget": budget,
         "remaining": None if budget is None else max(0, budget - log.evaluations),
         **log.counts(),

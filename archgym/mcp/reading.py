@@ -14,7 +14,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.files.storage import write_atomic
 from archgym.mcp.evaluation import shown_metrics, status
 from archgym.mcp.inputs import Count, Input, StudyName, Text
-from archgym.mcp.workspace import Workspace
+from archgym.mcp.workspace import Workspace, plain_name
 from archgym.report.comparison import compare
 from archgym.report.export import export_design, export_formats
 from archgym.report.study_summary import front_json
@@ -60,7 +60,7 @@ class Compare(Input, frozen=True, kw_only=True):
 
 
 class Verify(Input, frozen=True, kw_only=True):
-    """Evaluate every record of a study again, and report records that differ.
+    """Evaluate every record of a study again, and report those that differ or exceed the budget.
 
     Nothing is charged, and no new result is returned.
     """
@@ -94,7 +94,7 @@ def _list_studies(workspace: Workspace, given: ListStudies) -> dict[str, Any]:
         "studies": [
             {
                 "study": name,
-                "task": (header := workspace.header(name)).task["id"],
+                "task": plain_name((header := workspace.header(name)).task["id"]),
                 "kind": header.kind,
                 "budget": header.budget,
             }
@@ -163,13 +163,16 @@ def _verify(workspace: Workspace, given: Verify) -> dict[str, Any]:
     task = workspace.study(given.study).task
     log = workspace.log(given.study)
     found = verify_study(log, task)
+    beyond = log.records.seq[np.flatnonzero(log.is_evaluation)[log.header.budget :]].tolist()
     return {
         "study": given.study,
         "evaluations": log.evaluations,
-        "is_intact": not found and log.damage_report() is None,
+        "is_intact": not found and not beyond and log.damage_report() is None,
         "damage": log.damage_report(),
         "differing": list(found[:50]),
         "n_differing": len(found),
+        "beyond_budget": beyond[:50],
+        "n_beyond_budget": len(beyond),
     }
 
 

@@ -80,7 +80,10 @@ class RuleResults(Input, frozen=True, kw_only=True):
 
 
 class VerifyRules(Input, frozen=True, kw_only=True):
-    """Evaluate every rule of a study again, and report those that differ. Costs nothing."""
+    """Evaluate every rule of a study again; report those that differ or exceed the budget.
+
+    Nothing is charged.
+    """
 
     study: StudyName
 

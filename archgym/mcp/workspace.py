@@ -1,5 +1,6 @@
 """Working folder of a server: its studies, its files, and the budget they share."""
 
+import os
 import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
@@ -9,7 +10,7 @@ from typing import Any, final
 
 from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, UnknownNameError
 from archgym.errors import unknown_name as unknown
-from archgym.evaluation.simulator import simulator_class
+from archgym.evaluation.simulator import Workload, simulator_class
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import TaskChoices
 from archgym.files.storage import make_folder
@@ -21,14 +22,38 @@ from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-# chosen: names longer than this, or with other characters, could carry instructions to a model.
-_LABEL = re.compile(r"[A-Za-z0-9 ._+@%=,()/-]{1,100}")
+# chosen: names longer than this, or with spaces and other characters, could carry instructions to a
+# model.
+_LABEL = re.compile(r"[A-Za-z0-9._+@%=,()/-]{1,100}")
 # chosen: a study holds its journal in memory; the least recently used one is closed beyond this.
 _MAX_OPEN = 16
+# chosen: longer than the id of any task that ships.
+_MAX_SHOWN = 300
 # chosen: each holds a process of 200 MB.
 _MAX_OPEN_RULES = 2
+# Characters of a recorded name that could not be those of a task's id.
+_FOREIGN = re.compile(r"[^A-Za-z0-9._+@%=,()/\[\]{}<>:*-]+")
 # Characters that join several paths, or a name and a path, in one option.
-_JOINTS = re.compile(r"[,;:=*]")
+_JOINTS = re.compile(r"([,;:=*+])")
+
+
+def require_label(workload: Workload) -> None:
+    """Refuse a workload whose name could carry instructions to a model.
+
+    Raises:
+      InvalidArgumentError: The name is long, or has spaces or other characters.
+    """
+    if not _LABEL.fullmatch(workload.name):
+        raise InvalidArgumentError(
+            "The name of a workload must have 1 to 100 letters, digits and plain marks; "
+            f"got {workload.name[:40]!r}. Rename the file or its content."
+        )
+
+
+def plain_name(text: str) -> str:
+    """Return a name that a file records, without what could carry instructions to a model."""
+    name = _FOREIGN.sub("_", text)
+    return name if len(name) <= _MAX_SHOWN else name[:_MAX_SHOWN] + "..."
 
 
 @final
@@ -78,7 +103,17 @@ class Workspace:
                 f"A path must lie within the working folder; {text!r} leads out of it. "
                 "Copy the file into the folder."
             )
+        if os.path.lexists(path) and path != self.root:
+            self._require_plain(path)
         return path
+
+    def _require_plain(self, path: Path) -> None:
+        name = str(path.relative_to(self.root))
+        if not _LABEL.fullmatch(name):
+            raise InvalidArgumentError(
+                "The name of a file must have 1 to 100 letters, digits and plain marks, without "
+                f"spaces; got {name[:40]!r}. Rename the file."
+            )
 
     def folder(self, name: str) -> Path:
         """Return the folder of a study, which need not exist.
@@ -126,24 +161,46 @@ class Workspace:
                     "with --allow-external."
                 )
         workload = choices.workload
-        texts: list[str] = [str(each) for each in choices.options.values()]
         if isinstance(workload, str | Path):
-            texts.append(str(workload))
-        elif workload is not None:
-            texts += [str(each) for each in workload]
-        for text in texts:
-            self._require_inside(text)
+            self._placed(str(workload))
+        else:
+            for each in workload or ():
+                self._placed(str(each))
         stand_in = choices.stand_in
         return replace(
             choices,
             folder=self.root,
+            options={name: self._placed(str(text)) for name, text in choices.options.items()},
             stand_in=None if stand_in is None else self.path(str(stand_in)),
         )
 
-    def _require_inside(self, text: str) -> None:
-        for part in {text, *_JOINTS.split(text)}:
-            if part.strip():
-                self.path(part.strip())
+    def _placed(self, text: str) -> str:
+        """Return a text whose names of files are those that this process opens.
+
+        A simulator opens the file of an option relative to the process's folder, which is the
+        working folder in a server only.
+
+        Raises:
+          InvalidArgumentError: A part of the text names a file elsewhere.
+        """
+        whole = self._placed_part(text)
+        if whole != text or os.path.lexists(self.path(text)):
+            return whole
+        return "".join(self._placed_part(part) for part in _JOINTS.split(text))
+
+    def _placed_part(self, text: str) -> str:
+        name = text.strip()
+        if not name:
+            return text
+        inside = self.path(name)
+        if os.path.lexists(inside):
+            is_same = Path(name).resolve() == inside or not inside.is_file()
+            return text if is_same else str(inside)
+        if os.path.lexists(name):
+            raise InvalidArgumentError(
+                f"A file must lie within the working folder; {name!r} does not. Copy it there."
+            )
+        return text
 
     def task(self, choices: TaskChoices) -> Task:
         """Return a task whose files lie within the working folder.
@@ -155,24 +212,24 @@ class Workspace:
             raise unknown("simulator", "", registered("archgym.simulators"))
         task = Task.resolve(self.choices(choices))
         for weighted in task.workloads:
-            if not _LABEL.fullmatch(weighted.workload.name):
-                raise InvalidArgumentError(
-                    "The name of a workload must have 1 to 100 letters, digits and plain marks; "
-                    f"got {weighted.workload.name[:40]!r}. Rename the file or its content."
-                )
+            require_label(weighted.workload)
         return task
 
     def _require_recorded_inside(self, recipe: Mapping[str, Any]) -> None:
         """Refuse a `study.json` whose task refers to files elsewhere."""
         try:
             shipped = [str(w["source"]) for w in recipe["workloads"]]
-            shipped += [str(value) for value in recipe["options"].values()]
+            options = {str(name): str(value) for name, value in recipe["options"].items()}
             if "stand_in" in recipe:
                 shipped.append(str(recipe["stand_in"]["path"]))
             name = str(recipe["simulator"])
         except (KeyError, TypeError, AttributeError):
             raise InvalidArgumentError("The study's task is not one that ArchGym wrote.") from None
-        self.choices(TaskChoices(simulator=name, workload=shipped))
+        placed = self.choices(TaskChoices(simulator=name, workload=shipped, options=options))
+        if placed.options != options:
+            raise InvalidArgumentError(
+                f"The study names files relative to {self.root}. Start the process in that folder."
+            )
 
     # ---- studies
 
@@ -229,7 +286,7 @@ class Workspace:
         with self._lock:
             folder = self._new_folder(name, budget)
             for text in (*traces, *options.values()):
-                self._require_own(text)
+                self._placed(text)
             log = RuleLog.create(
                 folder, domain, traces, budget=budget, options=options, root=self.root
             )
@@ -251,8 +308,13 @@ class Workspace:
             if not (folder / HEADER_NAME).is_file():
                 raise unknown("study of rules", name, self.rule_names())
             header = read_rule_header(folder)
+            if not all(map(_LABEL.fullmatch, header.traces)):
+                raise InvalidArgumentError(
+                    f"The traces of {name!r} must have names of letters, digits and plain marks. "
+                    "Create another study."
+                )
             for text in (*header.traces, *header.options.values()):
-                self._require_own(text)
+                self._placed(text)
             log = RuleLog.open(folder, self.root)
             self._keep_rules(name, log)
             return log
@@ -271,14 +333,6 @@ class Workspace:
         while len(self._rules) >= _MAX_OPEN_RULES:
             self._rules.pop(next(iter(self._rules))).close()
         self._rules[name] = log
-
-    def _require_own(self, text: str) -> None:
-        """Refuse a text that names a file outside the folder, also relative to another folder."""
-        self._require_inside(text)
-        if not self.path(text).exists() and Path(text).exists():
-            raise InvalidArgumentError(
-                f"A file must lie within the working folder; {text!r} does not. Copy it there."
-            )
 
     # ---- budget and open studies
 
@@ -354,6 +408,7 @@ class Workspace:
           InvalidArgumentError: The path leads out of the folder or into a study, or exists.
         """
         path = self.path(text)
+        self._require_plain(path)
         if any(
             (parent / name).exists()
             for parent in path.parents

@@ -90,8 +90,11 @@ class Export:
             path if is_file else path.joinpath(*PurePosixPath(name).parts): text
             for name, text in self.files.items()
         }
-        for existing in paths:
-            if existing.exists():
+        present = [each for each in paths if each.exists()]
+        for existing in present:
+            # A command that was stopped left some of the files.
+            is_same = existing.is_file() and existing.read_bytes() == paths[existing].encode()
+            if not is_same or len(present) == len(paths):
                 raise InvalidArgumentError(
                     f"`--out` must name a new file or folder; {existing} exists. Choose another."
                 )

@@ -13,6 +13,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.evaluation.isolation import evaluate_isolated
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Evaluation, Task
+from archgym.files.storage import require_inside
 from archgym.studies.folder import POLICY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
 
@@ -123,6 +124,7 @@ def read_policy(path: Path) -> PolicySource:
         return PolicySource(path, Policy.load(path), None)
     log = read_study(path)
     file = path / POLICY_NAME
+    require_inside(file)
     if not file.is_file():
         raise InvalidArgumentError(
             f"A study must have learned a policy for this; {path} has no file {POLICY_NAME}: its "

@@ -24,7 +24,7 @@ from archgym.files.json_types import typed
 from archgym.files.lease import Lease
 from archgym.files.storage import (
     make_folder,
-    open_file,
+    open_member,
     open_own,
     storage_errors,
     write_all,
@@ -222,11 +222,15 @@ class RuleLog(Closing):
         return attempt
 
     def verify(self) -> list[int]:
-        """Return numbers of the attempts that give other results when evaluated again."""
+        """Return numbers of the attempts that are not intact.
+
+        They give other results when evaluated again, or lie beyond the budget.
+        """
         return [
             each.seq
             for each in self.attempts
-            if self._measured(each.source, each.constants, each.seq) != each
+            if each.seq >= self.header.budget
+            or self._measured(each.source, each.constants, each.seq) != each
         ]
 
     def _measured(self, source: str, constants: Mapping[str, int], seq: int) -> Attempt:
@@ -269,7 +273,7 @@ def read_rule_header(folder: str | Path) -> RuleHeader:
       StorageError: It cannot be read.
     """
     path = Path(folder) / HEADER_NAME
-    with storage_errors(path, "read"), open_file(path) as handle:
+    with storage_errors(path, "read"), open_member(path) as handle:
         content = handle.read(_MAX_HEADER_BYTES)
     try:
         header: RuleHeader = typed(json.loads(content), RuleHeader)
@@ -290,7 +294,7 @@ def _read_attempts(path: Path, seed: int) -> list[Attempt]:
     if not path.exists():
         return []
     found: list[Attempt] = []
-    with storage_errors(path, "read"), open_file(path) as handle:
+    with storage_errors(path, "read"), open_member(path) as handle:
         number, complete = 0, 0
         while line := handle.readline(_MAX_LINE_BYTES):
             number += 1
@@ -305,7 +309,7 @@ def _read_attempts(path: Path, seed: int) -> list[Attempt]:
 
 
 def _append(path: Path, line: bytes) -> None:
-    """Add a line and bring it to the disk; on failure the file is as it was."""
+    """Append a line and sync it to disk; on failure the file is unchanged."""
     descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
     try:
         size = os.fstat(descriptor).st_size

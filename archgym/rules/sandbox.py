@@ -43,7 +43,7 @@ _MAX_COMPILED = 64
 
 @final
 class RuleRunner(Closing):
-    """A child process that stays for many runs, so that equal code is compiled once.
+    """Child process that serves many runs, so that equal code is compiled once.
 
     Use it as a context manager.
 
@@ -125,7 +125,10 @@ class RuleRunner(Closing):
             if is_ready and ours.recv_bytes(16) == b"ready":
                 return
         self.close()
-        raise SimulatorError("The process for rules did not start. See its output above.")
+        raise SimulatorError(
+            "The process for rules did not start. See its output above. A script that evaluates "
+            'rules must start under `if __name__ == "__main__":`.'
+        )
 
 
 # ---- in the child

@@ -11,7 +11,7 @@ import numpy as np
 from msgspec.structs import replace
 
 from archgym.errors import InvalidArgumentError, StudyLockedError
-from archgym.files.storage import open_file, write_atomic
+from archgym.files.storage import open_member, write_atomic
 from archgym.studies.folder import JOURNAL_NAME, STATE_NAME, TIMING_NAME, lease_new_folder
 from archgym.studies.metadata import Segment, new_header
 from archgym.studies.records import Records, encode
@@ -100,7 +100,7 @@ class _Part:
     def timing(self) -> Iterator[bytes]:
         path = self._log.folder / TIMING_NAME
         # Wall times only inform; a torn line of theirs costs nothing else.
-        with suppress(OSError), open_file(path) as handle:
+        with suppress(OSError), open_member(path) as handle:
             for line in handle:
                 with suppress(ValueError, KeyError, TypeError):
                     entry = json.loads(line)

@@ -20,7 +20,7 @@ from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.specification import MetricMembers
 from archgym.files.json_types import Whole, typed
-from archgym.files.storage import open_file, storage_errors, write_atomic
+from archgym.files.storage import open_member, storage_errors, write_atomic
 from archgym.spaces.space import DesignSpace
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.records import JournalShape
@@ -326,7 +326,7 @@ def read_header(folder: Path) -> Header:
                 f"a study must have a file {STUDY_NAME}, and it is missing",
                 "Check the path",
             )
-        with open_file(path) as handle:
+        with open_member(path) as handle:
             content = handle.read(_MAX_BYTES + 1)
     try:
         if len(content) > _MAX_BYTES:

@@ -1,16 +1,20 @@
 """Studies as studies of Optuna, for optuna-dashboard and other tools that read its storages."""
 
 import json
+import os
+import shutil
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, StorageError, error_text
 from archgym.evaluation.metrics import MetricSpec
+from archgym.files.storage import atomic_file, scratch_folder, storage_errors
 from archgym.spaces.parameter import Integer, Parameter, PowerOfTwo, Real
 from archgym.studies.front import sought, study_objective
 from archgym.studies.snapshot import StudyLog
@@ -21,6 +25,7 @@ if TYPE_CHECKING:
 
 # chosen: optuna's names of studies are indexed up to this length.
 _MAX_NAME = 200
+_SQLITE = "sqlite:///"
 
 
 def export_optuna(log: StudyLog, storage: str, name: str | None = None) -> int:
@@ -43,14 +48,40 @@ def export_optuna(log: StudyLog, storage: str, name: str | None = None) -> int:
       InvalidArgumentError: The storage has a study of this name.
       StorageError: The storage cannot be opened or written.
     """
+    name = (name or log.folder.absolute().name)[:_MAX_NAME]
+    is_journal = storage.endswith(".log")
+    file = _new_file(storage)
+    if file is None:
+        return _export(log, storage, name, is_journal, storage)
+    # Whole or not at all, also on a full disk; files of locks go with the folder.
+    with storage_errors(file, "written"), scratch_folder(file.absolute().parent) as folder:
+        made = folder / file.name
+        place = str(made) if is_journal else f"{_SQLITE}{made}"
+        n_trials = _export(log, place, name, is_journal, storage)
+        with atomic_file(file) as scratch:
+            shutil.copyfile(made, scratch)
+    return n_trials
+
+
+def _new_file(storage: str) -> Path | None:
+    """Return the file that an export makes; None for one that exists, or another storage."""
+    is_file = storage.endswith(".log") or storage.startswith(_SQLITE)
+    text = storage.removeprefix(_SQLITE)
+    if not is_file or not text or text.startswith(":") or "?" in text:
+        return None
+    path = Path(text)
+    return path if path.parent.is_dir() and not os.path.lexists(path) else None
+
+
+def _export(log: StudyLog, storage: str, name: str, is_journal: bool, given: str) -> int:
+    """Write the study into a storage, which the user gave by another name if it is new."""
     import optuna
     from optuna.storages import JournalStorage
 
-    name = (name or log.folder.absolute().name)[:_MAX_NAME]
     specs = sought(log, study_objective(log))
     goals = _goals(log, specs)
-    with _quiet(), _refusals(storage):
-        journal = _Journal(storage) if storage.endswith(".log") else None
+    with _quiet(), _refusals(given):
+        journal = _Journal(storage) if is_journal else None
         try:
             study = optuna.create_study(
                 storage=storage if journal is None else JournalStorage(cast(Any, journal)),
@@ -59,22 +90,28 @@ def export_optuna(log: StudyLog, storage: str, name: str | None = None) -> int:
             )
         except optuna.exceptions.DuplicatedStudyError:
             raise InvalidArgumentError(
-                f"{storage} has a study named {name!r} already. Choose another name or storage."
+                f"{given} has a study named {name!r} already. Choose another name or storage."
             ) from None
-        study.set_metric_names(
-            [f"{s.name} [{s.unit}]" if s.unit else s.name for s in specs]
-            if goals != ["reward"]
-            else ["reward"]
-        )
-        for key, value in _attributes(log).items():
-            study.set_user_attr(key, value)
-        trials = _trials(log, specs, goals)
-        if storage.startswith("sqlite:"):
-            _insert(study, trials)
-        else:
-            study.add_trials(trials)
-        if journal is not None:
-            journal.save()
+        try:
+            study.set_metric_names(
+                [f"{s.name} [{s.unit}]" if s.unit else s.name for s in specs]
+                if goals != ["reward"]
+                else ["reward"]
+            )
+            for key, value in _attributes(log).items():
+                study.set_user_attr(key, value)
+            trials = _trials(log, specs, goals)
+            if storage.startswith("sqlite:"):
+                _insert(study, trials)
+            else:
+                study.add_trials(trials)
+            if journal is not None:
+                journal.save()
+        except BaseException:
+            if journal is None:
+                with suppress(Exception):
+                    optuna.delete_study(study_name=name, storage=study._storage)
+            raise
     return len(trials)
 
 
@@ -271,6 +308,7 @@ class _Journal:
     def __init__(self, path: str) -> None:
         from optuna.storages.journal import JournalFileBackend
 
+        self._path = Path(path)
         self._file = JournalFileBackend(path)
         self._logs: list[dict[str, Any]] = list(self._file.read_logs(0))
         self._n_saved = len(self._logs)
@@ -285,8 +323,14 @@ class _Journal:
         self._logs += json.loads(json.dumps(logs))
 
     def save(self) -> None:
-        """Write the new entries to the file."""
-        self._file.append_logs(self._logs[self._n_saved :])
+        """Write the new entries to the file; on failure it is as it was."""
+        size = self._path.stat().st_size
+        try:
+            self._file.append_logs(self._logs[self._n_saved :])
+        except BaseException:
+            with suppress(OSError):
+                os.truncate(self._path, size)
+            raise
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from archgym.evaluation.limits import Limit, missed_limits, violations
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import objective_from_json
 from archgym.files.lease import Writer, current_writer
-from archgym.files.storage import open_file
+from archgym.files.storage import open_member
 from archgym.spaces.design import Design
 from archgym.spaces.display import html_table, shortened
 from archgym.spaces.space import DesignSpace
@@ -34,7 +34,7 @@ _STATE_BYTES = 65536
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """One evaluation: the design and what came of it."""
+    """One evaluation: a design and its results."""
 
     seq: int
     design: Design
@@ -66,7 +66,7 @@ class Outcome:
 @final
 @dataclass(frozen=True)
 class StudyLog:
-    """All that a study's folder says."""
+    """Content of a study's folder."""
 
     folder: Path
     header: Header
@@ -396,6 +396,17 @@ def read_study(folder: str | Path) -> StudyLog:
     Raises:
       FileFormatError: The folder is not a study, or `study.json` is damaged.
       StorageError: It cannot be read.
+
+    Example:
+      >>> from tempfile import TemporaryDirectory
+      >>> from archgym.evaluation.task import Task
+      >>> from archgym.studies.study import Study
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
+      >>> with TemporaryDirectory() as folder:
+      ...     _ = Study.create(f"{folder}/runs", task, "random", seed=1, budget=2).run()
+      ...     read_study(f"{folder}/runs").evaluations
+      2
     """
     folder = Path(folder)
     writer = current_writer(folder)
@@ -409,7 +420,7 @@ def read_study(folder: str | Path) -> StudyLog:
 def read_state(folder: Path) -> Mapping[str, Any] | None:
     """Return the state noted by the last writer, if it can be read."""
     with suppress(OSError, ValueError, RecursionError):
-        with open_file(folder / STATE_NAME) as handle:
+        with open_member(folder / STATE_NAME) as handle:
             state = json.loads(handle.read(_STATE_BYTES))
         if isinstance(state, dict):
             return state

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, final
 
 from archgym.errors import StorageError
-from archgym.files.storage import open_file, open_own, storage_errors, write_all
+from archgym.files.storage import open_member, open_own, storage_errors, write_all
 from archgym.studies.folder import SESSIONS_NAME, TIMING_NAME
 from archgym.studies.study import Study
 
@@ -99,7 +99,7 @@ def read_times(folder: Path, n_evaluations: int) -> RunTimes:
 def _lines(path: Path, members: Sequence[str]) -> Iterator[dict[str, Any]]:
     """Yield the valid lines of a file; nothing if it does not exist."""
     try:
-        with open_file(path) as handle:
+        with open_member(path) as handle:
             content = handle.read(_MAX_BYTES)
     except OSError:
         return

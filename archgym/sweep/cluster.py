@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Self, final
 
 from archgym.errors import ArchGymError, MissingExtraError, StudyInterrupted
-from archgym.files.storage import open_file
+from archgym.files.storage import open_member
 from archgym.studies.snapshot import read_state
 from archgym.sweep.plan import Run
 from archgym.sweep.reading import PLAN_NAME
@@ -111,7 +111,7 @@ def _code() -> str:
 
 
 def _plan(folder: Path) -> str:
-    with open_file(folder / PLAN_NAME) as handle:
+    with open_member(folder / PLAN_NAME) as handle:
         return hashlib.sha256(handle.read()).hexdigest()
 
 

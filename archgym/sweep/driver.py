@@ -15,7 +15,13 @@ import msgspec
 from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.lease import Lease
-from archgym.files.storage import make_folder, open_file, require_own, storage_errors, write_atomic
+from archgym.files.storage import (
+    make_folder,
+    open_member,
+    require_own,
+    storage_errors,
+    write_atomic,
+)
 from archgym.runtime.interruption import Interruption
 from archgym.studies.folder import JOURNAL_NAME, STUDY_NAME
 from archgym.studies.snapshot import read_state
@@ -82,7 +88,7 @@ def run_sweep(
     seeds: Sequence[int] | None = None,
     progress: Callable[[SweepState], None] | None = None,
 ) -> SweepOutcome:
-    """Run what of a plan is not finished yet in a folder.
+    """Run the unfinished runs of a plan in a folder.
 
     Each run is a study in ``<task>/<agent's label>/seed-<n>``. One that is finished is left as it
     is, one that was interrupted resumes by replay. Studies run in processes of their own, on this
@@ -145,7 +151,7 @@ def read_failures(folder: str | Path) -> dict[str, str]:
     path = Path(folder) / _FAILURES_NAME
     if not path.is_file():
         return {}
-    with storage_errors(path, "read"), open_file(path) as handle:
+    with storage_errors(path, "read"), open_member(path) as handle:
         content = handle.read(_MAX_BYTES)
     try:
         return msgspec.json.decode(content, type=dict[str, str])
@@ -339,7 +345,7 @@ def standing(folder: Path, run: Run) -> tuple[bool, int]:
 
 def _count_lines(path: Path) -> int:
     lines = 0
-    with suppress(OSError), open_file(path) as handle:
+    with suppress(OSError), open_member(path) as handle:
         while block := handle.read(_BLOCK):
             lines += block.count(b"\n")
     return lines

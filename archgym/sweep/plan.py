@@ -54,11 +54,12 @@ class TaskPlan:
     values: Mapping[str, Any] = field(default_factory=dict)
     """Values that parameters may have: several, or texts such as 1..8."""
 
-    def make(self, folder: Path | None = None) -> "Task":
+    def make(self, folder: Path | None = None, known: dict[str, Any] | None = None) -> "Task":
         """Return the task.
 
         Args:
           folder: Folder in which relative paths are looked up first.
+          known: Parts of other tasks, as `Task.resolve` takes them.
 
         Raises:
           UnknownNameError: A name does not exist.
@@ -83,7 +84,8 @@ class TaskPlan:
                 fixed=self.fixed,
                 values=self.values,
                 folder=folder,
-            )
+            ),
+            known,
         )
 
     def decided(self, task: "Task") -> "TaskPlan":
@@ -270,7 +272,9 @@ class SweepPlan:
           UnknownNameError: A name does not exist.
           InvalidArgumentError: A choice does not fit.
         """
-        return replace(self, tasks=tuple(task.decided(task.make()) for task in self.tasks))
+        known: dict[str, Any] = {}
+        made = tuple(task.decided(task.make(known=known)) for task in self.tasks)
+        return replace(self, tasks=made)
 
     def difference(self, recorded: "SweepPlan") -> str | None:
         """Return the part of a recorded plan that this one changes, or None if it only adds."""

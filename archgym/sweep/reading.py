@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, unknown_name
-from archgym.files.storage import write_atomic
+from archgym.files.storage import require_inside, write_atomic
 from archgym.files.yaml_document import Document, Node, read_document, read_value
 from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
 from archgym.sweep.problems import Problems
@@ -459,6 +459,7 @@ def read_recorded_plan(folder: str | Path) -> SweepPlan:
             f"a sweep must have a file {PLAN_NAME}, and it is missing",
             "Check the path, or start one with `archgym sweep run`",
         )
+    require_inside(path)
     return parsed_recorded_plan(read_document(path))
 
 

@@ -25,9 +25,10 @@ def decided_plan(plan: SweepPlan, document: Document, problems: Problems) -> Swe
     What does not exist or fit is added to the problems, with the line that names it.
     """
     tasks: dict[str, Task] = {}
+    known: dict[str, Any] = {}
     for task in plan.tasks:
         with problems.collected():
-            tasks[task.label] = _made(task, document)
+            tasks[task.label] = _made(task, document, known)
     warm = [task.label for task in plan.tasks if task.warm_start]
     agents: dict[str, AgentPlan] = {}
     for given in plan.agents:
@@ -49,7 +50,7 @@ def decided_plan(plan: SweepPlan, document: Document, problems: Problems) -> Swe
 # ---- tasks
 
 
-def _made(plan: TaskPlan, document: Document) -> Task:
+def _made(plan: TaskPlan, document: Document, known: dict[str, Any]) -> Task:
     """Return the task; an error names the line of the choice that failed."""
     entry = ("tasks", plan.label)
     try:
@@ -57,7 +58,7 @@ def _made(plan: TaskPlan, document: Document) -> Task:
             path = document.at(*entry, "stand_in").path.parent / plan.stand_in
             plan = replace(plan, stand_in=str(path.absolute()) if path.is_file() else plan.stand_in)
         # A file that the plan includes names its own files.
-        task = plan.make(folder=document.at(*entry, "workload").path.parent)
+        task = plan.make(folder=document.at(*entry, "workload").path.parent, known=known)
         for choice, check in (
             ("start", lambda: start_designs(task, plan.start)),
             ("warm_start", lambda: plan.warm_start and StoredPrior.of(task, plan.warm_start)),

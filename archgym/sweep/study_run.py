@@ -16,6 +16,7 @@ from archgym.errors import (
     StudyLockedError,
     error_text,
 )
+from archgym.files.storage import require_inside
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.timing import SessionClock
 from archgym.sweep.plan import Run
@@ -181,9 +182,11 @@ def require_same_study(run: Run, folder: Path) -> None:
     Raises:
       InvalidArgumentError: It does.
       FileFormatError: It holds none that can be read.
+      StorageError: It is a link that leads out of the sweep.
     """
     from archgym.studies.metadata import read_header
 
+    require_inside(folder, folder.parents[run.id.count("/")])
     header = read_header(folder)
     pairs: dict[str, tuple[object, object]] = {
         "task": (header.task["digest"], run.task.digest),

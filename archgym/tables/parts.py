@@ -16,7 +16,13 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
-from archgym.files.storage import open_file, require_own, storage_errors, write_atomic
+from archgym.files.storage import (
+    SCRATCH_PREFIX,
+    open_file,
+    require_own,
+    storage_errors,
+    write_atomic,
+)
 
 # chosen: combinations of a part; the DRAM simulator takes seconds for its designs.
 PART_SIZE = 2**14
@@ -167,7 +173,11 @@ def write_plan(build: Build) -> None:
                 "or it is damaged. Remove it, or choose another name for the table."
             )
         return
-    others = [item.name for item in build.folder.iterdir() if not item.name.endswith(".lock")]
+    others = [
+        item.name
+        for item in build.folder.iterdir()
+        if not item.name.endswith(".lock") and not item.name.startswith(SCRATCH_PREFIX)
+    ]
     if others:
         raise InvalidArgumentError(
             f"{build.folder} must be new or of this table; it holds {min(others)!r}. Move it away."

@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.bench import bench_task, bench_tasks, screened_search
+from archgym.bench import ScreenedSearch, bench_task, bench_tasks, screened_search
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.simulator import BatchResult, Workload
 from archgym.evaluation.task import Task
 from archgym.studies.study import Study
 from archgym.testing import ProvingSimulator
@@ -213,3 +214,55 @@ def test_cheaper_fidelity_may_take_fewer_workloads_than_its_task() -> None:
     assert cheaper.plan.options == {"records": "20000"}
     stated = bench_task("translation-mix-hardware").to_json()["cheaper"]
     assert stated["workload"] == {"moe-gather": 1.0}
+
+
+@pytest.mark.parametrize("agent", ["genetic", "few"])
+@pytest.mark.parametrize("stop", [0, 2, 9, 26, 28])
+def test_search_that_was_killed_continues_with_the_same_call(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: str, stop: int
+) -> None:
+    class Killed(BaseException):
+        pass
+
+    def search(name: str) -> ScreenedSearch:
+        return screened_search(
+            tmp_path / name, near(), near(workload="far"),
+            relative_cost=0.2, cost=10, agent=agent, seed=3,
+        )  # fmt: skip
+
+    left = [stop]
+    simulate = ProvingSimulator.simulate
+
+    def killing(self: ProvingSimulator, indices: np.ndarray, workload: Workload) -> BatchResult:
+        left[0] -= len(indices)
+        if left[0] < 0:
+            raise Killed
+        return simulate(self, indices, workload)
+
+    whole = search("whole")
+    with monkeypatch.context() as patched:
+        tasks = near(), near(workload="far")
+        patched.setitem(
+            search.__globals__, "near", lambda workload="near": tasks[workload == "far"]
+        )
+        patched.setattr(ProvingSimulator, "simulate", killing)
+        with pytest.raises(Killed):
+            search("killed")
+
+    found = search("killed")
+
+    assert (tmp_path / "killed" / "costs.json").read_bytes() == (
+        tmp_path / "whole" / "costs.json"
+    ).read_bytes()
+    for ours, theirs in ((found.screening, whole.screening), (found.search, whole.search)):
+        assert ours.records.indices[ours.is_evaluation].tolist() == (
+            theirs.records.indices[theirs.is_evaluation].tolist()
+        )
+    assert found.costs.tolist() == whole.costs.tolist()
+
+
+def test_stopped_search_with_other_choices_is_refused(tmp_path: Path) -> None:
+    Study.create(tmp_path / "s" / "screening", near(), "random", budget=3).run()
+
+    with pytest.raises(InvalidArgumentError, match="`folder` must be a new one"):
+        screened_search(tmp_path / "s", near(), near(), relative_cost=0.5, cost=4, agent="random")

@@ -174,3 +174,43 @@ def test_refusal_that_was_caught_keeps_nothing_alive(tmp_path: Path) -> None:
         return weakref.ref(owner)
 
     assert attempt()() is None
+
+
+def test_limit_of_open_files_is_named(tmp_path: Path) -> None:
+    import resource
+
+    from archgym.cli.app import _one_line
+
+    path = tmp_path / "file"
+    path.write_text("content")
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.open(path, os.O_RDONLY)
+    try:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, hard))
+        with pytest.raises(StorageError, match=r"too many files are open .* \(ulimit -n 1024\)"):
+            open_file(path)
+        with pytest.raises(OSError, match="Errno 24") as bare:
+            os.open(path, os.O_RDONLY)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        os.close(lowest)
+    # What a library opens ends in one line that says what to do too.
+    assert _one_line(bare.value).startswith("Too many files are open in this process. Raise")
+
+
+def test_small_address_space_is_refused_in_one_line() -> None:
+    import resource
+    import subprocess
+    import sys
+
+    ran = subprocess.run(
+        [sys.executable, "-m", "archgym", "evaluate", "dram"],
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_AS, (300 * 2**20,) * 2),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert ran.returncode == 1
+    assert ran.stderr.startswith("error: the address space must be at least 500 MiB")
+    assert ran.stderr.count("\n") == 1

@@ -196,6 +196,23 @@ def test_edited_record_with_a_valid_checksum_is_reported(toolbox: Toolbox) -> No
     assert found["is_intact"] is False
 
 
+def test_evaluations_beyond_the_budget_are_not_intact(toolbox: Toolbox) -> None:
+    from archgym.studies.metadata import read_header
+
+    create(toolbox, budget=3)
+    designs = [{}, {"page_policy": "Closed"}, {"page_policy": "OpenAdaptive"}]
+    called(toolbox, "evaluate", study="first", designs=designs)
+    assert called(toolbox, "verify", study="first")["is_intact"] is True
+    toolbox.workspace.close()
+    folder = toolbox.workspace.root / "first"
+    read_header(folder).with_budget(2).write(folder)
+
+    found = called(toolbox, "verify", study="first")
+
+    assert (found["is_intact"], found["differing"]) == (False, [])
+    assert found["beyond_budget"] == [2]
+
+
 def test_long_result_becomes_a_resource(toolbox: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("archgym.mcp.tools.MAX_OUTPUT_BYTES", 8000)
     create(toolbox, budget=60)

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import zlib
 from pathlib import Path
 
 import pytest
@@ -89,6 +90,24 @@ def test_dropped_line_is_refused(made: tuple[Path, list[Attempt]], tmp_path: Pat
 
     with pytest.raises(FileFormatError, match="must be attempt 0; got 1"):
         RuleLog.open(folder)
+
+
+@pytest.mark.slow
+def test_attempts_beyond_the_budget_are_not_intact(
+    made: tuple[Path, list[Attempt]], tmp_path: Path
+) -> None:
+    folder = copied(made, tmp_path / "beyond")
+    with RuleLog.open(folder) as log:
+        log.evaluate(FIFO)
+    seed = zlib.crc32(log.header.crc.encode())
+    last = (folder / JOURNAL).read_bytes().splitlines()[-1]
+    body = last.partition(b',"crc"')[0].replace(b'"seq":2', b'"seq":3') + b"}"
+    line = body[:-1] + f',"crc":"{zlib.crc32(body, seed):08x}"}}\n'.encode()
+    with (folder / JOURNAL).open("ab") as handle:
+        handle.write(line)
+
+    with RuleLog.open(folder) as log:
+        assert log.verify() == [3]
 
 
 @pytest.mark.slow

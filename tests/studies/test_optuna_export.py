@@ -1,5 +1,6 @@
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
@@ -173,3 +174,33 @@ def test_journal_that_cannot_be_read_is_one_error(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="must be a storage of Optuna that can be written"):
         export_optuna(log, str(tmp_path / "absent" / "x.log"))
     assert path.read_text() == "something else\nand more\n"
+
+
+@pytest.mark.parametrize("storage", ["new.log", "sqlite:///new.db", "old.log", "sqlite:///old.db"])
+def test_failed_export_leaves_the_storage_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    log = log_of(tmp_path / "study", toy_task(), 3)
+    if "old" in storage:
+        export_optuna(log, storage, "first")
+    before = {path.name for path in tmp_path.iterdir()}
+    journal = Path("old.log").read_bytes() if storage == "old.log" else b""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    def cut(self: Any, logs: list[dict[str, Any]]) -> None:
+        with Path(self._file_path).open("ab") as handle:
+            handle.write(b'{"op_code"')
+        full()
+
+    with monkeypatch.context() as patched:
+        patched.setattr("archgym.studies.optuna_export._insert", full)
+        patched.setattr("optuna.storages.journal.JournalFileBackend.append_logs", cut)
+        with pytest.raises(StorageError, match="No space left on device"):
+            export_optuna(log, storage, "second")
+
+    assert {path.name for path in tmp_path.iterdir()} == before
+    assert storage != "old.log" or Path("old.log").read_bytes() == journal
+    assert export_optuna(log, storage, "second") == log.evaluations

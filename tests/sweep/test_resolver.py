@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
+from archgym.evaluation import task
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan
 from tests.sweep.conftest import WritePlan
@@ -29,3 +30,36 @@ def test_a_workload_file_beside_the_plan_is_found(write_plan: WritePlan) -> None
 
     with pytest.raises(FileFormatError, match=r"own\.trace"):
         read_plan(write_plan(("workload: light", "workload: own.trace")))
+
+
+def test_tasks_with_one_simulator_and_workload_share_them(
+    write_plan: WritePlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[object] = []
+    resolve = task.resolve_simulator
+    monkeypatch.setattr(
+        task, "resolve_simulator", lambda choices: made.append(choices) or resolve(choices)
+    )
+    entry = "  t{0}: {{simulator: plugin, workload: light, subject_to: power_mw <= {0}}}\n"
+    more = "".join(entry.format(100 + n) for n in range(30))
+
+    plan = read_plan(write_plan(("agents:\n", more + "agents:\n")))
+
+    assert len(made) == 1
+    alone = plan.tasks[7].make()
+    assert (plan.tasks[7].id, plan.tasks[7].digest) == (alone.id, alone.digest)
+    assert len({each.digest for each in plan.tasks}) == 31
+
+
+def test_tasks_that_hold_parameters_keep_their_spaces(write_plan: WritePlan) -> None:
+    more = (
+        "  a: {simulator: dram, workload: cloud-1}\n"
+        "  b: {simulator: dram, workload: cloud-1, subject_to: request_buffer_size <= 4}\n"
+        "  c: {simulator: dram, workload: cloud-2}\n"
+    )
+
+    spaces = {
+        t.label: t.space for t in read_plan(write_plan(("agents:\n", more + "agents:\n"))).tasks
+    }
+
+    assert spaces["a"] == spaces["c"] != spaces["b"]

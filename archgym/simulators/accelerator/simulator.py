@@ -115,15 +115,15 @@ class AcceleratorSimulator(KitSimulator):
         area_mm2: Annotated[
             float,
             Option(
-                "Largest area of a design. In spaces of hardware the default design shrinks until "
-                "it fits.",
+                "Largest area of a design [mm2]. In spaces of hardware the default design shrinks "
+                "until it fits.",
                 low=1e-6,
                 unit="mm2",
                 word="none",
             ),
         ] = math.inf,
         power_mw: Annotated[
-            float, Option("Largest power of a design.", low=1e-6, unit="mW", word="none")
+            float, Option("Largest power of a design [mW].", low=1e-6, unit="mW", word="none")
         ] = math.inf,
         layer: Annotated[
             str, Option("Layer in spaces of mappings, as NETWORK/LAYER.")

@@ -407,7 +407,7 @@ class MoeSimulator(RowSimulator):
             )
         replaced = {
             "spread": not self.model.moe_layers,
-            "clients": clients, "expert_bits": precision, "max_tokens": step_tokens,
+            "clients": clients is not None, "expert_bits": precision, "max_tokens": step_tokens,
             "chunk_tokens": step_tokens,
         }  # fmt: skip
         if any(replaced.values()):
@@ -605,6 +605,7 @@ class MoeSimulator(RowSimulator):
     def _serving(self, design: Mapping[str, Any], asked: Asked) -> tuple[Serving, NodePreset]:
         served = asked.model
         serving = self._tuned(serving_of(self.space.name, design, _blocks(served)))
+        serving = replace(serving, independent=asked.independent)
         server = node(str(design["hardware"])) if "hardware" in design else self.node
         return serving, server
 

@@ -166,7 +166,7 @@ CHOICES: Final = (
     "data", "expert", "slots", "pipeline", "seed", "n_requests",
     "tlb_sets", "tlb_ways", "tlb_tags", "skip_in_64", "all_resident",
     "clients", "poll_steps", "block_tokens", "draft_tokens", "acceptance_permille",
-    "padded_rows", "hold_steps", "hold_prompts", "hold_tokens",
+    "padded_rows", "hold_steps", "hold_prompts", "hold_tokens", "independent_permille",
 )  # fmt: skip
 (
     N_LAYERS, N_EXPERTS, TOP_K, N_DENSE, N_ROUNDS, CAPACITY, SCOPE, ADMISSION, REPLACEMENT,
@@ -175,6 +175,7 @@ CHOICES: Final = (
     TILE, DATA, EXPERT, SLOTS, PIPELINE, SEED, N_REQUESTS, TLB_SETS, TLB_WAYS, TLB_TAGS,
     SKIP_IN_64, ALL_RESIDENT, CLIENTS, POLL_STEPS, BLOCK_TOKENS, DRAFT_TOKENS,
     ACCEPTANCE_PERMILLE, PADDED_ROWS, HOLD_STEPS, HOLD_PROMPTS, HOLD_TOKENS,
+    INDEPENDENT_PERMILLE,
 ) = range(len(CHOICES))
 
 COUNTERS: Final = (

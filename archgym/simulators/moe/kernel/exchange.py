@@ -45,7 +45,7 @@ from archgym.simulators.moe.kernel.columns import (
     TILE,
     TOP_K,
 )
-from archgym.simulators.moe.kernel.misses import padding_rows
+from archgym.simulators.moe.kernel.misses import padding_rows, unlike_share
 from archgym.simulators.moe.kernel.pipeline import best_degree, pipelined
 from archgym.simulators.moe.kernel.state import (
     ACCESSES,
@@ -78,6 +78,7 @@ def exchange_event(
     n_groups = choices[EXPERT]
     per_group = choices[SLOTS] // n_groups
     all_rows = float(n_tokens * choices[TOP_K])
+    unlike = unlike_share(choices, float(n_tokens))
     weight_ns = token_ns = 0.0
     most = everything = 0.0
     for group in range(n_groups):
@@ -93,7 +94,7 @@ def exchange_event(
             n_active += 1
             n_padded += (share + tile - 1) // tile * tile
             tokens += asked / copies
-        weights = n_active * costs[EXPERT_WEIGHT_NS]
+        weights = unlike * n_active * costs[EXPERT_WEIGHT_NS]
         work_ns = group_work(costs, choices, float(n_padded), tokens, all_rows)
         if max(weights, work_ns) > max(weight_ns, token_ns):
             weight_ns, token_ns = weights, work_ns

@@ -21,6 +21,7 @@ from archgym.simulators.moe.kernel.columns import (
     FROM_HOST_TOKEN_NS,
     H2D_BUSY_NS,
     HAS_LOW,
+    INDEPENDENT_PERMILLE,
     LAUNCH_NS,
     LOAD_FIXED_NS,
     LOAD_NS,
@@ -53,6 +54,7 @@ from archgym.simulators.moe.kernel.columns import (
     TO_HOST_FIXED_NS,
     TO_HOST_TOKEN_NS,
     TO_HOST_TOKENS,
+    TOP_K,
     TRANSLATION_NS,
     WALK_NS,
 )
@@ -115,10 +117,27 @@ def padding_rows(choices: Array, n_slots: int) -> float:
 
 
 @helper
+def unlike_share(choices: Array, n_tokens: float) -> float:
+    """Return the experts that a step's tokens use over those of tokens that all choose alone.
+
+    Of n tokens, one and a share of the others choose on their own (`independent_permille`); the
+    others ask for the same experts as these. Expectations are those of uniform choices.
+    """
+    if choices[INDEPENDENT_PERMILLE] >= 1000 or n_tokens <= 1.0:
+        return 1.0
+    rest = 1.0 - choices[TOP_K] / choices[N_EXPERTS]
+    if rest <= 0.0:
+        return 1.0
+    unlike = 1.0 + (n_tokens - 1.0) * choices[INDEPENDENT_PERMILLE] / 1000.0
+    return float((1.0 - rest**unlike) / (1.0 - rest**n_tokens))
+
+
+@helper
 def resident_time(
     costs: Array, choices: Array, n_experts: float, n_padded: float, n_routed: float
 ) -> float:
     """Return the roofline of experts that are all in the accelerator's memory [ns]."""
+    n_experts *= unlike_share(choices, n_routed * choices[N_ROUNDS] / choices[TOP_K])
     rows = padding_rows(choices, choices[N_EXPERTS])
     products = n_padded * costs[EXPERT_TOKEN_NS]
     if rows > 0.0:

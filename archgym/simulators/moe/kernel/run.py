@@ -448,7 +448,7 @@ def occupancy_table(
     routing: Routing,
     placement: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None,
 ) -> npt.NDArray[np.float64]:
-    """Return `occupancy` of a routing, made once for each key; None for a key to make it anew."""
+    """Return `occupancy` of a routing, made once for each key; None for a key to make it again."""
     from archgym.simulators.moe.kernel.occupancy import occupancy
 
     choice = dict(zip(CHOICES, choices.tolist(), strict=True))

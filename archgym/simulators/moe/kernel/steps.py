@@ -56,7 +56,7 @@ from archgym.simulators.moe.kernel.columns import (
 )
 from archgym.simulators.moe.kernel.exchange import exchange_span, group_work
 from archgym.simulators.moe.kernel.full import hand_out, measured_ratio
-from archgym.simulators.moe.kernel.misses import resident_time
+from archgym.simulators.moe.kernel.misses import resident_time, unlike_share
 from archgym.simulators.moe.kernel.occupancy import BUSY, DISTINCT, PADDING, TOKENS, USED
 from archgym.simulators.moe.kernel.state import (
     ACCESSES,
@@ -160,7 +160,7 @@ def step_ns(
         distinct = _together(table, DISTINCT, float(choices[N_EXPERTS]), contents)
         if choices[EXPERT] > 1:
             slots = float(choices[SLOTS] // choices[EXPERT])
-            used = _together(table, USED, slots, contents)
+            used = _together(table, USED, slots, contents) * unlike_share(choices, n_tokens)
             busy = _busiest(table, contents, routed / choices[EXPERT])
             state.numbers[BEST_DEGREE] = 0
             experts = exchange_span(

@@ -26,6 +26,9 @@ _GIGA: Final = 1e3  # TFLOP/s to FLOP/ns
 # Share of the memory bandwidth that norms, the output head and copies of activations reach:
 # 0.75 to 0.85 is measured on four GPUs (AIConfigurator, LLMServingSim).
 _STREAM: Final = 0.8
+# Share of the 16-bit peak that products of 64 MB of weights and 1,024 to 8,192 tokens reach: the
+# median of six GPUs (0.58 on L40S to 0.84 on RTX PRO 6000; the same tables).
+_LARGE_PRODUCTS: Final = 0.78
 # Two norms with their residuals read two vectors and write two each (AIConfigurator, add_norm).
 _NORM_PASSES: Final = 8
 # A routed copy of a token is written, read and reduced once.
@@ -116,6 +119,7 @@ class Dimensions(NamedTuple):
       inner: Inner size of an expert.
       top_k: Experts that a token uses.
       least_share: Least share of the memory bandwidth that dense products reach.
+      least_flops: Least share of the peak that dense products reach.
     """
 
     bandwidth: Number
@@ -143,6 +147,7 @@ class Dimensions(NamedTuple):
     inner: Number
     top_k: Number
     least_share: Number
+    least_flops: Number
 
 
 def kernels(model: MoeModel, attention_bits: float) -> int:
@@ -230,6 +235,7 @@ def dimensions(
         # more reach 0.72 to 0.89 of the bandwidth with 128 MB and more, and half of it with 16 MB,
         # as mixtures of experts have them, on which the constants were fitted.
         least_share=0.0 if model.moe_layers else _STREAM,
+        least_flops=0.0 if model.moe_layers else _LARGE_PRODUCTS,
     )
 
 
@@ -280,22 +286,23 @@ def engine_costs(d: Dimensions, k: Constants, graphs: bool = True) -> npt.NDArra
     ) * d.inner / d.slices
     eager = k.prompt_kernel_ns * (d.kernels + _EXPERT_KERNELS)
     dense_memory = np.maximum(k.dense_memory, d.least_share)
+    dense_flops = np.maximum(k.dense_flops, d.least_flops)
     costs = {
         "layer_ns": kernel_ns * d.kernels
         + d.further_reduces * reduce_floor
         + (0.0 if graphs else eager),
         "attention_weight_ns": _weights(d.attention, d.attention_bytes, dense_memory, d),
-        "attention_token_ns": _products(d.attention, k.dense_flops, d.peak_dense, d),
+        "attention_token_ns": _products(d.attention, dense_flops, d.peak_dense, d),
         "norm_token_ns": _NORM_PASSES * vector / stream,
         "context_ns": decode,
         "pair_ns": d.pair_flops / (k.attention_flops * d.peak_wide),
         "sequence_layer_ns": d.sequence_bytes / (k.cache_memory * d.bandwidth),
         "dense_weight_ns": _weights(d.dense, d.attention_bytes, dense_memory, d),
-        "dense_token_ns": _products(d.dense, k.dense_flops, d.peak_dense, d),
+        "dense_token_ns": _products(d.dense, dense_flops, d.peak_dense, d),
         "shared_weight_ns": _weights(d.shared, d.attention_bytes, dense_memory, d),
-        "shared_token_ns": _products(d.shared, k.dense_flops, d.peak_dense, d),
+        "shared_token_ns": _products(d.shared, dense_flops, d.peak_dense, d),
         "head_weight_ns": d.head * ACTIVATION_BYTES / d.tensor / stream,
-        "head_token_ns": _products(d.head, k.dense_flops, d.peak_wide, d),
+        "head_token_ns": _products(d.head, dense_flops, d.peak_wide, d),
         "step_ns": k.step_ns,
         "sequence_ns": k.sequence_ns,
         "experts_ns": k.experts_ns * shorter,

@@ -34,7 +34,7 @@ _MAY_BE_ZERO = {
 }
 _OPTIONAL = {
     "latent", "linear", "query_norm", "output_gate", "wide_attention", "tied_embeddings",
-    *("routing", "source", *_MAY_BE_ZERO),
+    *("routing", "source", *(_MAY_BE_ZERO - {"moe_layers"})),
 }  # fmt: skip
 _LINEAR = ("key_heads", "value_heads", "key_size", "value_size")
 _QUERY_NORMS = ("none", "head", "all")

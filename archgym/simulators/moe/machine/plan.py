@@ -172,6 +172,7 @@ def plan(
         "hold_steps": serving.hold_steps,
         "hold_prompts": serving.hold_prompts,
         "hold_tokens": serving.hold_tokens,
+        "independent_permille": round(1000 * serving.independent),
     }
     return Plan(
         infeasible,

@@ -92,6 +92,7 @@ class Serving:
       hold_steps: Most steps that prompts wait for others to share their step; 0 for none.
       hold_prompts: Prompts from which they wait no longer.
       hold_tokens: Tokens of a step from which they wait no longer, decodes included.
+      independent: Share of a step's further tokens that choose their experts on their own.
       prefill_workers, decode_workers: Servers that only read prompts and servers that only decode,
         each as described here; 0 for a server that does both.
       constants: Constants of the engine by name, which replace the shipped ones.
@@ -159,6 +160,7 @@ class Serving:
     hold_steps: int = 0
     hold_prompts: int = 0
     hold_tokens: int = 0
+    independent: float = 1.0
     prefill_workers: int = 0
     decode_workers: int = 0
     constants: tuple[tuple[str, float], ...] = ()

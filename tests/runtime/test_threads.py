@@ -1,0 +1,38 @@
+"""Tests of linear algebra on one thread."""
+
+import numpy as np
+from threadpoolctl import threadpool_info
+
+from archgym.agents.few import FewAgent
+from archgym.runtime.threads import one_thread
+from archgym.spaces.parameter import Integer
+from archgym.spaces.space import DesignSpace
+
+
+def blas_threads() -> list[int]:
+    return [each["num_threads"] for each in threadpool_info() if each["user_api"] == "blas"]
+
+
+def test_function_runs_on_one_thread_and_others_are_left_alone() -> None:
+    import scipy.linalg  # noqa: F401  # loads a library of its own
+
+    before = blas_threads()
+
+    assert before
+    assert set(one_thread(blas_threads)()) == {1}
+    assert blas_threads() == before
+
+
+def test_agent_thinks_on_one_thread() -> None:
+    seen: list[int] = []
+    agent = FewAgent(DesignSpace("line", [Integer("x", 0, 9)]), seed=0)
+    plain = agent._next
+
+    def watched() -> np.ndarray:
+        seen.extend(blas_threads())
+        return plain()
+
+    agent._next = watched  # type: ignore[method-assign]
+    agent.ask()
+
+    assert set(seen) == {1}
