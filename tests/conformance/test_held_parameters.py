@@ -56,6 +56,21 @@ def test_environment_of_a_simulator_takes_held_parameters() -> None:
     env.close()
 
 
+@pytest.mark.parametrize("mode", ["sync", "vector_entry_point"])
+def test_vector_environments_take_held_parameters(mode: str) -> None:
+    held = {"fixed": {"page_policy": "Closed"}, "values": {"request_buffer_size": "1..4"}}
+    env = gymnasium.make_vec(
+        "archgym/Dram-v0", num_envs=2, vectorization_mode=mode, workload="stream",
+        requests="20", **held,
+    )  # fmt: skip
+
+    assert env.single_action_space.nvec[0] == 1
+    assert env.single_action_space.nvec[3] == 4
+    env.reset(seed=0)
+    assert len(env.step(env.action_space.sample())[1]) == 2
+    env.close()
+
+
 @pytest.mark.parametrize("agent", ["auto", "genetic", "random"])
 def test_search_of_a_held_space_finds_the_optimum_of_its_table(agent: str, tmp_path: Path) -> None:
     held = {"rob": 96, "scheduler": 32, "registers": 96, "load_queue": 32}

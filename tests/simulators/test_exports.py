@@ -340,7 +340,7 @@ def test_parameters_that_a_file_lacks_are_listed(
     # Files do not depend on results.
     monkeypatch.setattr(Simulator, "_simulated", in_place_of_models)
     monkeypatch.setattr(simulator_class(name), "check", Simulator.check)
-    given = _SHORT.get(name, {}) | options
+    given: dict[str, Any] = _SHORT.get(name, {}) | options
     simulator = make_simulator(simulator_class(name), space, None, given)
     indices, workload = (
         simulator.space.default_indices,
