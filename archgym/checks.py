@@ -1,4 +1,4 @@
-"""Checks of plain values that come in as arguments."""
+"""Checks of arguments: whole numbers, numbers, choices and one-line texts."""
 
 import unicodedata
 from collections.abc import Sequence

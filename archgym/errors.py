@@ -15,7 +15,15 @@ _PATH = re.compile(r".*[/\\].*|.*\w\.[A-Za-z]\w{0,7}", re.DOTALL)
 
 
 class ArchGymError(Exception):
-    """Base class of ArchGym's exceptions."""
+    """Base class of ArchGym's exceptions.
+
+    Example:
+      >>> try:
+      ...     raise InvalidDesignError("`ways` must be one of 1, 2, 4; got 3.")
+      ... except ArchGymError as error:
+      ...     print(error)
+      `ways` must be one of 1, 2, 4; got 3.
+    """
 
     choice: str | None = None
     """Choice that caused the error where a task is made of several, such as ``"workload"``."""

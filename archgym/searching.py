@@ -58,6 +58,17 @@ class SearchResult:
     """A study with its best designs, data frames and figures.
 
     `search` returns one; `SearchResult.read` makes one of any study's folder.
+
+    Example:
+      >>> from tempfile import TemporaryDirectory
+      >>> from archgym.evaluation.task import Task
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
+      >>> with TemporaryDirectory() as folder:
+      ...     search(task, budget=4, agent="random", folder=f"{folder}/runs").evaluations
+      ...     SearchResult.read(f"{folder}/runs").evaluations
+      4
+      4
     """
 
     log: StudyLog

@@ -7,8 +7,7 @@ from typing import Final, final
 
 from archgym.evaluation.metrics import Metrics
 from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.ramulator.kernel.requests import bursts_of
-from archgym.simulators.dram.ramulator.kernel.run import Configuration, run
+from archgym.simulators.dram.ramulator.kernel.run import Configuration, bursts_of, run
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 
 

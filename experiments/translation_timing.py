@@ -9,8 +9,10 @@ those of the shipped table, or fitted to the cycles of the default L2 TLB alone.
 
 import sys
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from archgym.simulators.cpu.kernel.run import COUNTERS as CPU_COUNTERS
 from archgym.simulators.cpu.kernel.run import Ideal
@@ -24,8 +26,8 @@ from archgym.simulators.translation.kernel.run import Prepared, run
 from archgym.simulators.translation.kernel.state import MAX_CHAINS
 from archgym.simulators.translation.machine import CORES, Hardware, on_core
 from archgym.simulators.translation.metrics import count_cycles
-from archgym.traces.instructions.accesses import memory_trace_of
 from archgym.traces.instructions.generators import generate
+from archgym.traces.memory_trace import COLUMNS, AccessKind, MemoryTrace
 
 PROGRAMS = (
     "hash-join", "graph-search", "pointer-chase", "b-tree", "sparse-matrix", "sort",
@@ -37,6 +39,8 @@ USUAL = 2
 # Entries of the L2 TLB and its latency; the first is the baseline.
 L2_TLBS = ((1536, 12), (384, 12), (768, 12), (6144, 12), (1536, 39), (6144, 39))
 CODE_BYTES = 64
+# ChampSim's records have no sizes.
+SIZE_BYTES = 8
 
 
 def main() -> None:
@@ -73,6 +77,40 @@ def main() -> None:
             f"{100 * np.median(of_gains):.2f} %, {100 * np.percentile(of_gains, 90):.2f} %, "
             f"{100 * np.max(of_gains):.2f} % (largest)"
         )
+
+
+def memory_trace_of(
+    records: npt.NDArray[np.void], name: str = "", *, code_bytes: int = 4096
+) -> MemoryTrace:
+    """Return the accesses of instructions: fetches, then reads, then writes of each.
+
+    Args:
+      records: (n,) of `RECORD`.
+      name: Name of the trace.
+      code_bytes: A fetch is recorded when execution comes to another block of so many bytes, a
+        power of two: 4096 for pages, 64 for lines.
+    """
+    n = len(records)
+    bits = np.uint64(code_bytes.bit_length() - 1)
+    block = records["ip"] >> bits
+    is_new = np.ones(n, dtype=bool)
+    is_new[1:] = block[1:] != block[:-1]
+    # (n, 7): the fetch, four reads and two writes of each instruction.
+    address = np.concatenate(
+        [records["ip"][:, None], records["reads"], records["writes"]], axis=1
+    ).astype(np.uint64)
+    present = address != 0
+    present[:, 0] = is_new
+    kind = np.array([AccessKind.FETCH, *[AccessKind.LOAD] * 4, *[AccessKind.STORE] * 2], np.uint8)
+    owner, column = np.nonzero(present)
+    retired = np.diff(owner + 1, prepend=0)
+    columns: dict[str, Any] = {
+        "instructions": retired,
+        "kind": kind[column],
+        "size_bytes": np.full(len(owner), SIZE_BYTES),
+        "address": address[owner, column],
+    }
+    return MemoryTrace(**{c: columns[c].astype(t) for c, t in COLUMNS.items()}, name=name)
 
 
 def cpu_run(

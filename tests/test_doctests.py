@@ -6,24 +6,32 @@ import inspect
 
 import pytest
 
-# Public classes that people use or implement, by their module; each has an example.
+import archgym
+
+# Public classes outside `archgym.__all__`, by their module; each has an example.
 CLASSES = {
     "archgym.envs.batch": ["DesignVectorEnv"],
     "archgym.envs.design": ["DesignEnv"],
     "archgym.envs.multi_agent": ["ParallelDesignEnv"],
     "archgym.envs.sb3": ["Sb3VecEnv"],
-    "archgym.evaluation.objective": ["Objective"],
-    "archgym.evaluation.simulator": ["Simulator"],
-    "archgym.evaluation.task": ["Task"],
     "archgym.proxy.simulator": ["ProxySimulator"],
-    "archgym.agent.agent": ["Agent", "AskTellAgent"],
-    "archgym.spaces.space": ["DesignSpace"],
-    "archgym.studies.study": ["Study"],
 }
 LIBRARIES = {"archgym.envs.multi_agent": "pettingzoo", "archgym.envs.sb3": "stable_baselines3"}
 
 
-@pytest.mark.parametrize("name", CLASSES)
+NAMES = [name for name in archgym.__all__ if name != "__version__"]
+MODULES = sorted({getattr(archgym, name).__module__ for name in NAMES} | set(CLASSES))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_public_name_shows_an_example(name: str) -> None:
+    doc = inspect.getdoc(getattr(archgym, name)) or ""
+
+    assert "Example:" in doc
+    assert ">>>" in doc
+
+
+@pytest.mark.parametrize("name", MODULES)
 def test_examples_of_a_module_run(name: str) -> None:
     if name in LIBRARIES:
         pytest.importorskip(LIBRARIES[name])

@@ -22,7 +22,7 @@ from tests.test_formats_v0_1 import command, has_same_logarithm, records
 FIXTURES = Path(__file__).parent / "fixtures" / "v0_2"
 STUDIES: dict[str, dict[str, Any]] = json.loads((FIXTURES / "studies.json").read_text())
 IDS: list[dict[str, Any]] = json.loads((FIXTURES / "ids.json").read_text())
-CHANGED: dict[str, int] = {}
+CHANGED: dict[str, int] = {"moe": 6}
 """Simulators whose numbers have changed since on purpose, with their present version."""
 AGENTS = (
     "random",
@@ -134,8 +134,12 @@ def test_recorded_study_resumes_byte_for_byte_and_verifies(name: str, tmp_path: 
 
 @pytest.mark.parametrize("name", [name for name in STUDIES if is_changed(name)])
 def test_study_on_an_older_version_of_a_simulator_is_not_resumed(name: str, tmp_path: Path) -> None:
+    folder = study(name, tmp_path)
+
     with pytest.raises(InvalidArgumentError, match="`version` differs now"):
-        ag.Study.open(study(name, tmp_path), task_of(name))
+        ag.Study.open(folder)
+    with pytest.raises(InvalidArgumentError, match=r"-v\d+' with digest .*; got .*-v\d+'"):
+        ag.Study.open(folder, task_of(name))
 
 
 @pytest.mark.parametrize("agent", AGENTS)

@@ -92,19 +92,19 @@ class Agent(ABC):
         """
 
     def take_prior(self, prior: Prior) -> None:  # noqa: B027 - optional
-        """Take what is known before the search; agents with `uses_prior` give it.
+        """Receive earlier results before the search; only agents with `uses_prior` use them.
 
         Args:
           prior: Results of the start designs, and records of earlier studies.
         """
 
     def policy(self) -> Policy | None:
-        """Return the learned policy as data that outlives the search; None without one."""
+        """Return the trained policy as data that can be saved; None if there is none."""
         return None
 
     @classmethod
     def propose(cls, policy: Policy, task: "Task", n: int, seed: int) -> np.ndarray:
-        """Return designs that a policy makes, without learning any more.
+        """Return designs that a trained policy proposes, without further training.
 
         Args:
           policy: Policy that such an agent has learned.
@@ -165,7 +165,7 @@ class AskTellAgent(Agent):
 
     @final
     def search(self, evaluate: Evaluate, task: "Task") -> None:
-        """Ask and tell until there is nothing more to ask."""
+        """Alternate `ask` and `tell` until `ask` returns no designs."""
         while _n_asked(designs := self.ask(), self.name):
             self.tell(evaluate(designs))
 
@@ -228,7 +228,7 @@ _RETIRED = ("dqn", "recurrent_ppo", "sac")
 
 
 def agent_names() -> tuple[str, ...]:
-    """Name of all agents, sorted."""
+    """Return the names of all agents, sorted."""
     return tuple(sorted(registered("archgym.agents")))
 
 

@@ -1,4 +1,4 @@
-"""Searches that stand still between an agent's asks, so that a caller drives them step by step."""
+"""Searches that pause whenever the agent asks for designs, so that a caller steps through them."""
 
 import queue
 import threading
@@ -13,14 +13,14 @@ from archgym.evaluation.trials import Evaluate, Trials
 
 @final
 class PausedSearch:
-    """The search of an agent in a thread of its own, which waits while the caller works.
+    """The search of an agent in its own thread, which waits while the caller evaluates.
 
     `next_ask` returns what the agent asks for and `answer` gives it the results, in turn. The
     thread uses nothing but the search, so that this object may be dropped at any time.
     """
 
     def __init__(self, search: Callable[[Evaluate], None]) -> None:
-        """Take a search that has not begun: what it calls its argument with is an ask."""
+        """Prepare a search, a function that calls its argument to have designs evaluated."""
         self._asks: queue.SimpleQueue[np.ndarray | BaseException | None] = queue.SimpleQueue()
         self._answers: queue.SimpleQueue[Trials | Exception] = queue.SimpleQueue()
         self._thread = threading.Thread(
@@ -53,7 +53,7 @@ class PausedSearch:
         self._answers.put(answer)
 
     def stop(self) -> None:
-        """End the agent's thread, which is left behind if the agent does not let it end."""
+        """Stop the agent's thread; one that does not stop is abandoned."""
         if self._thread.is_alive() and not self._is_over:
             self._is_over = True
             self.answer(StudyInterrupted("The study was closed while its agent waited."))

@@ -27,10 +27,18 @@ class _About(msgspec.Struct):
 @final
 @dataclass(frozen=True)
 class Policy:
-    """Weights and what is needed to use them; no code.
+    """Weights of a trained policy with what is needed to use them, without code.
 
     `agent` names the agent that learned it, with its `hyperparameters`; `description` is JSON of
     the agent's own; `weights` are float or whole numbers by name.
+
+    Example:
+      >>> from tempfile import TemporaryDirectory
+      >>> policy = Policy("ppo", {"lr": 0.001}, {"layers": 1}, {"bias": np.zeros(2)})
+      >>> with TemporaryDirectory() as folder:
+      ...     policy.save(f"{folder}/policy.npz")
+      ...     Policy.load(f"{folder}/policy.npz").weights["bias"].tolist()
+      [0.0, 0.0]
     """
 
     agent: str

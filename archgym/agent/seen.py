@@ -77,11 +77,11 @@ class AskedDesigns:
         return fresh
 
     def learn(self, trials: Trials) -> None:
-        """Take notice of which designs could be built."""
+        """Record which of the designs could be built."""
         self._are_all_infeasible &= not trials.feasible.any()
 
     def fallback(self) -> np.ndarray:
-        """Return default design, which can be built, where twelve or more have been asked in vain.
+        """Return the default design, which is feasible, after twelve or more infeasible designs.
 
         Returns:
           (1, n_parameters) once, and marks it; else (0, n_parameters).
@@ -124,7 +124,7 @@ class AskedDesigns:
         return len(taken)
 
     def _take_rest(self, n: int, rng: np.random.Generator, found: list[np.ndarray]) -> int:
-        """Take from a shuffled list of what is left, made once."""
+        """Draw from the shuffled list of all remaining designs, which is built once."""
         if self._space.size > _LISTED_LIMIT:
             return 0
         if self._rest is None:

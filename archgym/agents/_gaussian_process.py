@@ -28,8 +28,6 @@ _FIRST_ROUNDS: Final = 30
 _LATER_ROUNDS: Final = 10
 _MAX_LEARNED: Final = 96
 
-_ROOT_5: Final = math.sqrt(5.0)
-
 
 @final
 class GaussianProcess:

@@ -215,7 +215,7 @@ class OptunaAgent(AskTellAgent):
 
 @final
 class _AllResults:
-    """One growing study, for a sampler whose time hardly grows with it."""
+    """One growing Optuna study, for a sampler that stays fast on large ones."""
 
     def __init__(
         self, distributions: Mapping[str, "BaseDistribution"], candidates: int, seed: int
@@ -252,7 +252,7 @@ class _AllResults:
 
 @final
 class _BestAndLatestResults:
-    """Small study built again for each batch, for a sampler whose time grows quickly with it."""
+    """Small Optuna study rebuilt for each batch, for a sampler that gets slow on large ones."""
 
     def __init__(self, distributions: Mapping[str, "BaseDistribution"], seed: int) -> None:
         if importlib.util.find_spec("torch") is None:
@@ -299,7 +299,7 @@ class _BestAndLatestResults:
 
 
 def _best_and_latest(scores: np.ndarray, are_built: np.ndarray, limit: int) -> np.ndarray:
-    """Place of the results to keep, in order: half of `limit` the latest, the rest the best.
+    """Return indices of `limit` results to keep, in order: half are the latest, half the best.
 
     Best is what the fewest others beat in one score without being beaten in another; what was not
     built comes last.
@@ -377,7 +377,7 @@ def _gaussian_sampler(distributions: dict[str, "BaseDistribution"], seed: int) -
 
 @contextmanager
 def _quiet_optuna() -> Iterator[None]:
-    """Keep Optuna from announcing a study that is nobody's but ours."""
+    """Suppress Optuna's log message about its internal study."""
     logger = logging.getLogger("optuna")
     level = logger.level
     logger.setLevel(logging.WARNING)

@@ -185,7 +185,7 @@ class PymooAgent(Agent):
         random_state: np.random.Generator,
         **others: Any,
     ) -> Any:
-        """Return children of a population: what pymoo calls when it is asked.
+        """Return children of a population; pymoo calls this to produce a generation.
 
         Returns:
           Children that are new and feasible; fewer where the space holds no more.

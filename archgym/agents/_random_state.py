@@ -1,4 +1,4 @@
-"""Global random numbers and threads, borrowed for a search and given back."""
+"""Global random state and thread counts, set for a search and restored after it."""
 
 import random
 from collections.abc import Iterator
@@ -56,7 +56,7 @@ class RandomState:
 
     @contextmanager
     def lent(self) -> Iterator[None]:
-        """Within this block, inside the other, everyone else's numbers and threads are back."""
+        """Restore the original random state and threads for a block within the search."""
         assert self._others is not None, "It must be entered."
         own = _read()
         _write(self._others)
@@ -67,7 +67,7 @@ class RandomState:
             _write(own)
 
     def outside(self, evaluate: Evaluate) -> Evaluate:
-        """Return `evaluate` as it would be without the block.
+        """Return `evaluate` wrapped so that it runs with the original random state and threads.
 
         A simulator may draw random numbers; a study that resumes does not ask it again, and still
         the agent must draw the same.

@@ -1,4 +1,4 @@
-"""Models of the metrics that a task's reward and limits are made of, and what designs promise.
+"""Models of the metrics in a task's reward and limits, and the expected improvement of designs.
 
 Rewards alone hide much: a design that misses a limit has a reward that says nothing of its
 objective. Here each term of the objective and each limit has a Gaussian process of its own, which
@@ -258,7 +258,7 @@ def _fitted(
 
 
 def _targets(history: History, task: "Task | None") -> _Targets:
-    """Return what is modelled of the designs that were built."""
+    """Return the modelled quantities of the designs that were built."""
     built = history.is_built
     rewards = history.rewards[built]
     fails = rewards <= LIMITED_REWARD

@@ -12,7 +12,7 @@ _FEATURE_SHARE = 0.5
 
 @final
 class RandomisedTrees:
-    """Trees that each learn all data, with splits drawn at random.
+    """Trees that are each fitted to all data, with splits drawn at random.
 
     scikit-learn's own ensemble spends most of the time of a small one on starting its trees as
     parallel jobs.
@@ -69,7 +69,7 @@ _LEARNING_RATE = 0.15
 
 @final
 class BoostedTrees:
-    """Members that each learn a resample of the data, tree after tree.
+    """Ensembles that are each fitted to a resample of the data, tree by tree.
 
     Source:
       Friedman, *Stochastic Gradient Boosting*, Computational Statistics & Data Analysis 38, 2002.

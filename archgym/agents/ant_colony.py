@@ -105,7 +105,7 @@ class AntColonyAgent(AskTellAgent):
             ),
         ] = 0.1,
     ) -> None:
-        """Set up a colony in a land where all is alike."""
+        """Set up a colony with equal pheromone everywhere."""
         self._n_ants = check_whole("ants", ants, 1)
         self._evaporation = check_number("evaporation", evaporation, 0, 1)
         self._greediness = check_number("greediness", greediness, 0, 1)
@@ -177,7 +177,7 @@ class AntColonyAgent(AskTellAgent):
         return picks
 
     def _draw(self, weights: np.ndarray, n: int) -> np.ndarray:
-        """Draw in proportion to weights, (n or 1, n_options); (n,)."""
+        """Return (n,) options drawn in proportion to weights, (n or 1, n_options)."""
         sums = np.cumsum(weights, axis=1)
         passed = (sums <= sums[:, -1:] * self._rng.random((n, 1))).sum(axis=1)
         # The product may be rounded up to the last sum.
@@ -205,13 +205,13 @@ class AntColonyAgent(AskTellAgent):
         return np.where(self._space.active(designs)[:, self._choices.places], numbers, -1)
 
     def _decay_locally(self, taken: np.ndarray) -> None:
-        """Set what was taken back towards the start, once for each ant that took it."""
+        """Move pheromone of chosen options back towards its start value, once for each ant."""
         times = np.bincount(taken, minlength=len(self._start))
         kept = (1.0 - self._decay) ** times
         self._pheromone = self._start + kept * (self._pheromone - self._start)
 
     def _deposit(self, taken: np.ndarray) -> None:
-        """Let pheromone evaporate, and what designs took, best first, (n, n_choices), get it."""
+        """Evaporate pheromone, then add it to choices, (n, n_choices), of designs, best first."""
         ranks = np.arange(len(taken), 0, -1, dtype=np.float64)
         weights = np.broadcast_to(ranks[:, None], taken.shape)[taken >= 0]
         left = np.bincount(taken[taken >= 0], weights, minlength=len(self._start))
@@ -241,7 +241,7 @@ def _parts(choices: Choices) -> tuple[np.ndarray, np.ndarray]:
 
 
 def _tied_names(space: DesignSpace) -> set[str]:
-    """Return parameters on which it may depend whether a value of another is feasible."""
+    """Return parameters whose values may make a value of another parameter infeasible."""
     if not space.constraints:
         return set()
     tied = set().union(*(constraint.require.names for constraint in space.constraints))

@@ -191,7 +191,7 @@ class AutoAgent(Agent):
             self._rewards = np.concatenate([self._rewards, prior.start.reward])
 
     def _turn_of(self, evaluate: Evaluate, method: "_Member | _Island", n: int) -> None:
-        """Let a method ask for `n` designs or a few more; it leaves where it knows of none."""
+        """Ask a method for `n` designs or a few more; it is dropped if it has none."""
         while n > 0:
             designs = method.ask()
             if not len(designs):
@@ -239,7 +239,7 @@ class AutoAgent(Agent):
         return float(_RANK_WORTH * share**_RANK_POWER)
 
     def _best_index(self) -> int:
-        """Return a member that had no turn, else that of the largest upper confidence index."""
+        """Return a method without a turn, else that with the largest upper confidence bound."""
         if 0.0 in self._weight:
             return self._weight.index(0.0)
         total = math.log(2.0 + sum(self._weight))

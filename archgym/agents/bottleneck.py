@@ -286,7 +286,7 @@ def _together(scored: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:
 
 @final
 class _Place:
-    """A design that was evaluated, and by how much it misses what is asked for."""
+    """An evaluated design, and by how much it violates limits and targets."""
 
     def __init__(self, design: np.ndarray, trials: Trials, task: "Task") -> None:
         self.design = design

@@ -128,7 +128,7 @@ class FewAgent(Agent):
             self._reach = float(np.clip(self._reach * factor, _LEAST_REACH, most))
 
     def take(self, trials: Trials) -> None:
-        """Take results of designs that others asked for."""
+        """Learn from results of designs that other agents proposed."""
         self._asked.add(trials.indices)
         self._learn(trials)
 
@@ -189,7 +189,7 @@ class FewAgent(Agent):
         return np.asarray(pool[[int(np.argmax(promise))]])
 
     def _first(self) -> np.ndarray:
-        """Return a first design: of an earlier study; else near the best or anywhere, in turn."""
+        """Return an initial design: of an earlier study, else near the best or random, in turn."""
         history = self._history
         # Earlier studies come first: models and moves near the best then start from their designs.
         is_near = len(history) % 2 == 1 and not self._asked.has_preferred

@@ -1,4 +1,4 @@
-"""Grid search in an order that covers the whole space from the first."""
+"""Grid search in an order that covers the whole space evenly from the start."""
 
 import math
 from typing import final
@@ -131,7 +131,7 @@ def _best_stride(sizes: list[int]) -> int:
 
 
 def _unevenness(sizes: list[int], stride: int) -> float:
-    """Return the squared distance of waves along one or two parameters from averaging out."""
+    """Return how unevenly a stride covers parameters: squared means of low-frequency waves."""
     n = min(_JUDGED_DESIGNS, math.prod(sizes))
     judged = [place for place, size in enumerate(sizes) if size > 1][:_JUDGED_PARAMETERS]
     middles = _visit(sizes, 0, stride, n)[:, judged] + 0.5

@@ -148,7 +148,7 @@ class HillClimbingAgent(AskTellAgent):
         self._n_tried = 0
 
     def _starts(self) -> np.ndarray:
-        """Return designs to start again from, of which the best is climbed from."""
+        """Return candidates for a restart; the climb continues from the best of them."""
         if self._is_kicked and np.isfinite(self._best.reward):
             kicked = self._new_near(self._best, self._batch_size, self._kick)
             if len(kicked):
@@ -156,7 +156,7 @@ class HillClimbingAgent(AskTellAgent):
         return self._asked.draw(self._batch_size, self._rng)
 
     def _new_near(self, place: "_Place", n: int, rate: float) -> np.ndarray:
-        """Up to `n` feasible designs some steps away that were not asked for; marks them."""
+        """Return up to `n` new feasible designs some steps away, and mark them as asked for."""
         found = np.empty((0, self._space.n_parameters), dtype=np.int64)
         for _ in range(_MAX_ROUNDS):
             if len(found) >= n:

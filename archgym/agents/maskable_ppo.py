@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @final
 class MaskablePpoAgent(Sb3Agent):
-    """PPO that gives no odds to values without a feasible completion.
+    """PPO that gives zero probability to values without a feasible completion.
 
     One choice at a time that leaves feasible designs only, as far as the space's constraints tell;
     of whole designs each choice is judged alone. What only the simulator knows to be infeasible is

@@ -1,4 +1,4 @@
-"""Quasi-random search: points that leave no gaps, by SciPy."""
+"""Quasi-random search along low-discrepancy sequences, by SciPy."""
 
 from typing import TYPE_CHECKING, Annotated, final
 

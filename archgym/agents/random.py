@@ -1,4 +1,4 @@
-"""Random search: the yardstick for every other agent."""
+"""Random search: the baseline for every other agent."""
 
 from typing import final
 

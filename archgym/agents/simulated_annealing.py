@@ -164,7 +164,7 @@ class SimulatedAnnealingAgent(AskTellAgent):
     def _decide(
         self, chain: "_Chain", design: np.ndarray, reward: float, temperature: float
     ) -> None:
-        """Move a chain to a design, or let it stay; one that is nowhere moves."""
+        """Move a chain to a design if it is accepted; a chain without a position always moves."""
         gain = reward - chain.reward
         if gain >= 0 or self._rng.random() < math.exp(gain / temperature):
             chain.move_to(design, reward)
@@ -180,6 +180,6 @@ class _Chain:
     steps: list[np.ndarray] = field(default_factory=list)
 
     def move_to(self, design: np.ndarray, reward: float) -> None:
-        """Move there if other steps continue from it."""
+        """Move to a design, and drop the steps planned from the previous one."""
         self.design, self.reward = design, reward
         self.steps.clear()

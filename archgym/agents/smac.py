@@ -230,7 +230,7 @@ def _facade(
 
 @contextmanager
 def _quiet_smac() -> Iterator[None]:
-    """Keep SMAC from commenting on a search that is nobody's but ours."""
+    """Suppress SMAC's log messages about its internal search."""
     logger = logging.getLogger("smac")
     level = logger.level
     logger.setLevel(logging.CRITICAL + 1)

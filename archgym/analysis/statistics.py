@@ -99,7 +99,7 @@ def _middle(ordered: np.ndarray) -> np.ndarray:
 
 
 def optimality_gap(runs: Scores) -> float:
-    """Return mean of what is missing to a score of 1.
+    """Return the mean distance of scores from 1 (the optimality gap).
 
     Source:
       Agarwal et al., *Deep Reinforcement Learning at the Edge of the Statistical Precipice*,
@@ -258,14 +258,14 @@ def improvement_p_value(
 @final
 @dataclass(frozen=True)
 class Survival:
-    """Share of runs that have not yet arrived, after each evaluation at which one has."""
+    """Share of runs that have not reached their goal, after each evaluation at which one does."""
 
     times: np.ndarray
     shares: np.ndarray
 
     @property
     def median(self) -> float:
-        """Evaluations after which half have arrived; infinite where they have not."""
+        """Evaluations after which half of the runs have reached the goal; infinite if fewer do."""
         # Products such as 5/6 x 4/5 x 3/4 may round to just above one half.
         below = np.flatnonzero(self.shares <= 0.5 + 1e-12)
         return float(self.times[below[0]]) if len(below) else math.inf

@@ -5,12 +5,11 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, Protocol, final, runtime_checkable
 
 import numpy as np
 
 from archgym.agent.agent import agent_class
-from archgym.agent.fidelities import TwoFidelityAgent
 from archgym.checks import check_number, check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
@@ -19,6 +18,9 @@ from archgym.files.storage import make_folder, open_member, storage_errors, writ
 from archgym.studies.known import Known
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
+
+if TYPE_CHECKING:
+    from archgym.evaluation.task import Task
 
 _SCREENING = "screening"
 _SEARCH = "search"
@@ -33,6 +35,30 @@ _FIRST_SHARE = 0.125
 _PROPOSED_SHARE = 0.5
 # chosen: more than any agent searches well; it catches costs in another unit.
 _MOST_SCREENED = 100_000
+
+
+@runtime_checkable
+class TwoFidelityAgent(Protocol):
+    """Agent that is asked for designs at a cheaper fidelity and at the task's own.
+
+    The caller decides which of the two comes next. `begin` comes first; each ask is followed by
+    the results of its design.
+    """
+
+    def begin(self, task: "Task") -> None:
+        """Take the task, whose results at its own fidelity count."""
+
+    def ask_cheaper(self) -> np.ndarray:
+        """Return a design for the cheaper fidelity, (1, n_parameters); none if all are known."""
+
+    def tell_cheaper(self, trials: Trials) -> None:
+        """Take the results of the last `ask_cheaper`, scaled to the task's metrics."""
+
+    def promote(self) -> np.ndarray:
+        """Return a design for the task's own fidelity, (1, n_parameters); none if all are known."""
+
+    def take(self, trials: Trials) -> None:
+        """Take results of the task, such as those of the last `promote`."""
 
 
 @final

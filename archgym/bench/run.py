@@ -57,5 +57,5 @@ def run_bench(
     workers: int | None = None,
     progress: Callable[[SweepState], None] | None = None,
 ) -> SweepOutcome:
-    """Run what of a plan is not finished in a folder; see `archgym.sweep.run_sweep`."""
+    """Run the unfinished runs of a plan in a folder; see `archgym.sweep.run_sweep`."""
     return run_sweep(plan, folder, workers=workers, progress=progress)

@@ -58,7 +58,7 @@ class ShuffledSimulator(Simulator):
 
     @property
     def default_fidelity(self) -> str:
-        """The inner simulator's."""
+        """Default fidelity of the inner simulator."""
         return self.inner.default_fidelity
 
     def workload_names(self) -> tuple[str, ...]:

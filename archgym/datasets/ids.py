@@ -20,7 +20,7 @@ _STEP = np.uint64(0x9E3779B97F4A7C15)
 
 
 def mixed(numbers: np.ndarray) -> np.ndarray:
-    """Return mixed numbers, uint64: every bit depends on all input bits; one to one."""
+    """Return hashes, uint64, one to one: each output bit depends on all input bits."""
     with np.errstate(over="ignore"):
         x = numbers + _STEP
         x = (x ^ (x >> _SHIFTS[0])) * _MULTIPLIERS[0]

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @final
 class Findings:
-    """Differences by kind: how many, and the first."""
+    """Differences by kind, with their number and the first of each."""
 
     def __init__(self) -> None:
         self._kinds: dict[str, tuple[int, str]] = {}

@@ -72,14 +72,14 @@ class About:
 
     @cached_property
     def by_model(self) -> dict[Model, Declaration]:
-        """Declarations by what rows are found by."""
+        """Declarations by the traits that identify them in rows."""
         return {
             model_of(d.version, d.options, d.fidelity, d.space_name): d for d in self.declarations
         }
 
     @cached_property
     def task_by_digest(self) -> dict[str, Mapping[str, Any]]:
-        """Tasks by what rows cite them by."""
+        """Tasks by their digests."""
         return {str(task["digest"]): task for task in self.tasks}
 
     def declaration_of(self, task: Mapping[str, Any]) -> Declaration:
@@ -91,7 +91,7 @@ class About:
         return replace(self, split=split)
 
     def to_json(self) -> dict[str, Any]:
-        """Return all of it as JSON; `from_json` reads it."""
+        """Return the metadata as JSON; `from_json` reads it."""
         return {
             "format": FORMAT,
             "format_version": _FORMAT_VERSION,
@@ -105,7 +105,7 @@ class About:
 
     @classmethod
     def from_json(cls, path: Path, content: bytes) -> "About":
-        """Return what `to_json` gave, read from a file's metadata.
+        """Return metadata from the JSON of `to_json`, as stored in a file.
 
         Raises:
           FileFormatError: It is something else.

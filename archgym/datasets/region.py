@@ -1,4 +1,4 @@
-"""Regions of a design space that are held out, so that the rest must be extrapolated to them."""
+"""Regions of a design space that are held out, so that models must extrapolate to them."""
 
 import csv
 import json
@@ -53,7 +53,7 @@ class Beginning:
         return text if self.is_whole else f"{text} {_ELLIPSIS}"
 
     def fits(self, value: Sequence[Any] | None) -> bool:
-        """Return True if a list begins so, and ends there if it must."""
+        """Return True if a list has this beginning, or equals it if the condition is exact."""
         if value is None or (self.is_whole and len(value) != len(self.items)):
             return False
         return tuple(value[: len(self.items)]) == self.items

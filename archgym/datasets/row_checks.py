@@ -1,4 +1,4 @@
-"""Rows held against the studies, tasks and declarations that the metadata have for them."""
+"""Checks of rows against the studies, tasks and declarations in the metadata."""
 
 import json
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ def of_own_workload(batch: "pa.RecordBatch", task: Mapping[str, Any]) -> np.ndar
 def check_studies(
     path: Path, batch: "pa.RecordBatch", about: About, findings: Findings, first: int
 ) -> None:
-    """Report rows that say of their study what the metadata do not."""
+    """Report rows whose facts about their study differ from the metadata."""
     studies: dict[str, list[Mapping[str, Any]]] = {}
     for study in about.studies:
         studies.setdefault(str(study["id"]), []).append(study)

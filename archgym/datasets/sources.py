@@ -122,7 +122,7 @@ class StudySource(RowSource):
     def __init__(
         self, folders: Sequence[str | Path], name: str | None = None, license: str | None = None
     ) -> None:
-        """Read what the studies are, not yet their journals.
+        """Read the metadata of the studies, but not their journals.
 
         Raises:
           InvalidArgumentError: They do not fit into one dataset.

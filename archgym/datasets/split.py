@@ -1,4 +1,4 @@
-"""Parts of a dataset that do not leak into one another: what goes where, and why."""
+"""Train, validation and test parts of a dataset without leakage between them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
@@ -78,7 +78,7 @@ class Split:
             raise InvalidArgumentError(f"`test` must be above 0 to split by {self.by}; got 0.")
 
     def prepare(self, source: RowSource) -> "Assignment":
-        """Decide what can be decided before rows are assigned; may go through all of them.
+        """Prepare the assignment; this may read all rows once.
 
         Raises:
           InvalidArgumentError: The dataset cannot be split so.
@@ -339,7 +339,7 @@ def _parts_of_names(split: Split, rows: Mapping[str, int]) -> dict[str, int]:
 
 
 def _taken(order: Sequence[str], rows: Mapping[str, int], wanted: float, n: int) -> list[str]:
-    """At most `n` names, in this order each that brings their rows nearer to what is wanted.
+    """Return at most `n` names, adding each in order that brings the row count closer to the goal.
 
     Where none does, it is the one that comes nearest; names without rows are left.
     """

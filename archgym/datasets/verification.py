@@ -1,4 +1,4 @@
-"""A dataset held against its checksums, its own columns, and the simulator."""
+"""Verification of a dataset against its checksums, its columns and the simulator."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -311,7 +311,7 @@ class _Sample:
 
 
 def _without_table(recipe: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return task's recipe without its table: what that answered, the simulator answers as well."""
+    """Return a task's recipe without its table, so that the simulator itself evaluates designs."""
     stand_in = recipe.get("stand_in")
     if isinstance(stand_in, Mapping) and stand_in.get("kind") == "table":
         return {name: part for name, part in recipe.items() if name != "stand_in"}

@@ -1,4 +1,4 @@
-"""Episodes side by side: what all environments share, with one environment the batch of one."""
+"""Several episodes stepped together; the base of all environments, single ones included."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

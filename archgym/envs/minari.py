@@ -430,7 +430,7 @@ def _scratch_root(root: Path) -> Iterator[Path]:
 
 
 def _keep_namespaces(scratch: Path, root: Path, name: str) -> None:
-    """Move what Minari says of the folders above the dataset."""
+    """Move the metadata that Minari keeps in the folders above the dataset."""
     for folder in Path(name).parents:
         for path in (scratch / folder).iterdir():
             if path.is_file() and not (root / folder / path.name).exists():

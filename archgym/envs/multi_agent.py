@@ -253,7 +253,7 @@ class ParallelDesignEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc
         return tuple(names[column] for column in _of(agent, self._columns))
 
     def state(self) -> np.ndarray:
-        """Return the whole observation, (d,) float32, whatever agents see of it."""
+        """Return the full observation, (d,) float32, of which agents may see parts."""
         return self._state.copy()
 
     def reset(

@@ -91,7 +91,7 @@ class Observation:
         self._start = np.where(choices.sizes > 1, -1.0, 0.0)[self._column]
 
     def columns(self, choices: np.ndarray) -> np.ndarray:
-        """Place in an observation that show these choices, what was measured, and feasibility.
+        """Return positions in an observation: those of some choices, then those of the results.
 
         Args:
           choices: Numbers of choices, in the order in which they are to be shown.

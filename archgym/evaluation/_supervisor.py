@@ -28,7 +28,7 @@ _CANNOT_RUN = 127
 
 
 class _StopError(BaseException):
-    """SIGTERM has come."""
+    """Exception that SIGTERM raises."""
 
 
 def _main() -> "NoReturn":

@@ -139,7 +139,7 @@ class EvaluationCache:
         return self._path
 
     def close(self) -> None:
-        """Give back what is claimed, and close; does nothing the second time."""
+        """Release all claims and close the database; calling it again does nothing."""
         if self._descriptor < 0:
             return
         descriptor, self._descriptor = self._descriptor, -1
@@ -200,7 +200,7 @@ class EvaluationCache:
     def store(
         self, problem: str, results: Mapping[bytes, bytes], released: Sequence[bytes]
     ) -> None:
-        """Keep results, and give back the claims on them and on other designs.
+        """Store results, and release the claims on them and on other designs.
 
         Args:
           problem: Key of the simulator and workloads.
@@ -382,7 +382,7 @@ class CachedExecutor(Executor):
         return results
 
     def cancel(self) -> None:
-        """End what runs, and give back what is claimed."""
+        """Stop all evaluations and release this writer's claims."""
         self._cancelled = True
         self._inner.cancel()
         self._cache.close()

@@ -55,10 +55,10 @@ class Executor(Closing, ABC):
 
     @abstractmethod
     def cancel(self) -> None:
-        """End what runs, from another thread, at once; the executor is of no more use."""
+        """Stop all evaluations at once, from another thread; the executor cannot be used again."""
 
     def close(self) -> None:
-        """Give back its threads and processes."""
+        """Release threads and processes."""
         self.cancel()
 
 
@@ -263,7 +263,7 @@ class ProcessExecutor(Executor):
             worker.send((start, start + size), indices[start : start + size], self._timeout_s)
 
     def _awaited(self) -> list["WorkerProcess"]:
-        """Return workers that have something to say, have died or are late."""
+        """Return workers that sent a message, died, or exceeded their time limit."""
         busy = {worker.connection: worker for worker in self._workers if worker.span is not None}
         now = time.monotonic()
         soonest = min((worker.deadline for worker in busy.values()), default=now)

@@ -49,7 +49,12 @@ _SUPERVISOR = Path(__file__).with_name("_supervisor.py")
 @final
 @dataclass(frozen=True)
 class Infeasible:
-    """Result of `ExternalSimulator.parse` for a design that cannot be built."""
+    """Result of `ExternalSimulator.parse` for a design that cannot be built.
+
+    Example:
+      >>> Infeasible("the cache has more ways than lines").reason
+      'the cache has more ways than lines'
+    """
 
     reason: str
     """One of the simulator's `model_reasons`."""
@@ -63,6 +68,31 @@ class ExternalSimulator(Simulator):
     process that started it, not even where that is killed by SIGKILL. One that ends with an exit
     code, takes too long, prints too much or prints what `parse` cannot read is a failure of that
     design; the search continues.
+
+    Example:
+      >>> import sys
+      >>> from archgym.evaluation.metrics import MetricSpec
+      >>> from archgym.evaluation.objective import Objective, Term
+      >>> from archgym.spaces.parameter import Integer
+      >>> from archgym.spaces.space import DesignSpace
+      >>> class SumSimulator(ExternalSimulator):
+      ...     name = "sum"
+      ...     version = 0
+      ...     space = DesignSpace("default", [Integer(name="terms", low=1, high=9)])
+      ...     metrics = (MetricSpec("time_ns", "ns", "minimise", 0.1, "Time of the sum."),)
+      ...     objectives = {"fast": Objective("fast", (Term("time_ns", "minimise"),))}
+      ...     default_objective = "fast"
+      ...     workloads = {"short": "2.5"}
+      ...
+      ...     def command(self, design, workload):
+      ...         script = f"print({design['terms']} * {workload.content})"
+      ...         return [sys.executable, "-c", script]
+      ...
+      ...     def parse(self, output, design):
+      ...         return {"time_ns": float(output)}
+      >>> adder = SumSimulator()
+      >>> adder.evaluate({"terms": 4}, adder.workload("short"))
+      Metrics(time_ns=10)
     """
 
     workloads: Mapping[str, str] = {"default": ""}
@@ -98,7 +128,7 @@ class ExternalSimulator(Simulator):
         return next(iter(self.workloads))
 
     def workload_names(self) -> tuple[str, ...]:
-        """Name in `workloads`."""
+        """Return the names in `workloads`."""
         return tuple(self.workloads)
 
     def workload(self, name: str | Path) -> Workload:

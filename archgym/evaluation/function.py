@@ -147,6 +147,16 @@ class FunctionSimulator(_Declared):
     `simulator` makes it as a decorator. It can be called as the function can. Tasks of it are
     bound to the function's code without comments and documentation, so that a study of other code
     is not continued by mistake.
+
+    Example:
+      >>> from archgym.spaces.parameter import PowerOfTwo
+      >>> def latency(design):
+      ...     return {"latency_ns": 2.0 + 8.0 / design["ways"]}
+      >>> cache = FunctionSimulator(
+      ...     latency, [PowerOfTwo(name="ways", low=1, high=16)], {"latency_ns": "minimise"}
+      ... )
+      >>> cache.evaluate({"ways": 4}, cache.workload("default"))
+      Metrics(latency_ns=4)
     """
 
     holds_interpreter: ClassVar[bool] = True

@@ -130,6 +130,13 @@ class Metrics(Mapping[str, float]):
     """Results of one design, by metric name, in the units of the simulator's `metrics`.
 
     A design that cannot be built has no numbers but a reason, `infeasible`.
+
+    Example:
+      >>> metrics = Metrics({"time_ns": 12.5, "power_mw": 80.0})
+      >>> metrics["time_ns"], metrics.infeasible
+      (12.5, None)
+      >>> Metrics({}, infeasible="the cache has more ways than lines")
+      Metrics(infeasible='the cache has more ways than lines')
     """
 
     __slots__ = ("_values", "infeasible")

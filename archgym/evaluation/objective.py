@@ -35,6 +35,12 @@ class Term:
 
     Each logarithm is clipped to ±20. Values or references below 0 count as `growth` says, and a
     value below 0 that is minimised is worth up to 40.
+
+    Example:
+      >>> Term("power_mw", "at-most", target=50.0).reward(
+      ...     np.array([40.0, 100.0]), reference=80.0, resolution=0.1
+      ... ).round(3).tolist()
+      [0.0, -0.692]
     """
 
     metric: str
@@ -303,7 +309,7 @@ class Objective:
         return f"{text}[{limits}]" if limits else text
 
     def has_same_meaning(self, other: "Objective") -> bool:
-        """Return True if both have the same terms and limits, whatever they are called."""
+        """Return True if another objective has the same terms and limits, whatever its name."""
         return self.terms == other.terms and set(self.limits) == set(other.limits)
 
 

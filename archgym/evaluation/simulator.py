@@ -35,6 +35,10 @@ class Workload:
     """Workload that designs are evaluated on.
 
     `digest` is the SHA-256 of all that decides the result; `content` is the simulator's own.
+
+    Example:
+      >>> Workload("64-bit", digest="9f86d081", content=64)
+      Workload(name='64-bit', digest='9f86d081')
     """
 
     name: str
@@ -50,6 +54,15 @@ class BatchResult:
     `values` is (n, n_metrics) float64 in the units of `Simulator.metrics`, NaN where a design was
     not built; `reason` is (n,) int16: 0 built, above 0 an index into `Simulator.reasons`, -1 where
     the simulator itself broke, and `failures` says for those why, by row.
+
+    Example:
+      >>> result = BatchResult(
+      ...     values=np.array([[3.8], [np.nan]]),
+      ...     reason=np.array([0, FAILED], dtype=np.int16),
+      ...     failures={1: "The program ended with exit code 1."},
+      ... )
+      >>> (result.reason == FEASIBLE).tolist()
+      [True, False]
     """
 
     values: np.ndarray
@@ -331,7 +344,7 @@ class Simulator(ABC):
 
     @cached_property
     def _has_declared_reasons(self) -> bool:
-        """True if `reasons` are those that follow; what writes results down goes by them."""
+        """True if `reasons` are the declared ones, by which results are stored."""
         return tuple(self.reasons) == self._declared_reasons()
 
     @final
@@ -509,7 +522,7 @@ class Simulator(ABC):
 
 
 def _shown(result: object) -> str:
-    """Return what a simulator returned, in a few words."""
+    """Return a short description of a simulator's result, for error messages."""
     if not isinstance(result, BatchResult):
         return f"a value of type {type(result).__name__}"
     kinds = type(result.values).__name__, type(result.reason).__name__
@@ -554,7 +567,7 @@ def require_kept(
 
 
 def simulator_names() -> tuple[str, ...]:
-    """Name of all simulators, sorted."""
+    """Return the names of all simulators, sorted."""
     return tuple(sorted(registered("archgym.simulators")))
 
 

@@ -141,7 +141,7 @@ class Declaration(_PlainMembers):
         }
 
     def difference(self, other: "Declaration") -> str | None:
-        """Return the first part of `identity` in which another declaration differs, or None."""
+        """Return the first differing part of `identity` of another declaration, or None."""
         mine, theirs = self.identity(), other.identity()
         for part in (mine, theirs):
             # Which direction is better decides no number, and may change.

@@ -1,4 +1,4 @@
-"""Tasks: what is searched, on what, for what; frozen and hashed."""
+"""Tasks: a simulator with its space, workloads and objective; frozen and hashed."""
 
 import hashlib
 import json
@@ -10,7 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameError, unknown_name
 from archgym.evaluation.limits import Limit, missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import (
@@ -23,6 +23,7 @@ from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
     Simulator,
+    simulator_class,
 )
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task_choices import (
@@ -414,15 +415,7 @@ class Task:
                 held = {} if simulator.unrestricted is not simulator else split_space(space)[1]
                 task = cls.make(simulator, sources, objective, values=held)
             else:
-                options: dict[str, Any] = {str(k): str(v) for k, v in data["options"].items()}
-                task = cls.make(
-                    str(data["simulator"]),
-                    sources,
-                    objective,
-                    space,
-                    str(data["fidelity"]),
-                    **options,
-                )
+                task = cls._of_recipe(data, sources, objective)
             # Limits of physics that were declared later would make it another task.
             task = replace(task, objective=objective)
             digest = data["digest"]
@@ -438,6 +431,30 @@ class Task:
                 "it was recorded with, or start a new study."
             )
         return task
+
+    @classmethod
+    def _of_recipe(
+        cls, data: Mapping[str, Any], sources: Mapping[str, float], objective: Objective
+    ) -> "Task":
+        """Return the task that a recipe names by its simulator's name.
+
+        Raises:
+          InvalidArgumentError: It cannot be made; the first reason is another version.
+        """
+        name = str(data["simulator"])
+        options: dict[str, Any] = {str(k): str(v) for k, v in data["options"].items()}
+        space, fidelity = str(data["space_name"]), str(data["fidelity"])
+        try:
+            return cls.make(name, sources, objective, space, fidelity, **options)
+        except (UnknownNameError, InvalidArgumentError):
+            known = simulator_class(name).version
+            if data["version"] == known:
+                raise
+            raise InvalidArgumentError(
+                f"Task {data.get('id')!r} must be the one that was recorded; `version` differs "
+                f"now: it was {data['version']} and is {known}. Use the version of ArchGym that "
+                "it was recorded with, or start a new study."
+            ) from None
 
     def _as_recorded(self, names: Sequence[str]) -> "Task":
         """Return the task without explaining metrics that it did not have when it was recorded."""
@@ -484,7 +501,7 @@ class Task:
 
 
 def _option_difference(recorded: Any, mine: Mapping[str, str]) -> str:
-    """Return the first option that was another, with what it was and what it is."""
+    """Return the first option that differs from the recorded one, with both values."""
     was: Mapping[str, Any] = recorded if isinstance(recorded, Mapping) else {}
     for name in (*mine, *was):
         before, after = (None if d.get(name) is None else str(d[name]) for d in (was, mine))

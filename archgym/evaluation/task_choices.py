@@ -246,7 +246,7 @@ def _resolve_stand_in(choices: TaskChoices, path: str | Path) -> tuple[Simulator
 
 
 def _check_simulator(choices: TaskChoices) -> None:
-    """Refuse what is not a simulator, and choices that an instance has made already."""
+    """Refuse objects that are not simulators, and options that an instance has fixed already."""
     simulator = choices.simulator
     if isinstance(simulator, Simulator):
         given = {"space": choices.space, "fidelity": choices.fidelity, **choices.options}
@@ -451,7 +451,7 @@ def _named_objective(simulator: Simulator, name: str, revision: int | None) -> O
 
 
 def _note_former(former: Objective, simulator: Simulator) -> None:
-    """Say once in a process what a name that was given up means."""
+    """Explain the meaning of a retired name, once per process."""
     same = [o.name for o in simulator.objectives.values() if o.has_same_meaning(former)]
     _note(
         f"objective {former.name!r} is a former one of simulator {simulator.name!r}: {former.doc} "

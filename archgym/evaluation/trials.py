@@ -15,7 +15,17 @@ if TYPE_CHECKING:
 @final
 @dataclass(frozen=True)
 class Trial:
-    """One row of `Trials`."""
+    """One row of `Trials`.
+
+    Example:
+      >>> from archgym.evaluation.task import Task
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
+      >>> designs = task.space.default_indices[None, :]
+      >>> (trial,) = task.trials(designs, task.evaluate(designs), np.array([False]))
+      >>> trial.feasible, trial.reward
+      (True, 0.0)
+    """
 
     indices: np.ndarray
     reward: float
@@ -39,6 +49,15 @@ class Trials:
     else an index into the simulator's reasons, of the first workload that has one; `feasible`,
     `failed` (the simulator broke) and `repeated` (known from before, not charged) are (k,) bool.
     `Task.trials` makes them.
+
+    Example:
+      >>> from archgym.evaluation.task import Task
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
+      >>> designs = task.space.default_indices[None, :]
+      >>> trials = task.trials(designs, task.evaluate(designs), np.array([False]))
+      >>> len(trials), trials.reward.tolist(), trials.reason.tolist()
+      (1, [0.0], [0])
     """
 
     indices: np.ndarray

@@ -28,7 +28,7 @@ END_S = 0.3
 
 @final
 class WorkerProcess:
-    """The parent's side of one process."""
+    """Handle of one worker process in its parent."""
 
     def __init__(self, task: Task) -> None:
         context = multiprocessing.get_context("spawn")

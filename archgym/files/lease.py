@@ -1,4 +1,4 @@
-"""The right to write a study, which one process at a time holds."""
+"""Exclusive write access to a study, held by one process at a time."""
 
 import fcntl
 import json
@@ -97,7 +97,7 @@ class Lease:
             )
 
     def release(self) -> None:
-        """Let the next writer in; does nothing the second time."""
+        """Release the lease for the next writer; calling it again does nothing."""
         if self._descriptor < 0:
             return
         descriptor, self._descriptor = self._descriptor, -1
@@ -172,7 +172,7 @@ def current_writer(folder: str | Path) -> Writer | None:
 
 
 def _look(path: Path, descriptor: int) -> tuple[bool, bytes]:
-    """Return True if a path still is the file that is open, and what it holds."""
+    """Return True if a path still is the open file, and that file's content."""
     now = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
     try:
         same_file = os.path.samestat(os.fstat(now), os.fstat(descriptor))

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and the system's refusals in one line."""
+"""Atomic files, and errors of the operating system in one line."""
 
 import errno
 import fcntl

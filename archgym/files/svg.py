@@ -284,7 +284,7 @@ def _free_place(
     n_letters: int,
     taken: list[tuple[float, float, float, float]],
 ) -> tuple[float, float] | None:
-    """Return the first place along an edge where a label covers nothing, and take it."""
+    """Reserve and return the first position along an edge where a label overlaps nothing."""
     half, tall = n_letters * _LETTER / 2, 6.0
     span = end[1] - start[1]
     down = 12.0

@@ -34,7 +34,7 @@ class CompiledTrees:
         scaling: Scaling,
         groups: Sequence[tuple[Sequence[int], TreeEnsemble]],
     ) -> None:
-        """Put the ensembles one behind the other.
+        """Concatenate the trees of the ensembles.
 
         Args:
           encoding: Encoding of designs as features.
@@ -187,7 +187,7 @@ class CompiledTrees:
 
 
 def _narrow(values: np.ndarray) -> np.ndarray:
-    """Number as scikit-learn's trees see them."""
+    """Convert numbers to the precision that scikit-learn's trees use."""
     return np.asarray(values, dtype=np.float32).astype(np.float64)
 
 

@@ -183,7 +183,7 @@ class Familiarity:
 
     @classmethod
     def read(cls, space: DesignSpace, arrays: Mapping[str, np.ndarray]) -> Self:
-        """From what `arrays` gave; ValueError where it is something else."""
+        """Return the tables from the result of `arrays`; raise ValueError for anything else."""
         if "seen" not in arrays:
             raise ValueError("array 'seen' is missing")
         packed = arrays["seen"]
@@ -193,7 +193,7 @@ class Familiarity:
         return cls(space, np.unpackbits(packed, count=size).astype(bool))
 
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return all that it consists of, by name."""
+        """Return all arrays of the tables, by name."""
         return {"seen": np.packbits(self.seen)}
 
     def novelty(self, indices: np.ndarray) -> np.ndarray:

@@ -93,7 +93,7 @@ def distinct_rows(dataset: Dataset) -> Rows:
 @final
 @dataclass(frozen=True)
 class Fitted:
-    """Part, and its errors before it learned all rows.
+    """Fitted part of a proxy, with its errors from before it was refitted on all rows.
 
     `kept` are the rows that intervals were fitted on, and `expected`, (n, n_metrics), what models
     said of them that had not seen their outcomes, or where workloads are joint their designs.

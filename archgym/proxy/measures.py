@@ -119,6 +119,6 @@ def _spearman(actual: np.ndarray, predicted: np.ndarray) -> float | None:
 
 
 def mean_measure(errors: Sequence[dict[str, Any]], name: str) -> float | None:
-    """Return the mean of a measure over several, without those where it is undefined."""
+    """Return the mean of a measure over the metrics for which it is defined."""
     values = [error[name] for error in errors if error[name] is not None]
     return float(np.mean(values)) if values else None

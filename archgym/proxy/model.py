@@ -1,4 +1,4 @@
-"""The interface of kinds of models, and the kinds there are."""
+"""Interface of model kinds, and the registry of available kinds."""
 
 import importlib
 import pkgutil
@@ -22,7 +22,7 @@ class Predictor(ABC):
 
     @abstractmethod
     def arrays(self) -> dict[str, np.ndarray]:
-        """Return all that it consists of, by name."""
+        """Return all arrays of the model, by name."""
 
     @abstractmethod
     def predict(self, features: np.ndarray) -> np.ndarray:

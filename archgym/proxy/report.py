@@ -42,13 +42,13 @@ _JOINT_ROWS = 5000
 
 @final
 class _Steps:
-    """Counts models that are fitted, so that progress and remaining time are of equal steps."""
+    """Counter of fitted models, which reports progress in equal steps."""
 
     def __init__(self, total: int, announce: Announce | None) -> None:
         self._total, self._announce, self._done = total, announce, 0
 
     def __call__(self, what: str) -> None:
-        """Say what is fitted next."""
+        """Report which model is fitted next."""
         if self._announce is not None:
             self._announce(what, self._done, self._total)
         self._done += 1

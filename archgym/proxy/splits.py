@@ -1,4 +1,4 @@
-"""Rows that are kept apart, so that an error says how a proxy does on what it has not seen."""
+"""Held-out rows, on which the error of a proxy on unseen designs is measured."""
 
 from collections.abc import Sequence
 

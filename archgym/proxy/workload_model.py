@@ -63,7 +63,7 @@ class Part:
         return self.scaling.unscaled(scaled)
 
     def spread(self, indices: np.ndarray, facts: np.ndarray) -> np.ndarray:
-        """Return doubt about scaled metrics, (n, n_metrics), 0 or more."""
+        """Return uncertainty of scaled metrics, (n, n_metrics), 0 or more."""
         features = self.encoding.features(indices, facts)
         spread = np.zeros((len(indices), len(self.floor)))
         learned = None if self.doubt is None else np.maximum(self.doubt.predict(features), 0.0)

@@ -1,4 +1,4 @@
-"""The best design of a task looked at again: its neighbours, and what it is on other workloads."""
+"""Second look at the best design of a task: its neighbours, and its results on other workloads."""
 
 import math
 from dataclasses import dataclass, replace

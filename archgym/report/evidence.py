@@ -181,7 +181,7 @@ class Evidence:
 
     @property
     def evaluations(self) -> int:
-        """All that are reported."""
+        """All runs that are reported."""
         return sum(len(run.reward) for task in self.tasks for run in task.runs)
 
 

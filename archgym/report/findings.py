@@ -37,7 +37,7 @@ THRESHOLDS = np.linspace(-0.5, 1.0, 61)
 @final
 @dataclass(frozen=True)
 class Findings:
-    """All that a report says."""
+    """All findings of a report."""
 
     evidence: Evidence
     protocol: Protocol

@@ -23,10 +23,10 @@ from archgym.report.front_chart import front_step
 from archgym.report.quantities import axis_unit, metric_title, quantity
 from archgym.spaces.space import DesignSpace
 from archgym.studies.folder import JOURNAL_NAME, STUDY_NAME
+from archgym.studies.journal import JournalTail
 from archgym.studies.metadata import Header, read_header
 from archgym.studies.records import Records
 from archgym.studies.snapshot import read_state
-from archgym.studies.tail import JournalTail
 from archgym.sweep.reading import PLAN_NAME, read_recorded_plan
 
 # chosen: dots of one task that a browser draws in a few milliseconds.

@@ -106,7 +106,7 @@ def _name(log: "StudyLog", curve: BestCurve) -> str:
 
 
 def _mark_missed(axes: "Axes", missed: "np.ndarray", row: int, colour: Any) -> None:
-    """Draw a tick at the top for each evaluation that counts for nothing."""
+    """Draw a tick at the top for each evaluation whose design misses a limit."""
     at = (missed.nonzero()[0] + 1).tolist()
     axes.plot(
         at,

@@ -1,4 +1,4 @@
-"""A verdict in words: the best designs, which agent is better, and what tells against it."""
+"""Verdict in words: the best designs, the better agent, and reservations."""
 
 from collections.abc import Mapping
 

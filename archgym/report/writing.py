@@ -58,7 +58,7 @@ def write_csv(findings: Findings, folder: Path) -> list[Path]:
 
 
 def write_json_file(findings: Findings, path: Path) -> None:
-    """Write all that the report says as JSON.
+    """Write all findings of the report as JSON.
 
     Raises:
       StorageError: It cannot be written.

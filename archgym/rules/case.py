@@ -64,7 +64,7 @@ class RuleCase(ABC):
         """Return the measures to report by name, as JSON types."""
 
     def check(self, rule: str, counts: Mapping[str, Any]) -> None:  # noqa: B027 - optional
-        """Check the counts of a rule against what no rule can reach.
+        """Check that the counts of a rule do not beat a proven bound.
 
         Raises:
           SimulatorError: They are impossible: a defect of the simulator.

@@ -1,4 +1,4 @@
-"""Checks of the language of rules: what may stand where, and which names are known."""
+"""Checker of the rules' language: allowed constructs and known names."""
 
 import ast
 from collections.abc import Mapping

@@ -309,7 +309,7 @@ def _read_attempts(path: Path, seed: int) -> list[Attempt]:
 
 
 def _append(path: Path, line: bytes) -> None:
-    """Add a line and bring it to the disk; on failure the file is as it was."""
+    """Append a line and sync it to disk; on failure the file is unchanged."""
     descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
     try:
         size = os.fstat(descriptor).st_size

@@ -43,7 +43,7 @@ _MAX_COMPILED = 64
 
 @final
 class RuleRunner(Closing):
-    """A child process that stays for many runs, so that equal code is compiled once.
+    """Child process that serves many runs, so that equal code is compiled once.
 
     Use it as a context manager.
 

@@ -8,7 +8,7 @@ from archgym.errors import MissingExtraError
 
 
 def import_library(name: str, extra: str | None = None) -> Any:
-    """Return the module with this name; Python's global random numbers are left as they were.
+    """Import a module without changing Python's global random state.
 
     scikit-learn's trees and SMAC draw some the first time that they are imported, which would
     make what others draw depend on who came first.

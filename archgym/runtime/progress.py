@@ -7,7 +7,7 @@ class StageProgress(Protocol):
     """Progress callback for work of several stages."""
 
     def __call__(self, what: str, done: float, total: float) -> None:
-        """Take how far a stage is.
+        """Receive the progress of a stage.
 
         Args:
           what: Things that are counted, in the plural.

@@ -1,4 +1,4 @@
-"""Ray as searches use it: started where it does not run, quiet, and shut down by the last one."""
+"""Ray session for searches: started quietly if needed, and shut down by its last user."""
 
 import logging
 import os
@@ -66,7 +66,7 @@ _QUIET = _Quiet()
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Within it, RLlib and Ray say nothing of themselves; what goes wrong is raised anyway."""
+    """Silence log messages of RLlib and Ray within a block; errors are still raised."""
     _QUIET.enter()
     try:
         with warnings.catch_warnings():

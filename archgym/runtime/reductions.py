@@ -1,4 +1,4 @@
-"""Reports of what is cut, sampled, clipped or ignored, so that nothing shrinks in silence.
+"""Reports of data that are cut, sampled, clipped or ignored, so that nothing is lost silently.
 
 Library code calls `report_reduction` where it uses less than it was given. The report is a warning
 of the logger `archgym.reductions`, which goes to stderr, once for each text in a process. Code that

@@ -108,7 +108,7 @@ class Watchdog:
         self._shell: subprocess.Popen[bytes] | None = None
 
     def watch(self, group: int) -> None:
-        """From now on the group does not outlive this process."""
+        """Register a process group, which is killed when this process ends."""
         with self._lock:
             # A process that was forked from its owner needs one of its own.
             if self._owner != os.getpid():

@@ -1,4 +1,4 @@
-"""Canonical forms and broken constraints of designs, looked up instead of worked out.
+"""Lookup tables of canonical forms and broken constraints of designs.
 
 Parameters that conditions and constraints tie together, a component, mostly have few combinations.
 What the rules say of each is worked out once; then a design costs a look-up for each parameter.
@@ -39,7 +39,7 @@ class Resolution:
         conditioned: Sequence[int],
         rules: Rules,
     ) -> None:
-        """Work out every combination of every component.
+        """Tabulate every combination of every component.
 
         Args:
           components: Places of the parameters of each, tied to no others.

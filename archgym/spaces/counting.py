@@ -1,4 +1,4 @@
-"""Parameters of a space that constraints and conditions tie together, and what is left of them.
+"""Groups of parameters that constraints and conditions link, and counts of feasible designs.
 
 A space splits into components that do not know of each other, so counting, sampling and masking
 work on each component alone and multiply.
@@ -98,7 +98,7 @@ class Core:
 
     @cached_property
     def _tabulated(self) -> tuple[np.ndarray, Counter[tuple[bool, ...]], np.ndarray, np.ndarray]:
-        """Feasible; designs by which loose parameters are active; numbers and shares of designs."""
+        """Feasibility, designs by active loose parameters, numbers and logarithms of shares."""
         feasible: list[np.ndarray] = []
         patterns: Counter[tuple[bool, ...]] = Counter()
         numbers: list[np.ndarray] = [np.empty(0, dtype=np.int64)]
@@ -237,7 +237,7 @@ class Component:
 
     @cached_property
     def _share(self) -> float:
-        """About how many combinations are designs, of those drawn at random."""
+        """Estimated share of the raw combinations that are feasible designs."""
         drawn = self._draw(_PILOT_SAMPLES, np.random.default_rng(0))
         return float(self.judge(drawn)[1].mean())
 

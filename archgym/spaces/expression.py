@@ -224,7 +224,13 @@ class Expression:
 
 
 def P(name: str) -> Expression:  # noqa: N802 - reads as a symbol in `P("banks") <= 8`
-    """Return the value of the parameter `name`."""
+    """Return the value of the parameter `name`.
+
+    Example:
+      >>> fits = (P("ranks") * P("banks") <= 64) & (P("policy") == "open")
+      >>> fits.text
+      "((ranks * banks) <= 64) and (policy == 'open')"
+    """
     return Expression("parameter", (name,))
 
 

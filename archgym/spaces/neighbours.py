@@ -1,4 +1,4 @@
-"""Steps from a value of a parameter to one that is like it.
+"""Steps from a parameter's value to similar values.
 
 Local search and mutation ask for nothing more of a parameter: a step along the scale where values
 have an order, two items swapped in a permutation, one prime moved in a factorisation, and any

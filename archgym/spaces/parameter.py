@@ -60,7 +60,13 @@ class _Kind(ABCMeta):
 
 
 class Parameter(metaclass=_Kind):
-    """One parameter of a design: name, unit, one line of documentation and its finite values."""
+    """One parameter of a design: name, unit, one line of documentation and its finite values.
+
+    Example:
+      >>> depth: Parameter = PowerOfTwo(name="depth", low=4, high=64, unit="entries")
+      >>> depth.size, depth.value(2), depth.index(64)
+      (5, 16, 4)
+    """
 
     kind: ClassVar[str]
     is_ordered: ClassVar[bool]
@@ -178,7 +184,12 @@ class _Listed(Parameter):
 @final
 @dataclass(frozen=True)
 class Categorical(_Described, _Listed):
-    """A choice among names, or among numbers, that have no order."""
+    """A choice among names, or among numbers, that have no order.
+
+    Example:
+      >>> Categorical(name="policy", choices=("fifo", "lru")).allowed()
+      'one of fifo, lru'
+    """
 
     kind: ClassVar[str] = "categorical"
     is_ordered: ClassVar[bool] = False
@@ -204,7 +215,12 @@ class Categorical(_Described, _Listed):
 @final
 @dataclass(frozen=True)
 class Ordinal(_Described, _Listed):
-    """A choice among numbers that are written out, in increasing order."""
+    """A choice among numbers that are written out, in increasing order.
+
+    Example:
+      >>> Ordinal(name="clock_mhz", levels=(800, 1200, 1600)).value(1)
+      1200
+    """
 
     kind: ClassVar[str] = "ordinal"
     is_ordered: ClassVar[bool] = True
@@ -225,7 +241,12 @@ class Ordinal(_Described, _Listed):
 @final
 @dataclass(frozen=True)
 class Integer(_Described, _Listed):
-    """Whole numbers from `low` to `high`, `step` apart."""
+    """Whole numbers from `low` to `high`, `step` apart.
+
+    Example:
+      >>> Integer(name="banks", low=4, high=16, step=4).values
+      (4, 8, 12, 16)
+    """
 
     kind: ClassVar[str] = "integer"
     is_ordered: ClassVar[bool] = True
@@ -250,7 +271,12 @@ class Integer(_Described, _Listed):
 @final
 @dataclass(frozen=True)
 class PowerOfTwo(_Described, _Listed):
-    """Powers of two from `low` to `high`."""
+    """Powers of two from `low` to `high`.
+
+    Example:
+      >>> PowerOfTwo(name="ways", low=1, high=16).values
+      (1, 2, 4, 8, 16)
+    """
 
     kind: ClassVar[str] = "power_of_two"
     is_ordered: ClassVar[bool] = True
@@ -272,7 +298,14 @@ class PowerOfTwo(_Described, _Listed):
 @final
 @dataclass(frozen=True)
 class Real(_Described, _Listed):
-    """`count` numbers from `low` to `high`, evenly spaced, or in ratio where `log`."""
+    """`count` numbers from `low` to `high`, evenly spaced, or in ratio where `log`.
+
+    Example:
+      >>> Real(name="voltage_v", low=0.8, high=1.2, count=3).values
+      (0.8, 1.0, 1.2)
+      >>> Real(name="share", low=0.01, high=1.0, count=3, log=True).values
+      (0.01, 0.1, 1.0)
+    """
 
     kind: ClassVar[str] = "real"
     is_ordered: ClassVar[bool] = True
@@ -304,6 +337,11 @@ class Permutation(_Described, Parameter):
 
     Its sub-actions are the picks among the items that are left, so that an agent may build it one
     item at a time.
+
+    Example:
+      >>> loops = Permutation(name="loops", items=("m", "n", "k"))
+      >>> loops.size, loops.value(0), loops.value(5)
+      (6, ('m', 'n', 'k'), ('k', 'n', 'm'))
     """
 
     kind: ClassVar[str] = "permutation"
@@ -363,6 +401,11 @@ class Factorisation(_Described, Parameter):
 
     Each prime's exponent is shared out among the parts independently; a number is the mixed-radix
     number of those shares, and a sub-action is the share of one prime.
+
+    Example:
+      >>> tiles = Factorisation(name="tiles", total=12, parts=2)
+      >>> [tiles.value(number) for number in range(tiles.size)]
+      [(1, 12), (3, 4), (2, 6), (6, 2), (4, 3), (12, 1)]
     """
 
     kind: ClassVar[str] = "factorisation"

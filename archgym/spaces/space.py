@@ -17,7 +17,15 @@ from archgym.errors import (
 )
 from archgym.spaces.canonical import TABLE_LIMIT, Resolution, earlier
 from archgym.spaces.counting import Component, Count, Rules, counted_share, number_text
-from archgym.spaces.design import Condition, Constraint, Design
+from archgym.spaces.design import (
+    Condition,
+    Constraint,
+    Design,
+    check_names,
+    values_of,
+    with_inactive,
+    without,
+)
 from archgym.spaces.display import html_table
 from archgym.spaces.expression import Expression, expression_from_json
 from archgym.spaces.parameter import (
@@ -26,7 +34,6 @@ from archgym.spaces.parameter import (
     Permutation,
     parameter_from_json,
 )
-from archgym.spaces.restriction import check_names, values_of, with_inactive, without
 from archgym.spaces.symmetry import CanonicalForm, canonical_form_from_json
 
 # chosen: four parameters of the largest size; a declaration of a few bytes may stand for millions.
@@ -422,7 +429,7 @@ class DesignSpace:
         return {p.name: p.array(indices[:, i]) for i, p in enumerate(self.parameters)}
 
     def canonical(self, indices: np.ndarray) -> np.ndarray:
-        """Return canonical forms, (n, n_parameters): the one form that equal designs share.
+        """Return canonical forms, (n, n_parameters), the same for designs that are equivalent.
 
         Inactive parameters have their defaults, and `canonical_form` has renamed equal parts.
         """
@@ -443,7 +450,7 @@ class DesignSpace:
         return self.canonical_form.canonical(self, resolved)
 
     def active(self, indices: np.ndarray) -> np.ndarray:
-        """Return True if each parameter means something, (n, n_parameters) bool."""
+        """Return True where a parameter is active, (n, n_parameters) bool."""
         active = self._resolution.active(indices)
         if self._slow_conditions:
             active &= self._resolve(indices, self._slow_conditions)[1]
@@ -514,7 +521,7 @@ class DesignSpace:
 
     @cached_property
     def _slow_conditions(self) -> tuple[Condition, ...]:
-        """Those of components that are too large to be tabulated."""
+        """Conditions of components that are too large to be tabulated."""
         known = self._resolution.places
         return tuple(
             c for c in self._ordered_conditions if self._position[c.parameter] not in known

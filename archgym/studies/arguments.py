@@ -1,6 +1,7 @@
-"""Arguments of studies: checks, and their conversion to what a study records."""
+"""Arguments of studies: checks, comparison with an existing study, and the recorded form."""
 
 import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -8,12 +9,14 @@ from typing import Any
 import numpy as np
 
 from archgym.agent.agent import Agent, agent_class, agent_names
-from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.errors import ArchGymError, InvalidArgumentError, StudyExistsError, UnknownNameError
 from archgym.evaluation.executor import Executor
 from archgym.evaluation.function import is_of_function
 from archgym.evaluation.task import Task
-from archgym.studies.metadata import Header
+from archgym.studies.folder import STUDY_NAME
+from archgym.studies.metadata import Header, read_header
 from archgym.studies.prior import StoredPrior, StudySource
+from archgym.studies.snapshot import StudyLog
 
 
 def study_task(folder: Path, header: Header, given: Task | None) -> Task:
@@ -160,3 +163,54 @@ def require_count(name: str, value: int | None) -> None:
     """Raise InvalidArgumentError if an argument is not a whole number of at least 1."""
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise InvalidArgumentError(f"`{name}` must be a whole number, 1 or more; got {value!r}.")
+
+
+def existing_study_error(folder: Path, wanted: Header) -> StudyExistsError | None:
+    """Return the error for a folder that holds a study; None if no study can be read there."""
+    try:
+        difference = read_header(folder).difference(wanted)
+    except ArchGymError:
+        return None
+    if difference is not None:
+        return other_study_error(folder, difference)
+    return StudyExistsError(
+        f"{folder} holds a study of this task, agent and seed. Continue it with `Study.open`, with "
+        f'exists="resume", or with: {_resume_command(folder)}'
+    )
+
+
+def other_study_error(folder: Path, difference: str) -> StudyExistsError:
+    """Return the error for a folder that holds a study which differs from the wanted one."""
+    return StudyExistsError(
+        f"{folder} holds another study: {difference}. Choose another folder, or continue that "
+        f"study with `Study.open`, or with: {_resume_command(folder)}"
+    )
+
+
+def _resume_command(folder: Path) -> str:
+    return f"archgym resume {shlex.quote(str(folder))}"
+
+
+def kept_prior(folder: Path, task: Task, sources: tuple[StudySource, ...]) -> StoredPrior | None:
+    """Return the prior that the study in a folder keeps, if it is of these earlier studies.
+
+    They may have grown or been deleted since, which does not change the study.
+    """
+    if not sources or not (folder / STUDY_NAME).is_file():
+        return None
+    header = read_header(folder)
+    kept = header.warm_start or ()
+    is_same = header.prior_digest is not None and header.task["digest"] == task.digest
+    if not is_same or len(kept) != len(sources):
+        return None
+    for source, recorded in zip(sources, kept, strict=True):
+        if isinstance(source, StudyLog):
+            if source.header.id != recorded.study:
+                return None
+            continue
+        place = Path(source)
+        if place.resolve().name != recorded.folder:
+            return None
+        if (place / STUDY_NAME).is_file() and read_header(place).id != recorded.study:
+            return None
+    return StoredPrior.read(folder, task, kept, str(header.prior_digest))

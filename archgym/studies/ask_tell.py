@@ -112,7 +112,7 @@ class AskTell:
         self._search.stop()
 
     def _go_on(self) -> None:
-        """Let the agent continue until it waits for a design, or has ended."""
+        """Resume the agent until it waits for results or ends."""
         while self.ended is None and not self._open:
             try:
                 self._take_step()
@@ -196,7 +196,7 @@ class _Answer(Executor):
         return joined(parts)
 
     def cancel(self) -> None:
-        """Do nothing."""
+        """Ignore the request: told results need no running work."""
 
 
 def told_evaluation(

@@ -59,7 +59,7 @@ class _Tracker(Closing, ABC):
         """Write the numbers of one evaluation."""
 
     def _flush(self) -> None:
-        """Bring what was written to where it is kept."""
+        """Flush the written numbers to their storage."""
 
     def close(self) -> None:
         """End the run of the library."""
@@ -150,8 +150,26 @@ class MlflowCallback(_Tracker):
             self._client.set_terminated(self._run)
 
 
+class _RunTracker(_Tracker):
+    """Base of callbacks that log to one run object of a library, as `wandb` has them."""
+
+    def __init__(self, library: str, options: Mapping[str, Any]) -> None:
+        super().__init__()
+        self._library = import_library(library, "tracking")
+        self._options = options
+        self._run: Any = None
+
+    def _write(self, values: Mapping[str, float], step: int) -> None:
+        self._run.log(dict(values), step=step)
+
+    def close(self) -> None:
+        """Finish the run."""
+        if self._run is not None:
+            self._run.finish()
+
+
 @final
-class WandbCallback(_Tracker):
+class WandbCallback(_RunTracker):
     """Callback that writes a run of Weights & Biases; a resumed study continues its run."""
 
     def __init__(self, project: str = "archgym", **options: Any) -> None:
@@ -164,10 +182,7 @@ class WandbCallback(_Tracker):
         Raises:
           MissingExtraError: wandb is not installed.
         """
-        super().__init__()
-        self._library = import_library("wandb", "tracking")
-        self._options = {"project": project, **options}
-        self._run: Any = None
+        super().__init__("wandb", {"project": project, **options})
 
     def _begin(self, study: Study) -> None:
         self._run = self._library.init(
@@ -178,17 +193,9 @@ class WandbCallback(_Tracker):
             **self._options,
         )
 
-    def _write(self, values: Mapping[str, float], step: int) -> None:
-        self._run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        """Finish the run."""
-        if self._run is not None:
-            self._run.finish()
-
 
 @final
-class TrackioCallback(_Tracker):
+class TrackioCallback(_RunTracker):
     """Callback that writes a run of trackio, which keeps runs on this machine."""
 
     def __init__(self, project: str = "archgym", **options: Any) -> None:
@@ -201,20 +208,9 @@ class TrackioCallback(_Tracker):
         Raises:
           MissingExtraError: trackio is not installed.
         """
-        super().__init__()
-        self._library = import_library("trackio", "tracking")
-        self._options = {"project": project, **options}
-        self._run: Any = None
+        super().__init__("trackio", {"project": project, **options})
 
     def _begin(self, study: Study) -> None:
         self._run = self._library.init(
             name=study.folder.name, config=study.settings(), resume="allow", **self._options
         )
-
-    def _write(self, values: Mapping[str, float], step: int) -> None:
-        self._run.log(dict(values), step=step)
-
-    def close(self) -> None:
-        """Finish the run."""
-        if self._run is not None:
-            self._run.finish()

@@ -3,6 +3,7 @@
 Each line is a record, as `archgym.studies.records` describes it.
 """
 
+import io
 import json
 import math
 import operator
@@ -33,6 +34,8 @@ _REPEATED = ("seq", "design", "same")
 _FOREIGN = "does not match its checksum or belongs to another study"
 # chosen: a power cut then loses a second's records; one fsync an append costs some disks 50 ms.
 _SYNC_INTERVAL_S = 1.0
+# chosen: bytes that one call reads, so that a large journal arrives in parts of about a second.
+_PART_BYTES = 8 * 2**20
 
 
 def _refuse_constant(name: str) -> float:
@@ -119,7 +122,7 @@ class _Reader:
         self._is_tidy = True
 
     def read(self, handle: BinaryIO) -> None:
-        """Take every line of the file."""
+        """Process every line of the file."""
         offset = 0
         for place, (line, length) in enumerate(_lines(handle, self._shape.line_limit)):
             seq = self._take(line, place + 1, offset, length)
@@ -314,7 +317,7 @@ def set_aside(path: Path, damage: Sequence[Damage], bad_path: Path) -> None:
 
 
 def rewrite(path: Path, journal: Journal) -> None:
-    """Make the file exactly its good records, in seq order, whole or not at all.
+    """Rewrite the file atomically with its valid records in seq order.
 
     Raises:
       StorageError: It cannot be written; the file is as it was.
@@ -395,7 +398,7 @@ class JournalWriter:
             self.synchronise()
 
     def synchronise(self) -> None:
-        """Bring everything to the disk."""
+        """Sync all written lines to disk."""
         self._synchronised_at = time.monotonic()
         with storage_errors(self._path, "written"):
             os.fsync(self._descriptor)
@@ -411,7 +414,7 @@ class JournalWriter:
                         os.close(descriptor)
 
     def rewrite(self, shape: JournalShape) -> None:
-        """Bring the records into seq order, whole or not at all."""
+        """Sort the records by seq, atomically."""
         self._lease.check()
         rewrite(self._path, load_journal(self._path, shape))
         descriptor, self._descriptor = self._descriptor, self._open(self._path)
@@ -430,3 +433,58 @@ class JournalWriter:
     @staticmethod
     def _open(path: Path) -> int:
         return open_own(path, os.O_WRONLY | os.O_APPEND)
+
+
+@final
+class JournalTail:
+    """Reader that continues where its last call ended.
+
+    A loop reads the records that have come since the last call:
+
+        tail = JournalTail(folder / "journal.jsonl", header.shape(header.space()))
+        while True:
+            records, is_new = tail.poll()
+    """
+
+    def __init__(self, path: Path, shape: JournalShape) -> None:
+        """Start at the beginning of a journal.
+
+        Args:
+          path: File of the journal, which may be absent so far.
+          shape: Numbers of parameters, workloads and metrics, and the key of the checksums.
+        """
+        self._path = path
+        self._shape = shape
+        self._offset = 0
+        self._inode = -1
+        self.n_damaged = 0
+        self.has_more = False
+        """True if the last call left whole lines unread."""
+
+    def poll(self) -> tuple[Records, bool]:
+        """Return the records since the last call, and True if the journal was replaced.
+
+        The last line of a running study may be incomplete; it is read by a later call. After a
+        repair, which replaces the file, all records come again.
+
+        Raises:
+          StorageError: The journal cannot be read.
+        """
+        if not self._path.exists():
+            return Records.empty(self._shape), False
+        with storage_errors(self._path, "read"), open_member(self._path) as handle:
+            state = os.fstat(handle.fileno())
+            is_new = state.st_ino != self._inode or state.st_size < self._offset
+            if is_new:
+                self._offset, self._inode, self.n_damaged = 0, state.st_ino, 0
+            handle.seek(self._offset)
+            content = handle.read(_PART_BYTES)
+        whole = content.rfind(b"\n") + 1
+        if not whole and len(content) == _PART_BYTES:
+            # A line that long is not a record.
+            whole = len(content)
+        self._offset += whole
+        self.has_more = len(content) == _PART_BYTES
+        records, n_damaged = parse_records(io.BytesIO(content[:whole]), self._shape)
+        self.n_damaged += n_damaged
+        return records, is_new

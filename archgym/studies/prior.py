@@ -58,7 +58,7 @@ class StoredPrior:
         return found.hexdigest()
 
     def prior(self, start: Trials | None) -> Prior:
-        """Return what an agent gets, with the results of the start designs."""
+        """Return the prior for an agent: start designs with results, and earlier records."""
         return Prior(start, self._indices, self._scores, self._terms)
 
     def write(self, folder: Path) -> None:

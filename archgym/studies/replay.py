@@ -256,7 +256,7 @@ class Recorder:
         return self._trials(indices, targets, repeated)
 
     def _plan(self, keys: Sequence[bytes], start: int, n_new: int) -> list[int]:
-        """For the next designs, the seq that each repeats, or -1, up to `n_new` unknown ones."""
+        """Return the seq that each next design repeats, or -1, up to `n_new` unknown designs."""
         ahead: dict[bytes, int] = {}
         same: list[int] = []
         n_known = 0
@@ -272,7 +272,7 @@ class Recorder:
         return same
 
     def settle(self, step: Step, executor: Executor) -> None:
-        """Compare what is known; evaluate, journal and remember what is not."""
+        """Compare known designs with their records; evaluate and journal new ones."""
         known = self._ledger.has(step.seq)
         if known.any():
             self._compare(step.seq[known], step.indices[known], step.same[known])
@@ -280,7 +280,7 @@ class Recorder:
             self.journal_new(step, ~known, executor)
 
     def unknown(self, step: Step) -> np.ndarray:
-        """Return True for each design of a part that has no record yet, (k,) bool."""
+        """Return a mask of the designs of a part without a record yet, (k,) bool."""
         return ~self._ledger.has(step.seq)
 
     def keys(self, indices: np.ndarray) -> list[bytes]:
@@ -465,7 +465,7 @@ class Recorder:
 
 
 def _refuse_infinite(records: Records, errors: dict[int, str]) -> None:
-    """Make failures of results that JSON cannot hold."""
+    """Turn results that JSON cannot hold into failures."""
     evaluated = records.same < 0
     strange = np.isinf(records.values).any(axis=(1, 2)) | ~np.isfinite(records.reward)
     for row in np.flatnonzero(evaluated & strange).tolist():

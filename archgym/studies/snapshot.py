@@ -34,7 +34,7 @@ _STATE_BYTES = 65536
 @final
 @dataclass(frozen=True)
 class Outcome:
-    """One evaluation: the design and what came of it."""
+    """One evaluation: a design and its results."""
 
     seq: int
     design: Design
@@ -66,7 +66,7 @@ class Outcome:
 @final
 @dataclass(frozen=True)
 class StudyLog:
-    """All that a study's folder says."""
+    """Content of a study's folder."""
 
     folder: Path
     header: Header
@@ -396,6 +396,17 @@ def read_study(folder: str | Path) -> StudyLog:
     Raises:
       FileFormatError: The folder is not a study, or `study.json` is damaged.
       StorageError: It cannot be read.
+
+    Example:
+      >>> from tempfile import TemporaryDirectory
+      >>> from archgym.evaluation.task import Task
+      >>> from archgym.studies.study import Study
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
+      >>> with TemporaryDirectory() as folder:
+      ...     _ = Study.create(f"{folder}/runs", task, "random", seed=1, budget=2).run()
+      ...     read_study(f"{folder}/runs").evaluations
+      2
     """
     folder = Path(folder)
     writer = current_writer(folder)

@@ -36,7 +36,10 @@ from archgym.runtime.interruption import Interruption
 from archgym.spaces.design import Design
 from archgym.studies.arguments import (
     agent_name,
+    existing_study_error,
+    kept_prior,
     new_prior,
+    other_study_error,
     recorded_hyperparameters,
     require_agent_class,
     require_count,
@@ -47,7 +50,6 @@ from archgym.studies.arguments import (
     tuples,
 )
 from archgym.studies.ask_tell import AskTell, told_evaluation
-from archgym.studies.existing import existing_study_error, kept_prior, other_study_error
 from archgym.studies.folder import (
     BAD_NAME,
     JOURNAL_NAME,
@@ -133,7 +135,7 @@ class Study(Closing):
     def __init__(
         self, folder: Path, task: Task, agent: type[Agent] | None, lease: Lease, header: Header
     ) -> None:
-        """For `create` and `open`, which check what goes together."""
+        """Initialise a study; use `create` or `open`, which check the arguments."""
         self.folder = folder
         self.task = task
         self._agent = agent
@@ -325,7 +327,7 @@ class Study(Closing):
         return study
 
     def close(self) -> None:
-        """Write everything to the disk and release the lease; do nothing the second time."""
+        """Sync the journal to disk and release the lease; calling it again does nothing."""
         if self._lease is None:
             return
         lease, self._lease = self._lease, None
@@ -701,7 +703,7 @@ class Study(Closing):
         return header.with_segment(asks, seed).segments[-1]
 
     def _begin_segment(self) -> None:
-        """Write down the next segment, if one is to come; not before there are records for it."""
+        """Record the next segment, if there is one; called when it gets its first record."""
         segment, self._next_segment = self._next_segment, None
         if segment is not None and segment != self._header.segments[-1]:
             self._recorder.header = self._header.with_segment(segment.first_seq, segment.seed)

@@ -88,7 +88,7 @@ def run_sweep(
     seeds: Sequence[int] | None = None,
     progress: Callable[[SweepState], None] | None = None,
 ) -> SweepOutcome:
-    """Run what of a plan is not finished yet in a folder.
+    """Run the unfinished runs of a plan in a folder.
 
     Each run is a study in ``<task>/<agent's label>/seed-<n>``. One that is finished is left as it
     is, one that was interrupted resumes by replay. Studies run in processes of their own, on this

@@ -28,7 +28,7 @@ _PATIENCE_S = 3.0
 @final
 @dataclass
 class _StudyProcess:
-    """The driver's side of one process."""
+    """Handle of one worker process."""
 
     log: Path
     """File that receives the output of the process."""
@@ -68,7 +68,7 @@ class _StudyProcess:
         return content
 
     def ask_to_end(self) -> None:
-        """Let its study bring everything to the disk and end."""
+        """Ask the process to save its study and end."""
         if self._process is not None:
             with suppress(OSError, ValueError):
                 self._process.terminate()
@@ -124,7 +124,7 @@ class LocalCrew:
     """Processes of this machine, each of which runs a study at a time."""
 
     def __init__(self, folder: Path, workers: int) -> None:
-        """Start none yet.
+        """Set up the crew without starting a process.
 
         Args:
           folder: The sweep's, which gets a log for each process that prints something.

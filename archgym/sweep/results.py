@@ -393,7 +393,7 @@ def _spread(values: Sequence[float]) -> Spread:
 
 
 def require_evaluations(report: SweepReport) -> None:
-    """Refuse a sweep of which nothing has run.
+    """Refuse a sweep without any run.
 
     Raises:
       InvalidArgumentError: Nothing has.

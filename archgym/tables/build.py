@@ -163,7 +163,7 @@ def _planned(task: Task, out: Path) -> Build:
 
 
 def _simulate(build: Build, workers: int, report: "_Report", interruption: Interruption) -> None:
-    """Make every part that is not there."""
+    """Simulate every missing part."""
     missing = _missing(build, report)
     report.begin(workers)
     waiting: dict[int, Part] = {}
@@ -188,7 +188,7 @@ def _simulate(build: Build, workers: int, report: "_Report", interruption: Inter
 
 
 def _missing(build: Build, report: "_Report") -> list[int]:
-    """Number of the parts that are not there; counts the results that are."""
+    """Return the numbers of missing parts, and count the results that exist."""
     n_workloads = len(build.task.workloads)
     missing = []
     for number in range(build.n_parts):
@@ -240,13 +240,13 @@ class _Report:
         self.known = 0
 
     def begin(self, workers: int) -> None:
-        """Say what is to come."""
+        """Announce the number of simulations."""
         self._workers = workers
         self._tell_plan(None if self.known < self._total else 0.0)
         self._tell()
 
     def add(self, n: int) -> None:
-        """Take further simulations, and say once how long all will take."""
+        """Count finished simulations, and report once the estimated total time."""
         self._added += n
         now = time.monotonic()
         if self._measured is None:
@@ -312,7 +312,7 @@ def _assemble(build: Build, out: Path, progress: StageProgress | None) -> None:
 def _results(
     build: Build, what: str, progress: StageProgress | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield results part by part; `what` is what is done with the designs."""
+    """Yield results part by part; `what` names the stage for `progress`."""
     done = 0
     for part in range(build.n_parts):
         numbers = build.numbers(part)

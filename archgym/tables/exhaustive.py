@@ -1,4 +1,4 @@
-"""A task whose every design is judged: how far a search is from the best there is."""
+"""A task with the reward of every design, which gives a search's distance to the optimum."""
 
 from collections.abc import Sequence
 from functools import cached_property
@@ -54,12 +54,12 @@ class Exhaustive:
 
     @property
     def reward(self) -> float:
-        """The best there is."""
+        """Reward of the optimum."""
         return float(self.rewards.max())
 
     @property
     def best_row(self) -> int:
-        """The first design that has it."""
+        """Number of the first design with the best reward."""
         return int(np.argmax(self.rewards))
 
     @property

@@ -57,7 +57,7 @@ class _Broken:
 
 @final
 class SimulatingThreads:
-    """Threads that simulate; they end with the process, so that nothing waits for a kernel."""
+    """Simulation threads; they are daemons, so that the process need not wait for a kernel."""
 
     def __init__(self, task: Task, workers: int) -> None:
         self._task = task
@@ -137,7 +137,7 @@ class SimulatingThreads:
                 self._results.put((job, result))
 
     def _told(self, error: BaseException, indices: np.ndarray, workload: Workload) -> _Broken:
-        """Return first design on which it breaks, in one line; or of how many designs it is one."""
+        """Return the first design of a batch on which the simulator breaks, with its error."""
         if isinstance(error, ArchGymError) and not isinstance(error, SimulatorError):
             return _Broken(0, error)
         for row in range(len(indices)) if len(indices) > 1 else ():

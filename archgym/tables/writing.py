@@ -87,7 +87,7 @@ class TableWriter:
         self._writer.close()
 
     def abandon(self) -> None:
-        """Let go of the file, which is not a table."""
+        """Discard the unfinished file."""
         # Where the disk is full, that cannot be written either.
         with suppress(OSError):
             self._writer.close()

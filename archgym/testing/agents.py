@@ -209,7 +209,7 @@ class _AgentCheck:
         )
 
     def legal_and_repeatable(self, task: Task) -> None:
-        """Legal designs; same seed, same asks; other seed, other asks; no global state."""
+        """Check that designs are legal and depend on the seed alone, not on global state."""
         kept = _global_state()
         try:
             _seed_globals(0)

@@ -1,4 +1,4 @@
-"""A small simulator with everything that makes a search hard, to prove agents on."""
+"""A small simulator with all difficulties of a search, to test agents on."""
 
 import hashlib
 from collections.abc import Mapping

@@ -258,7 +258,7 @@ class _SimulatorCheck:
     # ---- results
 
     def all_results(self, names: Sequence[str], seconds: float | None) -> None:
-        """Check results on workloads, quick ones first, while there is time; at least one."""
+        """Check results on one or more workloads, fast ones first, until the time limit."""
         if seconds is None:
             for name in names:
                 self.results(name, self._n)
@@ -327,7 +327,7 @@ class _SimulatorCheck:
         self._well_formed(first, indices, workload.name)
 
     def _designs(self, n_designs: int) -> np.ndarray:
-        """Return default, designs that can be built, and raw ones with all that may be wrong."""
+        """Return the default design, feasible ones, and random ones that may be infeasible."""
         space = self._simulator.space
         rng = np.random.default_rng(self._seed)
         n = max(1, n_designs // 2)

@@ -87,7 +87,7 @@ def analyse(trace: MemoryTrace) -> Analysis:
 
 
 def reuse_distances(ids: np.ndarray, n_ids: int) -> np.ndarray:
-    """For each use the distinct others since the last of the same, -1 for the first.
+    """Return for each use the number of distinct ids since the previous use of its id, or -1.
 
     Args:
       ids: (n,) int64, from 0.

@@ -23,7 +23,6 @@ _ARRAY: Final = 0x7000_0000_0000
 _APART: Final = 64 * _GIB
 _LOAD, _STORE, _MODIFY = int(AccessKind.LOAD), int(AccessKind.STORE), int(AccessKind.MODIFY)
 
-_Numbers = npt.NDArray[np.int64]
 # Of (n_groups, n_columns) accesses: array, byte in it, kind and size; -1 bytes is not an access.
 _Accesses = tuple[npt.NDArray[np.int64], tuple[int, ...], tuple[int, ...], tuple[int, ...]]
 

@@ -103,7 +103,7 @@ def write_bubbles(parts: Iterable[MemoryTrace], handle: IO[bytes]) -> None:
 
 
 def _checked(instructions: int) -> int:
-    """Return those without an access, of instructions up to and with the one that has it."""
+    """Return the number of instructions before an access; refuse more than the form allows."""
     if instructions - 1 > _MAX_BUBBLES:
         raise InvalidArgumentError(
             f"Between two accesses at most {_MAX_BUBBLES:,} instructions may lie in this form; "

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from archgym.simulators.accelerator.mapping.methods import METHODS
+from archgym.simulators.accelerator.mapping.mapper import METHODS
 from tests.cli.conftest import Archgym
 from tests.cli.test_help import COMMANDS
 

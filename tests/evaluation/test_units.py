@@ -3,8 +3,8 @@
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.limits import unit_factor
 from archgym.evaluation.task import Task
-from archgym.evaluation.units import unit_factor
 
 
 @pytest.mark.parametrize(

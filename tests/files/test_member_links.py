@@ -7,9 +7,9 @@ import pytest
 
 from archgym.errors import StorageError
 from archgym.rules.log import RuleLog
+from archgym.studies.journal import JournalTail
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
-from archgym.studies.tail import JournalTail
 from archgym.sweep.reading import read_plan, read_recorded_plan, write_recorded_plan
 from archgym.sweep.study_run import require_same_study
 from tests.toys import toy_task

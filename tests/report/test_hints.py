@@ -4,7 +4,7 @@ from pathlib import Path
 
 import archgym as ag
 from archgym.evaluation.task import Task
-from archgym.report.hints import prices, range_ends
+from archgym.report.diagnostics import prices, range_ends
 from archgym.studies.study import Study
 
 

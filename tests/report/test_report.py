@@ -18,9 +18,8 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.report import find, read_evidence
 from archgym.report.evidence import Evidence, once, without_draws
-from archgym.report.explorer import explorer
 from archgym.report.findings import Findings, zero_text
-from archgym.report.page import _rows, page
+from archgym.report.page import _rows, explorer, page
 from archgym.report.protocol import Protocol
 from archgym.report.table import Table
 from archgym.report.writing import (

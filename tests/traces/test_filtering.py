@@ -14,8 +14,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.workloads.recorded import request_trace
 from archgym.traces import AccessKind, MemoryTrace, read_planes
 from archgym.traces.caches import Cache, CacheSize
-from archgym.traces.filtering import Requests, _lines, _pieces, memory_requests
-from archgym.traces.pages import PageAllocator
+from archgym.traces.filtering import PageAllocator, Requests, _lines, _pieces, memory_requests
 
 # What the reference results allow.
 ALLOWED = 6

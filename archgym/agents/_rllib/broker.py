@@ -1,4 +1,4 @@
-"""Evaluations for env runners in other processes: they ask, the study's own process answers.
+"""Broker that passes designs from Ray's env runners to the study's process, and rewards back.
 
 One process writes a study's journal. A broker, an actor on that process's node, takes the choices
 that runners ask about; the study's thread fetches all that wait, evaluates them as one batch, and
@@ -24,7 +24,7 @@ class _Request:
 
 @final
 class _Desk:
-    """State of the broker's actor; each method runs in one event loop."""
+    """State of the broker's Ray actor; all methods run in its one event loop."""
 
     def __init__(self) -> None:
         self._requests: dict[int, _Request] = {}
@@ -62,7 +62,7 @@ class _Desk:
             self._arrived.set()
 
     async def end(self) -> None:
-        """From now on nothing is answered but that there is no more."""
+        """Close the broker: all later requests are answered with "no more evaluations"."""
         self._is_over = True
         for request in list(self._requests.values()):
             self._close(request, None)
@@ -75,7 +75,7 @@ class _Desk:
 
 @final
 class Broker:
-    """The driver's end of it."""
+    """Connection of the study's process to the broker."""
 
     def __init__(self) -> None:
         """Start the actor on this node; Ray must be running."""
@@ -92,7 +92,7 @@ class Broker:
         )
 
     def take(self, patience_s: float) -> list[tuple[int, np.ndarray]]:
-        """Number of requests and the choices, (n, n_choices), that each is about."""
+        """Return ids of waiting requests and the choices, (n, n_choices), to evaluate for each."""
         requests: list[tuple[int, np.ndarray]] = ray.get(self.actor.take.remote(patience_s))
         return requests
 
@@ -101,14 +101,14 @@ class Broker:
         ray.get(self.actor.answer.remote(answers))
 
     def end(self) -> None:
-        """Tell everyone who asks, now or later, that there is no more."""
+        """Tell all runners, now and in later requests, that there are no more evaluations."""
         ray.get(self.actor.end.remote())
 
 
 @final
 @dataclass(frozen=True)
 class RemoteRewards:
-    """A runner's end of it."""
+    """Connection of one env runner to the broker."""
 
     actor: Any
 

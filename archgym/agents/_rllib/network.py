@@ -33,7 +33,7 @@ class TeamNetwork(nn.Module):
         width: int,
         layers: int,
     ) -> None:
-        """Make it from a `Team`'s numbers.
+        """Create the networks from the sizes of a `Team`.
 
         Args:
           sizes: (n_agents, n_slots), numbers of options.

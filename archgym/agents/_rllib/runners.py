@@ -143,17 +143,17 @@ class _Training(threading.Thread):
 
     @property
     def has_started(self) -> bool:
-        """True if all runners have lived."""
+        """True if no runner has died."""
         return self._algorithm is not None
 
     @property
     def n_healthy(self) -> int:
-        """Runners that RLlib thinks alive."""
+        """Runners that RLlib considers alive."""
         algorithm = self._algorithm
         return 0 if algorithm is None else algorithm.env_runner_group.num_healthy_remote_workers()
 
     def check(self) -> None:
-        """Raise what broke the thread.
+        """Raise the exception that ended the thread.
 
         Raises:
           ArchGymError: In one line.
@@ -196,7 +196,7 @@ class _Training(threading.Thread):
 
 @final
 class _Ppo(PPO):
-    """RLlib's, with its scratch files elsewhere than in the user's home.
+    """RLlib's PPO with its log folder in a temporary place, not in the user's home.
 
     It looks for runners that have come back now and then only, since others wait meanwhile.
     """

@@ -47,7 +47,7 @@ def train_here(
     evaluate: Evaluate,
     keep: Keep,
 ) -> None:
-    """Train in this thread, until `evaluate` raises something, which passes through.
+    """Train in this thread until `evaluate` raises an exception, which is not caught.
 
     Args:
       seed: Random seed, in addition to the global random numbers.

@@ -82,7 +82,7 @@ class Sb3Agent(Agent):
     def policy(self) -> Policy | None:
         if self._algorithm is None or self._task is None:
             return None
-        from archgym.agents._sb3.policy import describe, weights_of
+        from archgym.agents._sb3.training import describe, weights_of
 
         return Policy(
             self.name,
@@ -98,8 +98,13 @@ class Sb3Agent(Agent):
         n = check_whole("n", n, 1)
         seed = check_whole("seed", seed, 0)
         with RandomState(seed):
-            from archgym.agents._sb3.policy import layout, load_weights, make_designs
-            from archgym.agents._sb3.training import make_episodes, no_results
+            from archgym.agents._sb3.training import (
+                layout,
+                load_weights,
+                make_designs,
+                make_episodes,
+                no_results,
+            )
 
         form = agent._formulation, cls._actions
         require_layout(policy, task, layout(task, *form))
@@ -140,7 +145,7 @@ def remade(kind: type[Agent], policy: Policy, space: DesignSpace) -> Any:
 
 
 def even_parts(n_steps: int, n_parts: int) -> int:
-    """Step in a part, where `n_steps` are divided into at most so many equal ones.
+    """Return the steps of one part if `n_steps` are divided into at most so many equal parts.
 
     A part has at least two, since advantages are seen against each other.
     """

@@ -1,6 +1,6 @@
 """`archgym dataset`: datasets of evaluations, as Parquet with units and a card."""
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -15,7 +15,7 @@ from archgym.cli.options.dataset import (
     VersionOption,
     chosen_options,
 )
-from archgym.cli.options.groups import command_group
+from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import StudiesArgument, named_path
@@ -50,42 +50,56 @@ SplitOption = Annotated[
     str | None, typer.Option("--split", help=f"Split the rows by {_BY}", metavar="BY")
 ]
 ByOption = Annotated[str, typer.Option("--by", help=f"Split the rows by {_BY}", metavar="BY")]
-ValidationOption = Annotated[
-    float, typer.Option("--validation", help="Share of designs or rows for validation.")
-]
-TestOption = Annotated[float, typer.Option("--test", help="Share of designs or rows for the test.")]
-SeedOption = Annotated[
-    int, typer.Option("--seed", help="Random seed of the split.", min=0, max=MAX_SEED)
-]
-GroupOption = Annotated[
-    str,
-    typer.Option(
-        "--group", help="Unit of the split: design, or outcome (equal metrics stay together)."
-    ),
-]
-HoldOutOption = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--hold-out",
-        help='Rows of the test part: a region such as "banks>=8", mode=slow,fast or '
-        '"order=K C ...", a workload or an agent; repeat for more.',
-        metavar="WHAT",
-    ),
-]
+
+
+@dataclass(frozen=True)
+class PartOptions:
+    """Options that say how large the parts of a split are, and what holds rows together."""
+
+    validation: Annotated[
+        float, typer.Option("--validation", help="Share of designs or rows for validation.")
+    ] = 0.1
+    test: Annotated[
+        float, typer.Option("--test", help="Share of designs or rows for the test.")
+    ] = 0.1
+    seed: Annotated[
+        int, typer.Option("--seed", help="Random seed of the split.", min=0, max=MAX_SEED)
+    ] = 0
+    group: Annotated[
+        str,
+        typer.Option(
+            "--group", help="Unit of the split: design, or outcome (equal metrics stay together)."
+        ),
+    ] = "design"
+    hold_out: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--hold-out",
+            help='Rows of the test part: a region such as "banks>=8", mode=slow,fast or '
+            '"order=K C ...", a workload or an agent; repeat for more.',
+            metavar="WHAT",
+        ),
+    ] = None
+
+    def split(self, by: str) -> "Split":
+        """Return the split by designs, regions, workloads, agents or at random."""
+        from archgym.datasets import Split
+
+        held_out = tuple(self.hold_out or ())
+        kinds = cast("Any", by), cast("Any", self.group)
+        return Split(kinds[0], self.validation, self.test, self.seed, kinds[1], held_out)
 
 
 @dataset_app.command()
+@with_groups
 def build(
     studies: StudiesArgument,
     out: OutOption,
     name: NameOption = None,
     license: LicenseOption = None,
     split: SplitOption = None,
-    validation: ValidationOption = 0.1,
-    test: TestOption = 0.1,
-    seed: SeedOption = 0,
-    group: GroupOption = "design",
-    hold_out: HoldOutOption = None,
+    *,
+    parts: PartOptions,
     json: JsonOption = False,
 ) -> None:
     """Build a dataset from studies: Parquet with units, a card, Croissant metadata, checksums.
@@ -95,7 +109,7 @@ def build(
     """
     from archgym.datasets import build_dataset
 
-    chosen = _split(split, validation, test, seed, group, hold_out)
+    chosen = parts.split(split) if split is not None else None
     with StageBar() as bar:
         written = build_dataset(
             studies, out, name=name, license=license, split=chosen, progress=bar
@@ -104,45 +118,38 @@ def build(
 
 
 @dataset_app.command()
+@with_groups
 def split(
     dataset: DatasetArgument,
     by: ByOption,
     out: OutOption,
-    validation: ValidationOption = 0.1,
-    test: TestOption = 0.1,
-    seed: SeedOption = 0,
-    group: GroupOption = "design",
-    hold_out: HoldOutOption = None,
+    parts: PartOptions,
     json: JsonOption = False,
 ) -> None:
     """Split a dataset into train, validation and test parts that do not leak."""
     from archgym.datasets import split_dataset
 
-    chosen = _split(by, validation, test, seed, group, hold_out)
-    assert chosen is not None
     with StageBar() as bar:
-        written = split_dataset(dataset, chosen, out, progress=bar)
+        written = split_dataset(dataset, parts.split(by), out, progress=bar)
     _say(written, json)
 
 
 @dataset_app.command()
+@with_groups
 def merge(
     datasets: Annotated[list[Path], typer.Argument(help="Datasets of the same simulator.")],
     out: OutOption,
     name: NameOption = None,
     license: LicenseOption = None,
     split: SplitOption = None,
-    validation: ValidationOption = 0.1,
-    test: TestOption = 0.1,
-    seed: SeedOption = 0,
-    group: GroupOption = "design",
-    hold_out: HoldOutOption = None,
+    *,
+    parts: PartOptions,
     json: JsonOption = False,
 ) -> None:
     """Merge datasets of one simulator, and mark duplicates across them."""
     from archgym.datasets import merge_datasets
 
-    chosen = _split(split, validation, test, seed, group, hold_out)
+    chosen = parts.split(split) if split is not None else None
     with StageBar() as bar:
         written = merge_datasets(
             datasets, out, name=name, license=license, split=chosen, progress=bar
@@ -296,21 +303,6 @@ def _say_info(summary: "Summary") -> None:
         [(m.spec.name, m.spec.unit, number(m.lowest), number(m.highest)) for m in summary.metrics],
         right=["lowest", "highest"],
     )
-
-
-def _split(
-    by: str | None,
-    validation: float,
-    test: float,
-    seed: int,
-    group: str,
-    hold_out: list[str] | None,
-) -> "Split | None":
-    from archgym.datasets import Split
-
-    if by is None:
-        return None
-    return Split(cast("Any", by), validation, test, seed, cast("Any", group), tuple(hold_out or ()))
 
 
 def _say(written: "Written", json: bool) -> None:

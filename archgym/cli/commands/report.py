@@ -116,7 +116,7 @@ def report(
 
 
 def _check_targets(out: Path | None, csv: Path | None, json: Path | None, force: bool) -> None:
-    """Raise for a target that must not or cannot be written, before an analysis of minutes."""
+    """Refuse an output path that cannot be written, before an analysis that takes minutes."""
     from archgym.report.writing import REPORT_MARK, SCORES_MARK
 
     if out is not None and out.suffix.lower() not in (".html", ".htm"):

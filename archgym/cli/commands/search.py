@@ -321,7 +321,7 @@ def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
     from archgym.agent.policy import Policy
     from archgym.cli.commands.policy import UNTRAINED
     from archgym.cli.views.study import best_text, counts_text
-    from archgym.report.hints import prices, range_ends
+    from archgym.report.diagnostics import prices, range_ends
     from archgym.report.study_summary import StudySummary
     from archgym.studies.folder import POLICY_NAME
 

@@ -36,7 +36,7 @@ from archgym.errors import StudyInterrupted
 from archgym.files.storage import file_stem
 
 if TYPE_CHECKING:
-    from archgym.report.table_summary import TableSummary
+    from archgym.report.optimality import TableSummary
     from archgym.tables import Optimum, TablePlan
 
 _TABLES = Path("tables")
@@ -82,7 +82,7 @@ def build(
     """
     from archgym.cli.console.progress import StageBar, TableBar
     from archgym.evaluation.simulator import simulator_class
-    from archgym.report.table_summary import summarise_table
+    from archgym.report.optimality import summarise_table
     from archgym.tables import build_table
 
     choice = task_choices(simulator, TaskOptions(model, goal), hold)
@@ -126,7 +126,7 @@ def _announce(plan: "TablePlan") -> None:
 @table_app.command()
 def info(file: TableArgument, json: JsonOption = False) -> None:
     """Show the designs, optima and digest of a table."""
-    from archgym.report.table_summary import summarise_table
+    from archgym.report.optimality import summarise_table
 
     summary = summarise_table(file)
     write_json(summary.to_json()) if json else _write_table(summary)

@@ -148,8 +148,8 @@ def record(
     """
     from datetime import UTC, datetime
 
-    from archgym.traces.programs import resolved
     from archgym.traces.recording import record as record_program
+    from archgym.traces.recording import resolved
 
     command, note = resolved(command)
     if note:

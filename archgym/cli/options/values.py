@@ -136,7 +136,7 @@ def _values(design: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def read_task(path: Path) -> tuple[str, str]:
-    """Return the id and the digest of the task that the JSON file of a design names, or empty ones.
+    """Return the task's id and digest from a design's JSON file; empty texts if it has none.
 
     Raises:
       FileFormatError: The file has another content.

@@ -1,4 +1,4 @@
-"""A Parquet file whose sizes are checked before its content is read."""
+"""A Parquet file whose sizes are checked before its content is read, and types of its columns."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,6 +14,14 @@ from archgym.files.storage import open_file, storage_errors
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.parquet as pq
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Permutation
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 MAX_BATCH = 2**16
 """Rows that are handled at a time; 40 columns of them take about 20 MB."""
@@ -27,6 +35,10 @@ _MAX_GROUP_ROWS = 2**20
 _MAX_GROUP_VALUES = 2**24
 _MAX_GROUP_BYTES = 512 * 2**20
 _REMEDY = "Restore it from a copy, or build it again"
+# What Parquet calls the members of a list.
+_ELEMENT = "element"
+# chosen: as many values as tell whole numbers from others.
+_MAX_LOOKED_AT = 2**16
 
 
 @contextmanager
@@ -224,3 +236,24 @@ def _excess(path: Path, what: str, limit: int, came: int) -> FileFormatError:
     return FileFormatError(
         path, None, f"it must have at most {limit} {what}; got {came}", "Write smaller row groups"
     )
+
+
+def word_type() -> "pa.DataType":
+    """Return the type of columns whose texts repeat."""
+    import pyarrow as pa
+
+    return pa.dictionary(pa.int32(), pa.string())
+
+
+def parameter_type(parameter: Parameter) -> "pa.DataType":
+    """Return the type of a column of this parameter's values."""
+    import pyarrow as pa
+
+    if isinstance(parameter, Categorical) and parameter.is_text:
+        return word_type()
+    if isinstance(parameter, Permutation):
+        return pa.list_(pa.field(_ELEMENT, pa.string()))
+    if isinstance(parameter, Factorisation):
+        return pa.list_(pa.field(_ELEMENT, pa.int64()))
+    values = parameter.array(np.arange(min(parameter.size, _MAX_LOOKED_AT)))
+    return pa.int64() if values.dtype.kind in "iu" else pa.float64()

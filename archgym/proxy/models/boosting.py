@@ -14,7 +14,7 @@ _SAME = 1e-3
 
 @final
 class BoostingKind(ModelKind):
-    """Trees that each make good a part of the error of those before them.
+    """Gradient-boosted trees: each corrects part of the error of those before it.
 
     Source:
       Ke et al., *LightGBM*, NeurIPS 2017, whose histograms scikit-learn uses.
@@ -49,7 +49,7 @@ class BoostingKind(ModelKind):
     def fit(
         self, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
     ) -> TreeEnsemble:
-        """Grow the trees, metric by metric; those that are the same but for their sign share."""
+        """Fit the trees, metric by metric; metrics that differ only in sign share them."""
         n_outputs = targets.shape[1]
         if np.allclose(np.abs(targets), np.abs(targets[:, :1]), atol=_SAME):
             factors = np.sign((targets * targets[:, :1]).sum(axis=0))

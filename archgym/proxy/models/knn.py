@@ -1,4 +1,4 @@
-"""Nearest neighbours: designs that differ least."""
+"""Nearest neighbours: averages over the most similar known designs."""
 
 from collections.abc import Mapping
 from typing import ClassVar, final
@@ -78,7 +78,7 @@ class KnnKind(ModelKind):
     def fit(
         self, features: np.ndarray, targets: np.ndarray, setting: Setting, seed: int
     ) -> NeighbourPredictor:
-        """Remember everything."""
+        """Store the training data."""
         del seed
         n = np.array([min(int(setting["n_neighbours"]), len(features))])
         arrays = {"known": features, "targets": targets, "n_neighbours": n}

@@ -11,7 +11,7 @@ from archgym.runtime.importing import import_library
 
 @final
 class LightgbmKind(ModelKind):
-    """Trees that each make good a part of the error of those before them.
+    """Gradient-boosted trees: each corrects part of the error of those before it.
 
     Source:
       Ke et al., *LightGBM*, NeurIPS 2017.

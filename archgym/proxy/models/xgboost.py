@@ -12,7 +12,7 @@ from archgym.runtime.importing import import_library
 
 @final
 class XgboostKind(ModelKind):
-    """Trees that each make good a part of the error of those before them.
+    """Gradient-boosted trees: each corrects part of the error of those before it.
 
     Source:
       Chen and Guestrin, *XGBoost*, KDD 2016.

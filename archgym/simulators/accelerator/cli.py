@@ -87,8 +87,7 @@ def map_layer(
     from archgym.simulators.accelerator.formats.timeloop_yaml import read_timeloop_problem
     from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping
     from archgym.simulators.accelerator.mapping.bounds import lower_bound
-    from archgym.simulators.accelerator.mapping.mapper import map_space
-    from archgym.simulators.accelerator.mapping.methods import search_mapping
+    from archgym.simulators.accelerator.mapping.mapper import map_space, search_mapping
     from archgym.simulators.accelerator.workloads import NETWORKS, layer_named, load_network
 
     architecture = _best_accelerator(Path(arch)) if is_study(arch) else load_architecture(arch)
@@ -212,8 +211,7 @@ def _map_network(
     counts: str,
     json: bool,
 ) -> None:
-    from archgym.simulators.accelerator.mapping.mapper import map_space
-    from archgym.simulators.accelerator.mapping.methods import search_mapping
+    from archgym.simulators.accelerator.mapping.mapper import map_space, search_mapping
 
     columns = ("layer", "count", "energy_uj", "cycles", "edp_over_bound", "seconds")
     rows = []

@@ -1,4 +1,4 @@
-"""Designs as systems and parallelisations, and designs that the model refuses."""
+"""Systems and parallelisations of designs, and reasons why a design cannot run."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -357,7 +357,7 @@ def run_short(built: Built, *, straggler: float = 1.0, shortcut: bool = True) ->
 
 
 def spans(built: Built, n_log: int = 400_000) -> list[tuple[int, int, int, int, int]]:
-    """Return when each node ran, for the NPUs that stand for their stages.
+    """Return the times of each node on one representative NPU per stage.
 
     Args:
       built: A design that can run.

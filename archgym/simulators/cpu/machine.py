@@ -109,7 +109,7 @@ def machine(changes: Mapping[str, int]) -> dict[str, int]:
 
 
 def _problem(name: str, value: int) -> str:
-    """Return what a value must be and is not, or nothing."""
+    """Return the requirement that a value violates; empty if it is valid."""
     short = name.partition(".")[2]
     if short in _FIXED:
         return f"{DEFAULTS[name]}" if value != DEFAULTS[name] else ""

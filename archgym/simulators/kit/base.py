@@ -1,4 +1,4 @@
-"""Bases of simulators: the routine between a declared constructor and a kernel."""
+"""Base classes of simulators, which fill in the routine methods."""
 
 from abc import abstractmethod
 from collections.abc import Mapping

@@ -83,7 +83,7 @@ def read_cacti(path: Path) -> Floats:
 
 
 def _continued(listed: Floats, values: Floats, n: int) -> Floats:
-    """Return values at 0 to n - 1: interpolated, and beyond the last with the last two."""
+    """Return values at 0 to n - 1: interpolated, then extrapolated from the last two."""
     at = np.arange(n)
     found: Floats = np.interp(at, listed, values)
     slope = (values[-1] - values[-2]) / (listed[-1] - listed[-2])

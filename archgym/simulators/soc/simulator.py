@@ -1,5 +1,6 @@
 """The SoC simulator: systems of blocks that run a task graph."""
 
+import json
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -23,6 +24,8 @@ from archgym.simulators.soc.costs import COSTS, relieved
 from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.kernel.state import (
     CLOCK_HZ,
+    KINDS,
+    OWN,
     PROCESSOR_RATE,
     Designs,
     Floats,
@@ -45,6 +48,7 @@ FIDELITIES: Final[Mapping[str, Rules]] = {
 _DEFAULT_GRAPH: Final = SHIPPED[0]
 _PUBLISHED: Final = "archgym-2023"
 _require = partial(require_kept, "SoC")
+_FORMAT: Final = 1
 
 
 @final
@@ -220,8 +224,6 @@ class SocSimulator(KitSimulator):
 
             drawn = {"Task graph": graph_svg(self.graph), **self.picture_design(indices, workload)}
             return {f"{title.lower().replace(' ', '-')}.svg": text for title, text in drawn.items()}
-        from archgym.simulators.soc.formats.system import system_files
-
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
         return system_files(self.graph, self._space.decode(canonical)[0])
 
@@ -280,3 +282,63 @@ def run(
     work = scratch(tasks, *(array.shape[1] for array in sizes))
     simulate(arrays, designs, memories, ruled, work, empty_log() if log is None else log, outputs)
     return outputs
+
+
+def system_files(graph: TaskGraph, designs: Designs) -> dict[str, str]:
+    """Return the blocks of a system and the places of tasks as a file.
+
+    Args:
+      graph: The task graph.
+      designs: A single design as the kernel reads it.
+    """
+    return {"system.json": json.dumps(_system(graph, designs), indent=2) + "\n"}
+
+
+def _system(graph: TaskGraph, designs: Designs) -> dict[str, Any]:
+    links, on = designs.links[0].tolist(), designs.on[0].tolist()
+    buses = [
+        {
+            "name": f"bus{b}",
+            "links": [f"bus{c}" for c in range(len(links)) if c != b and links[b] >> c & 1],
+            "gb_per_s": designs.bus_peak[0, b] / 1e9,
+        }
+        for b in range(len(links))
+    ]
+    memories = [
+        {
+            "name": f"memory{m}",
+            "kind": KINDS[designs.memory_kind[0, m]],
+            "bus": f"bus{bus}",
+            "gb_per_s": designs.memory_peak[0, m] / 1e9,
+        }
+        for m, bus in enumerate(designs.memory_bus[0].tolist())
+    ]
+    accelerators = [
+        {
+            "name": f"accelerator_{name}",
+            "bus": f"bus{designs.task_bus[0, t]}",
+            "unroll": float(designs.unroll[0, t]),
+            "clock_mhz": float(designs.clock[0, t]) * CLOCK_HZ / 1e6,
+        }
+        for t, name in enumerate(graph.names)
+        if on[t] == OWN
+    ]
+    tasks = [
+        {
+            "name": name,
+            "runs_on": f"accelerator_{name}" if on[t] == OWN else f"processor{on[t]}",
+            "writes_to": f"memory{designs.task_memory[0, t]}",
+        }
+        for t, name in enumerate(graph.names)
+    ]
+    hung = enumerate(designs.processor_bus[0].tolist())
+    processors = [{"name": f"processor{p}", "bus": f"bus{bus}"} for p, bus in hung]
+    return {
+        "format": _FORMAT,
+        "graph": graph.name,
+        "buses": buses,
+        "memories": memories,
+        "processors": processors,
+        "accelerators": accelerators,
+        "tasks": tasks,
+    }

@@ -12,7 +12,6 @@ from archgym.errors import InvalidDesignError
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
 from archgym.simulators.cluster.machine import Built
 
-ASTRA_SIM: Final = "astra-sim"
 # Parameters that unmodified ASTRA-sim fixes, with the value that it has.
 _FIXED: Final = {"intra": "FIFO", "inter": "Ascending", "inflight": 1}
 

@@ -255,19 +255,3 @@ def network_dollars(dimensions: Sequence[Dimension]) -> float:
         for d in dimensions
         if d.npus > 1
     )
-
-
-# Fitted on the rows of Megatron-LM 2021 and on no others; see `evidence/cluster/published.py`.
-_REACHED: Final = 0.58
-_HALF_HIDDEN: Final = 800.0
-
-
-def gemm_efficiency(hidden: int) -> float:
-    """Return the part of an NPU's peak that the products of a model reach.
-
-    Products get more efficient with their size: a saturating law in the hidden size.
-
-    Source:
-      The form is chosen; both constants are fitted on table 1 of Narayanan et al. 2021.
-    """
-    return _REACHED * hidden / (hidden + _HALF_HIDDEN)

@@ -116,7 +116,7 @@ def convert_trace(
 
 
 class _Counted:
-    """Pieces of a trace up to a limit, counted as they go; at least one record."""
+    """Pieces of a trace up to a limit, at least one record, counted as they are read."""
 
     def __init__(self, parts: Iterator["MemoryTrace"], limit: int | None) -> None:
         self._parts = parts

@@ -1,16 +1,13 @@
 """Memory specifications and address mappings in DRAMSys 4's JSON form."""
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Final, final
+from typing import Final
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.storage import open_file, storage_errors
 from archgym.files.yaml_document import Node, node_of
-from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES
 from archgym.simulators.dram.kernel.devices import STANDARDS, Device
 from archgym.simulators.dram.kernel.mapping import AddressMapping
 from archgym.simulators.dram.kernel.timing import device_table
@@ -178,70 +175,6 @@ def check_device(node: Node, made: Device) -> None:
                 f"`{interval}` must exceed `{duration}`, or the memory does nothing but refresh; "
                 f"got {made.timing[interval]} and {made.timing[duration]}"
             )
-
-
-def read_controller(path: Path) -> dict[str, int | str]:
-    """Return the settings of a DRAMSys file (`mcconfig`), by the simulator's parameters.
-
-    Raises:
-      FileFormatError: It is not such a file, or leaves a setting out.
-      StorageError: It cannot be read.
-    """
-    root = read_tree(path)
-    top = root.members("a controller's file", ("mcconfig",), ("mcconfig",))
-    keys = tuple(CONTROLLER_KEYS.values())
-    given = top["mcconfig"].members("`mcconfig`", keys, keys)
-    found: dict[str, int | str] = {}
-    for name, key in CONTROLLER_KEYS.items():
-        if name not in CONTROLLER_CODES:
-            found[name] = given[key].whole(f"`{key}`", 0, _MAX)
-            continue
-        value = given[key].text(f"`{key}`")
-        if value not in CONTROLLER_CODES[name]:
-            known = ", ".join(CONTROLLER_CODES[name])
-            raise given[key].refusal(f"`{key}` must be one of {known}; got {value[:40]!r}")
-        found[name] = value
-    return found
-
-
-@final
-@dataclass(frozen=True)
-class DramsysSimulation:
-    """Simulation of DRAMSys: controller, address mapping, memory and the trace of its player."""
-
-    controller: Mapping[str, int | str]
-    mapping: AddressMapping
-    device: Device
-    trace: Path
-    clock_mhz: int
-
-
-def read_simulation(path: Path) -> DramsysSimulation:
-    """Return the simulation in a DRAMSys file, with the files that it names next to it.
-
-    Raises:
-      FileFormatError: A file is not what it should be; the error names what is wrong.
-      StorageError: A file cannot be read.
-    """
-    root = read_tree(path)
-    top = root.members("a simulation's file", ("simulation",), ("simulation",))
-    needed = ("addressmapping", "mcconfig", "memspec", "tracesetup")
-    given = top["simulation"].members("`simulation`", needed=needed)
-    players = given["tracesetup"].items("`tracesetup`")
-    if len(players) != 1:
-        raise given["tracesetup"].refusal(f"there must be one player; got {len(players)}")
-    player = players[0].members("a player", ("clkMhz", "name"), ("clkMhz", "name"))
-
-    def file(name: str, node: Node) -> Path:
-        return path.parent / node.text(f"`{name}`")
-
-    return DramsysSimulation(
-        read_controller(file("mcconfig", given["mcconfig"])),
-        read_mapping(file("addressmapping", given["addressmapping"])),
-        read_memspec(file("memspec", given["memspec"])),
-        file("name", player["name"]),
-        player["clkMhz"].whole("`clkMhz`", 1, 10**5),
-    )
 
 
 def read_tree(path: Path) -> Node:

@@ -38,7 +38,7 @@ _SIMULATION: Final[Mapping[str, object]] = {
 def dramsys_files(
     controller: Mapping[str, Any], mapping: AddressMapping, device: Device, trace: Trace
 ) -> dict[str, str]:
-    """Return the files of a simulation, which `read_simulation` reads.
+    """Return the files of a simulation of DRAMSys.
 
     Requests of DRAMSys 4.0 are single bursts, so that longer ones are split as the model splits
     them. Then latencies of DRAMSys are those of bursts, and `NOTES.md` says so.

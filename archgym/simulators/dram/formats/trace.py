@@ -1,4 +1,4 @@
-"""Memory traces: what requests reach the controller and when, and their `.stl` / `.rstl` files.
+"""Memory traces: requests to the controller with their times, and their `.stl` / `.rstl` files.
 
 A line of a file is `TIMESTAMP: read|write ADDRESS [BYTES]`, separated by blanks: the timestamp in
 ticks of the player's clock, the address in hexadecimal. In a `.rstl` file the timestamp is a delay
@@ -408,7 +408,7 @@ class _Columns:
         return FileFormatError(self._path, number, problem, "Correct the line or take it out")
 
     def _refuse(self, number: int, line: bytes) -> FileFormatError:
-        """Say which part of the line is wrong."""
+        """Raise an error that names the wrong part of the line."""
         shown = _shown(line)
         remedy = "Correct the line or take it out"
         if any(byte < 9 for byte in line):

@@ -8,13 +8,6 @@ from archgym.simulators.dram.metrics import ENERGY_CAUSES, objectives
 from archgym.simulators.dram.ramulator.kernel.energy import currents_note, has_energy
 from archgym.simulators.dram.ramulator.machine import Standard
 
-INTENDED_LIMITS: Mapping[str, str] = {
-    "p99_latency_ns": "promise to the processor",
-    "total_energy_pj": "energy of the workload, where the family has currents",
-    "data_pins": "pins of the package",
-}
-"""Metrics that tasks are meant to limit."""
-
 
 def family_metrics(made: Standard) -> tuple[MetricSpec, ...]:
     """Return the metrics of a family, in the order of the simulator's values."""

@@ -22,8 +22,13 @@ from archgym.simulators.dram.ramulator.kernel.energy import (
     has_energy,
     power_of,
 )
-from archgym.simulators.dram.ramulator.kernel.requests import Bursts, bursts_of
-from archgym.simulators.dram.ramulator.kernel.run import Configuration, Outcome, run
+from archgym.simulators.dram.ramulator.kernel.run import (
+    Bursts,
+    Configuration,
+    Outcome,
+    bursts_of,
+    run,
+)
 from archgym.simulators.dram.ramulator.machine import FAMILIES, Standard, speed_bins, with_speed_bin
 from archgym.simulators.dram.ramulator.metrics import family_metrics, family_objectives
 from archgym.simulators.dram.ramulator.space import GROUPS, family_space
