@@ -33,9 +33,8 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import objective_from_json
-from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.evaluation.specification import Declaration
+from archgym.evaluation.task_choices import recorded_objective
 from archgym.files.storage import make_folder, scratch_folder, storage_errors
 from archgym.spaces.choices import Choices
 from archgym.spaces.space import DesignSpace
@@ -391,24 +390,13 @@ def _env_spec(recipes: Sequence[Mapping[str, Any]]) -> "EnvSpec | None":
     return spec
 
 
-def _objective_choice(recipe: Mapping[str, Any]) -> str:
-    """Return the text that chooses the objective of a recorded task today."""
-    objective = objective_from_json(recipe["objective"])
-    simulator = str(recipe["simulator"])
-    if simulator not in simulator_names():
-        return objective.name
-    former = simulator_class(simulator).former_objectives.get(objective.name)
-    is_former = former is not None and former.has_same_meaning(objective)
-    return (objective.as_text() if is_former else None) or objective.name
-
-
 def _arguments(recipe: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of `gymnasium.make` for a recorded task, as JSON types."""
     return {
         "space": str(recipe["space_name"]),
         "fidelity": str(recipe["fidelity"]),
         "workload": {str(w["source"]): float(w["weight"]) for w in recipe["workloads"]},
-        "objective": _objective_choice(recipe),
+        "objective": recorded_objective(recipe),
         **{str(name): str(value) for name, value in recipe["options"].items()},
     }
 

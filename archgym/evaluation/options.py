@@ -117,7 +117,8 @@ class DeclaredOption:
         if self.kind is bool:
             return str(value).lower()
         if self.kind is float and not isinstance(given, str):
-            return f"{value:.12g}"
+            short = f"{value:.12g}"
+            return short if float(short) == value else repr(float(value))
         return str(value) if self.kind is int else str(given)
 
     def _flag(self, value: Any) -> bool:

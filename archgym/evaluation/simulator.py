@@ -164,6 +164,8 @@ class Simulator(ABC):
     """Formats of other tools in which `export` writes a design: by name, a line on its files."""
     exports_of_options: ClassVar[Mapping[str, str]] = {}
     """Formats that need an option of the constructor: by name, the option as "name=value"."""
+    partial_exports: ClassVar[tuple[str, ...]] = ()
+    """Formats of `exports` that may lack parameters of a design; an export then lists them."""
 
     space_names: ClassVar[tuple[str, ...]] = ("default",)
     """Spaces that the constructor's `space` may name; the first is its default."""

@@ -35,6 +35,7 @@ from archgym.evaluation.task_choices import (
     resolve_objective,
     resolve_simulator,
     resolve_workloads,
+    weight_text,
 )
 from archgym.evaluation.trials import Trials
 from archgym.spaces.display import html_table, shortened
@@ -257,9 +258,9 @@ class Task:
             options["fidelity"] = self.simulator.fidelity
         choices = ",".join(f"{name}={value}" for name, value in options.items())
         simulator = self.simulator.name + (f"[{choices}]" if choices else "")
-        are_equal = len({w.weight for w in self.workloads}) == 1
+        are_plain = all(w.weight == 1.0 for w in self.workloads)
         workloads = "+".join(
-            ("" if are_equal else f"{w.weight:g}*") + w.label for w in self.workloads
+            ("" if are_plain else f"{weight_text(w.weight)}*") + w.label for w in self.workloads
         )
         revision = f".{self.objective.revision}" if self.objective.revision else ""
         objective = f"{self.objective.name}-v{self.version}{revision}"

@@ -15,6 +15,7 @@ from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.limits import check_limits, split_limits
 from archgym.evaluation.objective import (
     Objective,
+    objective_from_json,
     objective_of,
     parse_objective,
     parse_target,
@@ -402,6 +403,27 @@ def objective_choice(objective: Objective, simulator: Simulator) -> str:
     if present is None or present.revision == objective.revision:
         return objective.name
     return objective.as_text() or objective.name
+
+
+def recorded_objective(recipe: Mapping[str, Any]) -> str:
+    """Return the text that chooses the objective of a recorded task today.
+
+    Args:
+      recipe: The task's JSON.
+    """
+    objective = objective_from_json(recipe["objective"])
+    simulator = str(recipe["simulator"])
+    if simulator not in simulator_names():
+        return objective.name
+    former = simulator_class(simulator).former_objectives.get(objective.name)
+    is_former = former is not None and former.has_same_meaning(objective)
+    return (objective.as_text() if is_former else None) or objective.name
+
+
+def weight_text(weight: float) -> str:
+    """Return a weight as short as it can be read back."""
+    short = f"{weight:g}"
+    return short if float(short) == weight else repr(weight)
 
 
 def _objective(

@@ -1,39 +1,80 @@
 """Command lines that compute again what a report or an explanation says."""
 
 import shlex
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 
-from archgym.evaluation.stand_in import StandIn
+from archgym.evaluation.simulator import simulator_names
 from archgym.evaluation.task import Task
-from archgym.evaluation.task_choices import objective_choice
+from archgym.evaluation.task_choices import recorded_objective, weight_text
+
+
+def task_words(recipe: Mapping[str, Any]) -> list[str]:
+    """Return the words that name a task to a command: its id, and what the id leaves out.
+
+    Args:
+      recipe: The task's JSON. Its workloads that came from files are named by their paths.
+    """
+    stand_in = recipe.get("stand_in") or {}
+    is_proxy = stand_in.get("kind") == "proxy"
+    options = {k: str(v) for k, v in recipe["options"].items() if not (is_proxy and k == "proxy")}
+    is_readable = not is_proxy and not any(set(value) & set(",]") for value in options.values())
+    words = [str(recipe["id"])]
+    if not is_readable:
+        # An id neither holds such values nor names the file of a proxy.
+        words = [str(recipe["simulator"]), "--space", str(recipe["space_name"])]
+        words += ["--fidelity", str(recipe["fidelity"])]
+        words += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
+        words += ["--objective", recorded_objective(recipe)]
+    if not is_readable or any(w["source"] != w["name"] for w in recipe["workloads"]):
+        for w in recipe["workloads"]:
+            words += ["-w", f"{w['source']}={weight_text(float(w['weight']))}"]
+    return [*words, "--from-proxy", str(stand_in["path"])] if is_proxy else words
+
+
+def is_registered(recipe: Mapping[str, Any]) -> bool:
+    """Return True if commands know the simulator of a recorded task by its name."""
+    return recipe["simulator"] in simulator_names()
 
 
 def evaluate_command(task: Task, indices: np.ndarray) -> str:
     """Return the command line that evaluates a design of a task.
 
     Args:
-      task: Its workloads that came from files are named by their paths.
+      task: The task.
       indices: (n_parameters,)
     """
-    words = ["archgym", "evaluate", task.id]
-    simulator, source = task.simulator, task.simulator.unrestricted
-    is_proxy = isinstance(source, StandIn) and source.kind == "proxy"
-    if is_proxy or any(weighted.source != weighted.workload.name for weighted in task.workloads):
-        words = ["archgym", "evaluate", simulator.name, "--space", task.space_name]
-        for weighted in task.workloads:
-            words += ["-w", f"{weighted.source}={weighted.weight:g}"]
-        words += ["--objective", objective_choice(task.objective, simulator)]
-        words += ["--fidelity", simulator.fidelity]
-        for name, value in simulator.options.items():
-            # That of a proxy says which file it is.
-            if not (is_proxy and name == "proxy"):
-                words += ["-o", f"{name}={value}"]
-    if isinstance(source, StandIn) and is_proxy:
-        words += ["--from-proxy", str(source.path)]
     design, default = (task.space.design_at(each) for each in (indices, task.space.default_indices))
+    return evaluate_line(task.to_json(), design, default)
+
+
+def evaluate_line(
+    recipe: Mapping[str, Any], design: Mapping[str, Any], default: Mapping[str, Any]
+) -> str:
+    """Return the command line that evaluates a design of a recorded task.
+
+    Args:
+      recipe: The task's JSON.
+      design: Values by parameter.
+      default: Values of the default design.
+    """
+    words = ["archgym", "evaluate", *task_words(recipe)]
     for parameter, setting in design.items():
         if setting != default[parameter]:
             text = ",".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
             words += ["--set", f"{parameter}={text}"]
     return shlex.join(words)
+
+
+def search_command(recipe: Mapping[str, Any], agent: str | None, *options: str) -> str:
+    """Return the command line that searches a recorded task.
+
+    Args:
+      recipe: The task's JSON.
+      agent: Name of the agent; None for the default.
+      *options: Further words.
+    """
+    chosen = [] if agent is None else ["-a", agent]
+    return shlex.join(["archgym", "search", *task_words(recipe), *chosen, *options])

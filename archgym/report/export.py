@@ -16,11 +16,12 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.evaluation.factory import make_simulator
-from archgym.evaluation.simulator import Simulator, simulator_class
+from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Task
 from archgym.files.remote import local_output, url_of
 from archgym.files.storage import make_folder, write_atomic
+from archgym.report.commands import evaluate_command
 from archgym.report.quantities import grouped_number
 
 GENERAL_FORMATS: Final[Mapping[str, str]] = {
@@ -29,6 +30,11 @@ GENERAL_FORMATS: Final[Mapping[str, str]] = {
 }
 """Formats of every simulator."""
 _FORMAT: Final = 1
+# Endings of files in which a line that begins with # is a comment.
+_COMMENTED: Final = (".sh", ".yaml", ".yml", ".py")
+# chosen: other values of a parameter with which an export is compared, and those they are out of.
+_N_PROBED: Final = 3
+_MOST_LISTED: Final = 1000
 NOTES: Final = "NOTES.md"
 """File of an export that says what the format cannot express."""
 
@@ -183,7 +189,10 @@ def _of_tool(simulator: Simulator, task: Task, indices: np.ndarray, form: str) -
         workload = weighted.workload
         if simulator is not task.simulator:
             workload = simulator.workload(weighted.source)
-        by_workload[workload.name] = simulator.export(form, indices, workload)
+        files = dict(simulator.export(form, indices, workload))
+        if form in simulator.unrestricted.partial_exports:
+            files = _with_left_out(files, left_out(simulator, form, indices, workload))
+        by_workload[workload.name] = files
     first = next(iter(by_workload.values()))
     if all(files == first for files in by_workload.values()):
         return dict(first)
@@ -194,6 +203,59 @@ def _of_tool(simulator: Simulator, task: Task, indices: np.ndarray, form: str) -
     }
 
 
+def left_out(
+    simulator: Simulator, form: str, indices: np.ndarray, workload: Workload
+) -> dict[str, Any]:
+    """Return the parameters on which the files of an export do not depend, with their values.
+
+    The files are written again with other values of each parameter. Inactive parameters do not
+    count, nor those whose other values the format or the space refuses.
+
+    Args:
+      simulator: The simulator, not a stand-in.
+      form: One of its `exports`.
+      indices: (n_parameters,), a canonical design that the format can express.
+      workload: One that the simulator made.
+    """
+    space = simulator.unrestricted.space
+    design = simulator.space.design_at(indices)
+    start = space.canonical(space.indices_of(design)[None, :])[0]
+    files = _without_notes(simulator.unrestricted.export(form, start, workload))
+    found = {}
+    for place in np.flatnonzero(space.active(start[None, :])[0]):
+        parameter = space.parameters[place]
+        near = sorted(range(min(parameter.size, _MOST_LISTED)), key=lambda v: abs(v - start[place]))
+        others = np.repeat(start[None, :], len(near[1 : _N_PROBED + 1]), axis=0)
+        others[:, place] = near[1 : _N_PROBED + 1]
+        others = space.canonical(others)
+        differ = []
+        for other in others[space.feasible(others)]:
+            try:
+                texts = _without_notes(simulator.unrestricted.export(form, other, workload))
+            except InvalidDesignError:
+                continue
+            differ.append(texts != files)
+        if differ and not any(differ):
+            found[parameter.name] = design[parameter.name]
+    return found
+
+
+def _without_notes(files: Mapping[str, str]) -> dict[str, str]:
+    return {name: text for name, text in files.items() if name != NOTES}
+
+
+def _with_left_out(files: Mapping[str, str], left: Mapping[str, Any]) -> dict[str, str]:
+    """Return files with a list of parameters that they lack: a comment, or else in the notes."""
+    if not left:
+        return dict(files)
+    lines = ["The format has no place for these parameters of the design:"]
+    lines += [f"- {name} = {_cell(value)}" for name, value in left.items()]
+    for name, text in files.items():
+        if PurePosixPath(name).suffix in _COMMENTED:
+            return {**files, name: text + "".join(f"# {line}\n" for line in lines)}
+    return {**files, NOTES: files.get(NOTES, "") + "\n".join(lines) + "\n"}
+
+
 def _json(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
     design = dict(task.space.design_at(indices))
     default = dict(task.space.design_at(task.space.default_indices))
@@ -202,6 +264,7 @@ def _json(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
         "format": _FORMAT,
         "task": task.id,
         "digest": task.digest,
+        **_sources(task),
         "design": design,
         "changed": {
             name: {"default": default[name], "design": design[name]}
@@ -222,6 +285,13 @@ def _json(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
         "missed_limits": task.missed(values),
     }
     return json.dumps(data, indent=2) + "\n"
+
+
+def _sources(task: Task) -> dict[str, Any]:
+    """Return the workloads by name or path with their weights, where the id does not name them."""
+    if all(weighted.source == weighted.workload.name for weighted in task.workloads):
+        return {}
+    return {"sources": {weighted.source: weighted.weight for weighted in task.workloads}}
 
 
 def _markdown(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
@@ -246,6 +316,8 @@ def _markdown(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
         missed = task.missed(values)
         stated = ", ".join(f"`{limit}`" for limit in task.limits)
         lines += ["", f"Limits ({stated}): {'missed: ' + '; '.join(missed) if missed else 'met'}."]
+    if task.simulator.name in simulator_names():
+        lines += ["", f"To evaluate it again: `{evaluate_command(task, indices)}`"]
     return "\n".join(lines) + "\n"
 
 

@@ -19,6 +19,7 @@ from archgym.files.json_types import plain
 from archgym.files.replacement import MARK
 from archgym.report.answer import Answer, Gain
 from archgym.report.best_design import Chosen
+from archgym.report.commands import search_command
 from archgym.report.evidence import TaskEvidence
 from archgym.report.figures import figures
 from archgym.report.findings import SURE_P, Findings
@@ -333,14 +334,13 @@ def _repeated(task: TaskEvidence) -> str:
         run = runs[0]
         best = task.best
         run = best[0] if best is not None and best[0] in runs else run
-        words = ["archgym", "search", task.id, "-a", run.agent, "-n", str(run.planned)]
+        words = ["-n", str(run.planned)]
         words += [] if run.seed is None else ["--seed", str(run.seed)]
         settings = json.loads(run.hyperparameters)
         for name, value in settings.items():
             words += ["--hyper", f"{name}={value}"]
-        lines.append(
-            f"<p>The best run on {escape(task.id)}:</p><pre>{escape(shlex.join(words))}</pre>"
-        )
+        command = search_command(task.recipe, run.agent, *words)
+        lines.append(f"<p>The best run on {escape(task.id)}:</p><pre>{escape(command)}</pre>")
     versions = ", ".join(f"{name} {version}" for name, version in task.versions.items())
     recipe = task.recipe
     options = ", ".join(f"{k}={v}" for k, v in recipe["options"].items())

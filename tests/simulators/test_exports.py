@@ -10,12 +10,15 @@ import yaml
 
 from archgym.errors import InvalidDesignError
 from archgym.evaluation.factory import make_simulator
-from archgym.evaluation.simulator import simulator_class
+from archgym.evaluation.simulator import Simulator, simulator_class
+from archgym.evaluation.task import Task
+from archgym.report.export import export_design, left_out
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
 from archgym.simulators.cluster.simulator import ClusterSimulator
 from archgym.simulators.cpu.formats.champsim import champsim_config
 from archgym.simulators.cpu.machine import DEFAULTS, machine
 from archgym.simulators.soc.simulator import SocSimulator
+from tests.conformance.test_round_trips import in_place_of_models
 
 
 def files_of(name: str, form: str, space: str | None = None, **changes: Any) -> dict[str, str]:
@@ -303,3 +306,66 @@ def test_moe_is_yaml() -> None:
     assert data["model"] == "qwen2-57b-a14b"
     assert data["serving"]["max_sequences"] == 8
     assert data["serving"]["prefetch"] == "off"
+
+
+def test_vllm_has_a_sequence_for_each_client_of_a_closed_loop() -> None:
+    files = files_of("moe", "vllm", "closed-loop", clients=32)
+
+    assert "--max-num-seqs 32" in files["serve.sh"]
+
+
+# Options with which a file is short, or its layers are mapped quickly.
+_SHORT = {
+    "accelerator": {"layers": "1"},
+    "cpu": {"instructions": "2000"},
+    "dram": {"requests": "20"},
+    "moe": {"requests": "2", "output_tokens": "2"},
+    "translation": {"records": "1000"},
+}
+_SPACES = [
+    pytest.param("accelerator", None, {}, marks=pytest.mark.slow),
+    *((name, None, {}) for name in ("cluster", "cpu", "dram", "moe", "soc", "translation")),
+    ("dram", None, {"device": "ddr5"}),
+    ("dram", "dramsys", {}),
+    *(("moe", space, {}) for space in ("single-server", "expert-parallel", "closed-loop")),
+    ("soc", "archgym-2023", {}),
+    ("translation", "limits", {}),
+]
+
+
+@pytest.mark.parametrize(("name", "space", "options"), _SPACES)
+def test_parameters_that_a_file_lacks_are_listed(
+    name: str, space: str | None, options: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Files do not depend on results.
+    monkeypatch.setattr(Simulator, "_simulated", in_place_of_models)
+    monkeypatch.setattr(simulator_class(name), "check", Simulator.check)
+    given = _SHORT.get(name, {}) | options
+    simulator = make_simulator(simulator_class(name), space, None, given)
+    indices, workload = (
+        simulator.space.default_indices,
+        simulator.workload(simulator.default_workload),
+    )
+    for form in simulator.exports.keys() - {"pictures", "timeloop"}:
+        try:
+            left = left_out(simulator, form, indices, workload)
+        except InvalidDesignError:
+            continue
+        if form not in simulator.partial_exports:
+            assert left == {}, form
+            continue
+        task = Task.make(name, space=space, **given)
+        files = export_design(task, indices, form).files
+        listed = "\n".join(files.values()).split("The format has no place for")[-1]
+        for parameter, value in left.items():
+            assert f"- {parameter} = {value}" in listed, form
+
+
+def test_serving_script_lists_what_vllm_lacks_in_a_comment() -> None:
+    task = Task.make("moe", space="closed-loop", requests="2", output_tokens="2")
+
+    lines = export_design(task, task.space.default_indices, "vllm").files["serve.sh"].splitlines()
+
+    start = lines.index("# The format has no place for these parameters of the design:")
+    assert any(line.startswith("# - scheduler = ") for line in lines[start:])
+    assert all(line.startswith("# - ") for line in lines[start + 1 :])

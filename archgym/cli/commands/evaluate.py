@@ -148,6 +148,7 @@ def _as_json(
 ) -> dict[str, Any]:
     data = {
         "task": task.id,
+        "digest": task.digest,
         "design": dict(design),
         "feasible": reason is None,
         "reason": reason,

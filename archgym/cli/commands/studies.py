@@ -77,6 +77,7 @@ def show(
     from archgym.cli.views.comparison import write_across, write_comparison, write_top
     from archgym.cli.views.optimality import write_optimality
     from archgym.cli.views.study import write_study
+    from archgym.report.commands import evaluate_line, is_registered
     from archgym.report.plots import check_fronts, check_plot, plot_fronts, plot_studies
     from archgym.report.study_summary import summarise
 
@@ -119,6 +120,12 @@ def show(
     for figure in (plot, front):
         if figure is not None:
             say(f"Picture: {figure}")
+    if summary.study is not None and summary.study.best is not None:
+        log = summary.study.log
+        if is_registered(log.header.task):
+            default = log.space.design_at(log.space.default_indices)
+            command = evaluate_line(log.header.task, summary.study.best.design, default)
+            say(f"To evaluate it again: {command}")
     if summary.study is not None and summary.study.log.status == "interrupted":
         say(f"Next: archgym resume {shlex.quote(str(summary.study.log.folder))}")
 

@@ -1,6 +1,5 @@
 """`archgym table`: every design of a space simulated once, which proves its optimum."""
 
-import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -102,7 +101,9 @@ def build(
     summary = summarise_table(target)
     write_json(summary.to_json()) if json else _write_table(summary)
     if not json:
-        say(f"Next: archgym search {shlex.quote(task.id)} --from-table {shlex.quote(str(target))}")
+        from archgym.report.commands import search_command
+
+        say("Next: " + search_command(task.to_json(), None, "--from-table", str(target)))
 
 
 def _announce(plan: "TablePlan") -> None:

@@ -80,6 +80,7 @@ def tune(
     The best few and the defaults search again with new seeds. The winner is written to a file.
     Hyperparameters given by --hyper are the same for all settings.
     """
+    from archgym.report.commands import search_command, task_words
     from archgym.sweep.tuned_settings import read_tuned, write_tuned
     from archgym.sweep.tuning import tune as find
 
@@ -89,12 +90,9 @@ def tune(
         read_tuned(out)
     task = make_task(task_choices(simulator, options, hold))
     studies = folder or RUNS_FOLDER / file_stem(f"tune-{task.id}-{agent}")
-    words = ["archgym", "tune", task.id, "--agent", agent]
-    for name, path in (
-        ("--from-table", options.stand_in.from_table),
-        ("--from-proxy", options.stand_in.from_proxy),
-    ):
-        words += [] if path is None else [name, str(path)]
+    words = ["archgym", "tune", *task_words(task.to_json()), "--agent", agent]
+    if options.stand_in.from_table is not None:
+        words += ["--from-table", str(options.stand_in.from_table)]
     words += [text for name in hyper or () for text in ("--hyper", name)]
     words += ["--draws", str(draws), "--seeds", str(seeds), "--budget", str(budget)]
     more = ["--out", str(out), "--workers", str(workers)]
@@ -129,7 +127,7 @@ def tune(
         return
     _write(tuning, studies)
     say(f"Tuned settings: {out}")
-    say(f"Next: archgym search {shlex.quote(task.id)} -a {agent} --tuned-from {out}")
+    say("Next: " + search_command(task.to_json(), agent, "--tuned-from", str(out)))
 
 
 def _task_plan(task: "Task") -> "TaskPlan":

@@ -1,6 +1,7 @@
 """Argument that names a design: a JSON file, a study for its best design, or the word default."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -108,8 +109,10 @@ def design_and_target(
         found = study_best(Path(text), simulator, options, target)
         return found.task, found.indices, found.target
     start = None if text == DEFAULT_DESIGN else read_design(Path(text))
-    simulator, digest = task_of_design(text, simulator, start)
+    simulator, digest, sources = task_of_design(text, simulator, start)
     choice = task_choices(simulator, options)
+    if sources and options.goal.workload is None:
+        choice = replace(choice, workload=sources)
     wanted = None
     if target is not None:
         from archgym.report.design_explanation import read_target
@@ -123,8 +126,10 @@ def design_and_target(
     return task, task.space.indices_of(filled_design(task.space, start, Path(text))), wanted
 
 
-def task_of_design(text: str, simulator: str, start: Mapping[str, Any] | None) -> tuple[str, str]:
-    """Return the task of a design by name, and its digest if the design's file has one.
+def task_of_design(
+    text: str, simulator: str, start: Mapping[str, Any] | None
+) -> tuple[str, str, dict[str, float]]:
+    """Return the task of a design by name, and its digest and files if the design's file has them.
 
     Args:
       text: JSON file of a design, or the word default.
@@ -135,14 +140,14 @@ def task_of_design(text: str, simulator: str, start: Mapping[str, Any] | None) -
       InvalidArgumentError: Neither the command line nor the file names a task.
     """
     if simulator:
-        return simulator, ""
-    name, digest = ("", "") if start is None else read_task(Path(text))
+        return simulator, "", {}
+    name, digest, sources = ("", "", {}) if start is None else read_task(Path(text))
     if not name:
         raise InvalidArgumentError(
             "TASK must be given for a design that is not a study's, or whose file names no task; "
             "got none. Name a simulator or a task (see `archgym list simulators`)."
         )
-    return name, digest
+    return name, digest, sources
 
 
 def warn_of_version(text: str, digest: str, task: "Task", options: TaskOptions) -> None:

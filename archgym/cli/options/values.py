@@ -135,8 +135,10 @@ def _values(design: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def read_task(path: Path) -> tuple[str, str]:
-    """Return the task's id and digest from a design's JSON file; empty texts if it has none.
+def read_task(path: Path) -> tuple[str, str, dict[str, float]]:
+    """Return the task that the JSON file of a design names: its id, its digest and its files.
+
+    They are empty where it names none. Files are workloads with their weights.
 
     Raises:
       FileFormatError: The file has another content.
@@ -145,7 +147,11 @@ def read_task(path: Path) -> tuple[str, str]:
     data = _read_object(path)
     members = data if isinstance(data.get("design"), dict) else {}
     task, digest = members.get("task"), members.get("digest")
-    return task if isinstance(task, str) else "", digest if isinstance(digest, str) else ""
+    sources = members.get("sources")
+    given = sources.items() if isinstance(sources, dict) else ()
+    weights = {name: float(w) for name, w in given if isinstance(w, int | float)}
+    name, known = (text if isinstance(text, str) else "" for text in (task, digest))
+    return name, known, weights
 
 
 def filled_design(space: "DesignSpace", values: Mapping[str, Any], path: Path) -> "Design":

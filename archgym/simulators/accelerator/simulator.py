@@ -14,6 +14,7 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
 from archgym.simulators.accelerator.costs import ARITHMETIC, COSTS, RELIEF, network_without, without
 from archgym.simulators.accelerator.formats.export import (
+    ARCHITECTURE,
     FORMATS,
     TIMELOOP,
     architecture_files,
@@ -90,6 +91,7 @@ class AcceleratorSimulator(KitSimulator):
     default_objective = "edp-at-eyeriss-area"
     costs = COSTS
     exports: Mapping[str, str] = FORMATS
+    partial_exports: ClassVar[tuple[str, ...]] = (ARCHITECTURE,)
     relief = RELIEF
     model_reasons: tuple[str, ...] = (
         "no mapping of some layer was found that fits",

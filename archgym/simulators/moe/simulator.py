@@ -129,6 +129,7 @@ class MoeSimulator(RowSimulator):
     default_objective = "latency"
     default_workload = "chat"
     exports: Mapping[str, str] = FORMATS
+    partial_exports: ClassVar[tuple[str, ...]] = tuple(FORMATS)
 
     sub_systems = GROUPS
 

@@ -67,6 +67,7 @@ class SocSimulator(KitSimulator):
     accuracy_percent: ClassVar[Mapping[str, float]] = {"farsi": 1e-7}
     table_space = "table"
     costs: Mapping[str, str] = COSTS
+    partial_exports: ClassVar[tuple[str, ...]] = ("system",)
     exports: Mapping[str, str] = {
         "system": "Blocks and places of tasks as JSON.",
         "pictures": "Blocks, tasks over time and the task graph as SVG.",

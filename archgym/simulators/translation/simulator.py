@@ -77,6 +77,7 @@ class TranslationSimulator(KitSimulator):
     objectives: Mapping[str, Objective] = OBJECTIVES
     former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
     costs = COSTS
+    partial_exports: ClassVar[tuple[str, ...]] = ("champsim",)
     exports: Mapping[str, str] = {
         "champsim": "TLBs, walker and caches as ChampSim's parameters; mechanisms in a section."
     }

@@ -198,14 +198,14 @@ def _vllm(
     """Return the command of vLLM, the parameters that it states, and notes."""
     notes = []
     # vLLM refuses fewer tokens than sequences, and without chunks fewer than the longest request.
-    least = serving.max_sequences if serving.chunk_tokens else context_tokens
-    tokens = max(serving.max_tokens, serving.max_sequences, least)
+    least = _slots(serving) if serving.chunk_tokens else context_tokens
+    tokens = max(serving.max_tokens, _slots(serving), least)
     if tokens > serving.max_tokens:
         notes.append(f"max_tokens = {serving.max_tokens}: vLLM needs {tokens} or more to start.")
     options: list[tuple[str, ...]] = [
         ("--tensor-parallel-size", str(serving.tensor)),
         ("--data-parallel-size", str(serving.data)),
-        ("--max-num-seqs", str(serving.max_sequences)),
+        ("--max-num-seqs", str(_slots(serving))),
         ("--max-num-batched-tokens", str(tokens)),
         ("--max-model-len", str(context_tokens)),
     ]
