@@ -53,6 +53,13 @@ class TaskInput(Input, frozen=True, kw_only=True):
     options: Annotated[
         dict[str, str], msgspec.Meta(description="Further options, such as the device.")
     ] = msgspec.field(default_factory=dict)
+    fixed: Annotated[
+        dict[str, Any], msgspec.Meta(description="Values at which parameters are held, by name.")
+    ] = msgspec.field(default_factory=dict)
+    values: Annotated[
+        dict[str, Any],
+        msgspec.Meta(description='Values that parameters may have: lists, or texts like "1..8".'),
+    ] = msgspec.field(default_factory=dict)
 
     def choices(self) -> TaskChoices:
         """Return the choices of the task."""
@@ -67,6 +74,8 @@ class TaskInput(Input, frozen=True, kw_only=True):
             fidelity=self.fidelity,
             stand_in=self.stand_in,
             options=self.options,
+            fixed=self.fixed,
+            values=self.values,
         )
 
 

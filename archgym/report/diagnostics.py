@@ -13,7 +13,7 @@ from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.report.evidence import TaskEvidence
 from archgym.report.importance import Importance
-from archgym.report.quantities import change_text, quantity
+from archgym.report.quantities import change_text, grouped_number, quantity
 from archgym.studies.snapshot import StudyLog
 
 # chosen: a parameter with a larger share of the rewards' variance, pairs included, has an effect.
@@ -210,3 +210,19 @@ def _end_text(task: Task, design: np.ndarray, place: int) -> str:
     low, high = (further[0], further[-1])
     kept = held_text(whole, [whole.value(i) for i in (*range(low, high + 1),)])
     return f"{text}; --values {parameter.name}={kept.replace('|', ',')} searches further"
+
+
+def unreached_limits(log: StudyLog) -> list[str]:
+    """Return in words each limit that no evaluated design meets, with the best value found."""
+    names = [spec.name for spec in log.metrics]
+    built = log.records.values[log.is_evaluation]
+    built = built[~np.isnan(built).any(axis=(1, 2))]
+    found = []
+    for limit in log.limits if len(built) else ():
+        values = built[:, :, names.index(limit.metric)]
+        is_upper = limit.sign == "<="
+        best = float(values.max(axis=1).min() if is_upper else values.min(axis=1).max())
+        if best > limit.bound if is_upper else best < limit.bound:
+            bound = grouped_number(limit.bound)
+            found.append(f"{limit.metric}: best {grouped_number(best)}; the limit asks for {bound}")
+    return found

@@ -49,6 +49,10 @@ class TaskPlan:
     """Metrics to maximise, separated by commas."""
     subject_to: str | None = None
     """Hard limits on metrics, separated by commas."""
+    fixed: Mapping[str, Any] = field(default_factory=dict)
+    """Values at which parameters are held."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    """Values that parameters may have: several, or texts such as 1..8."""
 
     def make(self, folder: Path | None = None, known: dict[str, Any] | None = None) -> "Task":
         """Return the task.
@@ -77,6 +81,8 @@ class TaskPlan:
                 fidelity=self.fidelity,
                 stand_in=self.stand_in,
                 options=self.options,
+                fixed=self.fixed,
+                values=self.values,
                 folder=folder,
             ),
             known,
@@ -96,6 +102,9 @@ class TaskPlan:
             minimise=None,
             maximise=None,
             subject_to=None,
+            # As the name of the space does what is held.
+            fixed={},
+            values={},
             fidelity=task.simulator.fidelity,
             stand_in=str(source.path) if isinstance(source, StandIn) else None,
             id=task.id,
@@ -114,6 +123,8 @@ class TaskPlan:
             "subject_to": self.subject_to,
             "fidelity": self.fidelity,
             "options": dict(self.options) or None,
+            "fixed": dict(self.fixed) or None,
+            "values": dict(self.values) or None,
             "stand_in": self.stand_in,
             "best_known": self.best_known,
             "start": list(self.start) or None,

@@ -169,6 +169,7 @@ _TASK_KEYS = (
     "minimise", "maximise", "subject_to",
     "fidelity",
     "options",
+    "fixed", "values",
     "stand_in",
     "best_known",
     "start",
@@ -323,6 +324,9 @@ def _task(label: str, node: Node, keys: Sequence[str]) -> TaskPlan:
     for name in ("minimise", "maximise", "subject_to"):
         if name in parts:
             texts[name] = _joined(name, parts[name])
+    for name in ("fixed", "values"):
+        if name in parts:
+            parts[name].members(f"`{name}`")
     options = _options(parts["options"]) if "options" in parts else {}
     best_known = (
         parts["best_known"].number("`best_known`", -_MAX_REWARD, _MAX_REWARD)
@@ -334,6 +338,8 @@ def _task(label: str, node: Node, keys: Sequence[str]) -> TaskPlan:
         label,
         workloads=workloads,
         options=options,
+        fixed=parts["fixed"].plain() if "fixed" in parts else {},
+        values=parts["values"].plain() if "values" in parts else {},
         best_known=best_known,
         start=_start(parts["start"]) if "start" in parts else (),
         warm_start=_studies(parts["warm_start"]) if "warm_start" in parts else (),

@@ -68,6 +68,14 @@ def test_baseline_stands_beside_with_ratios(archgym: Archgym) -> None:
     assert "better" in ran.out
 
 
+def test_baseline_of_the_default_design_says_that_nothing_changed(archgym: Archgym) -> None:
+    changed = archgym("evaluate", "plugin", "--set", "mode=slow", "--baseline")
+    same = archgym("evaluate", "plugin", "--baseline")
+
+    assert "no changes" in same.out
+    assert "no changes" not in changed.out
+
+
 def test_several_workloads_are_averaged_by_weight(archgym: Archgym) -> None:
     ran = archgym("evaluate", "plugin", "-w", "light=3", "-w", "heavy=1", "--json")
 

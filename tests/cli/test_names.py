@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.simulator import simulator_class
 from archgym.proxy.model import model_names
 from tests.cli.conftest import Archgym
 
@@ -139,3 +141,11 @@ def test_list_of_models_is_that_of_the_registry(archgym: Archgym) -> None:
 
     assert ran.json == {"models": list(model_names())}
     assert "boosting" in ran.json["models"]
+
+
+def test_workloads_of_all_spaces_are_listed(archgym: Archgym) -> None:
+    listed = archgym("list", "workloads", "--simulator", "moe", "--json").json["workloads"]["moe"]
+
+    for space in ("edge-offload", "closed-loop", "three-tier"):
+        made = make_simulator(simulator_class("moe"), space, None, {})
+        assert set(made.workload_names()) <= set(listed)

@@ -339,3 +339,17 @@ def test_rule_can_be_checked_and_its_domain_described(toolbox: Toolbox) -> None:
     ]
     assert found["source"] == LRU
     assert checked["state_bits"] == 1536 * 32 + 32
+
+
+def test_inputs_of_tools_hold_parameters() -> None:
+    import msgspec
+
+    from archgym.evaluation.task import Task
+    from archgym.mcp.inputs import TaskInput
+
+    given = {"simulator": "dram", "workload": "stream", "options": {"requests": "20"}}
+    held = {"fixed": {"page_policy": "Closed"}, "values": {"request_buffer_size": "1..4"}}
+
+    task = Task.resolve(msgspec.convert(given | held, TaskInput).choices())
+
+    assert "{page_policy=Closed,request_buffer_size=1..4}" in task.id

@@ -4,7 +4,8 @@ from pathlib import Path
 
 import archgym as ag
 from archgym.evaluation.task import Task
-from archgym.report.diagnostics import prices, range_ends
+from archgym.report.diagnostics import prices, range_ends, unreached_limits
+from archgym.report.quantities import grouped_number
 from archgym.studies.study import Study
 
 
@@ -72,3 +73,16 @@ def test_own_functions_are_not_evaluated_for_hints(tmp_path: Path) -> None:
     assert range_ends(Task.make(slow), result.log) == []
     # The default design, to which rewards are relative.
     assert len(calls) == n + 1
+
+
+def test_limit_that_no_design_meets_is_named_with_the_best_value(tmp_path: Path) -> None:
+    result = ag.search(
+        "dram", workload="cloud-1", subject_to="total_time_ns <= 1000, power_mw <= 1e6", budget=6,
+        agent="random", folder=tmp_path / "study",
+    )  # fmt: skip
+    column = [spec.name for spec in result.log.metrics].index("total_time_ns")
+    best = result.log.records.values[:, 0, column].min()
+
+    assert unreached_limits(result.log) == [
+        f"total_time_ns: best {grouped_number(best)}; the limit asks for 1,000"
+    ]

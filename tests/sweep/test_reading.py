@@ -100,6 +100,23 @@ def test_limit_that_does_not_fit_names_its_line(
     assert str(caught.value).startswith(f"plan.yaml:{line}: ")
 
 
+def test_task_may_hold_parameters(tmp_path: Path) -> None:
+    path = tmp_path / "plan.yaml"
+    path.write_text(
+        "tasks:\n  held:\n    simulator: dram\n    workload: stream\n    options: {requests: 20}\n"
+        "    fixed: {page_policy: Closed}\n    values: {request_buffer_size: [1, 4]}\n"
+        "agents: [random]\nbudget: 4\n"
+    )
+    planned = read_plan(path).tasks[0]
+    task = planned.make()
+    again = planned.decided(task)
+
+    assert task.space.parameter("page_policy").allowed() == "one of Closed"
+    assert task.space.parameter("request_buffer_size").size == 2
+    assert again.make().digest == task.digest
+    assert "fixed" not in again.to_json()
+
+
 def test_seeds_have_a_default(write_plan: WritePlan) -> None:
     assert read_plan(write_plan(("seeds: [0, 1]\n", ""))).seeds == (0, 1, 2, 3, 4)
 

@@ -184,6 +184,8 @@ def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: b
     changed = [name for name in design if design[name] != default[name]]
     shown = ", ".join(f"{name}={design[name]}" for name in changed)
     prose(f"Design: {shown or 'the default'}{' (others at default)' if changed else ''}", "  ")
+    if baseline and not changed:
+        say("It has no changes: both columns are those of the default design.")
     say()
     for place, weighted in enumerate(task.workloads):
         if len(task.workloads) > 1:

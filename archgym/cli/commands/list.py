@@ -10,6 +10,7 @@ from archgym.cli.console.terminal import heading, prose, say, table, warn, write
 from archgym.cli.options.completion import KINDS, complete_list, complete_simulator
 from archgym.cli.options.task import (
     JsonOption,
+    SimulatorOptions,
     TaskOptions,
     make_simulator,
     option_values,
@@ -142,13 +143,20 @@ def _offer(name: str) -> dict[str, Any]:
     options = option_values(kind)
     return {
         "spaces": list(kind.space_names),
-        "workloads": list(made.workload_names()),
+        "workloads": _workloads(name, kind.space_names),
         "objectives": {n: objective.doc for n, objective in made.objectives.items()},
         "metrics": _metrics(made),
         "fidelities": list(kind.fidelity_names),
         "options": {option: list(values) for option, values in options.items()},
         "devices": list(options.get("device", ())),
     }
+
+
+def _workloads(name: str, spaces: Sequence[str]) -> list[str]:
+    """Return the workloads that ship with any space of a simulator, those of the first first."""
+    options = (TaskOptions(SimulatorOptions(space=space)) for space in spaces)
+    made = [make_simulator(task_choices(name, each)) for each in options]
+    return list(dict.fromkeys(workload for each in made for workload in each.workload_names()))
 
 
 def _metrics(simulator: "Simulator") -> dict[str, str]:

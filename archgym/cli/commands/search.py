@@ -321,7 +321,7 @@ def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
     from archgym.agent.policy import Policy
     from archgym.cli.commands.policy import UNTRAINED
     from archgym.cli.views.study import best_text, counts_text
-    from archgym.report.diagnostics import prices, range_ends
+    from archgym.report.diagnostics import prices, range_ends, unreached_limits
     from archgym.report.study_summary import StudySummary
     from archgym.studies.folder import POLICY_NAME
 
@@ -333,6 +333,8 @@ def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
     if report is not None:
         say(report)
     say(best_text(result.log))
+    for line in unreached_limits(result.log):
+        prose(f"No evaluated design meets a limit. {line}.")
     if worse := prices(result.log):
         prose("At the price of: " + "; ".join(worse) + ".")
     for end in range_ends(task, result.log):
