@@ -5,7 +5,8 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.evaluation import task
+from archgym.evaluation.simulator import Simulator
+from archgym.evaluation.task_choices import TaskChoices, resolve_simulator
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan
 from tests.sweep.conftest import WritePlan
@@ -36,10 +37,12 @@ def test_tasks_with_one_simulator_and_workload_share_them(
     write_plan: WritePlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     made: list[object] = []
-    resolve = task.resolve_simulator
-    monkeypatch.setattr(
-        task, "resolve_simulator", lambda choices: made.append(choices) or resolve(choices)
-    )
+
+    def resolve(choices: TaskChoices) -> tuple[Simulator, str]:
+        made.append(choices)
+        return resolve_simulator(choices)
+
+    monkeypatch.setattr("archgym.evaluation.task.resolve_simulator", resolve)
     entry = "  t{0}: {{simulator: plugin, workload: light, subject_to: power_mw <= {0}}}\n"
     more = "".join(entry.format(100 + n) for n in range(30))
 
