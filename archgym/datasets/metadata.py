@@ -87,7 +87,7 @@ class About:
         return self.by_model[task_model(task)]
 
     def with_split(self, split: Mapping[str, Any] | None) -> "About":
-        """Return the same rows in other parts."""
+        """Return this metadata with another split into parts, or with none."""
         return replace(self, split=split)
 
     def to_json(self) -> dict[str, Any]:

@@ -266,7 +266,7 @@ def _of_lists(condition: Condition, source: RowSource) -> Condition:
 
 
 def influential(tallies: Mapping[str, Sums], share: float) -> tuple[Condition, float] | None:
-    """Return region that `chosen_region` takes, and the share of variance its parameter explains.
+    """Return the region whose parameter explains most of the variance, and that share.
 
     None if no parameter takes several values.
     """

@@ -393,7 +393,11 @@ def subject_to(
       InvalidArgumentError: A predicate does not fit, or limits contradict each other.
       UnknownNameError: A metric does not exist.
     """
-    limits = tuple(dict.fromkeys((*objective.limits, *parse_limits(texts, specs))))
+    # By their texts, which names of tasks have: a bound of the simulator may have more digits.
+    merged: dict[str, Limit] = {}
+    for limit in (*objective.limits, *parse_limits(texts, specs)):
+        merged.setdefault(str(limit), limit)
+    limits = tuple(merged.values())
     check_limits(limits, specs)
     base = objective.name.partition("[")[0]
     shown = ",".join(str(limit).replace(" ", "") for limit in limits)

@@ -158,7 +158,9 @@ def hold(
         held[name] = _given(whole.space.parameter(name), several)
     for name, texts in limits.items():
         held[name] = _within(whole.space.parameter(name), texts)
-    return RestrictedSimulator(whole, held)
+    # In the order of the space, so that one task has one name.
+    ordered = {name: held[name] for name in whole.space.names if name in held}
+    return RestrictedSimulator(whole, ordered)
 
 
 @final

@@ -164,7 +164,7 @@ class Scaling:
 
     @property
     def changing(self) -> np.ndarray:
-        """Places of the metrics that ever changed."""
+        """Indices of the metrics that vary in the training data."""
         return np.flatnonzero(self.factor > 0)
 
     def scaled(self, values: np.ndarray) -> np.ndarray:

@@ -111,15 +111,16 @@ def drawn_choices(
     else:
         choices["minimise"] = [str(name) for name in rng.permutation(metrics)[:2]]
     if rng.integers(2):
-        choices["subject_to"] = f"{rng.choice(metrics)} <= {1.5 + rng.integers(9) / 7!r}"
+        choices["subject_to"] = f"{rng.choice(metrics)} <= {float(1.5 + rng.integers(9) / 7)!r}"
     free = [
         p
         for p in made.space.parameters
         if p.size > 1 and not isinstance(p, Permutation | Factorisation)
     ]
     if rng.integers(2) and free:
-        fixed = free[int(rng.integers(len(free)))]
-        choices["fixed"] = {fixed.name: fixed.value(int(rng.integers(fixed.size)))}
+        # In any order, which the names of tasks do not show.
+        held = [free[int(place)] for place in rng.permutation(len(free))[:2]]
+        choices["fixed"] = {p.name: p.value(int(rng.integers(p.size))) for p in held}
     return choices | options
 
 

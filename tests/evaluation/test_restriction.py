@@ -82,6 +82,15 @@ def test_id_and_record_of_a_held_task_read_back(task: Task) -> None:
     assert held.space_name == "default{page_policy=Closed,response_queue=Reorder}"
 
 
+def test_order_in_which_parameters_are_held_does_not_matter() -> None:
+    one = Task.make("dram", fixed={"response_queue": "Reorder", "page_policy": "Closed"})
+    other = Task.make("dram", fixed={"page_policy": "Closed"}, values={"response_queue": "Reorder"})
+
+    assert (one.id, one.digest) == (other.id, other.digest)
+    assert Task.make(one.id).digest == one.digest
+    assert Task.from_json(one.to_json()).digest == one.digest
+
+
 def test_limit_on_a_parameter_leaves_its_other_values_out() -> None:
     limited = Task.make(
         "dram", subject_to="request_buffer_size <= 4, mean_latency_ns <= 1e6", space="default"

@@ -161,7 +161,13 @@ def _option_doc(kind: "type[Simulator]", name: str) -> str:
     """Return the description of an option: as it is declared, or in the constructor's docstring."""
     from archgym.evaluation.options import declared_options
 
-    declared = [each.option.doc for each in declared_options(kind) if each.name == name]
+    declared = [
+        f"{each.option.doc} {each.values} (default: {each.default})"
+        if each.kind in (int, float) and each.default
+        else f"{each.option.doc} {each.values}".rstrip()
+        for each in declared_options(kind)
+        if each.name == name
+    ]
     found = re.search(
         rf"^ +{name}: (.+(?:\n {{4,}}\S.*)*)", inspect.getdoc(kind.__init__) or "", re.MULTILINE
     )

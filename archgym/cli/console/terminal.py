@@ -256,7 +256,7 @@ def file_size(n_bytes: int) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return a duration in seconds, minutes, hours or days, with two digits at least."""
+    """Return a duration in the largest unit that fits (s, min, h, days), 1 s at least."""
     if seconds < _SECONDS:
         return f"{seconds:.0f} s" if seconds >= 1 else "1 s"
     if seconds < _MINUTES:

@@ -23,7 +23,7 @@ _COLUMNS = (
 
 
 def write_proxy(proxy: "Proxy", path: Path, is_json: bool) -> None:
-    """Write the training data of a proxy and its errors, as text or JSON."""
+    """Print what a proxy was trained on, its size and its errors, as text or JSON."""
     declared = proxy.declaration
     names = [workload.name for workload in declared.workloads]
     if is_json:

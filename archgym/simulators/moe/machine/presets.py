@@ -37,7 +37,7 @@ def model_names() -> tuple[str, ...]:
 
 
 def model(name: str) -> MoeModel:
-    """Return the preset with this name, or the model in a YAML file.
+    """Return a preset, or the model that a YAML, JSON or Hugging Face file describes.
 
     Args:
       name: A preset, the path of a Hugging Face `config.json`, or a path that ends in .yaml, .yml
