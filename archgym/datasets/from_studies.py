@@ -18,6 +18,7 @@ from archgym.evaluation.objective import merged_objectives, objective_from_json
 from archgym.evaluation.simulator import FAILED, FEASIBLE, Simulator, simulator_class
 from archgym.evaluation.specification import Declaration, WorkloadFacts
 from archgym.files.parquet import MAX_BATCH
+from archgym.spaces.parameter import Categorical
 from archgym.spaces.space import DesignSpace
 from archgym.studies.metadata import Header
 from archgym.studies.records import Records
@@ -111,8 +112,8 @@ class _Study:
         made = {}
         for place, parameter in enumerate(space.parameters):
             column = self._columns.of_parameter[parameter.name]
-            if parameter.kind == "categorical":
-                made[column] = words(canonical[:, place], list(parameter.values))  # type: ignore[attr-defined]  # a categorical's
+            if isinstance(parameter, Categorical) and parameter.is_text:
+                made[column] = words(canonical[:, place], [str(c) for c in parameter.choices])
                 continue
             values = parameter.array(canonical[:, place])
             made[column] = [list(value) for value in values] if is_listed(parameter) else values

@@ -95,32 +95,60 @@ def parse_limits(texts: str | Iterable[str], specs: Sequence[MetricSpec]) -> tup
 
 
 def split_limits(
-    texts: str | Sequence[str] | None, parameters: Sequence[str]
+    texts: str | Sequence[str] | None, units: Mapping[str, str]
 ) -> tuple[list[str], dict[str, list[str]]]:
     """Return the limits on metrics, and those on parameters by the parameter.
 
     Args:
       texts: As for `parse_limits`; None for no limits.
-      parameters: Names of parameters, none of which is the name of a metric.
+      units: Units by parameter; none has the name of a metric.
 
     Raises:
-      InvalidArgumentError: A limit on a parameter is not `parameter <= number` or `>=`.
+      InvalidArgumentError: A limit on a parameter has another form or unit.
     """
     parts = [texts] if isinstance(texts, str) else list(texts or ())
     on_metrics: list[str] = []
     on_parameters: dict[str, list[str]] = {}
     for text in (piece for part in parts for piece in str(part).split(",")):
         match = _LIMIT.fullmatch(text)
-        if match is None or match["metric"] not in parameters:
+        if match is None or match["metric"] not in units:
             on_metrics.append(text)
         elif match["sign"] in ("<=", ">=", "==", "="):
-            on_parameters.setdefault(match["metric"], []).append(match["sign"] + match["bound"])
+            bound = match["bound"]
+            if match["unit"]:
+                bound = repr(_converted(match, units[match["metric"]]))
+            on_parameters.setdefault(match["metric"], []).append(match["sign"] + bound)
         else:
             raise InvalidArgumentError(
                 f"A limit on parameter `{match['metric']}` must be `<= number`, `>= number` or "
                 f"`= number`; got {text.strip()!r}."
             )
     return on_metrics, on_parameters
+
+
+def _converted(match: "re.Match[str]", unit: str) -> float:
+    """Return the bound of a limit in another unit than it is stated in.
+
+    Raises:
+      InvalidArgumentError: The units measure different things, or several limits were joined.
+    """
+    if re.search(r"[<>=;&]", match["unit"]):
+        raise InvalidArgumentError(
+            f"Several limits must be separated by commas, as in 'area_mm2 <= 5, power_mw <= 900'; "
+            f"got {match.string.strip()!r}."
+        )
+    factor = 1.0 if match["unit"] == unit else unit_factor(match["unit"], unit)
+    try:
+        bound = float(match["bound"])
+    except ValueError:
+        bound = math.nan
+    if factor is None or not math.isfinite(bound):
+        raise InvalidArgumentError(
+            f"A limit on `{match['metric']}` must be in {unit or 'no unit'}; got "
+            f"{match.string.strip()!r}. Convert the number and leave the unit out."
+        )
+    # Twelve digits, so that 171 us are 171,000 ns and not a little less.
+    return float(f"{bound * factor:.12g}")
 
 
 def _parsed(text: str, specs: Sequence[MetricSpec]) -> Limit:
@@ -138,20 +166,8 @@ def _parsed(text: str, specs: Sequence[MetricSpec]) -> Limit:
     if match["metric"] not in known:
         raise unknown_name("metric", match["metric"], known)
     unit = known[match["metric"]].unit
-    if re.search(r"[<>=;&]", match["unit"] or ""):
-        raise InvalidArgumentError(
-            f"Several limits must be separated by commas, as in 'area_mm2 <= 5, power_mw <= 900'; "
-            f"got {text.strip()!r}."
-        )
-    if match["unit"] and match["unit"] != unit:
-        factor = unit_factor(match["unit"], unit)
-        if factor is None:
-            raise InvalidArgumentError(
-                f"A limit on `{match['metric']}` must be in {unit or 'no unit'}; got "
-                f"{text.strip()!r}. Convert the number and leave the unit out."
-            )
-        # Twelve digits, so that 171 us are 171,000 ns and not a little less.
-        bound = float(f"{bound * factor:.12g}")
+    if match["unit"]:
+        bound = _converted(match, unit)
     spec = known[match["metric"]]
     if match["sign"] == "<=" and bound < 0 and spec.goal != "none" and not spec.signed:
         raise InvalidArgumentError(

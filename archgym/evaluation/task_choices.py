@@ -161,9 +161,9 @@ class TaskChoices:
           InvalidArgumentError: A limit on a parameter has another form.
         """
         metrics = {spec.name for spec in simulator.metrics}
-        parameters = [name for name in simulator.space.names if name not in metrics]
+        units = {p.name: p.unit for p in simulator.space.parameters if p.name not in metrics}
         with choosing("subject_to"):
-            return split_limits(self.subject_to, parameters)
+            return split_limits(self.subject_to, units)
 
     def resolved_path(self, name: str | Path) -> str:
         """Return a path, absolute if the file lies in `folder`, else as it was given."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.evaluation.simulator import simulator_names
+from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import recorded_objective, weight_text
 
@@ -37,6 +37,21 @@ def task_words(recipe: Mapping[str, Any]) -> list[str]:
 def is_registered(recipe: Mapping[str, Any]) -> bool:
     """Return True if commands know the simulator of a recorded task by its name."""
     return recipe["simulator"] in simulator_names()
+
+
+def older_version(recipe: Mapping[str, Any]) -> str:
+    """Return a sentence on the older version of a simulator that a task was recorded with, or "".
+
+    Args:
+      recipe: The task, as `Task.to_json` wrote it.
+    """
+    name, was = str(recipe["simulator"]), int(recipe["version"])
+    if name not in simulator_names() or was >= (now := simulator_class(name).version):
+        return ""
+    return (
+        f"Simulator {name} had version {was}, and {now} is installed, which returns other numbers: "
+        "the study can be read, but not continued."
+    )
 
 
 def evaluate_command(task: Task, indices: np.ndarray) -> str:

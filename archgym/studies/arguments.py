@@ -12,6 +12,7 @@ from archgym.agent.agent import Agent, agent_class, agent_names
 from archgym.errors import ArchGymError, InvalidArgumentError, StudyExistsError, UnknownNameError
 from archgym.evaluation.executor import Executor
 from archgym.evaluation.function import is_of_function
+from archgym.evaluation.restriction import split_space
 from archgym.evaluation.task import Task
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.metadata import Header, read_header
@@ -48,9 +49,11 @@ def study_task(folder: Path, header: Header, given: Task | None) -> Task:
 def _function_text(folder: Path, header: Header) -> str:
     """Return how to continue the study of a Python function."""
     name, objective = header.task["simulator"], header.task["objective"]["name"]
+    held = split_space(str(header.task["space_name"]))[1]
+    values = f", values={dict(held)!r}" if held else ""
     call = (
         f"archgym.Study.open({str(folder)!r}, archgym.Task.make({name}, "
-        f'objective="{objective}")).run(budget={2 * (header.budget or 100)})'
+        f'objective="{objective}"{values})).run(budget={2 * (header.budget or 100)})'
     )
     return (
         f"{folder} is the study of the Python function {name!r} (or of a simulator that is not "

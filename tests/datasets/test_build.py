@@ -8,6 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import archgym as ag
 from archgym.datasets import build_dataset, merge_datasets, read_dataset, to_frame
 from archgym.datasets.columns import METADATA_KEY
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
@@ -313,3 +314,20 @@ def test_name_and_license_are_one_line(tmp_path: Path, name: str) -> None:
             merge_datasets([tmp_path / "known"], tmp_path / "out", **given)
 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "known"]
+
+
+def test_choices_that_are_numbers_are_a_column_of_numbers(tmp_path: Path) -> None:
+    @ag.simulator(
+        space=[ag.Categorical("lanes", (1, 2.5, 4)), ag.Integer("x", 0, 3)],
+        metrics={"loss": "minimise"},
+    )
+    def bus(design: dict) -> dict:
+        return {"loss": design["lanes"] + design["x"]}
+
+    ag.search(bus, budget=8, agent="grid", folder=tmp_path / "study")
+    build_dataset([tmp_path / "study"], tmp_path / "data")
+
+    files = sorted((tmp_path / "data").rglob("*.parquet"))
+    table = pd.concat([pq.read_table(file).to_pandas() for file in files])
+    assert set(table["lanes"]) <= {1.0, 2.5, 4.0}
+    assert len(table) == 8

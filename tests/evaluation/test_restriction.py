@@ -82,6 +82,14 @@ def test_id_and_record_of_a_held_task_read_back(task: Task) -> None:
     assert held.space_name == "default{page_policy=Closed,response_queue=Reorder}"
 
 
+def test_unit_of_a_limit_on_a_parameter_is_converted() -> None:
+    task = Task.make("accelerator", subject_to="buffer_kib <= 0.0625 MiB", space="default")
+
+    assert task.space_name == "default{buffer_kib=8..64}"
+    with pytest.raises(InvalidArgumentError, match="`buffer_kib` must be in KiB"):
+        Task.make("accelerator", subject_to="buffer_kib <= 64 bananas")
+
+
 def test_order_in_which_parameters_are_held_does_not_matter() -> None:
     one = Task.make("dram", fixed={"response_queue": "Reorder", "page_policy": "Closed"})
     other = Task.make("dram", fixed={"page_policy": "Closed"}, values={"response_queue": "Reorder"})
@@ -146,6 +154,7 @@ def test_values_may_be_texts_ranges_and_lists(values: object, kept: tuple) -> No
         ({"values": {"policy": "a..b"}}, InvalidArgumentError, "`policy` must be one of"),
         ({"fixed": {"split": (3, 4)}}, InvalidArgumentError, "`split` must be left free"),
         ({"subject_to": "policy <= 3"}, InvalidArgumentError, "such names have no range"),
+        ({"subject_to": "ways <= 3 ns"}, InvalidArgumentError, "must be in no unit"),
         ({"subject_to": "ways < 3"}, InvalidArgumentError, "A limit on parameter `ways`"),
         ({"fixed": {"ways": 1}, "subject_to": "ways <= 3"}, InvalidArgumentError, "held once"),
     ],

@@ -77,7 +77,7 @@ def show(
     from archgym.cli.views.comparison import write_across, write_comparison, write_top
     from archgym.cli.views.optimality import write_optimality
     from archgym.cli.views.study import write_study
-    from archgym.report.commands import evaluate_line, is_registered
+    from archgym.report.commands import evaluate_line, is_registered, older_version
     from archgym.report.plots import check_fronts, check_plot, plot_fronts, plot_studies
     from archgym.report.study_summary import summarise
 
@@ -122,7 +122,9 @@ def show(
             say(f"Picture: {figure}")
     if summary.study is not None and summary.study.best is not None:
         log = summary.study.log
-        if is_registered(log.header.task):
+        if older := older_version(log.header.task):
+            say(older)
+        elif is_registered(log.header.task):
             default = log.space.design_at(log.space.default_indices)
             command = evaluate_line(log.header.task, summary.study.best.design, default)
             say(f"To evaluate it again: {command}")
