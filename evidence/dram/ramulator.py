@@ -265,7 +265,8 @@ def _pair(made: Standard, tables: DeviceTables, relation: str, row: Record) -> i
     """Return the least distance of two commands [ticks]."""
     names = [command.name for command in made.commands]
     if relation == "fifth_activate":
-        return _fifth_activate(made, tables)
+        sizes = made.organisations[row.text("organisation")].sizes
+        return _fifth_activate(tables, sizes[made.levels[-1]])
     before, after = names.index(row.text("preceding")), names.index(row.text("following"))
     level = relation.partition("_")[2]
     levels = ("Channel", *made.levels)
@@ -307,8 +308,13 @@ def _legal(
     return int(ready[tables.node_of[banks], command].max())
 
 
-def _fifth_activate(made: Standard, tables: DeviceTables) -> int:
-    """Return the time from the first of five activations of different banks to the fifth."""
+def _fifth_activate(tables: DeviceTables, groups: int) -> int:
+    """Return the time from the first of five activations of different banks to the fifth.
+
+    Args:
+      tables: The device.
+      groups: Banks of a group.
+    """
     d = tables.device[0]
     act = int(d["act"])
     low, high = d["rules_of"][act], d["rules_of"][act + 1]
@@ -316,7 +322,6 @@ def _fifth_activate(made: Standard, tables: DeviceTables) -> int:
     step = max(1, len(tables.node_of) // max(1, int(d["n_scopes"])) // 5)
     times: list[int] = []
     banks: list[int] = []
-    groups = int(d["banks_per_group"])
     for place in range(5):
         bank = (place * groups) % int(d["scope_banks"]) + (place * groups) // int(d["scope_banks"])
         time = 0
