@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, Final, TypeVar, cast, final, get_args
 
-from archgym.checks import check_number, parse_whole
+from archgym.checks import check_number, check_whole, parse_whole
 from archgym.errors import InvalidArgumentError, unknown_name
 
 Constructor = TypeVar("Constructor", bound=Callable[..., None])
@@ -92,8 +92,9 @@ class DeclaredOption:
         """
         if value is None or value in ("", self.option.word):
             return self.default
-        # As a value, or written out.
-        if not isinstance(value, bool) and (value == self.default or value == str(self.default)):
+        # As a value; written out only if it is no number that stands for another default.
+        is_same = value == self.default or (self.kind is str and value == str(self.default))
+        if not isinstance(value, bool) and is_same:
             return self.default
         if self.kind is bool:
             return self._flag(value)
@@ -104,6 +105,8 @@ class DeclaredOption:
                 raise InvalidArgumentError(
                     f"`{self.name}` must be a whole number from {low:,} to {high:,}; got {value!r}."
                 )
+            if text.startswith("-") and text[1:].isdigit() and len(text) < 12:
+                return check_whole(self.name, int(text), low, high)
             return parse_whole(self.name, text, low, high)
         if self.kind is float:
             return self._number(value)

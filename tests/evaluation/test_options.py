@@ -95,6 +95,8 @@ def made_with_defaults_written_out(kind: type[Simulator]) -> list[Simulator]:
         make_simulator(kind, None, None, {option.name: option.text(option.default, option.default)})
         for option in declared_options(kind)
         if option.default not in ("", None)
+        and (option.kind not in (int, float) or option.default >= option.option.low)
+        and option.default != float("inf")
     ]
 
 

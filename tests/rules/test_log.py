@@ -137,7 +137,7 @@ def test_linked_journal_is_refused_and_its_target_kept(
     (folder / JOURNAL).symlink_to(target)
     before = target.read_bytes()
 
-    with RuleLog.open(folder) as log, pytest.raises(StorageError, match="link"):
+    with pytest.raises(StorageError, match="link"), RuleLog.open(folder) as log:
         log.evaluate(LRU)
 
     assert target.read_bytes() == before
