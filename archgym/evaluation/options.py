@@ -105,7 +105,7 @@ class DeclaredOption:
                 raise InvalidArgumentError(
                     f"`{self.name}` must be a whole number from {low:,} to {high:,}; got {value!r}."
                 )
-            if text.startswith("-") and text[1:].isdigit() and len(text) < 12:
+            if low < 0 and text.startswith("-") and text[1:].isdigit() and len(text) < 12:
                 return check_whole(self.name, int(text), low, high)
             return parse_whole(self.name, text, low, high)
         if self.kind is float:
