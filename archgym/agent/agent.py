@@ -99,7 +99,7 @@ class Agent(ABC):
         """
 
     def policy(self) -> Policy | None:
-        """Return the trained policy as data that can be saved; None if there is none."""
+        """Return the trained policy as data that can be saved; None for agents without one."""
         return None
 
     @classmethod

@@ -354,7 +354,7 @@ def _feasible(
     """Return the feasible design that differs from another in the fewest parameters.
 
     Raises:
-      InvalidArgumentError: There is none among the changes of two parameters.
+      InvalidArgumentError: No change of one or two parameters gives a feasible design.
     """
     found = _nearest(start, indices, space.feasible)
     if found is not None:

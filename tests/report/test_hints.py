@@ -43,20 +43,12 @@ def test_value_at_the_end_of_its_range_is_named_with_the_way_on(tmp_path: Path) 
     with Study.create(tmp_path / "study", held, "grid", budget=60) as study:
         log = study.run().log
 
-    best = log.best()
-    texts = range_ends(held, log)
-    assert best is not None
-    named = {text.split("`")[1]: text for text in texts}
-    # What is named lies at an end, and the value before it is worse.
-    for name, text in named.items():
-        parameter = held.space.parameter(name)
-        assert best.design[name] in (parameter.value(0), parameter.value(parameter.size - 1))
-        assert "where the model ends" in text or f"--values {name}=" in text
-    if best.design["rob"] == 224 and "rob" in named:
-        assert (
-            "--values rob=224,352,512 searches further" in named["rob"]
-            or "224..512" in (named["rob"])
-        )
+    # The space has no more than 6 instructions/cycle, and 512 entries of the reorder buffer.
+    assert range_ends(held, log) == [
+        "`dispatch_width` is at the end of its range, 6, where the model ends",
+        "`execute_width` is at the end of its range, 6, where the model ends",
+        "`rob` is at the end of its range, 224; --values rob=224..512 searches further",
+    ]
 
 
 def test_own_functions_are_not_evaluated_for_hints(tmp_path: Path) -> None:
