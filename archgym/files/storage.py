@@ -284,14 +284,17 @@ def _refuse_foreign(path: str | Path, status: os.stat_result) -> None:
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make a folder and those above it, and return it.
+    """Make a folder and those above it, safe from a power cut, and return it.
 
     Raises:
       StorageError: It cannot be made, or a file stands in its place.
     """
     folder = Path(path)
     with storage_errors(folder, "made"):
+        made = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        for each in made:
+            synchronise(each.parent)
     return folder
 
 
@@ -308,11 +311,11 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     target = Path(path)
     with storage_errors(target, "written"), scratch_file(target.parent) as scratch:
         yield scratch
-        _synchronise(scratch)
+        synchronise(scratch)
         # A scratch file is its owner's alone; a result is for the group too.
         scratch.chmod(0o666 & ~_umask())
         scratch.replace(target)
-        _synchronise(target.parent)
+        synchronise(target.parent)
 
 
 @contextmanager
@@ -331,13 +334,18 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     folder = target.absolute().parent
     with storage_errors(target, "written"), scratch_folder(folder) as scratch:
         yield scratch
-        for place in (*scratch.rglob("*"), scratch):
-            _synchronise(place)
         scratch.chmod(0o777 & ~_umask())
         require_free(target)
-        # An empty folder is replaced, and a full one never.
-        scratch.rename(target)
-        _synchronise(folder)
+        move_whole(scratch, target)
+
+
+def move_whole(made: Path, target: Path) -> None:
+    """Give a finished file or folder its name; a power cut leaves it whole or not there at all."""
+    for place in (*made.rglob("*"), made):
+        synchronise(place)
+    # An empty folder is replaced, and a full one never.
+    made.rename(target)
+    synchronise(target.parent)
 
 
 def require_free(path: Path) -> None:
@@ -392,7 +400,8 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _synchronise(path: Path) -> None:
+def synchronise(path: Path) -> None:
+    """Sync a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

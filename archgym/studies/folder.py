@@ -5,7 +5,7 @@ from pathlib import Path
 
 from archgym.errors import InvalidArgumentError
 from archgym.files.lease import LOCK_NAME, Lease
-from archgym.files.storage import make_folder, storage_errors
+from archgym.files.storage import make_folder, storage_errors, synchronise
 
 RUNS_FOLDER = Path("runs")
 """Folder of studies whose own folder is not named."""
@@ -43,6 +43,9 @@ def lease_new_folder(folder: Path) -> Lease:
             "Choose another name."
         )
     lease = Lease(folder)
+    with storage_errors(folder, "written"):
+        # After a power cut, files without the lock would be somebody else's.
+        synchronise(folder)
     journal = folder / JOURNAL_NAME
     if (folder / STUDY_NAME).exists() or (journal.exists() and journal.stat().st_size):
         lease.release()

@@ -20,7 +20,14 @@ import numpy as np
 
 from archgym.errors import FileFormatError, StorageError, StudyLockedError
 from archgym.files.lease import Lease
-from archgym.files.storage import open_member, open_own, storage_errors, write_all, write_atomic
+from archgym.files.storage import (
+    open_member,
+    open_own,
+    storage_errors,
+    synchronise,
+    write_all,
+    write_atomic,
+)
 from archgym.studies.records import JournalShape, Records
 
 # chosen: the fastest of 64 to 4096; small blocks of parsed lines stay in the processor's cache.
@@ -314,6 +321,7 @@ def set_aside(path: Path, damage: Sequence[Damage], bad_path: Path) -> None:
                 bad.write(b"\n")
         bad.flush()
         os.fsync(bad.fileno())
+        synchronise(bad_path.parent)
 
 
 def rewrite(path: Path, journal: Journal) -> None:
