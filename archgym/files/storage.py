@@ -55,8 +55,9 @@ def _held(folder: Path, make: Callable[[Path], Path]) -> Iterator[Path]:
         descriptor = os.open(path, os.O_RDONLY)
         # Another process may take it for abandoned before it is locked; then it is created again.
         while not _is_ours(path, descriptor):
-            os.close(descriptor)
-            descriptor = -1
+            # Forgotten first: one that fails to close is closed, and its number may be another's.
+            stolen, descriptor = descriptor, -1
+            os.close(stolen)
             path = make(folder)
             descriptor = os.open(path, os.O_RDONLY)
         yield path
@@ -117,6 +118,7 @@ _REMEDIES = {
     errno.ENFILE: TOO_MANY_FILES,
     errno.EACCES: "permission is denied. Choose a folder that can be written",
     errno.EPERM: "the operation is not permitted. Choose a folder that can be written",
+    errno.ESTALE: "another machine has replaced it. Open it again",
     errno.ENOENT: "there is no such file or folder. Check the path",
     errno.ENOTDIR: "a part of the path is a file, not a folder. Check the path",
     errno.EISDIR: "it is a folder, not a file. Check the path",
@@ -211,6 +213,20 @@ def require_inside(path: str | Path, top: Path | None = None) -> None:
             "Replace it by a copy of what it links to, if you trust it.",
             errno.ELOOP,
         )
+
+
+def is_there(path: str | Path) -> bool:
+    """Return True for a file; a shared file system asks its server, as the file is opened.
+
+    It may answer `Path.is_file` from what it knew a minute ago.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR)
+    is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+    os.close(descriptor)
+    return not is_folder
 
 
 def _refuse_others(path: str | Path, mode: int) -> None:

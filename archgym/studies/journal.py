@@ -21,6 +21,7 @@ import numpy as np
 from archgym.errors import FileFormatError, StorageError, StudyLockedError
 from archgym.files.lease import Lease
 from archgym.files.storage import (
+    is_there,
     open_member,
     open_own,
     storage_errors,
@@ -94,7 +95,7 @@ def load_journal(path: str | Path, shape: JournalShape) -> Journal:
       StorageError: It cannot be read.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_there(path):
         raise FileFormatError(
             path, None, "a study must have its journal, and this file is absent", _RESTORE
         )
@@ -410,6 +411,9 @@ class JournalWriter:
         self._synchronised_at = time.monotonic()
         with storage_errors(self._path, "written"):
             os.fsync(self._descriptor)
+        if self._timing and not self._lease.is_lost:
+            # Where locks do not reach, another writer may have copied the journal just before.
+            self._lease.check()
         if self._timing:
             lines, self._timing = self._timing, []
             # Wall times only inform; where they cannot be written, neither can the journal soon.

@@ -91,7 +91,7 @@ def _promising(disk: Disk, name: str) -> Any:
     return mock.patch.multiple(JournalWriter, append=marking)
 
 
-def _check_search(folder: Path, marks: Marks, name: str, seed: int = 0) -> None:
+def check_search_of(folder: Path, marks: Marks, name: str, seed: int = 0) -> None:
     promised = max((n for kind, n in marks if kind == name), default=0)
     if promised:
         kept = [repr(each) for each in _records(folder / name)]
@@ -110,7 +110,7 @@ def write_search(folder: Path, disk: Disk) -> None:
 
 
 def check_search(folder: Path, marks: Marks) -> None:
-    _check_search(folder, marks, "study")
+    check_search_of(folder, marks, "study")
 
 
 def write_continued(folder: Path, disk: Disk) -> None:
@@ -130,7 +130,7 @@ def write_continued(folder: Path, disk: Disk) -> None:
 
 def check_continued(folder: Path, marks: Marks) -> None:
     if (folder / "study" / STUDY_NAME).exists() or marks:
-        _check_search(folder, marks, "study")
+        check_search_of(folder, marks, "study")
 
 
 def write_told(folder: Path, disk: Disk) -> None:
@@ -184,7 +184,7 @@ def _study(name: str) -> Path:
 # ---- sweeps, caches, tables, datasets, rules
 
 
-class _Crew:
+class InProcessCrew:
     """Runs studies in this process."""
 
     def __init__(self, folder: Path, workers: int) -> None:
@@ -210,21 +210,21 @@ class _Crew:
 
 
 @functools.cache
-def _plan() -> Any:
+def sweep_plan() -> Any:
     from archgym.bench import bench_plan, bench_task
 
     return bench_plan(["random"], [bench_task("accelerator-maestro")], 2, 8).decided()
 
 
-def _sweep(folder: Path) -> Any:
+def sweep(folder: Path) -> Any:
     from archgym.sweep.driver import run_sweep
 
-    with mock.patch("archgym.sweep.driver.LocalCrew", _Crew):
-        return run_sweep(_plan(), folder / "sweep")
+    with mock.patch("archgym.sweep.driver.LocalCrew", InProcessCrew):
+        return run_sweep(sweep_plan(), folder / "sweep")
 
 
 def write_sweep(folder: Path, disk: Disk) -> None:
-    _sweep(folder)
+    sweep(folder)
     disk.mark("swept")
 
 
@@ -233,8 +233,8 @@ def check_sweep(folder: Path, marks: Marks) -> None:
 
     if marks:
         assert verify_bench(folder / "sweep").refusals == ()
-    outcome = _sweep(folder)
-    assert not outcome.failures
+    outcome = sweep(folder)
+    assert not outcome.failures, outcome.failures
     assert outcome.repeated == 2 or not marks
     assert verify_bench(folder / "sweep").refusals == ()
 
