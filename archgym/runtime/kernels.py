@@ -165,10 +165,8 @@ def cache_folder(sources: Path) -> Path:
     Args:
       sources: Folder of the kernels' Python files.
     """
-    # Several simulators have a folder `kernel`; old ones of one are pruned, not of another.
-    is_ours = sources.is_relative_to(_SIMULATORS)
-    stem = ".".join(sources.relative_to(_SIMULATORS).parts) if is_ours else sources.name
-    name = f"{stem}-{_sources_hash(sources)}"
+    name = cache_name(sources)
+    stem = name.rpartition("-")[0]
     for root in _cache_roots():
         folder = root / name
         if _is_usable(folder):
@@ -182,6 +180,14 @@ def cache_folder(sources: Path) -> Path:
     private = Path(tempfile.mkdtemp(prefix="archgym-kernels-"))
     atexit.register(shutil.rmtree, private, ignore_errors=True)
     return private / name
+
+
+def cache_name(sources: Path) -> str:
+    """Return the name of the folder of a source folder's machine code; see `cache_folder`."""
+    # Several simulators have a folder `kernel`; old ones of one are pruned, not of another.
+    is_ours = sources.is_relative_to(_SIMULATORS)
+    stem = ".".join(sources.relative_to(_SIMULATORS).parts) if is_ours else sources.name
+    return f"{stem}-{_sources_hash(sources)}"
 
 
 def _sources_hash(sources: Path) -> str:
