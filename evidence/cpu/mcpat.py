@@ -94,11 +94,10 @@ def _noted(
     for column, line in enumerate(lines):
         median, decile = np.quantile(errors[is_counted, column], (0.5, 0.9))
         ranks = [np.argsort(np.argsort(each[is_counted, column])) for each in (ours, theirs)]
-        correlation = float(np.corrcoef(*ranks)[0, 1])
+        correlation = float(np.corrcoef(ranks[0], ranks[1])[0, 1])
         note = (
             f"median {100 * median:.1f} %, ninth decile {100 * decile:.1f} %, rank correlation "
             f"{correlation:.3f}"
         )
         found.append(replace(line, note=note))
     return found
-

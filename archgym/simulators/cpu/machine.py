@@ -191,7 +191,10 @@ def at_clock(found: Machine, ghz: float, highest_ghz: float) -> dict[str, int]:
     for name in ("L1I", "L1D", "L2C", "LLC", "STLB"):
         cycles = found[f"{name}.hit_latency"] + found[f"{name}.fill_latency"]
         total = max(2, math.ceil(cycles * ghz / highest_ghz - 1e-9))
-        result[f"{name}.hit_latency"], result[f"{name}.fill_latency"] = total // 2, total - total // 2
+        result[f"{name}.hit_latency"], result[f"{name}.fill_latency"] = (
+            total // 2,
+            total - total // 2,
+        )
     result["DRAM.data_rate"] = round(found["DRAM.data_rate"] / stretch)
     result["DRAM.refresh_ms"] = round(found["DRAM.refresh_ms"] * stretch)
     result["VMEM.fault_penalty"] = round(found["VMEM.fault_penalty"] * stretch)

@@ -208,7 +208,9 @@ def _front_end(machine: Machine, counts: Mapping[str, float]) -> tuple[Structure
     returns = counts["br_return"] + counts["br_direct_call"] + counts["br_indirect_call"]
     decoders = machine["CPU.decode_width"]
     return (
-        _of("l1i", [(whole, looked_up), *((q, missed * (q.search_pj + q.write_pj)) for q in queues)]),
+        _of("l1i", [
+            (whole, looked_up), *((q, missed * (q.search_pj + q.write_pj)) for q in queues),
+        ]),
         _of("fetch-buffer", [(buffer, n * (buffer.read_pj + buffer.write_pj))]),
         _of("branch-targets", [
             (targets, n * targets.read_pj + wrong * targets.write_pj),
@@ -332,7 +334,9 @@ def _execution(
             "alus", width * alu * _MACRO, width * alu * _ALU_LEAKAGE,
             n * operation_pj + cycles * clocked,
         ),
-        Structure("multiplier", multiplier * _MACRO, multiplier * _ALU_LEAKAGE, 2 * cycles * clocked),
+        Structure(
+            "multiplier", multiplier * _MACRO, multiplier * _ALU_LEAKAGE, 2 * cycles * clocked
+        ),
         Structure(
             "fp-units", _N_FPUS * fpu * _MACRO, _N_FPUS * fpu * _FPU_LEAKAGE, 3 * cycles * clocked
         ),
@@ -364,7 +368,10 @@ def _flip_flops(machine: Machine) -> float:
 def _bypass(machine: Machine, destinations: float, registers: Cells) -> Structure:
     """Return the wires that carry results past registers, units and queues."""
     ports, width = machine["CPU.lq_width"], machine["CPU.execute_width"]
-    queues = (cells("load-queue", machine["CPU.lq"], ports), cells("store-queue", machine["CPU.sq"], ports))
+    queues = (
+        cells("load-queue", machine["CPU.lq"], ports),
+        cells("store-queue", machine["CPU.sq"], ports),
+    )
     height = registers.height_um + sum(queue.height_um for queue in queues)
     length = height / 1000.0 + width * _ALU_MM
     bits = _BITS_WORD + math.ceil(math.log2(machine["CPU.registers"]))
@@ -406,7 +413,9 @@ def highest_ghz(volts: float, node: str) -> float:
     return NOMINAL_GHZ * law / nominal * NODES["22nm"].delay / NODES[node].delay
 
 
-def at_operating_point(found: Sequence[Structure], node: str, volts: float) -> tuple[Structure, ...]:
+def at_operating_point(
+    found: Sequence[Structure], node: str, volts: float
+) -> tuple[Structure, ...]:
     """Return structures at another node and supply.
 
     Arrays shrink as SRAM, the rest as logic. Switching energy goes with the node's table and the

@@ -59,8 +59,8 @@ class Node:
     delay: float
 
 
-# 22 nm lies between ACT's and CSET's 28 and 20 nm, three quarters of the way. At 5 nm: logic
-# 1.84 times as dense as at 7 nm, SRAM 1.35 times, 30 % less power or 15 % faster; defects as at 7 nm.
+# 22 nm lies between ACT's and CSET's 28 and 20 nm, three quarters of the way. At 5 nm: logic 1.84
+# times as dense as at 7 nm, SRAM 1.35 times, 30 % less power or 15 % faster; defects as at 7 nm.
 NODES: Final[Mapping[str, Node]] = {
     "28nm": Node(2891.0, 0.07, 0.9, 137.5, 8.453656378, 4.336197791, 3.367003367, 2.464222503),
     "22nm": Node(3480.5, 0.08, 1.125, 146.875, 7.325456759, 3.757501843, 2.72479564, 1.959590643),
@@ -95,9 +95,7 @@ def die_dollars(area_mm2: Expression, node: Node) -> Expression:
     return node.wafer_dollars / (dies * chip_yield(area_mm2, node))
 
 
-def _of_dies(
-    area_mm2: Expression, dies: int
-) -> tuple[Expression, float]:
+def _of_dies(area_mm2: Expression, dies: int) -> tuple[Expression, float]:
     """Return the area of each of so many dies, and the share of assemblies that work."""
     if dies == 1:
         return area_mm2, 1.0
