@@ -56,18 +56,18 @@ def compare_mcpat(folder: Path) -> list[Agreement]:
         )
     # The default design's area and leakage are those of all programs.
     base = {row["program"]: n for n, row in enumerate(rows) if row["is_default"]}
-    absolute = Differences(NAME, "default design", _DEFAULT_TOLERANCE)
-    relative = Differences(NAME, "over the default design", _RATIO_TOLERANCE)
+    absolute = Differences(NAME, "rows", _DEFAULT_TOLERANCE)
+    relative = Differences(NAME, "rows", _RATIO_TOLERANCE)
     errors = np.full(theirs.shape, np.nan)
     for number, row in enumerate(rows):
         reference = base.get(row["program"], next(iter(base.values())))
         for column, quantity in enumerate(_QUANTITIES):
             came, wanted = ours[number, column], theirs[number, column]
             if is_default[number]:
-                absolute.number(number + 1, quantity, came, wanted)
+                absolute.number(number + 1, f"{quantity} of the default design", came, wanted)
             else:
                 came, wanted = came / ours[reference, column], wanted / theirs[reference, column]
-                relative.number(number + 1, quantity, came, wanted)
+                relative.number(number + 1, f"{quantity} over the default's", came, wanted)
                 errors[number, column] = abs(came / wanted - 1.0)
     return [*absolute.lines, *_noted(relative.lines, ours, theirs, errors, ~is_default)]
 

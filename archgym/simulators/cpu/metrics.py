@@ -147,8 +147,8 @@ def measures(
       counters: (n_counters,), of `run`.
       dram_pj: Energy of the DRAM, where it was simulated [pJ].
       core_cycles: Cycles of each core, where there are several.
-      operation: Where the structural model gives area and power, with those of
-        `STRUCTURAL_METRICS` at the end; None for arrays alone.
+      operation: Node, clock and supply of the structural model, which adds the last metrics of
+        `STRUCTURAL_METRICS`; None for arrays alone.
     """
     counts = dict(zip(COUNTERS, counters.tolist(), strict=True))
     n, cycles = counts["instructions"], counts["cycles"]

@@ -89,7 +89,7 @@ class Structure:
     """A part of the processor.
 
     Attributes:
-      name: What it is, such as `l1d`.
+      name: Its name, such as `l1d`.
       area_mm2: Its area [mm2].
       leakage_mw: Power while nothing happens [mW].
       energy_pj: Energy of the counted run beyond leakage [pJ].
