@@ -20,6 +20,16 @@ from archgym.evaluation.simulator import (
 )
 from archgym.files.storage import write_atomic
 from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit.economics import (
+    DEFAULT_GRID,
+    THREE_YEARS_H,
+    DiesOption,
+    GridOption,
+    HoursOption,
+    NodeOption,
+    chip_metrics,
+    require_node,
+)
 from archgym.simulators.soc.costs import COSTS, relieved
 from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.kernel.state import (
@@ -39,6 +49,7 @@ from archgym.simulators.soc.machine import CLOCKS, cacti
 from archgym.simulators.soc.metrics import measure, metrics, objectives
 from archgym.simulators.soc.space import REASONS, SPACE_NAMES, SocSpace, published_space, soc_space
 from archgym.simulators.soc.workloads import SHIPPED, load_graph
+from archgym.spaces.expression import P
 
 FIDELITIES: Final[Mapping[str, Rules]] = {
     "default": Rules(exact_finish=True, fifo=True, exact_freeing=True, exact_power=True),
@@ -83,6 +94,10 @@ class SocSimulator(KitSimulator):
             str,
             Option("Task graph, or several joined by `+`.", choices=SHIPPED, takes_file=True),
         ] = _DEFAULT_GRAPH,
+        node: NodeOption = "",
+        dies: DiesOption = 1,
+        grid: GridOption = DEFAULT_GRID,
+        hours: HoursOption = THREE_YEARS_H,
     ) -> None:
         """Make the simulator of one space, fidelity and task graph.
 
@@ -90,11 +105,17 @@ class SocSimulator(KitSimulator):
           space: One of `space_names`.
           fidelity: `farsi` keeps FARSI's deviations from its own model; `default` corrects them.
           graph: A task graph that ships, a file, or several joined with `+`.
+          node: Node of price and carbon, of the area without DRAM, which is not scaled to it.
+          dies: As its `Option` says; so do the others.
+          grid: See above.
+          hours: See above.
 
         Raises:
           UnknownNameError: There is no such space, fidelity or graph.
           FileFormatError: A file is not a task graph.
+          InvalidArgumentError: An option is outside its limits, or needs a node.
         """
+        require_node(node, dies, grid, hours)
         self._rules = FIDELITIES[fidelity]
         self._graph_name = graph
         self.graph: TaskGraph = load_graph(graph)
@@ -105,6 +126,10 @@ class SocSimulator(KitSimulator):
         self.model_reasons = REASONS if is_published else ()
         self.sub_systems = made.groups
         self.metrics: tuple[MetricSpec, ...] = metrics(self.graph)
+        if node:
+            watts = P("mean_power_w")
+            of_chip = chip_metrics(node, grid, hours, dies, "area_no_dram_mm2", watts)
+            self.metrics += of_chip
         self.objectives: Mapping[str, Objective] = objectives(self.graph)
 
     @property
