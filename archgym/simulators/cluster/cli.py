@@ -1,6 +1,5 @@
-"""Commands `archgym cluster`: timelines, topologies, traces and paths of fabrics."""
+"""Commands `archgym cluster`: timelines, traces and paths of fabrics."""
 
-from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -19,7 +18,7 @@ _KINDS = {"comp": "compute node", "coll": "collective", "send": "send", "recv": 
 commands = typer.Typer()
 cluster_app = typer.Typer(
     name="cluster",
-    help="Training clusters: timelines, topologies, traces, paths.",
+    help="Training clusters: timelines, traces, paths.",
     no_args_is_help=True,
 )
 commands.add_typer(cluster_app)
@@ -52,26 +51,6 @@ def draw_timeline_of(
     result = _run(space, system, workload, values or [])
     draw_timeline(result.built, out)
     say(f"{out} shows an iteration of {result.outcome.finish_ns.max() / 1e6:.6g} ms.")
-
-
-@cluster_app.command("topology")
-def draw_topology_of(
-    out: OutOption,
-    space: SpaceOption = "default",
-    system: SystemOption = "",
-    values: SetOption = None,
-) -> None:
-    """Draw the network of a design, one group of each dimension."""
-    from archgym.simulators.cluster.formats.picture import draw_topology, n_drawn
-
-    simulator, design = _design(space, system, values or [])
-    dimensions = simulator.dimensions(design)
-    draw_topology(dimensions, out)
-    say(f"{out} shows a network of {prod(d.npus for d in dimensions):,} NPUs.")
-    for place, dimension in enumerate(dimensions):
-        drawn = n_drawn(dimension)
-        if drawn < dimension.npus:
-            say(f"Dimension {place} is drawn with {drawn} of its {dimension.npus:,} NPUs.")
 
 
 @cluster_app.command("replay")
@@ -151,7 +130,6 @@ def compare_paths(
             help="Traffic: ring, leaf-shift, halving, all-to-all, or pairs such as 0>3;1>2.",
         ),
     ] = "all-to-all",
-    out: Annotated[Path | None, typer.Option("--out", help="Picture to write.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Compare the loads of a leaf-spine fabric by how flows choose their paths."""
@@ -182,10 +160,6 @@ def compare_paths(
         n_inside = sum(a // hosts == b // hosts for a, b in flows)
         if n_inside:
             say(f"{n_inside:,} of {len(flows):,} flows stay in their leaf and use no uplink.")
-    if out is not None:
-        from archgym.simulators.cluster.formats.picture import draw_fabric
-
-        draw_fabric([Fabric(leaves, hosts, s) for s in (1, 2, 4, 8)], pattern, out)
 
 
 def _text(value: str | float) -> str:
