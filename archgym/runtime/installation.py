@@ -29,7 +29,6 @@ _EXTRAS: Final = {
     "evolution": "agents of pymoo",
     "data": "datasets for Minari and Croissant, proxies as ONNX",
     "hub": "datasets on the Hugging Face hub",
-    "boosting": "proxies by XGBoost and LightGBM",
     "onnx": "networks from ONNX files",
     "cpu-record": "recording of instruction traces",
     "moe-record": "recording of a model's experts",
