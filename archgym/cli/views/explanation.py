@@ -1,0 +1,273 @@
+"""Text rendering of the explanation of a design."""
+
+from typing import TYPE_CHECKING
+
+from archgym.cli.console.terminal import heading, number, prose, say, table
+from archgym.cli.views.study import limits_text
+from archgym.evaluation.limits import LIMITED_REWARD
+from archgym.evaluation.stand_in import StandIn
+from archgym.report.commands import evaluate_command
+from archgym.report.explain import shares
+from archgym.report.quantities import change_text
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from archgym.evaluation.objective import Objective
+    from archgym.evaluation.task import Task
+    from archgym.report.design_explanation import DesignExplanation
+    from archgym.report.explain import Change, Explanation, Point, Route
+
+# chosen: more rows hide the important ones.
+_SHOWN_PARAMETERS = 12
+# chosen: more metrics in a row do not fit a terminal.
+_SHOWN_TERMS = 2
+_SHOWN_OTHERS = 3
+# One decimal of a percentage would show less as 0.
+_SHOWN_SHARE = 5e-4
+# Four decimals would show less as 0.
+_SHOWN_CHANGE = 5e-5
+_KINDS = {
+    "sensitivity": "Sensitivities",
+    "tradeoff": "Tradeoffs",
+    "risk": "Risks: as good within the simulator's error",
+    "non-risk": "Parameters that change nothing",
+}
+_VERBS = {
+    "sum": "is the sum of",
+    "largest": "is the largest of",
+    "product": "is proportional to the product of",
+    "part": "contains",
+}
+
+
+def write_explanation(found: "DesignExplanation") -> None:
+    """Write causes, costs, single changes, tradeoffs and the route to a target."""
+    explanation = found.explanation
+    task = explanation.task
+    heading(f"{task.id}: {_reward_text(task, explanation.reward)}")
+    default = task.space.design_at(task.space.default_indices)
+    design = task.space.design_at(explanation.indices)
+    changed = [f"{name}={design[name]}" for name in design if design[name] != default[name]]
+    rest = " (others at default)" if changed else ""
+    prose(f"Design: {', '.join(changed) or 'the default'}{rest}")
+    if task.limits:
+        prose(limits_text(task.missed(explanation.by_workload)))
+    say()
+    _write_causes(explanation)
+    if explanation.reliefs:
+        if explanation.causes:
+            say()
+        _write_costs(explanation)
+    elif isinstance(source := task.simulator.unrestricted, StandIn):
+        prose(
+            f"A {source.kind} cannot evaluate a design without a cost. For the effect of "
+            f"costs, use the simulator {task.simulator.name}."
+        )
+        say()
+    elif not explanation.causes:
+        say("Neither the metrics nor the simulator's costs explain its time or energy.")
+        say()
+    _write_changes(explanation)
+    _write_points(explanation, found.points)
+    if found.route is not None and found.target is not None:
+        _write_route(explanation, found.route, found.target)
+
+
+def _write_causes(found: "Explanation") -> None:
+    units = {spec.name: spec.unit for spec in found.task.metrics}
+    if found.causes:
+        heading("Composition of the metrics")
+    for cause in found.causes:
+        parts = ", ".join(
+            f"{part.metric} {_quantity(part.value, units[part.metric])} ({100 * part.share:.1f} %)"
+            for part in cause.parts
+            if abs(part.share) >= _SHOWN_SHARE
+        )
+        share = " (shares of its variation)" if cause.kind == "product" else ""
+        prose(
+            f"{cause.metric} {_VERBS[cause.kind]} {parts}{share}; this holds for all "
+            f"{cause.n_designs} evaluated designs."
+        )
+
+
+def _write_costs(found: "Explanation") -> None:
+    """Write how the metrics would change without each cost of the simulator."""
+    heading("Effect of removing one cost")
+    terms = list(dict.fromkeys(term.metric for term in found.task.objective.terms))
+    by_relief = [(relief, shares(found, relief)) for relief in found.reliefs]
+    moving = {
+        name
+        for _, moved in by_relief
+        for name, share in moved.items()
+        if abs(share) >= _SHOWN_SHARE
+    }
+    shown = [metric for metric in terms if metric in moving][:_SHOWN_TERMS]
+    rows, free, idle = [], [], []
+    for relief, moved in by_relief:
+        if all(abs(share) < _SHOWN_SHARE for share in moved.values()):
+            idle.append(relief.cost)
+            continue
+        others = [name for name in moved if name in moving and name not in shown][:_SHOWN_OTHERS]
+        text = ", ".join(f"{name} {_percent(moved[name])}" for name in others)
+        texts = [_percent(moved.get(metric)) for metric in shown]
+        rows.append((relief.cost, *texts, text))
+        free.append(f"{relief.cost} is free: {relief.doc}.")
+    if rows:
+        table(("without", *shown, "other metrics"), rows, right=shown)
+        for line in free:
+            prose(line, indent="  ")
+        prose(
+            "Each cost is removed alone. Costs overlap, so the effects do not add up. A design "
+            "optimised without the cost may gain more."
+        )
+    if not shown:
+        prose(f"No cost changes {', '.join(terms)}; something else bounds it.")
+    if idle:
+        prose(f"Costs without effect on this design: {', '.join(idle)}.")
+    say()
+
+
+def _percent(share: float | None) -> str:
+    if share is None:
+        return ""
+    return change_text(share)
+
+
+def _write_changes(found: "Explanation") -> None:
+    heading("Best single change")
+    best = found.best_change
+    n_feasible = sum(change.is_built for change in found.changes)
+    if best is None:
+        prose(
+            f"None of the {n_feasible} designs that differ in one parameter is better: the design "
+            "is a local optimum."
+        )
+    else:
+        prose(
+            f"{best.parameter} from {best.old} to {best.new}: "
+            f"{_reward_text(found.task, found.reward)} to "
+            f"{_reward_text(found.task, best.reward)}; {_moved(found, best)}. It is the best of "
+            f"{n_feasible} designs that differ in one parameter."
+        )
+    say()
+    rows = []
+    idle = []
+    for name, changes in found.by_parameter().items():
+        if max(abs(change.reward - found.reward) for change in changes) < _SHOWN_CHANGE:
+            idle.append(name)
+            continue
+        high = max(changes, key=lambda change: change.reward)
+        low = min(changes, key=lambda change: change.reward)
+        rows.append((name, high, low))
+    cells = []
+    for name, high, low in rows[:_SHOWN_PARAMETERS]:
+        for label, change in ((name, high), ("", low))[: 1 + (high is not low)]:
+            gain = _gain_text(found, change)
+            cells.append((label, f"{change.old} → {change.new}", gain))
+    if cells:
+        say("Best and worst other value of each parameter:")
+        table(("parameter", "change", "reward"), cells, right=("reward",))
+    if len(rows) > _SHOWN_PARAMETERS:
+        prose(
+            f"{len(rows) - _SHOWN_PARAMETERS} more parameters change the reward less; use --json "
+            "for all."
+        )
+    if idle:
+        prose(f"Parameters without effect on the reward: {', '.join(idle)}.")
+
+
+def _reward_text(task: "Task", reward: float) -> str:
+    """Return a reward in words; that of a design that misses a limit is not shown."""
+    is_missing = bool(task.limits) and reward <= LIMITED_REWARD
+    return "misses a limit" if is_missing else f"reward {reward:.4f}"
+
+
+def _gain_text(found: "Explanation", change: "Change") -> str:
+    """Return the change of the reward, or what a change does to the limits."""
+    if not found.task.limits:
+        return f"{change.reward - found.reward:+.4f}"
+    misses = found.reward <= LIMITED_REWARD, change.reward <= LIMITED_REWARD
+    if misses == (True, True):
+        return f"{'closer to' if change.reward > found.reward else 'further from'} the limits"
+    if any(misses):
+        return "misses a limit" if misses[1] else "meets the limits"
+    return f"{change.reward - found.reward:+.4f}"
+
+
+def _moved(
+    found: "Explanation",
+    change: "Change",
+    before: "np.ndarray | None" = None,
+    objective: "Objective | None" = None,
+) -> str:
+    """Return how a change moves the metrics of an objective.
+
+    Args:
+      found: Explanation that the change belongs to.
+      change: Change of one parameter.
+      before: (n_metrics,), metrics before the change (default: those of the design).
+      objective: Objective with the metrics (default: that of the task).
+    """
+    names = [spec.name for spec in found.task.metrics]
+    start = found.values if before is None else before
+    texts = []
+    for metric in dict.fromkeys(term.metric for term in (objective or found.task.objective).terms):
+        column = names.index(metric)
+        old, new = float(start[column]), float(change.values[column])
+        share = f" ({change_text(new / old - 1)})" if old else ""
+        quantity = _quantity(new, found.task.metrics[column].unit)
+        texts.append(f"{metric} {number(old)} to {quantity}{share}")
+    return ", ".join(texts)
+
+
+def _quantity(value: float, unit: str) -> str:
+    return f"{number(value)} {unit}".rstrip()
+
+
+def _write_points(found: "Explanation", points: "tuple[Point, ...]") -> None:
+    say()
+    for kind in dict.fromkeys(point.kind for point in points):
+        heading(_KINDS.get(kind, kind.capitalize()))
+        own = [point for point in points if point.kind == kind]
+        rows = [
+            (
+                point.parameter,
+                "" if point.change is None else f"{point.change.old} → {point.change.new}",
+                point.text,
+            )
+            for point in own
+        ]
+        if all(not change for _, change, _ in rows):
+            table(("parameter", "effect"), [(name, text) for name, _, text in rows])
+        else:
+            table(("parameter", "change", "effect"), rows)
+    change = next((point.change for point in points if point.change is not None), None)
+    indices = found.indices if change is None else found.changed(change)
+    say("To evaluate an entry again: " + evaluate_command(found.task, indices))
+
+
+def _write_route(found: "Explanation", way: "Route", wanted: "Objective") -> None:
+    say()
+    target = wanted.name.removeprefix("target:")
+    heading(f"Route to {target}")
+    before = found.values
+    for step in way.steps:
+        moved = _moved(found, step, before, wanted)
+        prose(f"{step.parameter} from {step.old} to {step.new}: {moved}")
+        before = step.values
+    if way.is_met:
+        n = len(way.steps)
+        met = "The design meets the target" if not n else f"Target met after {n} change"
+        say(f"{met}{'s' * (n > 1)}; {way.evaluations} designs were evaluated.")
+        return
+    names = [spec.name for spec in found.task.metrics]
+    reached = ", ".join(
+        f"{name} {number(float(way.values[names.index(name)]))}"
+        for name in dict.fromkeys(term.metric for term in wanted.terms)
+    )
+    prose(
+        f"Target not met: no further single change comes closer ({way.evaluations} designs "
+        f"evaluated). Metrics there: {reached}. Several changes at once may reach it; search with "
+        f'--objective "target:{target}".'
+    )
