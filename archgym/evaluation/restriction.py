@@ -267,14 +267,6 @@ class RestrictedSimulator(Simulator):
         """Return characteristics of a workload: name to (value, unit)."""
         return self._whole.describe_workload(workload)
 
-    def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the workload into `path`; False if there is nothing to draw."""
-        return self._whole.picture_workload(workload, path)
-
-    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return pictures of a design as SVG by title."""
-        return self._whole.picture_design(self._of_whole(indices[None, :])[0], workload)
-
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design in the format of another tool: the texts of files by their names."""
         return self._whole.export(form, self._of_whole(indices[None, :])[0], workload)

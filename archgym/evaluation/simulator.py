@@ -305,19 +305,6 @@ class Simulator(ABC):
         """Return characteristics of a workload: name to (value, unit)."""
         return {}
 
-    def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the workload into `path`; False if there is nothing to draw."""
-        return False
-
-    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return pictures of a design as SVG by title; none by default.
-
-        Args:
-          indices: (n_parameters,), a design that can be built.
-          workload: One that this simulator made.
-        """
-        return {}
-
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design in the format of another tool: the texts of files by their names.
 

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import (
@@ -18,7 +18,6 @@ from archgym.evaluation.simulator import (
     Workload,
     require_kept,
 )
-from archgym.files.storage import write_atomic
 from archgym.simulators.kit import KitSimulator, Option, declared
 from archgym.simulators.kit.economics import (
     DEFAULT_GRID,
@@ -81,7 +80,6 @@ class SocSimulator(KitSimulator):
     partial_exports: ClassVar[tuple[str, ...]] = ("system",)
     exports: Mapping[str, str] = {
         "system": "Blocks and places of tasks as JSON.",
-        "pictures": "Blocks, tasks over time and the task graph as SVG.",
     }
     default_objective = "budget"
 
@@ -218,38 +216,8 @@ class SocSimulator(KitSimulator):
             np.minimum(column["phases"], tasks + 1.0),
         )
 
-    def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the task graph into `path`, which ends in .svg.
-
-        Raises:
-          InvalidArgumentError: The path has another ending.
-        """
-        from archgym.simulators.soc.formats.picture import graph_svg
-
-        if path.suffix != ".svg":
-            raise InvalidArgumentError(
-                f"A task graph's picture must end in .svg; got {path.name!r}."
-            )
-        write_atomic(path, graph_svg(self.graph).encode())
-        return True
-
-    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return pictures of a design as SVG: its blocks, and its tasks over time."""
-        from archgym.simulators.soc.formats.picture import diagram_svg, gantt_svg
-
-        designs, log, values = self.log(indices)
-        return {
-            "Blocks": diagram_svg(self.graph, designs, log, values),
-            "Tasks over time": gantt_svg(self.graph, designs, log),
-        }
-
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return the blocks of a design and the places of its tasks, or pictures of them as SVG."""
-        if form == "pictures":
-            from archgym.simulators.soc.formats.picture import graph_svg
-
-            drawn = {"Task graph": graph_svg(self.graph), **self.picture_design(indices, workload)}
-            return {f"{title.lower().replace(' ', '-')}.svg": text for title, text in drawn.items()}
+        """Return the blocks of a design and the places of its tasks."""
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
         return system_files(self.graph, self._space.decode(canonical)[0])
 

@@ -1,48 +1,15 @@
-import json
-from pathlib import Path
-
 import numpy as np
 import pytest
 
 from archgym.evaluation.metrics import MetricSpec
-from archgym.proxy import TrainOptions
-from archgym.proxy import learning_curves as curves_module
-from archgym.proxy import report as report_module
 from archgym.proxy.features import Scaling, alike
 from archgym.proxy.intervals import conformal_quantile
 from archgym.proxy.measures import errors_by_metric, measure, top_recall
-from archgym.proxy.report import report
-from archgym.proxy.report_text import draw_curves, markdown
 from archgym.proxy.splits import folds, held_out, outcome_groups, region
-from tests.proxy.toydata import toy_dataset
-from tests.toys import SPACE, ToySimulator
+from tests.toys import SPACE
 
 QUICK = {"n_trees": 2, "n_randomised": 0, "min_samples_leaf": 1}
 LATENCY = MetricSpec("latency_ns", "ns", "minimise", 0.1, "Time.")
-
-
-def test_report_has_all_splits_and_writes_them(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for module in (report_module, curves_module):
-        monkeypatch.setattr(module, "N_SEEDS", 2)
-        monkeypatch.setattr(module, "SIZES", (45, 90))
-    options = TrainOptions("forest", setting=QUICK)
-
-    found = report(toy_dataset(), options, simulator=ToySimulator())
-    draw_curves(found, tmp_path / "curves.png")
-    text = markdown(found)
-
-    assert set(found["splits"]) == {"random", "unseen outcomes", "extrapolation"}
-    latency = found["splits"]["unseen outcomes"]["light"]["metrics"]["latency_ns"]
-    assert 0 < latency["rmse_percent_of_mean"] < 200
-    assert 0.6 < latency["coverage"] <= 1
-    assert found["splits"]["random"]["light"]["regret_percent"]["latency_ns"] >= 0
-    assert [point["rows"] for point in found["learning_curve"]["light"]] == [45, 90]
-    assert [point["data"] for point in found["diversity"]] == ["random", "genetic", "mixture"]
-    assert "| latency_ns |" in text
-    assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
-    json.dumps(found)
 
 
 def test_conformal_quantile_is_the_finite_sample_one() -> None:

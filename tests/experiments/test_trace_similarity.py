@@ -1,11 +1,19 @@
 """Features of traces, and the traces that are most alike."""
 
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.similarity import FEATURES, nearest_traces, trace_features
+
+EXPERIMENTS = str(Path(__file__).resolve().parents[2] / "experiments")
+sys.path.insert(0, EXPERIMENTS)
+from trace_similarity import FEATURES, nearest_traces, trace_features  # noqa: E402
+
+sys.path.remove(EXPERIMENTS)
 
 
 def trace(ticks: list[int], writes: list[int], addresses: list[int]) -> Trace:

@@ -49,7 +49,7 @@ class Contexts:
         Args:
           tasks: At least one; all with the same space and the same metrics.
           features: (n_tasks, n_features), characteristics of each task's workload, such as
-            `archgym.simulators.dram.similarity.trace_features` returns.
+            `trace_similarity.trace_features` returns.
 
         Raises:
           InvalidArgumentError: The tasks differ in space or metrics, or the features do not fit.

@@ -1,17 +1,24 @@
 """The environment over several workloads."""
 
 import pickle
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
-from archgym.envs import Contexts, ContextualDesignEnv
 from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.evaluation.simulator import BatchResult, Workload
 from archgym.evaluation.task import Task
 from archgym.testing import ProvingSimulator
 from tests.toys import toy_task
+
+EXPERIMENTS = str(Path(__file__).resolve().parents[2] / "experiments")
+sys.path.insert(0, EXPERIMENTS)
+from contextual_env import Contexts, ContextualDesignEnv  # noqa: E402
+
+sys.path.remove(EXPERIMENTS)
 
 FEATURES = [[1.0, 7.0], [3.0, 7.0]]
 CHEAP, DEAR = np.array([0, 0]), np.array([1, 1])
