@@ -1,0 +1,148 @@
+"""Requests with arrival times: Mooncake's lines of JSON, and tables of Azure and BurstGPT."""
+
+import csv
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from archgym.errors import FileFormatError
+from archgym.simulators.kv.formats.trace import (
+    MAX_PIECES,
+    MAX_REQUESTS,
+    MAX_TIME_MS,
+    RequestTrace,
+    lines_of,
+    whole,
+)
+
+MOONCAKE_PIECE: Final = 512
+_AZURE: Final = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
+_BURST: Final = ("Timestamp", "Request tokens", "Response tokens")
+
+
+class _Columns:
+    """Requests that a reader has met so far."""
+
+    def __init__(self, path: Path, piece: int) -> None:
+        self._path, self._piece = path, piece
+        self._rows: list[tuple[int, int, int, int]] = []
+        self._ids: list[int] = []
+
+    def add(self, line: int, time: int, prompt: int, output: int, ids: list[int]) -> None:
+        """Add a request.
+
+        Raises:
+          FileFormatError: It comes before the one before, or the trace is too long.
+        """
+        if self._rows and time < self._rows[-1][0]:
+            what = f"requests must be in the order of arrival; {time} follows {self._rows[-1][0]}"
+            raise FileFormatError(self._path, line, what, "Sort the trace by time")
+        self._ids += ids
+        self._rows.append((time, prompt, output, len(ids)))
+        if len(self._rows) > MAX_REQUESTS or len(self._ids) > MAX_PIECES:
+            limits = f"{MAX_REQUESTS:,} requests with {MAX_PIECES:,} ids"
+            what = f"a trace must have at most {limits}"
+            raise FileFormatError(self._path, line, what, "Cut it into several files")
+
+    def trace(self) -> RequestTrace:
+        """Return the trace.
+
+        Raises:
+          FileFormatError: There is no request.
+        """
+        if not self._rows:
+            raise FileFormatError(self._path, None, "a trace must have a request; this has none")
+        time, prompt, output, lengths = np.array(self._rows, dtype=np.int64).T.copy()
+        start = np.concatenate([[0], np.cumsum(lengths)])
+        ids = np.array(self._ids, dtype=np.int64)
+        return RequestTrace(time, prompt, output, ids, start, self._piece)
+
+
+def read_mooncake(path: Path) -> RequestTrace:
+    """Return the requests of a file of Mooncake's, or of `archgym kv record`.
+
+    The first line of `record` gives the tokens of a piece as `piece_tokens`.
+
+    Raises:
+      FileFormatError: A line is not as it must be.
+    """
+    piece = MOONCAKE_PIECE
+    columns: _Columns | None = None
+    for number, text in lines_of(path):
+        row = _object(path, number, text)
+        if columns is None and "piece_tokens" in row:
+            piece = whole(path, number, row, "piece_tokens", low=1)
+            continue
+        columns = columns or _Columns(path, piece)
+        prompt = whole(path, number, row, "input_length", low=1)
+        ids = row.get("hash_ids")
+        valid = isinstance(ids, list) and all(type(each) is int and 0 <= each < 2**62 for each in ids)
+        if not valid:
+            raise FileFormatError(path, number, "`hash_ids` must be a list of whole numbers")
+        wanted = -(-prompt // piece)
+        if len(ids) != wanted:  # type: ignore[arg-type]  # checked before
+            what = f"{prompt} tokens must have {wanted} ids of {piece} tokens"
+            raise FileFormatError(path, number, f"{what}; got {len(ids)}")  # type: ignore[arg-type]
+        time = whole(path, number, row, "timestamp", MAX_TIME_MS)
+        columns.add(number, time, prompt, whole(path, number, row, "output_length"), ids)  # type: ignore[arg-type]
+    return (columns or _Columns(path, piece)).trace()
+
+
+def read_table(path: Path) -> RequestTrace:
+    """Return the requests of a table of Azure's or BurstGPT's, in which nothing is shared.
+
+    Raises:
+      FileFormatError: A line is not as it must be.
+    """
+    lines = lines_of(path)
+    names = next(csv.reader([text for _, text in [next(lines, (1, ""))]]), [])
+    columns = _Columns(path, MOONCAKE_PIECE)
+    heads = next((heads for heads in (_AZURE, _BURST) if set(heads) <= set(names)), None)
+    if heads is None:
+        what = f"a table must have the columns {', '.join(_AZURE)} or {', '.join(_BURST)}"
+        raise FileFormatError(path, 1, what)
+    at = [names.index(head) for head in heads]
+    origin: int | None = None
+    for number, text in lines:
+        cells = next(csv.reader([text]))
+        if len(cells) != len(names):
+            what = f"a row must have {len(names)} cells; got {len(cells)}"
+            raise FileFormatError(path, number, what)
+        stamp = _milliseconds(path, number, cells[at[0]], heads is _AZURE)
+        origin = stamp if origin is None else origin
+        counts = {}
+        for head, place in zip(heads[1:], at[1:], strict=True):
+            digits = cells[place].strip()
+            counts[head] = int(digits) if digits.isascii() and digits.isdigit() else digits
+        prompt, output = (whole(path, number, counts, head) for head in heads[1:])
+        columns.add(number, stamp - origin, max(1, prompt), output, [])
+    return columns.trace()
+
+
+def _milliseconds(path: Path, line: int, text: str, is_stamp: bool) -> int:
+    try:
+        if not is_stamp:
+            return round(1000 * float(text))
+        day, _, clock = text.strip().partition(" ")
+        seconds, _, decimals = clock.partition(".")
+        stamp = datetime.fromisoformat(f"{day} {seconds}")
+        in_day = (stamp.day * 24 + stamp.hour) * 60 + stamp.minute
+        return in_day * 60_000 + stamp.second * 1000 + int(f"{decimals}000"[:3])
+    except (ValueError, OverflowError):
+        what = f"`{'TIMESTAMP' if is_stamp else 'Timestamp'}` must be a time; got {text[:40]!r}"
+        raise FileFormatError(path, line, what) from None
+
+
+def _object(path: Path, line: int, text: str) -> Mapping[str, Any]:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        what = f"a line must be JSON; {' '.join(str(error).split())[:80]}"
+        raise FileFormatError(path, line, what, "Copy the file again") from None
+    if not isinstance(row, dict):
+        raise FileFormatError(path, line, "a line must be a JSON object")
+    return row
