@@ -2,19 +2,22 @@
 
 import csv
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, final
 
 import numpy as np
 
 from archgym.errors import FileFormatError
+from archgym.simulators.kv.formats.sessions import read_sessions
 from archgym.simulators.kv.formats.trace import (
     MAX_PIECES,
     MAX_REQUESTS,
     MAX_TIME_MS,
     RequestTrace,
+    Trace,
     lines_of,
     whole,
 )
@@ -80,7 +83,9 @@ def read_mooncake(path: Path) -> RequestTrace:
         columns = columns or _Columns(path, piece)
         prompt = whole(path, number, row, "input_length", low=1)
         ids = row.get("hash_ids")
-        valid = isinstance(ids, list) and all(type(each) is int and 0 <= each < 2**62 for each in ids)
+        valid = isinstance(ids, list) and all(
+            type(each) is int and 0 <= each < 2**62 for each in ids
+        )
         if not valid:
             raise FileFormatError(path, number, "`hash_ids` must be a list of whole numbers")
         wanted = -(-prompt // piece)
@@ -146,3 +151,36 @@ def _object(path: Path, line: int, text: str) -> Mapping[str, Any]:
     if not isinstance(row, dict):
         raise FileFormatError(path, line, "a line must be a JSON object")
     return row
+
+
+@final
+@dataclass(frozen=True)
+class Reader:
+    """Reader of one form of traces."""
+
+    doc: str
+    read: Callable[[Path], Trace]
+
+
+READERS: Final[Mapping[str, Reader]] = {
+    "mooncake": Reader("lines of JSON with `hash_ids` and `timestamp` (Mooncake)", read_mooncake),
+    "sessions": Reader("sessions in JSON with `requests` (kv-cache-tester)", read_sessions),
+    "table": Reader("tables of Azure or BurstGPT with lengths", read_table),
+}
+"""Readers of traces by the name of their form."""
+
+
+def form_of(path: Path) -> str | None:
+    """Return the name of a trace's form, as its first line shows it; None if it is unknown.
+
+    Raises:
+      FileFormatError: It is torn or has no line.
+    """
+    _, text = next(lines_of(path), (1, ""))
+    if not text:
+        raise FileFormatError(path, None, "a trace must have a request; the file is empty")
+    if not text.startswith(("{", "[")):
+        return "table" if "," in text else None
+    if ('"hash_ids"' in text and '"timestamp"' in text) or '"piece_tokens"' in text:
+        return "mooncake"
+    return "sessions" if '"requests"' in text or text in ("{", "[") else None

@@ -56,11 +56,6 @@ def read_sessions(path: Path) -> SessionTrace:
     return SessionTrace(tuple(sessions), PIECE)
 
 
-def is_session(value: Mapping[str, Any]) -> bool:
-    """Return True if the first object of a file is one of a session."""
-    return isinstance(value.get("requests"), list)
-
-
 def _is_compact(value: Mapping[str, Any]) -> bool:
     requests = value.get("requests")
     items = requests if isinstance(requests, list) else []

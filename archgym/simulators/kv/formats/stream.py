@@ -30,6 +30,7 @@ from archgym.simulators.kv.kernel.drivers import Arrivals
 
 _SHARED: Final = 2**22
 """chosen: pieces of a shared prefix at most, far above any system prompt."""
+_MAX_USES: Final = 2
 
 
 @final
@@ -132,7 +133,7 @@ class Stream:
         )
         made = Blocks(
             chain, start, self.arrivals.prompt // block, (self.arrivals.prompt - 1) // block,
-            -(-computed // block), np.full_like(chain, NEVER),
+            -(-computed // block), np.zeros(0, dtype=np.int32),
         )  # fmt: skip
         return StreamBlocks(self, block, made, int(n))
 
@@ -140,7 +141,7 @@ class Stream:
 @final
 @dataclass
 class StreamBlocks:
-    """Requests of a stream as blocks of one size, with the next use of each block.
+    """Requests of a stream as blocks of one size.
 
     Attributes:
       stream: The stream.
@@ -153,23 +154,27 @@ class StreamBlocks:
     block: int
     blocks: Blocks
     n_identities: int
-    _uses: tuple[int, bool] = field(default=(-1, False), repr=False)
-    _upcoming: Shorts | None = field(default=None, repr=False)
+    _uses: dict[tuple[int, bool], tuple[Blocks, Shorts]] = field(default_factory=dict, repr=False)
 
-    def with_next_uses(self, most: int, *, prompts_only: bool = False) -> Shorts:
-        """Fill the next uses, and return the first use of each identity.
+    def with_next_uses(self, most: int, *, prompts_only: bool = False) -> tuple[Blocks, Shorts]:
+        """Return the blocks with their next uses, and the first use of each identity.
 
         Args:
           most: Blocks of a request that is not rejected, at most.
           prompts_only: True for requests that overlap.
         """
         most = min(most, int(self.blocks.need.max(initial=0)))
-        if self._upcoming is None or self._uses != (most, prompts_only):
-            self._uses = (most, prompts_only)
-            self._upcoming = np.full(self.n_identities, NEVER, dtype=np.int32)
-            self.blocks.next_use[:] = NEVER
-            find_next_uses(self.blocks, self._upcoming, most, prompts_only)
-        return self._upcoming.copy()
+        found = self._uses.get((most, prompts_only))
+        if found is None:
+            upcoming = np.full(self.n_identities, NEVER, dtype=np.int32)
+            next_use = np.full_like(self.blocks.chain, NEVER)
+            found = self.blocks._replace(next_use=next_use), upcoming
+            find_next_uses(found[0], upcoming, most, prompts_only)
+            # The latest pair serves the next designs; few have requests that are rejected.
+            self._uses[most, prompts_only] = found
+            while len(self._uses) > _MAX_USES:
+                self._uses.pop(next(iter(self._uses)), None)
+        return found[0], found[1].copy()
 
 
 def stream_of(trace: Trace, settings: StreamSettings) -> Stream:

@@ -122,7 +122,12 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def whole(
-    path: Path, line: int, values: Mapping[str, Any], name: str, high: int = MAX_TOKENS, low: int = 0
+    path: Path,
+    line: int,
+    values: Mapping[str, Any],
+    name: str,
+    high: int = MAX_TOKENS,
+    low: int = 0,
 ) -> int:
     """Return a whole number of a line.
 

@@ -1,4 +1,4 @@
-"""Identities of blocks: a trie over the known pieces of prompts, and numbers by first appearance."""
+"""Identities of blocks: a trie over known pieces of prompts, numbered by first appearance."""
 
 from typing import Final, NamedTuple
 

@@ -1,7 +1,7 @@
 """Indexed binary heaps over small integers, whose order is a key of each entry."""
 
-import numpy.typing as npt
 import numpy as np
+import numpy.typing as npt
 
 from archgym.runtime.kernels import compiled
 

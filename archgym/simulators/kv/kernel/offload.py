@@ -171,9 +171,7 @@ def _evict_lru(host: Host, n: int, offer: int) -> bool:
         host.where[v] = 0
         n_chosen += 1
     for i in range(n_aside):
-        host.size[_T1] = push(
-            host.heap, host.place, host.key, host.size[_T1], host.chosen[n + i]
-        )
+        host.size[_T1] = push(host.heap, host.place, host.key, host.size[_T1], host.chosen[n + i])
     return True
 
 

@@ -179,9 +179,7 @@ def _take(pool: Pool, policy: int) -> int:
     while True:
         is_small = pool.state[N0] > 0
         if policy == S3_FIFO:
-            is_small = is_small and (
-                pool.state[N0] > _SMALL * capacity or pool.state[N1] == 0
-            )
+            is_small = is_small and (pool.state[N0] > _SMALL * capacity or pool.state[N1] == 0)
         elif policy == ARC:
             is_small = is_small and (
                 pool.state[N0] * _SCALE > pool.state[TARGET] or pool.state[N1] == 0
@@ -194,7 +192,7 @@ def _take(pool: Pool, policy: int) -> int:
             pool.key[block] = _tick(pool)
             _push(pool, block, 1)
             continue
-        if policy == S3_FIFO or policy == ARC:
+        if policy in (S3_FIFO, ARC):
             side = GHOSTS0 if is_small else GHOSTS1
             pool.state[side] += 1
             pool.ghost[named] = pool.state[side] if is_small else -pool.state[side]
@@ -270,7 +268,7 @@ def name(pool: Pool, policy: int, block: int, identity: int) -> None:
     else:
         pool.twin_after[last] = block
     pool.last[identity] = block
-    if policy == LRU or policy == S3_FIFO:
+    if policy in (LRU, S3_FIFO):
         return
     pool.uses[identity] += 1
     if policy == ARC and _is_ghost(pool, identity):

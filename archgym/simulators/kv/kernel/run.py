@@ -1,6 +1,5 @@
 """Runs of streams on engines: counts by name, with the optimum of prefix hits."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import numpy as np
@@ -60,9 +59,9 @@ def common_counts(made: StreamBlocks, most: int) -> dict[str, int]:
 
 def optimum(made: StreamBlocks, capacity: int, most: int, is_forced: bool = True) -> int:
     """Return the most hit blocks of requests that run one after the other."""
-    made.with_next_uses(most)
+    blocks, _ = made.with_next_uses(most)
     sweep = new_sweep(len(made.stream))
-    return int(sequential_optimum(made.blocks, sweep, capacity, most, is_forced))
+    return int(sequential_optimum(blocks, sweep, capacity, most, is_forced))
 
 
 def run_pool(
@@ -92,12 +91,11 @@ def run_pool(
     n = len(made.stream)
     n_logged = int(blocks.need.sum()) if log is not None else 0
     if code == pool.BELADY:
-        made.with_next_uses(capacity)
+        blocks, _ = made.with_next_uses(capacity)
     state = pool.new_pool(capacity, made.n_identities, code, n_logged)
     traits = traits_of(made)
     hits = np.zeros(n, dtype=np.int64)
     found: dict[str, Any] = common_counts(made, capacity)
-    kept = hits
     if driver == "sequential":
         held = np.zeros(int(blocks.need.max(initial=1)), dtype=np.int32)
         logged = np.zeros(n if log is not None else 0, dtype=np.int64)
@@ -124,11 +122,11 @@ def run_pool(
             "max_wait_ms": int(waits.max(initial=0)),
             "wait_checksum": checksum(wait),
         }
-        upcoming = made.with_next_uses(capacity, prompts_only=True)
+        used, upcoming = made.with_next_uses(capacity, prompts_only=True)
         marks = np.zeros((2, made.n_identities), dtype=np.int32)
         marks[1] = -1
         found["optimum_blocks"] = concurrent_optimum(
-            blocks, new_sweep(n), capacity, order[:n_events], upcoming, marks[0], marks[1]
+            used, new_sweep(n), capacity, order[:n_events], upcoming, marks[0], marks[1]
         )
     elif driver == "steps":
         longs = np.zeros((7, n), dtype=np.int64)
@@ -141,7 +139,7 @@ def run_pool(
             state, code, blocks, traits, arrivals, requests, made.block, step_ms, token_budget,
             reserve_prompt, totals, entries,
         )  # fmt: skip
-        hits = kept = requests.hits
+        hits = requests.hits
         found |= {
             "steps": int(totals[drivers.STEPS]),
             "scheduled_tokens": int(totals[drivers.SCHEDULED]),
@@ -156,7 +154,7 @@ def run_pool(
             log["entries"] = entries[1 : entries[0, 0] + 1]
     admitted = hits >= 0
     return found | {
-        "hits": kept,
+        "hits": hits,
         "hit_blocks": int(hits[admitted].sum()),
         "evictions": int(state.state[pool.EVICTIONS]),
         "allocated": int((blocks.need - hits)[admitted].sum()),
@@ -181,7 +179,7 @@ def run_offload(
     most = gpu_blocks or 2**40
     code = pool.POLICIES.index(policy)
     if code == pool.BELADY:
-        made.with_next_uses(most)
+        blocks, _ = made.with_next_uses(most)
     state = pool.new_pool(gpu_blocks, made.n_identities, code)
     host = offload.new_host(made.n_identities)
     hits, host_hits = np.zeros((2, n), dtype=np.int64)
@@ -227,8 +225,3 @@ def run_radix(made: StreamBlocks, capacity: int, policy: str) -> dict[str, Any]:
         "hits_checksum": checksum(hits),
         "optimum_blocks": optimum(made, capacity, capacity),
     }
-
-
-def describe(found: Mapping[str, Any]) -> str:
-    """Return counts as one line, for messages."""
-    return ", ".join(f"{name} {value}" for name, value in found.items() if name != "hits")
