@@ -11,6 +11,7 @@ import numpy as np
 from archgym.errors import FileFormatError
 from archgym.simulators.kv.formats.stream import StreamSettings
 from archgym.simulators.kv.kernel.run import run_pool
+from archgym.simulators.kv.kernel.served import run_steps
 from archgym.simulators.kv.simulator import KvSimulator
 from archgym.simulators.kv.workloads import load, stream_blocks
 from evidence.agreement import Agreement, Differences, validation_of
@@ -220,7 +221,7 @@ def compare_evictions(path: Path, traces: Path) -> list[Agreement]:
         with reading(path, number):
             if isinstance(row, dict):
                 made = _blocks_of(traces, row["stream"], row["block"])
-                hits = run_pool(made, "sequential", row["capacity"], "lru", log=log)["hits"]
+                hits = run_pool(made, "sequential", row["capacity"], "lru", log)["hits"]
                 continue
             request, wanted, evicted = row
             found.equal(number, "hits", [int(hits[request])], [wanted])
@@ -237,8 +238,8 @@ def compare_steps(path: Path, traces: Path) -> list[Agreement]:
             if isinstance(row, dict):
                 made = _blocks_of(traces, row["stream"], row["block"])
                 log: dict[str, Any] = {}
-                counts = run_pool(
-                    made, "steps", row["capacity"], "lru", step_ms=row["step_ms"],
+                counts = run_steps(
+                    made, row["capacity"], "lru", step_ms=row["step_ms"],
                     max_seqs=row["max_seqs"], token_budget=row["token_budget"],
                     reserve_prompt=bool(row["reserve_prompt"]), log=log,
                 )  # fmt: skip

@@ -75,35 +75,79 @@ TREE_COUNTS: Final = (
     _count("evicted_nodes", "Leaves that were evicted."),
     _count("used_at_end", "Pages of the tree at the end."),
 )
+TIMED: Final = (
+    HITS[0],
+    MetricSpec("loaded_percent", "%", "maximise", 0.01, "Prompt tokens that the tiers gave back."),
+    MetricSpec("saved_prefill_s", "s", "maximise", 0.001, "Time of prefill that hits saved."),
+    MetricSpec("ttft_p50_ms", "ms", "minimise", 0.1, "Time to the first token, median."),
+    MetricSpec("ttft_p90_ms", "ms", "minimise", 0.1, "Time to the first token, 90th percentile."),
+    MetricSpec("ttft_p99_ms", "ms", "minimise", 0.1, "Time to the first token, 99th percentile."),
+    MetricSpec("tpot_p50_ms", "ms", "minimise", 0.01, "Time of an output token, median."),
+    MetricSpec("tpot_p90_ms", "ms", "minimise", 0.01, "Time of an output token, 90th percentile."),
+    MetricSpec("goodput_per_s", "1/s", "maximise", 1e-4, "Requests a second within both limits."),
+    MetricSpec("output_per_s", "1/s", "maximise", 0.1, "Output tokens a second."),
+    MetricSpec("duration_s", "s", "minimise", 0.01, "Time until the last request has ended."),
+    MetricSpec("busy_percent", "%", "none", 0.01, "Time that workers compute."),
+    _count("preemptions", "Requests that lost their blocks while they ran."),
+    _count("peak_running", "Most requests that one worker ran at a time."),
+    _count("rejected", "Requests that need more blocks than a worker has."),
+    MetricSpec("cache_gib", "GiB", "none", 0.001, "Memory of accelerators for keys and values."),
+    *(
+        MetricSpec(f"{name}_moved_gb", "GB", "none", 0.001, f"Loads from and stores to {name}.")
+        for name in ("dram", "cxl", "flash", "remote")
+    ),
+    MetricSpec(
+        "joules_per_mtoken", "J", "minimise", 0.1, "Energy of a million prompt and output tokens."
+    ),
+    MetricSpec("usd_per_hour", "$", "minimise", 0.001, "Rent of accelerators and price of tiers."),
+    MetricSpec(
+        "usd_per_mtoken", "$", "minimise", 1e-5, "Cost of a million prompt and output tokens."
+    ),
+)  # fmt: skip
+"""Metrics of the space `serving`."""
 METRICS: Final[Mapping[str, tuple[MetricSpec, ...]]] = {
     "vllm": (*HITS, *COUNTS, *POOL_COUNTS),
     "sglang": (*HITS, *COUNTS, *TREE_COUNTS),
     "offload": (*HITS, *COUNTS, *HOST_COUNTS),
+    "serving": TIMED,
 }
 """Metrics by space."""
 
-OBJECTIVES: Final = {
-    each.name: each
-    for each in (
-        Objective(
-            "hits-per-memory",
-            (
-                Term("hit_percent", "maximise"),
-                Term("cache_gib", "minimise", weight=0.25),
-                Term("host_gib", "minimise", weight=0.05),
-            ),
-            "Many hits in little memory; that of the GPU weighs five times as much as the host's.",
+_COUNTED: Final = (
+    Objective(
+        "hits-per-memory",
+        (
+            Term("hit_percent", "maximise"),
+            Term("cache_gib", "minimise", weight=0.25),
+            Term("host_gib", "minimise", weight=0.05),
         ),
-        Objective("hits", (Term("hit_percent", "maximise"),), "Most hits."),
-        Objective("gap", (Term("gap_closed_percent", "maximise"),), "Policy closest to the best."),
-        Objective(
-            "memory-for-half",
-            (Term("cache_gib", "minimise"),),
-            "Least memory that finds half of the prompt tokens.",
-            limits=(Limit("hit_percent", ">=", 50.0),),
-        ),
-    )
-}
+        "Many hits in little memory; that of the GPU weighs five times as much as the host's.",
+    ),
+    Objective("hits", (Term("hit_percent", "maximise"),), "Most hits."),
+    Objective("gap", (Term("gap_closed_percent", "maximise"),), "Policy closest to the best."),
+    Objective(
+        "memory-for-half",
+        (Term("cache_gib", "minimise"),),
+        "Least memory that finds half of the prompt tokens.",
+        limits=(Limit("hit_percent", ">=", 50.0),),
+    ),
+)
+_SERVED: Final = (
+    Objective(
+        "cost",
+        (Term("usd_per_mtoken", "minimise"),),
+        "Least cost with first tokens within two seconds for nine of ten requests.",
+        limits=(Limit("ttft_p90_ms", "<=", 2000.0),),
+    ),
+    Objective("latency", (Term("ttft_p90_ms", "minimise"),), "Quickest first tokens."),
+    Objective("goodput", (Term("goodput_per_s", "maximise"),), "Most requests within limits."),
+    Objective("energy", (Term("joules_per_mtoken", "minimise"),), "Least energy of a token."),
+)
+
+
+def objectives(space: str) -> dict[str, Objective]:
+    """Return the objectives of a space; the first is the default."""
+    return {each.name: each for each in (_SERVED if space == "serving" else _COUNTED)}
 
 
 def values_of(counts: Mapping[str, Any], names: tuple[str, ...]) -> list[float]:

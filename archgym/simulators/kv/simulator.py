@@ -11,8 +11,9 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kv.costs import NO_ROOM, TOO_WIDE, Served, serve_design
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
-from archgym.simulators.kv.metrics import METRICS, OBJECTIVES, values_of
+from archgym.simulators.kv.metrics import METRICS, objectives, values_of
 from archgym.simulators.kv.space import GROUPS, SPACE_NAMES, design_space
 from archgym.simulators.kv.workloads import (
     DEFAULT_WORKLOAD,
@@ -29,7 +30,7 @@ _MOST_BLOCKS: Final = 2**28
 """chosen: blocks of all requests, which take about 5 GB."""
 _TOO_MANY: Final = "too many blocks to count: take larger blocks or fewer requests"
 _NO_FIT: Final = "the size of a block neither divides the pieces of the trace nor is a multiple"
-_REASONS: Final = (_TOO_MANY, _NO_FIT)
+_REASONS: Final = (_TOO_MANY, _NO_FIT, NO_ROOM, TOO_WIDE)
 _require = partial(require_kept, "KV")
 
 
@@ -48,8 +49,6 @@ class KvSimulator(RowSimulator):
     # Every count equals that of the engines' own classes.
     accuracy_percent: ClassVar[Mapping[str, float]] = {"standard": 0.0}
     table_space = "vllm"
-    objectives: Mapping[str, Objective] = OBJECTIVES
-    default_objective = "hits-per-memory"
     default_workload = DEFAULT_WORKLOAD
     model_reasons = _REASONS
     sub_systems = GROUPS
@@ -118,6 +117,37 @@ class KvSimulator(RowSimulator):
         reserve_prompt: Annotated[
             bool, Option("True if a request starts only when its whole prompt fits.")
         ] = True,
+        hardware: Annotated[
+            str,
+            Option("Server, for the space serving; `archgym moe` describes them.", takes_file=True),
+        ] = "hgx-h200",
+        model: Annotated[
+            str, Option("Model, for the space serving; dense or a mixture.", takes_file=True)
+        ] = "llama-3.1-8b",
+        precision: Annotated[str, Option("Precision of weights, for the space serving.")] = "bf16",
+        engine: Annotated[
+            str, Option("Engine whose step times are used, for the space serving.")
+        ] = "vllm",
+        arrivals: Annotated[
+            str,
+            Option(
+                "Arrivals in the space serving: closed lets a session's next turn wait for the "
+                "answer, nominal takes the recorded times.",
+                choices=("closed", "nominal"),
+            ),
+        ] = "closed",
+        ttft_limit_ms: Annotated[
+            float, Option("Limit of goodput on the first token.", low=0.1, unit="ms")
+        ] = 2000.0,
+        tpot_limit_ms: Annotated[
+            float, Option("Limit of goodput on each output token.", low=0.1, unit="ms")
+        ] = 50.0,
+        gpu_usd_per_hour: Annotated[
+            float, Option("Rent of an accelerator with its share of the server.", unit="$")
+        ] = 3.0,
+        gpu_watts: Annotated[
+            float, Option("Power of an accelerator at work; a seventh of it at rest.", unit="W")
+        ] = 700.0,
         kv_bytes_per_token: Annotated[
             int,
             Option("Keys and values of a token; that of Llama-3.1-8B in 16 bits.", low=1, unit="B"),
@@ -126,27 +156,9 @@ class KvSimulator(RowSimulator):
         """Make the simulator of one space and one choice of requests.
 
         Args:
-          space: `vllm`, `sglang` or `offload`.
-          driver: As its `Option` says; so do the others.
-          first: See above.
-          last: See above.
-          skip_sessions: See above.
-          sessions: See above.
-          live: See above.
-          stagger_ms: See above.
-          think_cap_ms: See above.
-          link: See above.
-          shared_prefix: See above.
-          service_prompt_div: See above.
-          service_ms_per_output: See above.
-          block_tokens: See above.
-          gpu_blocks: See above.
-          host_blocks: See above.
-          step_ms: See above.
-          max_seqs: See above.
-          token_budget: See above.
-          reserve_prompt: See above.
-          kv_bytes_per_token: See above.
+          space: `vllm`, `sglang`, `offload` or `serving`.
+
+        The other arguments are options, described where they are declared.
 
         Raises:
           UnknownNameError: There is no such space or driver.
@@ -166,6 +178,10 @@ class KvSimulator(RowSimulator):
             "reserve_prompt": reserve_prompt,
         }
         self._kv_bytes = kv_bytes_per_token
+        self._served = Served(
+            hardware, model, precision, engine, arrivals == "closed", live, stagger_ms,
+            ttft_limit_ms, tpot_limit_ms, gpu_usd_per_hour, gpu_watts,
+        )  # fmt: skip
         self._given = {
             "block_tokens": block_tokens,
             "cache_tokens": gpu_blocks,
@@ -174,6 +190,8 @@ class KvSimulator(RowSimulator):
         set_here = [name for name, value in self._given.items() if value is not None]
         self.space = design_space(space, set_here)
         self.metrics: tuple[MetricSpec, ...] = METRICS[space]
+        self.objectives: Mapping[str, Objective] = objectives(space)
+        self.default_objective = next(iter(self.objectives))
         self._names = tuple(spec.name for spec in self.simulated_metrics)
 
     def workload_names(self) -> tuple[str, ...]:
@@ -204,6 +222,9 @@ class KvSimulator(RowSimulator):
         if found.piece % block and block % found.piece:
             return _NO_FIT
         made = stream_blocks(content, self.settings, block)
+        if self.space.name == "serving":
+            served = serve_design(made, {"block_tokens": block, **design}, self._served)
+            return served if isinstance(served, str) else np.array(values_of(served, self._names))
         counts = self._counts(made, design)
         return np.array(values_of(counts, self._names))
 
@@ -213,7 +234,7 @@ class KvSimulator(RowSimulator):
         return int(design[parameter]) // block if given is None else given
 
     def _counts(self, made: StreamBlocks, design: Mapping[str, Any]) -> dict[str, Any]:
-        from archgym.simulators.kv.kernel.run import run_offload, run_pool, run_radix
+        from archgym.simulators.kv.kernel.run import run_offload, run_radix
 
         gpu = self._size("cache_tokens", design, made.block)
         host = 0
@@ -229,10 +250,8 @@ class KvSimulator(RowSimulator):
             counts = run_radix(made, gpu, policy)
             plain = counts if policy == "lru" else run_radix(made, gpu, "lru")
         else:
-            counts = run_pool(made, self._driver, gpu, policy, **self._scheduler)
-            plain = counts
-            if policy != "lru":
-                plain = run_pool(made, self._driver, gpu, "lru", **self._scheduler)
+            counts = self._run_pool(made, gpu, policy)
+            plain = counts if policy == "lru" else self._run_pool(made, gpu, "lru")
         hits = counts["hit_blocks"] + counts.get("host_hit_blocks", 0)
         of_lru = plain["hit_blocks"] + plain.get("host_hit_blocks", 0)
         optimum = counts["optimum_blocks"]
@@ -247,6 +266,15 @@ class KvSimulator(RowSimulator):
             "host_gib": host * gib,
         }
 
+    def _run_pool(self, made: StreamBlocks, gpu: int, policy: str) -> dict[str, Any]:
+        if self._driver == "steps":
+            from archgym.simulators.kv.kernel.served import run_steps
+
+            return run_steps(made, gpu, policy, **self._scheduler)
+        from archgym.simulators.kv.kernel.run import run_pool
+
+        return run_pool(made, self._driver, gpu, policy)
+
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse hits above the optimum or above what can be hits.
 
@@ -254,6 +282,13 @@ class KvSimulator(RowSimulator):
           SimulatorError: Says by how much.
         """
         column = {spec.name: values[:, i] for i, spec in enumerate(self.metrics)}
+        if self.space.name == "serving":
+            _require(
+                "hits and loads are at most the prompts",
+                column["hit_percent"] + column["loaded_percent"],
+                np.minimum(column["hit_percent"] + column["loaded_percent"], 100.0),
+            )
+            return
         hits = column["hit_blocks"] + column.get("host_hit_blocks", 0.0)
         _require("hits are at most the optimum", hits, np.minimum(hits, column["optimum_blocks"]))
         _require(

@@ -1,6 +1,6 @@
-"""Drivers of a pool: one request after the other, overlapping requests, and scheduled steps."""
+"""Drivers of a pool: one request after the other, or requests that overlap."""
 
-from typing import Final, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -22,9 +22,6 @@ from archgym.simulators.kv.kernel.pool import (
 
 Ints = npt.NDArray[np.int64]
 Shorts = npt.NDArray[np.int32]
-
-STEPS, SCHEDULED, PREEMPTIONS, PEAK = range(4)
-N_TOTALS: Final = 4
 
 
 class Arrivals(NamedTuple):
@@ -113,7 +110,7 @@ def run_concurrent(
     hits: Ints,
     wait: Ints,
     order: Ints,
-    totals: Ints,
+    peak: Ints,
 ) -> int:
     """Run requests that overlap, each from its admission for its service time.
 
@@ -123,7 +120,7 @@ def run_concurrent(
       heap, place, key: (n,), running requests by their end.
       hits, wait: (n,), filled; -1 for rejected requests.
       order: (2n,), filled with events: request of an admission, or -1 - request of an end.
-      totals: Filled by the constants above.
+      peak: (1,), filled with the most requests that ran at a time.
 
     Returns:
       The number of events.
@@ -160,206 +157,8 @@ def run_concurrent(
             key[head] = ((now + arrivals.service[head]) << shift) + n_admitted
             n_admitted += 1
             n_running = push(heap, place, key, n_running, head)
-            totals[PEAK] = max(totals[PEAK], n_running)
+            peak[0] = max(peak[0], n_running)
             order[n_events] = head
             n_events += 1
             head += 1
     return n_events
-
-
-class Requests(NamedTuple):
-    """State of requests in `run_steps`, (n,) each unless said otherwise.
-
-    Attributes:
-      held: Blocks of requests.
-      held_at: First entry of a request in `held`.
-      n_held: Blocks that it holds.
-      named: Blocks of it that have their identity.
-      done: Tokens that are computed.
-      length: Tokens of the prompt and of the output so far.
-      running: (max_seqs,), running requests in the order of admission.
-      waiting: (n + 1,), ring of waiting requests.
-      planned: (max_seqs,), tokens of running requests in this step.
-      hits: Hits of the first admission; -1 for rejected ones.
-      first_step, last_step: Steps of the first admission and of the end; -1 for rejected ones.
-    """
-
-    held: Shorts
-    held_at: Ints
-    n_held: Ints
-    named: Ints
-    done: Ints
-    length: Ints
-    running: Ints
-    waiting: Ints
-    planned: Ints
-    hits: Ints
-    first_step: Ints
-    last_step: Ints
-
-
-@compiled
-def _grow(
-    pool: Pool,
-    policy: int,
-    blocks: Blocks,
-    requests: Requests,
-    request: int,
-    hits: int,
-    upto: int,
-    block: int,
-) -> bool:
-    """Give a request the blocks for `upto` tokens, and name the full ones; False if none fit."""
-    base, to, held = blocks.start[request], requests.held_at[request], requests.n_held[request]
-    total = max((upto + block - 1) // block, held)
-    if not fits(pool, blocks.chain, base, total, hits, held):
-        return False
-    if hits > 0:
-        touch(pool, policy, blocks.chain, base, requests.held, to, hits)
-        held = hits
-        requests.named[request] = hits
-    allocate(pool, policy, requests.held, to + held, total - held)
-    requests.n_held[request] = total
-    until = min(upto, requests.length[request]) // block
-    for k in range(requests.named[request], until):
-        name(pool, policy, requests.held[to + k], blocks.chain[base + k])
-    requests.named[request] = max(until, requests.named[request])
-    return True
-
-
-@compiled
-def _free(
-    pool: Pool, policy: int, blocks: Blocks, traits: Traits, requests: Requests, request: int
-) -> None:
-    to, n = requests.held_at[request], requests.n_held[request]
-    traits.last_seen[traits.agent[request]] = pool.state[NOW]
-    release(pool, policy, blocks, traits, request, requests.held, to, n)
-    requests.n_held[request] = 0
-
-
-@entry_point(14.0)
-def run_steps(
-    pool: Pool,
-    policy: int,
-    blocks: Blocks,
-    traits: Traits,
-    arrivals: Arrivals,
-    requests: Requests,
-    block: int,
-    step_ms: int,
-    budget: int,
-    reserves_prompt: bool,
-    totals: Ints,
-    log: Ints,
-) -> None:
-    """Run vLLM's scheduler: chunked prefill, first come first served, preemption by recomputation.
-
-    Args:
-      block: Tokens of a block.
-      step_ms: Length of a step [ms].
-      budget: Tokens of a step at most.
-      reserves_prompt: True to admit a request only if its whole prompt fits.
-      totals: Filled by the constants above.
-      log: (n_entries, 3), filled with step, request and tokens, -1 tokens for a preemption; row 0
-        has the number of entries.
-    """
-    n = arrivals.time.shape[0]
-    ring = requests.waiting.shape[0]
-    running, waiting, planned = requests.running, requests.waiting, requests.planned
-    arrived, head, n_waiting, n_running = 0, 0, 0, 0
-    step = np.int64(-1)
-    n_logged = 0
-    while arrived < n or n_waiting > 0 or n_running > 0:
-        step += 1
-        if n_waiting == 0 and n_running == 0:
-            step = max(step, (arrivals.time[arrived] + step_ms - 1) // step_ms)
-        pool.state[NOW] = step * step_ms
-        while arrived < n and (arrivals.time[arrived] + step_ms - 1) // step_ms <= step:
-            requests.hits[arrived] = -1
-            requests.first_step[arrived] = requests.last_step[arrived] = -1
-            if blocks.need[arrived] <= pool.count.shape[0]:
-                waiting[(head + n_waiting) % ring] = arrived
-                n_waiting += 1
-                requests.length[arrived] = arrivals.prompt[arrived]
-            arrived += 1
-        totals[STEPS] += 1
-        left = budget
-        at = 0
-        n_planned = 0
-        is_preempting = False
-        while at < n_running and left > 0:
-            request = running[at]
-            tokens = min(requests.length[request] - requests.done[request], left)
-            upto = requests.done[request] + tokens
-            has_room = _grow(pool, policy, blocks, requests, request, 0, upto, block)
-            while not has_room:
-                is_preempting = True
-                n_running -= 1
-                victim = running[n_running]
-                _free(pool, policy, blocks, traits, requests, victim)
-                requests.done[victim] = requests.named[victim] = 0
-                head = (head - 1) % ring
-                waiting[head] = victim
-                n_waiting += 1
-                totals[PREEMPTIONS] += 1
-                n_logged += 1
-                if n_logged < log.shape[0]:
-                    log[n_logged, 0], log[n_logged, 1], log[n_logged, 2] = step, victim, -1
-                if victim == request:
-                    break
-                has_room = _grow(pool, policy, blocks, requests, request, 0, upto, block)
-            if not has_room:
-                break
-            planned[at] = tokens
-            left -= tokens
-            at += 1
-        n_planned = at
-        while not is_preempting and left > 0 and n_waiting > 0 and n_running < running.shape[0]:
-            request = waiting[head]
-            base, length = blocks.start[request], requests.length[request]
-            limit = min((length - 1) // block, blocks.start[request + 1] - base)
-            hits = look_up(pool, blocks.chain, base, limit)
-            cached = block * hits
-            tokens = min(length - cached, left)
-            if reserves_prompt and not fits(
-                pool, blocks.chain, base, (length + block - 1) // block, hits, 0
-            ):
-                break
-            if not _grow(pool, policy, blocks, requests, request, hits, cached + tokens, block):
-                break
-            head = (head + 1) % ring
-            n_waiting -= 1
-            # Running requests beyond those planned had no budget left, so that `left` was 0.
-            running[n_running] = request
-            planned[n_running] = tokens
-            n_running += 1
-            n_planned = n_running
-            requests.done[request] = cached
-            left -= tokens
-            if requests.hits[request] < 0:
-                requests.hits[request] = hits
-                requests.first_step[request] = step
-        totals[PEAK] = max(totals[PEAK], n_running)
-        kept = 0
-        for at in range(n_running):
-            request = running[at]
-            running[kept] = request
-            kept += 1
-            if at >= n_planned:
-                continue
-            tokens = planned[at]
-            totals[SCHEDULED] += tokens
-            n_logged += 1
-            if n_logged < log.shape[0]:
-                log[n_logged, 0], log[n_logged, 1], log[n_logged, 2] = step, request, tokens
-            requests.done[request] += tokens
-            if requests.done[request] == requests.length[request]:
-                requests.length[request] += 1
-                produced = requests.length[request] - arrivals.prompt[request]
-                if produced >= arrivals.output[request]:
-                    requests.last_step[request] = step
-                    _free(pool, policy, blocks, traits, requests, request)
-                    kept -= 1
-        n_running = kept
-    if log.shape[0] > 0:
-        log[0, 0] = n_logged

@@ -69,22 +69,16 @@ def run_pool(
     driver: str,
     capacity: int,
     policy: str,
-    *,
-    step_ms: int = 30,
-    max_seqs: int = 256,
-    token_budget: int = 8192,
-    reserve_prompt: bool = True,
     log: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """Return the counts of vLLM's pool; `hits` holds those of each request.
 
     Args:
       made: Requests as blocks.
-      driver: `sequential`, `concurrent` or `steps`.
+      driver: `sequential` or `concurrent`.
       capacity: Blocks of the pool.
       policy: One of `pool.POLICIES`.
-      step_ms, max_seqs, token_budget, reserve_prompt: See `drivers.run_steps`.
-      log: Filled with evictions, or with the log of steps.
+      log: Filled with `evicted`, the identities that each request evicts, one after the other.
     """
     code = pool.POLICIES.index(policy)
     blocks, arrivals = made.blocks, made.stream.arrivals
@@ -107,13 +101,13 @@ def run_pool(
         sizes = np.where(blocks.need <= capacity, blocks.need, 0)
         held_at = np.concatenate([[0], np.cumsum(sizes)])
         held = np.zeros(max(1, int(held_at[-1])), dtype=np.int32)
-    totals = np.zeros(drivers.N_TOTALS, dtype=np.int64)
+    peak = np.zeros(1, dtype=np.int64)
     if driver == "concurrent":
         heap, place = np.zeros((2, n), dtype=np.int32)
         wait, order = np.full(n, -1, dtype=np.int64), np.zeros(2 * n, dtype=np.int64)
         n_events = drivers.run_concurrent(
             state, code, blocks, traits, arrivals, held, held_at, heap, place,
-            np.zeros(n, dtype=np.int64), hits, wait, order, totals,
+            np.zeros(n, dtype=np.int64), hits, wait, order, peak,
         )  # fmt: skip
         waits = wait[wait > 0]
         found |= {
@@ -128,37 +122,13 @@ def run_pool(
         found["optimum_blocks"] = concurrent_optimum(
             used, new_sweep(n), capacity, order[:n_events], upcoming, marks[0], marks[1]
         )
-    elif driver == "steps":
-        longs = np.zeros((7, n), dtype=np.int64)
-        requests = drivers.Requests(
-            held, held_at, *longs[:4], np.zeros(max_seqs, np.int64),
-            np.zeros(n + 1, np.int64), np.zeros(max_seqs, np.int64), *longs[4:],
-        )  # fmt: skip
-        entries = np.zeros((4_000_000 if log is not None else 0, 3), dtype=np.int64)
-        drivers.run_steps(
-            state, code, blocks, traits, arrivals, requests, made.block, step_ms, token_budget,
-            reserve_prompt, totals, entries,
-        )  # fmt: skip
-        hits = requests.hits
-        found |= {
-            "steps": int(totals[drivers.STEPS]),
-            "scheduled_tokens": int(totals[drivers.SCHEDULED]),
-            "preemptions": int(totals[drivers.PREEMPTIONS]),
-            "last_step": int(requests.last_step.max(initial=-1)),
-            "first_checksum": checksum(requests.first_step),
-            "finish_checksum": checksum(requests.last_step),
-        }
-        # No policy finds more than a cache without an end.
-        found["optimum_blocks"] = optimum(made, 2**40, capacity, False)
-        if log is not None:
-            log["entries"] = entries[1 : entries[0, 0] + 1]
     admitted = hits >= 0
     return found | {
         "hits": hits,
         "hit_blocks": int(hits[admitted].sum()),
         "evictions": int(state.state[pool.EVICTIONS]),
         "allocated": int((blocks.need - hits)[admitted].sum()),
-        "peak_running": int(totals[drivers.PEAK]),
+        "peak_running": int(peak[0]),
         "hits_checksum": checksum(hits),
     }
 

@@ -1,7 +1,8 @@
-"""Serving in time: workers with steps of a real length, tiers of memory, sessions that wait.
+"""Serving in steps: vLLM's scheduler on workers, tiers of memory, and sessions that wait.
 
-A worker runs vLLM's scheduler as `drivers.run_steps` does, with the time of a step from the serving
-clock of the `moe` simulator. Steps in which the same requests only decode are added up at once.
+The scheduler is first come first served, with chunked prefill and preemption by recomputation. A
+step has a fixed length, or that of the `moe` simulator's serving clock. Steps in which the same
+requests only decode are added up at once.
 """
 
 from typing import Final, NamedTuple
@@ -52,16 +53,15 @@ Ints = npt.NDArray[np.int64]
 Shorts = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 
-ROUTING: Final = ("round-robin", "least-loaded", "prefix-aware", "sticky")
 _ROUND_ROBIN, _LEAST_LOADED, _PREFIX_AWARE, _STICKY = range(4)
 # Entries of `Rules.chosen`.
 (
-    POLICY, TIER_POLICY, ROUTE, BLOCK, BUDGET, MAX_SEQS, LAYERS, WRITES_THROUGH, IS_LAYERWISE,
-    PREFETCHES, IS_CLOSED, LIVE, STAGGER_MS,
-) = range(13)  # fmt: skip
-N_CHOSEN: Final = 13
-PREEMPTIONS, STEPS, HIT_BLOCKS, LOADED_BLOCKS, PEAK, ALL_STEPS = range(6)
-N_TOTALS: Final = 6
+    POLICY, TIER_POLICY, ROUTE, BLOCK, BUDGET, MAX_SEQS, WRITES_THROUGH, IS_LAYERWISE,
+    PREFETCHES, IS_CLOSED, LIVE, STAGGER_MS, STEP_MS, RESERVES, IS_SINGLE,
+) = range(15)  # fmt: skip
+N_CHOSEN: Final = 15
+PREEMPTIONS, STEPS, PEAK, SCHEDULED, LOGGED_STEPS = range(5)
+N_TOTALS: Final = 5
 _MOST_AT_ONCE: Final = 256  # chosen: contexts grow by so little that the middle one stands for all.
 _NEVER: Final = 1e300
 
@@ -90,13 +90,16 @@ class Fleet(NamedTuple):
       busy_ms: (w,), time of all steps [ms].
       load: (w,), tokens of requests that are not computed yet.
       held: Blocks of requests.
-      held_at, n_held, named, done, length: (n,), see `drivers.Requests`.
+      held_at: (n + 1,), first entry of a request in `held`.
+      n_held, named: (n,), blocks that it holds, and those of them that have their identity.
+      done, length: (n,), tokens that are computed, and those of prompt and output so far.
       ready: (n,), time at which a request may be issued, then that of its arrival [ms].
       loaded_at: (n,), time at which its blocks are there [ms].
       worker: (n,), worker that it runs on, or -1.
       n_before: (n,), requests that must end before.
       hits, loaded: (n,), blocks that were hits and that were loaded; hits -1 for rejected ones.
-      first, last: (n,), times of the first and of the last token [ms].
+      admitted, first, last: (n,), times of the first admission, of the first and of the last token
+        [ms]; -1 for rejected requests.
       heap, place, key: (n,), requests to come, by their time.
       left: (n_sessions,), requests of a session that have not ended.
     """
@@ -124,6 +127,7 @@ class Fleet(NamedTuple):
     n_before: Ints
     hits: Ints
     loaded: Ints
+    admitted: Floats
     first: Floats
     last: Floats
     heap: Shorts
@@ -213,9 +217,7 @@ def _route(
 
 
 @compiled
-def _find_loads(
-    store: Store, blocks: Blocks, pool: Pool, request: int, hits: int, limit: int
-) -> int:
+def _find_loads(store: Store, blocks: Blocks, request: int, hits: int, limit: int) -> int:
     """Return how many blocks after the hits the tiers hold without a gap."""
     base = blocks.start[request]
     n = 0
@@ -312,7 +314,7 @@ def _end_step(
         tokens = fleet.planned[worker, at]
         if at >= fleet.n_planned[worker] or tokens == 0:
             continue
-        fleet.load[worker] -= tokens
+        fleet.load[worker] -= max(tokens, n_steps)
         fleet.done[request] += tokens
         if fleet.done[request] < fleet.length[request]:
             continue
@@ -325,7 +327,7 @@ def _end_step(
         fleet.last[request] = now
         ended += 1
         kept -= 1
-        if chosen[WRITES_THROUGH] and store.capacity.max() > 0:
+        if chosen[WRITES_THROUGH]:
             for at_block in range(blocks.start[request], blocks.start[request + 1]):
                 identity = blocks.chain[at_block]
                 if tier_of(store, identity) < 0:
@@ -385,6 +387,26 @@ def _add(clock: Clock, before: int, tokens: int, length: int, prompt: int, n_ste
 
 
 @compiled
+def _step_ms(clock: Clock, chosen: Ints) -> float:
+    """Return the time of a step with the contents of the clock [ms]."""
+    if chosen[STEP_MS] > 0:
+        return float(chosen[STEP_MS])
+    return 1e-6 * step_ns(
+        clock.costs, clock.choices, 1.0, clock.state, clock.table, clock.counters,
+        clock.contents, 0.0,
+    )  # fmt: skip
+
+
+@compiled
+def _note(log: Ints, totals: Ints, now: float, request: int, tokens: int) -> None:
+    """Log the tokens of a request in a step, -1 for a preemption."""
+    n = totals[LOGGED_STEPS]
+    if n < log.shape[0]:
+        log[n, 0], log[n, 1], log[n, 2] = np.int64(now), request, tokens
+        totals[LOGGED_STEPS] = n + 1
+
+
+@compiled
 def _begin_step(
     fleet: Fleet,
     pool: Pool,
@@ -398,6 +420,7 @@ def _begin_step(
     now: float,
     horizon: float,
     totals: Ints,
+    log: Ints,
 ) -> None:
     """Plan the next step of a worker, and set when it ends."""
     block, left, at = chosen[BLOCK], chosen[BUDGET], 0
@@ -419,7 +442,9 @@ def _begin_step(
         while not _grow(fleet, pool, blocks, chosen, request, 0, upto, fleet.length[request]):
             is_preempting = True
             totals[PREEMPTIONS] += 1
-            if _preempt(fleet, pool, blocks, traits, chosen, worker, now) == request:
+            victim = _preempt(fleet, pool, blocks, traits, chosen, worker, now)
+            _note(log, totals, now, victim, -1)
+            if victim == request:
                 has_room = False
                 break
         if not has_room:
@@ -437,12 +462,14 @@ def _begin_step(
         base, length = blocks.start[request], fleet.length[request]
         limit = min((length - 1) // block, blocks.start[request + 1] - base)
         hits = look_up(pool, blocks.chain, base, limit)
-        if not fits(pool, blocks.chain, base, (length + block - 1) // block, hits, 0):
-            break
-        n_loaded = _find_loads(store, blocks, pool, request, hits, limit)
+        n_loaded = _find_loads(store, blocks, request, hits, limit)
         cached = block * (hits + n_loaded)
         tokens = min(length - cached, left)
-        _grow(fleet, pool, blocks, chosen, request, hits, cached + tokens, length)
+        whole = (length + block - 1) // block
+        if chosen[RESERVES] and not fits(pool, blocks.chain, base, whole, hits, 0):
+            break
+        if not _grow(fleet, pool, blocks, chosen, request, hits, cached + tokens, length):
+            break
         if n_loaded > 0:
             _load(fleet, store, blocks, chosen, request, hits, n_loaded, now)
         fleet.head[worker] = (fleet.head[worker] + 1) % fleet.waiting.shape[1]
@@ -454,8 +481,7 @@ def _begin_step(
         fleet.load[worker] -= cached
         if fleet.hits[request] < 0:
             fleet.hits[request], fleet.loaded[request] = hits, n_loaded
-            totals[HIT_BLOCKS] += hits
-            totals[LOADED_BLOCKS] += n_loaded
+            fleet.admitted[request] = now
         is_waiting = not chosen[IS_LAYERWISE] and fleet.loaded_at[request] > now
         planned[n_planned - 1] = 0 if is_waiting else tokens
         if is_waiting:
@@ -481,11 +507,8 @@ def _begin_step(
         fleet.busy_until[worker] = pending
         fleet.n_steps[worker] = 0
         return
-    took = 1e-6 * step_ns(
-        clock.costs, clock.choices, 1.0, clock.state, clock.table, clock.counters,
-        clock.contents, 0.0,
-    )  # fmt: skip
-    if has_prompts or is_preempting:
+    took = _step_ms(clock, chosen)
+    if has_prompts or is_preempting or chosen[IS_SINGLE]:
         n_steps = 1
     else:
         n_steps = max(1, min(n_steps, np.int64((min(horizon, pending) - now) / took)))
@@ -502,10 +525,7 @@ def _begin_step(
                 clock, fleet.done[request], 1, fleet.length[request], arrivals.prompt[request],
                 n_steps,
             )  # fmt: skip
-        took = 1e-6 * step_ns(
-            clock.costs, clock.choices, 1.0, clock.state, clock.table, clock.counters,
-            clock.contents, 0.0,
-        )  # fmt: skip
+        took = _step_ms(clock, chosen)
     end = now + took * n_steps
     if chosen[IS_LAYERWISE]:
         # Layers are computed as they arrive: a step ends after its loads do.
@@ -514,8 +534,11 @@ def _begin_step(
     fleet.n_steps[worker] = n_steps
     fleet.busy_ms[worker] += end - now
     fleet.busy_until[worker] = end
-    totals[STEPS] += 1
-    totals[ALL_STEPS] += n_steps
+    totals[STEPS] += n_steps
+    for at in range(n_planned):
+        if planned[at] > 0:
+            totals[SCHEDULED] += planned[at] if n_steps == 1 else n_steps
+            _note(log, totals, now, running[at], planned[at])
 
 
 @compiled
@@ -549,6 +572,7 @@ def serve(
     clock: Clock,
     totals: Ints,
     counters: Ints,
+    log: Ints,
 ) -> None:
     """Serve all requests.
 
@@ -561,6 +585,7 @@ def serve(
       clock: Serving clock.
       totals: (N_TOTALS,), filled.
       counters: (2,), zeros: requests to come, and the next session.
+      log: (n_entries, 3), filled with time, request and tokens of each step.
     """
     n, n_workers = arrivals.time.shape[0], fleet.load.shape[0]
     n_coming, next_session = counters[:1], counters[1:]
@@ -604,10 +629,11 @@ def serve(
                 pool = _pool_of(pools, to)
                 eligible = blocks.eligible[request]
                 hits = look_up(pool, blocks.chain, blocks.start[request], eligible)
-                found = _find_loads(store, blocks, pool, request, hits, eligible)
+                found = _find_loads(store, blocks, request, hits, eligible)
                 _promote(store, blocks, chosen, request, hits, found, arrival)
             if fleet.busy_until[to] >= _NEVER:
-                fleet.busy_until[to] = arrival
+                step = chosen[STEP_MS]
+                fleet.busy_until[to] = np.ceil(arrival / step) * step if step > 0 else arrival
                 fleet.n_steps[to] = 0
             continue
         now = fleet.busy_until[worker]
@@ -624,7 +650,7 @@ def serve(
                 horizon = min(horizon, fleet.busy_until[each])
         _begin_step(
             fleet, pool, store, blocks, traits, arrivals, chosen, clock, worker, now, horizon,
-            totals,
+            totals, log,
         )  # fmt: skip
         if not chosen[WRITES_THROUGH]:
             _save_evicted(pool, store, chosen, now)
