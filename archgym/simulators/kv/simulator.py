@@ -177,7 +177,7 @@ class KvSimulator(RowSimulator):
             "token_budget": token_budget,
             "reserve_prompt": reserve_prompt,
         }
-        self._kv_bytes = kv_bytes_per_token
+        self.kv_bytes_per_token = kv_bytes_per_token
         self._served = Served(
             hardware, model, precision, engine, arrivals == "closed", live, stagger_ms,
             ttft_limit_ms, tpot_limit_ms, gpu_usd_per_hour, gpu_watts,
@@ -256,7 +256,7 @@ class KvSimulator(RowSimulator):
         of_lru = plain["hit_blocks"] + plain.get("host_hit_blocks", 0)
         optimum = counts["optimum_blocks"]
         tokens = max(1, counts["prompt_tokens"])
-        gib = made.block * self._kv_bytes / 2**30
+        gib = made.block * self.kv_bytes_per_token / 2**30
         return counts | {
             "hit_tokens": hits * made.block,
             "hit_percent": 100.0 * hits * made.block / tokens,

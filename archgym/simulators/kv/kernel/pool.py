@@ -24,7 +24,8 @@ POLICIES: Final = (
 LRU, LFU, TTL, TAIL, PRIORITY, BELADY, SLRU, S3_FIFO, ARC, RULE = range(10)
 FREE, N0, N1, EVICTIONS, SEQUENCE, LOGGED, TARGET, GHOSTS0, GHOSTS1, NOW = range(10)
 N_STATE: Final = 10
-_UNNAMED: Final = -(2**62)
+UNNAMED: Final = -(2**62)
+"""Key of a block without identity, which is taken before all others."""
 _PROTECTED: Final = 0.8  # chosen: the share of CacheLib's and most studies' segmented LRU.
 _SMALL: Final = 0.1  # J. Yang et al., S3-FIFO, SOSP 2023: a tenth of the cache.
 _MOST_USES: Final = 3  # same source: two bits.
@@ -115,7 +116,7 @@ def new_pool(capacity: int, n_identities: int, policy: int, n_logged: int = 0) -
     return Pool(
         full(capacity), full(capacity, -1), after, before,
         full(capacity, -1), full(capacity, -1), full(n_identities, -1), full(n_identities, -1),
-        _UNNAMED + np.arange(n_heap, dtype=np.int64), blocks[:n_heap].copy(), full(n_heap),
+        UNNAMED + np.arange(n_heap, dtype=np.int64), blocks[:n_heap].copy(), full(n_heap),
         full(n_heap), blocks[:n_heap].copy(), full(n_heap), full(n_used),
         np.zeros(n_used, dtype=np.int64), state, full(n_logged),
     )  # fmt: skip
@@ -141,7 +142,8 @@ def fits(pool: Pool, chain: Shorts, base: int, total: int, hits: int, held: int)
 
 
 @compiled
-def _push(pool: Pool, block: int, side: int) -> None:
+def queue(pool: Pool, block: int, side: int) -> None:
+    """Put a free block into one of the heaps, by its key."""
     pool.side[block] = side
     if side == 0:
         pool.state[N0] = push(pool.heap0, pool.place, pool.key, pool.state[N0], block)
@@ -190,7 +192,7 @@ def _take(pool: Pool, policy: int) -> int:
         if policy == S3_FIFO and pool.uses[named] > 0:
             pool.uses[named] = 0 if is_small else pool.uses[named] - 1
             pool.key[block] = _tick(pool)
-            _push(pool, block, 1)
+            queue(pool, block, 1)
             continue
         if policy in (S3_FIFO, ARC):
             side = GHOSTS0 if is_small else GHOSTS1
@@ -328,12 +330,12 @@ def _queue_up(
     pool.is_new[block] = 0
     pool.ghost[named] = 0
     pool.key[block] = tick
-    _push(pool, block, side)
+    queue(pool, block, side)
     if policy == SLRU and pool.state[N1] > _PROTECTED * pool.count.shape[0]:
         block = pool.heap1[0]
         _remove(pool, block)
         pool.key[block] = _tick(pool)
-        _push(pool, block, 0)
+        queue(pool, block, 0)
 
 
 @compiled
@@ -360,9 +362,9 @@ def release(
         pool.state[FREE] += 1
         if policy != LRU:
             if pool.identity[block] < 0:
-                pool.key[block] = _UNNAMED - (1 << 40) + n_unnamed
+                pool.key[block] = UNNAMED - (1 << 40) + n_unnamed
                 n_unnamed += 1
-                _push(pool, block, 0)
+                queue(pool, block, 0)
             else:
                 _queue_up(pool, policy, blocks, traits, request, k, block)
             continue
