@@ -135,7 +135,7 @@ def memory_of_sessions(
 
     chosen = [*(options or []), f"live={live}"]
     _, found = _analysis(trace, chosen, block, ("lru", "priority"))
-    made = deployment(hardware, model, precision, "vllm", tensor)
+    made = deployment(hardware, model, precision, "vllm", "", tensor)
     gib = block * made.kv_bytes / 2**30
     engines = made.n_gpus // tensor
     have = engines * made.max_tokens // block * gib
@@ -216,3 +216,30 @@ def try_designs(
     for row in rows:
         if row["problem"]:
             say(f"{row['design']}: {row['problem']}.")
+
+
+@kv_app.command("generate")
+def generate_trace(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of ServeGen's clients of a model.", metavar="FOLDER")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Trace to write (.jsonl).", parser=named_path)],
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Length of the trace [s].", min=1)
+    ] = 600.0,
+    start: Annotated[
+        float, typer.Option("--start", help="Time of the week at which it begins [s].", min=0)
+    ] = 129_600.0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the trace.", min=0)] = 0,
+) -> None:
+    """Draw requests from ServeGen's clients, as a file that all commands take."""
+    import json
+
+    from archgym.files.storage import write_atomic
+    from archgym.simulators.kv.formats.servegen import generate
+
+    found = generate(folder, seconds, seed, start)
+    if not found:
+        raise InvalidArgumentError("No client has a request in this time; give another `--start`.")
+    write_atomic(out, "".join(json.dumps(row) + "\n" for row in found).encode())
+    say(f"Written to {out}: {len(found):,} requests in {seconds:g} s.")

@@ -29,7 +29,7 @@ class Served:
     """What the space `serving` takes from options of the simulator.
 
     Attributes:
-      hardware, model, precision, engine: Names of the `moe` simulator.
+      hardware, model, precision, engine, release: Names of the `moe` simulator.
       is_closed: True if the next turn of a session waits for an answer.
       live: Sessions that are live at a time.
       stagger_ms: Time between the starts of the first sessions [ms].
@@ -42,6 +42,7 @@ class Served:
     model: str
     precision: str
     engine: str
+    release: str
     is_closed: bool
     live: int
     stagger_ms: int
@@ -55,7 +56,7 @@ def serve_design(
     made: StreamBlocks, design: Mapping[str, Any], served: Served
 ) -> dict[str, Any] | str:
     """Return metrics of a design by name, or the reason why it cannot be built."""
-    names = (served.hardware, served.model, served.precision, served.engine)
+    names = (served.hardware, served.model, served.precision, served.engine, served.release)
     try:
         deployed = deployment(*names, design["tensor"])
     except InvalidDesignError:
@@ -183,6 +184,7 @@ def _metrics(
     )
     percent = 100.0 * made.block / max(1, prompt_tokens)
     found = {
+        "found_percent": percent * (run.hits + run.loaded)[done].sum(),
         "hit_percent": percent * run.hits[done].sum(),
         "loaded_percent": percent * run.loaded[done].sum(),
         "saved_prefill_s": saved_prefill_s(made, run, deployed),

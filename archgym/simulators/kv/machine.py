@@ -72,7 +72,9 @@ class Deployment:
 
 
 @lru_cache(maxsize=32)
-def deployment(hardware: str, model: str, precision: str, engine: str, tensor: int) -> Deployment:
+def deployment(
+    hardware: str, model: str, precision: str, engine: str, release: str, tensor: int
+) -> Deployment:
     """Return a model on `tensor` accelerators.
 
     Raises:
@@ -82,8 +84,9 @@ def deployment(hardware: str, model: str, precision: str, engine: str, tensor: i
     from archgym.simulators.moe import MoeSimulator
 
     served = MoeSimulator(
-        "closed-loop", hardware=hardware, model=model, engine=engine, precision=precision
-    )
+        "closed-loop", hardware=hardware, model=model, engine=engine, precision=precision,
+        release=release,
+    )  # fmt: skip
     costs = served.step_costs({"tensor": tensor, "data": 1})
     node = served.node
     return Deployment(

@@ -78,6 +78,7 @@ TREE_COUNTS: Final = (
 TIMED: Final = (
     HITS[0],
     MetricSpec("loaded_percent", "%", "maximise", 0.01, "Prompt tokens that the tiers gave back."),
+    MetricSpec("found_percent", "%", "maximise", 0.01, "Prompt tokens that are not computed."),
     MetricSpec("saved_prefill_s", "s", "maximise", 0.001, "Time of prefill that hits saved."),
     MetricSpec("ttft_p50_ms", "ms", "minimise", 0.1, "Time to the first token, median."),
     MetricSpec("ttft_p90_ms", "ms", "minimise", 0.1, "Time to the first token, 90th percentile."),

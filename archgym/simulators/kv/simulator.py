@@ -12,6 +12,7 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.kv.costs import NO_ROOM, TOO_WIDE, Served, serve_design
+from archgym.simulators.kv.formats.export import FORMATS, export
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.metrics import METRICS, objectives, values_of
 from archgym.simulators.kv.space import GROUPS, SPACE_NAMES, design_space
@@ -30,6 +31,12 @@ _MOST_BLOCKS: Final = 2**28
 """chosen: blocks of all requests, which take about 5 GB."""
 _TOO_MANY: Final = "too many blocks to count: take larger blocks or fewer requests"
 _NO_FIT: Final = "the size of a block neither divides the pieces of the trace nor is a multiple"
+_EXPORTS: Final = {
+    "vllm": {"vllm": FORMATS["vllm"]},
+    "offload": {"vllm": FORMATS["vllm"]},
+    "sglang": {"sglang": FORMATS["sglang"]},
+    "serving": FORMATS,
+}
 _REASONS: Final = (_TOO_MANY, _NO_FIT, NO_ROOM, TOO_WIDE)
 _require = partial(require_kept, "KV")
 
@@ -51,6 +58,8 @@ class KvSimulator(RowSimulator):
     table_space = "vllm"
     default_workload = DEFAULT_WORKLOAD
     model_reasons = _REASONS
+    partial_exports: ClassVar[tuple[str, ...]] = tuple(FORMATS)
+    exports: Mapping[str, str] = FORMATS
     sub_systems = GROUPS
 
     @declared
@@ -128,6 +137,9 @@ class KvSimulator(RowSimulator):
         engine: Annotated[
             str, Option("Engine whose step times are used, for the space serving.")
         ] = "vllm",
+        release: Annotated[
+            str, Option("Release of the engine, for the space serving; by default its newest.")
+        ] = "",
         arrivals: Annotated[
             str,
             Option(
@@ -179,7 +191,7 @@ class KvSimulator(RowSimulator):
         }
         self.kv_bytes_per_token = kv_bytes_per_token
         self._served = Served(
-            hardware, model, precision, engine, arrivals == "closed", live, stagger_ms,
+            hardware, model, precision, engine, release, arrivals == "closed", live, stagger_ms,
             ttft_limit_ms, tpot_limit_ms, gpu_usd_per_hour, gpu_watts,
         )  # fmt: skip
         self._given = {
@@ -192,6 +204,7 @@ class KvSimulator(RowSimulator):
         self.metrics: tuple[MetricSpec, ...] = METRICS[space]
         self.objectives: Mapping[str, Objective] = objectives(space)
         self.default_objective = next(iter(self.objectives))
+        self.exports = _EXPORTS[space]
         self._names = tuple(spec.name for spec in self.simulated_metrics)
 
     def workload_names(self) -> tuple[str, ...]:
@@ -296,6 +309,17 @@ class KvSimulator(RowSimulator):
             column["optimum_blocks"],
             np.minimum(column["optimum_blocks"], column["eligible_blocks"]),
         )
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return a design as settings of a serving engine, a cache layer or a router."""
+        design = dict(self.space.design_at(np.asarray(indices)))
+        block = self._given["block_tokens"] or design["block_tokens"]
+        files = export(form, {"block_tokens": block, **design})
+        if form == "vllm" and self.space.name != "serving":
+            blocks = self._size("cache_tokens", design, block)
+            text = f"num-gpu-blocks-override: {blocks}\n"
+            return {name: content + text for name, content in files.items()}
+        return files
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return statistics of the stream: name to (value, unit)."""

@@ -89,7 +89,8 @@ def read_mooncake(path: Path) -> RequestTrace:
         if not valid:
             raise FileFormatError(path, number, "`hash_ids` must be a list of whole numbers")
         wanted = -(-prompt // piece)
-        if len(ids) != wanted:  # type: ignore[arg-type]  # checked before
+        # Without ids nothing is known of a prompt but its length.
+        if ids and len(ids) != wanted:  # type: ignore[arg-type]  # checked before
             what = f"{prompt} tokens must have {wanted} ids of {piece} tokens"
             raise FileFormatError(path, number, f"{what}; got {len(ids)}")  # type: ignore[arg-type]
         time = whole(path, number, row, "timestamp", MAX_TIME_MS)
@@ -162,9 +163,36 @@ class Reader:
     read: Callable[[Path], Trace]
 
 
+def read_aiperf(path: Path) -> RequestTrace:
+    """Return the requests of aiperf's `profile_export.jsonl`, in which nothing is shared.
+
+    Raises:
+      FileFormatError: A line is not as it must be.
+    """
+    rows = []
+    for number, text in lines_of(path):
+        row = _object(path, number, text)
+        metrics, metadata = row.get("metrics"), row.get("metadata")
+        if not isinstance(metrics, dict) or not isinstance(metadata, dict):
+            raise FileFormatError(path, number, "a line must have `metrics` and `metadata`")
+        found = {"request_start_ns": metadata.get("request_start_ns")}
+        for name in ("input_sequence_length", "output_sequence_length"):
+            value = metrics.get(name)
+            found[name] = value.get("value") if isinstance(value, dict) else value
+        start = whole(path, number, found, "request_start_ns", 2**62)
+        prompt = whole(path, number, found, "input_sequence_length", low=1)
+        rows.append((start, prompt, whole(path, number, found, "output_sequence_length"), number))
+    rows.sort()
+    columns = _Columns(path, MOONCAKE_PIECE)
+    for start, prompt, output, number in rows:
+        columns.add(number, (start - rows[0][0]) // 10**6, prompt, output, [])
+    return columns.trace()
+
+
 READERS: Final[Mapping[str, Reader]] = {
     "mooncake": Reader("lines of JSON with `hash_ids` and `timestamp` (Mooncake)", read_mooncake),
     "sessions": Reader("sessions in JSON with `requests` (kv-cache-tester)", read_sessions),
+    "aiperf": Reader("aiperf's profile export with `metrics`", read_aiperf),
     "table": Reader("tables of Azure or BurstGPT with lengths", read_table),
 }
 """Readers of traces by the name of their form."""
@@ -183,4 +211,6 @@ def form_of(path: Path) -> str | None:
         return "table" if "," in text else None
     if ('"hash_ids"' in text and '"timestamp"' in text) or '"piece_tokens"' in text:
         return "mooncake"
+    if '"request_start_ns"' in text:
+        return "aiperf"
     return "sessions" if '"requests"' in text or text in ("{", "[") else None
