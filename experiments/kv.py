@@ -245,7 +245,7 @@ def measured(reference: Path) -> None:
         for line, (name, (hardware, model, workers)) in zip(axes, _DEPLOYED.items(), strict=True):
             folder = reference / "kv" / "measured" / name
             theirs = _measured_times(folder)
-            meta = json.loads((folder / "meta.json").read_text())["engine_kwargs"]
+            meta = json.loads((folder / "meta.json").read_text())
             for plot, has_cache in zip(line, (True, False), strict=True):
                 made = _measured_stream(folder, has_cache)
                 ours = _served(made, hardware, model, workers, meta)
@@ -320,11 +320,13 @@ def _served(
     served = Served(hardware, model, "bf16", "vllm", release, False, 1, 0, 2000.0, 50.0, 1.0, 450.0)
     deployed = deployment(hardware, model, "bf16", "vllm", release, 1)
     design = {
-        "workers": workers, "tensor": 1, "max_seqs": meta["max_num_seqs"],
-        "token_budget": meta["max_num_batched_tokens"], "policy": "lru", "tier_policy": "lru",
+        "workers": workers, "tensor": 1, "max_seqs": meta["engine_kwargs"]["max_num_seqs"],
+        "token_budget": meta["engine_kwargs"]["max_num_batched_tokens"], "policy": "lru", "tier_policy": "lru",
         "routing": "least-loaded", "write": "through", "reload": "layerwise", "prefetch": "off",
     }  # fmt: skip
-    return run_design(made, design, served, deployed)
+    # What the engine reported, where it did; else what fits by our reckoning.
+    blocks = meta.get("kv_cache", {}).get("num_gpu_blocks", 0)
+    return run_design(made, design, served, deployed, blocks)
 
 
 def _errors(name: str, ours: Any, theirs: Any) -> dict[str, float]:
