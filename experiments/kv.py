@@ -98,7 +98,7 @@ PAUSE = tunable(0, low=0, high=4000)
 uses = per_block(bits=3)
 over = per_session(bits=1)
 gap = per_session(bits=24)
-last = per_session(bits=36)
+last = per_session(bits=32)
 
 
 def on_request(session, time):

@@ -236,7 +236,7 @@ def generate_trace(
     import json
 
     from archgym.files.storage import write_atomic
-    from archgym.simulators.kv.formats.servegen import generate
+    from archgym.simulators.kv.formats.requests import generate
 
     found = generate(folder, seconds, seed, start)
     if not found:

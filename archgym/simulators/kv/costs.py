@@ -26,7 +26,7 @@ _IDLE: Final = 1.0 / 7.0  # chosen: an H200 at rest takes about 100 of its 700 W
 @final
 @dataclass(frozen=True)
 class Served:
-    """What the space `serving` takes from options of the simulator.
+    """Options of the simulator that the space `serving` takes.
 
     Attributes:
       hardware, model, precision, engine, release: Names of the `moe` simulator.

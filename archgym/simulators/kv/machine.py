@@ -10,6 +10,8 @@ from archgym.errors import InvalidArgumentError
 if TYPE_CHECKING:
     from archgym.simulators.moe.machine.step_time import StepCosts
 
+# chosen: a card of 100 Gbit/s, for servers whose description has no network.
+_NETWORK_GB_PER_S: Final = 12.5
 # chosen: three years, over which a server is commonly written off.
 HOURS: Final = 3 * 365 * 24
 
@@ -89,9 +91,10 @@ def deployment(
     )  # fmt: skip
     costs = served.step_costs({"tensor": tensor, "data": 1})
     node = served.node
+    network = _NETWORK_GB_PER_S if node.network is None else node.network.gb_per_s
     return Deployment(
         costs, costs.max_context, costs.kv_bytes * tensor, node.n_gpus,
-        node.host_to_gpu.gb_per_s, node.network.gb_per_s,
+        node.host_to_gpu.gb_per_s, network,
     )  # fmt: skip
 
 

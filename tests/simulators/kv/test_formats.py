@@ -12,7 +12,7 @@ import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.simulators.kv import KvSimulator
-from archgym.simulators.kv.formats.servegen import generate
+from archgym.simulators.kv.formats.requests import generate
 from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
 from archgym.simulators.kv.workloads import load, read_trace
 

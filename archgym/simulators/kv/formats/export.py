@@ -167,7 +167,7 @@ def read_export(form: str, path: Path) -> dict[str, Any]:
 
     root = read_document(path).root
     try:
-        members = {key: node.plain for key, node in root.members("settings").items()}
+        members = {key: node.plain() for key, node in root.members("settings").items()}
         return {
             setting.parameter: setting.read(members[setting.key])
             for setting in _FILES[form][2]
