@@ -35,6 +35,7 @@ SAMPLES = {
         "traces/mooncake_synthetic.jsonl.gz": 0,
     },
     ("kv", "optima"): {"results/optimum_small.jsonl": 4},
+    ("cpu", "mcpat"): {"mcpat/rows.jsonl.gz": 0},
     ("soc", "table"): {"results/cava_table.json": 0},
 }  # fmt: skip
 
