@@ -321,7 +321,8 @@ def _served(
     deployed = deployment(hardware, model, "bf16", "vllm", release, 1)
     design = {
         "workers": workers, "tensor": 1, "max_seqs": meta["engine_kwargs"]["max_num_seqs"],
-        "token_budget": meta["engine_kwargs"]["max_num_batched_tokens"], "policy": "lru", "tier_policy": "lru",
+        "token_budget": meta["engine_kwargs"]["max_num_batched_tokens"],
+        "policy": "lru", "tier_policy": "lru",
         "routing": "least-loaded", "write": "through", "reload": "layerwise", "prefetch": "off",
     }  # fmt: skip
     # What the engine reported, where it did; else what fits by our reckoning.

@@ -131,31 +131,41 @@ def memory_of_sessions(
 ) -> None:
     """Say how much memory so many live sessions need, and how many a server holds."""
     from archgym.simulators.kv.analysis import memory_for
+    from archgym.simulators.kv.formats.trace import SessionTrace
     from archgym.simulators.kv.machine import deployment
 
-    chosen = [*(options or []), f"live={live}"]
-    _, found = _analysis(trace, chosen, block, ("lru", "priority"))
+    content = _simulator("vllm", options).workload(trace).content
+    if not isinstance(content.trace, SessionTrace):
+        raise InvalidArgumentError(f"`TRACE` must have sessions; {trace!r} has requests alone.")
+    # A third of the sessions at a time, so that sessions come and end; the rest is in proportion.
+    sample = min(live, max(1, len(content.trace.sessions) // 3))
+    _, found = _analysis(trace, [*(options or []), f"live={sample}"], block, ("lru", "priority"))
     made = deployment(hardware, model, precision, "vllm", "", tensor)
-    gib = block * made.kv_bytes / 2**30
+    gib = block * made.kv_bytes / 2**30 * live / sample
     engines = made.n_gpus // tensor
-    have = engines * made.max_tokens // block * gib
+    have = engines * made.max_tokens * made.kv_bytes / 2**30
     rows = []
     for policy in found.curves:
         blocks = memory_for(found, policy, hits)
         rows.append({"policy": policy, "gib": None if blocks is None else blocks * gib})
-    per_session = found.live_blocks * gib / live
+    contexts = found.live_blocks * gib
     answer = {
-        "live": live, "hits_percent": hits, "contexts_gib": found.live_blocks * gib,
-        "server_gib": have, "sessions_in_server": int(have / per_session) if per_session else 0,
+        "live": live,
+        "simulated_live": sample,
+        "hits_percent": hits,
+        "contexts_gib": contexts,
+        "server_gib": have,
+        "sessions_in_server": int(have * live / contexts),
         "memory": rows,
-    }  # fmt: skip
+    }
     if json:
         write_json(answer)
         return
-    say(f"{live} live sessions have contexts of {found.live_blocks * gib:.4g} GiB, "
-        f"{per_session:.3g} GiB each.")  # fmt: skip
+    say(f"{live} live sessions have contexts of {contexts:.4g} GiB, {contexts / live:.3g} each.")
     say(f"{hardware} has {have:.4g} GiB for keys and values with {engines} engines of {model}: "
         f"the contexts of {answer['sessions_in_server']:,} sessions.")  # fmt: skip
+    if sample < live:
+        say(f"Simulated with {sample} live sessions of the trace, and scaled.")
     heading(f"Memory for {hits:g} % of the hits of an endless cache")
     table(("policy", "GiB"), [[str(r["policy"]), _gib(r["gib"])] for r in rows], right=("GiB",))
 

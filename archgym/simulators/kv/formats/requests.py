@@ -101,11 +101,11 @@ def read_mooncake(path: Path) -> RequestTrace:
             raise FileFormatError(path, number, "`hash_ids` must be a list of whole numbers")
         wanted = -(-prompt // piece)
         # Without ids nothing is known of a prompt but its length.
-        if ids and len(ids) != wanted:  # type: ignore[arg-type]  # checked before
+        if ids and len(ids) != wanted:
             what = f"{prompt} tokens must have {wanted} ids of {piece} tokens"
-            raise FileFormatError(path, number, f"{what}; got {len(ids)}")  # type: ignore[arg-type]
+            raise FileFormatError(path, number, f"{what}; got {len(ids)}")
         time = whole(path, number, row, "timestamp", MAX_TIME_MS)
-        columns.add(number, time, prompt, whole(path, number, row, "output_length"), ids)  # type: ignore[arg-type]
+        columns.add(number, time, prompt, whole(path, number, row, "output_length"), ids)
     return (columns or _Columns(path, piece)).trace()
 
 
