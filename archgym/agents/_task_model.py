@@ -6,6 +6,7 @@ learns from every design that could be built. Expected improvement is put togeth
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
@@ -50,9 +51,20 @@ class DesignFeatures:
         ]
         self.groups = np.repeat(np.arange(len(widths)), widths)
         """(n_features,), number of the parameter that each feature belongs to."""
+        self._listed: np.ndarray | None = None
+        if self._tables and all(table is not None for table in self._tables):
+            tables = [table for table in self._tables if table is not None]
+            self._listed = np.concatenate([table.T.ravel() for table in tables])
+            lengths = [
+                len(table) for table, w in zip(tables, widths, strict=True) for _ in range(w)
+            ]
+            self._starts = np.append(0, np.cumsum(lengths)[:-1])
+            self._column_of = np.array(self._columns)[self.groups]
 
     def of(self, designs: np.ndarray) -> np.ndarray:
         """Return features, (n, n_features), of canonical designs."""
+        if self._listed is not None:
+            return np.asarray(self._listed[designs[:, self._column_of] + self._starts])
         parts = [np.zeros((len(designs), 0))]
         for column, parameter, table in zip(
             self._columns, self._parameters, self._tables, strict=True
@@ -142,8 +154,10 @@ class TaskModel:
         self._has_both = False
         self._n_learned = 0
 
-    def fit(self, history: History) -> None:
+    def fit(self, history: History, in_flight: Sequence[np.ndarray] = ()) -> None:
         """Learn from all results; there must be a design that was built.
+
+        Designs in flight, canonical ones, are believed to have the metrics that are predicted.
 
         Results at two fidelities have one process, in which the fidelity is a parameter. So it
         learns for each metric how much a cheaper result says about one of the task.
@@ -193,6 +207,11 @@ class TaskModel:
             if is_due:
                 self._builds.learn(features, labels)
             self._builds.condition(features[rows], labels[rows])
+        if len(in_flight):
+            is_cheaper = np.zeros(len(in_flight), dtype=bool)
+            believed = self._features_of(np.array(in_flight), is_cheaper)
+            for process in [*self._worths, *self._excesses, *[self._builds] * self._has_unbuilt]:
+                process.believe(believed)
 
     def promise(self, designs: np.ndarray) -> np.ndarray:
         """Return the logarithm of the expected improvement of canonical designs, (n,).

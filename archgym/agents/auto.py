@@ -1,18 +1,20 @@
 """Portfolio of search methods that shares evaluations by evidence."""
 
 import math
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Annotated, Final, final
 
 import numpy as np
 
 from archgym.agent.agent import Agent
 from archgym.agent.prior import Prior
+from archgym.agents import _hyperparameters as shared
 from archgym.agents.few import FewAgent
 from archgym.agents.genetic import GeneticAgent
 from archgym.checks import check_whole
 from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.trials import Evaluate, Trial, Trials
+from archgym.evaluation.trials import Evaluate, Trial, Trials, expect
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 
@@ -121,6 +123,9 @@ class AutoAgent(Agent):
       a local optimum that the others are stuck in. It has a quarter of the evaluations, and half
       of them while the search is stuck. It starts again when it is stuck itself.
 
+    With a `batch_size` of q, each design is proposed from the results of all but the q - 1 before
+    it, in the order of asking, as `few` does. The island waits for all of its own.
+
     Decisions depend on results alone, never on clocks, so that a search can be replayed. The cost
     of thinking is bounded instead: models learn from a bounded number of results.
 
@@ -132,6 +137,7 @@ class AutoAgent(Agent):
     """
 
     name = "auto"
+    batch = "batch"
     uses_prior = True
 
     def __init__(
@@ -155,8 +161,10 @@ class AutoAgent(Agent):
                 doc="Evaluations without a new best after which the search is stuck.",
             ),
         ] = 48,
+        batch_size: shared.InFlight = 1,
     ) -> None:
         """Set up the methods."""
+        self._batch_size = check_whole("batch_size", batch_size, 1)
         self._opening = check_whole("opening", opening, 1)
         self._turn = check_whole("turn", turn, 1)
         self._patience = check_whole("patience", patience, 1)
@@ -164,6 +172,7 @@ class AutoAgent(Agent):
         genetic = GeneticAgent(space, seed=seed + 1, batch_size=1)
         self._members: list[_Member] = [self._few, genetic]
         self._island: _Island | None = _Island(space, seed + 2)
+        self._is_island_waiting = False
         self._debt = 0.0
         self._in_vain = 0
         self._credit = [0.0] * len(self._members)
@@ -172,15 +181,51 @@ class AutoAgent(Agent):
 
     def search(self, evaluate: Evaluate, task: "Task") -> None:
         self._few.begin(task)
-        self._turn_of(evaluate, self._few, self._opening)
-        while self._few in self._members and self._in_vain < self._patience:
-            self._turn_of(evaluate, self._few, 1)
+        asked: deque[tuple[_Method, np.ndarray]] = deque()
+        methods = self._methods()
+        while True:
+            n = sum(len(designs) for _, designs in asked)
+            while n < self._batch_size and (method := next(methods, None)) is not None:
+                designs = method.ask()
+                if not len(designs):
+                    self._remove(method)
+                    continue
+                n += len(designs)
+                asked.append((method, designs))
+                self._announce(method, designs)
+                expect(evaluate, designs)
+            if not asked:
+                return
+            method, designs = asked.popleft()
+            self._learn(method, evaluate(designs))
+
+    def _methods(self) -> "Iterator[_Method | None]":
+        """Yield the method of each next ask; None where it has to wait for results."""
+        n = 0
+        while self._few in self._members and (n < self._opening or self._in_vain < self._patience):
+            yield self._few
+            n += 1
         self._debt = 0.0
         while self._members or self._island is not None:
-            if self._island is not None and (self._debt >= 1.0 or not self._members):
-                self._turn_of(evaluate, self._island, 1)
+            is_due = self._debt >= 1.0 or not self._members
+            if self._island is not None and is_due and not self._is_island_waiting:
+                yield self._island
+            elif self._members:
+                member = self._members[self._best_index()]
+                for _ in range(self._turn):
+                    if member in self._members:
+                        yield member
             else:
-                self._turn_of(evaluate, self._members[self._best_index()], self._turn)
+                yield None
+
+    def _announce(self, asker: "_Method", designs: np.ndarray) -> None:
+        """Tell the methods which designs are in flight."""
+        self._is_island_waiting |= asker is self._island
+        for member in self._members:
+            if isinstance(member, GeneticAgent):
+                member.avoid(designs)
+            elif member is not asker:
+                member.expect(designs)
 
     def take_prior(self, prior: Prior) -> None:
         for member in self._members:
@@ -190,17 +235,8 @@ class AutoAgent(Agent):
         if prior.start is not None:
             self._rewards = np.concatenate([self._rewards, prior.start.reward])
 
-    def _turn_of(self, evaluate: Evaluate, method: "_Member | _Island", n: int) -> None:
-        """Ask a method for `n` designs or a few more; it is dropped if it has none."""
-        while n > 0:
-            designs = method.ask()
-            if not len(designs):
-                self._remove(method)
-                return
-            self._learn(method, evaluate(designs))
-            n -= len(designs)
-
-    def _remove(self, method: "_Member | _Island") -> None:
+    def _remove(self, method: "_Method") -> None:
+        """Drop a method that has no more designs."""
         if isinstance(method, _Island):
             self._island = None
             return
@@ -208,7 +244,7 @@ class AutoAgent(Agent):
         for of_all in (self._members, self._credit, self._weight):
             del of_all[index]
 
-    def _learn(self, asker: "_Member | _Island", trials: Trials) -> None:
+    def _learn(self, asker: "_Method", trials: Trials) -> None:
         """Tell all methods, and credit the one that asked."""
         for member in self._members:
             if member is asker:
@@ -219,13 +255,14 @@ class AutoAgent(Agent):
                 member.take_prior(_known(trials))
         if self._island is not None and self._island is asker:
             self._island.tell(trials)
+            self._is_island_waiting = False
             self._debt -= len(trials)
         elif self._island is not None:
             self._island.learn(trials)
         for reward in trials.reward.tolist():
             worth = self._worth(reward)
             self._in_vain = 0 if worth == 1.0 else self._in_vain + 1
-            if not isinstance(asker, _Island):
+            if not isinstance(asker, _Island) and asker in self._members:
                 index = self._members.index(asker)
                 self._credit[index] = _FADING * self._credit[index] + worth
                 self._weight[index] = _FADING * self._weight[index] + 1.0
@@ -251,6 +288,7 @@ class AutoAgent(Agent):
 
 
 _Member = FewAgent | GeneticAgent
+_Method = _Member | _Island
 
 
 def _known(trials: Trials) -> Prior:

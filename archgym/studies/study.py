@@ -528,10 +528,11 @@ class Study(Closing):
     def ask(self, n: int = 1) -> list[Design]:
         """Return designs for a loop outside to evaluate, which `tell` takes the results of.
 
-        An agent asks for a batch at a time and waits for all its results, so there may be fewer
-        than `n`: `auto` gives out one, `genetic` eight. There are none where all of the batch are
-        given out, or where the study has ended (see `ended`). Designs that were given out and not
-        told are given out again by a study that is opened again.
+        An agent has so many designs in flight as its hyperparameter `batch_size` says, so there
+        may be fewer than `n`: `auto` gives out one by default, `genetic` eight. `auto` and `few`
+        replace each that is told in turn, `genetic` waits for the whole batch. There are none
+        where all are given out, or where the study has ended (see `ended`). Designs that were
+        given out and not told are given out again by a study that is opened again.
 
         Args:
           n: Largest number of designs.
@@ -769,14 +770,8 @@ class Study(Closing):
         ended = self._ended_before(kind)
         if ended is None:
             agent = self._made_agent(kind)
-
-            def evaluate(indices: np.ndarray) -> Trials:
-                with self._turn:
-                    self._begin_segment()
-                    return recorder.evaluate(indices, executor, progress)
-
             try:
-                self._primed(agent)(evaluate)
+                self._primed(agent)(_Evaluating(self, executor, progress))
             except BudgetExhausted:
                 ended = recorder.limit_reached() or "budget"
             except (SystemExit, GeneratorExit) as stop:
@@ -828,6 +823,30 @@ class Study(Closing):
     @property
     def _header(self) -> Header:
         return self._recorder.header
+
+
+@final
+class _Evaluating:
+    """Function by which the agent of a running study has designs evaluated."""
+
+    def __init__(self, study: Study, executor: Executor, progress: Progress | None) -> None:
+        self._study = study
+        self._executor = executor
+        self._progress = progress
+
+    def __call__(self, indices: np.ndarray) -> Trials:
+        """Return the trials of designs."""
+        study = self._study
+        with study._turn:
+            study._begin_segment()
+            return study._recorder.evaluate(indices, self._executor, self._progress)
+
+    def expect(self, indices: np.ndarray) -> None:
+        """Start designs that the agent asks for next."""
+        indices = np.ascontiguousarray(indices, dtype=np.int64)
+        _, is_needed = self._study._recorder.expected(indices)
+        if is_needed.any():
+            self._executor.expect(self._study.task, indices[is_needed])
 
 
 def _notifier(study: "weakref.ref[Study]") -> Callable[[Trials], None]:
