@@ -136,6 +136,23 @@ class _Targets:
 
 
 @final
+@dataclass(frozen=True)
+class Odds:
+    """Expectations of n designs."""
+
+    limits: np.ndarray
+    """(n, n_limits), probability of meeting each."""
+    built: np.ndarray
+    """(n,), probability of being built."""
+    better: np.ndarray
+    """(n,), probability of meeting all limits and beating the best design."""
+    mean: np.ndarray
+    """(n,), expected objective."""
+    spread: np.ndarray
+    """(n,), its standard deviation."""
+
+
+@final
 class TaskModel:
     """Gaussian processes of a task's terms and limits, and of what can be built."""
 
@@ -179,6 +196,7 @@ class TaskModel:
         self._weights, self._are_cut = targets.weights, targets.are_cut
         cut = np.where(self._are_cut, np.minimum(worths, 0.0), worths)
         total = cut @ self._weights
+        self.spread_of_results = float(total.std())
         self._has_best = bool(meets.any())
         is_own = ~history.is_cheaper[built] if self._has_both else np.ones_like(meets)
         if (meets & is_own).any():
@@ -245,6 +263,27 @@ class TaskModel:
                 variance += (weight * spread) ** 2
         spread = np.sqrt(variance)
         return np.asarray(promise + _log_h((total - self._best) / spread) + np.log(spread))
+
+    def odds(self, designs: np.ndarray) -> Odds:
+        """Return what is expected of canonical designs."""
+        features = self._features_of(designs, np.zeros(len(designs), dtype=bool))
+        special = import_library("scipy.special")
+        limits = np.ones((len(designs), len(self._excesses)))
+        for column, process in enumerate(self._excesses):
+            mean, spread = process.predict(features)
+            limits[:, column] = special.ndtr(-mean / spread)
+        built = np.ones(len(designs))
+        if self._has_unbuilt:
+            mean, spread = self._builds.predict(features)
+            built = special.ndtr(mean / spread)
+        total, variance = np.zeros(len(designs)), np.full(len(designs), 1e-18)
+        for process, weight in zip(self._worths, self._weights, strict=True):
+            mean, spread = process.predict(features)
+            total += weight * mean
+            variance += (weight * spread) ** 2
+        spread = np.sqrt(variance)
+        beats = special.ndtr((total - self._best) / spread) if self._has_best else 1.0
+        return Odds(limits, built, limits.prod(axis=1) * built * beats, total, spread)
 
     def _groups(self) -> np.ndarray:
         """Return the number of the parameter of each feature; the fidelity's is the last."""

@@ -1,16 +1,19 @@
 """Search for tens of evaluations: models of metrics and limits, in a trust region."""
 
 from collections import deque
-from typing import TYPE_CHECKING, Annotated, Final, final
+from typing import TYPE_CHECKING, Annotated, Any, Final, final
 
 import numpy as np
 
+from archgym.agent.advice import Advice
 from archgym.agent.agent import Agent
 from archgym.agent.prior import Prior
 from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
+from archgym.agents._advice import advice
 from archgym.agents._task_model import DesignFeatures, History, TaskModel
 from archgym.checks import check_whole
+from archgym.errors import InvalidArgumentError
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.trials import Evaluate, Trials, expect
 from archgym.runtime.threads import one_thread
@@ -40,6 +43,10 @@ _IN_VAIN: Final = 6
 _GLOBAL_EVERY: Final = 4
 # chosen: results before the first model, where more designs than that are proposed without them.
 _LEAST_KNOWN: Final = 4
+# chosen: an evaluation shorter than an ask gains nothing from a second worker.
+_SLOW_S: Final = 0.005
+# chosen: with more designs in flight than these, most are proposed without any result.
+_MOST_SUITED: Final = 64
 # chosen: share of parameters that change in first designs drawn around the best one.
 _START_SHARE: Final = 0.3
 
@@ -77,6 +84,8 @@ class FewAgent(Agent):
     name = "few"
     batch = "batch"
     uses_prior = True
+    uses_portfolio = True
+    suited_names = ("batch_size",)
 
     def __init__(
         self,
@@ -109,6 +118,12 @@ class FewAgent(Agent):
         self._reach = min(_FIRST_REACH, float(max(space.n_parameters, 1)))
         self._best = -np.inf
         self._in_vain = 0
+
+    @classmethod
+    def suited(cls, task: "Task", workers: int) -> dict[str, Any]:
+        """Return one design in flight for each worker, where an evaluation takes long."""
+        is_slow = task.simulator.evaluation_s * len(task.workloads) >= _SLOW_S
+        return {"batch_size": min(workers, _MOST_SUITED)} if is_slow and workers > 1 else {}
 
     def search(self, evaluate: Evaluate, task: "Task") -> None:
         self.begin(task)
@@ -157,6 +172,22 @@ class FewAgent(Agent):
         """Learn from results of designs that other agents proposed."""
         self._asked.add(trials.indices)
         self._learn(trials)
+
+    @one_thread
+    def advise(self, task: "Task", known: Trials, k: int, own: np.ndarray) -> Advice:
+        """Return the designs that would be in flight, and the user's own, with predictions."""
+        if known.feasible.sum() < _LEAST_KNOWN:
+            raise InvalidArgumentError(
+                f"Advice needs {_LEAST_KNOWN} or more results of designs that can be built; got "
+                f"{int(known.feasible.sum())}. Evaluate some random designs first."
+            )
+        self.begin(task)
+        self._asked.add(known.indices)
+        self._learn(known)
+        found = [self._space.canonical(own), *(self.ask() for _ in range(k))]
+        is_own = np.arange(sum(map(len, found))) < len(own)
+        model = TaskModel(self._features, task)
+        return advice(task, self._history, np.concatenate(found), is_own, model)
 
     def ask_cheaper(self) -> np.ndarray:
         return self.ask()

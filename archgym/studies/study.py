@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 import numpy as np
 
+from archgym.agent.advice import Advice
 from archgym.agent.agent import Agent, agent_class, idle_workers, make_agent
 from archgym.agent.paused import PausedSearch
 from archgym.checks import check_number
@@ -27,7 +28,7 @@ from archgym.errors import (
 from archgym.evaluation.executor import Executor, SerialExecutor
 from archgym.evaluation.function import OutsideSimulator
 from archgym.evaluation.limits import parse_limits
-from archgym.evaluation.task import Task
+from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.files.lease import Lease
 from archgym.files.storage import require_own, write_atomic
@@ -448,6 +449,35 @@ class Study(Closing):
         return StudyLog(
             self.folder, recorder.header, recorder.records(), self._damage, recorder.state
         )
+
+    def advise(
+        self, k: int = 5, designs: Iterable[Mapping[str, Any]] = (), seed: int = 0
+    ) -> Advice:
+        """Return designs worth evaluating next, with predictions; nothing is evaluated.
+
+        Works for logs and for studies of any agent, also while they are open.
+
+        Args:
+          k: Number of designs to suggest.
+          designs: Designs of one's own, which are ranked among them.
+          seed: Random seed of the candidates.
+
+        Raises:
+          InvalidDesignError: A design does not lie in the space.
+          InvalidArgumentError: There are too few results.
+        """
+        require_count("k", k)
+        space = self.task.space
+        rows = [space.indices_of(design) for design in designs]
+        own = np.array(rows, dtype=np.int64).reshape(-1, space.n_parameters)
+        log = self.read()
+        evaluated = log.records.rows(log.is_evaluation)
+        known = self.task.trials(
+            evaluated.indices,
+            Evaluation(evaluated.values, evaluated.reason, evaluated.reward),
+            np.zeros(len(evaluated), dtype=bool),
+        )
+        return make_agent(agent_class("few"), space, seed, {}).advise(self.task, known, k, own)
 
     # ---- running
 
