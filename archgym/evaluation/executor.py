@@ -53,7 +53,7 @@ class Executor(Closing, ABC):
     def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
         """Return results of designs, (n, n_parameters) indices, in their order."""
 
-    def expect(self, task: Task, indices: np.ndarray) -> None:  # noqa: B027 - optional
+    def expect(self, task: Task, indices: np.ndarray) -> None:
         """Start designs whose results `evaluate` is asked for later, where workers can."""
 
     @abstractmethod

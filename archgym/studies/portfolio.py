@@ -4,16 +4,23 @@
     Study.create("runs/new", task, start=found.designs, budget=60).run()
 
 The choice costs evaluations of the known workloads, none of the new one.
+
+Portfolios ship for some spaces. `python experiments/portfolios.py` makes them from development
+workloads. A search that begins with one records its designs as start designs, so that an update of
+the portfolios changes no study.
 """
 
+import json
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from typing import Any, Final, final
 
 import numpy as np
 
 from archgym.checks import check_whole
-from archgym.errors import InvalidArgumentError
+from archgym.errors import InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.task import Task
 from archgym.spaces.design import Design
 from archgym.studies.prior import StudySource
@@ -25,6 +32,7 @@ _SIZE: Final = 4
 _PER_STUDY: Final = 2
 # chosen: the objective's metrics times seven, so that one workload does not outweigh all others.
 _FLOOR: Final = -2.0
+_SHIPPED_NAME: Final = "portfolios.jsonl"
 
 
 @final
@@ -231,3 +239,36 @@ def _rewards(
             rewards[place, is_new] = task.evaluate(designs[is_new]).reward
         cost += int(is_new.sum())
     return rewards, cost
+
+
+def shipped_portfolio(task: Task) -> tuple[dict[str, Any], ...]:
+    """Return the designs that ship for a task's space, without those that it lacks.
+
+    Args:
+      task: Any task; one of a user's own simulator has none.
+    """
+    designs = _portfolios().get((task.simulator.name, task.space.name), ())
+    return tuple(design for design in designs if _is_in(task, design))
+
+
+def _is_in(task: Task, design: dict[str, Any]) -> bool:
+    """Return True if a design lies in the space of a task, whose parameters may be held."""
+    try:
+        indices = np.asarray(task.space.indices_of(design))[None, :]
+    except InvalidDesignError:
+        return False
+    return bool(task.space.feasible(indices)[0])
+
+
+@cache
+def _portfolios() -> dict[tuple[str, str], tuple[dict[str, Any], ...]]:
+    """Return the designs that ship, values by parameter, for each simulator and space."""
+    path = files("archgym.studies") / "data" / _SHIPPED_NAME
+    found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return {
+        (each["simulator"], each["space"]): tuple(
+            {name: tuple(v) if isinstance(v, list) else v for name, v in design.items()}
+            for design in each["designs"]
+        )
+        for each in found
+    }

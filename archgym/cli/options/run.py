@@ -149,6 +149,15 @@ class PriorOptions:
         ),
     ] = None
 
+    no_prior: Annotated[
+        bool,
+        typer.Option(
+            "--no-prior",
+            help="Begin without the designs that ship for the space, which are good for other "
+            "workloads.",
+        ),
+    ] = False
+
     @property
     def settings(self) -> dict[str, Any]:
         """Arguments of `Study.create`.
