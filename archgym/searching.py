@@ -9,6 +9,8 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, final
 
+import numpy as np
+
 from archgym.agent.agent import Agent, agent_class
 from archgym.checks import check_number
 from archgym.errors import (
@@ -30,7 +32,7 @@ from archgym.studies.arguments import require_count
 from archgym.studies.folder import RUNS_FOLDER, STUDY_NAME
 from archgym.studies.front import study_front
 from archgym.studies.metadata import read_header
-from archgym.studies.portfolio import shipped_portfolio
+from archgym.studies.portfolio import earlier_designs, shipped_portfolio
 from archgym.studies.prior import StudySource
 from archgym.studies.replay import Ending
 from archgym.studies.snapshot import Outcome, StudyLog, read_study
@@ -42,6 +44,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_FOLDERS = 10_000
+# chosen: start designs that are found; the model of `auto` begins after eight results.
+_MOST_STARTS = 6
 # Arguments of other libraries, and ours.
 _OTHER_WORDS = {
     "minimize": "minimise",
@@ -189,7 +193,8 @@ def search(
         `auto` or `few` has a design in flight for each worker where an evaluation takes long, and
         spends half of the time on models where it is cheap; see `Agent.suited`.
       start: Designs to evaluate first; see `Study.create`.
-      warm_start: Earlier studies that the agent may learn from.
+      warm_start: Earlier studies that the agent may learn from; "auto" to begin with the best
+        designs of studies in `runs` of the same simulator and space, the most alike workload first.
       prior: True to begin with designs that ship for the space, where there are such and neither
         `start` nor `warm_start` is given. They are good for other workloads.
       patience: Evaluations without a better design at which the search ends.
@@ -291,15 +296,36 @@ def suited_settings(
     """
     kind = agent_class(agent) if isinstance(agent, str) else agent
     given = dict(settings["hyperparameters"] or {})
-    has_start = bool(settings["start"] or settings["warm_start"])
-    portfolio = shipped_portfolio(task) if kind.uses_portfolio and prior and not has_start else ()
     suited = kind.suited(task, workers)
+    earlier = settings["warm_start"]
+    warm_start = (earlier,) if isinstance(earlier, str | Path | StudyLog) else tuple(earlier)
+    is_found = warm_start in (("auto",), (Path("auto"),))
+    if is_found:
+        warm_start = ()
+    start = tuple(settings["start"])
+    recorded = None
     if folder is not None and (Path(folder) / STUDY_NAME).is_file():
         recorded = read_header(Path(folder))
         suited = {k: v for k, v in recorded.hyperparameters.items() if k in kind.suited_names}
-        portfolio = portfolio if recorded.start else ()
-    start = settings["start"] or portfolio
-    return {**settings, "hyperparameters": {**suited, **given}, "start": start}
+    if not start and not warm_start:
+        shipped = shipped_portfolio(task) if kind.uses_portfolio and prior else ()
+        if recorded is not None and (is_found or not recorded.start):
+            # The designs that were found then, or none in a study that began without.
+            rows = np.array(recorded.start or (), dtype=np.int64)
+            designs = task.space.designs(rows.reshape(-1, task.space.n_parameters))
+            start = tuple(dict(design) for design in designs)
+        elif is_found:
+            found = earlier_designs(task, RUNS_FOLDER)
+            others = [design for design in shipped if design not in found]
+            start = (*found, *others[: _MOST_STARTS - len(found)])
+        else:
+            start = shipped
+    return {
+        **settings,
+        "hyperparameters": {**suited, **given},
+        "start": start,
+        "warm_start": warm_start,
+    }
 
 
 def search_executor(

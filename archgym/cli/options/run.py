@@ -144,7 +144,8 @@ class PriorOptions:
         list[Path] | None,
         typer.Option(
             "--warm-start",
-            help="Earlier study that the agent may learn from; repeat for more.",
+            help="Earlier study that the agent may learn from; repeat for more. `auto` begins with "
+            "the best designs of studies in runs/ of the same simulator and space.",
             metavar="STUDY",
         ),
     ] = None
