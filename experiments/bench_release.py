@@ -11,7 +11,7 @@ import json
 import sys
 from pathlib import Path
 
-from archgym.bench.release import RELEASE, frozen, release
+from archgym.bench.release import RELEASE, frozen, read_release
 
 PATH = Path(__file__).parents[1] / "archgym" / "bench" / "data" / f"{RELEASE}.json"
 
@@ -23,7 +23,7 @@ def main() -> int:
         PATH.write_text(json.dumps(now, indent=1) + "\n", "utf-8")
         print(f"{len(now['tasks'])} tasks written to {PATH}")
         return 0
-    kept = release()
+    kept = read_release()
     problems = {
         label: problem
         for label, task in now["tasks"].items()

@@ -213,7 +213,8 @@ def _squares(one: np.ndarray, other: np.ndarray, product: np.ndarray) -> np.ndar
     ones, others = (one * one).sum(axis=1), (other * other).sum(axis=1)
     squares: np.ndarray = ones[:, None] + others[None, :]
     squares -= 2.0 * product
-    return np.maximum(squares, 0.0, out=squares)
+    np.maximum(squares, 0.0, out=squares)
+    return squares
 
 
 def _matern(root: np.ndarray) -> np.ndarray:

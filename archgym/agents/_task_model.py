@@ -170,6 +170,7 @@ class TaskModel:
         self._builds = GaussianProcess(features.groups)
         self._has_both = False
         self._n_learned = 0
+        self._known: np.ndarray | None = None
 
     def fit(self, history: History, in_flight: Sequence[np.ndarray] = ()) -> None:
         """Learn from all results; there must be a design that was built.
@@ -182,6 +183,7 @@ class TaskModel:
         if history.has_both and not self._has_both:
             self._has_both = True
             self._worths, self._excesses, self._n_learned = [], [], 0
+            self._known = None
             self._builds = GaussianProcess(self._groups())
         targets = _targets(history, self._task)
         built = np.flatnonzero(history.is_built)
@@ -206,7 +208,7 @@ class TaskModel:
             self._best = float(np.median(total[meets]))
         else:
             self._best = float(np.minimum(-excesses, 0.0).sum(axis=1).max())
-        features = self._features_of(history.designs, history.is_cheaper)
+        features = self._known_features(history)
         rows = _kept(history, features)
         is_due = len(history) - self._n_learned >= max(1.0, _LEARNED_AFTER * len(history))
         self._n_learned = len(history) if is_due else self._n_learned
@@ -263,6 +265,19 @@ class TaskModel:
                 variance += (weight * spread) ** 2
         spread = np.sqrt(variance)
         return np.asarray(promise + _log_h((total - self._best) / spread) + np.log(spread))
+
+    def believed(self, designs: np.ndarray) -> np.ndarray:
+        """Return the expected gain over the best design, (n,), minus infinity where limits fail."""
+        odds = self.odds(designs)
+        meets = odds.limits.prod(axis=1) * odds.built >= 0.5
+        return np.where(meets & self._has_best, odds.mean - self._best, -np.inf)
+
+    def _known_features(self, history: History) -> np.ndarray:
+        """Return the features of all results, of which those of earlier fits are kept."""
+        n = 0 if self._known is None else len(self._known)
+        new = self._features_of(history.designs[n:], history.is_cheaper[n:])
+        self._known = new if self._known is None else np.concatenate([self._known, new])
+        return self._known
 
     def odds(self, designs: np.ndarray) -> Odds:
         """Return what is expected of canonical designs."""

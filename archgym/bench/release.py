@@ -98,7 +98,7 @@ def frozen() -> dict[str, Any]:
 
 
 @cache
-def release(name: str = RELEASE) -> Release:
+def read_release(name: str = RELEASE) -> Release:
     """Return a frozen release.
 
     Args:

@@ -11,7 +11,7 @@ import msgspec
 import numpy as np
 
 from archgym.agent.agent import agent_class
-from archgym.bench.release import RELEASE, release
+from archgym.bench.release import RELEASE, read_release
 from archgym.bench.serving import design_values
 from archgym.bench.suite import BenchTask, bench_task, bench_tasks
 from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, UnknownNameError
@@ -187,7 +187,7 @@ class _Checker:
 
     def _require_release(self, label: str, digest: str, place: str) -> None:
         """Refuse a task that is not one of the frozen release."""
-        problem = release().problem(label, digest)
+        problem = read_release().problem(label, digest)
         if problem is not None:
             self.refuse("plan", place, problem)
 

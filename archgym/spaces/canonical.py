@@ -68,16 +68,14 @@ class Resolution:
             ]
             if (broken >= 0).any():
                 self._broken.append((number, broken))
-        columns = self._columns
-        self._places = np.array([column.place for column in columns], dtype=np.int64)
-        self._components = np.array([column.component for column in columns], dtype=np.int64)
-        lengths = [len(column.canonical) for column in columns]
-        self._starts = np.append(0, np.cumsum(lengths, dtype=np.int64))[: len(columns)]
+        listed = self._columns
+        self._places = np.array([column.place for column in listed], dtype=np.int64)
+        self._components = np.array([column.component for column in listed], dtype=np.int64)
+        lengths = [len(column.canonical) for column in listed]
+        self._starts = np.append(0, np.cumsum(lengths, dtype=np.int64))[: len(listed)]
         nothing = np.empty(0, dtype=np.int64)
-        self._canonical = np.concatenate([nothing, *(column.canonical for column in columns)])
-        self._active = np.concatenate(
-            [nothing.astype(bool), *(column.active for column in columns)]
-        )
+        self._canonical = np.concatenate([nothing, *(column.canonical for column in listed)])
+        self._active = np.concatenate([nothing.astype(bool), *(column.active for column in listed)])
 
     def resolve(self, indices: np.ndarray) -> np.ndarray:
         """Canonical forms, (n, n_parameters) int64; parameters that are not looked up as given."""
