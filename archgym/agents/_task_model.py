@@ -266,12 +266,6 @@ class TaskModel:
         spread = np.sqrt(variance)
         return np.asarray(promise + _log_h((total - self._best) / spread) + np.log(spread))
 
-    def believed(self, designs: np.ndarray) -> np.ndarray:
-        """Return the expected gain over the best design, (n,), minus infinity where limits fail."""
-        odds = self.odds(designs)
-        meets = odds.limits.prod(axis=1) * odds.built >= 0.5
-        return np.where(meets & self._has_best, odds.mean - self._best, -np.inf)
-
     def _known_features(self, history: History) -> np.ndarray:
         """Return the features of all results, of which those of earlier fits are kept."""
         n = 0 if self._known is None else len(self._known)

@@ -315,18 +315,21 @@ class AutoAgent(Agent):
             self._debt -= len(trials)
         elif self._island is not None:
             self._island.learn(trials)
-        is_credited = not isinstance(asker, _Island) and asker in self._members
+        index = -1 if isinstance(asker, _Island) else self._index(asker)
         for reward in trials.reward.tolist():
             is_best = reward > self._best
             self._best = max(self._best, reward)
             self._in_vain = 0 if is_best else self._in_vain + 1
-            if is_credited:
-                index = self._members.index(asker)
+            if index >= 0:
                 worth = 1.0 if is_best else self._worth(reward)
                 self._credit[index] = _FADING * self._credit[index] + worth
                 self._weight[index] = _FADING * self._weight[index] + 1.0
             self._debt += _STUCK_SHARE if self._in_vain >= self._patience else _ISLAND_SHARE
         self._rewards = np.concatenate([self._rewards, trials.reward])
+
+    def _index(self, method: "_Member") -> int:
+        """Return the place of a method among those that take turns; -1 if it takes none."""
+        return self._members.index(method) if method in self._members else -1
 
     def _bred(self) -> "list[_Member]":
         """Return the methods that learn from all results."""

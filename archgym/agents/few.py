@@ -287,8 +287,7 @@ class FewAgent(Agent):
         """Return the designs to draw others around, the best one first."""
         history = self._history
         if not history.has_both:
-            good = np.asarray(history.designs[history.order()[:_CENTRES]])
-            return np.concatenate([self._leader(), good]) if self._in_flight else good
+            return np.asarray(history.designs[history.order()[:_CENTRES]])
         order = history.order()
         own = history.designs[order[~history.is_cheaper[order]]][: _CENTRES // 2]
         waiting = self._waiting()
@@ -296,13 +295,6 @@ class FewAgent(Agent):
             promise = self._model.promise(waiting)
             waiting = waiting[np.argsort(-promise, kind="stable")[: _CENTRES - len(own)]]
         return np.concatenate([own, waiting])
-
-    def _leader(self) -> np.ndarray:
-        """Return the design in flight that is believed to beat the best one, (at most 1, n)."""
-        designs = np.array(list(self._in_flight.values()))
-        expected = self._model.believed(designs)
-        row = int(np.argmax(expected))
-        return designs[[row]] if expected[row] > 0.0 else designs[:0]
 
     def _moves(self, design: np.ndarray) -> np.ndarray:
         """Return designs that differ from one in a single parameter, up to eight values each."""
