@@ -3,7 +3,8 @@
     python experiments/advise.py [SEEDS]
 
 The client knows nothing of the models. It changes one or two parameters of one of its three best
-designs, as a person would. Alone, it evaluates two such ideas at a time. With the adviser it has
+designs, as a person would. Both begin with the default design, three such ideas and four random
+designs. Alone, it evaluates two such ideas at a time. With the adviser it has
 sixteen ideas and four of `auto`'s models ranked by `study.advise`, and evaluates the first two.
 Development tasks, 60 evaluations; seeds count from 0.
 """
@@ -49,7 +50,9 @@ def client(task: ag.Task, seed: int, folder: Path, has_adviser: bool) -> float:
     study = ag.Study.create(folder, task, None, budget=BUDGET)
     try:
         study.evaluate(task.space.default_indices[None, :])
-        study.evaluate(task.space.sample(FIRST - 1, rng))
+        for number in range(1, FIRST):
+            draw = task.space.sample(1, rng) if number % 2 else ideas(study, 1, rng)
+            study.evaluate(draw)
         while True:
             if has_adviser:
                 own = task.space.designs(ideas(study, IDEAS, rng))

@@ -31,9 +31,9 @@ def advice(
       is_own: (n,) bool, True for those that the user asked about.
       model: Model of the task; it is fitted here.
     """
-    model.fit(history)
-    order = np.argsort(-model.promise(designs), kind="stable")
+    order = _order(model, history, designs)
     designs, is_own = designs[order], is_own[order]
+    model.fit(history)
     metrics = _predicted(task, history, designs)
     odds = model.odds(designs)
     names = [str(limit) for limit in task.limits]
@@ -58,6 +58,18 @@ def advice(
         unseen=_unseen(task, history),
         evaluations=len(history),
     )
+
+
+def _order(model: TaskModel, history: History, designs: np.ndarray) -> list[int]:
+    """Return designs by promise, each given that those before it are evaluated, too."""
+    model.fit(history)
+    order: list[int] = []
+    while len(order) < len(designs):
+        promise = model.promise(designs)
+        promise[order] = -np.inf
+        order.append(int(np.argmax(promise)))
+        model.believe(designs[order[-1:]])
+    return order
 
 
 def _predicted(task: "Task", history: History, designs: np.ndarray) -> dict[str, list[Prediction]]:

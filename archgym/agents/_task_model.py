@@ -228,10 +228,13 @@ class TaskModel:
                 self._builds.learn(features, labels)
             self._builds.condition(features[rows], labels[rows])
         if len(in_flight):
-            is_cheaper = np.zeros(len(in_flight), dtype=bool)
-            believed = self._features_of(np.array(in_flight), is_cheaper)
-            for process in [*self._worths, *self._excesses, *[self._builds] * self._has_unbuilt]:
-                process.believe(believed)
+            self.believe(np.array(in_flight))
+
+    def believe(self, designs: np.ndarray) -> None:
+        """Take canonical designs as if they had the metrics that are predicted."""
+        features = self._features_of(designs, np.zeros(len(designs), dtype=bool))
+        for process in [*self._worths, *self._excesses, *[self._builds] * self._has_unbuilt]:
+            process.believe(features)
 
     def promise(self, designs: np.ndarray) -> np.ndarray:
         """Return the logarithm of the expected improvement of canonical designs, (n,).
