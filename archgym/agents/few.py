@@ -182,7 +182,8 @@ class FewAgent(Agent):
                 f"{int(known.feasible.sum())}. Evaluate some random designs first."
             )
         self.begin(task)
-        self._asked.add(known.indices)
+        for designs in (known.indices, own):
+            self._asked.add(designs)
         self._learn(known)
         found = [self._space.canonical(own), *(self.ask() for _ in range(k))]
         is_own = np.arange(sum(map(len, found))) < len(own)
