@@ -191,6 +191,7 @@ class RestrictedSimulator(Simulator):
         self._whole, self._values = whole, {name: tuple(v) for name, v in values.items()}
         for attribute in _SAME:
             setattr(self, attribute, getattr(whole, attribute))
+        self.evaluation_s = whole.evaluation_s
         self.space, self._indices = _part(whole.space, self._values, default)
 
     @property

@@ -175,6 +175,9 @@ class Simulator(ABC):
     """Fidelities that are no longer offered, and that tasks recorded with them still name."""
     holds_interpreter: ClassVar[bool] = False
     """True for a simulator in plain Python, which threads do not speed up."""
+    evaluation_s: float = 1.0
+    """Rough time of one evaluation [s]. By it, not by a clock, an agent decides how long it thinks
+    and how many designs it has in flight."""
     accuracy_percent: ClassVar[Mapping[str, float]] = {}
     """By fidelity, the largest error of any metric against the reference [%], where one is
     stated; `archgym validate` measures it again."""

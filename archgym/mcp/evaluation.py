@@ -73,6 +73,22 @@ class Propose(Input, frozen=True, kw_only=True):
     hyperparameters: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
+class Advise(Input, frozen=True, kw_only=True):
+    """Rank designs worth evaluating next, and your own ideas, by a model of the study's results.
+
+    Each has predicted metrics with 90 % intervals, the probability of meeting each limit and of
+    being a new best. It also says which parameters matter near the best design, and which values
+    nobody has tried. Nothing is evaluated or charged.
+    """
+
+    study: StudyName
+    count: Annotated[int, msgspec.Meta(ge=1, le=32)] = 5
+    designs: Annotated[
+        list[dict[str, Any]], msgspec.Meta(max_length=64, description="Ideas to rank as well.")
+    ] = msgspec.field(default_factory=list)
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
+
+
 class Search(Input, frozen=True, kw_only=True):
     """Let an agent search in a study for a number of evaluations, which are charged.
 
@@ -246,6 +262,13 @@ def _propose(workspace: Workspace, given: Propose) -> dict[str, Any]:
     }
 
 
+def _advise(workspace: Workspace, given: Advise) -> dict[str, Any]:
+    study = workspace.study(given.study)
+    space = study.task.space
+    designs = [read_design(space, values, n) for n, values in enumerate(given.designs)]
+    return study.advise(given.count, designs, given.seed).to_json()
+
+
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
 
@@ -351,6 +374,7 @@ TOOLS = (
     (CreateStudy, _create_study, False),
     (Evaluate, _evaluate, False),
     (Propose, _propose, True),
+    (Advise, _advise, True),
     (Search, _search, False),
     (Explain, _explain, False),
 )

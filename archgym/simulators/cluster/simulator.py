@@ -66,6 +66,8 @@ class ClusterSimulator(RowSimulator):
 
     name = "cluster"
     version = 0
+    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+    evaluation_s = 0.02
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "short")
     # Of the published spaces, whose trees and OfflineGreedy have NPUs stand for others though it

@@ -90,6 +90,8 @@ class CpuSimulator(RowSimulator):
 
     name = "cpu"
     version = 0
+    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+    evaluation_s = 0.03
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "dram")
     default_objective = "performance-under-limits"

@@ -82,6 +82,8 @@ class DramSimulator(KitSimulator):
 
     name = "dram"
     version = 0
+    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+    evaluation_s = 0.005
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "exact")
     former_fidelity_names: ClassVar[tuple[str, ...]] = ("fast",)

@@ -71,6 +71,8 @@ class SocSimulator(KitSimulator):
 
     name = "soc"
     version = 0
+    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+    evaluation_s = 1e-5
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(FIDELITIES)
     # Against FARSI's recorded results; `data/accuracy.json`.
