@@ -193,8 +193,9 @@ class ErrorProcess:
             row = np.repeat(np.arange(n), n_quantities)
             quantity = np.tile(np.arange(n_quantities), n)
             cross = self._across(points, row, quantity)
-            mean = (cross @ self._alpha).reshape(n, n_quantities)
-            explained = np.einsum("ij,ij->i", cross @ self._inverse, cross)
+            # Row by row, so that no digit depends on how many designs there are.
+            mean = np.array([each @ self._alpha for each in cross]).reshape(n, n_quantities)
+            explained = np.array([each @ (self._inverse @ each) for each in cross])
             variance -= explained.reshape(n, n_quantities)
         return mean, self.scale * np.sqrt(np.maximum(variance, 0.0))
 
