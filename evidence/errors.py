@@ -26,7 +26,8 @@ _DOUBT: Final = 0.7
 _ROUNDS: Final = 60
 # chosen: rows of one deployment that take part; more would only repeat what these say.
 _MOST_ALIKE: Final = 8
-_MOST_ROWS: Final = 450
+MOST_ROWS: Final = 450
+"""Rows of a fold that take part at most. Chosen: the work grows with their cube."""
 # chosen: errors beyond this from what all others say count as if they were this far [sigma].
 _OUTLIER: Final = 3.0
 _LEAST: Final = 1e-4
@@ -60,13 +61,14 @@ class _Block(NamedTuple):
     errors: Floats
 
 
-def thinned(fold: Fold, alike: Sequence[str], seed: int) -> Fold:
+def thinned(fold: Fold, alike: Sequence[str], seed: int, most: int) -> Fold:
     """Return a fold with at most some rows of each deployment, and so many in all.
 
     Args:
       fold: The fold.
       alike: Facts that make a deployment.
       seed: Random seed of the choice.
+      most: Rows at most.
     """
     rng = np.random.default_rng(seed)
     keys = list(zip(*(fold.points.text(name).tolist() for name in alike), strict=True))
@@ -77,11 +79,15 @@ def thinned(fold: Fold, alike: Sequence[str], seed: int) -> Fold:
         counts[keys[row]] = counts.get(keys[row], 0) + 1
         if counts[keys[row]] <= _MOST_ALIKE:
             kept.append(row)
-    return fold.rows(np.sort(np.array(kept[:_MOST_ROWS], dtype=np.int64)))
+    return fold.rows(np.sort(np.array(kept[:most], dtype=np.int64)))
 
 
 def learned_prior(
-    guess: ErrorPrior, folds: Sequence[Fold], alike: Sequence[str], seed: int = 0
+    guess: ErrorPrior,
+    folds: Sequence[Fold],
+    alike: Sequence[str],
+    seed: int = 0,
+    most_rows: int = MOST_ROWS,
 ) -> ErrorPrior:
     """Return the prior whose spreads fit the errors of folds best.
 
@@ -90,8 +96,9 @@ def learned_prior(
       folds: Rows with errors.
       alike: Facts that make a deployment.
       seed: Random seed of the rows that take part.
+      most_rows: Rows of a fold that take part at most.
     """
-    kept = [thinned(fold, alike, seed) for fold in folds]
+    kept = [thinned(fold, alike, seed, most_rows) for fold in folds]
     errors = np.concatenate([fold.errors for fold in folds])
     if np.nanmax(np.abs(errors)) < 1e-9:
         zero = tuple(

@@ -160,8 +160,8 @@ class ErrorPrior:
 
 
 def has_error(spec: MetricSpec) -> bool:
-    """Return True for a metric whose error is a factor: one that matters and is not derived."""
-    return spec.goal != "none" and not spec.signed and spec.formula is None
+    """Return True for a metric with an error: one that matters and is not derived."""
+    return spec.goal != "none" and spec.formula is None
 
 
 def chosen_prior(metrics: Sequence[MetricSpec], why: str) -> ErrorPrior:

@@ -104,7 +104,8 @@ class ErrorProcess:
         self.weights = np.zeros(0)
         """Weight of each residual, 1 for one that counts in full."""
         self._points: Points | None = None
-        self._correlation = np.array(prior.correlation)
+        n = len(prior.quantities)
+        self._correlation = np.array(prior.correlation, dtype=np.float64).reshape(n, n)
         self._noise = np.array(prior.noise)
 
     @property

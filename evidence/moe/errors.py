@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from archgym.measurements.points import Points, facts_of, joined, points_of
 from archgym.measurements.prior import Component, ErrorPrior
-from evidence.errors import Fold, learned_prior, write_prior
+from evidence.errors import MOST_ROWS, Fold, learned_prior, write_prior
 from evidence.moe.fitting import Problem, problem
 from evidence.moe.measured import WORKLOAD, Measured, read_serving
 from evidence.moe.serving import configuration_folds, held_out
@@ -122,7 +122,11 @@ def left_out_errors(asked: Problem) -> dict[str, Floats]:
 
 
 def learn(
-    rows: Sequence[Measured], at: Points, errors: Mapping[str, Floats], source: str
+    rows: Sequence[Measured],
+    at: Points,
+    errors: Mapping[str, Floats],
+    source: str,
+    most_rows: int = MOST_ROWS,
 ) -> ErrorPrior:
     """Return the prior of the errors of rows.
 
@@ -131,12 +135,14 @@ def learn(
       at: The same as points.
       errors: By kind of what was left out, (n, n_quantities).
       source: Text on the rows.
+      most_rows: Rows of a fold that take part at most.
     """
     known = known_values(rows)
     folds = [Fold(at, errors["configuration"], known)]
     for kind, fact, _ in LEVELS:
         folds.append(Fold(at, errors[kind], {**known, fact: frozenset()}))
-    return learned_prior(guess(known, source), folds, (*_DEPLOYMENT, *_LAYOUT))
+    alike = (*_DEPLOYMENT, *_LAYOUT)
+    return learned_prior(guess(known, source), folds, alike, most_rows=most_rows)
 
 
 def main() -> None:
