@@ -19,7 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("files", "analysis"),
     ("rules",),
     ("evaluation", "traces"),
-    ("simulators", "tables", "agent"),
+    ("simulators", "tables", "agent", "measurements"),
     ("studies",),
     ("datasets", "sweep", "testing"),
     ("bench",),

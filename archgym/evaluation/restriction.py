@@ -22,14 +22,14 @@ _NAME: Final = re.compile(r"(?P<space>[^{}]+)\{(?P<held>[^{}]*)\}")
 _NOT_IN_NAMES: Final = re.compile(r"[{}=,|/]|\.\.")
 # chosen: a pair of changes of the widest space has some ten thousand designs.
 _MAX_CHANGED: Final = 2**16
-# Attributes in which a restricted simulator is as the whole one.
-_SAME: Final = (
+SAME_ATTRIBUTES: Final = (
     "name", "version", "metrics", "model_reasons", "objectives", "former_objectives",
     "physical_limits",
     "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
     "exports", "exports_of_options", "space_names", "fidelity_names",
     "former_fidelity_names", "holds_interpreter", "accuracy_percent",
 )  # fmt: skip
+"""Attributes in which a simulator that wraps another is as that one."""
 
 
 def split_space(name: str | None) -> tuple[str | None, Mapping[str, str]]:
@@ -189,7 +189,7 @@ class RestrictedSimulator(Simulator):
           InvalidArgumentError: No design is left.
         """
         self._whole, self._values = whole, {name: tuple(v) for name, v in values.items()}
-        for attribute in _SAME:
+        for attribute in SAME_ATTRIBUTES:
             setattr(self, attribute, getattr(whole, attribute))
         self.evaluation_s = whole.evaluation_s
         self.space, self._indices = _part(whole.space, self._values, default)

@@ -407,7 +407,7 @@ class Simulator(ABC):
     def _with_derived(self, result: BatchResult) -> BatchResult:
         if not self._has_derived or not isinstance(result, BatchResult):
             return result
-        return replace(result, values=_derived_values(np.asarray(result.values), self.metrics))
+        return replace(result, values=derived_values(np.asarray(result.values), self.metrics))
 
     @cached_property
     def _has_derived(self) -> bool:
@@ -573,7 +573,7 @@ def simulator_class(name: str) -> type[Simulator]:
     return load("archgym.simulators", "simulator", name, Simulator)
 
 
-def _derived_values(values: np.ndarray, specs: Sequence[MetricSpec]) -> np.ndarray:
+def derived_values(values: np.ndarray, specs: Sequence[MetricSpec]) -> np.ndarray:
     """Return values with the columns of derived metrics filled in.
 
     Args:
