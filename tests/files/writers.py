@@ -24,7 +24,7 @@ from unittest import mock
 import numpy as np
 
 from archgym.datasets import build_dataset
-from archgym.errors import ArchGymError
+from archgym.errors import ArchGymError, FileFormatError, StorageError
 from archgym.evaluation.cache import CachedExecutor
 from archgym.evaluation.executor import SerialExecutor
 from archgym.files.storage import atomic_folder, write_atomic
@@ -369,6 +369,42 @@ def check_rules(folder: Path, marks: Marks) -> None:
         assert all(each.loss == log.attempts[0].loss for each in log.attempts)
 
 
+# ---- measurements
+
+
+def _measured(n: int) -> Any:
+    from archgym.measurements.file import Measurement
+
+    return Measurement(
+        simulator="s", version=0, space="d", options={}, workload="w", facts={"workload": "0"},
+        design={"x": n}, metrics={"time_ns": 1.5}, simulated={"time_ns": 1.0},
+        date="2026-01-02", machine="m" * 3000 * n,
+    )  # fmt: skip
+
+
+def write_measurements(folder: Path, disk: Disk) -> None:
+    from archgym.measurements.file import append_measurements
+
+    for n in range(4):
+        append_measurements(folder / "measured.jsonl", [_measured(n)])
+        disk.mark(n + 1)
+
+
+def check_measurements(folder: Path, marks: Marks) -> None:
+    from archgym.measurements.file import append_measurements, read_measurements
+
+    path, promised = folder / "measured.jsonl", max(marks, default=0)
+    try:
+        kept = len(read_measurements(path))
+    except (FileFormatError, StorageError):
+        # Where not even the heading was written, the next append makes the file.
+        kept = 0
+    assert kept >= promised, "promised measurements are lost"
+    for n in range(kept, 4):
+        append_measurements(path, [_measured(n)])
+    assert read_measurements(path).rows == tuple(map(_measured, range(4)))
+
+
 # ---- the parts of everything else: reports, exports, policies, proxies, choices, leaderboards
 
 
@@ -411,6 +447,7 @@ WRITERS = {
     "dataset": Writer(write_dataset, check_dataset),
     "dataset for Minari": Writer(write_minari, check_minari),
     "log of rules": Writer(write_rules, check_rules),
+    "measurements": Writer(write_measurements, check_measurements),
     "atomic files and folders": Writer(write_files, check_files),
 }
 
