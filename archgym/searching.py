@@ -27,6 +27,7 @@ from archgym.evaluation.simulator import Simulator
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import WorkloadChoice
 from archgym.files.storage import file_stem
+from archgym.report.decision import Decision, Robust, decide
 from archgym.report.search_plots import SearchPlots
 from archgym.studies.arguments import require_count
 from archgym.studies.folder import RUNS_FOLDER, STUDY_NAME
@@ -125,6 +126,22 @@ class SearchResult:
         """Designs that no other one beats in every term of the objective, with their metrics."""
         return self.log.to_dataframe(study_front(self.log).rows)
 
+    def decide(
+        self,
+        measured: str | Path | None = None,
+        *,
+        confidence: float | None = None,
+        robust: Robust = "no",
+    ) -> Decision:
+        """Return which design to take under the simulator's error; see `archgym decide`.
+
+        Args:
+          measured: File of measurements; by default those in the study's folder, if any.
+          confidence: Probability with which limits must be met; by default the task's.
+          robust: "expected" or "p10" to maximise that reward instead of the most likely one.
+        """
+        return decide(self.log, measured, confidence=confidence, robust=robust)
+
     def to_dataframe(self) -> "pd.DataFrame":
         """Return one row for each evaluation; see `StudyLog.to_dataframe`."""
         return self.log.to_dataframe()
@@ -167,6 +184,8 @@ def search(
     timeout_s: float | None = None,
     cache: str | Path | None = None,
     recheck: float = RECHECK,
+    measured: str | Path | None = None,
+    confidence: float | None = None,
     callbacks: Iterable[Callback] = (),
     folder: str | Path | None = None,
     **options: str,
@@ -207,6 +226,8 @@ def search(
         may write into the folder.
       recheck: Share of the results found in the cache that are evaluated again, at least one; a
         false result ends the search with an error.
+      measured: File of measurements, with which metrics are calibrated; see `archgym measure`.
+      confidence: Probability with which limits are met under the simulator's error.
       callbacks: Objects that receive new evaluations; see `archgym.studies.callbacks`.
       folder: Folder of the study; by default one in ``runs`` with a name made of the task.
       **options: Further arguments of the simulator.
@@ -245,6 +266,8 @@ def search(
         "subject_to": subject_to,
         "minimise": minimise,
         "maximise": maximise,
+        "measured": measured,
+        "confidence": confidence,
     }
     given = {k: v for k, v in choices.items() if v is not None}
     task = _within(timeout_s, problem, given, options)

@@ -257,8 +257,11 @@ def make_agent(
     return agent
 
 
-_RETIRED = ("dqn", "recurrent_ppo", "sac")
-"""Agents that earlier versions had."""
+_RETIRED = {
+    **dict.fromkeys(("dqn", "recurrent_ppo", "sac"), "'a2c', 'ppo' and 'genetic'"),
+    "smac": "'auto' and 'few'",
+}
+"""Agents that earlier versions had, and those that find better designs."""
 
 
 def agent_names() -> tuple[str, ...]:
@@ -275,7 +278,7 @@ def agent_class(name: str) -> type[Agent]:
     """
     if name in _RETIRED and name not in registered("archgym.agents"):
         raise UnknownNameError(
-            f"Agent {name!r} was retired in 0.3.0: 'a2c', 'ppo' and 'genetic' find better designs. "
+            f"Agent {name!r} was retired in 0.3.0: {_RETIRED[name]} find better designs. "
             "Use one of them. Its studies can still be read."
         )
     return load("archgym.agents", "agent", name, Agent)

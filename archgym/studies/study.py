@@ -32,6 +32,8 @@ from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.files.lease import Lease
 from archgym.files.storage import require_own, write_atomic
+from archgym.measurements.file import MEASURED_NAME, append_measurements
+from archgym.measurements.spreadsheet import measured
 from archgym.runtime.closing import Closing
 from archgym.runtime.interruption import Interruption
 from archgym.spaces.design import Design
@@ -615,6 +617,33 @@ class Study(Closing):
                 )
             self._begin_segment()
             loop.tell(design, told)
+
+    def measure(
+        self,
+        design: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        *,
+        workload: str | None = None,
+        date: str = "",
+        machine: str = "",
+    ) -> None:
+        """Keep what a design measured on the real thing, for `archgym decide`.
+
+        It is safe when this returns, and no part of the study's identity.
+
+        Args:
+          design: The design; parameters left out have the default design's values.
+          metrics: What was measured, by metric, in the units of `task.metrics`.
+          workload: Workload that ran; may be left out where the task has one.
+          date: Day or time of the run.
+          machine: Machine of the run.
+
+        Raises:
+          InvalidDesignError: The design does not lie in the space.
+          InvalidArgumentError: A number or the workload does not fit.
+        """
+        row = measured(self.task, design, metrics, workload, date, machine)
+        append_measurements(self.folder / MEASURED_NAME, [row])
 
     def evaluate(self, indices: np.ndarray) -> Trials:
         """Evaluate designs and log them, for a study without an agent.

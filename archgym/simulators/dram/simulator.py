@@ -364,13 +364,6 @@ class DramSimulator(KitSimulator):
         mapping = self._mapping or layout(name, self.device)
         return dramsys_files(controller, mapping, self.device, workload.content)
 
-    def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the trace; `path` ends in .png, .svg or .pdf."""
-        from archgym.simulators.dram.workloads.picture import picture
-
-        picture(workload.content, self.device, path, self._wraps)
-        return True
-
     def _controllers(self, indices: np.ndarray) -> np.ndarray:
         """Return (n, 12) int64, the designs as the kernel reads them."""
         columns = []
