@@ -119,8 +119,8 @@ def test_rule_beyond_its_time_is_infeasible_and_the_next_one_runs() -> None:
         n_experts=4,
     )
     with RuleRunner(seconds=25) as own:
-        slow = own.run(scored(*body), CacheCase("long", events, 4).arguments(0))
-        quick = own.run(returning("1"), CASE.arguments(0))
+        slow = own.run(scored(*body), CacheCase("long", events, 4).input())
+        quick = own.run(returning("1"), CASE.input())
 
     assert slow == {"problem": "the policy took longer than 25 s"}
     assert quick["events"] == 4
@@ -142,7 +142,7 @@ def test_no_rule_beats_the_optimum(runner: RuleRunner) -> None:
         found = measured(text, runner)
 
         assert found.measures["loads"] >= CASE.bound == 6
-        assert found.compulsory == 6
+        assert found.measures["compulsory_loads"] == 6
 
 
 def test_loads_below_the_bound_are_reported_as_a_defect() -> None:
