@@ -122,6 +122,8 @@ class MoeSimulator(RowSimulator):
 
     name = "moe"
     version = 6
+    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+    evaluation_s = 0.02
     fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "full", "steps")
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     table_space = "edge-offload-table"
