@@ -254,6 +254,12 @@ class Decision:
             )
         found += [line + "." for line in self.calibration.notes.lines]
         n = len(self.alternatives)
+        unlikely = [text for text, chance in best.p_limits.items() if chance < self.confidence]
+        if unlikely:
+            found.append(
+                f"No design is known to meet {' and '.join(unlikely)} with "
+                f"{100 * self.confidence:.0f} %; the one that comes closest is named."
+            )
         found.append(
             f"Evaluation {best.seq} is the best of {len(self.candidates)} with "
             f"{100 * best.p_best:.0f} %; its expected loss is {self.percent(best.loss)}."
@@ -521,18 +527,19 @@ def _decision(
     errors = posterior.draws(_DRAWS, np.random.default_rng(seed))
     values, reward = problem.rewards(errors, weights)
     likely_values, likely = problem.rewards(posterior.mean[None], weights)
-    met = {
-        str(limit): (limit.violation(values[..., column], spec.resolution) == 0).all(axis=2)
+    missed = {
+        str(limit): limit.violation(values[..., column], spec.resolution).max(axis=2)
         for limit in problem.objective.limits
         for column, spec in enumerate(problem.specs)
         if spec.name == limit.metric
     }
-    meets = np.logical_and.reduce(list(met.values())) if met else np.ones(reward.shape, bool)
+    off = np.sum(list(missed.values()), axis=0) if missed else np.zeros(reward.shape)
+    meets = off == 0.0
+    # A design that misses limits is worth less than any that meets them, by how much it misses.
     floor = np.minimum(reward.min(), -_MISSED)
-    utility = np.where(meets, reward, floor)
+    utility = np.where(meets, reward, floor - off / (1.0 + off))
     top = utility.max(axis=1, keepdims=True)
     best = np.argmax(utility, axis=1)
-    # Where nothing meets the limits, the one that meets them most often counts.
     p_best = np.bincount(best, minlength=n) / len(best)
     low, high = np.quantile(reward, (0.05, 0.95), axis=0)
     rank = {"no": likely[0], "expected": utility.mean(axis=0), "p10": np.quantile(utility, 0.1, 0)}
@@ -550,7 +557,7 @@ def _decision(
                 outcome.design,
                 float(likely[0, place]),
                 float(p_best[place]),
-                {text: float(ok[:, place].mean()) for text, ok in met.items()},
+                {text: float((each[:, place] == 0.0).mean()) for text, each in missed.items()},
                 float((top[:, 0] - utility[:, place]).mean()),
                 float(low[place]),
                 float(high[place]),
