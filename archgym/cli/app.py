@@ -31,7 +31,7 @@ from archgym.cli.commands.dataset import dataset_app
 from archgym.cli.commands.decide import decide
 from archgym.cli.commands.describe import describe
 from archgym.cli.commands.evaluate import evaluate
-from archgym.cli.commands.explain import bottlenecks, explain
+from archgym.cli.commands.explain import bottlenecks, explain, simplify
 from archgym.cli.commands.export import export
 from archgym.cli.commands.list import list_names
 from archgym.cli.commands.mcp import mcp
@@ -41,7 +41,6 @@ from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
 from archgym.cli.commands.rule import rule_app
 from archgym.cli.commands.search import resume, search
-from archgym.cli.commands.simplify import simplify
 from archgym.cli.commands.studies import merge, portfolio, show, watch
 from archgym.cli.commands.sweep import sweep_app
 from archgym.cli.commands.table import table_app

@@ -191,6 +191,7 @@ class RestrictedSimulator(Simulator):
         self._whole, self._values = whole, {name: tuple(v) for name, v in values.items()}
         for attribute in SAME_ATTRIBUTES:
             setattr(self, attribute, getattr(whole, attribute))
+        self.evaluation_s = whole.evaluation_s
         self.space, self._indices = _part(whole.space, self._values, default)
 
     @property
@@ -266,14 +267,6 @@ class RestrictedSimulator(Simulator):
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of a workload: name to (value, unit)."""
         return self._whole.describe_workload(workload)
-
-    def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the workload into `path`; False if there is nothing to draw."""
-        return self._whole.picture_workload(workload, path)
-
-    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return pictures of a design as SVG by title."""
-        return self._whole.picture_design(self._of_whole(indices[None, :])[0], workload)
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design in the format of another tool: the texts of files by their names."""

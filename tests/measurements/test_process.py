@@ -20,9 +20,7 @@ SPECS = (MetricSpec("time_ns", "ns", "minimise", 1.0, "Time."),)
 
 def prior(factor: float = 1.0) -> ErrorPrior:
     found = chosen_prior(SPECS, "a test")
-    parts = tuple(
-        replace(c, spread=tuple(factor * s for s in c.spread)) for c in found.components
-    )
+    parts = tuple(replace(c, spread=tuple(factor * s for s in c.spread)) for c in found.components)
     return replace(found, components=parts, noise=tuple(factor * n for n in found.noise))
 
 
@@ -33,9 +31,7 @@ def process_of(
     points = points_of(SPACE, np.arange(64)[:, None], {"workload": "w"})
     n = len(rows)
     order = np.array(runs if runs is not None else list(range(n)))
-    process.condition(
-        points, Residuals(np.array(rows), np.zeros(n, int), np.array(errors), order)
-    )
+    process.condition(points, Residuals(np.array(rows), np.zeros(n, int), np.array(errors), order))
     return process
 
 

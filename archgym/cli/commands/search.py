@@ -118,6 +118,9 @@ def search(
         "stop_at": stop.stop_at,
         **prior.settings,
     }
+    from archgym.searching import suited_settings
+
+    settings = suited_settings(task, agent, settings, workers, not prior.no_prior)
     study = _create(out, task, agent, settings)
     _run(study, None, stop.minutes, _Workers(workers, timeout, cache, recheck), json)
 
