@@ -252,7 +252,7 @@ class Decision:
                 f"{_count(self.calibration.n_runs, 'measurement')} of "
                 f"{_count(self.calibration.n_designs, 'design')} count."
             )
-        found += [line + "." for line in self.calibration.notes.lines]
+        found += [line + "." for line in self.calibration.notes]
         n = len(self.alternatives)
         unlikely = [text for text, chance in best.p_limits.items() if chance < self.confidence]
         if unlikely:
@@ -289,7 +289,7 @@ class Decision:
         return {
             "prior": {"origin": self.origin, "source": self.calibration.prior.source},
             "measurements": self.calibration.n_runs,
-            "notes": self.calibration.notes.lines,
+            "notes": list(self.calibration.notes),
             "confidence": self.confidence,
             "best": self.best.to_json(),
             "alternatives": [candidate.to_json() for candidate in self.alternatives],
@@ -442,8 +442,8 @@ class _Problem:
             names.index(SIMULATED + s.name if SIMULATED + s.name in names else s.name)
             for s in specs
         ]
-        designs = [log.space.design_at(log.records.indices[row]) for row in rows]
-        indices = np.stack([source.space.indices_of(_whole(source, d)) for d in designs])
+        designs = [dict(log.space.design_at(log.records.indices[row])) for row in rows]
+        indices = np.stack([source.space.indices_of(source.space.design(d)) for d in designs])
         points = joined([points_of(source.space, indices, facts) for facts in source.facts])
         order = np.arange(len(points)).reshape(len(log.workloads), len(rows)).T.ravel()
         return cls(
@@ -475,10 +475,6 @@ class _Problem:
         free = replace(self.objective, limits=())
         reward = free.rewards(flat, built, self.reference, self.specs, weights)
         return flat.reshape(values.shape), reward.reshape(n_draws, n)
-
-
-def _whole(source: _Source, design: Design) -> Design:
-    return source.space.design(dict(design))
 
 
 def _plain(objective: Objective, specs: Sequence[MetricSpec]) -> Objective:
