@@ -189,9 +189,7 @@ def tiers() -> None:
         "dram_gb": (0, 64, 128, 256, 512),
         "cxl_gb": (0, 256, 512),
         "flash_gb": (0, 1000, 4000),
-        "policy": ("lru", "priority", "s3-fifo"),
-        "tier_policy": ("lru", "priority"),
-        "write": ("through", "on-eviction"),
+        "policy": ("lru", "priority"),
     }
     designs = [
         {**base, **dict(zip(levels, values, strict=True))}

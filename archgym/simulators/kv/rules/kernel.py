@@ -71,7 +71,7 @@ def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
             allocate(pool, LFU, held, hits, need - hits)
             n_full = blocks.start[request + 1] - base
             for k in range(n_full):
-                block = np.int64(held[k])
+                block: Any = np.int64(held[k])
                 if k >= hits:
                     name(pool, LFU, block, blocks.chain[base + k])
                     if has_fill:
@@ -87,7 +87,7 @@ def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
                 pool.state[FREE] += 1
                 pool.key[block] = UNNAMED
                 if k < n_full:
-                    worth = np.float64(score(block, k, need - k, agent, now, memory, floats))
+                    worth: Any = np.float64(score(block, k, need - k, agent, now, memory, floats))
                     if worth != worth and memory[0] == 0:
                         memory[0] = SCORE
                     if (
