@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from archgym.envs.batch import DesignVectorEnv
     from archgym.envs.contextual import Contexts, ContextualDesignEnv
+    from archgym.envs.control import ControlEnv
+    from archgym.envs.control_team import ParallelControlEnv
     from archgym.envs.design import DesignEnv
     from archgym.envs.episodes import evaluator
     from archgym.envs.minari import write_minari
@@ -18,8 +20,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "Contexts": "contextual",
     "ContextualDesignEnv": "contextual",
+    "ControlEnv": "control",
     "DesignEnv": "design",
     "DesignVectorEnv": "batch",
+    "ParallelControlEnv": "control_team",
     "ParallelDesignEnv": "multi_agent",
     "Sb3VecEnv": "sb3",
     "environment_id": "registration",
@@ -33,8 +37,10 @@ _HOMES = {
 __all__ = [
     "Contexts",
     "ContextualDesignEnv",
+    "ControlEnv",
     "DesignEnv",
     "DesignVectorEnv",
+    "ParallelControlEnv",
     "ParallelDesignEnv",
     "Sb3VecEnv",
     "environment_id",
