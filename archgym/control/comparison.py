@@ -1,7 +1,7 @@
 """Comparison of policies on one scale: the share of the gap from best static to oracle."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -42,17 +42,6 @@ class Row:
     gap_percent: Interval
     p_value: float
 
-    def to_json(self) -> dict[str, Any]:
-        """Return the row as JSON types."""
-        return {
-            "policy": self.policy,
-            "split": self.split,
-            "scores": list(self.scores),
-            "gain_percent": self.gain_percent.to_json(),
-            "gap_percent": self.gap_percent.to_json(),
-            "p_value": self.p_value,
-        }
-
 
 @final
 @dataclass(frozen=True)
@@ -77,7 +66,7 @@ class ControlComparison:
         return {
             "task": self.task.name,
             "cost": self.task.cost,
-            "rows": [row.to_json() for row in self.rows],
+            "rows": [asdict(row) for row in self.rows],
             "bound": None if self.bound is None else list(self.bound),
         }
 

@@ -231,11 +231,15 @@ def _indices(simulator: Any, design: Mapping[str, Value]) -> np.ndarray:
     return found
 
 
-def phases(kinds: Sequence[Callable[[int, int], Trace]], n: int, seed: int, name: str) -> Trace:
+_Kind = Callable[[int, int], Trace]
+"""Function of a number of requests and a seed."""
+
+
+def phases(kinds: Sequence[_Kind], n: int, seed: int, name: str) -> Trace:
     """Return phases in turns, each a trace of its own, one after the other in time.
 
     Args:
-      kinds: Functions of the number of requests and a seed, one for each kind of phase.
+      kinds: One for each kind of phase.
       n: Requests in all.
       seed: Random seed of order, lengths and phases.
       name: Name of the trace.
@@ -254,17 +258,14 @@ def phases(kinds: Sequence[Callable[[int, int], Trace]], n: int, seed: int, name
     for part in parts:
         ticks.append(start + part.ticks)
         start = int(ticks[-1][-1]) + 1
-    return Trace(
-        name=name,
-        ticks=np.concatenate(ticks),
-        is_write=np.concatenate([part.is_write for part in parts]),
-        addresses=np.concatenate([part.addresses for part in parts]),
-        lengths=np.concatenate([part.lengths for part in parts]),
-        clock_mhz=parts[0].clock_mhz,
-    )
+    joined = {
+        field: np.concatenate([getattr(part, field) for part in parts])
+        for field in ("is_write", "addresses", "lengths")
+    }
+    return Trace(name, np.concatenate(ticks), clock_mhz=parts[0].clock_mhz, **joined)
 
 
-def _stream(traffic: Traffic) -> Callable[[int, int], Trace]:
+def _stream(traffic: Traffic) -> _Kind:
     def make(n: int, seed: int) -> Trace:
         start = 4096 * int(np.random.default_rng(seed).integers(_FOOTPRINT // 8192))
         return generators.stream(n, seed=seed, start_address=start, traffic=traffic)
@@ -272,34 +273,25 @@ def _stream(traffic: Traffic) -> Callable[[int, int], Trace]:
     return make
 
 
-def _random(traffic: Traffic) -> Callable[[int, int], Trace]:
-    def make(n: int, seed: int) -> Trace:
-        return generators.random_access(n, seed=seed, footprint_bytes=_FOOTPRINT, traffic=traffic)
-
-    return make
-
-
-def _local(traffic: Traffic, share: float = 0.6) -> Callable[[int, int], Trace]:
-    def make(n: int, seed: int) -> Trace:
-        return generators.local(
-            n, seed=seed, sequential_share=share, footprint_bytes=_FOOTPRINT, traffic=traffic
-        )
-
-    return make
+def _random(traffic: Traffic) -> _Kind:
+    return lambda n, seed: generators.random_access(
+        n, seed=seed, footprint_bytes=_FOOTPRINT, traffic=traffic
+    )
 
 
-def _recorded(name: str) -> Callable[[int, int], Trace]:
+def _local(traffic: Traffic, share: float) -> _Kind:
+    return lambda n, seed: generators.local(
+        n, seed=seed, sequential_share=share, footprint_bytes=_FOOTPRINT, traffic=traffic
+    )
+
+
+def _recorded(name: str) -> _Kind:
     def make(n: int, seed: int) -> Trace:
         trace = load_trace(name)
         first = int(np.random.default_rng(seed).integers(max(1, len(trace) - n)))
         piece = slice(first, first + n)
-        return replace(
-            trace,
-            ticks=trace.ticks[piece] - trace.ticks[first],
-            is_write=trace.is_write[piece],
-            addresses=trace.addresses[piece],
-            lengths=trace.lengths[piece],
-        )
+        fields = {f: getattr(trace, f)[piece] for f in ("is_write", "addresses", "lengths")}
+        return replace(trace, ticks=trace.ticks[piece] - trace.ticks[first], **fields)
 
     return make
 
@@ -323,23 +315,6 @@ def _simulator(device: str) -> DramSimulator:
     return DramSimulator(device=device, fidelity="exact")
 
 
-def _begin(device: str, kinds: Mapping[str, Sequence[Callable[[int, int], Trace]]]) -> Any:
-    """Return the function that begins an episode, named after its kind of phases and its seed."""
-
-    def begin(name: str) -> DramRun:
-        split, _, seed = name.rpartition("-")
-        offset = tuple(kinds).index(split) * 10_000
-        trace = phases(kinds[split], _N, offset + int(seed), name)
-        return DramRun(_simulator(device), _BASE, Workload(name, trace.digest, trace))
-
-    return begin
-
-
-def _splits(kinds: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:
-    sizes = {"train": 32}
-    return {name: tuple(f"{name}-{i}" for i in range(sizes.get(name, 10))) for name in kinds}
-
-
 def _by_locality(counters: Mapping[str, float], previous: int) -> int:
     """Keep rows open where requests return to them, else close them."""
     wanted = "Open" if counters["locality"] > 0.5 else "ClosedAdaptive"
@@ -359,17 +334,28 @@ def _by_hits(counters: Mapping[str, float], previous: int) -> int:
     return _PAGES.index({"page_policy": now, "scheduler": "FrFcfs"})
 
 
-def _task(name: str, doc: str, device: str, **kinds: Any) -> ControlTask:
+def _task(name: str, doc: str, device: str, **kinds: Sequence[_Kind]) -> ControlTask:
+    """Return a task with the kinds of phases of each split."""
     named = {split.replace("_", "-"): value for split, value in kinds.items()}
+
+    def begin(episode: str) -> DramRun:
+        split, _, seed = episode.rpartition("-")
+        trace = phases(named[split], _N, 10_000 * tuple(named).index(split) + int(seed), episode)
+        workload = Workload(episode, trace.digest, trace)
+        return DramRun(_simulator(device), _BASE, workload)
+
     return ControlTask(
         name=name,
         doc=doc,
-        begin=_begin(device, named),
+        begin=begin,
         actions=_PAGES,
         default=_PAGES.index({"page_policy": "Open", "scheduler": "FrFcfs"}),
         epoch=250,
         cost="mean_latency_ns",
-        splits=_splits(named),
+        splits={
+            split: tuple(f"{split}-{i}" for i in range(32 if split == "train" else 10))
+            for split in named
+        },
         by_counters={"hand": _by_locality, "feedback": _by_hits},
     )
 
@@ -378,7 +364,7 @@ _TURNS: Final = (_stream(_PACED), _random(_PACED))
 _UNSEEN: Final = (_recorded("recorded-moe-gather"), _recorded("recorded-random-access"))
 
 
-def _loads(share: float) -> tuple[Callable[[int, int], Trace], ...]:
+def _loads(share: float) -> tuple[_Kind, ...]:
     """Return phases of one locality: bursts, sparse and dense requests."""
     mix = {"read_share": 0.7, "write_run": 4}
     bursts = {"gap_ticks": (1, 3), "burst_requests": (8, 32), "idle_ticks": (50, 300)}

@@ -1,7 +1,6 @@
 """Imitation of look-ahead: a network learns the cost of each action where it goes itself."""
 
-import logging
-from typing import Final, final
+from typing import Final
 
 import numpy as np
 
@@ -9,10 +8,9 @@ from archgym.control.policies import ControlPolicy, Network, Oracle
 from archgym.control.tasks import ControlTask, Episode, roll
 from archgym.errors import InvalidArgumentError
 
-_log = logging.getLogger(__name__)
 # chosen: two hidden layers of 64, as the trial of PPO; a minute to fit.
 _HIDDEN: Final = (64, 64)
-# Actions that cost more than this over the best are all alike bad.
+# chosen: actions that cost twice the best are all alike bad.
 _WORST: Final = 1.0
 
 
@@ -21,9 +19,9 @@ def imitate(
 ) -> Network:
     """Return a network that imitates look-ahead, trained by DAgger with costs.
 
-    In each round a policy acts on training episodes, the oracle's in the first round and the
-    network's own in the others. Every state is labelled with the cost of each action, relative to
-    the best, on exact branches. The network is fitted to all labels and takes the least cost.
+    In each round a policy acts on training episodes: the oracle in the first round, then the
+    network itself. Every state is labelled with the cost of each action, relative to the best, on
+    exact branches. The network is fitted to all labels and takes the least cost.
 
     Args:
       task: Task of one agent, or of several that share one network.
@@ -37,68 +35,39 @@ def imitate(
 
     Source:
       Ross, Gordon and Bagnell, *A Reduction of Imitation Learning and Structured Prediction to
-      No-Regret Online Learning*, 2011; costs instead of labels as in AggreVaTe (Ross and Bagnell,
-      2014).
+      No-Regret Online Learning*, 2011; with costs as in Ross and Bagnell, 2014 (AggreVaTe).
     """
     from sklearn.neural_network import MLPRegressor
 
     names = task.episodes("train")
     if rounds < 1 or episodes < 1 or rounds * episodes > len(names):
         raise InvalidArgumentError(
-            f"`rounds` times `episodes` must be at most the {len(names)} training episodes; got "
-            f"{rounds} times {episodes}."
+            f"`rounds` times `episodes` must be 1 to {len(names)}; got {rounds} times {episodes}."
         )
     seen: list[np.ndarray] = []
     costs: list[np.ndarray] = []
+    oracle = Oracle(horizon)
     learner: ControlPolicy = Oracle(horizon)
-    found: Network | None = None
+
+    def act(episode: Episode) -> tuple[int, ...]:
+        if joint := episode.previous:
+            found = [oracle.costs(episode, agent, joint) for agent in range(len(joint))]
+            relative = [each / max(each.min(), 1e-9) - 1.0 for each in found]
+            seen.append(episode.observation)
+            costs.append(np.minimum(relative, _WORST))
+        return learner.act(episode)
+
     for turn in range(rounds):
         for name in names[turn * episodes : (turn + 1) * episodes]:
-            _collect(task, name, learner, horizon, seen, costs)
+            for policy in (oracle, learner):
+                policy.start(task, name)
+            roll(task, name, act)
         # A set that is held back stops the fit early.
-        fitted = MLPRegressor(_HIDDEN, early_stopping=True, max_iter=400, random_state=seed)
+        fitted = MLPRegressor(
+            hidden_layer_sizes=_HIDDEN, early_stopping=True, max_iter=400, random_state=seed
+        )
         fitted.fit(np.concatenate(seen), np.concatenate(costs))
-        weights = list(zip(fitted.coefs_, fitted.intercepts_, strict=True))
-        weights[-1] = (-weights[-1][0], -weights[-1][1])
-        learner = found = Network(task.name, weights, "relu", "imitation")
-        _log.info("Round %d of %d: %d states.", turn + 1, rounds, sum(len(each) for each in seen))
-    assert found is not None
-    return found
-
-
-@final
-class _Collector:
-    """Labels of the states that a policy visits."""
-
-    def __init__(self, policy: ControlPolicy, oracle: Oracle) -> None:
-        self.policy, self.oracle = policy, oracle
-        self.seen: list[np.ndarray] = []
-        self.costs: list[np.ndarray] = []
-
-    def act(self, episode: Episode) -> tuple[int, ...]:
-        """Label the state, and let the policy act."""
-        chosen = self.policy.act(episode)
-        if episode.number:
-            joint = episode.previous
-            found = [self.oracle.costs(episode, a, joint) for a in range(len(joint))]
-            relative = np.array([each / max(each.min(), 1e-9) - 1.0 for each in found])
-            self.seen.append(episode.observation)
-            self.costs.append(np.minimum(relative, _WORST))
-        return chosen
-
-
-def _collect(
-    task: ControlTask,
-    name: str,
-    policy: ControlPolicy,
-    horizon: int,
-    seen: list[np.ndarray],
-    costs: list[np.ndarray],
-) -> None:
-    oracle = Oracle(horizon)
-    oracle.start(task, name)
-    policy.start(task, name)
-    collector = _Collector(policy, oracle)
-    roll(task, name, collector.act)
-    seen += collector.seen
-    costs += collector.costs
+        *inner, (weights, bias) = zip(fitted.coefs_, fitted.intercepts_, strict=True)
+        learner = Network(task.name, [*inner, (-weights, -bias)], "relu", "imitation")
+    assert isinstance(learner, Network)
+    return learner

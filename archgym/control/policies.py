@@ -1,7 +1,7 @@
 """Policies that choose settings after each epoch: static, by rule, bandit, and learned ones."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Sequence
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, final
@@ -36,19 +36,19 @@ class ControlPolicy(ABC):
 
 @final
 class Static(ControlPolicy):
-    """One action throughout: the default's, the best of training, or the best in hindsight."""
+    """One action: the default's, the best of training (`best-static`) or of all (`hindsight`)."""
 
     def __init__(self, name: str) -> None:
-        """Take `default`, `best-static` (of training episodes) or `hindsight`."""
+        """Take the name."""
         self.name = name
         self._action = 0
 
     def start(self, task: ControlTask, episode: str) -> None:
         """Find the action; `hindsight` runs the whole episode under every one first."""
-        if self.name == "hindsight":
-            self._action = best_static(task, (episode,))
-        else:
-            self._action = task.default if self.name == "default" else reference(task)
+        self._action = task.default
+        if self.name != "default":
+            is_known = self.name == "best-static"
+            self._action = reference(task) if is_known else best_static(task, (episode,))
 
     def act(self, episode: Episode) -> tuple[int, ...]:
         """Return the same action again."""
@@ -62,26 +62,15 @@ class ByCounters(ControlPolicy):
     def __init__(self, name: str) -> None:
         """Take the name of one of the task's functions."""
         self.name = name
-        self._function: Callable[[Mapping[str, float], int], int] | None = None
-        self._first = 0
-
-    def start(self, task: ControlTask, episode: str) -> None:
-        """Begin with the best static action of training."""
-        if self.name not in task.by_counters:
-            raise unknown_name(
-                f"function of counters of {task.name!r}", self.name, task.by_counters
-            )
-        self._function = task.by_counters[self.name]
-        self._first = reference(task)
 
     def act(self, episode: Episode) -> tuple[int, ...]:
-        """Return the function's action."""
-        assert self._function is not None
+        """Return the function's action; at first the best static one of training."""
         if episode.last is None:
-            return (self._first,) * episode.run.n_agents
+            return (reference(episode.task),) * episode.run.n_agents
+        choose = episode.task.by_counters[self.name]
         names = [counter.name for counter in episode.run.counters]
         return tuple(
-            self._function(dict(zip(names, row.tolist(), strict=True)), before)
+            choose(dict(zip(names, row.tolist(), strict=True)), before)
             for row, before in zip(episode.last.values, episode.previous, strict=True)
         )
 
@@ -164,8 +153,6 @@ class Network(ControlPolicy):
           activation: `tanh` or `relu`, after all but the last layer.
           name: Name for tables.
         """
-        if activation not in ("tanh", "relu"):
-            raise InvalidArgumentError(f"`activation` must be tanh or relu; got {activation!r}.")
         self.name, self.task, self._activation = name, task, activation
         self.layers = [(np.asarray(w, np.float64), np.asarray(b, np.float64)) for w, b in layers]
         sizes = [(w.shape, b.shape) for w, b in self.layers]

@@ -7,6 +7,7 @@ import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from archgym.checks import check_choice
 from archgym.control.tasks import (
     ControlTask,
     Episode,
@@ -17,40 +18,33 @@ from archgym.control.tasks import (
 )
 from archgym.errors import InvalidArgumentError
 
-REWARDS: Final = ("saved", "relative", "work-per-cost")
+REWARDS: Final = ("saved", "relative")
 
 
 @final
 class Rewards:
     """Rewards of an epoch against the best static action of training on the same episode.
 
-    With `relative` the logarithm of the static cost over ours, each over its work, so that every
-    phase counts alike. With `saved` the static cost minus ours, in units of the static mean over
-    the episode: their sum is the share of the cost that was saved. With `work-per-cost` the raw
-    ratio, which phases swamp; it is there to be compared with.
+    With `saved` the static cost minus ours, in units of the static mean over the episode: their
+    mean is about the share of the cost that was saved. With `relative` the logarithm of the static
+    cost over ours, so that every phase counts alike. Costs are over work.
     """
 
     def __init__(self, kind: str) -> None:
         """Take one of `REWARDS`."""
-        if kind not in REWARDS:
-            raise InvalidArgumentError(f"`reward` must be one of {REWARDS}; got {kind!r}.")
-        self._kind = kind
+        self._kind = check_choice("reward", kind, REWARDS)
         self._cost = self._work = np.zeros((0, 0))
 
     def start(self, task: ControlTask, name: str) -> None:
         """Run the episode under the static action, unless it is known."""
-        if self._kind != "work-per-cost":
-            known = static(task, name, reference(task))
-            self._cost, self._work = known.cost, known.work
+        known = static(task, name, reference(task))
+        self._cost, self._work = known.cost, known.work
 
     def of(self, episode: Episode) -> np.ndarray:
         """Return the reward of each agent for the last epoch."""
         part = episode.last
         assert part is not None
         ours = part.cost / np.maximum(part.work, 1e-9)
-        if self._kind == "work-per-cost":
-            found: np.ndarray = 1.0 / np.maximum(ours, 1e-9)
-            return found
         place = min(episode.number, len(self._cost)) - 1
         theirs = self._cost[place] / np.maximum(self._work[place], 1e-9)
         if self._kind == "relative":

@@ -1,23 +1,21 @@
 """The PettingZoo environment of control: a team of agents, one for each core."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, final
 
 import numpy as np
 from gymnasium import spaces
 
+from archgym.checks import check_choice
 from archgym.control.cpu import alone_best, cores_task
 from archgym.control.tasks import Episode, observation_size, reference, roll, static
 from archgym.envs.control import Rewards
-from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError, unknown_name
+from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError
 
 try:
     from pettingzoo import ParallelEnv
 except ImportError:
     raise MissingExtraError("pettingzoo", "marl") from None
-
-_SHARES: Final = ("team", "own")
-_OBSERVES: Final = ("own", "all")
 
 
 @final
@@ -25,11 +23,8 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
     """Cores that share last level and DRAM; each agent chooses its core's prefetchers.
 
     Action, observation and reward of an agent are those of `ControlEnv` for its core, with epochs
-    of equal time. With ``rewards="team"`` all agents get the mean of the rewards. With
-    ``observes="all"`` each sees every core, its own first. `state` holds all cores.
-
-    Episode end:
-      Terminates for all agents when every core has retired its instructions.
+    of equal time. `state` holds all cores. An episode terminates when every core has retired its
+    instructions.
 
     Infos hold `cost` and `work` of the core; at the end also `cpi` of the core and, for the team,
     `score` and `static_score`. With `with_price` there is `coordination_percent`: how much less the
@@ -41,6 +36,7 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
         "render_modes": [],
         "is_parallelizable": True,
     }
+    render_mode = None
 
     def __init__(
         self,
@@ -51,49 +47,41 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
         observes: str = "own",
         reward: str = "saved",
         with_price: bool = False,
-        render_mode: str | None = None,
     ) -> None:
         """Make the environment.
 
         Args:
           cores: Cores, 2 to 4.
           split: Split of the task with the episodes.
-          rewards: "team" or "own".
-          observes: "own" or "all".
+          rewards: "team" for the mean of all rewards, or "own".
+          observes: "own" for an agent's own core, or "all" for every core, its own first.
           reward: As of `ControlEnv`.
-          with_price: True for `coordination_percent`.
-          render_mode: None; there is nothing to render.
+          with_price: True for `coordination_percent`, which needs more runs.
 
         Raises:
-          InvalidArgumentError: An argument does not fit.
-          UnknownNameError: A name does not exist.
+          InvalidArgumentError, UnknownNameError: An argument does not fit.
         """
-        if rewards not in _SHARES:
-            raise unknown_name("kind of `rewards`", rewards, _SHARES)
-        if observes not in _OBSERVES:
-            raise unknown_name("kind of `observes`", observes, _OBSERVES)
-        if render_mode is not None:
-            raise InvalidArgumentError(f"`render_mode` must be None; got {render_mode!r}.")
-        self.render_mode = None
+        check_choice("rewards", rewards, ("team", "own"))
+        check_choice("observes", observes, ("own", "all"))
         self.task = cores_task(cores)
         self.possible_agents = [f"core_{core}" for core in range(cores)]
         self.agents: list[str] = []
         self._names = self.task.episodes(split)
-        self._shares, self._sees_all = rewards == "team", observes == "all"
-        self._with_price = with_price
+        self._shares, self._sees_all, self._with_price = (
+            rewards == "team", observes == "all", with_price,
+        )  # fmt: skip
         self._rewards = Rewards(reward)
         self._rng = np.random.default_rng()
         self._name = ""
         self._episode: Episode | None = None
         self._totals = np.zeros((2, cores))
-        run = self.task.begin(self._names[0])
-        size = observation_size(self.task, run)
-        width = size * (cores if self._sees_all else 1)
-        seen = spaces.Box(0.0, 1.0, (width,), dtype=np.float32)
+        size = observation_size(self.task, self.task.begin(self._names[0]))
+        seen = spaces.Box(0.0, 1.0, (size * (cores if self._sees_all else 1),), dtype=np.float32)
         self.state_space = spaces.Box(0.0, 1.0, (size * cores,), dtype=np.float32)
         self.observation_spaces = dict.fromkeys(self.possible_agents, seen)
-        chosen = {a: spaces.Discrete(len(self.task.actions)) for a in self.possible_agents}
-        self.action_spaces: dict[str, spaces.Space[Any]] = {**chosen}
+        self.action_spaces: dict[str, spaces.Space[Any]] = {
+            agent: spaces.Discrete(len(self.task.actions)) for agent in self.possible_agents
+        }
 
     def observation_space(self, agent: str) -> spaces.Space[Any]:
         """Return an agent's, the same object each time."""
@@ -122,16 +110,8 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
         self.agents = self.possible_agents.copy()
         return self._observations(), {agent: {"episode": self._name} for agent in self.agents}
 
-    def step(
-        self, actions: Mapping[str, Any]
-    ) -> tuple[
-        dict[str, np.ndarray],
-        dict[str, float],
-        dict[str, bool],
-        dict[str, bool],
-        dict[str, dict[str, Any]],
-    ]:
-        """Run an epoch.
+    def step(self, actions: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+        """Run an epoch; return observations, rewards, ends, truncations and infos.
 
         Raises:
           ArchGymError: The episode is over.
@@ -139,9 +119,9 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
         """
         if not self.agents or self._episode is None:
             raise ArchGymError("An episode that is over must be reset before it is stepped.")
-        missing = [agent for agent in self.agents if agent not in actions]
-        if missing:
-            raise InvalidArgumentError(f"`actions` must have one for each agent; {missing[0]!r}.")
+        for agent in self.agents:
+            if agent not in actions:
+                raise InvalidArgumentError(f"`actions` must have one for agent {agent!r}.")
         part = self._episode.step(tuple(int(actions[agent]) for agent in self.agents))
         self._totals += (part.cost, part.work)
         found = np.where(part.work > 0, self._rewards.of(self._episode), 0.0)
@@ -154,8 +134,8 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
         }
         if is_over:
             self.agents = []
-            for agent, info in zip(agents, self._ends(), strict=True):
-                infos[agent] |= info
+            for agent, cpi in zip(agents, self._totals[0] / self._totals[1], strict=True):
+                infos[agent] |= {"cpi": float(cpi), **self._team()}
         return (
             self._observations(),
             dict(zip(agents, found.tolist(), strict=True)),
@@ -164,24 +144,21 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
             infos,
         )
 
-    def close(self) -> None:
-        """Do nothing: there is nothing to close."""
-
-    def _ends(self) -> list[dict[str, float]]:
-        each = self._totals[0] / self._totals[1]
+    def _team(self) -> dict[str, float]:
+        """Return the measures of the team at an episode's end."""
+        score = float((self._totals[0] / self._totals[1]).mean())
         fixed = static(self.task, self._name, reference(self.task)).score
-        team = {"score": float(each.mean()), "static_score": fixed}
+        found = {"score": score, "static_score": fixed}
         if self._with_price:
-            actions = alone_best(len(each), self._name)
+            actions = alone_best(len(self.possible_agents), self._name)
             alone = roll(self.task, self._name, lambda episode: actions).score
-            team["coordination_percent"] = 100.0 * (1.0 - team["score"] / alone)
-        return [{"cpi": float(value), **team} for value in each]
+            found["coordination_percent"] = 100.0 * (1.0 - score / alone)
+        return found
 
     def _observations(self) -> dict[str, np.ndarray]:
         assert self._episode is not None
         shown = self._episode.observation
-        found = {}
-        for core, agent in enumerate(self.possible_agents):
-            rows = np.roll(shown, -core, axis=0).ravel() if self._sees_all else shown[core]
-            found[agent] = rows.copy()
-        return found
+        return {
+            agent: np.roll(shown, -core, axis=0).ravel() if self._sees_all else shown[core].copy()
+            for core, agent in enumerate(self.possible_agents)
+        }

@@ -11,31 +11,13 @@ from archgym.cli.options.task import JsonOption
 
 control_app = command_group("control", "Train and compare policies that act during a run.")
 
-TaskOption = Annotated[
-    str, typer.Option("--task", help="Control task; `archgym control tasks` lists them.")
-]
-
 
 @control_app.command()
-def tasks(json: JsonOption = False) -> None:
+def tasks() -> None:
     """List control tasks, with their actions and splits."""
     from archgym.control.tasks import task_names, task_of
 
     found = [task_of(name) for name in task_names()]
-    if json:
-        write_json(
-            {
-                task.name: {
-                    "doc": task.doc,
-                    "cost": task.cost,
-                    "epoch": task.epoch,
-                    "actions": [dict(action) for action in task.actions],
-                    "splits": {name: len(episodes) for name, episodes in task.splits.items()},
-                }
-                for task in found
-            }
-        )
-        return
     rows = [(t.name, str(len(t.actions)), ", ".join(t.splits), t.doc) for t in found]
     table(("task", "actions", "splits", "description"), rows, right=("actions",))
 
@@ -50,7 +32,9 @@ def compare(
             metavar="POLICY...",
         ),
     ],
-    task: TaskOption = "dram-locality",
+    task: Annotated[
+        str, typer.Option("--task", help="Control task; `archgym control tasks` lists them.")
+    ] = "dram-locality",
     split: Annotated[
         list[str] | None,
         typer.Option("--split", help="Split to test on (default: held-out); repeat for more."),
@@ -134,31 +118,3 @@ def compare(
         )
     if picture is not None:
         say(f"Picture: {picture}")
-
-
-@control_app.command()
-def imitate(
-    out: Annotated[Path, typer.Option("--out", help="New file of the policy, .npz.")],
-    task: TaskOption = "dram-locality",
-    seed: Annotated[int, typer.Option("--seed", help="Random seed of the network.")] = 0,
-    rounds: Annotated[
-        int, typer.Option("--rounds", help="Rounds of collecting and fitting.", min=1, max=20)
-    ] = 3,
-    episodes: Annotated[
-        int, typer.Option("--episodes", help="Training episodes of a round.", min=1, max=20)
-    ] = 6,
-    horizon: Annotated[
-        int, typer.Option("--horizon", help="Epochs that the oracle looks ahead.", min=1, max=8)
-    ] = 2,
-) -> None:
-    """Train a network to imitate look-ahead on training episodes."""
-    from archgym.control.imitation import imitate as train
-    from archgym.control.tasks import task_of
-    from archgym.errors import InvalidArgumentError
-
-    if out.suffix != ".npz" or out.exists():
-        raise InvalidArgumentError(f"`--out` must be a new file that ends in .npz; got {out}.")
-    found = train(task_of(task), seed=seed, rounds=rounds, episodes=episodes, horizon=horizon)
-    found.write(out)
-    say(f"Policy: {out}")
-    say(f"Compare it: archgym control compare {out} hand best-static --task {task}")
