@@ -30,6 +30,7 @@ SAMPLES = {
         "scalesim_closed_form.csv": 20, "timeloop_mappings_meta.json": 0,
     },
     ("cpu", "designs"): {"results/default.csv": 2, "traces/sort.champsimtrace.xz": 0},
+    ("cpu", "mcpat"): {"mcpat/rows.jsonl.gz": 0},
     ("soc", "table"): {"results/cava_table.json": 0},
 }  # fmt: skip
 
