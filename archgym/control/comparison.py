@@ -32,7 +32,7 @@ class Row:
       scores: (n_episodes,) cost over work.
       gain_percent: Share of the static action's cost that is saved; mean of episodes.
       gap_percent: Share of what the oracle saves.
-      p_value: Of a gain at or below 0, one-sided sign-flip test; NaN without a difference.
+      p_value: Probability of such a gain by chance, one-sided sign-flip test; NaN if equal.
     """
 
     policy: str

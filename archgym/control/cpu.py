@@ -1,6 +1,6 @@
 """Cores under control: prefetchers change while programs run in turns, alone or side by side."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Any, ClassVar, Final, final
 
@@ -57,7 +57,7 @@ _KEPT: Final = (
 
 
 class _CpuRun(Run):
-    """What runs of one core and of several share."""
+    """Settings and counters of one core and of several."""
 
     switchable: ClassVar[Mapping[str, str]] = dict.fromkeys(SWITCHABLE, _KEPT)
     counters = COUNTERS
@@ -274,29 +274,28 @@ def in_turns(programs: Sequence[str], n: int, seed: int, name: str) -> Instructi
     return trace_of(name, np.concatenate(parts))
 
 
-_EPOCH: Final = 2500
-_WARMUP: Final = 20_000
-_LENGTH: Final = 150_000
 _IN_FLIGHT: Final = 4096
 _PREFETCHERS: Final = product(
     {"l1d_prefetcher": ("none", "next-line", "ip-stride"),
      "l2_prefetcher": ("none", "next-line", "ip-stride")}
 )  # fmt: skip
-
-
-def _begin(base: Mapping[str, Value], kinds: Mapping[str, Sequence[str]]) -> Callable[[str], Run]:
-    def begin(name: str) -> CpuRun:
-        split, _, seed = name.rpartition("-")
-        offset = 10_000 * tuple(kinds).index(split)
-        n = _WARMUP + _LENGTH + _IN_FLIGHT
-        return CpuRun(base, _trace(kinds[split], n, offset + int(seed)), _WARMUP, _LENGTH)
-
-    return begin
+# Look-ups in a tree want the next line, the other two the stride; each is harmed by the other.
+_MIXED: Final = ("b-tree", "hash-join", "sparse-matrix")
+_NEW: Final = ("sort", "stencil", "graph-search", "matrix-product")
+_SPLITS: Final = {"train": (_MIXED, 24), "held-out": (_MIXED, 10), "programs": (_NEW, 10)}
+# Instructions of warm-up and counted; several cores take longer.
+_REGION: Final = {True: (20_000, 150_000), False: (10_000, 60_000)}
 
 
 @lru_cache(maxsize=48)
-def _trace(programs: Sequence[str], n: int, seed: int) -> InstructionTrace:
-    return in_turns(programs, n, seed, f"{'+'.join(programs)}-{seed}")
+def _traces(cores: int, name: str) -> tuple[InstructionTrace, ...]:
+    """Return the traces of an episode, one for each core."""
+    split, _, seed = name.rpartition("-")
+    first = 10_000 * tuple(_SPLITS).index(split) + 100 * int(seed)
+    # A fast core runs on until the slow ones are done.
+    n = (1 if cores == 1 else 3) * sum(_REGION[cores == 1]) + _IN_FLIGHT
+    programs = _SPLITS[split][0]
+    return tuple(in_turns(programs, n, first + core, f"{name}-{core}") for core in range(cores))
 
 
 def _by_use(counters: Mapping[str, float], previous: int) -> int:
@@ -339,19 +338,28 @@ def _feedback(counters: Mapping[str, float], previous: int) -> int:
     return _LADDER[min(max(step, 1), len(_LADDER) - 1)]
 
 
-def _task(name: str, doc: str, base: Mapping[str, Value], **kinds: Sequence[str]) -> ControlTask:
-    named = {split.replace("_", "-"): tuple(value) for split, value in kinds.items()}
-    sizes = {"train": 24}
+def _task(name: str, doc: str, base: Mapping[str, Value], cores: int = 1) -> ControlTask:
+    """Return the task of one core, or of several that are an agent each."""
+
+    def begin(episode: str) -> Run:
+        traces, region = _traces(cores, episode), _REGION[cores == 1]
+        return CpuRun(base, traces[0], *region) if cores == 1 else CoresRun(base, traces, *region)
+
     return ControlTask(
         name=name,
         doc=doc,
-        begin=_begin(base, named),
+        begin=begin,
         actions=_PREFETCHERS,
-        epoch=_EPOCH,
+        # Instructions of one core, cycles of several.
+        epoch=2500 if cores == 1 else 10_000,
         cost="cycles_per_instruction",
-        splits={s: tuple(f"{s}-{i}" for i in range(sizes.get(s, 10))) for s in named},
+        splits={s: tuple(f"{s}-{i}" for i in range(n)) for s, (_, n) in _SPLITS.items()},
         by_counters={"hand": _by_use, "feedback": _feedback},
     )
+
+
+_NARROW: Final[Mapping[str, Value]] = {"dram_data_rate": 1600}
+_CROWDED: Final[Mapping[str, Value]] = {**_NARROW, "llc_sets": 512}
 
 
 @cache
@@ -363,27 +371,8 @@ def cores_task(cores: int = 2) -> ControlTask:
     """
     if not 2 <= cores <= 4:
         raise InvalidArgumentError(f"`cores` must be 2 to 4; got {cores}.")
-
-    def begin(name: str) -> CoresRun:
-        return CoresRun(_NARROW, _core_traces(cores, name), _CORES_WARMUP, _CORES_LENGTH)
-
-    return ControlTask(
-        name=f"cpu-cores-{cores}",
-        doc=f"{cores} cores that share last level and one DRAM channel, programs in turns.",
-        begin=begin,
-        actions=_PREFETCHERS,
-        epoch=_CORES_EPOCH,
-        cost="cycles_per_instruction",
-        splits={s: tuple(f"{s}-{i}" for i in range(n)) for s, (_, n) in _CORES_SPLITS.items()},
-        by_counters={"hand": _by_use, "feedback": _feedback},
-    )
-
-
-def _core_traces(cores: int, name: str) -> list[InstructionTrace]:
-    split, _, seed = name.rpartition("-")
-    first = 10_000 * tuple(_CORES_SPLITS).index(split) + 100 * int(seed)
-    n = 3 * (_CORES_WARMUP + _CORES_LENGTH) + _IN_FLIGHT
-    return [_trace(_CORES_SPLITS[split][0], n, first + core) for core in range(cores)]
+    doc = f"{cores} cores that share last level and one DRAM channel, programs in turns."
+    return _task(f"cpu-cores-{cores}", doc, _CROWDED, cores)
 
 
 @cache
@@ -395,27 +384,18 @@ def alone_best(cores: int, name: str) -> tuple[int, ...]:
       name: Episode of `cores_task`.
     """
     found = []
-    for trace in _core_traces(cores, name):
+    for trace in _traces(cores, name):
         cycles = []
         for action in _PREFETCHERS:
-            run = CpuRun({**_NARROW, **action}, trace, _CORES_WARMUP, _CORES_LENGTH)
-            cycles.append(run.advance((run.choice({}),), _CORES_LENGTH).cost[0])
+            run = CpuRun({**_CROWDED, **action}, trace, *_REGION[False])
+            cycles.append(run.advance((run.choice({}),), 1 << 62).cost[0])
         found.append(int(np.argmin(cycles)))
     return tuple(found)
 
 
-_CORES_WARMUP: Final = 10_000
-_CORES_LENGTH: Final = 60_000
-_CORES_EPOCH: Final = 5000
-_NARROW: Final[Mapping[str, Value]] = {"dram_data_rate": 1600, "llc_sets": 512}
-_MIXED: Final = ("stencil", "hash-join", "sparse-matrix", "pointer-chase")
-_NEW: Final = ("matrix-product", "graph-search", "sort")
-_CORES_SPLITS: Final = {"train": (_MIXED, 16), "held-out": (_MIXED, 6), "programs": (_NEW, 6)}
 TASKS: Final = (
-    _task("cpu-mixture", "Programs in turns, some of them hostile to prefetching, at 3200 MT/s.",
-        {}, train=_MIXED, held_out=_MIXED, programs=_NEW),
-    _task("cpu-narrow", "The same at 1600 MT/s.",
-        {"dram_data_rate": 1600}, train=_MIXED, held_out=_MIXED, programs=_NEW),
+    _task("cpu-mixture", "Programs in turns that want different prefetchers, 3200 MT/s.", {}),
+    _task("cpu-narrow", "The same at 1600 MT/s.", _NARROW),
     cores_task(2),
     cores_task(4),
-)  # fmt: skip
+)

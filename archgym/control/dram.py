@@ -42,7 +42,7 @@ COUNTERS: Final = (
 
 
 class _MemoryRun(Run):
-    """What runs of both controllers share."""
+    """Counters of both controllers."""
 
     counters = COUNTERS
     unit = "bursts"

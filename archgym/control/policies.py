@@ -13,7 +13,7 @@ from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
 from archgym.files.storage import write_atomic
 
 _FORMAT: Final = 1
-# chosen: a network of a few layers; larger files are none of ours.
+# chosen: a network of a few layers; larger files are not ours.
 _MAX_LAYERS: Final = 8
 
 

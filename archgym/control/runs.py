@@ -88,7 +88,7 @@ class Run(ABC):
     design give the bits of one evaluation, however many there are.
 
     Attributes:
-      switchable: What a change of each setting does and costs, by parameter.
+      switchable: Effect and cost of a change of each setting, by parameter.
       counters: Counters of a part.
       unit: Unit of progress.
     """

@@ -59,7 +59,7 @@ def _count(
       work: The run.
       progress: (4,), as the kernel filled it in.
       before: (8,) int64 sums at the end of the part before: oldest request that is not reported,
-        accepted, ticks, hits, misses, conflicts, activations, refreshes; filled in anew.
+        accepted, ticks, hits, misses, conflicts, activations, refreshes; replaced.
       reported: (n_requests,) uint8.
       last_row: (n_channels * n_banks,) int64.
       tick_ps: Length of a tick [ps].
