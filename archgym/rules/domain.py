@@ -128,7 +128,9 @@ def _all() -> dict[str, Domain]:
             # The simulator takes no rules.
             continue
         found |= {each.name: each for each in declared.DOMAINS}
-    return found
+    # Control has a domain for each kind of machine whose runs stop and continue.
+    control = import_module("archgym.control.rules")
+    return found | {each.name: each for each in control.DOMAINS}
 
 
 def domain_names() -> tuple[str, ...]:
