@@ -49,7 +49,7 @@ from archgym.simulators.moe.machine.plan import MODEL_REASONS, Plan, plan
 from archgym.simulators.moe.machine.presets import model as model_of
 from archgym.simulators.moe.machine.presets import model_names
 from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving
-from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
+from archgym.simulators.moe.metrics import INTACT, METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.space import (
     GROUPS,
     HARDWARE,
@@ -126,6 +126,8 @@ class MoeSimulator(RowSimulator):
     model_reasons = MODEL_REASONS
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = OBJECTIVES
+    # Fewer bits and dropped experts are faster, and give another model's answers.
+    usual_limits = INTACT
     default_objective = "latency"
     default_workload = "chat"
     exports: Mapping[str, str] = FORMATS
