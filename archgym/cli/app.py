@@ -30,7 +30,7 @@ from archgym.cli.commands.bench import bench_app
 from archgym.cli.commands.dataset import dataset_app
 from archgym.cli.commands.describe import describe
 from archgym.cli.commands.evaluate import evaluate
-from archgym.cli.commands.explain import bottlenecks, explain
+from archgym.cli.commands.explain import explain
 from archgym.cli.commands.export import export
 from archgym.cli.commands.list import list_names
 from archgym.cli.commands.mcp import mcp
@@ -161,20 +161,20 @@ app = typer.Typer(
 )
 app.command(rich_help_panel=_SEARCH)(with_groups(search))
 app.command(rich_help_panel=_SEARCH)(with_groups(resume))
-app.command(rich_help_panel=_SEARCH)(with_groups(tune))
+app.command(rich_help_panel=_RARE)(with_groups(tune))
 app.command("list", rich_help_panel=_LOOK)(list_names)
 app.command(rich_help_panel=_LOOK)(with_groups(describe))
 app.command(rich_help_panel=_LOOK)(with_groups(evaluate))
 app.command(rich_help_panel=_LOOK)(with_groups(explain))
-app.command(rich_help_panel=_LOOK)(with_groups(bottlenecks))
 app.command(rich_help_panel=_LOOK)(with_groups(simplify))
 app.command(rich_help_panel=_LOOK)(with_groups(export))
 app.command(rich_help_panel=_LOOK)(show)
-app.command(rich_help_panel=_LOOK)(watch)
+app.command(rich_help_panel=_LOOK)(doctor)
+app.command(rich_help_panel=_RARE)(watch)
 app.command(rich_help_panel=_COMPARE)(report)
 app.add_typer(sweep_app, rich_help_panel=_COMPARE)
 app.add_typer(bench_app, rich_help_panel=_COMPARE)
-app.command(rich_help_panel=_COMPARE)(validate)
+app.command(rich_help_panel=_RARE)(validate)
 app.add_typer(dataset_app, rich_help_panel=_DATA)
 app.add_typer(table_app, rich_help_panel=_DATA)
 app.add_typer(proxy_app, rich_help_panel=_DATA)
@@ -183,8 +183,7 @@ app.command(rich_help_panel=_RARE)(portfolio)
 app.add_typer(policy_app, rich_help_panel=_RARE)
 app.add_typer(rule_app, rich_help_panel=_RARE)
 app.add_typer(trace_app, rich_help_panel=_TOOLS)
-app.command(rich_help_panel=_TOOLS)(doctor)
-app.command(rich_help_panel=_TOOLS)(mcp)
+app.command(rich_help_panel=_RARE)(mcp)
 add_simulator_commands(app)
 for _group in app.registered_groups:
     _group.cls = _Group

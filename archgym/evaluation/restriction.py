@@ -32,7 +32,7 @@ _MAX_CHANGED: Final = 2**16
 # Attributes in which a restricted simulator is as the whole one.
 _SAME: Final = (
     "name", "version", "metrics", "model_reasons", "objectives", "former_objectives",
-    "physical_limits", "usual_limits",
+    "physical_limits", "usual_limits", "compared",
     "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
     "exports", "exports_of_options", "space_names", "fidelity_names",
     "former_fidelity_names", "holds_interpreter", "accuracy_percent",

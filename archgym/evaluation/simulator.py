@@ -138,6 +138,10 @@ class Simulator(ABC):
     """Registered name: the folder's."""
     version: int
     """Raised when any number that it returns changes."""
+    title: ClassVar[str] = ""
+    """What designs are, in a few words for headings, such as "Memory controller"."""
+    compared: str = ""
+    """What its results were compared with, and what not, in words for reports."""
     space: DesignSpace
     metrics: tuple[MetricSpec, ...]
     model_reasons: tuple[str, ...] = ()

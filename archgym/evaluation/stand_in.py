@@ -62,6 +62,7 @@ class StandIn(Simulator):
         if self.name in simulator_names():
             kind = simulator_class(self.name)
             self.physical_limits, self.usual_limits = kind.physical_limits, kind.usual_limits
+            self.compared = kind.compared
         self.default_objective = declaration.default_objective
         self.fidelity = declaration.fidelity
         self.options = {**declaration.options, **(options or {})}

@@ -236,7 +236,12 @@ def _run(
 
     with study:
         if not is_json:
-            say(f"{study.task.id}: {study.folder}")
+            from archgym.report.titles import task_title
+
+            task = study.task
+            names = [weighted.workload.name for weighted in task.workloads]
+            say(task_title(task.simulator.name, names, task.objective, task.metrics))
+            say(f"{task.id}: {study.folder}")
         goal = budget or study.budget or 0
         before = study.read()
         known, evaluations = len(before.records), before.evaluations
@@ -248,6 +253,7 @@ def _run(
                 notice(idle)
         try:
             with StudyProgress(goal, known) as progress:
+                study.add_callback(progress)
                 study_begins()
                 result = study.run(executor, budget, progress, minutes=minutes)
         except StorageError as error:

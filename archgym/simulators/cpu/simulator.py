@@ -70,6 +70,8 @@ class CpuSimulator(RowSimulator):
     """
 
     name = "cpu"
+    title = "Core and caches"
+    compared = "equal to ChampSim in every counter of 1,541 runs; not compared with silicon"
     version = 0
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "dram")

@@ -119,6 +119,11 @@ class MoeSimulator(RowSimulator):
     """
 
     name = "moe"
+    title = "MoE serving"
+    compared = (
+        "1,430 measured servers: median error of TPOT and rate 4 %, of TTFT 12 %; of a model, GPU "
+        "or engine that was left out 11 % and up to 30 %"
+    )
     version = 6
     fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "full", "steps")
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES

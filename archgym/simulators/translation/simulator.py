@@ -67,6 +67,10 @@ class TranslationSimulator(KitSimulator):
     """
 
     name = "translation"
+    title = "Address translation"
+    compared = (
+        "counts equal three tools on 464 recorded rows; times were not compared with hardware"
+    )
     version = 2
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "short")
