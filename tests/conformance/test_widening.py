@@ -21,6 +21,10 @@ _OPTIONS = {
 }
 
 
+# Workloads that are evaluated in less time than the default ones.
+_WORKLOADS = {"accelerator": "bert-base", "dram": "stream", "cluster": "bert-large"}
+
+
 def _wide() -> Iterator[tuple[str, str, str]]:
     for name in simulator_names():
         for space in simulator_class(name).space_names:
@@ -50,7 +54,13 @@ def test_wider_range_is_part_of_the_name_and_changes_no_narrow_design(
     narrow, widest = whole.space.parameter(parameter), whole.space.parameter(parameter).widened()
     first, last = widest.value(0), widest.value(widest.size - 1)
     options = _OPTIONS.get(name, {})
-    task = Task.make(name, space=space, values={parameter: f"{first}..{last}"}, **options)
+    task = Task.make(
+        name,
+        _WORKLOADS.get(name),
+        space=space,
+        values={parameter: f"{first}..{last}"},
+        **options,
+    )
 
     assert Task.make(task.id).digest == task.digest
     assert f"{parameter}={first}..{last}" in task.id
@@ -72,7 +82,7 @@ def test_largest_value_is_evaluated(name: str, space: str, parameter: str) -> No
     simulator = make_simulator(
         simulator_class(name), f"{space}{{{parameter}={last}}}", None, _OPTIONS.get(name, {})
     )
-    workload = simulator.workload(simulator.default_workload)
+    workload = simulator.workload(_WORKLOADS.get(name, simulator.default_workload))
     simulator = simulator.fitted_to([workload])
 
     found = simulator.evaluate_batch(simulator.space.default_indices[None, :], workload)
@@ -88,7 +98,7 @@ def test_range_beyond_the_model_is_refused_with_where_it_ends() -> None:
 
 def test_hint_at_the_end_of_a_range_can_be_pasted(tmp_path: str) -> None:
     task = Task.make(
-        "cluster", objective="throughput", space="parallel", fixed={"splits": 4}, fidelity="short"
+        "cluster", "bert-large", objective="throughput", space="parallel", fixed={"splits": 4}, fidelity="short"
     )
     with Study.create(f"{tmp_path}/study", task, "hill_climbing", budget=60) as study:
         log = study.run().log
@@ -98,7 +108,7 @@ def test_hint_at_the_end_of_a_range_can_be_pasted(tmp_path: str) -> None:
     name, _, values = hints[0].split("--values ")[1].split()[0].partition("=")
 
     wider = Task.make(
-        "cluster", objective="throughput", space="parallel", fixed={"splits": 4},
+        "cluster", "bert-large", objective="throughput", space="parallel", fixed={"splits": 4},
         values={name: values}, fidelity="short",
     )  # fmt: skip
 
