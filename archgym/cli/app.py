@@ -14,6 +14,7 @@ Example (`archgym/simulators/branch/cli.py`):
 """
 
 import errno
+import io
 import logging
 import os
 import resource
@@ -213,6 +214,10 @@ def _options(
         typer.echo(context.get_help())
 
 
+def _is_unicode(encoding: str) -> bool:
+    return encoding.lower().replace("-", "").startswith("utf")
+
+
 def run(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit.
 
@@ -225,6 +230,10 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     is_debug = _DEBUG in given[:n_ours]
     ours = [argument for argument in given[:n_ours] if argument != _DEBUG]
     given = ours + given[n_ours:]
+    for stream in (sys.stdout, sys.stderr):
+        # In a locale without UTF-8, a letter that it lacks must not end a command.
+        if isinstance(stream, io.TextIOWrapper) and not _is_unicode(stream.encoding):
+            stream.reconfigure(errors="replace")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         _PrintableFormatter("%(name)s: %(message)s" if is_debug else "warning: %(message)s")
@@ -236,9 +245,10 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
             logging.getLogger(library).setLevel(logging.WARNING)
     for argument in ours:
         if not _is_text(argument):
-            _fail(
-                f"an argument must be UTF-8 text; got {argument!r}. Rename the file.", _USAGE_CODE
-            )
+            remedy = "Rename the file"
+            if not _is_unicode(sys.getfilesystemencoding()):
+                remedy = "This locale has no such letters: set PYTHONUTF8=1"
+            _fail(f"an argument must be UTF-8 text; got {argument!r}. {remedy}.", _USAGE_CODE)
     try:
         code = app(args=given, prog_name=_PROGRAM, standalone_mode=False)
         sys.stdout.flush()

@@ -98,7 +98,12 @@ def test_range_beyond_the_model_is_refused_with_where_it_ends() -> None:
 
 def test_hint_at_the_end_of_a_range_can_be_pasted(tmp_path: str) -> None:
     task = Task.make(
-        "cluster", "bert-large", objective="throughput", space="parallel", fixed={"splits": 4}, fidelity="short"
+        "cluster",
+        "bert-large",
+        objective="throughput",
+        space="parallel",
+        fixed={"splits": 4},
+        fidelity="short",
     )
     with Study.create(f"{tmp_path}/study", task, "hill_climbing", budget=60) as study:
         log = study.run().log
