@@ -1,6 +1,7 @@
 """Ranges that a search may widen, over all simulators that declare them."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -12,17 +13,29 @@ from archgym.evaluation.simulator import FEASIBLE, Simulator, simulator_class, s
 from archgym.evaluation.task import Task
 from archgym.report.diagnostics import range_ends
 from archgym.studies.study import Study
+from tests.conformance.test_round_trips import own_file
 
 # Options that make one evaluation short, or that a parameter needs.
 _OPTIONS = {
     "cpu": {"instructions": "2000"},
-    "translation": {"core": "window"},
+    "translation": {"core": "window", "records": "1000"},
     "moe": {"requests": "16"},
 }
 
 
 # Workloads that are evaluated in less time than the default ones.
-_WORKLOADS = {"accelerator": "bert-base", "dram": "stream", "cluster": "bert-large"}
+_WORKLOADS = {"dram": "stream", "cluster": "bert-large"}
+
+
+@pytest.fixture
+def workload_of(tmp_path: Path) -> Callable[[str], str | None]:
+    """Return the quick workload of a simulator, None for its default one."""
+
+    def workload(name: str) -> str | None:
+        made = own_file(name, tmp_path / "own") if name == "accelerator" else None
+        return _WORKLOADS.get(name) if made is None else str(made)
+
+    return workload
 
 
 def _wide() -> Iterator[tuple[str, str, str]]:
@@ -48,7 +61,7 @@ def test_six_simulators_declare_ranges_that_widen() -> None:
 
 @pytest.mark.parametrize(("name", "space", "parameter"), WIDE)
 def test_wider_range_is_part_of_the_name_and_changes_no_narrow_design(
-    name: str, space: str, parameter: str
+    name: str, space: str, parameter: str, workload_of: Callable[[str], str | None]
 ) -> None:
     whole = _whole(name, space)
     narrow, widest = whole.space.parameter(parameter), whole.space.parameter(parameter).widened()
@@ -56,13 +69,14 @@ def test_wider_range_is_part_of_the_name_and_changes_no_narrow_design(
     options = _OPTIONS.get(name, {})
     task = Task.make(
         name,
-        _WORKLOADS.get(name),
+        workload_of(name),
         space=space,
         values={parameter: f"{first}..{last}"},
         **options,
     )
 
-    assert Task.make(task.id).digest == task.digest
+    again = Task.make(task.id, workload_of(name))
+    assert again.digest == task.digest
     assert f"{parameter}={first}..{last}" in task.id
     assert task.space.size == whole.space.size // narrow.size * widest.size
     assert task.space.design_at(task.space.default_indices) == whole.space.design_at(
@@ -76,13 +90,15 @@ def test_wider_range_is_part_of_the_name_and_changes_no_narrow_design(
 
 
 @pytest.mark.parametrize(("name", "space", "parameter"), WIDE)
-def test_largest_value_is_evaluated(name: str, space: str, parameter: str) -> None:
+def test_largest_value_is_evaluated(
+    name: str, space: str, parameter: str, workload_of: Callable[[str], str | None]
+) -> None:
     widest = _whole(name, space).space.parameter(parameter).widened()
     last = widest.value(widest.size - 1)
     simulator = make_simulator(
         simulator_class(name), f"{space}{{{parameter}={last}}}", None, _OPTIONS.get(name, {})
     )
-    workload = simulator.workload(_WORKLOADS.get(name, simulator.default_workload))
+    workload = simulator.workload(workload_of(name) or simulator.default_workload)
     simulator = simulator.fitted_to([workload])
 
     found = simulator.evaluate_batch(simulator.space.default_indices[None, :], workload)
