@@ -14,7 +14,7 @@ MARKS := -m "not nightly$(if $(CI),, and not slow)"
 # Small networks train faster on one thread. Run one test process per core, at most four.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations=15
 
-.PHONY: help demo test test-slow lint wheel kernels bench docs site dist constraints clean
+.PHONY: help demo test test-slow lint wheel kernels bench leaderboard paper docs site dist constraints clean
 
 help:
 	@echo "make demo       search how to serve Mixtral 8x7B from a 24 GB card, with three agents"
@@ -22,6 +22,8 @@ help:
 	@echo "make test-slow  run the slow tests"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure speed"
+	@echo "make leaderboard  verify the submissions in leaderboard/ and write their page to build/"
+	@echo "make paper      make the figures of the paper, and compare their numbers with the record"
 	@echo "make docs       regenerate the reference pages and check the links"
 	@echo "make site       build the documentation site in build/site"
 	@echo "make dist       build the wheel and the source archive in dist/ and check them"
@@ -83,7 +85,18 @@ bench: $(FULL)
 	$(BIN)/python benchmarks/accelerator.py
 	$(if $(ARCHGYM_REFERENCE),$(BIN)/python -m benchmarks.cluster --reference $(ARCHGYM_REFERENCE))
 	$(BIN)/python benchmarks/soc.py
+	$(BIN)/python benchmarks/auto.py
 	$(BIN)/python benchmarks/report.py
+
+leaderboard: $(CORE)
+	test -d leaderboard/own-agents || $(BIN)/archgym bench run auto genetic random --seeds 2 --budget 50 \
+		--task soc-small-edp --task accelerator-mapping-table-edp --task accelerator-mapping-late-latency \
+		--out leaderboard/own-agents
+	$(BIN)/python experiments/leaderboard.py leaderboard build/leaderboard --replay
+
+paper: $(CORE)
+	$(BIN)/python paper/figures.py --check
+	$(BIN)/python paper/figures.py
 
 docs: $(FULL)
 	$(BIN)/python docs/generate.py

@@ -29,18 +29,19 @@ from typer.core import TyperGroup
 
 from archgym.cli.commands.bench import bench_app
 from archgym.cli.commands.dataset import dataset_app
+from archgym.cli.commands.decide import decide
 from archgym.cli.commands.describe import describe
 from archgym.cli.commands.evaluate import evaluate
-from archgym.cli.commands.explain import explain
+from archgym.cli.commands.explain import explain, simplify
 from archgym.cli.commands.export import export
 from archgym.cli.commands.list import list_names
 from archgym.cli.commands.mcp import mcp
+from archgym.cli.commands.measure import measure
 from archgym.cli.commands.policy import policy_app
 from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
 from archgym.cli.commands.rule import rule_app
 from archgym.cli.commands.search import resume, search
-from archgym.cli.commands.simplify import simplify
 from archgym.cli.commands.studies import merge, portfolio, show, watch
 from archgym.cli.commands.sweep import sweep_app
 from archgym.cli.commands.table import table_app
@@ -169,6 +170,8 @@ app.command(rich_help_panel=_LOOK)(with_groups(evaluate))
 app.command(rich_help_panel=_LOOK)(with_groups(explain))
 app.command(rich_help_panel=_LOOK)(with_groups(simplify))
 app.command(rich_help_panel=_LOOK)(with_groups(export))
+app.command(rich_help_panel=_LOOK)(with_groups(measure))
+app.command(rich_help_panel=_LOOK)(decide)
 app.command(rich_help_panel=_LOOK)(show)
 app.command(rich_help_panel=_LOOK)(doctor)
 app.command(rich_help_panel=_RARE)(watch)

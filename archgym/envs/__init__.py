@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archgym.envs.batch import DesignVectorEnv
-    from archgym.envs.contextual import Contexts, ContextualDesignEnv
     from archgym.envs.design import DesignEnv
     from archgym.envs.episodes import evaluator
     from archgym.envs.minari import write_minari
@@ -16,8 +15,6 @@ if TYPE_CHECKING:
 # Where each public name lives; imported on first use, since Gymnasium, PettingZoo and
 # Stable-Baselines3 are heavy or optional and registration needs none of them.
 _HOMES = {
-    "Contexts": "contextual",
-    "ContextualDesignEnv": "contextual",
     "DesignEnv": "design",
     "DesignVectorEnv": "batch",
     "ParallelDesignEnv": "multi_agent",
@@ -31,8 +28,6 @@ _HOMES = {
 }
 
 __all__ = [
-    "Contexts",
-    "ContextualDesignEnv",
     "DesignEnv",
     "DesignVectorEnv",
     "ParallelDesignEnv",

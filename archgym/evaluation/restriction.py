@@ -29,14 +29,14 @@ _NAME: Final = re.compile(r"(?P<space>[^{}]+)\{(?P<held>[^{}]*)\}")
 _NOT_IN_NAMES: Final = re.compile(r"[{}=,|/]|\.\.")
 # chosen: a pair of changes of the widest space has some ten thousand designs.
 _MAX_CHANGED: Final = 2**16
-# Attributes in which a restricted simulator is as the whole one.
-_SAME: Final = (
+SAME_ATTRIBUTES: Final = (
     "name", "version", "metrics", "model_reasons", "objectives", "former_objectives",
     "physical_limits", "usual_limits", "compared",
     "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
     "exports", "exports_of_options", "space_names", "fidelity_names",
     "former_fidelity_names", "holds_interpreter", "accuracy_percent",
 )  # fmt: skip
+"""Attributes in which a simulator that wraps another is as that one."""
 
 
 def split_space(name: str | None) -> tuple[str | None, Mapping[str, str]]:
@@ -208,8 +208,9 @@ class RestrictedSimulator(Simulator):
         """
         self._narrow, self._values = whole, {name: tuple(v) for name, v in values.items()}
         self._whole = whole = _widened(whole, self._values)
-        for attribute in _SAME:
+        for attribute in SAME_ATTRIBUTES:
             setattr(self, attribute, getattr(whole, attribute))
+        self.evaluation_s = whole.evaluation_s
         self.space, self._indices = _part(whole.space, self._values, default)
 
     @property
@@ -286,14 +287,6 @@ class RestrictedSimulator(Simulator):
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of a workload: name to (value, unit)."""
         return self._whole.describe_workload(workload)
-
-    def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the workload into `path`; False if there is nothing to draw."""
-        return self._whole.picture_workload(workload, path)
-
-    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return pictures of a design as SVG by title."""
-        return self._whole.picture_design(self._of_whole(indices[None, :])[0], workload)
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design in the format of another tool: the texts of files by their names."""

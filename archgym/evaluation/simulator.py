@@ -183,6 +183,9 @@ class Simulator(ABC):
     """Fidelities that are no longer offered, and that tasks recorded with them still name."""
     holds_interpreter: ClassVar[bool] = False
     """True for a simulator in plain Python, which threads do not speed up."""
+    evaluation_s: float = 1.0
+    """Rough time of one evaluation [s]. By it, not by a clock, an agent decides how long it thinks
+    and how many designs it has in flight."""
     accuracy_percent: ClassVar[Mapping[str, float]] = {}
     """By fidelity, the largest error of any metric against the reference [%], where one is
     stated; `archgym validate` measures it again."""
@@ -322,19 +325,6 @@ class Simulator(ABC):
         """Return characteristics of a workload: name to (value, unit)."""
         return {}
 
-    def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the workload into `path`; False if there is nothing to draw."""
-        return False
-
-    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return pictures of a design as SVG by title; none by default.
-
-        Args:
-          indices: (n_parameters,), a design that can be built.
-          workload: One that this simulator made.
-        """
-        return {}
-
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design in the format of another tool: the texts of files by their names.
 
@@ -434,7 +424,7 @@ class Simulator(ABC):
     def _with_derived(self, result: BatchResult) -> BatchResult:
         if not self._has_derived or not isinstance(result, BatchResult):
             return result
-        return replace(result, values=_derived_values(np.asarray(result.values), self.metrics))
+        return replace(result, values=derived_values(np.asarray(result.values), self.metrics))
 
     @cached_property
     def _has_derived(self) -> bool:
@@ -600,7 +590,7 @@ def simulator_class(name: str) -> type[Simulator]:
     return load("archgym.simulators", "simulator", name, Simulator)
 
 
-def _derived_values(values: np.ndarray, specs: Sequence[MetricSpec]) -> np.ndarray:
+def derived_values(values: np.ndarray, specs: Sequence[MetricSpec]) -> np.ndarray:
     """Return values with the columns of derived metrics filled in.
 
     Args:

@@ -1,5 +1,6 @@
 """Resolution of plain choices (names, paths, weights) into the parts of a task."""
 
+import importlib
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,7 +26,6 @@ from archgym.evaluation.objective import (
 from archgym.evaluation.restriction import hold, restrict, split_space
 from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
 from archgym.evaluation.stand_in import StandIn, check_agreement, open_stand_in
-from archgym.files.remote import url_of
 
 _log = logging.getLogger(__name__)
 # chosen: far beyond any use, and no sum of such weights overflows.
@@ -91,6 +91,9 @@ class TaskChoices:
       maximise: Metrics to maximise instead of a named objective.
       metrics: Names of the metrics to record; None for all.
       folder: Folder in which relative paths of workloads and the stand-in are looked up first.
+      measured: File of measurements, with which metrics are calibrated.
+      confidence: Probability with which limits are met under the simulator's error; None for 0.5.
+      measured_digest: Measurements that an earlier task was made with; None for all of the file.
     """
 
     simulator: str | Simulator | None = None
@@ -110,6 +113,9 @@ class TaskChoices:
     maximise: str | Sequence[str] | None = None
     metrics: Sequence[str] | None = None
     folder: Path | None = None
+    measured: str | Path | None = None
+    confidence: float | None = None
+    measured_digest: str | None = None
 
     def expanded(self) -> "TaskChoices":
         """Return the choices with the id of a task taken apart; explicit choices override it.
@@ -140,6 +146,32 @@ class TaskChoices:
             fidelity=self.fidelity or options.pop("fidelity", None),
             options={**options, **self.options},
             version=int(match["version"]),
+        )._with_measured_options()
+
+    def calibrated_as(self, recipe: Mapping[str, Any]) -> "TaskChoices":
+        """Return the choices with the measurements and the confidence of a recorded task.
+
+        Args:
+          recipe: The task's JSON; one without measurements leaves the choices as they are.
+        """
+        if "measured" not in recipe["options"]:
+            return self
+        recorded = {name: str(recipe["options"][name]) for name in recipe["options"]}
+        chosen = replace(self, options={**self.options, **recorded}, measured=recipe["measured"])
+        if isinstance(self.simulator, Simulator):
+            names = ("measured", "confidence")
+            chosen = replace(chosen, options={n: recorded[n] for n in names if n in recorded})
+        return chosen._with_measured_options()
+
+    def _with_measured_options(self) -> "TaskChoices":
+        """Return the choices with what a task's options say of measurements taken out of them."""
+        options = dict(self.options)
+        digest, text = options.pop("measured", None), options.pop("confidence", None)
+        return replace(
+            self,
+            options=options,
+            measured_digest=digest or self.measured_digest,
+            confidence=self.confidence if text is None else _confidence_of(text),
         )
 
     def check_version(self, simulator: Simulator) -> None:
@@ -173,6 +205,18 @@ class TaskChoices:
         return str(name)
 
 
+def _confidence_of(text: str) -> float:
+    """Return the confidence that a task's id states.
+
+    Raises:
+      InvalidArgumentError: It is not a number.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidArgumentError(f"`confidence` must be a number; got {text!r}.") from None
+
+
 @contextmanager
 def choosing(choice: str) -> Iterator[None]:
     """Name the choice that is being resolved in the errors of a block."""
@@ -196,12 +240,37 @@ def resolve_simulator(choices: TaskChoices) -> tuple[Simulator, str]:
     whole, space_name = _resolve_whole(choices)
     with choosing("simulator"):
         choices.check_version(whole)
+    whole = _calibrated(whole, choices)
     with choosing("values"):
         limits = {} if choices.is_held else choices.limits_of(whole)[1]
         held = hold(whole, choices.fixed, choices.values, limits)
     if held is whole:
         return whole, space_name
     return held, held.space.name
+
+
+def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
+    """Return a simulator calibrated with measurements, where they or a confidence are given.
+
+    Raises:
+      InvalidArgumentError: The measurements cannot calibrate it.
+      FileFormatError: Their file is damaged.
+    """
+    if (choices.measured, choices.confidence, choices.measured_digest) == (None, None, None):
+        return whole
+    with choosing("measured"):
+        if whole.unrestricted is not whole or isinstance(whole, StandIn):
+            raise InvalidArgumentError(
+                "`measured` and `confidence` need the simulator itself, with its whole space; got "
+                "a table, a proxy or a restricted one. Leave them out."
+            )
+        path = None if choices.measured is None else choices.resolved_path(choices.measured)
+        # The core does not know how errors are modelled.
+        module = importlib.import_module("archgym.measurements.calibrated")
+        made: Simulator = module.calibrated(
+            whole, path, choices.confidence, choices.measured_digest
+        )
+    return made
 
 
 def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:
@@ -282,7 +351,7 @@ def recorded_stand_in(path: str, kind: str) -> str:
     Raises:
       StorageError: The file is no longer there.
     """
-    if url_of(path) is None and not Path(path).exists():
+    if not Path(path).exists():
         other = " Or continue with the simulator itself: --from-simulator." * (kind == "table")
         raise StorageError(
             f"{path}, the {kind} that the study was made on, does not exist. Give its new place "
@@ -391,6 +460,9 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
             objective = subject_to(objective, limits, metrics)
         is_own = choices.minimise is not None or choices.maximise is not None
         objective = _with_limits_of(simulator, objective, is_own)
+        confident = getattr(simulator.unrestricted, "with_confidence", None)
+        if confident is not None:
+            objective = confident(objective)
         check_limits(objective.limits, metrics)
     return objective
 

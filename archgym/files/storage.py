@@ -340,13 +340,28 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
         _synchronise(folder)
 
 
+def require_local(path: Path) -> None:
+    """Refuse a URL as the place of a new file, which would become a folder named `s3:`.
+
+    Raises:
+      InvalidArgumentError: It is a URL.
+    """
+    # A path has lost one of the two slashes.
+    if re.match(r"[A-Za-z][A-Za-z0-9+.-]+:/", str(path)):
+        raise InvalidArgumentError(
+            f"A new file or folder must be on this machine; got {str(path)[:80]!r}. Write it here, "
+            "and copy it with the tool of that store."
+        )
+
+
 def require_free(path: Path) -> None:
     """Refuse a path at which there is something, but for an empty folder.
 
     Raises:
-      InvalidArgumentError: There is.
+      InvalidArgumentError: There is, or the path is a URL.
       StorageError: It cannot be read.
     """
+    require_local(path)
     with storage_errors(path, "read"):
         if os.path.lexists(path) and not (path.is_dir() and not any(path.iterdir())):
             raise InvalidArgumentError(

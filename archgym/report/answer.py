@@ -10,9 +10,11 @@ from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.metrics import MetricSpec, growth
 from archgym.report.ablation import AblationPath
 from archgym.report.best_design import Chosen
+from archgym.report.decision import decide
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import reward_room
 from archgym.report.quantities import change_text, metric_title, quantity, size_text
+from archgym.studies.snapshot import read_study
 
 # chosen: runs and designs within 1 % of the best are as good in practice.
 _CLOSE = math.log(1.01)
@@ -198,7 +200,31 @@ def _sure(task: TaskEvidence, chosen: Chosen | None) -> list[tuple[str, str]]:
     found = [("limits", _limits(task)), ("runs", _runs(task)), ("optimum", _optimum(task, chosen))]
     if chosen is not None:
         found.append(("simulator", _error(task, chosen)))
-    return found
+    real = _real(task)
+    return [*found, ("real machine", real)] if real else found
+
+
+def _real(task: TaskEvidence) -> str:
+    """Return what the simulator's error means for the choice; empty if the study is not there."""
+    assert task.best is not None
+    folder = task.best[0].folder
+    if not (folder / "study.json").is_file():
+        return ""
+    decision = decide(read_study(folder))
+    best, n = decision.best, len(decision.alternatives)
+    basis = {
+        "learned": "error learned from measured rows",
+        "exact": f"no error against {decision.calibration.prior.source}",
+        "chosen": "error not known, guessed by the author",
+    }[decision.origin]
+    if decision.calibration.n_runs:
+        basis += f" and {_count(decision.calibration.n_runs, 'measurement')}"
+    text = (
+        f"evaluation {best.seq} is the best of its run with {100 * best.p_best:.0f} %, expected "
+        f"loss {decision.percent(best.loss)}"
+    )
+    together = f"; {n} designs hold the best with 90 %" if n > 1 else ""
+    return f"{text}{together} ({basis})"
 
 
 def _limits(task: TaskEvidence) -> str:

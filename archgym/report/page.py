@@ -18,7 +18,6 @@ from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.files.json_types import plain
 from archgym.files.replacement import MARK
 from archgym.report.answer import Answer, Gain
-from archgym.report.best_design import Chosen
 from archgym.report.commands import search_command
 from archgym.report.evidence import TaskEvidence
 from archgym.report.figures import figures
@@ -379,13 +378,10 @@ def _task(
     """Return the folded parts of a task."""
     tables = {t.name.split()[0]: t for t in findings.tables if t.name.endswith(f" {task.label}")}
     drawn = {str(figure["id"]).split("-")[1]: figure for figure in shown}
-    again = findings.chosen.get(task.label)
     several = f" of {task.label}" if len(findings.evidence.tasks) > 1 else ""
     folds = []
     for name, title, members in _FOLDS:
         parts = [_figure(drawn[member]) for member in members if member in drawn]
-        if name == "best" and again is not None and not isinstance(again, str):
-            parts += _pictures(again)
         parts += [_table(tables[member]) for member in members if member in tables]
         if name == "explorer":
             parts.append(_explorer(about))
@@ -405,23 +401,6 @@ def _explorer(about: Mapping[str, Any]) -> str:
     return _CONTROLS.format(
         id=about["id"], sampled=sampled, numbers=escape("Axes: " + ", ".join(names) + ".")
     )
-
-
-def _pictures(chosen: Chosen) -> list[str]:
-    """Return the pictures that the simulator draws of the best design."""
-    task, indices = chosen.explanation.task, chosen.explanation.indices
-    parts = []
-    for weighted in task.workloads:
-        drawn = task.simulator.picture_design(indices, weighted.workload)
-        for title, svg in drawn.items():
-            # As an image it is kept apart from the page's own style and scripts.
-            content = base64.b64encode(svg.encode()).decode()
-            name = escape(f"Best design: {title.lower()}")
-            parts.append(
-                f'<h3>{name}</h3><img style="max-width:100%" alt="{name}" '
-                f'src="data:image/svg+xml;base64,{content}">'
-            )
-    return parts
 
 
 def _figure(figure: Mapping[str, Any]) -> str:

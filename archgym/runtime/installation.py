@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from packaging.requirements import Requirement
 
-from archgym.runtime.kernels import cache_folder
+from archgym.runtime.kernels import cache_folder, cache_name
 from archgym.version import __version__
 
 _CHROMIUM: Final = ("chromium", "chromium-browser", "google-chrome")
@@ -28,10 +28,7 @@ _EXTRAS: Final = {
     "cluster": "sweeps on Ray clusters",
     "evolution": "agents of pymoo",
     "data": "datasets for Minari and Croissant, proxies as ONNX",
-    "remote": "datasets, tables and exports at URLs (S3)",
     "hub": "datasets on the Hugging Face hub",
-    "boosting": "proxies by XGBoost and LightGBM",
-    "smac": "agent of SMAC3",
     "onnx": "networks from ONNX files",
     "cpu-record": "recording of instruction traces",
     "moe-record": "recording of a model's experts",
@@ -160,17 +157,17 @@ def examine() -> Installation:
         else os.cpu_count() or 1,
         kernel_cache=cache,
         is_cache_private=is_private,
-        compiled=tuple(name for name, path in roots.items() if _is_compiled(name, path)),
+        compiled=tuple(name for name, path in roots.items() if _is_compiled(name, path.parent)),
         free_bytes=free,
         features=tuple([_extra(name, needs) for name, needs in extras.items()] + _programs()),
         problems=tuple(problems),
     )
 
 
-def _is_compiled(simulator: str, folder: Path) -> bool:
+def _is_compiled(simulator: str, cache: Path) -> bool:
     """Return True if a kernel of a simulator's folder, or of one inside it, is cached."""
-    sources_hash = folder.name.rpartition("-")[2]
-    return any(folder.parent.glob(f"{simulator}*-{sources_hash}/*.nbi"))
+    sources = {path.parent for path in (_SIMULATORS / simulator).rglob("*.py")}
+    return any(any((cache / cache_name(folder)).glob("*.nbi")) for folder in sources)
 
 
 def _requirements() -> tuple[list[Requirement], dict[str, list[Requirement]]]:

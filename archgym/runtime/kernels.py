@@ -2,8 +2,8 @@
 
 Numba's own cache looks only at the file of the cached function, so a changed callee in another
 file would go unnoticed. Here the cache folder's name carries a hash of every source file of the
-function's simulator, in whatever subfolder, and of the simulators that it imports from; folders of
-other hashes are pruned once they are old.
+function's folder and of the modules of simulators that these import; folders of other hashes are
+pruned once they are old.
 """
 
 import atexit
@@ -41,7 +41,10 @@ _OPTIONS: Final[dict[str, Any]] = {"error_model": "numpy", "nogil": True, "_nrt"
 _PRUNE_AFTER_S: Final = 14 * 24 * 3600.0  # chosen: two weeks, longer than a branch is left alone
 _TURNS: Final = 10.0  # chosen: a machine so much slower than ours, or so loaded, compiles by itself
 _SIMULATORS: Final = Path(__file__).parent.parent / "simulators"
-_IMPORTED: Final = re.compile(rb"^from archgym\.simulators\.(\w+)", re.MULTILINE)
+_IMPORTED: Final = re.compile(
+    rb"^[ \t]*(?:from|import) (archgym\.simulators\.[\w.]+)(?: import (\([^)]*\)|[^\n]*))?",
+    re.MULTILINE,
+)
 _announcers: list[Announce] = []
 
 
@@ -162,10 +165,8 @@ def cache_folder(sources: Path) -> Path:
     Args:
       sources: Folder of the kernels' Python files.
     """
-    # Several simulators have a folder `kernel`; old ones of one are pruned, not of another.
-    is_ours = sources.is_relative_to(_SIMULATORS)
-    stem = ".".join(sources.relative_to(_SIMULATORS).parts) if is_ours else sources.name
-    name = f"{stem}-{_sources_hash(sources)}"
+    name = cache_name(sources)
+    stem = name.rpartition("-")[0]
     for root in _cache_roots():
         folder = root / name
         if _is_usable(folder):
@@ -181,20 +182,49 @@ def cache_folder(sources: Path) -> Path:
     return private / name
 
 
+def cache_name(sources: Path) -> str:
+    """Return the name of the folder of a source folder's machine code; see `cache_folder`."""
+    # Several simulators have a folder `kernel`; old ones of one are pruned, not of another.
+    is_ours = sources.is_relative_to(_SIMULATORS)
+    stem = ".".join(sources.relative_to(_SIMULATORS).parts) if is_ours else sources.name
+    return f"{stem}-{_sources_hash(sources)}"
+
+
 def _sources_hash(sources: Path) -> str:
-    """Return a hash of all sources that kernels of a folder may call."""
+    """Return a hash of all sources that kernels of a folder may call.
+
+    These are the folder's own, in whatever subfolder, and the modules of simulators that any of
+    them imports, and those that these import: a metric or a space has no machine code.
+    """
     digest = hashlib.sha256()
-    is_simulator = sources.is_relative_to(_SIMULATORS) and sources != _SIMULATORS
-    folders = [_SIMULATORS / sources.relative_to(_SIMULATORS).parts[0] if is_simulator else sources]
-    # The list grows by the simulators that each folder imports from.
-    for folder in folders:
-        for path in sorted(folder.rglob("*.py")):
-            content = path.read_bytes()
-            digest.update(f"{folder.name}/{path.relative_to(folder).as_posix()}".encode())
-            digest.update(content)
-            imported = sorted({_SIMULATORS / name.decode() for name in _IMPORTED.findall(content)})
-            folders += [other for other in imported if other not in folders]
+    pending = sorted(sources.rglob("*.py"))
+    known = set(pending)
+    # The list grows by the modules that each file imports.
+    for path in pending:
+        content = path.read_bytes()
+        base = sources if path.is_relative_to(sources) else _SIMULATORS
+        digest.update(f"{base.name}/{path.relative_to(base).as_posix()}".encode())
+        digest.update(content)
+        imported = sorted(
+            {
+                module
+                for name, names in _IMPORTED.findall(content)
+                for module in _modules(name.decode(), names.decode())
+            }
+            - known
+        )
+        known.update(imported)
+        pending += imported
     return digest.hexdigest()[:16]
+
+
+def _modules(name: str, names: str) -> list[Path]:
+    """Return the files of an import from a simulator: a module, or a package and its parts."""
+    place = _SIMULATORS.joinpath(*name.split(".")[2:])
+    parts = (part.split(" as ")[0] for part in re.split(r"[(),\s]*[,(\n)][(),\s]*", names))
+    files = [place.with_suffix(".py"), place / "__init__.py"]
+    files += [place / f"{part.strip()}.py" for part in parts if part.strip().isidentifier()]
+    return [path for path in files if path.is_file()]
 
 
 def _cache_roots() -> list[Path]:

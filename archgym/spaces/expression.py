@@ -22,6 +22,8 @@ _BINARY: dict[str, Callable[[Any, Any], Any]] = {
     "/": operator.truediv,
     "//": operator.floordiv,
     "%": operator.mod,
+    # In floats: powers of whole numbers from a file could grow without end.
+    "**": np.float_power,
     "==": operator.eq,
     "!=": operator.ne,
     "<": operator.lt,
@@ -182,6 +184,9 @@ class Expression:
 
     def __mod__(self, other: "Expression | Scalar") -> "Expression":
         return self._with("%", other)
+
+    def __pow__(self, other: "Expression | Scalar") -> "Expression":
+        return self._with("**", other)
 
     def __eq__(self, other: object) -> "Expression":  # type: ignore[override]  # builds a tree
         if not isinstance(other, Expression | str | int | float):

@@ -26,7 +26,6 @@ from archgym.errors import (
 from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
 from archgym.files.lease import Lease
-from archgym.files.remote import require_absent, upload, url_of
 from archgym.files.storage import atomic_file, make_folder
 from archgym.runtime.interruption import Interruption
 from archgym.runtime.progress import StageProgress
@@ -90,8 +89,7 @@ def build_table(
 
     Args:
       task: Gives simulator, workloads with their weights, and perhaps an objective of its own.
-      out: The Parquet file, which must not exist; its folder is made. For a URL it is built in
-        the working folder and uploaded.
+      out: The Parquet file, which must not exist; its folder is made.
       workers: Threads that simulate; one a core by default.
       progress: Called with the number of simulated designs.
       assembling: Called with the progress of the table made of their results.
@@ -105,13 +103,6 @@ def build_table(
       StorageError: Something cannot be written.
     """
     out = Path(out)
-    if url_of(out) is not None:
-        require_absent(out)
-        # Its parts stay in the working folder, so that the next call can continue.
-        local = build_table(task, out.name, workers, progress, assembling, announce)
-        upload(local, out)
-        local.unlink()
-        return out
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
     n_workers = check_whole("workers", workers or min(cores, MAX_WORKERS), 1, MAX_WORKERS)
     build = _planned(task, out)

@@ -28,6 +28,7 @@ from archgym.spaces.parameter import Value
 from archgym.traces.instructions.records import MIN_RECORDS
 from evidence.agreement import Agreement, Differences, validation_of
 from evidence.cpu.golden import golden_line
+from evidence.cpu.mcpat import NAME, compare_mcpat
 from evidence.recorded import read_rows
 from evidence.validation import Group, Progress, Validation, chosen, metrics_of, no_reports
 
@@ -76,6 +77,7 @@ GROUPS: Final = (
     Group("designs", "runs of ChampSim on machines that a design of a space is"),
     Group("counters", "runs of ChampSim on any machine, in every counter", _FREE),
     Group("events", "caches' look-ups and fills in event logs of ChampSim", "a log has no metrics"),
+    Group("mcpat", "area, leakage and switching power of McPAT, over the default design"),
     Group("recorded", "our own recorded runs, in every counter", _FREE),
 )
 SPACES: Final = ("default", "as-shipped")
@@ -109,6 +111,9 @@ def validate(
                 lines += compare_designs(folder, path.stem, rows)
             if "counters" in wanted:
                 lines.append(_results(folder, path.stem, rows))
+        if NAME in wanted:
+            tell(NAME)
+            lines += compare_mcpat(folder)
         if "events" in wanted:
             for scenario in sorted((folder / "debug").glob("*/")):
                 tell(f"events of {scenario.name}")
@@ -280,7 +285,7 @@ def _trace_path(folder: Path, name: str) -> Path:
 
 def _folder(reference: Path) -> Path:
     folder = reference / "cpu" if (reference / "cpu").is_dir() else reference
-    if not list((folder / "results").glob("*.csv")):
+    if not list((folder / "results").glob("*.csv")) and not (folder / NAME).is_dir():
         raise FileFormatError(
             reference, None, "holds no results/*.csv", "Name the folder of reference results"
         )

@@ -142,7 +142,7 @@ def test_checkouts_with_equal_sources_share_machine_code(
     assert cache_folder(other) == cache_folder(sources)
 
 
-def test_folder_carries_a_hash_of_the_simulators_that_sources_import_from(
+def test_folder_carries_a_hash_of_the_modules_that_sources_import(
     sources: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(tmp_path / "cache"))
@@ -159,31 +159,58 @@ def test_folder_carries_a_hash_of_the_simulators_that_sources_import_from(
 
 
 @pytest.mark.parametrize(
-    ("imported", "changed"),
+    ("imports", "changed"),
     [
-        ("other.part.b", "other/part/b.py"),
+        ("from archgym.simulators.other.part.b import f", "other/part/b.py"),
+        ("from archgym.simulators.other.part import b as c", "other/part/b.py"),
+        (
+            "from archgym.simulators.other.part import (\n    a,\n    b,  # both\n)",
+            "other/part/b.py",
+        ),
+        ("def f():\n    from archgym.simulators.other.part import b", "other/part/b.py"),
+        ("import archgym.simulators.other.part.b", "other/part/b.py"),
+        ("from archgym.simulators.other.part import f", "other/part/__init__.py"),
         # What is imported may itself import from another folder of its simulator.
-        ("other.part.b", "other/rest/deep/c.py"),
+        ("from archgym.simulators.link import f", "other/part/b.py"),
         # A kernel in a sub-folder may import from its own simulator.
-        ("model.layout", "model/layout.py"),
-        ("model.tables.c", "model/tables/c.py"),
+        ("from archgym.simulators.model.layout import f", "model/layout.py"),
+        ("from archgym.simulators.model.tables import c", "model/tables/c.py"),
     ],
 )
-def test_folder_carries_a_hash_of_all_folders_of_simulators_that_sources_import_from(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imported: str, changed: str
+def test_folder_carries_a_hash_of_modules_that_sources_import_in_any_form(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, imports: str, changed: str
 ) -> None:
     monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(tmp_path / "cache"))
     monkeypatch.setattr("archgym.runtime.kernels._SIMULATORS", tmp_path)
     sources = tmp_path / "model" / "kernel"
     for path in (sources / "a.py", tmp_path / changed):
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(f"from archgym.simulators.{imported} import f\n")
+    (sources / "a.py").write_text(f"{imports}\n")
+    (tmp_path / "link.py").write_text("from archgym.simulators.other.part.b import f\n")
+    (tmp_path / changed).write_text("f = 1\n")
     before = cache_folder(sources)
     (tmp_path / changed).write_text("f = 2\n")
     cache_folder.cache_clear()
 
     assert cache_folder(sources) != before
     assert before.name.startswith("model.kernel-")
+
+
+def test_change_beside_the_kernels_compiles_nothing_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ARCHGYM_CACHE_DIR", str(tmp_path / "cache"))
+    monkeypatch.setattr("archgym.runtime.kernels._SIMULATORS", tmp_path)
+    sources = tmp_path / "model" / "kernel"
+    sources.mkdir(parents=True)
+    (sources / "a.py").write_text("from archgym.simulators.model.layout import f\n")
+    for name in ("layout", "metrics"):
+        (tmp_path / "model" / f"{name}.py").write_text("f = 1\n")
+    before = cache_folder(sources)
+    (tmp_path / "model" / "metrics.py").write_text("f = 2\n")
+    cache_folder.cache_clear()
+
+    assert cache_folder(sources) == before
 
 
 def test_changed_callee_in_a_subfolder_changes_the_key(
@@ -197,7 +224,7 @@ def test_changed_callee_in_a_subfolder_changes_the_key(
     imported = tmp_path / "other" / "kernel" / "c.py"
     imported.parent.mkdir(parents=True)
     imported.write_text("g = 1\n")
-    (tmp_path / "model" / "a.py").write_text("from archgym.simulators.other.kernel.c import g\n")
+    (callee.parent / "a.py").write_text("from archgym.simulators.other.kernel.c import g\n")
     folders = [tmp_path / "model", tmp_path / "model" / "kernel"]
     names = {tuple(cache_folder(folder).name for folder in folders)}
     for changed in (callee, imported):

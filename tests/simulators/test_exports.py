@@ -346,7 +346,7 @@ def test_parameters_that_a_file_lacks_are_listed(
         simulator.space.default_indices,
         simulator.workload(simulator.default_workload),
     )
-    for form in simulator.exports.keys() - {"pictures", "timeloop"}:
+    for form in simulator.exports.keys() - {"timeloop"}:
         try:
             left = left_out(simulator, form, indices, workload)
         except InvalidDesignError:

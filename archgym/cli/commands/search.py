@@ -117,6 +117,9 @@ def search(
         "stop_at": stop.stop_at,
         **prior.settings,
     }
+    from archgym.searching import suited_settings
+
+    settings = suited_settings(task, agent, settings, workers, not prior.no_prior)
     how = _Workers(workers, timeout, cache, recheck)
     # First: a start that fails leaves no folder of a study.
     with how.executor(task) as executor:

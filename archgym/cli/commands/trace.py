@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Forms of traces that a simulator's command describes, not this one.
 _REQUESTS = (".stl", ".rstl")
 
-trace_app = command_group("trace", "Record, filter, convert and inspect memory traces of programs.")
+trace_app = command_group("trace", "Record, filter and inspect memory traces of programs.")
 
 
 @trace_app.command("list")
@@ -54,8 +54,7 @@ def info(
     json: JsonOption = False,
 ) -> None:
     """Show the contents of a memory trace: counts, footprint, reuse of pages."""
-    from archgym.report.plots import check_plot
-    from archgym.traces.picture import draw_analysis
+    from archgym.report.plots import check_plot, plot_trace
     from archgym.traces.sources import summarise_trace, trace_stem
 
     if picture is not None:
@@ -70,7 +69,7 @@ def info(
     if picture is not None:
         if summary.analysis is None:
             raise InvalidArgumentError("`--picture` needs a trace with accesses; it has none.")
-        draw_analysis(summary.analysis, trace_stem(source), picture)
+        plot_trace(summary.analysis, trace_stem(source), picture)
     if json:
         write_json({name: value for name, (value, _unit) in summary.facts.items()})
         return

@@ -80,6 +80,7 @@ _LATENCIES: Final = ("_latency", "_penalty", ".pq", "PTW.mshr")
 # The kernel keeps the slots of the DRAM's queues in one word, registers in one byte.
 _LIMITS: Final = {"DRAM.rq": 64, "DRAM.wq": 64, "CPU.registers": 256, "DRAM.ranks": 2}
 # Times of the DRAM's banks [ns]: 24 and 52 clocks of DDR4-3200, kept at other data rates.
+_KERNEL_GHZ: Final = 4.0
 _BANK_NS: Final = 15.0
 _ACTIVE_NS: Final = 32.5
 # An instruction has at most 4 reads, 2 writes and 6 registers; with fewer it never ends.
@@ -171,6 +172,32 @@ def latencies(found: Machine) -> dict[str, int]:
     for name in ("tCAS", "tRCD", "tRP"):
         result[f"DRAM.{name}"] = round(_BANK_NS / period_ns)
     result["DRAM.tRAS"] = round(_ACTIVE_NS / period_ns)
+    return result
+
+
+def at_clock(found: Machine, ghz: float, highest_ghz: float) -> dict[str, int]:
+    """Return a machine at another clock.
+
+    The kernel has cycles of a quarter of a nanosecond, so times of the DRAM are stretched instead.
+    Arrays keep their time at a supply, so that a slower clock needs fewer cycles for them.
+
+    Args:
+      found: Every parameter of the machine at its highest clock.
+      ghz: Its clock.
+      highest_ghz: Highest clock at its supply, for which latencies in cycles are meant.
+    """
+    stretch = ghz / _KERNEL_GHZ
+    result = dict(found)
+    for name in ("L1I", "L1D", "L2C", "LLC", "STLB"):
+        cycles = found[f"{name}.hit_latency"] + found[f"{name}.fill_latency"]
+        total = max(2, math.ceil(cycles * ghz / highest_ghz - 1e-9))
+        result[f"{name}.hit_latency"], result[f"{name}.fill_latency"] = (
+            total // 2,
+            total - total // 2,
+        )
+    result["DRAM.data_rate"] = round(found["DRAM.data_rate"] / stretch)
+    result["DRAM.refresh_ms"] = round(found["DRAM.refresh_ms"] * stretch)
+    result["VMEM.fault_penalty"] = round(found["VMEM.fault_penalty"] * stretch)
     return result
 
 

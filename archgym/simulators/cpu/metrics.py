@@ -24,6 +24,13 @@ from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES
 from archgym.simulators.cpu.machine import Machine
+from archgym.simulators.cpu.power import (
+    NOMINAL_GHZ,
+    NOMINAL_VOLTS,
+    PREDICTOR_BYTES,
+    at_operating_point,
+    structures,
+)
 from archgym.simulators.translation.cacti import Array, cache_array, tlb_array
 
 AREA_LIMIT_MM2: Final = 12.0
@@ -46,8 +53,7 @@ _DECODE_PJ, _EXECUTE_PJ, _BYPASS_PJ = 4.0, 5.0, 0.5
 _LOGIC_LEAKAGE_MW_PER_MM2: Final = 250.0
 _DRAM_TRANSFER_PJ: Final = 15_000.0
 # chosen: a DDR4 PHY and controller take about 2 mm2 and 150 mW per channel at 3200 MT/s.
-_CHANNEL_MM2, _CHANNEL_MW = 2.0, 150.0
-_PREDICTOR_BYTES: Final = (4096.0, 4096.0, 163.0 * 25, 65536.0)
+CHANNEL_MM2, _CHANNEL_MW = 2.0, 150.0
 _TARGET_BYTES: Final = 1024.0 * 8 * 8 + 4096 * 6
 
 _MPKI: Final = "misses/kinstruction"
@@ -96,9 +102,43 @@ METRICS: Final[tuple[MetricSpec, ...]] = (
     *(MetricSpec(name, "%", "none", 1e-2, doc) for name, doc in _SLOTS.items()),
 )
 
+_STRUCTURAL_DOCS: Final = {
+    "power_mw": "Mean power, by structure.",
+    "area_mm2": "Area, by structure.",
+}
+STRUCTURAL_METRICS: Final[tuple[MetricSpec, ...]] = (
+    *(replace(spec, doc=_STRUCTURAL_DOCS.get(spec.name, spec.doc)) for spec in METRICS),
+    MetricSpec(
+        "giga_instructions_per_s", "1e9/s", "maximise", 1e-4, "Instructions in a nanosecond."
+    ),
+    MetricSpec("dynamic_power_mw", "mW", "none", 0.1, "Switching in cores and caches."),
+    MetricSpec("leakage_power_mw", "mW", "none", 0.1, "Leakage of cores and caches."),
+)
+"""Metrics where the structural model gives area and power."""
+
+
+@final
+@dataclass(frozen=True)
+class Operation:
+    """Technology and operating point of the structural model of area and power.
+
+    Attributes:
+      node: One of `archgym.simulators.kit.economics.NODES`.
+      ghz: The core's clock.
+      volts: Its supply; 0.8 V is nominal.
+    """
+
+    node: str
+    ghz: float = NOMINAL_GHZ
+    volts: float = NOMINAL_VOLTS
+
 
 def measures(
-    machine: Machine, counters: Ints, dram_pj: float | None = None, core_cycles: Sequence[int] = ()
+    machine: Machine,
+    counters: Ints,
+    dram_pj: float | None = None,
+    core_cycles: Sequence[int] = (),
+    operation: Operation | None = None,
 ) -> npt.NDArray[np.float64]:
     """Return the metrics of a run, (n_metrics,).
 
@@ -107,20 +147,40 @@ def measures(
       counters: (n_counters,), of `run`.
       dram_pj: Energy of the DRAM, where it was simulated [pJ].
       core_cycles: Cycles of each core, where there are several.
+      operation: Node, clock and supply of the structural model, which adds the last metrics of
+        `STRUCTURAL_METRICS`; None for arrays alone.
     """
     counts = dict(zip(COUNTERS, counters.tolist(), strict=True))
     n, cycles = counts["instructions"], counts["cycles"]
     kilo = n / 1000.0
     n_cores = max(1, len(core_cycles))
-    found = parts(machine, counts, n_cores)
-    area = total_area_mm2(machine, found, n_cores)
-    energy = energy_pj(machine, counts, found, dram_pj, n_cores)
-    per_instruction, delay_ns = energy / n, cycles * CYCLE_NS / n
+    cycle_ns = CYCLE_NS if operation is None else 1.0 / operation.ghz
+    further: dict[str, float] = {}
+    if operation is None:
+        found = parts(machine, counts, n_cores)
+        area = total_area_mm2(machine, found, n_cores)
+        energy = energy_pj(machine, counts, found, dram_pj, n_cores)
+    else:
+        built = at_operating_point(
+            structures(machine, counts, n_cores), operation.node, operation.volts
+        )
+        area = sum(each.area_mm2 for each in built) + CHANNEL_MM2 * machine["DRAM.channels"]
+        dynamic = sum(each.energy_pj for each in built)
+        leakage = sum(each.leakage_mw for each in built)
+        memory = _transfers_pj(counts) if dram_pj is None else dram_pj
+        static = (leakage + _channels_mw(machine)) * cycles * cycle_ns
+        energy = dynamic + static + memory
+        further = {
+            "giga_instructions_per_s": n / (cycles * cycle_ns),
+            "dynamic_power_mw": dynamic / (cycles * cycle_ns),
+            "leakage_power_mw": leakage,
+        }
+    per_instruction, delay_ns = energy / n, cycles * cycle_ns / n
     values: dict[str, float] = {
         "total_cycles": cycles,
         "ipc": n / cycles,
         "energy_per_instruction_pj": per_instruction,
-        "power_mw": energy / (cycles * CYCLE_NS),
+        "power_mw": energy / (cycles * cycle_ns),
         "area_mm2": area,
         "energy_delay": per_instruction * delay_ns,
         "energy_delay_squared": per_instruction * delay_ns**2,
@@ -132,8 +192,9 @@ def measures(
     }
     for level, name in {**_LEVELS, **_TLBS}.items():
         values[f"{level}_mpki"] = sum(counts[f"{name}_{t}_miss"] for t in _DEMAND) / kilo
-    values |= _prefetching(counts) | _memory(counts) | _top_down(machine, counts, core_cycles)
-    return np.array([values[spec.name] for spec in METRICS])
+    values |= _prefetching(counts) | _memory(counts, cycle_ns)
+    values |= _top_down(machine, counts, core_cycles)
+    return np.array([*(values[spec.name] for spec in METRICS), *further.values()])
 
 
 def _percent(part: float, whole: float) -> float:
@@ -159,7 +220,7 @@ def _prefetching(counts: Mapping[str, int]) -> dict[str, float]:
     }
 
 
-def _memory(counts: Mapping[str, int]) -> dict[str, float]:
+def _memory(counts: Mapping[str, int], cycle_ns: float) -> dict[str, float]:
     hits = counts["DRAM_rq_row_hit"] + counts["DRAM_wq_row_hit"]
     transfers = hits + counts["DRAM_rq_row_miss"] + counts["DRAM_wq_row_miss"]
     filled = sum(
@@ -167,7 +228,7 @@ def _memory(counts: Mapping[str, int]) -> dict[str, float]:
     )
     return {
         "dram_row_hit_percent": _percent(hits, transfers),
-        "dram_bandwidth_gb_per_s": 64.0 * transfers / (counts["cycles"] * CYCLE_NS),
+        "dram_bandwidth_gb_per_s": 64.0 * transfers / (counts["cycles"] * cycle_ns),
         "mean_l1d_miss_latency_cycles": counts["L1D_miss_latency"] / filled if filled > 0 else 0.0,
     }
 
@@ -210,6 +271,33 @@ _OBJECTIVES: Final = (
     ),
 )
 OBJECTIVES: Final[Mapping[str, Objective]] = {o.name: o for o in _OBJECTIVES}
+
+STRUCTURAL_AREA_MM2, STRUCTURAL_POWER_MW = 20.0, 8000.0
+"""chosen: about a tenth above the default design by the structural model, in area and in power."""
+_SPEED: Final = Term("giga_instructions_per_s", "maximise")
+_PRICE, _CARBON = Term("dollars", "minimise"), Term("total_kg_co2", "minimise")
+_STRUCTURAL: Final = (
+    Objective(
+        "performance-under-limits",
+        (_SPEED,),
+        f"Instructions a second within {STRUCTURAL_AREA_MM2:g} mm2 and {STRUCTURAL_POWER_MW:g} mW.",
+        parse_limits(
+            f"area_mm2 <= {STRUCTURAL_AREA_MM2:g}, power_mw <= {STRUCTURAL_POWER_MW:g}", METRICS
+        ),
+    ),
+    Objective("performance", (_SPEED,), "Instructions a second."),
+    Objective(
+        "performance-power-price-carbon",
+        (_SPEED, Term("power_mw", "minimise"), _PRICE, _CARBON),
+        "Speed, power, price and carbon, alike; see a front.",
+    ),
+    Objective("performance-per-dollar", (_SPEED, _PRICE), "Speed and price, alike."),
+)
+STRUCTURAL_OBJECTIVES: Final[Mapping[str, Objective]] = {
+    **{name: OBJECTIVES[name] for name in ("energy", "edp", "ed2p")},
+    **{o.name: o for o in _STRUCTURAL},
+}
+"""Objectives where the structural model gives area and power."""
 
 
 @final
@@ -273,7 +361,7 @@ def parts(machine: Machine, counts: Mapping[str, float], n_cores: int = 1) -> li
         ),
         Part(
             "predictor",
-            _small(_PREDICTOR_BYTES[cpu["branch_predictor"]], 1),
+            _small(PREDICTOR_BYTES[cpu["branch_predictor"]], 1),
             # The hashed perceptron reads sixteen banks at once.
             2 * branches * (4.0 if cpu["branch_predictor"] == 3 else 1.0),
         ),
@@ -317,15 +405,28 @@ def _logic_mm2(machine: Machine, n_cores: int) -> float:
 def total_area_mm2(machine: Machine, found: list[Part], n_cores: int = 1) -> float:
     """Return the area of a machine with its DRAM channels [mm2]."""
     arrays = sum(part.array.area_mm2 for part in found)
-    return arrays + _logic_mm2(machine, n_cores) + _CHANNEL_MM2 * machine["DRAM.channels"]
+    return arrays + _logic_mm2(machine, n_cores) + CHANNEL_MM2 * machine["DRAM.channels"]
 
 
 def static_mw(machine: Machine, found: list[Part], n_cores: int = 1) -> float:
     """Return the power that does not depend on what runs [mW]."""
     arrays = sum(part.array.leakage_mw for part in found)
-    rate = machine["DRAM.data_rate"] / 3200.0
-    channels = _CHANNEL_MW * rate * machine["DRAM.channels"]
-    return arrays + _LOGIC_LEAKAGE_MW_PER_MM2 * _logic_mm2(machine, n_cores) + channels
+    logic = _LOGIC_LEAKAGE_MW_PER_MM2 * _logic_mm2(machine, n_cores)
+    return arrays + logic + _channels_mw(machine)
+
+
+def _channels_mw(machine: Machine) -> float:
+    """Return the power of the DRAM's channels on the chip."""
+    return _CHANNEL_MW * machine["DRAM.data_rate"] / 3200.0 * machine["DRAM.channels"]
+
+
+def _transfers_pj(counts: Mapping[str, float]) -> float:
+    """Return the energy of the DRAM's transfers where it was not simulated."""
+    return _DRAM_TRANSFER_PJ * sum(
+        counts[f"DRAM_{queue}_row_{outcome}"]
+        for queue in ("rq", "wq")
+        for outcome in ("hit", "miss")
+    )
 
 
 def energy_pj(
@@ -348,10 +449,6 @@ def energy_pj(
     execute = machine["CPU.execute_width"]
     logic = counts["instructions"] * (_DECODE_PJ + _EXECUTE_PJ + _BYPASS_PJ * execute)
     if dram_pj is None:
-        dram_pj = _DRAM_TRANSFER_PJ * sum(
-            counts[f"DRAM_{queue}_row_{outcome}"]
-            for queue in ("rq", "wq")
-            for outcome in ("hit", "miss")
-        )
+        dram_pj = _transfers_pj(counts)
     time_ns = counts["cycles"] * CYCLE_NS
     return arrays + logic + dram_pj + static_mw(machine, found, n_cores) * time_ns

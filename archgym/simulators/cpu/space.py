@@ -19,7 +19,7 @@ from archgym.simulators.cpu.machine import (
 from archgym.spaces.parameter import Categorical, Ordinal, Parameter, Value
 from archgym.spaces.space import DesignSpace
 
-SPACE_NAMES: Final = ("default", "core", "memory", "as-shipped")
+SPACE_NAMES: Final = ("default", "core", "memory", "dvfs", "as-shipped")
 TABLE_SPACE: Final = "core"
 
 _PER_CYCLE: Final = "instructions/cycle"
@@ -90,6 +90,12 @@ _PARAMETERS: Final[tuple[Parameter, ...]] = (
     Categorical("l2_replacement", REPLACEMENTS, default="lru", doc="Replacement in the L2."),
     Categorical("llc_replacement", REPLACEMENTS, default="lru",
         doc="Replacement in the last level."),
+)  # fmt: skip
+_OPERATING_POINT: Final[tuple[Parameter, ...]] = (
+    Ordinal("clock_ghz", (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.0, 4.5, 5.0), default=4.0, unit="GHz",
+        doc="Clock of cores and caches."),
+    Ordinal("voltage", (0.5, 0.6, 0.7, 0.8, 0.9, 1.0, 1.1), default=0.8, unit="V",
+        doc="Their supply."),
 )  # fmt: skip
 _NUMBERS: Final = {parameter.name: parameter for parameter in _PARAMETERS}
 # Parameters of the machine whose names are not component and field.
@@ -162,6 +168,9 @@ def design_space(name: str) -> DesignSpace:
     if name == "memory":
         doc = "Caches, TLBs and DRAM around the default core."
         return wide.restricted((*GROUPS["caches"], *GROUPS["memory"]), name=name, doc=doc)
+    if name == "dvfs":
+        doc = "The default space with clock and supply, for area and power by structure."
+        return DesignSpace("dvfs", (*wide.parameters, *_OPERATING_POINT), doc=doc)
     if name == "as-shipped":
         doc = "ChampSim's faulty replacement and fixed latencies, for comparison only."
         return wide.restricted(name=name, doc=doc)
@@ -188,6 +197,7 @@ def machine_of(space: str, design: Mapping[str, Value]) -> dict[str, int]:
             # The machine numbers what a design names.
             _full_name(name): _NUMBERS[name].index(v) if isinstance(v, str) else int(str(v))
             for name, v in design.items()
+            if name in _NUMBERS
         }
     )
     # Writes wait as reads do. Queues of L2 and last level, walks under way and replacement in the

@@ -1,0 +1,116 @@
+"""Area and power by structure, clock and supply."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.task import Task
+from archgym.simulators.cpu import CpuSimulator
+from archgym.simulators.cpu.kernel.run import COUNTERS
+from archgym.simulators.cpu.machine import DEFAULTS, at_clock
+from archgym.simulators.cpu.power import at_operating_point, cells, highest_ghz, structures
+
+N = 4096
+
+
+def metrics(changes: Mapping[str, Any], **options: Any) -> dict[str, float]:
+    simulator = CpuSimulator(instructions=N, **options)
+    design = {**simulator.space.design_at(simulator.space.default_indices), **changes}
+    indices = simulator.space.indices_of(design)[None]
+    found = simulator.evaluate_batch(indices, simulator.workload("sort"))
+    return dict(zip((spec.name for spec in simulator.metrics), found.values[0], strict=True))
+
+
+def test_performance_does_not_depend_on_how_area_is_modelled() -> None:
+    plain, by_structure = metrics({}), metrics({}, node="22nm")
+
+    for name in ("total_cycles", "ipc", "l1d_mpki", "dram_row_hit_percent", "core_bound_percent"):
+        assert plain[name] == by_structure[name]
+    assert by_structure["area_mm2"] > 1.5 * plain["area_mm2"]
+
+
+def test_space_with_a_clock_is_the_default_space_at_its_nominal_point() -> None:
+    nominal, plain = metrics({}, space="dvfs"), metrics({}, node="22nm")
+
+    assert nominal == plain
+
+
+def test_slower_clock_at_a_lower_supply_saves_energy() -> None:
+    fast, slow = (
+        metrics({}, space="dvfs"),
+        metrics({"clock_ghz": 2.0, "voltage": 0.6}, space="dvfs"),
+    )
+
+    assert slow["giga_instructions_per_s"] < fast["giga_instructions_per_s"]
+    # Memory is nearer in cycles.
+    assert slow["ipc"] > fast["ipc"]
+    assert slow["energy_per_instruction_pj"] < fast["energy_per_instruction_pj"]
+    assert slow["area_mm2"] == fast["area_mm2"]
+
+
+def test_clock_beyond_the_supply_is_no_design() -> None:
+    simulator = CpuSimulator(space="dvfs", instructions=N)
+    space = simulator.space
+    design = {**space.design_at(space.default_indices), "clock_ghz": 5.0, "voltage": 0.5}
+    indices = space.indices_of(design)[None]
+
+    found = simulator.evaluate_batch(indices, simulator.workload("sort"))
+
+    assert simulator.reasons[found.reason[0]] == "its clock is faster than its supply allows"
+
+
+def test_highest_clock_follows_the_alpha_power_law() -> None:
+    assert highest_ghz(0.8, "22nm") == pytest.approx(4.0)
+    assert highest_ghz(0.6, "22nm") == pytest.approx(4.0 * (0.4**1.3 / 0.6) / (0.6**1.3 / 0.8))
+    assert highest_ghz(0.8, "7nm") > highest_ghz(0.8, "14nm") > highest_ghz(0.8, "22nm")
+
+
+def test_times_of_the_memory_keep_their_nanoseconds() -> None:
+    slow = at_clock(DEFAULTS, 2.0, 4.0)
+
+    # The kernel's cycle is 250 ps and stands for 500 ps: its DRAM is twice as fast in its time.
+    assert slow["DRAM.data_rate"] == 2 * DEFAULTS["DRAM.data_rate"]
+    assert slow["DRAM.refresh_ms"] * 2 == DEFAULTS["DRAM.refresh_ms"]
+    assert slow["LLC.hit_latency"] + slow["LLC.fill_latency"] == 10
+    assert at_clock(DEFAULTS, 4.0, 4.0) == DEFAULTS
+
+
+def test_further_port_costs_more_than_a_copy() -> None:
+    areas = [cells("l1d", 64, 8, ports).area_mm2 for ports in (1, 2, 3, 4)]
+
+    assert areas == sorted(areas)
+    assert areas[1] > 2 * areas[0]
+
+
+def test_sizes_between_those_of_the_table_lie_between() -> None:
+    small, between, large = (cells("l1d", 64, ways, 2) for ways in (8, 12, 16))
+
+    assert small.area_mm2 < between.area_mm2 < large.area_mm2
+
+
+def test_smaller_node_shrinks_logic_more_than_memory() -> None:
+    counts = dict.fromkeys(COUNTERS, 0.0)
+    found = structures(DEFAULTS, counts)
+
+    shrunk = {each.name: each for each in at_operating_point(found, "7nm", 0.8)}
+
+    ratio = {each.name: shrunk[each.name].area_mm2 / each.area_mm2 for each in found}
+    assert ratio["alus"] == pytest.approx(1 / 7.325456759)
+    assert ratio["llc"] == pytest.approx(1 / 3.757501843)
+
+
+def test_options_of_price_need_a_node() -> None:
+    with pytest.raises(InvalidArgumentError, match="need a `node`"):
+        CpuSimulator(grid="usa")
+    with pytest.raises(InvalidArgumentError, match="as-shipped"):
+        CpuSimulator("as-shipped", node="7nm")
+
+
+def test_tasks_read_back() -> None:
+    task = Task.make("cpu", "sort", space="dvfs", node="7nm", grid="usa", instructions="4096")
+
+    assert Task.from_json(task.to_json()).id == task.id
+    assert np.isfinite(task.reference).all()
