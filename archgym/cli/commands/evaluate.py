@@ -19,7 +19,6 @@ from archgym.cli.options.task import (
 from archgym.cli.options.values import assignments, filled_design, read_design
 from archgym.cli.views.metrics import write_metrics
 from archgym.errors import InvalidArgumentError
-from archgym.report.titles import task_title
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Evaluation, Task
@@ -180,6 +179,8 @@ def _metrics(task: "Task", values: Any) -> dict[str, Any]:
 
 
 def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: bool) -> None:
+    from archgym.report.titles import task_title
+
     names = [weighted.workload.name for weighted in task.workloads]
     heading(task_title(task.simulator.name, names, task.objective, task.metrics))
     say(task.id)

@@ -8,6 +8,7 @@ import numpy as np
 
 from archgym.cli.console.terminal import heading, number, prose, say, stdout, table
 from archgym.cli.views.metrics import with_unit, write_metrics
+from archgym.evaluation.limits import missed_limits
 from archgym.report.curves import span
 from archgym.report.quantities import quantity
 from archgym.report.titles import task_title
@@ -47,7 +48,10 @@ def best_text(log: "StudyLog") -> str:
     spec = log.metrics[column]
     default = float((log.weights @ log.reference)[column])
     value, base = (quantity(each, spec.unit) for each in (best.metrics[spec.name], default))
-    return f"{text}: {spec.name} {value} (default design: {base}).{limits}"
+    names = [each.name for each in log.metrics]
+    each = [dict(zip(names, row, strict=True)) for row in log.reference.tolist()]
+    aside = ", which misses a limit" if missed_limits(log.limits, each) else ""
+    return f"{text}: {spec.name} {value} (default design: {base}{aside}).{limits}"
 
 
 def limits_text(missed: Sequence[str]) -> str:
