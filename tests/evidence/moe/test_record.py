@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
-from archgym.simulators.moe.workloads.record import gates, record, record_folder
+from evidence.moe.record import gates, record, record_folder
 
 # Importing them takes seconds, which only these tests should cost.
 pytestmark = pytest.mark.slow

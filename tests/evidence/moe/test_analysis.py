@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.moe.workloads.analysis import CURVES, analyse
-from archgym.simulators.moe.workloads.picture import picture
 from archgym.simulators.moe.workloads.routing import Routing, RoutingPreset, generate
+from evidence.moe.analysis import CURVES, analyse
+from evidence.moe.routing_picture import picture
 
 PRESET = RoutingPreset("small", 12, 2, skew=0.5, topic=0.5, persistence=0.3)
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.moe.kernel.locality import RULES, hit_rates, segment_routing
 from archgym.simulators.moe.workloads.routing import Routing, RoutingPreset, generate
+from evidence.moe.locality import RULES, hit_rates, segment_routing
 
 
 def one_layer(*tokens: tuple[int, ...], n_experts: int = 4) -> Routing:

@@ -50,7 +50,7 @@ def segment_routing(routing: Routing, layer: int, length: int) -> SegmentRouting
       layer: From 0.
       length: Tokens of a segment, 1 or more.
     """
-    from archgym.simulators.moe.kernel.locality_kernel import count_segments
+    from evidence.moe.locality_kernel import count_segments
 
     check_whole("length", length, 1)
     _check_layer(routing, layer)
@@ -100,7 +100,7 @@ def hit_rates(
     Returns:
       (n_sizes,), from 0 to 1, over all uses of all documents.
     """
-    from archgym.simulators.moe.kernel.locality_kernel import count_hits
+    from evidence.moe.locality_kernel import count_hits
 
     check_choice("rule", rule, RULES)
     _check_layer(routing, layer)
@@ -135,7 +135,7 @@ def _following(experts: npt.NDArray[np.int16], routing: Routing) -> npt.NDArray[
     """
     n_tokens, top_k = experts.shape
     flat = experts.ravel().astype(np.int64)
-    documents = np.repeat(routing.documents, top_k)
+    documents = np.repeat(np.arange(routing.n_documents), np.diff(routing.starts) * top_k)
     uses = np.arange(len(flat))
     order = np.lexsort((uses, flat, documents))
     following = len(flat) + flat

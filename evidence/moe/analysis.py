@@ -1,5 +1,9 @@
-"""Analysis of routing traces for caching: hit-rate curves, segments, balance and reuse."""
+"""Analysis of routing traces for caching: hit-rate curves, segments, balance and reuse.
 
+python -m evidence.moe.analysis TRACE.routing.npz [PICTURE]
+"""
+
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, final
@@ -8,8 +12,9 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.checks import check_whole
-from archgym.simulators.moe.kernel.locality import hit_rates, segment_routing
+from archgym.simulators.moe.formats.routing_trace import read_routing
 from archgym.simulators.moe.workloads.routing import Routing
+from evidence.moe.locality import hit_rates, segment_routing
 
 # chosen: the segments of arXiv 2505.16056, and room from half the experts of a token to all.
 WINDOWS: Final = (4, 16, 64, 256)
@@ -172,3 +177,44 @@ def _distinct(
         total += int(used.sum())
         passes += steps
     return float(total / passes)
+
+
+def lines_of(found: Analysis) -> list[str]:
+    """Return the analysis as lines of text, means over layers."""
+    lines = [
+        f"{found.name}: {found.n_tokens:,} tokens, means over layers "
+        f"{', '.join(map(str, found.layers))}",
+        "experts that fit: hit rates [%] of " + ", ".join(found.curves),
+    ]
+    for place, size in enumerate(found.sizes):
+        rates = (f"{100 * curve[:, place].mean():.1f}" for curve in found.curves.values())
+        lines.append(f"{size:6d}: {', '.join(rates)}")
+    for place, window in enumerate(found.windows):
+        lines.append(
+            f"segments of {window} tokens: SRP {100 * found.srp[:, place].mean():.1f} %, "
+            f"{found.srp_size[:, place].mean():.2f} experts per expert of a token"
+        )
+    for place, batch in enumerate(found.batches):
+        mean = found.distinct[:, place].mean()
+        lines.append(f"{batch} documents in parallel: {mean:.2f} distinct experts")
+    lines.append(
+        f"The busiest expert has {found.imbalance.mean():.2f} times the mean load; load falls as "
+        f"rank^-{found.skew.mean():.2f}."
+    )
+    reuse = 100 * found.reuse.mean()
+    lines.append(f"{reuse:.1f} % of a token's experts also served the previous token.")
+    return lines
+
+
+def main() -> None:
+    """Print the analysis of a trace, and draw its picture where a file is named."""
+    found = analyse(read_routing(sys.argv[1]))
+    sys.stdout.write("\n".join(lines_of(found)) + "\n")
+    if len(sys.argv) > 2:
+        from evidence.moe.routing_picture import picture
+
+        picture(found, sys.argv[2])
+
+
+if __name__ == "__main__":
+    main()

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from archgym.errors import InvalidArgumentError
 from archgym.files.replacement import figure_metadata
 from archgym.files.storage import atomic_file
-from archgym.simulators.moe.workloads.analysis import Analysis
+from evidence.moe.analysis import Analysis
 
 _ENDINGS: Final = (".png", ".svg", ".pdf")
 # Okabe and Ito, *Color Universal Design*, 2008: told apart by every kind of eye.

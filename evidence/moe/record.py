@@ -1,9 +1,12 @@
-"""Records the routing of a real model: hooks on the gates of Hugging Face transformers.
+"""Record of the routing of a real model: hooks on the gates of Hugging Face transformers.
+
+    python -m evidence.moe.record FOLDER OUT.routing.npz [TEXT]
 
 Nothing is downloaded: a model comes as an object, or from a folder. The gates are those modules
 whose result names the chosen experts, or whose logits have one number an expert.
 """
 
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
@@ -17,6 +20,7 @@ from archgym.checks import check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, MissingExtraError
 from archgym.files.storage import storage_errors
 from archgym.runtime.reductions import report_reduction
+from archgym.simulators.moe.formats.routing_trace import check_ending, write_routing
 from archgym.simulators.moe.workloads.routing import Routing
 
 # Names that configurations of transformers give to a layer's experts and to those of a token.
@@ -231,3 +235,14 @@ def _torch() -> Any:
         return import_module("torch")
     except ImportError:
         raise MissingExtraError("torch", "moe-record") from None
+
+
+def main() -> None:
+    """Record 64 documents of 512 tokens at most, lines of the text or random tokens."""
+    folder, out, *text = map(Path, sys.argv[1:])
+    check_ending(out)
+    write_routing(out, record_folder(folder, text[0] if text else None, 64, 512, 0))
+
+
+if __name__ == "__main__":
+    main()
