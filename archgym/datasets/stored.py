@@ -17,6 +17,7 @@ from archgym.datasets.integrity import (
 from archgym.datasets.metadata import About
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.parquet import ParquetFile, parquet_errors
+from archgym.files.remote import local_copy
 from archgym.files.storage import storage_errors
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ class StoredDataset:
 
 
 def open_stored(path: str | Path) -> StoredDataset:
-    """Open a dataset: a folder with `data/*.parquet`, or a single Parquet file.
+    """Open a dataset: a folder with `data/*.parquet`, or a single Parquet file; or a URL of one.
 
     Where the folder has a manifest, each data file must have the digest that stands there.
 
@@ -71,7 +72,7 @@ def open_stored(path: str | Path) -> StoredDataset:
       InvalidArgumentError: It is a table of another kind.
       StorageError: It cannot be read.
     """
-    path = Path(path)
+    path = local_copy(path)
     with storage_errors(path, "read"):
         path.stat()
     if path.is_dir():

@@ -28,6 +28,7 @@ from archgym.evaluation.simulator import FEASIBLE, Simulator
 from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
 from archgym.files.parquet import ParquetFile
+from archgym.files.remote import local_copy
 from archgym.runtime.progress import StageProgress
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def verify_dataset(
     check_whole("sample", sample, 0)
     check_whole("seed", seed, 0)
     findings = Findings()
-    path = Path(path)
+    path = local_copy(path)
     if path.is_dir():
         _check_files(path, findings)
     stored = open_stored(path)

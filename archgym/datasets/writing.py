@@ -27,6 +27,7 @@ from archgym.datasets.stored import DATA_FOLDER
 from archgym.datasets.summary import Tally
 from archgym.errors import InvalidArgumentError
 from archgym.files.parquet import MAX_BATCH
+from archgym.files.remote import local_output, require_absent
 from archgym.files.storage import (
     atomic_file,
     atomic_folder,
@@ -176,7 +177,7 @@ def write_dataset(
     """Write a dataset: a folder, or a single table where `out` ends so.
 
     Args:
-      out: A new folder; or a new file that ends in .parquet, .csv or .jsonl.
+      out: A new folder; or a new file that ends in .parquet, .csv or .jsonl; or a URL of one.
       split: Rule that splits it into parts; a folder has a file for each, and all have a column.
       progress: Called with the progress, for each time that rows are gone through.
 
@@ -190,10 +191,11 @@ def write_dataset(
             f"A dataset must be written to a folder, or to a file that ends in "
             f"{', '.join(SUFFIXES)}; got {str(out)!r}."
         )
-    require_free(out)
+    require_absent(out)
     source.progress = progress
     rows = _Rows(source, split)
-    _write(rows, out)
+    with local_output(out) as local:
+        _write(rows, local)
     return rows.written(out)
 
 

@@ -29,14 +29,14 @@ _NAME: Final = re.compile(r"(?P<space>[^{}]+)\{(?P<held>[^{}]*)\}")
 _NOT_IN_NAMES: Final = re.compile(r"[{}=,|/]|\.\.")
 # chosen: a pair of changes of the widest space has some ten thousand designs.
 _MAX_CHANGED: Final = 2**16
-SAME_ATTRIBUTES: Final = (
+# Attributes in which a simulator that wraps another is as that one.
+_SAME: Final = (
     "name", "version", "metrics", "model_reasons", "objectives", "former_objectives",
     "physical_limits", "usual_limits", "compared",
     "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
     "exports", "exports_of_options", "space_names", "fidelity_names",
     "former_fidelity_names", "holds_interpreter", "accuracy_percent",
 )  # fmt: skip
-"""Attributes in which a simulator that wraps another is as that one."""
 
 
 def split_space(name: str | None) -> tuple[str | None, Mapping[str, str]]:
@@ -179,16 +179,38 @@ def hold(
     return RestrictedSimulator(whole, ordered)
 
 
-@final
-class RestrictedSimulator(Simulator):
-    """A simulator whose designs hold some parameters, or choose among fewer of their values.
-
-    Designs, metrics and reasons are those of the whole simulator. `restrict` makes one.
-    """
+class WrappedSimulator(Simulator):
+    """Base of simulators that change the designs or the results of another one."""
 
     name: str
     default_objective: str
     default_workload: str
+
+    def __init__(self, whole: Simulator) -> None:
+        """Take over what the other simulator declares, but its space."""
+        self._whole = whole
+        for attribute in _SAME:
+            setattr(self, attribute, getattr(whole, attribute))
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Return workloads that ship with the simulator."""
+        return self._whole.workload_names()
+
+    def workload(self, name: str | Path) -> Workload:
+        """Return the workload of the whole simulator."""
+        return self._whole.workload(name)
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """Return characteristics of a workload: name to (value, unit)."""
+        return self._whole.describe_workload(workload)
+
+
+@final
+class RestrictedSimulator(WrappedSimulator):
+    """A simulator whose designs hold some parameters, or choose among fewer of their values.
+
+    Designs, metrics and reasons are those of the whole simulator. `restrict` makes one.
+    """
 
     def __init__(
         self, whole: Simulator, values: Mapping[str, Sequence[Value]], default: Any = None
@@ -207,9 +229,7 @@ class RestrictedSimulator(Simulator):
           InvalidArgumentError: No design is left.
         """
         self._narrow, self._values = whole, {name: tuple(v) for name, v in values.items()}
-        self._whole = whole = _widened(whole, self._values)
-        for attribute in SAME_ATTRIBUTES:
-            setattr(self, attribute, getattr(whole, attribute))
+        super().__init__(whole := _widened(whole, self._values))
         self.evaluation_s = whole.evaluation_s
         self.space, self._indices = _part(whole.space, self._values, default)
 
@@ -226,14 +246,6 @@ class RestrictedSimulator(Simulator):
     def __reduce__(self) -> tuple[Any, ...]:
         default = self._in_whole(self.space.default_indices[None, :])[0]
         return RestrictedSimulator, (self._narrow, self._values, default)
-
-    def workload_names(self) -> tuple[str, ...]:
-        """Return workloads that ship with the simulator."""
-        return self._whole.workload_names()
-
-    def workload(self, name: str | Path) -> Workload:
-        """Return the workload of the whole simulator."""
-        return self._whole.workload(name)
 
     def fitted_to(self, workloads: Sequence[Workload]) -> Simulator:
         """Return a simulator whose default design runs on the workloads, near that of the whole.
@@ -283,10 +295,6 @@ class RestrictedSimulator(Simulator):
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse results that break the model's own invariants."""
         self._whole.check(values, workload)
-
-    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """Return characteristics of a workload: name to (value, unit)."""
-        return self._whole.describe_workload(workload)
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design in the format of another tool: the texts of files by their names."""

@@ -10,6 +10,7 @@ from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
 from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
 from archgym.evaluation.specification import Declaration, WorkloadFacts
+from archgym.files.remote import local_copy, url_of
 from archgym.files.storage import open_file, storage_errors
 
 StandInKind = Literal["table", "proxy"]
@@ -50,7 +51,7 @@ class StandIn(Simulator):
           options: Further options, of the stand-in itself.
         """
         self.declaration = declaration
-        self.path = path.absolute()
+        self.path = path if url_of(path) else path.absolute()
         self.digest = digest
         self.name = declaration.simulator
         self.version = declaration.version
@@ -149,7 +150,7 @@ def stand_in_kind(path: str | Path) -> StandInKind:
     Raises:
       StorageError: It cannot be read.
     """
-    with storage_errors(path, "read"), open_file(Path(path)) as handle:
+    with storage_errors(path, "read"), open_file(local_copy(path)) as handle:
         return "table" if handle.read(len(_PARQUET)) == _PARQUET else "proxy"
 
 

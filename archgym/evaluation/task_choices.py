@@ -26,6 +26,7 @@ from archgym.evaluation.objective import (
 from archgym.evaluation.restriction import hold, restrict, split_space
 from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
 from archgym.evaluation.stand_in import StandIn, check_agreement, open_stand_in
+from archgym.files.remote import url_of
 
 _log = logging.getLogger(__name__)
 # chosen: far beyond any use, and no sum of such weights overflows.
@@ -351,7 +352,7 @@ def recorded_stand_in(path: str, kind: str) -> str:
     Raises:
       StorageError: The file is no longer there.
     """
-    if not Path(path).exists():
+    if url_of(path) is None and not Path(path).exists():
         other = " Or continue with the simulator itself: --from-simulator." * (kind == "table")
         raise StorageError(
             f"{path}, the {kind} that the study was made on, does not exist. Give its new place "

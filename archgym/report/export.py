@@ -19,7 +19,8 @@ from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Task
-from archgym.files.storage import make_folder, require_local, write_atomic
+from archgym.files.remote import local_output, url_of
+from archgym.files.storage import make_folder, write_atomic
 from archgym.report.commands import evaluate_command
 from archgym.report.quantities import grouped_number
 
@@ -68,14 +69,22 @@ class Export:
         """Write the files and return their paths.
 
         Args:
-          path: New file for a format of one file, or a folder, which is made if it is absent.
+          path: New file for a format of one file, or a folder, which is made if it is absent;
+            or the URL of a new one.
 
         Raises:
           InvalidArgumentError: A file exists.
           StorageError: A file cannot be written.
         """
-        if not path.is_dir():
-            require_local(path)
+        if url_of(path) is None:
+            return self._write(path)
+        with local_output(path) as local:
+            if len(self.files) > 1:
+                make_folder(local)
+            self._write(local)
+        return [path if len(self.files) == 1 else path / name for name in self.files]
+
+    def _write(self, path: Path) -> list[Path]:
         is_file = len(self.files) == 1 and not path.is_dir()
         paths = {
             path if is_file else path.joinpath(*PurePosixPath(name).parts): text

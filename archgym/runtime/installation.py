@@ -28,6 +28,7 @@ _EXTRAS: Final = {
     "cluster": "sweeps on Ray clusters",
     "evolution": "agents of pymoo",
     "data": "datasets for Minari and Croissant, proxies as ONNX",
+    "remote": "datasets, tables and exports at URLs (S3)",
     "hub": "datasets on the Hugging Face hub",
     "onnx": "networks from ONNX files",
     "cpu-record": "recording of instruction traces",

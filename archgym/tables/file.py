@@ -15,6 +15,7 @@ from archgym.errors import ArchGymError, FileFormatError
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.specification import Declaration
 from archgym.files.parquet import ParquetFile, parquet_errors, read_metadata
+from archgym.files.remote import local_copy
 from archgym.files.storage import storage_errors
 from archgym.tables.content import (
     FORMAT,
@@ -57,6 +58,7 @@ class TableFile:
           StorageError: It cannot be read.
         """
         self.path = Path(path)
+        self._local = local_copy(path)
         about = self._about()
         try:
             self.declaration = Declaration.from_json(about["declaration"])
@@ -73,14 +75,14 @@ class TableFile:
         if computed != self.digest:
             raise self._refusal("its digest does not match what it says of its columns")
         kinds = self._kinds()
-        self._file = ParquetFile.open(self.path, kinds)
+        self._file = ParquetFile.open(self._local, kinds)
         with storage_errors(self.path, "read"):
-            self.size_bytes = self.path.stat().st_size
+            self.size_bytes = self._local.stat().st_size
         self._check_rows()
         self._check_kinds(kinds)
 
     def _about(self) -> dict[str, Any]:
-        text = read_metadata(self.path).get(METADATA_KEY, b"")
+        text = read_metadata(self._local).get(METADATA_KEY, b"")
         try:
             about = json.loads(text)
         except (ValueError, RecursionError):
@@ -193,7 +195,7 @@ class TableFile:
           FileFormatError: They are damaged.
         """
         names = tuple(self.columns.parameters)
-        file = ParquetFile.open(self.path, names)
+        file = ParquetFile.open(self._local, names)
         yield from self._pieces(names, file)
 
     def _pieces(

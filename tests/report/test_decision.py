@@ -1,5 +1,6 @@
 """Decisions under a simulator's error."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -74,7 +75,7 @@ def test_next_measurement_is_expected_to_reduce_the_loss(folder: Path) -> None:
 
     assert len({step.candidate.seq for step in steps}) == 3
     assert steps[0].loss_before == pytest.approx(found.best.loss, rel=0.2)
-    for one, other in zip(steps, steps[1:], strict=False):
+    for one, other in pairwise(steps):
         assert one.loss_after == other.loss_before
     assert steps[-1].loss_after < 0.9 * steps[0].loss_before
 

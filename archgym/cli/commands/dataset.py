@@ -19,6 +19,7 @@ from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import StudiesArgument, named_path
+from archgym.files.remote import shown
 
 if TYPE_CHECKING:
     from archgym.datasets import Split, Summary, Written
@@ -27,13 +28,13 @@ dataset_app = command_group("dataset", "Build, split, merge and verify datasets 
 
 DatasetArgument = Annotated[
     Path,
-    typer.Argument(help="Folder of a dataset, or its Parquet file.", metavar="DATASET"),
+    typer.Argument(help="Folder of a dataset, or its Parquet file; or a URL.", metavar="DATASET"),
 ]
 OutOption = Annotated[
     Path,
     typer.Option(
         "--out",
-        help="Folder to create, or a .parquet, .csv or .jsonl file for the table alone.",
+        help="Folder to create, or a .parquet, .csv or .jsonl file for the table alone; or a URL.",
         parser=named_path,
         metavar="PATH",
     ),
@@ -308,11 +309,11 @@ def _say(written: "Written", json: bool) -> None:
     for note in written.notes:
         warn(note)
     if json:
-        write_json({**asdict(written), "path": str(written.path)})
+        write_json({**asdict(written), "path": shown(written.path)})
         return
     say(
         f"{written.rows} rows, {written.designs} distinct designs, {written.duplicates} "
-        f"duplicates: {written.path}"
+        f"duplicates: {shown(written.path)}"
     )
     if written.statement is not None:
         parts = ", ".join(f"{part} {n}" for part, n in written.parts.items())

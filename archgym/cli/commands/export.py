@@ -10,6 +10,7 @@ from archgym.cli.console.terminal import say, table, warn, write_json
 from archgym.cli.options.design import DesignArgument, TaskOfDesignArgument, is_study, named_design
 from archgym.cli.options.task import JsonOption, TaskOptions
 from archgym.errors import InvalidArgumentError
+from archgym.files.remote import shown
 
 _OPTUNA = "optuna"
 
@@ -31,7 +32,7 @@ def export(
         Path | None,
         typer.Option(
             "--out",
-            help="New file, or folder for several files (default: write a single file to "
+            help="New file, folder for several files, or a URL (default: write a single file to "
             "standard output).",
             metavar="PATH",
         ),
@@ -83,7 +84,7 @@ def export(
         write_json(
             {
                 "format": form,
-                "files": [str(path) for path in paths],
+                "files": [shown(path) for path in paths],
                 "texts": dict(found.files) if out is None else None,
                 "notes": found.notes,
                 "missed_limits": list(found.missed_limits),
@@ -92,7 +93,7 @@ def export(
     elif out is None:
         say(str(found.text).rstrip("\n"))
     else:
-        place = paths[0] if len(paths) == 1 else f"{len(paths)} files in {out}"
+        place = shown(paths[0]) if len(paths) == 1 else f"{len(paths)} files in {shown(str(out))}"
         say(f"Written: {place}")
     for line in () if json else found.notes:
         warn(line)
