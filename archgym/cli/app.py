@@ -27,6 +27,7 @@ import typer
 from typer.core import TyperGroup
 
 from archgym.cli.commands.bench import bench_app
+from archgym.cli.commands.control import control_app
 from archgym.cli.commands.dataset import dataset_app
 from archgym.cli.commands.decide import decide
 from archgym.cli.commands.describe import describe
@@ -184,6 +185,7 @@ app.add_typer(proxy_app, rich_help_panel=_DATA)
 app.command(rich_help_panel=_RARE)(merge)
 app.command(rich_help_panel=_RARE)(portfolio)
 app.add_typer(policy_app, rich_help_panel=_RARE)
+app.add_typer(control_app, rich_help_panel=_RARE)
 app.add_typer(rule_app, rich_help_panel=_RARE)
 app.add_typer(trace_app, rich_help_panel=_TOOLS)
 app.command(rich_help_panel=_TOOLS)(doctor)

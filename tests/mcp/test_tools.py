@@ -33,7 +33,7 @@ def create(toolbox: Toolbox, study: str = "first", budget: int = 12) -> None:
 
 
 def test_every_input_has_a_schema_without_unknown_members(toolbox: Toolbox) -> None:
-    assert len(toolbox.tools) == 26
+    assert len(toolbox.tools) == 27
     for tool in toolbox.tools:
         assert tool.schema["type"] == "object"
         assert tool.schema["additionalProperties"] is False
