@@ -32,7 +32,6 @@ _HOMES = {
 }
 
 __all__ = [
-    "Contexts",
     "ControlEnv",
     "DesignEnv",
     "DesignVectorEnv",

@@ -89,6 +89,8 @@ class CpuSimulator(RowSimulator):
     """
 
     name = "cpu"
+    title = "Core and caches"
+    compared = "equal to ChampSim in every counter of 1,541 runs; not compared with silicon"
     version = 0
     # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
     evaluation_s = 0.03

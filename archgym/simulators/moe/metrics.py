@@ -88,26 +88,26 @@ METRICS: Final = (
 
 _TPOT: Final = Term("tpot_mean_ms", "minimise")
 # Each routed expert computes, with weights of at least `_FULL_BITS`: the model's own results.
-_INTACT: Final = (Limit("degraded_percent", "<=", 0.0),)
+INTACT: Final = (Limit("degraded_percent", "<=", 0.0),)
 # chosen: a token in 100 ms is faster than people read; one expert in twenty may be degraded.
 _READABLE: Final = (Limit("tpot_mean_ms", "<=", 100.0), Limit("degraded_percent", "<=", 5.0))
 OBJECTIVES: Final[Mapping[str, Objective]] = {
     objective.name: objective
     for objective in (
         Objective(
-            "latency", (_TPOT,), "Least time per token, with the model's results intact.", _INTACT
+            "latency", (_TPOT,), "Least time per token, with the model's results intact.", INTACT
         ),
         Objective(
             "throughput-as-promised",
             (Term("goodput_per_s", "maximise"),),
             "Most requests a second that are served as promised, results intact.",
-            _INTACT,
+            INTACT,
         ),
         Objective(
             "throughput-per-gpu",
             (Term("output_per_s", "maximise"), Term("n_gpus", "minimise")),
             "Most tokens a second for each accelerator, results intact.",
-            _INTACT,
+            INTACT,
         ),
         Objective(
             "memory-under-latency",
@@ -124,7 +124,7 @@ OBJECTIVES: Final[Mapping[str, Objective]] = {
                 Term("energy_per_token_mj", "minimise"),
             ),
             "Both latencies, memory and energy alike, results intact.",
-            _INTACT,
+            INTACT,
         ),
     )
 }

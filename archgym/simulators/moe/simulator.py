@@ -51,7 +51,7 @@ from archgym.simulators.moe.machine.presets import model as model_of
 from archgym.simulators.moe.machine.presets import model_names
 from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving
 from archgym.simulators.moe.machine.step_time import StepCosts
-from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
+from archgym.simulators.moe.metrics import INTACT, METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.space import (
     GROUPS,
     HARDWARE,
@@ -121,6 +121,11 @@ class MoeSimulator(RowSimulator):
     """
 
     name = "moe"
+    title = "MoE serving"
+    compared = (
+        "1,430 measured servers: median error of TPOT and rate 4 %, of TTFT 12 %; of a model, GPU "
+        "or engine that was left out 11 % and up to 30 %"
+    )
     version = 6
     # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
     evaluation_s = 0.02
@@ -130,6 +135,8 @@ class MoeSimulator(RowSimulator):
     model_reasons = MODEL_REASONS
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = OBJECTIVES
+    # Fewer bits and dropped experts are faster, and give another model's answers.
+    usual_limits = INTACT
     default_objective = "latency"
     default_workload = "chat"
     exports: Mapping[str, str] = FORMATS
