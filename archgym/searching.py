@@ -183,7 +183,7 @@ def search(
     workers: int = 1,
     timeout_s: float | None = None,
     cache: str | Path | None = None,
-    recheck: float = RECHECK,
+    recheck: float | None = None,
     measured: str | Path | None = None,
     confidence: float | None = None,
     callbacks: Iterable[Callback] = (),
@@ -224,8 +224,8 @@ def search(
       cache: Folder of evaluations that studies share; no design is simulated twice, except the
         default design, to which rewards are relative: each call evaluates it once. Trust all who
         may write into the folder.
-      recheck: Share of the results found in the cache that are evaluated again, at least one; a
-        false result ends the search with an error.
+      recheck: Share of the results found in the cache that are evaluated again, at least one and
+        0.02 by default; a false result ends the search with an error.
       measured: File of measurements, with which metrics are calibrated; see `archgym measure`.
       confidence: Probability with which limits are met under the simulator's error.
       callbacks: Objects that receive new evaluations; see `archgym.studies.callbacks`.
@@ -286,8 +286,9 @@ def search(
         "stop_at": stop_at,
     }
     with (
-        _study(folder, task, agent, settings, workers, prior) as study,
+        # First: a start that fails leaves no folder of a study.
         search_executor(task, workers, timeout_s, cache, recheck) as executor,
+        _study(folder, task, agent, settings, workers, prior) as study,
     ):
         for callback in callbacks:
             study.add_callback(callback)
@@ -356,7 +357,7 @@ def search_executor(
     workers: int,
     timeout_s: float | None,
     cache: str | Path | None,
-    recheck: float = RECHECK,
+    recheck: float | None = None,
 ) -> Executor:
     """Return the executor that evaluates the designs of a search.
 
@@ -365,10 +366,19 @@ def search_executor(
       workers: Number of designs to evaluate in parallel.
       timeout_s: Time limit per design [s].
       cache: Folder of evaluations that studies share.
-      recheck: Share of the results found in the cache that are evaluated again.
+      recheck: Share of the results found in the cache that are evaluated again; None for 0.02.
+
+    Raises:
+      InvalidArgumentError: A share is given without a cache.
     """
+    if cache is None and recheck is not None:
+        raise InvalidArgumentError(
+            f"`recheck` must be left out without `cache`; got {recheck:g}. Name a cache's folder."
+        )
     executor = executor_for(workers, timeout_s, task)
-    return executor if cache is None else CachedExecutor(executor, cache, recheck)
+    if cache is None:
+        return executor
+    return CachedExecutor(executor, cache, RECHECK if recheck is None else recheck)
 
 
 def run_folders(task: Task, agent: str, seed: int, option: str) -> Iterator[Path]:

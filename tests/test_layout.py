@@ -21,7 +21,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("evaluation", "traces"),
     ("simulators", "tables", "agent", "measurements"),
     ("studies",),
-    ("datasets", "sweep", "testing"),
+    ("datasets", "sweep", "testing", "control"),
     ("bench",),
     ("report", "proxy", "envs"),
     ("searching",),

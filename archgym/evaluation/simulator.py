@@ -3,6 +3,7 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -137,6 +138,10 @@ class Simulator(ABC):
     """Registered name: the folder's."""
     version: int
     """Raised when any number that it returns changes."""
+    title: ClassVar[str] = ""
+    """What designs are, in a few words for headings, such as "Memory controller"."""
+    compared: str = ""
+    """What its results were compared with, and what not, in words for reports."""
     space: DesignSpace
     metrics: tuple[MetricSpec, ...]
     model_reasons: tuple[str, ...] = ()
@@ -148,6 +153,9 @@ class Simulator(ABC):
     physical_limits: tuple[Limit, ...] = ()
     """Conditions of a design's existence, such as a model that fits into memory. Tasks add these
     limits to every objective; objectives by name state them."""
+    usual_limits: tuple[Limit, ...] = ()
+    """Limits under `minimise` and `maximise`, each unless the caller limits the same metric. They
+    keep what a metric alone would sacrifice, such as the quality of answers."""
     default_objective: str
     default_workload: str
     fidelity: str = "standard"
@@ -200,6 +208,15 @@ class Simulator(ABC):
     def default_fidelity(self) -> str:
         """The fidelity that a task's name leaves out."""
         return self.fidelity_names[0]
+
+    def widened(self, names: Sequence[str]) -> "Simulator":
+        """Return the simulator over a space with the widest ranges of some parameters.
+
+        A simulator that computes anything from its space when it is made replaces this.
+        """
+        made = copy(self)
+        made.space = self.space.widened(names)
+        return made
 
     @property
     def unrestricted(self) -> "Simulator":

@@ -21,6 +21,7 @@ from archgym.evaluation.objective import (
     parse_objective,
     parse_target,
     subject_to,
+    with_limits,
 )
 from archgym.evaluation.restriction import hold, restrict, split_space
 from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
@@ -277,10 +278,21 @@ def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:
     """Return choices that name the restricted space of a stand-in, where they ask for it."""
     with choosing("stand_in"):
         declared = open_stand_in(choices.resolved_path(path)).declaration
-    if choices.space == declared.space_name or not split_space(declared.space_name)[1]:
+    whole, held = split_space(declared.space_name)
+    if choices.space == declared.space_name or not held:
         return choices
     asked = replace(choices, simulator=choices.simulator or declared.simulator, stand_in=None)
+    if isinstance(asked.simulator, str) and whole in simulator_class(asked.simulator).space_names:
+        asked = replace(asked, space=choices.space or whole)
     space = resolve_simulator(asked)[1]
+    if choices.space is None and space != declared.space_name:
+        if split_space(space)[1]:
+            with choosing("values"):
+                raise InvalidArgumentError(
+                    f"{path} holds the designs of {declared.space_name!r}, not those of {space!r}. "
+                    "Hold the same parameters, hold none, or make the file again."
+                )
+        space = declared.space_name
     return replace(choices, space=space, fixed={}, values={}, is_held=True)
 
 
@@ -447,15 +459,38 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
         limits, on_parameters = choices.limits_of(simulator)
         if limits or (not on_parameters and choices.subject_to is not None):
             objective = subject_to(objective, limits, metrics)
-        given = objective.limits
-        missing = [str(limit) for limit in simulator.physical_limits if not limit.holds_in(given)]
-        if missing:
-            objective = subject_to(objective, missing, metrics)
+        is_own = choices.minimise is not None or choices.maximise is not None
+        objective = _with_limits_of(simulator, objective, is_own)
         confident = getattr(simulator.unrestricted, "with_confidence", None)
         if confident is not None:
             objective = confident(objective)
         check_limits(objective.limits, metrics)
     return objective
+
+
+def _with_limits_of(simulator: Simulator, objective: Objective, is_own: bool) -> Objective:
+    """Return an objective with a simulator's limits of physics, and without looser ones.
+
+    Args:
+      simulator: The simulator, which may have limits for objectives that are made of metrics.
+      objective: Objective with the limits that were asked for.
+      is_own: True if it is made of metrics.
+    """
+    given, physical = objective.limits, simulator.physical_limits
+    looser = [limit for limit in given if limit not in physical and limit.holds_in(physical)]
+    for limit in looser:
+        _note(f"limit {limit} is left out: {simulator.name} has a tighter one for every design.")
+    kept = [limit for limit in given if limit not in looser]
+    missing = [limit for limit in physical if not limit.holds_in(kept)]
+    if is_own:
+        named = {limit.metric for limit in given}
+        missing += [limit for limit in simulator.usual_limits if limit.metric not in named]
+    if not (missing or looser):
+        return objective
+    usual = simulator.objectives.get(objective.name.partition("[")[0])
+    if usual is not None and not missing and usual.limits == tuple(kept):
+        return usual
+    return with_limits(objective, [*kept, *missing], simulator.metrics)
 
 
 def _names(metrics: str | Sequence[str] | None) -> list[str]:

@@ -13,7 +13,7 @@ from archgym.checks import check_number
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, subject_to
-from archgym.evaluation.restriction import SAME_ATTRIBUTES
+from archgym.evaluation.restriction import WrappedSimulator
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Bottleneck, Simulator, Workload
 from archgym.measurements.calibration import Calibration, calibration_of
 from archgym.measurements.file import Measurements, read_measurements
@@ -36,7 +36,7 @@ _MIDDLE: Final = 0.5
 
 
 @final
-class CalibratedSimulator(Simulator):
+class CalibratedSimulator(WrappedSimulator):
     """A simulator whose metrics are corrected by its known error.
 
     A metric with an error has its most likely real value: the simulated one times what measurements
@@ -47,10 +47,6 @@ class CalibratedSimulator(Simulator):
     The checksum of the measurements is part of its tasks. A file that grows continues to serve the
     studies that were begun with its first measurements.
     """
-
-    name: str
-    default_objective: str
-    default_workload: str
 
     def __init__(
         self,
@@ -71,14 +67,12 @@ class CalibratedSimulator(Simulator):
           FileFormatError: The file is damaged.
           InvalidArgumentError: The file is not the earlier one with more measurements.
         """
-        self._whole = whole
+        super().__init__(whole)
         self.confidence = check_number("confidence", confidence, _MIDDLE, 0.999)
-        for attribute in SAME_ATTRIBUTES:
-            setattr(self, attribute, getattr(whole, attribute))
         self.space = whole.space
         measurements = Measurements() if path is None else read_measurements(path)
         chain, _, prior = (digest or "").partition("-")
-        if chain:
+        if chain and path is not None:
             measurements = measurements.up_to(chain)
         self.path = None if path is None else Path(path).absolute()
         self.calibration: Calibration = calibration_of(
@@ -96,7 +90,7 @@ class CalibratedSimulator(Simulator):
             self.options[CONFIDENCE_OPTION] = f"{self.confidence:g}"
         self._columns = self.calibration.quantities(whole.metrics)
         self.metrics = (*whole.metrics, *self._further())
-        for line in self.calibration.notes.lines:
+        for line in self.calibration.notes:
             _note(f"{path}: {line}.")
 
     def __reduce__(self) -> tuple[Any, ...]:
@@ -106,11 +100,6 @@ class CalibratedSimulator(Simulator):
     def uncalibrated(self) -> Simulator:
         """The simulator itself."""
         return self._whole
-
-    @property
-    def default_fidelity(self) -> str:
-        """The simulator's."""
-        return self._whole.default_fidelity
 
     def with_confidence(self, objective: Objective) -> Objective:
         """Return an objective whose limits are met with the confidence."""
@@ -126,14 +115,6 @@ class CalibratedSimulator(Simulator):
         if texts == [str(limit) for limit in objective.limits]:
             return objective
         return subject_to(replace(objective, limits=()), texts, self.metrics)
-
-    def workload_names(self) -> tuple[str, ...]:
-        """Return workloads that ship with the simulator."""
-        return self._whole.workload_names()
-
-    def workload(self, name: str | Path) -> Workload:
-        """Return the workload of the simulator."""
-        return self._whole.workload(name)
 
     def fitted_to(self, workloads: Sequence[Workload]) -> Simulator:
         """Return the calibrated simulator whose default design runs on the workloads."""
@@ -159,18 +140,6 @@ class CalibratedSimulator(Simulator):
     def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
         """Return what limits a design, as the simulator says."""
         return self._whole.bottlenecks(indices, workload)
-
-    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """Return characteristics of a workload."""
-        return self._whole.describe_workload(workload)
-
-    def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the workload into `path`; False if there is nothing to draw."""
-        return self._whole.picture_workload(workload, path)
-
-    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return pictures of a design as SVG by title."""
-        return self._whole.picture_design(indices, workload)
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design in the format of another tool."""

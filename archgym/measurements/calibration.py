@@ -1,7 +1,7 @@
 """Calibration of a simulator: its prior error, and what measurements say of it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
@@ -21,24 +21,6 @@ _EQUAL: Final = 1e-5
 
 
 @final
-@dataclass(frozen=True)
-class Notes:
-    """What measurements say of themselves and of the simulator, in words."""
-
-    outliers: tuple[str, ...] = ()
-    """Measurements that the others contradict."""
-    unused: tuple[str, ...] = ()
-    """Reasons why measurements were left out, with counts."""
-    prior: str = ""
-    """Sentence on a prior that measurements contradict; empty if they do not."""
-
-    @property
-    def lines(self) -> list[str]:
-        """All of them."""
-        return [*self.unused, *self.outliers, *([self.prior] if self.prior else [])]
-
-
-@final
 @dataclass(frozen=True, eq=False)
 class Calibration:
     """Error of a simulator as it is known: from its prior, and from measurements.
@@ -48,14 +30,14 @@ class Calibration:
       process: The same, conditioned on the measurements.
       n_runs: Measurements that count.
       n_designs: Points that were measured.
-      notes: What is odd about them.
+      notes: What is odd about them and about the prior, in words without a full stop.
     """
 
     prior: ErrorPrior
     process: ErrorProcess
     n_runs: int = 0
     n_designs: int = 0
-    notes: Notes = field(default_factory=Notes)
+    notes: tuple[str, ...] = ()
 
     def quantities(self, specs: Sequence[MetricSpec]) -> dict[int, int]:
         """Return columns of metrics that have an error, with the number of their quantity."""
@@ -101,11 +83,11 @@ def calibration_of(
             )
     process = ErrorProcess(prior)
     if not kept:
-        return Calibration(prior, process, notes=Notes(unused=tuple(unused)))
+        return Calibration(prior, process, notes=tuple(unused))
     points, residuals, keys = _residuals(kept, space, prior)
     process.condition(points, residuals)
-    notes = Notes(_outliers(kept, process, residuals, prior), tuple(unused), _wrong_prior(process))
-    return Calibration(prior, process, len(kept), len(keys), notes)
+    notes = [*unused, *_outliers(kept, process, residuals, prior), *_wrong_prior(process)]
+    return Calibration(prior, process, len(kept), len(keys), tuple(notes))
 
 
 def _source(name: str, specs: Sequence[MetricSpec]) -> str:
@@ -191,7 +173,7 @@ def _point(row: Measurement, space: DesignSpace) -> Points:
 
 def _outliers(
     rows: Sequence[Measurement], process: ErrorProcess, residuals: Residuals, prior: ErrorPrior
-) -> tuple[str, ...]:
+) -> list[str]:
     """Return in words which measurements the others contradict."""
     found = []
     for place in np.flatnonzero(process.weights < 1.0).tolist():
@@ -203,13 +185,13 @@ def _outliers(
             f"{process.deviations[place]:.0f} sigma (limit {OUTLIER:.0f}) from what the others "
             "say: it counts less until a repeat confirms it"
         )
-    return tuple(found)
+    return found
 
 
-def _wrong_prior(process: ErrorProcess) -> str:
+def _wrong_prior(process: ErrorProcess) -> list[str]:
     if not process.is_contradicted or process.prior.is_exact:
-        return ""
-    return (
+        return []
+    return [
         f"Errors here are about {process.scale:.1f} times as large as the {process.prior.origin} "
         f"prior says (chance {process.surprise:.1g}): intervals are widened by that factor"
-    )
+    ]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.files.storage import open_file, open_own, storage_errors, write_all
+from archgym.files.storage import open_file, open_own, storage_errors, synchronise, write_all
 
 FORMAT: Final = 1
 MEASURED_NAME: Final = "measured.jsonl"
@@ -20,6 +20,7 @@ MAX_MEASUREMENTS: Final = 20_000
 """Measurements of a file at most. Chosen: more than anybody runs on a bench by hand; averages of
 repeats say as much."""
 _MAX_BYTES: Final = 2**27
+_PAGE: Final = 4096
 _DIGITS: Final = 16
 _CHAIN: Final = b', "chain": "'
 _RESTORE: Final = "Restore it from a copy, or import the measurements again"
@@ -123,7 +124,9 @@ def read_measurements(path: str | Path) -> Measurements:
         content = handle.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise FileFormatError(path, None, f"measurements must be below {_MAX_BYTES} bytes")
-    *lines, torn = content.split(b"\n")
+    # A power cut may leave pages of zeros in what was not synced.
+    whole = content[: content.rfind(b"\n", 0, len(content.partition(b"\0")[0])) + 1]
+    lines, torn = whole.split(b"\n")[:-1], content[len(whole) :]
     if not lines:
         raise FileFormatError(path, 1, "measurements must begin with a heading", _RESTORE)
     chains: list[str] = []
@@ -151,7 +154,8 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
     try:
         with storage_errors(path, "written"):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            is_empty = os.fstat(descriptor).st_size == 0
+            # A power cut may leave a page of zeros where the heading was to be.
+            is_empty = not os.pread(descriptor, _PAGE, 0).strip(b"\0")
         present = Measurements(path, (), ()) if is_empty else read_measurements(path)
         if len(present) + len(new) > MAX_MEASUREMENTS:
             raise InvalidArgumentError(
@@ -170,6 +174,7 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
             os.lseek(descriptor, present.end, os.SEEK_SET)
             write_all(descriptor, data)
             os.fsync(descriptor)
+            synchronise(path.parent)
     finally:
         os.close(descriptor)
     return read_measurements(path)

@@ -147,7 +147,9 @@ def measured(
     result = source.evaluate_batch(at, chosen)
     if result.reason[0]:
         why = result.failures.get(0) or source.reasons[int(result.reason[0])]
-        raise InvalidArgumentError(f"The simulator cannot build the design: {error_text_of(why)}.")
+        raise InvalidArgumentError(
+            f"The simulator cannot build the design: {why.removesuffix('.')}."
+        )
     simulated = {
         spec.name: float(value)
         for spec, value in zip(source.metrics, result.values[0], strict=True)
@@ -166,11 +168,6 @@ def measured(
         date=date,
         machine=machine,
     )
-
-
-def error_text_of(reason: str) -> str:
-    """Return a reason without its full stop."""
-    return reason.removesuffix(".")
 
 
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

@@ -21,6 +21,8 @@ _CLOSE = math.log(1.01)
 # chosen: a metric that got worse by more is part of the price.
 _PRICE = 0.02
 _MAX_PRICES = 4
+# chosen: a smaller error than 0.01 % is that of rounding.
+_SHOWN_ERROR = 0.01
 # chosen: a smaller loss of the reward is not worth a remark.
 _NOTHING = 5e-5
 
@@ -197,7 +199,7 @@ def _sure(task: TaskEvidence, chosen: Chosen | None) -> list[tuple[str, str]]:
     """Return topics and findings on how far the best design can be trusted."""
     found = [("limits", _limits(task)), ("runs", _runs(task)), ("optimum", _optimum(task, chosen))]
     if chosen is not None:
-        found.append(("simulator's error", _error(task, chosen)))
+        found.append(("simulator", _error(task, chosen)))
     real = _real(task)
     return [*found, ("real machine", real)] if real else found
 
@@ -267,7 +269,7 @@ def _runs(task: TaskEvidence) -> str:
         f"{total:,} evaluations"
     )
     if len(runs) == 1:
-        return f"{text}: one run alone does not show how much runs differ"
+        return text
     return f"{text}; {n_close} of {len(runs)} runs came within 1 % of this design"
 
 
@@ -316,12 +318,12 @@ def _better(task: TaskEvidence, reward: float, other: float) -> str:
 
 def _error(task: TaskEvidence, chosen: Chosen) -> str:
     room = reward_room(chosen.explanation, chosen.error_percent)
-    name, error = chosen.explanation.task.simulator.name, chosen.error_percent
-    text = (
-        f"{name} states ±{error:g} %"
-        if chosen.is_error_stated
-        else f"{name} states none; ±{error:g} % assumed"
-    )
+    simulator, error = chosen.explanation.task.simulator, chosen.error_percent
+    text = simulator.compared or f"{simulator.name} was compared with nothing that it states"
+    if not chosen.is_error_stated:
+        text += f"; an error of ±{error:g} % is assumed"
+    elif error >= _SHOWN_ERROR:
+        text += f"; it states ±{error:g} % for fidelity {simulator.fidelity}"
     gain = chosen.explanation.reward - task.default_reward
     if 0 < gain <= room and task.default_reward > LIMITED_REWARD:
         return f"{text}: larger than the gain, so the default design may be as good"

@@ -252,8 +252,14 @@ class Decision:
                 f"{_count(self.calibration.n_runs, 'measurement')} of "
                 f"{_count(self.calibration.n_designs, 'design')} count."
             )
-        found += [line + "." for line in self.calibration.notes.lines]
+        found += [line + "." for line in self.calibration.notes]
         n = len(self.alternatives)
+        unlikely = [text for text, chance in best.p_limits.items() if chance < self.confidence]
+        if unlikely:
+            found.append(
+                f"No design is known to meet {' and '.join(unlikely)} with "
+                f"{100 * self.confidence:.0f} %; the one that comes closest is named."
+            )
         found.append(
             f"Evaluation {best.seq} is the best of {len(self.candidates)} with "
             f"{100 * best.p_best:.0f} %; its expected loss is {self.percent(best.loss)}."
@@ -283,7 +289,7 @@ class Decision:
         return {
             "prior": {"origin": self.origin, "source": self.calibration.prior.source},
             "measurements": self.calibration.n_runs,
-            "notes": self.calibration.notes.lines,
+            "notes": list(self.calibration.notes),
             "confidence": self.confidence,
             "best": self.best.to_json(),
             "alternatives": [candidate.to_json() for candidate in self.alternatives],
@@ -436,8 +442,8 @@ class _Problem:
             names.index(SIMULATED + s.name if SIMULATED + s.name in names else s.name)
             for s in specs
         ]
-        designs = [log.space.design_at(log.records.indices[row]) for row in rows]
-        indices = np.stack([source.space.indices_of(_whole(source, d)) for d in designs])
+        designs = [dict(log.space.design_at(log.records.indices[row])) for row in rows]
+        indices = np.stack([source.space.indices_of(source.space.design(d)) for d in designs])
         points = joined([points_of(source.space, indices, facts) for facts in source.facts])
         order = np.arange(len(points)).reshape(len(log.workloads), len(rows)).T.ravel()
         return cls(
@@ -469,10 +475,6 @@ class _Problem:
         free = replace(self.objective, limits=())
         reward = free.rewards(flat, built, self.reference, self.specs, weights)
         return flat.reshape(values.shape), reward.reshape(n_draws, n)
-
-
-def _whole(source: _Source, design: Design) -> Design:
-    return source.space.design(dict(design))
 
 
 def _plain(objective: Objective, specs: Sequence[MetricSpec]) -> Objective:
@@ -521,18 +523,19 @@ def _decision(
     errors = posterior.draws(_DRAWS, np.random.default_rng(seed))
     values, reward = problem.rewards(errors, weights)
     likely_values, likely = problem.rewards(posterior.mean[None], weights)
-    met = {
-        str(limit): (limit.violation(values[..., column], spec.resolution) == 0).all(axis=2)
+    missed = {
+        str(limit): limit.violation(values[..., column], spec.resolution).max(axis=2)
         for limit in problem.objective.limits
         for column, spec in enumerate(problem.specs)
         if spec.name == limit.metric
     }
-    meets = np.logical_and.reduce(list(met.values())) if met else np.ones(reward.shape, bool)
+    off = np.sum(list(missed.values()), axis=0) if missed else np.zeros(reward.shape)
+    meets = off == 0.0
+    # A design that misses limits is worth less than any that meets them, by how much it misses.
     floor = np.minimum(reward.min(), -_MISSED)
-    utility = np.where(meets, reward, floor)
+    utility = np.where(meets, reward, floor - off / (1.0 + off))
     top = utility.max(axis=1, keepdims=True)
     best = np.argmax(utility, axis=1)
-    # Where nothing meets the limits, the one that meets them most often counts.
     p_best = np.bincount(best, minlength=n) / len(best)
     low, high = np.quantile(reward, (0.05, 0.95), axis=0)
     rank = {"no": likely[0], "expected": utility.mean(axis=0), "p10": np.quantile(utility, 0.1, 0)}
@@ -550,7 +553,7 @@ def _decision(
                 outcome.design,
                 float(likely[0, place]),
                 float(p_best[place]),
-                {text: float(ok[:, place].mean()) for text, ok in met.items()},
+                {text: float((each[:, place] == 0.0).mean()) for text, each in missed.items()},
                 float((top[:, 0] - utility[:, place]).mean()),
                 float(low[place]),
                 float(high[place]),

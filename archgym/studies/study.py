@@ -31,7 +31,7 @@ from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.files.lease import Lease
-from archgym.files.storage import require_own, write_atomic
+from archgym.files.storage import is_there, require_own, write_atomic
 from archgym.measurements.file import MEASURED_NAME, append_measurements
 from archgym.measurements.spreadsheet import measured
 from archgym.runtime.closing import Closing
@@ -235,11 +235,14 @@ class Study(Closing):
         )
         if exists not in ("refuse", "resume"):
             raise InvalidArgumentError(f"`exists` must be refuse or resume; got {exists!r}.")
-        if exists == "resume" and (folder / STUDY_NAME).is_file():
+        if exists == "resume" and is_there(folder / STUDY_NAME):
             return cls._resumed(folder, task, kind, header)
         try:
             lease = lease_new_folder(folder)
         except InvalidArgumentError as error:
+            if exists == "resume" and is_there(folder / STUDY_NAME):
+                # Another process, or another machine of a shared folder, has just made it.
+                return cls._resumed(folder, task, kind, header)
             raise existing_study_error(folder, header) or error from None
         try:
             write_atomic(folder / JOURNAL_NAME, b"")
@@ -318,7 +321,7 @@ class Study(Closing):
           StorageError: It cannot be written.
         """
         folder = Path(folder)
-        if not (folder / STUDY_NAME).is_file():
+        if not is_there(folder / STUDY_NAME):
             return cls.create(folder, task, None)
         study = cls.open(folder, task)
         if study._header.kind != "log":
@@ -710,7 +713,7 @@ class Study(Closing):
         for name in _WRITTEN_NAMES:
             require_own(self.folder / name)
         state = read_state(self.folder)
-        if lease.predecessor is not None and path.is_file():
+        if lease.predecessor is not None and is_there(path):
             # It may live, out of the lock's reach, and have looked at its token just before.
             renew(path)
         journal = load_journal(path, header.shape(self.task.space))

@@ -12,7 +12,7 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.evaluation.simulator import Workload
-from archgym.simulators.accelerator.formats.export import architecture_yaml
+from archgym.simulators.accelerator.formats.files import architecture_yaml
 from archgym.simulators.accelerator.kernel.architecture import Architecture
 from archgym.simulators.accelerator.kernel.evaluation import Evaluation, evaluate_mapping
 from archgym.simulators.accelerator.kernel.problem import Problem, convolution

@@ -50,6 +50,11 @@ _RENAMED: Final = {
     "hit_pages": "hit_blocks", "evicted_pages": "evictions",
 }  # fmt: skip
 _HALF: Final = 2**32
+_SHIPPED: Final = Path(__file__).parent / "data"
+_SHIPPED_TRACES: Final = {
+    "mooncake_synthetic": "tools", "mooncake_conversation_first": "chat",
+    "claude_code_shared": "coding-long",
+}  # fmt: skip
 
 
 def validate(
@@ -62,7 +67,8 @@ def validate(
     """Run the recorded rows and compare.
 
     Args:
-      reference: A folder with `results`, `traces` and `debug`, or one that holds it as `kv`.
+      reference: A folder with `results`, `traces` and `debug`, or one that holds it as `kv`; None
+        for the rows of the traces that ship.
       progress: Receives the name of the file that is compared next.
       group: Group to compare; all by default.
       stride: Compare every so many rows.
@@ -74,7 +80,12 @@ def validate(
     wanted = chosen(GROUPS, group)
     announce = progress if progress is not None else lambda _: None
     if reference is None:
-        return validation_of([], GROUPS)
+        # Rows of the shipped traces, which are the first requests of the recorded ones.
+        found = list[Agreement]()
+        for path in sorted(_SHIPPED.glob("*.csv")) if ROWS in wanted else ():
+            announce(path.name)
+            found += compare_rows(path, None, stride)
+        return validation_of(found, GROUPS)
     folder = reference / "kv" if (reference / "kv").is_dir() else reference
     results, lines = sorted((folder / "results").glob("*")), list[Agreement]()
     if not results:
@@ -92,13 +103,22 @@ def validate(
     return validation_of(lines, GROUPS)
 
 
-def compare_rows(path: Path, traces: Path, stride: int = 1) -> list[Agreement]:
-    """Compare the rows of one file, each as a design of a task."""
+def compare_rows(path: Path, traces: Path | None, stride: int = 1) -> list[Agreement]:
+    """Compare the rows of one file, each as a design of a task.
+
+    Args:
+      path: The file.
+      traces: Folder of the traces; None for those that ship.
+      stride: Compare every so many rows.
+    """
     found = Differences(ROWS, path.stem, 0.0)
     for record in read_rows(path)[::stride]:
         with reading(path, record.line):
             simulator, design = row_design(path.stem, record)
-            trace = next(iter(sorted(traces.glob(f"{record.text('trace')}.*"))))
+            name = record.text("trace")
+            trace: str | Path = _SHIPPED_TRACES.get(name, name)
+            if traces is not None:
+                trace = next(iter(sorted(traces.glob(f"{name}.*"))))
             workload = simulator.workload(trace)
             indices = simulator.space.indices_of(design)[None, :]
             values = metrics_of(simulator, workload, indices)

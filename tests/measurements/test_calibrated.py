@@ -2,6 +2,7 @@
 
 import json
 import pickle
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from archgym.evaluation.task import Task
 from archgym.measurements.calibrated import CalibratedSimulator
 from archgym.measurements.file import append_measurements
 from archgym.measurements.spreadsheet import measured
+from archgym.report.commands import evaluate_command
 from archgym.searching import search
 from archgym.studies.study import Study
 from archgym.testing import ProvingSimulator, check_simulator
@@ -146,6 +148,30 @@ def test_calibrated_simulator_keeps_the_promises_of_simulators(tmp_path: Path) -
     assert np.array_equal(
         copy.evaluate_batch(indices, near).values, simulator.evaluate_batch(indices, near).values
     )
+
+
+def test_confidence_alone_needs_no_file_and_survives_other_processes() -> None:
+    simulator = CalibratedSimulator(ProvingSimulator("tiny", has_failures=False), None, 0.9)
+    task = Task.make(simulator, "near", subject_to="cost_ns <= 2")
+
+    copy = pickle.loads(pickle.dumps(simulator))
+
+    assert copy.options == simulator.options
+    assert Task.from_json(task.to_json(), copy).digest == task.digest
+    again = Task.from_json(task.to_json(), ProvingSimulator("tiny", has_failures=False))
+    assert again.digest == task.digest
+
+
+def test_command_line_of_a_calibrated_design_names_the_measurements(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    task = Task.make("dram", "bursty-rw")
+    append_measurements(path, [measured(task, {}, {"total_time_ns": 1e5})])
+    made = Task.make("dram", "bursty-rw", measured=path, confidence=0.8)
+
+    words = shlex.split(evaluate_command(made, made.space.default_indices))
+
+    assert words[:3] == ["archgym", "evaluate", made.id]
+    assert words[-2:] == ["--measured", str(path)]
 
 
 def test_parameters_can_be_held_under_calibration(tmp_path: Path) -> None:

@@ -195,6 +195,9 @@ def _row(parameter: "Parameter") -> tuple[str, str, str]:
     starred = ", ".join(_starred(value, default) for value in values)
     if default not in values:
         starred += f" (default {default})"
+    widest = parameter.widened()
+    if widest.size > parameter.size:
+        starred += f" (--values: up to {widest.value(widest.size - 1)})"
     return parameter.name, f"{starred} {parameter.unit}".rstrip(), parameter.doc
 
 

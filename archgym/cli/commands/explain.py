@@ -1,4 +1,4 @@
-"""`archgym explain`, `bottlenecks`, `simplify`: bounds of a design, and what its changes bring."""
+"""`archgym explain` and `simplify`: bounds of a design, and what its changes bring."""
 
 import math
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.console.signals import prompt_stops
-from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.console.terminal import heading, say, table, write_json
 from archgym.cli.options.design import (
     DesignArgument,
     TaskOfDesignArgument,
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from archgym.evaluation.metrics import MetricSpec
     from archgym.report.simplification import Simplification
 
-_MOST_PARAMETERS = 4
 # chosen: so many metrics fit a line of 80 columns next to the changes.
 _MAX_SHOWN = 3
 
@@ -62,58 +61,6 @@ def explain(
     with prompt_stops(), StageBar() as bar:
         found = explain_design(task, indices, target=wanted, error_percent=error, progress=bar)
     write_json(found.to_json()) if json else write_explanation(found)
-
-
-def bottlenecks(
-    design: DesignArgument,
-    options: TaskOptions,
-    simulator: TaskOfDesignArgument = "",
-    json: JsonOption = False,
-) -> None:
-    """List what bounds a design, by metric, with the first change that relieves it.
-
-    The agent `bottleneck` makes these changes. A simulator without bottlenecks gives an empty list.
-    """
-    task, indices = named_design(design, simulator, options)
-    with prompt_stops():
-        found = [
-            (weighted.workload.name, bottleneck)
-            for weighted in task.workloads
-            for bottleneck in task.simulator.bottlenecks(indices, weighted.workload)
-        ]
-    found.sort(key=lambda entry: (entry[0], entry[1].metric, -entry[1].share))
-    if json:
-        write_json(
-            [
-                {
-                    "workload": workload,
-                    "metric": b.metric,
-                    "name": b.name,
-                    "share": b.share,
-                    "moves": list(b.moves),
-                    "parameters": list(b.parameters),
-                }
-                for workload, b in found
-            ]
-        )
-        return
-    if not found:
-        say(f"Simulator {task.simulator.name!r} names no bottlenecks of this design.")
-        return
-    cells = [
-        [workload, b.metric, number(100.0 * b.share), b.name, _relief(b)] for workload, b in found
-    ]
-    columns = ("workload", "metric", "share_percent", "bottleneck", "relieved_by")
-    table(columns, cells, right=("share_percent",))
-
-
-def _relief(bottleneck: Any) -> str:
-    """Return the first move, or the parameters that matter."""
-    if bottleneck.moves:
-        return ", ".join(f"{name}={value}" for name, value in bottleneck.moves[0].items())
-    names = bottleneck.parameters
-    more = f" and {len(names) - _MOST_PARAMETERS} more" if len(names) > _MOST_PARAMETERS else ""
-    return ", ".join(names[:_MOST_PARAMETERS]) + more
 
 
 def simplify(

@@ -60,7 +60,7 @@ def measure(
     whole = task.simulator.unrestricted
     source = getattr(whole, "uncalibrated", whole)
     calibration = calibration_of(source.name, source.version, source.space, source.metrics, present)
-    notes = [*contradictions(present.rows), *calibration.notes.lines]
+    notes = [*contradictions(present.rows), *calibration.notes]
     if json:
         write_json(
             {

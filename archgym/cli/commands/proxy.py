@@ -240,6 +240,7 @@ def search(
     from archgym.cli.views.study import limits_text
     from archgym.proxy import ProxySimulator
     from archgym.proxy.verified_search import search_on_proxy
+    from archgym.report.quantities import quantity
 
     announce_compilation()
     simulator = ProxySimulator(proxy)
@@ -266,6 +267,11 @@ def search(
         f"{found.asked - len(found.rows)} simulations were saved by a proxy trained on "
         f"{found.learned} evaluations."
     )
+    units = {spec.name: spec.unit for spec in simulator.metrics}
+    for name, learned in found.learned_best if found.best.metrics is not None else ():
+        mine, known = (quantity(v, units[name]) for v in (found.best.metrics[name], learned))
+        aside = ", limits aside" * found.has_limits
+        prose(f"{name}: {mine}; the best evaluation that it learned from has {known}{aside}.")
     if found.has_limits:
         say(limits_text(found.best.missed_limits))
 

@@ -139,6 +139,14 @@ def record(
             metavar="NAME",
         ),
     ] = None,
+    marked: Annotated[
+        bool,
+        typer.Option(
+            "--marked",
+            help="Record the instructions between the program's own calls of "
+            "archgym.traces.begin() and end(), which it reaches at full speed.",
+        ),
+    ] = False,
 ) -> None:
     """Record every memory access of a program with valgrind, or its instructions with ptrace.
 
@@ -154,10 +162,11 @@ def record(
     if note:
         _note(note)
     if instructions:
-        _record_instructions(command, out, skip, max_instructions, from_function)
+        _record_instructions(command, out, skip, max_instructions, from_function, marked)
         return
-    if from_function is not None:
-        raise InvalidArgumentError("`--from-function` needs `--instructions`.")
+    for option, is_given in (("--from-function", from_function is not None), ("--marked", marked)):
+        if is_given:
+            raise InvalidArgumentError(f"`{option}` needs `--instructions`.")
     path = out if out is not None else Path(f"{Path(command[0]).name}.npz")
     require_free(path)
     with CountBar("accesses") as bar:
@@ -181,7 +190,12 @@ def record(
 
 
 def _record_instructions(
-    command: list[str], out: Path | None, skip: int, n: int, function: str | None
+    command: list[str],
+    out: Path | None,
+    skip: int,
+    n: int,
+    function: str | None,
+    is_marked: bool,
 ) -> None:
     """Record the instructions of a program, and report on them."""
     from archgym.traces.instructions.recorder import record_instructions
@@ -196,6 +210,7 @@ def _record_instructions(
             n=n,
             skip=skip,
             function=function,
+            is_marked=is_marked,
             report=lambda so_far: bar.show(so_far, n),
         )
     _note(
@@ -203,7 +218,9 @@ def _record_instructions(
         f"{path.stat().st_size:,} bytes; {done.seconds:.1f} s, "
         f"{done.n / max(done.seconds, 1e-3) / 1000:,.0f} thousand instructions/s"
     )
-    if not done.has_ended:
+    if done.is_marked:
+        _note("The program was stopped at its mark, `archgym.traces.end()`.")
+    elif not done.has_ended:
         _note("The program was stopped after the last requested instruction (--max-instructions).")
     elif done.ended_by:
         _note(f"The program was ended by {done.ended_by}; the recording is kept.")

@@ -80,13 +80,11 @@ CacheOption = Annotated[
         metavar="FOLDER",
     ),
 ]
-RECHECK = 0.02
-"""Default of --recheck, that of `archgym.evaluation.cache`."""
 RecheckOption = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--recheck",
-        help="Share of the results found in --cache that are evaluated again.",
+        help="Share of the results found in --cache that are evaluated again (default: 0.02).",
         min=0.0,
         max=1.0,
     ),

@@ -89,6 +89,8 @@ class CpuSimulator(RowSimulator):
     """
 
     name = "cpu"
+    title = "Core and caches"
+    compared = "equal to ChampSim in every counter of 1,541 runs; not compared with silicon"
     version = 0
     # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
     evaluation_s = 0.03
@@ -207,7 +209,7 @@ class CpuSimulator(RowSimulator):
         machine, ideal = (built, None) if cost is None else idealised(cost, built)
         operation = self._operation
         if operation is not None and "clock_ghz" in design:
-            ghz, volts = float(design["clock_ghz"]), float(design["voltage"])
+            ghz, volts = float(str(design["clock_ghz"])), float(str(design["voltage"]))
             highest = highest_ghz(volts, operation.node)
             if ghz > highest:
                 return self.model_reasons[1]

@@ -147,6 +147,11 @@ def filter_trace(
         f"of {requests.accesses:,} accesses to {requests.lines:,} lines; {requests.pages:,} pages "
         f"in {capacity_bytes / 2**30:.4g} GiB" + ("" if capacity else f" of {device}")
     )
+    say(
+        "The requests have fixed times: the program does not wait for its memory. A program that "
+        "waits, such as a walk along a list, is simulated by `archgym evaluate cpu --fidelity "
+        "dram` with a trace of its instructions."
+    )
     _say_left_out(requests, windows)
 
 

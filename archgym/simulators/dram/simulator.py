@@ -81,6 +81,8 @@ class DramSimulator(KitSimulator):
     """
 
     name = "dram"
+    title = "Memory controller"
+    compared = "equal to DRAMSys 4 in 9,216 recorded results; not compared with silicon"
     version = 0
     # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
     evaluation_s = 0.005

@@ -6,7 +6,7 @@ from typing import Final
 from archgym.simulators.kv.kernel.pool import POLICIES
 from archgym.simulators.kv.kernel.run import HOST_POLICIES, RADIX_POLICIES
 from archgym.simulators.kv.kernel.store import ROUTING, TIER_POLICIES
-from archgym.spaces.design import Condition
+from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Ordinal, Parameter, PowerOfTwo
 from archgym.spaces.space import DesignSpace
@@ -41,12 +41,15 @@ def design_space(name: str, given: Collection[str] = ()) -> DesignSpace:
       given: Parameters that an option of the simulator sets instead.
     """
     made = [each for each in _parameters(name) if each.name not in given]
-    conditions = []
+    conditions, constraints = list[Condition](), list[Constraint]()
     if name == "serving":
         has_tier = P("dram_gb") + P("cxl_gb") + P("flash_gb") + P("remote_gb") > 0
         conditions = [Condition(each, has_tier) for each in _OF_TIERS]
         conditions.append(Condition("routing", P("workers") > 1))
-    return DesignSpace(name, made, conditions=conditions, doc=_DOCS[name])
+        # The largest servers that are described have eight.
+        few = P("workers") * P("tensor") <= 8
+        constraints.append(Constraint("accelerators", few, "more than eight accelerators"))
+    return DesignSpace(name, made, conditions=conditions, constraints=constraints, doc=_DOCS[name])
 
 
 _OF_TIERS: Final = ("tier_policy", "write", "reload", "prefetch")

@@ -64,6 +64,10 @@ class TranslationSimulator(KitSimulator):
     """
 
     name = "translation"
+    title = "Address translation"
+    compared = (
+        "counts equal three tools on 464 recorded rows; times were not compared with hardware"
+    )
     version = 2
     # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
     evaluation_s = 0.02

@@ -32,7 +32,7 @@ def test_parts_of_sessions_differ() -> None:
 def test_lru_as_code_has_the_hits_of_lru() -> None:
     chosen = domain("kv-cache")
     case = open_case("coding@0-10", CASE)
-    runner = RuleRunner()
+    runner = RuleRunner(seconds=120.0)
     try:
         lru = chosen.evaluate(check_rule(chosen.templates["lru"]), case, runner, None)
         ended = chosen.evaluate(check_rule(chosen.templates["ended-first"]), case, runner, None)

@@ -10,7 +10,7 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.simulators.moe import MoeSimulator
-from archgym.simulators.moe.kernel.columns import COSTS, Replacement
+from archgym.simulators.moe.kernel.columns import COSTS
 from archgym.simulators.moe.kernel.run import Run, documents, occupancy_table, popularity, run
 from archgym.simulators.moe.machine.clock import Constants
 from archgym.simulators.moe.machine.clock import engine_costs as costs_of_engine
@@ -116,11 +116,6 @@ def test_drafts_are_an_option_of_every_space() -> None:
 def test_wrong_drafts_are_refused(options: dict[str, str], words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         MoeSimulator("closed-loop", **options)
-
-
-def test_drafts_with_a_rule_that_looks_ahead_are_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="looks ahead"):
-        served(replace(WAY, draft_tokens=1, replacement=Replacement.BELADY), 1, 1)
 
 
 def test_closed_loop_keeps_requests_in_flight() -> None:

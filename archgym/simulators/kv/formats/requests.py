@@ -93,7 +93,7 @@ def read_mooncake(path: Path) -> RequestTrace:
             continue
         columns = columns or _Columns(path, piece)
         prompt = whole(path, number, row, "input_length", low=1)
-        ids = row.get("hash_ids")
+        ids: Any = row.get("hash_ids")
         valid = isinstance(ids, list) and all(
             type(each) is int and 0 <= each < 2**62 for each in ids
         )

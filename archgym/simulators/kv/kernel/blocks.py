@@ -1,6 +1,6 @@
 """Identities of blocks: a trie over known pieces of prompts, numbered by first appearance."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -37,7 +37,7 @@ class Blocks(NamedTuple):
 
 
 @entry_point(1.0)
-def make_trie(ids: Ints, start: Ints, table: Shorts, parent: Shorts, piece: Ints) -> int:
+def make_trie(ids: Ints, start: Ints, table: Shorts, parent: Shorts, piece: Ints) -> Any:
     """Replace pieces by nodes of a trie, so that equal nodes mean equal prefixes.
 
     Args:
@@ -84,7 +84,7 @@ def number_blocks(
     label: Shorts,
     chain: Shorts,
     start: Ints,
-) -> int:
+) -> Any:
     """Number the blocks of all requests by first appearance, and return how many there are.
 
     Args:

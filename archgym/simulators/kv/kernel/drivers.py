@@ -1,6 +1,6 @@
 """Drivers of a pool: one request after the other, or requests that overlap."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -43,7 +43,7 @@ class Arrivals(NamedTuple):
 @compiled
 def _admit(
     pool: Pool, policy: int, blocks: Blocks, traits: Traits, request: int, held: Shorts, to: int
-) -> int:
+) -> Any:
     """Give a request its blocks, and return its hits, or -1 if they do not fit."""
     base, need = blocks.start[request], blocks.need[request]
     hits = look_up(pool, blocks.chain, base, blocks.eligible[request])
@@ -86,7 +86,7 @@ def run_sequential(
     """Run requests one after the other; `logged` receives the length of the log after each."""
     for request in range(hits.shape[0]):
         hits[request] = -1
-        if blocks.need[request] <= pool.count.shape[0]:
+        if blocks.need[request] <= pool.references.shape[0]:
             pool.state[NOW] = arrivals.time[request]
             hits[request] = _admit(pool, policy, blocks, traits, request, held, 0)
             pool.state[NOW] += arrivals.service[request]
@@ -111,7 +111,7 @@ def run_concurrent(
     wait: Ints,
     order: Ints,
     peak: Ints,
-) -> int:
+) -> Any:
     """Run requests that overlap, each from its admission for its service time.
 
     Args:
@@ -146,7 +146,7 @@ def run_concurrent(
             hits[arrived] = wait[arrived] = -1
             arrived += 1
         while head < arrived:
-            if blocks.need[head] > pool.count.shape[0]:
+            if blocks.need[head] > pool.references.shape[0]:
                 head += 1
                 continue
             found = _admit(pool, policy, blocks, traits, head, held, held_at[head])

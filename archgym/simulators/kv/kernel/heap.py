@@ -1,5 +1,7 @@
 """Indexed binary heaps over small integers, whose order is a key of each entry."""
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -44,7 +46,7 @@ def sift_down(heap: Shorts, place: Shorts, key: Ints, at: int, n: int) -> None:
 
 
 @compiled
-def push(heap: Shorts, place: Shorts, key: Ints, n: int, entry: int) -> int:
+def push(heap: Shorts, place: Shorts, key: Ints, n: int, entry: int) -> Any:
     """Add an entry, and return the new number of entries."""
     heap[n] = entry
     sift_up(heap, place, key, n)
@@ -52,7 +54,7 @@ def push(heap: Shorts, place: Shorts, key: Ints, n: int, entry: int) -> int:
 
 
 @compiled
-def remove(heap: Shorts, place: Shorts, key: Ints, n: int, entry: int) -> int:
+def remove(heap: Shorts, place: Shorts, key: Ints, n: int, entry: int) -> Any:
     """Remove an entry from wherever it is, and return the new number of entries."""
     at = place[entry]
     place[entry] = -1

@@ -1,6 +1,6 @@
 """Second tier in host memory, as vLLM's offloading manager keeps it: LRU or ARC."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -65,8 +65,8 @@ def new_host(n_identities: int) -> Host:
     ends = np.arange(n + 5, dtype=np.int32)
     shorts = np.full((7, n), -1, dtype=np.int32)
     return Host(
-        np.zeros(n, np.int8), ends.copy(), ends.copy(), np.zeros(5, np.int64), *shorts[:4],
-        shorts[4], shorts[5], np.zeros(n, np.int64), np.zeros(1), shorts[6],
+        np.zeros(n, np.int8), ends.copy(), ends.copy(), np.zeros(5, np.int64), shorts[0],
+        shorts[1], shorts[2], shorts[3], shorts[4], shorts[5], np.zeros(n, np.int64), np.zeros(1), shorts[6],
         np.zeros(N_TOTALS, np.int64),
     )  # fmt: skip
 
@@ -96,7 +96,7 @@ def _append(host: Host, v: int, to: int) -> None:
 
 
 @compiled
-def _is_present(host: Host, v: int) -> bool:
+def _is_present(host: Host, v: int) -> Any:
     return host.where[v] == _T1 or host.where[v] == _T2
 
 
@@ -122,7 +122,7 @@ def _learn(host: Host, v: int, capacity: int) -> None:
 
 
 @compiled
-def _next_candidate(host: Host, at: int, offer: int) -> int:
+def _next_candidate(host: Host, at: int, offer: int) -> Any:
     """Return the first identity of a list from `at` on that is not offered, or the list's end."""
     while at < host.where.shape[0] and host.offer[at] == offer:
         at = host.after[at]
@@ -130,7 +130,7 @@ def _next_candidate(host: Host, at: int, offer: int) -> int:
 
 
 @compiled
-def _evict_arc(host: Host, n: int, offer: int, capacity: int) -> bool:
+def _evict_arc(host: Host, n: int, offer: int, capacity: int) -> Any:
     ends = host.where.shape[0]
     virtual = host.size[_T1]
     at1 = _next_candidate(host, host.after[ends + _T1], offer)
@@ -157,7 +157,7 @@ def _evict_arc(host: Host, n: int, offer: int, capacity: int) -> bool:
 
 
 @compiled
-def _evict_lru(host: Host, n: int, offer: int) -> bool:
+def _evict_lru(host: Host, n: int, offer: int) -> Any:
     """Evict by rank; offered identities are set aside, and there are always enough others."""
     n_chosen, n_aside = 0, 0
     while n_chosen < n:
@@ -186,7 +186,7 @@ def _offer(
     high: int,
     request: int,
     number: int,
-) -> bool:
+) -> Any:
     """Offer blocks `low` to `high - 1` of a request; False if they were not stored."""
     if low >= high:
         return True
@@ -274,11 +274,11 @@ def run_offload(
       hits, host_hits: (n,), filled; -1 for rejected requests.
     """
     chain = blocks.chain
-    has_pool = pool.count.shape[0] > 0
+    has_pool = pool.references.shape[0] > 0
     number = 0
     for request in range(hits.shape[0]):
         base, need = blocks.start[request], blocks.need[request]
-        if has_pool and need > pool.count.shape[0]:
+        if has_pool and need > pool.references.shape[0]:
             hits[request] = host_hits[request] = -1
             continue
         n_full = blocks.start[request + 1] - base

@@ -5,7 +5,7 @@ blocks are left by running requests, the sweep drops the one that ends last. SPE
 MIN by block with the running request's memory charged, and the optimum of prefix hits.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -50,7 +50,7 @@ def _open(sweep: Sweep, end: int) -> None:
 
 
 @compiled
-def _close(sweep: Sweep, request: int) -> int:
+def _close(sweep: Sweep, request: int) -> Any:
     closed = sweep.ending[request]
     sweep.ending[request] = 0
     sweep.state[0] -= closed
@@ -72,7 +72,7 @@ def _cut(sweep: Sweep, room: int) -> None:
 @entry_point(3.0)
 def sequential_optimum(
     blocks: Blocks, sweep: Sweep, capacity: int, most: int, is_forced: bool
-) -> int:
+) -> Any:
     """Return the most hits of requests that run one after the other.
 
     Args:
@@ -106,7 +106,7 @@ def concurrent_optimum(
     upcoming: Shorts,
     holders: Shorts,
     is_open: Shorts,
-) -> int:
+) -> Any:
     """Return the most hits of requests that overlap, for a given order of admissions and ends.
 
     Args:

@@ -5,7 +5,7 @@ in nothing but the order of that queue: it becomes two heaps, of which a policy 
 up a block, and what the keys are.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -36,7 +36,7 @@ class Pool(NamedTuple):
     """State of a pool of C blocks; `n` identities exist.
 
     Attributes:
-      count: (C,), references to a block.
+      references: (C,), requests that use a block.
       identity: (C,), identity of a block, or -1.
       after, before: (C + 1,), queue of free blocks; entry C is its end and its front.
       twin_after, twin_before: (C,), blocks of one identity in the order of naming, or -1.
@@ -52,7 +52,7 @@ class Pool(NamedTuple):
       log: Evicted identities in order; empty for no log.
     """
 
-    count: Shorts
+    references: Shorts
     identity: Shorts
     after: Shorts
     before: Shorts
@@ -123,7 +123,7 @@ def new_pool(capacity: int, n_identities: int, policy: int, n_logged: int = 0) -
 
 
 @compiled
-def look_up(pool: Pool, chain: Shorts, base: int, limit: int) -> int:
+def look_up(pool: Pool, chain: Shorts, base: int, limit: int) -> Any:
     """Return how many of the first `limit` blocks of a chain are there, without a gap."""
     for k in range(limit):
         if pool.first[chain[base + k]] < 0:
@@ -132,11 +132,11 @@ def look_up(pool: Pool, chain: Shorts, base: int, limit: int) -> int:
 
 
 @compiled
-def fits(pool: Pool, chain: Shorts, base: int, total: int, hits: int, held: int) -> bool:
+def fits(pool: Pool, chain: Shorts, base: int, total: int, hits: int, held: int) -> Any:
     """Return True if a request can have `total` blocks, given its hits and what it holds."""
     wanted = total - held - hits
     for k in range(hits):
-        if pool.count[pool.first[chain[base + k]]] == 0:
+        if pool.references[pool.first[chain[base + k]]] == 0:
             wanted += 1
     return wanted <= pool.state[FREE]
 
@@ -160,15 +160,15 @@ def _remove(pool: Pool, block: int) -> None:
 
 
 @compiled
-def _tick(pool: Pool) -> int:
+def _tick(pool: Pool) -> Any:
     pool.state[SEQUENCE] += 1
     return pool.state[SEQUENCE]
 
 
 @compiled
-def _take(pool: Pool, policy: int) -> int:
+def _take(pool: Pool, policy: int) -> Any:
     """Remove from the free blocks the one that the policy gives up, and return it."""
-    capacity = pool.count.shape[0]
+    capacity = pool.references.shape[0]
     if policy == LRU:
         block = pool.after[capacity]
         pool.after[capacity] = pool.after[block]
@@ -229,7 +229,7 @@ def allocate(pool: Pool, policy: int, held: Shorts, base: int, n: int) -> None:
         block = _take(pool, policy)
         if pool.identity[block] >= 0:
             _forget(pool, block)
-        pool.count[block] = 1
+        pool.references[block] = 1
         if policy != LRU:
             pool.is_new[block] = 1
         held[base + k] = block
@@ -243,7 +243,7 @@ def touch(
     for k in range(hits):
         named = chain[base + k]
         block = pool.first[named]
-        if pool.count[block] == 0:
+        if pool.references[block] == 0:
             pool.state[FREE] -= 1
             if policy == LRU:
                 before, after = pool.before[block], pool.after[block]
@@ -251,7 +251,7 @@ def touch(
                 pool.before[after] = before
             else:
                 _remove(pool, block)
-        pool.count[block] += 1
+        pool.references[block] += 1
         held[to + k] = block
         if policy != LRU:
             most = _MOST_USES if policy == S3_FIFO else NEVER
@@ -275,7 +275,7 @@ def name(pool: Pool, policy: int, block: int, identity: int) -> None:
     pool.uses[identity] += 1
     if policy == ARC and _is_ghost(pool, identity):
         # The size of each list of ghosts is bounded by the cache.
-        capacity = pool.count.shape[0]
+        capacity = pool.references.shape[0]
         n0 = max(1, min(pool.state[GHOSTS0], capacity))
         n1 = max(1, min(pool.state[GHOSTS1], capacity))
         if pool.ghost[identity] > 0:
@@ -286,13 +286,13 @@ def name(pool: Pool, policy: int, block: int, identity: int) -> None:
 
 
 @compiled
-def _is_ghost(pool: Pool, identity: int) -> bool:
+def _is_ghost(pool: Pool, identity: int) -> Any:
     """Return True if an identity is among the last evicted ones, as many as the pool has blocks."""
     ghost = pool.ghost[identity]
     if ghost == 0:
         return False
     age = pool.state[GHOSTS0] - ghost if ghost > 0 else pool.state[GHOSTS1] + ghost
-    return age < pool.count.shape[0]
+    return age < pool.references.shape[0]
 
 
 @compiled
@@ -301,8 +301,8 @@ def _queue_up(
 ) -> None:
     """Put a free block that has an identity where the policy wants it."""
     named = pool.identity[block]
-    tick = _tick(pool)
-    side = 0
+    tick: Any = _tick(pool)
+    side: Any = 0
     if policy == LFU:
         tick += np.int64(pool.uses[named]) << 40
     elif policy == TTL:
@@ -331,7 +331,7 @@ def _queue_up(
     pool.ghost[named] = 0
     pool.key[block] = tick
     queue(pool, block, side)
-    if policy == SLRU and pool.state[N1] > _PROTECTED * pool.count.shape[0]:
+    if policy == SLRU and pool.state[N1] > _PROTECTED * pool.references.shape[0]:
         block = pool.heap1[0]
         _remove(pool, block)
         pool.key[block] = _tick(pool)
@@ -350,14 +350,14 @@ def release(
     n: int,
 ) -> None:
     """Free the `n` blocks of a request, from the last to the first."""
-    capacity = pool.count.shape[0]
+    capacity = pool.references.shape[0]
     front = capacity
     n_unnamed = 0
     for back in range(n):
         k = n - 1 - back
         block = held[base + k]
-        pool.count[block] -= 1
-        if pool.count[block] > 0:
+        pool.references[block] -= 1
+        if pool.references[block] > 0:
             continue
         pool.state[FREE] += 1
         if policy != LRU:

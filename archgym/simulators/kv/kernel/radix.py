@@ -3,7 +3,7 @@
 An identity stands for a whole prefix, so a node is found by the first identity of its run.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -67,13 +67,13 @@ def new_tree(n_requests: int, n_identities: int) -> Tree:
 
 
 @compiled
-def _tick(tree: Tree) -> int:
+def _tick(tree: Tree) -> Any:
     tree.state[CLOCK] += 1
     return tree.state[CLOCK]
 
 
 @compiled
-def _new_node(tree: Tree) -> int:
+def _new_node(tree: Tree) -> Any:
     if tree.state[FREED] > 0:
         tree.state[FREED] -= 1
         return tree.spare[tree.state[FREED]]
@@ -82,7 +82,7 @@ def _new_node(tree: Tree) -> int:
 
 
 @compiled
-def _split(tree: Tree, chain: Shorts, node: int, k: int) -> int:
+def _split(tree: Tree, chain: Shorts, node: int, k: int) -> Any:
     """Cut a node's run after `k` pages, and return the new node with the first part."""
     upper = _new_node(tree)
     tree.at[upper], tree.length[upper] = tree.at[node], k
@@ -99,7 +99,7 @@ def _split(tree: Tree, chain: Shorts, node: int, k: int) -> int:
 
 
 @compiled
-def _walk(tree: Tree, chain: Shorts, base: int, n: int, is_inserting: bool, found: Ints) -> int:
+def _walk(tree: Tree, chain: Shorts, base: int, n: int, is_inserting: bool, found: Ints) -> Any:
     """Return the deepest node that a key reaches; `found[0]` is the number of pages up to it."""
     now = _tick(tree)
     tree.time[0] = now

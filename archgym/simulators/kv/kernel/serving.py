@@ -5,7 +5,7 @@ step has a fixed length, or that of the `moe` simulator's serving clock. Steps i
 requests only decode are added up at once.
 """
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -159,7 +159,7 @@ class Order(NamedTuple):
 def _pool_of(pools: Pool, worker: int) -> Pool:
     """Return the pool of one worker, whose arrays are rows of those of all workers."""
     return Pool(
-        pools.count[worker], pools.identity[worker], pools.after[worker], pools.before[worker],
+        pools.references[worker], pools.identity[worker], pools.after[worker], pools.before[worker],
         pools.twin_after[worker], pools.twin_before[worker], pools.first[worker],
         pools.last[worker], pools.key[worker], pools.place[worker], pools.side[worker],
         pools.is_new[worker], pools.heap0[worker], pools.heap1[worker], pools.uses[worker],
@@ -192,7 +192,7 @@ def _route(
     order: Order,
     request: int,
     n_routed: int,
-) -> int:
+) -> Any:
     """Return the worker of a request."""
     n = fleet.load.shape[0]
     if n == 1:
@@ -217,7 +217,7 @@ def _route(
 
 
 @compiled
-def _find_loads(store: Store, blocks: Blocks, request: int, hits: int, limit: int) -> int:
+def _find_loads(store: Store, blocks: Blocks, request: int, hits: int, limit: int) -> Any:
     """Return how many blocks after the hits the tiers hold without a gap."""
     base = blocks.start[request]
     n = 0
@@ -257,7 +257,7 @@ def _save_evicted(pool: Pool, store: Store, chosen: Ints, now: float) -> None:
 def _grow(
     fleet: Fleet, pool: Pool, blocks: Blocks, chosen: Ints, request: int, hits: int, upto: int,
     known: int,
-) -> bool:  # fmt: skip
+) -> Any:  # fmt: skip
     """Give a request blocks for `upto` tokens, and name the full ones of `known` tokens."""
     block = chosen[BLOCK]
     base, to, held = blocks.start[request], fleet.held_at[request], fleet.n_held[request]
@@ -303,7 +303,7 @@ def _end_step(
     now: float,
     n_coming: Ints,
     next_session: Ints,
-) -> int:
+) -> Any:
     """Take in what a step has computed, and return the number of requests that ended."""
     kept, ended = 0, 0
     n_steps = fleet.n_steps[worker]
@@ -354,7 +354,7 @@ def _end_step(
 @compiled
 def _preempt(
     fleet: Fleet, pool: Pool, blocks: Blocks, traits: Traits, chosen: Ints, worker: int, now: float
-) -> int:
+) -> Any:
     """Take the blocks of the last running request away, and return it."""
     fleet.n_running[worker] -= 1
     victim = fleet.running[worker, fleet.n_running[worker]]
@@ -387,7 +387,7 @@ def _add(clock: Clock, before: int, tokens: int, length: int, prompt: int, n_ste
 
 
 @compiled
-def _step_ms(clock: Clock, chosen: Ints) -> float:
+def _step_ms(clock: Clock, chosen: Ints) -> Any:
     """Return the time of a step with the contents of the clock [ms]."""
     if chosen[STEP_MS] > 0:
         return float(chosen[STEP_MS])
@@ -544,7 +544,7 @@ def _begin_step(
 @compiled
 def _fitting(
     fleet: Fleet, pool: Pool, block: int, worker: int, n_planned: int, n_steps: int
-) -> int:
+) -> Any:
     """Return how many steps of decoding the free blocks allow, at most `n_steps`."""
     while n_steps > 1:
         wanted = 0
@@ -589,7 +589,7 @@ def serve(
     """
     n, n_workers = arrivals.time.shape[0], fleet.load.shape[0]
     n_coming, next_session = counters[:1], counters[1:]
-    capacity = pools.count.shape[1]
+    capacity = pools.references.shape[1]
     n_left, n_routed = n, 0
     if chosen[IS_CLOSED]:
         while next_session[0] < min(chosen[LIVE], fleet.left.shape[0]):

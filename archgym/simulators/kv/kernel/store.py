@@ -1,6 +1,6 @@
 """Tiers of memory below the GPU: what each holds, and links that loads and stores share."""
 
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -61,7 +61,7 @@ def new_store(capacity: Ints, latency_ms: Floats, ms_per_block: Floats, n_identi
 
 
 @compiled
-def tier_of(store: Store, identity: int) -> int:
+def tier_of(store: Store, identity: int) -> Any:
     """Return the nearest tier that holds an identity, or -1."""
     for tier in range(N_TIERS):
         if store.place[tier, identity] >= 0:
@@ -70,7 +70,7 @@ def tier_of(store: Store, identity: int) -> int:
 
 
 @compiled
-def _key(store: Store, policy: int, identity: int, is_done: int) -> int:
+def _key(store: Store, policy: int, identity: int, is_done: int) -> Any:
     store.tick[0] += 1
     key = store.tick[0]
     if policy == _LFU:
@@ -81,7 +81,7 @@ def _key(store: Store, policy: int, identity: int, is_done: int) -> int:
 
 
 @compiled
-def carry(store: Store, tier: int, n: int, now: float) -> float:
+def carry(store: Store, tier: int, n: int, now: float) -> Any:
     """Queue a transfer of `n` blocks on a tier's link, and return when it ends [ms]."""
     start = max(now, store.free_at[tier])
     store.free_at[tier] = start + n * store.ms_per_block[tier]

@@ -10,6 +10,8 @@ import numpy as np
 from archgym.rules.domain import Domain, Hook, deferred, templates
 
 _CASE: Final = "archgym.simulators.kv.rules.case"
+COUNTS: Final = ("hits", "requests", "rejected")
+"""Names of the counts, in the order in which the replay keeps them."""
 _OPTIONS: Final = {
     "block_tokens": "tokens of a block (default: 64)",
     "memory_percent": "memory, as a share of the contexts of all live sessions (default: 50)",
@@ -23,7 +25,6 @@ def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, A
     """Return counts of a rule on the requests of a case."""
     from archgym.simulators.kv.kernel.blocks import Blocks
     from archgym.simulators.kv.kernel.pool import EVICTIONS, LFU, new_pool
-    from archgym.simulators.kv.rules.kernel import COUNTS
 
     blocks = Blocks(*(case[name] for name in Blocks._fields))
     # Any policy but LRU has the heap that scores are kept in.

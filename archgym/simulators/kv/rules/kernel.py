@@ -18,8 +18,7 @@ from archgym.simulators.kv.kernel.pool import (
     touch,
 )
 
-COUNTS: Final = ("hits", "requests", "rejected")
-"""Names of the counts, in their order."""
+# Places of `domain.COUNTS`.
 _HITS, _REQUESTS, _REJECTED = range(3)
 # Scores are whole numbers of 36 bits; the later release decides between equal ones.
 _MOST: Final = 2.0**36
@@ -60,7 +59,7 @@ def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
         for request in range(blocks.need.shape[0]):
             base, need = blocks.start[request], blocks.need[request]
             counts[_REQUESTS] += 1
-            if need > pool.count.shape[0]:
+            if need > pool.references.shape[0]:
                 counts[_REJECTED] += 1
                 continue
             agent, now = np.int64(agents[request]), times[request]
@@ -72,7 +71,7 @@ def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
             allocate(pool, LFU, held, hits, need - hits)
             n_full = blocks.start[request + 1] - base
             for k in range(n_full):
-                block = np.int64(held[k])
+                block: Any = np.int64(held[k])
                 if k >= hits:
                     name(pool, LFU, block, blocks.chain[base + k])
                     if has_fill:
@@ -84,11 +83,11 @@ def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
             for back in range(need):
                 k = need - 1 - back
                 block = np.int64(held[k])
-                pool.count[block] = 0
+                pool.references[block] = 0
                 pool.state[FREE] += 1
                 pool.key[block] = UNNAMED
                 if k < n_full:
-                    worth = np.float64(score(block, k, need - k, agent, now, memory, floats))
+                    worth: Any = np.float64(score(block, k, need - k, agent, now, memory, floats))
                     if worth != worth and memory[0] == 0:
                         memory[0] = SCORE
                     if (
