@@ -10,7 +10,7 @@ from typing import Any, Final, final
 from archgym.control.policies import ControlPolicy, policy_of
 from archgym.control.tasks import ControlTask, Episode, roll, task_of
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.rules.case import RuleCase
+from archgym.rules.case import RuleCase, evaluate
 from archgym.rules.domain import Domain, Hook, deferred
 from archgym.rules.language import RuleSource, read_rule
 from archgym.rules.sandbox import RuleRunner
@@ -156,7 +156,7 @@ class RulePolicy(ControlPolicy):
           InvalidArgumentError: The rule is infeasible on it.
         """
         case = open_case(self._source.domain.name, episode, {"task": task.name})
-        result = self._source.domain.evaluate(self._source, case, self._runner)
+        result = evaluate(self._source, case, self._runner)
         if result.problem:
             raise InvalidArgumentError(f"Rule {self.name!r} is infeasible: {result.problem}.")
         self._actions = result.counts["actions"]
