@@ -14,7 +14,6 @@ from archgym.rules.case import RuleCase, evaluate
 from archgym.rules.domain import Domain, Hook, deferred
 from archgym.rules.language import RuleSource, read_rule
 from archgym.rules.sandbox import RuleRunner
-from archgym.runtime.hooks import N_HOOK_ARGUMENTS
 
 _LARGEST: Final = 255
 """Counters come in eight bits, from the low end of their declared range to its high end."""
@@ -107,6 +106,9 @@ def simulate_rule(points: Any, storage: Any, case: Mapping[str, Any]) -> dict[st
       storage: Its arrays.
       case: Input of `ControlCase`.
     """
+    # Numba is slow to import, which listing domains should not wait for.
+    from archgym.runtime.hooks import N_HOOK_ARGUMENTS
+
     words = [ctypes.c_int64] * (N_HOOK_ARGUMENTS + 2)
     choose = ctypes.CFUNCTYPE(ctypes.c_double, *words)(points.addresses["choose"])
     addresses = (storage.memory.ctypes.data, storage.floats.ctypes.data)
