@@ -221,6 +221,26 @@ MODELS: Final[Mapping[str, Model]] = {
             ("Scratchpads", "Array", ""),
         ),
     ),
+    "kv": Model(
+        "Requests look for their prefix in the engine's memory, and blocks are evicted by a policy",
+        (
+            (
+                Box("Trace", "requests of sessions: the workload"),
+                Box("Blocks", "pieces of a prompt", ("block_tokens",)),
+            ),
+            (
+                Box("Memory", "blocks of keys and values", ("cache_tokens",)),
+                Box("Eviction", "order of free blocks", ("policy",)),
+            ),
+            (Box("Optimum", "most hits of any eviction"),),
+        ),
+        (
+            ("Trace", "Blocks", ""),
+            ("Blocks", "Memory", "look-up"),
+            ("Eviction", "Memory", "victims"),
+            ("Memory", "Optimum", "compared"),
+        ),
+    ),
     "translation": Model(
         "An access passes two TLBs, a page walk through the data caches, and a mechanism",
         (

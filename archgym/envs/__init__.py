@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archgym.envs.batch import DesignVectorEnv
-    from archgym.envs.contextual import Contexts, ContextualDesignEnv
     from archgym.envs.control import ControlEnv
     from archgym.envs.control_team import ParallelControlEnv
     from archgym.envs.design import DesignEnv
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
 # Where each public name lives; imported on first use, since Gymnasium, PettingZoo and
 # Stable-Baselines3 are heavy or optional and registration needs none of them.
 _HOMES = {
-    "Contexts": "contextual",
-    "ContextualDesignEnv": "contextual",
     "ControlEnv": "control",
     "DesignEnv": "design",
     "DesignVectorEnv": "batch",
@@ -35,8 +32,6 @@ _HOMES = {
 }
 
 __all__ = [
-    "Contexts",
-    "ContextualDesignEnv",
     "ControlEnv",
     "DesignEnv",
     "DesignVectorEnv",

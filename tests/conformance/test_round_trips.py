@@ -201,6 +201,7 @@ QUICK: dict[str, list[str]] = {
     "cluster": ["--space", "table", "--fidelity", "short"],
     "cpu": ["--space", "core", "-o", "instructions=2000"],
     "dram": ["-o", "requests=60"],
+    "kv": ["-o", "last=60"],
     "moe": ["--space", "single-server", "-o", "requests=2", "-o", "output_tokens=2"],
     "soc": ["--space", "table", "--minimise", "power_w"],
     "translation": ["-o", "records=1000", "-o", "core=in-order"],

@@ -20,7 +20,7 @@ ROOT = Path(__file__).resolve().parents[2]
 SIMULATORS = sorted(path.parent.name for path in (ROOT / "evidence").glob("*/__init__.py"))
 # Groups with rows that ship; the others need the recorded results.
 SHIPPED = {
-    ("accelerator", "recorded"), ("dram", "dramsys"), ("soc", "designs"),
+    ("accelerator", "recorded"), ("dram", "dramsys"), ("kv", "rows"), ("soc", "designs"),
     ("translation", "recorded"),
 }  # fmt: skip
 # Files of recorded results that are a sample of a group, with their first rows: (rows, file).
@@ -29,7 +29,11 @@ SAMPLES = {
     ("accelerator", "closed-form"): {
         "scalesim_closed_form.csv": 20, "timeloop_mappings_meta.json": 0,
     },
+    ("accelerator", "timeloop"): {
+        "timeloop_link_cases.jsonl": 0, "timeloop_link_cases_meta.json": 0,
+    },
     ("cpu", "designs"): {"results/default.csv": 2, "traces/sort.champsimtrace.xz": 0},
+    ("kv", "optima"): {"results/optimum_small.jsonl": 4},
     ("cpu", "mcpat"): {"mcpat/rows.jsonl.gz": 0},
     ("soc", "table"): {"results/cava_table.json": 0},
 }  # fmt: skip

@@ -1,0 +1,255 @@
+"""Commands `archgym kv`: memory, policies, tiers and routing for a trace of requests."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.options.task import JsonOption
+from archgym.cli.options.values import assignments, named_path
+from archgym.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from archgym.simulators.kv.analysis import Analysis
+    from archgym.simulators.kv.simulator import KvSimulator
+
+commands = typer.Typer()
+kv_app = typer.Typer(
+    name="kv",
+    help="Prefix caches of serving engines: memory, policies, tiers and routing for a trace.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+commands.add_typer(kv_app)
+
+TraceArgument = Annotated[
+    str, typer.Argument(help="Trace that ships, or a file of one.", metavar="TRACE")
+]
+OptionsOption = Annotated[
+    list[str] | None,
+    typer.Option("--option", "-o", help="NAME=VALUE of the simulator, such as live=32."),
+]
+BlockOption = Annotated[int, typer.Option("--block", help="Tokens of a block.", min=1)]
+PictureOption = Annotated[
+    Path | None,
+    typer.Option("--out", help="Picture to write: .svg, .png or .pdf.", parser=named_path),
+]
+_SHOWN = (
+    "hit_percent", "loaded_percent", "ttft_p50_ms", "ttft_p90_ms", "tpot_p90_ms", "goodput_per_s",
+    "usd_per_hour", "usd_per_mtoken", "joules_per_mtoken",
+)  # fmt: skip
+
+
+@kv_app.command("analyse")
+def analyse_trace(
+    trace: TraceArgument,
+    options: OptionsOption = None,
+    block: BlockOption = 64,
+    policies: Annotated[
+        list[str] | None, typer.Option("--policy", help="Policy of the table; repeat for more.")
+    ] = None,
+    out: PictureOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Show reuse, contexts of live sessions, and hits over memory by policy and optimum."""
+    from archgym.errors import unknown_name
+    from archgym.simulators.kv.analysis import POLICIES, draw
+    from archgym.simulators.kv.kernel.pool import POLICIES as KNOWN
+
+    for policy in policies or ():
+        if policy not in KNOWN:
+            raise unknown_name("policy", policy, KNOWN)
+    simulator, found = _analysis(trace, options, block, tuple(policies or POLICIES))
+    gib = block * simulator.kv_bytes_per_token / 2**30
+    if out is not None:
+        draw(found, f"{trace}: hits over memory", gib, out)
+    if json:
+        write_json(found.to_json())
+        return
+    say(f"{found.requests:,} requests; {found.reusable_percent:.1f} % of blocks that can be hits "
+        "were there before.")  # fmt: skip
+    say(f"Contexts of {simulator.settings.live} live sessions: {found.live_blocks * gib:.4g} GiB.")
+    _write_quantiles("Blocks used between two uses of one", found.reuse_blocks)
+    _write_quantiles("Seconds between two uses", found.reuse_s)
+    say(f"At half of the live contexts: {found.capacity_percent:.1f} points are missed for want of "
+        f"memory, {found.policy_percent:.1f} more by LRU. Cause: {found.diagnosis}.")  # fmt: skip
+    heading("Hits [% of blocks that can be] by memory")
+    heads = ("GiB", "of_live_contexts", *found.curves)
+    rows = [
+        [number(size * gib), f"{size / found.live_blocks:.3g}",
+         *(f"{hits[at]:.2f}" for hits in found.curves.values())]
+        for at, size in enumerate(found.capacities)
+    ]  # fmt: skip
+    table(heads, rows, right=heads)
+    if out is not None:
+        say(f"Picture: {out}")
+
+
+def _write_quantiles(what: str, values: tuple[float, ...]) -> None:
+    low, middle, high, most = (number(value) for value in values)
+    say(f"{what}: median {middle}, quartiles {low} and {high}, 90th percentile {most}.")
+
+
+def _analysis(
+    trace: str, options: list[str] | None, block: int, policies: tuple[str, ...]
+) -> "tuple[KvSimulator, Analysis]":
+    from archgym.simulators.kv.analysis import analyse
+    from archgym.simulators.kv.workloads import stream_blocks
+
+    simulator = _simulator("vllm", options)
+    made = stream_blocks(simulator.workload(trace).content, simulator.settings, block)
+    return simulator, analyse(made, simulator.settings.live, policies)
+
+
+def _simulator(space: str, options: list[str] | None) -> "KvSimulator":
+    from archgym.evaluation.factory import make_simulator
+    from archgym.simulators.kv.simulator import KvSimulator
+
+    made = make_simulator(KvSimulator, space, None, assignments("--option", options or []))
+    assert isinstance(made, KvSimulator)
+    return made
+
+
+@kv_app.command("memory")
+def memory_of_sessions(
+    trace: TraceArgument,
+    live: Annotated[int, typer.Option("--live", help="Sessions that are live.", min=1)] = 200,
+    hits: Annotated[
+        float,
+        typer.Option(
+            "--hits", help="Share of an endless cache's hits that is wanted [%].", min=1, max=100
+        ),
+    ] = 95.0,
+    hardware: Annotated[str, typer.Option("--hardware", help="Server of `moe`.")] = "hgx-h200",
+    model: Annotated[str, typer.Option("--model", help="Model of `moe`.")] = "llama-3.1-8b",
+    precision: Annotated[str, typer.Option("--precision", help="Precision of weights.")] = "bf16",
+    tensor: Annotated[int, typer.Option("--tensor", help="Accelerators of an engine.", min=1)] = 1,
+    block: BlockOption = 64,
+    options: OptionsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Say how much memory so many live sessions need, and how many a server holds."""
+    from archgym.simulators.kv.analysis import memory_for
+    from archgym.simulators.kv.formats.trace import SessionTrace
+    from archgym.simulators.kv.machine import deployment
+
+    content = _simulator("vllm", options).workload(trace).content
+    if not isinstance(content.trace, SessionTrace):
+        raise InvalidArgumentError(f"`TRACE` must have sessions; {trace!r} has requests alone.")
+    # A third of the sessions at a time, so that sessions come and end; the rest is in proportion.
+    sample = min(live, max(1, len(content.trace.sessions) // 3))
+    _, found = _analysis(trace, [*(options or []), f"live={sample}"], block, ("lru", "priority"))
+    made = deployment(hardware, model, precision, "vllm", "", tensor)
+    gib = block * made.kv_bytes / 2**30 * live / sample
+    engines = made.n_gpus // tensor
+    have = engines * made.max_tokens * made.kv_bytes / 2**30
+    rows = []
+    for policy in found.curves:
+        blocks = memory_for(found, policy, hits)
+        rows.append({"policy": policy, "gib": None if blocks is None else blocks * gib})
+    contexts = found.live_blocks * gib
+    answer = {
+        "live": live,
+        "simulated_live": sample,
+        "hits_percent": hits,
+        "contexts_gib": contexts,
+        "server_gib": have,
+        "sessions_in_server": int(have * live / contexts),
+        "memory": rows,
+    }
+    if json:
+        write_json(answer)
+        return
+    say(f"{live} live sessions have contexts of {contexts:.4g} GiB, {contexts / live:.3g} each.")
+    say(f"{hardware} has {have:.4g} GiB for keys and values with {engines} engines of {model}: "
+        f"the contexts of {answer['sessions_in_server']:,} sessions.")  # fmt: skip
+    if sample < live:
+        say(f"Simulated with {sample} live sessions of the trace, and scaled.")
+    heading(f"Memory for {hits:g} % of the hits of an endless cache")
+    table(("policy", "GiB"), [[str(r["policy"]), _gib(r["gib"])] for r in rows], right=("GiB",))
+
+
+def _gib(value: Any) -> str:
+    return "above the curve" if value is None else number(value)
+
+
+@kv_app.command("try")
+def try_designs(
+    trace: TraceArgument,
+    cases: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--case", help="Design as NAME=VALUE,NAME=VALUE over the default; repeat for more."
+        ),
+    ] = None,
+    vary: Annotated[
+        str, typer.Option("--vary", help="Parameter of which each value is tried.")
+    ] = "",
+    fixed: Annotated[
+        list[str] | None, typer.Option("--set", help="NAME=VALUE of all designs.")
+    ] = None,
+    options: OptionsOption = None,
+    json: JsonOption = False,
+) -> None:
+    """Serve a trace by several designs: hits, latencies, cost and energy of each."""
+    from archgym.spaces.texts import with_values
+
+    simulator = _simulator("serving", options)
+    workload = simulator.workload(trace)
+    space = simulator.space
+    base = space.design_at(space.default_indices)
+    common = assignments("--set", fixed or [])
+    tried = [assignments("--case", case.split(",")) for case in cases or []]
+    if vary:
+        if vary not in space.names:
+            raise InvalidArgumentError(
+                f"`--vary` must be one of {', '.join(space.names)}; got {vary!r}."
+            )
+        values = space.parameters[space.names.index(vary)]
+        tried += [{vary: str(values.value(i))} for i in range(values.size)]
+    rows = []
+    for case in [{}, *tried] if not vary else tried:
+        design = with_values(space, base, {**common, **case})
+        metrics = simulator.evaluate(design, workload)
+        name = ", ".join(f"{key}={value}" for key, value in case.items()) or "default"
+        shown = {} if metrics.infeasible else {key: metrics[key] for key in _SHOWN}
+        rows.append({"design": name, "problem": metrics.infeasible, **shown})
+    if json:
+        write_json(rows)
+        return
+    cells = [
+        [str(row["design"]), *(number(row[key]) if key in row else "-" for key in _SHOWN)]
+        for row in rows
+    ]
+    table(("design", *_SHOWN), cells, right=_SHOWN)
+    for row in rows:
+        if row["problem"]:
+            say(f"{row['design']}: {row['problem']}.")
+
+
+@kv_app.command("generate")
+def generate_trace(
+    folder: Annotated[
+        Path, typer.Argument(help="Folder of ServeGen's clients of a model.", metavar="FOLDER")
+    ],
+    out: Annotated[Path, typer.Option("--out", help="Trace to write (.jsonl).", parser=named_path)],
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Length of the trace [s].", min=1)
+    ] = 600.0,
+    start: Annotated[
+        float, typer.Option("--start", help="Time of the week at which it begins [s].", min=0)
+    ] = 129_600.0,
+    seed: Annotated[int, typer.Option("--seed", help="Random seed of the trace.", min=0)] = 0,
+) -> None:
+    """Draw requests from ServeGen's clients, as a file that all commands take."""
+    import json
+
+    from archgym.files.storage import write_atomic
+    from archgym.simulators.kv.formats.requests import generate
+
+    found = generate(folder, seconds, seed, start)
+    if not found:
+        raise InvalidArgumentError("No client has a request in this time; give another `--start`.")
+    write_atomic(out, "".join(json.dumps(row) + "\n" for row in found).encode())
+    say(f"Written to {out}: {len(found):,} requests in {seconds:g} s.")

@@ -1,0 +1,328 @@
+"""Requests with arrival times: files of Mooncake, aiperf, Azure and BurstGPT; ServeGen's draws.
+
+ServeGen describes each client by rates in windows of time and by distributions of lengths, from
+which `generate` draws.
+"""
+
+import ast
+import csv
+import gzip
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+
+from archgym.errors import FileFormatError
+from archgym.files.storage import storage_errors
+from archgym.simulators.kv.formats.sessions import read_sessions
+from archgym.simulators.kv.formats.trace import (
+    MAX_PIECES,
+    MAX_REQUESTS,
+    MAX_TIME_MS,
+    Ints,
+    RequestTrace,
+    Trace,
+    lines_of,
+    whole,
+)
+
+MOONCAKE_PIECE: Final = 512
+_WINDOW_S: Final = 600.0
+_MOST: Final = 10**6  # chosen: requests of a window; no recorded client has a thousandth of it.
+_AZURE: Final = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
+_BURST: Final = ("Timestamp", "Request tokens", "Response tokens")
+
+
+class _Columns:
+    """Requests that a reader has met so far."""
+
+    def __init__(self, path: Path, piece: int) -> None:
+        self._path, self._piece = path, piece
+        self._rows: list[tuple[int, int, int, int]] = []
+        self._ids: list[int] = []
+
+    def add(self, line: int, time: int, prompt: int, output: int, ids: list[int]) -> None:
+        """Add a request.
+
+        Raises:
+          FileFormatError: It comes before the one before, or the trace is too long.
+        """
+        if self._rows and time < self._rows[-1][0]:
+            what = f"requests must be in the order of arrival; {time} follows {self._rows[-1][0]}"
+            raise FileFormatError(self._path, line, what, "Sort the trace by time")
+        self._ids += ids
+        self._rows.append((time, prompt, output, len(ids)))
+        if len(self._rows) > MAX_REQUESTS or len(self._ids) > MAX_PIECES:
+            limits = f"{MAX_REQUESTS:,} requests with {MAX_PIECES:,} ids"
+            what = f"a trace must have at most {limits}"
+            raise FileFormatError(self._path, line, what, "Cut it into several files")
+
+    def trace(self) -> RequestTrace:
+        """Return the trace.
+
+        Raises:
+          FileFormatError: There is no request.
+        """
+        if not self._rows:
+            raise FileFormatError(self._path, None, "a trace must have a request; this has none")
+        time, prompt, output, lengths = np.array(self._rows, dtype=np.int64).T.copy()
+        start = np.concatenate([[0], np.cumsum(lengths)])
+        ids = np.array(self._ids, dtype=np.int64)
+        return RequestTrace(time, prompt, output, ids, start, self._piece)
+
+
+def read_mooncake(path: Path) -> RequestTrace:
+    """Return the requests of a file of Mooncake's, or of `archgym kv record`.
+
+    The first line of `record` gives the tokens of a piece as `piece_tokens`.
+
+    Raises:
+      FileFormatError: A line is not as it must be.
+    """
+    piece = MOONCAKE_PIECE
+    columns: _Columns | None = None
+    for number, text in lines_of(path):
+        row = _object(path, number, text)
+        if columns is None and "piece_tokens" in row:
+            piece = whole(path, number, row, "piece_tokens", low=1)
+            continue
+        columns = columns or _Columns(path, piece)
+        prompt = whole(path, number, row, "input_length", low=1)
+        ids: Any = row.get("hash_ids")
+        valid = isinstance(ids, list) and all(
+            type(each) is int and 0 <= each < 2**62 for each in ids
+        )
+        if not valid:
+            raise FileFormatError(path, number, "`hash_ids` must be a list of whole numbers")
+        wanted = -(-prompt // piece)
+        # Without ids nothing is known of a prompt but its length.
+        if ids and len(ids) != wanted:
+            what = f"{prompt} tokens must have {wanted} ids of {piece} tokens"
+            raise FileFormatError(path, number, f"{what}; got {len(ids)}")
+        time = whole(path, number, row, "timestamp", MAX_TIME_MS)
+        columns.add(number, time, prompt, whole(path, number, row, "output_length"), ids)
+    return (columns or _Columns(path, piece)).trace()
+
+
+def read_table(path: Path) -> RequestTrace:
+    """Return the requests of a table of Azure's or BurstGPT's, in which nothing is shared.
+
+    Raises:
+      FileFormatError: A line is not as it must be.
+    """
+    lines = lines_of(path)
+    names = next(csv.reader([text for _, text in [next(lines, (1, ""))]]), [])
+    columns = _Columns(path, MOONCAKE_PIECE)
+    heads = next((heads for heads in (_AZURE, _BURST) if set(heads) <= set(names)), None)
+    if heads is None:
+        what = f"a table must have the columns {', '.join(_AZURE)} or {', '.join(_BURST)}"
+        raise FileFormatError(path, 1, what)
+    at = [names.index(head) for head in heads]
+    origin: int | None = None
+    for number, text in lines:
+        cells = next(csv.reader([text]))
+        if len(cells) != len(names):
+            what = f"a row must have {len(names)} cells; got {len(cells)}"
+            raise FileFormatError(path, number, what)
+        stamp = _milliseconds(path, number, cells[at[0]], heads is _AZURE)
+        origin = stamp if origin is None else origin
+        counts = {}
+        for head, place in zip(heads[1:], at[1:], strict=True):
+            digits = cells[place].strip()
+            counts[head] = int(digits) if digits.isascii() and digits.isdigit() else digits
+        prompt, output = (whole(path, number, counts, head) for head in heads[1:])
+        columns.add(number, stamp - origin, max(1, prompt), output, [])
+    return columns.trace()
+
+
+def _milliseconds(path: Path, line: int, text: str, is_stamp: bool) -> int:
+    try:
+        if not is_stamp:
+            return round(1000 * float(text))
+        day, _, clock = text.strip().partition(" ")
+        seconds, _, decimals = clock.partition(".")
+        stamp = datetime.fromisoformat(f"{day} {seconds}")
+        in_day = (stamp.day * 24 + stamp.hour) * 60 + stamp.minute
+        return in_day * 60_000 + stamp.second * 1000 + int(f"{decimals}000"[:3])
+    except (ValueError, OverflowError):
+        what = f"`{'TIMESTAMP' if is_stamp else 'Timestamp'}` must be a time; got {text[:40]!r}"
+        raise FileFormatError(path, line, what) from None
+
+
+def _object(path: Path, line: int, text: str) -> Mapping[str, Any]:
+    try:
+        row = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        what = f"a line must be JSON; {' '.join(str(error).split())[:80]}"
+        raise FileFormatError(path, line, what, "Copy the file again") from None
+    if not isinstance(row, dict):
+        raise FileFormatError(path, line, "a line must be a JSON object")
+    return row
+
+
+@final
+@dataclass(frozen=True)
+class Reader:
+    """Reader of one form of traces."""
+
+    doc: str
+    read: Callable[[Path], Trace]
+
+
+def read_aiperf(path: Path) -> RequestTrace:
+    """Return the requests of aiperf's `profile_export.jsonl`, in which nothing is shared.
+
+    Raises:
+      FileFormatError: A line is not as it must be.
+    """
+    rows = []
+    for number, text in lines_of(path):
+        row = _object(path, number, text)
+        metrics, metadata = row.get("metrics"), row.get("metadata")
+        if not isinstance(metrics, dict) or not isinstance(metadata, dict):
+            raise FileFormatError(path, number, "a line must have `metrics` and `metadata`")
+        found = {"request_start_ns": metadata.get("request_start_ns")}
+        for name in ("input_sequence_length", "output_sequence_length"):
+            value = metrics.get(name)
+            found[name] = value.get("value") if isinstance(value, dict) else value
+        start = whole(path, number, found, "request_start_ns", 2**62)
+        prompt = whole(path, number, found, "input_sequence_length", low=1)
+        rows.append((start, prompt, whole(path, number, found, "output_sequence_length"), number))
+    rows.sort()
+    columns = _Columns(path, MOONCAKE_PIECE)
+    for start, prompt, output, number in rows:
+        columns.add(number, (start - rows[0][0]) // 10**6, prompt, output, [])
+    return columns.trace()
+
+
+READERS: Final[Mapping[str, Reader]] = {
+    "mooncake": Reader("lines of JSON with `hash_ids` and `timestamp` (Mooncake)", read_mooncake),
+    "sessions": Reader("sessions in JSON with `requests` (kv-cache-tester)", read_sessions),
+    "aiperf": Reader("aiperf's profile export with `metrics`", read_aiperf),
+    "table": Reader("tables of Azure or BurstGPT with lengths", read_table),
+}
+"""Readers of traces by the name of their form."""
+
+
+def form_of(path: Path) -> str | None:
+    """Return the name of a trace's form, as its first line shows it; None if it is unknown.
+
+    Raises:
+      FileFormatError: It is torn or has no line.
+    """
+    _, text = next(lines_of(path), (1, ""))
+    if not text:
+        raise FileFormatError(path, None, "a trace must have a request; the file is empty")
+    if not text.startswith(("{", "[")):
+        return "table" if "," in text else None
+    if ('"hash_ids"' in text and '"timestamp"' in text) or '"piece_tokens"' in text:
+        return "mooncake"
+    if '"request_start_ns"' in text:
+        return "aiperf"
+    return "sessions" if '"requests"' in text or text in ("{", "[") else None
+
+
+# ---- ServeGen's clients
+
+
+def generate(folder: Path, seconds: float, seed: int, start_s: float = 0.0) -> list[dict[str, Any]]:
+    """Return requests of all clients of a folder, in the order of arrival, as Mooncake's lines.
+
+    Args:
+      folder: Folder with `chunk-N-trace.csv` and `chunk-N-dataset.json`, plain or compressed.
+      seconds: Length of the trace [s].
+      seed: Random seed.
+      start_s: Time in ServeGen's week at which it begins [s].
+
+    Raises:
+      FileFormatError: The folder has no client, or a file is not as it must be.
+    """
+    found = []
+    clients = sorted(folder.glob("chunk-*-trace.csv*"))
+    if not clients:
+        raise FileFormatError(folder, None, "a folder must have files chunk-N-trace.csv")
+    for client, children in zip(
+        clients, np.random.SeedSequence(seed).spawn(len(clients)), strict=True
+    ):
+        rng = np.random.default_rng(children)
+        name = client.name.replace("-trace.csv", "-dataset.json")
+        lengths = _lengths(client.with_name(name))
+        for number, text in lines_of(client):
+            cells = next(csv.reader([text]))
+            try:
+                begin, rate, cv = (float(cell) for cell in cells[:3])
+                shape = float(cells[4] or 0)
+            except (ValueError, IndexError):
+                what = f"a window must have a start, a rate and a variation; got {text[:60]!r}"
+                raise FileFormatError(client, number, what) from None
+            low, high = max(begin, start_s), min(begin + _WINDOW_S, start_s + seconds)
+            if low >= high or rate <= 0.0 or not math.isfinite(rate * cv):
+                continue
+            times = _arrivals(rng, rate, cv, cells[3], shape, high - low)
+            prompt, output = (_draw(rng, values, begin, len(times)) for values in lengths)
+            for time, tokens, answer in zip(times, prompt, output, strict=True):
+                at = int(1000.0 * (low - start_s + time))
+                found.append((at, max(1, int(tokens)), int(answer)))
+    found.sort()
+    names = ("timestamp", "input_length", "output_length")
+    return [{**dict(zip(names, each, strict=True)), "hash_ids": []} for each in found]
+
+
+def _arrivals(
+    rng: np.random.Generator, rate: float, cv: float, family: str, shape: float, seconds: float
+) -> Any:
+    """Return arrival times within a window [s]."""
+    n = min(_MOST, int(rate * seconds * 2.0) + 20)
+    if family == "Weibull" and shape > 0.0:
+        gaps = rng.weibull(shape, n) / (rate * math.gamma(1.0 + 1.0 / shape))
+    elif family == "Gamma" and cv > 0.0:
+        gaps = rng.gamma(1.0 / cv**2, cv**2 / rate, n)
+    else:
+        gaps = rng.exponential(1.0 / rate, n)
+    times = np.cumsum(gaps)
+    return times[times < seconds]
+
+
+def _lengths(path: Path) -> tuple[Mapping[float, Any], Mapping[float, Any]]:
+    """Return distributions of prompt and output lengths by window, without empty ones."""
+    try:
+        with (
+            storage_errors(path, "read"),
+            gzip.open(path, "rt") if path.suffix == ".gz" else path.open() as handle,
+        ):
+            windows = json.load(handle)
+        found: tuple[dict[float, Any], dict[float, Any]] = ({}, {})
+        for window, fields in windows.items():
+            for into, name in zip(found, ("input_tokens", "output_tokens"), strict=True):
+                values = ast.literal_eval(fields[name])
+                if values:
+                    into[float(window)] = values
+    except (
+        OSError,
+        EOFError,
+        ValueError,
+        KeyError,
+        TypeError,
+        SyntaxError,
+        AttributeError,
+    ) as error:
+        what = (
+            f"distributions must be texts of dicts by window; {' '.join(str(error).split())[:80]}"
+        )
+        raise FileFormatError(path, None, what) from None
+    if not found[0] or not found[1]:
+        raise FileFormatError(path, None, "a client must have a distribution of lengths")
+    return found
+
+
+def _draw(rng: np.random.Generator, windows: Mapping[float, Any], at: float, n: int) -> Ints:
+    """Draw lengths from the distribution of the nearest window before, or the first one."""
+    window = max((each for each in windows if each <= at), default=min(windows))
+    values = windows[window]
+    weights = np.array(list(values.values()), dtype=np.float64)
+    return rng.choice(np.array(list(values), dtype=np.int64), n, p=weights / weights.sum())

@@ -1,0 +1,68 @@
+"""Indexed binary heaps over small integers, whose order is a key of each entry."""
+
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.runtime.kernels import compiled
+
+Ints = npt.NDArray[np.int64]
+Shorts = npt.NDArray[np.int32]
+
+
+@compiled
+def sift_up(heap: Shorts, place: Shorts, key: Ints, at: int) -> None:
+    """Move the entry at a position towards the top, as far as its key is smaller."""
+    entry = heap[at]
+    while at > 0:
+        above = (at - 1) >> 1
+        if key[heap[above]] <= key[entry]:
+            break
+        heap[at] = heap[above]
+        place[heap[at]] = at
+        at = above
+    heap[at] = entry
+    place[entry] = at
+
+
+@compiled
+def sift_down(heap: Shorts, place: Shorts, key: Ints, at: int, n: int) -> None:
+    """Move the entry at a position away from the top, as far as its key is larger."""
+    entry = heap[at]
+    while True:
+        below = 2 * at + 1
+        if below >= n:
+            break
+        if below + 1 < n and key[heap[below + 1]] < key[heap[below]]:
+            below += 1
+        if key[heap[below]] >= key[entry]:
+            break
+        heap[at] = heap[below]
+        place[heap[at]] = at
+        at = below
+    heap[at] = entry
+    place[entry] = at
+
+
+@compiled
+def push(heap: Shorts, place: Shorts, key: Ints, n: int, entry: int) -> Any:
+    """Add an entry, and return the new number of entries."""
+    heap[n] = entry
+    sift_up(heap, place, key, n)
+    return n + 1
+
+
+@compiled
+def remove(heap: Shorts, place: Shorts, key: Ints, n: int, entry: int) -> Any:
+    """Remove an entry from wherever it is, and return the new number of entries."""
+    at = place[entry]
+    place[entry] = -1
+    n -= 1
+    if at < n:
+        moved = heap[n]
+        heap[at] = moved
+        place[moved] = at
+        sift_up(heap, place, key, at)
+        sift_down(heap, place, key, place[moved], n)
+    return n

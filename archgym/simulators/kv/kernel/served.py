@@ -1,0 +1,174 @@
+"""Runs of the scheduler: with steps of a fixed length, and with the serving clock."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import numpy as np
+
+from archgym.simulators.kv.formats.stream import Stream, StreamBlocks
+from archgym.simulators.kv.kernel import pool, serving
+from archgym.simulators.kv.kernel.blocks import Blocks
+from archgym.simulators.kv.kernel.run import checksum, common_counts, optimum, traits_of
+from archgym.simulators.kv.kernel.store import N_TIERS, Store, new_store
+from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
+
+_LOGGED: Final = 4_000_000  # chosen: entries of the log of steps, for small runs.
+
+
+def fixed_clock() -> serving.Clock:
+    """Return a clock that steps of a fixed length do not look at."""
+    return serving.Clock(
+        np.zeros(1), np.zeros(1, np.int64), new_state(1, 1, 1, 1), np.zeros((1, 1)), np.zeros(1),
+        np.zeros(N_CONTENTS),
+    )  # fmt: skip
+
+
+def _order(stream: Stream) -> tuple[serving.Order, Any]:
+    """Return the order of requests in sessions, and how many each waits for."""
+    n = len(stream)
+    needs = stream.dependencies
+    n_before = np.zeros(n, np.int64) if needs is None else needs.n_before.copy()
+    sessions = np.unique(stream.session, return_inverse=True)[1].astype(np.int32)
+    roots = np.flatnonzero(n_before == 0)
+    roots = roots[np.argsort(sessions[roots], kind="stable")]
+    n_sessions = int(sessions.max()) + 1
+    starts = np.full(n_sessions, 2**62)
+    np.minimum.at(starts, sessions, stream.arrivals.time)
+    empty = np.zeros(0, np.int64)
+    order = serving.Order(
+        np.zeros(n + 1, np.int64) if needs is None else needs.start,
+        empty if needs is None else needs.to,
+        empty if needs is None else needs.delay_ms,
+        sessions,
+        np.searchsorted(sessions[roots], np.arange(n_sessions + 1)),
+        roots,
+        stream.arrivals.time - starts[sessions],
+    )
+    return order, n_before
+
+
+def _fleet(blocks: Blocks, n_workers: int, max_seqs: int, n_before: Any, left: Any) -> Any:
+    n = len(blocks.need)
+    # A preempted request may hold more blocks at its end than at its admission, never above `need`.
+    held_at = np.concatenate([[0], np.cumsum(blocks.need + 1)])
+    ints, longs = np.zeros((6, n_workers), np.int64), np.zeros((4, n), np.int64)
+    floats, marks = np.zeros((2, n)), np.full((3, n), -1.0)
+    shorts = np.full((3, n), -1, np.int32)
+    return serving.Fleet(
+        np.zeros((n_workers, max_seqs), np.int64), np.zeros((n_workers, max_seqs), np.int64),
+        *ints[:5], np.zeros((n_workers, n + 1), np.int64), np.full(n_workers, 1e300),
+        np.zeros(n_workers), ints[5], np.zeros(int(held_at[-1]), np.int32), held_at, *longs,
+        floats[0], floats[1], shorts[0], n_before, np.full(n, -1, np.int64),
+        np.zeros(n, np.int64), *marks, shorts[1], shorts[2], np.zeros(n, np.int64), left,
+    )  # fmt: skip
+
+
+def no_store(n_identities: int) -> Store:
+    """Return tiers without room."""
+    zeros = np.zeros(N_TIERS)
+    return new_store(np.zeros(N_TIERS, np.int64), zeros, zeros.copy(), n_identities)
+
+
+def serve(
+    made: StreamBlocks,
+    capacity: int,
+    policy: str,
+    choices: Mapping[int, int],
+    clock: serving.Clock,
+    *,
+    n_workers: int = 1,
+    store: Store | None = None,
+    log: Any = None,
+) -> tuple[Any, Any, Store]:
+    """Run a stream, and return the state of the fleet at the end, totals and tiers.
+
+    Args:
+      made: Requests as blocks.
+      capacity: Blocks of each worker.
+      policy: One of `pool.POLICIES`.
+      choices: Values of `Rules` by their number, such as `serving.BUDGET`.
+      clock: Serving clock.
+      n_workers: Workers.
+      store: Tiers below; none by default.
+      log: (n_entries, 3), filled with steps.
+    """
+    code = pool.POLICIES.index(policy)
+    blocks = made.blocks
+    if code == pool.BELADY:
+        blocks, _ = made.with_next_uses(capacity)
+    chosen = np.zeros(serving.N_CHOSEN, np.int64)
+    for number, value in choices.items():
+        chosen[number] = value
+    chosen[serving.POLICY], chosen[serving.BLOCK] = code, made.block
+    tiers = no_store(made.n_identities) if store is None else store
+    one = pool.new_pool(capacity, made.n_identities, code, capacity if tiers.capacity.any() else 0)
+    pools = pool.Pool(*(np.stack([field] * n_workers) for field in one))
+    order, n_before = _order(made.stream)
+    left = np.bincount(order.session)
+    fleet = _fleet(blocks, n_workers, int(chosen[serving.MAX_SEQS]), n_before, left)
+    totals = np.zeros(serving.N_TOTALS, np.int64)
+    entries = np.zeros((0, 3), np.int64) if log is None else log
+    serving.serve(
+        fleet, pools, tiers, blocks, traits_of(made), made.stream.arrivals, order, chosen, clock,
+        totals, np.zeros(2, np.int64), entries,
+    )  # fmt: skip
+    return fleet, (totals, pools), tiers
+
+
+def run_steps(
+    made: StreamBlocks,
+    capacity: int,
+    policy: str,
+    *,
+    step_ms: int,
+    max_seqs: int,
+    token_budget: int,
+    reserve_prompt: bool,
+    log: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """Return counts of vLLM's scheduler with steps of a fixed length and nominal arrivals.
+
+    Args:
+      made: Requests as blocks.
+      capacity: Blocks of the pool.
+      policy: One of `pool.POLICIES`.
+      step_ms: Length of a step [ms].
+      max_seqs: Requests that run at a time.
+      token_budget: Tokens of a step.
+      reserve_prompt: True to admit a request only if its whole prompt fits.
+      log: Filled with `entries`: step, request and tokens, -1 for a preemption.
+    """
+    choices = {
+        serving.STEP_MS: step_ms,
+        serving.MAX_SEQS: max_seqs,
+        serving.BUDGET: token_budget,
+        serving.RESERVES: reserve_prompt,
+        serving.IS_SINGLE: log is not None,
+    }
+    entries = None if log is None else np.zeros((_LOGGED, 3), np.int64)
+    fleet, (totals, pools), _ = serve(made, capacity, policy, choices, fixed_clock(), log=entries)
+    if log is not None and entries is not None:
+        entries = entries[: totals[serving.LOGGED_STEPS]]
+        entries[:, 0] //= step_ms
+        log["entries"] = entries
+    hits = fleet.hits
+    admitted = hits >= 0
+    first = np.where(admitted, fleet.admitted / step_ms, -1).astype(np.int64)
+    # A step ends where the next one begins.
+    last = np.where(admitted, fleet.last / step_ms - 1, -1).astype(np.int64)
+    return common_counts(made, capacity) | {
+        "hits": hits,
+        "hit_blocks": int(hits[admitted].sum()),
+        "evictions": int(pools.state[0, pool.EVICTIONS]),
+        "allocated": int((made.blocks.need - hits)[admitted].sum()),
+        "hits_checksum": checksum(hits),
+        "steps": int(totals[serving.STEPS]),
+        "scheduled_tokens": int(totals[serving.SCHEDULED]),
+        "preemptions": int(totals[serving.PREEMPTIONS]),
+        "peak_running": int(totals[serving.PEAK]),
+        "last_step": int(last.max(initial=-1)),
+        "first_checksum": checksum(first),
+        "finish_checksum": checksum(last),
+        # No policy finds more than a cache without an end.
+        "optimum_blocks": optimum(made, 2**40, capacity, False),
+    }

@@ -1,0 +1,123 @@
+"""Accelerators, tiers of memory below them, their prices and energies."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any, Final, final
+
+from archgym.errors import InvalidArgumentError
+
+if TYPE_CHECKING:
+    from archgym.simulators.moe.machine.step_time import StepCosts
+
+# chosen: a card of 100 Gbit/s, for servers whose description has no network.
+_NETWORK_GB_PER_S: Final = 12.5
+# chosen: three years, over which a server is commonly written off.
+HOURS: Final = 3 * 365 * 24
+
+
+@final
+@dataclass(frozen=True)
+class Tier:
+    """Kind of memory below the accelerators.
+
+    Attributes:
+      name: Name that parameters and metrics begin with.
+      usd_per_gb: Price.
+      joules_per_gb: Energy of moving a gigabyte to an accelerator or back.
+      watts_per_gb: Power at rest.
+      latency_ms: Time until the first byte comes.
+      gb_per_s: Bandwidth; 0 for that of the accelerators' links to the host, or of the network.
+    """
+
+    name: str
+    usd_per_gb: float
+    joules_per_gb: float
+    watts_per_gb: float
+    latency_ms: float
+    gb_per_s: float
+
+
+# All chosen, since prices and energies differ by vendor and month; options of a search replace none
+# of them. DRAM: 5 $ a gigabyte of RDIMM; 15 pJ a bit for the array, its bus and PCIe; 4 W for 64
+# GB. CXL: the same chips at 70 % of the price, since DIMMs of an older server serve, twice the
+# energy through a second controller, and two cards with eight lanes of PCIe 5. Flash: 25 W for 14
+# GB/s, four drives of 7 GB/s. Remote: DRAM of another server behind a network card of 25 W.
+TIERS: Final = (
+    Tier("dram", 5.0, 0.12, 0.06, 0.01, 0.0),
+    Tier("cxl", 3.5, 0.24, 0.06, 0.02, 48.0),
+    Tier("flash", 0.15, 1.8, 0.001, 0.1, 28.0),
+    Tier("remote", 5.0, 1.0, 0.06, 0.05, 0.0),
+)
+
+
+@final
+@dataclass(frozen=True)
+class Deployment:
+    """A model on the accelerators of one worker.
+
+    Attributes:
+      costs: Costs of steps.
+      max_tokens: Tokens whose keys and values fit.
+      kv_bytes: Keys and values of a token on all accelerators of the worker.
+      n_gpus: Accelerators of the server.
+      host_gb_per_s: Bandwidth from the host to an accelerator.
+      network_gb_per_s: Bandwidth of an accelerator's network card.
+    """
+
+    costs: "StepCosts"
+    max_tokens: int
+    kv_bytes: float
+    n_gpus: int
+    host_gb_per_s: float
+    network_gb_per_s: float
+
+
+@lru_cache(maxsize=32)
+def deployment(
+    hardware: str, model: str, precision: str, engine: str, release: str, tensor: int
+) -> Deployment:
+    """Return a model on `tensor` accelerators.
+
+    Raises:
+      InvalidDesignError: It does not fit.
+      UnknownNameError: There is no such hardware, model, precision or engine.
+    """
+    from archgym.simulators.moe import MoeSimulator
+
+    served = MoeSimulator(
+        "closed-loop", hardware=hardware, model=model, engine=engine, precision=precision,
+        release=release,
+    )  # fmt: skip
+    costs = served.step_costs({"tensor": tensor, "data": 1})
+    node = served.node
+    network = _NETWORK_GB_PER_S if node.network is None else node.network.gb_per_s
+    return Deployment(
+        costs, costs.max_context, costs.kv_bytes * tensor, node.n_gpus,
+        node.host_to_gpu.gb_per_s, network,
+    )  # fmt: skip
+
+
+def bandwidths(made: Deployment, n_gpus: int) -> tuple[float, ...]:
+    """Return the bandwidth of each tier [GB/s] for a fleet of accelerators."""
+    own = {"dram": made.host_gb_per_s * n_gpus, "remote": made.network_gb_per_s * n_gpus}
+    return tuple(tier.gb_per_s or own[tier.name] for tier in TIERS)
+
+
+def sizes_gb(design: Mapping[str, Any]) -> tuple[float, ...]:
+    """Return the size of each tier of a design [GB]."""
+    return tuple(float(design.get(f"{tier.name}_gb", 0)) for tier in TIERS)
+
+
+def largest_batch(made: Deployment, tokens: int) -> int:
+    """Return how many sequences of so many tokens an engine admits.
+
+    Raises:
+      InvalidArgumentError: Not one fits.
+    """
+    found = made.max_tokens // max(1, tokens)
+    if found == 0:
+        raise InvalidArgumentError(
+            f"`tokens` must be at most {made.max_tokens:,}, which is what fits; got {tokens:,}."
+        )
+    return found

@@ -1,0 +1,157 @@
+"""Measurement of eviction rules: hits, and the share of the gap to the optimum that they close."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, Final, final
+
+from archgym.checks import parse_whole
+from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.rules.case import RuleCase
+from archgym.rules.language import RuleSource
+from archgym.simulators.kv.analysis import live_blocks
+from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
+from archgym.simulators.kv.kernel.pool import POLICIES
+from archgym.simulators.kv.kernel.run import optimum, run_pool
+from archgym.simulators.kv.workloads import load, stream_blocks
+
+_DEFAULTS: Final = {
+    "block_tokens": "64",
+    "memory_percent": "50",
+    "gpu_blocks": "0",
+    "live": "8",
+    "think_cap_ms": "600000",
+}
+
+
+@final
+@dataclass(frozen=True)
+class CacheCase(RuleCase):
+    """Requests as blocks, and the memory that keeps them.
+
+    Attributes:
+      name: Name of the trace.
+      made: Requests as blocks.
+      capacity: Blocks of the cache.
+    """
+
+    name: str
+    made: StreamBlocks
+    capacity: int
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes of arrays by name."""
+        agents = int(self.made.stream.agent.max(initial=0)) + 1
+        return {"block": self.capacity, "session": agents}
+
+    @property
+    def values(self) -> dict[str, int]:
+        """Values of the domain by name."""
+        return {"BLOCKS": self.capacity}
+
+    def arguments(
+        self, source: RuleSource | None = None, tuned: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
+        """Return the input of the simulation, the same for every rule."""
+        stream = self.made.stream
+        return {
+            **self.made.blocks._asdict(),
+            "agent": stream.agent,
+            "is_last": stream.is_last,
+            "time": stream.arrivals.time,
+            "n_identities": self.made.n_identities,
+            "capacity": self.capacity,
+        }
+
+    def built_in_counts(self, rule: str) -> dict[str, Any]:
+        """Return the counts of a built-in policy."""
+        # The domain lists all but the one that knows the future.
+        known = [each for each in POLICIES if each != "belady"]
+        if rule not in known:
+            raise unknown_name("built-in rule", rule, known)
+        found = run_pool(self.made, "sequential", self.capacity, rule)
+        return {"hits": found["hit_blocks"], "evictions": found["evictions"]}
+
+    def loss(self, counts: Mapping[str, Any]) -> float:
+        """Return the share of the gap from LRU to the optimum that is left open."""
+        gap = self.bound - self.of_lru
+        return (self.bound - counts["hits"]) / gap if gap else 0.0
+
+    def measures(self, counts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return hits, and the share of the gap that the rule closes."""
+        eligible = max(1, int(self.made.blocks.eligible.sum()))
+        return {
+            "hit_blocks": counts["hits"],
+            "hit_percent": 100 * counts["hits"] / eligible,
+            "lru_hit_percent": 100 * self.of_lru / eligible,
+            "optimum_hit_percent": 100 * self.bound / eligible,
+            "gap_closed_percent": 100 * (1.0 - self.loss(counts)),
+            "evictions": counts["evictions"],
+            "cache_blocks": self.capacity,
+        }
+
+    def check(self, rule: str, counts: Mapping[str, Any]) -> None:
+        """Check that the rule has at most as many hits as the optimum."""
+        if counts["hits"] > self.bound:
+            raise SimulatorError(
+                f"Rule {rule!r} hits {counts['hits']} blocks on {self.name!r}, more than the "
+                f"optimum of {self.bound}. That is a defect of the simulator; report it with the "
+                "rule."
+            )
+
+    @cached_property
+    def bound(self) -> int:
+        """Most hits of any eviction."""
+        return optimum(self.made, self.capacity, self.capacity)
+
+    @cached_property
+    def of_lru(self) -> int:
+        """Hits of LRU."""
+        found = run_pool(self.made, "sequential", self.capacity, "lru")
+        return int(found["hit_blocks"])
+
+
+def open_case(name: str, options: Mapping[str, str]) -> CacheCase:
+    """Return a trace with the cache that options describe.
+
+    Args:
+      name: Workload of the simulator or a file; `NAME@LOW-HIGH` takes sessions `LOW` to
+        `HIGH - 1`, so that others can be held out.
+      options: Values by name.
+
+    Raises:
+      UnknownNameError: An option or a workload does not exist.
+      InvalidArgumentError: An option has another form.
+      FileFormatError: The file is damaged or of another form.
+    """
+    for option in options:
+        if option not in _DEFAULTS:
+            raise unknown_name("option", option, _DEFAULTS)
+    chosen = {**_DEFAULTS, **options}
+
+    def whole(option: str, low: int, high: int) -> int:
+        return parse_whole(option, chosen[option], low, high)
+
+    trace, _, part = str(name).rpartition("@") if "@" in str(name) else (str(name), "", "")
+    low, high = 0, 0
+    if part:
+        first, dash, last = part.partition("-")
+        if not (dash and first.isdecimal() and last.isdecimal() and int(first) < int(last)):
+            raise InvalidArgumentError(
+                f"Sessions must be given as NAME@LOW-HIGH with LOW below HIGH; got {str(name)!r}."
+            )
+        low, high = int(first), int(last)
+    live = whole("live", 1, 10**6)
+    settings = StreamSettings(
+        skip_sessions=low, sessions=high - low, live=live,
+        think_cap_ms=whole("think_cap_ms", 0, 10**10),
+    )  # fmt: skip
+    made = stream_blocks(load(trace), settings, whole("block_tokens", 1, 2**20))
+    capacity = whole("gpu_blocks", 0, 2**26)
+    if not capacity:
+        share = whole("memory_percent", 1, 1000) / 100.0
+        capacity = max(1, int(share * live_blocks(made.stream, made.block, live)))
+    # A cache below one request would reject it.
+    capacity = max(capacity, int(made.blocks.need.max(initial=1)))
+    return CacheCase(str(name), made, capacity)

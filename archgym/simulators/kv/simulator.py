@@ -1,0 +1,331 @@
+"""The KV simulator: prefix caches of serving engines on traces of requests."""
+
+from collections.abc import Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Final, final
+
+import numpy as np
+
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective
+from archgym.evaluation.simulator import Workload, require_kept
+from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kv.costs import NO_ROOM, TOO_WIDE, Served, serve_design
+from archgym.simulators.kv.formats.export import FORMATS, export
+from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
+from archgym.simulators.kv.metrics import METRICS, objectives, values_of
+from archgym.simulators.kv.space import GROUPS, SPACE_NAMES, design_space
+from archgym.simulators.kv.workloads import (
+    DEFAULT_WORKLOAD,
+    SHIPPED,
+    TraceContent,
+    characterise,
+    load,
+    stream,
+    stream_blocks,
+)
+
+DRIVERS: Final = ("sequential", "concurrent", "steps")
+_MOST_BLOCKS: Final = 2**28
+"""chosen: blocks of all requests, which take about 5 GB."""
+_TOO_MANY: Final = "too many blocks to count: take larger blocks or fewer requests"
+_NO_FIT: Final = "the size of a block neither divides the pieces of the trace nor is a multiple"
+_EXPORTS: Final = {
+    "vllm": {"vllm": FORMATS["vllm"]},
+    "offload": {"vllm": FORMATS["vllm"]},
+    "sglang": {"sglang": FORMATS["sglang"]},
+    "serving": FORMATS,
+}
+_REASONS: Final = (_TOO_MANY, _NO_FIT, NO_ROOM, TOO_WIDE)
+_require = partial(require_kept, "KV")
+
+
+@final
+class KvSimulator(RowSimulator):
+    """Prefix caches of vLLM and SGLang, block by block, on recorded requests.
+
+    A design is the memory, the size of a block and the policy of eviction. Every run comes with the
+    most hits that any eviction could reach in the same memory.
+    """
+
+    name = "kv"
+    version = 0
+    space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
+    fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
+    # Every count equals that of the engines' own classes.
+    accuracy_percent: ClassVar[Mapping[str, float]] = {"standard": 0.0}
+    table_space = "vllm"
+    default_workload = DEFAULT_WORKLOAD
+    model_reasons = _REASONS
+    partial_exports: ClassVar[tuple[str, ...]] = tuple(FORMATS)
+    exports: Mapping[str, str] = FORMATS
+    sub_systems = GROUPS
+
+    @declared
+    def __init__(
+        self,
+        space: str = "vllm",
+        driver: Annotated[
+            str,
+            Option(
+                "Times of requests: sequential has none, concurrent runs each for its service "
+                "time, steps is vLLM's scheduler.",
+                choices=DRIVERS,
+            ),
+        ] = "sequential",
+        first: Annotated[int, Option("First request of the stream that runs.")] = 0,
+        last: Annotated[
+            int, Option("Request of the stream before which the run ends.", word="all")
+        ] = 0,
+        skip_sessions: Annotated[int, Option("Sessions of the trace that are left out.")] = 0,
+        sessions: Annotated[int, Option("Sessions of the trace that run.", word="all")] = 0,
+        live: Annotated[int, Option("Sessions that are live at a time.", low=1)] = 8,
+        stagger_ms: Annotated[
+            int, Option("Time between the starts of the first sessions.", high=10**9, unit="ms")
+        ] = 20_000,
+        think_cap_ms: Annotated[
+            int, Option("Longest pause of an agent.", high=10**10, unit="ms")
+        ] = 600_000,
+        link: Annotated[
+            bool, Option("True if the text of an output is part of the next prompt.")
+        ] = True,
+        shared_prefix: Annotated[
+            bool, Option("True if agents with the same tools and system prompt share blocks.")
+        ] = True,
+        service_prompt_div: Annotated[
+            int, Option("Prompt tokens of a millisecond, without recorded times.", low=1)
+        ] = 10,
+        service_ms_per_output: Annotated[
+            int, Option("Time of an output token, without recorded times.", high=10**6, unit="ms")
+        ] = 30,
+        block_tokens: Annotated[
+            int | None,
+            Option("Size of a block; by default a parameter.", low=1, high=2**20, unit="token"),
+        ] = None,
+        gpu_blocks: Annotated[
+            int | None,
+            Option(
+                "Blocks in the memory of the GPU; by default a parameter says how many tokens.",
+                high=2**26,
+            ),
+        ] = None,
+        host_blocks: Annotated[
+            int | None,
+            Option("Blocks in host memory; by default a parameter says how many.", high=2**26),
+        ] = None,
+        step_ms: Annotated[
+            int, Option("Length of a step of the scheduler.", low=1, high=10**6, unit="ms")
+        ] = 30,
+        max_seqs: Annotated[
+            int, Option("Requests that the scheduler runs at a time.", low=1, high=2**16)
+        ] = 256,
+        token_budget: Annotated[
+            int, Option("Tokens of a step.", low=1, high=2**26, unit="token")
+        ] = 8192,
+        reserve_prompt: Annotated[
+            bool, Option("True if a request starts only when its whole prompt fits.")
+        ] = True,
+        hardware: Annotated[
+            str,
+            Option("Server, for the space serving; `archgym moe` describes them.", takes_file=True),
+        ] = "hgx-h200",
+        model: Annotated[
+            str, Option("Model, for the space serving; dense or a mixture.", takes_file=True)
+        ] = "llama-3.1-8b",
+        precision: Annotated[str, Option("Precision of weights, for the space serving.")] = "bf16",
+        engine: Annotated[
+            str, Option("Engine whose step times are used, for the space serving.")
+        ] = "vllm",
+        release: Annotated[
+            str, Option("Release of the engine, for the space serving; by default its newest.")
+        ] = "",
+        arrivals: Annotated[
+            str,
+            Option(
+                "Arrivals in the space serving: closed lets a session's next turn wait for the "
+                "answer, nominal takes the recorded times.",
+                choices=("closed", "nominal"),
+            ),
+        ] = "closed",
+        ttft_limit_ms: Annotated[
+            float, Option("Limit of goodput on the first token.", low=0.1, unit="ms")
+        ] = 2000.0,
+        tpot_limit_ms: Annotated[
+            float, Option("Limit of goodput on each output token.", low=0.1, unit="ms")
+        ] = 50.0,
+        gpu_usd_per_hour: Annotated[
+            float, Option("Rent of an accelerator with its share of the server.", unit="$")
+        ] = 3.0,
+        gpu_watts: Annotated[
+            float, Option("Power of an accelerator at work; a seventh of it at rest.", unit="W")
+        ] = 700.0,
+        kv_bytes_per_token: Annotated[
+            int,
+            Option("Keys and values of a token; that of Llama-3.1-8B in 16 bits.", low=1, unit="B"),
+        ] = 131_072,
+    ) -> None:
+        """Make the simulator of one space and one choice of requests.
+
+        Args:
+          space: `vllm`, `sglang`, `offload` or `serving`.
+
+        The other arguments are options, described where they are declared.
+
+        Raises:
+          UnknownNameError: There is no such space or driver.
+          InvalidArgumentError: An option is outside its limits.
+        """
+        self.settings = StreamSettings(
+            first=first, last=last, skip_sessions=skip_sessions, sessions=sessions, live=live,
+            stagger_ms=stagger_ms, think_cap_ms=think_cap_ms, link=link,
+            shared_prefix=shared_prefix, prompt_div=service_prompt_div,
+            ms_per_output=service_ms_per_output,
+        )  # fmt: skip
+        self._driver = driver
+        self._scheduler = {
+            "step_ms": step_ms,
+            "max_seqs": max_seqs,
+            "token_budget": token_budget,
+            "reserve_prompt": reserve_prompt,
+        }
+        self.kv_bytes_per_token = kv_bytes_per_token
+        self._served = Served(
+            hardware, model, precision, engine, release, arrivals == "closed", live, stagger_ms,
+            ttft_limit_ms, tpot_limit_ms, gpu_usd_per_hour, gpu_watts,
+        )  # fmt: skip
+        self._given = {
+            "block_tokens": block_tokens,
+            "cache_tokens": gpu_blocks,
+            "host_tokens": host_blocks,
+        }
+        set_here = [name for name, value in self._given.items() if value is not None]
+        self.space = design_space(space, set_here)
+        self.metrics: tuple[MetricSpec, ...] = METRICS[space]
+        self.objectives: Mapping[str, Objective] = objectives(space)
+        self.default_objective = next(iter(self.objectives))
+        self.exports = _EXPORTS[space]
+        self._names = tuple(spec.name for spec in self.simulated_metrics)
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Return the traces that ship."""
+        return SHIPPED
+
+    def workload(self, name: str | Path) -> Workload:
+        """Return the trace with this name, or the one in the file at this path.
+
+        Raises:
+          UnknownNameError: The name is neither.
+          FileFormatError: The file is not a trace of requests.
+          InvalidArgumentError: The options leave no request of it.
+        """
+        content = load(name)
+        stream(content, self.settings)
+        return Workload(content.name, content.digest, content)
+
+    def measure(self, indices: np.ndarray, opened: Any, cost: str | None) -> np.ndarray | str:
+        """Return the metrics of one design on a trace."""
+        design: dict[str, Any] = dict(self.space.design_at(indices))
+        content: TraceContent = opened
+        block = self._given["block_tokens"] or design["block_tokens"]
+        found = stream(content, self.settings)
+        computed = int((found.arrivals.prompt + found.arrivals.output).sum())
+        if computed // block > _MOST_BLOCKS:
+            return _TOO_MANY
+        if found.piece % block and block % found.piece:
+            return _NO_FIT
+        made = stream_blocks(content, self.settings, block)
+        if self.space.name == "serving":
+            served = serve_design(made, {"block_tokens": block, **design}, self._served)
+            return served if isinstance(served, str) else np.array(values_of(served, self._names))
+        counts = self._counts(made, design)
+        return np.array(values_of(counts, self._names))
+
+    def _size(self, parameter: str, design: Mapping[str, Any], block: int) -> int:
+        """Return a capacity in blocks, which an option or the design gives."""
+        given = self._given[parameter]
+        return int(design[parameter]) // block if given is None else given
+
+    def _counts(self, made: StreamBlocks, design: Mapping[str, Any]) -> dict[str, Any]:
+        from archgym.simulators.kv.kernel.run import run_offload, run_radix
+
+        gpu = self._size("cache_tokens", design, made.block)
+        host = 0
+        policy = design["policy"]
+        if self.space.name == "offload":
+            host = self._size("host_tokens", design, made.block)
+            counts = run_offload(made, gpu, host, policy, design["host_policy"])
+            if policy != "lru" or design["host_policy"] != "lru":
+                plain = run_offload(made, gpu, host, "lru", "lru")
+            else:
+                plain = counts
+        elif self.space.name == "sglang":
+            counts = run_radix(made, gpu, policy)
+            plain = counts if policy == "lru" else run_radix(made, gpu, "lru")
+        else:
+            counts = self._run_pool(made, gpu, policy)
+            plain = counts if policy == "lru" else self._run_pool(made, gpu, "lru")
+        hits = counts["hit_blocks"] + counts.get("host_hit_blocks", 0)
+        of_lru = plain["hit_blocks"] + plain.get("host_hit_blocks", 0)
+        optimum = counts["optimum_blocks"]
+        tokens = max(1, counts["prompt_tokens"])
+        gib = made.block * self.kv_bytes_per_token / 2**30
+        return counts | {
+            "hit_tokens": hits * made.block,
+            "hit_percent": 100.0 * hits * made.block / tokens,
+            "optimum_hit_percent": 100.0 * optimum * made.block / tokens,
+            "gap_closed_percent": 100.0 * gap_share(hits, of_lru, optimum),
+            "cache_gib": gpu * gib,
+            "host_gib": host * gib,
+        }
+
+    def _run_pool(self, made: StreamBlocks, gpu: int, policy: str) -> dict[str, Any]:
+        if self._driver == "steps":
+            from archgym.simulators.kv.kernel.served import run_steps
+
+            return run_steps(made, gpu, policy, **self._scheduler)
+        from archgym.simulators.kv.kernel.run import run_pool
+
+        return run_pool(made, self._driver, gpu, policy)
+
+    def check(self, values: np.ndarray, workload: Workload) -> None:
+        """Refuse hits above the optimum or above what can be hits.
+
+        Raises:
+          SimulatorError: Says by how much.
+        """
+        column = {spec.name: values[:, i] for i, spec in enumerate(self.metrics)}
+        if self.space.name == "serving":
+            _require(
+                "hits and loads are at most the prompts",
+                column["hit_percent"] + column["loaded_percent"],
+                np.minimum(column["hit_percent"] + column["loaded_percent"], 100.0),
+            )
+            return
+        hits = column["hit_blocks"] + column.get("host_hit_blocks", 0.0)
+        _require("hits are at most the optimum", hits, np.minimum(hits, column["optimum_blocks"]))
+        _require(
+            "the optimum is at most the blocks that can be hits",
+            column["optimum_blocks"],
+            np.minimum(column["optimum_blocks"], column["eligible_blocks"]),
+        )
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return a design as settings of a serving engine, a cache layer or a router."""
+        design = dict(self.space.design_at(np.asarray(indices)))
+        block = self._given["block_tokens"] or design["block_tokens"]
+        files = export(form, {"block_tokens": block, **design})
+        if form == "vllm" and self.space.name != "serving":
+            blocks = self._size("cache_tokens", design, block)
+            text = f"num-gpu-blocks-override: {blocks}\n"
+            return {name: content + text for name, content in files.items()}
+        return files
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """Return statistics of the stream: name to (value, unit)."""
+        return characterise(workload.content, self.settings)
+
+
+def gap_share(hits: int, of_lru: int, optimum: int) -> float:
+    """Return the share of the gap from LRU to the optimum that hits close; 1 if there is none."""
+    return (hits - of_lru) / (optimum - of_lru) if optimum != of_lru else 1.0

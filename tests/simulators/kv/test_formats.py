@@ -1,0 +1,200 @@
+"""Readers of traces: streams written out by hand, and one clear line for each bad file."""
+
+import gzip
+import json
+import os
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
+from archgym.simulators.kv import KvSimulator
+from archgym.simulators.kv.formats.requests import generate
+from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
+from archgym.simulators.kv.workloads import load, read_trace
+
+
+def request(prompt: int, keep: int, start: int, **times: int) -> dict[str, Any]:
+    new = [[start, prompt // 64 - keep]] if prompt // 64 > keep else []
+    return {"in": prompt, "out": 2, "api": 100, "think": 0, "keep": keep, "new": new, **times}
+
+
+def session_file(folder: Path, *sessions: list[dict[str, Any]]) -> Path:
+    path = folder / "sessions.jsonl"
+    lines = [{"id": n, "tool": 64, "system": 64, "requests": r} for n, r in enumerate(sessions)]
+    path.write_text("\n".join(map(json.dumps, lines)))
+    return path
+
+
+def test_parent_waits_for_sub_agents_while_it_thinks(tmp_path: Path) -> None:
+    sub = {"sub": [request(128, 0, 50, api=700), request(128, 2, 60)], "tool": 0, "system": 0}
+    path = session_file(tmp_path, [request(128, 0, 1), sub, request(192, 2, 9, think=300)])
+
+    stream = stream_of(read_trace(path), StreamSettings())
+
+    # The sub-agent runs from 100 to 900; the next turn would have come at 400.
+    assert stream.arrivals.time.tolist() == [0, 100, 800, 900]
+    assert stream.agent.tolist() == [0, 1, 1, 0]
+    needs = stream.dependencies
+    assert needs is not None
+    assert needs.n_before.tolist() == [0, 1, 1, 2]
+
+
+def test_next_session_starts_when_the_earliest_ends(tmp_path: Path) -> None:
+    long, short = [request(128, 0, 1, api=5000)], [request(128, 0, 1, api=1000)]
+    path = session_file(tmp_path, long, short, short)
+
+    stream = stream_of(read_trace(path), StreamSettings(live=2, stagger_ms=10))
+
+    assert stream.arrivals.time.tolist() == [0, 10, 1010]
+
+
+def test_agents_with_the_same_tools_share_their_first_pieces(tmp_path: Path) -> None:
+    path = session_file(tmp_path, [request(256, 0, 1)], [request(256, 0, 40)])
+
+    shared = stream_of(read_trace(path), StreamSettings()).blocks(64)
+    own = stream_of(read_trace(path), StreamSettings(shared_prefix=False)).blocks(64)
+
+    # Two of four pieces are those of tools and system prompt.
+    assert shared.n_identities == 6
+    assert own.n_identities == 8
+
+
+def test_output_is_known_if_the_next_prompt_continues_it(tmp_path: Path) -> None:
+    path = session_file(tmp_path, [{**request(128, 0, 1), "out": 65}, request(256, 2, 9)])
+
+    linked = stream_of(read_trace(path), StreamSettings(link=True))
+    own = stream_of(read_trace(path), StreamSettings(link=False))
+
+    assert linked.known.tolist() == [256, 256]
+    assert own.known.tolist() == [128, 256]
+
+
+def test_recorded_sessions_equal_their_compact_form() -> None:
+    reference = os.environ.get("ARCHGYM_REFERENCE")
+    if not reference:
+        pytest.skip("ARCHGYM_REFERENCE does not name the folder of recorded results")
+    folder = Path(reference) / "kv" / "traces"
+    raw = stream_of(load(folder / "claude_code_raw" / "trace_0034.json.gz").trace, StreamSettings())
+    with gzip.open(folder / "claude_code_shared.jsonl.gz", "rt") as handle:
+        lines = handle.read().splitlines()
+    place = next(n for n, line in enumerate(lines) if json.loads(line)["id"] == "trace_0034")
+    settings = StreamSettings(skip_sessions=place, sessions=1)
+    compact = stream_of(load(folder / "claude_code_shared.jsonl.gz").trace, settings)
+
+    for ours, theirs in zip(raw.arrivals, compact.arrivals, strict=True):
+        assert np.array_equal(ours, theirs)
+    assert np.array_equal(raw.nodes, compact.nodes)
+
+
+GOOD = {"timestamp": 0, "input_length": 512, "output_length": 1, "hash_ids": [1]}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("", "the file is empty"),
+        ("hello\n", "a trace of requests must be one of"),
+        (json.dumps({**GOOD, "timestamp": -1}), "`timestamp` must be a whole number from 0"),
+        (json.dumps({**GOOD, "input_length": 10**9}), "`input_length` must be a whole number"),
+        (json.dumps({**GOOD, "hash_ids": [1, 2]}), "512 tokens must have 1 ids"),
+        (json.dumps({**GOOD, "hash_ids": ["a"]}), "`hash_ids` must be a list of whole numbers"),
+        (json.dumps({**GOOD, "timestamp": 5}) + "\n" + json.dumps(GOOD), "order of arrival"),
+        (json.dumps(GOOD) + "\n{", "must be JSON"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,1\n", "must be a time"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03,-1,1\n", "whole number"),
+        ("a,b\n1,2\n", "a table must have the columns"),
+    ],
+)
+def test_bad_files_are_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
+    path = tmp_path / "trace.jsonl"
+    path.write_text(text)
+
+    with pytest.raises(FileFormatError) as error:
+        read_trace(path)
+
+    assert said in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"keep": 3}, "`keep` must be at most 0"),
+        ({"new": [[1, -5]]}, "`new` must be a list of [start, count]"),
+        ({"new": [[1, 10**7]]}, "must have 2 ids; got 10000000"),
+        ({"think": -4}, "`think` must be a time of 0 or more"),
+        ({"in": 10**12}, "`in` must be a whole number"),
+    ],
+)
+def test_hostile_sessions_are_refused(tmp_path: Path, change: dict[str, Any], said: str) -> None:
+    path = session_file(tmp_path, [{**request(128, 0, 1), **change}])
+
+    with pytest.raises(FileFormatError) as error:
+        read_trace(path)
+
+    assert said in str(error.value)
+
+
+def test_deep_nests_of_sub_agents_are_refused(tmp_path: Path) -> None:
+    item: dict[str, Any] = request(128, 0, 1)
+    for _ in range(40):
+        item = {"sub": [item], "tool": 0, "system": 0}
+
+    with pytest.raises(FileFormatError, match="nest at most 32 deep"):
+        read_trace(session_file(tmp_path, [request(128, 0, 1), item]))
+
+
+def test_torn_archive_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "trace.jsonl.gz"
+    path.write_bytes(gzip.compress((json.dumps(GOOD) + "\n").encode() * 1000)[:-20])
+
+    with pytest.raises(FileFormatError, match="whole text"):
+        read_trace(path)
+
+
+def test_block_that_does_not_divide_a_piece_cannot_be_built() -> None:
+    simulator = KvSimulator("vllm", block_tokens=48)
+    found = simulator.evaluate({"cache_tokens": 2**18, "policy": "lru"}, simulator.workload("chat"))
+
+    assert found.infeasible is not None
+    assert "neither divides" in found.infeasible
+
+
+def test_cut_without_a_request_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="`first` must be below 1,200"):
+        KvSimulator(first=5000).workload("chat")
+
+
+def test_generated_requests_keep_rates_and_repeat_with_a_seed(tmp_path: Path) -> None:
+    windows = "".join(f"{600 * n},2.0,1.5,Gamma,0,0\n" for n in range(10))
+    (tmp_path / "chunk-0-trace.csv").write_text(windows)
+    lengths = {"0": {"input_tokens": "{100: 0.5, 300: 0.5}", "output_tokens": "{7: 1.0}"}}
+    (tmp_path / "chunk-0-dataset.json").write_text(json.dumps(lengths))
+
+    found = generate(tmp_path, 6000.0, 3)
+
+    assert found == generate(tmp_path, 6000.0, 3)
+    assert found != generate(tmp_path, 6000.0, 4)
+    # Two a second for 6,000 s, within four standard deviations of a variation of 1.5.
+    assert abs(len(found) - 12_000) < 4 * 1.5 * 12_000**0.5
+    assert {row["input_length"] for row in found} == {100, 300}
+    assert {row["output_length"] for row in found} == {7}
+
+
+@pytest.mark.slow
+def test_traces_of_random_bytes_never_break_a_reader(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    good = "\n".join(json.dumps({**GOOD, "timestamp": n}) for n in range(5)).encode()
+    for n in range(300):
+        data = bytearray(good)
+        for _ in range(1 + n % 5):
+            data[int(rng.integers(len(data)))] = int(rng.integers(256))
+        path = tmp_path / f"{n}.jsonl"
+        path.write_bytes(bytes(data))
+        # Bytes that still make a trace are read; all others are refused by our own errors.
+        with suppress(ArchGymError):
+            stream_of(read_trace(path), StreamSettings())

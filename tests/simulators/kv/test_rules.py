@@ -1,0 +1,51 @@
+"""Rules of the domain `kv-cache`: LRU as code, gaps, and rules that fail."""
+
+import pytest
+
+from archgym.errors import InvalidArgumentError
+from archgym.rules.domain import domain
+from archgym.rules.language import check_rule
+from archgym.rules.sandbox import RuleRunner
+from archgym.simulators.kv.rules.case import open_case
+
+CASE = {"memory_percent": "50"}
+
+
+def test_built_in_rules_lie_between_lru_and_the_optimum_or_below() -> None:
+    case = open_case("coding@0-10", CASE)
+
+    assert case.loss({"hits": case.of_lru}) == 1.0
+    assert case.loss({"hits": case.bound}) == 0.0
+    priority = case.built_in_counts("priority")
+    assert case.of_lru <= priority["hits"] <= case.bound
+
+
+def test_parts_of_sessions_differ() -> None:
+    first, second = open_case("coding@0-10", CASE), open_case("coding@10-20", CASE)
+
+    assert len(first.made.stream) + len(second.made.stream) == 344
+    with pytest.raises(InvalidArgumentError, match="NAME@LOW-HIGH"):
+        open_case("coding@10-3", CASE)
+
+
+@pytest.mark.slow
+def test_lru_as_code_has_the_hits_of_lru() -> None:
+    chosen = domain("kv-cache")
+    case = open_case("coding@0-10", CASE)
+    runner = RuleRunner(seconds=120.0)
+    try:
+        lru = chosen.evaluate(check_rule(chosen.templates["lru"]), case, runner, None)
+        ended = chosen.evaluate(check_rule(chosen.templates["ended-first"]), case, runner, None)
+        wrong = chosen.evaluate(
+            check_rule('DOMAIN = "kv-cache"\n\n\ndef score(block, depth, left, session, time):\n'
+                       "    return 1 / (depth - depth)\n"),
+            case, runner, None,
+        )  # fmt: skip
+    finally:
+        runner.close()
+
+    assert lru.counts["hits"] == case.of_lru
+    assert lru.loss == 1.0
+    assert ended.loss < 1.0
+    assert ended.counts["hits"] <= case.bound
+    assert "divided by zero" in wrong.problem

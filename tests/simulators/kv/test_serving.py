@@ -1,0 +1,114 @@
+"""Serving in time: fixed steps, closed loop, tiers, routing, settings of other tools."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from archgym.errors import InvalidDesignError
+from archgym.simulators.kv import KvSimulator
+from archgym.simulators.kv.analysis import analyse, live_blocks, memory_for
+from archgym.simulators.kv.formats.export import FORMATS, read_export
+from archgym.simulators.kv.machine import deployment, largest_batch
+from archgym.simulators.kv.workloads import stream_blocks
+
+
+def served(options: dict[str, Any] | None = None, **changes: Any) -> Any:
+    simulator = KvSimulator("serving", **(options or {}))
+    design = {**simulator.space.design_at(simulator.space.default_indices), **changes}
+    return simulator.evaluate(design, simulator.workload("coding"))
+
+
+@pytest.mark.slow
+def test_memory_below_gives_back_what_small_memory_loses() -> None:
+    # An RTX 4090 keeps about 40,000 tokens, less than a live context.
+    small = {"hardware": "rtx-4090", "last": "120", "live": "4"}
+
+    alone, with_dram = served(small), served(small, dram_gb=128)
+
+    assert with_dram["loaded_percent"] > 5.0
+    assert with_dram["found_percent"] > alone["found_percent"] + 5.0
+    assert with_dram["ttft_p50_ms"] < alone["ttft_p50_ms"]
+    assert with_dram["dram_moved_gb"] > 0.0
+    assert with_dram["usd_per_hour"] > alone["usd_per_hour"]
+
+
+@pytest.mark.slow
+def test_routing_by_prefix_finds_more_than_turns_in_order() -> None:
+    by_turn = served(workers=4, routing="round-robin")
+    by_prefix = served(workers=4, routing="prefix-aware")
+
+    assert by_prefix["hit_percent"] > by_turn["hit_percent"]
+    assert by_prefix["ttft_p90_ms"] < by_turn["ttft_p90_ms"]
+
+
+@pytest.mark.slow
+def test_slow_answers_delay_the_next_turn_in_a_closed_loop() -> None:
+    closed = served({"hardware": "l40s", "last": "100"})
+    nominal = served({"hardware": "l40s", "last": "100", "arrivals": "nominal"})
+
+    assert closed["duration_s"] != nominal["duration_s"]
+    assert closed["ttft_p90_ms"] <= nominal["ttft_p90_ms"]
+
+
+def test_workers_beyond_the_server_cannot_be_built() -> None:
+    simulator = KvSimulator("serving")
+    design = dict(simulator.space.design_at(simulator.space.default_indices))
+    found = simulator.evaluate({**design, "workers": 8, "tensor": 8}, simulator.workload("coding"))
+
+    assert found.infeasible is not None
+    assert "fewer accelerators" in found.infeasible
+
+
+def test_batch_is_what_memory_admits() -> None:
+    made = deployment("h200", "llama-3.1-8b", "bf16", "vllm", "", 1)
+
+    tokens = made.max_tokens // 29
+    assert largest_batch(made, tokens) == 29
+    assert largest_batch(made, made.max_tokens) == 1
+
+
+@pytest.mark.parametrize("form", sorted(FORMATS))
+def test_settings_read_back(form: str, tmp_path: Path) -> None:
+    simulator = KvSimulator("serving")
+    design = {
+        **simulator.space.design_at(simulator.space.default_indices),
+        "dram_gb": 512, "flash_gb": 4000, "workers": 2, "tensor": 2, "max_seqs": 128,
+        "routing": "prefix-aware", "policy": "lru", "write": "on-eviction",
+    }  # fmt: skip
+    indices = simulator.space.indices_of(design)
+
+    for name, text in simulator.export(form, indices, simulator.workload("coding")).items():
+        path = tmp_path / name
+        path.write_text(text)
+        found = read_export(form, path)
+
+        assert found
+        for parameter, value in found.items():
+            assert value == design[parameter], parameter
+
+
+def test_policy_that_an_engine_lacks_is_refused() -> None:
+    simulator = KvSimulator("serving")
+    default = simulator.space.design_at(simulator.space.default_indices)
+    indices = simulator.space.indices_of({**default, "policy": "arc"})
+
+    with pytest.raises(InvalidDesignError, match="no setting for 'arc'"):
+        simulator.export("vllm", indices, simulator.workload("coding"))
+
+
+def test_analysis_names_the_cause_of_misses() -> None:
+    simulator = KvSimulator("vllm")
+    made = stream_blocks(simulator.workload("coding").content, simulator.settings, 64)
+
+    found = analyse(made, 8, ("lru", "priority"))
+
+    for name, hits in found.curves.items():
+        pairs = zip(hits, found.curves["optimum"], strict=True)
+        assert all(ours <= best for ours, best in pairs), name
+    assert found.live_blocks == live_blocks(made.stream, 64, 8)
+    assert found.curves["optimum"][-1] == pytest.approx(found.reusable_percent)
+    needed = memory_for(found, "optimum", 95.0)
+    assert needed is not None
+    lru = memory_for(found, "lru", 95.0)
+    assert lru is None or lru >= needed
