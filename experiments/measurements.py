@@ -349,7 +349,8 @@ def tables(found: Mapping[str, Any]) -> str:
     """Return the tables of the page."""
     lines = [
         "| left out | measured | chosen | TPOT, median / p90 % | output/s | TTFT | inside 90 %: "
-        "TPOT, output/s, TTFT | Brier score | loss, mean % | loss with a promise, mean / median % |",
+        "TPOT, output/s, TTFT | Brier score | loss, mean % "
+        "| loss with a promise, mean / median % |",
         "|---|---:|---|---:|---:|---:|---|---:|---:|---:|",
     ]
     for kind, ways in found.items():
