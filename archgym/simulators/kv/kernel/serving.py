@@ -392,7 +392,7 @@ def _step_ms(clock: Clock, chosen: Ints) -> Any:
     if chosen[STEP_MS] > 0:
         return float(chosen[STEP_MS])
     return 1e-6 * step_ns(
-        clock.costs, clock.choices, 1.0, clock.state, clock.table, clock.counters,
+        clock.costs, clock.choices, clock.state, clock.table, clock.counters,
         clock.contents, 0.0,
     )  # fmt: skip
 
