@@ -14,9 +14,9 @@ has seen.
 
 The probability that one row of a deployment beats another of equal lengths, in output tokens a
 second and GPU, gives the Brier score. The recommended row has the largest calibrated rate among
-those of equal lengths whose calibrated TPOT keeps a promise, which 60 % of them keep. Its loss is
-the rate that it lacks of the best measured row that keeps the promise, plus the share by which it
-breaks the promise.
+those of equal lengths; its loss is the rate that it lacks of the best measured one. With a promise,
+calibrated TPOT must keep a limit that 60 % of the rows keep, half-way between two of them; the loss
+then includes the share by which the promise is broken.
 """
 
 import argparse
@@ -76,8 +76,8 @@ class Row(NamedTuple):
     """True for those within the 90 % interval."""
     pairs: list[tuple[float, bool]]
     """Probability that one row beats another, and whether it did."""
-    losses: list[float]
-    """Loss of the recommended row, by lengths."""
+    losses: tuple[list[float], list[float]]
+    """Losses of the recommended row, by lengths: without a promise, and with one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -192,7 +192,10 @@ def _pairs(
     return [(float(p), bool(b)) for p, b in zip(chance, beats, strict=True)]
 
 
-def _losses(group: Group, rest: npt.NDArray[np.int64], mean: Floats) -> list[float]:
+def _losses(
+    group: Group, rest: npt.NDArray[np.int64], mean: Floats
+) -> tuple[list[float], list[float]]:
+    """Return losses of the largest calibrated rate, without and with a promise of TPOT."""
     measured_rate, measured_tpot = (
         np.array([getattr(row, name) for row in group.rows]) for name in ("output_per_s", "tpot_ms")
     )
@@ -201,18 +204,24 @@ def _losses(group: Group, rest: npt.NDArray[np.int64], mean: Floats) -> list[flo
     rate = measured_rate * np.exp(likely[:, RATE])
     tpot = measured_tpot * np.exp(likely[:, TPOT])
     lengths = np.array([row.options["lengths"] for row in group.rows])
-    found = []
+    found: list[float] = []
+    free: list[float] = []
     for name in sorted(set(lengths.tolist())):
         at = np.flatnonzero((lengths == name) & np.isfinite(measured_rate + measured_tpot))
         if len(at) < 3:
             continue
-        limit = float(np.quantile(measured_tpot[at], PROMISE))
+        ordered = np.sort(measured_tpot[at])
+        place = max(1, int(PROMISE * len(at)))
+        # Between two rows, as a promise usually lies.
+        limit = float(np.sqrt(ordered[place - 1] * ordered[place]))
+        alone = at[int(np.argmax(rate[at]))]
+        free.append(float(1.0 - measured_rate[alone] / measured_rate[at].max()))
         best = measured_rate[at][measured_tpot[at] <= limit].max()
         kept = at[tpot[at] <= limit]
         chosen = kept[int(np.argmax(rate[kept]))] if len(kept) else at[int(np.argmin(tpot[at]))]
         excess = max(0.0, float(measured_tpot[chosen] / limit - 1.0))
         found.append(max(0.0, float(1.0 - measured_rate[chosen] / best)) + excess)
-    return found
+    return free, found
 
 
 def summary(rows: Sequence[Row], how: str, n: int) -> dict[str, Any]:
@@ -242,9 +251,10 @@ def summary(rows: Sequence[Row], how: str, n: int) -> dict[str, Any]:
             for b in range(5)
             if (n_in := int((place == b).sum()))
         ]
-    losses = [loss for row in chosen for loss in row.losses]
-    found["loss_mean"] = 100.0 * float(np.mean(losses)) if losses else 0.0
-    found["loss_p90"] = 100.0 * float(np.quantile(losses, 0.9)) if losses else 0.0
+    for place, name in enumerate(("loss", "promised_loss")):
+        losses = [loss for row in chosen for loss in row.losses[place]]
+        found[name] = 100.0 * float(np.mean(losses)) if losses else 0.0
+        found[f"{name}_median"] = 100.0 * float(np.median(losses)) if losses else 0.0
     return found
 
 
@@ -339,8 +349,9 @@ def tables(found: Mapping[str, Any]) -> str:
     """Return the tables of the page."""
     lines = [
         "| left out | measured | chosen | TPOT, median / p90 % | output/s | TTFT | inside 90 %: "
-        "TPOT, output/s, TTFT | Brier score | loss, mean / p90 % |",
-        "|---|---:|---|---:|---:|---:|---|---:|---:|",
+        "TPOT, output/s, TTFT | Brier score | loss, mean % "
+        "| loss with a promise, mean / median % |",
+        "|---|---:|---|---:|---:|---:|---|---:|---:|---:|",
     ]
     for kind, ways in found.items():
         for n in ("0", "1", "3", "5", "10"):
@@ -350,10 +361,11 @@ def tables(found: Mapping[str, Any]) -> str:
                     continue
                 cells = [f"{entry[q]['median']:.1f} / {entry[q]['p90']:.1f}" for q in _ORDER]
                 inside = ", ".join(f"{entry[q]['inside']:.0f}" for q in _ORDER)
-                loss = f"{entry['loss_mean']:.1f} / {entry['loss_p90']:.1f}"
+                loss = f"{entry['loss']:.1f}"
+                promised = f"{entry['promised_loss']:.1f} / {entry['promised_loss_median']:.1f}"
                 brier = f"{entry['brier']:.3f}" if "brier" in entry else ""
                 chosen = "" if n == "0" else how
-                cells = [kind, n, chosen, *cells, inside, brier, loss]
+                cells = [kind, n, chosen, *cells, inside, brier, loss, promised]
                 lines.append(f"| {' | '.join(cells)} |")
     lines += ["", "| chance stated | how often it won, after 3 chosen measurements | pairs |"]
     lines += ["|---:|---:|---:|"]

@@ -135,10 +135,11 @@ class ErrorPrior:
         """Return the prior in a JSON object, as `to_json` gave it."""
         members = {name: value for name, value in data.items() if name != "format"}
         members |= {name: tuple(members[name]) for name in ("quantities", "noise")}
-        members["components"] = tuple(
-            Component(**{k: tuple(v) if isinstance(v, list) else v for k, v in part.items()})
+        parts: list[dict[str, Any]] = [
+            {k: tuple(v) if isinstance(v, list) else v for k, v in part.items()}
             for part in members["components"]
-        )
+        ]
+        members["components"] = tuple(Component(**part) for part in parts)
         members["correlation"] = tuple(map(tuple, members["correlation"]))
         members["known"] = {name: frozenset(v) for name, v in members["known"].items()}
         return cls(**members)

@@ -368,7 +368,7 @@ class _Source:
     version: int
     space: DesignSpace
     specs: tuple[MetricSpec, ...]
-    facts: tuple[dict[str, str | float], ...]
+    facts: tuple[Mapping[str, str | float], ...]
     """Facts of each workload of the task."""
 
     @classmethod
@@ -599,4 +599,4 @@ def _is_measured(problem: _Problem, calibration: Calibration) -> np.ndarray:
     names = sorted(problem.points.texts)
     known = set(zip(*(seen.text(name).tolist() for name in names), strict=True))
     keys = zip(*(problem.points.text(name).tolist() for name in names), strict=True)
-    return np.array([key in known for key in keys]).reshape(n, w).any(axis=1)
+    return np.asarray(np.array([key in known for key in keys]).reshape(n, w).any(axis=1))
