@@ -8,13 +8,20 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CORE := $(VENV)/.core
 FULL := $(VENV)/.full
 SITE := $(VENV)/.site
-ASKED := setup.cfg pyproject.toml constraints.txt
+ASKED := setup.cfg pyproject.toml constraints.txt requirements/core.txt requirements/full.txt
+# Every file is compared with its SHA-256; ArchGym itself is built by the setuptools among them.
+PINNED := install --no-deps --require-hashes
+# PyTorch and its libraries are left to pip: their builds differ by machine.
+LEFT := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addprefix nvidia-, \
+	cublas cuda-cccl cuda-cupti cuda-nvrtc cuda-runtime cudnn-cu13 cufft cufile cusolver cusparse \
+	cusparselt-cu13 nccl-cu12 nccl-cu13 nvjitlink nvshmem-cu13 nvtx)
 # Interactive runs leave slow tests to `make test-slow`; CI leaves those of every night to it.
 MARKS := -m "not nightly$(if $(CI),, and not slow)"
 # Small networks train faster on one thread. Run one test process per core, at most four.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations=15
 
-.PHONY: help demo test test-slow lint wheel kernels bench docs site dist constraints clean
+.PHONY: help demo test test-slow lint wheel kernels bench leaderboard paper docs site dist
+.PHONY: constraints hashes sbom audit fuzz clean
 
 help:
 	@echo "make demo       search how to serve Mixtral 8x7B from a 24 GB card, with three agents"
@@ -22,10 +29,15 @@ help:
 	@echo "make test-slow  run the slow tests"
 	@echo "make lint       ruff and mypy"
 	@echo "make bench      measure speed"
+	@echo "make leaderboard  verify the submissions in leaderboard/ and write their page to build/"
+	@echo "make paper      make the figures of the paper, and compare their numbers with the record"
 	@echo "make docs       regenerate the reference pages and check the links"
 	@echo "make site       build the documentation site in build/site"
 	@echo "make dist       build the wheel and the source archive in dist/ and check them"
-	@echo "make constraints  write the versions of .venv to constraints.txt"
+	@echo "make constraints  write the versions of .venv to constraints.txt, and their hashes (needs uv)"
+	@echo "make audit      compare the pinned versions with known vulnerabilities"
+	@echo "make sbom       list what the core installs in build/archgym.cdx.json (CycloneDX)"
+	@echo "make fuzz       read mutated files of all formats for SECONDS=60"
 	@echo "make clean      remove .venv and what was built"
 
 $(VENV)/pyvenv.cfg:
@@ -35,14 +47,16 @@ $(VENV)/pyvenv.cfg:
 
 $(CORE): $(VENV)/pyvenv.cfg $(ASKED)
 	@echo "== Installing ArchGym's core into $(VENV) (about a minute)"
-	@$(PIP) install -c constraints.txt -e .
+	@$(PIP) $(PINNED) -r requirements/core.txt
+	@$(PIP) install --no-deps --no-build-isolation -e .
 	@touch $@
 
 # Let Python keep compiled modules, or each process would compile them again.
 export PYTHONDONTWRITEBYTECODE :=
 $(FULL): $(VENV)/pyvenv.cfg $(ASKED)
 	@echo "== Installing ArchGym with all extras into $(VENV) (several minutes)"
-	@$(PIP) install --no-compile -c constraints.txt -e '.[all,dev]'
+	@$(PIP) $(PINNED) --no-compile -r requirements/full.txt
+	@$(PIP) install --no-compile --no-build-isolation -c constraints.txt -e '.[all,dev]'
 	@touch $(CORE) $@
 
 $(SITE): $(CORE)
@@ -83,7 +97,18 @@ bench: $(FULL)
 	$(BIN)/python benchmarks/accelerator.py
 	$(if $(ARCHGYM_REFERENCE),$(BIN)/python -m benchmarks.cluster --reference $(ARCHGYM_REFERENCE))
 	$(BIN)/python benchmarks/soc.py
+	$(BIN)/python benchmarks/auto.py
 	$(BIN)/python benchmarks/report.py
+
+leaderboard: $(CORE)
+	test -d leaderboard/own-agents || $(BIN)/archgym bench run auto genetic random --seeds 2 --budget 50 \
+		--task soc-small-edp --task accelerator-mapping-table-edp --task accelerator-mapping-late-latency \
+		--out leaderboard/own-agents
+	$(BIN)/python experiments/leaderboard.py leaderboard build/leaderboard --replay
+
+paper: $(CORE)
+	$(BIN)/python paper/figures.py --check
+	$(BIN)/python paper/figures.py
 
 docs: $(FULL)
 	$(BIN)/python docs/generate.py
@@ -105,6 +130,34 @@ constraints: $(FULL) $(SITE)
 	{ head -1 constraints.txt; $(PIP) freeze --exclude-editable \
 		| grep -viE '^(torch|torchvision|nvidia-.*|triton|cuda-.*)(==| @)' | LC_ALL=C sort -f; } > constraints.new
 	mv constraints.new constraints.txt
+	$(MAKE) --no-print-directory hashes
+
+HASHES := uv pip compile --quiet --generate-hashes --no-header --no-annotate --universal \
+	--python-version 3.11 -c constraints.txt setup.cfg requirements/build.in
+hashes:
+	$(HASHES) -o requirements/core.txt
+	$(HASHES) --extra all --extra dev $(addprefix --no-emit-package ,$(LEFT)) \
+		-o requirements/full.txt
+
+# Two tools in an environment of their own, so that they are not among what they list.
+AUDIT := build/audit
+$(AUDIT)/bin/pip-audit:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer must be installed; set PYTHON=" >&2; exit 1; }
+	$(PYTHON) -m venv $(AUDIT)
+	$(AUDIT)/bin/python -m pip --quiet install cyclonedx-bom==7.5.0 pip-audit==2.10.1
+
+# Minutes are for every day; the nightly workflow takes ten: make fuzz SECONDS=600.
+SECONDS := 60
+fuzz: $(FULL)
+	$(BIN)/python -m tests.fuzz --seconds $(SECONDS)
+
+sbom: $(AUDIT)/bin/pip-audit
+	$(AUDIT)/bin/cyclonedx-py requirements --output-reproducible --output-file build/archgym.cdx.json \
+		requirements/core.txt
+
+audit: $(AUDIT)/bin/pip-audit
+	$(AUDIT)/bin/pip-audit --disable-pip --require-hashes -r requirements/core.txt
+	$(AUDIT)/bin/pip-audit --disable-pip --require-hashes -r requirements/full.txt
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache

@@ -9,7 +9,9 @@ from queue import Empty, Queue
 from threading import Thread
 from typing import TYPE_CHECKING, Any, final
 
-from archgym.agent.agent import Agent
+import numpy as np
+
+from archgym.agent.agent import Agent, agent_class
 from archgym.checks import check_number
 from archgym.errors import (
     InvalidArgumentError,
@@ -25,10 +27,13 @@ from archgym.evaluation.simulator import Simulator
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import WorkloadChoice
 from archgym.files.storage import file_stem
+from archgym.report.decision import Decision, Robust, decide
 from archgym.report.search_plots import SearchPlots
 from archgym.studies.arguments import require_count
-from archgym.studies.folder import RUNS_FOLDER
+from archgym.studies.folder import RUNS_FOLDER, STUDY_NAME
 from archgym.studies.front import study_front
+from archgym.studies.metadata import read_header
+from archgym.studies.portfolio import earlier_designs, shipped_portfolio
 from archgym.studies.prior import StudySource
 from archgym.studies.replay import Ending
 from archgym.studies.snapshot import Outcome, StudyLog, read_study
@@ -40,6 +45,8 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _MAX_FOLDERS = 10_000
+# chosen: start designs that are found; the model of `auto` begins after eight results.
+_MOST_STARTS = 6
 # Arguments of other libraries, and ours.
 _OTHER_WORDS = {
     "minimize": "minimise",
@@ -119,6 +126,22 @@ class SearchResult:
         """Designs that no other one beats in every term of the objective, with their metrics."""
         return self.log.to_dataframe(study_front(self.log).rows)
 
+    def decide(
+        self,
+        measured: str | Path | None = None,
+        *,
+        confidence: float | None = None,
+        robust: Robust = "no",
+    ) -> Decision:
+        """Return which design to take under the simulator's error; see `archgym decide`.
+
+        Args:
+          measured: File of measurements; by default those in the study's folder, if any.
+          confidence: Probability with which limits must be met; by default the task's.
+          robust: "expected" or "p10" to maximise that reward instead of the most likely one.
+        """
+        return decide(self.log, measured, confidence=confidence, robust=robust)
+
     def to_dataframe(self) -> "pd.DataFrame":
         """Return one row for each evaluation; see `StudyLog.to_dataframe`."""
         return self.log.to_dataframe()
@@ -153,13 +176,16 @@ def search(
     hyperparameters: Mapping[str, Any] | None = None,
     start: Iterable[Any] = (),
     warm_start: StudySource | Iterable[StudySource] = (),
+    prior: bool = True,
     patience: int | None = None,
     stop_at: str | None = None,
     minutes: float | None = None,
     workers: int = 1,
     timeout_s: float | None = None,
     cache: str | Path | None = None,
-    recheck: float = RECHECK,
+    recheck: float | None = None,
+    measured: str | Path | None = None,
+    confidence: float | None = None,
     callbacks: Iterable[Callback] = (),
     folder: str | Path | None = None,
     **options: str,
@@ -182,9 +208,14 @@ def search(
       budget: Number of evaluations.
       agent: Search agent, by name or class.
       seed: Random seed of the agent.
-      hyperparameters: Hyperparameters of the agent that are not its defaults.
+      hyperparameters: Hyperparameters of the agent that are not its defaults. A new search with
+        `auto` or `few` has a design in flight for each worker where an evaluation takes long, and
+        spends half of the time on models where it is cheap; see `Agent.suited`.
       start: Designs to evaluate first; see `Study.create`.
-      warm_start: Earlier studies that the agent may learn from.
+      warm_start: Earlier studies that the agent may learn from; "auto" to begin with the best
+        designs of studies in `runs` of the same simulator and space, the most alike workload first.
+      prior: True to begin with designs that ship for the space, where there are such and neither
+        `start` nor `warm_start` is given. They are good for other workloads.
       patience: Evaluations without a better design at which the search ends.
       stop_at: Limits on metrics; the first design that meets them ends the search.
       minutes: Wall time after which no further design is evaluated [min].
@@ -193,8 +224,10 @@ def search(
       cache: Folder of evaluations that studies share; no design is simulated twice, except the
         default design, to which rewards are relative: each call evaluates it once. Trust all who
         may write into the folder.
-      recheck: Share of the results found in the cache that are evaluated again, at least one; a
-        false result ends the search with an error.
+      recheck: Share of the results found in the cache that are evaluated again, at least one and
+        0.02 by default; a false result ends the search with an error.
+      measured: File of measurements, with which metrics are calibrated; see `archgym measure`.
+      confidence: Probability with which limits are met under the simulator's error.
       callbacks: Objects that receive new evaluations; see `archgym.studies.callbacks`.
       folder: Folder of the study; by default one in ``runs`` with a name made of the task.
       **options: Further arguments of the simulator.
@@ -233,6 +266,8 @@ def search(
         "subject_to": subject_to,
         "minimise": minimise,
         "maximise": maximise,
+        "measured": measured,
+        "confidence": confidence,
     }
     given = {k: v for k, v in choices.items() if v is not None}
     task = _within(timeout_s, problem, given, options)
@@ -251,8 +286,9 @@ def search(
         "stop_at": stop_at,
     }
     with (
-        _study(folder, task, agent, settings) as study,
+        # First: a start that fails leaves no folder of a study.
         search_executor(task, workers, timeout_s, cache, recheck) as executor,
+        _study(folder, task, agent, settings, workers, prior) as study,
     ):
         for callback in callbacks:
             study.add_callback(callback)
@@ -262,12 +298,66 @@ def search(
     return SearchResult(result.log, result.ended)
 
 
+def suited_settings(
+    task: Task,
+    agent: str | type[Agent],
+    settings: Mapping[str, Any],
+    workers: int,
+    prior: bool,
+    folder: str | Path | None = None,
+) -> dict[str, Any]:
+    """Return arguments of `Study.create` with what suits the task where nothing else is given.
+
+    The study records it all, and one that exists in the folder keeps its own.
+
+    Args:
+      task: Task to search.
+      agent: Its agent.
+      settings: Arguments of `Study.create`, among them `hyperparameters`, `start` and `warm_start`.
+      workers: Number of designs that are evaluated in parallel.
+      prior: True to begin with the designs that ship for the space.
+      folder: Folder that may hold the study.
+    """
+    kind = agent_class(agent) if isinstance(agent, str) else agent
+    given = dict(settings["hyperparameters"] or {})
+    suited = kind.suited(task, workers)
+    earlier = settings["warm_start"]
+    warm_start = (earlier,) if isinstance(earlier, str | Path | StudyLog) else tuple(earlier)
+    is_found = warm_start in (("auto",), (Path("auto"),))
+    if is_found:
+        warm_start = ()
+    start = tuple(settings["start"])
+    recorded = None
+    if folder is not None and (Path(folder) / STUDY_NAME).is_file():
+        recorded = read_header(Path(folder))
+        suited = {k: v for k, v in recorded.hyperparameters.items() if k in kind.suited_names}
+    if not start and not warm_start:
+        shipped = shipped_portfolio(task) if kind.uses_portfolio and prior else ()
+        if recorded is not None and (is_found or not recorded.start):
+            # The designs that were found then, or none in a study that began without.
+            rows = np.array(recorded.start or (), dtype=np.int64)
+            designs = task.space.designs(rows.reshape(-1, task.space.n_parameters))
+            start = tuple(dict(design) for design in designs)
+        elif is_found:
+            found = earlier_designs(task, RUNS_FOLDER)
+            others = [design for design in shipped if design not in found]
+            start = (*found, *others[: _MOST_STARTS - len(found)])
+        else:
+            start = shipped
+    return {
+        **settings,
+        "hyperparameters": {**suited, **given},
+        "start": start,
+        "warm_start": warm_start,
+    }
+
+
 def search_executor(
     task: Task,
     workers: int,
     timeout_s: float | None,
     cache: str | Path | None,
-    recheck: float = RECHECK,
+    recheck: float | None = None,
 ) -> Executor:
     """Return the executor that evaluates the designs of a search.
 
@@ -276,10 +366,19 @@ def search_executor(
       workers: Number of designs to evaluate in parallel.
       timeout_s: Time limit per design [s].
       cache: Folder of evaluations that studies share.
-      recheck: Share of the results found in the cache that are evaluated again.
+      recheck: Share of the results found in the cache that are evaluated again; None for 0.02.
+
+    Raises:
+      InvalidArgumentError: A share is given without a cache.
     """
+    if cache is None and recheck is not None:
+        raise InvalidArgumentError(
+            f"`recheck` must be left out without `cache`; got {recheck:g}. Name a cache's folder."
+        )
     executor = executor_for(workers, timeout_s, task)
-    return executor if cache is None else CachedExecutor(executor, cache, recheck)
+    if cache is None:
+        return executor
+    return CachedExecutor(executor, cache, RECHECK if recheck is None else recheck)
 
 
 def run_folders(task: Task, agent: str, seed: int, option: str) -> Iterator[Path]:
@@ -352,14 +451,21 @@ def _study(
     task: Task,
     agent: str | type[Agent],
     settings: Mapping[str, Any],
+    workers: int,
+    prior: bool,
 ) -> Study:
     """Return the study of these settings: the one that exists, or a new one."""
+
+    def create(place: str | Path) -> Study:
+        suited = suited_settings(task, agent, settings, workers, prior, place)
+        return Study.create(place, task, agent, exists="resume", **suited)
+
     if folder is not None:
-        return Study.create(folder, task, agent, exists="resume", **settings)
+        return create(folder)
     name = agent if isinstance(agent, str) else getattr(agent, "name", agent.__name__)
     for place in run_folders(task, name, settings["seed"], "folder"):
         try:
-            return Study.create(place, task, agent, exists="resume", **settings)
+            return create(place)
         except (StudyExistsError, StudyLockedError):
             # Another study, or this one in another process.
             continue

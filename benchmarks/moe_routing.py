@@ -4,10 +4,11 @@ Run as ``python benchmarks/moe_routing.py``; prints one line for each case, in C
 """
 
 import time
+from dataclasses import replace
 
 from archgym.simulators.moe.kernel.replay import Events, replay_events
-from archgym.simulators.moe.workloads.analysis import analyse
 from archgym.simulators.moe.workloads.routing import Routing, generate, routing_preset
+from evidence.moe.analysis import analyse
 
 N_DOCUMENTS = 40
 N_TOKENS = 256
@@ -29,7 +30,8 @@ def replay(routing: Routing, policy: str, scope: str, batch: int) -> None:
     """Replays all events against a cache of a quarter of the experts."""
     events = Events.from_routing(routing, batch)
     capacity = events.n_blocks // 4
-    replay_events(Events.from_routing(routing.layer(0)), policy, routing.top_k, scope=scope)
+    one_layer = replace(routing, experts=routing.experts[:, :1].copy())
+    replay_events(Events.from_routing(one_layer), policy, routing.top_k, scope=scope)
     started = time.process_time()
     found = replay_events(events, policy, capacity, scope=scope)
     seconds = time.process_time() - started

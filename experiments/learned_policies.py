@@ -25,11 +25,11 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from contextual_env import Contexts, ContextualDesignEnv
 from learned_workloads import FAMILIES, SmallController, Tables, family_of, features
 from scipy.stats import wilcoxon
 
 from archgym.analysis.random_search import random_curve
-from archgym.envs import Contexts, ContextualDesignEnv
 from archgym.evaluation.task import Task
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.simulators.dram.workloads.shipped import SHIPPED

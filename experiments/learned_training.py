@@ -4,10 +4,9 @@ from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
+from contextual_env import Contexts, ContextualDesignEnv
 from stable_baselines3 import PPO
 from stable_baselines3.common.vec_env import VecEnv
-
-from archgym.envs import Contexts, ContextualDesignEnv
 
 __all__ = ["Settings", "TableVecEnv", "trained"]
 

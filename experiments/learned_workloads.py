@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import final
 
 import numpy as np
+from trace_similarity import trace_features
 
 from archgym.errors import unknown_name
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.similarity import trace_features
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.simulators.dram.workloads import generators
 from archgym.simulators.dram.workloads.generators import Traffic

@@ -109,21 +109,20 @@ def nearest(rows: list[Measured], of: tuple[str, str, int], design: Mapping[str,
     same = [
         row
         for row in rows
-        if row.names[0] == model and row.names[2] == gpu and row.prompt == row.output == 1024
+        if (row.names[0], row.names[2], row.options["lengths"]) == (model, gpu, "1024+1024")
     ]
     if not same:
         return "no row of this model and GPU"
 
     def distance(row: Measured) -> tuple[int, float]:
         clients = math.log(row.clients / float(design["clients"]))
-        return abs(row.deployment.n_gpus - n_gpus), abs(clients)
+        return abs(row.n_gpus - n_gpus), abs(clients)
 
     row = min(same, key=distance)
-    d = row.deployment
     return (
-        f"{' '.join(row.names)}, {d.release}, tensor {d.tensor}, data {d.data}, {row.clients} "
-        f"clients: TPOT {row.tpot_ms:.1f} ms, TTFT {row.ttft_ms:.0f} ms, "
-        f"{row.output_per_s * d.n_gpus:,.0f} tokens/s"
+        f"{' '.join(row.names)}, {row.options['release']}, tensor {row.design['tensor']}, data "
+        f"{row.design['data']}, {row.clients} clients: TPOT {row.tpot_ms:.1f} ms, TTFT "
+        f"{row.ttft_ms:.0f} ms, {row.output_per_s * row.n_gpus:,.0f} tokens/s"
     )
 
 

@@ -9,7 +9,7 @@ and fidelity `fast`. Each has one earlier study: `auto`, seed 900, 60 evaluation
 then searched by `auto`, cold or with a prior of the other 21 workloads:
 
 - `near` starts with the best designs of the two most similar workloads, and learns from their
-  studies. Similarity is that of `archgym.simulators.dram.similarity`, which needs no evaluation.
+  studies. Similarity is that of `trace_similarity.py`, which needs no evaluation.
 - `portfolio` starts with four designs of a portfolio of all 21 studies, and learns from the studies
   of the two most similar workloads.
 - `default first` does the same after the default design.
@@ -35,11 +35,11 @@ from typing import Any
 
 import numpy as np
 from learned_workloads import generated
+from trace_similarity import nearest_traces
 
 from archgym.analysis.statistics import improvement_p_value
 from archgym.evaluation.task import Task
 from archgym.simulators.dram.formats.trace import Trace, write_trace
-from archgym.simulators.dram.similarity import nearest_traces
 from archgym.simulators.dram.workloads.shipped import SHIPPED, shipped_trace
 from archgym.studies.portfolio import Portfolio, portfolio
 from archgym.studies.snapshot import read_study

@@ -64,6 +64,7 @@ class Case:
         found = ag.search(
             self.task(self.earlier),
             agent="auto",
+            prior=False,
             budget=EARLIER,
             seed=seed,
             folder=folder / f"{self.simulator}-{seed}",
@@ -102,6 +103,7 @@ class Search:
                 budget=LONG if self.start == "long" else BUDGET,
                 folder=Path(folder) / "study",
                 warm_start=[] if earlier is None else [earlier],
+                prior=False,
             )
         curve = found.log.curve()
         better = np.flatnonzero(np.diff(curve, prepend=-np.inf) > 0)

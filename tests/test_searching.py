@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import archgym as ag
@@ -14,6 +15,8 @@ from archgym.evaluation.task import Task
 from archgym.searching import SearchResult, search
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
+from archgym.studies import portfolio
+from archgym.studies.metadata import read_header
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from tests.toys import SPACE, toy_task
@@ -249,8 +252,10 @@ def test_search_in_threads_of_a_function_that_cannot_be_pickled(
         with lock:
             return {"loss": float(abs(design["x"] - 7))}
 
-    one = search(locked, budget=12)
-    search(locked, budget=12, workers=2, folder="two")
+    # As many designs in flight, whatever the number of workers.
+    flight = {"batch_size": 2}
+    one = search(locked, budget=12, hyperparameters=flight)
+    search(locked, budget=12, hyperparameters=flight, workers=2, folder="two")
 
     assert "runs in threads" in caplog.text
     assert (one.folder / "journal.jsonl").read_bytes() == Path("two/journal.jsonl").read_bytes()
@@ -309,3 +314,71 @@ def test_one_earlier_study_may_be_given_by_its_folder() -> None:
     )
 
     assert result.best is not None
+
+
+def test_new_search_begins_with_the_designs_that_ship(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = toy_task()
+    designs = [dict(task.space.design_at(row)) for row in task.space.sample(2, rng())]
+    monkeypatch.setattr(portfolio, "_portfolios", lambda: {("toy", "toy"): tuple(designs)})
+
+    with_prior = search(task, budget=6, folder=tmp_path / "with")
+    without = search(task, budget=6, folder=tmp_path / "without", prior=False)
+    genetic = search(task, budget=6, folder=tmp_path / "genetic", agent="genetic")
+    monkeypatch.setattr(portfolio, "_portfolios", dict)
+    same = search(task, budget=6, folder=tmp_path / "without")
+
+    assert read_header(with_prior.folder).start is not None
+    firsts = with_prior.log.records.indices[:2]
+    assert [dict(d) for d in task.space.designs(firsts)] == designs
+    assert read_header(without.folder).start is None
+    assert read_header(genetic.folder).start is None
+    assert same.log.header.id == without.log.header.id
+
+
+def test_study_without_designs_that_ship_continues_as_it_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    task = toy_task()
+    first = search(task, budget=6, folder=tmp_path / "study", hyperparameters={"batch_size": 2})
+    design = dict(task.space.design_at(task.space.default_indices))
+    monkeypatch.setattr(portfolio, "_portfolios", lambda: {("toy", "toy"): (design,)})
+
+    again = search(task, budget=9, folder=tmp_path / "study", workers=4)
+
+    assert again.log.header.id == first.log.header.id
+    assert again.evaluations == 9
+    assert again.log.header.hyperparameters == {"batch_size": 2}
+
+
+def test_slow_tasks_have_a_design_in_flight_for_each_worker(tmp_path: Path) -> None:
+    found = search(toy_task(), budget=6, workers=3, folder=tmp_path / "study")
+
+    assert found.log.header.hyperparameters == {"batch_size": 3}
+
+
+def test_warm_start_auto_finds_alike_studies(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    light, heavy = toy_task({"light": 1.0}), toy_task({"heavy": 1.0})
+    best = search(light, budget=20, agent="random").best
+    assert best is not None
+
+    found = search(heavy, budget=8, warm_start="auto")
+    again = search(heavy, budget=8, warm_start="auto")
+    alone = search(light, budget=8, warm_start="auto", seed=1)
+
+    start = np.array(read_header(found.folder).start)
+    assert task_designs(heavy, start) == [dict(best.design)]
+    assert again.log.header.id == found.log.header.id
+    assert len(read_header(alone.folder).start or ()) == 1
+
+
+def task_designs(task: Task, rows: np.ndarray) -> list[dict[str, Any]]:
+    return [dict(design) for design in task.space.designs(rows)]
+
+
+def rng() -> np.random.Generator:
+    return np.random.default_rng(5)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
 
 import numpy as np
 
+from archgym.agent.advice import Advice
 from archgym.agent.hyperparameters import checked_hyperparameters, declared_hyperparameters
 from archgym.agent.policy import Policy
 from archgym.agent.prior import Prior
@@ -74,6 +75,10 @@ class Agent(ABC):
         if "__init__" in vars(cls) and "hyperparameters" not in vars(cls):
             cls.hyperparameters = declared_hyperparameters(cls.__init__) or cls.hyperparameters
 
+    suited_names: ClassVar[tuple[str, ...]] = ()
+    """Hyperparameters that `suited` may return."""
+    uses_portfolio: ClassVar[bool] = False
+    """True if new searches begin with the designs that ship for the space."""
     uses_prior: ClassVar[bool] = False
     """True if it learns from start designs and earlier studies, by `take_prior`."""
 
@@ -91,12 +96,41 @@ class Agent(ABC):
             evaluated but by `evaluate`.
         """
 
+    @classmethod
+    def suited(cls, task: "Task", workers: int) -> dict[str, Any]:
+        """Return hyperparameters that suit a new search of a task; by default none.
+
+        `archgym.search` and the command use them where the user gives no others.
+
+        Args:
+          task: Task to search.
+          workers: Number of designs that are evaluated in parallel.
+        """
+        del task, workers
+        return {}
+
     def take_prior(self, prior: Prior) -> None:  # noqa: B027 - optional
         """Receive earlier results before the search; only agents with `uses_prior` use them.
 
         Args:
           prior: Results of the start designs, and records of earlier studies.
         """
+
+    def advise(self, task: "Task", known: Trials, k: int, own: np.ndarray) -> Advice:
+        """Return designs worth evaluating, with predictions; only agents that model metrics do.
+
+        Args:
+          task: Task of the results.
+          known: Results so far.
+          k: Number of designs to suggest.
+          own: (n, n_parameters), designs of the user's to predict as well.
+
+        Raises:
+          InvalidArgumentError: The agent gives no advice, or there are too few results.
+        """
+        raise InvalidArgumentError(
+            f"Agent {self.name!r} does not model metrics, so it gives no advice. Use 'few'."
+        )
 
     def policy(self) -> Policy | None:
         """Return the trained policy as data that can be saved; None for agents without one."""
@@ -223,8 +257,11 @@ def make_agent(
     return agent
 
 
-_RETIRED = ("dqn", "recurrent_ppo", "sac")
-"""Agents that earlier versions had."""
+_RETIRED = {
+    **dict.fromkeys(("dqn", "recurrent_ppo", "sac"), "'a2c', 'ppo' and 'genetic'"),
+    "smac": "'auto' and 'few'",
+}
+"""Agents that earlier versions had, and those that find better designs."""
 
 
 def agent_names() -> tuple[str, ...]:
@@ -241,7 +278,7 @@ def agent_class(name: str) -> type[Agent]:
     """
     if name in _RETIRED and name not in registered("archgym.agents"):
         raise UnknownNameError(
-            f"Agent {name!r} was retired in 0.3.0: 'a2c', 'ppo' and 'genetic' find better designs. "
+            f"Agent {name!r} was retired in 0.3.0: {_RETIRED[name]} find better designs. "
             "Use one of them. Its studies can still be read."
         )
     return load("archgym.agents", "agent", name, Agent)

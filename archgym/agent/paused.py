@@ -3,6 +3,7 @@
 import queue
 import threading
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import final
 
 import numpy as np
@@ -21,7 +22,9 @@ class PausedSearch:
 
     def __init__(self, search: Callable[[Evaluate], None]) -> None:
         """Prepare a search, a function that calls its argument to have designs evaluated."""
-        self._asks: queue.SimpleQueue[np.ndarray | BaseException | None] = queue.SimpleQueue()
+        self._asks: queue.SimpleQueue[_Message] = queue.SimpleQueue()
+        self.expected: list[np.ndarray] = []
+        """Designs, (k, n_parameters) each, that the agent asks for after the last ask."""
         self._answers: queue.SimpleQueue[Trials | Exception] = queue.SimpleQueue()
         self._thread = threading.Thread(
             target=_search,
@@ -42,6 +45,9 @@ class PausedSearch:
         if self._thread.ident is None:
             self._thread.start()
         asked = self._asks.get()
+        while isinstance(asked, _Expected):
+            self.expected.append(asked.indices)
+            asked = self._asks.get()
         if isinstance(asked, BaseException):
             self._is_over = True
             raise asked
@@ -59,24 +65,51 @@ class PausedSearch:
             self.answer(StudyInterrupted("The study was closed while its agent waited."))
 
 
-def _search(
-    search: Callable[[Evaluate], None],
-    asks: "queue.SimpleQueue[np.ndarray | BaseException | None]",
-    answers: "queue.SimpleQueue[Trials | Exception]",
-) -> None:
-    turn = threading.Lock()
+@final
+@dataclass(frozen=True)
+class _Expected:
+    """Designs that the agent will ask for."""
 
-    def evaluate(indices: np.ndarray) -> Trials:
+    indices: np.ndarray
+
+
+_Message = np.ndarray | _Expected | BaseException | None
+
+
+@final
+class _Waiting:
+    """Function that hands each ask over and waits for its results."""
+
+    def __init__(
+        self,
+        asks: "queue.SimpleQueue[_Message]",
+        answers: "queue.SimpleQueue[Trials | Exception]",
+    ) -> None:
+        self._asks, self._answers = asks, answers
         # Some agents ask from several threads.
-        with turn:
-            asks.put(indices)
-            answer = answers.get()
+        self._turn = threading.Lock()
+
+    def __call__(self, indices: np.ndarray) -> Trials:
+        """Return the trials of designs."""
+        with self._turn:
+            self._asks.put(indices)
+            answer = self._answers.get()
         if isinstance(answer, Exception):
             raise answer
         return answer
 
+    def expect(self, indices: np.ndarray) -> None:
+        """Name designs that are asked for next."""
+        self._asks.put(_Expected(indices))
+
+
+def _search(
+    search: Callable[[Evaluate], None],
+    asks: "queue.SimpleQueue[_Message]",
+    answers: "queue.SimpleQueue[Trials | Exception]",
+) -> None:
     try:
-        search(evaluate)
+        search(_Waiting(asks, answers))
     except BaseException as error:
         asks.put(error)
     else:

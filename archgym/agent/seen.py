@@ -68,9 +68,17 @@ class AskedDesigns:
         Returns:
           (n,) bool.
         """
-        fresh = self._space.feasible(indices)
-        here: set[bytes] = set()
-        for row, design in enumerate(self._space.canonical(indices)):
+        return self.new_canonical(self._space.canonical(indices), set())
+
+    def new_canonical(self, designs: np.ndarray, here: set[bytes]) -> np.ndarray:
+        """Return as `new` does for canonical designs, none of which is among `here`.
+
+        Args:
+          designs: (n, n_parameters).
+          here: Keys of other designs, to which those of these are added.
+        """
+        fresh = self._space.feasible(designs)
+        for row, design in enumerate(designs):
             key = design.tobytes()
             fresh[row] &= key not in self._keys and key not in here
             here.add(key)

@@ -101,7 +101,7 @@ class GaussianProcess:
         self._origin = features.mean(axis=0)
         weights, a, s, noise = self._parts(self._values)
         self._root = np.sqrt(weights)
-        self._a, self._s = a, s
+        self._a, self._s, self._noise = a, s, noise
         self._z = (features - self._origin) * self._root
         kernel = self._kernel(self._z, self._z)
         kernel[np.diag_indices_from(kernel)] += noise + _JITTER
@@ -113,20 +113,47 @@ class GaussianProcess:
         y = (targets - self._mean) / self._scale
         self._alpha = inverse.T @ (inverse @ y)
 
+    def believe(self, features: np.ndarray) -> None:
+        """Condition on rows of features as if they had the predicted means.
+
+        Predictions keep their means; they become surer near these rows.
+        """
+        z = (features - self._origin) * self._root
+        rest = self._kernel(z, self._z) @ self._inverse.T
+        kernel = self._kernel(z, z) - rest @ rest.T
+        kernel[np.diag_indices_from(kernel)] += self._noise + _JITTER
+        corner = import_library("scipy.linalg").solve_triangular(
+            _cholesky(kernel), np.eye(len(z)), lower=True
+        )
+        n = len(self._z)
+        inverse = np.zeros((n + len(z), n + len(z)))
+        inverse[:n, :n], inverse[n:, n:] = self._inverse, corner
+        inverse[n:, :n] = -corner @ rest @ self._inverse
+        self._inverse = inverse
+        self._z = np.concatenate([self._z, z])
+        self._alpha = np.concatenate([self._alpha, np.zeros(len(z))])
+
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of each row of features, (n,) each."""
         z = (features - self._origin) * self._root
         cross = self._kernel(z, self._z)
         mean = cross @ self._alpha
         explained = cross @ self._inverse.T
+        explained *= explained
         own = self._a * (z * z).sum(axis=1) + self._s
-        variance = np.maximum(own - (explained * explained).sum(axis=1), 1e-10)
+        variance = np.maximum(own - explained.sum(axis=1), 1e-10)
         return self._mean + self._scale * mean, self._scale * np.sqrt(variance)
 
     def _kernel(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        product = one @ other.T
-        squares = _squares(one, other, product)
-        kernel: np.ndarray = self._a * product + self._s * _matern(np.sqrt(5.0 * squares))
+        # In place, since most of the time of an ask goes into these arrays.
+        kernel: np.ndarray = one @ other.T
+        root = _squares(one, other, kernel)
+        root *= 5.0
+        np.sqrt(root, out=root)
+        matern = _matern(root)
+        matern *= self._s
+        kernel *= self._a
+        kernel += matern
         return kernel
 
     def _parts(self, values: np.ndarray) -> tuple[np.ndarray, float, float, float]:
@@ -184,12 +211,20 @@ def _scale(targets: np.ndarray) -> float:
 def _squares(one: np.ndarray, other: np.ndarray, product: np.ndarray) -> np.ndarray:
     """Return squared distances, (n, m)."""
     ones, others = (one * one).sum(axis=1), (other * other).sum(axis=1)
-    return np.asarray(np.maximum(ones[:, None] + others[None, :] - 2.0 * product, 0.0))
+    squares: np.ndarray = ones[:, None] + others[None, :]
+    squares -= 2.0 * product
+    np.maximum(squares, 0.0, out=squares)
+    return squares
 
 
 def _matern(root: np.ndarray) -> np.ndarray:
     """Return the Matern-5/2 kernel of sqrt(5) times the distance."""
-    return np.asarray((1.0 + root + root * root / 3.0) * np.exp(-root))
+    decay = np.exp(-root)
+    square = root * root
+    square /= 3.0
+    square += 1.0 + root
+    square *= decay
+    return np.asarray(square)
 
 
 def _cholesky(kernel: np.ndarray) -> np.ndarray:

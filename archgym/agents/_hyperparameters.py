@@ -170,5 +170,15 @@ RandomShare = Annotated[
         doc="Share of later designs that are random.",
     ),
 ]
+InFlight = Annotated[
+    int,
+    Integer(
+        name="batch_size",
+        low=1,
+        high=64,
+        doc="Designs that are proposed before the result of the first of them is known.",
+    ),
+    Within(1, 1024),
+]
 FewDesigns = Annotated[int, Integer(name="batch_size", low=1, high=32, doc="Designs an ask.")]
 ManyDesigns = Annotated[int, PowerOfTwo(name="batch_size", low=1, high=1024, doc="Designs an ask.")]

@@ -6,6 +6,7 @@ learns from every design that could be built. Expected improvement is put togeth
 """
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, final
 
@@ -50,9 +51,20 @@ class DesignFeatures:
         ]
         self.groups = np.repeat(np.arange(len(widths)), widths)
         """(n_features,), number of the parameter that each feature belongs to."""
+        self._listed: np.ndarray | None = None
+        if self._tables and all(table is not None for table in self._tables):
+            tables = [table for table in self._tables if table is not None]
+            self._listed = np.concatenate([table.T.ravel() for table in tables])
+            lengths = [
+                len(table) for table, w in zip(tables, widths, strict=True) for _ in range(w)
+            ]
+            self._starts = np.append(0, np.cumsum(lengths)[:-1])
+            self._column_of = np.array(self._columns)[self.groups]
 
     def of(self, designs: np.ndarray) -> np.ndarray:
         """Return features, (n, n_features), of canonical designs."""
+        if self._listed is not None:
+            return np.asarray(self._listed[designs[:, self._column_of] + self._starts])
         parts = [np.zeros((len(designs), 0))]
         for column, parameter, table in zip(
             self._columns, self._parameters, self._tables, strict=True
@@ -124,6 +136,23 @@ class _Targets:
 
 
 @final
+@dataclass(frozen=True)
+class Odds:
+    """Expectations of n designs."""
+
+    limits: np.ndarray
+    """(n, n_limits), probability of meeting each."""
+    built: np.ndarray
+    """(n,), probability of being built."""
+    better: np.ndarray
+    """(n,), probability of meeting all limits and beating the best design."""
+    mean: np.ndarray
+    """(n,), expected objective."""
+    spread: np.ndarray
+    """(n,), its standard deviation."""
+
+
+@final
 class TaskModel:
     """Gaussian processes of a task's terms and limits, and of what can be built."""
 
@@ -141,9 +170,12 @@ class TaskModel:
         self._builds = GaussianProcess(features.groups)
         self._has_both = False
         self._n_learned = 0
+        self._known: np.ndarray | None = None
 
-    def fit(self, history: History) -> None:
+    def fit(self, history: History, in_flight: Sequence[np.ndarray] = ()) -> None:
         """Learn from all results; there must be a design that was built.
+
+        Designs in flight, canonical ones, are believed to have the metrics that are predicted.
 
         Results at two fidelities have one process, in which the fidelity is a parameter. So it
         learns for each metric how much a cheaper result says about one of the task.
@@ -151,6 +183,7 @@ class TaskModel:
         if history.has_both and not self._has_both:
             self._has_both = True
             self._worths, self._excesses, self._n_learned = [], [], 0
+            self._known = None
             self._builds = GaussianProcess(self._groups())
         targets = _targets(history, self._task)
         built = np.flatnonzero(history.is_built)
@@ -165,6 +198,7 @@ class TaskModel:
         self._weights, self._are_cut = targets.weights, targets.are_cut
         cut = np.where(self._are_cut, np.minimum(worths, 0.0), worths)
         total = cut @ self._weights
+        self.spread_of_results = float(total.std())
         self._has_best = bool(meets.any())
         is_own = ~history.is_cheaper[built] if self._has_both else np.ones_like(meets)
         if (meets & is_own).any():
@@ -174,7 +208,7 @@ class TaskModel:
             self._best = float(np.median(total[meets]))
         else:
             self._best = float(np.minimum(-excesses, 0.0).sum(axis=1).max())
-        features = self._features_of(history.designs, history.is_cheaper)
+        features = self._known_features(history)
         rows = _kept(history, features)
         is_due = len(history) - self._n_learned >= max(1.0, _LEARNED_AFTER * len(history))
         self._n_learned = len(history) if is_due else self._n_learned
@@ -193,6 +227,14 @@ class TaskModel:
             if is_due:
                 self._builds.learn(features, labels)
             self._builds.condition(features[rows], labels[rows])
+        if len(in_flight):
+            self.believe(np.array(in_flight))
+
+    def believe(self, designs: np.ndarray) -> None:
+        """Take canonical designs as if they had the metrics that are predicted."""
+        features = self._features_of(designs, np.zeros(len(designs), dtype=bool))
+        for process in [*self._worths, *self._excesses, *[self._builds] * self._has_unbuilt]:
+            process.believe(features)
 
     def promise(self, designs: np.ndarray) -> np.ndarray:
         """Return the logarithm of the expected improvement of canonical designs, (n,).
@@ -226,6 +268,34 @@ class TaskModel:
                 variance += (weight * spread) ** 2
         spread = np.sqrt(variance)
         return np.asarray(promise + _log_h((total - self._best) / spread) + np.log(spread))
+
+    def _known_features(self, history: History) -> np.ndarray:
+        """Return the features of all results, of which those of earlier fits are kept."""
+        n = 0 if self._known is None else len(self._known)
+        new = self._features_of(history.designs[n:], history.is_cheaper[n:])
+        self._known = new if self._known is None else np.concatenate([self._known, new])
+        return self._known
+
+    def odds(self, designs: np.ndarray) -> Odds:
+        """Return what is expected of canonical designs."""
+        features = self._features_of(designs, np.zeros(len(designs), dtype=bool))
+        special = import_library("scipy.special")
+        limits = np.ones((len(designs), len(self._excesses)))
+        for column, process in enumerate(self._excesses):
+            mean, spread = process.predict(features)
+            limits[:, column] = special.ndtr(-mean / spread)
+        built = np.ones(len(designs))
+        if self._has_unbuilt:
+            mean, spread = self._builds.predict(features)
+            built = special.ndtr(mean / spread)
+        total, variance = np.zeros(len(designs)), np.full(len(designs), 1e-18)
+        for process, weight in zip(self._worths, self._weights, strict=True):
+            mean, spread = process.predict(features)
+            total += weight * mean
+            variance += (weight * spread) ** 2
+        spread = np.sqrt(variance)
+        beats = special.ndtr((total - self._best) / spread) if self._has_best else 1.0
+        return Odds(limits, built, limits.prod(axis=1) * built * beats, total, spread)
 
     def _groups(self) -> np.ndarray:
         """Return the number of the parameter of each feature; the fidelity's is the last."""

@@ -1,19 +1,22 @@
 """Portfolio of search methods that shares evaluations by evidence."""
 
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Annotated, Final, final
+from collections import deque
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Final, final
 
 import numpy as np
 
 from archgym.agent.agent import Agent
+from archgym.agent.hyperparameters import Within
 from archgym.agent.prior import Prior
+from archgym.agents import _hyperparameters as shared
 from archgym.agents.few import FewAgent
 from archgym.agents.genetic import GeneticAgent
-from archgym.checks import check_whole
+from archgym.checks import check_number, check_whole
 from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.trials import Evaluate, Trial, Trials
-from archgym.spaces.parameter import Integer
+from archgym.evaluation.trials import Evaluate, Trial, Trials, expect
+from archgym.spaces.parameter import Integer, Ordinal
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
@@ -28,6 +31,17 @@ _CURIOSITY: Final = 0.05
 # power, so that only results near the best count; and at most as this part of a new best.
 _RANK_POWER: Final = 8
 _RANK_WORTH: Final = 0.3
+# chosen: rough time of an ask of `few`, by parameter and in all, and of a child of the crowd; they
+# stand for a clock, so that a search can be replayed.
+_ASK_S: Final = 0.008
+_ASK_S_PER_PARAMETER: Final = 1e-4
+_CHILD_S: Final = 1e-4
+# chosen: nobody minds some seconds of thinking, however cheap evaluations are.
+_FREE_S: Final = 4.0
+# chosen: evaluations below this time [s] are cheap; their searches are long.
+_CHEAP_S: Final = 1e-3
+# chosen: children of the crowd at once, so that asking costs little.
+_CROWD: Final = 64
 # chosen: share of evaluations that the island has from the first time that the search is stuck, and
 # while it is. `few` and `genetic` search around the best design, so they hardly leave a local
 # optimum. Where there is no better one, the island costs them at most half of the evaluations.
@@ -121,6 +135,13 @@ class AutoAgent(Agent):
       a local optimum that the others are stuck in. It has a quarter of the evaluations, and half
       of them while the search is stuck. It starts again when it is stuck itself.
 
+    With a `batch_size` of q, each design is proposed from the results of all but the q - 1 before
+    it, in the order of asking, as `few` does. The island waits for all of its own.
+
+    With `thinking` below 1, models take at most that share of the time, after some seconds that
+    are free. Between their asks a crowd evolves: a genetic search of many children at once, which
+    learns from all results. Stated times of an evaluation and of an ask are counted, not measured.
+
     Decisions depend on results alone, never on clocks, so that a search can be replayed. The cost
     of thinking is bounded instead: models learn from a bounded number of results.
 
@@ -132,7 +153,10 @@ class AutoAgent(Agent):
     """
 
     name = "auto"
+    batch = "batch"
     uses_prior = True
+    uses_portfolio = True
+    suited_names = ("batch_size", "thinking")
 
     def __init__(
         self,
@@ -155,8 +179,24 @@ class AutoAgent(Agent):
                 doc="Evaluations without a new best after which the search is stuck.",
             ),
         ] = 48,
+        batch_size: shared.InFlight = 1,
+        thinking: Annotated[
+            float,
+            Ordinal(
+                name="thinking",
+                levels=(0.1, 0.2, 0.3, 0.5, 0.7, 1.0),
+                doc="Largest share of the time that models take; 1 for any.",
+            ),
+            Within(0.01, 1.0),
+        ] = 1.0,
     ) -> None:
         """Set up the methods."""
+        self._thinking = check_number("thinking", thinking, 0.01, 1.0)
+        self._crowd = GeneticAgent(space, seed=seed + 3, population=_CROWD, batch_size=_CROWD)
+        self._ask_s = _ASK_S + _ASK_S_PER_PARAMETER * space.n_parameters
+        self._evaluation_s = 0.0
+        self._thought_s = 0.0
+        self._batch_size = check_whole("batch_size", batch_size, 1)
         self._opening = check_whole("opening", opening, 1)
         self._turn = check_whole("turn", turn, 1)
         self._patience = check_whole("patience", patience, 1)
@@ -164,53 +204,105 @@ class AutoAgent(Agent):
         genetic = GeneticAgent(space, seed=seed + 1, batch_size=1)
         self._members: list[_Member] = [self._few, genetic]
         self._island: _Island | None = _Island(space, seed + 2)
+        self._is_island_waiting = False
         self._debt = 0.0
         self._in_vain = 0
         self._credit = [0.0] * len(self._members)
         self._weight = [0.0] * len(self._members)
         self._rewards = np.empty(0)
+        self._best = -math.inf
 
     def search(self, evaluate: Evaluate, task: "Task") -> None:
         self._few.begin(task)
-        self._turn_of(evaluate, self._few, self._opening)
-        while self._few in self._members and self._in_vain < self._patience:
-            self._turn_of(evaluate, self._few, 1)
+        self._evaluation_s = task.simulator.evaluation_s * len(task.workloads)
+        asked: deque[tuple[_Method, np.ndarray]] = deque()
+        methods = self._methods()
+        while True:
+            n = sum(len(designs) for _, designs in asked)
+            while n < self._batch_size and (method := next(methods, None)) is not None:
+                designs = method.ask()
+                if not len(designs):
+                    self._remove(method)
+                    continue
+                n += len(designs)
+                asked.append((method, designs))
+                self._announce(method, designs)
+                expect(evaluate, designs)
+            if not asked:
+                return
+            method, designs = asked.popleft()
+            self._learn(method, evaluate(designs))
+
+    def _methods(self) -> "Iterator[_Method | None]":
+        """Yield the method of each next ask; None where it has to wait for results."""
+        n = 0
+        while self._few in self._members and (n < self._opening or self._in_vain < self._patience):
+            yield self._thinker()
+            n += 1
         self._debt = 0.0
         while self._members or self._island is not None:
-            if self._island is not None and (self._debt >= 1.0 or not self._members):
-                self._turn_of(evaluate, self._island, 1)
+            is_due = self._debt >= 1.0 or not self._members
+            if self._island is not None and is_due and not self._is_island_waiting:
+                yield self._island
+            elif self._members:
+                member = self._members[self._best_index()]
+                for _ in range(self._turn):
+                    if member in self._members:
+                        yield self._thinker() if member is self._few else member
             else:
-                self._turn_of(evaluate, self._members[self._best_index()], self._turn)
+                yield None
+
+    def _thinker(self) -> "_Method":
+        """Return `few`, or the crowd where models have had their share of the time."""
+        spent = len(self._rewards) * (self._evaluation_s + _CHILD_S)
+        allowed = _FREE_S + spent * self._thinking / (1.0 - self._thinking + 1e-12)
+        if self._thinking < 1.0 and self._thought_s + self._ask_s > allowed:
+            return self._crowd
+        self._thought_s += self._ask_s
+        return self._few
+
+    def _announce(self, asker: "_Method", designs: np.ndarray) -> None:
+        """Tell the methods which designs are in flight."""
+        self._is_island_waiting |= asker is self._island
+        for member in self._bred():
+            if isinstance(member, GeneticAgent):
+                member.avoid(designs)
+            elif member is not asker:
+                member.expect(designs)
+
+    @classmethod
+    def suited(cls, task: "Task", workers: int) -> dict[str, Any]:
+        """Return one design in flight for each worker, or half the time where they are cheap."""
+        is_cheap = task.simulator.evaluation_s * len(task.workloads) < _CHEAP_S
+        return {"thinking": 0.5} if is_cheap else FewAgent.suited(task, workers)
 
     def take_prior(self, prior: Prior) -> None:
         for member in self._members:
             member.take_prior(prior)
+        if self._thinking < 1.0:
+            self._crowd.take_prior(prior)
         if self._island is not None:
             self._island.take_prior(prior)
         if prior.start is not None:
             self._rewards = np.concatenate([self._rewards, prior.start.reward])
+            self._best = max(self._best, float(self._rewards.max()))
 
-    def _turn_of(self, evaluate: Evaluate, method: "_Member | _Island", n: int) -> None:
-        """Ask a method for `n` designs or a few more; it is dropped if it has none."""
-        while n > 0:
-            designs = method.ask()
-            if not len(designs):
-                self._remove(method)
-                return
-            self._learn(method, evaluate(designs))
-            n -= len(designs)
-
-    def _remove(self, method: "_Member | _Island") -> None:
+    def _remove(self, method: "_Method") -> None:
+        """Drop a method that has no more designs."""
         if isinstance(method, _Island):
             self._island = None
+            return
+        if method not in self._members:
+            # The crowd has no more designs, so nobody has.
+            self._members, self._island = [], None
             return
         index = self._members.index(method)
         for of_all in (self._members, self._credit, self._weight):
             del of_all[index]
 
-    def _learn(self, asker: "_Member | _Island", trials: Trials) -> None:
+    def _learn(self, asker: "_Method", trials: Trials) -> None:
         """Tell all methods, and credit the one that asked."""
-        for member in self._members:
+        for member in self._bred():
             if member is asker:
                 member.tell(trials)
             elif isinstance(member, FewAgent):
@@ -219,22 +311,32 @@ class AutoAgent(Agent):
                 member.take_prior(_known(trials))
         if self._island is not None and self._island is asker:
             self._island.tell(trials)
+            self._is_island_waiting = False
             self._debt -= len(trials)
         elif self._island is not None:
             self._island.learn(trials)
+        index = -1 if isinstance(asker, _Island) else self._index(asker)
         for reward in trials.reward.tolist():
-            worth = self._worth(reward)
-            self._in_vain = 0 if worth == 1.0 else self._in_vain + 1
-            if not isinstance(asker, _Island):
-                index = self._members.index(asker)
+            is_best = reward > self._best
+            self._best = max(self._best, reward)
+            self._in_vain = 0 if is_best else self._in_vain + 1
+            if index >= 0:
+                worth = 1.0 if is_best else self._worth(reward)
                 self._credit[index] = _FADING * self._credit[index] + worth
                 self._weight[index] = _FADING * self._weight[index] + 1.0
             self._debt += _STUCK_SHARE if self._in_vain >= self._patience else _ISLAND_SHARE
-            self._rewards = np.append(self._rewards, reward)
+        self._rewards = np.concatenate([self._rewards, trials.reward])
+
+    def _index(self, method: "_Member") -> int:
+        """Return the place of a method among those that take turns; -1 if it takes none."""
+        return self._members.index(method) if method in self._members else -1
+
+    def _bred(self) -> "list[_Member]":
+        """Return the methods that learn from all results."""
+        return [*self._members, self._crowd] if self._thinking < 1.0 else self._members
 
     def _worth(self, reward: float) -> float:
-        if not len(self._rewards) or reward > self._rewards.max():
-            return 1.0
+        """Return the worth of a result that is not a new best."""
         share = float((self._rewards < reward).mean())
         return float(_RANK_WORTH * share**_RANK_POWER)
 
@@ -251,6 +353,7 @@ class AutoAgent(Agent):
 
 
 _Member = FewAgent | GeneticAgent
+_Method = _Member | _Island
 
 
 def _known(trials: Trials) -> Prior:

@@ -1,16 +1,21 @@
 """Search for tens of evaluations: models of metrics and limits, in a trust region."""
 
-from typing import TYPE_CHECKING, Annotated, Final, final
+from collections import deque
+from typing import TYPE_CHECKING, Annotated, Any, Final, final
 
 import numpy as np
 
+from archgym.agent.advice import Advice
 from archgym.agent.agent import Agent
 from archgym.agent.prior import Prior
 from archgym.agent.seen import AskedDesigns
+from archgym.agents import _hyperparameters as shared
+from archgym.agents._advice import advice
 from archgym.agents._task_model import DesignFeatures, History, TaskModel
 from archgym.checks import check_whole
+from archgym.errors import InvalidArgumentError
 from archgym.evaluation.limits import LIMITED_REWARD
-from archgym.evaluation.trials import Evaluate, Trials
+from archgym.evaluation.trials import Evaluate, Trials, expect
 from archgym.runtime.threads import one_thread
 from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Integer
@@ -36,6 +41,12 @@ _ROUNDS: Final = 4
 # random, since models of what is missed by far mislead.
 _IN_VAIN: Final = 6
 _GLOBAL_EVERY: Final = 4
+# chosen: results before the first model, where more designs than that are proposed without them.
+_LEAST_KNOWN: Final = 4
+# chosen: an evaluation shorter than an ask gains nothing from a second worker.
+_SLOW_S: Final = 0.005
+# chosen: with more designs in flight than these, most are proposed without any result.
+_MOST_SUITED: Final = 64
 # chosen: share of parameters that change in first designs drawn around the best one.
 _START_SHARE: Final = 0.3
 
@@ -53,6 +64,10 @@ class FewAgent(Agent):
 
     It learns from metrics of designs that miss a limit, which their rewards hide.
 
+    With a `batch_size` of q, each design is proposed from the results of all but the q - 1 before
+    it, in the order of asking. The processes take those as they predict them, so that designs in
+    flight differ. What is proposed does not depend on which evaluation ends first.
+
     With a cheaper fidelity, the fidelity is one more parameter of the processes. Designs are asked
     at the cheaper one by what they promise at the task's own, and the most promising of them are
     promoted.
@@ -61,11 +76,16 @@ class FewAgent(Agent):
       Wan et al., *Think Global and Act Local: Bayesian Optimisation over High-Dimensional
       Categorical and Mixed Search Spaces*, ICML 2021, for trust regions that count parameters;
       Gardner et al., *Bayesian Optimization with Inequality Constraints*, ICML 2014;
-      Swersky et al., *Multi-Task Bayesian Optimization*, NeurIPS 2013, for two fidelities.
+      Swersky et al., *Multi-Task Bayesian Optimization*, NeurIPS 2013, for two fidelities;
+      Ginsbourger et al., *Kriging Is Well-Suited to Parallelize Optimization*, 2010, for designs
+      in flight that are believed to be as predicted.
     """
 
     name = "few"
+    batch = "batch"
     uses_prior = True
+    uses_portfolio = True
+    suited_names = ("batch_size",)
 
     def __init__(
         self,
@@ -82,24 +102,39 @@ class FewAgent(Agent):
                 name="pool", low=50, high=1000, step=50, doc="Designs looked at before each ask."
             ),
         ] = 400,
+        batch_size: shared.InFlight = 1,
     ) -> None:
         """Set up a search from the default design."""
+        self._batch_size = check_whole("batch_size", batch_size, 1)
         self._startup = check_whole("startup", startup, 1)
         self._n_pool = check_whole("pool", pool, 16)
         self._space = space
         self._rng = np.random.default_rng(seed)
         self._asked = AskedDesigns(space)
         self._history = History(space.n_parameters)
+        self._in_flight: dict[bytes, np.ndarray] = {}
         self._features = DesignFeatures(space)
         self._model = TaskModel(self._features, None)
         self._reach = min(_FIRST_REACH, float(max(space.n_parameters, 1)))
         self._best = -np.inf
         self._in_vain = 0
 
+    @classmethod
+    def suited(cls, task: "Task", workers: int) -> dict[str, Any]:
+        """Return one design in flight for each worker, where an evaluation takes long."""
+        is_slow = task.simulator.evaluation_s * len(task.workloads) >= _SLOW_S
+        return {"batch_size": min(workers, _MOST_SUITED)} if is_slow and workers > 1 else {}
+
     def search(self, evaluate: Evaluate, task: "Task") -> None:
         self.begin(task)
-        while len(designs := self.ask()):
-            self.tell(evaluate(designs))
+        asked: deque[np.ndarray] = deque()
+        while True:
+            while len(asked) < self._batch_size and len(designs := self.ask()):
+                asked.append(designs)
+                expect(evaluate, designs)
+            if not asked:
+                return
+            self.tell(evaluate(asked.popleft()))
 
     def begin(self, task: "Task") -> None:
         """Take the task whose metrics are modelled; without it rewards are."""
@@ -114,8 +149,14 @@ class FewAgent(Agent):
     def ask(self) -> np.ndarray:
         """Return the next design, (1, n_parameters); none where all are known."""
         design = self._next()
-        self._asked.add(design)
+        self.expect(design)
         return design
+
+    def expect(self, designs: np.ndarray) -> None:
+        """Take designs that are in flight."""
+        self._asked.add(designs)
+        for design in self._space.canonical(designs):
+            self._in_flight[design.tobytes()] = design
 
     def tell(self, trials: Trials, is_cheaper: bool = False) -> None:
         """Take the results of an ask."""
@@ -131,6 +172,23 @@ class FewAgent(Agent):
         """Learn from results of designs that other agents proposed."""
         self._asked.add(trials.indices)
         self._learn(trials)
+
+    @one_thread
+    def advise(self, task: "Task", known: Trials, k: int, own: np.ndarray) -> Advice:
+        """Return the designs that would be in flight, and the user's own, with predictions."""
+        if known.feasible.sum() < _LEAST_KNOWN:
+            raise InvalidArgumentError(
+                f"Advice needs {_LEAST_KNOWN} or more results of designs that can be built; got "
+                f"{int(known.feasible.sum())}. Evaluate some random designs first."
+            )
+        self.begin(task)
+        for designs in (known.indices, own):
+            self._asked.add(designs)
+        self._learn(known)
+        found = [self._space.canonical(own), *(self.ask() for _ in range(k))]
+        is_own = np.arange(sum(map(len, found))) < len(own)
+        model = TaskModel(self._features, task)
+        return advice(task, self._history, np.concatenate(found), is_own, model)
 
     def ask_cheaper(self) -> np.ndarray:
         return self.ask()
@@ -158,31 +216,37 @@ class FewAgent(Agent):
         return np.asarray(history.designs[order[is_waiting]])
 
     def _learn(self, trials: Trials, is_cheaper: bool = False) -> None:
-        self._history.add(self._space.canonical(trials.indices), trials, is_cheaper)
+        designs = self._space.canonical(trials.indices)
+        self._history.add(designs, trials, is_cheaper)
+        for design in designs:
+            self._in_flight.pop(design.tobytes(), None)
         self._best = max(self._best, float(trials.reward.max(initial=-np.inf)))
 
     def _next(self) -> np.ndarray:
         history = self._history
-        if not len(history):
+        n = len(history) + len(self._in_flight)
+        if not n:
             default = self._space.canonical(self._space.default_indices[None, :])
             if self._asked.new(default)[0]:
                 return default
-        is_early = len(history) < self._startup or not history.is_built.any()
+        is_early = n < self._startup or len(history) < min(self._startup, _LEAST_KNOWN)
+        is_early |= not history.is_built.any()
         if is_early or not len(self._features.groups):
             return self._first()
-        if self._best <= LIMITED_REWARD and len(history) % 2:
+        if self._best <= LIMITED_REWARD and n % 2:
             return self._asked.draw(1, self._rng)
-        self._model.fit(history)
+        self._model.fit(history, list(self._in_flight.values()))
         is_global = self._in_vain >= _IN_VAIN and self._in_vain % _GLOBAL_EVERY == 0
         pool = self._space.sample(self._n_pool // 2, self._rng) if is_global else self._pool()
-        pool = pool[self._asked.new(pool)]
+        here: set[bytes] = set()
+        pool = pool[self._asked.new_canonical(pool, here)]
         if not len(pool):
             return self._asked.draw(1, self._rng)
         promise = self._model.promise(pool)
         for _ in range(0 if is_global else _ROUNDS):
             top = pool[np.argsort(-promise, kind="stable")[:_TOP]]
             more = self._near(top, 1.5, self._n_pool // 8)
-            more = more[self._asked.new(np.concatenate([pool, more]))[len(pool) :]]
+            more = more[self._asked.new_canonical(more, here)]
             if len(more):
                 pool = np.concatenate([pool, more])
                 promise = np.concatenate([promise, self._model.promise(more)])
@@ -192,7 +256,8 @@ class FewAgent(Agent):
         """Return an initial design: of an earlier study, else near the best or random, in turn."""
         history = self._history
         # Earlier studies come first: models and moves near the best then start from their designs.
-        is_near = len(history) % 2 == 1 and not self._asked.has_preferred
+        n = len(history) + len(self._in_flight)
+        is_near = n % 2 == 1 and not self._asked.has_preferred
         if is_near and history.is_built.any():
             best = history.designs[history.order()[:1]]
             rate = max(2.0, _START_SHARE * self._space.n_parameters)

@@ -74,8 +74,8 @@ class GeneticAgent(AskTellAgent):
         if len(default):
             return default
         missing = self._population - len(self._asked)
-        if missing > 0:
-            return self._asked.draw(min(missing, self._batch_size), self._rng)
+        if missing > 0 or not len(self._designs):
+            return self._asked.draw(min(max(missing, 1), self._batch_size), self._rng)
         children = [self._new_children(self._batch_size)]
         missing = self._batch_size - len(children[0])
         if missing:
@@ -86,6 +86,10 @@ class GeneticAgent(AskTellAgent):
         self._asked.take_prior(prior, prior.best(self._population // 2))
         if prior.start is not None:
             self.tell(prior.start)
+
+    def avoid(self, designs: np.ndarray) -> None:
+        """Take designs that another agent has asked for."""
+        self._asked.add(designs)
 
     def tell(self, trials: Trials) -> None:
         self._asked.learn(trials)

@@ -1,8 +1,16 @@
 """ArchBench: suites of tasks, runs of agents on them, reports, verification and a protocol."""
 
-from archgym.bench.exporters import ioh_problem, optuna_constraints, optuna_objective
+from archgym.bench.exporters import (
+    carps_objective,
+    ioh_problem,
+    optuna_constraints,
+    optuna_objective,
+    optunahub_problem,
+    syne_tune_blackbox,
+)
 from archgym.bench.fidelities import ScreenedSearch, screened_search
 from archgym.bench.programs import ProgramRun, run_program
+from archgym.bench.release import Release, read_release
 from archgym.bench.report import BenchReport, read_bench_report
 from archgym.bench.run import bench_plan, run_bench
 from archgym.bench.serving import TaskServer, serve
@@ -16,20 +24,25 @@ __all__ = [
     "BenchTask",
     "ProgramRun",
     "Refusal",
+    "Release",
     "ScreenedSearch",
     "ShuffledSimulator",
     "TaskServer",
     "bench_plan",
     "bench_task",
     "bench_tasks",
+    "carps_objective",
     "ioh_problem",
     "optuna_constraints",
     "optuna_objective",
+    "optunahub_problem",
     "read_bench_report",
+    "read_release",
     "run_bench",
     "run_program",
     "screened_search",
     "serve",
     "shuffled_task",
+    "syne_tune_blackbox",
     "verify_bench",
 ]

@@ -1,7 +1,8 @@
-"""Tasks as objective functions of other libraries: Optuna and IOHexperimenter (`ioh`).
+"""Tasks as objective functions of other libraries, to compare their methods over.
 
-Both see a design as one whole number for each parameter, from 0 to its size minus 1. A design that
-breaks a constraint of the space has the reward of one that cannot be built.
+Optuna and OptunaHub, IOHexperimenter (`ioh`), Syne Tune and carps. All see a design as one whole
+number for each parameter, from 0 to its size minus 1. A design that breaks a constraint of the
+space has the reward of one that cannot be built.
 """
 
 from collections.abc import Callable
@@ -73,12 +74,7 @@ def ioh_problem(task: Task, name: str | None = None) -> Any:
     Raises:
       InvalidArgumentError: `ioh` is not installed, or a parameter is too large for it.
     """
-    try:
-        ioh = import_library("ioh")
-    except ImportError:
-        raise InvalidArgumentError(
-            "`ioh_problem` needs the package ioh. Install it with: pip install ioh"
-        ) from None
+    ioh = _library("ioh", "ioh_problem")
     sizes = task.space.sizes
     if int(sizes.max()) > 2**31 - 1:
         raise InvalidArgumentError(
@@ -99,6 +95,131 @@ def ioh_problem(task: Task, name: str | None = None) -> Any:
     )
     problem.bounds.ub = (sizes - 1).tolist()
     return problem
+
+
+def optunahub_problem(task: Task) -> Any:
+    """Return the task as a problem of OptunaHub, to be maximised.
+
+    Its search space is that of `optuna_objective`; the violation of limits is a constraint.
+
+    Raises:
+      InvalidArgumentError: `optunahub` is not installed.
+    """
+    import optuna
+
+    base = _library("optunahub.benchmarks", "optunahub_problem").BaseProblem
+    distributions = optuna.distributions
+
+    class TaskProblem(base):  # type: ignore[misc, valid-type]  # a class of an extra library
+        """The task, by the interface of OptunaHub."""
+
+        @property
+        def search_space(self) -> dict[str, Any]:
+            """Distribution of each parameter's number."""
+            return {
+                parameter.name: distributions.IntDistribution(0, parameter.size - 1)
+                if parameter.is_ordered
+                else distributions.CategoricalDistribution(list(range(parameter.size)))
+                for parameter in task.space.parameters
+            }
+
+        @property
+        def directions(self) -> list[Any]:
+            """One objective, the reward."""
+            return [optuna.study.StudyDirection.MAXIMIZE]
+
+        def evaluate(self, params: dict[str, Any]) -> float:
+            """Return the reward."""
+            return _evaluated(task, [params[name] for name in task.space.names])[0]
+
+        def evaluate_constraints(self, params: dict[str, Any]) -> dict[str, float]:
+            """Return the violation of the limits, 0 where all are met."""
+            return {VIOLATION: _evaluated(task, [params[name] for name in task.space.names])[1]}
+
+    return TaskProblem()
+
+
+def syne_tune_blackbox(task: Task) -> Any:
+    """Return the task as a blackbox of Syne Tune with one fidelity; `loss` is to be minimised.
+
+    Raises:
+      InvalidArgumentError: `syne-tune` is not installed.
+    """
+    space = _library("syne_tune.config_space", "syne_tune_blackbox")
+    base = _library("syne_tune.blackbox_repository.blackbox", "syne_tune_blackbox").Blackbox
+
+    class TaskBlackbox(base):  # type: ignore[misc, valid-type]  # a class of an extra library
+        """The task, by the interface of Syne Tune."""
+
+        def _objective_function(
+            self, configuration: dict[str, Any], fidelity: Any = None, seed: int | None = None
+        ) -> Any:
+            del seed
+            design = [int(configuration[name]) for name in task.space.names]
+            reward, violation, _ = _evaluated(task, design)
+            if fidelity is None:
+                return np.array([[-reward, violation]])
+            return {"loss": -reward, VIOLATION: violation}
+
+    return TaskBlackbox(
+        configuration_space={
+            parameter.name: space.randint(0, parameter.size - 1)
+            if parameter.is_ordered
+            else space.choice(list(range(parameter.size)))
+            for parameter in task.space.parameters
+        },
+        fidelity_space={"evaluation": space.randint(1, 1)},
+        objectives_names=["loss", VIOLATION],
+    )
+
+
+def carps_objective(task: Task) -> Any:
+    """Return the task as an objective function of carps, whose cost is the negative reward.
+
+    Raises:
+      InvalidArgumentError: `carps` is not installed.
+    """
+    spaces = _library("ConfigSpace", "carps_objective")
+    module = "carps.objective_functions.objective_function"
+    base = _library(module, "carps_objective").ObjectiveFunction
+    result = _library("carps.utils.trials", "carps_objective").TrialValue
+
+    class TaskObjective(base):  # type: ignore[misc, valid-type]  # a class of an extra library
+        """The task, by the interface of carps."""
+
+        @property
+        def configspace(self) -> Any:
+            """Numbers of the parameters' values."""
+            space = spaces.ConfigurationSpace()
+            for parameter in task.space.parameters:
+                size = parameter.size
+                space.add(
+                    spaces.UniformIntegerHyperparameter(parameter.name, 0, size - 1)
+                    if parameter.is_ordered and size > 1
+                    else spaces.CategoricalHyperparameter(parameter.name, list(range(size)))
+                )
+            return space
+
+        def _evaluate(self, trial_info: Any) -> Any:
+            design = [int(trial_info.config[name]) for name in task.space.names]
+            return result(cost=-_evaluated(task, design)[0])
+
+    return TaskObjective()
+
+
+def _library(module: str, function: str) -> Any:
+    """Return a module of a library that is no dependency.
+
+    Raises:
+      InvalidArgumentError: It is not installed.
+    """
+    try:
+        return import_library(module)
+    except ImportError as error:
+        name = {"syne_tune": "syne-tune"}.get(module.partition(".")[0], module.partition(".")[0])
+        raise InvalidArgumentError(
+            f"`{function}` needs the package {name}. Install it with: pip install {name} ({error})"
+        ) from None
 
 
 def _evaluated(task: Task, design: list[int]) -> tuple[float, float, list[float]]:

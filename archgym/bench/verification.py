@@ -11,6 +11,7 @@ import msgspec
 import numpy as np
 
 from archgym.agent.agent import agent_class
+from archgym.bench.release import RELEASE, read_release
 from archgym.bench.serving import design_values
 from archgym.bench.suite import BenchTask, bench_task, bench_tasks
 from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, UnknownNameError
@@ -65,6 +66,7 @@ class Verification:
     def to_json(self) -> dict[str, Any]:
         """Return the result as data."""
         return {
+            "release": RELEASE,
             "runs": self.runs,
             "evaluations": self.evaluations,
             "claims": self.claims,
@@ -84,7 +86,8 @@ def verify_bench(folder: str | Path, *, replay: bool = False) -> Verification:
     """Return what is wrong in a benchmark's folder, or in the study of one task.
 
     Every recorded evaluation is simulated again and must be equal to the last bit. Tasks must be
-    those of the benchmark. Runs must be complete, within their budget, and charge no design twice.
+    those of the frozen release, and not withdrawn from it. Runs must be complete, within their
+    budget, and charge no design twice.
 
     Args:
       folder: Folder of `run_bench`, or of one study, such as `serve` writes.
@@ -159,6 +162,7 @@ class _Checker:
             if bench.plan.simulator == header.task.get("simulator"):
                 task = self.task(bench)
                 if task.digest == header.task.get("digest"):
+                    self._require_release(bench.label, task.digest, folder.name)
                     break
         else:
             self.refuse("plan", folder.name, f"task {log.task_id!r} is not of the benchmark.")
@@ -176,9 +180,16 @@ class _Checker:
             self.refuse("plan", label, str(error))
             return None
         if task.digest == digest:
+            self._require_release(label, digest, label)
             return task
         self.refuse("plan", label, "the task must be the benchmark's; its digest differs.")
         return None
+
+    def _require_release(self, label: str, digest: str, place: str) -> None:
+        """Refuse a task that is not one of the frozen release."""
+        problem = read_release().problem(label, digest)
+        if problem is not None:
+            self.refuse("plan", place, problem)
 
     # ---- studies
 

@@ -14,6 +14,7 @@ Example (`archgym/simulators/branch/cli.py`):
 """
 
 import errno
+import io
 import logging
 import os
 import resource
@@ -27,19 +28,21 @@ import typer
 from typer.core import TyperGroup
 
 from archgym.cli.commands.bench import bench_app
+from archgym.cli.commands.control import control_app
 from archgym.cli.commands.dataset import dataset_app
+from archgym.cli.commands.decide import decide
 from archgym.cli.commands.describe import describe
 from archgym.cli.commands.evaluate import evaluate
-from archgym.cli.commands.explain import bottlenecks, explain
+from archgym.cli.commands.explain import explain, simplify
 from archgym.cli.commands.export import export
 from archgym.cli.commands.list import list_names
 from archgym.cli.commands.mcp import mcp
+from archgym.cli.commands.measure import measure
 from archgym.cli.commands.policy import policy_app
 from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
 from archgym.cli.commands.rule import rule_app
 from archgym.cli.commands.search import resume, search
-from archgym.cli.commands.simplify import simplify
 from archgym.cli.commands.studies import merge, portfolio, show, watch
 from archgym.cli.commands.sweep import sweep_app
 from archgym.cli.commands.table import table_app
@@ -161,30 +164,32 @@ app = typer.Typer(
 )
 app.command(rich_help_panel=_SEARCH)(with_groups(search))
 app.command(rich_help_panel=_SEARCH)(with_groups(resume))
-app.command(rich_help_panel=_SEARCH)(with_groups(tune))
+app.command(rich_help_panel=_RARE)(with_groups(tune))
 app.command("list", rich_help_panel=_LOOK)(list_names)
 app.command(rich_help_panel=_LOOK)(with_groups(describe))
 app.command(rich_help_panel=_LOOK)(with_groups(evaluate))
 app.command(rich_help_panel=_LOOK)(with_groups(explain))
-app.command(rich_help_panel=_LOOK)(with_groups(bottlenecks))
 app.command(rich_help_panel=_LOOK)(with_groups(simplify))
 app.command(rich_help_panel=_LOOK)(with_groups(export))
+app.command(rich_help_panel=_LOOK)(with_groups(measure))
+app.command(rich_help_panel=_LOOK)(decide)
 app.command(rich_help_panel=_LOOK)(show)
-app.command(rich_help_panel=_LOOK)(watch)
+app.command(rich_help_panel=_LOOK)(doctor)
+app.command(rich_help_panel=_RARE)(watch)
 app.command(rich_help_panel=_COMPARE)(report)
 app.add_typer(sweep_app, rich_help_panel=_COMPARE)
 app.add_typer(bench_app, rich_help_panel=_COMPARE)
-app.command(rich_help_panel=_COMPARE)(validate)
+app.command(rich_help_panel=_RARE)(validate)
 app.add_typer(dataset_app, rich_help_panel=_DATA)
 app.add_typer(table_app, rich_help_panel=_DATA)
 app.add_typer(proxy_app, rich_help_panel=_DATA)
 app.command(rich_help_panel=_RARE)(merge)
 app.command(rich_help_panel=_RARE)(portfolio)
 app.add_typer(policy_app, rich_help_panel=_RARE)
+app.add_typer(control_app, rich_help_panel=_RARE)
 app.add_typer(rule_app, rich_help_panel=_RARE)
 app.add_typer(trace_app, rich_help_panel=_TOOLS)
-app.command(rich_help_panel=_TOOLS)(doctor)
-app.command(rich_help_panel=_TOOLS)(mcp)
+app.command(rich_help_panel=_RARE)(mcp)
 add_simulator_commands(app)
 for _group in app.registered_groups:
     _group.cls = _Group
@@ -214,6 +219,10 @@ def _options(
         typer.echo(context.get_help())
 
 
+def _is_unicode(encoding: str) -> bool:
+    return encoding.lower().replace("-", "").startswith("utf")
+
+
 def run(arguments: Sequence[str] | None = None) -> NoReturn:
     """Run one command and exit.
 
@@ -226,6 +235,10 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     is_debug = _DEBUG in given[:n_ours]
     ours = [argument for argument in given[:n_ours] if argument != _DEBUG]
     given = ours + given[n_ours:]
+    for stream in (sys.stdout, sys.stderr):
+        # In a locale without UTF-8, a letter that it lacks must not end a command.
+        if isinstance(stream, io.TextIOWrapper) and not _is_unicode(stream.encoding):
+            stream.reconfigure(errors="replace")
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(
         _PrintableFormatter("%(name)s: %(message)s" if is_debug else "warning: %(message)s")
@@ -237,9 +250,10 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
             logging.getLogger(library).setLevel(logging.WARNING)
     for argument in ours:
         if not _is_text(argument):
-            _fail(
-                f"an argument must be UTF-8 text; got {argument!r}. Rename the file.", _USAGE_CODE
-            )
+            remedy = "Rename the file"
+            if not _is_unicode(sys.getfilesystemencoding()):
+                remedy = "This locale has no such letters: set PYTHONUTF8=1"
+            _fail(f"an argument must be UTF-8 text; got {argument!r}. {remedy}.", _USAGE_CODE)
     try:
         code = app(args=given, prog_name=_PROGRAM, standalone_mode=False)
         sys.stdout.flush()

@@ -1,6 +1,7 @@
 """Croissant metadata: the JSON-LD by which dataset search engines and loaders know a dataset.
 
-Source: the Croissant format specification 1.0, MLCommons, 2024.
+Source: the Croissant format specification 1.1 and its vocabulary of responsible AI (RAI) 1.0,
+MLCommons.
 """
 
 import json
@@ -16,7 +17,10 @@ if TYPE_CHECKING:
 
 CROISSANT_NAME = "croissant.json"
 
-_CONFORMS_TO = "http://mlcommons.org/croissant/1.0"
+_CONFORMS_TO = [
+    "http://mlcommons.org/croissant/1.1",
+    "http://mlcommons.org/croissant/RAI/1.0",
+]
 _PLAIN_TERMS = (
     "citeAs column equivalentProperty extract field fileProperty fileObject fileSet format includes"
     " isLiveDataset jsonPath key md5 parentField path recordSet references regex repeated replace"
@@ -53,10 +57,34 @@ def croissant_text(
         "url": ".",
         "datePublished": _date(about),
         "version": f"{about.declarations[0].version}.0.0",
+        **_responsible(about),
         "distribution": [_distribution(file) for file in files],
         "recordSet": [_record_set(file, schema) for file in files],
     }
     return json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+
+
+def _responsible(about: About) -> Mapping[str, Any]:
+    """Return how the data came about and what they are not fit for."""
+    dates = [str(study.get("created", ""))[:10] for study in about.studies]
+    agents = sorted({str(study.get("agent") or "an environment") for study in about.studies})
+    split = "none" if about.split is None else json.dumps(dict(about.split), sort_keys=True)
+    found = {
+        "dataCollection": f"Designs were proposed by {', '.join(agents)}, and evaluated by "
+        f"ArchGym's simulator {about.simulator}. Each row is one evaluation of one design.",
+        "dataCollectionType": ["Simulation"],
+        "dataCollectionTimeFrame": sorted({dates[0], *dates}),
+        "dataCollectionMissingData": "Metrics of a design that cannot be built are missing; its "
+        "reason is given.",
+        "dataPreprocessingProtocol": [f"Split into parts: {split}.", "No value was changed."],
+        "dataBiases": "Agents ask for good designs more often than for others, so that rows are no "
+        "uniform sample of the space.",
+        "dataLimitations": "Metrics are those of a simulator; its README states how far they are "
+        "from hardware. They hold for the tasks that are listed, not for other workloads.",
+        "dataUseCases": ["Training and testing of proxies", "Comparison of search methods"],
+        "personalSensitiveInformation": ["None"],
+    }
+    return {f"rai:{name}": value for name, value in found.items()}
 
 
 def _date(about: About) -> str:

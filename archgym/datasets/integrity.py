@@ -39,7 +39,14 @@ class Findings:
             self._kinds[kind] = count + n, example.removesuffix(".")
 
     def report(self, kind: str, wrong: np.ndarray, where: str, first: int | None = None) -> None:
-        """Take the rows that are wrong; with the number of the first row, says which one is."""
+        """Count the rows of a batch that are wrong, and remember the first of them.
+
+        Args:
+          kind: Difference, as the beginning of a sentence.
+          wrong: (n_rows,) bool, True for rows that differ.
+          where: Name of the file.
+          first: Number of the batch's first row in the dataset; None leaves row numbers out.
+        """
         if wrong.any():
             row = "" if first is None else f"row {first + int(np.argmax(wrong))} "
             self.add(kind, f"{row}in {where}", int(wrong.sum()))

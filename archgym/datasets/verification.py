@@ -60,11 +60,11 @@ def verify_dataset(
 ) -> Verification:
     """Check a dataset, and simulate a random sample of its rows again.
 
-    Every file must have its digest, and the rows that were written, in their order; every row must
-    say of its study and task what the metadata say, have a workload of its task, values of its
-    space in canonical form, its design's id, numbers just where it is feasible, and be marked a
-    duplicate, and be in the part, as it should. Simulated rows must have equal metrics, reason and
-    reward, bit for bit.
+    Files must have their digests, and the rows that were written, in their order. A row must agree
+    with the metadata of its study and task, and have a workload of its task. Its parameters must be
+    canonical values of the space, and its id that of its design. It must have metrics if it is
+    feasible, and none otherwise. Its mark as a duplicate and its part must be those that the rules
+    of the dataset give. Simulated rows must have equal metrics, reason and reward, bit for bit.
 
     Args:
       path: The dataset's folder, or its Parquet file.

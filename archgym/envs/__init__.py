@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from archgym.envs.batch import DesignVectorEnv
-    from archgym.envs.contextual import Contexts, ContextualDesignEnv
+    from archgym.envs.control import ControlEnv
+    from archgym.envs.control_team import ParallelControlEnv
     from archgym.envs.design import DesignEnv
     from archgym.envs.episodes import evaluator
     from archgym.envs.minari import write_minari
@@ -16,10 +17,10 @@ if TYPE_CHECKING:
 # Where each public name lives; imported on first use, since Gymnasium, PettingZoo and
 # Stable-Baselines3 are heavy or optional and registration needs none of them.
 _HOMES = {
-    "Contexts": "contextual",
-    "ContextualDesignEnv": "contextual",
+    "ControlEnv": "control",
     "DesignEnv": "design",
     "DesignVectorEnv": "batch",
+    "ParallelControlEnv": "control_team",
     "ParallelDesignEnv": "multi_agent",
     "Sb3VecEnv": "sb3",
     "environment_id": "registration",
@@ -31,10 +32,10 @@ _HOMES = {
 }
 
 __all__ = [
-    "Contexts",
-    "ContextualDesignEnv",
+    "ControlEnv",
     "DesignEnv",
     "DesignVectorEnv",
+    "ParallelControlEnv",
     "ParallelDesignEnv",
     "Sb3VecEnv",
     "environment_id",

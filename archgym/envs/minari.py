@@ -35,7 +35,7 @@ from archgym.errors import (
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task_choices import recorded_objective
-from archgym.files.storage import make_folder, scratch_folder, storage_errors
+from archgym.files.storage import make_folder, move_whole, scratch_folder, storage_errors
 from archgym.spaces.choices import Choices
 from archgym.spaces.space import DesignSpace
 
@@ -357,9 +357,9 @@ def _write(
             f"({stored.digest[:12]}). An episode is a study, a step a design. An observation is, "
             f"in this order: {', '.join(observation.names)}.",
         )
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        make_folder((root / name).parent)
         _keep_namespaces(scratch, root, name)
-        (scratch / name).rename(root / name)
+        move_whole(scratch / name, root / name)
 
 
 def _env_spec(recipes: Sequence[Mapping[str, Any]]) -> "EnvSpec | None":
@@ -422,4 +422,4 @@ def _keep_namespaces(scratch: Path, root: Path, name: str) -> None:
     for folder in Path(name).parents:
         for path in (scratch / folder).iterdir():
             if path.is_file() and not (root / folder / path.name).exists():
-                path.rename(root / folder / path.name)
+                move_whole(path, root / folder / path.name)

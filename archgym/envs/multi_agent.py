@@ -10,7 +10,7 @@ from gymnasium import spaces
 from archgym.envs.design import check_render_mode
 from archgym.envs.episodes import Episodes, design_info, info_text
 from archgym.envs.formulation import require_whole
-from archgym.envs.registration import environment_id, task_of
+from archgym.envs.registration import CONTROL, environment_id, task_of
 from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
@@ -378,5 +378,15 @@ def _of(agent: str, parts: Mapping[str, T]) -> T:
     return parts[agent]
 
 
-parallel = ParallelDesignEnv
-"""The PettingZoo environment of a task, by the name that PettingZoo's packages use."""
+def parallel(task: Task | str = "archgym/Dram-v0", *arguments: Any, **choices: Any) -> Any:
+    """Return the PettingZoo environment of a task, by the name that PettingZoo's packages use.
+
+    Args:
+      task: As of `ParallelDesignEnv`, or `archgym/CpuControl-v0` for cores under control.
+      *arguments: Further arguments of the environment; so are `choices`.
+    """
+    if isinstance(task, str) and task in CONTROL:
+        from archgym.envs.control_team import ParallelControlEnv
+
+        return ParallelControlEnv(*arguments, **choices)
+    return ParallelDesignEnv(task, *arguments, **choices)

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from archgym.evaluation.task import Task
 
 
+CONTROL = {"archgym/DramControl-v0": "dram-locality", "archgym/CpuControl-v0": "cpu-mixture"}
+"""Default task of each environment of control, by id."""
+
+
 def environment_id(simulator: str, version: int) -> str:
     """Return id of a simulator's environment.
 
@@ -58,6 +62,13 @@ def register_all() -> None:
                 entry_point="archgym.envs.design:DesignEnv",
                 vector_entry_point="archgym.envs.batch:DesignVectorEnv",
                 kwargs={"task": simulator},
+            )
+    for env_id, task in CONTROL.items():
+        if env_id not in gymnasium.registry:
+            gymnasium.register(
+                env_id,
+                entry_point="archgym.envs.control:ControlEnv",
+                kwargs={"task": task},
             )
 
 

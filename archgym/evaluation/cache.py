@@ -300,6 +300,13 @@ class CachedExecutor(Executor):
         self._cancelled = False
         self.workers = inner.workers
 
+    def expect(self, task: Task, indices: np.ndarray) -> None:
+        """Start the designs that the cache does not know."""
+        keys = [row.tobytes() for row in _canonical(task, indices)]
+        shape = (len(task.workloads), len(task.metrics))
+        found = self._cache.results(problem_key(task), keys, shape)
+        self._inner.expect(task, indices[[key not in found for key in keys]])
+
     def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
         """Return results of designs, in their order."""
         keys = [row.tobytes() for row in _canonical(task, indices)]

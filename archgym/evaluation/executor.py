@@ -53,6 +53,9 @@ class Executor(Closing, ABC):
     def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
         """Return results of designs, (n, n_parameters) indices, in their order."""
 
+    def expect(self, task: Task, indices: np.ndarray) -> None:
+        """Start designs whose results `evaluate` is asked for later, where workers can."""
+
     @abstractmethod
     def cancel(self) -> None:
         """Stop all evaluations at once, from another thread; the executor cannot be used again."""
@@ -107,6 +110,11 @@ def _pickling_problem(task: Task | None) -> str | None:
     return None
 
 
+_Results = queue.SimpleQueue[tuple[int, Evaluation | BaseException]]
+_Evaluator = Callable[[Task, np.ndarray], Evaluation]
+_Job = Callable[[_Evaluator], None]
+
+
 @final
 class SerialExecutor(Executor):
     """Executor that evaluates in the calling thread."""
@@ -128,24 +136,48 @@ class SerialExecutor(Executor):
 class ThreadExecutor(Executor):
     """Executor with threads; for simulators that release the GIL or run programs."""
 
-    def __init__(self, workers: int) -> None:
-        """Start no thread before the first batch."""
+    def __init__(self, workers: int, lane: "Callable[[], Executor] | None" = None) -> None:
+        """Start no thread before the first batch.
+
+        Args:
+          workers: Number of threads, 1 or more.
+          lane: Makes the executor that each thread hands its designs to; by default the thread
+            evaluates them itself.
+        """
         self.workers = _checked_workers(workers)
         self._programs = RunningPrograms()
         self._cancelled = False
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
         self._threads: list[threading.Thread] = []
+        self._lane = lane
+        self._lanes: list[Executor] = []
+        self._expected: dict[bytes, _Results] = {}
+        self._expected_task: Task | None = None
+
+    def expect(self, task: Task, indices: np.ndarray) -> None:
+        """Start designs, each in the next thread that is free."""
+        if self._expected_task is not task:
+            self._expected, self._expected_task = {}, task
+        self._start()
+        for row in indices:
+            if row.tobytes() not in self._expected:
+                results: _Results = queue.SimpleQueue()
+                self._jobs.put(self._job(task, row[None, :].copy(), 0, results))
+                self._expected[row.tobytes()] = results
 
     def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
         """Return results of designs, in their order."""
         n = len(indices)
-        if n <= 1:
+        if self._expected_task is task and any(row.tobytes() in self._expected for row in indices):
+            self.expect(task, indices)
+            return joined([self._result(row) for row in indices])
+        if n <= 1 and self._lane is None:
             with self._programs:
                 return evaluate_isolated(task, indices)
         self._start()
         size = math.ceil(n / (self.workers * _CHUNKS_PER_WORKER))
         starts = range(0, n, size)
-        results: queue.SimpleQueue[tuple[int, Evaluation | BaseException]] = queue.SimpleQueue()
+        results: _Results = queue.SimpleQueue()
         for start in starts:
             self._jobs.put(self._job(task, indices[start : start + size], start, results))
         parts: dict[int, Evaluation] = {}
@@ -158,12 +190,21 @@ class ThreadExecutor(Executor):
                 parts[start] = result
         if problems:
             raise min(problems, key=lambda problem: problem[0])[1]
-        return joined([parts[start] for start in starts])
+        return joined([empty_evaluation(task), *(parts[start] for start in starts)])
+
+    def _result(self, row: np.ndarray) -> Evaluation:
+        """Return the result of a design that was expected, once it is there."""
+        _, result = self._expected.pop(row.tobytes()).get()
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def cancel(self) -> None:
         """Drop waiting chunks and kill external programs; a running kernel ends by itself."""
         self._cancelled = True
         self._programs.stop()
+        for lane in self._lanes:
+            lane.cancel()
         for _ in self._threads:
             self._jobs.put(None)
 
@@ -177,22 +218,27 @@ class ThreadExecutor(Executor):
             thread.start()
 
     def _serve(self) -> None:
+        evaluate: _Evaluator = evaluate_isolated
+        if self._lane is not None:
+            lane = self._lane()
+            self._lanes.append(lane)
+            evaluate = lane.evaluate
         with self._programs:
             while (job := self._jobs.get()) is not None:
-                job()
+                job(evaluate)
 
     def _job(
         self,
         task: Task,
         indices: np.ndarray,
         start: int,
-        results: "queue.SimpleQueue[tuple[int, Evaluation | BaseException]]",
-    ) -> Callable[[], None]:
-        def run() -> None:
+        results: "_Results",
+    ) -> "_Job":
+        def run(evaluate: _Evaluator) -> None:
             try:
                 if self._cancelled:
                     raise StudyInterrupted("The executor was closed while it worked.")
-                results.put((start, evaluate_isolated(task, indices)))
+                results.put((start, evaluate(task, indices)))
             except BaseException as error:
                 results.put((start, error))
 
@@ -222,9 +268,20 @@ class ProcessExecutor(Executor):
         self._workers: list[WorkerProcess] = []
         self._task: Task | None = None
         self._chunk = 1
+        self._ahead: ThreadExecutor | None = None
+
+    def expect(self, task: Task, indices: np.ndarray) -> None:
+        """Start designs; from the first call on, each process has a thread that waits for it."""
+        if self._ahead is None:
+            self._end_all()
+            timeout_s = self._timeout_s
+            self._ahead = ThreadExecutor(self.workers, lambda: ProcessExecutor(1, timeout_s))
+        self._ahead.expect(task, indices)
 
     def evaluate(self, task: Task, indices: np.ndarray) -> Evaluation:
         """Return results of designs, in their order."""
+        if self._ahead is not None:
+            return self._ahead.evaluate(task, indices)
         if self._task is not task:
             self._end_all()
             self._task = task
@@ -243,6 +300,8 @@ class ProcessExecutor(Executor):
     def cancel(self) -> None:
         """Kill the processes and the external programs they run."""
         self._cancelled = True
+        if self._ahead is not None:
+            self._ahead.cancel()
         self._end_all()
 
     def _hand_out(self, task: Task, indices: np.ndarray, waiting: "deque[tuple[int, int]]") -> None:

@@ -393,15 +393,26 @@ def subject_to(
       InvalidArgumentError: A predicate does not fit, or limits contradict each other.
       UnknownNameError: A metric does not exist.
     """
+    return with_limits(objective, (*objective.limits, *parse_limits(texts, specs)), specs)
+
+
+def with_limits(
+    objective: Objective, limits: Iterable[Limit], specs: Sequence[MetricSpec]
+) -> Objective:
+    """Return an objective with other limits, each once, which its name shows.
+
+    Raises:
+      InvalidArgumentError: Limits contradict each other.
+    """
     # By their texts, which names of tasks have: a bound of the simulator may have more digits.
     merged: dict[str, Limit] = {}
-    for limit in (*objective.limits, *parse_limits(texts, specs)):
+    for limit in limits:
         merged.setdefault(str(limit), limit)
-    limits = tuple(merged.values())
-    check_limits(limits, specs)
+    kept = tuple(merged.values())
+    check_limits(kept, specs)
     base = objective.name.partition("[")[0]
-    shown = ",".join(str(limit).replace(" ", "") for limit in limits)
-    return replace(objective, name=f"{base}[{shown}]", limits=limits)
+    shown = ",".join(str(limit).replace(" ", "") for limit in kept)
+    return replace(objective, name=f"{base}[{shown}]", limits=kept)
 
 
 def objective_of(

@@ -14,7 +14,14 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, InvalidSpaceError, error_text, unknown_name
-from archgym.evaluation.simulator import FEASIBLE, BatchResult, Bottleneck, Simulator, Workload
+from archgym.evaluation.simulator import (
+    FEASIBLE,
+    BatchResult,
+    Bottleneck,
+    Simulator,
+    Workload,
+    option_names,
+)
 from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Permutation, Value
 from archgym.spaces.space import DesignSpace
 
@@ -22,10 +29,10 @@ _NAME: Final = re.compile(r"(?P<space>[^{}]+)\{(?P<held>[^{}]*)\}")
 _NOT_IN_NAMES: Final = re.compile(r"[{}=,|/]|\.\.")
 # chosen: a pair of changes of the widest space has some ten thousand designs.
 _MAX_CHANGED: Final = 2**16
-# Attributes in which a restricted simulator is as the whole one.
+# Attributes in which a simulator that wraps another is as that one.
 _SAME: Final = (
     "name", "version", "metrics", "model_reasons", "objectives", "former_objectives",
-    "physical_limits",
+    "physical_limits", "usual_limits", "compared",
     "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
     "exports", "exports_of_options", "space_names", "fidelity_names",
     "former_fidelity_names", "holds_interpreter", "accuracy_percent",
@@ -68,9 +75,15 @@ def values_in(parameter: Parameter, text: str) -> tuple[Value, ...]:
     low, dots, high = text.partition("..")
     least, most = _number(low), _number(high)
     if dots and least is not None and most is not None:
-        return _range(parameter, listed, least, most)
+        found = _range(parameter, listed, least, most)
+        if max(most - max(listed), min(listed) - least) > 0:
+            raise InvalidArgumentError(
+                f"`{parameter.name}` must lie from {listed[0]} to {listed[-1]}, where the model "
+                f"ends; got {text}."
+            )
+        return found
     by_text = {_text(value): value for value in listed}
-    found: list[Value] = []
+    several: list[Value] = []
     for part in text.split("|"):
         if part not in by_text and (number := _number(part)) is not None and number in listed:
             # Such as 4 for 4.0.
@@ -79,8 +92,8 @@ def values_in(parameter: Parameter, text: str) -> tuple[Value, ...]:
             raise InvalidArgumentError(
                 f"`{parameter.name}` must be {parameter.allowed()}; got {part!r}."
             )
-        found.append(by_text[part])
-    return tuple(found)
+        several.append(by_text[part])
+    return tuple(several)
 
 
 def held_text(parameter: Parameter, values: Sequence[Any]) -> str:
@@ -119,7 +132,9 @@ def restrict(simulator: Simulator, held: Mapping[str, str]) -> Simulator:
         if name not in simulator.space.names:
             raise unknown_name("parameter", name, simulator.space.names)
     values = {
-        p.name: values_in(p, held[p.name]) for p in simulator.space.parameters if p.name in held
+        p.name: values_in(p.widened(), held[p.name])
+        for p in simulator.space.parameters
+        if p.name in held
     }
     return RestrictedSimulator(simulator, values)
 
@@ -151,11 +166,12 @@ def hold(
             raise unknown_name("parameter", name, whole.space.names)
         if (name in fixed) + (name in values) + (name in limits) + (name in held) > 1:
             raise InvalidArgumentError(f"`{name}` must be held once; it came twice. Remove one.")
-        _listable(whole.space.parameter(name))
+        is_option = name in option_names(type(whole))
+        _listable(whole.space.parameter(name), f" Its total is --option {name}=N." * is_option)
     for name, value in fixed.items():
-        held[name] = _given(whole.space.parameter(name), [value])
+        held[name] = _given(whole.space.parameter(name).widened(), [value])
     for name, several in values.items():
-        held[name] = _given(whole.space.parameter(name), several)
+        held[name] = _given(whole.space.parameter(name).widened(), several)
     for name, texts in limits.items():
         held[name] = _within(whole.space.parameter(name), texts)
     # In the order of the space, so that one task has one name.
@@ -163,49 +179,18 @@ def hold(
     return RestrictedSimulator(whole, ordered)
 
 
-@final
-class RestrictedSimulator(Simulator):
-    """A simulator whose designs hold some parameters, or choose among fewer of their values.
-
-    Designs, metrics and reasons are those of the whole simulator. `restrict` makes one.
-    """
+class WrappedSimulator(Simulator):
+    """Base of simulators that change the designs or the results of another one."""
 
     name: str
     default_objective: str
     default_workload: str
 
-    def __init__(
-        self, whole: Simulator, values: Mapping[str, Sequence[Value]], default: Any = None
-    ) -> None:
-        """Hold parameters of a simulator.
-
-        Args:
-          whole: The simulator.
-          values: Values that are left, by parameter.
-          default: (n_parameters,), default design as indices of the whole space; by default the
-            nearest to the whole space's that is feasible.
-
-        Raises:
-          InvalidArgumentError: No design is left.
-        """
-        self._whole, self._values = whole, {name: tuple(v) for name, v in values.items()}
+    def __init__(self, whole: Simulator) -> None:
+        """Take over what the other simulator declares, but its space."""
+        self._whole = whole
         for attribute in _SAME:
             setattr(self, attribute, getattr(whole, attribute))
-        self.space, self._indices = _part(whole.space, self._values, default)
-
-    @property
-    def unrestricted(self) -> Simulator:
-        """The whole simulator."""
-        return self._whole
-
-    @property
-    def held(self) -> Mapping[str, tuple[Value, ...]]:
-        """Values that are left, by parameter."""
-        return self._values
-
-    def __reduce__(self) -> tuple[Any, ...]:
-        default = self._in_whole(self.space.default_indices[None, :])[0]
-        return RestrictedSimulator, (self._whole, self._values, default)
 
     def workload_names(self) -> tuple[str, ...]:
         """Return workloads that ship with the simulator."""
@@ -215,14 +200,62 @@ class RestrictedSimulator(Simulator):
         """Return the workload of the whole simulator."""
         return self._whole.workload(name)
 
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """Return characteristics of a workload: name to (value, unit)."""
+        return self._whole.describe_workload(workload)
+
+
+@final
+class RestrictedSimulator(WrappedSimulator):
+    """A simulator whose designs hold some parameters, or choose among fewer of their values.
+
+    Designs, metrics and reasons are those of the whole simulator. `restrict` makes one.
+    """
+
+    def __init__(
+        self, whole: Simulator, values: Mapping[str, Sequence[Value]], default: Any = None
+    ) -> None:
+        """Hold parameters of a simulator.
+
+        Args:
+          whole: The simulator.
+          values: Values that are left, by parameter. Those beyond the range of the space must be
+            values for which the model holds.
+          default: (n_parameters,), default design as indices of the whole space, with the widest
+            ranges where values go beyond; by default the feasible one nearest to the whole
+            space's.
+
+        Raises:
+          InvalidArgumentError: No design is left.
+        """
+        self._narrow, self._values = whole, {name: tuple(v) for name, v in values.items()}
+        super().__init__(whole := _widened(whole, self._values))
+        self.evaluation_s = whole.evaluation_s
+        self.space, self._indices = _part(whole.space, self._values, default)
+
+    @property
+    def unrestricted(self) -> Simulator:
+        """The whole simulator, with the ranges of its space."""
+        return self._narrow
+
+    @property
+    def held(self) -> Mapping[str, tuple[Value, ...]]:
+        """Values that are left, by parameter."""
+        return self._values
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        default = self._in_whole(self.space.default_indices[None, :])[0]
+        return RestrictedSimulator, (self._narrow, self._values, default)
+
     def fitted_to(self, workloads: Sequence[Workload]) -> Simulator:
         """Return a simulator whose default design runs on the workloads, near that of the whole.
 
         Raises:
           InvalidArgumentError: No design near the default runs on them.
         """
-        whole = self._whole.fitted_to(workloads)
-        fitted = self if whole is self._whole else RestrictedSimulator(whole, self._values)
+        narrow = self._narrow.fitted_to(workloads)
+        fitted = self if narrow is self._narrow else RestrictedSimulator(narrow, self._values)
+        whole = fitted._whole
 
         def runs(indices: np.ndarray) -> np.ndarray:
             results = (whole.evaluate_batch(indices, workload) for workload in workloads)
@@ -234,7 +267,7 @@ class RestrictedSimulator(Simulator):
             return fitted
         found = _nearest(default[0], fitted._indices, runs)
         # Without one, the task says why the default design does not run.
-        return fitted if found is None else RestrictedSimulator(whole, self._values, found)
+        return fitted if found is None else RestrictedSimulator(narrow, self._values, found)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Return results of designs that are known to be canonical and feasible in the space."""
@@ -263,18 +296,6 @@ class RestrictedSimulator(Simulator):
         """Refuse results that break the model's own invariants."""
         self._whole.check(values, workload)
 
-    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
-        """Return characteristics of a workload: name to (value, unit)."""
-        return self._whole.describe_workload(workload)
-
-    def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the workload into `path`; False if there is nothing to draw."""
-        return self._whole.picture_workload(workload, path)
-
-    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return pictures of a design as SVG by title."""
-        return self._whole.picture_design(self._of_whole(indices[None, :])[0], workload)
-
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design in the format of another tool: the texts of files by their names."""
         return self._whole.export(form, self._of_whole(indices[None, :])[0], workload)
@@ -286,6 +307,17 @@ class RestrictedSimulator(Simulator):
     def _in_whole(self, indices: np.ndarray) -> np.ndarray:
         columns = [known[indices[:, place]] for place, known in enumerate(self._indices)]
         return np.stack(columns, axis=1)
+
+
+def _widened(simulator: Simulator, values: Mapping[str, Sequence[Value]]) -> Simulator:
+    """Return a simulator over a space that has the values, which may lie beyond its ranges."""
+    wide = []
+    for name, kept in values.items():
+        parameter = simulator.space.parameter(name)
+        within = {parameter.value(index) for index in range(parameter.size)}
+        if not within.issuperset(kept):
+            wide.append(name)
+    return simulator.widened(wide) if wide else simulator
 
 
 def _given(parameter: Parameter, values: Any) -> tuple[Value, ...]:
@@ -412,8 +444,12 @@ def _batches(designs: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         left, size = left - size, min(4 * size, 4096)
 
 
-def _listable(parameter: Parameter) -> int:
+def _listable(parameter: Parameter, hint: str = "") -> int:
     """Return the number of values of a parameter that lists them.
+
+    Args:
+      parameter: The parameter.
+      hint: Sentence that ends the message for one that does not.
 
     Raises:
       InvalidArgumentError: It has orders or factors.
@@ -421,7 +457,7 @@ def _listable(parameter: Parameter) -> int:
     if isinstance(parameter, Permutation | Factorisation):
         raise InvalidArgumentError(
             f"`{parameter.name}` must be left free; it is {parameter.allowed()}, and such values "
-            "cannot be held."
+            f"cannot be held.{hint}"
         )
     return parameter.size
 

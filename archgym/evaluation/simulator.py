@@ -3,6 +3,7 @@
 import inspect
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -137,6 +138,10 @@ class Simulator(ABC):
     """Registered name: the folder's."""
     version: int
     """Raised when any number that it returns changes."""
+    title: ClassVar[str] = ""
+    """What designs are, in a few words for headings, such as "Memory controller"."""
+    compared: str = ""
+    """What its results were compared with, and what not, in words for reports."""
     space: DesignSpace
     metrics: tuple[MetricSpec, ...]
     model_reasons: tuple[str, ...] = ()
@@ -148,6 +153,9 @@ class Simulator(ABC):
     physical_limits: tuple[Limit, ...] = ()
     """Conditions of a design's existence, such as a model that fits into memory. Tasks add these
     limits to every objective; objectives by name state them."""
+    usual_limits: tuple[Limit, ...] = ()
+    """Limits under `minimise` and `maximise`, each unless the caller limits the same metric. They
+    keep what a metric alone would sacrifice, such as the quality of answers."""
     default_objective: str
     default_workload: str
     fidelity: str = "standard"
@@ -175,6 +183,9 @@ class Simulator(ABC):
     """Fidelities that are no longer offered, and that tasks recorded with them still name."""
     holds_interpreter: ClassVar[bool] = False
     """True for a simulator in plain Python, which threads do not speed up."""
+    evaluation_s: float = 1.0
+    """Rough time of one evaluation [s]. By it, not by a clock, an agent decides how long it thinks
+    and how many designs it has in flight."""
     accuracy_percent: ClassVar[Mapping[str, float]] = {}
     """By fidelity, the largest error of any metric against the reference [%], where one is
     stated; `archgym validate` measures it again."""
@@ -197,6 +208,15 @@ class Simulator(ABC):
     def default_fidelity(self) -> str:
         """The fidelity that a task's name leaves out."""
         return self.fidelity_names[0]
+
+    def widened(self, names: Sequence[str]) -> "Simulator":
+        """Return the simulator over a space with the widest ranges of some parameters.
+
+        A simulator that computes anything from its space when it is made replaces this.
+        """
+        made = copy(self)
+        made.space = self.space.widened(names)
+        return made
 
     @property
     def unrestricted(self) -> "Simulator":
@@ -305,19 +325,6 @@ class Simulator(ABC):
         """Return characteristics of a workload: name to (value, unit)."""
         return {}
 
-    def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the workload into `path`; False if there is nothing to draw."""
-        return False
-
-    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return pictures of a design as SVG by title; none by default.
-
-        Args:
-          indices: (n_parameters,), a design that can be built.
-          workload: One that this simulator made.
-        """
-        return {}
-
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design in the format of another tool: the texts of files by their names.
 
@@ -417,7 +424,7 @@ class Simulator(ABC):
     def _with_derived(self, result: BatchResult) -> BatchResult:
         if not self._has_derived or not isinstance(result, BatchResult):
             return result
-        return replace(result, values=_derived_values(np.asarray(result.values), self.metrics))
+        return replace(result, values=derived_values(np.asarray(result.values), self.metrics))
 
     @cached_property
     def _has_derived(self) -> bool:
@@ -583,7 +590,7 @@ def simulator_class(name: str) -> type[Simulator]:
     return load("archgym.simulators", "simulator", name, Simulator)
 
 
-def _derived_values(values: np.ndarray, specs: Sequence[MetricSpec]) -> np.ndarray:
+def derived_values(values: np.ndarray, specs: Sequence[MetricSpec]) -> np.ndarray:
     """Return values with the columns of derived metrics filled in.
 
     Args:

@@ -60,7 +60,9 @@ class StandIn(Simulator):
         self.model_reasons = declaration.model_reasons
         self.objectives = declaration.objectives
         if self.name in simulator_names():
-            self.physical_limits = simulator_class(self.name).physical_limits
+            kind = simulator_class(self.name)
+            self.physical_limits, self.usual_limits = kind.physical_limits, kind.usual_limits
+            self.compared = kind.compared
         self.default_objective = declaration.default_objective
         self.fidelity = declaration.fidelity
         self.options = {**declaration.options, **(options or {})}

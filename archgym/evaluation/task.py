@@ -104,6 +104,8 @@ class Task:
         maximise: str | Sequence[str] | None = None,
         fixed: Mapping[str, Any] | None = None,
         values: Mapping[str, Any] | None = None,
+        measured: str | Path | None = None,
+        confidence: float | None = None,
         **options: str,
     ) -> "Task":
         """Return task from names; what is left out is the simulator's default.
@@ -124,6 +126,9 @@ class Task:
           maximise: Metrics to maximise instead of a named objective.
           fixed: Values at which parameters are held, by name.
           values: Values that parameters may have, by name: several, or a text such as ``1..8``.
+          measured: File of measurements, with which metrics are calibrated; see `archgym measure`.
+          confidence: Probability with which limits are met under the simulator's error; by default
+            0.5, which is its number as it is.
           **options: Further arguments of the simulator, such as ``device="ddr4-2400"``.
 
         Raises:
@@ -144,6 +149,8 @@ class Task:
                 maximise=maximise,
                 fixed=fixed or {},
                 values=values or {},
+                measured=measured,
+                confidence=confidence,
                 options=options,
             )
         )
@@ -380,6 +387,8 @@ class Task:
                 "path": str(source.path),
                 "digest": source.digest,
             }
+        if hasattr(source, "uncalibrated"):
+            data["measured"] = None if source.path is None else str(source.path)
         return data
 
     @classmethod
@@ -414,7 +423,11 @@ class Task:
                 task = cls.make(simulator, sources, objective, space_of, stand_in=stand_in)
             elif simulator is not None:
                 held = {} if simulator.unrestricted is not simulator else split_space(space)[1]
-                task = cls.make(simulator, sources, objective, values=held)
+                plain = TaskChoices(
+                    simulator=simulator, workload=sources, objective=objective, values=held
+                )
+                is_plain = not hasattr(simulator.unrestricted, "uncalibrated")
+                task = cls.resolve(plain.calibrated_as(data) if is_plain else plain)
             else:
                 task = cls._of_recipe(data, sources, objective)
             # Limits of physics that were declared later would make it another task.
@@ -443,10 +456,16 @@ class Task:
           InvalidArgumentError: It cannot be made; the first reason is another version.
         """
         name = str(data["simulator"])
-        options: dict[str, Any] = {str(k): str(v) for k, v in data["options"].items()}
-        space, fidelity = str(data["space_name"]), str(data["fidelity"])
+        choices = TaskChoices(
+            simulator=name,
+            workload=sources,
+            objective=objective,
+            space=str(data["space_name"]),
+            fidelity=str(data["fidelity"]),
+            options={str(k): str(v) for k, v in data["options"].items()},
+        )
         try:
-            return cls.make(name, sources, objective, space, fidelity, **options)
+            return cls.resolve(choices.calibrated_as(data))
         except (UnknownNameError, InvalidArgumentError):
             known = simulator_class(name).version
             if data["version"] == known:

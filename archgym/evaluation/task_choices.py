@@ -1,5 +1,6 @@
 """Resolution of plain choices (names, paths, weights) into the parts of a task."""
 
+import importlib
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from archgym.evaluation.objective import (
     parse_objective,
     parse_target,
     subject_to,
+    with_limits,
 )
 from archgym.evaluation.restriction import hold, restrict, split_space
 from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
@@ -90,6 +92,9 @@ class TaskChoices:
       maximise: Metrics to maximise instead of a named objective.
       metrics: Names of the metrics to record; None for all.
       folder: Folder in which relative paths of workloads and the stand-in are looked up first.
+      measured: File of measurements, with which metrics are calibrated.
+      confidence: Probability with which limits are met under the simulator's error; None for 0.5.
+      measured_digest: Measurements that an earlier task was made with; None for all of the file.
     """
 
     simulator: str | Simulator | None = None
@@ -109,6 +114,9 @@ class TaskChoices:
     maximise: str | Sequence[str] | None = None
     metrics: Sequence[str] | None = None
     folder: Path | None = None
+    measured: str | Path | None = None
+    confidence: float | None = None
+    measured_digest: str | None = None
 
     def expanded(self) -> "TaskChoices":
         """Return the choices with the id of a task taken apart; explicit choices override it.
@@ -139,6 +147,32 @@ class TaskChoices:
             fidelity=self.fidelity or options.pop("fidelity", None),
             options={**options, **self.options},
             version=int(match["version"]),
+        )._with_measured_options()
+
+    def calibrated_as(self, recipe: Mapping[str, Any]) -> "TaskChoices":
+        """Return the choices with the measurements and the confidence of a recorded task.
+
+        Args:
+          recipe: The task's JSON; one without measurements leaves the choices as they are.
+        """
+        if "measured" not in recipe["options"]:
+            return self
+        recorded = {name: str(recipe["options"][name]) for name in recipe["options"]}
+        chosen = replace(self, options={**self.options, **recorded}, measured=recipe["measured"])
+        if isinstance(self.simulator, Simulator):
+            names = ("measured", "confidence")
+            chosen = replace(chosen, options={n: recorded[n] for n in names if n in recorded})
+        return chosen._with_measured_options()
+
+    def _with_measured_options(self) -> "TaskChoices":
+        """Return the choices with what a task's options say of measurements taken out of them."""
+        options = dict(self.options)
+        digest, text = options.pop("measured", None), options.pop("confidence", None)
+        return replace(
+            self,
+            options=options,
+            measured_digest=digest or self.measured_digest,
+            confidence=self.confidence if text is None else _confidence_of(text),
         )
 
     def check_version(self, simulator: Simulator) -> None:
@@ -172,6 +206,18 @@ class TaskChoices:
         return str(name)
 
 
+def _confidence_of(text: str) -> float:
+    """Return the confidence that a task's id states.
+
+    Raises:
+      InvalidArgumentError: It is not a number.
+    """
+    try:
+        return float(text)
+    except ValueError:
+        raise InvalidArgumentError(f"`confidence` must be a number; got {text!r}.") from None
+
+
 @contextmanager
 def choosing(choice: str) -> Iterator[None]:
     """Name the choice that is being resolved in the errors of a block."""
@@ -195,6 +241,7 @@ def resolve_simulator(choices: TaskChoices) -> tuple[Simulator, str]:
     whole, space_name = _resolve_whole(choices)
     with choosing("simulator"):
         choices.check_version(whole)
+    whole = _calibrated(whole, choices)
     with choosing("values"):
         limits = {} if choices.is_held else choices.limits_of(whole)[1]
         held = hold(whole, choices.fixed, choices.values, limits)
@@ -203,14 +250,49 @@ def resolve_simulator(choices: TaskChoices) -> tuple[Simulator, str]:
     return held, held.space.name
 
 
+def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
+    """Return a simulator calibrated with measurements, where they or a confidence are given.
+
+    Raises:
+      InvalidArgumentError: The measurements cannot calibrate it.
+      FileFormatError: Their file is damaged.
+    """
+    if (choices.measured, choices.confidence, choices.measured_digest) == (None, None, None):
+        return whole
+    with choosing("measured"):
+        if whole.unrestricted is not whole or isinstance(whole, StandIn):
+            raise InvalidArgumentError(
+                "`measured` and `confidence` need the simulator itself, with its whole space; got "
+                "a table, a proxy or a restricted one. Leave them out."
+            )
+        path = None if choices.measured is None else choices.resolved_path(choices.measured)
+        # The core does not know how errors are modelled.
+        module = importlib.import_module("archgym.measurements.calibrated")
+        made: Simulator = module.calibrated(
+            whole, path, choices.confidence, choices.measured_digest
+        )
+    return made
+
+
 def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:
     """Return choices that name the restricted space of a stand-in, where they ask for it."""
     with choosing("stand_in"):
         declared = open_stand_in(choices.resolved_path(path)).declaration
-    if choices.space == declared.space_name or not split_space(declared.space_name)[1]:
+    whole, held = split_space(declared.space_name)
+    if choices.space == declared.space_name or not held:
         return choices
     asked = replace(choices, simulator=choices.simulator or declared.simulator, stand_in=None)
+    if isinstance(asked.simulator, str) and whole in simulator_class(asked.simulator).space_names:
+        asked = replace(asked, space=choices.space or whole)
     space = resolve_simulator(asked)[1]
+    if choices.space is None and space != declared.space_name:
+        if split_space(space)[1]:
+            with choosing("values"):
+                raise InvalidArgumentError(
+                    f"{path} holds the designs of {declared.space_name!r}, not those of {space!r}. "
+                    "Hold the same parameters, hold none, or make the file again."
+                )
+        space = declared.space_name
     return replace(choices, space=space, fixed={}, values={}, is_held=True)
 
 
@@ -377,12 +459,38 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
         limits, on_parameters = choices.limits_of(simulator)
         if limits or (not on_parameters and choices.subject_to is not None):
             objective = subject_to(objective, limits, metrics)
-        given = objective.limits
-        missing = [str(limit) for limit in simulator.physical_limits if not limit.holds_in(given)]
-        if missing:
-            objective = subject_to(objective, missing, metrics)
+        is_own = choices.minimise is not None or choices.maximise is not None
+        objective = _with_limits_of(simulator, objective, is_own)
+        confident = getattr(simulator.unrestricted, "with_confidence", None)
+        if confident is not None:
+            objective = confident(objective)
         check_limits(objective.limits, metrics)
     return objective
+
+
+def _with_limits_of(simulator: Simulator, objective: Objective, is_own: bool) -> Objective:
+    """Return an objective with a simulator's limits of physics, and without looser ones.
+
+    Args:
+      simulator: The simulator, which may have limits for objectives that are made of metrics.
+      objective: Objective with the limits that were asked for.
+      is_own: True if it is made of metrics.
+    """
+    given, physical = objective.limits, simulator.physical_limits
+    looser = [limit for limit in given if limit not in physical and limit.holds_in(physical)]
+    for limit in looser:
+        _note(f"limit {limit} is left out: {simulator.name} has a tighter one for every design.")
+    kept = [limit for limit in given if limit not in looser]
+    missing = [limit for limit in physical if not limit.holds_in(kept)]
+    if is_own:
+        named = {limit.metric for limit in given}
+        missing += [limit for limit in simulator.usual_limits if limit.metric not in named]
+    if not (missing or looser):
+        return objective
+    usual = simulator.objectives.get(objective.name.partition("[")[0])
+    if usual is not None and not missing and usual.limits == tuple(kept):
+        return usual
+    return with_limits(objective, [*kept, *missing], simulator.metrics)
 
 
 def _names(metrics: str | Sequence[str] | None) -> list[str]:

@@ -2,14 +2,11 @@
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import Protocol, final, runtime_checkable
 
 import numpy as np
 
 from archgym.evaluation.metrics import MetricSpec
-
-if TYPE_CHECKING:
-    pass
 
 
 @final
@@ -93,3 +90,27 @@ class Trials:
 
 Evaluate = Callable[[np.ndarray], Trials]
 """Takes designs, (k, n_parameters) indices, and returns their trials; raises `BudgetExhausted`."""
+
+
+@runtime_checkable
+class EagerEvaluate(Protocol):
+    """An `Evaluate` that can start designs before their results are asked for."""
+
+    def __call__(self, indices: np.ndarray) -> Trials:
+        """Return the trials of designs."""
+
+    def expect(self, indices: np.ndarray) -> None:
+        """Start designs that this is called with next, in the order in which they are expected."""
+
+
+def expect(evaluate: Evaluate, indices: np.ndarray) -> None:
+    """Start designs that `evaluate` is called with next, where it can start them early.
+
+    Results and their order do not depend on it: only workers are busy earlier.
+
+    Args:
+      evaluate: Function that evaluates designs.
+      indices: (k, n_parameters), after those expected before.
+    """
+    if isinstance(evaluate, EagerEvaluate):
+        evaluate.expect(indices)

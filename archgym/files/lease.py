@@ -50,6 +50,8 @@ class Lease:
 
     predecessor: Writer | None
     """Previous holder that did not release the lease: killed, or perhaps still writing."""
+    is_lost = False
+    """True once `check` has found another writer."""
 
     def __init__(self, folder: str | Path) -> None:
         """Take the lease.
@@ -91,6 +93,7 @@ class Lease:
         except OSError:
             same_file, content = False, b""
         if not same_file or content != self._content:
+            self.is_lost = True
             raise StudyLockedError(
                 f"{self._folder} was taken over by {_parse(content) or 'another writer'} while "
                 f"process {self._pid} wrote it. This process stops; let the other one finish."
@@ -134,6 +137,8 @@ class Lease:
         os.ftruncate(self._descriptor, 0)
         os.lseek(self._descriptor, 0, os.SEEK_SET)
         write_all(self._descriptor, content)
+        # Only then do other machines of a shared folder see it.
+        os.fsync(self._descriptor)
         return content
 
 

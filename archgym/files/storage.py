@@ -55,8 +55,9 @@ def _held(folder: Path, make: Callable[[Path], Path]) -> Iterator[Path]:
         descriptor = os.open(path, os.O_RDONLY)
         # Another process may take it for abandoned before it is locked; then it is created again.
         while not _is_ours(path, descriptor):
-            os.close(descriptor)
-            descriptor = -1
+            # Forgotten first: one that fails to close is closed, and its number may be another's.
+            stolen, descriptor = descriptor, -1
+            os.close(stolen)
             path = make(folder)
             descriptor = os.open(path, os.O_RDONLY)
         yield path
@@ -117,6 +118,7 @@ _REMEDIES = {
     errno.ENFILE: TOO_MANY_FILES,
     errno.EACCES: "permission is denied. Choose a folder that can be written",
     errno.EPERM: "the operation is not permitted. Choose a folder that can be written",
+    errno.ESTALE: "another machine has replaced it. Open it again",
     errno.ENOENT: "there is no such file or folder. Check the path",
     errno.ENOTDIR: "a part of the path is a file, not a folder. Check the path",
     errno.EISDIR: "it is a folder, not a file. Check the path",
@@ -213,6 +215,20 @@ def require_inside(path: str | Path, top: Path | None = None) -> None:
         )
 
 
+def is_there(path: str | Path) -> bool:
+    """Return True for a file; a shared file system asks its server, as the file is opened.
+
+    It may answer `Path.is_file` from what it knew a minute ago.
+    """
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        return error.errno not in (errno.ENOENT, errno.ENOTDIR)
+    is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+    os.close(descriptor)
+    return not is_folder
+
+
 def _refuse_others(path: str | Path, mode: int) -> None:
     if stat.S_ISREG(mode):
         return
@@ -284,14 +300,17 @@ def _refuse_foreign(path: str | Path, status: os.stat_result) -> None:
 
 
 def make_folder(path: str | Path) -> Path:
-    """Make a folder and those above it, and return it.
+    """Make a folder and those above it, safe from a power cut, and return it.
 
     Raises:
       StorageError: It cannot be made, or a file stands in its place.
     """
     folder = Path(path)
     with storage_errors(folder, "made"):
+        made = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
+        for each in made:
+            synchronise(each.parent)
     return folder
 
 
@@ -308,11 +327,11 @@ def atomic_file(path: str | Path) -> Iterator[Path]:
     target = Path(path)
     with storage_errors(target, "written"), scratch_file(target.parent) as scratch:
         yield scratch
-        _synchronise(scratch)
+        synchronise(scratch)
         # A scratch file is its owner's alone; a result is for the group too.
         scratch.chmod(0o666 & ~_umask())
         scratch.replace(target)
-        _synchronise(target.parent)
+        synchronise(target.parent)
 
 
 @contextmanager
@@ -331,13 +350,18 @@ def atomic_folder(path: str | Path) -> Iterator[Path]:
     folder = target.absolute().parent
     with storage_errors(target, "written"), scratch_folder(folder) as scratch:
         yield scratch
-        for place in (*scratch.rglob("*"), scratch):
-            _synchronise(place)
         scratch.chmod(0o777 & ~_umask())
         require_free(target)
-        # An empty folder is replaced, and a full one never.
-        scratch.rename(target)
-        _synchronise(folder)
+        move_whole(scratch, target)
+
+
+def move_whole(made: Path, target: Path) -> None:
+    """Give a finished file or folder its name; a power cut leaves it whole or not there at all."""
+    for place in (*made.rglob("*"), made):
+        synchronise(place)
+    # An empty folder is replaced, and a full one never.
+    made.rename(target)
+    synchronise(target.parent)
 
 
 def require_free(path: Path) -> None:
@@ -392,7 +416,8 @@ def write_all(descriptor: int, data: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
-def _synchronise(path: Path) -> None:
+def synchronise(path: Path) -> None:
+    """Sync a file, or the names in a folder, to disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,6 +1,7 @@
 """Tools that create studies and spend their budgets."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Annotated, Any
 
 import msgspec
@@ -8,9 +9,9 @@ import numpy as np
 
 from archgym.agent.agent import agent_class, make_agent
 from archgym.errors import BudgetExhausted, InvalidArgumentError
+from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.mcp.inputs import Count, Input, StudyName, TaskInput, Text, read_design
-from archgym.mcp.proposals import propose
 from archgym.mcp.workspace import Workspace, plain_name
 from archgym.report.design_explanation import explain_design, read_target
 from archgym.report.explain import single_changes
@@ -70,6 +71,22 @@ class Propose(Input, frozen=True, kw_only=True):
     count: Annotated[int, msgspec.Meta(ge=1, le=_MAX_DESIGNS)] = 8
     seed: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
     hyperparameters: dict[str, Any] = msgspec.field(default_factory=dict)
+
+
+class Advise(Input, frozen=True, kw_only=True):
+    """Rank designs worth evaluating next, and your own ideas, by a model of the study's results.
+
+    Each has predicted metrics with 90 % intervals, the probability of meeting each limit and of
+    being a new best. It also says which parameters matter near the best design, and which values
+    nobody has tried. Nothing is evaluated or charged.
+    """
+
+    study: StudyName
+    count: Annotated[int, msgspec.Meta(ge=1, le=32)] = 5
+    designs: Annotated[
+        list[dict[str, Any]], msgspec.Meta(max_length=64, description="Ideas to rank as well.")
+    ] = msgspec.field(default_factory=list)
+    seed: Annotated[int, msgspec.Meta(ge=0, lt=2**53)] = 0
 
 
 class Search(Input, frozen=True, kw_only=True):
@@ -245,6 +262,13 @@ def _propose(workspace: Workspace, given: Propose) -> dict[str, Any]:
     }
 
 
+def _advise(workspace: Workspace, given: Advise) -> dict[str, Any]:
+    study = workspace.study(given.study)
+    space = study.task.space
+    designs = [read_design(space, values, n) for n, values in enumerate(given.designs)]
+    return study.advise(given.count, designs, given.seed).to_json()
+
+
 def _tuples(values: dict[str, Any]) -> dict[str, Any]:
     return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
 
@@ -350,7 +374,76 @@ TOOLS = (
     (CreateStudy, _create_study, False),
     (Evaluate, _evaluate, False),
     (Propose, _propose, True),
+    (Advise, _advise, True),
     (Search, _search, False),
     (Explain, _explain, False),
 )
 """Input, function and True for tools that change nothing."""
+
+
+# ---- proposals of an agent for a study that has none
+#
+# The agent is made from its seed and runs over the results that the study holds. The first ask that
+# holds a design without a result is the proposal. So a proposal is a function of the agent, its
+# hyperparameters, its seed and the journal, and nothing about it needs to be stored.
+
+# chosen: asks for designs that are known before an agent counts as finished.
+_MAX_KNOWN_ASKS = 100_000
+
+
+def propose(
+    task: Task,
+    log: StudyLog,
+    agent: str,
+    *,
+    seed: int = 0,
+    hyperparameters: Mapping[str, Any] | None = None,
+) -> np.ndarray:
+    """Return the designs that an agent would ask for next, without results so far.
+
+    Args:
+      task: Task of the study.
+      log: The study.
+      agent: Name of a registered agent.
+      seed: Seed of the agent.
+      hyperparameters: Hyperparameters that differ from the defaults.
+
+    Returns:
+      (k, n_parameters) canonical designs; at least one.
+
+    Raises:
+      UnknownNameError: The agent or a hyperparameter does not exist.
+      InvalidArgumentError: The agent cannot be replayed, or has no more to propose.
+    """
+    kind = agent_class(agent)
+    made = make_agent(kind, task.space, seed, dict(hyperparameters or {}))
+    if not made.replayable:
+        raise InvalidArgumentError(
+            f"Agent {agent!r} does not propose the same designs again, so it cannot be asked here. "
+            "Use another one, such as 'genetic'."
+        )
+    known = Known(task, log)
+    waiting: list[np.ndarray] = []
+    asked = 0
+    is_finished = True
+
+    def evaluate(indices: np.ndarray) -> Trials:
+        nonlocal asked, is_finished
+        task.space.check_indices(np.asarray(indices))
+        missing = known.missing(indices)
+        asked += len(indices)
+        if len(missing) or asked > _MAX_KNOWN_ASKS:
+            is_finished = len(missing) > 0
+            waiting.append(missing)
+            raise BudgetExhausted("The agent waits for results.")
+        return known.trials(np.asarray(indices, dtype=np.int64))
+
+    with suppress(BudgetExhausted):
+        made.search(evaluate, task)
+    if not waiting or not len(waiting[0]):
+        limit = "" if is_finished else f" in its first {_MAX_KNOWN_ASKS:,} asks"
+        raise InvalidArgumentError(
+            f"Agent {agent!r} with seed {seed} has nothing new to propose{limit}. Use another seed "
+            "or agent."
+        )
+    return waiting[0]

@@ -116,7 +116,7 @@ class Workspace:
             )
 
     def folder(self, name: str) -> Path:
-        """Return the folder of a study, which need not exist.
+        """Return the path of the folder that a study of this name has; it may not exist yet.
 
         Raises:
           InvalidArgumentError: The name has other characters, or the folder is a link.

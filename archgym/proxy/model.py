@@ -108,6 +108,19 @@ def model_names() -> tuple[str, ...]:
     return tuple(sorted(_found()))
 
 
+_RETIRED = ("lightgbm", "xgboost")
+"""Kinds of earlier versions; their ensembles are those of `boosting`."""
+
+
+def recorded_kind(name: str) -> ModelKind:
+    """Return the kind that reads a stored proxy: `boosting` reads those of retired kinds.
+
+    Raises:
+      UnknownNameError: The name is unknown.
+    """
+    return model_kind("boosting" if name in _RETIRED else name)
+
+
 def model_kind(name: str) -> ModelKind:
     """Return the kind with this name, imported now.
 

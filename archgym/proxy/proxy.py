@@ -13,9 +13,9 @@ from archgym.errors import ArchGymError, FileFormatError
 from archgym.evaluation.specification import Declaration, WorkloadFacts
 from archgym.files.archive import read_archive, write_archive
 from archgym.files.json_types import typed
-from archgym.proxy.fitting import Announce, Fitted, TrainOptions, distinct_rows, fit_part
+from archgym.proxy.fitting import Announce, Fitted, Rows, TrainOptions, distinct_rows, fit_part
 from archgym.proxy.measures import errors_by_metric
-from archgym.proxy.model import model_kind
+from archgym.proxy.model import recorded_kind
 from archgym.proxy.workload_model import Part, named
 
 _HEADER = "proxy.json"
@@ -143,6 +143,7 @@ def train(
         "distinct_rows": len(rows),
         "designs": len(np.unique(rows.indices, axis=0)),
         "agents": list(dataset.agents),
+        "best": _best(dataset, rows),
     }
     return Proxy(
         declaration,
@@ -150,6 +151,21 @@ def train(
         about,
         {"unseen designs" if options.workloads == "joint" else "unseen outcomes": errors},
     )
+
+
+def _best(dataset: Dataset, rows: Rows) -> dict[str, dict[str, float]]:
+    """Return the best value of each metric with a goal that is learned from, by workload."""
+    found: dict[str, dict[str, float]] = {}
+    for place in np.unique(rows.workload[rows.feasible]).tolist():
+        values = rows.values[rows.feasible & (rows.workload == place)]
+        found[dataset.workloads[place].name] = {
+            spec.name: float(
+                (values.min if spec.goal == "minimise" else values.max)(axis=0)[column]
+            )
+            for column, spec in enumerate(dataset.metrics)
+            if spec.goal != "none"
+        }
+    return found
 
 
 def _errors(dataset: Dataset, fitted: Fitted) -> dict[str, Any]:
@@ -173,7 +189,7 @@ def _read(kind: type[Proxy], header: Mapping[str, Any], arrays: Mapping[str, np.
     if type(about.get("distinct_rows")) is not int:
         raise ValueError("its header says nothing of rows")
     n_metrics = len(declaration.metrics)
-    model = model_kind(about["model"])
+    model = recorded_kind(about["model"])
     parts = tuple(
         Part.from_data(
             part,

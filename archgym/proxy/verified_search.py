@@ -48,6 +48,8 @@ class VerifiedSearch:
     rows: tuple[VerifiedDesign, ...]
     has_limits: bool = False
     """True if the task has limits."""
+    learned_best: tuple[tuple[str, float], ...] = ()
+    """Metrics of the objective, each with the best value among the evaluations learned from."""
 
     @property
     def best(self) -> VerifiedDesign:
@@ -59,6 +61,7 @@ class VerifiedSearch:
         return {
             "task": self.task_id,
             "learned_from": self.learned,
+            "best_learned_from": dict(self.learned_best),
             "predicted": self.asked,
             "simulated": len(self.rows),
             "simulations_saved": self.asked - len(self.rows),
@@ -117,7 +120,12 @@ def search_on_proxy(
             )
         )
     learned = int(proxy.proxy.about.get("distinct_rows", 0))
-    return VerifiedSearch(task.id, learned, len(reward), tuple(rows), bool(exact.limits))
+    known = proxy.proxy.about.get("best", {}).get(task.workloads[0].workload.name, {})
+    sought = [term.metric for term in task.objective.terms]
+    learned_best = tuple((name, float(known[name])) for name in sought if name in known)
+    return VerifiedSearch(
+        task.id, learned, len(reward), tuple(rows), bool(exact.limits), learned_best
+    )
 
 
 def picked(indices: np.ndarray, reward: np.ndarray, n: int) -> np.ndarray:

@@ -10,15 +10,19 @@ from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.metrics import MetricSpec, growth
 from archgym.report.ablation import AblationPath
 from archgym.report.best_design import Chosen
+from archgym.report.decision import decide
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import reward_room
 from archgym.report.quantities import change_text, metric_title, quantity, size_text
+from archgym.studies.snapshot import read_study
 
 # chosen: runs and designs within 1 % of the best are as good in practice.
 _CLOSE = math.log(1.01)
 # chosen: a metric that got worse by more is part of the price.
 _PRICE = 0.02
 _MAX_PRICES = 4
+# chosen: a smaller error than 0.01 % is that of rounding.
+_SHOWN_ERROR = 0.01
 # chosen: a smaller loss of the reward is not worth a remark.
 _NOTHING = 5e-5
 
@@ -195,8 +199,32 @@ def _sure(task: TaskEvidence, chosen: Chosen | None) -> list[tuple[str, str]]:
     """Return topics and findings on how far the best design can be trusted."""
     found = [("limits", _limits(task)), ("runs", _runs(task)), ("optimum", _optimum(task, chosen))]
     if chosen is not None:
-        found.append(("simulator's error", _error(task, chosen)))
-    return found
+        found.append(("simulator", _error(task, chosen)))
+    real = _real(task)
+    return [*found, ("real machine", real)] if real else found
+
+
+def _real(task: TaskEvidence) -> str:
+    """Return what the simulator's error means for the choice; empty if the study is not there."""
+    assert task.best is not None
+    folder = task.best[0].folder
+    if not (folder / "study.json").is_file():
+        return ""
+    decision = decide(read_study(folder))
+    best, n = decision.best, len(decision.alternatives)
+    basis = {
+        "learned": "error learned from measured rows",
+        "exact": f"no error against {decision.calibration.prior.source}",
+        "chosen": "error not known, guessed by the author",
+    }[decision.origin]
+    if decision.calibration.n_runs:
+        basis += f" and {_count(decision.calibration.n_runs, 'measurement')}"
+    text = (
+        f"evaluation {best.seq} is the best of its run with {100 * best.p_best:.0f} %, expected "
+        f"loss {decision.percent(best.loss)}"
+    )
+    together = f"; {n} designs hold the best with 90 %" if n > 1 else ""
+    return f"{text}{together} ({basis})"
 
 
 def _limits(task: TaskEvidence) -> str:
@@ -241,7 +269,7 @@ def _runs(task: TaskEvidence) -> str:
         f"{total:,} evaluations"
     )
     if len(runs) == 1:
-        return f"{text}: one run alone does not show how much runs differ"
+        return text
     return f"{text}; {n_close} of {len(runs)} runs came within 1 % of this design"
 
 
@@ -290,12 +318,12 @@ def _better(task: TaskEvidence, reward: float, other: float) -> str:
 
 def _error(task: TaskEvidence, chosen: Chosen) -> str:
     room = reward_room(chosen.explanation, chosen.error_percent)
-    name, error = chosen.explanation.task.simulator.name, chosen.error_percent
-    text = (
-        f"{name} states ±{error:g} %"
-        if chosen.is_error_stated
-        else f"{name} states none; ±{error:g} % assumed"
-    )
+    simulator, error = chosen.explanation.task.simulator, chosen.error_percent
+    text = simulator.compared or f"{simulator.name} was compared with nothing that it states"
+    if not chosen.is_error_stated:
+        text += f"; an error of ±{error:g} % is assumed"
+    elif error >= _SHOWN_ERROR:
+        text += f"; it states ±{error:g} % for fidelity {simulator.fidelity}"
     gain = chosen.explanation.reward - task.default_reward
     if 0 < gain <= room and task.default_reward > LIMITED_REWARD:
         return f"{text}: larger than the gain, so the default design may be as good"

@@ -20,6 +20,8 @@ def task_words(recipe: Mapping[str, Any]) -> list[str]:
     stand_in = recipe.get("stand_in") or {}
     is_proxy = stand_in.get("kind") == "proxy"
     options = {k: str(v) for k, v in recipe["options"].items() if not (is_proxy and k == "proxy")}
+    confidence = options.pop("confidence", None) if "measured" in options else None
+    options.pop("measured", None)
     is_readable = not is_proxy and not any(set(value) & set(",]") for value in options.values())
     words = [str(recipe["id"])]
     if not is_readable:
@@ -31,6 +33,10 @@ def task_words(recipe: Mapping[str, Any]) -> list[str]:
     if not is_readable or any(w["source"] != w["name"] for w in recipe["workloads"]):
         for w in recipe["workloads"]:
             words += ["-w", f"{w['source']}={weight_text(float(w['weight']))}"]
+    if confidence is not None and not is_readable:
+        words += ["--confidence", confidence]
+    if recipe.get("measured") is not None:
+        words += ["--measured", str(recipe["measured"])]
     return [*words, "--from-proxy", str(stand_in["path"])] if is_proxy else words
 
 

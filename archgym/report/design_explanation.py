@@ -11,6 +11,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.evaluation.function import is_of_function
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, parse_target
+from archgym.evaluation.simulator import Bottleneck
 from archgym.evaluation.task import Task
 from archgym.report.best_design import ASSUMED_ERROR_PERCENT
 from archgym.report.explain import (
@@ -37,6 +38,8 @@ class DesignExplanation:
     target: Objective | None
     route: Route | None
     """Single changes that lead towards the target; None without a target."""
+    bottlenecks: tuple[tuple[str, Bottleneck], ...] = ()
+    """Workloads with what the simulator names as bounding a metric, the largest share first."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the explanation as JSON."""
@@ -69,6 +72,17 @@ class DesignExplanation:
                     },
                 }
                 for relief in found.reliefs
+            ],
+            "bottlenecks": [
+                {
+                    "workload": workload,
+                    "metric": each.metric,
+                    "name": each.name,
+                    "share": each.share,
+                    "moves": list(each.moves),
+                    "parameters": list(each.parameters),
+                }
+                for workload, each in self.bottlenecks
             ],
             "best_change": self._change_json(found.best_change),
             "changes": [self._change_json(change) for change in found.changes],
@@ -137,7 +151,17 @@ def explain_design(
         tuple(tradeoffs(found, error_percent)),
         target,
         None if target is None else route(task, indices, target),
+        _bottlenecks(task, found.indices),
     )
+
+
+def _bottlenecks(task: Task, indices: np.ndarray) -> tuple[tuple[str, Bottleneck], ...]:
+    found = [
+        (weighted.workload.name, each)
+        for weighted in task.workloads
+        for each in task.simulator.bottlenecks(indices, weighted.workload)
+    ]
+    return tuple(sorted(found, key=lambda pair: (pair[0], pair[1].metric, -pair[1].share)))
 
 
 def read_target(text: str, specs: Sequence[MetricSpec]) -> Objective:

@@ -8,7 +8,6 @@ import numpy as np
 from archgym.evaluation.external import ExternalSimulator
 from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.metrics import growth
-from archgym.evaluation.restriction import held_text
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.report.evidence import TaskEvidence
@@ -201,15 +200,15 @@ def _end_text(task: Task, design: np.ndarray, place: int) -> str:
     parameter = task.space.parameters[place]
     value = parameter.value(int(design[place]))
     text = f"`{parameter.name}` is at the end of its range, {value}"
-    whole = task.simulator.unrestricted.space.parameter(parameter.name)
-    index = whole.index(value)
-    is_upper = int(design[place]) == parameter.size - 1 and parameter.size > 1
-    further = range(index, whole.size) if is_upper else range(index + 1)
-    if len(further) < 2:
+    widest = task.simulator.unrestricted.space.parameter(parameter.name).widened()
+    first, last = widest.value(0), widest.value(widest.size - 1)
+    end = first if design[place] == 0 else last
+    if value == end:
         return f"{text}, where the model ends"
-    low, high = (further[0], further[-1])
-    kept = held_text(whole, [whole.value(i) for i in (*range(low, high + 1),)])
-    return f"{text}; --values {parameter.name}={kept.replace('|', ',')} searches further"
+    if parameter.name in getattr(task.simulator, "held", ()):
+        # A limit of the user's own, such as what his board has.
+        return f"{text}, which this task sets; the model goes on to {end}"
+    return f"{text}; --values {parameter.name}={first}..{last} searches further"
 
 
 def unreached_limits(log: StudyLog) -> list[str]:

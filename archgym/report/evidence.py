@@ -180,6 +180,11 @@ class Evidence:
     tasks: tuple[TaskEvidence, ...]
 
     @property
+    def n_runs(self) -> int:
+        """Number of runs that are reported."""
+        return sum(len(task.runs) for task in self.tasks)
+
+    @property
     def evaluations(self) -> int:
         """All runs that are reported."""
         return sum(len(run.reward) for task in self.tasks for run in task.runs)

@@ -21,7 +21,7 @@ from archgym.report.answer import Answer, answer_of
 from archgym.report.best_design import Chosen, choose, chosen_tables
 from archgym.report.diagnostics import health
 from archgym.report.evidence import MANY_DRAWS, Evidence, RunEvidence, TaskEvidence, undominated
-from archgym.report.importance import Importance, importance, importance_tables
+from archgym.report.importance import Importance, good_table, importance, importance_tables
 from archgym.report.protocol import DEFAULT_ZERO, Protocol, is_random_zero, shared_tasks
 from archgym.report.table import Cell, Table
 from archgym.report.verdict import verdict
@@ -105,6 +105,10 @@ def find(
         if shares is not None:
             importances[task.label] = shares
             tables += importance_tables(task.label, shares, protocol.level)
+            good = importance(
+                task, n_tasks=n_tasks, level=protocol.level, seed=protocol.seed, is_among_good=True
+            )
+            tables += [] if good is None else [good_table(task.label, good)]
         if is_evaluating:
             again = chosen[task.label] = choose(task, progress)
             tables += [] if isinstance(again, str) else chosen_tables(task.label, again)

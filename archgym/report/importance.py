@@ -31,6 +31,8 @@ _MAX_VALUES = 32
 _MAX_KNOBS = 24
 # chosen: below it, most of what rewards vary by is not in the forest.
 _POOR_FIT = 0.5
+# chosen: the best quarter is what a user chooses among.
+_GOOD = 0.75
 # chosen: the table and the figure fit a screen.
 _SHOWN_PAIRS = 10
 
@@ -69,7 +71,9 @@ class Importance:
         )
 
 
-def importance(task: TaskEvidence, *, n_tasks: int, level: float, seed: int) -> Importance | None:
+def importance(
+    task: TaskEvidence, *, n_tasks: int, level: float, seed: int, is_among_good: bool = False
+) -> Importance | None:
     """Share by parameter and by pair of parameters; None if there is too little to fit.
 
     Args:
@@ -78,6 +82,8 @@ def importance(task: TaskEvidence, *, n_tasks: int, level: float, seed: int) -> 
       level: Share of trees between the ends of an interval. Each tree has its own bootstrap
         sample of the designs.
       seed: Random seed of the forest and of the evaluations that it is fitted on.
+      is_among_good: True to count differences above the best quarter's least reward alone, as
+        Hutter and others do; below it all designs are alike.
 
     Source:
       Hutter, Hoos & Leyton-Brown, *An Efficient Approach for Assessing Hyperparameter
@@ -93,6 +99,8 @@ def importance(task: TaskEvidence, *, n_tasks: int, level: float, seed: int) -> 
     )  # fmt: skip
     indices, first = np.unique(task.stacked("indices")[chosen], axis=0, return_index=True)
     reward = reward[chosen][first]
+    if is_among_good:
+        reward = np.maximum(reward, np.quantile(reward, _GOOD))
     if len(reward) < _MIN_DESIGNS or np.ptp(reward) == 0:
         return None
     parameters = [place for place, size in enumerate(task.space.sizes) if size > 1]
@@ -190,6 +198,19 @@ def _joint(
         steps = np.bincount(corners, signed, (int(sizes[a]) + 1) * width).reshape(-1, width)
         found[number] = np.mean(steps.cumsum(axis=0).cumsum(axis=1)[:-1, :-1] ** 2)
     return found / total if total > 0 else found
+
+
+def good_table(label: str, found: Importance) -> Table:
+    """Return the shares of parameters among good designs."""
+    note = (
+        "As above, but of the reward above the best quarter's least: what decides between good "
+        f"designs, where others decide over the whole space. {found.note}"
+    )
+    rows = tuple(
+        (name, 100 * share.value, 100 * share.low, 100 * share.high) for name, share in found.alone
+    )
+    columns = ("parameter", "share of variance [%]", "low", "high")
+    return Table(f"good {label}", "Importance among good designs", columns, rows, note, 2)
 
 
 def importance_tables(label: str, found: Importance, level: float) -> list[Table]:

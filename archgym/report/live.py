@@ -4,6 +4,8 @@ A `LiveView` reads only what was added to the journals since its last update, so
 takes milliseconds also after 100,000 evaluations.
 """
 
+import hashlib
+import json
 import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
@@ -58,6 +60,7 @@ class LiveView:
         self._folder = folder
         self._is_sweep = (folder / PLAN_NAME).is_file()
         self._runs: dict[str, _Run] = {}
+        self._tasks: dict[bytes, _Task] = {}
         self._waiting: dict[str, Path] = {}
         self._planned = 0
         self._seen: deque[tuple[float, int]] = deque()
@@ -75,7 +78,12 @@ class LiveView:
             )
 
     def _add(self, label: str, folder: Path) -> None:
-        self._runs[str(folder)] = _Run(label, folder, read_header(folder))
+        header = read_header(folder)
+        # A sweep has thousands of runs, each of which would hold a space of its own.
+        key = hashlib.sha256(json.dumps(header.task, sort_keys=True).encode()).digest()
+        if key not in self._tasks:
+            self._tasks[key] = _Task(header)
+        self._runs[str(folder)] = _Run(label, folder, header, self._tasks[key])
 
     def update(self) -> bool:
         """Read what was added since the last update; return True if there is more to read.
@@ -117,7 +125,7 @@ class LiveView:
         """Evaluations at the end: those of the sweep's plan, or the budget of the study now."""
         if self._is_sweep:
             return self._planned
-        return sum(run.header.budget or 0 for run in self._runs.values())
+        return sum(run.budget or 0 for run in self._runs.values())
 
     @property
     def rate(self) -> float | None:
@@ -151,14 +159,11 @@ class LiveView:
         }
 
 
-class _Run:
-    """One study: the state that its records so far add up to."""
+class _Task:
+    """Parts of a recorded task that its runs share."""
 
-    def __init__(self, label: str, folder: Path, header: Header) -> None:
-        self.label = label
-        self.folder = folder
-        self.header = header
-        self.task_id = str(header.task["id"])
+    def __init__(self, header: Header) -> None:
+        self.id = str(header.task["id"])
         self.space: DesignSpace = header.space()
         self.metrics: tuple[MetricSpec, ...] = header.metrics()
         self.objective: Objective = objective_from_json(header.task["objective"])
@@ -166,6 +171,18 @@ class _Run:
         self.weights = weights / weights.sum()
         self.default = self.weights @ np.array(header.task["reference"], dtype=np.float64)
         self.pair = _pair(self.metrics, self.objective)
+
+
+class _Run:
+    """One study: the state that its records so far add up to."""
+
+    def __init__(self, label: str, folder: Path, header: Header, task: _Task) -> None:
+        self.label = label
+        self.folder = folder
+        self.budget = header.budget
+        self.task_id, self.space = task.id, task.space
+        self.metrics, self.objective = task.metrics, task.objective
+        self.weights, self.default, self.pair = task.weights, task.default, task.pair
         self._tail = JournalTail(folder / JOURNAL_NAME, header.shape(self.space))
         self._version = _version(folder / STUDY_NAME)
         self._clear()
@@ -188,7 +205,7 @@ class _Run:
     @property
     def status(self) -> str:
         """One of running, finished, stopped."""
-        if self.header.budget is not None and self.evaluations >= self.header.budget:
+        if self.budget is not None and self.evaluations >= self.budget:
             return "finished"
         if current_writer(self.folder) is not None:
             return "running"
@@ -201,7 +218,7 @@ class _Run:
         version = _version(self.folder / STUDY_NAME)
         if version != self._version:
             # A study that is resumed may have another budget.
-            self.header, self._version = read_header(self.folder), version
+            self.budget, self._version = read_header(self.folder).budget, version
         records, is_new = self._tail.poll()
         if is_new:
             self._clear()

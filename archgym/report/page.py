@@ -18,7 +18,6 @@ from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.files.json_types import plain
 from archgym.files.replacement import MARK
 from archgym.report.answer import Answer, Gain
-from archgym.report.best_design import Chosen
 from archgym.report.commands import search_command
 from archgym.report.evidence import TaskEvidence
 from archgym.report.figures import figures
@@ -27,6 +26,7 @@ from archgym.report.front_chart import FrontChart, front_chart
 from archgym.report.protocol import is_random_zero
 from archgym.report.quantities import plain_number, quantity
 from archgym.report.table import Table
+from archgym.report.titles import task_title
 from archgym.report.verdict import warnings
 
 # chosen: longer texts get a width; else a column of commands makes them one word wide.
@@ -38,7 +38,7 @@ _GENERAL = ("scores", "improvement")
 _FOLDS = (
     ("best", "Best design in detail", ("design", "metrics", "costs", "tornado", "risks")),
     ("explorer", "Explorer: every evaluation", ()),
-    ("parameters", "Parameters that decide", ("importance", "interactions")),
+    ("parameters", "Parameters that decide", ("importance", "good", "interactions")),
     ("search", "Search: curves and budgets", ("curves", "budgets", "within", "relative")),
     ("fronts", "Fronts by agent", ("front",)),
     ("health", "Health checks", ("health",)),
@@ -112,10 +112,13 @@ def page(findings: Findings, options: PageOptions = _DEFAULTS) -> str:
         f"script-src {_hash(script)} {_hash(drawing)}; "
         "style-src 'unsafe-inline'; img-src data: blob:; base-uri 'none'; form-action 'none'"
     )
-    folded = [_agents(findings, shown)]
+    folded = []
     for number, task in enumerate(findings.evidence.tasks):
         own = [figure for figure in shown if figure.get("task") == task.label]
         folded += _task(number, task, findings, explorers[number][0], own)
+    # Of one run nothing is said about agents, which its reader did not ask for.
+    if findings.evidence.n_runs > 1:
+        folded.append(_agents(findings, shown))
     folded.append(_repeat(findings, options))
     parts = [
         '<!doctype html><html lang="en"><head><meta charset="utf-8">',
@@ -202,7 +205,13 @@ def _answer(
 ) -> list[str]:
     """Return the three cards and the front of a task."""
     answer = findings.answers.get(task.label)
-    head = f'<h2 id="task-{number}">{escape(task.id)}</h2>'
+    title = task_title(
+        str(task.recipe["simulator"]),
+        [str(w["name"]) for w in task.recipe["workloads"]],
+        task.objective,
+        task.metrics,
+    )
+    head = f'<h2 id="task-{number}">{escape(title)}</h2><p class="note">{escape(task.id)}</p>'
     if answer is None:
         return [head, '<p class="warning">No design that can be built was found.</p>']
     again = findings.chosen.get(task.label)
@@ -286,7 +295,7 @@ def _sure_card(answer: Answer) -> str:
         f"<dt>{escape(topic)}</dt><dd{_MISSED * found.startswith('missed')}>{escape(found)}</dd>"
         for topic, found in answer.sure
     )
-    return _card("Confidence", f"<dl>{items}</dl>")
+    return _card("How sure", f"<dl>{items}</dl>")
 
 
 # ---- folded parts
@@ -369,13 +378,10 @@ def _task(
     """Return the folded parts of a task."""
     tables = {t.name.split()[0]: t for t in findings.tables if t.name.endswith(f" {task.label}")}
     drawn = {str(figure["id"]).split("-")[1]: figure for figure in shown}
-    again = findings.chosen.get(task.label)
     several = f" of {task.label}" if len(findings.evidence.tasks) > 1 else ""
     folds = []
     for name, title, members in _FOLDS:
         parts = [_figure(drawn[member]) for member in members if member in drawn]
-        if name == "best" and again is not None and not isinstance(again, str):
-            parts += _pictures(again)
         parts += [_table(tables[member]) for member in members if member in tables]
         if name == "explorer":
             parts.append(_explorer(about))
@@ -395,23 +401,6 @@ def _explorer(about: Mapping[str, Any]) -> str:
     return _CONTROLS.format(
         id=about["id"], sampled=sampled, numbers=escape("Axes: " + ", ".join(names) + ".")
     )
-
-
-def _pictures(chosen: Chosen) -> list[str]:
-    """Return the pictures that the simulator draws of the best design."""
-    task, indices = chosen.explanation.task, chosen.explanation.indices
-    parts = []
-    for weighted in task.workloads:
-        drawn = task.simulator.picture_design(indices, weighted.workload)
-        for title, svg in drawn.items():
-            # As an image it is kept apart from the page's own style and scripts.
-            content = base64.b64encode(svg.encode()).decode()
-            name = escape(f"Best design: {title.lower()}")
-            parts.append(
-                f'<h3>{name}</h3><img style="max-width:100%" alt="{name}" '
-                f'src="data:image/svg+xml;base64,{content}">'
-            )
-    return parts
 
 
 def _figure(figure: Mapping[str, Any]) -> str:

@@ -1,4 +1,4 @@
-"""Figures of best-so-far curves and Pareto fronts."""
+"""Figures of best-so-far curves, Pareto fronts and memory traces."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from archgym.evaluation.objective import Objective
     from archgym.studies.snapshot import StudyLog
     from archgym.tables import Exhaustive
+    from archgym.traces.analysis import Analysis
 
 _FORMATS = ("svg", "png", "pdf")
 # chosen: an axis that spans a larger ratio than this is logarithmic.
@@ -31,6 +32,8 @@ _ROOM = 0.15
 _MAX_MARKED = 4
 # Quantiles of random search that bound the band.
 _BAND = (0.05, 0.95)
+# chosen: entries of common second-level buffers, for orientation.
+_REACHES = (64, 1536)
 
 
 def check_plot(option: str, path: Path, is_forced: bool = False, force: str = "") -> None:
@@ -277,3 +280,40 @@ def _axis_label(objective: "Objective", spec: "MetricSpec") -> str:
     word = words.get(goals[0], "")
     label = f"{spec.name} [{spec.unit}]" if spec.unit else spec.name
     return f"{label}, {word}" if word else label
+
+
+def plot_trace(found: "Analysis", title: str, path: Path) -> None:
+    """Draw misses by reach, heat of pages and the working set of a memory trace, side by side.
+
+    Raises:
+      StorageError: The file cannot be written.
+    """
+    with picture(path, (10.5, 3.4)) as figure:
+        misses, heat, working_set = figure.subplots(1, 3)
+        misses.step(found.entries, 100 * found.miss_share, where="post")
+        for entries in _REACHES:
+            misses.axvline(entries, color="0.6", linewidth=0.8, linestyle=":")
+            misses.annotate(f"{entries}", (entries, 97), fontsize=7, color="0.4", ha="left")
+        misses.set_xscale("log", base=2)
+        misses.set_xlim(1, max(2, 2 * found.pages))
+        misses.set_ylim(0, 100)
+        misses.set_xlabel("pages of 4 KiB that are held (LRU)")
+        misses.set_ylabel("accesses that miss [%]")
+        misses.set_title("reuse distance", fontsize=9)
+        heat.plot(100 * found.hot_pages, 100 * found.hot_accesses)
+        heat.set_xscale("log")
+        heat.set_ylim(0, 100)
+        heat.set_xlabel("pages, the most used first [%]")
+        heat.set_ylabel("accesses to them [%]")
+        heat.set_title("page heat", fontsize=9)
+        times = [i * found.window_instructions / 1e6 for i in range(len(found.window_pages))]
+        working_set.step(times, found.window_pages, where="post", label="used")
+        working_set.step(times, found.new_pages, where="post", label="used first", linewidth=1)
+        working_set.set_ylim(0, None)
+        working_set.set_xlabel("instructions [million]")
+        working_set.set_ylabel(f"pages in {found.window_instructions:,} instructions")
+        working_set.set_title("working set", fontsize=9)
+        working_set.legend(frameon=False)
+        for axes in (misses, heat, working_set):
+            axes.grid(alpha=0.3)
+        figure.suptitle(title, fontsize=10)

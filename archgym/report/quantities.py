@@ -31,13 +31,22 @@ def quantity(value: float | None, unit: str, digits: int = 4) -> str:
       digits: Significant digits.
 
     Example:
-      >>> quantity(119_820.0, "ns"), quantity(1_515.7, "mW"), quantity(5.3, "mm2")
-      ('119.8 µs', '1.516 W', '5.3 mm²')
+      >>> quantity(119_820.0, "ns"), quantity(5.3, "mm2"), quantity(1_053_000.0, "$")
+      ('119.8 µs', '5.3 mm²', '$1.053 M')
     """
     if value is None or math.isnan(value):
         return "–"
+    if unit == "$":
+        return _dollars(value, digits)
     factor, shown = axis_unit(value, unit, digits)
     return f"{plain_number(value * factor, digits)} {shown}".rstrip()
+
+
+def _dollars(value: float, digits: int) -> str:
+    for factor, name in ((1e9, " bn"), (1e6, " M")):
+        if abs(value) >= factor:
+            return f"${plain_number(value / factor, digits)}{name}"
+    return f"${plain_number(value, digits)}"
 
 
 def axis_unit(value: float, unit: str, digits: int = 4) -> tuple[float, str]:

@@ -42,6 +42,8 @@ def _ranking(
         (label for label, runs in found.items() if any(len(r) for r in runs)),
         key=lambda label: -protocol.bootstrap("iqm", [r for r in found[label] if len(r)]).value,
     )
+    if evidence.n_runs < 2:
+        return lines
     if len(ranked) < 2:
         lines.append("One agent alone was run: nothing is said about which agent is better.")
         return lines

@@ -9,8 +9,6 @@ from typing import Any, Protocol, final
 from archgym.errors import unknown_name
 from archgym.runtime.plugins import registered
 
-# The further names are those of simulators without a folder for rules.
-_MODULES = ("rules.domain", "rule_domain", "policy_domain")
 _CASE = "archgym.rules.case"
 
 
@@ -124,14 +122,15 @@ def templates(simulator: str | Path) -> dict[str, str]:
 def _all() -> dict[str, Domain]:
     found: dict[str, Domain] = {}
     for name in sorted(registered("archgym.simulators")):
-        for module in _MODULES:
-            try:
-                declared = import_module(f"archgym.simulators.{name}.{module}")
-            except ModuleNotFoundError:
-                # The simulator takes no rules, or declares them in another module.
-                continue
-            found |= {each.name: each for each in declared.DOMAINS}
-    return found
+        try:
+            declared = import_module(f"archgym.simulators.{name}.rules.domain")
+        except ModuleNotFoundError:
+            # The simulator takes no rules.
+            continue
+        found |= {each.name: each for each in declared.DOMAINS}
+    # Control has a domain for each kind of machine whose runs stop and continue.
+    control = import_module("archgym.control.rules")
+    return found | {each.name: each for each in control.DOMAINS}
 
 
 def domain_names() -> tuple[str, ...]:

@@ -27,6 +27,7 @@ from archgym.files.storage import (
     open_member,
     open_own,
     storage_errors,
+    synchronise,
     write_all,
     write_atomic,
 )
@@ -296,10 +297,13 @@ def _read_attempts(path: Path, seed: int) -> list[Attempt]:
     found: list[Attempt] = []
     with storage_errors(path, "read"), open_member(path) as handle:
         number, complete = 0, 0
+        size = os.fstat(handle.fileno()).st_size
         while line := handle.readline(_MAX_LINE_BYTES):
             number += 1
-            if not line.endswith(b"\n") and len(line) < _MAX_LINE_BYTES:
-                # A writer that was killed leaves a part of its last line.
+            is_whole = line.endswith(b"\n") and b"\0" not in line
+            if not is_whole and complete + len(line) == size:
+                # A writer that was killed leaves a part of its last line, a power cut one with
+                # pages of zeros.
                 report_loss(f"{path}: {len(line)} bytes of a torn last line are removed.")
                 _cut(path, complete)
                 break
@@ -317,6 +321,8 @@ def _append(path: Path, line: bytes) -> None:
             try:
                 write_all(descriptor, line)
                 os.fsync(descriptor)
+                if not size:
+                    synchronise(path.parent)
             except OSError:
                 with suppress(OSError):
                     os.ftruncate(descriptor, size)

@@ -10,8 +10,8 @@ from archgym.errors import MissingExtraError
 def import_library(name: str, extra: str | None = None) -> Any:
     """Import a module without changing Python's global random state.
 
-    scikit-learn's trees and SMAC draw some the first time that they are imported, which would
-    make what others draw depend on who came first.
+    scikit-learn's trees draw some the first time that they are imported, which would make what
+    others draw depend on who came first.
 
     Raises:
       MissingExtraError: It is not installed, and `extra` would bring it.

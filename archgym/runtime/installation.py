@@ -30,8 +30,6 @@ _EXTRAS: Final = {
     "data": "datasets for Minari and Croissant, proxies as ONNX",
     "remote": "datasets, tables and exports at URLs (S3)",
     "hub": "datasets on the Hugging Face hub",
-    "boosting": "proxies by XGBoost and LightGBM",
-    "smac": "agent of SMAC3",
     "onnx": "networks from ONNX files",
     "cpu-record": "recording of instruction traces",
     "moe-record": "recording of a model's experts",

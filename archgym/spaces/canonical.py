@@ -51,7 +51,7 @@ class Resolution:
         """
         self.places: frozenset[int] = frozenset(p for places in components for p in places)
         """Parameters that are looked up."""
-        self._strides = np.zeros((len(sizes), len(components)), dtype=np.int64)
+        self._strides = np.zeros((len(sizes), len(components)))
         self._columns: list[_Column] = []
         self._broken: list[tuple[int, np.ndarray]] = []
         for number, places in enumerate(components):
@@ -68,30 +68,44 @@ class Resolution:
             ]
             if (broken >= 0).any():
                 self._broken.append((number, broken))
+        listed = self._columns
+        self._places = np.array([column.place for column in listed], dtype=np.int64)
+        self._components = np.array([column.component for column in listed], dtype=np.int64)
+        lengths = [len(column.canonical) for column in listed]
+        self._starts = np.append(0, np.cumsum(lengths, dtype=np.int64))[: len(listed)]
+        nothing = np.empty(0, dtype=np.int64)
+        self._canonical = np.concatenate([nothing, *(column.canonical for column in listed)])
+        self._active = np.concatenate([nothing.astype(bool), *(column.active for column in listed)])
 
     def resolve(self, indices: np.ndarray) -> np.ndarray:
         """Canonical forms, (n, n_parameters) int64; parameters that are not looked up as given."""
         canonical = indices.astype(np.int64, copy=True)
         if self._columns:
-            numbers = canonical @ self._strides
-            for column in self._columns:
-                canonical[:, column.place] = column.canonical[numbers[:, column.component]]
+            numbers = self._numbers(canonical)
+            canonical[:, self._places] = self._canonical[
+                numbers[:, self._components] + self._starts
+            ]
         return canonical
 
     def active(self, indices: np.ndarray) -> np.ndarray:
         """True if each parameter means something, (n, n_parameters) bool; true where unknown."""
         active = np.ones(indices.shape, dtype=bool)
-        numbers = indices @ self._strides
-        for column in self._columns:
-            active[:, column.place] = column.active[numbers[:, column.component]]
+        if self._columns:
+            numbers = self._numbers(indices)
+            active[:, self._places] = self._active[numbers[:, self._components] + self._starts]
         return active
+
+    def _numbers(self, indices: np.ndarray) -> np.ndarray:
+        """Return the number of the combination of each component, (n, n_components) int64."""
+        # Small whole numbers are exact as floats, whose products are many times faster.
+        return np.asarray((indices.astype(np.float64) @ self._strides).astype(np.int64))
 
     def violations(self, indices: np.ndarray) -> np.ndarray:
         """First constraint of those looked up that each design breaks, (n,) int64; -1 for none."""
         first = np.full(len(indices), -1, dtype=np.int64)
         if not self._broken:
             return first
-        numbers = indices @ self._strides
+        numbers = self._numbers(indices)
         for component, broken in self._broken:
             first = earlier(first, broken[numbers[:, component]])
         return first

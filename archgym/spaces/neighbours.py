@@ -64,17 +64,25 @@ def step_designs(
     # The movable parameter with the least number steps in any case.
     least = order == order.min(axis=1, keepdims=True)
     chosen = movable & (least | (order < rate / np.maximum(n_movable, 1)))
+    sizes = space.sizes.tolist()
+    is_ordered = [parameter.is_ordered for parameter in space.parameters]
     for row, place in np.argwhere(chosen).tolist():
-        changed[row, place] = step(space.parameters[place], int(changed[row, place]), length, rng)
+        index = int(changed[row, place])
+        if is_ordered[place]:
+            changed[row, place] = _along(index, sizes[place], length, rng)
+        else:
+            changed[row, place] = step(space.parameters[place], index, length, rng)
     return changed
 
 
 def _along(index: int, size: int, length: float, rng: np.random.Generator) -> int:
     """Return a step of geometric length that stays inside, to the farther end where none does."""
     stride = min(int(rng.geometric(min(1.0, 1.0 / (length * size)))), size - 1)
-    inside = [place for place in (index - stride, index + stride) if 0 <= place < size]
-    if inside:
-        return inside[int(rng.integers(len(inside)))]
+    low, high = index - stride, index + stride
+    if low >= 0 and high < size:
+        return high if rng.integers(2) else low
+    if low >= 0 or high < size:
+        return low if low >= 0 else high
     return 0 if 2 * index >= size else size - 1
 
 

@@ -11,7 +11,7 @@ import reprlib
 import sys
 from abc import ABCMeta, abstractmethod
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, final
 
@@ -41,6 +41,12 @@ class _Described:
     default: Value | None = field(default=None, kw_only=True)
     unit: str = field(default="", kw_only=True)
     doc: str = field(default="", kw_only=True)
+
+
+@dataclass(frozen=True)
+class _Widening(_Described):
+    widest: int | tuple[int | float, ...] | None = field(default=None, kw_only=True, compare=False)
+    """Largest value, or further levels, for which the model holds; `widened` includes them."""
 
 
 class _Kind(ABCMeta):
@@ -102,6 +108,10 @@ class Parameter(metaclass=_Kind):
     def allowed(self) -> str:
         """Return the allowed values in words."""
 
+    def widened(self) -> "Parameter":
+        """Return the parameter with all values for which the model holds; itself by default."""
+        return self
+
     @property
     def default_index(self) -> int:
         """The number of the default value."""
@@ -112,7 +122,7 @@ class Parameter(metaclass=_Kind):
         fields = {
             name: list(value) if isinstance(value, tuple) else value
             for name, value in vars(self).items()
-            if not name.startswith("_") and name != "values"
+            if not name.startswith("_") and name not in ("values", "widest")
         }
         return {"kind": self.kind, **{k: v for k, v in fields.items() if v not in (None, "")}}
 
@@ -214,8 +224,11 @@ class Categorical(_Described, _Listed):
 
 @final
 @dataclass(frozen=True)
-class Ordinal(_Described, _Listed):
+class Ordinal(_Widening, _Listed):
     """A choice among numbers that are written out, in increasing order.
+
+    `widest` may hold further, larger levels for which the model holds; a search includes them
+    only where it is asked to.
 
     Example:
       >>> Ordinal(name="clock_mhz", levels=(800, 1200, 1600)).value(1)
@@ -237,11 +250,17 @@ class Ordinal(_Described, _Listed):
         """The levels, in increasing order."""
         return self.levels
 
+    def widened(self) -> "Parameter":
+        """Return the parameter with all levels for which the model holds."""
+        if not isinstance(self.widest, tuple):
+            return self
+        return replace(self, levels=(*self.levels, *self.widest), widest=None)
+
 
 @final
 @dataclass(frozen=True)
-class Integer(_Described, _Listed):
-    """Whole numbers from `low` to `high`, `step` apart.
+class Integer(_Widening, _Listed):
+    """Whole numbers from `low` to `high`, `step` apart; `widest` may be a larger `high`.
 
     Example:
       >>> Integer(name="banks", low=4, high=16, step=4).values
@@ -267,11 +286,15 @@ class Integer(_Described, _Listed):
         """The numbers, in increasing order."""
         return tuple(range(self.low, self.high + 1, self.step))
 
+    def widened(self) -> "Parameter":
+        """Return the parameter with all numbers for which the model holds."""
+        return replace(self, high=self.widest or self.high, widest=None)
+
 
 @final
 @dataclass(frozen=True)
-class PowerOfTwo(_Described, _Listed):
-    """Powers of two from `low` to `high`.
+class PowerOfTwo(_Widening, _Listed):
+    """Powers of two from `low` to `high`; `widest` may be a larger `high`.
 
     Example:
       >>> PowerOfTwo(name="ways", low=1, high=16).values
@@ -293,6 +316,10 @@ class PowerOfTwo(_Described, _Listed):
     def values(self) -> tuple[int, ...]:  # type: ignore[override]  # same name, read-only
         """The powers, in increasing order."""
         return tuple(2**e for e in range(self.low.bit_length() - 1, self.high.bit_length()))
+
+    def widened(self) -> "Parameter":
+        """Return the parameter with all powers for which the model holds."""
+        return replace(self, high=self.widest or self.high, widest=None)
 
 
 @final

@@ -390,6 +390,18 @@ class DesignSpace:
             doc or self.doc,
         )
 
+    def widened(self, names: Iterable[str]) -> "DesignSpace":
+        """Return the space with every value of some parameters for which the model holds."""
+        wide = set(names)
+        return DesignSpace(
+            self.name,
+            [p.widened() if p.name in wide else p for p in self.parameters],
+            self.constraints,
+            self.conditions,
+            self.doc,
+            self.canonical_form,
+        )
+
     def indices_of_many(self, designs: Sequence[Mapping[str, Any]]) -> np.ndarray:
         """Return index vectors of designs, (n, n_parameters); errors as for `indices_of`."""
         if not designs:

@@ -13,6 +13,7 @@ from archgym.errors import ArchGymError, InvalidArgumentError, StudyExistsError,
 from archgym.evaluation.executor import Executor
 from archgym.evaluation.function import is_of_function
 from archgym.evaluation.restriction import split_space
+from archgym.evaluation.simulator import simulator_names
 from archgym.evaluation.task import Task
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.metadata import Header, read_header
@@ -178,7 +179,7 @@ def existing_study_error(folder: Path, wanted: Header) -> StudyExistsError | Non
         return other_study_error(folder, difference)
     return StudyExistsError(
         f"{folder} holds a study of this task, agent and seed. Continue it with `Study.open`, with "
-        f'exists="resume", or with: {_resume_command(folder)}'
+        f'exists="resume"{_or_resume(folder)}'
     )
 
 
@@ -186,12 +187,15 @@ def other_study_error(folder: Path, difference: str) -> StudyExistsError:
     """Return the error for a folder that holds a study which differs from the wanted one."""
     return StudyExistsError(
         f"{folder} holds another study: {difference}. Choose another folder, or continue that "
-        f"study with `Study.open`, or with: {_resume_command(folder)}"
+        f"study with `Study.open`{_or_resume(folder)}"
     )
 
 
-def _resume_command(folder: Path) -> str:
-    return f"archgym resume {shlex.quote(str(folder))}"
+def _or_resume(folder: Path) -> str:
+    """Return the command that continues a study, if a command can make its simulator."""
+    if read_header(folder).task["simulator"] not in simulator_names():
+        return ", which takes the task."
+    return f", or with: archgym resume {shlex.quote(str(folder))}"
 
 
 def kept_prior(folder: Path, task: Task, sources: tuple[StudySource, ...]) -> StoredPrior | None:

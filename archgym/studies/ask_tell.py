@@ -35,8 +35,9 @@ _ROUNDING = 1e-9
 class AskTell:
     """Designs that an agent waits for, of which some are given out and some are told.
 
-    A batch of the agent is open until all its designs are told. Each told design is journaled
-    immediately, at its place in the order of asking.
+    A batch of the agent is open until all its designs are told, and so are the designs that the
+    agent has announced for later. Each told design is journaled immediately, at its place in the
+    order of asking.
     """
 
     def __init__(self, recorder: Recorder, task: Task, search: PausedSearch) -> None:
@@ -50,36 +51,33 @@ class AskTell:
         # Rows of the step that are not told, by the design's key, and those that are given out.
         self._open: dict[bytes, int] = {}
         self._given: set[bytes] = set()
+        # Announced designs of later steps, by key: all with their numbers, and those not told.
+        self._seqs: dict[bytes, int] = {}
+        self._ahead: dict[bytes, np.ndarray] = {}
 
     @property
     def told(self) -> int:
-        """Number of evaluations in the open step that have a record."""
-        if self._step is None:
-            return 0
-        return int(((self._step.same < 0) & ~self._recorder.unknown(self._step)).sum())
+        """Number of evaluations of the open step and later ones that have a record."""
+        return 0 if self._step is None else len(self._recorder.told_ahead())
 
     @property
     def best_reward(self) -> float | None:
-        """Best reward of a feasible design told in the open step, or None."""
+        """Best reward of a feasible design told in the open step or a later one, or None."""
         if self._step is None:
             return None
-        rows = (self._step.same < 0) & ~self._recorder.unknown(self._step)
-        told = [self._recorder.record(seq) for seq in self._step.seq[rows].tolist()]
-        rewards = [
-            float(record.reward[0])
-            for record in told
-            if record is not None and not record.errors and not record.reason.any()
-        ]
-        return max(rewards, default=None)
+        told = self._recorder.told_ahead()
+        is_built = (told.reason == 0).all(axis=1) & ~np.isin(told.seq, list(told.errors))
+        return float(told.reward[is_built].max()) if is_built.any() else None
 
     def ask(self, n: int) -> list[Design]:
         """Return up to `n` designs that the agent waits for and that were not given out."""
         self._go_on()
         if self._step is None:
             return []
-        keys = [key for key in self._open if key not in self._given][:n]
+        waiting = {key: self._step.indices[row] for key, row in self._open.items()} | self._ahead
+        keys = [key for key in waiting if key not in self._given][:n]
         self._given.update(keys)
-        indices = self._step.indices[[self._open[key] for key in keys]]
+        indices = np.array([waiting[key] for key in keys], dtype=np.int64)
         return self._task.space.designs(self._task.space.canonical(indices)) if keys else []
 
     def tell(self, design: Mapping[str, Any], told: Evaluation) -> None:
@@ -91,8 +89,11 @@ class AskTell:
         """
         indices = self._task.space.indices_of(design)[None, :]
         key = self._recorder.keys(indices)[0]
-        if key not in self._open:
+        if key not in self._open and key not in self._ahead:
             self._go_on()
+        if key in self._ahead:
+            self._tell_ahead(key, told)
+            return
         if self._step is None or key not in self._open:
             self._refuse_unless_known(design, key, told)
             return
@@ -105,6 +106,13 @@ class AskTell:
         chosen[row] = True
         self._recorder.journal_new(self._step, chosen, _Answer((self._step.indices[row], told)))
         del self._open[key]
+        self._given.discard(key)
+
+    def _tell_ahead(self, key: bytes, told: Evaluation) -> None:
+        """Journal the result of a design of a later step."""
+        row = self._ahead.pop(key)
+        step = Step(np.array([self._seqs[key]]), row[None, :], np.array([-1]))
+        self._recorder.journal_new(step, np.array([True]), _Answer((row, told)))
         self._given.discard(key)
 
     def stop(self) -> None:
@@ -132,6 +140,7 @@ class AskTell:
             if asked is None:
                 self.ended = self._recorder.limit_reached() or "agent"
                 return
+            self._announce()
             n = len(asked)
             self._steps = self._recorder.steps(asked, lambda: n)
         try:
@@ -145,6 +154,20 @@ class AskTell:
         else:
             self._step = step
             self._open = self._waiting(step)
+            for key in self._recorder.keys(step.indices):
+                self._ahead.pop(key, None)
+                self._seqs.pop(key, None)
+
+    def _announce(self) -> None:
+        """Take the designs that the agent will ask for."""
+        for designs in self._search.expected:
+            keys = self._recorder.keys(designs)
+            for key, row, seq, is_needed in zip(
+                keys, designs, *self._recorder.expected(designs), strict=True
+            ):
+                if self._seqs.setdefault(key, int(seq)) == seq and is_needed:
+                    self._ahead[key] = row
+        self._search.expected.clear()
 
     def _waiting(self, step: Step) -> dict[bytes, int]:
         """Return the rows of a step that must be told, by key, in their order."""
@@ -174,7 +197,7 @@ class AskTell:
         seq = self._recorder.seq_of(key)
         if seq is None and self._step is not None:
             keys = self._recorder.keys(self._step.indices)
-            seq = int(self._step.seq[keys.index(key)]) if key in keys else None
+            seq = int(self._step.seq[keys.index(key)]) if key in keys else self._seqs.get(key)
         return None if seq is None else self._recorder.record(seq)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from archgym.errors import InvalidArgumentError
 from archgym.files.lease import LOCK_NAME, Lease
-from archgym.files.storage import make_folder, storage_errors
+from archgym.files.storage import is_there, make_folder, open_member, storage_errors, synchronise
 
 RUNS_FOLDER = Path("runs")
 """Folder of studies whose own folder is not named."""
@@ -43,8 +43,10 @@ def lease_new_folder(folder: Path) -> Lease:
             "Choose another name."
         )
     lease = Lease(folder)
-    journal = folder / JOURNAL_NAME
-    if (folder / STUDY_NAME).exists() or (journal.exists() and journal.stat().st_size):
+    with storage_errors(folder, "written"):
+        # After a power cut, files without the lock would be somebody else's.
+        synchronise(folder)
+    if is_there(folder / STUDY_NAME) or _has_content(folder / JOURNAL_NAME):
         lease.release()
         raise InvalidArgumentError(
             f"A study needs a new or empty folder; {folder} holds a study. Continue it with "
@@ -52,3 +54,10 @@ def lease_new_folder(folder: Path) -> Lease:
             f"archgym resume {shlex.quote(str(folder))}"
         )
     return lease
+
+
+def _has_content(path: Path) -> bool:
+    if not is_there(path):
+        return False
+    with open_member(path) as handle:
+        return bool(handle.read(1))

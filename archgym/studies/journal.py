@@ -20,7 +20,15 @@ import numpy as np
 
 from archgym.errors import FileFormatError, StorageError, StudyLockedError
 from archgym.files.lease import Lease
-from archgym.files.storage import open_member, open_own, storage_errors, write_all, write_atomic
+from archgym.files.storage import (
+    is_there,
+    open_member,
+    open_own,
+    storage_errors,
+    synchronise,
+    write_all,
+    write_atomic,
+)
 from archgym.studies.records import JournalShape, Records
 
 # chosen: the fastest of 64 to 4096; small blocks of parsed lines stay in the processor's cache.
@@ -87,7 +95,7 @@ def load_journal(path: str | Path, shape: JournalShape) -> Journal:
       StorageError: It cannot be read.
     """
     path = Path(path)
-    if not path.is_file():
+    if not is_there(path):
         raise FileFormatError(
             path, None, "a study must have its journal, and this file is absent", _RESTORE
         )
@@ -314,6 +322,7 @@ def set_aside(path: Path, damage: Sequence[Damage], bad_path: Path) -> None:
                 bad.write(b"\n")
         bad.flush()
         os.fsync(bad.fileno())
+        synchronise(bad_path.parent)
 
 
 def rewrite(path: Path, journal: Journal) -> None:
@@ -402,6 +411,9 @@ class JournalWriter:
         self._synchronised_at = time.monotonic()
         with storage_errors(self._path, "written"):
             os.fsync(self._descriptor)
+        if self._timing and not self._lease.is_lost:
+            # Where locks do not reach, another writer may have copied the journal just before.
+            self._lease.check()
         if self._timing:
             lines, self._timing = self._timing, []
             # Wall times only inform; where they cannot be written, neither can the journal soon.

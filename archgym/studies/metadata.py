@@ -20,7 +20,7 @@ from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.specification import MetricMembers
 from archgym.files.json_types import Whole, typed
-from archgym.files.storage import open_member, storage_errors, write_atomic
+from archgym.files.storage import is_there, open_member, storage_errors, write_atomic
 from archgym.spaces.space import DesignSpace
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.records import JournalShape
@@ -319,7 +319,7 @@ def read_header(folder: Path) -> Header:
     path = folder / STUDY_NAME
     with storage_errors(folder, "read"):
         folder.stat()
-        if not path.is_file():
+        if not is_there(path):
             raise FileFormatError(
                 folder,
                 None,

@@ -4,20 +4,32 @@
     Study.create("runs/new", task, start=found.designs, budget=60).run()
 
 The choice costs evaluations of the known workloads, none of the new one.
+
+Portfolios ship for some spaces. `python experiments/portfolios.py` makes them from development
+workloads. A search that begins with one records its designs as start designs, so that an update of
+the portfolios changes no study.
 """
 
+import json
+import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 
 from archgym.checks import check_whole
-from archgym.errors import InvalidArgumentError
+from archgym.errors import ArchGymError, InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.task import Task
 from archgym.spaces.design import Design
-from archgym.studies.prior import StudySource
+from archgym.studies.folder import STUDY_NAME
+from archgym.studies.prior import StudySource, best_first
 from archgym.studies.snapshot import StudyLog, read_study
+
+logger = logging.getLogger(__name__)
 
 # chosen: on generated workloads of experiments/transfer.py, which are not the measured ones.
 _SIZE: Final = 4
@@ -25,6 +37,7 @@ _SIZE: Final = 4
 _PER_STUDY: Final = 2
 # chosen: the objective's metrics times seven, so that one workload does not outweigh all others.
 _FLOOR: Final = -2.0
+_SHIPPED_NAME: Final = "portfolios.jsonl"
 
 
 @final
@@ -231,3 +244,82 @@ def _rewards(
             rewards[place, is_new] = task.evaluate(designs[is_new]).reward
         cost += int(is_new.sum())
     return rewards, cost
+
+
+def shipped_portfolio(task: Task) -> tuple[dict[str, Any], ...]:
+    """Return the designs that ship for a task's space, without those that it lacks.
+
+    Args:
+      task: Any task; one of a user's own simulator has none.
+    """
+    designs = _portfolios().get((task.simulator.name, task.space.name), ())
+    return tuple(design for design in designs if _is_in(task, design))
+
+
+def earlier_designs(task: Task, folder: Path, size: int = _SIZE) -> tuple[dict[str, Any], ...]:
+    """Return the best designs of earlier studies of the same simulator and space, by similarity.
+
+    Workloads are alike where the default design has alike metrics. Each study gives the design that
+    is best by the objective and limits of the new task. A search that starts with them pays one
+    evaluation for each, so that studies of another kind cost it little.
+
+    Args:
+      task: The new task.
+      folder: Folder that holds studies; others than those of the space are passed over.
+      size: Largest number of designs.
+    """
+    found: list[tuple[float, str, np.ndarray]] = []
+    for path in sorted(folder.iterdir()) if folder.is_dir() else ():
+        if not (path / STUDY_NAME).is_file():
+            continue
+        try:
+            log = read_study(path)
+            is_alike = (log.header.task["simulator"], log.space.digest) == (
+                task.simulator.name,
+                task.space.digest,
+            )
+            if is_alike and log.header.task["digest"] != task.digest:
+                indices, _, _ = best_first(task, log)
+                found.append((_distance(task, log), path.name, indices[0]))
+        except ArchGymError as error:
+            logger.warning("%s is passed over: %s", path, error)
+    found.sort(key=lambda each: each[:2])
+    rows = {row.tobytes(): row for _, _, row in found}
+    return tuple(dict(task.space.design_at(row)) for row in list(rows.values())[:size])
+
+
+def _distance(task: Task, log: StudyLog) -> float:
+    """Return the mean difference of the default design's metrics, in logarithms."""
+    theirs = dict(
+        zip((spec.name for spec in log.metrics), log.weights @ log.reference, strict=True)
+    )
+    own = dict(
+        zip(
+            (spec.name for spec in task.metrics), task.average(task.reference[None])[0], strict=True
+        )
+    )
+    shared = [name for name in own if name in theirs and min(own[name], theirs[name]) > 0.0]
+    return float(np.mean([abs(np.log(own[name] / theirs[name])) for name in shared] or [np.inf]))
+
+
+def _is_in(task: Task, design: dict[str, Any]) -> bool:
+    """Return True if a design lies in the space of a task, whose parameters may be held."""
+    try:
+        indices = np.asarray(task.space.indices_of(design))[None, :]
+    except InvalidDesignError:
+        return False
+    return bool(task.space.feasible(indices)[0])
+
+
+@cache
+def _portfolios() -> dict[tuple[str, str], tuple[dict[str, Any], ...]]:
+    """Return the designs that ship, values by parameter, for each simulator and space."""
+    path = files("archgym.studies") / "data" / _SHIPPED_NAME
+    found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
+    return {
+        (each["simulator"], each["space"]): tuple(
+            {name: tuple(v) if isinstance(v, list) else v for name, v in design.items()}
+            for design in each["designs"]
+        )
+        for each in found
+    }

@@ -117,7 +117,7 @@ class StoredPrior:
         logs = [_log(study) for study in studies]
         if len({log.header.id for log in logs}) != len(logs):
             raise InvalidArgumentError("Each study of `warm_start` must come once; one came twice.")
-        parts = [_records(task, log) for log in logs]
+        parts = [best_first(task, log) for log in logs]
         sources = [
             PriorSource(
                 study=log.header.id,
@@ -190,7 +190,7 @@ def _start_design(task: Task, entry: Any) -> np.ndarray:
             f"{entry!r}. A design is a mapping of parameters to values."
         )
     log = _log(entry)
-    indices, _, _ = _records(task, log)
+    indices, _, _ = best_first(task, log)
     return np.asarray(indices[0])
 
 
@@ -198,7 +198,7 @@ def _log(study: StudySource) -> StudyLog:
     return study if isinstance(study, StudyLog) else read_study(study)
 
 
-def _records(task: Task, log: StudyLog) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def best_first(task: Task, log: StudyLog) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Return indices in the task's space, normal scores and terms of a study, best first."""
     theirs = log.header.task["simulator"]
     if theirs != task.simulator.name:

@@ -88,6 +88,7 @@ class Recorder:
         self._is_late = False
         self.on_new: Callable[[Trials], None] | None = None
         """Called with the evaluations of each part that no earlier process made."""
+        self._n_expected = 0
         self.start_over()
 
     def follow(self, header: Header) -> None:
@@ -106,6 +107,7 @@ class Recorder:
         self._best_at = 0
         self._has_met = False
         self._first: dict[bytes, int] = {}
+        self._n_expected = 0
 
     def go_on(self) -> None:
         """Begin after the last known ask, for a new segment."""
@@ -186,6 +188,34 @@ class Recorder:
                 return trials
             self.settle(step, executor)
 
+    def told_ahead(self) -> Records:
+        """Return the records of evaluations that the agent has not been told."""
+        known = self.records()
+        return known.rows((known.seq >= self.asks) & (known.same < 0))
+
+    def expected(self, indices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the numbers that the next expected designs get, and which must be evaluated.
+
+        No evaluation is needed for a design with a record, a repeat, one that breaks a constraint
+        of the space, or one beyond the study's limits.
+
+        Args:
+          indices: (k, n_parameters), after those expected before.
+
+        Returns:
+          (k,) int64 and (k,) bool.
+        """
+        indices = np.ascontiguousarray(indices, dtype=np.int64)
+        seqs = self.asks + self._n_expected + np.arange(len(indices))
+        self._n_expected += len(indices)
+        left = np.array(
+            [self.limit_reached(n, n) is None for n in (seqs - self.asks).tolist()], dtype=bool
+        )
+        is_new = np.array([key not in self._first for key in self.keys(indices)], dtype=bool)
+        needed: np.ndarray = left & is_new & ~self._ledger.has(seqs)
+        needed &= self._task.space.feasible(self._task.space.canonical(indices))
+        return seqs, needed
+
     def steps(
         self,
         indices: np.ndarray,
@@ -216,6 +246,7 @@ class Recorder:
         if not len(indices):
             raise InvalidArgumentError("An ask must hold one or more designs; got none.")
         indices = np.ascontiguousarray(indices, dtype=np.int64)
+        self._n_expected = max(0, self._n_expected - len(indices))
         keys = self._ledger.keys(indices)
         targets: list[int] = []
         while len(targets) < len(indices):

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 import numpy as np
 
+from archgym.agent.advice import Advice
 from archgym.agent.agent import Agent, agent_class, idle_workers, make_agent
 from archgym.agent.paused import PausedSearch
 from archgym.checks import check_number
@@ -27,10 +28,12 @@ from archgym.errors import (
 from archgym.evaluation.executor import Executor, SerialExecutor
 from archgym.evaluation.function import OutsideSimulator
 from archgym.evaluation.limits import parse_limits
-from archgym.evaluation.task import Task
+from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.files.lease import Lease
-from archgym.files.storage import require_own, write_atomic
+from archgym.files.storage import is_there, require_own, write_atomic
+from archgym.measurements.file import MEASURED_NAME, append_measurements
+from archgym.measurements.spreadsheet import measured
 from archgym.runtime.closing import Closing
 from archgym.runtime.interruption import Interruption
 from archgym.spaces.design import Design
@@ -232,11 +235,14 @@ class Study(Closing):
         )
         if exists not in ("refuse", "resume"):
             raise InvalidArgumentError(f"`exists` must be refuse or resume; got {exists!r}.")
-        if exists == "resume" and (folder / STUDY_NAME).is_file():
+        if exists == "resume" and is_there(folder / STUDY_NAME):
             return cls._resumed(folder, task, kind, header)
         try:
             lease = lease_new_folder(folder)
         except InvalidArgumentError as error:
+            if exists == "resume" and is_there(folder / STUDY_NAME):
+                # Another process, or another machine of a shared folder, has just made it.
+                return cls._resumed(folder, task, kind, header)
             raise existing_study_error(folder, header) or error from None
         try:
             write_atomic(folder / JOURNAL_NAME, b"")
@@ -315,7 +321,7 @@ class Study(Closing):
           StorageError: It cannot be written.
         """
         folder = Path(folder)
-        if not (folder / STUDY_NAME).is_file():
+        if not is_there(folder / STUDY_NAME):
             return cls.create(folder, task, None)
         study = cls.open(folder, task)
         if study._header.kind != "log":
@@ -449,6 +455,35 @@ class Study(Closing):
             self.folder, recorder.header, recorder.records(), self._damage, recorder.state
         )
 
+    def advise(
+        self, k: int = 5, designs: Iterable[Mapping[str, Any]] = (), seed: int = 0
+    ) -> Advice:
+        """Return designs worth evaluating next, with predictions; nothing is evaluated.
+
+        Works for logs and for studies of any agent, also while they are open.
+
+        Args:
+          k: Number of designs to suggest.
+          designs: Designs of one's own, which are ranked among them.
+          seed: Random seed of the candidates.
+
+        Raises:
+          InvalidDesignError: A design does not lie in the space.
+          InvalidArgumentError: There are too few results.
+        """
+        require_count("k", k)
+        space = self.task.space
+        rows = [space.indices_of(design) for design in designs]
+        own = np.array(rows, dtype=np.int64).reshape(-1, space.n_parameters)
+        log = self.read()
+        evaluated = log.records.rows(log.is_evaluation)
+        known = self.task.trials(
+            evaluated.indices,
+            Evaluation(evaluated.values, evaluated.reason, evaluated.reward),
+            np.zeros(len(evaluated), dtype=bool),
+        )
+        return make_agent(agent_class("few"), space, seed, {}).advise(self.task, known, k, own)
+
     # ---- running
 
     def run(
@@ -528,10 +563,11 @@ class Study(Closing):
     def ask(self, n: int = 1) -> list[Design]:
         """Return designs for a loop outside to evaluate, which `tell` takes the results of.
 
-        An agent asks for a batch at a time and waits for all its results, so there may be fewer
-        than `n`: `auto` gives out one, `genetic` eight. There are none where all of the batch are
-        given out, or where the study has ended (see `ended`). Designs that were given out and not
-        told are given out again by a study that is opened again.
+        An agent has so many designs in flight as its hyperparameter `batch_size` says, so there
+        may be fewer than `n`: `auto` gives out one by default, `genetic` eight. `auto` and `few`
+        replace each that is told in turn, `genetic` waits for the whole batch. There are none
+        where all are given out, or where the study has ended (see `ended`). Designs that were
+        given out and not told are given out again by a study that is opened again.
 
         Args:
           n: Largest number of designs.
@@ -584,6 +620,33 @@ class Study(Closing):
                 )
             self._begin_segment()
             loop.tell(design, told)
+
+    def measure(
+        self,
+        design: Mapping[str, Any],
+        metrics: Mapping[str, float],
+        *,
+        workload: str | None = None,
+        date: str = "",
+        machine: str = "",
+    ) -> None:
+        """Keep what a design measured on the real thing, for `archgym decide`.
+
+        It is safe when this returns, and no part of the study's identity.
+
+        Args:
+          design: The design; parameters left out have the default design's values.
+          metrics: What was measured, by metric, in the units of `task.metrics`.
+          workload: Workload that ran; may be left out where the task has one.
+          date: Day or time of the run.
+          machine: Machine of the run.
+
+        Raises:
+          InvalidDesignError: The design does not lie in the space.
+          InvalidArgumentError: A number or the workload does not fit.
+        """
+        row = measured(self.task, design, metrics, workload, date, machine)
+        append_measurements(self.folder / MEASURED_NAME, [row])
 
     def evaluate(self, indices: np.ndarray) -> Trials:
         """Evaluate designs and log them, for a study without an agent.
@@ -650,7 +713,7 @@ class Study(Closing):
         for name in _WRITTEN_NAMES:
             require_own(self.folder / name)
         state = read_state(self.folder)
-        if lease.predecessor is not None and path.is_file():
+        if lease.predecessor is not None and is_there(path):
             # It may live, out of the lock's reach, and have looked at its token just before.
             renew(path)
         journal = load_journal(path, header.shape(self.task.space))
@@ -769,14 +832,8 @@ class Study(Closing):
         ended = self._ended_before(kind)
         if ended is None:
             agent = self._made_agent(kind)
-
-            def evaluate(indices: np.ndarray) -> Trials:
-                with self._turn:
-                    self._begin_segment()
-                    return recorder.evaluate(indices, executor, progress)
-
             try:
-                self._primed(agent)(evaluate)
+                self._primed(agent)(_Evaluating(self, executor, progress))
             except BudgetExhausted:
                 ended = recorder.limit_reached() or "budget"
             except (SystemExit, GeneratorExit) as stop:
@@ -828,6 +885,30 @@ class Study(Closing):
     @property
     def _header(self) -> Header:
         return self._recorder.header
+
+
+@final
+class _Evaluating:
+    """Function by which the agent of a running study has designs evaluated."""
+
+    def __init__(self, study: Study, executor: Executor, progress: Progress | None) -> None:
+        self._study = study
+        self._executor = executor
+        self._progress = progress
+
+    def __call__(self, indices: np.ndarray) -> Trials:
+        """Return the trials of designs."""
+        study = self._study
+        with study._turn:
+            study._begin_segment()
+            return study._recorder.evaluate(indices, self._executor, self._progress)
+
+    def expect(self, indices: np.ndarray) -> None:
+        """Start designs that the agent asks for next."""
+        indices = np.ascontiguousarray(indices, dtype=np.int64)
+        _, is_needed = self._study._recorder.expected(indices)
+        if is_needed.any():
+            self._executor.expect(self._study.task, indices[is_needed])
 
 
 def _notifier(study: "weakref.ref[Study]") -> Callable[[Trials], None]:

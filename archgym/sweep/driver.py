@@ -215,7 +215,7 @@ class _Driver:
         Returns:
           How many were finished before, and why others failed, by their id.
         """
-        repeated = 0
+        repeated, has_changed = 0, False
         for run in self._runs:
             _refuse_links(self._folder, run)
             is_finished, evaluations = standing(self._folder / run.id, run)
@@ -223,13 +223,17 @@ class _Driver:
             if is_finished:
                 repeated += 1
                 self._count(run, evaluations)
+                # Another machine may have finished what failed here.
+                has_changed |= self._failures.pop(run.id, None) is not None
             else:
                 self._waiting.append(run)
         if self._waiting:
             for run in self._waiting:
                 self._failures.pop(run.id, None)
             self._n_failed = sum(run.id in self._failures for run in self._runs)
+        if self._waiting or has_changed:
             self._write_failures()
+        if self._waiting:
             with Interruption() as interruption:
                 self._drive(crew, interruption)
         own = {run.id for run in self._runs}
@@ -309,6 +313,7 @@ class _Driver:
 
     def _write_failures(self) -> None:
         path = self._folder / _FAILURES_NAME
+        self._lease.check()
         if self._failures:
             text = json.dumps(self._failures, indent=1, ensure_ascii=False)
             write_atomic(path, text + "\n")

@@ -20,20 +20,21 @@ from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
     SimulatorError,
+    StorageError,
     StudyInterrupted,
     StudyLockedError,
 )
 from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
 from archgym.files.lease import Lease
-from archgym.files.remote import require_absent, upload, url_of
-from archgym.files.storage import atomic_file, make_folder
+from archgym.files.remote import require_absent, shown, upload, url_of
+from archgym.files.storage import atomic_file, is_there, make_folder
 from archgym.runtime.interruption import Interruption
 from archgym.runtime.progress import StageProgress
 from archgym.tables.content import MAX_ROWS, TableContent
 from archgym.tables.file import TableFile
 from archgym.tables.optimum import OptimumSearch, tasks_of
-from archgym.tables.parts import PART_SIZE, Build, Part, read_part, write_plan
+from archgym.tables.parts import PART_SIZE, Build, Part, PartClaims, is_done, read_part, write_plan
 from archgym.tables.threads import Job, Pace, SimulatingThreads
 from archgym.tables.writing import TableWriter
 
@@ -43,6 +44,8 @@ _MAX_PARTS = 2**12
 _MAX_SIZE = 2**34
 # chosen: a build that is killed loses so much at most of a slow simulator's work.
 _WRITE_S = 10.0
+# chosen: how often a process looks whether another one has finished [s].
+_POLL_S = 0.5
 # chosen: as long as a person waits for an estimate that is worth something.
 _MEASURE_S = 1.0
 
@@ -83,6 +86,8 @@ def build_table(
     progress: TableProgress | None = None,
     assembling: StageProgress | None = None,
     announce: Callable[[TablePlan], None] | None = None,
+    *,
+    share: bool = False,
 ) -> Path:
     """Simulate every distinct design of a task's space on its workloads, and write the table.
 
@@ -96,6 +101,8 @@ def build_table(
       progress: Called with the number of simulated designs.
       assembling: Called with the progress of the table made of their results.
       announce: Called with the plan at the start, and again with the expected time.
+      share: True to build it together with other processes that call this for the same file, also
+        on other machines that see its folder. Each may come and go; the bytes are the same.
 
     Raises:
       InvalidArgumentError: The space is too large, the file exists, or unfinished parts are of
@@ -106,6 +113,11 @@ def build_table(
     """
     out = Path(out)
     if url_of(out) is not None:
+        if share:
+            raise InvalidArgumentError(
+                f"A table that is built together must lie in a folder that all machines see; got "
+                f"{shown(out)}. Name a file in one, and copy it to the store afterwards."
+            )
         require_absent(out)
         # Its parts stay in the working folder, so that the next call can continue.
         local = build_table(task, out.name, workers, progress, assembling, announce)
@@ -116,26 +128,81 @@ def build_table(
     n_workers = check_whole("workers", workers or min(cores, MAX_WORKERS), 1, MAX_WORKERS)
     build = _planned(task, out)
     make_folder(build.folder)
-    try:
-        lease = Lease(build.folder)
-    except StudyLockedError as error:
-        raise StudyLockedError(f"{out} is being built by another process. {error}") from None
+    report = _Report(build, out, progress, announce)
+    lease = None if share else _lease(build, out)
     try:
         write_plan(build)
         with Interruption() as interruption:
-            report = _Report(build, out, progress, announce)
-            _simulate(build, n_workers, report, interruption)
-            _assemble(build, out, assembling)
-            interruption.hold_back()
-            shutil.rmtree(build.folder, ignore_errors=True)
+            missing = _missing(build, report)
+            report.begin(n_workers)
+            if lease is None:
+                _build_together(build, out, missing, n_workers, report, interruption, assembling)
+            else:
+                _simulate(build, missing, n_workers, report, interruption)
+                _finish(build, out, assembling, interruption)
+    except StorageError:
+        # Another process has just finished the table, and removed the folder of the parts.
+        if not (share and is_there(out)):
+            raise
     except StudyInterrupted as stop:
         raise StudyInterrupted(
             f"The build of {out} was stopped; what is done lies in {build.folder}.",
             stop.signal_number,
         ) from None
     finally:
-        lease.release()
+        if lease is not None:
+            lease.release()
     return out
+
+
+def _lease(build: Build, out: Path) -> Lease:
+    try:
+        return Lease(build.folder)
+    except StudyLockedError as error:
+        raise StudyLockedError(f"{out} is being built by another process. {error}") from None
+
+
+def _build_together(
+    build: Build,
+    out: Path,
+    missing: list[int],
+    workers: int,
+    report: "_Report",
+    interruption: Interruption,
+    assembling: StageProgress | None,
+) -> None:
+    """Simulate the parts that nobody else does, and make the table unless somebody else does."""
+    claims = PartClaims(build.folder)
+    try:
+        while missing and not is_there(out):
+            _simulate(build, missing, workers, report, interruption, claims)
+            missing = [number for number in missing if not is_done(build, number)]
+            if missing:
+                # Others still simulate these, or were killed.
+                time.sleep(_POLL_S)
+                interruption.check()
+        while not is_there(out):
+            try:
+                lease = Lease(build.folder)
+            except StudyLockedError:
+                time.sleep(_POLL_S)
+                interruption.check()
+                continue
+            try:
+                if not is_there(out):
+                    _finish(build, out, assembling, interruption)
+            finally:
+                lease.release()
+    finally:
+        claims.close()
+
+
+def _finish(
+    build: Build, out: Path, assembling: StageProgress | None, interruption: Interruption
+) -> None:
+    _assemble(build, out, assembling)
+    interruption.hold_back()
+    shutil.rmtree(build.folder, ignore_errors=True)
 
 
 def _planned(task: Task, out: Path) -> Build:
@@ -162,21 +229,30 @@ def _planned(task: Task, out: Path) -> Build:
 # ---- simulation
 
 
-def _simulate(build: Build, workers: int, report: "_Report", interruption: Interruption) -> None:
-    """Simulate every missing part."""
-    missing = _missing(build, report)
-    report.begin(workers)
+def _simulate(
+    build: Build,
+    missing: list[int],
+    workers: int,
+    report: "_Report",
+    interruption: Interruption,
+    claims: PartClaims | None = None,
+) -> None:
+    """Simulate every missing part, or those that nobody else claims."""
     waiting: dict[int, Part] = {}
     written_at = time.monotonic()
     with SimulatingThreads(build.task, workers) as threads:
         try:
-            for job, result in threads.results(_jobs(build, missing, waiting, threads.pace)):
+            for job, result in threads.results(
+                _jobs(build, missing, waiting, threads.pace, claims)
+            ):
                 part = waiting[job.part]
                 part.add(job.rows, job.place, result.values, result.reason)
                 report.add(len(job.rows))
                 if part.is_whole:
                     part.write()
                     del waiting[job.part]
+                    if claims is not None:
+                        claims.release(job.part)
                 elif time.monotonic() > written_at + _WRITE_S:
                     part.write()
                     written_at = time.monotonic()
@@ -201,8 +277,16 @@ def _missing(build: Build, report: "_Report") -> list[int]:
     return missing
 
 
-def _jobs(build: Build, missing: list[int], waiting: dict[int, Part], pace: Pace) -> Iterator[Job]:
+def _jobs(
+    build: Build,
+    missing: list[int],
+    waiting: dict[int, Part],
+    pace: Pace,
+    claims: PartClaims | None,
+) -> Iterator[Job]:
     for number in missing:
+        if claims is not None and not claims.take(build, number):
+            continue
         indices = build.task.space.unflat(build.numbers(number))
         part = Part(build, number, len(indices))
         waiting[number] = part

@@ -4,8 +4,10 @@ A complete part is a checksummed file. A part under simulation is saved from tim
 mark for each finished result. A killed build thus loses seconds of work even with a slow simulator.
 """
 
+import fcntl
 import hashlib
 import json
+import os
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +20,9 @@ from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
 from archgym.files.storage import (
     SCRATCH_PREFIX,
+    is_there,
     open_file,
+    open_own,
     require_own,
     storage_errors,
     write_atomic,
@@ -123,6 +127,55 @@ class Part:
         self.is_known = known
 
 
+@final
+class PartClaims:
+    """Parts that one of several processes simulates, each locked against the others.
+
+    Where locks do not reach another machine, parts are simulated twice. Each is written whole, and
+    whoever writes it, with the same bytes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Begin without a part."""
+        self._folder = folder
+        self._held: dict[int, int] = {}
+
+    def take(self, build: Build, part: int) -> bool:
+        """Claim a part; False if another process has it, or has finished it.
+
+        Raises:
+          StorageError: The lock cannot be made.
+        """
+        descriptor = open_own(self._folder / f"part-{part:05d}.lock", os.O_RDWR)
+        self._held[part] = descriptor
+        # A file system without locks refuses none.
+        with suppress(OSError):
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                self.release(part)
+                return False
+        if is_done(build, part):
+            self.release(part)
+            return False
+        return True
+
+    def release(self, part: int) -> None:
+        """Give a part back."""
+        os.close(self._held.pop(part))
+
+    def close(self) -> None:
+        """Give back all parts."""
+        for part in list(self._held):
+            self.release(part)
+
+
+def is_done(build: Build, part: int) -> bool:
+    """Return True if a part is written and whole."""
+    is_written = is_there(build.path(part))
+    return is_written and read_part(build, part, len(build.numbers(part))) is not None
+
+
 def read_part(build: Build, part: int, n: int) -> tuple[np.ndarray, np.ndarray] | None:
     """Return metrics (n, w, n_metrics) and reasons (n, w) of a part; None if incomplete.
 
@@ -176,7 +229,9 @@ def write_plan(build: Build) -> None:
     others = [
         item.name
         for item in build.folder.iterdir()
-        if not item.name.endswith(".lock") and not item.name.startswith(SCRATCH_PREFIX)
+        # Another process may have written the plan just now.
+        if not item.name.endswith((".lock", _PLAN_NAME))
+        and not item.name.startswith(SCRATCH_PREFIX)
     ]
     if others:
         raise InvalidArgumentError(

@@ -33,6 +33,8 @@ class TableSimulator(StandIn):
     """
 
     kind: ClassVar[StandInKind] = "table"
+    # chosen: order of magnitude of a look-up.
+    evaluation_s = 1e-6
 
     def __init__(self, path: str | Path) -> None:
         """Open a table.

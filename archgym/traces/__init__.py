@@ -8,6 +8,7 @@ from archgym.traces.file import (
     write_memory_trace,
 )
 from archgym.traces.generators import GENERATED, generated_trace
+from archgym.traces.markers import begin, end
 from archgym.traces.memory_trace import AccessKind, MemoryTrace
 from archgym.traces.reference import read_planes
 from archgym.traces.shipped import shipped_info, shipped_names, shipped_trace
@@ -17,6 +18,8 @@ __all__ = [
     "AccessKind",
     "MemoryTrace",
     "TraceInfo",
+    "begin",
+    "end",
     "generated_trace",
     "iterate_memory_trace",
     "read_memory_trace",

@@ -11,6 +11,7 @@ from archgym.errors import FileFormatError
 from archgym.simulators.accelerator.kernel.architecture import Architecture, Level, MacArray
 from archgym.simulators.accelerator.kernel.problem import TENSORS, Problem, convolution
 from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Loop, Mapping
+from archgym.simulators.accelerator.workloads import network_csv
 from evidence.recorded import json_lines, read_json, reading
 
 Made = TypeVar("Made")
@@ -49,6 +50,24 @@ def recorded_architectures(path: Path) -> dict[str, Architecture]:
 def recorded_layers(path: Path) -> dict[str, Problem]:
     """Return the layers of a file of metadata, by name."""
     return _named(path, "layers", _layer)
+
+
+def recorded_tables(path: Path) -> dict[str, str]:
+    """Return the layers of a file of metadata as tables that the simulator reads, by name."""
+    return _named(path, "layers", _table)
+
+
+def _table(data: MappingOf[str, Any]) -> str:
+    groups = data["M"] if data["depthwise"] else 1
+    cells = {
+        **{"layer": data["name"], "kind": "conv", "count": 1, "groups": groups},
+        **{"channels": data["C"] * groups, "filters": data["M"], "batch": data["N"]},
+        **{"output_x": data["P"], "output_y": data["Q"]},
+        **{"kernel_x": data["R"], "kernel_y": data["S"]},
+        **{"stride_x": data["Wstride"], "stride_y": data["Hstride"]},
+        **{"dilation_x": data["Wdilation"], "dilation_y": data["Hdilation"]},
+    }
+    return network_csv([cells], "A recorded layer.")
 
 
 def _architecture(data: MappingOf[str, Any]) -> Architecture:

@@ -2,8 +2,9 @@
 
 import json
 import math
+import tempfile
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -11,20 +12,25 @@ import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.evaluation.simulator import Workload
+from archgym.simulators.accelerator.formats.files import architecture_yaml
 from archgym.simulators.accelerator.kernel.architecture import Architecture
 from archgym.simulators.accelerator.kernel.evaluation import Evaluation, evaluate_mapping
 from archgym.simulators.accelerator.kernel.problem import Problem, convolution
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS, SYSTOLIC
 from archgym.simulators.accelerator.mapping.mapper import anneal_mapping, map_space
+from archgym.simulators.accelerator.mapping.mapping import Mapping as LayerMapping
+from archgym.simulators.accelerator.mapping.space import slots_of
 from archgym.simulators.accelerator.simulator import AcceleratorSimulator
 from archgym.simulators.accelerator.space import FIXED_ORDERS, published_hardware
 from archgym.simulators.accelerator.workloads import Layer, Network, load_network
+from archgym.spaces.parameter import Factorisation, Parameter, Permutation
 from evidence.accelerator.recorded import (
     Recorded,
     mapping_from_text,
     recorded_architectures,
     recorded_layers,
     recorded_mappings,
+    recorded_tables,
 )
 from evidence.agreement import Agreement, validation_of
 from evidence.recorded import json_lines, read_rows, read_table
@@ -41,6 +47,7 @@ _NAMES: Final = {
     **{"IFMAP": "ifmap", "PSUM": "psum", "WEIGHTS": "weights", "DUMMY": "dummy", "GLB": "glb"},
     **{"rbw": "read_bandwidth", "wbw": "write_bandwidth"},
 }
+_WHAT_DESIGNS: Final = "verdict, cycles, utilisation; worst error of energy [%]"
 _WHAT_TIMELOOP: Final = "verdict, accesses, tiles, cycles, utilisation; worst error of energy [%]"
 
 
@@ -53,8 +60,9 @@ _ARCHGYM: Final = {
 }
 
 
-RECORDED, SYSTOLIC_RUNS, CLOSED, MAPPINGS, MAPPER, PUBLISHED, MAESTRO = (
-    "recorded", "scale-sim", "closed-form", "timeloop", "mapper", "archgym", "maestro",
+RECORDED, SYSTOLIC_RUNS, CLOSED, MAPPINGS, COUNTS, MAPPER, PUBLISHED, MAESTRO = (
+    "recorded", "scale-sim", "closed-form", "timeloop", "timeloop-counts", "mapper", "archgym",
+    "maestro",
 )  # fmt: skip
 GROUPS: Final = (
     Group(RECORDED, "our own recorded designs of all spaces, in every metric"),
@@ -62,9 +70,14 @@ GROUPS: Final = (
     Group(CLOSED, "cycles of a closed form that every run of SCALE-Sim met, in the space systolic"),
     Group(
         MAPPINGS,
-        "mappings that Timeloop evaluated: verdict, accesses, cycles, energy",
-        "a search of an accelerator maps each layer itself, and a layer of a file is no layer of "
-        "a space of mappings",
+        "mappings by Timeloop that are designs of the space mapping: verdict, cycles, utilisation, "
+        "energy",
+    ),
+    Group(
+        COUNTS,
+        "all mappings that Timeloop evaluated, with the accesses to each level",
+        "a design has the tensors that its accelerator keeps at each level, and accesses by level "
+        "are no metrics",
     ),
     Group(MAPPER, "best mappings of Timeloop's mapper", "compares mappers on layers of a file"),
     Group(
@@ -98,8 +111,10 @@ def validate(
         folder = reference / "accelerator"
         folder = folder if folder.is_dir() else reference
         for what, of, compare in (
-            ("timeloop_mappings.jsonl", MAPPINGS, _timeloop),
-            ("timeloop_link_cases.jsonl", MAPPINGS, _timeloop),
+            ("timeloop_mappings.jsonl", MAPPINGS, _designs),
+            ("timeloop_link_cases.jsonl", MAPPINGS, _designs),
+            ("timeloop_mappings.jsonl", COUNTS, _timeloop),
+            ("timeloop_link_cases.jsonl", COUNTS, _timeloop),
             ("timeloop_mapper_best.jsonl", MAPPER, _mapper),
             ("archgym_timeloop_random.jsonl", PUBLISHED, _archgym),
             ("scalesim_runs.jsonl", SYSTOLIC_RUNS, _scale_sim),
@@ -157,9 +172,93 @@ def _timeloop(path: Path) -> list[Agreement]:
             error = abs(found.energy_pj / row.statistics["energy_pJ"] - 1)
             errors[key] = max(errors.get(key, 0.0), error)
     return [
-        _line(MAPPINGS, path.stem, key, rows, 100 * errors.get(key, 0.0), _WHAT_TIMELOOP)
+        _line(COUNTS, path.stem, key, rows, 100 * errors.get(key, 0.0), _WHAT_TIMELOOP)
         for key, rows in met.items()
     ]
+
+
+def _designs(path: Path) -> list[Agreement]:
+    """Evaluate the mappings that are designs of the space `mapping`, as a search does."""
+    meta = path.with_name(f"{path.stem}_meta.json")
+    architectures, layers = recorded_architectures(meta), recorded_layers(meta)
+    tables = recorded_tables(meta)
+    rows: dict[tuple[str, str], list[Recorded]] = {}
+    for row in recorded_mappings(path):
+        # What a design keeps at each level is what its accelerator keeps.
+        kept = [level.keeps for level in architectures[row.architecture].levels]
+        if [level.keeps for level in row.mapping.levels] == kept:
+            rows.setdefault((row.architecture, row.layer), []).append(row)
+    lines = []
+    for key, own in rows.items():
+        architecture, problem = architectures[key[0]], layers[key[1]]
+        with tempfile.TemporaryDirectory() as folder:
+            machine, network = Path(folder) / "machine.yaml", Path(folder) / "network.csv"
+            machine.write_text(architecture_yaml(architecture))
+            network.write_text(tables[key[1]])
+            simulator = AcceleratorSimulator(
+                "mapping", layer=f"{network}/{problem.name}", architecture=str(machine)
+            )
+            workload = simulator.workload(simulator.default_workload)
+        slots = slots_of(problem, architecture)
+        parameters, names = simulator.space.parameters, architecture.level_names
+        designs = [_design_of(row.mapping, parameters, names, slots) for row in own]
+        placed = [(row, made) for row, made in zip(own, designs, strict=True) if made]
+        if placed:
+            indices = np.array([simulator.space.indices_of(design) for _, design in placed])
+            metrics = metrics_of(simulator, workload, indices)
+            agreed = [
+                _agrees({name: float(values[at]) for name, values in metrics.items()}, row)
+                for at, (row, _) in enumerate(placed)
+            ]
+            met, errors = zip(*agreed, strict=True)
+            lines.append(_line(MAPPINGS, path.stem, key, met, 100 * max(errors), _WHAT_DESIGNS))
+    return lines
+
+
+def _design_of(
+    mapping: LayerMapping,
+    parameters: Sequence[Parameter],
+    names: Sequence[str],
+    slots: Mapping[str, Sequence[tuple[int, int]]],
+) -> dict[str, Any]:
+    """Return a mapping as a design of its layer; empty if loops are where the space has none.
+
+    Args:
+      mapping: The mapping.
+      parameters: Parameters of the layer's mappings.
+      names: Names of the levels.
+      slots: Level and kind of each slot of a dimension's loops, as `slots_of` gives them.
+    """
+    levels = {f"order_{name.lower()}": at for at, name in enumerate(names)}
+    design: dict[str, Any] = {}
+    for parameter in parameters:
+        if isinstance(parameter, Permutation):
+            loops = [d for d, _ in mapping.levels[levels[parameter.name]].temporal]
+            order = dict.fromkeys([*loops, *parameter.items])
+            design[parameter.name] = tuple(d for d in order if d in parameter.items)
+            continue
+        assert isinstance(parameter, Factorisation), "others do not occur"
+        dimension = parameter.name.removeprefix("split_").upper()
+        split = []
+        for place, kind in slots[dimension]:
+            level = mapping.levels[place]
+            split.append(dict((level.temporal, level.spatial_x, level.spatial_y)[kind]))
+        design[parameter.name] = factors = tuple(loops.get(dimension, 1) for loops in split)
+        if math.prod(factors) != parameter.total:
+            return {}
+    return design
+
+
+def _agrees(found: Mapping[str, float], row: Recorded) -> tuple[bool, float]:
+    """Return True if the metrics of a design are those of Timeloop, and the error of energy."""
+    cycles = found["latency_cycles"]
+    if not row.is_valid or math.isnan(cycles):
+        return math.isnan(cycles) and not row.is_valid, 0.0
+    expected = row.statistics
+    error = abs(1e6 * found["energy_uj"] / expected["energy_pJ"] - 1)
+    used = abs(found["utilisation_percent"] / 100 - expected["Utilization"])
+    is_met = cycles == expected["Cycles"] and error <= _ENERGY_TOLERANCE
+    return is_met and used <= _UTILISATION_STEP / 2 + 1e-9, error
 
 
 def _mapper(path: Path) -> list[Agreement]:

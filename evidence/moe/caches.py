@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.simulators.moe.kernel.caches import tie_order
-from archgym.simulators.moe.kernel.locality import hit_rates, segment_routing
 from archgym.simulators.moe.kernel.replay import Events, ReplayResult, replay_events
-from archgym.simulators.moe.machine.eplb import balance, balancedness
+from archgym.simulators.moe.machine.eplb import balance
 from archgym.simulators.moe.workloads.routing import Routing
+from evidence.moe.locality import hit_rates, segment_routing
 from evidence.moe.row import (
     Progress,
     Row,
@@ -20,6 +20,7 @@ from evidence.moe.row import (
     read_table,
     reading,
 )
+from evidence.moe.sequential import replay_sequential
 
 # The reference's seed of the numbers that decide between equals.
 _TIE_SEED: Final = 20260729
@@ -87,6 +88,12 @@ def _events(path: Path) -> Events:
         )
 
 
+def balancedness(loads: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Return mean over largest load of each layer, (n_layers,); 1 is even."""
+    highest = loads.max(axis=1)
+    return np.where(highest > 0, loads.mean(axis=1) / np.where(highest > 0, highest, 1.0), 1.0)
+
+
 def _replay_run(events: Events, run: Mapping[str, Any]) -> ReplayResult:
     policy, admission = _POLICIES[run["policy"]]
     is_sequential = run["sem"] == "sequential"
@@ -96,13 +103,13 @@ def _replay_run(events: Events, run: Mapping[str, Any]) -> ReplayResult:
         tie = np.arange(events.n_blocks, dtype=np.float64)
         if policy == "belady":
             tie = -tie
-    return replay_events(
+    replay = replay_sequential if is_sequential else replay_events
+    return replay(
         events,
         policy,
         int(run["capacity"]),
         scope=_SCOPES[run["scope"]],
         admission=admission,
-        semantics="sequential" if is_sequential else "event-atomic",
         tie=tie,
     )
 
@@ -233,12 +240,11 @@ def _library_row(name: str, policy: str, events: Events, case: Mapping[str, Any]
     errors, published, ours = [], [], []
     n_uses = len(events.experts)
     for size, ratios in case.items():
-        found = replay_events(
+        found = replay_sequential(
             events,
             policy.lower(),
             int(size),
             admission="forced",
-            semantics="sequential",
             tie=np.arange(events.n_blocks, dtype=np.float64),
         )
         published.append(float(ratios[policy]))

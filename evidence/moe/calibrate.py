@@ -14,8 +14,8 @@ import numpy.typing as npt
 
 from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.moe.kernel.locality import hit_rates, segment_routing
 from archgym.simulators.moe.workloads.routing import Routing, RoutingPreset, generate
+from evidence.moe.locality import hit_rates, segment_routing
 
 # chosen: the length of documents in arXiv 2505.16056, whose numbers the presets are fitted to.
 DOCUMENT_TOKENS: Final = 512
@@ -92,7 +92,7 @@ def measure(routing: Routing, targets: list[Target]) -> npt.NDArray[np.float64]:
       InvalidArgumentError: Every document is shorter than a target's segment.
     """
     values = np.empty(len(targets))
-    pooled = routing.pooled()
+    pooled = pooled_layers(routing)
     for place, item in enumerate(targets):
         if item.rule == "srp":
             found = [segment_routing(routing, n, item.window) for n in range(routing.n_layers)]
@@ -224,6 +224,21 @@ def main() -> None:
         f"skew={preset.skew:g} topic={preset.topic:g} persistence={preset.persistence:g}; "
         f"RMSE on new documents {100 * found.rmse:.2f} percentage points\n"
     )
+
+
+def pooled_layers(routing: Routing) -> Routing:
+    """Return all layers as one whose experts are those of every layer, all used by a token.
+
+    A cache that all layers share sees it.
+    """
+    n_all = routing.n_layers * routing.n_experts
+    if n_all > np.iinfo(np.int16).max:
+        raise InvalidArgumentError(
+            f"Layers × experts must be at most {np.iinfo(np.int16).max} to be pooled; got {n_all}."
+        )
+    first = np.arange(routing.n_layers, dtype=np.int16) * np.int16(routing.n_experts)
+    experts = (routing.experts + first[:, None]).reshape(routing.n_tokens, 1, -1)
+    return Routing(experts, routing.starts, n_all, routing.name)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,10 @@ _USUAL_LINK: Final = 450.0
 _MOST_MS, _MOST_CLIENTS, _MOST_TOKENS = 1e8, 100_000, 10_000_000
 
 
+WORKLOAD: Final = "chat-1k"
+"""Workload of `closed-loop` whose lengths the options replace."""
+
+
 @final
 @dataclass(frozen=True)
 class Measured:
@@ -74,10 +78,12 @@ class Measured:
         """Return the simulator of the row's task, with some options changed."""
         return simulator_of({**self.options, **changes}, fidelity)
 
-    def predict(self, fidelity: str = "auto", **changes: str) -> "Prediction | None":
+    def predict(
+        self, fidelity: str = "auto", workload_name: str = WORKLOAD, **changes: str
+    ) -> "Prediction | None":
         """Return what the searched path says of the row; None where it cannot be built."""
         simulator = self.simulator(fidelity, **changes)
-        task = Task.make(simulator, WORKLOAD)
+        task = Task.make(simulator, workload_name)
         workload = task.workloads[0].workload
         indices = simulator.space.indices_of(self.design)[None, :]
         result = simulator.evaluate_batch(indices, workload)
@@ -85,7 +91,7 @@ class Measured:
             return None
         found = dict(zip((m.name for m in simulator.metrics), result.values[0], strict=True))
         rate = found["output_per_s"]
-        if self.is_steady:
+        if self.is_steady and changes.get("clients") != "0":
             requests = workload.content.requests_of(self.clients)
             tokens = float(requests.output_tokens[requests.counted_from :].mean())
             rate = self.clients * tokens / (found["e2e_mean_ms"] / 1e3)
@@ -98,10 +104,6 @@ class Prediction(NamedTuple):
     ttft_ms: float
     tpot_ms: float
     output_per_s: float
-
-
-WORKLOAD: Final = "chat-1k"
-"""Workload of `closed-loop` whose lengths the options replace."""
 
 
 def simulator_of(options: Mapping[str, str], fidelity: str = "auto") -> MoeSimulator:

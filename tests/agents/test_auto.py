@@ -122,9 +122,11 @@ def test_turns_go_to_the_method_that_finds_better_designs() -> None:
 
 def test_new_best_is_worth_more_than_any_rank() -> None:
     agent = AutoAgent(MIXED.space, seed=0)
+    designs = MIXED.space.sample(1, np.random.default_rng(0))
+    agent._learn(agent._few, trials(designs, 0.5))
+    assert agent._credit[0] == 1.0
     agent._rewards = np.array([0.0, 1.0, 2.0, 3.0])
 
-    assert agent._worth(3.5) == 1.0
     assert agent._worth(3.0) == pytest.approx(0.3 * 0.75**8)
     assert agent._worth(-1.0) == 0.0
 
@@ -133,3 +135,48 @@ def test_new_best_is_worth_more_than_any_rank() -> None:
 def test_hyperparameter_that_cannot_be_is_refused(name: str) -> None:
     with pytest.raises(InvalidArgumentError, match=name):
         AutoAgent(MIXED.space, seed=0, **{name: 0})
+
+
+@pytest.mark.parametrize("batch_size", [1, 3, 8])
+def test_search_with_designs_in_flight_ends_when_the_space_is_known(batch_size: int) -> None:
+    found = search(AutoAgent, TINY, 100, opening=3, patience=1, batch_size=batch_size)
+
+    assert len(found.rewards) == 6
+
+
+def test_no_design_in_flight_is_asked_for_twice() -> None:
+    found = search(AutoAgent, MAPPING, 120, opening=10, turn=2, patience=1, batch_size=8)
+
+    # The island asks as if it were alone, so that it may repeat what is in flight.
+    assert found.n_repeated <= 2
+
+
+def test_cheap_evaluations_leave_most_designs_to_the_crowd(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(type(MIXED.simulator), "evaluation_s", 1e-6)
+    n_asks = 0
+    ask = FewAgent.ask
+
+    def counted(agent: FewAgent) -> np.ndarray:
+        nonlocal n_asks
+        n_asks += 1
+        return ask(agent)
+
+    monkeypatch.setattr(FewAgent, "ask", counted)
+    monkeypatch.setattr("archgym.agents.auto._FREE_S", 0.1)
+
+    found = search(AutoAgent, MIXED, 900, thinking=0.5)
+
+    # 0.1 s are some 12 asks; 900 evaluations of 0.1 ms pay for 11 more.
+    assert 10 <= n_asks <= 30
+    assert len(found.rewards) >= 900
+
+
+def test_suited_hyperparameters_depend_on_the_stated_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    def suited(evaluation_s: float, workers: int) -> dict[str, Any]:
+        monkeypatch.setattr(type(MIXED.simulator), "evaluation_s", evaluation_s)
+        return AutoAgent.suited(MIXED, workers)
+
+    assert suited(1.0, 8) == {"batch_size": 8}
+    assert suited(1.0, 1) == {}
+    assert suited(0.002, 8) == {}
+    assert suited(1e-5, 8) == {"thinking": 0.5}

@@ -1,5 +1,7 @@
 """Tests of the search for tens of evaluations, and of the models behind it."""
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -12,9 +14,11 @@ from archgym.agents.random import RandomAgent
 from archgym.bench import bench_task
 from archgym.envs import evaluator
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.task import Task
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
+from archgym.studies.study import Study
 from archgym.testing import ProvingSimulator, proving_tasks
 from tests.agents.recorder import search
 from tests.agents.telling import asked
@@ -189,3 +193,79 @@ def test_plateau_does_not_stop_the_search() -> None:
 def asked_by_hand(agent: Any, n: int) -> tuple[np.ndarray, np.ndarray]:
     """The designs that the agent asks for where all are alike."""
     return asked(agent, lambda designs: np.zeros(len(designs)), n)
+
+
+# ---- several designs in flight
+
+
+def test_design_in_flight_is_not_asked_for_again() -> None:
+    agent = FewAgent(MIXED.space, seed=0, batch_size=4)
+    designs = np.concatenate([agent.ask() for _ in range(30)])
+
+    assert len(np.unique(MIXED.space.canonical(designs), axis=0)) == 30
+
+
+def test_belief_keeps_means_and_removes_uncertainty() -> None:
+    made, features = process([0, 1, 2], 40)
+    targets = features[:, 0] + np.sin(4.0 * features[:, 1])
+    made.learn(features[:20], targets[:20])
+    made.condition(features[:20], targets[:20])
+    mean, spread = made.predict(features[20:])
+
+    made.believe(features[20:25])
+    after, narrower = made.predict(features[20:])
+
+    assert after == pytest.approx(mean, abs=1e-6)
+    assert (narrower <= spread + 1e-9).all()
+    assert (narrower[:5] < 0.5 * spread[:5]).all()
+    # The same as conditioning on the predicted means.
+    made.condition(features[:25], np.append(targets[:20], mean[:5]))
+    assert made.predict(features[20:])[0] == pytest.approx(mean, abs=1e-3)
+
+
+def test_asks_depend_on_results_in_order_of_asking_only() -> None:
+    one, other = (search(FewAgent, MIXED, 40, seed=2, batch_size=5) for _ in range(2))
+
+    assert np.array_equal(one.designs, other.designs)
+    assert one.n_repeated == 0
+
+
+# ---- advice
+
+
+def _limited() -> Task:
+    def machine(design: Mapping[str, Any]) -> dict[str, float]:
+        n, ways = design["n"], design["ways"]
+        return {"time_s": 20.0 / n + 0.01 * ways, "area_mm2": float(n)}
+
+    space = [Integer(name="n", low=1, high=16), Integer(name="ways", low=1, high=8)]
+    metrics: Any = {"time_s": "minimise", "area_mm2": "minimise"}
+    return Task.make(
+        FunctionSimulator(machine, space, metrics), minimise="time_s", subject_to="area_mm2 <= 8"
+    )
+
+
+def test_advice_predicts_metrics_limits_and_what_matters(tmp_path: Path) -> None:
+    task = _limited()
+    study = Study.create(tmp_path / "study", task, "random", seed=1, budget=30)
+    study.run()
+    study = Study.open(tmp_path / "study", task)
+
+    found = study.advise(2, [{"n": 16, "ways": 1}, {"n": 8, "ways": 1}])
+
+    own = {each.design["n"]: each for each in found.suggestions if each.is_own}
+    assert own[8].metrics["time_s"].value == pytest.approx(2.51, rel=0.05)
+    low, high = own[8].metrics["area_mm2"].low, own[8].metrics["area_mm2"].high
+    assert low <= 8.0 <= high
+    assert own[16].limits["area_mm2 <= 8"] < 0.05 < own[8].limits["area_mm2 <= 8"]
+    assert next(iter(found.importance)) == "n"
+    assert found.evaluations == 30
+    study.close()
+
+
+def test_advice_without_results_is_refused(tmp_path: Path) -> None:
+    with (
+        Study.create(tmp_path / "study", _limited(), "few", budget=5) as study,
+        pytest.raises(InvalidArgumentError, match="4 or more results"),
+    ):
+        study.advise()

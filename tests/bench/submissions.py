@@ -306,6 +306,67 @@ def claim_a_member_twice(folder: Path, seed: int) -> None:
     (folder / "claims.jsonl").write_text(line + "\n")
 
 
+def round_the_reward(folder: Path, seed: int) -> None:
+    """Raise a reward by the smallest step that a float has."""
+    log = read_study(study_of(folder, seed))
+    row = built_row(log, seed)
+    rewrite(log, changed(log.records, row, reward=np.nextafter(log.records.reward[row], np.inf)))
+
+
+def take_another_design(folder: Path, seed: int) -> None:
+    """Record the results of the best design for a design that was asked for."""
+    log = read_study(study_of(folder, seed))
+    best, row = int(np.argmax(log.records.reward)), int(np.argmin(log.records.reward))
+    rewrite(log, changed(log.records, row, indices=log.records.indices[best]))
+
+
+def ask_for_better_designs(folder: Path, seed: int) -> None:
+    """Replace the worst design by the neighbour of the best, with its true results."""
+    log = read_study(study_of(folder, seed))
+    task = bench_task(TASK).plan.make()
+    row, best = int(np.argmin(log.records.reward)), int(np.argmax(log.records.reward))
+    neighbour = log.records.indices[best].copy()
+    for place, size in enumerate(task.space.sizes):
+        other = neighbour.copy()
+        other[place] = (other[place] + 1 + seed) % size
+        known = {tuple(each) for each in task.space.canonical(log.records.indices).tolist()}
+        if tuple(task.space.canonical(other[None, :])[0].tolist()) not in known:
+            neighbour = other
+            break
+    found = task.evaluate(neighbour[None, :])
+    records = changed(log.records, row, indices=neighbour, values=found.values[0])
+    rewrite(log, changed(records, row, reason=found.reason[0], reward=found.reward[0]))
+
+
+def claim_another_seed(folder: Path, seed: int) -> None:
+    study = study_of(folder, seed)
+    msgspec.structs.replace(read_header(study), seed=1000 + seed).write(study)
+
+
+def tune_the_agent(folder: Path, seed: int) -> None:
+    _edit_header(folder, seed, hyperparameters={"speed": seed})
+
+
+def give_start_designs(folder: Path, seed: int) -> None:
+    best = int(np.argmax(read_study(study_of(folder, seed)).records.reward))
+    design = read_study(study_of(folder, seed)).records.indices[best]
+    _edit_header(folder, seed, start=(tuple(int(each) for each in design),))
+
+
+def ask_without_limit(folder: Path, seed: int) -> None:
+    _edit_header(folder, seed, max_asks=10_000 + seed)
+
+
+def merge_two_runs(folder: Path, seed: int) -> None:
+    """Keep the better half of two runs under one seed."""
+    log, other = (read_study(study_of(folder, each)) for each in (seed, (seed + 1) % 5))
+    half = BUDGET // 2
+    joined = Records.concatenated(
+        [log.records.rows(slice(0, half)), other.records.rows(slice(half, BUDGET))]
+    )
+    rewrite(log, dataclasses.replace(joined, seq=np.arange(len(joined))))
+
+
 FORGERIES: dict[str, tuple[str, Callable[[Path, int], None]]] = {
     each.__name__: (kind, each)
     for kind, each in (
@@ -345,6 +406,14 @@ FORGERIES: dict[str, tuple[str, Callable[[Path, int], None]]] = {
         ("study", name_a_stand_in),
         ("numbers", invent_a_failure),
         ("claim", claim_a_member_twice),
+        ("numbers", round_the_reward),
+        ("numbers", take_another_design),
+        ("order", ask_for_better_designs),
+        ("study", claim_another_seed),
+        ("study", tune_the_agent),
+        ("study", give_start_designs),
+        ("study", ask_without_limit),
+        ("order", merge_two_runs),
     )
 }
 """By name, the kind of refusal that must come, and the function that forges."""

@@ -216,8 +216,18 @@ def test_cheaper_fidelity_may_take_fewer_workloads_than_its_task() -> None:
     assert stated["workload"] == {"moe-gather": 1.0}
 
 
-@pytest.mark.parametrize("agent", ["genetic", "few"])
-@pytest.mark.parametrize("stop", [0, 2, 9, 26, 28])
+@pytest.mark.parametrize(
+    ("agent", "stop"),
+    [
+        ("genetic", 9),
+        ("few", 26),
+        *(
+            pytest.param(agent, stop, marks=pytest.mark.slow)
+            for agent, stops in (("genetic", (0, 2, 26, 28)), ("few", (0, 2, 9, 28)))
+            for stop in stops
+        ),
+    ],
+)
 def test_search_that_was_killed_continues_with_the_same_call(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, agent: str, stop: int
 ) -> None:

@@ -132,3 +132,60 @@ def test_ioh_problem_has_the_rewards_of_the_task() -> None:
         designs
     ).reward.tolist()
     assert problem.bounds.ub.tolist() == (task.space.sizes - 1).tolist()
+
+
+def test_optunahub_problem_is_run_by_optuna() -> None:
+    pytest.importorskip("optunahub")
+    import optuna
+
+    from archgym.bench import optunahub_problem
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    task = bench_task(TASK).plan.make()
+    problem = optunahub_problem(task)
+    study = optuna.create_study(
+        directions=problem.directions, sampler=optuna.samplers.RandomSampler(seed=1)
+    )
+
+    study.optimize(problem, n_trials=4)
+
+    for trial in study.trials:
+        design = np.array([[trial.params[name] for name in task.space.names]])
+        assert trial.value == task.evaluate(design).reward[0]
+
+
+def test_syne_tune_random_search_runs_on_a_task() -> None:
+    pytest.importorskip("syne_tune")
+    from syne_tune.optimizer.baselines import RandomSearch
+
+    from archgym.bench import syne_tune_blackbox
+
+    task = bench_task(TASK).plan.make()
+    blackbox = syne_tune_blackbox(task)
+    search = RandomSearch(blackbox.configuration_space, metrics=["loss"], random_seed=1)
+
+    for number in range(4):
+        design = search.suggest().config
+        found = blackbox(configuration=design, fidelity=1)
+        assert list(found) == ["loss", "violation"]
+        row = np.array([[int(design[name]) for name in task.space.names]])
+        expected = task.evaluate(row).reward[0] if task.space.feasible(row)[0] else -25.0
+        assert -found["loss"] == expected
+        assert blackbox(configuration=design).shape == (1, 2), number
+
+
+def test_carps_random_search_runs_on_a_task() -> None:
+    pytest.importorskip("carps")
+    trials = pytest.importorskip("carps.utils.trials")
+    from archgym.bench import carps_objective
+
+    task = bench_task(TASK).plan.make()
+    objective = carps_objective(task)
+    space = objective.configspace
+    space.seed(1)
+
+    for config in space.sample_configuration(4):
+        found = objective.evaluate(trials.TrialInfo(config=config))
+        row = np.array([[int(config[name]) for name in task.space.names]])
+        expected = task.evaluate(row).reward[0] if task.space.feasible(row)[0] else -25.0
+        assert -found.cost == expected

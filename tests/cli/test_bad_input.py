@@ -48,7 +48,6 @@ WRONG_COMMANDS = [
     (["evaluate", "plugin", "--design", "absent.json"], 1, "no such file"),
     (["evaluate", "plugin", "--option", "trouble=raise", "--set", "depth=3"], 1, "the toy broke"),
     (["describe", "plugin", "--workload", "absent.stl"], 1, "absent.stl"),
-    (["describe", "plugin", "--workload", "light", "--picture", "a.gif"], 1, ".png"),
     (["list", "agent"], 1, "'agents'"),
     (["list", "--simulator", "plugn"], 1, "'plugin'"),
     (["show", "absent"], 1, "absent"),

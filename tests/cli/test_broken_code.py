@@ -1,6 +1,7 @@
 """Broken code of others and full disks: one line, a code other than 0, and a hint that works."""
 
 import errno
+import resource
 import shlex
 from pathlib import Path
 from typing import Any
@@ -113,3 +114,36 @@ def test_hint_of_a_folder_in_use_is_quoted(archgym: Archgym, study: Path) -> Non
 
     assert ran.code == 1
     assert "archgym resume 'a b; c'" in ran.err
+
+
+@pytest.mark.parametrize("error", [MemoryError("cannot allocate"), ImportError("no such symbol")])
+def test_little_address_space_is_named_as_the_cause(
+    archgym: Archgym, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    limits = {resource.RLIMIT_AS: (700 * 2**20, 2**40)}
+    real = resource.getrlimit
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: limits.get(kind) or real(kind))
+    monkeypatch.setattr(ToySimulator, "simulate", fail)
+
+    ran = archgym("evaluate", "plugin")
+
+    assert ran.code == 1
+    assert "the address space is limited to 700 MiB" in ran.err
+    assert "ulimit -v unlimited" in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_full_address_space_blames_no_limit(
+    archgym: Archgym, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("cannot allocate")
+
+    unlimited = resource.RLIM_INFINITY, resource.RLIM_INFINITY
+    monkeypatch.setattr(resource, "getrlimit", lambda kind: unlimited)
+    monkeypatch.setattr(ToySimulator, "simulate", fail)
+
+    assert "address space" not in archgym("evaluate", "plugin").err

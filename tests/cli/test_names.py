@@ -1,7 +1,6 @@
 """`archgym list` and `archgym describe`."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 
@@ -111,15 +110,6 @@ def test_describe_workload_gives_value_and_unit(archgym: Archgym) -> None:
     ran = archgym("describe", "plugin", "--workload", "heavy", "--json")
 
     assert ran.json["characteristics"] == {"load": {"value": 3.0, "unit": ""}}
-
-
-def test_describe_draws_a_dram_trace(archgym: Archgym, tmp_path: Path) -> None:
-    picture = tmp_path / "trace.png"
-
-    ran = archgym("describe", "dram", "--workload", "stream", "--picture", picture)
-
-    assert ran.code == 0
-    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_wrong_name_lists_the_near_one(archgym: Archgym) -> None:

@@ -156,9 +156,12 @@ def test_bad_options_are_refused(
 
 def test_search_warns_of_workers_that_the_agent_leaves_idle(archgym: Archgym) -> None:
     words = ["search", "plugin", "-w", "light", "-n", "5", "--workers", "3", "--out"]
-    idle = archgym(*words, "one")
+    idle = archgym(*words, "one", "--hyper", "batch_size=1")
     busy = archgym(*words, "many", "-a", "genetic")
+    in_flight = archgym(*words, "auto")
 
     assert idle.code == 0, idle.err
+    assert read_study("auto").header.hyperparameters == {"batch_size": 3}
+    assert "idle" not in in_flight.err
     assert "'auto' proposes one design at a time, so 2 of 3 workers are idle" in idle.err
     assert "idle" not in busy.err

@@ -1,6 +1,5 @@
-"""`archgym trace`: recording, filtering, converting and looking at traces."""
+"""`archgym trace`: recording, filtering and looking at traces."""
 
-import os
 import shutil
 from pathlib import Path
 
@@ -12,7 +11,6 @@ from archgym.simulators.dram.workloads.recorded import RECORDED, recorded_trace
 from archgym.traces import (
     AccessKind,
     MemoryTrace,
-    read_memory_trace,
     read_trace_info,
     shipped_info,
     shipped_names,
@@ -152,14 +150,6 @@ def test_recipe_has_the_options_of_the_shipped_files() -> None:
         (("filter", "sort", "--ipc", "nan"), "`--ipc` must be a number from 0.0001 to 64"),
         (("filter", "sort", "-o", "a.txt"), "`--out` must end in .stl"),
         (("filter", "random-4gb", "-o", "a.stl"), "must fit into the device's memory"),
-        (("convert", "sort", "a.dat"), "`--to` must say the form of 'a.dat'"),
-        (("convert", "sort", "a.dat", "--to", "text"), "Unknown form 'text'"),
-        (("convert", "absent.ldst", "a.npz"), "absent.ldst cannot be read"),
-        (("convert", "sort", "a.npz", "--from", "bubbles"), "sort cannot be read"),
-        (("convert", "empty.npz", "a.npz"), "must hold at least one record; this one has none"),
-        (("convert", "empty.npz", "a.ldst"), "must hold at least one record; this one has none"),
-        (("convert", "fetches.npz", "a.stl"), "must hold at least one; this has none"),
-        (("convert", "empty.npz", "fetches.npz"), "fetches.npz must not exist yet; it does"),
         (("filter", "empty.npz", "-o", "a.stl"), "it causes 0"),
         (("info", "empty.npz", "--picture", "a.svg"), "`--picture` needs a trace with acc"),
         (("info", "absent.npz"), "absent.npz cannot be read"),
@@ -179,34 +169,6 @@ def test_mistake_is_one_line(archgym: Archgym, arguments: tuple[str, ...], words
     assert "Traceback" not in ran.err
     assert ran.err.splitlines()[-1].startswith("error: ")
     assert not list(Path().glob("a.*"))
-
-
-# One record of 5,000 is of code. Each of the 2,000 stores is a load of its line in bubbles.
-@pytest.mark.parametrize(
-    ("form", "n_records"),
-    [("champsim.gz", 5000), ("ldst.xz", 4999), ("bubbles", 6999), ("stl.gz", 4999), ("npz", 5000)],
-)
-def test_trace_goes_to_a_form_and_back(archgym: Archgym, form: str, n_records: int) -> None:
-    ran = archgym("trace", "convert", "sort", f"a.{form}", "--limit", "5000")
-    assert (ran.code, "5,000 records" in ran.out) == (0, True), ran.err
-
-    ran = archgym("trace", "convert", f"a.{form}", "back.npz")
-
-    assert ran.code == 0, ran.err
-    assert len(read_memory_trace("back.npz")) == n_records
-    assert ("Lost" in ran.out or "no sizes" in ran.out or "no instructions" in ran.out) == (
-        form != "npz"
-    )
-
-
-@pytest.mark.parametrize("name", ["a.npz", "a.ldst"])
-def test_named_pipe_is_not_waited_for(archgym: Archgym, name: str) -> None:
-    os.mkfifo(name)
-
-    ran = archgym("trace", "convert", name, "b.npz")
-
-    assert ran.code == 1
-    assert "a named pipe" in ran.err
 
 
 @pytest.mark.slow
@@ -253,21 +215,6 @@ def test_long_text_of_a_trace_does_not_widen_the_table(archgym: Archgym) -> None
     assert strides.startswith("strides: ")
     assert len(strides) > 100
     assert max(map(len, table)) < 60
-
-
-def test_read_modify_write_is_two_requests(archgym: Archgym) -> None:
-    kinds = np.array([AccessKind.LOAD, AccessKind.MODIFY, AccessKind.FETCH, 1, 3], np.uint8)
-    addresses = np.array([64, 128, 0x400000, 192, 256], np.uint64)
-    sizes = np.full(5, 8, np.uint16)
-    write_memory_trace(MemoryTrace(np.ones(5, np.uint32), kinds, sizes, addresses), "a.npz")
-
-    ran = archgym("trace", "convert", "a.npz", "a.stl")
-
-    assert ran.code == 0, ran.err
-    found = read_trace("a.stl")
-    assert found.addresses.tolist() == [64, 128, 128, 192, 256, 256]
-    assert found.is_write.tolist() == [False, False, True, True, False, True]
-    assert found.ticks.tolist() == [0, 1, 1, 3, 4, 4]
 
 
 def test_mistyped_option_of_a_recording_is_named(archgym: Archgym) -> None:

@@ -82,6 +82,10 @@ def test_croissant_metadata_are_valid_and_their_records_are_the_rows(tmp_path: P
     loaded = croissant.Dataset(jsonld=str(tmp_path / "out" / "croissant.json"))
 
     assert not loaded.metadata.issues.errors
+    assert loaded.metadata.ctx.is_v1_1()
+    assert "simulator toy" in loaded.metadata.data_collection
+    assert loaded.metadata.data_biases
+    assert loaded.metadata.data_limitations
     for part in ("train", "test"):
         records = list(loaded.records(record_set=part))
         rows = pd.read_parquet(tmp_path / "out" / "data" / f"{part}-00000-of-00001.parquet")

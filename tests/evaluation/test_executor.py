@@ -1,6 +1,7 @@
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,9 +14,11 @@ from archgym.evaluation.executor import (
     ThreadExecutor,
     executor_for,
 )
+from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import BatchResult, Workload
 from archgym.evaluation.task import Evaluation, Task
+from archgym.spaces.parameter import Integer
 from tests.toys import TROUBLED_DEPTH, ToySimulator, Trouble, toy_task
 
 
@@ -47,6 +50,40 @@ def test_results_are_the_tasks_in_order(executor: Executor) -> None:
 
     for n in (41, 1, 2, 41):
         assert_equal(executor.evaluate(task, indices[:n]), task.evaluate(indices[:n]))
+
+
+def test_designs_that_were_expected_have_the_same_results(executor: Executor) -> None:
+    task = toy_task({"light": 1.0, "heavy": 1.0})
+    indices = some_indices(12)
+
+    executor.expect(task, indices[:5])
+
+    for part in (indices[:1], indices[1:8], indices[8:9], indices):
+        assert_equal(executor.evaluate(task, part), task.evaluate(part))
+
+
+def test_expected_designs_run_while_nobody_waits() -> None:
+    started = threading.Semaphore(0)
+    release = threading.Event()
+
+    def sleep(design: Mapping[str, Any]) -> dict[str, float]:
+        started.release()
+        assert release.wait(30)
+        return {"time_s": float(design["n"])}
+
+    space = [Integer(name="n", low=0, high=9)]
+    release.set()
+    task = Task.make(FunctionSimulator(sleep, space, {"time_s": "minimise"}))
+    release.clear()
+    while started.acquire(blocking=False):
+        pass
+    with ThreadExecutor(3) as executor:
+        executor.expect(task, np.array([[1], [2], [3]]))
+        assert all(started.acquire(timeout=30) for _ in range(3))
+        release.set()
+        found = executor.evaluate(task, np.array([[2]]))
+
+    assert found.values[0, 0, 0] == 2.0
 
 
 def test_nothing_asked_is_nothing_answered(executor: Executor) -> None:

@@ -97,3 +97,25 @@ def test_holding_a_parameter_keeps_the_physical_limits() -> None:
 
     assert task.limits == (Limit("memory_percent", "<=", 100.0),)
     assert Task.make(task.id).digest == task.digest
+
+
+def test_looser_limit_than_that_of_physics_is_left_out_of_the_name() -> None:
+    cluster = make_simulator(simulator_class("cluster"), "table", None, {})
+    named = resolve_objective(cluster, TaskChoices(subject_to="memory_percent <= 120"))
+    own = resolve_objective(
+        cluster, TaskChoices(minimise="dollars", subject_to="memory_percent <= 120")
+    )
+
+    assert named.name == cluster.default_objective
+    assert own.name == "minimise:dollars[memory_percent<=100]"
+
+
+def test_metric_of_an_moe_server_keeps_the_results_intact_unless_told_otherwise() -> None:
+    moe = make_simulator(simulator_class("moe"), "edge-offload-table", None, {})
+    usual = resolve_objective(moe, TaskChoices(minimise="tpot_mean_ms"))
+    own = resolve_objective(
+        moe, TaskChoices(minimise="tpot_mean_ms", subject_to="degraded_percent <= 5")
+    )
+
+    assert usual.name == "minimise:tpot_mean_ms[degraded_percent<=0]"
+    assert own.name == "minimise:tpot_mean_ms[degraded_percent<=5]"

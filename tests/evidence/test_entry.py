@@ -29,6 +29,9 @@ SAMPLES = {
     ("accelerator", "closed-form"): {
         "scalesim_closed_form.csv": 20, "timeloop_mappings_meta.json": 0,
     },
+    ("accelerator", "timeloop"): {
+        "timeloop_link_cases.jsonl": 0, "timeloop_link_cases_meta.json": 0,
+    },
     ("cpu", "designs"): {"results/default.csv": 2, "traces/sort.champsimtrace.xz": 0},
     ("kv", "optima"): {"results/optimum_small.jsonl": 4},
     ("cpu", "mcpat"): {"mcpat/rows.jsonl.gz": 0},

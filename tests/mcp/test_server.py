@@ -214,7 +214,7 @@ def test_server_listens_on_loopback_only(tmp_path: Path) -> None:
 def test_guard_refuses_files_elsewhere_and_programs(code: str, words: str, tmp_path: Path) -> None:
     program = (
         "import os, pathlib\n"
-        "from archgym.mcp.guard import install_guard\n"
+        "from archgym.mcp.server import install_guard\n"
         f"install_guard(pathlib.Path({str(tmp_path)!r}).resolve(), allow_external=False)\n"
         f"{code}\nprint('done')"
     )
@@ -234,7 +234,7 @@ def test_guard_refuses_files_elsewhere_and_programs(code: str, words: str, tmp_p
 def test_guarded_server_evaluates_rules(tmp_path: Path) -> None:
     program = (
         "from pathlib import Path\n"
-        "from archgym.mcp.guard import install_guard\n"
+        "from archgym.mcp.server import install_guard\n"
         "from archgym.mcp.tools import Toolbox\n"
         "from archgym.mcp.workspace import Workspace\n"
         "from archgym.simulators.translation.rules.domain import TLB\n"

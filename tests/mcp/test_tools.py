@@ -33,7 +33,7 @@ def create(toolbox: Toolbox, study: str = "first", budget: int = 12) -> None:
 
 
 def test_every_input_has_a_schema_without_unknown_members(toolbox: Toolbox) -> None:
-    assert len(toolbox.tools) == 26
+    assert len(toolbox.tools) == 27
     for tool in toolbox.tools:
         assert tool.schema["type"] == "object"
         assert tool.schema["additionalProperties"] is False
@@ -147,6 +147,20 @@ def test_proposal_depends_on_the_journal_and_the_seed_only(toolbox: Toolbox) -> 
     assert first == same
     assert first != other
     assert not any(design in first for design in later)
+
+
+def test_advice_ranks_own_designs_and_costs_nothing(toolbox: Toolbox) -> None:
+    create(toolbox, budget=30)
+    assert "Advice needs 4" in refused(toolbox, "advise", study="first")
+    called(toolbox, "search", study="first", evaluations=12, agent="random")
+
+    found = called(toolbox, "advise", study="first", count=3, designs=[{}])
+    again = called(toolbox, "advise", study="first", count=3, designs=[{}])
+
+    assert found == again
+    assert [each["is_own"] for each in found["suggestions"]].count(True) == 1
+    assert len(found["suggestions"]) == 4
+    assert called(toolbox, "history", study="first")["evaluations"] == 12
 
 
 def test_search_spends_exactly_what_it_is_given(toolbox: Toolbox) -> None:

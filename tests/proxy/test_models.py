@@ -23,18 +23,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "forest": {"n_trees": 3, "n_randomised": 2, "min_samples_leaf": 1},
     "gp": {"max_rows": 40, "noise": 1e-4},
     "knn": {"n_neighbours": 3},
-    "lightgbm": {"n_trees": 8, "learning_rate": 0.2, "num_leaves": 15},
     "linear": {"degree": 2, "alpha": 0.01},
     "mlp": {"width": 8, "learning_rate": 0.01, "max_epochs": 20},
-    "xgboost": {"n_trees": 8, "learning_rate": 0.2, "max_depth": 4},
 }
-EXTRAS = {"xgboost", "lightgbm"}
 
 
 @pytest.mark.parametrize("name", model_names())
 def test_arrays_are_all_of_a_model(name: str) -> None:
-    if name in EXTRAS:
-        pytest.importorskip(name)
     kind = model_kind(name)
 
     model = kind.fit(FEATURES, TARGETS, SMALL.get(name, kind.settings[0]), 0)
@@ -76,17 +71,6 @@ def test_boosting_predicts_what_scikit_learn_does() -> None:
     assert np.allclose(ours.predict(FRESH)[:, 0], expected, atol=1e-9)
 
 
-def test_xgboost_predicts_what_its_library_does() -> None:
-    xgboost = pytest.importorskip("xgboost")
-    matrix = xgboost.DMatrix(FEATURES.astype(np.float32), label=TARGETS[:, 0])
-    settings = {"learning_rate": 0.2, "max_depth": 4, "tree_method": "hist", "base_score": 0.0}
-    booster = xgboost.train({**settings, "nthread": 1, "seed": 0}, matrix, num_boost_round=8)
-    ours = model_kind("xgboost").fit(FEATURES, TARGETS, SMALL["xgboost"], 0)
-
-    expected = booster.predict(xgboost.DMatrix(FRESH.astype(np.float32)))
-    assert np.allclose(ours.predict(FRESH)[:, 0], expected, atol=1e-5)
-
-
 def test_mlp_and_linear_predict_what_scikit_learn_does() -> None:
     from sklearn.linear_model import Ridge
 
@@ -94,19 +78,6 @@ def test_mlp_and_linear_predict_what_scikit_learn_does() -> None:
     theirs = Ridge(alpha=0.01, solver="cholesky").fit(FEATURES, TARGETS)
 
     assert np.allclose(ours.predict(FRESH), theirs.predict(FRESH), atol=1e-12)
-
-
-def test_lightgbm_predicts_what_its_library_does() -> None:
-    lightgbm = pytest.importorskip("lightgbm")
-    narrow = FEATURES.astype(np.float32).astype(np.float64)
-    settings = {"learning_rate": 0.2, "num_leaves": 15, "min_data_in_leaf": 5, "verbosity": -1}
-    extra = {"num_threads": 1, "deterministic": True, "force_col_wise": True, "seed": 0}
-    data = lightgbm.Dataset(narrow, label=TARGETS[:, 0])
-    booster = lightgbm.train({**settings, **extra}, data, num_boost_round=8)
-    ours = model_kind("lightgbm").fit(FEATURES, TARGETS, SMALL["lightgbm"], 0)
-
-    expected = booster.predict(FRESH.astype(np.float32).astype(np.float64))
-    assert np.allclose(ours.predict(FRESH)[:, 0], expected, atol=1e-9)
 
 
 def test_gp_deviates_as_scikit_learn_says_and_stores_no_matrix() -> None:

@@ -244,8 +244,8 @@ def test_gain_within_the_simulator_s_error_is_no_gain(task: TaskEvidence) -> Non
 
     texts = [dict(confidence(task, each)) for each in (chosen, blurred)]
 
-    assert "larger than the gain" not in texts[0]["simulator's error"]
-    assert "larger than the gain" in texts[1]["simulator's error"]
+    assert "larger than the gain" not in texts[0]["simulator"]
+    assert "larger than the gain" in texts[1]["simulator"]
 
 
 @pytest.mark.parametrize(

@@ -175,6 +175,15 @@ def test_sweep_shows_its_runs_by_agent(swept: Path) -> None:
     assert after["evaluations"] == before["evaluations"] + 30
 
 
+def test_runs_of_a_sweep_share_one_space_in_memory(swept: Path) -> None:
+    view = LiveView(swept)
+    state(view)
+    runs = list(view._runs.values())
+
+    assert len(runs) > 1
+    assert len({id(run.space) for run in runs if run.task_id == runs[0].task_id}) == 1
+
+
 def test_damaged_run_of_a_sweep_does_not_hide_the_others(swept: Path) -> None:
     (swept / "light/random/seed-0/study.json").write_text("{")
 

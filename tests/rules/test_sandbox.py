@@ -6,11 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archgym.rules.case import RuleResult, evaluate
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.moe.kernel.replay import Events
-from archgym.simulators.moe.rules.replay import CacheCase, PolicyResult, evaluate_policy
+from archgym.simulators.moe.rules.case import CacheCase
 from tests.rules.escapes import HEAD, returning, scored
 
 EVENTS = Events(
@@ -35,8 +36,8 @@ def runner() -> Iterator[RuleRunner]:
         yield made
 
 
-def measured(text: str, runner: RuleRunner) -> PolicyResult:
-    return evaluate_policy(check_rule(text), CASE, runner)
+def measured(text: str, runner: RuleRunner) -> RuleResult:
+    return evaluate(check_rule(text), CASE, runner)
 
 
 FAULTS = {
@@ -75,7 +76,7 @@ def test_fault_makes_a_rule_infeasible(text: str, runner: RuleRunner) -> None:
 
     assert FAULTS[text] in found.problem
     assert found.loss == float("inf")
-    assert not found.is_feasible
+    assert found.problem
     assert "loads" not in found.to_json()
 
 
@@ -118,8 +119,8 @@ def test_rule_beyond_its_time_is_infeasible_and_the_next_one_runs() -> None:
         n_experts=4,
     )
     with RuleRunner(seconds=25) as own:
-        slow = own.run(scored(*body), CacheCase("long", events, 4).arguments(0))
-        quick = own.run(returning("1"), CASE.arguments(0))
+        slow = own.run(scored(*body), CacheCase("long", events, 4).input())
+        quick = own.run(returning("1"), CASE.input())
 
     assert slow == {"problem": "the policy took longer than 25 s"}
     assert quick["events"] == 4
@@ -132,7 +133,7 @@ def test_child_that_is_killed_costs_one_run(runner: RuleRunner) -> None:
     process.kill()
     process.join()
 
-    assert measured(returning("1"), runner).is_feasible
+    assert not measured(returning("1"), runner).problem
 
 
 @pytest.mark.slow
@@ -140,8 +141,8 @@ def test_no_rule_beats_the_optimum(runner: RuleRunner) -> None:
     for text in (returning("1"), returning("0 - last[block]"), returning("block")):
         found = measured(text, runner)
 
-        assert found.loads >= found.bound == 6
-        assert found.compulsory == 6
+        assert found.measures["loads"] >= CASE.bound == 6
+        assert found.measures["compulsory_loads"] == 6
 
 
 def test_loads_below_the_bound_are_reported_as_a_defect() -> None:
@@ -152,7 +153,7 @@ def test_loads_below_the_bound_are_reported_as_a_defect() -> None:
             return {"hits": 8, "misses": 0, "prefetched": 0, "useful": 0}
 
     with pytest.raises(SimulatorError, match="fewer than the optimum"):
-        evaluate_policy(check_rule(returning("1")), CASE, Cheat())  # type: ignore[arg-type]
+        evaluate(check_rule(returning("1")), CASE, Cheat())  # type: ignore[arg-type]
 
 
 def test_counts_that_do_not_add_up_are_refused() -> None:
@@ -163,4 +164,4 @@ def test_counts_that_do_not_add_up_are_refused() -> None:
             return {"hits": 100, "misses": 8, "prefetched": 0, "useful": 0}
 
     with pytest.raises(SimulatorError, match="do not add up"):
-        evaluate_policy(check_rule(returning("1")), CASE, Cheat())  # type: ignore[arg-type]
+        evaluate(check_rule(returning("1")), CASE, Cheat())  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
+from archgym.evaluation.executor import ThreadExecutor
 from archgym.evaluation.function import OutsideSimulator
 from archgym.evaluation.task import Task
 from archgym.spaces.design import Design
@@ -71,6 +72,60 @@ def test_designs_told_out_of_order_write_the_same_bytes(tmp_path: Path) -> None:
     study = new(tmp_path / "loop", toy_task())
 
     loop(study, random.Random(3))
+
+    assert journal(tmp_path / "loop") == journal(tmp_path / "run")
+
+
+@pytest.mark.parametrize("agent", ["few", "auto"])
+def test_designs_in_flight_write_the_same_bytes_in_any_order(tmp_path: Path, agent: str) -> None:
+    def made(name: str) -> Study:
+        hyperparameters: dict[str, Any] = {"batch_size": 4}
+        if agent == "auto":
+            hyperparameters |= {"opening": 8, "patience": 1}
+        return Study.create(
+            tmp_path / name, toy_task(), agent, seed=1, budget=40, hyperparameters=hyperparameters
+        )
+
+    made("run").run()
+    with ThreadExecutor(3) as executor:
+        made("threads").run(executor)
+    study = made("loop")
+    rng = random.Random(3)
+    waiting: list[Design] = []
+    most = 0
+    while (designs := study.ask(5)) or waiting:
+        waiting += designs
+        most = max(most, len(waiting))
+        design = waiting.pop(rng.randrange(len(waiting)))
+        study.tell(design, **measure(study.task, design))
+
+    assert most >= 4
+    assert study.ended == "budget"
+    assert journal(tmp_path / "threads") == journal(tmp_path / "run")
+    assert journal(tmp_path / "loop") == journal(tmp_path / "run")
+
+
+def test_designs_told_ahead_are_known_to_another_process(tmp_path: Path) -> None:
+    Study.create(
+        tmp_path / "run", toy_task(), "few", budget=20, hyperparameters={"batch_size": 4}
+    ).run()
+    study = Study.create(
+        tmp_path / "loop", toy_task(), "few", budget=20, hyperparameters={"batch_size": 4}
+    )
+    designs = study.ask(4)
+    for design in designs[1:]:
+        study.tell(design, **measure(study.task, design))
+    assert study.evaluations == 3
+    assert study.best_reward is not None
+    study.close()
+
+    again = Study.open(tmp_path / "loop", toy_task())
+    assert again.ask(4) == designs[:1]
+    again.tell(designs[1], **measure(again.task, designs[1]))
+    with pytest.raises(InvalidArgumentError, match="told once"):
+        again.tell(designs[1], failure="broke")
+    again.tell(designs[0], **measure(again.task, designs[0]))
+    loop(again)
 
     assert journal(tmp_path / "loop") == journal(tmp_path / "run")
 

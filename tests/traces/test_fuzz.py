@@ -5,13 +5,12 @@
 
 import gzip
 import io
-import lzma
 import os
 import re
 import resource
 import time
 import zipfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -20,13 +19,6 @@ import pytest
 from archgym.errors import ArchGymError
 from archgym.simulators.dram.formats.trace import read_trace, write_trace
 from archgym.traces import MemoryTrace, read_memory_trace, read_trace_info, write_memory_trace
-from archgym.traces.champsim import read_champsim, write_champsim
-from archgym.traces.ramulator import (
-    read_bubbles,
-    read_loads_and_stores,
-    write_bubbles,
-    write_loads_and_stores,
-)
 
 N_INPUTS = int(os.environ.get("ARCHGYM_FUZZ", "1000"))
 MAX_S = 2.0
@@ -46,11 +38,6 @@ def small_trace() -> MemoryTrace:
     )
 
 
-def drain(parts: Iterator[MemoryTrace]) -> None:
-    for _ in parts:
-        pass
-
-
 def read_both(path: Path) -> None:
     read_trace_info(path)
     read_memory_trace(path)
@@ -59,10 +46,6 @@ def read_both(path: Path) -> None:
 READERS: dict[str, Callable[[Path], object]] = {
     "a.npz": read_both,
     "planes.npz": read_both,
-    "a.champsim": lambda path: drain(read_champsim(path, 10**6)),
-    "a.champsim.xz": lambda path: drain(read_champsim(path, 10**6)),
-    "a.ldst": lambda path: drain(read_loads_and_stores(path, 10**6)),
-    "a.bubbles.gz": lambda path: drain(read_bubbles(path, 10**6)),
     "a.stl": read_trace,
     "a.stl.gz": read_trace,
 }
@@ -87,19 +70,6 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
         pages=np.array([5], np.uint64),
         meta=np.frombuffer(b'{"name": "planes"}', np.uint8),
     )
-    made = {}
-    for name, write in (
-        ("champsim", write_champsim),
-        ("ldst", write_loads_and_stores),
-        ("bubbles", write_bubbles),
-    ):
-        stream = io.BytesIO()
-        write([trace[:40]], stream)
-        made[name] = stream.getvalue()
-    (folder / "a.champsim").write_bytes(made["champsim"][: 64 * 200])
-    (folder / "a.champsim.xz").write_bytes(lzma.compress(made["champsim"][: 64 * 200]))
-    (folder / "a.ldst").write_bytes(made["ldst"])
-    (folder / "a.bubbles.gz").write_bytes(gzip.compress(made["bubbles"], mtime=0))
     text = b"".join(b"%d:\tread\t0x%X\t64\n" % (i, 64 * i) for i in range(40))
     (folder / "a.stl").write_bytes(text)
     write_trace(read_trace(folder / "a.stl"), folder / "a.stl.gz")
@@ -149,8 +119,6 @@ def mutated_inside(name: str, content: bytes, rng: np.random.Generator) -> bytes
                 inner = good.read(entry)
                 bad.writestr(entry, mutated(inner, rng) if entry == chosen else inner)
         return stream.getvalue()
-    if name.endswith(".xz"):
-        return lzma.compress(mutated(lzma.decompress(content), rng), preset=0)
     if name.endswith(".gz"):
         return gzip.compress(mutated(gzip.decompress(content), rng), 1)
     return mutated(content, rng)
@@ -217,15 +185,9 @@ def many_entries() -> bytes:
     return stream.getvalue()
 
 
-BIG: list[dict[str, int]] = [{"id": lzma.FILTER_LZMA2, "preset": 0, "dict_size": 2**29}]
-
 BOMBS: dict[str, tuple[str, Callable[[], bytes]]] = {
     "chunks": ("a.npz", bomb_of_chunks),
     "entries": ("a.npz", many_entries),
-    "gzip": ("a.bubbles.gz", lambda: gzip.compress(b"0" * 2**28, 1)),
-    "gzip lines": ("a.ldst", lambda: gzip.compress(b"LD 0\n" * 2**22, 1)),
-    "xz": ("a.champsim.xz", lambda: lzma.compress(b"\0" * 2**26, preset=0)),
-    "xz dictionary": ("a.champsim.xz", lambda: lzma.compress(b"\0" * 99, preset=None, filters=BIG)),
     "stl": ("a.stl.gz", lambda: gzip.compress(b"0" * 2**28, 1)),
 }
 

@@ -2,7 +2,6 @@
 
 import inspect
 import re
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,8 +26,6 @@ from archgym.cli.options.task import (
     task_choices,
 )
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.files.replacement import require_replaceable
-from archgym.files.storage import storage_errors
 
 if TYPE_CHECKING:
     from archgym.agent.agent import Agent
@@ -55,10 +52,6 @@ def describe(
         list[str] | None,
         typer.Option("--workload", "-w", help="Workload or file to characterise instead."),
     ] = None,
-    picture: Annotated[
-        Path | None,
-        typer.Option("--picture", help="Draw the workload to this .png, .svg or .pdf file."),
-    ] = None,
     count: Annotated[
         bool, typer.Option("--count", help="Count the feasible designs, also of a large space.")
     ] = False,
@@ -81,9 +74,8 @@ def describe(
         _describe_agent(agent_class(name), json)
         return
     simulator = make_simulator(choice)
-    if workload or picture is not None:
-        chosen = workload[0] if workload else simulator.default_workload
-        _describe_workload(simulator, chosen, picture, json)
+    if workload:
+        _describe_workload(simulator, workload[0], json)
     else:
         _describe_simulator(simulator, count, json)
 
@@ -203,6 +195,9 @@ def _row(parameter: "Parameter") -> tuple[str, str, str]:
     starred = ", ".join(_starred(value, default) for value in values)
     if default not in values:
         starred += f" (default {default})"
+    widest = parameter.widened()
+    if widest.size > parameter.size:
+        starred += f" (--values: up to {widest.value(widest.size - 1)})"
     return parameter.name, f"{starred} {parameter.unit}".rstrip(), parameter.doc
 
 
@@ -217,17 +212,13 @@ def _count_text(counted: Any) -> str:
 # ---- a workload
 
 
-def _describe_workload(
-    simulator: "Simulator", name: str, picture: Path | None, is_json: bool
-) -> None:
+def _describe_workload(simulator: "Simulator", name: str, is_json: bool) -> None:
     workload = simulator.workload(name)
     facts = simulator.describe_workload(workload)
     if not facts:
         raise InvalidArgumentError(
             f"Simulator {simulator.name!r} does not characterise workloads. Omit --workload."
         )
-    if picture is not None:
-        _draw(simulator, workload, picture)
     if is_json:
         write_json(
             {
@@ -238,30 +229,11 @@ def _describe_workload(
                 "characteristics": {
                     fact: {"value": value, "unit": unit} for fact, (value, unit) in facts.items()
                 },
-                "picture": None if picture is None else str(picture),
             }
         )
         return
     heading(f"Workload {workload.name}")
     write_facts((fact, value, measure) for fact, (value, measure) in facts.items())
-    if picture is not None:
-        say(f"Picture: {picture}")
-    else:
-        say("Use --picture FILE.png to draw the workload.")
-
-
-def _draw(simulator: "Simulator", workload: Any, picture: Path) -> None:
-    if picture.suffix not in (".png", ".svg", ".pdf"):
-        raise InvalidArgumentError(
-            f"`--picture` must end in .png, .svg or .pdf; got {str(picture)!r}."
-        )
-    require_replaceable("--picture", picture)
-    with storage_errors(picture, "written"):
-        is_drawn = simulator.picture_workload(workload, picture)
-    if not is_drawn:
-        raise InvalidArgumentError(
-            f"Simulator {simulator.name!r} cannot draw workloads. Omit --picture."
-        )
 
 
 # ---- an agent

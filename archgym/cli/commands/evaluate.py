@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.console.signals import prompt_stops
-from archgym.cli.console.terminal import heading, notice, prose, say, table, warn, write_json
+from archgym.cli.console.terminal import heading, notice, prose, say, warn, write_json
 from archgym.cli.options.completion import complete_simulator
 from archgym.cli.options.design import best_of, is_study, named_design
 from archgym.cli.options.task import (
@@ -17,7 +17,7 @@ from archgym.cli.options.task import (
     task_choices,
 )
 from archgym.cli.options.values import assignments, filled_design, read_design
-from archgym.cli.views.metrics import metric_rows
+from archgym.cli.views.metrics import write_metrics
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -179,7 +179,11 @@ def _metrics(task: "Task", values: Any) -> dict[str, Any]:
 
 
 def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: bool) -> None:
-    heading(task.id)
+    from archgym.report.titles import task_title
+
+    names = [weighted.workload.name for weighted in task.workloads]
+    heading(task_title(task.simulator.name, names, task.objective, task.metrics))
+    say(task.id)
     default = task.space.design_at(task.space.default_indices)
     changed = [name for name in design if design[name] != default[name]]
     shown = ", ".join(f"{name}={design[name]}" for name in changed)
@@ -191,8 +195,8 @@ def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: b
         if len(task.workloads) > 1:
             heading(f"Workload {weighted.workload.name}, weight {task.weights[place]:.3g}")
         reference = task.reference[place] if baseline else None
-        columns, rows = metric_rows(task.metrics, evaluation.values[0, place], reference, "value")
-        table(columns, rows, right=("value", "default", "ratio"))
+        values = evaluation.values[0, place]
+        write_metrics(task.metrics, values, reference, "value", task.objective)
     is_relative = not _is_absolute(task) and not task.missed(task.reference)
     zero = " (0 for the default design)" if is_relative else ""
     say(f"Reward {evaluation.reward[0]:.4f} for {task.objective.name}{zero}")

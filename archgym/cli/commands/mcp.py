@@ -54,8 +54,13 @@ def mcp(
     """
     if transport not in ("stdio", "http"):
         raise InvalidArgumentError(f"`--transport` must be stdio or http; got {transport!r}.")
-    from archgym.mcp.guard import install_guard
-    from archgym.mcp.server import make_server, new_token, serve_http, serve_stdio
+    from archgym.mcp.server import (
+        install_guard,
+        make_server,
+        new_token,
+        serve_http,
+        serve_stdio,
+    )
     from archgym.mcp.tools import Toolbox
     from archgym.mcp.workspace import Workspace
 

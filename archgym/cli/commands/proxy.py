@@ -1,12 +1,13 @@
 """`archgym proxy`: fitted models that replace a simulator, with measured errors."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.cli.commands.proxy_report import report
 from archgym.cli.console.terminal import heading, number, prose, say, table, write_json
+from archgym.cli.options.completion import complete_model
 from archgym.cli.options.dataset import (
     FidelityOption,
     OptionOption,
@@ -15,14 +16,6 @@ from archgym.cli.options.dataset import (
     read_rows,
 )
 from archgym.cli.options.groups import command_group
-from archgym.cli.options.proxy import (
-    FitOption,
-    ModelOption,
-    SeedOption,
-    SettingOption,
-    WorkloadsOption,
-    train_options,
-)
 from archgym.cli.options.run import AgentOption, AgentSeedOption
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import (
@@ -31,8 +24,11 @@ from archgym.cli.options.values import (
     named_path,
     read_design,
 )
-from archgym.cli.views.proxy import write_proxy
+from archgym.errors import InvalidArgumentError
 from archgym.files.storage import require_free
+
+if TYPE_CHECKING:
+    from archgym.proxy import Proxy, TrainOptions
 
 proxy_app = command_group("proxy", "Train and use proxy models that replace a simulator.")
 
@@ -40,6 +36,52 @@ DatasetArgument = Annotated[
     Path, typer.Argument(help="Folder of a dataset, or its Parquet file.", metavar="DATASET")
 ]
 ProxyArgument = Annotated[Path, typer.Argument(help="File of a proxy model.", metavar="PROXY")]
+ModelOption = Annotated[
+    str,
+    typer.Option(
+        "--model",
+        help="Kind of model; see `archgym list models`.",
+        autocompletion=complete_model,
+    ),
+]
+WorkloadsOption = Annotated[
+    str,
+    typer.Option(
+        "--workloads",
+        help="Models per workload: separate, or joint (also predicts unseen workloads).",
+    ),
+]
+FitOption = Annotated[
+    str,
+    typer.Option(
+        "--fit",
+        help="Metrics per model: alike (those that differ in unit only), each, or joint (all).",
+    ),
+]
+SettingOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--setting",
+        help="Hyperparameter of the model, such as n_trees=20; repeat for more (default: "
+        "chosen by cross-validation).",
+        metavar="NAME=VALUE",
+    ),
+]
+SeedOption = Annotated[
+    int, typer.Option("--seed", help="Random seed of the training.", min=0, max=2**32 - 1)
+]
+_COLUMNS = (
+    ("rmse_percent_of_mean", "RMSE % of mean"),
+    ("rmse_percent_interval", "95 % interval"),
+    ("rmse_percent_of_range", "% of range"),
+    ("mape_percent", "MAPE %"),
+    ("worst_percent", "worst %"),
+    ("r2", "R2"),
+    ("spearman", "Spearman"),
+    ("top_recall", "top-1% recall"),
+    ("coverage", "coverage"),
+    ("width_percent", "width %"),
+)
 
 
 @proxy_app.command()
@@ -76,7 +118,7 @@ def train(
     data = read_rows(dataset, space, fidelity, option, version)
     with CountBar("models") as bar:
         train_proxy(data, options, lambda what, done, total: bar.show(done, total, what)).save(out)
-    write_proxy(Proxy.load(out), out, json)
+    _write_proxy(Proxy.load(out), out, json)
 
 
 @proxy_app.command()
@@ -84,7 +126,7 @@ def info(proxy: ProxyArgument, json: JsonOption = False) -> None:
     """Show the training data of a proxy, and its errors on held-out designs."""
     from archgym.proxy import Proxy
 
-    write_proxy(Proxy.load(proxy), proxy, json)
+    _write_proxy(Proxy.load(proxy), proxy, json)
 
 
 @proxy_app.command()
@@ -198,6 +240,7 @@ def search(
     from archgym.cli.views.study import limits_text
     from archgym.proxy import ProxySimulator
     from archgym.proxy.verified_search import search_on_proxy
+    from archgym.report.quantities import quantity
 
     announce_compilation()
     simulator = ProxySimulator(proxy)
@@ -224,8 +267,111 @@ def search(
         f"{found.asked - len(found.rows)} simulations were saved by a proxy trained on "
         f"{found.learned} evaluations."
     )
+    units = {spec.name: spec.unit for spec in simulator.metrics}
+    for name, learned in found.learned_best if found.best.metrics is not None else ():
+        mine, known = (quantity(v, units[name]) for v in (found.best.metrics[name], learned))
+        aside = ", limits aside" * found.has_limits
+        prose(f"{name}: {mine}; the best evaluation that it learned from has {known}{aside}.")
     if found.has_limits:
         say(limits_text(found.best.missed_limits))
 
 
-proxy_app.command()(report)
+def train_options(
+    model: str,
+    workloads: str,
+    fit: str,
+    calibration: float,
+    seed: int,
+    setting: Sequence[str] | None,
+) -> "TrainOptions":
+    """Return the training options that a command was given.
+
+    Raises:
+      InvalidArgumentError: A hyperparameter does not exist or is not a number.
+    """
+    from archgym.proxy import TrainOptions, model_kind
+
+    chosen: dict[str, Any] | None = None
+    if setting:
+        chosen = dict(model_kind(model).settings[0])
+        for name, text in assignments("--setting", setting).items():
+            if name not in chosen:
+                raise InvalidArgumentError(
+                    f"`--setting` of {model} must be one of {', '.join(chosen)}; got {name!r}."
+                )
+            try:
+                chosen[name] = type(chosen[name])(text)
+            except ValueError:
+                kind = "whole number" if isinstance(chosen[name], int) else "number"
+                raise InvalidArgumentError(
+                    f"`--setting` {name} must be a {kind} such as {chosen[name]}; got {text!r}."
+                ) from None
+    return TrainOptions(model, workloads, fit, calibration, seed, chosen)
+
+
+def _write_proxy(proxy: "Proxy", path: Path, is_json: bool) -> None:
+    """Print what a proxy was trained on, its size and its errors, as text or JSON."""
+    declared = proxy.declaration
+    names = [workload.name for workload in declared.workloads]
+    if is_json:
+        write_json(
+            {
+                "proxy": str(path),
+                "digest": proxy.digest,
+                "bytes": path.stat().st_size,
+                "simulator": declared.simulator,
+                "space": declared.space_name,
+                "workloads": names,
+                **proxy.about,
+                "errors": proxy.errors,
+            }
+        )
+        return
+    about = proxy.about
+    heading(f"{path}: {about.get('model')} for {declared.simulator}/{declared.space_name}")
+    say(
+        f"{about.get('designs')} designs, {about.get('distinct_rows')} evaluations of dataset "
+        f"{str(about.get('data_digest'))[:12]}; digest {proxy.digest[:12]}; "
+        f"{path.stat().st_size:,} bytes; {_settings_text(about.get('hyperparameters'))}."
+    )
+    say()
+    for split, by_workload in proxy.errors.items():
+        _write_errors(split, by_workload)
+
+
+def _settings_text(settings: Any) -> str:
+    """Return the hyperparameters of the models, equal ones once."""
+    given = settings if isinstance(settings, list) else [settings]
+    texts = [
+        ", ".join(f"{name}={value}" for name, value in each.items())
+        for each in given
+        if isinstance(each, dict)
+    ]
+    return "; ".join(dict.fromkeys(texts)) or "no hyperparameters"
+
+
+def _write_errors(split: str, by_workload: Any) -> None:
+    """Write the errors on one split, a table per workload."""
+    for workload, found in by_workload.items():
+        metrics = found.get("metrics", found)
+        if not metrics:
+            continue
+        first = next(iter(metrics.values()))
+        n = found.get("n_test", first.get("n"))
+        say(f"{split}, {workload}: {n} designs")
+        shown = [(key, title) for key, title in _COLUMNS if key in first]
+        titles = [title for _, title in shown]
+        table(
+            ("metric", *titles),
+            [
+                (name, *(_cell(errors.get(key)) for key, _ in shown))
+                for name, errors in metrics.items()
+            ],
+            right=titles,
+        )
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, list) and len(value) == 2:
+        return f"{_cell(value[0])} to {_cell(value[1])}"
+    return "–" if not isinstance(value, int | float) else f"{value:.3g}"

@@ -86,13 +86,15 @@ def report(
     for line in findings.verdict:
         prose(line)
     scores = findings.tables[0]
-    heading(scores.title)
-    prose(scores.note)
-    table(
-        scores.columns,
-        [tuple(_cell(value) for value in row) for row in scores.rows],
-        right=scores.columns[1:],
-    )
+    # Scores compare agents and seeds; one run has none.
+    if other is not None or findings.evidence.n_runs > 1:
+        heading(scores.title)
+        prose(scores.note)
+        table(
+            scores.columns,
+            [tuple(_cell(value) for value in row) for row in scores.rows],
+            right=scores.columns[1:],
+        )
     if other is not None:
         heading(f"Scores of {against}")
         shown = [

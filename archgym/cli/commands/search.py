@@ -11,7 +11,6 @@ import typer
 from archgym.cli.console.signals import study_begins
 from archgym.cli.console.terminal import notice, prose, say, write_json
 from archgym.cli.options.run import (
-    RECHECK,
     AgentOption,
     AgentSeedOption,
     CacheOption,
@@ -97,7 +96,7 @@ def search(
     workers: WorkersOption = 1,
     timeout: TimeoutOption = None,
     cache: CacheOption = None,
-    recheck: RecheckOption = RECHECK,
+    recheck: RecheckOption = None,
     json: JsonOption = False,
 ) -> None:
     """Search a design space with an agent.
@@ -118,8 +117,13 @@ def search(
         "stop_at": stop.stop_at,
         **prior.settings,
     }
-    study = _create(out, task, agent, settings)
-    _run(study, None, stop.minutes, _Workers(workers, timeout, cache, recheck), json)
+    from archgym.searching import suited_settings
+
+    settings = suited_settings(task, agent, settings, workers, not prior.no_prior)
+    how = _Workers(workers, timeout, cache, recheck)
+    # First: a start that fails leaves no folder of a study.
+    with how.executor(task) as executor:
+        _run(_create(out, task, agent, settings), executor, None, stop.minutes, how, json)
 
 
 def resume(
@@ -148,7 +152,7 @@ def resume(
     workers: WorkersOption = 1,
     timeout: TimeoutOption = None,
     cache: CacheOption = None,
-    recheck: RecheckOption = RECHECK,
+    recheck: RecheckOption = None,
     json: JsonOption = False,
 ) -> None:
     """Continue an interrupted study, or extend a finished one with --budget.
@@ -165,13 +169,16 @@ def resume(
         )
     announce_compilation()
     task = _task(folder, path) if from_simulator or path is not None else None
+    how = _Workers(workers, timeout, cache, recheck)
     study = Study.open(folder, task)
     try:
         _set_rules(study, stop, no_rules)
+        executor = how.executor(study.task)
     except BaseException:
         study.close()
         raise
-    _run(study, budget, stop.minutes, _Workers(workers, timeout, cache, recheck), json)
+    with executor:
+        _run(study, executor, budget, stop.minutes, how, json)
 
 
 def _set_rules(study: "Study", stop: StopOptions, are_dropped: bool) -> None:
@@ -222,6 +229,7 @@ def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, A
 
 def _run(
     study: "Study",
+    executor: "Executor",
     budget: int | None,
     minutes: float | None,
     workers: "_Workers",
@@ -231,7 +239,12 @@ def _run(
 
     with study:
         if not is_json:
-            say(f"{study.task.id}: {study.folder}")
+            from archgym.report.titles import task_title
+
+            task = study.task
+            names = [weighted.workload.name for weighted in task.workloads]
+            say(task_title(task.simulator.name, names, task.objective, task.metrics))
+            say(f"{task.id}: {study.folder}")
         goal = budget or study.budget or 0
         before = study.read()
         known, evaluations = len(before.records), before.evaluations
@@ -242,10 +255,8 @@ def _run(
             if idle := study.idle_workers(workers.number):
                 notice(idle)
         try:
-            with (
-                workers.executor(study.task) as executor,
-                StudyProgress(goal, known) as progress,
-            ):
+            with StudyProgress(goal, known) as progress:
+                study.add_callback(progress)
                 study_begins()
                 result = study.run(executor, budget, progress, minutes=minutes)
         except StorageError as error:
@@ -298,7 +309,7 @@ class _Workers:
     number: int
     timeout: float | None
     cache: Path | None
-    recheck: float
+    recheck: float | None
 
     def executor(self, task: "Task") -> "Executor":
         """Return the executor of these options."""
@@ -313,7 +324,7 @@ class _Workers:
             words += ["--timeout", f"{self.timeout:g}"]
         if self.cache is None:
             return words
-        checks = [] if self.recheck == RECHECK else ["--recheck", f"{self.recheck:g}"]
+        checks = [] if self.recheck is None else ["--recheck", f"{self.recheck:g}"]
         return [*words, "--cache", str(self.cache), *checks]
 
 

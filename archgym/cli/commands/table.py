@@ -72,6 +72,14 @@ def build(
             "--workers", help="Number of threads (default: one per core).", min=1, max=MAX_WORKERS
         ),
     ] = None,
+    share: Annotated[
+        bool,
+        typer.Option(
+            "--share",
+            help="Build the table together with all processes that run this command for the same "
+            "file, also on other machines that see its folder.",
+        ),
+    ] = False,
     json: JsonOption = False,
 ) -> None:
     """Simulate every distinct design of a space and write the results as a table.
@@ -93,7 +101,7 @@ def build(
     target = out or _TABLES / f"{stem}.parquet"
     try:
         with TableBar() as simulating, StageBar() as assembling:
-            build_table(task, target, workers, simulating, assembling, _announce)
+            build_table(task, target, workers, simulating, assembling, _announce, share=share)
     except StudyInterrupted as stop:
         raise StudyInterrupted(
             f"{stop} To continue, run the same command.", stop.signal_number

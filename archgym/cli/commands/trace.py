@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 # Forms of traces that a simulator's command describes, not this one.
 _REQUESTS = (".stl", ".rstl")
 
-trace_app = command_group("trace", "Record, filter, convert and inspect memory traces of programs.")
+trace_app = command_group("trace", "Record, filter and inspect memory traces of programs.")
 
 
 @trace_app.command("list")
@@ -54,8 +54,7 @@ def info(
     json: JsonOption = False,
 ) -> None:
     """Show the contents of a memory trace: counts, footprint, reuse of pages."""
-    from archgym.report.plots import check_plot
-    from archgym.traces.picture import draw_analysis
+    from archgym.report.plots import check_plot, plot_trace
     from archgym.traces.sources import summarise_trace, trace_stem
 
     if picture is not None:
@@ -70,7 +69,7 @@ def info(
     if picture is not None:
         if summary.analysis is None:
             raise InvalidArgumentError("`--picture` needs a trace with accesses; it has none.")
-        draw_analysis(summary.analysis, trace_stem(source), picture)
+        plot_trace(summary.analysis, trace_stem(source), picture)
     if json:
         write_json({name: value for name, (value, _unit) in summary.facts.items()})
         return
@@ -140,6 +139,14 @@ def record(
             metavar="NAME",
         ),
     ] = None,
+    marked: Annotated[
+        bool,
+        typer.Option(
+            "--marked",
+            help="Record the instructions between the program's own calls of "
+            "archgym.traces.begin() and end(), which it reaches at full speed.",
+        ),
+    ] = False,
 ) -> None:
     """Record every memory access of a program with valgrind, or its instructions with ptrace.
 
@@ -155,10 +162,11 @@ def record(
     if note:
         _note(note)
     if instructions:
-        _record_instructions(command, out, skip, max_instructions, from_function)
+        _record_instructions(command, out, skip, max_instructions, from_function, marked)
         return
-    if from_function is not None:
-        raise InvalidArgumentError("`--from-function` needs `--instructions`.")
+    for option, is_given in (("--from-function", from_function is not None), ("--marked", marked)):
+        if is_given:
+            raise InvalidArgumentError(f"`{option}` needs `--instructions`.")
     path = out if out is not None else Path(f"{Path(command[0]).name}.npz")
     require_free(path)
     with CountBar("accesses") as bar:
@@ -182,7 +190,12 @@ def record(
 
 
 def _record_instructions(
-    command: list[str], out: Path | None, skip: int, n: int, function: str | None
+    command: list[str],
+    out: Path | None,
+    skip: int,
+    n: int,
+    function: str | None,
+    is_marked: bool,
 ) -> None:
     """Record the instructions of a program, and report on them."""
     from archgym.traces.instructions.recorder import record_instructions
@@ -197,6 +210,7 @@ def _record_instructions(
             n=n,
             skip=skip,
             function=function,
+            is_marked=is_marked,
             report=lambda so_far: bar.show(so_far, n),
         )
     _note(
@@ -204,7 +218,9 @@ def _record_instructions(
         f"{path.stat().st_size:,} bytes; {done.seconds:.1f} s, "
         f"{done.n / max(done.seconds, 1e-3) / 1000:,.0f} thousand instructions/s"
     )
-    if not done.has_ended:
+    if done.is_marked:
+        _note("The program was stopped at its mark, `archgym.traces.end()`.")
+    elif not done.has_ended:
         _note("The program was stopped after the last requested instruction (--max-instructions).")
     elif done.ended_by:
         _note(f"The program was ended by {done.ended_by}; the recording is kept.")

@@ -2,10 +2,14 @@
 
 import sys
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from archgym.cli.console.terminal import notice
 from archgym.runtime.closing import Closing
+
+if TYPE_CHECKING:
+    from archgym.evaluation.trials import Trials
+    from archgym.studies.study import Study
 
 # chosen: shorter work needs no bar.
 _SILENT_S = 2.0
@@ -104,11 +108,23 @@ class StudyProgress(CountBar):
         super().__init__("evaluations")
         self._budget = budget
         self._known = known
+        self._best = ""
+
+    def on_trials(self, study: "Study", trials: "Trials") -> None:
+        """Keep the best design's metric, if the objective has one."""
+        from archgym.report.quantities import quantity
+
+        terms = study.task.objective.terms
+        row = int(trials.reward.argmax())
+        is_best = bool(trials.feasible[row]) and trials.reward[row] == study.best_reward
+        if len(terms) == 1 and is_best:
+            place = [spec.name for spec in trials.specs].index(terms[0].metric)
+            self._best = f"best {quantity(trials.values[row, place], trials.specs[place].unit)}"
 
     def __call__(self, evaluations: int, budget: int, best: float | None) -> None:
         """Update the bar from `Study.run`."""
         if evaluations >= self._known:
-            note = "" if best is None else f"best {best:.4f}"
+            note = "" if best is None else self._best or f"best reward {best:.4f}"
             self.show(evaluations, self._budget, note)
 
 

@@ -80,13 +80,11 @@ CacheOption = Annotated[
         metavar="FOLDER",
     ),
 ]
-RECHECK = 0.02
-"""Default of --recheck, that of `archgym.evaluation.cache`."""
 RecheckOption = Annotated[
-    float,
+    float | None,
     typer.Option(
         "--recheck",
-        help="Share of the results found in --cache that are evaluated again.",
+        help="Share of the results found in --cache that are evaluated again (default: 0.02).",
         min=0.0,
         max=1.0,
     ),
@@ -144,10 +142,20 @@ class PriorOptions:
         list[Path] | None,
         typer.Option(
             "--warm-start",
-            help="Earlier study that the agent may learn from; repeat for more.",
+            help="Earlier study that the agent may learn from; repeat for more. `auto` begins with "
+            "the best designs of studies in runs/ of the same simulator and space.",
             metavar="STUDY",
         ),
     ] = None
+
+    no_prior: Annotated[
+        bool,
+        typer.Option(
+            "--no-prior",
+            help="Begin without the designs that ship for the space, which are good for other "
+            "workloads.",
+        ),
+    ] = False
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -172,17 +172,43 @@ class StandInOptions:
 
 
 @dataclass(frozen=True)
+class ErrorOptions:
+    """Options that take the simulator's error into account."""
+
+    measured: Annotated[
+        Path | None,
+        typer.Option(
+            "--measured",
+            help="Calibrate the metrics with this file of measurements (see `archgym measure`).",
+            metavar="FILE",
+        ),
+    ] = None
+    confidence: Annotated[
+        float | None,
+        typer.Option(
+            "--confidence",
+            help="Probability with which limits are met under the simulator's error "
+            "(default: 0.5, its number as it is).",
+            min=0.5,
+            max=0.999,
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
 class TaskOptions:
     """Options that choose a task, next to the name of its simulator."""
 
     model: SimulatorOptions = SimulatorOptions()
     goal: GoalOptions = GoalOptions()
     stand_in: StandInOptions = StandInOptions()
+    error: ErrorOptions = ErrorOptions()
 
     @property
     def is_given(self) -> bool:
         """True if an option that is part of a task's name was given."""
-        return self.model != SimulatorOptions() or self.goal != GoalOptions()
+        given = (self.model, self.goal, self.error)
+        return given != (SimulatorOptions(), GoalOptions(), ErrorOptions())
 
 
 def task_choices(
@@ -210,6 +236,8 @@ def task_choices(
         subject_to=options.goal.subject_to or None,
         fidelity=options.model.fidelity,
         stand_in=options.stand_in.path,
+        measured=options.error.measured,
+        confidence=options.error.confidence,
         options=_simulator_options(options.model.option or ()),
         fixed=assignments("--set", hold.fixed or ()),
         values=assignments("--values", hold.values or ()),

@@ -61,7 +61,8 @@ def assignments(option: str, texts: Sequence[str]) -> dict[str, str]:
         name, sign, value = text.partition("=")
         name = name.strip()
         if not sign or not name:
-            raise InvalidArgumentError(f"`{option}` must read name=value; got {text!r}.")
+            hint = f" For a file, write --out {text}." if option == "--option" else ""
+            raise InvalidArgumentError(f"`{option}` must read name=value; got {text!r}.{hint}")
         if name in given:
             raise InvalidArgumentError(f"`{option}` must give {name!r} once; it came twice.")
         given[name] = value.strip()

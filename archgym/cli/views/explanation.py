@@ -1,5 +1,7 @@
 """Text rendering of the explanation of a design."""
 
+from collections import Counter
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from archgym.cli.console.terminal import heading, number, prose, say, table
@@ -9,11 +11,13 @@ from archgym.evaluation.stand_in import StandIn
 from archgym.report.commands import evaluate_command
 from archgym.report.explain import shares
 from archgym.report.quantities import change_text
+from archgym.report.titles import task_title
 
 if TYPE_CHECKING:
     import numpy as np
 
     from archgym.evaluation.objective import Objective
+    from archgym.evaluation.simulator import Bottleneck
     from archgym.evaluation.task import Task
     from archgym.report.design_explanation import DesignExplanation
     from archgym.report.explain import Change, Explanation, Point, Route
@@ -23,6 +27,8 @@ _SHOWN_PARAMETERS = 12
 # chosen: more metrics in a row do not fit a terminal.
 _SHOWN_TERMS = 2
 _SHOWN_OTHERS = 3
+# chosen: of each metric; --json has all.
+_SHOWN_BOTTLENECKS = 3
 # One decimal of a percentage would show less as 0.
 _SHOWN_SHARE = 5e-4
 # Four decimals would show less as 0.
@@ -45,7 +51,9 @@ def write_explanation(found: "DesignExplanation") -> None:
     """Write causes, costs, single changes, tradeoffs and the route to a target."""
     explanation = found.explanation
     task = explanation.task
-    heading(f"{task.id}: {_reward_text(task, explanation.reward)}")
+    names = [weighted.workload.name for weighted in task.workloads]
+    heading(task_title(task.simulator.name, names, task.objective, task.metrics))
+    say(f"{task.id}: {_reward_text(task, explanation.reward)}")
     default = task.space.design_at(task.space.default_indices)
     design = task.space.design_at(explanation.indices)
     changed = [f"{name}={design[name]}" for name in design if design[name] != default[name]]
@@ -58,7 +66,7 @@ def write_explanation(found: "DesignExplanation") -> None:
     if explanation.reliefs:
         if explanation.causes:
             say()
-        _write_costs(explanation)
+        _write_costs(explanation, {each.name: _relief(each) for _, each in found.bottlenecks})
     elif isinstance(source := task.simulator.unrestricted, StandIn):
         prose(
             f"A {source.kind} cannot evaluate a design without a cost. For the effect of "
@@ -68,6 +76,7 @@ def write_explanation(found: "DesignExplanation") -> None:
     elif not explanation.causes:
         say("Neither the metrics nor the simulator's costs explain its time or energy.")
         say()
+    _write_bottlenecks(found)
     _write_changes(explanation)
     _write_points(explanation, found.points)
     if found.route is not None and found.target is not None:
@@ -91,8 +100,8 @@ def _write_causes(found: "Explanation") -> None:
         )
 
 
-def _write_costs(found: "Explanation") -> None:
-    """Write how the metrics would change without each cost of the simulator."""
+def _write_costs(found: "Explanation", relieved_by: Mapping[str, str]) -> None:
+    """Write how the metrics would change without each cost, and which parameters relieve it."""
     heading("Effect of removing one cost")
     terms = list(dict.fromkeys(term.metric for term in found.task.objective.terms))
     by_relief = [(relief, shares(found, relief)) for relief in found.reliefs]
@@ -112,7 +121,9 @@ def _write_costs(found: "Explanation") -> None:
         text = ", ".join(f"{name} {_percent(moved[name])}" for name in others)
         texts = [_percent(moved.get(metric)) for metric in shown]
         rows.append((relief.cost, *texts, text))
-        free.append(f"{relief.cost} is free: {relief.doc}.")
+        names = relieved_by.get(relief.cost)
+        by = f" Relieved by {names}." if names else ""
+        free.append(f"{relief.cost} is free: {relief.doc}.{by}")
     if rows:
         table(("without", *shown, "other metrics"), rows, right=shown)
         for line in free:
@@ -126,6 +137,34 @@ def _write_costs(found: "Explanation") -> None:
     if idle:
         prose(f"Costs without effect on this design: {', '.join(idle)}.")
     say()
+
+
+def _write_bottlenecks(found: "DesignExplanation") -> None:
+    """Write the largest bottlenecks of each metric, with the first change that relieves each."""
+    rows: list[tuple[str, ...]] = []
+    count: Counter[tuple[str, str]] = Counter()
+    several = len(found.explanation.task.workloads) > 1
+    costs = {relief.cost for relief in found.explanation.reliefs}
+    for workload, each in found.bottlenecks:
+        if each.name in costs:
+            # Among the effects of removing costs.
+            continue
+        count[workload, each.metric] += 1
+        if count[workload, each.metric] <= _SHOWN_BOTTLENECKS:
+            where = f"{each.metric} on {workload}" if several else each.metric
+            rows.append((where, f"{100 * each.share:.3g} %", each.name, _relief(each)))
+    if rows:
+        heading("Bottlenecks")
+        table(("of", "share", "bottleneck", "relieved by"), rows, right=("share",))
+
+
+def _relief(bottleneck: "Bottleneck") -> str:
+    """Return the first move, or the parameters that matter."""
+    if bottleneck.moves:
+        return ", ".join(f"{name}={value}" for name, value in bottleneck.moves[0].items())
+    names = bottleneck.parameters
+    more = len(names) - _SHOWN_OTHERS
+    return ", ".join(names[:_SHOWN_OTHERS]) + (f" and {more} more" if more > 0 else "")
 
 
 def _percent(share: float | None) -> str:

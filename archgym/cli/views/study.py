@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from archgym.cli.console.terminal import heading, number, prose, say, stdout, table
-from archgym.cli.views.metrics import metric_rows, with_unit
+from archgym.cli.views.metrics import with_unit, write_metrics
+from archgym.evaluation.limits import missed_limits
 from archgym.report.curves import span
-from archgym.studies.front import sought
+from archgym.report.quantities import quantity
+from archgym.report.titles import task_title
+from archgym.studies.front import sought, study_objective
 
 if TYPE_CHECKING:
     from archgym.report.study_summary import StudySummary
@@ -44,8 +47,11 @@ def best_text(log: "StudyLog") -> str:
     column = [spec.name for spec in log.metrics].index(terms[0]["metric"])
     spec = log.metrics[column]
     default = float((log.weights @ log.reference)[column])
-    value = f"{number(best.metrics[spec.name])} {spec.unit}".rstrip()
-    return f"{text}: {spec.name} {value} (default design: {number(default)}).{limits}"
+    value, base = (quantity(each, spec.unit) for each in (best.metrics[spec.name], default))
+    names = [each.name for each in log.metrics]
+    each = [dict(zip(names, row, strict=True)) for row in log.reference.tolist()]
+    aside = ", which misses a limit" if missed_limits(log.limits, each) else ""
+    return f"{text}: {spec.name} {value} (default design: {base}{aside}).{limits}"
 
 
 def limits_text(missed: Sequence[str]) -> str:
@@ -72,7 +78,9 @@ def write_study(summary: "StudySummary") -> None:
     """Write one study: counts, damage, best design, metrics, front and curve."""
     log = summary.log
     say()
-    heading(f"{log.task_id}: {log.author}, {log.status}")
+    recipe = log.header.task
+    heading(task_title(recipe["simulator"], log.workloads, study_objective(log), log.metrics))
+    say(f"{log.task_id}: {log.author}, {log.status}")
     say(counts_text(log))
     damage = log.damage_report()
     if damage is not None:
@@ -109,8 +117,8 @@ def write_best(summary: "StudySummary", best: "Outcome") -> None:
     values = np.array([best.metrics[spec.name] for spec in log.metrics])
     if len(log.workloads) > 1:
         say(f"Metrics, averaged over {', '.join(log.workloads)} by weight:")
-    columns, metrics = metric_rows(log.metrics, values, summary.default_metrics, "best")
-    table(columns, metrics, right=("best", "default", "ratio"))
+    objective = study_objective(log)
+    write_metrics(log.metrics, values, summary.default_metrics, "best", objective)
     if log.limits:
         say(limits_text(log.missed(best)))
         say()

@@ -197,7 +197,14 @@ def _default_space() -> DesignSpace:
                 for of, levels, own in words
             ),
             PowerOfTwo(
-                "buffer_kib", 8, 512, default=128, unit="KiB", doc="Capacity of the global buffer."
+                "buffer_kib",
+                8,
+                512,
+                default=128,
+                # CACTI 7 has no limit of size; chosen: on-chip buffers of known accelerators.
+                widest=32768,
+                unit="KiB",
+                doc="Capacity of the global buffer.",
             ),
             Ordinal("buffer_banks", (1, 16, 32, 64, 128), default=32, doc=banks_doc),
             PowerOfTwo("buffer_bandwidth", 8, 256, default=32, unit="B/cycle", doc=bandwidth_doc),

@@ -127,12 +127,12 @@ def load_network(name: str | Path) -> Network:
 
 
 def layer_named(text: str) -> Layer:
-    """Return a layer given as `NETWORK/LAYER`.
+    """Return a layer given as `NETWORK/LAYER`, where the network may be a file in any folder.
 
     Raises:
       UnknownNameError: The network or layer does not exist.
     """
-    network, slash, layer = text.partition("/")
+    network, slash, layer = text.rpartition("/")
     if slash:
         return load_network(network).layer(layer)
     known = [f"{name}/{layer.name}" for name in NETWORKS for layer in _shipped(name).layers]

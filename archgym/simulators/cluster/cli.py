@@ -1,8 +1,7 @@
-"""Commands `archgym cluster`: timelines, topologies, traces and paths of fabrics."""
+"""Commands `archgym cluster`: timelines, traces and paths of fabrics."""
 
-from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
@@ -10,16 +9,23 @@ from archgym.cli.console.terminal import number, say, table, write_json
 from archgym.cli.options.task import JsonOption
 
 if TYPE_CHECKING:
-    from archgym.simulators.cluster.machine import Result
+    from archgym.simulators.cluster.machine import Built, Result
     from archgym.simulators.cluster.simulator import ClusterSimulator
 
 _INFEASIBLE_CODE = 3
+# Okabe and Ito, *Color Universal Design*, 2008.
+_COLOURS: Final = ("#D55E00", "#CC79A7", "#009E73", "#56B4E9")
+_COMPUTE: Final = "#555555"
+_CAUSES: Final = ("tensor", "expert", "data", "pipeline")
+# chosen: more bars than this are only ink.
+_MAX_BARS: Final = 6000
+_MAX_SHOWN: Final = 16
 _KINDS = {"comp": "compute node", "coll": "collective", "send": "send", "recv": "receive"}
 
 commands = typer.Typer()
 cluster_app = typer.Typer(
     name="cluster",
-    help="Training clusters: timelines, topologies, traces, paths.",
+    help="Training clusters: timelines, traces, paths.",
     no_args_is_help=True,
 )
 commands.add_typer(cluster_app)
@@ -47,31 +53,12 @@ def draw_timeline_of(
     values: SetOption = None,
 ) -> None:
     """Draw computing and communication of each pipeline stage over an iteration."""
-    from archgym.simulators.cluster.formats.picture import draw_timeline
+    from archgym.report.plots import check_plot
 
+    check_plot("--out", out)
     result = _run(space, system, workload, values or [])
     draw_timeline(result.built, out)
     say(f"{out} shows an iteration of {result.outcome.finish_ns.max() / 1e6:.6g} ms.")
-
-
-@cluster_app.command("topology")
-def draw_topology_of(
-    out: OutOption,
-    space: SpaceOption = "default",
-    system: SystemOption = "",
-    values: SetOption = None,
-) -> None:
-    """Draw the network of a design, one group of each dimension."""
-    from archgym.simulators.cluster.formats.picture import draw_topology, n_drawn
-
-    simulator, design = _design(space, system, values or [])
-    dimensions = simulator.dimensions(design)
-    draw_topology(dimensions, out)
-    say(f"{out} shows a network of {prod(d.npus for d in dimensions):,} NPUs.")
-    for place, dimension in enumerate(dimensions):
-        drawn = n_drawn(dimension)
-        if drawn < dimension.npus:
-            say(f"Dimension {place} is drawn with {drawn} of its {dimension.npus:,} NPUs.")
 
 
 @cluster_app.command("replay")
@@ -151,7 +138,6 @@ def compare_paths(
             help="Traffic: ring, leaf-shift, halving, all-to-all, or pairs such as 0>3;1>2.",
         ),
     ] = "all-to-all",
-    out: Annotated[Path | None, typer.Option("--out", help="Picture to write.")] = None,
     json: JsonOption = False,
 ) -> None:
     """Compare the loads of a leaf-spine fabric by how flows choose their paths."""
@@ -182,10 +168,6 @@ def compare_paths(
         n_inside = sum(a // hosts == b // hosts for a, b in flows)
         if n_inside:
             say(f"{n_inside:,} of {len(flows):,} flows stay in their leaf and use no uplink.")
-    if out is not None:
-        from archgym.simulators.cluster.formats.picture import draw_fabric
-
-        draw_fabric([Fabric(leaves, hosts, s) for s in (1, 2, 4, 8)], pattern, out)
 
 
 def _text(value: str | float) -> str:
@@ -212,3 +194,47 @@ def _design(
     for name, text in assignments("--set", values).items():
         default[name] = value_from_text(simulator.space.parameter(name), text)
     return simulator, default
+
+
+def draw_timeline(built: "Built", path: Path) -> None:
+    """Draw computing and communication of one NPU for each stage.
+
+    Args:
+      built: A design that can run.
+      path: Ends in .svg, .png or .pdf.
+    """
+    from archgym.report.plots import picture
+    from archgym.simulators.cluster.kernel import state
+    from archgym.simulators.cluster.machine import spans
+
+    rows = spans(built)
+    all_stages = sorted({npu for npu, *_ in rows})
+    stages = all_stages[:_MAX_SHOWN]
+    place = {npu: at for at, npu in enumerate(stages)}
+    of_stages = [row for row in rows if row[0] in place]
+    shown = of_stages[:_MAX_BARS]
+    with picture(path, (10.0, 1.4 + 0.7 * len(stages))) as figure:
+        axes = figure.subplots()
+        for npu, kind, cause, begin, end in shown:
+            is_compute = kind == state.COMPUTE
+            if kind == state.RECEIVE:
+                continue
+            axes.broken_barh(
+                [(begin / 1e6, (end - begin) / 1e6)],
+                (place[npu] - (0.4 if is_compute else 0.0), 0.4),
+                facecolors=_COMPUTE if is_compute else _COLOURS[cause],
+            )
+        axes.set_yticks(range(len(stages)), [f"stage {at}" for at in range(len(stages))])
+        axes.invert_yaxis()
+        axes.set_xlabel("time [ms]")
+        names = ("compute", *_CAUSES)
+        for name, colour in zip(names, (_COMPUTE, *_COLOURS), strict=True):
+            axes.plot([], [], color=colour, linewidth=6, label=name)
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.2), ncols=5, frameon=False)
+        left_out = []
+        if len(stages) < len(all_stages):
+            left_out.append(f"the first {len(stages)} of {len(all_stages)} stages")
+        if len(shown) < len(of_stages):
+            left_out.append(f"the first {len(shown):,} of {len(of_stages):,} spans")
+        if left_out:
+            axes.set_title(", ".join(left_out), fontsize="small")

@@ -44,6 +44,7 @@ from archgym.simulators.cluster.space import (
 )
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
 from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit.economics import DEFAULT_GRID, GridOption, ownership_metrics
 from archgym.spaces.space import DesignSpace
 from archgym.spaces.texts import value_from_text
 
@@ -64,7 +65,14 @@ class ClusterSimulator(RowSimulator):
     """
 
     name = "cluster"
+    title = "Training cluster"
+    compared = (
+        "equal to ASTRA-sim 2 in 709 iterations; "
+        "within 15 % of the times that Megatron-LM published"
+    )
     version = 0
+    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+    evaluation_s = 0.02
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "short")
     # Of the published spaces, whose trees and OfflineGreedy have NPUs stand for others though it
@@ -126,6 +134,15 @@ class ClusterSimulator(RowSimulator):
                 high=MAX_NPUS,
             ),
         ] = 0,
+        years: Annotated[
+            float,
+            Option("Years of use, for the cost of ownership; without, there is none.", high=50),
+        ] = 0.0,
+        pue: Annotated[
+            float, Option("Power of the building over the NPUs'.", low=1, high=10)
+        ] = 1.3,
+        electricity: Annotated[float, Option("Price of electricity.", high=10, unit="$/kWh")] = 0.1,
+        grid: GridOption = DEFAULT_GRID,
     ) -> None:
         """Make the simulator of one space.
 
@@ -139,6 +156,10 @@ class ClusterSimulator(RowSimulator):
           fidelity: `standard` simulates all microbatches. `short` simulates few of them, and
             extrapolates times and bytes to the others: see `machine.run_short`.
           npus: See above.
+          years: See above. `pue`, `electricity` and `grid` need it.
+          pue: See above.
+          electricity: See above.
+          grid: See above.
 
         Raises:
           UnknownNameError: There is no such space, cluster or fidelity.
@@ -151,6 +172,10 @@ class ClusterSimulator(RowSimulator):
                 f"`system` must be left out in space {space!r}, whose designs choose the network; "
                 f"got {system!r}. Use space parallel."
             )
+        if years:
+            self.metrics = (*METRICS, *ownership_metrics(years, pue, electricity, grid))
+        elif (pue, electricity, grid) != (1.3, 0.1, DEFAULT_GRID):
+            raise InvalidArgumentError("`pue`, `electricity` and `grid` need `years`, such as 3.")
         self.cluster = default_cluster(space, system)
         if space == "cosmic-2025" and len(self.cluster.dimensions) != 4:
             raise InvalidArgumentError(

@@ -126,7 +126,8 @@ _OPTIMIZATION: Final = Categorical(
     doc="Phases of all-reduce: one in each dimension, or reduce-scatters and all-gathers.",
 )
 _COLLECTIVES: Final[tuple[Parameter, ...]] = (
-    PowerOfTwo("splits", 1, 16, default=4, doc="Chunks of a collective."),
+    # ASTRA-sim has no limit for either; chosen.
+    PowerOfTwo("splits", 1, 16, default=4, widest=64, doc="Chunks of a collective."),
     _POLICY,
     PowerOfTwo("active_chunks", 1, 8, default=1, doc="Chunks at a time in a dimension."),
     _OPTIMIZATION,
@@ -134,7 +135,9 @@ _COLLECTIVES: Final[tuple[Parameter, ...]] = (
     PowerOfTwo("inflight", 1, 4, default=1, doc="Collectives under way at once."),
 )
 _SCHEDULE: Final[tuple[Parameter, ...]] = (
-    PowerOfTwo("microbatch", 1, 16, default=2, unit="samples", doc="Microbatch's size."),
+    PowerOfTwo(
+        "microbatch", 1, 16, default=2, widest=256, unit="samples", doc="Microbatch's size."
+    ),
     Categorical("schedule", ("gpipe", "1f1b"), default="1f1b", doc="Schedule of the pipeline."),
     Integer("zero", 0, 3, default=1, doc="ZeRO stage."),
     Categorical(

@@ -410,7 +410,7 @@ def highest_ghz(volts: float, node: str) -> float:
     """
     law = (volts - _THRESHOLD) ** _ALPHA / volts
     nominal = (NOMINAL_VOLTS - _THRESHOLD) ** _ALPHA / NOMINAL_VOLTS
-    return NOMINAL_GHZ * law / nominal * NODES["22nm"].delay / NODES[node].delay
+    return float(NOMINAL_GHZ * law / nominal * NODES["22nm"].delay / NODES[node].delay)
 
 
 def at_operating_point(

@@ -40,7 +40,16 @@ from archgym.simulators.cpu.workloads import (
     names,
 )
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.economics import GRIDS, NODES, chip_metrics
+from archgym.simulators.kit.economics import (
+    DEFAULT_GRID,
+    NODES,
+    THREE_YEARS_H,
+    DiesOption,
+    GridOption,
+    HoursOption,
+    chip_metrics,
+    require_node,
+)
 from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS
 
 INSTRUCTIONS: Final = 80_000
@@ -80,7 +89,11 @@ class CpuSimulator(RowSimulator):
     """
 
     name = "cpu"
+    title = "Core and caches"
+    compared = "equal to ChampSim in every counter of 1,541 runs; not compared with silicon"
     version = 0
+    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+    evaluation_s = 0.03
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "dram")
     default_objective = "performance-under-limits"
@@ -135,16 +148,9 @@ class CpuSimulator(RowSimulator):
                 choices=tuple(NODES),
             ),
         ] = "",
-        dies: Annotated[
-            int, Option("Equal dies that the chip is split into; needs `node`.", low=1, high=16)
-        ] = 1,
-        grid: Annotated[
-            str,
-            Option("Electricity of the chip's use; needs `node`.", choices=tuple(GRIDS)),
-        ] = "world",
-        hours: Annotated[
-            float, Option("Hours of use; needs `node`.", low=1, high=1e6, unit="h")
-        ] = 26_280.0,
+        dies: DiesOption = 1,
+        grid: GridOption = DEFAULT_GRID,
+        hours: HoursOption = THREE_YEARS_H,
     ) -> None:
         """Make the simulator of one space and number of instructions.
 
@@ -167,8 +173,7 @@ class CpuSimulator(RowSimulator):
                 f"`warmup` must be below `instructions`, {instructions}; got {warmup}."
             )
         node = node or ("22nm" if space == "dvfs" else "")
-        if not node and (dies, grid, hours) != (1, "world", 26_280.0):
-            raise InvalidArgumentError("`dies`, `grid` and `hours` need a `node`, such as 22nm.")
+        require_node(node, dies, grid, hours)
         if node and space == "as-shipped":
             raise InvalidArgumentError("`node` must be left out in space as-shipped.")
         self._operation = Operation(node) if node else None
@@ -204,7 +209,7 @@ class CpuSimulator(RowSimulator):
         machine, ideal = (built, None) if cost is None else idealised(cost, built)
         operation = self._operation
         if operation is not None and "clock_ghz" in design:
-            ghz, volts = float(design["clock_ghz"]), float(design["voltage"])
+            ghz, volts = float(str(design["clock_ghz"])), float(str(design["voltage"]))
             highest = highest_ghz(volts, operation.node)
             if ghz > highest:
                 return self.model_reasons[1]

@@ -1,4 +1,4 @@
-"""Commands `archgym trace filter | convert | requests`: traces of requests to DRAM."""
+"""Commands `archgym trace filter | requests`: traces of requests to DRAM."""
 
 import re
 from pathlib import Path
@@ -11,7 +11,6 @@ from archgym.cli.console.terminal import heading, say, warn, write_facts, write_
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
 from archgym.errors import InvalidArgumentError
-from archgym.files.storage import require_free
 
 if TYPE_CHECKING:
     from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
@@ -148,6 +147,11 @@ def filter_trace(
         f"of {requests.accesses:,} accesses to {requests.lines:,} lines; {requests.pages:,} pages "
         f"in {capacity_bytes / 2**30:.4g} GiB" + ("" if capacity else f" of {device}")
     )
+    say(
+        "The requests have fixed times: the program does not wait for its memory. A program that "
+        "waits, such as a walk along a list, is simulated by `archgym evaluate cpu --fidelity "
+        "dram` with a trace of its instructions."
+    )
     _say_left_out(requests, windows)
 
 
@@ -208,49 +212,6 @@ def _say_left_out(requests: "Requests", windows: int) -> None:
             f"the requests that were left out differ from those kept: {'; '.join(differing)}. "
             f"{advice}"
         )
-
-
-@trace_app.command()
-def convert(
-    source: Annotated[
-        str, typer.Argument(help="Trace file, or the name of a shipped trace.", metavar="SOURCE")
-    ],
-    target: Annotated[Path, typer.Argument(help="Trace file to create.", metavar="TARGET")],
-    source_form: Annotated[
-        str | None,
-        typer.Option(
-            "--from", help="Format of the source (default: by its extension).", metavar="FORMAT"
-        ),
-    ] = None,
-    target_form: Annotated[
-        str | None,
-        typer.Option(
-            "--to", help="Format of the target (default: by its extension).", metavar="FORMAT"
-        ),
-    ] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", help="Maximum number of records to convert.", min=1)
-    ] = None,
-) -> None:
-    """Convert a trace between formats, and report lost information.
-
-    Formats are memory (.npz), requests (.stl, .rstl), champsim (.champsim, .champsimtrace),
-    loads-stores (.ldst) and bubbles (.bubbles). Text formats, requests and champsim may be
-    compressed with .gz, all but requests with .xz.
-    """
-    from archgym.simulators.dram.formats.conversion import convert_trace, form_of
-    from archgym.traces.sources import is_named, trace_parts
-
-    announce_compilation()
-    require_free(target)
-    read_as = form_of("--from", source_form, source)
-    write_as = form_of("--to", target_form, target.name)
-    # A format other than a memory trace's means a file, even if a shipped trace has its name.
-    parts = trace_parts(source) if is_named(source) and read_as == "memory" else None
-    written, lost = convert_trace(source, read_as, target, write_as, limit, parts)
-    say(f"{target}: {written:,} records as {write_as}")
-    for line in lost:
-        say(f"  {line}")
 
 
 @trace_app.command()

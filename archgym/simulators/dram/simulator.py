@@ -81,7 +81,11 @@ class DramSimulator(KitSimulator):
     """
 
     name = "dram"
+    title = "Memory controller"
+    compared = "equal to DRAMSys 4 in 9,216 recorded results; not compared with silicon"
     version = 0
+    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+    evaluation_s = 0.005
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "exact")
     former_fidelity_names: ClassVar[tuple[str, ...]] = ("fast",)
@@ -361,13 +365,6 @@ class DramSimulator(KitSimulator):
         name = str(design.get("address_mapping", next(iter(LAYOUTS))))
         mapping = self._mapping or layout(name, self.device)
         return dramsys_files(controller, mapping, self.device, workload.content)
-
-    def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the trace; `path` ends in .png, .svg or .pdf."""
-        from archgym.simulators.dram.workloads.picture import picture
-
-        picture(workload.content, self.device, path, self._wraps)
-        return True
 
     def _controllers(self, indices: np.ndarray) -> np.ndarray:
         """Return (n, 12) int64, the designs as the kernel reads them."""

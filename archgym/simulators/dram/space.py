@@ -181,6 +181,8 @@ def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> D
             "request_buffer_size",
             (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128),
             default=8,
+            # Exact for any size; chosen: no controller that we know has more.
+            widest=(192, 256),
             unit="requests",
             doc=_BUFFER_DOC,
         ),
@@ -196,7 +198,13 @@ def _default(address_mappings: tuple[str, ...], has_per_bank_refresh: bool) -> D
         _POWER_DOWN_POLICY,
         _ARBITER,
         PowerOfTwo(
-            "max_active_transactions", 1, 256, default=128, unit="requests", doc=_WINDOW_DOC
+            "max_active_transactions",
+            1,
+            256,
+            default=128,
+            widest=1024,
+            unit="requests",
+            doc=_WINDOW_DOC,
         ),
         *_mappings(address_mappings),
     )

@@ -1,7 +1,8 @@
 """Price and carbon of a chip, and scaling between technology nodes, as metrics of a simulator.
 
-Every metric is an expression of the simulator's own area and power, so that recorded values can be
-checked and results without these metrics stay what they were.
+`chip_metrics` serves simulators with an area, `ownership_metrics` those with a price. Every metric
+is an expression of others, so that recorded values can be checked and results without these
+metrics stay what they were.
 
 Sources: dies on a wafer and its price, S. Khan, A. Mann, *AI chips: what they are and why they
 matter*, CSET 2020 (its model of TSMC's prices); carbon of a fab, U. Gupta et al., *ACT: designing
@@ -14,10 +15,11 @@ G. Yeap et al., *5nm CMOS production technology platform*, IEDM 2019.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Annotated, Final, final
 
-from archgym.errors import unknown_name
+from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.options import Option
 from archgym.spaces.expression import Expression, P
 
 WAFER_MM: Final = 300.0
@@ -80,6 +82,29 @@ GRIDS: Final[Mapping[str, float]] = {
 }  # fmt: skip
 """Carbon of electricity [g/kWh], by country or source (ACT)."""
 FAB_GRID: Final = "taiwan"
+HOURS_PER_YEAR: Final = 8760.0
+
+
+NodeOption = Annotated[
+    str, Option("Technology node, for price and carbon of the chip.", choices=tuple(NODES))
+]
+DiesOption = Annotated[
+    int, Option("Equal dies that the chip is split into; needs `node`.", low=1, high=16)
+]
+GridOption = Annotated[str, Option("Electricity of the use.", choices=tuple(GRIDS))]
+HoursOption = Annotated[float, Option("Hours of use; needs `node`.", low=1, high=1e6, unit="h")]
+DEFAULT_GRID: Final = "world"
+THREE_YEARS_H: Final = 3 * HOURS_PER_YEAR
+
+
+def require_node(node: str, dies: int, grid: str, hours: float) -> None:
+    """Refuse options of price and carbon that nothing reads without a node.
+
+    Raises:
+      InvalidArgumentError: There is no node, and an option is not its default.
+    """
+    if not node and (dies, grid, hours) != (1, DEFAULT_GRID, THREE_YEARS_H):
+        raise InvalidArgumentError("`dies`, `grid` and `hours` need a `node`, such as 22nm.")
 
 
 def chip_yield(area_mm2: Expression, node: Node) -> Expression:
@@ -166,5 +191,35 @@ def chip_metrics(
         MetricSpec(
             "total_kg_co2", "kg", "minimise", 1e-4, "Carbon of making and using it.",
             embodied + used,
+        ),
+    )  # fmt: skip
+
+
+def ownership_metrics(
+    years: float, pue: float, dollars_per_kwh: float, grid: str
+) -> tuple[MetricSpec, ...]:
+    """Return what machines with the metrics `dollars` and `power_kw` cost to own, as metrics.
+
+    Args:
+      years: Years of use at full power.
+      pue: Power of the building over that of the machines.
+      dollars_per_kwh: Price of electricity.
+      grid: One of `GRIDS`.
+
+    Raises:
+      UnknownNameError: There is no such grid.
+    """
+    hours = years * HOURS_PER_YEAR
+    energy = P("power_kw") * (hours * pue)
+    carbon = operational_kg(P("power_kw") * (1000.0 * pue), grid, hours)
+    return (
+        MetricSpec(
+            "total_cost_of_ownership_dollars", "$", "minimise", 1.0,
+            f"Price, and electricity of {years:g} years.",
+            P("dollars") + energy * dollars_per_kwh,
+        ),
+        MetricSpec(
+            "operational_kg_co2", "kg", "minimise", 1.0,
+            f"Carbon of {years:g} years of electricity, grid {grid}.", carbon,
         ),
     )  # fmt: skip

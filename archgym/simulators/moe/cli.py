@@ -5,13 +5,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.cli.console.terminal import heading, notice, number, say, table, write_json
+from archgym.cli.console.terminal import notice, number, say, table, write_json
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import assignments, named_path
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from archgym.simulators.moe.workloads.analysis import Analysis
     from archgym.simulators.moe.workloads.routing import Routing, RoutingPreset
 
 commands = typer.Typer()
@@ -33,9 +32,6 @@ def _say_progress(text: str) -> None:
     notice(f"{text} …")
 
 
-TraceArgument = Annotated[
-    Path, typer.Argument(help="Routing trace (.routing.npz).", metavar="TRACE")
-]
 OutOption = Annotated[
     Path,
     typer.Option(
@@ -156,6 +152,8 @@ def generate(
     json: JsonOption = False,
 ) -> None:
     """Draw a routing trace from a calibrated process."""
+    from dataclasses import replace
+
     from archgym.cli.console.progress import announce_compilation
     from archgym.simulators.moe.formats.routing_trace import check_ending, write_routing
     from archgym.simulators.moe.machine.presets import model as find_model
@@ -166,7 +164,8 @@ def generate(
     described = find_model(model)
     process = routing_preset(preset or described.routing)
     if preset is None:
-        process = _fitted(process, described.experts, described.top_k)
+        # Models may share the routing of another number of experts.
+        process = replace(process, n_experts=described.experts, top_k=described.top_k)
     process = _with_settings(process, setting or ())
     n_layers = layers or described.moe_layers
     # Checked before a list of so many documents is made.
@@ -175,13 +174,6 @@ def generate(
     routing = draw(process, seed, [tokens] * documents, n_layers)
     write_routing(out, routing)
     _say_routing(routing, out, json)
-
-
-def _fitted(process: "RoutingPreset", n_experts: int, top_k: int) -> "RoutingPreset":
-    """Return the preset with the number of experts of a model that shares its routing."""
-    from dataclasses import replace
-
-    return replace(process, n_experts=n_experts, top_k=top_k)
 
 
 def _with_settings(process: "RoutingPreset", texts: "tuple[str, ...] | list[str]") -> Any:
@@ -223,143 +215,6 @@ def _say_routing(routing: "Routing", path: Path, json: bool) -> None:
         f"{path}: {routing.n_documents:,} documents, {routing.n_tokens:,} tokens, "
         f"{routing.n_layers} layers, {routing.top_k} of {routing.n_experts} experts."
     )
-
-
-@moe_app.command()
-def analyze(
-    trace: TraceArgument,
-    picture: Annotated[
-        Path | None,
-        typer.Option("--picture", help="Draw the curves to this .svg, .png or .pdf file."),
-    ] = None,
-    tokens: Annotated[
-        int, typer.Option("--tokens", help="Maximum number of tokens, in whole documents.", min=1)
-    ] = 2**15,
-    layers: Annotated[
-        int, typer.Option("--layers", help="Number of evenly spaced layers to analyse.", min=1)
-    ] = 8,
-    json: JsonOption = False,
-) -> None:
-    """Analyse how well routing can be cached: hit rates, segments, load balance, reuse."""
-    from archgym.cli.console.progress import CountBar, announce_compilation
-    from archgym.report.plots import check_plot
-    from archgym.simulators.moe.formats.routing_trace import read_routing
-    from archgym.simulators.moe.workloads.analysis import analyse
-
-    if picture is not None:
-        check_plot("--picture", picture)
-    routing = read_routing(trace)
-    announce_compilation()
-    with CountBar("layers") as bar:
-        found = analyse(routing, tokens, layers, bar.show)
-    if picture is not None:
-        from archgym.simulators.moe.workloads.picture import picture as draw
-
-        draw(found, picture)
-    if json:
-        write_json(_analysis_record(found))
-    else:
-        _say_analysis(found)
-
-
-def _analysis_record(found: "Analysis") -> dict[str, Any]:
-    return {
-        "name": found.name,
-        "tokens": found.n_tokens,
-        "layers": found.layers,
-        "sizes": found.sizes,
-        "hit_rates": found.curves,
-        "segments": {
-            str(window): {"srp": found.srp[:, place], "size": found.srp_size[:, place]}
-            for place, window in enumerate(found.windows)
-        },
-        "load": found.load,
-        "imbalance": found.imbalance,
-        "skew": found.skew,
-        "reuse": found.reuse,
-        "distinct": {
-            str(batch): found.distinct[:, place] for place, batch in enumerate(found.batches)
-        },
-    }
-
-
-def _say_analysis(found: "Analysis") -> None:
-    heading(
-        f"{found.name}: {found.n_tokens:,} tokens, means over layers "
-        f"{', '.join(map(str, found.layers))}"
-    )
-    table(
-        ("cache size [experts]", *(f"{name} [%]" for name in found.curves)),
-        [
-            (str(size), *(f"{100 * c[:, place].mean():.1f}" for c in found.curves.values()))
-            for place, size in enumerate(found.sizes)
-        ],
-        right=("cache size [experts]", *(f"{name} [%]" for name in found.curves)),
-    )
-    if found.windows:
-        columns = ("segment [tokens]", "SRP [%]", "experts per segment / per token")
-        table(
-            columns,
-            [
-                (
-                    str(window),
-                    f"{100 * found.srp[:, place].mean():.1f}",
-                    f"{found.srp_size[:, place].mean():.2f}",
-                )
-                for place, window in enumerate(found.windows)
-            ],
-            right=columns,
-        )
-    pair = ("documents in parallel", "distinct experts")
-    table(
-        pair,
-        [
-            (str(batch), f"{found.distinct[:, place].mean():.2f}")
-            for place, batch in enumerate(found.batches)
-        ],
-        right=pair,
-    )
-    say(
-        f"The busiest expert has {found.imbalance.mean():.2f} times the mean load "
-        f"({found.imbalance.min():.2f} to {found.imbalance.max():.2f} over layers); load falls as "
-        f"rank^-{found.skew.mean():.2f}."
-    )
-    say(f"{100 * found.reuse.mean():.1f} % of a token's experts also served the previous token.")
-
-
-@moe_app.command()
-def record(
-    model: Annotated[
-        Path,
-        typer.Argument(
-            help="Folder of a Hugging Face transformers model; nothing is downloaded.",
-            metavar="FOLDER",
-        ),
-    ],
-    out: OutOption,
-    text: Annotated[
-        Path | None,
-        typer.Option(
-            "--text", help="Text file with one document per line (default: random tokens)."
-        ),
-    ] = None,
-    documents: Annotated[
-        int, typer.Option("--documents", help="Maximum number of documents.", min=1)
-    ] = 64,
-    tokens: Annotated[
-        int, typer.Option("--tokens", help="Maximum number of tokens per document.", min=1)
-    ] = 512,
-    seed: SeedOption = 0,
-    json: JsonOption = False,
-) -> None:
-    """Run a model and record the experts that every token uses."""
-    from archgym.simulators.moe.formats.routing_trace import check_ending, write_routing
-    from archgym.simulators.moe.workloads.record import record_folder
-
-    check_ending(out)
-    routing = record_folder(model, text, documents, tokens, seed)
-    write_routing(out, routing)
-    _say_routing(routing, out, json)
 
 
 @moe_app.command()
@@ -429,12 +284,6 @@ def serve(
     output: Annotated[int, typer.Option("--output", help="Longest output, in tokens.", min=1)] = (
         1024
     ),
-    shortest: Annotated[
-        float, typer.Option("--shortest", help="Share of these that the shortest have.")
-    ] = 0.8,
-    stagger: Annotated[
-        bool, typer.Option("--stagger", help="Start clients spread over the time of a request.")
-    ] = False,
     option: Annotated[
         list[str] | None,
         typer.Option(
@@ -461,8 +310,7 @@ def serve(
         "precision": precision,
         "clients": str(clients),
         "lengths": f"{prompt}+{output}",
-        "shortest": str(shortest),
-        "stagger": str(stagger).lower(),
+        "shortest": "0.8",
         **assignments("--option", option or ()),
     }
     simulator = make_simulator(MoeSimulator, "closed-loop", None, options)

@@ -45,14 +45,13 @@ from archgym.simulators.moe.machine.engines import (
 from archgym.simulators.moe.machine.engines import engine as engine_of
 from archgym.simulators.moe.machine.eplb import place
 from archgym.simulators.moe.machine.hardware import NodePreset, node, node_names
-from archgym.simulators.moe.machine.measured import measured_ratios
 from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.plan import MODEL_REASONS, Plan, plan
 from archgym.simulators.moe.machine.presets import model as model_of
 from archgym.simulators.moe.machine.presets import model_names
 from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving
 from archgym.simulators.moe.machine.step_time import StepCosts
-from archgym.simulators.moe.metrics import METRICS, OBJECTIVES, measure
+from archgym.simulators.moe.metrics import INTACT, METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.space import (
     GROUPS,
     HARDWARE,
@@ -122,13 +121,22 @@ class MoeSimulator(RowSimulator):
     """
 
     name = "moe"
+    title = "MoE serving"
+    compared = (
+        "1,430 measured servers: median error of TPOT and rate 4 %, of TTFT 12 %; of a model, GPU "
+        "or engine that was left out 11 % and up to 30 %"
+    )
     version = 6
+    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+    evaluation_s = 0.02
     fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "full", "steps")
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     table_space = "edge-offload-table"
     model_reasons = MODEL_REASONS
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = OBJECTIVES
+    # Fewer bits and dropped experts are faster, and give another model's answers.
+    usual_limits = INTACT
     default_objective = "latency"
     default_workload = "chat"
     exports: Mapping[str, str] = FORMATS
@@ -154,13 +162,6 @@ class MoeSimulator(RowSimulator):
                 "Model, by default that of the space; files are YAML, or a `config.json` of "
                 "Hugging Face.",
                 choices=model_names,
-                takes_file=True,
-            ),
-        ] = "",
-        kernels: Annotated[
-            str,
-            Option(
-                "Table of measured experts kernels, which replace rooflines at 16 and 8 bits.",
                 takes_file=True,
             ),
         ] = "",
@@ -310,41 +311,11 @@ class MoeSimulator(RowSimulator):
         ] = MAX_TOKENS,
         fidelity: str = "auto",
     ) -> None:
-        """Make the simulator of one space.
+        """Make the simulator of one space, one of `space_names`; each `Option` says what it sets.
 
-        Args:
-          space: One of `space_names`.
-          hardware: As its `Option` says; so do the others.
-          model: See above.
-          kernels: See above.
-          engine: See above.
-          release: See above.
-          precision: See above.
-          clients: See above.
-          lengths: See above.
-          shortest: See above.
-          stagger: See above.
-          ttft_ms: See above.
-          tpot_ms: See above.
-          max_sequences: See above.
-          step_tokens: See above.
-          poll_steps: See above.
-          hold_steps: See above.
-          hold_prompts: See above.
-          hold_tokens: See above.
-          memory_percent: See above.
-          block_tokens: See above.
-          prefix_cache_gb: See above.
-          expert_groups: See above.
-          prefill_workers: See above.
-          decode_workers: See above.
-          draft_tokens: See above.
-          acceptance: See above.
-          requests: See above.
-          output_tokens: See above.
-          fidelity: `full` follows the experts of each token. `steps` adds up steps that are alike,
-            with the experts that so many tokens use on average; designs with experts outside the
-            accelerators' memory run in full. `auto` is `steps` in `closed-loop`, else `full`.
+        Fidelity `full` follows the experts of each token. `steps` adds up steps that are alike,
+        with the experts that so many tokens use on average; designs with experts outside the
+        accelerators' memory run in full. `auto` is `steps` in `closed-loop`, else `full`.
 
         Raises:
           UnknownNameError: There is no such space, server, model or fidelity.
@@ -362,15 +333,7 @@ class MoeSimulator(RowSimulator):
         self.default_workload = shipped_names(space)[0]
         self.node: NodePreset = node(hardware or HARDWARE[space])
         self.model: MoeModel = model_of(model) if model else default_model(space)
-        self._measured: Mapping[int, npt.NDArray[np.float64]] = (
-            measured_ratios(kernels, self.node.gpu, self.model) if kernels else {}
-        )
         self._engine: Engine = engine_of(engine or _DEFAULT_ENGINE.get(space, "ideal"))
-        if kernels and self._engine.label != "ideal":
-            raise InvalidArgumentError(
-                f"`kernels` must be left out with engine {self._engine.name!r}, whose constants "
-                "hold measured kernels already; take `engine=ideal`."
-            )
         if (prefill_workers > 0) != (decode_workers > 0):
             raise InvalidArgumentError(
                 "`prefill_workers` and `decode_workers` must both be 1 or more, or both 0; got "
@@ -480,7 +443,6 @@ class MoeSimulator(RowSimulator):
             documents(ready.requests, ready.held.routing),
             ready.held.ranking,
             placement=ready.placement,
-            measured=self._measured.get(round(ready.serving.expert_bits)),
             warm=ready.serving.warm,
             table=ready.table,
             split=_split(ready) if ready.serving.prefill_workers else None,
@@ -550,10 +512,10 @@ class MoeSimulator(RowSimulator):
         Options are recorded by path, so that only this tells that such a file has changed. The
         model is part of the workload as it is.
         """
-        if not self.options.keys() & {"hardware", "kernels", "engine"}:
+        if not self.options.keys() & {"hardware", "engine"}:
             return asked.digest
-        measured = {bits: ratios.tolist() for bits, ratios in sorted(self._measured.items())}
-        parts: tuple[Any, ...] = (asked.digest, self.node, measured)
+        # The empty mapping stands for a table of kernels, which an option named before 0.3.
+        parts: tuple[Any, ...] = (asked.digest, self.node, {})
         if self._engine.name not in ENGINE_NAMES or self._engine.given:
             parts += (self._engine,)
         return sha256(repr(parts).encode()).hexdigest()

@@ -8,7 +8,7 @@
 `three-tier`: a composition of whole models on three kinds of server.
 
 A parameter is inactive where the model proves that it has no effect, such as the depth of a
-prefetch that is off. `belady` and `sch` see the future and are in no space.
+prefetch that is off.
 """
 
 from collections.abc import Callable, Mapping
@@ -61,181 +61,134 @@ GROUPS: Final = {
 }
 
 
-def _names(kind: type[Any], *left_out: Any) -> tuple[str, ...]:
-    return tuple(_word(member) for member in kind if member not in left_out)
+def _names(kind: type[Any]) -> tuple[str, ...]:
+    return tuple(str(member.name).lower().replace("_", "-") for member in kind)
 
 
-def _word(member: Any) -> str:
-    return str(member.name).lower().replace("_", "-")
+def _power(name: str, low: int, high: int, default: int, doc: str, unit: str = "") -> PowerOfTwo:
+    return PowerOfTwo(name, low, high, default=default, unit=unit, doc=doc)
+
+
+def _levels(name: str, levels: tuple[int, ...], default: int, unit: str, doc: str) -> Ordinal:
+    return Ordinal(name, levels, default=default, unit=unit, doc=doc)
+
+
+def _choice(name: str, choices: tuple[str, ...], doc: str) -> Categorical:
+    """Return a parameter whose first choice is the default."""
+    return Categorical(name, choices, default=choices[0], doc=doc)
 
 
 def _cache(levels: tuple[int, ...], default: int) -> Ordinal:
-    return Ordinal(
-        name="cache_percent",
-        levels=levels,
-        default=default,
-        unit="%",
-        doc="Share of all experts that the accelerator's memory has places for.",
-    )
+    doc = "Share of all experts that the accelerator's memory has places for."
+    return _levels("cache_percent", levels, default, "%", doc)
 
 
-_SCOPE = Categorical(
-    name="scope",
-    choices=_names(Scope),
-    default="layer",
-    doc="Whether layers share all places, have equal parts, or parts by what a step asks of them.",
+_SCOPE_DOC = (
+    "Whether layers share all places, have equal parts, or parts by what a step asks of them."
 )
-_ADMISSION = Categorical(
-    name="admission",
-    choices=_names(Admission),
-    default="forced",
-    doc="Whether an expert that was loaded must stay, or may be left out.",
+_SCOPE = Categorical("scope", _names(Scope), default="layer", doc=_SCOPE_DOC)
+_ADMISSION = _choice(
+    "admission",
+    _names(Admission),
+    "Whether an expert that was loaded must stay, or may be left out.",
 )
-_REPLACEMENT = Categorical(
-    name="replacement",
-    choices=_names(Replacement, Replacement.BELADY, Replacement.SCH),
-    default="lru",
-    doc="Which expert leaves.",
+_REPLACEMENT = _choice("replacement", _names(Replacement), "Which expert leaves.")
+_PREFETCH_DOC = "What is loaded ahead: the next layer's, some layers' or the whole path's experts."
+_TARGET = _choice(
+    "target",
+    _names(Target),
+    "Where a prefetched expert waits: in a buffer, or in another expert's place.",
 )
-_PREFETCH = Categorical(
-    name="prefetch",
-    choices=_names(Prefetch),
-    default="off",
-    doc="What is loaded ahead: the next layer's, some layers' or the whole path's experts.",
+_CPU_RULE = _choice(
+    "cpu_rule",
+    _names(CpuRule),
+    "Whether missing experts run on the host: never, where that is faster, or always.",
 )
-_TARGET = Categorical(
-    name="target",
-    choices=_names(Target),
-    default="staging",
-    doc="Where a prefetched expert waits: in a buffer, or in another expert's place.",
-)
-_CPU_RULE = Categorical(
-    name="cpu_rule",
-    choices=_names(CpuRule),
-    default="never",
-    doc="Whether missing experts run on the host: never, where that is faster, or always.",
-)
-_SCHEDULER = Categorical(
-    name="scheduler",
-    choices=_names(Scheduler),
-    default="decode-first",
-    doc="Which tokens make up a step.",
+_SCHEDULER = _choice("scheduler", _names(Scheduler), "Which tokens make up a step.")
+_KV_BITS = _levels("kv_bits", (8, 16), 16, "bits", "Bits of a key or value.")
+_TENSOR_DOC = "Accelerators that share a layer's attention."
+_REDUNDANT = _levels(
+    "redundant",
+    (0, 1, 2, 4),
+    0,
+    "experts/GPU",
+    "Second copies of experts on each accelerator.",
 )
 
 
 def _staging(*levels: int) -> Ordinal:
-    return Ordinal(
-        name="staging_experts",
-        levels=levels,
-        default=levels[1],
-        unit="experts",
-        doc="Buffers for experts that stream through or wait for their layer.",
-    )
+    doc = "Buffers for experts that stream through or wait for their layer."
+    return _levels("staging_experts", levels, levels[1], "experts", doc)
 
 
 def _sequences(low: int, high: int, default: int) -> PowerOfTwo:
-    return PowerOfTwo(
-        name="max_sequences",
-        low=low,
-        high=high,
-        default=default,
-        unit="requests",
-        doc="Most requests that run at once.",
-    )
+    doc = "Most requests that run at once."
+    return _power("max_sequences", low, high, default, doc, "requests")
 
 
 def _tokens(low: int, high: int, default: int) -> PowerOfTwo:
-    return PowerOfTwo(
-        name="max_tokens",
-        low=low,
-        high=high,
-        default=default,
-        unit="tokens",
-        doc="Most tokens of a step.",
-    )
+    return _power("max_tokens", low, high, default, "Most tokens of a step.", "tokens")
 
 
 def _chunks(levels: tuple[int, ...], default: int) -> Ordinal:
-    return Ordinal(
-        name="chunk_tokens",
-        levels=levels,
-        default=default,
-        unit="tokens",
-        doc="Most tokens of one prompt in a step; 0 for whole prompts.",
-    )
+    doc = "Most tokens of one prompt in a step; 0 for whole prompts."
+    return _levels("chunk_tokens", levels, default, "tokens", doc)
 
 
-def _bits(name: str, levels: tuple[int, ...], default: int, doc: str) -> Ordinal:
-    return Ordinal(name=name, levels=levels, default=default, unit="bits", doc=doc)
+def _expert_bits(
+    levels: tuple[int, ...],
+    default: int,
+    doc: str = "Bits of an expert's weight; below 4 results count as degraded.",
+) -> Ordinal:
+    return _levels("expert_bits", levels, default, "bits", doc)
 
 
-_EXPERT_BITS_DOC = "Bits of an expert's weight; below 4 results count as degraded."
 _LOOKS_AHEAD = P("prefetch") != "off"
 _IS_PARTIAL = P("cache_percent") < 100
 _NEEDS_MISSES = (
     "scope", "admission", "replacement", "staging_experts",
     "prefetch", "cpu_rule", "low_bits", "host_gb",
 )  # fmt: skip
+_EIGHT_ACCELERATORS = Constraint(
+    "eight-accelerators", P("tensor") * P("data") <= 8, "the server has eight accelerators"
+)
+_SPREAD_NEEDS_TWO = Constraint(
+    "spread-needs-two",
+    (P("spread") == "no") | (P("tensor") * P("data") > 1),
+    "experts are spread over two accelerators at least",
+)
 
 
 def _edge_offload() -> DesignSpace:
+    skipped = "Layers whose experts are skipped, in 64ths; results count as degraded."
+    rounds = "Rounds of experts in a layer, with a part of the top k each (Chain-of-Experts)."
+    order = "Whether what is asked for overtakes what is loaded ahead."
+    chunk = "What a prefetch transfers before it may be interrupted; 0 for a whole expert."
+    width = "Most experts predicted for a layer; 0 for no limit."
+    host = "Host memory for experts; what it does not hold is on the drive."
+    low = "Bits of an expert that is loaded on a miss; 0 for all."
     parameters: tuple[Parameter, ...] = (
         _cache((5, 10, 15, 20, 25, 30, 35, 40, 45, 50, 60, 70, 80, 90, 100), 10),
         _SCOPE,
         _ADMISSION,
         _REPLACEMENT,
         _staging(1, 2, 4, 8, 16, 32, 64),
-        _PREFETCH,
-        Integer(name="depth", low=1, high=8, default=2, unit="layers", doc="How far it looks."),
-        Ordinal(
-            name="width",
-            levels=(0, 2, 4, 8, 16),
-            default=0,
-            unit="experts",
-            doc="Most experts predicted for a layer; 0 for no limit.",
-        ),
+        _choice("prefetch", _names(Prefetch), _PREFETCH_DOC),
+        Integer("depth", 1, 8, default=2, unit="layers", doc="How far it looks."),
+        _levels("width", (0, 2, 4, 8, 16), 0, "experts", width),
         _TARGET,
-        Categorical(
-            name="link_order",
-            choices=_names(LinkOrder),
-            default="priority",
-            doc="Whether what is asked for overtakes what is loaded ahead.",
-        ),
-        Ordinal(
-            name="chunk_kib",
-            levels=(0, 256, 1024),
-            default=0,
-            unit="KiB",
-            doc="What a prefetch transfers before it may be interrupted; 0 for a whole expert.",
-        ),
-        _bits("expert_bits", (2, 3, 4, 8, 16), 16, _EXPERT_BITS_DOC),
-        _bits("low_bits", (0, 2, 4), 0, "Bits of an expert that is loaded on a miss; 0 for all."),
+        _choice("link_order", _names(LinkOrder), order),
+        _levels("chunk_kib", (0, 256, 1024), 0, "KiB", chunk),
+        _expert_bits((2, 3, 4, 8, 16), 16),
+        _levels("low_bits", (0, 2, 4), 0, "bits", low),
         _CPU_RULE,
-        Ordinal(
-            name="skip_in_64",
-            levels=(0, 2, 4, 8),
-            default=0,
-            unit="1/64",
-            doc="Layers whose experts are skipped, in 64ths; results count as degraded.",
-        ),
+        _levels("skip_in_64", (0, 2, 4, 8), 0, "1/64", skipped),
         _SCHEDULER,
         _sequences(1, 16, 4),
         _tokens(4, 256, 64),
         _chunks((0, 16, 32, 64), 0),
-        Ordinal(
-            name="host_gb",
-            levels=(16, 32, 64, 96, 128),
-            default=128,
-            unit="GB",
-            doc="Host memory for experts; what it does not hold is on the drive.",
-        ),
-        Ordinal(
-            name="rounds",
-            levels=(1, 2, 4),
-            default=1,
-            unit="1/layer",
-            doc="Rounds of experts in a layer, with a part of the top k each (Chain-of-Experts).",
-        ),
+        _levels("host_gb", (16, 32, 64, 96, 128), 128, "GB", host),
+        _levels("rounds", (1, 2, 4), 1, "1/layer", rounds),
     )
     return DesignSpace(
         "edge-offload",
@@ -258,31 +211,20 @@ def _edge_offload() -> DesignSpace:
             }
         ),
         doc="One consumer card, host memory and a drive, and a model that does not fit.",
-    )  # fmt: skip
+    )
 
 
 def _edge_offload_table() -> DesignSpace:
+    rules = ("lru", "lfu", "fifo", "static", "predictor")
     parameters: tuple[Parameter, ...] = (
         _cache((5, 10, 20, 30, 40, 50, 60), 30),
-        Categorical(name="scope", choices=("layer", "global"), default="layer", doc=_SCOPE.doc),
-        Categorical(
-            name="replacement",
-            choices=("lru", "lfu", "fifo", "static", "predictor"),
-            default="lru",
-            doc=_REPLACEMENT.doc,
-        ),
+        _choice("scope", ("layer", "global"), _SCOPE_DOC),
+        _choice("replacement", rules, _REPLACEMENT.doc),
         _staging(2, 8, 32),
-        Categorical(
-            name="prefetch",
-            choices=("off", "gate", "adaptive", "path"),
-            default="off",
-            doc=_PREFETCH.doc,
-        ),
+        _choice("prefetch", ("off", "gate", "adaptive", "path"), _PREFETCH_DOC),
         _TARGET,
-        Categorical(
-            name="cpu_rule", choices=("never", "faster"), default="never", doc=_CPU_RULE.doc
-        ),
-        _bits("expert_bits", (3, 4, 8), 4, _EXPERT_BITS_DOC),
+        _choice("cpu_rule", ("never", "faster"), _CPU_RULE.doc),
+        _expert_bits((3, 4, 8), 4),
         _sequences(1, 4, 2),
     )
     return DesignSpace(
@@ -296,42 +238,18 @@ def _edge_offload_table() -> DesignSpace:
 def _single_server() -> DesignSpace:
     is_sliced = P("spread") == "no"
     may_miss = is_sliced & _IS_PARTIAL
+    spread = "Whether whole experts are spread over accelerators; else each has slices of all."
     parameters: tuple[Parameter, ...] = (
-        PowerOfTwo(
-            name="tensor",
-            low=1,
-            high=8,
-            default=8,
-            doc="Accelerators that share a layer's attention.",
-        ),
-        PowerOfTwo(
-            name="data",
-            low=1,
-            high=8,
-            default=1,
-            doc="Groups of those, each with its own requests.",
-        ),
-        Categorical(
-            name="spread",
-            choices=("no", "yes"),
-            default="no",
-            doc="Whether whole experts are spread over accelerators; else each has slices of all.",
-        ),
-        Ordinal(
-            name="redundant",
-            levels=(0, 1, 2, 4),
-            default=0,
-            unit="experts/GPU",
-            doc="Second copies of experts on each accelerator.",
-        ),
+        _power("tensor", 1, 8, 8, _TENSOR_DOC),
+        _power("data", 1, 8, 1, "Groups of those, each with its own requests."),
+        _choice("spread", ("no", "yes"), spread),
+        _REDUNDANT,
         _cache((25, 50, 75, 100), 100),
         _REPLACEMENT,
         _staging(8, 16, 32, 64),
-        Categorical(
-            name="prefetch", choices=("off", "gate", "path"), default="off", doc=_PREFETCH.doc
-        ),
-        _bits("expert_bits", (4, 8, 16), 8, _EXPERT_BITS_DOC),
-        _bits("kv_bits", (8, 16), 16, "Bits of a key or value."),
+        _choice("prefetch", ("off", "gate", "path"), _PREFETCH_DOC),
+        _expert_bits((4, 8, 16), 8),
+        _KV_BITS,
         _SCHEDULER,
         _sequences(4, 256, 32),
         _tokens(64, 8192, 512),
@@ -341,21 +259,13 @@ def _single_server() -> DesignSpace:
         "single-server",
         parameters,
         constraints=(
-            Constraint(
-                "eight-accelerators",
-                P("tensor") * P("data") <= 8,
-                "the server has eight accelerators",
-            ),
+            _EIGHT_ACCELERATORS,
             Constraint(
                 "data-needs-spread",
                 (P("data") == 1) | (P("spread") == "yes"),
                 "groups with requests of their own that share no experts are servers of their own",
             ),
-            Constraint(
-                "spread-needs-two",
-                (P("spread") == "no") | (P("tensor") * P("data") > 1),
-                "experts are spread over two accelerators at least",
-            ),
+            _SPREAD_NEEDS_TWO,
         ),
         conditions=_conditions(
             {
@@ -367,57 +277,24 @@ def _single_server() -> DesignSpace:
             }
         ),
         doc="A server of eight accelerators: what they share, how requests are batched.",
-    )  # fmt: skip
+    )
 
 
 def _expert_parallel() -> DesignSpace:
+    placement = "How experts and copies are placed: as numbered, or by DeepSeek's balancer."
+    paths = "How flows cross the network: by hash, on the emptiest path, or packet by packet."
+    pipeline = "Chunks in which a layer's tokens are exchanged; 0 for the best."
     parameters: tuple[Parameter, ...] = (
-        PowerOfTwo(
-            name="servers", low=2, high=16, default=4, doc="Servers of eight accelerators each."
-        ),
-        PowerOfTwo(
-            name="tensor",
-            low=1,
-            high=8,
-            default=4,
-            doc="Accelerators that share a layer's attention.",
-        ),
-        Ordinal(
-            name="redundant",
-            levels=(0, 1, 2, 4),
-            default=0,
-            unit="experts/GPU",
-            doc="Second copies of experts on each accelerator.",
-        ),
-        Categorical(
-            name="placement",
-            choices=("in-order", "balanced", "balanced-by-server"),
-            default="in-order",
-            doc="How experts and copies are placed: as numbered, or by DeepSeek's balancer.",
-        ),
-        Categorical(
-            name="paths",
-            choices=("ecmp", "split", "spray"),
-            default="ecmp",
-            doc="How flows cross the network: by hash, on the emptiest path, or packet by packet.",
-        ),
-        PowerOfTwo(name="subflows", low=1, high=8, default=1, doc="Parts of a flow."),
-        Integer(
-            name="pipeline",
-            low=0,
-            high=16,
-            default=1,
-            unit="chunks",
-            doc="Chunks in which a layer's tokens are exchanged; 0 for the best.",
-        ),
-        _bits("expert_bits", (4, 8), 8, _EXPERT_BITS_DOC),
-        _bits("kv_bits", (8, 16), 16, "Bits of a key or value."),
-        Categorical(
-            name="scheduler",
-            choices=("decode-first", "prefill-first", "fcfs"),
-            default="decode-first",
-            doc=_SCHEDULER.doc,
-        ),
+        _power("servers", 2, 16, 4, "Servers of eight accelerators each."),
+        _power("tensor", 1, 8, 4, _TENSOR_DOC),
+        _REDUNDANT,
+        _choice("placement", ("in-order", "balanced", "balanced-by-server"), placement),
+        _choice("paths", ("ecmp", "split", "spray"), paths),
+        _power("subflows", 1, 8, 1, "Parts of a flow."),
+        Integer("pipeline", 0, 16, default=1, unit="chunks", doc=pipeline),
+        _expert_bits((4, 8), 8),
+        _KV_BITS,
+        _choice("scheduler", ("decode-first", "prefill-first", "fcfs"), _SCHEDULER.doc),
         _sequences(64, 1024, 256),
         _tokens(256, 16384, 2048),
         _chunks((0, 32, 128), 0),
@@ -427,81 +304,50 @@ def _expert_parallel() -> DesignSpace:
         parameters,
         conditions=_conditions({"subflows": P("paths") != "spray"}),
         doc="Servers over a network, with experts spread over all accelerators.",
-    )  # fmt: skip
+    )
 
 
 def _closed_loop() -> DesignSpace:
+    spread = "Placement of experts: slices of all on each GPU, or whole experts spread."
+    order = "Order of work: prompts join decode steps, or run in steps of their own first."
     parameters: tuple[Parameter, ...] = (
+        _power("tensor", 1, 8, 8, "GPUs that share a layer's attention."),
+        _power("data", 1, 8, 1, "Groups of those, with requests each."),
+        _choice("spread", ("no", "yes"), spread),
+        _expert_bits((4, 8, 16), 8),
+        _KV_BITS,
+        # Measured rows go to 1,024 clients; chosen: four times as many, by the same mechanisms.
         PowerOfTwo(
-            name="tensor", low=1, high=8, default=8, doc="GPUs that share a layer's attention."
+            "clients", 1, 128, default=16, widest=4096, doc="Requests that are kept in flight."
         ),
-        PowerOfTwo(
-            name="data", low=1, high=8, default=1, doc="Groups of those, with requests each."
-        ),
-        Categorical(
-            name="spread",
-            choices=("no", "yes"),
-            default="no",
-            doc="Placement of experts: slices of all on each GPU, or whole experts spread.",
-        ),
-        _bits("expert_bits", (4, 8, 16), 8, _EXPERT_BITS_DOC),
-        _bits("kv_bits", (8, 16), 16, "Bits of a key or value."),
-        PowerOfTwo(
-            name="clients", low=1, high=128, default=16, doc="Requests that are kept in flight."
-        ),
-        Categorical(
-            name="scheduler",
-            choices=("decode-first", "prefill-first"),
-            default="decode-first",
-            doc="Order of work: prompts join decode steps, or run in steps of their own first.",
-        ),
+        _choice("scheduler", ("decode-first", "prefill-first"), order),
         _tokens(1024, 32768, 8192),
         _chunks((0, 512, 1024, 2048, 4096, 8192), 8192),
     )
     return DesignSpace(
         "closed-loop",
         parameters,
-        constraints=(
-            Constraint(
-                "eight-accelerators",
-                P("tensor") * P("data") <= 8,
-                "the server has eight accelerators",
-            ),
-            Constraint(
-                "spread-needs-two",
-                (P("spread") == "no") | (P("tensor") * P("data") > 1),
-                "experts are spread over two accelerators at least",
-            ),
-        ),
+        constraints=(_EIGHT_ACCELERATORS, _SPREAD_NEEDS_TWO),
         doc="GPUs of one server under closed-loop clients, with an engine's measured constants.",
-    )  # fmt: skip
+    )
 
 
 def _three_tier() -> DesignSpace:
+    hardware = "The server, of eight accelerators that share each model."
+    host = "Memory of the middle tier; what it does not hold is on the drive."
     parameters: tuple[Parameter, ...] = (
-        Categorical(
-            name="hardware",
-            choices=("sn40l-node", "dgx-a100", "dgx-h100"),
-            default="sn40l-node",
-            doc="The server, of eight accelerators that share each model.",
-        ),
+        _choice("hardware", ("sn40l-node", "dgx-a100", "dgx-h100"), hardware),
         _cache((2, 4, 6, 10, 15, 20, 25, 30), 10),
         _ADMISSION,
         _REPLACEMENT,
         _staging(1, 2, 4),
-        _bits("expert_bits", (4, 8, 16), 16, "Bits of a model's weight."),
+        _expert_bits((4, 8, 16), 16, "Bits of a model's weight."),
         _CPU_RULE,
         _SCHEDULER,
         _sequences(1, 64, 16),
         _tokens(8, 4096, 256),
         _chunks((0, 64, 128), 0),
-        Ordinal(
-            name="host_gb",
-            levels=(128, 256, 512, 1024, 2048),
-            default=2048,
-            unit="GB",
-            doc="Memory of the middle tier; what it does not hold is on the drive.",
-        ),
+        _levels("host_gb", (128, 256, 512, 1024, 2048), 2048, "GB", host),
     )
     return DesignSpace(
         "three-tier",

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import (
@@ -18,8 +18,17 @@ from archgym.evaluation.simulator import (
     Workload,
     require_kept,
 )
-from archgym.files.storage import write_atomic
 from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit.economics import (
+    DEFAULT_GRID,
+    THREE_YEARS_H,
+    DiesOption,
+    GridOption,
+    HoursOption,
+    NodeOption,
+    chip_metrics,
+    require_node,
+)
 from archgym.simulators.soc.costs import COSTS, relieved
 from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.kernel.state import (
@@ -39,6 +48,7 @@ from archgym.simulators.soc.machine import CLOCKS, cacti
 from archgym.simulators.soc.metrics import measure, metrics, objectives
 from archgym.simulators.soc.space import REASONS, SPACE_NAMES, SocSpace, published_space, soc_space
 from archgym.simulators.soc.workloads import SHIPPED, load_graph
+from archgym.spaces.expression import P
 
 FIDELITIES: Final[Mapping[str, Rules]] = {
     "default": Rules(exact_finish=True, fifo=True, exact_freeing=True, exact_power=True),
@@ -60,7 +70,11 @@ class SocSimulator(KitSimulator):
     """
 
     name = "soc"
+    title = "System on a chip"
+    compared = "equal to FARSI on 2,254 designs; not compared with silicon"
     version = 0
+    # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
+    evaluation_s = 1e-5
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(FIDELITIES)
     # Against FARSI's recorded results; `data/accuracy.json`.
@@ -70,7 +84,6 @@ class SocSimulator(KitSimulator):
     partial_exports: ClassVar[tuple[str, ...]] = ("system",)
     exports: Mapping[str, str] = {
         "system": "Blocks and places of tasks as JSON.",
-        "pictures": "Blocks, tasks over time and the task graph as SVG.",
     }
     default_objective = "budget"
 
@@ -83,6 +96,10 @@ class SocSimulator(KitSimulator):
             str,
             Option("Task graph, or several joined by `+`.", choices=SHIPPED, takes_file=True),
         ] = _DEFAULT_GRAPH,
+        node: NodeOption = "",
+        dies: DiesOption = 1,
+        grid: GridOption = DEFAULT_GRID,
+        hours: HoursOption = THREE_YEARS_H,
     ) -> None:
         """Make the simulator of one space, fidelity and task graph.
 
@@ -90,11 +107,17 @@ class SocSimulator(KitSimulator):
           space: One of `space_names`.
           fidelity: `farsi` keeps FARSI's deviations from its own model; `default` corrects them.
           graph: A task graph that ships, a file, or several joined with `+`.
+          node: Node of price and carbon, of the area without DRAM, which is not scaled to it.
+          dies: As its `Option` says; so do the others.
+          grid: See above.
+          hours: See above.
 
         Raises:
           UnknownNameError: There is no such space, fidelity or graph.
           FileFormatError: A file is not a task graph.
+          InvalidArgumentError: An option is outside its limits, or needs a node.
         """
+        require_node(node, dies, grid, hours)
         self._rules = FIDELITIES[fidelity]
         self._graph_name = graph
         self.graph: TaskGraph = load_graph(graph)
@@ -105,6 +128,10 @@ class SocSimulator(KitSimulator):
         self.model_reasons = REASONS if is_published else ()
         self.sub_systems = made.groups
         self.metrics: tuple[MetricSpec, ...] = metrics(self.graph)
+        if node:
+            watts = P("mean_power_w")
+            of_chip = chip_metrics(node, grid, hours, dies, "area_no_dram_mm2", watts)
+            self.metrics += of_chip
         self.objectives: Mapping[str, Objective] = objectives(self.graph)
 
     @property
@@ -193,38 +220,8 @@ class SocSimulator(KitSimulator):
             np.minimum(column["phases"], tasks + 1.0),
         )
 
-    def picture_workload(self, workload: Workload, path: Path) -> bool:
-        """Draw the task graph into `path`, which ends in .svg.
-
-        Raises:
-          InvalidArgumentError: The path has another ending.
-        """
-        from archgym.simulators.soc.formats.picture import graph_svg
-
-        if path.suffix != ".svg":
-            raise InvalidArgumentError(
-                f"A task graph's picture must end in .svg; got {path.name!r}."
-            )
-        write_atomic(path, graph_svg(self.graph).encode())
-        return True
-
-    def picture_design(self, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return pictures of a design as SVG: its blocks, and its tasks over time."""
-        from archgym.simulators.soc.formats.picture import diagram_svg, gantt_svg
-
-        designs, log, values = self.log(indices)
-        return {
-            "Blocks": diagram_svg(self.graph, designs, log, values),
-            "Tasks over time": gantt_svg(self.graph, designs, log),
-        }
-
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return the blocks of a design and the places of its tasks, or pictures of them as SVG."""
-        if form == "pictures":
-            from archgym.simulators.soc.formats.picture import graph_svg
-
-            drawn = {"Task graph": graph_svg(self.graph), **self.picture_design(indices, workload)}
-            return {f"{title.lower().replace(' ', '-')}.svg": text for title, text in drawn.items()}
+        """Return the blocks of a design and the places of its tasks."""
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
         return system_files(self.graph, self._space.decode(canonical)[0])
 

@@ -14,6 +14,7 @@ underutilized cache resources*, MICRO 2023, and its public artifact.
 from typing import Final
 
 from archgym.errors import unknown_name
+from archgym.simulators.translation.kernel.state import MAX_CHAINS
 from archgym.simulators.translation.machine import FILLS, MECHANISMS, TLB_POLICIES
 from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import P
@@ -139,7 +140,7 @@ _PARAMETERS: Final[tuple[Parameter, ...]] = (
         doc="Entries of each page-walk cache of levels 4 and 3; level 2 has twice as many.",
     ),
     PowerOfTwo(
-        "walkers", 1, 4, default=4, unit="walkers",
+        "walkers", 1, 4, default=4, widest=MAX_CHAINS, unit="walkers",
         doc="Page walks that may be in progress at once.",
     ),
     # Mechanisms other than the predictor and blocks of Victima.

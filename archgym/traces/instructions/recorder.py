@@ -24,10 +24,21 @@ from archgym.errors import InvalidArgumentError, StorageError
 from archgym.runtime.environment import given_environment
 from archgym.traces.instructions.decoding import Decoder
 from archgym.traces.instructions.records import MAX_RECORDS, write_records
-from archgym.traces.instructions.stepping import CODE_BYTES, ENDED, REGISTERS, REPLACED, step
+from archgym.traces.instructions.stepping import (
+    CODE_BYTES,
+    ENDED,
+    REGISTERS,
+    REPLACED,
+    SIGNALLED,
+    step,
+)
+from archgym.traces.markers import BEGIN_SIGNAL, END_SIGNAL
 
 _TRACE_ME, _PEEK, _POKE, _CONTINUE, _GET, _SET = 0, 1, 4, 7, 12, 13
 _SET_OPTIONS, _EXIT_KILL, _REPORT_EXEC = 0x4200, 0x100000, 0x10
+_GET_SIGNAL_INFO: Final = 0x4202
+# `siginfo_t` of Linux: its size, and where code and sender are. Code 0 is `kill`.
+_SIGNAL_INFO_BYTES, _CODE_AT, _SENDER_AT = 128, 8, 16
 _EVENT_EXEC: Final = 4
 _NO_RANDOMISATION: Final = 0x0040000
 _IP: Final = REGISTERS.index("rip")
@@ -52,6 +63,7 @@ class Recorded:
       has_ended: True if the program ended before the limit.
       exit_code: Exit code of the program, 0 if it was stopped or a signal ended it.
       signal_number: Signal that ended the program, 0 for no signal.
+      is_marked: True if the program's own mark ended the recording.
     """
 
     n: int
@@ -60,6 +72,7 @@ class Recorded:
     has_ended: bool
     exit_code: int = 0
     signal_number: int = 0
+    is_marked: bool = False
 
     @property
     def ended_by(self) -> str:
@@ -74,6 +87,7 @@ def record_instructions(
     n: int,
     skip: int = 0,
     function: str | None = None,
+    is_marked: bool = False,
     report: Callable[[int], None] | None = None,
 ) -> Recorded:
     """Record a program's instructions into a ChampSim trace.
@@ -84,6 +98,8 @@ def record_instructions(
       n: Instructions to record at most.
       skip: Instructions to step over first, after `function` has been reached.
       function: Start where this function of the program is called first.
+      is_marked: Start where the program sets its mark, `archgym.traces.begin()`, which it reaches
+        at its own speed, and end at `archgym.traces.end()`.
       report: Called with the instructions so far.
 
     Raises:
@@ -107,9 +123,12 @@ def record_instructions(
             # Libraries are mapped when the program itself begins.
             _run_to(libc, pid, entry_address(pid), function)
             _run_to(libc, pid, function_address(pid, function), function)
+        if is_marked:
+            _run_to_mark(libc, pid)
         with closing(_Code(pid)) as code:
             decoder = Decoder(code.read)
-            pieces, status = _record(libc, pid, code, decoder, n, skip, report)
+            last = END_SIGNAL if is_marked else 0
+            pieces, status, outcome = _record(libc, pid, code, decoder, n, skip, last, report)
     finally:
         _kill(pid)
     number = os.WTERMSIG(status) if status is not None and os.WIFSIGNALED(status) else 0
@@ -128,6 +147,7 @@ def record_instructions(
         has_ended=status is not None,
         exit_code=os.WEXITSTATUS(status) if status is not None and os.WIFEXITED(status) else 0,
         signal_number=number,
+        is_marked=outcome == SIGNALLED,
     )
 
 
@@ -228,6 +248,32 @@ def _run_to(libc: ctypes.CDLL, pid: int, address: int, function: str) -> None:
     libc.ptrace(_SET, pid, None, row.ctypes.data)
 
 
+def _run_to_mark(libc: ctypes.CDLL, pid: int) -> None:
+    """Run at full speed until the program sends itself the first mark."""
+    forwarded = 0
+    while True:
+        libc.ptrace(_CONTINUE, pid, None, forwarded)
+        _, status = os.waitpid(pid, 0)
+        if not os.WIFSTOPPED(status):
+            raise InvalidArgumentError(
+                "the program ended before it called `archgym.traces.begin()`. Call it in the "
+                "thread that is to be recorded, or leave out --marked."
+            )
+        forwarded = 0 if status >> 16 == _EVENT_EXEC else os.WSTOPSIG(status)
+        if forwarded == BEGIN_SIGNAL and _is_mark(libc, pid):
+            return
+
+
+def _is_mark(libc: ctypes.CDLL, pid: int) -> bool:
+    """Return True if a stopped program has sent itself the signal that stopped it."""
+    information = ctypes.create_string_buffer(_SIGNAL_INFO_BYTES)
+    if libc.ptrace(_GET_SIGNAL_INFO, pid, None, information) < 0:
+        return False
+    (code,) = struct.unpack_from("<i", information, _CODE_AT)
+    (sender,) = struct.unpack_from("<i", information, _SENDER_AT)
+    return code == 0 and sender == pid
+
+
 def _record(
     libc: ctypes.CDLL,
     pid: int,
@@ -235,9 +281,10 @@ def _record(
     decoder: Decoder,
     n: int,
     skip: int,
+    last: int,
     report: Callable[[int], None] | None,
-) -> tuple[list[npt.NDArray[np.void]], int | None]:
-    """Return the records and the status with which the program ended, None if it still runs."""
+) -> tuple[list[npt.NDArray[np.void]], int | None, int]:
+    """Return the records, the status of the program's end (None if it runs), and the outcome."""
     pieces: list[npt.NDArray[np.void]] = []
     rows = np.zeros((_CHUNK, len(REGISTERS)), dtype=np.int64)
     status = np.zeros(1, dtype=np.int32)
@@ -250,8 +297,9 @@ def _record(
         memory = -1 if left_to_skip else code.memory
         taken, n_new, pending, outcome = step(
             pid, rows[:want], rows.ctypes.data, status, status.ctypes.data, pending,
-            memory, code.seen, code.new, code.code, code.code.ctypes.data,
+            memory, code.seen, code.new, code.code, code.code.ctypes.data, last,
         )  # fmt: skip
+        is_mark = outcome == SIGNALLED and _is_mark(libc, pid)
         code.take(n_new)
         if left_to_skip:
             left_to_skip -= taken
@@ -262,7 +310,7 @@ def _record(
                 # Linux stops once more before the first instruction of a new program.
                 known = known[1:]
             following = known[1:, _IP]
-            if outcome == REPLACED:
+            if outcome == REPLACED or is_mark:
                 following = np.append(following, _next_address(libc, pid))
             elif outcome == ENDED and os.WIFEXITED(int(status[0])) and _is_call(code, known):
                 # The call that ends the program has no successor.
@@ -275,12 +323,14 @@ def _record(
         if report is not None:
             report(seen)
         if outcome == ENDED:
-            return pieces, int(status[0])
+            return pieces, int(status[0]), outcome
+        if is_mark:
+            return pieces, None, outcome
         is_replaced = outcome == REPLACED
         if is_replaced:
             code.replace()
             decoder.forget()
-    return pieces, None
+    return pieces, None, outcome
 
 
 def _is_call(code: _Code, rows: npt.NDArray[np.int64]) -> bool:

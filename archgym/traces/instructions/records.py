@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError, StorageError
+from archgym.files.storage import write_atomic
 
 RECORD: Final = np.dtype(
     [
@@ -96,10 +97,7 @@ def write_records(path: str | Path, records: npt.NDArray[np.void]) -> None:
         data = lzma.compress(data, preset=_PRESET)
     elif path.suffix == ".gz":
         data = gzip.compress(data, mtime=0)
-    try:
-        path.write_bytes(data)
-    except OSError as error:
-        raise StorageError(f"{path} cannot be written: {error.strerror or error}.") from None
+    write_atomic(path, data)
 
 
 def _open(path: Path) -> IO[Any]:

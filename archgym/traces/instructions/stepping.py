@@ -16,8 +16,8 @@ REGISTERS: Final = (
 """Words of a row, as Linux's `user_regs_struct` has them."""
 CODE_BYTES: Final = 15
 """Bytes of the longest instruction."""
-STOPPED, ENDED, REPLACED = 0, 1, 2
-"""Outcomes: the program waits, has ended, or has become another program (execve)."""
+STOPPED, ENDED, REPLACED, SIGNALLED = 0, 1, 2, 3
+"""Outcomes: the program waits, has ended, has become another program (execve), or got `last`."""
 
 _IP: Final = REGISTERS.index("rip")
 _SINGLE_STEP: Final = 9
@@ -72,6 +72,7 @@ def step(
     new: npt.NDArray[np.int64],
     code: npt.NDArray[np.uint8],
     code_address: int,
+    last: int,
 ) -> tuple[int, int, int, int]:
     """Read the registers and step, again and again.
 
@@ -91,6 +92,7 @@ def step(
       new: (n, 2), filled with the address and the number of readable bytes of new instructions.
       code: (n, 15), filled with the bytes of new instructions.
       code_address: Address of its first byte.
+      last: Signal at which to return, and which is not delivered; 0 for no signal.
 
     Returns:
       Steps taken, number of new instructions, the signal that came with the last step, and the
@@ -118,6 +120,8 @@ def step(
             return i + 1, n_new, 0, ENDED
         stopped_by = (state >> 8) & 0xFF
         if stopped_by != _TRAP:
+            if stopped_by == last:
+                return i + 1, n_new, stopped_by, SIGNALLED
             signal = stopped_by
         elif (state >> 16) & 0xFF == _EVENT_EXEC:
             return i + 1, n_new, 0, REPLACED

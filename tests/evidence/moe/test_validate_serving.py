@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.simulators.moe.machine.measured import tokens_by_expert
 from evidence.moe import serving_accuracy, validate
-from evidence.moe.kernels import kernel_rows
+from evidence.moe.kernels import kernel_rows, tokens_by_expert
 from evidence.moe.table import validation_of
 from evidence.validation import Errors, Row
 

@@ -59,6 +59,16 @@ def test_annealing_meets_the_proven_optimum(architecture: str, problem: Problem)
     assert best.edp >= best.bound.edp
 
 
+def test_annealing_meets_the_proven_optimum_of_a_tiny_product() -> None:
+    problem = matrix_multiply("tiny", rows=4, inner=2, columns=2)
+    space = map_space(problem, load_architecture("tpu-like"))
+
+    best = search_mapping(space, method="exhaustive", tries=10**6)
+
+    assert best.is_optimal
+    assert anneal_mapping(space, tries=20_000).edp <= 1.02 * best.edp
+
+
 @pytest.mark.nightly
 def test_annealing_meets_the_proven_optimum_on_the_eyeriss_like_one() -> None:
     space = map_space(TINY[2], load_architecture("eyeriss-like"))

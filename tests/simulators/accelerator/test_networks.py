@@ -7,6 +7,7 @@ import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, UnknownNameError
 from archgym.simulators.accelerator.workloads import (
+    COLUMNS,
     NETWORKS,
     layer_named,
     load_network,
@@ -129,3 +130,10 @@ def test_largest_layers_are_those_with_most_operations_in_their_order() -> None:
     ]
     assert [layer.count for layer in largest.layers] == [4, 3, 3]
     assert network.largest(12) is network
+
+
+def test_layer_of_a_file_in_another_folder_is_found(tmp_path: Path) -> None:
+    path = tmp_path / "mine.csv"
+    path.write_text(",".join(COLUMNS) + "\nproduct,matmul,1,1,8,8,8,,,,,,,,\n")
+
+    assert layer_named(f"{path}/product").name == "product"

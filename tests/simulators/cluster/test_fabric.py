@@ -1,15 +1,11 @@
 """Loads of leaf-spine fabrics by how flows choose their paths."""
 
 from fractions import Fraction
-from pathlib import Path
 
 import pytest
 
 from archgym.cli.app import run
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.cluster import ClusterSimulator
-from archgym.simulators.cluster.formats.clusters import CLUSTERS
-from archgym.simulators.cluster.formats.picture import draw_fabric, draw_topology
 from archgym.simulators.cluster.kernel.fabric import Fabric, ecmp_loads, flows_of, loads, step_ns
 
 
@@ -63,11 +59,6 @@ def test_flows_that_stay_in_their_leaf_load_no_link(fabric: Fabric, pattern: str
     assert step_ns(fabric, flows, 1000.0, "ecmp", 50.0, 50.0) == (20.0 if flows else 0.0)
 
 
-def test_picture_of_flows_that_stay_in_their_leaf_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match="stay in their leaf, of 4 NPUs"):
-        draw_fabric([Fabric(4, 4, 4)], "0>3;1>2", tmp_path / "paths.svg")
-
-
 def test_command_states_the_flows_that_stay_in_their_leaf(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
@@ -85,37 +76,3 @@ def test_nonsense_is_refused() -> None:
         flows_of(Fabric(2, 2, 2), "0>99")
     with pytest.raises(InvalidArgumentError):
         flows_of(Fabric(2, 2, 2), "zigzag")
-
-
-def test_pictures_depend_on_the_design_alone(tmp_path: Path) -> None:
-    for name in ("a.svg", "b.svg"):
-        draw_topology(CLUSTERS["cosmic-1.1"].dimensions, tmp_path / name)
-    draw_fabric([Fabric(2, 4, 2)], "ring", tmp_path / "paths.svg")
-
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    assert (tmp_path / "paths.svg").stat().st_size > 5000
-
-
-@pytest.mark.parametrize("n", [3, 65536])
-def test_topology_is_drawn_without_a_training_iteration(
-    tmp_path: Path,
-    n: int,
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr(ClusterSimulator, "run", None)
-    (tmp_path / "mine.yaml").write_text(
-        "name: mine\nnpu: h100-80g\n"
-        f"dimensions: [{{topology: Switch, npus: {n}, gb_per_s: 450, latency_ns: 936}}]\n"
-    )
-
-    words = ["--system", str(tmp_path / "mine.yaml"), "--out", str(tmp_path / "a.svg")]
-
-    with pytest.raises(SystemExit) as ended:
-        run(["cluster", "topology", "--space", "parallel", *words])
-
-    out = capsys.readouterr().out
-    assert ended.value.code == 0
-    assert f"shows a network of {n:,} NPUs." in out
-    assert ("drawn with 16 of its 65,536 NPUs" in out) == (n > 16)
-    assert (tmp_path / "a.svg").stat().st_size > 1000

@@ -15,6 +15,18 @@ from archgym.simulators.cpu.workloads import load
 WARMUP, LENGTH = 5_000, 15_000
 
 
+def test_short_run_before_a_shared_level_equals_the_single_core() -> None:
+    parameters = machine({"L2C.sets": 64, "LLC.sets": 64})
+    trace = load("hash-join-small").instructions(5_096)
+
+    alone = run(parameters, trace, 200, 800)
+    found = run_cores(parameters, [trace], 200, 800)
+
+    assert alone is not None
+    assert found is not None
+    assert found[0].tolist() == alone.tolist()
+
+
 @pytest.mark.nightly
 @pytest.mark.parametrize(
     ("program", "changes"),

@@ -1,17 +1,12 @@
 """Characteristics of traces, worked out by hand."""
 
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.kernel.devices import device
 from archgym.simulators.dram.workloads.characteristics import characterise
 from archgym.simulators.dram.workloads.generators import Traffic, random_access, stream
-from archgym.simulators.dram.workloads.picture import picture
-from archgym.simulators.dram.workloads.shipped import shipped_trace
 
 DDR3 = device("ddr3-1600")
 
@@ -79,25 +74,3 @@ def test_rows_name_every_characteristic_with_its_unit() -> None:
     assert rows["demand_gb_per_s"][1] == "GB/s"
     assert rows["strides"] == ("+64 B: 100.0 %", "")
     assert len(rows) == 18
-
-
-@pytest.mark.parametrize("ending", ["png", "svg", "pdf"])
-def test_picture_is_the_same_file_each_time(tmp_path: Path, ending: str) -> None:
-    trace = shipped_trace("multicore-rw")
-
-    picture(trace, DDR3, tmp_path / f"a.{ending}")
-    picture(trace, DDR3, tmp_path / f"b.{ending}")
-
-    assert (tmp_path / f"a.{ending}").read_bytes() == (tmp_path / f"b.{ending}").read_bytes()
-    assert (tmp_path / f"a.{ending}").stat().st_size > 5000
-
-
-def test_picture_of_one_request_is_drawn(tmp_path: Path) -> None:
-    picture(stream(1), DDR3, tmp_path / "one.png")
-
-    assert (tmp_path / "one.png").exists()
-
-
-def test_picture_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"must end in \.png, \.svg, \.pdf"):
-        picture(stream(1), DDR3, tmp_path / "one.gif")

@@ -300,15 +300,11 @@ def test_numbers_that_do_not_add_up_are_refused(metric: str, factor: float, matc
         simulator.check(values, workload)
 
 
-def test_workload_is_described_and_drawn(tmp_path: Path) -> None:
+def test_workload_is_described() -> None:
     simulator = DramSimulator()
     workload = simulator.workload("cloud-1")
 
     assert simulator.describe_workload(workload)["requests"] == (10_000, "")
-    assert simulator.picture_workload(workload, tmp_path / "w.png")
-    assert (tmp_path / "w.png").exists()
-    with pytest.raises(InvalidArgumentError):
-        simulator.picture_workload(workload, tmp_path / "w.txt")
 
 
 def test_workloads_are_those_that_ship() -> None:

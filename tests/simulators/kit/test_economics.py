@@ -5,7 +5,8 @@ import math
 import numpy as np
 import pytest
 
-from archgym.errors import UnknownNameError
+from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.evaluation.task import Task
 from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.kit.economics import (
     NODES,
@@ -16,6 +17,7 @@ from archgym.simulators.kit.economics import (
     die_dollars,
     embodied_kg,
     operational_kg,
+    ownership_metrics,
 )
 from archgym.spaces.expression import Expression, P
 
@@ -99,3 +101,40 @@ def test_metrics_of_a_simulator_are_those_of_its_area_and_power() -> None:
     die = value(die_dollars(P("a"), NODES["7nm"]), a=row["area_mm2"])
     assert row["dollars"] == pytest.approx(die + PACKAGE_DOLLARS)
     assert row["total_kg_co2"] == row["embodied_kg_co2"] + row["operational_kg_co2"]
+
+
+def test_ownership_adds_electricity_to_the_price() -> None:
+    price, carbon = (spec.formula for spec in ownership_metrics(3.0, 1.2, 0.08, "usa"))
+    assert price is not None
+    assert carbon is not None
+
+    # 10 kW for three years at a PUE of 1.2 are 315,360 kWh.
+    assert value(price, dollars=1000.0, power_kw=10.0) == pytest.approx(1000 + 315_360 * 0.08)
+    assert value(carbon, dollars=1000.0, power_kw=10.0) == pytest.approx(315_360 * 0.380)
+
+
+@pytest.mark.parametrize(
+    ("simulator", "options", "names"),
+    [
+        ("cpu", {"node": "7nm"}, ("dollars", "embodied_kg_co2")),
+        ("soc", {"node": "7nm", "dies": "2"}, ("dollars", "total_kg_co2")),
+        ("cluster", {"years": "3"}, ("total_cost_of_ownership_dollars", "operational_kg_co2")),
+    ],
+)
+def test_tasks_have_price_and_carbon_as_objectives(
+    simulator: str, options: dict[str, str], names: tuple[str, ...]
+) -> None:
+    task = Task.make(simulator, minimise=names, **options)
+
+    row = task.evaluate(task.space.default_indices[None])
+
+    assert np.isfinite(row.reward).all()
+    assert Task.from_json(task.to_json()).id == task.id
+
+
+@pytest.mark.parametrize(
+    ("simulator", "options"), [("soc", {"hours": "9"}), ("cluster", {"pue": "2"})]
+)
+def test_options_that_nothing_reads_are_refused(simulator: str, options: dict[str, str]) -> None:
+    with pytest.raises(InvalidArgumentError, match="need"):
+        Task.make(simulator, **options)

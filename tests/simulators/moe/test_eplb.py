@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.moe.machine.eplb import balance, balancedness
+from archgym.simulators.moe.machine.eplb import balance
+from evidence.moe.caches import balancedness
 
 # The example of the balancer's README: two layers, twelve experts, four groups on two servers.
 WEIGHT = np.array(

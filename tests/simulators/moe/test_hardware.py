@@ -8,7 +8,7 @@ import pytest
 from archgym.errors import FileFormatError, UnknownNameError
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.kernel.columns import COSTS
-from archgym.simulators.moe.machine.hardware import Link, gpu, gpu_names, node, node_names
+from archgym.simulators.moe.machine.hardware import gpu, gpu_names, node, node_names
 from archgym.simulators.moe.machine.presets import model
 from archgym.simulators.moe.machine.serving import Serving
 from archgym.simulators.moe.machine.timing import layer_costs
@@ -29,12 +29,6 @@ def test_no_link_is_faster_than_its_accelerators_memory() -> None:
         found = node(name)
         assert found.host_to_gpu.gb_per_s < found.gpu.memory_gb_per_s
         assert found.ssd.gb_per_s < found.host_to_gpu.gb_per_s
-
-
-def test_link_takes_latency_and_bytes_over_bandwidth() -> None:
-    # 421 ms for Llama-2-7B of 13.48 GB over 32 GB/s: SN40L, MICRO 2024.
-    assert Link(32.0).time_ns(13.48e9) == pytest.approx(421e6, rel=1e-3)
-    assert Link(1.0, 10.0).time_ns(5) == 15.0
 
 
 def test_unknown_hardware_answers_with_near_names() -> None:

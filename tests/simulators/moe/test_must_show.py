@@ -52,25 +52,6 @@ def test_trace_of_nine_thousand_requests_is_used_whole(tmp_path: Path) -> None:
     assert run.counters["n_finished"] == 9000
 
 
-def test_users_kernel_table_is_taken_for_any_hardware(tmp_path: Path) -> None:
-    path = tmp_path / "kernels.csv"
-    names = (
-        "system,hidden_size,inter_size,topk,num_experts,moe_dtype,moe_tp_size,moe_ep_size,"
-        "distribution,num_tokens,latency_ms"
-    )
-    rows = [f"l40s,2048,768,8,128,bfloat16,1,1,balanced,{n},{n * 0.1}" for n in (1, 64, 4096)]
-    path.write_text("\n".join([names, *rows]) + "\n")
-    hardware = tmp_path / "own.yaml"
-    hardware.write_text("hardware:\n  preset: hgx-h200\n  gpu: l40s\n")
-
-    simulator = MoeSimulator(
-        "single-server", hardware=str(hardware), model="qwen3-30b-a3b", kernels=str(path)
-    )
-
-    assert set(simulator._measured) == {16}
-    assert simulator._measured[16][0].tolist() == [1, 64, 4096]
-
-
 def test_config_of_hugging_face_is_a_model(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(

@@ -8,11 +8,11 @@ from archgym.simulators.moe.kernel.caches import (
     ADMISSIONS,
     POLICIES,
     SCOPES,
-    proportional_capacities,
     tie_order,
 )
 from archgym.simulators.moe.kernel.replay import Events, replay_events
 from archgym.simulators.moe.workloads.routing import Routing, RoutingPreset, generate
+from evidence.moe.sequential import replay_sequential
 
 
 def routing(seed: int = 0) -> Routing:
@@ -41,7 +41,7 @@ def test_hits_are_judged_as_the_event_begins() -> None:
     case = one_layer((0, 1), (2, 0))
 
     assert replay_events(case, "lru", 2).event_misses.tolist() == [2, 1]
-    assert replay_events(case, "lru", 2, semantics="sequential").hits == 0
+    assert replay_sequential(case, "lru", 2).hits == 0
 
 
 def test_bypass_drops_what_was_used_and_forced_keeps_it() -> None:
@@ -59,15 +59,6 @@ def test_belady_passes_by_what_is_used_later() -> None:
 
     assert replay_events(case, "belady", 1).event_misses.tolist() == [1, 1, 0, 1, 0, 1]
     assert replay_events(case, "belady", 1, admission="forced").hits == 0
-
-
-def test_segment_rule_keeps_what_its_window_uses_most() -> None:
-    # When 2 comes, the next two events use 1 twice and 0 never; LRU keeps 2 and 1 by recency too,
-    # but after 3 comes, 1 is gone for it.
-    case = one_layer((0,), (1,), (2,), (3,), (1,), (1,))
-
-    assert replay_events(case, "sch", 1, window=3).event_misses.tolist() == [1, 1, 1, 1, 0, 0]
-    assert replay_events(case, "lru", 1).event_misses.tolist() == [1, 1, 1, 1, 1, 0]
 
 
 def test_fifo_drops_the_first_that_came_however_often_it_is_used() -> None:
@@ -137,7 +128,7 @@ def test_belady_with_bypass_is_at_least_every_policy(policy: str, admission: str
             assert found.hits - spared <= best
 
 
-@pytest.mark.parametrize("policy", ["lru", "lfu", "lfru", "fifo", "least-stale", "belady", "sch"])
+@pytest.mark.parametrize("policy", ["lru", "lfu", "lfru", "fifo", "least-stale", "belady"])
 def test_names_of_experts_do_not_matter(policy: str) -> None:
     case = events()
     rng = np.random.default_rng(5)
@@ -171,33 +162,6 @@ def test_batch_asks_for_the_union_of_its_documents() -> None:
     assert case.experts.tolist() == [0, 1, 2, 2, 3]
 
 
-def test_parts_follow_need_and_never_pass_a_layers_experts() -> None:
-    need = np.array([3.0, 2.0, 0.0])
-
-    assert proportional_capacities(5, need, 8).tolist() == [3, 2, 0]
-    assert proportional_capacities(18, need, 8).tolist() == [8, 8, 2]
-    assert proportional_capacities(100, need, 8).tolist() == [8, 8, 8]
-    assert proportional_capacities(1, np.array([1.0, 1.0]), 8).tolist() == [1, 0]
-
-
-def test_proportional_room_beats_equal_room_where_needs_differ() -> None:
-    # Layer 0 turns through four experts, layer 1 always uses one.
-    sets = [((n % 4,), (0,)) for n in range(60)]
-    case = Events(
-        np.tile(np.arange(2), 60),
-        np.repeat(np.arange(60), 2),
-        np.arange(121),
-        np.array([expert for pair in sets for each in pair for expert in each], dtype=np.int32),
-        n_layers=2,
-        n_experts=8,
-    )
-
-    equal = replay_events(case, "lru", 5, scope="layer")
-    fitted = replay_events(case, "lru", 5, scope="proportional", need=np.array([4.0, 1.0]))
-
-    assert (equal.misses, fitted.misses) == (61, 5)
-
-
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
@@ -206,8 +170,6 @@ def test_proportional_room_beats_equal_room_where_needs_differ() -> None:
         ({"admission": "maybe"}, "admission"),
         ({"capacity": 49}, "capacity"),
         ({"capacity": -1}, "capacity"),
-        ({"policy": "sch", "semantics": "sequential"}, "event-atomic"),
-        ({"scope": "proportional", "need": np.array([1.0, np.nan, 1.0, 1.0])}, "need"),
     ],
 )
 def test_bad_arguments_are_refused(arguments: dict[str, object], words: str) -> None:

@@ -20,6 +20,7 @@ from archgym.simulators.moe.workloads.routing import (
     routing_preset,
     routing_preset_names,
 )
+from evidence.moe.calibrate import pooled_layers
 
 # Drawn once; the generator takes nothing from the machine or from a library's release.
 GOLDEN = [[[7, 6], [2, 5]], [[4, 0], [2, 4]], [[0, 4], [0, 2]]]
@@ -152,7 +153,7 @@ def test_bad_preset_is_refused_with_its_line(tmp_path: Path, text: str, line: in
 def test_pooled_layers_keep_their_experts_apart() -> None:
     experts = np.array([[[0, 1], [1, 2]]], dtype=np.int16)
 
-    assert Routing(experts, np.array([0, 1]), 3).pooled().experts.tolist() == [[[0, 1, 4, 5]]]
+    assert pooled_layers(Routing(experts, np.array([0, 1]), 3)).experts.tolist() == [[[0, 1, 4, 5]]]
 
 
 @pytest.mark.parametrize(

@@ -51,7 +51,7 @@ def test_perfect_path_on_an_infinite_link_equals_all_resident() -> None:
 
 
 @pytest.mark.parametrize("scope", Scope)
-@pytest.mark.parametrize("replacement", [Replacement.LRU, Replacement.LFU, Replacement.SCH])
+@pytest.mark.parametrize("replacement", [Replacement.LRU, Replacement.LFU])
 def test_more_bandwidth_never_slows_a_closed_batch_without_prefetch(
     scope: Scope, replacement: Replacement
 ) -> None:
@@ -89,23 +89,6 @@ def test_hit_rate_of_lru_never_falls_with_capacity() -> None:
         rates.append(found.counters["n_hits"])
 
     assert rates == sorted(rates)
-
-
-@pytest.mark.parametrize("places", [8, N_BLOCKS // 2])
-@pytest.mark.parametrize("replacement", Replacement)
-@pytest.mark.parametrize("scope", [Scope.LAYER, Scope.GLOBAL])
-def test_belady_with_bypass_hits_at_least_as_often_as_every_policy(
-    scope: Scope, replacement: Replacement, places: int
-) -> None:
-    base = replace(HALF, scope=scope, lookahead=64, cache_experts=places)
-    alone = closed(1, 8, 48)
-
-    bypass = replace(base, admission=Admission.BYPASS, replacement=Replacement.BELADY)
-    best = serve(bypass, alone).counters["n_hits"]
-
-    for admission in Admission:
-        other = replace(base, admission=admission, replacement=replacement)
-        assert serve(other, alone).counters["n_hits"] <= best
 
 
 @pytest.mark.parametrize("replacement", Replacement)
@@ -292,41 +275,6 @@ def test_drive_is_read_where_the_host_does_not_hold_all() -> None:
     assert short["elapsed_ns"] > held["elapsed_ns"]
 
 
-def test_translation_costs_what_the_tlb_does_not_hold() -> None:
-    pages = replace(HALF, page_kib=64, walk_ns=200.0, walkers=2)
-
-    small = serve(replace(pages, tlb_entries=100)).counters
-    large = serve(replace(pages, tlb_entries=10_000_000)).counters
-    none = serve(HALF).counters
-
-    assert none["n_translations"] == 0
-    # An expert that has been loaded lies on new pages, whatever the TLB held of it.
-    assert large["n_translations"] >= large["n_demand"]
-    assert large["n_translations"] <= large["n_demand"] + N_BLOCKS
-    assert small["n_translations"] > large["n_translations"]
-    assert small["elapsed_ns"] > large["elapsed_ns"] > none["elapsed_ns"]
-
-
-def test_tlb_of_one_set_costs_what_a_tlb_without_sets_does() -> None:
-    pages = replace(HALF, page_kib=64, tlb_entries=500, walk_ns=200.0)
-
-    # The one looks for each of an expert's 48 pages, the other for the expert.
-    by_page = serve(replace(pages, tlb_ways=500)).counters
-    by_expert = serve(pages).counters
-
-    assert by_page["n_translations"] == by_expert["n_translations"] > 0
-    assert by_page["translation_ns"] == pytest.approx(by_expert["translation_ns"])
-
-
-def test_sets_of_a_tlb_hold_parts_of_experts() -> None:
-    pages = replace(HALF, page_kib=64, tlb_entries=1024, walk_ns=200.0)
-
-    found = serve(replace(pages, tlb_ways=8)).counters
-
-    # Only some of an expert's pages are walked for, where others were kept.
-    assert found["translation_ns"] < found["n_translations"] * 48 * 200.0
-
-
 def test_pool_for_all_layers_is_never_left_half_empty_for_what_was_once_new() -> None:
     # Three experts of a first layer cannot all stay in two places; what follows must get them.
     model = replace(MODEL, layers=2, moe_layers=2, experts=4, top_k=1)
@@ -363,19 +311,6 @@ def test_runs_are_the_same_twice() -> None:
     assert (one.finish_ns == other.finish_ns).all()
 
 
-def test_measured_kernels_stretch_the_computation() -> None:
-    requests = closed()
-    serving = Serving(max_sequences=4)
-    ready = plan(MODEL, SERVER, serving, requests)
-    where, ranking = documents(requests, ROUTING), popularity(ROUTING)
-    measured = np.array([[1.0, 64.0], [2.0, 2.0]])
-
-    plain = run(ready, requests, ROUTING, where, ranking)
-    slower = run(ready, requests, ROUTING, where, ranking, measured=measured)
-
-    assert slower.counters["moe_ns"] == pytest.approx(2.0 * plain.counters["moe_ns"])
-
-
 def test_what_does_not_fit_is_a_result() -> None:
     small = replace(SERVER, gpu=replace(SERVER.gpu, memory_gb=1.2))
     long = closed(1, 4_000_000, 8)
@@ -396,7 +331,6 @@ def test_what_does_not_fit_is_a_result() -> None:
         ({"staging_experts": 0}, "must be 1 or more"),
         ({"data": 2}, "needs `spreads_experts`"),
         ({"tensor": 3, "spreads_experts": True}, "must divide evenly"),
-        ({"page_kib": 4, "tlb_entries": 100, "tlb_ways": 8}, "must divide the 100"),
     ],
 )
 def test_knobs_that_contradict_are_refused(knobs: dict[str, int], words: str) -> None:

@@ -18,10 +18,6 @@ from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.space import GROUPS, SPACE_NAMES
 from archgym.studies.study import Study
 
-KERNELS = (
-    "system,hidden_size,inter_size,topk,num_experts,moe_dtype,moe_tp_size,moe_ep_size,"
-    "distribution,num_tokens,latency_ms\n"
-)
 GOLDEN = resources.files("archgym.simulators.moe").joinpath("data/golden.csv")
 
 
@@ -238,14 +234,14 @@ def test_what_files_of_options_hold_is_part_of_a_workload(tmp_path: Path) -> Non
     assert len(set(digests)) == 5
 
 
-@pytest.mark.parametrize("option", ["hardware", "kernels"])
+@pytest.mark.parametrize("option", ["hardware", "engine"])
 def test_study_is_not_resumed_with_another_file_of_an_option(option: str, tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
     options = {"hardware": "l40s", "model": "olmoe-1b-7b", option: str(path)}
-    # Neither changes what the default design does, which is recorded beside: it has 4 bits.
+    # Neither changes the default design's metrics, which are recorded with it.
     contents = {
         "hardware": [f"hardware: {{preset: l40s, ssd: {{gb_per_s: {n}}}}}\n" for n in (7, 3)],
-        "kernels": [f"{KERNELS}l40s,2048,1024,8,64,bfloat16,1,1,balanced,1,{n}\n" for n in (1, 2)],
+        "engine": [f"engine: {{like: ideal, max_tokens: {n}}}\n" for n in (4096, 8192)],
     }[option]
     path.write_text(contents[0])
     task = Task.make("moe", space="edge-offload-table", **options)

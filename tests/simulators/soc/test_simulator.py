@@ -1,17 +1,14 @@
-"""Metrics, corrections, explanations and pictures of systems."""
+"""Metrics, corrections and explanations of systems."""
 
 import pickle
-from xml.etree import ElementTree
 
 import numpy as np
 import pytest
 
 from archgym.errors import UnknownNameError
 from archgym.evaluation.task import Task
-from archgym.report.export import export_design
 from archgym.simulators.soc import SocSimulator
 from archgym.simulators.soc.costs import COSTS
-from archgym.simulators.soc.formats.picture import diagram_svg, gantt_svg, graph_svg
 from archgym.simulators.soc.kernel.state import OUTPUTS, Rules
 from archgym.simulators.soc.metrics import is_met, limits
 from archgym.simulators.soc.simulator import FIDELITIES, run
@@ -152,27 +149,3 @@ def test_log_adds_up_to_the_metrics(fidelity: str) -> None:
         assert log.length_s.sum() == pytest.approx(values[columns.index("latency_s")])
         assert log.energy_j.sum() == pytest.approx(values[columns.index("energy_j")])
         assert log.task[:, 2].sum() == pytest.approx(values[columns.index("energy_j")])
-
-
-def test_pictures_are_well_formed_and_name_the_tasks() -> None:
-    simulator = SocSimulator(graph="vio")
-    indices = simulator.space.sample(1, np.random.default_rng(1))[0]
-
-    designs, log, values = simulator.log(indices)
-    for drawn in (gantt_svg(simulator.graph, designs, log), graph_svg(simulator.graph)):
-        root = ElementTree.fromstring(drawn)
-        text = "".join(root.itertext())
-        assert all(t.name in text for t in simulator.graph.tasks if not t.is_dummy)
-    drawn = diagram_svg(simulator.graph, designs, log, values)
-    blocks = "".join(ElementTree.fromstring(drawn).itertext())
-    assert "bus 0" in blocks
-    assert "processor 0" in blocks or "accelerator" in blocks
-
-
-def test_design_is_exported_as_pictures() -> None:
-    task = Task.make(SocSimulator(graph="vio"))
-    exported = export_design(task, task.space.default_indices, "pictures")
-
-    assert sorted(exported.files) == ["blocks.svg", "task-graph.svg", "tasks-over-time.svg"]
-    for text in exported.files.values():
-        assert ElementTree.fromstring(text).tag.endswith("svg")

@@ -7,8 +7,6 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
-from archgym.evaluation.simulator import Workload
-from archgym.simulators.translation import TranslationSimulator
 from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import latest_prepared
 from archgym.simulators.translation.workloads import (
@@ -114,24 +112,6 @@ def test_character_counts_data_and_pages() -> None:
     assert found["stores"] == (50.0, "%")
     assert found["footprint in pages of 4 KiB"][0] == pytest.approx(100 * 4096 / 2**20)
     assert found["changes of page"][0] == pytest.approx(99 / 0.4)
-
-
-def draw(path: Path) -> None:
-    content = TraceContent("small", "digest", 1.0, small())
-    TranslationSimulator().picture_workload(Workload("small", "digest", content), path)
-
-
-@pytest.mark.parametrize("ending", [".png", ".svg"])
-def test_same_trace_gives_the_same_picture(ending: str, tmp_path: Path) -> None:
-    for name in ("one", "other"):
-        draw(tmp_path / f"{name}{ending}")
-
-    assert (tmp_path / f"one{ending}").read_bytes() == (tmp_path / f"other{ending}").read_bytes()
-
-
-def test_picture_of_another_kind_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"must end in \.png"):
-        draw(tmp_path / "trace.gif")
 
 
 def test_shipped_trace_is_described_as_its_package_says() -> None:

@@ -2,12 +2,14 @@
 
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
+from archgym.errors import InvalidArgumentError
 from archgym.runtime.reductions import collected_reductions
 
 pytest.importorskip("capstone")
@@ -50,6 +52,22 @@ void _start(void) {
     work();
     CALL(59, PROGRAM, arguments, 0);
     CALL(60, 9, 0, 0);
+}
+"""
+MARKED = r"""
+#include <signal.h>
+#include <unistd.h>
+#define ARCHGYM_BEGIN() kill(getpid(), SIGURG)
+#define ARCHGYM_END() kill(getpid(), SIGWINCH)
+static volatile long far;
+int main(void) {
+    /* Single-stepped, this start would take hours. */
+    for (long i = 0; i < 300000000; i++) far += i;
+    raise(SIGWINCH);
+    ARCHGYM_BEGIN();
+    long sum = work();
+    ARCHGYM_END();
+    for (;;) far += sum;
 }
 """
 SHORT = "void _start(void) { CALL(60, 0, 0, 0); }"
@@ -187,3 +205,37 @@ def test_code_that_cannot_be_read_is_not_blamed_on_capstone() -> None:
 
     assert "1 of 1 different instructions could not be read" in notes[0]
     assert "capstone" not in notes[0]
+
+
+def test_marked_part_is_reached_at_full_speed_and_recorded_alone(tmp_path: Path) -> None:
+    program = build(tmp_path, LOOP + MARKED)
+
+    done = record_instructions([program], tmp_path / "p.champsimtrace", n=10**6, is_marked=True)
+
+    assert done.is_marked
+    assert not done.has_ended
+    # 3,000 iterations of some ten instructions, and two calls of the C library.
+    assert 20_000 < done.n < 50_000
+
+
+def test_program_without_a_mark_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"ended before it called `archgym.traces.begin"):
+        record_instructions(["true"], tmp_path / "p.champsimtrace", n=100, is_marked=True)
+    assert not (tmp_path / "p.champsimtrace").exists()
+
+
+def test_marks_of_a_python_program_do_nothing_where_nobody_records(tmp_path: Path) -> None:
+    script = tmp_path / "app.py"
+    script.write_text(
+        "from archgym.traces.markers import begin, end\n"
+        "begin()\nprint(sum(i * i for i in range(200)))\nend()\n"
+    )
+    plain = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True)
+
+    done = record_instructions(
+        [sys.executable, str(script)], tmp_path / "p.champsimtrace", n=10**6, is_marked=True
+    )
+
+    assert plain.stdout == "2646700\n"
+    assert done.is_marked
+    assert 5_000 < done.n < 500_000

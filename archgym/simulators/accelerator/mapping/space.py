@@ -60,7 +60,7 @@ def mapping_space(problem: Problem, architecture: Architecture) -> MappingSpace:
             f"A layer whose mappings are searched must have a bound above 1; all bounds of "
             f"{problem.name} are 1."
         )
-    every = _slots(problem, architecture)
+    every = slots_of(problem, architecture)
     slots = {name: every[name] for name in names}
     parameters = _splits(problem, architecture, slots)
     ordered = [
@@ -263,7 +263,7 @@ def _gamma_architecture() -> Architecture:
     )
 
 
-def _slots(problem: Problem, architecture: Architecture) -> dict[str, list[tuple[int, int]]]:
+def slots_of(problem: Problem, architecture: Architecture) -> dict[str, list[tuple[int, int]]]:
     """Return level and kind of each slot of a dimension's loops, DRAM's last."""
     allowed = allowed_dimensions(architecture, problem.dimensions)
     return {

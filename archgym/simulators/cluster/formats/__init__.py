@@ -1,1 +1,1 @@
-"""Files of the training cluster: clusters, traces, exports and pictures."""
+"""Files of the training cluster: clusters, traces and exports."""

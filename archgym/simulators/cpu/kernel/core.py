@@ -334,12 +334,17 @@ def phase_with(step: Callable[[Words, Any, int], None]) -> Callable[..., int]:
     """
 
     @helper
-    def run_phase(m: Words, w: Words, tr: Words, memory: Any, now: int, length: int) -> int:
-        """Run until `length` instructions have retired; return the last cycle."""
-        start = m[lay.G_RETIRED]
-        m[lay.G_QUIET_SINCE] = now
-        m[lay.G_RETIRED_BEFORE] = start
-        while m[lay.G_RETIRED] - start < length and m[lay.G_STATUS] == lay.STATUS_OK:
+    def run_phase(
+        m: Words, w: Words, tr: Words, memory: Any, now: int, until: int, begins: int
+    ) -> int:
+        """Run until `until` instructions have retired in all; return the last cycle.
+
+        A phase in several parts gives the bits of one: only its first part `begins`.
+        """
+        if begins:
+            m[lay.G_QUIET_SINCE] = now
+            m[lay.G_RETIRED_BEFORE] = m[lay.G_RETIRED]
+        while m[lay.G_RETIRED] < until and m[lay.G_STATUS] == lay.STATUS_OK:
             now = next_cycle(m, now)
             step_core_and_caches(m, w, tr, now)
             if m[lay.WAKE + lay.DRAM] <= now:
@@ -366,31 +371,66 @@ def _step_dram(m: Words, memory: int, now: int) -> None:
 _run_phase: Final = phase_with(_step_dram)
 
 
+@entry_point(seconds=3.0)
+def start(state: Ints, is_warming: int) -> None:
+    """Prepare a state for its first cycle.
+
+    Args:
+      state: Result of `state.make_state`.
+      is_warming: 1 if the first phase warms up, where every miss takes no time.
+    """
+    m = pointer(state)
+    start_pages(m)
+    m[lay.G_WARM] = is_warming
+
+
 @entry_point(seconds=40.0)
+def advance(
+    state: Ints, weights: npt.NDArray[np.int8], records: Ints, now: int, until: int, begins: int
+) -> int:
+    """Run a machine until `until` instructions have retired since its first cycle.
+
+    Args:
+      state: Its state, which holds the counters.
+      weights: Weights of the direction predictor, zeros at first.
+      records: (n + 1, 8), of `derive`.
+      now: Last cycle that ran.
+      until: Retired instructions to stop at.
+      begins: 1 for the first part of a phase, else 0.
+
+    Returns:
+      The last cycle that ran.
+    """
+    return _run_phase(pointer(state), pointer(weights), pointer(records), 0, now, until, begins)
+
+
+@entry_point(seconds=5.0)
+def settle(state: Ints, now: int, begins_counting: int) -> None:
+    """End a phase in its last cycle, and set the counters to zero if the next one counts."""
+    m = pointer(state)
+    if begins_counting == 0 or m[lay.G_WARM] != 0:
+        settle_memory(m, now)
+    if begins_counting:
+        begin_counting(m, now)
+
+
 def run(
     state: Ints, weights: npt.NDArray[np.int8], records: Ints, warmup: int, length: int
 ) -> tuple[int, int]:
     """Run one design on a trace; the counters are left in its state.
 
     Args:
-      state: Result of `state.make_state`.
-      weights: Weights of the direction predictor, zeros.
-      records: (n + 1, 8), of `derive`.
+      state: As of `advance`; so are `weights` and `records`.
       warmup: Instructions before counting.
       length: Instructions that are counted.
 
     Returns:
       Cycles and retired instructions of the counted phase.
     """
-    m, w, tr = pointer(state), pointer(weights), pointer(records)
-    start_pages(m)
-    now = 0
-    if warmup > 0:
-        m[lay.G_WARM] = 1
-        now = _run_phase(m, w, tr, 0, now, warmup)
-        settle_memory(m, now)
-    begin_counting(m, now)
-    start, retired = now, m[lay.G_RETIRED]
-    now = _run_phase(m, w, tr, 0, now, length)
-    settle_memory(m, now)
-    return now - start, m[lay.G_RETIRED] - retired
+    start(state, int(warmup > 0))
+    begin = advance(state, weights, records, 0, warmup, 1) if warmup > 0 else 0
+    settle(state, begin, 1)
+    retired = int(state[lay.G_RETIRED])
+    now = advance(state, weights, records, begin, retired + length, 1)
+    settle(state, now, 0)
+    return now - begin, int(state[lay.G_RETIRED]) - retired

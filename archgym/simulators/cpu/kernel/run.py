@@ -55,8 +55,9 @@ def _places() -> dict[str, int]:
     return places
 
 
-_PLACES: Final = _places()
-COUNTERS: Final = ("cycles", "instructions", *_PLACES)
+PLACES: Final = _places()
+"""Word of a state by counter."""
+COUNTERS: Final = ("cycles", "instructions", *PLACES)
 """Names of the counters, of the counted phase."""
 
 
@@ -128,6 +129,7 @@ def state_of(
     region: tuple[int, int],
     ideal: Ideal | None = None,
     n_events: int = 0,
+    strides: tuple[int, ...] = (),
 ) -> Ints:
     """Return the state of a machine before it runs a trace.
 
@@ -137,6 +139,7 @@ def state_of(
       region: Instructions before counting, and those that are counted.
       ideal: Costs that are free.
       n_events: Events of caches that are logged at most.
+      strides: Caches with a table of the stride prefetcher, whatever theirs is.
 
     Raises:
       SimulatorError: The trace is too short.
@@ -145,7 +148,7 @@ def state_of(
         raise SimulatorError(
             f"{trace.name} must have {sum(region):,} instructions; it has {trace.n:,}."
         )
-    state = make_state(parameters, 2 * trace.n_pages, n_events)
+    state = make_state(parameters, 2 * trace.n_pages, n_events, strides)
     state[lay.G_N_RECORDS] = trace.n
     if ideal is not None:
         state[lay.G_IDEAL_BRANCHES] = int(ideal.branches)
@@ -179,4 +182,4 @@ def counters_of(
         raise SimulatorError(f"{trace.name} ends before {region[1]:,} instructions have retired.")
     if status != lay.STATUS_OK:
         return None
-    return np.array([*spent, *(state[i] for i in _PLACES.values())], dtype=np.int64)
+    return np.array([*spent, *(state[i] for i in PLACES.values())], dtype=np.int64)

@@ -16,6 +16,7 @@ _NODES: Final = 4096
 _ANSWERS: Final = 1024
 _UNLIMITED: Final = 4096  # entries of queues that the model does not limit
 _KEPT: Final = 4096  # writes being filled
+_STRIDES: Final = 4 * lay.STRIDE_SETS * lay.STRIDE_WAYS
 
 # By component: upper channels in order, channel below, translator's channel or 0.
 _WIRES: Final[Mapping[int, tuple[tuple[int, ...], int, int]]] = {
@@ -68,13 +69,16 @@ def _power_of_two(n: int) -> int:
     return 1 << max(0, n - 1).bit_length()
 
 
-def make_state(parameters: Machine, n_pages: int, n_events: int = 0) -> Ints:
+def make_state(
+    parameters: Machine, n_pages: int, n_events: int = 0, strides: tuple[int, ...] = ()
+) -> Ints:
     """Return the state of a machine before its first cycle.
 
     Args:
       parameters: Every parameter of the model, such as `CPU.rob`.
       n_pages: Upper bound of the pages that the trace touches.
       n_events: Events of caches that are logged at most.
+      strides: Caches with a table of the stride prefetcher, whatever theirs is.
     """
     areas = _Areas()
     words: dict[int, int] = {lay.WAKE + i: 1 for i in range(lay.N_COMPONENTS)}
@@ -85,6 +89,8 @@ def make_state(parameters: Machine, n_pages: int, n_events: int = 0) -> Ints:
     words[lay.G_FAULT_PENALTY] = parameters["VMEM.fault_penalty"]
     for component in _WIRES:
         _cache(component, parameters, areas, words)
+        if component in strides or parameters[f"{lay.COMPONENTS[component]}.prefetcher"] == 2:
+            words[lay.CACHES + lay.CACHE_SIZE * component + lay.K_STRIDES] = areas.take(_STRIDES)
     _channels(parameters, areas, words)
     _walker(parameters, areas, words)
     _memory(parameters, words)
@@ -182,8 +188,6 @@ def _cache(component: int, parameters: Machine, areas: _Areas, words: dict[int, 
     words[k + lay.K_STASH], words[k + lay.K_STASH_MASK] = areas.take(stash), stash - 1
     own = _power_of_two(parameters[f"{name}.pq"] + 1)
     words[k + lay.K_OWN_RING], words[k + lay.K_OWN_MASK] = areas.take(own), own - 1
-    if parameters[f"{name}.prefetcher"] == 2:
-        words[k + lay.K_STRIDES] = areas.take(4 * lay.STRIDE_SETS * lay.STRIDE_WAYS)
 
 
 def _channels(parameters: Machine, areas: _Areas, words: dict[int, int]) -> None:

@@ -113,7 +113,10 @@ class CpuCase(RuleCase):
         return {**self.input(), "machine": {**self.machine, f"{self.cache}.{parameter}": value}}
 
     def built_in_counts(self, rule: str) -> dict[str, int]:
-        """Return counters, fills and their least number of a built-in rule, by name.
+        """Simulate a built-in rule, and return its counts by name.
+
+        They are the counters of the core, and blocks that the cache fetches: `fills`, the fewest
+        that any rule needs (`bound_fills`), and the distinct ones (`compulsory_fills`).
 
         Raises:
           UnknownNameError: There is no such rule.

@@ -29,13 +29,14 @@ import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.storage import open_file, write_atomic
-from archgym.traces.streams import require_content
 
 # chosen: some ten million lines; a gzip bomb stops here.
 MAX_BYTES = 256 * 2**20
 # chosen: a line needs at most about 60 characters; comments may be longer.
 _MAX_LINE = 4096
 _CHUNK = 2**20
+# chosen: they are passed over in a second; a small packed file may hold a hundred million.
+_MAX_IDLE_LINES = 1_000_000
 # chosen: a minute, in which a rank refreshes 8 million times; more would take seconds a design.
 _MAX_TIME_PS = 60 * 10**12
 _MAX_ADDRESS = 2**62
@@ -184,7 +185,14 @@ def read_trace(
             columns = _Columns(path, clock_mhz)
             for number, line in _lines(path, stream, max_bytes):
                 columns.add(number, line)
-                require_content(path, number, len(columns), "a request")
+                if number - len(columns) > _MAX_IDLE_LINES:
+                    raise FileFormatError(
+                        path,
+                        number,
+                        f"a trace must have at most {_MAX_IDLE_LINES:,} lines without a request; "
+                        "this one has more",
+                        "Leave out empty lines and comments",
+                    )
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise FileFormatError(
             path, None, f"the gzip data is torn or damaged ({error})", "Copy the file again"

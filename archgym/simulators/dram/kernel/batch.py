@@ -195,8 +195,8 @@ def simulate(
             f"got {mapping_index.min()} to {mapping_index.max()}."
         )
     first = np.zeros(0, dtype=np.int64) if first_burst is None else first_burst
-    trace = _trace(addresses, ticks, is_write)
-    requests = _blank_requests(n_requests)
+    trace = trace_table(addresses, ticks, is_write)
+    requests = blank_requests(n_requests)
     player = (player_clock_ps, is_relative)
     power = None if memory is None else core_power(memory)
     if memory is None or power is None:
@@ -270,7 +270,7 @@ def _run(
     """Run a kernel with memory of this module; return the outputs and the last state."""
     out = np.empty((len(controllers), _N_OUTPUTS), dtype=np.float64)
     state = device.blank.copy()
-    job = _Job(
+    job = Job(
         np.ascontiguousarray(controllers, dtype=np.int64),
         np.ascontiguousarray(mapping_index, dtype=np.int64),
         # Writable, because Numba would compile a read-only array's kernel again.
@@ -298,7 +298,7 @@ def _run(
     return out, state
 
 
-def _trace(
+def trace_table(
     addresses: npt.NDArray[np.int64], ticks: npt.NDArray[np.int64], is_write: npt.NDArray[np.bool_]
 ) -> npt.NDArray[Any]:
     """Return (n_requests,) of `TRACE`."""
@@ -349,13 +349,13 @@ def record(
       The recording; the other arguments are those of `simulate`.
     """
     n_requests = _check_trace(decoded[np.newaxis], addresses, ticks, is_write)
-    requests = _blank_requests(n_requests)
+    requests = blank_requests(n_requests)
     log = np.zeros(max_commands, dtype=COMMAND_LOG)
     out, state = _run(
         np.asarray(controller, dtype=np.int64)[np.newaxis],
         np.zeros(1, dtype=np.int64),
         decoded[np.newaxis],
-        _trace(addresses, ticks, is_write),
+        trace_table(addresses, ticks, is_write),
         (player_clock_ps, is_relative),
         device,
         is_exact,
@@ -376,7 +376,7 @@ def command_counts(commands: npt.NDArray[Any]) -> dict[str, int]:
     return {name: int(n) for name, n in zip(COMMAND_NAMES, counts, strict=True) if name and n}
 
 
-def _blank_requests(n_requests: int) -> npt.NDArray[Any]:
+def blank_requests(n_requests: int) -> npt.NDArray[Any]:
     """Return (n_requests,) of `REQUEST` that begin on cache lines."""
     line = 64
     room = np.zeros(n_requests * REQUEST.itemsize + line, dtype=np.uint8)
@@ -405,7 +405,7 @@ def _check_trace(
     return n_requests
 
 
-class _Job(NamedTuple):
+class Job(NamedTuple):
     """Arguments of an entry point: a batch of designs, their trace and device, and scratch memory.
 
     Attributes:
@@ -449,23 +449,23 @@ class _Job(NamedTuple):
 
 
 @entry_point(seconds=15.0)
-def _simulate_fast(job: _Job) -> None:
+def _simulate_fast(job: Job) -> None:
     """Run the designs of a job, which must be sound; Python checks it beforehand."""
     s = job.state[0]
     requests = pointer(job.requests)
     latencies = pointer(job.latencies)
     log = pointer(job.log)
-    _load_trace(job)
+    load_trace(job)
     for design in range(len(job.controllers)):
-        _begin(job, design)
+        begin_design(job, design)
         is_done = run_fast(s, job.device[0], requests, log, latencies)
         s.n_served = s.n_requests - (1 if s.arbiter == ARBITER_SIMPLE else 0)
         s.idle += s.last_handed - s.last_released
-        _end(job, design, is_done)
+        end_design(job, design, is_done)
 
 
 @entry_point(seconds=15.0)
-def _simulate_exact(job: _Job, events: Any, heap: Any) -> None:
+def _simulate_exact(job: Job, events: Any, heap: Any) -> None:
     """Simulate as `_simulate_fast`, with every event in its order.
 
     Args:
@@ -479,18 +479,19 @@ def _simulate_exact(job: _Job, events: Any, heap: Any) -> None:
     requests = pointer(job.requests)
     latencies = pointer(job.latencies)
     log = pointer(job.log)
-    _load_trace(job)
+    load_trace(job)
     for design in range(len(job.controllers)):
-        _begin(job, design)
+        begin_design(job, design)
         clear_events(e)
-        is_done = run_exact(s, job.device[0], requests, log, latencies, e, entries)
+        is_done = run_exact(s, job.device[0], requests, log, latencies, e, entries, s.n_requests)
         if e.n_in_controller == 0:
             s.idle += s.last_handed - e.idle_since
-        _end(job, design, is_done)
+        end_design(job, design, is_done)
 
 
 @compiled
-def _load_trace(job: _Job) -> None:
+def load_trace(job: Job) -> None:
+    """Copy a job's trace to its requests."""
     for index in range(len(job.requests)):
         job.requests[index].address = job.trace[index].address
         job.requests[index].tick = job.trace[index].tick
@@ -498,7 +499,7 @@ def _load_trace(job: _Job) -> None:
 
 
 @compiled
-def _begin(job: _Job, design: int) -> None:
+def begin_design(job: Job, design: int) -> None:
     """Reset state and requests to those of a design before its first request."""
     mapping = job.mapping_index[design]
     if design == 0 or mapping != job.mapping_index[design - 1]:
@@ -507,7 +508,7 @@ def _begin(job: _Job, design: int) -> None:
         job.state_words[word] = job.blank_words[word]
     s = job.state[0]
     d = job.device[0]
-    _configure(s, d, job.controllers[design])
+    configure(s, d, job.controllers[design])
     s.n_requests = len(job.requests)
     s.player_clock = job.player[0]
     s.is_relative = job.player[1]
@@ -517,7 +518,7 @@ def _begin(job: _Job, design: int) -> None:
 
 
 @compiled
-def _end(job: _Job, design: int, is_done: bool) -> None:
+def end_design(job: Job, design: int, is_done: bool) -> None:
     """Write the outputs of a design that ran."""
     out = job.out[design]
     if not is_done:
@@ -546,7 +547,7 @@ def _place_requests(requests: Any, decoded: Any) -> None:
 
 
 @compiled
-def _configure(s: Any, d: Any, controller: Any) -> None:
+def configure(s: Any, d: Any, controller: Any) -> None:
     """Take over a design's settings, in the order of `CONTROLLER_COLUMNS`."""
     s.page_policy = controller[0]
     s.scheduler = controller[1]

@@ -52,7 +52,7 @@ class Bursts:
 
     @cached_property
     def are_back_to_back(self) -> bool:
-        """True if the player has the next burst ready in each of its clock cycles."""
+        """True if a burst is due in every clock cycle, so that no cycle waits for the trace."""
         return not self.relative and bool(np.all(np.diff(self.ticks) <= 1) and self.ticks[0] <= 1)
 
     @property

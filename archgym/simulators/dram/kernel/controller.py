@@ -188,7 +188,8 @@ def start_bank(s: Any, d: Any, requests: Any, bank: int) -> None:
                 index = _oldest_hit(requests, head, row)
                 if s.scheduler == FR_FCFS_GRP:
                     index = _grouped_hit(s, requests, head, index, row)
-        if not is_hit and (s.page_policy != CLOSED or s.scheduler == USER_SCHEDULER):
+        if not is_hit:
+            # Never under Closed alone; after a switch to it, rows of before are still open.
             command = PRE
         else:
             if s.policy_close != 0:

@@ -53,15 +53,23 @@ from archgym.simulators.dram.kernel.state import NEVER, NONE
 
 
 @compiled
-def run_exact(s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, heap: Any) -> bool:
-    """Run one design to its end.
+def run_exact(
+    s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, heap: Any, until: int
+) -> bool:
+    """Run one design from its start, or from where it stopped, until `until` requests are answered.
+
+    It stops between two times, when nothing is due at the present one. All that is to come then
+    stands in the state, the events, the heap and the requests, so that any number of parts give
+    the bits of one run.
 
     Returns:
-      Whether every request was answered.
+      False if it cannot continue although requests wait.
     """
-    _player_sends(s, d, requests, e, heap, e.n_sent, e.now)
-    # At the start the controller runs before the player, without any message.
-    todo = ((PLAYER + 1) << ENTRY_BITS) | (CONTROLLER + 1)
+    todo: Any = np.int64(0)
+    if e.n_sent == 0:
+        _player_sends(s, d, requests, e, heap, e.n_sent, e.now)
+        # At the start the controller runs before the player, without any message.
+        todo = ((PLAYER + 1) << ENTRY_BITS) | (CONTROLLER + 1)
     to_player: Any = np.int64(0)
     to_arbiter: Any = np.int64(0)
     while True:
@@ -86,6 +94,8 @@ def run_exact(s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, h
             to_player = take_messages(e, PLAYER)
             to_arbiter = take_messages(e, ARBITER)
             continue
+        if e.n_received >= until:
+            return True
         if s.n_steps_without_progress > PATIENCE:
             return False
         todo = advance(e, heap)

@@ -70,7 +70,7 @@ def _start_all_bank_refresh(s: Any, d: Any, rank: int, now: int) -> None:
             return
         command = REFA
     else:
-        if s.refresh_flex[rank] == s.max_postponed:
+        if s.refresh_flex[rank] >= s.max_postponed:
             _block(s, d, rank * d.banks_per_rank, d.banks_per_rank)
         elif s.n_busy[rank] > 0:
             s.refresh_flex[rank] += 1
@@ -88,7 +88,7 @@ def _start_per_bank_refresh(s: Any, d: Any, rank: int, now: int) -> None:
     if not _is_refresh_due(s, d, rank, now):
         return
     interval = d.refresh_interval[s.refresh_policy]
-    is_forced = s.refresh_flex[rank] == s.max_postponed
+    is_forced = s.refresh_flex[rank] >= s.max_postponed
     if s.refresh_pulls_in[rank]:
         bank = _first_idle(s, d, rank)
         if bank == NONE:
@@ -177,7 +177,7 @@ def refresh_issued(s: Any, d: Any, rank: int, bank: int, now: int) -> None:
         s.refresh_flex[rank] -= 1
     else:
         s.refresh_pulls_in[rank] = 1
-    if s.refresh_flex[rank] == -s.max_pulled_in:
+    if s.refresh_flex[rank] <= -s.max_pulled_in:
         s.refresh_pulls_in[rank] = 0
         s.refresh_next[rank] += interval
 

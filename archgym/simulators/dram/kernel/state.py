@@ -82,7 +82,8 @@ REQUEST: Final = np.dtype(
         ("next", np.int32),
         ("is_write", np.uint8),
         ("outcome", np.uint8),  # 0 row hit, 1 row miss, 2 row conflict
-        ("unused", np.uint8, (2,)),
+        ("is_reported", np.uint8),  # among the counters of an epoch, where a run has epochs
+        ("unused", np.uint8),
         ("arbiter_order", np.int32),  # in the exact kernel
         # looked at in rare cases
         ("address", _I),

@@ -72,6 +72,7 @@ class RamulatorSimulator(KitSimulator):
     """
 
     name = "dram"
+    compared = "equal to Ramulator 2.1 in every command; not compared with silicon"
     version = 1  # the first tick decides the write mode of idle channels
     # The model takes every event in order: there is nothing to choose.
     fidelity_names: ClassVar[tuple[str, ...]] = ("auto",)

@@ -2,8 +2,8 @@
 
 Options are those of `vllm serve` 0.11 and later (docs.vllm.ai, `serving/expert_parallel_deployment`
 and the engine arguments) and of `llama-server` (github.com/ggml-org/llama.cpp, `tools/server`).
-Neither engine caches single experts or loads them ahead: `NOTES.md` lists the parameters that have
-no option. A design that the engine could not start is refused: experts of bits that it has no
+Neither engine caches single experts or loads them ahead: `report.export` lists the parameters that
+have no option. A design that the engine could not start is refused: experts of bits that it has no
 format for, or weights that do not fit the memory.
 """
 
@@ -15,7 +15,7 @@ from enum import Enum
 from typing import Any, Final
 
 from archgym.errors import InvalidDesignError
-from archgym.simulators.moe.kernel.columns import CpuRule, Prefetch, Scheduler
+from archgym.simulators.moe.kernel.columns import CpuRule
 from archgym.simulators.moe.machine.engines import BITS, precision_of
 from archgym.simulators.moe.machine.hardware import NodePreset
 from archgym.simulators.moe.machine.models import MoeModel
@@ -79,7 +79,7 @@ def serving_files(
         return {"serving.yaml": _yaml(serving, model, server)}
     if form == VLLM:
         _check_vllm(serving, model, server, context_tokens)
-        command, stated, notes = _vllm(serving, model, server, context_tokens)
+        command, notes = _vllm(serving, model, server, context_tokens)
         source = "a path or a name of a hub"
         if _nominal(serving.expert_bits) == min(_VLLM_BITS):
             source = f"an {_VLLM_CHECKPOINTS[_precision(serving, model, server)]}"
@@ -90,7 +90,7 @@ def serving_files(
                 "times, and the limits that it meets, are not those of this command."
             )
     else:
-        command, stated, notes = _llama_cpp(serving, model, server, context_tokens)
+        command, notes = _llama_cpp(serving, model, server, context_tokens)
         about = [
             f"# {model.name} on {server.name}; MODEL is a GGUF file.",
             f"# Quantisation of the experts: {_GGUF[int(serving.expert_bits)]}. "
@@ -106,8 +106,7 @@ def serving_files(
             "engine on each server with its options for several nodes."
         )
     files = {"serve.sh": "\n".join(["#!/bin/sh", *about, command]) + "\n"}
-    text = _notes(form, serving, design, stated, notes)
-    return {**files, "NOTES.md": text} if text else files
+    return {**files, "NOTES.md": "\n".join(notes) + "\n"} if notes else files
 
 
 def _yaml(serving: Serving, model: MoeModel, server: NodePreset) -> str:
@@ -194,8 +193,8 @@ def _check_vllm(serving: Serving, model: MoeModel, server: NodePreset, context: 
 
 def _vllm(
     serving: Serving, model: MoeModel, server: NodePreset, context_tokens: int
-) -> tuple[str, set[str], list[str]]:
-    """Return the command of vLLM, the parameters that it states, and notes."""
+) -> tuple[str, list[str]]:
+    """Return the command of vLLM, and notes."""
     notes = []
     # vLLM refuses fewer tokens than sequences, and without chunks fewer than the longest request.
     least = _slots(serving) if serving.chunk_tokens else context_tokens
@@ -209,14 +208,11 @@ def _vllm(
         ("--max-num-batched-tokens", str(tokens)),
         ("--max-model-len", str(context_tokens)),
     ]
-    stated = {"tensor", "data", "max_sequences", "max_tokens", "chunk_tokens", "spread", "kv_bits"}
-    stated |= {"clients", "servers", "expert_bits"}
     if serving.spreads_experts:
         options.append(("--enable-expert-parallel",))
         if serving.redundant:
             config = f'{{"num_redundant_experts": {serving.redundant}}}'
             options += [("--enable-eplb",), ("--eplb-config", config)]
-        stated |= {"redundant", "placement"}
     if serving.chunk_tokens:
         options.append(("--enable-chunked-prefill",))
         options.append(("--long-prefill-token-threshold", str(serving.chunk_tokens)))
@@ -230,9 +226,7 @@ def _vllm(
         options.append(("--quantization", "fp8"))
     if serving.draft_tokens:
         _add_drafts(serving, model, options, notes)
-    if serving.scheduler == Scheduler.DECODE_FIRST:
-        stated.add("scheduler")  # vLLM's own order
-    return _command('vllm serve "$MODEL"', options), stated, notes
+    return _command('vllm serve "$MODEL"', options), notes
 
 
 def _add_drafts(
@@ -264,8 +258,8 @@ def _add_drafts(
 
 def _llama_cpp(
     serving: Serving, model: MoeModel, server: NodePreset, context_tokens: int
-) -> tuple[str, set[str], list[str]]:
-    """Return the command of llama.cpp, the parameters that it states, and notes.
+) -> tuple[str, list[str]]:
+    """Return the command of llama.cpp, and notes.
 
     Raises:
       InvalidDesignError: The weights do not fit even with all experts on the host.
@@ -277,19 +271,14 @@ def _llama_cpp(
         ("--batch-size", str(serving.max_tokens)),
         ("--ubatch-size", str(min(serving.max_tokens, serving.chunk_tokens or serving.max_tokens))),
     ]
-    stated = {"max_sequences", "max_tokens", "chunk_tokens", "expert_bits", "kv_bits", "host_gb"}
-    stated.add("clients")
     on_host, notes = _layers_on_host(serving, model, server, context_tokens)
     if on_host:
         options.append(("--n-cpu-moe", str(on_host)))
-    if serving.cache_experts is not None:
-        stated.add("cache_percent")
-        stated.add("cpu_rule")
-        if serving.cpu_rule == CpuRule.NEVER and on_host:
-            notes.append(
-                "cpu_rule = never: llama.cpp computes the experts of these layers on the host; the "
-                "design loads them over the link. Times differ."
-            )
+    if serving.cache_experts is not None and serving.cpu_rule == CpuRule.NEVER and on_host:
+        notes.append(
+            "cpu_rule = never: llama.cpp computes the experts of these layers on the host, which "
+            "it keeps in place whole; the design loads single ones over the link. Times differ."
+        )
     if serving.kv_bits in _LLAMA_CACHE and serving.kv_bits != 16:
         kind = _LLAMA_CACHE[int(serving.kv_bits)]
         options += [("--cache-type-k", kind), ("--cache-type-v", kind)]
@@ -301,7 +290,7 @@ def _llama_cpp(
             "the command decodes without drafts. Add `--model-draft FILE --draft-max "
             f"{serving.draft_tokens}`."
         )
-    return _command('llama-server --model "$MODEL"', options), stated, notes
+    return _command('llama-server --model "$MODEL"', options), notes
 
 
 def _layers_on_host(
@@ -345,30 +334,3 @@ def _layers_on_host(
             f"{server.host.memory_gb:g} GB: the rest is read from the drive."
         )
     return on_host, notes
-
-
-def _notes(
-    form: str, serving: Serving, design: Mapping[str, Any], stated: set[str], notes: list[str]
-) -> str:
-    """Return notes and the parameters that the engine has no option for; empty without any."""
-    neutral = {"low_bits": 0, "skip_in_64": 0, "rounds": 1, "redundant": 0, "prefetch": "off"}
-    neutral |= {"cpu_rule": "never", "tensor": 1, "data": 1, "spread": "no", "cache_percent": 100}
-    if serving.prefetch == Prefetch.OFF:
-        neutral |= {name: design.get(name) for name in ("depth", "width", "target", "link_order")}
-        neutral["chunk_kib"] = design.get("chunk_kib")
-    if serving.cache_experts is None or design.get("cache_percent") == 100:
-        held = ("scope", "admission", "replacement", "staging_experts")
-        neutral |= {name: design.get(name) for name in held}
-    left = {
-        name: value
-        for name, value in design.items()
-        if name not in stated and neutral.get(name, object()) != value
-    }
-    lines = list(notes)
-    if left:
-        lines += [""] * bool(lines)
-        lines += [f"{form} has no option for these parameters of the design:", ""]
-        lines += [f"- {name} = {value}" for name, value in left.items()]
-    if form == LLAMA_CPP and "replacement" in left:
-        lines += ["", "It keeps whole layers of experts in place instead of caching single ones."]
-    return "\n".join(lines) + "\n" if lines else ""

@@ -25,7 +25,6 @@ from archgym.simulators.moe.kernel.caches import (
     MISSES,
     PREDICTOR,
     RANDOM,
-    SCH,
     STATIC,
     CacheState,
 )
@@ -65,7 +64,7 @@ def _first_key(cache: CacheState, policy: int, block: int) -> float:
         return float(cache.priority[block])
     if policy == LEAST_STALE:
         return 1.0 if cache.last_cycle[block] == cache.counters[CYCLE] else 0.0
-    if policy in (BELADY, SCH):
+    if policy == BELADY:
         return -float(cache.next_use[block])
     return float(cache.last_event[block])
 
@@ -73,7 +72,7 @@ def _first_key(cache: CacheState, policy: int, block: int) -> float:
 @inlined
 def _second_key(cache: CacheState, policy: int, block: int) -> float:
     """Return the second sort key of a block: recency where the first may be equal."""
-    has_second = policy in (LFU, STATIC, PREDICTOR, LEAST_STALE, SCH)
+    has_second = policy in (LFU, STATIC, PREDICTOR, LEAST_STALE)
     return float(cache.last_event[block]) if has_second else 0.0
 
 

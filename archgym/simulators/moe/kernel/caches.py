@@ -24,15 +24,14 @@ POLICIES: Final = (
     "least-stale",
     "predictor",
     "belady",
-    "sch",
 )
 """Replacement policies; a policy's code in kernels is its place here."""
-LRU, LFU, LFRU, FIFO, RANDOM, STATIC, LEAST_STALE, PREDICTOR, BELADY, SCH = range(len(POLICIES))
+LRU, LFU, LFRU, FIFO, RANDOM, STATIC, LEAST_STALE, PREDICTOR, BELADY = range(len(POLICIES))
 ADMISSIONS: Final = ("bypass", "forced")
 """Admission rule: a used expert may be dropped at once, or must stay if there is room."""
 BYPASS, FORCED = range(len(ADMISSIONS))
-SCOPES: Final = ("global", "layer", "proportional")
-"""Scope of the room: shared by all layers, in equal parts, or in parts by predicted need."""
+SCOPES: Final = ("global", "layer")
+"""Scope of the room of a replay: shared by all layers, or in equal parts."""
 
 NEVER: Final = 2**62
 """The next use of an expert that is not used again."""
@@ -50,8 +49,8 @@ class CacheState(NamedTuple):
       last_event: (n_blocks,) int64, the event that used it last, -1 for none.
       last_cycle: (n_blocks,) int64, the forward pass that used it last, -1 for none.
       inserted: (n_blocks,) int64, the event or prefetch that brought it.
-      next_use: (n_blocks,) int64, what `belady` ranks by: smaller stays. `sch` ranks by it too:
-        minus the number of uses to come. The caller writes it before an event ends.
+      next_use: (n_blocks,) int64, what `belady` ranks by: smaller stays. The caller writes it
+        before an event ends.
       priority: (n_blocks,) float64, what `static` and `predictor` rank by: larger stays.
       tie: (n_blocks,) float64, what decides between equals: larger stays.
       asked: (n_blocks,) int64, the last event that asked for the block.
@@ -146,53 +145,11 @@ def new_cache(
     )
 
 
-def capacity_in_experts(capacity_bytes: float, expert_bytes: float) -> int:
-    """Return whole experts that fit into so many bytes."""
-    return int(capacity_bytes // expert_bytes)
-
-
 def layer_capacities(total: int, n_layers: int) -> npt.NDArray[np.int64]:
     """Return equal parts; the first layers have one more where it does not come out even."""
     check_whole("total", total, 0)
     parts = np.full(n_layers, total // n_layers, dtype=np.int64)
     parts[: total % n_layers] += 1
-    return parts
-
-
-def proportional_capacities(
-    total: int, need: npt.NDArray[np.float64], n_experts: int
-) -> npt.NDArray[np.int64]:
-    """Return parts in proportion to predicted need, none above a layer's experts.
-
-    What is left after rounding down goes to the largest fractions, the first where equal; what a
-    full layer cannot hold goes to the others.
-
-    Args:
-      total: Experts that fit in all.
-      need: (n_layers,), such as the distinct experts that a layer is predicted to use.
-      n_experts: Experts of a layer.
-
-    Source:
-      He et al., *ExpertFlow*, arXiv 2410.17954, predictive locality-aware expert caching.
-    """
-    check_whole("total", total, 0)
-    need = np.asarray(need, dtype=np.float64)
-    if (need < 0).any() or not np.isfinite(need).all():
-        raise InvalidArgumentError("`need` must hold finite numbers of 0 or more.")
-    parts = np.zeros(len(need), dtype=np.int64)
-    left = min(total, n_experts * len(need))
-    while left > 0:
-        is_open = parts < n_experts
-        weights = np.where(is_open, need, 0.0)
-        if weights.sum() == 0:
-            weights = is_open.astype(np.float64)
-        ideal = left * weights / weights.sum()
-        whole = np.minimum(np.floor(ideal).astype(np.int64), n_experts - parts)
-        if whole.sum() == 0:
-            order = np.argsort(-(ideal - np.floor(ideal)), kind="stable")
-            whole[[place for place in order if weights[place] > 0][:left]] = 1
-        parts += whole
-        left -= int(whole.sum())
     return parts
 
 

@@ -34,8 +34,6 @@ class Replacement(IntEnum):
     STATIC = 5
     LEAST_STALE = 6
     PREDICTOR = 7
-    BELADY = 8
-    SCH = 9
 
 
 class Prefetch(IntEnum):
@@ -129,8 +127,6 @@ COSTS: Final = (
     # prefetch
     "accuracy",
     "accuracy_decay",
-    # translation
-    "walk_ns",
     # engines
     "sequence_ns",
     "sequence_layer_ns",
@@ -152,27 +148,27 @@ COSTS: Final = (
     TO_HOST_TOKEN_NS, FROM_HOST_TOKEN_NS, TO_HOST_FIXED_NS, CPU_WEIGHT_NS, CPU_TOKEN_NS,
     CPU_FIXED_NS, REDUCE_TOKEN_NS, REDUCE_FIXED_NS, INTRA_DISPATCH_TOKEN_NS,
     INTRA_COMBINE_TOKEN_NS, INTRA_FIXED_NS, INTER_DISPATCH_TOKEN_NS, INTER_COMBINE_TOKEN_NS,
-    INTER_FIXED_NS, ACCURACY, ACCURACY_DECAY, WALK_NS, SEQUENCE_NS, SEQUENCE_LAYER_NS,
+    INTER_FIXED_NS, ACCURACY, ACCURACY_DECAY, SEQUENCE_NS, SEQUENCE_LAYER_NS,
     PROMPT_STEP_NS, PROMPT_LAYER_NS, GATHER_FIXED_NS, GATHER_TOKEN_NS, FIRST_NS,
     WAIT_STEPS, PADDED_TOKEN_NS, PADDED_ROW_NS,
 ) = range(len(COSTS))
 
 CHOICES: Final = (
     "n_layers", "n_experts", "top_k", "n_dense", "n_rounds",
-    "capacity", "scope", "admission", "replacement", "lookahead",
+    "capacity", "scope", "admission", "replacement",
     "staging", "prefetch", "depth", "width", "target", "link_order", "overlaps",
     "scheduler", "max_sequences", "max_tokens", "chunk_tokens", "max_context",
     "cpu_rule", "host_capacity", "has_low", "tile",
     "data", "expert", "slots", "pipeline", "seed", "n_requests",
-    "tlb_sets", "tlb_ways", "tlb_tags", "skip_in_64", "all_resident",
+    "skip_in_64", "all_resident",
     "clients", "poll_steps", "block_tokens", "draft_tokens", "acceptance_permille",
     "padded_rows", "hold_steps", "hold_prompts", "hold_tokens", "independent_permille",
 )  # fmt: skip
 (
     N_LAYERS, N_EXPERTS, TOP_K, N_DENSE, N_ROUNDS, CAPACITY, SCOPE, ADMISSION, REPLACEMENT,
-    LOOKAHEAD, STAGING, PREFETCH, DEPTH, WIDTH, TARGET, LINK_ORDER, OVERLAPS, SCHEDULER,
+    STAGING, PREFETCH, DEPTH, WIDTH, TARGET, LINK_ORDER, OVERLAPS, SCHEDULER,
     MAX_SEQUENCES, MAX_TOKENS, CHUNK_TOKENS, MAX_CONTEXT, CPU_RULE, HOST_CAPACITY, HAS_LOW,
-    TILE, DATA, EXPERT, SLOTS, PIPELINE, SEED, N_REQUESTS, TLB_SETS, TLB_WAYS, TLB_TAGS,
+    TILE, DATA, EXPERT, SLOTS, PIPELINE, SEED, N_REQUESTS,
     SKIP_IN_64, ALL_RESIDENT, CLIENTS, POLL_STEPS, BLOCK_TOKENS, DRAFT_TOKENS,
     ACCEPTANCE_PERMILLE, PADDED_ROWS, HOLD_STEPS, HOLD_PROMPTS, HOLD_TOKENS,
     INDEPENDENT_PERMILLE,
@@ -190,7 +186,7 @@ COUNTERS: Final = (
     "moe_ns", "attention_ns", "overhead_ns", "idle_ns",
     "peak_context", "peak_sequences", "peak_step_tokens", "area_ns", "n_finished",
     "n_routed", "n_degraded", "load_sum", "load_max", "context_read",
-    "n_translations", "translation_ns", "n_distinct_decode", "depth_sum", "n_batch_sum",
+    "n_distinct_decode", "depth_sum", "n_batch_sum",
     "to_host_tokens", "n_groups", "n_preempted", "n_restarted", "cached_tokens",
     "n_drafted", "n_rejected",
 )  # fmt: skip
@@ -202,8 +198,8 @@ COUNTERS: Final = (
     CPU_BUSY_NS, SSD_BUSY_NS, INTRA_BUSY_NS, INTER_BUSY_NS, COMMUNICATION_NS, STALL_LOAD_NS,
     STALL_SSD_NS, STALL_CPU_NS, STALL_PREFETCH_NS, STALL_PLACES_NS, MOE_NS, ATTENTION_NS,
     OVERHEAD_NS, IDLE_NS, PEAK_CONTEXT, PEAK_SEQUENCES, PEAK_STEP_TOKENS, AREA_NS, N_FINISHED,
-    N_ROUTED, N_DEGRADED, LOAD_SUM, LOAD_MAX, CONTEXT_READ, N_TRANSLATIONS,
-    TRANSLATION_NS, N_DISTINCT_DECODE, DEPTH_SUM, N_BATCH_SUM, TO_HOST_TOKENS, N_GROUPS,
+    N_ROUTED, N_DEGRADED, LOAD_SUM, LOAD_MAX, CONTEXT_READ,
+    N_DISTINCT_DECODE, DEPTH_SUM, N_BATCH_SUM, TO_HOST_TOKENS, N_GROUPS,
     N_PREEMPTED, N_RESTARTED, CACHED_TOKENS, N_DRAFTED, N_REJECTED,
 ) = range(len(COUNTERS))
 # fmt: on

@@ -19,9 +19,7 @@ from archgym.simulators.moe.kernel.batching import (
     visible_ns,
 )
 from archgym.simulators.moe.kernel.caches import (
-    BELADY,
     LEAST_STALE,
-    SCH,
     CacheState,
 )
 from archgym.simulators.moe.kernel.columns import (
@@ -59,7 +57,6 @@ from archgym.simulators.moe.kernel.columns import (
     TOP_K,
 )
 from archgym.simulators.moe.kernel.exchange import exchange_event
-from archgym.simulators.moe.kernel.foresight import foresee, forget_current
 from archgym.simulators.moe.kernel.layer import expert_event
 from archgym.simulators.moe.kernel.pool import mark_all_stale, share_out
 from archgym.simulators.moe.kernel.predictor import chance, issue_path
@@ -82,7 +79,6 @@ from archgym.simulators.moe.kernel.state import (
     PACE,
     PREFILLED,
     PROMPT,
-    RATIO,
     SSD,
     STEP,
     UNUSED,
@@ -148,22 +144,6 @@ def _clear(choices: Array, state: State) -> None:
 
 
 @helper
-def measured_ratio(work: Work, n_tokens: float) -> float:
-    """Return the measured time of an experts kernel over its roofline; 1 without a measurement."""
-    tokens, ratio = work.measured[0], work.measured[1]
-    n = work.measured.shape[1]
-    if n == 0:
-        return 1.0
-    if n_tokens <= tokens[0]:
-        return float(ratio[0])
-    for place in range(1, n):
-        if n_tokens <= tokens[place]:
-            part = (n_tokens - tokens[place - 1]) / (tokens[place] - tokens[place - 1])
-            return float(ratio[place - 1] + part * (ratio[place] - ratio[place - 1]))
-    return float(ratio[n - 1])
-
-
-@helper
 def _step(
     costs: Array,
     choices: Array,
@@ -183,13 +163,10 @@ def _step(
     numbers[CURSOR] = 0
     numbers[BEST_DEGREE] = 0
     _gather(choices, work, state)
-    state.clocks[RATIO] = measured_ratio(work, n_tokens)
     software, attention, reduce, gather, dense, shared, head = surroundings(
         costs, choices, contents
     )
     n_dense = choices[N_DENSE]
-    policy = choices[REPLACEMENT]
-    sees_ahead = policy in (BELADY, SCH)
 
     time = now + software + n_dense * (attention + dense + reduce + reduce)
     counters[OVERHEAD_NS] += software
@@ -198,9 +175,7 @@ def _step(
     counters[INTRA_BUSY_NS] += 2.0 * n_dense * reduce
     if choices[SCOPE] == _PROPORTIONAL:
         share_out(choices, state, cache)
-    if sees_ahead:
-        foresee(choices, work, state, cache)
-    if sees_ahead or policy == LEAST_STALE:
+    if choices[REPLACEMENT] == LEAST_STALE:
         mark_all_stale(choices, state)
     if choices[PREFETCH] == _PATH:
         issue_path(costs, choices, state, cache, now)
@@ -222,8 +197,6 @@ def _step(
             if choices[EXPERT] > 1:
                 time = exchange_event(costs, choices, work, state, counters, event, time, n_tokens)
             else:
-                if sees_ahead:
-                    forget_current(choices, state, cache, event)
                 time = expert_event(costs, choices, work, state, cache, counters, event, time)
                 time += gather
                 counters[INTRA_BUSY_NS] += gather

@@ -53,7 +53,6 @@ from archgym.simulators.moe.kernel.misses import (
     miss,
     padded,
     resident_time,
-    translate,
 )
 from archgym.simulators.moe.kernel.pool import keep_in_pool, mark_used
 from archgym.simulators.moe.kernel.predictor import issue, learn
@@ -67,7 +66,6 @@ from archgym.simulators.moe.kernel.state import (
     LOADED,
     LOW,
     MISSED,
-    RATIO,
     STAGED,
     STALE,
     STEP,
@@ -92,7 +90,6 @@ def _all_there(costs: Array, choices: Array, state: State, counters: Array, even
     n_experts = choices[N_EXPERTS]
     n = whole(state.n_members[event])
     n_padded = n_routed = whole(0)
-    walks = 0.0
     base = event * n_experts
     layer = event // choices[N_ROUNDS]
     counts, members = pointer(state.counts), pointer(state.members)
@@ -101,12 +98,10 @@ def _all_there(costs: Array, choices: Array, state: State, counters: Array, even
         tokens = whole(counts[base + expert])
         n_padded += padded(choices, tokens)
         n_routed += tokens
-        walks += translate(costs, choices, state, counters, layer * n_experts + expert, False)
     counters[N_HITS] += n
     counters[N_ROUTED] += n_routed
     state.layers[HITS, layer] += n
     time = costs[EXPERTS_NS] + resident_time(costs, choices, n, n_padded, n_routed)
-    time = time * state.clocks[RATIO] + walks
     counters[COMPUTE_BUSY_NS] += time
     return float(time)
 
@@ -166,7 +161,6 @@ def expert_event(
     none = whole(0)
     n_there = n_padded = n_routed = all_padded = all_routed = none
     n_missed = n_loaded = n_places = none
-    walks = 0.0
     for place in range(n):
         block = state.experts[WANTED, place]
         tokens = whole(state.counts[base + block - layer * n_experts])
@@ -178,7 +172,6 @@ def expert_event(
             n_there += 1
             n_padded += whole_tiles
             n_routed += tokens
-            walks += translate(costs, choices, state, counters, block, status == IS_STAGED)
             if status == IS_STAGED:
                 counters[N_STAGED_HITS] += 1
                 state.experts[LOADED, n_loaded] = block
@@ -204,11 +197,9 @@ def expert_event(
     compute_end = gate
     if n_there > 0:
         time = costs[EXPERTS_NS] + experts_time(costs, n_there, n_padded, n_routed)
-        time = time * state.clocks[RATIO] + walks
         compute_end = gate + time
         counters[COMPUTE_BUSY_NS] += time
     ideal = costs[EXPERTS_NS] + experts_time(costs, n, all_padded, all_routed)
-    ideal = ideal * state.clocks[RATIO] + walks
     end = compute_end
     if n_missed > 0:
         room = choices[CAPACITY] if choices[SCOPE] == _GLOBAL else cache.capacity[bucket]

@@ -4,7 +4,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.runtime.kernels import helper, inlined, kept_apart
+from archgym.runtime.kernels import helper
 from archgym.simulators.moe.kernel.caches import (
     CacheState,
 )
@@ -33,7 +33,6 @@ from archgym.simulators.moe.kernel.columns import (
     N_EXPERTS,
     N_ROUNDS,
     N_STREAMED,
-    N_TRANSLATIONS,
     N_USEFUL,
     N_WASTED,
     OVERLAPS,
@@ -48,15 +47,10 @@ from archgym.simulators.moe.kernel.columns import (
     STALL_PREFETCH_NS,
     STALL_SSD_NS,
     TILE,
-    TLB_SETS,
-    TLB_TAGS,
-    TLB_WAYS,
     TO_HOST_FIXED_NS,
     TO_HOST_TOKEN_NS,
     TO_HOST_TOKENS,
     TOP_K,
-    TRANSLATION_NS,
-    WALK_NS,
 )
 from archgym.simulators.moe.kernel.link import (
     IS_STAGED,
@@ -80,8 +74,6 @@ from archgym.simulators.moe.kernel.state import (
     State,
     whole,
 )
-from archgym.simulators.translation.kernel.state import LRU
-from archgym.simulators.translation.kernel.tlbs import holds, push, set_of
 
 Array = npt.NDArray[Any]
 
@@ -147,44 +139,6 @@ def resident_time(
         + n_routed * costs[ROUTED_TOKEN_NS]
         + rows * costs[PADDED_ROW_NS]
     )
-
-
-@inlined
-def translate(
-    costs: Array, choices: Array, state: State, counters: Array, block: int, is_new: bool
-) -> float:
-    """Return the time that page walks add to an access to a block's weights [ns].
-
-    A block that has just been loaded lies on other pages, whatever the TLB held of it.
-    """
-    if costs[WALK_NS] == 0.0:
-        return 0.0
-    return _walk(costs, choices, state, counters, block, is_new)
-
-
-@helper
-def _walk(
-    costs: Array, choices: Array, state: State, counters: Array, block: int, is_new: bool
-) -> float:
-    """Return `translate` if pages are translated."""
-    kept_apart()
-    n_tags, n_ways = choices[TLB_TAGS], choices[TLB_WAYS]
-    n_walked = n_tags
-    if n_ways > 0:
-        for tag in range(block * n_tags, (block + 1) * n_tags):
-            base = set_of(tag, choices[TLB_SETS], -1) * n_ways
-            if holds(state.tlb_tags, state.tlb_marks, base, n_ways, LRU, tag):
-                n_walked -= 1
-            else:
-                push(state.tlb_tags, base, n_ways - 1, tag)
-        if is_new:
-            n_walked = n_tags
-    if n_walked == 0:
-        return 0.0
-    time = costs[WALK_NS] * n_walked / n_tags
-    counters[N_TRANSLATIONS] += 1
-    counters[TRANSLATION_NS] += time
-    return float(time)
 
 
 @helper
@@ -312,7 +266,6 @@ def miss(
                 state.experts[LOADED, n_loaded] = block
                 n_loaded += 1
             time = costs[LAUNCH_NS] + experts_time(costs, whole(1), padded(choices, tokens), tokens)
-            time += translate(costs, choices, state, counters, block, True)
             if choices[OVERLAPS] == 1:
                 compute_end = max(compute_end, arrived) + time
             else:

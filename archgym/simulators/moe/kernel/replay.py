@@ -1,7 +1,7 @@
 """Replays of routing against expert caches, without time: what hits, misses and goes."""
 
 from dataclasses import dataclass
-from typing import Final, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,21 +14,17 @@ from archgym.simulators.moe.kernel.caches import (
     HITS,
     INSERTIONS,
     MISSES,
-    SCH,
     SCOPES,
     STATIC,
+    CacheState,
     admission_code,
     layer_capacities,
     new_cache,
     next_uses,
     policy_code,
-    proportional_capacities,
     tie_order,
 )
 from archgym.simulators.moe.workloads.routing import Routing
-
-SEMANTICS: Final = ("event-atomic", "sequential")
-"""True if a set is asked for at once; False for one expert after the other."""
 
 
 @final
@@ -128,7 +124,7 @@ class ReplayResult:
       insertions: Experts that stayed after they were loaded.
       evictions: Experts that were dropped to make room.
       residents: Experts that are there at the end.
-      event_misses: (n_events,) misses of each event; empty if `sequential`.
+      event_misses: (n_events,) misses of each event.
     """
 
     hits: int
@@ -151,9 +147,6 @@ def replay_events(
     *,
     scope: str = "global",
     admission: str = "bypass",
-    semantics: str = "event-atomic",
-    window: int = 16,
-    need: npt.NDArray[np.float64] | None = None,
     priority: npt.NDArray[np.float64] | None = None,
     tie: npt.NDArray[np.float64] | None = None,
 ) -> ReplayResult:
@@ -167,10 +160,6 @@ def replay_events(
       admission: `bypass`: what was used may be dropped at once where others rank higher; or
         `forced`: it stays where there is room. A set that is larger than its room streams through
         a staging buffer either way.
-      semantics: One of `SEMANTICS`; `sequential` always admits, but for `belady` with bypass.
-      window: Events of its layer that `sch` looks ahead.
-      need: (n_layers,) for the scope `proportional`: the experts that each layer is predicted to
-        use; None for the distinct experts of its events on average.
       priority: (n_blocks,) for `static` and `predictor`; None for the number of uses in `events`.
       tie: (n_blocks,), larger stays between equals; None for those of seed 0.
 
@@ -178,39 +167,52 @@ def replay_events(
       InvalidArgumentError: An argument is outside its limits.
       SimulatorError: The counts do not add up; a fault of the program.
     """
-    from archgym.simulators.moe.kernel.replay_kernel import replay, replay_one_by_one
+    from archgym.simulators.moe.kernel.replay_kernel import replay
 
     code, admitted = policy_code(policy), admission_code(admission)
     check_choice("scope", scope, SCOPES)
-    check_choice("semantics", semantics, SEMANTICS)
     check_whole("capacity", capacity, 0, events.n_blocks)
-    check_whole("window", window, 1)
-    is_sequential = semantics == "sequential"
-    if is_sequential and code == SCH:
-        raise InvalidArgumentError("`policy` 'sch' must have event-atomic semantics.")
     blocks = events.blocks
-    if tie is None:
-        tie = tie_order(0, events.n_blocks)
-    cache = new_cache(
-        events.n_layers, events.n_experts, _capacities(events, scope, capacity, need), tie
-    )
-    counts = np.bincount(blocks, minlength=events.n_blocks).astype(np.float64)
-    cache.priority[:] = counts if priority is None else priority
-    offsets = np.arange(len(blocks) + 1) if is_sequential else events.offsets
+    cache = cache_of(events, scope, capacity, priority, tie)
     future = np.empty(0, dtype=np.int64)
     if code == BELADY:
-        future = next_uses(blocks, offsets, events.n_blocks)
-    event_misses = np.zeros(0 if is_sequential else len(events.layers), dtype=np.int64)
-    common = (events.layers, events.cycles, events.offsets, blocks, future)
-    if is_sequential:
-        replay_one_by_one(cache, code, admitted, *common)
-    else:
-        ahead = np.empty(0, dtype=np.int64)
-        if code == SCH:
-            ahead = _window(events, window, cache.next_use)
-        largest = int(np.diff(events.offsets).max(initial=1))
-        missed = np.zeros(largest, dtype=np.int32)
-        replay(cache, code, admitted, *common, ahead, missed, event_misses)
+        future = next_uses(blocks, events.offsets, events.n_blocks)
+    event_misses = np.zeros(len(events.layers), dtype=np.int64)
+    missed = np.zeros(int(np.diff(events.offsets).max(initial=1)), dtype=np.int32)
+    replay(
+        cache, code, admitted, events.layers, events.cycles, events.offsets, blocks, future,
+        missed, event_misses,
+    )  # fmt: skip
+    return checked_result(cache, len(blocks), capacity, code, event_misses)
+
+
+def cache_of(
+    events: Events,
+    scope: str,
+    capacity: int,
+    priority: npt.NDArray[np.float64] | None = None,
+    tie: npt.NDArray[np.float64] | None = None,
+) -> CacheState:
+    """Return an empty cache for a replay; arguments are those of `replay_events`."""
+    capacities = layer_capacities(capacity, events.n_layers)
+    if scope == "global":
+        capacities = np.array([capacity], dtype=np.int64)
+    if tie is None:
+        tie = tie_order(0, events.n_blocks)
+    cache = new_cache(events.n_layers, events.n_experts, capacities, tie)
+    counts = np.bincount(events.blocks, minlength=events.n_blocks).astype(np.float64)
+    cache.priority[:] = counts if priority is None else priority
+    return cache
+
+
+def checked_result(
+    cache: CacheState, uses: int, capacity: int, policy: int, event_misses: npt.NDArray[np.int64]
+) -> ReplayResult:
+    """Return the counts of a cache after a replay.
+
+    Raises:
+      SimulatorError: They do not add up.
+    """
     result = ReplayResult(
         hits=int(cache.counters[HITS]),
         misses=int(cache.counters[MISSES]),
@@ -219,40 +221,6 @@ def replay_events(
         residents=int(cache.resident.sum()),
         event_misses=event_misses,
     )
-    _check(result, len(blocks), capacity, code)
-    return result
-
-
-def _capacities(
-    events: Events, scope: str, capacity: int, need: npt.NDArray[np.float64] | None
-) -> npt.NDArray[np.int64]:
-    if scope == "global":
-        return np.array([capacity], dtype=np.int64)
-    if scope == "layer":
-        return layer_capacities(capacity, events.n_layers)
-    if need is None:
-        sizes = np.diff(events.offsets)
-        uses = np.bincount(events.layers, weights=sizes, minlength=events.n_layers)
-        need = uses / np.maximum(1, np.bincount(events.layers, minlength=events.n_layers))
-    return proportional_capacities(capacity, need, events.n_experts)
-
-
-def _window(events: Events, window: int, next_use: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-    """Return event `window` events on in the same layer; counts the first ones into `next_use`."""
-    order = np.argsort(events.layers, kind="stable")
-    ahead = np.full(len(order), -1, dtype=np.int64)
-    same = events.layers[order[window:]] == events.layers[order[: max(0, len(order) - window)]]
-    ahead[order[: len(same)][same]] = order[window:][same]
-    begins = np.searchsorted(events.layers[order], np.arange(events.n_layers))
-    rank = np.empty(len(order), dtype=np.int64)
-    rank[order] = np.arange(len(order)) - begins[events.layers[order]]
-    is_first = np.repeat(rank < window, np.diff(events.offsets))
-    next_use[:] = -np.bincount(events.blocks[is_first], minlength=events.n_blocks)
-    return ahead
-
-
-def _check(result: ReplayResult, uses: int, capacity: int, policy: int) -> None:
-    """Refuse counts that do not add up."""
     if (
         result.hits + result.misses != uses
         or result.insertions - result.evictions != result.residents
@@ -260,3 +228,4 @@ def _check(result: ReplayResult, uses: int, capacity: int, policy: int) -> None:
         or (policy != STATIC and result.insertions > result.misses)
     ):
         raise SimulatorError(f"The counts of a cache must add up; got {result}.")
+    return result

@@ -153,7 +153,6 @@ def run(
     ranking: npt.NDArray[np.float64],
     *,
     placement: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None = None,
-    measured: npt.NDArray[np.float64] | None = None,
     warm: bool = True,
     table: npt.NDArray[np.float64] | None = None,
     split: Split | None = None,
@@ -168,7 +167,6 @@ def run(
       ranking: (n_blocks,), `popularity`: what a warm cache holds, and what `static` keeps.
       placement: Copies of each expert and the experts in slots, where they are spread; None for
         experts in the order of their numbers.
-      measured: (2, n), tokens and measured over modelled time of experts kernels; None for 1.
       warm: True if the cache starts with the most popular experts.
       table: `occupancy` of the routing, to serve at the level of steps; None for the serving
         kernel.
@@ -196,7 +194,6 @@ def run(
         np.ascontiguousarray(routing.experts, dtype=np.int16),
         replicas,
         slots,
-        _UNMEASURED if measured is None else measured,
     )
     if split is not None and table is not None:
         served = _serve_split(ready, work, table, choice, split)
@@ -248,7 +245,6 @@ def _serve(
     n_warm = int(cache.used.sum())
     state = new_state(
         work.requests.shape[1], choice["n_layers"], choice["n_experts"], choice["n_rounds"],
-        choice["tlb_sets"] * choice["tlb_ways"],
     )  # fmt: skip
     state.numbers[N_HELD] = n_warm
     _fill_host(state, choice["host_capacity"], ranking)
@@ -322,7 +318,6 @@ def _in_order(choice: dict[str, int]) -> tuple[npt.NDArray[np.int32], npt.NDArra
     return np.tile(copies, (n_layers, 1)), np.tile(slots, (n_layers, 1))
 
 
-_UNMEASURED: Final = np.zeros((2, 0))
 _NOWHERE: Final = (np.zeros((1, 1), dtype=np.int32), np.zeros((1, 1), dtype=np.int32))
 
 
@@ -432,7 +427,7 @@ def is_steppable(choices: npt.NDArray[np.int64]) -> bool:
     return bool(
         (choice["all_resident"] or choice["expert"] > 1)
         and choice["scheduler"] in _STEPPED_SCHEDULERS
-        and (choice["n_rounds"], choice["skip_in_64"], choice["tlb_ways"]) == (1, 0, 0)
+        and (choice["n_rounds"], choice["skip_in_64"]) == (1, 0)
     )
 
 

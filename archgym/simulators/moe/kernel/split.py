@@ -85,7 +85,7 @@ def _decode_ns(
     # A token and its drafts read a context once, and each is scored against all of it.
     found[DECODE_PAIRS] = found[DECODE_CONTEXT] * width
     count_steps(state, counters, n_steps)
-    return float(step_ns(costs, choices, 1.0, state, table, counters, found, n_steps))
+    return float(step_ns(costs, choices, state, table, counters, found, n_steps))
 
 
 @helper
@@ -199,7 +199,7 @@ def serve_split(
             found[N_PROMPTS] = found[N_LOGITS] = n_prompts
             found[PROMPT_PAIRS] = pairs
             count_steps(state, counters, 1.0)
-            took = step_ns(costs, prefill, 1.0, state, table, counters, found, 1.0)
+            took = step_ns(costs, prefill, state, table, counters, found, 1.0)
             free[worker] = start + took
             for request in range(n_read, at):
                 ready[request] = start + took + transfer * lengths[0, request]

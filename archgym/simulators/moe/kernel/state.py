@@ -10,9 +10,6 @@ from typing import Any, Final, NamedTuple, cast
 import numpy as np
 import numpy.typing as npt
 
-EMPTY: Final = -1
-"""A place of a TLB that holds nothing, as in `translation.state`."""
-
 whole: Callable[[Any], int] = cast(Any, np.int64)
 """A whole number of 64 bits, in kernels too: they are compiled once more for each other type."""
 
@@ -42,9 +39,8 @@ WANTED, MISSED, LOADED, QUEUE = range(4)
 HITS, ACCESSES, WORST, FOUND_FOR = range(4)
 STALE, LASTING = -2, 1 << 62
 # Places in `State.clocks`: until when link, drive and processor are taken; averages of the adaptive
-# depth; the last arrival or departure [ns]; measured over
-# modelled time of the step's kernels; the last step without prompts [ns].
-LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT, RATIO, PACE = range(8)
+# depth; the last arrival or departure [ns]; the last step without prompts [ns].
+LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT, PACE = range(7)
 # Places in `State.contents`: what a step holds. Tokens of sequences that decode (drafts count), the
 # sequences, context that they read and pairs of token and context; the same of prompts; tokens that
 # the output head scores; requests.
@@ -93,14 +89,12 @@ class Work(NamedTuple):
       routing: (n_rows, n_layers, top_k) int16.
       replicas: (n_layers, n_experts) int32, copies of each expert over all accelerators.
       slots: (n_layers, n_slots) int32, the expert in each slot, accelerator by accelerator.
-      measured: (2, n) float64, tokens of a step, rising, and measured over modelled time.
     """
 
     requests: npt.NDArray[np.int64]
     routing: npt.NDArray[np.int16]
     replicas: npt.NDArray[np.int32]
     slots: npt.NDArray[np.int32]
-    measured: npt.NDArray[np.float64]
 
 
 class State(NamedTuple):
@@ -120,11 +114,9 @@ class State(NamedTuple):
       finish: (n_experts,) float64, when each expert loaded for an event has been used [ns].
       layers: (4, n_layers) int64.
       worst_keys: (2, n_layers) float64, both sort keys of each layer's worst block.
-      clocks: (8,) float64.
+      clocks: (7,) float64.
       numbers: (18,) int64.
       contents: (N_CONTENTS,) float64.
-      tlb_tags: (n_tlb_tags,) int32, what a TLB holds, set by set.
-      tlb_marks: as `tlb_tags`, uint8, for `translation.tlbs`.
     """
 
     requests: npt.NDArray[np.int64]
@@ -143,13 +135,9 @@ class State(NamedTuple):
     clocks: npt.NDArray[np.float64]
     numbers: npt.NDArray[np.int64]
     contents: npt.NDArray[np.float64]
-    tlb_tags: npt.NDArray[np.int32]
-    tlb_marks: npt.NDArray[np.uint8]
 
 
-def new_state(
-    n_requests: int, n_layers: int, n_experts: int, n_rounds: int, n_tlb_tags: int = 0
-) -> State:
+def new_state(n_requests: int, n_layers: int, n_experts: int, n_rounds: int) -> State:
     """Return scratch for one run, as it must be at time 0."""
     n_blocks, n_events = n_layers * n_experts, n_layers * n_rounds
     # The ring never fills: a block is queued once at a time, and dead entries leave at the head.
@@ -172,9 +160,7 @@ def new_state(
         finish=np.zeros(n_experts),
         layers=layers,
         worst_keys=np.zeros((2, n_layers)),
-        clocks=np.zeros(8),
+        clocks=np.zeros(7),
         numbers=np.zeros(18, dtype=np.int64),
         contents=np.zeros(N_CONTENTS),
-        tlb_tags=np.full(n_tlb_tags, EMPTY, dtype=np.int32),
-        tlb_marks=np.zeros(n_tlb_tags, dtype=np.uint8),
     )

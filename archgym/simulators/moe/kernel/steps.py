@@ -55,7 +55,7 @@ from archgym.simulators.moe.kernel.columns import (
     TOP_K,
 )
 from archgym.simulators.moe.kernel.exchange import exchange_span, group_work
-from archgym.simulators.moe.kernel.full import hand_out, measured_ratio
+from archgym.simulators.moe.kernel.full import hand_out
 from archgym.simulators.moe.kernel.misses import resident_time, unlike_share
 from archgym.simulators.moe.kernel.occupancy import BUSY, DISTINCT, PADDING, TOKENS, USED
 from archgym.simulators.moe.kernel.state import (
@@ -139,7 +139,6 @@ def _busiest(table: Array, contents: Array, even: float) -> float:
 def step_ns(
     costs: Array,
     choices: Array,
-    ratio: float,
     state: State,
     table: Array,
     counters: Array,
@@ -175,7 +174,6 @@ def step_ns(
             experts = costs[EXPERTS_NS] + resident_time(
                 costs, choices, distinct, routed + padding, routed
             )
-            experts *= ratio
             counters[COMPUTE_BUSY_NS] += n_steps * n_layers * experts
             counters[INTRA_BUSY_NS] += n_steps * n_layers * gather
             counters[MOE_NS] += n_steps * n_layers * experts
@@ -291,16 +289,13 @@ def serve_steps(
             continue
         count_contents(work, state)
         contents = state.contents
-        ratio = measured_ratio(work, contents[N_WRITTEN] + contents[N_PROMPT])
         is_mixed = contents[N_PROMPT] > 0.0
         if not is_mixed:
             # The pace decides when requests are seen that come in these steps.
-            state.clocks[PACE] = step_ns(
-                costs, choices, ratio, state, table, counters, contents, 0.0
-            )
+            state.clocks[PACE] = step_ns(costs, choices, state, table, counters, contents, 0.0)
         n_steps = _n_alike(costs, choices, work, state, counters, now)
         _lengthened(contents, 0.5 * (n_steps - 1.0))
-        took = step_ns(costs, choices, ratio, state, table, counters, contents, float(n_steps))
+        took = step_ns(costs, choices, state, table, counters, contents, float(n_steps))
         count_steps(state, counters, float(n_steps))
         end = now + n_steps * took
         for column in range(N_CONTENTS):
@@ -333,7 +328,7 @@ def step_times(
     costs: Array, choices: Array, state: State, tables: Array, table_of: Array, counters: Array,
     contents: Array, times: Array,
 ) -> None:  # fmt: skip
-    """Write the times of single steps of several deployments, without measured kernels.
+    """Write the times of single steps of several deployments.
 
     Args:
       costs: (n, len(COSTS)) float64.
@@ -347,6 +342,6 @@ def step_times(
     """
     for row in range(len(times)):
         times[row] = step_ns(
-            costs[row], choices[row], 1.0, state, tables[table_of[row]], counters, contents[row],
+            costs[row], choices[row], state, tables[table_of[row]], counters, contents[row],
             0.0,
         )  # fmt: skip

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from archgym.simulators.moe.kernel.columns import CHOICES, COSTS, Prefetch, Replacement, Scope
 from archgym.simulators.moe.kernel.run import Run
-from archgym.simulators.moe.machine.energy import ENERGY
+from archgym.simulators.moe.machine.energy import joules
 from archgym.simulators.moe.machine.hardware import NodePreset
 from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.plan import Plan
@@ -200,4 +200,4 @@ def own_joules(cost: str, run: Run, model: MoeModel, node: NodePreset, serving: 
     elif cost == "standing-power":
         work["elapsed_ns"] = c["elapsed_ns"]
         n_gpus = serving.n_gpus
-    return ENERGY.joules(n_gpus=n_gpus, **work)
+    return joules(n_gpus=n_gpus, **work)

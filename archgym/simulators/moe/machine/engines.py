@@ -33,6 +33,12 @@ BITS: Final[Mapping[str, float]] = {
 """Bits of a weight by the name of its format."""
 
 
+def _data(name: str) -> dict[str, Any]:
+    path = resources.files("archgym.simulators.moe").joinpath("data", name)
+    found: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    return found
+
+
 @final
 @dataclass(frozen=True)
 class Prior:
@@ -54,92 +60,8 @@ class Prior:
 
 
 PRIORS: Final[Mapping[str, Prior]] = {
-    "dense_memory": Prior(
-        0.65, 0.1, {"gpu": 0.1, "engine": 0.1, "precision": 0.1},
-        "chosen: 0.5 to 0.8 in the kernel tables of dense products with 1 to 64 tokens",
-    ),
-    "expert_memory": Prior(
-        0.60, 0.2,
-        {
-            **{"gpu": 0.12, "vendor": 0.1, "engine": 0.12, "precision": 0.15, "model": 0.1},
-            **{"engine+generation": 0.12, "precision+generation": 0.12},
-            **{"engine+groups": 0.2},
-        },
-        "kernel tables of fused experts, 32 to 128 tokens: median 0.62 over GPUs and engines",
-    ),
-    "cache_memory": Prior(
-        0.60, 0.3, {"engine": 0.15, "attention": 0.3, "gpu": 0.15},
-        "kernel tables of decode attention: 0.4 to 0.8",
-    ),
-    "dense_flops": Prior(
-        0.50, 0.3, {"gpu": 0.15, "engine": 0.15},
-        "kernel tables of dense products with 4,096 tokens and more: 0.4 to 0.7",
-    ),
-    "expert_flops": Prior(
-        0.30, 0.4,
-        {"gpu": 0.15, "engine": 0.2, "precision": 0.3, "engine+generation": 0.15, "model": 0.1},
-        "kernel tables of fused experts with 8,192 and 16,384 tokens: 0.14 to 0.52",
-    ),
-    "padded_flops": Prior(
-        0.44, 0.3, {},
-        "DeepGEMM's README, masked groups of 256 rows on H800: 815 to 932 of 1,979 TFLOP/s",
-    ),
-    "attention_flops": Prior(
-        0.40, 0.4, {"gpu": 0.15, "engine": 0.2, "attention": 0.3},
-        "kernel tables of prompt attention: 0.33 to 0.69",
-    ),
-    "kernel_ns": Prior(
-        3_500.0, 0.4,
-        {
-            **{"engine": 0.2, "vendor": 0.2, "generation": 0.15, "engine+generation": 0.15},
-            **{"model": 0.15, "release": 0.3},
-        },
-        "kernels of a decode step of DeepSeek-R1 (InferenceX, issue 863): 2 to 6 us each",
-    ),
-    "experts_ns": Prior(
-        25_000.0, 0.3, {
-            **{"engine": 0.2, "generation": 0.15, "model": 0.15, "format": 0.3},
-            **{"engine+groups": 0.3},
-        },
-        "kernel tables of fused experts with at most 128 tokens: 22 to 32 us on Hopper with 8 and "
-        "16 bits; 4 bits take 35 to 73 us where they are widened, 15 to 20 us on 4-bit units",
-        {"format=widened": math.log(2.1), "format=narrow": math.log(0.8)},
-    ),
-    "reduce_ns": Prior(
-        8_000.0, 0.4, {"engine": 0.2, "vendor": 0.2, "generation": 0.2, "engine+generation": 0.15},
-        "tables of custom all-reduce: 2.6 to 7 us alone; 17 to 21 us in a step (same issue)",
-    ),
-    "link": Prior(
-        0.50, 0.3, {"engine": 0.2, "generation": 0.2},
-        "chosen: collectives of megabytes reach half to four fifths of the link",
-    ),
-    "step_ns": Prior(
-        300_000.0, 0.4, {"engine": 0.3, "vendor": 0.2, "release": 0.3},
-        "vLLM pull request 11133: 150 to 170 us between decodes with asynchronous scheduling",
-    ),
-    "sequence_ns": Prior(
-        15_000.0, 0.7,
-        {"engine": 0.4, "engine+generation": 0.3, "release": 0.5},
-        "chosen: 10 to 100 us of scheduling, sampling and output in vLLM issue 6913",
-    ),
-    "prompt_step_ns": Prior(
-        2e6, 1.0, {"engine": 0.4, "release": 0.3, "vendor": 0.3},
-        "chosen: preparing prompt tokens takes milliseconds",
-    ),
-    "prompt_kernel_ns": Prior(
-        8_000.0, 0.7, {"engine": 0.3, "vendor": 0.3, "generation": 0.2, "model": 0.2},
-        "chosen: 5 to 10 us of the processor for a kernel that is not in a captured graph",
-    ),
-    "first_ns": Prior(
-        15e6, 0.7, {"engine": 0.4, "vendor": 0.3, "release": 0.3, "model": 0.2},
-        "chosen: HTTP, tokenisation and queues between processes",
-    ),
-    "wait_steps": Prior(
-        3.0, 0.7,
-        {"engine": 0.6, "engine+generation": 0.4, "engine+attention": 0.5, "release": 0.3},
-        "chosen: a request waits for the step in flight, one that is scheduled, and its delivery",
-    ),
-}  # fmt: skip
+    name: Prior(**members) for name, members in _data("priors.json").items()
+}
 """Priors of all constants; shares of peaks have no unit."""
 
 
@@ -352,7 +274,10 @@ def labels(
             f"{'w4a16' if precision == 'int4' else precision}+{gpu.generation}"
         ),
         "engine+attention": f"{engine_name}+{attention}",
-        "engine+groups": f"{engine_name}+many" if grouped else "",
+        # Groups change which kernels an engine runs with 8 and 4 bits, on which the factors were
+        # learned. With 16 bits engines run the same kernels (Triton's): tables of 64 tokens of
+        # Qwen3-30B on RTX PRO 6000 have 425 us for half of the experts, 416 us for half of each.
+        "engine+groups": f"{engine_name}+many" if grouped and BITS[precision] < 16 else "",
     }
 
 
@@ -388,8 +313,7 @@ class Calibration:
 @cache
 def calibration() -> Calibration:
     """Return the factors that ship."""
-    path = resources.files("archgym.simulators.moe").joinpath("data/engines.json")
-    document: dict[str, Any] = json.loads(path.read_text("utf-8"))
+    document = _data("engines.json")
     return Calibration(
         document["logarithms"], document["fitted_on"], tuple(document["deployments"])
     )

@@ -50,12 +50,6 @@ class Placement:
         return loads
 
 
-def balancedness(loads: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
-    """Return mean over largest load of each layer, (n_layers,); 1 is even."""
-    highest = loads.max(axis=1)
-    return np.where(highest > 0, loads.mean(axis=1) / np.where(highest > 0, highest, 1.0), 1.0)
-
-
 def balance(
     weight: npt.NDArray[np.float64], n_slots: int, n_groups: int, n_nodes: int, n_gpus: int
 ) -> Placement:

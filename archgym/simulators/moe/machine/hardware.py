@@ -91,10 +91,6 @@ class Link:
                 f"`latency_ns` of a link must be from 0 to {_MOST:g}; got {self.latency_ns!r}."
             )
 
-    def time_ns(self, n_bytes: float) -> float:
-        """Return the duration of a message alone on the link [ns]."""
-        return self.latency_ns + n_bytes / self.gb_per_s
-
 
 @final
 @dataclass(frozen=True)

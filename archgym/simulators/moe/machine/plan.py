@@ -1,4 +1,4 @@
-"""Serving plan of a design: placement, memory and translation."""
+"""Serving plan of a design: placement and memory."""
 
 from dataclasses import dataclass
 from typing import Final, final
@@ -7,15 +7,12 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.moe.kernel.columns import (
-    CHOICES,
-    Replacement,
-)
+from archgym.simulators.moe.kernel.columns import CHOICES
 from archgym.simulators.moe.machine.efficiency import ACTIVATION_BYTES, efficiency
 from archgym.simulators.moe.machine.engines import padded_rows, precision_of
 from archgym.simulators.moe.machine.hardware import NodePreset
 from archgym.simulators.moe.machine.models import MoeModel
-from archgym.simulators.moe.machine.serving import _MAX_PAGES, _TO_WHOLE, Serving
+from archgym.simulators.moe.machine.serving import _TO_WHOLE, Serving
 from archgym.simulators.moe.machine.timing import layer_costs
 from archgym.simulators.moe.workloads.requests import Requests
 
@@ -126,52 +123,26 @@ def plan(
         infeasible = MODEL_REASONS[1]
     host_gb = node.host.memory_gb if serving.host_gb is None else serving.host_gb
     host_experts = min(n_blocks, int(host_gb * 1e9 // expert_bytes))
-    values = {
+    values = {name: getattr(serving, name) for name in CHOICES if hasattr(serving, name)}
+    values |= {
         "n_layers": model.moe_layers,
         "n_experts": model.experts,
         "top_k": model.top_k,
         "n_dense": model.layers - model.moe_layers,
         "n_rounds": serving.rounds,
         "capacity": capacity,
-        "scope": serving.scope,
         "admission": _TO_WHOLE[serving.admission],
-        "replacement": serving.replacement,
-        "lookahead": serving.lookahead,
         "staging": serving.staging_experts,
-        "prefetch": serving.prefetch,
-        "depth": serving.depth,
-        "width": serving.width,
-        "target": serving.target,
-        "link_order": serving.link_order,
-        "overlaps": serving.overlaps,
-        "scheduler": serving.scheduler,
-        "max_sequences": serving.max_sequences,
-        "max_tokens": serving.max_tokens,
-        "chunk_tokens": serving.chunk_tokens,
         "max_context": max_context,
-        "cpu_rule": serving.cpu_rule,
         "host_capacity": host_experts,
         "has_low": bool(serving.low_bits) and serving.low_bits < serving.expert_bits,
         # Measured constants hold for products as they were run, tiles included.
         "tile": (serving.reached or efficiency(node.gpu)).tile if serving.engine == "ideal" else 1,
-        "data": serving.data,
-        "expert": serving.expert,
         "slots": slots,
-        "pipeline": serving.pipeline,
-        "seed": serving.seed,
         "n_requests": len(requests),
-        **_tlb(serving, expert_bytes, n_blocks),
-        "skip_in_64": serving.skip_in_64,
         "all_resident": holds_all,
-        "clients": serving.clients,
-        "poll_steps": serving.poll_steps,
-        "block_tokens": serving.block_tokens,
-        "draft_tokens": serving.draft_tokens,
         "acceptance_permille": round(1000 * serving.acceptance),
         "padded_rows": _padded_rows(model, node, serving),
-        "hold_steps": serving.hold_steps,
-        "hold_prompts": serving.hold_prompts,
-        "hold_tokens": serving.hold_tokens,
         "independent_permille": round(1000 * serving.independent),
     }
     return Plan(
@@ -216,49 +187,7 @@ def _accelerators(node: NodePreset, serving: Serving) -> float:
     return node.n_gpus if node.network is None else float("inf")
 
 
-def _tlb(serving: Serving, expert_bytes: float, n_blocks: int) -> dict[str, int]:
-    """Set and ways of the TLB, and the tags that an expert's pages have there.
-
-    A TLB without sets that keeps what was used last holds all of an expert's pages or none, since
-    they are used one after the other: there a tag stands for all of them.
-    """
-    if not serving.page_kib:
-        return {"tlb_sets": 1, "tlb_ways": 0, "tlb_tags": 1}
-    pages = int(-(-expert_bytes // (serving.page_kib * 1024)))
-    if serving.tlb_ways == 0:
-        held = min(n_blocks, serving.tlb_entries // pages)
-        return {"tlb_sets": 1, "tlb_ways": held, "tlb_tags": 1}
-    if serving.tlb_entries % serving.tlb_ways:
-        raise InvalidArgumentError(
-            f"`tlb_ways` must divide the {serving.tlb_entries} `tlb_entries`; got "
-            f"{serving.tlb_ways}. 0 ways are a TLB without sets."
-        )
-    if pages * n_blocks >= _MAX_PAGES:
-        raise InvalidArgumentError(
-            f"All experts must lie on fewer than {_MAX_PAGES:,} pages; they lie on "
-            f"{pages * n_blocks:,}. Take larger pages, or `tlb_ways=0`."
-        )
-    sets = serving.tlb_entries // serving.tlb_ways
-    ways = serving.tlb_ways if sets else 0
-    return {"tlb_sets": max(1, sets), "tlb_ways": ways, "tlb_tags": pages}
-
-
 def _check(model: MoeModel, serving: Serving) -> None:
-    if serving.block_tokens < 0 or serving.prefix_cache_gb < 0:
-        raise InvalidArgumentError(
-            f"`block_tokens` and `prefix_cache_gb` must be 0 or more; got {serving.block_tokens} "
-            f"and {serving.prefix_cache_gb}."
-        )
-    if serving.draft_tokens < 0 or not 0 <= serving.acceptance <= 1:
-        raise InvalidArgumentError(
-            f"`draft_tokens` must be 0 or more and `acceptance` from 0 to 1; got "
-            f"{serving.draft_tokens} and {serving.acceptance}."
-        )
-    if serving.draft_tokens and serving.replacement in (Replacement.BELADY, Replacement.SCH):
-        raise InvalidArgumentError(
-            f"`draft_tokens` must be 0 with replacement {serving.replacement.name.lower()}, which "
-            f"looks ahead at tokens that drafts reorder; got {serving.draft_tokens}."
-        )
     if serving.staging_experts < 1:
         raise InvalidArgumentError(
             f"`staging_experts` must be 1 or more; got {serving.staging_experts}. What does not "

@@ -6,7 +6,7 @@ from dataclasses import fields
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import Node, read_document
@@ -22,6 +22,11 @@ from archgym.simulators.moe.machine.models import (
     MoeModel,
 )
 from archgym.simulators.moe.workloads.routing import routing_preset
+
+_ATTENTIONS: Final[Mapping[str, tuple[type[Any], tuple[str, ...]]]] = {
+    "latent": (LatentAttention, _LATENT),
+    "linear": (LinearAttention, _LINEAR),
+}
 
 
 @cache
@@ -117,27 +122,17 @@ def _value(name: str, node: Node) -> Any:
         return node.whole(f"`{name}`", 0 if name in _MAY_BE_ZERO else 1, _LIMITS[name])
     if name in ("tied_embeddings", "output_gate", "wide_attention"):
         return node.flag(f"`{name}`")
-    if name == "linear":
+    if name in _ATTENTIONS:
         if node.value is None:
             return None
-        members = node.members("`linear`", _LINEAR)
-        absent = [key for key in _LINEAR if key not in members]
+        kind, keys = _ATTENTIONS[name]
+        members = node.members(f"`{name}`", keys)
+        absent = [key for key in keys if key not in members]
         if absent:
-            raise node.refusal(f"`linear` must have the key {absent[0]!r}; it has not")
-        return LinearAttention(
-            **{key: member.whole(f"`{key}`", 1, 100_000) for key, member in members.items()}
-        )
-    if name == "latent":
-        if node.value is None:
-            return None
-        members = node.members("`latent`", _LATENT)
-        absent = [key for key in _LATENT if key not in members]
-        if absent:
-            raise node.refusal(f"`latent` must have the key {absent[0]!r}; it has not")
-        return LatentAttention(
-            **{
-                key: member.whole(f"`{key}`", 0 if key == "query_rank" else 1, 100_000)
-                for key, member in members.items()
-            }
+            raise node.refusal(f"`{name}` must have the key {absent[0]!r}; it has not")
+        # Queries need not be compressed.
+        lows = {key: 0 if key == "query_rank" else 1 for key in keys}
+        return kind(
+            **{key: member.whole(f"`{key}`", lows[key], 100_000) for key, member in members.items()}
         )
     return node.text(f"`{name}`")

@@ -17,8 +17,6 @@ from archgym.simulators.moe.machine.efficiency import Efficiency
 
 MAX_DRAFTS: Final = 16
 """Most drafted tokens of a step; chosen: twice what engines draft."""
-# A TLB's tags have 32 bits.
-_MAX_PAGES: Final = 2**31
 _TO_WHOLE = {
     Admission.FORCED: 1,  # caches.FORCED
     Admission.BYPASS: 0,
@@ -35,7 +33,6 @@ class Serving:
       scope: Layers that share a pool of places.
       admission: True if what was used may be left out.
       replacement: Rule that selects the expert to evict.
-      lookahead: Tokens that `belady` and `sch` see ahead.
       staging_experts: Buffers for experts that stream through or wait for their layer, 1 or more.
       prefetch: Prediction, and its time.
       depth: Events that `depth` and `adaptive` look ahead at most.
@@ -63,8 +60,6 @@ class Serving:
         each.
       redundant: Copies of experts beyond the first, over all accelerators.
       pipeline: Chunks in which a layer's tokens are exchanged; 0 for the best.
-      page_kib, tlb_entries, tlb_ways, walk_ns, walkers: Translation of weights' addresses; pages of
-        0 KiB for none, 0 ways for a TLB without sets.
       layer_software_ns: Software time of each layer.
       step_software_ns: Software time of each step.
       cpu_software_ns: Software time of an expert on the host.
@@ -104,7 +99,6 @@ class Serving:
     scope: Scope = Scope.LAYER
     admission: Admission = Admission.FORCED
     replacement: Replacement = Replacement.LRU
-    lookahead: int = 16
     staging_experts: int = 2
     prefetch: Prefetch = Prefetch.OFF
     depth: int = 1
@@ -133,11 +127,6 @@ class Serving:
     spreads_experts: bool = False
     redundant: int = 0
     pipeline: int = 1
-    page_kib: int = 0
-    tlb_entries: int = 0
-    tlb_ways: int = 0
-    walk_ns: float = 0.0
-    walkers: int = 1
     layer_software_ns: float = 0.0
     step_software_ns: float = 0.0
     cpu_software_ns: float = 0.0

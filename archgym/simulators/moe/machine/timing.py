@@ -40,43 +40,6 @@ LAYER_KERNELS: Final = 6
 NORM_PASSES: Final = 8
 
 
-def experts_kernel_ns(
-    gpu: Gpu,
-    reached: Efficiency,
-    tokens_by_expert: npt.NDArray[np.int64],
-    expert_parameters: float,
-    *,
-    bits: float = 16,
-    hidden: int,
-    inner: float,
-    routed: float | None = None,
-    eight_bit_math: bool = False,
-) -> float:
-    """Return the time of a fused experts kernel with all weights in the accelerator's memory [ns].
-
-    Args:
-      gpu: The accelerator.
-      reached: Its efficiency.
-      tokens_by_expert: (n_experts,), how many tokens use each.
-      expert_parameters: Weights of one expert, or of the slice of it that is here.
-      bits: Bits of a weight.
-      hidden: Size of a token's vector.
-      inner: Inner size of an expert, or of the slice.
-      routed: Routed copies of tokens, also of those that experts elsewhere compute; None for the
-        sum of `tokens_by_expert`.
-      eight_bit_math: True if matrix products use 8-bit units, twice as fast.
-    """
-    bandwidth = reached.memory * gpu.memory_gb_per_s
-    peak = gpu.bf16_tflops * 1e3 * (2 if eight_bit_math else 1)
-    n_active = int(np.count_nonzero(tokens_by_expert))
-    tiles = -(-tokens_by_expert // reached.tile) * reached.tile
-    weights_ns = n_active * expert_parameters * bits / _BITS_PER_BYTE / bandwidth
-    compute_ns = 2.0 * expert_parameters * float(tiles.sum()) / (reached.experts * peak)
-    copies = float(tokens_by_expert.sum()) if routed is None else routed
-    moved = copies * ACTIVATION_BYTES * (reached.passes * hidden + 3 * inner)
-    return reached.kernel_ns + max(weights_ns, compute_ns) + moved / bandwidth
-
-
 @final
 @dataclass(frozen=True)
 class _Rates:
@@ -132,7 +95,7 @@ OUTSIDE: Final = (
     "to_host_token_ns", "from_host_token_ns", "to_host_fixed_ns",
     "cpu_weight_ns", "cpu_token_ns", "cpu_fixed_ns",
     "inter_dispatch_token_ns", "inter_combine_token_ns", "inter_fixed_ns",
-    "accuracy", "accuracy_decay", "walk_ns", "prompt_weight_ns", "prompt_token_ns",
+    "accuracy", "accuracy_decay", "prompt_weight_ns", "prompt_token_ns",
 )  # fmt: skip
 
 
@@ -263,9 +226,6 @@ def _add_host(
         "cpu_token_ns": 2.0 * model.expert_parameters / gflops,
         "cpu_fixed_ns": serving.cpu_software_ns,
     }
-    if serving.page_kib:
-        pages = -(-expert_bytes // (serving.page_kib * 1024))
-        costs["walk_ns"] = pages * serving.walk_ns / serving.walkers
 
 
 def _add_exchange(

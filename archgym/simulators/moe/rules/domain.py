@@ -2,98 +2,12 @@
 
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
-from archgym.rules.domain import Domain, Hook, deferred
-
-_LRU = '''"""Least recently used."""
-DOMAIN = "expert-cache"
-last = per_block(bits=32)
-
-
-def on_use(block, layer, hit, time):
-    last[block] = time
-
-
-def score(block, layer, time):
-    return last[block]
-'''
-
-_LFU = '''"""Least frequently used; of equals, the least recently used goes."""
-DOMAIN = "expert-cache"
-uses = per_block(bits=20)
-last = per_block(bits=32)
-
-
-def on_use(block, layer, hit, time):
-    uses[block] = min(uses[block] + 1, 1048575)
-    last[block] = time
-
-
-def score(block, layer, time):
-    return uses[block] * 4294967296 + last[block]
-'''
-
-_LFRU = '''"""Frequency over age: uses of a block divided by the events since its last use."""
-DOMAIN = "expert-cache"
-uses = per_block(bits=20)
-last = per_block(bits=32)
-
-
-def on_use(block, layer, hit, time):
-    uses[block] = min(uses[block] + 1, 1048575)
-    last[block] = time
-
-
-def score(block, layer, time):
-    return uses[block] / (time - last[block] + 1)
-'''
-
-_DECAY = '''"""Uses that decay: a block keeps a share of its uses for each period without one."""
-DOMAIN = "expert-cache"
-PERIOD = tunable(512, low=16, high=8192)
-GAIN = tunable(64, low=1, high=255)
-LOSS = tunable(2, low=1, high=6)
-RECENCY = tunable(4, low=0, high=64)
-heat = per_block(bits=16)
-last = per_block(bits=32)
-
-
-def on_use(block, layer, hit, time):
-    age = (time - last[block]) // PERIOD
-    kept = heat[block] >> min(age * LOSS, 16)
-    heat[block] = min(kept + GAIN, 65535)
-    last[block] = time
-
-
-def score(block, layer, time):
-    age = (time - last[block]) // PERIOD
-    return (heat[block] >> min(age * LOSS, 16)) * 256 + RECENCY * (PERIOD - (time - last[block]))
-'''
-
-_PREFETCH = '''"""LRU that prefetches the expert of the next layer which followed last time."""
-DOMAIN = "expert-cache"
-PREFETCH = 1
-last = per_block(bits=32)
-after = per_block(bits=16)
-before = table(1, bits=32)
-
-
-def on_use(block, layer, hit, time):
-    last[block] = time
-    after[before[0]] = block % N_EXPERTS
-    before[0] = block
-
-
-def score(block, layer, time):
-    return last[block]
-
-
-def prefetch(block, layer, slot, time):
-    return after[block]
-'''
+from archgym.rules.domain import Domain, Hook, deferred, templates
 
 
 def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:
@@ -173,13 +87,7 @@ EXPERT_CACHE: Final = Domain(
         "N_EXPERTS": "experts of a layer",
         "CAPACITY": "experts that fit in fast memory",
     },
-    templates={
-        "lru": _LRU,
-        "lfu": _LFU,
-        "lfru": _LFRU,
-        "decay": _DECAY,
-        "prefetch": _PREFETCH,
-    },
+    templates=templates(Path(__file__).parent),
     options={
         "capacity": "experts that fit, as a number or a percentage of all (default: 25%)",
         "scope": "global or layer (default: global)",
@@ -197,9 +105,6 @@ EXPERT_CACHE: Final = Domain(
         "CAPACITY": 256,
     },
     open_case=deferred("archgym.simulators.moe.rules.traces", "open_case"),
-    case_input=lambda case: case.arguments(0),
-    evaluate=deferred("archgym.simulators.moe.rules.replay", "evaluate_policy"),
-    evaluate_built_in=deferred("archgym.simulators.moe.rules.replay", "evaluate_builtin"),
     compile=deferred("archgym.simulators.moe.rules.kernel", "make_replay"),
     simulate=_simulate,
 )

@@ -63,21 +63,14 @@ def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
 
     @inner
     def offer(
-        block: int,
-        time: int,
-        layer_of: Array,
-        n_worst: int,
-        n_wanted: int,
-        worst: Array,
-        keys: Array,
-        memory: Array,
-        floats: Array,
-    ) -> int:
+        block: int, time: int, layer: int, n_worst: int, n_wanted: int, worst: Array,
+        keys: Array, memory: Array, floats: Array,
+    ) -> int:  # fmt: skip
         """Take a block among the worst, which are sorted from worst to best.
 
         `keys` is (2, n_blocks): the score, and what decides between equals.
         """
-        key = np.float64(score(block, layer_of[block], time, memory, floats))
+        key = np.float64(score(block, layer, time, memory, floats))
         if n_worst == n_wanted:
             best = worst[n_worst - 1]
             # Nearly all blocks of a large cache end here.
@@ -159,30 +152,18 @@ def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
                         evict(blocks, buckets, members, bucket, members[begin], counts)
                 else:
                     for place in range(begin, begin + buckets[bucket, _USED]):
+                        block = members[place]
                         n_worst = offer(
-                            members[place],
-                            event,
-                            layer_of,
-                            n_worst,
-                            excess,
-                            worst,
-                            keys,
-                            memory,
+                            block, event, layer_of[block], n_worst, excess, worst, keys, memory,
                             floats,
-                        )
+                        )  # fmt: skip
                 if with_missed and excess > 0:
                     for place in range(n_missed):
+                        block = missed[place]
                         n_worst = offer(
-                            missed[place],
-                            event,
-                            layer_of,
-                            n_worst,
-                            excess,
-                            worst,
-                            keys,
-                            memory,
+                            block, event, layer_of[block], n_worst, excess, worst, keys, memory,
                             floats,
-                        )
+                        )  # fmt: skip
                 for place in range(n_worst):
                     block = worst[place]
                     if blocks[block, _RESIDENT] == 1:
@@ -211,18 +192,12 @@ def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
                         # The worst that this event did not use makes room.
                         n_worst = 0
                         for place in range(begin, begin + buckets[bucket, _USED]):
-                            if blocks[members[place], _ASKED] != event:
+                            other = members[place]
+                            if blocks[other, _ASKED] != event:
                                 n_worst = offer(
-                                    members[place],
-                                    event,
-                                    layer_of,
-                                    n_worst,
-                                    1,
-                                    worst,
-                                    keys,
-                                    memory,
+                                    other, event, layer_of[other], n_worst, 1, worst, keys, memory,
                                     floats,
-                                )
+                                )  # fmt: skip
                         if n_worst == 0:
                             continue
                         evict(blocks, buckets, members, bucket, worst[0], counts)

@@ -2,7 +2,7 @@
 
 | file | content |
 |---|---|
-| `.routing.npz` | what `archgym moe generate` and `archgym moe record` write |
+| `.routing.npz` | what `archgym moe generate` writes |
 | `.npy` | `(n_tokens, n_layers, top_k)` ids: vLLM's `routed_experts` of a request, saved |
 | `.npz` | arrays `experts` (as above) and, if there are several documents, `starts` |
 | `.csv`, header `layer,expert` | llama.cpp's `moe-trace`: one row for each activation, in order |
@@ -27,7 +27,7 @@ from archgym.files.storage import open_file, storage_errors
 from archgym.simulators.moe.formats.routing_trace import read_routing
 from archgym.simulators.moe.kernel.caches import ADMISSIONS
 from archgym.simulators.moe.kernel.replay import Events
-from archgym.simulators.moe.rules.replay import CacheCase
+from archgym.simulators.moe.rules.case import CacheCase
 from archgym.simulators.moe.workloads.routing import (
     Routing,
     generate,

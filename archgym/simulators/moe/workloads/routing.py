@@ -3,7 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cache
 from hashlib import sha256
 from importlib import resources
@@ -108,38 +108,12 @@ class Routing:
         return len(self.starts) - 1
 
     @property
-    def documents(self) -> npt.NDArray[np.int32]:
-        """The document of every token, shape (n_tokens,)."""
-        ids = np.arange(self.n_documents, dtype=np.int32)
-        return np.repeat(ids, np.diff(self.starts))
-
-    @property
     def digest(self) -> str:
         """SHA-256 of everything but the name."""
         found = sha256(f"{self.experts.shape} {self.n_experts}".encode())
         found.update(np.ascontiguousarray(self.experts).tobytes())
         found.update(np.ascontiguousarray(self.starts).tobytes())
         return found.hexdigest()
-
-    def layer(self, index: int) -> "Routing":
-        """Return one layer alone."""
-        chosen = np.ascontiguousarray(self.experts[:, index : index + 1])
-        return replace(self, experts=chosen)
-
-    def pooled(self) -> "Routing":
-        """Return all layers as one whose experts are those of every layer, all used by a token.
-
-        A cache that all layers share sees it.
-        """
-        n_all = self.n_layers * self.n_experts
-        if n_all > np.iinfo(np.int16).max:
-            raise InvalidArgumentError(
-                f"Layers × experts must be at most {np.iinfo(np.int16).max} to be pooled; "
-                f"got {n_all}."
-            )
-        first = np.arange(self.n_layers, dtype=np.int16) * np.int16(self.n_experts)
-        experts = (self.experts + first[:, None]).reshape(self.n_tokens, 1, -1)
-        return Routing(experts, self.starts, n_all, self.name)
 
 
 def _check_rows_are_sets(experts: npt.NDArray[np.int16]) -> None:

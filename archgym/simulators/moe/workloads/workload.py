@@ -1,13 +1,15 @@
 """Workloads: requests, which experts their tokens use, and what is promised to them."""
 
+import json
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import sha256
+from importlib import resources
 from pathlib import Path
 from threading import Lock
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -223,14 +225,15 @@ def _prepare(asked: Asked) -> Prepared:
 @final
 @dataclass(frozen=True)
 class _Recipe:
-    """A shipped workload: one line about it, and the arguments of its requests."""
+    """A shipped workload: one line about it, the arguments of its requests, and their sources."""
 
     doc: str
     n: int
     rate_per_s: float
     prompt: float
     output: float
-    promise: Promise
+    ttft_ms: float
+    tpot_ms: float
     spread: float = 0.6
     arrivals: str = "poisson"
     cv: float = 1.0
@@ -240,79 +243,24 @@ class _Recipe:
     popularity_skew: float | None = None
     topic: float | None = None
     independent: float = 1.0
+    note: str = ""
+
+    @property
+    def promise(self) -> Promise:
+        """Promised latencies."""
+        return Promise(self.ttft_ms, self.tpot_ms)
 
 
-# Tokens of a step use fewer experts than independent ones would. Fitted: one number for all rows of
-# measured/serving.csv; with 0.6 a model that is left out has TPOT errors of 12 %, with 1 of 15 %.
-_INDEPENDENT: Final = 0.6
-# chosen: small enough that a design takes some tens of milliseconds, with lengths that are a tenth
-# of those of Azure's conversations of 2023 (1155 and 211 tokens on average).
-_EDGE_PROMISE: Final = Promise(ttft_ms=2_000.0, tpot_ms=100.0)
-_RECIPES: Final[Mapping[str, Mapping[str, _Recipe]]] = {
-    "edge-offload": {
-        "chat": _Recipe("One user at a time, mostly.", 5, 0.4, 64, 28, _EDGE_PROMISE),
-        "bursts": _Recipe(
-            "Users who come together.", 8, 1.0, 48, 16, _EDGE_PROMISE, arrivals="gamma", cv=3.0
-        ),
-    },
-    "edge-offload-table": {
-        "turns": _Recipe(
-            "Two users, short turns.", 3, 0.5, 32, 20, _EDGE_PROMISE, n_documents=3,
-            document_tokens=64,
-        ),
-    },
-    "single-server": {
-        "chat": _Recipe(
-            "A steady stream of chats.", 40, 16.0, 128, 24, Promise(500.0, 25.0), n_documents=8,
-            document_tokens=128,
-        ),
-        "bursts": _Recipe(
-            "The same in bursts.", 40, 16.0, 128, 24, Promise(500.0, 25.0), arrivals="gamma",
-            cv=3.0, n_documents=8, document_tokens=128,
-        ),
-    },
-    "expert-parallel": {
-        "rush": _Recipe(
-            "Many short chats at once.", 256, 400.0, 32, 12, Promise(2_000.0, 60.0),
-            n_documents=16, document_tokens=48,
-        ),
-        # chosen: some three times the skew that was fitted, as where all ask about one thing,
-        # and requests that come at once: it shows that copies can pay, not how often they do.
-        "one-topic": _Recipe(
-            "Prompts that all like the same experts.", 256, 4_000.0, 192, 4, Promise(2_000.0, 60.0),
-            n_documents=16, document_tokens=48, popularity_skew=0.7,
-        ),
-    },
-    # Benchmarks send random tokens, so that routing has no topic, and experts are equally popular.
-    # InferenceX draws lengths from 80 to 100 % of 1,024 or 8,192 tokens.
-    "closed-loop": {
-        "chat-128": _Recipe(
-            "Prompts and outputs of 128 tokens, as benchmarks draw them.", 64, 1.0, 128, 128,
-            Promise(500.0, 25.0), spread=0.06, arrivals="at-once", document_tokens=128,
-            popularity_skew=0.0, topic=0.0, independent=_INDEPENDENT,
-        ),
-        "chat-1k": _Recipe(
-            "Prompts and outputs of 1,024 tokens, as InferenceX draws them.", 256, 1.0, 922, 922,
-            Promise(2_000.0, 25.0), spread=0.06, arrivals="at-once", document_tokens=256,
-            popularity_skew=0.0, topic=0.0, independent=_INDEPENDENT,
-        ),
-        "long-prompts": _Recipe(
-            "Prompts of 8,192 tokens and outputs of 1,024, as InferenceX draws them.", 128, 1.0,
-            7373, 922, Promise(10_000.0, 50.0), spread=0.06, arrivals="at-once",
-            document_tokens=256, popularity_skew=0.0, topic=0.0, independent=_INDEPENDENT,
-        ),
-    },
-    "three-tier": {
-        "mixed-tenants": _Recipe(
-            "150 fine-tuned models, some much liked.", 96, 16.0, 128, 24, Promise(5_000.0, 100.0),
-            skew=1.0,
-        ),
-        "even-tenants": _Recipe(
-            "150 fine-tuned models, all alike.", 96, 16.0, 128, 24, Promise(5_000.0, 100.0),
-            skew=0.0,
-        ),
-    },
-}  # fmt: skip
+def _shipped() -> dict[str, dict[str, _Recipe]]:
+    path = resources.files("archgym.simulators.moe").joinpath("data/workloads.json")
+    document: dict[str, dict[str, dict[str, Any]]] = json.loads(path.read_text("utf-8"))
+    return {
+        space: {name: _Recipe(**members) for name, members in recipes.items()}
+        for space, recipes in document.items()
+    }
+
+
+_RECIPES: Final[Mapping[str, Mapping[str, _Recipe]]] = _shipped()
 _DEFAULT_MODEL: Final = {
     # 57e9 weights, which at 4 bits are more than a consumer card holds.
     "edge-offload": "qwen2-57b-a14b",
@@ -340,7 +288,7 @@ def default_model(space: str) -> MoeModel:
 def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
     """Return the workload with this name, or made of the trace at this path.
 
-    A `.npz` is a trace of routing, as `archgym moe record` writes it: each document is a request,
+    A `.npz` is a trace of routing, as `archgym moe generate` writes it: each document is a request,
     and the model's dimensions are those of `served` with the trace's layers and experts. Other
     files are traces of requests.
 

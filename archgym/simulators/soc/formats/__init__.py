@@ -1,1 +1,1 @@
-"""Files of the SoC simulator: exports, pictures and random task graphs."""
+"""Files of the SoC simulator: random task graphs."""

@@ -243,11 +243,11 @@ def run_composed(
     now = 0
     if warmup > 0:
         m[lay.G_WARM] = 1
-        now = _run_phase(m, w, tr, memory, now, warmup)
+        now = _run_phase(m, w, tr, memory, now, warmup, 1)
     begin_counting(m, now)
     b[_START], b[_CLOCK] = now, -1
     start, retired = now, m[lay.G_RETIRED]
-    now = _run_phase(m, w, tr, memory, now, length)
+    now = _run_phase(m, w, tr, memory, now, retired + length, 1)
     if k.is_counting:
         end = lay.CYCLE_PS * (now - start) // s[_TICK_PS]
         close_account(

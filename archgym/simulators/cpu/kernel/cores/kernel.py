@@ -94,26 +94,36 @@ def _run_phase(
     spent: Ints,
     now: int,
     length: int,
-    runs_on: bool,
+    runs_on: int,
+    until: int,
+    begins: int,
 ) -> int:
-    """Run until every core has retired `length` instructions; return the last cycle.
+    """Run until every core has retired `length` instructions, or to the end of cycle `until`.
 
-    With `runs_on`, cores that are done continue, so that the others still meet their requests.
+    With `runs_on`, cores that are done continue, so that the others still meet their requests. A
+    phase in several parts gives the bits of one: only its first part `begins`.
+
+    Returns:
+      The last cycle that ran.
     """
     n = len(states)
-    begin = now
-    n_left = n
+    n_left = 0
     for c in range(n):
         m = pointer(states[c])
-        m[lay.G_QUIET_SINCE] = now
-        m[lay.G_RETIRED_BEFORE] = m[lay.G_RETIRED]
-        spent[c, 0] = -1
-        spent[c, 2] = m[lay.G_RETIRED]
+        if begins:
+            m[lay.G_QUIET_SINCE] = now
+            m[lay.G_RETIRED_BEFORE] = m[lay.G_RETIRED]
+            spent[c, 0] = -1
+            spent[c, 2] = m[lay.G_RETIRED]
+            spent[c, 3] = now
+        n_left += spent[c, 0] < 0
     while n_left > 0 and s[lay.G_STATUS] == lay.STATUS_OK:
         following = min(s[lay.WAKE + lay.LLC], s[lay.WAKE + lay.DRAM])
         for c in range(n):
             if runs_on or spent[c, 0] < 0:
                 following = min(following, next_cycle(pointer(states[c]), now))
+        if max(now + 1, following) > until:
+            break
         now = max(now + 1, following)
         for c in range(n):
             if not runs_on and spent[c, 0] >= 0:
@@ -135,18 +145,42 @@ def _run_phase(
             retired = m[lay.G_RETIRED] - spent[c, 2]
             if retired >= length:
                 settle_slots(m, now)
-                _finish(m, counters[c], spent[c], now - begin, retired)
+                _finish(m, counters[c], spent[c], now - spent[c, 3], retired)
                 n_left -= 1
             else:
                 check_progress(m, now)
             if m[lay.G_STATUS] != lay.STATUS_OK:
                 s[lay.G_STATUS] = m[lay.G_STATUS]
-    settle_memory(s, now)
+    if n_left == 0:
+        settle_memory(s, now)
     return now
 
 
+@entry_point(seconds=5.0)
+def start_cores(states: Ints, shared: Ints, is_warming: int) -> None:
+    """Prepare the states of `advance_cores` for their first cycle; 1 if they warm up first."""
+    for c in range(len(states)):
+        m = pointer(states[c])
+        start_pages(m)
+        m[lay.WAKE + lay.DRAM] = lay.NEVER
+        m[lay.G_WARM] = is_warming
+    pointer(shared)[lay.G_WARM] = is_warming
+
+
+@entry_point(seconds=5.0)
+def count_cores(states: Ints, shared: Ints, now: int) -> None:
+    """End the warm-up of all cores and set the counters to zero."""
+    begin_counting(pointer(shared), now)
+    for c in range(len(states)):
+        m = pointer(states[c])
+        # A core that waited for the others did not lose those slots in the counted phase.
+        settle_slots(m, now)
+        begin_counting(m, now)
+        m[lay.WAKE + lay.DRAM] = lay.NEVER
+
+
 @entry_point(seconds=60.0)
-def run_cores(
+def advance_cores(
     states: Ints,
     shared: Ints,
     weights: npt.NDArray[np.int8],
@@ -154,38 +188,32 @@ def run_cores(
     starts: Ints,
     counters: Ints,
     spent: Ints,
-    warmup: int,
+    now: int,
     length: int,
-) -> None:
+    runs_on: int,
+    until: int,
+    begins: int,
+) -> int:
     """Run several cores; their counters are left in `counters`, those below them in `shared`.
 
     Args:
       states: (n_cores, n), of `make_state`.
       shared: State of the last level and the DRAM.
-      weights: (n_cores, n), of the direction predictors, zeros.
+      weights: (n_cores, n), of the direction predictors, zeros at first.
       records: (n, 8), the traces of the cores one after another.
       starts: (n_cores,), first record of each core.
-      counters: (n_cores, N_COUNTERS), filled in.
-      spent: (n_cores, 3): cycles and instructions of each core, filled in; scratch.
-      warmup: Instructions of each core before counting.
-      length: Instructions of each core that are counted.
+      counters: (n_cores, N_COUNTERS), filled in when a core is done.
+      spent: (n_cores, 4): cycles (-1 until it is done) and instructions of each core; scratch.
+      now: Last cycle that ran.
+      length: Instructions of each core in this phase.
+      runs_on: 1 if cores that are done continue until all are.
+      until: Cycle to stop at.
+      begins: 1 for the first part of a phase, else 0.
+
+    Returns:
+      The last cycle that ran.
     """
     s = pointer(shared)
-    now = 0
-    for c in range(len(states)):
-        m = pointer(states[c])
-        start_pages(m)
-        m[lay.WAKE + lay.DRAM] = lay.NEVER
-    if warmup > 0:
-        for c in range(len(states)):
-            pointer(states[c])[lay.G_WARM] = 1
-        s[lay.G_WARM] = 1
-        now = _run_phase(states, s, weights, records, starts, counters, spent, now, warmup, False)
-    begin_counting(s, now)
-    for c in range(len(states)):
-        m = pointer(states[c])
-        # A core that waited for the others did not lose those slots in the counted phase.
-        settle_slots(m, now)
-        begin_counting(m, now)
-        m[lay.WAKE + lay.DRAM] = lay.NEVER
-    _run_phase(states, s, weights, records, starts, counters, spent, now, length, True)
+    return _run_phase(
+        states, s, weights, records, starts, counters, spent, now, length, runs_on, until, begins
+    )

@@ -1,7 +1,8 @@
 """Several cores on one trace each: counters of all of them together."""
 
 from collections.abc import Sequence
-from typing import Final
+from copy import copy
+from typing import Final, final
 
 import numpy as np
 
@@ -19,6 +20,7 @@ MAX_CORES: Final = 4
 _MAX_PAGES: Final = 1 << 19
 _QUEUES: Final = (lay.C_READS, lay.C_PREFETCHES, lay.C_WRITES)
 _SHARED: Final = ("LLC_", "DRAM_")
+_NO_CYCLE: Final = 1 << 62
 
 
 def run_cores(
@@ -47,38 +49,95 @@ def run_cores(
     Raises:
       SimulatorError: A trace is too short, or more is in flight than the model can hold.
     """
-    from archgym.simulators.cpu.kernel.cores import kernel
+    cores = Cores(parameters, traces, warmup, length, ideal)
+    cores.advance(_NO_CYCLE)
+    return cores.finish()
 
-    region = (warmup, length)
-    rows = [state_of(parameters, trace, region, ideal) for trace in traces]
-    states = np.zeros((len(rows), max(len(row) for row in rows)), dtype=np.int64)
-    next_page = 0
-    own = lay.CHANNELS + lay.CHANNEL_SIZE * lay.L2C_LLC
-    for state, row, trace in zip(states, rows, traces, strict=True):
-        state[: len(row)] = row
-        # Nobody is woken by a core's own channel: the kernel carries its requests over.
-        state[own + lay.C_LOWER] = kernel.FLAGS
-        # Physical pages do not overlap; every walk may use up numbers of pages.
-        state[lay.G_NEXT_PAGE] += next_page
-        next_page += min(4 * trace.n_pages + 2 * (length + warmup), _MAX_PAGES)
-    shared = _shared_state(parameters, traces[0], region, ideal, len(traces))
-    starts = np.cumsum([0, *(len(trace.records) for trace in traces[:-1])])
-    counters = np.zeros((len(traces), lay.N_COUNTERS), dtype=np.int64)
-    spent = np.zeros((len(traces), 3), dtype=np.int64)
-    kernel.run_cores(
-        states,
-        shared,
-        np.array([make_weights(parameters) for _ in traces]),
-        np.concatenate([trace.records for trace in traces]),
-        starts.astype(np.int64),
-        counters,
-        spent,
-        warmup,
-        length,
-    )
-    if int(shared[lay.G_STATUS]) == lay.STATUS_OVERFLOW:
-        raise SimulatorError("The CPU model holds too little for so many cores.")
-    return _together(states, shared, counters, spent, traces, region)
+
+@final
+class Cores:
+    """Cores that share last level and DRAM, in the counted phase, whose run may stop and continue.
+
+    Attributes:
+      states, shared, counters, spent: As of `kernel.advance_cores`.
+      now: Last cycle that ran.
+    """
+
+    def __init__(
+        self,
+        parameters: Machine,
+        traces: Sequence[InstructionTrace],
+        warmup: int,
+        length: int,
+        ideal: Ideal | None = None,
+        strides: tuple[int, ...] = (),
+    ) -> None:
+        """Warm the cores up.
+
+        Args:
+          parameters: As of `run_cores`, like the others.
+          strides: Caches that have room for the stride prefetcher.
+        """
+        from archgym.simulators.cpu.kernel.cores import kernel
+
+        self._kernel = kernel
+        self._length = length
+        self._traces, self._region = traces, (warmup, length)
+        rows = [state_of(parameters, t, self._region, ideal, strides=strides) for t in traces]
+        self.states = np.zeros((len(rows), max(len(row) for row in rows)), dtype=np.int64)
+        next_page = 0
+        own = lay.CHANNELS + lay.CHANNEL_SIZE * lay.L2C_LLC
+        for state, row, trace in zip(self.states, rows, traces, strict=True):
+            state[: len(row)] = row
+            # Nobody is woken by a core's own channel: the kernel carries its requests over.
+            state[own + lay.C_LOWER] = kernel.FLAGS
+            # Physical pages do not overlap; every walk may use up numbers of pages.
+            state[lay.G_NEXT_PAGE] += next_page
+            next_page += min(4 * trace.n_pages + 2 * (length + warmup), _MAX_PAGES)
+        self.shared = _shared_state(parameters, traces[0], self._region, ideal, len(traces))
+        self._weights = np.array([make_weights(parameters) for _ in traces])
+        self._records = np.concatenate([trace.records for trace in traces])
+        starts = np.cumsum([0, *(len(trace.records) for trace in traces[:-1])])
+        self._starts = starts.astype(np.int64)
+        self.counters = np.zeros((len(traces), lay.N_COUNTERS), dtype=np.int64)
+        self.spent = np.zeros((len(traces), 4), dtype=np.int64)
+        self.now = 0
+        kernel.start_cores(self.states, self.shared, int(warmup > 0))
+        if warmup > 0:
+            self._advance(warmup, 0, _NO_CYCLE, 1)
+        kernel.count_cores(self.states, self.shared, self.now)
+        self._advance(length, 1, 0, 1)
+
+    def _advance(self, length: int, runs_on: int, until: int, begins: int) -> None:
+        self.now = self._kernel.advance_cores(
+            self.states, self.shared, self._weights, self._records, self._starts,
+            self.counters, self.spent, self.now, length, runs_on, until, begins,
+        )  # fmt: skip
+
+    def advance(self, until: int) -> None:
+        """Run to the end of a cycle, or until every core is done."""
+        self._advance(self._length, 1, until, 0)
+
+    @property
+    def is_over(self) -> bool:
+        """True if every core is done, or a machine cannot continue."""
+        return bool((self.spent[:, 0] >= 0).all()) or self.shared[lay.G_STATUS] != lay.STATUS_OK
+
+    def copy(self) -> "Cores":
+        """Return independent cores that continue alike."""
+        other = copy(self)
+        for name in ("states", "shared", "_weights", "counters", "spent"):
+            setattr(other, name, getattr(self, name).copy())
+        return other
+
+    def finish(self) -> tuple[Ints, tuple[int, ...]] | None:
+        """Return what `run_cores` does; the cores stay as they are."""
+        if int(self.shared[lay.G_STATUS]) == lay.STATUS_OVERFLOW:
+            raise SimulatorError("The CPU model holds too little for so many cores.")
+        return _together(
+            self.states.copy(), self.shared, self.counters, self.spent[:, :3], self._traces,
+            self._region,
+        )  # fmt: skip
 
 
 def _together(

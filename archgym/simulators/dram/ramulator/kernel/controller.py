@@ -161,23 +161,25 @@ def view_of(work: Work) -> View:
 
 
 @entry_point(seconds=12.0)
-def run(work: Work, out: Any) -> None:
-    """Run one controller to its end.
+def run(work: Work, out: Any, until: int) -> None:
+    """Run one controller from its start, or from where it stopped.
 
     Args:
-      work: Tables and blank state.
-      out: (3,) int64: 0 or 1 where the run cannot end, its ticks, the last acceptance.
+      work: Tables and blank state, or the state of the part before.
+      out: (4,) int64, zeros at first: 0 or 1 where the run cannot end, its ticks, the last
+        acceptance, requests that were accepted.
+      until: Accepted requests with which it stops; more than there are to run to the end.
     """
     d = work.device[0]
     k = work.controller[0]
     w = view_of(work)
     n = len(work.requests)
     n_channels = w.n_channels
-    clock = 0
-    upcoming = 0
-    last_accept = 0
-    out[0] = 0
-    while True:
+    clock = out[1]
+    last_accept = out[2]
+    upcoming = out[3]
+    is_over = False
+    while upcoming < until:
         is_refused = False
         n_offered = 0
         while upcoming < n and n_offered < k.width and w.requests[upcoming].due <= clock:
@@ -208,6 +210,7 @@ def run(work: Work, out: Any) -> None:
                 if tick >= end:
                     clock = tick
                     break
+                is_over = False
                 clock = min(wake, end) - 1
                 continue
         next_offer = FAR
@@ -230,7 +233,8 @@ def run(work: Work, out: Any) -> None:
             break
     out[1] = clock
     out[2] = last_accept
-    if k.is_counting and out[0] == 0:
+    out[3] = upcoming
+    if k.is_counting and is_over and out[0] == 0:
         close_account(
             work.power_rules[0],
             w.bank_accounts,

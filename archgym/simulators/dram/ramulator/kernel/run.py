@@ -176,6 +176,31 @@ def run(
     # Numba takes a while to import, which listing and describing should not wait for.
     from archgym.simulators.dram.ramulator.kernel.controller import run as run_kernel
 
+    work = prepare(
+        made,
+        configuration,
+        requests,
+        power_rules=power_rules,
+        without=without,
+        hashes=hashes,
+        max_log=max_log,
+    )
+    out = np.zeros(4, dtype=np.int64)
+    run_kernel(work, out, len(work.requests) + 1)
+    return outcome_of(made, configuration, work, out)
+
+
+def prepare(
+    made: Standard,
+    configuration: Configuration,
+    requests: Requests,
+    *,
+    power_rules: npt.NDArray[Any] | None = None,
+    without: str | None = None,
+    hashes: bool = False,
+    max_log: int = 0,
+) -> "Work":
+    """Return the kernel's work on a trace before the first tick; arguments are those of `run`."""
     c = configuration
     places = decode(
         requests.addresses,
@@ -186,16 +211,15 @@ def run(
         channels=c.channels,
         interleave_bits=c.interleave_bits,
     )
-    tick_ps = made.tick_ps(c.timing)
     table = blank_requests(len(requests.addresses))
-    table["due"] = -(-requests.time_ps // tick_ps)
+    table["due"] = -(-requests.time_ps // made.tick_ps(c.timing))
     table["row"] = places.row
     table["column"] = places.column
     table["bank"] = places.bank
     table["channel"] = places.channel
     table["address"] = requests.address_numbers
     table["is_write"] = requests.is_write
-    work = work_of(
+    return work_of(
         made,
         c,
         table,
@@ -205,9 +229,19 @@ def run(
         hashes=hashes,
         max_log=max_log,
     )
-    out = np.zeros(3, dtype=np.int64)
-    run_kernel(work, out)
-    ch = work.channels
+
+
+def outcome_of(
+    made: Standard, configuration: Configuration, work: "Work", out: npt.NDArray[np.int64]
+) -> Outcome:
+    """Return the results of a run that has ended.
+
+    Args:
+      made, configuration: As of `run`.
+      work: The kernel's work.
+      out: (4,), as the kernel filled it in.
+    """
+    ch, table = work.channels, work.requests
     names = (
         "hits", "misses", "conflicts", "forwarded", "coalesced",
         "cas_issued", "cas_skipped", "act2_forced", "act2_deferred",
@@ -215,7 +249,7 @@ def run(
     issued = ch["n_issued"].sum(axis=0)
     return Outcome(
         is_stuck=bool(out[0]),
-        tick_ps=tick_ps,
+        tick_ps=made.tick_ps(configuration.timing),
         ticks=int(out[1]),
         last_accept=int(out[2]),
         counts={name: int(ch[name].sum()) for name in names},
@@ -226,7 +260,7 @@ def run(
         bank_accounts=work.bank_accounts,
         rank_accounts=work.rank_accounts,
         log=work.log.reshape(-1, 6)[: int(ch[0]["n_commands"])],
-        log_hash=int(work.hash[0]) % 2**64 if hashes else 0,
+        log_hash=int(work.hash[0]) % 2**64 if work.controller[0]["is_hashing"] else 0,
     )
 
 

@@ -1,0 +1,120 @@
+"""`archgym control`: policies that change settings while a program runs."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.options.groups import command_group
+from archgym.cli.options.task import JsonOption
+
+control_app = command_group("control", "Train and compare policies that act during a run.")
+
+
+@control_app.command()
+def tasks() -> None:
+    """List control tasks, with their actions and splits."""
+    from archgym.control.tasks import task_names, task_of
+
+    found = [task_of(name) for name in task_names()]
+    rows = [(t.name, str(len(t.actions)), ", ".join(t.splits), t.doc) for t in found]
+    table(("task", "actions", "splits", "description"), rows, right=("actions",))
+
+
+@control_app.command()
+def compare(
+    policies: Annotated[
+        list[str],
+        typer.Argument(
+            help="Policies: default, best-static, hand, feedback, ducb, ducb-phase, a network in "
+            "a file .npz, or a rule in a file .py.",
+            metavar="POLICY...",
+        ),
+    ],
+    task: Annotated[
+        str, typer.Option("--task", help="Control task; `archgym control tasks` lists them.")
+    ] = "dram-locality",
+    split: Annotated[
+        list[str] | None,
+        typer.Option("--split", help="Split to test on (default: held-out); repeat for more."),
+    ] = None,
+    episodes: Annotated[
+        int, typer.Option("--episodes", help="Episodes of each split.", min=1, max=100)
+    ] = 5,
+    horizon: Annotated[
+        list[int] | None,
+        typer.Option("--horizon", help="Epochs that the oracle looks ahead (default: 1, 2 and 4)."),
+    ] = None,
+    beam: Annotated[
+        int, typer.Option("--beam", help="Prefixes of a beam search for the oracle; 0: none.")
+    ] = 0,
+    bound_epochs: Annotated[
+        int,
+        typer.Option(
+            "--bound-epochs",
+            help="Epochs of one episode whose least cost is proven by trying all actions.",
+            min=0,
+            max=6,
+        ),
+    ] = 0,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Draw settings over time: a file .png, .svg or .pdf."),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare policies with the best static settings in hindsight and with an oracle.
+
+    The gap is what the oracle saves over the best static settings of each episode. The oracle is
+    the best of look-aheads on exact branches of the run.
+    """
+    from archgym.control.comparison import compare_policies
+    from archgym.control.comparison import picture as draw
+    from archgym.control.rules import policies_of
+    from archgym.control.tasks import task_of
+
+    chosen = task_of(task)
+    with policies_of(policies, chosen) as found:
+        result = compare_policies(
+            chosen,
+            found,
+            splits=split or ["held-out"],
+            n_episodes=episodes,
+            horizons=horizon or (1, 2, 4),
+            width=beam,
+            bound_epochs=bound_epochs,
+        )
+    if picture is not None:
+        draw(result, picture)
+    if json:
+        write_json(result.to_json())
+        return
+    heading(f"Task {chosen.name}: {chosen.doc}")
+    for name in dict.fromkeys(row.split for row in result.rows):
+        say(f"Split {name}, {episodes} episodes; 95 % intervals over episodes:")
+        table(
+            ("policy", "mean cost", "saved %", "interval", "of the gap %", "p"),
+            [
+                (
+                    row.policy,
+                    number(sum(row.scores) / len(row.scores)),
+                    f"{row.gain_percent.value:.1f}",
+                    f"{row.gain_percent.low:.1f} to {row.gain_percent.high:.1f}",
+                    f"{row.gap_percent.value:.0f}",
+                    f"{row.p_value:.4f}",
+                )
+                for row in result.rows
+                if row.split == name
+            ],
+            right=("mean cost", "saved %", "of the gap %", "p"),
+        )
+    say(f"Cost: {chosen.cost}. Saved: of the cost under the best static settings in hindsight.")
+    if result.bound is not None:
+        ours, least = result.bound
+        say(
+            f"First {bound_epochs} epochs: oracle {number(ours)}, proven least {number(least)} "
+            f"({100.0 * (ours / least - 1.0):.2f} % apart)."
+        )
+    if picture is not None:
+        say(f"Picture: {picture}")

@@ -1,0 +1,1 @@
+"""Control: policies that change settings while a program runs."""

@@ -1,0 +1,213 @@
+"""Comparison of policies on one scale: the share of the gap from best static to oracle."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+
+from archgym.analysis.statistics import Interval
+from archgym.control.policies import (
+    ControlPolicy,
+    Oracle,
+    beam,
+    hindsight_score,
+    proven_bound,
+)
+from archgym.control.tasks import ControlTask, Rollout, roll
+from archgym.errors import InvalidArgumentError
+
+_RESAMPLES: Final = 10_000
+_LEVEL: Final = 0.95
+
+
+@final
+@dataclass(frozen=True)
+class Row:
+    """A policy on the episodes of a split, paired with the best static action in hindsight.
+
+    Attributes:
+      policy, split: Names.
+      scores: (n_episodes,) cost over work.
+      gain_percent: Share of the static action's cost that is saved; mean of episodes.
+      gap_percent: Share of what the oracle saves.
+      p_value: Probability of such a gain by chance, one-sided sign-flip test; NaN if equal.
+    """
+
+    policy: str
+    split: str
+    scores: tuple[float, ...]
+    gain_percent: Interval
+    gap_percent: Interval
+    p_value: float
+
+
+@final
+@dataclass(frozen=True)
+class ControlComparison:
+    """Policies of a task.
+
+    Attributes:
+      task: Name of the task.
+      cost: Name of what is minimised.
+      rows: Rows by split, best first.
+      bound: Score of the oracle and least possible score on a short episode; None if not asked for.
+      rollouts: Rollout of each policy on the first episode that was tested, for a picture.
+    """
+
+    task: ControlTask
+    rows: tuple[Row, ...]
+    bound: tuple[float, float] | None
+    rollouts: dict[str, Rollout]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as JSON types."""
+        return {
+            "task": self.task.name,
+            "cost": self.task.cost,
+            "rows": [asdict(row) for row in self.rows],
+            "bound": None if self.bound is None else list(self.bound),
+        }
+
+
+def compare_policies(
+    task: ControlTask,
+    policies: Sequence[ControlPolicy],
+    *,
+    splits: Sequence[str] = ("held-out",),
+    n_episodes: int = 5,
+    horizons: Sequence[int] = (1, 2, 4),
+    width: int = 0,
+    bound_epochs: int = 0,
+) -> ControlComparison:
+    """Compare policies on episodes that they were not made on.
+
+    The oracle of an episode is the best of look-aheads, of a beam search and of every static
+    action: a number that can be reached, not a bound.
+
+    Args:
+      task: The task.
+      policies: Policies; the oracle and the best static action in hindsight are always there.
+      splits: Splits with the episodes.
+      n_episodes: First episodes of each split.
+      horizons: Look-aheads of the oracle [epochs].
+      width: Prefixes that the beam search keeps; 0 for none.
+      bound_epochs: Epochs of the first episode whose least cost is proven by trying every sequence
+        of actions; 0 for none.
+
+    Raises:
+      InvalidArgumentError: A number does not fit.
+      UnknownNameError: There is no such split.
+    """
+    if n_episodes < 1:
+        raise InvalidArgumentError(f"`n_episodes` must be 1 or more; got {n_episodes}.")
+    rows: list[Row] = []
+    rollouts: dict[str, Rollout] = {}
+    for split in splits:
+        names = task.episodes(split)[:n_episodes]
+        fixed = np.array([hindsight_score(task, name) for name in names])
+        oracle = fixed.copy()
+        for horizon in horizons:
+            policy = Oracle(horizon)
+            found = [_rolled(task, name, policy) for name in names]
+            scores = np.array([each.score for each in found])
+            rollouts.setdefault(policy.name, found[0])
+            oracle = np.minimum(oracle, scores)
+        if width:
+            oracle = np.minimum(oracle, [beam(task, name, width) for name in names])
+        own = [_row("oracle", split, oracle, fixed, oracle)]
+        own.append(_row("hindsight", split, fixed, fixed, oracle))
+        for each in policies:
+            found = [_rolled(task, name, each) for name in names]
+            rollouts.setdefault(each.name, found[0])
+            own.append(_row(each.name, split, np.array([f.score for f in found]), fixed, oracle))
+        rows += sorted(own, key=lambda row: -row.gain_percent.value)
+    bound = None
+    if bound_epochs:
+        name = task.episodes(splits[0])[0]
+        least = proven_bound(task, name, bound_epochs)
+        bound = (_start_of_oracle(rollouts, horizons, bound_epochs), least)
+    return ControlComparison(task, tuple(rows), bound, rollouts)
+
+
+def _start_of_oracle(rollouts: dict[str, Rollout], horizons: Sequence[int], n: int) -> float:
+    """Return the least score of the look-aheads over the first epochs."""
+    starts = [rollouts[Oracle(h).name] for h in horizons]
+    return min(float(each.cost[:n].sum() / each.work[:n].sum()) for each in starts)
+
+
+def _rolled(task: ControlTask, name: str, policy: ControlPolicy) -> Rollout:
+    policy.start(task, name)
+    return roll(task, name, policy.act)
+
+
+def _row(policy: str, split: str, scores: np.ndarray, fixed: np.ndarray, oracle: np.ndarray) -> Row:
+    """Return a row with intervals over episodes."""
+    gains = 100.0 * (1.0 - scores / fixed)
+    most = 100.0 * (1.0 - oracle / fixed)
+    rng = np.random.default_rng(0)
+    picks = rng.integers(len(gains), size=(_RESAMPLES, len(gains)))
+    means, tops = gains[picks].mean(axis=1), most[picks].mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        shares = 100.0 * means / tops
+        share = 100.0 * gains.mean() / most.mean()
+    return Row(
+        policy,
+        split,
+        tuple(scores.tolist()),
+        _interval(float(gains.mean()), means),
+        _interval(float(share), shares),
+        _p_value(gains, rng),
+    )
+
+
+def _interval(value: float, resampled: np.ndarray) -> Interval:
+    finite = resampled[np.isfinite(resampled)]
+    if not len(finite):
+        return Interval(value, float("nan"), float("nan"))
+    tail = 50.0 * (1.0 - _LEVEL)
+    low, high = np.percentile(finite, [tail, 100.0 - tail])
+    return Interval(value, float(low), float(high))
+
+
+def _p_value(gains: np.ndarray, rng: np.random.Generator) -> float:
+    """Return the share of sign flips whose mean is at least the mean gain."""
+    if not gains.any():
+        return float("nan")
+    flips = rng.choice((-1.0, 1.0), size=(_RESAMPLES, len(gains)))
+    at_least = (flips * np.abs(gains)).mean(axis=1) >= gains.mean() - 1e-12
+    return float((1 + at_least.sum()) / (1 + _RESAMPLES))
+
+
+def picture(comparison: ControlComparison, path: str | Path) -> None:
+    """Draw the settings of each policy over one episode, and the cost of each epoch.
+
+    Args:
+      comparison: Comparison with its rollouts.
+      path: File that ends in .png, .svg or .pdf.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    shown = comparison.rollouts
+    labels = comparison.task.labels()
+    figure, axes = plt.subplots(
+        len(shown) + 1, 1, sharex=True, figsize=(9, 1.5 * len(shown) + 3), layout="constrained"
+    )
+    for axis, (name, rollout) in zip(axes, shown.items(), strict=False):
+        axis.step(range(len(rollout.actions)), rollout.actions, where="mid", linewidth=1)
+        used = sorted(set(rollout.actions.ravel().tolist()))
+        axis.set_yticks(used, [labels[action] for action in used], fontsize=6)
+        axis.set_ylabel(name, fontsize=8)
+    for name, rollout in shown.items():
+        each = (rollout.cost / np.maximum(rollout.work, 1e-9)).mean(axis=1)
+        axes[-1].plot(each, label=name, linewidth=1)
+    axes[-1].set_yscale("log")
+    axes[-1].set_ylabel(comparison.task.cost, fontsize=8)
+    axes[-1].set_xlabel("epoch")
+    axes[-1].legend(fontsize=6, ncols=3)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

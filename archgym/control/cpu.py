@@ -1,0 +1,401 @@
+"""Cores under control: prefetchers change while programs run in turns, alone or side by side."""
+
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
+from typing import Any, ClassVar, Final, final
+
+import numpy as np
+
+from archgym.control.runs import Counter, Floats, Part, Run
+from archgym.control.tasks import ControlTask, product
+from archgym.errors import InvalidArgumentError, SimulatorError
+from archgym.simulators.cpu.kernel.cores.run import Cores
+from archgym.simulators.cpu.kernel.layout import G_RETIRED, Ints
+from archgym.simulators.cpu.kernel.run import PLACES
+from archgym.simulators.cpu.kernel.stepping import (
+    STRIDES,
+    SWITCHABLE,
+    Core,
+    switch_prefetchers,
+)
+from archgym.simulators.cpu.machine import PREFETCHERS
+from archgym.simulators.cpu.space import design_space, machine_of
+from archgym.simulators.cpu.workloads import InstructionTrace, trace_of
+from archgym.spaces.parameter import Value
+from archgym.traces.instructions.generators import generate
+
+COUNTERS: Final = (
+    Counter(name="ipc", low=0.0, high=4.0, doc="Instructions a cycle."),
+    Counter(name="l1d_mpki", low=0.1, high=300.0, is_log=True,
+        doc="Misses of loads and stores in the L1D in 1,000 instructions."),
+    Counter(name="l2_mpki", low=0.1, high=300.0, is_log=True, doc="The same in the L2."),
+    Counter(name="llc_mpki", low=0.1, high=300.0, is_log=True, doc="The same in the last level."),
+    Counter(name="l1d_accuracy", low=0.0, high=1.0,
+        doc="Prefetches of the L1D that were used, of those issued; 0 without any."),
+    Counter(name="l2_accuracy", low=0.0, high=1.0, doc="The same of the L2."),
+    Counter(name="l1d_prefetches", low=0.1, high=1000.0, is_log=True,
+        doc="Prefetches of the L1D in 1,000 instructions."),
+    Counter(name="l2_prefetches", low=0.1, high=1000.0, is_log=True, doc="The same of the L2."),
+    Counter(name="late", low=0.0, high=1.0, doc="Used prefetches that came too late."),
+    Counter(name="dram_reads", low=0.1, high=100.0, is_log=True,
+        doc="Reads of the DRAM in 1,000 cycles, of all cores."),
+    Counter(name="row_hits", low=0.0, high=1.0, doc="Reads of the DRAM that hit an open row."),
+)  # fmt: skip
+_DEMAND: Final = ("load_miss", "rfo_miss")
+_NAMES: Final = (
+    *(f"{cache}_{kind}" for cache in ("L1D", "L2C", "LLC") for kind in _DEMAND),
+    *(f"{cache}_pf_{kind}" for cache in ("L1D", "L2C") for kind in ("issued", "useful", "late")),
+    "DRAM_rq_row_hit", "DRAM_rq_row_miss",
+)  # fmt: skip
+_WORDS: Final = np.array([PLACES[name] for name in _NAMES])
+# Last level and DRAM are counted in the state that cores share.
+_IS_SHARED: Final = np.array([name.startswith(("LLC", "DRAM")) for name in _NAMES])
+_KEPT: Final = (
+    "Takes effect in the next cycle. Prefetches on their way still come; a table is kept as it is "
+    "while its prefetcher is off, so that it is stale afterwards."
+)
+
+
+class _CpuRun(Run):
+    """Settings and counters of one core and of several."""
+
+    switchable: ClassVar[Mapping[str, str]] = dict.fromkeys(SWITCHABLE, _KEPT)
+    counters = COUNTERS
+    _design: Mapping[str, Value]
+
+    def choice(self, settings: Mapping[str, Value]) -> dict[int, int]:
+        """Return the prefetcher by cache; see `Run.choice`."""
+        self.check_settings(settings)
+        design = _design({**self._design, **settings})
+        return {cache: PREFETCHERS.index(str(design[name])) for name, cache in SWITCHABLE.items()}
+
+    def _values(self, counts: Floats, retired: float, cycles: float) -> list[float]:
+        (
+            l1_load, l1_rfo, l2_load, l2_rfo, llc_load, llc_rfo, l1_issued, l1_useful, l1_late,
+            l2_issued, l2_useful, l2_late, row_hits, row_misses,
+        ) = counts.tolist()  # fmt: skip
+        kilo = max(1.0, retired) / 1000.0
+        reads = row_hits + row_misses
+        return [
+            retired / max(1.0, cycles), (l1_load + l1_rfo) / kilo, (l2_load + l2_rfo) / kilo,
+            (llc_load + llc_rfo) / kilo, l1_useful / max(1.0, l1_issued),
+            l2_useful / max(1.0, l2_issued), l1_issued / kilo, l2_issued / kilo,
+            (l1_late + l2_late) / max(1.0, l1_useful + l2_useful),
+            1000.0 * reads / max(1.0, cycles), row_hits / max(1.0, reads),
+        ]  # fmt: skip
+
+
+@final
+class CpuRun(_CpuRun):
+    """One core; progress and epochs are in instructions."""
+
+    unit = "instructions"
+
+    def __init__(
+        self, design: Mapping[str, Value], trace: InstructionTrace, warmup: int, length: int
+    ) -> None:
+        """Warm the core up.
+
+        Args:
+          design: Values of the simulator's default space; others are the default's.
+          trace: Program or programs.
+          warmup: Instructions before counting.
+          length: Instructions that are counted.
+        """
+        self._design = _design(design)
+        self._core = Core(machine_of("default", self._design), trace, warmup, length)
+        self._before = self._core.state[_WORDS]
+
+    @property
+    def progress(self) -> int:
+        """Instructions so far."""
+        return self._core.n_retired
+
+    @property
+    def is_over(self) -> bool:
+        """True if all instructions have retired."""
+        return self._core.is_over
+
+    def advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
+        """Run until instructions have retired; see `Run.advance`."""
+        core = self._core
+        cycles, retired = core.n_cycles, core.n_retired
+        switch_prefetchers(core.state, choices[0], core.now)
+        core.advance(until)
+        seen = core.state[_WORDS]
+        work, cost = float(core.n_retired - retired), float(core.n_cycles - cycles)
+        values = self._values((seen - self._before).astype(np.float64), work, cost)
+        self._before = seen
+        if work == 0.0:
+            raise SimulatorError("The core never ends: no instruction retires.")
+        return Part(np.array([work]), np.array([cost]), np.array([values]))
+
+    def copy(self, into: Any = None) -> "CpuRun":
+        """Return a branch; see `Run.copy`."""
+        other = object.__new__(CpuRun)
+        other.__dict__.update(self.__dict__)
+        other._core = self._core.copy()
+        return other
+
+    def finish(self) -> Mapping[str, float]:
+        """Return the kernel's counters by name."""
+        from archgym.simulators.cpu.kernel.run import COUNTERS as NAMES
+
+        found = self._core.finish()
+        if found is None:
+            raise SimulatorError("The core never ends: no instruction retires.")
+        return dict(zip(NAMES, found.tolist(), strict=True))
+
+
+@final
+class CoresRun(_CpuRun):
+    """Several cores, an agent each; progress and epochs are in cycles.
+
+    A core that has retired its instructions runs on, at no work and no cost, until all have.
+    """
+
+    unit = "cycles"
+
+    def __init__(
+        self,
+        design: Mapping[str, Value],
+        traces: Sequence[InstructionTrace],
+        warmup: int,
+        length: int,
+    ) -> None:
+        """Warm the cores up; arguments are those of `CpuRun`, with a trace for each core."""
+        self._design = _design(design)
+        machine = machine_of("default", self._design)
+        self._cores = Cores(machine, traces, warmup, length, strides=STRIDES)
+        self.n_agents = len(traces)
+        self._begin = self._cores.now
+        self._retired = self._now_retired()
+        self._length = length
+        self._work = np.zeros(self.n_agents)
+        self._before = self._seen()
+
+    @property
+    def progress(self) -> int:
+        """Cycles so far."""
+        return self._cores.now - self._begin
+
+    @property
+    def is_over(self) -> bool:
+        """True if all cores are done."""
+        return self._cores.is_over
+
+    def _now_retired(self) -> Floats:
+        found: Floats = self._cores.states[:, G_RETIRED].astype(np.float64)
+        return found
+
+    def _seen(self) -> Ints:
+        own = self._cores.states[:, _WORDS]
+        own[:, _IS_SHARED] = self._cores.shared[_WORDS[_IS_SHARED]]
+        return own
+
+    def advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
+        """Run to the end of a cycle; see `Run.advance`."""
+        cores = self._cores
+        start, was_done = cores.now, cores.spent[:, 0] >= 0
+        for state, choice in zip(cores.states, choices, strict=True):
+            switch_prefetchers(state, choice, cores.now)
+        cores.advance(self._begin + until)
+        now = self._now_retired()
+        # What a core does after its own instructions counts for nobody.
+        done = cores.spent[:, 0] >= 0
+        work = np.where(done, float(self._length), now - self._retired)
+        cycles = float(cores.now - start)
+        own_end = self._begin + cores.spent[:, 0]
+        cost = np.where(was_done, 0.0, np.where(done, own_end - start, cycles))
+        seen = self._seen()
+        counts = (seen - self._before).astype(np.float64)
+        gained = work - self._work
+        values = [
+            self._values(row, float(gain), cycles) for row, gain in zip(counts, gained, strict=True)
+        ]
+        self._work, self._before = work, seen
+        return Part(gained, cost, np.array(values))
+
+    def copy(self, into: Any = None) -> "CoresRun":
+        """Return a branch; see `Run.copy`."""
+        other = object.__new__(CoresRun)
+        other.__dict__.update(self.__dict__)
+        other._cores = self._cores.copy()
+        return other
+
+    def finish(self) -> Mapping[str, float]:
+        """Return cycles of each core by name."""
+        found = self._cores.finish()
+        if found is None:
+            raise SimulatorError("A core never ends: no instruction retires.")
+        return {f"cycles_{core}": float(n) for core, n in enumerate(found[1])}
+
+
+def _design(values: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Return a design of the default space."""
+    space = design_space("default")
+    return space.design({**space.design_at(space.default_indices), **values})
+
+
+_RECORDS: Final = 120_000
+
+
+@lru_cache(maxsize=32)
+def _program(name: str) -> np.ndarray:
+    """Return records of a program, of which episodes take pieces."""
+    found: np.ndarray = generate(name, _RECORDS)
+    return found
+
+
+def in_turns(programs: Sequence[str], n: int, seed: int, name: str) -> InstructionTrace:
+    """Return programs in turns, as one trace; each has pages of its own.
+
+    Args:
+      programs: Names of programs that ship.
+      n: Instructions in all.
+      seed: Random seed of order, lengths and pieces.
+      name: Name of the trace.
+    """
+    rng = np.random.default_rng([seed, 1])
+    parts: list[np.ndarray] = []
+    which = int(rng.integers(len(programs)))
+    left = n
+    while left > 0:
+        # chosen: 6 to 14 epochs of 2,500.
+        length = min(left, int(rng.integers(15_000, 35_000)))
+        first = int(rng.integers(_RECORDS - length))
+        piece = _program(programs[which])[first : first + length].copy()
+        for field in ("ip", "writes", "reads"):
+            # Bits above every address of the programs that ship.
+            piece[field] |= np.where(piece[field] != 0, np.uint64(which << 40), np.uint64(0))
+        parts.append(piece)
+        which = (which + 1 + int(rng.integers(len(programs) - 1))) % len(programs)
+        left -= length
+    return trace_of(name, np.concatenate(parts))
+
+
+_IN_FLIGHT: Final = 4096
+_PREFETCHERS: Final = product(
+    {"l1d_prefetcher": ("none", "next-line", "ip-stride"),
+     "l2_prefetcher": ("none", "next-line", "ip-stride")}
+)  # fmt: skip
+# Look-ups in a tree want the next line, the other two the stride; each is harmed by the other.
+_MIXED: Final = ("b-tree", "hash-join", "sparse-matrix")
+_NEW: Final = ("sort", "stencil", "graph-search", "matrix-product")
+_SPLITS: Final = {"train": (_MIXED, 24), "held-out": (_MIXED, 10), "programs": (_NEW, 10)}
+# Instructions of warm-up and counted; several cores take longer.
+_REGION: Final = {True: (20_000, 150_000), False: (10_000, 60_000)}
+
+
+@lru_cache(maxsize=48)
+def _traces(cores: int, name: str) -> tuple[InstructionTrace, ...]:
+    """Return the traces of an episode, one for each core."""
+    split, _, seed = name.rpartition("-")
+    first = 10_000 * tuple(_SPLITS).index(split) + 100 * int(seed)
+    # A fast core runs on until the slow ones are done.
+    n = (1 if cores == 1 else 3) * sum(_REGION[cores == 1]) + _IN_FLIGHT
+    programs = _SPLITS[split][0]
+    return tuple(in_turns(programs, n, first + core, f"{name}-{core}") for core in range(cores))
+
+
+def _by_use(counters: Mapping[str, float], previous: int) -> int:
+    """Prefetch into both caches while prefetches are used, else only into the L2, and probe."""
+    l1d, l2 = _PREFETCHERS[previous].values()
+    used = max(counters["l1d_accuracy"], counters["l2_accuracy"])
+    if (l1d, l2) == ("none", "none"):
+        wanted = ("none", "ip-stride")
+    elif used > 0.5:
+        wanted = ("next-line", "ip-stride")
+    else:
+        wanted = ("none", "ip-stride") if used > 0.1 else ("none", "none")
+    return _PREFETCHERS.index(dict(zip(("l1d_prefetcher", "l2_prefetcher"), wanted, strict=True)))
+
+
+# Steps of aggressiveness, weakest first.
+_LADDER: Final = tuple(
+    _PREFETCHERS.index({"l1d_prefetcher": l1d, "l2_prefetcher": l2})
+    for l1d, l2 in (
+        ("none", "none"), ("none", "ip-stride"), ("ip-stride", "ip-stride"),
+        ("next-line", "ip-stride"), ("next-line", "next-line"),
+    )
+)  # fmt: skip
+
+
+def _feedback(counters: Mapping[str, float], previous: int) -> int:
+    """Move one step by accuracy and lateness.
+
+    Source:
+      Srinath et al., *Feedback Directed Prefetching*, HPCA 2007: accuracy above 0.75 is high, below
+      0.40 low; lateness above 0.01 is late. High and late moves up, low moves down. Pollution is
+      not counted here.
+    """
+    step = _LADDER.index(previous) if previous in _LADDER else 2
+    accuracy = max(counters["l1d_accuracy"], counters["l2_accuracy"])
+    if accuracy > 0.75 and counters["late"] > 0.01:
+        step += 1
+    elif accuracy < 0.40:
+        step -= 1
+    return _LADDER[min(max(step, 1), len(_LADDER) - 1)]
+
+
+def _task(name: str, doc: str, base: Mapping[str, Value], cores: int = 1) -> ControlTask:
+    """Return the task of one core, or of several that are an agent each."""
+
+    def begin(episode: str) -> Run:
+        traces, region = _traces(cores, episode), _REGION[cores == 1]
+        return CpuRun(base, traces[0], *region) if cores == 1 else CoresRun(base, traces, *region)
+
+    return ControlTask(
+        name=name,
+        doc=doc,
+        begin=begin,
+        actions=_PREFETCHERS,
+        # Instructions of one core, cycles of several.
+        epoch=2500 if cores == 1 else 10_000,
+        cost="cycles_per_instruction",
+        splits={s: tuple(f"{s}-{i}" for i in range(n)) for s, (_, n) in _SPLITS.items()},
+        by_counters={"hand": _by_use, "feedback": _feedback},
+    )
+
+
+_NARROW: Final[Mapping[str, Value]] = {"dram_data_rate": 1600}
+_CROWDED: Final[Mapping[str, Value]] = {**_NARROW, "llc_sets": 512}
+
+
+@cache
+def cores_task(cores: int = 2) -> ControlTask:
+    """Return the task of cores that share last level and DRAM, an agent each.
+
+    Args:
+      cores: 2 to 4.
+    """
+    if not 2 <= cores <= 4:
+        raise InvalidArgumentError(f"`cores` must be 2 to 4; got {cores}.")
+    doc = f"{cores} cores that share last level and one DRAM channel, programs in turns."
+    return _task(f"cpu-cores-{cores}", doc, _CROWDED, cores)
+
+
+@cache
+def alone_best(cores: int, name: str) -> tuple[int, ...]:
+    """Return the static action of each core that is best for it while the others do not run.
+
+    Args:
+      cores: Cores of the task.
+      name: Episode of `cores_task`.
+    """
+    found = []
+    for trace in _traces(cores, name):
+        cycles = []
+        for action in _PREFETCHERS:
+            run = CpuRun({**_CROWDED, **action}, trace, *_REGION[False])
+            cycles.append(run.advance((run.choice({}),), 1 << 62).cost[0])
+        found.append(int(np.argmin(cycles)))
+    return tuple(found)
+
+
+TASKS: Final = (
+    _task("cpu-mixture", "Programs in turns that want different prefetchers, 3200 MT/s.", {}),
+    _task("cpu-narrow", "The same at 1600 MT/s.", _NARROW),
+    cores_task(2),
+    cores_task(4),
+)

@@ -1,0 +1,387 @@
+"""Memory controllers under control: runs of both controllers, and tasks of phases in turns."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from typing import Any, ClassVar, Final, final
+
+import numpy as np
+
+from archgym.control.runs import Counter, Part, Run
+from archgym.control.tasks import ControlTask, product
+from archgym.errors import InvalidArgumentError, InvalidDesignError
+from archgym.evaluation.simulator import Workload
+from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.kernel.core_energy import core_power
+from archgym.simulators.dram.ramulator.kernel.run import bursts_of
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.simulator import DramSimulator
+from archgym.simulators.dram.workloads import generators
+from archgym.simulators.dram.workloads.generators import Traffic
+from archgym.simulators.dram.workloads.shipped import load_trace
+from archgym.spaces.parameter import Value
+from archgym.spaces.texts import with_values
+
+_FOOTPRINT: Final = 2**30
+_AT_ONCE: Final = "Takes effect with the next command of each bank; nothing is drained."
+COUNTERS: Final = (
+    Counter(name="locality", low=0.0, high=1.0,
+        doc="Share of requests that go to the row of their bank's previous request."),
+    Counter(name="rate", low=0.0, high=1.0, doc="Share of the data bus's time in use."),
+    Counter(name="hits", low=0.0, high=1.0, doc="Share of row hits."),
+    Counter(name="misses", low=0.0, high=1.0, doc="Share of requests that found no row open."),
+    Counter(name="conflicts", low=0.0, high=1.0, doc="Share that found another row open."),
+    Counter(name="writes", low=0.0, high=1.0, doc="Share of writes."),
+    Counter(name="backlog", low=1.0, high=4096.0, is_log=True,
+        doc="Requests due but not answered, and one."),
+    Counter(name="latency_ns", low=10.0, high=100_000.0, is_log=True,
+        doc="Mean time from when a request is due to its answer."),
+    Counter(name="held_ns", low=1.0, high=100_000.0, is_log=True,
+        doc="Part of that time before the request is sent."),
+)  # fmt: skip
+
+
+class _MemoryRun(Run):
+    """Counters of both controllers."""
+
+    counters = COUNTERS
+    unit = "bursts"
+    _run: Any
+    _burst_ps: float
+
+    @property
+    def progress(self) -> int:
+        """Bursts so far: answered, or accepted by controllers of Ramulator."""
+        return int(self._run.n_answered)
+
+    @property
+    def is_over(self) -> bool:
+        """True if every burst was answered."""
+        return bool(self._run.is_over)
+
+    def _part(self, counts: np.ndarray) -> Part:
+        (
+            answered, latency, due, _, time, accepted, same, writes, hits, misses, conflicts, _,
+            _, backlog,
+        ) = counts.tolist()  # fmt: skip
+        served = max(1.0, hits + misses + conflicts)
+        done = max(1.0, answered)
+        values = np.array([[
+            same / max(1.0, accepted), answered * self._burst_ps / max(1.0, time), hits / served,
+            misses / served, conflicts / served, writes / max(1.0, accepted), 1.0 + backlog,
+            due / done / 1000.0, (due - latency) / done / 1000.0,
+        ]])  # fmt: skip
+        return Part(np.array([answered]), np.array([due / 1000.0]), values)
+
+
+@final
+class DramRun(_MemoryRun):
+    """A controller of DRAMSys on a trace, exact in every event."""
+
+    switchable: ClassVar[Mapping[str, str]] = {
+        "page_policy": f"{_AT_ONCE} Rows that are open stay open until they are used or replaced.",
+        "scheduler": _AT_ONCE,
+        "request_buffer_size": "A smaller buffer takes no request until it has drained by itself.",
+        "refresh_max_postponed": "Refreshes that are owed beyond it are forced at once.",
+        "refresh_max_pulled_in": "Refreshes that were done ahead beyond it stay done.",
+    }
+
+    def __init__(
+        self,
+        simulator: DramSimulator,
+        design: Mapping[str, Value],
+        workload: Workload,
+        stall_ns: float = 0.0,
+    ) -> None:
+        """Begin a run.
+
+        Args:
+          simulator: Simulator of the device.
+          design: Values of its space; others are the default's.
+          workload: The trace.
+          stall_ns: Time for which a change of settings holds the command bus [ns]. By default 0:
+            policy and scheduler are read with each decision, as in DRAMSys.
+        """
+        from archgym.simulators.dram.kernel.stepping import begin
+
+        self._simulator, self._stall_ps = simulator, round(1000 * stall_ns)
+        self._design = _complete(simulator, design)
+        indices = _indices(simulator, self._design)
+        self._run = begin(**simulator.kernel_arguments(indices, workload))
+        device = simulator.device
+        self._burst_ps = device.burst_bytes * 1000.0 / device.peak_bandwidth_gbps
+
+    def choice(self, settings: Mapping[str, Value]) -> np.ndarray:
+        """Return the kernel's row of settings; see `Run.choice`."""
+        self.check_settings(settings)
+        indices = _indices(self._simulator, {**self._design, **settings})
+        found: np.ndarray = self._simulator._controllers(indices)[0]
+        return found
+
+    def advance(self, choices: tuple[np.ndarray, ...], until: int) -> Part:
+        """Run until bursts are answered; see `Run.advance`."""
+        return self._part(self._run.advance(choices[0], until, self._stall_ps))
+
+    def copy(self, into: "DramRun | None" = None) -> "DramRun":
+        """Return a branch; see `Run.copy`."""
+        return _copy_of(self, into)
+
+    def finish(self) -> Mapping[str, float]:
+        """Return the kernel's outputs by name, without energy that needs a log of commands."""
+        found: dict[str, float] = self._run.finish()
+        if core_power(self._simulator.device) is None:
+            return found
+        return {
+            name: value
+            for name, value in found.items()
+            if "energy" not in name and name not in ("power_mw", "accounted_cycles")
+        }
+
+
+@final
+class RamulatorRun(_MemoryRun):
+    """Controllers of Ramulator on a trace."""
+
+    switchable: ClassVar[Mapping[str, str]] = {
+        "scheduler": _AT_ONCE,
+        "row_policy": f"{_AT_ONCE} Precharges that were asked for still come.",
+        "cap": _AT_ONCE,
+        "wr_low": _AT_ONCE,
+        "wr_high": _AT_ONCE,
+    }
+
+    def __init__(
+        self, simulator: RamulatorSimulator, design: Mapping[str, Value], workload: Workload
+    ) -> None:
+        """Begin a run; arguments are those of `DramRun`."""
+        from archgym.simulators.dram.ramulator.kernel.energy import has_energy, power_of
+        from archgym.simulators.dram.ramulator.kernel.stepping import begin
+
+        self._simulator = simulator
+        self._design = _complete(simulator, design)
+        made = simulator.made
+        c = simulator.configuration(self._design)
+        self._bursts = bursts_of(workload.content, simulator.burst_bytes)
+        if simulator._refusal(c, self._bursts):
+            raise InvalidArgumentError(
+                f"The design must hold workload {workload.name!r}; its capacity or its refreshes "
+                "do not fit."
+            )
+        power = power_of(made, c.organisation, c.timing) if has_energy(made) else None
+        rules = power.rules(made.ticks_per_clock) if power else None
+        self._run = begin(made, c, self._bursts.requests, rules)
+        organisation = made.organisations[c.organisation]
+        rate = made.bins[c.timing].values(c.organisation)["rate"]
+        pins = c.channels * organisation.channel_width
+        pins *= organisation.sizes.get("PseudoChannel", 1)
+        self._burst_ps = simulator.burst_bytes * 8e6 / (pins * rate)
+
+    def choice(self, settings: Mapping[str, Value]) -> Any:
+        """Return the configuration; see `Run.choice`."""
+        self.check_settings(settings)
+        design = {**self._design, **settings}
+        _indices(self._simulator, design)
+        return self._simulator.configuration(design)
+
+    def advance(self, choices: tuple[Any, ...], until: int) -> Part:
+        """Run until bursts are accepted; see `Run.advance`."""
+        return self._part(self._run.advance(choices[0], until))
+
+    def copy(self, into: "RamulatorRun | None" = None) -> "RamulatorRun":
+        """Return a branch; see `Run.copy`."""
+        return _copy_of(self, into)
+
+    def finish(self) -> Mapping[str, float]:
+        """Return the metrics by name."""
+        run = self._run
+        return self._simulator._measure(run.configuration, self._bursts, run.finish())
+
+
+def _copy_of(run: Any, into: Any) -> Any:
+    if into is None:
+        into = object.__new__(type(run))
+        into.__dict__.update(run.__dict__)
+        into._run = run._run.copy()
+    else:
+        into._run = run._run.copy(into._run)
+    return into
+
+
+def _complete(simulator: Any, design: Mapping[str, Value]) -> dict[str, Value]:
+    """Return a design with the default's values where none is given."""
+    space = simulator.space
+    default = space.design_at(space.default_indices)
+    texts = {name: str(value) for name, value in design.items()}
+    return dict(with_values(space, default, texts))
+
+
+def _indices(simulator: Any, design: Mapping[str, Value]) -> np.ndarray:
+    """Return (1, n_parameters) of a design.
+
+    Raises:
+      InvalidDesignError: The space does not allow it.
+    """
+    space = simulator.space
+    found: np.ndarray = space.canonical(space.indices_of(design)[None, :])
+    broken = int(space.violations(found)[0])
+    if broken >= 0:
+        raise InvalidDesignError(
+            f"The design with these settings is infeasible: {space.constraints[broken].reason}."
+        )
+    return found
+
+
+_Kind = Callable[[int, int], Trace]
+"""Function of a number of requests and a seed."""
+
+
+def phases(kinds: Sequence[_Kind], n: int, seed: int, name: str) -> Trace:
+    """Return phases in turns, each a trace of its own, one after the other in time.
+
+    Args:
+      kinds: One for each kind of phase.
+      n: Requests in all.
+      seed: Random seed of order, lengths and phases.
+      name: Name of the trace.
+    """
+    rng = np.random.default_rng([seed, 0])
+    parts: list[Trace] = []
+    kind = int(rng.integers(len(kinds)))
+    left = n
+    while left > 0:
+        # chosen: 6 to 14 epochs of 250, so that a policy that reacts in one can win.
+        length = min(left, int(rng.integers(1500, 3500)))
+        parts.append(kinds[kind](length, int(rng.integers(1 << 31))))
+        kind = (kind + 1 + int(rng.integers(len(kinds) - 1))) % len(kinds)
+        left -= length
+    ticks, start = [], 0
+    for part in parts:
+        ticks.append(start + part.ticks)
+        start = int(ticks[-1][-1]) + 1
+    joined = {
+        field: np.concatenate([getattr(part, field) for part in parts])
+        for field in ("is_write", "addresses", "lengths")
+    }
+    return Trace(name, np.concatenate(ticks), clock_mhz=parts[0].clock_mhz, **joined)
+
+
+def _stream(traffic: Traffic) -> _Kind:
+    def make(n: int, seed: int) -> Trace:
+        start = 4096 * int(np.random.default_rng(seed).integers(_FOOTPRINT // 8192))
+        return generators.stream(n, seed=seed, start_address=start, traffic=traffic)
+
+    return make
+
+
+def _random(traffic: Traffic) -> _Kind:
+    return lambda n, seed: generators.random_access(
+        n, seed=seed, footprint_bytes=_FOOTPRINT, traffic=traffic
+    )
+
+
+def _local(traffic: Traffic, share: float) -> _Kind:
+    return lambda n, seed: generators.local(
+        n, seed=seed, sequential_share=share, footprint_bytes=_FOOTPRINT, traffic=traffic
+    )
+
+
+def _recorded(name: str) -> _Kind:
+    def make(n: int, seed: int) -> Trace:
+        trace = load_trace(name)
+        first = int(np.random.default_rng(seed).integers(max(1, len(trace) - n)))
+        piece = slice(first, first + n)
+        fields = {f: getattr(trace, f)[piece] for f in ("is_write", "addresses", "lengths")}
+        return replace(trace, ticks=trace.ticks[piece] - trace.ticks[first], **fields)
+
+    return make
+
+
+# Phases that differ in locality: gaps at which DDR3-1600 keeps up with both, if set right.
+_PACED: Final = Traffic(gap_ticks=(6, 20), read_share=0.8, write_run=4)
+# Closed is left out: on a stream it serves one request a row cycle, less than arrive, so that each
+# epoch in which it is tried costs hundreds of others. Fifo equals FrFcfs at these rates.
+_PAGES: Final = product(
+    {
+        "page_policy": ("Open", "OpenAdaptive", "ClosedAdaptive"),
+        "scheduler": ("FrFcfs", "FrFcfsGrp"),
+    }
+)
+_BASE: Final = {"arbiter": "Fifo", "request_buffer_size": 16}
+_N: Final = 20_000
+
+
+@cache
+def _simulator(device: str) -> DramSimulator:
+    return DramSimulator(device=device, fidelity="exact")
+
+
+def _by_locality(counters: Mapping[str, float], previous: int) -> int:
+    """Keep rows open where requests return to them, else close them."""
+    wanted = "Open" if counters["locality"] > 0.5 else "ClosedAdaptive"
+    return _PAGES.index({"page_policy": wanted, "scheduler": "FrFcfs"})
+
+
+def _by_hits(counters: Mapping[str, float], previous: int) -> int:
+    """Close rows after more conflicts than hits, open them after more hits than misses.
+
+    Adaptive page policies of memory controllers count the same, for each bank.
+    """
+    now = _PAGES[previous]["page_policy"]
+    if counters["conflicts"] > counters["hits"]:
+        now = "ClosedAdaptive"
+    elif counters["hits"] > counters["misses"]:
+        now = "Open"
+    return _PAGES.index({"page_policy": now, "scheduler": "FrFcfs"})
+
+
+def _task(name: str, doc: str, device: str, **kinds: Sequence[_Kind]) -> ControlTask:
+    """Return a task with the kinds of phases of each split."""
+    named = {split.replace("_", "-"): value for split, value in kinds.items()}
+
+    def begin(episode: str) -> DramRun:
+        split, _, seed = episode.rpartition("-")
+        trace = phases(named[split], _N, 10_000 * tuple(named).index(split) + int(seed), episode)
+        workload = Workload(episode, trace.digest, trace)
+        return DramRun(_simulator(device), _BASE, workload)
+
+    return ControlTask(
+        name=name,
+        doc=doc,
+        begin=begin,
+        actions=_PAGES,
+        default=_PAGES.index({"page_policy": "Open", "scheduler": "FrFcfs"}),
+        epoch=250,
+        cost="mean_latency_ns",
+        splits={
+            split: tuple(f"{split}-{i}" for i in range(32 if split == "train" else 10))
+            for split in named
+        },
+        by_counters={"hand": _by_locality, "feedback": _by_hits},
+    )
+
+
+_TURNS: Final = (_stream(_PACED), _random(_PACED))
+_UNSEEN: Final = (_recorded("recorded-moe-gather"), _recorded("recorded-random-access"))
+
+
+def _loads(share: float) -> tuple[_Kind, ...]:
+    """Return phases of one locality: bursts, sparse and dense requests."""
+    mix = {"read_share": 0.7, "write_run": 4}
+    bursts = {"gap_ticks": (1, 3), "burst_requests": (8, 32), "idle_ticks": (50, 300)}
+    patterns = (bursts, {"gap_ticks": (10, 40)}, {"gap_ticks": (3, 9)})
+    return tuple(_local(Traffic(**mix, **pattern), share) for pattern in patterns)  # type: ignore[arg-type]
+
+
+TASKS: Final = (
+    _task("dram-locality", "Streams and random requests in turns, DDR3-1600.",
+        "ddr3-1600", train=_TURNS, held_out=_TURNS, programs=_UNSEEN),
+    _task("dram-locality-ddr4", "Streams and random requests in turns, DDR4-2400.",
+        "ddr4-2400", train=_TURNS, held_out=_TURNS, programs=_UNSEEN),
+    _task("dram-load", "Bursts, sparse and dense requests in turns, DDR3-1600.",
+        "ddr3-1600", train=_loads(0.5), held_out=_loads(0.5), programs=_loads(0.3)),
+    _task("dram-recorded", "Recorded programs in turns, DDR3-1600.", "ddr3-1600",
+        train=(*_UNSEEN, _recorded("recorded-hash-join")),
+        held_out=(*_UNSEEN, _recorded("recorded-hash-join")),
+        programs=(_recorded("recorded-sort"), _recorded("recorded-graph-search"),
+            _recorded("recorded-kmer-count"))),
+)  # fmt: skip

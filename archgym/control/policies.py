@@ -1,0 +1,344 @@
+"""Policies that choose settings after each epoch: static, by rule, bandit, and learned ones."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+
+from archgym.control.tasks import ControlTask, Episode, best_static, reference, static
+from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
+from archgym.files.storage import write_atomic
+
+_FORMAT: Final = 1
+# chosen: a network of a few layers; larger files are not ours.
+_MAX_LAYERS: Final = 8
+
+
+class ControlPolicy(ABC):
+    """Choice of settings from what hardware can count.
+
+    Life cycle: `start` before each episode, then `act` before each of its epochs. A policy sees the
+    epochs that are over and nothing of what follows; only `Oracle` looks ahead.
+    """
+
+    name: str
+
+    def start(self, task: ControlTask, episode: str) -> None:  # noqa: B027 - optional
+        """Forget earlier episodes."""
+
+    @abstractmethod
+    def act(self, episode: Episode) -> tuple[int, ...]:
+        """Return the action of each agent for the next epoch."""
+
+
+@final
+class Static(ControlPolicy):
+    """One action: the default's, the best of training (`best-static`) or of all (`hindsight`)."""
+
+    def __init__(self, name: str) -> None:
+        """Take the name."""
+        self.name = name
+        self._action = 0
+
+    def start(self, task: ControlTask, episode: str) -> None:
+        """Find the action; `hindsight` runs the whole episode under every one first."""
+        self._action = task.default
+        if self.name != "default":
+            is_known = self.name == "best-static"
+            self._action = reference(task) if is_known else best_static(task, (episode,))
+
+    def act(self, episode: Episode) -> tuple[int, ...]:
+        """Return the same action again."""
+        return (self._action,) * episode.run.n_agents
+
+
+@final
+class ByCounters(ControlPolicy):
+    """A task's own function of the last epoch's counters, such as its hand rule."""
+
+    def __init__(self, name: str) -> None:
+        """Take the name of one of the task's functions."""
+        self.name = name
+
+    def act(self, episode: Episode) -> tuple[int, ...]:
+        """Return the function's action; at first the best static one of training."""
+        if episode.last is None:
+            return (reference(episode.task),) * episode.run.n_agents
+        choose = episode.task.by_counters[self.name]
+        names = [counter.name for counter in episode.run.counters]
+        return tuple(
+            choose(dict(zip(names, row.tolist(), strict=True)), before)
+            for row, before in zip(episode.last.values, episode.previous, strict=True)
+        )
+
+
+@final
+class Ducb(ControlPolicy):
+    """Discounted upper confidence bound, the bandit of Micro-Armed Bandit, one for each agent.
+
+    Source:
+      Gerogiannis and Torrellas, *Micro-Armed Bandit: Lightweight and Reusable Reinforcement
+      Learning for Microarchitecture Decision-Making*, MICRO 2023: each arm once in turn, then the
+      largest mean reward plus `c * sqrt(ln(sum of counts) / count)`; counts and rewards are
+      discounted by `gamma`. Rewards are divided by their mean over the first turns.
+    """
+
+    def __init__(self, name: str = "ducb", gamma: float = 0.999, c: float = 0.04) -> None:
+        """Take `ducb`, as published, or `ducb-phase`, whose rewards are relative to the phase.
+
+        The latter divides each reward by the mean of the last eight epochs (chosen).
+        """
+        self.name = name
+        self._gamma, self._c = gamma, c
+        self._n = self._r = np.zeros((0, 0))
+        self._rewards: list[np.ndarray] = []
+
+    def start(self, task: ControlTask, episode: str) -> None:
+        """Forget all arms."""
+        self._n = self._r = np.zeros((0, 0))
+        self._rewards = []
+
+    def act(self, episode: Episode) -> tuple[int, ...]:
+        """Learn from the last epoch, and return the arm with the largest bound."""
+        n_arms = len(episode.task.actions)
+        shape = (episode.run.n_agents, n_arms)
+        if not self._n.size:
+            self._n, self._r = np.zeros(shape), np.zeros(shape)
+        if episode.last is not None:
+            self._learn(episode)
+        if episode.number < n_arms:
+            return (episode.number,) * shape[0]
+        first = np.mean(self._rewards[:n_arms], axis=0)[:, None]
+        scale = np.ones_like(first) if self.name == "ducb-phase" else first
+        with np.errstate(divide="ignore", invalid="ignore"):
+            bonus = self._c * np.sqrt(np.log(self._n.sum(axis=1))[:, None] / self._n)
+            value = self._r / self._n / scale + bonus
+        return tuple(np.argmax(np.nan_to_num(value, nan=np.inf), axis=1).tolist())
+
+    def _learn(self, episode: Episode) -> None:
+        assert episode.last is not None
+        reward = episode.last.work / np.maximum(episode.last.cost, 1e-9)
+        self._rewards.append(reward)
+        if self.name == "ducb-phase":
+            reward = reward / np.mean(self._rewards[-8:], axis=0)
+        self._n *= self._gamma
+        self._r *= self._gamma
+        rows = np.arange(len(reward))
+        self._n[rows, list(episode.previous)] += 1.0
+        self._r[rows, list(episode.previous)] += reward
+
+
+@final
+class Network(ControlPolicy):
+    """A small network from an observation to a preference for each action, as data only.
+
+    `write` and `read` use a file of NumPy arrays, from which no code is loaded.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        layers: Sequence[tuple[np.ndarray, np.ndarray]],
+        activation: str = "tanh",
+        name: str = "network",
+    ) -> None:
+        """Take the layers.
+
+        Args:
+          task: Name of the task it was trained for.
+          layers: Weights (n_in, n_out) and biases (n_out,), first to last.
+          activation: `tanh` or `relu`, after all but the last layer.
+          name: Name for tables.
+        """
+        self.name, self.task, self._activation = name, task, activation
+        self.layers = [(np.asarray(w, np.float64), np.asarray(b, np.float64)) for w, b in layers]
+        sizes = [(w.shape, b.shape) for w, b in self.layers]
+        fits = all(len(w) == 2 and b == w[1:] for w, b in sizes) and all(
+            before[0][1] == after[0][0] for before, after in pairwise(sizes)
+        )
+        if not fits or not 1 <= len(layers) <= _MAX_LAYERS:
+            raise InvalidArgumentError(f"Layers must follow each other; got shapes {sizes!r}.")
+
+    def start(self, task: ControlTask, episode: str) -> None:
+        """Check that the network belongs to the task's observations."""
+        n_actions = len(task.actions)
+        if self.layers[-1][1].shape != (n_actions,):
+            raise InvalidArgumentError(
+                f"The policy must have one output for each of the {n_actions} actions of task "
+                f"{task.name!r}; it was trained for {self.task!r} and has "
+                f"{len(self.layers[-1][1])}."
+            )
+
+    def preferences(self, observations: np.ndarray) -> np.ndarray:
+        """Return the last layer's values, (n, n_actions)."""
+        values = observations.astype(np.float64)
+        for number, (weights, bias) in enumerate(self.layers):
+            values = values @ weights + bias
+            if number + 1 < len(self.layers):
+                values = np.tanh(values) if self._activation == "tanh" else np.maximum(values, 0.0)
+        found: np.ndarray = values
+        return found
+
+    def act(self, episode: Episode) -> tuple[int, ...]:
+        """Return the preferred action of each agent."""
+        return tuple(np.argmax(self.preferences(episode.observation), axis=1).tolist())
+
+    def write(self, path: str | Path) -> None:
+        """Write the network to a file that ends in .npz."""
+        import io
+
+        arrays: dict[str, Any] = {"format": _FORMAT, "task": self.task}
+        arrays["activation"] = self._activation
+        for number, (weights, bias) in enumerate(self.layers):
+            arrays |= {f"weights_{number}": weights, f"bias_{number}": bias}
+        buffer = io.BytesIO()
+        np.savez(buffer, **arrays)
+        write_atomic(Path(path), buffer.getvalue())
+
+    @staticmethod
+    def read(path: str | Path) -> "Network":
+        """Return the network in a file.
+
+        Raises:
+          FileFormatError: The file holds none.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as held:
+                if int(held["format"]) != _FORMAT:
+                    raise FileFormatError(
+                        path, None, f"has format {int(held['format'])}; this version reads "
+                        f"{_FORMAT}", "Use the version of ArchGym that wrote it",
+                    )  # fmt: skip
+                n = sum(name.startswith("weights_") for name in held.files)
+                layers = [(held[f"weights_{i}"], held[f"bias_{i}"]) for i in range(n)]
+                task, activation = str(held["task"]), str(held["activation"])
+        except (OSError, ValueError, KeyError, EOFError) as error:
+            raise FileFormatError(path, None, f"is not a policy of control: {error}") from None
+        return Network(task, layers, activation, Path(path).stem)
+
+    @staticmethod
+    def from_sb3(task: str, model: Any) -> "Network":
+        """Return the deterministic policy of an actor-critic model of Stable-Baselines3."""
+        actor = [*model.policy.mlp_extractor.policy_net, model.policy.action_net]
+        layers = [
+            (each.weight.detach().cpu().numpy().T, each.bias.detach().cpu().numpy())
+            for each in actor
+            if hasattr(each, "weight")
+        ]
+        activation = "tanh" if any(type(each).__name__ == "Tanh" for each in actor) else "relu"
+        return Network(task, layers, activation)
+
+
+POLICY_NAMES: Final = ("default", "best-static", "hindsight", "ducb", "ducb-phase")
+"""Policies of every task; a task's functions of counters have further names."""
+
+
+def policy_of(name: str, task: ControlTask) -> ControlPolicy:
+    """Return the policy with this name, or the one in a file that ends in .npz.
+
+    Raises:
+      UnknownNameError: The task has no such policy.
+      FileFormatError: The file cannot be used.
+    """
+    if name.endswith(".npz"):
+        return Network.read(name)
+    if name in ("default", "best-static", "hindsight"):
+        return Static(name)
+    if name in ("ducb", "ducb-phase"):
+        return Ducb(name)
+    if name in task.by_counters:
+        return ByCounters(name)
+    raise unknown_name("policy", name, (*POLICY_NAMES, *task.by_counters, "FILE.npz"))
+
+
+@final
+class Oracle(ControlPolicy):
+    """Look-ahead on exact branches of the run, which no hardware can do.
+
+    Each epoch it tries every action, held for some epochs, on a branch and takes the best. With
+    several agents it improves one agent's action after the other, from the last joint one.
+    """
+
+    def __init__(self, horizon: int = 2, selfish: bool = False) -> None:
+        """Take the epochs to look ahead; `selfish` agents count their own cost only."""
+        if horizon < 1:
+            raise InvalidArgumentError(f"`horizon` must be 1 or more; got {horizon}.")
+        self.name = f"look-ahead-{horizon}" if not selfish else f"selfish-{horizon}"
+        self._horizon, self._selfish = horizon, selfish
+        self._branch: Episode | None = None
+        self._first = 0
+
+    def start(self, task: ControlTask, episode: str) -> None:
+        """Begin with the best static action in hindsight."""
+        self._branch = None
+        self._first = best_static(task, (episode,))
+
+    def costs(self, episode: Episode, agent: int, joint: tuple[int, ...]) -> np.ndarray:
+        """Return the cost over work of each action of an agent, the others' held, (n_actions,)."""
+        found = []
+        for action in range(len(episode.task.actions)):
+            actions = (*joint[:agent], action, *joint[agent + 1 :])
+            self._branch = branch = episode.copy(self._branch)
+            cost = work = np.zeros(len(joint))
+            for _ in range(self._horizon):
+                if branch.is_over:
+                    break
+                part = branch.step(actions)
+                cost, work = cost + part.cost, work + part.work
+            each = cost / np.maximum(work, 1e-9)
+            found.append(each[agent] if self._selfish else each.mean())
+        return np.array(found)
+
+    def act(self, episode: Episode) -> tuple[int, ...]:
+        """Return the best action of each agent."""
+        n = episode.run.n_agents
+        joint = episode.previous or (self._first,) * n
+        rounds = 1 if n == 1 or self._selfish else 2
+        for _ in range(rounds):
+            before = joint
+            for agent in range(n):
+                seen = before if self._selfish else joint
+                best = int(np.argmin(self.costs(episode, agent, seen)))
+                joint = (*joint[:agent], best, *joint[agent + 1 :])
+        return joint
+
+
+def beam(task: ControlTask, name: str, width: int) -> float:
+    """Return the best score of a search that keeps the `width` cheapest prefixes, one agent."""
+    kept = [(0.0, 0.0, Episode(task, name))]
+    while not kept[0][2].is_over:
+        found = []
+        for cost, work, episode in kept:
+            for action in range(len(task.actions)):
+                branch = episode.copy()
+                part = branch.step((action,) * branch.run.n_agents)
+                found.append((cost + part.cost.sum(), work + part.work.sum(), branch))
+            # Branches are large; only the best of all live on.
+            found.sort(key=lambda each: each[0] / max(each[1], 1e-9))
+            del found[width:]
+        kept = found
+    return min(cost / work for cost, work, _ in kept)
+
+
+def proven_bound(task: ControlTask, name: str, n_epochs: int) -> float:
+    """Return the least cost over work of the first epochs, of all sequences of actions."""
+    best = np.inf
+    open_: list[tuple[float, float, Episode]] = [(0.0, 0.0, Episode(task, name))]
+    while open_:
+        cost, work, episode = open_.pop()
+        if episode.number == n_epochs or episode.is_over:
+            best = min(best, cost / work)
+            continue
+        for action in range(len(task.actions)):
+            branch = episode.copy()
+            part = branch.step((action,) * branch.run.n_agents)
+            open_.append((cost + float(part.cost.sum()), work + float(part.work.sum()), branch))
+    return float(best)
+
+
+def hindsight_score(task: ControlTask, name: str) -> float:
+    """Return the score of the best static action of an episode."""
+    return min(static(task, name, action).score for action in range(len(task.actions)))

@@ -1,0 +1,145 @@
+"""Runs that stop and continue: between two parts, settings may change and a run may be copied."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.spaces.parameter import Value
+
+Floats = npt.NDArray[np.float64]
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Counter:
+    """Number that a policy sees after each part of a run.
+
+    Attributes:
+      name: Name, with a unit unless it is a share.
+      low, high: Declared range; what lies outside is shown as its end.
+      is_log: True if the range is covered on a logarithmic scale.
+      doc: Description in one line.
+    """
+
+    name: str
+    low: float
+    high: float
+    is_log: bool = False
+    doc: str
+
+    def __post_init__(self) -> None:
+        if not self.low < self.high or (self.is_log and self.low <= 0):
+            raise InvalidArgumentError(
+                f"Counter {self.name!r} must have low below high, above 0 on a logarithmic scale; "
+                f"got {self.low:g} to {self.high:g}."
+            )
+
+
+@final
+@dataclass(frozen=True)
+class Scale:
+    """Map from counters to numbers from 0 to 1, for all counters at once."""
+
+    low: Floats
+    width: Floats
+    is_log: npt.NDArray[np.bool_]
+
+    @staticmethod
+    def of(counters: tuple[Counter, ...]) -> "Scale":
+        """Return the scale of the declared ranges."""
+        low = np.array([np.log(c.low) if c.is_log else c.low for c in counters])
+        high = np.array([np.log(c.high) if c.is_log else c.high for c in counters])
+        return Scale(low, high - low, np.array([c.is_log for c in counters]))
+
+    def __call__(self, values: Floats) -> Floats:
+        """Return counters, (..., n_counters), as numbers from 0 to 1; NaN becomes 0."""
+        logs = np.log(np.maximum(values, 1e-300))
+        scaled = (np.where(self.is_log, logs, values) - self.low) / self.width
+        found: Floats = np.nan_to_num(scaled, nan=0.0).clip(0.0, 1.0)
+        return found
+
+
+@final
+@dataclass(frozen=True)
+class Part:
+    """Counts of a part of a run, for each of its controllers.
+
+    Attributes:
+      work: (n_agents,) work done: bursts answered, instructions retired.
+      cost: (n_agents,) what it cost: sum of latencies [ns], cycles. Less is better.
+      values: (n_agents, n_counters), by `Run.counters`.
+    """
+
+    work: Floats
+    cost: Floats
+    values: Floats
+
+
+class Run(ABC):
+    """A design on a workload, in parts.
+
+    Life cycle: a subclass's constructor begins the run; `advance` runs a part under settings;
+    `copy` branches; `finish` returns the metrics once `is_over`. Parts with the settings of the
+    design give the bits of one evaluation, however many there are.
+
+    Attributes:
+      switchable: Effect and cost of a change of each setting, by parameter.
+      counters: Counters of a part.
+      unit: Unit of progress.
+    """
+
+    switchable: ClassVar[Mapping[str, str]]
+    counters: ClassVar[tuple[Counter, ...]]
+    unit: ClassVar[str]
+    n_agents: int = 1
+
+    @property
+    @abstractmethod
+    def progress(self) -> int:
+        """Units of progress so far."""
+
+    @property
+    @abstractmethod
+    def is_over(self) -> bool:
+        """True if nothing is left to run."""
+
+    @abstractmethod
+    def choice(self, settings: Mapping[str, Value]) -> Any:
+        """Return settings, those of the design where none are given, as `advance` takes them.
+
+        Raises:
+          UnknownNameError: A setting may not change during a run.
+          InvalidDesignError: The design with these settings does not exist.
+        """
+
+    @abstractmethod
+    def advance(self, choices: tuple[Any, ...], until: int) -> Part:
+        """Run a part.
+
+        Args:
+          choices: Settings of each agent, from `choice`.
+          until: Progress to stop at, or just after.
+        """
+
+    @abstractmethod
+    def copy(self, into: Any = None) -> Any:
+        """Return an independent run that continues alike.
+
+        Args:
+          into: Earlier copy of the same run that is not needed any more, which may be used again.
+        """
+
+    @abstractmethod
+    def finish(self) -> Mapping[str, float]:
+        """Return the metrics of a run that is over."""
+
+    def check_settings(self, settings: Mapping[str, Value]) -> None:
+        """Check that settings may change during a run."""
+        for name in settings:
+            if name not in self.switchable:
+                raise unknown_name("setting that may change", name, self.switchable)

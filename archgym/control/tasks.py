@@ -1,0 +1,234 @@
+"""Tasks of control: a design, settings that may change, and episodes to learn and to test on."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache, lru_cache
+from importlib import import_module
+from typing import Any, Final, final
+
+import numpy as np
+
+from archgym.control.runs import Floats, Part, Run, Scale
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.spaces.parameter import Value
+
+HISTORY: Final = 2
+"""Epochs that an observation shows; chosen: the trial of PPO used two."""
+_MODULES: Final = ("archgym.control.dram", "archgym.control.cpu")
+# chosen: as many training episodes choose the reference; more change it in no task.
+_N_REFERENCE: Final = 4
+
+Settings = Mapping[str, Value]
+
+
+@final
+@dataclass(frozen=True, kw_only=True, eq=False)
+class ControlTask:
+    """Choice of settings after each epoch of a run, at the least cost of its work.
+
+    Attributes:
+      name: Name, which `task_of` takes.
+      doc: Description in one sentence.
+      begin: Function of an episode's name that returns a run before its first epoch.
+      actions: Settings to choose from.
+      default: Place of the default design's settings.
+      epoch: Progress of an epoch.
+      cost: Name and unit of cost over work, which is minimised.
+      splits: Episodes by split: `train`, `held-out` (other seeds) and `programs` (other programs).
+      by_counters: Functions of the last epoch's counters, by name, and the last action, that return
+        an action: `hand`, what an engineer writes in an hour, and `feedback`, a published one.
+    """
+
+    name: str
+    doc: str
+    begin: Callable[[str], Run] = field(repr=False)
+    actions: tuple[Settings, ...]
+    default: int = 0
+    epoch: int
+    cost: str
+    splits: Mapping[str, tuple[str, ...]] = field(repr=False)
+    by_counters: Mapping[str, Callable[[Mapping[str, float], int], int]] = field(repr=False)
+
+    def episodes(self, split: str) -> tuple[str, ...]:
+        """Return the episodes of a split.
+
+        Raises:
+          UnknownNameError: There is no such split.
+        """
+        if split not in self.splits:
+            raise unknown_name("split", split, self.splits)
+        return self.splits[split]
+
+    def labels(self) -> tuple[str, ...]:
+        """Return the values of each action as one text."""
+        return tuple("/".join(str(v) for v in action.values()) for action in self.actions)
+
+
+@cache
+def _tasks() -> dict[str, ControlTask]:
+    return {task.name: task for name in _MODULES for task in import_module(name).TASKS}
+
+
+def task_names() -> tuple[str, ...]:
+    """Return the names of all tasks."""
+    return tuple(_tasks())
+
+
+def task_of(task: str | ControlTask) -> ControlTask:
+    """Return the task with this name, or the task itself.
+
+    Raises:
+      UnknownNameError: There is no such task.
+    """
+    if isinstance(task, ControlTask):
+        return task
+    if task not in _tasks():
+        raise unknown_name("control task", task, _tasks())
+    return _tasks()[task]
+
+
+@final
+class Episode:
+    """A run in epochs, with what a policy sees of it.
+
+    Life cycle: made before the first epoch; `step` runs an epoch under an action for each agent;
+    `copy` branches; `is_over` after the last.
+
+    Example:
+      >>> episode = Episode(task_of("dram-locality"), "train-0")  # doctest: +SKIP
+      >>> while not episode.is_over:
+      ...     part = episode.step((0,))
+
+    Attributes:
+      task: The task.
+      run: The run.
+      number: Epochs so far.
+      last: Part of the last epoch; None before the first.
+      previous: Actions of the last epoch.
+    """
+
+    def __init__(self, task: ControlTask, name: str) -> None:
+        """Begin an episode of a task."""
+        self.task = task
+        self.run = task.begin(name)
+        self.number = 0
+        self.last: Part | None = None
+        self.previous: tuple[int, ...] = ()
+        self._choices = tuple(self.run.choice(action) for action in task.actions)
+        self._scale = Scale.of(self.run.counters)
+        n = len(self.run.counters)
+        self._width = HISTORY * n
+        size = observation_size(task, self.run)
+        self._shown = np.zeros((self.run.n_agents, size), dtype=np.float32)
+
+    @property
+    def is_over(self) -> bool:
+        """True after the last epoch."""
+        return self.run.is_over
+
+    @property
+    def observation(self) -> np.ndarray:
+        """(n_agents, n) float32 from 0 to 1: scaled counters, newest first; then the last action.
+
+        Zeros before the first epoch.
+        """
+        return self._shown.copy()
+
+    def step(self, actions: tuple[int, ...]) -> Part:
+        """Run an epoch; the last one ends with the run."""
+        choices = tuple(self._choices[action] for action in actions)
+        self.number += 1
+        self.last = self.run.advance(choices, self.number * self.task.epoch)
+        self.previous = actions
+        n = len(self.run.counters)
+        self._shown[:, n : self._width] = self._shown[:, : self._width - n]
+        self._shown[:, :n] = self._scale(self.last.values)
+        self._shown[:, self._width :] = 0.0
+        self._shown[np.arange(len(actions)), self._width + np.array(actions)] = 1.0
+        return self.last
+
+    def copy(self, into: "Episode | None" = None) -> "Episode":
+        """Return a branch; `into` is an earlier one that is not needed any more."""
+        if into is None:
+            into = object.__new__(Episode)
+            into.__dict__.update(self.__dict__)
+            into.run = self.run.copy()
+            into._shown = self._shown.copy()
+        else:
+            into.run = self.run.copy(into.run)
+            into._shown[:] = self._shown
+        into.number, into.last, into.previous = self.number, self.last, self.previous
+        return into
+
+
+def observation_size(task: ControlTask, run: Run) -> int:
+    """Return the length of an agent's observation."""
+    return HISTORY * len(run.counters) + len(task.actions)
+
+
+@final
+@dataclass(frozen=True)
+class Rollout:
+    """An episode under a policy.
+
+    Attributes:
+      cost, work: (n_epochs, n_agents), as of `Part`.
+      actions: (n_epochs, n_agents).
+    """
+
+    cost: Floats
+    work: Floats
+    actions: np.ndarray
+
+    @property
+    def score(self) -> float:
+        """Cost over work of the episode, its mean over agents."""
+        return float((self.cost.sum(axis=0) / self.work.sum(axis=0)).mean())
+
+
+def roll(task: ControlTask, name: str, act: Callable[[Episode], tuple[int, ...]]) -> Rollout:
+    """Return an episode in which a function chooses the actions of each epoch."""
+    episode = Episode(task, name)
+    cost, work, actions = [], [], []
+    while not episode.is_over:
+        chosen = act(episode)
+        part = episode.step(chosen)
+        cost.append(part.cost)
+        work.append(part.work)
+        actions.append(chosen)
+    return Rollout(np.array(cost), np.array(work), np.array(actions))
+
+
+@lru_cache(maxsize=4096)
+def static(task: ControlTask, name: str, action: int) -> Rollout:
+    """Return an episode under one action throughout; the latest are kept."""
+    return roll(task, name, lambda episode: (action,) * episode.run.n_agents)
+
+
+def best_static(task: ControlTask, names: tuple[str, ...]) -> int:
+    """Return the action with the least mean cost over episodes, each relative to the default's."""
+    if not names:
+        raise InvalidArgumentError("The best static action needs an episode; got none.")
+    relative = [
+        np.mean([static(task, n, a).score / static(task, n, task.default).score for n in names])
+        for a in range(len(task.actions))
+    ]
+    return int(np.argmin(relative))
+
+
+@cache
+def reference(task: ControlTask) -> int:
+    """Return the best static action of the first training episodes."""
+    return best_static(task, task.episodes("train")[:_N_REFERENCE])
+
+
+def product(choices: Mapping[str, tuple[Value, ...]]) -> tuple[dict[str, Value], ...]:
+    """Return all combinations of settings.
+
+    >>> product({"a": (1, 2), "b": ("x",)})
+    ({'a': 1, 'b': 'x'}, {'a': 2, 'b': 'x'})
+    """
+    found: list[dict[str, Any]] = [{}]
+    for name, values in choices.items():
+        found = [{**each, name: value} for each in found for value in values]
+    return tuple(found)

@@ -1,0 +1,1 @@
+"""Measurements: a simulator's error, calibrated metrics, and decisions under the error."""

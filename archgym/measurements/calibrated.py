@@ -1,0 +1,229 @@
+"""A simulator with calibrated metrics, each next to its interval and the simulator's own number."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+
+from archgym.checks import check_number
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, subject_to
+from archgym.evaluation.restriction import WrappedSimulator
+from archgym.evaluation.simulator import FEASIBLE, BatchResult, Bottleneck, Simulator, Workload
+from archgym.measurements.calibration import Calibration, calibration_of
+from archgym.measurements.file import Measurements, read_measurements
+from archgym.measurements.points import facts_of, points_of
+from archgym.measurements.process import quantile
+
+logger = logging.getLogger(__name__)
+
+SIMULATED: Final = "simulated_"
+LOW: Final = "low_"
+HIGH: Final = "high_"
+"""Prefixes of the simulator's own number, and of the ends of the 90 % interval."""
+MEASURED_OPTION: Final = "measured"
+CONFIDENCE_OPTION: Final = "confidence"
+"""Options of a calibrated simulator's tasks, next to those of the simulator."""
+INTERVAL: Final = 0.9
+_CHAIN_DIGITS: Final = 12
+_PRIOR_DIGITS: Final = 6
+_MIDDLE: Final = 0.5
+
+
+@final
+class CalibratedSimulator(WrappedSimulator):
+    """A simulator whose metrics are corrected by its known error.
+
+    A metric with an error has its most likely real value: the simulated one times what measurements
+    of similar designs say. Next to it stand `simulated_`, the simulator's own number, and `low_`
+    and `high_`, between which the real value lies with 90 %. With a confidence above 0.5 a limit
+    applies to the value that the real one meets with this probability, such as `p90_` for 0.9.
+
+    The checksum of the measurements is part of its tasks. A file that grows continues to serve the
+    studies that were begun with its first measurements.
+    """
+
+    def __init__(
+        self,
+        whole: Simulator,
+        path: str | Path | None = None,
+        confidence: float = _MIDDLE,
+        digest: str | None = None,
+    ) -> None:
+        """Calibrate a simulator.
+
+        Args:
+          whole: The simulator.
+          path: File of measurements; None for the prior alone.
+          confidence: Probability with which limits are met, from 0.5.
+          digest: Option `measured` of an earlier task with this file; None for all of the file.
+
+        Raises:
+          FileFormatError: The file is damaged.
+          InvalidArgumentError: The file is not the earlier one with more measurements.
+        """
+        super().__init__(whole)
+        self.confidence = check_number("confidence", confidence, _MIDDLE, 0.999)
+        self.space = whole.space
+        measurements = Measurements() if path is None else read_measurements(path)
+        chain, _, prior = (digest or "").partition("-")
+        if chain and path is not None:
+            measurements = measurements.up_to(chain)
+        self.path = None if path is None else Path(path).absolute()
+        self.calibration: Calibration = calibration_of(
+            whole.name, whole.version, whole.space, whole.metrics, measurements
+        )
+        present = self.calibration.prior.digest[:_PRIOR_DIGITS]
+        if prior and prior != present:
+            raise InvalidArgumentError(
+                f"The prior of simulator {whole.name!r} must be the one that the task was made "
+                "with, and it has changed. Start a new study."
+            )
+        self.digest = f"{measurements.digest[:_CHAIN_DIGITS] or 'prior'}-{present}"
+        self.options = {**whole.options, MEASURED_OPTION: self.digest}
+        if self.confidence != _MIDDLE:
+            self.options[CONFIDENCE_OPTION] = f"{self.confidence:g}"
+        self._columns = self.calibration.quantities(whole.metrics)
+        self.metrics = (*whole.metrics, *self._further())
+        for line in self.calibration.notes:
+            _note(f"{path}: {line}.")
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return CalibratedSimulator, (self._whole, self.path, self.confidence, self.digest)
+
+    @property
+    def uncalibrated(self) -> Simulator:
+        """The simulator itself."""
+        return self._whole
+
+    def with_confidence(self, objective: Objective) -> Objective:
+        """Return an objective whose limits are met with the confidence."""
+        if self.confidence == _MIDDLE:
+            return objective
+        names = {self._whole.metrics[column].name for column in self._columns}
+        texts = [
+            str(replace(limit, metric=self._bound(limit.metric, limit.sign)))
+            if limit.metric in names
+            else str(limit)
+            for limit in objective.limits
+        ]
+        if texts == [str(limit) for limit in objective.limits]:
+            return objective
+        return subject_to(replace(objective, limits=()), texts, self.metrics)
+
+    def fitted_to(self, workloads: Sequence[Workload]) -> Simulator:
+        """Return the calibrated simulator whose default design runs on the workloads."""
+        whole = self._whole.fitted_to(workloads)
+        if whole is self._whole:
+            return self
+        return CalibratedSimulator(whole, self.path, self.confidence, self.digest)
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return calibrated results of designs that are canonical and feasible in the space."""
+        result = self._whole.simulate(indices, workload)
+        built = np.flatnonzero(np.asarray(result.reason) == FEASIBLE)
+        if len(built):
+            self._whole.check(np.asarray(result.values)[built], workload)
+        return self._calibrated(result, indices, workload)
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results as `simulate`, of an ideal machine that does not pay one of `costs`."""
+        return self._calibrated(
+            self._whole.simulate_without(cost, indices, workload), indices, workload
+        )
+
+    def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
+        """Return what limits a design, as the simulator says."""
+        return self._whole.bottlenecks(indices, workload)
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return a design in the format of another tool."""
+        return self._whole.export(form, indices, workload)
+
+    def _bound(self, metric: str, sign: str) -> str:
+        """Return the name of the metric that a limit on another applies to."""
+        percent = 100.0 * (self.confidence if sign == "<=" else 1.0 - self.confidence)
+        return f"p{percent:g}_{metric}".replace(".", "_")
+
+    def _further(self) -> list[MetricSpec]:
+        """Return the specifications of what stands next to each calibrated metric."""
+        found = []
+        for column in self._columns:
+            spec = self._whole.metrics[column]
+            texts = {
+                SIMULATED + spec.name: f"Simulated, not calibrated: {spec.doc}",
+                LOW + spec.name: f"Lower end of the 90 % interval of {spec.name}.",
+                HIGH + spec.name: f"Upper end of the 90 % interval of {spec.name}.",
+            }
+            if self.confidence != _MIDDLE:
+                for sign in ("<=", ">="):
+                    name = self._bound(spec.name, sign)
+                    texts[name] = f"Value that {spec.name} keeps {sign} of with the confidence."
+            found += [
+                MetricSpec(name, spec.unit, "none", spec.resolution, text)
+                for name, text in texts.items()
+            ]
+        return found
+
+    def _calibrated(
+        self, result: BatchResult, indices: np.ndarray, workload: Workload
+    ) -> BatchResult:
+        raw = np.asarray(result.values, dtype=np.float64)
+        built = np.flatnonzero(np.asarray(result.reason) == FEASIBLE)
+        values = np.full((len(raw), len(self.metrics)), np.nan)
+        values[:, : raw.shape[1]] = raw
+        if len(built):
+            points = points_of(self.space, indices[built], facts_of(self._whole, workload))
+            mean, spread = self.calibration.process.marginals(points)
+            tail = self.calibration.process.tail
+            edge = quantile(tail, 0.5 + INTERVAL / 2.0)
+            margin = quantile(tail, self.confidence)
+            place = raw.shape[1]
+            for column, quantity in self._columns.items():
+                own, m, s = raw[built, column], mean[:, quantity], spread[:, quantity]
+                values[built, column] = own * np.exp(m)
+                further = [own, own * np.exp(m - edge * s), own * np.exp(m + edge * s)]
+                if self.confidence != _MIDDLE:
+                    further += [own * np.exp(m + margin * s), own * np.exp(m - margin * s)]
+                for extra in further:
+                    values[built, place] = extra
+                    place += 1
+        return BatchResult(values, result.reason, result.failures)
+
+
+@cache
+def _note(text: str) -> None:
+    """Report what is odd about measurements, once in a process."""
+    logger.warning("%s", text)
+
+
+def calibrated(
+    simulator: Simulator,
+    path: str | Path | None,
+    confidence: float | None,
+    digest: str | None = None,
+) -> Simulator:
+    """Return a calibrated simulator, or the simulator itself where nothing asks for one.
+
+    Args:
+      simulator: The simulator of the whole space.
+      path: File of measurements; None for none.
+      confidence: Probability with which limits are met; None for 0.5.
+      digest: Option `measured` of the task's id or recipe; None for a new task.
+
+    Raises:
+      InvalidArgumentError: A task that was made with measurements lacks their file.
+    """
+    if path is None and digest is not None and not digest.startswith("prior"):
+        raise InvalidArgumentError(
+            "A task with [measured=…] needs its measurements. Give the file: --measured FILE."
+        )
+    if path is None and digest is None and confidence in (None, _MIDDLE):
+        return simulator
+    chosen = _MIDDLE if confidence is None else confidence
+    return CalibratedSimulator(simulator, path, chosen, digest)

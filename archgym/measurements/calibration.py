@@ -1,0 +1,197 @@
+"""Calibration of a simulator: its prior error, and what measurements say of it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+
+from archgym.errors import ArchGymError
+from archgym.evaluation.metrics import MetricSpec
+from archgym.measurements.file import Measurement, Measurements
+from archgym.measurements.points import Points, joined, points_of
+from archgym.measurements.prior import ErrorPrior, chosen_prior, shipped_prior
+from archgym.measurements.process import OUTLIER, ErrorProcess, Residuals
+from archgym.spaces.space import DesignSpace
+
+# chosen: runs that errors are learned from; beyond them a matrix takes longer than it tells.
+_MAX_RUNS: Final = 400
+# chosen: an exact simulator's number equals a measured one to the digits that tools print.
+_EQUAL: Final = 1e-5
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """Error of a simulator as it is known: from its prior, and from measurements.
+
+    Attributes:
+      prior: The prior.
+      process: The same, conditioned on the measurements.
+      n_runs: Measurements that count.
+      n_designs: Points that were measured.
+      notes: What is odd about them and about the prior, in words without a full stop.
+    """
+
+    prior: ErrorPrior
+    process: ErrorProcess
+    n_runs: int = 0
+    n_designs: int = 0
+    notes: tuple[str, ...] = ()
+
+    def quantities(self, specs: Sequence[MetricSpec]) -> dict[int, int]:
+        """Return columns of metrics that have an error, with the number of their quantity."""
+        numbers = {name: place for place, name in enumerate(self.prior.quantities)}
+        return {
+            column: numbers[self.prior.metrics[spec.name]]
+            for column, spec in enumerate(specs)
+            if spec.name in self.prior.metrics and spec.formula is None
+        }
+
+
+def calibration_of(
+    name: str,
+    version: int,
+    space: DesignSpace,
+    specs: Sequence[MetricSpec],
+    measurements: Measurements | None = None,
+) -> Calibration:
+    """Return the calibration of a simulator.
+
+    Args:
+      name: Name of the simulator.
+      version: Its version; measurements that were imported with another are left out.
+      space: Its space, not restricted.
+      specs: Its metrics.
+      measurements: Measurements of it; None for the prior alone.
+    """
+    prior = shipped_prior(name, specs) or chosen_prior(
+        specs, "no measured rows of this simulator are known"
+    )
+    rows = () if measurements is None else measurements.rows
+    if not rows:
+        return Calibration(prior, ErrorProcess(prior))
+    kept, unused = _usable(rows, name, version, prior)
+    if prior.is_exact:
+        worst = max((abs(v) for row in kept for v in _errors(row, prior).values()), default=0.0)
+        if worst > _EQUAL:
+            why = "measurements differ from a simulator that is exact against another tool"
+            prior = chosen_prior(specs, why)
+            unused.append(
+                f"The simulator is exact against {_source(name, specs)}, yet a measurement differs "
+                f"by {100 * np.expm1(worst):.3g} %: errors of {_percent(prior)} are assumed instead"
+            )
+    process = ErrorProcess(prior)
+    if not kept:
+        return Calibration(prior, process, notes=tuple(unused))
+    points, residuals, keys = _residuals(kept, space, prior)
+    process.condition(points, residuals)
+    notes = [*unused, *_outliers(kept, process, residuals, prior), *_wrong_prior(process)]
+    return Calibration(prior, process, len(kept), len(keys), tuple(notes))
+
+
+def _source(name: str, specs: Sequence[MetricSpec]) -> str:
+    shipped = shipped_prior(name, specs)
+    return "the rows of its prior" if shipped is None else shipped.source
+
+
+def _percent(prior: ErrorPrior) -> str:
+    spread = np.sqrt(sum(np.array(c.spread) ** 2 for c in prior.components)).max()
+    return f"{100 * spread:.0f} %"
+
+
+def _usable(
+    rows: Sequence[Measurement], name: str, version: int, prior: ErrorPrior
+) -> tuple[list[Measurement], list[str]]:
+    """Return the measurements that count, and why others do not."""
+    kept, of_others, of_versions, without = [], 0, 0, 0
+    for row in rows:
+        if row.simulator != name:
+            of_others += 1
+        elif row.version != version:
+            of_versions += 1
+        elif not _errors(row, prior):
+            without += 1
+        else:
+            kept.append(row)
+    unused = []
+    if of_others:
+        unused.append(f"{of_others} measurements are of other simulators")
+    if of_versions:
+        unused.append(
+            f"{of_versions} measurements were imported with another version of {name} than "
+            f"{version}, whose numbers differ: import them again"
+        )
+    if without:
+        unused.append(f"{without} measurements have no metric whose error is modelled")
+    if len(kept) > _MAX_RUNS:
+        unused.append(f"{len(kept) - _MAX_RUNS} of {len(kept)} runs are left out, evenly spaced")
+        places = np.linspace(0, len(kept) - 1, _MAX_RUNS).astype(int)
+        kept = [kept[place] for place in places]
+    return kept, unused
+
+
+def _errors(row: Measurement, prior: ErrorPrior) -> dict[str, float]:
+    """Return the errors of a measurement by quantity, each of the first measured metric."""
+    found: dict[str, float] = {}
+    for metric, quantity in prior.metrics.items():
+        measured, simulated = row.metrics.get(metric, 0.0), row.simulated.get(metric, 0.0)
+        if quantity not in found and measured > 0 and simulated > 0:
+            found[quantity] = float(np.log(measured / simulated))
+    return found
+
+
+def _residuals(
+    rows: Sequence[Measurement], space: DesignSpace, prior: ErrorPrior
+) -> tuple[Points, Residuals, list[str]]:
+    """Return measured points and their errors; repeats of a point share its row."""
+    keys: dict[str, int] = {}
+    parts: list[Points] = []
+    entries: list[tuple[int, int, float, int]] = []
+    for run, row in enumerate(rows):
+        if row.key not in keys:
+            keys[row.key] = len(keys)
+            parts.append(_point(row, space))
+        for quantity, value in _errors(row, prior).items():
+            entries.append((keys[row.key], prior.quantities.index(quantity), value, run))
+    row_of, quantity_of, values, runs = zip(*entries, strict=True)
+    residuals = Residuals(np.array(row_of), np.array(quantity_of), np.array(values), np.array(runs))
+    return joined(parts), residuals, list(keys)
+
+
+def _point(row: Measurement, space: DesignSpace) -> Points:
+    """Return the point of a measurement, without a position where it is of another space."""
+    values = {n: tuple(v) if isinstance(v, list) else v for n, v in row.design.items()}
+    try:
+        indices = space.indices_of(space.design(values))
+    except ArchGymError:
+        facts: dict[str, Any] = {**row.facts, **values}
+        texts = {name: np.array([str(v)], dtype=object) for name, v in facts.items()}
+        return Points(texts, {}, np.zeros((1, 0)))
+    return points_of(space, indices[None, :], row.facts)
+
+
+def _outliers(
+    rows: Sequence[Measurement], process: ErrorProcess, residuals: Residuals, prior: ErrorPrior
+) -> list[str]:
+    """Return in words which measurements the others contradict."""
+    found = []
+    for place in np.flatnonzero(process.weights < 1.0).tolist():
+        row = rows[int(residuals.run[place])]
+        quantity = prior.quantities[int(residuals.quantity[place])]
+        design = ", ".join(f"{name}={value}" for name, value in list(row.design.items())[:6])
+        found.append(
+            f"{quantity} of {design} ({row.date or 'no date'}, {row.machine or 'no machine'}) lies "
+            f"{process.deviations[place]:.0f} sigma (limit {OUTLIER:.0f}) from what the others "
+            "say: it counts less until a repeat confirms it"
+        )
+    return found
+
+
+def _wrong_prior(process: ErrorProcess) -> list[str]:
+    if not process.is_contradicted or process.prior.is_exact:
+        return []
+    return [
+        f"Errors here are about {process.scale:.1f} times as large as the {process.prior.origin} "
+        f"prior says (chance {process.surprise:.1g}): intervals are widened by that factor"
+    ]

@@ -1,0 +1,221 @@
+"""Prior of a simulator's error: which designs share how much of it, in `data/error.json`."""
+
+import hashlib
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, Final, Literal, final
+
+import numpy as np
+
+from archgym.errors import FileFormatError
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.simulator import simulator_class, simulator_names
+from archgym.files.storage import open_file, storage_errors
+from archgym.measurements.points import SPACE, WORKLOAD, Points
+
+PRIOR_FILE: Final = Path("data") / "error.json"
+"""File of a simulator's folder that holds its prior."""
+FORMAT: Final = 1
+# chosen: errors of simulators without measured rows. Published models of processors, accelerators
+# and memories claim 5 to 20 % against machines; half of that is shared by all designs of a
+# workload, and a measurement repeats within 2 %.
+_SHARED, _OF_DESIGN, _NOISE = 0.10, 0.08, 0.02
+_CHOSEN_TAIL: Final = 6.0
+Origin = Literal["learned", "exact", "chosen"]
+
+
+@final
+@dataclass(frozen=True)
+class Component:
+    """Part of an error that points share.
+
+    Two points share it if the facts `same` are equal; it fades with the distance of the numbers
+    `near`, each in doublings over its length, and of the designs.
+
+    Attributes:
+      name: Short name.
+      same: Facts that must be equal.
+      near: Length scale by fact [doublings].
+      design: Length scale of the distance of designs; None where it does not matter.
+      spread: Standard deviation by quantity.
+      news: Facts whose unknown values make `spread_new` count instead.
+      spread_new: Standard deviation by quantity where a fact of `news` has an unknown value.
+    """
+
+    name: str
+    same: tuple[str, ...] = ()
+    near: Mapping[str, float] | None = None
+    design: float | None = None
+    spread: tuple[float, ...] = ()
+    news: tuple[str, ...] = ()
+    spread_new: tuple[float, ...] = ()
+
+    def shares(self, one: Points, other: Points) -> np.ndarray:
+        """Return how much of the component points share, (n, m) from 0 to 1."""
+        shared = np.ones((len(one), len(other)))
+        if self.same:
+            codes = _codes(self.same, one, other)
+            shared *= codes[0][:, None] == codes[1][None, :]
+        squares = np.zeros_like(shared)
+        for name, length in (self.near or {}).items():
+            apart = np.log2(one.number(name))[:, None] - np.log2(other.number(name))[None, :]
+            # A fact that is not known keeps nothing apart.
+            squares += np.nan_to_num(apart / length) ** 2
+        if self.design is not None:
+            difference = one.position[:, None, :] - other.position[None, :, :]
+            squares += (difference**2).sum(axis=2) / self.design**2
+        if self.near or self.design is not None:
+            root = np.sqrt(3.0 * squares)
+            shared *= (1.0 + root) * np.exp(-root)
+        return np.asarray(shared)
+
+    def spreads(self, points: Points, known: Mapping[str, frozenset[str]]) -> np.ndarray:
+        """Return standard deviations of points by quantity, (n, n_quantities)."""
+        found = np.tile(np.array(self.spread), (len(points), 1))
+        if self.spread_new:
+            found[is_new(points, self.news, known)] = self.spread_new
+        return found
+
+
+def is_new(points: Points, names: Sequence[str], known: Mapping[str, frozenset[str]]) -> np.ndarray:
+    """Return True for points with a value of these facts that is not known, (n,) bool."""
+    found = np.zeros(len(points), dtype=bool)
+    for name in names:
+        values = known.get(name, frozenset())
+        found |= np.array([text not in values for text in points.text(name)], dtype=bool)
+    return found
+
+
+def _codes(names: Sequence[str], *parts: Points) -> list[np.ndarray]:
+    """Return a number for each point, equal where all facts are."""
+    numbers: dict[tuple[str, ...], int] = {}
+    found = []
+    for points in parts:
+        rows = zip(*(points.text(name).tolist() for name in names), strict=True)
+        found.append(np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=int))
+    return found
+
+
+@final
+@dataclass(frozen=True)
+class ErrorPrior:
+    """Model of ``log(measured / simulated)`` before anything is measured.
+
+    Attributes:
+      origin: "learned" from measured rows, "exact" where these equal the simulator's numbers, or
+        "chosen" by the author.
+      source: Rows that it was learned from, or why it was chosen.
+      quantities: Names of quantities that have errors of their own.
+      metrics: Quantity of each metric; others have no known error.
+      components: Parts of the error.
+      noise: Standard deviation of a measurement by quantity.
+      correlation: (n_quantities, n_quantities), between errors of quantities.
+      tail: Degrees of freedom of Student's t; small for errors with outliers.
+      known: Values of facts that the simulator was calibrated with.
+    """
+
+    origin: Origin
+    source: str
+    quantities: tuple[str, ...]
+    metrics: Mapping[str, str]
+    components: tuple[Component, ...]
+    noise: tuple[float, ...]
+    correlation: tuple[tuple[float, ...], ...]
+    tail: float
+    known: Mapping[str, frozenset[str]]
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> "ErrorPrior":
+        """Return the prior in a JSON object, as `to_json` gave it."""
+        members = {name: value for name, value in data.items() if name != "format"}
+        members |= {name: tuple(members[name]) for name in ("quantities", "noise")}
+        members["components"] = tuple(
+            Component(**{k: tuple(v) if isinstance(v, list) else v for k, v in part.items()})
+            for part in members["components"]
+        )
+        members["correlation"] = tuple(map(tuple, members["correlation"]))
+        members["known"] = {name: frozenset(v) for name, v in members["known"].items()}
+        return cls(**members)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the prior as JSON; `from_json` reads it."""
+        parts = [{k: v for k, v in asdict(part).items() if v} for part in self.components]
+        known = {name: sorted(values) for name, values in self.known.items()}
+        return {"format": FORMAT, **asdict(self), "components": parts, "known": known}
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of everything that decides its numbers."""
+        numbers = {k: v for k, v in self.to_json().items() if k != "source"}
+        return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
+
+    @property
+    def is_exact(self) -> bool:
+        """True if the simulator has no error against what it was validated on."""
+        return self.origin == "exact"
+
+
+def has_error(spec: MetricSpec) -> bool:
+    """Return True for a metric with an error: one that matters and is not derived."""
+    return spec.goal != "none" and spec.formula is None
+
+
+def chosen_prior(metrics: Sequence[MetricSpec], why: str) -> ErrorPrior:
+    """Return the prior of a simulator whose error nobody has measured.
+
+    Args:
+      metrics: Metrics of the simulator. Each that `has_error` has one of its own.
+      why: Reason, in words.
+    """
+    names = [spec.name for spec in metrics if has_error(spec)]
+    n = len(names)
+    return ErrorPrior(
+        "chosen",
+        why,
+        tuple(names),
+        {name: name for name in names},
+        (
+            Component("workload", (SPACE, WORKLOAD), spread=(_SHARED,) * n),
+            Component("design", (SPACE, WORKLOAD), design=1.0, spread=(_OF_DESIGN,) * n),
+        ),
+        (_NOISE,) * n,
+        tuple(tuple(float(i == j) for j in range(n)) for i in range(n)),
+        _CHOSEN_TAIL,
+        {},
+    )
+
+
+def shipped_prior(name: str, specs: Sequence[MetricSpec]) -> ErrorPrior | None:
+    """Return the prior that ships with a simulator; None where it has none for its metrics.
+
+    Raises:
+      FileFormatError: The file of the simulator is damaged.
+    """
+    shipped = _shipped(name) if name in simulator_names() else None
+    if shipped is None or not set(shipped.metrics) & {spec.name for spec in specs}:
+        return None
+    return shipped
+
+
+@cache
+def _shipped(name: str) -> ErrorPrior | None:
+    """Return the prior in a simulator's folder; None where it has none."""
+    module = sys.modules[simulator_class(name).__module__]
+    path = Path(module.__file__ or "").parent / PRIOR_FILE
+    if not path.is_file():
+        return None
+    with storage_errors(path, "read"), open_file(path) as handle:
+        text = handle.read()
+    try:
+        data = json.loads(text)
+        if data["format"] != FORMAT:
+            raise ValueError(f"format {data['format']} is not known")
+        return ErrorPrior.from_json(data)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise FileFormatError(
+            path, None, f"a prior must be as ArchGym ships it; {error}", "Install ArchGym again"
+        ) from None

@@ -1,0 +1,261 @@
+"""Gaussian process of a simulator's error, given measurements."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, NamedTuple, final
+
+import numpy as np
+
+from archgym.measurements.points import Points
+from archgym.measurements.prior import ErrorPrior
+from archgym.runtime.importing import import_library
+from archgym.runtime.threads import one_thread
+
+# chosen: a measurement further than this from what all others say is named and counts less [sigma].
+OUTLIER: Final = 4.0
+# chosen: measurements' worth of trust in the prior's size of errors.
+_TRUST: Final = 6.0
+# chosen: odds against chance at which a prior is called wrong.
+_SURPRISE: Final = 0.01
+# chosen: more outliers than this are no outliers.
+_MOST_OUTLIERS: Final = 12
+_JITTER: Final = 1e-10
+# chosen: resolution of a number that is said to be exact [log].
+EXACT: Final = 1e-9
+
+
+class Residuals(NamedTuple):
+    """Measured errors: row of the points, number of the quantity, ``log(measured / simulated)``.
+
+    `run` numbers the measurements; those of one run share its noise.
+    """
+
+    row: np.ndarray
+    quantity: np.ndarray
+    value: np.ndarray
+    run: np.ndarray
+
+
+@final
+@dataclass(frozen=True)
+class Posterior:
+    """Errors of n points by quantity, (n, n_quantities) means, and their joint covariance."""
+
+    mean: np.ndarray
+    covariance: np.ndarray
+    """(n * n_quantities, n * n_quantities), quantities of a point side by side."""
+    tail: float
+    """Degrees of freedom of Student's t."""
+
+    @property
+    def spread(self) -> np.ndarray:
+        """Standard deviations, (n, n_quantities)."""
+        variance = np.maximum(np.diag(self.covariance), 0.0)
+        return np.asarray(np.sqrt(variance).reshape(self.mean.shape))
+
+    def draws(self, n: int, rng: np.random.Generator) -> np.ndarray:
+        """Return joint draws of the errors, (n, n_points, n_quantities)."""
+        values, vectors = np.linalg.eigh(self.covariance)
+        root = vectors * np.sqrt(np.maximum(values, 0.0))
+        # Antithetic: draws in pairs of opposite sign have the mean of the process.
+        half = rng.standard_normal((n // 2, len(values)))
+        wide = np.sqrt(self.tail / rng.chisquare(self.tail, n // 2))[:, None]
+        scaled = half * wide * _deviation_factor(self.tail)
+        normal = np.concatenate((scaled, -scaled))
+        found = self.mean.ravel() + normal @ root.T
+        return np.asarray(found.reshape(len(normal), *self.mean.shape))
+
+
+def quantile(tail: float, probability: float) -> float:
+    """Return a quantile of Student's t with a standard deviation of 1."""
+    t = import_library("scipy.stats").t
+    return float(t.ppf(probability, tail)) * _deviation_factor(tail)
+
+
+def _deviation_factor(tail: float) -> float:
+    """Return the factor that gives Student's t a standard deviation of 1."""
+    return float(np.sqrt((tail - 2.0) / tail)) if tail > 2.0 else 0.5
+
+
+@final
+class ErrorProcess:
+    """Error of a simulator: ``log(measured / simulated)`` of points, learned from measurements.
+
+    The prior says how much of the error points share. Conditioning on measurements gives errors of
+    other points with a covariance: two similar designs differ by less than either is uncertain.
+    A measurement that the others contradict keeps a small weight until another one confirms it.
+    How large errors are is learned along: a prior that is too small or too large is scaled.
+
+    Source:
+      Rasmussen and Williams, *Gaussian Processes for Machine Learning*, 2006, equations 2.25, 2.26
+      and 5.12 (leave-one-out); Shah, Wilson and Ghahramani, *Student-t Processes as Alternatives to
+      Gaussian Processes*, AISTATS 2014, for the scale.
+    """
+
+    def __init__(self, prior: ErrorPrior) -> None:
+        """Take the prior; nothing is measured yet."""
+        self.prior = prior
+        self.scale = 1.0
+        """Factor of the prior's standard deviations that measurements ask for."""
+        self.surprise = 1.0
+        """Probability of errors as large as those measured, if the prior were right."""
+        self.deviations = np.zeros(0)
+        """Distance of each outlier from what all others say [standard deviations]; else 0."""
+        self.weights = np.zeros(0)
+        """Weight of each residual, 1 for one that counts in full."""
+        self._points: Points | None = None
+        n = len(prior.quantities)
+        self._correlation = np.array(prior.correlation, dtype=np.float64).reshape(n, n)
+        self._noise = np.array(prior.noise)
+
+    @property
+    def measured_points(self) -> Points | None:
+        """Points that were measured; None where nothing was."""
+        return self._points
+
+    @property
+    def is_contradicted(self) -> bool:
+        """True if measurements say that the prior's errors are of another size."""
+        return self.surprise < _SURPRISE
+
+    @property
+    def tail(self) -> float:
+        """Degrees of freedom of predictions."""
+        return self.prior.tail
+
+    @one_thread
+    def condition(self, points: Points, residuals: Residuals) -> None:
+        """Take measurements; those before are forgotten.
+
+        Args:
+          points: Points that were measured.
+          residuals: Their errors.
+        """
+        self._points, self._residuals = points, residuals
+        n = len(residuals.value)
+        self.weights = np.ones(n)
+        if not n:
+            self._points = None
+            return
+        kernel = self._between(points, residuals.row, residuals.quantity)
+        noise = self._noises(residuals)
+        confirmed = _confirmed(residuals, self._noise)
+        self.deviations = np.zeros(n)
+        for _ in range(_MOST_OUTLIERS):
+            inverse = self._inverted(kernel, noise)
+            alpha = inverse @ residuals.value
+            deviations = np.abs(alpha) / np.sqrt(np.maximum(np.diag(inverse), _JITTER))
+            # A prior that is too small makes all of them large.
+            square = float(residuals.value @ alpha)
+            rest = np.maximum(square - deviations**2, 0.0) / max(n - 1, 1)
+            deviations /= np.maximum(1.0, np.sqrt(rest))
+            asked = np.where(confirmed | (self.weights < 1.0), 0.0, deviations)
+            worst = int(np.argmax(asked))
+            if asked[worst] <= OUTLIER:
+                break
+            # One at a time: an outlier makes those next to it look like outliers.
+            self.weights[worst] = (OUTLIER / asked[worst]) ** 4
+            self.deviations[worst] = asked[worst]
+        self.surprise = float(import_library("scipy.stats").chi2.sf(square, n))
+        # Several quantities of one run, or runs of one design, say less than as many others.
+        worth = float(len(np.unique(residuals.row)))
+        self.scale = float(np.sqrt((_TRUST + worth * square / n) / (_TRUST + worth)))
+        self._inverse, self._alpha = inverse, alpha
+
+    @one_thread
+    def predict(self, points: Points, quantities: Sequence[int] | None = None) -> Posterior:
+        """Return errors of points, with their joint covariance.
+
+        Args:
+          points: The points.
+          quantities: Numbers of quantities; all by default.
+        """
+        chosen = np.arange(len(self.prior.quantities)) if quantities is None else quantities
+        n, n_quantities = len(points), len(chosen)
+        row = np.repeat(np.arange(n), n_quantities)
+        quantity = np.tile(np.asarray(chosen, dtype=np.int64), n)
+        covariance = self._between(points, row, quantity)
+        mean = np.zeros(n * n_quantities)
+        if self._points is not None:
+            cross = self._across(points, row, quantity)
+            mean = cross @ self._alpha
+            covariance -= cross @ self._inverse @ cross.T
+        return Posterior(mean.reshape(n, n_quantities), self.scale**2 * covariance, self.tail)
+
+    @one_thread
+    def marginals(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of errors, (n, n_quantities) each."""
+        n, n_quantities = len(points), len(self.prior.quantities)
+        variance = np.zeros((n, n_quantities))
+        for component in self.prior.components:
+            variance += component.spreads(points, self.prior.known) ** 2
+        mean = np.zeros((n, n_quantities))
+        if self._points is not None:
+            row = np.repeat(np.arange(n), n_quantities)
+            quantity = np.tile(np.arange(n_quantities), n)
+            cross = self._across(points, row, quantity)
+            # Row by row, so that no digit depends on how many designs there are.
+            mean = np.array([each @ self._alpha for each in cross]).reshape(n, n_quantities)
+            explained = np.array([each @ (self._inverse @ each) for each in cross])
+            variance -= explained.reshape(n, n_quantities)
+        return mean, self.scale * np.sqrt(np.maximum(variance, 0.0))
+
+    def noise_covariance(self) -> np.ndarray:
+        """Return the covariance of the noise of one run, (n_quantities, n_quantities)."""
+        return np.asarray(self._correlation * np.outer(self._noise, self._noise))
+
+    def _across(self, points: Points, row: np.ndarray, quantity: np.ndarray) -> np.ndarray:
+        """Return covariances of points with what was measured, (n, n_residuals)."""
+        assert self._points is not None
+        left = self._residuals
+        return self._covariance(points, row, quantity, self._points, left.row, left.quantity)
+
+    def _between(self, points: Points, row: np.ndarray, quantity: np.ndarray) -> np.ndarray:
+        return self._covariance(points, row, quantity, points, row, quantity)
+
+    def _covariance(
+        self,
+        one: Points,
+        row: np.ndarray,
+        quantity: np.ndarray,
+        other: Points,
+        other_row: np.ndarray,
+        other_quantity: np.ndarray,
+    ) -> np.ndarray:
+        total = np.zeros((len(row), len(other_row)))
+        for component in self.prior.components:
+            a = component.spreads(one, self.prior.known)[row, quantity]
+            b = component.spreads(other, self.prior.known)[other_row, other_quantity]
+            shares = component.shares(one, other)[np.ix_(row, other_row)]
+            total += shares * a[:, None] * b[None, :]
+        return np.asarray(total * self._correlation[np.ix_(quantity, other_quantity)])
+
+    def _noises(self, residuals: Residuals) -> np.ndarray:
+        """Return the covariance of the noise of residuals, (n, n)."""
+        spread = self._noise[residuals.quantity]
+        same_run = residuals.run[:, None] == residuals.run[None, :]
+        shared = self._correlation[np.ix_(residuals.quantity, residuals.quantity)]
+        return np.asarray(same_run * shared * np.outer(spread, spread))
+
+    def _inverted(self, kernel: np.ndarray, noise: np.ndarray) -> np.ndarray:
+        """Return the inverse of the covariance of what was measured, with weights."""
+        root = np.sqrt(self.weights)
+        total = kernel + noise
+        # An outlier's own variance grows, not what it shares.
+        diagonal = np.diag(total)
+        total = total + np.diag(diagonal * (1.0 / self.weights - 1.0)) + _JITTER * np.eye(len(root))
+        linalg: Any = import_library("scipy.linalg")
+        lower = np.linalg.cholesky(total)
+        inverse: np.ndarray = linalg.cho_solve((lower, True), np.eye(len(total)))
+        return inverse
+
+
+def _confirmed(residuals: Residuals, noise: np.ndarray) -> np.ndarray:
+    """Return True for residuals that another run of the same point repeats, (n,) bool."""
+    apart = np.abs(residuals.value[:, None] - residuals.value[None, :])
+    same = (residuals.row[:, None] == residuals.row[None, :]) & (
+        residuals.quantity[:, None] == residuals.quantity[None, :]
+    )
+    same &= residuals.run[:, None] != residuals.run[None, :]
+    near = apart <= OUTLIER * np.sqrt(2.0) * np.maximum(noise[residuals.quantity], EXACT)[:, None]
+    return np.asarray((same & near).any(axis=1))

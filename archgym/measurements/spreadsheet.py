@@ -1,0 +1,278 @@
+"""Measured designs from a CSV file, checked against a task before anything is kept."""
+
+import csv
+import io
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Final, final
+
+import numpy as np
+
+from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, error_text
+from archgym.evaluation.limits import unit_factor
+from archgym.evaluation.task import Task
+from archgym.files.storage import open_file, storage_errors
+from archgym.measurements.file import MAX_MEASUREMENTS, Measurement
+from archgym.measurements.points import facts_of
+from archgym.spaces.texts import with_values
+
+_MAX_BYTES: Final = 2**26
+_MAX_CELL: Final = 1000
+_HEADING: Final = re.compile(r"(?P<name>[^\[\]]+?)\s*(\[(?P<unit>[^\[\]]*)\])?")
+_WORDS: Final = ("date", "machine", "workload", "seq")
+"""Columns that are neither a parameter nor a metric."""
+# chosen: how near the logarithm of a median error lies to a power of 1,000 that is a wrong unit.
+_NEAR_THOUSAND: Final = 0.45
+_REMEDY: Final = "Correct it; nothing was kept"
+
+
+@final
+@dataclass(frozen=True)
+class Imported:
+    """Measurements of a CSV file.
+
+    Attributes:
+      rows: The measurements.
+      unused: Columns that are no metric of the simulator, which are kept and not used.
+      completed: Parameters that a row leaves out and that took the default design's value.
+    """
+
+    rows: tuple[Measurement, ...]
+    unused: tuple[str, ...]
+    completed: tuple[str, ...]
+
+
+def read_spreadsheet(
+    path: str | Path, task: Task, designs: Mapping[int, Mapping[str, Any]] | None = None
+) -> Imported:
+    """Return the measurements of a CSV file, each checked against a task.
+
+    A column is a parameter, a metric with an optional unit in brackets such as `latency_ns [us]`,
+    or one of `date`, `machine`, `workload` and `seq`. Parameters that are left out take the default
+    design's values; rows of equal designs are repeats.
+
+    Args:
+      path: The file.
+      task: Task that the designs belong to.
+      designs: Designs by the number that `seq` names: the evaluations of a study.
+
+    Raises:
+      FileFormatError: A cell, design, unit or workload does not fit; nothing of the file counts.
+      StorageError: It cannot be read.
+    """
+    path = Path(path)
+    heading, table = _table(path)
+    columns = [_column(path, text, task) for text in heading]
+    names = [column[0] for column in columns]
+    if len(set(names)) != len(names):
+        raise FileFormatError(path, 1, f"each column must come once; got {', '.join(heading)}")
+    metrics = {spec.name: spec for spec in task.simulator.metrics}
+    if not set(names) & set(metrics):
+        known = ", ".join([n for n, s in metrics.items() if s.goal != "none"][:8])
+        problem = f"a column must be a metric of {task.simulator.name}, such as {known}"
+        raise FileFormatError(path, 1, problem, _REMEDY)
+    if "seq" in names and designs is None:
+        raise FileFormatError(path, 1, "`seq` names evaluations of a study; name the study instead")
+    rows, unused = [], set()
+    for number, cells in table:
+        values = dict(zip(names, cells, strict=True))
+        found = {}
+        for (name, factor), cell in zip(columns, cells, strict=True):
+            if name in _WORDS or name in task.space.names or not cell:
+                continue
+            value = _positive(path, number, name, cell, name in metrics and metrics[name].signed)
+            if value is not None:
+                found[name] = value * factor
+                unused |= set() if name in metrics else {name}
+            elif name in metrics:
+                problem = f"`{name}` must be a number above 0; got {cell[:40]!r}"
+                raise FileFormatError(path, number, problem, _REMEDY)
+        if not set(found) & set(metrics):
+            raise FileFormatError(path, number, "a row must have a metric; it has none", _REMEDY)
+        rows.append(_row(path, number, task, values, found, designs))
+    _check_units(path, rows)
+    left_out = tuple(name for name in task.space.names if name not in names)
+    return Imported(tuple(rows), tuple(sorted(unused)), () if "seq" in names else left_out)
+
+
+def measured(
+    task: Task,
+    design: Mapping[str, Any],
+    metrics: Mapping[str, float],
+    workload: str | None = None,
+    date: str = "",
+    machine: str = "",
+) -> Measurement:
+    """Return the measurement of one design, with what the simulator says of it.
+
+    Args:
+      task: Task of the design.
+      design: Values by parameter; those left out are the default design's.
+      metrics: What was measured, by metric, in the simulator's units.
+      workload: Name of the task's workload that ran; may be left out where there is one.
+      date: Day or time of the run.
+      machine: Machine of the run.
+
+    Raises:
+      InvalidDesignError: The design is not in the space.
+      InvalidArgumentError: A number, the workload or the design is impossible.
+    """
+    names = [w.workload.name for w in task.workloads]
+    if workload is None and len(names) > 1:
+        raise InvalidArgumentError(
+            f"`workload` must say which of {', '.join(names)} was measured; got none."
+        )
+    if workload is not None and workload not in names:
+        raise InvalidArgumentError(
+            f"`workload` must be one of the task's, {', '.join(names)}; got {workload!r}."
+        )
+    chosen = task.workloads[0 if workload is None else names.index(workload)].workload
+    for name, value in metrics.items():
+        if not (isinstance(value, int | float) and math.isfinite(value)):
+            raise InvalidArgumentError(f"`{name}` must be a number; got {value!r}.")
+    space = task.space
+    default = dict(space.design_at(space.default_indices))
+    filled = space.design({**default, **design})
+    indices = space.indices_of(filled)[None, :]
+    violated = int(space.violations(indices)[0])
+    if violated >= 0:
+        raise InvalidArgumentError(f"The design breaks: {space.constraints[violated].reason}.")
+    whole = task.simulator.unrestricted
+    source = getattr(whole, "uncalibrated", whole)
+    at = source.space.indices_of({n: filled[n] for n in source.space.names})[None, :]
+    result = source.evaluate_batch(at, chosen)
+    if result.reason[0]:
+        why = result.failures.get(0) or source.reasons[int(result.reason[0])]
+        raise InvalidArgumentError(
+            f"The simulator cannot build the design: {why.removesuffix('.')}."
+        )
+    simulated = {
+        spec.name: float(value)
+        for spec, value in zip(source.metrics, result.values[0], strict=True)
+        if spec.goal != "none" or spec.name in metrics
+    }
+    return Measurement(
+        simulator=source.name,
+        version=source.version,
+        space=source.space.name,
+        options=dict(source.options),
+        workload=chosen.name,
+        facts=facts_of(source, chosen),
+        design={n: list(v) if isinstance(v, tuple) else v for n, v in filled.items()},
+        metrics={name: float(value) for name, value in metrics.items()},
+        simulated=simulated,
+        date=date,
+        machine=machine,
+    )
+
+
+def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return the heading and the rows of a CSV file, with their lines."""
+    with storage_errors(path, "read"), open_file(path) as handle:
+        content = handle.read(_MAX_BYTES + 1)
+    if len(content) > _MAX_BYTES:
+        raise FileFormatError(path, None, f"the file must be below {_MAX_BYTES} bytes", _REMEDY)
+    try:
+        text = content.decode("utf-8-sig")
+        reader = csv.reader(io.StringIO(text), strict=True)
+        heading = [cell.strip() for cell in next(reader, [])]
+        table = []
+        for cells in reader:
+            if not any(cell.strip() for cell in cells):
+                continue
+            if len(cells) != len(heading) or any(len(cell) > _MAX_CELL for cell in cells):
+                problem = f"a row must have {len(heading)} cells, as the heading; got {len(cells)}"
+                raise FileFormatError(path, reader.line_num, problem, _REMEDY)
+            table.append((reader.line_num, [cell.strip() for cell in cells]))
+            if len(table) > MAX_MEASUREMENTS:
+                problem = f"at most {MAX_MEASUREMENTS:,} rows can be read; there are more"
+                raise FileFormatError(path, None, problem, "Average repeats, or split the file")
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise FileFormatError(path, None, f"the file must be CSV in UTF-8; {error}") from None
+    if not heading or not table:
+        raise FileFormatError(path, 1, "the file must have a heading and rows; it has not")
+    return heading, table
+
+
+def _column(path: Path, text: str, task: Task) -> tuple[str, float]:
+    """Return the name of a column, and the factor to the metric's unit."""
+    match = _HEADING.fullmatch(text)
+    name = match["name"] if match else text
+    specs = {spec.name: spec for spec in task.simulator.metrics}
+    if name in specs and match is not None and match["unit"]:
+        unit = specs[name].unit
+        factor = 1.0 if match["unit"] == unit else unit_factor(match["unit"], unit)
+        if factor is None:
+            problem = f"`{name}` must be in {unit or 'no unit'}, or a multiple of it; got {text!r}"
+            raise FileFormatError(path, 1, problem, _REMEDY)
+        return name, factor
+    if name in specs or name in task.space.names or name in _WORDS:
+        return name, 1.0
+    known = [*task.space.names, *specs, *_WORDS]
+    near = get_close_matches(name, known, 1, 0.85)
+    if near or not name:
+        remedy = f"Did you mean {near[0]!r}?" if near else _REMEDY
+        raise FileFormatError(path, 1, f"unknown column {text[:80]!r}", remedy)
+    return text, 1.0
+
+
+def _positive(path: Path, line: int, name: str, cell: str, is_signed: bool) -> float | None:
+    """Return a number above 0; None for a text that is no number at all."""
+    try:
+        value = float(cell)
+    except ValueError:
+        return None
+    if not math.isfinite(value) or (value <= 0 and not is_signed):
+        problem = f"`{name}` must be a number above 0; got {cell!r}"
+        raise FileFormatError(path, line, problem, _REMEDY)
+    return value
+
+
+def _row(
+    path: Path,
+    line: int,
+    task: Task,
+    values: Mapping[str, str],
+    metrics: Mapping[str, float],
+    designs: Mapping[int, Mapping[str, Any]] | None,
+) -> Measurement:
+    start = dict(task.space.design_at(task.space.default_indices))
+    try:
+        if values.get("seq"):
+            text = values["seq"]
+            if not text.isdigit() or designs is None or int(text) not in designs:
+                raise InvalidArgumentError(f"`seq` must be an evaluation of the study; got {text}.")
+            start = dict(designs[int(text)])
+        given = {n: values[n] for n in task.space.names if values.get(n)}
+        design = with_values(task.space, start, given)
+        words = {name: values.get(name, "") for name in ("date", "machine")}
+        return measured(task, design, metrics, values.get("workload") or None, **words)
+    except ArchGymError as error:
+        text = error_text(error).removesuffix(".")
+        raise FileFormatError(path, line, text, _REMEDY) from None
+
+
+def _check_units(path: Path, rows: Sequence[Measurement]) -> None:
+    """Refuse a metric whose values are all about a thousand times those simulated."""
+    for name in sorted({name for row in rows for name in row.metrics}):
+        ratios = [
+            math.log10(row.metrics[name] / row.simulated[name])
+            for row in rows
+            if row.metrics.get(name, 0) > 0 and row.simulated.get(name, 0) > 0
+        ]
+        if not ratios:
+            continue
+        median = float(np.median(ratios))
+        thousands = round(median / 3.0)
+        if thousands and abs(median - 3.0 * thousands) <= _NEAR_THOUSAND:
+            how = "larger" if thousands > 0 else "smaller"
+            problem = (
+                f"`{name}` is about {1000 ** abs(thousands):,} times {how} than simulated "
+                f"(median {10**median:.4g})"
+            )
+            remedy = f"If the unit differs, write it in the heading, such as `{name} [us]`"
+            raise FileFormatError(path, 1, problem, remedy)

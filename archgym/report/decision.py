@@ -1,0 +1,597 @@
+"""Decisions under a simulator's error: which design may be the best, and what to measure next."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Final, Literal, final
+
+import numpy as np
+
+from archgym.checks import check_choice, check_number, check_whole
+from archgym.errors import ArchGymError, InvalidArgumentError
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.limits import Limit
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, objective_from_json
+from archgym.evaluation.restriction import split_space
+from archgym.evaluation.simulator import derived_values, simulator_class, simulator_names
+from archgym.measurements.calibrated import CONFIDENCE_OPTION, MEASURED_OPTION, SIMULATED
+from archgym.measurements.calibration import Calibration, calibration_of
+from archgym.measurements.file import MEASURED_NAME, Measurements, read_measurements
+from archgym.measurements.points import SPACE, WORKLOAD, Points, facts_of, joined, points_of
+from archgym.measurements.process import Posterior
+from archgym.runtime.threads import one_thread
+from archgym.spaces.design import Design
+from archgym.spaces.space import DesignSpace
+from archgym.studies.snapshot import StudyLog
+
+Robust = Literal["no", "expected", "p10"]
+ROBUST: Final = ("no", "expected", "p10")
+"""Rules of the recommendation: by the most likely metrics, by the expected reward, or by the reward
+that is exceeded with 90 %."""
+SHARE: Final = 0.9
+"""Probability with which the smallest set holds the best design."""
+WORTH: Final = 0.002
+"""Expected reduction of the loss below which another measurement is not worth it, as a share.
+Chosen: a fifth of a percent is less than a measurement repeats within."""
+_DRAWS: Final = 2000
+_MOST_DESIGNS: Final = 150
+# chosen: sides of a covariance that is factored in a tenth of a second.
+_MOST_SIDES: Final = 600
+_ALIKE: Final = 1e-9
+_BOUND: Final = re.compile(r"p\d+(_\d+)?_(?P<metric>.+)")
+# As for a hypervolume's corner: nobody takes a design that is twice as bad as the default one.
+_MISSED: Final = float(np.log(2.0))
+
+
+@final
+@dataclass(frozen=True)
+class Candidate:
+    """A design that may be the best.
+
+    Attributes:
+      seq: Number of its evaluation.
+      design: Values by parameter.
+      reward: Reward of its most likely metrics.
+      p_best: Probability that it is the best of those evaluated.
+      p_limits: Probability that it meets each limit, by the limit.
+      loss: Expected loss if it is chosen, in units of the reward.
+      low, high: 90 % interval of its reward.
+      metrics: Most likely value, and the ends of its 90 % interval, by metric of the objective.
+      is_measured: True if it was measured.
+    """
+
+    seq: int
+    design: Design
+    reward: float
+    p_best: float
+    p_limits: Mapping[str, float]
+    loss: float
+    low: float
+    high: float
+    metrics: Mapping[str, tuple[float, float, float]]
+    is_measured: bool
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it as JSON members."""
+        return {**self.__dict__, "design": dict(self.design)}
+
+
+@final
+@dataclass(frozen=True)
+class Next:
+    """A design to measure, and what that is expected to be worth.
+
+    Attributes:
+      candidate: The design.
+      loss_before, loss_after: Expected loss without this measurement and with it, given those
+        that come before it.
+    """
+
+    candidate: Candidate
+    loss_before: float
+    loss_after: float
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Decision:
+    """Which evaluated design to take, under the simulator's error.
+
+    Life cycle:
+
+    1. `decide` reads a study, and measurements where there are some.
+    2. `best` is the design to take, `alternatives` the smallest set that holds the best with 90 %.
+    3. `next` names designs to measure, until `is_settled`.
+
+    Example:
+      >>> from tempfile import TemporaryDirectory
+      >>> from archgym.evaluation.task import Task
+      >>> from archgym.studies.snapshot import read_study
+      >>> from archgym.studies.study import Study
+      >>> from archgym.testing import ProvingSimulator
+      >>> task = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
+      >>> with TemporaryDirectory() as folder:
+      ...     _ = Study.create(f"{folder}/runs", task, "random", seed=1, budget=8).run()
+      ...     decision = decide(read_study(f"{folder}/runs"))
+      >>> decision.origin, 0.0 < decision.best.p_best <= 1.0
+      ('chosen', True)
+    """
+
+    candidates: tuple[Candidate, ...]
+    """Those that were looked at, the recommended one first, then by the probability to be best."""
+    utility: np.ndarray
+    """(n_draws, n_candidates), worth of each candidate in draws of the error."""
+    errors: np.ndarray
+    """(n_draws, n_candidates, n_errors), draws of what a measurement of each would show."""
+    calibration: Calibration
+    n_left_out: int
+    """Feasible evaluations that were not looked at, since they come far behind."""
+    confidence: float
+    is_relative: bool
+    """True if a difference of rewards is one of logarithms, and can be said in percent."""
+    quantities: tuple[int, ...] = ()
+    """Numbers of the quantities that `errors` has, for each workload."""
+
+    @property
+    def best(self) -> Candidate:
+        """The recommended design."""
+        return self.candidates[0]
+
+    @property
+    def origin(self) -> str:
+        """Origin of the prior: learned, exact or chosen."""
+        return self.calibration.prior.origin
+
+    @cached_property
+    def alternatives(self) -> tuple[Candidate, ...]:
+        """Smallest set of designs that holds the best one with 90 %, the most likely first."""
+        ordered = sorted(self.candidates, key=lambda c: -c.p_best)
+        total = np.cumsum([c.p_best for c in ordered])
+        return tuple(ordered[: int(np.searchsorted(total, SHARE - _ALIKE)) + 1])
+
+    @property
+    def is_settled(self) -> bool:
+        """True if the recommended design is the best with 90 %, or its expected loss is nothing."""
+        return self.best.p_best >= SHARE or self.best.loss < WORTH
+
+    def beats(self, one: int, other: int) -> float:
+        """Return the probability that a candidate is better than another, ties halved.
+
+        Args:
+          one: Place among `candidates`.
+          other: Place of the other.
+        """
+        difference = self.utility[:, one] - self.utility[:, other]
+        return float((difference > _ALIKE).mean() + 0.5 * (np.abs(difference) <= _ALIKE).mean())
+
+    @one_thread
+    def next(self, n: int = 1, seed: int = 0) -> list[Next]:
+        """Return designs to measure next, each with the loss that it is expected to leave.
+
+        Draws of what a measurement shows are regressed on; half of the draws choose a design from
+        it, and the other half say what that choice is worth.
+
+        Args:
+          n: Number of designs; each is chosen given those before it.
+          seed: Random seed of the noise of measurements.
+
+        Source:
+          Strong, Oakley and Brennan, *Estimating Multiparameter Partial Expected Value of Perfect
+          Information from a Probabilistic Sensitivity Analysis Sample*, Medical Decision Making
+          2014; Frazier, Powell and Dayanik, *The Knowledge-Gradient Policy for Correlated Normal
+          Beliefs*, INFORMS Journal on Computing 2009.
+        """
+        check_whole("n", n, 1)
+        rng = np.random.default_rng(seed)
+        noise = self._noise()
+        shown = self.errors + rng.multivariate_normal(
+            np.zeros(noise.shape[0]), noise, self.errors.shape[:2], method="eigh"
+        )
+        ideal = float(self.utility.max(axis=1).mean())
+        start = float(self.utility.mean(axis=0).max())
+        taken: list[int] = []
+        found: list[Next] = []
+        worth = start
+        for _ in range(min(n, len(self.candidates))):
+            values = {
+                place: self._value([*taken, place], shown)
+                for place in range(len(self.candidates))
+                if place not in taken
+            }
+            place = max(values, key=lambda p: values[p])
+            after = max(worth, values[place])
+            found.append(Next(self.candidates[place], ideal - worth, ideal - after))
+            taken.append(place)
+            worth = after
+        return found
+
+    def _value(self, places: Sequence[int], shown: np.ndarray) -> float:
+        """Return the expected worth of the choice after some designs were measured."""
+        seen = np.concatenate([shown[:, place] for place in places], axis=1)
+        scale = np.maximum(seen.std(axis=0), _ALIKE)
+        seen = (seen - seen.mean(axis=0)) / scale
+        basis = np.concatenate((np.ones((len(seen), 1)), seen, seen**2), axis=1)
+        first = np.arange(len(seen)) % 2 == 0
+        total = 0.0
+        for fit in (first, ~first):
+            known = basis[fit]
+            square = known.T @ known + _ALIKE * len(known) * np.eye(known.shape[1])
+            weights = np.linalg.solve(square, known.T @ self.utility[fit])
+            chosen = np.argmax(basis[~fit] @ weights, axis=1)
+            total += float(np.take_along_axis(self.utility[~fit], chosen[:, None], axis=1).mean())
+        return 0.5 * total
+
+    def _noise(self) -> np.ndarray:
+        """Return the covariance of the noise of what a measurement shows."""
+        whole = self.calibration.process.noise_covariance()
+        n = self.errors.shape[2] // max(len(self.quantities), 1)
+        part = whole[np.ix_(self.quantities, self.quantities)]
+        return np.asarray(np.kron(np.eye(n), part))
+
+    def percent(self, difference: float) -> str:
+        """Return a difference of rewards in words: in percent where rewards are logarithms."""
+        if not self.is_relative:
+            return f"{difference:.3g}"
+        return f"{100.0 * -np.expm1(-difference):.2g} %"
+
+    def sentences(self) -> list[str]:
+        """Return what the decision says, in words."""
+        best, origin = self.best, self.origin
+        how = {
+            "learned": "The error was learned from rows that the simulator is validated on.",
+            "exact": "The simulator has no error against "
+            f"{self.calibration.prior.source}; against silicon it is not known.",
+            "chosen": "Nobody has measured this simulator's error; the author's guess stands in.",
+        }[origin]
+        found = [how]
+        if self.calibration.n_runs:
+            found.append(
+                f"{_count(self.calibration.n_runs, 'measurement')} of "
+                f"{_count(self.calibration.n_designs, 'design')} count."
+            )
+        found += [line + "." for line in self.calibration.notes]
+        n = len(self.alternatives)
+        unlikely = [text for text, chance in best.p_limits.items() if chance < self.confidence]
+        if unlikely:
+            found.append(
+                f"No design is known to meet {' and '.join(unlikely)} with "
+                f"{100 * self.confidence:.0f} %; the one that comes closest is named."
+            )
+        found.append(
+            f"Evaluation {best.seq} is the best of {len(self.candidates)} with "
+            f"{100 * best.p_best:.0f} %; its expected loss is {self.percent(best.loss)}."
+        )
+        if n > 1 or self.alternatives[0].seq != best.seq:
+            found.append(f"{_count(n, 'design')} together hold the best one with 90 %.")
+        if len(self.candidates) > 1:
+            found.append(self._comparison())
+        for text, chance in best.p_limits.items():
+            found.append(f"It meets {text} with {100 * chance:.0f} %.")
+        return found
+
+    def _comparison(self) -> str:
+        rival = self.candidates[1]
+        chance, gap = self.beats(0, 1), self.best.reward - rival.reward
+        text = f"Evaluation {self.best.seq} beats {rival.seq} with {100 * chance:.0f} %"
+        if chance < SHARE and gap > 0:
+            return f"{text}; the difference of {self.percent(gap)} is within the error."
+        return f"{text}."
+
+    def to_json(self, n_next: int = 0) -> dict[str, Any]:
+        """Return the decision as JSON members.
+
+        Args:
+          n_next: Number of designs to measure next.
+        """
+        return {
+            "prior": {"origin": self.origin, "source": self.calibration.prior.source},
+            "measurements": self.calibration.n_runs,
+            "notes": list(self.calibration.notes),
+            "confidence": self.confidence,
+            "best": self.best.to_json(),
+            "alternatives": [candidate.to_json() for candidate in self.alternatives],
+            "beats_second": self.beats(0, 1) if len(self.candidates) > 1 else None,
+            "settled": self.is_settled,
+            "next": [
+                {
+                    "seq": step.candidate.seq,
+                    "design": dict(step.candidate.design),
+                    "loss_before": step.loss_before,
+                    "loss_after": step.loss_after,
+                }
+                for step in (self.next(n_next) if n_next else [])
+            ],
+        }
+
+
+def _count(n: int, what: str) -> str:
+    return f"{n} {what}" if n == 1 else f"{n} {what}s"
+
+
+def decide(
+    log: StudyLog,
+    measured: str | Path | Measurements | None = None,
+    *,
+    confidence: float | None = None,
+    robust: Robust = "no",
+    seed: int = 0,
+) -> Decision:
+    """Return which evaluated design of a study to take under the simulator's error.
+
+    Args:
+      log: The study.
+      measured: Measurements or their file; by default those in the study's folder, if any.
+      confidence: Probability with which limits must be met; by default the task's, or 0.5.
+      robust: Rule of the recommendation; see `ROBUST`.
+      seed: Random seed of the draws.
+
+    Raises:
+      InvalidArgumentError: No design was feasible.
+      FileFormatError: The measurements are damaged.
+    """
+    check_choice("robust", robust, ROBUST)
+    options = {name: str(value) for name, value in log.header.task["options"].items()}
+    stated = float(options.pop(CONFIDENCE_OPTION, 0.5))
+    options.pop(MEASURED_OPTION, None)
+    wanted = check_number("confidence", stated if confidence is None else confidence, 0.5, 0.999)
+    source = _Source.of(log, options)
+    calibration = calibration_of(
+        source.name, source.version, source.space, source.specs, _measurements(log, measured)
+    )
+    problem = _Problem.of(log, source, calibration)
+    posterior = calibration.process.predict(problem.points, problem.quantities)
+    return _decision(log, problem, posterior, calibration, wanted, robust, seed)
+
+
+def _measurements(log: StudyLog, measured: str | Path | Measurements | None) -> Measurements | None:
+    """Return the measurements that are given, of the task, or in the study's folder."""
+    if isinstance(measured, Measurements):
+        return measured
+    if measured is None:
+        own, of_task = log.folder / MEASURED_NAME, log.header.task.get("measured")
+        if own.is_file():
+            measured = own
+        elif of_task is not None:
+            measured = str(of_task)
+    return None if measured is None else read_measurements(measured)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Source:
+    """The simulator of a study, without what is held and without calibration."""
+
+    name: str
+    version: int
+    space: DesignSpace
+    specs: tuple[MetricSpec, ...]
+    facts: tuple[dict[str, str | float], ...]
+    """Facts of each workload of the task."""
+
+    @classmethod
+    def of(cls, log: StudyLog, options: Mapping[str, str]) -> "_Source":
+        """Return the simulator of a study, from its recipe where it is not installed."""
+        recipe = log.header.task
+        name, space_name = str(recipe["simulator"]), str(recipe["space_name"])
+        whole = split_space(space_name)[0] or space_name
+        specs = tuple(s for s in log.metrics if not s.name.startswith(("low_", "high_")))
+        specs = tuple(s for s in specs if not s.name.startswith(SIMULATED))
+        plain = tuple(
+            {**options, SPACE: whole, WORKLOAD: str(w["digest"])} for w in recipe["workloads"]
+        )
+        if name not in simulator_names():
+            return cls(name, int(recipe["version"]), log.space, specs, plain)
+        try:
+            made = make_simulator(
+                simulator_class(name), whole, str(recipe["fidelity"]), dict(options)
+            )
+            workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
+        except ArchGymError:
+            return cls(name, int(recipe["version"]), log.space, specs, plain)
+        facts = tuple(facts_of(made, workload) for workload in workloads)
+        return cls(name, int(recipe["version"]), made.space, made.metrics, facts)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _Problem:
+    """Candidates of a study, ready for draws.
+
+    Attributes:
+      rows: (n,) rows of the log.
+      values: (n, w, n_columns), simulated metrics that the objective needs.
+      specs: Metrics of the columns.
+      quantity_of: Place among `quantities` by column that has an error.
+      quantities: Numbers of the quantities that matter.
+      points: n * w points, workloads of a design side by side.
+      reference: (w, n_columns), of the default design.
+      objective: The task's, with limits on metrics themselves.
+      n_feasible: Feasible designs of the study.
+    """
+
+    rows: np.ndarray
+    values: np.ndarray
+    specs: tuple[MetricSpec, ...]
+    quantity_of: Mapping[int, int]
+    quantities: tuple[int, ...]
+    points: Points
+    reference: np.ndarray
+    objective: Objective
+    n_feasible: int
+
+    @classmethod
+    def of(cls, log: StudyLog, source: _Source, calibration: Calibration) -> "_Problem":
+        """Return the most promising designs of a study."""
+        objective = _plain(objective_from_json(log.header.task["objective"]), source.specs)
+        n_feasible = int(log.is_feasible.sum())
+        if not n_feasible:
+            raise InvalidArgumentError(
+                f"{log.folder} has no feasible design to decide among. Search on."
+            )
+        specs = _needed(objective, log.metrics)
+        with_error = calibration.quantities(specs)
+        quantities = tuple(sorted(set(with_error.values())))
+        sides = len(log.workloads) * max(len(quantities), 1)
+        n = min(_MOST_DESIGNS, max(2, _MOST_SIDES // sides))
+        rows = _distinct(log, log.top_rows(log.evaluations))[:n]
+        names = [spec.name for spec in log.metrics]
+        columns = [
+            names.index(SIMULATED + s.name if SIMULATED + s.name in names else s.name)
+            for s in specs
+        ]
+        designs = [dict(log.space.design_at(log.records.indices[row])) for row in rows]
+        indices = np.stack([source.space.indices_of(source.space.design(d)) for d in designs])
+        points = joined([points_of(source.space, indices, facts) for facts in source.facts])
+        order = np.arange(len(points)).reshape(len(log.workloads), len(rows)).T.ravel()
+        return cls(
+            rows,
+            log.records.values[rows][:, :, columns],
+            specs,
+            {column: quantities.index(q) for column, q in with_error.items()},
+            quantities,
+            points.rows(order),
+            log.reference[:, columns],
+            objective,
+            n_feasible,
+        )
+
+    def rewards(self, errors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return metrics and rewards without limits, of draws of errors.
+
+        Args:
+          errors: (n_draws, n * w, n_quantities).
+          weights: (w,), of the workloads.
+        """
+        n_draws, (n, w, n_columns) = len(errors), self.values.shape
+        values = np.tile(self.values, (n_draws, 1, 1, 1))
+        shaped = errors.reshape(n_draws, n, w, -1)
+        for column, place in self.quantity_of.items():
+            values[..., column] *= np.exp(shaped[..., place])
+        flat = derived_values(values.reshape(-1, n_columns), self.specs).reshape(-1, w, n_columns)
+        built = np.zeros(flat.shape[:2], dtype=np.int16)
+        free = replace(self.objective, limits=())
+        reward = free.rewards(flat, built, self.reference, self.specs, weights)
+        return flat.reshape(values.shape), reward.reshape(n_draws, n)
+
+
+def _plain(objective: Objective, specs: Sequence[MetricSpec]) -> Objective:
+    """Return an objective whose limits apply to metrics themselves, not to their quantiles."""
+    names = {spec.name for spec in specs}
+    limits = []
+    for limit in objective.limits:
+        match = _BOUND.fullmatch(limit.metric)
+        is_bound = limit.metric not in names and match is not None
+        metric = match["metric"] if is_bound and match is not None else limit.metric
+        limits.append(Limit(metric, limit.sign, limit.bound))
+    return replace(objective, limits=tuple(limits))
+
+
+def _needed(objective: Objective, specs: Sequence[MetricSpec]) -> tuple[MetricSpec, ...]:
+    """Return the metrics that an objective reads, with those that derived ones are made of."""
+    by_name = {spec.name: spec for spec in specs}
+    wanted = [t.metric for t in objective.terms] + [li.metric for li in objective.limits]
+    found: dict[str, None] = {}
+    while wanted:
+        name = wanted.pop()
+        if name in found:
+            continue
+        found[name] = None
+        formula = by_name[name].formula
+        wanted += [] if formula is None else list(formula.names)
+    return tuple(spec for spec in specs if spec.name in found)
+
+
+def _distinct(log: StudyLog, rows: np.ndarray) -> np.ndarray:
+    """Return rows whose designs differ, the first of each."""
+    _, first = np.unique(log.records.indices[rows], axis=0, return_index=True)
+    return np.asarray(rows[np.sort(first)])
+
+
+def _decision(
+    log: StudyLog,
+    problem: _Problem,
+    posterior: Posterior,
+    calibration: Calibration,
+    confidence: float,
+    robust: Robust,
+    seed: int,
+) -> Decision:
+    weights, n = log.weights, len(problem.rows)
+    errors = posterior.draws(_DRAWS, np.random.default_rng(seed))
+    values, reward = problem.rewards(errors, weights)
+    likely_values, likely = problem.rewards(posterior.mean[None], weights)
+    missed = {
+        str(limit): limit.violation(values[..., column], spec.resolution).max(axis=2)
+        for limit in problem.objective.limits
+        for column, spec in enumerate(problem.specs)
+        if spec.name == limit.metric
+    }
+    off = np.sum(list(missed.values()), axis=0) if missed else np.zeros(reward.shape)
+    meets = off == 0.0
+    # A design that misses limits is worth less than any that meets them, by how much it misses.
+    floor = np.minimum(reward.min(), -_MISSED)
+    utility = np.where(meets, reward, floor - off / (1.0 + off))
+    top = utility.max(axis=1, keepdims=True)
+    best = np.argmax(utility, axis=1)
+    p_best = np.bincount(best, minlength=n) / len(best)
+    low, high = np.quantile(reward, (0.05, 0.95), axis=0)
+    rank = {"no": likely[0], "expected": utility.mean(axis=0), "p10": np.quantile(utility, 0.1, 0)}
+    chance = meets.mean(axis=0)
+    is_sure = chance >= min(confidence, float(chance.max()))
+    first = int(np.argmax(np.where(is_sure, rank[robust], -np.inf)))
+    order = [first, *[int(p) for p in np.argsort(-p_best, kind="stable") if p != first]]
+    measured = _is_measured(problem, calibration)
+    candidates = []
+    for place in order:
+        outcome = log.outcome(int(problem.rows[place]))
+        candidates.append(
+            Candidate(
+                outcome.seq,
+                outcome.design,
+                float(likely[0, place]),
+                float(p_best[place]),
+                {text: float((each[:, place] == 0.0).mean()) for text, each in missed.items()},
+                float((top[:, 0] - utility[:, place]).mean()),
+                float(low[place]),
+                float(high[place]),
+                {
+                    spec.name: _interval(
+                        likely_values[0, place, :, column] @ weights,
+                        values[:, place, :, column] @ weights,
+                    )
+                    for column, spec in enumerate(problem.specs)
+                },
+                bool(measured[place]),
+            )
+        )
+    shown = errors.reshape(len(errors), n, -1)[:, order]
+    return Decision(
+        tuple(candidates),
+        utility[:, order],
+        shown,
+        calibration,
+        problem.n_feasible - n,
+        confidence,
+        all(term.goal in ("minimise", "maximise") for term in problem.objective.terms),
+        problem.quantities,
+    )
+
+
+def _interval(likely: float, draws: np.ndarray) -> tuple[float, float, float]:
+    low, high = np.quantile(draws, (0.05, 0.95))
+    return float(likely), float(low), float(high)
+
+
+def _is_measured(problem: _Problem, calibration: Calibration) -> np.ndarray:
+    """Return True for candidates that were measured on some workload, (n,) bool."""
+    n, w = problem.values.shape[:2]
+    seen = calibration.process.measured_points
+    if seen is None:
+        return np.zeros(n, dtype=bool)
+    names = sorted(problem.points.texts)
+    known = set(zip(*(seen.text(name).tolist() for name in names), strict=True))
+    keys = zip(*(problem.points.text(name).tolist() for name in names), strict=True)
+    return np.array([key in known for key in keys]).reshape(n, w).any(axis=1)

@@ -1,0 +1,343 @@
+"""Runs of the exact kernel in parts: settings may change between them, and a run may be copied."""
+
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import SimulatorError
+from archgym.runtime.kernels import compiled, entry_point, pointer
+from archgym.simulators.dram.kernel.batch import (
+    OUTPUTS,
+    Job,
+    Tables,
+    begin_design,
+    blank_requests,
+    end_design,
+    load_trace,
+    trace_table,
+)
+from archgym.simulators.dram.kernel.commands import ACT, PER_BANK, REFA, REFB
+from archgym.simulators.dram.kernel.controller import ROW_HIT, start_bank
+from archgym.simulators.dram.kernel.events import NEXT_COMMAND, clear_events, wake_soon
+from archgym.simulators.dram.kernel.exact import run_exact
+from archgym.simulators.dram.kernel.latency import N_BUCKETS
+from archgym.simulators.dram.kernel.state import COMMAND_LOG, EVENTS, MAX_BANKS, NONE
+
+COUNTERS: Final = (
+    "answered", "latency_ps", "due_latency_ps", "largest_due_latency_ps", "time_ps", "accepted",
+    "same_row", "writes", "hits", "misses", "conflicts", "activations", "refreshes", "backlog",
+)  # fmt: skip
+"""Counters of a part, in order. `answered`, `latency_ps` and `due_latency_ps` are sums over the
+bursts that the player received, from when it sent them and from when the trace wants them to be
+sent. `accepted`, `same_row` and `writes` are of the bursts that the controller took: `same_row` are
+those to the row that their bank's previous burst went to. `backlog` is due or sent, but not
+answered, at the end."""
+(
+    _ANSWERED, _LATENCY, _DUE, _LARGEST, _TIME, _ACCEPTED, _SAME_ROW, _WRITES, _HITS, _MISSES,
+    _CONFLICTS, _ACTIVATIONS, _REFRESHES, _BACKLOG,
+) = range(len(COUNTERS))  # fmt: skip
+SWITCHABLE: Final = (
+    "page_policy", "scheduler", "request_buffer_size",
+    "refresh_max_postponed", "refresh_max_pulled_in",
+)  # fmt: skip
+"""Columns of a controller that may change during a run."""
+
+_EPOCH: Final = np.dtype(
+    [
+        ("oldest", np.int64),  # burst before which all were counted
+        ("n_accepted", np.int64),  # those of earlier parts, as all that follow
+        ("n_due", np.int64),
+        ("time", np.int64),
+        ("served", np.int64, (3,)),
+        ("activations", np.int64),
+        ("refreshes", np.int64),
+        ("last_row", np.int32, (MAX_BANKS,)),
+    ],
+    align=True,
+)
+
+
+@entry_point(seconds=5.0)
+def _start(job: Job, events: Any) -> None:
+    """Load a trace and a design."""
+    load_trace(job)
+    begin_design(job, 0)
+    clear_events(events[0])
+
+
+@entry_point(seconds=20.0)
+def _advance(
+    job: Job, events: Any, heap: Any, epoch: Any, controller: Any, stall: int, until: int, out: Any
+) -> bool:
+    """Change settings where they differ, run until `until` bursts are answered, and count.
+
+    Args:
+      job: The run; its latencies and requests are filled in as it goes.
+      events: (1,) of `EVENTS`.
+      heap: Room for wake-ups.
+      epoch: (1,) of `_EPOCH`.
+      controller: (12,), settings of this part.
+      stall: Time for which a change holds the command bus [ps].
+      until: Bursts answered since the start.
+      out: (n_counters,) float64, filled in.
+
+    Returns:
+      False if the controller cannot continue.
+    """
+    s = job.state[0]
+    d = job.device[0]
+    e = events[0]
+    requests = pointer(job.requests)
+    entries = pointer(heap)
+    changes = False
+    for column in range(len(controller)):
+        changes |= controller[column] != job.controllers[0, column]
+        job.controllers[0, column] = controller[column]
+    if changes:
+        _switch(s, d, requests, e, controller, stall)
+    log = pointer(job.log)
+    latencies = pointer(job.latencies)
+    done = run_exact(s, d, requests, log, latencies, e, entries, until)
+    _count(s, d, requests, e, epoch[0], out)
+    return done
+
+
+@entry_point(seconds=5.0)
+def _finish(job: Job, events: Any, done: bool) -> None:
+    """Fill in the outputs of a run that has ended, as those of a whole run."""
+    s = job.state[0]
+    e = events[0]
+    if e.n_in_controller == 0:
+        s.idle += s.last_handed - e.idle_since
+    end_design(job, 0, done)
+
+
+@compiled
+def _switch(s: Any, d: Any, requests: Any, e: Any, controller: Any, stall: int) -> None:
+    """Put settings into effect: every bank chooses again, and the controller runs once more now."""
+    s.page_policy = controller[0]
+    s.scheduler = controller[1]
+    s.buffer_size = controller[3]
+    per_command = d.banks_per_rank if s.refresh_policy == PER_BANK else 1
+    s.max_postponed = controller[7] * per_command
+    s.max_pulled_in = controller[8] * per_command
+    for bus in range(2):
+        s.bus_free[bus] = max(s.bus_free[bus], e.now + stall)
+    for bank in range(d.n_banks):
+        # A bank that is blocked keeps its prepared command until the block takes effect.
+        if not s.halted[bank] and s.head[bank] != NONE:
+            start_bank(s, d, requests, bank)
+    s.is_stale = 1
+    wake_soon(e, NEXT_COMMAND)
+
+
+@compiled
+def _count(s: Any, d: Any, requests: Any, e: Any, epoch: Any, out: Any) -> None:
+    """Fill in the counters of the part that ends."""
+    for place in range(len(out)):
+        out[place] = 0.0
+    clock = s.player_clock
+    for index in range(epoch.oldest, s.n_accepted):
+        request = requests[index]
+        if request.received == NONE or request.is_reported:
+            continue
+        request.is_reported = 1
+        out[_ANSWERED] += 1.0
+        out[_LATENCY] += request.received - request.sent
+        due = request.sent if s.is_relative else min(request.sent, request.tick * clock)
+        late = request.received - due
+        out[_DUE] += late
+        out[_LARGEST] = max(out[_LARGEST], late)
+    while epoch.oldest < s.n_accepted and requests[epoch.oldest].is_reported:
+        epoch.oldest += 1
+    for index in range(epoch.n_accepted, s.n_accepted):
+        request = requests[index]
+        bank = np.int64(request.bank)
+        out[_SAME_ROW] += request.row == epoch.last_row[bank]
+        out[_WRITES] += request.is_write
+        epoch.last_row[bank] = request.row
+    out[_ACCEPTED] = s.n_accepted - epoch.n_accepted
+    epoch.n_accepted = s.n_accepted
+    out[_TIME] = e.now - epoch.time
+    epoch.time = e.now
+    for outcome in range(3):
+        served = s.n_hits_served if outcome == ROW_HIT else s.n_misses_served
+        served = s.n_conflicts_served if outcome == 2 else served
+        out[_HITS + outcome] = served - epoch.served[outcome]
+        epoch.served[outcome] = served
+    out[_ACTIVATIONS] = s.n_commands[ACT] - epoch.activations
+    epoch.activations = s.n_commands[ACT]
+    refreshes = s.n_commands[REFB] + s.n_commands[REFA]
+    out[_REFRESHES] = refreshes - epoch.refreshes
+    epoch.refreshes = refreshes
+    if not s.is_relative:
+        while epoch.n_due < s.n_requests and requests[epoch.n_due].tick * clock <= e.now:
+            epoch.n_due += 1
+    out[_BACKLOG] = max(epoch.n_due, e.n_sent) - e.n_received
+
+
+@final
+@dataclass(eq=False)
+class Run:
+    """A run that has stopped, and all that is to come.
+
+    Attributes:
+      job: Arguments of the kernel; the memory that it writes belongs to this run.
+      events, heap, epoch: As of `_advance`.
+      counters: (n_counters,) of the last part, by `COUNTERS`.
+      n_answered: Bursts that were answered.
+      is_stuck: True if the controller cannot continue.
+    """
+
+    job: Job
+    events: npt.NDArray[Any]
+    heap: npt.NDArray[np.int64]
+    epoch: npt.NDArray[Any]
+    counters: npt.NDArray[np.float64]
+    n_answered: int = 0
+    is_stuck: bool = False
+
+    @property
+    def n_requests(self) -> int:
+        """Bursts of the trace."""
+        return len(self.job.requests)
+
+    @property
+    def is_over(self) -> bool:
+        """True if every burst was answered."""
+        return self.n_answered == self.n_requests
+
+    def advance(
+        self, controller: npt.NDArray[np.int64], until: int, stall_ps: int = 0
+    ) -> npt.NDArray[np.float64]:
+        """Run a part, and return its counters by `COUNTERS`.
+
+        Args:
+          controller: (12,), by `CONTROLLER_COLUMNS`; only `SWITCHABLE` may differ from before.
+          until: Bursts answered since the start with which it stops; a few more may be.
+          stall_ps: Time for which a change of settings holds the command bus [ps].
+
+        Raises:
+          SimulatorError: The controller cannot continue under these settings.
+        """
+        until = min(until, self.n_requests)
+        done = _advance(
+            self.job, self.events, self.heap, self.epoch, controller, stall_ps, until, self.counters
+        )
+        self.n_answered = int(self.events[0]["n_received"])
+        if not done:
+            self.is_stuck = True
+            raise SimulatorError("The controller never ends under these settings.")
+        return self.counters.copy()
+
+    def copy(self, into: "Run | None" = None) -> "Run":
+        """Return an independent run that continues alike.
+
+        Args:
+          into: Copy of the same run that is used again, which is faster; it may be ahead.
+        """
+        job = self.job
+        if into is None:
+            words = job.state.copy()
+            own = job._replace(
+                controllers=job.controllers.copy(),
+                state=words,
+                state_words=words.view(np.int64),
+                requests=blank_requests(len(job.requests)),
+                latencies=job.latencies.copy(),
+                out=job.out.copy(),
+            )
+            into = Run(
+                own,
+                self.events.copy(),
+                np.zeros_like(self.heap),
+                self.epoch.copy(),
+                self.counters.copy(),
+            )
+            into.job.requests.view(np.int64)[:] = job.requests.view(np.int64)
+        else:
+            self._copy_live(into)
+        end = 2 * (int(self.events[0]["n_heap"]) + 1)
+        into.heap[:end] = self.heap[:end]
+        into.n_answered, into.is_stuck = self.n_answered, self.is_stuck
+        return into
+
+    def _copy_live(self, into: "Run") -> None:
+        """Copy what differs from a copy that may have run ahead."""
+        ahead = int(into.events[0]["n_sent"])
+        for name in ("events", "epoch", "counters"):
+            getattr(into, name)[:] = getattr(self, name)
+        into.job.state_words[:] = self.job.state_words
+        into.job.controllers[:] = self.job.controllers
+        words = len(self.job.requests[:1].view(np.int64))
+        live = slice(
+            words * int(self.epoch[0]["oldest"]),
+            words * max(ahead, int(self.events[0]["n_sent"])),
+        )
+        into.job.requests.view(np.int64)[live] = self.job.requests.view(np.int64)[live]
+
+    def finish(self) -> dict[str, float]:
+        """Return the outputs of a run that is over, by `batch.OUTPUTS`; the run stays as it is.
+
+        Raises:
+          SimulatorError: Bursts wait for an answer.
+        """
+        if not self.is_over:
+            raise SimulatorError(
+                f"A run must be over to be finished; {self.n_answered} of {self.n_requests} bursts "
+                "were answered."
+            )
+        end = self.copy()
+        _finish(end.job, end.events, True)
+        return dict(zip(OUTPUTS, end.job.out[0].tolist(), strict=True))
+
+
+def begin(
+    controllers: npt.NDArray[np.int64],
+    mapping_index: npt.NDArray[np.int64],
+    decoded: npt.NDArray[Any],
+    addresses: npt.NDArray[np.int64],
+    ticks: npt.NDArray[np.int64],
+    is_write: npt.NDArray[np.bool_],
+    *,
+    player_clock_ps: int,
+    is_relative: bool,
+    device: Tables,
+    first_burst: npt.NDArray[np.int64] | None = None,
+    memory: Any = None,
+) -> Run:
+    """Return a run of one design before its first event.
+
+    Args are those of `batch.simulate` for one design; `memory` is not used, since energy that is
+    counted from a log of commands is left out.
+    """
+    n_requests = len(addresses)
+    state = device.blank.copy()
+    first = np.zeros(0, dtype=np.int64) if first_burst is None else first_burst
+    job = Job(
+        np.array(controllers, dtype=np.int64),
+        np.ascontiguousarray(mapping_index, dtype=np.int64),
+        decoded if decoded.flags.writeable and decoded.flags.c_contiguous else decoded.copy(),
+        trace_table(addresses, ticks, is_write),
+        np.array((player_clock_ps, is_relative), dtype=np.int64),
+        device.device,
+        device.currents,
+        device.transfer,
+        state,
+        state.view(np.int64),
+        device.blank.view(np.int64),
+        blank_requests(n_requests),
+        np.zeros(n_requests, dtype=np.int64),
+        np.zeros(2 * N_BUCKETS, dtype=np.int64),
+        np.array(first, dtype=np.int64),
+        np.zeros(0, dtype=COMMAND_LOG),
+        np.empty((1, len(OUTPUTS))),
+    )
+    epoch = np.zeros(1, dtype=_EPOCH)
+    epoch["last_row"] = NONE
+    events = np.zeros(1, dtype=EVENTS)
+    _start(job, events)
+    heap = np.zeros(32 * n_requests + 131072, dtype=np.int64)
+    return Run(job, events, heap, epoch, np.zeros(len(COUNTERS)))

@@ -1,0 +1,218 @@
+"""Runs of the controllers in parts: settings may change between them, and a run may be copied."""
+
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from archgym.errors import SimulatorError
+from archgym.runtime.kernels import entry_point
+from archgym.simulators.dram.kernel.stepping import COUNTERS
+from archgym.simulators.dram.ramulator.kernel.controller import Work, run
+from archgym.simulators.dram.ramulator.kernel.run import (
+    SCHEDULERS,
+    Configuration,
+    Outcome,
+    Requests,
+    outcome_of,
+    prepare,
+)
+from archgym.simulators.dram.ramulator.kernel.state import NONE
+from archgym.simulators.dram.ramulator.machine import Standard
+
+SWITCHABLE: Final = ("scheduler", "row_policy", "cap", "wr_low", "wr_high")
+"""Settings that may change during a run."""
+_CHANGING: Final = (
+    "controller", "channels", "banks", "used", "ready", "rings", "priority", "requests",
+    "is_buffered", "bank_accounts", "rank_accounts", "hash",
+)  # fmt: skip
+
+
+@entry_point(seconds=3.0)
+def _switch(work: Work, clock: int) -> None:
+    """Let every channel look at all candidates again under new settings, from the next tick on."""
+    k = work.controller[0]
+    n_banks = work.device[0].n_banks
+    for c in range(len(work.channels)):
+        ch = work.channels[c]
+        ch.n_capped = 0
+        for bank in range(c * n_banks, (c + 1) * n_banks):
+            b = work.banks[bank]
+            b.bound[0] = b.bound[1] = 0
+            if k.closes and b.n_columns >= k.cap and not b.is_closing:
+                ch.n_capped += 1
+        ch.capped_from = 0
+        ch.scan_from[0] = ch.scan_from[1] = 0
+        ch.active_from = ch.active_wake = ch.priority_bound = 0
+        ch.n_quiet = 0
+        ch.wake = clock + 1
+
+
+@entry_point(seconds=3.0)
+def _count(
+    work: Work, progress: Any, before: Any, reported: Any, last_row: Any, tick_ps: int, out: Any
+) -> None:
+    """Fill in the counters of a part, by `COUNTERS`.
+
+    Args:
+      work: The run.
+      progress: (4,), as the kernel filled it in.
+      before: (8,) int64 sums at the end of the part before: oldest request that is not reported,
+        accepted, ticks, hits, misses, conflicts, activations, refreshes; replaced.
+      reported: (n_requests,) uint8.
+      last_row: (n_channels * n_banks,) int64.
+      tick_ps: Length of a tick [ps].
+      out: (n_counters,) float64.
+    """
+    d = work.device[0]
+    clock, accepted = progress[1], progress[3]
+    for place in range(len(out)):
+        out[place] = 0.0
+    n_waiting = 0
+    for index in range(before[0], accepted):
+        r = work.requests[index]
+        if r.depart == NONE:
+            n_waiting += 1
+        elif not reported[index]:
+            reported[index] = 1
+            out[0] += 1.0
+            out[1] += (r.depart - r.arrive) * tick_ps
+            out[2] += (r.depart - r.due) * tick_ps
+            out[3] = max(out[3], float((r.depart - r.due) * tick_ps))
+    while before[0] < accepted and reported[before[0]]:
+        before[0] += 1
+    for index in range(before[1], accepted):
+        r = work.requests[index]
+        place = r.channel * d.n_banks + r.bank
+        out[6] += r.row == last_row[place]
+        out[7] += r.is_write
+        last_row[place] = r.row
+    out[5] = accepted - before[1]
+    before[1] = accepted
+    out[4] = (clock - before[2]) * tick_ps
+    before[2] = clock
+    for kind in range(5):
+        total = 0
+        for c in range(len(work.channels)):
+            ch = work.channels[c]
+            if kind == 0:
+                total += ch.hits
+            elif kind == 1:
+                total += ch.misses
+            elif kind == 2:
+                total += ch.conflicts
+            elif kind == 3:
+                total += ch.n_issued[d.act]
+            else:
+                total += ch.n_issued[d.refab]
+                if d.refpb != NONE:
+                    total += ch.n_issued[d.refpb]
+        out[8 + kind] = total - before[3 + kind]
+        before[3 + kind] = total
+    index = accepted
+    while index < len(work.requests) and work.requests[index].due <= clock:
+        index += 1
+    out[13] = n_waiting + index - accepted
+
+
+@final
+@dataclass(eq=False)
+class Run:
+    """A run that has stopped, and all that is to come.
+
+    Attributes:
+      made, configuration: Device family and configuration; its settings are those it began with.
+      work, progress: As of the kernel.
+      before, reported, last_row: As of `_count`.
+      counters: (n_counters,) of the last part, by `COUNTERS`.
+    """
+
+    made: Standard
+    configuration: Configuration
+    work: Work
+    progress: npt.NDArray[np.int64]
+    before: npt.NDArray[np.int64]
+    reported: npt.NDArray[np.uint8]
+    last_row: npt.NDArray[np.int64]
+    counters: npt.NDArray[np.float64]
+
+    @property
+    def n_requests(self) -> int:
+        """Bursts of the trace."""
+        return len(self.reported)
+
+    @property
+    def is_over(self) -> bool:
+        """True if every burst was served."""
+        return bool(self.reported.all())
+
+    @property
+    def n_answered(self) -> int:
+        """Bursts that were accepted, which stand for the progress of a run."""
+        return int(self.progress[3])
+
+    def advance(self, settings: Configuration, until: int) -> npt.NDArray[np.float64]:
+        """Run a part, and return its counters by `COUNTERS`.
+
+        Args:
+          settings: Configuration; only `SWITCHABLE` may differ from that of the start.
+          until: Bursts accepted since the start with which it stops; all to run to the end.
+
+        Raises:
+          SimulatorError: The controllers cannot continue under these settings.
+        """
+        k = self.work.controller[0]
+        wanted = {
+            "row_hit_first": settings.scheduler == SCHEDULERS[1],
+            "closes": settings.row_policy == "ClosedCAP",
+            "cap": settings.cap,
+            # In single precision, as at the start.
+            "low": float(np.float32(settings.wr_low) * np.float32(settings.write_buffer)),
+            "high": float(np.float32(settings.wr_high) * np.float32(settings.write_buffer)),
+        }
+        if any(k[name] != value for name, value in wanted.items()):
+            for name, value in wanted.items():
+                k[name] = value
+            _switch(self.work, int(self.progress[1]))
+        limit = until if until < self.n_requests else self.n_requests + 1
+        run(self.work, self.progress, limit)
+        tick_ps = self.made.tick_ps(self.configuration.timing)
+        _count(
+            self.work, self.progress, self.before, self.reported, self.last_row, tick_ps,
+            self.counters,
+        )  # fmt: skip
+        if self.progress[0]:
+            raise SimulatorError("The controllers never end under these settings.")
+        return self.counters.copy()
+
+    def copy(self, into: "Run | None" = None) -> "Run":
+        """Return an independent run that continues alike; `into` is there for other steppers."""
+        work = self.work._replace(**{n: getattr(self.work, n).copy() for n in _CHANGING})
+        arrays = (self.progress, self.before, self.reported, self.last_row, self.counters)
+        return Run(self.made, self.configuration, work, *(a.copy() for a in arrays))
+
+    def finish(self) -> Outcome:
+        """Return the outcome of a run that is over."""
+        return outcome_of(self.made, self.configuration, self.work, self.progress)
+
+
+def begin(
+    made: Standard,
+    configuration: Configuration,
+    requests: Requests,
+    power_rules: npt.NDArray[Any] | None = None,
+) -> Run:
+    """Return a run before its first tick; arguments are those of `run.run`."""
+    work = prepare(made, configuration, requests, power_rules=power_rules)
+    n = len(work.requests)
+    return Run(
+        made,
+        configuration,
+        work,
+        np.zeros(4, dtype=np.int64),
+        np.zeros(8, dtype=np.int64),
+        np.zeros(n, dtype=np.uint8),
+        np.full(len(work.banks), NONE, dtype=np.int64),
+        np.zeros(len(COUNTERS)),
+    )

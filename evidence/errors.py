@@ -1,0 +1,247 @@
+"""Prior of a simulator's error, learned from rows that it is validated on.
+
+Spreads of the components maximise the likelihood of the rows' errors, with a wide prior around
+values that are chosen for reasons. Rows of several folds are independent: each fold predicts rows
+with constants that were fitted without them, so that spreads of what is new come from what was new.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final, NamedTuple, final
+
+import numpy as np
+import numpy.typing as npt
+from scipy.linalg import cho_solve
+from scipy.optimize import minimize
+
+from archgym.measurements.points import Points
+from archgym.measurements.prior import ErrorPrior, is_new
+
+Floats = npt.NDArray[np.float64]
+
+# chosen: a spread lies within a factor of 2 of the guess for most simulators.
+_DOUBT: Final = 0.7
+_ROUNDS: Final = 60
+# chosen: rows of one deployment that take part; more would only repeat what these say.
+_MOST_ALIKE: Final = 8
+MOST_ROWS: Final = 450
+"""Rows of a fold that take part at most. Chosen: the work grows with their cube."""
+# chosen: errors beyond this from what all others say count as if they were this far [sigma].
+_OUTLIER: Final = 3.0
+_LEAST: Final = 1e-4
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Fold:
+    """Rows with their errors.
+
+    Attributes:
+      points: (n,) points.
+      errors: (n, n_quantities), ``log(measured / simulated)``; NaN where nobody measured.
+      known: Values of facts that the predictions knew.
+    """
+
+    points: Points
+    errors: Floats
+    known: Mapping[str, frozenset[str]]
+
+    def rows(self, rows: npt.NDArray[np.int64]) -> "Fold":
+        """Return some of the rows."""
+        return Fold(self.points.rows(rows), self.errors[rows], self.known)
+
+
+class _Block(NamedTuple):
+    """A fold made ready for one quantity."""
+
+    shares: Floats
+    new: npt.NDArray[np.bool_]
+    errors: Floats
+
+
+def thinned(fold: Fold, alike: Sequence[str], seed: int, most: int) -> Fold:
+    """Return a fold with at most some rows of each deployment, and so many in all.
+
+    Args:
+      fold: The fold.
+      alike: Facts that make a deployment.
+      seed: Random seed of the choice.
+      most: Rows at most.
+    """
+    rng = np.random.default_rng(seed)
+    keys = list(zip(*(fold.points.text(name).tolist() for name in alike), strict=True))
+    order = rng.permutation(len(keys))
+    counts: dict[tuple[str, ...], int] = {}
+    kept = []
+    for row in order.tolist():
+        counts[keys[row]] = counts.get(keys[row], 0) + 1
+        if counts[keys[row]] <= _MOST_ALIKE:
+            kept.append(row)
+    return fold.rows(np.sort(np.array(kept[:most], dtype=np.int64)))
+
+
+def learned_prior(
+    guess: ErrorPrior,
+    folds: Sequence[Fold],
+    alike: Sequence[str],
+    seed: int = 0,
+    most_rows: int = MOST_ROWS,
+) -> ErrorPrior:
+    """Return the prior whose spreads fit the errors of folds best.
+
+    Args:
+      guess: Components with spreads that are chosen for reasons.
+      folds: Rows with errors.
+      alike: Facts that make a deployment.
+      seed: Random seed of the rows that take part.
+      most_rows: Rows of a fold that take part at most.
+    """
+    kept = [thinned(fold, alike, seed, most_rows) for fold in folds]
+    errors = np.concatenate([fold.errors for fold in folds])
+    if np.nanmax(np.abs(errors)) < 1e-9:
+        zero = tuple(
+            replace(c, spread=(0.0,) * len(c.spread), spread_new=(0.0,) * len(c.spread_new))
+            for c in guess.components
+        )
+        noise = (0.0,) * len(guess.noise)
+        return replace(guess, origin="exact", components=zero, noise=noise)
+    spreads, news, noises, tails = [], [], [], []
+    for quantity in range(len(guess.quantities)):
+        spread, new, noise, deviations = _fit(guess, kept, quantity)
+        spreads.append(spread)
+        news.append(new)
+        noises.append(noise)
+        tails.append(deviations)
+    components = tuple(
+        replace(
+            c,
+            spread=tuple(_rounded(s[place]) for s in spreads),
+            spread_new=tuple(_rounded(s[place]) for s in news) if c.news else (),
+        )
+        for place, c in enumerate(guess.components)
+    )
+    return replace(
+        guess,
+        origin="learned",
+        components=components,
+        noise=tuple(_rounded(noise) for noise in noises),
+        correlation=_correlation(errors),
+        tail=_tail(np.concatenate(tails)),
+    )
+
+
+def _rounded(value: float) -> float:
+    return float(f"{value:.3g}") if value > _LEAST else 0.0
+
+
+def _fit(
+    guess: ErrorPrior, folds: Sequence[Fold], quantity: int
+) -> tuple[Floats, Floats, float, Floats]:
+    """Return spreads, spreads of what is new, noise, and leave-one-out deviations."""
+    blocks = []
+    for fold in folds:
+        known = np.isfinite(fold.errors[:, quantity])
+        points, errors = fold.points.rows(np.flatnonzero(known)), fold.errors[known, quantity]
+        if not len(errors):
+            continue
+        shares = np.stack([c.shares(points, points) for c in guess.components])
+        new = np.stack([is_new(points, c.news, fold.known) for c in guess.components])
+        blocks.append(_Block(shares, new, errors))
+    n = len(guess.components)
+    centre = np.log(
+        np.concatenate(
+            [
+                [c.spread[quantity] for c in guess.components],
+                [(c.spread_new or c.spread)[quantity] for c in guess.components],
+                [guess.noise[quantity]],
+            ]
+        )
+    )
+    extra = [np.zeros(len(block.errors)) for block in blocks]
+    theta = centre.copy()
+    for _ in range(2):
+        found: Any = minimize(
+            _loss, theta, args=(centre, blocks, extra), jac=True, method="L-BFGS-B",
+            options={"maxiter": _ROUNDS},
+        )  # fmt: skip
+        theta = found.x
+        extra, deviations = _outliers(theta, blocks, extra)
+    values = np.exp(theta)
+    return values[:n], values[n : 2 * n], float(values[-1]), np.concatenate(deviations)
+
+
+def _kernel(theta: Floats, block: _Block, extra: Floats) -> tuple[Floats, Floats]:
+    """Return the covariance of a block, and the spreads of its rows by component."""
+    n = len(block.shares)
+    rows = np.where(block.new, np.exp(theta[n : 2 * n, None]), np.exp(theta[:n, None]))
+    kernel = np.einsum("cij,ci,cj->ij", block.shares, rows, rows)
+    kernel[np.diag_indices_from(kernel)] += np.exp(2.0 * theta[-1]) + extra + 1e-10
+    return kernel, rows
+
+
+def _loss(
+    theta: Floats, centre: Floats, blocks: Sequence[_Block], extra: Sequence[Floats]
+) -> tuple[float, Floats]:
+    """Return the negative logarithm of the posterior and its gradient."""
+    off = (theta - centre) / _DOUBT
+    loss, gradient = 0.5 * float(off @ off), off / _DOUBT
+    for block, added in zip(blocks, extra, strict=True):
+        n = len(block.shares)
+        kernel, rows = _kernel(theta, block, added)
+        lower = np.linalg.cholesky(kernel)
+        inverse = cho_solve((lower, True), np.eye(len(kernel)))
+        alpha = inverse @ block.errors
+        loss += float(0.5 * block.errors @ alpha + np.log(np.diag(lower)).sum())
+        half = 0.5 * (inverse - np.outer(alpha, alpha))
+        for c in range(n):
+            # d(a_i a_j) / d log a, row by row.
+            by_row = 2.0 * ((half * block.shares[c]) @ rows[c]) * rows[c]
+            gradient[c] += by_row[~block.new[c]].sum()
+            gradient[n + c] += by_row[block.new[c]].sum()
+        gradient[-1] += 2.0 * np.trace(half) * np.exp(2.0 * theta[-1])
+    return loss, gradient
+
+
+def _outliers(
+    theta: Floats, blocks: Sequence[_Block], extra: Sequence[Floats]
+) -> tuple[list[Floats], list[Floats]]:
+    """Return variances that keep outliers from counting, and leave-one-out deviations."""
+    added, deviations = [], []
+    for block, before in zip(blocks, extra, strict=True):
+        kernel, _ = _kernel(theta, block, np.zeros_like(before))
+        inverse = np.linalg.inv(kernel)
+        own = np.diag(inverse)
+        deviation = (inverse @ block.errors) / np.sqrt(own)
+        excess = np.maximum(np.abs(deviation) / _OUTLIER, 1.0) ** 2 - 1.0
+        added.append(excess / own)
+        deviations.append(deviation)
+    return added, deviations
+
+
+def _correlation(errors: Floats) -> tuple[tuple[float, ...], ...]:
+    """Return the correlation of quantities, of errors whose outliers are cut."""
+    known = errors[np.isfinite(errors).all(axis=1)]
+    low, high = np.quantile(known, (0.05, 0.95), axis=0)
+    found = np.corrcoef(np.clip(known, low, high).T)
+    n = errors.shape[1]
+    return tuple(tuple(round(float(found[i, j]), 2) for j in range(n)) for i in range(n))
+
+
+def _tail(deviations: Floats) -> float:
+    """Return degrees of freedom of Student's t that fit leave-one-out deviations."""
+    from scipy.stats import t
+
+    options = (3.0, 4.0, 5.0, 6.0, 8.0, 12.0, 30.0)
+    scaled = [deviations / np.sqrt((nu - 2.0) / nu) for nu in options]
+    fits = [
+        float(t.logpdf(z, nu).sum() - 0.5 * len(z) * np.log((nu - 2.0) / nu))
+        for z, nu in zip(scaled, options, strict=True)
+    ]
+    return options[int(np.argmax(fits))]
+
+
+def write_prior(prior: ErrorPrior, path: Path) -> None:
+    """Write the prior that ships with a simulator."""
+    path.write_text(json.dumps(prior.to_json(), indent=1) + "\n", encoding="utf-8")

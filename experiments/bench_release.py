@@ -1,0 +1,41 @@
+"""Freeze the tasks of the benchmark as a release, or compare them with it.
+
+    python experiments/bench_release.py write    # before the release, once
+    python experiments/bench_release.py check    # names every task that has changed since
+
+The file is archgym/bench/data/archbench-2026.1.json. After the release it is not written again:
+a task that is found to be wrong gets an entry in `errata`, with its date and the reason.
+"""
+
+import json
+import sys
+from pathlib import Path
+
+from archgym.bench.release import RELEASE, frozen, read_release
+
+PATH = Path(__file__).parents[1] / "archgym" / "bench" / "data" / f"{RELEASE}.json"
+
+
+def main() -> int:
+    """Write or check, as the argument says."""
+    now = frozen()
+    if sys.argv[1:] == ["write"]:
+        PATH.write_text(json.dumps(now, indent=1) + "\n", "utf-8")
+        print(f"{len(now['tasks'])} tasks written to {PATH}")
+        return 0
+    kept = read_release()
+    problems = {
+        label: problem
+        for label, task in now["tasks"].items()
+        if (problem := kept.problem(label, task["digest"])) is not None
+    }
+    for label, problem in problems.items():
+        print(f"{label}: {problem}")
+    print(
+        f"{len(now['tasks']) - len(problems)} of {len(now['tasks'])} tasks are those of {RELEASE}"
+    )
+    return 1 if problems else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

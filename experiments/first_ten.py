@@ -1,0 +1,68 @@
+"""First evaluations of `auto` with and without the designs that ship.
+
+    python experiments/first_ten.py [SEEDS]
+
+The workloads are neither those that the shipped designs were found on nor those of verdict tasks.
+Each cell is the median over seeds of the best reward so far; 0 is the default design.
+"""
+
+import contextlib
+import sys
+
+import numpy as np
+
+import archgym as ag
+from archgym.agent.agent import agent_class, make_agent
+from archgym.errors import BudgetExhausted
+from archgym.evaluation.trials import Trials
+from archgym.studies.portfolio import shipped_portfolio
+from archgym.studies.prior import StoredPrior, primed
+
+CASES = (
+    ("dram", "default", "strided"),
+    ("dram", "default", "sparse-rw"),
+    ("dram", "dramsys", "expert-load"),
+    ("cluster", "default", "gpt2-xl-1.5b"),
+    ("cluster", "parallel", "deepseek-moe-16b"),
+    ("translation", "default", "zipf-4gb"),
+)
+LOOKED_AT = (5, 10, 20, 40)
+
+
+def curve(task: ag.Task, seed: int, has_portfolio: bool) -> np.ndarray:
+    """Return the best reward after each evaluation."""
+    designs = shipped_portfolio(task) if has_portfolio else ()
+    rows = [task.space.indices_of(design) for design in designs]
+    start = np.array(rows, dtype=np.int64).reshape(-1, task.space.n_parameters)
+    rewards: list[float] = []
+
+    def evaluate(asked: np.ndarray) -> Trials:
+        trials = task.trials(asked, task.evaluate(asked), np.zeros(len(asked), dtype=bool))
+        rewards.extend(trials.reward.tolist())
+        if len(rewards) >= max(LOOKED_AT):
+            raise BudgetExhausted("The budget is used up.")
+        return trials
+
+    agent = make_agent(agent_class("auto"), task.space, seed, {})
+    with contextlib.suppress(BudgetExhausted):
+        primed(agent, task, start, StoredPrior.none(task))(evaluate)
+    return np.maximum.accumulate(rewards)[: max(LOOKED_AT)]
+
+
+def main(seeds: int) -> None:
+    """Print the table."""
+    heads = " | ".join(f"{n}, without | {n}, with" for n in LOOKED_AT)
+    print(f"| workload | {heads} |")
+    print("|---" * (1 + 2 * len(LOOKED_AT)) + "|")
+    for simulator, space, workload in CASES:
+        task = ag.Task.make(simulator, workload=workload, space=space)
+        found = [
+            np.median([curve(task, seed, has) for seed in range(seeds)], axis=0)
+            for has in (False, True)
+        ]
+        cells = " | ".join(f"{each[n - 1]:.4f}" for n in LOOKED_AT for each in found)
+        print(f"| {simulator}/{space}, `{workload}` | {cells} |", flush=True)
+
+
+if __name__ == "__main__":
+    main(int((sys.argv[1:2] or ["3"])[0]))

@@ -1,0 +1,69 @@
+"""Commands `measure` and `decide`, and `--measured` of others."""
+
+from pathlib import Path
+
+from tests.cli.conftest import Archgym
+
+
+def measured(archgym: Archgym, study: Path) -> tuple[str, float]:
+    """Measure the best design of a study 10 % above what is simulated."""
+    best = archgym("decide", study, "--json").json["best"]
+    metric, (value, _, _) = next(iter(best["metrics"].items()))
+    Path("m.csv").write_text(f"seq,{metric},date,extra\n{best['seq']},{1.1 * value},today,7\n")
+    return metric, value
+
+
+def test_study_is_measured_and_decided(archgym: Archgym, study: Path) -> None:
+    metric, _ = measured(archgym, study)
+
+    ran = archgym("measure", study, "m.csv")
+    decided = archgym("decide", study, "--next", "1")
+    as_json = archgym("decide", study, "--json").json
+
+    assert ran.code == 0
+    assert "1 measurements added to study/measured.jsonl, which has 1 now." in ran.out
+    assert "1 columns are no metric of the simulator, kept and unused: extra" in ran.out
+    assert "1 measurement of 1 design count." in decided.out
+    assert "Measure evaluation" in decided.out
+    assert metric in decided.out
+    assert as_json["measurements"] == 1
+    assert as_json["prior"]["origin"] == "chosen"
+
+
+def test_evaluation_and_search_take_measurements(archgym: Archgym, study: Path) -> None:
+    metric, value = measured(archgym, study)
+    archgym("measure", study, "m.csv", "--to", "bench.jsonl")
+    design = archgym("decide", study, "--json").json["best"]["design"]
+    chosen = [word for n, v in design.items() for word in ("--set", f"{n}={v}")]
+
+    found = archgym("evaluate", "plugin", *chosen, "--measured", "bench.jsonl", "--json").json
+    ran = archgym(
+        "search", "plugin", "-a", "random", "-n", "4", "--measured", "bench.jsonl",
+        "--confidence", "0.9", "--out", "again", "--json",
+    )  # fmt: skip
+
+    assert found["metrics"][f"simulated_{metric}"] == value
+    assert 1.05 * value < found["metrics"][metric] < 1.1 * value
+    assert "measured=" in found["task"]
+    assert ran.code == 0
+    assert "confidence=0.9,measured=" in ran.json["task"]
+    assert archgym("resume", "again", "-n", "6").code == 0
+
+
+def test_bad_file_is_one_line_and_keeps_nothing(archgym: Archgym, study: Path) -> None:
+    metric, value = measured(archgym, study)
+    Path("m.csv").write_text(f"seq,{metric}\n0,{value}\n0,-1\n")
+
+    ran = archgym("measure", study, "m.csv")
+
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
+    assert "m.csv:3:" in ran.err
+    assert not (study / "measured.jsonl").exists()
+
+
+def test_unknown_rule_is_refused(archgym: Archgym, study: Path) -> None:
+    ran = archgym("decide", study, "--robust", "always")
+
+    assert ran.code == 1
+    assert "`--robust` must be one of no, expected, p10" in ran.err

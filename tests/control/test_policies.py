@@ -1,0 +1,201 @@
+"""Policies, oracle, comparison and training on a small task."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.control.comparison import compare_policies, picture
+from archgym.control.dram import _PACED, DramRun, _by_locality, _random, _simulator, _stream, phases
+from archgym.control.imitation import imitate
+from archgym.control.policies import (
+    Ducb,
+    Network,
+    Oracle,
+    beam,
+    hindsight_score,
+    policy_of,
+    proven_bound,
+)
+from archgym.control.rules import RulePolicy
+from archgym.control.tasks import ControlTask, Episode, best_static, product, roll, static, task_of
+from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
+from archgym.evaluation.simulator import Workload
+from archgym.rules.domain import domain
+from archgym.rules.language import check_rule
+from archgym.rules.sandbox import RuleRunner
+
+
+def begin(name: str) -> DramRun:
+    """Return a short run of `dram-locality`."""
+    seed = int(name.rpartition("-")[2])
+    trace = phases((_stream(_PACED), _random(_PACED)), 5000, seed, name)
+    return DramRun(
+        _simulator("ddr3-1600"), {"arbiter": "Fifo"}, Workload(name, trace.digest, trace)
+    )
+
+
+TASK = ControlTask(
+    name="small",
+    doc="Two page policies on short phases.",
+    begin=begin,
+    actions=product({"page_policy": ("Open", "ClosedAdaptive"), "scheduler": ("FrFcfs",)}),
+    epoch=250,
+    cost="mean_latency_ns",
+    splits={
+        "train": tuple(f"train-{i}" for i in range(4)),
+        "held-out": ("held-out-10", "held-out-11"),
+    },
+    by_counters={"hand": lambda counters, previous: int(counters["locality"] < 0.5)},
+)
+
+
+def test_look_ahead_lies_between_the_proven_bound_and_static() -> None:
+    name = "held-out-10"
+    oracle = Oracle(1)
+    oracle.start(TASK, name)
+    found = roll(TASK, name, oracle.act)
+    n = 6
+    start = found.cost[:n].sum() / found.work[:n].sum()
+
+    bound = proven_bound(TASK, name, n)
+    fixed = static(TASK, name, best_static(TASK, (name,)))
+
+    assert bound <= start * (1 + 1e-12)
+    assert start < 1.02 * bound
+    assert found.score < hindsight_score(TASK, name) == fixed.score
+
+
+def test_wide_beam_equals_the_proven_bound() -> None:
+    short = begin("held-out-10")
+    n_epochs = 4
+    # All sequences of four epochs of two actions.
+    width = 2**n_epochs
+    kept = [(0.0, 0.0, Episode(TASK, "held-out-10"))]
+    for _ in range(n_epochs):
+        kept = [
+            (cost + part.cost[0], work + part.work[0], branch)
+            for cost, work, episode in kept
+            for action in range(2)
+            for branch in [episode.copy()]
+            for part in [branch.step((action,))]
+        ]
+    assert len(kept) == width
+    assert not short.is_over
+
+    assert proven_bound(TASK, "held-out-10", n_epochs) == min(c / w for c, w, _ in kept)
+
+
+def test_beam_is_at_most_greedy() -> None:
+    greedy = Oracle(1)
+    greedy.start(TASK, "held-out-11")
+
+    assert beam(TASK, "held-out-11", 4) <= roll(TASK, "held-out-11", greedy.act).score * 1.001
+
+
+def test_bandit_tries_each_arm_once_and_then_keeps_the_best() -> None:
+    policy = Ducb(c=0.0)
+    policy.start(TASK, "train-0")
+
+    actions = roll(TASK, "train-0", policy.act).actions[:, 0]
+
+    assert actions[:2].tolist() == [0, 1]
+    assert len(set(actions.tolist())) == 2
+
+
+def test_comparison_pairs_policies_with_the_best_static_in_hindsight(tmp_path: Path) -> None:
+    policies = [policy_of(name, TASK) for name in ("hand", "default")]
+
+    found = compare_policies(TASK, policies, n_episodes=2, horizons=(1,), bound_epochs=3)
+    picture(found, tmp_path / "settings.png")
+
+    rows = {row.policy: row for row in found.rows}
+    assert rows["hindsight"].gain_percent.value == 0.0
+    assert rows["oracle"].gap_percent.value == pytest.approx(100.0)
+    assert 50.0 < rows["hand"].gap_percent.value <= 100.0
+    assert rows["default"].gain_percent.value <= 0.0
+    assert found.rows[0].policy == "oracle"
+    assert found.bound is not None
+    assert found.bound[0] >= found.bound[1] * (1 - 1e-12)
+    assert (tmp_path / "settings.png").stat().st_size > 5000
+
+
+def test_imitation_beats_static_on_episodes_it_never_saw() -> None:
+    network = imitate(TASK, seed=0, rounds=2, episodes=2, horizon=1)
+
+    found = compare_policies(TASK, [network], n_episodes=2, horizons=(1,))
+
+    rows = {row.policy: row for row in found.rows}
+    assert rows["imitation"].gain_percent.value > 0.0
+
+
+def test_network_in_a_file_decides_alike(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    layers = [
+        (rng.normal(size=(20, 8)), rng.normal(size=8)),
+        (rng.normal(size=(8, 2)), np.zeros(2)),
+    ]
+    network = Network("small", layers)
+    network.write(tmp_path / "policy.npz")
+
+    found = Network.read(tmp_path / "policy.npz")
+
+    seen = rng.random((50, 20)).astype(np.float32)
+    assert np.array_equal(found.preferences(seen), network.preferences(seen))
+    assert found.task == "small"
+
+
+def test_file_with_objects_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "policy.npz"
+    np.savez(path, format=1, weights_0=np.array([{}], dtype=object), allow_pickle=True)
+
+    with pytest.raises(FileFormatError, match="is not a policy of control"):
+        Network.read(path)
+
+
+def test_network_of_another_task_is_refused() -> None:
+    network = Network("other", [(np.zeros((20, 3)), np.zeros(3))])
+
+    with pytest.raises(InvalidArgumentError, match="one output for each of the 2 actions"):
+        network.start(TASK, "train-0")
+
+
+def test_unknown_names_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="dram-locality"):
+        task_of("dram-localty")
+    with pytest.raises(UnknownNameError, match="hand"):
+        policy_of("hands", TASK)
+
+
+@pytest.fixture(scope="module")
+def runner() -> Iterator[RuleRunner]:
+    with RuleRunner() as started:
+        yield started
+
+
+@pytest.mark.slow
+def test_rule_decides_as_the_function_that_it_spells_out(runner: RuleRunner) -> None:
+    task = task_of("dram-locality")
+    rule = RulePolicy(check_rule(domain("dram-control").templates["hand"], "hand.py"), runner)
+    hand = policy_of("hand", task)
+    name = "held-out-0"
+    for policy in (rule, hand):
+        policy.start(task, name)
+
+    found, expected = (roll(task, name, policy.act).actions[1:] for policy in (rule, hand))
+
+    # The rule groups column commands by direction, which the function does not.
+    pages = [task.actions[i]["page_policy"] for i in found[:, 0]]
+    assert pages == [task.actions[i]["page_policy"] for i in expected[:, 0]]
+    assert _by_locality({"locality": 0.9}, 0) == task.default
+
+
+@pytest.mark.slow
+def test_rule_that_chooses_no_action_is_infeasible(runner: RuleRunner) -> None:
+    text = domain("dram-control").templates["hand"].replace("return 1 if", "return 77 if")
+
+    policy = RulePolicy(check_rule(text, "wrong.py"), runner)
+
+    with pytest.raises(InvalidArgumentError, match="chose 77, which is no action"):
+        policy.start(task_of("dram-locality"), "held-out-0")

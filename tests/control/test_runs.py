@@ -1,0 +1,233 @@
+"""Runs in parts: equal to whole runs bit for bit, and settings that change between the parts."""
+
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archgym.control.cpu import CoresRun, CpuRun, in_turns
+from archgym.control.dram import DramRun, RamulatorRun
+from archgym.control.runs import Counter, Scale
+from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
+from archgym.evaluation.simulator import Workload
+from archgym.simulators.cpu.kernel.cores.run import run_cores
+from archgym.simulators.cpu.kernel.run import run
+from archgym.simulators.cpu.space import design_space, machine_of
+from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.kernel.batch import OUTPUTS
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.simulator import DramSimulator
+
+
+def in_parts(whole: Any, length: int, rng: np.random.Generator) -> Any:
+    """Return a run cut at random places, now and then continued as a copy."""
+    choices = (whole.choice({}),) * whole.n_agents
+    cuts = sorted(rng.integers(1, length, size=int(rng.integers(0, 30))).tolist())
+    for cut in cuts:
+        if rng.random() < 0.3:
+            whole = whole.copy()
+        whole.advance(choices, cut)
+    while not whole.is_over:
+        whole.advance(choices, 1 << 62)
+    return whole
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("workload", ["cloud-1", "bursty-rw", "recorded-sort"])
+@pytest.mark.parametrize("device", ["ddr3-1600", "lpddr4-3200", "hbm2"])
+def test_dram_in_parts_equals_a_whole_run(device: str, workload: str) -> None:
+    simulator = DramSimulator(device=device, fidelity="exact", requests=3000)
+    space, content = simulator.space, simulator.workload(workload)
+    rng = np.random.default_rng(0)
+
+    for indices in space.sample(6, rng):
+        design = space.design_at(indices)
+        expected = simulator.outputs(space.indices_of(design)[None], content)[0]
+        if expected[0]:
+            continue  # the controller deadlocks
+        found = in_parts(DramRun(simulator, design, content), 3000, rng).finish()
+
+        places = [OUTPUTS.index(name) for name in found]
+        assert len(places) >= 17
+        # HBM2 has no energy.
+        assert np.array_equal(list(found.values()), expected[places], equal_nan=True)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("device", ["ddr5", "hbm3", "lpddr5"])
+def test_ramulator_in_parts_equals_a_whole_run(device: str) -> None:
+    simulator = RamulatorSimulator(device=device, requests=3000)
+    space, content = simulator.space, simulator.workload("bursty-rw")
+    rng = np.random.default_rng(1)
+    n_runs = 0
+
+    for indices in space.sample(6, rng):
+        expected = simulator.simulate(space.canonical(indices[None]), content)
+        if expected.reason[0]:
+            continue
+        design = space.design_at(space.canonical(indices[None])[0])
+        found = in_parts(RamulatorRun(simulator, design, content), 3000, rng).finish()
+
+        assert [found[spec.name] for spec in simulator.metrics] == expected.values[0].tolist()
+        n_runs += 1
+    assert n_runs > 2
+
+
+@pytest.mark.slow
+def test_core_in_parts_equals_a_whole_run() -> None:
+    space, rng = design_space("default"), np.random.default_rng(2)
+    trace = in_turns(("stencil", "pointer-chase", "b-tree"), 24_000, 3, "mixture")
+
+    for indices in space.sample(6, rng):
+        design = space.design_at(space.canonical(indices[None])[0])
+        expected = run(machine_of("default", design), trace, 5000, 12_000)
+        if expected is None:
+            continue  # the machine never ends
+        found = in_parts(CpuRun(design, trace, 5000, 12_000), 12_000, rng).finish()
+
+        assert list(found.values()) == expected.tolist()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("n_cores", [2, 4])
+def test_cores_in_parts_equal_a_whole_run(n_cores: int) -> None:
+    space, rng = design_space("default"), np.random.default_rng(n_cores)
+    traces = [in_turns(("stencil", "b-tree"), 60_000, i, f"core-{i}") for i in range(n_cores)]
+    design = space.design_at(space.default_indices)
+    expected = run_cores(machine_of("default", design), traces, 4000, 8000)
+    assert expected is not None
+
+    found = in_parts(CoresRun(design, traces, 4000, 8000), max(expected[1]), rng).finish()
+
+    assert list(found.values()) == list(expected[1])
+
+
+def test_branch_continues_as_its_origin_and_leaves_it_alone() -> None:
+    run, other = dram_run(), dram_run()
+    first, second = ({"page_policy": p} for p in ("Open", "ClosedAdaptive"))
+    for each in (run, other):
+        each.advance((each.choice(first),), 500)
+    branch = run.copy()
+    branch.advance((branch.choice(second),), 1500)
+    # A branch that has run ahead is used again.
+    branch = run.copy(branch)
+
+    found = [r.advance((r.choice(first),), 1200).values for r in (run, branch, other)]
+
+    assert np.array_equal(found[0], found[2])
+    assert np.array_equal(found[1], found[2])
+
+
+def dram_run(device: str = "ddr3-1600", workload: str = "cloud-1", **settings: Any) -> DramRun:
+    simulator = DramSimulator(device=device, fidelity="exact", requests=2000)
+    return DramRun(simulator, settings, simulator.workload(workload))
+
+
+def test_parts_add_up_to_the_trace() -> None:
+    run = dram_run()
+    parts = []
+    while not run.is_over:
+        parts.append(run.advance((run.choice({}),), run.progress + 250))
+
+    outputs = run.finish()
+
+    assert sum(part.work[0] for part in parts) == 2000
+    # All requests are due from the start on, a tick apart, so that most wait before they are sent.
+    assert sum(part.cost[0] for part in parts) / 2000 > 5 * outputs["mean_latency_ns"]
+
+
+def test_due_latency_counts_from_when_a_request_is_due() -> None:
+    # Two reads due at once; the second is sent when the first was accepted, a clock later.
+    trace = Trace("two", *(np.array(x) for x in ([0, 0], [False, False], [0, 64])), clock_mhz=800)
+    simulator = DramSimulator(fidelity="exact")
+    run = DramRun(simulator, {"arbiter": "Fifo"}, Workload("two", trace.digest, trace))
+
+    part = run.advance((run.choice({}),), 2)
+    mean_ns = run.finish()["mean_latency_ns"]
+
+    assert part.cost[0] / 2 - mean_ns == pytest.approx(1.25 / 2)
+
+
+def test_row_that_was_open_before_a_switch_to_closed_is_closed_first() -> None:
+    # A row stays open after the first read; the second goes to another row of the bank.
+    row = 8192 * 8
+    trace = Trace(
+        "rows",
+        np.array([0, 100, 400]),
+        np.zeros(3, dtype=bool),
+        np.array([0, row, 2 * row]),
+        clock_mhz=800,
+    )
+    simulator = DramSimulator(fidelity="exact")
+    workload = Workload("rows", trace.digest, trace)
+    run = DramRun(simulator, {"arbiter": "Fifo", "address_mapping": "row-bank-column"}, workload)
+    run.advance((run.choice({"page_policy": "Open"}),), 1)
+
+    run.advance((run.choice({"page_policy": "Closed"}),), 3)
+    outputs = run.finish()
+
+    assert outputs["row_conflicts"] == 1
+    assert outputs["row_misses"] == 2
+
+
+def test_fewer_postponed_refreshes_are_forced_at_once() -> None:
+    run = dram_run(workload="cloud-1", refresh_max_postponed=8, refresh_max_pulled_in=0)
+    run.advance((run.choice({}),), 1000)
+    before = run.copy()
+
+    run.advance((run.choice({"refresh_max_postponed": 0}),), 2000)
+    before.advance((before.choice({}),), 2000)
+
+    assert run.finish()["refreshes"] > before.finish()["refreshes"]
+
+
+def test_stall_costs_time_with_each_change_alone() -> None:
+    simulator = DramSimulator(fidelity="exact", requests=2000)
+    workload = simulator.workload("cloud-1")
+    free, stalled = (DramRun(simulator, {}, workload, stall_ns=ns) for ns in (0.0, 1000.0))
+    for each in (free, stalled):
+        for number in range(1, 9):
+            policy = ("Open", "OpenAdaptive")[number % 2]
+            each.advance((each.choice({"page_policy": policy}),), 250 * number)
+
+    longer_ns = stalled.finish()["total_time_ns"] - free.finish()["total_time_ns"]
+
+    assert 5000.0 < longer_ns < 8100.0
+
+
+def test_settings_that_may_not_change_are_refused() -> None:
+    run = dram_run()
+
+    with pytest.raises(UnknownNameError, match="arbiter"):
+        run.choice({"arbiter": "Simple"})
+    with pytest.raises(InvalidDesignError):
+        dram_run(command_mux="Strict", scheduler="Fifo").choice({"scheduler": "FrFcfs"})
+
+
+def test_prefetcher_that_is_switched_on_prefetches_from_then_on() -> None:
+    trace = in_turns(("stencil", "stencil"), 24_000, 0, "stencil")
+    run = CpuRun({}, trace, 4000, 12_000)
+    off, on = (run.choice({"l2_prefetcher": p}) for p in ("none", "ip-stride"))
+    place = [counter.name for counter in run.counters].index("l2_prefetches")
+
+    rates = [run.advance((c,), 3000 * (i + 1)).values[0, place] for i, c in enumerate((off, on))]
+
+    assert rates[0] == 0.0
+    assert rates[1] > 1.0
+
+
+def test_scale_maps_declared_ranges_to_one() -> None:
+    counters = (
+        Counter(name="share", low=0.0, high=2.0, doc="Share."),
+        Counter(name="latency_ns", low=10.0, high=1000.0, is_log=True, doc="Latency."),
+    )
+
+    found = Scale.of(counters)(np.array([[1.0, 100.0], [5.0, 1.0], [math.nan, 1e9]]))
+
+    assert found == pytest.approx(np.array([[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]]))
+
+
+def test_counter_without_a_range_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="low below high"):
+        Counter(name="share", low=1.0, high=1.0, doc="Share.")

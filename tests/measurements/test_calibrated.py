@@ -1,0 +1,194 @@
+"""Calibrated simulators: metrics, intervals, limits with a probability, and identity."""
+
+import json
+import pickle
+import shlex
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.task import Task
+from archgym.measurements.calibrated import CalibratedSimulator
+from archgym.measurements.file import append_measurements
+from archgym.measurements.spreadsheet import measured
+from archgym.report.commands import evaluate_command
+from archgym.searching import search
+from archgym.studies.study import Study
+from archgym.testing import ProvingSimulator, check_simulator
+
+
+def plain() -> Task:
+    return Task.make(ProvingSimulator("tiny", has_failures=False), "near")
+
+
+def measured_file(folder: Path, factor: float = 1.3) -> Path:
+    task = plain()
+    rows = []
+    for design in ({"mode": "a", "count": 1}, {"mode": "a", "count": 3}):
+        cost = task.evaluate(task.space.indices_of(design)[None]).values[0, 0, 0]
+        rows.append(measured(task, design, {"cost_ns": factor * float(cost)}))
+    append_measurements(folder / "m.jsonl", rows)
+    return folder / "m.jsonl"
+
+
+def calibrated(path: Path, **choices: object) -> Task:
+    simulator = ProvingSimulator("tiny", has_failures=False)
+    return Task.make(simulator, "near", measured=path, **choices)  # type: ignore[arg-type]
+
+
+def metrics_of(task: Task, design: dict[str, object]) -> dict[str, float]:
+    values = task.evaluate(task.space.indices_of(design)[None]).values[0, 0]
+    return dict(zip((spec.name for spec in task.metrics), values.tolist(), strict=True))
+
+
+def test_metrics_are_calibrated_next_to_the_simulators_own(tmp_path: Path) -> None:
+    task = calibrated(measured_file(tmp_path))
+    design: dict[str, object] = {"mode": "a", "count": 2}
+
+    found, own = metrics_of(task, design), metrics_of(plain(), design)
+
+    assert found["simulated_cost_ns"] == own["cost_ns"]
+    assert found["cost_ns"] == pytest.approx(1.3 * own["cost_ns"], rel=0.05)
+    assert found["low_cost_ns"] < found["cost_ns"] < found["high_cost_ns"]
+    assert found["position"] == own["position"]
+
+
+def test_measured_metric_leaves_others_as_they_are(tmp_path: Path) -> None:
+    design: dict[str, object] = {"mode": "a", "count": 2}
+
+    found = metrics_of(calibrated(measured_file(tmp_path)), design)
+
+    assert found["gain_gbs"] == metrics_of(plain(), design)["gain_gbs"]
+
+
+def test_limits_are_met_with_the_confidence() -> None:
+    simulator = ProvingSimulator("tiny", has_failures=False)
+    task = Task.make(simulator, "near", subject_to="cost_ns <= 1.5", confidence=0.9)
+
+    found = metrics_of(task, {"mode": "a", "count": 1})
+
+    assert [str(limit) for limit in task.limits] == ["p90_cost_ns <= 1.5"]
+    assert "p90_cost_ns<=1.5" in task.id
+    assert found["simulated_cost_ns"] < found["p90_cost_ns"] < found["high_cost_ns"]
+
+
+def test_limit_from_below_takes_the_lower_value() -> None:
+    simulator = ProvingSimulator("tiny", has_failures=False)
+    task = Task.make(simulator, "near", subject_to="gain_gbs >= 5", confidence=0.9)
+
+    found = metrics_of(task, {"mode": "a", "count": 1})
+
+    assert [str(limit) for limit in task.limits] == ["p10_gain_gbs >= 5"]
+    assert found["low_gain_gbs"] < found["p10_gain_gbs"] < found["gain_gbs"]
+
+
+def test_measurements_and_confidence_are_part_of_the_tasks_identity(tmp_path: Path) -> None:
+    path = measured_file(tmp_path)
+    simulator = ProvingSimulator("tiny", has_failures=False)
+    digests = {
+        plain().digest,
+        calibrated(path).digest,
+        calibrated(path, confidence=0.9).digest,
+        Task.make(simulator, "near", confidence=0.9).digest,
+    }
+
+    assert len(digests) == 4
+    assert calibrated(path).digest == calibrated(path, confidence=0.5).digest
+
+
+def test_study_continues_with_the_measurements_that_it_was_begun_with(tmp_path: Path) -> None:
+    path = measured_file(tmp_path)
+    task = calibrated(path)
+    with Study.create(tmp_path / "study", task, "random", budget=3) as study:
+        study.run()
+    append_measurements(path, [measured(plain(), {"mode": "b"}, {"cost_ns": 9.0})])
+
+    recipe = json.loads(json.dumps(task.to_json()))
+    again = Task.from_json(recipe, ProvingSimulator("tiny", has_failures=False))
+
+    assert again.digest == task.digest
+    assert calibrated(path).digest != task.digest
+    with Study.open(tmp_path / "study", again) as study:
+        study.run(budget=5)
+        assert study.evaluations == 5
+
+
+def test_file_that_was_replaced_under_a_study_is_refused(tmp_path: Path) -> None:
+    path = measured_file(tmp_path)
+    recipe = calibrated(path).to_json()
+    path.unlink()
+    measured_file(tmp_path, 1.6)
+
+    with pytest.raises(InvalidArgumentError, match="must begin with the measurements"):
+        Task.from_json(recipe, ProvingSimulator("tiny", has_failures=False))
+
+
+def test_id_with_measurements_reads_back_with_their_file(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    task = Task.make("dram", "bursty-rw")
+    append_measurements(path, [measured(task, {}, {"total_time_ns": 1e5})])
+    made = Task.make("dram", "bursty-rw", measured=path, confidence=0.8)
+
+    assert Task.make(made.id, measured=path).digest == made.digest
+    assert Task.from_json(made.to_json()).digest == made.digest
+    with pytest.raises(InvalidArgumentError, match="--measured FILE"):
+        Task.make(made.id)
+
+
+def test_calibrated_simulator_keeps_the_promises_of_simulators(tmp_path: Path) -> None:
+    whole = ProvingSimulator("tiny", has_failures=False)
+    simulator = CalibratedSimulator(whole, measured_file(tmp_path), 0.9)
+
+    check_simulator(simulator)
+    copy = pickle.loads(pickle.dumps(simulator))
+    near = simulator.workload("near")
+    indices = simulator.space.default_indices[None]
+    assert np.array_equal(
+        copy.evaluate_batch(indices, near).values, simulator.evaluate_batch(indices, near).values
+    )
+
+
+def test_confidence_alone_needs_no_file_and_survives_other_processes() -> None:
+    simulator = CalibratedSimulator(ProvingSimulator("tiny", has_failures=False), None, 0.9)
+    task = Task.make(simulator, "near", subject_to="cost_ns <= 2")
+
+    copy = pickle.loads(pickle.dumps(simulator))
+
+    assert copy.options == simulator.options
+    assert Task.from_json(task.to_json(), copy).digest == task.digest
+    again = Task.from_json(task.to_json(), ProvingSimulator("tiny", has_failures=False))
+    assert again.digest == task.digest
+
+
+def test_command_line_of_a_calibrated_design_names_the_measurements(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    task = Task.make("dram", "bursty-rw")
+    append_measurements(path, [measured(task, {}, {"total_time_ns": 1e5})])
+    made = Task.make("dram", "bursty-rw", measured=path, confidence=0.8)
+
+    words = shlex.split(evaluate_command(made, made.space.default_indices))
+
+    assert words[:3] == ["archgym", "evaluate", made.id]
+    assert words[-2:] == ["--measured", str(path)]
+
+
+def test_parameters_can_be_held_under_calibration(tmp_path: Path) -> None:
+    task = calibrated(measured_file(tmp_path), fixed={"mode": "a"})
+
+    assert metrics_of(task, {"mode": "a", "count": 2})["cost_ns"] == pytest.approx(
+        metrics_of(calibrated(tmp_path / "m.jsonl"), {"mode": "a", "count": 2})["cost_ns"]
+    )
+
+
+def test_search_takes_measurements(tmp_path: Path) -> None:
+    simulator = ProvingSimulator("tiny", has_failures=False)
+
+    found = search(
+        simulator, workload="near", measured=measured_file(tmp_path), budget=4, agent="random",
+        folder=tmp_path / "runs",
+    )  # fmt: skip
+
+    assert found.best is not None
+    assert "simulated_cost_ns" in found.best.metrics

@@ -1,0 +1,111 @@
+"""File of measurements: append-only, checksummed, and safe against whatever comes."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.measurements import file as module
+from archgym.measurements.file import Measurement, append_measurements, read_measurements
+
+
+def row(value: float = 1.0, design: int = 1) -> Measurement:
+    return Measurement(
+        simulator="s", version=0, space="d", options={}, workload="w", facts={"workload": "0"},
+        design={"x": design}, metrics={"time_ns": value}, simulated={"time_ns": 1.0},
+        date="2026-01-02", machine="box",
+    )  # fmt: skip
+
+
+def test_measurements_are_read_as_they_were_added(tmp_path: Path) -> None:
+    append_measurements(tmp_path / "m.jsonl", [row(1.5)])
+    append_measurements(tmp_path / "m.jsonl", [row(2.5, 3)])
+
+    found = read_measurements(tmp_path / "m.jsonl")
+
+    assert found.rows == (row(1.5), row(2.5, 3))
+
+
+def test_file_that_grew_still_serves_what_was_begun_with_it(tmp_path: Path) -> None:
+    before = append_measurements(tmp_path / "m.jsonl", [row()])
+    append_measurements(tmp_path / "m.jsonl", [row(2.0)])
+
+    found = read_measurements(tmp_path / "m.jsonl").up_to(before.digest[:12])
+
+    assert found.rows == before.rows
+    with pytest.raises(InvalidArgumentError, match="must begin with the measurements"):
+        read_measurements(tmp_path / "m.jsonl").up_to("0123456789ab")
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_changed_line_is_named(tmp_path: Path, place: int) -> None:
+    path = tmp_path / "m.jsonl"
+    append_measurements(path, [row(), row(2.0)])
+    lines = path.read_text().splitlines()
+    lines[place] = lines[place].replace('":', '" :', 1)
+    path.write_text("\n".join(lines) + "\n")
+
+    with pytest.raises(FileFormatError, match=f":{place + 1}: .*does not match its checksum"):
+        read_measurements(path)
+
+
+def test_removed_line_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    append_measurements(path, [row(), row(2.0), row(3.0)])
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([*lines[:2], lines[3]]) + "\n")
+
+    with pytest.raises(FileFormatError, match=":3:"):
+        read_measurements(path)
+
+
+def test_torn_last_line_is_left_out_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    append_measurements(path, [row(), row(2.0)])
+    content = path.read_bytes()
+    path.write_bytes(content[:-20])
+
+    torn = read_measurements(path)
+    append_measurements(path, [row(3.0)])
+
+    assert torn.rows == (row(),)
+    assert torn.torn_bytes > 0
+    assert read_measurements(path).rows == (row(), row(3.0))
+
+
+@pytest.mark.parametrize("content", ["", "hello\n", "{}\n", "[1]\n", "\0\0\n"])
+def test_other_file_is_refused(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "m.jsonl"
+    path.write_text(content)
+
+    with pytest.raises(FileFormatError):
+        read_measurements(path)
+
+
+def test_newer_format_is_refused_in_words(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    text = json.dumps({"archgym": "measurements", "format": 2})
+    chain = module._next("", text.encode())
+    path.write_text(text[:-1] + f', "chain": "{chain}"}}\n')
+
+    with pytest.raises(FileFormatError, match="reads format 1 of measurements; got 2"):
+        read_measurements(path)
+
+
+def test_more_measurements_than_a_file_may_have_are_refused_and_none_is_lost(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append_measurements(tmp_path / "m.jsonl", [row()])
+    monkeypatch.setattr(module, "MAX_MEASUREMENTS", 2)
+
+    with pytest.raises(InvalidArgumentError, match="at most 2 measurements; it has 1, and 2 came"):
+        append_measurements(tmp_path / "m.jsonl", [row(), row()])
+
+    assert len(read_measurements(tmp_path / "m.jsonl")) == 1
+
+
+def test_runs_that_differ_by_ten_times_are_named() -> None:
+    found = module.contradictions([row(1.0), row(12.0), row(1.0, 2), row(2.0, 2)])
+
+    assert found == ["`time_ns` of one design was measured as 1 and as 12: x=1"]

@@ -1,0 +1,119 @@
+"""Measured designs from CSV files: units, partial designs, and one clear line for bad input."""
+
+from pathlib import Path
+
+import pytest
+
+from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.evaluation.task import Task
+from archgym.measurements import spreadsheet
+from archgym.measurements.spreadsheet import measured, read_spreadsheet
+from archgym.testing import ProvingSimulator
+
+TASK = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "measured.csv"
+    path.write_text(text)
+    return path
+
+
+def test_row_is_a_design_with_metrics_in_the_units_of_the_simulator(tmp_path: Path) -> None:
+    path = written(
+        tmp_path,
+        "mode,count,cost_ns [us],note,date,machine\nb,1,0.0021,7,2026-01-02,box\n",
+    )
+
+    found = read_spreadsheet(path, TASK)
+
+    (row,) = found.rows
+    assert row.design == {"mode": "b", "count": 1}
+    assert row.metrics == {"cost_ns": pytest.approx(2.1), "note": 7.0}
+    assert (row.date, row.machine, row.workload) == ("2026-01-02", "box", "near")
+    simulated = TASK.evaluate(TASK.space.indices_of(row.design)[None]).values[0, 0]
+    assert row.simulated["cost_ns"] == simulated[0]
+    assert found.unused == ("note",)
+
+
+def test_parameters_that_are_left_out_are_the_default_designs(tmp_path: Path) -> None:
+    found = read_spreadsheet(written(tmp_path, "mode,cost_ns\na,1.2\n,1.3\n"), TASK)
+
+    default = TASK.space.design_at(TASK.space.default_indices)
+    assert found.completed == ("count",)
+    assert dict(found.rows[1].design) == dict(default)
+    assert found.rows[0].design == {"mode": "a", "count": default["count"]}
+
+
+@pytest.mark.parametrize(
+    ("text", "line", "words"),
+    [
+        ("mode,cost_ns\nc,1.2\n", 2, "`mode` must be"),
+        ("mode,count,cost_ns\nb,3,1.2\n", 2, "Mode b has at most one"),
+        ("mode,cost_ns\na,1\na,0\n", 3, "`cost_ns` must be a number above 0; got '0'"),
+        ("mode,cost_ns\na,-2\n", 2, "above 0; got '-2'"),
+        ("mode,cost_ns\na,nan\n", 2, "above 0; got 'nan'"),
+        ("mode,cost_ns\na,fast\n", 2, "above 0; got 'fast'"),
+        ("mode,cost_ns\na,\n", 2, "must have a metric"),
+        ("mode,workload,cost_ns\na,far,1.2\n", 2, "`workload` must be one of the task's, near"),
+        ("mode,cost_ns [W]\na,1.2\n", 1, "must be in ns, or a multiple of it"),
+        ("mode,cost_n\na,1.2\n", 1, "unknown column 'cost_n'. Did you mean 'cost_ns'"),
+        ("mod,cost_ns\na,1.2\n", 1, "Did you mean 'mode'"),
+        ("mode,time\na,1.2\n", 1, "a column must be a metric of proving, such as cost_ns"),
+        ("mode,cost_ns,cost_ns\na,1,1\n", 1, "each column must come once"),
+        ("mode,cost_ns\na,1,3\n", 2, "must have 2 cells"),
+        ("seq,cost_ns\n1,1.2\n", 1, "`seq` names evaluations of a study"),
+        ("mode,cost_ns\n", 1, "must have a heading and rows"),
+        ("", 1, "must have a heading and rows"),
+        ('mode,cost_ns\n"a,1.2\n', None, "must be CSV"),
+        ("mode,cost_ns\na,1300\n", 1, "1,000 times larger than simulated"),
+        ("mode,cost_ns\na,0.0013\n", 1, "write it in the heading, such as `cost_ns [us]`"),
+    ],
+)
+def test_bad_input_is_refused_in_one_line(
+    tmp_path: Path, text: str, line: int | None, words: str
+) -> None:
+    path = written(tmp_path, text)
+
+    with pytest.raises(FileFormatError) as raised:
+        read_spreadsheet(path, TASK)
+
+    assert words in str(raised.value)
+    assert "\n" not in str(raised.value)
+    assert str(raised.value).startswith(f"{path}" + (f":{line}:" if line else ":"))
+
+
+def test_binary_content_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_bytes(b"\xff\xfe\x00mode")
+
+    with pytest.raises(FileFormatError, match="must be CSV in UTF-8"):
+        read_spreadsheet(path, TASK)
+
+
+def test_a_million_rows_are_refused_before_they_are_simulated(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(spreadsheet, "MAX_MEASUREMENTS", 1000)
+    path = written(tmp_path, "mode,cost_ns\n" + "a,1.2\n" * 1001)
+
+    with pytest.raises(FileFormatError, match="at most 1,000 rows can be read"):
+        read_spreadsheet(path, TASK)
+
+
+def test_numbers_of_evaluations_name_the_designs_of_a_study(tmp_path: Path) -> None:
+    designs = {3: {"mode": "b", "count": 0}}
+
+    found = read_spreadsheet(written(tmp_path, "seq,cost_ns\n3,1.4\n"), TASK, designs)
+
+    assert found.rows[0].design == designs[3]
+    with pytest.raises(FileFormatError, match="`seq` must be an evaluation of the study; got 4"):
+        read_spreadsheet(written(tmp_path, "seq,cost_ns\n4,1.4\n"), TASK, designs)
+
+
+def test_task_of_two_workloads_asks_which_one_ran() -> None:
+    task = Task.make(ProvingSimulator("tiny", has_failures=False), ["near", "far"])
+
+    with pytest.raises(InvalidArgumentError, match="which of near, far was measured"):
+        measured(task, {"mode": "a"}, {"cost_ns": 1.2})
+    assert measured(task, {"mode": "a"}, {"cost_ns": 1.2}, "far").workload == "far"

@@ -1,0 +1,141 @@
+"""Decisions under a simulator's error."""
+
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.task import Task
+from archgym.measurements.file import MEASURED_NAME
+from archgym.report.decision import decide
+from archgym.searching import SearchResult, search
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
+from archgym.testing import ProvingSimulator
+
+SIMULATOR = ProvingSimulator("mixed", has_failures=False)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("decision") / "study"
+    search(SIMULATOR, workload="near", budget=40, agent="random", folder=folder)
+    return folder
+
+
+def test_probabilities_and_losses_fit_together(folder: Path) -> None:
+    found = decide(read_study(folder))
+
+    assert sum(c.p_best for c in found.candidates) == pytest.approx(1.0)
+    assert all(c.loss >= 0.0 for c in found.candidates)
+    assert found.best.loss == min(c.loss for c in found.candidates)
+    assert found.best.low < found.best.reward < found.best.high
+    together = sum(c.p_best for c in found.alternatives)
+    assert together >= 0.9 - 1e-9
+    assert together - min(c.p_best for c in found.alternatives) < 0.9
+    assert found.beats(0, 1) + found.beats(1, 0) == pytest.approx(1.0)
+
+
+def test_recommendation_is_the_best_of_the_study_before_anything_is_measured(folder: Path) -> None:
+    log = read_study(folder)
+    best = log.best()
+
+    assert best is not None
+    assert decide(log).best.seq == best.seq
+
+
+def test_measurements_of_close_designs_settle_the_choice(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    log = search(SIMULATOR, workload="near", budget=40, agent="random", folder=folder).log
+    before = decide(log)
+    # The second is in truth 20 % faster than simulated, all others are as simulated.
+    rival = before.candidates[1]
+    with Study.open(folder, Task.make(SIMULATOR, "near")) as study:
+        for candidate in before.candidates[:12]:
+            factor = 0.8 if candidate.seq == rival.seq else 1.0
+            cost = candidate.metrics["cost_ns"][0] * factor
+            study.measure(candidate.design, {"cost_ns": cost}, machine="bench")
+
+    after = SearchResult.read(folder).decide()
+
+    assert (folder / MEASURED_NAME).is_file()
+    assert after.best.seq == rival.seq
+    assert after.best.is_measured
+    assert after.best.p_best > 0.6 > before.candidates[1].p_best
+    assert after.best.loss < before.best.loss
+    assert after.calibration.n_runs == 12
+
+
+def test_next_measurement_is_expected_to_reduce_the_loss(folder: Path) -> None:
+    found = decide(read_study(folder))
+
+    steps = found.next(3)
+
+    assert len({step.candidate.seq for step in steps}) == 3
+    assert steps[0].loss_before == pytest.approx(found.best.loss, rel=0.2)
+    for one, other in pairwise(steps):
+        assert one.loss_after == other.loss_before
+    assert steps[-1].loss_after < 0.9 * steps[0].loss_before
+
+
+def test_exact_simulator_is_settled(tmp_path: Path) -> None:
+    log = search(
+        "dram", workload="bursty-rw", minimise="total_time_ns,power_mw", budget=12, agent="random",
+        folder=tmp_path / "runs",
+    ).log  # fmt: skip
+
+    found = decide(log)
+
+    assert found.origin == "exact"
+    assert found.is_settled
+    assert found.best.p_best == 1.0
+    assert found.best.loss == 0.0
+    assert found.best.low == found.best.high
+
+
+def test_limit_has_the_probability_to_be_met(tmp_path: Path) -> None:
+    log = search(
+        SIMULATOR, workload="near", subject_to="gain_gbs <= 6", budget=40, agent="random",
+        folder=tmp_path / "runs",
+    ).log  # fmt: skip
+
+    usual, sure = decide(log), decide(log, confidence=0.9)
+
+    chance = usual.best.p_limits["gain_gbs <= 6"]
+    assert 0.4 < chance < 1.0
+    assert sure.best.p_limits["gain_gbs <= 6"] >= 0.9
+    assert sure.best.reward <= usual.best.reward
+
+
+def test_robust_choice_never_has_a_worse_low_end(folder: Path) -> None:
+    log = read_study(folder)
+
+    likely, robust = decide(log), decide(log, robust="p10")
+
+    low = [float(np.quantile(d.utility[:, 0], 0.1)) for d in (likely, robust)]
+    assert low[1] >= low[0]
+    assert decide(log, robust="expected").best.loss == min(c.loss for c in likely.candidates)
+
+
+def test_study_without_a_feasible_design_is_refused(tmp_path: Path) -> None:
+    with Study.create(tmp_path / "study", Task.make(SIMULATOR, "near"), "random", budget=1):
+        pass
+
+    with pytest.raises(InvalidArgumentError, match="no feasible design to decide among"):
+        decide(read_study(tmp_path / "study"))
+
+
+def test_two_workloads_are_weighed(tmp_path: Path) -> None:
+    log = search(
+        SIMULATOR, workload={"near": 2.0, "far": 1.0}, objective="balanced", budget=20,
+        agent="random", folder=tmp_path / "runs",
+    ).log  # fmt: skip
+
+    found = decide(log)
+
+    best = log.best()
+    assert best is not None
+    assert found.best.reward == pytest.approx(best.reward)
+    assert found.best.metrics["cost_ns"][0] == pytest.approx(best.metrics["cost_ns"])

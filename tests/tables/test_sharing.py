@@ -1,0 +1,133 @@
+"""Tables that several processes build together in one folder."""
+
+import os
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from archgym.errors import InvalidArgumentError, StudyInterrupted
+from archgym.evaluation.task import Task
+from archgym.tables import build_table, partial_folder
+from archgym.tables.parts import PartClaims
+from tests.toys import toy_task
+
+
+@pytest.fixture(autouse=True)
+def small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cuts the toy's space into 42 parts, and looks often."""
+    monkeypatch.setattr("archgym.tables.build.PART_SIZE", 128)
+    monkeypatch.setattr("archgym.tables.build._POLL_S", 0.02)
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> bytes:
+    return build_table(toy_task(), tmp_path / "alone.parquet", 1).read_bytes()
+
+
+def in_child(work: Callable[[], object]) -> int:
+    """Run something in a process of its own, and return its id."""
+    pid = os.fork()
+    if pid:
+        return pid
+    try:
+        work()
+        os._exit(0)
+    except BaseException:
+        os._exit(1)
+
+
+def slow_task() -> Task:
+    return toy_task(pace_s=2e-4)
+
+
+def test_three_processes_of_which_one_is_killed_build_the_same_bytes(
+    tmp_path: Path, alone: bytes
+) -> None:
+    out = tmp_path / "shared.parquet"
+    others = [in_child(lambda: build_table(slow_task(), out, 1, share=True)) for _ in range(2)]
+    while not any(partial_folder(out).glob("part-*.lock")):
+        time.sleep(0.005)
+    os.kill(others[0], signal.SIGKILL)
+
+    build_table(slow_task(), out, 1, share=True)
+
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in others]
+    assert codes == [-signal.SIGKILL, 0]
+    assert out.read_bytes() == alone
+    assert not partial_folder(out).exists()
+
+
+def test_work_is_divided_and_no_part_is_simulated_twice(tmp_path: Path, alone: bytes) -> None:
+    out = tmp_path / "shared.parquet"
+    told = tmp_path / "told"
+    told.mkdir()
+
+    def work(name: str) -> None:
+        counts: list[int] = []
+        build_table(slow_task(), out, 1, lambda done, *_: counts.append(done), share=True)
+        (told / name).write_text(f"{counts[0]} {counts[-1]}")
+
+    pid = in_child(lambda: work("child"))
+    work("own")
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+    assert out.read_bytes() == alone
+    simulated = []
+    for name in ("child", "own"):
+        before, after = map(int, (told / name).read_text().split())
+        simulated.append(after - before)
+    assert sum(simulated) == 2376
+    assert min(simulated) > 0
+
+
+def test_locks_that_do_not_reach_cost_work_and_no_byte(
+    tmp_path: Path, alone: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    out = tmp_path / "shared.parquet"
+    pid = in_child(lambda: build_table(slow_task(), out, 1, share=True))
+
+    build_table(slow_task(), out, 1, share=True)
+
+    os.waitpid(pid, 0)
+    assert out.read_bytes() == alone
+
+
+def test_damaged_part_is_built_again(tmp_path: Path, alone: bytes) -> None:
+    out = tmp_path / "shared.parquet"
+
+    def stop(done: int, total: int, known: int) -> None:
+        if done > total // 2:
+            raise StudyInterrupted("stop")
+
+    with pytest.raises(StudyInterrupted):
+        build_table(toy_task(), out, 1, stop, share=True)
+    part = min(partial_folder(out).glob("part-?????"))
+    part.write_bytes(part.read_bytes()[:-1] + b"x")
+
+    build_table(toy_task(), out, 1, share=True)
+
+    assert out.read_bytes() == alone
+
+
+def test_parts_are_given_back(tmp_path: Path) -> None:
+    claims, others = PartClaims(tmp_path), PartClaims(tmp_path)
+
+    class NoBuild:
+        def path(self, part: int) -> Path:
+            return tmp_path / "absent"
+
+    build = NoBuild()
+    assert claims.take(build, 0)  # type: ignore[arg-type]
+    assert not others.take(build, 0)  # type: ignore[arg-type]
+    claims.close()
+    assert others.take(build, 0)  # type: ignore[arg-type]
+    others.close()
+
+
+def test_table_in_a_store_is_not_shared() -> None:
+    with pytest.raises(InvalidArgumentError, match="in a folder that all machines see"):
+        build_table(toy_task(), "memory://bucket/t.parquet", share=True)
