@@ -51,6 +51,11 @@ class KvSimulator(RowSimulator):
 
     name = "kv"
     version = 0
+    title = "Prefix cache"
+    compared = (
+        "counts equal to vLLM's and SGLang's own classes in 148 runs; times of the space serving "
+        "are predictions"
+    )
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
     # Every count equals that of the engines' own classes.
