@@ -223,7 +223,8 @@ def _settings(text: str) -> tuple[str, StreamSettings]:
     name, *parts = text.split()
     values = dict(part.split("=") for part in parts)
     flags = {key: values.pop(key) == "1" for key in _FLAGS if key in values}
-    return name, StreamSettings(**{key: int(value) for key, value in values.items()}, **flags)
+    settings: dict[str, Any] = {**{key: int(value) for key, value in values.items()}, **flags}
+    return name, StreamSettings(**settings)
 
 
 def _blocks_of(traces: Path, text: str, block: int) -> Any:

@@ -211,7 +211,7 @@ def try_designs(
             )
         values = space.parameters[space.names.index(vary)]
         tried += [{vary: str(values.value(i))} for i in range(values.size)]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for case in [{}, *tried] if not vary else tried:
         design = with_values(space, base, {**common, **case})
         metrics = simulator.evaluate(design, workload)
