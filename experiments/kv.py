@@ -147,7 +147,7 @@ def rules() -> None:
                 loss = chosen.evaluate(source, cases[0], runner, tuned).loss
                 if loss < best_loss:
                     best, best_loss = tuned, loss
-            result = chosen.evaluate(source, cases[1], runner, best)
+            result: Any = chosen.evaluate(source, cases[1], runner, best)
             built_in = {
                 rule: chosen.evaluate_built_in(rule, cases[1]).loss for rule in chosen.built_in
             }
@@ -286,7 +286,7 @@ def _measured_stream(folder: Path, has_cache: bool) -> StreamBlocks:
 
     with gzip.open(folder / "prefix_ids.jsonl.gz", "rt") as handle:
         rows = [json.loads(line) for line in handle]
-    lines = [{"piece_tokens": 16}]
+    lines: list[dict[str, Any]] = [{"piece_tokens": 16}]
     unknown = 10**9
     for row in rows:
         n = -(-row["P"] // 16)
