@@ -224,7 +224,7 @@ def _correlation(errors: Floats) -> tuple[tuple[float, ...], ...]:
     """Return the correlation of quantities, of errors whose outliers are cut."""
     known = errors[np.isfinite(errors).all(axis=1)]
     low, high = np.quantile(known, (0.05, 0.95), axis=0)
-    found = np.corrcoef(np.clip(known, low, high).T)
+    found = np.atleast_2d(np.corrcoef(np.clip(known, low, high).T))
     n = errors.shape[1]
     return tuple(tuple(round(float(found[i, j]), 2) for j in range(n)) for i in range(n))
 

@@ -13,8 +13,10 @@ Slow parts are kept in SCRATCH. `page` writes the tables of experiments/measurem
 has seen.
 
 The probability that one row of a deployment beats another of equal lengths, in output tokens a
-second and GPU, gives the Brier score. The loss is that of the row with the largest calibrated rate
-among those of equal lengths, against the largest measured rate.
+second and GPU, gives the Brier score. The recommended row has the largest calibrated rate among
+those of equal lengths whose calibrated TPOT keeps a promise, which 60 % of them keep. Its loss is
+the rate that it lacks of the best measured row that keeps the promise, plus the share by which it
+breaks the promise.
 """
 
 import argparse
@@ -50,7 +52,9 @@ PAGE = Path(__file__).parent / "measurements.md"
 START, END = "<!-- bars: begin -->", "<!-- bars: end -->"
 COUNTS = tuple(range(11))
 SEEDS = tuple(range(5))
-RATE = list(QUANTITIES).index("rate")
+TPOT, RATE = list(QUANTITIES).index("tpot"), list(QUANTITIES).index("rate")
+# chosen: the promise of TPOT that 60 % of the rows of equal lengths keep.
+PROMISE = 0.6
 # chosen: deployments with fewer rows say little after ten measurements.
 LEAST_ROWS = 8
 MOST_PAIRS = 200
@@ -189,16 +193,25 @@ def _pairs(
 
 
 def _losses(group: Group, rest: npt.NDArray[np.int64], mean: Floats) -> list[float]:
-    simulated, measured = _rates(group)
-    likely = measured.copy()
-    likely[rest] = simulated[rest] + mean[:, RATE]
+    measured_rate, measured_tpot = (
+        np.array([getattr(row, name) for row in group.rows]) for name in ("output_per_s", "tpot_ms")
+    )
+    likely = np.zeros_like(group.errors)
+    likely[rest] = mean - group.errors[rest]
+    rate = measured_rate * np.exp(likely[:, RATE])
+    tpot = measured_tpot * np.exp(likely[:, TPOT])
     lengths = np.array([row.options["lengths"] for row in group.rows])
     found = []
     for name in sorted(set(lengths.tolist())):
-        at = np.flatnonzero((lengths == name) & np.isfinite(measured))
-        if len(at) > 1:
-            chosen = at[int(np.argmax(likely[at]))]
-            found.append(float(-np.expm1(measured[chosen] - measured[at].max())))
+        at = np.flatnonzero((lengths == name) & np.isfinite(measured_rate + measured_tpot))
+        if len(at) < 3:
+            continue
+        limit = float(np.quantile(measured_tpot[at], PROMISE))
+        best = measured_rate[at][measured_tpot[at] <= limit].max()
+        kept = at[tpot[at] <= limit]
+        chosen = kept[int(np.argmax(rate[kept]))] if len(kept) else at[int(np.argmin(tpot[at]))]
+        excess = max(0.0, float(measured_tpot[chosen] / limit - 1.0))
+        found.append(max(0.0, float(1.0 - measured_rate[chosen] / best)) + excess)
     return found
 
 

@@ -13,7 +13,9 @@ from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
 from archgym.studies.study import Study
 
-OPTIONS: Final = {"space": "closed-loop", "model": "gpt-oss-120b", "hardware": "h100"}
+OPTIONS: Final = {
+    "space": "closed-loop", "model": "gpt-oss-120b", "hardware": "hgx-h200", "tpot_ms": "10",
+}  # fmt: skip
 FIDELITIES: Final = ("steps", "full")
 _BUDGET: Final = 200
 
@@ -22,7 +24,7 @@ def main() -> None:
     """Search at each fidelity, and print processor time, best design and both rewards."""
     budget = int(sys.argv[1]) if len(sys.argv) > 1 else _BUDGET
     tasks = {
-        fidelity: Task.make(MoeSimulator(**OPTIONS, fidelity=fidelity), "chat-128", "latency")
+        fidelity: Task.make(MoeSimulator(**OPTIONS, fidelity=fidelity), "chat-128")
         for fidelity in FIDELITIES
     }
     for fidelity, task in tasks.items():

@@ -10,11 +10,10 @@ from typing import Any, Final, final
 from archgym.control.policies import ControlPolicy, policy_of
 from archgym.control.tasks import ControlTask, Episode, roll, task_of
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.rules.case import RuleCase
+from archgym.rules.case import RuleCase, evaluate
 from archgym.rules.domain import Domain, Hook, deferred
 from archgym.rules.language import RuleSource, read_rule
 from archgym.rules.sandbox import RuleRunner
-from archgym.runtime.hooks import N_HOOK_ARGUMENTS
 
 _LARGEST: Final = 255
 """Counters come in eight bits, from the low end of their declared range to its high end."""
@@ -107,6 +106,9 @@ def simulate_rule(points: Any, storage: Any, case: Mapping[str, Any]) -> dict[st
       storage: Its arrays.
       case: Input of `ControlCase`.
     """
+    # Numba is slow to import, which listing domains should not wait for.
+    from archgym.runtime.hooks import N_HOOK_ARGUMENTS
+
     words = [ctypes.c_int64] * (N_HOOK_ARGUMENTS + 2)
     choose = ctypes.CFUNCTYPE(ctypes.c_double, *words)(points.addresses["choose"])
     addresses = (storage.memory.ctypes.data, storage.floats.ctypes.data)
@@ -156,7 +158,7 @@ class RulePolicy(ControlPolicy):
           InvalidArgumentError: The rule is infeasible on it.
         """
         case = open_case(self._source.domain.name, episode, {"task": task.name})
-        result = self._source.domain.evaluate(self._source, case, self._runner)
+        result = evaluate(self._source, case, self._runner)
         if result.problem:
             raise InvalidArgumentError(f"Rule {self.name!r} is infeasible: {result.problem}.")
         self._actions = result.counts["actions"]

@@ -35,6 +35,7 @@ _UNIT: Final = re.compile(rf"(?P<prefix>[pnumkKMGTµ]?i?)(?P<base>{'|'.join(_BAS
 _PLAIN: Final[Mapping[str, tuple[str, float]]] = {
     "min": ("s", 60.0), "h": ("s", 3600.0), "bytes": ("B", 1.0), "%": ("%", 1.0),
     "percent": ("%", 1.0), "$": ("$", 1.0), "dollars": ("$", 1.0),
+    "k$": ("$", 1e3), "M$": ("$", 1e6),
 }  # fmt: skip
 
 

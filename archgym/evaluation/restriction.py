@@ -71,7 +71,7 @@ def values_in(parameter: Parameter, text: str) -> tuple[Value, ...]:
     Raises:
       InvalidArgumentError: It leaves none, or names a value that the parameter lacks.
     """
-    listed = [parameter.value(index) for index in range(_listable(parameter))]
+    listed: list[Any] = [parameter.value(index) for index in range(_listable(parameter))]
     low, dots, high = text.partition("..")
     least, most = _number(low), _number(high)
     if dots and least is not None and most is not None:

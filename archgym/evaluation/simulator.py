@@ -139,9 +139,9 @@ class Simulator(ABC):
     version: int
     """Raised when any number that it returns changes."""
     title: ClassVar[str] = ""
-    """What designs are, in a few words for headings, such as "Memory controller"."""
+    """Kind of design in a few words, for headings, such as "Memory controller"."""
     compared: str = ""
-    """What its results were compared with, and what not, in words for reports."""
+    """Sources that its results were compared with, and those that they were not, in words."""
     space: DesignSpace
     metrics: tuple[MetricSpec, ...]
     model_reasons: tuple[str, ...] = ()

@@ -310,7 +310,9 @@ def make_folder(path: str | Path) -> Path:
         made = [each for each in (folder, *folder.parents) if not each.exists()]
         folder.mkdir(parents=True, exist_ok=True)
         for each in made:
-            synchronise(each.parent)
+            # A folder that may be written and not be listed cannot be synced either.
+            with suppress(PermissionError):
+                synchronise(each.parent)
     return folder
 
 

@@ -15,8 +15,6 @@ WORKLOAD: Final = "workload"
 """Facts of every point, next to options, characteristics of the workload and parameters."""
 # chosen: two random values of a scale from 0 to 1 lie 1 / sqrt(6) apart in the root mean square.
 _RANDOM_SQUARES: Final = 6.0
-# chosen: more designs than a kernel of numbers in memory should hold at once.
-PIECE: Final = 1024
 
 
 @final

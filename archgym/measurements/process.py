@@ -84,7 +84,7 @@ class ErrorProcess:
     The prior says how much of the error points share. Conditioning on measurements gives errors of
     other points with a covariance: two similar designs differ by less than either is uncertain.
     A measurement that the others contradict keeps a small weight until another one confirms it.
-    How large errors are is learned along: a prior that is too small or too large is scaled.
+    How large errors are is learned along: a prior that is too small is scaled.
 
     Source:
       Rasmussen and Williams, *Gaussian Processes for Machine Learning*, 2006, equations 2.25, 2.26
@@ -159,7 +159,9 @@ class ErrorProcess:
         self.surprise = float(import_library("scipy.stats").chi2.sf(square, n))
         # Several quantities of one run, or runs of one design, say less than as many others.
         worth = float(len(np.unique(residuals.row)))
-        self.scale = float(np.sqrt((_TRUST + worth * square / n) / (_TRUST + worth)))
+        scale = float(np.sqrt((_TRUST + worth * square / n) / (_TRUST + worth)))
+        # Few measurements that happen to agree do not make the others more certain.
+        self.scale = max(1.0, scale)
         self._inverse, self._alpha = inverse, alpha
 
     @one_thread

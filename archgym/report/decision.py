@@ -491,7 +491,12 @@ def _plain(objective: Objective, specs: Sequence[MetricSpec]) -> Objective:
 
 def _needed(objective: Objective, specs: Sequence[MetricSpec]) -> tuple[MetricSpec, ...]:
     """Return the metrics that an objective reads, with those that derived ones are made of."""
-    by_name = {spec.name: spec for spec in specs}
+    # A derived metric whose parts were not recorded is taken as it is.
+    names = {spec.name for spec in specs}
+    by_name = {
+        s.name: s if s.formula is None or s.formula.names <= names else replace(s, formula=None)
+        for s in specs
+    }
     wanted = [t.metric for t in objective.terms] + [li.metric for li in objective.limits]
     found: dict[str, None] = {}
     while wanted:
@@ -501,7 +506,7 @@ def _needed(objective: Objective, specs: Sequence[MetricSpec]) -> tuple[MetricSp
         found[name] = None
         formula = by_name[name].formula
         wanted += [] if formula is None else list(formula.names)
-    return tuple(spec for spec in specs if spec.name in found)
+    return tuple(spec for name, spec in by_name.items() if name in found)
 
 
 def _distinct(log: StudyLog, rows: np.ndarray) -> np.ndarray:

@@ -207,7 +207,7 @@ def _end_text(task: Task, design: np.ndarray, place: int) -> str:
         return f"{text}, where the model ends"
     if parameter.name in getattr(task.simulator, "held", ()):
         # A limit of the user's own, such as what his board has.
-        return f"{text}, which this task sets; the model goes on to {end}"
+        return f"{text}, which this task sets; the model holds up to {end}"
     return f"{text}; --values {parameter.name}={first}..{last} searches further"
 
 

@@ -38,7 +38,9 @@ def task_title(
     ]
     if len(limits) >= _MOST:
         limits = [*limits[: _MOST - 1], f"and {len(limits) - _MOST + 1} more"]
-    return ", ".join([f"{_noun(simulator)} for {shown}: {_aim(objective, known)}", *limits])
+    # Functions that take no workload have one of this name.
+    place = "" if list(workloads) == ["default"] else f" for {shown}"
+    return ", ".join([f"{_noun(simulator)}{place}: {_aim(objective, known)}", *limits])
 
 
 def _noun(simulator: str) -> str:

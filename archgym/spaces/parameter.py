@@ -288,7 +288,8 @@ class Integer(_Widening, _Listed):
 
     def widened(self) -> "Parameter":
         """Return the parameter with all numbers for which the model holds."""
-        return replace(self, high=self.widest or self.high, widest=None)
+        high = self.widest if isinstance(self.widest, int) else self.high
+        return replace(self, high=high, widest=None)
 
 
 @final
@@ -319,7 +320,8 @@ class PowerOfTwo(_Widening, _Listed):
 
     def widened(self) -> "Parameter":
         """Return the parameter with all powers for which the model holds."""
-        return replace(self, high=self.widest or self.high, widest=None)
+        high = self.widest if isinstance(self.widest, int) else self.high
+        return replace(self, high=high, widest=None)
 
 
 @final

@@ -440,7 +440,9 @@ class JournalWriter:
             self.synchronise()
         finally:
             descriptor, self._descriptor = self._descriptor, -1
-            os.close(descriptor)
+            # A shared file system may say only now that it could not write.
+            with storage_errors(self._path, "written"):
+                os.close(descriptor)
 
     @staticmethod
     def _open(path: Path) -> int:

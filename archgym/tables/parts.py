@@ -131,8 +131,8 @@ class Part:
 class PartClaims:
     """Parts that one of several processes simulates, each locked against the others.
 
-    Where locks do not reach another machine, parts are simulated twice. Each is written whole, and
-    whoever writes it, with the same bytes.
+    Where locks do not reach another machine, parts are simulated twice. Each is written whole, with
+    the same bytes.
     """
 
     def __init__(self, folder: Path) -> None:

@@ -92,9 +92,10 @@ def skewed(row: Measured, folder: Path) -> str:
     """Write a trace of routing in which some experts of the row's model are much liked."""
     served = row.simulator().model
     preset = RoutingPreset("skewed", served.experts, served.top_k, _SKEW, 0.0, 0.0)
-    path = folder / f"{served.name}.routing.npz"
+    # A document for each request.
+    path = folder / f"{served.name}-{row.clients}.routing.npz"
     if not path.exists():
-        write_routing(path, generate(preset, 1, [256] * 8, served.moe_layers))
+        write_routing(path, generate(preset, 1, [64] * (2 * row.clients), served.moe_layers))
     return str(path)
 
 
@@ -129,7 +130,7 @@ def main() -> None:
         place = Path(scratch)
         groups = {
             **{name: [(row, WORKLOAD, of) for row in some] for name, of in _FURTHER.items()},
-            "skewed routing": [(row, skewed(row, place), {}) for row in some],
+            "skewed routing": [(row, skewed(row, place), {"stagger": "false"}) for row in some],
             "prompts that repeat": [
                 (
                     row, repeating(row, place),

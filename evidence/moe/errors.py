@@ -15,7 +15,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.measurements.points import Points, facts_of, joined, points_of
+from archgym.measurements.points import SPACE, Points, facts_of, joined, points_of
 from archgym.measurements.prior import Component, ErrorPrior
 from evidence.errors import MOST_ROWS, Fold, learned_prior, write_prior
 from evidence.moe.fitting import Problem, problem
@@ -47,8 +47,8 @@ def guess(known: Mapping[str, frozenset[str]], source: str) -> ErrorPrior:
 
     Hardware, engine and model each shift all times alike: peaks that software does not reach,
     overheads of the engine, layers that are costed wrongly. What is new shifts more. A deployment
-    (all of them and the precision) has kernels of its own. Load shifts errors smoothly: overheads
-    matter at small batches, attention at long contexts.
+    (all of them and the precision) has kernels of its own. A space without measured rows counts as
+    new. Load shifts errors smoothly: overheads matter at small batches, attention at long contexts.
     """
 
     def part(
@@ -56,7 +56,8 @@ def guess(known: Mapping[str, frozenset[str]], source: str) -> ErrorPrior:
         near: Mapping[str, float] | None = None, news: Sequence[str] = (), factor: float = 3.0,
     ) -> Component:  # fmt: skip
         new = tuple(factor * s for s in spread) if news else ()
-        return Component(name, tuple(same), near, None, spread, tuple(news), new)
+        news = (*news, SPACE) if news else ()
+        return Component(name, tuple(same), near, None, spread, news, new)
 
     wide = {name: 2.0 * length for name, length in {**_LOAD, **_SHARDS}.items()}
     return ErrorPrior(
@@ -89,7 +90,8 @@ def guess(known: Mapping[str, frozenset[str]], source: str) -> ErrorPrior:
 
 def known_values(rows: Sequence[Measured]) -> dict[str, frozenset[str]]:
     """Return the values of facts that rows have, and the empty text of a default."""
-    return {fact: frozenset({row.options[fact] for row in rows} | {""}) for _, fact, _ in LEVELS}
+    found = {fact: frozenset({row.options[fact] for row in rows} | {""}) for _, fact, _ in LEVELS}
+    return {**found, SPACE: frozenset({"closed-loop"})}
 
 
 def points(rows: Iterable[Measured]) -> Points:

@@ -72,7 +72,7 @@ def test_parameter_with_the_name_of_an_option_names_the_option() -> None:
 
 def test_study_of_a_function_is_not_continued_by_a_command(tmp_path: Path) -> None:
     @ag.simulator(space=[ag.Integer("x", 1, 4)], metrics={"loss": "minimise"})
-    def own(design: dict) -> dict:
+    def own(design: dict[str, float]) -> dict[str, float]:
         return {"loss": float(design["x"])}
 
     task = Task.make(own)

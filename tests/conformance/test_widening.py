@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -66,7 +67,7 @@ def test_wider_range_is_part_of_the_name_and_changes_no_narrow_design(
     whole = _whole(name, space)
     narrow, widest = whole.space.parameter(parameter), whole.space.parameter(parameter).widened()
     first, last = widest.value(0), widest.value(widest.size - 1)
-    options = _OPTIONS.get(name, {})
+    options: dict[str, Any] = dict(_OPTIONS.get(name, {}))
     task = Task.make(
         name,
         workload_of(name),

@@ -119,6 +119,19 @@ def test_branch_continues_as_its_origin_and_leaves_it_alone() -> None:
     assert np.array_equal(found[1], found[2])
 
 
+def test_branch_that_is_used_again_has_the_metrics_of_its_origin() -> None:
+    run = dram_run()
+    first, second = (run.choice({"page_policy": p}) for p in ("Open", "ClosedAdaptive"))
+    branch = run.copy()
+    for number in range(1, 9):
+        branch.advance((second,), 250 * number + 100)
+        run.advance((first,), 250 * number)
+        branch = run.copy(branch)
+
+    assert run.is_over
+    assert branch.finish() == run.finish()
+
+
 def dram_run(device: str = "ddr3-1600", workload: str = "cloud-1", **settings: Any) -> DramRun:
     simulator = DramSimulator(device=device, fidelity="exact", requests=2000)
     return DramRun(simulator, settings, simulator.workload(workload))

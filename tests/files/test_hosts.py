@@ -1,6 +1,7 @@
 """Several hosts on a shared folder: one writes, nothing is lost, or a refusal says why."""
 
 import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from unittest import mock
@@ -15,6 +16,10 @@ from archgym.sweep.driver import run_sweep
 from tests.files.hosts import Host, Server
 from tests.files.writers import InProcessCrew, check_search_of, check_sweep, sweep, sweep_plan
 from tests.toys import SPACE, ToyAgent, toy_task
+
+pytestmark = pytest.mark.skipif(
+    sys.platform != "linux", reason="reads what is open in another way than by its name"
+)
 
 SCHEDULES = int(os.environ.get("ARCHGYM_SCHEDULES", "150"))
 # Minutes that the clock of the second host is ahead, and behind.

@@ -11,6 +11,7 @@ from archgym.errors import InvalidArgumentError, StorageError
 from archgym.files.storage import (
     atomic_file,
     atomic_folder,
+    is_there,
     make_folder,
     open_file,
     write_all,
@@ -214,3 +215,13 @@ def test_small_address_space_is_refused_in_one_line() -> None:
     assert ran.returncode == 1
     assert ran.stderr.startswith("error: the address space must be at least 500 MiB")
     assert ran.stderr.count("\n") == 1
+
+
+def test_files_are_there_and_folders_are_not(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+    (tmp_path / "folder").mkdir()
+
+    assert is_there(tmp_path / "file")
+    assert not is_there(tmp_path / "folder")
+    assert not is_there(tmp_path / "absent")
+    assert not is_there(tmp_path / "file" / "below")

@@ -347,6 +347,8 @@ def test_rule_can_be_checked_and_its_domain_described(toolbox: Toolbox) -> None:
 
     assert [each["domain"] for each in domains] == [
         "cache",
+        "cpu-control",
+        "dram-control",
         "dram-scheduling",
         "expert-cache",
         "tlb",

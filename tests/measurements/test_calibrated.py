@@ -174,6 +174,16 @@ def test_command_line_of_a_calibrated_design_names_the_measurements(tmp_path: Pa
     assert words[-2:] == ["--measured", str(path)]
 
 
+def test_measurements_of_another_space_say_nothing(tmp_path: Path) -> None:
+    other = Task.make(ProvingSimulator("mapping", has_failures=False), "near")
+    append_measurements(tmp_path / "m.jsonl", [measured(other, {}, {"cost_ns": 3.0})])
+    design: dict[str, object] = {"mode": "a", "count": 2}
+
+    found = metrics_of(calibrated(tmp_path / "m.jsonl"), design)
+
+    assert found["cost_ns"] == found["simulated_cost_ns"]
+
+
 def test_parameters_can_be_held_under_calibration(tmp_path: Path) -> None:
     task = calibrated(measured_file(tmp_path), fixed={"mode": "a"})
 

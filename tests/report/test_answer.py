@@ -331,7 +331,7 @@ def test_page_opens_with_the_cards_and_has_no_exponents(swept: Path) -> None:
     text = page(found, options)
 
     head, _, rest = text.partition('<nav aria-label="Contents">')
-    assert head.index("<h3>Design</h3>") < head.index("<h3>Gain") < head.index("<h3>Confidence")
+    assert head.index("<h3>Design</h3>") < head.index("<h3>Gain") < head.index("<h3>How sure")
     assert "Cache &lt;study&gt;" in head
     assert "A. N. · 2026-11-27" in head
     assert "<table" not in head.partition("<h3>Front</h3>")[0]

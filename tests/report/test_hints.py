@@ -48,7 +48,7 @@ def test_value_at_the_end_of_its_range_is_named_with_the_way_on(tmp_path: Path) 
     assert range_ends(held, log) == [
         "`dispatch_width` is at the end of its range, 6, where the model ends",
         "`execute_width` is at the end of its range, 6, where the model ends",
-        "`rob` is at the end of its range, 224, which this task sets; the model goes on to 512",
+        "`rob` is at the end of its range, 224, which this task sets; the model holds up to 512",
     ]
 
 

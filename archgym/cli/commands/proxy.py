@@ -268,8 +268,9 @@ def search(
         f"{found.learned} evaluations."
     )
     units = {spec.name: spec.unit for spec in simulator.metrics}
-    for name, learned in found.learned_best if found.best.metrics is not None else ():
-        mine, known = (quantity(v, units[name]) for v in (found.best.metrics[name], learned))
+    metrics = found.best.metrics or {}
+    for name, learned in found.learned_best if metrics else ():
+        mine, known = (quantity(v, units[name]) for v in (metrics[name], learned))
         aside = ", limits aside" * found.has_limits
         prose(f"{name}: {mine}; the best evaluation that it learned from has {known}{aside}.")
     if found.has_limits:

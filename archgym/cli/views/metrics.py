@@ -55,7 +55,8 @@ def write_metrics(
         elif base is None:
             rows.append((spec.name, quantity(value, spec.unit, _DIGITS)))
         else:
-            ratio = f"{value / base:.3f}" if base and value == value else "–"
+            # Of numbers below 0 a ratio says nothing.
+            ratio = f"{value / base:.3f}" if base > 0 and value >= 0 else "–"
             texts = [quantity(each, spec.unit, _DIGITS) for each in (value, base)]
             rows.append((spec.name, *texts, ratio, verdict(spec, value, base)))
     columns = ("metric", name, "default", "ratio", "")

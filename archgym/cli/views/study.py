@@ -51,6 +51,8 @@ def best_text(log: "StudyLog") -> str:
     names = [each.name for each in log.metrics]
     each = [dict(zip(names, row, strict=True)) for row in log.reference.tolist()]
     aside = ", which misses a limit" if missed_limits(log.limits, each) else ""
+    if not aside and best.reward < 0 and terms[0]["goal"] in ("minimise", "maximise"):
+        aside = ", which is better"
     return f"{text}: {spec.name} {value} (default design: {base}{aside}).{limits}"
 
 

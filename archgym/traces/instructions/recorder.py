@@ -271,7 +271,7 @@ def _is_mark(libc: ctypes.CDLL, pid: int) -> bool:
         return False
     (code,) = struct.unpack_from("<i", information, _CODE_AT)
     (sender,) = struct.unpack_from("<i", information, _SENDER_AT)
-    return code == 0 and sender == pid
+    return bool(code == 0 and sender == pid)
 
 
 def _record(

@@ -1,4 +1,5 @@
 """Least recently used."""
+
 DOMAIN = "tlb"
 last = per_line(bits=32)
 

@@ -189,6 +189,7 @@ class Run:
       counters: (n_counters,) of the last part, by `COUNTERS`.
       n_answered: Bursts that were answered.
       is_stuck: True if the controller cannot continue.
+      copied_from: Burst before which a copy and its origin are equal.
     """
 
     job: Job
@@ -198,6 +199,7 @@ class Run:
     counters: npt.NDArray[np.float64]
     n_answered: int = 0
     is_stuck: bool = False
+    copied_from: int = 0
 
     @property
     def n_requests(self) -> int:
@@ -262,21 +264,21 @@ class Run:
         end = 2 * (int(self.events[0]["n_heap"]) + 1)
         into.heap[:end] = self.heap[:end]
         into.n_answered, into.is_stuck = self.n_answered, self.is_stuck
+        into.copied_from = int(self.epoch[0]["oldest"])
         return into
 
     def _copy_live(self, into: "Run") -> None:
-        """Copy what differs from a copy that may have run ahead."""
-        ahead = int(into.events[0]["n_sent"])
+        """Copy what either has changed since the last copy."""
+        first = into.copied_from
+        end = max(int(run.events[0]["n_sent"]) for run in (self, into))
         for name in ("events", "epoch", "counters"):
             getattr(into, name)[:] = getattr(self, name)
         into.job.state_words[:] = self.job.state_words
         into.job.controllers[:] = self.job.controllers
         words = len(self.job.requests[:1].view(np.int64))
-        live = slice(
-            words * int(self.epoch[0]["oldest"]),
-            words * max(ahead, int(self.events[0]["n_sent"])),
-        )
+        live = slice(words * first, words * end)
         into.job.requests.view(np.int64)[live] = self.job.requests.view(np.int64)[live]
+        into.job.latencies[first:end] = self.job.latencies[first:end]
 
     def finish(self) -> dict[str, float]:
         """Return the outputs of a run that is over, by `batch.OUTPUTS`; the run stays as it is.

@@ -1,6 +1,6 @@
 """Runs of the controllers in parts: settings may change between them, and a run may be copied."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -189,8 +189,15 @@ class Run:
     def copy(self, into: "Run | None" = None) -> "Run":
         """Return an independent run that continues alike; `into` is there for other steppers."""
         work = self.work._replace(**{n: getattr(self.work, n).copy() for n in _CHANGING})
-        arrays = (self.progress, self.before, self.reported, self.last_row, self.counters)
-        return Run(self.made, self.configuration, work, *(a.copy() for a in arrays))
+        return replace(
+            self,
+            work=work,
+            progress=self.progress.copy(),
+            before=self.before.copy(),
+            reported=self.reported.copy(),
+            last_row=self.last_row.copy(),
+            counters=self.counters.copy(),
+        )
 
     def finish(self) -> Outcome:
         """Return the outcome of a run that is over."""

@@ -1,0 +1,64 @@
+"""Priors of errors that are learned from rows."""
+
+from pathlib import Path
+
+import numpy as np
+
+from archgym.measurements.points import Points
+from archgym.measurements.prior import Component, ErrorPrior
+from evidence.dram.errors import learn
+from evidence.errors import Fold, learned_prior, write_prior
+
+KNOWN = {"gpu": frozenset({"0", "1", "2", "3", "4", "5", "6", "7"})}
+
+
+def guess() -> ErrorPrior:
+    return ErrorPrior(
+        "chosen", "a test", ("time",), {"time_ns": "time"},
+        (Component("gpu", ("gpu",), spread=(0.1,), news=("gpu",), spread_new=(0.1,)),),
+        (0.1,), ((1.0,),), 5.0, KNOWN,
+    )  # fmt: skip
+
+
+def fold(shared: float, noise: float, known: dict[str, frozenset[str]], seed: int) -> Fold:
+    rng = np.random.default_rng(seed)
+    gpus = np.repeat(np.arange(8), 8)
+    errors = shared * rng.standard_normal(8)[gpus] + noise * rng.standard_normal(64)
+    points = Points({"gpu": gpus.astype(str).astype(object)}, {}, np.zeros((64, 0)))
+    return Fold(points, errors[:, None], known)
+
+
+def test_spreads_of_what_is_shared_and_of_what_is_new_are_found() -> None:
+    folds = [fold(0.04, 0.02, KNOWN, 1), fold(0.3, 0.02, {"gpu": frozenset()}, 2)]
+
+    found = learned_prior(guess(), folds, ("gpu",))
+
+    (gpu,) = found.components
+    assert found.origin == "learned"
+    assert 0.02 < gpu.spread[0] < 0.08
+    assert 0.15 < gpu.spread_new[0] < 0.6
+    assert 0.015 < found.noise[0] < 0.026
+
+
+def test_outliers_do_not_widen_the_noise() -> None:
+    clean = fold(0.1, 0.02, KNOWN, 3)
+    errors = clean.errors.copy()
+    errors[::21] += 2.0
+
+    found = learned_prior(guess(), [Fold(clean.points, errors, KNOWN)], ("gpu",))
+
+    assert found.noise[0] < 0.2
+    assert found.tail == 3.0
+
+
+def test_rows_without_error_make_the_prior_exact(tmp_path: Path) -> None:
+    found = learned_prior(guess(), [fold(0.0, 0.0, KNOWN, 4)], ("gpu",))
+    write_prior(found, tmp_path / "error.json")
+
+    assert found.is_exact
+    assert found.noise == (0.0,)
+    assert found.components[0].spread == (0.0,)
+
+
+def test_memory_is_exact_against_its_recorded_rows() -> None:
+    assert learn().is_exact
