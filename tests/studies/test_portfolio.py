@@ -128,3 +128,18 @@ def test_folder_without_study_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileFormatError):
         portfolio([tmp_path / "empty", tmp_path / "empty"])
+
+
+def test_designs_that_ship_lie_in_their_spaces() -> None:
+    from archgym.evaluation.factory import make_simulator
+    from archgym.evaluation.simulator import simulator_class
+    from archgym.studies.portfolio import _portfolios
+
+    assert _portfolios()
+    for (name, space), designs in _portfolios().items():
+        kind = simulator_class(name)
+        made = make_simulator(kind, space=space, fidelity=None, options={}).space
+        rows = np.array([made.indices_of(design) for design in designs])
+        assert 2 <= len(rows) <= 6
+        assert made.feasible(rows).all()
+        assert len(np.unique(made.canonical(rows), axis=0)) == len(rows)
