@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, Final, TypeVar, final
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from archgym.simulators.dram.workloads.shipped import load_trace
 from archgym.spaces.parameter import Value
 from archgym.spaces.texts import with_values
 
+_Kept = TypeVar("_Kept")
 _FOOTPRINT: Final = 2**30
 _AT_ONCE: Final = "Takes effect with the next command of each bank; nothing is drained."
 COUNTERS: Final = (
@@ -197,14 +198,18 @@ class RamulatorRun(_MemoryRun):
         return self._simulator._measure(run.configuration, self._bursts, run.finish())
 
 
-def _copy_of(run: Any, into: Any) -> Any:
+def _copy_of(run: _Kept, into: _Kept | None) -> _Kept:
+    """Return a branch of a run; one that is given is used again."""
+    source: Any = run
     if into is None:
-        into = object.__new__(type(run))
-        into.__dict__.update(run.__dict__)
-        into._run = run._run.copy()
+        made: Any = object.__new__(type(run))
+        made.__dict__.update(run.__dict__)
+        made._run = source._run.copy()
     else:
-        into._run = run._run.copy(into._run)
-    return into
+        made = into
+        made._run = source._run.copy(made._run)
+    found: _Kept = made
+    return found
 
 
 def _complete(simulator: Any, design: Mapping[str, Value]) -> dict[str, Value]:
@@ -258,11 +263,14 @@ def phases(kinds: Sequence[_Kind], n: int, seed: int, name: str) -> Trace:
     for part in parts:
         ticks.append(start + part.ticks)
         start = int(ticks[-1][-1]) + 1
-    joined = {
-        field: np.concatenate([getattr(part, field) for part in parts])
-        for field in ("is_write", "addresses", "lengths")
-    }
-    return Trace(name, np.concatenate(ticks), clock_mhz=parts[0].clock_mhz, **joined)
+    return Trace(
+        name,
+        np.concatenate(ticks),
+        np.concatenate([part.is_write for part in parts]),
+        np.concatenate([part.addresses for part in parts]),
+        np.concatenate([part.lengths for part in parts]),
+        clock_mhz=parts[0].clock_mhz,
+    )
 
 
 def _stream(traffic: Traffic) -> _Kind:
@@ -306,7 +314,7 @@ _PAGES: Final = product(
         "scheduler": ("FrFcfs", "FrFcfsGrp"),
     }
 )
-_BASE: Final = {"arbiter": "Fifo", "request_buffer_size": 16}
+_BASE: Final[Mapping[str, Value]] = {"arbiter": "Fifo", "request_buffer_size": 16}
 _N: Final = 20_000
 
 

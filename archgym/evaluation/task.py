@@ -388,7 +388,8 @@ class Task:
                 "digest": source.digest,
             }
         if hasattr(source, "uncalibrated"):
-            data["measured"] = None if source.path is None else str(source.path)
+            measured: Path | None = getattr(source, "path")  # noqa: B009 - the class is above
+            data["measured"] = None if measured is None else str(measured)
         return data
 
     @classmethod

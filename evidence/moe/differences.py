@@ -128,7 +128,7 @@ def main() -> None:
     some = [chosen[at] for at in np.linspace(0, len(chosen) - 1, _SOME).astype(int)]
     with TemporaryDirectory() as scratch:
         place = Path(scratch)
-        groups = {
+        groups: dict[str, list[tuple[Measured, str, Mapping[str, str]]]] = {
             **{name: [(row, WORKLOAD, of) for row in some] for name, of in _FURTHER.items()},
             "skewed routing": [(row, skewed(row, place), {"stagger": "false"}) for row in some],
             "prompts that repeat": [
