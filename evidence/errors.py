@@ -109,10 +109,10 @@ def learned_prior(
         return replace(guess, origin="exact", components=zero, noise=noise)
     spreads, news, noises, tails = [], [], [], []
     for quantity in range(len(guess.quantities)):
-        spread, new, noise, deviations = _fit(guess, kept, quantity)
+        spread, new, repeat, deviations = _fit(guess, kept, quantity)
         spreads.append(spread)
         news.append(new)
-        noises.append(noise)
+        noises.append(repeat)
         tails.append(deviations)
     components = tuple(
         replace(
@@ -126,7 +126,7 @@ def learned_prior(
         guess,
         origin="learned",
         components=components,
-        noise=tuple(_rounded(noise) for noise in noises),
+        noise=tuple(_rounded(repeat) for repeat in noises),
         correlation=_correlation(errors),
         tail=_tail(np.concatenate(tails)),
     )
