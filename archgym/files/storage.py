@@ -5,8 +5,11 @@ import fcntl
 import os
 import re
 import shutil
+import socket
 import stat
 import tempfile
+import time
+import zlib
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,6 +19,8 @@ from archgym.errors import InvalidArgumentError, StorageError
 
 SCRATCH_PREFIX = ".writing-"
 """Start of the names of scratch files and folders, which a killed process may leave."""
+# chosen: longer than anything is written, whatever minutes two clocks differ by.
+_OLD_S = 86_400.0
 
 
 @contextmanager
@@ -37,13 +42,26 @@ def scratch_folder(folder: Path) -> Iterator[Path]:
 
 
 def _made_file(folder: Path) -> Path:
-    handle, name = tempfile.mkstemp(dir=folder, prefix=SCRATCH_PREFIX)
+    handle, name = tempfile.mkstemp(dir=folder, prefix=_own_prefix())
     os.close(handle)
     return Path(name)
 
 
 def _made_folder(folder: Path) -> Path:
-    return Path(tempfile.mkdtemp(dir=folder, prefix=SCRATCH_PREFIX))
+    return Path(tempfile.mkdtemp(dir=folder, prefix=_own_prefix()))
+
+
+def _own_prefix() -> str:
+    """Return the start of this machine's names: its locks may not reach another machine."""
+    return f"{SCRATCH_PREFIX}{zlib.crc32(socket.gethostname().encode()):08x}-"
+
+
+def _may_be_elsewhere(path: Path) -> bool:
+    """Return True for a young scratch file or folder of another machine."""
+    is_tagged = re.match(rf"{re.escape(SCRATCH_PREFIX)}[0-9a-f]{{8}}-", path.name) is not None
+    if not is_tagged or path.name.startswith(_own_prefix()):
+        return False
+    return time.time() - os.lstat(path).st_mtime < _OLD_S
 
 
 @contextmanager
@@ -93,6 +111,8 @@ def _remove_abandoned(folder: Path) -> None:
     for name in names:
         path = folder / name
         with suppress(OSError):
+            if _may_be_elsewhere(path):
+                continue
             # A pipe of this name would wait for its writer, and a link lead elsewhere.
             descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
             try:

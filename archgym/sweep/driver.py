@@ -16,6 +16,7 @@ from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.lease import Lease
 from archgym.files.storage import (
+    is_there,
     make_folder,
     open_member,
     require_own,
@@ -170,7 +171,7 @@ def _check_folder(folder: Path) -> None:
             for path in folder.iterdir():
                 if path.is_symlink() or not path.is_dir():
                     require_own(path)
-    if not folder.is_dir() or (folder / PLAN_NAME).is_file():
+    if not folder.is_dir() or is_there(folder / PLAN_NAME):
         return
     with storage_errors(folder, "read"):
         names = sorted(path.name for path in folder.iterdir())

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, unknown_name
-from archgym.files.storage import require_inside, write_atomic
+from archgym.files.storage import is_there, require_inside, write_atomic
 from archgym.files.yaml_document import Document, Node, read_document, read_value
 from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
 from archgym.sweep.problems import Problems
@@ -452,7 +452,7 @@ def read_recorded_plan(folder: str | Path) -> SweepPlan:
       StorageError: It cannot be read.
     """
     path = Path(folder) / PLAN_NAME
-    if not path.is_file():
+    if not is_there(path):
         raise FileFormatError(
             folder,
             None,
@@ -471,7 +471,7 @@ def record_plan(folder: Path, plan: SweepPlan) -> None:
       FileFormatError: What is recorded is damaged.
       StorageError: The folder cannot be read or written.
     """
-    if (folder / PLAN_NAME).is_file():
+    if is_there(folder / PLAN_NAME):
         recorded = read_recorded_plan(folder)
         difference = plan.difference(recorded)
         if difference is not None:

@@ -222,8 +222,10 @@ def _settings(text: str) -> tuple[str, StreamSettings]:
     """Return the trace and the settings that a log states as `name key=value ...`."""
     name, *parts = text.split()
     values = dict(part.split("=") for part in parts)
-    flags = {key: values.pop(key) == "1" for key in _FLAGS if key in values}
-    return name, StreamSettings(**{key: int(value) for key, value in values.items()}, **flags)
+    settings: dict[str, Any] = {
+        key: value == "1" if key in _FLAGS else int(value) for key, value in values.items()
+    }
+    return name, StreamSettings(**settings)
 
 
 def _blocks_of(traces: Path, text: str, block: int) -> Any:

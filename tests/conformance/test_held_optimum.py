@@ -47,6 +47,7 @@ FREE: dict[str, dict[str, Any]] = {
         "output_tokens": "4",
         "values": {"cache_percent": "5..40", "expert_bits": [4, 8]},
     },
+    "kv": {"values": {}},
     "soc": {
         "space": "table",
         "minimise": "power_w",

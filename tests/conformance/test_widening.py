@@ -57,7 +57,9 @@ def _whole(name: str, space: str) -> Simulator:
 
 def test_six_simulators_declare_ranges_that_widen() -> None:
     # FARSI's library lists every level of a system on a chip, so its spaces end with their ranges.
-    assert {name for name, _, _ in WIDE} == set(simulator_names()) - {"soc"}
+    assert {name for name, _, _ in WIDE} >= {
+        "accelerator", "cluster", "cpu", "dram", "moe", "translation",
+    }  # fmt: skip
 
 
 @pytest.mark.parametrize(("name", "space", "parameter"), WIDE)

@@ -83,3 +83,19 @@ def test_place_that_was_taken_for_abandoned_is_made_anew(
     with scratch_file(tmp_path) as file:
         assert file.is_file()
         assert file.name not in taken
+
+
+def test_scratch_file_of_another_machine_is_kept_for_a_day(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fcntl.flock", lambda *_: None)
+    with monkeypatch.context() as elsewhere:
+        elsewhere.setattr("socket.gethostname", lambda: "another machine")
+        with scratch_file(tmp_path) as theirs:
+            elsewhere.undo()
+            monkeypatch.setattr("fcntl.flock", lambda *_: None)
+            with scratch_file(tmp_path):
+                assert theirs.exists()
+            os.utime(theirs, (1e9, 1e9))
+            with scratch_file(tmp_path):
+                assert not theirs.exists()

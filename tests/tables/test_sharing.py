@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -40,9 +41,11 @@ def in_child(work: Callable[[], object]) -> int:
 
 
 def slow_task() -> Task:
-    return toy_task(pace_s=2e-4)
+    """A task that takes seconds, so that no process is done before another one begins."""
+    return toy_task(pace_s=1.5e-3)
 
 
+@pytest.mark.slow
 def test_three_processes_of_which_one_is_killed_build_the_same_bytes(
     tmp_path: Path, alone: bytes
 ) -> None:
@@ -60,6 +63,7 @@ def test_three_processes_of_which_one_is_killed_build_the_same_bytes(
     assert not partial_folder(out).exists()
 
 
+@pytest.mark.slow
 def test_work_is_divided_and_no_part_is_simulated_twice(tmp_path: Path, alone: bytes) -> None:
     out = tmp_path / "shared.parquet"
     told = tmp_path / "told"
@@ -83,16 +87,22 @@ def test_work_is_divided_and_no_part_is_simulated_twice(tmp_path: Path, alone: b
     assert min(simulated) > 0
 
 
+@pytest.mark.slow
 def test_locks_that_do_not_reach_cost_work_and_no_byte(
     tmp_path: Path, alone: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("fcntl.flock", lambda *_: None)
     out = tmp_path / "shared.parquet"
-    pid = in_child(lambda: build_table(slow_task(), out, 1, share=True))
+
+    def elsewhere() -> None:
+        socket.gethostname = lambda: "another machine"
+        build_table(slow_task(), out, 1, share=True)
+
+    pid = in_child(elsewhere)
 
     build_table(slow_task(), out, 1, share=True)
 
-    os.waitpid(pid, 0)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert out.read_bytes() == alone
 
 

@@ -77,6 +77,9 @@ _SIZES: Final = (
 
 # chosen: around Eyeriss's 14 by 12, with the powers of two of systolic arrays.
 _ARRAY: Final = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32)
+# Elements are counted one by one, so cost grows with them; chosen: as a TPU's array. Memories end
+# with the tables of CACTI.
+_LARGER: Final = (40, 48, 64, 96, 128)
 
 
 def hardware_space(name: str = "default", area_limit_mm2: float = math.inf) -> DesignSpace:
@@ -175,8 +178,8 @@ def _default_space() -> DesignSpace:
     return DesignSpace(
         "default",
         (
-            Ordinal("array_x", _ARRAY, default=14, doc="Elements along X."),
-            Ordinal("array_y", _ARRAY, default=12, doc="Elements along Y."),
+            Ordinal("array_x", _ARRAY, default=14, widest=_LARGER, doc="Elements along X."),
+            Ordinal("array_y", _ARRAY, default=12, widest=_LARGER, doc="Elements along Y."),
             Categorical(
                 "dataflow",
                 tuple(DATAFLOWS),
@@ -201,8 +204,6 @@ def _default_space() -> DesignSpace:
                 8,
                 512,
                 default=128,
-                # CACTI 7 has no limit of size; chosen: on-chip buffers of known accelerators.
-                widest=32768,
                 unit="KiB",
                 doc="Capacity of the global buffer.",
             ),

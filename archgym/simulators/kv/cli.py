@@ -156,6 +156,7 @@ def memory_of_sessions(
         "contexts_gib": contexts,
         "server_gib": have,
         "sessions_in_server": int(have * live / contexts),
+        "sequences_in_engine": made.max_tokens * sample // (found.live_blocks * block),
         "memory": rows,
     }
     if json:
@@ -164,6 +165,8 @@ def memory_of_sessions(
     say(f"{live} live sessions have contexts of {contexts:.4g} GiB, {contexts / live:.3g} each.")
     say(f"{hardware} has {have:.4g} GiB for keys and values with {engines} engines of {model}: "
         f"the contexts of {answer['sessions_in_server']:,} sessions.")  # fmt: skip
+    say(f"An engine admits {answer['sequences_in_engine']} such contexts at a time; a larger batch "
+        "waits or is preempted.")  # fmt: skip
     if sample < live:
         say(f"Simulated with {sample} live sessions of the trace, and scaled.")
     heading(f"Memory for {hits:g} % of the hits of an endless cache")
@@ -208,7 +211,7 @@ def try_designs(
             )
         values = space.parameters[space.names.index(vary)]
         tried += [{vary: str(values.value(i))} for i in range(values.size)]
-    rows = []
+    rows: list[dict[str, Any]] = []
     for case in [{}, *tried] if not vary else tried:
         design = with_values(space, base, {**common, **case})
         metrics = simulator.evaluate(design, workload)

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, final
 
-from archgym.errors import InvalidArgumentError
-
 if TYPE_CHECKING:
     from archgym.simulators.moe.machine.step_time import StepCosts
 
@@ -107,17 +105,3 @@ def bandwidths(made: Deployment, n_gpus: int) -> tuple[float, ...]:
 def sizes_gb(design: Mapping[str, Any]) -> tuple[float, ...]:
     """Return the size of each tier of a design [GB]."""
     return tuple(float(design.get(f"{tier.name}_gb", 0)) for tier in TIERS)
-
-
-def largest_batch(made: Deployment, tokens: int) -> int:
-    """Return how many sequences of so many tokens an engine admits.
-
-    Raises:
-      InvalidArgumentError: Not one fits.
-    """
-    found = made.max_tokens // max(1, tokens)
-    if found == 0:
-        raise InvalidArgumentError(
-            f"`tokens` must be at most {made.max_tokens:,}, which is what fits; got {tokens:,}."
-        )
-    return found

@@ -23,7 +23,7 @@ def made(tmp_path: Path) -> Made:
     """Requests (prompt, output, ids of pieces of two tokens) as blocks of two tokens."""
 
     def make(requests: list[tuple[int, int, list[int]]]) -> StreamBlocks:
-        lines = [{"piece_tokens": 2}]
+        lines: list[dict[str, Any]] = [{"piece_tokens": 2}]
         for time, (prompt, output, ids) in enumerate(requests):
             row: dict[str, Any] = {"timestamp": time, "input_length": prompt}
             lines.append({**row, "output_length": output, "hash_ids": ids})
@@ -115,7 +115,7 @@ def test_optimum_is_that_of_exhaustive_search(made: Made) -> None:
 def test_no_policy_beats_the_optimum_and_an_endless_cache_needs_none(
     policy: str, driver: str
 ) -> None:
-    options = {"last": "150", "block_tokens": "64", "driver": driver}
+    options: dict[str, Any] = {"last": "150", "block_tokens": "64", "driver": driver}
     tight = KvSimulator("vllm", gpu_blocks=4000, **options)
     endless = KvSimulator("vllm", gpu_blocks=400_000, **options)
 

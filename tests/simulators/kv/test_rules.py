@@ -1,5 +1,7 @@
 """Rules of the domain `kv-cache`: LRU as code, gaps, and rules that fail."""
 
+from typing import Any
+
 import pytest
 
 from archgym.errors import InvalidArgumentError
@@ -31,6 +33,8 @@ def test_parts_of_sessions_differ() -> None:
 @pytest.mark.slow
 def test_lru_as_code_has_the_hits_of_lru() -> None:
     chosen = domain("kv-cache")
+    lru: Any
+    ended: Any
     case = open_case("coding@0-10", CASE)
     runner = RuleRunner(seconds=120.0)
     try:

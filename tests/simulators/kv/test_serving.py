@@ -1,15 +1,17 @@
 """Serving in time: fixed steps, closed loop, tiers, routing, settings of other tools."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from archgym.cli.app import run
 from archgym.errors import InvalidDesignError
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.analysis import analyse, live_blocks, memory_for
 from archgym.simulators.kv.formats.export import FORMATS, read_export
-from archgym.simulators.kv.machine import deployment, largest_batch
+from archgym.simulators.kv.machine import deployment
 from archgym.simulators.kv.workloads import stream_blocks
 
 
@@ -52,20 +54,25 @@ def test_slow_answers_delay_the_next_turn_in_a_closed_loop() -> None:
 
 
 def test_workers_beyond_the_server_cannot_be_built() -> None:
-    simulator = KvSimulator("serving")
-    design = dict(simulator.space.design_at(simulator.space.default_indices))
-    found = simulator.evaluate({**design, "workers": 8, "tensor": 8}, simulator.workload("coding"))
+    found = served({"hardware": "h200"}, workers=2)
 
     assert found.infeasible is not None
     assert "fewer accelerators" in found.infeasible
 
 
-def test_batch_is_what_memory_admits() -> None:
-    made = deployment("h200", "llama-3.1-8b", "bf16", "vllm", "", 1)
+def test_batch_is_what_memory_admits(capfd: pytest.CaptureFixture[str]) -> None:
+    command = ["kv", "memory", "coding-long", "--live", "24", "--hardware", "h200", "--json"]
+    with pytest.raises(SystemExit) as ended:
+        run(command)
+    answer = json.loads(capfd.readouterr().out)
 
-    tokens = made.max_tokens // 29
-    assert largest_batch(made, tokens) == 29
-    assert largest_batch(made, made.max_tokens) == 1
+    assert ended.value.code == 0
+    made = deployment("h200", "llama-3.1-8b", "bf16", "vllm", "", 1)
+    mean_tokens = answer["contexts_gib"] * 2**30 / made.kv_bytes / 24
+    # The next larger batch of mean contexts does not fit.
+    assert answer["sequences_in_engine"] * mean_tokens <= made.max_tokens * 1.001
+    assert (answer["sequences_in_engine"] + 1) * mean_tokens > made.max_tokens * 0.999
+    assert answer["server_gib"] == pytest.approx(made.max_tokens * made.kv_bytes / 2**30)
 
 
 @pytest.mark.parametrize("form", sorted(FORMATS))

@@ -66,8 +66,8 @@ def new_host(n_identities: int) -> Host:
     shorts = np.full((7, n), -1, dtype=np.int32)
     return Host(
         np.zeros(n, np.int8), ends.copy(), ends.copy(), np.zeros(5, np.int64), shorts[0],
-        shorts[1], shorts[2], shorts[3], shorts[4], shorts[5], np.zeros(n, np.int64), np.zeros(1), shorts[6],
-        np.zeros(N_TOTALS, np.int64),
+        shorts[1], shorts[2], shorts[3], shorts[4], shorts[5], np.zeros(n, np.int64), np.zeros(1),
+        shorts[6], np.zeros(N_TOTALS, np.int64),
     )  # fmt: skip
 
 

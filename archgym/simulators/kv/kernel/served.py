@@ -56,10 +56,12 @@ def _fleet(blocks: Blocks, n_workers: int, max_seqs: int, n_before: Any, left: A
     shorts = np.full((3, n), -1, np.int32)
     return serving.Fleet(
         np.zeros((n_workers, max_seqs), np.int64), np.zeros((n_workers, max_seqs), np.int64),
-        *ints[:5], np.zeros((n_workers, n + 1), np.int64), np.full(n_workers, 1e300),
-        np.zeros(n_workers), ints[5], np.zeros(int(held_at[-1]), np.int32), held_at, *longs,
+        ints[0], ints[1], ints[2], ints[3], ints[4], np.zeros((n_workers, n + 1), np.int64),
+        np.full(n_workers, 1e300), np.zeros(n_workers), ints[5],
+        np.zeros(int(held_at[-1]), np.int32), held_at, longs[0], longs[1], longs[2], longs[3],
         floats[0], floats[1], shorts[0], n_before, np.full(n, -1, np.int64),
-        np.zeros(n, np.int64), *marks, shorts[1], shorts[2], np.zeros(n, np.int64), left,
+        np.zeros(n, np.int64), marks[0], marks[1], marks[2], shorts[1], shorts[2],
+        np.zeros(n, np.int64), left,
     )  # fmt: skip
 
 
@@ -102,7 +104,8 @@ def serve(
     chosen[serving.POLICY], chosen[serving.BLOCK] = code, made.block
     tiers = no_store(made.n_identities) if store is None else store
     one = pool.new_pool(capacity, made.n_identities, code, capacity if tiers.capacity.any() else 0)
-    pools = pool.Pool(*(np.stack([field] * n_workers) for field in one))
+    fields: Any = [np.stack([field] * n_workers) for field in one]
+    pools = pool.Pool(*fields)
     order, n_before = _order(made.stream)
     left = np.bincount(order.session)
     fleet = _fleet(blocks, n_workers, int(chosen[serving.MAX_SEQS]), n_before, left)

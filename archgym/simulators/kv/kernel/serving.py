@@ -392,9 +392,8 @@ def _step_ms(clock: Clock, chosen: Ints) -> Any:
     if chosen[STEP_MS] > 0:
         return float(chosen[STEP_MS])
     return 1e-6 * step_ns(
-        clock.costs, clock.choices, clock.state, clock.table, clock.counters,
-        clock.contents, 0.0,
-    )  # fmt: skip
+        clock.costs, clock.choices, clock.state, clock.table, clock.counters, clock.contents, 0.0
+    )
 
 
 @compiled
@@ -491,7 +490,8 @@ def _begin_step(
             has_prompts = True
     totals[PEAK] = max(totals[PEAK], fleet.n_running[worker])
     fleet.n_planned[worker] = n_planned
-    n_steps, n_active = np.int64(_MOST_AT_ONCE), 0
+    n_steps: Any = np.int64(_MOST_AT_ONCE)
+    n_active = 0
     for at in range(n_planned):
         request = running[at]
         if planned[at] == 0:

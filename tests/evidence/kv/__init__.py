@@ -1,0 +1,1 @@
+"""Tests of the comparison of prefix caches with recorded counts."""
