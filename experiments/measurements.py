@@ -21,7 +21,7 @@ then includes the share by which the promise is broken.
 
 import argparse
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -245,11 +245,11 @@ def summary(rows: Sequence[Row], how: str, n: int) -> dict[str, Any]:
         won = np.where(pairs[:, 0] < 0.5, 1.0 - pairs[:, 1], pairs[:, 1])
         found["brier"] = float(np.mean((chance - won) ** 2))
         edges = np.linspace(0.5, 1.0, 6)
-        place = np.clip(np.digitize(chance, edges) - 1, 0, 4)
+        bins = np.clip(np.digitize(chance, edges) - 1, 0, 4)
         found["reliability"] = [
-            [float(chance[place == b].mean()), float(won[place == b].mean()), int(n_in)]
+            [float(chance[bins == b].mean()), float(won[bins == b].mean()), int(n_in)]
             for b in range(5)
-            if (n_in := int((place == b).sum()))
+            if (n_in := int((bins == b).sum()))
         ]
     for place, name in enumerate(("loss", "promised_loss")):
         losses = [loss for row in chosen for loss in row.losses[place]]
@@ -271,7 +271,7 @@ def groups_of(
                 prior = ErrorPrior.from_json(json.loads(path.read_text()))
             else:
                 part = {name: each[kept] for name, each in errors.items()}
-                others = [rows[row] for row in kept]
+                others = [rows[row] for row in kept.tolist()]
                 source = f"all rows without {level}"
                 prior = learn(others, at.rows(kept), part, source, PRIOR_ROWS)
                 path.write_text(json.dumps(prior.to_json()))
@@ -292,7 +292,8 @@ def run(reference: Path, scratch: Path) -> None:
     rows, _ = read_serving(_folder(reference))
     at, path = points(rows), scratch / "errors.npz"
     if not path.is_file():
-        np.savez(path, **left_out_errors(problem(rows)))
+        arrays: dict[str, Any] = {**left_out_errors(problem(rows))}
+        np.savez(path, **arrays)
     with np.load(path) as stored:
         errors = {name: stored[name] for name in stored.files}
     results = []
@@ -426,7 +427,8 @@ def main() -> None:
         for argument in arguments:
             command.add_argument(argument, type=Path)
     given = vars(parser.parse_args())
-    {"run": run, "held": held, "page": page}[given.pop("command")](**given)
+    by_name: dict[str, Callable[..., None]] = {"run": run, "held": held, "page": page}
+    by_name[given.pop("command")](**given)
 
 
 if __name__ == "__main__":
