@@ -24,7 +24,7 @@ Settings = Mapping[str, Value]
 @final
 @dataclass(frozen=True, kw_only=True, eq=False)
 class ControlTask:
-    """Choice of settings after each epoch of a run, at the least cost of its work.
+    """Choice of settings after each epoch of a run, so that its work costs least.
 
     Attributes:
       name: Name, which `task_of` takes.

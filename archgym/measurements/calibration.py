@@ -30,7 +30,7 @@ class Calibration:
       process: The same, conditioned on the measurements.
       n_runs: Measurements that count.
       n_designs: Points that were measured.
-      notes: What is odd about them and about the prior, in words without a full stop.
+      notes: Oddities of them and of the prior, in words without a full stop.
     """
 
     prior: ErrorPrior

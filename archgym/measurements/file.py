@@ -39,8 +39,8 @@ class Measurement:
       workload: Name of the workload.
       facts: Characteristics of the workload and its digest, as `facts_of` gives them.
       design: Values by parameter.
-      metrics: What was measured, by metric, in the simulator's units; also others' metrics.
-      simulated: What the simulator says of the design, by metric.
+      metrics: Measured values by metric, in the simulator's units; also others' metrics.
+      simulated: The simulator's own values of the design, by metric.
       date: Day or time of the run, as it was given.
       machine: Machine of the run, as it was given.
     """

@@ -112,7 +112,7 @@ def measured(
     Args:
       task: Task of the design.
       design: Values by parameter; those left out are the default design's.
-      metrics: What was measured, by metric, in the simulator's units.
+      metrics: Measured values by metric, in the simulator's units.
       workload: Name of the task's workload that ran; may be left out where there is one.
       date: Day or time of the run.
       machine: Machine of the run.

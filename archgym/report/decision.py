@@ -98,7 +98,7 @@ class Next:
 @final
 @dataclass(frozen=True, eq=False)
 class Decision:
-    """Which evaluated design to take, under the simulator's error.
+    """Choice among evaluated designs under the simulator's error.
 
     Life cycle:
 

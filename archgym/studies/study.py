@@ -636,7 +636,7 @@ class Study(Closing):
 
         Args:
           design: The design; parameters left out have the default design's values.
-          metrics: What was measured, by metric, in the units of `task.metrics`.
+          metrics: Measured values by metric, in the units of `task.metrics`.
           workload: Workload that ran; may be left out where the task has one.
           date: Day or time of the run.
           machine: Machine of the run.
