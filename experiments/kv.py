@@ -30,7 +30,7 @@ from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.analysis import live_blocks
 from archgym.simulators.kv.costs import Run, Served, run_design
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
-from archgym.simulators.kv.kernel.pool import POLICIES
+from archgym.simulators.kv.kernel.layout import POLICIES
 from archgym.simulators.kv.kernel.run import optimum, run_pool
 from archgym.simulators.kv.machine import deployment
 from archgym.simulators.kv.rules.case import open_case

@@ -27,7 +27,7 @@ def test_corpus_is_small_and_each_folder_has_a_reader() -> None:
     assert {path.parent.name for path in files} - {"_study"} == set(READERS)
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_a_minute_of_mutated_files_breaks_no_reader(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "tests.fuzz", "--seconds", "60", "--out", str(tmp_path)]
     ran = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=900)

@@ -16,6 +16,7 @@ from archgym.control.tasks import (
     static,
     task_of,
 )
+from archgym.envs.design import check_render_mode
 from archgym.errors import InvalidArgumentError
 
 REWARDS: Final = ("saved", "relative")
@@ -99,8 +100,7 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
           UnknownNameError: There is no such task or split.
           InvalidArgumentError: The task has several agents, or an argument does not fit.
         """
-        if render_mode is not None:
-            raise InvalidArgumentError(f"`render_mode` must be None; got {render_mode!r}.")
+        check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = None
         self.task = task_of(task)
         self._names = self.task.episodes(split)

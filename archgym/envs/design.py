@@ -171,7 +171,7 @@ def check_render_mode(render_mode: str | None, known: list[str]) -> None:
         # A TypeError as well, by which stable_baselines3's `make_vec_env` sees that its own
         # "rgb_array" is not for this environment.
         raise _UnknownRenderModeError(
-            f"`render_mode` must be None or one of {', '.join(known)}; got {render_mode!r}."
+            f"`render_mode` must be {' or '.join(['None', *known])}; got {render_mode!r}."
         )
 
 

@@ -186,6 +186,8 @@ class Simulator(ABC):
     evaluation_s: float = 1.0
     """Rough time of one evaluation [s]. By it, not by a clock, an agent decides how long it thinks
     and how many designs it has in flight."""
+    evaluation_s_of: ClassVar[Mapping[str, float]] = {}
+    """By space, the rough time of an evaluation where it is another one [s]."""
     accuracy_percent: ClassVar[Mapping[str, float]] = {}
     """By fidelity, the largest error of any metric against the reference [%], where one is
     stated; `archgym validate` measures it again."""

@@ -9,7 +9,12 @@ from typing import TYPE_CHECKING, ClassVar, final
 import numpy as np
 
 from archgym.errors import FileFormatError
-from archgym.evaluation.simulator import BatchResult, Workload
+from archgym.evaluation.simulator import (
+    BatchResult,
+    Workload,
+    simulator_class,
+    simulator_names,
+)
 from archgym.evaluation.stand_in import StandIn, StandInKind
 from archgym.spaces.parameter import Parameter
 from archgym.tables.file import TableFile
@@ -33,8 +38,6 @@ class TableSimulator(StandIn):
     """
 
     kind: ClassVar[StandInKind] = "table"
-    # chosen: order of magnitude of a look-up.
-    evaluation_s = 1e-6
 
     def __init__(self, path: str | Path) -> None:
         """Open a table.
@@ -47,6 +50,10 @@ class TableSimulator(StandIn):
         self._results: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._lock = threading.Lock()
         super().__init__(self._file.declaration, self._file.path, self._file.digest)
+        if self.name in simulator_names():
+            # That of the simulator: an agent asks for the same designs on its table.
+            known = simulator_class(self.name)
+            self.evaluation_s = known.evaluation_s_of.get(self.space.name, known.evaluation_s)
 
     @property
     def optima(self) -> tuple[Optimum, ...]:

@@ -152,7 +152,7 @@ def test_two_hosts_log_to_one_study_where_locks_do_not_reach(seed: int, tmp_path
     assert logged(seed, tmp_path, False)[0] == ""
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("locks_reach", [True, False])
 def test_many_schedules_of_two_logging_hosts(locks_reach: bool, tmp_path: Path) -> None:
     found = {seed: logged(seed, tmp_path, locks_reach)[0] for seed in range(SCHEDULES)}
@@ -160,7 +160,7 @@ def test_many_schedules_of_two_logging_hosts(locks_reach: bool, tmp_path: Path) 
     assert {seed: problem for seed, problem in found.items() if problem} == {}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("locks_reach", [True, False])
 def test_many_schedules_of_two_searching_hosts(locks_reach: bool, tmp_path: Path) -> None:
     found = {seed: searched(seed, tmp_path, locks_reach) for seed in range(SCHEDULES)}
@@ -168,7 +168,7 @@ def test_many_schedules_of_two_searching_hosts(locks_reach: bool, tmp_path: Path
     assert {seed: problem for seed, problem in found.items() if problem} == {}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("locks_reach", [True, False])
 def test_many_schedules_of_two_logging_hosts_in_a_study_that_is_there(
     locks_reach: bool, tmp_path: Path
@@ -178,7 +178,7 @@ def test_many_schedules_of_two_logging_hosts_in_a_study_that_is_there(
     assert {seed: problem for seed, problem in found.items() if problem} == {}
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("locks_reach", [True, False])
 def test_schedules_of_two_hosts_that_run_one_sweep(locks_reach: bool, tmp_path: Path) -> None:
     found = {seed: swept(seed, tmp_path, locks_reach) for seed in range(SCHEDULES // 5)}

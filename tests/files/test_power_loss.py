@@ -25,7 +25,7 @@ def test_short_run_survives_cuts(name: str, tmp_path: Path) -> None:
     assert broken(name, disk, 12, SEED, tmp_path) == []
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize("name", WRITERS)
 def test_short_run_survives_hundreds_of_cuts(name: str, tmp_path: Path) -> None:
     if name == "cache" and sqlite_library() is None:

@@ -351,6 +351,7 @@ def test_rule_can_be_checked_and_its_domain_described(toolbox: Toolbox) -> None:
         "dram-control",
         "dram-scheduling",
         "expert-cache",
+        "kv-cache",
         "tlb",
     ]
     assert found["source"] == LRU

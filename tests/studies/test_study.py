@@ -369,7 +369,7 @@ def test_folder_that_holds_something_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgumentError, match="holds 'mine'"):
         search(tmp_path, 5)
     search(tmp_path / "a", 5)
-    with pytest.raises(InvalidArgumentError, match="archgym resume"):
+    with pytest.raises(InvalidArgumentError, match='exists="resume", which takes the task'):
         search(tmp_path / "a", 5)
 
 

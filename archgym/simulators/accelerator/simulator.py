@@ -87,6 +87,10 @@ class AcceleratorSimulator(RowSimulator):
     version = 1
     # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
     evaluation_s = 0.1
+    evaluation_s_of: ClassVar[Mapping[str, float]] = {
+        SYSTOLIC: 1e-4,
+        **dict.fromkeys(MAPPING_SPACES, 1e-5),
+    }
     space_names: ClassVar[tuple[str, ...]] = (*HARDWARE_SPACES, *MAPPING_SPACES, SYSTOLIC)
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
     table_space = "mapping-table"
@@ -182,7 +186,7 @@ class AcceleratorSimulator(RowSimulator):
             self.space: DesignSpace = hardware_space(space, area_mm2)
         else:
             self._mappings = mappings_of_layer(space, layer, architecture)
-            self.evaluation_s = 1e-5
+            self.evaluation_s = self.evaluation_s_of[space]
             self.space = self._mappings.space
         self.sub_systems = GROUPS if space == "default" else {}
         self.objectives = objectives(has_precision="precision_bits" in self.space.names)
@@ -197,7 +201,7 @@ class AcceleratorSimulator(RowSimulator):
                 "have neither. Limit `units` instead."
             )
         self.space = systolic_space()
-        self.evaluation_s = 1e-4
+        self.evaluation_s = self.evaluation_s_of[SYSTOLIC]
         self.metrics = SYSTOLIC_METRICS
         self.objectives, self.default_objective = SYSTOLIC_OBJECTIVES, SYSTOLIC_OBJECTIVE
         self.former_objectives = {}

@@ -121,7 +121,7 @@ def load_network(name: str | Path) -> Network:
     text = str(name)
     if text in NETWORKS:
         return _shipped(text)
-    if isinstance(name, Path) or text.endswith(".csv") or (text and Path(text).exists()):
+    if isinstance(name, Path) or text.endswith(".csv") or (text and Path(text).is_file()):
         return read_network(Path(name))
     raise unknown_name("workload", text, NETWORKS)
 

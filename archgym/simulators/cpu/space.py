@@ -131,6 +131,7 @@ GROUPS: Final[Mapping[str, tuple[str, ...]]] = {
         "llc_sets", "llc_ways", "llc_mshr", "llc_replacement",
         "dram_data_rate", "dram_channels", "dram_queue",
     ),
+    "operating-point": ("clock_ghz", "voltage"),
 }  # fmt: skip
 """Sub-systems, one agent each."""
 

@@ -10,7 +10,7 @@ import numpy as np
 from archgym.files.replacement import figure_metadata
 from archgym.files.storage import atomic_file
 from archgym.simulators.kv.formats.stream import Stream, StreamBlocks
-from archgym.simulators.kv.kernel.blocks import NEVER
+from archgym.simulators.kv.kernel.layout import NEVER
 from archgym.simulators.kv.kernel.run import optimum, run_pool
 
 POLICIES: Final = ("lru", "slru", "s3-fifo", "arc", "priority")

@@ -55,7 +55,7 @@ def analyse_trace(
     """Show reuse, contexts of live sessions, and hits over memory by policy and optimum."""
     from archgym.errors import unknown_name
     from archgym.simulators.kv.analysis import POLICIES, draw
-    from archgym.simulators.kv.kernel.pool import POLICIES as KNOWN
+    from archgym.simulators.kv.kernel.layout import POLICIES as KNOWN
 
     for policy in policies or ():
         if policy not in KNOWN:

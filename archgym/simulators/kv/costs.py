@@ -111,7 +111,8 @@ def run_design(
     """
     from archgym.simulators.kv.kernel import served as kernel
     from archgym.simulators.kv.kernel import serving
-    from archgym.simulators.kv.kernel.store import N_TIERS, ROUTING, TIER_POLICIES, new_store
+    from archgym.simulators.kv.kernel.layout import ROUTING, TIER_POLICIES
+    from archgym.simulators.kv.kernel.store import N_TIERS, new_store
     from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
 
     block_gb = made.block * deployed.kv_bytes / 1e9

@@ -3,9 +3,13 @@
 from collections.abc import Collection
 from typing import Final
 
-from archgym.simulators.kv.kernel.pool import POLICIES
-from archgym.simulators.kv.kernel.run import HOST_POLICIES, RADIX_POLICIES
-from archgym.simulators.kv.kernel.store import ROUTING, TIER_POLICIES
+from archgym.simulators.kv.kernel.layout import (
+    HOST_POLICIES,
+    POLICIES,
+    RADIX_POLICIES,
+    ROUTING,
+    TIER_POLICIES,
+)
 from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Ordinal, Parameter, PowerOfTwo

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
-from archgym.simulators.cluster import ClusterSimulator
+from archgym.simulators.cluster import ClusterSimulator, cli
 from archgym.simulators.cluster.cli import draw_timeline
 from archgym.simulators.cluster.formats.clusters import Dimension, cluster, network_dollars
 from archgym.simulators.cluster.kernel.iteration import Parallelism, activation_bytes, stage_firsts
@@ -327,7 +327,7 @@ def test_run_with_a_straggler_simulates_all() -> None:
 def test_picture_states_the_stages_that_it_leaves_out(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("archgym.simulators.cluster.cli._MAX_SHOWN", 1)
+    monkeypatch.setattr(cli, "_MAX_SHOWN", 1)
     simulator = ClusterSimulator()
     design = simulator.space.design_at(simulator.space.default_indices)
     result = simulator.run(design, simulator.workload("gpt2-xl-1.5b"))

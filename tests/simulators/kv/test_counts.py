@@ -12,7 +12,7 @@ import pytest
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.formats.requests import read_mooncake
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings, stream_of
-from archgym.simulators.kv.kernel.pool import POLICIES
+from archgym.simulators.kv.kernel.layout import POLICIES
 from archgym.simulators.kv.kernel.run import checksum, optimum, run_offload, run_pool, run_radix
 
 Made = Callable[[list[tuple[int, int, list[int]]]], StreamBlocks]

@@ -18,15 +18,7 @@ from archgym.simulators.kv.formats.trace import (
     Trace,
     Turn,
 )
-from archgym.simulators.kv.kernel.blocks import (
-    NEVER,
-    Blocks,
-    Shorts,
-    find_next_uses,
-    make_trie,
-    number_blocks,
-)
-from archgym.simulators.kv.kernel.drivers import Arrivals
+from archgym.simulators.kv.kernel.layout import NEVER, Arrivals, Blocks, Shorts
 
 _SHARED: Final = 2**22
 """chosen: pieces of a shared prefix at most, far above any system prompt."""
@@ -124,6 +116,9 @@ class Stream:
                 f"`block_tokens` must divide {self.piece} or be a multiple of it, as the trace has "
                 f"pieces of {self.piece} tokens; got {block}."
             )
+        # Compiled code is loaded with the first blocks, not with the simulator.
+        from archgym.simulators.kv.kernel.blocks import number_blocks
+
         computed = self.arrivals.prompt + self.arrivals.output - 1
         start = np.concatenate([[0], np.cumsum(computed // block)])
         chain = np.empty(start[-1], dtype=np.int32)
@@ -166,6 +161,8 @@ class StreamBlocks:
         most = min(most, int(self.blocks.need.max(initial=0)))
         found = self._uses.get((most, prompts_only))
         if found is None:
+            from archgym.simulators.kv.kernel.blocks import find_next_uses
+
             upcoming = np.full(self.n_identities, NEVER, dtype=np.int32)
             next_use = np.full_like(self.blocks.chain, NEVER)
             found = self.blocks._replace(next_use=next_use), upcoming
@@ -221,6 +218,8 @@ def _trie(ids: Ints, start: Ints) -> tuple[Shorts, int]:
     size = 1 << max(4, (2 * n).bit_length())
     table = np.full(size, -1, dtype=np.int32)
     parent, piece = np.empty(n, dtype=np.int32), np.empty(n, dtype=np.int64)
+    from archgym.simulators.kv.kernel.blocks import make_trie
+
     n_nodes = make_trie(ids, start, table, parent, piece)
     return ids.astype(np.int32), int(n_nodes)
 

@@ -1,39 +1,14 @@
 """Identities of blocks: a trie over known pieces of prompts, numbered by first appearance."""
 
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 import numpy as np
-import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point
+from archgym.simulators.kv.kernel.layout import NEVER, Blocks, Ints, Shorts
 
-Ints = npt.NDArray[np.int64]
-Shorts = npt.NDArray[np.int32]
-
-NEVER: Final = 2**31 - 1
-"""Request at which a block is next of use if it never is."""
 _FACTOR: Final = np.uint64(0x9E3779B97F4A7C15)
 _PRIME: Final = np.uint64(0xC2B2AE3D27D4EB4F)
-
-
-class Blocks(NamedTuple):
-    """Requests of a stream as blocks of one size.
-
-    Attributes:
-      chain: (n_presences,), identity of each full block, request after request.
-      start: (n + 1,), first entry of a request in `chain`.
-      prompt: (n,), full blocks of the prompt.
-      eligible: (n,), blocks of the prompt that can be hits.
-      need: (n,), blocks that the request occupies.
-      next_use: (n_presences,), next request with the block where it is eligible, or `NEVER`.
-    """
-
-    chain: Shorts
-    start: Ints
-    prompt: Ints
-    eligible: Ints
-    need: Ints
-    next_use: Shorts
 
 
 @entry_point(1.0)

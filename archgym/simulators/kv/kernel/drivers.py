@@ -1,13 +1,13 @@
 """Drivers of a pool: one request after the other, or requests that overlap."""
 
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import compiled, entry_point
-from archgym.simulators.kv.kernel.blocks import Blocks
 from archgym.simulators.kv.kernel.heap import push, remove
+from archgym.simulators.kv.kernel.layout import Arrivals, Blocks
 from archgym.simulators.kv.kernel.pool import (
     NOW,
     Pool,
@@ -22,22 +22,6 @@ from archgym.simulators.kv.kernel.pool import (
 
 Ints = npt.NDArray[np.int64]
 Shorts = npt.NDArray[np.int32]
-
-
-class Arrivals(NamedTuple):
-    """Times and lengths of requests.
-
-    Attributes:
-      time: (n,), arrival [ms].
-      service: (n,), time from admission to end [ms].
-      prompt: (n,), tokens of the prompt.
-      output: (n,), tokens of the output, at least 1.
-    """
-
-    time: Ints
-    service: Ints
-    prompt: Ints
-    output: Ints
 
 
 @compiled

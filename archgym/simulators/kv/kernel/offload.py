@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import compiled, entry_point
-from archgym.simulators.kv.kernel.blocks import Blocks
 from archgym.simulators.kv.kernel.heap import push, remove, sift_down
+from archgym.simulators.kv.kernel.layout import Blocks
 from archgym.simulators.kv.kernel.pool import (
     Pool,
     Traits,

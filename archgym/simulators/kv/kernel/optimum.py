@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import compiled, entry_point
-from archgym.simulators.kv.kernel.blocks import NEVER, Blocks
 from archgym.simulators.kv.kernel.heap import push, remove
+from archgym.simulators.kv.kernel.layout import NEVER, Blocks
 
 Ints = npt.NDArray[np.int64]
 Shorts = npt.NDArray[np.int32]

@@ -11,17 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import compiled
-from archgym.simulators.kv.kernel.blocks import NEVER, Blocks
 from archgym.simulators.kv.kernel.heap import push, remove
+from archgym.simulators.kv.kernel.layout import NEVER, Blocks
+
+LRU, LFU, TTL, TAIL, PRIORITY, BELADY, SLRU, S3_FIFO, ARC, RULE = range(10)
 
 Ints = npt.NDArray[np.int64]
 Shorts = npt.NDArray[np.int32]
 
-POLICIES: Final = (
-    "lru", "lfu", "ttl", "tail-lru", "priority", "belady", "slru", "s3-fifo", "arc",
-)  # fmt: skip
-"""Names of policies by code; only `lru` uses the queue."""
-LRU, LFU, TTL, TAIL, PRIORITY, BELADY, SLRU, S3_FIFO, ARC, RULE = range(10)
 FREE, N0, N1, EVICTIONS, SEQUENCE, LOGGED, TARGET, GHOSTS0, GHOSTS1, NOW = range(10)
 N_STATE: Final = 10
 UNNAMED: Final = -(2**62)

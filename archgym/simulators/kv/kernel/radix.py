@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import compiled, entry_point
-from archgym.simulators.kv.kernel.blocks import Blocks
 from archgym.simulators.kv.kernel.heap import push, remove
+from archgym.simulators.kv.kernel.layout import Blocks
 
 Ints = npt.NDArray[np.int64]
 Shorts = npt.NDArray[np.int32]

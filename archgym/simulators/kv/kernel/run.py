@@ -6,6 +6,7 @@ import numpy as np
 
 from archgym.simulators.kv.formats.stream import StreamBlocks
 from archgym.simulators.kv.kernel import drivers, offload, pool, radix
+from archgym.simulators.kv.kernel.layout import HOST_POLICIES, POLICIES, RADIX_POLICIES
 from archgym.simulators.kv.kernel.optimum import (
     concurrent_optimum,
     new_sweep,
@@ -14,8 +15,6 @@ from archgym.simulators.kv.kernel.optimum import (
 
 Ints = pool.Ints
 
-HOST_POLICIES: Final = ("lru", "arc")
-RADIX_POLICIES: Final = ("lru", "lfu")
 _WORD: Final = 2**64
 _FACTOR: Final = 6364136223846793005
 # chosen: prompt tokens that a user hardly notices the recomputation of, for tail-lru.
@@ -77,10 +76,10 @@ def run_pool(
       made: Requests as blocks.
       driver: `sequential` or `concurrent`.
       capacity: Blocks of the pool.
-      policy: One of `pool.POLICIES`.
+      policy: One of `POLICIES`.
       log: Filled with `evicted`, the identities that each request evicts, one after the other.
     """
-    code = pool.POLICIES.index(policy)
+    code = POLICIES.index(policy)
     blocks, arrivals = made.blocks, made.stream.arrivals
     n = len(made.stream)
     n_logged = int(blocks.need.sum()) if log is not None else 0
@@ -147,7 +146,7 @@ def run_offload(
     """
     n, blocks = len(made.stream), made.blocks
     most = gpu_blocks or 2**40
-    code = pool.POLICIES.index(policy)
+    code = POLICIES.index(policy)
     if code == pool.BELADY:
         blocks, _ = made.with_next_uses(most)
     state = pool.new_pool(gpu_blocks, made.n_identities, code)

@@ -7,7 +7,7 @@ import numpy as np
 
 from archgym.simulators.kv.formats.stream import Stream, StreamBlocks
 from archgym.simulators.kv.kernel import pool, serving
-from archgym.simulators.kv.kernel.blocks import Blocks
+from archgym.simulators.kv.kernel.layout import POLICIES, Blocks
 from archgym.simulators.kv.kernel.run import checksum, common_counts, optimum, traits_of
 from archgym.simulators.kv.kernel.store import N_TIERS, Store, new_store
 from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
@@ -87,14 +87,14 @@ def serve(
     Args:
       made: Requests as blocks.
       capacity: Blocks of each worker.
-      policy: One of `pool.POLICIES`.
+      policy: One of `POLICIES`.
       choices: Values of `Rules` by their number, such as `serving.BUDGET`.
       clock: Serving clock.
       n_workers: Workers.
       store: Tiers below; none by default.
       log: (n_entries, 3), filled with steps.
     """
-    code = pool.POLICIES.index(policy)
+    code = POLICIES.index(policy)
     blocks = made.blocks
     if code == pool.BELADY:
         blocks, _ = made.with_next_uses(capacity)
@@ -134,7 +134,7 @@ def run_steps(
     Args:
       made: Requests as blocks.
       capacity: Blocks of the pool.
-      policy: One of `pool.POLICIES`.
+      policy: One of `POLICIES`.
       step_ms: Length of a step [ms].
       max_seqs: Requests that run at a time.
       token_budget: Tokens of a step.

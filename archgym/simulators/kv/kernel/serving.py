@@ -11,9 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import compiled, entry_point
-from archgym.simulators.kv.kernel.blocks import Blocks
-from archgym.simulators.kv.kernel.drivers import Arrivals
 from archgym.simulators.kv.kernel.heap import push, remove
+from archgym.simulators.kv.kernel.layout import Arrivals, Blocks
 from archgym.simulators.kv.kernel.pool import (
     FREE,
     LOGGED,

@@ -13,8 +13,6 @@ Shorts = npt.NDArray[np.int32]
 Floats = npt.NDArray[np.float64]
 
 N_TIERS: Final = 4
-TIER_POLICIES: Final = ("lru", "lfu", "priority")
-ROUTING: Final = ("round-robin", "least-loaded", "prefix-aware", "sticky")
 _LRU, _LFU, _PRIORITY = range(3)
 
 

@@ -11,7 +11,7 @@ from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
 from archgym.simulators.kv.analysis import live_blocks
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
-from archgym.simulators.kv.kernel.pool import POLICIES
+from archgym.simulators.kv.kernel.layout import POLICIES
 from archgym.simulators.kv.kernel.run import optimum, run_pool
 from archgym.simulators.kv.workloads import load, stream_blocks
 

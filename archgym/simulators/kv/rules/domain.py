@@ -23,7 +23,7 @@ _OPTIONS: Final = {
 
 def _simulate(replay: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:
     """Return counts of a rule on the requests of a case."""
-    from archgym.simulators.kv.kernel.blocks import Blocks
+    from archgym.simulators.kv.kernel.layout import Blocks
     from archgym.simulators.kv.kernel.pool import EVICTIONS, LFU, new_pool
 
     blocks = Blocks(*(case[name] for name in Blocks._fields))

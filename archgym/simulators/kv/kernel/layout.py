@@ -1,0 +1,56 @@
+"""Names and arrays that kernels share with spaces and readers, without compiled code."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+Ints = npt.NDArray[np.int64]
+Shorts = npt.NDArray[np.int32]
+
+NEVER: Final = 2**31 - 1
+"""Request at which a block is next of use if it never is."""
+POLICIES: Final = (
+    "lru", "lfu", "ttl", "tail-lru", "priority", "belady", "slru", "s3-fifo", "arc",
+)  # fmt: skip
+"""Names of policies by code; only `lru` uses the queue."""
+HOST_POLICIES: Final = ("lru", "arc")
+RADIX_POLICIES: Final = ("lru", "lfu")
+TIER_POLICIES: Final = ("lru", "lfu", "priority")
+ROUTING: Final = ("round-robin", "least-loaded", "prefix-aware", "sticky")
+
+
+class Arrivals(NamedTuple):
+    """Times and lengths of requests.
+
+    Attributes:
+      time: (n,), arrival [ms].
+      service: (n,), time from admission to end [ms].
+      prompt: (n,), tokens of the prompt.
+      output: (n,), tokens of the output, at least 1.
+    """
+
+    time: Ints
+    service: Ints
+    prompt: Ints
+    output: Ints
+
+
+class Blocks(NamedTuple):
+    """Requests of a stream as blocks of one size.
+
+    Attributes:
+      chain: (n_presences,), identity of each full block, request after request.
+      start: (n + 1,), first entry of a request in `chain`.
+      prompt: (n,), full blocks of the prompt.
+      eligible: (n,), blocks of the prompt that can be hits.
+      need: (n,), blocks that the request occupies.
+      next_use: (n_presences,), next request with the block where it is eligible, or `NEVER`.
+    """
+
+    chain: Shorts
+    start: Ints
+    prompt: Ints
+    eligible: Ints
+    need: Ints
+    next_use: Shorts
