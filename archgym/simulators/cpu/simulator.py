@@ -23,7 +23,7 @@ from archgym.simulators.cpu.metrics import (
     Operation,
     measures,
 )
-from archgym.simulators.cpu.power import highest_ghz
+from archgym.simulators.cpu.power import NOMINAL_GHZ, highest_ghz
 from archgym.simulators.cpu.space import (
     GROUPS,
     SPACE_NAMES,
@@ -103,6 +103,7 @@ class CpuSimulator(RowSimulator):
     model_reasons = (
         "it never ends: its queues or registers hold less than one instruction needs",
         "its clock is faster than its supply allows",
+        "its clock is another one than the 4 GHz of fidelity dram",
     )
     objectives: Mapping[str, Objective] = OBJECTIVES
     costs = COSTS
@@ -213,6 +214,8 @@ class CpuSimulator(RowSimulator):
             highest = highest_ghz(volts, operation.node)
             if ghz > highest:
                 return self.model_reasons[1]
+            if self.fidelity == "dram" and ghz != NOMINAL_GHZ:
+                return self.model_reasons[2]
             operation = replace(operation, ghz=ghz, volts=volts)
             machine = at_clock(machine, ghz, highest)
         found = self._counted(machine, opened, ideal)
