@@ -17,7 +17,7 @@ from archgym.bench.suite import BenchTask, bench_task, bench_tasks
 from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, UnknownNameError
 from archgym.evaluation.isolation import evaluate_isolated
 from archgym.evaluation.task import Task
-from archgym.files.storage import open_file, storage_errors
+from archgym.files.storage import open_member, storage_errors
 from archgym.spaces.space import DesignSpace
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
@@ -278,6 +278,10 @@ class _Checker:
         from archgym.studies.study import Study
 
         header = log.header
+        # One ask more than there are shows that the agent would have gone on; a forged budget could
+        # let it go on for ever.
+        most = len(log.records.indices) + 1
+        max_asks = most if header.max_asks is None else min(most, header.max_asks)
         with TemporaryDirectory() as folder:
             again = Study.create(
                 Path(folder) / "study",
@@ -285,7 +289,7 @@ class _Checker:
                 header.agent,
                 seed=header.seed or 0,
                 budget=header.budget,
-                max_asks=header.max_asks,
+                max_asks=max_asks,
                 hyperparameters=dict(header.hyperparameters),
                 patience=header.patience,
             ).run()
@@ -339,7 +343,7 @@ def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
-    with storage_errors(path, "read"), open_file(path) as handle:
+    with storage_errors(path, "read"), open_member(path) as handle:
         for number in range(1, _MAX_CLAIMS + 2):
             line = handle.readline(_MAX_LINE)
             if not line:

@@ -3,8 +3,10 @@
 import fcntl
 import hashlib
 import json
+import logging
 import math
 import os
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -20,9 +22,12 @@ MAX_MEASUREMENTS: Final = 20_000
 """Measurements of a file at most. Chosen: more than anybody runs on a bench by hand; averages of
 repeats say as much."""
 _MAX_BYTES: Final = 2**27
-_PAGE: Final = 4096
+logger = logging.getLogger(__name__)
+
+_PAGE: Final = 2**20
 _DIGITS: Final = 16
 _CHAIN: Final = b', "chain": "'
+_WHOLE: Final = re.compile(re.escape(_CHAIN) + rb'[0-9a-f]{16}"}\n')
 _RESTORE: Final = "Restore it from a copy, or import the measurements again"
 
 
@@ -127,6 +132,11 @@ def read_measurements(path: str | Path) -> Measurements:
     # A power cut may leave pages of zeros in what was not synced.
     whole = content[: content.rfind(b"\n", 0, len(content.partition(b"\0")[0])) + 1]
     lines, torn = whole.split(b"\n")[:-1], content[len(whole) :]
+    if left := len(_WHOLE.findall(torn)):
+        logger.warning(
+            "%s: line %d is damaged; it and %d whole lines after it are left out. The next "
+            "append keeps them in %s.", path, len(lines) + 1, left, _damaged(path).name,
+        )  # fmt: skip
     if not lines:
         raise FileFormatError(path, 1, "measurements must begin with a heading", _RESTORE)
     chains: list[str] = []
@@ -154,8 +164,8 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
     try:
         with storage_errors(path, "written"):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # A power cut may leave a page of zeros where the heading was to be.
-            is_empty = not os.pread(descriptor, _PAGE, 0).strip(b"\0")
+            # A power cut may leave pages of zeros where the heading was to be.
+            is_empty = _is_blank(descriptor)
         present = Measurements(path, (), ()) if is_empty else read_measurements(path)
         if len(present) + len(new) > MAX_MEASUREMENTS:
             raise InvalidArgumentError(
@@ -170,6 +180,7 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
             chain = _next(chain, text.encode())
             data += text.encode()[:-1] + _CHAIN + chain.encode() + b'"}\n'
         with storage_errors(path, "written"):
+            _keep_damaged(path, descriptor, present.end)
             os.ftruncate(descriptor, present.end)
             os.lseek(descriptor, present.end, os.SEEK_SET)
             write_all(descriptor, data)
@@ -178,6 +189,35 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
     finally:
         os.close(descriptor)
     return read_measurements(path)
+
+
+def _damaged(path: Path) -> Path:
+    """Return the file that keeps lines which stood after a damaged one."""
+    return path.with_name(f"{path.name}.damaged")
+
+
+def _keep_damaged(path: Path, descriptor: int, end: int) -> None:
+    """Keep what stands after the last good line beside the file, if whole lines are in it."""
+    torn = os.pread(descriptor, _MAX_BYTES, end)
+    if not _WHOLE.search(torn):
+        return
+    kept = open_own(_damaged(path), os.O_RDWR)
+    try:
+        os.lseek(kept, 0, os.SEEK_END)
+        write_all(kept, torn)
+        os.fsync(kept)
+    finally:
+        os.close(kept)
+
+
+def _is_blank(descriptor: int) -> bool:
+    """Return True for a file without a byte that is not 0."""
+    offset = 0
+    while page := os.pread(descriptor, _PAGE, offset):
+        if page.strip(b"\0"):
+            return False
+        offset += len(page)
+    return True
 
 
 def _next(chain: str, text: bytes) -> str:
@@ -208,10 +248,12 @@ def _check_heading(path: Path, data: Mapping[str, Any]) -> None:
 def _measurement(path: Path, number: int, data: Mapping[str, Any]) -> Measurement:
     try:
         row = Measurement(**data)
+        if not (isinstance(row.design, dict) and isinstance(row.facts, dict)):
+            raise TypeError("design and facts must be objects")
         numbers = [*row.metrics.values(), *row.simulated.values()]
         if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
             raise TypeError("metrics must be numbers")
-    except (TypeError, AttributeError) as error:
+    except (TypeError, AttributeError, OverflowError) as error:
         raise FileFormatError(path, number, f"the line is no measurement; {error}") from None
     return row
 

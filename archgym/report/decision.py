@@ -17,6 +17,7 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
 from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import derived_values, simulator_class, simulator_names
+from archgym.files.storage import require_inside
 from archgym.measurements.calibrated import CONFIDENCE_OPTION, MEASURED_OPTION, SIMULATED
 from archgym.measurements.calibration import Calibration, calibration_of
 from archgym.measurements.file import MEASURED_NAME, Measurements, read_measurements
@@ -353,6 +354,7 @@ def _measurements(log: StudyLog, measured: str | Path | Measurements | None) -> 
     if measured is None:
         own, of_task = log.folder / MEASURED_NAME, log.header.task.get("measured")
         if own.is_file():
+            require_inside(own)
             measured = own
         elif of_task is not None:
             measured = str(of_task)

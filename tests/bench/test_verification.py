@@ -4,10 +4,11 @@ import json
 import shutil
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from archgym.bench import verify_bench
-from archgym.errors import FileFormatError
+from archgym.errors import FileFormatError, StorageError
 from archgym.studies.snapshot import read_study
 from tests.bench.submissions import BUDGET, FORGERIES, TASK, honest, study_of
 
@@ -101,3 +102,22 @@ def test_claims_beyond_the_limits_are_refused(
 
     (refusal,) = found.refusals
     assert "at most 10 lines, each below 4,096 bytes" in str(refusal)
+
+
+def test_budget_that_no_search_ends_is_refused_in_a_moment(folder: Path, tmp_path: Path) -> None:
+    study = shutil.copytree(study_of(folder, 0), tmp_path / "study")
+    header = read_study(study).header
+    msgspec.structs.replace(header, budget=10**9).write(study)
+
+    found = verify_bench(study, replay=True)
+
+    assert [refusal.kind for refusal in found.refusals].count("order") == 1
+
+
+def test_claims_in_a_file_elsewhere_are_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "secret.jsonl").write_text("{}\n")
+    (tmp_path / "copy" / "claims.jsonl").symlink_to(tmp_path / "secret.jsonl")
+
+    with pytest.raises(StorageError, match="link"):
+        verify_bench(tmp_path / "copy")

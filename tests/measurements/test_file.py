@@ -109,3 +109,42 @@ def test_runs_that_differ_by_ten_times_are_named() -> None:
     found = module.contradictions([row(1.0), row(12.0), row(1.0, 2), row(2.0, 2)])
 
     assert found == ["`time_ns` of one design was measured as 1 and as 12: x=1"]
+
+
+@pytest.mark.parametrize("place", [4096, 9000])
+def test_whole_lines_after_damage_are_named_and_kept(
+    tmp_path: Path, place: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "m.jsonl"
+    append_measurements(path, [row(float(n), n) for n in range(60)])
+    content = bytearray(path.read_bytes())
+    content[place] = 0
+    path.write_bytes(content)
+    n_good = len(read_measurements(path).rows)
+
+    after = append_measurements(path, [row(99.0)])
+
+    assert "whole lines after it are left out" in caplog.text
+    assert len(after.rows) == n_good + 1
+    kept = (tmp_path / "m.jsonl.damaged").read_bytes()
+    assert kept == bytes(content[len(content) - len(kept) :])
+    assert kept.count(b'"chain": "') >= 60 - n_good - 1
+
+
+def test_file_whose_first_page_is_gone_is_not_begun_again(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    append_measurements(path, [row(float(n), n) for n in range(60)])
+    content = bytes(4096) + path.read_bytes()[4096:]
+    path.write_bytes(content)
+
+    with pytest.raises(FileFormatError, match="must begin with a heading"):
+        append_measurements(path, [row()])
+
+    assert path.read_bytes() == content
+
+
+def test_measurement_that_is_none_names_its_line(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+
+    with pytest.raises(FileFormatError, match=r":2: .*must be objects"):
+        append_measurements(path, [Measurement(**{**vars(row()), "design": ["x"]})])
