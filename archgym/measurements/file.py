@@ -197,7 +197,7 @@ def _damaged(path: Path) -> Path:
 
 
 def _keep_damaged(path: Path, descriptor: int, end: int) -> None:
-    """Keep what stands after the last good line beside the file, if whole lines are in it."""
+    """Keep what stands after the last good line in a file of its own, if it has whole lines."""
     torn = os.pread(descriptor, _MAX_BYTES, end)
     if not _WHOLE.search(torn):
         return
