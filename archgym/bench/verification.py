@@ -278,8 +278,8 @@ class _Checker:
         from archgym.studies.study import Study
 
         header = log.header
-        # One ask more than there are shows that the agent would have asked again; with a forged budget
-        # it might never end.
+        # One ask more than there are shows that the agent would have asked again; with a forged
+        # budget it might never end.
         most = len(log.records.indices) + 1
         max_asks = most if header.max_asks is None else min(most, header.max_asks)
         with TemporaryDirectory() as folder:
