@@ -152,7 +152,7 @@ def read_measurements(path: str | Path) -> Measurements:
 
 
 def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measurements:
-    """Append measurements to a file, which is made where there is none, and return them all.
+    """Append measurements to a file, made if it is absent, and return all that it has.
 
     Raises:
       FileFormatError: The file is damaged.

@@ -216,7 +216,7 @@ Command = Callable[..., Any]
 def command(
     capfd: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Command:
-    """Runs a command line in this process and returns its output."""
+    """Run a command line in this process and return its output."""
     from archgym.cli.app import run
 
     monkeypatch.chdir(tmp_path)

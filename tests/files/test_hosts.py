@@ -36,7 +36,7 @@ def hosts(seed: int, tmp_path: Path, locks_reach: bool) -> tuple[Server, list[Ho
 
 
 class Outcomes:
-    """What came of each host's job."""
+    """Outcome of each host's job."""
 
     def __init__(self) -> None:
         self.refusals: list[ArchGymError] = []

@@ -136,7 +136,7 @@ class ClusterSimulator(RowSimulator):
         ] = 0,
         years: Annotated[
             float,
-            Option("Years of use, for the cost of ownership; without, there is none.", high=50),
+            Option("Years of use; adds metrics of the cost of ownership.", high=50, unit="years"),
         ] = 0.0,
         pue: Annotated[
             float, Option("Power of the building over the NPUs'.", low=1, high=10)

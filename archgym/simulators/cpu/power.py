@@ -46,18 +46,21 @@ _CLOCKED_MW: Final = 89.0
 # Depth of the pipeline from fetch to retirement, as the report takes it for a core of 4 GHz.
 _STAGES: Final = 31
 _BITS_WORD, _BITS_PC, _BITS_INSTRUCTION, _BITS_CONTROL = 64, 64, 32, 256
-# Flip-flops at 22 nm, with the clock's load: energy of a cycle, area, leakage.
+# The following, to the leakage of logic: as McPAT 1.3 prints them for the default design at 22 nm,
+# where it computes them from transistors.
+# Flip-flops, with the clock's load: energy of a cycle [fJ], area [um2], leakage [uW].
 _FLOP_FJ, _FLOP_UM2, _FLOP_UW = 5.048, 3.5138, 3.107
 # Parts of a core's pipeline that are clocked in each cycle: rename and execution wholly, fetch and
 # loads a quarter, translation five eighths, each a fifth of the flip-flops.
 _CLOCKED_SHARE: Final = (1.0 + 1.0 + 0.25 + 0.25 + 0.625) / 5.0
-# One decoder of x86 instructions: area, leakage, energy of an instruction.
+# One decoder of x86 instructions: area [mm2], leakage [mW], energy of an instruction [pJ].
 _DECODER_MM2, _DECODER_MW, _DECODER_PJ = 0.106826, 30.884, 14.22
-# A comparator between instructions that are renamed together.
+# A comparator between instructions that are renamed together [pJ].
 _COMPARATOR_PJ: Final = 0.0802
-# Choosing among ready instructions.
+# Choosing among ready instructions [pJ].
 _SELECTION_PJ: Final = 4.12
-# Repeated global wires of the bypass network: energy of a bit and mm; heights of units [mm].
+# Repeated global wires of the bypass network: energy of a bit and mm [pJ], area [mm2] and leakage
+# [mW] of a mm; heights of units [mm].
 _WIRE_PJ, _WIRE_MM2, _WIRE_MW = 0.365, 6.83e-3, 27.9
 _ALU_MM, _MULTIPLIER_MM = 0.137, 0.205
 # Leakage of logic [mW/mm2], without layout: wide transistors in ALUs, narrow ones elsewhere.

@@ -332,5 +332,5 @@ class KvSimulator(RowSimulator):
 
 
 def gap_share(hits: int, of_lru: int, optimum: int) -> float:
-    """Return the share of the gap from LRU to the optimum that hits close; 1 if there is none."""
+    """Return the share of the gap from LRU to the optimum that hits close; 1 without a gap."""
     return (hits - of_lru) / (optimum - of_lru) if optimum != of_lru else 1.0

@@ -265,7 +265,7 @@ def run_offload(
     """Run requests one after the other with two tiers; loads and stores complete at once.
 
     Args:
-      pool: First tier; without blocks, there is none.
+      pool: First tier; one without blocks is left out.
       policy: Policy of the first tier.
       host: Second tier.
       host_policy: Its policy, LRU or ARC.

@@ -332,19 +332,7 @@ def _end_step(
                 if tier_of(store, identity) < 0:
                     store_block(store, chosen[TIER_POLICY], identity, traits.is_last[request], now)
         _free(fleet, pool, blocks, traits, chosen, request, now)
-        if not chosen[IS_CLOSED]:
-            continue
-        for edge in range(order.start[request], order.start[request + 1]):
-            to = order.to[edge]
-            fleet.ready[to] = max(fleet.ready[to], now + order.delay_ms[edge])
-            fleet.n_before[to] -= 1
-            if fleet.n_before[to] == 0:
-                _issue(fleet, to, fleet.ready[to], n_coming)
-        session = order.session[request]
-        fleet.left[session] -= 1
-        if fleet.left[session] == 0 and next_session[0] < fleet.left.shape[0]:
-            _start_session(fleet, order, next_session[0], now, n_coming)
-            next_session[0] += 1
+        _go_on(fleet, order, chosen, request, now, n_coming, next_session)
     fleet.n_running[worker] = kept
     fleet.n_planned[worker] = 0
     return ended
@@ -615,7 +603,7 @@ def serve(
             if blocks.need[request] > capacity:
                 fleet.length[request] = 0
                 n_left -= 1
-                _skip(fleet, order, chosen, request, arrival, n_coming, next_session)
+                _go_on(fleet, order, chosen, request, arrival, n_coming, next_session)
                 continue
             to = _route(fleet, pools, blocks, chosen, order, request, n_routed)
             n_routed += 1
@@ -675,11 +663,11 @@ def _promote(
 
 
 @compiled
-def _skip(
+def _go_on(
     fleet: Fleet, order: Order, chosen: Ints, request: int, now: float, n_coming: Ints,
     next_session: Ints,
 ) -> None:  # fmt: skip
-    """Reject a request; the session continues as if it had ended at once."""
+    """Continue the session of a request that has ended or was rejected, if sessions wait."""
     if not chosen[IS_CLOSED]:
         return
     for edge in range(order.start[request], order.start[request + 1]):
