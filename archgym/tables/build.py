@@ -20,7 +20,6 @@ from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
     SimulatorError,
-    StorageError,
     StudyInterrupted,
     StudyLockedError,
 )
@@ -140,8 +139,9 @@ def build_table(
             else:
                 _simulate(build, missing, n_workers, report, interruption)
                 _finish(build, out, assembling, interruption)
-    except StorageError:
-        # Another process has just finished the table, and removed the folder of the parts.
+    except (FileFormatError, InvalidArgumentError, OSError):
+        # Another process has just finished the table, and removes the folder of the parts: they
+        # cannot be read, or written, or are no longer all there.
         if not (share and is_there(out)):
             raise
     except StudyInterrupted as stop:

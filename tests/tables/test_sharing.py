@@ -4,15 +4,16 @@ import os
 import signal
 import socket
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from archgym.errors import InvalidArgumentError, StudyInterrupted
+from archgym.errors import FileFormatError, InvalidArgumentError, StudyInterrupted
 from archgym.evaluation.task import Task
 from archgym.tables import build_table, partial_folder
-from archgym.tables.parts import PartClaims
+from archgym.tables.parts import Build, PartClaims
 from tests.toys import toy_task
 
 
@@ -37,6 +38,7 @@ def in_child(work: Callable[[], object]) -> int:
         work()
         os._exit(0)
     except BaseException:
+        traceback.print_exc()
         os._exit(1)
 
 
@@ -85,6 +87,23 @@ def test_work_is_divided_and_no_part_is_simulated_twice(tmp_path: Path, alone: b
         simulated.append(after - before)
     assert sum(simulated) == 2376
     assert min(simulated) > 0
+
+
+def test_table_that_another_process_finished_meanwhile_is_taken(
+    tmp_path: Path, alone: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "shared.parquet"
+
+    def finished_elsewhere(build: Build, out: Path, *_: object) -> None:
+        out.write_bytes(alone)
+        raise FileFormatError(build.path(3), None, "it was changed while the table was built")
+
+    monkeypatch.setattr("archgym.tables.build._assemble", finished_elsewhere)
+
+    assert build_table(toy_task(), out, 1, share=True) == out
+    other = tmp_path / "own.parquet"
+    with pytest.raises(FileFormatError):
+        build_table(toy_task(), other, 1)
 
 
 @pytest.mark.slow
