@@ -151,8 +151,16 @@ def test_file_whose_first_page_is_gone_is_not_begun_again(tmp_path: Path) -> Non
         ("facts", {"device": {"a": [1]}}, r"`facts\[\.\.\.\]` must be"),
         ("facts", {"device": None}, r"`facts\[\.\.\.\]` must be"),
         ("metrics", {"time_ns": "1"}, r"`metrics\[\.\.\.\]` must be `float`; got `str`"),
-        ("metrics", {"time_ns": 1e-320}, r"`time_ns` must be 0 or a number between 1e-30 and 1e\+30"),
-        ("simulated", {"time_ns": 1e200}, r"`time_ns` must be 0 or a number between 1e-30 and 1e\+30"),
+        (
+            "metrics",
+            {"time_ns": 1e-320},
+            r"`time_ns` must be 0 or a number between 1e-30 and 1e\+30",
+        ),
+        (
+            "simulated",
+            {"time_ns": 1e200},
+            r"`time_ns` must be 0 or a number between 1e-30 and 1e\+30",
+        ),
         ("simulated", {"time_ns": float("nan")}, r"`time_ns` must be 0 or a number between"),
         ("version", "0", r"`version` must be `int`; got `str`"),
         ("date", 2026, r"`date` must be `str`; got `int`"),
