@@ -151,9 +151,9 @@ class _Checker:
             if task is not None:
                 good[each.label] = task
                 own = bench_task(each.label).plan.decided(task)
-                name = _differing(each.to_json(), own.to_json())
-                if name is not None:
-                    problem = f"its `{name}` must be that of the benchmark's task."
+                differing = _differing(each.to_json(), own.to_json())
+                if differing is not None:
+                    problem = f"its `{differing}` must be that of the benchmark's task."
                     self.refuse("plan", each.label, problem)
         for run in plan.runs():
             if run.task.label in good:
