@@ -9,7 +9,7 @@ import numpy as np
 
 from archgym.control.comparison import compare_policies, picture
 from archgym.control.policies import Network
-from archgym.control.rules import policies_of
+from archgym.control.rules.case import policies_of
 from archgym.control.tasks import task_of
 
 
