@@ -31,10 +31,10 @@ COUNTERS: Final = (
     Counter(name="l2_mpki", low=0.1, high=300.0, is_log=True, doc="The same in the L2."),
     Counter(name="llc_mpki", low=0.1, high=300.0, is_log=True, doc="The same in the last level."),
     Counter(name="l1d_accuracy", low=0.0, high=1.0,
-        doc="Prefetches of the L1D that were used, of those issued; 0 without any."),
+        doc="Prefetches into the L1D that were used, of those that missed it; 0 without any."),
     Counter(name="l2_accuracy", low=0.0, high=1.0, doc="The same of the L2."),
     Counter(name="l1d_prefetches", low=0.1, high=1000.0, is_log=True,
-        doc="Prefetches of the L1D in 1,000 instructions."),
+        doc="Prefetches that missed the L1D in 1,000 instructions."),
     Counter(name="l2_prefetches", low=0.1, high=1000.0, is_log=True, doc="The same of the L2."),
     Counter(name="late", low=0.0, high=1.0, doc="Used prefetches that came too late."),
     Counter(name="dram_reads", low=0.1, high=100.0, is_log=True,
@@ -44,7 +44,7 @@ COUNTERS: Final = (
 _DEMAND: Final = ("load_miss", "rfo_miss")
 _NAMES: Final = (
     *(f"{cache}_{kind}" for cache in ("L1D", "L2C", "LLC") for kind in _DEMAND),
-    *(f"{cache}_pf_{kind}" for cache in ("L1D", "L2C") for kind in ("issued", "useful", "late")),
+    *(f"{cache}_pf_{kind}" for cache in ("L1D", "L2C") for kind in ("fill", "useful", "late")),
     "DRAM_rq_row_hit", "DRAM_rq_row_miss",
 )  # fmt: skip
 _WORDS: Final = np.array([PLACES[name] for name in _NAMES])
@@ -71,15 +71,17 @@ class _CpuRun(Run):
 
     def _values(self, counts: Floats, retired: float, cycles: float) -> list[float]:
         (
-            l1_load, l1_rfo, l2_load, l2_rfo, llc_load, llc_rfo, l1_issued, l1_useful, l1_late,
-            l2_issued, l2_useful, l2_late, row_hits, row_misses,
+            l1_load, l1_rfo, l2_load, l2_rfo, llc_load, llc_rfo, l1_filled, l1_useful, l1_late,
+            l2_filled, l2_useful, l2_late, row_hits, row_misses,
         ) = counts.tolist()  # fmt: skip
         kilo = max(1.0, retired) / 1000.0
         reads = row_hits + row_misses
+        # A prefetch that a load waits for fills the cache as a load.
+        l1_sent, l2_sent = l1_filled + l1_late, l2_filled + l2_late
         return [
             retired / max(1.0, cycles), (l1_load + l1_rfo) / kilo, (l2_load + l2_rfo) / kilo,
-            (llc_load + llc_rfo) / kilo, l1_useful / max(1.0, l1_issued),
-            l2_useful / max(1.0, l2_issued), l1_issued / kilo, l2_issued / kilo,
+            (llc_load + llc_rfo) / kilo, l1_useful / max(1.0, l1_sent),
+            l2_useful / max(1.0, l2_sent), l1_sent / kilo, l2_sent / kilo,
             (l1_late + l2_late) / max(1.0, l1_useful + l2_useful),
             1000.0 * reads / max(1.0, cycles), row_hits / max(1.0, reads),
         ]  # fmt: skip
@@ -311,17 +313,17 @@ def _traces(cores: int, name: str) -> tuple[InstructionTrace, ...]:
     return tuple(in_turns(programs, n, first + core, f"{name}-{core}") for core in range(cores))
 
 
+_STRIDES_ONLY: Final = 2
+_NEXT_LINES: Final = 4
+
+
 def _by_use(counters: Mapping[str, float], previous: int) -> int:
-    """Prefetch into both caches while prefetches are used, else only into the L2, and probe."""
-    l1d, l2 = _PREFETCHERS[previous].values()
-    used = max(counters["l1d_accuracy"], counters["l2_accuracy"])
-    if (l1d, l2) == ("none", "none"):
-        wanted = ("none", "ip-stride")
-    elif used > 0.5:
-        wanted = ("next-line", "ip-stride")
-    else:
-        wanted = ("none", "ip-stride") if used > 0.1 else ("none", "none")
-    return _PREFETCHERS.index(dict(zip(("l1d_prefetcher", "l2_prefetcher"), wanted, strict=True)))
+    """Prefetch strides; next lines where many misses have none, as long as they are used."""
+    if counters["l2_mpki"] < 30.0:
+        return _STRIDES_ONLY
+    if previous == _NEXT_LINES:
+        return previous if counters["l2_accuracy"] > 0.25 else _STRIDES_ONLY
+    return _NEXT_LINES if counters["l2_prefetches"] < 1.0 else _STRIDES_ONLY
 
 
 # Steps of aggressiveness, weakest first.
@@ -340,11 +342,12 @@ def _feedback(counters: Mapping[str, float], previous: int) -> int:
     Source:
       Srinath et al., *Feedback Directed Prefetching*, HPCA 2007: accuracy above 0.75 is high, below
       0.40 low; lateness above 0.01 is late. High and late moves up, low moves down. Pollution is
-      not counted here.
+      not counted here. Where nothing is prefetched, it moves up.
     """
     step = _LADDER.index(previous) if previous in _LADDER else 2
     accuracy = max(counters["l1d_accuracy"], counters["l2_accuracy"])
-    if accuracy > 0.75 and counters["late"] > 0.01:
+    is_idle = counters["l1d_prefetches"] + counters["l2_prefetches"] == 0.0
+    if is_idle or (accuracy > 0.75 and counters["late"] > 0.01):
         step += 1
     elif accuracy < 0.40:
         step -= 1

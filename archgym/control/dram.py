@@ -347,7 +347,7 @@ def _task(name: str, doc: str, device: str, **kinds: Sequence[_Kind]) -> Control
     named = {split.replace("_", "-"): value for split, value in kinds.items()}
 
     # Training opens the same episodes again and again.
-    @lru_cache(maxsize=40)
+    @lru_cache(maxsize=128)
     def workload(episode: str) -> Workload:
         split, _, seed = episode.rpartition("-")
         trace = phases(named[split], _N, 10_000 * tuple(named).index(split) + int(seed), episode)
@@ -365,7 +365,7 @@ def _task(name: str, doc: str, device: str, **kinds: Sequence[_Kind]) -> Control
         epoch=250,
         cost="mean_latency_ns",
         splits={
-            split: tuple(f"{split}-{i}" for i in range(32 if split == "train" else 10))
+            split: tuple(f"{split}-{i}" for i in range(96 if split == "train" else 10))
             for split in named
         },
         by_counters={"hand": _by_locality, "feedback": _by_hits},
