@@ -196,7 +196,7 @@ def test_report_of_something_else_is_refused(archgym: Archgym, study: Path) -> N
     assert "sweep.json" in ran.err
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_the_quick_comparison_that_ships_is_complete(archgym: Archgym) -> None:
     for module in ("stable_baselines3", "ray", "pettingzoo"):
         pytest.importorskip(module)
