@@ -23,6 +23,7 @@ from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
     Simulator,
+    recorded_options,
     simulator_class,
 )
 from archgym.evaluation.stand_in import StandIn
@@ -457,19 +458,21 @@ class Task:
           InvalidArgumentError: It cannot be made; the first reason is another version.
         """
         name = str(data["simulator"])
+        recorded = {str(k): str(v) for k, v in data["options"].items()}
         choices = TaskChoices(
             simulator=name,
             workload=sources,
             objective=objective,
             space=str(data["space_name"]),
             fidelity=str(data["fidelity"]),
-            options={str(k): str(v) for k, v in data["options"].items()},
+            options=recorded_options(name, data["version"], recorded),
         )
         try:
             return cls.resolve(choices.calibrated_as(data))
         except (UnknownNameError, InvalidArgumentError):
-            known = simulator_class(name).version
-            if data["version"] == known:
+            kind = simulator_class(name)
+            known = kind.version
+            if data["version"] in (known, *kind.former_versions):
                 raise
             raise InvalidArgumentError(
                 f"Task {data.get('id')!r} must be the one that was recorded; `version` differs "

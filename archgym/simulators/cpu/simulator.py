@@ -21,6 +21,7 @@ from archgym.simulators.cpu.metrics import (
     STRUCTURAL_METRICS,
     STRUCTURAL_OBJECTIVES,
     Operation,
+    composition,
     measures,
 )
 from archgym.simulators.cpu.power import NOMINAL_GHZ, highest_ghz
@@ -52,6 +53,8 @@ from archgym.simulators.kit.economics import (
 )
 from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS
 
+DEFAULT_NODE: Final = "22nm"
+NO_NODE: Final = "none"
 INSTRUCTIONS: Final = 80_000
 """chosen: a tenth of a second for each design of a search; `instructions` sets another number."""
 # A phase may retire a few instructions more than it is to.
@@ -85,13 +88,15 @@ class CpuSimulator(RowSimulator):
     """An out-of-order core, its branch predictors, caches, TLBs, page walks and DRAM.
 
     The model equals ChampSim in every counter. A design is the machine's sizes and policies;
-    latencies follow from the sizes. Area and power are a proposal without reference.
+    latencies follow from the sizes. Area and power by structure follow McPAT.
     """
 
     name = "cpu"
     title = "Core and caches"
     compared = "equal to ChampSim in every counter of 1,541 runs; not compared with silicon"
-    version = 0
+    version = 1
+    # Version 0 had area and power of arrays alone.
+    former_versions: ClassVar[Mapping[int, Mapping[str, str]]] = {0: {"node": NO_NODE}}
     # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
     evaluation_s = 0.03
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
@@ -99,13 +104,16 @@ class CpuSimulator(RowSimulator):
     default_objective = "performance-under-limits"
     default_workload = DEFAULT_WORKLOAD
     table_space = TABLE_SPACE
-    metrics: tuple[MetricSpec, ...] = METRICS
+    metrics: tuple[MetricSpec, ...] = (
+        *STRUCTURAL_METRICS,
+        *chip_metrics(DEFAULT_NODE, DEFAULT_GRID, THREE_YEARS_H),
+    )
     model_reasons = (
         "it never ends: its queues or registers hold less than one instruction needs",
         "its clock is faster than its supply allows",
         "its clock is another one than the 4 GHz of fidelity dram",
     )
-    objectives: Mapping[str, Objective] = OBJECTIVES
+    objectives: Mapping[str, Objective] = STRUCTURAL_OBJECTIVES
     costs = COSTS
     exports: Mapping[str, str] = {"champsim": "Configuration of ChampSim."}
 
@@ -144,11 +152,11 @@ class CpuSimulator(RowSimulator):
         node: Annotated[
             str,
             Option(
-                "Technology node: area and power by structure, price and carbon. By default "
-                "arrays alone at 22 nm; 22nm in space dvfs.",
-                choices=tuple(NODES),
+                "Technology node: area and power by structure, price and carbon. `none` has area "
+                "and power of arrays alone, as version 0 of the simulator and space as-shipped.",
+                choices=(*NODES, NO_NODE),
             ),
-        ] = "",
+        ] = DEFAULT_NODE,
         dies: DiesOption = 1,
         grid: GridOption = DEFAULT_GRID,
         hours: HoursOption = THREE_YEARS_H,
@@ -173,14 +181,21 @@ class CpuSimulator(RowSimulator):
             raise InvalidArgumentError(
                 f"`warmup` must be below `instructions`, {instructions}; got {warmup}."
             )
-        node = node or ("22nm" if space == "dvfs" else "")
-        require_node(node, dies, grid, hours)
-        if node and space == "as-shipped":
-            raise InvalidArgumentError("`node` must be left out in space as-shipped.")
-        self._operation = Operation(node) if node else None
-        if node:
+        if space == "as-shipped":
+            if node not in (DEFAULT_NODE, NO_NODE):
+                raise InvalidArgumentError("`node` must be left out in space as-shipped.")
+            node = NO_NODE
+        if space == "dvfs" and node == NO_NODE:
+            raise InvalidArgumentError("`node` must not be none in space dvfs.")
+        self._operation = None if node == NO_NODE else Operation(node)
+        if node == NO_NODE:
+            require_node("", dies, grid, hours)
+            # Tasks of version 0 do not name the option.
+            self.version = 0
+            self.options = {name: v for name, v in self.options.items() if name != "node"}
+            self.metrics, self.objectives = METRICS, OBJECTIVES
+        else:
             self.metrics = (*STRUCTURAL_METRICS, *chip_metrics(node, grid, hours, dies))
-            self.objectives = STRUCTURAL_OBJECTIVES
         self._n, self._warmup = instructions, warmup
         self._corunners = _further(cores, corunners, fidelity)
         self.space = design_space(space)
@@ -205,6 +220,28 @@ class CpuSimulator(RowSimulator):
 
     def measure(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one design; see `RowSimulator`."""
+        ran = self._ran(indices, opened, cost)
+        return ran if isinstance(ran, str) else measures(ran[0], *ran[1], ran[2])
+
+    def composition(
+        self, indices: np.ndarray, workload: Workload | None
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Return area, and power on a workload, of each structure; nothing where `node` is none."""
+        if self._operation is None:
+            return {}
+        if workload is None:
+            built = machine_of(self.space.name, self.space.design_at(indices))
+            return composition(built, None, self._operation)
+        ran = self._ran(indices, self.opened(workload), None)
+        if isinstance(ran, str) or ran[2] is None:
+            return {}
+        machine, (counters, dram_pj, core_cycles), operation = ran
+        return composition(machine, counters, operation, dram_pj, core_cycles)
+
+    def _ran(
+        self, indices: np.ndarray, opened: _Opened, cost: str | None
+    ) -> tuple[Machine, _Counted, Operation | None] | str:
+        """Return a design's machine, its counts and operating point, or why it has none."""
         design = self.space.design_at(indices)
         built: Machine = machine_of(self.space.name, design)
         machine, ideal = (built, None) if cost is None else idealised(cost, built)
@@ -220,7 +257,7 @@ class CpuSimulator(RowSimulator):
             machine = at_clock(machine, ghz, highest)
         found = self._counted(machine, opened, ideal)
         # An ideal machine runs, but area and energy are those of the design.
-        return self.model_reasons[0] if found is None else measures(built, *found, operation)
+        return self.model_reasons[0] if found is None else (built, found, operation)
 
     def _counted(self, machine: Machine, opened: _Opened, ideal: Ideal | None) -> _Counted | None:
         """Return the counts of a machine, or None if it never ends."""
