@@ -116,6 +116,14 @@ STRUCTURAL_METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("leakage_power_mw", "mW", "none", 0.1, "Leakage of cores and caches."),
 )
 """Metrics where the structural model gives area and power."""
+WINDOW_METRICS: Final[tuple[MetricSpec, ...]] = (
+    MetricSpec("peak_power_mw", "mW", "minimise", 0.1, "Largest mean power of a window."),
+    MetricSpec(
+        "peak_temperature_c", "C", "minimise", 1e-3,
+        "Highest temperature of a structure at the end of a window, in air of 45 C.",
+    ),
+)  # fmt: skip
+"""Further metrics where power is observed over windows."""
 
 
 @final

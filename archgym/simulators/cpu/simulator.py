@@ -20,6 +20,7 @@ from archgym.simulators.cpu.metrics import (
     OBJECTIVES,
     STRUCTURAL_METRICS,
     STRUCTURAL_OBJECTIVES,
+    WINDOW_METRICS,
     Operation,
     composition,
     measures,
@@ -51,6 +52,7 @@ from archgym.simulators.kit.economics import (
     chip_metrics,
     require_node,
 )
+from archgym.simulators.kit.thermal import CONVECTION_K_PER_W
 from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS
 
 DEFAULT_NODE: Final = "22nm"
@@ -64,6 +66,8 @@ _IN_FLIGHT: Final = 4096
 _Opened = tuple[Program, InstructionTrace, int, int]
 # Counters, energy of a DRAM that was simulated [pJ], and cycles of each of several cores.
 _Counted = tuple[np.ndarray, float | None, tuple[int, ...]]
+# Machine of the design, counts of a run, operating point, and counters at the ends of windows.
+_Ran = tuple[Machine, _Counted, Operation | None, tuple[np.ndarray, ...]]
 
 
 def _further(n_cores: int, programs: str, fidelity: str) -> tuple[str, ...]:
@@ -157,6 +161,24 @@ class CpuSimulator(RowSimulator):
                 choices=(*NODES, NO_NODE),
             ),
         ] = DEFAULT_NODE,
+        window_us: Annotated[
+            float,
+            Option(
+                "Windows of time whose largest power and temperature are metrics; 0 for none. A "
+                "whole run takes some 0.04 ms.",
+                high=1000,
+                unit="us",
+            ),
+        ] = 0.0,
+        sink_k_per_w: Annotated[
+            float,
+            Option(
+                "Resistance from heat sink to air; needs `window_us`. 0.1 is a server's fan.",
+                low=0.01,
+                high=100,
+                unit="K/W",
+            ),
+        ] = CONVECTION_K_PER_W,
         dies: DiesOption = 1,
         grid: GridOption = DEFAULT_GRID,
         hours: HoursOption = THREE_YEARS_H,
@@ -196,6 +218,16 @@ class CpuSimulator(RowSimulator):
             self.metrics, self.objectives = METRICS, OBJECTIVES
         else:
             self.metrics = (*STRUCTURAL_METRICS, *chip_metrics(node, grid, hours, dies))
+        self._window_us, self._sink = window_us, sink_k_per_w
+        if sink_k_per_w != CONVECTION_K_PER_W and not window_us:
+            raise InvalidArgumentError("`sink_k_per_w` needs a `window_us`, such as 1.")
+        if window_us:
+            if cores > 1 or fidelity != "standard" or node == NO_NODE:
+                raise InvalidArgumentError(
+                    "`window_us` needs one core, fidelity 'standard' and a `node`; leave it out."
+                )
+            n = len(STRUCTURAL_METRICS)
+            self.metrics = (*self.metrics[:n], *WINDOW_METRICS, *self.metrics[n:])
         self._n, self._warmup = instructions, warmup
         self._corunners = _further(cores, corunners, fidelity)
         self.space = design_space(space)
@@ -221,12 +253,20 @@ class CpuSimulator(RowSimulator):
     def measure(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one design; see `RowSimulator`."""
         ran = self._ran(indices, opened, cost)
-        return ran if isinstance(ran, str) else measures(ran[0], *ran[1], ran[2])
+        if isinstance(ran, str):
+            return ran
+        machine, counted, operation, ends = ran
+        values = measures(machine, *counted, operation)
+        if not ends or operation is None:
+            return values
+        from archgym.simulators.cpu.windows import peaks
+
+        return np.append(values, peaks(machine, ends, operation, self._sink))
 
     def composition(
         self, indices: np.ndarray, workload: Workload | None
     ) -> Mapping[str, Mapping[str, float]]:
-        """Return area, and power on a workload, of each structure; nothing where `node` is none."""
+        """Return area, and power on a workload, of each structure; nothing with `node=none`."""
         if self._operation is None:
             return {}
         if workload is None:
@@ -235,13 +275,11 @@ class CpuSimulator(RowSimulator):
         ran = self._ran(indices, self.opened(workload), None)
         if isinstance(ran, str) or ran[2] is None:
             return {}
-        machine, (counters, dram_pj, core_cycles), operation = ran
+        machine, (counters, dram_pj, core_cycles), operation, _ = ran
         return composition(machine, counters, operation, dram_pj, core_cycles)
 
-    def _ran(
-        self, indices: np.ndarray, opened: _Opened, cost: str | None
-    ) -> tuple[Machine, _Counted, Operation | None] | str:
-        """Return a design's machine, its counts and operating point, or why it has none."""
+    def _ran(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> _Ran | str:
+        """Return a design's machine, what it counted and its operating point, or why it fails."""
         design = self.space.design_at(indices)
         built: Machine = machine_of(self.space.name, design)
         machine, ideal = (built, None) if cost is None else idealised(cost, built)
@@ -255,9 +293,19 @@ class CpuSimulator(RowSimulator):
                 return self.model_reasons[2]
             operation = replace(operation, ghz=ghz, volts=volts)
             machine = at_clock(machine, ghz, highest)
-        found = self._counted(machine, opened, ideal)
+        found: _Counted | None
+        ends: tuple[np.ndarray, ...] = ()
+        if self._window_us and operation is not None:
+            from archgym.simulators.cpu.windows import run_in_windows
+
+            cycles = round(1000.0 * self._window_us * operation.ghz)
+            _, trace, warmup, length = opened
+            seen = run_in_windows(machine, trace, warmup, length, ideal, cycles)
+            found, ends = (None, ()) if seen is None else ((seen[0], None, ()), seen[1])
+        else:
+            found = self._counted(machine, opened, ideal)
         # An ideal machine runs, but area and energy are those of the design.
-        return self.model_reasons[0] if found is None else (built, found, operation)
+        return self.model_reasons[0] if found is None else (built, found, operation, ends)
 
     def _counted(self, machine: Machine, opened: _Opened, ideal: Ideal | None) -> _Counted | None:
         """Return the counts of a machine, or None if it never ends."""

@@ -141,3 +141,27 @@ def test_parts_sum_to_area_and_power() -> None:
     assert parts["area_mm2"]["llc"] > parts["area_mm2"]["l2"] > 0
     assert simulator.composition(default, None) == {"area_mm2": parts["area_mm2"]}
     assert CpuSimulator(node="none").composition(default, workload) == {}
+
+
+def test_windows_change_no_other_metric_and_bound_power_and_temperature() -> None:
+    plain, seen = metrics({}), metrics({}, window_us=1)
+
+    assert {name: seen[name] for name in plain} == plain
+    assert seen["power_mw"] < seen["peak_power_mw"] < 2 * seen["power_mw"]
+    assert 45.0 < seen["peak_temperature_c"] < 60.0
+
+
+def test_longer_windows_have_lower_peaks_and_weak_sinks_are_hotter() -> None:
+    short, long = metrics({}, window_us=1), metrics({}, window_us=3)
+    weak = metrics({}, window_us=1, sink_k_per_w=10)
+
+    assert long["peak_power_mw"] < short["peak_power_mw"]
+    assert weak["peak_temperature_c"] > short["peak_temperature_c"] + 30.0
+
+
+@pytest.mark.parametrize(
+    "options", [{"cores": 2}, {"fidelity": "dram"}, {"node": "none"}, {"space": "as-shipped"}]
+)
+def test_windows_need_one_core_and_a_node(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError, match="`window_us` needs"):
+        CpuSimulator(window_us=1, **options)
