@@ -17,9 +17,9 @@ PJ_PER_BIT: Final[Mapping[str, tuple[float, float, float]]] = {
 """Least, usual and most energy of a moved bit [pJ], of standards without public currents.
 
 Source:
-  Least and most: N. Jouppi et al., *Ten lessons from three generations shaped Google's TPUv4i*, ISCA
-  2021, table 2, for 64 bits. Usual: Micron's comparison table of ultra-bandwidth solutions, GDDR6
-  and HBM2E. HBM3 has no figure there, and HBM2's stand in for it.
+  Least and most: N. Jouppi et al., *Ten lessons from three generations shaped Google's TPUv4i*,
+  ISCA 2021, table 2, for 64 bits. Usual: Micron's comparison table of ultra-bandwidth solutions,
+  GDDR6 and HBM2E. HBM3 has no figure there, and HBM2's stand in for it.
 """
 
 
