@@ -17,7 +17,7 @@ from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, 
 from archgym.evaluation.limits import unit_factor
 from archgym.evaluation.task import Task
 from archgym.files.storage import open_file, storage_errors
-from archgym.measurements.file import MAX_MEASUREMENTS, Measurement
+from archgym.measurements.file import MAX_MEASUREMENTS, Measurement, check_value
 from archgym.measurements.points import facts_of
 from archgym.spaces.texts import with_values
 
@@ -135,8 +135,7 @@ def measured(
     _check_date(date)
     chosen = task.workloads[0 if workload is None else names.index(workload)].workload
     for name, value in metrics.items():
-        if not (isinstance(value, int | float) and math.isfinite(value)):
-            raise InvalidArgumentError(f"`{name}` must be a number; got {value!r}.")
+        check_value(name, value)
     space = task.space
     default = dict(space.design_at(space.default_indices))
     filled = space.design({**default, **design})

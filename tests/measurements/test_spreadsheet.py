@@ -54,6 +54,7 @@ def test_parameters_that_are_left_out_are_the_default_designs(tmp_path: Path) ->
         ("mode,cost_ns\na,-2\n", 2, "above 0; got '-2'"),
         ("mode,cost_ns\na,nan\n", 2, "above 0; got 'nan'"),
         ("mode,cost_ns\na,fast\n", 2, "above 0; got 'fast'"),
+        ("mode,cost_ns\na,1e-320\n", 2, "must be 0 or a number between 1e-30 and 1e+30"),
         ("mode,cost_ns\na,\n", 2, "must have a metric"),
         ("mode,workload,cost_ns\na,far,1.2\n", 2, "`workload` must be one of the task's, near"),
         ("mode,cost_ns [W]\na,1.2\n", 1, "must be in ns, or a multiple of it"),
