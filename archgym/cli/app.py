@@ -43,11 +43,10 @@ from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
 from archgym.cli.commands.rule import rule_app
 from archgym.cli.commands.search import resume, search
-from archgym.cli.commands.studies import merge, portfolio, show, watch
+from archgym.cli.commands.studies import portfolio, show, watch
 from archgym.cli.commands.sweep import sweep_app
 from archgym.cli.commands.table import table_app
 from archgym.cli.commands.trace import trace_app
-from archgym.cli.commands.tune import tune
 from archgym.cli.commands.validate import doctor, validate
 from archgym.cli.console.terminal import notice, printable, warn
 from archgym.cli.options.groups import with_groups
@@ -164,7 +163,6 @@ app = typer.Typer(
 )
 app.command(rich_help_panel=_SEARCH)(with_groups(search))
 app.command(rich_help_panel=_SEARCH)(with_groups(resume))
-app.command(rich_help_panel=_RARE)(with_groups(tune))
 app.command("list", rich_help_panel=_LOOK)(list_names)
 app.command(rich_help_panel=_LOOK)(with_groups(describe))
 app.command(rich_help_panel=_LOOK)(with_groups(evaluate))
@@ -183,7 +181,6 @@ app.command(rich_help_panel=_RARE)(validate)
 app.add_typer(dataset_app, rich_help_panel=_DATA)
 app.add_typer(table_app, rich_help_panel=_DATA)
 app.add_typer(proxy_app, rich_help_panel=_DATA)
-app.command(rich_help_panel=_RARE)(merge)
 app.command(rich_help_panel=_RARE)(portfolio)
 app.add_typer(policy_app, rich_help_panel=_RARE)
 app.add_typer(control_app, rich_help_panel=_RARE)
