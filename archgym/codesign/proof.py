@@ -17,6 +17,7 @@ import numpy as np
 
 from archgym.codesign.strategies import composition_of
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.limits import LIMITED_REWARD, violations
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.spaces.design import Design
@@ -147,15 +148,17 @@ def _bounds(
     task: Task, bounds: Callable[..., np.ndarray] | None, designs: np.ndarray
 ) -> np.ndarray:
     """Return rewards that no design with these values of the bounded parameters exceeds, (n,)."""
-    names = {term.metric for term in task.objective.terms}
-    names |= {limit.metric for limit in task.limits}
-    columns = [place for place, spec in enumerate(task.metrics) if spec.name in names]
     if bounds is None or task.objective.is_published_form:
         return np.full(len(designs), np.inf)
-    simulator = task.simulator
-    whole = getattr(simulator, "in_whole", lambda indices: indices)(designs)
+    whole = getattr(task.simulator, "in_whole", lambda indices: indices)(designs)
     values = np.stack([bounds(whole, w.workload) for w in task.workloads], axis=1)
-    is_known = np.isfinite(values[:, :, columns]).all(axis=(1, 2))
-    reason = np.zeros(values.shape[:2], dtype=np.int16)
-    rewards = task.rewards(np.where(np.isfinite(values), values, 0.0), reason)
-    return np.where(is_known, rewards, np.inf)
+    place = {spec.name: column for column, spec in enumerate(task.metrics)}
+    terms = [place[term.metric] for term in task.objective.terms]
+    limits = [n for n in task.limits if np.isfinite(values[:, :, place[n.metric]]).all()]
+    known = np.where(np.isfinite(values), values, 0.0)
+    rewards = task.objective.rewards(
+        known, np.zeros(values.shape[:2], np.int16), task.reference, task.metrics, task.weights
+    )
+    missed = violations(limits, known, task.metrics) > 0.0
+    is_known = np.isfinite(values[:, :, terms]).all(axis=(1, 2)) & (len(limits) == len(task.limits))
+    return np.where(is_known, rewards, np.where(missed, LIMITED_REWARD, np.inf))
