@@ -28,6 +28,7 @@ import typer
 from typer.core import TyperGroup
 
 from archgym.cli.commands.bench import bench_app
+from archgym.cli.commands.codesign import codesign
 from archgym.cli.commands.control import control_app
 from archgym.cli.commands.dataset import dataset_app
 from archgym.cli.commands.decide import decide
@@ -175,6 +176,7 @@ app.command(rich_help_panel=_LOOK)(show)
 app.command(rich_help_panel=_LOOK)(doctor)
 app.command(rich_help_panel=_RARE)(watch)
 app.command(rich_help_panel=_COMPARE)(report)
+app.command(rich_help_panel=_COMPARE)(with_groups(codesign))
 app.add_typer(sweep_app, rich_help_panel=_COMPARE)
 app.add_typer(bench_app, rich_help_panel=_COMPARE)
 app.command(rich_help_panel=_RARE)(validate)
