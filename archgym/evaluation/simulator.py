@@ -206,6 +206,12 @@ class Simulator(ABC):
         """
         return cls, options
 
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Return the constructor's arguments other than space and fidelity."""
+        names = inspect.signature(cls).parameters
+        return tuple(name for name in names if name not in ("space", "fidelity"))
+
     @property
     def default_fidelity(self) -> str:
         """The fidelity that a task's name leaves out."""
@@ -561,8 +567,7 @@ def _shown(result: object) -> str:
 
 def option_names(kind: type[Simulator]) -> tuple[str, ...]:
     """Return the constructor arguments of a simulator other than space and fidelity."""
-    names = inspect.signature(kind).parameters
-    return tuple(name for name in names if name not in ("space", "fidelity"))
+    return kind.option_names()
 
 
 def require_kept(

@@ -1,7 +1,7 @@
 """The CPU simulator: an out-of-order core with its caches, TLBs and DRAM on instruction traces."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, final
 
@@ -78,6 +78,30 @@ def _further(n_cores: int, programs: str, fidelity: str) -> tuple[str, ...]:
     if named and fidelity != "standard":
         raise InvalidArgumentError("`cores` must be 1 under fidelity 'dram', which has one core.")
     return named
+
+
+@final
+@dataclass(frozen=True)
+class Built:
+    """Machine of a design.
+
+    Attributes:
+      machine: Every parameter, by which area and energy are computed.
+      running: Every parameter of the machine that runs, which may be an ideal one.
+      ideal: Costs that the kernel makes free.
+      operation: Node, clock and supply of the structural model.
+    """
+
+    machine: Machine
+    running: Machine
+    ideal: Ideal | None
+    operation: Operation | None
+
+    def measures(
+        self, counters: np.ndarray, dram_pj: float | None, core_cycles: tuple[int, ...]
+    ) -> np.ndarray:
+        """Return the metrics of a run, (n_metrics,); see `metrics.measures`."""
+        return measures(self.machine, counters, dram_pj, core_cycles, self.operation)
 
 
 @final
@@ -205,8 +229,25 @@ class CpuSimulator(RowSimulator):
 
     def measure(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one design; see `RowSimulator`."""
+        found = self.built(indices, cost)
+        if isinstance(found, str):
+            return found
+        counted = self._counted(found.running, opened, found.ideal)
+        # An ideal machine runs, but area and energy are those of the design.
+        return self.model_reasons[0] if counted is None else found.measures(*counted)
+
+    def built(
+        self, indices: np.ndarray, cost: str | None = None, changes: Machine | None = None
+    ) -> "Built | str":
+        """Return the machine of a design, or the entry of `model_reasons` why it has none.
+
+        Args:
+          indices: (n_parameters,), a canonical design that breaks no constraint.
+          cost: One of `costs` that the machine that runs does not pay.
+          changes: Parameters of the machine that the design does not decide, by full name.
+        """
         design = self.space.design_at(indices)
-        built: Machine = machine_of(self.space.name, design)
+        built: Machine = {**machine_of(self.space.name, design), **(changes or {})}
         machine, ideal = (built, None) if cost is None else idealised(cost, built)
         operation = self._operation
         if operation is not None and "clock_ghz" in design:
@@ -218,9 +259,7 @@ class CpuSimulator(RowSimulator):
                 return self.model_reasons[2]
             operation = replace(operation, ghz=ghz, volts=volts)
             machine = at_clock(machine, ghz, highest)
-        found = self._counted(machine, opened, ideal)
-        # An ideal machine runs, but area and energy are those of the design.
-        return self.model_reasons[0] if found is None else measures(built, *found, operation)
+        return Built(built, machine, ideal, operation)
 
     def _counted(self, machine: Machine, opened: _Opened, ideal: Ideal | None) -> _Counted | None:
         """Return the counts of a machine, or None if it never ends."""
