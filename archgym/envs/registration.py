@@ -53,17 +53,29 @@ def environment_ids() -> dict[str, str]:
     return found
 
 
+def former_environments() -> dict[str, dict[str, str]]:
+    """Return arguments of environments with an earlier version of a simulator, by their id."""
+    from archgym.evaluation.simulator import simulator_class
+
+    return {
+        environment_id(name, version): {"task": name, **options}
+        for name in environment_ids().values()
+        for version, options in simulator_class(name).former_versions.items()
+    }
+
+
 def register_all() -> None:
     """Register the environment of every simulator, where it is not registered yet."""
     import gymnasium
 
-    for env_id, simulator in environment_ids().items():
+    present = {env_id: {"task": name} for env_id, name in environment_ids().items()}
+    for env_id, arguments in (present | former_environments()).items():
         if env_id not in gymnasium.registry:
             gymnasium.register(
                 env_id,
                 entry_point="archgym.envs.design:DesignEnv",
                 vector_entry_point="archgym.envs.batch:DesignVectorEnv",
-                kwargs={"task": simulator},
+                kwargs=arguments,
             )
     for env_id, task in CONTROL.items():
         if env_id not in gymnasium.registry:
@@ -172,8 +184,13 @@ def task_of(task: "Task | str", **choices: Any) -> "Task":
         )
     if task.startswith("archgym/"):
         ids = environment_ids()
-        if task not in ids:
+        former = former_environments().get(task)
+        if former is not None:
+            choices = {**former, **choices}
+            task = choices.pop("task")
+        elif task in ids:
+            task = ids[task]
+        else:
             raise unknown_name("environment", task, ids)
-        task = ids[task]
     _check_arguments(task, choices)
     return Task.make(task, **choices)

@@ -302,6 +302,12 @@ class RestrictedSimulator(WrappedSimulator):
             columns.append(np.where(chosen < 0, free, known[np.maximum(chosen, 0)]))
         return self._whole.bounds(np.stack(columns, axis=1), workload)
 
+    def breakdown(
+        self, indices: np.ndarray, workload: Workload | None
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Return what parts of a design contribute to metrics."""
+        return self._whole.breakdown(self._of_whole(indices[None, :])[0], workload)
+
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse results that break the model's own invariants."""
         self._whole.check(values, workload)

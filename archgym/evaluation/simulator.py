@@ -138,6 +138,9 @@ class Simulator(ABC):
     """Registered name: the folder's."""
     version: int
     """Raised when any number that it returns changes."""
+    former_versions: ClassVar[Mapping[int, Mapping[str, str]]] = {}
+    """Options that return the results of earlier versions, by version. Tasks that were recorded
+    with such a version still mean those results."""
     title: ClassVar[str] = ""
     """Kind of design in a few words, for headings, such as "Memory controller"."""
     compared: str = ""
@@ -336,6 +339,21 @@ class Simulator(ABC):
         """
         del workload
         return np.full((len(partial), len(self.metrics)), np.nan)
+
+    def breakdown(
+        self, indices: np.ndarray, workload: Workload | None
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Return what parts of a design contribute to metrics, such as structures to its area.
+
+        Args:
+          indices: (n_parameters,), a design that can be built.
+          workload: One that this simulator made; None for metrics that depend on none.
+
+        Returns:
+          By metric, values of parts by name, which sum to the metric.
+        """
+        del indices, workload
+        return {}
 
     def check(self, values: np.ndarray, workload: Workload) -> None:  # noqa: B027 - optional
         """Refuse results that break the model's own invariants.
@@ -614,6 +632,19 @@ def simulator_class(name: str) -> type[Simulator]:
       InvalidArgumentError: Another package registers it, and it cannot be used.
     """
     return load("archgym.simulators", "simulator", name, Simulator)
+
+
+def recorded_options(name: str, version: int, options: Mapping[str, str]) -> dict[str, str]:
+    """Return the options that make a simulator as it was when a task was recorded.
+
+    Args:
+      name: Name of the simulator, perhaps one that is not installed.
+      version: Recorded version of the simulator.
+      options: Recorded options.
+    """
+    known = name in simulator_names()
+    former = simulator_class(name).former_versions.get(version, {}) if known else {}
+    return {**former, **options}
 
 
 def derived_values(values: np.ndarray, specs: Sequence[MetricSpec]) -> np.ndarray:

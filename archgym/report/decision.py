@@ -16,7 +16,12 @@ from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
 from archgym.evaluation.restriction import split_space
-from archgym.evaluation.simulator import derived_values, simulator_class, simulator_names
+from archgym.evaluation.simulator import (
+    derived_values,
+    recorded_options,
+    simulator_class,
+    simulator_names,
+)
 from archgym.files.storage import require_inside
 from archgym.measurements.calibrated import (
     CONFIDENCE_OPTION,
@@ -394,7 +399,10 @@ class _Source:
             return cls(name, int(recipe["version"]), log.space, specs, plain)
         try:
             made = make_simulator(
-                simulator_class(name), whole, str(recipe["fidelity"]), dict(options)
+                simulator_class(name),
+                whole,
+                str(recipe["fidelity"]),
+                recorded_options(name, int(recipe["version"]), options),
             )
             workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
         except ArchGymError:

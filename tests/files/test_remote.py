@@ -290,7 +290,7 @@ def test_two_processes_that_write_one_object_do_not_overwrite_each_other(
     monkeypatch.chdir(tmp_path)
     (tmp_path / "other").write_text("other")
 
-    def written_meanwhile(what: str, done: int, total: int) -> None:
+    def written_meanwhile(what: str, done: float, total: float) -> None:
         upload(tmp_path / "other", f"{s3}/toy.parquet")
 
     with pytest.raises(InvalidArgumentError, match="another process has just written it"):

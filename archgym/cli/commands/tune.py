@@ -131,6 +131,7 @@ def tune(
 
 
 def _task_plan(task: "Task") -> "TaskPlan":
+    from archgym.evaluation.simulator import recorded_options
     from archgym.evaluation.stand_in import StandIn
     from archgym.evaluation.task_choices import objective_choice
     from archgym.sweep.plan import TaskPlan
@@ -142,7 +143,7 @@ def _task_plan(task: "Task") -> "TaskPlan":
         {w.source: w.weight for w in task.workloads},
         objective_choice(task.objective, task.simulator),
         task.simulator.fidelity,
-        {name: str(value) for name, value in task.simulator.options.items()},
+        recorded_options(task.simulator.name, task.version, task.simulator.options),
         str(source.path) if isinstance(source := task.simulator.unrestricted, StandIn) else None,
     )
 

@@ -14,10 +14,9 @@ from archgym.evaluation.simulator import BatchResult, Workload, require_kept
 from archgym.simulators.dram.costs import COSTS, RELIEF
 from archgym.simulators.dram.formats.devices import cite_file
 from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.metrics import ENERGY_CAUSES, FORMER_OBJECTIVES
+from archgym.simulators.dram.metrics import ENERGY_CAUSES, FORMER_OBJECTIVES, PJ_PER_BIT
 from archgym.simulators.dram.ramulator.formats.devices import load_standard
 from archgym.simulators.dram.ramulator.kernel.energy import (
-    PJ_PER_BIT,
     energies_pj,
     has_energy,
     power_of,
@@ -213,7 +212,7 @@ class RamulatorSimulator(KitSimulator):
         self, indices: np.ndarray, workload: Workload, without: str | None = None
     ) -> BatchResult:
         bursts = bursts_of(workload.content, self.burst_bytes)
-        values = np.full((len(indices), len(self.metrics)), np.nan)
+        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         parameters = self.space.parameters
         for row, index in enumerate(indices.tolist()):
@@ -226,7 +225,7 @@ class RamulatorSimulator(KitSimulator):
             if found is None:
                 reason[row] = _LIVELOCK
                 continue
-            values[row] = [found[spec.name] for spec in self.metrics]
+            values[row] = [found[spec.name] for spec in self.simulated_metrics]
         return BatchResult(values, reason)
 
     def measure(self, configuration: Configuration, trace: Trace) -> dict[str, float]:
@@ -328,7 +327,8 @@ class RamulatorSimulator(KitSimulator):
             "refreshes": float(commands["REFab"] + commands.get("REFpb", 0)),
         }
         if not has_energy(self.made):
-            found["estimated_energy_pj"] = 8.0 * n_bytes * PJ_PER_BIT[self.made.family]
+            usual = PJ_PER_BIT[self.made.family.upper()][1]
+            found["estimated_energy_pj"] = 8.0 * n_bytes * usual
             return found
         power = power_of(self.made, c.organisation, c.timing)
         energies = energies_pj(power, outcome.bank_accounts, outcome.rank_accounts, outcome.ticks)
