@@ -40,6 +40,7 @@ from archgym.cli.commands.list import list_names
 from archgym.cli.commands.mcp import mcp
 from archgym.cli.commands.measure import measure
 from archgym.cli.commands.policy import policy_app
+from archgym.cli.commands.prove import prove
 from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
 from archgym.cli.commands.rule import rule_app
@@ -172,6 +173,7 @@ app.command(rich_help_panel=_LOOK)(with_groups(simplify))
 app.command(rich_help_panel=_LOOK)(with_groups(export))
 app.command(rich_help_panel=_LOOK)(with_groups(measure))
 app.command(rich_help_panel=_LOOK)(decide)
+app.command(rich_help_panel=_LOOK)(prove)
 app.command(rich_help_panel=_LOOK)(show)
 app.command(rich_help_panel=_LOOK)(doctor)
 app.command(rich_help_panel=_RARE)(watch)

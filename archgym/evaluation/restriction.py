@@ -292,6 +292,16 @@ class RestrictedSimulator(WrappedSimulator):
             for b in found
         ]
 
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return metrics that no design with some choices betters."""
+        columns = []
+        for place, known in enumerate(self._indices):
+            # A parameter that is held at one value is chosen; one of several is free.
+            free = known[0] if len(known) == 1 else -1
+            chosen = partial[:, place]
+            columns.append(np.where(chosen < 0, free, known[np.maximum(chosen, 0)]))
+        return self._whole.bounds(np.stack(columns, axis=1), workload)
+
     def breakdown(
         self, indices: np.ndarray, workload: Workload | None
     ) -> Mapping[str, Mapping[str, float]]:
