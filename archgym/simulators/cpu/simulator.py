@@ -273,9 +273,11 @@ class CpuSimulator(RowSimulator):
             built = machine_of(self.space.name, self.space.design_at(indices))
             return composition(built, None, self._operation)
         ran = self._ran(indices, self.opened(workload), None)
-        if isinstance(ran, str) or ran[2] is None:
+        if isinstance(ran, str):
             return {}
         machine, (counters, dram_pj, core_cycles), operation, _ = ran
+        if operation is None:
+            return {}
         return composition(machine, counters, operation, dram_pj, core_cycles)
 
     def _ran(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> _Ran | str:
