@@ -9,8 +9,10 @@ reader is mended, into the corpus.
 """
 
 import argparse
+import contextlib
 import functools
 import hashlib
+import itertools
 import json
 import resource
 import shutil
@@ -18,6 +20,7 @@ import sys
 import tempfile
 import time
 import warnings
+import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -70,6 +73,78 @@ def _in_study(path: Path) -> None:
     shutil.copy(path, folder / path.name.partition("@")[2])
     read_study(folder)
     read_times(folder, 8)
+
+
+def _signed_study(path: Path) -> None:
+    """Read a study whose journal or heading has right checksums, whatever else it holds."""
+    from archgym.studies.metadata import _checksum, read_header
+    from archgym.studies.snapshot import read_study
+
+    folder = path.parent / "signed"
+    shutil.copytree(CORPUS / "_study", folder, dirs_exist_ok=True)
+    name = path.name.partition("@")[2]
+    content = path.read_bytes()
+    if name == "study.json":
+        with contextlib.suppress(ValueError, RecursionError):
+            data = json.loads(content)
+            if isinstance(data, dict):
+                data.pop("crc", None)
+                content = json.dumps({**data, "crc": _checksum(data)}).encode()
+    else:
+        key, lines = read_header(folder).key, []
+        for line in content.split(b"\n"):
+            body = line.rpartition(b',"crc":"')[0]
+            lines.append(b'%s,"crc":"%08x"}' % (body, zlib.crc32(body, key)) if body else line)
+        content = b"\n".join(lines)
+    (folder / name).write_bytes(content)
+    read_study(folder).best()
+
+
+def _signed_measurements(path: Path) -> None:
+    """Read measurements whose lines have right checksums."""
+    from archgym.measurements.file import _CHAIN, _next, read_measurements
+
+    chain, lines = "", []
+    for line in path.read_bytes().split(b"\n"):
+        text = line.rpartition(_CHAIN)[0]
+        if text:
+            chain = _next(chain, text + b"}")
+            line = text + _CHAIN + chain.encode() + b'"}'
+        lines.append(line)
+    path.write_bytes(b"\n".join(lines))
+    read_measurements(path)
+
+
+def _spreadsheet(path: Path) -> None:
+    from archgym.measurements.spreadsheet import read_spreadsheet
+    from tests.toys import toy_task
+
+    read_spreadsheet(path, toy_task())
+
+
+def _design(path: Path) -> None:
+    from archgym.cli.options.values import read_designs, read_task
+
+    read_designs(path)
+    read_task(path)
+
+
+def _kv_export(path: Path) -> None:
+    from archgym.simulators.kv.formats.export import read_export
+
+    read_export("vllm", path)
+
+
+def _chakra(path: Path) -> None:
+    from archgym.simulators.cluster.formats.chakra import read_trace
+
+    read_trace(path.with_name("a"))
+
+
+def _device(path: Path) -> None:
+    from archgym.simulators.dram.formats.devices import load_device
+
+    load_device(str(path))
 
 
 def _in_rules(path: Path) -> None:
@@ -161,6 +236,24 @@ READERS: dict[str, Reader] = {
     "network": _named("simulators.accelerator.workloads", "read_network"),
     "architecture": _named("simulators.accelerator.formats.files", "read_architecture"),
     "graph": _named("simulators.soc.workloads", "read_graph"),
+    "signed-study": _signed_study,
+    "measurements": _signed_measurements,
+    "spreadsheet": _spreadsheet,
+    "design": _design,
+    "requests": _named("simulators.moe.workloads.requests", "read_requests"),
+    "routing": _named("simulators.moe.rules.traces", "read_events"),
+    "model-config": _named("simulators.moe.formats.huggingface", "read_huggingface"),
+    "moe-model": _named("simulators.moe.machine.presets", "read_model"),
+    "server": _named("simulators.moe.machine.hardware", "_read_node"),
+    "engine": _named("simulators.moe.machine.engines", "_read_engine"),
+    "kv-requests": _named("simulators.kv.workloads", "read_trace"),
+    "kv-export": _kv_export,
+    "training-model": _named("simulators.cluster.workloads", "read_model"),
+    "cluster": _named("simulators.cluster.formats.clusters", "_read_cluster"),
+    "chakra": _chakra,
+    "device": _device,
+    "standard": _named("simulators.dram.ramulator.formats.devices", "load_standard"),
+    "problem": _named("simulators.accelerator.formats.timeloop_yaml", "read_timeloop_problem"),
     "document": _named("files.yaml_document", "read_document"),
 }
 
@@ -320,9 +413,130 @@ def _good_files() -> Iterator[tuple[str, str, bytes]]:
         yield reader, Path(place).name, (DATA / place).read_bytes()
 
 
+_SERVER = """model:
+  preset: olmoe-1b-7b
+  experts: 32
+hardware:
+  preset: a100
+  gpu: t4
+  host_to_gpu: {gb_per_s: 12, latency_ns: 10000}
+  host: {memory_gb: 64}
+routing:
+  preset: olmoe
+  n_experts: 32
+  topic: 0.9
+"""
+_CLUSTER = """name: my-cluster
+npu: {peak_tflops: 300, memory_gb_per_s: 2000, memory_gb: 80, dollars: 9000, watts: 400}
+dimensions:
+  - {topology: Switch, npus: 8, gb_per_s: 450, latency_ns: 500, tier: node}
+  - {topology: Ring, npus: 4, gb_per_s: 50, latency_ns: 2000, tier: pod}
+"""
+_ENGINE = """engine:
+  name: mine
+  like: vllm
+  memory_percent: 85
+  max_tokens: 4096
+  block_tokens: 32
+  chunks: true
+"""
+_DEVICE = """format: 1
+extends: ddr3-1600
+source: data sheet of my part
+clock_mhz: 933
+organisation: {n_ranks: 2}
+timing: {RCD: 13, RP: 13}
+current: {IDD0: 60}
+"""
+_STANDARD = """format: 1
+extends: ddr5
+source: data sheet
+organisations:
+  half:
+    density_mbit: 4096
+    dq: 8
+    channel_width: 32
+    burst_beats: 16
+    sizes: {Rank: 1, BankGroup: 4, Bank: 2, Row: 65536, Column: 1024}
+bins:
+  mine:
+    base: DDR5_4800BN
+    tCK_ps: 416
+    by_organisation: {nRFC: {half: 400}, nFAW: {half: 48}}
+"""
+_PROBLEM = """problem:
+  shape:
+    name: CNN-Layer
+    dimensions: [C, M, R, S, N, P, Q]
+    data_spaces:
+      - {name: Weights, projection: [[[C]], [[M]], [[R]], [[S]]]}
+      - {name: Inputs, projection: [[[N]], [[C]], [[R], [P]], [[S], [Q]]]}
+      - {name: Outputs, projection: [[[N]], [[M]], [[Q]], [[P]]], read_write: true}
+  instance: {C: 4, M: 8, R: 3, S: 3, N: 1, P: 6, Q: 6}
+"""
+_CONFIG = {
+    "architectures": ["MixtralForCausalLM"], "model_type": "mixtral", "hidden_size": 4096,
+    "intermediate_size": 14336, "num_attention_heads": 32, "num_key_value_heads": 8,
+    "num_hidden_layers": 32, "num_local_experts": 8, "num_experts_per_tok": 2,
+    "vocab_size": 32000, "tie_word_embeddings": False,
+}  # fmt: skip
+
+
+def _simulators_files() -> Iterator[tuple[str, str, bytes]]:
+    """Yield small good files of users' own models, servers, devices and requests."""
+    from archgym.measurements.file import append_measurements
+    from tests.measurements.test_file import row
+    from tests.simulators.cluster.test_chakra import node, write
+
+    yield "moe-model", "own.yaml", _SERVER.encode()
+    yield "server", "own.yaml", _SERVER.encode()
+    yield "engine", "own.yaml", _ENGINE.encode()
+    yield "cluster", "own.yaml", _CLUSTER.encode()
+    yield "device", "own.yaml", _DEVICE.encode()
+    yield "standard", "own.yaml", _STANDARD.encode()
+    yield "problem", "own.yaml", _PROBLEM.encode()
+    yield "model-config", "config.json", json.dumps(_CONFIG, indent=1).encode()
+    yield "kv-export", "vllm.yaml", b"block-size: 16\nenable-prefix-caching: true\n"
+    model = b'{"blocks": 4, "hidden": 512, "heads": 8, "ffn": 2048, "sequence": 128}'
+    yield "training-model", "own.json", model
+    yield (
+        "requests",
+        "azure.csv",
+        (
+            b"TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:15:46.6805900,374,44\n"
+            b"2023-11-16 18:15:50.9951690,396,109\n"
+        ),
+    )
+    mooncake = b"".join(
+        b'{"timestamp": %d, "input_length": %d, "output_length": 9, "hash_ids": [%s]}\n'
+        % (1000 * n, 512 * n, b", ".join(b"%d" % each for each in range(n)))
+        for n in range(1, 5)
+    )
+    yield "requests", "mooncake.jsonl", mooncake
+    yield "kv-requests", "mooncake.jsonl", mooncake
+    asked = {"in": 128, "out": 2, "api": 100, "think": 0, "keep": 0, "new": [[1, 2]]}
+    sub = {"sub": [{**asked, "api": 70}], "tool": 0, "system": 0}
+    session = {"id": 0, "tool": 64, "system": 64, "requests": [asked, sub]}
+    yield "kv-requests", "sessions.jsonl", json.dumps(session).encode()
+    yield "routing", "own.csv", b"layer,expert\n0,1\n0,3\n1,2\n0,1\n"
+    design = {"task": "dram/x/y", "design": {"a": 1, "b": [1, 2]}, "sources": {"x.csv": 1.0}}
+    yield "design", "best.json", json.dumps(design).encode()
+    yield "spreadsheet", "measured.csv", b"mode,depth,latency_ns,date\nslow,2,30.5,2026-01-02\n"
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "measured.jsonl"
+        append_measurements(path, [row(1.5), row(2.5, 2)])
+        yield "measurements", "measured.jsonl", path.read_bytes()
+        prefix = Path(name) / "a"
+        nodes = [node(0, 4, num_ops=100, tensor_size=64), node(1, 7, [0], comm_type=0, comm_size=9)]
+        yield "chakra", "a.0.et", write(prefix, 0, nodes).read_bytes()
+    for file in ("study.json", "journal.jsonl"):
+        content = (CORPUS / "_study" / file).read_bytes()
+        yield "signed-study", f"{file.partition('.')[0]}@{file}", content
+
+
 def make() -> None:
     """Write good files into the corpus; others stay."""
-    for reader, name, content in _good_files():
+    for reader, name, content in itertools.chain(_good_files(), _simulators_files()):
         path = CORPUS / reader / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)

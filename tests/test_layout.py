@@ -19,6 +19,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("files", "analysis"),
     ("rules",),
     ("evaluation", "traces"),
+    ("composition",),
     ("simulators", "tables", "agent", "measurements"),
     ("studies",),
     ("datasets", "sweep", "testing", "control"),

@@ -1,7 +1,8 @@
 """Verification of a benchmark's folder: plan, journals, budgets, repeats and claims."""
 
 import json
-from collections.abc import Iterator
+import os
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -103,7 +104,7 @@ def verify_bench(folder: str | Path, *, replay: bool = False) -> Verification:
         checker.lone_study(folder)
     else:
         checker.sweep(folder, read_recorded_plan(folder))
-    if (folder / CLAIMS_NAME).is_file():
+    if os.path.lexists(folder / CLAIMS_NAME):
         checker.claims_of(folder / CLAIMS_NAME)
     return Verification(checker.runs, checker.evaluations, checker.claims, tuple(checker.refusals))
 
@@ -136,18 +137,24 @@ class _Checker:
         """Check a plan and all its runs."""
         if plan.seeds != tuple(range(len(plan.seeds))):
             self.refuse("plan", PLAN_NAME, f"seeds must count from 0; got {list(plan.seeds)}.")
+        for name in ("max_asks", "patience"):
+            if getattr(plan, name) is not None:
+                self.refuse("plan", PLAN_NAME, f"a plan of the benchmark must have no `{name}`.")
+        for agent in plan.agents:
+            # Reports name agents by their labels.
+            if agent.label != agent.agent and not agent.label.startswith(f"{agent.agent}-"):
+                problem = f"the label must be {agent.agent!r}, or begin with it and a dash."
+                self.refuse("plan", agent.label, problem)
         good = {}
         for each in plan.tasks:
             task = self._suite_task(each.label, each.digest)
-            extras = (each.start, each.warm_start, each.stop_at, each.best_known)
-            if any(extra not in (None, ()) for extra in extras):
-                self.refuse(
-                    "plan",
-                    each.label,
-                    "the task must have no start, warm_start, stop_at or best_known.",
-                )
             if task is not None:
                 good[each.label] = task
+                own = bench_task(each.label).plan.decided(task)
+                differing = _differing(each.to_json(), own.to_json())
+                if differing is not None:
+                    problem = f"its `{differing}` must be that of the benchmark's task."
+                    self.refuse("plan", each.label, problem)
         for run in plan.runs():
             if run.task.label in good:
                 self._run(folder, run, good[run.task.label])
@@ -222,7 +229,7 @@ class _Checker:
 
     def _study(self, log: StudyLog, task: Task, budget: int | None, place: str) -> None:
         self.runs += 1
-        changed = _changed_member(log, task)
+        changed = _differing(log.header.task, task.to_json())
         if changed is not None:
             self.refuse("study", place, f"its `{changed}` must be that of the benchmark's task.")
             return
@@ -282,17 +289,23 @@ class _Checker:
         # budget it might never end.
         most = len(log.records.indices) + 1
         max_asks = most if header.max_asks is None else min(most, header.max_asks)
-        with TemporaryDirectory() as folder:
-            again = Study.create(
-                Path(folder) / "study",
-                task,
-                header.agent,
-                seed=header.seed or 0,
-                budget=header.budget,
-                max_asks=max_asks,
-                hyperparameters=dict(header.hyperparameters),
-                patience=header.patience,
-            ).run()
+        try:
+            with TemporaryDirectory() as folder:
+                again = Study.create(
+                    Path(folder) / "study",
+                    task,
+                    header.agent,
+                    seed=header.seed or 0,
+                    budget=header.budget,
+                    max_asks=max_asks,
+                    hyperparameters=dict(header.hyperparameters),
+                    patience=header.patience,
+                ).run()
+        except StorageError:
+            raise
+        except ArchGymError as error:
+            self.refuse("order", place, f"the search cannot be repeated: {error}")
+            return
         mine, theirs = again.log.records.indices, log.records.indices
         n = min(len(mine), len(theirs))
         differs = (mine[:n] != theirs[:n]).any(axis=1)
@@ -352,9 +365,8 @@ def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
                 yield number, line
 
 
-def _changed_member(log: StudyLog, task: Task) -> str | None:
-    """Return a member of the recorded task that is not the task's, whatever its digest says."""
-    recorded, own = log.header.task, task.to_json()
+def _differing(recorded: Mapping[str, Any], own: Mapping[str, Any]) -> str | None:
+    """Return a member of a recorded task that is not the task's, whatever its digest says."""
     for name in sorted({*recorded, *own}):
         texts = [json.dumps(data.get(name), sort_keys=True) for data in (recorded, own)]
         if texts[0] != texts[1]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import cache, lru_cache
 from typing import Any, ClassVar, Final, TypeVar, final
 
 import numpy as np
@@ -346,11 +346,15 @@ def _task(name: str, doc: str, device: str, **kinds: Sequence[_Kind]) -> Control
     """Return a task with the kinds of phases of each split."""
     named = {split.replace("_", "-"): value for split, value in kinds.items()}
 
-    def begin(episode: str) -> DramRun:
+    # Training opens the same episodes again and again.
+    @lru_cache(maxsize=128)
+    def workload(episode: str) -> Workload:
         split, _, seed = episode.rpartition("-")
         trace = phases(named[split], _N, 10_000 * tuple(named).index(split) + int(seed), episode)
-        workload = Workload(episode, trace.digest, trace)
-        return DramRun(_simulator(device), _BASE, workload)
+        return Workload(episode, trace.digest, trace)
+
+    def begin(episode: str) -> DramRun:
+        return DramRun(_simulator(device), _BASE, workload(episode))
 
     return ControlTask(
         name=name,
@@ -361,7 +365,7 @@ def _task(name: str, doc: str, device: str, **kinds: Sequence[_Kind]) -> Control
         epoch=250,
         cost="mean_latency_ns",
         splits={
-            split: tuple(f"{split}-{i}" for i in range(32 if split == "train" else 10))
+            split: tuple(f"{split}-{i}" for i in range(96 if split == "train" else 10))
             for split in named
         },
         by_counters={"hand": _by_locality, "feedback": _by_hits},

@@ -47,20 +47,25 @@ class Scale:
 
     low: Floats
     width: Floats
-    is_log: npt.NDArray[np.bool_]
+    logs: npt.NDArray[np.int64]
+    """Places of the counters on a logarithmic scale."""
 
     @staticmethod
     def of(counters: tuple[Counter, ...]) -> "Scale":
         """Return the scale of the declared ranges."""
         low = np.array([np.log(c.low) if c.is_log else c.low for c in counters])
         high = np.array([np.log(c.high) if c.is_log else c.high for c in counters])
-        return Scale(low, high - low, np.array([c.is_log for c in counters]))
+        return Scale(low, high - low, np.flatnonzero([c.is_log for c in counters]))
 
     def __call__(self, values: Floats) -> Floats:
         """Return counters, (..., n_counters), as numbers from 0 to 1; NaN becomes 0."""
-        logs = np.log(np.maximum(values, 1e-300))
-        scaled = (np.where(self.is_log, logs, values) - self.low) / self.width
-        found: Floats = np.nan_to_num(scaled, nan=0.0).clip(0.0, 1.0)
+        found: Floats = values.copy()
+        found[..., self.logs] = np.log(np.maximum(values[..., self.logs], 1e-300))
+        found -= self.low
+        found /= self.width
+        # Of a number and NaN, `fmax` returns the number.
+        np.fmax(found, 0.0, out=found)
+        np.minimum(found, 1.0, out=found)
         return found
 
 

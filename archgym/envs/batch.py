@@ -60,6 +60,7 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         log: str | Path | None = None,
         evaluate: Evaluate | None = None,
         autoreset_mode: AutoresetMode | str = AutoresetMode.SAME_STEP,
+        texts: bool = True,
         **choices: Any,
     ) -> None:
         """Make the environment.
@@ -71,6 +72,8 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
           evaluate: Takes all designs of a step at once.
           autoreset_mode: Step in which an episode that has ended starts again: SAME_STEP (default)
             or NEXT_STEP, as a member of `AutoresetMode` or its value, such as "NextStep".
+          texts: False for numbers in place of texts in `info`, as tensors need: `reason` indexes
+            ``task.simulator.reasons`` (-1 if failed), `parameter` one of the choices.
 
         Raises:
           InvalidArgumentError: An argument does not fit.
@@ -85,6 +88,7 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             self.metadata = modes  # type: ignore[misc]  # Gymnasium reads it from instances
         self._episodes = Episodes(self.task, num_envs, formulation, actions, log, evaluate)
         self._over = np.zeros(num_envs, dtype=bool)
+        self._texts = texts
         self.num_envs = num_envs
         self.single_action_space = self._episodes.formulation.action_space
         self.single_observation_space = self._episodes.observation.space
@@ -169,11 +173,11 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
         self._episodes.close()
 
     def _before_the_end(self) -> dict[str, Any]:
-        names = self._episodes.next_parameters()
-        if names is None:
+        found = self._episodes.next_parameters(self._texts)
+        if found is None:
             return {}
         # An episode that is over chooses nothing next.
-        return {"parameter": names, "_parameter": np.array([bool(name) for name in names])}
+        return {"parameter": found, "_parameter": ~self._episodes.over}
 
     def _final_info(self, trials: Trials, rows: np.ndarray, ended: np.ndarray) -> dict[str, Any]:
         def spread(values: np.ndarray | list[str], kind: Any, empty: Any) -> np.ndarray:
@@ -191,7 +195,9 @@ class DesignVectorEnv(VectorEnv[np.ndarray, np.ndarray, np.ndarray]):
             "metrics": columns | {f"_{name}": ended for name in columns},
             "feasible": spread(trials.feasible, bool, False),
             "failed": spread(trials.failed, bool, False),
-            "reason": spread(reason_texts(self.task, trials), object, ""),
+            "reason": spread(reason_texts(self.task, trials), object, "")
+            if self._texts
+            else spread(trials.reason, np.int64, 0),
             "reward": spread(trials.reward, np.float64, 0.0),
         }
         return info | {f"_{name}": ended for name in info}

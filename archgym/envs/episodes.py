@@ -177,7 +177,7 @@ class Episodes:
           BudgetExhausted: From `evaluate`.
         """
         n_choices = self.choices.n
-        if (self._position == n_choices).any():
+        if self.over.any():
             raise ArchGymError("An episode that is over must be reset before it is stepped.")
         actions = np.asarray(actions)
         picks, position = self.formulation.advance(self._picks, self._position, actions)
@@ -204,18 +204,23 @@ class Episodes:
     def masks(self) -> np.ndarray:
         """Return the mask of actions with a feasible completion, (n, n_actions) bool."""
         # Between an episode's end and its reset there is no next choice; show the first one's.
-        over = self._position == self.choices.n
-        position = np.where(over, self._start_position, self._position)
+        position = np.where(self.over, self._start_position, self._position)
         return self.formulation.masks(self._picks, position)
 
-    def next_parameters(self) -> np.ndarray | None:
-        """Name of the choices that the next actions make, (n,); "" where an episode is over.
+    @property
+    def over(self) -> np.ndarray:
+        """True for episodes that have ended, (n,)."""
+        return np.asarray(self._position == self.choices.n)
 
-        None if an action makes all choices.
+    def next_parameters(self, as_texts: bool = True) -> np.ndarray | None:
+        """Return the choices that the next actions make, (n,); None if an action makes all.
+
+        Args:
+          as_texts: True for names, "" where an episode is over; False for indices of the choices.
         """
         if not self.formulation.shows_position:
             return None
-        return np.asarray(self._names[self._position])
+        return np.asarray(self._names[self._position]) if as_texts else self._position.copy()
 
     def check_options(self, options: Mapping[str, object] | None) -> None:
         """Refuse reset options: environments have none.

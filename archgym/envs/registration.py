@@ -29,8 +29,10 @@ def environment_id(simulator: str, version: int) -> str:
     'archgym/Dram-v0'
     >>> environment_id("moe_serving", 2)
     'archgym/MoeServing-v2'
+    >>> environment_id("cpu+dram", 0)
+    'archgym/CpuDram-v0'
     """
-    name = "".join(word.capitalize() for word in simulator.split("_"))
+    name = "".join(word.capitalize() for word in simulator.replace("+", "_").split("_"))
     return f"archgym/{name}-v{version}"
 
 

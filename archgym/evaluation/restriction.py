@@ -292,11 +292,11 @@ class RestrictedSimulator(WrappedSimulator):
             for b in found
         ]
 
-    def composition(
+    def breakdown(
         self, indices: np.ndarray, workload: Workload | None
     ) -> Mapping[str, Mapping[str, float]]:
         """Return what parts of a design contribute to metrics."""
-        return self._whole.composition(self._of_whole(indices[None, :])[0], workload)
+        return self._whole.breakdown(self._of_whole(indices[None, :])[0], workload)
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse results that break the model's own invariants."""

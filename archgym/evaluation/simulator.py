@@ -209,6 +209,12 @@ class Simulator(ABC):
         """
         return cls, options
 
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Return the constructor's arguments other than space and fidelity."""
+        names = inspect.signature(cls).parameters
+        return tuple(name for name in names if name not in ("space", "fidelity"))
+
     @property
     def default_fidelity(self) -> str:
         """The fidelity that a task's name leaves out."""
@@ -315,7 +321,7 @@ class Simulator(ABC):
                     found.append(Bottleneck(cost, spec.name, share, parameters=names))
         return found
 
-    def composition(
+    def breakdown(
         self, indices: np.ndarray, workload: Workload | None
     ) -> Mapping[str, Mapping[str, float]]:
         """Return what parts of a design contribute to metrics, such as structures to its area.
@@ -560,8 +566,7 @@ def _shown(result: object) -> str:
 
 def option_names(kind: type[Simulator]) -> tuple[str, ...]:
     """Return the constructor arguments of a simulator other than space and fidelity."""
-    names = inspect.signature(kind).parameters
-    return tuple(name for name in names if name not in ("space", "fidelity"))
+    return kind.option_names()
 
 
 def require_kept(

@@ -4,7 +4,6 @@ import fcntl
 import hashlib
 import json
 import logging
-import math
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.files.json_types import typed
 from archgym.files.storage import open_file, open_own, storage_errors, synchronise, write_all
 
 FORMAT: Final = 1
@@ -22,6 +22,9 @@ MAX_MEASUREMENTS: Final = 20_000
 """Measurements of a file at most. Chosen: more than anybody runs on a bench by hand; averages of
 repeats say as much."""
 _MAX_BYTES: Final = 2**27
+# chosen: beyond what any unit of a metric gives; ratios of such numbers are finite.
+_SMALLEST: Final = 1e-30
+_LARGEST: Final = 1e30
 logger = logging.getLogger(__name__)
 
 _PAGE: Final = 2**20
@@ -175,6 +178,9 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
         chain = "" if is_empty else present.digest
         texts = [json.dumps({"archgym": "measurements", "format": FORMAT})] * is_empty
         texts += [json.dumps(asdict(row), sort_keys=True) for row in new]
+        # What cannot be read again is not written.
+        for number, text in enumerate(texts[is_empty:], start=len(present) + 2):
+            _measurement(path, number, json.loads(text))
         data = b""
         for text in texts:
             chain = _next(chain, text.encode())
@@ -247,15 +253,25 @@ def _check_heading(path: Path, data: Mapping[str, Any]) -> None:
 
 def _measurement(path: Path, number: int, data: Mapping[str, Any]) -> Measurement:
     try:
+        typed(data, Measurement)
         row = Measurement(**data)
-        if not (isinstance(row.design, dict) and isinstance(row.facts, dict)):
-            raise TypeError("design and facts must be objects")
-        numbers = [*row.metrics.values(), *row.simulated.values()]
-        if not all(isinstance(n, int | float) and math.isfinite(n) for n in numbers):
-            raise TypeError("metrics must be numbers")
-    except (TypeError, AttributeError, OverflowError) as error:
+        for name, value in [*row.metrics.items(), *row.simulated.items()]:
+            check_value(name, value)
+    except (TypeError, ValueError, OverflowError) as error:
         raise FileFormatError(path, number, f"the line is no measurement; {error}") from None
     return row
+
+
+def check_value(name: str, value: float) -> None:
+    """Refuse a metric's value that is no finite number of a usual size.
+
+    Raises:
+      InvalidArgumentError: It is not.
+    """
+    is_number = isinstance(value, int | float)
+    if not is_number or (value and not _SMALLEST <= abs(value) <= _LARGEST):
+        span = f"0 or a number between {_SMALLEST:g} and {_LARGEST:g} in size"
+        raise InvalidArgumentError(f"`{name}` must be {span}; got {value!r}")
 
 
 def contradictions(rows: Sequence[Measurement], factor: float = 10.0) -> list[str]:

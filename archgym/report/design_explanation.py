@@ -166,7 +166,7 @@ def _parts(task: Task, indices: np.ndarray) -> tuple[tuple[str, str, Mapping[str
     found = [
         (weighted.workload.name, metric, values)
         for weighted in task.workloads
-        for metric, values in task.simulator.composition(indices, weighted.workload).items()
+        for metric, values in task.simulator.breakdown(indices, weighted.workload).items()
     ]
     # A metric that depends on no workload is stated once.
     return tuple(each for i, each in enumerate(found) if each[1:] not in [f[1:] for f in found[:i]])

@@ -215,6 +215,55 @@ def lower_the_bar(folder: Path, seed: int) -> None:
     _edit_task(folder, best_known=float(seed))
 
 
+def lie_on_the_workload(folder: Path, seed: int) -> None:
+    _edit_task(folder, workload={f"resnet-18/layer{1 + seed % 4}.1.conv2": 1.0})
+
+
+def lie_on_the_objective(folder: Path, seed: int) -> None:
+    _edit_task(folder, objective=f"edp[area_mm2<={9 + seed}]")
+
+
+def lie_on_the_simulator(folder: Path, seed: int) -> None:
+    _edit_task(folder, simulator=("soc", "dram", "cpu", "moe", "kv")[seed % 5])
+
+
+def lie_on_the_id(folder: Path, seed: int) -> None:
+    _edit_task(folder, id=f"accelerator/maestro-2023/task-{seed}/edp-v1")
+
+
+def hold_a_parameter(folder: Path, seed: int) -> None:
+    _edit_task(folder, fixed={"pes": 2 ** (4 + seed)})
+
+
+def search_longer(folder: Path, seed: int) -> None:
+    path = folder / PLAN_NAME
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"max_asks": 10_000 + seed}))
+    for each in range(5):
+        _edit_header(folder, each, max_asks=10_000 + seed)
+
+
+def give_another_agents_label(folder: Path, seed: int) -> None:
+    path = folder / PLAN_NAME
+    plan = json.loads(path.read_text())
+    label = ("genetic", "bayesian", "random2", "auto", "Random")[seed % 5]
+    plan["agents"] = {label: plan["agents"]["random"]}
+    path.write_text(json.dumps(plan))
+    (folder / TASK / "random").rename(folder / TASK / label)
+
+
+def give_impossible_hyperparameters(folder: Path, seed: int) -> None:
+    """Record hyperparameters that the agent refuses, in the plan too, with right checksums."""
+    values = {"batch_size": [[1], {}, 10**12, None, "x"][seed % 5]}
+    path = folder / PLAN_NAME
+    plan = json.loads(path.read_text())
+    plan["agents"]["random"]["hyperparameters"] = values
+    path.write_text(json.dumps(plan))
+    for each in range(5):
+        records = read_study(study_of(folder, each)).records
+        _edit_header(folder, each, hyperparameters=values)
+        rewrite(read_study(study_of(folder, each)), records)
+
+
 def rename_the_task(folder: Path, seed: int) -> None:
     text = (folder / PLAN_NAME).read_text()
     (folder / PLAN_NAME).write_text(text.replace(f'"{TASK}":', f'"easy-{seed}":'))
@@ -389,6 +438,14 @@ FORGERIES: dict[str, tuple[str, Callable[[Path, int], None]]] = {
         ("plan", start_from_the_best),
         ("plan", lower_the_bar),
         ("plan", rename_the_task),
+        ("plan", lie_on_the_workload),
+        ("plan", lie_on_the_objective),
+        ("plan", lie_on_the_simulator),
+        ("plan", lie_on_the_id),
+        ("plan", hold_a_parameter),
+        ("plan", search_longer),
+        ("plan", give_another_agents_label),
+        ("order", give_impossible_hyperparameters),
         ("study", swap_the_space),
         ("study", move_the_reference),
         ("claim", claim_a_nested_design),

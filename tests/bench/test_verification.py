@@ -1,15 +1,17 @@
 """Verification accepts honest submissions and refuses forged ones."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
 import msgspec
 import pytest
 
-from archgym.bench import verify_bench
+from archgym.bench import bench_plan, bench_tasks, verify_bench
 from archgym.errors import FileFormatError, StorageError
 from archgym.studies.snapshot import read_study
+from archgym.sweep.reading import record_plan
 from tests.bench.submissions import BUDGET, FORGERIES, TASK, honest, study_of
 
 SEEDS = 5
@@ -112,6 +114,33 @@ def test_budget_that_no_search_ends_is_refused_in_a_moment(folder: Path, tmp_pat
     found = verify_bench(study, replay=True)
 
     assert [refusal.kind for refusal in found.refusals].count("order") == 1
+
+
+def test_study_without_a_budget_is_refused_in_words(folder: Path, tmp_path: Path) -> None:
+    study = shutil.copytree(study_of(folder, 0), tmp_path / "study")
+    msgspec.structs.replace(read_study(study).header, budget=None).write(study)
+
+    found = verify_bench(study, replay=True)
+
+    assert [refusal.kind for refusal in found.refusals] == ["budget", "order"]
+
+
+def test_plan_of_each_task_reads_back_as_the_benchmarks_own(tmp_path: Path) -> None:
+    tasks = [task for task in bench_tasks() if task.plan.simulator in ("accelerator", "soc")]
+    record_plan(tmp_path, bench_plan(["random"], tasks, 1, 1).decided())
+
+    found = verify_bench(tmp_path)
+
+    assert len(tasks) > 5
+    assert {refusal.kind for refusal in found.refusals} == {"missing"}
+
+
+def test_claims_in_a_pipe_are_refused(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    os.mkfifo(tmp_path / "copy" / "claims.jsonl")
+
+    with pytest.raises(StorageError, match=r"claims\.jsonl cannot be read: it is a named pipe"):
+        verify_bench(tmp_path / "copy")
 
 
 def test_claims_in_a_file_elsewhere_are_refused(folder: Path, tmp_path: Path) -> None:

@@ -35,6 +35,30 @@ def test_torch_wrapper_takes_and_gives_tensors() -> None:
     assert set(info["design"]) == set(env.unwrapped.task.space.names)
 
 
+@pytest.mark.parametrize("formulation", ["whole", "sequential"])
+def test_torch_wrapper_of_vectors_takes_and_gives_tensors(formulation: str) -> None:
+    torch = pytest.importorskip("torch")
+    pytest.importorskip("array_api_compat")  # which Gymnasium's wrapper needs
+    from gymnasium.wrappers.vector import NumpyToTorch
+
+    made = gymnasium.make_vec(
+        ID, num_envs=3, formulation=formulation, autoreset_mode="NextStep", texts=False
+    )
+    envs: Any = NumpyToTorch(made)
+    seen, _ = envs.reset(seed=0)
+    rewards = []
+    for _ in range(2 * made.unwrapped.task.space.n_parameters + 2):
+        action = torch.as_tensor(envs.action_space.sample())
+        seen, reward, over, _, infos = envs.step(action)
+        rewards.append(reward)
+        if over.any():
+            reasons = infos["reason"]
+
+    assert isinstance(seen, torch.Tensor)
+    assert torch.stack(rewards).abs().sum() > 0
+    assert (reasons.dtype, tuple(reasons.shape)) == (torch.int64, (3,))
+
+
 def test_torchrl_steps_through_an_episode() -> None:
     libs = pytest.importorskip("torchrl.envs.libs.gym")
     env = libs.GymEnv(ID, categorical_action_encoding=True)
@@ -123,7 +147,7 @@ def test_rl_zoo3_makes_the_environment(tmp_path: Path) -> None:
     assert np.isfinite(rewards).all()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.xdist_group("ray")
 def test_ray_tune_searches_an_evaluator(tmp_path: Path) -> None:
     tune = pytest.importorskip("ray.tune")

@@ -275,7 +275,7 @@ def check_cache(folder: Path, marks: Marks) -> None:
 
 
 def write_table(folder: Path, disk: Disk) -> None:
-    with mock.patch("archgym.tables.build._WRITE_S", -1.0):
+    with mock.patch("archgym.tables.simulation._WRITE_S", -1.0):
         build_table(toy_task(), folder / "new" / "t.parquet", workers=1)
     disk.mark("built")
 

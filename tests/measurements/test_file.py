@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -143,8 +144,43 @@ def test_file_whose_first_page_is_gone_is_not_begun_again(tmp_path: Path) -> Non
     assert path.read_bytes() == content
 
 
-def test_measurement_that_is_none_names_its_line(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("member", "value", "problem"),
+    [
+        ("design", ["x"], r"`design` must be `object`; got `array`"),
+        ("facts", {"device": {"a": [1]}}, r"`facts\[\.\.\.\]` must be"),
+        ("facts", {"device": None}, r"`facts\[\.\.\.\]` must be"),
+        ("metrics", {"time_ns": "1"}, r"`metrics\[\.\.\.\]` must be `float`; got `str`"),
+        (
+            "metrics",
+            {"time_ns": 1e-320},
+            r"`time_ns` must be 0 or a number between 1e-30 and 1e\+30",
+        ),
+        (
+            "simulated",
+            {"time_ns": 1e200},
+            r"`time_ns` must be 0 or a number between 1e-30 and 1e\+30",
+        ),
+        ("simulated", {"time_ns": float("nan")}, r"`time_ns` must be 0 or a number between"),
+        ("version", "0", r"`version` must be `int`; got `str`"),
+        ("date", 2026, r"`date` must be `str`; got `int`"),
+    ],
+)
+def test_measurement_that_is_none_names_its_line(
+    tmp_path: Path, member: str, value: Any, problem: str
+) -> None:
+    """In a file with right checksums, and before it is written."""
     path = tmp_path / "m.jsonl"
+    append_measurements(path, [row()])
+    content = path.read_bytes()
+    bad = {**vars(row()), member: value}
 
-    with pytest.raises(FileFormatError, match=r":2: .*must be objects"):
-        append_measurements(path, [Measurement(**{**vars(row()), "design": ["x"]})])
+    with pytest.raises(FileFormatError, match=f":3: .*{problem}"):
+        append_measurements(path, [Measurement(**bad)])
+    assert path.read_bytes() == content
+
+    text = json.dumps(bad, sort_keys=True)
+    chain = module._next(read_measurements(path).digest, text.encode())
+    path.write_bytes(content + f'{text[:-1]}, "chain": "{chain}"}}\n'.encode())
+    with pytest.raises(FileFormatError, match=f":3: .*{problem}"):
+        read_measurements(path)

@@ -168,7 +168,7 @@ def on_and_off_chip(
     )
 
 
-def composition(
+def breakdown(
     machine: Machine,
     counters: Ints | None,
     operation: Operation,

@@ -1,7 +1,7 @@
 """The CPU simulator: an out-of-order core with its caches, TLBs and DRAM on instruction traces."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, final
 
@@ -22,7 +22,7 @@ from archgym.simulators.cpu.metrics import (
     STRUCTURAL_OBJECTIVES,
     WINDOW_METRICS,
     Operation,
-    composition,
+    breakdown,
     measures,
 )
 from archgym.simulators.cpu.power import NOMINAL_GHZ, highest_ghz
@@ -66,8 +66,6 @@ _IN_FLIGHT: Final = 4096
 _Opened = tuple[Program, InstructionTrace, int, int]
 # Counters, energy of a DRAM that was simulated [pJ], and cycles of each of several cores.
 _Counted = tuple[np.ndarray, float | None, tuple[int, ...]]
-# Machine of the design, counts of a run, operating point, and counters at the ends of windows.
-_Ran = tuple[Machine, _Counted, Operation | None, tuple[np.ndarray, ...]]
 
 
 def _further(n_cores: int, programs: str, fidelity: str) -> tuple[str, ...]:
@@ -85,6 +83,34 @@ def _further(n_cores: int, programs: str, fidelity: str) -> tuple[str, ...]:
     if named and fidelity != "standard":
         raise InvalidArgumentError("`cores` must be 1 under fidelity 'dram', which has one core.")
     return named
+
+
+@final
+@dataclass(frozen=True)
+class Built:
+    """Machine of a design.
+
+    Attributes:
+      machine: Every parameter, by which area and energy are computed.
+      running: Every parameter of the machine that runs, which may be an ideal one.
+      ideal: Costs that the kernel makes free.
+      operation: Node, clock and supply of the structural model.
+    """
+
+    machine: Machine
+    running: Machine
+    ideal: Ideal | None
+    operation: Operation | None
+
+    def measures(
+        self, counters: np.ndarray, dram_pj: float | None, core_cycles: tuple[int, ...]
+    ) -> np.ndarray:
+        """Return the metrics of a run, (n_metrics,); see `metrics.measures`."""
+        return measures(self.machine, counters, dram_pj, core_cycles, self.operation)
+
+
+# Machine of the design, counts of a run, and counters at the ends of windows.
+_Ran = tuple[Built, _Counted, tuple[np.ndarray, ...]]
 
 
 @final
@@ -255,15 +281,15 @@ class CpuSimulator(RowSimulator):
         ran = self._ran(indices, opened, cost)
         if isinstance(ran, str):
             return ran
-        machine, counted, operation, ends = ran
-        values = measures(machine, *counted, operation)
-        if not ends or operation is None:
+        found, counted, ends = ran
+        values = found.measures(*counted)
+        if not ends or found.operation is None:
             return values
         from archgym.simulators.cpu.windows import peaks
 
-        return np.append(values, peaks(machine, ends, operation, self._sink))
+        return np.append(values, peaks(found.machine, ends, found.operation, self._sink))
 
-    def composition(
+    def breakdown(
         self, indices: np.ndarray, workload: Workload | None
     ) -> Mapping[str, Mapping[str, float]]:
         """Return area, and power on a workload, of each structure; nothing with `node=none`."""
@@ -271,19 +297,46 @@ class CpuSimulator(RowSimulator):
             return {}
         if workload is None:
             built = machine_of(self.space.name, self.space.design_at(indices))
-            return composition(built, None, self._operation)
+            return breakdown(built, None, self._operation)
         ran = self._ran(indices, self.opened(workload), None)
         if isinstance(ran, str):
             return {}
-        machine, (counters, dram_pj, core_cycles), operation, _ = ran
-        if operation is None:
+        found, (counters, dram_pj, core_cycles), _ = ran
+        if found.operation is None:
             return {}
-        return composition(machine, counters, operation, dram_pj, core_cycles)
+        return breakdown(found.machine, counters, found.operation, dram_pj, core_cycles)
 
-    def _ran(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> _Ran | str:
-        """Return a design's machine, what it counted and its operating point, or why it fails."""
+    def _ran(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> "_Ran | str":
+        """Return a design's machine, what it counted, by window too, or why it cannot run."""
+        found = self.built(indices, cost)
+        if isinstance(found, str):
+            return found
+        counted: _Counted | None
+        ends: tuple[np.ndarray, ...] = ()
+        if self._window_us and found.operation is not None:
+            from archgym.simulators.cpu.windows import run_in_windows
+
+            cycles = round(1000.0 * self._window_us * found.operation.ghz)
+            _, trace, warmup, length = opened
+            seen = run_in_windows(found.running, trace, warmup, length, found.ideal, cycles)
+            counted, ends = (None, ()) if seen is None else ((seen[0], None, ()), seen[1])
+        else:
+            counted = self._counted(found.running, opened, found.ideal)
+        # An ideal machine runs, but area and energy are those of the design.
+        return self.model_reasons[0] if counted is None else (found, counted, ends)
+
+    def built(
+        self, indices: np.ndarray, cost: str | None = None, changes: Machine | None = None
+    ) -> "Built | str":
+        """Return the machine of a design, or the entry of `model_reasons` why it has none.
+
+        Args:
+          indices: (n_parameters,), a canonical design that breaks no constraint.
+          cost: One of `costs` that the machine that runs does not pay.
+          changes: Parameters of the machine that the design does not decide, by full name.
+        """
         design = self.space.design_at(indices)
-        built: Machine = machine_of(self.space.name, design)
+        built: Machine = {**machine_of(self.space.name, design), **(changes or {})}
         machine, ideal = (built, None) if cost is None else idealised(cost, built)
         operation = self._operation
         if operation is not None and "clock_ghz" in design:
@@ -295,19 +348,7 @@ class CpuSimulator(RowSimulator):
                 return self.model_reasons[2]
             operation = replace(operation, ghz=ghz, volts=volts)
             machine = at_clock(machine, ghz, highest)
-        found: _Counted | None
-        ends: tuple[np.ndarray, ...] = ()
-        if self._window_us and operation is not None:
-            from archgym.simulators.cpu.windows import run_in_windows
-
-            cycles = round(1000.0 * self._window_us * operation.ghz)
-            _, trace, warmup, length = opened
-            seen = run_in_windows(machine, trace, warmup, length, ideal, cycles)
-            found, ends = (None, ()) if seen is None else ((seen[0], None, ()), seen[1])
-        else:
-            found = self._counted(machine, opened, ideal)
-        # An ideal machine runs, but area and energy are those of the design.
-        return self.model_reasons[0] if found is None else (built, found, operation, ends)
+        return Built(built, machine, ideal, operation)
 
     def _counted(self, machine: Machine, opened: _Opened, ideal: Ideal | None) -> _Counted | None:
         """Return the counts of a machine, or None if it never ends."""

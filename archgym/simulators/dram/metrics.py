@@ -76,7 +76,14 @@ def metrics(has_energy: bool, energy_note: str = "", standard: str = "") -> tupl
             "Bytes acknowledged over total time, 1e9 B/s; as in DRAMSys the last burst does not "
             "count under the arbiter Simple.",
         ),
-        MetricSpec("bandwidth_percent", "%", "maximise", 1e-2, "Bandwidth, of the device's peak."),
+        MetricSpec(
+            "bandwidth_percent",
+            "%",
+            "maximise",
+            1e-2,
+            "Bandwidth, of the device's peak.",
+            highest=100.0,
+        ),
         *(_energy_metrics(energy_note) if has_energy else estimated),
         MetricSpec(
             "row_hits", "", "none", 1.0, "Bursts that found their row open.", identifies=True

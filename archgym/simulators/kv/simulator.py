@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
+from archgym.errors import InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
@@ -15,7 +16,7 @@ from archgym.simulators.kv.costs import NO_ROOM, TOO_WIDE, Served, serve_design
 from archgym.simulators.kv.formats.export import FORMATS, export
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.metrics import METRICS, objectives, values_of
-from archgym.simulators.kv.space import GROUPS, SPACE_NAMES, design_space
+from archgym.simulators.kv.space import GROUPS, LARGEST_BLOCK, SPACE_NAMES, design_space
 from archgym.simulators.kv.workloads import (
     DEFAULT_WORKLOAD,
     SHIPPED,
@@ -145,6 +146,10 @@ class KvSimulator(RowSimulator):
         release: Annotated[
             str, Option("Release of the engine, for the space serving; by default its newest.")
         ] = "",
+        spread: Annotated[
+            bool,
+            Option("True if workers share the experts of a mixture, for the space serving."),
+        ] = False,
         arrivals: Annotated[
             str,
             Option(
@@ -196,8 +201,8 @@ class KvSimulator(RowSimulator):
         }
         self.kv_bytes_per_token = kv_bytes_per_token
         self._served = Served(
-            hardware, model, precision, engine, release, arrivals == "closed", live, stagger_ms,
-            ttft_limit_ms, tpot_limit_ms, gpu_usd_per_hour, gpu_watts,
+            hardware, model, precision, engine, release, spread, arrivals == "closed", live,
+            stagger_ms, ttft_limit_ms, tpot_limit_ms, gpu_usd_per_hour, gpu_watts,
         )  # fmt: skip
         self._given = {
             "block_tokens": block_tokens,
@@ -225,7 +230,16 @@ class KvSimulator(RowSimulator):
           InvalidArgumentError: The options leave no request of it.
         """
         content = load(name)
-        stream(content, self.settings)
+        found = stream(content, self.settings)
+        blocks, block = self._given["cache_tokens"], self._given["block_tokens"] or LARGEST_BLOCK
+        # An `offload` without blocks of its own takes all from the host.
+        if blocks is not None and self.space.name != "offload":
+            least = -(-int((found.arrivals.prompt + found.arrivals.output).min()) // block)
+            if blocks < least:
+                raise InvalidArgumentError(
+                    f"`gpu_blocks` must hold a request of the trace, {least:,} blocks of {block:,} "
+                    f"tokens at least; got {blocks:,}."
+                )
         return Workload(content.name, content.digest, content)
 
     def measure(self, indices: np.ndarray, opened: Any, cost: str | None) -> np.ndarray | str:

@@ -133,14 +133,14 @@ def test_parts_sum_to_area_and_power() -> None:
     workload = simulator.workload("sort")
     default = simulator.space.default_indices
 
-    parts = simulator.composition(default, workload)
+    parts = simulator.breakdown(default, workload)
 
     row = metrics({})
     for name in ("area_mm2", "power_mw"):
         assert sum(parts[name].values()) == pytest.approx(row[name], rel=1e-9)
     assert parts["area_mm2"]["llc"] > parts["area_mm2"]["l2"] > 0
-    assert simulator.composition(default, None) == {"area_mm2": parts["area_mm2"]}
-    assert CpuSimulator(node="none").composition(default, workload) == {}
+    assert simulator.breakdown(default, None) == {"area_mm2": parts["area_mm2"]}
+    assert CpuSimulator(node="none").breakdown(default, workload) == {}
 
 
 def test_windows_change_no_other_metric_and_bound_power_and_temperature() -> None:

@@ -198,3 +198,25 @@ def test_traces_of_random_bytes_never_break_a_reader(tmp_path: Path) -> None:
         # Bytes that still make a trace are read; all others are refused by our own errors.
         with suppress(ArchGymError):
             stream_of(read_trace(path), StreamSettings())
+
+
+def test_mark_at_the_beginning_of_a_file_is_no_part_of_it(tmp_path: Path) -> None:
+    line = '{"timestamp": 0, "input_length": 5, "output_length": 2, "hash_ids": [7]}'
+    table = "TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03.9799600,4,10\n"
+    for name, text in {"requests.jsonl": line, "azure.csv": table}.items():
+        (tmp_path / name).write_text(text, encoding="utf-8")
+        (tmp_path / f"marked-{name}").write_text(text, encoding="utf-8-sig")
+
+        plain, marked = read_trace(tmp_path / name), read_trace(tmp_path / f"marked-{name}")
+
+        assert marked.prompt.tolist() == plain.prompt.tolist()  # type: ignore[union-attr]
+
+
+def test_memory_below_the_smallest_request_is_refused_in_one_line() -> None:
+    for blocks, said in ((0, "got 0"), (2, "got 2")):
+        simulator = KvSimulator("vllm", gpu_blocks=str(blocks), block_tokens="64")
+        with pytest.raises(InvalidArgumentError, match="must hold a request of the trace") as error:
+            simulator.workload("coding")
+        assert said in str(error.value)
+    # The host holds what the accelerator does not.
+    KvSimulator("offload", gpu_blocks="0", block_tokens="64").workload("coding")

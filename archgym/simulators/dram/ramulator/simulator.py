@@ -259,27 +259,50 @@ class RamulatorSimulator(KitSimulator):
         return None if outcome.is_stuck else self._measure(c, bursts, outcome)
 
     def _refusal(self, c: Configuration, bursts: Bursts) -> int:
+        reason = self.refusal(c, bursts.end_address)
+        return 1 + _REASONS.index(reason) if reason else 0
+
+    def refusal(self, c: Configuration, end_address: int = 0) -> str:
+        """Return the entry of `model_reasons` why a configuration cannot be built; empty if it can.
+
+        Args:
+          c: The controllers and their memory.
+          end_address: One above the highest byte that it has to hold.
+        """
         organisation = self.made.organisations[c.organisation]
-        if bursts.end_address > organisation.channel_bytes(c.ranks) * c.channels:
-            return _CAPACITY
+        if end_address > organisation.channel_bytes(c.ranks) * c.channels:
+            return _REASONS[_CAPACITY - 1]
         if c.refresh == "AllBank" and c.scatter_interval:
             refi = self.made.bins[c.timing].values(c.organisation)["nREFI"]
             n_scopes = c.ranks if "Rank" in self.made.levels else 1
             n_scopes *= organisation.sizes.get("PseudoChannel", 1)
             if c.scatter_interval * n_scopes > refi * self.made.ticks_per_clock:
-                return _SCATTER
-        return 0
+                return _REASONS[_SCATTER - 1]
+        return ""
 
     def _measure(self, c: Configuration, bursts: Bursts, outcome: Outcome) -> dict[str, float]:
         """Return the metrics of a run by name."""
+        done = np.maximum.reduceat(outcome.depart, bursts.first)
+        return self.measures(c, done - outcome.due[bursts.first], bursts.is_write, outcome)
+
+    def measures(
+        self, c: Configuration, late: np.ndarray, is_write: np.ndarray, outcome: Outcome
+    ) -> dict[str, float]:
+        """Return the metrics of a run by name.
+
+        Args:
+          c: The controllers.
+          late: (n_requests,), latency of each request that is done [ticks].
+          is_write: (n_requests,) bool.
+          outcome: The run, of all bursts.
+        """
         organisation = self.made.organisations[c.organisation]
         tick_ns = outcome.tick_ps / 1000.0
         time_ns = outcome.ticks * tick_ns
-        done = np.maximum.reduceat(outcome.depart, bursts.first)
-        late = done - outcome.due[bursts.first]
         # A workload of writes alone has no read latency; its writes' stand in for it.
-        reads = late if bursts.is_write.all() else late[~bursts.is_write]
-        ranked = np.sort(reads)
+        reads = late if is_write.all() else late[~is_write]
+        # A core whose caches hold everything sends no request.
+        ranked = np.sort(reads) if len(reads) else np.zeros(1, dtype=np.int64)
         n = len(ranked)
         n_bytes = len(outcome.due) * self.burst_bytes
         pins = c.channels * organisation.channel_width * organisation.sizes.get("PseudoChannel", 1)
@@ -288,7 +311,7 @@ class RamulatorSimulator(KitSimulator):
         commands = outcome.commands
         found = {
             "total_time_ns": time_ns,
-            "mean_latency_ns": float(reads.mean()) * tick_ns,
+            "mean_latency_ns": float(ranked.mean()) * tick_ns,
             **{
                 f"p{p}_latency_ns": float(ranked[-(-n * p // 100) - 1]) * tick_ns for p in _PERCENTS
             },

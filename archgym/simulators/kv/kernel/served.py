@@ -57,7 +57,7 @@ def _fleet(blocks: Blocks, n_workers: int, max_seqs: int, n_before: Any, left: A
     return serving.Fleet(
         np.zeros((n_workers, max_seqs), np.int64), np.zeros((n_workers, max_seqs), np.int64),
         ints[0], ints[1], ints[2], ints[3], ints[4], np.zeros((n_workers, n + 1), np.int64),
-        np.full(n_workers, 1e300), np.zeros(n_workers), ints[5],
+        np.full(n_workers, 1e300), np.zeros(n_workers), np.zeros((n_workers, N_CONTENTS)), ints[5],
         np.zeros(int(held_at[-1]), np.int32), held_at, longs[0], longs[1], longs[2], longs[3],
         floats[0], floats[1], shorts[0], n_before, np.full(n, -1, np.int64),
         np.zeros(n, np.int64), marks[0], marks[1], marks[2], shorts[1], shorts[2],

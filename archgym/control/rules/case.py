@@ -1,4 +1,4 @@
-"""Control as domains of rules: code of bounded state that chooses settings after each epoch."""
+"""Episodes of control as cases of rules, and rules as policies."""
 
 import ctypes
 from collections.abc import Iterator, Mapping, Sequence
@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
-from archgym.control.policies import ControlPolicy, policy_of
+from archgym.control.policies import ControlPolicy, hindsight_score, policy_of
+from archgym.control.rules.domain import DEFAULT_TASK, SEEN
 from archgym.control.tasks import ControlTask, Episode, roll, task_of
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.rules.case import RuleCase, evaluate
-from archgym.rules.domain import Domain, Hook, deferred
 from archgym.rules.language import RuleSource, read_rule
 from archgym.rules.sandbox import RuleRunner
 
@@ -58,8 +58,6 @@ class ControlCase(RuleCase):
 
     def loss(self, counts: Mapping[str, Any]) -> float:
         """Return cost over that of the best static settings in hindsight."""
-        from archgym.control.policies import hindsight_score
-
         return float(counts["score"]) / hindsight_score(self.task, self.name)
 
     def measures(self, counts: Mapping[str, Any]) -> dict[str, Any]:
@@ -87,7 +85,7 @@ def open_case(domain: str, name: str, options: Mapping[str, str]) -> ControlCase
         if key != "task":
             raise unknown_name("option", key, ["task"])
     prefix = domain.partition("-")[0]
-    task = task_of(options.get("task", f"{prefix}-{_DEFAULT[prefix]}"))
+    task = task_of(options.get("task", DEFAULT_TASK[prefix]))
     if not task.name.startswith(prefix):
         raise InvalidArgumentError(
             f"Domain {domain!r} must have a task of its own; got {task.name!r}."
@@ -95,7 +93,7 @@ def open_case(domain: str, name: str, options: Mapping[str, str]) -> ControlCase
     known = [name for episodes in task.splits.values() for name in episodes]
     if name not in known:
         raise unknown_name("episode", name, known)
-    return ControlCase(name, task, _SEEN[prefix])
+    return ControlCase(name, task, SEEN[prefix])
 
 
 def simulate_rule(points: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:
@@ -137,7 +135,7 @@ def simulate_rule(points: Any, storage: Any, case: Mapping[str, Any]) -> dict[st
 
 def prepare(prefix: str) -> None:
     """Load or compile the kernels of a domain."""
-    task = task_of(f"{prefix}-{_DEFAULT[prefix]}")
+    task = task_of(DEFAULT_TASK[prefix])
     Episode(task, task.episodes("train")[0]).step((task.default,))
 
 
@@ -180,71 +178,3 @@ def policies_of(names: Sequence[str], task: ControlTask) -> Iterator[list[Contro
             RulePolicy(read_rule(name), runner) if name.endswith(".py") else policy_of(name, task)
             for name in names
         ]
-
-
-_DEFAULT: Final = {"dram": "locality", "cpu": "mixture"}
-_SEEN: Final = {
-    "dram": ("locality", "rate", "hits", "conflicts", "backlog", "latency_ns", "held_ns"),
-    "cpu": ("ipc", "l1d_mpki", "l2_mpki", "l1d_accuracy", "l2_accuracy", "l2_prefetches",
-        "dram_reads"),
-}  # fmt: skip
-
-
-def _domain(prefix: str, doc: str, template: str) -> Domain:
-    name = f"{prefix}-control"
-    hooks = {
-        "choose": Hook(
-            (*(each.removesuffix("_ns") for each in _SEEN[prefix]), "previous"),
-            "Return the place of the action for the next epoch. Counters of the last epoch go from "
-            "0 to 255 over their declared range, and are 0 before the first. `previous` is the "
-            "last action.",
-            is_required=True,
-            has_result=True,
-        )
-    }
-    return Domain(
-        name=name,
-        doc=doc,
-        hooks=hooks,
-        sizes={"action": "actions of the task"},
-        values={"ACTIONS": "actions of the task", "DEFAULT": "the default action"},
-        templates={"hand": template},
-        options={"task": f"control task (default: {prefix}-{_DEFAULT[prefix]})"},
-        built_in=("default", "best-static", "hand", "feedback", "ducb"),
-        example={"action": 6, "ACTIONS": 6, "DEFAULT": 0},
-        open_case=lambda episode, options: open_case(name, episode, options),
-        compile=lambda made: deferred("archgym.rules.compilation", "entry_points")(made, hooks),
-        simulate=simulate_rule,
-        prepare=lambda: prepare(prefix),
-        loss="cost over that of the best static settings in hindsight",
-    )
-
-
-_DRAM_RULE: Final = '''"""Rows stay open where requests return to them."""
-DOMAIN = "dram-control"
-LIMIT = tunable(128, low=0, high=255)
-
-
-def choose(locality, rate, hits, conflicts, backlog, latency, held, previous):
-    return 1 if locality > LIMIT else 5
-'''
-_CPU_RULE: Final = '''"""Prefetch while prefetches are used; probe again after eight epochs."""
-DOMAIN = "cpu-control"
-LOW = tunable(64, low=0, high=255)
-quiet = table(1, bits=3)
-
-
-def choose(ipc, l1d_mpki, l2_mpki, l1d_accuracy, l2_accuracy, l2_prefetches, dram_reads, previous):
-    if previous == 0:
-        quiet[0] = (quiet[0] + 1) % 8
-        return 0 if quiet[0] != 0 else 2
-    if max(l1d_accuracy, l2_accuracy) < LOW and l2_prefetches > 0:
-        return 0
-    return 5
-'''
-DOMAINS: Final = (
-    _domain("dram", "Page policy and scheduler of a memory controller after each epoch.",
-        _DRAM_RULE),
-    _domain("cpu", "Prefetchers of a core after each epoch.", _CPU_RULE),
-)  # fmt: skip
-"""Domains of control."""

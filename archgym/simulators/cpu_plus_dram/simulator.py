@@ -1,0 +1,144 @@
+"""The core and its memory controller, designed together and advanced cycle by cycle."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Final, cast, final
+
+from archgym.composition import Composition, Part
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.limits import parse_limits
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.simulator import Simulator, Workload, derived_values
+from archgym.simulators.cpu.kernel.composed.memory import Composed, Memory, run_composed
+from archgym.simulators.cpu.metrics import AREA_LIMIT_MM2, CYCLE_NS, POWER_LIMIT_MW
+from archgym.simulators.cpu.simulator import CpuSimulator
+from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.ramulator.kernel.run import Configuration
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+
+_LINE_BYTES: Final = 64
+_MODULE_PINS: Final = 64
+"""Data pins of a module: one channel of DDR4, two of DDR5."""
+# chosen: times of requests in an exported trace are whole tenths of a nanosecond.
+_TRACE_MHZ: Final = 10_000
+_TRACE_PS: Final = 100
+_JOINT: Final = (
+    MetricSpec("time_ns", "ns", "minimise", 1.0, "Time of the counted instructions."),
+    MetricSpec("ipc", "instructions/cycle", "maximise", 1e-4, "Instructions per cycle."),
+    MetricSpec(
+        "energy_per_instruction_pj", "pJ", "minimise", 0.1, "Energy of core, caches and devices."
+    ),
+    MetricSpec("power_mw", "mW", "minimise", 0.1, "Mean power of core, caches and devices."),
+    MetricSpec("area_mm2", "mm2", "minimise", 1e-3, "Area of core, caches and channels."),
+    MetricSpec("energy_delay", "pJ ns", "minimise", 0.1, "Energy times delay per instruction."),
+)
+_PROMOTED: Final = tuple(spec.name for spec in _JOINT[1:])
+_IPC, _ENERGY_DELAY = Term("ipc", "maximise"), Term("energy_delay", "minimise")
+_OBJECTIVES: Final = (
+    Objective(
+        "performance-under-limits",
+        (_IPC,),
+        f"IPC within {AREA_LIMIT_MM2:g} mm2 and {POWER_LIMIT_MW:g} mW.",
+        parse_limits(f"area_mm2 <= {AREA_LIMIT_MM2:g}, power_mw <= {POWER_LIMIT_MW:g}", _JOINT),
+    ),
+    Objective("performance", (_IPC,), "IPC; over several workloads their geometric mean."),
+    Objective("energy", (Term("energy_per_instruction_pj", "minimise"),), "Energy."),
+    Objective("edp", (_ENERGY_DELAY,), "Energy times delay."),
+)
+
+
+@final
+class CpuDramSimulator(Composition):
+    """A core, its caches and its memory controller, designed together.
+
+    Core and controllers advance together, cycle by cycle, as in fidelity `dram` of the simulator
+    `cpu`, to which results are equal. Mapping, scheduler, row policy, refresh, buffers and the
+    devices are part of the design.
+    """
+
+    name = "cpu+dram"
+    title = "Core and memory controller"
+    compared = (
+        "equal to fidelity dram of cpu, whose parts equal ChampSim and Ramulator 2.1; not compared "
+        "with silicon"
+    )
+    version = 0
+    evaluation_s = 0.05
+    kinds: ClassVar[Mapping[str, str]] = {"cpu": "cpu", "dram": "dram"}
+    usual_options: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "cpu": {"fidelity": "dram"},
+        "dram": {"device": "ddr4"},
+    }
+    decided: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "cpu": (
+            "dram_data_rate", "dram_channels", "dram_queue", "fidelity", "cores", "corunners",
+        ),
+        "dram": ("space", "fidelity", "requests"),
+    }  # fmt: skip
+    links: Mapping[str, str] = {
+        "cpu > dram": "reads and writes of the last level, when they leave it",
+        "dram > cpu": "the time at which each read's data arrive",
+    }
+    joint_metrics: tuple[MetricSpec, ...] = _JOINT
+    objectives: Mapping[str, Objective] = {o.name: o for o in _OBJECTIVES}
+    default_objective = "performance-under-limits"
+
+    def join(self, parts: Mapping[str, Simulator]) -> None:
+        """Take over what the parts declare.
+
+        Raises:
+          InvalidArgumentError: The memory has bursts of another size than a line of a cache.
+        """
+        memory = parts["dram"].unrestricted
+        if not isinstance(memory, RamulatorSimulator) or memory.burst_bytes != _LINE_BYTES:
+            raise InvalidArgumentError(
+                "`dram.device` must be ddr4, ddr5 or one of their speed bins, whose bursts are "
+                "lines of a cache; got another device."
+            )
+        super().join(parts)
+
+    def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:
+        """Return the joint metrics of one design; see `Composition.couple`."""
+        cpu, dram = parts["cpu"], parts["dram"]
+        core = cast(CpuSimulator, cpu.simulator)
+        memory = cast(RamulatorSimulator, dram.simulator)
+        c = memory.configuration(dram.design)
+        if refusal := memory.refusal(c):
+            dram.refuse(refusal)
+        found = core.built(cpu.indices, cpu.without, _channels(memory, c))
+        if isinstance(found, str):
+            cpu.refuse(found)
+        program, trace, warmup, length = core.opened(workload)
+        run = run_composed(
+            found.running, trace, warmup, length, found.ideal, Memory(memory.made, c), dram.without
+        )
+        if run is None:
+            cpu.refuse(core.model_reasons[0])
+        own = found.measures(run.counters, run.dram_pj, ())
+        values = derived_values(own[None, :], core.metrics)[0].tolist()
+        measured = dict(zip((spec.name for spec in core.metrics), values, strict=True))
+        cpu.report(measured, lambda: workload)
+        is_done = run.outcome.depart >= 0
+        late = (run.outcome.depart - run.outcome.due)[is_done]
+        dram.report(
+            memory.measures(c, late, run.is_write[is_done], run.outcome),
+            lambda: _requests(program.name, run),
+        )
+        time_ns = measured["total_cycles"] * CYCLE_NS
+        return {"time_ns": time_ns, **{name: measured[name] for name in _PROMOTED}}
+
+
+def _channels(memory: RamulatorSimulator, c: Configuration) -> dict[str, int]:
+    """Return the parameters of a machine by which the channels' area and power are computed."""
+    organisation = memory.made.organisations[c.organisation]
+    pins = c.channels * organisation.channel_width
+    rate = memory.made.bins[c.timing].values(c.organisation)["rate"]
+    # A module with one of its two channels still has its pins.
+    return {"DRAM.channels": -(-pins // _MODULE_PINS), "DRAM.data_rate": rate}
+
+
+def _requests(program: str, run: Composed) -> Workload:
+    """Return the requests of a run as a workload of the DRAM simulator."""
+    ticks = run.outcome.due * run.outcome.tick_ps // _TRACE_PS
+    trace = Trace(program, ticks, run.is_write, run.addresses, clock_mhz=_TRACE_MHZ)
+    return Workload(trace.name, trace.digest, trace)
