@@ -9,6 +9,8 @@ from archgym.version import __version__
 if TYPE_CHECKING:
     from archgym.agent.agent import Agent, AskTellAgent
     from archgym.agent.policy import Policy
+    from archgym.composition.compose import FunctionComposition, compose
+    from archgym.composition.composition import Composition, Part
     from archgym.errors import ArchGymError
     from archgym.evaluation.external import ExternalSimulator, Infeasible
     from archgym.evaluation.function import FunctionSimulator, OutsideSimulator, simulator
@@ -42,12 +44,14 @@ _HOMES = {
     "AskTellAgent": "agent.agent",
     "BatchResult": "evaluation.simulator",
     "Categorical": "spaces.parameter",
+    "Composition": "composition.composition",
     "Condition": "spaces.design",
     "Constraint": "spaces.design",
     "Design": "spaces.design",
     "DesignSpace": "spaces.space",
     "ExternalSimulator": "evaluation.external",
     "Factorisation": "spaces.parameter",
+    "FunctionComposition": "composition.compose",
     "FunctionSimulator": "evaluation.function",
     "Infeasible": "evaluation.external",
     "Integer": "spaces.parameter",
@@ -58,6 +62,7 @@ _HOMES = {
     "OutsideSimulator": "evaluation.function",
     "P": "spaces.expression",
     "Parameter": "spaces.parameter",
+    "Part": "composition.composition",
     "Permutation": "spaces.parameter",
     "Policy": "agent.policy",
     "PowerOfTwo": "spaces.parameter",
@@ -70,6 +75,7 @@ _HOMES = {
     "Trial": "evaluation.trials",
     "Trials": "evaluation.trials",
     "Workload": "evaluation.simulator",
+    "compose": "composition.compose",
     "read_study": "studies.snapshot",
     "search": "searching",
     "simulator": "evaluation.function",
@@ -81,12 +87,14 @@ __all__ = [
     "AskTellAgent",
     "BatchResult",
     "Categorical",
+    "Composition",
     "Condition",
     "Constraint",
     "Design",
     "DesignSpace",
     "ExternalSimulator",
     "Factorisation",
+    "FunctionComposition",
     "FunctionSimulator",
     "Infeasible",
     "Integer",
@@ -97,6 +105,7 @@ __all__ = [
     "OutsideSimulator",
     "P",
     "Parameter",
+    "Part",
     "Permutation",
     "Policy",
     "PowerOfTwo",
@@ -110,6 +119,7 @@ __all__ = [
     "Trials",
     "Workload",
     "__version__",
+    "compose",
     "read_study",
     "search",
     "simulator",

@@ -223,6 +223,7 @@ def tiers() -> None:
 
 _DEPLOYED: Final = {
     "RTX4090_Llama-3.1-8B": ("rtx-4090", "llama-3.1-8b", 1),
+    # Two engines, each with its cache and its part of the experts.
     "RTXPRO6000_Qwen3-30B-A3B-Instruct-2507": ("2x-rtx-pro-6000", "qwen3-30b-a3b", 2),
 }
 
@@ -311,8 +312,10 @@ def _served(
     made: StreamBlocks, hardware: str, model: str, workers: int, meta: Mapping[str, Any]
 ) -> Run:
     release = "vllm 0.19"
-    served = Served(hardware, model, "bf16", "vllm", release, False, 1, 0, 2000.0, 50.0, 1.0, 450.0)
-    deployed = deployment(hardware, model, "bf16", "vllm", release, 1)
+    served = Served(
+        hardware, model, "bf16", "vllm", release, workers > 1, False, 1, 0, 2000.0, 50.0, 1.0, 450.0
+    )
+    deployed = deployment(hardware, model, "bf16", "vllm", release, 1, workers)
     design = {
         "workers": workers, "tensor": 1, "max_seqs": meta["engine_kwargs"]["max_num_seqs"],
         "token_budget": meta["engine_kwargs"]["max_num_batched_tokens"],

@@ -22,7 +22,7 @@ STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; margin: 1rem 0; }
 th, td { text-align: right; padding: .3rem .6rem; border-bottom: 1px solid #ddd; }
-th:first-child, td:first-child, td.text { text-align: left; }
+th:first-child, td:first-child, .text { text-align: left; }
 .best { font-weight: 600; }
 .note { color: #555; }
 """
@@ -85,7 +85,8 @@ def page(folder: Path, replay: bool) -> str:
     for task in dict.fromkeys(task for task, _ in columns):
         parts += [f"<h2>{html.escape(task)}</h2>", task_table(rows, columns, task)]
     parts += [
-        "<h2>Submissions</h2><table><tr><th>submission</th><th>authors</th><th>verified</th></tr>",
+        "<h2>Submissions</h2><table><tr><th>submission</th><th class='text'>authors</th>"
+        "<th class='text'>verified</th></tr>",
         *notes,
         "</table>",
     ]
@@ -106,7 +107,7 @@ def standings(rows: Rows, columns: list[tuple[str, int]]) -> str:
         ties = (values[None, :] == values[:, None]).sum(axis=1)
         ranks[key] = 1.0 + better + (ties - 1) / 2.0
     head = "".join(f"<th>at {budget}</th>" for budget in budgets)
-    lines = [f"<table><tr><th>agent</th><th>submission</th>{head}</tr>"]
+    lines = [f"<table><tr><th>agent</th><th class='text'>submission</th>{head}</tr>"]
     means = [
         [np.mean([ranks[key][n] for key in shared if key[1] == budget]) for budget in budgets]
         for n in range(len(rows))

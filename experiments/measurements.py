@@ -42,6 +42,7 @@ from evidence.moe.errors import (
     left_out_errors,
     measured_errors,
     points,
+    with_simulated,
 )
 from evidence.moe.fitting import predict, problem
 from evidence.moe.measured import Measured, read_serving
@@ -264,6 +265,7 @@ def groups_of(
     """Yield the deployments of everything that is left out, with a prior that has not seen it."""
     for kind, fact, place in LEVELS:
         names = np.array([row.names[place] for row in rows])
+        whole = with_simulated(at, rows, errors[kind])
         for level in sorted(set(names.tolist())):
             kept = np.flatnonzero(names != level)
             path = scratch / f"prior-{kind}-{level}.json"
@@ -282,7 +284,7 @@ def groups_of(
                 if len(found) >= LEAST_ROWS:
                     yield Group(
                         kind, f"{level}: {' '.join(deployment)}", [rows[r] for r in found],
-                        at.rows(found), errors[kind][found], prior,
+                        whole.rows(found), errors[kind][found], prior,
                     )  # fmt: skip
 
 
@@ -313,7 +315,7 @@ def held(reference: Path, table: Path) -> None:
     errors = measured_errors(rows, dict(zip(COLUMNS, columns, strict=True)))
     prior = shipped_prior("moe", MoeSimulator("closed-loop").metrics)
     assert prior is not None
-    at = points(rows)
+    at = with_simulated(points(rows), rows, errors)
     results = []
     for deployment in sorted({row.names for row in rows}):
         inside = np.array([place for place, row in enumerate(rows) if row.names == deployment])

@@ -5,6 +5,7 @@
 
 import gzip
 import json
+import pickle
 import shutil
 import tarfile
 from pathlib import Path
@@ -24,6 +25,8 @@ STUDIES: dict[str, dict[str, Any]] = json.loads((FIXTURES / "studies.json").read
 IDS: list[dict[str, Any]] = json.loads((FIXTURES / "ids.json").read_text())
 CHANGED: dict[str, int] = {"moe": 6}
 """Simulators whose numbers have changed since on purpose, with their present version."""
+RENEWED: dict[str, dict[str, str]] = {"cpu": {"node": "none"}}
+"""Simulators with another version by default, and options that return the recorded numbers."""
 AGENTS = (
     "random",
     "grid",
@@ -57,8 +60,12 @@ def is_changed(name: str) -> bool:
     return STUDIES[name]["task"]["simulator"] in CHANGED
 
 
+def task_as_then(choices: dict[str, Any]) -> ag.Task:
+    return ag.Task.make(**choices, **RENEWED.get(choices["simulator"], {}))
+
+
 def task_of(name: str) -> ag.Task:
-    return ag.Task.make(**STUDIES[name]["task"])
+    return task_as_then(STUDIES[name]["task"])
 
 
 def study(name: str, folder: Path) -> Path:
@@ -99,13 +106,14 @@ def test_id_names_the_same_task_and_reads_back(row: dict[str, Any]) -> None:
         return
     simulator = row["choices"]["simulator"]
 
-    made = ag.Task.make(**row["choices"])
+    made = task_as_then(row["choices"])
 
     if simulator in CHANGED:
         name, _, rest = row["id"].rpartition("-v")
         assert made.id == f"{name}-v{CHANGED[simulator]}" + "".join(rest.partition(".")[1:])
     else:
         assert (made.id, made.digest) == (row["id"], row["digest"])
+        assert ag.Task.make(row["id"]).digest == row["digest"]
     assert ag.Task.make(made.id).digest == made.digest
 
 
@@ -119,6 +127,25 @@ def test_recorded_study_is_read(name: str) -> None:
     assert log.status == "finished"
     assert outcome is not None
     assert outcome.reward == pytest.approx(STUDIES[name]["best"], rel=1e-12)
+
+
+@pytest.mark.parametrize("simulator", RENEWED)
+def test_task_of_a_renewed_simulator_is_another_by_default(simulator: str) -> None:
+    made = ag.Task.make(simulator)
+    former = ag.Task.make(simulator, **RENEWED[simulator])
+
+    assert (made.version, former.version) == (1, 0)
+    assert made.digest != former.digest
+    assert ag.Task.from_json(former.to_json()).digest == former.digest
+    assert pickle.loads(pickle.dumps(former)).digest == former.digest
+
+
+def test_recorded_study_of_a_former_version_resumes_without_a_word(tmp_path: Path) -> None:
+    folder = study("cpu", tmp_path)
+
+    ag.Study.open(folder).run(budget=STUDIES["cpu"]["more"])
+
+    assert_same_journal(folder / "journal.jsonl", "resumed/cpu")
 
 
 RESUMED = [name for name in STUDIES if "more" in STUDIES[name] and not is_changed(name)]

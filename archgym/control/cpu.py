@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from typing import Any, ClassVar, Final, final
+from typing import ClassVar, Final, final
 
 import numpy as np
 
@@ -31,10 +31,10 @@ COUNTERS: Final = (
     Counter(name="l2_mpki", low=0.1, high=300.0, is_log=True, doc="The same in the L2."),
     Counter(name="llc_mpki", low=0.1, high=300.0, is_log=True, doc="The same in the last level."),
     Counter(name="l1d_accuracy", low=0.0, high=1.0,
-        doc="Prefetches of the L1D that were used, of those issued; 0 without any."),
+        doc="Prefetches into the L1D that were used, of those that missed it; 0 without any."),
     Counter(name="l2_accuracy", low=0.0, high=1.0, doc="The same of the L2."),
     Counter(name="l1d_prefetches", low=0.1, high=1000.0, is_log=True,
-        doc="Prefetches of the L1D in 1,000 instructions."),
+        doc="Prefetches that missed the L1D in 1,000 instructions."),
     Counter(name="l2_prefetches", low=0.1, high=1000.0, is_log=True, doc="The same of the L2."),
     Counter(name="late", low=0.0, high=1.0, doc="Used prefetches that came too late."),
     Counter(name="dram_reads", low=0.1, high=100.0, is_log=True,
@@ -44,7 +44,7 @@ COUNTERS: Final = (
 _DEMAND: Final = ("load_miss", "rfo_miss")
 _NAMES: Final = (
     *(f"{cache}_{kind}" for cache in ("L1D", "L2C", "LLC") for kind in _DEMAND),
-    *(f"{cache}_pf_{kind}" for cache in ("L1D", "L2C") for kind in ("issued", "useful", "late")),
+    *(f"{cache}_pf_{kind}" for cache in ("L1D", "L2C") for kind in ("fill", "useful", "late")),
     "DRAM_rq_row_hit", "DRAM_rq_row_miss",
 )  # fmt: skip
 _WORDS: Final = np.array([PLACES[name] for name in _NAMES])
@@ -71,15 +71,17 @@ class _CpuRun(Run):
 
     def _values(self, counts: Floats, retired: float, cycles: float) -> list[float]:
         (
-            l1_load, l1_rfo, l2_load, l2_rfo, llc_load, llc_rfo, l1_issued, l1_useful, l1_late,
-            l2_issued, l2_useful, l2_late, row_hits, row_misses,
+            l1_load, l1_rfo, l2_load, l2_rfo, llc_load, llc_rfo, l1_filled, l1_useful, l1_late,
+            l2_filled, l2_useful, l2_late, row_hits, row_misses,
         ) = counts.tolist()  # fmt: skip
         kilo = max(1.0, retired) / 1000.0
         reads = row_hits + row_misses
+        # A prefetch that a load waits for fills the cache as a load.
+        l1_sent, l2_sent = l1_filled + l1_late, l2_filled + l2_late
         return [
             retired / max(1.0, cycles), (l1_load + l1_rfo) / kilo, (l2_load + l2_rfo) / kilo,
-            (llc_load + llc_rfo) / kilo, l1_useful / max(1.0, l1_issued),
-            l2_useful / max(1.0, l2_issued), l1_issued / kilo, l2_issued / kilo,
+            (llc_load + llc_rfo) / kilo, l1_useful / max(1.0, l1_sent),
+            l2_useful / max(1.0, l2_sent), l1_sent / kilo, l2_sent / kilo,
             (l1_late + l2_late) / max(1.0, l1_useful + l2_useful),
             1000.0 * reads / max(1.0, cycles), row_hits / max(1.0, reads),
         ]  # fmt: skip
@@ -87,12 +89,15 @@ class _CpuRun(Run):
 
 @final
 class CpuRun(_CpuRun):
-    """One core; progress and epochs are in instructions."""
-
-    unit = "instructions"
+    """One core; epochs are in instructions."""
 
     def __init__(
-        self, design: Mapping[str, Value], trace: InstructionTrace, warmup: int, length: int
+        self,
+        design: Mapping[str, Value],
+        trace: InstructionTrace,
+        warmup: int,
+        length: int,
+        data_rate: int | None = None,
     ) -> None:
         """Warm the core up.
 
@@ -101,24 +106,20 @@ class CpuRun(_CpuRun):
           trace: Program or programs.
           warmup: Instructions before counting.
           length: Instructions that are counted.
+          data_rate: Of the DRAM [MT/s], from 200, instead of the design's.
         """
         self._design = _design(design)
-        self._core = Core(machine_of("default", self._design), trace, warmup, length)
-        self._before = self._core.state[_WORDS]
-
-    @property
-    def progress(self) -> int:
-        """Instructions so far."""
-        return self._core.n_retired
+        self._run = Core(_machine(self._design, data_rate), trace, warmup, length)
+        self._before = self._run.state[_WORDS]
 
     @property
     def is_over(self) -> bool:
         """True if all instructions have retired."""
-        return self._core.is_over
+        return self._run.is_over
 
     def advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
         """Run until instructions have retired; see `Run.advance`."""
-        core = self._core
+        core = self._run
         cycles, retired = core.n_cycles, core.n_retired
         switch_prefetchers(core.state, choices[0], core.now)
         core.advance(until)
@@ -130,18 +131,11 @@ class CpuRun(_CpuRun):
             raise SimulatorError("The core never ends: no instruction retires.")
         return Part(np.array([work]), np.array([cost]), np.array([values]))
 
-    def copy(self, into: Any = None) -> "CpuRun":
-        """Return a branch; see `Run.copy`."""
-        other = object.__new__(CpuRun)
-        other.__dict__.update(self.__dict__)
-        other._core = self._core.copy()
-        return other
-
     def finish(self) -> Mapping[str, float]:
         """Return the kernel's counters by name."""
         from archgym.simulators.cpu.kernel.run import COUNTERS as NAMES
 
-        found = self._core.finish()
+        found = self._run.finish()
         if found is None:
             raise SimulatorError("The core never ends: no instruction retires.")
         return dict(zip(NAMES, found.tolist(), strict=True))
@@ -149,12 +143,10 @@ class CpuRun(_CpuRun):
 
 @final
 class CoresRun(_CpuRun):
-    """Several cores, an agent each; progress and epochs are in cycles.
+    """Several cores, an agent each; epochs are in cycles.
 
     A core that has retired its instructions runs on, at no work and no cost, until all have.
     """
-
-    unit = "cycles"
 
     def __init__(
         self,
@@ -162,40 +154,36 @@ class CoresRun(_CpuRun):
         traces: Sequence[InstructionTrace],
         warmup: int,
         length: int,
+        data_rate: int | None = None,
     ) -> None:
         """Warm the cores up; arguments are those of `CpuRun`, with a trace for each core."""
         self._design = _design(design)
-        machine = machine_of("default", self._design)
-        self._cores = Cores(machine, traces, warmup, length, strides=STRIDES)
+        machine = _machine(self._design, data_rate)
+        self._run = Cores(machine, traces, warmup, length, strides=STRIDES)
         self.n_agents = len(traces)
-        self._begin = self._cores.now
+        self._begin = self._run.now
         self._retired = self._now_retired()
         self._length = length
         self._work = np.zeros(self.n_agents)
         self._before = self._seen()
 
     @property
-    def progress(self) -> int:
-        """Cycles so far."""
-        return self._cores.now - self._begin
-
-    @property
     def is_over(self) -> bool:
         """True if all cores are done."""
-        return self._cores.is_over
+        return self._run.is_over
 
     def _now_retired(self) -> Floats:
-        found: Floats = self._cores.states[:, G_RETIRED].astype(np.float64)
+        found: Floats = self._run.states[:, G_RETIRED].astype(np.float64)
         return found
 
     def _seen(self) -> Ints:
-        own = self._cores.states[:, _WORDS]
-        own[:, _IS_SHARED] = self._cores.shared[_WORDS[_IS_SHARED]]
+        own = self._run.states[:, _WORDS]
+        own[:, _IS_SHARED] = self._run.shared[_WORDS[_IS_SHARED]]
         return own
 
     def advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
         """Run to the end of a cycle; see `Run.advance`."""
-        cores = self._cores
+        cores = self._run
         start, was_done = cores.now, cores.spent[:, 0] >= 0
         for state, choice in zip(cores.states, choices, strict=True):
             switch_prefetchers(state, choice, cores.now)
@@ -216,16 +204,9 @@ class CoresRun(_CpuRun):
         self._work, self._before = work, seen
         return Part(gained, cost, np.array(values))
 
-    def copy(self, into: Any = None) -> "CoresRun":
-        """Return a branch; see `Run.copy`."""
-        other = object.__new__(CoresRun)
-        other.__dict__.update(self.__dict__)
-        other._cores = self._cores.copy()
-        return other
-
     def finish(self) -> Mapping[str, float]:
         """Return cycles of each core by name."""
-        found = self._cores.finish()
+        found = self._run.finish()
         if found is None:
             raise SimulatorError("A core never ends: no instruction retires.")
         return {f"cycles_{core}": float(n) for core, n in enumerate(found[1])}
@@ -235,6 +216,11 @@ def _design(values: Mapping[str, Value]) -> Mapping[str, Value]:
     """Return a design of the default space."""
     space = design_space("default")
     return space.design({**space.design_at(space.default_indices), **values})
+
+
+def _machine(design: Mapping[str, Value], data_rate: int | None) -> dict[str, int]:
+    """Return the machine of a design, with a DRAM of another data rate if one is given."""
+    return machine_of("default", {**design, **({"dram_data_rate": data_rate} if data_rate else {})})
 
 
 _RECORDS: Final = 120_000
@@ -279,9 +265,10 @@ _PREFETCHERS: Final = product(
     {"l1d_prefetcher": ("none", "next-line", "ip-stride"),
      "l2_prefetcher": ("none", "next-line", "ip-stride")}
 )  # fmt: skip
-# Look-ups in a tree want the next line, the other two the stride; each is harmed by the other.
-_MIXED: Final = ("b-tree", "hash-join", "sparse-matrix")
-_NEW: Final = ("sort", "stencil", "graph-search", "matrix-product")
+# Next lines in both caches are best for the chase, and cost most where hash join and sort run,
+# which want the stride in the L2. Programs of the other split differ as well.
+_MIXED: Final = ("hash-join", "pointer-chase-small", "sort")
+_NEW: Final = ("circuit-simulation", "stencil", "picture-filter")
 _SPLITS: Final = {"train": (_MIXED, 24), "held-out": (_MIXED, 10), "programs": (_NEW, 10)}
 # Instructions of warm-up and counted; several cores take longer.
 _REGION: Final = {True: (20_000, 150_000), False: (10_000, 60_000)}
@@ -298,17 +285,17 @@ def _traces(cores: int, name: str) -> tuple[InstructionTrace, ...]:
     return tuple(in_turns(programs, n, first + core, f"{name}-{core}") for core in range(cores))
 
 
+_STRIDES_ONLY: Final = 2
+_NEXT_LINES: Final = 4
+
+
 def _by_use(counters: Mapping[str, float], previous: int) -> int:
-    """Prefetch into both caches while prefetches are used, else only into the L2, and probe."""
-    l1d, l2 = _PREFETCHERS[previous].values()
-    used = max(counters["l1d_accuracy"], counters["l2_accuracy"])
-    if (l1d, l2) == ("none", "none"):
-        wanted = ("none", "ip-stride")
-    elif used > 0.5:
-        wanted = ("next-line", "ip-stride")
-    else:
-        wanted = ("none", "ip-stride") if used > 0.1 else ("none", "none")
-    return _PREFETCHERS.index(dict(zip(("l1d_prefetcher", "l2_prefetcher"), wanted, strict=True)))
+    """Prefetch strides; next lines where many misses have none, as long as they are used."""
+    if counters["l2_mpki"] < 30.0:
+        return _STRIDES_ONLY
+    if previous == _NEXT_LINES:
+        return previous if counters["l2_accuracy"] > 0.25 else _STRIDES_ONLY
+    return _NEXT_LINES if counters["l2_prefetches"] < 1.0 else _STRIDES_ONLY
 
 
 # Steps of aggressiveness, weakest first.
@@ -327,23 +314,26 @@ def _feedback(counters: Mapping[str, float], previous: int) -> int:
     Source:
       Srinath et al., *Feedback Directed Prefetching*, HPCA 2007: accuracy above 0.75 is high, below
       0.40 low; lateness above 0.01 is late. High and late moves up, low moves down. Pollution is
-      not counted here.
+      not counted here. Where nothing is prefetched, it moves up.
     """
     step = _LADDER.index(previous) if previous in _LADDER else 2
     accuracy = max(counters["l1d_accuracy"], counters["l2_accuracy"])
-    if accuracy > 0.75 and counters["late"] > 0.01:
+    is_idle = counters["l1d_prefetches"] + counters["l2_prefetches"] == 0.0
+    if is_idle or (accuracy > 0.75 and counters["late"] > 0.01):
         step += 1
     elif accuracy < 0.40:
         step -= 1
     return _LADDER[min(max(step, 1), len(_LADDER) - 1)]
 
 
-def _task(name: str, doc: str, base: Mapping[str, Value], cores: int = 1) -> ControlTask:
+def _task(name: str, doc: str, data_rate: int | None = None, cores: int = 1) -> ControlTask:
     """Return the task of one core, or of several that are an agent each."""
 
     def begin(episode: str) -> Run:
         traces, region = _traces(cores, episode), _REGION[cores == 1]
-        return CpuRun(base, traces[0], *region) if cores == 1 else CoresRun(base, traces, *region)
+        if cores == 1:
+            return CpuRun({}, traces[0], *region, data_rate)
+        return CoresRun(_CROWDED, traces, *region, data_rate)
 
     return ControlTask(
         name=name,
@@ -358,8 +348,9 @@ def _task(name: str, doc: str, base: Mapping[str, Value], cores: int = 1) -> Con
     )
 
 
-_NARROW: Final[Mapping[str, Value]] = {"dram_data_rate": 1600}
-_CROWDED: Final[Mapping[str, Value]] = {**_NARROW, "llc_sets": 512}
+_CROWDED: Final[Mapping[str, Value]] = {"llc_sets": 512}
+_NARROW: Final = 800
+"""Data rate of a DRAM for which programs queue [MT/s]; lower than designs of the space have."""
 
 
 @cache
@@ -372,7 +363,7 @@ def cores_task(cores: int = 2) -> ControlTask:
     if not 2 <= cores <= 4:
         raise InvalidArgumentError(f"`cores` must be 2 to 4; got {cores}.")
     doc = f"{cores} cores that share last level and one DRAM channel, programs in turns."
-    return _task(f"cpu-cores-{cores}", doc, _CROWDED, cores)
+    return _task(f"cpu-cores-{cores}", doc, _NARROW, cores)
 
 
 @cache
@@ -387,15 +378,15 @@ def alone_best(cores: int, name: str) -> tuple[int, ...]:
     for trace in _traces(cores, name):
         cycles = []
         for action in _PREFETCHERS:
-            run = CpuRun({**_CROWDED, **action}, trace, *_REGION[False])
+            run = CpuRun({**_CROWDED, **action}, trace, *_REGION[False], _NARROW)
             cycles.append(run.advance((run.choice({}),), 1 << 62).cost[0])
         found.append(int(np.argmin(cycles)))
     return tuple(found)
 
 
 TASKS: Final = (
-    _task("cpu-mixture", "Programs in turns that want different prefetchers, 3200 MT/s.", {}),
-    _task("cpu-narrow", "The same at 1600 MT/s.", _NARROW),
+    _task("cpu-mixture", "Programs in turns that want different prefetchers, 3200 MT/s."),
+    _task("cpu-narrow", "The same with a DRAM of 800 MT/s.", _NARROW),
     cores_task(2),
     cores_task(4),
 )

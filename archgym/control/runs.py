@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import unknown_name
 from archgym.spaces.parameter import Value
 
 Floats = npt.NDArray[np.float64]
@@ -32,13 +32,6 @@ class Counter:
     is_log: bool = False
     doc: str
 
-    def __post_init__(self) -> None:
-        if not self.low < self.high or (self.is_log and self.low <= 0):
-            raise InvalidArgumentError(
-                f"Counter {self.name!r} must have low below high, above 0 on a logarithmic scale; "
-                f"got {self.low:g} to {self.high:g}."
-            )
-
 
 @final
 @dataclass(frozen=True)
@@ -47,20 +40,25 @@ class Scale:
 
     low: Floats
     width: Floats
-    is_log: npt.NDArray[np.bool_]
+    logs: npt.NDArray[np.int64]
+    """Places of the counters on a logarithmic scale."""
 
     @staticmethod
     def of(counters: tuple[Counter, ...]) -> "Scale":
         """Return the scale of the declared ranges."""
         low = np.array([np.log(c.low) if c.is_log else c.low for c in counters])
         high = np.array([np.log(c.high) if c.is_log else c.high for c in counters])
-        return Scale(low, high - low, np.array([c.is_log for c in counters]))
+        return Scale(low, high - low, np.flatnonzero([c.is_log for c in counters]))
 
     def __call__(self, values: Floats) -> Floats:
         """Return counters, (..., n_counters), as numbers from 0 to 1; NaN becomes 0."""
-        logs = np.log(np.maximum(values, 1e-300))
-        scaled = (np.where(self.is_log, logs, values) - self.low) / self.width
-        found: Floats = np.nan_to_num(scaled, nan=0.0).clip(0.0, 1.0)
+        found: Floats = values.copy()
+        found[..., self.logs] = np.log(np.maximum(values[..., self.logs], 1e-300))
+        found -= self.low
+        found /= self.width
+        # Of a number and NaN, `fmax` returns the number.
+        np.fmax(found, 0.0, out=found)
+        np.minimum(found, 1.0, out=found)
         return found
 
 
@@ -90,18 +88,13 @@ class Run(ABC):
     Attributes:
       switchable: Effect and cost of a change of each setting, by parameter.
       counters: Counters of a part.
-      unit: Unit of progress.
     """
 
     switchable: ClassVar[Mapping[str, str]]
     counters: ClassVar[tuple[Counter, ...]]
-    unit: ClassVar[str]
     n_agents: int = 1
-
-    @property
-    @abstractmethod
-    def progress(self) -> int:
-        """Units of progress so far."""
+    _run: Any
+    """The machine; `_run.copy(into)` branches it."""
 
     @property
     @abstractmethod
@@ -126,13 +119,17 @@ class Run(ABC):
           until: Progress to stop at, or just after.
         """
 
-    @abstractmethod
-    def copy(self, into: Any = None) -> Any:
+    def copy(self, into: Self | None = None) -> Self:
         """Return an independent run that continues alike.
 
         Args:
-          into: Earlier copy of the same run that is not needed any more, which may be used again.
+          into: Earlier copy of the same run that is not needed any more, which is used again.
         """
+        other = object.__new__(type(self)) if into is None else into
+        machine = self._run.copy(None if into is None else into._run)
+        other.__dict__.update(self.__dict__)
+        other._run = machine
+        return other
 
     @abstractmethod
     def finish(self) -> Mapping[str, float]:

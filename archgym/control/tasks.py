@@ -116,8 +116,8 @@ class Episode:
         self.previous: tuple[int, ...] = ()
         self._choices = tuple(self.run.choice(action) for action in task.actions)
         self._scale = Scale.of(self.run.counters)
-        n = len(self.run.counters)
-        self._width = HISTORY * n
+        self._one_hot = np.eye(len(task.actions), dtype=np.float32)
+        self._n = len(self.run.counters)
         size = observation_size(task, self.run)
         self._shown = np.zeros((self.run.n_agents, size), dtype=np.float32)
 
@@ -140,11 +140,10 @@ class Episode:
         self.number += 1
         self.last = self.run.advance(choices, self.number * self.task.epoch)
         self.previous = actions
-        n = len(self.run.counters)
-        self._shown[:, n : self._width] = self._shown[:, : self._width - n]
-        self._shown[:, :n] = self._scale(self.last.values)
-        self._shown[:, self._width :] = 0.0
-        self._shown[np.arange(len(actions)), self._width + np.array(actions)] = 1.0
+        n, shown = self._n, self._shown
+        shown[:, n : HISTORY * n] = shown[:, : (HISTORY - 1) * n]
+        shown[:, :n] = self._scale(self.last.values)
+        shown[:, HISTORY * n :] = self._one_hot[list(actions)]
         return self.last
 
     def copy(self, into: "Episode | None" = None) -> "Episode":

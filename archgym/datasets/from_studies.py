@@ -15,7 +15,13 @@ from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import merged_objectives, objective_from_json
-from archgym.evaluation.simulator import FAILED, FEASIBLE, Simulator, simulator_class
+from archgym.evaluation.simulator import (
+    FAILED,
+    FEASIBLE,
+    Simulator,
+    recorded_options,
+    simulator_class,
+)
 from archgym.evaluation.specification import Declaration, WorkloadFacts
 from archgym.files.parquet import MAX_BATCH
 from archgym.spaces.parameter import Categorical
@@ -280,7 +286,8 @@ def _completed(told: Declaration) -> Declaration:
     """Return the simulator's declaration if it contains the tasks' one."""
     try:
         kind = simulator_class(told.simulator)
-        simulator = make_simulator(kind, told.space_name, told.fidelity, told.options)
+        options = recorded_options(told.simulator, told.version, told.options)
+        simulator = make_simulator(kind, told.space_name, told.fidelity, options)
         said = Declaration.of(simulator, told.space_name, {})
     except ArchGymError:
         return told

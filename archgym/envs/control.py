@@ -34,25 +34,24 @@ class Rewards:
     def __init__(self, kind: str) -> None:
         """Take one of `REWARDS`."""
         self._kind = check_choice("reward", kind, REWARDS)
-        self._cost = self._work = np.zeros((0, 0))
+        self._theirs = self._mean = np.zeros((0, 0))
 
     def start(self, task: ControlTask, name: str) -> None:
         """Run the episode under the static action, unless it is known."""
         known = static(task, name, reference(task))
-        self._cost, self._work = known.cost, known.work
+        self._theirs = known.cost / np.maximum(known.work, 1e-9)
+        self._mean = known.cost.sum(axis=0) / known.work.sum(axis=0)
 
     def of(self, episode: Episode) -> np.ndarray:
         """Return the reward of each agent for the last epoch."""
         part = episode.last
         assert part is not None
         ours = part.cost / np.maximum(part.work, 1e-9)
-        place = min(episode.number, len(self._cost)) - 1
-        theirs = self._cost[place] / np.maximum(self._work[place], 1e-9)
+        theirs = self._theirs[min(episode.number, len(self._theirs)) - 1]
         if self._kind == "relative":
             ratio: np.ndarray = np.log((theirs + 1e-9) / (ours + 1e-9))
             return ratio
-        mean = self._cost.sum(axis=0) / self._work.sum(axis=0)
-        saved: np.ndarray = (theirs - ours) / mean
+        saved: np.ndarray = (theirs - ours) / self._mean
         return saved
 
 
@@ -112,7 +111,8 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
                 "`archgym.envs.ParallelControlEnv`."
             )
         self._name = ""
-        self._totals = np.zeros(2)
+        self._cost = self._work = 0.0
+        self._counters = [counter.name for counter in self._episode.run.counters]
         size = observation_size(self.task, self._episode.run)
         self.observation_space = spaces.Box(0.0, 1.0, (size,), dtype=np.float32)
         self.action_space = spaces.Discrete(len(self.task.actions))
@@ -126,20 +126,21 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
         self._name = str(name or self._names[int(self.np_random.integers(len(self._names)))])
         self._episode = Episode(self.task, self._name)
         self._rewards.start(self.task, self._name)
-        self._totals[:] = 0.0
+        self._cost = self._work = 0.0
         return self._episode.observation[0], {"episode": self._name}
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Run an epoch."""
         part = self._episode.step((int(action),))
-        self._totals += (part.cost[0], part.work[0])
+        cost, work = float(part.cost[0]), float(part.work[0])
+        self._cost += cost
+        self._work += work
         reward = float(self._rewards.of(self._episode)[0])
         is_over = self._episode.is_over
-        names = [counter.name for counter in self._episode.run.counters]
-        info: dict[str, Any] = dict(zip(names, part.values[0].tolist(), strict=True))
-        info |= {"cost": float(part.cost[0]), "work": float(part.work[0])}
+        info: dict[str, Any] = dict(zip(self._counters, part.values[0].tolist(), strict=True))
+        info["cost"], info["work"] = cost, work
         if is_over:
-            info["score"] = float(self._totals[0] / self._totals[1])
+            info["score"] = self._cost / self._work
             info["static_score"] = static(self.task, self._name, reference(self.task)).score
         return self._episode.observation[0], reward, is_over, False, info
 

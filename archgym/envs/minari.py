@@ -33,6 +33,7 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.simulator import recorded_options
 from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task_choices import recorded_objective
 from archgym.files.storage import make_folder, move_whole, scratch_folder, storage_errors
@@ -397,7 +398,11 @@ def _arguments(recipe: Mapping[str, Any]) -> dict[str, Any]:
         "fidelity": str(recipe["fidelity"]),
         "workload": {str(w["source"]): float(w["weight"]) for w in recipe["workloads"]},
         "objective": recorded_objective(recipe),
-        **{str(name): str(value) for name, value in recipe["options"].items()},
+        **recorded_options(
+            str(recipe["simulator"]),
+            int(recipe["version"]),
+            {str(name): str(value) for name, value in recipe["options"].items()},
+        ),
     }
 
 

@@ -29,8 +29,10 @@ def environment_id(simulator: str, version: int) -> str:
     'archgym/Dram-v0'
     >>> environment_id("moe_serving", 2)
     'archgym/MoeServing-v2'
+    >>> environment_id("cpu+dram", 0)
+    'archgym/CpuDram-v0'
     """
-    name = "".join(word.capitalize() for word in simulator.split("_"))
+    name = "".join(word.capitalize() for word in simulator.replace("+", "_").split("_"))
     return f"archgym/{name}-v{version}"
 
 
@@ -51,17 +53,29 @@ def environment_ids() -> dict[str, str]:
     return found
 
 
+def former_environments() -> dict[str, dict[str, str]]:
+    """Return arguments of environments with an earlier version of a simulator, by their id."""
+    from archgym.evaluation.simulator import simulator_class
+
+    return {
+        environment_id(name, version): {"task": name, **options}
+        for name in environment_ids().values()
+        for version, options in simulator_class(name).former_versions.items()
+    }
+
+
 def register_all() -> None:
     """Register the environment of every simulator, where it is not registered yet."""
     import gymnasium
 
-    for env_id, simulator in environment_ids().items():
+    present = {env_id: {"task": name} for env_id, name in environment_ids().items()}
+    for env_id, arguments in (present | former_environments()).items():
         if env_id not in gymnasium.registry:
             gymnasium.register(
                 env_id,
                 entry_point="archgym.envs.design:DesignEnv",
                 vector_entry_point="archgym.envs.batch:DesignVectorEnv",
-                kwargs={"task": simulator},
+                kwargs=arguments,
             )
     for env_id, task in CONTROL.items():
         if env_id not in gymnasium.registry:
@@ -170,8 +184,11 @@ def task_of(task: "Task | str", **choices: Any) -> "Task":
         )
     if task.startswith("archgym/"):
         ids = environment_ids()
-        if task not in ids:
+        former = former_environments()
+        if task not in ids and task not in former:
             raise unknown_name("environment", task, ids)
-        task = ids[task]
+        arguments = former.get(task, {"task": ids.get(task, "")})
+        task = arguments["task"]
+        choices = {**{n: v for n, v in arguments.items() if n != "task"}, **choices}
     _check_arguments(task, choices)
     return Task.make(task, **choices)

@@ -120,8 +120,8 @@ class _Declared(Simulator):
     ) -> None:
         self.name = name
         self.space = space if isinstance(space, DesignSpace) else _space(space)
-        self.metrics = _specs(metrics)
-        self.objectives = _objectives(self.metrics)
+        self.metrics = metric_specs(metrics)
+        self.objectives = usual_objectives(self.metrics)
         self.default_objective = next(iter(self.objectives))
         self._digest = hashlib.sha256(code.encode()).hexdigest()
 
@@ -190,7 +190,7 @@ class FunctionSimulator(_Declared):
             str(getattr(function, "__name__", type(function).__name__)).strip("<>"),
             space,
             metrics,
-            _code(function),
+            code_of(function),
         )
         self.version = version
         self.model_reasons = tuple(reasons)
@@ -378,7 +378,12 @@ def _space(parameters: Any) -> DesignSpace:
     return DesignSpace("default", given)
 
 
-def _specs(metrics: Any) -> tuple[MetricSpec, ...]:
+def metric_specs(metrics: Any) -> tuple[MetricSpec, ...]:
+    """Return the specifications of metrics that a caller gave, perhaps as goals by name.
+
+    Raises:
+      InvalidArgumentError: A name or a goal cannot be used, or there is no metric.
+    """
     if not isinstance(metrics, Mapping):
         given = tuple(metrics)
         if not given or not all(isinstance(spec, MetricSpec) for spec in given):
@@ -404,7 +409,7 @@ def _specs(metrics: Any) -> tuple[MetricSpec, ...]:
     return tuple(specs)
 
 
-def _objectives(specs: Sequence[MetricSpec]) -> dict[str, Objective]:
+def usual_objectives(specs: Sequence[MetricSpec]) -> dict[str, Objective]:
     """Return an objective of all metrics that have a goal, and one of each alone."""
     low = [spec.name for spec in specs if spec.goal == "minimise"]
     high = [spec.name for spec in specs if spec.goal == "maximise"]
@@ -419,7 +424,7 @@ def _objectives(specs: Sequence[MetricSpec]) -> dict[str, Objective]:
     return {objective.name: objective for objective in found}
 
 
-def _code(function: Callable[..., Any]) -> str:
+def code_of(function: Callable[..., Any]) -> str:
     """Return what a function does as text: its source without comments, else its byte code."""
     try:
         tree = ast.parse(textwrap.dedent(inspect.getsource(function)))

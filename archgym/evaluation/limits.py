@@ -22,7 +22,7 @@ LIMITED_REWARD = -20.0
 # chosen: rewards of designs that miss a limit lie between -20 and -25, the unbuildable design's.
 _SPAN = 5.0
 _LIMIT = re.compile(
-    r"\s*(?P<metric>[A-Za-z_]\w*)\s*(?P<sign><=|>=|==?|<|>)\s*(?P<bound>[-+.\deE]+|inf)"
+    r"\s*(?P<metric>[A-Za-z_][\w.]*)\s*(?P<sign><=|>=|==?|<|>)\s*(?P<bound>[-+.\deE]+|inf)"
     r"\s*(?P<unit>\S.*?)?\s*"
 )
 _PREFIXES: Final[Mapping[str, float]] = {

@@ -32,6 +32,7 @@ class MetricSpec:
       identifies: True if the metric is part of a task's identity. By default a metric that only
         explains is not, so that adding one leaves recorded studies, tables and datasets valid.
       signed: True if values may be negative, such as a slack or a profit.
+      highest: Largest possible value, such as 100 of a share in percent; intervals end there.
 
     Example:
       >>> from archgym.spaces.expression import P
@@ -48,6 +49,7 @@ class MetricSpec:
     formula: "Expression | None" = field(default=None, compare=False)
     identifies: bool | None = None
     signed: bool = field(default=False, compare=False)
+    highest: float = field(default=math.inf, compare=False)
 
     def __post_init__(self) -> None:
         if self.goal not in ("minimise", "maximise", "none") or not (

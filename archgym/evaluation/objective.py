@@ -347,7 +347,7 @@ def objective_from_json(data: Mapping[str, Any]) -> Objective:
         ) from None
 
 
-_TARGET = re.compile(r"\s*(?P<metric>\w+)\s*(?P<sign><=|>=)\s*(?P<value>[-+.\deE]+)\s*")
+_TARGET = re.compile(r"\s*(?P<metric>[\w.]+)\s*(?P<sign><=|>=)\s*(?P<value>[-+.\deE]+)\s*")
 
 
 def parse_target(text: str, specs: Sequence[MetricSpec]) -> Objective:

@@ -146,7 +146,9 @@ class DeclaredOption:
 def declared_options(kind: type[Any]) -> tuple[DeclaredOption, ...]:
     """Return the options that a simulator's constructor declares, in its order."""
     found: Mapping[str, DeclaredOption] = getattr(kind.__init__, "__options__", {})
-    return tuple(found.values())
+    # A composition has the options of its parts.
+    further: Callable[[], tuple[DeclaredOption, ...]] = getattr(kind, "options_of_parts", tuple)
+    return (*found.values(), *further())
 
 
 def declared(constructor: Constructor) -> Constructor:

@@ -138,6 +138,9 @@ class Simulator(ABC):
     """Registered name: the folder's."""
     version: int
     """Raised when any number that it returns changes."""
+    former_versions: ClassVar[Mapping[int, Mapping[str, str]]] = {}
+    """Options that return the results of earlier versions, by version. Tasks that were recorded
+    with such a version still mean those results."""
     title: ClassVar[str] = ""
     """Kind of design in a few words, for headings, such as "Memory controller"."""
     compared: str = ""
@@ -205,6 +208,12 @@ class Simulator(ABC):
           options: Options as they were given or recorded, other than space and fidelity.
         """
         return cls, options
+
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Return the constructor's arguments other than space and fidelity."""
+        names = inspect.signature(cls).parameters
+        return tuple(name for name in names if name not in ("space", "fidelity"))
 
     @property
     def default_fidelity(self) -> str:
@@ -311,6 +320,40 @@ class Simulator(ABC):
                     share = float(1.0 - low / high)
                     found.append(Bottleneck(cost, spec.name, share, parameters=names))
         return found
+
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return metrics that no design with some choices betters, for `archgym prove`.
+
+        By default nothing is known. A simulator that replaces this lets a proof leave out all
+        designs with choices whose bounds are worse than a design that is known. Bounds may be
+        wide, but they hold in every digit: allow for rounding.
+
+        Args:
+          partial: (n, n_parameters) int64, indices; -1 where a parameter may have any value.
+          workload: One that this simulator made.
+
+        Returns:
+          (n, n_metrics): at most the least value of a metric that is minimised, at least the
+          largest of one that is maximised, infinite in the worse direction where no such design
+          can be built, NaN where nothing is known.
+        """
+        del workload
+        return np.full((len(partial), len(self.metrics)), np.nan)
+
+    def breakdown(
+        self, indices: np.ndarray, workload: Workload | None
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Return what parts of a design contribute to metrics, such as structures to its area.
+
+        Args:
+          indices: (n_parameters,), a design that can be built.
+          workload: One that this simulator made; None for metrics that depend on none.
+
+        Returns:
+          By metric, values of parts by name, which sum to the metric.
+        """
+        del indices, workload
+        return {}
 
     def check(self, values: np.ndarray, workload: Workload) -> None:  # noqa: B027 - optional
         """Refuse results that break the model's own invariants.
@@ -542,8 +585,7 @@ def _shown(result: object) -> str:
 
 def option_names(kind: type[Simulator]) -> tuple[str, ...]:
     """Return the constructor arguments of a simulator other than space and fidelity."""
-    names = inspect.signature(kind).parameters
-    return tuple(name for name in names if name not in ("space", "fidelity"))
+    return kind.option_names()
 
 
 def require_kept(
@@ -590,6 +632,19 @@ def simulator_class(name: str) -> type[Simulator]:
       InvalidArgumentError: Another package registers it, and it cannot be used.
     """
     return load("archgym.simulators", "simulator", name, Simulator)
+
+
+def recorded_options(name: str, version: int, options: Mapping[str, str]) -> dict[str, str]:
+    """Return the options that make a simulator as it was when a task was recorded.
+
+    Args:
+      name: Name of the simulator, perhaps one that is not installed.
+      version: Recorded version of the simulator.
+      options: Recorded options.
+    """
+    known = name in simulator_names()
+    former = simulator_class(name).former_versions.get(version, {}) if known else {}
+    return {**former, **options}
 
 
 def derived_values(values: np.ndarray, specs: Sequence[MetricSpec]) -> np.ndarray:

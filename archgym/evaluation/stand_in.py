@@ -8,7 +8,13 @@ from typing import ClassVar, Literal
 
 from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
 from archgym.evaluation.factory import make_simulator
-from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
+from archgym.evaluation.simulator import (
+    Simulator,
+    Workload,
+    recorded_options,
+    simulator_class,
+    simulator_names,
+)
 from archgym.evaluation.specification import Declaration, WorkloadFacts
 from archgym.files.remote import local_copy, url_of
 from archgym.files.storage import open_file, storage_errors
@@ -125,7 +131,7 @@ class StandIn(Simulator):
             simulator_class(declared.simulator),
             declared.space_name,
             declared.fidelity,
-            declared.options,
+            recorded_options(declared.simulator, declared.version, declared.options),
         )
         other = declared.difference(Declaration.of(simulator, declared.space_name, {}))
         if other is not None:
@@ -201,8 +207,9 @@ def check_agreement(
         ("space", space, declared.space_name),
         ("fidelity", fidelity, declared.fidelity),
     ]
+    recorded = recorded_options(declared.simulator, declared.version, stand_in.options)
     asked += [
-        (name, value, stand_in.options.get(name, _default_option(declared.simulator, name)))
+        (name, value, recorded.get(name, _default_option(declared.simulator, name)))
         for name, value in options.items()
     ]
     for name, wanted, there in asked:
@@ -244,7 +251,8 @@ def _mean_the_same(declared: Declaration, options: Mapping[str, str]) -> bool:
         )
     except ArchGymError:
         return False
-    return dict(asked.options) == dict(declared.options)
+    was = declared.version, dict(declared.options)
+    return (asked.version, dict(asked.options)) == was
 
 
 def _default_option(simulator: str, name: str) -> str | None:

@@ -23,6 +23,7 @@ from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
     Simulator,
+    recorded_options,
     simulator_class,
 )
 from archgym.evaluation.stand_in import StandIn
@@ -434,7 +435,7 @@ class Task:
             # Limits of physics that were declared later would make it another task.
             task = replace(task, objective=objective)
             digest = data["digest"]
-            task = task._as_recorded([str(spec["name"]) for spec in data["metrics"]])
+            task = task.as_recorded(data["metrics"])
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidArgumentError(
                 f"A task's JSON must be what `Task.to_json` wrote; {type(error).__name__}: {error}."
@@ -457,19 +458,21 @@ class Task:
           InvalidArgumentError: It cannot be made; the first reason is another version.
         """
         name = str(data["simulator"])
+        recorded = {str(k): str(v) for k, v in data["options"].items()}
         choices = TaskChoices(
             simulator=name,
             workload=sources,
             objective=objective,
             space=str(data["space_name"]),
             fidelity=str(data["fidelity"]),
-            options={str(k): str(v) for k, v in data["options"].items()},
+            options=recorded_options(name, data["version"], recorded),
         )
         try:
             return cls.resolve(choices.calibrated_as(data))
         except (UnknownNameError, InvalidArgumentError):
-            known = simulator_class(name).version
-            if data["version"] == known:
+            kind = simulator_class(name)
+            known = kind.version
+            if data["version"] in (known, *kind.former_versions):
                 raise
             raise InvalidArgumentError(
                 f"Task {data.get('id')!r} must be the one that was recorded; `version` differs "
@@ -477,8 +480,13 @@ class Task:
                 "it was recorded with, or start a new study."
             ) from None
 
-    def _as_recorded(self, names: Sequence[str]) -> "Task":
-        """Return the task without explaining metrics that it did not have when it was recorded."""
+    def as_recorded(self, specs: Sequence[Mapping[str, Any]]) -> "Task":
+        """Return the task without explaining metrics that it did not have when it was recorded.
+
+        Args:
+          specs: Recorded metrics, as `to_json` gives them.
+        """
+        names = [str(spec["name"]) for spec in specs]
         known = {spec.name for spec in self.metrics}
         new = [s for s in self.metrics if s.name not in names and s.identifies]
         return self if new or not known.issuperset(names) else self.recording(names)

@@ -24,7 +24,13 @@ from archgym.evaluation.objective import (
     with_limits,
 )
 from archgym.evaluation.restriction import hold, restrict, split_space
-from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
+from archgym.evaluation.simulator import (
+    Simulator,
+    Workload,
+    recorded_options,
+    simulator_class,
+    simulator_names,
+)
 from archgym.evaluation.stand_in import StandIn, check_agreement, open_stand_in
 from archgym.files.remote import url_of
 
@@ -47,6 +53,12 @@ def revision_of_id(task_id: str) -> int | None:
     """Return the revision of an objective's name in a task's id; None for another text."""
     match = _TASK_ID.fullmatch(task_id)
     return int(match["revision"] or 0) if match else None
+
+
+def version_of_id(task_id: str) -> int | None:
+    """Return the version of the simulator in a task's id; None for another text."""
+    match = _TASK_ID.fullmatch(task_id)
+    return int(match["version"]) if match else None
 
 
 @final
@@ -136,6 +148,7 @@ class TaskChoices:
             )
         pairs = (text.partition("=") for text in (match["options"] or "").split(",") if text)
         options = {name: value for name, _, value in pairs}
+        options = recorded_options(match["simulator"], int(match["version"]), options)
         has_metrics = self.minimise is not None or self.maximise is not None
         if self.objective is None and not has_metrics:
             self = replace(self, objective=match["objective"], revision=int(match["revision"] or 0))

@@ -1,6 +1,7 @@
 """A simulator with calibrated metrics, each next to its interval and the simulator's own number."""
 
 import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import cache
@@ -30,6 +31,7 @@ MEASURED_OPTION: Final = "measured"
 CONFIDENCE_OPTION: Final = "confidence"
 """Options of a calibrated simulator's tasks, next to those of the simulator."""
 INTERVAL: Final = 0.9
+_FURTHER: Final = re.compile(rf"({SIMULATED}|{LOW}|{HIGH}|p\d+(_\d+)?_)(?P<metric>.+)")
 _CHAIN_DIGITS: Final = 12
 _PRIOR_DIGITS: Final = 6
 _MIDDLE: Final = 0.5
@@ -178,7 +180,9 @@ class CalibratedSimulator(WrappedSimulator):
         values = np.full((len(raw), len(self.metrics)), np.nan)
         values[:, : raw.shape[1]] = raw
         if len(built):
-            points = points_of(self.space, indices[built], facts_of(self._whole, workload))
+            own_values = {s.name: raw[built, i] for i, s in enumerate(self._whole.metrics)}
+            facts = facts_of(self._whole, workload)
+            points = points_of(self.space, indices[built], facts, own_values)
             mean, spread = self.calibration.process.marginals(points)
             tail = self.calibration.process.tail
             edge = quantile(tail, 0.5 + INTERVAL / 2.0)
@@ -186,14 +190,32 @@ class CalibratedSimulator(WrappedSimulator):
             place = raw.shape[1]
             for column, quantity in self._columns.items():
                 own, m, s = raw[built, column], mean[:, quantity], spread[:, quantity]
-                values[built, column] = own * np.exp(m)
-                further = [own, own * np.exp(m - edge * s), own * np.exp(m + edge * s)]
+                highest = self.metrics[column].highest
+                values[built, column] = np.minimum(own * np.exp(m), highest)
+                further = [own, *_ends(own, m, edge * s)]
                 if self.confidence != _MIDDLE:
-                    further += [own * np.exp(m + margin * s), own * np.exp(m - margin * s)]
+                    further += reversed(_ends(own, m, margin * s))
                 for extra in further:
-                    values[built, place] = extra
+                    values[built, place] = np.minimum(extra, highest)
                     place += 1
         return BatchResult(values, result.reason, result.failures)
+
+
+def _ends(own: np.ndarray, mean: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the lower and the upper end of an interval; values below 0 grow downwards."""
+    one, other = own * np.exp(mean - half), own * np.exp(mean + half)
+    return np.minimum(one, other), np.maximum(one, other)
+
+
+def own_metrics(specs: Sequence[MetricSpec]) -> tuple[MetricSpec, ...]:
+    """Return metrics without the simulated values and ends that stand next to calibrated ones."""
+    names = {spec.name for spec in specs}
+    found = []
+    for spec in specs:
+        match = _FURTHER.fullmatch(spec.name)
+        if match is None or SIMULATED + match["metric"] not in names:
+            found.append(spec)
+    return tuple(found)
 
 
 @cache

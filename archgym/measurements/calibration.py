@@ -168,7 +168,8 @@ def _point(row: Measurement, space: DesignSpace) -> Points:
         facts: dict[str, Any] = {**row.facts, **values}
         texts = {name: np.array([str(v)], dtype=object) for name, v in facts.items()}
         return Points(texts, {}, np.zeros((1, 0)))
-    return points_of(space, indices[None, :], row.facts)
+    simulated = {name: np.array([value]) for name, value in row.simulated.items()}
+    return points_of(space, indices[None, :], row.facts, simulated)
 
 
 def _outliers(

@@ -77,13 +77,19 @@ def facts_of(simulator: Simulator, workload: Workload) -> dict[str, str | float]
     return {**facts, **simulator.options, SPACE: space, WORKLOAD: workload.digest}
 
 
-def points_of(space: DesignSpace, indices: np.ndarray, facts: Mapping[str, Any]) -> Points:
+def points_of(
+    space: DesignSpace,
+    indices: np.ndarray,
+    facts: Mapping[str, Any],
+    simulated: Mapping[str, np.ndarray] | None = None,
+) -> Points:
     """Return designs as points.
 
     Args:
       space: Space of the designs, not restricted.
       indices: (n, n_parameters), designs of the space.
       facts: Facts that they share, as from `facts_of`.
+      simulated: (n,) each, the simulator's own metrics by name, which are numbers of the points.
     """
     canonical = space.canonical(np.asarray(indices, dtype=np.int64))
     n = len(canonical)
@@ -94,6 +100,8 @@ def points_of(space: DesignSpace, indices: np.ndarray, facts: Mapping[str, Any])
         values = [parameter.value(index) for index in found.tolist()]
         texts[parameter.name] = np.array([str(v) for v in values], dtype=object)[inverse]
         numbers[parameter.name] = np.array([_number(value) for value in values])[inverse]
+    for name, values in (simulated or {}).items():
+        numbers[name] = np.where(values > 0, values, np.nan)
     features = Coordinates(space).features(canonical)
     scale = np.sqrt(_RANDOM_SQUARES / max(space.n_parameters, 1))
     return Points(texts, numbers, np.asarray(scale * features, dtype=np.float64))

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.evaluation.simulator import simulator_class, simulator_names
+from archgym.evaluation.simulator import recorded_options, simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import recorded_objective, weight_text
 
@@ -22,6 +22,7 @@ def task_words(recipe: Mapping[str, Any]) -> list[str]:
     options = {k: str(v) for k, v in recipe["options"].items() if not (is_proxy and k == "proxy")}
     confidence = options.pop("confidence", None) if "measured" in options else None
     options.pop("measured", None)
+    options = recorded_options(str(recipe["simulator"]), int(recipe["version"]), options)
     is_readable = not is_proxy and not any(set(value) & set(",]") for value in options.values())
     words = [str(recipe["id"])]
     if not is_readable:
@@ -52,7 +53,10 @@ def older_version(recipe: Mapping[str, Any]) -> str:
       recipe: The task, as `Task.to_json` wrote it.
     """
     name, was = str(recipe["simulator"]), int(recipe["version"])
-    if name not in simulator_names() or was >= (now := simulator_class(name).version):
+    if name not in simulator_names():
+        return ""
+    now = (kind := simulator_class(name)).version
+    if was >= now or was in kind.former_versions:
         return ""
     return (
         f"Simulator {name} had version {was}, and {now} is installed, which returns other numbers: "

@@ -16,9 +16,19 @@ from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
 from archgym.evaluation.restriction import split_space
-from archgym.evaluation.simulator import derived_values, simulator_class, simulator_names
+from archgym.evaluation.simulator import (
+    derived_values,
+    recorded_options,
+    simulator_class,
+    simulator_names,
+)
 from archgym.files.storage import require_inside
-from archgym.measurements.calibrated import CONFIDENCE_OPTION, MEASURED_OPTION, SIMULATED
+from archgym.measurements.calibrated import (
+    CONFIDENCE_OPTION,
+    MEASURED_OPTION,
+    SIMULATED,
+    own_metrics,
+)
 from archgym.measurements.calibration import Calibration, calibration_of
 from archgym.measurements.file import MEASURED_NAME, Measurements, read_measurements
 from archgym.measurements.points import SPACE, WORKLOAD, Points, facts_of, joined, points_of
@@ -277,6 +287,8 @@ class Decision:
         rival = self.candidates[1]
         chance, gap = self.beats(0, 1), self.best.reward - rival.reward
         text = f"Evaluation {self.best.seq} beats {rival.seq} with {100 * chance:.0f} %"
+        if abs(gap) <= _ALIKE and (self.utility[:, 0] == self.utility[:, 1]).all():
+            return f"Evaluation {rival.seq} is as good as {self.best.seq} in all that counts."
         if chance < SHARE and gap > 0:
             return f"{text}; the difference of {self.percent(gap)} is within the error."
         return f"{text}."
@@ -379,8 +391,7 @@ class _Source:
         recipe = log.header.task
         name, space_name = str(recipe["simulator"]), str(recipe["space_name"])
         whole = split_space(space_name)[0] or space_name
-        specs = tuple(s for s in log.metrics if not s.name.startswith(("low_", "high_")))
-        specs = tuple(s for s in specs if not s.name.startswith(SIMULATED))
+        specs = own_metrics(log.metrics)
         plain = tuple(
             {**options, SPACE: whole, WORKLOAD: str(w["digest"])} for w in recipe["workloads"]
         )
@@ -388,7 +399,10 @@ class _Source:
             return cls(name, int(recipe["version"]), log.space, specs, plain)
         try:
             made = make_simulator(
-                simulator_class(name), whole, str(recipe["fidelity"]), dict(options)
+                simulator_class(name),
+                whole,
+                str(recipe["fidelity"]),
+                recorded_options(name, int(recipe["version"]), options),
             )
             workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
         except ArchGymError:
@@ -433,24 +447,33 @@ class _Problem:
             raise InvalidArgumentError(
                 f"{log.folder} has no feasible design to decide among. Search on."
             )
-        specs = _needed(objective, log.metrics)
+        highest = {spec.name: spec.highest for spec in source.specs}
+        recorded = [replace(s, highest=highest.get(s.name, s.highest)) for s in log.metrics]
+        specs = _needed(objective, recorded)
         with_error = calibration.quantities(specs)
         quantities = tuple(sorted(set(with_error.values())))
         sides = len(log.workloads) * max(len(quantities), 1)
         n = min(_MOST_DESIGNS, max(2, _MOST_SIDES // sides))
         rows = _distinct(log, log.top_rows(log.evaluations))[:n]
-        names = [spec.name for spec in log.metrics]
-        columns = [
-            names.index(SIMULATED + s.name if SIMULATED + s.name in names else s.name)
-            for s in specs
+        places = {spec.name: place for place, spec in enumerate(log.metrics)}
+        places |= {s.name: places.get(SIMULATED + s.name, places[s.name]) for s in recorded}
+        columns = [places[spec.name] for spec in specs]
+        values = log.records.values[rows]
+        simulated = [
+            {n: values[:, w, at] for n, at in places.items()} for w in range(values.shape[1])
         ]
         designs = [dict(log.space.design_at(log.records.indices[row])) for row in rows]
         indices = np.stack([source.space.indices_of(source.space.design(d)) for d in designs])
-        points = joined([points_of(source.space, indices, facts) for facts in source.facts])
+        points = joined(
+            [
+                points_of(source.space, indices, facts, own)
+                for facts, own in zip(source.facts, simulated, strict=True)
+            ]
+        )
         order = np.arange(len(points)).reshape(len(log.workloads), len(rows)).T.ravel()
         return cls(
             rows,
-            log.records.values[rows][:, :, columns],
+            values[:, :, columns],
             specs,
             {column: quantities.index(q) for column, q in with_error.items()},
             quantities,
@@ -472,6 +495,7 @@ class _Problem:
         shaped = errors.reshape(n_draws, n, w, -1)
         for column, place in self.quantity_of.items():
             values[..., column] *= np.exp(shaped[..., place])
+            np.minimum(values[..., column], self.specs[column].highest, out=values[..., column])
         flat = derived_values(values.reshape(-1, n_columns), self.specs).reshape(-1, w, n_columns)
         built = np.zeros(flat.shape[:2], dtype=np.int16)
         free = replace(self.objective, limits=())

@@ -1,6 +1,6 @@
 """Explanation of one design with its tradeoffs and the changes that a target needs."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -40,6 +40,8 @@ class DesignExplanation:
     """Single changes that lead towards the target; None without a target."""
     bottlenecks: tuple[tuple[str, Bottleneck], ...] = ()
     """Workloads with what the simulator names as bounding a metric, the largest share first."""
+    parts: tuple[tuple[str, str, Mapping[str, float]], ...] = ()
+    """Workloads and metrics with what parts of the design contribute."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the explanation as JSON."""
@@ -83,6 +85,10 @@ class DesignExplanation:
                     "parameters": list(each.parameters),
                 }
                 for workload, each in self.bottlenecks
+            ],
+            "parts": [
+                {"workload": workload, "metric": metric, "values": dict(values)}
+                for workload, metric, values in self.parts
             ],
             "best_change": self._change_json(found.best_change),
             "changes": [self._change_json(change) for change in found.changes],
@@ -152,7 +158,18 @@ def explain_design(
         target,
         None if target is None else route(task, indices, target),
         _bottlenecks(task, found.indices),
+        _parts(task, found.indices),
     )
+
+
+def _parts(task: Task, indices: np.ndarray) -> tuple[tuple[str, str, Mapping[str, float]], ...]:
+    found = [
+        (weighted.workload.name, metric, values)
+        for weighted in task.workloads
+        for metric, values in task.simulator.breakdown(indices, weighted.workload).items()
+    ]
+    # A metric that depends on no workload is stated once.
+    return tuple(each for i, each in enumerate(found) if each[1:] not in [f[1:] for f in found[:i]])
 
 
 def _bottlenecks(task: Task, indices: np.ndarray) -> tuple[tuple[str, Bottleneck], ...]:

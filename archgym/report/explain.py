@@ -11,6 +11,7 @@ from archgym.errors import InvalidDesignError, SimulatorError
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Evaluation, Task
+from archgym.measurements.calibrated import own_metrics
 from archgym.report.decomposition import Causes, causes
 from archgym.report.quantities import change_text, size_text
 from archgym.runtime.progress import StageProgress
@@ -149,6 +150,8 @@ def explain(task: Task, indices: np.ndarray, progress: StageProgress | None = No
     by_workload, reward, changes = _neighbours(task, start[0], progress)
     values = task.average(by_workload[None])[0]
     built = np.array([values, *(change.values for change in changes if change.is_built)])
+    own = own_metrics(task.metrics)
+    is_own = [spec in own for spec in task.metrics]
     return Explanation(
         task,
         start[0],
@@ -156,7 +159,7 @@ def explain(task: Task, indices: np.ndarray, progress: StageProgress | None = No
         values,
         by_workload,
         tuple(changes),
-        tuple(causes(built, task.metrics)),
+        tuple(causes(built[:, is_own], [s for s in task.metrics if s in own])),
         tuple(_reliefs(task, start[0], by_workload, reward)),
     )
 

@@ -16,7 +16,13 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.evaluation.factory import make_simulator
-from archgym.evaluation.simulator import Simulator, Workload, simulator_class, simulator_names
+from archgym.evaluation.simulator import (
+    Simulator,
+    Workload,
+    recorded_options,
+    simulator_class,
+    simulator_names,
+)
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Task
 from archgym.files.remote import local_output, url_of
@@ -179,6 +185,7 @@ def _real(simulator: Simulator) -> Simulator:
     said = source.declaration
     space = said.space_name if source is simulator else simulator.space.name
     options = {name: value for name, value in said.options.items() if name != "proxy"}
+    options = recorded_options(said.simulator, said.version, options)
     kind = simulator_class(said.simulator)
     return make_simulator(kind, space, said.fidelity, options)
 

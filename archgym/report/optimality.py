@@ -267,8 +267,7 @@ class TableSummary:
 
     def _values(self, optimum: Optimum) -> np.ndarray:
         """Return metrics of the best design on each workload, (n_workloads, n_metrics)."""
-        row = int(np.searchsorted(self.table.numbers, optimum.number))
-        return np.stack([self.table.results(name)[0][row] for name in optimum.weights])
+        return self.table.metrics_of(optimum.number, list(optimum.weights))
 
 
 def summarise_table(path: Path) -> TableSummary:

@@ -11,6 +11,7 @@ from archgym.agent.agent import agent_class
 from archgym.agent.policy import Policy
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.isolation import evaluate_isolated
+from archgym.evaluation.simulator import recorded_options
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Evaluation, Task
 from archgym.files.storage import require_inside
@@ -165,7 +166,7 @@ def retarget(
         trained.space_name,
         simulator.fidelity,
         stand_in=stand_in,
-        **dict[str, Any](options),
+        **dict[str, Any](recorded_options(simulator.name, simulator.version, options)),
     )
 
 

@@ -2,12 +2,12 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Protocol, final
 
 from archgym.errors import unknown_name
-from archgym.runtime.plugins import registered
 
 _CASE = "archgym.rules.case"
 
@@ -60,7 +60,7 @@ def deferred(module: str, name: str) -> Callable[..., Any]:
 class Domain:
     """Kind of rule: its hooks, the sizes that its arrays may have, and templates.
 
-    A simulator declares its domains in a module `rules.domain` as `DOMAINS`.
+    A simulator or package declares its domains in a module `rules.domain` as `DOMAINS`.
 
     Attributes:
       name: Name that rule files state as ``DOMAIN``.
@@ -119,18 +119,17 @@ def templates(simulator: str | Path) -> dict[str, str]:
     return {path.stem: path.read_text() for path in sorted(folder.glob("*.rule"))}
 
 
+@cache
 def _all() -> dict[str, Domain]:
+    """Return the domains of all folders that declare some, by name."""
+    package = Path(__file__).parents[1]
     found: dict[str, Domain] = {}
-    for name in sorted(registered("archgym.simulators")):
-        try:
-            declared = import_module(f"archgym.simulators.{name}.rules.domain")
-        except ModuleNotFoundError:
-            # The simulator takes no rules.
-            continue
-        found |= {each.name: each for each in declared.DOMAINS}
-    # Control has a domain for each kind of machine whose runs stop and continue.
-    control = import_module("archgym.control.rules")
-    return found | {each.name: each for each in control.DOMAINS}
+    for pattern in ("simulators/*/rules/domain.py", "*/rules/domain.py"):
+        for path in sorted(package.glob(pattern)):
+            parts = path.relative_to(package.parent).with_suffix("").parts
+            declared = import_module(".".join(parts))
+            found |= {each.name: each for each in declared.DOMAINS}
+    return found
 
 
 def domain_names() -> tuple[str, ...]:
@@ -142,7 +141,7 @@ def domain(name: str) -> Domain:
     """Return the domain with this name.
 
     Raises:
-      UnknownNameError: No simulator declares it.
+      UnknownNameError: Nothing declares it.
     """
     known = _all()
     if name not in known:

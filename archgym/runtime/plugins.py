@@ -30,7 +30,8 @@ def registered(group: str) -> dict[str, str | EntryPoint | _Clash]:
     """
     package = importlib.import_module(group)
     found: dict[str, str | EntryPoint | _Clash] = {
-        module.name: f"{group}.{module.name}"
+        # No module of Python may be called `cpu+dram`.
+        module.name.replace("_plus_", "+"): f"{group}.{module.name}"
         for module in pkgutil.iter_modules(package.__path__)
         if not module.name.startswith("_") and _is_complete(module)
     }

@@ -117,6 +117,17 @@ class Expression:
                 return operand
         return Expression(self.operation, tuple(operands))
 
+    def renamed(self, names: Mapping[str, str]) -> "Expression":
+        """Return the expression with other names of parameters.
+
+        Args:
+          names: New name by the present one; others stay.
+        """
+        if self.operation == "parameter":
+            return P(names.get(self.operands[0], self.operands[0]))
+        operands = (o.renamed(names) if isinstance(o, Expression) else o for o in self.operands)
+        return Expression(self.operation, tuple(operands))
+
     @property
     def text(self) -> str:
         """The expression as people write it."""

@@ -44,7 +44,7 @@ def study_task(folder: Path, header: Header, given: Task | None) -> Task:
             f"{header.task['digest'][:12]}; got {given.id!r} with digest {given.digest[:12]}. "
             "Use that one, or start a new study."
         )
-    return given
+    return given.as_recorded(header.task["metrics"])
 
 
 def _function_text(folder: Path, header: Header) -> str:

@@ -1,10 +1,9 @@
-"""Studies as studies of Optuna, for optuna-dashboard and other tools that read its storages."""
+"""Studies as studies of Optuna, for optuna-dashboard and other tools that read its journals."""
 
 import json
 import os
-import shutil
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -14,7 +13,6 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError, StorageError, error_text
 from archgym.evaluation.metrics import MetricSpec
-from archgym.files.storage import atomic_file, scratch_folder, storage_errors
 from archgym.spaces.parameter import Integer, Parameter, PowerOfTwo, Real
 from archgym.studies.front import sought, study_objective
 from archgym.studies.snapshot import StudyLog
@@ -25,11 +23,10 @@ if TYPE_CHECKING:
 
 # chosen: optuna's names of studies are indexed up to this length.
 _MAX_NAME = 200
-_SQLITE = "sqlite:///"
 
 
-def export_optuna(log: StudyLog, storage: str, name: str | None = None) -> int:
-    """Write a study's evaluations as a new study in a storage of Optuna.
+def export_optuna(log: StudyLog, file: str, name: str | None = None) -> int:
+    """Write a study's evaluations as a new study in a file of Optuna's journal.
 
     Each metric of the objective becomes an objective there, in its own unit and direction; other
     metrics become user attributes. A term with a target becomes its reward, which is maximised.
@@ -37,81 +34,50 @@ def export_optuna(log: StudyLog, storage: str, name: str | None = None) -> int:
 
     Args:
       log: The study.
-      storage: URL of the storage, such as ``sqlite:///x.db``, or a file of Optuna's journal, such
-        as ``x.log``. optuna-dashboard reads a database again at each poll, and a journal once.
-      name: Name of the study in the storage; by default that of the study's folder.
+      file: File such as ``x.log``, new or with other studies. `optuna.copy_study` copies from it to
+        a database.
+      name: Name of the study in the file; by default that of the study's folder.
 
     Returns:
       The number of trials.
 
     Raises:
-      InvalidArgumentError: The storage has a study of this name.
-      StorageError: The storage cannot be opened or written.
+      InvalidArgumentError: The file has a study of this name, or another ending.
+      StorageError: The file cannot be read or written.
     """
-    name = (name or log.folder.absolute().name)[:_MAX_NAME]
-    is_journal = storage.endswith(".log")
-    file = _new_file(storage)
-    if file is None:
-        return _export(log, storage, name, is_journal, storage)
-    # Whole or not at all, also on a full disk; files of locks go with the folder.
-    with storage_errors(file, "written"), scratch_folder(file.absolute().parent) as folder:
-        made = folder / file.name
-        place = str(made) if is_journal else f"{_SQLITE}{made}"
-        n_trials = _export(log, place, name, is_journal, storage)
-        with atomic_file(file) as scratch:
-            shutil.copyfile(made, scratch)
-    return n_trials
-
-
-def _new_file(storage: str) -> Path | None:
-    """Return the file that an export makes; None for one that exists, or another storage."""
-    is_file = storage.endswith(".log") or storage.startswith(_SQLITE)
-    text = storage.removeprefix(_SQLITE)
-    if not is_file or not text or text.startswith(":") or "?" in text:
-        return None
-    path = Path(text)
-    return path if path.parent.is_dir() and not os.path.lexists(path) else None
-
-
-def _export(log: StudyLog, storage: str, name: str, is_journal: bool, given: str) -> int:
-    """Write the study into a storage, which the user gave by another name if it is new."""
     import optuna
     from optuna.storages import JournalStorage
 
+    if not file.endswith(".log") or "://" in file:
+        raise InvalidArgumentError(
+            f"Trials must go to a file of Optuna's journal, such as trials.log; got {file!r}. "
+            "`optuna.copy_study` copies them from there to a database."
+        )
+    name = (name or log.folder.absolute().name)[:_MAX_NAME]
     specs = sought(log, study_objective(log))
     goals = _goals(log, specs)
-    with _quiet(), _refusals(given):
-        journal = _Journal(storage) if is_journal else None
+    with _quiet(), _refusals(file):
+        journal = _Journal(file)
         try:
             study = optuna.create_study(
-                storage=storage if journal is None else JournalStorage(cast(Any, journal)),
+                storage=JournalStorage(cast(Any, journal)),
                 study_name=name,
                 directions=["minimize" if goal == "minimise" else "maximize" for goal in goals],
             )
         except optuna.exceptions.DuplicatedStudyError:
             raise InvalidArgumentError(
-                f"{given} has a study named {name!r} already. Choose another name or storage."
+                f"{file} has a study named {name!r} already. Choose another name or file."
             ) from None
-        try:
-            study.set_metric_names(
-                [f"{s.name} [{s.unit}]" if s.unit else s.name for s in specs]
-                if goals != ["reward"]
-                else ["reward"]
-            )
-            for key, value in _attributes(log).items():
-                study.set_user_attr(key, value)
-            trials = _trials(log, specs, goals)
-            if storage.startswith("sqlite:"):
-                _insert(study, trials)
-            else:
-                study.add_trials(trials)
-            if journal is not None:
-                journal.save()
-        except BaseException:
-            if journal is None:
-                with suppress(Exception):
-                    optuna.delete_study(study_name=name, storage=study._storage)
-            raise
+        study.set_metric_names(
+            [f"{s.name} [{s.unit}]" if s.unit else s.name for s in specs]
+            if goals != ["reward"]
+            else ["reward"]
+        )
+        for key, value in _attributes(log).items():
+            study.set_user_attr(key, value)
+        trials = _trials(log, specs, goals)
+        study.add_trials(trials)
+        journal.save()
     return len(trials)
 
 
@@ -229,79 +195,6 @@ def _plain(value: Any) -> Any:
     return value if isinstance(value, str | int | float | bool) else json.dumps(value)
 
 
-def _insert(study: Any, trials: Sequence["FrozenTrial"]) -> None:
-    """Add trials to a new study in SQLite in one transaction.
-
-    `Study.add_trials` takes 77 ms for a trial of 15 parameters, since it checks each value by
-    queries of its own, and so 13 minutes for 10,000 trials.
-    """
-    from optuna.distributions import distribution_to_json
-    from optuna.storages._rdb import models
-    from sqlalchemy import func, insert, select
-
-    storage = study._storage
-    # Optuna's cache of trials in front of the database.
-    backend = getattr(storage, "_backend", storage)
-    texts: dict[int, str] = {}
-    tables: dict[Any, list[Mapping[str, Any]]] = {
-        table: []
-        for table in (
-            models.TrialModel,
-            models.TrialParamModel,
-            models.TrialValueModel,
-            models.TrialUserAttributeModel,
-            models.TrialSystemAttributeModel,
-        )
-    }
-    with backend.engine.begin() as connection:
-        last = connection.execute(select(func.max(models.TrialModel.trial_id))).scalar() or 0
-        for number, trial in enumerate(trials):
-            trial_id = last + 1 + number
-            tables[models.TrialModel].append(
-                {
-                    "trial_id": trial_id,
-                    "number": number,
-                    "study_id": study._study_id,
-                    "state": trial.state,
-                    "datetime_start": trial.datetime_start,
-                    "datetime_complete": trial.datetime_complete,
-                }
-            )
-            for name, value in trial.params.items():
-                distribution = trial.distributions[name]
-                if id(distribution) not in texts:
-                    texts[id(distribution)] = distribution_to_json(distribution)
-                tables[models.TrialParamModel].append(
-                    {
-                        "trial_id": trial_id,
-                        "param_name": name,
-                        "param_value": distribution.to_internal_repr(value),
-                        "distribution_json": texts[id(distribution)],
-                    }
-                )
-            for objective, value in enumerate(trial.values or ()):
-                stored, kind = models.TrialValueModel.value_to_stored_repr(value)
-                tables[models.TrialValueModel].append(
-                    {
-                        "trial_id": trial_id,
-                        "objective": objective,
-                        "value": stored,
-                        "value_type": kind,
-                    }
-                )
-            for table, attributes in (
-                (models.TrialUserAttributeModel, trial.user_attrs),
-                (models.TrialSystemAttributeModel, trial.system_attrs),
-            ):
-                tables[table] += [
-                    {"trial_id": trial_id, "key": key, "value_json": json.dumps(value)}
-                    for key, value in attributes.items()
-                ]
-        for table, content in tables.items():
-            if content:
-                connection.execute(insert(table), content)
-
-
 class _Journal:
     """Backend of Optuna's journal that writes its file once: a write for each trial takes 5 ms."""
 
@@ -309,6 +202,7 @@ class _Journal:
         from optuna.storages.journal import JournalFileBackend
 
         self._path = Path(path)
+        self._is_new = not os.path.lexists(path)
         self._file = JournalFileBackend(path)
         self._logs: list[dict[str, Any]] = list(self._file.read_logs(0))
         self._n_saved = len(self._logs)
@@ -329,7 +223,10 @@ class _Journal:
             self._file.append_logs(self._logs[self._n_saved :])
         except BaseException:
             with suppress(OSError):
-                os.truncate(self._path, size)
+                if self._is_new:
+                    self._path.unlink()
+                else:
+                    os.truncate(self._path, size)
             raise
 
 
@@ -349,17 +246,14 @@ def _quiet() -> Iterator[None]:
 
 
 @contextmanager
-def _refusals(storage: str) -> Iterator[None]:
-    """Turn what SQLAlchemy says of a storage into one line."""
-    from optuna.exceptions import StorageInternalError
-    from sqlalchemy.exc import SQLAlchemyError
-
+def _refusals(file: str) -> Iterator[None]:
+    """Turn what Optuna says of a file into one line."""
     try:
         yield
-    except (SQLAlchemyError, StorageInternalError, ImportError, ValueError, OSError) as error:
+    except (ImportError, ValueError, OSError) as error:
         if isinstance(error, InvalidArgumentError):
             raise
         raise StorageError(
-            f"{storage!r} must be a storage of Optuna that can be written, such as "
-            f"sqlite:///study.db; {error_text(error).splitlines()[0][:200]}"
+            f"{file!r} must be a file of Optuna's journal that can be written; "
+            f"{error_text(error).splitlines()[0][:200]}"
         ) from None

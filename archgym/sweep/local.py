@@ -15,9 +15,10 @@ from pathlib import Path
 from typing import Any, final
 
 from archgym.errors import StudyInterrupted
+from archgym.evaluation.cluster import THREAD_VARIABLES
 from archgym.files.storage import open_own
 from archgym.sweep.plan import Run
-from archgym.sweep.study_run import THREAD_VARIABLES, RunResult, Tasks, perform
+from archgym.sweep.study_run import RunResult, Tasks, perform
 
 # chosen: a process must be gone within the two seconds that a stop may take.
 _STOP_S = 1.2

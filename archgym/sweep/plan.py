@@ -65,9 +65,13 @@ class TaskPlan:
           UnknownNameError: A name does not exist.
           InvalidArgumentError: A choice does not fit.
         """
+        from archgym.evaluation.simulator import recorded_options
         from archgym.evaluation.task import Task
-        from archgym.evaluation.task_choices import TaskChoices, revision_of_id
+        from archgym.evaluation.task_choices import TaskChoices, revision_of_id, version_of_id
 
+        options = self.options
+        if (version := version_of_id(self.id)) is not None:
+            options = recorded_options(self.simulator, version, options)
         return Task.resolve(
             TaskChoices(
                 simulator=self.simulator,
@@ -80,7 +84,7 @@ class TaskPlan:
                 revision=revision_of_id(self.id) if self.id else None,
                 fidelity=self.fidelity,
                 stand_in=self.stand_in,
-                options=self.options,
+                options=options,
                 fixed=self.fixed,
                 values=self.values,
                 folder=folder,
@@ -147,8 +151,6 @@ class AgentPlan:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     on_tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By a task's label, hyperparameters that count more there."""
-    tuned: bool | str = False
-    """True to start from the hyperparameters shipped for each task; or a file of others."""
     family: "Draws | Grid | None" = None
     """The settings that it stands for, until they are decided."""
     group: str = ""

@@ -6,13 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from archgym.analysis.statistics import interquartile_mean
-from archgym.errors import InvalidArgumentError
+from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.objective import REWARD_LIMIT
+from archgym.files.remote import local_copy
 from archgym.files.storage import write_atomic
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
@@ -21,6 +22,9 @@ from archgym.sweep.driver import read_failures
 from archgym.sweep.plan import Run, SweepPlan, TaskPlan
 from archgym.sweep.reading import read_recorded_plan
 from archgym.sweep.study_run import require_same_study
+
+if TYPE_CHECKING:
+    from archgym.tables import Exhaustive
 
 WITHIN = 0.05
 """Distance to the best known reward within which a design counts as good."""
@@ -220,7 +224,7 @@ def read_report(folder: str | Path, optima: Mapping[str, float] | None = None) -
       FileFormatError: It is not a sweep's, or a study in it is damaged beyond reading.
       StorageError: It cannot be read.
     """
-    folder = Path(folder)
+    folder = local_copy(folder)
     plan = read_recorded_plan(folder)
     known = tuple(
         replace(task, best_known=(optima or {}).get(task.label, task.best_known))
@@ -390,6 +394,38 @@ def _spread(values: Sequence[float]) -> Spread:
         return Spread(math.nan, math.nan, math.nan, math.nan, 0)
     iqm = interquartile_mean(known)
     return Spread(float(np.median(known)), iqm, min(known), max(known), len(known))
+
+
+def proven_tasks(plan: SweepPlan, tables: Sequence[Path]) -> "Mapping[str, Exhaustive]":
+    """Return all designs of those tasks that tables have, by the task's label.
+
+    Args:
+      plan: A recorded one, whose tasks have digests.
+      tables: Files; each must have a task of the plan.
+
+    Raises:
+      InvalidArgumentError: A table has none of the tasks.
+      FileFormatError: A file is not a table, or it is damaged.
+    """
+    from archgym.tables import Exhaustive, TableSimulator
+
+    found: dict[str, Exhaustive] = {}
+    for path in tables:
+        TableSimulator(path)
+        fits = False
+        for task in plan.tasks:
+            try:
+                made = replace(task, stand_in=str(path)).make()
+            except (InvalidArgumentError, UnknownNameError):
+                continue
+            if made.digest == task.digest:
+                fits = True
+                found.setdefault(task.label, Exhaustive(made))
+        if not fits:
+            raise InvalidArgumentError(
+                f"`--table` must have a task of the sweep; {path} has none of them. Leave it out."
+            )
+    return found
 
 
 def require_evaluations(report: SweepReport) -> None:

@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from archgym.evaluation.task import Task
     from archgym.studies.study import Study
 
-# One thread each: a study's numbers must not depend on how many processes share the machine.
-THREAD_VARIABLES = (
-    "OMP_NUM_THREADS",
-    "OPENBLAS_NUM_THREADS",
-    "MKL_NUM_THREADS",
-    "NUMEXPR_NUM_THREADS",
-)
 # chosen: progress of a study is reported for people.
 _PROGRESS_S = 0.2
 _FULL = (errno.ENOSPC, errno.EDQUOT)

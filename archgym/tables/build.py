@@ -19,7 +19,6 @@ from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
-    SimulatorError,
     StudyInterrupted,
     StudyLockedError,
 )
@@ -30,19 +29,18 @@ from archgym.files.remote import require_absent, shown, upload, url_of
 from archgym.files.storage import atomic_file, is_there, make_folder
 from archgym.runtime.interruption import Interruption
 from archgym.runtime.progress import StageProgress
+from archgym.tables.cluster import simulate_on_ray
 from archgym.tables.content import MAX_ROWS, TableContent
 from archgym.tables.file import TableFile
 from archgym.tables.optimum import OptimumSearch, tasks_of
 from archgym.tables.parts import PART_SIZE, Build, Part, PartClaims, is_done, read_part, write_plan
-from archgym.tables.threads import Job, Pace, SimulatingThreads
+from archgym.tables.simulation import simulate_parts
 from archgym.tables.writing import TableWriter
 
 # chosen: no folder should hold more files.
 _MAX_PARTS = 2**12
 # chosen: combinations that are looked at in half an hour, where nearly all are not designs.
 _MAX_SIZE = 2**34
-# chosen: a build that is killed loses so much at most of a slow simulator's work.
-_WRITE_S = 10.0
 # chosen: how often a process looks whether another one has finished [s].
 _POLL_S = 0.5
 # chosen: as long as a person waits for an estimate that is worth something.
@@ -67,6 +65,9 @@ class TablePlan:
     n_known: int
     """Those of them that an earlier build made."""
     n_workers: int
+    """Threads that simulate, where there is no cluster."""
+    ray: str | None
+    """Address of the Ray cluster that simulates."""
     most_bytes: int
     """Uncompressed size of the table [bytes]."""
     seconds: float | None
@@ -87,6 +88,7 @@ def build_table(
     announce: Callable[[TablePlan], None] | None = None,
     *,
     share: bool = False,
+    ray: str | None = None,
 ) -> Path:
     """Simulate every distinct design of a task's space on its workloads, and write the table.
 
@@ -102,6 +104,9 @@ def build_table(
       announce: Called with the plan at the start, and again with the expected time.
       share: True to build it together with other processes that call this for the same file, also
         on other machines that see its folder. Each may come and go; the bytes are the same.
+      ray: Address of a Ray cluster whose processors simulate, ``auto`` for one that runs on this
+        machine, or ``local`` for one that ends with the build. All nodes must see the table's
+        folder at the same path. `workers` then limits the processors.
 
     Raises:
       InvalidArgumentError: The space is too large, the file exists, or unfinished parts are of
@@ -119,13 +124,15 @@ def build_table(
             )
         require_absent(out)
         # Its parts stay in the working folder, so that the next call can continue.
-        local = build_table(task, out.name, workers, progress, assembling, announce)
+        local = build_table(task, out.name, workers, progress, assembling, announce, ray=ray)
         upload(local, out)
         local.unlink()
         return out
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
     n_workers = check_whole("workers", workers or min(cores, MAX_WORKERS), 1, MAX_WORKERS)
-    build = _planned(task, out)
+    if share and ray is not None:
+        raise InvalidArgumentError("`share` and `ray` exclude each other; choose one of them.")
+    build = _planned(task, out if ray is None else out.absolute())
     make_folder(build.folder)
     report = _Report(build, out, progress, announce)
     lease = None if share else _lease(build, out)
@@ -133,11 +140,14 @@ def build_table(
         write_plan(build)
         with Interruption() as interruption:
             missing = _missing(build, report)
-            report.begin(n_workers)
+            report.begin(n_workers, ray)
             if lease is None:
                 _build_together(build, out, missing, n_workers, report, interruption, assembling)
             else:
-                _simulate(build, missing, n_workers, report, interruption)
+                if ray is None:
+                    simulate_parts(build, missing, n_workers, report.add, interruption)
+                else:
+                    simulate_on_ray(build, missing, ray, workers, report.add, interruption)
                 _finish(build, out, assembling, interruption)
     except (FileFormatError, InvalidArgumentError, OSError):
         # Another process has just finished the table, and removes the folder of the parts: they
@@ -175,7 +185,7 @@ def _build_together(
     claims = PartClaims(build.folder)
     try:
         while missing and not is_there(out):
-            _simulate(build, missing, workers, report, interruption, claims)
+            simulate_parts(build, missing, workers, report.add, interruption, claims)
             missing = [number for number in missing if not is_done(build, number)]
             if missing:
                 # Others still simulate these, or were killed.
@@ -226,41 +236,7 @@ def _planned(task: Task, out: Path) -> Build:
     return Build(task, declaration, partial_folder(out), part_size, counted.value)
 
 
-# ---- simulation
-
-
-def _simulate(
-    build: Build,
-    missing: list[int],
-    workers: int,
-    report: "_Report",
-    interruption: Interruption,
-    claims: PartClaims | None = None,
-) -> None:
-    """Simulate every missing part, or those that nobody else claims."""
-    waiting: dict[int, Part] = {}
-    written_at = time.monotonic()
-    with SimulatingThreads(build.task, workers) as threads:
-        try:
-            for job, result in threads.results(
-                _jobs(build, missing, waiting, threads.pace, claims)
-            ):
-                part = waiting[job.part]
-                part.add(job.rows, job.place, result.values, result.reason)
-                report.add(len(job.rows))
-                if part.is_whole:
-                    part.write()
-                    del waiting[job.part]
-                    if claims is not None:
-                        claims.release(job.part)
-                elif time.monotonic() > written_at + _WRITE_S:
-                    part.write()
-                    written_at = time.monotonic()
-        except (StudyInterrupted, SimulatorError):
-            interruption.hold_back()
-            for part in waiting.values():
-                part.write()
-            raise
+# ---- parts that are left
 
 
 def _missing(build: Build, report: "_Report") -> list[int]:
@@ -275,33 +251,6 @@ def _missing(build: Build, report: "_Report") -> list[int]:
         else:
             report.known += n * n_workloads
     return missing
-
-
-def _jobs(
-    build: Build,
-    missing: list[int],
-    waiting: dict[int, Part],
-    pace: Pace,
-    claims: PartClaims | None,
-) -> Iterator[Job]:
-    for number in missing:
-        if claims is not None and not claims.take(build, number):
-            continue
-        indices = build.task.space.unflat(build.numbers(number))
-        part = Part(build, number, len(indices))
-        waiting[number] = part
-        if part.is_whole:
-            part.write()
-            del waiting[number]
-            continue
-        start = 0
-        while start < len(indices):
-            end = min(start + pace.batch, len(indices))
-            for place in range(len(build.task.workloads)):
-                rows = start + np.flatnonzero(~part.is_known[start:end, place])
-                if len(rows):
-                    yield Job(number, rows, place, indices[rows])
-            start = end
 
 
 @final
@@ -319,13 +268,14 @@ class _Report:
         self._progress, self._announce = progress, announce
         self._total = build.n_designs * len(build.task.workloads)
         self._workers = 1
+        self._ray: str | None = None
         self._added = 0
         self._measured: tuple[float, int] | None = None
         self.known = 0
 
-    def begin(self, workers: int) -> None:
+    def begin(self, workers: int, ray: str | None) -> None:
         """Announce the number of simulations."""
-        self._workers = workers
+        self._workers, self._ray = workers, ray
         self._tell_plan(None if self.known < self._total else 0.0)
         self._tell()
 
@@ -355,6 +305,7 @@ class _Report:
                     self._total,
                     self.known,
                     self._workers,
+                    self._ray,
                     8 * n_columns * build.n_designs,
                     seconds,
                 )

@@ -21,8 +21,8 @@ from archgym.version import __version__
 FORMAT = "archgym-table"
 FORMAT_VERSION = 1
 METADATA_KEY = b"archgym"
-MAX_ROWS = 2**25
-"""chosen: designs of a table that one machine simulates in days and holds in memory."""
+MAX_ROWS = 2**27
+"""chosen: designs of a table that one machine assembles in an hour."""
 NUMBER = "design"
 """Column of the designs' numbers in their space."""
 _REASON = "reason"

@@ -120,8 +120,6 @@ class TableFile:
                 f"it must have 1 to {limit:,} rows, as many as it says; it says {self.rows} and "
                 f"has {self._file.n_rows}"
             )
-        if self.rows * len(self.declaration.metrics) > _MAX_NUMBERS:
-            raise self._refusal(f"it must have at most {_MAX_NUMBERS} numbers a workload")
         # Beyond, a design that is missing is found when it is looked up.
         if space.size <= _MAX_COUNTED and (n := space.count().value) != self.rows:
             raise self._refusal(
@@ -170,8 +168,16 @@ class TableFile:
           place: Index of the workload in the declaration.
 
         Raises:
-          FileFormatError: They are damaged, or contradict each other.
+          FileFormatError: They are damaged, contradict each other, or do not fit into memory.
         """
+        if not self.fits_memory:
+            raise FileFormatError(
+                self.path,
+                None,
+                f"it must have at most {_MAX_NUMBERS:,} metrics of a workload to be searched or "
+                f"compared in memory; it has {self.rows * len(self.declaration.metrics):,}",
+                "Read it with pandas or DuckDB, or hold parameters of its space in a smaller one",
+            )
         names, reason_name = self.columns.metrics(place), self.columns.reason(place)
         values = np.empty((self.rows, len(names)))
         reason = np.empty(self.rows, dtype=np.int16)
@@ -187,6 +193,38 @@ class TableFile:
         if not np.isfinite(values[is_built]).all() or not np.isnan(values[~is_built]).all():
             raise self._refusal("a design must have finite metrics or a reason why it has none")
         return values, reason
+
+    @property
+    def fits_memory(self) -> bool:
+        """True if `results` may read a workload's numbers into memory."""
+        return self.rows * len(self.declaration.metrics) <= _MAX_NUMBERS
+
+    def metrics_of(self, numbers: Sequence[int]) -> np.ndarray:
+        """Return metrics of some designs, (n, w, n_metrics), without the others in memory.
+
+        Their columns are not compared with the recorded hashes.
+
+        Args:
+          numbers: Numbers of designs in the space.
+
+        Raises:
+          FileFormatError: One of them is missing.
+        """
+        n_workloads = len(self.declaration.workloads)
+        names = [self.columns.metrics(place) for place in range(n_workloads)]
+        found: dict[int, list[list[float]]] = {}
+        for _, piece in self._pieces([NUMBER, *(name for of in names for name in of)]):
+            known = self._plain(piece.column(NUMBER))
+            for number in numbers:
+                row = int(np.searchsorted(known, number))
+                if row < len(known) and known[row] == number:
+                    found[number] = [
+                        [float(self._plain(piece.column(name)[row : row + 1])[0]) for name in of]
+                        for of in names
+                    ]
+        if len(found) < len(set(numbers)):
+            raise self._refusal("its optima must be among its designs")
+        return np.array([found[number] for number in numbers])
 
     def parameter_pieces(self) -> "Iterator[tuple[int, pa.RecordBatch]]":
         """Yield columns of the parameters, which are not looked up here, some rows at a time.

@@ -30,7 +30,7 @@ from archgym.files.storage import (
 
 # chosen: combinations of a part; the DRAM simulator takes seconds for its designs.
 PART_SIZE = 2**14
-_PLAN_NAME = "plan.json"
+PLAN_NAME = "plan.json"
 _MAX_PLAN = 2**20
 
 
@@ -211,7 +211,7 @@ def write_plan(build: Build) -> None:
       InvalidArgumentError: The folder holds something else.
       StorageError: It cannot be read or written.
     """
-    path = build.folder / _PLAN_NAME
+    path = build.folder / PLAN_NAME
     require_own(path)
     if path.exists():
         with storage_errors(path, "read"), open_file(path) as handle:
@@ -230,8 +230,7 @@ def write_plan(build: Build) -> None:
         item.name
         for item in build.folder.iterdir()
         # Another process may have written the plan just now.
-        if not item.name.endswith((".lock", _PLAN_NAME))
-        and not item.name.startswith(SCRATCH_PREFIX)
+        if not item.name.endswith((".lock", PLAN_NAME)) and not item.name.startswith(SCRATCH_PREFIX)
     ]
     if others:
         raise InvalidArgumentError(

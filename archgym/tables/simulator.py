@@ -92,6 +92,24 @@ class TableSimulator(StandIn):
                 )
             return self._results[facts.digest]
 
+    def metrics_of(self, number: int, workloads: Sequence[str]) -> np.ndarray:
+        """Return metrics of an optimum on some workloads, (w, n_metrics).
+
+        Raises:
+          FileFormatError: The file is damaged.
+        """
+        if self._file.fits_memory:
+            row = int(np.searchsorted(self.numbers, number))
+            return np.stack([self.results(name)[0][row] for name in workloads])
+        facts = [self.workload_facts(name) for name in workloads]
+        return self._of_optima[number][[self.declaration.workloads.index(f) for f in facts]]
+
+    @cached_property
+    def _of_optima(self) -> dict[int, np.ndarray]:
+        """Metrics of the optima, (w, n_metrics), of a table too large for memory."""
+        numbers = sorted({optimum.number for optimum in self.optima})
+        return dict(zip(numbers, self._file.metrics_of(numbers), strict=True))
+
     def pieces(self, workloads: Sequence[str]) -> Iterator[tuple[slice, np.ndarray, np.ndarray]]:
         """Yield all designs on some workloads, in pieces.
 

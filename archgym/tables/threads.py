@@ -16,7 +16,7 @@ from archgym.evaluation.task import Task
 
 # chosen: a stop waits for what is simulated, progress is told after it, and overheads are small.
 _BATCH_S = 0.25
-_MAX_BATCH = 128
+_MAX_BATCH = 2**14
 # chosen: a compilation within the first of them must not make all batches small for long.
 _GROWTH = 8
 
@@ -35,7 +35,7 @@ class Job:
 
 @final
 class Pace:
-    """Batch size: as many designs as take a quarter of a second, at most 128."""
+    """Batch size: as many designs as take a quarter of a second, at most 16,384."""
 
     def __init__(self) -> None:
         self.batch = 1

@@ -32,7 +32,8 @@ def learn() -> ErrorPrior:
     n = len(lines)
     metrics = {_METRICS[line.metric]: _METRICS[line.metric] for line in lines}
     identity = tuple(tuple(float(i == j) for j in range(n)) for i in range(n))
-    source = f"{max(line.n_rows for line in lines)} runs of DRAMSys 4"
+    n_runs = max(line.n_rows for line in lines)
+    source = f"{n_runs} runs of DRAMSys 4 or, for device families such as ddr5, of Ramulator 2.1"
     guess = ErrorPrior(
         "chosen", source, tuple(metrics), metrics, (), (0.01,) * n, identity, 6.0, {}
     )

@@ -1,17 +1,16 @@
 """Differences of the fidelities `full` and `steps` on measured configurations.
 
-    python -m evidence.moe.differences FOLDER [ROWS]
+    python -m evidence.moe.differences FOLDER [FOUND] [SECONDS]
 
-Both serve the same requests, two of each client: of one row of each measured configuration, or of
-so many of them, spread evenly; and of some of them with skewed routing, drafts, prompts that
-repeat, few blocks of keys and values, held prompts and polls.
-
-Workers for prompts and others for decoding exist at the level of steps alone: `full` has one clock,
-one batch and one set of caches, and would need them, and an order of events, for each worker.
+Both serve the same requests, two of each client: of one row of each measured configuration; and of
+some of them with skewed routing, drafts, prompts that repeat, few blocks of keys and values, held
+prompts, polls, and workers of two kinds. It takes minutes: with a file FOUND it stops after so many
+seconds, and the next call goes on where the file ends.
 """
 
 import json
 import sys
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -23,7 +22,7 @@ from archgym.simulators.moe.formats.routing_trace import write_routing
 from archgym.simulators.moe.workloads.routing import RoutingPreset, generate
 from evidence.moe.measured import WORKLOAD, Measured, read_serving
 
-METRICS: Final = ("TPOT", "output/s", "TTFT")
+METRICS: Final = ("tpot_mean_ms", "output_per_s", "ttft_mean_ms")
 """Metrics that are compared."""
 _SOME: Final = 4  # chosen: rows of each further group
 _SKEW: Final = 0.7  # chosen: as workload `one-topic`, some three times what was fitted
@@ -32,6 +31,7 @@ _FURTHER: Final[Mapping[str, Mapping[str, str]]] = {
     "few blocks": {"memory_percent": "60"},
     "held prompts": {"hold_steps": "20", "hold_prompts": "2"},
     "polls": {"poll_steps": "10"},
+    "workers of two kinds": {"prefill_workers": "1", "decode_workers": "2"},
 }
 
 
@@ -45,6 +45,14 @@ class Difference(NamedTuple):
     p99: float
 
 
+class Case(NamedTuple):
+    """Row to serve at both fidelities, with a workload and options that differ."""
+
+    row: Measured
+    workload: str
+    options: Mapping[str, str]
+
+
 def of_row(row: Measured, workload: str = WORKLOAD, **options: str) -> list[float] | None:
     """Return the differences of a row by `METRICS` [%]; None where it cannot be built.
 
@@ -53,15 +61,14 @@ def of_row(row: Measured, workload: str = WORKLOAD, **options: str) -> list[floa
       workload: Workload whose lengths the row's options replace.
       options: Further options of the simulator.
     """
-    changes = {"requests": str(2 * row.clients), **options}
-    full, steps = (row.predict(fidelity, workload, **changes) for fidelity in ("full", "steps"))
-    if full is None or steps is None:
-        return None
-    pairs = (
-        (full.tpot_ms, steps.tpot_ms), (full.output_per_s, steps.output_per_s),
-        (full.ttft_ms, steps.ttft_ms),
-    )  # fmt: skip
-    return [100.0 * abs(quick / exact - 1.0) for exact, quick in pairs]
+    found = []
+    for fidelity in ("full", "steps"):
+        simulator = row.simulator(fidelity, requests=str(2 * row.clients), **options)
+        metrics = simulator.evaluate(row.design, simulator.workload(workload))
+        if metrics.infeasible is not None:
+            return None
+        found.append([metrics[name] for name in METRICS])
+    return [100.0 * abs(quick / exact - 1.0) for exact, quick in zip(*found, strict=True)]
 
 
 def summary(group: str, found: list[list[float]]) -> list[Difference]:
@@ -117,34 +124,42 @@ def repeating(row: Measured, folder: Path) -> str:
     return str(path)
 
 
-def main() -> None:
-    """Print the table, one group after the other."""
-    folder = Path(sys.argv[1])
-    rows, _ = read_serving(folder / "moe" if (folder / "moe").is_dir() else folder)
+def groups_of(rows: list[Measured], folder: Path) -> dict[str, list[Case]]:
+    """Return the cases of each group; traces are written into a folder."""
     chosen = configurations(rows)
-    if len(sys.argv) > 2:
-        n = min(len(chosen), int(sys.argv[2]))
-        chosen = [chosen[at] for at in np.linspace(0, len(chosen) - 1, n).astype(int)]
     some = [chosen[at] for at in np.linspace(0, len(chosen) - 1, _SOME).astype(int)]
+    over_time = {"clients": "0", "lengths": "", "stagger": "false", "prefix_cache_gb": "2"}
+    return {
+        **{name: [Case(row, WORKLOAD, of) for row in some] for name, of in _FURTHER.items()},
+        "skewed routing": [Case(row, skewed(row, folder), {"stagger": "false"}) for row in some],
+        "prompts that repeat": [Case(row, repeating(row, folder), over_time) for row in some],
+        "measured configurations": [Case(row, WORKLOAD, {}) for row in chosen],
+    }
+
+
+def main() -> None:
+    """Print the table; see the module."""
+    folder, *further = sys.argv[1:]
+    reference = Path(folder)
+    rows, _ = read_serving(reference / "moe" if (reference / "moe").is_dir() else reference)
+    path = Path(further[0]) if further else None
+    until = time.monotonic() + (float(further[1]) if len(further) > 1 else float("inf"))
+    lines = path.read_text("utf-8").splitlines() if path is not None and path.exists() else []
+    # A case is known by its place: nothing else tells configurations with the same names apart.
+    known = {(name, place): found for name, place, found in map(json.loads, lines)}
     with TemporaryDirectory() as scratch:
-        place = Path(scratch)
-        groups: dict[str, list[tuple[Measured, str, Mapping[str, str]]]] = {
-            **{name: [(row, WORKLOAD, of) for row in some] for name, of in _FURTHER.items()},
-            "skewed routing": [(row, skewed(row, place), {"stagger": "false"}) for row in some],
-            "prompts that repeat": [
-                (
-                    row, repeating(row, place),
-                    {"clients": "0", "lengths": "", "stagger": "false", "prefix_cache_gb": "2"},
-                )
-                for row in some
-            ],
-            "measured configurations": [(row, WORKLOAD, {}) for row in chosen],
-        }  # fmt: skip
-        for name, cases in groups.items():
-            results = (of_row(row, workload, **of) for row, workload, of in cases)
+        for name, cases in groups_of(rows, Path(scratch)).items():
+            for place, (row, workload, options) in enumerate(cases):
+                if (name, place) in known or time.monotonic() > until:
+                    continue
+                known[name, place] = of_row(row, workload, **options)
+                if path is not None:
+                    with path.open("a", encoding="utf-8") as handle:
+                        handle.write(json.dumps([name, place, known[name, place]]) + "\n")
+            results = [known.get((name, place)) for place in range(len(cases))]
             for found in summary(name, [each for each in results if each is not None]):
                 sys.stdout.write(
-                    f"{found.group}, {found.metric}, {found.n_rows} rows: median "
+                    f"{found.group}, {found.metric}, {found.n_rows} of {len(cases)} rows: median "
                     f"{found.median:.2f} %, p99 {found.p99:.2f} %\n"
                 )
                 sys.stdout.flush()

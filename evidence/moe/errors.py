@@ -36,8 +36,13 @@ LEVELS: Final = (("GPU", "hardware", 2), ("model", "model", 0), ("engine", "engi
 """Kinds of what is left out: name, fact, and place among the names of a row."""
 _DEPLOYMENT: Final = ("hardware", "engine", "model", "precision")
 _LAYOUT: Final = ("tensor", "data", "spread")
+# The simulated time of a token says what limits a step: overheads, weights, products or links.
+# Errors of one limit do not carry to another, so that its length is the shortest.
 # chosen: the length scales in doublings that predict left-out rows best, of half and twice these.
-_LOAD: Final = {"clients": 6.0, "prompt, mean": 4.0, "output, mean": 4.0}
+_LOAD: Final = {
+    "clients": 6.0, "prompt, mean": 4.0, "output, mean": 4.0,
+    "tpot_mean_ms": 1.5, "ttft_mean_ms": 6.0,
+}  # fmt: skip
 _SHARDS: Final = {"tensor": 4.0}
 _OUT: Final = Path(__file__).parents[2] / "archgym" / "simulators" / "moe" / "data" / "error.json"
 
@@ -95,7 +100,7 @@ def known_values(rows: Sequence[Measured]) -> dict[str, frozenset[str]]:
 
 
 def points(rows: Iterable[Measured]) -> Points:
-    """Return measured rows as points."""
+    """Return measured rows as points, without what is simulated."""
     found = []
     for row in rows:
         simulator = row.simulator()
@@ -103,6 +108,21 @@ def points(rows: Iterable[Measured]) -> Points:
         facts = facts_of(simulator, simulator.workload(WORKLOAD))
         found.append(points_of(simulator.space, indices, facts))
     return joined(found)
+
+
+def with_simulated(at: Points, rows: Sequence[Measured], errors: Floats) -> Points:
+    """Return points with the times that were simulated, which errors and measurements give.
+
+    Args:
+      at: Rows as points.
+      rows: The rows.
+      errors: (n, n_quantities), their errors.
+    """
+    times = {
+        "ttft_mean_ms": np.array([row.ttft_ms for row in rows]) * np.exp(-errors[:, 0]),
+        "tpot_mean_ms": np.array([row.tpot_ms for row in rows]) * np.exp(-errors[:, 1]),
+    }
+    return Points(at.texts, {**at.numbers, **times}, at.position)
 
 
 def measured_errors(rows: Sequence[Measured], predicted: Mapping[str, Floats]) -> Floats:
@@ -140,9 +160,12 @@ def learn(
       most_rows: Rows of a fold that take part at most.
     """
     known = known_values(rows)
-    folds = [Fold(at, errors["configuration"], known)]
-    for kind, fact, _ in LEVELS:
-        folds.append(Fold(at, errors[kind], {**known, fact: frozenset()}))
+    facts = {"configuration": known}
+    facts |= {kind: {**known, fact: frozenset()} for kind, fact, _ in LEVELS}
+    folds = [
+        Fold(with_simulated(at, rows, errors[kind]), errors[kind], values)
+        for kind, values in facts.items()
+    ]
     alike = (*_DEPLOYMENT, *_LAYOUT)
     return learned_prior(guess(known, source), folds, alike, most_rows=most_rows)
 

@@ -27,7 +27,7 @@ from archgym.simulators.moe.machine.timing import OUTSIDE, engine_dimensions, en
 from archgym.simulators.moe.simulator import Ready
 from archgym.simulators.moe.workloads.requests import Requests
 from archgym.simulators.moe.workloads.routing import Routing
-from evidence.moe.measured import WORKLOAD, Measured
+from evidence.moe.measured import WORKLOAD, Measured, predictions
 
 Floats = npt.NDArray[np.float64]
 
@@ -357,22 +357,24 @@ def predict(
     Constants that were fitted go into a file of each row's engine; None for those that ship.
     """
     chosen = np.arange(len(asked.rows)) if at is None else at
-    out: list[Any] = []
+    rows = [asked.rows[place] for place in chosen]
     with TemporaryDirectory() as folder:
-        for place in chosen:
-            row = asked.rows[place]
-            changes = {}
-            if fitted is not None:
-                labels = dict(asked.labels[asked.deployment[place]])
-                changes["engine"] = _engine_file(Path(folder), row, fitted.constants(labels))
-            found = row.predict(**changes)
-            out.append(found if found is not None else (np.nan,) * 3)
-    return Predictions(*np.array(out, dtype=np.float64).reshape(-1, 3).T)
+        changes = None
+        if fitted is not None:
+            written = {
+                place: _engine_file(Path(folder), asked, fitted, int(place))
+                for place in np.unique(asked.deployment[chosen])
+            }
+            changes = [{"engine": written[place]} for place in asked.deployment[chosen]]
+        found = predictions(rows, changes)
+    nothing = (np.nan,) * 3
+    return Predictions(*np.array([each or nothing for each in found]).reshape(-1, 3).T)
 
 
-def _engine_file(folder: Path, row: Measured, constants: Constants) -> str:
-    """Write an engine with these constants, and return the path."""
-    path = folder / "engine.json"
-    values = {"like": row.options["engine"], "constants": constants._asdict()}
+def _engine_file(folder: Path, asked: Problem, fitted: Calibration, deployment: int) -> str:
+    """Write the engine of a deployment with fitted constants, and return the path."""
+    labels = dict(asked.labels[deployment])
+    values = {"like": labels["engine"], "constants": fitted.constants(labels)._asdict()}
+    path = folder / f"engine-{deployment}.json"
     path.write_text(json.dumps({"engine": values}), encoding="utf-8")
     return str(path)

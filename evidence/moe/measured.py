@@ -3,11 +3,13 @@
 import json
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Final, NamedTuple, final
+
+import numpy as np
 
 from archgym.errors import FileFormatError
 from archgym.evaluation.factory import make_simulator
@@ -30,6 +32,8 @@ _MOST_MS, _MOST_CLIENTS, _MOST_TOKENS = 1e8, 100_000, 10_000_000
 
 WORKLOAD: Final = "chat-1k"
 """Workload of `closed-loop` whose lengths the options replace."""
+# Numbers of clients that designs of `closed-loop` have without an option.
+_SEARCHED_CLIENTS: Final = frozenset(str(1 << power) for power in range(8))
 
 
 @final
@@ -82,20 +86,7 @@ class Measured:
         self, fidelity: str = "auto", workload_name: str = WORKLOAD, **changes: str
     ) -> "Prediction | None":
         """Return what the searched path says of the row; None where it cannot be built."""
-        simulator = self.simulator(fidelity, **changes)
-        task = Task.make(simulator, workload_name)
-        workload = task.workloads[0].workload
-        indices = simulator.space.indices_of(self.design)[None, :]
-        result = simulator.evaluate_batch(indices, workload)
-        if result.reason[0]:
-            return None
-        found = dict(zip((m.name for m in simulator.metrics), result.values[0], strict=True))
-        rate = found["output_per_s"]
-        if self.is_steady and changes.get("clients") != "0":
-            requests = workload.content.requests_of(self.clients)
-            tokens = float(requests.output_tokens[requests.counted_from :].mean())
-            rate = self.clients * tokens / (found["e2e_mean_ms"] / 1e3)
-        return Prediction(found["ttft_mean_ms"], found["tpot_mean_ms"], rate / self.n_gpus)
+        return predictions([self], [changes], fidelity, workload_name)[0]
 
 
 class Prediction(NamedTuple):
@@ -104,6 +95,54 @@ class Prediction(NamedTuple):
     ttft_ms: float
     tpot_ms: float
     output_per_s: float
+
+
+def predictions(
+    rows: Sequence[Measured],
+    changes: Sequence[Mapping[str, str]] | None = None,
+    fidelity: str = "auto",
+    workload_name: str = WORKLOAD,
+) -> list[Prediction | None]:
+    """Return what the searched path says of rows, None for those that cannot be built.
+
+    Rows with the same options are one task, and their designs one batch of it. Clients are part of
+    the design where the space has their number.
+
+    Args:
+      rows: Measured rows.
+      changes: For each row, options that differ.
+      fidelity: Fidelity of the simulator.
+      workload_name: Workload whose lengths the options replace.
+    """
+    batches: dict[tuple[tuple[str, str], ...], list[tuple[int, dict[str, str | int]]]] = {}
+    for place, row in enumerate(rows):
+        options, design = {**row.options, **(changes[place] if changes else {})}, {**row.design}
+        if options["clients"] in _SEARCHED_CLIENTS:
+            design["clients"] = int(options.pop("clients"))
+        batches.setdefault(tuple(sorted(options.items())), []).append((place, design))
+    found: list[Prediction | None] = [None] * len(rows)
+    # Tasks of one model follow each other, and share its routing.
+    for options_of, batch in sorted(batches.items(), key=lambda item: dict(item[0])["model"]):
+        simulator = simulator_of(dict(options_of), fidelity)
+        workload = Task.make(simulator, workload_name).workloads[0].workload
+        indices = np.stack([simulator.space.indices_of(design) for _, design in batch])
+        result = simulator.evaluate_batch(indices, workload)
+        names = [spec.name for spec in simulator.metrics]
+        in_flight = dict(options_of).get("clients")
+        for (place, _), values, reason in zip(batch, result.values, result.reason, strict=True):
+            row = rows[place]
+            if reason:
+                continue
+            by_name = dict(zip(names, values.tolist(), strict=True))
+            rate = by_name["output_per_s"]
+            if row.is_steady and in_flight != "0":
+                requests = workload.content.requests_of(row.clients)
+                tokens = float(requests.output_tokens[requests.counted_from :].mean())
+                rate = row.clients * tokens / (by_name["e2e_mean_ms"] / 1e3)
+            found[place] = Prediction(
+                by_name["ttft_mean_ms"], by_name["tpot_mean_ms"], rate / row.n_gpus
+            )
+    return found
 
 
 def simulator_of(options: Mapping[str, str], fidelity: str = "auto") -> MoeSimulator:

@@ -7,7 +7,8 @@ import numpy as np
 from sklearn.tree import DecisionTreeClassifier
 
 from archgym.control.policies import Network
-from archgym.control.rules import _LARGEST, _SEEN
+from archgym.control.rules.case import _LARGEST
+from archgym.control.rules.domain import SEEN
 from archgym.control.tasks import Episode, roll, task_of
 
 
@@ -29,7 +30,7 @@ def main() -> None:
         action = network.act(episode)
         if episode.previous:
             names = [counter.name for counter in episode.run.counters]
-            places = [names.index(name) for name in _SEEN[prefix]]
+            places = [names.index(name) for name in SEEN[prefix]]
             shown = (_LARGEST * episode.observation[0]).round()[places]
             seen.append(np.append(shown, episode.previous[0]))
             chosen.append(action[0])
@@ -39,7 +40,7 @@ def main() -> None:
         roll(task, name, act)
     tree = DecisionTreeClassifier(max_leaf_nodes=options.leaves, random_state=0)
     tree.fit(np.array(seen), chosen)
-    names = [*(each.removesuffix("_ns") for each in _SEEN[prefix]), "previous"]
+    names = [*(each.removesuffix("_ns") for each in SEEN[prefix]), "previous"]
     lines = ['"""Tree distilled from a trained network."""', f'DOMAIN = "{prefix}-control"', "", ""]
     lines += [f"def choose({', '.join(names)}):", *_branch(tree, names, 0, 1)]
     options.out.write_text("\n".join(lines) + "\n")

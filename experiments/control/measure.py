@@ -4,13 +4,40 @@ import argparse
 import json
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from archgym.control.comparison import compare_policies, picture
+from archgym.control.comparison import ControlComparison, _p_value, compare_policies, picture
 from archgym.control.policies import Network
-from archgym.control.rules import policies_of
+from archgym.control.rules.case import policies_of
 from archgym.control.tasks import task_of
+
+
+def _trained(found: ControlComparison, split: str) -> dict[str, Any]:
+    """Return the mean of all networks, and its p-values against each other policy, paired.
+
+    Each episode counts once, with the mean score of the networks; the test flips signs.
+    """
+    rows = {row.policy: np.array(row.scores) for row in found.rows if row.split == split}
+    nets = [name for name in rows if name.startswith(("imitation-", "ppo-"))]
+    if not nets:
+        return {}
+    ours = np.mean([rows[name] for name in nets], axis=0)
+    fixed, oracle = rows["hindsight"], rows["oracle"]
+    saved, most = 1.0 - ours / fixed, 1.0 - oracle / fixed
+    rng = np.random.default_rng(0)
+    return {
+        "split": split,
+        "networks": len(nets),
+        "saved_percent": 100.0 * float(saved.mean()),
+        "gap_percent": 100.0 * float(saved.mean() / most.mean()),
+        "p_against": {
+            name: _p_value((scores - ours) / fixed, rng)
+            for name, scores in rows.items()
+            if name not in nets and name != "oracle"
+        },
+    }
 
 
 def main() -> None:
@@ -39,7 +66,9 @@ def main() -> None:
             bound_epochs=options.bound_epochs,
         )
     picture(found, options.out.with_suffix(".png"))
-    options.out.write_text(json.dumps(found.to_json(), indent=1))
+    made = found.to_json()
+    made["trained"] = [_trained(found, split) for split in options.splits]
+    options.out.write_text(json.dumps(made, indent=1) + "\n")
     for row in found.rows:
         g, s = row.gain_percent, row.gap_percent
         print(
@@ -47,6 +76,8 @@ def main() -> None:
             f"[{g.low:6.2f}, {g.high:6.2f}] % gap {s.value:6.1f} [{s.low:6.1f}, {s.high:6.1f}] % "
             f"p {row.p_value:.4f}"
         )
+    for trained in filter(None, made["trained"]):
+        print(trained)
     print(f"bound {found.bound}; {time.process_time() - started:.0f} s of processor time")
 
 

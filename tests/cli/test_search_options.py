@@ -120,14 +120,12 @@ def test_searches_share_a_cache(archgym: Archgym) -> None:
 
 
 def test_study_is_exported_to_a_storage_of_optuna(archgym: Archgym, study: Path) -> None:
-    import optuna
-
-    ran = archgym("export", study, "--as", "optuna", "--storage", "sqlite:///x.db")
+    ran = archgym("export", study, "--as", "optuna", "--storage", "x.log")
 
     assert ran.code == 0, ran.err
-    assert "Written: 12 trials in sqlite:///x.db" in ran.out
-    assert len(optuna.load_study(study_name="study", storage="sqlite:///x.db").trials) == 12
-    again = archgym("export", study, "--as", "optuna", "--storage", "sqlite:///x.db")
+    assert "Written: 12 trials in x.log" in ran.out
+    assert Path("x.log").is_file()
+    again = archgym("export", study, "--as", "optuna", "--storage", "x.log")
     assert "has a study named 'study' already" in again.err
     assert "belong together" in archgym("export", study, "--as", "optuna").err
 

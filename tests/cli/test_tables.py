@@ -221,7 +221,7 @@ def test_sweep_runs_on_a_table(archgym: Archgym, table: Path) -> None:
 
     planned = archgym("sweep", "plan", "plan.yaml")
     archgym("sweep", "run", "plan.yaml", "--out", "sweep")
-    report = archgym("sweep", "report", "sweep", "--table", table, "--figure", "f.svg", "--json")
+    report = archgym("sweep", "report", "sweep", "--table", table, "--json")
     Path("plan.yaml").write_text(json.dumps(plan).replace("plugin.parquet", "absent.parquet"))
     absent = archgym("sweep", "plan", "plan.yaml")
 

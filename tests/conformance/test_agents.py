@@ -11,7 +11,7 @@ import pytest
 from archgym.agent.agent import Agent, agent_class, agent_names, make_agent
 from archgym.errors import MissingExtraError
 from archgym.testing import check_agent, proving_tasks
-from tests.agents.small import PORTFOLIO, SMALL, TEAM
+from tests.agents.small import FOREST, PORTFOLIO, SMALL, TEAM
 
 
 def _skip_where_extra_is_left_out(kind: type[Agent]) -> None:
@@ -35,8 +35,10 @@ def test_agent_conforms(name: str) -> None:
     _skip_where_extra_is_left_out(kind)
 
     # Learners with few designs an update, or they would be through before they have learned.
-    quick = {**SMALL, "multi_agent_ppo": TEAM, "auto": PORTFOLIO}
-    check_agent(kind, n_designs=40, hyperparameters=quick.get(name))
+    quick = {**SMALL, "multi_agent_ppo": TEAM, "auto": PORTFOLIO, "extra_trees": FOREST}
+    # Models cost most of the time; after ten designs they propose, and networks learn every eight.
+    has_model = name in (*quick, "few", "bayesian", "multi_objective_bayesian")
+    check_agent(kind, n_designs=24 if has_model else 40, hyperparameters=quick.get(name))
 
 
 @pytest.mark.parametrize("name", agent_names())

@@ -18,11 +18,11 @@ from archgym.control.policies import (
     policy_of,
     proven_bound,
 )
-from archgym.control.rules import RulePolicy
+from archgym.control.rules.case import RulePolicy
 from archgym.control.tasks import ControlTask, Episode, best_static, product, roll, static, task_of
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.simulator import Workload
-from archgym.rules.domain import domain
+from archgym.rules.domain import domain, domain_names
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
 
@@ -166,6 +166,14 @@ def test_unknown_names_are_refused() -> None:
         task_of("dram-localty")
     with pytest.raises(UnknownNameError, match="hand"):
         policy_of("hands", TASK)
+
+
+def test_rules_find_domains_by_folder_and_name_no_package_above_them() -> None:
+    folder = Path(domain.__code__.co_filename).parent
+    text = "".join(path.read_text() for path in folder.glob("*.py"))
+
+    assert {"cpu-control", "dram-control", "cache"} <= set(domain_names())
+    assert "archgym.control" not in text
 
 
 @pytest.fixture(scope="module")

@@ -147,7 +147,7 @@ def test_rl_zoo3_makes_the_environment(tmp_path: Path) -> None:
     assert np.isfinite(rewards).all()
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.xdist_group("ray")
 def test_ray_tune_searches_an_evaluator(tmp_path: Path) -> None:
     tune = pytest.importorskip("ray.tune")

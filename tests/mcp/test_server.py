@@ -109,10 +109,6 @@ async def search(client: Any) -> dict[str, Any]:
     await call("best", study="found")
     guide = await client.read_resource("archgym://guide")
     transcript["guide"] = guide.contents[0].text
-    prompt = await client.get_prompt(
-        "search_design", {"simulator": "dram", "goal": "low latency", "budget": "20"}
-    )
-    transcript["prompt"] = prompt.messages[0].content.text
     return transcript
 
 
@@ -127,7 +123,6 @@ def test_client_of_the_sdk_runs_a_whole_search(serve: Any, tmp_path: Path) -> No
     assert found["best"]["best"]["reward"] >= 0
     assert (tmp_path / "work" / "best.json").is_file()
     assert found["guide"].startswith("---\nname: archgym-search")
-    assert "Budget: 20 evaluations" in found["prompt"]
     # The journal follows from its designs alone.
     journal = (tmp_path / "work" / "found" / "journal.jsonl").read_bytes()
     asked = np.array([json.loads(line)["design"] for line in journal.splitlines()])
@@ -177,12 +172,12 @@ def test_hostile_calls_over_the_protocol_do_no_harm(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("token", ["", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"])
-def test_request_without_the_token_is_refused(tmp_path: Path, token: str) -> None:
+def test_request_without_the_token_is_refused(tmp_path: Path) -> None:
     with listening(tmp_path / "work") as address:
-        request = urllib.request.Request(address, b"{}", {"Authorization": token})
-        with pytest.raises(urllib.error.HTTPError, match="401"):
-            urllib.request.urlopen(request, timeout=SECONDS)
+        for token in ("", "Bearer wrong", f"Basic {TOKEN}", f"Bearer {TOKEN}x"):
+            request = urllib.request.Request(address, b"{}", {"Authorization": token})
+            with pytest.raises(urllib.error.HTTPError, match="401"):
+                urllib.request.urlopen(request, timeout=SECONDS)
 
 
 def test_server_listens_on_loopback_only(tmp_path: Path) -> None:

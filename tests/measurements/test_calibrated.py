@@ -3,17 +3,20 @@
 import json
 import pickle
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.simulator import BatchResult
 from archgym.evaluation.task import Task
-from archgym.measurements.calibrated import CalibratedSimulator
+from archgym.measurements.calibrated import CalibratedSimulator, own_metrics
 from archgym.measurements.file import append_measurements
 from archgym.measurements.spreadsheet import measured
 from archgym.report.commands import evaluate_command
+from archgym.report.explain import explain
 from archgym.searching import search
 from archgym.studies.study import Study
 from archgym.testing import ProvingSimulator, check_simulator
@@ -53,6 +56,41 @@ def test_metrics_are_calibrated_next_to_the_simulators_own(tmp_path: Path) -> No
     assert found["cost_ns"] == pytest.approx(1.3 * own["cost_ns"], rel=0.05)
     assert found["low_cost_ns"] < found["cost_ns"] < found["high_cost_ns"]
     assert found["position"] == own["position"]
+
+
+def test_shares_end_at_their_highest_value() -> None:
+    simulator = ProvingSimulator("tiny", has_failures=False)
+    first, gain, *others = simulator.metrics
+    values = simulator.evaluate({"mode": "a", "count": 1}, simulator.workload("near"))
+    highest = 1.05 * values["gain_gbs"]
+    simulator.metrics = (first, replace(gain, highest=highest), *others)
+
+    found = metrics_of(Task.make(simulator, "near", confidence=0.9), {"mode": "a", "count": 1})
+
+    assert found["high_gain_gbs"] == found["p90_gain_gbs"] == highest
+    assert found["low_gain_gbs"] < found["gain_gbs"] == values["gain_gbs"]
+
+
+def test_ends_of_values_below_zero_are_in_order() -> None:
+    simulator = ProvingSimulator("tiny", has_failures=False)
+    simulator.simulate = lambda indices, workload: BatchResult(  # type: ignore[method-assign]
+        np.full((len(indices), 3), -2.0), np.zeros(len(indices), np.int16), {}
+    )
+
+    found = metrics_of(Task.make(simulator, "near", confidence=0.9), {"mode": "a", "count": 1})
+
+    assert found["low_cost_ns"] < found["p10_cost_ns"] < -2.0 < found["p90_cost_ns"]
+
+
+def test_explanation_names_no_end_of_an_interval_as_a_part() -> None:
+    simulator = ProvingSimulator("mixed", has_failures=False)
+    task = Task.make(simulator, "near", confidence=0.9)
+
+    found = explain(task, task.space.default_indices)
+
+    named = {part.metric for each in found.causes for part in each.parts}
+    assert not {name for name in named if name.startswith(("low_", "high_", "simulated_", "p"))}
+    assert [spec.name for spec in own_metrics(task.metrics)] == [m.name for m in simulator.metrics]
 
 
 def test_measured_metric_leaves_others_as_they_are(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import pytest
 
 from archgym.evaluation.metrics import MetricSpec
 from archgym.measurements.points import points_of
-from archgym.measurements.prior import ErrorPrior, chosen_prior, shipped_prior
+from archgym.measurements.prior import Component, ErrorPrior, chosen_prior, shipped_prior
 from archgym.measurements.process import ErrorProcess, Residuals, quantile
 from archgym.simulators.dram import DramSimulator
 from archgym.simulators.moe import MoeSimulator
@@ -54,6 +54,21 @@ def test_difference_of_similar_designs_is_known_better_than_either() -> None:
 
     difference = found.covariance[0, 0] + found.covariance[1, 1] - 2.0 * found.covariance[0, 1]
     assert np.sqrt(difference) < 0.2 * found.spread[0, 0]
+
+
+def test_designs_that_are_limited_alike_share_more_of_the_error() -> None:
+    load = Component("load", near={"time_ns": 1.0}, spread=(0.2,))
+    process = ErrorProcess(replace(prior(), components=(load,)))
+    # The second takes a tenth longer in the simulator, the third thirty times as long.
+    times = {"time_ns": np.array([10.0, 11.0, 300.0])}
+    points = points_of(SPACE, np.array([[10], [60], [11]]), {"workload": "w"}, times)
+    process.condition(points.rows(np.array([0])), Residuals(*np.zeros((2, 1), int), np.array([0.3]),
+                                                            np.zeros(1, int)))  # fmt: skip
+
+    mean, _ = process.marginals(points)
+
+    assert mean[1, 0] > 0.27
+    assert mean[2, 0] < 0.05
 
 
 def test_measurement_of_another_workload_says_nothing() -> None:

@@ -67,6 +67,7 @@ def test_parameters_that_are_left_out_are_the_default_designs(tmp_path: Path) ->
         ("mode,cost_ns\n", 1, "must have a heading and rows"),
         ("", 1, "must have a heading and rows"),
         ('mode,cost_ns\n"a,1.2\n', None, "must be CSV"),
+        ("mode,cost_ns,date\na,1.2,2026-13-45\n", 2, "`date` must be a day or time that exists"),
         ("mode,cost_ns\na,1300\n", 1, "1,000 times larger than simulated"),
         ("mode,cost_ns\na,0.0013\n", 1, "write it in the heading, such as `cost_ns [us]`"),
     ],

@@ -1,5 +1,6 @@
 """Decisions under a simulator's error."""
 
+from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.simulator import BatchResult
 from archgym.evaluation.task import Task
 from archgym.measurements.file import MEASURED_NAME
 from archgym.report.decision import decide
@@ -93,6 +95,21 @@ def test_exact_simulator_is_settled(tmp_path: Path) -> None:
     assert found.best.p_best == 1.0
     assert found.best.loss == 0.0
     assert found.best.low == found.best.high
+
+
+def test_designs_that_are_alike_are_called_equally_good(tmp_path: Path) -> None:
+    simulator = ProvingSimulator("tiny", has_failures=False)
+    simulator.simulate = lambda indices, workload: BatchResult(  # type: ignore[method-assign]
+        np.full((len(indices), 3), 2.0), np.zeros(len(indices), np.int16), {}
+    )
+    log = search(simulator, workload="near", budget=6, agent="random", folder=tmp_path / "runs").log
+    found = decide(log)
+    alike = replace(found, utility=np.zeros_like(found.utility))
+
+    text = " ".join(alike.sentences())
+
+    assert f"is as good as {found.best.seq} in all that counts" in text
+    assert "beats" not in text
 
 
 def test_limit_has_the_probability_to_be_met(tmp_path: Path) -> None:

@@ -15,7 +15,8 @@ import pytest
 pytest.importorskip("ray")
 
 from archgym.errors import ArchGymError, StorageError
-from archgym.sweep.cluster import Origin, RayCrew
+from archgym.evaluation.cluster import Origin
+from archgym.sweep.cluster import RayCrew
 from archgym.sweep.driver import SweepState, run_sweep
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan, write_recorded_plan
@@ -137,7 +138,7 @@ def test_a_node_that_does_not_fit_stops_the_sweep(
     cluster: Any, plan: SweepPlan, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     origin = Origin.of
-    monkeypatch.setattr(Origin, "of", lambda folder: replace(origin(folder), version="0.0.1"))
+    monkeypatch.setattr(Origin, "of", lambda *place: replace(origin(*place), version="0.0.1"))
 
     with pytest.raises(ArchGymError, match=r"ArchGym must be 0\.0\.1 on every node"):
         run_sweep(plan, "sweep", address=cluster.address, only=["small"], seeds=[0])

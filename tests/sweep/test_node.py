@@ -7,8 +7,9 @@ from typing import Any
 
 import pytest
 
-from archgym.sweep import cluster as node
-from archgym.sweep.cluster import Origin, work
+from archgym.evaluation import cluster as node
+from archgym.evaluation.cluster import Origin
+from archgym.sweep.cluster import origin_of, work
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan, write_recorded_plan
 from archgym.sweep.status import read_status
@@ -20,7 +21,7 @@ def origin(plan: SweepPlan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """That of a sweep that was just begun, which waits for no file system."""
     monkeypatch.setattr(node, "_APPEARS_S", 0.0)
     write_recorded_plan(tmp_path, plan)
-    return Origin.of(tmp_path)
+    return origin_of(tmp_path)
 
 
 def test_a_node_that_fits_runs_a_study_to_its_end(plan: SweepPlan, origin: Origin) -> None:

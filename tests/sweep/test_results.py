@@ -9,7 +9,6 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.task import Task
-from archgym.report.sweep_figure import draw_report
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
 from archgym.sweep.plan import SweepPlan
@@ -134,25 +133,6 @@ def test_csv_has_a_line_for_each_run_and_budget(swept: Path) -> None:
     curve = read_study(swept / "light/small/seed-1").curve()
     last = [r for r in rows if (r["agent"], r["seed"], r["evaluations"]) == ("small", "1", "20")]
     assert float(last[0]["best_reward"]) == curve[19]
-
-
-@pytest.mark.parametrize(("name", "magic"), [("f.svg", b"<?xml"), ("f.png", b"\x89PNG")])
-def test_the_figure_is_drawn_alike_each_time(swept: Path, name: str, magic: bytes) -> None:
-    draw_report(read_report(swept), Path(name))
-    first = Path(name).read_bytes()
-    draw_report(read_report(swept), Path(name))
-
-    assert first.startswith(magic)
-    assert Path(name).read_bytes() == first
-
-
-def test_a_figure_needs_evaluations_and_a_known_format(plan: SweepPlan, swept: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match="--figure"):
-        draw_report(read_report(swept), Path("f.jpg"))
-    Path("empty").mkdir()
-    write_recorded_plan(Path("empty"), plan)
-    with pytest.raises(InvalidArgumentError, match="has none"):
-        draw_report(read_report("empty"), Path("f.png"))
 
 
 def test_the_tasks_of_the_plan_are_tasks(plan: SweepPlan) -> None:

@@ -365,7 +365,7 @@ def test_batches_of_a_slow_simulator_are_small() -> None:
         quick.take(quick.batch, 1e-5 * quick.batch)
 
     assert slow.batch == 2
-    assert quick.batch == 128
+    assert quick.batch == 8**4
 
 
 def test_plan_is_announced_before_anything_is_simulated(tmp_path: Path) -> None:

@@ -71,7 +71,7 @@ def compare(
     """
     from archgym.control.comparison import compare_policies
     from archgym.control.comparison import picture as draw
-    from archgym.control.rules import policies_of
+    from archgym.control.rules.case import policies_of
     from archgym.control.tasks import task_of
 
     chosen = task_of(task)

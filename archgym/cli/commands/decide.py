@@ -114,11 +114,12 @@ def _write_next(found: "Decision", n_next: int, study: Path) -> None:
 
     say()
     steps = found.next(n_next)
+    if found.is_settled or steps[0].loss_before - steps[0].loss_after < WORTH:
+        say("Measuring more is not worth it: it would hardly change the choice.")
+        if steps[0].loss_before < 1e-9:
+            return
     for step in steps:
         design = ", ".join(f"{name}={value}" for name, value in step.candidate.design.items())
         gain = f"{found.percent(step.loss_before)} to {found.percent(step.loss_after)}"
         prose(f"Measure evaluation {step.candidate.seq}: expected loss {gain}. {design}")
-    if found.is_settled or steps[0].loss_before - steps[0].loss_after < WORTH:
-        say("Measuring more is not worth it: it would hardly change the choice.")
-    else:
-        say(f"Then: archgym measure {study} measured.csv, with the columns seq and the metrics.")
+    say(f"Then: archgym measure {study} measured.csv, with the columns seq and the metrics.")

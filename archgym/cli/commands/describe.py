@@ -103,6 +103,7 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
                 "workloads": list(simulator.workload_names()),
                 "default_workload": simulator.default_workload,
                 "groups": simulator.groups,
+                "parts": simulator.breakdown(space.default_indices, None),
                 "reasons": list(simulator.reasons[1:]),
             }
         )
@@ -116,6 +117,12 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
         ("name", "unit", "goal", ""),
         [(s.name, s.unit, s.goal.replace("none", "–"), s.doc) for s in simulator.metrics],
     )
+    units = {spec.name: spec.unit for spec in simulator.metrics}
+    for metric, parts in simulator.breakdown(space.default_indices, None).items():
+        from archgym.cli.views.explanation import parts_text
+
+        prose(f"{metric} of the default design is the sum of {parts_text(parts, units[metric])}.")
+        say()
     heading("Objectives")
     default = simulator.default_objective
     table(

@@ -41,7 +41,7 @@ def export(
         str | None,
         typer.Option(
             "--storage",
-            help="With --as optuna: storage to write all trials of a study to, or a file NAME.log.",
+            help="With --as optuna: file NAME.log of Optuna's journal for all trials of a study.",
             metavar="URL",
         ),
     ] = None,
@@ -64,7 +64,7 @@ def export(
     task, indices = named_design(design, simulator, options)
     formats = export_formats(task.simulator)
     if is_study(design):
-        formats[_OPTUNA] = "All trials of the study, in the storage that --storage names."
+        formats[_OPTUNA] = "All trials of the study, in the file that --storage names."
     if form is None:
         if json:
             write_json(formats)
@@ -102,14 +102,14 @@ def export(
 
 
 def _export_trials(design: str, form: str | None, storage: str | None, json: bool) -> None:
-    """Write all trials of a study to a storage of Optuna."""
+    """Write all trials of a study to a file of Optuna's journal."""
     from archgym.studies.optuna_export import export_optuna
     from archgym.studies.snapshot import read_study
 
     if form != _OPTUNA or storage is None:
         raise InvalidArgumentError(
             "`--storage` and `--as optuna` belong together. Write for instance: archgym export "
-            "STUDY --as optuna --storage sqlite:///trials.db."
+            "STUDY --as optuna --storage trials.log."
         )
     if not is_study(design):
         raise InvalidArgumentError(f"Format 'optuna' needs the folder of a study; got {design!r}.")

@@ -224,7 +224,7 @@ def _run(
         )
     else:
         _write_outcome(outcome)
-        say(f"Next: archgym sweep report {shlex.quote(str(out))} --figure curves.png")
+        say(f"Next: archgym sweep report {shlex.quote(str(out))}")
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -232,10 +232,6 @@ def _run(
 @sweep_app.command()
 def report(
     folder: FolderArgument,
-    figure: Annotated[
-        Path | None,
-        typer.Option("--figure", help="Draw the curves to this .svg, .png or .pdf file."),
-    ] = None,
     csv: Annotated[
         Path | None, typer.Option("--csv", help="Write every run at every budget to this CSV file.")
     ] = None,
@@ -243,13 +239,9 @@ def report(
     json: JsonOption = False,
 ) -> None:
     """Show the results of a sweep, finished or not."""
-    from archgym.report.plots import check_plot
-    from archgym.report.sweep_figure import draw_report, proven_tasks
     from archgym.sweep.reading import read_recorded_plan
-    from archgym.sweep.results import read_report, write_csv
+    from archgym.sweep.results import proven_tasks, read_report, write_csv
 
-    if figure is not None:
-        check_plot("--figure", figure)
     known = proven_tasks(read_recorded_plan(folder), table) if table else {}
     read = read_report(folder, {label: each.reward for label, each in known.items()})
     if json:
@@ -258,10 +250,6 @@ def report(
         _write_report(read)
     if csv is not None:
         write_csv(read, csv)
-    if figure is not None:
-        draw_report(read, figure, known)
-        if not json:
-            say(f"Figure: {figure}")
 
 
 def _read(file: Path, settings: Sequence[str] | None) -> "SweepPlan":

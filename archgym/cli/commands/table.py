@@ -80,6 +80,15 @@ def build(
             "file, also on other machines that see its folder.",
         ),
     ] = False,
+    ray: Annotated[
+        str | None,
+        typer.Option(
+            "--ray",
+            help="Simulate on a Ray cluster: its address, `auto` for one that runs on this "
+            "machine, or `local`. All nodes must see the folder of the table.",
+            metavar="ADDRESS",
+        ),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Simulate every distinct design of a space and write the results as a table.
@@ -101,7 +110,9 @@ def build(
     target = out or _TABLES / f"{stem}.parquet"
     try:
         with TableBar() as simulating, StageBar() as assembling:
-            build_table(task, target, workers, simulating, assembling, _announce, share=share)
+            build_table(
+                task, target, workers, simulating, assembling, _announce, share=share, ray=ray
+            )
     except StudyInterrupted as stop:
         raise StudyInterrupted(
             f"{stop} To continue, run the same command.", stop.signal_number
@@ -126,8 +137,9 @@ def _announce(plan: "TablePlan") -> None:
         )
     elif plan.seconds > _NOTICE_S:
         threads = f"{plan.n_workers} thread{'s' * (plan.n_workers > 1)}"
+        where = f"with {threads}" if plan.ray is None else "on the Ray cluster"
         notice(
-            f"Remaining time: about {duration(plan.seconds)} with {threads}. Ctrl-C stops the "
+            f"Remaining time: about {duration(plan.seconds)} {where}. Ctrl-C stops the "
             "build; the same command continues it."
         )
 

@@ -29,6 +29,9 @@ _SHOWN_TERMS = 2
 _SHOWN_OTHERS = 3
 # chosen: of each metric; --json has all.
 _SHOWN_BOTTLENECKS = 3
+# chosen: further ones are small.
+_SHOWN_PARTS = 8
+_ENERGY_UNITS = ("pJ", "nJ", "uJ", "mJ", "J")
 # One decimal of a percentage would show less as 0.
 _SHOWN_SHARE = 5e-4
 # Four decimals would show less as 0.
@@ -63,6 +66,7 @@ def write_explanation(found: "DesignExplanation") -> None:
         prose(limits_text(task.missed(explanation.by_workload)))
     say()
     _write_causes(explanation)
+    _write_parts(found)
     if explanation.reliefs:
         if explanation.causes:
             say()
@@ -100,10 +104,35 @@ def _write_causes(found: "Explanation") -> None:
         )
 
 
+def _write_parts(found: "DesignExplanation") -> None:
+    """Write the largest parts of each metric that the simulator composes of parts."""
+    units = {spec.name: spec.unit for spec in found.explanation.task.metrics}
+    several = len(found.explanation.task.workloads) > 1
+    if found.parts:
+        heading("Largest parts")
+    for workload, metric, values in found.parts:
+        where = f"{metric} on {workload}" if several else metric
+        prose(f"{where} is the sum of {parts_text(values, units[metric])}.")
+    if found.parts:
+        say()
+
+
+def parts_text(values: Mapping[str, float], unit: str) -> str:
+    """Return the largest parts with their shares of the sum, the largest first."""
+    whole = sum(values.values())
+    shown = sorted(values.items(), key=lambda pair: -pair[1])[:_SHOWN_PARTS]
+    texts = [f"{name} {_quantity(v, unit)} ({100 * v / whole:.1f} %)" for name, v in shown]
+    rest = whole - sum(value for _, value in shown)
+    more = [f"{len(values) - len(shown)} others ({100 * rest / whole:.1f} %)"]
+    return ", ".join(texts + more * (len(values) > len(shown)))
+
+
 def _write_costs(found: "Explanation", relieved_by: Mapping[str, str]) -> None:
     """Write how the metrics would change without each cost, and which parameters relieve it."""
     heading("Effect of removing one cost")
-    terms = list(dict.fromkeys(term.metric for term in found.task.objective.terms))
+    energies = [spec.name for spec in found.task.metrics if spec.unit in _ENERGY_UNITS]
+    names = [*(term.metric for term in found.task.objective.terms), *energies[:1]]
+    terms = list(dict.fromkeys(names))
     by_relief = [(relief, shares(found, relief)) for relief in found.reliefs]
     moving = {
         name

@@ -27,7 +27,7 @@ METRICS: Final = (
     MetricSpec("power_mw", "mW", "minimise", 1e-3, "Energy over latency, DRAM included."),
     MetricSpec(
         "utilisation_percent", "%", "maximise", 1e-3,
-        "Operations over the number that all units could do in the same time.",
+        "Operations over the number that all units could do in the same time.", highest=100.0,
     ),
     MetricSpec("dram_energy_uj", "uJ", "none", 1e-3, "Energy of DRAM.", identifies=True),
     MetricSpec("operand_bits", "bit", "none", 1.0, "Bits of weights and inputs; sums have more."),

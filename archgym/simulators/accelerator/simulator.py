@@ -34,11 +34,23 @@ from archgym.simulators.accelerator.kernel.systolic import (
     systolic_results,
     systolic_space,
 )
+from archgym.simulators.accelerator.kernel.tiles import (
+    BUFFERED,
+    buffered_results,
+    buffered_space,
+)
+from archgym.simulators.accelerator.kernel.tiles import DEFAULT_OBJECTIVE as BUFFERED_OBJECTIVE
+from archgym.simulators.accelerator.kernel.tiles import METRICS as BUFFERED_METRICS
+from archgym.simulators.accelerator.kernel.tiles import OBJECTIVES as BUFFERED_OBJECTIVES
 from archgym.simulators.accelerator.mapping.cache import Search, cached_cost, find_mapping
 from archgym.simulators.accelerator.mapping.mapper import OBJECTIVES as MAPPER_OBJECTIVES
 from archgym.simulators.accelerator.mapping.mapping import Mapping as LayerMapping
 from archgym.simulators.accelerator.mapping.mapping import mapping_from_arrays
-from archgym.simulators.accelerator.mapping.space import MappingSpace, gamma_area_mm2
+from archgym.simulators.accelerator.mapping.space import (
+    MappingSpace,
+    gamma_area_mm2,
+    mapping_bounds,
+)
 from archgym.simulators.accelerator.metrics import (
     FORMER_OBJECTIVES,
     METRICS,
@@ -75,8 +87,9 @@ class AcceleratorSimulator(RowSimulator):
     """DNN accelerators with Timeloop's counts of accesses.
 
     In the spaces of hardware a design is an accelerator and a workload is a network; the mapper
-    maps each layer. In the spaces of mappings a design is a mapping of one layer. In the space
-    `systolic` it is a systolic array without memories, with metrics of its own.
+    maps each layer. In the spaces of mappings a design is a mapping of one layer. In the spaces
+    `systolic` and `systolic-buffered` it is a systolic array, without memories or with three
+    buffers, with metrics of its own.
     """
 
     name = "accelerator"
@@ -89,9 +102,12 @@ class AcceleratorSimulator(RowSimulator):
     evaluation_s = 0.1
     evaluation_s_of: ClassVar[Mapping[str, float]] = {
         SYSTOLIC: 1e-4,
+        BUFFERED: 3e-3,
         **dict.fromkeys(MAPPING_SPACES, 1e-5),
     }
-    space_names: ClassVar[tuple[str, ...]] = (*HARDWARE_SPACES, *MAPPING_SPACES, SYSTOLIC)
+    space_names: ClassVar[tuple[str, ...]] = (
+        *HARDWARE_SPACES, *MAPPING_SPACES, SYSTOLIC, BUFFERED,
+    )  # fmt: skip
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
     table_space = "mapping-table"
     metrics: tuple[MetricSpec, ...] = METRICS
@@ -179,8 +195,8 @@ class AcceleratorSimulator(RowSimulator):
                 f"`layers` must be left out in space {space!r}, whose designs map one layer; "
                 f"got {layers}. Choose it with `layer`."
             )
-        if space == SYSTOLIC:
-            self._become_systolic()
+        if space in (SYSTOLIC, BUFFERED):
+            self._become_systolic(space)
             return
         if space in HARDWARE_SPACES:
             self.space: DesignSpace = hardware_space(space, area_mm2)
@@ -193,17 +209,20 @@ class AcceleratorSimulator(RowSimulator):
         if self._mappings is not None or min(self._limits) < math.inf:
             self.default_objective = "edp"  # the area is that of the architecture, or an option's
 
-    def _become_systolic(self) -> None:
-        """Take space, metrics and objectives of systolic arrays, which have no memories."""
+    def _become_systolic(self, space: str) -> None:
+        """Take space, metrics and objectives of systolic arrays."""
         if min(self._limits) < math.inf:
             raise InvalidArgumentError(
-                f"`area_mm2` and `power_mw` must be left out in space {SYSTOLIC!r}, whose arrays "
-                "have neither. Limit `units` instead."
+                f"`area_mm2` and `power_mw` must be left out in space {space!r}, whose arrays "
+                "have no such options. Limit metrics instead, such as `units`."
             )
-        self.space = systolic_space()
-        self.evaluation_s = self.evaluation_s_of[SYSTOLIC]
-        self.metrics = SYSTOLIC_METRICS
-        self.objectives, self.default_objective = SYSTOLIC_OBJECTIVES, SYSTOLIC_OBJECTIVE
+        self.evaluation_s = self.evaluation_s_of[space]
+        if space == SYSTOLIC:
+            self.space, self.metrics = systolic_space(), SYSTOLIC_METRICS
+            self.objectives, self.default_objective = SYSTOLIC_OBJECTIVES, SYSTOLIC_OBJECTIVE
+        else:
+            self.space, self.metrics = buffered_space(), BUFFERED_METRICS
+            self.objectives, self.default_objective = BUFFERED_OBJECTIVES, BUFFERED_OBJECTIVE
         self.former_objectives = {}
         self.costs, self.exports, self.relief = {}, {}, {}
         self.model_reasons = ()
@@ -262,9 +281,25 @@ class AcceleratorSimulator(RowSimulator):
         """Evaluate designs that are canonical and feasible in the space."""
         if self.space.name == SYSTOLIC:
             return systolic_results(self.space, indices, workload.content)
+        if self.space.name == BUFFERED:
+            return buffered_results(self.space, indices, workload.content)
         if self._mappings is not None:
             return self._simulate_mappings(self._mappings, indices)
         return super().simulate(indices, workload)
+
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return energy, latency and their product that no mapping with these choices betters."""
+        found = super().bounds(partial, workload)
+        if self._mappings is not None and self._mappings.limit is None:
+            energy, cycles = mapping_bounds(self._mappings, partial)
+            fits = np.isfinite(energy)
+            area = self._mappings.architecture.area_um2 / 1e6
+            values = metric_values(energy[fits], cycles[fits], area, np.nan, 0.0, np.nan, np.nan)
+            found[~fits, : len(_COLUMNS)] = np.inf
+            found[fits, : len(_COLUMNS)] = values
+            for name in ("power_mw", "utilisation_percent"):
+                found[:, _COLUMNS.index(name)] = np.nan
+        return found
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Evaluate designs with the mappings of `simulate` on a machine without one of `costs`.
@@ -296,7 +331,7 @@ class AcceleratorSimulator(RowSimulator):
         Raises:
           SimulatorError: An invariant is violated; the message has the difference.
         """
-        if self.space.name == SYSTOLIC:
+        if self.space.name in (SYSTOLIC, BUFFERED):
             used = values[:, [spec.name for spec in self.metrics].index("utilisation_percent")]
             _require("no more than all units work", used, np.minimum(used, 100.0))
             return

@@ -28,6 +28,7 @@ from archgym.simulators.cpu.power import (
     NOMINAL_GHZ,
     NOMINAL_VOLTS,
     PREDICTOR_BYTES,
+    Structure,
     at_operating_point,
     structures,
 )
@@ -115,6 +116,14 @@ STRUCTURAL_METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("leakage_power_mw", "mW", "none", 0.1, "Leakage of cores and caches."),
 )
 """Metrics where the structural model gives area and power."""
+WINDOW_METRICS: Final[tuple[MetricSpec, ...]] = (
+    MetricSpec("peak_power_mw", "mW", "minimise", 0.1, "Largest mean power of a window."),
+    MetricSpec(
+        "peak_temperature_c", "C", "minimise", 1e-3,
+        "Highest temperature of a structure at the end of a window, in air of 45 C.",
+    ),
+)  # fmt: skip
+"""Further metrics where power is observed over windows."""
 
 
 @final
@@ -131,6 +140,61 @@ class Operation:
     node: str
     ghz: float = NOMINAL_GHZ
     volts: float = NOMINAL_VOLTS
+
+
+def on_and_off_chip(
+    machine: Machine,
+    counts: Mapping[str, float],
+    operation: Operation,
+    n_cores: int = 1,
+    dram_pj: float | None = None,
+) -> tuple[Structure, ...]:
+    """Return the structures of a processor at a node, clock and supply, its channels and its DRAM.
+
+    Args:
+      machine: Every parameter.
+      counts: Counters of `run`, of all cores together.
+      operation: Node, clock and supply.
+      n_cores: Cores.
+      dram_pj: Energy of the DRAM; None for a constant energy per transfer.
+    """
+    built = structures(machine, counts, n_cores)
+    memory = _transfers_pj(counts) if dram_pj is None else dram_pj
+    channels = CHANNEL_MM2 * machine["DRAM.channels"]
+    return (
+        *at_operating_point(built, operation.node, operation.volts),
+        Structure("dram-channels", channels, _channels_mw(machine), 0.0),
+        Structure("dram", 0.0, 0.0, memory),
+    )
+
+
+def breakdown(
+    machine: Machine,
+    counters: Ints | None,
+    operation: Operation,
+    dram_pj: float | None = None,
+    core_cycles: Sequence[int] = (),
+) -> Mapping[str, Mapping[str, float]]:
+    """Return area and power of each structure, by the metrics that they sum to.
+
+    Args:
+      machine: Every parameter.
+      counters: (n_counters,), of `run`; None for the area alone.
+      operation: Node, clock and supply.
+      dram_pj: Energy of the DRAM, where it was simulated [pJ].
+      core_cycles: Cycles of each core, where there are several.
+    """
+    values = [0] * len(COUNTERS) if counters is None else counters.tolist()
+    counts = dict(zip(COUNTERS, values, strict=True))
+    n_cores = max(1, len(core_cycles))
+    found = on_and_off_chip(machine, counts, operation, n_cores, dram_pj)
+    parts = {"area_mm2": {each.name: each.area_mm2 for each in found if each.area_mm2}}
+    if counters is not None:
+        time_ns = counts["cycles"] / operation.ghz
+        parts["power_mw"] = {
+            each.name: each.leakage_mw + each.energy_pj / time_ns for each in found
+        }
+    return parts
 
 
 def measures(
@@ -161,15 +225,13 @@ def measures(
         area = total_area_mm2(machine, found, n_cores)
         energy = energy_pj(machine, counts, found, dram_pj, n_cores)
     else:
-        built = at_operating_point(
-            structures(machine, counts, n_cores), operation.node, operation.volts
-        )
-        area = sum(each.area_mm2 for each in built) + CHANNEL_MM2 * machine["DRAM.channels"]
-        dynamic = sum(each.energy_pj for each in built)
-        leakage = sum(each.leakage_mw for each in built)
-        memory = _transfers_pj(counts) if dram_pj is None else dram_pj
-        static = (leakage + _channels_mw(machine)) * cycles * cycle_ns
-        energy = dynamic + static + memory
+        built = on_and_off_chip(machine, counts, operation, n_cores, dram_pj)
+        area = sum(each.area_mm2 for each in built)
+        *chip, channels, memory = built
+        dynamic = sum(each.energy_pj for each in chip)
+        leakage = sum(each.leakage_mw for each in chip)
+        static = (leakage + channels.leakage_mw) * cycles * cycle_ns
+        energy = dynamic + static + memory.energy_pj
         further = {
             "giga_instructions_per_s": n / (cycles * cycle_ns),
             "dynamic_power_mw": dynamic / (cycles * cycle_ns),
@@ -290,6 +352,12 @@ _STRUCTURAL: Final = (
         "performance-power-price-carbon",
         (_SPEED, Term("power_mw", "minimise"), _PRICE, _CARBON),
         "Speed, power, price and carbon, alike; see a front.",
+    ),
+    Objective("performance-per-area", (_SPEED, _AREA), "Speed and area, alike."),
+    Objective(
+        "performance-energy-area",
+        (_SPEED, _ENERGY, _AREA),
+        "Speed, energy and area, alike; see a front.",
     ),
     Objective("performance-per-dollar", (_SPEED, _PRICE), "Speed and price, alike."),
 )

@@ -16,7 +16,7 @@ import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
 from importlib import resources
 from typing import Final, NamedTuple, final
 
@@ -108,6 +108,7 @@ class Structure:
         return replace(self, area_mm2=n * self.area_mm2, leakage_mw=n * self.leakage_mw)
 
 
+@lru_cache(maxsize=4096)
 def cells(structure: str, *sizes: float) -> Cells:
     """Return an array of a structure, interpolated between those that CACTI computed.
 

@@ -1,7 +1,7 @@
 """The CPU simulator: an out-of-order core with its caches, TLBs and DRAM on instruction traces."""
 
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, final
 
@@ -20,7 +20,9 @@ from archgym.simulators.cpu.metrics import (
     OBJECTIVES,
     STRUCTURAL_METRICS,
     STRUCTURAL_OBJECTIVES,
+    WINDOW_METRICS,
     Operation,
+    breakdown,
     measures,
 )
 from archgym.simulators.cpu.power import NOMINAL_GHZ, highest_ghz
@@ -50,8 +52,11 @@ from archgym.simulators.kit.economics import (
     chip_metrics,
     require_node,
 )
+from archgym.simulators.kit.thermal import CONVECTION_K_PER_W
 from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS
 
+DEFAULT_NODE: Final = "22nm"
+NO_NODE: Final = "none"
 INSTRUCTIONS: Final = 80_000
 """chosen: a tenth of a second for each design of a search; `instructions` sets another number."""
 # A phase may retire a few instructions more than it is to.
@@ -81,17 +86,47 @@ def _further(n_cores: int, programs: str, fidelity: str) -> tuple[str, ...]:
 
 
 @final
+@dataclass(frozen=True)
+class Built:
+    """Machine of a design.
+
+    Attributes:
+      machine: Every parameter, by which area and energy are computed.
+      running: Every parameter of the machine that runs, which may be an ideal one.
+      ideal: Costs that the kernel makes free.
+      operation: Node, clock and supply of the structural model.
+    """
+
+    machine: Machine
+    running: Machine
+    ideal: Ideal | None
+    operation: Operation | None
+
+    def measures(
+        self, counters: np.ndarray, dram_pj: float | None, core_cycles: tuple[int, ...]
+    ) -> np.ndarray:
+        """Return the metrics of a run, (n_metrics,); see `metrics.measures`."""
+        return measures(self.machine, counters, dram_pj, core_cycles, self.operation)
+
+
+# Machine of the design, counts of a run, and counters at the ends of windows.
+_Ran = tuple[Built, _Counted, tuple[np.ndarray, ...]]
+
+
+@final
 class CpuSimulator(RowSimulator):
     """An out-of-order core, its branch predictors, caches, TLBs, page walks and DRAM.
 
     The model equals ChampSim in every counter. A design is the machine's sizes and policies;
-    latencies follow from the sizes. Area and power are a proposal without reference.
+    latencies follow from the sizes. Area and power by structure follow McPAT.
     """
 
     name = "cpu"
     title = "Core and caches"
     compared = "equal to ChampSim in every counter of 1,541 runs; not compared with silicon"
-    version = 0
+    version = 1
+    # Version 0 had area and power of arrays alone.
+    former_versions: ClassVar[Mapping[int, Mapping[str, str]]] = {0: {"node": NO_NODE}}
     # Measured with the benchmark's tasks; see archgym/bench/data/hardness.jsonl.
     evaluation_s = 0.03
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
@@ -99,13 +134,16 @@ class CpuSimulator(RowSimulator):
     default_objective = "performance-under-limits"
     default_workload = DEFAULT_WORKLOAD
     table_space = TABLE_SPACE
-    metrics: tuple[MetricSpec, ...] = METRICS
+    metrics: tuple[MetricSpec, ...] = (
+        *STRUCTURAL_METRICS,
+        *chip_metrics(DEFAULT_NODE, DEFAULT_GRID, THREE_YEARS_H),
+    )
     model_reasons = (
         "it never ends: its queues or registers hold less than one instruction needs",
         "its clock is faster than its supply allows",
         "its clock is another one than the 4 GHz of fidelity dram",
     )
-    objectives: Mapping[str, Objective] = OBJECTIVES
+    objectives: Mapping[str, Objective] = STRUCTURAL_OBJECTIVES
     costs = COSTS
     exports: Mapping[str, str] = {"champsim": "Configuration of ChampSim."}
 
@@ -144,11 +182,29 @@ class CpuSimulator(RowSimulator):
         node: Annotated[
             str,
             Option(
-                "Technology node: area and power by structure, price and carbon. By default "
-                "arrays alone at 22 nm; 22nm in space dvfs.",
-                choices=tuple(NODES),
+                "Technology node: area and power by structure, price and carbon. `none` has area "
+                "and power of arrays alone, as version 0 of the simulator and space as-shipped.",
+                choices=(*NODES, NO_NODE),
             ),
-        ] = "",
+        ] = DEFAULT_NODE,
+        window_us: Annotated[
+            float,
+            Option(
+                "Windows of time whose largest power and temperature are metrics; 0 for none. A "
+                "whole run takes some 0.04 ms.",
+                high=1000,
+                unit="us",
+            ),
+        ] = 0.0,
+        sink_k_per_w: Annotated[
+            float,
+            Option(
+                "Resistance from heat sink to air; needs `window_us`. 0.1 is a server's fan.",
+                low=0.01,
+                high=100,
+                unit="K/W",
+            ),
+        ] = CONVECTION_K_PER_W,
         dies: DiesOption = 1,
         grid: GridOption = DEFAULT_GRID,
         hours: HoursOption = THREE_YEARS_H,
@@ -173,14 +229,31 @@ class CpuSimulator(RowSimulator):
             raise InvalidArgumentError(
                 f"`warmup` must be below `instructions`, {instructions}; got {warmup}."
             )
-        node = node or ("22nm" if space == "dvfs" else "")
-        require_node(node, dies, grid, hours)
-        if node and space == "as-shipped":
-            raise InvalidArgumentError("`node` must be left out in space as-shipped.")
-        self._operation = Operation(node) if node else None
-        if node:
+        if space == "as-shipped":
+            if node not in (DEFAULT_NODE, NO_NODE):
+                raise InvalidArgumentError("`node` must be left out in space as-shipped.")
+            node = NO_NODE
+        if space == "dvfs" and node == NO_NODE:
+            raise InvalidArgumentError("`node` must not be none in space dvfs.")
+        self._operation = None if node == NO_NODE else Operation(node)
+        if node == NO_NODE:
+            require_node("", dies, grid, hours)
+            # Tasks of version 0 do not name the option.
+            self.version = 0
+            self.options = {name: v for name, v in self.options.items() if name != "node"}
+            self.metrics, self.objectives = METRICS, OBJECTIVES
+        else:
             self.metrics = (*STRUCTURAL_METRICS, *chip_metrics(node, grid, hours, dies))
-            self.objectives = STRUCTURAL_OBJECTIVES
+        self._window_us, self._sink = window_us, sink_k_per_w
+        if sink_k_per_w != CONVECTION_K_PER_W and not window_us:
+            raise InvalidArgumentError("`sink_k_per_w` needs a `window_us`, such as 1.")
+        if window_us:
+            if cores > 1 or fidelity != "standard" or node == NO_NODE:
+                raise InvalidArgumentError(
+                    "`window_us` needs one core, fidelity 'standard' and a `node`; leave it out."
+                )
+            n = len(STRUCTURAL_METRICS)
+            self.metrics = (*self.metrics[:n], *WINDOW_METRICS, *self.metrics[n:])
         self._n, self._warmup = instructions, warmup
         self._corunners = _further(cores, corunners, fidelity)
         self.space = design_space(space)
@@ -205,8 +278,65 @@ class CpuSimulator(RowSimulator):
 
     def measure(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one design; see `RowSimulator`."""
+        ran = self._ran(indices, opened, cost)
+        if isinstance(ran, str):
+            return ran
+        found, counted, ends = ran
+        values = found.measures(*counted)
+        if not ends or found.operation is None:
+            return values
+        from archgym.simulators.cpu.windows import peaks
+
+        return np.append(values, peaks(found.machine, ends, found.operation, self._sink))
+
+    def breakdown(
+        self, indices: np.ndarray, workload: Workload | None
+    ) -> Mapping[str, Mapping[str, float]]:
+        """Return area, and power on a workload, of each structure; nothing with `node=none`."""
+        if self._operation is None:
+            return {}
+        if workload is None:
+            built = machine_of(self.space.name, self.space.design_at(indices))
+            return breakdown(built, None, self._operation)
+        ran = self._ran(indices, self.opened(workload), None)
+        if isinstance(ran, str):
+            return {}
+        found, (counters, dram_pj, core_cycles), _ = ran
+        if found.operation is None:
+            return {}
+        return breakdown(found.machine, counters, found.operation, dram_pj, core_cycles)
+
+    def _ran(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> "_Ran | str":
+        """Return a design's machine, what it counted, by window too, or why it cannot run."""
+        found = self.built(indices, cost)
+        if isinstance(found, str):
+            return found
+        counted: _Counted | None
+        ends: tuple[np.ndarray, ...] = ()
+        if self._window_us and found.operation is not None:
+            from archgym.simulators.cpu.windows import run_in_windows
+
+            cycles = round(1000.0 * self._window_us * found.operation.ghz)
+            _, trace, warmup, length = opened
+            seen = run_in_windows(found.running, trace, warmup, length, found.ideal, cycles)
+            counted, ends = (None, ()) if seen is None else ((seen[0], None, ()), seen[1])
+        else:
+            counted = self._counted(found.running, opened, found.ideal)
+        # An ideal machine runs, but area and energy are those of the design.
+        return self.model_reasons[0] if counted is None else (found, counted, ends)
+
+    def built(
+        self, indices: np.ndarray, cost: str | None = None, changes: Machine | None = None
+    ) -> "Built | str":
+        """Return the machine of a design, or the entry of `model_reasons` why it has none.
+
+        Args:
+          indices: (n_parameters,), a canonical design that breaks no constraint.
+          cost: One of `costs` that the machine that runs does not pay.
+          changes: Parameters of the machine that the design does not decide, by full name.
+        """
         design = self.space.design_at(indices)
-        built: Machine = machine_of(self.space.name, design)
+        built: Machine = {**machine_of(self.space.name, design), **(changes or {})}
         machine, ideal = (built, None) if cost is None else idealised(cost, built)
         operation = self._operation
         if operation is not None and "clock_ghz" in design:
@@ -218,9 +348,7 @@ class CpuSimulator(RowSimulator):
                 return self.model_reasons[2]
             operation = replace(operation, ghz=ghz, volts=volts)
             machine = at_clock(machine, ghz, highest)
-        found = self._counted(machine, opened, ideal)
-        # An ideal machine runs, but area and energy are those of the design.
-        return self.model_reasons[0] if found is None else measures(built, *found, operation)
+        return Built(built, machine, ideal, operation)
 
     def _counted(self, machine: Machine, opened: _Opened, ideal: Ideal | None) -> _Counted | None:
         """Return the counts of a machine, or None if it never ends."""

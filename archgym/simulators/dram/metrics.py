@@ -5,17 +5,56 @@ from typing import Final
 
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
+from archgym.spaces.expression import Expression, P
 
 ENERGY_CAUSES = ("activate", "precharge", "read", "write", "refresh", "background")
 
+PJ_PER_BIT: Final[Mapping[str, tuple[float, float, float]]] = {
+    "HBM2": (250 / 64, 6.0, 450 / 64),
+    "HBM3": (250 / 64, 6.0, 450 / 64),
+    "GDDR6": (350 / 64, 7.5, 480 / 64),
+}
+"""Least, usual and most energy of a moved bit [pJ], of standards without public currents.
 
-def metrics(has_energy: bool, energy_note: str = "") -> tuple[MetricSpec, ...]:
+Source:
+  Least and most: N. Jouppi et al., *Ten lessons from three generations shaped Google's TPUv4i*,
+  ISCA 2021, table 2, for 64 bits. Usual: Micron's comparison table of ultra-bandwidth solutions,
+  GDDR6 and HBM2E. HBM3 has no figure there, and HBM2's stand in for it.
+"""
+
+
+def estimates(standard: str, moved_bytes: Expression | None = None) -> tuple[MetricSpec, ...]:
+    """Return the energy of a device without currents, estimated by the bits that it moves.
+
+    Never compare it with energies from currents. No objective uses it.
+
+    Args:
+      standard: One of `PJ_PER_BIT`.
+      moved_bytes: Bytes of the workload; None where the simulator gives the estimate itself.
+    """
+    least, usual, most = PJ_PER_BIT[standard]
+    estimate = P("estimated_energy_pj")
+    of_bytes = None if moved_bytes is None else moved_bytes * (8.0 * usual)
+    return tuple(
+        MetricSpec(name, "pJ", "none", 1e3, f"{doc}, {pj:.1f} pJ per moved bit.", formula)
+        for name, doc, pj, formula in (
+            ("estimated_energy_pj", "Estimate, as no currents are public", usual, of_bytes),
+            ("least_energy_pj", "Least energy", least, estimate * (least / usual)),
+            ("most_energy_pj", "Most energy", most, estimate * (most / usual)),
+        )
+    )
+
+
+def metrics(has_energy: bool, energy_note: str = "", standard: str = "") -> tuple[MetricSpec, ...]:
     """Return the metrics of a device, in the order of the simulator's values.
 
     Args:
       has_energy: True if its currents are known; without them there is no energy and no power.
       energy_note: A sentence on the currents for the metric's description.
+      standard: Standard of the device, which may have an estimate where `has_energy` is false.
     """
+    moved = P("bandwidth_gb_per_s") * P("total_time_ns")
+    estimated = () if has_energy or standard not in PJ_PER_BIT else estimates(standard, moved)
     return (
         MetricSpec(
             "total_time_ns", "ns", "minimise", 1.0, "From time 0 until the last response is back."
@@ -37,8 +76,15 @@ def metrics(has_energy: bool, energy_note: str = "") -> tuple[MetricSpec, ...]:
             "Bytes acknowledged over total time, 1e9 B/s; as in DRAMSys the last burst does not "
             "count under the arbiter Simple.",
         ),
-        MetricSpec("bandwidth_percent", "%", "maximise", 1e-2, "Bandwidth, of the device's peak."),
-        *(_energy_metrics(energy_note) if has_energy else ()),
+        MetricSpec(
+            "bandwidth_percent",
+            "%",
+            "maximise",
+            1e-2,
+            "Bandwidth, of the device's peak.",
+            highest=100.0,
+        ),
+        *(_energy_metrics(energy_note) if has_energy else estimated),
         MetricSpec(
             "row_hits", "", "none", 1.0, "Bursts that found their row open.", identifies=True
         ),

@@ -188,7 +188,7 @@ class DramSimulator(KitSimulator):
         self.space = design_space(space, layouts, self.device.standard in _PER_BANK_REFRESH)
         self._has_energy = self.device.has_energy or core_power(self.device) is not None
         note = "" if core_power(self.device) is None else core_power_note()
-        self.metrics: tuple[MetricSpec, ...] = metrics(self._has_energy, note)
+        self.metrics: tuple[MetricSpec, ...] = metrics(self._has_energy, note, self.device.standard)
         self.objectives: Mapping[str, Objective] = objectives(self._has_energy)
 
     @classmethod

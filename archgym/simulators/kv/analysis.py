@@ -2,13 +2,10 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.files.replacement import figure_metadata
-from archgym.files.storage import atomic_file
 from archgym.simulators.kv.formats.stream import Stream, StreamBlocks
 from archgym.simulators.kv.kernel.layout import NEVER
 from archgym.simulators.kv.kernel.run import optimum, run_pool
@@ -125,38 +122,6 @@ def _quantiles(values: Any) -> tuple[float, ...]:
     if not len(values):
         return (0.0,) * 4
     return tuple(float(each) for each in np.percentile(values, (25, 50, 75, 90)))
-
-
-def draw(found: Analysis, title: str, gib_per_block: float, path: Path) -> None:
-    """Draw hits over memory, to a file that ends in .svg, .png or .pdf.
-
-    Raises:
-      StorageError: The file cannot be written.
-    """
-    import matplotlib as mpl
-    from matplotlib.figure import Figure
-
-    with mpl.rc_context({"svg.hashsalt": "archgym", "font.size": 9}):
-        figure = Figure(figsize=(6.4, 4.0), layout="constrained")
-        axes = figure.subplots()
-        memory = [size * gib_per_block for size in found.capacities]
-        for name, hits in found.curves.items():
-            style = "k--" if name == "optimum" else "o-"
-            axes.plot(memory, hits, style, label=name, markersize=3)
-        axes.axvline(found.live_blocks * gib_per_block, color="0.6", linestyle=":")
-        axes.axhline(found.reusable_percent, color="0.6", linestyle=":")
-        axes.set_xscale("log", base=2)
-        axes.set_ylim(0, 100)
-        axes.set_xlabel("memory for keys and values [GiB]; dotted: contexts of live sessions")
-        axes.set_ylabel("hits [% of blocks that can be]")
-        axes.set_title(title, fontsize=9)
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
-        with atomic_file(path) as scratch:
-            figure.savefig(
-                scratch, format=path.suffix.removeprefix("."), dpi=130,
-                metadata=figure_metadata(path),
-            )  # fmt: skip
 
 
 def memory_for(found: Analysis, policy: str, percent: float) -> int | None:

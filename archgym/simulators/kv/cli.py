@@ -23,6 +23,19 @@ kv_app = typer.Typer(
 )
 commands.add_typer(kv_app)
 
+
+def _picture(text: str) -> Path:
+    """Return the path of a picture."""
+    from archgym.report.plots import check_plot
+
+    path = named_path(text)
+    try:
+        check_plot("--out", path)
+    except InvalidArgumentError as error:
+        raise typer.BadParameter(str(error)) from None
+    return path
+
+
 TraceArgument = Annotated[
     str, typer.Argument(help="Trace that ships, or a file of one.", metavar="TRACE")
 ]
@@ -33,7 +46,7 @@ OptionsOption = Annotated[
 BlockOption = Annotated[int, typer.Option("--block", help="Tokens of a block.", min=1)]
 PictureOption = Annotated[
     Path | None,
-    typer.Option("--out", help="Picture to write: .svg, .png or .pdf.", parser=named_path),
+    typer.Option("--out", help="Picture to write: .svg, .png or .pdf.", parser=_picture),
 ]
 _SHOWN = (
     "hit_percent", "loaded_percent", "ttft_p50_ms", "ttft_p90_ms", "tpot_p90_ms", "goodput_per_s",
@@ -54,7 +67,7 @@ def analyse_trace(
 ) -> None:
     """Show reuse, contexts of live sessions, and hits over memory by policy and optimum."""
     from archgym.errors import unknown_name
-    from archgym.simulators.kv.analysis import POLICIES, draw
+    from archgym.simulators.kv.analysis import POLICIES
     from archgym.simulators.kv.kernel.layout import POLICIES as KNOWN
 
     for policy in policies or ():
@@ -62,8 +75,7 @@ def analyse_trace(
             raise unknown_name("policy", policy, KNOWN)
     simulator, found = _analysis(trace, options, block, tuple(policies or POLICIES))
     gib = block * simulator.kv_bytes_per_token / 2**30
-    if out is not None:
-        draw(found, f"{trace}: hits over memory", gib, out)
+    _draw_hits(found, f"{trace}: hits over memory", gib, out)
     if json:
         write_json(found.to_json())
         return
@@ -84,6 +96,60 @@ def analyse_trace(
     table(heads, rows, right=heads)
     if out is not None:
         say(f"Picture: {out}")
+
+
+def _draw_hits(
+    found: "Analysis", title: str, gib: float, out: Path | None, wanted: float = 0.0
+) -> None:
+    """Draw hits over memory, if there is a file for it.
+
+    Args:
+      found: The analysis.
+      title: Title of the picture.
+      gib: Memory of a block [GiB].
+      out: File of the picture; None for none.
+      wanted: Share of an endless cache's hits that is marked [%].
+    """
+    if out is None:
+        return
+    from archgym.report.plots import picture
+
+    with picture(out, (6.4, 4.0)) as figure:
+        axes = figure.subplots()
+        memory = [size * gib for size in found.capacities]
+        for name, hits in found.curves.items():
+            style = "k--" if name == "optimum" else "o-"
+            axes.plot(memory, hits, style, label=name, markersize=3)
+        axes.axvline(found.live_blocks * gib, color="0.6", linestyle=":")
+        axes.axhline(found.reusable_percent, color="0.6", linestyle=":")
+        if wanted:
+            axes.axhline(wanted / 100.0 * found.reusable_percent, color="0.3", linewidth=0.8)
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(lambda gib, _: f"{gib:g}")
+        axes.set_ylim(0, 100)
+        axes.set_xlabel("memory for keys and values [GiB]; dotted: contexts of live sessions")
+        axes.set_ylabel("hits [% of blocks that can be]")
+        axes.set_title(title, fontsize=9)
+        axes.grid(alpha=0.3)
+        axes.legend(frameon=False)
+
+
+def _draw_designs(rows: list[dict[str, Any]], trace: str, out: Path | None) -> None:
+    """Draw cost and time to the first token of designs that can be built, if there is a file."""
+    if out is None:
+        return
+    from archgym.report.plots import picture
+
+    built = [row for row in rows if not row["problem"]]
+    with picture(out, (6.4, 0.8 + 0.4 * len(built))) as figure:
+        axes = figure.subplots(1, 2, sharey=True)
+        titles = {"usd_per_mtoken": "$ per million tokens", "ttft_p90_ms": "first token, p90 [ms]"}
+        for plot, (name, title) in zip(axes, titles.items(), strict=True):
+            plot.barh([row["design"] for row in built], [row[name] for row in built], color="C0")
+            plot.set_xlabel(title)
+            plot.grid(axis="x", alpha=0.3)
+        axes[0].invert_yaxis()
+        figure.suptitle(trace, fontsize=9)
 
 
 def _write_quantiles(what: str, values: tuple[float, ...]) -> None:
@@ -127,6 +193,7 @@ def memory_of_sessions(
     tensor: Annotated[int, typer.Option("--tensor", help="Accelerators of an engine.", min=1)] = 1,
     block: BlockOption = 64,
     options: OptionsOption = None,
+    out: PictureOption = None,
     json: JsonOption = False,
 ) -> None:
     """Say how much memory so many live sessions need, and how many a server holds."""
@@ -136,7 +203,10 @@ def memory_of_sessions(
 
     content = _simulator("vllm", options).workload(trace).content
     if not isinstance(content.trace, SessionTrace):
-        raise InvalidArgumentError(f"`TRACE` must have sessions; {trace!r} has requests alone.")
+        raise InvalidArgumentError(
+            f"`TRACE` must have sessions, whose number is scaled; {trace!r} has requests alone. "
+            f"For hits over memory: archgym kv analyse {trace}"
+        )
     # A third of the sessions at a time, so that sessions come and end; the rest is in proportion.
     sample = min(live, max(1, len(content.trace.sessions) // 3))
     _, found = _analysis(trace, [*(options or []), f"live={sample}"], block, ("lru", "priority"))
@@ -159,6 +229,8 @@ def memory_of_sessions(
         "sequences_in_engine": made.max_tokens * sample // (found.live_blocks * block),
         "memory": rows,
     }
+    title = f"{trace}: {live} live sessions; line: {hits:g} % of the hits of an endless cache"
+    _draw_hits(found, title, gib, out, hits)
     if json:
         write_json(answer)
         return
@@ -193,6 +265,7 @@ def try_designs(
         list[str] | None, typer.Option("--set", help="NAME=VALUE of all designs.")
     ] = None,
     options: OptionsOption = None,
+    out: PictureOption = None,
     json: JsonOption = False,
 ) -> None:
     """Serve a trace by several designs: hits, latencies, cost and energy of each."""
@@ -215,9 +288,11 @@ def try_designs(
     for case in [{}, *tried] if not vary else tried:
         design = with_values(space, base, {**common, **case})
         metrics = simulator.evaluate(design, workload)
-        name = ", ".join(f"{key}={value}" for key, value in case.items()) or "default"
+        changed = {**common, **case}.items()
+        name = ", ".join(f"{key}={value}" for key, value in changed) or "default"
         shown = {} if metrics.infeasible else {key: metrics[key] for key in _SHOWN}
         rows.append({"design": name, "problem": metrics.infeasible, **shown})
+    _draw_designs(rows, trace, out)
     if json:
         write_json(rows)
         return
@@ -229,30 +304,3 @@ def try_designs(
     for row in rows:
         if row["problem"]:
             say(f"{row['design']}: {row['problem']}.")
-
-
-@kv_app.command("generate")
-def generate_trace(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of ServeGen's clients of a model.", metavar="FOLDER")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Trace to write (.jsonl).", parser=named_path)],
-    seconds: Annotated[
-        float, typer.Option("--seconds", help="Length of the trace [s].", min=1)
-    ] = 600.0,
-    start: Annotated[
-        float, typer.Option("--start", help="Time of the week at which it begins [s].", min=0)
-    ] = 129_600.0,
-    seed: Annotated[int, typer.Option("--seed", help="Random seed of the trace.", min=0)] = 0,
-) -> None:
-    """Draw requests from ServeGen's clients, as a file that all commands take."""
-    import json
-
-    from archgym.files.storage import write_atomic
-    from archgym.simulators.kv.formats.requests import generate
-
-    found = generate(folder, seconds, seed, start)
-    if not found:
-        raise InvalidArgumentError("No client has a request in this time; give another `--start`.")
-    write_atomic(out, "".join(json.dumps(row) + "\n" for row in found).encode())
-    say(f"Written to {out}: {len(found):,} requests in {seconds:g} s.")

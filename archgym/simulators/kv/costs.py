@@ -30,6 +30,7 @@ class Served:
 
     Attributes:
       hardware, model, precision, engine, release: Names of the `moe` simulator.
+      is_spread: True if workers share the experts of a mixture, each holding a part.
       is_closed: True if the next turn of a session waits for an answer.
       live: Sessions that are live at a time.
       stagger_ms: Time between the starts of the first sessions [ms].
@@ -43,6 +44,7 @@ class Served:
     precision: str
     engine: str
     release: str
+    is_spread: bool
     is_closed: bool
     live: int
     stagger_ms: int
@@ -58,7 +60,8 @@ def serve_design(
     """Return metrics of a design by name, or the reason why it cannot be built."""
     names = (served.hardware, served.model, served.precision, served.engine, served.release)
     try:
-        deployed = deployment(*names, design["tensor"])
+        n_sharing = design["workers"] if served.is_spread else 1
+        deployed = deployment(*names, design["tensor"], n_sharing)
     except InvalidDesignError:
         return NO_ROOM
     if design["workers"] * design["tensor"] > deployed.n_gpus:
@@ -132,6 +135,7 @@ def run_design(
         serving.WRITES_THROUGH: design["write"] == "through" and bool(store.capacity.any()),
         serving.IS_LAYERWISE: design["reload"] == "layerwise",
         serving.PREFETCHES: design["prefetch"] == "on",
+        serving.IS_SPREAD: served.is_spread,
         serving.IS_CLOSED: served.is_closed and made.stream.dependencies is not None,
         serving.LIVE: served.live,
         serving.STAGGER_MS: served.stagger_ms,

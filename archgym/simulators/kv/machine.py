@@ -73,9 +73,15 @@ class Deployment:
 
 @lru_cache(maxsize=32)
 def deployment(
-    hardware: str, model: str, precision: str, engine: str, release: str, tensor: int
+    hardware: str,
+    model: str,
+    precision: str,
+    engine: str,
+    release: str,
+    tensor: int,
+    n_sharing: int = 1,
 ) -> Deployment:
-    """Return a model on `tensor` accelerators.
+    """Return a model on `tensor` accelerators, its experts spread over so many such workers.
 
     Raises:
       InvalidDesignError: It does not fit.
@@ -87,11 +93,15 @@ def deployment(
         "closed-loop", hardware=hardware, model=model, engine=engine, precision=precision,
         release=release,
     )  # fmt: skip
-    costs = served.step_costs({"tensor": tensor, "data": 1})
+    if "spread" not in served.space.names:
+        # A dense model has no experts to share.
+        n_sharing = 1
+    shared = {"data": n_sharing, "spread": "yes"} if n_sharing > 1 else {"data": 1}
+    costs = served.step_costs({"tensor": tensor, **shared})
     node = served.node
     network = _NETWORK_GB_PER_S if node.network is None else node.network.gb_per_s
     return Deployment(
-        costs, costs.max_context, costs.kv_bytes * tensor, node.n_gpus,
+        costs, costs.max_context // n_sharing, costs.kv_bytes * tensor, node.n_gpus,
         node.host_to_gpu.gb_per_s, network,
     )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Metrics and objectives of prefix caches."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any, Final
 
 from archgym.evaluation.limits import Limit
@@ -9,8 +10,10 @@ from archgym.evaluation.objective import Objective, Term
 
 _HALF: Final = 2**32
 
+_share = partial(MetricSpec, unit="%", goal="maximise", resolution=0.01, highest=100.0)
+
 HITS: Final = (
-    MetricSpec("hit_percent", "%", "maximise", 0.01, "Prompt tokens that the cache holds."),
+    _share("hit_percent", doc="Prompt tokens that the cache holds."),
     MetricSpec("hit_tokens", "", "maximise", 1.0, "Prompt tokens that the cache holds."),
     MetricSpec(
         "optimum_hit_percent", "%", "none", 0.01,
@@ -19,7 +22,7 @@ HITS: Final = (
     MetricSpec(
         "gap_closed_percent", "%", "maximise", 0.1,
         "Share of the way from LRU to the optimum that the policy goes; 100 if LRU is optimal.",
-        signed=True,
+        signed=True, highest=100.0,
     ),
     MetricSpec("cache_gib", "GiB", "minimise", 0.001, "Memory of the GPU for keys and values."),
     MetricSpec("host_gib", "GiB", "minimise", 0.001, "Memory of the tiers below."),
@@ -77,8 +80,8 @@ TREE_COUNTS: Final = (
 )
 TIMED: Final = (
     HITS[0],
-    MetricSpec("loaded_percent", "%", "maximise", 0.01, "Prompt tokens that the tiers gave back."),
-    MetricSpec("found_percent", "%", "maximise", 0.01, "Prompt tokens that are not computed."),
+    _share("loaded_percent", doc="Prompt tokens that the tiers gave back."),
+    _share("found_percent", doc="Prompt tokens that are not computed."),
     MetricSpec("saved_prefill_s", "s", "maximise", 0.001, "Time of prefill that hits saved."),
     MetricSpec("ttft_p50_ms", "ms", "minimise", 0.1, "Time to the first token, median."),
     MetricSpec("ttft_p90_ms", "ms", "minimise", 0.1, "Time to the first token, 90th percentile."),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
+from archgym.errors import InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
@@ -15,7 +16,7 @@ from archgym.simulators.kv.costs import NO_ROOM, TOO_WIDE, Served, serve_design
 from archgym.simulators.kv.formats.export import FORMATS, export
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.metrics import METRICS, objectives, values_of
-from archgym.simulators.kv.space import GROUPS, SPACE_NAMES, design_space
+from archgym.simulators.kv.space import GROUPS, LARGEST_BLOCK, SPACE_NAMES, design_space
 from archgym.simulators.kv.workloads import (
     DEFAULT_WORKLOAD,
     SHIPPED,
@@ -145,6 +146,10 @@ class KvSimulator(RowSimulator):
         release: Annotated[
             str, Option("Release of the engine, for the space serving; by default its newest.")
         ] = "",
+        spread: Annotated[
+            bool,
+            Option("True if workers share the experts of a mixture, for the space serving."),
+        ] = False,
         arrivals: Annotated[
             str,
             Option(
@@ -196,8 +201,8 @@ class KvSimulator(RowSimulator):
         }
         self.kv_bytes_per_token = kv_bytes_per_token
         self._served = Served(
-            hardware, model, precision, engine, release, arrivals == "closed", live, stagger_ms,
-            ttft_limit_ms, tpot_limit_ms, gpu_usd_per_hour, gpu_watts,
+            hardware, model, precision, engine, release, spread, arrivals == "closed", live,
+            stagger_ms, ttft_limit_ms, tpot_limit_ms, gpu_usd_per_hour, gpu_watts,
         )  # fmt: skip
         self._given = {
             "block_tokens": block_tokens,
@@ -225,7 +230,16 @@ class KvSimulator(RowSimulator):
           InvalidArgumentError: The options leave no request of it.
         """
         content = load(name)
-        stream(content, self.settings)
+        found = stream(content, self.settings)
+        blocks, block = self._given["cache_tokens"], self._given["block_tokens"] or LARGEST_BLOCK
+        # An `offload` without blocks of its own takes all from the host.
+        if blocks is not None and self.space.name != "offload":
+            least = -(-int((found.arrivals.prompt + found.arrivals.output).min()) // block)
+            if blocks < least:
+                raise InvalidArgumentError(
+                    f"`gpu_blocks` must hold a request of the trace, {least:,} blocks of {block:,} "
+                    f"tokens at least; got {blocks:,}."
+                )
         return Workload(content.name, content.digest, content)
 
     def measure(self, indices: np.ndarray, opened: Any, cost: str | None) -> np.ndarray | str:
@@ -255,21 +269,18 @@ class KvSimulator(RowSimulator):
         from archgym.simulators.kv.kernel.run import run_offload, run_radix
 
         gpu = self._size("cache_tokens", design, made.block)
-        host = 0
-        policy = design["policy"]
-        if self.space.name == "offload":
-            host = self._size("host_tokens", design, made.block)
-            counts = run_offload(made, gpu, host, policy, design["host_policy"])
-            if policy != "lru" or design["host_policy"] != "lru":
-                plain = run_offload(made, gpu, host, "lru", "lru")
-            else:
-                plain = counts
-        elif self.space.name == "sglang":
-            counts = run_radix(made, gpu, policy)
-            plain = counts if policy == "lru" else run_radix(made, gpu, "lru")
-        else:
-            counts = self._run_pool(made, gpu, policy)
-            plain = counts if policy == "lru" else self._run_pool(made, gpu, "lru")
+        host = self._size("host_tokens", design, made.block) if "host_policy" in design else 0
+
+        def run(policy: str, host_policy: str = "") -> dict[str, Any]:
+            if self.space.name == "offload":
+                return run_offload(made, gpu, host, policy, host_policy)
+            if self.space.name == "sglang":
+                return run_radix(made, gpu, policy)
+            return self._run_pool(made, gpu, policy)
+
+        chosen = [design[name] for name in ("policy", "host_policy") if name in design]
+        counts = run(*chosen)
+        plain = counts if set(chosen) == {"lru"} else run(*["lru"] * len(chosen))
         hits = counts["hit_blocks"] + counts.get("host_hit_blocks", 0)
         of_lru = plain["hit_blocks"] + plain.get("host_hit_blocks", 0)
         optimum = counts["optimum_blocks"]

@@ -11,7 +11,7 @@ from archgym.cli.options.values import assignments, named_path
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from archgym.simulators.moe.workloads.routing import Routing, RoutingPreset
+    from archgym.simulators.moe.workloads.routing import Routing
 
 commands = typer.Typer()
 moe_app = typer.Typer(
@@ -140,14 +140,6 @@ def generate(
             max=1000,
         ),
     ] = None,
-    setting: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--set",
-            help="Override a number of the preset, such as topic=1.2; repeat for more.",
-            metavar="NAME=VALUE",
-        ),
-    ] = None,
     seed: SeedOption = 0,
     json: JsonOption = False,
 ) -> None:
@@ -166,7 +158,6 @@ def generate(
     if preset is None:
         # Models may share the routing of another number of experts.
         process = replace(process, n_experts=described.experts, top_k=described.top_k)
-    process = _with_settings(process, setting or ())
     n_layers = layers or described.moe_layers
     # Checked before a list of so many documents is made.
     check_size(documents * tokens, n_layers, process.top_k)
@@ -174,28 +165,6 @@ def generate(
     routing = draw(process, seed, [tokens] * documents, n_layers)
     write_routing(out, routing)
     _say_routing(routing, out, json)
-
-
-def _with_settings(process: "RoutingPreset", texts: "tuple[str, ...] | list[str]") -> Any:
-    """Return a preset with numbers from the command line."""
-    from dataclasses import replace
-
-    kinds = {
-        "n_experts": int,
-        "top_k": int,
-        **dict.fromkeys(("skew", "topic", "persistence", "depth"), float),
-    }
-    values: dict[str, Any] = {}
-    for name, text in assignments("--set", texts).items():
-        if name not in kinds:
-            raise InvalidArgumentError(
-                f"`--set` must name one of {', '.join(kinds)}; got {name!r}."
-            )
-        try:
-            values[name] = kinds[name](text)
-        except ValueError:
-            raise InvalidArgumentError(f"`--set` {name} must be a number; got {text!r}.") from None
-    return replace(process, **values)
 
 
 def _say_routing(routing: "Routing", path: Path, json: bool) -> None:

@@ -349,10 +349,11 @@ class MoeSimulator(RowSimulator):
                 "`prefill_workers` and `decode_workers` must both be 1 or more, or both 0; got "
                 f"{prefill_workers} and {decode_workers}."
             )
-        if prefill_workers and not (self._steps and (clients or space == "closed-loop")):
+        has_clients = clients if clients is not None else space == "closed-loop"
+        if prefill_workers and not (has_clients and space in _WORKER_SPACES):
             raise InvalidArgumentError(
-                "`prefill_workers` needs clients and fidelity steps; choose `clients` and "
-                "`fidelity=steps`."
+                f"`prefill_workers` needs `clients`, and a space whose experts are all in the "
+                f"accelerators' memory: {' or '.join(_WORKER_SPACES)}; got {space!r}."
             )
         self._promise = ttft_ms, tpot_ms
         self._cut = requests, output_tokens
@@ -756,6 +757,7 @@ def _uniform(lengths: str, shortest: float) -> tuple[int, int, float] | None:
 
 _DEFAULT_ENGINE: Final = {"closed-loop": "vllm"}
 _STEPS_BY_DEFAULT: Final = ("closed-loop",)
+_WORKER_SPACES: Final = ("closed-loop", "expert-parallel")
 
 
 def _placement(

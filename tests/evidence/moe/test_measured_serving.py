@@ -10,7 +10,7 @@ from archgym.errors import FileFormatError
 from archgym.simulators.moe.kernel.columns import CHOICES
 from archgym.simulators.moe.machine.engines import calibration
 from evidence.moe.fitting import fit, predict, problem
-from evidence.moe.measured import read_serving
+from evidence.moe.measured import WORKLOAD, predictions, read_serving
 from evidence.moe.serving import kendall_tau, summary_row
 
 HEAD = (
@@ -139,11 +139,23 @@ def test_shipped_constants_meet_the_bars_on_a_sample(reference: Path) -> None:
         assert np.nanmedian(np.abs(ours / np.array(theirs) - 1.0)) < median
 
 
+def test_rows_of_one_batch_equal_rows_alone(tmp_path: Path) -> None:
+    lines = ROW, ROW.replace(",16,60", ",4,60"), ROW.replace(",16,60", ",9,60")
+    rows, _ = read_serving(folder(tmp_path, *lines))
+
+    # 4 and 16 clients are designs of one task; 9 are an option.
+    for row, found in zip(rows, predictions(rows), strict=True):
+        simulator = row.simulator()
+        alone = simulator.evaluate(row.design, simulator.workload(WORKLOAD))
+        assert found is not None
+        assert (found.tpot_ms, found.ttft_ms) == (alone["tpot_mean_ms"], alone["ttft_mean_ms"])
+
+
 @pytest.mark.slow
 def test_every_measured_row_is_a_task_and_a_design(reference: Path) -> None:
     rows, n_suspect = read_serving(reference, suspect=True)
 
-    found = [row.predict() for row in rows]
+    found = predictions(rows)
 
     assert (len(rows), n_suspect) == (1430, 15)
     # Two suspect rows name GPUs that the weights do not fit.

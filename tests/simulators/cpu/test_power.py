@@ -25,7 +25,7 @@ def metrics(changes: Mapping[str, Any], **options: Any) -> dict[str, float]:
 
 
 def test_performance_does_not_depend_on_how_area_is_modelled() -> None:
-    plain, by_structure = metrics({}), metrics({}, node="22nm")
+    plain, by_structure = metrics({}, node="none"), metrics({})
 
     for name in ("total_cycles", "ipc", "l1d_mpki", "dram_row_hit_percent", "core_bound_percent"):
         assert plain[name] == by_structure[name]
@@ -104,7 +104,9 @@ def test_smaller_node_shrinks_logic_more_than_memory() -> None:
 
 def test_options_of_price_need_a_node() -> None:
     with pytest.raises(InvalidArgumentError, match="need a `node`"):
-        CpuSimulator(grid="usa")
+        CpuSimulator(node="none", grid="usa")
+    with pytest.raises(InvalidArgumentError, match="must not be none"):
+        CpuSimulator("dvfs", node="none")
     with pytest.raises(InvalidArgumentError, match="as-shipped"):
         CpuSimulator("as-shipped", node="7nm")
 
@@ -114,3 +116,52 @@ def test_tasks_read_back() -> None:
 
     assert Task.from_json(task.to_json()).id == task.id
     assert np.isfinite(task.reference).all()
+
+
+def test_default_model_is_by_structure_and_former_version_keeps_arrays_alone() -> None:
+    present, former = CpuSimulator(), CpuSimulator(node="none")
+
+    assert (present.version, former.version) == (1, 0)
+    assert (present.options, former.options) == ({}, {})
+    assert "dollars" in {spec.name for spec in present.metrics}
+    assert "dollars" not in {spec.name for spec in former.metrics}
+    assert CpuSimulator("as-shipped").version == 0
+
+
+def test_parts_sum_to_area_and_power() -> None:
+    simulator = CpuSimulator(instructions=N)
+    workload = simulator.workload("sort")
+    default = simulator.space.default_indices
+
+    parts = simulator.breakdown(default, workload)
+
+    row = metrics({})
+    for name in ("area_mm2", "power_mw"):
+        assert sum(parts[name].values()) == pytest.approx(row[name], rel=1e-9)
+    assert parts["area_mm2"]["llc"] > parts["area_mm2"]["l2"] > 0
+    assert simulator.breakdown(default, None) == {"area_mm2": parts["area_mm2"]}
+    assert CpuSimulator(node="none").breakdown(default, workload) == {}
+
+
+def test_windows_change_no_other_metric_and_bound_power_and_temperature() -> None:
+    plain, seen = metrics({}), metrics({}, window_us=1)
+
+    assert {name: seen[name] for name in plain} == plain
+    assert seen["power_mw"] < seen["peak_power_mw"] < 2 * seen["power_mw"]
+    assert 45.0 < seen["peak_temperature_c"] < 60.0
+
+
+def test_longer_windows_have_lower_peaks_and_weak_sinks_are_hotter() -> None:
+    short, long = metrics({}, window_us=1), metrics({}, window_us=3)
+    weak = metrics({}, window_us=1, sink_k_per_w=10)
+
+    assert long["peak_power_mw"] < short["peak_power_mw"]
+    assert weak["peak_temperature_c"] > short["peak_temperature_c"] + 30.0
+
+
+@pytest.mark.parametrize(
+    "options", [{"cores": 2}, {"fidelity": "dram"}, {"node": "none"}, {"space": "as-shipped"}]
+)
+def test_windows_need_one_core_and_a_node(options: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError, match="`window_us` needs"):
+        CpuSimulator(window_us=1, **options)

@@ -75,6 +75,38 @@ def test_batch_is_what_memory_admits(capfd: pytest.CaptureFixture[str]) -> None:
     assert answer["server_gib"] == pytest.approx(made.max_tokens * made.kv_bytes / 2**30)
 
 
+def test_trace_without_sessions_is_sent_to_the_analysis(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run(["kv", "memory", "chat"])
+
+    assert ended.value.code == 1
+    assert "must have sessions" in (said := capfd.readouterr().err)
+    assert "archgym kv analyse chat" in said
+
+
+def test_picture_of_another_kind_is_refused_before_work(capfd: pytest.CaptureFixture[str]) -> None:
+    for command in (["analyse", "coding"], ["memory", "coding"], ["try", "coding"]):
+        with pytest.raises(SystemExit) as ended:
+            run(["kv", *command, "--out", "hits.gif"])
+
+        assert ended.value.code != 0
+        assert "must end in .svg, .png or .pdf" in capfd.readouterr().err
+
+
+@pytest.mark.slow
+def test_designs_are_named_by_all_that_differs_from_the_default(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    picture = tmp_path / "designs.svg"
+    with pytest.raises(SystemExit):
+        run(["kv", "try", "coding", "-o", "last=40", "--set", "workers=2", "--case", "dram_gb=64",
+             "--json", "--out", str(picture)])  # fmt: skip
+
+    designs = [row["design"] for row in json.loads(capfd.readouterr().out)]
+    assert designs == ["workers=2", "workers=2, dram_gb=64"]
+    assert "workers=2, dram_gb=64" in picture.read_text()
+
+
 @pytest.mark.parametrize("form", sorted(FORMATS))
 def test_settings_read_back(form: str, tmp_path: Path) -> None:
     simulator = KvSimulator("serving")
@@ -119,3 +151,21 @@ def test_analysis_names_the_cause_of_misses() -> None:
     assert needed is not None
     lru = memory_for(found, "lru", 95.0)
     assert lru is None or lru >= needed
+
+
+@pytest.mark.slow
+def test_workers_that_share_experts_read_fewer_weights() -> None:
+    options = {"hardware": "2x-rtx-pro-6000", "model": "qwen3-30b-a3b", "last": "60"}
+
+    apart, together = (served({**options, "spread": s}, workers=2) for s in ("false", "true"))
+
+    # Each holds half of the experts: more room for keys and values, and shorter steps.
+    assert together["cache_gib"] > 1.3 * apart["cache_gib"]
+    assert together["tpot_p50_ms"] < apart["tpot_p50_ms"]
+
+
+def test_dense_model_has_no_experts_to_share() -> None:
+    plain = deployment("hgx-h200", "llama-3.1-8b", "bf16", "vllm", "", 1, 1)
+    shared = deployment("hgx-h200", "llama-3.1-8b", "bf16", "vllm", "", 1, 4)
+
+    assert (shared.max_tokens, shared.kv_bytes) == (plain.max_tokens, plain.kv_bytes)

@@ -318,8 +318,37 @@ def test_one_request_waits_for_its_prompt_and_its_transfer() -> None:
 def test_workers_of_one_kind_alone_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="both be 1 or more"):
         MoeSimulator("closed-loop", prefill_workers="1")
-    with pytest.raises(InvalidArgumentError, match="needs clients"):
-        MoeSimulator("closed-loop", **{**SPLIT, "prefill_workers": "1"}, fidelity="full")
+
+
+@pytest.mark.parametrize("space", ["closed-loop", "single-server"])
+def test_workers_need_clients_and_all_experts_in_memory(space: str) -> None:
+    # Before: without clients a run never ended, and designs of `single-server` whose experts do
+    # not all fit ignored the workers.
+    clients = "0" if space == "closed-loop" else "8"
+
+    with pytest.raises(InvalidArgumentError, match="needs `clients`, and a space"):
+        MoeSimulator(space, **{**SPLIT, "prefill_workers": "1", "clients": clients})
+
+
+@pytest.mark.parametrize(
+    ("options", "design"),
+    [
+        ({}, {}),
+        ({"prefill_workers": "2", "decode_workers": "2"}, {"spread": "yes"}),
+        ({"draft_tokens": "1"}, {}),
+        ({"model": "gpt-oss-120b", "engine": "sglang", "clients": "9"}, {"tensor": 2}),
+    ],
+)
+def test_workers_agree_at_both_fidelities(options: dict[str, str], design: dict[str, Any]) -> None:
+    short = {**SPLIT, "prefill_workers": "1", "clients": "16", "lengths": "1024+64", **options}
+    full, steps = (
+        evaluated({**short, "fidelity": fidelity}, **design) for fidelity in ("full", "steps")
+    )
+
+    for name, difference in CLOSE.items():
+        assert steps[name] == pytest.approx(full[name], rel=difference), name
+    # Each follows the tokens of its own workers.
+    assert full != steps
 
 
 # ---- dense models

@@ -34,7 +34,7 @@ METRICS: Final = (
     MetricSpec("units", "units", "minimise", 1.0, "Units of the array."),
     MetricSpec(
         "utilisation_percent", "%", "maximise", 1e-3,
-        "Operations over the number that all units could do in the same time.",
+        "Operations over the number that all units could do in the same time.", highest=100.0,
     ),
     MetricSpec("folds", "folds", "none", 1.0, "Times that the array is filled."),
 )  # fmt: skip

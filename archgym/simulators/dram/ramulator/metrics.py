@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
-from archgym.simulators.dram.metrics import ENERGY_CAUSES, objectives
+from archgym.simulators.dram.metrics import ENERGY_CAUSES, estimates, objectives
 from archgym.simulators.dram.ramulator.kernel.energy import currents_note, has_energy
 from archgym.simulators.dram.ramulator.machine import Standard
 
@@ -25,11 +25,7 @@ def family_metrics(made: Standard) -> tuple[MetricSpec, ...]:
             ),
         )
     else:
-        energy = (
-            MetricSpec(
-                "estimated_energy_pj", "pJ", "none", 1e3, f"Estimate. {currents_note(made)}"
-            ),
-        )
+        energy = estimates(made.family.upper())
     latency = "of reads from their due time until their data are back"
     return (
         MetricSpec("total_time_ns", "ns", "minimise", 1.0, "From time 0 until the last is done."),

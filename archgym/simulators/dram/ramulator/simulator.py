@@ -14,10 +14,9 @@ from archgym.evaluation.simulator import BatchResult, Workload, require_kept
 from archgym.simulators.dram.costs import COSTS, RELIEF
 from archgym.simulators.dram.formats.devices import cite_file
 from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.metrics import ENERGY_CAUSES, FORMER_OBJECTIVES
+from archgym.simulators.dram.metrics import ENERGY_CAUSES, FORMER_OBJECTIVES, PJ_PER_BIT
 from archgym.simulators.dram.ramulator.formats.devices import load_standard
 from archgym.simulators.dram.ramulator.kernel.energy import (
-    PJ_PER_BIT,
     energies_pj,
     has_energy,
     power_of,
@@ -213,7 +212,7 @@ class RamulatorSimulator(KitSimulator):
         self, indices: np.ndarray, workload: Workload, without: str | None = None
     ) -> BatchResult:
         bursts = bursts_of(workload.content, self.burst_bytes)
-        values = np.full((len(indices), len(self.metrics)), np.nan)
+        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         parameters = self.space.parameters
         for row, index in enumerate(indices.tolist()):
@@ -226,7 +225,7 @@ class RamulatorSimulator(KitSimulator):
             if found is None:
                 reason[row] = _LIVELOCK
                 continue
-            values[row] = [found[spec.name] for spec in self.metrics]
+            values[row] = [found[spec.name] for spec in self.simulated_metrics]
         return BatchResult(values, reason)
 
     def measure(self, configuration: Configuration, trace: Trace) -> dict[str, float]:
@@ -260,27 +259,50 @@ class RamulatorSimulator(KitSimulator):
         return None if outcome.is_stuck else self._measure(c, bursts, outcome)
 
     def _refusal(self, c: Configuration, bursts: Bursts) -> int:
+        reason = self.refusal(c, bursts.end_address)
+        return 1 + _REASONS.index(reason) if reason else 0
+
+    def refusal(self, c: Configuration, end_address: int = 0) -> str:
+        """Return the entry of `model_reasons` why a configuration cannot be built; empty if it can.
+
+        Args:
+          c: The controllers and their memory.
+          end_address: One above the highest byte that it has to hold.
+        """
         organisation = self.made.organisations[c.organisation]
-        if bursts.end_address > organisation.channel_bytes(c.ranks) * c.channels:
-            return _CAPACITY
+        if end_address > organisation.channel_bytes(c.ranks) * c.channels:
+            return _REASONS[_CAPACITY - 1]
         if c.refresh == "AllBank" and c.scatter_interval:
             refi = self.made.bins[c.timing].values(c.organisation)["nREFI"]
             n_scopes = c.ranks if "Rank" in self.made.levels else 1
             n_scopes *= organisation.sizes.get("PseudoChannel", 1)
             if c.scatter_interval * n_scopes > refi * self.made.ticks_per_clock:
-                return _SCATTER
-        return 0
+                return _REASONS[_SCATTER - 1]
+        return ""
 
     def _measure(self, c: Configuration, bursts: Bursts, outcome: Outcome) -> dict[str, float]:
         """Return the metrics of a run by name."""
+        done = np.maximum.reduceat(outcome.depart, bursts.first)
+        return self.measures(c, done - outcome.due[bursts.first], bursts.is_write, outcome)
+
+    def measures(
+        self, c: Configuration, late: np.ndarray, is_write: np.ndarray, outcome: Outcome
+    ) -> dict[str, float]:
+        """Return the metrics of a run by name.
+
+        Args:
+          c: The controllers.
+          late: (n_requests,), latency of each request that is done [ticks].
+          is_write: (n_requests,) bool.
+          outcome: The run, of all bursts.
+        """
         organisation = self.made.organisations[c.organisation]
         tick_ns = outcome.tick_ps / 1000.0
         time_ns = outcome.ticks * tick_ns
-        done = np.maximum.reduceat(outcome.depart, bursts.first)
-        late = done - outcome.due[bursts.first]
         # A workload of writes alone has no read latency; its writes' stand in for it.
-        reads = late if bursts.is_write.all() else late[~bursts.is_write]
-        ranked = np.sort(reads)
+        reads = late if is_write.all() else late[~is_write]
+        # A core whose caches hold everything sends no request.
+        ranked = np.sort(reads) if len(reads) else np.zeros(1, dtype=np.int64)
         n = len(ranked)
         n_bytes = len(outcome.due) * self.burst_bytes
         pins = c.channels * organisation.channel_width * organisation.sizes.get("PseudoChannel", 1)
@@ -289,7 +311,7 @@ class RamulatorSimulator(KitSimulator):
         commands = outcome.commands
         found = {
             "total_time_ns": time_ns,
-            "mean_latency_ns": float(reads.mean()) * tick_ns,
+            "mean_latency_ns": float(ranked.mean()) * tick_ns,
             **{
                 f"p{p}_latency_ns": float(ranked[-(-n * p // 100) - 1]) * tick_ns for p in _PERCENTS
             },
@@ -305,7 +327,8 @@ class RamulatorSimulator(KitSimulator):
             "refreshes": float(commands["REFab"] + commands.get("REFpb", 0)),
         }
         if not has_energy(self.made):
-            found["estimated_energy_pj"] = 8.0 * n_bytes * PJ_PER_BIT[self.made.family]
+            usual = PJ_PER_BIT[self.made.family.upper()][1]
+            found["estimated_energy_pj"] = 8.0 * n_bytes * usual
             return found
         power = power_of(self.made, c.organisation, c.timing)
         energies = energies_pj(power, outcome.bank_accounts, outcome.rank_accounts, outcome.ticks)

@@ -113,7 +113,8 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
                 if n_bytes > MAX_BYTES:
                     what = f"a trace must have at most {MAX_BYTES:,} bytes"
                     raise FileFormatError(path, number, what, "Cut it into several files")
-                text = line.decode("utf-8").strip()
+                # Spreadsheets of Windows begin a file with a mark.
+                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
                 if text:
                     yield number, text
     except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:

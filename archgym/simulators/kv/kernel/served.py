@@ -8,7 +8,7 @@ import numpy as np
 from archgym.simulators.kv.formats.stream import Stream, StreamBlocks
 from archgym.simulators.kv.kernel import pool, serving
 from archgym.simulators.kv.kernel.layout import POLICIES, Blocks
-from archgym.simulators.kv.kernel.run import checksum, common_counts, optimum, traits_of
+from archgym.simulators.kv.kernel.run import checksum, counts_of, optimum, traits_of
 from archgym.simulators.kv.kernel.store import N_TIERS, Store, new_store
 from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
 
@@ -57,7 +57,7 @@ def _fleet(blocks: Blocks, n_workers: int, max_seqs: int, n_before: Any, left: A
     return serving.Fleet(
         np.zeros((n_workers, max_seqs), np.int64), np.zeros((n_workers, max_seqs), np.int64),
         ints[0], ints[1], ints[2], ints[3], ints[4], np.zeros((n_workers, n + 1), np.int64),
-        np.full(n_workers, 1e300), np.zeros(n_workers), ints[5],
+        np.full(n_workers, 1e300), np.zeros(n_workers), np.zeros((n_workers, N_CONTENTS)), ints[5],
         np.zeros(int(held_at[-1]), np.int32), held_at, longs[0], longs[1], longs[2], longs[3],
         floats[0], floats[1], shorts[0], n_before, np.full(n, -1, np.int64),
         np.zeros(n, np.int64), marks[0], marks[1], marks[2], shorts[1], shorts[2],
@@ -154,17 +154,12 @@ def run_steps(
         entries = entries[: totals[serving.LOGGED_STEPS]]
         entries[:, 0] //= step_ms
         log["entries"] = entries
-    hits = fleet.hits
-    admitted = hits >= 0
+    admitted = fleet.hits >= 0
     first = np.where(admitted, fleet.admitted / step_ms, -1).astype(np.int64)
     # A step ends where the next one begins.
     last = np.where(admitted, fleet.last / step_ms - 1, -1).astype(np.int64)
-    return common_counts(made, capacity) | {
-        "hits": hits,
-        "hit_blocks": int(hits[admitted].sum()),
+    return counts_of(made, capacity, fleet.hits) | {
         "evictions": int(pools.state[0, pool.EVICTIONS]),
-        "allocated": int((made.blocks.need - hits)[admitted].sum()),
-        "hits_checksum": checksum(hits),
         "steps": int(totals[serving.STEPS]),
         "scheduled_tokens": int(totals[serving.SCHEDULED]),
         "preemptions": int(totals[serving.PREEMPTIONS]),

@@ -56,9 +56,9 @@ _ROUND_ROBIN, _LEAST_LOADED, _PREFIX_AWARE, _STICKY = range(4)
 # Entries of `Rules.chosen`.
 (
     POLICY, TIER_POLICY, ROUTE, BLOCK, BUDGET, MAX_SEQS, WRITES_THROUGH, IS_LAYERWISE,
-    PREFETCHES, IS_CLOSED, LIVE, STAGGER_MS, STEP_MS, RESERVES, IS_SINGLE,
-) = range(15)  # fmt: skip
-N_CHOSEN: Final = 15
+    PREFETCHES, IS_CLOSED, LIVE, STAGGER_MS, STEP_MS, RESERVES, IS_SINGLE, IS_SPREAD,
+) = range(16)  # fmt: skip
+N_CHOSEN: Final = 16
 PREEMPTIONS, STEPS, PEAK, SCHEDULED, LOGGED_STEPS = range(5)
 N_TOTALS: Final = 5
 _MOST_AT_ONCE: Final = 256  # chosen: contexts grow by so little that the middle one stands for all.
@@ -87,6 +87,7 @@ class Fleet(NamedTuple):
       waiting: (w, n + 1), ring of waiting requests.
       busy_until: (w,), end of the step under way [ms], or `_NEVER`.
       busy_ms: (w,), time of all steps [ms].
+      contents: (w, N_CONTENTS), contents of the step under way.
       load: (w,), tokens of requests that are not computed yet.
       held: Blocks of requests.
       held_at: (n + 1,), first entry of a request in `held`.
@@ -113,6 +114,7 @@ class Fleet(NamedTuple):
     waiting: Ints
     busy_until: Floats
     busy_ms: Floats
+    contents: Floats
     load: Ints
     held: Shorts
     held_at: Ints
@@ -374,10 +376,18 @@ def _add(clock: Clock, before: int, tokens: int, length: int, prompt: int, n_ste
 
 
 @compiled
-def _step_ms(clock: Clock, chosen: Ints) -> Any:
-    """Return the time of a step with the contents of the clock [ms]."""
+def _step_ms(fleet: Fleet, clock: Clock, chosen: Ints, worker: int) -> Any:
+    """Return the time of a worker's step with the contents of the clock [ms].
+
+    Where workers share experts, those of the others' steps under way go through them too.
+    """
     if chosen[STEP_MS] > 0:
         return float(chosen[STEP_MS])
+    for column in range(clock.contents.shape[0]):
+        fleet.contents[worker, column] = clock.contents[column]
+        for each in range(fleet.busy_until.shape[0]):
+            if chosen[IS_SPREAD] and each != worker and fleet.busy_until[each] < _NEVER:
+                clock.contents[column] += fleet.contents[each, column]
     return 1e-6 * step_ns(
         clock.costs, clock.choices, clock.state, clock.table, clock.counters, clock.contents, 0.0
     )
@@ -491,10 +501,11 @@ def _begin_step(
             arrivals.prompt[request], 1,
         )  # fmt: skip
     if n_active == 0:
+        fleet.contents[worker, :] = 0.0
         fleet.busy_until[worker] = pending
         fleet.n_steps[worker] = 0
         return
-    took = _step_ms(clock, chosen)
+    took = _step_ms(fleet, clock, chosen, worker)
     if has_prompts or is_preempting or chosen[IS_SINGLE]:
         n_steps = 1
     else:
@@ -512,7 +523,7 @@ def _begin_step(
                 clock, fleet.done[request], 1, fleet.length[request], arrivals.prompt[request],
                 n_steps,
             )  # fmt: skip
-        took = _step_ms(clock, chosen)
+        took = _step_ms(fleet, clock, chosen, worker)
     end = now + took * n_steps
     if chosen[IS_LAYERWISE]:
         # Layers are computed as they arrive: a step ends after its loads do.

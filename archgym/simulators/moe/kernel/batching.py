@@ -265,7 +265,8 @@ def _is_decoding(work: Work, state: State, request: int) -> bool:
 
 
 @helper
-def _add(state: State, request: int, first: int, count: int) -> None:
+def add(state: State, request: int, first: int, count: int) -> None:
+    """Add tokens of a request to the batch."""
     place = state.numbers[N_BATCH]
     state.requests[BATCH, place] = request
     state.requests[BATCH_FROM, place] = first
@@ -287,7 +288,7 @@ def _add_decode(choices: Array, work: Work, state: State, request: int, budget: 
         return budget
     count = min(budget, _n_tokens(choices, work, state, request))
     first = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
-    _add(state, request, first, count)
+    add(state, request, first, count)
     return int(budget - count)
 
 
@@ -306,7 +307,7 @@ def _add_prefill(choices: Array, work: Work, state: State, request: int, budget:
         count = left
         if count > budget and state.numbers[N_BATCH] > 0:
             return budget
-    _add(state, request, done, count)
+    add(state, request, done, count)
     return int(budget - count)
 
 

@@ -144,7 +144,7 @@ def _clear(choices: Array, state: State) -> None:
 
 
 @helper
-def _step(
+def step(
     costs: Array,
     choices: Array,
     work: Work,
@@ -273,7 +273,7 @@ def serve(
             counters[IDLE_NS] += arrival - now
             now = arrival
             continue
-        end = _step(costs, choices, work, state, cache, counters, now)
+        end = step(costs, choices, work, state, cache, counters, now)
         ingest(costs, choices, work, state, counters, end)
         hand_out(choices, work, state, counters, end)
         now = end

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy.typing as npt
 
-from archgym.runtime.kernels import entry_point, helper
+from archgym.runtime.kernels import helper
 from archgym.simulators.moe.kernel.state import (
     MAX_DEGREE,
     whole,
@@ -132,17 +132,3 @@ def best_degree(ready: Array, times: tuple[float, ...]) -> int:
         if end < least:
             best, least = degree, end
     return best
-
-
-@entry_point(seconds=2)
-def makespan_of(
-    ready: Array,
-    degree: int,
-    gather: float,
-    send: float,
-    compute: float,
-    receive: float,
-    scatter: float,
-) -> float:
-    """Return `makespan`, for Python."""
-    return makespan(ready, degree, gather, send, compute, receive, scatter)

@@ -26,7 +26,6 @@ from archgym.simulators.moe.kernel.state import (
     N_HELD,
     N_HOST,
     OUTPUT,
-    PROMPT,
     State,
     Work,
     new_state,
@@ -195,8 +194,8 @@ def run(
         replicas,
         slots,
     )
-    if split is not None and table is not None:
-        served = _serve_split(ready, work, table, choice, split)
+    if split is not None:
+        served = _serve_split(ready, work, table, ranking, choice, split)
     elif table is not None:
         served = _serve_steps(ready, work, table, choice)
     else:
@@ -274,34 +273,39 @@ def _serve_steps(
 
 
 def _serve_split(
-    ready: Plan, work: Work, table: npt.NDArray[np.float64], choice: dict[str, int], split: Split
-) -> _Served:
+    ready: Plan, work: Work, table: npt.NDArray[np.float64] | None,
+    ranking: npt.NDArray[np.float64], choice: dict[str, int], split: Split,
+) -> _Served:  # fmt: skip
     """Serve requests by workers for prompts and others for decoding."""
     from archgym.simulators.moe.kernel.split import serve_split
 
-    n = work.requests.shape[1]
-    state = new_state(n, max(1, choice["n_layers"]), 1, 1)
+    n, n_layers = work.requests.shape[1], max(1, choice["n_layers"])
+    cache = _new_cache(choice, ranking, False) if table is None else None
+    state = new_state(n, n_layers, choice["n_experts"] if table is None else 1, 1)
     counters, times = np.zeros(len(COUNTERS)), np.zeros((4, n))
     # Workers for prompts draft nothing.
     prefill = ready.choices.copy()
     prefill[CHOICES.index("draft_tokens")] = 0
-    lengths = np.ascontiguousarray(work.requests[[PROMPT, OUTPUT]])
     serve_split(
-        ready.costs, prefill, ready.choices, state, table, counters, lengths,
+        ready.costs, prefill, ready.choices, work, state,
+        np.zeros((1, 1)) if table is None else table, cache, counters,
         choice["clients"], split.transfer_ns, 1.0 / split.tokens_per_step, times,
         np.zeros(split.prefill), np.zeros((split.decode, 4)),
         np.zeros((split.decode, 2), dtype=np.int64),
-        np.zeros((split.decode, n + 2, 2), dtype=np.int64), np.full(n, 1e300),
+        np.zeros((split.decode, n + 2, 2), dtype=np.int64),
+        np.zeros((split.decode, len(COUNTERS))), np.full(n, 1e300),
     )  # fmt: skip
     work.requests[ARRIVAL] = np.rint(times[0])
     state.times[FIRST], state.times[LAST] = times[1], times[2]
+    # Experts are all there on each worker: hits are not counted at either fidelity.
+    state.layers[[HITS, ACCESSES]] = 0
     counts = dict(zip(COUNTERS, counters.tolist(), strict=True))
     n_workers = split.prefill + split.decode
     counts |= {name: counts[name] / n_workers for name in counts if name.endswith("_busy_ns")}
-    further = float((lengths[1] - 1).sum())
+    further = float((work.requests[OUTPUT] - 1).sum())
     counts |= {
         "n_loads": 0.0, "n_evictions": 0.0, "n_resident_start": 0.0, "n_finished": float(n),
-        "elapsed_ns": float(times[2].max()),
+        "n_hits": 0.0, "n_accesses": 0.0, "elapsed_ns": float(times[2].max()),
         "area_ns": float((times[2] - work.requests[ARRIVAL]).sum()),
         # Drafts are counted as they are accepted on average.
         "n_rejected": counts["n_tokens"] - counts["n_prompt_tokens"] - further,

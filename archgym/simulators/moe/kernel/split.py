@@ -1,8 +1,9 @@
-"""Requests served by workers for prompts and others for decoding, at the level of steps; compiled.
+"""Requests served by workers for prompts and others for decoding, at both fidelities; compiled.
 
 Requests wait in one queue for prompt workers, which read as many as a step's budget takes. Keys and
 values move over the network; the decode worker with the fewest sequences takes the request at its
-next step. Steps between two events of a worker are alike, and their times those of `steps`.
+next step. At the level of steps, those between two events of a worker are alike. With a cache
+given, each step follows the experts of its tokens instead.
 """
 
 from typing import Any, Final
@@ -11,28 +12,33 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper
+from archgym.simulators.moe.kernel.batching import add
+from archgym.simulators.moe.kernel.caches import CacheState
 from archgym.simulators.moe.kernel.columns import (
+    COUNTERS,
     DRAFT_TOKENS,
     FIRST_NS,
     MAX_CONTEXT,
     MAX_SEQUENCES,
     MAX_TOKENS,
+    PEAK_STEP_TOKENS,
     WAIT_STEPS,
 )
+from archgym.simulators.moe.kernel.full import step
 from archgym.simulators.moe.kernel.state import (
     DECODE_CONTEXT,
     DECODE_PAIRS,
+    N_BATCH,
     N_DECODE,
     N_LOGITS,
-    N_PROMPT,
-    N_PROMPTS,
     N_WRITTEN,
-    PROMPT_CONTEXT,
-    PROMPT_PAIRS,
+    OUTPUT,
+    PROMPT,
     State,
+    Work,
 )
 from archgym.simulators.moe.kernel.steps import step_ns
-from archgym.simulators.moe.kernel.surroundings import count_steps
+from archgym.simulators.moe.kernel.surroundings import count_contents, count_steps
 
 Array = npt.NDArray[Any]
 
@@ -90,28 +96,47 @@ def _decode_ns(
 
 @helper
 def _pace(
-    costs: Array, choices: Array, state: State, table: Array, counters: Array, workers: Array,
-    counts: Array, heaps: Array, place: int, token_share: float,
+    costs: Array, choices: Array, work: Work, state: State, table: Array, cache: CacheState | None,
+    counters: Array, workers: Array, counts: Array, heaps: Array, paced: Array, place: int,
+    token_share: float,
 ) -> None:  # fmt: skip
-    """Set the time of a step of a decode worker until its next sequence ends, and count them."""
+    """Set the time of a decode worker's steps: until a sequence ends, or of the next alone."""
     n = counts[place, _RUNNING]
-    steps = heaps[place, 0, 0] - counts[place, _DECODED]
-    context = workers[place, _CONTEXT] + 0.5 * steps * n
-    took = _decode_ns(costs, choices, state, table, counters, float(n), context, 0.0)
+    if cache is None:
+        steps = heaps[place, 0, 0] - counts[place, _DECODED]
+        context = workers[place, _CONTEXT] + 0.5 * steps * n
+        took = _decode_ns(costs, choices, state, table, counters, float(n), context, 0.0)
+    else:
+        # What the step counts is added when it has run: a request may still join it.
+        paced[place] = 0.0
+        state.numbers[N_BATCH] = 0
+        for row in range(n):
+            request = heaps[place, row, 1]
+            left = max(1, heaps[place, row, 0] - counts[place, _DECODED])
+            first = work.requests[PROMPT, request] + work.requests[OUTPUT, request] - left - 1
+            add(state, request, first, min(left, 1 + choices[DRAFT_TOKENS]))
+        took = step(costs, choices, work, state, cache, paced[place], 0.0)
     workers[place, _TOOK] = took * token_share
 
 
 @helper
 def _advance(
-    costs: Array, choices: Array, state: State, table: Array, counters: Array, workers: Array,
-    counts: Array, place: int, steps: int, token_share: float,
+    costs: Array, choices: Array, state: State, table: Array, cache: CacheState | None,
+    counters: Array, workers: Array, counts: Array, paced: Array, place: int, steps: int,
+    token_share: float,
 ) -> None:  # fmt: skip
     """Let a decode worker give each of its sequences so many tokens."""
     n = counts[place, _RUNNING]
-    context = workers[place, _CONTEXT] + 0.5 * steps * n
-    _decode_ns(
-        costs, choices, state, table, counters, float(n), context, float(steps) * token_share
-    )
+    if cache is None:
+        context = workers[place, _CONTEXT] + 0.5 * steps * n
+        _decode_ns(
+            costs, choices, state, table, counters, float(n), context, float(steps) * token_share
+        )
+    elif steps > 0:
+        peak = max(counters[PEAK_STEP_TOKENS], paced[place, PEAK_STEP_TOKENS])
+        for column in range(len(COUNTERS)):
+            counters[column] += steps * token_share * paced[place, column]
+        counters[PEAK_STEP_TOKENS] = peak
     counts[place, _DECODED] += steps
     workers[place, _CONTEXT] += steps * n
 
@@ -121,10 +146,11 @@ def serve_split(
     costs: Array,
     prefill: Array,
     decode: Array,
+    work: Work,
     state: State,
     table: Array,
+    cache: CacheState | None,
     counters: Array,
-    lengths: Array,
     n_clients: int,
     transfer: float,
     token_share: float,
@@ -133,6 +159,7 @@ def serve_split(
     workers: Array,
     counts: Array,
     heaps: Array,
+    paced: Array,
     ready: Array,
 ) -> None:
     """Serve all requests.
@@ -140,10 +167,11 @@ def serve_split(
     Args:
       costs: (len(COSTS),) float64, those of a worker of either kind.
       prefill, decode: (len(CHOICES),) int64, of a worker for prompts and of one for decoding.
+      work: A `Work`.
       state: A `State`, scratch.
-      table: (N_ROWS, n) float64 of `occupancy`.
+      table: (N_ROWS, n) float64 of `occupancy`; not read with a cache.
+      cache: A `CacheState` whose experts are all there, to follow each token's; None for `table`.
       counters: (len(COUNTERS),) float64, added to, over all workers.
-      lengths: (2, n_requests) int64, tokens of prompts and outputs.
       n_clients: Requests in flight.
       transfer: Time to move keys and values of one token [ns].
       token_share: Steps of a token.
@@ -153,9 +181,10 @@ def serve_split(
         that sequences will hold in the end.
       counts: (n_decode, 2) int64: sequences, steps so far.
       heaps: (n_decode, n_requests + 2, 2) int64, scratch.
+      paced: (n_decode, len(COUNTERS)) float64, scratch: counts of the step that each runs.
       ready: (n_requests,) float64, when keys and values have arrived [ns].
     """
-    n_requests = lengths.shape[1]
+    n_requests = work.requests.shape[1]
     n_workers = workers.shape[0]
     n_arrived = min(n_clients, n_requests)
     n_read = n_joined = n_finished = 0
@@ -178,31 +207,30 @@ def serve_split(
         for place in range(n_workers):
             if counts[place, _RUNNING] > 0:
                 steps = heaps[place, 0, 0] - counts[place, _DECODED]
+                if cache is not None:
+                    steps = min(steps, 1)
                 at = workers[place, _TIME] + steps * workers[place, _TOOK]
                 if at < finish:
                     finish, first = at, place
         if start <= join and start <= finish:
-            n_tokens = n_prompts = 0
-            pairs = 0.0
+            n_tokens = state.numbers[N_BATCH] = 0
             at = n_read
             while at < n_arrived and times[0, at] + handling <= start:
-                count = lengths[0, at]
-                if n_prompts > 0 and n_tokens + count > budget_all:
+                count = work.requests[PROMPT, at]
+                if at > n_read and n_tokens + count > budget_all:
                     break
+                add(state, at, 0, count)
                 n_tokens += count
-                n_prompts += 1
-                pairs += 0.5 * count * (count + 1.0)
                 at += 1
-            found = state.contents
-            found[:] = 0.0
-            found[N_PROMPT] = found[PROMPT_CONTEXT] = n_tokens
-            found[N_PROMPTS] = found[N_LOGITS] = n_prompts
-            found[PROMPT_PAIRS] = pairs
-            count_steps(state, counters, 1.0)
-            took = step_ns(costs, prefill, state, table, counters, found, 1.0)
+            if cache is None:
+                count_contents(work, state)
+                count_steps(state, counters, 1.0)
+                took = step_ns(costs, prefill, state, table, counters, state.contents, 1.0)
+            else:
+                took = step(costs, prefill, work, state, cache, counters, 0.0)
             free[worker] = start + took
             for request in range(n_read, at):
-                ready[request] = start + took + transfer * lengths[0, request]
+                ready[request] = start + took + transfer * work.requests[PROMPT, request]
             n_read = at
             continue
         if join <= finish:
@@ -211,7 +239,8 @@ def serve_split(
                 if counts[place, _RUNNING] < counts[least, _RUNNING]:
                     least = place
             n = counts[least, _RUNNING]
-            need = lengths[0, joining] + lengths[1, joining]
+            prompt, output = work.requests[PROMPT, joining], work.requests[OUTPUT, joining]
+            need = prompt + output
             if n > 0 and (
                 n >= decode[MAX_SEQUENCES] or workers[least, _RESERVED] + need > decode[MAX_CONTEXT]
             ):
@@ -227,14 +256,16 @@ def serve_split(
                 steps = min(steps, heaps[least, 0, 0] - counts[least, _DECODED])
                 workers[least, _TIME] += steps * workers[least, _TOOK]
                 _advance(
-                    costs, decode, state, table, counters, workers, counts, least, steps,
-                    token_share,
+                    costs, decode, state, table, cache, counters, workers, counts, paced, least,
+                    steps, token_share,
                 )  # fmt: skip
-            prompt, output = lengths[0, joining], lengths[1, joining]
             _push(heaps[least], n, counts[least, _DECODED] + output - 1, joining)
             counts[least, _RUNNING] += 1
             workers[least, _CONTEXT] += prompt + 1
-            _pace(costs, decode, state, table, counters, workers, counts, heaps, least, token_share)
+            _pace(
+                costs, decode, work, state, table, cache, counters, workers, counts, heaps, paced,
+                least, token_share,
+            )  # fmt: skip
             wait = costs[WAIT_STEPS] * workers[least, _TOOK]
             times[1, joining] = workers[least, _TIME] + wait
             times[3, joining] = wait
@@ -242,23 +273,32 @@ def serve_split(
             while n_joined < n_read and ready[n_joined] == _NEVER:
                 n_joined += 1
             continue
-        # A sequence ends, and its client sends the next request.
         n = counts[first, _RUNNING]
         steps = heaps[first, 0, 0] - counts[first, _DECODED]
-        _advance(costs, decode, state, table, counters, workers, counts, first, steps, token_share)
+        if cache is not None:
+            steps = min(steps, 1)
+        _advance(
+            costs, decode, state, table, cache, counters, workers, counts, paced, first, steps,
+            token_share,
+        )  # fmt: skip
         workers[first, _TIME] = finish
-        request = heaps[first, 0, 1]
-        times[2, request] = finish + times[3, request]
-        held = lengths[0, request] + lengths[1, request]
-        workers[first, _CONTEXT] -= held
-        workers[first, _RESERVED] -= held
-        n -= 1
-        counts[first, _RUNNING] = n
-        heaps[first, 0, 0], heaps[first, 0, 1] = heaps[first, n, 0], heaps[first, n, 1]
-        _sift(heaps[first], n, 0)
+        if heaps[first, 0, 0] == counts[first, _DECODED]:
+            # A sequence ends, and its client sends the next request.
+            request = heaps[first, 0, 1]
+            times[2, request] = finish + times[3, request]
+            held = work.requests[PROMPT, request] + work.requests[OUTPUT, request]
+            workers[first, _CONTEXT] -= held
+            workers[first, _RESERVED] -= held
+            n -= 1
+            counts[first, _RUNNING] = n
+            heaps[first, 0, 0], heaps[first, 0, 1] = heaps[first, n, 0], heaps[first, n, 1]
+            _sift(heaps[first], n, 0)
+            n_finished += 1
+            if n_arrived < n_requests:
+                times[0, n_arrived] = times[2, request]
+                n_arrived += 1
         if n > 0:
-            _pace(costs, decode, state, table, counters, workers, counts, heaps, first, token_share)
-        n_finished += 1
-        if n_arrived < n_requests:
-            times[0, n_arrived] = times[2, request]
-            n_arrived += 1
+            _pace(
+                costs, decode, work, state, table, cache, counters, workers, counts, heaps, paced,
+                first, token_share,
+            )  # fmt: skip

@@ -43,24 +43,59 @@ class Bus(NamedTuple):
 
     Attributes:
       words: (BUS_SIZE,) int64, zeros.
-      shape: (6 + 2 * n_levels,) int64: picoseconds of a tick; bits of channel, column and row;
-        levels; lines that fit; then bits and size of each level.
+      shape: (8 + 2 * n_levels,) int64: picoseconds of a tick; bits of channel, column and row;
+        levels; lines that fit; mapping; bits below the channel's; then bits and size of each level.
     """
 
     words: Any
     shape: Any
 
 
-_TICK_PS, _CHANNEL_BITS, _COLUMN_BITS, _ROW_BITS, _N_LEVELS, _N_LINES = range(6)
-_LEVELS: Final = 6
+_TICK_PS, _CHANNEL_BITS, _COLUMN_BITS, _ROW_BITS, _N_LEVELS, _N_LINES, _MAPPING, _BELOW = range(8)
+_LEVELS: Final = 8
+_ROW_FIRST, _BANK_FIRST, _MIXED = range(3)
+"""Mappings of the DRAM simulator by their place in `addresses.MAPPINGS`."""
 _LOW_COLUMN_BITS: Final = 2  # four neighbouring lines share a row: minimalist open page
 
 
 @helper
 def _place(s: Words, r: Any, line: int) -> None:
-    """Set channel, bank, row and column of a line: the mapping MOP4CLXOR of the DRAM simulator."""
-    r.channel = line & ((1 << s[_CHANNEL_BITS]) - 1)
+    """Set channel, bank, row and column of a line as `addresses.decode` does."""
+    below = s[_BELOW]
+    r.channel = (line >> below) & ((1 << s[_CHANNEL_BITS]) - 1)
     a = line >> s[_CHANNEL_BITS]
+    if below > 0:
+        a = ((line >> (below + s[_CHANNEL_BITS])) << below) | (line & ((1 << below) - 1))
+    if s[_MAPPING] == _MIXED:
+        _place_mixed(s, r, a)
+        return
+    n_levels = s[_N_LEVELS]
+    row_mask = (1 << s[_ROW_BITS]) - 1
+    r.column = a & ((1 << s[_COLUMN_BITS]) - 1)
+    a >>= s[_COLUMN_BITS]
+    bank = 0
+    if s[_MAPPING] == _BANK_FIRST:
+        r.row = a & row_mask
+        a >>= s[_ROW_BITS]
+        stride = 1
+        for i in range(n_levels):
+            level = n_levels - 1 - i
+            bits, size = s[_LEVELS + 2 * level], s[_LEVELS + 2 * level + 1]
+            bank += stride * (a & (size - 1))
+            stride *= size
+            a >>= bits
+    else:
+        for level in range(n_levels):
+            bits, size = s[_LEVELS + 2 * level], s[_LEVELS + 2 * level + 1]
+            bank = bank * size + (a & (size - 1))
+            a >>= bits
+        r.row = a & row_mask
+    r.bank = bank
+
+
+@helper
+def _place_mixed(s: Words, r: Any, a: int) -> None:
+    """Set bank, row and column of a channel's line: the mapping MOP4CLXOR."""
     low = a & ((1 << _LOW_COLUMN_BITS) - 1)
     above = a >> _LOW_COLUMN_BITS
     n_levels = s[_N_LEVELS]

@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
@@ -15,8 +15,14 @@ from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, counters_of, stat
 from archgym.simulators.cpu.kernel.state import make_weights
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
+from archgym.simulators.dram.ramulator.kernel.addresses import MAPPINGS
 from archgym.simulators.dram.ramulator.kernel.energy import energies_pj, power_of
-from archgym.simulators.dram.ramulator.kernel.run import Configuration, work_of
+from archgym.simulators.dram.ramulator.kernel.run import (
+    Configuration,
+    Outcome,
+    outcome_of,
+    work_of,
+)
 from archgym.simulators.dram.ramulator.kernel.state import REQUEST
 from archgym.simulators.dram.ramulator.machine import Standard, standard
 
@@ -39,6 +45,8 @@ for DDR5-6400 is the only one.
 _WIDTH: Final = 8
 # A channel of 64 data pins is two channels of DDR5.
 _CHANNELS_OF: Final = {"ddr4": 1, "ddr5": 2}
+# chosen: more lines than any program here touches; more places would be reserved for nothing.
+_MOST_LINES: Final = 2**31
 # chosen: most workloads read and write less than one line in an instruction.
 _SPARE_REQUESTS: Final = 65_536
 
@@ -62,11 +70,17 @@ class Composed:
         misses of reads hold those of writes, too.
       dram_pj: Energy of the DRAM devices by the currents of the DRAM simulator [pJ].
       mean_read_cycles: Mean time of a read from the last level and back [cycles].
+      outcome: Run of the controllers; requests under way at its end have no departure.
+      addresses: (n,) int64, addresses of the requests in the order of acceptance [byte].
+      is_write: (n,) bool.
     """
 
     counters: Ints
     dram_pj: float
     mean_read_cycles: float
+    outcome: Outcome
+    addresses: npt.NDArray[np.int64]
+    is_write: npt.NDArray[np.bool_]
 
 
 def memory_of(parameters: Machine) -> Memory:
@@ -106,6 +120,8 @@ def run_composed(
     warmup: int,
     length: int,
     ideal: Ideal | None = None,
+    memory: Memory | None = None,
+    without: str | None = None,
 ) -> Composed | None:
     """Return the outcome of a machine on a trace with its memory; None if it never ends.
 
@@ -114,23 +130,36 @@ def run_composed(
       trace: Its trace.
       warmup: Instructions before counting, for which memory answers at once.
       length: Instructions that are counted.
-      ideal: Costs that are free.
+      ideal: Costs of the core that are free.
+      memory: Its memory; by default the one of its data rate, channels and queues.
+      without: Cost of the memory that is free.
 
     Raises:
       InvalidArgumentError: No device has the machine's data rate.
       SimulatorError: The trace is too short, or more is in flight than the model can hold.
     """
-    memory = memory_of(parameters)
+    memory = memory_of(parameters) if memory is None else memory
     c = memory.configuration
     power = power_of(memory.made, c.organisation, c.timing)
-    state, spent, work, words = simulate(parameters, trace, (warmup, length), ideal, memory)
+    state, spent, work, words = simulate(
+        parameters, trace, (warmup, length), ideal, memory, without
+    )
     counters = counters_of(state, spent, trace, (warmup, length))
     if counters is None or work.channels["is_stuck"].any():
         return None
     ticks = lay.CYCLE_PS * int(spent[0]) // memory.made.tick_ps(c.timing)
     energies = energies_pj(power, work.bank_accounts, work.rank_accounts, ticks)
     _enter(counters, memory.made, work.channels)
-    return Composed(counters, sum(energies.values()), float(words[6]) / max(1, int(words[5])))
+    n = int(words[3])
+    whole = outcome_of(memory.made, c, work, np.array([0, ticks, ticks, n]))
+    return Composed(
+        counters,
+        sum(energies.values()),
+        float(words[6]) / max(1, int(words[5])),
+        replace(whole, due=whole.due[:n], arrive=whole.arrive[:n], depart=whole.depart[:n]),
+        64 * work.requests["address"][:n].astype(np.int64),
+        work.requests["is_write"][:n] == 1,
+    )
 
 
 def simulate(
@@ -139,11 +168,12 @@ def simulate(
     region: tuple[int, int],
     ideal: Ideal | None,
     memory: Memory,
+    without: str | None = None,
 ) -> tuple[Ints, tuple[int, int], "Work", Ints]:
     """Return state, cycles and instructions, work of the controllers and words of the bus.
 
     Args:
-      parameters, trace, ideal: Same as for `run_composed`.
+      parameters, trace, ideal, without: Same as for `run_composed`.
       region: Instructions before counting, and those that are counted.
       memory: Its memory, from `memory_of`.
     """
@@ -162,6 +192,7 @@ def simulate(
             np.zeros(n_requests, dtype=REQUEST),
             int(shape[5]),
             power_rules=power.rules(memory.made.ticks_per_clock),
+            without=without,
         )
         words = np.zeros(kernel.BUS_SIZE, dtype=np.int64)
         weights, bus = make_weights(parameters), kernel.Bus(words, shape.copy())
@@ -199,7 +230,12 @@ def _shape(memory: Memory) -> Ints:
             columns.bit_length() - 1,
             organisation.sizes["Row"].bit_length() - 1,
             len(sizes),
-            organisation.channel_bytes(c.ranks) // organisation.burst_bytes * c.channels,
+            min(
+                organisation.channel_bytes(c.ranks) // organisation.burst_bytes * c.channels,
+                _MOST_LINES,
+            ),
+            MAPPINGS.index(c.mapping),
+            c.interleave_bits if c.channels > 1 else 0,
             *levels,
         ],
         dtype=np.int64,

@@ -15,14 +15,6 @@ from archgym.simulators.dram.ramulator.machine import Standard
 CURRENTS: Final = ("ddr4", "ddr5", "lpddr5")
 """Families with currents; no open tool states any for HBM3 and GDDR6."""
 
-PJ_PER_BIT: Final = {"gddr6": 7.5, "hbm3": 6.0}
-"""Energy per moved bit where no currents exist [pJ/bit].
-
-Source:
-  Micron's comparison table of ultra-bandwidth solutions: GDDR6 7.5, HBM2E 6.0; HBM3 has no figure
-  there, and HBM2E's stands in for it. Never compare it with energies from currents.
-"""
-
 
 def has_energy(made: Standard) -> bool:
     """Return True if the family has currents."""
@@ -32,8 +24,7 @@ def has_energy(made: Standard) -> bool:
 def currents_note(made: Standard) -> str:
     """Return what is known of a family's currents, in a sentence for outputs and documents."""
     if not has_energy(made):
-        per_bit = PJ_PER_BIT[made.family]
-        return f"No currents are public; only an estimate of {per_bit} pJ per moved bit."
+        return "No currents are public; only an estimate by moved bits."
     data = _currents(made.family)
     extra = ", ".join(data["illustrative"])
     return str(data["source"]) + (f" Illustrative: {extra}." if extra else "")

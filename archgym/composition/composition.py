@@ -1,0 +1,479 @@
+"""The base of simulators of several parts, each with its own simulator, space and metrics.
+
+    class CacheAndMemory(Composition):
+        kinds = {"cache": "cache", "dram": "dram"}
+        joint_metrics = (MetricSpec("time_ns", "ns", "minimise", 1.0, "Time of the program."),)
+
+        def couple(self, parts, workload):
+            cache = parts["cache"].run(workload)
+            memory = parts["dram"].run(missed(workload, cache))
+            return {"time_ns": cache["busy_ns"] + memory["total_time_ns"]}
+
+`couple` says what one part's result gives another. Everything else follows: a space with
+`cache.ways` and `dram.page_policy`, metrics, limits, costs, exports and options of the parts.
+"""
+
+import threading
+from abc import abstractmethod
+from collections import OrderedDict
+from collections.abc import Callable, Mapping, Sequence
+from copy import copy
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar, Final, final
+
+import numpy as np
+
+from archgym.composition.namespace import (
+    check_part_names,
+    joint_space,
+    part_limits,
+    part_metrics,
+    split,
+    within,
+)
+from archgym.errors import InvalidDesignError, SimulatorError, unknown_name
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.metrics import Metrics, MetricSpec
+from archgym.evaluation.options import DeclaredOption, declared_options
+from archgym.evaluation.restriction import split_space
+from archgym.evaluation.simulator import (
+    FAILED,
+    FEASIBLE,
+    BatchResult,
+    Simulator,
+    Workload,
+    option_names,
+    simulator_class,
+)
+from archgym.spaces.design import Design
+
+_Outcome = Metrics | str
+# chosen: results of this many designs of parts take some ten megabytes.
+_REMEMBERED: Final = 2**14
+_CHOICES: Final = ("space", "fidelity")
+
+
+@final
+class PartInfeasible(Exception):  # noqa: N818 - ends the evaluation of a design, not an error
+    """A design that a part cannot build; it ends the evaluation of the joint design."""
+
+
+@final
+class _Memory:
+    """Results of parts that were asked for last, which threads share."""
+
+    def __init__(self) -> None:
+        self._found: OrderedDict[tuple[Any, ...], _Outcome] = OrderedDict()
+        self._turn = threading.Lock()
+        self.n_runs = 0
+
+    def get(self, key: tuple[Any, ...]) -> _Outcome | None:
+        with self._turn:
+            if key in self._found:
+                self._found.move_to_end(key)
+            return self._found.get(key)
+
+    def put(self, key: tuple[Any, ...], outcome: _Outcome) -> None:
+        with self._turn:
+            self.n_runs += 1
+            self._found[key] = outcome
+            if len(self._found) > _REMEMBERED:
+                self._found.popitem(last=False)
+
+
+@final
+class Part:
+    """A part of one joint design, as `Composition.couple` receives it.
+
+    Attributes:
+      name: Name of the part.
+      simulator: Its simulator.
+      indices: (n_parameters,), its design in its own space.
+      without: Cost of the part that an ideal machine does not pay; None for the real one.
+      metrics: Metrics of its last run, or what was reported.
+    """
+
+    def __init__(
+        self, name: str, simulator: Simulator, indices: np.ndarray, without: str | None, memory: Any
+    ) -> None:
+        """Take one part of a design."""
+        self.name, self.simulator, self.indices, self.without = name, simulator, indices, without
+        self._memory: _Memory = memory
+        self.metrics: Mapping[str, float] | None = None
+        self._workload: Callable[[], Workload] | None = None
+
+    @property
+    def design(self) -> Design:
+        """Values of the part's parameters, by their own names."""
+        return self.simulator.space.design_at(self.indices)
+
+    @property
+    def workload(self) -> Workload | None:
+        """Workload that it had; None where nothing says it."""
+        return None if self._workload is None else self._workload()
+
+    def run(self, workload: Workload | str | Path, **options: str) -> Mapping[str, float]:
+        """Return the part's metrics on a workload, by their own names.
+
+        The same design of the part on the same workload is simulated once.
+
+        Args:
+          workload: A workload, perhaps made of another part's result, or the name of one.
+          **options: Options of the simulator that another part's result decides.
+        """
+        simulator = self._with(options)
+        ran = workload if isinstance(workload, Workload) else simulator.workload(workload)
+        self._workload = lambda: ran
+        chosen = tuple(sorted(options.items()))
+        key = (self.name, self.without, chosen, ran.digest, self.indices.tobytes())
+        found = self._memory.get(key)
+        if found is None:
+            found = self._simulated(simulator, ran)
+            self._memory.put(key, found)
+        if isinstance(found, str):
+            raise PartInfeasible(f"{self.name}: {found}")
+        self.metrics = found
+        return found
+
+    def report(
+        self, metrics: Mapping[str, float], workload: Callable[[], Workload] | None = None
+    ) -> None:
+        """Give the part's metrics where it was not run alone, but together with others.
+
+        Args:
+          metrics: All metrics of the part, by their own names.
+          workload: Function that returns the workload that it had, for exports.
+        """
+        self.metrics, self._workload = metrics, workload
+
+    def refuse(self, reason: str) -> None:
+        """End the evaluation, since the part cannot build its design.
+
+        Args:
+          reason: One of the `model_reasons` of its simulator.
+        """
+        raise PartInfeasible(f"{self.name}: {reason}")
+
+    def _with(self, options: Mapping[str, str]) -> Simulator:
+        made = self.simulator
+        if not options:
+            return made
+        kind = simulator_class(made.name)
+        space = getattr(made, "arguments", {}).get("space", made.space.name)
+        return make_simulator(kind, space, made.fidelity, {**made.options, **options})
+
+    def _simulated(self, simulator: Simulator, workload: Workload) -> _Outcome:
+        rows = self.indices[None, :]
+        if self.without is None:
+            result = simulator.evaluate_batch(rows, workload)
+        else:
+            result = simulator.evaluate_without(self.without, rows, workload)
+        reason = int(result.reason[0])
+        if reason == FAILED:
+            raise SimulatorError(f"{self.name}: {result.failures[0]}")
+        if reason != FEASIBLE:
+            return simulator.reasons[reason]
+        pairs = zip(simulator.metrics, result.values[0].tolist(), strict=True)
+        return Metrics({spec.name: value for spec, value in pairs})
+
+
+class Composition(Simulator):
+    """Several simulators whose designs are judged together.
+
+    A class declares the attributes below, joint metrics and objectives, and gives `couple`. Its
+    options are those of the parts, such as `cpu.instructions` or `dram.device`, with each part's
+    `space` and `fidelity`. A joint design simulates again only the parts that changed.
+    """
+
+    kinds: ClassVar[Mapping[str, str]] = {}
+    """Registered simulator of each part, by the part's name. The first takes the workload."""
+    usual_options: ClassVar[Mapping[str, Mapping[str, str]]] = {}
+    """Options of parts that differ here from the simulator's own defaults."""
+    decided: ClassVar[Mapping[str, tuple[str, ...]]] = {}
+    """Parameters and options of parts that the composition decides, and its own leave out."""
+    links: Mapping[str, str] = {}
+    """Results that parts give each other, in words: by "giver > taker"."""
+    bounded_by: ClassVar[tuple[str, ...]] = ()
+    """Parameters, by their joint names, that `bounds` depends on; empty without bounds."""
+    joint_metrics: tuple[MetricSpec, ...] = ()
+    """Metrics of the whole, which `couple` returns."""
+    own_reasons: tuple[str, ...] = ()
+    """Reasons of the composition, beyond those of its parts, why a design cannot be built."""
+
+    def __init__(self, space: str = "default", fidelity: str = "", **options: str) -> None:
+        """Make the parts.
+
+        Args:
+          space: `default`; the option `PART.space` chooses the space of a part.
+          fidelity: One of `fidelity_names`; the option `PART.fidelity` chooses that of a part.
+          **options: Options of parts, such as ``**{"dram.device": "ddr5"}``.
+
+        Raises:
+          UnknownNameError: There is no such part, option, space or fidelity.
+        """
+        self.fidelity = fidelity or self.fidelity_names[0]
+        self._arguments = {"space": space, "fidelity": self.fidelity, **options}
+        for name in options:
+            if name not in self.option_names():
+                raise unknown_name(f"option of simulator {self.name!r}", name, self.option_names())
+        usual = {part: _made(kind, self._usual(part)) for part, kind in self.kinds.items()}
+        given: dict[str, dict[str, str]] = {part: {} for part in self.kinds}
+        for name, text in options.items():
+            part, own = split(name)
+            given[part][own] = text
+        parts = {
+            part: _made(kind, {**self._usual(part), **given[part]}) if given[part] else usual[part]
+            for part, kind in self.kinds.items()
+        }
+        self.options = {
+            within(part, name): text
+            for part, made in parts.items()
+            for name, text in _changed(made, usual[part], given[part]).items()
+        }
+        self.join(parts)
+
+    @classmethod
+    def _usual(cls, part: str) -> Mapping[str, str]:
+        return cls.usual_options.get(part, {})
+
+    def join(self, parts: Mapping[str, Simulator]) -> None:
+        """Take over what the parts declare, under their names here.
+
+        Args:
+          parts: Simulators by name; the first takes the workload.
+        """
+        check_part_names(parts)
+        self.parts = dict(parts)
+        self._memory = _Memory()
+        self.lead = next(iter(parts))
+        spaces, self._columns, start = {}, {}, 0
+        for name, part in parts.items():
+            decided = self.decided.get(name, ())
+            kept = [own for own in part.space.names if own not in decided]
+            is_whole = len(kept) == part.space.n_parameters
+            spaces[name] = part.space if is_whole else part.space.restricted(keep=kept)
+            kept = list(spaces[name].names)
+            places = np.array([part.space.names.index(own) for own in kept], dtype=np.int64)
+            self._columns[name] = (slice(start, start + len(kept)), places)
+            start += len(kept)
+        self.space = joint_space("default", spaces, _first_line(type(self)))
+        self.groups = {
+            name: tuple(within(name, own) for own in space.names) for name, space in spaces.items()
+        }
+        self.metrics = (
+            *self.joint_metrics,
+            *(spec for name, part in parts.items() for spec in part_metrics(name, part.metrics)),
+        )
+        self.model_reasons = (
+            *self.own_reasons,
+            *(f"{n}: {why}" for n, part in parts.items() for why in part.reasons[1:]),
+        )
+        self.physical_limits = _all(part_limits(n, p.physical_limits) for n, p in parts.items())
+        self.usual_limits = _all(part_limits(n, p.usual_limits) for n, p in parts.items())
+        self.costs = {within(n, c): text for n, p in parts.items() for c, text in p.costs.items()}
+        self.relief = {
+            within(n, cost): tuple(within(n, own) for own in names)
+            for n, p in parts.items()
+            for cost, names in p.relief.items()
+        }
+        self.exports = {
+            within(n, form): text for n, p in parts.items() for form, text in p.exports.items()
+        }
+        self.default_workload = parts[self.lead].default_workload
+
+    @classmethod
+    def option_names(cls) -> tuple[str, ...]:
+        """Return the options of the parts, each with its part's name."""
+        return tuple(
+            within(part, name)
+            for part, kind in cls.kinds.items()
+            for name in (*_CHOICES, *option_names(_variant(kind, cls._usual(part))))
+            if name not in cls.decided.get(part, ())
+        )
+
+    @classmethod
+    def options_of_parts(cls) -> tuple[DeclaredOption, ...]:
+        """Return the declarations of the parts' options."""
+        return tuple(
+            replace(option, name=within(part, option.name))
+            for part, kind in cls.kinds.items()
+            for option in declared_options(_variant(kind, cls._usual(part)))
+            if option.name not in cls.decided.get(part, ())
+        )
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return partial(type(self), **self._arguments), ()
+
+    @abstractmethod
+    def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:
+        """Return the joint metrics of one design, or the entry of `own_reasons` why it has none.
+
+        Every part must be run, or its metrics be reported.
+
+        Args:
+          parts: The design's parts by name.
+          workload: Workload of the first part.
+        """
+
+    def bounds(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return metrics that no design with the same parameters of `bounded_by` is better in.
+
+        Args:
+          indices: (n, n_parameters), designs of the joint space.
+          workload: One that this simulator made.
+
+        Returns:
+          (n, n_metrics), NaN where nothing is known.
+        """
+        del workload
+        return np.full((len(indices), len(self.metrics)), np.nan)
+
+    @property
+    def n_part_runs(self) -> int:
+        """Runs of parts that were simulated, and not found among the results known."""
+        return self._memory.n_runs
+
+    def workload_names(self) -> tuple[str, ...]:
+        """Return the workloads of the first part."""
+        return self.parts[self.lead].workload_names()
+
+    def workload(self, name: str | Path) -> Workload:
+        """Return a workload of the first part."""
+        return self.parts[self.lead].workload(name)
+
+    def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
+        """Return characteristics of a workload: name to (value, unit)."""
+        return self.parts[self.lead].describe_workload(workload)
+
+    def widened(self, names: Sequence[str]) -> Simulator:
+        """Return the composition of parts with the widest ranges of some parameters."""
+        wide: dict[str, list[str]] = {}
+        for name in names:
+            wide.setdefault(split(name)[0], []).append(split(name)[1])
+        made = copy(self)
+        made.join({n: p.widened(wide[n]) if n in wide else p for n, p in self.parts.items()})
+        return made
+
+    def opened(self, indices: np.ndarray, cost: str | None = None) -> dict[str, Part]:
+        """Return the parts of a joint design.
+
+        Args:
+          indices: (n_parameters,), a canonical design of the joint space.
+          cost: Cost that is not paid, with its part's name.
+        """
+        owner, own = split(cost) if cost is not None else ("", "")
+        found = {}
+        for name, simulator in self.parts.items():
+            columns, places = self._columns[name]
+            design = simulator.space.default_indices.copy()
+            design[places] = indices[columns]
+            without = own if name == owner else None
+            found[name] = Part(name, simulator, design, without, self._memory)
+        return found
+
+    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results of designs that are known to be canonical and feasible in the space."""
+        return self._rows(indices, workload, None)
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        """Return results as `simulate`, of a machine in which a part does not pay a cost."""
+        return self._rows(indices, workload, cost)
+
+    def _rows(self, indices: np.ndarray, workload: Workload, cost: str | None) -> BatchResult:
+        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
+        reason = np.zeros(len(indices), dtype=np.int16)
+        failures: dict[int, str] = {}
+        for row, design in enumerate(indices):
+            parts = self.opened(design, cost)
+            try:
+                joint: Mapping[str, float] | str = self.couple(parts, workload)
+            except PartInfeasible as found:
+                joint = str(found)
+            except SimulatorError as error:
+                reason[row], failures[row] = FAILED, str(error)
+                continue
+            if isinstance(joint, str):
+                reason[row] = self._reason(joint)
+            else:
+                values[row] = self._numbers(joint, parts)
+        return BatchResult(values, reason, failures)
+
+    def _reason(self, text: str) -> int:
+        if text not in self.model_reasons:
+            raise SimulatorError(
+                f"`couple` of {self.name!r} must give one of its reasons, "
+                f"{list(self.own_reasons)!r}; got {text!r}."
+            )
+        return 1 + self.model_reasons.index(text)
+
+    def _numbers(self, joint: Mapping[str, float], parts: Mapping[str, Part]) -> list[float]:
+        """Return the values of a design in the order of the metrics that are not derived."""
+        found = dict(joint)
+        for name, part in parts.items():
+            if part.metrics is None:
+                raise SimulatorError(
+                    f"`couple` of {self.name!r} must run part {name!r}, or report its metrics."
+                )
+            found |= {within(name, own): value for own, value in part.metrics.items()}
+        missing = [spec.name for spec in self.simulated_metrics if spec.name not in found]
+        if missing:
+            raise SimulatorError(
+                f"`couple` of {self.name!r} must return or report every metric; "
+                f"{', '.join(missing)} missing."
+            )
+        return [float(found[spec.name]) for spec in self.simulated_metrics]
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return a part of a design in the format of another tool.
+
+        Raises:
+          InvalidDesignError: The design cannot be built, or the format cannot express the part.
+        """
+        name, own = split(form)
+        parts = self.opened(indices)
+        try:
+            self.couple(parts, workload)
+        except PartInfeasible as found:
+            raise InvalidDesignError(f"The design cannot be built: {found}.") from None
+        part = parts[name]
+        return part.simulator.export(own, part.indices, part.workload or workload)
+
+
+def _made(kind: str, choices: Mapping[str, str]) -> Simulator:
+    """Return the simulator of a part with its options, space and fidelity."""
+    options = {name: text for name, text in choices.items() if name not in _CHOICES}
+    return make_simulator(
+        simulator_class(kind), choices.get("space"), choices.get("fidelity"), options
+    )
+
+
+def _variant(kind: str, options: Mapping[str, str]) -> type[Simulator]:
+    """Return the class of a part that some options choose."""
+    return simulator_class(kind).variant(options)[0]
+
+
+def _changed(made: Simulator, usual: Simulator, given: Mapping[str, str]) -> dict[str, str]:
+    """Return the options of a part that differ from its usual ones, as an id states them."""
+    now, before = recorded_choices(made), recorded_choices(usual)
+    known = (*_CHOICES, *option_names(type(made)))
+    return {
+        name: now.get(name, given.get(name, ""))
+        for name in known
+        if now.get(name) != before.get(name) and (name in now or name in given)
+    }
+
+
+def recorded_choices(made: Simulator) -> dict[str, str]:
+    """Return what makes a part's simulator again: options, space and fidelity."""
+    space = split_space(made.space.name)[0] or made.space_names[0]
+    return {**made.options, "space": space, "fidelity": made.fidelity}
+
+
+def _all(groups: Any) -> tuple[Any, ...]:
+    return tuple(each for group in groups for each in group)
+
+
+def _first_line(kind: type[Any]) -> str:
+    return (kind.__doc__ or "").strip().split("\n")[0]

@@ -1,0 +1,1 @@
+"""Rules that choose settings during a run."""

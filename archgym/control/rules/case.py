@@ -1,0 +1,180 @@
+"""Episodes of control as cases of rules, and rules as policies."""
+
+import ctypes
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, final
+
+from archgym.control.policies import ControlPolicy, hindsight_score, policy_of
+from archgym.control.rules.domain import DEFAULT_TASK, SEEN
+from archgym.control.tasks import ControlTask, Episode, roll, task_of
+from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.rules.case import RuleCase, evaluate
+from archgym.rules.language import RuleSource, read_rule
+from archgym.rules.sandbox import RuleRunner
+
+_LARGEST: Final = 255
+"""Counters come in eight bits, from the low end of their declared range to its high end."""
+
+
+@final
+@dataclass(frozen=True)
+class ControlCase(RuleCase):
+    """An episode of a control task.
+
+    Attributes:
+      name: Name of the episode.
+      task: The task.
+      seen: Counters that the rule sees, in the order of its parameters.
+    """
+
+    name: str
+    task: ControlTask
+    seen: tuple[str, ...]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Sizes of arrays by name."""
+        return {"action": len(self.task.actions)}
+
+    @property
+    def values(self) -> dict[str, int]:
+        """Values of the domain by name."""
+        return {"ACTIONS": len(self.task.actions), "DEFAULT": self.task.default}
+
+    def arguments(
+        self, source: RuleSource | None = None, tuned: Mapping[str, int] | None = None
+    ) -> dict[str, Any]:
+        """Return the names of task and episode, which the rules' process opens itself."""
+        return {"task": self.task.name, "episode": self.name, "seen": list(self.seen)}
+
+    def built_in_counts(self, rule: str) -> dict[str, Any]:
+        """Return the counts of a policy of the library."""
+        policy = policy_of(rule, self.task)
+        policy.start(self.task, self.name)
+        return _counts(roll(self.task, self.name, policy.act))
+
+    def loss(self, counts: Mapping[str, Any]) -> float:
+        """Return cost over that of the best static settings in hindsight."""
+        return float(counts["score"]) / hindsight_score(self.task, self.name)
+
+    def measures(self, counts: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the cost, and the share of the best static settings' that is saved."""
+        saved = 100.0 * (1.0 - self.loss(counts))
+        return {self.task.cost: counts["score"], "saved_percent": saved}
+
+
+def _counts(rollout: Any) -> dict[str, Any]:
+    return {"score": rollout.score, "actions": rollout.actions[:, 0].tolist()}
+
+
+def open_case(domain: str, name: str, options: Mapping[str, str]) -> ControlCase:
+    """Return an episode of a domain's task.
+
+    Args:
+      domain: Name of the domain.
+      name: Name of the episode, such as `held-out-0`.
+      options: `task`, the name of a control task of the domain.
+
+    Raises:
+      UnknownNameError: An option, a task or an episode does not exist.
+    """
+    for key in options:
+        if key != "task":
+            raise unknown_name("option", key, ["task"])
+    prefix = domain.partition("-")[0]
+    task = task_of(options.get("task", DEFAULT_TASK[prefix]))
+    if not task.name.startswith(prefix):
+        raise InvalidArgumentError(
+            f"Domain {domain!r} must have a task of its own; got {task.name!r}."
+        )
+    known = [name for episodes in task.splits.values() for name in episodes]
+    if name not in known:
+        raise unknown_name("episode", name, known)
+    return ControlCase(name, task, SEEN[prefix])
+
+
+def simulate_rule(points: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the counts of a rule on an episode; in the rules' process.
+
+    Args:
+      points: Its compiled functions.
+      storage: Its arrays.
+      case: Input of `ControlCase`.
+    """
+    # Numba is slow to import, which listing domains should not wait for.
+    from archgym.runtime.hooks import N_HOOK_ARGUMENTS
+
+    words = [ctypes.c_int64] * (N_HOOK_ARGUMENTS + 2)
+    choose = ctypes.CFUNCTYPE(ctypes.c_double, *words)(points.addresses["choose"])
+    addresses = (storage.memory.ctypes.data, storage.floats.ctypes.data)
+    task = task_of(str(case["task"]))
+    places: list[int] = []
+    wrong: list[float] = []
+
+    def act(episode: Episode) -> tuple[int, ...]:
+        if not places:
+            names = [counter.name for counter in episode.run.counters]
+            places.extend(names.index(name) for name in case["seen"])
+        shown = (_LARGEST * episode.observation[0]).round().astype(int)[places].tolist()
+        before = episode.previous[0] if episode.previous else task.default
+        shown += [0] * (N_HOOK_ARGUMENTS - 1 - len(shown))
+        action = choose(*shown, before, *addresses)
+        if not (0 <= action < len(task.actions)) or action != int(action):
+            wrong.append(action)
+            return (task.default,)
+        return (int(action),)
+
+    found = _counts(roll(task, str(case["episode"]), act))
+    if wrong:
+        return {"problem": f"the policy chose {wrong[0]:g}, which is no action of the task"}
+    return found
+
+
+def prepare(prefix: str) -> None:
+    """Load or compile the kernels of a domain."""
+    task = task_of(DEFAULT_TASK[prefix])
+    Episode(task, task.episodes("train")[0]).step((task.default,))
+
+
+@final
+class RulePolicy(ControlPolicy):
+    """A rule in a file; it runs each episode in a process of its own, and is replayed here."""
+
+    def __init__(self, source: RuleSource, runner: RuleRunner) -> None:
+        """Take a checked rule and the process to run it in."""
+        self.name = Path(source.path).name
+        self._source, self._runner = source, runner
+        self._actions: list[int] = []
+
+    def start(self, task: ControlTask, episode: str) -> None:
+        """Run the episode.
+
+        Raises:
+          InvalidArgumentError: The rule is infeasible on it.
+        """
+        case = open_case(self._source.domain.name, episode, {"task": task.name})
+        result = evaluate(self._source, case, self._runner)
+        if result.problem:
+            raise InvalidArgumentError(f"Rule {self.name!r} is infeasible: {result.problem}.")
+        self._actions = result.counts["actions"]
+
+    def act(self, episode: Episode) -> tuple[int, ...]:
+        """Return the action that the rule chose."""
+        return (self._actions[episode.number],)
+
+
+@contextmanager
+def policies_of(names: Sequence[str], task: ControlTask) -> Iterator[list[ControlPolicy]]:
+    """Yield policies by name; names that end in .py are files of rules.
+
+    Raises:
+      UnknownNameError, FileFormatError: A policy does not exist, or a file cannot be used.
+    """
+    with RuleRunner() as runner:
+        yield [
+            RulePolicy(read_rule(name), runner) if name.endswith(".py") else policy_of(name, task)
+            for name in names
+        ]

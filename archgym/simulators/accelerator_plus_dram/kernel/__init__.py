@@ -1,0 +1,1 @@
+"""Phases of a layer and the controllers of the DRAM simulator, advanced together."""

@@ -1,0 +1,236 @@
+"""A systolic array and its memory controller, designed together: stalls delay the layers."""
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import ClassVar, Final, cast, final
+
+import numpy as np
+
+from archgym.composition import Composition, Part
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.limits import Limit
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.simulator import Simulator, Workload
+from archgym.simulators.accelerator.kernel.tiles import Array
+from archgym.simulators.accelerator.workloads import Network
+from archgym.simulators.accelerator_plus_dram.memory import (
+    CLOCK_PS,
+    LayerRun,
+    least_ps,
+    peak_bytes_per_ps,
+    run_layer,
+)
+from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.metrics import ENERGY_CAUSES
+from archgym.simulators.dram.ramulator.kernel.run import Configuration
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+
+# chosen: a DDR4 PHY and controller take about 2 mm2 per 64 data pins, as in the CPU simulator.
+_CHANNEL_MM2, _CHANNEL_PINS = 2.0, 64
+AREA_LIMIT_MM2: Final = 9.0
+"""chosen: about a seventh above the default design, two channels and a 32 x 32 array."""
+_REQUESTS: Final[Mapping[str, int]] = {"sampled": 8_000, "long": 2**18}
+"""Requests of a layer that are simulated at most, by fidelity."""
+_TRACE_MHZ, _TRACE_PS = 10_000, 100
+# Metrics of the memory that grow with the number of requests, and with time.
+_BY_REQUESTS: Final = (
+    "row_hits", "row_misses", "row_conflicts", "forwarded", "coalesced", "estimated_energy_pj",
+    *(f"{cause}_energy_pj" for cause in ENERGY_CAUSES if cause not in ("background", "refresh")),
+)  # fmt: skip
+_BY_TIME: Final = ("refreshes", "background_energy_pj", "refresh_energy_pj")
+_MEANS: Final = ("mean_latency_ns", "p50_latency_ns")
+_WORST: Final = ("p95_latency_ns", "p99_latency_ns")
+_JOINT: Final = (
+    MetricSpec("latency_us", "us", "minimise", 1e-3, "Latency of one inference, stalls included."),
+    MetricSpec("area_mm2", "mm2", "minimise", 1e-6, "Area of array, buffers and channels."),
+    MetricSpec("dram_energy_uj", "uJ", "minimise", 1e-3, "Energy of the memory's devices."),
+    MetricSpec("stall_percent", "%", "none", 1e-2, "Share of the latency that memory causes."),
+    MetricSpec("bandwidth_gb_per_s", "GB/s", "none", 1e-3, "Bytes of the tiles over latency."),
+)
+_LATENCY: Final = Term("latency_us", "minimise")
+_LIMITS: Final = (Limit("area_mm2", "<=", AREA_LIMIT_MM2),)
+_OBJECTIVES: Final = (
+    Objective("low-latency", (_LATENCY,), f"Latency within {AREA_LIMIT_MM2:g} mm2.", _LIMITS),
+    Objective(
+        "latency-and-energy",
+        (_LATENCY, Term("dram_energy_uj", "minimise")),
+        f"Latency and the memory's energy within {AREA_LIMIT_MM2:g} mm2.",
+        _LIMITS,
+    ),
+    Objective(
+        "latency-and-area", (_LATENCY, Term("area_mm2", "minimise")), "Latency against area."
+    ),
+)
+
+
+@final
+class AcceleratorDramSimulator(Composition):
+    """A systolic array, its buffers and its memory controller, designed together.
+
+    The tiles of each layer are requests to the controllers of the DRAM simulator, reads and writes
+    as the array needs and leaves them. A phase of the array waits for its tiles.
+    """
+
+    name = "accelerator+dram"
+    title = "Accelerator and memory controller"
+    compared = (
+        "cycles without stalls equal SCALE-Sim, the controllers equal Ramulator 2.1; the schedule "
+        "of tiles was compared with no tool"
+    )
+    version = 0
+    evaluation_s = 0.1
+    fidelity_names: ClassVar[tuple[str, ...]] = tuple(_REQUESTS)
+    kinds: ClassVar[Mapping[str, str]] = {"accelerator": "accelerator", "dram": "dram"}
+    usual_options: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "accelerator": {"space": "systolic-buffered"},
+        "dram": {"device": "ddr4"},
+    }
+    decided: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "accelerator": (
+            "space", "fidelity", "counts", "mapper", "area_mm2", "power_mw", "layer",
+            "architecture",
+        ),
+        "dram": ("space", "fidelity", "requests"),
+    }  # fmt: skip
+    links: Mapping[str, str] = {
+        "accelerator > dram": "reads and writes of each phase's tiles, when a buffer has room",
+        "dram > accelerator": "the time at which the last tile of each phase arrives",
+    }
+    bounded_by: ClassVar[tuple[str, ...]] = (
+        "accelerator.array_height", "accelerator.array_width", "accelerator.dataflow",
+        "accelerator.weight_kib", "accelerator.input_kib", "accelerator.output_kib",
+        "dram.organisation", "dram.speed_bin", "dram.channels",
+    )  # fmt: skip
+    joint_metrics: tuple[MetricSpec, ...] = _JOINT
+    objectives: Mapping[str, Objective] = {o.name: o for o in _OBJECTIVES}
+    default_objective = "low-latency"
+
+    limit = 0
+    """Requests of a layer that are simulated at most; 0 for those of the fidelity."""
+
+    def join(self, parts: Mapping[str, Simulator]) -> None:
+        """Take over what the parts declare.
+
+        Raises:
+          InvalidArgumentError: The device has no open controller model of ticks.
+        """
+        if not isinstance(parts["dram"].unrestricted, RamulatorSimulator):
+            raise InvalidArgumentError(
+                "`dram.device` must be ddr4, ddr5, gddr6, hbm3, lpddr5 or one of their speed bins; "
+                "got another device."
+            )
+        super().join(parts)
+
+    def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:
+        """Return the joint metrics of one design; see `Composition.couple`."""
+        accelerator, dram = parts["accelerator"], parts["dram"]
+        alone = accelerator.run(workload)
+        memory = cast(RamulatorSimulator, dram.simulator)
+        c = memory.configuration(dram.design)
+        if refusal := memory.refusal(c):
+            dram.refuse(refusal)
+        network: Network = workload.content
+        array = Array.of(accelerator.design)
+
+        def runs(limit: int) -> Iterator[tuple[int, LayerRun]]:
+            for layer in network.layers:
+                run = run_layer(layer.problem, array, memory.made, c, limit, dram.without)
+                if run is None:
+                    dram.refuse(memory.model_reasons[0])
+                else:
+                    yield layer.count, run
+
+        found = _memory_metrics(memory, c, runs(self.limit or _REQUESTS[self.fidelity]))
+        dram.report(found, lambda: _requests(network.name, runs(_REQUESTS["sampled"])))
+        time_ps = 1000.0 * found["total_time_ns"]
+        compute_ps = alone["latency_cycles"] * CLOCK_PS
+        energy_pj = found.get("total_energy_pj", found.get("estimated_energy_pj", 0.0))
+        return {
+            "latency_us": time_ps / 1e6,
+            "area_mm2": alone["area_mm2"] + _CHANNEL_MM2 * found["data_pins"] / _CHANNEL_PINS,
+            "dram_energy_uj": energy_pj / 1e6,
+            "stall_percent": 100.0 * max(0.0, 1.0 - compute_ps / time_ps),
+            "bandwidth_gb_per_s": found["bandwidth_gb_per_s"],
+        }
+
+    def bounds(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return bounds of latency, and the area; see `Composition.bounds`.
+
+        No layer is faster than its array without stalls, or than its bytes at the peak rate.
+        """
+        memory = cast(RamulatorSimulator, self.parts["dram"])
+        values = super().bounds(indices, workload)
+        arrays, of_array = self._different("accelerator", indices)
+        memories, of_memory = self._different("dram", indices)
+        built = [memory.configuration(part.design) for part in memories]
+        rates = np.array([peak_bytes_per_ps(memory.made, c) for c in built])[of_memory]
+        widths = [memory.made.organisations[c.organisation].channel_width for c in built]
+        pins = np.array([c.channels * w for c, w in zip(built, widths, strict=True)])[of_memory]
+        network: Network = workload.content
+        for number, part in enumerate(arrays):
+            rows = np.flatnonzero(of_array == number)
+            array = Array.of(part.design)
+            least = [
+                layer.count * least_ps(layer.problem, array, rates[rows])
+                for layer in network.layers
+            ]
+            values[rows, 0] = np.sum(least, axis=0) / 1e6
+            values[rows, 1] = array.area_mm2 + _CHANNEL_MM2 * pins[rows] / _CHANNEL_PINS
+        return values
+
+    def _different(self, name: str, indices: np.ndarray) -> tuple[list[Part], np.ndarray]:
+        """Return a part of each different design of it, and which of them designs have, (n,)."""
+        own = indices[:, self._columns[name][0]]
+        _, first, which = np.unique(own, axis=0, return_index=True, return_inverse=True)
+        return [self.opened(row)[name] for row in indices[first]], which
+
+
+def _memory_metrics(
+    memory: RamulatorSimulator, c: Configuration, runs: Iterable[tuple[int, LayerRun]]
+) -> dict[str, float]:
+    """Return the memory's metrics over all layers, each weighted by how often it runs."""
+    total: dict[str, float] = dict.fromkeys((s.name for s in memory.metrics), 0.0)
+    time_ns = n_bytes = peak = 0.0
+    for count, run in runs:
+        late = run.outcome.depart - run.outcome.due
+        found = memory.measures(c, late, run.is_write, run.outcome)
+        for name in found.keys() & _BY_REQUESTS:
+            total[name] += count * run.share * found[name]
+        longer = count * run.time_ps / 1000.0 / found["total_time_ns"]
+        for name in found.keys() & _BY_TIME:
+            total[name] += longer * found[name]
+        for name in _MEANS:
+            total[name] += count * run.n_bytes * found[name]
+        for name in _WORST:
+            total[name] = max(total[name], found[name])
+        total |= {name: found[name] for name in ("data_pins", "capacity_mib")}
+        peak = found["bandwidth_gb_per_s"] / found["bandwidth_percent"]
+        time_ns += count * run.time_ps / 1000.0
+        n_bytes += count * run.n_bytes
+    for name in _MEANS:
+        total[name] /= n_bytes
+    total["total_time_ns"] = time_ns
+    total["bandwidth_gb_per_s"] = n_bytes / time_ns
+    total["bandwidth_percent"] = total["bandwidth_gb_per_s"] / peak
+    if "total_energy_pj" in total:
+        total["total_energy_pj"] = sum(total[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES)
+        total["power_mw"] = total["total_energy_pj"] / time_ns
+    return total
+
+
+def _requests(network: str, each: Iterable[tuple[int, LayerRun]]) -> Workload:
+    """Return the requests that were simulated, layer after layer, as a workload of DRAM."""
+    runs = list(each)
+    start, ticks = 0, []
+    for _, run in runs:
+        due_ps = run.outcome.due * run.outcome.tick_ps
+        ticks.append((start + due_ps) // _TRACE_PS)
+        start += run.outcome.ticks * run.outcome.tick_ps
+    trace = Trace(
+        network,
+        np.concatenate(ticks),
+        np.concatenate([run.is_write for _, run in runs]),
+        np.concatenate([run.addresses for _, run in runs]),
+        clock_mhz=_TRACE_MHZ,
+    )
+    return Workload(trace.name, trace.digest, trace)

@@ -1,0 +1,183 @@
+"""The core and its memory controller, designed together and advanced cycle by cycle."""
+
+from collections.abc import Mapping
+from typing import ClassVar, Final, cast, final
+
+import numpy as np
+
+from archgym.composition import Composition, Part
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.limits import parse_limits
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.simulator import Simulator, Workload, derived_values
+from archgym.simulators.cpu.kernel.composed.memory import Composed, Memory, run_composed
+from archgym.simulators.cpu.metrics import (
+    AREA_LIMIT_MM2,
+    CYCLE_NS,
+    POWER_LIMIT_MW,
+    STRUCTURAL_AREA_MM2,
+    STRUCTURAL_POWER_MW,
+    breakdown,
+)
+from archgym.simulators.cpu.simulator import CpuSimulator
+from archgym.simulators.cpu.space import GROUPS
+from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.ramulator.kernel.run import Configuration
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+
+_LINE_BYTES: Final = 64
+_MODULE_PINS: Final = 64
+"""Data pins of a module: one channel of DDR4, two of DDR5."""
+# chosen: times of requests in an exported trace are whole tenths of a nanosecond.
+_TRACE_MHZ: Final = 10_000
+_TRACE_PS: Final = 100
+_JOINT: Final = (
+    MetricSpec("time_ns", "ns", "minimise", 1.0, "Time of the counted instructions."),
+    MetricSpec("ipc", "instructions/cycle", "maximise", 1e-4, "Instructions per cycle."),
+    MetricSpec(
+        "energy_per_instruction_pj", "pJ", "minimise", 0.1, "Energy of core, caches and devices."
+    ),
+    MetricSpec("power_mw", "mW", "minimise", 0.1, "Mean power of core, caches and devices."),
+    MetricSpec("area_mm2", "mm2", "minimise", 1e-3, "Area of core, caches and channels."),
+    MetricSpec("energy_delay", "pJ ns", "minimise", 0.1, "Energy times delay per instruction."),
+)
+_PROMOTED: Final = tuple(spec.name for spec in _JOINT[1:])
+_IPC, _ENERGY_DELAY = Term("ipc", "maximise"), Term("energy_delay", "minimise")
+
+
+def _objectives(area_mm2: float, power_mw: float) -> dict[str, Objective]:
+    """Return the objectives, by name, for limits of area and power."""
+    limits = parse_limits(f"area_mm2 <= {area_mm2:g}, power_mw <= {power_mw:g}", _JOINT)
+    found = (
+        Objective(
+            "performance-under-limits",
+            (_IPC,),
+            f"IPC within {area_mm2:g} mm2 and {power_mw:g} mW.",
+            limits,
+        ),
+        Objective("performance", (_IPC,), "IPC; over several workloads their geometric mean."),
+        Objective("energy", (Term("energy_per_instruction_pj", "minimise"),), "Energy."),
+        Objective("edp", (_ENERGY_DELAY,), "Energy times delay."),
+    )
+    return {objective.name: objective for objective in found}
+
+
+@final
+class CpuDramSimulator(Composition):
+    """A core, its caches and its memory controller, designed together.
+
+    Core and controllers advance together, cycle by cycle, as in fidelity `dram` of the simulator
+    `cpu`, to which results are equal. Mapping, scheduler, row policy, refresh, buffers and the
+    devices are part of the design.
+    """
+
+    name = "cpu+dram"
+    title = "Core and memory controller"
+    compared = (
+        "equal to fidelity dram of cpu, whose parts equal ChampSim and Ramulator 2.1; not compared "
+        "with silicon"
+    )
+    version = 0
+    evaluation_s = 0.05
+    kinds: ClassVar[Mapping[str, str]] = {"cpu": "cpu", "dram": "dram"}
+    usual_options: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "cpu": {"fidelity": "dram"},
+        "dram": {"device": "ddr4"},
+    }
+    decided: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "cpu": (
+            "dram_data_rate", "dram_channels", "dram_queue", "fidelity", "cores", "corunners",
+            "window_us", "sink_k_per_w",
+        ),
+        "dram": ("space", "fidelity", "requests"),
+    }  # fmt: skip
+    links: Mapping[str, str] = {
+        "cpu > dram": "reads and writes of the last level, when they leave it",
+        "dram > cpu": "the time at which each read's data arrive",
+    }
+    bounded_by: ClassVar[tuple[str, ...]] = (
+        *(f"cpu.{name}" for names in GROUPS.values() for name in names),
+        "dram.organisation", "dram.speed_bin", "dram.channels",
+    )  # fmt: skip
+    joint_metrics: tuple[MetricSpec, ...] = _JOINT
+    objectives: Mapping[str, Objective] = _objectives(STRUCTURAL_AREA_MM2, STRUCTURAL_POWER_MW)
+    default_objective = "performance-under-limits"
+
+    def join(self, parts: Mapping[str, Simulator]) -> None:
+        """Take over what the parts declare.
+
+        Raises:
+          InvalidArgumentError: The memory has bursts of another size than a line of a cache.
+        """
+        memory = parts["dram"].unrestricted
+        if not isinstance(memory, RamulatorSimulator) or memory.burst_bytes != _LINE_BYTES:
+            raise InvalidArgumentError(
+                "`dram.device` must be ddr4, ddr5 or one of their speed bins, whose bursts are "
+                "lines of a cache; got another device."
+            )
+        super().join(parts)
+        if "giga_instructions_per_s" not in {spec.name for spec in parts["cpu"].metrics}:
+            # Area and power of arrays alone.
+            self.objectives = _objectives(AREA_LIMIT_MM2, POWER_LIMIT_MW)
+
+    def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:
+        """Return the joint metrics of one design; see `Composition.couple`."""
+        cpu, dram = parts["cpu"], parts["dram"]
+        core = cast(CpuSimulator, cpu.simulator)
+        memory = cast(RamulatorSimulator, dram.simulator)
+        c = memory.configuration(dram.design)
+        if refusal := memory.refusal(c):
+            dram.refuse(refusal)
+        found = core.built(cpu.indices, cpu.without, _channels(memory, c))
+        if isinstance(found, str):
+            cpu.refuse(found)
+        program, trace, warmup, length = core.opened(workload)
+        run = run_composed(
+            found.running, trace, warmup, length, found.ideal, Memory(memory.made, c), dram.without
+        )
+        if run is None:
+            cpu.refuse(core.model_reasons[0])
+        own = found.measures(run.counters, run.dram_pj, ())
+        values = derived_values(own[None, :], core.metrics)[0].tolist()
+        measured = dict(zip((spec.name for spec in core.metrics), values, strict=True))
+        cpu.report(measured, lambda: workload)
+        is_done = run.outcome.depart >= 0
+        late = (run.outcome.depart - run.outcome.due)[is_done]
+        dram.report(
+            memory.measures(c, late, run.is_write[is_done], run.outcome),
+            lambda: _requests(program.name, run),
+        )
+        time_ns = measured["total_cycles"] * CYCLE_NS
+        return {"time_ns": time_ns, **{name: measured[name] for name in _PROMOTED}}
+
+    def bounds(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return the area by structure, which follows from sizes; see `Composition.bounds`."""
+        values = super().bounds(indices, workload)
+        core = cast(CpuSimulator, self.parts["cpu"])
+        memory = cast(RamulatorSimulator, self.parts["dram"])
+        column = [spec.name for spec in self.metrics].index("area_mm2")
+        for row, design in enumerate(indices):
+            parts = self.opened(design)
+            c = memory.configuration(parts["dram"].design)
+            found = core.built(parts["cpu"].indices, None, _channels(memory, c))
+            if not isinstance(found, str) and found.operation is not None:
+                area = breakdown(found.machine, None, found.operation)["area_mm2"]
+                values[row, column] = sum(area.values())
+        return values
+
+
+def _channels(memory: RamulatorSimulator, c: Configuration) -> dict[str, int]:
+    """Return the parameters of a machine by which the channels' area and power are computed."""
+    organisation = memory.made.organisations[c.organisation]
+    pins = c.channels * organisation.channel_width
+    rate = memory.made.bins[c.timing].values(c.organisation)["rate"]
+    # A module with one of its two channels still has its pins.
+    return {"DRAM.channels": -(-pins // _MODULE_PINS), "DRAM.data_rate": rate}
+
+
+def _requests(program: str, run: Composed) -> Workload:
+    """Return the requests of a run as a workload of the DRAM simulator."""
+    ticks = run.outcome.due * run.outcome.tick_ps // _TRACE_PS
+    trace = Trace(program, ticks, run.is_write, run.addresses, clock_mhz=_TRACE_MHZ)
+    return Workload(trace.name, trace.digest, trace)

@@ -1,0 +1,220 @@
+"""The core with its memory controller, against fidelity `dram` of the core alone."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+import archgym as ag
+from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.simulators.cpu import CpuSimulator
+from archgym.simulators.cpu.kernel.composed.memory import DEVICES, Memory, simulate
+from archgym.simulators.cpu.machine import machine
+from archgym.simulators.cpu.workloads import load
+from archgym.simulators.cpu_plus_dram import CpuDramSimulator
+from archgym.simulators.dram.ramulator.kernel.addresses import MAPPINGS, decode
+from archgym.simulators.dram.ramulator.kernel.run import Configuration
+from archgym.simulators.dram.ramulator.machine import standard
+
+N = "12000"
+
+
+def composed(**options: str) -> CpuDramSimulator:
+    return CpuDramSimulator(**{"cpu.instructions": N, **options})
+
+
+def default_of(simulator: ag.Simulator) -> dict[str, Any]:
+    return dict(simulator.space.design_at(simulator.space.default_indices))
+
+
+def joint_design(alone: dict[str, Any], whole: ag.Simulator) -> dict[str, Any]:
+    """Return the joint design whose memory is the one that fidelity `dram` has."""
+    _, organisation, speed = DEVICES[alone["dram_data_rate"]]
+    own = {n: v for n, v in alone.items() if not n.startswith("dram_")}
+    pairs = 2 if organisation.startswith("DDR5") else 1
+    memory = {
+        "organisation": organisation,
+        "speed_bin": speed,
+        "channels": pairs * alone["dram_channels"],
+        "address_mapping": "MOP4CLXOR",
+        "read_buffer": alone["dram_queue"],
+        "write_buffer": alone["dram_queue"],
+    }
+    return {
+        **default_of(whole),
+        **{f"cpu.{n}": v for n, v in own.items()},
+        **{f"dram.{n}": v for n, v in memory.items()},
+    }
+
+
+@pytest.mark.parametrize(
+    ("program", "rate", "channels", "queue", "seed"),
+    [
+        ("sparse-matrix", 3200, 1, 64, 0),
+        ("b-tree", 1600, 4, 4, 1),
+        ("hash-join", 6400, 2, 16, 2),
+        ("graph-search", 4800, 1, 16, 3),
+        ("sort", 2400, 2, 4, 4),
+    ],
+)
+def test_every_metric_is_that_of_the_core_with_fidelity_dram(
+    program: str, rate: int, channels: int, queue: int, seed: int
+) -> None:
+    core = CpuSimulator(fidelity="dram", instructions=N)
+    drawn = np.random.default_rng(seed).integers(0, core.space.sizes)
+    alone = dict(core.space.design_at(core.space.canonical(drawn[None, :])[0]))
+    alone |= {"dram_data_rate": rate, "dram_channels": channels, "dram_queue": queue}
+    whole = composed(**{"dram.device": DEVICES[rate][0]})
+
+    expected = core.evaluate(alone, core.workload(program))
+    found = whole.evaluate(joint_design(alone, whole), whole.workload(program))
+
+    assert expected
+    assert {n: found[f"cpu.{n}"] for n in expected} == dict(expected)
+    assert found["ipc"] == expected["ipc"]
+
+
+@pytest.mark.parametrize("mapping", MAPPINGS)
+@pytest.mark.parametrize(("family", "channels", "below"), [("ddr4", 4, 2), ("ddr5", 2, 6)])
+def test_places_of_requests_are_those_of_each_mapping(
+    mapping: str, family: str, channels: int, below: int
+) -> None:
+    made = standard(family)
+    organisation = "DDR4_8Gb_x8" if family == "ddr4" else "DDR5_16Gb_x8"
+    c = Configuration(
+        organisation=organisation,
+        timing=next(iter(made.bins)),
+        ranks=2,
+        channels=channels,
+        interleave_bits=below,
+        mapping=mapping,
+        width=8,
+    )
+    trace = load("sparse-matrix").instructions(3 * 4096)
+
+    work = simulate(machine({}), trace, (2000, 6000), None, Memory(made, c))[2]
+
+    served = work.requests[: int(np.flatnonzero(work.requests["address"])[-1]) + 1]
+    expected = decode(
+        64 * served["address"].astype(np.int64),
+        made,
+        made.organisations[organisation],
+        mapping=mapping,
+        ranks=2,
+        channels=channels,
+        interleave_bits=below,
+    )
+    assert len(served) > 300
+    for name in ("channel", "bank", "row", "column"):
+        assert (served[name] == getattr(expected, name)).all(), name
+
+
+def test_memory_and_core_agree_on_what_was_moved() -> None:
+    whole = composed()
+
+    found = whole.evaluate(default_of(whole), whole.workload("sparse-matrix"))
+
+    served = sum(found[f"dram.row_{kind}"] for kind in ("hits", "misses", "conflicts"))
+    share = 100.0 * found["dram.row_hits"] / served
+    assert found["cpu.dram_row_hit_percent"] == pytest.approx(share)
+    assert found["dram.total_time_ns"] == pytest.approx(found["time_ns"], rel=1e-3)
+
+
+def test_core_pays_for_the_memory_controllers_choices() -> None:
+    whole = composed()
+    design = default_of(whole)
+    workload = whole.workload("sparse-matrix")
+
+    closed = whole.evaluate({**design, "dram.row_policy": "ClosedCAP", "dram.cap": 1}, workload)
+    wide = whole.evaluate({**design, "dram.channels": 4}, workload)
+    usual = whole.evaluate(design, workload)
+
+    assert len({closed["ipc"], wide["ipc"], usual["ipc"]}) == 3
+    assert wide["area_mm2"] == usual["area_mm2"] + 4.0
+
+
+def test_memory_without_a_cost_speeds_up_the_core() -> None:
+    whole = composed()
+    indices, workload = whole.space.default_indices[None, :], whole.workload("sparse-matrix")
+
+    paid = whole.evaluate_batch(indices, workload).values[0]
+    free = whole.evaluate_without("dram.rows", indices, workload).values[0]
+    ideal = whole.evaluate_without("cpu.l2-misses", indices, workload).values[0]
+
+    place = [spec.name for spec in whole.metrics].index("ipc")
+    assert free[place] > paid[place]
+    assert ideal[place] > free[place]
+
+
+def test_task_reads_back_from_its_id() -> None:
+    task = ag.Task.make(
+        "cpu+dram",
+        "b-tree",
+        "edp",
+        fixed={"dram.scheduler": "FRFCFS-RowHit", "cpu.rob": 224},
+        subject_to="dram.data_pins <= 128, area_mm2 <= 11",
+        **{"dram.device": "ddr5", "cpu.instructions": N},
+    )
+
+    again = ag.Task.make(task.id)
+
+    assert task.id.startswith(
+        f"cpu+dram[cpu.instructions={N},dram.device=ddr5]/default{{cpu.rob=224,"
+        "dram.scheduler=FRFCFS-RowHit}/b-tree/edp[dram.data_pins<=128,area_mm2<=11]-v0"
+    )
+    assert again.digest == task.digest
+
+
+def test_space_of_a_part_is_an_option() -> None:
+    whole = composed(**{"cpu.space": "core"})
+
+    assert whole.options == {"cpu.space": "core", "cpu.instructions": N}
+    assert "cpu.rob" in whole.space.names
+    assert "cpu.llc_sets" not in whole.space.names
+
+
+def test_composed_instances_keep_what_they_hold() -> None:
+    core = ag.Task.make("cpu", fixed={"rob": 224}, instructions=N).simulator
+
+    whole = ag.compose(cpu=core, dram="dram")
+
+    assert whole.space.parameter("cpu.rob").size == 1
+    assert whole.options["cpu.instructions"] == N
+
+
+def test_exports_are_those_of_the_parts(tmp_path: Path) -> None:
+    whole = composed()
+
+    core = whole.export("cpu.champsim", whole.space.default_indices, whole.workload("sort"))
+    memory = whole.export("dram.ramulator", whole.space.default_indices, whole.workload("sort"))
+
+    assert '"rob_size": 352' in "".join(core.values()).replace("\t", " ")
+    assert any("DDR4_8Gb_x8" in text for text in memory.values())
+
+
+@pytest.mark.parametrize("device", ["ddr3-1600", "hbm3"])
+def test_device_whose_bursts_are_no_lines_is_refused(device: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"dram\.device"):
+        composed(**{"dram.device": device})
+
+
+def test_options_that_the_composition_decides_are_unknown() -> None:
+    with pytest.raises(UnknownNameError, match=r"cpu\.cores"):
+        composed(**{"cpu.cores": "2"})
+
+
+def test_bound_of_the_area_is_the_area() -> None:
+    whole = composed()
+    drawn = np.random.default_rng(6).integers(
+        0, whole.space.sizes, size=(4, whole.space.n_parameters)
+    )
+    workload = whole.workload("sort")
+
+    bounds = whole.bounds(drawn, workload)
+    found = whole.evaluate_batch(drawn, workload)
+
+    place = [spec.name for spec in whole.metrics].index("area_mm2")
+    built = found.reason == 0
+    assert built.any()
+    assert bounds[built, place] == pytest.approx(found.values[built, place])
