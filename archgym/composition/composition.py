@@ -52,6 +52,8 @@ from archgym.spaces.design import Design
 _Outcome = Metrics | str
 # chosen: results of this many designs of parts take some ten megabytes.
 _REMEMBERED: Final = 2**14
+# chosen: simulators with options that results of other parts decide.
+_MADE: Final = 256
 _CHOICES: Final = ("space", "fidelity")
 
 
@@ -68,6 +70,7 @@ class _Memory:
         self._found: OrderedDict[tuple[Any, ...], _Outcome] = OrderedDict()
         self._turn = threading.Lock()
         self.n_runs = 0
+        self.made: dict[tuple[Any, ...], Simulator] = {}
 
     def get(self, key: tuple[Any, ...]) -> _Outcome | None:
         with self._turn:
@@ -160,9 +163,17 @@ class Part:
         made = self.simulator
         if not options:
             return made
-        kind = simulator_class(made.name)
-        space = getattr(made, "arguments", {}).get("space", made.space.name)
-        return make_simulator(kind, space, made.fidelity, {**made.options, **options})
+        key = (self.name, *sorted(options.items()))
+        if key not in self._memory.made:
+            if len(self._memory.made) >= _MADE:
+                self._memory.made.clear()
+            self._memory.made[key] = make_simulator(
+                simulator_class(made.name),
+                made.space.name,
+                made.fidelity,
+                {**made.options, **options},
+            )
+        return self._memory.made[key]
 
     def _simulated(self, simulator: Simulator, workload: Workload) -> _Outcome:
         rows = self.indices[None, :]
