@@ -330,8 +330,8 @@ class Composition(Simulator):
         """Return `bounds_of` where all of `bounded_by` are chosen, and nothing elsewhere."""
         found = super().bounds(partial, workload)
         columns = [self.space.names.index(name) for name in self.bounded_by]
-        rows = np.flatnonzero((partial[:, columns] >= 0).all(axis=1)) if columns else []
-        if len(rows):
+        if columns:
+            rows = np.flatnonzero((partial[:, columns] >= 0).all(axis=1))
             filled = np.where(partial < 0, self.space.default_indices, partial)
             found[rows] = self.bounds_of(filled[rows], workload)
         return found
