@@ -552,7 +552,7 @@ def main() -> int:
         for reader in chosen.readers:
             if reader in broken or time.monotonic() - began > chosen.seconds:
                 continue
-            found = fuzz(reader, number, 60, executed)
+            found = fuzz(reader, number, 20, executed)
             if found is not None:
                 name, content, wrong = found
                 broken.add(reader)

@@ -28,6 +28,7 @@ import typer
 from typer.core import TyperGroup
 
 from archgym.cli.commands.bench import bench_app
+from archgym.cli.commands.codesign import codesign
 from archgym.cli.commands.control import control_app
 from archgym.cli.commands.dataset import dataset_app
 from archgym.cli.commands.decide import decide
@@ -39,6 +40,7 @@ from archgym.cli.commands.list import list_names
 from archgym.cli.commands.mcp import mcp
 from archgym.cli.commands.measure import measure
 from archgym.cli.commands.policy import policy_app
+from archgym.cli.commands.prove import prove
 from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
 from archgym.cli.commands.rule import rule_app
@@ -171,10 +173,12 @@ app.command(rich_help_panel=_LOOK)(with_groups(simplify))
 app.command(rich_help_panel=_LOOK)(with_groups(export))
 app.command(rich_help_panel=_LOOK)(with_groups(measure))
 app.command(rich_help_panel=_LOOK)(decide)
+app.command(rich_help_panel=_LOOK)(prove)
 app.command(rich_help_panel=_LOOK)(show)
 app.command(rich_help_panel=_LOOK)(doctor)
 app.command(rich_help_panel=_RARE)(watch)
 app.command(rich_help_panel=_COMPARE)(report)
+app.command(rich_help_panel=_COMPARE)(with_groups(codesign))
 app.add_typer(sweep_app, rich_help_panel=_COMPARE)
 app.add_typer(bench_app, rich_help_panel=_COMPARE)
 app.command(rich_help_panel=_RARE)(validate)

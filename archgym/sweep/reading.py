@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, unknown_name
+from archgym.files.remote import local_copy
 from archgym.files.storage import is_there, require_inside, write_atomic
 from archgym.files.yaml_document import Document, Node, read_document, read_value
 from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
@@ -444,7 +445,7 @@ def read_recorded_plan(folder: str | Path) -> SweepPlan:
       FileFormatError: The folder has none, or it is damaged.
       StorageError: It cannot be read.
     """
-    path = Path(folder) / PLAN_NAME
+    path = local_copy(folder) / PLAN_NAME
     if not is_there(path):
         raise FileFormatError(
             folder,

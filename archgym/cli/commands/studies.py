@@ -32,7 +32,7 @@ def show(
         Path | None,
         typer.Option(
             "--front",
-            help="Draw designs and Pareto fronts over the first two metrics of the objective.",
+            help="Draw designs and Pareto fronts, the objective's first metric against others.",
         ),
     ] = None,
     front_metrics: Annotated[
