@@ -4,17 +4,17 @@
     python -m experiments.measured_search page FILE.jsonl
 
 The truth is the simulator with a bias that depends on the design, up to a factor of 1.5, and 2 % of
-noise in each measurement. All ways have 250 simulations and five measurements:
+noise in each measurement. All ways have 100 simulations and five measurements:
 
 - `top`: search with `auto`, and measure the five best designs.
 - `next`: search with `auto`, and measure what `decide --next` names, one after the other.
-- `calibrated`: five searches of 50, each with metrics that the measurements so far calibrate, and
+- `calibrated`: five searches of 20, each with metrics that the measurements so far calibrate, and
   each followed by a measurement of its best design.
 - `few`: the agent `few` with the bench as its own fidelity and the simulator as the cheaper one.
 - `none`: search with `auto`, and measure nothing.
 
 The loss is what the chosen design's true reward lacks of the best that any way found, or that
-`auto` found in 250 evaluations of the truth. Results are appended to the file, and kept when it
+`genetic` found in 300 evaluations of the truth. Results are appended to the file, and kept when it
 runs again.
 """
 
@@ -42,7 +42,7 @@ from archgym.studies.snapshot import StudyLog
 
 TASKS: Final = {
     "dram": {"simulator": "dram", "workload": "bursty-rw"},
-    "cluster": {"simulator": "cluster"},
+    "soc": {"simulator": "soc", "minimise": "latency_s,energy_j,area_mm2"},
     "moe": {"simulator": "moe", "space": "closed-loop", "objective": "throughput-per-gpu"},
 }  # fmt: skip
 N_SIMULATED, N_MEASURED, N_TRUTH = 250, 5, 400
@@ -121,8 +121,8 @@ class Bench:
         return Measurements(rows=tuple(self.rows))
 
 
-def _searched(task: Task, folder: Path, seed: int, n: int) -> StudyLog:
-    return search(task, agent="auto", budget=n, seed=seed, folder=folder).log
+def _searched(task: Task, folder: Path, seed: int, n: int, agent: str = "auto") -> StudyLog:
+    return search(task, agent=agent, budget=n, seed=seed, folder=folder).log
 
 
 def _none(log: StudyLog, bench: Bench) -> Any:
@@ -157,7 +157,7 @@ def _calibrated(plain: Task, truth: Task, folder: Path, seed: int) -> Any:
 
 def _with_measurements(plain: Task, path: Path) -> Task:
     return Task.make(
-        plain.simulator, [w.source for w in plain.workloads], objective=plain.objective.name,
+        plain.simulator, [w.source for w in plain.workloads], objective=plain.objective,
         measured=path,
     )  # fmt: skip
 
@@ -190,7 +190,7 @@ def run(path: Path, only: str | None, n_seeds: int) -> None:
                 continue
             truth = Task.make(
                 Biased(plain.simulator, seed), [w.source for w in plain.workloads],
-                objective=plain.objective.name,
+                objective=plain.objective,
             )  # fmt: skip
             with TemporaryDirectory() as folder:
                 log = _searched(plain, Path(folder) / "plain", seed, N_SIMULATED)
@@ -199,7 +199,7 @@ def run(path: Path, only: str | None, n_seeds: int) -> None:
                     path_of_way = Path(folder) / name_of_way
                     path_of_way.mkdir()
                     designs[name_of_way] = way(plain, truth, path_of_way, seed)
-                log = _searched(truth, Path(folder) / "truth", seed, N_TRUTH)
+                log = _searched(truth, Path(folder) / "truth", seed, N_TRUTH, "genetic")
             at = np.array([truth.space.indices_of(design) for design in designs.values()])
             rewards = truth.evaluate(at).reward.tolist()
             best = max(float(log.curve()[-1]), *rewards)

@@ -235,23 +235,6 @@ def test_recorded_log_takes_further_designs(tmp_path: Path) -> None:
     assert_same_journal(folder / "journal.jsonl", FIXTURES / "resumed" / "dram-log.jsonl")
 
 
-@pytest.mark.slow
-def test_recorded_studies_merge_on_the_command_line(tmp_path: Path) -> None:
-    merged = tmp_path / "merged"
-
-    command(
-        "merge",
-        FIXTURES / "studies" / "dram-merged",
-        FIXTURES / "studies" / "dram-killed",
-        "--unfinished",
-        "--out",
-        merged,
-        cwd=tmp_path,
-    )
-
-    assert ag.read_study(merged).evaluations == 20 + 24
-
-
 @pytest.mark.parametrize("name", ["adder", "dram-rl-stream"])
 def test_recorded_table_is_searched_as_its_simulator(name: str, tmp_path: Path) -> None:
     table = FIXTURES / "tables" / f"{name}.parquet"

@@ -195,6 +195,8 @@ class Composition(Simulator):
     """Parameters and options of parts that the composition decides, and its own leave out."""
     links: Mapping[str, str] = {}
     """Results that parts give each other, in words: by "giver > taker"."""
+    bounded_by: ClassVar[tuple[str, ...]] = ()
+    """Parameters, by their joint names, that `bounds` depends on; empty without bounds."""
     joint_metrics: tuple[MetricSpec, ...] = ()
     """Metrics of the whole, which `couple` returns."""
     own_reasons: tuple[str, ...] = ()
@@ -314,6 +316,19 @@ class Composition(Simulator):
           parts: The design's parts by name.
           workload: Workload of the first part.
         """
+
+    def bounds(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return metrics that no design with the same parameters of `bounded_by` is better in.
+
+        Args:
+          indices: (n, n_parameters), designs of the joint space.
+          workload: One that this simulator made.
+
+        Returns:
+          (n, n_metrics), NaN where nothing is known.
+        """
+        del workload
+        return np.full((len(indices), len(self.metrics)), np.nan)
 
     @property
     def n_part_runs(self) -> int:

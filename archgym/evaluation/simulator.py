@@ -321,6 +321,25 @@ class Simulator(ABC):
                     found.append(Bottleneck(cost, spec.name, share, parameters=names))
         return found
 
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return metrics that no design with some choices betters, for `archgym prove`.
+
+        By default nothing is known. A simulator that replaces this lets a proof leave out all
+        designs with choices whose bounds are worse than a design that is known. Bounds may be
+        wide, but they hold in every digit: allow for rounding.
+
+        Args:
+          partial: (n, n_parameters) int64, indices; -1 where a parameter may have any value.
+          workload: One that this simulator made.
+
+        Returns:
+          (n, n_metrics): at most the least value of a metric that is minimised, at least the
+          largest of one that is maximised, infinite in the worse direction where no such design
+          can be built, NaN where nothing is known.
+        """
+        del workload
+        return np.full((len(partial), len(self.metrics)), np.nan)
+
     def breakdown(
         self, indices: np.ndarray, workload: Workload | None
     ) -> Mapping[str, Mapping[str, float]]:

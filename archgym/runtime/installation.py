@@ -35,7 +35,6 @@ _EXTRAS: Final = {
     "moe-record": "recording of a model's experts",
     "mcp": "server for coding agents",
     "openenv": "tasks as environments for language models",
-    "tracking": "callbacks for experiment trackers",
     "docs": "the documentation site",
 }
 _PROGRAMS: Final = {

@@ -11,7 +11,6 @@ import pytest
 
 from archgym.agent.policy import Policy
 from archgym.studies.snapshot import read_study
-from archgym.sweep.tuned_settings import TunedEntry, read_tuned, write_tuned
 from tests.cli.conftest import Archgym
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -234,64 +233,6 @@ def test_the_full_comparison_that_ships_can_be_read(archgym: Archgym) -> None:
     assert ran.code == 0, ran.err
     assert len(ran.json["runs"]) == 8 * 3
     assert ran.json["evaluations"] == 8 * 3 * 2000
-
-
-# ---- tuned hyperparameters
-
-
-@pytest.mark.slow
-def test_tune_writes_an_entry_that_search_uses(archgym: Archgym) -> None:
-    options = ("--draws", "3", "--seeds", "1", "-n", "20", "--out", "out/tuned.yaml")
-
-    ran = archgym("tune", "plugin", "-a", "genetic", "-w", "heavy", *options)
-
-    assert ran.code == 0, ran.err
-    (entry,) = read_tuned("out/tuned.yaml")
-    assert entry.task == "plugin/default/heavy/low-latency-v0"
-    assert entry.found_by["command"] == (
-        "archgym tune plugin/default/heavy/low-latency-v0 --agent genetic --draws 3 --seeds 1 "
-        "--budget 20"
-    )
-    found = archgym(
-        "search", "plugin", "-a", "genetic", "-w", "heavy", "-n", "5", "--json",
-        "--tuned-from", "out/tuned.yaml", "--hyper", "tournament=2",
-    )  # fmt: skip
-    assert found.json["hyperparameters"] == {**entry.hyperparameters, "tournament": 2}
-    again = archgym("tune", "plugin", "-a", "genetic", "-w", "heavy", *options, "--json")
-    assert again.json["hyperparameters"] == entry.hyperparameters
-
-
-def test_search_with_tuned_hyperparameters_records_them(archgym: Archgym) -> None:
-    task = "plugin/default/light/low-latency-v0"
-    write_tuned("tuned.yaml", TunedEntry(task, "genetic", {"population": 9, "step": 0.1}, {}))
-
-    ran = archgym(
-        "search", "plugin", "-a", "genetic", "-n", "5", "--out", "study",
-        "--tuned-from", "tuned.yaml", "--hyper", "step=0.3",
-    )  # fmt: skip
-
-    assert ran.code == 0, ran.err
-    assert read_study("study").header.hyperparameters == {"population": 9, "step": 0.3}
-
-
-def test_tuned_where_there_is_nothing_says_what_there_is(archgym: Archgym) -> None:
-    ran = archgym("search", "plugin", "-a", "genetic", "-n", "5", "--tuned")
-
-    assert ran.code == 1
-    assert "Tuned hyperparameters of agent 'genetic' on plugin/default/light" in ran.err
-    assert "archgym tune" in ran.err
-    assert ran.err.count("\n") == 1
-    assert not Path("runs").exists()
-
-
-def test_tune_refuses_a_file_that_is_not_its_own_before_it_runs(archgym: Archgym) -> None:
-    Path("mine.yaml").write_text("a: [1]\n")
-
-    ran = archgym("tune", "plugin", "-a", "genetic", "--out", "mine.yaml")
-
-    assert ran.code == 1
-    assert ran.err.startswith("error: mine.yaml:1: ")
-    assert not Path("runs").exists()
 
 
 # ---- policies

@@ -23,7 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 NODE: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
 STARTS = 3
 # 92,400 mappings, of which three of four do not fit.
-LAYER = {"layer": "resnet-18/fc", "architecture": "ws-systolic-16"}
+LAYER: dict[str, Any] = {"layer": "resnet-18/fc", "architecture": "ws-systolic-16"}
 
 
 class HerePool:

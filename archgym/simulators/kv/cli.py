@@ -304,30 +304,3 @@ def try_designs(
     for row in rows:
         if row["problem"]:
             say(f"{row['design']}: {row['problem']}.")
-
-
-@kv_app.command("generate")
-def generate_trace(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of ServeGen's clients of a model.", metavar="FOLDER")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Trace to write (.jsonl).", parser=named_path)],
-    seconds: Annotated[
-        float, typer.Option("--seconds", help="Length of the trace [s].", min=1)
-    ] = 600.0,
-    start: Annotated[
-        float, typer.Option("--start", help="Time of the week at which it begins [s].", min=0)
-    ] = 129_600.0,
-    seed: Annotated[int, typer.Option("--seed", help="Random seed of the trace.", min=0)] = 0,
-) -> None:
-    """Draw requests from ServeGen's clients, as a file that all commands take."""
-    import json
-
-    from archgym.files.storage import write_atomic
-    from archgym.simulators.kv.formats.requests import generate
-
-    found = generate(folder, seconds, seed, start)
-    if not found:
-        raise InvalidArgumentError("No client has a request in this time; give another `--start`.")
-    write_atomic(out, "".join(json.dumps(row) + "\n" for row in found).encode())
-    say(f"Written to {out}: {len(found):,} requests in {seconds:g} s.")

@@ -12,7 +12,6 @@ import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.simulators.kv import KvSimulator
-from archgym.simulators.kv.formats.requests import generate
 from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
 from archgym.simulators.kv.workloads import load, read_trace
 
@@ -167,22 +166,6 @@ def test_block_that_does_not_divide_a_piece_cannot_be_built() -> None:
 def test_cut_without_a_request_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="`first` must be below 1,200"):
         KvSimulator(first=5000).workload("chat")
-
-
-def test_generated_requests_keep_rates_and_repeat_with_a_seed(tmp_path: Path) -> None:
-    windows = "".join(f"{600 * n},2.0,1.5,Gamma,0,0\n" for n in range(10))
-    (tmp_path / "chunk-0-trace.csv").write_text(windows)
-    lengths = {"0": {"input_tokens": "{100: 0.5, 300: 0.5}", "output_tokens": "{7: 1.0}"}}
-    (tmp_path / "chunk-0-dataset.json").write_text(json.dumps(lengths))
-
-    found = generate(tmp_path, 6000.0, 3)
-
-    assert found == generate(tmp_path, 6000.0, 3)
-    assert found != generate(tmp_path, 6000.0, 4)
-    # Two a second for 6,000 s, within four standard deviations of a variation of 1.5.
-    assert abs(len(found) - 12_000) < 4 * 1.5 * 12_000**0.5
-    assert {row["input_length"] for row in found} == {100, 300}
-    assert {row["output_length"] for row in found} == {7}
 
 
 @pytest.mark.slow

@@ -1,6 +1,12 @@
-"""Random task graphs, in the manner of TGFF (Task Graphs For Free)."""
+"""Random task graphs, in the manner of TGFF (Task Graphs For Free).
 
+`python experiments/soc_graphs.py mine.json --tasks 40 --seed 1` writes one, for the simulator's
+`--option graph=mine.json`.
+"""
+
+import argparse
 from dataclasses import replace
+from pathlib import Path
 from typing import Final
 
 import numpy as np
@@ -18,6 +24,7 @@ from archgym.simulators.soc.kernel.state import BANK_BYTES, PROCESSOR_ENERGY
 from archgym.simulators.soc.metrics import COLUMNS, measure
 from archgym.simulators.soc.simulator import FIDELITIES, run
 from archgym.simulators.soc.space import soc_space
+from archgym.simulators.soc.workloads import graph_text
 
 # Ranges of the reference's generator (Dick, Rhodes, Wolf, *TGFF*, 1998, for the form of graphs).
 _EDGE_KB: Final = (4.0, 512.0)
@@ -129,3 +136,18 @@ def _with_budgets(graph: TaskGraph, name: str) -> TaskGraph:
         Budgets({name: x * time_s}, x * power_w, x * area_m2) for x in (_SLACK, _TIGHT_SLACK)
     )
     return replace(graph, budgets=loose, tight_budgets=tight)
+
+
+def main() -> None:
+    """Write a graph."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--tasks", type=int, default=20)
+    parser.add_argument("--width", type=int, default=4)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    given.out.write_text(graph_text(generate_graph(given.tasks, given.width, given.seed)))
+
+
+if __name__ == "__main__":
+    main()

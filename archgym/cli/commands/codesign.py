@@ -1,0 +1,134 @@
+"""`archgym codesign`: what it costs to design the parts of a composition apart."""
+
+from pathlib import Path
+from statistics import mean
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from archgym.cli.console.signals import prompt_stops
+from archgym.cli.console.terminal import duration, heading, notice, number, say, table, write_json
+from archgym.cli.options.task import (
+    GoalOptions,
+    HoldOptions,
+    JsonOption,
+    SimulatorArgument,
+    SimulatorOptions,
+    TaskOptions,
+    make_task,
+    task_choices,
+)
+from archgym.files.storage import file_stem
+
+if TYPE_CHECKING:
+    from archgym.codesign import Outcome, Proof
+    from archgym.evaluation.task import Task
+
+
+def codesign(
+    simulator: SimulatorArgument,
+    model: SimulatorOptions,
+    goal: GoalOptions,
+    hold: HoldOptions,
+    budget: Annotated[
+        int, typer.Option("--budget", help="Evaluations of each strategy.", min=2)
+    ] = 200,
+    seeds: Annotated[int, typer.Option("--seeds", help="Random seeds, from 0.", min=1)] = 1,
+    agent: Annotated[str, typer.Option("--agent", help="Agent of every search.")] = "auto",
+    proof: Annotated[
+        bool,
+        typer.Option(
+            "--prove", help="Also prove the joint optimum; hold values so that it can be done."
+        ),
+    ] = False,
+    most: Annotated[
+        int, typer.Option("--most", help="Designs that a proof simulates at most.", min=1)
+    ] = 20_000,
+    out: Annotated[
+        Path | None, typer.Option("--out", help="Folder of the studies (default: one in runs).")
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Compare designing the parts of a composition apart, in turn, and together.
+
+    Each strategy has the same number of evaluations. The price of a strategy is how much worse its
+    design is than the best one known: the proven optimum, or the best that any strategy found.
+    """
+    from archgym.codesign import compare_strategies, prove
+
+    task = make_task(task_choices(simulator, TaskOptions(model, goal), hold))
+    folder = out or Path("runs") / f"codesign-{file_stem(task.id)[:60]}-{task.digest[:8]}"
+    with prompt_stops():
+        found = []
+        for each in compare_strategies(
+            task, folder, budget=budget, seeds=range(seeds), agent=agent
+        ):
+            notice(f"{each.strategy}, seed {each.seed}: reward {each.reward:.4f}")
+            found.append(each)
+        proven = prove(task, most) if proof else None
+    best = max([each.reward for each in found] + ([proven.reward] if proven else []))
+    if json:
+        write_json(
+            {
+                "task": task.id,
+                "outcomes": [
+                    {**vars(each), "design": dict(each.design), "price_percent": _price(each, best)}
+                    for each in found
+                ],
+                "proof": {**vars(proven), "design": dict(proven.design)} if proven else None,
+            }
+        )
+        return
+    _write(task, found, proven, best, folder)
+
+
+def _price(outcome: "Outcome", best: float) -> float | None:
+    """Return how much worse a design is than the best one [%]; None if it misses a limit."""
+    from math import expm1
+
+    return None if outcome.missed else 100.0 * expm1(best - outcome.reward)
+
+
+def _write(
+    task: "Task", found: list["Outcome"], proven: "Proof | None", best: float, folder: Path
+) -> None:
+    terms = [term.metric for term in task.objective.terms]
+    units = {spec.name: spec.unit for spec in task.metrics}
+    heading(f"Task {task.id}")
+    rows = []
+    for name in dict.fromkeys(each.strategy for each in found):
+        own = [each for each in found if each.strategy == name]
+        prices = [_price(each, best) for each in own]
+        known = [price for price in prices if price is not None]
+        shown = [f"{mean(known):.1f}", f"{max(known):.1f}"] if known else ["–", "–"]
+        values = [
+            number(mean([e.metrics[metric] for e in own if e.metrics]))
+            if any(e.metrics for e in own)
+            else "–"
+            for metric in terms
+        ]
+        rows.append((name, *values, *shown, str(len(prices) - len(known))))
+    if proven is not None:
+        rows.append(
+            ("proven optimum", *(number(proven.metrics[m]) for m in terms), "0.0", "0.0", "")
+        )
+    columns = [f"{metric} [{units[metric]}]" if units[metric] else metric for metric in terms]
+    right = (*columns, "price %", "worst %", "limits missed")
+    table(("strategy", *columns, "price %", "worst %", "limits missed"), rows, right=right)
+    say(
+        "Price: how much worse than the best design known, means and worst over seeds; designs "
+        "that miss a limit have none."
+    )
+    if proven is not None:
+        say(
+            f"Proven among {proven.n_combinations:,} combinations: {proven.n_bounded:,} bounds, "
+            f"{proven.n_simulated:,} simulated designs, {proven.n_pruned:,} bounds that needed "
+            f"none, {duration(proven.seconds)}; digest {proven.digest[:16]}."
+        )
+        changed = {
+            n: v
+            for n, v in proven.design.items()
+            if v != task.space.design_at(task.space.default_indices)[n]
+        }
+        say("Its design: " + (", ".join(f"{n}={v}" for n, v in changed.items()) or "the default"))
+    say(f"Studies: {folder}")
