@@ -138,6 +138,9 @@ class Simulator(ABC):
     """Registered name: the folder's."""
     version: int
     """Raised when any number that it returns changes."""
+    bounded_by: tuple[str, ...] = ()
+    """Parameters that must all be chosen before `bounds` knows anything; empty where each choice
+    narrows them."""
     former_versions: ClassVar[Mapping[int, Mapping[str, str]]] = {}
     """Options that return the results of earlier versions, by version. Tasks that were recorded
     with such a version still mean those results."""
@@ -320,6 +323,25 @@ class Simulator(ABC):
                     share = float(1.0 - low / high)
                     found.append(Bottleneck(cost, spec.name, share, parameters=names))
         return found
+
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return metrics that no design with some choices betters, for `archgym prove`.
+
+        By default nothing is known. A simulator that replaces this lets a proof leave out all
+        designs with choices whose bounds are worse than a design that is known. Bounds may be
+        wide, but they hold in every digit: allow for rounding.
+
+        Args:
+          partial: (n, n_parameters) int64, indices; -1 where a parameter may have any value.
+          workload: One that this simulator made.
+
+        Returns:
+          (n, n_metrics): at most the least value of a metric that is minimised, at least the
+          largest of one that is maximised, infinite in the worse direction where no such design
+          can be built, NaN where nothing is known.
+        """
+        del workload
+        return np.full((len(partial), len(self.metrics)), np.nan)
 
     def breakdown(
         self, indices: np.ndarray, workload: Workload | None

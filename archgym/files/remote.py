@@ -6,6 +6,7 @@ come from where each store's own tools look for them, and never from a URL.
 """
 
 import atexit
+import filecmp
 import hashlib
 import os
 import re
@@ -33,8 +34,8 @@ _SCHEMES: Final = ("abfs", "az", "file", "gs", "hf", "memory", "s3", *_READ_ONLY
 # Packages that fsspec imports for a scheme, where they are not part of it.
 _PACKAGES: Final = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
 _PACKAGES_HTTP: Final = {"http": "aiohttp", "https": "aiohttp", "hf": "huggingface_hub"}
-# chosen: a dataset has three data files and three others.
-_MAX_FILES: Final = 1000
+# chosen: a dataset has six files, and a sweep of a thousand runs some five thousand.
+_MAX_FILES: Final = 20_000
 _MAX_PROBLEM: Final = 200
 _SECRET: Final = re.compile(r"key|secret|token|password|credential|connection_string|sas", re.I)
 
@@ -192,9 +193,11 @@ def require_absent(out: str | Path) -> None:
 def upload(local: Path, out: str | Path) -> None:
     """Copy a local file or folder to a URL; each file appears whole or not at all.
 
-    Of a folder, the files at its top come last: checksums are there once everything is.
+    Of a folder, the files at its top come last: checksums are there once everything is. Stores that
+    write under a condition, such as S3, refuse a file that another process has just written.
 
     Raises:
+      InvalidArgumentError: Another process wrote there meanwhile; its files stay.
       StorageError: It failed; what was copied is removed.
     """
     url = url_of(out)
@@ -211,13 +214,54 @@ def upload(local: Path, out: str | Path) -> None:
                 target = f"{place}/{name}" if name else place
                 with suppress(NotImplementedError, FileExistsError):
                     store.makedirs(target.rpartition("/")[0], exist_ok=True)
+                try:
+                    store.put_file(str(local / name), target, mode="create")
+                except FileExistsError:
+                    # A request is repeated if its answer was lost, and then finds its own file.
+                    if _is_copy(store, target, local / name):
+                        continue
+                    raise InvalidArgumentError(
+                        f"{url} must not exist yet; another process has just written it. Choose "
+                        "another name, or remove it first."
+                    ) from None
+                except BaseException:
+                    # It may have arrived, though the answer was lost.
+                    done.append(target)
+                    raise
                 done.append(target)
-                store.put_file(str(local / name), target)
         except BaseException:
             for target in done:
                 with suppress(Exception):
                     store.rm_file(target)
             raise
+
+
+def _is_copy(store: Any, target: str, local: Path) -> bool:
+    """Return True if an object has the content of a local file."""
+    if store.info(target)["size"] != local.stat().st_size:
+        return False
+    with tempfile.TemporaryDirectory(prefix="archgym-") as folder:
+        store.get_file(target, str(Path(folder) / "copy"))
+        return filecmp.cmp(Path(folder) / "copy", local, shallow=False)
+
+
+def require_local(folder: str | Path, what: str) -> None:
+    """Refuse a URL for a folder that is written step by step under a lock.
+
+    Args:
+      folder: Path or URL.
+      what: Kind of folder in a sentence, such as "A study".
+
+    Raises:
+      InvalidArgumentError: It is a URL.
+    """
+    url = url_of(folder)
+    if url is not None and url.local is None:
+        raise InvalidArgumentError(
+            f"{what} must be written in a folder of a file system; got {url}, and a store has "
+            "neither locks nor files that grow. Write it locally, and copy the folder to the "
+            "store: it can be read there."
+        )
 
 
 def _opened(url: Url) -> tuple[Any, str]:

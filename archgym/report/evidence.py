@@ -15,6 +15,7 @@ from archgym.analysis.pareto import front
 from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, reference_point
+from archgym.files.remote import local_copy
 from archgym.spaces.space import DesignSpace
 from archgym.studies.front import study_objective
 from archgym.studies.snapshot import StudyLog, read_study
@@ -202,7 +203,7 @@ def read_evidence(sources: Sequence[Path], tables: Sequence[Path] = ()) -> Evide
       FileFormatError: A folder is neither, or is damaged beyond reading.
     """
     logs: list[tuple[str, str, StudyLog, str | None]] = []
-    for source in sources:
+    for source in map(local_copy, sources):
         logs += _of_sweep(source) if (source / PLAN_NAME).is_file() else [_of_study(source)]
     # By what a path leads to, and by studies: a sweep and one of its runs overlap.
     if len({log.folder.resolve() for _, _, log, _ in logs}) != len(logs):

@@ -470,6 +470,13 @@ class DesignSpace:
             active &= self.canonical_form.active(self, self._resolved(indices))
         return active
 
+    def conditioned(self, indices: np.ndarray) -> np.ndarray:
+        """Return False where a condition makes a parameter inactive, (n, n_parameters) bool.
+
+        Other than for `active`, parts that are alike count as different.
+        """
+        return self._resolve(indices, self._ordered_conditions)[1]
+
     def is_canonical(self, indices: np.ndarray) -> np.ndarray:
         """Return True if each design is its own canonical form, (n,) bool."""
         same: np.ndarray = (self.canonical(indices) == indices).all(axis=1)

@@ -15,6 +15,7 @@ from archgym.evaluation.limits import Limit, missed_limits, violations
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import objective_from_json
 from archgym.files.lease import Writer, current_writer
+from archgym.files.remote import local_copy
 from archgym.files.storage import open_member
 from archgym.spaces.design import Design
 from archgym.spaces.display import html_table, shortened
@@ -408,7 +409,7 @@ def read_study(folder: str | Path) -> StudyLog:
       ...     read_study(f"{folder}/runs").evaluations
       2
     """
-    folder = Path(folder)
+    folder = local_copy(folder)
     writer = current_writer(folder)
     header = read_header(folder)
     # Before the journal: a writer that continues meanwhile counts records that are not read here.

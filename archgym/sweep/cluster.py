@@ -53,7 +53,7 @@ class RayCrew:
     """A Ray cluster's processors, each of which runs a study at a time."""
 
     def __init__(self, folder: Path, address: str, workers: int | None) -> None:
-        """Connects, unless this process is connected already.
+        """Connect, unless this process is connected already.
 
         Args:
           folder: The sweep's, absolute and on storage that all nodes share.

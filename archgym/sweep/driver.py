@@ -6,7 +6,7 @@ import shlex
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Union, final
 
@@ -15,6 +15,7 @@ import msgspec
 from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.lease import Lease
+from archgym.files.remote import require_absent, upload, url_of
 from archgym.files.storage import (
     is_there,
     make_folder,
@@ -99,7 +100,8 @@ def run_sweep(
 
     Args:
       plan: Plan of the runs; it may add tasks, agents and seeds to those of the folder.
-      folder: The sweep's, new or one of this plan.
+      folder: The sweep's, new or one of this plan. For a URL it runs in a folder of that name in
+        the working folder, which is copied to the store at the end, and kept.
       workers: Studies that run at once; one on this machine, and as many as the cluster takes
         on Ray, if None.
       address: A Ray cluster's, ``auto`` for the one that this machine belongs to, ``local`` for one
@@ -122,6 +124,21 @@ def run_sweep(
         plan = plan.decided()
     runs = plan.runs(only, seeds)
     given = Path(folder)
+    url = url_of(given)
+    if url is not None and url.local is None:
+        # A store has neither locks nor files that grow: the sweep runs in the working folder.
+        require_absent(given)
+        outcome = run_sweep(
+            plan,
+            url.name,
+            workers=workers,
+            address=address,
+            only=only,
+            seeds=seeds,
+            progress=progress,
+        )
+        upload(Path(url.name), given)
+        return replace(outcome, folder=given)
     # Workers elsewhere have other working folders.
     folder = given.absolute()
     _check_folder(folder)

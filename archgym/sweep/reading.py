@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, unknown_name
+from archgym.files.remote import local_copy
 from archgym.files.storage import is_there, require_inside, write_atomic
 from archgym.files.yaml_document import Document, Node, read_document, read_value
 from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
@@ -178,7 +179,7 @@ _TASK_KEYS = (
 )  # fmt: skip
 _RECORDED_TASK_KEYS = (*_TASK_KEYS, "id", "digest")
 _RECORDED_AGENT_KEYS = ("agent", "hyperparameters", "on_tasks", "group")
-_AGENT_KEYS = ("agent", "hyperparameters", "tuned", "on_tasks", *FAMILY_KEYS)
+_AGENT_KEYS = ("agent", "hyperparameters", "on_tasks", *FAMILY_KEYS)
 
 
 def read_plan(path: str | Path, settings: Sequence[str] = ()) -> SweepPlan:
@@ -407,19 +408,12 @@ def _agent(label: str, node: Node, keys: Sequence[str]) -> AgentPlan:
     parts = node.members("an agent", keys)
     name = parts["agent"].text("`agent`") if "agent" in parts else label
     chosen = _values(parts["hyperparameters"]) if "hyperparameters" in parts else {}
-    tuned: bool | str = False
-    if "tuned" in parts:
-        given = parts["tuned"]
-        is_file = isinstance(given.value, str)
-        if not is_file and not isinstance(given.value, bool):
-            raise given.refusal(f"`tuned` must be true, false or a file; got {given.kind}")
-        tuned = str(given.path.parent / given.text("`tuned`")) if is_file else given.flag("`tuned`")
     on_tasks = {}
     if "on_tasks" in parts:
         members = parts["on_tasks"].members("`on_tasks`")
         on_tasks = {task: _values(member) for task, member in members.items()}
     group = parts["group"].text("`group`") if "group" in parts else ""
-    return AgentPlan(label, name, chosen, on_tasks, tuned, read_family(parts), group)
+    return AgentPlan(label, name, chosen, on_tasks, read_family(parts), group)
 
 
 def _values(node: Node) -> dict[str, Any]:
@@ -451,7 +445,7 @@ def read_recorded_plan(folder: str | Path) -> SweepPlan:
       FileFormatError: The folder has none, or it is damaged.
       StorageError: It cannot be read.
     """
-    path = Path(folder) / PLAN_NAME
+    path = local_copy(folder) / PLAN_NAME
     if not is_there(path):
         raise FileFormatError(
             folder,

@@ -13,6 +13,7 @@ import numpy as np
 from archgym.analysis.statistics import interquartile_mean
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.objective import REWARD_LIMIT
+from archgym.files.remote import local_copy
 from archgym.files.storage import write_atomic
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
@@ -223,7 +224,7 @@ def read_report(folder: str | Path, optima: Mapping[str, float] | None = None) -
       FileFormatError: It is not a sweep's, or a study in it is damaged beyond reading.
       StorageError: It cannot be read.
     """
-    folder = Path(folder)
+    folder = local_copy(folder)
     plan = read_recorded_plan(folder)
     known = tuple(
         replace(task, best_known=(optima or {}).get(task.label, task.best_known))

@@ -13,6 +13,7 @@ import numpy as np
 
 from archgym.errors import ArchGymError
 from archgym.files.lease import Writer, current_writer, last_writer
+from archgym.files.remote import local_copy
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import read_state
 from archgym.sweep.driver import read_failures, standing
@@ -115,7 +116,7 @@ def read_status(folder: str | Path) -> SweepStatus:
       FileFormatError: The folder is not a sweep's.
       StorageError: It cannot be read.
     """
-    folder = Path(folder)
+    folder = local_copy(folder)
     plan = read_recorded_plan(folder)
     failures = read_failures(folder)
     driver = current_writer(folder)

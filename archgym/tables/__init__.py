@@ -3,6 +3,7 @@
 from archgym.tables.build import TablePlan, TableProgress, build_table, partial_folder
 from archgym.tables.exhaustive import Exhaustive
 from archgym.tables.optimum import FrontPoint, Optimum
+from archgym.tables.proof import Proof, prove
 from archgym.tables.simulator import TableSimulator
 from archgym.tables.verification import verify_table
 
@@ -10,10 +11,12 @@ __all__ = [
     "Exhaustive",
     "FrontPoint",
     "Optimum",
+    "Proof",
     "TablePlan",
     "TableProgress",
     "TableSimulator",
     "build_table",
     "partial_folder",
+    "prove",
     "verify_table",
 ]

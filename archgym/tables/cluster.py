@@ -1,7 +1,7 @@
 """Parts of a table that the processors of a Ray cluster simulate.
 
-All nodes see the folder of the parts. Each part is a file that a process writes whole, with the
-same bytes whoever writes it, so nodes, their processes and the driving process may die at any time.
+All nodes see the folder of the parts. Each part is a file that a process writes whole, and any
+process writes the same bytes. So nodes, processes and the driving process may die at any time.
 """
 
 import time

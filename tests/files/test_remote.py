@@ -1,8 +1,12 @@
 """Paths by URL, on stores in memory, on disk, and on a local server that speaks S3."""
 
 import json
+import os
+import threading
+import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -10,12 +14,27 @@ from archgym.datasets import build_dataset, read_dataset, verify_dataset
 from archgym.errors import InvalidArgumentError, StorageError
 from archgym.evaluation.stand_in import open_stand_in
 from archgym.files.remote import local_copy, local_output, shown, upload, url_of
+from archgym.report.evidence import read_evidence
 from archgym.report.export import export_design
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
+from archgym.sweep.driver import run_sweep
+from archgym.sweep.reading import read_plan
+from archgym.sweep.status import read_status
 from archgym.tables import TableSimulator, build_table
 from tests.datasets.making import mixture, search
 from tests.toys import toy_task
 
 fsspec = pytest.importorskip("fsspec")
+
+PLAN = """\
+budget: 20
+seeds: [0, 1]
+tasks:
+  cava: {simulator: soc, space: table}
+agents:
+  random:
+"""
 
 
 @pytest.fixture
@@ -26,23 +45,54 @@ def memory() -> Iterator[str]:
         store.rm("/archgym-tests", recursive=True)
 
 
+FAULTS: list[str] = []
+"""Faults of the next requests that write: "busy", "lost" after it was written, or "none"."""
+
+
+class FaultyStore:
+    """A store that speaks S3, and fails as `FAULTS` says."""
+
+    def __init__(self, application: Any) -> None:
+        self._application = application
+
+    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
+        writes = environ["REQUEST_METHOD"] == "PUT" and environ["PATH_INFO"].count("/") > 1
+        fault = FAULTS.pop(0) if writes and FAULTS else "none"
+        if fault == "busy":
+            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
+            start_response("503 Slow Down", [("Content-Type", "text/plain")])
+            return [b"busy"]
+        answer = self._application(environ, start_response)
+        if fault == "lost":
+            list(answer)
+            raise ConnectionResetError
+        return answer
+
+
 @pytest.fixture
 def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
     """A bucket of a server on this machine that speaks S3."""
     pytest.importorskip("s3fs")
-    server = pytest.importorskip("moto.server").ThreadedMotoServer(
-        ip_address="127.0.0.1", port=0, verbose=False
-    )
-    server.start()
-    host, port = server.get_host_and_port()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://{host}:{port}")
+    moto = pytest.importorskip("moto.server")
+    serving = pytest.importorskip("werkzeug.serving")
+    FAULTS.clear()
+    application = moto.DomainDispatcherApplication(moto.create_backend_app)
+    server = serving.make_server("127.0.0.1", 0, FaultyStore(application), threaded=True)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing-key-id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing-secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
+    # Servers of one process share their content.
+    reset = urllib.request.Request(
+        f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST"
+    )
+    urllib.request.urlopen(reset).close()
     fsspec.filesystem("s3", skip_instance_cache=True).mkdir("results")
     fsspec.filesystem("s3").clear_instance_cache()
     yield "s3://results"
-    server.stop()
+    server.shutdown()
 
 
 def test_path_of_a_url_keeps_its_meaning() -> None:
@@ -100,6 +150,7 @@ def test_changed_object_is_read_afresh(tmp_path: Path, memory: str) -> None:
     upload(tmp_path / "a", f"{memory}/a")
     first = local_copy(f"{memory}/a").read_text()
     (tmp_path / "a").write_text("twice")
+    fsspec.filesystem("memory").rm("/archgym-tests/a")
     upload(tmp_path / "a", f"{memory}/a")
 
     assert (first, local_copy(f"{memory}/a").read_text()) == ("one", "twice")
@@ -190,3 +241,94 @@ def test_store_that_does_not_answer_is_one_line_without_secrets(
 
     assert "testing-secret" not in str(refused.value)
     assert "\n" not in str(refused.value)
+
+
+def store_files() -> list[str]:
+    store = fsspec.filesystem("s3")
+    store.invalidate_cache()
+    return sorted(store.find("results"))
+
+
+@pytest.mark.slow
+def test_store_that_is_busy_for_a_moment_gets_everything(
+    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    search(tmp_path / "a")
+    local = build_table(toy_task(), tmp_path / "local.parquet").read_bytes()
+    FAULTS.extend(["busy", "none", "lost", "none", "busy", "none"])
+
+    build_table(toy_task(), f"{s3}/toy.parquet")
+    build_dataset(tmp_path / "a", f"{s3}/evaluations")
+
+    assert not FAULTS
+    assert local_copy(f"{s3}/toy.parquet").read_bytes() == local
+    assert verify_dataset(f"{s3}/evaluations", sample=0).problems == ()
+
+
+@pytest.mark.slow
+def test_store_that_fails_keeps_nothing_and_the_same_call_ends_it(
+    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    search(tmp_path / "a")
+    FAULTS.extend(["none", *["busy"] * 30])
+
+    with pytest.raises(StorageError, match=r"^s3://results/evaluations cannot be written: "):
+        build_dataset(tmp_path / "a", f"{s3}/evaluations")
+    FAULTS.clear()
+
+    assert store_files() == []
+    build_dataset(tmp_path / "a", f"{s3}/evaluations")
+    assert verify_dataset(f"{s3}/evaluations", sample=0).problems == ()
+
+
+@pytest.mark.slow
+def test_two_processes_that_write_one_object_do_not_overwrite_each_other(
+    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "other").write_text("other")
+
+    def written_meanwhile(what: str, done: float, total: float) -> None:
+        upload(tmp_path / "other", f"{s3}/toy.parquet")
+
+    with pytest.raises(InvalidArgumentError, match="another process has just written it"):
+        build_table(toy_task(), f"{s3}/toy.parquet", assembling=written_meanwhile)
+
+    assert local_copy(f"{s3}/toy.parquet").read_text() == "other"
+
+
+@pytest.mark.slow
+def test_sweep_is_kept_in_a_store_and_read_there(
+    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    plan = read_plan("plan.yaml")
+    FAULTS.extend(["none", "none", "none", *["busy"] * 30])
+
+    with pytest.raises(StorageError, match=r"^s3://results/sweep cannot be written: "):
+        run_sweep(plan, f"{s3}/sweep")
+    FAULTS.clear()
+    assert store_files() == []
+    outcome = run_sweep(plan, f"{s3}/sweep")
+
+    assert (outcome.runs, outcome.repeated, outcome.failures) == (2, 2, {})
+    assert read_status(f"{s3}/sweep").counts()["finished"] == 2
+    (run, _) = plan.runs()
+    assert read_study(f"{s3}/sweep/{run.id}").evaluations == 20
+    assert read_evidence([Path(f"{s3}/sweep")]).evaluations == 40
+    with pytest.raises(InvalidArgumentError, match="must not exist yet"):
+        run_sweep(plan, f"{s3}/sweep")
+
+
+def test_study_in_a_store_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    with pytest.raises(
+        InvalidArgumentError, match=r"memory://bucket/study, and a store has neither"
+    ):
+        Study.create("memory://bucket/study", toy_task(), "random", budget=3)
+
+    assert list(tmp_path.iterdir()) == []

@@ -46,7 +46,11 @@ from archgym.simulators.accelerator.mapping.cache import Search, cached_cost, fi
 from archgym.simulators.accelerator.mapping.mapper import OBJECTIVES as MAPPER_OBJECTIVES
 from archgym.simulators.accelerator.mapping.mapping import Mapping as LayerMapping
 from archgym.simulators.accelerator.mapping.mapping import mapping_from_arrays
-from archgym.simulators.accelerator.mapping.space import MappingSpace, gamma_area_mm2
+from archgym.simulators.accelerator.mapping.space import (
+    MappingSpace,
+    gamma_area_mm2,
+    mapping_bounds,
+)
 from archgym.simulators.accelerator.metrics import (
     FORMER_OBJECTIVES,
     METRICS,
@@ -282,6 +286,20 @@ class AcceleratorSimulator(RowSimulator):
         if self._mappings is not None:
             return self._simulate_mappings(self._mappings, indices)
         return super().simulate(indices, workload)
+
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return energy, latency and their product that no mapping with these choices betters."""
+        found = super().bounds(partial, workload)
+        if self._mappings is not None and self._mappings.limit is None:
+            energy, cycles = mapping_bounds(self._mappings, partial)
+            fits = np.isfinite(energy)
+            area = self._mappings.architecture.area_um2 / 1e6
+            values = metric_values(energy[fits], cycles[fits], area, np.nan, 0.0, np.nan, np.nan)
+            found[~fits, : len(_COLUMNS)] = np.inf
+            found[fits, : len(_COLUMNS)] = values
+            for name in ("power_mw", "utilisation_percent"):
+                found[:, _COLUMNS.index(name)] = np.nan
+        return found
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Evaluate designs with the mappings of `simulate` on a machine without one of `costs`.

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, final
 
@@ -29,6 +29,7 @@ from archgym.simulators.kit.economics import (
     chip_metrics,
     require_node,
 )
+from archgym.simulators.soc.bounds import SocBounds
 from archgym.simulators.soc.costs import COSTS, relieved
 from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.kernel.state import (
@@ -178,6 +179,20 @@ class SocSimulator(KitSimulator):
             outputs = run(self.graph, designs, self._rules, cost)
             values[built] = measure(self.graph, outputs)
         return BatchResult(values, reason)
+
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return metrics that no system with these choices betters; see `SocBounds`."""
+        found = super().bounds(partial, workload)
+        if self.space.name != _PUBLISHED:
+            known = self._bounds.metrics(partial)
+            for column, spec in enumerate(self.metrics[: known.shape[1]]):
+                if spec.goal != "none":
+                    found[:, column] = known[:, column]
+        return found
+
+    @cached_property
+    def _bounds(self) -> SocBounds:
+        return SocBounds(self.space, self._space.sizes, self.graph, self._rules)
 
     def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
         """Return what bounds a design, from its log of phases, and moves that relieve it."""

@@ -111,7 +111,7 @@ def evaluate_mappings(
     Args:
       problem, architecture: The layer and the accelerator.
       mappings: Mappings whose bounds multiply to the problem's.
-      counts: One of `COUNT_MODES`.
+      counts: One of `COUNT_MODES`, or ``least``: counts that no order of the loops falls below.
       details: Return counts and energies by level and tensor.
 
     Raises:
@@ -131,7 +131,7 @@ def evaluate_mappings(
         problem.arrays,
         architecture.arrays,
         MappingArrays(*map(np.ascontiguousarray, mappings)),
-        number_of("count mode", counts, COUNT_MODES),
+        number_of("count mode", counts, (*COUNT_MODES, "least")),
         work_for(architecture, problem),
         found.status,
         found.totals,

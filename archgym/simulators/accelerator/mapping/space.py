@@ -19,7 +19,9 @@ from archgym.simulators.accelerator.kernel.energy import (
     multiply_accumulate,
     sram,
 )
+from archgym.simulators.accelerator.kernel.evaluation import evaluate_mappings
 from archgym.simulators.accelerator.kernel.problem import Problem
+from archgym.simulators.accelerator.mapping.bounds import lower_bound
 from archgym.simulators.accelerator.mapping.mapper import map_space
 from archgym.simulators.accelerator.mapping.mapping import MappingArrays
 from archgym.spaces.parameter import Categorical, Factorisation, Ordinal, Parameter, Permutation
@@ -342,3 +344,45 @@ def _orders(
         order = list(dict.fromkeys([*listed, *problem.dimensions]))
         table.append([problem.dimensions.index(d) for d in order])
     return np.array(table, dtype=np.int64)[places]
+
+
+def mapping_bounds(mappings: MappingSpace, partial: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return energy [pJ] and cycles that no completion of partial mappings falls below, (n,) each.
+
+    Tiles and units of the splits that are chosen are counted as if all other loops were DRAM's: if
+    they do not fit then, no completion does, and both bounds are infinite. With all splits chosen,
+    counts are those of the best order of loops at each level for each tensor by itself.
+
+    Args:
+      mappings: Space of a layer's mappings whose splits have DRAM's loops last.
+      partial: (n, n_parameters), indices; -1 where a parameter is free.
+    """
+    space, problem, built = mappings.space, mappings.problem, mappings.architecture
+    filled = np.where(partial < 0, _all_at_dram(space), partial)
+    arrays = mappings.arrays(filled)
+    found = evaluate_mappings(problem, built, arrays, "least", details=False)
+    splits = [i for i, p in enumerate(space.parameters) if isinstance(p, Factorisation)]
+    n_units = arrays.factors[:, :, 1:].prod(axis=(1, 2, 3)).astype(np.float64)
+    for place in splits:
+        parameter = space.parameters[place]
+        assert isinstance(parameter, Factorisation)
+        n_units = np.where(partial[:, place] < 0, n_units * parameter.total, n_units)
+    layer = lower_bound(problem, built)
+    n_units = np.minimum(n_units, built.mac.instances)
+    cycles = np.maximum(layer.cycles, np.ceil(problem.n_operations / n_units * (1 - 1e-12)))
+    energy = np.full(len(partial), layer.energy_pj)
+    is_split = (partial[:, splits] >= 0).all(axis=1) & (found.status == 0)
+    energy[is_split] = np.maximum(energy, found.totals[:, 0] * (1 - 1e-12))[is_split]
+    cycles[is_split] = np.maximum(cycles, found.totals[:, 1] - 1)[is_split]
+    does_not_fit = found.status != 0
+    energy[does_not_fit] = cycles[does_not_fit] = np.inf
+    return energy, cycles
+
+
+def _all_at_dram(space: DesignSpace) -> np.ndarray:
+    """Return the design with all loops at DRAM, (n_parameters,)."""
+    design = dict(space.design_at(space.default_indices))
+    for parameter in space.parameters:
+        if isinstance(parameter, Factorisation):
+            design[parameter.name] = (*(1 for _ in range(parameter.parts - 1)), parameter.total)
+    return space.indices_of(design)

@@ -1,0 +1,48 @@
+"""Command `prove`."""
+
+from archgym.evaluation.task import Task
+from archgym.studies.study import Study
+from tests.cli.conftest import Archgym
+
+
+def test_better_design_than_that_of_a_study_is_found_and_proven(archgym: Archgym) -> None:
+    task = Task.make("accelerator", space="mapping-table", objective="edp")
+    with Study.create("small", task, "random", seed=1, budget=30) as study:
+        study.run()
+
+    ran = archgym("prove", "small")
+    found = archgym("prove", "small", "--json").json
+
+    assert ran.code == 0
+    assert "is proven: no design of" in ran.out
+    assert "The proof found a better design than the study's" in ran.out
+    assert "partial designs were bounded" in ran.out
+    assert found["optimal"]
+    assert found["reward"] > found["study_reward"]
+    assert found["task_digest"] == task.digest
+
+
+def test_study_that_a_simulator_does_not_bound_is_proven_by_all_designs(archgym: Archgym) -> None:
+    archgym("search", "plugin", "--budget", "400", "--agent", "genetic", "--out", "study")
+
+    ran = archgym("prove", "study")
+    table = archgym("table", "build", "plugin", "--out", "t.parquet")
+    looked_up = archgym("prove", "study", "--table", "t.parquet")
+
+    assert (ran.code, table.code, looked_up.code) == (0, 0, 0)
+    assert "The simulator gives no bound for this objective" in ran.out
+    assert [line for line in ran.out.splitlines() if "is proven" in line] == [
+        line for line in looked_up.out.splitlines() if "is proven" in line
+    ]
+
+
+def test_proof_that_stops_says_so_and_exits_with_1(archgym: Archgym) -> None:
+    task = Task.make("soc", space="small", objective="energy")
+    with Study.create("system", task, "random", seed=1, budget=30) as study:
+        study.run()
+
+    ran = archgym("prove", "system", "--seconds", "0.3")
+
+    assert ran.code == 1
+    assert "no design is more than" in ran.out
+    assert "To continue for longer: --seconds." in ran.out
