@@ -91,6 +91,8 @@ class _CpuRun(Run):
 class CpuRun(_CpuRun):
     """One core; epochs are in instructions."""
 
+    _run: Core
+
     def __init__(
         self,
         design: Mapping[str, Value],
@@ -147,6 +149,8 @@ class CoresRun(_CpuRun):
 
     A core that has retired its instructions runs on, at no work and no cost, until all have.
     """
+
+    _run: Cores
 
     def __init__(
         self,
