@@ -108,7 +108,7 @@ class CpuRun(_CpuRun):
           trace: Program or programs.
           warmup: Instructions before counting.
           length: Instructions that are counted.
-          data_rate: Of the DRAM [MT/s], from 200, instead of the design's.
+          data_rate: Transfers of the DRAM [MT/s], from 200; None for those of the design.
         """
         self._design = _design(design)
         self._run = Core(_machine(self._design, data_rate), trace, warmup, length)

@@ -134,10 +134,10 @@ def _write_proof(proven: "Proof", task: "Task") -> None:
     if proven.is_optimal:
         outcome = "Proven"
     elif proven.gap_percent is None:
-        outcome = "Not proven; nothing is known about the designs that are left; --seconds goes on"
+        outcome = "Not proven; nothing is known about the designs that are left; raise --seconds"
     else:
         gap = number(proven.gap_percent)
-        outcome = f"Not proven; no design is more than {gap} % better; --seconds goes on"
+        outcome = f"Not proven; no design is more than {gap} % better; raise --seconds"
     say(
         f"{outcome}: {task.space.size:,} combinations, {proven.n_bounded:,} bounds, "
         f"{proven.n_evaluated:,} designs simulated, {duration(proven.seconds)}; digest "
