@@ -158,3 +158,16 @@ def test_ownership_of_servers_is_their_price_and_the_electricity_of_their_tokens
     assert row["total_cost_of_ownership_dollars"] == pytest.approx(
         20_000 * row["n_gpus"] + electricity
     )
+
+
+def test_ownership_of_a_cluster_includes_its_links() -> None:
+    task = Task.make("cluster", years="2", pue="1.0", electricity="0.1")
+
+    row = dict(zip((s.name for s in task.metrics), task.reference[0], strict=True))
+
+    hours = 2 * 8760
+    assert 0.001 < row["network_kw"] / row["power_kw"] < 0.5
+    assert row["total_cost_of_ownership_dollars"] == pytest.approx(
+        row["dollars"] + (row["power_kw"] + row["network_kw"]) * hours * 0.1
+    )
+    assert "network_kw" not in {s.name for s in Task.make("cluster").metrics}
