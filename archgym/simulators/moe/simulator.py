@@ -152,7 +152,7 @@ class MoeSimulator(RowSimulator):
     fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "full", "steps")
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     table_space = "edge-offload-table"
-    model_reasons = MODEL_REASONS
+    model_reasons: tuple[str, ...] = MODEL_REASONS
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = OBJECTIVES
     # Fewer bits and dropped experts are faster, and give another model's answers.
