@@ -168,10 +168,6 @@ class ClusterSimulator(RowSimulator):
           fidelity: `standard` simulates all microbatches. `short` simulates few of them, and
             extrapolates times and bytes to the others: see `machine.run_short`.
           npus: See above.
-          years: See above. `pue`, `electricity` and `grid` need it.
-          pue: See above.
-          electricity: See above.
-          grid: See above.
 
         Raises:
           UnknownNameError: There is no such space, cluster or fidelity.

@@ -218,9 +218,6 @@ class CpuSimulator(RowSimulator):
           fidelity: `standard` has ChampSim's DRAM. `dram` has DDR4 or DDR5 devices under the
             controllers of the DRAM simulator, with their energy.
           instructions: As its `Option` says; so do the others.
-          warmup: See above.
-          cores: See above.
-          corunners: See above.
 
         Raises:
           UnknownNameError: There is no such space, fidelity or program.
