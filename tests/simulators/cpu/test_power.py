@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.stand_in import StandIn
+from archgym.evaluation.stand_in import open_stand_in
 from archgym.evaluation.task import Task
 from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.kernel.run import COUNTERS
@@ -182,4 +182,4 @@ def test_table_of_the_former_version_answers_for_its_own_model_alone(tmp_path: P
     assert (read.version, read.digest) == (0, former.digest)
     with pytest.raises(InvalidArgumentError, match="`node` must be what"):
         Task.make("cpu", "sort", space=former.space_name, stand_in=table, node="22nm")
-    assert StandIn.simulator(read.simulator.unrestricted).version == 0
+    assert open_stand_in(table).simulator().version == 0
