@@ -1,6 +1,7 @@
 """Price and carbon of chips against published tools' own numbers."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_ownership_adds_electricity_to_the_price() -> None:
     ],
 )
 def test_tasks_have_price_and_carbon_as_objectives(
-    simulator: str, options: dict[str, str], names: tuple[str, ...]
+    simulator: str, options: dict[str, Any], names: tuple[str, ...]
 ) -> None:
     task = Task.make(simulator, minimise=names, **options)
 
@@ -142,7 +143,7 @@ def test_tasks_have_price_and_carbon_as_objectives(
         ("moe", {"accelerator_dollars": "9000"}),
     ],
 )
-def test_options_that_nothing_reads_are_refused(simulator: str, options: dict[str, str]) -> None:
+def test_options_that_nothing_reads_are_refused(simulator: str, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError, match="need"):
         Task.make(simulator, **options)
 
