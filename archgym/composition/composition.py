@@ -21,7 +21,7 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, Final, NoReturn, final
 
 import numpy as np
 
@@ -151,7 +151,7 @@ class Part:
         """
         self.metrics, self._workload = metrics, workload
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str) -> NoReturn:
         """End the evaluation, since the part cannot build its design.
 
         Args:
