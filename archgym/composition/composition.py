@@ -206,8 +206,6 @@ class Composition(Simulator):
     """Parameters and options of parts that the composition decides, and its own leave out."""
     links: Mapping[str, str] = {}
     """Results that parts give each other, in words: by "giver > taker"."""
-    bounded_by: ClassVar[tuple[str, ...]] = ()
-    """Parameters, by their joint names, that `bounds` depends on; empty without bounds."""
     joint_metrics: tuple[MetricSpec, ...] = ()
     """Metrics of the whole, which `couple` returns."""
     own_reasons: tuple[str, ...] = ()
@@ -328,15 +326,25 @@ class Composition(Simulator):
           workload: Workload of the first part.
         """
 
-    def bounds(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
-        """Return metrics that no design with the same parameters of `bounded_by` is better in.
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return `bounds_of` where all of `bounded_by` are chosen, and nothing elsewhere."""
+        found = super().bounds(partial, workload)
+        columns = [self.space.names.index(name) for name in self.bounded_by]
+        if columns:
+            rows = np.flatnonzero((partial[:, columns] >= 0).all(axis=1))
+            filled = np.where(partial < 0, self.space.default_indices, partial)
+            found[rows] = self.bounds_of(filled[rows], workload)
+        return found
+
+    def bounds_of(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return metrics that no design betters that has the same values of `bounded_by`.
 
         Args:
           indices: (n, n_parameters), designs of the joint space.
           workload: One that this simulator made.
 
         Returns:
-          (n, n_metrics), NaN where nothing is known.
+          (n, n_metrics), as `Simulator.bounds`.
         """
         del workload
         return np.full((len(indices), len(self.metrics)), np.nan)

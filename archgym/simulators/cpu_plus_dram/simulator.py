@@ -97,7 +97,7 @@ class CpuDramSimulator(Composition):
         "cpu > dram": "reads and writes of the last level, when they leave it",
         "dram > cpu": "the time at which each read's data arrive",
     }
-    bounded_by: ClassVar[tuple[str, ...]] = (
+    bounded_by = (
         *(f"cpu.{name}" for names in GROUPS.values() for name in names),
         "dram.organisation", "dram.speed_bin", "dram.channels",
     )  # fmt: skip
@@ -157,9 +157,9 @@ class CpuDramSimulator(Composition):
         time_ns = measured["total_cycles"] * CYCLE_NS
         return {"time_ns": time_ns, **{name: measured[name] for name in _PROMOTED}}
 
-    def bounds(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
-        """Return the area by structure, which follows from sizes; see `Composition.bounds`."""
-        values = super().bounds(indices, workload)
+    def bounds_of(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return the area by structure, which follows from sizes; see `Composition.bounds_of`."""
+        values = super().bounds_of(indices, workload)
         core = cast(CpuSimulator, self.parts["cpu"])
         memory = cast(RamulatorSimulator, self.parts["dram"])
         column = [spec.name for spec in self.metrics].index("area_mm2")

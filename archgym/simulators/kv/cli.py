@@ -217,7 +217,9 @@ def memory_of_sessions(
     rows = []
     for policy in found.curves:
         blocks = memory_for(found, policy, hits)
-        rows.append({"policy": policy, "gib": None if blocks is None else blocks * gib})
+        is_bound = blocks == found.capacities[0]
+        gib_of = None if blocks is None else blocks * gib
+        rows.append({"policy": policy, "gib": gib_of, "is_upper_bound": is_bound})
     contexts = found.live_blocks * gib
     answer = {
         "live": live,
@@ -242,11 +244,14 @@ def memory_of_sessions(
     if sample < live:
         say(f"Simulated with {sample} live sessions of the trace, and scaled.")
     heading(f"Memory for {hits:g} % of the hits of an endless cache")
-    table(("policy", "GiB"), [[str(r["policy"]), _gib(r["gib"])] for r in rows], right=("GiB",))
+    table(("policy", "GiB"), [[str(r["policy"]), _gib(r)] for r in rows], right=("GiB",))
 
 
-def _gib(value: Any) -> str:
-    return "above the curve" if value is None else number(value)
+def _gib(row: dict[str, Any]) -> str:
+    if row["gib"] is None:
+        return "above the curve"
+    # The curve begins with the largest request, or an eighth of the contexts.
+    return f"at most {number(row['gib'])}" if row["is_upper_bound"] else number(row["gib"])
 
 
 @kv_app.command("try")

@@ -197,9 +197,9 @@ def test_mark_at_the_beginning_of_a_file_is_no_part_of_it(tmp_path: Path) -> Non
 
 def test_memory_below_the_smallest_request_is_refused_in_one_line() -> None:
     for blocks, said in ((0, "got 0"), (2, "got 2")):
-        simulator = KvSimulator("vllm", gpu_blocks=str(blocks), block_tokens="64")
+        simulator = KvSimulator("vllm", gpu_blocks=blocks, block_tokens=64)
         with pytest.raises(InvalidArgumentError, match="must hold a request of the trace") as error:
             simulator.workload("coding")
         assert said in str(error.value)
     # The host holds what the accelerator does not.
-    KvSimulator("offload", gpu_blocks="0", block_tokens="64").workload("coding")
+    KvSimulator("offload", gpu_blocks=0, block_tokens=64).workload("coding")
