@@ -113,13 +113,8 @@ def test_bounds_are_never_worse_than_results() -> None:
     assert bounds[built, 1] == pytest.approx(found.values[built, 1])
 
 
-<<<<<<< HEAD
-def test_space_that_is_too_large_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="--values"):
-        prove(ag.Task.make("accelerator+dram", **SHORT))
-=======
 def test_bounds_know_nothing_before_their_parameters_are_chosen() -> None:
-    whole: Any = ag.Task.make("accelerator+dram", **{"accelerator.layers": "1"}).simulator
+    whole: Any = ag.Task.make("accelerator+dram", **SHORT).simulator
     workload = whole.workload("resnet-18")
     partial = np.full((2, whole.space.n_parameters), -1)
     for name in whole.bounded_by:
@@ -130,7 +125,6 @@ def test_bounds_know_nothing_before_their_parameters_are_chosen() -> None:
 
     assert np.isnan(nothing)
     assert latency > 0.0
->>>>>>> main
 
 
 def test_simulator_without_parts_is_refused() -> None:
