@@ -329,7 +329,8 @@ class Composition(Simulator):
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return `bounds_of` where all of `bounded_by` are chosen, and nothing elsewhere."""
         found = super().bounds(partial, workload)
-        columns = [self.space.names.index(name) for name in self.bounded_by]
+        known = self.space.names
+        columns = [known.index(name) for name in self.bounded_by if name in known]
         if columns:
             rows = np.flatnonzero((partial[:, columns] >= 0).all(axis=1))
             filled = np.where(partial < 0, self.space.default_indices, partial)
