@@ -20,7 +20,7 @@ MARKS := -m "not nightly$(if $(CI),, and not slow)"
 # Small networks train faster on one thread. Run one test process per core, at most four.
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations=15
 
-.PHONY: help demo test test-slow lint wheel kernels bench leaderboard paper docs site dist
+.PHONY: help demo test test-slow pytest lint style types wheel kernels bench leaderboard paper docs site dist
 .PHONY: constraints hashes sbom audit fuzz clean
 
 help:
@@ -67,9 +67,13 @@ $(SITE): $(CORE)
 demo: $(CORE)
 	@sh examples/demo.sh $(BIN)/archgym
 
-lint: $(FULL)
+lint: style types
+
+style: $(FULL)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
+
+types: $(FULL)
 	$(BIN)/mypy
 
 wheel: $(FULL)
@@ -78,10 +82,12 @@ wheel: $(FULL)
 kernels: $(FULL)
 	$(BIN)/python tests/compile_kernels.py
 
-test: $(FULL)
-	@echo "== Checking style, types and the wheel, while the simulators' kernels are compiled"
-	@$(MAKE) --no-print-directory --jobs=2 kernels lint wheel
-	@echo "== Running the tests"
+# Types and the wheel are checked next to the kernels and the tests, so that no core is idle.
+test: style
+	@echo "== Compiling the simulators' kernels, then running the tests; checking types and the wheel"
+	@$(MAKE) --no-print-directory --jobs=2 pytest types wheel
+
+pytest: kernels
 	$(PYTEST) $(MARKS)
 
 test-slow: $(FULL)

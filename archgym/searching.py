@@ -228,7 +228,7 @@ def search(
         0.02 by default; a false result ends the search with an error.
       measured: File of measurements, with which metrics are calibrated; see `archgym measure`.
       confidence: Probability with which limits are met under the simulator's error.
-      callbacks: Objects that receive new evaluations; see `archgym.studies.callbacks`.
+      callbacks: Objects whose `on_trials(study, trials)` receives new evaluations.
       folder: Folder of the study; by default one in ``runs`` with a name made of the task.
       **options: Further arguments of the simulator.
 

@@ -24,23 +24,37 @@ def parameters_page() -> str:
 def simulator_text(name: str, simulator: Any) -> str:
     """Return the section on one simulator."""
     space = simulator.space
+    parts = getattr(simulator, "parts", {})
     lines = [
         f"## {name}",
         "",
         f"Space `{simulator.space_names[0]}`: {space.size:.3g} index vectors.",
         "",
     ]
-    lines += ["| parameter | unit | values | purpose |", "|---|---|---|---|"]
-    lines += [
-        f"| `{of.name}` | {of.unit} | {cell(of.allowed())} | {cell(of.doc)} |"
-        for of in space.parameters
-    ]
+    if parts:
+        named = ", ".join(f"`{part}`" for part in parts)
+        lines += [f"Parameters and metrics of its parts {named}, such as `{space.names[-1]}`, and:"]
+    else:
+        lines += parameter_rows(space)
     lines += ["", "| metric | unit | goal | meaning |", "|---|---|---|---|"]
     lines += [
         f"| `{metric.name}` | {metric.unit} | {metric.goal} | {cell(metric.doc)} |"
         for metric in simulator.metrics
+        if not parts or "." not in metric.name
     ]
     return "\n".join([*lines, ""])
+
+
+def parameter_rows(space: Any) -> list[str]:
+    """Return the table of a space's parameters."""
+    return [
+        "| parameter | unit | values | purpose |",
+        "|---|---|---|---|",
+        *(
+            f"| `{of.name}` | {of.unit} | {cell(of.allowed())} | {cell(of.doc)} |"
+            for of in space.parameters
+        ),
+    ]
 
 
 def cell(text: str) -> str:

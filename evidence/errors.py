@@ -118,7 +118,13 @@ def learned_prior(
         replace(
             c,
             spread=tuple(_rounded(s[place]) for s in spreads),
-            spread_new=tuple(_rounded(s[place]) for s in news) if c.news else (),
+            # What is new is known no better than what is not.
+            spread_new=tuple(
+                _rounded(max(new[place], known[place]))
+                for new, known in zip(news, spreads, strict=True)
+            )
+            if c.news
+            else (),
         )
         for place, c in enumerate(guess.components)
     )

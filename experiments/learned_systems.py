@@ -28,13 +28,13 @@ import numpy as np
 from learned_policies import COLUMNS, METHODS, Measured, gap_table, verdicts
 from learned_policies import read as read_rows
 from learned_team import Team, TeamSettings, trained_team
+from soc_graphs import generate_graph
 
 from archgym.analysis.random_search import random_curve
 from archgym.errors import unknown_name
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.evaluation.task import Task
-from archgym.simulators.soc.formats.generator import generate_graph
 from archgym.simulators.soc.kernel.graph import Accelerator, Edge, TaskGraph
 from archgym.simulators.soc.kernel.graph import Task as GraphTask
 from archgym.simulators.soc.metrics import measure, metrics

@@ -72,7 +72,7 @@ def in_groups(pages: list[str]) -> Iterator[object]:
         yield pytest.param(page, marks=[pytest.mark.xdist_group("ray")] if starts_ray else [])
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 @pytest.mark.parametrize(
     "page", list(in_groups([page for page in PAGES if list(blocks(page, slow=True))]))
 )

@@ -26,7 +26,7 @@ ROWS: tuple[tuple[str, ...], ...] = (
     ("bench",),
     ("report", "proxy", "envs"),
     ("searching",),
-    ("agents",),
+    ("agents", "codesign"),
     ("mcp",),
     ("cli",),
 )

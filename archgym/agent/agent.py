@@ -65,8 +65,6 @@ class Agent(ABC):
     """Kind of asking: "batch" agents ask for several designs at once, evaluated in parallel."""
     replayable: bool = True
     """True if the agent proposes the same designs given the same results."""
-    replay_caveat: ClassVar[str] = ""
-    """When it is not replayable, where that depends on hyperparameters: "not with …"."""
     is_seeded: ClassVar[bool] = True
     """True if another seed leads to other designs; False for a grid search."""
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, final
 import numpy as np
 
 from archgym.agent.agent import Agent
-from archgym.agent.hyperparameters import Within, checked_hyperparameters
+from archgym.agent.hyperparameters import checked_hyperparameters
 from archgym.agent.policy import Policy
 from archgym.agents import _hyperparameters as shared
 from archgym.agents._policy_layout import require_layout
@@ -22,9 +22,6 @@ from archgym.spaces.space import DesignSpace
 if TYPE_CHECKING:
     from archgym.agents._rllib.team import Team
 
-# chosen: more than any one cluster has a use for here.
-_MAX_RUNNERS = 1024
-
 
 @final
 class MultiAgentPpoAgent(Agent):
@@ -36,9 +33,6 @@ class MultiAgentPpoAgent(Agent):
     A central critic, used in training only, sees the whole design but the agent's own part. At
     first every value of every parameter is equally likely.
 
-    With `env_runners` of Ray, which may live on other nodes, such a search cannot be replayed:
-    it resumes as a new segment.
-
     Source:
       Krishnan et al., *Multi-Agent Reinforcement Learning for Microprocessor Design Space
       Exploration*, arXiv:2211.16385, 2022. Yu et al., *The Surprising Effectiveness of PPO in
@@ -49,7 +43,6 @@ class MultiAgentPpoAgent(Agent):
     name = "multi_agent_ppo"
     library = "ray"
     batch = "batch"
-    replay_caveat = "not with env_runners"
 
     def __init__(
         self,
@@ -102,10 +95,8 @@ class MultiAgentPpoAgent(Agent):
             Ordinal(
                 name="env_runners",
                 levels=(0,),
-                doc="Ray actors that play episodes, as many as one likes; 0 for none and a search "
-                "that can be replayed, which is all that a sweep draws.",
+                doc="Always 0: episodes are played in the study's process, as in studies of 0.2.",
             ),
-            Within(0, _MAX_RUNNERS),
         ] = 0,
     ) -> None:
         """Check the hyperparameters, whose annotations explain them.
@@ -118,7 +109,6 @@ class MultiAgentPpoAgent(Agent):
                 raise MissingExtraError(package, "marl")
         # `locals()` is what was given, by name.
         self._values = checked_hyperparameters(type(self), locals())
-        self.replayable = env_runners == 0
         self._seed = seed
         self._task: Task | None = None
         self._weights: dict[str, np.ndarray] = {}
@@ -131,17 +121,13 @@ class MultiAgentPpoAgent(Agent):
             return
         # RLlib draws random numbers while it is imported, which is done once only.
         with RandomState(self._seed):
-            from archgym.agents._rllib.runners import train_with_runners
             from archgym.agents._rllib.training import train_here
 
         self._task = task
         with RandomState(self._seed) as random_state:
             team = self._team(task)
-            if self._values["env_runners"]:
-                train_with_runners(team, task, self._values, self._seed, evaluate, self._keep)
-            else:
-                outside = random_state.outside(evaluate)
-                train_here(team, task, self._values, self._seed, outside, self._keep)
+            outside = random_state.outside(evaluate)
+            train_here(team, task, self._values, self._seed, outside, self._keep)
 
     def policy(self) -> Policy | None:
         if self._task is None or not self._weights:

@@ -28,6 +28,7 @@ import typer
 from typer.core import TyperGroup
 
 from archgym.cli.commands.bench import bench_app
+from archgym.cli.commands.codesign import codesign
 from archgym.cli.commands.control import control_app
 from archgym.cli.commands.dataset import dataset_app
 from archgym.cli.commands.decide import decide
@@ -38,17 +39,15 @@ from archgym.cli.commands.export import export
 from archgym.cli.commands.list import list_names
 from archgym.cli.commands.mcp import mcp
 from archgym.cli.commands.measure import measure
-from archgym.cli.commands.policy import policy_app
 from archgym.cli.commands.prove import prove
 from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
 from archgym.cli.commands.rule import rule_app
 from archgym.cli.commands.search import resume, search
-from archgym.cli.commands.studies import merge, portfolio, show, watch
+from archgym.cli.commands.studies import portfolio, show, watch
 from archgym.cli.commands.sweep import sweep_app
 from archgym.cli.commands.table import table_app
 from archgym.cli.commands.trace import trace_app
-from archgym.cli.commands.tune import tune
 from archgym.cli.commands.validate import doctor, validate
 from archgym.cli.console.terminal import notice, printable, warn
 from archgym.cli.options.groups import with_groups
@@ -165,7 +164,6 @@ app = typer.Typer(
 )
 app.command(rich_help_panel=_SEARCH)(with_groups(search))
 app.command(rich_help_panel=_SEARCH)(with_groups(resume))
-app.command(rich_help_panel=_RARE)(with_groups(tune))
 app.command("list", rich_help_panel=_LOOK)(list_names)
 app.command(rich_help_panel=_LOOK)(with_groups(describe))
 app.command(rich_help_panel=_LOOK)(with_groups(evaluate))
@@ -179,15 +177,14 @@ app.command(rich_help_panel=_LOOK)(show)
 app.command(rich_help_panel=_LOOK)(doctor)
 app.command(rich_help_panel=_RARE)(watch)
 app.command(rich_help_panel=_COMPARE)(report)
+app.command(rich_help_panel=_COMPARE)(with_groups(codesign))
 app.add_typer(sweep_app, rich_help_panel=_COMPARE)
 app.add_typer(bench_app, rich_help_panel=_COMPARE)
 app.command(rich_help_panel=_RARE)(validate)
 app.add_typer(dataset_app, rich_help_panel=_DATA)
 app.add_typer(table_app, rich_help_panel=_DATA)
 app.add_typer(proxy_app, rich_help_panel=_DATA)
-app.command(rich_help_panel=_RARE)(merge)
 app.command(rich_help_panel=_RARE)(portfolio)
-app.add_typer(policy_app, rich_help_panel=_RARE)
 app.add_typer(control_app, rich_help_panel=_RARE)
 app.add_typer(rule_app, rich_help_panel=_RARE)
 app.add_typer(trace_app, rich_help_panel=_TOOLS)

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from functools import cache, lru_cache
-from typing import Any, ClassVar, Final, final
+from typing import ClassVar, Final, final
 
 import numpy as np
 
@@ -89,9 +89,9 @@ class _CpuRun(Run):
 
 @final
 class CpuRun(_CpuRun):
-    """One core; progress and epochs are in instructions."""
+    """One core; epochs are in instructions."""
 
-    unit = "instructions"
+    _run: Core
 
     def __init__(
         self,
@@ -108,25 +108,20 @@ class CpuRun(_CpuRun):
           trace: Program or programs.
           warmup: Instructions before counting.
           length: Instructions that are counted.
-          data_rate: Of the DRAM [MT/s], from 200, instead of the design's.
+          data_rate: Transfers of the DRAM [MT/s], from 200; None for those of the design.
         """
         self._design = _design(design)
-        self._core = Core(_machine(self._design, data_rate), trace, warmup, length)
-        self._before = self._core.state[_WORDS]
-
-    @property
-    def progress(self) -> int:
-        """Instructions so far."""
-        return self._core.n_retired
+        self._run = Core(_machine(self._design, data_rate), trace, warmup, length)
+        self._before = self._run.state[_WORDS]
 
     @property
     def is_over(self) -> bool:
         """True if all instructions have retired."""
-        return self._core.is_over
+        return self._run.is_over
 
     def advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
         """Run until instructions have retired; see `Run.advance`."""
-        core = self._core
+        core = self._run
         cycles, retired = core.n_cycles, core.n_retired
         switch_prefetchers(core.state, choices[0], core.now)
         core.advance(until)
@@ -138,18 +133,11 @@ class CpuRun(_CpuRun):
             raise SimulatorError("The core never ends: no instruction retires.")
         return Part(np.array([work]), np.array([cost]), np.array([values]))
 
-    def copy(self, into: Any = None) -> "CpuRun":
-        """Return a branch; see `Run.copy`."""
-        other = object.__new__(CpuRun)
-        other.__dict__.update(self.__dict__)
-        other._core = self._core.copy()
-        return other
-
     def finish(self) -> Mapping[str, float]:
         """Return the kernel's counters by name."""
         from archgym.simulators.cpu.kernel.run import COUNTERS as NAMES
 
-        found = self._core.finish()
+        found = self._run.finish()
         if found is None:
             raise SimulatorError("The core never ends: no instruction retires.")
         return dict(zip(NAMES, found.tolist(), strict=True))
@@ -157,12 +145,12 @@ class CpuRun(_CpuRun):
 
 @final
 class CoresRun(_CpuRun):
-    """Several cores, an agent each; progress and epochs are in cycles.
+    """Several cores, an agent each; epochs are in cycles.
 
     A core that has retired its instructions runs on, at no work and no cost, until all have.
     """
 
-    unit = "cycles"
+    _run: Cores
 
     def __init__(
         self,
@@ -175,36 +163,31 @@ class CoresRun(_CpuRun):
         """Warm the cores up; arguments are those of `CpuRun`, with a trace for each core."""
         self._design = _design(design)
         machine = _machine(self._design, data_rate)
-        self._cores = Cores(machine, traces, warmup, length, strides=STRIDES)
+        self._run = Cores(machine, traces, warmup, length, strides=STRIDES)
         self.n_agents = len(traces)
-        self._begin = self._cores.now
+        self._begin = self._run.now
         self._retired = self._now_retired()
         self._length = length
         self._work = np.zeros(self.n_agents)
         self._before = self._seen()
 
     @property
-    def progress(self) -> int:
-        """Cycles so far."""
-        return self._cores.now - self._begin
-
-    @property
     def is_over(self) -> bool:
         """True if all cores are done."""
-        return self._cores.is_over
+        return self._run.is_over
 
     def _now_retired(self) -> Floats:
-        found: Floats = self._cores.states[:, G_RETIRED].astype(np.float64)
+        found: Floats = self._run.states[:, G_RETIRED].astype(np.float64)
         return found
 
     def _seen(self) -> Ints:
-        own = self._cores.states[:, _WORDS]
-        own[:, _IS_SHARED] = self._cores.shared[_WORDS[_IS_SHARED]]
+        own = self._run.states[:, _WORDS]
+        own[:, _IS_SHARED] = self._run.shared[_WORDS[_IS_SHARED]]
         return own
 
     def advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
         """Run to the end of a cycle; see `Run.advance`."""
-        cores = self._cores
+        cores = self._run
         start, was_done = cores.now, cores.spent[:, 0] >= 0
         for state, choice in zip(cores.states, choices, strict=True):
             switch_prefetchers(state, choice, cores.now)
@@ -225,16 +208,9 @@ class CoresRun(_CpuRun):
         self._work, self._before = work, seen
         return Part(gained, cost, np.array(values))
 
-    def copy(self, into: Any = None) -> "CoresRun":
-        """Return a branch; see `Run.copy`."""
-        other = object.__new__(CoresRun)
-        other.__dict__.update(self.__dict__)
-        other._cores = self._cores.copy()
-        return other
-
     def finish(self) -> Mapping[str, float]:
         """Return cycles of each core by name."""
-        found = self._cores.finish()
+        found = self._run.finish()
         if found is None:
             raise SimulatorError("A core never ends: no instruction retires.")
         return {f"cycles_{core}": float(n) for core, n in enumerate(found[1])}

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache
-from typing import Any, ClassVar, Final, TypeVar, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
@@ -22,7 +22,6 @@ from archgym.simulators.dram.workloads.shipped import load_trace
 from archgym.spaces.parameter import Value
 from archgym.spaces.texts import with_values
 
-_Kept = TypeVar("_Kept")
 _FOOTPRINT: Final = 2**30
 _AT_ONCE: Final = "Takes effect with the next command of each bank; nothing is drained."
 COUNTERS: Final = (
@@ -46,14 +45,7 @@ class _MemoryRun(Run):
     """Counters of both controllers."""
 
     counters = COUNTERS
-    unit = "bursts"
-    _run: Any
     _burst_ps: float
-
-    @property
-    def progress(self) -> int:
-        """Bursts so far: answered, or accepted by controllers of Ramulator."""
-        return int(self._run.n_answered)
 
     @property
     def is_over(self) -> bool:
@@ -62,8 +54,7 @@ class _MemoryRun(Run):
 
     def _part(self, counts: np.ndarray) -> Part:
         (
-            answered, latency, due, _, time, accepted, same, writes, hits, misses, conflicts, _,
-            _, backlog,
+            answered, latency, due, time, accepted, same, writes, hits, misses, conflicts, backlog,
         ) = counts.tolist()  # fmt: skip
         served = max(1.0, hits + misses + conflicts)
         done = max(1.0, answered)
@@ -122,10 +113,6 @@ class DramRun(_MemoryRun):
     def advance(self, choices: tuple[np.ndarray, ...], until: int) -> Part:
         """Run until bursts are answered; see `Run.advance`."""
         return self._part(self._run.advance(choices[0], until, self._stall_ps))
-
-    def copy(self, into: "DramRun | None" = None) -> "DramRun":
-        """Return a branch; see `Run.copy`."""
-        return _copy_of(self, into)
 
     def finish(self) -> Mapping[str, float]:
         """Return the kernel's outputs by name, without energy that needs a log of commands."""
@@ -188,28 +175,10 @@ class RamulatorRun(_MemoryRun):
         """Run until bursts are accepted; see `Run.advance`."""
         return self._part(self._run.advance(choices[0], until))
 
-    def copy(self, into: "RamulatorRun | None" = None) -> "RamulatorRun":
-        """Return a branch; see `Run.copy`."""
-        return _copy_of(self, into)
-
     def finish(self) -> Mapping[str, float]:
         """Return the metrics by name."""
         run = self._run
         return self._simulator._measure(run.configuration, self._bursts, run.finish())
-
-
-def _copy_of(run: _Kept, into: _Kept | None) -> _Kept:
-    """Return a branch of a run; one that is given is used again."""
-    source: Any = run
-    if into is None:
-        made: Any = object.__new__(type(run))
-        made.__dict__.update(run.__dict__)
-        made._run = source._run.copy()
-    else:
-        made = into
-        made._run = source._run.copy(made._run)
-    found: _Kept = made
-    return found
 
 
 def _complete(simulator: Any, design: Mapping[str, Value]) -> dict[str, Value]:

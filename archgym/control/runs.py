@@ -3,12 +3,12 @@
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import unknown_name
 from archgym.spaces.parameter import Value
 
 Floats = npt.NDArray[np.float64]
@@ -31,13 +31,6 @@ class Counter:
     high: float
     is_log: bool = False
     doc: str
-
-    def __post_init__(self) -> None:
-        if not self.low < self.high or (self.is_log and self.low <= 0):
-            raise InvalidArgumentError(
-                f"Counter {self.name!r} must have low below high, above 0 on a logarithmic scale; "
-                f"got {self.low:g} to {self.high:g}."
-            )
 
 
 @final
@@ -95,18 +88,13 @@ class Run(ABC):
     Attributes:
       switchable: Effect and cost of a change of each setting, by parameter.
       counters: Counters of a part.
-      unit: Unit of progress.
     """
 
     switchable: ClassVar[Mapping[str, str]]
     counters: ClassVar[tuple[Counter, ...]]
-    unit: ClassVar[str]
     n_agents: int = 1
-
-    @property
-    @abstractmethod
-    def progress(self) -> int:
-        """Units of progress so far."""
+    _run: Any
+    """The machine; `_run.copy(into)` branches it."""
 
     @property
     @abstractmethod
@@ -131,13 +119,17 @@ class Run(ABC):
           until: Progress to stop at, or just after.
         """
 
-    @abstractmethod
-    def copy(self, into: Any = None) -> Any:
+    def copy(self, into: Self | None = None) -> Self:
         """Return an independent run that continues alike.
 
         Args:
-          into: Earlier copy of the same run that is not needed any more, which may be used again.
+          into: Earlier copy of the same run that is not needed any more, which is used again.
         """
+        other = object.__new__(type(self)) if into is None else into
+        machine = self._run.copy(None if into is None else into._run)
+        other.__dict__.update(self.__dict__)
+        other._run = machine
+        return other
 
     @abstractmethod
     def finish(self) -> Mapping[str, float]:

@@ -184,13 +184,11 @@ def task_of(task: "Task | str", **choices: Any) -> "Task":
         )
     if task.startswith("archgym/"):
         ids = environment_ids()
-        former = former_environments().get(task)
-        if former is not None:
-            choices = {**former, **choices}
-            task = choices.pop("task")
-        elif task in ids:
-            task = ids[task]
-        else:
+        former = former_environments()
+        if task not in ids and task not in former:
             raise unknown_name("environment", task, ids)
+        arguments = former.get(task, {"task": ids.get(task, "")})
+        task = arguments["task"]
+        choices = {**{n: v for n, v in arguments.items() if n != "task"}, **choices}
     _check_arguments(task, choices)
     return Task.make(task, **choices)

@@ -35,7 +35,7 @@ _SAME: Final = (
     "physical_limits", "usual_limits", "compared",
     "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
     "exports", "exports_of_options", "space_names", "fidelity_names",
-    "former_fidelity_names", "holds_interpreter", "accuracy_percent",
+    "former_fidelity_names", "holds_interpreter", "accuracy_percent", "bounded_by",
 )  # fmt: skip
 
 
@@ -244,7 +244,7 @@ class RestrictedSimulator(WrappedSimulator):
         return self._values
 
     def __reduce__(self) -> tuple[Any, ...]:
-        default = self._in_whole(self.space.default_indices[None, :])[0]
+        default = self.in_whole(self.space.default_indices[None, :])[0]
         return RestrictedSimulator, (self._narrow, self._values, default)
 
     def fitted_to(self, workloads: Sequence[Workload]) -> Simulator:
@@ -262,7 +262,7 @@ class RestrictedSimulator(WrappedSimulator):
             built = [result.reason == FEASIBLE for result in results]
             return np.asarray(np.logical_and.reduce(built))
 
-        default = fitted._in_whole(fitted.space.default_indices[None, :])
+        default = fitted.in_whole(fitted.space.default_indices[None, :])
         if runs(default)[0]:
             return fitted
         found = _nearest(default[0], fitted._indices, runs)
@@ -318,9 +318,10 @@ class RestrictedSimulator(WrappedSimulator):
 
     def _of_whole(self, indices: np.ndarray) -> np.ndarray:
         """Return designs as canonical index vectors of the whole space."""
-        return self._whole.space.canonical(self._in_whole(indices))
+        return self._whole.space.canonical(self.in_whole(indices))
 
-    def _in_whole(self, indices: np.ndarray) -> np.ndarray:
+    def in_whole(self, indices: np.ndarray) -> np.ndarray:
+        """Return designs as index vectors of the whole space, perhaps not canonical."""
         columns = [known[indices[:, place]] for place, known in enumerate(self._indices)]
         return np.stack(columns, axis=1)
 

@@ -19,7 +19,6 @@ from archgym.errors import (
     MissingExtraError,
     StorageError,
 )
-from archgym.mcp.prompts import PROMPTS, prompt_text
 from archgym.mcp.reading import GUIDE
 from archgym.mcp.tools import Answer, Toolbox
 from archgym.version import __version__
@@ -38,7 +37,7 @@ Application = Callable[[Scope, Any, Any], Awaitable[None]]
 
 
 def make_server(toolbox: Toolbox) -> Any:
-    """Return the SDK's server with all tools, resources and prompts.
+    """Return the SDK's server with all tools and resources.
 
     Raises:
       MissingExtraError: The SDK is not installed.
@@ -58,8 +57,6 @@ def make_server(toolbox: Toolbox) -> Any:
         on_list_resources=handlers.list_resources,
         on_list_resource_templates=handlers.list_resource_templates,
         on_read_resource=handlers.read_resource,
-        on_list_prompts=handlers.list_prompts,
-        on_get_prompt=handlers.get_prompt,
     )
 
 
@@ -136,35 +133,6 @@ class _Handlers:
         return types.ReadResourceResult(
             contents=[types.TextResourceContents(uri=address, text=text, mime_type=kind)]
         )
-
-    async def list_prompts(self, context: Any, parameters: Any) -> Any:
-        from mcp import types
-
-        return types.ListPromptsResult(
-            prompts=[
-                types.Prompt(
-                    name=prompt.name,
-                    description=prompt.description,
-                    arguments=[
-                        types.PromptArgument(name=name, description=doc, required=True)
-                        for name, doc in prompt.arguments.items()
-                    ],
-                )
-                for prompt in PROMPTS
-            ]
-        )
-
-    async def get_prompt(self, context: Any, parameters: Any) -> Any:
-        from mcp import MCPError, types
-
-        try:
-            text = prompt_text(parameters.name, parameters.arguments or {})
-        except ArchGymError as error:
-            raise MCPError(types.INVALID_PARAMS, " ".join(str(error).split())) from None
-        message = types.PromptMessage(
-            role="user", content=types.TextContent(type="text", text=text)
-        )
-        return types.GetPromptResult(messages=[message])
 
 
 def _result(answer: Answer) -> Any:

@@ -100,8 +100,8 @@ def points_of(
         values = [parameter.value(index) for index in found.tolist()]
         texts[parameter.name] = np.array([str(v) for v in values], dtype=object)[inverse]
         numbers[parameter.name] = np.array([_number(value) for value in values])[inverse]
-    for name, values in (simulated or {}).items():
-        numbers[name] = np.where(values > 0, values, np.nan)
+    for name, of_metric in (simulated or {}).items():
+        numbers[name] = np.where(of_metric > 0, of_metric, np.nan)
     features = Coordinates(space).features(canonical)
     scale = np.sqrt(_RANDOM_SQUARES / max(space.n_parameters, 1))
     return Points(texts, numbers, np.asarray(scale * features, dtype=np.float64))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from archgym.analysis.random_search import RandomCurve
     from archgym.evaluation.metrics import MetricSpec
     from archgym.evaluation.objective import Objective
+    from archgym.studies.front import StudyFront
     from archgym.studies.snapshot import StudyLog
     from archgym.tables import Exhaustive
     from archgym.traces.analysis import Analysis
@@ -203,54 +204,69 @@ def check_fronts(logs: Sequence["StudyLog"], objective: "Objective") -> None:
 
 
 def plot_fronts(logs: Sequence["StudyLog"], path: Path, objective: "Objective") -> None:
-    """Draw all designs of studies, their fronts and the default design over two metrics.
+    """Draw all designs of studies, their fronts and the default design.
 
-    The axes cover the fronts and the default design; designs far away are cut off. Points of a
-    single study have the numbers that `archgym show` gives them.
+    Each panel has the first metric of the objective and another one. The axes cover the fronts and
+    the default design; designs far away are cut off. Points of a single study have the numbers that
+    `archgym show` gives them.
 
     Args:
       logs: The studies.
       path: File of the figure.
-      objective: Objective whose metrics span the fronts; the first two metrics are drawn.
+      objective: Objective whose metrics span the fronts.
 
     Raises:
       StorageError: The file cannot be written.
     """
-    import numpy as np
-
     from archgym.studies.front import study_front
 
+    specs = sought(logs[0], objective)
+    fronts = [study_front(log, objective=objective) for log in logs]
+    n_panels = len(specs) - 1
+    with picture(path, (6.4 if n_panels == 1 else 4.2 * n_panels, 4.2)) as figure:
+        for panel in range(n_panels):
+            axes = figure.add_subplot(1, n_panels, panel + 1)
+            _draw_fronts(axes, logs, fronts, objective, (specs[0], specs[panel + 1]))
+            if panel == 0:
+                axes.set_title(logs[0].task_id, fontsize=9, loc="left")
+                axes.legend(frameon=False)
+
+
+def _draw_fronts(
+    axes: "Axes",
+    logs: Sequence["StudyLog"],
+    fronts: Sequence["StudyFront"],
+    objective: "Objective",
+    pair: tuple["MetricSpec", "MetricSpec"],
+) -> None:
+    """Draw the fronts of studies over two metrics."""
+    import numpy as np
+
     first = logs[0]
-    specs = sought(first, objective)
     names = [spec.name for spec in first.metrics]
-    columns = [names.index(spec.name) for spec in specs[:2]]
+    columns = [names.index(spec.name) for spec in pair]
     default = (first.weights @ first.reference)[columns]
-    with picture(path, (6.4, 4.2)) as figure:
-        axes = figure.add_subplot()
-        shown = [default[None, :]]
-        for number, log in enumerate(logs):
-            colour = f"C{number}"
-            cloud = log.average()[log.is_feasible][:, columns]
-            front = study_front(log, objective=objective)
-            points = front.values[:, columns]
-            shown.append(points)
-            # Many points are rasterised, also in vector formats.
-            axes.plot(*cloud.T, ".", color=colour, alpha=0.25, markersize=3, rasterized=True)
-            axes.plot(*points.T, "o", color=colour, markersize=4, label=log.author)
-            if len(objective.terms) == 2:
-                axes.plot(*points[np.argsort(points[:, 0])].T, color=colour, linewidth=0.8)
-            # Numbers of several studies would lie on each other.
-            for place, at in enumerate(front.numbered if len(logs) == 1 else (), start=1):
-                axes.annotate(
-                    str(place), points[at], xytext=(4, 3), textcoords="offset points", fontsize=7
-                )
-        axes.plot(*default, "*", color="0.2", markersize=9, label="default design", linestyle="")
-        _frame(axes, np.concatenate(shown))
-        axes.set_xlabel(_axis_label(objective, specs[0]), fontsize=8)
-        axes.set_ylabel(_axis_label(objective, specs[1]), fontsize=8)
-        axes.set_title(first.task_id, fontsize=9)
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
+    shown = [default[None, :]]
+    for number, (log, front) in enumerate(zip(logs, fronts, strict=True)):
+        colour = f"C{number}"
+        cloud = log.average()[log.is_feasible][:, columns]
+        points = front.values[:, columns]
+        shown.append(points)
+        # Many points are rasterised, also in vector formats.
+        axes.plot(*cloud.T, ".", color=colour, alpha=0.25, markersize=3, rasterized=True)
+        axes.plot(*points.T, "o", color=colour, markersize=4, label=log.author)
+        if len(objective.terms) == 2:
+            axes.plot(*points[np.argsort(points[:, 0])].T, color=colour, linewidth=0.8)
+        # Numbers of several studies would lie on each other.
+        for place, at in enumerate(front.numbered if len(logs) == 1 else (), start=1):
+            axes.annotate(
+                str(place), points[at], xytext=(4, 3), textcoords="offset points", fontsize=7
+            )
+    axes.plot(*default, "*", color="0.2", markersize=9, label="default design", linestyle="")
+    _frame(axes, np.concatenate(shown))
+    axes.set_xlabel(_axis_label(objective, pair[0]), fontsize=8)
+    axes.set_ylabel(_axis_label(objective, pair[1]), fontsize=8)
+    axes.grid(alpha=0.3)
 
 
 def _frame(axes: "Axes", points: "np.ndarray") -> None:

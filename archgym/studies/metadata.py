@@ -256,7 +256,6 @@ def new_header(
     budget: int | None = None,
     max_asks: int | None = None,
     is_replayable: bool = False,
-    segments: tuple[Segment, ...] | None = None,
     start: tuple[tuple[int, ...], ...] | None = None,
     warm_start: tuple[PriorSource, ...] | None = None,
     prior_digest: str | None = None,
@@ -266,16 +265,14 @@ def new_header(
     """Return header of a study that starts now."""
     study = secrets.token_hex(8)
     chosen = dict(hyperparameters or {})
-    if segments is None:
-        segment = Segment(
-            first_seq=0,
-            study=study,
-            folder=folder.absolute().name,
-            agent=agent,
-            seed=seed,
-            hyperparameters=chosen,
-        )
-        segments = (segment,)
+    segment = Segment(
+        first_seq=0,
+        study=study,
+        folder=folder.absolute().name,
+        agent=agent,
+        seed=seed,
+        hyperparameters=chosen,
+    )
     return Header(
         kind=kind,
         id=study,
@@ -291,7 +288,7 @@ def new_header(
         patience=patience,
         stop_at=stop_at,
         is_replayable=is_replayable,
-        segments=segments,
+        segments=(segment,),
         versions=current_versions(),
         platform=platform.platform(),
         created=datetime.now(UTC).isoformat(timespec="seconds"),

@@ -390,7 +390,7 @@ class Study(Closing):
         }
 
     def add_callback(self, callback: Callback) -> None:
-        """Tell a callback of evaluations from now on; see `archgym.studies.callbacks`.
+        """Tell a callback of evaluations from now on, by its `on_trials(study, trials)`.
 
         Raises:
           InvalidArgumentError: It has no method `on_trials`.

@@ -151,8 +151,6 @@ class AgentPlan:
     hyperparameters: Mapping[str, Any] = field(default_factory=dict)
     on_tasks: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """By a task's label, hyperparameters that count more there."""
-    tuned: bool | str = False
-    """True to start from the hyperparameters shipped for each task; or a file of others."""
     family: "Draws | Grid | None" = None
     """The settings that it stands for, until they are decided."""
     group: str = ""

@@ -179,7 +179,7 @@ _TASK_KEYS = (
 )  # fmt: skip
 _RECORDED_TASK_KEYS = (*_TASK_KEYS, "id", "digest")
 _RECORDED_AGENT_KEYS = ("agent", "hyperparameters", "on_tasks", "group")
-_AGENT_KEYS = ("agent", "hyperparameters", "tuned", "on_tasks", *FAMILY_KEYS)
+_AGENT_KEYS = ("agent", "hyperparameters", "on_tasks", *FAMILY_KEYS)
 
 
 def read_plan(path: str | Path, settings: Sequence[str] = ()) -> SweepPlan:
@@ -408,19 +408,12 @@ def _agent(label: str, node: Node, keys: Sequence[str]) -> AgentPlan:
     parts = node.members("an agent", keys)
     name = parts["agent"].text("`agent`") if "agent" in parts else label
     chosen = _values(parts["hyperparameters"]) if "hyperparameters" in parts else {}
-    tuned: bool | str = False
-    if "tuned" in parts:
-        given = parts["tuned"]
-        is_file = isinstance(given.value, str)
-        if not is_file and not isinstance(given.value, bool):
-            raise given.refusal(f"`tuned` must be true, false or a file; got {given.kind}")
-        tuned = str(given.path.parent / given.text("`tuned`")) if is_file else given.flag("`tuned`")
     on_tasks = {}
     if "on_tasks" in parts:
         members = parts["on_tasks"].members("`on_tasks`")
         on_tasks = {task: _values(member) for task, member in members.items()}
     group = parts["group"].text("`group`") if "group" in parts else ""
-    return AgentPlan(label, name, chosen, on_tasks, tuned, read_family(parts), group)
+    return AgentPlan(label, name, chosen, on_tasks, read_family(parts), group)
 
 
 def _values(node: Node) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from archgym.studies.prior import StoredPrior, start_designs
 from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
 from archgym.sweep.problems import Problems
 from archgym.sweep.settings import Draws, Grid
-from archgym.sweep.tuned_settings import read_tuned, shipped_tuned, tuned_hyperparameters
 
 T = TypeVar("T")
 
@@ -84,17 +83,10 @@ def _decided_agents(
         trial = _Trial(plan, agent_class(plan.agent), tasks, document)
     except ArchGymError as error:
         raise document.refusal(error, *place, "agent") from None
-    on_tasks: Mapping[str, Mapping[str, Any]] = plan.on_tasks
-    if plan.tuned:
-        try:
-            on_tasks = _tuned_on(tasks, plan)
-        except ArchGymError as error:
-            raise document.refusal(error, *place, "tuned") from None
     agent = replace(
         plan,
         hyperparameters=trial.typed(plan.hyperparameters),
-        on_tasks={label: trial.typed(values) for label, values in on_tasks.items()},
-        tuned=False,
+        on_tasks={label: trial.typed(values) for label, values in plan.on_tasks.items()},
     )
     if isinstance(plan.family, Draws):
         # What all share has to fit by itself, or no draw would.
@@ -121,17 +113,6 @@ def _require_use(plan: AgentPlan, warm: list[str], document: Document) -> None:
             f"{plan.agent!r} does not",
             "Give their best designs as `start` instead",
         )
-
-
-def _tuned_on(tasks: Mapping[str, Task], plan: AgentPlan) -> dict[str, dict[str, Any]]:
-    """Return hyperparameters by task; those of the plan override tuned ones."""
-    entries = read_tuned(plan.tuned) if isinstance(plan.tuned, str) else shipped_tuned()
-    found = {}
-    for label, task in tasks.items():
-        tuned = tuned_hyperparameters(task.id, plan.agent, entries)
-        open_ones = {n: v for n, v in tuned.items() if n not in plan.hyperparameters}
-        found[label] = {**open_ones, **plan.on_tasks.get(label, {})}
-    return found
 
 
 def _drawn(family: Draws, agent: AgentPlan, trial: "_Trial") -> dict[str, dict[str, Any]]:

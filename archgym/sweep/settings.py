@@ -119,11 +119,8 @@ def read_family(parts: Mapping[str, Node]) -> Draws | Grid | None:
             if name in parts:
                 raise parts[name].refusal(f"`{name}` needs `draws`, which is absent")
         return _grid(parts["grid"], parts) if "grid" in parts else None
-    for name in ("grid", "tuned"):
-        if name in parts:
-            raise parts[name].refusal(
-                f"`{name}` and `draws` must not come together", "Write two agents"
-            )
+    if "grid" in parts:
+        raise parts["grid"].refusal("`grid` and `draws` must not come together", "Write two agents")
     return Draws(
         parts["draws"].whole("`draws`", 1, _MAX_MEMBERS),
         parts["draw_seed"].whole("`draw_seed`", 0, _MAX_SEED) if "draw_seed" in parts else 0,
@@ -132,8 +129,6 @@ def read_family(parts: Mapping[str, Node]) -> Draws | Grid | None:
 
 
 def _grid(node: Node, parts: Mapping[str, Node]) -> Grid:
-    if "tuned" in parts:
-        raise parts["tuned"].refusal("`tuned` and `grid` must not come together")
     given = (
         parts["hyperparameters"].members("hyperparameters") if "hyperparameters" in parts else ()
     )

@@ -344,7 +344,7 @@ class _SimulatorCheck:
                 gain = bounds[:, column] - result.values[:, column]
                 # Comparisons with NaN are false: nothing is known, or the design was not built.
                 worse = gain > 0 if spec.goal == "minimise" else gain < 0
-                rows = np.flatnonzero(worse) if spec.goal != "none" else []
+                rows = np.flatnonzero(worse & (spec.goal != "none"))
                 self._require(
                     not len(rows),
                     f"no design with some choices may better their bound of `{spec.name}`",

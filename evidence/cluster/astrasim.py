@@ -7,8 +7,8 @@ from typing import Any, Final
 from archgym.errors import FileFormatError
 from archgym.simulators.cluster.kernel import state
 from archgym.simulators.cluster.kernel.engine import simulate
-from archgym.simulators.cluster.kernel.graphs import graphs_of_entries
 from archgym.simulators.cluster.workloads import Model, load_model, model_names, read_model
+from evidence.cluster.entries import graphs_of_entries
 from evidence.cluster.reading import observed, recorded, system_of_debug
 from evidence.recorded import Record, read_json, read_rows, reading
 from evidence.validation import Row

@@ -8,7 +8,7 @@ import numpy as np
 
 from archgym.simulators.cluster.kernel import state
 from archgym.simulators.cluster.kernel.engine import Outcome, simulate
-from archgym.simulators.cluster.kernel.graphs import Graphs, Standing, graphs_of_entries
+from archgym.simulators.cluster.kernel.graphs import Graphs, Standing
 from archgym.simulators.cluster.kernel.iteration import (
     RECOMPUTE,
     Parallelism,
@@ -19,6 +19,7 @@ from archgym.simulators.cluster.kernel.iteration import (
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
 from archgym.simulators.cluster.machine import simulate_shortcut
 from archgym.simulators.cluster.workloads import Model
+from evidence.cluster.entries import graphs_of_entries
 from evidence.recorded import Record
 
 # What is compared of each kind of row, in this order.

@@ -7,7 +7,6 @@ from typing import Final
 
 from archgym.errors import FileFormatError
 from evidence.cluster.astrasim import debug_lines, result_lines
-from evidence.cluster.fabric import fabric_lines
 from evidence.cluster.published import calculon_lines, published_lines
 from evidence.validation import ROW_COLUMNS, Group, Progress, Row, Validation, chosen
 
@@ -23,14 +22,12 @@ GROUPS: Final = (
     Group("P3", "times of Korthikanti et al., 2022", _ENGINE),
     Group("P4", "utilisation of MegaScale, 2024", _ENGINE),
     Group("C1", "runs of Calculon", _ENGINE),
-    Group("F1", "loads of leaf-spine fabrics", "compares the choice of paths alone"),
 )
 _MAKERS: Final[Mapping[Callable[[Path, Progress], list[Row]], tuple[str, ...]]] = {
     result_lines: ("A1", "A2"),
     debug_lines: ("A3",),
     published_lines: ("P1", "P2", "P3", "P4"),
     calculon_lines: ("C1",),
-    fabric_lines: ("F1",),
 }
 
 

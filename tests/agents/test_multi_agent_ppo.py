@@ -64,14 +64,9 @@ def asked(task: Task, n: int, **hyperparameters: Any) -> np.ndarray:
     return np.concatenate(asks)[:n]
 
 
-def test_only_searches_without_env_runners_can_be_replayed() -> None:
-    assert make_agent(MultiAgentPpoAgent, MIXED.space, 0, {}).replayable
-    assert not make_agent(MultiAgentPpoAgent, MIXED.space, 0, {"env_runners": 2}).replayable
-
-
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("env_runners", -1), ("env_runners", 1.5), ("groups", "all"), ("critic", "x"), ("width", 0)],
+    [("env_runners", 2), ("groups", "all"), ("critic", "x"), ("width", 0)],
 )
 def test_hyperparameters_that_cannot_be_are_refused(name: str, value: Any) -> None:
     with pytest.raises(InvalidArgumentError, match=f"`{name}` must be"):

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from archgym.agents._trees import RandomisedTrees
+from archgym.agents.extra_trees import RandomisedTrees
 
 
 def data(n: int) -> tuple[np.ndarray, np.ndarray]:

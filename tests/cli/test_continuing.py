@@ -23,7 +23,6 @@ COMMANDS = {
     "table build": "table build plugin -w light --objective balanced --out new.parquet",
     "dataset build": "dataset build study --out new",
     "dataset file": "dataset build study --out new.parquet",
-    "tune": "tune plugin -a genetic -w light -n 8 --draws 3 --seeds 1 --out new.yaml",
     "bench run": "bench run random --task soc-small-edp --seeds 1 --budget 4 --out new",
     "proxy train": "proxy train data --model forest --setting n_trees=2 --out new.npz",
     "report": "report study -o new.html",

@@ -166,3 +166,17 @@ def test_study_without_a_design_that_was_built_is_shown(
     ran = archgym("show", "new", *arguments)
 
     assert ran.code == 0, ran.err
+
+
+def test_front_of_three_metrics_has_a_panel_for_each_after_the_first(
+    archgym: Archgym, study: Path
+) -> None:
+    names = "power_mw,throughput_gbs,latency_ns"
+
+    drawn = archgym("show", study, "--front", "f.svg", "--front-metrics", names)
+
+    assert drawn.code == 0, drawn.err
+    text = Path("f.svg").read_text()
+    assert text.count("power_mw [mW], lower is better") == 2
+    for name in ("throughput_gbs [GB/s]", "latency_ns [ns], lower is better"):
+        assert text.count(name) == 1

@@ -57,7 +57,7 @@ def test_describe_lists_the_simulator_s_options(archgym: Archgym) -> None:
     assert "Largest area of a design [mm2]" in line
 
 
-@pytest.mark.parametrize("name", ["search", "evaluate", "tune", "table build", "explain"])
+@pytest.mark.parametrize("name", ["search", "evaluate", "table build", "explain"])
 def test_commands_on_a_task_take_the_same_options(name: str) -> None:
     options = {parameter.name for parameter in COMMANDS[name].params}
 

@@ -1,4 +1,4 @@
-"""`archgym search`, `resume`, `show` and `merge`."""
+"""`archgym search`, `resume` and `show`."""
 
 import os
 import signal
@@ -145,25 +145,6 @@ def test_show_refuses_studies_of_different_tasks(archgym: Archgym, study: Path) 
 
     assert ran.code == 1
     assert "must be of one simulator and workload" in ran.err
-
-
-def test_merge_joins_finished_studies(archgym: Archgym, study: Path) -> None:
-    archgym("search", "plugin", "-a", "random", "-n", "8", "--seed", "1", "--out", "other")
-
-    ran = archgym("merge", study, "other", "--out", "both", "--json")
-
-    assert ran.json["evaluations"] == 20
-
-
-def test_studies_that_were_merged_are_counted_as_studies(archgym: Archgym, study: Path) -> None:
-    archgym("search", "plugin", "-a", "random", "-n", "8", "--seed", "1", "--out", "other")
-    archgym("merge", study, "--out", "one")
-
-    ran = archgym("merge", "one", "other", "--out", "both")
-
-    assert ran.out == "merged from 2 studies, 20 evaluations: both\n"
-    assert "merged from 2 studies, finished" in archgym("show", "both").out
-    assert "merged from 1 study, finished" in archgym("show", "one").out
 
 
 def test_resume_of_a_finished_study_says_so(archgym: Archgym, study: Path) -> None:

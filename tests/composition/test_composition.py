@@ -300,3 +300,20 @@ def test_study_of_a_composition_continues(tmp_path: Path) -> None:
 def test_option_of_no_part_suggests_one() -> None:
     with pytest.raises(UnknownNameError, match=r"cpu\.instructions"):
         ag.Task.make("cpu+dram", **{"cpu.instruction": "20000"})
+
+
+@pytest.mark.parametrize(
+    ("name", "own", "parts"),
+    [
+        ("cpu+dram", 0, {"cpu": 1, "dram": 1}),
+        ("accelerator+dram", 0, {"accelerator": 1, "dram": 1}),
+    ],
+)
+def test_version_is_raised_with_those_of_the_parts(
+    name: str, own: int, parts: Mapping[str, int]
+) -> None:
+    """Raise the version of the composition, and write it here, when a part's version is raised."""
+    whole: Any = ag.Task.make(name).simulator
+
+    assert whole.version == own
+    assert {part: made.version for part, made in whole.parts.items()} == parts

@@ -17,7 +17,6 @@ from archgym.spaces.design import Constraint
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Integer, Permutation
 from archgym.spaces.space import DesignSpace
-from archgym.studies.merge import merge
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from tests.datasets.making import mixture, search
@@ -156,15 +155,6 @@ def test_spaces_share_a_dataset_with_null_where_one_lacks_a_parameter(tmp_path: 
     assert frame["order"][1].tolist() == ["c", "b", "a"]
 
 
-def test_merged_study_has_the_rows_of_its_parts(tmp_path: Path) -> None:
-    logs = [search(tmp_path / "a"), search(tmp_path / "b", seed=2)]
-    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "m")
-
-    merged = to_frame([read_study(tmp_path / "m")])
-
-    assert merged.equals(to_frame(logs))
-
-
 def test_options_that_are_no_text_are_kept_as_text(tmp_path: Path) -> None:
     simulator = ToySimulator()
     simulator.options = {"lanes": 4}  # type: ignore[dict-item]  # as a user may write it
@@ -177,12 +167,9 @@ def test_options_that_are_no_text_are_kept_as_text(tmp_path: Path) -> None:
 
 def test_study_given_twice_is_refused(tmp_path: Path) -> None:
     search(tmp_path / "a")
-    search(tmp_path / "b", seed=2)
-    merge([tmp_path / "a", tmp_path / "b"], tmp_path / "m")
 
-    for folders in (["a", "a"], ["m", "b"]):
-        with pytest.raises(InvalidArgumentError, match="Each study can be in a dataset once"):
-            build_dataset([tmp_path / name for name in folders], tmp_path / "out")
+    with pytest.raises(InvalidArgumentError, match="Each study can be in a dataset once"):
+        build_dataset([tmp_path / "a", tmp_path / "a"], tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
 

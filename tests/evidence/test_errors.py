@@ -62,3 +62,12 @@ def test_rows_without_error_make_the_prior_exact(tmp_path: Path) -> None:
 
 def test_memory_is_exact_against_its_recorded_rows() -> None:
     assert learn().is_exact
+
+
+def test_what_is_new_is_known_no_better_than_what_is_not() -> None:
+    # The folds say the opposite: errors of new hardware that are smaller.
+    folds = [fold(0.3, 0.02, KNOWN, 5), fold(0.02, 0.02, {"gpu": frozenset()}, 6)]
+
+    (gpu,) = learned_prior(guess(), folds, ("gpu",)).components
+
+    assert gpu.spread_new[0] >= gpu.spread[0] > 0.1

@@ -14,7 +14,7 @@ from tests.files.writers import WRITERS, broken, recorded
 STATES = int(os.environ.get("ARCHGYM_POWER_CUTS", "300"))
 SEED = 0
 # These run many times within a second; the others are left to slow runs.
-QUICK = ("atomic files and folders", "search", "log of evaluations", "merged study", "measurements")
+QUICK = ("atomic files and folders", "search", "log of evaluations", "measurements")
 
 
 @pytest.mark.parametrize("name", QUICK)

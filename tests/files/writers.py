@@ -31,7 +31,6 @@ from archgym.files.storage import atomic_folder, write_atomic
 from archgym.rules.log import RuleLog
 from archgym.studies.folder import JOURNAL_NAME, STUDY_NAME
 from archgym.studies.journal import JournalWriter
-from archgym.studies.merge import merge
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from archgym.tables import build_table
@@ -153,25 +152,6 @@ def check_told(folder: Path, marks: Marks) -> None:
         assert record[1] == tuple(SPACE.sample(1, rng)[0].tolist())
     with Study.log(folder / "study", toy_task()) as study:
         study.evaluate(SPACE.sample(1, rng))
-
-
-def write_merged(folder: Path, disk: Disk) -> None:
-    for name in ("a", "b"):
-        shutil.copytree(_study(name), folder / name)
-    for path in sorted(folder.rglob("*")):
-        disk.sync(path)
-    disk.sync(folder)
-    disk.events = [event for event in disk.events if event.kind != "mark"]
-    merge([folder / "a", folder / "b"], folder / "new")
-    disk.mark("merged")
-
-
-def check_merged(folder: Path, marks: Marks) -> None:
-    new = folder / "new"
-    if marks or (new / STUDY_NAME).exists():
-        log = read_study(new)
-        assert log.damage_report() is None
-        assert len(log.records) == sum(len(_records(_study(name))) for name in "ab")
 
 
 @functools.cache
@@ -440,7 +420,6 @@ WRITERS = {
     "search": Writer(write_search, check_search),
     "search that is repaired": Writer(write_continued, check_continued),
     "log of evaluations": Writer(write_told, check_told),
-    "merged study": Writer(write_merged, check_merged),
     "sweep and benchmark": Writer(write_sweep, check_sweep),
     "cache": Writer(write_cache, check_cache),
     "table": Writer(write_table, check_table),

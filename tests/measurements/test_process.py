@@ -62,8 +62,8 @@ def test_designs_that_are_limited_alike_share_more_of_the_error() -> None:
     # The second takes a tenth longer in the simulator, the third thirty times as long.
     times = {"time_ns": np.array([10.0, 11.0, 300.0])}
     points = points_of(SPACE, np.array([[10], [60], [11]]), {"workload": "w"}, times)
-    process.condition(points.rows(np.array([0])), Residuals(*np.zeros((2, 1), int), np.array([0.3]),
-                                                            np.zeros(1, int)))  # fmt: skip
+    first = np.zeros(1, int)
+    process.condition(points.rows(first), Residuals(first, first, np.array([0.3]), first))
 
     mean, _ = process.marginals(points)
 

@@ -5,7 +5,7 @@ designs are evaluated together, and the learner gets arrays. RLlib's own runner 
 episode, which takes most of its time.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -160,8 +160,7 @@ class TeamRunner(EnvRunner):
     """Runner that plays episodes of a team and has their designs evaluated.
 
     The configuration's `env_config` holds the `team`, a `seed`, the number of `designs` a sample
-    and `rewards`: a callable that takes the runner's number and choices, (n, n_choices), and gives
-    rewards, (n,), or None if there is nothing more to be had.
+    and `rewards`: a callable that takes choices, (n, n_choices), and gives rewards, (n,).
     """
 
     def __init__(self, *, config: Any, **kwargs: Any) -> None:
@@ -170,9 +169,9 @@ class TeamRunner(EnvRunner):
         settings = config.env_config
         self._team: Team = settings["team"]
         self._inputs = torch.from_numpy(self._team.actor_inputs[None])
-        self._rewards: Callable[[int, np.ndarray], np.ndarray | None] = settings["rewards"]
+        self._rewards: Callable[[np.ndarray], np.ndarray] = settings["rewards"]
         self._n: int = settings["designs"]
-        self._rng = np.random.default_rng([settings["seed"], self.worker_index or 0, *_restart()])
+        self._rng = np.random.default_rng([settings["seed"], 0])
         self._weights_seq_no = 0
         self.module: Any = None
         self.make_module()
@@ -181,7 +180,7 @@ class TeamRunner(EnvRunner):
         self.module = self.config.get_multi_rl_module_spec().build()
 
     def sample(self, **kwargs: Any) -> list[Played]:
-        """Return one batch of episodes; an empty list after the end."""
+        """Return one batch of episodes."""
         output = self.module[TEAM].forward_exploration({Columns.OBS: self._inputs})
         logits = output[Columns.ACTION_DIST_INPUTS][0].numpy()
         actions = drawn(logits, self._n, self._rng)
@@ -189,9 +188,7 @@ class TeamRunner(EnvRunner):
         # Also empty batches count, since RLlib samples until it has enough.
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED, self._n, reduce="sum")
         self.metrics.log_value(NUM_ENV_STEPS_SAMPLED_LIFETIME, self._n, reduce="lifetime_sum")
-        rewards = self._rewards(self.worker_index or 0, picks)
-        if rewards is None:
-            return []
+        rewards = self._rewards(picks)
         return [Played(self._team.critic_inputs(picks), actions, logits, rewards)]
 
     def get_metrics(self) -> Any:
@@ -214,25 +211,8 @@ class TeamRunner(EnvRunner):
     def set_state(self, state: dict[str, Any]) -> None:
         if COMPONENT_RL_MODULE not in state:
             return
-        weights = state[COMPONENT_RL_MODULE]
-        if not isinstance(weights, Mapping):
-            import ray
-
-            weights = ray.get(weights)
-        self.module.set_state(weights)
+        self.module.set_state(state[COMPONENT_RL_MODULE])
         self._weights_seq_no = state.get("weights_seq_no", 0)
 
     def assert_healthy(self) -> None:
         assert self.module is not None
-
-
-def _restart() -> list[int]:
-    """Return a restart number, without which a restarted runner would draw the same numbers."""
-    import ray
-
-    if not ray.is_initialized() or not ray.get_runtime_context().get_actor_id():
-        return []
-    import time
-
-    is_new = ray.get_runtime_context().was_current_actor_reconstructed
-    return [time.time_ns()] if is_new else []

@@ -1,7 +1,7 @@
 """Trains teams by proximal policy optimisation, with RLlib's current API stack.
 
 All of it happens in the caller's thread and Ray is not started: a runner and a learner are objects
-like others. `rllib_runners` trains with env runners in other processes.
+like others.
 """
 
 import itertools
@@ -36,7 +36,7 @@ except ModuleNotFoundError as error:
 Weights = dict[str, np.ndarray]
 Keep = Callable[[Weights, int], None]
 """Takes weights and how many updates have made them."""
-AskForRewards = Callable[[int, np.ndarray], np.ndarray | None]
+AskForRewards = Callable[[np.ndarray], np.ndarray]
 
 
 def train_here(
@@ -53,9 +53,8 @@ def train_here(
       seed: Random seed, in addition to the global random numbers.
       keep: Given the weights before and after each update, and how many updates there were.
     """
-    ask = asking(task, hyperparameters, evaluate)
     with quiet():
-        config = configuration(team, hyperparameters, seed, lambda runner, picks: ask(picks))
+        config = configuration(team, hyperparameters, seed, asking(task, hyperparameters, evaluate))
         learners = config.build_learner_group(rl_module_spec=config.rl_module_spec)
         runner = TeamRunner(config=config, worker_index=0)
         for n_updates in itertools.count():
@@ -71,9 +70,7 @@ def train_here(
             )
 
 
-def asking(
-    task: Task, hyperparameters: Mapping[str, Any], evaluate: Evaluate
-) -> Callable[[np.ndarray], np.ndarray]:
+def asking(task: Task, hyperparameters: Mapping[str, Any], evaluate: Evaluate) -> AskForRewards:
     """Return the function that asks for rewards of designs, by choices, (n, n_choices)."""
     choices = Choices(task.space)
 
@@ -90,9 +87,8 @@ def configuration(
     """Return RLlib's configuration of a team.
 
     Args:
-      rewards: Function of a runner's number that returns rewards of choices.
+      rewards: Function that returns rewards of choices.
     """
-    n_runners = hyperparameters["env_runners"]
     rollout = hyperparameters["rollout"]
     spec = RLModuleSpec(
         module_class=TeamModule,
@@ -111,16 +107,14 @@ def configuration(
             "team": team,
             "rewards": rewards,
             "seed": seed,
-            "designs": -(-rollout // max(1, n_runners)),
+            "designs": rollout,
         },
         disable_env_checking=True,
     )
     config.env_runners(
         env_runner_cls=TeamRunner,
-        num_env_runners=n_runners,
+        num_env_runners=0,
         create_env_on_local_worker=False,
-        # However long a design takes: who asks is answered, or dies.
-        sample_timeout_s=None,
     )
     config.learners(
         num_learners=0,
@@ -143,14 +137,6 @@ def configuration(
         policy_mapping_fn=lambda agent, *others, **more: TEAM,
     )
     config.rl_module(rl_module_spec=MultiRLModuleSpec(rl_module_specs={TEAM: spec}))
-    config.fault_tolerance(
-        restart_failed_env_runners=True,
-        num_consecutive_env_runner_failures_tolerance=10**9,
-        delay_between_env_runner_restarts_s=0.0,
-        # Short, since those that live wait for it; who needs longer is found the next time.
-        env_runner_health_probe_timeout_s=1.0,
-        env_runner_restore_timeout_s=60.0,
-    )
     config.debugging(log_level="ERROR")
     config.reporting(min_time_s_per_iteration=0)
     return config

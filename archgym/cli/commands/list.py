@@ -103,7 +103,6 @@ def _agents() -> list[dict[str, Any]]:
             "batch": agent.batch,
             "library": agent.library,
             "replayable": agent.replayable,
-            "replay_caveat": agent.replay_caveat,
             "doc": _first_line(agent),
             "hyperparameters": [
                 {**parameter.to_json(), "default": parameter.value(parameter.default_index)}
@@ -205,8 +204,6 @@ def _write(part: str, content: Any) -> None:
         segments = [a["name"] for a in content if not a["replayable"]]
         text = "Studies resume by replay"
         text += f", those of {', '.join(segments)} by segments" if segments else ""
-        caveats = [f"{a['name']}: {a['replay_caveat']}" for a in content if a["replay_caveat"]]
-        text += f" ({'; '.join(caveats)})" if caveats else ""
         prose(f"{text}.")
         say()
     elif part == "models":

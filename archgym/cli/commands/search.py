@@ -72,18 +72,6 @@ def search(
     ] = None,
     seed: AgentSeedOption = 0,
     hyper: HyperOption = None,
-    tuned: Annotated[
-        bool,
-        typer.Option(
-            "--tuned", help="Use the shipped hyperparameters that were tuned for this task."
-        ),
-    ] = False,
-    tuned_from: Annotated[
-        Path | None,
-        typer.Option(
-            "--tuned-from", help="Use tuned hyperparameters from a file of `archgym tune`."
-        ),
-    ] = None,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -106,8 +94,6 @@ def search(
     """
     chosen = hyperparameters(agent, hyper or ())
     task = make_task(task_choices(simulator, options, hold))
-    if tuned or tuned_from is not None:
-        chosen = {**_tuned(task, agent, tuned_from), **chosen}
     settings: dict[str, Any] = {
         "seed": seed,
         "budget": budget,
@@ -201,13 +187,6 @@ def _task(folder: Path, stand_in: Path | None) -> "Task":
     recipe = dict(read_header(folder).task)
     recipe.pop("stand_in", None)
     return Task.from_json(recipe, stand_in=stand_in)
-
-
-def _tuned(task: "Task", agent: str, file: Path | None) -> dict[str, Any]:
-    from archgym.sweep.tuned_settings import read_tuned, tuned_hyperparameters
-
-    entries = None if file is None else read_tuned(file)
-    return dict(tuned_hyperparameters(task.id, agent, entries))
 
 
 def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, Any]) -> "Study":
@@ -330,7 +309,6 @@ class _Workers:
 
 def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
     from archgym.agent.policy import Policy
-    from archgym.cli.commands.policy import UNTRAINED
     from archgym.cli.views.study import best_text, counts_text
     from archgym.report.diagnostics import prices, range_ends, unreached_limits
     from archgym.report.study_summary import StudySummary
@@ -352,7 +330,7 @@ def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
         prose(f"{end}.")
     policy = result.log.folder / POLICY_NAME
     if policy.is_file() and Policy.load(policy).description.get("updates") == 0:
-        say(UNTRAINED)
+        say("The policy is untrained: the search ended before the agent's first update.")
     if result.ended == "max_asks":
         repeats = result.asks - result.log.evaluations
         remedy = "Raise --max-asks"

@@ -1,4 +1,4 @@
-"""`archgym show`, `watch`, `merge` and `portfolio`: studies read, followed, joined and reused."""
+"""`archgym show`, `watch` and `portfolio`: studies read, followed and reused."""
 
 import shlex
 from pathlib import Path
@@ -32,7 +32,7 @@ def show(
         Path | None,
         typer.Option(
             "--front",
-            help="Draw designs and Pareto fronts over the first two metrics of the objective.",
+            help="Draw designs and Pareto fronts, the objective's first metric against others.",
         ),
     ] = None,
     front_metrics: Annotated[
@@ -155,29 +155,6 @@ def watch(
         say(f"Live view: {server.url}")
         say("The address contains a secret token. Ctrl-C ends the server.")
         server.serve()
-
-
-def merge(
-    studies: StudiesArgument,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", help="Folder of the study to create.", parser=named_path, metavar="PATH"
-        ),
-    ],
-    unfinished: Annotated[
-        bool, typer.Option("--unfinished", help="Also accept interrupted studies.")
-    ] = False,
-    json: JsonOption = False,
-) -> None:
-    """Merge finished studies of one task into one study."""
-    from archgym.studies.merge import merge as join
-
-    log = join(studies, out, unfinished=unfinished)
-    if json:
-        write_json({"folder": str(out), "evaluations": log.evaluations, "asks": log.asks})
-    else:
-        say(f"{log.author}, {log.evaluations} evaluations: {out}")
 
 
 def portfolio(

@@ -150,8 +150,8 @@ def _write_costs(found: "Explanation", relieved_by: Mapping[str, str]) -> None:
         text = ", ".join(f"{name} {_percent(moved[name])}" for name in others)
         texts = [_percent(moved.get(metric)) for metric in shown]
         rows.append((relief.cost, *texts, text))
-        names = relieved_by.get(relief.cost)
-        by = f" Relieved by {names}." if names else ""
+        relieving = relieved_by.get(relief.cost)
+        by = f" Relieved by {relieving}." if relieving else ""
         free.append(f"{relief.cost} is free: {relief.doc}.{by}")
     if rows:
         table(("without", *shown, "other metrics"), rows, right=shown)

@@ -5,8 +5,7 @@ from one time of a byte, with which the blocks would have taken as long as they 
 as long as it computes, or as its tiles need at that rate.
 """
 
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
@@ -59,8 +58,6 @@ class LayerRun:
     is_write: npt.NDArray[np.bool_]
 
 
-# chosen: the layers of a hundred joint designs; each holds some ten kilobytes.
-@lru_cache(maxsize=1024)
 def run_layer(
     problem: Problem,
     array: Array,
@@ -114,16 +111,39 @@ def run_layer(
         compute_ps = (tiles.cycles * CLOCK_PS).astype(np.float64)
         ran_ps = float(starts[-1] + ticks[-1] - starts[0]) * tick_ps
         slowness = _slowness(compute_ps[chosen], each[chosen], ran_ps)
+        slowness = max(slowness, 1.0 / peak_bytes_per_ps(made, configuration))
         time_ps += float(np.maximum(compute_ps[others], each[others] * slowness).sum())
     return LayerRun(
         tiles.repeats * time_ps,
         float(tiles.repeats * tiles.cycles.sum() * CLOCK_PS),
         tiles.n_bytes,
         tiles.n_bytes / (burst * len(table)),
-        replace(outcome, bank_accounts=outcome.bank_accounts.copy()),
+        outcome,
         requests.addresses,
         requests.is_write,
     )
+
+
+def peak_bytes_per_ps(made: Standard, c: Configuration) -> float:
+    """Return the bytes that the data pins of all channels move in a picosecond at most."""
+    organisation = made.organisations[c.organisation]
+    pins = c.channels * organisation.channel_width * organisation.sizes.get("PseudoChannel", 1)
+    return float(pins * made.bins[c.timing].values(c.organisation)["rate"]) / 8e6
+
+
+def least_ps(
+    problem: Problem, array: Array, bytes_per_ps: npt.NDArray[np.float64]
+) -> npt.NDArray[np.float64]:
+    """Return the time that a layer takes at least: to compute, and to move its bytes, (n,) [ps].
+
+    Args:
+      problem: The layer.
+      array: Array with its buffers.
+      bytes_per_ps: (n,), peak rates of memories.
+    """
+    tiles = tiles_of(problem, array)
+    compute_ps = float(tiles.repeats * tiles.cycles.sum() * CLOCK_PS)
+    return np.maximum(compute_ps, tiles.n_bytes / bytes_per_ps)
 
 
 def _chosen(counts: Ints, limit: int) -> Ints:

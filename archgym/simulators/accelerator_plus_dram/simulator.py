@@ -1,6 +1,6 @@
 """A systolic array and its memory controller, designed together: stalls delay the layers."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from typing import ClassVar, Final, cast, final
 
 import numpy as np
@@ -13,7 +13,13 @@ from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Simulator, Workload
 from archgym.simulators.accelerator.kernel.tiles import Array
 from archgym.simulators.accelerator.workloads import Network
-from archgym.simulators.accelerator_plus_dram.memory import CLOCK_PS, LayerRun, run_layer
+from archgym.simulators.accelerator_plus_dram.memory import (
+    CLOCK_PS,
+    LayerRun,
+    least_ps,
+    peak_bytes_per_ps,
+    run_layer,
+)
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.metrics import ENERGY_CAUSES
 from archgym.simulators.dram.ramulator.kernel.run import Configuration
@@ -23,7 +29,7 @@ from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 _CHANNEL_MM2, _CHANNEL_PINS = 2.0, 64
 AREA_LIMIT_MM2: Final = 9.0
 """chosen: about a seventh above the default design, two channels and a 32 x 32 array."""
-_REQUESTS: Final[Mapping[str, int]] = {"sampled": 8_000, "exact": 2**40}
+_REQUESTS: Final[Mapping[str, int]] = {"sampled": 8_000, "long": 2**18}
 """Requests of a layer that are simulated at most, by fidelity."""
 _TRACE_MHZ, _TRACE_PS = 10_000, 100
 # Metrics of the memory that grow with the number of requests, and with time.
@@ -90,9 +96,17 @@ class AcceleratorDramSimulator(Composition):
         "accelerator > dram": "reads and writes of each phase's tiles, when a buffer has room",
         "dram > accelerator": "the time at which the last tile of each phase arrives",
     }
+    bounded_by = (
+        "accelerator.array_height", "accelerator.array_width", "accelerator.dataflow",
+        "accelerator.weight_kib", "accelerator.input_kib", "accelerator.output_kib",
+        "dram.organisation", "dram.speed_bin", "dram.channels",
+    )  # fmt: skip
     joint_metrics: tuple[MetricSpec, ...] = _JOINT
     objectives: Mapping[str, Objective] = {o.name: o for o in _OBJECTIVES}
     default_objective = "low-latency"
+
+    limit = 0
+    """Requests of a layer that are simulated at most; 0 for those of the fidelity."""
 
     def join(self, parts: Mapping[str, Simulator]) -> None:
         """Take over what the parts declare.
@@ -117,18 +131,19 @@ class AcceleratorDramSimulator(Composition):
             dram.refuse(refusal)
         network: Network = workload.content
         array = Array.of(accelerator.design)
-        runs: list[tuple[int, LayerRun]] = []
-        for layer in network.layers:
-            run = run_layer(
-                layer.problem, array, memory.made, c, _REQUESTS[self.fidelity], dram.without
-            )
-            if run is None:
-                dram.refuse(memory.model_reasons[0])
-            runs.append((layer.count, run))
-        time_ps = sum(count * run.time_ps for count, run in runs)
+
+        def runs(limit: int) -> Iterator[tuple[int, LayerRun]]:
+            for layer in network.layers:
+                run = run_layer(layer.problem, array, memory.made, c, limit, dram.without)
+                if run is None:
+                    dram.refuse(memory.model_reasons[0])
+                else:
+                    yield layer.count, run
+
+        found = _memory_metrics(memory, c, runs(self.limit or _REQUESTS[self.fidelity]))
+        dram.report(found, lambda: _requests(network.name, runs(_REQUESTS["sampled"])))
+        time_ps = 1000.0 * found["total_time_ns"]
         compute_ps = alone["latency_cycles"] * CLOCK_PS
-        found = _memory_metrics(memory, c, runs)
-        dram.report(found, lambda: _requests(network.name, runs))
         energy_pj = found.get("total_energy_pj", found.get("estimated_energy_pj", 0.0))
         return {
             "latency_us": time_ps / 1e6,
@@ -138,14 +153,44 @@ class AcceleratorDramSimulator(Composition):
             "bandwidth_gb_per_s": found["bandwidth_gb_per_s"],
         }
 
+    def bounds_of(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return bounds of latency, and the area; see `Composition.bounds_of`.
+
+        No layer is faster than its array without stalls, or than its bytes at the peak rate.
+        """
+        memory = cast(RamulatorSimulator, self.parts["dram"])
+        values = super().bounds_of(indices, workload)
+        arrays, of_array = self._different("accelerator", indices)
+        memories, of_memory = self._different("dram", indices)
+        built = [memory.configuration(part.design) for part in memories]
+        rates = np.array([peak_bytes_per_ps(memory.made, c) for c in built])[of_memory]
+        widths = [memory.made.organisations[c.organisation].channel_width for c in built]
+        pins = np.array([c.channels * w for c, w in zip(built, widths, strict=True)])[of_memory]
+        network: Network = workload.content
+        for number, part in enumerate(arrays):
+            rows = np.flatnonzero(of_array == number)
+            array = Array.of(part.design)
+            least = [
+                layer.count * least_ps(layer.problem, array, rates[rows])
+                for layer in network.layers
+            ]
+            values[rows, 0] = np.sum(least, axis=0) / 1e6
+            values[rows, 1] = array.area_mm2 + _CHANNEL_MM2 * pins[rows] / _CHANNEL_PINS
+        return values
+
+    def _different(self, name: str, indices: np.ndarray) -> tuple[list[Part], np.ndarray]:
+        """Return a part of each different design of it, and which of them designs have, (n,)."""
+        own = indices[:, self._columns[name][0]]
+        _, first, which = np.unique(own, axis=0, return_index=True, return_inverse=True)
+        return [self.opened(row)[name] for row in indices[first]], which
+
 
 def _memory_metrics(
-    memory: RamulatorSimulator, c: Configuration, runs: Sequence[tuple[int, LayerRun]]
+    memory: RamulatorSimulator, c: Configuration, runs: Iterable[tuple[int, LayerRun]]
 ) -> dict[str, float]:
     """Return the memory's metrics over all layers, each weighted by how often it runs."""
     total: dict[str, float] = dict.fromkeys((s.name for s in memory.metrics), 0.0)
-    time_ns = sum(count * run.time_ps for count, run in runs) / 1000.0
-    n_bytes = sum(count * run.n_bytes for count, run in runs)
+    time_ns = n_bytes = peak = 0.0
     for count, run in runs:
         late = run.outcome.depart - run.outcome.due
         found = memory.measures(c, late, run.is_write, run.outcome)
@@ -155,22 +200,27 @@ def _memory_metrics(
         for name in found.keys() & _BY_TIME:
             total[name] += longer * found[name]
         for name in _MEANS:
-            total[name] += count * run.n_bytes / n_bytes * found[name]
+            total[name] += count * run.n_bytes * found[name]
         for name in _WORST:
             total[name] = max(total[name], found[name])
         total |= {name: found[name] for name in ("data_pins", "capacity_mib")}
-        peak = 100.0 * found["bandwidth_gb_per_s"] / found["bandwidth_percent"]
+        peak = found["bandwidth_gb_per_s"] / found["bandwidth_percent"]
+        time_ns += count * run.time_ps / 1000.0
+        n_bytes += count * run.n_bytes
+    for name in _MEANS:
+        total[name] /= n_bytes
     total["total_time_ns"] = time_ns
     total["bandwidth_gb_per_s"] = n_bytes / time_ns
-    total["bandwidth_percent"] = 100.0 * total["bandwidth_gb_per_s"] / peak
+    total["bandwidth_percent"] = total["bandwidth_gb_per_s"] / peak
     if "total_energy_pj" in total:
         total["total_energy_pj"] = sum(total[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES)
         total["power_mw"] = total["total_energy_pj"] / time_ns
     return total
 
 
-def _requests(network: str, runs: Sequence[tuple[int, LayerRun]]) -> Workload:
+def _requests(network: str, each: Iterable[tuple[int, LayerRun]]) -> Workload:
     """Return the requests that were simulated, layer after layer, as a workload of DRAM."""
+    runs = list(each)
     start, ticks = 0, []
     for _, run in runs:
         due_ps = run.outcome.due * run.outcome.tick_ps

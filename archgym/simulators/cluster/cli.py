@@ -1,18 +1,16 @@
-"""Commands `archgym cluster`: timelines, traces and paths of fabrics."""
+"""Command `archgym cluster timeline`: an iteration of a training cluster as a picture."""
 
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
-from archgym.cli.console.terminal import number, say, table, write_json
-from archgym.cli.options.task import JsonOption
+from archgym.cli.console.terminal import say
 
 if TYPE_CHECKING:
     from archgym.simulators.cluster.machine import Built, Result
     from archgym.simulators.cluster.simulator import ClusterSimulator
 
-_INFEASIBLE_CODE = 3
 # Okabe and Ito, *Color Universal Design*, 2008.
 _COLOURS: Final = ("#D55E00", "#CC79A7", "#009E73", "#56B4E9")
 _COMPUTE: Final = "#555555"
@@ -20,12 +18,11 @@ _CAUSES: Final = ("tensor", "expert", "data", "pipeline")
 # chosen: more bars than this are only ink.
 _MAX_BARS: Final = 6000
 _MAX_SHOWN: Final = 16
-_KINDS = {"comp": "compute node", "coll": "collective", "send": "send", "recv": "receive"}
 
 commands = typer.Typer()
 cluster_app = typer.Typer(
     name="cluster",
-    help="Training clusters: timelines, traces, paths.",
+    help="Training clusters: timelines.",
     no_args_is_help=True,
 )
 commands.add_typer(cluster_app)
@@ -59,119 +56,6 @@ def draw_timeline_of(
     result = _run(space, system, workload, values or [])
     draw_timeline(result.built, out)
     say(f"{out} shows an iteration of {result.outcome.finish_ns.max() / 1e6:.6g} ms.")
-
-
-@cluster_app.command("replay")
-def replay_trace(
-    trace: Annotated[
-        Path, typer.Argument(help="Chakra traces PREFIX.0.et, PREFIX.1.et …: their PREFIX.")
-    ],
-    groups: Annotated[
-        Path | None, typer.Option("--groups", help="JSON file with lists of NPUs by group.")
-    ] = None,
-    space: SpaceOption = "parallel",
-    system: SystemOption = "",
-    values: SetOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Simulate Chakra execution traces on the network of a design.
-
-    A deadlock ends with exit code 3.
-    """
-    from archgym.simulators.cluster.formats.chakra import read_trace
-    from archgym.simulators.cluster.kernel.engine import first_waiting, simulate
-
-    read = read_trace(trace, groups)
-    simulator, design = _design(space, system, values or [])
-    network = simulator.network(design)
-    graphs = read.graphs(network)
-    outcome = simulate(network, graphs)
-    found = first_waiting(network, graphs) if outcome.deadlock else None
-    waiting = None
-    if found is not None:
-        npu, place = found
-        entry = read.entries[npu][place]
-        waiting = {"npu": npu, "node": read.numbers[npu][place], "kind": _KINDS[entry["kind"]]}
-    result = {
-        "npus": len(read.entries),
-        "nodes": sum(map(len, read.entries)),
-        "deadlock": outcome.deadlock,
-        "time_ns": None if outcome.deadlock else int(outcome.finish_ns.max()),
-        "compute_ns": int(outcome.compute_ns.max()),
-        "exposed_ns": int(outcome.exposed_ns.sum(axis=1).max()),
-        "messages": outcome.n_messages,
-        "skipped": dict(read.skipped),
-        "waiting": waiting,
-    }
-    if json:
-        write_json(result)
-        if outcome.deadlock:
-            raise typer.Exit(_INFEASIBLE_CODE)
-        return
-    for kind, count in read.skipped.items():
-        say(f"{count:,} nodes are skipped: {kind}.")
-    if outcome.deadlock:
-        say("The trace ends in a deadlock: nodes wait for each other.")
-        if waiting is not None:
-            say(
-                f"The first that waits is NPU {waiting['npu']}, in its node {waiting['node']}, "
-                f"a {waiting['kind']}."
-            )
-        raise typer.Exit(_INFEASIBLE_CODE)
-    say(
-        f"{result['nodes']:,} nodes of {result['npus']} NPUs: "
-        f"{outcome.finish_ns.max() / 1e6:.6g} ms; at most {outcome.compute_ns.max() / 1e6:.6g} ms "
-        f"of computing and {outcome.exposed_ns.sum(axis=1).max() / 1e6:.6g} ms of exposed "
-        f"communication on an NPU; {outcome.n_messages:,} messages."
-    )
-
-
-@cluster_app.command("fabric")
-def compare_paths(
-    leaves: Annotated[int, typer.Option("--leaves", min=1, help="Number of leaf switches.")] = 4,
-    hosts: Annotated[int, typer.Option("--hosts", min=1, help="NPUs of a leaf.")] = 4,
-    spines: Annotated[int, typer.Option("--spines", min=1, help="Number of spine switches.")] = 4,
-    pattern: Annotated[
-        str,
-        typer.Option(
-            "--pattern",
-            help="Traffic: ring, leaf-shift, halving, all-to-all, or pairs such as 0>3;1>2.",
-        ),
-    ] = "all-to-all",
-    json: JsonOption = False,
-) -> None:
-    """Compare the loads of a leaf-spine fabric by how flows choose their paths."""
-    from archgym.simulators.cluster.kernel.fabric import Fabric, ecmp_loads, flows_of, loads
-
-    fabric = Fabric(leaves, hosts, spines)
-    flows = flows_of(fabric, pattern)
-    drawn = ecmp_loads(fabric, flows)
-    rows: list[dict[str, str | float | None]] = [
-        {"paths": "ecmp", "mean": float(drawn.mean()), "worst": float(drawn.max())}
-    ]
-    for paths in ("round-robin", "split", "spray"):
-        up, down = loads(fabric, flows, paths)
-        rows.append({"paths": paths, "uplink": float(up), "downlink": float(down)})
-    if json:
-        write_json(rows)
-    else:
-        columns = ("paths", "uplink", "downlink", "mean", "worst")
-        cells = [
-            ["–" if (value := row.get(name)) is None else _text(value) for name in columns]
-            for row in rows
-        ]
-        table(columns, cells, right=columns[1:])
-        say(
-            "Largest loads in flows of an uplink and a downlink; "
-            "of ecmp, over both, the mean and the worst of 1,000 hashes."
-        )
-        n_inside = sum(a // hosts == b // hosts for a, b in flows)
-        if n_inside:
-            say(f"{n_inside:,} of {len(flows):,} flows stay in their leaf and use no uplink.")
-
-
-def _text(value: str | float) -> str:
-    return value if isinstance(value, str) else number(value)
 
 
 def _run(space: str, system: str, workload: str, values: list[str]) -> "Result":

@@ -44,7 +44,16 @@ from archgym.simulators.cluster.space import (
 )
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.economics import DEFAULT_GRID, GridOption, ownership_metrics
+from archgym.simulators.kit.economics import (
+    DEFAULT_DOLLARS_PER_KWH,
+    DEFAULT_GRID,
+    DEFAULT_PUE,
+    ElectricityOption,
+    GridOption,
+    PueOption,
+    YearsOption,
+    ownership_metrics,
+)
 from archgym.spaces.space import DesignSpace
 from archgym.spaces.texts import value_from_text
 
@@ -134,14 +143,9 @@ class ClusterSimulator(RowSimulator):
                 high=MAX_NPUS,
             ),
         ] = 0,
-        years: Annotated[
-            float,
-            Option("Years of use; adds metrics of the cost of ownership.", high=50, unit="years"),
-        ] = 0.0,
-        pue: Annotated[
-            float, Option("Power of the building over the NPUs'.", low=1, high=10)
-        ] = 1.3,
-        electricity: Annotated[float, Option("Price of electricity.", high=10, unit="$/kWh")] = 0.1,
+        years: YearsOption = 0.0,
+        pue: PueOption = DEFAULT_PUE,
+        electricity: ElectricityOption = DEFAULT_DOLLARS_PER_KWH,
         grid: GridOption = DEFAULT_GRID,
     ) -> None:
         """Make the simulator of one space.
@@ -172,10 +176,7 @@ class ClusterSimulator(RowSimulator):
                 f"`system` must be left out in space {space!r}, whose designs choose the network; "
                 f"got {system!r}. Use space parallel."
             )
-        if years:
-            self.metrics = (*METRICS, *ownership_metrics(years, pue, electricity, grid))
-        elif (pue, electricity, grid) != (1.3, 0.1, DEFAULT_GRID):
-            raise InvalidArgumentError("`pue`, `electricity` and `grid` need `years`, such as 3.")
+        self.metrics = (*METRICS, *ownership_metrics(years, pue, electricity, grid))
         self.cluster = default_cluster(space, system)
         if space == "cosmic-2025" and len(self.cluster.dimensions) != 4:
             raise InvalidArgumentError(

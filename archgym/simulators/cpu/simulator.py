@@ -299,9 +299,11 @@ class CpuSimulator(RowSimulator):
             built = machine_of(self.space.name, self.space.design_at(indices))
             return breakdown(built, None, self._operation)
         ran = self._ran(indices, self.opened(workload), None)
-        if isinstance(ran, str) or ran[0].operation is None:
+        if isinstance(ran, str):
             return {}
         found, (counters, dram_pj, core_cycles), _ = ran
+        if found.operation is None:
+            return {}
         return breakdown(found.machine, counters, found.operation, dram_pj, core_cycles)
 
     def _ran(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> "_Ran | str":

@@ -43,13 +43,15 @@ def run_in_windows(
     core = Core(machine, trace, warmup, length, ideal)
     ends: list[Ints] = []
     begun = 0
-    while not core.is_over:
-        before = core.n_retired, core.n_cycles
-        core.advance(core.n_retired + _STEP)
-        if (core.n_retired, core.n_cycles) == before:
+    is_over = False
+    while not is_over:
+        retired = core.n_retired
+        core.advance(retired + _STEP)
+        is_over = core.is_over
+        if core.n_retired == retired:
             return None
-        least = cycles // 2 if core.is_over and ends else cycles
-        if core.n_cycles - begun >= least or (core.is_over and not ends):
+        least = cycles // 2 if is_over and ends else cycles
+        if core.n_cycles - begun >= least or (is_over and not ends):
             counters = core.finish()
             if counters is None:
                 return None

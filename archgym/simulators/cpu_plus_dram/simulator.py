@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import ClassVar, Final, cast, final
 
+import numpy as np
+
 from archgym.composition import Composition, Part
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.limits import parse_limits
@@ -10,8 +12,16 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Simulator, Workload, derived_values
 from archgym.simulators.cpu.kernel.composed.memory import Composed, Memory, run_composed
-from archgym.simulators.cpu.metrics import AREA_LIMIT_MM2, CYCLE_NS, POWER_LIMIT_MW
+from archgym.simulators.cpu.metrics import (
+    AREA_LIMIT_MM2,
+    CYCLE_NS,
+    POWER_LIMIT_MW,
+    STRUCTURAL_AREA_MM2,
+    STRUCTURAL_POWER_MW,
+    breakdown,
+)
 from archgym.simulators.cpu.simulator import CpuSimulator
+from archgym.simulators.cpu.space import GROUPS
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.ramulator.kernel.run import Configuration
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
@@ -34,17 +44,23 @@ _JOINT: Final = (
 )
 _PROMOTED: Final = tuple(spec.name for spec in _JOINT[1:])
 _IPC, _ENERGY_DELAY = Term("ipc", "maximise"), Term("energy_delay", "minimise")
-_OBJECTIVES: Final = (
-    Objective(
-        "performance-under-limits",
-        (_IPC,),
-        f"IPC within {AREA_LIMIT_MM2:g} mm2 and {POWER_LIMIT_MW:g} mW.",
-        parse_limits(f"area_mm2 <= {AREA_LIMIT_MM2:g}, power_mw <= {POWER_LIMIT_MW:g}", _JOINT),
-    ),
-    Objective("performance", (_IPC,), "IPC; over several workloads their geometric mean."),
-    Objective("energy", (Term("energy_per_instruction_pj", "minimise"),), "Energy."),
-    Objective("edp", (_ENERGY_DELAY,), "Energy times delay."),
-)
+
+
+def _objectives(area_mm2: float, power_mw: float) -> dict[str, Objective]:
+    """Return the objectives, by name, for limits of area and power."""
+    limits = parse_limits(f"area_mm2 <= {area_mm2:g}, power_mw <= {power_mw:g}", _JOINT)
+    found = (
+        Objective(
+            "performance-under-limits",
+            (_IPC,),
+            f"IPC within {area_mm2:g} mm2 and {power_mw:g} mW.",
+            limits,
+        ),
+        Objective("performance", (_IPC,), "IPC; over several workloads their geometric mean."),
+        Objective("energy", (Term("energy_per_instruction_pj", "minimise"),), "Energy."),
+        Objective("edp", (_ENERGY_DELAY,), "Energy times delay."),
+    )
+    return {objective.name: objective for objective in found}
 
 
 @final
@@ -72,6 +88,7 @@ class CpuDramSimulator(Composition):
     decided: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "cpu": (
             "dram_data_rate", "dram_channels", "dram_queue", "fidelity", "cores", "corunners",
+            "window_us", "sink_k_per_w",
         ),
         "dram": ("space", "fidelity", "requests"),
     }  # fmt: skip
@@ -79,8 +96,12 @@ class CpuDramSimulator(Composition):
         "cpu > dram": "reads and writes of the last level, when they leave it",
         "dram > cpu": "the time at which each read's data arrive",
     }
+    bounded_by = (
+        *(f"cpu.{name}" for names in GROUPS.values() for name in names),
+        "dram.organisation", "dram.speed_bin", "dram.channels",
+    )  # fmt: skip
     joint_metrics: tuple[MetricSpec, ...] = _JOINT
-    objectives: Mapping[str, Objective] = {o.name: o for o in _OBJECTIVES}
+    objectives: Mapping[str, Objective] = _objectives(STRUCTURAL_AREA_MM2, STRUCTURAL_POWER_MW)
     default_objective = "performance-under-limits"
 
     def join(self, parts: Mapping[str, Simulator]) -> None:
@@ -96,6 +117,9 @@ class CpuDramSimulator(Composition):
                 "lines of a cache; got another device."
             )
         super().join(parts)
+        if "giga_instructions_per_s" not in {spec.name for spec in parts["cpu"].metrics}:
+            # Area and power of arrays alone.
+            self.objectives = _objectives(AREA_LIMIT_MM2, POWER_LIMIT_MW)
 
     def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:
         """Return the joint metrics of one design; see `Composition.couple`."""
@@ -126,6 +150,21 @@ class CpuDramSimulator(Composition):
         )
         time_ns = measured["total_cycles"] * CYCLE_NS
         return {"time_ns": time_ns, **{name: measured[name] for name in _PROMOTED}}
+
+    def bounds_of(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return the area by structure, which follows from sizes; see `Composition.bounds_of`."""
+        values = super().bounds_of(indices, workload)
+        core = cast(CpuSimulator, self.parts["cpu"])
+        memory = cast(RamulatorSimulator, self.parts["dram"])
+        column = [spec.name for spec in self.metrics].index("area_mm2")
+        for row, design in enumerate(indices):
+            parts = self.opened(design)
+            c = memory.configuration(parts["dram"].design)
+            found = core.built(parts["cpu"].indices, None, _channels(memory, c))
+            if not isinstance(found, str) and found.operation is not None:
+                area = breakdown(found.machine, None, found.operation)["area_mm2"]
+                values[row, column] = sum(area.values())
+        return values
 
 
 def _channels(memory: RamulatorSimulator, c: Configuration) -> dict[str, int]:

@@ -186,7 +186,8 @@ def _extent(sides: Sequence[tuple[float, float]]) -> tuple[float, float]:
 def _covered(low: float, size: float, cell: float, cells: int) -> Floats:
     """Return how much of each cell along a side a block covers [m]."""
     edges = cell * np.arange(cells + 1)
-    return np.maximum(0.0, np.minimum(edges[1:], low + size) - np.maximum(edges[:-1], low))
+    length: Floats = np.minimum(edges[1:], low + size) - np.maximum(edges[:-1], low)
+    return np.clip(length, 0.0, None)
 
 
 def _network(

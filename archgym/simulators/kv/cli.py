@@ -217,7 +217,9 @@ def memory_of_sessions(
     rows = []
     for policy in found.curves:
         blocks = memory_for(found, policy, hits)
-        rows.append({"policy": policy, "gib": None if blocks is None else blocks * gib})
+        is_bound = blocks == found.capacities[0]
+        gib_of = None if blocks is None else blocks * gib
+        rows.append({"policy": policy, "gib": gib_of, "is_upper_bound": is_bound})
     contexts = found.live_blocks * gib
     answer = {
         "live": live,
@@ -242,11 +244,14 @@ def memory_of_sessions(
     if sample < live:
         say(f"Simulated with {sample} live sessions of the trace, and scaled.")
     heading(f"Memory for {hits:g} % of the hits of an endless cache")
-    table(("policy", "GiB"), [[str(r["policy"]), _gib(r["gib"])] for r in rows], right=("GiB",))
+    table(("policy", "GiB"), [[str(r["policy"]), _gib(r)] for r in rows], right=("GiB",))
 
 
-def _gib(value: Any) -> str:
-    return "above the curve" if value is None else number(value)
+def _gib(row: dict[str, Any]) -> str:
+    if row["gib"] is None:
+        return "above the curve"
+    # The curve begins with the largest request, or an eighth of the contexts.
+    return f"at most {number(row['gib'])}" if row["is_upper_bound"] else number(row["gib"])
 
 
 @kv_app.command("try")
@@ -304,30 +309,3 @@ def try_designs(
     for row in rows:
         if row["problem"]:
             say(f"{row['design']}: {row['problem']}.")
-
-
-@kv_app.command("generate")
-def generate_trace(
-    folder: Annotated[
-        Path, typer.Argument(help="Folder of ServeGen's clients of a model.", metavar="FOLDER")
-    ],
-    out: Annotated[Path, typer.Option("--out", help="Trace to write (.jsonl).", parser=named_path)],
-    seconds: Annotated[
-        float, typer.Option("--seconds", help="Length of the trace [s].", min=1)
-    ] = 600.0,
-    start: Annotated[
-        float, typer.Option("--start", help="Time of the week at which it begins [s].", min=0)
-    ] = 129_600.0,
-    seed: Annotated[int, typer.Option("--seed", help="Random seed of the trace.", min=0)] = 0,
-) -> None:
-    """Draw requests from ServeGen's clients, as a file that all commands take."""
-    import json
-
-    from archgym.files.storage import write_atomic
-    from archgym.simulators.kv.formats.requests import generate
-
-    found = generate(folder, seconds, seed, start)
-    if not found:
-        raise InvalidArgumentError("No client has a request in this time; give another `--start`.")
-    write_atomic(out, "".join(json.dumps(row) + "\n" for row in found).encode())
-    say(f"Written to {out}: {len(found):,} requests in {seconds:g} s.")

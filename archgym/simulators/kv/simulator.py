@@ -269,21 +269,18 @@ class KvSimulator(RowSimulator):
         from archgym.simulators.kv.kernel.run import run_offload, run_radix
 
         gpu = self._size("cache_tokens", design, made.block)
-        host = 0
-        policy = design["policy"]
-        if self.space.name == "offload":
-            host = self._size("host_tokens", design, made.block)
-            counts = run_offload(made, gpu, host, policy, design["host_policy"])
-            if policy != "lru" or design["host_policy"] != "lru":
-                plain = run_offload(made, gpu, host, "lru", "lru")
-            else:
-                plain = counts
-        elif self.space.name == "sglang":
-            counts = run_radix(made, gpu, policy)
-            plain = counts if policy == "lru" else run_radix(made, gpu, "lru")
-        else:
-            counts = self._run_pool(made, gpu, policy)
-            plain = counts if policy == "lru" else self._run_pool(made, gpu, "lru")
+        host = self._size("host_tokens", design, made.block) if "host_policy" in design else 0
+
+        def run(policy: str, host_policy: str = "") -> dict[str, Any]:
+            if self.space.name == "offload":
+                return run_offload(made, gpu, host, policy, host_policy)
+            if self.space.name == "sglang":
+                return run_radix(made, gpu, policy)
+            return self._run_pool(made, gpu, policy)
+
+        chosen = [design[name] for name in ("policy", "host_policy") if name in design]
+        counts = run(*chosen)
+        plain = counts if set(chosen) == {"lru"} else run(*["lru"] * len(chosen))
         hits = counts["hit_blocks"] + counts.get("host_hit_blocks", 0)
         of_lru = plain["hit_blocks"] + plain.get("host_hit_blocks", 0)
         optimum = counts["optimum_blocks"]

@@ -21,6 +21,16 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit.economics import (
+    DEFAULT_DOLLARS_PER_KWH,
+    DEFAULT_GRID,
+    DEFAULT_PUE,
+    ElectricityOption,
+    GridOption,
+    PueOption,
+    YearsOption,
+    ownership_metrics,
+)
 from archgym.simulators.moe.formats.export import FORMATS, SERVING, serving_files
 from archgym.simulators.moe.kernel.columns import COUNTERS
 from archgym.simulators.moe.kernel.run import (
@@ -46,17 +56,19 @@ from archgym.simulators.moe.machine.engines import engine as engine_of
 from archgym.simulators.moe.machine.eplb import place
 from archgym.simulators.moe.machine.hardware import NodePreset, node, node_names
 from archgym.simulators.moe.machine.models import MoeModel
-from archgym.simulators.moe.machine.plan import MODEL_REASONS, Plan, plan
+from archgym.simulators.moe.machine.plan import MODEL_REASONS, UNEVEN, Plan, is_uneven, plan
 from archgym.simulators.moe.machine.presets import model as model_of
 from archgym.simulators.moe.machine.presets import model_names
 from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving
 from archgym.simulators.moe.machine.step_time import StepCosts
 from archgym.simulators.moe.metrics import INTACT, METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.space import (
+    GPUS_OF_A_SERVER,
     GROUPS,
     HARDWARE,
     SPACE_NAMES,
     design_space,
+    with_gpus,
     with_highest,
 )
 from archgym.simulators.moe.workloads.requests import (
@@ -76,9 +88,12 @@ from archgym.simulators.moe.workloads.workload import (
     shipped,
     shipped_names,
 )
+from archgym.spaces.expression import P
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 
+# chosen: an H100 by the press of 2023 and 2024, and an eighth of its server.
+_ACCELERATOR_DOLLARS: Final = 35_000.0
 _DEFAULT_OBJECTIVE: Final = {
     "edge-offload": "latency",
     "edge-offload-table": "latency",
@@ -112,6 +127,11 @@ class Ready(NamedTuple):
     table: npt.NDArray[np.float64] | None
 
 
+# The most uplinks of a leaf that the model of the network knows.
+_MAX_UPLINKS: Final = 64
+_MOST_SERVERS: Final = 16
+
+
 @final
 class MoeSimulator(RowSimulator):
     """Serving of a mixture-of-experts model: caches, prefetch, batching, tiers, parallelism.
@@ -132,7 +152,7 @@ class MoeSimulator(RowSimulator):
     fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "full", "steps")
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     table_space = "edge-offload-table"
-    model_reasons = MODEL_REASONS
+    model_reasons: tuple[str, ...] = MODEL_REASONS
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = OBJECTIVES
     # Fewer bits and dropped experts are faster, and give another model's answers.
@@ -309,6 +329,18 @@ class MoeSimulator(RowSimulator):
         output_tokens: Annotated[
             int, Option("Most output tokens of a request.", low=1, high=MAX_TOKENS)
         ] = MAX_TOKENS,
+        accelerator_dollars: Annotated[
+            float,
+            Option(
+                "Price of an accelerator with its part of the server; needs `years`.",
+                high=1e6,
+                unit="$",
+            ),
+        ] = _ACCELERATOR_DOLLARS,
+        years: YearsOption = 0.0,
+        pue: PueOption = DEFAULT_PUE,
+        electricity: ElectricityOption = DEFAULT_DOLLARS_PER_KWH,
+        grid: GridOption = DEFAULT_GRID,
         fidelity: str = "auto",
     ) -> None:
         """Make the simulator of one space, one of `space_names`; each `Option` says what it sets.
@@ -322,6 +354,12 @@ class MoeSimulator(RowSimulator):
           FileFormatError: A file holds something else.
           InvalidArgumentError: An option is outside its limits, or the space's designs choose it.
         """
+        if accelerator_dollars != _ACCELERATOR_DOLLARS and not years:
+            raise InvalidArgumentError("`accelerator_dollars` needs `years`, such as 3.")
+        price = P("n_gpus") * accelerator_dollars
+        kilowatts = P("energy_per_token_mj") * P("output_per_s") / 1e6
+        owned = ownership_metrics(years, pue, electricity, grid, price, kilowatts)
+        self.metrics = (*METRICS, *owned)
         self._steps = fidelity == "steps" or (fidelity == "auto" and space in _STEPS_BY_DEFAULT)
         self.space = design_space(space)
         if hardware and "hardware" in self.space.names:
@@ -333,6 +371,9 @@ class MoeSimulator(RowSimulator):
         self.default_workload = shipped_names(space)[0]
         self.node: NodePreset = node(hardware or HARDWARE[space])
         self.model: MoeModel = model_of(model) if model else default_model(space)
+        self.space = with_gpus(self.space, self.node.n_gpus)
+        # Experts divide among powers of two.
+        self._server_gpus = max(GPUS_OF_A_SERVER, 1 << (self.node.n_gpus.bit_length() - 1))
         self._engine: Engine = engine_of(engine or _DEFAULT_ENGINE.get(space, "ideal"))
         if (prefill_workers > 0) != (decode_workers > 0):
             raise InvalidArgumentError(
@@ -380,6 +421,10 @@ class MoeSimulator(RowSimulator):
         if any(replaced.values()):
             kept = [name for name in self.space.names if not replaced.get(name)]
             self.space = self.space.restricted(keep=kept)
+        most = self._server_gpus * (_MOST_SERVERS if "servers" in self.space.names else 1)
+        if {"spread", "servers"} & {*self.space.names} and not expert_groups:
+            # Only where a design may be so: reasons are part of a task's identity.
+            self.model_reasons += (UNEVEN,) * bool(self.model.experts % most)
         if hardware or model or engine:
             self.space = self._with_fitting_default()
         self.costs: Mapping[str, str] = costs_of(space)
@@ -414,6 +459,10 @@ class MoeSimulator(RowSimulator):
 
     def measure(self, indices: np.ndarray, opened: Asked, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one design; see `RowSimulator`."""
+        if UNEVEN in self.model_reasons:
+            serving, _ = self._serving(self.space.design_at(indices), opened)
+            if is_uneven(opened.model, serving):
+                return UNEVEN
         ready = self._prepared(opened, indices, cost)
         if ready.plan.infeasible is not None:
             return ready.plan.infeasible
@@ -540,6 +589,8 @@ class MoeSimulator(RowSimulator):
         if "tensor" in space.names and "servers" not in space.names:
             gpus = 1 << (min(self.node.n_gpus, int(str(default["tensor"]))).bit_length() - 1)
             tries = [{}, {"tensor": gpus}]
+        elif "servers" in space.names:
+            tries = [{}, {"servers": 2}]
         known = {p.name: p for p in space.parameters}
         choices = []
         for extra in tries:
@@ -547,7 +598,9 @@ class MoeSimulator(RowSimulator):
                 for kv in _levels(known, "kv_bits", default):
                     choices.append({**extra, **bits, **kv})
         for extra in choices:
-            serving = self._tuned(serving_of(space.name, default | extra, _blocks(self.model)))
+            serving = self._as_designed(default | extra, self.model)
+            if is_uneven(self.model, serving):
+                continue
             if plan(self.model, self.node, serving, asked.requests).infeasible is None:
                 return space.with_defaults(extra) if extra else space
         return space
@@ -557,7 +610,7 @@ class MoeSimulator(RowSimulator):
 
         Parallelism beyond the server's GPUs would only waste evaluations.
         """
-        gpus = 1 << (min(8, self.node.n_gpus).bit_length() - 1)
+        gpus = 1 << (self.node.n_gpus.bit_length() - 1)
         space = with_highest(space, {"tensor": gpus, "data": gpus})
         how = self._engine
         tokens = how.step_tokens(self.node.gpu)
@@ -570,10 +623,13 @@ class MoeSimulator(RowSimulator):
 
     def _serving(self, design: Mapping[str, Any], asked: Asked) -> tuple[Serving, NodePreset]:
         served = asked.model
-        serving = self._tuned(serving_of(self.space.name, design, _blocks(served)))
+        serving = self._as_designed(design, served)
         serving = replace(serving, independent=asked.independent)
         server = node(str(design["hardware"])) if "hardware" in design else self.node
         return serving, server
+
+    def _as_designed(self, design: Mapping[str, Any], served: MoeModel) -> Serving:
+        return self._tuned(serving_of(self.space.name, design, _blocks(served), self._server_gpus))
 
     def _tuned(self, serving: Serving) -> Serving:
         """Return a way of serving with the chosen engine and options."""
@@ -614,7 +670,7 @@ class MoeSimulator(RowSimulator):
             paths = str(self._value("paths", indices, "ecmp"))
             subflows = int(self._value("subflows", indices, 1))
             n_servers = -(-serving.n_gpus // server.n_gpus)
-            crowded = contention(n_servers, server.n_gpus, paths, subflows)
+            crowded = contention(n_servers, min(server.n_gpus, _MAX_UPLINKS), paths, subflows)
         return plan(asked.model, server, serving, asked.requests_of(serving.clients), crowded)
 
     def prepared(

@@ -149,8 +149,13 @@ _NEEDS_MISSES = (
     "scope", "admission", "replacement", "staging_experts",
     "prefetch", "cpu_rule", "low_bits", "host_gb",
 )  # fmt: skip
+GPUS_OF_A_SERVER: Final = 8
+"""Accelerators of a server, but for users' own of more."""
+_IN_A_SERVER: Final = ("tensor", "data")
 _EIGHT_ACCELERATORS = Constraint(
-    "eight-accelerators", P("tensor") * P("data") <= 8, "the server has eight accelerators"
+    "eight-accelerators",
+    P("tensor") * P("data") <= GPUS_OF_A_SERVER,
+    "the server has eight accelerators",
 )
 _SPREAD_NEEDS_TWO = Constraint(
     "spread-needs-two",
@@ -386,6 +391,30 @@ def with_highest(space: DesignSpace, values: Mapping[str, int]) -> DesignSpace:
         constraints=space.constraints,
         conditions=space.conditions,
         doc=space.doc,
+    )
+
+
+def with_gpus(space: DesignSpace, n_gpus: int) -> DesignSpace:
+    """Return a space for servers of more than eight accelerators.
+
+    Groups are powers of two, so that they share heads and experts evenly.
+    """
+    if n_gpus <= GPUS_OF_A_SERVER or "tensor" not in space.names:
+        return space
+    high = 1 << (n_gpus.bit_length() - 1)
+    known: list[Any] = list(space.parameters)
+    parameters = [replace(p, doc=p.doc.replace("eight", str(high))) for p in known]
+    reason = f"the server has {n_gpus} accelerators"
+    whole = Constraint("whole-server", P("tensor") * P("data") <= n_gpus, reason)
+    return DesignSpace(
+        space.name,
+        [
+            replace(p, high=high) if isinstance(p, PowerOfTwo) and p.name in _IN_A_SERVER else p
+            for p in parameters
+        ],
+        constraints=[whole if c is _EIGHT_ACCELERATORS else c for c in space.constraints],
+        conditions=space.conditions,
+        doc=space.doc.replace("eight", str(n_gpus)),
     )
 
 

@@ -1,21 +1,19 @@
-"""Commands `archgym soc`: task graphs and phases of systems on a chip."""
+"""Command `archgym soc phases`: phases of systems on a chip."""
 
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import typer
 
-from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.console.terminal import heading, number, table, write_json
 from archgym.cli.options.design import DesignArgument, is_study, named_design
 from archgym.cli.options.groups import with_groups
 from archgym.cli.options.task import JsonOption, TaskOptions
-from archgym.cli.options.values import named_path
 from archgym.errors import InvalidArgumentError
 
 commands = typer.Typer()
 soc_app = typer.Typer(
     name="soc",
-    help="Inspect phases of systems on a chip, and generate task graphs.",
+    help="Inspect phases of systems on a chip.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -62,22 +60,3 @@ def phases(design: DesignArgument, options: TaskOptions, json: JsonOption = Fals
 
 
 soc_app.command("phases")(with_groups(phases))
-
-
-@soc_app.command("generate")
-def generate(
-    out: Annotated[
-        Path, typer.Option("--out", help="The task graph to write (.json).", parser=named_path)
-    ],
-    tasks: Annotated[int, typer.Option("--tasks", help="Number of tasks.")] = 20,
-    width: Annotated[int, typer.Option("--width", help="Tasks of a layer, at most.")] = 4,
-    seed: Annotated[int, typer.Option("--seed", help="Random seed of the graph.")] = 0,
-) -> None:
-    """Generate a random task graph, as a file that `--option graph=FILE` takes."""
-    from archgym.files.storage import write_atomic
-    from archgym.simulators.soc.formats.generator import generate_graph
-    from archgym.simulators.soc.workloads import graph_text
-
-    graph = generate_graph(tasks, width, seed)
-    write_atomic(out, graph_text(graph))
-    say(f"Written to {out}: {len(graph.tasks)} tasks, {len(graph.edges)} edges.")

@@ -127,7 +127,7 @@ def test_same_design_with_all_npus_takes_as_long() -> None:
 
 def test_collective_without_congestion_takes_its_closed_form() -> None:
     from archgym.simulators.cluster.kernel.engine import simulate
-    from archgym.simulators.cluster.kernel.graphs import graphs_of_entries
+    from evidence.cluster.entries import graphs_of_entries
 
     ring = System(
         topology=("Ring",),

@@ -202,3 +202,19 @@ def test_device_whose_bursts_are_no_lines_is_refused(device: str) -> None:
 def test_options_that_the_composition_decides_are_unknown() -> None:
     with pytest.raises(UnknownNameError, match=r"cpu\.cores"):
         composed(**{"cpu.cores": "2"})
+
+
+def test_bound_of_the_area_is_the_area() -> None:
+    whole = composed()
+    drawn = np.random.default_rng(6).integers(
+        0, whole.space.sizes, size=(4, whole.space.n_parameters)
+    )
+    workload = whole.workload("sort")
+
+    bounds = whole.bounds(drawn, workload)
+    found = whole.evaluate_batch(drawn, workload)
+
+    place = [spec.name for spec in whole.metrics].index("area_mm2")
+    built = found.reason == 0
+    assert built.any()
+    assert bounds[built, place] == pytest.approx(found.values[built, place])

@@ -12,7 +12,7 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, UnknownNameError
 from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator
-from archgym.simulators.dram.formats.trace import write_trace
+from archgym.simulators.dram.formats.trace import Trace, write_trace
 from archgym.simulators.dram.kernel.bursts import _Latest, prepared
 from archgym.simulators.dram.kernel.devices import dramsys_device_names
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
@@ -365,3 +365,22 @@ def test_more_requests_than_there_are_leave_the_trace_as_it_is() -> None:
 def test_number_of_requests_must_be_a_whole_number(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match="`requests` must be a whole number from 1"):
         DramSimulator(requests=text)
+
+
+def test_one_request_under_way_makes_each_wait_for_the_answer_before(tmp_path: Path) -> None:
+    # Eight rows in eight banks, all asked for at time 0: together they overlap, in a walk they do
+    # not.
+    simulator = DramSimulator(address_mapping="row-bank-column")
+    zeros = np.zeros(8, dtype=np.int64)
+    addresses = np.arange(8, dtype=np.int64) << 13
+    for n, name in ((1, "one"), (8, "walk")):
+        write_trace(Trace(name, zeros[:n], zeros[:n] > 0, addresses[:n]), tmp_path / f"{name}.stl")
+    walk, one = str(tmp_path / "walk.stl"), str(tmp_path / "one.stl")
+    waiting = {"arbiter": "Fifo", "max_active_transactions": 1}
+
+    free = metrics_of(simulator, walk, arbiter="Fifo", max_active_transactions=128)
+    chained = metrics_of(simulator, walk, **waiting)
+    single = metrics_of(simulator, one, **waiting)
+
+    assert chained["total_time_ns"] == pytest.approx(8 * single["total_time_ns"], rel=0.1)
+    assert free["total_time_ns"] < 0.5 * chained["total_time_ns"]

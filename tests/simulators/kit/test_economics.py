@@ -119,6 +119,7 @@ def test_ownership_adds_electricity_to_the_price() -> None:
         ("cpu", {"node": "7nm"}, ("dollars", "embodied_kg_co2")),
         ("soc", {"node": "7nm", "dies": "2"}, ("dollars", "total_kg_co2")),
         ("cluster", {"years": "3"}, ("total_cost_of_ownership_dollars", "operational_kg_co2")),
+        ("moe", {"years": "3"}, ("total_cost_of_ownership_dollars", "operational_kg_co2")),
     ],
 )
 def test_tasks_have_price_and_carbon_as_objectives(
@@ -133,8 +134,27 @@ def test_tasks_have_price_and_carbon_as_objectives(
 
 
 @pytest.mark.parametrize(
-    ("simulator", "options"), [("soc", {"hours": "9"}), ("cluster", {"pue": "2"})]
+    ("simulator", "options"),
+    [
+        ("soc", {"hours": "9"}),
+        ("cluster", {"pue": "2"}),
+        ("moe", {"grid": "usa"}),
+        ("moe", {"accelerator_dollars": "9000"}),
+    ],
 )
 def test_options_that_nothing_reads_are_refused(simulator: str, options: dict[str, str]) -> None:
     with pytest.raises(InvalidArgumentError, match="need"):
         Task.make(simulator, **options)
+
+
+def test_ownership_of_servers_is_their_price_and_the_electricity_of_their_tokens() -> None:
+    task = Task.make("moe", years="3", accelerator_dollars="20000", electricity="0.2", pue="1.5")
+
+    row = dict(zip((s.name for s in task.metrics), task.reference[0], strict=True))
+
+    kilowatts = row["energy_per_token_mj"] * row["output_per_s"] / 1e6
+    electricity = kilowatts * 1.5 * 3 * 8760 * 0.2
+    assert 0.01 < kilowatts < 100
+    assert row["total_cost_of_ownership_dollars"] == pytest.approx(
+        20_000 * row["n_gpus"] + electricity
+    )

@@ -12,7 +12,6 @@ import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.simulators.kv import KvSimulator
-from archgym.simulators.kv.formats.requests import generate
 from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
 from archgym.simulators.kv.workloads import load, read_trace
 
@@ -169,22 +168,6 @@ def test_cut_without_a_request_is_refused() -> None:
         KvSimulator(first=5000).workload("chat")
 
 
-def test_generated_requests_keep_rates_and_repeat_with_a_seed(tmp_path: Path) -> None:
-    windows = "".join(f"{600 * n},2.0,1.5,Gamma,0,0\n" for n in range(10))
-    (tmp_path / "chunk-0-trace.csv").write_text(windows)
-    lengths = {"0": {"input_tokens": "{100: 0.5, 300: 0.5}", "output_tokens": "{7: 1.0}"}}
-    (tmp_path / "chunk-0-dataset.json").write_text(json.dumps(lengths))
-
-    found = generate(tmp_path, 6000.0, 3)
-
-    assert found == generate(tmp_path, 6000.0, 3)
-    assert found != generate(tmp_path, 6000.0, 4)
-    # Two a second for 6,000 s, within four standard deviations of a variation of 1.5.
-    assert abs(len(found) - 12_000) < 4 * 1.5 * 12_000**0.5
-    assert {row["input_length"] for row in found} == {100, 300}
-    assert {row["output_length"] for row in found} == {7}
-
-
 @pytest.mark.slow
 def test_traces_of_random_bytes_never_break_a_reader(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
@@ -214,9 +197,9 @@ def test_mark_at_the_beginning_of_a_file_is_no_part_of_it(tmp_path: Path) -> Non
 
 def test_memory_below_the_smallest_request_is_refused_in_one_line() -> None:
     for blocks, said in ((0, "got 0"), (2, "got 2")):
-        simulator = KvSimulator("vllm", gpu_blocks=str(blocks), block_tokens="64")
+        simulator = KvSimulator("vllm", gpu_blocks=blocks, block_tokens=64)
         with pytest.raises(InvalidArgumentError, match="must hold a request of the trace") as error:
             simulator.workload("coding")
         assert said in str(error.value)
     # The host holds what the accelerator does not.
-    KvSimulator("offload", gpu_blocks="0", block_tokens="64").workload("coding")
+    KvSimulator("offload", gpu_blocks=0, block_tokens=64).workload("coding")

@@ -2,10 +2,12 @@
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from archgym.errors import FileFormatError, UnknownNameError
+from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.kernel.columns import COSTS
 from archgym.simulators.moe.machine.hardware import gpu, gpu_names, node, node_names
@@ -141,3 +143,39 @@ def test_every_named_model_is_served_by_eight_b300(name: str) -> None:
 
     assert 1.0 < found["tpot_mean_ms"] < 50.0
     assert MoeSimulator("single-server", hardware="hgx-b300", model=name).model.name == name
+
+
+@pytest.mark.parametrize(
+    ("space", "design", "n_gpus"),
+    [
+        ("single-server", {"tensor": 16, "expert_bits": 8}, 16),
+        ("closed-loop", {"tensor": 4, "data": 4, "clients": 1}, 16),
+        ("expert-parallel", {"servers": 2, "tensor": 16}, 32),
+    ],
+)
+def test_own_server_of_sixteen_is_used_whole(
+    tmp_path: Path, space: str, design: dict[str, Any], n_gpus: int
+) -> None:
+    path = tmp_path / "sixteen.yaml"
+    path.write_text("hardware: {preset: dgx-h100, n_gpus: 16}\n")
+    task = Task.make("moe", space=space, hardware=str(path), fidelity="steps", requests="4")
+    values = {**task.space.design_at(task.space.default_indices), **design}
+
+    found = task.evaluate(task.space.indices_of(task.space.design(values))[None])
+
+    column = [spec.name for spec in task.metrics].index("n_gpus")
+    assert found.reason.tolist() == [[0]]
+    assert found.values[0, 0, column] == n_gpus
+
+
+def test_experts_that_cannot_be_spread_evenly_are_infeasible() -> None:
+    task = Task.make(
+        "moe", space="single-server", model="qwen1.5-moe-a2.7b", fidelity="steps", requests="4"
+    )
+    default = task.space.design_at(task.space.default_indices)
+    design = task.space.design({**default, "spread": "yes", "tensor": 8})
+
+    found = task.evaluate(task.space.indices_of(design)[None])
+
+    reason = task.simulator.reasons[int(found.reason[0, 0])]
+    assert reason == "experts and copies do not divide evenly among the accelerators"

@@ -4,13 +4,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.runtime.reductions import collected_reductions
-from archgym.simulators.soc import SocSimulator, graph_text, load_graph, read_graph
-from archgym.simulators.soc.formats.generator import generate_graph
+from archgym.simulators.soc import graph_text, load_graph, read_graph
 from archgym.simulators.soc.workloads import SHIPPED
 
 
@@ -170,24 +168,3 @@ def test_torn_file_is_refused(text: str, tmp_path: Path) -> None:
 
     with pytest.raises(FileFormatError):
         read_graph(path)
-
-
-@pytest.mark.parametrize(("tasks", "width"), [(1, 1), (12, 3), (40, 6)])
-def test_generated_graph_can_be_read_and_run(tasks: int, width: int, tmp_path: Path) -> None:
-    graph = generate_graph(tasks, width, seed=5)
-    path = tmp_path / "own.json"
-    path.write_text(graph_text(graph))
-
-    assert graph.digest == generate_graph(tasks, width, seed=5).digest
-    assert graph.digest != generate_graph(tasks, width, seed=6).digest
-    simulator = SocSimulator(graph=str(path))
-    designs = simulator.space.sample(5, np.random.default_rng(0))
-    result = simulator.evaluate_batch(designs, simulator.workload(str(path)))
-    assert (result.reason == 0).all()
-
-
-def test_generator_refuses_what_it_cannot_make() -> None:
-    with pytest.raises(InvalidArgumentError, match="tasks"):
-        generate_graph(0)
-    with pytest.raises(InvalidArgumentError, match="width"):
-        generate_graph(5, 0)

@@ -1,11 +1,11 @@
 """Systolic arrays with buffers: which tiles of a layer move between them and DRAM, and when.
 
-A fold of one matrix stays in the array while two others stream through; a fold is cut into phases
-whose tiles fit the buffers. Each buffer has two halves: while one phase computes, the tiles of the
-next come in and the results of the one before leave. Columns of folds are outermost, then rows,
-then the stream, as in SCALE-Sim. A matrix is fetched again unless the part that returns fits its
-half of a buffer; partial sums leave and return unless they fit. Cycles without stalls are those of
-`systolic`.
+A fold of one matrix stays in the array while two others stream through. A fold is cut into phases
+whose tiles fit the buffers; small folds are one phase together. Each buffer has two halves: while
+one phase computes, the tiles of the next come in and the results of the one before leave. Columns
+of folds are outermost, then rows, then the stream, as in SCALE-Sim. A matrix is fetched again
+unless the part that returns fits its half of a buffer; partial sums leave and return unless they
+fit. Cycles without stalls are those of `systolic`.
 
 Inputs are counted once for each value that a tile has, not for each window. Operands have one byte
 and partial sums four. Tiles lie one behind the other, in lines of 64 bytes.
@@ -140,8 +140,8 @@ class Tiles:
         return self.repeats * int(self.reads.sum() + self.writes.sum())
 
 
-# chosen: the layers of some networks on the arrays of a search; a layer has at most some megabytes.
-@lru_cache(maxsize=256)
+# chosen: the layers of some networks; a layer has at most a few megabytes.
+@lru_cache(maxsize=64)
 def tiles_of(problem: Problem, array: Array) -> Tiles:
     """Return the phases of a layer on an array.
 
@@ -214,6 +214,11 @@ def tiles_of(problem: Problem, array: Array) -> Tiles:
     filling = height if held != OUTPUTS else 0
     cycles = depth + np.where(is_first, filling + height + width - 2, 0)
     cycles[-1] -= 1
+    # As many folds as the halves hold exchange their tiles at once.
+    largest = [*zip(room, reads.max(axis=0), strict=True), (room[OUTPUTS], writes.max())]
+    group = np.arange(0, n, max(1, min(half // most for half, most in largest if most)))
+    cycles, writes = np.add.reduceat(cycles, group), np.add.reduceat(writes, group)
+    reads, read_at, write_at = np.add.reduceat(reads, group), read_at[group], write_at[group]
     # Weights, inputs and outputs lie behind each other, each from a multiple of a mebibyte.
     ends = [int((read_at[:, t] + reads[:, t]).max()) for t in (WEIGHTS, INPUTS)]
     starts = np.cumsum([0, *(-(-end // 2**20) * 2**20 for end in ends)])
@@ -240,13 +245,13 @@ def buffered_space() -> DesignSpace:
         BUFFERED,
         (
             *(
-                PowerOfTwo(name=f"array_{side}", low=8, high=256, default=32, unit="units", doc=doc)
+                PowerOfTwo(f"array_{side}", 16, 256, default=32, unit="units", doc=doc)
                 for side, doc in sides
             ),
             Categorical(name="dataflow", choices=DATAFLOWS, doc="Matrix that stays in the array."),
             *(
                 PowerOfTwo(
-                    name=f"{kind}_kib", low=8, high=256, default=64, unit="KiB",
+                    name=f"{kind}_kib", low=16, high=256, default=64, unit="KiB",
                     doc=f"Buffer of {kind}s, both halves.",
                 )
                 for kind in kinds

@@ -27,8 +27,6 @@ Ints = npt.NDArray[np.int64]
 _FIRST_WORDS: Final = 1 << 17
 # chosen: 2 GiB; what needs more is not a design that somebody waits for.
 _MAX_WORDS: Final = 1 << 28
-# chosen: 200 MB of events, in which a deadlock is searched for.
-_MAX_LOG: Final = 1 << 22
 _LOCAL: Final = threading.local()
 
 
@@ -90,26 +88,6 @@ def simulate(
         header[state.N_DECISIONS] = _most_chunks(system, graphs)
     log = np.zeros(n_log * state.LOG_WORDS, dtype=np.int64)
     return _run(header, f, w, log)
-
-
-def first_waiting(system: System, graphs: Graphs) -> tuple[int, int] | None:
-    """Return the first NPU that waits in a deadlock, and its first node that never ends.
-
-    The run is repeated with a log of its events.
-
-    Args:
-      system: System.
-      graphs: Graphs of all NPUs, which end in a deadlock on it.
-
-    Returns:
-      The NPU and the node's place in its graph; None where the log has no room for all events.
-    """
-    log = simulate(system, graphs, n_log=_MAX_LOG).log
-    if len(log) == _MAX_LOG:
-        return None
-    done = {(npu, node) for npu, node in log[log[:, 1] == state.LOG_DONE, 2:4].tolist()}
-    issued = ((npu, node) for npu, node in log[log[:, 1] == state.LOG_ISSUE, 2:4].tolist())
-    return min((pair for pair in issued if pair not in done), default=None)
 
 
 def _run(header: Ints, f: npt.NDArray[np.float64], w: Ints, log: Ints) -> Outcome:

@@ -1,12 +1,11 @@
 """Runs of one core in parts: prefetchers may change between them, and a run may be copied."""
 
 from collections.abc import Mapping
-from copy import copy
 from typing import Final, final
 
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
-from archgym.simulators.cpu.kernel.run import Ideal, counters_of, state_of
+from archgym.simulators.cpu.kernel.run import Ideal, copy_of, counters_of, state_of
 from archgym.simulators.cpu.kernel.state import make_weights
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
@@ -95,11 +94,9 @@ class Core:
         )
         self._begins = 0
 
-    def copy(self) -> "Core":
-        """Return an independent core that continues alike."""
-        other = copy(self)
-        other.state, other._weights = self.state.copy(), self._weights.copy()
-        return other
+    def copy(self, into: "Core | None" = None) -> "Core":
+        """Return an independent core that continues alike; `into` is one that is used again."""
+        return copy_of(self, into, ("state", "_weights"))
 
     def finish(self) -> Ints | None:
         """Return the counters as `run.run` does; the core stays as it is."""

@@ -18,7 +18,7 @@ from archgym.simulators.dram.kernel.batch import (
     load_trace,
     trace_table,
 )
-from archgym.simulators.dram.kernel.commands import ACT, PER_BANK, REFA, REFB
+from archgym.simulators.dram.kernel.commands import PER_BANK
 from archgym.simulators.dram.kernel.controller import ROW_HIT, start_bank
 from archgym.simulators.dram.kernel.events import NEXT_COMMAND, clear_events, wake_soon
 from archgym.simulators.dram.kernel.exact import run_exact
@@ -26,8 +26,8 @@ from archgym.simulators.dram.kernel.latency import N_BUCKETS
 from archgym.simulators.dram.kernel.state import COMMAND_LOG, EVENTS, MAX_BANKS, NONE
 
 COUNTERS: Final = (
-    "answered", "latency_ps", "due_latency_ps", "largest_due_latency_ps", "time_ps", "accepted",
-    "same_row", "writes", "hits", "misses", "conflicts", "activations", "refreshes", "backlog",
+    "answered", "latency_ps", "due_latency_ps", "time_ps", "accepted", "same_row", "writes",
+    "hits", "misses", "conflicts", "backlog",
 )  # fmt: skip
 """Counters of a part, in order. `answered`, `latency_ps` and `due_latency_ps` are sums over the
 bursts that the player received, from when it sent them and from when the trace wants them to be
@@ -35,8 +35,8 @@ sent. `accepted`, `same_row` and `writes` are of the bursts that the controller 
 those to the row that their bank's previous burst went to. `backlog` is due or sent, but not
 answered, at the end."""
 (
-    _ANSWERED, _LATENCY, _DUE, _LARGEST, _TIME, _ACCEPTED, _SAME_ROW, _WRITES, _HITS, _MISSES,
-    _CONFLICTS, _ACTIVATIONS, _REFRESHES, _BACKLOG,
+    _ANSWERED, _LATENCY, _DUE, _TIME, _ACCEPTED, _SAME_ROW, _WRITES, _HITS, _MISSES, _CONFLICTS,
+    _BACKLOG,
 ) = range(len(COUNTERS))  # fmt: skip
 SWITCHABLE: Final = (
     "page_policy", "scheduler", "request_buffer_size",
@@ -51,8 +51,6 @@ _EPOCH: Final = np.dtype(
         ("n_due", np.int64),
         ("time", np.int64),
         ("served", np.int64, (3,)),
-        ("activations", np.int64),
-        ("refreshes", np.int64),
         ("last_row", np.int32, (MAX_BANKS,)),
     ],
     align=True,
@@ -147,9 +145,7 @@ def _count(s: Any, d: Any, requests: Any, e: Any, epoch: Any, out: Any) -> None:
         out[_ANSWERED] += 1.0
         out[_LATENCY] += request.received - request.sent
         due = request.sent if s.is_relative else min(request.sent, request.tick * clock)
-        late = request.received - due
-        out[_DUE] += late
-        out[_LARGEST] = max(out[_LARGEST], late)
+        out[_DUE] += request.received - due
     while epoch.oldest < s.n_accepted and requests[epoch.oldest].is_reported:
         epoch.oldest += 1
     for index in range(epoch.n_accepted, s.n_accepted):
@@ -167,11 +163,6 @@ def _count(s: Any, d: Any, requests: Any, e: Any, epoch: Any, out: Any) -> None:
         served = s.n_conflicts_served if outcome == 2 else served
         out[_HITS + outcome] = served - epoch.served[outcome]
         epoch.served[outcome] = served
-    out[_ACTIVATIONS] = s.n_commands[ACT] - epoch.activations
-    epoch.activations = s.n_commands[ACT]
-    refreshes = s.n_commands[REFB] + s.n_commands[REFA]
-    out[_REFRESHES] = refreshes - epoch.refreshes
-    epoch.refreshes = refreshes
     if not s.is_relative:
         while epoch.n_due < s.n_requests and requests[epoch.n_due].tick * clock <= e.now:
             epoch.n_due += 1
@@ -188,7 +179,6 @@ class Run:
       events, heap, epoch: As of `_advance`.
       counters: (n_counters,) of the last part, by `COUNTERS`.
       n_answered: Bursts that were answered.
-      is_stuck: True if the controller cannot continue.
       copied_from: Burst before which a copy and its origin are equal.
     """
 
@@ -198,7 +188,6 @@ class Run:
     epoch: npt.NDArray[Any]
     counters: npt.NDArray[np.float64]
     n_answered: int = 0
-    is_stuck: bool = False
     copied_from: int = 0
 
     @property
@@ -230,7 +219,6 @@ class Run:
         )
         self.n_answered = int(self.events[0]["n_received"])
         if not done:
-            self.is_stuck = True
             raise SimulatorError("The controller never ends under these settings.")
         return self.counters.copy()
 
@@ -263,7 +251,7 @@ class Run:
             self._copy_live(into)
         end = 2 * (int(self.events[0]["n_heap"]) + 1)
         into.heap[:end] = self.heap[:end]
-        into.n_answered, into.is_stuck = self.n_answered, self.is_stuck
+        into.n_answered = self.n_answered
         into.copied_from = int(self.epoch[0]["oldest"])
         return into
 

@@ -41,9 +41,15 @@ def traits_of(made: StreamBlocks) -> pool.Traits:
     )  # fmt: skip
 
 
-def common_counts(made: StreamBlocks, most: int) -> dict[str, int]:
-    """Return counts that no policy changes; requests of more than `most` blocks are rejected."""
-    blocks = made.blocks
+def counts_of(made: StreamBlocks, most: int, hits: Ints) -> dict[str, Any]:
+    """Return counts of all engines: those that no policy changes, and hits.
+
+    Args:
+      made: Requests as blocks.
+      most: Blocks of a request that is not rejected, at most.
+      hits: (n,), blocks that were hits; -1 for rejected requests.
+    """
+    blocks, admitted = made.blocks, hits >= 0
     kept = blocks.need <= most
     return {
         "requests": len(kept),
@@ -53,6 +59,10 @@ def common_counts(made: StreamBlocks, most: int) -> dict[str, int]:
         "prompt_tokens": int(made.stream.arrivals.prompt[kept].sum()),
         "output_tokens": int(made.stream.arrivals.output[kept].sum()),
         "distinct_blocks": made.n_identities,
+        "hits": hits,
+        "hit_blocks": int(hits[admitted].sum()),
+        "allocated": int((blocks.need - hits)[admitted].sum()),
+        "hits_checksum": checksum(hits),
     }
 
 
@@ -88,7 +98,7 @@ def run_pool(
     state = pool.new_pool(capacity, made.n_identities, code, n_logged)
     traits = traits_of(made)
     hits = np.zeros(n, dtype=np.int64)
-    found: dict[str, Any] = common_counts(made, capacity)
+    found = dict[str, Any]()
     if driver == "sequential":
         held = np.zeros(int(blocks.need.max(initial=1)), dtype=np.int32)
         logged = np.zeros(n if log is not None else 0, dtype=np.int64)
@@ -121,15 +131,10 @@ def run_pool(
         found["optimum_blocks"] = concurrent_optimum(
             used, new_sweep(n), capacity, order[:n_events], upcoming, marks[0], marks[1]
         )
-    admitted = hits >= 0
-    return found | {
-        "hits": hits,
-        "hit_blocks": int(hits[admitted].sum()),
-        "evictions": int(state.state[pool.EVICTIONS]),
-        "allocated": int((blocks.need - hits)[admitted].sum()),
-        "peak_running": int(peak[0]),
-        "hits_checksum": checksum(hits),
-    }
+    evictions = int(state.state[pool.EVICTIONS])
+    return counts_of(made, capacity, hits) | found | {
+        "evictions": evictions, "peak_running": int(peak[0])
+    }  # fmt: skip
 
 
 def run_offload(
@@ -157,19 +162,16 @@ def run_offload(
         state, code, host, HOST_POLICIES.index(host_policy), host_blocks, blocks,
         traits_of(made), held, hits, host_hits,
     )  # fmt: skip
-    admitted = hits >= 0
-    return common_counts(made, most) | {
-        "hits": hits,
+    found = counts_of(made, most, hits)
+    return found | {
         "host_hits": host_hits,
-        "hit_blocks": int(hits[admitted].sum()),
-        "host_hit_blocks": int(host_hits[admitted].sum()),
+        "host_hit_blocks": int(host_hits[hits >= 0].sum()),
         "host_stored": int(host.totals[offload.STORED]),
         "host_evicted": int(host.totals[offload.EVICTED]),
         "store_failed": int(host.totals[offload.FAILED]),
         "host_offered": int(host.totals[offload.OFFERED]),
         "evictions": int(state.state[pool.EVICTIONS]),
-        "allocated": int((blocks.need - hits)[admitted].sum()) if gpu_blocks else 0,
-        "hits_checksum": checksum(hits),
+        "allocated": found["allocated"] if gpu_blocks else 0,
         "host_hits_checksum": checksum(host_hits),
         "optimum_blocks": optimum(made, gpu_blocks + host_blocks, most, gpu_blocks > 0),
     }
@@ -183,14 +185,9 @@ def run_radix(made: StreamBlocks, capacity: int, policy: str) -> dict[str, Any]:
     radix.run_radix(
         tree, RADIX_POLICIES.index(policy), made.blocks, capacity, np.zeros(1, np.int64), hits
     )
-    admitted = hits >= 0
-    return common_counts(made, capacity) | {
-        "hits": hits,
-        "hit_blocks": int(hits[admitted].sum()),
-        "allocated": int((made.blocks.need - hits)[admitted].sum()),
+    return counts_of(made, capacity, hits) | {
         "evictions": int(tree.state[radix.PAGES_OUT]),
         "evicted_nodes": int(tree.state[radix.NODES_OUT]),
         "used_at_end": int(tree.state[radix.USED]),
-        "hits_checksum": checksum(hits),
         "optimum_blocks": optimum(made, capacity, capacity),
     }

@@ -8,7 +8,7 @@ import numpy as np
 from archgym.simulators.kv.formats.stream import Stream, StreamBlocks
 from archgym.simulators.kv.kernel import pool, serving
 from archgym.simulators.kv.kernel.layout import POLICIES, Blocks
-from archgym.simulators.kv.kernel.run import checksum, common_counts, optimum, traits_of
+from archgym.simulators.kv.kernel.run import checksum, counts_of, optimum, traits_of
 from archgym.simulators.kv.kernel.store import N_TIERS, Store, new_store
 from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
 
@@ -154,17 +154,12 @@ def run_steps(
         entries = entries[: totals[serving.LOGGED_STEPS]]
         entries[:, 0] //= step_ms
         log["entries"] = entries
-    hits = fleet.hits
-    admitted = hits >= 0
+    admitted = fleet.hits >= 0
     first = np.where(admitted, fleet.admitted / step_ms, -1).astype(np.int64)
     # A step ends where the next one begins.
     last = np.where(admitted, fleet.last / step_ms - 1, -1).astype(np.int64)
-    return common_counts(made, capacity) | {
-        "hits": hits,
-        "hit_blocks": int(hits[admitted].sum()),
+    return counts_of(made, capacity, fleet.hits) | {
         "evictions": int(pools.state[0, pool.EVICTIONS]),
-        "allocated": int((made.blocks.need - hits)[admitted].sum()),
-        "hits_checksum": checksum(hits),
         "steps": int(totals[serving.STEPS]),
         "scheduled_tokens": int(totals[serving.SCHEDULED]),
         "preemptions": int(totals[serving.PREEMPTIONS]),

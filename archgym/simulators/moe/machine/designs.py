@@ -52,20 +52,20 @@ _FIXED: Final[Mapping[str, Mapping[str, Any]]] = {
     "closed-loop": {"attention_bits": 8, "eight_bit_math": True, "max_sequences": 1024},
     "three-tier": {"attention_bits": 16, "tensor": 8, "scope": Scope.GLOBAL},
 }
-_GPUS_PER_SERVER: Final = 8
 
 
 def _member(kind: type[Any], word: str) -> Any:
     return kind[word.upper().replace("-", "_")]
 
 
-def serving_of(space: str, design: Mapping[str, Any], n_blocks: int) -> Serving:
+def serving_of(space: str, design: Mapping[str, Any], n_blocks: int, server_gpus: int) -> Serving:
     """Return the way of serving that a design of a space stands for.
 
     Args:
       space: Its name.
       design: Values by parameter.
       n_blocks: Experts of all layers.
+      server_gpus: Accelerators of each of the design's servers.
     """
     parameters: dict[str, Any] = {"servers": 1, **_FIXED[space]}
     for name, value in design.items():
@@ -77,7 +77,7 @@ def serving_of(space: str, design: Mapping[str, Any], n_blocks: int) -> Serving:
         # A whole number of experts, so that 100 % is all of them.
         parameters["cache_experts"] = max(1, n_blocks * int(design["cache_percent"]) // 100)
     if "servers" in design:
-        n_gpus = _GPUS_PER_SERVER * int(design["servers"])
+        n_gpus = server_gpus * int(design["servers"])
         parameters["servers"] = int(design["servers"])
         parameters["data"] = n_gpus // int(design["tensor"])
         parameters["redundant"] = n_gpus * int(design["redundant"])

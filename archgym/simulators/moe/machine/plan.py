@@ -59,6 +59,15 @@ MODEL_REASONS: Final = (
 )
 
 
+UNEVEN: Final = "experts and copies do not divide evenly among the accelerators"
+"""A further reason, of models whose experts some designs cannot spread."""
+
+
+def is_uneven(model: MoeModel, serving: Serving) -> bool:
+    """Return True if the experts cannot be spread evenly."""
+    return serving.spreads_experts and (model.experts + serving.redundant) % serving.expert > 0
+
+
 def plan(
     model: MoeModel,
     node: NodePreset,
@@ -202,7 +211,7 @@ def _check(model: MoeModel, serving: Serving) -> None:
         raise InvalidArgumentError(
             f"`expert_groups` must divide the {serving.n_gpus} accelerators; got {serving.expert}."
         )
-    if serving.spreads_experts and (model.experts + serving.redundant) % serving.expert:
+    if is_uneven(model, serving):
         raise InvalidArgumentError(
             f"The {model.experts} experts and {serving.redundant} `redundant` ones must divide "
             f"evenly among {serving.expert} groups of accelerators."

@@ -1,7 +1,6 @@
 """Several cores on one trace each: counters of all of them together."""
 
 from collections.abc import Sequence
-from copy import copy
 from typing import Final, final
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from archgym.errors import SimulatorError
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
-from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, counters_of, state_of
+from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, copy_of, counters_of, state_of
 from archgym.simulators.cpu.kernel.state import make_weights
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
@@ -123,12 +122,9 @@ class Cores:
         """True if every core is done, or a machine cannot continue."""
         return bool((self.spent[:, 0] >= 0).all()) or self.shared[lay.G_STATUS] != lay.STATUS_OK
 
-    def copy(self) -> "Cores":
-        """Return independent cores that continue alike."""
-        other = copy(self)
-        for name in ("states", "shared", "_weights", "counters", "spent"):
-            setattr(other, name, getattr(self, name).copy())
-        return other
+    def copy(self, into: "Cores | None" = None) -> "Cores":
+        """Return independent cores that continue alike; `into` are some that are used again."""
+        return copy_of(self, into, ("states", "shared", "_weights", "counters", "spent"))
 
     def finish(self) -> tuple[Ints, tuple[int, ...]] | None:
         """Return what `run_cores` does; the cores stay as they are."""

@@ -58,8 +58,8 @@ def _count(
     Args:
       work: The run.
       progress: (4,), as the kernel filled it in.
-      before: (8,) int64 sums at the end of the part before: oldest request that is not reported,
-        accepted, ticks, hits, misses, conflicts, activations, refreshes; replaced.
+      before: (6,) int64 sums at the end of the part before: oldest request that is not reported,
+        accepted, ticks, hits, misses, conflicts; replaced.
       reported: (n_requests,) uint8.
       last_row: (n_channels * n_banks,) int64.
       tick_ps: Length of a tick [ps].
@@ -79,20 +79,19 @@ def _count(
             out[0] += 1.0
             out[1] += (r.depart - r.arrive) * tick_ps
             out[2] += (r.depart - r.due) * tick_ps
-            out[3] = max(out[3], float((r.depart - r.due) * tick_ps))
     while before[0] < accepted and reported[before[0]]:
         before[0] += 1
     for index in range(before[1], accepted):
         r = work.requests[index]
         place = r.channel * d.n_banks + r.bank
-        out[6] += r.row == last_row[place]
-        out[7] += r.is_write
+        out[5] += r.row == last_row[place]
+        out[6] += r.is_write
         last_row[place] = r.row
-    out[5] = accepted - before[1]
+    out[4] = accepted - before[1]
     before[1] = accepted
-    out[4] = (clock - before[2]) * tick_ps
+    out[3] = (clock - before[2]) * tick_ps
     before[2] = clock
-    for kind in range(5):
+    for kind in range(3):
         total = 0
         for c in range(len(work.channels)):
             ch = work.channels[c]
@@ -100,20 +99,14 @@ def _count(
                 total += ch.hits
             elif kind == 1:
                 total += ch.misses
-            elif kind == 2:
-                total += ch.conflicts
-            elif kind == 3:
-                total += ch.n_issued[d.act]
             else:
-                total += ch.n_issued[d.refab]
-                if d.refpb != NONE:
-                    total += ch.n_issued[d.refpb]
-        out[8 + kind] = total - before[3 + kind]
+                total += ch.conflicts
+        out[7 + kind] = total - before[3 + kind]
         before[3 + kind] = total
     index = accepted
     while index < len(work.requests) and work.requests[index].due <= clock:
         index += 1
-    out[13] = n_waiting + index - accepted
+    out[10] = n_waiting + index - accepted
 
 
 @final
@@ -218,7 +211,7 @@ def begin(
         configuration,
         work,
         np.zeros(4, dtype=np.int64),
-        np.zeros(8, dtype=np.int64),
+        np.zeros(6, dtype=np.int64),
         np.zeros(n, dtype=np.uint8),
         np.full(len(work.banks), NONE, dtype=np.int64),
         np.zeros(len(COUNTERS)),

@@ -1,1 +1,0 @@
-"""Files of the SoC simulator: random task graphs."""

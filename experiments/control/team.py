@@ -1,0 +1,198 @@
+"""Cores that share a channel: price of not coordinating, and teams of learners, as JSON lines.
+
+`yardsticks` runs statics and look-aheads on held-out episodes. `learn` trains PPO at equal numbers
+of epochs: one network for each core's agent with the team's or the core's own reward, or one agent
+that sees and controls all cores. `table` prints shares of cost saved against the best joint static
+settings in hindsight, with intervals over episodes.
+"""
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import gymnasium
+import numpy as np
+from gymnasium import spaces
+
+from archgym.control.comparison import _interval
+from archgym.control.cpu import alone_best, cores_task
+from archgym.control.policies import Oracle, policy_of
+from archgym.control.tasks import ControlTask, roll
+from archgym.envs.control_team import ParallelControlEnv
+
+
+def score(task: ControlTask, name: str, joint: tuple[int, ...]) -> float:
+    """Return the cost of joint static settings."""
+    return roll(task, name, lambda episode: joint).score
+
+
+def joint_static(task: ControlTask, name: str, cores: int) -> tuple[tuple[int, ...], float]:
+    """Return joint static settings that no single core can improve, from the best equal ones."""
+    n = len(task.actions)
+    best = min((score(task, name, (a,) * cores), (a,) * cores) for a in range(n))
+    for _ in range(2):
+        before = best
+        for core in range(cores):
+            tried = [(*best[1][:core], a, *best[1][core + 1 :]) for a in range(n)]
+            best = min(best, *((score(task, name, joint), joint) for joint in tried))
+        if best == before:
+            break
+    return best[1], best[0]
+
+
+def yardsticks(options: argparse.Namespace) -> None:
+    """Measure statics, rules and look-aheads, one line for each episode."""
+    task = cores_task(options.cores)
+    for number in range(options.first, options.first + options.episodes):
+        started, name = time.process_time(), f"held-out-{number}"
+        joint, fixed = joint_static(task, name, options.cores)
+        alone = alone_best(options.cores, name)
+        found: dict[str, Any] = {"joint-static": fixed, "alone-best": score(task, name, alone)}
+        for policy in (
+            *(policy_of(each, task) for each in ("best-static", "hand", "feedback", "ducb")),
+            Oracle(2, selfish=True),
+            Oracle(2),
+        ):
+            policy.start(task, name)
+            found[policy.name] = roll(task, name, policy.act).score
+        row = {"episode": name, "joint": joint, "alone": alone, "scores": found}
+        row["seconds"] = round(time.process_time() - started)
+        _append(options.out, row)
+
+
+class Single(gymnasium.Env[np.ndarray, np.ndarray]):
+    """One agent that sees and controls all cores, with the team's reward."""
+
+    def __init__(self, cores: int) -> None:
+        """Wrap the team."""
+        self._team = ParallelControlEnv(cores=cores, rewards="team")
+        self.observation_space = self._team.state_space
+        n = self._team.action_space("core_0").n  # type: ignore[attr-defined]
+        self.action_space = spaces.MultiDiscrete([n] * cores)
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
+        """Begin an episode."""
+        self._team.reset(seed, options)
+        return self._team.state(), {}
+
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+        """Run an epoch."""
+        names = self._team.agents
+        _, rewards, over, _, _ = self._team.step(dict(zip(names, action.tolist(), strict=True)))
+        return self._team.state(), rewards[names[0]], over[names[0]], False, {}
+
+
+class Agent(gymnasium.Env[np.ndarray, np.ndarray]):
+    """Spaces of one agent of a team."""
+
+    def __init__(self, team: ParallelControlEnv) -> None:
+        """Take them from the team."""
+        self.observation_space = team.observation_space("core_0")
+        self.action_space = team.action_space("core_0")
+
+
+def learn(options: argparse.Namespace) -> None:
+    """Train one way with one seed, and measure it on held-out episodes."""
+    import torch
+    from stable_baselines3 import PPO
+    from stable_baselines3.common.vec_env import DummyVecEnv
+
+    torch.set_num_threads(1)
+    cores, started = options.cores, time.process_time()
+
+    class Team(DummyVecEnv):
+        """Agents of several teams as environments of one policy."""
+
+        def __init__(self, n: int) -> None:
+            self.teams = [ParallelControlEnv(cores=cores, rewards=options.way) for _ in range(n)]
+            super().__init__([lambda: Agent(self.teams[0])] * (n * cores))
+
+        def reset(self) -> np.ndarray:
+            """Begin an episode of each team."""
+            seen = [team.reset(options.seed + k)[0] for k, team in enumerate(self.teams)]
+            return np.stack([each for found in seen for each in found.values()])
+
+        def step_wait(self) -> Any:
+            """Run an epoch of each team."""
+            seen, rewards, over, infos = [], [], [], []
+            actions = self.actions.reshape(len(self.teams), cores).tolist()
+            for team, chosen in zip(self.teams, actions, strict=True):
+                found = team.step(dict(zip(team.possible_agents, chosen, strict=True)))
+                rewards += found[1].values()
+                over += found[2].values()
+                infos += [{"terminal_observation": each} for each in found[0].values()]
+                seen += (found[0] if team.agents else team.reset()[0]).values()
+            return np.stack(seen), np.array(rewards, np.float32), np.array(over), infos
+
+    is_single = options.way == "single"
+    n = 4
+    env = DummyVecEnv([lambda: Single(cores)] * n) if is_single else Team(n)
+    model = PPO(
+        "MlpPolicy", env, n_steps=256, batch_size=256, n_epochs=6, gamma=0.8, gae_lambda=0.9,
+        ent_coef=0.01, learning_rate=1e-3, policy_kwargs={"net_arch": [64, 64]},
+        seed=options.seed, device="cpu",
+    )  # fmt: skip
+    model.learn(options.epochs * (1 if is_single else cores))
+    task, scores = cores_task(cores), {}
+    for number in range(options.first, options.first + options.episodes):
+        name = f"held-out-{number}"
+
+        def act(episode: Any) -> tuple[int, ...]:
+            seen = episode.observation
+            chosen = model.predict(seen.ravel() if is_single else seen, deterministic=True)[0]
+            return tuple(int(each) for each in chosen)
+
+        scores[name] = roll(task, name, act).score
+    seconds = round(time.process_time() - started)
+    _append(options.out, {"way": options.way, "seed": options.seed, "epochs": options.epochs,
+        "scores": scores, "seconds": seconds})  # fmt: skip
+
+
+def _append(path: Path, row: dict[str, Any]) -> None:
+    print(row, flush=True)
+    with path.open("a") as file:
+        file.write(json.dumps(row) + "\n")
+
+
+def table(options: argparse.Namespace) -> None:
+    """Print the mean saving of each policy, with 95 % intervals over episodes."""
+    rows = [json.loads(line) for line in options.out.read_text().splitlines()]
+    fixed = {row["episode"]: row["scores"]["joint-static"] for row in rows if "joint" in row}
+    found: dict[str, dict[str, list[float]]] = {}
+    for row in rows:
+        if "joint" in row:
+            for policy, value in row["scores"].items():
+                found.setdefault(policy, {}).setdefault(row["episode"], []).append(value)
+        else:
+            for episode, value in row["scores"].items():
+                found.setdefault(f"ppo-{row['way']}", {}).setdefault(episode, []).append(value)
+    rng = np.random.default_rng(0)
+    for policy, scores in found.items():
+        saved = np.array([100 * (1 - np.mean(scores[e]) / fixed[e]) for e in fixed if e in scores])
+        means = saved[rng.integers(len(saved), size=(10_000, len(saved)))].mean(axis=1)
+        each = _interval(float(saved.mean()), means)
+        print(
+            f"{policy:14} saved {each.value:6.1f} % ({each.low:.1f} to {each.high:.1f}), "
+            f"{len(saved)} episodes, {len(next(iter(scores.values())))} seeds"
+        )
+
+
+def main() -> None:
+    """Run one of the three."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("what", choices=("yardsticks", "learn", "table"))
+    parser.add_argument("--cores", type=int, default=2)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--episodes", type=int, default=4)
+    parser.add_argument("--way", choices=("team", "own", "single"), default="team")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=15_000)
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args()
+    {"yardsticks": yardsticks, "learn": learn, "table": table}[options.what](options)
+
+
+if __name__ == "__main__":
+    main()
