@@ -84,7 +84,7 @@ def main() -> None:
     # Ray lets its workers give way to all others, which starves them on a busy machine.
     os.environ |= {MARK: "1", "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "disabled"}
     options = {"layer": chosen.layer, "architecture": chosen.architecture}
-    task = Task.make("accelerator", space="mapping", **options)  # type: ignore[arg-type]
+    task = Task.make("accelerator", space="mapping", **options)
     words = [sys.executable, "-m", "archgym", "table", "build", "accelerator", "--space", "mapping"]
     words += [f"--option={name}={value}" for name, value in options.items()]
     words += ["--out", str(chosen.out), "--json"]
@@ -104,17 +104,17 @@ def main() -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
         kills["driver"] = parts()
-    process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+    last = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
     if cluster is not None:
-        while process.poll() is None and parts() < n_parts // 2:
+        while last.poll() is None and parts() < n_parts // 2:
             time.sleep(0.1)
         kills["node"] = parts()
         cluster.remove_node(cluster.worker_nodes.copy().pop(), allow_graceful=False)
         cluster.add_node(**NODE)
-    text, _ = process.communicate()
+    text, _ = last.communicate()
     seconds = time.monotonic() - began
     memory.is_over.set()
-    made = json.loads(text) if process.returncode == 0 else {}
+    made = json.loads(text) if last.returncode == 0 else {}
     found = {name: made.get(name) for name in ("designs", "digest", "bytes")}
     found |= {"parts": n_parts, "parts_at_kills": kills, "seconds": round(seconds, 1)}
     found |= {"peak_mib": {kind: round(mib) for kind, mib in memory.peak.items()}}
