@@ -8,10 +8,12 @@ figure, and the last column has the die at ACT's, as a search sees it.
 """
 
 import argparse
+import importlib
 import json
 import os
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -50,15 +52,13 @@ def value(expression: Expression, area: float) -> float:
 def print_act(folder: Path) -> None:
     """Print dies with a package, and a use, by ACT and by us."""
     sys.path.insert(0, str(folder))
-    from act.core.common import LogicProcess
-    from act.core.logic_model import LogicModel
-    from act.core.units import mm2
-
-    model = LogicModel()
+    process: Any = importlib.import_module("act.core.common").LogicProcess
+    model: Any = importlib.import_module("act.core.logic_model").LogicModel()
+    mm2: Any = importlib.import_module("act.core.units").mm2
     print("| node | mm2 | yield | ACT, g | here, g | difference |")
     print("|---|---:|---:|---:|---:|---:|")
     for name, area, works in ACT_ROWS:
-        made = model.get_carbon(LogicProcess(name), area * mm2, fab_yield=works, n_ics=1)
+        made = model.get_carbon(process(name), area * mm2, fab_yield=works, n_ics=1)
         theirs = float(made.total().to("g").magnitude)
         node = NODES[name]
         own_yield = value(chip_yield(P("area"), node), area)
@@ -73,10 +73,9 @@ def print_act(folder: Path) -> None:
     print()
 
 
-def _location(model: object, name: str) -> object:
+def _location(model: Any, name: str) -> Any:
     """Return ACT's key of a grid."""
-    grids: dict[object, object] = model.ci_model  # type: ignore[attr-defined]  # not typed
-    return next(key for key in grids if str(getattr(key, "value", key)).lower() == name)
+    return next(key for key in model.ci_model if str(getattr(key, "value", key)).lower() == name)
 
 
 def print_eco_chip(folder: Path) -> None:
@@ -84,10 +83,8 @@ def print_eco_chip(folder: Path) -> None:
     sys.path.insert(0, str(folder / "src"))
     before = Path.cwd()
     os.chdir(folder)
-    from CO2_func import Si_chip, yield_calc
-    from tech_scaling import load_tables
-
-    factors = load_tables()
+    theirs: Any = importlib.import_module("CO2_func")
+    factors: Any = importlib.import_module("tech_scaling").load_tables()
     os.chdir(before)
     print("| chip | die | node | mm2 there | here | yield there | here | kg there | here | ACT's |")
     print("|---|---|---:|---:|---:|---:|---:|---:|---:|---:|")
@@ -97,9 +94,11 @@ def print_eco_chip(folder: Path) -> None:
             if die == "pkg_type" or facts["type"] == "analog":
                 continue
             kind, number, size = facts["type"], int(facts["node"]), float(facts["area"])
-            carbon, _, scale = Si_chip([number], [kind], np.array([size]), factors)
+            carbon, _, scale = theirs.Si_chip([number], [kind], np.array([size]), factors)
             area = float(scale[0] * size)
-            works = float(yield_calc(area, factors["defect_den"].loc[number, "defect_density"]))
+            works = float(
+                theirs.yield_calc(area, factors["defect_den"].loc[number, "defect_density"])
+            )
             node = NODES[f"{number}nm"]
             own_area = size * (node.memory if kind == "sram" else node.logic)
             own_yield = value(chip_yield(P("area"), node), own_area)

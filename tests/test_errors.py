@@ -93,14 +93,14 @@ def test_file_format_error_without_line() -> None:
 
 
 def test_missing_extra_error_says_how_to_install() -> None:
-    assert "pip install 'archgym[gp]'" in str(MissingExtraError("torch", "gp"))
+    assert "pip install 'archgym[rl]'" in str(MissingExtraError("torch", "rl"))
 
 
 @pytest.mark.parametrize(
     "error",
     [
         FileFormatError("a.json", 3, "An object must come", "Write it again"),
-        MissingExtraError("torch", "gp"),
+        MissingExtraError("torch", "rl"),
         StudyInterrupted("stopped", 15),
         unknown_name("agent", "x", ["y"]),
     ],

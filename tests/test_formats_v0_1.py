@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 
 import archgym as ag
+from archgym.agent.agent import agent_class
 from archgym.errors import InvalidArgumentError
 
 FIXTURES = Path(__file__).parent / "fixtures" / "v0_1"
@@ -328,17 +329,20 @@ def test_recorded_proxy_is_searched_on_the_command_line(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_recorded_policy_makes_the_same_designs(tmp_path: Path) -> None:
+def test_recorded_policy_makes_the_same_designs() -> None:
     pytest.importorskip("stable_baselines3")
     expected = json.loads((FIXTURES / "policies" / "a2c.json").read_text())
+    policy = ag.Policy.load(FIXTURES / "policies" / "a2c.npz")
+    task = ag.Task.make(expected["task"])
 
-    ran = command("policy", "evaluate", FIXTURES / "policies" / "a2c.npz", "--json", cwd=tmp_path)
-    made = json.loads(ran)
+    designs = agent_class("a2c").propose(policy, task, n=16, seed=0)
 
-    assert made["task"] == expected["task"]
-    for ours, theirs in zip(made["results"], expected["results"], strict=True):
-        assert ours["design"] == theirs["design"]
-        assert ours["reward"] == pytest.approx(theirs["reward"], rel=1e-12)
+    rewards = task.evaluate(designs).reward
+    likely, best, default = expected["results"]
+    for place, theirs in ((0, likely), (int(np.argmax(rewards)), best)):
+        assert task.space.design_at(designs[place]) == theirs["design"]
+        assert rewards[place] == pytest.approx(theirs["reward"], rel=1e-12)
+    assert task.space.design_at(task.space.default_indices) == default["design"]
 
 
 @pytest.mark.slow

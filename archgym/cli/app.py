@@ -39,7 +39,6 @@ from archgym.cli.commands.export import export
 from archgym.cli.commands.list import list_names
 from archgym.cli.commands.mcp import mcp
 from archgym.cli.commands.measure import measure
-from archgym.cli.commands.policy import policy_app
 from archgym.cli.commands.prove import prove
 from archgym.cli.commands.proxy import proxy_app
 from archgym.cli.commands.report import report
@@ -186,7 +185,6 @@ app.add_typer(dataset_app, rich_help_panel=_DATA)
 app.add_typer(table_app, rich_help_panel=_DATA)
 app.add_typer(proxy_app, rich_help_panel=_DATA)
 app.command(rich_help_panel=_RARE)(portfolio)
-app.add_typer(policy_app, rich_help_panel=_RARE)
 app.add_typer(control_app, rich_help_panel=_RARE)
 app.add_typer(rule_app, rich_help_panel=_RARE)
 app.add_typer(trace_app, rich_help_panel=_TOOLS)

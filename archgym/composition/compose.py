@@ -64,15 +64,19 @@ def compose(
       >>> def couple(parts, workload):
       ...     first = parts["first"].run(workload)
       ...     second = parts["second"].run(workload)
-      ...     return {"sum_cost": first["cost"] + second["cost"]}
+      ...     return {"sum_ns": first["cost_ns"] + second["cost_ns"]}
       >>> pair = compose(
       ...     couple,
-      ...     {"sum_cost": "minimise"},
+      ...     {"sum_ns": "minimise"},
       ...     first=ProvingSimulator("tiny"),
       ...     second=ProvingSimulator("tiny"),
       ... )
-      >>> pair.name, pair.groups["second"]
-      ('first+second', ('second.mode', 'second.count'))
+      >>> pair.space.names
+      ('first.mode', 'first.count', 'second.mode', 'second.count')
+      >>> design = pair.space.design_at(pair.space.default_indices)
+      >>> found = pair.evaluate(design, pair.workload("near"))
+      >>> found["sum_ns"] == 2 * found["first.cost_ns"]
+      True
     """
     made = {name: _instance(part) for name, part in parts.items()}
     if couple is None:

@@ -21,7 +21,7 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, Final, NoReturn, final
 
 import numpy as np
 
@@ -52,6 +52,8 @@ from archgym.spaces.design import Design
 _Outcome = Metrics | str
 # chosen: results of this many designs of parts take some ten megabytes.
 _REMEMBERED: Final = 2**14
+# chosen: simulators with options that results of other parts decide.
+_MADE: Final = 256
 _CHOICES: Final = ("space", "fidelity")
 
 
@@ -68,6 +70,7 @@ class _Memory:
         self._found: OrderedDict[tuple[Any, ...], _Outcome] = OrderedDict()
         self._turn = threading.Lock()
         self.n_runs = 0
+        self.made: dict[tuple[Any, ...], Simulator] = {}
 
     def get(self, key: tuple[Any, ...]) -> _Outcome | None:
         with self._turn:
@@ -148,7 +151,7 @@ class Part:
         """
         self.metrics, self._workload = metrics, workload
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str) -> NoReturn:
         """End the evaluation, since the part cannot build its design.
 
         Args:
@@ -160,9 +163,17 @@ class Part:
         made = self.simulator
         if not options:
             return made
-        kind = simulator_class(made.name)
-        space = getattr(made, "arguments", {}).get("space", made.space.name)
-        return make_simulator(kind, space, made.fidelity, {**made.options, **options})
+        key = (self.name, *sorted(options.items()))
+        if key not in self._memory.made:
+            if len(self._memory.made) >= _MADE:
+                self._memory.made.clear()
+            self._memory.made[key] = make_simulator(
+                simulator_class(made.name),
+                made.space.name,
+                made.fidelity,
+                {**made.options, **options},
+            )
+        return self._memory.made[key]
 
     def _simulated(self, simulator: Simulator, workload: Workload) -> _Outcome:
         rows = self.indices[None, :]
@@ -195,8 +206,6 @@ class Composition(Simulator):
     """Parameters and options of parts that the composition decides, and its own leave out."""
     links: Mapping[str, str] = {}
     """Results that parts give each other, in words: by "giver > taker"."""
-    bounded_by: ClassVar[tuple[str, ...]] = ()
-    """Parameters, by their joint names, that `bounds` depends on; empty without bounds."""
     joint_metrics: tuple[MetricSpec, ...] = ()
     """Metrics of the whole, which `couple` returns."""
     own_reasons: tuple[str, ...] = ()
@@ -317,15 +326,26 @@ class Composition(Simulator):
           workload: Workload of the first part.
         """
 
-    def bounds(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
-        """Return metrics that no design with the same parameters of `bounded_by` is better in.
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return `bounds_of` where all of `bounded_by` are chosen, and nothing elsewhere."""
+        found = super().bounds(partial, workload)
+        known = self.space.names
+        columns = [known.index(name) for name in self.bounded_by if name in known]
+        if columns:
+            rows = np.flatnonzero((partial[:, columns] >= 0).all(axis=1))
+            filled = np.where(partial < 0, self.space.default_indices, partial)
+            found[rows] = self.bounds_of(filled[rows], workload)
+        return found
+
+    def bounds_of(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return metrics that no design betters that has the same values of `bounded_by`.
 
         Args:
           indices: (n, n_parameters), designs of the joint space.
           workload: One that this simulator made.
 
         Returns:
-          (n, n_metrics), NaN where nothing is known.
+          (n, n_metrics), as `Simulator.bounds`.
         """
         del workload
         return np.full((len(indices), len(self.metrics)), np.nan)

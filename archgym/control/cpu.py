@@ -91,6 +91,8 @@ class _CpuRun(Run):
 class CpuRun(_CpuRun):
     """One core; epochs are in instructions."""
 
+    _run: Core
+
     def __init__(
         self,
         design: Mapping[str, Value],
@@ -106,7 +108,7 @@ class CpuRun(_CpuRun):
           trace: Program or programs.
           warmup: Instructions before counting.
           length: Instructions that are counted.
-          data_rate: Of the DRAM [MT/s], from 200, instead of the design's.
+          data_rate: Transfers of the DRAM [MT/s], from 200; None for those of the design.
         """
         self._design = _design(design)
         self._run = Core(_machine(self._design, data_rate), trace, warmup, length)
@@ -147,6 +149,8 @@ class CoresRun(_CpuRun):
 
     A core that has retired its instructions runs on, at no work and no cost, until all have.
     """
+
+    _run: Cores
 
     def __init__(
         self,

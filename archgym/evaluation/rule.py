@@ -2,7 +2,10 @@
 
 import hashlib
 import json
+import os
+import threading
 from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, final
 
@@ -23,6 +26,14 @@ _METRICS = (
     MetricSpec("operations", "", "none", 1.0, "Operations of the longest function."),
 )
 _INFEASIBLE = "The rule faults or exceeds its limits."
+# A runner serves one caller at a time.
+_LOCK = threading.Lock()
+
+
+@cache
+def _runner(process: int, seconds: float) -> RuleRunner:
+    """Return the runner of this process, which compiles a rule once for all its designs."""
+    return RuleRunner(seconds)
 
 
 @final
@@ -117,7 +128,8 @@ class RuleSimulator(Simulator):
         values = np.full((len(indices), len(_METRICS)), np.nan)
         reason = np.zeros(len(indices), dtype=np.int16)
         case, domain = self._case(workload.name), self._source.domain
-        with RuleRunner(self._seconds) as runner:
+        with _LOCK:
+            runner = _runner(os.getpid(), self._seconds)
             for row, design in enumerate(self.space.designs(indices)):
                 tuned = {name: int(str(value)) for name, value in design.items()}
                 found = domain.evaluate(self._source, case, runner, tuned)

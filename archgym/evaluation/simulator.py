@@ -138,6 +138,9 @@ class Simulator(ABC):
     """Registered name: the folder's."""
     version: int
     """Raised when any number that it returns changes."""
+    bounded_by: tuple[str, ...] = ()
+    """Parameters that must all be chosen before `bounds` knows anything; empty where each choice
+    narrows them."""
     former_versions: ClassVar[Mapping[int, Mapping[str, str]]] = {}
     """Options that return the results of earlier versions, by version. Tasks that were recorded
     with such a version still mean those results."""

@@ -70,20 +70,29 @@ def _held(folder: Path, make: Callable[[Path], Path]) -> Iterator[Path]:
     _remove_abandoned(folder)
     path, descriptor = make(folder), -1
     try:
-        descriptor = os.open(path, os.O_RDONLY)
+        descriptor = _opened(path)
         # Another process may take it for abandoned before it is locked; then it is created again.
-        while not _is_ours(path, descriptor):
+        while descriptor < 0 or not _is_ours(path, descriptor):
             # Forgotten first: one that fails to close is closed, and its number may be another's.
             stolen, descriptor = descriptor, -1
-            os.close(stolen)
+            if stolen >= 0:
+                os.close(stolen)
             path = make(folder)
-            descriptor = os.open(path, os.O_RDONLY)
+            descriptor = _opened(path)
         yield path
     finally:
         with suppress(OSError):
             _remove(path)
         if descriptor >= 0:
             os.close(descriptor)
+
+
+def _opened(path: Path) -> int:
+    """Return a descriptor of a scratch place; -1 if another process has removed it meanwhile."""
+    try:
+        return os.open(path, os.O_RDONLY)
+    except FileNotFoundError:
+        return -1
 
 
 def _is_ours(path: Path, descriptor: int) -> bool:

@@ -22,7 +22,6 @@ _LOW_DISK_BYTES: Final = 2**30  # chosen: a sweep's journals and one compiled si
 _SIMULATORS: Final = Path(__file__).parent.parent / "simulators"
 # Features by the extra that installs them; their packages are read from the package's metadata.
 _EXTRAS: Final = {
-    "gp": "agents on Gaussian processes",
     "rl": "agents of Stable-Baselines3",
     "marl": "PettingZoo, RLlib and multi-agent PPO",
     "cluster": "sweeps on Ray clusters",

@@ -4,6 +4,8 @@ Where the simulator bounds the metrics of partial designs, the search branches o
 leaves out what cannot be better; elsewhere it evaluates every design. Both stop after a time.
 """
 
+import hashlib
+import json
 import math
 import time
 from collections.abc import Iterator
@@ -13,7 +15,7 @@ from typing import Any, Final, Literal, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.limits import Limit
+from archgym.evaluation.limits import Limit, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective, Term
 from archgym.evaluation.task import Task
 from archgym.runtime.progress import StageProgress
@@ -25,6 +27,8 @@ _NARROW: Final = 2**6
 _STEP_S: Final = 0.25
 # chosen: values of a parameter that are tried when the order of parameters is chosen.
 _TRIED: Final = 64
+# chosen: partial designs that are bounded at the start, a few hundred megabytes.
+_MOST_AT_START: Final = 2**20
 _SMALL: Final = ("minimise", "at-most")
 _LARGE: Final = ("maximise", "at-least")
 
@@ -60,6 +64,12 @@ class Proof:
         gap = self.bound - self.reward
         return 100.0 * math.expm1(max(0.0, gap)) if math.isfinite(gap) and gap < 20.0 else None
 
+    def digest(self, task: Task) -> str:
+        """Return the SHA-256 of the task's digest, the best design, its reward, and the bound."""
+        best = None if self.indices is None else self.indices.tolist()
+        text = json.dumps([task.digest, best, self.reward.hex(), self.bound.hex()])
+        return hashlib.sha256(text.encode()).hexdigest()
+
     def to_json(self, task: Task) -> dict[str, Any]:
         """Return the result as JSON."""
         design = None if self.indices is None else dict(task.space.design_at(self.indices))
@@ -75,6 +85,7 @@ class Proof:
             "bounded": self.n_bounded,
             "evaluated": self.n_evaluated,
             "seconds": round(self.seconds, 3),
+            "digest": self.digest(task),
         }
 
 
@@ -101,9 +112,12 @@ def prove(
     search = _Search(task, seconds)
     if known is not None:
         search.take(np.asarray(known, dtype=np.int64)[None, :])
+    first = [task.space.names.index(n) for n in task.simulator.bounded_by if n in task.space.names]
     root = np.full((1, len(task.space.parameters)), -1, dtype=np.int64)
-    if _is_bounded(task, root):
-        return search.branch(root)
+    chosen = root.copy()
+    chosen[:, first] = task.space.default_indices[first]
+    if _is_bounded(task, chosen):
+        return search.branch(root, first)
     return search.enumerate(progress)
 
 
@@ -121,6 +135,8 @@ def reward_bounds(task: Task, partial: np.ndarray) -> np.ndarray:
     if chosen is None:
         return np.full(len(partial), math.inf)
     objective, directions = chosen
+    sound = [limit for limit in objective.limits if _is_known(limit, values, task)]
+    is_missed = violations(sound, values, task.metrics) > 0.0
     cannot_be = np.zeros(len(partial), dtype=bool)
     is_unknown = np.zeros(len(partial), dtype=bool)
     for column, spec in enumerate(task.metrics):
@@ -142,7 +158,8 @@ def reward_bounds(task: Task, partial: np.ndarray) -> np.ndarray:
         of_metric[np.isinf(of_metric)] = 0.0
     built = np.zeros(values.shape[:2], dtype=np.int16)
     rewards = objective.rewards(values, built, task.reference, task.metrics, task.weights)
-    rewards[is_unknown] = math.inf
+    # A limit that is missed by what is known is missed, whatever else is unknown.
+    rewards[is_unknown & ~is_missed] = math.inf
     rewards[cannot_be] = INFEASIBLE_REWARD
     return rewards
 
@@ -167,6 +184,12 @@ def _bounded(task: Task) -> tuple[Objective, dict[str, str]] | None:
             directions[limit.metric] = way
             kept.append(limit)
     return replace(objective, limits=tuple(kept)), directions
+
+
+def _is_known(limit: Limit, values: np.ndarray, task: Task) -> bool:
+    """Return True if the metric of a limit is bounded for all partial designs."""
+    column = [spec.name for spec in task.metrics].index(limit.metric)
+    return bool(np.isfinite(values[:, :, column]).all())
 
 
 def _direction(term: Term) -> str | None:
@@ -242,10 +265,25 @@ class _Search:
 
     # ---- branch and bound
 
-    def branch(self, root: np.ndarray) -> Proof:
-        """Choose parameters one after another, deepest and best bound first."""
-        order = self._order(root)
-        blocks = [(0, root, self._bounds(root))]
+    def branch(self, root: np.ndarray, first: list[int]) -> Proof:
+        """Choose parameters one after another, deepest and best bound first.
+
+        Args:
+          root: (1, n_parameters), the design without a choice.
+          first: Columns that must be chosen before anything is known.
+        """
+        others = [column for column in range(root.shape[1]) if column not in first]
+        order = first + others if first else self._order(root)
+        start, depth, n = root, 0, 1
+        for column in first:
+            n *= self._space.parameters[column].size
+            if n > _MOST_AT_START:
+                break
+            start = np.concatenate([root[:0], *self._children(start, order, depth)])
+            depth += 1
+        found = self._bounds(start)
+        place = np.argsort(-found, kind="stable")
+        blocks = [(depth, start[place], found[place])]
         # The first steps are narrow, so that a good design is known soon.
         widths = {False: _NARROW, True: _NARROW}
         while blocks:

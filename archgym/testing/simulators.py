@@ -53,7 +53,7 @@ def check_simulator(
     What it declares is complete and names what exists; workloads have digests that do not change;
     the default design runs on each; results are the same twice, in a batch and alone, in any
     order, in threads, after pickling, and for any form of one design; built designs have finite
-    numbers, others NaN and a reason.
+    numbers, others NaN and a reason; no design betters the bounds of its choices.
 
     Args:
       simulator: One instance: a space and a fidelity.
@@ -316,6 +316,7 @@ class _SimulatorCheck:
         self._same(first, _joined(threaded), indices, f"evaluated by {_N_THREADS} threads", name)
         for cost in self._simulator.costs:
             self._without(cost, indices[:1], workload)
+        self._bounds(first, indices, workload)
         last = self._evaluate(self._simulator, indices, workload)
         self._same(first, last, indices, "evaluated after all of this", name)
         self._one(first, indices, workload)
@@ -325,6 +326,31 @@ class _SimulatorCheck:
         first, again = (self._simulator.evaluate_without(cost, indices, workload) for _ in range(2))
         self._same(first, again, indices, f"simulated without {cost!r} twice", workload.name)
         self._well_formed(first, indices, workload.name)
+
+    def _bounds(self, result: BatchResult, indices: np.ndarray, workload: Workload) -> None:
+        """Check that no design betters the bounds of none, half or all of its choices."""
+        canonical = self._simulator.space.canonical(indices)
+        is_chosen = np.random.default_rng(self._seed).random(canonical.shape)
+        for share in (0.0, 0.5, 1.0):
+            partial = np.where(is_chosen < share, canonical, -1)
+            bounds = self._simulator.bounds(partial, workload)
+            self._require(
+                bounds.shape == result.values.shape,
+                "`bounds` must have a row for each design and a column for each metric",
+                bounds.shape,
+                workload.name,
+            )
+            for column, spec in enumerate(self._simulator.metrics):
+                gain = bounds[:, column] - result.values[:, column]
+                # Comparisons with NaN are false: nothing is known, or the design was not built.
+                worse = gain > 0 if spec.goal == "minimise" else gain < 0
+                rows = np.flatnonzero(worse & (spec.goal != "none"))
+                self._require(
+                    not len(rows),
+                    f"no design with some choices may better their bound of `{spec.name}`",
+                    [dict(self._simulator.space.design_at(indices[row])) for row in rows[:1]],
+                    workload.name,
+                )
 
     def _designs(self, n_designs: int) -> np.ndarray:
         """Return the default design, feasible ones, and random ones that may be infeasible."""

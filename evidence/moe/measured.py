@@ -47,6 +47,7 @@ class Measured:
       design: Values by parameter.
       clients: Requests in flight.
       ttft_ms, tpot_ms: Means [ms]; NaN where nobody measured.
+      ttft_median_ms: Median, likewise.
       output_per_s: Output tokens a second and GPU; NaN where nobody measured.
       is_steady: True if that was derived from TTFT and TPOT, or clients started apart.
     """
@@ -56,6 +57,7 @@ class Measured:
     design: Mapping[str, str | int]
     clients: int
     ttft_ms: float
+    ttft_median_ms: float
     tpot_ms: float
     output_per_s: float
     is_steady: bool
@@ -315,6 +317,7 @@ def _row(
     return Measured(
         names, options, design, clients,
         _number(cells, "ttft_mean_ms", math.nan),
+        _number(cells, "ttft_median_ms", math.nan),
         _number(cells, "tpot_mean_ms", math.nan),
         derived if math.isnan(measured) else measured,
         math.isnan(measured) or staggers,

@@ -3,6 +3,7 @@
 import argparse
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,8 @@ from archgym.control.policies import Network
 from archgym.control.rules.case import policies_of
 from archgym.control.tasks import task_of
 
+_TRAINED = ("imitation-", "ppo-")
+
 
 def _trained(found: ControlComparison, split: str) -> dict[str, Any]:
     """Return the mean of all networks, and its p-values against each other policy, paired.
@@ -20,7 +23,7 @@ def _trained(found: ControlComparison, split: str) -> dict[str, Any]:
     Each episode counts once, with the mean score of the networks; the test flips signs.
     """
     rows = {row.policy: np.array(row.scores) for row in found.rows if row.split == split}
-    nets = [name for name in rows if name.startswith(("imitation-", "ppo-"))]
+    nets = [name for name in rows if name.startswith(_TRAINED)]
     if not nets:
         return {}
     ours = np.mean([rows[name] for name in nets], axis=0)
@@ -65,7 +68,11 @@ def main() -> None:
             horizons=options.horizons,
             bound_epochs=options.bound_epochs,
         )
-    picture(found, options.out.with_suffix(".png"))
+    # Settings over time under oracle, rule and one trained policy.
+    trained = [name for name in found.rollouts if name.startswith(_TRAINED)][:1]
+    shown = (f"look-ahead-{options.horizons[-1]}", "hand", *trained)
+    rollouts = {name: found.rollouts[name] for name in shown if name in found.rollouts}
+    picture(replace(found, rollouts=rollouts), options.out.with_suffix(".png"))
     made = found.to_json()
     made["trained"] = [_trained(found, split) for split in options.splits]
     options.out.write_text(json.dumps(made, indent=1) + "\n")

@@ -45,6 +45,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="of imitation")
     parser.add_argument("--episodes", type=int, default=24, help="of a round of imitation")
     parser.add_argument("--horizon", type=int, default=1, help="of look-ahead, as of imitation")
+    parser.add_argument("--fast", action="store_true", help="labels of runs under each action")
     parser.add_argument("--steps", type=int, default=50_000, help="of PPO")
     parser.add_argument("--gamma", type=float, default=0.5, help="of PPO")
     parser.add_argument("--reward", default="saved", help="of PPO")
@@ -61,6 +62,7 @@ def main() -> None:
                 rounds=options.rounds,
                 episodes=options.episodes,
                 horizon=options.horizon,
+                exact=not options.fast,
             )
         path = options.out / f"{options.method}-{options.task}-{seed}.npz"
         network.write(path)

@@ -1,6 +1,5 @@
 """Tests of Bayesian optimisation."""
 
-import importlib.util
 import logging
 import warnings
 from typing import Any
@@ -10,10 +9,10 @@ import pytest
 
 from archgym.agents.bayesian import BayesianAgent
 from archgym.agents.random import RandomAgent
-from archgym.errors import InvalidArgumentError, MissingExtraError
+from archgym.errors import InvalidArgumentError
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
-from archgym.testing import check_agent, proving_tasks
+from archgym.testing import proving_tasks
 from tests.agents.recorder import search
 from tests.toys import toy_task
 
@@ -59,45 +58,12 @@ def test_batch_holds_designs_that_differ() -> None:
     assert found.n_repeated == 0
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("task", [MIXED, MAPPING, TINY], ids=["mixed", "mapping", "tiny"])
-@pytest.mark.parametrize("batch_size", [1, 5])
-def test_gaussian_process_asks_for_new_designs_that_keep_the_constraints(
-    task: Any, batch_size: int
-) -> None:
-    found = search(BayesianAgent, task, 16, model="gp", batch_size=batch_size)
-
-    assert found.n_repeated == 0
-    assert task.space.feasible(found.designs).all()
-
-
-@pytest.mark.slow
-def test_gaussian_process_conforms() -> None:
-    check_agent(
-        BayesianAgent,
-        tasks=[MAPPING],
-        n_designs=12,
-        hyperparameters={"model": "gp", "startup": 5},
-        time_limit_s=600,
-    )
-
-
-def test_gaussian_process_needs_torch(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
-
-    with pytest.raises(MissingExtraError, match=r"'torch'.*archgym\[gp\]"):
+def test_model_that_is_none_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"`model` must be .*tpe.*gp"):
         BayesianAgent(MIXED.space, seed=0, model="gp")
 
 
-def test_model_that_is_none_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"`model` must be one of tpe, gp; got 'gpt'"):
-        BayesianAgent(MIXED.space, seed=0, model="gpt")
-
-
-@pytest.mark.parametrize("model", ["tpe", pytest.param("gp", marks=pytest.mark.slow)])
-def test_optuna_says_nothing_and_its_settings_stay(
-    model: str, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_optuna_says_nothing_and_its_settings_stay(caplog: pytest.LogCaptureFixture) -> None:
     import optuna
 
     level = optuna.logging.get_verbosity()
@@ -105,7 +71,7 @@ def test_optuna_says_nothing_and_its_settings_stay(
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            search(BayesianAgent, MIXED, 15, batch_size=3, model=model)
+            search(BayesianAgent, MIXED, 15, batch_size=3)
     finally:
         logging.getLogger("optuna").removeHandler(caplog.handler)
 

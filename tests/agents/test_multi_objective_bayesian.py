@@ -11,7 +11,7 @@ from archgym.agents.random import RandomAgent
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.spaces.space import DesignSpace
-from archgym.testing import check_agent, proving_tasks
+from archgym.testing import proving_tasks
 from tests.agents.recorder import search
 from tests.toys import toy_task
 
@@ -53,25 +53,6 @@ def test_wider_front_than_of_random_search() -> None:
         return float(np.mean([covered(task, search(kind, task, 60, s).designs) for s in range(5)]))
 
     assert mean(MultiObjectiveBayesianAgent) > mean(RandomAgent)
-
-
-@pytest.mark.slow
-def test_gaussian_processes_find_new_designs() -> None:
-    found = search(MultiObjectiveBayesianAgent, MIXED, 16, model="gp", batch_size=3)
-
-    assert found.n_repeated == 0
-    assert MIXED.space.feasible(found.designs).all()
-
-
-@pytest.mark.slow
-def test_gaussian_processes_conform() -> None:
-    check_agent(
-        MultiObjectiveBayesianAgent,
-        tasks=[toy_task()],
-        n_designs=12,
-        hyperparameters={"model": "gp", "startup": 5},
-        time_limit_s=600,
-    )
 
 
 def test_one_term_is_searched_as_bayesian_does() -> None:

@@ -21,4 +21,4 @@ def test_doctor_gives_the_same_as_json(archgym: Archgym) -> None:
     found = archgym("doctor", "--json").json
 
     assert found["problems"] == []
-    assert {"gp", "rl", "valgrind"} <= {feature["name"] for feature in found["features"]}
+    assert {"rl", "valgrind"} <= {feature["name"] for feature in found["features"]}

@@ -1,16 +1,12 @@
 """`archgym sweep`, `tune`, `policy`, and what `list` says of agents."""
 
 import csv
-import json
 import subprocess
 import sys
 from pathlib import Path
 
-import numpy as np
 import pytest
 
-from archgym.agent.policy import Policy
-from archgym.studies.snapshot import read_study
 from tests.cli.conftest import Archgym
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -235,118 +231,18 @@ def test_the_full_comparison_that_ships_can_be_read(archgym: Archgym) -> None:
     assert ran.json["evaluations"] == 8 * 3 * 2000
 
 
-# ---- policies
-
-
-@pytest.fixture
-def trained(archgym: Archgym) -> Path:
-    """A finished study of a learner, small enough to train in seconds."""
-    pytest.importorskip("stable_baselines3")
-    ran = archgym(
-        "search", "plugin", "-a", "ppo", "-n", "24", "--out", "ppo",
-        "--hyper", "n_envs=4", "--hyper", "rollout=8",
-    )  # fmt: skip
-    assert ran.code == 0, ran.err
-    return Path("ppo")
-
-
 @pytest.mark.slow
-def test_policy_evaluates_on_its_task_and_on_another_workload(
-    archgym: Archgym, trained: Path
-) -> None:
-    own = archgym("policy", "evaluate", trained, "--designs", "6", "--json").json
-    other = archgym("policy", "evaluate", trained, "-w", "heavy", "--designs", "6", "--json").json
-
-    best = read_study(trained).best()
-    assert best is not None
-    by_name = {result["name"]: result for result in own["results"]}
-    assert list(by_name) == ["most likely", "best of 6", "study's best", "default"]
-    assert by_name["study's best"]["reward"] == best.reward
-    assert by_name["study's best"]["metrics"] == dict(best.metrics)
-    assert by_name["default"]["reward"] == 0
-    assert by_name["best of 6"]["reward"] >= by_name["most likely"]["reward"]
-    assert other["task"] == "plugin/default/heavy/low-latency-v0"
-    assert other["trained_on"] == own["task"] == "plugin/default/light/low-latency-v0"
-    moved = {result["name"]: result for result in other["results"]}
-    assert moved["study's best"]["design"] == by_name["study's best"]["design"]
-    assert moved["study's best"]["metrics"] != by_name["study's best"]["metrics"]
-    assert own["updates"] > 0
-    text = archgym("policy", "evaluate", trained / "policy.npz", "--designs", "6")
-    assert "untrained" not in text.out
-    assert text.code == 0
-    for word in ("most likely", "default", "latency_ns", "ns", "6 designs"):
-        assert word in text.out
-    assert "study's best" not in text.out
-
-
-@pytest.mark.slow
-def test_search_and_policy_say_that_nothing_was_learned(archgym: Archgym) -> None:
+def test_search_says_that_nothing_was_learned(archgym: Archgym) -> None:
     pytest.importorskip("stable_baselines3")
 
     ran = archgym("search", "plugin", "-a", "ppo", "-n", "6", "--out", "ppo")
-    evaluated = archgym("policy", "evaluate", "ppo", "--designs", "1")
 
-    for text in (ran.out, evaluated.out):
-        assert "The policy is untrained: the search ended before the agent's first update." in text
-    assert "1 design, 1 distinct, " in evaluated.out
+    assert "The policy is untrained: the search ended before the agent's first update." in ran.out
 
 
-@pytest.mark.parametrize("group", ["policy", "sweep"])
+@pytest.mark.parametrize("group", ["rule", "sweep"])
 def test_group_without_a_command_gives_help(archgym: Archgym, group: str) -> None:
     ran = archgym(group)
 
     assert (ran.code, ran.err) == (0, "")
     assert f"Usage: archgym {group}" in ran.out
-
-
-@pytest.mark.slow
-def test_policy_refuses_another_space(archgym: Archgym, trained: Path) -> None:
-    policy = Policy.load(trained / "policy.npz")
-    about = {**policy.description, "task": "dram/default/cloud-1/low-latency-v0"}
-    Policy(policy.agent, policy.hyperparameters, about, policy.weights).save("moved.npz")
-
-    ran = archgym("policy", "evaluate", "moved.npz")
-
-    assert ran.code == 1
-    assert ran.err.startswith("error: `policy` must fit")
-    assert ran.err.count("\n") == 1
-
-
-def test_policy_of_a_study_that_has_none_is_refused(archgym: Archgym, study: Path) -> None:
-    ran = archgym("policy", "evaluate", study)
-
-    assert ran.code == 1
-    assert "policy.npz" in ran.err
-    assert ran.err.count("\n") == 1
-
-
-def test_policy_of_another_agent_than_the_studys_is_refused(archgym: Archgym, study: Path) -> None:
-    Policy("ppo", {}, {}, {"w": np.zeros(2)}).save(study / "policy.npz")
-
-    ran = archgym("policy", "evaluate", study)
-
-    assert ran.code == 1
-    assert "'random'" in ran.err
-
-
-@pytest.mark.parametrize("content", [b"", b"PK\x03\x04", b"\x80\x04N.", json.dumps({}).encode()])
-def test_a_hostile_policy_file_is_refused_in_one_line(archgym: Archgym, content: bytes) -> None:
-    Path("policy.npz").write_bytes(content)
-
-    ran = archgym("policy", "evaluate", "policy.npz")
-
-    assert ran.code == 1
-    assert ran.err.startswith("error: policy.npz: ")
-    assert ran.err.count("\n") == 1
-
-
-@pytest.mark.parametrize("task", [None, 3, "nothing", "absent/a/b/c-v0", "plugin/default/x/y-v9"])
-def test_a_policy_file_without_a_task_that_exists_is_refused(
-    archgym: Archgym, task: object
-) -> None:
-    Policy("ppo", {}, {"task": task}, {"w": np.zeros(2)}).save("policy.npz")
-
-    ran = archgym("policy", "evaluate", "policy.npz")
-
-    assert ran.code == 1
-    assert ran.err.count("\n") == 1

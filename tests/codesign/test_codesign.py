@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 
 import archgym as ag
-from archgym.codesign import compare_strategies, prove, strategies_of
+from archgym.codesign import compare_strategies, strategies_of
 from archgym.errors import InvalidArgumentError
+from archgym.tables import prove
 from tests.composition.test_composition import composed
 
+SHORT: dict[str, Any] = {"accelerator.layers": "1"}
 VALUES: Mapping[str, Any] = {
     "accelerator.array_height": [32, 64],
     "accelerator.array_width": [32],
@@ -39,7 +41,7 @@ def reduced(objective: str = "low-latency") -> ag.Task:
         "resnet-18",
         objective,
         values=VALUES,
-        **{"accelerator.layers": "1"},
+        **SHORT,
     )
 
 
@@ -73,31 +75,31 @@ def test_comparison_that_was_stopped_continues_to_the_same_result(tmp_path: Path
 
 def test_proof_finds_the_optimum_of_all_designs() -> None:
     task = ag.Task.make(composed(), "short")
-    every = np.indices(task.space.sizes).reshape(task.space.n_parameters, -1).T
+    every = np.indices(tuple(task.space.sizes.tolist())).reshape(task.space.n_parameters, -1).T
     feasible = every[task.space.feasible(every)]
 
     found = prove(task)
 
     assert found.reward == task.evaluate(feasible).reward.max()
-    assert found.n_combinations == 5 * 2 * 3
-    assert found.digest == prove(task).digest
+    assert found.is_optimal
+    assert found.digest(task) == prove(task).digest(task)
 
 
 @pytest.mark.parametrize("objective", ["low-latency", "latency-and-area"])
 def test_bounds_prune_and_keep_the_optimum(objective: str) -> None:
     task = reduced(objective)
-    every = np.indices(task.space.sizes).reshape(task.space.n_parameters, -1).T
+    every = np.indices(tuple(task.space.sizes.tolist())).reshape(task.space.n_parameters, -1).T
     feasible = np.unique(task.space.canonical(every[task.space.feasible(every)]), axis=0)
 
     found = prove(task)
 
     assert found.reward == task.evaluate(feasible).reward.max()
-    assert found.n_pruned > 0
-    assert found.n_simulated < len(feasible)
+    assert (found.method, found.is_optimal) == ("bounds", True)
+    assert found.n_evaluated < len(feasible)
 
 
 def test_bounds_are_never_worse_than_results() -> None:
-    whole: Any = ag.Task.make("accelerator+dram", **{"accelerator.layers": "2"}).simulator
+    whole: Any = ag.Task.make("accelerator+dram", **SHORT).simulator
     workload = whole.workload("resnet-18")
     rng = np.random.default_rng(1)
     drawn = rng.integers(0, whole.space.sizes, size=(12, whole.space.n_parameters))
@@ -111,9 +113,18 @@ def test_bounds_are_never_worse_than_results() -> None:
     assert bounds[built, 1] == pytest.approx(found.values[built, 1])
 
 
-def test_space_that_is_too_large_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match="--values"):
-        prove(ag.Task.make("accelerator+dram", **{"accelerator.layers": "1"}))
+def test_bounds_know_nothing_before_their_parameters_are_chosen() -> None:
+    whole: Any = ag.Task.make("accelerator+dram", **SHORT).simulator
+    workload = whole.workload("resnet-18")
+    partial = np.full((2, whole.space.n_parameters), -1)
+    for name in whole.bounded_by:
+        place = whole.space.names.index(name)
+        partial[1, place] = whole.space.default_indices[place]
+
+    nothing, latency = whole.bounds(partial, workload)[:, 0]
+
+    assert np.isnan(nothing)
+    assert latency > 0.0
 
 
 def test_simulator_without_parts_is_refused() -> None:

@@ -1,13 +1,19 @@
-"""Names of tasks, and printed command lines, give the same task when they are read again."""
+"""Names of tasks, and printed command lines, give the same task when they are read again.
+
+`python -m tests.conformance.test_round_trips` draws tasks of all simulators and spaces and prints
+how many ids and command lines it read back.
+"""
 
 import hashlib
 import html
 import json
 import re
 import shlex
+import sys
 from collections.abc import Callable, Iterator
 from itertools import islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -47,6 +53,10 @@ def in_place_of_models(
 
 @pytest.fixture
 def without_models(monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_models_out(monkeypatch)
+
+
+def leave_models_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Simulator, "_simulated", in_place_of_models)
     for name in SIMULATORS:
         monkeypatch.setattr(simulator_class(name), "check", Simulator.check)
@@ -269,3 +279,29 @@ def test_printed_commands_run_and_give_the_same_task(
     evaluation = json.loads(command("evaluate", "exported.json", "--json"))
     assert evaluation["digest"] == simple["digest"] == digest
     assert evaluation["metrics_by_workload"] == simple["metrics"]
+
+
+def main() -> None:
+    """Print the numbers of ids and command lines that were read back, by simulator."""
+    total = 0
+    with pytest.MonkeyPatch.context() as patch, TemporaryDirectory() as folder:
+        leave_models_out(patch)
+        for simulator in SIMULATORS:
+            spaces, n, faults = list(simulator_class(simulator).space_names), 0, []
+            for task in tasks_of(simulator, spaces, _N_WIDE, Path(folder) / simulator):
+                n += 1
+                try:
+                    check_reads_back(task)
+                except (AssertionError, ArchGymError) as error:
+                    faults.append(f"{task.id}: {error}")
+            total += n
+            sys.stdout.write(
+                f"{simulator}: {n} tasks in {len(spaces)} spaces, {len(faults)} faults\n"
+            )
+            sys.stdout.writelines(f"  {fault}\n" for fault in faults)
+            sys.stdout.flush()
+    sys.stdout.write(f"{total} ids and {total} command lines were read back\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -237,6 +237,19 @@ class Noisy(Sound):
         return BatchResult(result.values + noise, result.reason)
 
 
+class BoundsTooTight(Sound):
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        # Those of the default design, which others better.
+        default = self.space.default_indices[None, :]
+        values = self.evaluate_batch(default, workload).values
+        return np.repeat(values, len(partial), axis=0)
+
+
+class BoundsOfOneRow(Sound):
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        return super().bounds(partial[:1], workload)
+
+
 class DependsOnBatch(Sound):
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         result = super().simulate(indices, workload)
@@ -375,6 +388,8 @@ class StrangeTable(Sound):
 
 SIMULATORS: list[tuple[type[Simulator], str]] = [
     (Noisy, "evaluated twice"),
+    (BoundsTooTight, "may better their bound of"),
+    (BoundsOfOneRow, "`bounds` must have a row for each design"),
     (DependsOnBatch, "one by one"),
     (DependsOnOrder, "one by one"),
     (Remembers, "evaluated twice"),

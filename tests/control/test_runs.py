@@ -69,7 +69,9 @@ def test_ramulator_in_parts_equals_a_whole_run(device: str) -> None:
         design = space.design_at(space.canonical(indices[None])[0])
         found = in_parts(RamulatorRun(simulator, design, content), 3000, rng).finish()
 
-        assert [found[spec.name] for spec in simulator.metrics] == expected.values[0].tolist()
+        # Bounds of an estimate are made of the metrics that a run has.
+        names = [spec.name for spec in simulator.metrics if spec.name in found]
+        assert [found[name] for name in names] == expected.values[0].tolist()
         n_runs += 1
     assert n_runs > 2
 

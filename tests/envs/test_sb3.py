@@ -124,7 +124,7 @@ def test_maskable_ppo_learns_one_choice_at_a_time() -> None:
     random = toy_task().evaluate(env.task.space.sample(2000, rng)).reward.mean()
 
     agent = MaskablePPO("MlpPolicy", env, n_steps=32, batch_size=128, gamma=1.0, seed=0)
-    agent.learn(16_000)
+    agent.learn(4_000)
     recent = [episode["r"] for episode in agent.ep_info_buffer or ()]
 
     assert np.mean(recent) > random + 0.5

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from archgym.files import storage
 from archgym.files.storage import atomic_folder, scratch_file, scratch_folder, write_atomic
 
 KILLED = """
@@ -83,6 +84,28 @@ def test_place_that_was_taken_for_abandoned_is_made_anew(
     with scratch_file(tmp_path) as file:
         assert file.is_file()
         assert file.name not in taken
+
+
+def test_place_that_is_removed_before_it_is_opened_is_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[Path] = []
+
+    def make(folder: Path) -> Path:
+        path = make_file(folder)
+        made.append(path)
+        if len(made) < 3:
+            # As another process does that takes it for abandoned.
+            path.unlink()
+        return path
+
+    make_file = storage._made_file
+    monkeypatch.setattr(storage, "_made_file", make)
+
+    write_atomic(tmp_path / "file", b"whole")
+
+    assert len(made) == 3
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_scratch_file_of_another_machine_is_kept_for_a_day(

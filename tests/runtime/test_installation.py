@@ -27,10 +27,10 @@ def test_missing_package_of_an_extra_comes_with_its_remedy(
 
     monkeypatch.setattr(installation, "version", without_torch)
 
-    feature = {feature.name: feature for feature in examine().features}["gp"]
+    feature = {feature.name: feature for feature in examine().features}["rl"]
 
     assert feature.missing == ("torch",)
-    assert feature.remedy.endswith("-m pip install 'archgym[gp]'")
+    assert feature.remedy.endswith("-m pip install 'archgym[rl]'")
 
 
 def test_old_required_package_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -22,7 +22,7 @@ from tests.toys import toy_task
 ROOT = Path(__file__).resolve().parents[2]
 NODE: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard": False}
 STARTS = 3
-# 92,400 mappings, of which three of four do not fit.
+# 3.5 million mappings, of which four of five do not fit.
 LAYER: dict[str, Any] = {"layer": "resnet-18/fc", "architecture": "ws-systolic-16"}
 
 

@@ -32,6 +32,7 @@ from archgym.tables import (
     verify_table,
 )
 from archgym.tables.threads import Pace
+from archgym.tables.writing import parameter_array
 from archgym.testing import check_simulator
 from tests.tables.making import N_DESIGNS, with_metadata
 from tests.toys import SPACE, ToySimulator, toy_task
@@ -425,3 +426,14 @@ def test_first_design_that_breaks_is_named_whichever_thread_is_quicker(tmp_path:
 
     (message,) = messages
     assert f"broke on {first!r} on workload 'light': ZeroDivisionError" in message
+
+
+def test_columns_of_factors_and_orders_have_a_row_for_each_design() -> None:
+    space = Task.make("accelerator", space="mapping", layer="resnet-18/fc").space
+    indices = space.sample(50, np.random.default_rng(0))
+
+    for place, parameter in enumerate(space.parameters):
+        column = parameter_array(parameter, indices[:, place])
+
+        expected = [parameter.value(int(index)) for index in indices[:, place]]
+        assert [tuple(value) for value in column.to_pylist()] == expected

@@ -21,8 +21,9 @@ from archgym.cli.options.task import (
 from archgym.files.storage import file_stem
 
 if TYPE_CHECKING:
-    from archgym.codesign import Outcome, Proof
+    from archgym.codesign import Outcome
     from archgym.evaluation.task import Task
+    from archgym.tables.proof import Proof
 
 
 def codesign(
@@ -41,9 +42,9 @@ def codesign(
             "--prove", help="Also prove the joint optimum; hold values so that it can be done."
         ),
     ] = False,
-    most: Annotated[
-        int, typer.Option("--most", help="Designs that a proof simulates at most.", min=1)
-    ] = 20_000,
+    seconds: Annotated[
+        float, typer.Option("--seconds", help="Time after which the proof stops [s].", min=0.1)
+    ] = 600.0,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the studies (default: one in runs).")
     ] = None,
@@ -54,19 +55,23 @@ def codesign(
     Each strategy has the same number of evaluations. The price of a strategy is how much worse its
     design is than the best one known: the proven optimum, or the best that any strategy found.
     """
-    from archgym.codesign import compare_strategies, prove
+    from archgym.cli.console.progress import StageBar
+    from archgym.codesign import compare_strategies
+    from archgym.tables.proof import prove
 
     task = make_task(task_choices(simulator, TaskOptions(model, goal), hold))
     folder = out or Path("runs") / f"codesign-{file_stem(task.id)[:60]}-{task.digest[:8]}"
-    with prompt_stops():
+    with prompt_stops(), StageBar() as bar:
         found = []
         for each in compare_strategies(
             task, folder, budget=budget, seeds=range(seeds), agent=agent
         ):
             notice(f"{each.strategy}, seed {each.seed}: reward {each.reward:.4f}")
             found.append(each)
-        proven = prove(task, most) if proof else None
-    best = max([each.reward for each in found] + ([proven.reward] if proven else []))
+        known = max(found, key=lambda each: each.reward)
+        start = task.space.indices_of(known.design)
+        proven = prove(task, start, seconds, bar) if proof else None
+    best = max(known.reward, proven.reward if proven else known.reward)
     if json:
         write_json(
             {
@@ -75,7 +80,7 @@ def codesign(
                     {**vars(each), "design": dict(each.design), "price_percent": _price(each, best)}
                     for each in found
                 ],
-                "proof": {**vars(proven), "design": dict(proven.design)} if proven else None,
+                "proof": proven.to_json(task) if proven else None,
             }
         )
         return
@@ -108,10 +113,11 @@ def _write(
             for metric in terms
         ]
         rows.append((name, *values, *shown, str(len(prices) - len(known))))
-    if proven is not None:
-        rows.append(
-            ("proven optimum", *(number(proven.metrics[m]) for m in terms), "0.0", "0.0", "")
-        )
+    if proven is not None and proven.indices is not None:
+        values = task.average(task.evaluate(proven.indices[None, :]).values)[0]
+        metrics = dict(zip((spec.name for spec in task.metrics), values.tolist(), strict=True))
+        name = "proven optimum" if proven.is_optimal else "best of the proof"
+        rows.append((name, *(number(metrics[m]) for m in terms), "0.0", "0.0", ""))
     columns = [f"{metric} [{units[metric]}]" if units[metric] else metric for metric in terms]
     right = (*columns, "price %", "worst %", "limits missed")
     table(("strategy", *columns, "price %", "worst %", "limits missed"), rows, right=right)
@@ -120,15 +126,25 @@ def _write(
         "that miss a limit have none."
     )
     if proven is not None:
-        say(
-            f"Proven among {proven.n_combinations:,} combinations: {proven.n_bounded:,} bounds, "
-            f"{proven.n_simulated:,} simulated designs, {proven.n_pruned:,} bounds that needed "
-            f"none, {duration(proven.seconds)}; digest {proven.digest[:16]}."
-        )
-        changed = {
-            n: v
-            for n, v in proven.design.items()
-            if v != task.space.design_at(task.space.default_indices)[n]
-        }
-        say("Its design: " + (", ".join(f"{n}={v}" for n, v in changed.items()) or "the default"))
+        _write_proof(proven, task)
     say(f"Studies: {folder}")
+
+
+def _write_proof(proven: "Proof", task: "Task") -> None:
+    if proven.is_optimal:
+        outcome = "Proven"
+    elif proven.gap_percent is None:
+        outcome = "Not proven; nothing is known about the designs that are left; raise --seconds"
+    else:
+        gap = number(proven.gap_percent)
+        outcome = f"Not proven; no design is more than {gap} % better; raise --seconds"
+    say(
+        f"{outcome}: {task.space.size:,} combinations, {proven.n_bounded:,} bounds, "
+        f"{proven.n_evaluated:,} designs simulated, {duration(proven.seconds)}; digest "
+        f"{proven.digest(task)[:16]}."
+    )
+    if proven.indices is not None:
+        default = task.space.design_at(task.space.default_indices)
+        design = task.space.design_at(proven.indices)
+        changed = [f"{n}={v}" for n, v in design.items() if v != default[n]]
+        say("Its design: " + (", ".join(changed) or "the default"))

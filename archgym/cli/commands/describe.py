@@ -129,6 +129,10 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
         ("name", ""),
         [(_starred(n, default), o.doc) for n, o in simulator.objectives.items()],
     )
+    links: dict[str, str] = getattr(simulator.unrestricted, "links", {})
+    if links:
+        heading("What parts give each other")
+        table(("from > to", ""), links.items())
     heading("Options (* is the default)")
     table(("option", "values"), _choices(simulator))
 

@@ -309,7 +309,6 @@ class _Workers:
 
 def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
     from archgym.agent.policy import Policy
-    from archgym.cli.commands.policy import UNTRAINED
     from archgym.cli.views.study import best_text, counts_text
     from archgym.report.diagnostics import prices, range_ends, unreached_limits
     from archgym.report.study_summary import StudySummary
@@ -331,7 +330,7 @@ def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
         prose(f"{end}.")
     policy = result.log.folder / POLICY_NAME
     if policy.is_file() and Policy.load(policy).description.get("updates") == 0:
-        say(UNTRAINED)
+        say("The policy is untrained: the search ended before the agent's first update.")
     if result.ended == "max_asks":
         repeats = result.asks - result.log.evaluations
         remedy = "Raise --max-asks"

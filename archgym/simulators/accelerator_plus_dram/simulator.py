@@ -96,7 +96,7 @@ class AcceleratorDramSimulator(Composition):
         "accelerator > dram": "reads and writes of each phase's tiles, when a buffer has room",
         "dram > accelerator": "the time at which the last tile of each phase arrives",
     }
-    bounded_by: ClassVar[tuple[str, ...]] = (
+    bounded_by = (
         "accelerator.array_height", "accelerator.array_width", "accelerator.dataflow",
         "accelerator.weight_kib", "accelerator.input_kib", "accelerator.output_kib",
         "dram.organisation", "dram.speed_bin", "dram.channels",
@@ -137,8 +137,7 @@ class AcceleratorDramSimulator(Composition):
                 run = run_layer(layer.problem, array, memory.made, c, limit, dram.without)
                 if run is None:
                     dram.refuse(memory.model_reasons[0])
-                else:
-                    yield layer.count, run
+                yield layer.count, run
 
         found = _memory_metrics(memory, c, runs(self.limit or _REQUESTS[self.fidelity]))
         dram.report(found, lambda: _requests(network.name, runs(_REQUESTS["sampled"])))
@@ -153,13 +152,13 @@ class AcceleratorDramSimulator(Composition):
             "bandwidth_gb_per_s": found["bandwidth_gb_per_s"],
         }
 
-    def bounds(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
-        """Return bounds of latency, and the area; see `Composition.bounds`.
+    def bounds_of(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return bounds of latency, and the area; see `Composition.bounds_of`.
 
         No layer is faster than its array without stalls, or than its bytes at the peak rate.
         """
         memory = cast(RamulatorSimulator, self.parts["dram"])
-        values = super().bounds(indices, workload)
+        values = super().bounds_of(indices, workload)
         arrays, of_array = self._different("accelerator", indices)
         memories, of_memory = self._different("dram", indices)
         built = [memory.configuration(part.design) for part in memories]

@@ -32,7 +32,14 @@ from archgym.simulators.cluster.machine import (
     run,
     run_short,
 )
-from archgym.simulators.cluster.metrics import METRICS, OBJECTIVES, PHYSICAL_LIMITS, measure
+from archgym.simulators.cluster.metrics import (
+    METRICS,
+    NETWORK_POWER,
+    OBJECTIVES,
+    PHYSICAL_LIMITS,
+    measure,
+    network_kw,
+)
 from archgym.simulators.cluster.space import (
     GROUPS,
     SPACE_NAMES,
@@ -44,7 +51,17 @@ from archgym.simulators.cluster.space import (
 )
 from archgym.simulators.cluster.workloads import Model, load_model, model_names
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kit.economics import DEFAULT_GRID, GridOption, ownership_metrics
+from archgym.simulators.kit.economics import (
+    DEFAULT_DOLLARS_PER_KWH,
+    DEFAULT_GRID,
+    DEFAULT_PUE,
+    ElectricityOption,
+    GridOption,
+    PueOption,
+    YearsOption,
+    ownership_metrics,
+)
+from archgym.spaces.expression import P
 from archgym.spaces.space import DesignSpace
 from archgym.spaces.texts import value_from_text
 
@@ -134,14 +151,9 @@ class ClusterSimulator(RowSimulator):
                 high=MAX_NPUS,
             ),
         ] = 0,
-        years: Annotated[
-            float,
-            Option("Years of use; adds metrics of the cost of ownership.", high=50, unit="years"),
-        ] = 0.0,
-        pue: Annotated[
-            float, Option("Power of the building over the NPUs'.", low=1, high=10)
-        ] = 1.3,
-        electricity: Annotated[float, Option("Price of electricity.", high=10, unit="$/kWh")] = 0.1,
+        years: YearsOption = 0.0,
+        pue: PueOption = DEFAULT_PUE,
+        electricity: ElectricityOption = DEFAULT_DOLLARS_PER_KWH,
         grid: GridOption = DEFAULT_GRID,
     ) -> None:
         """Make the simulator of one space.
@@ -156,10 +168,6 @@ class ClusterSimulator(RowSimulator):
           fidelity: `standard` simulates all microbatches. `short` simulates few of them, and
             extrapolates times and bytes to the others: see `machine.run_short`.
           npus: See above.
-          years: See above. `pue`, `electricity` and `grid` need it.
-          pue: See above.
-          electricity: See above.
-          grid: See above.
 
         Raises:
           UnknownNameError: There is no such space, cluster or fidelity.
@@ -172,10 +180,9 @@ class ClusterSimulator(RowSimulator):
                 f"`system` must be left out in space {space!r}, whose designs choose the network; "
                 f"got {system!r}. Use space parallel."
             )
-        if years:
-            self.metrics = (*METRICS, *ownership_metrics(years, pue, electricity, grid))
-        elif (pue, electricity, grid) != (1.3, 0.1, DEFAULT_GRID):
-            raise InvalidArgumentError("`pue`, `electricity` and `grid` need `years`, such as 3.")
+        kilowatts = P("power_kw") + P(NETWORK_POWER.name)
+        owned = ownership_metrics(years, pue, electricity, grid, kilowatts=kilowatts)
+        self.metrics = (*METRICS, *((NETWORK_POWER, *owned) if owned else ()))
         self.cluster = default_cluster(space, system)
         if space == "cosmic-2025" and len(self.cluster.dimensions) != 4:
             raise InvalidArgumentError(
@@ -236,7 +243,9 @@ class ClusterSimulator(RowSimulator):
             result = self._run(self.space.design_at(indices), opened, cost)
         except Infeasible as verdict:
             return str(verdict)
-        return measure(result, opened)
+        found = measure(result, opened)
+        has_network = len(self.simulated_metrics) > len(METRICS)
+        return np.append(found, network_kw(result.built)) if has_network else found
 
     def built(self, design: Mapping[str, Any], workload: Workload) -> Built:
         """Return the system and parallelisation of a design.

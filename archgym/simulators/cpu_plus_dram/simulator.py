@@ -1,6 +1,7 @@
 """The core and its memory controller, designed together and advanced cycle by cycle."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar, Final, cast, final
 
 import numpy as np
@@ -96,7 +97,7 @@ class CpuDramSimulator(Composition):
         "cpu > dram": "reads and writes of the last level, when they leave it",
         "dram > cpu": "the time at which each read's data arrive",
     }
-    bounded_by: ClassVar[tuple[str, ...]] = (
+    bounded_by = (
         *(f"cpu.{name}" for names in GROUPS.values() for name in names),
         "dram.organisation", "dram.speed_bin", "dram.channels",
     )  # fmt: skip
@@ -117,6 +118,11 @@ class CpuDramSimulator(Composition):
                 "lines of a cache; got another device."
             )
         super().join(parts)
+        # Metrics of the whole that the core computes have a direction once.
+        repeated = {f"cpu.{name}" for name in _PROMOTED}
+        self.metrics = tuple(
+            replace(spec, goal="none") if spec.name in repeated else spec for spec in self.metrics
+        )
         if "giga_instructions_per_s" not in {spec.name for spec in parts["cpu"].metrics}:
             # Area and power of arrays alone.
             self.objectives = _objectives(AREA_LIMIT_MM2, POWER_LIMIT_MW)
@@ -151,9 +157,9 @@ class CpuDramSimulator(Composition):
         time_ns = measured["total_cycles"] * CYCLE_NS
         return {"time_ns": time_ns, **{name: measured[name] for name in _PROMOTED}}
 
-    def bounds(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
-        """Return the area by structure, which follows from sizes; see `Composition.bounds`."""
-        values = super().bounds(indices, workload)
+    def bounds_of(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return the area by structure, which follows from sizes; see `Composition.bounds_of`."""
+        values = super().bounds_of(indices, workload)
         core = cast(CpuSimulator, self.parts["cpu"])
         memory = cast(RamulatorSimulator, self.parts["dram"])
         column = [spec.name for spec in self.metrics].index("area_mm2")

@@ -93,6 +93,12 @@ DiesOption = Annotated[
 ]
 GridOption = Annotated[str, Option("Electricity of the use.", choices=tuple(GRIDS))]
 HoursOption = Annotated[float, Option("Hours of use; needs `node`.", low=1, high=1e6, unit="h")]
+YearsOption = Annotated[
+    float, Option("Years of use; adds metrics of the cost of ownership.", high=50, unit="years")
+]
+PueOption = Annotated[float, Option("Power of the building over the machines'.", low=1, high=10)]
+ElectricityOption = Annotated[float, Option("Price of electricity.", high=10, unit="$/kWh")]
+DEFAULT_PUE, DEFAULT_DOLLARS_PER_KWH = 1.3, 0.1
 DEFAULT_GRID: Final = "world"
 THREE_YEARS_H: Final = 3 * HOURS_PER_YEAR
 
@@ -196,30 +202,42 @@ def chip_metrics(
 
 
 def ownership_metrics(
-    years: float, pue: float, dollars_per_kwh: float, grid: str
+    years: float,
+    pue: float,
+    dollars_per_kwh: float,
+    grid: str,
+    dollars: Expression | None = None,
+    kilowatts: Expression | None = None,
 ) -> tuple[MetricSpec, ...]:
-    """Return what machines with the metrics `dollars` and `power_kw` cost to own, as metrics.
+    """Return what machines cost to own, as metrics; none for no years.
 
     Args:
-      years: Years of use at full power.
+      years: Years of use at the power of the workload.
       pue: Power of the building over that of the machines.
       dollars_per_kwh: Price of electricity.
       grid: One of `GRIDS`.
+      dollars: Price of the machines; by default the metric `dollars`.
+      kilowatts: Power of the machines; by default the metric `power_kw`.
 
     Raises:
       UnknownNameError: There is no such grid.
+      InvalidArgumentError: There are no years, and something else is not its default.
     """
+    if not years:
+        if (pue, dollars_per_kwh, grid) != (DEFAULT_PUE, DEFAULT_DOLLARS_PER_KWH, DEFAULT_GRID):
+            raise InvalidArgumentError("`pue`, `electricity` and `grid` need `years`, such as 3.")
+        return ()
     hours = years * HOURS_PER_YEAR
-    energy = P("power_kw") * (hours * pue)
-    carbon = operational_kg(P("power_kw") * (1000.0 * pue), grid, hours)
+    power = (P("power_kw") if kilowatts is None else kilowatts) * (hours * pue)
+    price = P("dollars") if dollars is None else dollars
     return (
         MetricSpec(
             "total_cost_of_ownership_dollars", "$", "minimise", 1.0,
-            f"Price, and electricity of {years:g} years.",
-            P("dollars") + energy * dollars_per_kwh,
+            f"Price, and electricity of {years:g} years.", price + power * dollars_per_kwh,
         ),
         MetricSpec(
             "operational_kg_co2", "kg", "minimise", 1.0,
-            f"Carbon of {years:g} years of electricity, grid {grid}.", carbon,
+            f"Carbon of {years:g} years of electricity, grid {grid}.",
+            operational_kg(power, grid, 1000.0),
         ),
     )  # fmt: skip

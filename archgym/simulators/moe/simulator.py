@@ -21,6 +21,16 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit.economics import (
+    DEFAULT_DOLLARS_PER_KWH,
+    DEFAULT_GRID,
+    DEFAULT_PUE,
+    ElectricityOption,
+    GridOption,
+    PueOption,
+    YearsOption,
+    ownership_metrics,
+)
 from archgym.simulators.moe.formats.export import FORMATS, SERVING, serving_files
 from archgym.simulators.moe.kernel.columns import COUNTERS
 from archgym.simulators.moe.kernel.run import (
@@ -78,9 +88,12 @@ from archgym.simulators.moe.workloads.workload import (
     shipped,
     shipped_names,
 )
+from archgym.spaces.expression import P
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 
+# chosen: an H100 by the press of 2023 and 2024, and an eighth of its server.
+_ACCELERATOR_DOLLARS: Final = 35_000.0
 _DEFAULT_OBJECTIVE: Final = {
     "edge-offload": "latency",
     "edge-offload-table": "latency",
@@ -139,7 +152,7 @@ class MoeSimulator(RowSimulator):
     fidelity_names: ClassVar[tuple[str, ...]] = ("auto", "full", "steps")
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     table_space = "edge-offload-table"
-    model_reasons = MODEL_REASONS
+    model_reasons: tuple[str, ...] = MODEL_REASONS
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = OBJECTIVES
     # Fewer bits and dropped experts are faster, and give another model's answers.
@@ -316,6 +329,18 @@ class MoeSimulator(RowSimulator):
         output_tokens: Annotated[
             int, Option("Most output tokens of a request.", low=1, high=MAX_TOKENS)
         ] = MAX_TOKENS,
+        accelerator_dollars: Annotated[
+            float,
+            Option(
+                "Price of an accelerator with its part of the server; needs `years`.",
+                high=1e6,
+                unit="$",
+            ),
+        ] = _ACCELERATOR_DOLLARS,
+        years: YearsOption = 0.0,
+        pue: PueOption = DEFAULT_PUE,
+        electricity: ElectricityOption = DEFAULT_DOLLARS_PER_KWH,
+        grid: GridOption = DEFAULT_GRID,
         fidelity: str = "auto",
     ) -> None:
         """Make the simulator of one space, one of `space_names`; each `Option` says what it sets.
@@ -329,6 +354,12 @@ class MoeSimulator(RowSimulator):
           FileFormatError: A file holds something else.
           InvalidArgumentError: An option is outside its limits, or the space's designs choose it.
         """
+        if accelerator_dollars != _ACCELERATOR_DOLLARS and not years:
+            raise InvalidArgumentError("`accelerator_dollars` needs `years`, such as 3.")
+        price = P("n_gpus") * accelerator_dollars
+        kilowatts = P("energy_per_token_mj") * P("output_per_s") / 1e6
+        owned = ownership_metrics(years, pue, electricity, grid, price, kilowatts)
+        self.metrics = (*METRICS, *owned)
         self._steps = fidelity == "steps" or (fidelity == "auto" and space in _STEPS_BY_DEFAULT)
         self.space = design_space(space)
         if hardware and "hardware" in self.space.names:

@@ -402,7 +402,8 @@ def with_gpus(space: DesignSpace, n_gpus: int) -> DesignSpace:
     if n_gpus <= GPUS_OF_A_SERVER or "tensor" not in space.names:
         return space
     high = 1 << (n_gpus.bit_length() - 1)
-    parameters = [replace(p, doc=p.doc.replace("eight", str(high))) for p in space.parameters]
+    known: list[Any] = list(space.parameters)
+    parameters = [replace(p, doc=p.doc.replace("eight", str(high))) for p in known]
     reason = f"the server has {n_gpus} accelerators"
     whole = Constraint("whole-server", P("tensor") * P("data") <= n_gpus, reason)
     return DesignSpace(

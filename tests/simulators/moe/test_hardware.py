@@ -158,7 +158,7 @@ def test_own_server_of_sixteen_is_used_whole(
 ) -> None:
     path = tmp_path / "sixteen.yaml"
     path.write_text("hardware: {preset: dgx-h100, n_gpus: 16}\n")
-    task = Task.make("moe", space=space, hardware=str(path), fidelity="steps", requests=4)
+    task = Task.make("moe", space=space, hardware=str(path), fidelity="steps", requests="4")
     values = {**task.space.design_at(task.space.default_indices), **design}
 
     found = task.evaluate(task.space.indices_of(task.space.design(values))[None])
@@ -170,7 +170,7 @@ def test_own_server_of_sixteen_is_used_whole(
 
 def test_experts_that_cannot_be_spread_evenly_are_infeasible() -> None:
     task = Task.make(
-        "moe", space="single-server", model="qwen1.5-moe-a2.7b", fidelity="steps", requests=4
+        "moe", space="single-server", model="qwen1.5-moe-a2.7b", fidelity="steps", requests="4"
     )
     default = task.space.design_at(task.space.default_indices)
     design = task.space.design({**default, "spread": "yes", "tensor": 8})
