@@ -216,7 +216,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 def losses(rows: Sequence[dict[str, Any]], way: str) -> np.ndarray:
     """Return what the chosen designs lack of the best, in percent."""
     gaps = np.array([max(row[way], _LEAST) - row["best"] for row in rows])
-    return np.asarray(100.0 * np.maximum(0.0, -np.expm1(gaps)))
+    return np.abs(100.0 * np.expm1(np.minimum(gaps, 0.0)))
 
 
 def page(path: Path) -> None:
