@@ -21,7 +21,7 @@ from copy import copy
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, Final, NoReturn, final
 
 import numpy as np
 
@@ -151,7 +151,7 @@ class Part:
         """
         self.metrics, self._workload = metrics, workload
 
-    def refuse(self, reason: str) -> None:
+    def refuse(self, reason: str) -> NoReturn:
         """End the evaluation, since the part cannot build its design.
 
         Args:
@@ -329,7 +329,8 @@ class Composition(Simulator):
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return `bounds_of` where all of `bounded_by` are chosen, and nothing elsewhere."""
         found = super().bounds(partial, workload)
-        columns = [self.space.names.index(name) for name in self.bounded_by]
+        known = self.space.names
+        columns = [known.index(name) for name in self.bounded_by if name in known]
         if columns:
             rows = np.flatnonzero((partial[:, columns] >= 0).all(axis=1))
             filled = np.where(partial < 0, self.space.default_indices, partial)

@@ -13,6 +13,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.tables import prove
 from tests.composition.test_composition import composed
 
+SHORT: dict[str, Any] = {"accelerator.layers": "1"}
 VALUES: Mapping[str, Any] = {
     "accelerator.array_height": [32, 64],
     "accelerator.array_width": [32],
@@ -40,7 +41,7 @@ def reduced(objective: str = "low-latency") -> ag.Task:
         "resnet-18",
         objective,
         values=VALUES,
-        **{"accelerator.layers": "1"},
+        **SHORT,
     )
 
 
@@ -74,7 +75,7 @@ def test_comparison_that_was_stopped_continues_to_the_same_result(tmp_path: Path
 
 def test_proof_finds_the_optimum_of_all_designs() -> None:
     task = ag.Task.make(composed(), "short")
-    every = np.indices(task.space.sizes).reshape(task.space.n_parameters, -1).T
+    every = np.indices(tuple(task.space.sizes.tolist())).reshape(task.space.n_parameters, -1).T
     feasible = every[task.space.feasible(every)]
 
     found = prove(task)
@@ -87,7 +88,7 @@ def test_proof_finds_the_optimum_of_all_designs() -> None:
 @pytest.mark.parametrize("objective", ["low-latency", "latency-and-area"])
 def test_bounds_prune_and_keep_the_optimum(objective: str) -> None:
     task = reduced(objective)
-    every = np.indices(task.space.sizes).reshape(task.space.n_parameters, -1).T
+    every = np.indices(tuple(task.space.sizes.tolist())).reshape(task.space.n_parameters, -1).T
     feasible = np.unique(task.space.canonical(every[task.space.feasible(every)]), axis=0)
 
     found = prove(task)
@@ -98,7 +99,7 @@ def test_bounds_prune_and_keep_the_optimum(objective: str) -> None:
 
 
 def test_bounds_are_never_worse_than_results() -> None:
-    whole: Any = ag.Task.make("accelerator+dram", **{"accelerator.layers": "2"}).simulator
+    whole: Any = ag.Task.make("accelerator+dram", **SHORT).simulator
     workload = whole.workload("resnet-18")
     rng = np.random.default_rng(1)
     drawn = rng.integers(0, whole.space.sizes, size=(12, whole.space.n_parameters))
@@ -113,7 +114,7 @@ def test_bounds_are_never_worse_than_results() -> None:
 
 
 def test_bounds_know_nothing_before_their_parameters_are_chosen() -> None:
-    whole: Any = ag.Task.make("accelerator+dram", **{"accelerator.layers": "1"}).simulator
+    whole: Any = ag.Task.make("accelerator+dram", **SHORT).simulator
     workload = whole.workload("resnet-18")
     partial = np.full((2, whole.space.n_parameters), -1)
     for name in whole.bounded_by:

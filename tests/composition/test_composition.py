@@ -3,7 +3,7 @@
 import pickle
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 import pytest
@@ -27,16 +27,18 @@ class CoreSimulator(ag.Simulator):
         constraints=[ag.Constraint("few", ag.P("ways") <= 8, "at most 8 ways")],
         conditions=[ag.Condition("policy", ag.P("ways") > 1)],
     )
-    metrics = (
+    metrics: tuple[ag.MetricSpec, ...] = (
         ag.MetricSpec("misses", "", "minimise", 1.0, "Misses."),
         ag.MetricSpec("area_mm2", "mm2", "minimise", 0.01, "Area."),
     )
-    physical_limits = (Limit("area_mm2", "<=", 7.0),)
-    objectives: ClassVar = {"few": ag.Objective("few", (ag.Term("misses", "minimise"),))}
+    physical_limits: tuple[Limit, ...] = (Limit("area_mm2", "<=", 7.0),)
+    objectives: Mapping[str, ag.Objective] = {
+        "few": ag.Objective("few", (ag.Term("misses", "minimise"),))
+    }
     default_objective = "few"
     default_workload = "short"
-    costs: ClassVar = {"cold": "no miss is cold"}
-    relief: ClassVar = {"cold": ("ways",)}
+    costs: Mapping[str, str] = {"cold": "no miss is cold"}
+    relief: Mapping[str, tuple[str, ...]] = {"cold": ("ways",)}
     n_designs = 0
 
     def workload_names(self) -> tuple[str, ...]:
@@ -69,10 +71,12 @@ class MemorySimulator(CoreSimulator):
     metrics = (ag.MetricSpec("time_ns", "ns", "minimise", 1.0, "Time."),)
     model_reasons = ("too many requests",)
     physical_limits = ()
-    objectives: ClassVar = {"fast": ag.Objective("fast", (ag.Term("time_ns", "minimise"),))}
+    objectives: Mapping[str, ag.Objective] = {
+        "fast": ag.Objective("fast", (ag.Term("time_ns", "minimise"),))
+    }
     default_objective = "fast"
-    costs: ClassVar = {}
-    relief: ClassVar = {}
+    costs: Mapping[str, str] = {}
+    relief: Mapping[str, tuple[str, ...]] = {}
 
     def _simulate(self, indices: np.ndarray, workload: ag.Workload, cold: float) -> BatchResult:
         MemorySimulator.n_designs += len(indices)
@@ -273,10 +277,9 @@ def test_unknown_part_of_a_link_is_refused() -> None:
 
 @pytest.mark.parametrize("name", ["a.b", "a-b"])
 def test_name_of_a_part_must_be_an_identifier(name: str) -> None:
+    parts: dict[str, Any] = {name: CoreSimulator(), "m": MemorySimulator()}
     with pytest.raises(InvalidArgumentError, match="A part's name"):
-        ag.compose(
-            couple, {"total_ns": "minimise"}, **{name: CoreSimulator(), "m": MemorySimulator()}
-        )
+        ag.compose(couple, {"total_ns": "minimise"}, **parts)
 
 
 def test_journals_of_one_and_two_workers_are_equal(tmp_path: Path) -> None:
@@ -298,8 +301,9 @@ def test_study_of_a_composition_continues(tmp_path: Path) -> None:
 
 
 def test_option_of_no_part_suggests_one() -> None:
+    options: dict[str, Any] = {"cpu.instruction": "20000"}
     with pytest.raises(UnknownNameError, match=r"cpu\.instructions"):
-        ag.Task.make("cpu+dram", **{"cpu.instruction": "20000"})
+        ag.Task.make("cpu+dram", **options)
 
 
 @pytest.mark.parametrize(

@@ -137,8 +137,7 @@ class AcceleratorDramSimulator(Composition):
                 run = run_layer(layer.problem, array, memory.made, c, limit, dram.without)
                 if run is None:
                     dram.refuse(memory.model_reasons[0])
-                else:
-                    yield layer.count, run
+                yield layer.count, run
 
         found = _memory_metrics(memory, c, runs(self.limit or _REQUESTS[self.fidelity]))
         dram.report(found, lambda: _requests(network.name, runs(_REQUESTS["sampled"])))

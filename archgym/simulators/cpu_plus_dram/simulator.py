@@ -1,6 +1,7 @@
 """The core and its memory controller, designed together and advanced cycle by cycle."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import ClassVar, Final, cast, final
 
 import numpy as np
@@ -117,6 +118,11 @@ class CpuDramSimulator(Composition):
                 "lines of a cache; got another device."
             )
         super().join(parts)
+        # Metrics of the whole that the core computes have a direction once.
+        repeated = {f"cpu.{name}" for name in _PROMOTED}
+        self.metrics = tuple(
+            replace(spec, goal="none") if spec.name in repeated else spec for spec in self.metrics
+        )
         if "giga_instructions_per_s" not in {spec.name for spec in parts["cpu"].metrics}:
             # Area and power of arrays alone.
             self.objectives = _objectives(AREA_LIMIT_MM2, POWER_LIMIT_MW)

@@ -180,12 +180,13 @@ def test_space_with_buffers_has_metrics_of_its_own() -> None:
 
 
 def test_task_reads_back_from_its_id() -> None:
+    options: dict[str, Any] = {"dram.device": "ddr5", "accelerator.layers": "1"}
     task = ag.Task.make(
         "accelerator+dram",
         "resnet-18",
         fidelity="long",
         fixed={"accelerator.dataflow": "output-stationary"},
-        **{"dram.device": "ddr5", "accelerator.layers": "1"},
+        **options,
     )
 
     again = ag.Task.make(task.id)

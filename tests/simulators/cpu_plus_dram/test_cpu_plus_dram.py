@@ -61,7 +61,7 @@ def joint_design(alone: dict[str, Any], whole: ag.Simulator) -> dict[str, Any]:
 def test_every_metric_is_that_of_the_core_with_fidelity_dram(
     program: str, rate: int, channels: int, queue: int, seed: int
 ) -> None:
-    core = CpuSimulator(fidelity="dram", instructions=N)
+    core = CpuSimulator(fidelity="dram", instructions=int(N))
     drawn = np.random.default_rng(seed).integers(0, core.space.sizes)
     alone = dict(core.space.design_at(core.space.canonical(drawn[None, :])[0]))
     alone |= {"dram_data_rate": rate, "dram_channels": channels, "dram_queue": queue}
@@ -148,13 +148,14 @@ def test_memory_without_a_cost_speeds_up_the_core() -> None:
 
 
 def test_task_reads_back_from_its_id() -> None:
+    options: dict[str, Any] = {"dram.device": "ddr5", "cpu.instructions": N}
     task = ag.Task.make(
         "cpu+dram",
         "b-tree",
         "edp",
         fixed={"dram.scheduler": "FRFCFS-RowHit", "cpu.rob": 224},
         subject_to="dram.data_pins <= 128, area_mm2 <= 11",
-        **{"dram.device": "ddr5", "cpu.instructions": N},
+        **options,
     )
 
     again = ag.Task.make(task.id)
