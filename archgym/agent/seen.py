@@ -46,7 +46,11 @@ class AskedDesigns:
 
     def add(self, indices: np.ndarray) -> None:
         """Mark designs, (n, n_parameters), as asked for."""
-        self._keys.update(row.tobytes() for row in self._space.canonical(indices))
+        self.add_canonical(self._space.canonical(indices))
+
+    def add_canonical(self, designs: np.ndarray) -> None:
+        """Mark canonical designs, (n, n_parameters), as asked for."""
+        self._keys.update(row.tobytes() for row in designs)
 
     def take_prior(self, prior: Prior, preferred: np.ndarray) -> None:
         """Mark start designs as asked for, and prefer other designs to random ones.

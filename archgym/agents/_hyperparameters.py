@@ -160,16 +160,6 @@ Step = Annotated[
 Startup = Annotated[
     int, Integer(name="startup", low=2, high=100, doc="Random designs at the start.")
 ]
-RandomShare = Annotated[
-    float,
-    Real(
-        name="random_share",
-        low=0.0,
-        high=0.5,
-        count=11,
-        doc="Share of later designs that are random.",
-    ),
-]
 InFlight = Annotated[
     int,
     Integer(

@@ -104,8 +104,8 @@ class GeneticAgent(AskTellAgent):
         missing = n
         for _ in range(_MAX_ROUNDS):
             children = self._space.canonical(self._children(max(missing, _LEAST_BRED)))
-            children = children[self._asked.new(children)][:missing]
-            self._asked.add(children)
+            children = children[self._asked.new_canonical(children, set())][:missing]
+            self._asked.add_canonical(children)
             found.append(children)
             missing -= len(children)
             if not missing:

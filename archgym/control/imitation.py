@@ -57,7 +57,6 @@ def imitate(
         )
     seen: list[np.ndarray] = []
     costs: list[np.ndarray] = []
-    oracle = Oracle(horizon)
     learner: ControlPolicy | None = None
 
     def act(episode: Episode) -> tuple[int, ...]:
@@ -77,6 +76,8 @@ def imitate(
     for turn in range(rounds):
         for number in range(turn * episodes, (turn + 1) * episodes):
             name = names[number % len(names)]
+            # A branch is used again, but only for one episode.
+            oracle = Oracle(horizon)
             roll(task, name, act)
         # A set that is held back stops the fit early.
         fitted = MLPRegressor(

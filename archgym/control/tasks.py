@@ -14,6 +14,14 @@ from archgym.spaces.parameter import Value
 
 HISTORY: Final = 2
 """Epochs that an observation shows; chosen: the trial of PPO used two."""
+DEFAULT_TASK: Final = {"dram": "dram-locality", "cpu": "cpu-mixture"}
+"""Task of a rule that names none, by the domain's prefix."""
+SEEN: Final = {
+    "dram": ("locality", "rate", "hits", "conflicts", "backlog", "latency_ns", "held_ns"),
+    "cpu": ("ipc", "l1d_mpki", "l2_mpki", "l1d_accuracy", "l2_accuracy", "l2_prefetches",
+        "dram_reads"),
+}  # fmt: skip
+"""Counters that a rule sees, by the domain's prefix."""
 _MODULES: Final = ("archgym.control.dram", "archgym.control.cpu")
 # chosen: as many training episodes choose the reference; more change it in no task.
 _N_REFERENCE: Final = 4

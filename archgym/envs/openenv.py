@@ -14,7 +14,7 @@ Every session has a search of its own, whose budget and scoring stay in the serv
 from collections.abc import Mapping
 from typing import Any, Final, final
 
-from archgym.bench.episode import BenchEpisode
+from archgym.bench.serving import BenchEpisode
 from archgym.bench.suite import SPLITS, BenchTask, bench_task, bench_tasks
 from archgym.errors import InvalidArgumentError, MissingExtraError
 from archgym.version import __version__

@@ -338,10 +338,15 @@ class Task:
         """
         is_built = evaluation.reason == FEASIBLE
         first = np.argmax(~is_built, axis=1)
+        objective, reward = self.objective, evaluation.reward
+        if len(objective.terms) == 1 and not objective.is_published_form:
+            terms = reward[:, None].copy()
+        else:
+            terms = self.term_rewards(evaluation.values, evaluation.reason)
         return Trials(
             indices=indices,
-            reward=evaluation.reward,
-            terms=self.term_rewards(evaluation.values, evaluation.reason),
+            reward=reward,
+            terms=terms,
             values=self.average(evaluation.values),
             reason=evaluation.reason[np.arange(len(indices)), first],
             feasible=is_built.all(axis=1),

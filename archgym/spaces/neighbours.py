@@ -24,10 +24,11 @@ def step(parameter: Parameter, index: int, length: float, rng: np.random.Generat
     Returns:
       The neighbour's number.
     """
-    if parameter.size == 1:
+    size = parameter.size
+    if size == 1:
         return index
     if parameter.is_ordered:
-        return _along(index, parameter.size, length, rng)
+        return _along(index, size, length, rng)
     if isinstance(parameter, Permutation):
         order = list(parameter.value(index))
         i, j = rng.choice(len(order), size=2, replace=False)
@@ -35,7 +36,7 @@ def step(parameter: Parameter, index: int, length: float, rng: np.random.Generat
         return parameter.index(tuple(order))
     if isinstance(parameter, Factorisation):
         return _moved_prime(parameter, index, rng)
-    return (index + int(rng.integers(1, parameter.size))) % parameter.size
+    return (index + int(rng.integers(1, size))) % size
 
 
 def step_designs(
@@ -65,13 +66,13 @@ def step_designs(
     least = order == order.min(axis=1, keepdims=True)
     chosen = movable & (least | (order < rate / np.maximum(n_movable, 1)))
     sizes = space.sizes.tolist()
-    is_ordered = [parameter.is_ordered for parameter in space.parameters]
     for row, place in np.argwhere(chosen).tolist():
         index = int(changed[row, place])
-        if is_ordered[place]:
+        parameter = space.parameters[place]
+        if parameter.is_ordered:
             changed[row, place] = _along(index, sizes[place], length, rng)
         else:
-            changed[row, place] = step(space.parameters[place], index, length, rng)
+            changed[row, place] = step(parameter, index, length, rng)
     return changed
 
 

@@ -170,12 +170,13 @@ class TableFile:
         Raises:
           FileFormatError: They are damaged, contradict each other, or do not fit into memory.
         """
-        if not self.fits_memory:
+        n_numbers = self.rows * len(self.declaration.metrics)
+        if n_numbers > _MAX_NUMBERS:
             raise FileFormatError(
                 self.path,
                 None,
                 f"it must have at most {_MAX_NUMBERS:,} metrics of a workload to be searched or "
-                f"compared in memory; it has {self.rows * len(self.declaration.metrics):,}",
+                f"compared in memory; it has {n_numbers:,}",
                 "Read it with pandas or DuckDB, or hold parameters of its space in a smaller one",
             )
         names, reason_name = self.columns.metrics(place), self.columns.reason(place)
@@ -193,11 +194,6 @@ class TableFile:
         if not np.isfinite(values[is_built]).all() or not np.isnan(values[~is_built]).all():
             raise self._refusal("a design must have finite metrics or a reason why it has none")
         return values, reason
-
-    @property
-    def fits_memory(self) -> bool:
-        """True if `results` may read a workload's numbers into memory."""
-        return self.rows * len(self.declaration.metrics) <= _MAX_NUMBERS
 
     def metrics_of(self, numbers: Sequence[int]) -> np.ndarray:
         """Return metrics of some designs, (n, w, n_metrics), without the others in memory.

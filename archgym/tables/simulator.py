@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 # chosen: combinations for which each one's row is held, in up to 256 MB.
 _MAX_DENSE = 2**26
+# chosen: numbers that are read for the metrics of an optimum, in up to 128 MB.
+_MAX_LOADED = 2**24
 # chosen: designs that are judged at once, 40 MB for twenty metrics on a workload.
 _PIECE = 2**18
 
@@ -98,7 +100,7 @@ class TableSimulator(StandIn):
         Raises:
           FileFormatError: The file is damaged.
         """
-        if self._file.fits_memory:
+        if self.rows * len(self.metrics) <= _MAX_LOADED:
             row = int(np.searchsorted(self.numbers, number))
             return np.stack([self.results(name)[0][row] for name in workloads])
         facts = [self.workload_facts(name) for name in workloads]
@@ -106,7 +108,7 @@ class TableSimulator(StandIn):
 
     @cached_property
     def _of_optima(self) -> dict[int, np.ndarray]:
-        """Metrics of the optima, (w, n_metrics), of a table too large for memory."""
+        """Metrics of the optima, (w, n_metrics), of a large table, read in one pass."""
         numbers = sorted({optimum.number for optimum in self.optima})
         return dict(zip(numbers, self._file.metrics_of(numbers), strict=True))
 

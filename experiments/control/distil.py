@@ -8,8 +8,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from archgym.control.policies import Network
 from archgym.control.rules.case import _LARGEST
-from archgym.control.rules.domain import SEEN
-from archgym.control.tasks import Episode, roll, task_of
+from archgym.control.tasks import SEEN, Episode, roll, task_of
 
 
 def main() -> None:

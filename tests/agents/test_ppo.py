@@ -30,9 +30,7 @@ def test_rollout_counts_designs_in_both_formulations(
 ) -> None:
     # Designs of the mixed space are seven choices.
     agent: Any = make_agent(PpoAgent, MIXED.space, 0, {**given, "formulation": formulation})
-    env = make_episodes(
-        MIXED, given["n_envs"], formulation, "multidiscrete", -2.0, no_results(MIXED), 0
-    )
+    env = make_episodes(MIXED, given["n_envs"], formulation, -2.0, no_results(MIXED), 0)
 
     algorithm = agent._make(env, env.longest_episode)
 

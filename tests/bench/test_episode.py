@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from archgym.bench.episode import BenchEpisode
+from archgym.bench.serving import BenchEpisode
 from archgym.bench.suite import bench_task
 from archgym.errors import InvalidArgumentError
 

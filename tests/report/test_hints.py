@@ -39,6 +39,7 @@ def test_value_at_the_end_of_its_range_is_named_with_the_way_on(tmp_path: Path) 
     held = Task.make(
         "cpu", "sort", space="core", values={"rob": "96..224"}, instructions="2000",
         fixed={"branch_predictor": "perceptron", "scheduler": 128, "registers": 192},
+        node="none",
     )  # fmt: skip
     with Study.create(tmp_path / "study", held, "grid", budget=60) as study:
         log = study.run().log

@@ -147,6 +147,7 @@ def test_table_beyond_memory_shows_its_optima_and_refuses_searches(
     made = build_table(toy_task(["light", "heavy"]), tmp_path / "t.parquet", 1)
     usual = summarise_table(made).to_json()
     monkeypatch.setattr("archgym.tables.file._MAX_NUMBERS", 1000)
+    monkeypatch.setattr("archgym.tables.simulator._MAX_LOADED", 1000)
 
     assert summarise_table(made).to_json() == usual
     with pytest.raises(FileFormatError, match=r"at most 1,000 metrics of a workload"):

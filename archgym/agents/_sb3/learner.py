@@ -3,7 +3,7 @@
 import importlib.util
 from abc import abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
@@ -33,7 +33,6 @@ class Sb3Agent(Agent):
     """
 
     batch = "batch"
-    _actions: ClassVar[Literal["multidiscrete", "box"]] = "multidiscrete"
     _has_masks: ClassVar[bool] = False
     """True if the algorithm takes action masks."""
 
@@ -69,7 +68,6 @@ class Sb3Agent(Agent):
                 task,
                 self._values["n_envs"],
                 self._formulation,
-                self._actions,
                 self._values["floor"],
                 random_state.outside(evaluate),
                 self._seed,
@@ -87,7 +85,7 @@ class Sb3Agent(Agent):
         return Policy(
             self.name,
             dict(self._values),
-            describe(self._algorithm, self._task, self._formulation, self._actions),
+            describe(self._algorithm, self._task, self._formulation),
             weights_of(self._algorithm),
         )
 
@@ -106,11 +104,11 @@ class Sb3Agent(Agent):
                 no_results,
             )
 
-        form = agent._formulation, cls._actions
-        require_layout(policy, task, layout(task, *form))
+        form = agent._formulation
+        require_layout(policy, task, layout(task, form))
 
         def episodes(n_envs: int) -> "LearningEnv":
-            return make_episodes(task, n_envs, *form, 0.0, no_results(task), seed)
+            return make_episodes(task, n_envs, form, 0.0, no_results(task), seed)
 
         with RandomState(seed):
             env = episodes(1)

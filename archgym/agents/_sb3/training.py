@@ -47,13 +47,12 @@ def make_episodes(
     task: Task,
     n_envs: int,
     formulation: str,
-    actions: str,
     floor: float,
     evaluate: Evaluate,
     seed: int,
 ) -> LearningEnv:
     """Return episodes of a task for an algorithm to learn from."""
-    env = Sb3VecEnv(task, n_envs, formulation=formulation, actions=actions, evaluate=evaluate)
+    env = Sb3VecEnv(task, n_envs, formulation=formulation, evaluate=evaluate)
     # Algorithms sample it for designs at random.
     env.action_space.seed(int(np.random.SeedSequence(seed).generate_state(1)[0]))
     return LearningEnv(env, floor, 1 if formulation == "whole" else Choices(task.space).n)
@@ -85,7 +84,7 @@ def learn(algorithm: BaseAlgorithm) -> None:
 def _guard(algorithm: Any) -> None:
     """Undo every update after which a weight is not finite."""
     train = algorithm.train
-    weights, optimizers = _learned(algorithm)
+    weights = list(algorithm.policy.parameters())
     last = _numbers(weights)
 
     def guarded(*arguments: Any, **keywords: Any) -> None:
@@ -103,47 +102,32 @@ def _guard(algorithm: Any) -> None:
             last = now
             return
         torch.nn.utils.vector_to_parameters(last.clone(), weights)
-        for optimizer in optimizers:
-            optimizer.state.clear()
+        algorithm.policy.optimizer.state.clear()
 
     algorithm.train = guarded
-
-
-def _learned(algorithm: Any) -> tuple[list[torch.Tensor], list[torch.optim.Optimizer]]:
-    """Return all weights that training changes, and what changes them."""
-    policy = algorithm.policy
-    weights = list(policy.parameters())
-    holders = [policy, getattr(policy, "actor", None), getattr(policy, "critic", None)]
-    optimizers = [getattr(holder, "optimizer", None) for holder in holders]
-    if getattr(algorithm, "log_ent_coef", None) is not None:
-        weights.append(algorithm.log_ent_coef)
-        optimizers.append(algorithm.ent_coef_optimizer)
-    return weights, [optimizer for optimizer in optimizers if optimizer is not None]
 
 
 def _numbers(weights: list[torch.Tensor]) -> torch.Tensor:
     return torch.nn.utils.parameters_to_vector(weights).detach()
 
 
-def describe(
-    algorithm: BaseAlgorithm, task: Task, formulation: str, actions: str
-) -> dict[str, Any]:
+def describe(algorithm: BaseAlgorithm, task: Task, formulation: str) -> dict[str, Any]:
     """Return the description of a policy's weights as JSON."""
     return {
         "task": task.id,
         "network": type(algorithm.policy).__name__,
         # Of an algorithm that has never learned from anything, 0; the library counts in private.
         "updates": int(algorithm._n_updates),
-        **layout(task, formulation, actions),
+        **layout(task, formulation),
     }
 
 
-def layout(task: Task, formulation: str, actions: str) -> dict[str, Any]:
+def layout(task: Task, formulation: str) -> dict[str, Any]:
     """Return the observations and choices of a policy on a task as JSON."""
     choices = Choices(task.space)
     return {
         "formulation": formulation,
-        "actions": actions,
+        "actions": "multidiscrete",
         "choices": list(choices.names),
         "sizes": choices.sizes.tolist(),
         "observation": list(Observation(task, choices, formulation == "sequential").names),

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from archgym.control.policies import ControlPolicy, hindsight_score, policy_of
-from archgym.control.rules.domain import DEFAULT_TASK, SEEN
-from archgym.control.tasks import ControlTask, Episode, roll, task_of
+from archgym.control.tasks import DEFAULT_TASK, SEEN, ControlTask, Episode, roll, task_of
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.rules.case import RuleCase, evaluate
 from archgym.rules.language import RuleSource, read_rule

@@ -3,17 +3,10 @@
 from pathlib import Path
 from typing import Final
 
+from archgym.control.tasks import DEFAULT_TASK, SEEN
 from archgym.rules.domain import Domain, Hook, deferred, templates
 
 _CASE: Final = "archgym.control.rules.case"
-DEFAULT_TASK: Final = {"dram": "dram-locality", "cpu": "cpu-mixture"}
-"""Task of a rule that names none, by the domain's prefix."""
-SEEN: Final = {
-    "dram": ("locality", "rate", "hits", "conflicts", "backlog", "latency_ns", "held_ns"),
-    "cpu": ("ipc", "l1d_mpki", "l2_mpki", "l1d_accuracy", "l2_accuracy", "l2_prefetches",
-        "dram_reads"),
-}  # fmt: skip
-"""Counters that a rule sees, by the domain's prefix."""
 
 
 def _domain(prefix: str, doc: str) -> Domain:

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
-from archgym.simulators.cluster.machine import Result
+from archgym.simulators.cluster.machine import Built, Result
 from archgym.simulators.cluster.workloads import Model
 
 _NS_PER_MS: Final = 1e6
@@ -92,7 +92,24 @@ OBJECTIVES: Final[Mapping[str, Objective]] = {
 }
 
 # Links of an NPU by topology, as COSMIC counts them.
+# Energy of a bit on a link [pJ], by tier: UCIe 1.0's goal for advanced packages; NVLink-C2C (Y. Wei
+# et al., ISSCC 2023, 9.3) and the SerDes of 112 Gb/s that NVIDIA compares it with; between nodes
+# also a pluggable transceiver of 30 W for 1.6 Tb/s (NVIDIA, GTC 2025).
+_LINK_PJ: Final = {"chiplet": 0.5, "package": 1.3, "node": 5.5, "pod": 5.5 + 18.75}
+NETWORK_POWER: Final = MetricSpec(
+    "network_kw", "kW", "none", 1e-3, "Power of links at full bandwidth, whatever they carry."
+)
 _LINKS: Final = {"Ring": 2, "Switch": 1}
+
+
+def network_kw(built: Built) -> float:
+    """Return the power of the links that NPUs send on [kW]; those of switches are not counted."""
+    watts = sum(
+        8e-3 * d.gb_per_s * _LINKS.get(d.topology, d.npus - 1) * _LINK_PJ[d.tier]
+        for d in built.dimensions
+        if d.npus > 1
+    )
+    return built.system.n_npus * watts / 1e3
 
 
 def measure(result: Result, model: Model) -> npt.NDArray[np.float64]:

@@ -32,7 +32,14 @@ from archgym.simulators.cluster.machine import (
     run,
     run_short,
 )
-from archgym.simulators.cluster.metrics import METRICS, OBJECTIVES, PHYSICAL_LIMITS, measure
+from archgym.simulators.cluster.metrics import (
+    METRICS,
+    NETWORK_POWER,
+    OBJECTIVES,
+    PHYSICAL_LIMITS,
+    measure,
+    network_kw,
+)
 from archgym.simulators.cluster.space import (
     GROUPS,
     SPACE_NAMES,
@@ -54,6 +61,7 @@ from archgym.simulators.kit.economics import (
     YearsOption,
     ownership_metrics,
 )
+from archgym.spaces.expression import P
 from archgym.spaces.space import DesignSpace
 from archgym.spaces.texts import value_from_text
 
@@ -160,10 +168,6 @@ class ClusterSimulator(RowSimulator):
           fidelity: `standard` simulates all microbatches. `short` simulates few of them, and
             extrapolates times and bytes to the others: see `machine.run_short`.
           npus: See above.
-          years: See above. `pue`, `electricity` and `grid` need it.
-          pue: See above.
-          electricity: See above.
-          grid: See above.
 
         Raises:
           UnknownNameError: There is no such space, cluster or fidelity.
@@ -176,7 +180,9 @@ class ClusterSimulator(RowSimulator):
                 f"`system` must be left out in space {space!r}, whose designs choose the network; "
                 f"got {system!r}. Use space parallel."
             )
-        self.metrics = (*METRICS, *ownership_metrics(years, pue, electricity, grid))
+        kilowatts = P("power_kw") + P(NETWORK_POWER.name)
+        owned = ownership_metrics(years, pue, electricity, grid, kilowatts=kilowatts)
+        self.metrics = (*METRICS, *((NETWORK_POWER, *owned) if owned else ()))
         self.cluster = default_cluster(space, system)
         if space == "cosmic-2025" and len(self.cluster.dimensions) != 4:
             raise InvalidArgumentError(
@@ -237,7 +243,9 @@ class ClusterSimulator(RowSimulator):
             result = self._run(self.space.design_at(indices), opened, cost)
         except Infeasible as verdict:
             return str(verdict)
-        return measure(result, opened)
+        found = measure(result, opened)
+        has_network = len(self.simulated_metrics) > len(METRICS)
+        return np.append(found, network_kw(result.built)) if has_network else found
 
     def built(self, design: Mapping[str, Any], workload: Workload) -> Built:
         """Return the system and parallelisation of a design.

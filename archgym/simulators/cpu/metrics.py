@@ -13,6 +13,7 @@ the translation simulator has it.
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import Final, final
 
 import numpy as np
@@ -22,7 +23,8 @@ from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.cpu.kernel.layout import Ints
-from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES
+from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES, Ideal
+from archgym.simulators.cpu.kernel.stepping import Core
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.power import (
     NOMINAL_GHZ,
@@ -32,6 +34,8 @@ from archgym.simulators.cpu.power import (
     at_operating_point,
     structures,
 )
+from archgym.simulators.cpu.workloads import InstructionTrace
+from archgym.simulators.kit.thermal import Floats, ThermalNetwork, floorplan
 from archgym.simulators.translation.cacti import Array, cache_array, tlb_array
 
 AREA_LIMIT_MM2: Final = 12.0
@@ -116,6 +120,10 @@ STRUCTURAL_METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("leakage_power_mw", "mW", "none", 0.1, "Leakage of cores and caches."),
 )
 """Metrics where the structural model gives area and power."""
+# chosen: a window ends at most so many instructions late.
+_STEP: Final = 64
+# chosen: cells of some 0.3 mm along each side of a chip of 20 mm2.
+_CELLS: Final = 16
 WINDOW_METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("peak_power_mw", "mW", "minimise", 0.1, "Largest mean power of a window."),
     MetricSpec(
@@ -257,6 +265,76 @@ def measures(
     values |= _prefetching(counts) | _memory(counts, cycle_ns)
     values |= _top_down(machine, counts, core_cycles)
     return np.array([*(values[spec.name] for spec in METRICS), *further.values()])
+
+
+def run_in_windows(
+    machine: Machine,
+    trace: InstructionTrace,
+    warmup: int,
+    length: int,
+    ideal: Ideal | None,
+    cycles: int,
+) -> tuple[Ints, tuple[Ints, ...]] | None:
+    """Return the counters of a whole run as `run` does, and those at the end of each window.
+
+    Args:
+      machine: Every parameter.
+      trace: Program.
+      warmup: Instructions before counting.
+      length: Instructions that are counted.
+      ideal: Costs that are free; None for none.
+      cycles: Cycles of a window, which ends with the first 64 instructions that reach them.
+
+    Returns:
+      None if the machine never ends. The last window is left out if it is shorter than half.
+    """
+    core = Core(machine, trace, warmup, length, ideal)
+    ends: list[Ints] = []
+    begun = 0
+    is_over = False
+    while not is_over:
+        retired = core.n_retired
+        core.advance(retired + _STEP)
+        is_over = core.is_over
+        if core.n_retired == retired:
+            return None
+        least = cycles // 2 if is_over and ends else cycles
+        if core.n_cycles - begun >= least or (is_over and not ends):
+            counters = core.finish()
+            if counters is None:
+                return None
+            ends.append(counters)
+            begun = core.n_cycles
+    counters = core.finish()
+    return None if counters is None else (counters, tuple(ends))
+
+
+def peaks(
+    machine: Machine, ends: tuple[Ints, ...], operation: Operation, sink_k_per_w: float
+) -> tuple[float, float]:
+    """Return the largest power of a window [mW], and the highest temperature of a structure [C].
+
+    The chip has run for long at its mean power before, under HotSpot's default spreader and sink.
+
+    Args:
+      machine: Every parameter.
+      ends: Counters at the end of each window, as `run_in_windows` returns them.
+      operation: Node, clock and supply.
+      sink_k_per_w: Resistance from the heat sink to the air [K/W].
+    """
+    watts, seconds = [], []
+    for before, after in pairwise((np.zeros_like(ends[0]), *ends)):
+        counts = dict(zip(COUNTERS, (after - before).tolist(), strict=True))
+        time_ns = counts["cycles"] / operation.ghz
+        found = on_and_off_chip(machine, counts, operation)
+        watts.append([1e-3 * (each.leakage_mw + each.energy_pj / time_ns) for each in found])
+        seconds.append(1e-9 * time_ns)
+    powers: Floats = np.array(watts)
+    areas = {each.name: each.area_mm2 for each in found if each.area_mm2}
+    on_chip = powers[:, [bool(each.area_mm2) for each in found]]
+    network = ThermalNetwork(floorplan(areas), convection_k_per_w=sink_k_per_w, cells=_CELLS)
+    hottest = network.course(on_chip, float(np.mean(seconds))).max()
+    return 1e3 * float(powers.sum(axis=1).max()), float(hottest)
 
 
 def _percent(part: float, whole: float) -> float:

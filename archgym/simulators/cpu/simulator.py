@@ -24,6 +24,8 @@ from archgym.simulators.cpu.metrics import (
     Operation,
     breakdown,
     measures,
+    peaks,
+    run_in_windows,
 )
 from archgym.simulators.cpu.power import NOMINAL_GHZ, highest_ghz
 from archgym.simulators.cpu.space import (
@@ -216,9 +218,6 @@ class CpuSimulator(RowSimulator):
           fidelity: `standard` has ChampSim's DRAM. `dram` has DDR4 or DDR5 devices under the
             controllers of the DRAM simulator, with their energy.
           instructions: As its `Option` says; so do the others.
-          warmup: See above.
-          cores: See above.
-          corunners: See above.
 
         Raises:
           UnknownNameError: There is no such space, fidelity or program.
@@ -285,8 +284,6 @@ class CpuSimulator(RowSimulator):
         values = found.measures(*counted)
         if not ends or found.operation is None:
             return values
-        from archgym.simulators.cpu.windows import peaks
-
         return np.append(values, peaks(found.machine, ends, found.operation, self._sink))
 
     def breakdown(
@@ -314,8 +311,6 @@ class CpuSimulator(RowSimulator):
         counted: _Counted | None
         ends: tuple[np.ndarray, ...] = ()
         if self._window_us and found.operation is not None:
-            from archgym.simulators.cpu.windows import run_in_windows
-
             cycles = round(1000.0 * self._window_us * found.operation.ghz)
             _, trace, warmup, length = opened
             seen = run_in_windows(found.running, trace, warmup, length, found.ideal, cycles)

@@ -1,5 +1,6 @@
 """The KV simulator: prefix caches of serving engines on traces of requests."""
 
+import logging
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -26,6 +27,8 @@ from archgym.simulators.kv.workloads import (
     stream,
     stream_blocks,
 )
+
+logger = logging.getLogger(__name__)
 
 DRIVERS: Final = ("sequential", "concurrent", "steps")
 _MOST_BLOCKS: Final = 2**28
@@ -235,11 +238,14 @@ class KvSimulator(RowSimulator):
         # An `offload` without blocks of its own takes all from the host.
         if blocks is not None and self.space.name != "offload":
             least = -(-int((found.arrivals.prompt + found.arrivals.output).min()) // block)
+            what = (
+                f"`gpu_blocks` must hold a request of the trace, {least:,} blocks of {block:,} "
+                f"tokens at least; got {blocks:,}."
+            )
+            if blocks == 0:
+                raise InvalidArgumentError(what)
             if blocks < least:
-                raise InvalidArgumentError(
-                    f"`gpu_blocks` must hold a request of the trace, {least:,} blocks of {block:,} "
-                    f"tokens at least; got {blocks:,}."
-                )
+                logger.warning("%s All requests are rejected.", what)
         return Workload(content.name, content.digest, content)
 
     def measure(self, indices: np.ndarray, opened: Any, cost: str | None) -> np.ndarray | str:

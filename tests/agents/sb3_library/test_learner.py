@@ -219,7 +219,7 @@ def test_update_that_ends_in_no_numbers_is_undone(name: str) -> None:
     make: Callable[..., Any] = agent._make  # type: ignore[attr-defined]
     task = MIXED
     recorder = Recorder(task, 60)
-    env = make_episodes(task, 4, "sequential", "multidiscrete", -2.0, recorder, 0)
+    env = make_episodes(task, 4, "sequential", -2.0, recorder, 0)
     algorithm = make(env, env.longest_episode)
     updates: list[bool] = []
     train = algorithm.train
@@ -240,7 +240,7 @@ def test_update_that_ends_in_no_numbers_is_undone(name: str) -> None:
 
 def test_fault_of_an_update_that_has_another_cause_is_raised() -> None:
     agent: Any = make_agent(agent_class("ppo"), MIXED.space, 0, SMALL["ppo"])
-    env = make_episodes(MIXED, 4, "whole", "multidiscrete", -2.0, no_results(MIXED), 0)
+    env = make_episodes(MIXED, 4, "whole", -2.0, no_results(MIXED), 0)
     algorithm = agent._make(env, 1)
 
     def broken() -> None:
@@ -274,7 +274,7 @@ def test_learning_fast_from_hostile_rewards_is_survived(name: str) -> None:
 
 
 def test_rewards_below_the_floor_count_as_the_floor() -> None:
-    env = make_episodes(MIXED, 64, "whole", "multidiscrete", -1.5, Recorder(MIXED, 10**9), 0)
+    env = make_episodes(MIXED, 64, "whole", -1.5, Recorder(MIXED, 10**9), 0)
     env.reset()
 
     actions = np.array([env.action_space.sample() for _ in range(64)])

@@ -1,17 +1,20 @@
 """Area and power by structure, clock and supply."""
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.stand_in import open_stand_in
 from archgym.evaluation.task import Task
 from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.kernel.run import COUNTERS
 from archgym.simulators.cpu.machine import DEFAULTS, at_clock
 from archgym.simulators.cpu.power import at_operating_point, cells, highest_ghz, structures
+from archgym.tables import build_table
 
 N = 4096
 
@@ -165,3 +168,18 @@ def test_longer_windows_have_lower_peaks_and_weak_sinks_are_hotter() -> None:
 def test_windows_need_one_core_and_a_node(options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError, match="`window_us` needs"):
         CpuSimulator(window_us=1, **options)
+
+
+def test_table_of_the_former_version_answers_for_its_own_model_alone(tmp_path: Path) -> None:
+    former = Task.make(
+        "cpu", "sort", space="core", node="none", instructions="2000",
+        fixed={"branch_predictor": "bimodal", "scheduler": 64, "registers": 128, "rob": 224},
+    )  # fmt: skip
+    table = build_table(former, tmp_path / "core.parquet")
+
+    read = Task.make("cpu", "sort", space=former.space_name, stand_in=table)
+
+    assert (read.version, read.digest) == (0, former.digest)
+    with pytest.raises(InvalidArgumentError, match="`node` must be what"):
+        Task.make("cpu", "sort", space=former.space_name, stand_in=table, node="22nm")
+    assert open_stand_in(table).simulator().version == 0

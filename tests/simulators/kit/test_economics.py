@@ -1,6 +1,7 @@
 """Price and carbon of chips against published tools' own numbers."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -123,7 +124,7 @@ def test_ownership_adds_electricity_to_the_price() -> None:
     ],
 )
 def test_tasks_have_price_and_carbon_as_objectives(
-    simulator: str, options: dict[str, str], names: tuple[str, ...]
+    simulator: str, options: dict[str, Any], names: tuple[str, ...]
 ) -> None:
     task = Task.make(simulator, minimise=names, **options)
 
@@ -142,7 +143,7 @@ def test_tasks_have_price_and_carbon_as_objectives(
         ("moe", {"accelerator_dollars": "9000"}),
     ],
 )
-def test_options_that_nothing_reads_are_refused(simulator: str, options: dict[str, str]) -> None:
+def test_options_that_nothing_reads_are_refused(simulator: str, options: dict[str, Any]) -> None:
     with pytest.raises(InvalidArgumentError, match="need"):
         Task.make(simulator, **options)
 
@@ -158,3 +159,16 @@ def test_ownership_of_servers_is_their_price_and_the_electricity_of_their_tokens
     assert row["total_cost_of_ownership_dollars"] == pytest.approx(
         20_000 * row["n_gpus"] + electricity
     )
+
+
+def test_ownership_of_a_cluster_includes_its_links() -> None:
+    task = Task.make("cluster", years="2", pue="1.0", electricity="0.1")
+
+    row = dict(zip((s.name for s in task.metrics), task.reference[0], strict=True))
+
+    hours = 2 * 8760
+    assert 0.001 < row["network_kw"] / row["power_kw"] < 0.5
+    assert row["total_cost_of_ownership_dollars"] == pytest.approx(
+        row["dollars"] + (row["power_kw"] + row["network_kw"]) * hours * 0.1
+    )
+    assert "network_kw" not in {s.name for s in Task.make("cluster").metrics}

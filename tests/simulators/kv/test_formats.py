@@ -195,11 +195,14 @@ def test_mark_at_the_beginning_of_a_file_is_no_part_of_it(tmp_path: Path) -> Non
         assert marked.prompt.tolist() == plain.prompt.tolist()  # type: ignore[union-attr]
 
 
-def test_memory_below_the_smallest_request_is_refused_in_one_line() -> None:
-    for blocks, said in ((0, "got 0"), (2, "got 2")):
-        simulator = KvSimulator("vllm", gpu_blocks=blocks, block_tokens=64)
-        with pytest.raises(InvalidArgumentError, match="must hold a request of the trace") as error:
-            simulator.workload("coding")
-        assert said in str(error.value)
+def test_memory_below_the_smallest_request_is_said_in_one_line(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"must hold a request of the trace.*; got 0"):
+        KvSimulator("vllm", gpu_blocks=0, block_tokens=64).workload("coding")
+
+    KvSimulator("vllm", gpu_blocks=2, block_tokens=64).workload("coding")
+
+    assert "got 2. All requests are rejected." in caplog.text
     # The host holds what the accelerator does not.
     KvSimulator("offload", gpu_blocks=0, block_tokens=64).workload("coding")

@@ -209,6 +209,15 @@ def test_fault_5_lengths_and_starts_are_options() -> None:
         MoeSimulator("closed-loop", lengths="1000")
 
 
+def test_a_request_counts_where_clients_start_apart_and_few_requests_are_served() -> None:
+    # Before: an IndexError, since the first request of each client only spreads them.
+    simulator = MoeSimulator("closed-loop", requests=4, stagger=True)
+
+    requests = simulator.workload("chat-128").content.requests_of(8)
+
+    assert (len(requests), requests.counted_from) == (4, 3)
+
+
 def test_fault_6_a_search_can_state_any_measured_deployment(tmp_path: Path) -> None:
     engine = tmp_path / "mine.yaml"
     engine.write_text(

@@ -127,7 +127,9 @@ class Asked:
             found = uniform_requests(n, *self.client.uniform)
         elif n > len(found):
             found = found.repeated(n)
-        return found.staggered(min(clients, len(found))) if self.client.staggered else found
+        # One request counts at least, however few the option `requests` leaves.
+        n_first = min(clients, len(found) - 1)
+        return found.staggered(n_first) if self.client.staggered and n_first else found
 
     @cached_property
     def digest(self) -> str:
