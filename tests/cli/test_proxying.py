@@ -61,6 +61,10 @@ def test_proxy_is_trained_shown_used_and_verified(
     # The objective of the studies, not the default of the simulator.
     assert "/stream/low-energy" in found["task"]
 
+    code, out, _ = call(capsys, "proxy", "search", file, "-n", "120", "--verify", "3")
+    assert code == 0
+    assert "the best evaluation that it learned from has" in " ".join(out.split())
+
     code, out, _ = call(capsys, "explain", "default", "dram", "--from-proxy", file)
     assert code == 0
     assert "use the simulator dram" in " ".join(out.split())
