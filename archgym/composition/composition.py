@@ -306,7 +306,11 @@ class Composition(Simulator):
     def options_of_parts(cls) -> tuple[DeclaredOption, ...]:
         """Return the declarations of the parts' options."""
         return tuple(
-            replace(option, name=within(part, option.name))
+            replace(
+                option,
+                name=within(part, option.name),
+                default=cls._usual(part).get(option.name, option.default),
+            )
             for part, kind in cls.kinds.items()
             for option in declared_options(_variant(kind, cls._usual(part)))
             if option.name not in cls.decided.get(part, ())

@@ -35,7 +35,9 @@ def test_there_are_thirty_tasks_over_all_simulators() -> None:
     tasks = bench_tasks()
 
     assert len(tasks) >= 30
-    assert {task.plan.simulator for task in tasks} == set(simulator_names())
+    # Compositions are judged against their own proofs.
+    single = {name for name in simulator_names() if "+" not in name}
+    assert {task.plan.simulator for task in tasks} == single
     assert len([t for t in tasks if t.plan.workloads and len(t.plan.workloads) > 1]) >= 5
     assert len([t for t in tasks if t.plan.subject_to]) >= 15
 

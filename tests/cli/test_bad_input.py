@@ -61,7 +61,6 @@ WRONG_COMMANDS = [
     (["dataset", "info", "absent"], 1, "absent"),
     (["dataset", "verify", "absent"], 1, "absent"),
     (["dataset", "minari", "absent"], 1, "absent"),
-    (["merge", "absent", "--out", "new"], 1, "absent"),
     (["validate", "plugin"], 1, "reference results"),
     (["validate", "dram", "--reference", "absent"], 1, "does not exist"),
 ]

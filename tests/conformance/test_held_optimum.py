@@ -23,6 +23,15 @@ FREE: dict[str, dict[str, Any]] = {
         "space": "systolic",
         "values": {"array_height": [8, 16, 32], "array_width": [8, 16, 32]},
     },
+    "accelerator+dram": {
+        "workload": "resnet-18",
+        "accelerator.layers": "1",
+        "values": {
+            "accelerator.array_height": [32, 64],
+            "accelerator.input_kib": [16, 64],
+            "dram.channels": [1, 2],
+        },
+    },
     "cluster": {
         "workload": "bert-large",
         "space": "table",
@@ -34,6 +43,11 @@ FREE: dict[str, dict[str, Any]] = {
         "space": "core",
         "instructions": "2000",
         "values": {"rob": "96..352", "dispatch_width": "2..6"},
+    },
+    "cpu+dram": {
+        "workload": "sort",
+        "cpu.instructions": "2000",
+        "values": {"cpu.rob": "96..352", "dram.channels": [1, 2]},
     },
     "dram": {
         "workload": "stream",
