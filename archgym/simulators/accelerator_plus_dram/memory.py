@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from archgym.simulators.accelerator.kernel.problem import Problem
 from archgym.simulators.accelerator.kernel.tiles import Array, Tiles, tiles_of
-from archgym.simulators.accelerator_plus_dram.kernel.phases import IS_STUCK, N_ACCEPTED, TICKS
 from archgym.simulators.dram.ramulator.kernel.addresses import decode
 from archgym.simulators.dram.ramulator.kernel.energy import has_energy, power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
@@ -77,7 +76,12 @@ def run_layer(
       without: Cost of the memory that is not paid.
     """
     # Numba takes a while to import, which describing should not wait for.
-    from archgym.simulators.accelerator_plus_dram.kernel.phases import run_phases
+    from archgym.simulators.accelerator_plus_dram.kernel.phases import (
+        IS_STUCK,
+        N_ACCEPTED,
+        TICKS,
+        run_phases,
+    )
 
     tiles = tiles_of(problem, array)
     burst = made.organisations[configuration.organisation].burst_bytes
