@@ -96,6 +96,14 @@ class Part:
       indices: (n_parameters,), its design in its own space.
       without: Cost of the part that an ideal machine does not pay; None for the real one.
       metrics: Metrics of its last run, or what was reported.
+
+    Example:
+      >>> def couple(parts: Mapping[str, Part], workload):
+      ...     cache = parts["cache"].run(workload)
+      ...     if cache["misses"] > 1000:
+      ...         return "more misses than the memory takes"
+      ...     memory = parts["dram"].run("cloud-1", requests=str(int(cache["misses"])))
+      ...     return {"time_ns": cache["busy_ns"] + memory["total_time_ns"]}
     """
 
     def __init__(
@@ -196,6 +204,21 @@ class Composition(Simulator):
     A class declares the attributes below, joint metrics and objectives, and gives `couple`. Its
     options are those of the parts, such as `cpu.instructions` or `dram.device`, with each part's
     `space` and `fidelity`. A joint design simulates again only the parts that changed.
+
+    Example:
+      >>> class TwoChips(Composition):
+      ...     name, version = "two-chips", 0
+      ...     kinds = {"left": "soc", "right": "soc"}
+      ...     usual_options = {part: {"space": "table"} for part in kinds}
+      ...     joint_metrics = (MetricSpec("watts", "W", "minimise", 1e-3, "Power of both."),)
+      ...     def couple(self, parts, workload):
+      ...         left, right = parts["left"].run(workload), parts["right"].run(workload)
+      ...         return {"watts": left["power_w"] + right["power_w"]}
+      >>> pair = TwoChips()
+      >>> design = pair.space.design_at(pair.space.default_indices)
+      >>> found = pair.evaluate(design, pair.workload(pair.default_workload))
+      >>> found["watts"] == 2 * found["left.power_w"]
+      True
     """
 
     kinds: ClassVar[Mapping[str, str]] = {}
