@@ -10,6 +10,7 @@ refuses is listed with the first reason, without a rank. Negative results are we
 import argparse
 import html
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -17,6 +18,10 @@ import numpy as np
 
 from archgym.bench import read_bench_report, read_release, verify_bench
 from archgym.bench.report import BenchReport
+from archgym.errors import ArchGymError
+from archgym.files.storage import open_file, require_inside
+
+_MOST, _LONGEST = 2**16, 200
 
 STYLE = """
 body { font: 16px/1.5 system-ui, sans-serif; max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
@@ -31,13 +36,22 @@ th:first-child, td:first-child, .text { text-align: left; }
 def submission(folder: Path, replay: bool) -> tuple[dict[str, str], BenchReport | None, str]:
     """Return what a submission says of itself, its report, and why it is refused."""
     about = {"title": folder.name, "authors": "", "link": ""}
-    path = folder / "about.json"
-    if path.is_file():
-        about |= {key: str(text) for key, text in json.loads(path.read_text("utf-8")).items()}
-    found = verify_bench(folder, replay=replay)
-    if found.refusals:
-        return about, None, str(found.refusals[0])
-    return about, read_bench_report(folder), f"{found.runs} runs, {found.evaluations:,} evaluations"
+    try:
+        path = folder / "about.json"
+        if os.path.lexists(path):
+            require_inside(path)
+            with open_file(path) as handle:
+                given = json.loads(handle.read(_MOST))
+            if not isinstance(given, dict):
+                return about, None, "about.json must be an object"
+            about |= {key: str(text)[:_LONGEST] for key, text in given.items() if key in about}
+        found = verify_bench(folder, replay=replay)
+        if found.refusals:
+            return about, None, str(found.refusals[0])
+        report = read_bench_report(folder)
+    except (ArchGymError, OSError, ValueError, RecursionError) as error:
+        return about, None, str(error).split("\n")[0]
+    return about, report, f"{found.runs} runs, {found.evaluations:,} evaluations"
 
 
 def rows_of(reports: dict[str, BenchReport]) -> list[tuple[str, str, dict[tuple[str, int], float]]]:
@@ -68,7 +82,9 @@ def page(folder: Path, replay: bool) -> str:
             f"{html.escape(note)}</td></tr>"
         )
         if report is not None:
-            reports[about["title"]] = report
+            # Titles may be equal, folders are not.
+            name = about["title"]
+            reports[name if name not in reports else f"{name} ({path.name})"] = report
     rows = rows_of(reports)
     columns = sorted({key for _, _, found in rows for key in found})
     parts = [

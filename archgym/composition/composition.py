@@ -470,7 +470,13 @@ class Composition(Simulator):
                 f"`couple` of {self.name!r} must return or report every metric; "
                 f"{', '.join(missing)} missing."
             )
-        return [float(found[spec.name]) for spec in self.simulated_metrics]
+        values = [found[spec.name] for spec in self.simulated_metrics]
+        for spec, value in zip(self.simulated_metrics, values, strict=True):
+            if not isinstance(value, int | float | np.number):
+                raise SimulatorError(
+                    f"`couple` of {self.name!r} must return numbers; {spec.name} is {value!r}."
+                )
+        return [float(value) for value in values]
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a part of a design in the format of another tool.

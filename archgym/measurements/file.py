@@ -140,6 +140,10 @@ def read_measurements(path: str | Path) -> Measurements:
             "%s: line %d is damaged; it and %d whole lines after it are left out. The next "
             "append keeps them in %s.", path, len(lines) + 1, left, _damaged(path).name,
         )  # fmt: skip
+    elif torn.strip(b"\0"):
+        logger.warning(
+            "%s: line %d was not written to its end; it is left out.", path, len(lines) + 1
+        )
     if not lines:
         raise FileFormatError(path, 1, "measurements must begin with a heading", _RESTORE)
     chains: list[str] = []

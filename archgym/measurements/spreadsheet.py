@@ -257,11 +257,17 @@ def _row(
     try:
         if values.get("seq"):
             text = values["seq"]
-            if not text.isdigit() or designs is None or int(text) not in designs:
+            is_number = text.isascii() and text.isdigit()
+            if not is_number or designs is None or int(text) not in designs:
                 raise InvalidArgumentError(f"`seq` must be an evaluation of the study; got {text}.")
             start = dict(designs[int(text)])
         given = {n: values[n] for n in task.space.names if values.get(n)}
         design = with_values(task.space, start, given)
+        for name in given if values.get("seq") else ():
+            if design[name] != start[name]:
+                raise InvalidArgumentError(
+                    f"evaluation {values['seq']} has {name}={start[name]}, the row {design[name]}"
+                )
         words = {name: values.get(name, "") for name in ("date", "machine")}
         return measured(task, design, metrics, values.get("workload") or None, **words)
     except ArchGymError as error:

@@ -1,5 +1,6 @@
 """Decisions under a simulator's error: which design may be the best, and what to measure next."""
 
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -365,7 +366,7 @@ def _measurements(log: StudyLog, measured: str | Path | Measurements | None) -> 
         return measured
     if measured is None:
         own, of_task = log.folder / MEASURED_NAME, log.header.task.get("measured")
-        if own.is_file():
+        if os.path.lexists(own):
             require_inside(own)
             measured = own
         elif of_task is not None:

@@ -278,7 +278,9 @@ def _reliefs(
             for weighted in task.workloads
         ]
         if all(result.reason[0] == FEASIBLE for result in results):
-            relieved = np.stack([result.values for result in results], axis=1)
+            # A study that was recorded before may lack metrics that the simulator has by now.
+            values = [result.values[:, task._columns] for result in results]
+            relieved = np.stack(values, axis=1)
             reason = np.stack([result.reason for result in results], axis=1)
             found.append(
                 Relief(

@@ -154,7 +154,10 @@ def reward_bounds(task: Task, partial: np.ndarray) -> np.ndarray:
             of_metric[unknown] = 0.0
         else:
             is_unknown |= unknown.any(axis=1)
-            of_metric[unknown] = task.reference[:, column].mean()
+            # What is unknown misses no limit.
+            ends = [limit.bound for limit in objective.limits if limit.metric == spec.name]
+            usual = [*ends, float(task.reference[:, column].mean())]
+            of_metric[unknown] = min(usual) if sign > 0 else max(usual)
         of_metric[np.isinf(of_metric)] = 0.0
     built = np.zeros(values.shape[:2], dtype=np.int16)
     rewards = objective.rewards(values, built, task.reference, task.metrics, task.weights)

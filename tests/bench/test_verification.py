@@ -125,6 +125,15 @@ def test_study_without_a_budget_is_refused_in_words(folder: Path, tmp_path: Path
     assert [refusal.kind for refusal in found.refusals] == ["budget", "order"]
 
 
+def test_one_study_with_a_chosen_seed_is_refused(folder: Path, tmp_path: Path) -> None:
+    study = shutil.copytree(study_of(folder, 0), tmp_path / "study")
+    msgspec.structs.replace(read_study(study).header, seed=203).write(study)
+
+    found = verify_bench(study)
+
+    assert "the seed of one run must be 0; got 203." in [r.problem for r in found.refusals]
+
+
 def test_plan_of_each_task_reads_back_as_the_benchmarks_own(tmp_path: Path) -> None:
     tasks = [task for task in bench_tasks() if task.plan.simulator in ("accelerator", "soc")]
     record_plan(tmp_path, bench_plan(["random"], tasks, 1, 1).decided())

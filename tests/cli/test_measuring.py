@@ -1,6 +1,10 @@
 """Commands `measure` and `decide`, and `--measured` of others."""
 
+import os
+from collections.abc import Callable
 from pathlib import Path
+
+import pytest
 
 from tests.cli.conftest import Archgym
 
@@ -68,3 +72,43 @@ def test_unknown_rule_is_refused(archgym: Archgym, study: Path) -> None:
 
     assert ran.code == 1
     assert "`--robust` must be one of no, expected, p10" in ran.err
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_measurements_that_are_no_file_are_not_passed_over(
+    archgym: Archgym, study: Path, make: Callable[[Path], None]
+) -> None:
+    make(study / "measured.jsonl")
+
+    ran = archgym("decide", study)
+
+    assert ran.code == 1
+    assert "measured.jsonl" in ran.err
+
+
+def test_measurement_that_was_cut_off_is_named(
+    archgym: Archgym, study: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    measured(archgym, study)
+    archgym("measure", study, "m.csv")
+    archgym("measure", study, "m.csv")
+    file = study / "measured.jsonl"
+    file.write_bytes(file.read_bytes()[:-20])
+
+    ran = archgym("decide", study)
+
+    assert "line 3 was not written to its end; it is left out." in caplog.text
+    assert "1 measurement of 1 design count." in ran.out
+
+
+def test_row_that_contradicts_its_evaluation_is_refused(archgym: Archgym, study: Path) -> None:
+    metric, value = measured(archgym, study)
+    best = archgym("decide", study, "--json").json["best"]
+    banks = 4 if best["design"]["banks"] != 4 else 8
+    Path("m.csv").write_text(f"seq,banks,{metric}\n{best['seq']},{banks},{value}\n")
+
+    ran = archgym("measure", study, "m.csv")
+
+    assert ran.code == 1
+    assert f"has banks={best['design']['banks']}, the row {banks}" in ran.err
+    assert not (study / "measured.jsonl").exists()

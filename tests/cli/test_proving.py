@@ -30,7 +30,7 @@ def test_study_that_a_simulator_does_not_bound_is_proven_by_all_designs(archgym:
     looked_up = archgym("prove", "study", "--table", "t.parquet")
 
     assert (ran.code, table.code, looked_up.code) == (0, 0, 0)
-    assert "The simulator gives no bound for this objective" in ran.out
+    assert "No bounds were used" in ran.out
     assert [line for line in ran.out.splitlines() if "is proven" in line] == [
         line for line in looked_up.out.splitlines() if "is proven" in line
     ]

@@ -321,3 +321,18 @@ def test_version_is_raised_with_those_of_the_parts(
 
     assert whole.version == own
     assert {part: made.version for part, made in whole.parts.items()} == parts
+
+
+@pytest.mark.parametrize("value", ["fast", (1, 2), None])
+def test_joint_metric_that_is_no_number_is_named(value: Any) -> None:
+    both = ag.compose(
+        lambda parts, workload: {
+            "total_ns": [part.run(workload) for part in parts.values()] and value
+        },
+        {"total_ns": "minimise"},
+        core=CoreSimulator(),
+        memory=MemorySimulator(),
+    )
+
+    with pytest.raises(SimulatorError, match="total_ns is"):
+        both.evaluate_batch(both.space.default_indices[None, :], both.workload("short"))

@@ -4,6 +4,8 @@ import json
 import shutil
 from pathlib import Path
 
+import pytest
+
 from experiments.leaderboard import page
 from tests.bench.submissions import TASK, honest, study_of
 
@@ -27,3 +29,32 @@ def test_page_ranks_verified_submissions_and_names_refused_ones(tmp_path: Path) 
     assert "accepted: 2 runs, 40 evaluations" in made
     forged = next(line for line in made.splitlines() if "Forged" in line)
     assert "refused: " in forged
+
+
+def test_equal_titles_keep_both_ranks(tmp_path: Path) -> None:
+    honest(tmp_path / "alice", ["random", "hill_climbing"], 1)
+    honest(tmp_path / "mallory", ["random"], 1)
+    for name in ("alice", "mallory"):
+        (tmp_path / name / "about.json").write_text(json.dumps({"title": "Alice"}))
+
+    made = page(tmp_path, replay=False)
+
+    assert "hill_climbing" in made
+    assert "Alice (mallory)" in made
+
+
+@pytest.mark.parametrize("text", ["[]", '"x"', "{", "[" * 100_000])
+def test_folder_that_is_no_submission_is_listed_as_refused(tmp_path: Path, text: str) -> None:
+    honest(tmp_path / "good", ["random"], 1)
+    honest(tmp_path / "bad", ["random"], 1)
+    (tmp_path / "bad" / "about.json").write_text(text)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "linked").mkdir()
+    (tmp_path / "secret.json").write_text('{"title": "outside"}')
+    (tmp_path / "linked" / "about.json").symlink_to(tmp_path / "secret.json")
+
+    made = page(tmp_path, replay=False)
+
+    assert made.count("refused: ") == 3
+    assert "outside" not in made
+    assert "accepted: 1 runs" in made

@@ -15,6 +15,7 @@ from archgym.evaluation.objective import Objective, Term, parse_target
 from archgym.evaluation.task import Task
 from archgym.report.decomposition import causes
 from archgym.report.explain import Relief, explain, reward_room, route, shares, tradeoffs
+from archgym.studies.snapshot import read_study
 from tests.cli.conftest import Archgym, archgym
 from tests.toys import toy_task
 
@@ -268,3 +269,15 @@ def test_no_design_and_a_proxy_for_a_study_are_refused(archgym: Archgym, swept: 
     ran = archgym("explain", swept / "light/small/seed-0", "--from-proxy", "absent.npz")
     assert ran.code == 1
     assert "`--from-proxy` needs a task" in ran.err
+
+
+def test_study_is_explained_whose_simulator_has_gained_metrics() -> None:
+    folder = Path(__file__).parents[1] / "fixtures" / "v0_2" / "studies" / "dram-hbm3"
+    log = read_study(folder)
+    task = Task.from_json(log.header.task)
+    assert len(task.metrics) < len(task.simulator.metrics)
+
+    found = explain(task, log.records.indices[0])
+
+    assert found.reliefs
+    assert all(len(each.moved) == len(task.metrics) for each in found.reliefs)

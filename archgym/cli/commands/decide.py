@@ -186,7 +186,7 @@ def _write_proof(proof: "Proof", task: "Task", former: float | None) -> None:
     if proof.method == "bounds":
         prose(f"{proof.n_bounded:,} partial designs were bounded, and {how}.")
     else:
-        prose(f"The simulator gives no bound for this objective; {how}.")
+        prose(f"No bounds were used, since none is known for this objective, or a table is; {how}.")
     if not proof.is_optimal:
         remedy = "--seconds" if proof.method == "bounds" else "--seconds, or --table FILE"
         say(f"To continue for longer: {remedy}.")

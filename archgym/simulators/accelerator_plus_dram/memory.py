@@ -90,13 +90,16 @@ def run_layer(
     requests = _requests(tiles, chosen, burst)
     tick_ps = made.tick_ps(configuration.timing)
     table = _table(requests, made, configuration, burst)
-    power = power_of(made, configuration.organisation, configuration.timing)
+    rules = None
+    if has_energy(made):
+        power = power_of(made, configuration.organisation, configuration.timing)
+        rules = power.rules(made.ticks_per_clock)
     work = work_of(
         made,
         configuration,
         table,
         int(requests.addresses.max()) // burst + 1,
-        power_rules=power.rules(made.ticks_per_clock) if has_energy(made) else None,
+        power_rules=rules,
         without=without,
     )
     ends_ps = np.cumsum(tiles.cycles[chosen]) * CLOCK_PS

@@ -196,7 +196,9 @@ def at_clock(found: Machine, ghz: float, highest_ghz: float) -> dict[str, int]:
             total - total // 2,
         )
     result["DRAM.data_rate"] = round(found["DRAM.data_rate"] / stretch)
-    result["DRAM.refresh_ms"] = round(found["DRAM.refresh_ms"] * stretch)
+    # Whole microseconds, as the tool has them at its clock, would end at 0 at a quarter of it.
+    whole_ps = 1000 * found["DRAM.refresh_ms"] // 8192 * 1_000_000
+    result["DRAM.t_ref_ps"] = round(whole_ps * stretch)
     result["VMEM.fault_penalty"] = round(found["VMEM.fault_penalty"] * stretch)
     return result
 

@@ -150,8 +150,13 @@ def filter_trace(
     say(
         "The requests have fixed times: the program does not wait for its memory. A program that "
         "waits, such as a walk along a list, is simulated by `archgym evaluate cpu --fidelity "
-        "dram` with a trace of its instructions, or, if it waits for every answer, with "
-        "`--set arbiter=Fifo --set max_active_transactions=1`."
+        "dram` with a trace of its instructions"
+        + (
+            ", or, if it waits for every answer, with `--set arbiter=Fifo --set "
+            "max_active_transactions=1`."
+            if "max_active_transactions" in _simulator(device).space.names
+            else "."
+        )
     )
     _say_left_out(requests, windows)
 

@@ -209,6 +209,16 @@ def test_export_has_the_requests_of_the_tiles() -> None:
     assert any(text.count("\n") > 1000 for text in files.values())
 
 
+@pytest.mark.parametrize("device", ["lpddr5", "hbm3", "gddr6"])
+def test_every_family_of_devices_runs_with_an_energy(device: str) -> None:
+    whole: Any = AcceleratorDramSimulator(**{"dram.device": device, "accelerator.layers": "1"})
+    workload = whole.workload("resnet-18")
+
+    found = whole.evaluate(whole.space.design_at(whole.space.default_indices), workload)
+
+    assert found["dram_energy_uj"] > 0.0
+
+
 def test_device_without_such_controllers_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match=r"dram\.device"):
         AcceleratorDramSimulator(**{"dram.device": "ddr3-1600"})

@@ -183,3 +183,19 @@ def test_table_of_the_former_version_answers_for_its_own_model_alone(tmp_path: P
     with pytest.raises(InvalidArgumentError, match="`node` must be what"):
         Task.make("cpu", "sort", space=former.space_name, stand_in=table, node="22nm")
     assert open_stand_in(table).simulator().version == 0
+
+
+def test_every_clock_of_dvfs_can_be_built_where_the_supply_allows_it() -> None:
+    simulator = CpuSimulator(space="dvfs", instructions=4000)
+    space, workload = simulator.space, simulator.workload("sort")
+    clocks = space.parameters[space.names.index("clock_ghz")]
+    default = dict(space.design_at(space.default_indices))
+    designs = [{**default, "clock_ghz": clocks.value(i)} for i in range(clocks.size)]
+    rows = np.array([space.indices_of(design) for design in designs])
+
+    result = simulator.evaluate_batch(rows, workload)
+
+    highest = highest_ghz(float(default["voltage"]), "22nm")
+    fits = np.array([float(d["clock_ghz"]) <= highest for d in designs])
+    assert (result.reason == 0).tolist() == fits.tolist()
+    assert fits[0]

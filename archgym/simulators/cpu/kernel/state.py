@@ -234,14 +234,18 @@ def _memory(parameters: Machine, words: dict[int, int]) -> None:
             (lay.M_T_RCD, parameters["DRAM.tRCD"] * period),
             (lay.M_T_RP, parameters["DRAM.tRP"] * period),
             (lay.M_T_RAS, t_ras),
-            # In whole microseconds, as the tool has it.
-            (lay.M_T_REF, 1000 * parameters["DRAM.refresh_ms"] // 8192 * 1_000_000),
+            (lay.M_T_REF, parameters.get("DRAM.t_ref_ps") or _refresh_ps(parameters)),
             (lay.M_T_RFC, 4 * t_ras),
             (lay.M_RETURN, 8 * burst),
             (lay.M_STALL, 2 * burst),
             (lay.M_N_BANKS, 32 * ranks),
         )
     }
+
+
+def _refresh_ps(parameters: Machine) -> int:
+    """Return the time between refreshes in whole microseconds, as the tool has it [ps]."""
+    return 1000 * parameters["DRAM.refresh_ms"] // 8192 * 1_000_000
 
 
 def _fill_areas(parameters: Machine, state: Ints) -> None:
