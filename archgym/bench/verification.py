@@ -176,7 +176,8 @@ class _Checker:
             return
         if header.budget is None:
             self.refuse("budget", folder.name, "the study must have a budget.")
-        if header.seed != 0:
+        # A program that was served has no seed of ours.
+        if header.seed:
             self.refuse("plan", folder.name, f"the seed of one run must be 0; got {header.seed}.")
         if header.start is not None or header.prior_digest is not None:
             self.refuse("plan", folder.name, "the study must have no start designs and no prior.")
