@@ -196,9 +196,10 @@ def at_clock(found: Machine, ghz: float, highest_ghz: float) -> dict[str, int]:
             total - total // 2,
         )
     result["DRAM.data_rate"] = round(found["DRAM.data_rate"] / stretch)
-    # Whole microseconds, as the tool has them at its clock, would end at 0 at a quarter of it.
-    whole_ps = 1000 * found["DRAM.refresh_ms"] // 8192 * 1_000_000
-    result["DRAM.t_ref_ps"] = round(whole_ps * stretch)
+    if ghz != _KERNEL_GHZ:
+        # Whole microseconds, as the tool has them at its clock, would end at 0 at a quarter of it.
+        whole_ps = 1000 * found["DRAM.refresh_ms"] // 8192 * 1_000_000
+        result["DRAM.t_ref_ps"] = round(whole_ps * stretch)
     result["VMEM.fault_penalty"] = round(found["VMEM.fault_penalty"] * stretch)
     return result
 
