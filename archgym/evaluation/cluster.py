@@ -196,7 +196,7 @@ class RayPool:
     def take(self, patience_s: float) -> list[tuple[Any, Any]]:
         """Wait for a while at most, and return keys and results of the calls that ended.
 
-        A result is a `Loss` where there is none.
+        A call that was lost has a `Loss` in place of its result.
         """
         now = time.monotonic()
         if now >= self._looked_at + _LOOK_S:

@@ -511,21 +511,6 @@ def _names(metrics: str | Sequence[str] | None) -> list[str]:
     return [name.strip() for text in texts for name in text.split(",")]
 
 
-def objective_choice(objective: Objective, simulator: Simulator) -> str:
-    """Return the text that chooses an objective of a simulator today.
-
-    It is the name, or the metrics where the name has another meaning by now.
-
-    Args:
-      objective: Objective of a task, perhaps of a recorded one.
-      simulator: The simulator that a task is made of.
-    """
-    present = simulator.objectives.get(objective.name.partition("[")[0])
-    if present is None or present.revision == objective.revision:
-        return objective.name
-    return objective.as_text() or objective.name
-
-
 def recorded_objective(recipe: Mapping[str, Any]) -> str:
     """Return the text that chooses the objective of a recorded task today.
 

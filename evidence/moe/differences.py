@@ -5,7 +5,7 @@
 Both serve the same requests, two of each client: of one row of each measured configuration; and of
 some of them with skewed routing, drafts, prompts that repeat, few blocks of keys and values, held
 prompts, polls, and workers of two kinds. It takes minutes: with a file FOUND it stops after so many
-seconds, and the next call goes on where the file ends.
+seconds, and the next call continues after the last row of the file.
 """
 
 import json

@@ -13,13 +13,12 @@ import numpy.typing as npt
 
 from archgym.simulators.accelerator.kernel.problem import Problem
 from archgym.simulators.accelerator.kernel.tiles import Array, Tiles, tiles_of
-from archgym.simulators.dram.ramulator.kernel.addresses import decode
 from archgym.simulators.dram.ramulator.kernel.energy import has_energy, power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     Configuration,
     Outcome,
-    blank_requests,
     outcome_of,
+    placed_requests,
     work_of,
 )
 from archgym.simulators.dram.ramulator.machine import Standard
@@ -89,7 +88,8 @@ def run_layer(
     chosen = _chosen(each // burst, limit)
     requests = _requests(tiles, chosen, burst)
     tick_ps = made.tick_ps(configuration.timing)
-    table = _table(requests, made, configuration, burst)
+    numbers = requests.addresses // burst
+    table = placed_requests(made, configuration, requests.addresses, numbers, requests.is_write)
     rules = None
     if has_energy(made):
         power = power_of(made, configuration.organisation, configuration.timing)
@@ -98,7 +98,7 @@ def run_layer(
         made,
         configuration,
         table,
-        int(requests.addresses.max()) // burst + 1,
+        int(numbers.max()) + 1,
         power_rules=rules,
         without=without,
     )
@@ -233,24 +233,3 @@ def _requests(tiles: Tiles, chosen: Ints, burst: int) -> _Requests:
         read_to,
         ends[after - 1],
     )
-
-
-def _table(
-    requests: _Requests, made: Standard, c: Configuration, burst: int
-) -> npt.NDArray[np.void]:
-    """Return the kernel's table of requests."""
-    places = decode(
-        requests.addresses,
-        made,
-        made.organisations[c.organisation],
-        mapping=c.mapping,
-        ranks=c.ranks,
-        channels=c.channels,
-        interleave_bits=c.interleave_bits,
-    )
-    table = blank_requests(len(requests.addresses))
-    table["row"], table["column"] = places.row, places.column
-    table["bank"], table["channel"] = places.bank, places.channel
-    table["address"] = requests.addresses // burst
-    table["is_write"] = requests.is_write
-    return table

@@ -202,23 +202,10 @@ def prepare(
 ) -> "Work":
     """Return the kernel's work on a trace before the first tick; arguments are those of `run`."""
     c = configuration
-    places = decode(
-        requests.addresses,
-        made,
-        made.organisations[c.organisation],
-        mapping=c.mapping,
-        ranks=c.ranks,
-        channels=c.channels,
-        interleave_bits=c.interleave_bits,
+    table = placed_requests(
+        made, c, requests.addresses, requests.address_numbers, requests.is_write
     )
-    table = blank_requests(len(requests.addresses))
     table["due"] = -(-requests.time_ps // made.tick_ps(c.timing))
-    table["row"] = places.row
-    table["column"] = places.column
-    table["bank"] = places.bank
-    table["channel"] = places.channel
-    table["address"] = requests.address_numbers
-    table["is_write"] = requests.is_write
     return work_of(
         made,
         c,
@@ -268,6 +255,38 @@ def blank_requests(n: int) -> npt.NDArray[Any]:
     """Return (n,) of `REQUEST` that are not served yet."""
     table = np.zeros(n, dtype=REQUEST)
     table["depart"] = NONE
+    return table
+
+
+def placed_requests(
+    made: Standard,
+    configuration: Configuration,
+    addresses: npt.NDArray[np.int64],
+    address_numbers: npt.NDArray[Any],
+    is_write: npt.NDArray[np.bool_],
+) -> npt.NDArray[Any]:
+    """Return (n,) of `REQUEST` at the places of their addresses, due at once.
+
+    Args:
+      made, configuration: As of `run`.
+      addresses: (n,) [byte], of one burst each.
+      address_numbers: (n,) integers, equal where addresses are equal.
+      is_write: (n,) bool.
+    """
+    c = configuration
+    places = decode(
+        addresses,
+        made,
+        made.organisations[c.organisation],
+        mapping=c.mapping,
+        ranks=c.ranks,
+        channels=c.channels,
+        interleave_bits=c.interleave_bits,
+    )
+    table = blank_requests(len(addresses))
+    table["row"], table["column"] = places.row, places.column
+    table["bank"], table["channel"] = places.bank, places.channel
+    table["address"], table["is_write"] = address_numbers, is_write
     return table
 
 
