@@ -122,7 +122,7 @@ class Part:
 
     @property
     def workload(self) -> Workload | None:
-        """Workload that it had; None where nothing says it."""
+        """Workload of the last run; None if it is not known."""
         return None if self._workload is None else self._workload()
 
     def run(self, workload: Workload | str | Path, **options: str) -> Mapping[str, float]:
@@ -365,7 +365,7 @@ class Composition(Simulator):
         return found
 
     def bounds_of(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
-        """Return metrics that no design betters that has the same values of `bounded_by`.
+        """Return bounds of metrics that hold for all designs with the same values of `bounded_by`.
 
         Args:
           indices: (n, n_parameters), designs of the joint space.
@@ -519,7 +519,7 @@ def _changed(made: Simulator, usual: Simulator, given: Mapping[str, str]) -> dic
 
 
 def recorded_choices(made: Simulator) -> dict[str, str]:
-    """Return what makes a part's simulator again: options, space and fidelity."""
+    """Return the choices that make a part's simulator again: options, space and fidelity."""
     space = split_space(made.space.name)[0] or made.space_names[0]
     return {**made.options, "space": space, "fidelity": made.fidelity}
 

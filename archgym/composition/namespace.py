@@ -15,12 +15,12 @@ SEPARATOR: Final = "."
 
 
 def within(part: str, name: str) -> str:
-    """Return the name in a composition of what a part calls `name`."""
+    """Return a part's `name` as the composition calls it."""
     return f"{part}{SEPARATOR}{name}"
 
 
 def split(name: str) -> tuple[str, str]:
-    """Return the part and its own name of a name in a composition; the part may be empty."""
+    """Split a name in a composition into part and own name; the part may be empty."""
     part, sign, own = name.partition(SEPARATOR)
     return (part, own) if sign else ("", name)
 

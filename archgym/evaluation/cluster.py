@@ -30,7 +30,7 @@ THREAD_VARIABLES: Final = (
 """Variables by which libraries learn how many threads a process may start."""
 # chosen: a shared file system may show a new file so much later elsewhere.
 _APPEARS_S = 10.0
-# chosen: Ray gives up starting after 30 s, which a busy machine needs more than of.
+# chosen: Ray gives up starting after 30 s, which is too short on a busy machine.
 _STARTS = 3
 # chosen: results are a line each; the least that Ray allows is 75 MB.
 _OBJECT_STORE_BYTES = 100 * 2**20
@@ -55,15 +55,15 @@ class Origin:
     folder: Path
     """Folder that all nodes must see, absolute."""
     plan: str
-    """Hash of the file in it that says what is done there."""
+    """Hash of the plan in that folder."""
     name: str
-    """Name of that file."""
+    """Name of the plan's file."""
     what: str
     """Kind of thing that the folder holds, such as "sweep"."""
 
     @classmethod
     def of(cls, folder: Path, name: str, what: str) -> Self:
-        """Return that of this process.
+        """Return the properties of this process.
 
         Raises:
           StorageError: The file cannot be read.
