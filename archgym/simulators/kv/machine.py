@@ -61,6 +61,7 @@ class Deployment:
       n_gpus: Accelerators of the server.
       host_gb_per_s: Bandwidth from the host to an accelerator.
       network_gb_per_s: Bandwidth of an accelerator's network card.
+      peer_gb_per_s: Bandwidth from an accelerator to another of the server.
     """
 
     costs: "StepCosts"
@@ -69,6 +70,7 @@ class Deployment:
     n_gpus: int
     host_gb_per_s: float
     network_gb_per_s: float
+    peer_gb_per_s: float
 
 
 @lru_cache(maxsize=32)
@@ -103,6 +105,7 @@ def deployment(
     return Deployment(
         costs, costs.max_context // n_sharing, costs.kv_bytes * tensor, node.n_gpus,
         node.host_to_gpu.gb_per_s, network,
+        network if node.gpu_to_gpu is None else node.gpu_to_gpu.gb_per_s,
     )  # fmt: skip
 
 
