@@ -162,11 +162,12 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--episodes", type=int, default=4)
-    parser.add_argument("--way", choices=("team", "own", "single"), default="team")
+    ways = ("team", "own", "single")
+    parser.add_argument("--ways", choices=ways, nargs="+", default=ways)
     parser.add_argument(
         "--horizons", type=int, nargs="*", default=[], help="of look-ahead [epochs]"
     )
-    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--epochs", type=int, default=8_000)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
