@@ -453,7 +453,7 @@ class Agent(ControlPolicy):
         seen = dict(zip((c.name for c in run.counters), episode.last.values[0], strict=True))
         words = run._run.state
         jumps = [PLACES[name] for name in PLACES if name.startswith("mp_")]
-        counts = np.array([words[jumps].sum(), words[PLACES["loads"]], 0, 0])
+        counts = np.array([words[jumps].sum(), words[PLACES["CPU_loads"]], 0, 0])
         missed, loads = (counts - self._counts)[:2].tolist()
         self._counts = counts
         kilo = float(episode.last.work[0]) / 1000.0
