@@ -39,9 +39,10 @@ _PER_STUDY: Final = 2
 # chosen: the objective's metrics times seven, so that one workload does not outweigh all others.
 _FLOOR: Final = -2.0
 _SHIPPED_NAME: Final = "portfolios.jsonl"
-# chosen: most alike studies that are looked at, and time that their designs may take on each
-# other's workloads [s]; nobody minds some seconds before a search.
+# chosen: most alike studies that are looked at; an evaluation that costs somebody nothing, and time
+# that their designs may take on each other's workloads [s].
 _MOST_STUDIES: Final = 24
+_QUICK_S: Final = 0.1
 _MOST_S: Final = 10.0
 # chosen: mean difference of metrics, in logarithms, at which a workload weighs a third.
 _ALIKE: Final = 0.5
@@ -268,9 +269,9 @@ def earlier_designs(task: Task, folder: Path, size: int = _SIZE) -> tuple[dict[s
 
     The best designs of the studies by the objective and limits of the new task are evaluated on
     each other's workloads, and those are chosen that complement each other. Alike workloads, where
-    the default design has alike metrics, weigh more. If that would take too long, each of the most
-    alike studies gives its best design. The default design follows, since little is better than it
-    on some workloads.
+    the default design has alike metrics, weigh more. Where an evaluation is not quick, each of the
+    most alike studies gives its best design. The default design follows, since little is better
+    than it on some workloads.
 
     Args:
       task: The new task.
@@ -296,7 +297,8 @@ def earlier_designs(task: Task, folder: Path, size: int = _SIZE) -> tuple[dict[s
         return ()
     found = sorted(found, key=lambda each: each[:2])[:_MOST_STUDIES]
     rows = np.concatenate([best for *_, best in found])
-    is_quick = task.simulator.evaluation_s * len(found) * len(rows) <= _MOST_S
+    n_runs = sum(len(log.workloads) for _, _, log, _ in found) * (len(rows) + 1)
+    is_quick = task.simulator.evaluation_s <= min(_QUICK_S, _MOST_S / n_runs)
     known = [(d, _rewards_on(task, log, rows)) for d, _, log, _ in found] if is_quick else []
     rewards = {n: reward for n, (_, reward) in enumerate(known) if reward is not None}
     if len(rewards) > 1:

@@ -130,9 +130,12 @@ def test_folder_without_study_is_refused(tmp_path: Path) -> None:
         portfolio([tmp_path / "empty", tmp_path / "empty"])
 
 
-def test_earlier_designs_complement_each_other_and_end_with_the_default(tmp_path: Path) -> None:
+def test_earlier_designs_complement_each_other_and_end_with_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folders, tasks = studies_of(tmp_path)
     new = toy_task({"light": 0.5, "heavy": 0.5})
+    monkeypatch.setattr(type(new.simulator), "evaluation_s", 0.1)
 
     found = earlier_designs(new, tmp_path, 2)
 
@@ -146,7 +149,7 @@ def test_most_alike_studies_give_their_best_where_an_evaluation_takes_long(
 ) -> None:
     folders, _ = studies_of(tmp_path)
     new = toy_task({"light": 0.2, "heavy": 0.8})
-    monkeypatch.setattr(type(new.simulator), "evaluation_s", 60.0)
+    monkeypatch.setattr(type(new.simulator), "evaluation_s", 0.2)
     monkeypatch.setattr(type(new.simulator), "evaluate_batch", None)
 
     found = earlier_designs(new, tmp_path)
@@ -170,6 +173,7 @@ def test_study_whose_workload_is_gone_is_named_and_its_designs_are_kept(
         return known(self, name)  # type: ignore[arg-type]  # the toy itself
 
     monkeypatch.setattr(type(new.simulator), "workload", workload)
+    monkeypatch.setattr(type(new.simulator), "evaluation_s", 0.1)
 
     found = earlier_designs(new, tmp_path)
 
