@@ -53,7 +53,8 @@ def guess(known: Mapping[str, frozenset[str]], source: str) -> ErrorPrior:
     Hardware, engine and model each shift all times alike: peaks that software does not reach,
     overheads of the engine, layers that are costed wrongly. What is new shifts more. A deployment
     (all of them and the precision) has kernels of its own, which releases change. A space without
-    measured rows counts as new. Load shifts errors smoothly: overheads matter at small batches, attention at long contexts.
+    measured rows counts as new. Load shifts errors smoothly: overheads matter at small batches,
+    attention at long contexts.
     """
 
     def part(
