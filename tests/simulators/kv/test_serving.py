@@ -250,3 +250,28 @@ def test_decoding_is_not_disturbed_where_prompts_are_read_apart() -> None:
     assert apart["rejected"] == together["rejected"] == 0
     assert apart["handed_gb"] > 0.0
     assert apart["hit_percent"] <= 100.0
+
+
+@pytest.mark.slow
+def test_every_request_is_served_whatever_the_design() -> None:
+    simulator = KvSimulator("serving", last=60, live=12)
+    workload, space = simulator.workload("coding"), simulator.space
+    outputs = sum(stream_blocks(workload.content, simulator.settings, 64).stream.arrivals.output)
+    rng = np.random.default_rng(0)
+    drawn = space.sample(24, rng)
+
+    result = simulator.evaluate_batch(drawn, workload)
+
+    served = 0
+    column = {spec.name: result.values[:, i] for i, spec in enumerate(simulator.metrics)}
+    for row, indices in enumerate(drawn):
+        if result.reason[row] != 0:
+            continue
+        served += 1
+        apart = space.design_at(indices)["prefill_workers"] != 0
+        assert column["rejected"][row] == 0.0
+        written = column["output_per_s"][row] * column["duration_s"][row]
+        assert written == pytest.approx(outputs)
+        assert (column["handed_gb"][row] > 0.0) == apart
+        assert column["found_percent"][row] <= 100.0
+    assert served > 5
