@@ -67,6 +67,17 @@ class ControlTask:
             raise unknown_name("split", split, self.splits)
         return self.splits[split]
 
+    def check_episode(self, name: str) -> str:
+        """Return the name of an episode of any split.
+
+        Raises:
+          UnknownNameError: There is no such episode.
+        """
+        known = [each for names in self.splits.values() for each in names]
+        if name not in known:
+            raise unknown_name("episode", name, known)
+        return name
+
     def labels(self) -> tuple[str, ...]:
         """Return the values of each action as one text."""
         return tuple("/".join(str(v) for v in action.values()) for action in self.actions)

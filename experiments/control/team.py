@@ -52,8 +52,8 @@ def yardsticks(options: argparse.Namespace) -> None:
         found: dict[str, Any] = {"joint-static": fixed, "alone-best": score(task, name, alone)}
         for policy in (
             *(policy_of(each, task) for each in ("best-static", "hand", "feedback", "ducb")),
-            Oracle(2, selfish=True),
-            Oracle(2),
+            Oracle(options.horizon, selfish=True),
+            Oracle(options.horizon),
         ):
             policy.start(task, name)
             found[policy.name] = roll(task, name, policy.act).score
@@ -187,6 +187,7 @@ def main() -> None:
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--episodes", type=int, default=4)
     parser.add_argument("--way", choices=("team", "own", "single"), default="team")
+    parser.add_argument("--horizon", type=int, default=4, help="of look-ahead [epochs]")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=15_000)
     parser.add_argument("--out", type=Path, required=True)

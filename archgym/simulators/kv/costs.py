@@ -1,5 +1,6 @@
 """Designs of the space `serving` in time: latencies, energy and cost of a run."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, final
@@ -37,6 +38,7 @@ class Served:
       ttft_limit_ms, tpot_limit_ms: Limits of goodput [ms].
       gpu_usd_per_hour: Rent of an accelerator.
       gpu_watts: Power of an accelerator at work [W].
+      dram_gb_per_s: Rate of the host's memory.
     """
 
     hardware: str
@@ -52,20 +54,25 @@ class Served:
     tpot_limit_ms: float
     gpu_usd_per_hour: float
     gpu_watts: float
+    dram_gb_per_s: float = math.inf
+
+    def deployed(self, design: Mapping[str, Any]) -> Deployment | str:
+        """Return the model on a worker of a design, or the reason why it does not fit."""
+        names = (self.hardware, self.model, self.precision, self.engine, self.release)
+        try:
+            found = deployment(*names, design["tensor"], design["workers"] if self.is_spread else 1)
+        except InvalidDesignError:
+            return NO_ROOM
+        return TOO_WIDE if design["workers"] * design["tensor"] > found.n_gpus else found
 
 
 def serve_design(
     made: StreamBlocks, design: Mapping[str, Any], served: Served
 ) -> dict[str, Any] | str:
     """Return metrics of a design by name, or the reason why it cannot be built."""
-    names = (served.hardware, served.model, served.precision, served.engine, served.release)
-    try:
-        n_sharing = design["workers"] if served.is_spread else 1
-        deployed = deployment(*names, design["tensor"], n_sharing)
-    except InvalidDesignError:
-        return NO_ROOM
-    if design["workers"] * design["tensor"] > deployed.n_gpus:
-        return TOO_WIDE
+    deployed = served.deployed(design)
+    if isinstance(deployed, str):
+        return deployed
     if deployed.max_tokens // made.block < 1:
         return NO_ROOM
     run = run_design(made, design, served, deployed)
@@ -119,7 +126,8 @@ def run_design(
     from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
 
     block_gb = made.block * deployed.kv_bytes / 1e9
-    widths = bandwidths(deployed, design["workers"] * design["tensor"])
+    n_gpus = design["workers"] * design["tensor"]
+    widths = bandwidths(deployed, n_gpus, served.dram_gb_per_s)
     store = new_store(
         np.array([int(size / block_gb) for size in sizes_gb(design)], np.int64),
         np.array([tier.latency_ms for tier in TIERS]),
