@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archgym.analysis.statistics import interquartile_mean
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.studies.snapshot import StudyLog, read_study
@@ -14,7 +15,6 @@ from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan, write_recorded_plan
 from archgym.sweep.results import (
     Curve,
-    interquartile_mean,
     log_spaced,
     read_report,
     within_reward,
