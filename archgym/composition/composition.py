@@ -175,12 +175,15 @@ class Part:
         if key not in self._memory.made:
             if len(self._memory.made) >= _MADE:
                 self._memory.made.clear()
-            self._memory.made[key] = make_simulator(
+            found = make_simulator(
                 simulator_class(made.name),
                 made.space.name,
                 made.fidelity,
                 {**made.options, **options},
             )
+            usual = dict(zip(found.space.names, found.space.sizes, strict=True))
+            wide = [p.name for p in made.space.parameters if p.size > usual[p.name]]
+            self._memory.made[key] = found.widened(wide) if wide else found
         return self._memory.made[key]
 
     def _simulated(self, simulator: Simulator, workload: Workload) -> _Outcome:

@@ -116,6 +116,8 @@ def test_stable_baselines_takes_a_mask_and_refuses_what_designs_have() -> None:
 
     assert env.action_masks().shape == (3, len(task_of("dram-load").actions))
     assert env.get_attr("task") == [task_of("dram-load")] * 3
+    with pytest.raises(InvalidArgumentError, match="`n_envs`"):
+        Sb3VecEnv("archgym/DramControl-v0", 0)
     with pytest.raises(InvalidArgumentError, match="`log`"):
         Sb3VecEnv("archgym/DramControl-v0", 2, log="somewhere")
 

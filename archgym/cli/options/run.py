@@ -134,7 +134,7 @@ class PriorOptions:
         typer.Option(
             "--warm-start",
             help="Earlier study that the agent may learn from; repeat for more. `auto` begins with "
-            "the best designs of studies in runs/ of the same simulator and space.",
+            "designs of studies in runs/ of the same simulator and space.",
             metavar="STUDY",
         ),
     ] = None

@@ -103,40 +103,6 @@ def test_array_is_simulated_once_for_several_clusters() -> None:
     assert whole.n_part_runs == 3
 
 
-@pytest.mark.parametrize(
-    ("name", "workload", "options", "metrics"),
-    [
-        ("cluster", "network:resnet-18", {"space": "table"}, ("time_ms", "tokens_per_s")),
-        ("cluster", "gpt2-xl-1.5b", {"space": "network"}, ("time_ms", "network_dollars")),
-        ("accelerator+cluster", "resnet-18", SMALL, ("samples_per_s", "area_mm2")),
-    ],
-)
-def test_bounds_of_random_choices_are_never_worse_than_results(
-    name: str, workload: str, options: dict[str, str], metrics: tuple[str, ...]
-) -> None:
-    simulator: Any = ag.Task.make(name, workload, **options).simulator
-    opened = simulator.workload(workload)
-    designs = drawn_designs(simulator, 30)
-    result = simulator.evaluate_batch(designs, opened)
-    rng = np.random.default_rng(4)
-    n_known = 0
-    for share in (0.0, 0.3, 0.8):
-        partial = np.where(rng.random(designs.shape) < share, -1, designs)
-
-        bounds = simulator.bounds(partial, opened)
-
-        for metric in metrics:
-            column = [spec.name for spec in simulator.metrics].index(metric)
-            sign = 1.0 if simulator.metrics[column].goal == "minimise" else -1.0
-            built = (result.reason == 0) & np.isfinite(bounds[:, column])
-            n_known += int(built.sum())
-            rounding = 1.0 + 1e-12 * sign
-            assert (
-                sign * bounds[built, column] <= sign * result.values[built, column] * rounding
-            ).all()
-    assert n_known >= 20
-
-
 def test_proof_by_bounds_finds_the_optimum_of_all_designs() -> None:
     task = ag.Task.make(
         "accelerator+cluster",
