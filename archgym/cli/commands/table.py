@@ -34,8 +34,8 @@ from archgym.errors import StudyInterrupted
 from archgym.files.storage import file_stem
 
 if TYPE_CHECKING:
-    from archgym.report.table_summary import TableSummary
     from archgym.tables import Optimum, TablePlan
+    from archgym.tables.simulator import TableSummary
 
 _TABLES = Path("tables")
 _MAX_DESIGNS = 10_000_000
@@ -97,8 +97,8 @@ def build(
     """
     from archgym.cli.console.progress import StageBar, TableBar
     from archgym.evaluation.simulator import simulator_class
-    from archgym.report.table_summary import summarise_table
     from archgym.tables import build_table
+    from archgym.tables.simulator import summarise_table
 
     choice = task_choices(simulator, TaskOptions(model, goal), hold)
     if choice.space is None:
@@ -146,7 +146,7 @@ def _announce(plan: "TablePlan") -> None:
 @table_app.command()
 def info(file: TableArgument, json: JsonOption = False) -> None:
     """Show the designs, optima and digest of a table."""
-    from archgym.report.table_summary import summarise_table
+    from archgym.tables.simulator import summarise_table
 
     summary = summarise_table(file)
     write_json(summary.to_json()) if json else _write_table(summary)
