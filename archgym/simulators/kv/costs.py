@@ -140,7 +140,7 @@ def run_design(
         serving.RESERVES: 1,
         serving.N_PREFILL: design["prefill_workers"],
     }
-    # Counters and scratch are those of this run alone, as several may go on at a time.
+    # Counters and scratch are those of this run alone, as several may run at a time.
     costs = deployed.costs._replace(
         costs=deployed.costs.costs.copy(), state=new_state(1, 1, 1, 1),
         counters=np.zeros_like(deployed.costs.counters),
