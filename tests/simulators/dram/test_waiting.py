@@ -12,12 +12,13 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.task import Task
 from archgym.simulators.dram.formats.trace import Trace, read_trace, trace_text, write_trace
-from archgym.simulators.dram.kernel.batch import Recording, record, tables
+from archgym.simulators.dram.kernel.batch import tables
 from archgym.simulators.dram.kernel.devices import device
 from archgym.simulators.dram.kernel.mapping import decode, layout
 from archgym.simulators.dram.ramulator.kernel.run import bursts_of, run
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator, device_names
+from tests.simulators.dram.recording import Recording, record
 from tests.simulators.dram.test_kernel import CYCLE, address, controller
 
 # A device of each standard and of each family, and one of several ranks.
