@@ -100,6 +100,11 @@ PueOption = Annotated[float, Option("Power of the building over the machines'.",
 ElectricityOption = Annotated[float, Option("Price of electricity.", high=10, unit="$/kWh")]
 DEFAULT_PUE, DEFAULT_DOLLARS_PER_KWH = 1.3, 0.1
 DEFAULT_GRID: Final = "world"
+SERVER_SHARE: Final = 2.8 / 5.6
+"""Power of a server's processors, memory, fans and network cards over that of its accelerators: at
+most 8.4 kW were measured with eight H100 of 0.7 kW each (I. Latif et al., *Single-node power demand
+during AI training*, IEEE Access 13, 2025); the rated 10.2 kW would be a share of 0.82."""
+SERVER_KW_PER_GPU: Final = 0.7 * SERVER_SHARE
 THREE_YEARS_H: Final = 3 * HOURS_PER_YEAR
 
 
