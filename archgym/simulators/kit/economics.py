@@ -108,14 +108,24 @@ SERVER_KW_PER_GPU: Final = 0.7 * SERVER_SHARE
 THREE_YEARS_H: Final = 3 * HOURS_PER_YEAR
 
 
-def require_node(node: str, dies: int, grid: str, hours: float) -> None:
-    """Refuse options of price and carbon that nothing reads without a node.
+def economic_metrics(
+    node: str,
+    dies: int,
+    grid: str,
+    hours: float,
+    area: str = "area_mm2",
+    watts: Expression | None = None,
+) -> "tuple[MetricSpec, ...]":
+    """Return price and carbon of a chip as `chip_metrics` does; none without a node.
 
     Raises:
-      InvalidArgumentError: There is no node, and an option is not its default.
+      InvalidArgumentError: There is no node, and an option that needs one is not its default.
     """
-    if not node and (dies, grid, hours) != (1, DEFAULT_GRID, THREE_YEARS_H):
+    if node:
+        return chip_metrics(node, grid, hours, dies, area, watts)
+    if (dies, grid, hours) != (1, DEFAULT_GRID, THREE_YEARS_H):
         raise InvalidArgumentError("`dies`, `grid` and `hours` need a `node`, such as 22nm.")
+    return ()
 
 
 def chip_yield(area_mm2: Expression, node: Node) -> Expression:
