@@ -4,18 +4,18 @@
     python -m experiments.measured_search page FILE.jsonl
 
 The truth is the simulator with a bias that depends on the design: smooth waves over the space, with
-a standard deviation of 15 %. Measurements have no noise. All ways have 100 simulations and five
+a standard deviation of 15 %. Measurements have no noise. All ways have 250 simulations and five
 measurements:
 
 - `top`: search with `auto`, and measure the five best designs.
 - `next`: search with `auto`, and measure what `decide --next` names, one after the other.
-- `calibrated`: five searches of 20, each with metrics that the measurements so far calibrate, and
+- `calibrated`: five searches of 50, each with metrics that the measurements so far calibrate, and
   each followed by a measurement of its best design.
 - `few`: the agent `few` with the bench as its own fidelity and the simulator as the cheaper one.
 - `none`: search with `auto`, and measure nothing.
 
 The loss is what the chosen design's true reward lacks of the best that any way found, or that
-`genetic` found in 300 evaluations of the truth. Results are appended to the file, and kept when it
+`genetic` found in 400 evaluations of the truth. Results are appended to the file, and kept when it
 runs again.
 """
 

@@ -175,12 +175,15 @@ class Part:
         if key not in self._memory.made:
             if len(self._memory.made) >= _MADE:
                 self._memory.made.clear()
-            self._memory.made[key] = make_simulator(
+            found = make_simulator(
                 simulator_class(made.name),
                 made.space.name,
                 made.fidelity,
                 {**made.options, **options},
             )
+            usual = dict(zip(found.space.names, found.space.sizes, strict=True))
+            wide = [p.name for p in made.space.parameters if p.size > usual[p.name]]
+            self._memory.made[key] = found.widened(wide) if wide else found
         return self._memory.made[key]
 
     def _simulated(self, simulator: Simulator, workload: Workload) -> _Outcome:
@@ -358,8 +361,8 @@ class Composition(Simulator):
         found = super().bounds(partial, workload)
         known = self.space.names
         columns = [known.index(name) for name in self.bounded_by if name in known]
-        if columns:
-            rows = np.flatnonzero((partial[:, columns] >= 0).all(axis=1))
+        rows = np.flatnonzero((partial[:, columns] >= 0).all(axis=1))
+        if columns and len(rows):
             filled = np.where(partial < 0, self.space.default_indices, partial)
             found[rows] = self.bounds_of(filled[rows], workload)
         return found
@@ -419,6 +422,17 @@ class Composition(Simulator):
             without = own if name == owner else None
             found[name] = Part(name, simulator, design, without, self._memory)
         return found
+
+    def different(self, name: str, indices: np.ndarray) -> tuple[list[Part], np.ndarray]:
+        """Return a part of each different design of it, and which of them designs have, (n,).
+
+        Args:
+          name: Name of the part.
+          indices: (n, n_parameters), designs of the joint space.
+        """
+        own = indices[:, self._columns[name][0]]
+        _, first, which = np.unique(own, axis=0, return_index=True, return_inverse=True)
+        return [self.opened(row)[name] for row in indices[first]], which.ravel()
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Return results of designs that are known to be canonical and feasible in the space."""

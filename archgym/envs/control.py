@@ -1,4 +1,4 @@
-"""Gymnasium environments of control: an action after each epoch of a run."""
+"""Environments of control: an action after each epoch of a run."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, Final, final
@@ -17,42 +17,97 @@ from archgym.control.tasks import (
     task_of,
 )
 from archgym.envs.design import check_render_mode
-from archgym.errors import InvalidArgumentError
+from archgym.errors import ArchGymError, InvalidArgumentError
 
 REWARDS: Final = ("saved", "relative")
 
 
 @final
-class Rewards:
-    """Rewards of an epoch against the best static action of training on the same episode.
+class Session:
+    """Episodes of a task one after the other, with rewards and infos; the base of environments.
 
-    With `saved` the static cost minus ours, in units of the static mean over the episode: their
-    mean is about the share of the cost that was saved. With `relative` the logarithm of the static
-    cost over ours, so that every phase counts alike. Costs are over work.
+    A reward compares an epoch with the same epoch under the best static action of training. With
+    `saved` it is the static cost minus ours, in units of the static mean over the episode: their
+    mean is about the share of the cost that was saved. With `relative` it is the logarithm of the
+    static cost over ours, so that every phase counts alike. Costs are over work.
+
+    Life cycle: `start` begins each episode, then `step` runs its epochs.
+
+    Attributes:
+      task: The task.
+      name: Name of the episode.
+      n_agents: Agents of an episode.
+      space: Space of an agent's observation.
     """
 
-    def __init__(self, kind: str) -> None:
-        """Take one of `REWARDS`."""
-        self._kind = check_choice("reward", kind, REWARDS)
-        self._theirs = self._mean = np.zeros((0, 0))
+    def __init__(
+        self,
+        task: str | ControlTask,
+        split: str = "train",
+        reward: str = "saved",
+        team: bool = True,
+    ) -> None:
+        """Take the arguments of `ControlEnv`; in a `team` each agent gets the mean reward.
 
-    def start(self, task: ControlTask, name: str) -> None:
-        """Run the episode under the static action, unless it is known."""
-        known = static(task, name, reference(task))
+        Raises:
+          UnknownNameError: There is no such task or split.
+          InvalidArgumentError: An argument does not fit.
+        """
+        self.task = task_of(task)
+        self.name = ""
+        self._reward = check_choice("reward", reward, REWARDS)
+        self._team = team
+        self._names = self.task.episodes(split)
+        run = self.task.begin(self._names[0])
+        self.n_agents = run.n_agents
+        self.space = spaces.Box(0.0, 1.0, (observation_size(self.task, run),), dtype=np.float32)
+        self._episode: Episode | None = None
+        self._theirs = self._mean = self.totals = np.zeros((0, 0))
+
+    @property
+    def episode(self) -> Episode:
+        """The episode, as policies of `archgym.control` take it."""
+        if self._episode is None:
+            raise ArchGymError("An environment must be reset before it is used.")
+        return self._episode
+
+    def start(self, rng: np.random.Generator, options: Mapping[str, Any] | None = None) -> None:
+        """Begin an episode of the split, drawn at random, or the one that `options` name."""
+        name = (options or {}).get("episode")
+        self.name = self.task.check_episode(
+            str(name or self._names[int(rng.integers(len(self._names)))])
+        )
+        self._episode = Episode(self.task, self.name)
+        known = static(self.task, self.name, reference(self.task))
         self._theirs = known.cost / np.maximum(known.work, 1e-9)
         self._mean = known.cost.sum(axis=0) / known.work.sum(axis=0)
+        self.totals = np.zeros((2, self.n_agents))
 
-    def of(self, episode: Episode) -> np.ndarray:
-        """Return the reward of each agent for the last epoch."""
-        part = episode.last
-        assert part is not None
+    def step(self, actions: tuple[int, ...]) -> tuple[np.ndarray, list[dict[str, float]]]:
+        """Run an epoch; return rewards (n_agents,) and an info for each agent."""
+        if self._episode is None or self._episode.is_over:
+            raise ArchGymError("An episode that is over must be reset before it is stepped.")
+        part = self.episode.step(actions)
+        self.totals += (part.cost, part.work)
         ours = part.cost / np.maximum(part.work, 1e-9)
-        theirs = self._theirs[min(episode.number, len(self._theirs)) - 1]
-        if self._kind == "relative":
-            ratio: np.ndarray = np.log((theirs + 1e-9) / (ours + 1e-9))
-            return ratio
-        saved: np.ndarray = (theirs - ours) / self._mean
-        return saved
+        theirs = self._theirs[min(self.episode.number, len(self._theirs)) - 1]
+        if self._reward == "relative":
+            found = np.log((theirs + 1e-9) / (ours + 1e-9))
+        else:
+            found = (theirs - ours) / self._mean
+        found[part.work == 0.0] = 0.0
+        if self._team:
+            found[:] = found.mean()
+        infos = [
+            {"cost": cost, "work": work}
+            for cost, work in zip(part.cost.tolist(), part.work.tolist(), strict=True)
+        ]
+        if self.episode.is_over:
+            score = float((self.totals[0] / self.totals[1]).mean())
+            fixed = static(self.task, self.name, reference(self.task)).score
+            for info in infos:
+                info |= {"score": score, "static_score": fixed}
+        return found, infos
 
 
 @final
@@ -67,14 +122,15 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
       the last action, one number each. Zeros at the start of an episode.
 
     Reward:
-      See `Rewards`; by default the saving against the best static action of training.
+      See `Session`; by default the saving against the best static action of training.
 
     Episode end:
       Terminates with the run. Never truncates.
 
     `reset(seed=…)` seeds the order of episodes; `options={"episode": "held-out-0"}` names one.
     After a step, the info holds `cost`, `work` and the counters by name; at the end also `score`
-    and `static_score`, cost over work of the episode and under the static action.
+    and `static_score`, cost over work of the episode and under the static action. `episode` is what
+    policies of `archgym.control` act on.
     """
 
     metadata: ClassVar[dict[str, Any]] = {"render_modes": []}  # type: ignore[misc]
@@ -101,48 +157,37 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
         """
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = None
-        self.task = task_of(task)
-        self._names = self.task.episodes(split)
-        self._rewards = Rewards(reward)
-        self._episode = Episode(self.task, self._names[0])
-        if self._episode.run.n_agents > 1:
+        self._session = Session(task, split, reward)
+        self.task = self._session.task
+        if self._session.n_agents > 1:
             raise InvalidArgumentError(
-                f"Task {self.task.name!r} has {self._episode.run.n_agents} agents; use "
+                f"Task {self.task.name!r} has {self._session.n_agents} agents; use "
                 "`archgym.envs.ParallelControlEnv`."
             )
-        self._name = ""
-        self._cost = self._work = 0.0
-        self._counters = [counter.name for counter in self._episode.run.counters]
-        size = observation_size(self.task, self._episode.run)
-        self.observation_space = spaces.Box(0.0, 1.0, (size,), dtype=np.float32)
+        self.observation_space = self._session.space
         self.action_space = spaces.Discrete(len(self.task.actions))
+
+    @property
+    def episode(self) -> Episode:
+        """The episode, as policies of `archgym.control` take it."""
+        return self._session.episode
 
     def reset(
         self, *, seed: int | None = None, options: Mapping[str, Any] | None = None
     ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin an episode of the split, drawn at random, or the one that `options` name."""
         super().reset(seed=seed, options=dict(options or {}))
-        name = (options or {}).get("episode")
-        self._name = str(name or self._names[int(self.np_random.integers(len(self._names)))])
-        self._episode = Episode(self.task, self._name)
-        self._rewards.start(self.task, self._name)
-        self._cost = self._work = 0.0
-        return self._episode.observation[0], {"episode": self._name}
+        self._session.start(self.np_random, options)
+        return self.episode.observation[0], {"episode": self._session.name}
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Run an epoch."""
-        part = self._episode.step((int(action),))
-        cost, work = float(part.cost[0]), float(part.work[0])
-        self._cost += cost
-        self._work += work
-        reward = float(self._rewards.of(self._episode)[0])
-        is_over = self._episode.is_over
-        info: dict[str, Any] = dict(zip(self._counters, part.values[0].tolist(), strict=True))
-        info["cost"], info["work"] = cost, work
-        if is_over:
-            info["score"] = self._cost / self._work
-            info["static_score"] = static(self.task, self._name, reference(self.task)).score
-        return self._episode.observation[0], reward, is_over, False, info
+        rewards, infos = self._session.step((int(action),))
+        last = self.episode.last
+        assert last is not None
+        names = (counter.name for counter in self.episode.run.counters)
+        info = dict(zip(names, last.values[0].tolist(), strict=True)) | infos[0]
+        return self.episode.observation[0], float(rewards[0]), self.episode.is_over, False, info
 
     def action_masks(self) -> np.ndarray:
         """Return True for every action, (n_actions,) bool."""

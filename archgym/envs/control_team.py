@@ -8,9 +8,9 @@ from gymnasium import spaces
 
 from archgym.checks import check_choice
 from archgym.control.cpu import alone_best, cores_task
-from archgym.control.tasks import Episode, observation_size, reference, roll, static
-from archgym.envs.control import Rewards
-from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError
+from archgym.control.tasks import roll
+from archgym.envs.control import Session
+from archgym.errors import InvalidArgumentError, MissingExtraError
 
 try:
     from pettingzoo import ParallelEnv
@@ -63,21 +63,15 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
         """
         check_choice("rewards", rewards, ("team", "own"))
         check_choice("observes", observes, ("own", "all"))
-        self.task = cores_task(cores)
+        self._session = Session(cores_task(cores), split, reward, team=rewards == "team")
+        self.task = self._session.task
         self.possible_agents = [f"core_{core}" for core in range(cores)]
         self.agents: list[str] = []
-        self._names = self.task.episodes(split)
-        self._shares, self._sees_all, self._with_price = (
-            rewards == "team", observes == "all", with_price,
-        )  # fmt: skip
-        self._rewards = Rewards(reward)
+        self._sees_all, self._with_price = observes == "all", with_price
         self._rng = np.random.default_rng()
-        self._name = ""
-        self._episode: Episode | None = None
-        self._totals = np.zeros((2, cores))
-        size = observation_size(self.task, self.task.begin(self._names[0]))
-        seen = spaces.Box(0.0, 1.0, (size * (cores if self._sees_all else 1),), dtype=np.float32)
+        (size,) = self._session.space.shape
         self.state_space = spaces.Box(0.0, 1.0, (size * cores,), dtype=np.float32)
+        seen = self.state_space if self._sees_all else self._session.space
         self.observation_spaces = dict.fromkeys(self.possible_agents, seen)
         self.action_spaces: dict[str, spaces.Space[Any]] = {
             agent: spaces.Discrete(len(self.task.actions)) for agent in self.possible_agents
@@ -93,8 +87,7 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
 
     def state(self) -> np.ndarray:
         """Return what all cores show, for critics that see more than agents do."""
-        assert self._episode is not None
-        return self._episode.observation.ravel()
+        return self._session.episode.observation.ravel()
 
     def reset(
         self, seed: int | None = None, options: Mapping[str, Any] | None = None
@@ -102,13 +95,11 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
         """Begin an episode of the split, drawn at random, or the one that `options` name."""
         if seed is not None:
             self._rng = np.random.default_rng(seed)
-        name = (options or {}).get("episode")
-        self._name = str(name or self._names[int(self._rng.integers(len(self._names)))])
-        self._episode = Episode(self.task, self._name)
-        self._rewards.start(self.task, self._name)
-        self._totals[:] = 0.0
+        self._session.start(self._rng, options)
         self.agents = self.possible_agents.copy()
-        return self._observations(), {agent: {"episode": self._name} for agent in self.agents}
+        return self._observations(), {
+            agent: {"episode": self._session.name} for agent in self.agents
+        }
 
     def step(self, actions: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
         """Run an epoch; return observations, rewards, ends, truncations and infos.
@@ -117,47 +108,34 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
           ArchGymError: The episode is over.
           InvalidArgumentError: An agent has no action.
         """
-        if not self.agents or self._episode is None:
-            raise ArchGymError("An episode that is over must be reset before it is stepped.")
         for agent in self.agents:
             if agent not in actions:
                 raise InvalidArgumentError(f"`actions` must have one for agent {agent!r}.")
-        part = self._episode.step(tuple(int(actions[agent]) for agent in self.agents))
-        self._totals += (part.cost, part.work)
-        found = np.where(part.work > 0, self._rewards.of(self._episode), 0.0)
-        if self._shares:
-            found = np.full(len(found), found.mean())
-        agents, is_over = self.agents, self._episode.is_over
-        infos = {
-            agent: {"cost": float(cost), "work": float(work)}
-            for agent, cost, work in zip(agents, part.cost, part.work, strict=True)
-        }
+        agents = self.possible_agents
+        rewards, infos = self._session.step(tuple(int(actions[agent]) for agent in self.agents))
+        is_over = self._session.episode.is_over
         if is_over:
             self.agents = []
-            for agent, cpi in zip(agents, self._totals[0] / self._totals[1], strict=True):
-                infos[agent] |= {"cpi": float(cpi), **self._team()}
+            price = self._price(infos[0]["score"]) if self._with_price else {}
+            totals = self._session.totals
+            for info, cpi in zip(infos, (totals[0] / totals[1]).tolist(), strict=True):
+                info |= {"cpi": cpi, **price}
         return (
             self._observations(),
-            dict(zip(agents, found.tolist(), strict=True)),
+            dict(zip(agents, rewards.tolist(), strict=True)),
             dict.fromkeys(agents, is_over),
             dict.fromkeys(agents, False),
-            infos,
+            dict(zip(agents, infos, strict=True)),
         )
 
-    def _team(self) -> dict[str, float]:
-        """Return the measures of the team at an episode's end."""
-        score = float((self._totals[0] / self._totals[1]).mean())
-        fixed = static(self.task, self._name, reference(self.task)).score
-        found = {"score": score, "static_score": fixed}
-        if self._with_price:
-            actions = alone_best(len(self.possible_agents), self._name)
-            alone = roll(self.task, self._name, lambda episode: actions).score
-            found["coordination_percent"] = 100.0 * (1.0 - score / alone)
-        return found
+    def _price(self, score: float) -> dict[str, float]:
+        """Return how much less the team's cost is than that of cores that do not coordinate."""
+        actions = alone_best(len(self.possible_agents), self._session.name)
+        alone = roll(self.task, self._session.name, lambda episode: actions).score
+        return {"coordination_percent": 100.0 * (1.0 - score / alone)}
 
     def _observations(self) -> dict[str, np.ndarray]:
-        assert self._episode is not None
-        shown = self._episode.observation
+        shown = self._session.episode.observation
         return {
             agent: np.roll(shown, -core, axis=0).ravel() if self._sees_all else shown[core].copy()
             for core, agent in enumerate(self.possible_agents)

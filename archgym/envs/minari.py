@@ -1,15 +1,17 @@
-"""Datasets as Minari datasets, on which offline reinforcement learning trains.
+"""Minari datasets, on which offline reinforcement learning trains.
 
-An episode is a session: all evaluations of one study, in their order. Each step is a whole design,
-as in `DesignEnv`: its action the design, its reward the task's, its end a termination. (An episode
-for each design would take 17 kB of HDF5 each.)
+`record_minari` plays episodes of an environment. `write_minari` takes one of our datasets. There an
+episode is a session: all evaluations of one study, in their order. Each step is a whole design, as
+in `DesignEnv`: its action the design, its reward the task's, its end a termination. (An episode for
+each design would take 17 kB of HDF5 each.)
 """
 
+import importlib.util
 import logging
 import os
 import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from archgym.checks import check_whole
 from archgym.datasets.columns import SPLIT, coded, decoded_indices, numbers, whole_numbers
 from archgym.datasets.dataset import chosen_declaration
 from archgym.datasets.metadata import task_workloads
@@ -41,6 +44,7 @@ from archgym.spaces.choices import Choices
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
+    import gymnasium
     import pyarrow as pa
     from gymnasium.envs.registration import EnvSpec
 
@@ -155,37 +159,86 @@ def write_minari(
       FileFormatError: `dataset` is not a dataset, or is damaged.
       StorageError: It cannot be read, or the folder not be written.
     """
-    try:
-        import h5py  # noqa: F401 - Minari writes nothing without it
-        import minari
-    except ImportError:
-        raise MissingExtraError("minari", "data") from None
     stored = open_stored(dataset)
     words = re.sub(r"[^A-Za-z0-9]+", "-", stored.about.name).strip("-") or "evaluations"
     name = id or f"archgym/{words}-v0"
-    if _ID.fullmatch(name) is None:
-        raise InvalidArgumentError(
-            "`id` must read namespace/name-vN, in letters, digits, - and _, the namespace with two "
-            f"or more; got {name!r}."
-        )
+    root = _checked_root(name, out)
     if stored.n_rows > _MAX_ROWS:
         raise InvalidArgumentError(
             f"A dataset must have at most {_MAX_ROWS} rows for this; it has {stored.n_rows}."
         )
     wanted = {"space": space, "fidelity": fidelity, "options": options, "version": version}
     declaration = chosen_declaration(stored, wanted)
-    root = Path(out or os.environ.get(_ROOT) or Path.home() / ".minari" / "datasets")
-    if (root / name).exists():
-        raise InvalidArgumentError(
-            f"{root / name} must not exist yet; it does. Choose another `id`, or remove it first."
-        )
     sessions = list(_sessions(stored, declaration, part))
     if not sessions:
         raise InvalidArgumentError(
             f"A Minari dataset needs evaluations; {dataset} has none of the wanted ones."
         )
-    _write(minari, root, name, sessions, stored)
-    return MinariWritten(name, root, len(sessions), sum(len(s.rewards) for s in sessions))
+    return _write(root, name, sessions, stored)
+
+
+def record_minari(
+    env: "gymnasium.Env[Any, Any]",
+    act: Callable[[Any, Any], Any],
+    episodes: int,
+    out: str | Path | None = None,
+    *,
+    id: str,
+    algorithm: str,
+    seed: int = 0,
+) -> MinariWritten:
+    """Write episodes in which a function acts as a Minari dataset.
+
+    Args:
+      env: Environment that `gymnasium.make` made, of designs or of control.
+      act: Function of the environment without wrappers and an observation; it returns an action.
+      episodes: Number of episodes.
+      out: As of `write_minari`.
+      id: Name of the dataset.
+      algorithm: Name of what acts.
+      seed: Random seed of the first episode's reset.
+
+    Raises:
+      InvalidArgumentError: An argument does not fit.
+      MissingExtraError: Minari is not installed.
+      StorageError: The folder cannot be written.
+    """
+    root = _checked_root(id, out)
+    n_episodes = check_whole("episodes", episodes, 1, _MAX_ROWS)
+    played: list[_Played] = []
+    for number in range(n_episodes):
+        seen, _ = env.reset(seed=seed if number == 0 else None)
+        observations, actions, rewards = [seen], [], []
+        ended = cut = False
+        while not (ended or cut):
+            actions.append(act(env.unwrapped, seen))
+            seen, reward, ended, cut, _ = env.step(actions[-1])
+            observations.append(seen)
+            rewards.append(float(reward))
+        goes_on = [False] * (len(rewards) - 1)
+        ends, cuts = [*goes_on, bool(ended)], [*goes_on, bool(cut)]
+        played.append((seed, np.stack(observations), np.stack(actions), rewards, ends, cuts))
+    about = f"Episodes of {env.spec.id if env.spec else env.unwrapped} under {algorithm}."
+    return _create(
+        root, id, played, env.spec, env.action_space, env.observation_space, algorithm, about
+    )
+
+
+def _checked_root(name: str, out: str | Path | None) -> Path:
+    """Return the folder of Minari's datasets, in which there must be none of this name."""
+    if not all(importlib.util.find_spec(needed) for needed in ("minari", "h5py")):
+        raise MissingExtraError("minari", "data")
+    if _ID.fullmatch(name) is None:
+        raise InvalidArgumentError(
+            "`id` must read namespace/name-vN, in letters, digits, - and _, the namespace with two "
+            f"or more; got {name!r}."
+        )
+    root = Path(out or os.environ.get(_ROOT) or Path.home() / ".minari" / "datasets")
+    if (root / name).exists():
+        raise InvalidArgumentError(
+            f"{root / name} must not exist yet; it does. Choose another `id`, or remove it first."
+        )
+    return root
 
 
 # ---- sessions
@@ -317,29 +370,55 @@ def _steps(task: RecordedTask, rows: Mapping[str, np.ndarray]) -> dict[str, np.n
 # ---- writing
 
 
-def _write(
-    minari: Any, root: Path, name: str, sessions: list[_Session], stored: StoredDataset
-) -> None:
+_Played = tuple[int | None, np.ndarray, np.ndarray, list[float], list[bool], list[bool]]
+"""An episode: seed, observations, actions, rewards, ends and truncations."""
+
+
+def _write(root: Path, name: str, sessions: list[_Session], stored: StoredDataset) -> MinariWritten:
     task = sessions[0].task
     choices = Choices(task.space)
     formulation = make_formulation("whole", "multidiscrete", choices)
     observation = Observation(task, choices, formulation.shows_position)
+    played: list[_Played] = [
+        (s.seed, s.observations, s.actions, s.rewards.tolist(), [True] * n, [False] * n)
+        for s in sessions
+        for n in [len(s.rewards)]
+    ]
+    tasks = ", ".join(dict.fromkeys(session.task.id for session in sessions))
+    return _create(
+        root,
+        name,
+        played,
+        _env_spec([session.recipe for session in sessions]),
+        formulation.action_space,
+        observation.space,
+        ", ".join(dict.fromkeys(s.agent or "none" for s in sessions)),
+        f"Evaluations of {tasks}, from the ArchGym dataset {stored.about.name!r} "
+        f"({stored.digest[:12]}). An episode is a study, a step a design. An observation is, "
+        f"in this order: {', '.join(observation.names)}.",
+    )
+
+
+def _create(
+    root: Path,
+    name: str,
+    played: Sequence[_Played],
+    spec: "EnvSpec | None",
+    action_space: Any,
+    observation_space: Any,
+    algorithm: str,
+    description: str,
+) -> MinariWritten:
+    """Write a dataset of episodes whole, or not at all."""
+    import minari
     from minari.data_collector.episode_buffer import EpisodeBuffer
 
+    fields = ("seed", "observations", "actions", "rewards", "terminations", "truncations")
     buffers = [
-        EpisodeBuffer(
-            id=number,
-            seed=session.seed,
-            observations=session.observations,
-            actions=session.actions,
-            rewards=session.rewards.tolist(),
-            terminations=[True] * len(session.rewards),
-            truncations=[False] * len(session.rewards),
-        )
-        for number, session in enumerate(sessions)
+        EpisodeBuffer(id=number, **dict(zip(fields, episode, strict=True)))
+        for number, episode in enumerate(played)
     ]
     make_folder(root)
-    tasks = ", ".join(dict.fromkeys(session.task.id for session in sessions))
     with (
         storage_errors(root / name, "written"),
         _scratch_root(root) as scratch,
@@ -350,17 +429,16 @@ def _write(
         minari.create_dataset_from_buffers(
             name,
             buffers,
-            env=_env_spec([session.recipe for session in sessions]),
-            action_space=formulation.action_space,
-            observation_space=observation.space,
-            algorithm_name=", ".join(dict.fromkeys(s.agent or "none" for s in sessions)),
-            description=f"Evaluations of {tasks}, from the ArchGym dataset {stored.about.name!r} "
-            f"({stored.digest[:12]}). An episode is a study, a step a design. An observation is, "
-            f"in this order: {', '.join(observation.names)}.",
+            env=spec,
+            action_space=action_space,
+            observation_space=observation_space,
+            algorithm_name=algorithm,
+            description=description,
         )
         make_folder((root / name).parent)
         _keep_namespaces(scratch, root, name)
         move_whole(scratch / name, root / name)
+    return MinariWritten(name, root, len(played), sum(len(each[3]) for each in played))
 
 
 def _env_spec(recipes: Sequence[Mapping[str, Any]]) -> "EnvSpec | None":

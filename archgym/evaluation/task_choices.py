@@ -270,7 +270,9 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
       InvalidArgumentError: The measurements cannot calibrate it.
       FileFormatError: Their file is damaged.
     """
-    if (choices.measured, choices.confidence, choices.measured_digest) == (None, None, None):
+    measured, digest = choices.measured, choices.measured_digest
+    confidence = 0.5 if choices.confidence is None else choices.confidence
+    if (measured, confidence, digest) == (None, 0.5, None):
         return whole
     with choosing("measured"):
         if whole.unrestricted is not whole or isinstance(whole, StandIn):
@@ -278,12 +280,14 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
                 "`measured` and `confidence` need the simulator itself, with its whole space; got "
                 "a table, a proxy or a restricted one. Leave them out."
             )
-        path = None if choices.measured is None else choices.resolved_path(choices.measured)
+        if measured is None and digest is not None and not digest.startswith("prior"):
+            raise InvalidArgumentError(
+                "A task with [measured=…] needs its measurements. Give the file: --measured FILE."
+            )
+        path = None if measured is None else choices.resolved_path(measured)
         # The core does not know how errors are modelled.
         module = importlib.import_module("archgym.measurements.calibrated")
-        made: Simulator = module.calibrated(
-            whole, path, choices.confidence, choices.measured_digest
-        )
+        made: Simulator = module.CalibratedSimulator(whole, path, confidence, digest)
     return made
 
 

@@ -222,30 +222,3 @@ def own_metrics(specs: Sequence[MetricSpec]) -> tuple[MetricSpec, ...]:
 def _note(text: str) -> None:
     """Report what is odd about measurements, once in a process."""
     logger.warning("%s", text)
-
-
-def calibrated(
-    simulator: Simulator,
-    path: str | Path | None,
-    confidence: float | None,
-    digest: str | None = None,
-) -> Simulator:
-    """Return a calibrated simulator, or the simulator itself where nothing asks for one.
-
-    Args:
-      simulator: The simulator of the whole space.
-      path: File of measurements; None for none.
-      confidence: Probability with which limits are met; None for 0.5.
-      digest: Option `measured` of the task's id or recipe; None for a new task.
-
-    Raises:
-      InvalidArgumentError: A task that was made with measurements lacks their file.
-    """
-    if path is None and digest is not None and not digest.startswith("prior"):
-        raise InvalidArgumentError(
-            "A task with [measured=…] needs its measurements. Give the file: --measured FILE."
-        )
-    if path is None and digest is None and confidence in (None, _MIDDLE):
-        return simulator
-    chosen = _MIDDLE if confidence is None else confidence
-    return CalibratedSimulator(simulator, path, chosen, digest)

@@ -27,7 +27,6 @@ _SMALLEST: Final = 1e-30
 _LARGEST: Final = 1e30
 logger = logging.getLogger(__name__)
 
-_PAGE: Final = 2**20
 _DIGITS: Final = 16
 _CHAIN: Final = b', "chain": "'
 _WHOLE: Final = re.compile(re.escape(_CHAIN) + rb'[0-9a-f]{16}"}\n')
@@ -135,12 +134,10 @@ def read_measurements(path: str | Path) -> Measurements:
     # A power cut may leave pages of zeros in what was not synced.
     whole = content[: content.rfind(b"\n", 0, len(content.partition(b"\0")[0])) + 1]
     lines, torn = whole.split(b"\n")[:-1], content[len(whole) :]
-    if left := len(_WHOLE.findall(torn)):
-        logger.warning(
-            "%s: line %d is damaged; it and %d whole lines after it are left out. The next "
-            "append keeps them in %s.", path, len(lines) + 1, left, _damaged(path).name,
-        )  # fmt: skip
-    elif torn.strip(b"\0"):
+    if lines and _WHOLE.search(torn):
+        problem = "the line is damaged, and whole ones follow it"
+        raise FileFormatError(path, len(lines) + 1, problem, _RESTORE)
+    if torn.strip(b"\0"):
         logger.warning(
             "%s: line %d was not written to its end; it is left out.", path, len(lines) + 1
         )
@@ -172,7 +169,7 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
         with storage_errors(path, "written"):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             # A power cut may leave pages of zeros where the heading was to be.
-            is_empty = _is_blank(descriptor)
+            is_empty = not os.pread(descriptor, _MAX_BYTES, 0).strip(b"\0")
         present = Measurements(path, (), ()) if is_empty else read_measurements(path)
         if len(present) + len(new) > MAX_MEASUREMENTS:
             raise InvalidArgumentError(
@@ -190,7 +187,6 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
             chain = _next(chain, text.encode())
             data += text.encode()[:-1] + _CHAIN + chain.encode() + b'"}\n'
         with storage_errors(path, "written"):
-            _keep_damaged(path, descriptor, present.end)
             os.ftruncate(descriptor, present.end)
             os.lseek(descriptor, present.end, os.SEEK_SET)
             write_all(descriptor, data)
@@ -199,35 +195,6 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
     finally:
         os.close(descriptor)
     return read_measurements(path)
-
-
-def _damaged(path: Path) -> Path:
-    """Return the file that keeps lines which stood after a damaged one."""
-    return path.with_name(f"{path.name}.damaged")
-
-
-def _keep_damaged(path: Path, descriptor: int, end: int) -> None:
-    """Keep what stands after the last good line in a file of its own, if it has whole lines."""
-    torn = os.pread(descriptor, _MAX_BYTES, end)
-    if not _WHOLE.search(torn):
-        return
-    kept = open_own(_damaged(path), os.O_RDWR)
-    try:
-        os.lseek(kept, 0, os.SEEK_END)
-        write_all(kept, torn)
-        os.fsync(kept)
-    finally:
-        os.close(kept)
-
-
-def _is_blank(descriptor: int) -> bool:
-    """Return True for a file without a byte that is not 0."""
-    offset = 0
-    while page := os.pread(descriptor, _PAGE, offset):
-        if page.strip(b"\0"):
-            return False
-        offset += len(page)
-    return True
 
 
 def _next(chain: str, text: bytes) -> str:

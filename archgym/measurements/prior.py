@@ -11,10 +11,9 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
-from archgym.errors import FileFormatError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import simulator_class, simulator_names
-from archgym.files.storage import open_file, storage_errors
+from archgym.files.json_types import typed
 from archgym.measurements.points import SPACE, WORKLOAD, Points
 
 PRIOR_FILE: Final = Path("data") / "error.json"
@@ -133,16 +132,7 @@ class ErrorPrior:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> "ErrorPrior":
         """Return the prior in a JSON object, as `to_json` gave it."""
-        members = {name: value for name, value in data.items() if name != "format"}
-        members |= {name: tuple(members[name]) for name in ("quantities", "noise")}
-        parts: list[dict[str, Any]] = [
-            {k: tuple(v) if isinstance(v, list) else v for k, v in part.items()}
-            for part in members["components"]
-        ]
-        members["components"] = tuple(Component(**part) for part in parts)
-        members["correlation"] = tuple(map(tuple, members["correlation"]))
-        members["known"] = {name: frozenset(v) for name, v in members["known"].items()}
-        return cls(**members)
+        return typed({k: v for k, v in data.items() if k != "format"}, cls)
 
     def to_json(self) -> dict[str, Any]:
         """Return the prior as JSON; `from_json` reads it."""
@@ -193,11 +183,7 @@ def chosen_prior(metrics: Sequence[MetricSpec], why: str) -> ErrorPrior:
 
 
 def shipped_prior(name: str, specs: Sequence[MetricSpec]) -> ErrorPrior | None:
-    """Return the prior that ships with a simulator; None where it has none for its metrics.
-
-    Raises:
-      FileFormatError: The file of the simulator is damaged.
-    """
+    """Return the prior that ships with a simulator; None where it has none for its metrics."""
     shipped = _shipped(name) if name in simulator_names() else None
     if shipped is None or not set(shipped.metrics) & {spec.name for spec in specs}:
         return None
@@ -211,14 +197,6 @@ def _shipped(name: str) -> ErrorPrior | None:
     path = Path(module.__file__ or "").parent / PRIOR_FILE
     if not path.is_file():
         return None
-    with storage_errors(path, "read"), open_file(path) as handle:
-        text = handle.read()
-    try:
-        data = json.loads(text)
-        if data["format"] != FORMAT:
-            raise ValueError(f"format {data['format']} is not known")
-        return ErrorPrior.from_json(data)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise FileFormatError(
-            path, None, f"a prior must be as ArchGym ships it; {error}", "Install ArchGym again"
-        ) from None
+    data = json.loads(path.read_text("utf-8"))
+    assert data["format"] == FORMAT
+    return ErrorPrior.from_json(data)

@@ -3,6 +3,7 @@
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -391,25 +392,24 @@ class _Source:
         """Return the simulator of a study, from its recipe where it is not installed."""
         recipe = log.header.task
         name, space_name = str(recipe["simulator"]), str(recipe["space_name"])
-        whole = split_space(space_name)[0] or space_name
-        specs = own_metrics(log.metrics)
-        plain = tuple(
+        version, whole = int(recipe["version"]), split_space(space_name)[0] or space_name
+        facts: tuple[Mapping[str, str | float], ...] = tuple(
             {**options, SPACE: whole, WORKLOAD: str(w["digest"])} for w in recipe["workloads"]
         )
-        if name not in simulator_names():
-            return cls(name, int(recipe["version"]), log.space, specs, plain)
-        try:
-            made = make_simulator(
-                simulator_class(name),
-                whole,
-                str(recipe["fidelity"]),
-                recorded_options(name, int(recipe["version"]), options),
-            )
-            workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
-        except ArchGymError:
-            return cls(name, int(recipe["version"]), log.space, specs, plain)
-        facts = tuple(facts_of(made, workload) for workload in workloads)
-        return cls(name, int(recipe["version"]), made.space, made.metrics, facts)
+        space, specs = log.space, own_metrics(log.metrics)
+        if name in simulator_names():
+            # Where it cannot be made, such as without its files, the recipe says enough.
+            with suppress(ArchGymError):
+                made = make_simulator(
+                    simulator_class(name),
+                    whole,
+                    str(recipe["fidelity"]),
+                    recorded_options(name, version, options),
+                )
+                workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
+                facts = tuple(facts_of(made, workload) for workload in workloads)
+                space, specs = made.space, made.metrics
+        return cls(name, version, space, specs, facts)
 
 
 @final

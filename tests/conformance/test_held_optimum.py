@@ -23,6 +23,14 @@ FREE: dict[str, dict[str, Any]] = {
         "space": "systolic",
         "values": {"array_height": [8, 16, 32], "array_width": [8, 16, 32]},
     },
+    "accelerator+cluster": {
+        "workload": "resnet-18",
+        "cluster.space": "table",
+        "values": {
+            "accelerator.dataflow": ["weight-stationary", "output-stationary"],
+            "cluster.microbatch": [1, 2, 4],
+        },
+    },
     "accelerator+dram": {
         "workload": "resnet-18",
         "accelerator.layers": "1",
@@ -62,6 +70,13 @@ FREE: dict[str, dict[str, Any]] = {
         "values": {"cache_percent": "5..40", "expert_bits": [4, 8]},
     },
     "kv": {"values": {}},
+    "kv+dram": {
+        "workload": "coding",
+        "kv.sessions": "4",
+        "kv.hardware": "rtx-4090",
+        "objective": "latency",
+        "values": {"dram.channels": [4, 8], "kv.block_tokens": [16, 32, 64]},
+    },
     "soc": {
         "space": "table",
         "minimise": "power_w",

@@ -1,14 +1,17 @@
 """Environments of control: checkers of Gymnasium and PettingZoo, rewards, seeds."""
 
+from pathlib import Path
+from typing import Any
+
 import gymnasium
 import numpy as np
 import pytest
 from gymnasium.utils.env_checker import check_env
 
 import archgym  # noqa: F401 - registers the environments
-from archgym.control.tasks import best_static, reference, static, task_of
+from archgym.control.tasks import best_static, reference, static, task_names, task_of
 from archgym.envs import ControlEnv
-from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
 
 
 @pytest.mark.slow
@@ -22,7 +25,8 @@ def test_gymnasiums_checker_accepts_both(recwarn: pytest.WarningsRecorder) -> No
 def test_savings_of_an_episode_add_up_to_its_score() -> None:
     env = ControlEnv("dram-locality")
     env.reset(options={"episode": "held-out-3"})
-    total, is_over, info = 0.0, False, {}
+    total, is_over = 0.0, False
+    info: dict[str, Any] = {}
     number = 0
     while not is_over:
         _, reward, is_over, _, info = env.step(np.int64(number % 6))
@@ -68,6 +72,116 @@ def test_held_out_episodes_are_never_trained_on() -> None:
     assert not seen & (set(task.episodes("held-out")) | set(task.episodes("programs")))
 
 
+def test_unknown_episode_is_refused() -> None:
+    env = ControlEnv("dram-locality")
+
+    with pytest.raises(UnknownNameError, match="held-out-9"):
+        env.reset(options={"episode": "held-out-99"})
+    with pytest.raises(ArchGymError, match="must be reset"):
+        ControlEnv("dram-locality").step(np.int64(0))
+
+
+def test_stable_baselines_rows_are_those_of_single_environments() -> None:
+    sb3 = pytest.importorskip("stable_baselines3.common.vec_env")
+    from archgym.envs import Sb3VecEnv
+
+    # Eighty steps pass the end of the first episodes.
+    together: Any = Sb3VecEnv("archgym/DramControl-v0", 2, split="held-out")
+    apart: Any = sb3.DummyVecEnv([lambda: ControlEnv("dram-locality", split="held-out")] * 2)
+    for env in (together, apart):
+        env.seed(3)
+    # Gymnasium's environments draw from a generator that is seeded alike.
+    assert np.array_equal(together.reset(), apart.reset())
+    ends = 0
+    for number in range(85):
+        actions = np.array([number % 6, (number // 7) % 6])
+        seen, rewards, over, infos = together.step(actions)
+        seen_1, rewards_1, over_1, infos_1 = apart.step(actions)
+        assert np.array_equal(seen, seen_1)
+        assert np.array_equal(rewards, rewards_1)
+        assert np.array_equal(over, over_1)
+        for row in np.flatnonzero(over):
+            ends += 1
+            for name in ("terminal_observation", "score", "static_score"):
+                assert np.array_equal(infos[row][name], infos_1[row][name])
+            assert infos[row]["episode"]["l"] == number + 1
+    assert ends == 2
+
+
+def test_stable_baselines_takes_a_mask_and_refuses_what_designs_have() -> None:
+    pytest.importorskip("stable_baselines3")
+    from archgym.envs import Sb3VecEnv
+
+    env = Sb3VecEnv(task_of("dram-load"), 3)
+
+    assert env.action_masks().shape == (3, len(task_of("dram-load").actions))
+    assert env.get_attr("task") == [task_of("dram-load")] * 3
+    with pytest.raises(InvalidArgumentError, match="`n_envs`"):
+        Sb3VecEnv("archgym/DramControl-v0", 0)
+    with pytest.raises(InvalidArgumentError, match="`log`"):
+        Sb3VecEnv("archgym/DramControl-v0", 2, log="somewhere")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", task_names())
+def test_every_task_steps_as_rows_of_stable_baselines(name: str) -> None:
+    pytest.importorskip("stable_baselines3")
+    from archgym.envs import Sb3VecEnv
+
+    task = task_of(name)
+    env = Sb3VecEnv(task, 2, split="held-out", team=False)
+    env.seed(1)
+    first = env.reset()
+    n_agents = env.num_envs // 2
+    assert n_agents == task.begin(task.episodes("held-out")[0]).n_agents
+    assert first.shape == (env.num_envs, *env.observation_space.shape)
+    assert not first.any()
+    env.step_async(np.arange(env.num_envs) % len(task.actions))
+    seen, rewards, over, infos = env.step_wait()
+
+    # The last action stands at the end of what an agent sees.
+    chosen = np.argmax(seen[:, -len(task.actions) :], axis=1)
+    assert chosen.tolist() == (np.arange(env.num_envs) % len(task.actions)).tolist()
+    assert env.observation_space.contains(seen[0])
+    assert np.isfinite(rewards).all()
+    assert not over.any()
+    assert len(infos) == env.num_envs
+
+
+def test_recorded_episodes_are_a_minari_dataset(tmp_path: Path) -> None:
+    pytest.importorskip("h5py")
+    minari = pytest.importorskip("minari")
+    from archgym.control.policies import policy_of
+    from archgym.envs import record_minari
+
+    hand = policy_of("hand", task_of("dram-locality"))
+    env = gymnasium.make("archgym/DramControl-v0", split="held-out")
+    taken: list[int] = []
+
+    def act(inner: Any, seen: np.ndarray) -> int:
+        taken.append(hand.act(inner.episode)[0])
+        return taken[-1]
+
+    written = record_minari(env, act, 2, tmp_path, id="archgym/hand-v0", algorithm="hand", seed=4)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("MINARI_DATASETS_PATH", str(tmp_path))
+        data = minari.load_dataset("archgym/hand-v0")
+        again = data.recover_environment()
+
+    assert (written.episodes, written.steps) == (2, len(taken))
+    actions = np.concatenate([episode.actions for episode in data])
+    assert actions.tolist() == taken
+    # The recovered environment gives the recorded episodes again.
+    seen, _ = again.reset(seed=4)
+    for number, action in enumerate(data[0].actions):
+        assert np.array_equal(seen, data[0].observations[number])
+        seen, reward, over, _, _ = again.step(action)
+        assert reward == data[0].rewards[number]
+    assert over
+    assert data[0].terminations[-1]
+    assert not data[0].terminations[:-1].any()
+
+
 def test_bad_arguments_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="reward"):
         ControlEnv("dram-locality", reward="raw")
@@ -97,7 +211,7 @@ def test_team_shares_its_reward_and_sees_all_if_asked_to() -> None:
 
     env = ParallelControlEnv(cores=2, observes="all", with_price=True)
     env.reset(seed=0)
-    infos = {}
+    infos: dict[str, Any] = {}
     while env.agents:
         seen, rewards, _, _, infos = env.step(dict(zip(env.agents, (8, 0), strict=True)))
         assert rewards["core_0"] == rewards["core_1"]

@@ -89,10 +89,7 @@ def open_case(domain: str, name: str, options: Mapping[str, str]) -> ControlCase
         raise InvalidArgumentError(
             f"Domain {domain!r} must have a task of its own; got {task.name!r}."
         )
-    known = [name for episodes in task.splits.values() for name in episodes]
-    if name not in known:
-        raise unknown_name("episode", name, known)
-    return ControlCase(name, task, SEEN[prefix])
+    return ControlCase(task.check_episode(name), task, SEEN[prefix])
 
 
 def simulate_rule(points: Any, storage: Any, case: Mapping[str, Any]) -> dict[str, Any]:

@@ -159,8 +159,8 @@ class AcceleratorDramSimulator(Composition):
         """
         memory = cast(RamulatorSimulator, self.parts["dram"])
         values = super().bounds_of(indices, workload)
-        arrays, of_array = self._different("accelerator", indices)
-        memories, of_memory = self._different("dram", indices)
+        arrays, of_array = self.different("accelerator", indices)
+        memories, of_memory = self.different("dram", indices)
         built = [memory.configuration(part.design) for part in memories]
         rates = np.array([peak_bytes_per_ps(memory.made, c) for c in built])[of_memory]
         widths = [memory.made.organisations[c.organisation].channel_width for c in built]
@@ -176,12 +176,6 @@ class AcceleratorDramSimulator(Composition):
             values[rows, 0] = np.sum(least, axis=0) / 1e6
             values[rows, 1] = array.area_mm2 + _CHANNEL_MM2 * pins[rows] / _CHANNEL_PINS
         return values
-
-    def _different(self, name: str, indices: np.ndarray) -> tuple[list[Part], np.ndarray]:
-        """Return a part of each different design of it, and which of them designs have, (n,)."""
-        own = indices[:, self._columns[name][0]]
-        _, first, which = np.unique(own, axis=0, return_index=True, return_inverse=True)
-        return [self.opened(row)[name] for row in indices[first]], which
 
 
 def _memory_metrics(

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import Any, Final, final
 
 import numpy as np
@@ -232,6 +233,68 @@ def split(
         raise Infeasible(SPLIT)
     places, sizes, roles = zip(*parts, strict=True)
     return places, sizes, roles
+
+
+@final
+@dataclass(frozen=True)
+class Spread:
+    """Model spread over NPUs, as far as lower bounds of an iteration's time know it.
+
+    Communication is left out: messages at the same time do not share a link, so that an exchange
+    may take much less than its bytes over a bandwidth.
+
+    Attributes:
+      npu: The NPU.
+      tensor, sequence, stages: Degrees of tensor, context and pipeline parallelism.
+      samples: Samples of a replica.
+      microbatches: Least number of microbatches.
+    """
+
+    npu: Npu
+    tensor: int
+    sequence: int
+    stages: int
+    samples: float
+    microbatches: int
+
+    def compute_ns(self, model: Model, flops_per_ns: float, bytes_per_ns: float) -> float:
+        """Return a time that the NPU with most to compute exceeds in an iteration [ns].
+
+        A layer takes its operations or its bytes, forward and twice backward. Weights are read for
+        each microbatch. Tensor parallelism does not divide layers that are not meant for it.
+
+        Args:
+          model: The model.
+          flops_per_ns: Rate of products that an NPU reaches.
+          bytes_per_ns: Rate of its memory.
+        """
+        column = {name: model.layers[:, place] for place, name in enumerate(LAYER_FIELDS)}
+        tensor = np.where(column["tensor_parallel"] > 0, self.tensor, 1)
+        each = self.samples / (tensor * self.sequence)
+        flops_ns = column["flops"] * each / flops_per_ns
+        weights = (column["params"] // tensor) * self.microbatches
+        passes = (
+            np.maximum(flops_ns, (column["io"] * each + n_bytes * weights) / bytes_per_ns)
+            for n_bytes in (2, 2, 6)
+        )
+        total = float(sum(taken.sum() for taken in passes)) / self.stages
+        # Times, operations and bytes of each node are rounded down.
+        return max(0.0, total * (1.0 - 1e-9) - 6.0 * MAX_MICROBATCHES * len(model.layers))
+
+
+def spread_of(values: Mapping[str, Any], cluster: Cluster, model: Model) -> Spread:
+    """Return how a design spreads a model; arguments are those of `build`."""
+    if "degrees" in values:
+        degree = {"ep": 1} | {role: max(1, n) for role, n in values["degrees"].items()}
+    else:
+        dimensions = values.get("dimensions", cluster.dimensions)
+        pairs = list(zip(dimensions, values["roles"], strict=True))
+        roles = ("tp", "pp", "dp", "ep", "cp")
+        degree = {role: prod(d.npus for d, own in pairs if own == role) for role in roles}
+    samples = model.global_batch / (degree["dp"] * degree["ep"])
+    n = 1 if "microbatches" in values else max(1, int(samples) // int(values["microbatch"]))
+    npu = values.get("npu", cluster.npu)
+    return Spread(npu, degree["tp"], degree["cp"], degree["pp"], samples, n)
 
 
 def _check_range(

@@ -1,6 +1,6 @@
 """The training-cluster simulator: parallel training on a network that is also designed."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -20,7 +20,7 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.formats.clusters import CLUSTERS, Dimension
+from archgym.simulators.cluster.formats.clusters import CLUSTERS, Dimension, network_dollars
 from archgym.simulators.cluster.kernel.system import System
 from archgym.simulators.cluster.machine import (
     MODEL_REASONS,
@@ -31,6 +31,7 @@ from archgym.simulators.cluster.machine import (
     network,
     run,
     run_short,
+    spread_of,
 )
 from archgym.simulators.cluster.metrics import (
     METRICS,
@@ -71,6 +72,15 @@ _EFFICIENCY: Final = 0.5
 # chosen: the largest clusters that are described; an eighth of what the kernel can count.
 MAX_NPUS: Final = 1 << 16
 _DEFAULT_WORKLOAD: Final = "gpt2-xl-1.5b"
+SPREADING: Final = (
+    "npu", "npus", *(f"{name}_{d}" for name in ("npus", "role") for d in range(4)),
+    "dp", "pp", "cp",
+)  # fmt: skip
+"""Parameters that decide how much an NPU computes."""
+_PRICED: Final = (
+    "npus",
+    *(f"{name}_{d}" for name in ("npus", "topology", "bandwidth", "share") for d in range(4)),
+)  # fmt: skip
 
 
 @final
@@ -105,6 +115,7 @@ class ClusterSimulator(RowSimulator):
     physical_limits = PHYSICAL_LIMITS
     sub_systems = GROUPS
     default_objective = "throughput"
+    bounded_by = SPREADING
     default_workload = _DEFAULT_WORKLOAD
     exports: Mapping[str, str] = {
         "astra-sim": "Network, system and memory of ASTRA-sim 2, and the parallelisation."
@@ -156,6 +167,20 @@ class ClusterSimulator(RowSimulator):
         pue: PueOption = DEFAULT_PUE,
         electricity: ElectricityOption = DEFAULT_DOLLARS_PER_KWH,
         grid: GridOption = DEFAULT_GRID,
+        peak_tflops: Annotated[
+            float,
+            Option("Peak of each NPU, in place of its own.", low=1e-3, high=1e6, unit="TFLOP/s"),
+        ] = 0.0,
+        efficiency: Annotated[
+            float,
+            Option("Part of the peak that products reach; by default half.", low=1e-6, high=1),
+        ] = 0.0,
+        memory_gb_per_s: Annotated[
+            float,
+            Option(
+                "Rate of each NPU's memory, in place of its own.", low=1e-3, high=1e6, unit="GB/s"
+            ),
+        ] = 0.0,
     ) -> None:
         """Make the simulator of one space.
 
@@ -168,7 +193,7 @@ class ClusterSimulator(RowSimulator):
           quirks: See above.
           fidelity: `standard` simulates all microbatches. `short` simulates few of them, and
             extrapolates times and bytes to the others: see `machine.run_short`.
-          npus: See above.
+          npus: See above; so do all others.
 
         Raises:
           UnknownNameError: There is no such space, cluster or fidelity.
@@ -194,6 +219,9 @@ class ClusterSimulator(RowSimulator):
         self.space = _with_default(design_space(space, self.cluster, npus), default)
         self.straggler = straggler or 1.0
         self._npus = npus
+        self._efficiency = efficiency or (1.0 if space == "cosmic-2025" else _EFFICIENCY)
+        rates = {"peak_tflops": peak_tflops, "memory_gb_per_s": memory_gb_per_s}
+        self._rates: dict[str, Any] = {name: rate for name, rate in rates.items() if rate}
         if simulated or space not in ("cosmic-2025", "archgym-astrasim"):
             exact = {"standard": 0.0, "short": 12.0}
             self.accuracy_percent = exact  # type: ignore[misc]  # as in DramSimulator
@@ -214,7 +242,10 @@ class ClusterSimulator(RowSimulator):
           UnknownNameError: Neither.
           FileFormatError: The file cannot be read.
         """
-        model = load_model(name)
+        return self.workload_of(load_model(name))
+
+    def workload_of(self, model: Model) -> Workload:
+        """Return a model as a workload."""
         has_options = self.options.keys() - {"default"}
         decisive = (model.digest, self.cluster) if has_options else (model.digest, SYSTEMS)
         return Workload(model.name, sha256(repr(decisive).encode()).hexdigest(), model)
@@ -276,21 +307,22 @@ class ClusterSimulator(RowSimulator):
         Raises:
           InvalidDesignError: It cannot be built.
         """
-        said = self._values_of(design)
+        said = self.values_of(design)
         dimensions = said.get("dimensions", self.cluster.dimensions)
         try:
             return network(said, dimensions, said.get("npu", self.cluster.npu), said["algorithms"])
         except Infeasible as verdict:
             raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
 
-    def _values_of(self, design: Mapping[str, Any]) -> dict[str, Any]:
+    def values_of(self, design: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what a design says, in the words of `machine.build`."""
         values = values_of(self.space.name, design, self.cluster, self._npus)
+        if self._rates:
+            values["npu"] = replace(values.get("npu", self.cluster.npu), **self._rates)
         return values | {"sane": True} if "quirks" in self.options else values
 
     def _build(self, design: Mapping[str, Any], model: Model) -> Built:
-        said = self._values_of(design)
-        efficiency = 1.0 if self.space.name == "cosmic-2025" else _EFFICIENCY
-        return build(said, self.cluster, model, efficiency)
+        return build(self.values_of(design), self.cluster, model, self._efficiency)
 
     def _run(self, design: Mapping[str, Any], model: Model, cost: str | None = None) -> Result:
         built = self._build(design, model)
@@ -324,6 +356,57 @@ class ClusterSimulator(RowSimulator):
                 f"A design must be one that can be built to be run; {verdict}. "
                 "Evaluate it to see reasons as results."
             ) from None
+
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return the time of computing alone, and prices; see `Simulator.bounds`."""
+        found = super().bounds(partial, workload)
+        place = {spec.name: column for column, spec in enumerate(self.metrics)}
+        model: Model = workload.content
+        found[:, place["network_dollars"]] = self._of_choices(
+            partial,
+            _PRICED,
+            lambda values: network_dollars(values.get("dimensions", self.cluster.dimensions)),
+        )
+        if self.fidelity == "standard":
+
+            def least_ms(values: Mapping[str, Any]) -> float:
+                spread = spread_of(values, self.cluster, model)
+                rate = 1e3 * spread.npu.peak_tflops * self._efficiency
+                return spread.compute_ns(model, rate, spread.npu.memory_gb_per_s) / 1e6
+
+            likely = self.optimistic(partial)
+            found[:, place["time_ms"]] = least = self._of_choices(
+                likely, (*SPREADING, "microbatch"), least_ms
+            )
+            with np.errstate(divide="ignore"):
+                rate = 1e3 * model.global_batch * model.tokens / least
+            found[:, place["tokens_per_s"]] = np.where(least > 0.0, rate, np.nan)
+        return found
+
+    def optimistic(self, partial: np.ndarray) -> np.ndarray:
+        """Return partial designs whose microbatches are chosen: few, where they are free."""
+        found = partial.copy()
+        if "microbatch" in self.space.names:
+            column = self.space.names.index("microbatch")
+            found[found[:, column] < 0, column] = self.space.parameters[column].size - 1
+        return found
+
+    def _of_choices(
+        self,
+        partial: np.ndarray,
+        names: tuple[str, ...],
+        function: Callable[[Mapping[str, Any]], float],
+    ) -> np.ndarray:
+        """Return a function of some parameters; NaN where one of them is free, (n,)."""
+        columns = [k for k, name in enumerate(self.space.names) if name in names]
+        kinds, of_row = np.unique(partial[:, columns], axis=0, return_inverse=True)
+        found = np.full(len(kinds), np.nan)
+        for k, kind in enumerate(kinds):
+            if (kind >= 0).all():
+                design = self.space.default_indices.copy()
+                design[columns] = kind
+                found[k] = function(self.values_of(self.space.design_at(design)))
+        return found[of_row.ravel()]
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse results whose times and shares contradict each other.

@@ -11,7 +11,7 @@ from functools import cache
 from hashlib import sha256
 from importlib import resources
 from pathlib import Path
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,9 @@ from archgym.errors import unknown_name
 from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.cluster.formats.clusters import name_of
 from archgym.simulators.cluster.kernel.iteration import LAYER_FIELDS
+
+if TYPE_CHECKING:
+    from archgym.simulators.accelerator.workloads import Network
 
 Ints = npt.NDArray[np.int64]
 
@@ -384,13 +387,16 @@ def _transformer_rows(root: Node, meta: Mapping[str, int]) -> list[dict[str, Any
 
 
 def _network(text: str) -> Model:
-    """Return a convolutional network of the accelerator simulator's layer tables.
+    from archgym.simulators.accelerator.workloads import load_network
+
+    return network_model(load_network(text.removeprefix(_NETWORK)))
+
+
+def network_model(network: "Network") -> Model:
+    """Return a network of the accelerator simulator's layer tables, 1,024 samples an iteration.
 
     Equal shapes stand once in such a table, so that layers come in the order of first occurrence.
     """
-    from archgym.simulators.accelerator.workloads import load_network
-
-    network = load_network(text.removeprefix(_NETWORK))
     rows = []
     for layer in network.layers:
         p = layer.problem

@@ -13,7 +13,7 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.runtime.reductions import report_reduction
 from archgym.simulators.cpu.costs import COSTS, idealised
-from archgym.simulators.cpu.kernel.run import Ideal, run
+from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, run
 from archgym.simulators.cpu.machine import Machine, at_clock
 from archgym.simulators.cpu.metrics import (
     METRICS,
@@ -23,6 +23,7 @@ from archgym.simulators.cpu.metrics import (
     Operation,
     breakdown,
     measures,
+    on_and_off_chip,
     peaks,
     run_in_windows,
 )
@@ -109,6 +110,19 @@ class Built:
         """Return the metrics of a run, (n_metrics,); see `metrics.measures`."""
         return measures(self.machine, counters, dram_pj, core_cycles, self.operation)
 
+    def least(self, n_cores: int = 1) -> Mapping[str, float]:
+        """Return area, and leakage as the least power, by metric; none without an operation."""
+        if self.operation is None:
+            return {}
+        counts = dict.fromkeys(COUNTERS, 0)
+        found = on_and_off_chip(self.machine, counts, self.operation, n_cores)
+        leakage_mw = sum(each.leakage_mw for each in found)
+        # Sums in another order differ in the last digits.
+        return {
+            "area_mm2": sum(each.area_mm2 for each in found),
+            "power_mw": leakage_mw * (1.0 - 1e-9),
+        }
+
 
 # Machine of the design, counts of a run, and counters at the ends of windows.
 _Ran = tuple[Built, _Counted, tuple[np.ndarray, ...]]
@@ -133,6 +147,7 @@ class CpuSimulator(RowSimulator):
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "dram")
     default_objective = "performance-under-limits"
+    bounded_by = tuple(name for names in GROUPS.values() for name in names)
     default_workload = DEFAULT_WORKLOAD
     table_space = TABLE_SPACE
     metrics: tuple[MetricSpec, ...] = (
@@ -283,6 +298,18 @@ class CpuSimulator(RowSimulator):
         if not ends or found.operation is None:
             return values
         return np.append(values, peaks(found.machine, ends, found.operation, self._sink))
+
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return area and leakage of whole designs; see `Simulator.bounds`."""
+        values = super().bounds(partial, workload)
+        column = {spec.name: place for place, spec in enumerate(self.metrics)}
+        decided = self.space.canonical(np.maximum(partial, 0))
+        for row in np.flatnonzero((partial >= 0).all(axis=1)):
+            found = self.built(decided[row])
+            if not isinstance(found, str):
+                for name, least in found.least(1 + len(self._corunners)).items():
+                    values[row, column[name]] = least
+        return values
 
     def breakdown(
         self, indices: np.ndarray, workload: Workload | None

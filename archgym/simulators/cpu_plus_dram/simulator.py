@@ -19,7 +19,6 @@ from archgym.simulators.cpu.metrics import (
     POWER_LIMIT_MW,
     STRUCTURAL_AREA_MM2,
     STRUCTURAL_POWER_MW,
-    breakdown,
 )
 from archgym.simulators.cpu.simulator import CpuSimulator
 from archgym.simulators.cpu.space import GROUPS
@@ -158,18 +157,18 @@ class CpuDramSimulator(Composition):
         return {"time_ns": time_ns, **{name: measured[name] for name in _PROMOTED}}
 
     def bounds_of(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
-        """Return the area by structure, which follows from sizes; see `Composition.bounds_of`."""
+        """Return area, and leakage as the least power; see `Composition.bounds_of`."""
         values = super().bounds_of(indices, workload)
         core = cast(CpuSimulator, self.parts["cpu"])
         memory = cast(RamulatorSimulator, self.parts["dram"])
-        column = [spec.name for spec in self.metrics].index("area_mm2")
+        names = [spec.name for spec in self.metrics]
         for row, design in enumerate(indices):
             parts = self.opened(design)
             c = memory.configuration(parts["dram"].design)
             found = core.built(parts["cpu"].indices, None, _channels(memory, c))
-            if not isinstance(found, str) and found.operation is not None:
-                area = breakdown(found.machine, None, found.operation)["area_mm2"]
-                values[row, column] = sum(area.values())
+            if not isinstance(found, str):
+                for name, least in found.least().items():
+                    values[row, names.index(name)] = least
         return values
 
 

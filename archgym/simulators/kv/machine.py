@@ -61,6 +61,8 @@ class Deployment:
       n_gpus: Accelerators of the server.
       host_gb_per_s: Bandwidth from the host to an accelerator.
       network_gb_per_s: Bandwidth of an accelerator's network card.
+      peer_gb_per_s: Bandwidth from an accelerator to another of the server.
+      layers: Layers of the model.
     """
 
     costs: "StepCosts"
@@ -69,6 +71,8 @@ class Deployment:
     n_gpus: int
     host_gb_per_s: float
     network_gb_per_s: float
+    peer_gb_per_s: float
+    layers: int
 
 
 @lru_cache(maxsize=32)
@@ -103,12 +107,22 @@ def deployment(
     return Deployment(
         costs, costs.max_context // n_sharing, costs.kv_bytes * tensor, node.n_gpus,
         node.host_to_gpu.gb_per_s, network,
+        network if node.gpu_to_gpu is None else node.gpu_to_gpu.gb_per_s, served.model.layers,
     )  # fmt: skip
 
 
-def bandwidths(made: Deployment, n_gpus: int) -> tuple[float, ...]:
-    """Return the bandwidth of each tier [GB/s] for a fleet of accelerators."""
-    own = {"dram": made.host_gb_per_s * n_gpus, "remote": made.network_gb_per_s * n_gpus}
+def bandwidths(made: Deployment, n_gpus: int, dram_gb_per_s: float) -> tuple[float, ...]:
+    """Return the bandwidth of each tier [GB/s] for a fleet of accelerators.
+
+    Args:
+      made: Model on the accelerators of a worker.
+      n_gpus: Accelerators of all workers.
+      dram_gb_per_s: Rate of the host's memory.
+    """
+    own = {
+        "dram": min(made.host_gb_per_s * n_gpus, dram_gb_per_s),
+        "remote": made.network_gb_per_s * n_gpus,
+    }
     return tuple(tier.gb_per_s or own[tier.name] for tier in TIERS)
 
 

@@ -1,6 +1,7 @@
 """The KV simulator: prefix caches of serving engines on traces of requests."""
 
 import logging
+import math
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -173,6 +174,16 @@ class KvSimulator(RowSimulator):
         gpu_watts: Annotated[
             float, Option("Power of an accelerator at work; a seventh of it at rest.", unit="W")
         ] = 700.0,
+        dram_gb_per_s: Annotated[
+            float,
+            Option(
+                "Rate of the host's memory; by default the links to the accelerators alone limit "
+                "the tier dram.",
+                low=1e-3,
+                unit="GB/s",
+                word="unlimited",
+            ),
+        ] = math.inf,
         kv_bytes_per_token: Annotated[
             int,
             Option("Keys and values of a token; that of Llama-3.1-8B in 16 bits.", low=1, unit="B"),
@@ -206,6 +217,7 @@ class KvSimulator(RowSimulator):
         self._served = Served(
             hardware, model, precision, engine, release, spread, arrivals == "closed", live,
             stagger_ms, ttft_limit_ms, tpot_limit_ms, gpu_usd_per_hour, gpu_watts,
+            dram_gb_per_s,
         )  # fmt: skip
         self._given = {
             "block_tokens": block_tokens,
@@ -265,6 +277,18 @@ class KvSimulator(RowSimulator):
             return served if isinstance(served, str) else np.array(values_of(served, self._names))
         counts = self._counts(made, design)
         return np.array(values_of(counts, self._names))
+
+    def piece_bytes(self, design: Mapping[str, Any]) -> int | str:
+        """Return the bytes of a block in one layer, which lie together, or why there are none.
+
+        Args:
+          design: A design of the space `serving`.
+        """
+        deployed = self._served.deployed(design)
+        if isinstance(deployed, str):
+            return deployed
+        block = self._given["block_tokens"] or design["block_tokens"]
+        return int(block * deployed.kv_bytes / deployed.layers)
 
     def _size(self, parameter: str, design: Mapping[str, Any], block: int) -> int:
         """Return a capacity in blocks, which an option or the design gives."""

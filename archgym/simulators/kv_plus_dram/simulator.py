@@ -1,0 +1,146 @@
+"""Prefix caches with the host's memory below them: blocks move as fast as its controllers allow."""
+
+from collections.abc import Mapping
+from functools import lru_cache
+from typing import ClassVar, Final, cast, final
+
+import numpy as np
+
+from archgym.composition import Composition, Part
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.limits import Limit
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.simulator import Simulator, Workload
+from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.kv.simulator import KvSimulator
+
+PINS_LIMIT: Final = 256
+"""chosen: four sockets of DDR4 modules, or eight half-channels of DDR5."""
+_SMALL: Final = "the memory holds less than the tier dram_gb"
+_LINE: Final = 64
+# chosen: 512 KiB, of which a cold start is less than a percent.
+_LINES: Final = 8192
+# chosen: all families hold so much on one channel; far more than rows that are open.
+_REGION: Final = 2**30
+# chosen: no request waits for its time, so that the stream runs as fast as the memory serves it.
+_TRACE_MHZ: Final = 1000
+_JOINT: Final = (
+    MetricSpec(
+        "usd_per_mtoken", "$", "minimise", 1e-5, "Cost of a million prompt and output tokens."
+    ),
+    MetricSpec("ttft_p90_ms", "ms", "minimise", 0.1, "Time to the first token, 90th percentile."),
+    MetricSpec("goodput_per_s", "1/s", "maximise", 1e-4, "Requests a second within both limits."),
+    MetricSpec(
+        "memory_gb_per_s", "GB/s", "none", 1e-3, "Rate of loads and stores that the memory serves."
+    ),
+)
+_LIMITS: Final = (Limit("ttft_p90_ms", "<=", 2000.0), Limit("dram.data_pins", "<=", PINS_LIMIT))
+_COST: Final = Term("usd_per_mtoken", "minimise")
+_OBJECTIVES: Final = (
+    Objective("cost", (_COST,), "Least cost, within two seconds and 256 data pins.", _LIMITS),
+    Objective(
+        "latency",
+        (Term("ttft_p90_ms", "minimise"),),
+        "Quickest first tokens within 256 data pins.",
+        _LIMITS[1:],
+    ),
+    Objective(
+        "cost-and-pins",
+        (_COST, Term("dram.data_pins", "minimise", weight=0.1)),
+        "Cost against data pins, within two seconds.",
+        _LIMITS[:1],
+    ),
+)
+
+
+@final
+class KvDramSimulator(Composition):
+    """A prefix cache with tiers and the controllers of the host's memory, designed together.
+
+    The rate of the tier `dram` is the one at which the memory serves a load and a store of blocks
+    at a time, line by line, where the links to the accelerators are not slower.
+    """
+
+    name = "kv+dram"
+    title = "Prefix cache and host memory"
+    compared = (
+        "the parts equal vLLM's own classes and Ramulator 2.1; the traffic between them was "
+        "compared with no server"
+    )
+    version = 0
+    evaluation_s = 0.1
+    kinds: ClassVar[Mapping[str, str]] = {"kv": "kv", "dram": "dram"}
+    usual_options: ClassVar[Mapping[str, Mapping[str, str]]] = {
+        "kv": {"space": "serving"},
+        "dram": {"device": "ddr5"},
+    }
+    decided: ClassVar[Mapping[str, tuple[str, ...]]] = {
+        "kv": ("space", "fidelity", "dram_gb_per_s"),
+        "dram": ("space", "fidelity", "requests"),
+    }
+    links: Mapping[str, str] = {
+        "kv > dram": "loads and stores of blocks, each layer's piece at a place of its own",
+        "dram > kv": "the rate at which they move",
+    }
+    own_reasons: tuple[str, ...] = (_SMALL,)
+    joint_metrics: tuple[MetricSpec, ...] = _JOINT
+    objectives: Mapping[str, Objective] = {o.name: o for o in _OBJECTIVES}
+    default_objective = "cost"
+
+    def join(self, parts: Mapping[str, Simulator]) -> None:
+        """Take over what the parts declare.
+
+        Raises:
+          InvalidArgumentError: The device has no open controller model of ticks.
+        """
+        if not isinstance(parts["dram"].unrestricted, RamulatorSimulator):
+            raise InvalidArgumentError(
+                "`dram.device` must be ddr4, ddr5, gddr6, hbm3, lpddr5 or one of their speed bins; "
+                "got another device."
+            )
+        super().join(parts)
+
+    def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:
+        """Return the joint metrics of one design; see `Composition.couple`."""
+        kv, dram = parts["kv"], parts["dram"]
+        design = kv.design
+        piece = cast(KvSimulator, kv.simulator).piece_bytes(design)
+        if isinstance(piece, str):
+            kv.refuse(piece)
+        memory = dram.run(block_traffic(piece))
+        if memory["capacity_mib"] * 2**20 < float(str(design["dram_gb"])) * 1e9:
+            return _SMALL
+        rate = memory["bandwidth_gb_per_s"]
+        served = kv.run(workload, dram_gb_per_s=f"{rate:.6g}")
+        found = {spec.name: served[spec.name] for spec in _JOINT[:3]}
+        return {**found, "memory_gb_per_s": rate}
+
+
+# chosen: the sizes of a block in one space.
+@lru_cache(maxsize=16)
+def block_traffic(piece: int) -> Workload:
+    """Return loads and stores of blocks as a workload of the DRAM simulator.
+
+    One load and one store are under way at a time, line by line. Their places are drawn once.
+
+    Args:
+      piece: Bytes that lie together.
+    """
+    lines = max(1, -(-piece // _LINE))
+    step = lines * _LINE
+    n_places = max(2, _REGION // step)
+    n_pieces = -(-_LINES // lines)
+    drawn = np.random.default_rng(0).integers(0, n_places, size=(n_pieces, 2))
+    starts = drawn[:, None, :] * step + _LINE * np.arange(lines)[None, :, None]
+    addresses = starts.reshape(-1)[:_LINES].astype(np.int64)
+    trace = Trace(
+        f"blocks-{step}",
+        np.zeros(len(addresses), dtype=np.int64),
+        np.arange(len(addresses)) % 2 == 1,
+        addresses,
+        np.full(len(addresses), _LINE, dtype=np.int64),
+        clock_mhz=_TRACE_MHZ,
+    )
+    return Workload(trace.name, trace.digest, trace)
