@@ -12,7 +12,7 @@ import pytest
 from archgym.errors import FileFormatError
 from archgym.files.lease import Lease
 from archgym.sweep import driver
-from archgym.sweep.plan import SweepPlan
+from archgym.sweep.plan import Run, SweepPlan
 from archgym.sweep.reading import read_recorded_plan, write_recorded_plan
 from archgym.sweep.status import RunStatus, read_status
 
@@ -124,7 +124,12 @@ def test_finished_run_is_not_read_again_until_its_files_change(
 ) -> None:
     driver.run_sweep(plan, swept)
     read: list[str] = []
-    monkeypatch.setattr(driver, "standing", lambda folder, run: read.append(run.id) or (False, 0))
+
+    def standing(folder: Path, run: Run) -> tuple[bool, int]:
+        read.append(run.id)
+        return False, 0
+
+    monkeypatch.setattr(driver, "standing", standing)
 
     noted = read_status(swept)
 

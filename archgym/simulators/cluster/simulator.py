@@ -20,15 +20,13 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.formats.clusters import CLUSTERS, Dimension, network_dollars
-from archgym.simulators.cluster.kernel.system import System
+from archgym.simulators.cluster.formats.clusters import CLUSTERS, network_dollars
 from archgym.simulators.cluster.machine import (
     MODEL_REASONS,
     Built,
     Infeasible,
     Result,
     build,
-    network,
     run,
     run_short,
     spread_of,
@@ -286,29 +284,6 @@ class ClusterSimulator(RowSimulator):
         """
         try:
             return self._build(design, workload.content)
-        except Infeasible as verdict:
-            raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
-
-    def dimensions(self, design: Mapping[str, Any]) -> tuple[Dimension, ...]:
-        """Return the dimensions of a design's network; nothing is simulated.
-
-        Raises:
-          InvalidDesignError: The design does not lie in the space.
-        """
-        indices = self.space.canonical(self.space.indices_of(design)[None, :])[0]
-        said = values_of(self.space.name, self.space.design_at(indices), self.cluster, self._npus)
-        return tuple(said.get("dimensions", self.cluster.dimensions))
-
-    def network(self, design: Mapping[str, Any]) -> System:
-        """Return the system of a design, for graphs that do not come from a model.
-
-        Raises:
-          InvalidDesignError: It cannot be built.
-        """
-        said = self.values_of(design)
-        dimensions = said.get("dimensions", self.cluster.dimensions)
-        try:
-            return network(said, dimensions, said.get("npu", self.cluster.npu), said["algorithms"])
         except Infeasible as verdict:
             raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
 
