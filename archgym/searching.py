@@ -212,8 +212,8 @@ def search(
         `auto` or `few` has a design in flight for each worker where an evaluation takes long, and
         spends half of the time on models where it is cheap; see `Agent.suited`.
       start: Designs to evaluate first; see `Study.create`.
-      warm_start: Earlier studies that the agent may learn from; "auto" to begin with the best
-        designs of studies in `runs` of the same simulator and space, the most alike workload first.
+      warm_start: Earlier studies that the agent may learn from; "auto" to begin with designs of
+        studies in `runs` of the same simulator and space that complement each other.
       prior: True to begin with designs that ship for the space, where there are such and neither
         `start` nor `warm_start` is given. They are good for other workloads.
       patience: Evaluations without a better design at which the search ends.

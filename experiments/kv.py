@@ -29,13 +29,15 @@ from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.analysis import live_blocks
-from archgym.simulators.kv.costs import Run, Served, run_design
+from archgym.simulators.kv.costs import Served, run_design
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.kernel.layout import POLICIES
 from archgym.simulators.kv.kernel.run import optimum, run_pool
+from archgym.simulators.kv.kernel.serving import Service
 from archgym.simulators.kv.machine import deployment
 from archgym.simulators.kv.rules.case import open_case
 from archgym.simulators.kv.workloads import load, stream_blocks
+from archgym.simulators.moe.kernel.columns import FIRST_NS
 
 DATA: Final = Path(__file__).parent / "data"
 PICTURES: Final = Path(__file__).parent / "pictures"
@@ -244,11 +246,11 @@ def measured(reference: Path) -> None:
             meta = json.loads((folder / "meta.json").read_text())
             for plot, has_cache in zip(line, (True, False), strict=True):
                 made = _measured_stream(folder, has_cache)
-                ours = _served(made, hardware, model, workers, meta)
-                ttft = ours.first_ms - ours.ready_ms
-                tpot = (ours.last_ms - ours.first_ms) / np.maximum(
-                    1, made.stream.arrivals.output - 1
-                )
+                run = _served(made, hardware, model, workers, meta)
+                ours = run.fleet.requests
+                # The engine's own clock begins when a request is queued, after its handling.
+                ttft = ours.first - ours.ready - 1e-6 * run.costs.costs[FIRST_NS]
+                tpot = (ours.last - ours.first) / np.maximum(1, made.stream.arrivals.output - 1)
                 hits = ours.hits * made.block > 0
                 rows.append(
                     {
@@ -311,14 +313,15 @@ def _measured_stream(folder: Path, has_cache: bool) -> StreamBlocks:
 
 def _served(
     made: StreamBlocks, hardware: str, model: str, workers: int, meta: Mapping[str, Any]
-) -> Run:
+) -> Service:
     release = "vllm 0.19"
     served = Served(
         hardware, model, "bf16", "vllm", release, workers > 1, False, 1, 0, 2000.0, 50.0, 1.0, 450.0
     )
     deployed = deployment(hardware, model, "bf16", "vllm", release, 1, workers)
     design = {
-        "workers": workers, "tensor": 1, "max_seqs": meta["engine_kwargs"]["max_num_seqs"],
+        "workers": workers, "prefill_workers": 0, "tensor": 1,
+        "max_seqs": meta["engine_kwargs"]["max_num_seqs"],
         "token_budget": meta["engine_kwargs"]["max_num_batched_tokens"],
         "policy": "lru", "tier_policy": "lru",
         "routing": "least-loaded", "write": "through", "reload": "layerwise", "prefetch": "off",

@@ -374,7 +374,21 @@ def tables(found: Mapping[str, Any]) -> str:
     lines += ["|---:|---:|---:|"]
     for stated, won, n_pairs in next(iter(found.values()))["next"]["3"]["reliability"]:
         lines.append(f"| {stated:.2f} | {won:.2f} | {n_pairs:,} |")
+    lines += ["", "| chosen | random ones with the same median error: TPOT, output/s, TTFT |"]
+    lines += ["|---:|---|"]
+    every = next(iter(found.values()))
+    for n in ("1", "2", "3", "4", "5"):
+        cells = [same_error(every["random"], q, every["next"][n][q]["median"]) for q in _ORDER]
+        lines.append(f"| {n} | {', '.join(cells)} |")
     return "\n".join(lines)
+
+
+def same_error(random: Mapping[str, Any], quantity: str, error: float) -> str:
+    """Return how many random measurements bring a median error, interpolated."""
+    medians = np.minimum.accumulate([random[str(n)][quantity]["median"] for n in COUNTS])
+    if error < medians[-1]:
+        return f"over {COUNTS[-1]}"
+    return f"{np.interp(-error, -medians, COUNTS):.1f}"
 
 
 _ORDER = ("tpot", "rate", "ttft")

@@ -507,6 +507,9 @@ def _simulators_files() -> Iterator[tuple[str, str, bytes]]:
     sub = {"sub": [{**asked, "api": 70}], "tool": 0, "system": 0}
     session = {"id": 0, "tool": 64, "system": 64, "requests": [asked, sub]}
     yield "kv-requests", "sessions.jsonl", json.dumps(session).encode()
+    event = {"type": "BlockStored", "block_hashes": [7, "a"], "parent_block_hash": None}
+    batch = {"ts": 1.5, "events": [{**event, "token_ids": [], "block_size": 16}]}
+    yield "kv-requests", "events.jsonl", json.dumps(batch).encode()
     yield "routing", "own.csv", b"layer,expert\n0,1\n0,3\n1,2\n0,1\n"
     design = {"task": "dram/x/y", "design": {"a": 1, "b": [1, 2]}, "sources": {"x.csv": 1.0}}
     yield "design", "best.json", json.dumps(design).encode()

@@ -371,9 +371,10 @@ def test_warm_start_auto_finds_alike_studies(
     alone = search(light, budget=8, warm_start="auto", seed=1)
 
     start = np.array(read_header(found.folder).start)
-    assert task_designs(heavy, start) == [dict(best.design)]
+    default = heavy.space.design_at(heavy.space.default_indices)
+    assert task_designs(heavy, start) == [dict(best.design), dict(default)]
     assert again.log.header.id == found.log.header.id
-    assert len(read_header(alone.folder).start or ()) == 1
+    assert len(read_header(alone.folder).start or ()) == 2
 
 
 def task_designs(task: Task, rows: np.ndarray) -> list[dict[str, Any]]:

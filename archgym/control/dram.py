@@ -20,7 +20,6 @@ from archgym.simulators.dram.workloads import generators
 from archgym.simulators.dram.workloads.generators import Traffic
 from archgym.simulators.dram.workloads.shipped import load_trace
 from archgym.spaces.parameter import Value
-from archgym.spaces.texts import with_values
 
 _FOOTPRINT: Final = 2**30
 _AT_ONCE: Final = "Takes effect with the next command of each bank; nothing is drained."
@@ -181,12 +180,11 @@ class RamulatorRun(_MemoryRun):
         return self._simulator._measure(run.configuration, self._bursts, run.finish())
 
 
-def _complete(simulator: Any, design: Mapping[str, Value]) -> dict[str, Value]:
+def _complete(simulator: Any, design: Mapping[str, Value]) -> Mapping[str, Value]:
     """Return a design with the default's values where none is given."""
     space = simulator.space
-    default = space.design_at(space.default_indices)
-    texts = {name: str(value) for name, value in design.items()}
-    return dict(with_values(space, default, texts))
+    found: Mapping[str, Value] = space.design({**space.design_at(space.default_indices), **design})
+    return found
 
 
 def _indices(simulator: Any, design: Mapping[str, Value]) -> np.ndarray:

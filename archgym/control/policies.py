@@ -8,11 +8,11 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from archgym.agent.policy import Policy
 from archgym.control.tasks import ControlTask, Episode, best_static, reference, static
 from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
-from archgym.files.storage import write_atomic
 
-_FORMAT: Final = 1
+_AGENT: Final = "control"
 # chosen: a network of a few layers; larger files are not ours.
 _MAX_LAYERS: Final = 8
 
@@ -188,15 +188,10 @@ class Network(ControlPolicy):
 
     def write(self, path: str | Path) -> None:
         """Write the network to a file that ends in .npz."""
-        import io
-
-        arrays: dict[str, Any] = {"format": _FORMAT, "task": self.task}
-        arrays["activation"] = self._activation
-        for number, (weights, bias) in enumerate(self.layers):
-            arrays |= {f"weights_{number}": weights, f"bias_{number}": bias}
-        buffer = io.BytesIO()
-        np.savez(buffer, **arrays)
-        write_atomic(Path(path), buffer.getvalue())
+        about = {"task": self.task, "activation": self._activation}
+        arrays = {f"weights_{number}": weights for number, (weights, _) in enumerate(self.layers)}
+        arrays |= {f"bias_{number}": bias for number, (_, bias) in enumerate(self.layers)}
+        Policy(_AGENT, {}, about, arrays).save(path)
 
     @staticmethod
     def read(path: str | Path) -> "Network":
@@ -205,18 +200,13 @@ class Network(ControlPolicy):
         Raises:
           FileFormatError: The file holds none.
         """
+        held = Policy.load(path)
+        names = [(f"weights_{n}", f"bias_{n}") for n in range(len(held.weights) // 2)]
         try:
-            with np.load(path, allow_pickle=False) as held:
-                if int(held["format"]) != _FORMAT:
-                    raise FileFormatError(
-                        path, None, f"has format {int(held['format'])}; this version reads "
-                        f"{_FORMAT}", "Use the version of ArchGym that wrote it",
-                    )  # fmt: skip
-                n = sum(name.startswith("weights_") for name in held.files)
-                layers = [(held[f"weights_{i}"], held[f"bias_{i}"]) for i in range(n)]
-                task, activation = str(held["task"]), str(held["activation"])
-        except (OSError, ValueError, KeyError, EOFError) as error:
-            raise FileFormatError(path, None, f"is not a policy of control: {error}") from None
+            layers = [(held.weights[weights], held.weights[bias]) for weights, bias in names]
+            task, activation = str(held.description["task"]), str(held.description["activation"])
+        except KeyError as error:
+            raise FileFormatError(path, None, f"is not a policy of control: no {error}") from None
         return Network(task, layers, activation, Path(path).stem)
 
     @staticmethod

@@ -7,6 +7,7 @@ from typing import Any, Protocol, final
 import gymnasium
 import numpy as np
 
+from archgym.checks import check_whole
 from archgym.control.tasks import ControlTask
 from archgym.envs.control import Session
 from archgym.envs.episodes import Episodes
@@ -21,6 +22,8 @@ try:
 except ImportError:
     raise MissingExtraError("stable_baselines3", "rl") from None
 
+# chosen: a run of a core holds 6 MB.
+_MAX_SESSIONS = 4096
 VecEnvIndices = int | Iterable[int] | None
 _Stepped = tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, dict[str, Any]]]
 """Observations, rewards and ends of all rows, and infos of the rows that ended."""
@@ -242,10 +245,11 @@ class _ControlRows:
     """Episodes of control, a row for each agent; see `_Rows`."""
 
     def __init__(self, task: str | ControlTask, n_envs: int, choices: dict[str, Any]) -> None:
-        self._sessions = [Session(task, **choices) for _ in range(n_envs)]
+        n = check_whole("n_envs", n_envs, 1, _MAX_SESSIONS)
+        self._sessions = [Session(task, **choices) for _ in range(n)]
         first = self._sessions[0]
         self.task, self._n_agents = first.task, first.n_agents
-        self.n = n_envs * self._n_agents
+        self.n = n * self._n_agents
         self.observation_space = first.space
         self.action_space: gymnasium.Space[Any] = gymnasium.spaces.Discrete(len(first.task.actions))
         self._rngs = [np.random.default_rng() for _ in self._sessions]

@@ -27,7 +27,6 @@ _SMALLEST: Final = 1e-30
 _LARGEST: Final = 1e30
 logger = logging.getLogger(__name__)
 
-_PAGE: Final = 2**20
 _DIGITS: Final = 16
 _CHAIN: Final = b', "chain": "'
 _WHOLE: Final = re.compile(re.escape(_CHAIN) + rb'[0-9a-f]{16}"}\n')
@@ -170,7 +169,7 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
         with storage_errors(path, "written"):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             # A power cut may leave pages of zeros where the heading was to be.
-            is_empty = _is_blank(descriptor)
+            is_empty = not os.pread(descriptor, _MAX_BYTES, 0).strip(b"\0")
         present = Measurements(path, (), ()) if is_empty else read_measurements(path)
         if len(present) + len(new) > MAX_MEASUREMENTS:
             raise InvalidArgumentError(
@@ -196,16 +195,6 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
     finally:
         os.close(descriptor)
     return read_measurements(path)
-
-
-def _is_blank(descriptor: int) -> bool:
-    """Return True for a file without a byte that is not 0."""
-    offset = 0
-    while page := os.pread(descriptor, _PAGE, offset):
-        if page.strip(b"\0"):
-            return False
-        offset += len(page)
-    return True
 
 
 def _next(chain: str, text: bytes) -> str:

@@ -23,6 +23,7 @@ import numpy as np
 
 from archgym.checks import check_whole
 from archgym.errors import ArchGymError, InvalidArgumentError, InvalidDesignError
+from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.spaces.design import Design
 from archgym.studies.folder import STUDY_NAME
@@ -38,6 +39,13 @@ _PER_STUDY: Final = 2
 # chosen: the objective's metrics times seven, so that one workload does not outweigh all others.
 _FLOOR: Final = -2.0
 _SHIPPED_NAME: Final = "portfolios.jsonl"
+# chosen: most alike studies that are looked at; an evaluation that costs somebody nothing, and time
+# that their designs may take on each other's workloads [s].
+_MOST_STUDIES: Final = 24
+_QUICK_S: Final = 0.1
+_MOST_S: Final = 10.0
+# chosen: mean difference of metrics, in logarithms, at which a workload weighs a third.
+_ALIKE: Final = 0.5
 
 
 @final
@@ -257,18 +265,20 @@ def shipped_portfolio(task: Task) -> tuple[dict[str, Any], ...]:
 
 
 def earlier_designs(task: Task, folder: Path, size: int = _SIZE) -> tuple[dict[str, Any], ...]:
-    """Return the best designs of earlier studies of the same simulator and space, by similarity.
+    """Return designs of earlier studies of the same simulator and space, to begin a search with.
 
-    Workloads are alike where the default design has alike metrics. Each study gives the design that
-    is best by the objective and limits of the new task. A search that starts with them pays one
-    evaluation for each, so that studies of another kind cost it little.
+    The best designs of the studies by the objective and limits of the new task are evaluated on
+    each other's workloads, and those are chosen that complement each other. Alike workloads, where
+    the default design has alike metrics, weigh more. Where an evaluation is not quick, each of the
+    most alike studies gives its best design. The default design follows, since little is better
+    than it on some workloads.
 
     Args:
       task: The new task.
       folder: Folder that holds studies; others than those of the space are passed over.
-      size: Largest number of designs.
+      size: Largest number of designs before the default design.
     """
-    found: list[tuple[float, str, np.ndarray]] = []
+    found: list[tuple[float, str, StudyLog, np.ndarray]] = []
     for path in sorted(folder.iterdir()) if folder.is_dir() else ():
         if not (path / STUDY_NAME).is_file():
             continue
@@ -279,13 +289,46 @@ def earlier_designs(task: Task, folder: Path, size: int = _SIZE) -> tuple[dict[s
                 task.space.digest,
             )
             if is_alike and log.header.task["digest"] != task.digest:
-                indices, _, _ = best_first(task, log)
-                found.append((_distance(task, log), path.name, indices[0]))
+                best, _, _ = best_first(task, log)
+                found.append((_distance(task, log), path.name, log, best[:_PER_STUDY]))
         except ArchGymError as error:
             logger.warning("%s is passed over: %s", path, error)
-    found.sort(key=lambda each: each[:2])
-    rows = {row.tobytes(): row for _, _, row in found}
-    return tuple(dict(task.space.design_at(row)) for row in list(rows.values())[:size])
+    if not found:
+        return ()
+    found = sorted(found, key=lambda each: each[:2])[:_MOST_STUDIES]
+    rows = np.concatenate([best for *_, best in found])
+    n_runs = sum(len(log.workloads) for _, _, log, _ in found) * (len(rows) + 1)
+    is_quick = task.simulator.evaluation_s <= min(_QUICK_S, _MOST_S / n_runs)
+    known = [(d, _rewards_on(task, log, rows)) for d, _, log, _ in found] if is_quick else []
+    rewards = {n: reward for n, (_, reward) in enumerate(known) if reward is not None}
+    if len(rewards) > 1:
+        weights = [np.exp(-found[n][0] / _ALIKE) for n in rewards]
+        rows = rows[chosen_designs(np.array(list(rewards.values())), size, weights)]
+    else:
+        rows = np.array([best[0] for *_, best in found])
+    chosen = dict.fromkeys(row.tobytes() for row in rows)
+    taken = [*list(chosen)[:size], task.space.default_indices.tobytes()]
+    return tuple(
+        dict(task.space.design_at(np.frombuffer(key, dtype=np.int64)))
+        for key in dict.fromkeys(taken)
+    )
+
+
+def _rewards_on(task: Task, log: StudyLog, designs: np.ndarray) -> np.ndarray | None:
+    """Return rewards that designs have on a study's workloads; None where they do not run."""
+    try:
+        workloads = [task.simulator.workload(w["source"]) for w in log.header.task["workloads"]]
+        rows = np.concatenate((task.space.default_indices[None, :], designs))
+        results = [task.simulator.evaluate_batch(rows, workload) for workload in workloads]
+    except ArchGymError as error:
+        logger.warning("Designs are not compared on the workloads of %s: %s", log.folder, error)
+        return None
+    values = np.stack([result.values for result in results], axis=1)
+    reason = np.stack([result.reason for result in results], axis=1)
+    if (reason[0] != FEASIBLE).any():
+        return None
+    reward = task.objective.rewards(values, reason, values[0], task.metrics, log.weights)
+    return np.asarray(reward[1:])
 
 
 def _distance(task: Task, log: StudyLog) -> float:

@@ -32,7 +32,7 @@ _UNIT_ENDINGS = {
     "_percent": "%",
 }
 _N_THREADS = 4
-# How often `results` evaluates each design.
+# How often `results` evaluates each design, that without costs aside.
 _PASSES = 9
 # The default design, one that can be built, and a raw one.
 _FEWEST = 2
@@ -92,6 +92,8 @@ class _SimulatorCheck:
         self._simulator = simulator
         self._n = n_designs
         self._seed = seed
+        # Of the default design on each workload, by wall time [s].
+        self._took_s: dict[str, float] = {}
 
     # ---- what it says of itself
 
@@ -244,10 +246,13 @@ class _SimulatorCheck:
         """Check that the default design runs, since rewards are relative to it."""
         space = self._simulator.space
         design = space.design_at(space.default_indices)
+        workload = self._simulator.workload(name)
+        started = time.perf_counter()
         try:
-            metrics = self._simulator.evaluate(design, self._simulator.workload(name))
+            metrics = self._simulator.evaluate(design, workload)
         except ArchGymError as error:
             raise self._error(f"the default design must run on {name!r}", error, name) from error
+        self._took_s[name] = time.perf_counter() - started
         self._require(
             metrics.infeasible is None,
             f"the default design must be feasible on workload {name!r}",
@@ -263,23 +268,25 @@ class _SimulatorCheck:
             for name in names:
                 self.results(name, self._n)
             return
-        took_s = {name: self._time_of_one(name) for name in names}
         ends_at = time.perf_counter() + seconds
-        for place, name in enumerate(sorted(names, key=lambda name: took_s[name])):
+        without = 2 * len(self._simulator.costs)
+        for place, name in enumerate(sorted(names, key=lambda name: self._took_s[name])):
             left_s = ends_at - time.perf_counter()
-            if place and left_s < _FEWEST * _PASSES * took_s[name]:
+            if place and left_s < (_FEWEST * _PASSES + without) * self._took_s[name]:
                 break
             share_s = left_s / (len(names) - place)
-            fitting = int(share_s / (_PASSES * max(took_s[name], 1e-9)))
+            took_s = self._time_of_one(name)
+            fitting = int((share_s / max(took_s, 1e-9) - without) / _PASSES)
             self.results(name, min(self._n, max(_FEWEST, fitting)))
 
     def _time_of_one(self, name: str) -> float:
-        """Return the time of one design on a workload, once all is compiled [s]."""
-        default = self._simulator.space.default_indices[None, :]
-        workload = self._simulator.workload(name)
+        """Return the mean time of few designs on a workload, by an instance that is new [s]."""
+        copy = self._copy()
+        workload = copy.workload(name)
+        few = self._designs(_FEWEST)
         started = time.perf_counter()
-        self._evaluate(self._simulator, default, workload)
-        return time.perf_counter() - started
+        self._evaluate(copy, few, workload)
+        return (time.perf_counter() - started) / len(few)
 
     def results(self, name: str, n_designs: int) -> None:
         """Check that results are complete, and equal each time."""

@@ -52,8 +52,9 @@ def guess(known: Mapping[str, frozenset[str]], source: str) -> ErrorPrior:
 
     Hardware, engine and model each shift all times alike: peaks that software does not reach,
     overheads of the engine, layers that are costed wrongly. What is new shifts more. A deployment
-    (all of them and the precision) has kernels of its own. A space without measured rows counts as
-    new. Load shifts errors smoothly: overheads matter at small batches, attention at long contexts.
+    (all of them and the precision) has kernels of its own, which releases change. A space without
+    measured rows counts as new. Load shifts errors smoothly: overheads matter at small batches,
+    attention at long contexts.
     """
 
     def part(
@@ -78,6 +79,7 @@ def guess(known: Mapping[str, frozenset[str]], source: str) -> ErrorPrior:
             part("kind", (0.10, 0.03, 0.03), ("hardware", "engine"), news=("hardware", "engine")),
             part("release", (0.10, 0.02, 0.02), ("hardware", "release")),
             part("deployment", (0.10, 0.03, 0.03), _DEPLOYMENT, news=_DEPLOYMENT[:3]),
+            part("deployment release", (0.10, 0.03, 0.03), (*_DEPLOYMENT, "release")),
             part("engine load", (0.10, 0.03, 0.03), ("engine",), wide, ("engine",)),
             part("kind load", (0.10, 0.03, 0.03), ("hardware", "engine"), wide,
                  ("hardware", "engine")),

@@ -20,6 +20,7 @@ from archgym.control.comparison import _interval
 from archgym.control.cpu import alone_best, cores_task
 from archgym.control.policies import Oracle, policy_of
 from archgym.control.tasks import ControlTask, roll
+from archgym.envs import Sb3VecEnv
 from archgym.envs.control_team import ParallelControlEnv
 
 
@@ -52,8 +53,7 @@ def yardsticks(options: argparse.Namespace) -> None:
         found: dict[str, Any] = {"joint-static": fixed, "alone-best": score(task, name, alone)}
         for policy in (
             *(policy_of(each, task) for each in ("best-static", "hand", "feedback", "ducb")),
-            Oracle(options.horizon, selfish=True),
-            Oracle(options.horizon),
+            *(Oracle(h, selfish=each) for h in options.horizons for each in (True, False)),
         ):
             policy.start(task, name)
             found[policy.name] = roll(task, name, policy.act).score
@@ -84,17 +84,14 @@ class Single(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._team.state(), rewards[names[0]], over[names[0]], False, {}
 
 
-class Agent(gymnasium.Env[np.ndarray, np.ndarray]):
-    """Spaces of one agent of a team."""
-
-    def __init__(self, team: ParallelControlEnv) -> None:
-        """Take them from the team."""
-        self.observation_space = team.observation_space("core_0")
-        self.action_space = team.action_space("core_0")
-
-
 def learn(options: argparse.Namespace) -> None:
-    """Train one way with one seed, and measure it on held-out episodes."""
+    """Train in each way with each seed, and measure on held-out episodes."""
+    for seed in options.seeds:
+        for way in options.ways:
+            _learn(options, way, seed)
+
+
+def _learn(options: argparse.Namespace, way: str, seed: int) -> None:
     import torch
     from stable_baselines3 import PPO
     from stable_baselines3.common.vec_env import DummyVecEnv
@@ -102,37 +99,16 @@ def learn(options: argparse.Namespace) -> None:
     torch.set_num_threads(1)
     cores, started = options.cores, time.process_time()
 
-    class Team(DummyVecEnv):
-        """Agents of several teams as environments of one policy."""
-
-        def __init__(self, n: int) -> None:
-            self.teams = [ParallelControlEnv(cores=cores, rewards=options.way) for _ in range(n)]
-            super().__init__([lambda: Agent(self.teams[0])] * (n * cores))
-
-        def reset(self) -> np.ndarray:
-            """Begin an episode of each team."""
-            seen = [team.reset(options.seed + k)[0] for k, team in enumerate(self.teams)]
-            return np.stack([each for found in seen for each in found.values()])
-
-        def step_wait(self) -> Any:
-            """Run an epoch of each team."""
-            seen, rewards, over, infos = [], [], [], []
-            actions = self.actions.reshape(len(self.teams), cores).tolist()
-            for team, chosen in zip(self.teams, actions, strict=True):
-                found = team.step(dict(zip(team.possible_agents, chosen, strict=True)))
-                rewards += found[1].values()
-                over += found[2].values()
-                infos += [{"terminal_observation": each} for each in found[0].values()]
-                seen += (found[0] if team.agents else team.reset()[0]).values()
-            return np.stack(seen), np.array(rewards, np.float32), np.array(over), infos
-
-    is_single = options.way == "single"
-    n = 4
-    env = DummyVecEnv([lambda: Single(cores)] * n) if is_single else Team(n)
+    is_single, n = way == "single", 4
+    if is_single:
+        env: Any = DummyVecEnv([lambda: Single(cores)] * n)
+    else:
+        # One network for all cores, a row for each core of each episode.
+        env = Sb3VecEnv(cores_task(cores), n, team=way == "team")
     model = PPO(
-        "MlpPolicy", env, n_steps=256, batch_size=256, n_epochs=6, gamma=0.8, gae_lambda=0.9,
+        "MlpPolicy", env, n_steps=64, batch_size=128, n_epochs=6, gamma=0.8, gae_lambda=0.9,
         ent_coef=0.01, learning_rate=1e-3, policy_kwargs={"net_arch": [64, 64]},
-        seed=options.seed, device="cpu",
+        seed=seed, device="cpu",
     )  # fmt: skip
     model.learn(options.epochs * (1 if is_single else cores))
     task, scores = cores_task(cores), {}
@@ -146,7 +122,7 @@ def learn(options: argparse.Namespace) -> None:
 
         scores[name] = roll(task, name, act).score
     seconds = round(time.process_time() - started)
-    _append(options.out, {"way": options.way, "seed": options.seed, "epochs": options.epochs,
+    _append(options.out, {"way": way, "seed": seed, "epochs": options.epochs,
         "scores": scores, "seconds": seconds})  # fmt: skip
 
 
@@ -186,10 +162,13 @@ def main() -> None:
     parser.add_argument("--cores", type=int, default=2)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--episodes", type=int, default=4)
-    parser.add_argument("--way", choices=("team", "own", "single"), default="team")
-    parser.add_argument("--horizon", type=int, default=4, help="of look-ahead [epochs]")
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=15_000)
+    ways = ("team", "own", "single")
+    parser.add_argument("--ways", choices=ways, nargs="+", default=ways)
+    parser.add_argument(
+        "--horizons", type=int, nargs="*", default=[], help="of look-ahead [epochs]"
+    )
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
+    parser.add_argument("--epochs", type=int, default=8_000)
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     {"yardsticks": yardsticks, "learn": learn, "table": table}[options.what](options)

@@ -31,6 +31,9 @@ def test_study_is_measured_and_decided(archgym: Archgym, study: Path) -> None:
     assert "Measuring more is not worth it" in decided.out
     assert "Measure evaluation" not in decided.out
     assert metric in decided.out
+    best = as_json["best"]
+    assert f"Evaluation {best['seq']}: " in decided.out
+    assert all(f"{name}={value}" in decided.out for name, value in best["design"].items())
     assert as_json["measurements"] == 1
     assert as_json["prior"]["origin"] == "chosen"
 

@@ -85,7 +85,9 @@ def test_proof_finds_the_optimum_of_all_designs() -> None:
     assert found.digest(task) == prove(task).digest(task)
 
 
-@pytest.mark.parametrize("objective", ["low-latency", "latency-and-area"])
+@pytest.mark.parametrize(
+    "objective", ["low-latency", pytest.param("latency-and-area", marks=pytest.mark.nightly)]
+)
 def test_bounds_prune_and_keep_the_optimum(objective: str) -> None:
     task = reduced(objective)
     every = np.indices(tuple(task.space.sizes.tolist())).reshape(task.space.n_parameters, -1).T

@@ -38,7 +38,7 @@ def test_agent_conforms(name: str) -> None:
     quick = {**SMALL, "multi_agent_ppo": TEAM, "auto": PORTFOLIO, "extra_trees": FOREST}
     # Models cost most of the time; after ten designs they propose, and networks learn every eight.
     has_model = name in (*quick, "few", "bayesian", "multi_objective_bayesian")
-    check_agent(kind, n_designs=24 if has_model else 40, hyperparameters=quick.get(name))
+    check_agent(kind, n_designs=18 if has_model else 40, hyperparameters=quick.get(name))
 
 
 @pytest.mark.parametrize("name", agent_names())

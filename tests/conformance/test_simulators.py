@@ -17,8 +17,8 @@ VARIANTS = [
 ]
 
 
-# chosen: with a dozen spaces and two fidelities a minute or two, whatever simulators there are.
-SECONDS = 3.0
+# chosen: with a hundred spaces and fidelities a few minutes, whatever simulators there are.
+SECONDS = 1.5
 
 
 @pytest.mark.slow

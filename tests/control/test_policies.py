@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archgym.agent.policy import Policy
 from archgym.control.comparison import compare_policies, picture
 from archgym.control.dram import _PACED, DramRun, _by_locality, _random, _simulator, _stream, phases
 from archgym.control.imitation import imitate
@@ -151,7 +152,15 @@ def test_file_with_objects_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "policy.npz"
     np.savez(path, format=1, weights_0=np.array([{}], dtype=object), allow_pickle=True)
 
-    with pytest.raises(FileFormatError, match="is not a policy of control"):
+    with pytest.raises(FileFormatError, match="policy"):
+        Network.read(path)
+
+
+def test_policy_of_another_agent_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "policy.npz"
+    Policy("ppo", {}, {}, {"weights_0": np.zeros((2, 2)), "bias_0": np.zeros(2)}).save(path)
+
+    with pytest.raises(FileFormatError, match="is not a policy of control: no 'task'"):
         Network.read(path)
 
 

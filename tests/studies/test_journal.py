@@ -119,7 +119,11 @@ def test_truncation_at_each_byte_of_the_last_record_costs_that_record(tmp_path: 
 
 @pytest.mark.parametrize(
     "flip",
-    [0x01, pytest.param(0x20, marks=pytest.mark.slow), pytest.param(0xFF, marks=pytest.mark.slow)],
+    [
+        0x01,
+        pytest.param(0x20, marks=pytest.mark.slow),
+        pytest.param(0xFF, marks=pytest.mark.nightly),
+    ],
 )
 def test_flip_of_each_byte_is_seen_and_costs_at_most_two_records(tmp_path: Path, flip: int) -> None:
     content = encode(some_records())

@@ -5,7 +5,7 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.task import Task
-from archgym.studies.portfolio import chosen_designs, portfolio
+from archgym.studies.portfolio import chosen_designs, earlier_designs, portfolio
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from tests.toys import toy_task
@@ -128,6 +128,57 @@ def test_folder_without_study_is_refused(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     with pytest.raises(FileFormatError):
         portfolio([tmp_path / "empty", tmp_path / "empty"])
+
+
+def test_earlier_designs_complement_each_other_and_end_with_the_default(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders, tasks = studies_of(tmp_path)
+    new = toy_task({"light": 0.5, "heavy": 0.5})
+    monkeypatch.setattr(type(new.simulator), "evaluation_s", 0.1)
+
+    found = earlier_designs(new, tmp_path, 2)
+
+    expected = portfolio(folders, size=2, tasks=tasks).designs
+    default = new.space.design_at(new.space.default_indices)
+    assert list(found) == [*map(dict, expected), dict(default)]
+
+
+def test_most_alike_studies_give_their_best_where_an_evaluation_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders, _ = studies_of(tmp_path)
+    new = toy_task({"light": 0.2, "heavy": 0.8})
+    monkeypatch.setattr(type(new.simulator), "evaluation_s", 0.2)
+    monkeypatch.setattr(type(new.simulator), "evaluate_batch", None)
+
+    found = earlier_designs(new, tmp_path)
+
+    bests = [read_study(folder).best() for folder in reversed(folders)]
+    default = new.space.design_at(new.space.default_indices)
+    expected = [*(dict(best.design) for best in bests if best is not None), dict(default)]
+    assert list(found) == expected
+
+
+def test_study_whose_workload_is_gone_is_named_and_its_designs_are_kept(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folders, _ = studies_of(tmp_path)
+    new = toy_task({"light": 0.5, "heavy": 0.5})
+    known = type(new.simulator).workload
+
+    def workload(self: object, name: str | Path) -> object:
+        if name == "light":
+            raise FileFormatError(Path("light"), None, "is gone")
+        return known(self, name)  # type: ignore[arg-type]  # the toy itself
+
+    monkeypatch.setattr(type(new.simulator), "workload", workload)
+    monkeypatch.setattr(type(new.simulator), "evaluation_s", 0.1)
+
+    found = earlier_designs(new, tmp_path)
+
+    assert f"workloads of {folders[0]}: light: is gone" in caplog.text
+    assert len(found) == 3
 
 
 def test_designs_that_ship_lie_in_their_spaces() -> None:

@@ -79,6 +79,7 @@ def decide(
 def _write(found: "Decision") -> None:
     for sentence in found.sentences():
         prose(sentence)
+    prose(f"Evaluation {found.best.seq}: {_text(found.best)}")
     say()
     rows = list(found.alternatives[:_MOST_ROWS])
     if found.best not in rows:
@@ -111,6 +112,10 @@ def _cells(found: "Decision", row: "Candidate", metrics: list[str], limits: list
     ]
 
 
+def _text(candidate: "Candidate") -> str:
+    return ", ".join(f"{name}={value}" for name, value in candidate.design.items())
+
+
 def _write_next(found: "Decision", n_next: int, study: Path) -> None:
     from archgym.report.decision import WORTH
 
@@ -120,10 +125,11 @@ def _write_next(found: "Decision", n_next: int, study: Path) -> None:
         say("Measuring more is not worth it: it would hardly change the choice.")
         if steps[0].loss_before < 1e-9:
             return
+        say("If you measure anyway:")
     for step in steps:
-        design = ", ".join(f"{name}={value}" for name, value in step.candidate.design.items())
         gain = f"{found.percent(step.loss_before)} to {found.percent(step.loss_after)}"
-        prose(f"Measure evaluation {step.candidate.seq}: expected loss {gain}. {design}")
+        named = f"{step.candidate.seq}: expected loss {gain}. {_text(step.candidate)}"
+        prose(f"Measure evaluation {named}")
     say(f"Then: archgym measure {study} measured.csv, with the columns seq and the metrics.")
 
 

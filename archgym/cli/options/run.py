@@ -54,15 +54,6 @@ WorkersOption = Annotated[
         "--workers", help="Number of designs to evaluate in parallel.", min=1, max=MAX_WORKERS
     ),
 ]
-ProcessesOption = Annotated[
-    int,
-    typer.Option(
-        "--workers",
-        help="Number of studies to run in parallel, each in its own process.",
-        min=1,
-        max=MAX_WORKERS,
-    ),
-]
 TimeoutOption = Annotated[
     float | None,
     typer.Option(
@@ -143,7 +134,7 @@ class PriorOptions:
         typer.Option(
             "--warm-start",
             help="Earlier study that the agent may learn from; repeat for more. `auto` begins with "
-            "the best designs of studies in runs/ of the same simulator and space.",
+            "designs of studies in runs/ of the same simulator and space.",
             metavar="STUDY",
         ),
     ] = None

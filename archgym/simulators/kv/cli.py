@@ -24,18 +24,6 @@ kv_app = typer.Typer(
 commands.add_typer(kv_app)
 
 
-def _picture(text: str) -> Path:
-    """Return the path of a picture."""
-    from archgym.report.plots import check_plot
-
-    path = named_path(text)
-    try:
-        check_plot("--out", path)
-    except InvalidArgumentError as error:
-        raise typer.BadParameter(str(error)) from None
-    return path
-
-
 TraceArgument = Annotated[
     str, typer.Argument(help="Trace that ships, or a file of one.", metavar="TRACE")
 ]
@@ -46,7 +34,7 @@ OptionsOption = Annotated[
 BlockOption = Annotated[int, typer.Option("--block", help="Tokens of a block.", min=1)]
 PictureOption = Annotated[
     Path | None,
-    typer.Option("--out", help="Picture to write: .svg, .png or .pdf.", parser=_picture),
+    typer.Option("--out", help="Picture to write: .svg, .png or .pdf.", parser=named_path),
 ]
 _SHOWN = (
     "hit_percent", "loaded_percent", "ttft_p50_ms", "ttft_p90_ms", "tpot_p90_ms", "goodput_per_s",
@@ -73,7 +61,7 @@ def analyse_trace(
     for policy in policies or ():
         if policy not in KNOWN:
             raise unknown_name("policy", policy, KNOWN)
-    simulator, found = _analysis(trace, options, block, tuple(policies or POLICIES))
+    simulator, found = _analysis(trace, options, block, tuple(policies or POLICIES), out)
     gib = block * simulator.kv_bytes_per_token / 2**30
     _draw_hits(found, f"{trace}: hits over memory", gib, out)
     if json:
@@ -158,20 +146,27 @@ def _write_quantiles(what: str, values: tuple[float, ...]) -> None:
 
 
 def _analysis(
-    trace: str, options: list[str] | None, block: int, policies: tuple[str, ...]
+    trace: str,
+    options: list[str] | None,
+    block: int,
+    policies: tuple[str, ...],
+    out: Path | None = None,
 ) -> "tuple[KvSimulator, Analysis]":
     from archgym.simulators.kv.analysis import analyse
     from archgym.simulators.kv.workloads import stream_blocks
 
-    simulator = _simulator("vllm", options)
+    simulator = _simulator("vllm", options, out)
     made = stream_blocks(simulator.workload(trace).content, simulator.settings, block)
     return simulator, analyse(made, simulator.settings.live, policies)
 
 
-def _simulator(space: str, options: list[str] | None) -> "KvSimulator":
+def _simulator(space: str, options: list[str] | None, out: Path | None = None) -> "KvSimulator":
     from archgym.evaluation.factory import make_simulator
+    from archgym.report.plots import check_plot
     from archgym.simulators.kv.simulator import KvSimulator
 
+    if out is not None:
+        check_plot("--out", out)
     made = make_simulator(KvSimulator, space, None, assignments("--option", options or []))
     assert isinstance(made, KvSimulator)
     return made
@@ -201,7 +196,7 @@ def memory_of_sessions(
     from archgym.simulators.kv.formats.trace import SessionTrace
     from archgym.simulators.kv.machine import deployment
 
-    content = _simulator("vllm", options).workload(trace).content
+    content = _simulator("vllm", options, out).workload(trace).content
     if not isinstance(content.trace, SessionTrace):
         raise InvalidArgumentError(
             f"`TRACE` must have sessions, whose number is scaled; {trace!r} has requests alone. "
@@ -276,7 +271,7 @@ def try_designs(
     """Serve a trace by several designs: hits, latencies, cost and energy of each."""
     from archgym.spaces.texts import with_values
 
-    simulator = _simulator("serving", options)
+    simulator = _simulator("serving", options, out)
     workload = simulator.workload(trace)
     space = simulator.space
     base = space.design_at(space.default_indices)

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
@@ -18,9 +18,16 @@ from archgym.simulators.kv.machine import (
     sizes_gb,
 )
 
+if TYPE_CHECKING:
+    from archgym.simulators.kv.kernel.serving import Service
+
 NO_ROOM: Final = "the model leaves no memory for keys and values on so few accelerators"
 TOO_WIDE: Final = "the server has fewer accelerators than the workers need"
 _MS: Final = 1000.0
+# Engines plan a step while the one before runs (vLLM's asynchronous scheduling, SGLang's overlap
+# scheduler), so that a new request misses one. The wait that `moe` was fitted to, of some four
+# steps, holds the way to the client too.
+_STEPS_AHEAD: Final = 1.0
 _IDLE: Final = 1.0 / 7.0  # chosen: an H200 at rest takes about 100 of its 700 W.
 
 
@@ -60,10 +67,11 @@ class Served:
         """Return the model on a worker of a design, or the reason why it does not fit."""
         names = (self.hardware, self.model, self.precision, self.engine, self.release)
         try:
-            found = deployment(*names, design["tensor"], design["workers"] if self.is_spread else 1)
+            n_sharing = n_workers(design) if self.is_spread else 1
+            found = deployment(*names, design["tensor"], n_sharing)
         except InvalidDesignError:
             return NO_ROOM
-        return TOO_WIDE if design["workers"] * design["tensor"] > found.n_gpus else found
+        return TOO_WIDE if n_workers(design) * design["tensor"] > found.n_gpus else found
 
 
 def serve_design(
@@ -79,28 +87,9 @@ def serve_design(
     return _metrics(made, design, served, deployed, run)
 
 
-@final
-@dataclass(frozen=True)
-class Run:
-    """A run of the space `serving`: request by request, and totals.
-
-    Attributes:
-      ready_ms, first_ms, last_ms: (n,), arrival, first and last token [ms]; -1 for rejected ones.
-      hits, loaded: (n,), blocks of hits and of loads; hits are -1 for rejected requests.
-      busy_ms: Time that each worker computes [ms].
-      moved: (n_tiers,), blocks that tiers gave and took.
-      preemptions, peak_running: Counts.
-    """
-
-    ready_ms: Any
-    first_ms: Any
-    last_ms: Any
-    hits: Any
-    loaded: Any
-    busy_ms: Any
-    moved: Any
-    preemptions: int
-    peak_running: int
+def n_workers(design: Mapping[str, Any]) -> int:
+    """Return the number of all workers of a design."""
+    return int(design["workers"] + design["prefill_workers"])
 
 
 def run_design(
@@ -109,8 +98,8 @@ def run_design(
     served: Served,
     deployed: Deployment,
     capacity: int = 0,
-) -> Run:
-    """Return the run of a design that can be built.
+) -> "Service":
+    """Return the run of a design that can be built; times are in its `fleet`.
 
     Args:
       made: Requests as blocks.
@@ -123,10 +112,11 @@ def run_design(
     from archgym.simulators.kv.kernel import serving
     from archgym.simulators.kv.kernel.layout import ROUTING, TIER_POLICIES
     from archgym.simulators.kv.kernel.store import N_TIERS, new_store
-    from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
+    from archgym.simulators.moe.kernel.columns import WAIT_STEPS
+    from archgym.simulators.moe.kernel.state import new_state
 
     block_gb = made.block * deployed.kv_bytes / 1e9
-    n_gpus = design["workers"] * design["tensor"]
+    n_gpus = n_workers(design) * design["tensor"]
     widths = bandwidths(deployed, n_gpus, served.dram_gb_per_s)
     store = new_store(
         np.array([int(size / block_gb) for size in sizes_gb(design)], np.int64),
@@ -148,19 +138,18 @@ def run_design(
         serving.LIVE: served.live,
         serving.STAGGER_MS: served.stagger_ms,
         serving.RESERVES: 1,
+        serving.N_PREFILL: design["prefill_workers"],
     }
-    costs = deployed.costs
-    clock = serving.Clock(
-        costs.costs, costs.choices, new_state(1, 1, 1, 1), costs.table,
-        np.zeros_like(costs.counters), np.zeros(N_CONTENTS),
+    # Counters and scratch are those of this run alone, as several may run at a time.
+    costs = deployed.costs._replace(
+        costs=deployed.costs.costs.copy(), state=new_state(1, 1, 1, 1),
+        counters=np.zeros_like(deployed.costs.counters),
     )  # fmt: skip
-    fleet, (totals, _), tiers = kernel.serve(
-        made, capacity or deployed.max_tokens // made.block, design["policy"], choices, clock,
-        n_workers=design["workers"], store=store,
-    )  # fmt: skip
-    return Run(
-        fleet.ready, fleet.first, fleet.last, fleet.hits, fleet.loaded, fleet.busy_ms,
-        tiers.read + tiers.written, int(totals[serving.PREEMPTIONS]), int(totals[serving.PEAK]),
+    costs.costs[WAIT_STEPS] = _STEPS_AHEAD
+    return kernel.serve(
+        made, capacity or deployed.max_tokens // made.block, design["policy"], choices, costs,
+        n_workers=n_workers(design), store=store,
+        hand_ms=_MS * block_gb / (deployed.peer_gb_per_s * design["tensor"]),
     )  # fmt: skip
 
 
@@ -169,27 +158,29 @@ def _metrics(
     design: Mapping[str, Any],
     served: Served,
     deployed: Deployment,
-    run: Run,
+    run: "Service",
 ) -> dict[str, Any]:
-    arrivals = made.stream.arrivals
-    done = run.hits >= 0
-    ttft = np.where(done, run.first_ms - run.ready_ms, 0.0)[done]
+    from archgym.simulators.kv.kernel.serving import HANDED, PEAK, PREEMPTIONS
+
+    arrivals, requests, totals = made.stream.arrivals, run.fleet.requests, run.totals
+    done = requests.hits >= 0
+    ttft = (requests.first - requests.ready)[done]
     outputs = arrivals.output[done]
-    tpot = ((run.last_ms - run.first_ms)[done]) / np.maximum(1, outputs - 1)
+    tpot = (requests.last - requests.first)[done] / np.maximum(1, outputs - 1)
     long = tpot[outputs > 1] if (outputs > 1).any() else np.zeros(1)
-    duration_s = max(1e-9, float(run.last_ms.max(initial=0.0) - run.ready_ms.min(initial=0.0)))
+    duration_s = max(1e-9, float(requests.last.max(initial=0.0) - requests.ready.min(initial=0.0)))
     duration_s /= _MS
     good = (ttft <= served.ttft_limit_ms) & (tpot <= served.tpot_limit_ms)
     prompt_tokens, output_tokens = int(arrivals.prompt[done].sum()), int(outputs.sum())
     mtokens = max(1e-9, (prompt_tokens + output_tokens) / 1e6)
-    n_gpus = design["workers"] * design["tensor"]
+    n_gpus = n_workers(design) * design["tensor"]
     sizes = sizes_gb(design)
     block_gb = made.block * deployed.kv_bytes / 1e9
-    moved = run.moved * block_gb
+    moved = (run.store.read + run.store.written) * block_gb
     per_hour = n_gpus * served.gpu_usd_per_hour + sum(
         size * tier.usd_per_gb / HOURS for size, tier in zip(sizes, TIERS, strict=True)
     )
-    busy = float(run.busy_ms.sum()) / _MS / design["workers"] / duration_s
+    busy = float(run.fleet.workers.busy_ms.sum()) / _MS / n_workers(design) / duration_s
     watts = n_gpus * served.gpu_watts * (_IDLE + (1.0 - _IDLE) * min(1.0, busy))
     watts += sum(size * tier.watts_per_gb for size, tier in zip(sizes, TIERS, strict=True))
     joules = watts * duration_s + sum(
@@ -197,20 +188,21 @@ def _metrics(
     )
     percent = 100.0 * made.block / max(1, prompt_tokens)
     found = {
-        "found_percent": percent * (run.hits + run.loaded)[done].sum(),
-        "hit_percent": percent * run.hits[done].sum(),
-        "loaded_percent": percent * run.loaded[done].sum(),
-        "saved_prefill_s": saved_prefill_s(made, run, deployed),
+        "found_percent": percent * (requests.hits + requests.loaded)[done].sum(),
+        "hit_percent": percent * requests.hits[done].sum(),
+        "loaded_percent": percent * requests.loaded[done].sum(),
+        "saved_prefill_s": saved_prefill_s(made, requests.hits + requests.loaded, deployed),
         **{f"ttft_p{p}_ms": _percentile(ttft, p) for p in (50, 90, 99)},
         **{f"tpot_p{p}_ms": _percentile(long, p) for p in (50, 90)},
         "goodput_per_s": float(good.sum()) / duration_s,
         "output_per_s": output_tokens / duration_s,
         "duration_s": duration_s,
         "busy_percent": 100.0 * busy,
-        "preemptions": run.preemptions,
-        "peak_running": run.peak_running,
+        "preemptions": int(totals[PREEMPTIONS]),
+        "peak_running": int(totals[PEAK]),
         "rejected": int((~done).sum()),
-        "cache_gib": design["workers"] * deployed.max_tokens * deployed.kv_bytes / 2**30,
+        "cache_gib": n_workers(design) * deployed.max_tokens * deployed.kv_bytes / 2**30,
+        "handed_gb": float(totals[HANDED]) * block_gb,
         "joules_per_mtoken": joules / mtokens,
         "usd_per_hour": per_hour,
         "usd_per_mtoken": per_hour * duration_s / 3600.0 / mtokens,
@@ -223,11 +215,11 @@ def _percentile(values: Any, percent: int) -> float:
     return float(np.percentile(values, percent)) if len(values) else 0.0
 
 
-def saved_prefill_s(made: StreamBlocks, run: Run, deployed: Deployment) -> float:
-    """Return the time that prompts alone would have taken without their hits [s]."""
+def saved_prefill_s(made: StreamBlocks, found: Any, deployed: Deployment) -> float:
+    """Return the time that prompts alone would have taken without the blocks they found [s]."""
     from archgym.simulators.moe.machine.step_time import step_contents
 
-    cached = np.minimum((run.hits + run.loaded) * made.block, made.stream.arrivals.prompt - 1)
+    cached = np.minimum(found * made.block, made.stream.arrivals.prompt - 1)
     rows = np.flatnonzero(cached > 0)
     if not len(rows):
         return 0.0

@@ -61,6 +61,7 @@ class Deployment:
       n_gpus: Accelerators of the server.
       host_gb_per_s: Bandwidth from the host to an accelerator.
       network_gb_per_s: Bandwidth of an accelerator's network card.
+      peer_gb_per_s: Bandwidth from an accelerator to another of the server.
       layers: Layers of the model.
     """
 
@@ -70,6 +71,7 @@ class Deployment:
     n_gpus: int
     host_gb_per_s: float
     network_gb_per_s: float
+    peer_gb_per_s: float
     layers: int
 
 
@@ -104,7 +106,8 @@ def deployment(
     network = _NETWORK_GB_PER_S if node.network is None else node.network.gb_per_s
     return Deployment(
         costs, costs.max_context // n_sharing, costs.kv_bytes * tensor, node.n_gpus,
-        node.host_to_gpu.gb_per_s, network, served.model.layers,
+        node.host_to_gpu.gb_per_s, network,
+        network if node.gpu_to_gpu is None else node.gpu_to_gpu.gb_per_s, served.model.layers,
     )  # fmt: skip
 
 

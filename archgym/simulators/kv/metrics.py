@@ -100,6 +100,7 @@ TIMED: Final = (
         MetricSpec(f"{name}_moved_gb", "GB", "none", 0.001, f"Loads from and stores to {name}.")
         for name in ("dram", "cxl", "flash", "remote")
     ),
+    MetricSpec("handed_gb", "GB", "none", 0.001, "Keys and values from prefill workers to others."),
     MetricSpec(
         "joules_per_mtoken", "J", "minimise", 0.1, "Energy of a million prompt and output tokens."
     ),

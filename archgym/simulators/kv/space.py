@@ -20,7 +20,7 @@ GROUPS: Final = {
     "memory": ("cache_tokens", "host_tokens"),
     "tiers": ("dram_gb", "cxl_gb", "flash_gb", "remote_gb", "tier_policy", "write", "reload"),
     "policy": ("policy", "host_policy", "block_tokens", "prefetch"),
-    "engine": ("workers", "tensor", "routing", "max_seqs", "token_budget"),
+    "engine": ("workers", "prefill_workers", "tensor", "routing", "max_seqs", "token_budget"),
 }
 LARGEST_BLOCK: Final = 1024
 """Tokens of a block at most."""
@@ -51,9 +51,10 @@ def design_space(name: str, given: Collection[str] = ()) -> DesignSpace:
     if name == "serving":
         has_tier = P("dram_gb") + P("cxl_gb") + P("flash_gb") + P("remote_gb") > 0
         conditions = [Condition(each, has_tier) for each in _OF_TIERS]
-        conditions.append(Condition("routing", P("workers") > 1))
+        has_choice = (P("workers") > 1) | (P("prefill_workers") > 1)
+        conditions.append(Condition("routing", has_choice))
         # The largest servers that are described have eight.
-        few = P("workers") * P("tensor") <= 8
+        few = (P("workers") + P("prefill_workers")) * P("tensor") <= 8
         constraints.append(Constraint("accelerators", few, "more than eight accelerators"))
     return DesignSpace(name, made, conditions=conditions, constraints=constraints, doc=_DOCS[name])
 
@@ -73,6 +74,10 @@ def _serving() -> tuple[Parameter, ...]:
             name="block_tokens", low=16, high=256, default=64, unit="token", doc="Size of a block."
         ),
         PowerOfTwo(name="workers", low=1, high=8, default=1, doc="Engines behind the router."),
+        Ordinal(
+            "prefill_workers", (0, 1, 2, 4), default=0,
+            doc="Engines that read prompts alone, and hand their keys and values to the others.",
+        ),
         PowerOfTwo(name="tensor", low=1, high=8, default=1, doc="Accelerators of an engine."),
         *(
             Ordinal(name, levels, default=0, unit="GB", doc=docs[name])

@@ -27,7 +27,9 @@ def case() -> CpuCase:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("cache", ["l1d", "l2", "llc"])
+@pytest.mark.parametrize(
+    "cache", ["l2", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("l1d", "llc"))]
+)
 @pytest.mark.parametrize("rule", list(BUILT_IN))
 def test_written_rule_equals_the_built_in_one(runner: RuleRunner, rule: str, cache: str) -> None:
     found = open_case("hash-join-small", {**_OPTIONS, "cache": cache})

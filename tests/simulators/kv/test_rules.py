@@ -53,3 +53,27 @@ def test_lru_as_code_has_the_hits_of_lru() -> None:
     assert ended.loss < 1.0
     assert ended.counts["hits"] <= case.bound
     assert "divided by zero" in wrong.problem
+
+
+@pytest.mark.slow
+def test_blocks_that_come_back_with_the_tool_are_hits() -> None:
+    chosen = domain("kv-cache")
+    options = {"memory_percent": "25", "below": "all"}
+    case = open_case("coding@0-10", options)
+    rule = check_rule(chosen.templates["usual-pause"])
+    never = check_rule(chosen.templates["ended-first"])
+    runner = RuleRunner(seconds=120.0)
+    found: Any
+    plain: Any
+    try:
+        found = chosen.evaluate(rule, case, runner, None)
+        plain = chosen.evaluate(never, case, runner, None)
+    finally:
+        runner.close()
+
+    assert found.problem == plain.problem == ""
+    assert found.counts["brought"] > 0 == plain.counts["brought"]
+    assert plain.counts["hits"] < found.counts["hits"] <= case.bound
+    # The optimum of both memories, which no copy can exceed.
+    assert case.bound > open_case("coding@0-10", {"memory_percent": "25"}).bound
+    assert found.measures["brought_blocks"] == found.counts["brought"]

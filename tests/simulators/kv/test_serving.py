@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from archgym.cli.app import run
@@ -13,6 +14,8 @@ from archgym.simulators.kv.analysis import analyse, live_blocks, memory_for
 from archgym.simulators.kv.formats.export import FORMATS, read_export
 from archgym.simulators.kv.machine import deployment
 from archgym.simulators.kv.workloads import stream_blocks
+from archgym.simulators.moe.kernel.columns import FIRST_NS
+from archgym.simulators.moe.machine.step_time import step_contents
 
 
 def served(options: dict[str, Any] | None = None, **changes: Any) -> Any:
@@ -113,16 +116,21 @@ def test_settings_read_back(form: str, tmp_path: Path) -> None:
     design = {
         **simulator.space.design_at(simulator.space.default_indices),
         "dram_gb": 512, "flash_gb": 4000, "workers": 2, "tensor": 2, "max_seqs": 128,
-        "routing": "prefix-aware", "policy": "lru", "write": "on-eviction",
+        "routing": "prefix-aware", "policy": "lru", "write": "on-eviction", "prefetch": "on",
+        "reload": "blocking", "prefill_workers": 1,
     }  # fmt: skip
     indices = simulator.space.indices_of(design)
+    files = simulator.export(form, indices, simulator.workload("coding"))
 
-    for name, text in simulator.export(form, indices, simulator.workload("coding")).items():
+    # LMCache's file is the same for all engines.
+    assert len(files) == (1 if form == "lmcache" else 2)
+    for name, text in files.items():
         path = tmp_path / name
         path.write_text(text)
         found = read_export(form, path)
 
         assert found
+        assert ("prefill_workers" in found) == name.startswith("prefill-")
         for parameter, value in found.items():
             assert value == design[parameter], parameter
 
@@ -169,3 +177,99 @@ def test_dense_model_has_no_experts_to_share() -> None:
     shared = deployment("hgx-h200", "llama-3.1-8b", "bf16", "vllm", "", 1, 4)
 
     assert (shared.max_tokens, shared.kv_bytes) == (plain.max_tokens, plain.kv_bytes)
+
+
+def alone(folder: Path, prompt: int, n: int = 1, output: int = 1, apart_ms: int = 60_000) -> Path:
+    """Return a trace of requests that share nothing and come one after the other."""
+    line = {"input_length": prompt, "output_length": output, "hash_ids": []}
+    path = folder / "alone.jsonl"
+    path.write_text("\n".join(json.dumps({"timestamp": apart_ms * i, **line}) for i in range(n)))
+    return path
+
+
+def run_alone(trace: Path, **changes: Any) -> Any:
+    simulator = KvSimulator("serving")
+    design = {**simulator.space.design_at(simulator.space.default_indices), **changes}
+    return simulator.evaluate(design, simulator.workload(trace))
+
+
+def test_first_token_of_an_idle_server_takes_handling_and_a_step(tmp_path: Path) -> None:
+    costs = deployment("hgx-h200", "llama-3.1-8b", "bf16", "vllm", "", 1).costs
+    step_ms = 1e-6 * costs.times_ns(step_contents([(0, 3000)], [])[None])[0]
+
+    found = run_alone(alone(tmp_path, 3000))
+
+    assert costs.costs[FIRST_NS] > 0.0
+    assert found["ttft_p50_ms"] == pytest.approx(1e-6 * costs.costs[FIRST_NS] + step_ms)
+
+
+def test_request_that_finds_others_decoding_misses_the_step_that_is_planned(tmp_path: Path) -> None:
+    costs = deployment("hgx-h200", "llama-3.1-8b", "bf16", "vllm", "", 1).costs
+    trace = alone(tmp_path, 3000, n=2, output=1000, apart_ms=3000)
+    # The first one has written about 500 tokens when the second one comes.
+    step_ms, both_ms = 1e-6 * costs.times_ns(
+        np.array([step_contents([], [3500]), step_contents([(0, 3000)], [3500])])
+    )
+    found = run_alone(trace)
+    first = run_alone(alone(tmp_path, 3000))["ttft_p50_ms"]
+
+    second = 2 * found["ttft_p50_ms"] - first
+    waited = second - both_ms - 1e-6 * costs.costs[FIRST_NS]
+    # That one, and the rest of the step under way.
+    assert 0.9 * step_ms <= waited <= 2.1 * step_ms
+
+
+def test_prefill_workers_hand_each_prompt_over_once(tmp_path: Path) -> None:
+    made = deployment("hgx-h200", "llama-3.1-8b", "bf16", "vllm", "", 1)
+    trace = alone(tmp_path, 3000, n=3, output=9)
+    # 3,000 tokens are 47 blocks of 64.
+    block_gb = 64 * made.kv_bytes / 1e9
+    last_ms = 1e-6 * made.costs.times_ns(step_contents([(2999, 1)], [])[None])[0]
+
+    one, apart = run_alone(trace), run_alone(trace, prefill_workers=1)
+
+    assert apart["handed_gb"] == pytest.approx(3 * 47 * block_gb)
+    assert one["handed_gb"] == 0.0
+    # The second engine computes the last token again, which gives the first one of the output.
+    more_ms = 47 * block_gb / made.peer_gb_per_s * 1e3 + last_ms
+    assert apart["ttft_p50_ms"] == pytest.approx(one["ttft_p50_ms"] + more_ms)
+    assert apart["tpot_p50_ms"] == pytest.approx(one["tpot_p50_ms"])
+    assert apart["usd_per_hour"] == pytest.approx(2 * one["usd_per_hour"])
+
+
+@pytest.mark.slow
+def test_decoding_is_not_disturbed_where_prompts_are_read_apart() -> None:
+    # Blocks that preemption takes away are computed again where they are needed.
+    options = {"hardware": "2x-rtx-pro-6000", "last": "150", "live": "20"}
+
+    together, apart = served(options, workers=2), served(options, prefill_workers=1)
+
+    assert apart["tpot_p90_ms"] < together["tpot_p90_ms"]
+    assert apart["rejected"] == together["rejected"] == 0
+    assert apart["handed_gb"] > 0.0
+    assert apart["hit_percent"] <= 100.0
+
+
+@pytest.mark.slow
+def test_every_request_is_served_whatever_the_design() -> None:
+    simulator = KvSimulator("serving", last=60, live=12)
+    workload, space = simulator.workload("coding"), simulator.space
+    outputs = sum(stream_blocks(workload.content, simulator.settings, 64).stream.arrivals.output)
+    rng = np.random.default_rng(0)
+    drawn = space.sample(24, rng)
+
+    result = simulator.evaluate_batch(drawn, workload)
+
+    served = 0
+    column = {spec.name: result.values[:, i] for i, spec in enumerate(simulator.metrics)}
+    for row, indices in enumerate(drawn):
+        if result.reason[row] != 0:
+            continue
+        served += 1
+        apart = space.design_at(indices)["prefill_workers"] != 0
+        assert column["rejected"][row] == 0.0
+        written = column["output_per_s"][row] * column["duration_s"][row]
+        assert written == pytest.approx(outputs)
+        assert (column["handed_gb"][row] > 0.0) == apart
+        assert column["found_percent"][row] <= 100.0
+    assert served > 5

@@ -26,7 +26,14 @@ def case(entries: int, ways: int) -> TlbCase:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("entries", "ways"), [(1, 1), (8, 8), (64, 4), (96, 12), (1536, 12)])
+@pytest.mark.parametrize(
+    ("entries", "ways"),
+    [
+        (1, 1),
+        (96, 12),
+        *(pytest.param(*size, marks=pytest.mark.nightly) for size in ((8, 8), (64, 4), (1536, 12))),
+    ],
+)
 @pytest.mark.parametrize("rule", ["lru", "fifo", "srrip", "next-page"])
 def test_written_rule_equals_the_built_in_one(
     runner: RuleRunner, rule: str, entries: int, ways: int

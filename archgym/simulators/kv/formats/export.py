@@ -92,6 +92,11 @@ _FILES: Final[Mapping[str, tuple[str, Mapping[str, Any], tuple[_Setting, ...]]]]
                 "hicache-write-policy",
                 *_named({"through": "write_through", "on-eviction": "write_back"}),
             ),
+            _Setting(
+                "prefetch",
+                "hicache-storage-prefetch-policy",
+                *_named({"off": None, "on": "best_effort"}),
+            ),
         ),
     ),
     "lmcache": (
@@ -102,6 +107,7 @@ _FILES: Final[Mapping[str, tuple[str, Mapping[str, Any], tuple[_Setting, ...]]]]
             _Setting("dram_gb", "max_local_cpu_size", *_size(_GIB_PER_GB)),
             _Setting("flash_gb", "max_local_disk_size", *_size(_GIB_PER_GB)),
             _Setting("tier_policy", "cache_policy", *_named({"lru": "LRU", "lfu": "LFU"})),
+            _Setting("reload", "use_layerwise", *_named({"layerwise": True, "blocking": False})),
         ),
     ),
     "dynamo": (
@@ -123,8 +129,20 @@ _FILES: Final[Mapping[str, tuple[str, Mapping[str, Any], tuple[_Setting, ...]]]]
 }
 
 
+_ROLES: Final[Mapping[str, tuple[str, str, str]]] = {
+    "vllm": (
+        "kv-transfer-config",
+        '{"kv_connector": "NixlConnector", "kv_role": "kv_producer"}',
+        '{"kv_connector": "NixlConnector", "kv_role": "kv_consumer"}',
+    ),
+    "sglang": ("disaggregation-mode", "prefill", "decode"),
+    "dynamo": ("disaggregation-mode", "prefill", "decode"),
+}
+"""Setting by which a tool tells engines that read prompts alone from the others, and its values."""
+
+
 def export(form: str, design: Mapping[str, Any]) -> dict[str, str]:
-    """Return a design as the file of a tool.
+    """Return a design as the file of a tool; engines that read prompts alone have one of their own.
 
     Args:
       form: One of `FORMATS`.
@@ -133,8 +151,18 @@ def export(form: str, design: Mapping[str, Any]) -> dict[str, str]:
     Raises:
       InvalidDesignError: The tool has no setting for a value.
     """
-    name, always, settings = _FILES[form]
-    found = dict(always)
+    name = _FILES[form][0]
+    n_prefill = design.get("prefill_workers", 0)
+    if not n_prefill or form not in _ROLES:
+        return {name: _text(form, design, {})}
+    key, prefill, decode = _ROLES[form]
+    alone = _text(form, {**design, "workers": n_prefill}, {key: prefill})
+    return {f"prefill-{name}": alone, name: _text(form, design, {key: decode})}
+
+
+def _text(form: str, design: Mapping[str, Any], role: Mapping[str, str]) -> str:
+    _, always, settings = _FILES[form]
+    found = {**always, **role}
     for setting in settings:
         if setting.parameter in design:
             value = setting.write(design[setting.parameter])
@@ -143,14 +171,15 @@ def export(form: str, design: Mapping[str, Any]) -> dict[str, str]:
     if form == "sglang" and "hicache-size" in found:
         found["enable-hierarchical-cache"] = True
     elif form == "sglang":
-        found.pop("hicache-write-policy", None)
+        for key in ("hicache-write-policy", "hicache-storage-prefetch-policy"):
+            found.pop(key, None)
     if form == "vllm" and "kv-offloading-size" in found:
         found["kv-offloading-backend"] = "native"
     if form == "lmcache":
         found["local_cpu"] = "max_local_cpu_size" in found
         if "max_local_disk_size" in found:
             found["local_disk"] = "file:///var/lmcache/"
-    return {name: yaml.safe_dump(found, sort_keys=False)}
+    return yaml.safe_dump(found, sort_keys=False)
 
 
 def read_export(form: str, path: Path) -> dict[str, Any]:
@@ -168,11 +197,15 @@ def read_export(form: str, path: Path) -> dict[str, Any]:
     root = read_document(path).root
     try:
         members = {key: node.plain() for key, node in root.members("settings").items()}
-        return {
+        found = {
             setting.parameter: setting.read(members[setting.key])
             for setting in _FILES[form][2]
             if setting.key in members
         }
+        key, prefill, _ = _ROLES.get(form, ("", "", ""))
+        if key in members and members[key] == prefill and "workers" in found:
+            found["prefill_workers"] = found.pop("workers")
+        return found
     except (KeyError, TypeError, ValueError) as error:
         what = f"a setting must be one that the tool knows; {error}"
         raise FileFormatError(path, None, what) from None

@@ -1,68 +1,28 @@
-"""Requests with arrival times: files of Mooncake, aiperf, Azure and BurstGPT."""
+"""Requests with arrival times: files of Mooncake, aiperf, Azure and BurstGPT; all readers."""
 
 import csv
-import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Final, final
 
-import numpy as np
-
 from archgym.errors import FileFormatError
+from archgym.simulators.kv.formats.events import EVENTS, read_events
 from archgym.simulators.kv.formats.sessions import read_sessions
 from archgym.simulators.kv.formats.trace import (
-    MAX_PIECES,
-    MAX_REQUESTS,
     MAX_TIME_MS,
+    Columns,
     RequestTrace,
     Trace,
     lines_of,
+    parsed,
     whole,
 )
 
 MOONCAKE_PIECE: Final = 512
 _AZURE: Final = ("TIMESTAMP", "ContextTokens", "GeneratedTokens")
 _BURST: Final = ("Timestamp", "Request tokens", "Response tokens")
-
-
-class _Columns:
-    """Requests that a reader has met so far."""
-
-    def __init__(self, path: Path, piece: int) -> None:
-        self._path, self._piece = path, piece
-        self._rows: list[tuple[int, int, int, int]] = []
-        self._ids: list[int] = []
-
-    def add(self, line: int, time: int, prompt: int, output: int, ids: list[int]) -> None:
-        """Add a request.
-
-        Raises:
-          FileFormatError: It comes before the one before, or the trace is too long.
-        """
-        if self._rows and time < self._rows[-1][0]:
-            what = f"requests must be in the order of arrival; {time} follows {self._rows[-1][0]}"
-            raise FileFormatError(self._path, line, what, "Sort the trace by time")
-        self._ids += ids
-        self._rows.append((time, prompt, output, len(ids)))
-        if len(self._rows) > MAX_REQUESTS or len(self._ids) > MAX_PIECES:
-            limits = f"{MAX_REQUESTS:,} requests with {MAX_PIECES:,} ids"
-            what = f"a trace must have at most {limits}"
-            raise FileFormatError(self._path, line, what, "Cut it into several files")
-
-    def trace(self) -> RequestTrace:
-        """Return the trace.
-
-        Raises:
-          FileFormatError: There is no request.
-        """
-        if not self._rows:
-            raise FileFormatError(self._path, None, "a trace must have a request; this has none")
-        time, prompt, output, lengths = np.array(self._rows, dtype=np.int64).T.copy()
-        start = np.concatenate([[0], np.cumsum(lengths)])
-        ids = np.array(self._ids, dtype=np.int64)
-        return RequestTrace(time, prompt, output, ids, start, self._piece)
 
 
 def read_mooncake(path: Path) -> RequestTrace:
@@ -74,13 +34,13 @@ def read_mooncake(path: Path) -> RequestTrace:
       FileFormatError: A line is not as it must be.
     """
     piece = MOONCAKE_PIECE
-    columns: _Columns | None = None
+    columns: Columns | None = None
     for number, text in lines_of(path):
         row = _object(path, number, text)
         if columns is None and "piece_tokens" in row:
             piece = whole(path, number, row, "piece_tokens", low=1)
             continue
-        columns = columns or _Columns(path, piece)
+        columns = columns or Columns(path, piece)
         prompt = whole(path, number, row, "input_length", low=1)
         ids: Any = row.get("hash_ids")
         valid = isinstance(ids, list) and all(
@@ -95,7 +55,7 @@ def read_mooncake(path: Path) -> RequestTrace:
             raise FileFormatError(path, number, f"{what}; got {len(ids)}")
         time = whole(path, number, row, "timestamp", MAX_TIME_MS)
         columns.add(number, time, prompt, whole(path, number, row, "output_length"), ids)
-    return (columns or _Columns(path, piece)).trace()
+    return (columns or Columns(path, piece)).trace()
 
 
 def read_table(path: Path) -> RequestTrace:
@@ -106,7 +66,7 @@ def read_table(path: Path) -> RequestTrace:
     """
     lines = lines_of(path)
     names = next(csv.reader([text for _, text in [next(lines, (1, ""))]]), [])
-    columns = _Columns(path, MOONCAKE_PIECE)
+    columns = Columns(path, MOONCAKE_PIECE)
     heads = next((heads for heads in (_AZURE, _BURST) if set(heads) <= set(names)), None)
     if heads is None:
         what = f"a table must have the columns {', '.join(_AZURE)} or {', '.join(_BURST)}"
@@ -144,11 +104,7 @@ def _milliseconds(path: Path, line: int, text: str, is_stamp: bool) -> int:
 
 
 def _object(path: Path, line: int, text: str) -> Mapping[str, Any]:
-    try:
-        row = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        what = f"a line must be JSON; {' '.join(str(error).split())[:80]}"
-        raise FileFormatError(path, line, what, "Copy the file again") from None
+    row = parsed(path, line, text)
     if not isinstance(row, dict):
         raise FileFormatError(path, line, "a line must be a JSON object")
     return row
@@ -183,7 +139,7 @@ def read_aiperf(path: Path) -> RequestTrace:
         prompt = whole(path, number, found, "input_sequence_length", low=1)
         rows.append((start, prompt, whole(path, number, found, "output_sequence_length"), number))
     rows.sort()
-    columns = _Columns(path, MOONCAKE_PIECE)
+    columns = Columns(path, MOONCAKE_PIECE)
     for start, prompt, output, number in rows:
         columns.add(number, (start - rows[0][0]) // 10**6, prompt, output, [])
     return columns.trace()
@@ -193,6 +149,7 @@ READERS: Final[Mapping[str, Reader]] = {
     "mooncake": Reader("lines of JSON with `hash_ids` and `timestamp` (Mooncake)", read_mooncake),
     "sessions": Reader("sessions in JSON with `requests` (kv-cache-tester)", read_sessions),
     "aiperf": Reader("aiperf's profile export with `metrics`", read_aiperf),
+    "events": Reader("batches in JSON with `events` (vLLM's KV events)", read_events),
     "table": Reader("tables of Azure or BurstGPT with lengths", read_table),
 }
 """Readers of traces by the name of their form."""
@@ -207,6 +164,8 @@ def form_of(path: Path) -> str | None:
     _, text = next(lines_of(path), (1, ""))
     if not text:
         raise FileFormatError(path, None, "a trace must have a request; the file is empty")
+    if '"events"' in text or any(f'"{name}"' in text for name in EVENTS):
+        return "events"
     if not text.startswith(("{", "[")):
         return "table" if "," in text else None
     if ('"hash_ids"' in text and '"timestamp"' in text) or '"piece_tokens"' in text:

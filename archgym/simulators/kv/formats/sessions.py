@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -11,11 +11,13 @@ from archgym.errors import FileFormatError
 from archgym.simulators.kv.formats.trace import (
     MAX_PIECES,
     MAX_TIME_MS,
+    MAX_TOKENS,
     Agent,
     Ints,
     SessionTrace,
     Turn,
     lines_of,
+    parsed,
     whole,
 )
 
@@ -23,6 +25,21 @@ PIECE: Final = 64
 _MAX_ID: Final = 2**40
 # chosen: recorded agents nest twice at most.
 _MAX_DEPTH: Final = 32
+
+
+class _Form(NamedTuple):
+    """Names of a form of sessions, and the milliseconds of its unit of time."""
+
+    sub: str
+    service: str
+    think: str
+    tool: str
+    system: str
+    scale: int
+
+
+_COMPACT: Final = _Form("sub", "api", "think", "tool", "system", 1)
+_RECORDED: Final = _Form("requests", "api_time", "think_time", "tool_tokens", "system_tokens", 1000)
 
 
 def read_sessions(path: Path) -> SessionTrace:
@@ -43,16 +60,11 @@ def read_sessions(path: Path) -> SessionTrace:
         except (ValueError, RecursionError) as error:
             what = f"a trace must be JSON; {' '.join(str(error).split())[:80]}"
             raise FileFormatError(path, getattr(error, "lineno", None), what) from None
-        return SessionTrace((reader.recorded(whole_text, 0),), PIECE)
+        return SessionTrace((reader.agent(whole_text, _RECORDED),), PIECE)
     sessions = []
     for number, text in lines:
-        try:
-            value = json.loads(text)
-        except (ValueError, RecursionError) as error:
-            what = f"a session must be JSON; {' '.join(str(error).split())[:80]}"
-            raise FileFormatError(path, number, what, "Copy the file again") from None
         reader.line = number
-        sessions.append(reader.compact(value, 0))
+        sessions.append(reader.agent(parsed(path, number, text), _COMPACT))
     return SessionTrace(tuple(sessions), PIECE)
 
 
@@ -81,76 +93,57 @@ class _Reader:
             raise self._refuse(f"a session must have `{key}`, a list of objects")
         return found
 
-    def _whole(self, item: Mapping[str, Any], name: str, high: int, default: int) -> int:
-        return whole(self.path, self.line, {name: default, **item}, name, high)
+    def _whole(self, item: Mapping[str, Any], name: str, high: int) -> int:
+        return whole(self.path, self.line, {name: 0, **item}, name, high)
 
-    def _count(self, n: int) -> None:
-        self._n_pieces += n
-        if self._n_pieces > MAX_PIECES:
-            raise self._refuse(
-                f"a trace must have at most {MAX_PIECES:,} pieces of prompts", "Take fewer sessions"
-            )
-
-    def compact(self, value: Any, depth: int) -> Agent:
-        """Return the agent of the compact form."""
+    def agent(self, value: Any, form: _Form, depth: int = 0) -> Agent:
+        """Return an agent of one of the forms."""
         items: list[Turn | Agent] = []
         before = np.zeros(0, dtype=np.int64)
-        for item in self._items(value, "sub" if depth else "requests", depth):
-            if "sub" in item:
-                items.append(self.compact(item, depth + 1))
+        for item in self._items(value, form.sub if depth else "requests", depth):
+            if "sub" in item or item.get("type") == "subagent":
+                items.append(self.agent(item, form, depth + 1))
                 continue
             prompt = whole(self.path, self.line, item, "in", low=1)
-            keep = self._whole(item, "keep", MAX_PIECES, 0)
-            if keep > len(before):
-                what = f"`keep` must be at most {len(before)}, the ids of the request before"
-                raise self._refuse(f"{what}; got {keep}")
-            runs = item.get("new", [])
-            if not isinstance(runs, list) or not all(_is_run(run) for run in runs):
-                raise self._refuse("`new` must be a list of [start, count]")
-            n = keep + sum(run[1] for run in runs)
+            parts = self._new(item, before) if form is _COMPACT else [self._recorded(item)]
+            n = sum(len(part) for part in parts)
             if n != prompt // PIECE:
                 what = f"a request of {prompt} tokens must have {prompt // PIECE} ids"
                 raise self._refuse(f"{what}; got {n}")
-            self._count(n)
-            parts = [before[:keep], *(np.arange(run[0], run[0] + run[1]) for run in runs)]
-            before = np.concatenate(parts).astype(np.int64)
-            items.append(self._turn(item, prompt, "api", "think", before, 1))
-        shared = tuple(self._whole(value, name, MAX_PIECES, 0) for name in ("tool", "system"))
+            self._n_pieces += n
+            if self._n_pieces > MAX_PIECES:
+                what = f"a trace must have at most {MAX_PIECES:,} pieces of prompts"
+                raise self._refuse(what, "Take fewer sessions")
+            before = np.concatenate([np.array(part, dtype=np.int64) for part in parts])
+            times = [self._time_ms(item, name, form.scale) for name in (form.service, form.think)]
+            output = self._whole(item, "out", MAX_TOKENS)
+            items.append(Turn(prompt, output, times[0], times[1], before))
+        shared = [self._whole(value, name, MAX_PIECES) for name in (form.tool, form.system)]
         return Agent(tuple(items), (shared[0], shared[1]))
 
-    def recorded(self, value: Any, depth: int) -> Agent:
-        """Return the agent of kv-cache-tester's own form."""
-        items: list[Turn | Agent] = []
-        for item in self._items(value, "requests", depth):
-            if item.get("type") == "subagent":
-                items.append(self.recorded(item, depth + 1))
-                continue
-            prompt = whole(self.path, self.line, item, "in", low=1)
-            ids = item.get("hash_ids", [])
-            if not isinstance(ids, list) or not all(_is_id(each) for each in ids):
-                raise self._refuse("`hash_ids` must be a list of whole numbers from 0")
-            if len(ids) != prompt // PIECE:
-                what = f"a request of {prompt} tokens must have {prompt // PIECE} ids"
-                raise self._refuse(f"{what}; got {len(ids)}")
-            self._count(len(ids))
-            array = np.array(ids, dtype=np.int64)
-            items.append(self._turn(item, prompt, "api_time", "think_time", array, 1000))
-        names = ("tool_tokens", "system_tokens")
-        shared = tuple(self._whole(value, name, MAX_PIECES, 0) for name in names)
-        return Agent(tuple(items), (shared[0], shared[1]))
+    def _new(self, item: Mapping[str, Any], before: Ints) -> list[Any]:
+        """Return the ids that a request of the compact form keeps, and runs of new ones."""
+        keep = self._whole(item, "keep", MAX_PIECES)
+        if keep > len(before):
+            what = f"`keep` must be at most {len(before)}, the ids of the request before"
+            raise self._refuse(f"{what}; got {keep}")
+        runs = item.get("new", [])
+        if not isinstance(runs, list) or not all(_is_run(run) for run in runs):
+            raise self._refuse("`new` must be a list of [start, count]")
+        return [before[:keep], *(range(run[0], run[0] + run[1]) for run in runs)]
 
-    def _turn(
-        self, item: Mapping[str, Any], prompt: int, api: str, think: str, ids: Ints, scale: int
-    ) -> Turn:
-        times = []
-        for name in (api, think):
-            value = item.get(name) or 0
-            is_number = isinstance(value, int | float) and not isinstance(value, bool)
-            if not is_number or not 0 <= value * scale <= MAX_TIME_MS:
-                raise self._refuse(f"`{name}` must be a time of 0 or more; got {value!r:.40}")
-            times.append(round(scale * value))
-        output = self._whole(item, "out", 2**26, 0)
-        return Turn(prompt, output, times[0], times[1], ids)
+    def _recorded(self, item: Mapping[str, Any]) -> list[int]:
+        ids = item.get("hash_ids", [])
+        if not isinstance(ids, list) or not all(_is_id(each) for each in ids):
+            raise self._refuse("`hash_ids` must be a list of whole numbers from 0")
+        return ids
+
+    def _time_ms(self, item: Mapping[str, Any], name: str, scale: int) -> int:
+        value = item.get(name) or 0
+        is_number = isinstance(value, int | float) and not isinstance(value, bool)
+        if not is_number or not 0 <= value * scale <= MAX_TIME_MS:
+            raise self._refuse(f"`{name}` must be a time of 0 or more; got {value!r:.40}")
+        return round(scale * value)
 
 
 def _is_id(value: Any) -> bool:

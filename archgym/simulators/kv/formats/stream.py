@@ -203,11 +203,10 @@ def _requests_stream(trace: RequestTrace, settings: StreamSettings) -> Stream:
     ids = trace.ids[start[0] : start[-1]].copy()
     n = len(prompt)
     numbers = np.arange(n, dtype=np.int32)
-    has_ids = np.diff(start) > 0
     nodes, n_nodes = _trie(ids, start - start[0])
     return Stream(
         Arrivals(trace.time[chosen], service, prompt, output),
-        np.where(has_ids, prompt, 0), np.diff(start), nodes, start - start[0], n_nodes,
+        trace.known[chosen], np.diff(start), nodes, start - start[0], n_nodes,
         trace.piece, numbers, numbers, np.ones(n, dtype=np.int32), None,
     )  # fmt: skip
 

@@ -1,6 +1,7 @@
 """Traces of requests as readers return them: requests with arrival times, or sessions of agents."""
 
 import gzip
+import json
 import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,7 @@ class RequestTrace:
       ids: Numbers of the known pieces of all prompts.
       start: (n + 1,), first piece of each request.
       piece: Tokens of a piece.
+      known: (n,), tokens from the prompt's start that ids stand for.
     """
 
     time: Ints
@@ -46,6 +48,7 @@ class RequestTrace:
     ids: Ints
     start: Ints
     piece: int
+    known: Ints
 
 
 @final
@@ -92,6 +95,67 @@ class SessionTrace:
 
 
 Trace = RequestTrace | SessionTrace
+
+
+class Columns:
+    """Requests that a reader has met so far."""
+
+    def __init__(self, path: Path, piece: int) -> None:
+        self._path, self._piece = path, piece
+        self._rows: list[tuple[int, int, int, int, int]] = []
+        self._ids: list[int] = []
+
+    def add(
+        self, line: int, time: int, prompt: int, output: int, ids: list[int], n_whole: int = 0
+    ) -> None:
+        """Add a request.
+
+        Args:
+          line: Line of the file.
+          time: Arrival [ms].
+          prompt, output: Tokens.
+          ids: Known pieces from the prompt's start.
+          n_whole: Pieces that are known whole, where they go beyond the prompt.
+
+        Raises:
+          FileFormatError: It comes before the one before, or the trace is too long.
+        """
+        if self._rows and time < self._rows[-1][0]:
+            what = f"requests must be in the order of arrival; {time} follows {self._rows[-1][0]}"
+            raise FileFormatError(self._path, line, what, "Sort the trace by time")
+        self._ids += ids
+        known = max(prompt, n_whole * self._piece) if ids else 0
+        self._rows.append((time, prompt, output, len(ids), known))
+        if len(self._rows) > MAX_REQUESTS or len(self._ids) > MAX_PIECES:
+            limits = f"{MAX_REQUESTS:,} requests with {MAX_PIECES:,} ids"
+            what = f"a trace must have at most {limits}"
+            raise FileFormatError(self._path, line, what, "Cut it into several files")
+
+    def trace(self) -> RequestTrace:
+        """Return the trace.
+
+        Raises:
+          FileFormatError: There is no request.
+        """
+        if not self._rows:
+            raise FileFormatError(self._path, None, "a trace must have a request; this has none")
+        time, prompt, output, lengths, known = np.array(self._rows, dtype=np.int64).T.copy()
+        start = np.concatenate([[0], np.cumsum(lengths)])
+        ids = np.array(self._ids, dtype=np.int64)
+        return RequestTrace(time, prompt, output, ids, start, self._piece, known)
+
+
+def parsed(path: Path, line: int, text: str) -> Any:
+    """Return a line of JSON.
+
+    Raises:
+      FileFormatError: The line is no JSON.
+    """
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        what = f"a line must be JSON; {' '.join(str(error).split())[:80]}"
+        raise FileFormatError(path, line, what, "Copy the file again") from None
 
 
 def lines_of(path: Path) -> Iterator[tuple[int, str]]:

@@ -3,11 +3,10 @@
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from archgym.runtime.kernels import compiled, entry_point
+from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.heap import push, remove
-from archgym.simulators.kv.kernel.layout import Arrivals, Blocks
+from archgym.simulators.kv.kernel.layout import Arrivals, Blocks, Ints, Shorts
 from archgym.simulators.kv.kernel.pool import (
     NOW,
     Pool,
@@ -20,11 +19,8 @@ from archgym.simulators.kv.kernel.pool import (
     touch,
 )
 
-Ints = npt.NDArray[np.int64]
-Shorts = npt.NDArray[np.int32]
 
-
-@compiled
+@helper
 def _admit(
     pool: Pool, policy: int, blocks: Blocks, traits: Traits, request: int, held: Shorts, to: int
 ) -> Any:
@@ -45,7 +41,7 @@ def _admit(
     return hits
 
 
-@compiled
+@helper
 def _finish(
     pool: Pool, policy: int, blocks: Blocks, traits: Traits, request: int, held: Shorts, to: int
 ) -> None:

@@ -2,16 +2,11 @@
 
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
-from archgym.runtime.kernels import compiled
-
-Ints = npt.NDArray[np.int64]
-Shorts = npt.NDArray[np.int32]
+from archgym.runtime.kernels import helper
+from archgym.simulators.kv.kernel.layout import Ints, Shorts
 
 
-@compiled
+@helper
 def sift_up(heap: Shorts, place: Shorts, key: Ints, at: int) -> None:
     """Move the entry at a position towards the top, as far as its key is smaller."""
     entry = heap[at]
@@ -26,7 +21,7 @@ def sift_up(heap: Shorts, place: Shorts, key: Ints, at: int) -> None:
     place[entry] = at
 
 
-@compiled
+@helper
 def sift_down(heap: Shorts, place: Shorts, key: Ints, at: int, n: int) -> None:
     """Move the entry at a position away from the top, as far as its key is larger."""
     entry = heap[at]
@@ -45,16 +40,16 @@ def sift_down(heap: Shorts, place: Shorts, key: Ints, at: int, n: int) -> None:
     place[entry] = at
 
 
-@compiled
-def push(heap: Shorts, place: Shorts, key: Ints, n: int, entry: int) -> Any:
+@helper
+def push(heap: Shorts, place: Shorts, key: Ints, n: int, entry: Any) -> Any:
     """Add an entry, and return the new number of entries."""
     heap[n] = entry
     sift_up(heap, place, key, n)
     return n + 1
 
 
-@compiled
-def remove(heap: Shorts, place: Shorts, key: Ints, n: int, entry: int) -> Any:
+@helper
+def remove(heap: Shorts, place: Shorts, key: Ints, n: int, entry: Any) -> Any:
     """Remove an entry from wherever it is, and return the new number of entries."""
     at = place[entry]
     place[entry] = -1

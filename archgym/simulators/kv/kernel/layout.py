@@ -7,6 +7,7 @@ import numpy.typing as npt
 
 Ints = npt.NDArray[np.int64]
 Shorts = npt.NDArray[np.int32]
+Floats = npt.NDArray[np.float64]
 
 NEVER: Final = 2**31 - 1
 """Request at which a block is next of use if it never is."""

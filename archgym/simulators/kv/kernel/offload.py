@@ -5,9 +5,9 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import compiled, entry_point
+from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.heap import push, remove, sift_down
-from archgym.simulators.kv.kernel.layout import Blocks
+from archgym.simulators.kv.kernel.layout import Blocks, Ints, Shorts
 from archgym.simulators.kv.kernel.pool import (
     Pool,
     Traits,
@@ -17,9 +17,6 @@ from archgym.simulators.kv.kernel.pool import (
     release,
     touch,
 )
-
-Ints = npt.NDArray[np.int64]
-Shorts = npt.NDArray[np.int32]
 
 STORED, EVICTED, FAILED, OFFERED = range(4)
 N_TOTALS: Final = 4
@@ -71,7 +68,7 @@ def new_host(n_identities: int) -> Host:
     )  # fmt: skip
 
 
-@compiled
+@helper
 def _unlink(host: Host, v: int) -> None:
     before, after = host.before[v], host.after[v]
     host.after[before] = after
@@ -80,7 +77,7 @@ def _unlink(host: Host, v: int) -> None:
     host.where[v] = 0
 
 
-@compiled
+@helper
 def _append(host: Host, v: int, to: int) -> None:
     """Move an identity to the new end of a list."""
     if host.where[v] != 0:
@@ -95,12 +92,12 @@ def _append(host: Host, v: int, to: int) -> None:
     host.size[to] += 1
 
 
-@compiled
+@helper
 def _is_present(host: Host, v: int) -> Any:
     return host.where[v] == _T1 or host.where[v] == _T2
 
 
-@compiled
+@helper
 def _rank(host: Host, v: int, request: int, k: int) -> None:
     """Give an identity LRU's rank of now, whether it is in the heap or not."""
     host.key[v] = np.int64(request + 1) * _RANK - k
@@ -109,7 +106,7 @@ def _rank(host: Host, v: int, request: int, k: int) -> None:
         sift_down(host.heap, host.place, host.key, host.place[v], n)
 
 
-@compiled
+@helper
 def _learn(host: Host, v: int, capacity: int) -> None:
     """Change ARC's target after a miss of an identity that is a ghost."""
     n1, n2 = host.size[_B1], host.size[_B2]
@@ -121,7 +118,7 @@ def _learn(host: Host, v: int, capacity: int) -> None:
         _append(host, v, _B2)
 
 
-@compiled
+@helper
 def _next_candidate(host: Host, at: int, offer: int) -> Any:
     """Return the first identity of a list from `at` on that is not offered, or the list's end."""
     while at < host.where.shape[0] and host.offer[at] == offer:
@@ -129,7 +126,7 @@ def _next_candidate(host: Host, at: int, offer: int) -> Any:
     return at
 
 
-@compiled
+@helper
 def _evict_arc(host: Host, n: int, offer: int, capacity: int) -> Any:
     ends = host.where.shape[0]
     virtual = host.size[_T1]
@@ -156,7 +153,7 @@ def _evict_arc(host: Host, n: int, offer: int, capacity: int) -> Any:
     return True
 
 
-@compiled
+@helper
 def _evict_lru(host: Host, n: int, offer: int) -> Any:
     """Evict by rank; offered identities are set aside, and there are always enough others."""
     n_chosen, n_aside = 0, 0
@@ -175,7 +172,7 @@ def _evict_lru(host: Host, n: int, offer: int) -> Any:
     return True
 
 
-@compiled
+@helper
 def _offer(
     host: Host,
     policy: int,
@@ -236,7 +233,7 @@ def _offer(
     return True
 
 
-@compiled
+@helper
 def _close(host: Host, chain: Shorts, base: int, n: int, request: int) -> None:
     """Promote what a request reused, from its last block to its first."""
     for back in range(n):

@@ -8,14 +8,10 @@ MIN by block with the running request's memory charged, and the optimum of prefi
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from archgym.runtime.kernels import compiled, entry_point
+from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.heap import push, remove
-from archgym.simulators.kv.kernel.layout import NEVER, Blocks
-
-Ints = npt.NDArray[np.int64]
-Shorts = npt.NDArray[np.int32]
+from archgym.simulators.kv.kernel.layout import NEVER, Blocks, Ints, Shorts
 
 
 class Sweep(NamedTuple):
@@ -41,7 +37,7 @@ def new_sweep(n: int) -> Sweep:
     return Sweep(np.zeros(n, np.int64), shorts[0], shorts[1], key, np.zeros(2, np.int64))
 
 
-@compiled
+@helper
 def _open(sweep: Sweep, end: int) -> None:
     if sweep.ending[end] == 0 and sweep.place[end] < 0:
         sweep.state[1] = push(sweep.heap, sweep.place, sweep.key, sweep.state[1], end)
@@ -49,7 +45,7 @@ def _open(sweep: Sweep, end: int) -> None:
     sweep.state[0] += 1
 
 
-@compiled
+@helper
 def _close(sweep: Sweep, request: int) -> Any:
     closed = sweep.ending[request]
     sweep.ending[request] = 0
@@ -57,7 +53,7 @@ def _close(sweep: Sweep, request: int) -> Any:
     return closed
 
 
-@compiled
+@helper
 def _cut(sweep: Sweep, room: int) -> None:
     """Drop the intervals that end last, until at most `room` are open."""
     while sweep.state[0] > room:

@@ -8,16 +8,12 @@ up a block, and what the keys are.
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from archgym.runtime.kernels import compiled
+from archgym.runtime.kernels import helper
 from archgym.simulators.kv.kernel.heap import push, remove
-from archgym.simulators.kv.kernel.layout import NEVER, Blocks
+from archgym.simulators.kv.kernel.layout import NEVER, Blocks, Ints, Shorts
 
 LRU, LFU, TTL, TAIL, PRIORITY, BELADY, SLRU, S3_FIFO, ARC, RULE = range(10)
-
-Ints = npt.NDArray[np.int64]
-Shorts = npt.NDArray[np.int32]
 
 FREE, N0, N1, EVICTIONS, SEQUENCE, LOGGED, TARGET, GHOSTS0, GHOSTS1, NOW = range(10)
 N_STATE: Final = 10
@@ -119,7 +115,7 @@ def new_pool(capacity: int, n_identities: int, policy: int, n_logged: int = 0) -
     )  # fmt: skip
 
 
-@compiled
+@helper
 def look_up(pool: Pool, chain: Shorts, base: int, limit: int) -> Any:
     """Return how many of the first `limit` blocks of a chain are there, without a gap."""
     for k in range(limit):
@@ -128,7 +124,7 @@ def look_up(pool: Pool, chain: Shorts, base: int, limit: int) -> Any:
     return limit
 
 
-@compiled
+@helper
 def fits(pool: Pool, chain: Shorts, base: int, total: int, hits: int, held: int) -> Any:
     """Return True if a request can have `total` blocks, given its hits and what it holds."""
     wanted = total - held - hits
@@ -138,7 +134,7 @@ def fits(pool: Pool, chain: Shorts, base: int, total: int, hits: int, held: int)
     return wanted <= pool.state[FREE]
 
 
-@compiled
+@helper
 def queue(pool: Pool, block: int, side: int) -> None:
     """Put a free block into one of the heaps, by its key."""
     pool.side[block] = side
@@ -148,7 +144,7 @@ def queue(pool: Pool, block: int, side: int) -> None:
         pool.state[N1] = push(pool.heap1, pool.place, pool.key, pool.state[N1], block)
 
 
-@compiled
+@helper
 def _remove(pool: Pool, block: int) -> None:
     if pool.side[block] == 0:
         pool.state[N0] = remove(pool.heap0, pool.place, pool.key, pool.state[N0], block)
@@ -156,13 +152,13 @@ def _remove(pool: Pool, block: int) -> None:
         pool.state[N1] = remove(pool.heap1, pool.place, pool.key, pool.state[N1], block)
 
 
-@compiled
+@helper
 def _tick(pool: Pool) -> Any:
     pool.state[SEQUENCE] += 1
     return pool.state[SEQUENCE]
 
 
-@compiled
+@helper
 def _take(pool: Pool, policy: int) -> Any:
     """Remove from the free blocks the one that the policy gives up, and return it."""
     capacity = pool.references.shape[0]
@@ -198,7 +194,7 @@ def _take(pool: Pool, policy: int) -> Any:
         return block
 
 
-@compiled
+@helper
 def _forget(pool: Pool, block: int) -> None:
     """Take a block's identity away, which is an eviction."""
     named = pool.identity[block]
@@ -218,7 +214,7 @@ def _forget(pool: Pool, block: int) -> None:
     pool.state[EVICTIONS] += 1
 
 
-@compiled
+@helper
 def allocate(pool: Pool, policy: int, held: Shorts, base: int, n: int) -> None:
     """Take `n` free blocks into a request's list of blocks from `base` on."""
     pool.state[FREE] -= n
@@ -232,7 +228,7 @@ def allocate(pool: Pool, policy: int, held: Shorts, base: int, n: int) -> None:
         held[base + k] = block
 
 
-@compiled
+@helper
 def touch(
     pool: Pool, policy: int, chain: Shorts, base: int, held: Shorts, to: int, hits: int
 ) -> None:
@@ -255,7 +251,7 @@ def touch(
             pool.uses[named] = min(pool.uses[named] + 1, most)
 
 
-@compiled
+@helper
 def name(pool: Pool, policy: int, block: int, identity: int) -> None:
     """Give a block its identity."""
     pool.identity[block] = identity
@@ -282,7 +278,7 @@ def name(pool: Pool, policy: int, block: int, identity: int) -> None:
             pool.state[TARGET] = max(0, pool.state[TARGET] - max(1, n0 // n1) * _SCALE)
 
 
-@compiled
+@helper
 def _is_ghost(pool: Pool, identity: int) -> Any:
     """Return True if an identity is among the last evicted ones, as many as the pool has blocks."""
     ghost = pool.ghost[identity]
@@ -292,7 +288,7 @@ def _is_ghost(pool: Pool, identity: int) -> Any:
     return age < pool.references.shape[0]
 
 
-@compiled
+@helper
 def _queue_up(
     pool: Pool, policy: int, blocks: Blocks, traits: Traits, request: int, k: int, block: int
 ) -> None:
@@ -335,7 +331,7 @@ def _queue_up(
         queue(pool, block, 0)
 
 
-@compiled
+@helper
 def release(
     pool: Pool,
     policy: int,

@@ -6,14 +6,10 @@ An identity stands for a whole prefix, so a node is found by the first identity 
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from archgym.runtime.kernels import compiled, entry_point
+from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.heap import push, remove
-from archgym.simulators.kv.kernel.layout import Blocks
-
-Ints = npt.NDArray[np.int64]
-Shorts = npt.NDArray[np.int32]
+from archgym.simulators.kv.kernel.layout import Blocks, Ints, Shorts
 
 USED, CLOCK, N_NODES, PAGES_OUT, NODES_OUT, FREED = range(6)
 N_STATE: Final = 6
@@ -66,13 +62,13 @@ def new_tree(n_requests: int, n_identities: int) -> Tree:
     )  # fmt: skip
 
 
-@compiled
+@helper
 def _tick(tree: Tree) -> Any:
     tree.state[CLOCK] += 1
     return tree.state[CLOCK]
 
 
-@compiled
+@helper
 def _new_node(tree: Tree) -> Any:
     if tree.state[FREED] > 0:
         tree.state[FREED] -= 1
@@ -81,7 +77,7 @@ def _new_node(tree: Tree) -> Any:
     return tree.state[N_NODES] - 1
 
 
-@compiled
+@helper
 def _split(tree: Tree, chain: Shorts, node: int, k: int) -> Any:
     """Cut a node's run after `k` pages, and return the new node with the first part."""
     upper = _new_node(tree)
@@ -98,7 +94,7 @@ def _split(tree: Tree, chain: Shorts, node: int, k: int) -> Any:
     return upper
 
 
-@compiled
+@helper
 def _walk(tree: Tree, chain: Shorts, base: int, n: int, is_inserting: bool, found: Ints) -> Any:
     """Return the deepest node that a key reaches; `found[0]` is the number of pages up to it."""
     now = _tick(tree)
@@ -126,19 +122,19 @@ def _walk(tree: Tree, chain: Shorts, base: int, n: int, is_inserting: bool, foun
     return node
 
 
-@compiled
+@helper
 def _lock(tree: Tree, node: int, by: int) -> None:
     while node > 0:
         tree.locks[node] += by
         node = tree.parent[node]
 
 
-@compiled
+@helper
 def _set_key(tree: Tree, policy: int, node: int) -> None:
     tree.key[node] = tree.time[node] + ((tree.uses[node] << 40) if policy == LFU else 0)
 
 
-@compiled
+@helper
 def _evict(tree: Tree, policy: int, chain: Shorts, short: int) -> None:
     """Remove whole leaves until `short` pages are gone, or none is left that is not locked."""
     n = 0

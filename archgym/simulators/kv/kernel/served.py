@@ -9,18 +9,11 @@ from archgym.simulators.kv.formats.stream import Stream, StreamBlocks
 from archgym.simulators.kv.kernel import pool, serving
 from archgym.simulators.kv.kernel.layout import POLICIES, Blocks
 from archgym.simulators.kv.kernel.run import checksum, counts_of, optimum, traits_of
-from archgym.simulators.kv.kernel.store import N_TIERS, Store, new_store
+from archgym.simulators.kv.kernel.store import Store, one_tier
 from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
+from archgym.simulators.moe.machine.step_time import StepCosts
 
 _LOGGED: Final = 4_000_000  # chosen: entries of the log of steps, for small runs.
-
-
-def fixed_clock() -> serving.Clock:
-    """Return a clock that steps of a fixed length do not look at."""
-    return serving.Clock(
-        np.zeros(1), np.zeros(1, np.int64), new_state(1, 1, 1, 1), np.zeros((1, 1)), np.zeros(1),
-        np.zeros(N_CONTENTS),
-    )  # fmt: skip
 
 
 def _order(stream: Stream) -> tuple[serving.Order, Any]:
@@ -49,26 +42,20 @@ def _order(stream: Stream) -> tuple[serving.Order, Any]:
 
 def _fleet(blocks: Blocks, n_workers: int, max_seqs: int, n_before: Any, left: Any) -> Any:
     n = len(blocks.need)
+    workers = np.zeros(n_workers, serving.WORKER).view(np.recarray)
+    requests = np.zeros(n, serving.REQUEST).view(np.recarray)
+    workers.busy_until = 1e300
+    requests.n_before = n_before
     # A preempted request may hold more blocks at its end than at its admission, never above `need`.
-    held_at = np.concatenate([[0], np.cumsum(blocks.need + 1)])
-    ints, longs = np.zeros((6, n_workers), np.int64), np.zeros((4, n), np.int64)
-    floats, marks = np.zeros((2, n)), np.full((3, n), -1.0)
-    shorts = np.full((3, n), -1, np.int32)
+    requests.held_at = np.cumsum(blocks.need + 1) - blocks.need - 1
+    for name in ("worker", "hits", "admitted", "first", "last"):
+        requests[name] = -1
+    slots, shorts = np.zeros((2, n_workers, max_seqs), np.int64), np.full((2, n), -1, np.int32)
     return serving.Fleet(
-        np.zeros((n_workers, max_seqs), np.int64), np.zeros((n_workers, max_seqs), np.int64),
-        ints[0], ints[1], ints[2], ints[3], ints[4], np.zeros((n_workers, n + 1), np.int64),
-        np.full(n_workers, 1e300), np.zeros(n_workers), np.zeros((n_workers, N_CONTENTS)), ints[5],
-        np.zeros(int(held_at[-1]), np.int32), held_at, longs[0], longs[1], longs[2], longs[3],
-        floats[0], floats[1], shorts[0], n_before, np.full(n, -1, np.int64),
-        np.zeros(n, np.int64), marks[0], marks[1], marks[2], shorts[1], shorts[2],
-        np.zeros(n, np.int64), left,
+        workers, requests, slots[0], slots[1], np.zeros((n_workers, n + 1), np.int64),
+        np.zeros((n_workers, N_CONTENTS)), np.zeros(int((blocks.need + 1).sum()), np.int32),
+        shorts[0], shorts[1], np.zeros(n, np.int64), left,
     )  # fmt: skip
-
-
-def no_store(n_identities: int) -> Store:
-    """Return tiers without room."""
-    zeros = np.zeros(N_TIERS)
-    return new_store(np.zeros(N_TIERS, np.int64), zeros, zeros.copy(), n_identities)
 
 
 def serve(
@@ -76,22 +63,24 @@ def serve(
     capacity: int,
     policy: str,
     choices: Mapping[int, int],
-    clock: serving.Clock,
+    costs: StepCosts,
     *,
     n_workers: int = 1,
     store: Store | None = None,
+    hand_ms: float = 0.0,
     log: Any = None,
-) -> tuple[Any, Any, Store]:
-    """Run a stream, and return the state of the fleet at the end, totals and tiers.
+) -> serving.Service:
+    """Run a stream, and return its state at the end.
 
     Args:
       made: Requests as blocks.
       capacity: Blocks of each worker.
       policy: One of `POLICIES`.
-      choices: Values of `Rules` by their number, such as `serving.BUDGET`.
-      clock: Serving clock.
+      choices: Values of `Service.chosen` by their number, such as `serving.BUDGET`.
+      costs: Serving clock.
       n_workers: Workers.
       store: Tiers below; none by default.
+      hand_ms: Time that a block takes from a prefill worker to another [ms].
       log: (n_entries, 3), filled with steps.
     """
     code = POLICIES.index(policy)
@@ -102,20 +91,20 @@ def serve(
     for number, value in choices.items():
         chosen[number] = value
     chosen[serving.POLICY], chosen[serving.BLOCK] = code, made.block
-    tiers = no_store(made.n_identities) if store is None else store
+    tiers = one_tier(0, made.n_identities) if store is None else store
     one = pool.new_pool(capacity, made.n_identities, code, capacity if tiers.capacity.any() else 0)
     fields: Any = [np.stack([field] * n_workers) for field in one]
-    pools = pool.Pool(*fields)
     order, n_before = _order(made.stream)
     left = np.bincount(order.session)
-    fleet = _fleet(blocks, n_workers, int(chosen[serving.MAX_SEQS]), n_before, left)
-    totals = np.zeros(serving.N_TOTALS, np.int64)
-    entries = np.zeros((0, 3), np.int64) if log is None else log
-    serving.serve(
-        fleet, pools, tiers, blocks, traits_of(made), made.stream.arrivals, order, chosen, clock,
-        totals, np.zeros(2, np.int64), entries,
+    run = serving.Service(
+        _fleet(blocks, n_workers, int(chosen[serving.MAX_SEQS]), n_before, left),
+        pool.Pool(*fields), tiers, blocks, traits_of(made), made.stream.arrivals, order, chosen,
+        costs, np.zeros(N_CONTENTS), hand_ms, np.zeros(serving.N_TOTALS, np.int64),
+        np.zeros(serving.N_COUNTERS, np.int64),
+        np.zeros((0, 3), np.int64) if log is None else log,
     )  # fmt: skip
-    return fleet, (totals, pools), tiers
+    serving.serve(run)
+    return run
 
 
 def run_steps(
@@ -149,17 +138,23 @@ def run_steps(
         serving.IS_SINGLE: log is not None,
     }
     entries = None if log is None else np.zeros((_LOGGED, 3), np.int64)
-    fleet, (totals, pools), _ = serve(made, capacity, policy, choices, fixed_clock(), log=entries)
+    # Steps of a fixed length do not look at the clock.
+    no_clock = StepCosts(
+        np.zeros(1), np.zeros(1, np.int64), np.zeros((1, 1)), new_state(1, 1, 1, 1), np.zeros(1),
+        0.0, 0,
+    )  # fmt: skip
+    run = serve(made, capacity, policy, choices, no_clock, log=entries)
+    requests, totals = run.fleet.requests, run.totals
     if log is not None and entries is not None:
         entries = entries[: totals[serving.LOGGED_STEPS]]
         entries[:, 0] //= step_ms
         log["entries"] = entries
-    admitted = fleet.hits >= 0
-    first = np.where(admitted, fleet.admitted / step_ms, -1).astype(np.int64)
+    admitted = requests.hits >= 0
+    first = np.where(admitted, requests.admitted / step_ms, -1).astype(np.int64)
     # A step ends where the next one begins.
-    last = np.where(admitted, fleet.last / step_ms - 1, -1).astype(np.int64)
-    return counts_of(made, capacity, fleet.hits) | {
-        "evictions": int(pools.state[0, pool.EVICTIONS]),
+    last = np.where(admitted, requests.last / step_ms - 1, -1).astype(np.int64)
+    return counts_of(made, capacity, requests.hits) | {
+        "evictions": int(run.pools.state[0, pool.EVICTIONS]),
         "steps": int(totals[serving.STEPS]),
         "scheduled_tokens": int(totals[serving.SCHEDULED]),
         "preemptions": int(totals[serving.PREEMPTIONS]),

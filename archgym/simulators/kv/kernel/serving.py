@@ -2,17 +2,17 @@
 
 The scheduler is first come first served, with chunked prefill and preemption by recomputation. A
 step has a fixed length, or that of the `moe` simulator's serving clock. Steps in which the same
-requests only decode are added up at once.
+requests only decode are added up at once. Where some workers read prompts alone, a request whose
+prompt is read goes to one of the others, which takes its keys and values over.
 """
 
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from archgym.runtime.kernels import compiled, entry_point
+from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.heap import push, remove
-from archgym.simulators.kv.kernel.layout import Arrivals, Blocks
+from archgym.simulators.kv.kernel.layout import Arrivals, Blocks, Floats, Ints, Shorts
 from archgym.simulators.kv.kernel.pool import (
     FREE,
     LOGGED,
@@ -34,6 +34,7 @@ from archgym.simulators.kv.kernel.store import (
     tier_of,
     touch_block,
 )
+from archgym.simulators.moe.kernel.columns import FIRST_NS, WAIT_STEPS
 from archgym.simulators.moe.kernel.state import (
     DECODE_CONTEXT,
     DECODE_PAIRS,
@@ -44,93 +45,80 @@ from archgym.simulators.moe.kernel.state import (
     N_WRITTEN,
     PROMPT_CONTEXT,
     PROMPT_PAIRS,
-    State,
 )
 from archgym.simulators.moe.kernel.steps import step_ns
-
-Ints = npt.NDArray[np.int64]
-Shorts = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float64]
+from archgym.simulators.moe.machine.step_time import StepCosts
 
 _ROUND_ROBIN, _LEAST_LOADED, _PREFIX_AWARE, _STICKY = range(4)
-# Entries of `Rules.chosen`.
+# Entries of `Service.chosen`.
 (
     POLICY, TIER_POLICY, ROUTE, BLOCK, BUDGET, MAX_SEQS, WRITES_THROUGH, IS_LAYERWISE,
-    PREFETCHES, IS_CLOSED, LIVE, STAGGER_MS, STEP_MS, RESERVES, IS_SINGLE, IS_SPREAD,
-) = range(16)  # fmt: skip
-N_CHOSEN: Final = 16
-PREEMPTIONS, STEPS, PEAK, SCHEDULED, LOGGED_STEPS = range(5)
-N_TOTALS: Final = 5
+    PREFETCHES, IS_CLOSED, LIVE, STAGGER_MS, STEP_MS, RESERVES, IS_SINGLE, IS_SPREAD, N_PREFILL,
+) = range(17)  # fmt: skip
+N_CHOSEN: Final = 17
+PREEMPTIONS, STEPS, PEAK, SCHEDULED, LOGGED_STEPS, HANDED = range(6)
+N_TOTALS: Final = 6
+# Entries of `Service.counters`; the last two count what was routed to each pool of workers.
+_N_COMING, _NEXT_SESSION, _ROUTED = range(3)
+N_COUNTERS: Final = 4
 _MOST_AT_ONCE: Final = 256  # chosen: contexts grow by so little that the middle one stands for all.
 _NEVER: Final = 1e300
 
 
-class Clock(NamedTuple):
-    """Arguments of the serving clock; see `moe.machine.step_time.StepCosts`."""
-
-    costs: Floats
-    choices: Ints
-    state: State
-    table: Floats
-    counters: Floats
-    contents: Floats
+WORKER: Final = np.dtype(
+    [
+        # Requests: running, in the step under way, and waiting; the first of those in the ring.
+        ("n_running", np.int64), ("n_planned", np.int64), ("n_waiting", np.int64),
+        ("head", np.int64),
+        ("n_steps", np.int64),  # that the step under way stands for
+        ("busy_until", np.float64),  # end of the step under way [ms], or `_NEVER`
+        ("busy_ms", np.float64),  # time of all steps
+        ("pace_ms", np.float64),  # time of the last step without prompts
+        ("link_free_at", np.float64),  # time at which the link from prefill workers has carried all
+        ("load", np.int64),  # tokens of its requests that are not computed yet
+    ]
+)  # fmt: skip
+"""State of a worker."""
+REQUEST: Final = np.dtype(
+    [
+        ("held_at", np.int64),  # its first entry in `Fleet.held`
+        ("n_held", np.int64), ("named", np.int64),  # blocks, and those that have their identity
+        ("done", np.int64), ("length", np.int64),  # tokens: computed, and of prompt and output
+        ("ready", np.float64),  # time at which it may be issued, then that of its arrival [ms]
+        ("due", np.float64),  # time at which it is looked at next, while it is to come [ms]
+        ("loaded_at", np.float64),  # time at which its blocks are there [ms]
+        ("worker", np.int64),  # that it runs on, or -1
+        ("is_handed", np.int64),  # 1 from the end of its prompt on a prefill worker to admission
+        ("n_before", np.int64),  # requests that must end before
+        ("hits", np.int64), ("loaded", np.int64),  # blocks; hits are -1 for rejected requests
+        # Times of the first admission, of the first and last token [ms]; -1 for rejected requests.
+        ("admitted", np.float64), ("first", np.float64), ("last", np.float64),
+    ]
+)  # fmt: skip
+"""State of a request."""
 
 
 class Fleet(NamedTuple):
     """State of `w` workers and `n` requests.
 
     Attributes:
-      running: (w, max_seqs), running requests in the order of admission.
-      planned: (w, max_seqs), tokens of running requests in the step under way.
-      n_running, n_planned, n_waiting, head: (w,).
-      n_steps: (w,), steps that the step under way stands for.
+      workers, requests: (w,) of `WORKER`, (n,) of `REQUEST`.
+      running, planned: (w, max_seqs), running requests in the order of admission, and their tokens
+        in the step under way.
       waiting: (w, n + 1), ring of waiting requests.
-      busy_until: (w,), end of the step under way [ms], or `_NEVER`.
-      busy_ms: (w,), time of all steps [ms].
       contents: (w, N_CONTENTS), contents of the step under way.
-      load: (w,), tokens of requests that are not computed yet.
       held: Blocks of requests.
-      held_at: (n + 1,), first entry of a request in `held`.
-      n_held, named: (n,), blocks that it holds, and those of them that have their identity.
-      done, length: (n,), tokens that are computed, and those of prompt and output so far.
-      ready: (n,), time at which a request may be issued, then that of its arrival [ms].
-      loaded_at: (n,), time at which its blocks are there [ms].
-      worker: (n,), worker that it runs on, or -1.
-      n_before: (n,), requests that must end before.
-      hits, loaded: (n,), blocks that were hits and that were loaded; hits -1 for rejected ones.
-      admitted, first, last: (n,), times of the first admission, of the first and of the last token
-        [ms]; -1 for rejected requests.
-      heap, place, key: (n,), requests to come, by their time.
+      heap, place, key: (n,), requests to come, by `due`.
       left: (n_sessions,), requests of a session that have not ended.
     """
 
+    workers: Any
+    requests: Any
     running: Ints
     planned: Ints
-    n_running: Ints
-    n_planned: Ints
-    n_waiting: Ints
-    head: Ints
-    n_steps: Ints
     waiting: Ints
-    busy_until: Floats
-    busy_ms: Floats
     contents: Floats
-    load: Ints
     held: Shorts
-    held_at: Ints
-    n_held: Ints
-    named: Ints
-    done: Ints
-    length: Ints
-    ready: Floats
-    loaded_at: Floats
-    worker: Shorts
-    n_before: Ints
-    hits: Ints
-    loaded: Ints
-    admitted: Floats
-    first: Floats
-    last: Floats
     heap: Shorts
     place: Shorts
     key: Ints
@@ -156,7 +144,40 @@ class Order(NamedTuple):
     root_ms: Ints
 
 
-@compiled
+class Service(NamedTuple):
+    """All that a run works on.
+
+    Attributes:
+      fleet: Workers and requests, all at rest.
+      pools: Pools of all workers; arrays have a first axis of workers.
+      store: Tiers below.
+      blocks, traits, arrivals, order: The stream.
+      chosen: (N_CHOSEN,), choices of the design.
+      costs: Serving clock.
+      contents: (N_CONTENTS,), contents of the step that is planned.
+      hand_ms: Time that a block takes from a prefill worker to another [ms].
+      totals: (N_TOTALS,), filled.
+      counters: (N_COUNTERS,), zeros.
+      log: (n_entries, 3), filled with time, request and tokens of each step.
+    """
+
+    fleet: Fleet
+    pools: Pool
+    store: Store
+    blocks: Blocks
+    traits: Traits
+    arrivals: Arrivals
+    order: Order
+    chosen: Ints
+    costs: StepCosts
+    contents: Floats
+    hand_ms: float
+    totals: Ints
+    counters: Ints
+    log: Ints
+
+
+@helper
 def _pool_of(pools: Pool, worker: int) -> Pool:
     """Return the pool of one worker, whose arrays are rows of those of all workers."""
     return Pool(
@@ -168,198 +189,297 @@ def _pool_of(pools: Pool, worker: int) -> Pool:
     )  # fmt: skip
 
 
-@compiled
-def _issue(fleet: Fleet, request: int, at: float, n_coming: Ints) -> None:
-    """Let a request arrive at a time."""
-    fleet.ready[request] = at
+@helper
+def _issue(run: Service, request: int, at: float) -> None:
+    """Look at a request at a time: it arrives, or may be scheduled."""
+    fleet = run.fleet
+    fleet.requests[request].due = at
     # Microseconds, then the order of the stream.
     fleet.key[request] = (np.int64(at * 1e3) << 22) + request
-    n_coming[0] = push(fleet.heap, fleet.place, fleet.key, n_coming[0], request)
+    n = push(fleet.heap, fleet.place, fleet.key, run.counters[_N_COMING], request)
+    run.counters[_N_COMING] = n
 
 
-@compiled
-def _start_session(fleet: Fleet, order: Order, session: int, at: float, n_coming: Ints) -> None:
+@helper
+def _start_session(run: Service, at: float) -> None:
+    """Issue the first requests of the next session."""
+    order, session = run.order, run.counters[_NEXT_SESSION]
+    run.counters[_NEXT_SESSION] += 1
     for i in range(order.root_start[session], order.root_start[session + 1]):
         root = order.roots[i]
-        _issue(fleet, root, at + order.root_ms[root], n_coming)
+        _issue(run, root, at + order.root_ms[root])
 
 
-@compiled
-def _route(
-    fleet: Fleet,
-    pools: Pool,
-    blocks: Blocks,
-    chosen: Ints,
-    order: Order,
-    request: int,
-    n_routed: int,
-) -> Any:
-    """Return the worker of a request."""
-    n = fleet.load.shape[0]
-    if n == 1:
-        return 0
+@helper
+def _go_on(run: Service, request: int, now: float) -> None:
+    """Continue the session of a request that has ended or was rejected, if sessions wait."""
+    fleet, order = run.fleet, run.order
+    if not run.chosen[IS_CLOSED]:
+        return
+    for edge in range(order.start[request], order.start[request + 1]):
+        to = order.to[edge]
+        fleet.requests[to].ready = max(fleet.requests[to].ready, now + order.delay_ms[edge])
+        fleet.requests[to].n_before -= 1
+        if fleet.requests[to].n_before == 0:
+            _issue(run, to, fleet.requests[to].ready)
+    session = order.session[request]
+    fleet.left[session] -= 1
+    if fleet.left[session] == 0 and run.counters[_NEXT_SESSION] < fleet.left.shape[0]:
+        _start_session(run, now)
+
+
+@helper
+def _route(run: Service, request: int) -> Any:
+    """Return the worker of a request: prompts go to prefill workers, which are the last ones."""
+    fleet, blocks, chosen = run.fleet, run.blocks, run.chosen
+    is_prompt = chosen[N_PREFILL] > 0 and fleet.requests[request].is_handed == 0
+    n_others = fleet.workers.shape[0] - chosen[N_PREFILL]
+    low, n = (n_others, chosen[N_PREFILL]) if is_prompt else (0, n_others)
+    routed = run.counters[_ROUTED + is_prompt]
+    run.counters[_ROUTED + is_prompt] += 1
     route = chosen[ROUTE]
+    if n == 1:
+        return low
     if route == _ROUND_ROBIN:
-        return n_routed % n
+        return low + routed % n
     if route == _STICKY:
-        return order.session[request] % n
-    best, least = 0, np.int64(2**62)
-    for worker in range(n):
-        cost = fleet.load[worker]
+        return low + run.order.session[request] % n
+    best, least = low, np.int64(2**62)
+    for worker in range(low, low + n):
+        cost = fleet.workers[worker].load
         if route == _PREFIX_AWARE:
-            pool = _pool_of(pools, worker)
+            pool = _pool_of(run.pools, worker)
             base = blocks.start[request]
             found = look_up(pool, blocks.chain, base, blocks.eligible[request])
-            # Tokens to compute here, and those that come first.
+            # Tokens to compute or to take over here, and those that come first.
             cost += (blocks.need[request] - found) * chosen[BLOCK]
         if cost < least:
             best, least = worker, cost
     return best
 
 
-@compiled
-def _find_loads(store: Store, blocks: Blocks, request: int, hits: int, limit: int) -> Any:
+@helper
+def _arrive(run: Service, now: float) -> Any:
+    """Let the next request arrive or wait for its turn; return 1 if it is rejected."""
+    fleet, blocks, chosen, costs = run.fleet, run.blocks, run.chosen, run.costs.costs
+    request = fleet.heap[0]
+    n_coming = remove(fleet.heap, fleet.place, fleet.key, run.counters[_N_COMING], request)
+    run.counters[_N_COMING] = n_coming
+    item, prompt = fleet.requests[request], run.arrivals.prompt[request]
+    if item.worker < 0:
+        is_handed = item.is_handed
+        if not is_handed:
+            item.ready = now
+            if blocks.need[request] > run.pools.references.shape[1]:
+                _go_on(run, request, now)
+                return 1
+            item.length = prompt
+        to = _route(run, request)
+        item.worker = to
+        decodes = to < fleet.workers.shape[0] - chosen[N_PREFILL]
+        fleet.workers[to].load += prompt + (run.arrivals.output[request] if decodes else 0)
+        if chosen[PREFETCHES] and not is_handed:
+            _promote(run, request, now)
+        if chosen[STEP_MS] == 0:
+            # As `moe` has it: handling, and some steps of those that decode.
+            delay = 0.0 if is_handed else 1e-6 * costs[FIRST_NS]
+            if fleet.workers[to].n_running > 0:
+                delay += costs[WAIT_STEPS] * fleet.workers[to].pace_ms
+            if delay > 0.0:
+                _issue(run, request, now + delay)
+                return 0
+    to = item.worker
+    own = fleet.workers[to]
+    ring = fleet.waiting.shape[1]
+    fleet.waiting[to, (own.head + own.n_waiting) % ring] = request
+    own.n_waiting += 1
+    if own.busy_until >= _NEVER:
+        step = chosen[STEP_MS]
+        own.busy_until = np.ceil(now / step) * step if step > 0 else now
+        own.n_steps = 0
+    return 0
+
+
+@helper
+def _find_loads(run: Service, request: int, hits: int, limit: int) -> Any:
     """Return how many blocks after the hits the tiers hold without a gap."""
-    base = blocks.start[request]
+    base = run.blocks.start[request]
     n = 0
-    while hits + n < limit and tier_of(store, blocks.chain[base + hits + n]) >= 0:
+    while hits + n < limit and tier_of(run.store, run.blocks.chain[base + hits + n]) >= 0:
         n += 1
     return n
 
 
-@compiled
-def _load(
-    fleet: Fleet, store: Store, blocks: Blocks, chosen: Ints, request: int, low: int, n: int,
-    now: float,
-) -> None:  # fmt: skip
+@helper
+def _load(run: Service, request: int, low: int, n: int, now: float) -> None:
     """Load blocks of a request from the tiers, and note when they are there."""
-    base = blocks.start[request]
+    fleet, store, chain = run.fleet, run.store, run.blocks.chain
+    base = run.blocks.start[request]
     for tier in range(N_TIERS):
         count = 0
         for k in range(low, low + n):
-            if tier_of(store, blocks.chain[base + k]) == tier:
+            if tier_of(store, chain[base + k]) == tier:
                 count += 1
-                touch_block(store, chosen[TIER_POLICY], tier, blocks.chain[base + k])
+                touch_block(store, run.chosen[TIER_POLICY], tier, chain[base + k])
         if count > 0:
             store.read[tier] += count
             end = carry(store, tier, count, now)
-            fleet.loaded_at[request] = max(fleet.loaded_at[request], end)
+            fleet.requests[request].loaded_at = max(fleet.requests[request].loaded_at, end)
 
 
-@compiled
-def _save_evicted(pool: Pool, store: Store, chosen: Ints, now: float) -> None:
-    """Store what the pool has evicted since the last call."""
-    for i in range(pool.state[LOGGED]):
-        store_block(store, chosen[TIER_POLICY], pool.log[i], 0, now)
+@helper
+def _take_over(run: Service, worker: int, request: int, n: int, now: float) -> None:
+    """Queue blocks of a request on the link from prefill workers, and note when they are there."""
+    item, own = run.fleet.requests[request], run.fleet.workers[worker]
+    start = max(now, own.link_free_at)
+    own.link_free_at = start + n * run.hand_ms
+    item.loaded_at = own.link_free_at
+    run.totals[HANDED] += n
+
+
+@helper
+def _promote(run: Service, request: int, now: float) -> None:
+    """Copy blocks of a request that returns from lower tiers to the first one."""
+    store, blocks = run.store, run.blocks
+    base, eligible = blocks.start[request], blocks.eligible[request]
+    pool = _pool_of(run.pools, run.fleet.requests[request].worker)
+    low = look_up(pool, blocks.chain, base, eligible)
+    first = 0
+    while first < N_TIERS - 1 and store.capacity[first] == 0:
+        first += 1
+    for k in range(low, low + _find_loads(run, request, low, eligible)):
+        identity = blocks.chain[base + k]
+        tier = tier_of(store, identity)
+        if tier > first:
+            store.read[tier] += 1
+            carry(store, tier, 1, now)
+            store_block(store, run.chosen[TIER_POLICY], identity, 0, now)
+
+
+@helper
+def _save(run: Service, request: int, n: int, now: float) -> None:
+    """Store the first blocks of a request that no tier has, if blocks are written at once."""
+    base = run.blocks.start[request]
+    for k in range(n if run.chosen[WRITES_THROUGH] else 0):
+        identity = run.blocks.chain[base + k]
+        if tier_of(run.store, identity) < 0:
+            is_done = run.traits.is_last[request]
+            store_block(run.store, run.chosen[TIER_POLICY], identity, is_done, now)
+
+
+@helper
+def _save_evicted(run: Service, pool: Pool, now: float) -> None:
+    """Store what the pool has evicted since the last call, if blocks are written then."""
+    for i in range(0 if run.chosen[WRITES_THROUGH] else pool.state[LOGGED]):
+        store_block(run.store, run.chosen[TIER_POLICY], pool.log[i], 0, now)
     pool.state[LOGGED] = 0
 
 
-@compiled
-def _grow(
-    fleet: Fleet, pool: Pool, blocks: Blocks, chosen: Ints, request: int, hits: int, upto: int,
-    known: int,
-) -> Any:  # fmt: skip
+@helper
+def _grow(run: Service, pool: Pool, request: int, hits: int, upto: int, known: int) -> Any:
     """Give a request blocks for `upto` tokens, and name the full ones of `known` tokens."""
-    block = chosen[BLOCK]
-    base, to, held = blocks.start[request], fleet.held_at[request], fleet.n_held[request]
+    fleet, chain, policy = run.fleet, run.blocks.chain, run.chosen[POLICY]
+    block, item = run.chosen[BLOCK], fleet.requests[request]
+    base, to, held = (
+        run.blocks.start[request],
+        item.held_at,
+        item.n_held,
+    )
     total = max((upto + block - 1) // block, held)
-    if not fits(pool, blocks.chain, base, total, hits, held):
+    if not fits(pool, chain, base, total, hits, held):
         return False
     if hits > 0:
-        touch(pool, chosen[POLICY], blocks.chain, base, fleet.held, to, hits)
+        touch(pool, policy, chain, base, fleet.held, to, hits)
         held = hits
-        fleet.named[request] = hits
-    allocate(pool, chosen[POLICY], fleet.held, to + held, total - held)
-    fleet.n_held[request] = total
-    n_full = blocks.start[request + 1] - base
+        item.named = hits
+    allocate(pool, policy, fleet.held, to + held, total - held)
+    item.n_held = total
+    n_full = run.blocks.start[request + 1] - base
     until = min(min(upto, known) // block, n_full)
-    for k in range(fleet.named[request], until):
-        name(pool, chosen[POLICY], fleet.held[to + k], blocks.chain[base + k])
-    fleet.named[request] = max(until, fleet.named[request])
+    for k in range(item.named, until):
+        name(pool, policy, fleet.held[to + k], chain[base + k])
+    item.named = max(until, item.named)
     return True
 
 
-@compiled
-def _free(
-    fleet: Fleet, pool: Pool, blocks: Blocks, traits: Traits, chosen: Ints, request: int, now: float
-) -> None:
+@helper
+def _free(run: Service, pool: Pool, request: int, now: float) -> None:
+    """Take all blocks of a request away."""
+    fleet, traits = run.fleet, run.traits
     pool.state[NOW] = np.int64(now)
     traits.last_seen[traits.agent[request]] = pool.state[NOW]
-    to, n = fleet.held_at[request], fleet.n_held[request]
-    release(pool, chosen[POLICY], blocks, traits, request, fleet.held, to, n)
-    fleet.n_held[request] = 0
+    to, n = fleet.requests[request].held_at, fleet.requests[request].n_held
+    release(pool, run.chosen[POLICY], run.blocks, traits, request, fleet.held, to, n)
+    fleet.requests[request].n_held = 0
 
 
-@compiled
-def _end_step(
-    fleet: Fleet,
-    pool: Pool,
-    store: Store,
-    blocks: Blocks,
-    traits: Traits,
-    arrivals: Arrivals,
-    order: Order,
-    chosen: Ints,
-    worker: int,
-    now: float,
-    n_coming: Ints,
-    next_session: Ints,
-) -> Any:
+@helper
+def _end_step(run: Service, pool: Pool, worker: int, now: float) -> Any:
     """Take in what a step has computed, and return the number of requests that ended."""
-    kept, ended = 0, 0
-    n_steps = fleet.n_steps[worker]
-    for at in range(fleet.n_running[worker]):
+    fleet, arrivals, blocks = run.fleet, run.arrivals, run.blocks
+    kept, ended, own = 0, 0, fleet.workers[worker]
+    n_steps = own.n_steps
+    is_prefill = worker >= fleet.workers.shape[0] - run.chosen[N_PREFILL]
+    for at in range(own.n_running):
         request = fleet.running[worker, at]
+        item = fleet.requests[request]
         fleet.running[worker, kept] = request
         kept += 1
         tokens = fleet.planned[worker, at]
-        if at >= fleet.n_planned[worker] or tokens == 0:
+        if at >= own.n_planned or tokens == 0:
             continue
-        fleet.load[worker] -= max(tokens, n_steps)
-        fleet.done[request] += tokens
-        if fleet.done[request] < fleet.length[request]:
+        own.load -= max(tokens, n_steps)
+        item.done += tokens
+        if item.done < item.length:
             continue
-        if fleet.length[request] == arrivals.prompt[request]:
-            fleet.first[request] = now
-        fleet.length[request] += n_steps
-        fleet.done[request] = fleet.length[request] - 1
-        if fleet.length[request] - arrivals.prompt[request] < arrivals.output[request]:
+        if is_prefill:
+            kept -= 1
+            _save(run, request, blocks.prompt[request], now)
+            _free(run, pool, request, now)
+            item.is_handed = 1
+            item.worker = -1
+            item.named = 0
+            _issue(run, request, now)
             continue
-        fleet.last[request] = now
+        if item.length == arrivals.prompt[request]:
+            item.first = now
+        item.length += n_steps
+        item.done = item.length - 1
+        if item.length - arrivals.prompt[request] < arrivals.output[request]:
+            continue
+        item.last = now
         ended += 1
         kept -= 1
-        if chosen[WRITES_THROUGH]:
-            for at_block in range(blocks.start[request], blocks.start[request + 1]):
-                identity = blocks.chain[at_block]
-                if tier_of(store, identity) < 0:
-                    store_block(store, chosen[TIER_POLICY], identity, traits.is_last[request], now)
-        _free(fleet, pool, blocks, traits, chosen, request, now)
-        _go_on(fleet, order, chosen, request, now, n_coming, next_session)
-    fleet.n_running[worker] = kept
-    fleet.n_planned[worker] = 0
+        _save(run, request, blocks.start[request + 1] - blocks.start[request], now)
+        _free(run, pool, request, now)
+        _go_on(run, request, now)
+    own.n_running = kept
+    own.n_planned = 0
     return ended
 
 
-@compiled
-def _preempt(
-    fleet: Fleet, pool: Pool, blocks: Blocks, traits: Traits, chosen: Ints, worker: int, now: float
-) -> Any:
+@helper
+def _preempt(run: Service, pool: Pool, worker: int, now: float) -> Any:
     """Take the blocks of the last running request away, and return it."""
-    fleet.n_running[worker] -= 1
-    victim = fleet.running[worker, fleet.n_running[worker]]
-    _free(fleet, pool, blocks, traits, chosen, victim, now)
-    fleet.load[worker] += fleet.done[victim]
-    fleet.done[victim] = fleet.named[victim] = 0
-    fleet.head[worker] = (fleet.head[worker] - 1) % fleet.waiting.shape[1]
-    fleet.waiting[worker, fleet.head[worker]] = victim
-    fleet.n_waiting[worker] += 1
+    fleet, own = run.fleet, run.fleet.workers[worker]
+    own.n_running -= 1
+    victim = fleet.running[worker, own.n_running]
+    item = fleet.requests[victim]
+    _free(run, pool, victim, now)
+    own.load += item.done
+    item.done = 0
+    item.named = 0
+    own.head = (own.head - 1) % fleet.waiting.shape[1]
+    fleet.waiting[worker, own.head] = victim
+    own.n_waiting += 1
     return victim
 
 
-@compiled
-def _add(clock: Clock, before: int, tokens: int, length: int, prompt: int, n_steps: int) -> None:
+@helper
+def _add(
+    contents: Floats, before: int, tokens: int, length: int, prompt: int, n_steps: int
+) -> None:
     """Add what a request does in a step to the step's contents."""
-    contents = clock.contents
     if before >= prompt and tokens == 1:
         context = before + 1 + 0.5 * (n_steps - 1)
         contents[N_WRITTEN] += 1
@@ -375,71 +495,63 @@ def _add(clock: Clock, before: int, tokens: int, length: int, prompt: int, n_ste
     contents[N_LOGITS] += 1 if before + tokens == length else 0
 
 
-@compiled
-def _step_ms(fleet: Fleet, clock: Clock, chosen: Ints, worker: int) -> Any:
-    """Return the time of a worker's step with the contents of the clock [ms].
+@helper
+def _step_ms(run: Service, worker: int) -> Any:
+    """Return the time of a worker's step with the contents that are planned [ms].
 
     Where workers share experts, those of the others' steps under way go through them too.
     """
-    if chosen[STEP_MS] > 0:
-        return float(chosen[STEP_MS])
-    for column in range(clock.contents.shape[0]):
-        fleet.contents[worker, column] = clock.contents[column]
-        for each in range(fleet.busy_until.shape[0]):
-            if chosen[IS_SPREAD] and each != worker and fleet.busy_until[each] < _NEVER:
-                clock.contents[column] += fleet.contents[each, column]
+    fleet, costs, contents = run.fleet, run.costs, run.contents
+    if run.chosen[STEP_MS] > 0:
+        return float(run.chosen[STEP_MS])
+    for column in range(contents.shape[0]):
+        fleet.contents[worker, column] = contents[column]
+        for each in range(fleet.workers.shape[0]):
+            if run.chosen[IS_SPREAD] and each != worker and fleet.workers[each].busy_until < _NEVER:
+                contents[column] += fleet.contents[each, column]
     return 1e-6 * step_ns(
-        clock.costs, clock.choices, clock.state, clock.table, clock.counters, clock.contents, 0.0
+        costs.costs, costs.choices, costs.state, costs.table, costs.counters, contents, 0.0
     )
 
 
-@compiled
-def _note(log: Ints, totals: Ints, now: float, request: int, tokens: int) -> None:
+@helper
+def _note(run: Service, now: float, request: int, tokens: int) -> None:
     """Log the tokens of a request in a step, -1 for a preemption."""
-    n = totals[LOGGED_STEPS]
+    log, n = run.log, run.totals[LOGGED_STEPS]
     if n < log.shape[0]:
         log[n, 0], log[n, 1], log[n, 2] = np.int64(now), request, tokens
-        totals[LOGGED_STEPS] = n + 1
+        run.totals[LOGGED_STEPS] = n + 1
 
 
-@compiled
-def _begin_step(
-    fleet: Fleet,
-    pool: Pool,
-    store: Store,
-    blocks: Blocks,
-    traits: Traits,
-    arrivals: Arrivals,
-    chosen: Ints,
-    clock: Clock,
-    worker: int,
-    now: float,
-    horizon: float,
-    totals: Ints,
-    log: Ints,
-) -> None:
+@helper
+def _begin_step(run: Service, pool: Pool, worker: int, now: float, horizon: float) -> None:
     """Plan the next step of a worker, and set when it ends."""
+    fleet, blocks, chosen, totals = run.fleet, run.blocks, run.chosen, run.totals
+    contents, arrivals = run.contents, run.arrivals
     block, left, at = chosen[BLOCK], chosen[BUDGET], 0
     is_preempting, has_prompts = False, False
     pending = _NEVER
     pool.state[NOW] = np.int64(now)
     running, planned = fleet.running[worker], fleet.planned[worker]
-    clock.contents[:] = 0.0
-    while at < fleet.n_running[worker] and left > 0:
+    own = fleet.workers[worker]
+    contents[:] = 0.0
+    while at < own.n_running and left > 0:
         request = running[at]
+        item = fleet.requests[request]
         planned[at] = 0
-        if not chosen[IS_LAYERWISE] and fleet.loaded_at[request] > now:
-            pending = min(pending, fleet.loaded_at[request])
+        if _waits(run, request, now):
+            pending = min(pending, item.loaded_at)
             at += 1
             continue
-        tokens = min(fleet.length[request] - fleet.done[request], left)
-        upto = fleet.done[request] + tokens
+        item.is_handed = 0
+        tokens = min(item.length - item.done, left)
+        upto = item.done + tokens
         has_room = True
-        while not _grow(fleet, pool, blocks, chosen, request, 0, upto, fleet.length[request]):
+        while not _grow(run, pool, request, 0, upto, item.length):
             is_preempting = True
             totals[PREEMPTIONS] += 1
-            victim = _preempt(fleet, pool, blocks, traits, chosen, worker, now)
-            _note(log, totals, now, victim, -1)
+            victim = _preempt(run, pool, worker, now)
+            _note(run, now, victim, -1)
             if victim == request:
                 has_room = False
                 break
@@ -447,99 +559,109 @@ def _begin_step(
             break
         planned[at] = tokens
         left -= tokens
-        has_prompts = has_prompts or fleet.done[request] < arrivals.prompt[request] or tokens > 1
+        has_prompts = has_prompts or item.done < arrivals.prompt[request] or tokens > 1
         at += 1
     n_planned = at
-    while (
-        not is_preempting and left > 0 and fleet.n_waiting[worker] > 0
-        and fleet.n_running[worker] < chosen[MAX_SEQS]
-    ):  # fmt: skip
-        request = fleet.waiting[worker, fleet.head[worker]]
-        base, length = blocks.start[request], fleet.length[request]
+    while not is_preempting and left > 0 and own.n_waiting > 0 and own.n_running < chosen[MAX_SEQS]:
+        request = fleet.waiting[worker, own.head]
+        item = fleet.requests[request]
+        base, length = blocks.start[request], item.length
         limit = min((length - 1) // block, blocks.start[request + 1] - base)
         hits = look_up(pool, blocks.chain, base, limit)
-        n_loaded = _find_loads(store, blocks, request, hits, limit)
+        n_loaded = _find_loads(run, request, hits, limit)
         cached = block * (hits + n_loaded)
-        tokens = min(length - cached, left)
         whole = (length + block - 1) // block
+        if item.is_handed:
+            # All but the last token, which gives the first one of the output, come over the link.
+            n_loaded, cached = 0, length - 1
+        tokens = min(length - cached, left)
         if chosen[RESERVES] and not fits(pool, blocks.chain, base, whole, hits, 0):
             break
-        if not _grow(fleet, pool, blocks, chosen, request, hits, cached + tokens, length):
+        if not _grow(run, pool, request, hits, cached + tokens, length):
             break
-        if n_loaded > 0:
-            _load(fleet, store, blocks, chosen, request, hits, n_loaded, now)
-        fleet.head[worker] = (fleet.head[worker] + 1) % fleet.waiting.shape[1]
-        fleet.n_waiting[worker] -= 1
-        running[fleet.n_running[worker]] = request
-        fleet.n_running[worker] += 1
-        n_planned = fleet.n_running[worker]
-        fleet.done[request] = cached
-        fleet.load[worker] -= cached
-        if fleet.hits[request] < 0:
-            fleet.hits[request], fleet.loaded[request] = hits, n_loaded
-            fleet.admitted[request] = now
-        is_waiting = not chosen[IS_LAYERWISE] and fleet.loaded_at[request] > now
+        if item.is_handed:
+            _take_over(run, worker, request, whole - hits, now)
+        elif n_loaded > 0:
+            _load(run, request, hits, n_loaded, now)
+        own.head = (own.head + 1) % fleet.waiting.shape[1]
+        own.n_waiting -= 1
+        running[own.n_running] = request
+        own.n_running += 1
+        n_planned = own.n_running
+        item.done = cached
+        own.load -= cached
+        if item.hits < 0:
+            item.hits, item.loaded = hits, n_loaded
+            item.admitted = now
+        is_waiting = _waits(run, request, now)
         planned[n_planned - 1] = 0 if is_waiting else tokens
         if is_waiting:
-            pending = min(pending, fleet.loaded_at[request])
+            pending = min(pending, item.loaded_at)
         else:
+            item.is_handed = 0
             left -= tokens
             has_prompts = True
-    totals[PEAK] = max(totals[PEAK], fleet.n_running[worker])
-    fleet.n_planned[worker] = n_planned
+    totals[PEAK] = max(totals[PEAK], own.n_running)
+    own.n_planned = n_planned
     n_steps: Any = np.int64(_MOST_AT_ONCE)
     n_active = 0
     for at in range(n_planned):
         request = running[at]
+        item = fleet.requests[request]
         if planned[at] == 0:
             continue
         n_active += 1
-        produced = fleet.length[request] - arrivals.prompt[request]
+        produced = item.length - arrivals.prompt[request]
         n_steps = min(n_steps, arrivals.output[request] - produced)
-        _add(
-            clock, fleet.done[request], planned[at], fleet.length[request],
-            arrivals.prompt[request], 1,
-        )  # fmt: skip
+        _add(contents, item.done, planned[at], item.length, arrivals.prompt[request], 1)
     if n_active == 0:
         fleet.contents[worker, :] = 0.0
-        fleet.busy_until[worker] = pending
-        fleet.n_steps[worker] = 0
+        own.busy_until = pending
+        own.n_steps = 0
         return
-    took = _step_ms(fleet, clock, chosen, worker)
+    took = _step_ms(run, worker)
     if has_prompts or is_preempting or chosen[IS_SINGLE]:
         n_steps = 1
     else:
         n_steps = max(1, min(n_steps, np.int64((min(horizon, pending) - now) / took)))
         n_steps = _fitting(fleet, pool, block, worker, n_planned, n_steps)
     if n_steps > 1:
-        clock.contents[:] = 0.0
+        contents[:] = 0.0
         for at in range(n_planned):
             request = running[at]
+            item = fleet.requests[request]
             if planned[at] == 0:
                 continue
-            upto = fleet.done[request] + n_steps
-            _grow(fleet, pool, blocks, chosen, request, 0, upto, upto)
-            _add(
-                clock, fleet.done[request], 1, fleet.length[request], arrivals.prompt[request],
-                n_steps,
-            )  # fmt: skip
-        took = _step_ms(fleet, clock, chosen, worker)
+            upto = item.done + n_steps
+            _grow(run, pool, request, 0, upto, upto)
+            _add(contents, item.done, 1, item.length, arrivals.prompt[request], n_steps)
+        took = _step_ms(run, worker)
     end = now + took * n_steps
     if chosen[IS_LAYERWISE]:
         # Layers are computed as they arrive: a step ends after its loads do.
         for at in range(n_planned):
-            end = max(end, fleet.loaded_at[running[at]])
-    fleet.n_steps[worker] = n_steps
-    fleet.busy_ms[worker] += end - now
-    fleet.busy_until[worker] = end
+            if planned[at] > 0:
+                end = max(end, fleet.requests[running[at]].loaded_at)
+    if not has_prompts:
+        own.pace_ms = took
+    own.n_steps = n_steps
+    own.busy_ms += end - now
+    own.busy_until = end
     totals[STEPS] += n_steps
     for at in range(n_planned):
         if planned[at] > 0:
             totals[SCHEDULED] += planned[at] if n_steps == 1 else n_steps
-            _note(log, totals, now, running[at], planned[at])
+            _note(run, now, running[at], planned[at])
 
 
-@compiled
+@helper
+def _waits(run: Service, request: int, now: float) -> Any:
+    """Return True if a running request waits for blocks before it computes."""
+    is_apart = run.fleet.requests[request].is_handed > 0 or run.chosen[IS_LAYERWISE] == 0
+    return is_apart and run.fleet.requests[request].loaded_at > now
+
+
+@helper
 def _fitting(
     fleet: Fleet, pool: Pool, block: int, worker: int, n_planned: int, n_steps: int
 ) -> Any:
@@ -547,10 +669,10 @@ def _fitting(
     while n_steps > 1:
         wanted = 0
         for at in range(n_planned):
-            request = fleet.running[worker, at]
+            item = fleet.requests[fleet.running[worker, at]]
             if fleet.planned[worker, at] > 0:
-                upto = fleet.done[request] + n_steps
-                wanted += max(0, (upto + block - 1) // block - fleet.n_held[request])
+                upto = item.done + n_steps
+                wanted += max(0, (upto + block - 1) // block - item.n_held)
         if wanted <= pool.state[FREE]:
             break
         n_steps //= 2
@@ -558,137 +680,34 @@ def _fitting(
 
 
 @entry_point(40.0)
-def serve(
-    fleet: Fleet,
-    pools: Pool,
-    store: Store,
-    blocks: Blocks,
-    traits: Traits,
-    arrivals: Arrivals,
-    order: Order,
-    chosen: Ints,
-    clock: Clock,
-    totals: Ints,
-    counters: Ints,
-    log: Ints,
-) -> None:
-    """Serve all requests.
-
-    Args:
-      fleet: Workers and requests, all at rest.
-      pools: Pools of all workers; arrays have a first axis of workers.
-      store: Tiers below.
-      blocks, traits, arrivals, order: The stream.
-      chosen: (N_CHOSEN,), choices of the design.
-      clock: Serving clock.
-      totals: (N_TOTALS,), filled.
-      counters: (2,), zeros: requests to come, and the next session.
-      log: (n_entries, 3), filled with time, request and tokens of each step.
-    """
-    n, n_workers = arrivals.time.shape[0], fleet.load.shape[0]
-    n_coming, next_session = counters[:1], counters[1:]
-    capacity = pools.references.shape[1]
-    n_left, n_routed = n, 0
+def serve(run: Service) -> None:
+    """Serve all requests."""
+    fleet, chosen = run.fleet, run.chosen
+    n, n_workers = run.arrivals.time.shape[0], fleet.workers.shape[0]
+    n_left = n
     if chosen[IS_CLOSED]:
-        while next_session[0] < min(chosen[LIVE], fleet.left.shape[0]):
-            at = float(next_session[0] * chosen[STAGGER_MS])
-            _start_session(fleet, order, next_session[0], at, n_coming)
-            next_session[0] += 1
+        for session in range(min(chosen[LIVE], fleet.left.shape[0])):
+            _start_session(run, float(session * chosen[STAGGER_MS]))
     else:
         for request in range(n):
-            _issue(fleet, request, float(arrivals.time[request]), n_coming)
+            _issue(run, request, float(run.arrivals.time[request]))
     while n_left > 0:
         worker = 0
         for each in range(1, n_workers):
-            if fleet.busy_until[each] < fleet.busy_until[worker]:
+            if fleet.workers[each].busy_until < fleet.workers[worker].busy_until:
                 worker = each
-        arrival = _NEVER
-        if n_coming[0] > 0:
-            arrival = fleet.ready[fleet.heap[0]]
-        if arrival <= fleet.busy_until[worker]:
-            if arrival >= _NEVER:
+        coming = fleet.requests[fleet.heap[0]].due if run.counters[_N_COMING] > 0 else _NEVER
+        now = fleet.workers[worker].busy_until
+        if coming <= now:
+            if coming >= _NEVER:
                 break
-            request = fleet.heap[0]
-            n_coming[0] = remove(fleet.heap, fleet.place, fleet.key, n_coming[0], request)
-            fleet.length[request] = arrivals.prompt[request]
-            if blocks.need[request] > capacity:
-                fleet.length[request] = 0
-                n_left -= 1
-                _go_on(fleet, order, chosen, request, arrival, n_coming, next_session)
-                continue
-            to = _route(fleet, pools, blocks, chosen, order, request, n_routed)
-            n_routed += 1
-            fleet.worker[request] = to
-            fleet.load[to] += arrivals.prompt[request] + arrivals.output[request]
-            ring = fleet.waiting.shape[1]
-            fleet.waiting[to, (fleet.head[to] + fleet.n_waiting[to]) % ring] = request
-            fleet.n_waiting[to] += 1
-            if chosen[PREFETCHES]:
-                pool = _pool_of(pools, to)
-                eligible = blocks.eligible[request]
-                hits = look_up(pool, blocks.chain, blocks.start[request], eligible)
-                found = _find_loads(store, blocks, request, hits, eligible)
-                _promote(store, blocks, chosen, request, hits, found, arrival)
-            if fleet.busy_until[to] >= _NEVER:
-                step = chosen[STEP_MS]
-                fleet.busy_until[to] = np.ceil(arrival / step) * step if step > 0 else arrival
-                fleet.n_steps[to] = 0
+            n_left -= _arrive(run, coming)
             continue
-        now = fleet.busy_until[worker]
-        pool = _pool_of(pools, worker)
-        n_left -= _end_step(
-            fleet, pool, store, blocks, traits, arrivals, order, chosen, worker, now, n_coming,
-            next_session,
-        )  # fmt: skip
-        horizon = _NEVER
-        if n_coming[0] > 0:
-            horizon = fleet.ready[fleet.heap[0]]
+        pool = _pool_of(run.pools, worker)
+        n_left -= _end_step(run, pool, worker, now)
+        horizon = fleet.requests[fleet.heap[0]].due if run.counters[_N_COMING] > 0 else _NEVER
         for each in range(n_workers):
             if each != worker:
-                horizon = min(horizon, fleet.busy_until[each])
-        _begin_step(
-            fleet, pool, store, blocks, traits, arrivals, chosen, clock, worker, now, horizon,
-            totals, log,
-        )  # fmt: skip
-        if not chosen[WRITES_THROUGH]:
-            _save_evicted(pool, store, chosen, now)
-        pool.state[LOGGED] = 0
-
-
-@compiled
-def _promote(
-    store: Store, blocks: Blocks, chosen: Ints, request: int, low: int, n: int, now: float
-) -> None:
-    """Copy blocks of a request that returns from lower tiers to the first one."""
-    first = 0
-    while first < N_TIERS - 1 and store.capacity[first] == 0:
-        first += 1
-    base = blocks.start[request]
-    for k in range(low, low + n):
-        identity = blocks.chain[base + k]
-        tier = tier_of(store, identity)
-        if tier > first:
-            store.read[tier] += 1
-            carry(store, tier, 1, now)
-            store_block(store, chosen[TIER_POLICY], identity, 0, now)
-
-
-@compiled
-def _go_on(
-    fleet: Fleet, order: Order, chosen: Ints, request: int, now: float, n_coming: Ints,
-    next_session: Ints,
-) -> None:  # fmt: skip
-    """Continue the session of a request that has ended or was rejected, if sessions wait."""
-    if not chosen[IS_CLOSED]:
-        return
-    for edge in range(order.start[request], order.start[request + 1]):
-        to = order.to[edge]
-        fleet.ready[to] = max(fleet.ready[to], now + order.delay_ms[edge])
-        fleet.n_before[to] -= 1
-        if fleet.n_before[to] == 0:
-            _issue(fleet, to, fleet.ready[to], n_coming)
-    session = order.session[request]
-    fleet.left[session] -= 1
-    if fleet.left[session] == 0 and next_session[0] < fleet.left.shape[0]:
-        _start_session(fleet, order, next_session[0], now, n_coming)
-        next_session[0] += 1
+                horizon = min(horizon, fleet.workers[each].busy_until)
+        _begin_step(run, pool, worker, now, horizon)
+        _save_evicted(run, pool, now)

@@ -3,14 +3,10 @@
 from typing import Any, Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from archgym.runtime.kernels import compiled
+from archgym.runtime.kernels import helper
 from archgym.simulators.kv.kernel.heap import push, remove
-
-Ints = npt.NDArray[np.int64]
-Shorts = npt.NDArray[np.int32]
-Floats = npt.NDArray[np.float64]
+from archgym.simulators.kv.kernel.layout import Floats, Ints, Shorts
 
 N_TIERS: Final = 4
 _LRU, _LFU, _PRIORITY = range(3)
@@ -58,7 +54,14 @@ def new_store(capacity: Ints, latency_ms: Floats, ms_per_block: Floats, n_identi
     )  # fmt: skip
 
 
-@compiled
+def one_tier(capacity: int, n_identities: int) -> Store:
+    """Return a single tier whose transfers take no time; with a capacity of 0 there is none."""
+    zeros, sizes = np.zeros(N_TIERS), np.zeros(N_TIERS, np.int64)
+    sizes[0] = capacity
+    return new_store(sizes, zeros, zeros.copy(), n_identities)
+
+
+@helper
 def tier_of(store: Store, identity: int) -> Any:
     """Return the nearest tier that holds an identity, or -1."""
     for tier in range(N_TIERS):
@@ -67,7 +70,7 @@ def tier_of(store: Store, identity: int) -> Any:
     return -1
 
 
-@compiled
+@helper
 def _key(store: Store, policy: int, identity: int, is_done: int) -> Any:
     store.tick[0] += 1
     key = store.tick[0]
@@ -78,7 +81,7 @@ def _key(store: Store, policy: int, identity: int, is_done: int) -> Any:
     return key
 
 
-@compiled
+@helper
 def carry(store: Store, tier: int, n: int, now: float) -> Any:
     """Queue a transfer of `n` blocks on a tier's link, and return when it ends [ms]."""
     start = max(now, store.free_at[tier])
@@ -86,7 +89,7 @@ def carry(store: Store, tier: int, n: int, now: float) -> Any:
     return store.free_at[tier] + store.latency_ms[tier]
 
 
-@compiled
+@helper
 def store_block(store: Store, policy: int, identity: int, is_done: int, now: float) -> None:
     """Put a block into the first tier; what a tier gives up goes to the next one.
 
@@ -122,7 +125,7 @@ def store_block(store: Store, policy: int, identity: int, is_done: int, now: flo
         is_done = 1 if policy == _PRIORITY and key[given_up] < (1 << 60) else 0
 
 
-@compiled
+@helper
 def touch_block(store: Store, policy: int, tier: int, identity: int) -> None:
     """Count a use of a block that a tier holds."""
     store.uses[identity] += 1

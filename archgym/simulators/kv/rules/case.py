@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, final
 
-from archgym.checks import parse_whole
+from archgym.checks import check_choice, parse_whole
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
@@ -19,6 +19,7 @@ _DEFAULTS: Final = {
     "block_tokens": "64",
     "memory_percent": "50",
     "gpu_blocks": "0",
+    "below": "none",
     "live": "8",
     "think_cap_ms": "600000",
 }
@@ -33,11 +34,13 @@ class CacheCase(RuleCase):
       name: Name of the trace.
       made: Requests as blocks.
       capacity: Blocks of the cache.
+      has_below: True if memory below keeps all blocks, from which rules bring them back.
     """
 
     name: str
     made: StreamBlocks
     capacity: int
+    has_below: bool = False
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -62,6 +65,7 @@ class CacheCase(RuleCase):
             "time": stream.arrivals.time,
             "n_identities": self.made.n_identities,
             "capacity": self.capacity,
+            "has_below": self.has_below,
         }
 
     def built_in_counts(self, rule: str) -> dict[str, Any]:
@@ -89,6 +93,7 @@ class CacheCase(RuleCase):
             "gap_closed_percent": 100 * (1.0 - self.loss(counts)),
             "evictions": counts["evictions"],
             "cache_blocks": self.capacity,
+            **({"brought_blocks": counts.get("brought", 0)} if self.has_below else {}),
         }
 
     def check(self, rule: str, counts: Mapping[str, Any]) -> None:
@@ -102,8 +107,9 @@ class CacheCase(RuleCase):
 
     @cached_property
     def bound(self) -> int:
-        """Most hits of any eviction."""
-        return optimum(self.made, self.capacity, self.capacity)
+        """Most hits of any eviction, and of any copies from the memory below."""
+        size = 2**40 if self.has_below else self.capacity
+        return optimum(self.made, size, self.capacity)
 
     @cached_property
     def of_lru(self) -> int:
@@ -148,10 +154,10 @@ def open_case(name: str, options: Mapping[str, str]) -> CacheCase:
         think_cap_ms=whole("think_cap_ms", 0, 10**10),
     )  # fmt: skip
     made = stream_blocks(load(trace), settings, whole("block_tokens", 1, 2**20))
+    contexts = live_blocks(made.stream, made.block, live)
     capacity = whole("gpu_blocks", 0, 2**26)
-    if not capacity:
-        share = whole("memory_percent", 1, 1000) / 100.0
-        capacity = max(1, int(share * live_blocks(made.stream, made.block, live)))
+    capacity = capacity or max(1, whole("memory_percent", 1, 1000) * contexts // 100)
     # A cache below one request would reject it.
     capacity = max(capacity, int(made.blocks.need.max(initial=1)))
-    return CacheCase(str(name), made, capacity)
+    check_choice("below", chosen["below"], ("none", "all"))
+    return CacheCase(str(name), made, capacity, chosen["below"] == "all")
