@@ -394,10 +394,11 @@ class Standings:
         """Return True if a run is finished, and its evaluations; see `standing`."""
         if not self.has_begun(run):
             return False, 0
-        noted = self._noted.get(run.id)
-        if noted is not None and _mark(self._folder, run) == noted[1:]:
+        name = run.id
+        noted = self._noted.get(name)
+        if noted is not None and _mark(f"{self._folder}/{name}") == noted[1:]:
             return True, noted[0]
-        return standing(self._folder / run.id, run)
+        return standing(self._folder / name, run)
 
     def is_noted(self, run: Run) -> bool:
         """Return True if a run was noted as finished, whatever happened to it since."""
@@ -406,7 +407,7 @@ class Standings:
 
 def _note_finished(folder: Path, ended: Iterable[tuple[Run, int]]) -> None:
     """Note runs that are finished, with their evaluations; what cannot be noted is read later."""
-    marks = ((run, n, _mark(folder, run)) for run, n in ended)
+    marks = ((run, n, _mark(f"{folder}/{run.id}")) for run, n in ended)
     lines = [json.dumps([run.id, n, *mark]) for run, n, mark in marks if mark is not None]
     if lines:
         with suppress(OSError), (folder / _FINISHED_NAME).open("a", encoding="utf-8") as handle:
@@ -414,12 +415,13 @@ def _note_finished(folder: Path, ended: Iterable[tuple[Run, int]]) -> None:
             handle.write("".join(f"\n{line}\n" for line in lines))
 
 
-def _mark(folder: Path, run: Run) -> tuple[int, int, int] | None:
+def _mark(folder: str) -> tuple[int, int, int] | None:
     """Return the size and the time of a run's journal, and the time of its description."""
-    with suppress(OSError):
-        journal, study = (os.lstat(f"{folder}/{run.id}/{n}") for n in (JOURNAL_NAME, STUDY_NAME))
-        return journal.st_size, journal.st_mtime_ns, study.st_mtime_ns
-    return None
+    try:
+        journal, study = os.lstat(f"{folder}/{JOURNAL_NAME}"), os.lstat(f"{folder}/{STUDY_NAME}")
+    except OSError:
+        return None
+    return journal.st_size, journal.st_mtime_ns, study.st_mtime_ns
 
 
 def standing(folder: Path, run: Run) -> tuple[bool, int]:

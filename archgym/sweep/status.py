@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -81,7 +82,8 @@ class SweepStatus:
     def counts(self) -> dict[str, int]:
         """Run by their status."""
         known: tuple[Status, ...] = ("finished", "running", "failed", "interrupted", "waiting")
-        return {status: sum(run.status == status for run in self.runs) for status in known}
+        found = Counter(run.status for run in self.runs)
+        return {status: found[status] for status in known}
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as JSON members."""
