@@ -245,7 +245,7 @@ class _Driver:
             if is_finished:
                 repeated += 1
                 self._count(run, evaluations)
-                if not standings.is_noted(run):
+                if run.id not in standings.noted:
                     unnoted.append((run, evaluations))
                 # Another machine may have finished what failed here.
                 has_changed |= self._failures.pop(run.id, None) is not None
@@ -370,7 +370,7 @@ class Standings:
         """Read the notes of a sweep's folder."""
         self._folder = folder
         self._names: dict[str, frozenset[str]] = {}
-        self._noted: dict[str, tuple[int, ...]] = {}
+        self.noted: dict[str, tuple[int, ...]] = {}
         decoder = msgspec.json.Decoder(tuple[str, int, int, int, int])
         path = folder / _FINISHED_NAME
         if not path.is_file():
@@ -380,7 +380,7 @@ class Standings:
                 # A line that was cut short says nothing.
                 with suppress(ValueError):
                     name, *numbers = decoder.decode(line)
-                    self._noted[name] = tuple(numbers)
+                    self.noted[name] = tuple(numbers)
 
     def has_begun(self, run: Run) -> bool:
         """Return True if a run has a folder."""
@@ -395,14 +395,10 @@ class Standings:
         if not self.has_begun(run):
             return False, 0
         name = run.id
-        noted = self._noted.get(name)
+        noted = self.noted.get(name)
         if noted is not None and _mark(f"{self._folder}/{name}") == noted[1:]:
             return True, noted[0]
         return standing(self._folder / name, run)
-
-    def is_noted(self, run: Run) -> bool:
-        """Return True if a run was noted as finished, whatever happened to it since."""
-        return run.id in self._noted
 
 
 def _note_finished(folder: Path, ended: Iterable[tuple[Run, int]]) -> None:
