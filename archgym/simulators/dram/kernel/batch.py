@@ -1,4 +1,4 @@
-"""Entry points of the compiled model: whole batches of designs, or one design with its commands."""
+"""Entry points of the compiled model, which run whole batches of designs."""
 
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -11,7 +11,6 @@ from archgym.runtime.kernels import compiled, entry_point, pointer
 from archgym.simulators.dram.kernel.commands import (
     ACT,
     ARBITER_SIMPLE,
-    COMMAND_NAMES,
     CONTROLLER_COLUMNS,
     NO_REFRESH,
     PER_BANK,
@@ -307,73 +306,6 @@ def trace_table(
     trace["tick"] = ticks
     trace["is_write"] = is_write
     return trace
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One design's run in full.
-
-    Attributes:
-      outputs: Values by `OUTPUTS`.
-      commands: (n_commands,) of `state.COMMAND_LOG`, in order of issue.
-      requests: (n_requests,) of `state.REQUEST`; its milestones are `sent`, `admitted`,
-        `accepted`, `issued` and `received` [ps].
-    """
-
-    outputs: dict[str, float]
-    commands: npt.NDArray[Any]
-    requests: npt.NDArray[Any]
-
-
-def record(
-    controller: npt.NDArray[np.int64],
-    decoded: npt.NDArray[Any],
-    addresses: npt.NDArray[np.int64],
-    ticks: npt.NDArray[np.int64],
-    is_write: npt.NDArray[np.bool_],
-    *,
-    player_clock_ps: int,
-    is_relative: bool,
-    device: Tables,
-    is_exact: bool,
-    max_commands: int = 1_000_000,
-) -> Recording:
-    """Simulate one trace under one design, and record every command and milestone.
-
-    Args:
-      controller: (12,), by `CONTROLLER_COLUMNS`.
-      decoded: (n_requests,) of `mapping.DECODED`.
-      max_commands: Commands beyond are not kept.
-
-    Returns:
-      The recording; the other arguments are those of `simulate`.
-    """
-    n_requests = _check_trace(decoded[np.newaxis], addresses, ticks, is_write)
-    requests = blank_requests(n_requests)
-    log = np.zeros(max_commands, dtype=COMMAND_LOG)
-    out, state = _run(
-        np.asarray(controller, dtype=np.int64)[np.newaxis],
-        np.zeros(1, dtype=np.int64),
-        decoded[np.newaxis],
-        trace_table(addresses, ticks, is_write),
-        (player_clock_ps, is_relative),
-        device,
-        is_exact,
-        requests,
-        np.zeros(0, dtype=np.int64),
-        log,
-    )
-    return Recording(
-        outputs=dict(zip(OUTPUTS, out[0].tolist(), strict=True)),
-        commands=log[: min(int(state[0]["n_logged"]), max_commands)],
-        requests=requests,
-    )
-
-
-def command_counts(commands: npt.NDArray[Any]) -> dict[str, int]:
-    """Return the number of each command in a recording."""
-    counts = np.bincount(commands["command"], minlength=len(COMMAND_NAMES))
-    return {name: int(n) for name, n in zip(COMMAND_NAMES, counts, strict=True) if name and n}
 
 
 def blank_requests(n_requests: int) -> npt.NDArray[Any]:
