@@ -320,6 +320,7 @@ class DramSimulator(KitSimulator):
 
         is_exact = self.fidelity == "exact"
         is_exact |= self.fidelity == "auto" and not self.is_fast_proven(workload)
+        is_exact |= len(workload.content.waits_for) > 0
         return simulate(**self.kernel_arguments(indices, workload, without), is_exact=is_exact)
 
     def kernel_arguments(
@@ -340,6 +341,7 @@ class DramSimulator(KitSimulator):
             "is_relative": ready.bursts.relative,
             "device": ready.tables(without),
             "first_burst": ready.bursts.first_burst if ready.bursts.are_split else None,
+            "waits": ready.bursts.waits if len(ready.bursts.waits) else None,
             "memory": self.device,
         }
 

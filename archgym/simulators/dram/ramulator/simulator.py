@@ -402,8 +402,10 @@ class RamulatorSimulator(KitSimulator):
         n_bytes = len(requests.addresses) * self.burst_bytes
         duration_ns = float(requests.time_ps.max()) / 1000.0
         asked = n_bytes / duration_ns if duration_ns > 0 else 0.0
+        waiting = int((workload.content.waits_for >= 0).sum())
         return {
             "requests": (float(len(bursts.first)), ""),
+            **({"waiting requests": (float(waiting), "")} if waiting else {}),
             "bursts": (float(len(requests.addresses)), ""),
             "reads": (100.0 * float(np.mean(~bursts.is_write)), "%"),
             "end address": (bursts.end_address / 2**20, "MiB"),

@@ -106,7 +106,8 @@ def _count(
         out[7 + kind] = total - before[3 + kind]
         before[3 + kind] = total
     index = accepted
-    while index < len(work.requests) and work.requests[index].due <= clock:
+    stall = work.controller[0].stall
+    while index < len(work.requests) and work.requests[index].due + stall <= clock:
         index += 1
     out[10] = n_waiting + index - accepted
 
