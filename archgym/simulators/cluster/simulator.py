@@ -36,6 +36,7 @@ from archgym.simulators.cluster.metrics import (
     NETWORK_POWER,
     OBJECTIVES,
     PHYSICAL_LIMITS,
+    SERVER_POWER,
     measure,
     network_kw,
 )
@@ -199,9 +200,10 @@ class ClusterSimulator(RowSimulator):
                 f"`system` must be left out in space {space!r}, whose designs choose the network; "
                 f"got {system!r}. Use space parallel."
             )
-        kilowatts = P("power_kw") + P(NETWORK_POWER.name)
+        further = (NETWORK_POWER, SERVER_POWER)
+        kilowatts = P("power_kw") + P(NETWORK_POWER.name) + P(SERVER_POWER.name)
         owned = ownership_metrics(years, pue, electricity, grid, kilowatts=kilowatts)
-        self.metrics = (*METRICS, *((NETWORK_POWER, *owned) if owned else ()))
+        self.metrics = (*METRICS, *((*further, *owned) if owned else ()))
         self.cluster = default_cluster(space, system)
         if space == "cosmic-2025" and len(self.cluster.dimensions) != 4:
             raise InvalidArgumentError(
