@@ -45,6 +45,7 @@ def record(
     is_relative: bool,
     device: Tables,
     is_exact: bool,
+    waits: npt.NDArray[np.int64] | None = None,
     max_commands: int = 1_000_000,
 ) -> Recording:
     """Simulate one trace under one design, and record every command and milestone.
@@ -64,7 +65,7 @@ def record(
         np.asarray(controller, dtype=np.int64)[np.newaxis],
         np.zeros(1, dtype=np.int64),
         decoded[np.newaxis],
-        trace_table(addresses, ticks, is_write),
+        trace_table(addresses, ticks, is_write, waits),
         (player_clock_ps, is_relative),
         device,
         is_exact,

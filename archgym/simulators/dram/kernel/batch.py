@@ -152,6 +152,7 @@ def simulate(
     device: Tables,
     is_exact: bool,
     first_burst: npt.NDArray[np.int64] | None = None,
+    waits: npt.NDArray[np.int64] | None = None,
     memory: Device | None = None,
 ) -> npt.NDArray[np.float64]:
     """Simulate one trace under many designs, without the GIL and without state.
@@ -169,6 +170,8 @@ def simulate(
       is_exact: True if events keep the reference's order at equal times (about twice the time).
       first_burst: (n_wholes,), where each whole request begins whose bursts the entries above are:
         its latency lasts until its last burst is back. By default each burst is a whole.
+      waits: (n_requests, 2), first entry whose answer each waits for and one after the last, equal
+        for none; only the exact kernel waits. By default none does.
       memory: The device where its energy is counted from its commands (`core_energy`), or None.
 
     Returns:
@@ -194,7 +197,7 @@ def simulate(
             f"got {mapping_index.min()} to {mapping_index.max()}."
         )
     first = np.zeros(0, dtype=np.int64) if first_burst is None else first_burst
-    trace = trace_table(addresses, ticks, is_write)
+    trace = trace_table(addresses, ticks, is_write, waits)
     requests = blank_requests(n_requests)
     player = (player_clock_ps, is_relative)
     power = None if memory is None else core_power(memory)
@@ -298,10 +301,14 @@ def _run(
 
 
 def trace_table(
-    addresses: npt.NDArray[np.int64], ticks: npt.NDArray[np.int64], is_write: npt.NDArray[np.bool_]
+    addresses: npt.NDArray[np.int64],
+    ticks: npt.NDArray[np.int64],
+    is_write: npt.NDArray[np.bool_],
+    waits: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[Any]:
     """Return (n_requests,) of `TRACE`."""
     trace = np.empty(len(addresses), dtype=TRACE)
+    trace["waits"] = 0 if waits is None else waits
     trace["address"] = addresses
     trace["tick"] = ticks
     trace["is_write"] = is_write
@@ -428,6 +435,8 @@ def load_trace(job: Job) -> None:
         job.requests[index].address = job.trace[index].address
         job.requests[index].tick = job.trace[index].tick
         job.requests[index].is_write = job.trace[index].is_write
+        job.requests[index].waits[0] = job.trace[index].waits[0]
+        job.requests[index].waits[1] = job.trace[index].waits[1]
 
 
 @compiled
