@@ -9,11 +9,33 @@ a task that is found to be wrong gets an entry in `errata`, with its date and th
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
-from archgym.bench.release import RELEASE, frozen, read_release
+from archgym.bench.release import RELEASE, FrozenTask, read_release
+from archgym.bench.suite import bench_tasks
 
 PATH = Path(__file__).parents[1] / "archgym" / "bench" / "data" / f"{RELEASE}.json"
+
+
+def frozen() -> dict[str, Any]:
+    """Return the tasks of the benchmark as they are now, as a release's data."""
+    tasks = {}
+    for bench in bench_tasks():
+        made = bench.plan.make()
+        tasks[bench.label] = asdict(
+            FrozenTask(
+                digest=made.digest,
+                simulator=made.simulator.name,
+                version=made.simulator.version,
+                split=bench.split,
+                budgets=bench.budgets,
+                best_known=None if bench.best is None else bench.best.reward,
+                hardness=None if bench.hardness is None else bench.hardness.evaluations,
+            )
+        )
+    return {"release": RELEASE, "tasks": tasks, "errata": []}
 
 
 def main() -> int:

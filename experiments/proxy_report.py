@@ -28,7 +28,7 @@ from archgym.proxy.fitting import (
     distinct_rows,
     fit_part,
 )
-from archgym.proxy.measures import errors_by_metric, mean_measure
+from archgym.proxy.measures import errors_by_metric
 from archgym.proxy.splits import design_groups, folds, held_out, outcome_groups, region
 from archgym.proxy.workload_model import Part
 from archgym.runtime.reductions import collected_reductions, report_reduction
@@ -389,7 +389,9 @@ def _mean_error(dataset: Dataset, train: Rows, test: Rows, options: TrainOptions
     facts = part.encoding.facts.row(dataset.workloads[int(test.workload[0])].facts)
     errors = errors_by_metric(dataset.metrics, test.values, part.predict(test.indices, facts))
     goals = [errors[spec.name] for spec in dataset.metrics if spec.goal != "none"]
-    return mean_measure(goals or list(errors.values()), "rmse_percent_of_mean") or 0.0
+    found = [error["rmse_percent_of_mean"] for error in goals or list(errors.values())]
+    known = [value for value in found if value is not None]
+    return float(np.mean(known)) if known else 0.0
 
 
 def _interval(errors: list[float]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ SHORT = 120
 """Lines below which a module that one other imports counts as a fragment."""
 LONG = 40
 """Lines of a function above which it counts as long."""
+KIT = "archgym.simulators.kit"
+PARAMETERS = ("Categorical", "Integer", "Ordinal", "Parameter", "PowerOfTwo", "Real")
 
 
 @dataclass(frozen=True)
@@ -99,6 +101,56 @@ class Tree:
         folder = self.root / "archgym" / "simulators" / simulator
         return sum(path.name not in ("__pycache__", "__init__.py") for path in folder.iterdir())
 
+    def constructors(self) -> int:
+        """Return the lines in which simulators take options and say how they are pickled."""
+        return sum(
+            (node.end_lineno or 0) - node.lineno + 1
+            for path, tree in self.nodes.items()
+            if path.match("archgym/simulators/*/simulator.py")
+            for node in ast.walk(tree)
+            if isinstance(node, ast.FunctionDef) and node.name in ("__init__", "__reduce__")
+        )
+
+    def short_forms(self) -> int:
+        """Return the functions of simulators' spaces that only make a parameter."""
+        return sum(
+            isinstance(node, ast.FunctionDef)
+            and node.returns is not None
+            and ast.unparse(node.returns) in PARAMETERS
+            for path, tree in self.nodes.items()
+            if path.match("archgym/simulators/*/space.py")
+            for node in tree.body
+        )
+
+    def classes(self, *names: str) -> int:
+        """Return the classes with one of these names, evidence included."""
+        evidence = sorted((self.root / "evidence").rglob("*.py"))
+        trees = (*self.nodes.values(), *(ast.parse(path.read_text()) for path in evidence))
+        return sum(
+            isinstance(node, ast.ClassDef) and node.name in names
+            for tree in trees
+            for node in ast.walk(tree)
+        )
+
+    def rule_classes(self) -> int:
+        """Return the classes of rules' cases and results, those of simulators included."""
+        return sum(
+            isinstance(node, ast.ClassDef) and node.name.endswith(("Case", "Result"))
+            for path, tree in self.nodes.items()
+            if "rules" in path.parts or "polic" in str(path)
+            for node in ast.walk(tree)
+        )
+
+    def on_kit(self) -> int:
+        """Return the simulators that are built on the kit."""
+        return sum(
+            any(
+                each.startswith(KIT)
+                for each in self.imports[f"archgym.simulators.{name}.simulator"]
+            )
+            for name in self.simulators()
+        )
+
     def levels(self, simulator: str) -> int:
         """Return the longest chain of imports among a simulator's modules."""
         prefix = f"archgym.simulators.{simulator}."
@@ -154,6 +206,13 @@ ROWS: dict[str, Callable[[Tree], str]] = {
     f"functions above {LONG} lines": lambda tree: _share(
         sum(n > LONG for n in tree.functions()), len(tree.functions())
     ),
+    "simulators, and those on the kit": lambda tree: f"{len(tree.simulators())}, {tree.on_kit()}",
+    "lines of simulators' constructors and pickling": lambda tree: f"{tree.constructors():,}",
+    "short forms of parameters in spaces": lambda tree: f"{tree.short_forms()}",
+    "classes Validation, Row, Agreement and Line": lambda tree: (
+        f"{tree.classes('Validation', 'Row', 'Agreement', 'Line')}"
+    ),
+    "classes of rules' cases and results": lambda tree: f"{tree.rule_classes()}",
 }
 
 

@@ -8,12 +8,10 @@ has another year or number, its own file, and every task whose simulator has a n
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
 from importlib.resources import files
-from typing import Any, Final, final
-
-from archgym.bench.suite import bench_tasks
+from typing import Final, final
 
 RELEASE: Final = "archbench-2026.1"
 """Latest release."""
@@ -76,25 +74,6 @@ class Release:
             )
         faults = [erratum.text for erratum in self.errata if erratum.task == label]
         return f"the task is withdrawn from {self.name}: {faults[0]}" if faults else None
-
-
-def frozen() -> dict[str, Any]:
-    """Return the tasks of the benchmark as they are now, as a release's data."""
-    tasks = {}
-    for bench in bench_tasks():
-        made = bench.plan.make()
-        tasks[bench.label] = asdict(
-            FrozenTask(
-                digest=made.digest,
-                simulator=made.simulator.name,
-                version=made.simulator.version,
-                split=bench.split,
-                budgets=bench.budgets,
-                best_known=None if bench.best is None else bench.best.reward,
-                hardness=None if bench.hardness is None else bench.hardness.evaluations,
-            )
-        )
-    return {"release": RELEASE, "tasks": tasks, "errata": []}
 
 
 @cache

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, Final, final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -37,7 +38,8 @@ class ControlTask:
     Attributes:
       name: Name, which `task_of` takes.
       doc: Description in one sentence.
-      begin: Function of an episode's name that returns a run before its first epoch.
+      begin: Function of an episode's name that returns a run before its first epoch; its design is
+        the same in each.
       actions: Settings to choose from.
       default: Place of the default design's settings.
       epoch: Progress of an epoch.
@@ -106,6 +108,10 @@ def task_of(task: str | ControlTask) -> ControlTask:
     return _tasks()[task]
 
 
+_choices: WeakKeyDictionary[ControlTask, tuple[Any, ...]] = WeakKeyDictionary()
+"""Actions of each task as its runs take them; making them takes a tenth of a short episode."""
+
+
 @final
 class Episode:
     """A run in epochs, with what a policy sees of it.
@@ -133,7 +139,9 @@ class Episode:
         self.number = 0
         self.last: Part | None = None
         self.previous: tuple[int, ...] = ()
-        self._choices = tuple(self.run.choice(action) for action in task.actions)
+        if task not in _choices:
+            _choices[task] = tuple(self.run.choice(action) for action in task.actions)
+        self._choices = _choices[task]
         self._scale = Scale.of(self.run.counters)
         self._one_hot = np.eye(len(task.actions), dtype=np.float32)
         self._n = len(self.run.counters)

@@ -66,16 +66,12 @@ class CompiledTrees:
           indices: (n, n_parameters) int64.
           facts: (n_facts,), the workload's.
         """
-        from archgym.proxy.compiled_trees import predict_trees
-
         arguments = self.arguments(indices, facts)
         predict_trees(*arguments)
         return np.asarray(arguments[-1])
 
     def arguments(self, indices: np.ndarray, facts: np.ndarray) -> tuple[Any, ...]:
         """Return the kernel's arguments for these designs; the last one receives its results."""
-        from archgym.proxy.compiled_trees import BLOCK
-
         results = np.empty((len(indices), len(self._constants)))
         results[:] = self._constants
         return (
@@ -176,8 +172,6 @@ class CompiledTrees:
 
     def _packed(self, ensemble: TreeEnsemble, first: int) -> np.ndarray:
         """Return (n_nodes,) int64, as the kernel reads them."""
-        from archgym.proxy.compiled_trees import LEAF_CODE
-
         nodes = ((first + np.arange(len(ensemble.feature), dtype=np.int64)) << 32) | LEAF_CODE
         for feature in range(len(self._edges)):
             at = np.flatnonzero(ensemble.feature == feature)

@@ -116,9 +116,3 @@ def _spearman(actual: np.ndarray, predicted: np.ndarray) -> float | None:
     if np.ptp(predicted) == 0:
         return None
     return float(spearmanr(actual, predicted).statistic)
-
-
-def mean_measure(errors: Sequence[dict[str, Any]], name: str) -> float | None:
-    """Return the mean of a measure over the metrics for which it is defined."""
-    values = [error[name] for error in errors if error[name] is not None]
-    return float(np.mean(values)) if values else None

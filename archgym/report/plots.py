@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from archgym.errors import InvalidArgumentError
 from archgym.files.replacement import figure_metadata, require_replaceable
 from archgym.files.storage import atomic_file
-from archgym.report.curves import BestCurve, best_label, best_so_far, span
+from archgym.report.curves import BestCurve, best_so_far, span
 from archgym.studies.front import sought
 
 if TYPE_CHECKING:
@@ -16,12 +16,10 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-    from archgym.analysis.random_search import RandomCurve
     from archgym.evaluation.metrics import MetricSpec
     from archgym.evaluation.objective import Objective
     from archgym.studies.front import StudyFront
     from archgym.studies.snapshot import StudyLog
-    from archgym.tables import Exhaustive
     from archgym.traces.analysis import Analysis
 
 _FORMATS = ("svg", "png", "pdf")
@@ -31,8 +29,6 @@ _WIDE = 10.0
 _ROOM = 0.15
 # chosen: studies whose missed designs are marked; more rows of ticks would cover the curves.
 _MAX_MARKED = 4
-# Quantiles of random search that bound the band.
-_BAND = (0.05, 0.95)
 # chosen: entries of common second-level buffers, for orientation.
 _REACHES = (64, 1536)
 
@@ -54,19 +50,16 @@ def check_plot(option: str, path: Path, is_forced: bool = False, force: str = ""
     require_replaceable(option, path, is_forced=is_forced, force=force)
 
 
-def plot_studies(logs: Sequence["StudyLog"], path: Path, known: "Exhaustive | None" = None) -> None:
+def plot_studies(logs: Sequence["StudyLog"], path: Path) -> None:
     """Draw one curve a study over evaluations, with the default design's value.
 
     Args:
       logs: The studies.
       path: File of the figure.
-      known: All designs of the task, for the exact curve of random search and the optimum.
 
     Raises:
       StorageError: The file cannot be written.
     """
-    from archgym.analysis.random_search import budgets_up_to
-
     with picture(path, (6.4, 3.6)) as figure:
         axes = figure.add_subplot()
         label = ""
@@ -82,13 +75,8 @@ def plot_studies(logs: Sequence["StudyLog"], path: Path, known: "Exhaustive | No
             if row < _MAX_MARKED:
                 _mark_missed(axes, curve.missed, row, line.get_color())
         ends = ends or [0.0, 1.0]
-        if known is not None:
-            longest = max(log.evaluations for log in logs)
-            budgets = budgets_up_to(longest, len(known.rewards))
-            ends += _draw_random(axes, known, known.random_curve(budgets, _BAND))
         default = best_so_far(logs[0]).default
-        # A default design that is far from the optimum would hide the curves.
-        if default is not None and (known is None or min(ends) <= default <= max(ends)):
+        if default is not None:
             axes.axhline(default, color="0.5", linestyle="--", linewidth=1, label="default design")
             ends.append(default)
         margin = 0.06 * (max(ends) - min(ends)) or 1.0
@@ -121,44 +109,6 @@ def _mark_missed(axes: "Axes", missed: "np.ndarray", row: int, colour: Any) -> N
         alpha=0.5,
         transform=axes.get_xaxis_transform(),
     )
-
-
-def plot_random(known: "Exhaustive", curve: "RandomCurve", path: Path) -> None:
-    """Draw the exact curve of random search and the optimum.
-
-    Raises:
-      StorageError: The file cannot be written.
-    """
-    with picture(path, (6.4, 3.6)) as figure:
-        axes = figure.add_subplot()
-        ends = _draw_random(axes, known, curve)
-        margin = 0.06 * (max(ends) - min(ends)) or 1.0
-        axes.set_ylim(min(ends) - margin, max(ends) + margin)
-        axes.set_xscale("log")
-        axes.set_xlabel("evaluations")
-        axes.set_ylabel(best_label(known.sought), fontsize=8)
-        axes.set_title(known.task.id, fontsize=9)
-        axes.grid(alpha=0.3)
-        axes.legend(frameon=False)
-
-
-def _draw_random(axes: "Axes", known: "Exhaustive", curve: "RandomCurve") -> list[float]:
-    """Draw random search and the optimum; return the values that the axis must include."""
-    low, high = (curve.quantiles[share] for share in (_BAND[0], _BAND[-1]))
-    colour, best = "0.35", known.optimum_value
-    axes.plot(
-        curve.budgets,
-        curve.expected,
-        color=colour,
-        linewidth=1.2,
-        label="random search, exact mean",
-    )
-    # Drawn after the mean for the order of the legend; it lies below all lines.
-    axes.fill_between(
-        curve.budgets, low, high, color=colour, alpha=0.18, linewidth=0, label="5 % to 95 %"
-    )
-    axes.axhline(best, color="0.1", linestyle=":", linewidth=1, label="proven optimum")
-    return [best, *span(curve.expected)]
 
 
 @contextmanager

@@ -23,7 +23,6 @@ from archgym.report.comparison import (
     top,
 )
 from archgym.report.curves import BestCurve, best_so_far
-from archgym.report.optimality import Optimality, measure_optimality
 from archgym.studies.front import (
     StudyFront,
     metrics_objective,
@@ -126,7 +125,7 @@ class StudySummary:
 @final
 @dataclass(frozen=True, kw_only=True)
 class StudiesSummary:
-    """Summary of one study or comparison of several, with the distance to a proven optimum."""
+    """Summary of one study or comparison of several."""
 
     logs: tuple["StudyLog", ...]
     objective: "Objective"
@@ -139,8 +138,6 @@ class StudiesSummary:
     """Comparison of several studies whose objectives differ."""
     top: tuple[TopDesign, ...]
     """Best designs, of each study if their objectives differ; empty unless asked for."""
-    optimality: Optimality | None
-    """Distance to the proven optimum; None without a table."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON."""
@@ -148,8 +145,6 @@ class StudiesSummary:
         data = {} if part is None else part.to_json()
         if self.top:
             data["top"] = [design.to_json() for design in self.top]
-        if self.optimality is not None:
-            data["proven"] = self.optimality.to_json()
         return data
 
 
@@ -157,8 +152,6 @@ def summarise(
     folders: Sequence[Path],
     *,
     front_metrics: Sequence[str] | None = None,
-    table: Path | None = None,
-    budgets: Sequence[int] | None = None,
     n_top: int = 0,
 ) -> StudiesSummary:
     """Summarise one study, or compare several of one task or of several objectives.
@@ -166,8 +159,6 @@ def summarise(
     Args:
       folders: Folders of studies.
       front_metrics: Metrics that the Pareto front spans (default: those of the objective).
-      table: Table of the task, to measure the distance to the proven optimum.
-      budgets: Numbers of evaluations to measure that distance at.
       n_top: Number of best designs to return, of each study if their objectives differ.
 
     Raises:
@@ -175,8 +166,6 @@ def summarise(
       UnknownNameError: A metric does not exist.
       FileFormatError: A file is damaged.
     """
-    from archgym.tables.exhaustive import DEFAULT_BUDGETS
-
     if len({folder.absolute() for folder in folders}) != len(folders):
         raise InvalidArgumentError("`STUDIES` must name each study once; one came twice.")
     logs = tuple(read_study(folder) for folder in folders)
@@ -198,9 +187,6 @@ def summarise(
         comparison=compare(logs) if len(logs) > 1 and is_alike else None,
         across=crossed,
         top=_top(logs, n_top, is_alike),
-        optimality=None
-        if table is None
-        else measure_optimality(logs, table, sorted(set(budgets or DEFAULT_BUDGETS))),
     )
 
 

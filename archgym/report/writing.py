@@ -4,13 +4,10 @@ import csv
 import io
 import json
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
-from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.json_types import plain
-from archgym.files.storage import open_file, storage_errors, write_atomic
+from archgym.files.storage import storage_errors, write_atomic
 from archgym.report.findings import Findings
 from archgym.report.page import PageOptions, page
 
@@ -18,7 +15,6 @@ REPORT_MARK = '{\n "protocol": {'
 """First bytes of a report's JSON, by which a later report knows that it may replace the file."""
 SCORES_MARK = "agent,runs,IQM score"
 """First bytes of a report's scores.csv."""
-_MAX_BYTES = 64 * 2**20
 
 
 def write_page(findings: Findings, path: Path, options: PageOptions | None = None) -> int:
@@ -64,46 +60,3 @@ def write_json_file(findings: Findings, path: Path) -> None:
       StorageError: It cannot be written.
     """
     write_atomic(path, json.dumps(plain(findings.to_json()), indent=1, allow_nan=False) + "\n")
-
-
-def read_report(other: Path) -> dict[str, Any]:
-    """Return the JSON of another report.
-
-    Raises:
-      FileFormatError: It is not a report.
-      StorageError: It cannot be read.
-    """
-    with storage_errors(other, "read"), open_file(other) as handle:
-        content = handle.read(_MAX_BYTES + 1)
-    try:
-        data: Any = json.loads(content) if len(content) <= _MAX_BYTES else None
-        digest = data["protocol"]["digest"]
-        rows = data["tables"]["scores"]["rows"]
-        is_report = isinstance(digest, str) and isinstance(rows, list)
-    except (ValueError, TypeError, KeyError, RecursionError):
-        is_report = False
-    if not is_report:
-        raise FileFormatError(
-            other, None, "must be the JSON of a report", "Write it with `archgym report --json`"
-        )
-    return dict(data)
-
-
-def check_comparable(findings: Findings, other: Path, data: Mapping[str, Any]) -> None:
-    """Refuse another report that judged by another protocol.
-
-    Args:
-      findings: This report.
-      other: The file of the other one, for the message.
-      data: Content, as from `read_report`.
-
-    Raises:
-      InvalidArgumentError: It did.
-    """
-    digest = data["protocol"]["digest"]
-    if digest != findings.protocol.digest:
-        raise InvalidArgumentError(
-            f"Reports must be of one protocol to be compared; {other} has {digest[:16]!r} and this "
-            f"one {findings.protocol.digest[:16]!r}: their budgets, tasks or scales differ. Make "
-            "both with the same budget, tables and random runs."
-        )

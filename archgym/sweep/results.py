@@ -1,20 +1,17 @@
 """Results of a sweep: best rewards at budgets, evaluations to a good design, cost and coverage."""
 
-import csv
-import io
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import numpy as np
 
 from archgym.analysis.statistics import interquartile_mean
-from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.errors import InvalidArgumentError
 from archgym.evaluation.objective import REWARD_LIMIT
 from archgym.files.remote import local_copy
-from archgym.files.storage import write_atomic
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.timing import NO_TIMES, RunTimes, read_times
@@ -23,15 +20,10 @@ from archgym.sweep.plan import Run, SweepPlan, TaskPlan
 from archgym.sweep.reading import read_recorded_plan
 from archgym.sweep.study_run import require_same_study
 
-if TYPE_CHECKING:
-    from archgym.tables import Exhaustive
-
 WITHIN = 0.05
 """Distance to the best known reward within which a design counts as good."""
 # chosen: earlier, every agent has seen but its first random designs.
 _FIRST_BUDGET = 10
-_COLUMNS = "task agent seed status evaluations best_reward asks distinct_designs"
-_COLUMNS += " evaluations_to_within simulator_s own_s"
 
 
 @final
@@ -214,11 +206,8 @@ class SweepReport:
         }
 
 
-def read_report(folder: str | Path, optima: Mapping[str, float] | None = None) -> SweepReport:
+def read_report(folder: str | Path) -> SweepReport:
     """Read a sweep's folder, finished or not, without changing anything.
-
-    Args:
-      optima: Known best rewards by the task's label.
 
     Raises:
       FileFormatError: It is not a sweep's, or a study in it is damaged beyond reading.
@@ -226,11 +215,6 @@ def read_report(folder: str | Path, optima: Mapping[str, float] | None = None) -
     """
     folder = local_copy(folder)
     plan = read_recorded_plan(folder)
-    known = tuple(
-        replace(task, best_known=(optima or {}).get(task.label, task.best_known))
-        for task in plan.tasks
-    )
-    plan = replace(plan, tasks=known)
     failures = read_failures(folder)
     budgets = log_spaced(plan.budget)
     by_pair: dict[tuple[str, str], list[RunSummary]] = {}
@@ -255,32 +239,6 @@ def log_spaced(budget: int) -> tuple[int, ...]:
     """
     steps = [m * 10**e for e in range(1, len(str(budget)) + 1) for m in (1, 2, 5)]
     return (*(step for step in steps if _FIRST_BUDGET <= step < budget), budget)
-
-
-def write_csv(report: SweepReport, path: str | Path) -> None:
-    """Write one line for each task, agent, seed and budget.
-
-    Raises:
-      StorageError: The file cannot be written.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS.split())
-    for task in report.tasks:
-        for agent in task.agents:
-            for run, reached in zip(agent.runs, agent.reached, strict=True):
-                for budget in report.budgets:
-                    reward = run.curve.at(budget)
-                    cells = [task.task.label, agent.label, run.run.seed, run.status, budget]
-                    cells += [_cell(reward), run.asks, run.distinct]
-                    cells += ["" if reached is None else reached]
-                    cells += [_cell(run.times.simulator_s), _cell(run.times.own_s)]
-                    writer.writerow(cells)
-    write_atomic(path, text.getvalue())
-
-
-def _cell(value: float) -> str:
-    return repr(value) if math.isfinite(value) else ""
 
 
 # ---- one run
@@ -394,38 +352,6 @@ def _spread(values: Sequence[float]) -> Spread:
         return Spread(math.nan, math.nan, math.nan, math.nan, 0)
     iqm = interquartile_mean(known)
     return Spread(float(np.median(known)), iqm, min(known), max(known), len(known))
-
-
-def proven_tasks(plan: SweepPlan, tables: Sequence[Path]) -> "Mapping[str, Exhaustive]":
-    """Return all designs of those tasks that tables have, by the task's label.
-
-    Args:
-      plan: A recorded one, whose tasks have digests.
-      tables: Files; each must have a task of the plan.
-
-    Raises:
-      InvalidArgumentError: A table has none of the tasks.
-      FileFormatError: A file is not a table, or it is damaged.
-    """
-    from archgym.tables import Exhaustive, TableSimulator
-
-    found: dict[str, Exhaustive] = {}
-    for path in tables:
-        TableSimulator(path)
-        fits = False
-        for task in plan.tasks:
-            try:
-                made = replace(task, stand_in=str(path)).make()
-            except (InvalidArgumentError, UnknownNameError):
-                continue
-            if made.digest == task.digest:
-                fits = True
-                found.setdefault(task.label, Exhaustive(made))
-        if not fits:
-            raise InvalidArgumentError(
-                f"`--table` must have a task of the sweep; {path} has none of them. Leave it out."
-            )
-    return found
 
 
 def require_evaluations(report: SweepReport) -> None:

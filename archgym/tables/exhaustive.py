@@ -14,9 +14,6 @@ from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.tables.simulator import TableSimulator
 
-DEFAULT_BUDGETS = (50, 200, 1000)
-"""Numbers of evaluations at which searches are compared with the optimum."""
-
 
 @final
 class Exhaustive:

@@ -11,6 +11,7 @@ import numpy as np
 from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.traces.caches import LINE_BYTES, Cache, CacheSize
+from archgym.traces.dataflow import FARTHEST, Dataflow, ProgramPart
 from archgym.traces.generators import scattered
 from archgym.traces.memory_trace import AccessKind, MemoryTrace
 
@@ -134,11 +135,13 @@ class Requests:
       left_out: Character of the other requests of the region, those skipped at first excepted.
       is_counted: False if more requests were left out than could be counted, since their pages
         exceed the memory.
+      waits_for: (n,) int64, the earlier read whose answer each request waits for, -1 for none.
     """
 
     address: np.ndarray
     is_write: np.ndarray
     instruction: np.ndarray
+    waits_for: np.ndarray
     accesses: int
     lines: int
     pages: int
@@ -151,7 +154,7 @@ class Requests:
 
 
 def memory_requests(
-    parts: Callable[[], Iterable[MemoryTrace]],
+    parts: Callable[[], Iterable[MemoryTrace | ProgramPart]],
     *,
     first: CacheSize,
     last: CacheSize,
@@ -168,7 +171,8 @@ def memory_requests(
     invalidations.
 
     Args:
-      parts: Function that returns the parts of the trace, from its beginning.
+      parts: Function that returns the parts of the trace, from its beginning; those of a program
+        also say which requests wait for earlier answers.
       first: The first level of data cache.
       last: The last level of cache.
       capacity_bytes: Physical memory.
@@ -199,16 +203,21 @@ def memory_requests(
             period = total / windows
             starts = skip + ((np.arange(windows) + 0.5) * period - length / 2).astype(np.int64)
     done = _Filter(caches, capacity_bytes, seed, region, skip, starts, length).run(parts())
-    address, is_write, instruction = (np.concatenate(c) for c in zip(*done.taken, strict=True))
+    address, is_write, instruction, number, waits = (
+        np.concatenate(c) for c in zip(*done.taken, strict=True)
+    )
     if not len(address):
         raise InvalidArgumentError(
             f"The trace must cause more requests to memory than are skipped, {skip}; it causes "
             f"{done.n_found}. Skip fewer, or choose smaller caches."
         )
+    waits = np.where(number - waits <= FARTHEST, waits, -1)
+    place = np.minimum(np.searchsorted(number, waits), len(number) - 1)
     return Requests(
         address,
         is_write,
         instruction,
+        np.where(number[place] == waits, place, -1),
         done.n_accesses,
         done.n_lines,
         done.n_pages,
@@ -238,7 +247,9 @@ class _Filter:
         self._starts, self._length, self._skip = starts, length, skip
         none = np.zeros(0, np.int64)
         # The first is nothing, so that there is something to join where the trace is empty.
-        self.taken = [(none, none.astype(bool), none)]
+        self.taken = [(none, none.astype(bool), none, none, none)]
+        self._n_caused = 0
+        self._dataflow = Dataflow()
         self.n_found = 0
         self.is_counted = True
         self.n_accesses = self.n_lines = self.n_pages = 0
@@ -247,15 +258,15 @@ class _Filter:
         self._before = (0, 0)
         self._dropped = 0
 
-    def run(self, parts: Iterable[MemoryTrace]) -> "_Filter":
+    def run(self, parts: Iterable[MemoryTrace | ProgramPart]) -> "_Filter":
         """Take the whole trace; return itself."""
         instructions = 0
-        for part in (piece for whole in parts for piece in _pieces(whole)):
+        for part, program in (each for whole in parts for each in _cut(whole)):
             when = instructions + np.cumsum(part.instructions, dtype=np.int64)
             instructions += part.n_instructions
             is_done = self._length > 0 and self.n_found >= int(self._starts[-1]) + self._length
             try:
-                self._take(part, when)
+                self._take(part, when, program)
             except InvalidArgumentError:
                 # Pages beyond the memory matter only up to the last request that is kept.
                 if not is_done:
@@ -264,7 +275,7 @@ class _Filter:
                 break
         return self
 
-    def _take(self, part: MemoryTrace, when: np.ndarray) -> None:
+    def _take(self, part: MemoryTrace, when: np.ndarray, program: ProgramPart | None) -> None:
         is_data = part.kind <= AccessKind.MODIFY
         is_data &= part.kind != AccessKind.FETCH
         line, source = _lines(part, np.flatnonzero(is_data))
@@ -275,10 +286,17 @@ class _Filter:
         cause, out, is_write = self._caches.pass_through(
             (frame | inner).astype(np.int64), part.kind[source] != AccessKind.LOAD
         )
+        number = self._n_caused + np.arange(len(cause))
+        self._n_caused += len(cause)
+        waits = np.full(len(cause), -1)
+        if program is not None:
+            request = np.full(len(part), -1)
+            request[source[cause[~is_write]]] = number[~is_write]
+            waits[~is_write] = self._dataflow.follow(program, request)[source[cause[~is_write]]]
         at = when[source[cause]]
         inside = (at >= self._begin) & (at < self._end)
         cause, out, is_write, at = cause[inside], out[inside], is_write[inside], at[inside]
-        is_kept = self._select(out * LINE_BYTES, is_write, at)
+        is_kept = self._select(out * LINE_BYTES, is_write, at, number[inside], waits[inside])
         if is_kept.any():
             # What was touched until the last kept request.
             end = int(cause[is_kept][-1]) + 1
@@ -288,7 +306,14 @@ class _Filter:
         self._seen_lines += len(line)
         self._seen_accesses += int(is_data.sum())
 
-    def _select(self, address: np.ndarray, is_write: np.ndarray, at: np.ndarray) -> np.ndarray:
+    def _select(
+        self,
+        address: np.ndarray,
+        is_write: np.ndarray,
+        at: np.ndarray,
+        number: np.ndarray,
+        waits: np.ndarray,
+    ) -> np.ndarray:
         """Keep the requests in the windows, and count all; return the mask of those kept."""
         ordinal = self.n_found + np.arange(len(address))
         self.n_found += len(address)
@@ -306,7 +331,8 @@ class _Filter:
         moved = self._dropped + np.cumsum(dropped)
         self._dropped = int(moved[-1])
         shifted = at if len(self._starts) == 1 else at - moved
-        self.taken.append((address[is_kept], is_write[is_kept], shifted[is_kept]))
+        columns = (address, is_write, shifted, number, waits)
+        self.taken.append(tuple(column[is_kept] for column in columns))
         near = np.abs(step) < _NEAR_BYTES
         for mask, name in ((is_kept, "kept"), (~is_kept & (ordinal >= self._skip), "left_out")):
             profile = RequestProfile(
@@ -317,6 +343,15 @@ class _Filter:
             )
             setattr(self, name, getattr(self, name) + profile)
         return is_kept
+
+
+def _cut(
+    part: MemoryTrace | ProgramPart,
+) -> Iterable[tuple[MemoryTrace, ProgramPart | None]]:
+    """Return pieces of accesses, each with the program that makes them if it is known."""
+    if isinstance(part, ProgramPart):
+        return [(part.accesses, part)]
+    return ((piece, None) for piece in _pieces(part))
 
 
 def _pieces(part: MemoryTrace) -> Iterator[MemoryTrace]:

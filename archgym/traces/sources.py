@@ -5,10 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+import numpy as np
+
 from archgym.errors import unknown_name
 from archgym.traces.analysis import Analysis, analyse
+from archgym.traces.dataflow import ProgramPart, program_parts
 from archgym.traces.file import TraceInfo, iterate_memory_trace, joined, read_trace_info
 from archgym.traces.generators import GENERATED, generated_trace
+from archgym.traces.instructions.generators import GENERATORS, generate
+from archgym.traces.instructions.records import iterate_records, looks_like_trace
 from archgym.traces.memory_trace import MemoryTrace
 from archgym.traces.shipped import shipped_info, shipped_names, shipped_trace
 
@@ -16,6 +21,8 @@ from archgym.traces.shipped import shipped_info, shipped_names, shipped_trace
 _GENERATED_ACCESSES = 1_000_000
 # chosen: half a gigabyte of memory, and some ten seconds.
 _MAX_ANALYSED = 2**23
+# chosen: instructions of a program at a time, as of a file.
+_PIECE = 1 << 16
 _REUSE_ENTRIES = (64, 1024, 16384)
 
 Facts = dict[str, tuple[Any, str]]
@@ -70,9 +77,31 @@ def is_named(source: str) -> bool:
 def trace_stem(source: str) -> str:
     """Return the name of a trace: that of its file without extensions."""
     name = Path(source).name
-    for ending in (".gz", ".npz", ".stl", ".rstl"):
+    for ending in (".xz", ".gz", ".champsimtrace", ".trace", ".npz", ".stl", ".rstl"):
         name = name.removesuffix(ending)
     return name or "trace"
+
+
+def program_or_parts(source: str, instructions: int = 0) -> Iterator[MemoryTrace | ProgramPart]:
+    """Yield a program part by part, or a memory trace as `trace_parts`.
+
+    Args:
+      source: File of an instruction trace, name of a generated program, or as of `trace_parts`.
+      instructions: Instructions to take, for the name of a program at least 1; 0 for all of a file.
+
+    Raises:
+      UnknownNameError: The source is neither a name nor a file.
+      FileFormatError: The file is not such a trace, or it is damaged.
+    """
+    if looks_like_trace(source):
+        yield from program_parts(iterate_records(source, instructions or None))
+    elif instructions:
+        if source not in GENERATORS:
+            raise unknown_name("program", source, GENERATORS)
+        records = generate(source, instructions)
+        yield from program_parts(np.array_split(records, -(-instructions // _PIECE)))
+    else:
+        yield from trace_parts(source)
 
 
 def trace_parts(source: str) -> Iterator[MemoryTrace]:

@@ -24,7 +24,6 @@ BASE = task_of("dram-locality")
 SIZES = (1, 2, 4, 8, 16, 32, 64)
 PLACES = {"Bankwise": 8, "ReadWrite": 2, "Shared": 1}
 """Buffers of the size that are built: DDR3 has eight banks."""
-COSTS = (8, 16, 32, 64, 128, 256)
 
 
 def workload(episode: str) -> Workload:
@@ -51,6 +50,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=6, help="held out")
     parser.add_argument("--seeds", type=int, nargs="*", default=[], help="of imitation")
     parser.add_argument("--learned", type=int, nargs="*", default=[], help="costs that learn")
+    parser.add_argument("--costs", type=int, nargs="+", default=[1, 2, 4, 8, 16], help="doubling")
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     train = BASE.episodes("train")[:3]
@@ -59,7 +59,7 @@ def main() -> None:
         (size, share): task_on(size, share)
         for size in SIZES
         for share in PLACES
-        if PLACES[share] * size <= COSTS[-1]
+        if PLACES[share] * size <= options.costs[-1]
     }
     known: dict[tuple[int, str], tuple[float, int, float]] = {}
     for design, task in tasks.items():
@@ -69,7 +69,7 @@ def main() -> None:
         moving = float(np.mean([roll(task, name, hand.act).score for name in train]))
         known[design] = fixed, action, moving
     rows: dict[int, dict[str, list[float]]] = {}
-    for cost in COSTS:
+    for cost in options.costs:
         within = [design for design in tasks if PLACES[design[1]] * design[0] <= cost]
         first = min(within, key=lambda design: known[design][0])
         second = min(within, key=lambda design: known[design][2])
@@ -86,7 +86,7 @@ def main() -> None:
         print(cost, first, tasks[first].labels()[known[first][1]], second, means, flush=True)
     options.out.write_text(json.dumps(rows, indent=1) + "\n")
     rng = np.random.default_rng(0)
-    for cost in COSTS[:-1]:
+    for cost in options.costs[:-1]:
         twice = np.array(rows[2 * cost]["static"])
         for name, scores in rows[cost].items():
             saved = 100.0 * (1.0 - np.array(scores) / twice)

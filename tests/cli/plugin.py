@@ -1,8 +1,8 @@
 """A simulator as another package registers it, for tests of commands."""
 
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from archgym.errors import unknown_name
+from archgym.evaluation.options import Option, declared
 from archgym.evaluation.simulator import Simulator
 from tests.toys import SPACE, ToySimulator, Trouble
 
@@ -16,17 +16,16 @@ def _plugin_class() -> type[Simulator]:
         name = "plugin"
         space_names: ClassVar[tuple[str, ...]] = ("default",)
 
+        @declared
         def __init__(
             self,
             space: str = "default",
             fidelity: str = "standard",
-            device: str = "small",
+            device: Annotated[str, Option("Size of the device.", choices=DEVICES)] = "small",
             trouble: Trouble = "none",
             pace_s: str = "0",
         ) -> None:
             super().__init__(trouble, float(pace_s))
-            if device not in DEVICES:
-                raise unknown_name("device", device, DEVICES)
             chosen = {"device": device, "trouble": trouble, "pace_s": pace_s}
             usual = {"device": "small", "trouble": "none", "pace_s": "0"}
             self.options: dict[str, Any] = {
@@ -41,8 +40,3 @@ def _plugin_class() -> type[Simulator]:
 
 
 PluginSimulator = _plugin_class()
-
-
-def device_names() -> tuple[str, ...]:
-    """Values of the option `device`."""
-    return DEVICES

@@ -180,7 +180,6 @@ def test_target_to_be_explained_is_refused_before_anything_is_evaluated(
         (("-o", "absent/x.html"), "absent/x.html cannot be written"),
         (("--json", "absent/x.json"), "absent/x.json cannot be written"),
         (("--csv", "study/study.json"), "study/study.json cannot be made"),
-        (("--against", "absent.json"), "absent.json cannot be read"),
     ],
 )
 def test_report_that_cannot_be_written_is_refused_before_the_analysis(

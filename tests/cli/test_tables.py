@@ -70,53 +70,6 @@ def test_verify_fails_where_the_simulator_says_something_else(
     assert "of 40 designs differ from the simulator" in ran.err
 
 
-def test_curve_is_exact(archgym: Archgym, table: Path) -> None:
-    ran = archgym("table", "curve", table, "-n", "1", "-n", "2376", "--json")
-
-    assert ran.json["budgets"] == [1, 2376]
-    assert ran.json["expected"][1] == ran.json["optimum"]
-    assert ran.json["quantiles"]["0.05"][1] == ran.json["optimum"]
-    assert ran.json["label"] == "latency_ns [ns]"
-
-
-def test_percentiles_of_a_curve_are_said_to_be_of_the_reward(archgym: Archgym, table: Path) -> None:
-    text = archgym("table", "curve", table, "-n", "10")
-    ran = archgym("table", "curve", table, "-n", "10", "--json")
-
-    assert "5 % by reward" in text.out
-    assert ran.json["quantiles_of"] == "reward"
-    assert ran.json["quantiles"]["0.05"][0] > ran.json["quantiles"]["0.95"][0]
-
-
-def test_curve_says_which_share_of_runs_its_mean_leaves_out(
-    archgym: Archgym, table: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
-    text = archgym("table", "curve", table, "-n", "1", "-n", "2376")
-    ran = archgym("table", "curve", table, "-n", "1", "-n", "2376", "--json")
-
-    infeasible = archgym("table", "info", table, "--json").json["optima"][0]["infeasible"]
-    assert ran.json["share_without_design"] == [pytest.approx(infeasible / 2376), 0.0]
-    assert infeasible > 0
-    assert "no feasible design [%]" in text.out
-    assert "the mean does not" in text.out
-
-
-def test_curve_is_drawn(archgym: Archgym, table: Path) -> None:
-    ran = archgym("table", "curve", table, "--objective", "balanced", "--plot", "curve.svg")
-
-    assert ran.code == 0, ran.err
-    assert "Picture: curve.svg" in ran.out
-    assert "proven optimum" in Path("curve.svg").read_text() or Path("curve.svg").stat().st_size
-
-
-def test_budget_beyond_all_designs_is_refused(archgym: Archgym, table: Path) -> None:
-    ran = archgym("table", "curve", table, "-n", "5000")
-
-    assert ran.code == 1
-    assert "must be at most 2,376" in ran.err
-
-
 def test_search_on_a_table_is_that_on_the_simulator(archgym: Archgym, table: Path) -> None:
     archgym("search", "plugin", "-n", "30", "--out", "own")
     ran = archgym("search", "plugin", "-n", "30", "--out", "looked-up", "--from-table", table)
@@ -139,35 +92,13 @@ def test_study_of_a_lost_table_goes_on_with_the_simulator(archgym: Archgym, tabl
     assert (moved.code, without.code) == (0, 0), moved.err + without.err
 
 
-def test_show_says_how_far_studies_are_from_the_optimum(
-    archgym: Archgym, table: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("COLUMNS", "160")
-    for agent in ("random", "genetic"):
-        archgym("search", "plugin", "-a", agent, "-n", "60", "--out", agent)
-
-    text = archgym("show", "random", "genetic", "--table", table, "--plot", "both.svg")
-    ran = archgym("show", "random", "--table", table, "--at", "20", "--at", "60", "--json")
-
-    assert text.code == 0, text.err
-    assert "Distance from the proven optimum of 2,376 designs" in text.out
-    assert "random search" in text.out
-    studies = ran.json["proven"]["studies"]
-    assert [s["evaluations"] for s in studies] == [20, 60]
-    assert studies[1]["percent"] == pytest.approx(
-        100 * (studies[1]["value"] / ran.json["proven"]["optimum"] - 1)
-    )
-    assert studies[1]["below"] >= 0
-    assert len(ran.json["proven"]["random"]["expected"]) == 2
-
-
 def test_table_of_another_task_does_not_judge_a_study(archgym: Archgym, table: Path) -> None:
     archgym("search", "plugin", "-n", "5", "--out", "study", "-o", "device=large")
 
-    ran = archgym("show", "study", "--table", table)
+    ran = archgym("report", "study", "--table", table)
 
     assert ran.code == 1
-    assert "differs now" in ran.err
+    assert "must have a task that is reported" in ran.err
 
 
 def test_commands_take_a_table(archgym: Archgym, table: Path) -> None:

@@ -16,6 +16,8 @@ from archgym.traces import (
     shipped_names,
     write_memory_trace,
 )
+from archgym.traces.instructions.generators import generate
+from archgym.traces.instructions.records import write_records
 from tests.cli.conftest import Archgym
 
 needs_valgrind = pytest.mark.skipif(shutil.which("valgrind") is None, reason="needs valgrind")
@@ -121,6 +123,22 @@ def test_pages_are_placed_in_the_memory_that_is_named(
     assert ran.code == 0, ran.err
     assert words in ran.out
     assert read_trace("a.stl").placed_bytes == placed_bytes
+
+
+def test_instructions_are_filtered_into_requests_that_wait(archgym: Archgym) -> None:
+    write_records("walk.champsimtrace.xz", generate("pointer-chase", 20_000))
+
+    for source, options in (("walk.champsimtrace.xz", ()), ("pointer-chase", (20_000,))):
+        more = ("--instructions", str(options[0])) if options else ()
+        ran = archgym("trace", "filter", source, *more, "-o", f"{len(options)}.stl")
+        assert ran.code == 0, ran.err
+        assert "requests wait for an earlier answer" in ran.out
+    found = archgym("trace", "requests", "0.stl", "--json")
+
+    assert read_trace("0.stl").digest == read_trace("1.stl").digest
+    assert found.json["waiting_requests"] == found.json["requests"] - 1
+    unknown = archgym("trace", "filter", "pointer-chas", "--instructions", "9", "-o", "a.stl")
+    assert "Did you mean 'pointer-chase'" in unknown.err
 
 
 def test_recipe_has_the_options_of_the_shipped_files() -> None:

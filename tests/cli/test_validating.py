@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from archgym.cli.commands import validate as module
-from archgym.cli.views.validation import write_validation
 from archgym.errors import InvalidArgumentError
 from evidence.validation import Group, Validation
+from evidence.view import write_validation
 
 
 @dataclass(frozen=True)

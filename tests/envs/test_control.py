@@ -9,7 +9,7 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import archgym  # noqa: F401 - registers the environments
-from archgym.control.tasks import best_static, reference, static, task_of
+from archgym.control.tasks import best_static, reference, static, task_names, task_of
 from archgym.envs import ControlEnv
 from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
 
@@ -120,6 +120,33 @@ def test_stable_baselines_takes_a_mask_and_refuses_what_designs_have() -> None:
         Sb3VecEnv("archgym/DramControl-v0", 0)
     with pytest.raises(InvalidArgumentError, match="`log`"):
         Sb3VecEnv("archgym/DramControl-v0", 2, log="somewhere")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", task_names())
+def test_every_task_steps_as_rows_of_stable_baselines(name: str) -> None:
+    pytest.importorskip("stable_baselines3")
+    from archgym.envs import Sb3VecEnv
+
+    task = task_of(name)
+    env = Sb3VecEnv(task, 2, split="held-out", team=False)
+    env.seed(1)
+    first = env.reset()
+    n_agents = env.num_envs // 2
+    assert n_agents == task.begin(task.episodes("held-out")[0]).n_agents
+    assert len(first) == env.num_envs
+    assert first.shape[1:] == env.observation_space.shape
+    assert not first.any()
+    env.step_async(np.arange(env.num_envs) % len(task.actions))
+    seen, rewards, over, infos = env.step_wait()
+
+    # The last action stands at the end of what an agent sees.
+    chosen = np.argmax(seen[:, -len(task.actions) :], axis=1)
+    assert chosen.tolist() == (np.arange(env.num_envs) % len(task.actions)).tolist()
+    assert env.observation_space.contains(seen[0])
+    assert np.isfinite(rewards).all()
+    assert not over.any()
+    assert len(infos) == env.num_envs
 
 
 def test_recorded_episodes_are_a_minari_dataset(tmp_path: Path) -> None:

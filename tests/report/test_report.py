@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.report import find, read_evidence
 from archgym.report.evidence import Evidence, once, without_draws
@@ -23,8 +23,6 @@ from archgym.report.page import _rows, explorer, page
 from archgym.report.protocol import Protocol
 from archgym.report.table import Table
 from archgym.report.writing import (
-    check_comparable,
-    read_report,
     write_csv,
     write_json_file,
     write_page,
@@ -100,25 +98,6 @@ def test_files_say_the_same_as_the_findings(findings: Findings, tmp_path: Path) 
     first = (tmp_path / "csv" / "scores.csv").read_text().splitlines()
     assert first[0].split(",") == list(findings.tables[0].columns)
     assert len(first) == 1 + len(findings.tables[0].rows)
-
-
-def test_reports_of_other_protocols_are_not_compared(findings: Findings, tmp_path: Path) -> None:
-    path = tmp_path / "report.json"
-    write_json_file(findings, path)
-    check_comparable(findings, path, read_report(path))
-    other = replace(findings, protocol=replace(findings.protocol, budget=7))
-
-    with pytest.raises(InvalidArgumentError, match="one protocol"):
-        check_comparable(other, path, read_report(path))
-
-
-@pytest.mark.parametrize("content", ["", "[]", '{"protocol": 1}', "[" * 100_000, '{"tables": {}}'])
-def test_what_is_no_report_is_refused(tmp_path: Path, content: str) -> None:
-    path = tmp_path / "report.json"
-    path.write_text(content)
-
-    with pytest.raises(FileFormatError, match="JSON of a report"):
-        read_report(path)
 
 
 class _Reader(HTMLParser):

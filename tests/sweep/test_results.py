@@ -1,12 +1,12 @@
 """What a sweep's report says, against numbers worked out by hand."""
 
-import csv
 import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from archgym.analysis.statistics import interquartile_mean
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.studies.snapshot import StudyLog, read_study
@@ -15,11 +15,9 @@ from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan, write_recorded_plan
 from archgym.sweep.results import (
     Curve,
-    interquartile_mean,
     log_spaced,
     read_report,
     within_reward,
-    write_csv,
 )
 from tests.sweep.conftest import WritePlan
 from tests.toys import ToyAgent, toy_task
@@ -122,17 +120,6 @@ def test_a_damaged_list_of_failures_is_refused(swept: Path) -> None:
 
     with pytest.raises(FileFormatError, match=r"failures\.json"):
         read_report(swept)
-
-
-def test_csv_has_a_line_for_each_run_and_budget(swept: Path) -> None:
-    write_csv(read_report(swept), "out.csv")
-
-    rows = list(csv.DictReader(Path("out.csv").read_text().splitlines()))
-    assert len(rows) == 4 * len(log_spaced(30))
-    assert {row["evaluations"] for row in rows} == {"10", "20", "30"}
-    curve = read_study(swept / "light/small/seed-1").curve()
-    last = [r for r in rows if (r["agent"], r["seed"], r["evaluations"]) == ("small", "1", "20")]
-    assert float(last[0]["best_reward"]) == curve[19]
 
 
 def test_the_tasks_of_the_plan_are_tasks(plan: SweepPlan) -> None:

@@ -142,7 +142,7 @@ def test_cluster_and_sharing_exclude_each_other(tmp_path: Path) -> None:
 def test_table_beyond_memory_shows_its_optima_and_refuses_searches(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from archgym.report.optimality import summarise_table
+    from archgym.tables.simulator import summarise_table
 
     made = build_table(toy_task(["light", "heavy"]), tmp_path / "t.parquet", 1)
     usual = summarise_table(made).to_json()

@@ -22,7 +22,6 @@ from archgym.cli.options.task import (
     StandInOptions,
     TaskOptions,
     make_simulator,
-    option_values,
     task_choices,
 )
 from archgym.errors import InvalidArgumentError, unknown_name
@@ -138,6 +137,7 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
 
 
 def _choices(simulator: "Simulator") -> list[tuple[str, str]]:
+    from archgym.evaluation.simulator import option_names
     from archgym.evaluation.stand_in import StandIn
 
     kind = type(simulator.unrestricted)
@@ -149,14 +149,7 @@ def _choices(simulator: "Simulator") -> list[tuple[str, str]]:
         ("--space", ", ".join(_starred(n, kind.space_names[0]) for n in kind.space_names)),
         ("--fidelity", ", ".join(_starred(n, kind.fidelity_names[0]) for n in kind.fidelity_names)),
     ]
-    signature = inspect.signature(kind).parameters
-    rows += [
-        (
-            f"--option {n}=",
-            ", ".join(_starred(v, signature[n].default) for v in values) or _option_doc(kind, n),
-        )
-        for n, values in option_values(kind).items()
-    ]
+    rows += [(f"--option {name}=", _option_doc(kind, name)) for name in option_names(kind)]
     return rows
 
 

@@ -52,14 +52,6 @@ def report(
             help="Show the paths of the studies on the page, or leave them out.",
         ),
     ] = True,
-    against: Annotated[
-        Path | None,
-        typer.Option(
-            "--against",
-            help="JSON file of another report with the same protocol, to compare scores.",
-            metavar="FILE",
-        ),
-    ] = None,
     force: ForceOption = False,
 ) -> None:
     """Report the best design, its gain and its confidence, as a page that needs no network."""
@@ -68,26 +60,17 @@ def report(
     from archgym.cli.console.progress import StageBar, announce_compilation
     from archgym.report import find, read_evidence
     from archgym.report.page import PageOptions
-    from archgym.report.writing import (
-        check_comparable,
-        read_report,
-        write_csv,
-        write_json_file,
-        write_page,
-    )
+    from archgym.report.writing import write_csv, write_json_file, write_page
 
     _check_targets(out, csv, json, force)
-    other = None if against is None else read_report(against)
     announce_compilation()
     with StageBar() as bar:
         findings = find(read_evidence(sources, tables or ()), evaluate, bar)
-    if against is not None and other is not None:
-        check_comparable(findings, against, other)
     for line in findings.verdict:
         prose(line)
     scores = findings.tables[0]
     # Scores compare agents and seeds; one run has none.
-    if other is not None or findings.evidence.n_runs > 1:
+    if findings.evidence.n_runs > 1:
         heading(scores.title)
         prose(scores.note)
         table(
@@ -95,14 +78,6 @@ def report(
             [tuple(_cell(value) for value in row) for row in scores.rows],
             right=scores.columns[1:],
         )
-    if other is not None:
-        heading(f"Scores of {against}")
-        shown = [
-            tuple(_cell(value) for value in row)
-            for row in other["tables"]["scores"]["rows"]
-            if isinstance(row, list) and len(row) == len(scores.columns)
-        ]
-        table(scores.columns, shown, right=scores.columns[1:])
     if csv is not None:
         say(f"Tables: {len(write_csv(findings, csv))} files in {csv}")
     if json is not None:

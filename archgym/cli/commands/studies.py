@@ -53,29 +53,11 @@ def show(
             min=1,
         ),
     ] = None,
-    table: Annotated[
-        Path | None,
-        typer.Option(
-            "--table",
-            help="Table of the task; shows the distance to its proven optimum.",
-            metavar="FILE",
-        ),
-    ] = None,
-    at: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--at",
-            help="Number of evaluations to compare at, with --table; repeat for more "
-            "(default: 50, 200, 1000).",
-            min=1,
-        ),
-    ] = None,
     force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
     """Show one study, or compare several: of one task, or of objectives of one workload."""
     from archgym.cli.views.comparison import write_across, write_comparison, write_top
-    from archgym.cli.views.optimality import write_optimality
     from archgym.cli.views.study import write_study
     from archgym.report.commands import evaluate_line, is_registered, older_version
     from archgym.report.plots import check_fronts, check_plot, plot_fronts, plot_studies
@@ -86,7 +68,7 @@ def show(
     if front is not None:
         check_plot("--front", front, force, FORCE)
     names = None if front_metrics is None else [name.strip() for name in front_metrics.split(",")]
-    summary = summarise(studies, front_metrics=names, table=table, budgets=at, n_top=top or 0)
+    summary = summarise(studies, front_metrics=names, n_top=top or 0)
     if plot is not None and summary.across is not None:
         raise InvalidArgumentError(
             "`--plot` needs studies of one objective; these have several. Use --front."
@@ -108,11 +90,8 @@ def show(
             own = [design for design in summary.top if design.log.folder in folders]
             if own:
                 write_top(own, None if summary.across is None else group[0].folder)
-        if summary.optimality is not None:
-            write_optimality(summary.optimality)
-    known = None if summary.optimality is None else summary.optimality.known
     if plot is not None:
-        plot_studies(summary.logs, plot, known)
+        plot_studies(summary.logs, plot)
     if front is not None:
         plot_fronts(summary.logs, front, summary.objective)
     if json:

@@ -14,7 +14,7 @@ from archgym.cli.console.sweep_progress import SweepProgress
 from archgym.cli.console.terminal import duration, heading, number, say, table, write_json
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import ProvenTablesOption, named_path
+from archgym.cli.options.values import named_path
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -230,26 +230,12 @@ def _run(
 
 
 @sweep_app.command()
-def report(
-    folder: FolderArgument,
-    csv: Annotated[
-        Path | None, typer.Option("--csv", help="Write every run at every budget to this CSV file.")
-    ] = None,
-    table: ProvenTablesOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Show the results of a sweep, finished or not."""
-    from archgym.sweep.reading import read_recorded_plan
-    from archgym.sweep.results import proven_tasks, read_report, write_csv
+def report(folder: FolderArgument, json: JsonOption = False) -> None:
+    """Show the results of a sweep, finished or not; `archgym report` makes a page and CSV files."""
+    from archgym.sweep.results import read_report
 
-    known = proven_tasks(read_recorded_plan(folder), table) if table else {}
-    read = read_report(folder, {label: each.reward for label, each in known.items()})
-    if json:
-        write_json(read.to_json())
-    else:
-        _write_report(read)
-    if csv is not None:
-        write_csv(read, csv)
+    read = read_report(folder)
+    write_json(read.to_json()) if json else _write_report(read)
 
 
 def _read(file: Path, settings: Sequence[str] | None) -> "SweepPlan":

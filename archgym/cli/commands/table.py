@@ -28,15 +28,14 @@ from archgym.cli.options.task import (
     TaskOptions,
     make_task,
     task_choices,
-    workload_weights,
 )
 from archgym.cli.options.values import named_path
 from archgym.errors import StudyInterrupted
 from archgym.files.storage import file_stem
 
 if TYPE_CHECKING:
-    from archgym.report.optimality import TableSummary
     from archgym.tables import Optimum, TablePlan
+    from archgym.tables.simulator import TableSummary
 
 _TABLES = Path("tables")
 _MAX_DESIGNS = 10_000_000
@@ -98,8 +97,8 @@ def build(
     """
     from archgym.cli.console.progress import StageBar, TableBar
     from archgym.evaluation.simulator import simulator_class
-    from archgym.report.optimality import summarise_table
     from archgym.tables import build_table
+    from archgym.tables.simulator import summarise_table
 
     choice = task_choices(simulator, TaskOptions(model, goal), hold)
     if choice.space is None:
@@ -147,7 +146,7 @@ def _announce(plan: "TablePlan") -> None:
 @table_app.command()
 def info(file: TableArgument, json: JsonOption = False) -> None:
     """Show the designs, optima and digest of a table."""
-    from archgym.report.optimality import summarise_table
+    from archgym.tables.simulator import summarise_table
 
     summary = summarise_table(file)
     write_json(summary.to_json()) if json else _write_table(summary)
@@ -198,41 +197,6 @@ def verify(
             f"workload{'s' * (n_workloads > 1)}, are equal in every bit. All column hashes, design "
             "parameters and optima are correct."
         )
-
-
-@table_app.command()
-@with_groups
-def curve(
-    file: TableArgument,
-    goal: GoalOptions,
-    budget: Annotated[
-        list[int] | None,
-        typer.Option("--budget", "-n", help="Number of evaluations; repeat for more.", min=1),
-    ] = None,
-    plot: Annotated[
-        Path | None, typer.Option("--plot", help="Draw the curve to this .svg, .png or .pdf file.")
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Show the exact results of random search: mean and percentiles of the reward.
-
-    The 5th percentile is an unlucky run: the larger value of a minimised metric. Random search
-    evaluates no design twice, so the results are computed without runs and have no noise.
-    """
-    from archgym.analysis.random_search import budgets_up_to
-    from archgym.cli.views.optimality import write_random_curve
-    from archgym.report.optimality import exact_random_search
-    from archgym.report.plots import check_plot, plot_random
-
-    if plot is not None:
-        check_plot("--plot", plot)
-    random = exact_random_search(file, workload_weights(goal.workload), goal.objective, budget)
-    write_json(random.to_json()) if json else write_random_curve(random.known, random.curve)
-    if plot is not None:
-        budgets = budgets_up_to(random.budgets[-1], len(random.known.rewards))
-        plot_random(random.known, random.known.random_curve(budgets), plot)
-        if not json:
-            say(f"Picture: {plot}")
 
 
 def _write_table(summary: "TableSummary") -> None:

@@ -12,7 +12,6 @@ import typer
 from archgym.cli.console.terminal import file_size, heading, notice, say, table, write_json
 from archgym.cli.options.completion import complete_simulator
 from archgym.cli.options.task import JsonOption
-from archgym.cli.views.validation import write_validation
 from archgym.errors import InvalidArgumentError, StorageError
 
 
@@ -60,7 +59,7 @@ def validate(
         ]
         write_json({"simulator": simulator, "rows": rows, "problems": list(result.problems)})
     else:
-        write_validation(result)
+        import_module("evidence.view").write_validation(result)
     if result.problems:
         raise typer.Exit(1)
 

@@ -54,15 +54,6 @@ WorkersOption = Annotated[
         "--workers", help="Number of designs to evaluate in parallel.", min=1, max=MAX_WORKERS
     ),
 ]
-ProcessesOption = Annotated[
-    int,
-    typer.Option(
-        "--workers",
-        help="Number of studies to run in parallel, each in its own process.",
-        min=1,
-        max=MAX_WORKERS,
-    ),
-]
 TimeoutOption = Annotated[
     float | None,
     typer.Option(

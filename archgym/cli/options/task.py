@@ -1,8 +1,7 @@
 """Options that name a task, and the task that they name."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -317,16 +316,9 @@ def _split_weight(text: str) -> tuple[str, float]:
 
 
 def option_values(kind: type["Simulator"]) -> Mapping[str, tuple[str, ...]]:
-    """Return the options of a simulator with their values, where its folder lists them.
-
-    A function `device_names` of the simulator's package lists the values of option `device`.
-    """
+    """Return the options of a simulator with the names that each takes."""
+    from archgym.evaluation.options import declared_options
     from archgym.evaluation.simulator import option_names
 
-    package = kind.__module__.removesuffix(".simulator")
-    module = import_module(package)
-    values = {}
-    for name in option_names(kind):
-        names: Callable[[], Sequence[str]] | None = getattr(module, f"{name}_names", None)
-        values[name] = tuple(names()) if names is not None else ()
-    return values
+    names = {each.name: each.option.names for each in declared_options(kind)}
+    return {name: tuple(names.get(name, ())) for name in option_names(kind)}

@@ -6,22 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO, final
 
+import numpy as np
+
 from archgym.errors import ArchGymError, FileFormatError, StorageError
 from archgym.files.parquet.footer import Column, Footer, Page, parse_footer, read_pages
 from archgym.files.parquet.thrift import ThriftError
 from archgym.files.storage import open_file, storage_errors
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-from typing import TYPE_CHECKING
-
-import numpy as np
-
 from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Permutation
 
 if TYPE_CHECKING:
     import pyarrow as pa
+    import pyarrow.parquet as pq
 
 MAX_BATCH = 2**16
 """Rows that are handled at a time; 40 columns of them take about 20 MB."""

@@ -30,7 +30,8 @@ DeviceOption = Annotated[
 SourceArgument = Annotated[
     str,
     typer.Argument(
-        help="Memory trace (.npz), or the name of a shipped one: see `archgym trace list`.",
+        help="Memory trace (.npz), instruction trace (.champsimtrace.xz), or the name of a shipped "
+        "memory trace: see `archgym trace list`.",
         metavar="TRACE",
     ),
 ]
@@ -95,6 +96,16 @@ def filter_trace(
             max=10_000,
         ),
     ] = 1,
+    instructions: Annotated[
+        int,
+        typer.Option(
+            "--instructions",
+            help="Number of instructions to take of an instruction trace, or of a program of the "
+            "CPU simulator, whose name TRACE then is (default: all of a file).",
+            min=0,
+            max=20_000_000,
+        ),
+    ] = 0,
     region: Annotated[
         str,
         typer.Option(
@@ -104,17 +115,18 @@ def filter_trace(
         ),
     ] = "",
 ) -> None:
-    """Filter a memory trace through two caches into requests to DRAM.
+    """Filter a program's accesses through two caches into requests to DRAM.
 
     Pages get random physical frames in the capacity of the device. The DRAM simulator accepts the
-    file as a workload.
+    file as a workload. Of an instruction trace, requests whose address depends on an earlier one
+    wait for its answer.
     """
     from archgym.checks import check_number
     from archgym.simulators.dram.formats.trace import write_trace
     from archgym.simulators.dram.workloads.recorded import IPC_LIMITS, request_trace
     from archgym.traces.caches import CacheSize
     from archgym.traces.filtering import memory_requests
-    from archgym.traces.sources import trace_parts, trace_stem
+    from archgym.traces.sources import program_or_parts, trace_stem
 
     check_number("--ipc", ipc, *IPC_LIMITS)
     announce_compilation()
@@ -125,7 +137,7 @@ def filter_trace(
     interest = _region(region)
     capacity_bytes = _capacity_bytes(capacity) if capacity else _simulator(device).capacity_bytes
     requests = memory_requests(
-        lambda: trace_parts(source),
+        lambda: program_or_parts(source, instructions),
         first=CacheSize.parse("--l1", l1),
         last=CacheSize.parse("--llc", llc),
         capacity_bytes=capacity_bytes,
@@ -147,16 +159,14 @@ def filter_trace(
         f"of {requests.accesses:,} accesses to {requests.lines:,} lines; {requests.pages:,} pages "
         f"in {capacity_bytes / 2**30:.4g} GiB" + ("" if capacity else f" of {device}")
     )
+    waiting = int((requests.waits_for >= 0).sum())
     say(
-        "The requests have fixed times: the program does not wait for its memory. A program that "
-        "waits, such as a walk along a list, is simulated by `archgym evaluate cpu --fidelity "
-        "dram` with a trace of its instructions"
-        + (
-            ", or, if it waits for every answer, with `--set arbiter=Fifo --set "
-            "max_active_transactions=1`."
-            if "max_active_transactions" in _simulator(device).space.names
-            else "."
-        )
+        f"{waiting:,} requests wait for an earlier answer; minimise `total_time_ns` to make the "
+        "program fast"
+        if waiting
+        else "The requests have fixed times: the program does not wait for its memory. For one "
+        "that does, such as a walk along a list, filter a trace of its instructions: `archgym "
+        "trace record --instructions`"
     )
     _say_left_out(requests, windows)
 

@@ -24,6 +24,10 @@ if TYPE_CHECKING:
 NO_ROOM: Final = "the model leaves no memory for keys and values on so few accelerators"
 TOO_WIDE: Final = "the server has fewer accelerators than the workers need"
 _MS: Final = 1000.0
+# Engines plan a step while the one before runs (vLLM's asynchronous scheduling, SGLang's overlap
+# scheduler), so that a new request misses one. The wait that `moe` was fitted to, of some four
+# steps, holds the way to the client too.
+_STEPS_AHEAD: Final = 1.0
 _IDLE: Final = 1.0 / 7.0  # chosen: an H200 at rest takes about 100 of its 700 W.
 
 
@@ -108,6 +112,7 @@ def run_design(
     from archgym.simulators.kv.kernel import serving
     from archgym.simulators.kv.kernel.layout import ROUTING, TIER_POLICIES
     from archgym.simulators.kv.kernel.store import N_TIERS, new_store
+    from archgym.simulators.moe.kernel.columns import WAIT_STEPS
     from archgym.simulators.moe.kernel.state import new_state
 
     block_gb = made.block * deployed.kv_bytes / 1e9
@@ -135,10 +140,12 @@ def run_design(
         serving.RESERVES: 1,
         serving.N_PREFILL: design["prefill_workers"],
     }
-    # Counters and scratch are those of this run alone, as several may go on at a time.
+    # Counters and scratch are those of this run alone, as several may run at a time.
     costs = deployed.costs._replace(
-        state=new_state(1, 1, 1, 1), counters=np.zeros_like(deployed.costs.counters)
-    )
+        costs=deployed.costs.costs.copy(), state=new_state(1, 1, 1, 1),
+        counters=np.zeros_like(deployed.costs.counters),
+    )  # fmt: skip
+    costs.costs[WAIT_STEPS] = _STEPS_AHEAD
     return kernel.serve(
         made, capacity or deployed.max_tokens // made.block, design["policy"], choices, costs,
         n_workers=n_workers(design), store=store,

@@ -1,22 +1,18 @@
-"""Commands `archgym moe`: models, hardware and routing of mixture-of-experts serving."""
+"""Commands `archgym moe`: models and hardware of mixture-of-experts serving, and its speed."""
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 
-from archgym.cli.console.terminal import notice, number, say, table, write_json
+from archgym.cli.console.terminal import number, say, table, write_json
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import assignments, named_path
+from archgym.cli.options.values import assignments
 from archgym.errors import InvalidArgumentError
-
-if TYPE_CHECKING:
-    from archgym.simulators.moe.workloads.routing import Routing
 
 commands = typer.Typer()
 moe_app = typer.Typer(
     name="moe",
-    help="Inspect models, hardware and routing of mixture-of-experts serving.",
+    help="List models and hardware of mixture-of-experts serving, and predict its speed.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -25,20 +21,7 @@ commands.add_typer(moe_app)
 
 @moe_app.callback()
 def _group() -> None:
-    """Inspect models, hardware and routing of mixture-of-experts serving."""
-
-
-def _say_progress(text: str) -> None:
-    notice(f"{text} …")
-
-
-OutOption = Annotated[
-    Path,
-    typer.Option(
-        "--out", help="Routing trace to write (.routing.npz).", parser=named_path, metavar="FILE"
-    ),
-]
-SeedOption = Annotated[int, typer.Option("--seed", help="Random seed of the trace.", min=0)]
+    """List models and hardware of mixture-of-experts serving, and predict its speed."""
 
 
 @moe_app.command()
@@ -113,117 +96,6 @@ def _write(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> None:
     texts = [isinstance(rows[0][name], str) for name in columns]
     right = [text for text, is_text in zip(headings, texts, strict=True) if not is_text]
     table(headings, cells, right=right)
-
-
-@moe_app.command()
-def generate(
-    out: OutOption,
-    model: Annotated[
-        str, typer.Option("--model", help="Model name or file, for its layers and routing.")
-    ] = "qwen3-30b-a3b",
-    preset: Annotated[
-        str | None,
-        typer.Option("--preset", help="Routing preset or file (default: that of the model)."),
-    ] = None,
-    documents: Annotated[
-        int, typer.Option("--documents", help="Number of documents to draw.", min=1)
-    ] = 64,
-    tokens: Annotated[
-        int, typer.Option("--tokens", help="Number of tokens per document.", min=1)
-    ] = 512,
-    layers: Annotated[
-        int | None,
-        typer.Option(
-            "--layers",
-            help="Number of layers with experts (default: that of the model).",
-            min=1,
-            max=1000,
-        ),
-    ] = None,
-    seed: SeedOption = 0,
-    json: JsonOption = False,
-) -> None:
-    """Draw a routing trace from a calibrated process."""
-    from dataclasses import replace
-
-    from archgym.cli.console.progress import announce_compilation
-    from archgym.simulators.moe.formats.routing_trace import check_ending, write_routing
-    from archgym.simulators.moe.machine.presets import model as find_model
-    from archgym.simulators.moe.workloads.routing import check_size, routing_preset
-    from archgym.simulators.moe.workloads.routing import generate as draw
-
-    check_ending(out)
-    described = find_model(model)
-    process = routing_preset(preset or described.routing)
-    if preset is None:
-        # Models may share the routing of another number of experts.
-        process = replace(process, n_experts=described.experts, top_k=described.top_k)
-    n_layers = layers or described.moe_layers
-    # Checked before a list of so many documents is made.
-    check_size(documents * tokens, n_layers, process.top_k)
-    announce_compilation()
-    routing = draw(process, seed, [tokens] * documents, n_layers)
-    write_routing(out, routing)
-    _say_routing(routing, out, json)
-
-
-def _say_routing(routing: "Routing", path: Path, json: bool) -> None:
-    summary = {
-        "path": str(path),
-        "documents": routing.n_documents,
-        "tokens": routing.n_tokens,
-        "layers": routing.n_layers,
-        "experts": routing.n_experts,
-        "top_k": routing.top_k,
-        "digest": routing.digest,
-    }
-    if json:
-        write_json(summary)
-        return
-    say(
-        f"{path}: {routing.n_documents:,} documents, {routing.n_tokens:,} tokens, "
-        f"{routing.n_layers} layers, {routing.top_k} of {routing.n_experts} experts."
-    )
-
-
-@moe_app.command()
-def accuracy(
-    reference: Annotated[
-        Path, typer.Option("--reference", help="Folder with measured serving.", metavar="FOLDER")
-    ],
-    picture: Annotated[
-        Path | None,
-        typer.Option(
-            "--picture",
-            help="Draw measured over predicted values into this .png, .svg or .pdf file.",
-            parser=named_path,
-            metavar="FILE",
-        ),
-    ] = None,
-    json: JsonOption = False,
-) -> None:
-    """Show errors of the clock on measured serving, by model, GPU and engine.
-
-    Each table fits the constants again without the rows that it predicts.
-    """
-    from archgym.cli.commands.validate import evidence_of
-    from archgym.cli.console.progress import announce_compilation
-    from archgym.cli.views.validation import write_error_tables
-    from archgym.report.plots import check_plot
-
-    if picture is not None:
-        check_plot("--picture", picture)
-    announce_compilation()
-    evidence = evidence_of("moe")
-    tables = evidence.serving_accuracy(reference, _say_progress)
-    if picture is not None:
-        evidence.draw_accuracy(reference, picture, _say_progress)
-    if json:
-        write_json([found.to_json() for found in tables])
-        return
-    write_error_tables(tables)
-    if picture is not None:
-        say(f"Picture: {picture}")
 
 
 @moe_app.command()

@@ -49,7 +49,12 @@ def looks_like_trace(name: str) -> bool:
 
 
 def read_records(path: str | Path, limit: int | None = None) -> npt.NDArray[np.void]:
-    """Return the records of a trace in a file, (n,) of `RECORD`.
+    """Return the records of a trace in a file, (n,) of `RECORD`; as `iterate_records`."""
+    return np.concatenate(list(iterate_records(path, limit)))
+
+
+def iterate_records(path: str | Path, limit: int | None = None) -> Iterator[npt.NDArray[np.void]]:
+    """Yield the records of a trace in a file, some 65,000 of `RECORD` at a time.
 
     Args:
       path: The file.
@@ -61,7 +66,6 @@ def read_records(path: str | Path, limit: int | None = None) -> npt.NDArray[np.v
     """
     path = Path(path)
     most = MAX_RECORDS if limit is None else min(limit, MAX_RECORDS)
-    pieces: list[npt.NDArray[np.void]] = []
     n = 0
     last: npt.NDArray[np.void] | None = None
     for records in _pieces(path):
@@ -75,14 +79,13 @@ def read_records(path: str | Path, limit: int | None = None) -> npt.NDArray[np.v
                 )
             records = records[: most - n]
         _check(path, n, records, last)
-        pieces.append(records)
+        yield records
         n += len(records)
         if n == most and limit is not None:
             break
         last = records[-1:]
     if n == 0:
         raise FileFormatError(path, None, "must hold records of 64 bytes; it is empty", _ADVICE)
-    return np.concatenate(pieces)
 
 
 def write_records(path: str | Path, records: npt.NDArray[np.void]) -> None:

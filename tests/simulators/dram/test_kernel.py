@@ -12,17 +12,11 @@ import pytest
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.formats.trace import read_trace
-from archgym.simulators.dram.kernel.batch import (
-    OUTPUTS,
-    Recording,
-    command_counts,
-    record,
-    simulate,
-    tables,
-)
+from archgym.simulators.dram.kernel.batch import OUTPUTS, simulate, tables
 from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
 from archgym.simulators.dram.kernel.devices import device, dramsys_device_names
 from archgym.simulators.dram.kernel.mapping import decode, layout, reference_mapping
+from tests.simulators.dram.recording import Recording, command_counts, record
 
 DEFAULTS: dict[str, Any] = {
     "page_policy": "Open",

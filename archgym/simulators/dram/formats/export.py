@@ -77,12 +77,21 @@ def dramsys_files(
         "memspec.json": {"memspec": _memspec(device)},
         "simconfig.json": {"simconfig": {**_SIMULATION, "PowerAnalysis": device.has_energy}},
     }
+    notes = []
+    if len(trace.waits_for):
+        notes.append(
+            f"Of {len(trace)} requests, {int((trace.waits_for >= 0).sum())} wait for an earlier "
+            "answer. DRAMSys cannot express that and\nsends them at their fixed times: its results "
+            "are others.\n"
+        )
     files = {name: json.dumps(content, indent=4) + "\n" for name, content in contents.items()}
     if bursts.are_split:
-        files["NOTES.md"] = (
+        notes.append(
             f"Requests of {trace.name} are longer than a burst of {device.burst_bytes} bytes.\n"
             "The trace has their bursts one by one: latencies of DRAMSys are those of bursts.\n"
         )
+    if notes:
+        files["NOTES.md"] = "\n".join(notes)
     return {**files, f"trace.{ending}": trace_text(sent)}
 
 

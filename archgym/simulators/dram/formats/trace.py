@@ -1,16 +1,20 @@
 """Memory traces: requests to the controller with their times, and their `.stl` / `.rstl` files.
 
-A line of a file is `TIMESTAMP: read|write ADDRESS [BYTES]`, separated by blanks: the timestamp in
-ticks of the player's clock, the address in hexadecimal. In a `.rstl` file the timestamp is a delay
-after the player's next tick once the previous request was accepted. Lines that start with `#` and
-lines of one character or less are skipped, as DRAMSys does. Three things are ours, and DRAMSys
+A line of a file is `TIMESTAMP: read|write ADDRESS [BYTES] [<N]`, separated by blanks: the timestamp
+in ticks of the player's clock, the address in hexadecimal. In a `.rstl` file the timestamp is a
+delay after the player's next tick once the previous request was accepted. Lines that start with `#`
+and lines of one character or less are skipped, as DRAMSys does. Four things are ours, and DRAMSys
 reads past them: the trailing length in bytes (without it a line is one burst of whatever device),
-the comment `# clock_mhz: N`, the player's clock, and `# placed_bytes: N`, the size of the memory in
+`<N` where a request waits for the answer to the Nth request before it, which must be a read, the
+comment `# clock_mhz: N`, the player's clock, and `# placed_bytes: N`, the size of the memory in
 which the pages were placed. A byte order mark, which some editors put before a file's first line,
 is skipped.
 
 Times in a `.stl` file may go back, as in DRAMSys: requests keep their order, and one that is due
 before its predecessor left is sent right after it.
+
+A request that waits is due once the answer is there and the time between both timestamps has passed
+since. The program stands still until then, so that all later requests are due as much later.
 """
 
 import gzip
@@ -44,7 +48,8 @@ _MAX_ADDRESS = 2**62
 _MAX_LENGTH = 2**16
 
 _LINE = re.compile(
-    rb"\s*(\d{1,19})\s*:?\s+(read|write)\s+(?:0[xX])?([0-9a-fA-F]{1,16})(?:\s+(\d{1,7}))?\s*"
+    rb"\s*(\d{1,19})\s*:?\s+(read|write)\s+(?:0[xX])?([0-9a-fA-F]{1,16})(?:\s+(\d{1,7}))?"
+    rb"(?:\s+<(\d{1,9}))?\s*"
 )
 _CLOCK = re.compile(rb"#\s*clock_mhz:\s*(\d{1,6})\s*")
 _PLACED = re.compile(rb"#\s*placed_bytes:\s*(\d{1,15})\s*")
@@ -70,6 +75,8 @@ class Trace:
       lines: (n,) int64, each request's line in that file, or empty.
       placed_bytes: Size of the memory in which the program's pages were placed, 0 if unknown; not
         part of its content.
+      waits_for: (n,) int64, the earlier read whose answer each request waits for, -1 for none; or
+        empty if no request waits.
     """
 
     name: str
@@ -82,18 +89,22 @@ class Trace:
     path: Path | None = None
     lines: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
     placed_bytes: int = 0
+    waits_for: np.ndarray = field(default_factory=lambda: np.zeros(0, np.int64))
 
     def __post_init__(self) -> None:
         n = len(self.ticks)
         lengths = self.lengths if len(self.lengths) else np.zeros(n, np.int64)
+        some = len(self.waits_for) and (self.waits_for != -1).any()
+        waits_for = self.waits_for if some else np.zeros(0, np.int64)
         for name, value, kind in (
             ("ticks", self.ticks, np.int64),
             ("is_write", self.is_write, np.bool_),
             ("addresses", self.addresses, np.int64),
             ("lengths", lengths, np.int64),
+            ("waits_for", waits_for, np.int64),
         ):
             column = np.ascontiguousarray(value, dtype=kind)
-            if column.shape != (n,):
+            if column.shape != (n,) and (name != "waits_for" or len(column)):
                 raise InvalidArgumentError(
                     f"`{name}` must have one entry a request, shape ({n},); got {column.shape}."
                 )
@@ -121,6 +132,14 @@ class Trace:
                     f"`{name}` must lie in 0 to {high}; got {int(values[wrong[0]])} "
                     f"for request {wrong[0]}."
                 )
+        place = np.flatnonzero(self.waits_for != -1)
+        first = self.waits_for[place]
+        wrong = place[(first < 0) | (first >= place) | self.is_write[np.clip(first, 0, place)]]
+        if len(wrong):
+            raise InvalidArgumentError(
+                "A request must wait for an earlier read; request "
+                f"{wrong[0]} waits for {int(self.waits_for[wrong[0]])}."
+            )
         if self.relative and float(self.ticks.sum(dtype=np.float64)) > (
             _MAX_TIME_PS // self.period_ps
         ):
@@ -136,7 +155,7 @@ class Trace:
         """Return the first n requests, or this trace if it has no more."""
         if n >= len(self):
             return self
-        columns = ("ticks", "is_write", "addresses", "lengths", "lines")
+        columns = ("ticks", "is_write", "addresses", "lengths", "lines", "waits_for")
         return replace(self, **{name: getattr(self, name)[:n] for name in columns})
 
     @property
@@ -159,6 +178,8 @@ class Trace:
         for column in (self.ticks, self.addresses, self.lengths):
             digest.update(column.astype("<i8").tobytes())
         digest.update(self.is_write.astype("u1").tobytes())
+        # Traces whose requests do not wait keep the digest that they always had.
+        digest.update(self.waits_for.astype("<i8").tobytes())
         return digest.hexdigest()
 
 
@@ -239,14 +260,17 @@ def trace_text(trace: Trace) -> str:
     lines = [] if trace.clock_mhz == 800 else [f"# clock_mhz: {trace.clock_mhz}"]
     if trace.placed_bytes:
         lines.append(f"# placed_bytes: {trace.placed_bytes}")
-    for tick, write, address, length in zip(
+    n = len(trace)
+    waits_for = trace.waits_for if len(trace.waits_for) else np.full(n, -1)
+    for tick, write, address, length, back in zip(
         trace.ticks.tolist(),
         trace.is_write.tolist(),
         trace.addresses.tolist(),
         trace.lengths.tolist(),
+        np.where(waits_for < 0, 0, np.arange(n) - waits_for).tolist(),
         strict=True,
     ):
-        tail = f"\t{length}" if length else ""
+        tail = (f"\t{length}" if length else "") + (f"\t<{back}" if back else "")
         lines.append(f"{tick}:\t{'write' if write else 'read'}\t0x{address:X}{tail}")
     return "\n".join(lines) + "\n"
 
@@ -329,6 +353,7 @@ class _Columns:
         self._is_write = array("b")
         self._addresses = array("q")
         self._lengths = array("q")
+        self._waits_for = array("q")
         self._lines = array("q")
 
     def _set_clock(self, clock_mhz: int) -> None:
@@ -350,7 +375,7 @@ class _Columns:
             if not line.strip():
                 return
             raise self._refuse(number, line)
-        tick, kind, address_text, length_text = parts.groups()
+        tick, kind, address_text, length_text, back_text = parts.groups()
         ticks = int(tick)
         address = int(address_text, 16)
         length = int(length_text) if length_text is not None else 0
@@ -363,6 +388,15 @@ class _Columns:
                 "a request's length must be 1 byte or more; got 0",
                 "Leave the length out for one burst",
             )
+        waits_for = -1 if back_text is None else len(self) - int(back_text)
+        if back_text is not None and (not 0 <= waits_for < len(self) or self._is_write[waits_for]):
+            raise FileFormatError(
+                self._path,
+                number,
+                f"`<N` must name a read that is N requests before; got <{int(back_text)}",
+                "Only reads have an answer to wait for: correct the number, or leave it out",
+            )
+        self._waits_for.append(waits_for)
         self._ticks.append(ticks)
         self._is_write.append(kind == b"write")
         self._addresses.append(address)
@@ -397,6 +431,7 @@ class _Columns:
                 path=self._path,
                 lines=np.array(self._lines, dtype=np.int64),
                 placed_bytes=self._placed_bytes,
+                waits_for=np.array(self._waits_for, dtype=np.int64),
             )
         except InvalidArgumentError as error:
             raise FileFormatError(
@@ -436,7 +471,7 @@ class _Columns:
         elif len(words) == 4:
             problem = f"a length must be a whole number of bytes; got {shown!r}"
         else:
-            problem = f"a line must be `TIMESTAMP: read|write ADDRESS [BYTES]`; got {shown!r}"
+            problem = f"a line must be `TIMESTAMP: read|write ADDRESS [BYTES] [<N]`; got {shown!r}"
         if number > 1 and len(words) < 3:
             remedy = "The line may be torn: copy the file again, or take the line out"
         return FileFormatError(self._path, number, problem, remedy)

@@ -1,4 +1,4 @@
-"""Entry points of the compiled model: whole batches of designs, or one design with its commands."""
+"""Entry points of the compiled model, which run whole batches of designs."""
 
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
@@ -11,7 +11,6 @@ from archgym.runtime.kernels import compiled, entry_point, pointer
 from archgym.simulators.dram.kernel.commands import (
     ACT,
     ARBITER_SIMPLE,
-    COMMAND_NAMES,
     CONTROLLER_COLUMNS,
     NO_REFRESH,
     PER_BANK,
@@ -153,6 +152,7 @@ def simulate(
     device: Tables,
     is_exact: bool,
     first_burst: npt.NDArray[np.int64] | None = None,
+    waits: npt.NDArray[np.int64] | None = None,
     memory: Device | None = None,
 ) -> npt.NDArray[np.float64]:
     """Simulate one trace under many designs, without the GIL and without state.
@@ -170,6 +170,8 @@ def simulate(
       is_exact: True if events keep the reference's order at equal times (about twice the time).
       first_burst: (n_wholes,), where each whole request begins whose bursts the entries above are:
         its latency lasts until its last burst is back. By default each burst is a whole.
+      waits: (n_requests, 2), first entry whose answer each waits for and one after the last, equal
+        for none; only the exact kernel waits. By default none does.
       memory: The device where its energy is counted from its commands (`core_energy`), or None.
 
     Returns:
@@ -195,7 +197,7 @@ def simulate(
             f"got {mapping_index.min()} to {mapping_index.max()}."
         )
     first = np.zeros(0, dtype=np.int64) if first_burst is None else first_burst
-    trace = trace_table(addresses, ticks, is_write)
+    trace = trace_table(addresses, ticks, is_write, waits)
     requests = blank_requests(n_requests)
     player = (player_clock_ps, is_relative)
     power = None if memory is None else core_power(memory)
@@ -299,81 +301,18 @@ def _run(
 
 
 def trace_table(
-    addresses: npt.NDArray[np.int64], ticks: npt.NDArray[np.int64], is_write: npt.NDArray[np.bool_]
+    addresses: npt.NDArray[np.int64],
+    ticks: npt.NDArray[np.int64],
+    is_write: npt.NDArray[np.bool_],
+    waits: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[Any]:
     """Return (n_requests,) of `TRACE`."""
     trace = np.empty(len(addresses), dtype=TRACE)
+    trace["waits"] = 0 if waits is None else waits
     trace["address"] = addresses
     trace["tick"] = ticks
     trace["is_write"] = is_write
     return trace
-
-
-@dataclass(frozen=True)
-class Recording:
-    """One design's run in full.
-
-    Attributes:
-      outputs: Values by `OUTPUTS`.
-      commands: (n_commands,) of `state.COMMAND_LOG`, in order of issue.
-      requests: (n_requests,) of `state.REQUEST`; its milestones are `sent`, `admitted`,
-        `accepted`, `issued` and `received` [ps].
-    """
-
-    outputs: dict[str, float]
-    commands: npt.NDArray[Any]
-    requests: npt.NDArray[Any]
-
-
-def record(
-    controller: npt.NDArray[np.int64],
-    decoded: npt.NDArray[Any],
-    addresses: npt.NDArray[np.int64],
-    ticks: npt.NDArray[np.int64],
-    is_write: npt.NDArray[np.bool_],
-    *,
-    player_clock_ps: int,
-    is_relative: bool,
-    device: Tables,
-    is_exact: bool,
-    max_commands: int = 1_000_000,
-) -> Recording:
-    """Simulate one trace under one design, and record every command and milestone.
-
-    Args:
-      controller: (12,), by `CONTROLLER_COLUMNS`.
-      decoded: (n_requests,) of `mapping.DECODED`.
-      max_commands: Commands beyond are not kept.
-
-    Returns:
-      The recording; the other arguments are those of `simulate`.
-    """
-    n_requests = _check_trace(decoded[np.newaxis], addresses, ticks, is_write)
-    requests = blank_requests(n_requests)
-    log = np.zeros(max_commands, dtype=COMMAND_LOG)
-    out, state = _run(
-        np.asarray(controller, dtype=np.int64)[np.newaxis],
-        np.zeros(1, dtype=np.int64),
-        decoded[np.newaxis],
-        trace_table(addresses, ticks, is_write),
-        (player_clock_ps, is_relative),
-        device,
-        is_exact,
-        requests,
-        np.zeros(0, dtype=np.int64),
-        log,
-    )
-    return Recording(
-        outputs=dict(zip(OUTPUTS, out[0].tolist(), strict=True)),
-        commands=log[: min(int(state[0]["n_logged"]), max_commands)],
-        requests=requests,
-    )
-
-
-def command_counts(commands: npt.NDArray[Any]) -> dict[str, int]:
-    """Return the number of each command in a recording."""
-    counts = np.bincount(commands["command"], minlength=len(COMMAND_NAMES))
-    return {name: int(n) for name, n in zip(COMMAND_NAMES, counts, strict=True) if name and n}
 
 
 def blank_requests(n_requests: int) -> npt.NDArray[Any]:
@@ -496,6 +435,8 @@ def load_trace(job: Job) -> None:
         job.requests[index].address = job.trace[index].address
         job.requests[index].tick = job.trace[index].tick
         job.requests[index].is_write = job.trace[index].is_write
+        job.requests[index].waits[0] = job.trace[index].waits[0]
+        job.requests[index].waits[1] = job.trace[index].waits[1]
 
 
 @compiled

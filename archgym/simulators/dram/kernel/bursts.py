@@ -33,6 +33,8 @@ class Bursts:
       first_burst: (n_requests,) int64, where each request begins.
       period_ps: Period of the player's clock [ps].
       relative: True if `ticks` are delays.
+      waits: (n_bursts, 2) int64, first burst of the request that each waits for and one after its
+        last, equal for none; or empty if none waits.
     """
 
     ticks: np.ndarray
@@ -41,6 +43,7 @@ class Bursts:
     first_burst: np.ndarray
     period_ps: int
     relative: bool
+    waits: np.ndarray
 
     def __len__(self) -> int:
         return len(self.ticks)
@@ -79,25 +82,11 @@ def split(trace: Trace, device: Device, wraps: bool = False) -> Bursts:
       FileFormatError: A request of a file reaches beyond the device's capacity.
       InvalidArgumentError: The same of any other trace; or the bursts are more than 2^25.
     """
-    size = device.burst_bytes
-    ends = trace.addresses + np.maximum(trace.lengths, 1)
     if not wraps:
-        _check_capacity(trace, device, ends)
-    first = trace.addresses // size
-    counts = (ends - 1) // size - first + 1
-    n_bursts = int(counts.sum())
-    if n_bursts > _MAX_BURSTS:
-        raise InvalidArgumentError(
-            f"A trace must come to at most {_MAX_BURSTS} bursts of {size} bytes; "
-            f"{trace.name!r} comes to {n_bursts}. Cut it, or shorten its requests."
-        )
-    first_burst = np.cumsum(counts) - counts
-    request = np.repeat(np.arange(len(trace)), counts)
-    place = np.arange(n_bursts) - first_burst[request]
+        _check_capacity(trace, device, trace.addresses + np.maximum(trace.lengths, 1))
+    addresses, request, place, waits = pieces_of(trace, device.burst_bytes)
     # Without a length the address stays as it was written, which schedulers compare whole.
-    addresses = np.where(
-        trace.lengths[request] == 0, trace.addresses[request], (first[request] + place) * size
-    )
+    addresses = np.where(trace.lengths[request] == 0, trace.addresses[request], addresses)
     ticks = trace.ticks[request]
     if trace.relative:
         ticks = np.where(place == 0, ticks, 0)
@@ -105,10 +94,38 @@ def split(trace: Trace, device: Device, wraps: bool = False) -> Bursts:
         ticks=ticks,
         is_write=trace.is_write[request],
         addresses=addresses,
-        first_burst=first_burst,
+        first_burst=np.flatnonzero(place == 0),
         period_ps=trace.period_ps,
         relative=trace.relative,
+        waits=waits,
     )
+
+
+def pieces_of(trace: Trace, size: int) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return the bursts of `size` bytes that requests are, each request's in order of address.
+
+    Returns:
+      Of each burst its address, its request and its place in that; and `Bursts.waits`.
+
+    Raises:
+      InvalidArgumentError: They are more than 2^25.
+    """
+    first = trace.addresses // size
+    counts = (trace.addresses + np.maximum(trace.lengths, 1) - 1) // size - first + 1
+    n_bursts = int(counts.sum())
+    if n_bursts > _MAX_BURSTS:
+        raise InvalidArgumentError(
+            f"A trace must come to at most {_MAX_BURSTS} bursts of {size} bytes; "
+            f"{trace.name!r} comes to {n_bursts}. Cut it, or shorten its requests."
+        )
+    start = np.cumsum(counts) - counts
+    request = np.repeat(np.arange(len(trace)), counts)
+    place = np.arange(n_bursts) - start[request]
+    waits = np.zeros((0, 2), np.int64)
+    if len(trace.waits_for):
+        ends = np.stack([start, start + counts], axis=1)[trace.waits_for]
+        waits = np.where(trace.waits_for[:, None] < 0, 0, ends)[request]
+    return (first[request] + place) * size, request, place, waits
 
 
 def _check_capacity(trace: Trace, device: Device, ends: np.ndarray) -> None:
@@ -155,7 +172,7 @@ class Prepared:
     def n_bytes(self) -> int:
         """Memory that it takes."""
         b = self.bursts
-        arrays = (self.decoded, b.ticks, b.is_write, b.addresses, b.first_burst)
+        arrays = (self.decoded, b.ticks, b.is_write, b.addresses, b.first_burst, b.waits)
         return sum(array.nbytes for array in arrays)
 
 

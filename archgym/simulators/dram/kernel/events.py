@@ -77,6 +77,8 @@ def clear_events(e: Any) -> None:
     e.player_answered = NONE
     e.n_responses = 0
     e.n_responses_handed = 0
+    e.is_held = 0
+    e.held_since = 0
     e.n_sent = 0
     e.n_received = 0
 

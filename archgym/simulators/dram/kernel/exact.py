@@ -115,19 +115,57 @@ def _on_clock(d: Any, time: int) -> int:
 
 
 @inlined
+def _next_tick(s: Any, time: int) -> int:
+    """Return the player's next tick after a time."""
+    clock: int = s.player_clock
+    return time + clock if s.is_aligned else (time // clock + 1) * clock
+
+
+@inlined
+def _answered(requests: Any, request: Any) -> int:
+    """Return when the answer that a request waits for was complete, NONE if it is not."""
+    latest: int = 0
+    for burst in range(request.waits[0], request.waits[1]):
+        if requests[burst].received == NONE:
+            return NONE
+        latest = max(latest, requests[burst].received)
+    return latest
+
+
+@compiled
 def _player_sends(
     s: Any, d: Any, requests: Any, e: Any, heap: Any, index: int, accepted: int
 ) -> None:
-    """Prepare a request at the time at which the one before was accepted."""
+    """Prepare a request once the one before was accepted and the answer it waits for is there."""
+    request = requests[index]
     clock = s.player_clock
-    due = requests[index].tick * clock
+    due = request.tick * clock
+    waits = request.waits[1] > 0
+    if waits:
+        answered = _answered(requests, request)
+        if answered == NONE:
+            e.is_held = 1
+            e.held_since = accepted
+            return
+        ready = _next_tick(s, answered)
+        if s.is_relative:
+            accepted = max(accepted, answered)
+        else:
+            due += s.stall
+            ready += max(0, request.tick - requests[request.waits[0]].tick) * clock
+            s.stall += max(0, ready - due)
+            due = max(due, ready)
+    else:
+        due += s.stall
     if index == 0:
         time = max(0, due)
     else:
-        following = accepted + clock if s.is_aligned else (accepted // clock + 1) * clock
+        following = _next_tick(s, accepted)
         # A delay counts from the player's next tick after the acceptance.
         time = following + due if s.is_relative else max(following, due)
-    requests[index].sent = time
+    request.due = due
+    request.sent = time
+    request.received = NONE
     e.n_sent = index + 1
     post(e, heap, ARBITER, BEGIN_REQUEST, index, time if s.is_aligned else _on_clock(d, time))
 
@@ -155,6 +193,9 @@ def _run_player(
             s.last_handed = now
             time = now if d.first_command == 0 else _on_clock(d, now)
             post(e, heap, ARBITER, END_RESPONSE, index, time)
+            if e.is_held:
+                e.is_held = 0
+                _player_sends(s, d, requests, e, heap, e.n_sent, e.held_since)
             if e.n_received == s.n_requests:
                 e.stopped = 1
     rearm(e, heap, PLAYER)

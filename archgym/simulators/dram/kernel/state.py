@@ -57,7 +57,12 @@ DEVICE: Final = np.dtype(
 )
 
 TRACE: Final = np.dtype(
-    [("address", _I), ("tick", _I), ("is_write", np.uint8)],
+    [
+        ("address", _I),
+        ("tick", _I),
+        ("is_write", np.uint8),
+        ("waits", _I, (2,)),  # first burst whose answer it waits for, and one after the last
+    ],
     align=True,
 )
 """A request as the trace has it."""
@@ -91,7 +96,10 @@ REQUEST: Final = np.dtype(
         ("admitted", _I),  # by the arbiter
         ("accepted", _I),  # by the controller
         ("issued", _I),  # column command
-        ("unused_end", _I, (4,)),
+        # in the exact kernel
+        ("due", _I),
+        ("waits", _I, (2,)),
+        ("unused_end", _I),
     ],
     align=True,
 )
@@ -222,6 +230,7 @@ _TRAFFIC = [
     ("n_requests", _I),
     ("player_clock", _I),
     ("is_relative", _I),
+    ("stall", _I),  # time for which the program has stood still, where requests wait
     ("is_aligned", _I),  # player and memory share one clock, and every event lies on it
     ("incoming", _I),  # request at the controller's door
     ("incoming_time", _I),
@@ -336,6 +345,8 @@ EVENTS: Final = np.dtype(
         ("n_responses", _I),
         ("n_responses_handed", _I),
         # player
+        ("is_held", _I),  # the next request waits for an answer
+        ("held_since", _I),  # when the request before it was accepted
         ("n_sent", _I),
         ("n_received", _I),
     ],

@@ -144,7 +144,7 @@ def _count(s: Any, d: Any, requests: Any, e: Any, epoch: Any, out: Any) -> None:
         request.is_reported = 1
         out[_ANSWERED] += 1.0
         out[_LATENCY] += request.received - request.sent
-        due = request.sent if s.is_relative else min(request.sent, request.tick * clock)
+        due = request.sent if s.is_relative else min(request.sent, request.due)
         out[_DUE] += request.received - due
     while epoch.oldest < s.n_accepted and requests[epoch.oldest].is_reported:
         epoch.oldest += 1
@@ -163,8 +163,9 @@ def _count(s: Any, d: Any, requests: Any, e: Any, epoch: Any, out: Any) -> None:
         served = s.n_conflicts_served if outcome == 2 else served
         out[_HITS + outcome] = served - epoch.served[outcome]
         epoch.served[outcome] = served
-    if not s.is_relative:
-        while epoch.n_due < s.n_requests and requests[epoch.n_due].tick * clock <= e.now:
+    if not s.is_relative and not e.is_held:
+        due = e.now - s.stall
+        while epoch.n_due < s.n_requests and requests[epoch.n_due].tick * clock <= due:
             epoch.n_due += 1
     out[_BACKLOG] = max(epoch.n_due, e.n_sent) - e.n_received
 
@@ -268,6 +269,13 @@ class Run:
         into.job.requests.view(np.int64)[live] = self.job.requests.view(np.int64)[live]
         into.job.latencies[first:end] = self.job.latencies[first:end]
 
+    def account(self) -> tuple[float, float]:
+        """Return energy [pJ] and time [ns] so far, as if the last command ended the run."""
+        end = self.copy()
+        _finish(end.job, end.events, True)
+        found = dict(zip(OUTPUTS, end.job.out[0].tolist(), strict=True))
+        return found["energy_pj"], found["energy_pj"] / found["power_mw"]
+
     def finish(self) -> dict[str, float]:
         """Return the outputs of a run that is over, by `batch.OUTPUTS`; the run stays as it is.
 
@@ -296,6 +304,7 @@ def begin(
     is_relative: bool,
     device: Tables,
     first_burst: npt.NDArray[np.int64] | None = None,
+    waits: npt.NDArray[np.int64] | None = None,
     memory: Any = None,
 ) -> Run:
     """Return a run of one design before its first event.
@@ -310,7 +319,7 @@ def begin(
         np.array(controllers, dtype=np.int64),
         np.ascontiguousarray(mapping_index, dtype=np.int64),
         decoded if decoded.flags.writeable and decoded.flags.c_contiguous else decoded.copy(),
-        trace_table(addresses, ticks, is_write),
+        trace_table(addresses, ticks, is_write, waits),
         np.array((player_clock_ps, is_relative), dtype=np.int64),
         device.device,
         device.currents,

@@ -36,6 +36,8 @@ class Characteristics:
       longest_gap_us: Longest time between successors.
       burstiness: Standard deviation over mean of the times between successors: 0 for steady
         requests, 1 for independent ones, more for bursts.
+      waiting_requests: Requests that wait for the answer to an earlier one; the other values are as
+        if none did.
       strides: The most frequent distances of successors, at most eight and of at least 0.1 % each:
         (bytes, percent).
     """
@@ -57,6 +59,7 @@ class Characteristics:
     idle_percent: float = field(metadata={"unit": "%"})
     longest_gap_us: float = field(metadata={"unit": "µs"})
     burstiness: float = field(metadata={"unit": ""})
+    waiting_requests: int = field(metadata={"unit": ""})
     strides: tuple[tuple[int, float], ...] = field(metadata={"unit": ""})
 
     def rows(self) -> Mapping[str, tuple[float | str, str]]:
@@ -64,6 +67,8 @@ class Characteristics:
         found: dict[str, tuple[float | str, str]] = {}
         for entry in fields(self):
             value = getattr(self, entry.name)
+            if entry.name == "waiting_requests" and not value:
+                continue
             if entry.name == "strides":
                 value = ", ".join(f"{stride:+d} B: {share:.1f} %" for stride, share in value)
             found[entry.name] = (value, str(entry.metadata["unit"]))
@@ -106,6 +111,7 @@ def characterise(trace: Trace, device: Device, wraps: bool = False) -> Character
         idle_percent=_idle_percent(due_ps, burst_ps),
         longest_gap_us=float(gaps_ps.max()) / 1e6 if len(gaps_ps) else 0.0,
         burstiness=_burstiness(trace),
+        waiting_requests=int((trace.waits_for >= 0).sum()),
         strides=_strides(steps),
     )
 

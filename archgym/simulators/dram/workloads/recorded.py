@@ -1,5 +1,6 @@
 """Requests of recorded programs, as a trace of this simulator."""
 
+from dataclasses import replace
 from functools import cache
 from importlib import resources
 from pathlib import Path
@@ -54,6 +55,7 @@ def request_trace(
         lengths=np.full(len(requests), 64, np.int64),
         clock_mhz=clock_mhz,
         placed_bytes=placed_bytes,
+        waits_for=requests.waits_for,
     )
 
 
@@ -62,12 +64,4 @@ def recorded_trace(name: str) -> Trace:
     """Return the shipped recording of a name in `RECORDED`."""
     folder = resources.files("archgym.simulators.dram").joinpath("data/recorded")
     with resources.as_file(folder.joinpath(f"{name}.stl.gz")) as path:
-        found = read_trace(Path(path))
-    return Trace(
-        name=name,
-        ticks=found.ticks,
-        is_write=found.is_write,
-        addresses=found.addresses,
-        lengths=found.lengths,
-        clock_mhz=found.clock_mhz,
-    )
+        return replace(read_trace(Path(path)), name=name, path=None)

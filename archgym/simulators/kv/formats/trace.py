@@ -149,7 +149,7 @@ def parsed(path: Path, line: int, text: str) -> Any:
     """Return a line of JSON.
 
     Raises:
-      FileFormatError: It is none.
+      FileFormatError: The line is no JSON.
     """
     try:
         return json.loads(text)

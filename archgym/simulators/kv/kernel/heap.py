@@ -41,7 +41,7 @@ def sift_down(heap: Shorts, place: Shorts, key: Ints, at: int, n: int) -> None:
 
 
 @helper
-def push(heap: Shorts, place: Shorts, key: Ints, n: int, entry: int) -> Any:
+def push(heap: Shorts, place: Shorts, key: Ints, n: int, entry: Any) -> Any:
     """Add an entry, and return the new number of entries."""
     heap[n] = entry
     sift_up(heap, place, key, n)
@@ -49,7 +49,7 @@ def push(heap: Shorts, place: Shorts, key: Ints, n: int, entry: int) -> Any:
 
 
 @helper
-def remove(heap: Shorts, place: Shorts, key: Ints, n: int, entry: int) -> Any:
+def remove(heap: Shorts, place: Shorts, key: Ints, n: int, entry: Any) -> Any:
     """Remove an entry from wherever it is, and return the new number of entries."""
     at = place[entry]
     place[entry] = -1

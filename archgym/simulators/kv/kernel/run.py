@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from archgym.simulators.kv.formats.stream import StreamBlocks
 from archgym.simulators.kv.kernel import drivers, offload, pool, radix
@@ -13,7 +14,7 @@ from archgym.simulators.kv.kernel.optimum import (
     sequential_optimum,
 )
 
-Ints = pool.Ints
+Ints = npt.NDArray[np.int64]
 
 _WORD: Final = 2**64
 _FACTOR: Final = 6364136223846793005

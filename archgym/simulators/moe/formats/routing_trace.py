@@ -16,7 +16,7 @@ _HEADER: Final = "routing.json"
 _FORMAT: Final = "archgym-routing"
 _VERSION: Final = 1
 _WHAT: Final = "a routing trace"
-_REMEDY: Final = "Write it again with `archgym moe generate`"
+_REMEDY: Final = "Write it again with `write_routing`"
 _MAX_NAME: Final = 200
 
 

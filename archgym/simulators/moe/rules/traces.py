@@ -2,7 +2,7 @@
 
 | file | content |
 |---|---|
-| `.routing.npz` | what `archgym moe generate` writes |
+| `.routing.npz` | what `write_routing` writes |
 | `.npy` | `(n_tokens, n_layers, top_k)` ids: vLLM's `routed_experts` of a request, saved |
 | `.npz` | arrays `experts` (as above) and, if there are several documents, `starts` |
 | `.csv`, header `layer,expert` | llama.cpp's `moe-trace`: one row for each activation, in order |

@@ -253,19 +253,6 @@ def _read_preset(path: str) -> RoutingPreset:
         raise node.refusal(str(error)) from None
 
 
-def check_size(n_tokens: int, n_layers: int, top_k: int) -> None:
-    """Refuse more routing than is drawn at once.
-
-    Raises:
-      InvalidArgumentError: It is more.
-    """
-    entries = n_tokens * n_layers * top_k
-    if entries > MAX_ENTRIES:
-        raise InvalidArgumentError(
-            f"`tokens` × `n_layers` × top_k must be at most {MAX_ENTRIES}; got {entries}."
-        )
-
-
 def generate(
     preset: RoutingPreset, seed: int, tokens: Sequence[int] | npt.NDArray[np.int64], n_layers: int
 ) -> Routing:
@@ -292,7 +279,10 @@ def generate(
         raise InvalidArgumentError("`tokens` must hold a length of 1 or more for each document.")
     n_tokens = int(lengths.sum())
     drawn_layers = 1 if preset.one_router else n_layers
-    check_size(n_tokens, n_layers, preset.top_k)
+    if (entries := n_tokens * n_layers * preset.top_k) > MAX_ENTRIES:
+        raise InvalidArgumentError(
+            f"`tokens` × `n_layers` × top_k must be at most {MAX_ENTRIES}; got {entries}."
+        )
     starts = np.concatenate(([0], np.cumsum(lengths))).astype(np.int64)
     experts = np.empty((n_tokens, drawn_layers, preset.top_k), dtype=np.int16)
     shape = (drawn_layers, preset.n_experts)

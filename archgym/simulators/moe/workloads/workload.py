@@ -290,7 +290,7 @@ def default_model(space: str) -> MoeModel:
 def shipped(space: str, name: str | Path, served: MoeModel) -> Asked:
     """Return the workload with this name, or made of the trace at this path.
 
-    A `.npz` is a trace of routing, as `archgym moe generate` writes it: each document is a request,
+    A `.npz` is a trace of routing, as `write_routing` writes it: each document is a request,
     and the model's dimensions are those of `served` with the trace's layers and experts. Other
     files are traces of requests.
 

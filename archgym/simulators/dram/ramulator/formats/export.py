@@ -60,7 +60,8 @@ def ramulator_files(
         '"""Memory system for Ramulator 2.1: python ramulator_config.py',
         "",
         "Its load-store front end sends the requests of `requests.trace` as fast as they are",
-        "accepted; ArchGym also models the times at which they are due.",
+        "accepted; ArchGym also models the times at which they are due"
+        + (", and the answers for which they wait." if len(trace.waits_for) else "."),
         '"""',
         "",
         "import ramulator",

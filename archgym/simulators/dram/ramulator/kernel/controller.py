@@ -182,7 +182,12 @@ def run(work: Work, out: Any, until: int) -> None:
     while upcoming < until:
         is_refused = False
         n_offered = 0
-        while upcoming < n and n_offered < k.width and w.requests[upcoming].due <= clock:
+        while (
+            upcoming < n
+            and n_offered < k.width
+            and (not k.is_waiting or release(w, k, upcoming))
+            and w.requests[upcoming].due <= clock
+        ):
             if not accept(w, d, k, upcoming, clock):
                 is_refused = True
                 break
@@ -214,7 +219,7 @@ def run(work: Work, out: Any, until: int) -> None:
                 clock = min(wake, end) - 1
                 continue
         next_offer = FAR
-        if upcoming < n and not is_refused:
+        if upcoming < n and not is_refused and (not k.is_waiting or release(w, k, upcoming)):
             next_offer = max(w.requests[upcoming].due, tick)
         clock = min(next_offer, wake - 1)
         if upcoming == n or w.requests[upcoming].due <= clock:
@@ -242,6 +247,28 @@ def run(work: Work, out: Any, until: int) -> None:
             len(work.rank_accounts),
             clock,
         )
+
+
+@helper
+def release(w: Any, k: Any, index: int) -> bool:
+    """Settle when a request is due; return False while the answer that it waits for is missing."""
+    kept_apart()
+    r = w.requests[index]
+    if r.is_released:
+        return True
+    answered = r.due
+    for burst in range(r.waits[0], r.waits[1]):
+        depart = w.requests[burst].depart
+        if depart == NONE:
+            return False
+        answered = max(answered, depart + r.think)
+    due = r.due + k.stall
+    if r.waits[1] > 0:
+        k.stall += max(0, answered - due)
+        due = max(due, answered)
+    r.due = due
+    r.is_released = 1
+    return True
 
 
 @helper

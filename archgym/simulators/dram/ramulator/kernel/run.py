@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.simulators.dram.kernel.bursts import pieces_of
 from archgym.simulators.dram.kernel.power_tables import RULES, blank_account
 from archgym.simulators.dram.ramulator.kernel.addresses import decode
 from archgym.simulators.dram.ramulator.kernel.state import (
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from archgym.simulators.dram.ramulator.kernel.controller import Work
 from functools import lru_cache
 
-from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.formats.trace import Trace
 
 SCHEDULERS: Final = ("FRFCFS", "FRFCFS-RowHit")
@@ -37,8 +37,6 @@ ROW_POLICIES: Final = ("Open", "ClosedCAP")
 REFRESHES: Final = ("NoRefresh", "AllBank", "PerBank")
 WCK_SYNCS: Final = ("need_sync", "always_on")
 _PERCENTS: Final = (50, 95, 99)
-# chosen: some 33 million bursts take a few gigabytes.
-_MAX_BURSTS = 2**25
 
 
 @final
@@ -88,22 +86,25 @@ class Requests:
       is_write: (n,) bool.
       addresses: (n,) int64 [byte].
       address_numbers: (n,) int32, equal where addresses are equal.
+      waits: (n, 2) int64, as `dram.kernel.bursts.Bursts.waits`; None if none waits.
     """
 
     time_ps: npt.NDArray[np.int64]
     is_write: npt.NDArray[np.bool_]
     addresses: npt.NDArray[np.int64]
     address_numbers: npt.NDArray[np.int32]
+    waits: npt.NDArray[np.int64] | None = None
 
     @staticmethod
     def of(
         time_ps: npt.NDArray[np.int64],
         is_write: npt.NDArray[np.bool_],
         addresses: npt.NDArray[np.int64],
+        waits: npt.NDArray[np.int64] | None = None,
     ) -> "Requests":
         """Return requests with their addresses numbered."""
         numbers = np.unique(addresses, return_inverse=True)[1].astype(np.int32)
-        return Requests(time_ps, is_write, addresses, numbers)
+        return Requests(time_ps, is_write, addresses, numbers, waits)
 
     def paced(self, gap_ps: int) -> "Requests":
         """Return the same requests, due at a constant rate."""
@@ -206,7 +207,11 @@ def prepare(
         made, c, requests.addresses, requests.address_numbers, requests.is_write
     )
     table["due"] = -(-requests.time_ps // made.tick_ps(c.timing))
-    return work_of(
+    if requests.waits is not None:
+        table["waits"] = requests.waits
+        first = requests.waits[:, 0]
+        table["think"] = np.maximum(0, table["due"] - table["due"][first])
+    work = work_of(
         made,
         c,
         table,
@@ -216,6 +221,8 @@ def prepare(
         hashes=hashes,
         max_log=max_log,
     )
+    work.controller["is_waiting"] = requests.waits is not None
+    return work
 
 
 def outcome_of(
@@ -419,22 +426,13 @@ def bursts_of(trace: Trace, burst_bytes: int) -> Bursts:
     Raises:
       InvalidArgumentError: The trace has too many bursts.
     """
+    addresses, request, place, waits = pieces_of(trace, burst_bytes)
     ends = trace.addresses + np.maximum(trace.lengths, 1)
-    first_line = trace.addresses // burst_bytes
-    counts = (ends - 1) // burst_bytes - first_line + 1
-    total = int(counts.sum())
-    if total > _MAX_BURSTS:
-        raise InvalidArgumentError(
-            f"A trace must have at most {_MAX_BURSTS} bursts of {burst_bytes} bytes; "
-            f"{trace.name!r} has {total}. Shorten the trace or its requests."
-        )
-    first = np.cumsum(counts) - counts
-    request = np.repeat(np.arange(len(trace)), counts)
-    place = np.arange(total) - first[request]
     ticks = np.cumsum(trace.ticks) if trace.relative else np.maximum.accumulate(trace.ticks)
     requests = Requests.of(
         (ticks * trace.period_ps)[request],
         trace.is_write[request],
-        (first_line[request] + place) * burst_bytes,
+        addresses,
+        waits if len(waits) else None,
     )
-    return Bursts(requests, first, trace.is_write, int(ends.max()))
+    return Bursts(requests, np.flatnonzero(place == 0), trace.is_write, int(ends.max()))

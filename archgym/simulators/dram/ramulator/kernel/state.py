@@ -106,6 +106,8 @@ CONTROLLER: Final = np.dtype(
         ("always_on", _I),
         ("is_hashing", _I),
         ("is_counting", _I),
+        ("is_waiting", _I),  # some requests wait for answers
+        ("stall", _I),  # ticks for which the program has stood still
     ],
     align=True,
 )
@@ -126,6 +128,11 @@ REQUEST: Final = np.dtype(
         ("is_counted", np.int32),
         ("bound", _I),  # while active: its command is not legal before
         ("version", _I),
+        # where it waits for the answer to an earlier one: the bursts of that, the time in between,
+        # and whether `due` is settled
+        ("waits", np.int32, (2,)),
+        ("think", _I),
+        ("is_released", _I),
     ],
     align=True,
 )
