@@ -3,11 +3,13 @@
 Usage:
     python -m experiments.codesign flip --picture experiments/pictures/codesign-flip.svg
     python -m experiments.codesign sampling
+    python -m experiments.codesign ten
 
 `flip`: six shapes of ResNet-18 on square arrays with and without their memory, by dataflow.
 SCALE-Sim v3 (arXiv:2504.15377) reports that weight-stationary arrays need 21 % fewer cycles than
 output-stationary ones alone, and output-stationary ones 30.1 % fewer with the memory.
 `sampling`: error of the fidelities on random designs, against runs of every phase.
+`ten`: ten pointwise layers that SCALE-Sim v3 was run on, by dataflow, alone and with the memory.
 """
 
 import argparse
@@ -18,8 +20,9 @@ from typing import Any
 import numpy as np
 
 from archgym.evaluation.simulator import Workload
+from archgym.simulators.accelerator.kernel.problem import matrix_multiply
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS
-from archgym.simulators.accelerator.workloads import Network, load_network
+from archgym.simulators.accelerator.workloads import Layer, Network, load_network
 from archgym.simulators.accelerator_plus_dram import AcceleratorDramSimulator
 
 SHAPES = 6
@@ -117,10 +120,42 @@ def sampling(n_designs: int, layers: str) -> None:
         )
 
 
+# Outputs, input channels and filters of pointwise layers, small since SCALE-Sim v3 takes long.
+TEN = (
+    (576, 32, 16), (144, 16, 96), (144, 24, 144), (144, 144, 24), (36, 96, 24),
+    (36, 144, 32), (36, 32, 192), (36, 192, 32), (36, 48, 288), (36, 288, 48),
+)  # fmt: skip
+
+
+def ten() -> None:
+    """Print cycles of ten layers on a 16 x 16 array with 16 KiB buffers, and with DDR4-2400."""
+    simulator = AcceleratorDramSimulator()
+    simulator.limit = WHOLE
+    design: dict[str, Any] = {
+        **simulator.space.design_at(simulator.space.default_indices),
+        **{f"accelerator.array_{side}": 16 for side in ("height", "width")},
+        **{f"accelerator.{kind}_kib": 16 for kind in ("weight", "input", "output")},
+        "dram.organisation": "DDR4_4Gb_x8",
+        "dram.speed_bin": "DDR4_2400R",
+        "dram.channels": 1,
+        "dram.ranks": 1,
+    }
+    print("layer | dataflow | cycles alone | with DRAM")
+    for rows, inner, columns in TEN:
+        name = f"{inner}-{columns} x {rows}"
+        problem = matrix_multiply(name, rows=rows, inner=inner, columns=columns)
+        network = Network(name, (Layer(name, problem, 1),))
+        workload = Workload(name, network.digest, network)
+        for dataflow in DATAFLOWS:
+            found = simulator.evaluate({**design, "accelerator.dataflow": dataflow}, workload)
+            cycles = found["accelerator.latency_cycles"]
+            print(f"{name} | {dataflow} | {cycles:.0f} | {1e3 * found['latency_us']:.0f}")
+
+
 def main() -> None:
     """Run the study that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=("flip", "sampling"))
+    parser.add_argument("study", choices=("flip", "sampling", "ten"))
     parser.add_argument("--sides", type=int, nargs="+", default=[32, 64, 128, 256])
     parser.add_argument("--device", default="ddr4")
     parser.add_argument("--picture", type=Path)
@@ -129,6 +164,8 @@ def main() -> None:
     given = parser.parse_args()
     if given.study == "flip":
         flip(given.sides, given.picture, **{"dram.device": given.device})
+    elif given.study == "ten":
+        ten()
     else:
         sampling(given.designs, given.layers)
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, NamedTuple, final
 
 import numpy as np
 
@@ -205,7 +205,7 @@ def record_minari(
     """
     root = _checked_root(id, out)
     n_episodes = check_whole("episodes", episodes, 1, _MAX_ROWS)
-    played: list[_Played] = []
+    played = []
     for number in range(n_episodes):
         seen, _ = env.reset(seed=seed if number == 0 else None)
         observations, actions, rewards = [seen], [], []
@@ -217,7 +217,8 @@ def record_minari(
             rewards.append(float(reward))
         goes_on = [False] * (len(rewards) - 1)
         ends, cuts = [*goes_on, bool(ended)], [*goes_on, bool(cut)]
-        played.append((seed, np.stack(observations), np.stack(actions), rewards, ends, cuts))
+        seen_all, taken = np.stack(observations), np.stack(actions)
+        played.append(_Episode(seed, seen_all, taken, rewards, ends, cuts))
     about = f"Episodes of {env.spec.id if env.spec else env.unwrapped} under {algorithm}."
     return _create(
         root, id, played, env.spec, env.action_space, env.observation_space, algorithm, about
@@ -244,23 +245,24 @@ def _checked_root(name: str, out: str | Path | None) -> Path:
 # ---- sessions
 
 
-@final
-@dataclass(frozen=True)
-class _Session:
-    """One study's evaluations."""
+class _Episode(NamedTuple):
+    """Episode with the names of Minari's buffers."""
 
-    study: str
-    agent: str | None
     seed: int | None
+    observations: np.ndarray
+    actions: np.ndarray
+    rewards: list[float]
+    terminations: list[bool]
+    truncations: list[bool]
+
+
+class _Session(NamedTuple):
+    """One study's evaluations, on a task with its recipe."""
+
+    agent: str | None
     task: RecordedTask
     recipe: Mapping[str, Any]
-    """JSON of the task."""
-    observations: np.ndarray
-    """(steps + 1, d)."""
-    actions: np.ndarray
-    """(steps, n_choices)."""
-    rewards: np.ndarray
-    """(steps,)."""
+    episode: _Episode
 
 
 def _sessions(
@@ -291,7 +293,10 @@ def _sessions(
         )
         about = of_study.get(study, {})
         agent, seed = about.get("agent"), about.get("seed")
-        yield _Session(study, agent, seed, task, recipe, observations, picks, steps["reward"])
+        rewards = steps["reward"].tolist()
+        ends, cuts = [True] * len(rewards), [False] * len(rewards)
+        episode = _Episode(seed, observations, picks, rewards, ends, cuts)
+        yield _Session(agent, task, recipe, episode)
 
 
 def _rows_by_study(
@@ -370,25 +375,16 @@ def _steps(task: RecordedTask, rows: Mapping[str, np.ndarray]) -> dict[str, np.n
 # ---- writing
 
 
-_Played = tuple[int | None, np.ndarray, np.ndarray, list[float], list[bool], list[bool]]
-"""An episode: seed, observations, actions, rewards, ends and truncations."""
-
-
 def _write(root: Path, name: str, sessions: list[_Session], stored: StoredDataset) -> MinariWritten:
     task = sessions[0].task
     choices = Choices(task.space)
     formulation = make_formulation("whole", "multidiscrete", choices)
     observation = Observation(task, choices, formulation.shows_position)
-    played: list[_Played] = [
-        (s.seed, s.observations, s.actions, s.rewards.tolist(), [True] * n, [False] * n)
-        for s in sessions
-        for n in [len(s.rewards)]
-    ]
     tasks = ", ".join(dict.fromkeys(session.task.id for session in sessions))
     return _create(
         root,
         name,
-        played,
+        [session.episode for session in sessions],
         _env_spec([session.recipe for session in sessions]),
         formulation.action_space,
         observation.space,
@@ -402,7 +398,7 @@ def _write(root: Path, name: str, sessions: list[_Session], stored: StoredDatase
 def _create(
     root: Path,
     name: str,
-    played: Sequence[_Played],
+    episodes: Sequence[_Episode],
     spec: "EnvSpec | None",
     action_space: Any,
     observation_space: Any,
@@ -413,11 +409,7 @@ def _create(
     import minari
     from minari.data_collector.episode_buffer import EpisodeBuffer
 
-    fields = ("seed", "observations", "actions", "rewards", "terminations", "truncations")
-    buffers = [
-        EpisodeBuffer(id=number, **dict(zip(fields, episode, strict=True)))
-        for number, episode in enumerate(played)
-    ]
+    buffers = [EpisodeBuffer(id=number, **each._asdict()) for number, each in enumerate(episodes)]
     make_folder(root)
     with (
         storage_errors(root / name, "written"),
@@ -438,7 +430,7 @@ def _create(
         make_folder((root / name).parent)
         _keep_namespaces(scratch, root, name)
         move_whole(scratch / name, root / name)
-    return MinariWritten(name, root, len(played), sum(len(each[3]) for each in played))
+    return MinariWritten(name, root, len(episodes), sum(len(each.rewards) for each in episodes))
 
 
 def _env_spec(recipes: Sequence[Mapping[str, Any]]) -> "EnvSpec | None":

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Protocol, final
+from typing import Any, final
 
 import gymnasium
 import numpy as np
@@ -27,24 +27,6 @@ _MAX_SESSIONS = 4096
 VecEnvIndices = int | Iterable[int] | None
 _Stepped = tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, dict[str, Any]]]
 """Observations, rewards and ends of all rows, and infos of the rows that ended."""
-
-
-class _Rows(Protocol):
-    """Episodes side by side, which start again by themselves."""
-
-    n: int
-
-    @property
-    def task(self) -> Task | ControlTask: ...
-    @property
-    def observation_space(self) -> gymnasium.Space[Any]: ...
-    @property
-    def action_space(self) -> gymnasium.Space[Any]: ...
-
-    def reset(self, seeds: list[int | None], options: list[dict[str, Any]]) -> np.ndarray: ...
-    def step(self, actions: np.ndarray) -> _Stepped: ...
-    def masks(self) -> np.ndarray: ...
-    def close(self) -> None: ...
 
 
 @final
@@ -103,7 +85,7 @@ class Sb3VecEnv(VecEnv):
                     "`formulation`, `actions`, `log` and `evaluate` must be left out of a task of "
                     "control, which has no designs."
                 )
-            rows: _Rows = _ControlRows(
+            rows: _DesignRows | _ControlRows = _ControlRows(
                 CONTROL[task] if isinstance(task, str) else task, n_envs, choices
             )
         else:
@@ -195,7 +177,7 @@ class Sb3VecEnv(VecEnv):
 
 @final
 class _DesignRows:
-    """Episodes of designs; see `_Rows`."""
+    """Episodes of designs side by side, which start again by themselves."""
 
     def __init__(self, episodes: Episodes) -> None:
         self._episodes = episodes
@@ -242,7 +224,7 @@ class _DesignRows:
 
 @final
 class _ControlRows:
-    """Episodes of control, a row for each agent; see `_Rows`."""
+    """Episodes of control side by side, a row for each agent, with what `_DesignRows` has."""
 
     def __init__(self, task: str | ControlTask, n_envs: int, choices: dict[str, Any]) -> None:
         n = check_whole("n_envs", n_envs, 1, _MAX_SESSIONS)

@@ -2,9 +2,10 @@
 
 import json
 import logging
+import os
 import shlex
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 
 _FAILURES_NAME = "failures.json"
+_FINISHED_NAME = "finished.jsonl"
 _MAX_BYTES = 2**24
 # chosen: more than any cluster runs studies on; what is larger was written by mistake.
 _MAX_RAY_WORKERS = 10_000
@@ -234,17 +236,22 @@ class _Driver:
           How many were finished before, and why others failed, by their id.
         """
         repeated, has_changed = 0, False
+        standings, unnoted = Standings(self._folder), list[tuple[Run, int]]()
+        checked: set[str] = set()
         for run in self._runs:
-            _refuse_links(self._folder, run)
-            is_finished, evaluations = standing(self._folder / run.id, run)
+            _refuse_links(self._folder, run.id, checked)
+            is_finished, evaluations = standings.of(run)
             self._known += evaluations
             if is_finished:
                 repeated += 1
                 self._count(run, evaluations)
+                if run.id not in standings.noted:
+                    unnoted.append((run, evaluations))
                 # Another machine may have finished what failed here.
                 has_changed |= self._failures.pop(run.id, None) is not None
             else:
                 self._waiting.append(run)
+        _note_finished(self._folder, unnoted)
         if self._waiting:
             for run in self._waiting:
                 self._failures.pop(run.id, None)
@@ -286,6 +293,7 @@ class _Driver:
             return
         self._count(run, result.evaluations)
         if result.failure is None:
+            _note_finished(self._folder, [(run, result.evaluations)])
             return
         self._n_failed += 1
         self._failures[run.id] = result.failure
@@ -340,13 +348,76 @@ class _Driver:
                 path.unlink()
 
 
-def _refuse_links(folder: Path, run: Run) -> None:
-    """Refuse a run's folder that is, or lies in, a link to somewhere else."""
-    place = folder
-    for part in Path(run.id).parts:
-        place /= part
-        if place.is_symlink():
-            require_own(place)
+def _refuse_links(folder: Path, name: str, checked: set[str]) -> None:
+    """Refuse a run's folder that is, or lies in, a link to somewhere else; `checked` need none."""
+    parent = name.rpartition("/")[0]
+    if parent and parent not in checked:
+        _refuse_links(folder, parent, checked)
+        checked.add(parent)
+    if os.path.islink(f"{folder}/{name}"):  # noqa: PTH114 - of a million runs
+        require_own(folder / name)
+
+
+@final
+class Standings:
+    """Progress of runs, looked up without reading studies that are known to be finished.
+
+    The driver notes the size and time of a study's files when it ends. Where they have changed
+    since, or were copied, and where there is no note, the study is read.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        """Read the notes of a sweep's folder."""
+        self._folder = folder
+        self._names: dict[str, frozenset[str]] = {}
+        self.noted: dict[str, tuple[int, ...]] = {}
+        decoder = msgspec.json.Decoder(tuple[str, int, int, int, int])
+        path = folder / _FINISHED_NAME
+        if not path.is_file():
+            return
+        with storage_errors(path, "read"), open_member(path) as handle:
+            for line in handle.read().splitlines():
+                # A line that was cut short says nothing.
+                with suppress(ValueError):
+                    name, *numbers = decoder.decode(line)
+                    self.noted[name] = tuple(numbers)
+
+    def has_begun(self, run: Run) -> bool:
+        """Return True if a run has a folder."""
+        parent, _, name = run.id.rpartition("/")
+        if parent not in self._names:
+            with suppress(OSError), os.scandir(self._folder / parent) as entries:
+                self._names[parent] = frozenset(entry.name for entry in entries)
+        return name in self._names.get(parent, ())
+
+    def of(self, run: Run) -> tuple[bool, int]:
+        """Return True if a run is finished, and its evaluations; see `standing`."""
+        if not self.has_begun(run):
+            return False, 0
+        name = run.id
+        noted = self.noted.get(name)
+        if noted is not None and _mark(f"{self._folder}/{name}") == noted[1:]:
+            return True, noted[0]
+        return standing(self._folder / name, run)
+
+
+def _note_finished(folder: Path, ended: Iterable[tuple[Run, int]]) -> None:
+    """Note runs that are finished, with their evaluations; what cannot be noted is read later."""
+    marks = ((run, n, _mark(f"{folder}/{run.id}")) for run, n in ended)
+    lines = [json.dumps([run.id, n, *mark]) for run, n, mark in marks if mark is not None]
+    if lines:
+        with suppress(OSError), (folder / _FINISHED_NAME).open("a", encoding="utf-8") as handle:
+            # A line before it may have been cut short.
+            handle.write("".join(f"\n{line}\n" for line in lines))
+
+
+def _mark(folder: str) -> tuple[int, int, int] | None:
+    """Return the size and the time of a run's journal, and the time of its description."""
+    try:
+        journal, study = os.lstat(f"{folder}/{JOURNAL_NAME}"), os.lstat(f"{folder}/{STUDY_NAME}")
+    except OSError:
+        return None
+    return journal.st_size, journal.st_mtime_ns, study.st_mtime_ns
 
 
 def standing(folder: Path, run: Run) -> tuple[bool, int]:

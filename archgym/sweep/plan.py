@@ -172,6 +172,10 @@ class AgentPlan:
         return data
 
 
+# chosen: more seeds from 0 on are recorded as their number, which is read a thousand times faster.
+_LISTED = 1000
+
+
 @final
 @dataclass(frozen=True)
 class Run:
@@ -256,7 +260,7 @@ class SweepPlan:
         data: dict[str, Any] = {
             "tasks": {task.label: task.to_json() for task in self.tasks},
             "agents": {agent.label: agent.to_json() for agent in self.agents},
-            "seeds": list(self.seeds),
+            "seeds": self._seeds(),
             "budget": self.budget,
         }
         if self.max_asks is not None:
@@ -266,6 +270,11 @@ class SweepPlan:
         if self.cache is not None:
             data["cache"] = self.cache
         return data
+
+    def _seeds(self) -> list[int] | int:
+        n = len(self.seeds)
+        is_count = n > _LISTED and self.seeds == tuple(range(n))
+        return n if is_count else list(self.seeds)
 
     def decided(self) -> "SweepPlan":
         """Return the plan with every task made and everything left open decided.

@@ -2,6 +2,7 @@
 
 import socket
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +17,7 @@ from archgym.files.lease import Writer, current_writer, last_writer
 from archgym.files.remote import local_copy
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import read_state
-from archgym.sweep.driver import read_failures, standing
+from archgym.sweep.driver import Standings, read_failures
 from archgym.sweep.plan import Run, SweepPlan
 from archgym.sweep.reading import read_recorded_plan
 
@@ -81,7 +82,8 @@ class SweepStatus:
     def counts(self) -> dict[str, int]:
         """Run by their status."""
         known: tuple[Status, ...] = ("finished", "running", "failed", "interrupted", "waiting")
-        return {status: sum(run.status == status for run in self.runs) for status in known}
+        found = Counter(run.status for run in self.runs)
+        return {status: found[status] for status in known}
 
     def to_json(self) -> dict[str, Any]:
         """Return the status as JSON members."""
@@ -119,22 +121,25 @@ def read_status(folder: str | Path) -> SweepStatus:
     folder = local_copy(folder)
     plan = read_recorded_plan(folder)
     failures = read_failures(folder)
-    driver = current_writer(folder)
-    return SweepStatus(
-        folder, driver, tuple(_status(folder / run.id, run, failures) for run in plan.runs())
-    )
+    driver, known = current_writer(folder), Standings(folder)
+    runs = tuple(_status(known, folder, run, failures) for run in plan.runs())
+    return SweepStatus(folder, driver, runs)
 
 
-def _status(folder: Path, run: Run, failures: Mapping[str, str]) -> RunStatus:
-    if not (folder / STUDY_NAME).is_file():
+def _status(known: Standings, root: Path, run: Run, failures: Mapping[str, str]) -> RunStatus:
+    if not known.has_begun(run):
         failure = failures.get(run.id)
         return RunStatus(run, "waiting" if failure is None else "failed", 0, failure)
     try:
-        is_finished, evaluations = standing(folder, run)
+        is_finished, evaluations = known.of(run)
     except ArchGymError as error:
         return RunStatus(run, "failed", 0, str(error))
     if is_finished:
         return RunStatus(run, "finished", evaluations)
+    folder = root / run.id
+    if not (folder / STUDY_NAME).is_file():
+        failure = failures.get(run.id)
+        return RunStatus(run, "waiting" if failure is None else "failed", 0, failure)
     writer = current_writer(folder) or _writer_elsewhere(folder)
     if writer is not None:
         return RunStatus(run, "running", evaluations, writer=writer)

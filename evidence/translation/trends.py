@@ -21,7 +21,6 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.simulators.translation.cacti import published_cycles
 from archgym.simulators.translation.kernel.counters import COLUMN
 from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import Parts
@@ -31,6 +30,7 @@ from archgym.simulators.translation.machine import (
     Hardware,
     l2_cache_cycles,
     on_core,
+    published_cycles,
 )
 from archgym.simulators.translation.metrics import count_cycles
 from archgym.traces import MemoryTrace

@@ -134,7 +134,8 @@ def test_every_task_steps_as_rows_of_stable_baselines(name: str) -> None:
     first = env.reset()
     n_agents = env.num_envs // 2
     assert n_agents == task.begin(task.episodes("held-out")[0]).n_agents
-    assert first.shape == (env.num_envs, *env.observation_space.shape)
+    assert len(first) == env.num_envs
+    assert first.shape[1:] == env.observation_space.shape
     assert not first.any()
     env.step_async(np.arange(env.num_envs) % len(task.actions))
     seen, rewards, over, infos = env.step_wait()

@@ -1,7 +1,9 @@
 """The status of a sweep, read from its folder while it runs and after."""
 
 import json
+import os
 import socket
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -9,7 +11,9 @@ import pytest
 
 from archgym.errors import FileFormatError
 from archgym.files.lease import Lease
-from archgym.sweep.plan import SweepPlan
+from archgym.sweep import driver
+from archgym.sweep.plan import Run, SweepPlan
+from archgym.sweep.reading import read_recorded_plan, write_recorded_plan
 from archgym.sweep.status import RunStatus, read_status
 
 
@@ -113,3 +117,44 @@ def test_a_study_that_is_not_the_sweeps_is_a_failure(plan: SweepPlan, swept: Pat
 def test_a_folder_that_is_no_sweeps_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError, match=r"sweep\.json"):
         read_status(tmp_path)
+
+
+def test_finished_run_is_not_read_again_until_its_files_change(
+    swept: Path, plan: SweepPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver.run_sweep(plan, swept)
+    read: list[str] = []
+
+    def standing(folder: Path, run: Run) -> tuple[bool, int]:
+        read.append(run.id)
+        return False, 0
+
+    monkeypatch.setattr(driver, "standing", standing)
+
+    noted = read_status(swept)
+
+    assert noted.counts()["finished"] == len(noted.runs)
+    assert read == []
+    changed = swept / noted.runs[0].run.id / "study.json"
+    changed.write_text(changed.read_text())
+    os.utime(changed, ns=(1, 1))
+    read_status(swept)
+    assert read == [noted.runs[0].run.id]
+
+
+def test_notes_that_were_cut_short_say_nothing(swept: Path, plan: SweepPlan) -> None:
+    driver.run_sweep(plan, swept)
+    notes = swept / "finished.jsonl"
+    whole = read_status(swept)
+    notes.write_bytes(notes.read_bytes()[:-20] + b'\n["light", "many"]\n\xff\n')
+
+    assert read_status(swept) == whole
+
+
+def test_plan_of_many_seeds_is_recorded_by_their_number(swept: Path) -> None:
+    plan = replace(read_recorded_plan(swept), seeds=tuple(range(5000)))
+    write_recorded_plan(swept, plan)
+
+    assert '"seeds": 5000' in (swept / "sweep.json").read_text()
+    assert read_recorded_plan(swept) == plan
+    assert read_status(swept).counts()["waiting"] == len(plan.runs()) - 4

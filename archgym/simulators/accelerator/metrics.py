@@ -37,6 +37,13 @@ METRICS: Final = (
     ),
 )  # fmt: skip
 
+
+def at_node(node: str) -> tuple[MetricSpec, ...]:
+    """Return the metrics with the node of the area in its description; empty for 45 nm."""
+    named = f"Area at {node or '45 nm'}, without DRAM."
+    return tuple(replace(s, doc=named) if s.name == "area_mm2" else s for s in METRICS)
+
+
 _ENERGY = Term("energy_uj", "minimise")
 _LATENCY = Term("latency_cycles", "minimise")
 _EDP = Term("edp_nj_s", "minimise")

@@ -54,6 +54,7 @@ from archgym.simulators.accelerator.mapping.space import (
 from archgym.simulators.accelerator.metrics import (
     FORMER_OBJECTIVES,
     METRICS,
+    at_node,
     metric_values,
     objectives,
 )
@@ -70,6 +71,15 @@ from archgym.simulators.accelerator.space import (
 )
 from archgym.simulators.accelerator.workloads import NETWORKS, Network, layer_named, load_network
 from archgym.simulators.kit import Option, RowSimulator, declared
+from archgym.simulators.kit.economics import (
+    DEFAULT_GRID,
+    THREE_YEARS_H,
+    DiesOption,
+    GridOption,
+    HoursOption,
+    NodeOption,
+    economic_metrics,
+)
 from archgym.spaces.space import DesignSpace
 
 # Mappings that each layer's search evaluates. chosen: the default takes about 7 ms per layer; the
@@ -168,6 +178,10 @@ class AcceleratorSimulator(RowSimulator):
                 high=_MAX_LAYERS,
             ),
         ] = 0,
+        node: NodeOption = "",
+        dies: DiesOption = 1,
+        grid: GridOption = DEFAULT_GRID,
+        hours: HoursOption = THREE_YEARS_H,
     ) -> None:
         """Initialise the simulator for one space and fidelity.
 
@@ -181,15 +195,27 @@ class AcceleratorSimulator(RowSimulator):
           layer: See above.
           architecture: See above.
           layers: See above.
+          node: Node of area, energy, price and carbon in spaces of hardware; 45 nm without one.
+          dies: See above.
+          grid: See above.
+          hours: See above.
 
         Raises:
-          UnknownNameError: The space, fidelity, mode, layer or architecture does not exist.
+          UnknownNameError: The space, fidelity, mode, layer, architecture, node or grid does not
+            exist.
           InvalidArgumentError: An option is outside its limits, `layers` does not apply, or no
             default design fits.
         """
         self._counts, self._mapper, self._layer = counts, mapper, layer
         self._limits, self._n_layers = (area_mm2, power_mw), layers
         self._mappings: MappingSpace | None = None
+        self._node = node
+        if node and space not in HARDWARE_SPACES:
+            raise InvalidArgumentError(
+                f"`node` must be left out in space {space!r}, whose designs have no price; "
+                f"got {node!r}. Use space default."
+            )
+        self.metrics = (*at_node(node), *economic_metrics(node, dies, grid, hours))
         if layers and space in MAPPING_SPACES:
             raise InvalidArgumentError(
                 f"`layers` must be left out in space {space!r}, whose designs map one layer; "
@@ -335,7 +361,7 @@ class AcceleratorSimulator(RowSimulator):
             used = values[:, [spec.name for spec in self.metrics].index("utilisation_percent")]
             _require("no more than all units work", used, np.minimum(used, 100.0))
             return
-        column = dict(zip(_COLUMNS, values.T, strict=True))
+        column = dict(zip((spec.name for spec in self.metrics), values.T, strict=True))
         product = column["energy_uj"] * column["latency_ms"]
         _require("energy x latency is the EDP", column["edp_nj_s"], product)
         energy = column["power_mw"] * column["latency_ms"]
@@ -384,7 +410,7 @@ class AcceleratorSimulator(RowSimulator):
             problem = self._mappings.problem
             mapping = mapping_from_arrays(problem, arrays, 0)
             return self._mappings.architecture, [(self._layer, problem, mapping)]
-        built = hardware(self.space.name, dict(self.space.design_at(indices)))
+        built = self._hardware(indices)
         if built is None:
             raise InvalidDesignError(f"The design has no accelerator: {self.model_reasons[1]}.")
         layers: list[tuple[str, Problem, LayerMapping]] = []
@@ -411,7 +437,7 @@ class AcceleratorSimulator(RowSimulator):
 
     def measure(self, indices: np.ndarray, opened: Network, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one accelerator on a network, or why it has none."""
-        built = hardware(self.space.name, dict(self.space.design_at(indices)))
+        built = self._hardware(indices)
         if built is None:
             return self.model_reasons[1]
         if built.area_um2 / 1e6 > self._limits[0]:
@@ -433,6 +459,10 @@ class AcceleratorSimulator(RowSimulator):
             return self.model_reasons[3]
         return metrics
 
+    def _hardware(self, indices: np.ndarray) -> Architecture | None:
+        """Return the accelerator of a design at the node; None if CACTI rejects its buffer."""
+        return hardware(self.space.name, dict(self.space.design_at(indices)), self._node)
+
     @property
     def search(self) -> Search:
         """Settings of the search for each layer's mapping."""
@@ -445,7 +475,7 @@ class AcceleratorSimulator(RowSimulator):
         """Return energy [pJ], cycles and DRAM's energy [pJ] of accelerators, each (n,)."""
         rows = []
         for design in indices:
-            built = hardware(self.space.name, dict(self.space.design_at(design)))
+            built = self._hardware(design)
             assert built is not None, "the design was built"
             rows.append(network_without(cost, network, built, self.search))
         return tuple(np.array(rows).T)

@@ -8,6 +8,7 @@ mappings are made in `mapping.space`.
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Final
 
@@ -20,6 +21,7 @@ from archgym.simulators.accelerator.kernel.energy import (
     Cost,
     buffer_registers,
     multiply_accumulate,
+    node_shares,
     registers,
     sram,
 )
@@ -102,17 +104,35 @@ def hardware_space(name: str = "default", area_limit_mm2: float = math.inf) -> D
     return _shrunk(_default_space(), _SIZES, area_mm2, area_limit_mm2)
 
 
-def hardware(space: str, values: Mapping[str, Any]) -> Architecture | None:
+def hardware(space: str, values: Mapping[str, Any], node: str = "") -> Architecture | None:
     """Return the accelerator of a design that violates no constraint.
 
     Args:
       space: One of `HARDWARE_SPACES`.
       values: Values by parameter; in the default space, missing ones have their default.
+      node: Node to which the costs at 45 nm are scaled, but DRAM's; empty for 45 nm.
 
     Returns:
       The accelerator, or None if CACTI rejects its global buffer.
     """
-    return published_hardware(values) if space == PUBLISHED else _default_hardware(values)
+    built = published_hardware(values) if space == PUBLISHED else _default_hardware(values)
+    if built is None or not node:
+        return built
+    memory, logic, energy = node_shares(node)
+    *levels, dram = built.levels
+    scaled = [
+        replace(
+            level,
+            area_um2=memory * level.area_um2,
+            read_energy_pj=energy * level.read_energy_pj,
+            write_energy_pj=energy * level.write_energy_pj,
+        )
+        for level in levels
+    ]
+    mac = replace(
+        built.mac, area_um2=logic * built.mac.area_um2, energy_pj=energy * built.mac.energy_pj
+    )
+    return replace(built, levels=(*scaled, dram), mac=mac)
 
 
 def mappings_of_layer(space: str, layer: str, architecture: str = "") -> MappingSpace:

@@ -43,12 +43,6 @@ _OBJECTIVES: Final = (
         "Most samples a second and dollar of the network, within memory and area.",
         _LIMITS,
     ),
-    Objective(
-        "throughput-and-area",
-        (_RATE, Term("area_mm2", "minimise")),
-        "Samples a second against area, within memory.",
-        _LIMITS[:1],
-    ),
 )
 
 

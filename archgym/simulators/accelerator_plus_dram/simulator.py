@@ -88,9 +88,9 @@ class AcceleratorDramSimulator(Composition):
     decided: ClassVar[Mapping[str, tuple[str, ...]]] = {
         "accelerator": (
             "space", "fidelity", "counts", "mapper", "area_mm2", "power_mw", "layer",
-            "architecture",
+            "architecture", "node", "dies", "grid", "hours",
         ),
-        "dram": ("space", "fidelity", "requests"),
+        "dram": ("space", "fidelity", "requests", "window_us", "sink_k_per_w"),
     }  # fmt: skip
     links: Mapping[str, str] = {
         "accelerator > dram": "reads and writes of each phase's tiles, when a buffer has room",

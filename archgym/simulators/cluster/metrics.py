@@ -11,6 +11,8 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.cluster.machine import Built, Result
 from archgym.simulators.cluster.workloads import Model
+from archgym.simulators.kit.economics import SERVER_SHARE
+from archgym.spaces.expression import P
 
 _NS_PER_MS: Final = 1e6
 _NS_PER_S: Final = 1e9
@@ -92,13 +94,18 @@ OBJECTIVES: Final[Mapping[str, Objective]] = {
 }
 
 # Links of an NPU by topology, as COSMIC counts them.
-# Energy of a bit on a link [pJ], by tier: UCIe 1.0's goal for advanced packages; NVLink-C2C (Y. Wei
-# et al., ISSCC 2023, 9.3) and the SerDes of 112 Gb/s that NVIDIA compares it with; between nodes
-# also a pluggable transceiver of 30 W for 1.6 Tb/s (NVIDIA, GTC 2025).
+# Energy of a bit on a link [pJ], by tier: UCIe at up to 16 GT/s on standard packages (0.25 on
+# advanced ones; D. Das Sharma, Hot Interconnects 2025); NVLink-C2C (Y. Wei et al., ISSCC 2023, 9.3)
+# and the SerDes of 112 Gb/s that NVIDIA compares it with; between nodes also a pluggable
+# transceiver of 30 W for 1.6 Tb/s (NVIDIA, GTC 2025; TechInsights, July 2025).
 _LINK_PJ: Final = {"chiplet": 0.5, "package": 1.3, "node": 5.5, "pod": 5.5 + 18.75}
 NETWORK_POWER: Final = MetricSpec(
     "network_kw", "kW", "none", 1e-3, "Power of links at full bandwidth, whatever they carry."
 )
+SERVER_POWER: Final = MetricSpec(
+    "server_kw", "kW", "none", 1e-3, "Power of servers beyond their NPUs.",
+    P("power_kw") * SERVER_SHARE,
+)  # fmt: skip
 _LINKS: Final = {"Ring": 2, "Switch": 1}
 
 

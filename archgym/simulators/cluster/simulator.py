@@ -1,6 +1,6 @@
 """The training-cluster simulator: parallel training on a network that is also designed."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from hashlib import sha256
@@ -20,15 +20,13 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.cluster.costs import costs_of, relieved
-from archgym.simulators.cluster.formats.clusters import CLUSTERS, Dimension, network_dollars
-from archgym.simulators.cluster.kernel.system import System
+from archgym.simulators.cluster.formats.clusters import CLUSTERS
 from archgym.simulators.cluster.machine import (
     MODEL_REASONS,
     Built,
     Infeasible,
     Result,
     build,
-    network,
     run,
     run_short,
     spread_of,
@@ -38,6 +36,7 @@ from archgym.simulators.cluster.metrics import (
     NETWORK_POWER,
     OBJECTIVES,
     PHYSICAL_LIMITS,
+    SERVER_POWER,
     measure,
     network_kw,
 )
@@ -76,10 +75,6 @@ SPREADING: Final = (
     "dp", "pp", "cp",
 )  # fmt: skip
 """Parameters that decide how much an NPU computes."""
-_PRICED: Final = (
-    "npus",
-    *(f"{name}_{d}" for name in ("npus", "topology", "bandwidth", "share") for d in range(4)),
-)  # fmt: skip
 
 
 @final
@@ -205,9 +200,10 @@ class ClusterSimulator(RowSimulator):
                 f"`system` must be left out in space {space!r}, whose designs choose the network; "
                 f"got {system!r}. Use space parallel."
             )
-        kilowatts = P("power_kw") + P(NETWORK_POWER.name)
+        further = (NETWORK_POWER, SERVER_POWER)
+        kilowatts = P("power_kw") + P(NETWORK_POWER.name) + P(SERVER_POWER.name)
         owned = ownership_metrics(years, pue, electricity, grid, kilowatts=kilowatts)
-        self.metrics = (*METRICS, *((NETWORK_POWER, *owned) if owned else ()))
+        self.metrics = (*METRICS, *((*further, *owned) if owned else ()))
         self.cluster = default_cluster(space, system)
         if space == "cosmic-2025" and len(self.cluster.dimensions) != 4:
             raise InvalidArgumentError(
@@ -289,29 +285,6 @@ class ClusterSimulator(RowSimulator):
         except Infeasible as verdict:
             raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
 
-    def dimensions(self, design: Mapping[str, Any]) -> tuple[Dimension, ...]:
-        """Return the dimensions of a design's network; nothing is simulated.
-
-        Raises:
-          InvalidDesignError: The design does not lie in the space.
-        """
-        indices = self.space.canonical(self.space.indices_of(design)[None, :])[0]
-        said = values_of(self.space.name, self.space.design_at(indices), self.cluster, self._npus)
-        return tuple(said.get("dimensions", self.cluster.dimensions))
-
-    def network(self, design: Mapping[str, Any]) -> System:
-        """Return the system of a design, for graphs that do not come from a model.
-
-        Raises:
-          InvalidDesignError: It cannot be built.
-        """
-        said = self.values_of(design)
-        dimensions = said.get("dimensions", self.cluster.dimensions)
-        try:
-            return network(said, dimensions, said.get("npu", self.cluster.npu), said["algorithms"])
-        except Infeasible as verdict:
-            raise InvalidDesignError(f"The design cannot be built: {verdict}.") from None
-
     def values_of(self, design: Mapping[str, Any]) -> dict[str, Any]:
         """Return what a design says, in the words of `machine.build`."""
         values = values_of(self.space.name, design, self.cluster, self._npus)
@@ -356,29 +329,29 @@ class ClusterSimulator(RowSimulator):
             ) from None
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
-        """Return the time of computing alone, and prices; see `Simulator.bounds`."""
+        """Return bounds by the time of computing alone; see `Simulator.bounds`."""
         found = super().bounds(partial, workload)
-        place = {spec.name: column for column, spec in enumerate(self.metrics)}
+        if self.fidelity != "standard":
+            return found
         model: Model = workload.content
-        found[:, place["network_dollars"]] = self._of_choices(
-            partial,
-            _PRICED,
-            lambda values: network_dollars(values.get("dimensions", self.cluster.dimensions)),
-        )
-        if self.fidelity == "standard":
-
-            def least_ms(values: Mapping[str, Any]) -> float:
-                spread = spread_of(values, self.cluster, model)
-                rate = 1e3 * spread.npu.peak_tflops * self._efficiency
-                return spread.compute_ns(model, rate, spread.npu.memory_gb_per_s) / 1e6
-
-            likely = self.optimistic(partial)
-            found[:, place["time_ms"]] = least = self._of_choices(
-                likely, (*SPREADING, "microbatch"), least_ms
-            )
-            with np.errstate(divide="ignore"):
-                rate = 1e3 * model.global_batch * model.tokens / least
-            found[:, place["tokens_per_s"]] = np.where(least > 0.0, rate, np.nan)
+        columns = [
+            k for k, name in enumerate(self.space.names) if name in (*SPREADING, "microbatch")
+        ]
+        chosen = self.optimistic(partial)[:, columns]
+        kinds, of_row = np.unique(chosen, axis=0, return_inverse=True)
+        least_s = np.full(len(kinds), np.nan)
+        for row in np.flatnonzero((kinds >= 0).all(axis=1)):
+            design = self.space.default_indices.copy()
+            design[columns] = kinds[row]
+            values = self.values_of(self.space.design_at(design))
+            spread = spread_of(values, self.cluster, model)
+            rate = 1e3 * spread.npu.peak_tflops * self._efficiency
+            least_s[row] = spread.compute_ns(model, rate, spread.npu.memory_gb_per_s) / 1e9
+        least_s[least_s == 0.0] = np.nan
+        place = {spec.name: column for column, spec in enumerate(self.metrics)}
+        found[:, place["time_ms"]] = 1e3 * least_s[of_row.ravel()]
+        samples = model.global_batch * model.tokens
+        found[:, place["tokens_per_s"]] = samples / least_s[of_row.ravel()]
         return found
 
     def optimistic(self, partial: np.ndarray) -> np.ndarray:
@@ -388,23 +361,6 @@ class ClusterSimulator(RowSimulator):
             column = self.space.names.index("microbatch")
             found[found[:, column] < 0, column] = self.space.parameters[column].size - 1
         return found
-
-    def _of_choices(
-        self,
-        partial: np.ndarray,
-        names: tuple[str, ...],
-        function: Callable[[Mapping[str, Any]], float],
-    ) -> np.ndarray:
-        """Return a function of some parameters; NaN where one of them is free, (n,)."""
-        columns = [k for k, name in enumerate(self.space.names) if name in names]
-        kinds, of_row = np.unique(partial[:, columns], axis=0, return_inverse=True)
-        found = np.full(len(kinds), np.nan)
-        for k, kind in enumerate(kinds):
-            if (kind >= 0).all():
-                design = self.space.default_indices.copy()
-                design[columns] = kind
-                found[k] = function(self.values_of(self.space.design_at(design)))
-        return found[of_row.ravel()]
 
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse results whose times and shares contradict each other.

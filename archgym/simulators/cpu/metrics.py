@@ -4,7 +4,7 @@ Area, energy and leakage are a proposal that nothing was compared with silicon: 
 designs mean anything. Everything that a design sizes is an array of memory cells from CACTI's
 table; the rest is logic that scales with widths.
 
-Sources: arrays, CACTI 7 at 22 nm (`archgym.simulators.translation.cacti`); ports beyond the first,
+Sources: arrays, CACTI 7 at 22 nm (`archgym.simulators.kit.arrays`); ports beyond the first,
 area with the square and energy with the root of their number, as cells are limited by wires
 (V. Zyuban, P. Kogge, *The energy complexity of register files*, ISLPED 1998); a DRAM transfer, as
 the translation simulator has it.
@@ -35,8 +35,8 @@ from archgym.simulators.cpu.power import (
     structures,
 )
 from archgym.simulators.cpu.workloads import InstructionTrace
-from archgym.simulators.kit.thermal import Floats, ThermalNetwork, floorplan
-from archgym.simulators.translation.cacti import Array, cache_array, tlb_array
+from archgym.simulators.kit.arrays import Array, cache_array, tlb_array
+from archgym.simulators.kit.thermal import hottest_c
 
 AREA_LIMIT_MM2: Final = 12.0
 """chosen: about a fifth above the default design, below a twice as wide core."""
@@ -122,16 +122,6 @@ STRUCTURAL_METRICS: Final[tuple[MetricSpec, ...]] = (
 """Metrics where the structural model gives area and power."""
 # chosen: a window ends at most so many instructions late.
 _STEP: Final = 64
-# chosen: cells of some 0.3 mm along each side of a chip of 20 mm2.
-_CELLS: Final = 16
-WINDOW_METRICS: Final[tuple[MetricSpec, ...]] = (
-    MetricSpec("peak_power_mw", "mW", "minimise", 0.1, "Largest mean power of a window."),
-    MetricSpec(
-        "peak_temperature_c", "C", "minimise", 1e-3,
-        "Highest temperature of a structure at the end of a window, in air of 45 C.",
-    ),
-)  # fmt: skip
-"""Further metrics where power is observed over windows."""
 
 
 @final
@@ -329,12 +319,10 @@ def peaks(
         found = on_and_off_chip(machine, counts, operation)
         watts.append([1e-3 * (each.leakage_mw + each.energy_pj / time_ns) for each in found])
         seconds.append(1e-9 * time_ns)
-    powers: Floats = np.array(watts)
-    areas = {each.name: each.area_mm2 for each in found if each.area_mm2}
-    on_chip = powers[:, [bool(each.area_mm2) for each in found]]
-    network = ThermalNetwork(floorplan(areas), convection_k_per_w=sink_k_per_w, cells=_CELLS)
-    hottest = network.course(on_chip, float(np.mean(seconds))).max()
-    return 1e3 * float(powers.sum(axis=1).max()), float(hottest)
+    areas = {each.name: each.area_mm2 for each in found}
+    lengths = np.full(len(watts), np.mean(seconds))
+    hottest = hottest_c(np.array(watts), lengths, areas, sink_k_per_w)
+    return 1e3 * float(np.sum(watts, axis=1).max()), hottest
 
 
 def _percent(part: float, whole: float) -> float:

@@ -11,21 +11,15 @@ Jouppi, *CACTI 3.0*, and CACTI 6.5; technology, ITRS 2007 high performance, 0.8 
 long-channel devices where timing allows.
 """
 
-import csv
-import itertools
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
-from importlib import resources
-from typing import Final, NamedTuple, final
-
-import numpy as np
+from typing import Final, final
 
 from archgym.simulators.cpu.kernel.run import TYPES
 from archgym.simulators.cpu.machine import Machine
+from archgym.simulators.kit.arrays import Cells, cells, node_ratios, tlb_array
 from archgym.simulators.kit.economics import NODES
-from archgym.simulators.translation.cacti import tlb_array
 
 NOMINAL_GHZ: Final = 4.0
 NOMINAL_VOLTS: Final = 0.8
@@ -73,19 +67,6 @@ _ALPHA, _THRESHOLD, _BARRIER = 1.3, 0.2, 3.45
 _LOGIC: Final = ("decoders", "alus", "multiplier", "fp-units", "bypass", "pipeline", "control")
 
 
-class Cells(NamedTuple):
-    """An array of memory cells: area, energies of accesses, leakage, time, and height."""
-
-    area_mm2: float
-    read_pj: float
-    write_pj: float
-    search_pj: float
-    leakage_mw: float
-    access_ns: float
-    tag_pj: float
-    height_um: float
-
-
 @final
 @dataclass(frozen=True)
 class Structure:
@@ -106,58 +87,6 @@ class Structure:
     def times(self, n: int) -> "Structure":
         """Return so many such structures, which share the counted energy."""
         return replace(self, area_mm2=n * self.area_mm2, leakage_mw=n * self.leakage_mw)
-
-
-@lru_cache(maxsize=4096)
-def cells(structure: str, *sizes: float) -> Cells:
-    """Return an array of a structure, interpolated between those that CACTI computed.
-
-    Args:
-      structure: Its name in `data/arrays.csv`.
-      sizes: Values along the structure's axes, as many as it has.
-
-    Example:
-      >>> one, two = cells("l1d", 64, 8, 1), cells("l1d", 64, 8, 2)
-      >>> two.area_mm2 > 2 * one.area_mm2
-      True
-    """
-    axes, values = _table()[structure]
-    weights = [_around(axis, size) for axis, size in zip(axes, sizes, strict=True)]
-    total = np.zeros(len(Cells._fields))
-    for corner in itertools.product(*weights):
-        share = math.prod(weight for _, weight in corner)
-        total += share * values[tuple(index for index, _ in corner)]
-    return Cells(*np.exp(total).tolist())
-
-
-def _around(axis: Sequence[float], size: float) -> list[tuple[int, float]]:
-    """Return the entries of an axis around a size with their weights, which sum to 1."""
-    if len(axis) == 1:
-        return [(0, 1.0)]
-    at = min(max(int(np.searchsorted(axis, size)), 1), len(axis) - 1)
-    low, high = axis[at - 1], axis[at]
-    share = math.log(size / low) / math.log(high / low)
-    return [(at - 1, 1.0 - share), (at, share)]
-
-
-@cache
-def _table() -> Mapping[str, tuple[tuple[tuple[float, ...], ...], np.ndarray]]:
-    """Return, by structure, its axes and the logarithms of its values over them."""
-    path = resources.files("archgym.simulators.cpu").joinpath("data/arrays.csv")
-    rows: dict[str, dict[tuple[float, ...], list[float]]] = {}
-    for row in csv.reader(path.read_text("utf-8").splitlines()[1:]):
-        sizes = tuple(float(text) for text in row[1:4] if text)
-        # An array that is not searched has no energy of a search: a billionth instead.
-        values = [math.log(max(float(text), 1e-9)) for text in row[4:]]
-        rows.setdefault(row[0], {})[sizes] = values
-    found = {}
-    for name, entries in rows.items():
-        n_axes = len(next(iter(entries)))
-        axes = tuple(tuple(sorted({sizes[i] for sizes in entries})) for i in range(n_axes))
-        grid = [entries[sizes] for sizes in itertools.product(*axes)]
-        shape = (*(len(axis) for axis in axes), len(Cells._fields))
-        found[name] = axes, np.array(grid).reshape(shape)
-    return found
 
 
 def structures(
@@ -430,14 +359,14 @@ def at_operating_point(
       node: One of `NODES`.
       volts: Supply; 0.8 V is nominal at every node.
     """
-    old, new = NODES["22nm"], NODES[node]
+    memory, switching, _ = node_ratios(node)
+    logic = NODES[node].logic / NODES["22nm"].logic
     supply = volts / NOMINAL_VOLTS
     leaks = supply * math.exp(_BARRIER * (volts - NOMINAL_VOLTS))
     result = []
     for each in found:
-        is_logic = each.name in _LOGIC
-        area = new.logic / old.logic if is_logic else new.memory / old.memory
-        energy = new.energy / old.energy * supply**2
+        area = logic if each.name in _LOGIC else memory
+        energy = switching * supply**2
         result.append(
             replace(
                 each,

@@ -20,7 +20,6 @@ from archgym.simulators.cpu.metrics import (
     OBJECTIVES,
     STRUCTURAL_METRICS,
     STRUCTURAL_OBJECTIVES,
-    WINDOW_METRICS,
     Operation,
     breakdown,
     measures,
@@ -53,9 +52,9 @@ from archgym.simulators.kit.economics import (
     GridOption,
     HoursOption,
     chip_metrics,
-    require_node,
+    economic_metrics,
 )
-from archgym.simulators.kit.thermal import CONVECTION_K_PER_W
+from archgym.simulators.kit.thermal import CONVECTION_K_PER_W, window_metrics
 from archgym.traces.instructions.records import MAX_RECORDS, MIN_RECORDS
 
 DEFAULT_NODE: Final = "22nm"
@@ -251,7 +250,7 @@ class CpuSimulator(RowSimulator):
             raise InvalidArgumentError("`node` must not be none in space dvfs.")
         self._operation = None if node == NO_NODE else Operation(node)
         if node == NO_NODE:
-            require_node("", dies, grid, hours)
+            economic_metrics("", dies, grid, hours)
             # Tasks of version 0 do not name the option.
             self.version = 0
             self.options = {name: v for name, v in self.options.items() if name != "node"}
@@ -259,15 +258,14 @@ class CpuSimulator(RowSimulator):
         else:
             self.metrics = (*STRUCTURAL_METRICS, *chip_metrics(node, grid, hours, dies))
         self._window_us, self._sink = window_us, sink_k_per_w
-        if sink_k_per_w != CONVECTION_K_PER_W and not window_us:
-            raise InvalidArgumentError("`sink_k_per_w` needs a `window_us`, such as 1.")
+        observed = window_metrics(window_us, sink_k_per_w, CONVECTION_K_PER_W)
         if window_us:
             if cores > 1 or fidelity != "standard" or node == NO_NODE:
                 raise InvalidArgumentError(
                     "`window_us` needs one core, fidelity 'standard' and a `node`; leave it out."
                 )
             n = len(STRUCTURAL_METRICS)
-            self.metrics = (*self.metrics[:n], *WINDOW_METRICS, *self.metrics[n:])
+            self.metrics = (*self.metrics[:n], *observed, *self.metrics[n:])
         self._n, self._warmup = instructions, warmup
         self._corunners = _further(cores, corunners, fidelity)
         self.space = design_space(space)

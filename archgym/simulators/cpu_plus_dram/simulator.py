@@ -90,7 +90,7 @@ class CpuDramSimulator(Composition):
             "dram_data_rate", "dram_channels", "dram_queue", "fidelity", "cores", "corunners",
             "window_us", "sink_k_per_w",
         ),
-        "dram": ("space", "fidelity", "requests"),
+        "dram": ("space", "fidelity", "requests", "window_us", "sink_k_per_w"),
     }  # fmt: skip
     links: Mapping[str, str] = {
         "cpu > dram": "reads and writes of the last level, when they leave it",

@@ -18,8 +18,9 @@ PJ_PER_BIT: Final[Mapping[str, tuple[float, float, float]]] = {
 
 Source:
   Least and most: N. Jouppi et al., *Ten lessons from three generations shaped Google's TPUv4i*,
-  ISCA 2021, table 2, for 64 bits. Usual: Micron's comparison table of ultra-bandwidth solutions,
-  GDDR6 and HBM2E. HBM3 has no figure there, and HBM2's stand in for it.
+  ISCA 2021, table 2, for 64 bits; the least of HBM2 is also that of M. O'Connor et al., *Fine-
+  grained DRAM*, MICRO 2017, with activation: 3.92 pJ. Usual: Micron's comparison table of
+  ultra-bandwidth solutions, GDDR6 and HBM2E. HBM3 has no figure there; HBM2's stand in for it.
 """
 
 

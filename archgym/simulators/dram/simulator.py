@@ -47,6 +47,15 @@ from archgym.simulators.dram.workloads.shipped import (
     note_placement,
 )
 from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit.thermal import (
+    PACKAGE_K_PER_W,
+    WINDOW_METRICS,
+    PackageOption,
+    WindowOption,
+    package_peaks,
+    power_course,
+    window_metrics,
+)
 
 DEFAULT_DEVICE = "ddr3-1600"
 _CONTROLLERS = ("dramsys", CONTROLLER)
@@ -153,6 +162,8 @@ class DramSimulator(KitSimulator):
                 high=MAX_REQUESTS,
             ),
         ] = 0,
+        window_us: WindowOption = 0.0,
+        sink_k_per_w: PackageOption = PACKAGE_K_PER_W,
     ) -> None:
         """Make the simulator of one space, device and fidelity.
 
@@ -165,11 +176,13 @@ class DramSimulator(KitSimulator):
           address_mapping: See above.
           addresses: See above.
           requests: See above.
+          window_us: See above. Devices without public currents have no power.
+          sink_k_per_w: See above.
 
         Raises:
           UnknownNameError: There is no such space, device, fidelity or mapping.
           FileFormatError: A file cannot be used.
-          InvalidArgumentError: `requests` is not a whole number from 1.
+          InvalidArgumentError: An option is outside its limits, or the device has no power.
         """
         self._n_requests = requests
         self._wraps = addresses == "wrap"
@@ -189,6 +202,13 @@ class DramSimulator(KitSimulator):
         self._has_energy = self.device.has_energy or core_power(self.device) is not None
         note = "" if core_power(self.device) is None else core_power_note()
         self.metrics: tuple[MetricSpec, ...] = metrics(self._has_energy, note, self.device.standard)
+        self.metrics += window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W)
+        self._window_us, self._sink = window_us, sink_k_per_w
+        if window_us and not self.device.has_energy:
+            raise InvalidArgumentError(
+                "`window_us` needs a device with public currents, such as ddr4-2400, ddr4 or ddr5; "
+                f"got {device!r}."
+            )
         self.objectives: Mapping[str, Objective] = objectives(self._has_energy)
 
     @classmethod
@@ -257,11 +277,30 @@ class DramSimulator(KitSimulator):
         from archgym.simulators.dram.kernel.batch import OUTPUTS
 
         outputs = self.outputs(indices, workload, without)
-        columns = [OUTPUTS.index(_KERNEL_NAMES.get(s.name, s.name)) for s in self.simulated_metrics]
+        shown = [s.name for s in self.simulated_metrics if s not in WINDOW_METRICS]
+        columns = [OUTPUTS.index(_KERNEL_NAMES.get(name, name)) for name in shown]
         reason = outputs[:, OUTPUTS.index("status")].astype(np.int16)
         if self._has_energy and without is None:
             _check_power(outputs[reason == 0], OUTPUTS, self.device)
-        return BatchResult(outputs[:, columns], reason)
+        values = outputs[:, columns]
+        if self._window_us:
+            peaks = np.full((len(indices), len(WINDOW_METRICS)), np.nan)
+            for row in np.flatnonzero(reason == 0):
+                peaks[row] = self._peaks(indices[row : row + 1], workload, without)
+            values = np.hstack([values, peaks])
+        return BatchResult(values, reason)
+
+    def _peaks(
+        self, indices: np.ndarray, workload: Workload, without: str | None
+    ) -> tuple[float, float]:
+        """Return power and temperature of a design's worst window; see `package_peaks`."""
+        from archgym.simulators.dram.kernel.stepping import COUNTERS, begin
+
+        arguments = self.kernel_arguments(indices, workload, without)
+        run = begin(**arguments)
+        watts, seconds = power_course(run, arguments["controllers"][0], COUNTERS, self._window_us)
+        packages = self.device.n_devices * self.device.n_ranks
+        return package_peaks(watts, seconds, packages, self._sink)
 
     def outputs(
         self, indices: np.ndarray, workload: Workload, without: str | None = None

@@ -100,17 +100,32 @@ PueOption = Annotated[float, Option("Power of the building over the machines'.",
 ElectricityOption = Annotated[float, Option("Price of electricity.", high=10, unit="$/kWh")]
 DEFAULT_PUE, DEFAULT_DOLLARS_PER_KWH = 1.3, 0.1
 DEFAULT_GRID: Final = "world"
+SERVER_SHARE: Final = 2.8 / 5.6
+"""Power of a server's processors, memory, fans and network cards over that of its accelerators: at
+most 8.4 kW were measured with eight H100 of 0.7 kW each (I. Latif et al., *Single-node power demand
+during AI training*, IEEE Access 13, 2025); the rated 10.2 kW would be a share of 0.82."""
+SERVER_KW_PER_GPU: Final = 0.7 * SERVER_SHARE
 THREE_YEARS_H: Final = 3 * HOURS_PER_YEAR
 
 
-def require_node(node: str, dies: int, grid: str, hours: float) -> None:
-    """Refuse options of price and carbon that nothing reads without a node.
+def economic_metrics(
+    node: str,
+    dies: int,
+    grid: str,
+    hours: float,
+    area: str = "area_mm2",
+    watts: Expression | None = None,
+) -> "tuple[MetricSpec, ...]":
+    """Return price and carbon of a chip as `chip_metrics` does; none without a node.
 
     Raises:
-      InvalidArgumentError: There is no node, and an option is not its default.
+      InvalidArgumentError: There is no node, and an option that needs one is not its default.
     """
-    if not node and (dies, grid, hours) != (1, DEFAULT_GRID, THREE_YEARS_H):
+    if node:
+        return chip_metrics(node, grid, hours, dies, area, watts)
+    if (dies, grid, hours) != (1, DEFAULT_GRID, THREE_YEARS_H):
         raise InvalidArgumentError("`dies`, `grid` and `hours` need a `node`, such as 22nm.")
+    return ()
 
 
 def chip_yield(area_mm2: Expression, node: Node) -> Expression:

@@ -1,4 +1,4 @@
-"""Temperatures of a chip's blocks: a first-order network of resistances and capacities.
+"""Power over windows of time, and temperatures of a chip's blocks by a first-order network.
 
 The chip is a grid of cells, each with a node in the silicon, in the heat spreader and in the heat
 sink below it. Heat flows down and to the neighbours; what lies beyond the chip is three further
@@ -6,15 +6,20 @@ nodes. Powers are given: leakage does not grow with temperature here.
 
 Sources: K. Skadron et al., *Temperature-aware microarchitecture*, ISCA 2003, and W. Huang et al.,
 *HotSpot: a compact thermal modeling methodology for early-stage VLSI design*, IEEE TVLSI 2006;
-sizes and materials are the defaults of HotSpot 7.
+sizes and materials are the defaults of HotSpot 7. A package without sink: Micron, *128Mb: x4, x8,
+x16 SDRAM*, data sheet, table of simulated thermal impedance.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Annotated, Any, Final, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
+
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.options import Option
 
 Floats = npt.NDArray[np.float64]
 Nodes = npt.NDArray[np.int64]
@@ -32,6 +37,158 @@ CONVECTION_K_PER_W: Final = 0.1
 _CONVECTION_J_PER_K: Final = 140.4
 _CELLS: Final = 32
 """chosen: cells along each side; 64 change the hottest block of an EV6 by less than a degree."""
+_CELLS_IN_SEARCH: Final = 16
+"""chosen: cells of some 0.3 mm along each side of a chip of 20 mm2."""
+PACKAGE_K_PER_W: Final = 46.6
+"""From the die of a ball-grid package on a board of four layers to air that moves at 1 m/s [K/W];
+the table has 42.8 at 2 m/s and 54.5 in still air."""
+_STEP: Final = 8
+"""chosen: a window of a memory ends at most so many bursts late."""
+_DIE_J_PER_K: Final = 0.015
+"""chosen: heat capacity of a DRAM's silicon, 60 mm2 and 0.15 mm thick [J/K]."""
+
+WindowOption = Annotated[
+    float,
+    Option(
+        "Windows of time whose largest power and highest temperature are metrics; 0 for none.",
+        high=1000,
+        unit="us",
+    ),
+]
+PackageOption = Annotated[
+    float,
+    Option(
+        "Resistance from the package's die to air; needs `window_us`. 46.6 has no heat sink.",
+        low=0.01,
+        high=100,
+        unit="K/W",
+    ),
+]
+WINDOW_METRICS: Final[tuple[MetricSpec, ...]] = (
+    MetricSpec("peak_power_mw", "mW", "minimise", 0.1, "Largest mean power of a window."),
+    MetricSpec(
+        "peak_temperature_c", "C", "minimise", 1e-3,
+        "Highest temperature of a structure at the end of a window, in air of 45 C.",
+    ),
+)  # fmt: skip
+"""Further metrics where power is observed over windows."""
+
+
+def window_metrics(
+    window_us: float, k_per_w: float, usual_k_per_w: float
+) -> tuple[MetricSpec, ...]:
+    """Return the metrics of windows; none without windows.
+
+    Raises:
+      InvalidArgumentError: There are no windows, and a resistance to the air is given.
+    """
+    if not window_us and k_per_w != usual_k_per_w:
+        raise InvalidArgumentError("`sink_k_per_w` needs a `window_us`, such as 1.")
+    return WINDOW_METRICS if window_us else ()
+
+
+def worst_window(seconds: Floats, joules: Floats, window_s: float) -> float:
+    """Return the largest mean power of any window [W].
+
+    Power is constant within a phase, so that some worst window begins or ends with a phase. A run
+    shorter than a window is a window of its own.
+
+    Args:
+      seconds: (n_phases,), lengths of phases.
+      joules: (n_phases,), energies.
+      window_s: Length of a window.
+
+    Example:
+      >>> worst_window(np.array([1.0, 3.0]), np.array([4.0, 3.0]), 2.0)
+      2.5
+    """
+    ends, used = (np.append(0.0, np.cumsum(each)) for each in (seconds, joules))
+    length = min(window_s, ends[-1])
+    starts = np.clip(np.append(ends, ends - length), 0.0, ends[-1] - length)
+    taken = np.interp(starts + length, ends, used) - np.interp(starts, ends, used)
+    return float(taken.max() / length)
+
+
+class Observed(Protocol):
+    """Run in parts that counts its energy."""
+
+    @property
+    def is_over(self) -> bool:
+        """True if all of its work is done."""
+
+    @property
+    def n_answered(self) -> int:
+        """Work that is done."""
+
+    def advance(self, settings: Any, until: int) -> Floats:
+        """Run until so much work is done, and return the counters of the part."""
+
+    def account(self) -> tuple[float, float]:
+        """Return energy [pJ] and time [ns] so far."""
+
+
+def power_course(
+    run: Observed, settings: Any, counters: Sequence[str], window_us: float
+) -> tuple[Floats, Floats]:
+    """Run to the end, and return power [W] and length [s] of each window, (n_windows,).
+
+    Args:
+      run: A run before its first event.
+      settings: Settings of all of it, as `run.advance` takes them.
+      counters: Names of the counters of a part, `time_ps` among them.
+      window_us: Least length of a window; what is left at the end joins the last one.
+    """
+    ends = [(0.0, 0.0)]
+    place, now_us = counters.index("time_ps"), 0.0
+    while not run.is_over:
+        now_us += 1e-6 * run.advance(settings, run.n_answered + _STEP)[place]
+        if run.is_over or now_us - 1e-3 * ends[-1][1] >= window_us:
+            ends.append(run.account())
+    if len(ends) > 2 and ends[-1][1] - ends[-2][1] < 500.0 * window_us:
+        del ends[-2]
+    energy_pj, time_ns = np.diff(np.array(ends), axis=0).T
+    return 1e-3 * energy_pj / time_ns, 1e-9 * time_ns
+
+
+def hottest_c(
+    watts: Floats, seconds: Floats, areas_mm2: Mapping[str, float], k_per_w: float
+) -> float:
+    """Return the highest temperature of a chip's block at the end of a window [C].
+
+    The chip has run for long at its mean power before, under HotSpot's spreader and sink.
+
+    Args:
+      watts: (n_windows, n_blocks), powers in the order of `areas_mm2`.
+      seconds: (n_windows,), lengths.
+      areas_mm2: Area of each block; 0 for one that is not on the chip.
+      k_per_w: Resistance from the heat sink to the air [K/W].
+    """
+    on_chip = watts[:, [area > 0 for area in areas_mm2.values()]]
+    blocks = floorplan({name: area for name, area in areas_mm2.items() if area})
+    network = ThermalNetwork(blocks, convection_k_per_w=k_per_w, cells=_CELLS_IN_SEARCH)
+    return float(network.course(on_chip, seconds).max())
+
+
+def package_peaks(
+    watts: Floats, seconds: Floats, n_packages: int, k_per_w: float
+) -> tuple[float, float]:
+    """Return the largest power of a window [mW], and the highest temperature of a package [C].
+
+    Packages share the power alike. Each is one capacity behind one resistance, and has run for long
+    at its mean power before.
+
+    Args:
+      watts: (n_windows,), power of all packages.
+      seconds: (n_windows,), lengths.
+      n_packages: Number of packages.
+      k_per_w: Resistance from a die to the air [K/W].
+    """
+    steady = k_per_w * watts / n_packages
+    rise = hottest = float(np.average(steady, weights=seconds))
+    for goal, length in zip(steady, seconds, strict=True):
+        rise = goal + (rise - goal) * np.exp(-length / (k_per_w * _DIE_J_PER_K))
+        hottest = max(hottest, rise)
+    return 1e3 * float(watts.max()), AMBIENT_C + float(hottest)
 
 
 @final
@@ -138,20 +295,24 @@ class ThermalNetwork:
         """
         return self._of_blocks(self._solver(0.0)(self._powers(watts)))
 
-    def course(self, watts: Floats, seconds: float) -> Floats:
+    def course(self, watts: Floats, seconds: Floats | float) -> Floats:
         """Return temperatures after each of several windows, (n_windows, n_blocks) [C].
 
         The chip begins at the steady state of the mean powers, as it does after running for long.
 
         Args:
           watts: (n_windows, n_blocks), powers.
-          seconds: Length of a window.
+          seconds: Length of each window, or of all.
         """
-        rise = self._solver(0.0)(self._powers(watts.mean(axis=0)))
-        held = self._capacity / seconds
-        step = self._solver(held)
+        lengths = np.broadcast_to(seconds, len(watts))
+        rise = self._solver(0.0)(self._powers(np.average(watts, axis=0, weights=lengths)))
+        last = 0.0
         found = np.empty(watts.shape)
         for window, powers in enumerate(watts):
+            if lengths[window] != last:
+                last = lengths[window]
+                held = self._capacity / last
+                step = self._solver(held)
             rise = step(held * rise + self._powers(powers))
             found[window] = self._of_blocks(rise)
         return found

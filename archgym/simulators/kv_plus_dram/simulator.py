@@ -46,12 +46,6 @@ _OBJECTIVES: Final = (
         "Quickest first tokens within 256 data pins.",
         _LIMITS[1:],
     ),
-    Objective(
-        "cost-and-pins",
-        (_COST, Term("dram.data_pins", "minimise", weight=0.1)),
-        "Cost against data pins, within two seconds.",
-        _LIMITS[:1],
-    ),
 )
 
 

@@ -25,6 +25,7 @@ from archgym.simulators.kit.economics import (
     DEFAULT_DOLLARS_PER_KWH,
     DEFAULT_GRID,
     DEFAULT_PUE,
+    SERVER_KW_PER_GPU,
     ElectricityOption,
     GridOption,
     PueOption,
@@ -45,6 +46,7 @@ from archgym.simulators.moe.kernel.state import new_state
 from archgym.simulators.moe.machine.composition import composition_plan
 from archgym.simulators.moe.machine.costs import RELIEF, costs_of, measure_without, relieved
 from archgym.simulators.moe.machine.designs import serving_of
+from archgym.simulators.moe.machine.energy import HOST_W
 from archgym.simulators.moe.machine.engines import (
     BITS,
     ENGINE_NAMES,
@@ -357,7 +359,8 @@ class MoeSimulator(RowSimulator):
         if accelerator_dollars != _ACCELERATOR_DOLLARS and not years:
             raise InvalidArgumentError("`accelerator_dollars` needs `years`, such as 3.")
         price = P("n_gpus") * accelerator_dollars
-        kilowatts = P("energy_per_token_mj") * P("output_per_s") / 1e6
+        servers = P("n_gpus") * SERVER_KW_PER_GPU - HOST_W / 1000.0
+        kilowatts = P("energy_per_token_mj") * P("output_per_s") / 1e6 + servers
         owned = ownership_metrics(years, pue, electricity, grid, price, kilowatts)
         self.metrics = (*METRICS, *owned)
         self._steps = fidelity == "steps" or (fidelity == "auto" and space in _STEPS_BY_DEFAULT)

@@ -21,9 +21,10 @@ from archgym.simulators.soc.kernel.state import (
     PROCESSOR_ENERGY,
     PROCESSOR_RATE,
     SRAM,
+    Floats,
     Rules,
 )
-from archgym.simulators.soc.machine import CLOCKS, cacti
+from archgym.simulators.soc.machine import CLOCKS
 from archgym.simulators.soc.metrics import measure
 from archgym.spaces.space import DesignSpace
 
@@ -45,7 +46,12 @@ class SocBounds:
     """Bounds of the metrics of one task graph in one space."""
 
     def __init__(
-        self, space: DesignSpace, sizes: tuple[int, int, int], graph: TaskGraph, rules: Rules
+        self,
+        space: DesignSpace,
+        sizes: tuple[int, int, int],
+        graph: TaskGraph,
+        rules: Rules,
+        memories: Floats,
     ) -> None:
         """Prepare what all partial designs share.
 
@@ -54,7 +60,9 @@ class SocBounds:
           sizes: Numbers of buses, memories and processors.
           graph: The task graph.
           rules: Rules of the machine, one of the fidelities.
+          memories: As `cacti` gives them.
         """
+        self._table = memories
         self._space, self._graph, self._sizes = space, graph, sizes
         self._columns = columns_of(space.names, *sizes, graph.names)
         self._g = graph.arrays()
@@ -150,7 +158,7 @@ class SocBounds:
 
     def _memories(self, partial: np.ndarray) -> tuple[list[np.ndarray], ...]:
         """Return highest rates, and least energies of a byte read and written, by memory, (n,)."""
-        table = cacti()
+        table = self._table
         rates: list[np.ndarray] = []
         reads: list[np.ndarray] = []
         writes: list[np.ndarray] = []
@@ -185,7 +193,7 @@ class SocBounds:
                 }
                 peak = max(peak, self._held[t] + sum(self._held[p] for p in parents))
         banks = int(np.ceil(max(np.ceil(peak * _SLACK), _LEAST_BYTES) / BANK_BYTES))
-        table = cacti()[:, :, 2]
+        table = self._table[:, :, 2]
         least = table[:, min(banks, table.shape[1] - 1) :].min(axis=1)
         column = int(self._columns.memories[0, 0])
         kinds = np.array(self._kinds(column))

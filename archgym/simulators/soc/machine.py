@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from archgym.errors import FileFormatError
+from archgym.simulators.kit.arrays import cells, node_ratios
 from archgym.simulators.soc.kernel.graph import ENERGY_SCALE
 from archgym.simulators.soc.kernel.state import BANK_BYTES, KINDS, Floats
 
@@ -38,15 +39,27 @@ def tree_links(parents: np.ndarray) -> np.ndarray:
 
 
 @cache
-def cacti() -> Floats:
+def cacti(node: str = "") -> Floats:
     """Return J/byte read, J/byte written and m2 by kind and banks of 256,000 bytes, (2, n, 3).
 
     Sizes that the table leaves out are interpolated linearly; banks 0 repeats 1. Sizes of SRAM
     above its last continue its last two.
+
+    Args:
+      node: Node of SRAM, which then has the arrays of the kit instead of FARSI's.
     """
     file = resources.files("archgym.simulators.soc").joinpath("data/cacti.csv")
     with resources.as_file(file) as path:
-        return read_cacti(path)
+        table = read_cacti(path)
+    if node:
+        table = table.copy()
+        area, energy, _ = node_ratios(node)
+        for banks in range(table.shape[1]):
+            found = cells("ram", max(1, banks) * BANK_BYTES / 1024, 1)
+            joules = [energy * pj * 1e-12 / _ACCESS_BYTES for pj in (found.read_pj, found.write_pj)]
+            table[KINDS.index("sram"), banks] = (*joules, area * found.area_mm2 * 1e-6)
+        table.flags.writeable = False
+    return table
 
 
 def read_cacti(path: Path) -> Floats:

@@ -26,8 +26,15 @@ from archgym.simulators.kit.economics import (
     GridOption,
     HoursOption,
     NodeOption,
-    chip_metrics,
-    require_node,
+    economic_metrics,
+)
+from archgym.simulators.kit.thermal import (
+    PACKAGE_K_PER_W,
+    PackageOption,
+    WindowOption,
+    hottest_c,
+    window_metrics,
+    worst_window,
 )
 from archgym.simulators.soc.bounds import SocBounds
 from archgym.simulators.soc.costs import COSTS, relieved
@@ -35,7 +42,9 @@ from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.kernel.state import (
     CLOCK_HZ,
     KINDS,
+    OUTPUTS,
     OWN,
+    PROCESSOR_ENERGY,
     PROCESSOR_RATE,
     Designs,
     Floats,
@@ -60,6 +69,8 @@ _DEFAULT_GRAPH: Final = SHIPPED[0]
 _PUBLISHED: Final = "archgym-2023"
 _require = partial(require_kept, "SoC")
 _FORMAT: Final = 1
+# chosen: no run is as thrifty, and nothing is divided by 0.
+_LEAST_J: Final = 1e-30
 
 
 @final
@@ -101,6 +112,8 @@ class SocSimulator(KitSimulator):
         dies: DiesOption = 1,
         grid: GridOption = DEFAULT_GRID,
         hours: HoursOption = THREE_YEARS_H,
+        window_us: WindowOption = 0.0,
+        sink_k_per_w: PackageOption = PACKAGE_K_PER_W,
     ) -> None:
         """Make the simulator of one space, fidelity and task graph.
 
@@ -108,17 +121,20 @@ class SocSimulator(KitSimulator):
           space: One of `space_names`.
           fidelity: `farsi` keeps FARSI's deviations from its own model; `default` corrects them.
           graph: A task graph that ships, a file, or several joined with `+`.
-          node: Node of price and carbon, of the area without DRAM, which is not scaled to it.
+          node: Node of SRAM, by the arrays of the kit, and of price and carbon of the area without
+            DRAM. Processors and accelerators stay those of FARSI's library.
           dies: As its `Option` says; so do the others.
           grid: See above.
           hours: See above.
+          window_us: See above.
+          sink_k_per_w: See above.
 
         Raises:
           UnknownNameError: There is no such space, fidelity or graph.
           FileFormatError: A file is not a task graph.
           InvalidArgumentError: An option is outside its limits, or needs a node.
         """
-        require_node(node, dies, grid, hours)
+        self._memories_at = node
         self._rules = FIDELITIES[fidelity]
         self._graph_name = graph
         self.graph: TaskGraph = load_graph(graph)
@@ -129,10 +145,10 @@ class SocSimulator(KitSimulator):
         self.model_reasons = REASONS if is_published else ()
         self.sub_systems = made.groups
         self.metrics: tuple[MetricSpec, ...] = metrics(self.graph)
-        if node:
-            watts = P("mean_power_w")
-            of_chip = chip_metrics(node, grid, hours, dies, "area_no_dram_mm2", watts)
-            self.metrics += of_chip
+        self._window_us, self._sink = window_us, sink_k_per_w
+        self.metrics += window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W)
+        watts = P("mean_power_w")
+        self.metrics += economic_metrics(node, dies, grid, hours, "area_no_dram_mm2", watts)
         self.objectives: Mapping[str, Objective] = objectives(self.graph)
 
     @property
@@ -176,9 +192,42 @@ class SocSimulator(KitSimulator):
             columns: list[Any] = [column[built] for column in designs]
             designs = Designs(*columns)
         if built.any():
-            outputs = run(self.graph, designs, self._rules, cost)
-            values[built] = measure(self.graph, outputs)
+            outputs = run(self.graph, designs, self._rules, cost, table=self._memories)
+            measured = measure(self.graph, outputs)
+            values[built, : measured.shape[1]] = measured
+            if self._window_us:
+                values[built, measured.shape[1] :] = [
+                    self._peaks(design, cost) for design in indices[built]
+                ]
         return BatchResult(values, reason)
+
+    def _peaks(self, indices: np.ndarray, cost: str | None) -> tuple[float, float]:
+        """Return power and temperature of a design's worst window; see `hottest_c`.
+
+        A memory's energy in a phase is its share of that of all memories. Temperatures are those at
+        the ends of phases, within which powers are constant.
+        """
+        designs, _ = self._space.decode(indices[None, :])
+        log = empty_log(len(self.graph.tasks), designs.memory_peak.shape[1])
+        outputs = run(self.graph, designs, self._rules, cost, log=log, table=self._memories)
+        found = dict(zip(OUTPUTS, outputs[0].tolist(), strict=False))
+        is_own = designs.on[0] == OWN
+        own = self.graph.arrays().accelerator_energy * designs.unroll[0]
+        joules = log.instructions * np.where(is_own, own, PROCESSOR_ENERGY)
+        parts = {"processor": joules[:, ~is_own].sum(axis=1)}
+        parts["accelerator"] = joules[:, is_own].sum(axis=1)
+        for kind, energy in parts.items():
+            # An ideal machine may spend none.
+            parts[kind] = energy * found[f"{kind}_energy_j"] / max(energy.sum(), _LEAST_J)
+        moved = np.maximum(log.energy_j - parts["processor"] - parts["accelerator"], 0.0)
+        for kind in KINDS:
+            parts[kind] = moved * found[f"{kind}_energy_j"] / max(moved.sum(), _LEAST_J)
+        areas = {kind: 1e6 * found[f"{kind}_area_m2"] for kind in parts} | {"dram": 0.0}
+        lasting = log.length_s > 0
+        seconds = log.length_s[lasting]
+        watts = np.stack(list(parts.values()), axis=1)[lasting] / seconds[:, None]
+        peak = worst_window(seconds, log.energy_j[lasting], 1e-6 * self._window_us)
+        return 1e3 * peak, hottest_c(watts, seconds, areas, self._sink)
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return metrics that no system with these choices betters; see `SocBounds`."""
@@ -192,7 +241,13 @@ class SocSimulator(KitSimulator):
 
     @cached_property
     def _bounds(self) -> SocBounds:
-        return SocBounds(self.space, self._space.sizes, self.graph, self._rules)
+        sizes = self._space.sizes
+        return SocBounds(self.space, sizes, self.graph, self._rules, self._memories)
+
+    @property
+    def _memories(self) -> Floats:
+        """Memories at the node, as `cacti` gives them."""
+        return cacti(self._memories_at)
 
     def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
         """Return what bounds a design, from its log of phases, and moves that relieve it."""
@@ -202,7 +257,7 @@ class SocSimulator(KitSimulator):
 
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])[0]
         designs, log, _ = self.log(canonical)
-        return bottlenecks(self.graph, self.space, canonical, designs, log)
+        return bottlenecks(self.graph, self.space, canonical, designs, log, self._memories)
 
     def log(self, indices: np.ndarray) -> tuple[Designs, Log, np.ndarray]:
         """Return one design as blocks, its phases, and its metrics.
@@ -213,7 +268,7 @@ class SocSimulator(KitSimulator):
         canonical = self.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
         designs, _ = self._space.decode(canonical)
         log = empty_log(len(self.graph.tasks), designs.memory_peak.shape[1])
-        outputs = run(self.graph, designs, self._rules, log=log)
+        outputs = run(self.graph, designs, self._rules, log=log, table=self._memories)
         return designs, log, measure(self.graph, outputs)[0]
 
     def check(self, values: np.ndarray, workload: Workload) -> None:

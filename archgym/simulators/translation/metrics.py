@@ -25,7 +25,8 @@ from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import Goal, MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import require_kept
-from archgym.simulators.translation.cacti import Array, cache_array, tlb_array
+from archgym.simulators.kit.arrays import TABLE_NODE, Array, cache_array, tlb_array
+from archgym.simulators.kit.economics import NODES
 from archgym.simulators.translation.kernel.counters import CLASSES, COLUMN
 from archgym.simulators.translation.machine import Core, Hardware
 
@@ -317,7 +318,11 @@ class _Structures:
 def area_mm2(hardware: Hardware) -> float:
     """Return the area of the slice with this design."""
     own, default = _structures(hardware), _structures(Hardware())
-    return SLICE_MM2 + (_area(own) - _area(default))
+    if hardware.node == TABLE_NODE:
+        return SLICE_MM2 + (_area(own) - _area(default))
+    # The rest of the slice is taken to shrink as logic.
+    logic = NODES[hardware.node].logic / NODES[TABLE_NODE].logic
+    return logic * (SLICE_MM2 - _area(default)) + _area(own)
 
 
 def translation_area_mm2(hardware: Hardware) -> float:
@@ -334,7 +339,7 @@ def power_mw(hardware: Hardware, counters: np.ndarray, cycles: float) -> float:
       cycles: Its cycles, above 0.
     """
     parts = _structures(hardware)
-    l1_cache, l3_cache = cache_array(hardware.l1_cache_kib), cache_array(hardware.l3_cache_kib)
+    l1_cache, l3_cache = _unchanged(hardware)
 
     def count(name: str) -> int:
         return int(counters[COLUMN[name]])
@@ -369,7 +374,7 @@ def power_mw(hardware: Hardware, counters: np.ndarray, cycles: float) -> float:
 def leakage_mw(hardware: Hardware) -> float:
     """Return the part of the power that TLBs and caches leak."""
     parts = _structures(hardware)
-    l1_cache, l3_cache = cache_array(hardware.l1_cache_kib), cache_array(hardware.l3_cache_kib)
+    l1_cache, l3_cache = _unchanged(hardware)
     leaked = sum(array.leakage_mw for array in (*parts.translation, parts.l2_cache))
     # The L1 caches of instructions and data leak the same.
     return leaked + (2 * l1_cache.leakage_mw + l3_cache.leakage_mw)
@@ -379,6 +384,13 @@ def memory_mw(counters: np.ndarray, cycles: float) -> float:
     """Return the part of the power that reads of memory take."""
     reads = sum(int(counters[COLUMN[f"l3_cache_{name}_misses"]]) for name in CLASSES)
     return reads * _MEMORY_READ_PJ / (cycles / CLOCK_GHZ)
+
+
+def _unchanged(hardware: Hardware) -> tuple[Array, Array]:
+    """Return the L1 and L3 caches, which no design changes."""
+    sizes = hardware.l1_cache_kib, hardware.l3_cache_kib
+    l1_cache, l3_cache = (cache_array(kib).at_node(hardware.node) for kib in sizes)
+    return l1_cache, l3_cache
 
 
 def _area(parts: _Structures) -> float:
@@ -399,23 +411,26 @@ def _structures(hardware: Hardware) -> _Structures:
     if hardware.mechanism == "cluster":
         l2_tlb = l2_tlb.scaled(1.0 + hardware.cluster_pages / _ENTRY_BITS)
     has_l3_tlb = hardware.mechanism == "l3_tlb"
-    return _Structures(
-        l1_fetch_tlb=_tlb(hardware.l1_fetch_entries, hardware.l1_fetch_ways),
-        l1_tlb=_together(
+    arrays = {
+        "l1_fetch_tlb": _tlb(hardware.l1_fetch_entries, hardware.l1_fetch_ways),
+        "l1_tlb": _together(
             _tlb(hardware.l1_entries, hardware.l1_ways),
             _tlb(hardware.l1_huge_entries, hardware.l1_huge_ways),
         ),
-        l2_tlb=l2_tlb,
-        walk_caches=_together(
+        "l2_tlb": l2_tlb,
+        "walk_caches": _together(
             tlb_array(hardware.walk_cache_4_entries),
             tlb_array(hardware.walk_cache_3_entries),
             tlb_array(hardware.walk_cache_2_entries),
         ),
-        nested_tlb=_tlb(hardware.nested_entries if hardware.virtualised else 0, 0),
-        l3_tlb=_tlb(hardware.l3_tlb_entries, hardware.l3_tlb_ways) if has_l3_tlb else tlb_array(0),
-        l2_cache=cache_array(hardware.l2_cache_kib),
-        additions=_additions(hardware.mechanism, hardware.l2_cache_kib),
-    )
+        "nested_tlb": _tlb(hardware.nested_entries if hardware.virtualised else 0, 0),
+        "l3_tlb": _tlb(hardware.l3_tlb_entries, hardware.l3_tlb_ways)
+        if has_l3_tlb
+        else tlb_array(0),
+        "l2_cache": cache_array(hardware.l2_cache_kib),
+        "additions": _additions(hardware.mechanism, hardware.l2_cache_kib),
+    }
+    return _Structures(**{name: each.at_node(hardware.node) for name, each in arrays.items()})
 
 
 def _tlb(entries: int, ways: int) -> Array:

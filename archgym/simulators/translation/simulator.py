@@ -13,6 +13,16 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Workload, require_kept
 from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit.arrays import TABLE_NODE
+from archgym.simulators.kit.economics import (
+    DEFAULT_GRID,
+    THREE_YEARS_H,
+    DiesOption,
+    GridOption,
+    HoursOption,
+    NodeOption,
+    economic_metrics,
+)
 from archgym.simulators.translation.costs import COSTS, counted_without, measures_without
 from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import Prepared, latest_prepared
@@ -128,6 +138,10 @@ class TranslationSimulator(KitSimulator):
                 high=_MAX_RECORDS,
             ),
         ] = 0,
+        node: NodeOption = "",
+        dies: DiesOption = 1,
+        grid: GridOption = DEFAULT_GRID,
+        hours: HoursOption = THREE_YEARS_H,
     ) -> None:
         """Make the simulator of one space, core and fidelity.
 
@@ -140,11 +154,19 @@ class TranslationSimulator(KitSimulator):
           prefetcher: See above.
           straddling: See above.
           records: See above. Few records rank designs much as all do, in a fraction of the time.
+          node: Node of area and energy, which are those of 22 nm without one, and of price and
+            carbon of the slice.
+          dies: See above.
+          grid: See above.
+          hours: See above.
 
         Raises:
-          UnknownNameError: The space, core, fidelity, prefetcher or `straddling` does not exist.
-          InvalidArgumentError: `parallel_misses` or `records` is outside its limits.
+          UnknownNameError: The space, core, fidelity, prefetcher, `straddling`, node or grid does
+            not exist.
+          InvalidArgumentError: An option is outside its limits, or needs a node.
         """
+        self._node = node or TABLE_NODE
+        self.metrics = (*METRICS, *economic_metrics(node, dies, grid, hours))
         self._core = CORES[core]
         self._mlp = float(parallel_misses)
         self._prefetcher = prefetcher
@@ -204,7 +226,7 @@ class TranslationSimulator(KitSimulator):
         """Return hardware with the core, the prefetcher and the parallelism of the program."""
         mlp = (self._mlp or content.mlp) if self._core.has_parallelism else 1.0
         cored = on_core(hardware, self._core)
-        return replace(cored, mlp=mlp, l2_cache_prefetcher=self._prefetcher)
+        return replace(cored, mlp=mlp, l2_cache_prefetcher=self._prefetcher, node=self._node)
 
     def _prepared(self, content: TraceContent, memory: Memory) -> Prepared:
         return latest_prepared(
@@ -226,7 +248,7 @@ class TranslationSimulator(KitSimulator):
         Raises:
           SimulatorError: An invariant is violated; the message has the difference.
         """
-        column = dict(zip((spec.name for spec in METRICS), values.T, strict=True))
+        column = dict(zip((spec.name for spec in self.metrics), values.T, strict=True))
         baseline = self._baseline_cycles(workload.content)
         _require(
             "speedup x cycles are the default design's",

@@ -12,7 +12,7 @@ from archgym.simulators.cluster import ClusterSimulator
 from archgym.simulators.cluster.formats.clusters import NPUS
 from archgym.tables import prove
 
-SMALL = {"cluster.space": "table"}
+SMALL: dict[str, Any] = {"cluster.space": "table"}
 
 
 def default_of(simulator: ag.Simulator) -> dict[str, Any]:
@@ -126,7 +126,7 @@ def test_proof_by_bounds_finds_the_optimum_of_all_designs() -> None:
         },
         **SMALL,
     )
-    every = np.indices(task.space.sizes).reshape(task.space.n_parameters, -1).T
+    every = np.indices(tuple(task.space.sizes.tolist())).reshape(task.space.n_parameters, -1).T
 
     every = np.unique(task.space.canonical(every), axis=0)
     rewards = task.evaluate(every).reward

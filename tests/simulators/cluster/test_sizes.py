@@ -28,7 +28,9 @@ def test_every_space_of_networks_takes_a_number_of_npus(space: str, npus: int) -
 
     designs = task.space.designs(task.space.sample(20, np.random.default_rng(0)))
 
-    assert {prod(d.npus for d in simulator.dimensions(design)) for design in designs} == {npus}
+    assert {
+        prod(d.npus for d in simulator.values_of(design)["dimensions"]) for design in designs
+    } == {npus}
     assert simulator.options["npus"] == str(npus)
     again = Task.make(task.id)
     assert (again.id, again.digest) == (task.id, task.digest)

@@ -13,7 +13,8 @@ from archgym.evaluation.task import Task
 from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.kernel.run import COUNTERS
 from archgym.simulators.cpu.machine import DEFAULTS, at_clock
-from archgym.simulators.cpu.power import at_operating_point, cells, highest_ghz, structures
+from archgym.simulators.cpu.power import at_operating_point, highest_ghz, structures
+from archgym.simulators.kit.arrays import cells
 from archgym.tables import build_table
 
 N = 4096

@@ -153,7 +153,9 @@ def test_ownership_of_servers_is_their_price_and_the_electricity_of_their_tokens
 
     row = dict(zip((s.name for s in task.metrics), task.reference[0], strict=True))
 
+    # 350 W of its server for each accelerator, of which the energy has 150 W already.
     kilowatts = row["energy_per_token_mj"] * row["output_per_s"] / 1e6
+    kilowatts += 0.35 * row["n_gpus"] - 0.15
     electricity = kilowatts * 1.5 * 3 * 8760 * 0.2
     assert 0.01 < kilowatts < 100
     assert row["total_cost_of_ownership_dollars"] == pytest.approx(
@@ -161,14 +163,15 @@ def test_ownership_of_servers_is_their_price_and_the_electricity_of_their_tokens
     )
 
 
-def test_ownership_of_a_cluster_includes_its_links() -> None:
+def test_ownership_of_a_cluster_includes_its_links_and_servers() -> None:
     task = Task.make("cluster", years="2", pue="1.0", electricity="0.1")
 
     row = dict(zip((s.name for s in task.metrics), task.reference[0], strict=True))
 
     hours = 2 * 8760
+    assert row["server_kw"] == pytest.approx(0.5 * row["power_kw"])
     assert 0.001 < row["network_kw"] / row["power_kw"] < 0.5
     assert row["total_cost_of_ownership_dollars"] == pytest.approx(
-        row["dollars"] + (row["power_kw"] + row["network_kw"]) * hours * 0.1
+        row["dollars"] + (1.5 * row["power_kw"] + row["network_kw"]) * hours * 0.1
     )
     assert "network_kw" not in {s.name for s in Task.make("cluster").metrics}

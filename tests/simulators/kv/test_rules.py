@@ -1,5 +1,7 @@
 """Rules of the domain `kv-cache`: LRU as code, gaps, and rules that fail."""
 
+import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -56,24 +58,33 @@ def test_lru_as_code_has_the_hits_of_lru() -> None:
 
 
 @pytest.mark.slow
-def test_blocks_that_come_back_with_the_tool_are_hits() -> None:
+def test_blocks_that_come_back_with_the_tool_are_hits(tmp_path: Path) -> None:
+    # Two agents take turns, each 20 seconds after the other, in memory for one of them.
+    turn = {"in": 640, "out": 1, "api": 100, "think": 39_900, "keep": 10, "new": []}
+    lines = [
+        {"tool": 0, "system": 0, "requests": [{**turn, "keep": 0, "new": [[0, 10]]}, *[turn] * 7]}
+    ] * 2
+    trace = tmp_path / "turns.jsonl"
+    trace.write_text("\n".join(map(json.dumps, lines)))
+    options = {"memory_percent": "1", "below": "all"}
+    case, alone = open_case(str(trace), options), open_case(str(trace), {"memory_percent": "1"})
+    agents = open_case("coding@0-10", {"memory_percent": "25", "below": "all"})
     chosen = domain("kv-cache")
-    options = {"memory_percent": "25", "below": "all"}
-    case = open_case("coding@0-10", options)
     rule = check_rule(chosen.templates["usual-pause"])
-    never = check_rule(chosen.templates["ended-first"])
     runner = RuleRunner(seconds=120.0)
-    found: Any
-    plain: Any
+    results: list[Any] = []
     try:
-        found = chosen.evaluate(rule, case, runner, None)
-        plain = chosen.evaluate(never, case, runner, None)
+        for each, early in ((case, 80), (case, 0), (alone, 80), (agents, 80), (agents, 0)):
+            results.append(chosen.evaluate(rule, each, runner, {"EARLY": early}))
     finally:
         runner.close()
+    with_tool, never, without_memory, of_agents, kept = results
 
-    assert found.problem == plain.problem == ""
-    assert found.counts["brought"] > 0 == plain.counts["brought"]
-    assert plain.counts["hits"] < found.counts["hits"] <= case.bound
-    # The optimum of both memories, which no copy can exceed.
-    assert case.bound > open_case("coding@0-10", {"memory_percent": "25"}).bound
-    assert found.measures["brought_blocks"] == found.counts["brought"]
+    assert [each.problem for each in results] == [""] * 5
+    # The pause is known from the second turn on, and each turn can hit nine blocks.
+    assert with_tool.counts["hits"] == 2 * 6 * 9
+    assert never.counts["hits"] == without_memory.counts["hits"] == 0
+    assert without_memory.counts["brought"] == 0 < with_tool.measures["brought_blocks"]
+    # Whatever comes back, no rule beats the optimum of both memories.
+    assert 0 < of_agents.counts["hits"] <= agents.bound
+    assert kept.counts["hits"] == agents.built_in_counts("priority")["hits"]

@@ -12,7 +12,7 @@ from archgym.simulators.kv_plus_dram import KvDramSimulator
 from archgym.simulators.kv_plus_dram.simulator import block_traffic
 
 # A small accelerator, so that keys and values leave it.
-SHORT = {"kv.sessions": "6", "kv.hardware": "rtx-4090"}
+SHORT: dict[str, Any] = {"kv.sessions": "6", "kv.hardware": "rtx-4090"}
 
 
 def joint_design(whole: ag.Simulator, **changes: Any) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.simulators.kit.arrays import TABLE_NODE, node_ratios
+from archgym.simulators.kit.economics import NODES
 
 # Clock of these components: Aladdin's tables are for 5 ns.
 CLOCK_MHZ: Final = 200.0
@@ -190,6 +192,17 @@ def one_port_shares(
         columns = np.array(shares).T
         found = [np.interp(math.log2(n_bytes), np.log2(sizes), column) for column in columns]
     return float(found[0]), float(found[1]), float(found[2])
+
+
+def node_shares(node: str) -> tuple[float, float, float]:
+    """Return area of memories and of logic, and energy, at a node over those at 45 nm.
+
+    From 45 to 22 nm as `scaled`, from there on by the table of nodes.
+    """
+    memory, energy, _ = node_ratios(node)
+    logic = NODES[node].logic / NODES[TABLE_NODE].logic
+    at_22 = scaled(Cost(1.0, 1.0, 1.0), 22)
+    return memory * at_22.area_um2, logic * at_22.area_um2, energy * at_22.read_pj
 
 
 def scaled(cost: Cost, node_nm: float) -> Cost:

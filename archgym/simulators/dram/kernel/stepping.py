@@ -269,6 +269,13 @@ class Run:
         into.job.requests.view(np.int64)[live] = self.job.requests.view(np.int64)[live]
         into.job.latencies[first:end] = self.job.latencies[first:end]
 
+    def account(self) -> tuple[float, float]:
+        """Return energy [pJ] and time [ns] so far, as if the last command ended the run."""
+        end = self.copy()
+        _finish(end.job, end.events, True)
+        found = dict(zip(OUTPUTS, end.job.out[0].tolist(), strict=True))
+        return found["energy_pj"], found["energy_pj"] / found["power_mw"]
+
     def finish(self) -> dict[str, float]:
         """Return the outputs of a run that is over, by `batch.OUTPUTS`; the run stays as it is.
 

@@ -14,7 +14,11 @@ from archgym.evaluation.simulator import BatchResult, Workload, require_kept
 from archgym.simulators.dram.costs import COSTS, RELIEF
 from archgym.simulators.dram.formats.devices import cite_file
 from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.metrics import ENERGY_CAUSES, FORMER_OBJECTIVES, PJ_PER_BIT
+from archgym.simulators.dram.metrics import (
+    ENERGY_CAUSES,
+    FORMER_OBJECTIVES,
+    PJ_PER_BIT,
+)
 from archgym.simulators.dram.ramulator.formats.devices import load_standard
 from archgym.simulators.dram.ramulator.kernel.energy import (
     energies_pj,
@@ -38,6 +42,15 @@ from archgym.simulators.dram.workloads.shipped import (
     note_placement,
 )
 from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit.thermal import (
+    PACKAGE_K_PER_W,
+    WINDOW_METRICS,
+    PackageOption,
+    WindowOption,
+    package_peaks,
+    power_course,
+    window_metrics,
+)
 
 DEFAULT_FAMILY: Final = "ddr5"
 CONTROLLER: Final = "ramulator"
@@ -112,6 +125,8 @@ class RamulatorSimulator(KitSimulator):
                 high=MAX_REQUESTS,
             ),
         ] = 0,
+        window_us: WindowOption = 0.0,
+        sink_k_per_w: PackageOption = PACKAGE_K_PER_W,
     ) -> None:
         """Make the simulator of one device.
 
@@ -120,17 +135,26 @@ class RamulatorSimulator(KitSimulator):
           device: As its `Option` says; so does `requests`.
           fidelity: `auto`; the model is exact.
           requests: See above.
+          window_us: See above. Devices without public currents have no power.
+          sink_k_per_w: See above.
 
         Raises:
           UnknownNameError: There is no such space, device or fidelity.
           FileFormatError: The file cannot be used.
-          InvalidArgumentError: `requests` is not a whole number from 1.
+          InvalidArgumentError: An option is outside its limits, or the device has no power.
         """
         self._n_requests = requests
         self.made, self.device = _load(device)
         self.options = {**self.options, **_recorded_options(self.device)}
         self.space = family_space(self.made)
         self.metrics: tuple[MetricSpec, ...] = family_metrics(self.made)
+        self.metrics += window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W)
+        self._window_us, self._sink = window_us, sink_k_per_w
+        if window_us and not has_energy(self.made):
+            raise InvalidArgumentError(
+                "`window_us` needs a device with public currents, such as ddr4-2400, ddr4 or ddr5; "
+                f"got {device!r}."
+            )
         self.objectives: Mapping[str, Objective] = family_objectives(self.made)
         sizes = {o.burst_bytes for o in self.made.organisations.values()}
         if len(sizes) > 1:
@@ -225,8 +249,22 @@ class RamulatorSimulator(KitSimulator):
             if found is None:
                 reason[row] = _LIVELOCK
                 continue
+            if self._window_us:
+                peaks = self._peaks(c, bursts, without)
+                found |= dict(zip((spec.name for spec in WINDOW_METRICS), peaks, strict=True))
             values[row] = [found[spec.name] for spec in self.simulated_metrics]
         return BatchResult(values, reason)
+
+    def _peaks(self, c: Configuration, bursts: Bursts, without: str | None) -> tuple[float, float]:
+        """Return power and temperature of the worst window; see `package_peaks`."""
+        from archgym.simulators.dram.kernel.stepping import COUNTERS
+        from archgym.simulators.dram.ramulator.kernel.stepping import begin
+
+        power = power_of(self.made, c.organisation, c.timing)
+        rules = power.rules(self.made.ticks_per_clock)
+        run = begin(self.made, c, bursts.requests, rules, without)
+        watts, seconds = power_course(run, c, COUNTERS, self._window_us)
+        return package_peaks(watts, seconds, power.n_devices * c.ranks * c.channels, self._sink)
 
     def measure(self, configuration: Configuration, trace: Trace) -> dict[str, float]:
         """Return the metrics of any configuration of the family on a trace.

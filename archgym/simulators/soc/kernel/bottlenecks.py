@@ -22,9 +22,10 @@ from archgym.simulators.soc.kernel.state import (
     WINDOW_S,
     BoundBy,
     Designs,
+    Floats,
     Log,
 )
-from archgym.simulators.soc.machine import CLOCKS, cacti
+from archgym.simulators.soc.machine import CLOCKS
 from archgym.simulators.soc.metrics import workload_metric
 from archgym.spaces.space import DesignSpace
 
@@ -35,7 +36,12 @@ _LEAST_SHARE: Final = 0.01
 
 
 def bottlenecks(
-    graph: TaskGraph, space: DesignSpace, indices: np.ndarray, designs: Designs, log: Log
+    graph: TaskGraph,
+    space: DesignSpace,
+    indices: np.ndarray,
+    designs: Designs,
+    log: Log,
+    table: Floats,
 ) -> list[Bottleneck]:
     """Return what bounds latency, power, energy, area and cost of a design.
 
@@ -43,8 +49,9 @@ def bottlenecks(
       graph, space: Its task graph and its space.
       indices: (n_parameters,), the canonical form of a design that can be built.
       designs, log: The design as blocks, and its phases.
+      table: Memories, as `machine.cacti` gives them.
     """
-    return _Finder(graph, space, dict(space.design_at(indices)), designs, log).all()
+    return _Finder(graph, space, dict(space.design_at(indices)), designs, log, table).all()
 
 
 def critical_path(graph: TaskGraph, log: Log, last: int) -> list[int]:
@@ -83,6 +90,7 @@ class _Finder:
     _design: dict[str, Any]
     _d: Designs
     _log: Log
+    _table: Floats
 
     def __post_init__(self) -> None:
         graph, designs = self._graph, self._d
@@ -334,7 +342,7 @@ class _Finder:
           (T,), (T, M) and (M,) joules.
         """
         arrays = self._arrays
-        table = cacti()
+        table = self._table
         banks = self._banks()
         kind = self._d.memory_kind[0]
         memory = self._d.task_memory[0]
@@ -355,7 +363,7 @@ class _Finder:
     def _banks(self) -> np.ndarray:
         """Return the row of each memory in CACTI's table."""
         banks = np.maximum(1, np.ceil(self._log.memory_bytes / BANK_BYTES)).astype(np.int64)
-        return np.asarray(np.minimum(banks, cacti().shape[1] - 1))
+        return np.asarray(np.minimum(banks, self._table.shape[1] - 1))
 
     def _thriftier_task(self, t: int, slower: bool) -> list[Move]:
         task = self._names[t]
@@ -378,7 +386,7 @@ class _Finder:
     # ---- area and cost
 
     def _area(self) -> Iterator[Bottleneck]:
-        table, banks = cacti(), self._banks()
+        table, banks = self._table, self._banks()
         kinds = self._d.memory_kind[0]
         blocks: list[tuple[str, float, list[Move], bool]] = []
         for m in self._memories:

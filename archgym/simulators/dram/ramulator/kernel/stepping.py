@@ -8,8 +8,10 @@ import numpy.typing as npt
 
 from archgym.errors import SimulatorError
 from archgym.runtime.kernels import entry_point
+from archgym.simulators.dram.kernel.power import count_commands
 from archgym.simulators.dram.kernel.stepping import COUNTERS
 from archgym.simulators.dram.ramulator.kernel.controller import Work, run
+from archgym.simulators.dram.ramulator.kernel.energy import energies_pj, power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     SCHEDULERS,
     Configuration,
@@ -193,6 +195,18 @@ class Run:
             counters=self.counters.copy(),
         )
 
+    def account(self) -> tuple[float, float]:
+        """Return energy [pJ] and time [ns] so far; the run must count energy."""
+        c, made = self.configuration, self.made
+        power = power_of(made, c.organisation, c.timing)
+        banks, ranks = self.work.bank_accounts.copy(), self.work.rank_accounts.copy()
+        none = np.zeros(0, dtype=np.int64)
+        ticks = int(self.progress[1])
+        # Closes the accounts of the copy; nothing is left to close at the end of a run.
+        count_commands(self.work.power_rules, banks, ranks, none, none, none, none, ticks)
+        energies = energies_pj(power, banks, ranks, ticks)
+        return sum(energies.values()), ticks * made.tick_ps(c.timing) / 1000.0
+
     def finish(self) -> Outcome:
         """Return the outcome of a run that is over."""
         return outcome_of(self.made, self.configuration, self.work, self.progress)
@@ -203,9 +217,10 @@ def begin(
     configuration: Configuration,
     requests: Requests,
     power_rules: npt.NDArray[Any] | None = None,
+    without: str | None = None,
 ) -> Run:
     """Return a run before its first tick; arguments are those of `run.run`."""
-    work = prepare(made, configuration, requests, power_rules=power_rules)
+    work = prepare(made, configuration, requests, power_rules=power_rules, without=without)
     n = len(work.requests)
     return Run(
         made,

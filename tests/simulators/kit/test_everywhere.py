@@ -1,0 +1,117 @@
+"""Price, carbon, and power over windows of time, on every simulator that can have them."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.options import declared_options
+from archgym.evaluation.simulator import simulator_class, simulator_names
+from archgym.evaluation.task import Task
+
+# Simulators with an area and a power, as quick as they can be.
+PRICED: dict[str, dict[str, Any]] = {
+    "accelerator": {"layers": "1", "fidelity": "fast"},
+    "cpu": {"instructions": "4096", "workload": "sort"},
+    "soc": {},
+    "translation": {"records": "2000"},
+}
+# Simulators whose runs have a course in time.
+OBSERVED: tuple[tuple[str, dict[str, Any]], ...] = (
+    ("cpu", PRICED["cpu"]),
+    ("dram", {"requests": "500"}),
+    ("dram", {"device": "ddr5", "requests": "500"}),
+    ("soc", {}),
+)
+# No area, or machines that are bought, whose cost of ownership `cluster` and `moe` have.
+OTHERS = {"cluster", "dram", "kv", "moe"}
+
+
+def rows(task: Task, n: int = 3) -> dict[str, np.ndarray]:
+    """Return metrics of the default and of random designs that can be built."""
+    space = task.space
+    designs = np.vstack([space.default_indices, space.sample(n, np.random.default_rng(1))])
+    found = task.evaluate(designs)
+    kept = found.values[found.reason[:, 0] == 0, 0]
+    return dict(zip((spec.name for spec in task.metrics), kept.T, strict=True))
+
+
+def test_every_simulator_with_area_and_power_has_a_node() -> None:
+    declaring = {
+        name
+        for name in simulator_names()
+        if {"node", "dies", "grid", "hours"}
+        <= {o.name for o in declared_options(simulator_class(name))}
+    }
+
+    assert declaring == set(PRICED)
+    # A composition has the options of its parts.
+    assert {name for name in simulator_names() if "+" not in name} - declaring == OTHERS
+
+
+@pytest.mark.parametrize("name", PRICED)
+def test_price_and_carbon_follow_from_area_and_power_at_every_node(name: str) -> None:
+    areas = []
+    for node in ("22nm", "7nm"):
+        task = Task.make(name, minimise=("dollars", "total_kg_co2"), node=node, **PRICED[name])
+        found = rows(task)
+        area = found["area_no_dram_mm2" if name == "soc" else "area_mm2"]
+        watts = found["mean_power_w"] if name == "soc" else found["power_mw"] / 1e3
+        order = np.argsort(area)
+        assert (np.diff(found["dollars"][order]) >= 0).all()
+        assert (np.diff(found["embodied_kg_co2"][order]) >= 0).all()
+        # Three years on the world's mean grid, 301 g/kWh.
+        np.testing.assert_allclose(found["operational_kg_co2"], watts * 26_280 * 0.301 / 1e3)
+        np.testing.assert_allclose(
+            found["total_kg_co2"], found["embodied_kg_co2"] + found["operational_kg_co2"]
+        )
+        assert Task.from_json(task.to_json()).id == task.id
+        areas.append(area.sum())
+
+    assert areas[1] < areas[0]
+
+
+@pytest.mark.parametrize("name", [name for name in PRICED if name != "cpu"])
+def test_without_a_node_nothing_changes(name: str) -> None:
+    plain = Task.make(name, **PRICED[name])
+
+    assert "node" not in plain.id
+    assert not {"dollars", "total_kg_co2"} & {spec.name for spec in plain.metrics}
+    with pytest.raises(InvalidArgumentError, match="need a `node`"):
+        Task.make(name, grid="usa", **PRICED[name])
+
+
+@pytest.mark.parametrize(("name", "options"), OBSERVED)
+def test_windows_add_peaks_and_change_no_other_metric(name: str, options: dict[str, Any]) -> None:
+    plain = rows(Task.make(name, **options))
+    task = Task.make(name, window_us="1", minimise="peak_temperature_c", **options)
+    fine = rows(task)
+    coarse = rows(Task.make(name, window_us="1000", **options))
+
+    for metric, values in plain.items():
+        np.testing.assert_array_equal(fine[metric], values)
+    mean = "mean_power_w" if name == "soc" else "power_mw"
+    scale = 1e3 if name == "soc" else 1.0
+    assert (fine["peak_power_mw"] >= 0.999 * scale * plain[mean]).all()
+    assert (fine["peak_power_mw"] >= 0.999 * coarse["peak_power_mw"]).all()
+    assert (fine["peak_temperature_c"] > 45.0).all()
+    assert Task.from_json(task.to_json()).id == task.id
+    if name != "soc":
+        # One window of the whole run: its mean power.
+        np.testing.assert_allclose(coarse["peak_power_mw"], plain["power_mw"], rtol=0.02)
+
+
+@pytest.mark.parametrize(("name", "options"), OBSERVED)
+def test_a_worse_way_to_the_air_is_hotter(name: str, options: dict[str, Any]) -> None:
+    warm = rows(Task.make(name, window_us="10", sink_k_per_w="10", **options), 0)
+    hot = rows(Task.make(name, window_us="10", sink_k_per_w="60", **options), 0)
+
+    assert hot["peak_temperature_c"] > warm["peak_temperature_c"]
+    np.testing.assert_array_equal(hot["peak_power_mw"], warm["peak_power_mw"])
+
+
+def test_windows_need_a_device_with_currents() -> None:
+    for device in ("hbm3", "hbm2", "lpddr4-3200"):
+        with pytest.raises(InvalidArgumentError, match="public currents"):
+            Task.make("dram", device=device, window_us="1")
