@@ -20,7 +20,7 @@ external_toc_path = "_toc.yml"
 external_toc_exclude_missing = False
 
 myst_heading_anchors = 4
-myst_enable_extensions = ["dollarmath", "linkify"]
+myst_enable_extensions = ["linkify"]
 myst_linkify_fuzzy_links = False
 # The tutorials are executed by tests; their stored outputs are shown.
 nb_execution_mode = "off"
