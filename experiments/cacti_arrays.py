@@ -75,7 +75,9 @@ def rows(folder: Path) -> Iterator[list[str | float]]:
     ):
         for kib, ways, ports in grid:
             ns, read, write, leakage, area = run(folder, kib, ways, ports, 0.022, is_ram)
-            sizes = ["ram", kib, ports, ""] if is_ram else ["cache", kib, ways, ports]
+            sizes: list[str | float] = ["cache", kib, ways, ports]
+            if is_ram:
+                sizes = ["ram", kib, ports, ""]
             values = (area, 1e3 * read, 1e3 * write, 0.0, leakage, ns, 0.0, 0.0)
             yield [*sizes, *(f"{value:.6g}" for value in values)]
 

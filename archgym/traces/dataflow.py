@@ -7,7 +7,7 @@ youngest such read. Branches, and a window of instructions that may run ahead, a
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -78,47 +78,42 @@ def program_parts(pieces: Iterable[npt.NDArray[np.void]]) -> Iterator[ProgramPar
         )
 
 
-@final
-class Dataflow:
-    """Reads that registers and stored words come from, part after part."""
+class Known(NamedTuple):
+    """Reads that registers, stored words and lines come from, with tags of the last two."""
 
-    def __init__(self) -> None:
-        """Start where nothing comes from memory."""
-        self._registers = np.full(256, -1, np.int64)
-        self._words = np.full((_TABLE, 2), -1, np.int64)
-        self._lines = np.full((_TABLE, 2), -1, np.int64)
+    registers: Any
+    words: Any
+    lines: Any
 
-    def follow(self, part: ProgramPart, request: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Return the read that the address of each access comes from, (n_accesses,); -1 for none.
 
-        Args:
-          part: The next part of the program.
-          request: (n_accesses,), number of the request to memory that each access causes, rising;
-            -1 where a cache has its line.
-        """
-        waits = np.full(len(request), -1, np.int64)
-        accesses = part.accesses
-        follow(
-            part.sources, part.destinations, part.first_access, accesses.kind, accesses.address,
-            request, self._registers, self._words, self._lines, waits,
-        )  # fmt: skip
-        return waits
+def nothing_known() -> Known:
+    """Return the start of a program, where nothing comes from memory."""
+    words, lines = np.full((2, _TABLE, 2), -1, np.int64)
+    return Known(np.full(256, -1, np.int64), words, lines)
+
+
+def waits_of(
+    part: ProgramPart, request: npt.NDArray[np.int64], known: Known
+) -> npt.NDArray[np.int64]:
+    """Return the read that the address of each access comes from, (n_accesses,); -1 for none.
+
+    Args:
+      part: The next part of the program.
+      request: (n_accesses,), number of the request to memory that each access causes, rising; -1
+        where a cache has its line.
+      known: State after the part before; replaced.
+    """
+    waits = np.full(len(request), -1, np.int64)
+    code = (part.sources, part.destinations, part.first_access)
+    follow(code, part.accesses.kind, part.accesses.address, request, known, waits)
+    return waits
 
 
 @entry_point(seconds=3)
-def follow(
-    sources: Any,
-    destinations: Any,
-    first_access: Any,
-    kind: Any,
-    address: Any,
-    request: Any,
-    registers: Any,
-    words: Any,
-    lines: Any,
-    waits: Any,
-) -> None:
-    """Fill in `waits`, of the loads; arguments are those of `Dataflow`."""
+def follow(code: Any, kind: Any, address: Any, request: Any, known: Known, waits: Any) -> None:
+    """Fill in `waits`, of the loads; other arguments are those of `waits_of`."""
+    sources, destinations, first_access = code
+    registers, words, lines = known
     for i in range(len(sources)):
         sets_flags = destinations[i, 0] == _FLAGS or destinations[i, 1] == _FLAGS
         base = result = np.int64(-1)
@@ -126,12 +121,12 @@ def follow(
             register = sources[i, place]
             if register in (0, _SP, _IP):
                 continue
-            known = registers[register]
-            result = max(result, known)
+            origin = registers[register]
+            result = max(result, origin)
             # An operand that the instruction adds to is not part of its address.
             adds = sets_flags and (destinations[i, 0] == register or destinations[i, 1] == register)
             if register <= _R15 and not adds:
-                base = max(base, known)
+                base = max(base, origin)
         for access in range(first_access[i], first_access[i + 1]):
             line = np.int64(address[access] >> np.uint64(6))
             at = line % _TABLE

@@ -11,7 +11,7 @@ import numpy as np
 from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.traces.caches import LINE_BYTES, Cache, CacheSize
-from archgym.traces.dataflow import FARTHEST, Dataflow, ProgramPart
+from archgym.traces.dataflow import FARTHEST, ProgramPart, nothing_known, waits_of
 from archgym.traces.generators import scattered
 from archgym.traces.memory_trace import AccessKind, MemoryTrace
 
@@ -249,7 +249,7 @@ class _Filter:
         # The first is nothing, so that there is something to join where the trace is empty.
         self.taken = [(none, none.astype(bool), none, none, none)]
         self._n_caused = 0
-        self._dataflow = Dataflow()
+        self._known = nothing_known()
         self.n_found = 0
         self.is_counted = True
         self.n_accesses = self.n_lines = self.n_pages = 0
@@ -292,7 +292,7 @@ class _Filter:
         if program is not None:
             request = np.full(len(part), -1)
             request[source[cause[~is_write]]] = number[~is_write]
-            waits[~is_write] = self._dataflow.follow(program, request)[source[cause[~is_write]]]
+            waits[~is_write] = waits_of(program, request, self._known)[source[cause[~is_write]]]
         at = when[source[cause]]
         inside = (at >= self._begin) & (at < self._end)
         cause, out, is_write, at = cause[inside], out[inside], is_write[inside], at[inside]

@@ -1,7 +1,7 @@
 """Batching of an MoE server under bursts as a task of control: token budget, order and sequences.
 
 The serving loop at the level of steps, with the simulator's own functions, stops and continues
-here. An epoch lasts half a second. Work are requests that end, cost those whose time to the first
+here. An epoch lasts two seconds. Work are requests that end, cost those whose time to the first
 token or per further token breaks its promise, so that the score is the share of broken promises.
 Chats and long prompts come in turns and in bursts. The rate is that at which the default breaks
 about a fifth of the promises.
@@ -48,7 +48,7 @@ from archgym.simulators.moe.kernel.surroundings import count_contents, count_ste
 from archgym.simulators.moe.workloads.requests import Requests, generate_requests
 from archgym.spaces.parameter import Value
 
-EPOCH_MS = 500
+EPOCH_MS = 2000
 N_REQUESTS = 400
 # chosen: promises of a chat service, in milliseconds.
 TTFT_MS, TPOT_MS = 1000.0, 30.0
@@ -281,7 +281,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--episodes", type=int, default=6)
     parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1, 2])
-    parser.add_argument("--horizons", type=int, nargs="+", default=[4])
+    parser.add_argument("--horizons", type=int, nargs="+", default=[2])
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args()
     low, high = 0.1, 200.0
@@ -294,7 +294,7 @@ def main() -> None:
     print("whole equals parts:", whole_equals_parts(task), flush=True)
     policies = [policy_of(name, task) for name in ("default", "best-static", "hand", "ducb")]
     for seed in options.seeds:
-        network = imitate(task, seed=seed, rounds=2, episodes=6, horizon=4)
+        network = imitate(task, seed=seed, rounds=2, episodes=3, horizon=2)
         network.name = f"imitation-{seed}"
         policies.append(network)
         print(network.name, flush=True)

@@ -3,7 +3,14 @@
 import numpy as np
 import pytest
 
-from archgym.simulators.kit.thermal import Block, ThermalNetwork, floorplan
+from archgym.simulators.kit.thermal import (
+    Block,
+    ThermalNetwork,
+    floorplan,
+    hottest_c,
+    package_peaks,
+    worst_window,
+)
 
 # Blocks of HotSpot's example 3 (width, height, left, bottom in mm), power [W], and the temperature
 # that `hotspot -model_type grid` gives with the configuration of example 1 [C].
@@ -65,3 +72,28 @@ def test_all_heat_leaves_through_the_sink() -> None:
     network = ThermalNetwork(floorplan({"a": 10.0}), convection_k_per_w=100.0)
 
     assert network.steady([1.0])[0] == pytest.approx(145.0, abs=1.0)
+
+
+@pytest.mark.parametrize(("window", "watts"), [(0.5, 3.0), (2.0, 2.0), (10.0, 5.0 / 3.0)])
+def test_worst_window_lies_within_a_phase_or_across_phases(window: float, watts: float) -> None:
+    found = worst_window(np.ones(3), np.array([1.0, 3.0, 1.0]), window)
+
+    assert found == pytest.approx(watts)
+
+
+def test_package_is_as_hot_as_its_share_of_the_power_makes_it() -> None:
+    # 2 W in two packages of 46.6 K/W, in air of 45 C; a long window of 4 W ends 93.2 K above it.
+    assert package_peaks(np.array([2.0]), np.array([1e-6]), 2, 46.6) == pytest.approx((2e3, 91.6))
+    peak, hottest = package_peaks(np.array([0.0, 4.0]), np.array([1e3, 1e3]), 2, 46.6)
+    assert (peak, hottest) == pytest.approx((4e3, 138.2))
+
+
+def test_windows_of_different_lengths_end_as_equal_ones_do() -> None:
+    blocks = {"core": 4.0, "off-chip": 0.0, "cache": 6.0}
+    watts = np.array([[2.0, 9.0, 1.0], [5.0, 9.0, 1.0], [5.0, 9.0, 1.0]])
+    fine = hottest_c(watts, np.full(3, 1e-3), blocks, 0.1)
+
+    merged = hottest_c(watts[:2], np.array([1e-3, 2e-3]), blocks, 0.1)
+
+    assert merged == pytest.approx(fine, abs=0.3)
+    assert fine > ThermalNetwork(floorplan({"core": 4.0, "cache": 6.0})).steady([2.0, 1.0]).max()
