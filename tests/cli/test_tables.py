@@ -152,14 +152,15 @@ def test_sweep_runs_on_a_table(archgym: Archgym, table: Path) -> None:
 
     planned = archgym("sweep", "plan", "plan.yaml")
     archgym("sweep", "run", "plan.yaml", "--out", "sweep")
-    report = archgym("sweep", "report", "sweep", "--table", table, "--json")
+    report = archgym("report", "sweep", "--table", table, "--no-evaluate", "--json", "report.json")
     Path("plan.yaml").write_text(json.dumps(plan).replace("plugin.parquet", "absent.parquet"))
     absent = archgym("sweep", "plan", "plan.yaml")
 
     assert planned.code == 0, planned.err
     assert report.code == 0, report.err
     best = TableSimulator(table).optima[0].reward
-    assert report.json["tasks"][0]["best_known_reward"] == best
+    (scale,) = json.loads(Path("report.json").read_text())["protocol"]["tasks"].values()
+    assert (scale["best"], scale["best_from"]) == (best, "proven optimum")
     assert absent.code == 1
     assert "plan.yaml:1: " in absent.err
     assert "no such file" in absent.err
@@ -175,10 +176,10 @@ def test_table_of_no_task_of_a_sweep_is_refused(archgym: Archgym, table: Path) -
     Path("plan.yaml").write_text(json.dumps(plan))
     archgym("sweep", "run", "plan.yaml", "--out", "sweep")
 
-    ran = archgym("sweep", "report", "sweep", "--table", table)
+    ran = archgym("report", "sweep", "--table", table)
 
     assert ran.code == 1
-    assert "has none of them" in ran.err
+    assert "plugin.parquet has none" in ran.err
 
 
 @pytest.mark.slow
