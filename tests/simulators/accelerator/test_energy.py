@@ -65,6 +65,31 @@ def test_an_sram_beyond_the_table_is_refused() -> None:
         sram(1024, 48)
 
 
+def test_sram_deeper_than_the_table_has_the_stated_error() -> None:
+    # README: the deepest row of each kind, from one of half and of a quarter of its lines.
+    rows = energy._sram_rows()
+    found = []
+    for times in (2, 4):
+        errors = []
+        for kind in {key[:3] for key in rows}:
+            deepest = max(depth for *of, depth in rows if tuple(of) == kind)
+            small, large = rows.get((*kind, deepest // times)), rows[(*kind, deepest)]
+            if small is None or large is None:
+                continue
+            cost = energy._deeper(small, deepest // times, deepest, kind[0])
+            assert cost is not None
+            errors.append([a / b - 1 for a, b in zip(cost[:3], large[:3], strict=True)])
+        found.append(np.median(np.abs(errors), axis=0))
+
+    assert found[0] == pytest.approx([0.07, 0.06, 0.05], abs=0.01)
+    assert found[1] == pytest.approx([0.28, 0.07, 0.13], abs=0.01)
+    end, deeper = sram(65536, 64), sram(131072, 64)
+    assert end is not None
+    assert deeper is not None
+    assert deeper.is_estimated
+    assert deeper.area_um2 == pytest.approx(2.0 * end.area_um2, rel=0.05)
+
+
 def test_scaling_to_65_nm_is_near_cacti() -> None:
     # CACTI 7: 8 KiB, 64 bits, two ports: 7.67023 pJ and 53934 um2 at 45 nm; at 65 nm these.
     small = sram(1024, 64)
