@@ -129,7 +129,7 @@ def sram(depth: int, bits: int, banks: int = 1, ports: int = 2) -> Cost | None:
       The cost, or None if CACTI rejects the SRAM because a bank is too small.
 
     Raises:
-      InvalidArgumentError: The table lacks this width, ports and banks, or ends far below the depth.
+      InvalidArgumentError: The table lacks this width, ports and banks, or ends far below.
     """
     rows = _sram_rows()
     if ports == 1 and (bits, 1, banks, max(depth, _LEAST_LINES)) not in rows:
