@@ -119,7 +119,7 @@ def test_vector_environment_gives_what_the_single_one_gives(
 def test_observations_of_any_design_lie_within_their_bounds(
     env_id: str, choices: dict[str, str]
 ) -> None:
-    env = _make_vec(env_id, 16, **choices)
+    env = _make_vec(env_id, 8, **choices)
     env.action_space.seed(0)
     env.reset()
 

@@ -123,7 +123,13 @@ def test_stable_baselines_takes_a_mask_and_refuses_what_designs_have() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", task_names())
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=[pytest.mark.nightly] if name == "cpu-cores-4" else [])
+        for name in task_names()
+    ],
+)
 def test_every_task_steps_as_rows_of_stable_baselines(name: str) -> None:
     pytest.importorskip("stable_baselines3")
     from archgym.envs import Sb3VecEnv

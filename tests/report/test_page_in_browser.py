@@ -18,6 +18,7 @@ CELLS = (
 )
 
 
+@pytest.mark.nightly
 def test_the_page_works_by_keyboard_on_a_phone_and_in_the_dark(swept: Path) -> None:
     path = Path("report.html")
     write_page(find(read_evidence([swept])), path)

@@ -48,7 +48,7 @@ _OBJECTIVES: Final = (
 
 @final
 class AcceleratorClusterSimulator(Composition):
-    """A training cluster whose NPUs have systolic arrays, designed together.
+    """A training cluster, and the systolic arrays of its NPUs.
 
     The arrays' cycles on the layers give the rate of products that NPUs reach, and the bytes that
     their buffers fetch again slow down the NPU's memory. All else of an NPU is the cluster's.

@@ -65,7 +65,7 @@ _OBJECTIVES: Final = (
 
 @final
 class AcceleratorDramSimulator(Composition):
-    """A systolic array, its buffers and its memory controller, designed together.
+    """A systolic array, its buffers and its memory controller.
 
     The tiles of each layer are requests to the controllers of the DRAM simulator, reads and writes
     as the array needs and leaves them. A phase of the array waits for its tiles.

@@ -65,7 +65,7 @@ def _objectives(area_mm2: float, power_mw: float) -> dict[str, Objective]:
 
 @final
 class CpuDramSimulator(Composition):
-    """A core, its caches and its memory controller, designed together.
+    """A core, its caches and its memory controller.
 
     Core and controllers advance together, cycle by cycle, as in fidelity `dram` of the simulator
     `cpu`, to which results are equal. Mapping, scheduler, row policy, refresh, buffers and the

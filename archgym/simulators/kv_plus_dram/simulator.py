@@ -51,7 +51,7 @@ _OBJECTIVES: Final = (
 
 @final
 class KvDramSimulator(Composition):
-    """A prefix cache with tiers and the controllers of the host's memory, designed together.
+    """A prefix cache with tiers, and the host's memory.
 
     The rate of the tier `dram` is the one at which the memory serves a load and a store of blocks
     at a time, line by line, where the links to the accelerators are not slower.

@@ -344,7 +344,7 @@ def test_workers_need_clients_and_all_experts_in_memory(space: str) -> None:
     [
         ({}, {}),
         ({"prefill_workers": "2", "decode_workers": "2"}, {"spread": "yes"}),
-        ({"draft_tokens": "1"}, {}),
+        pytest.param({"draft_tokens": "1"}, {}, marks=pytest.mark.nightly),
         ({"model": "gpt-oss-120b", "engine": "sglang", "clients": "9"}, {"tensor": 2}),
     ],
 )
