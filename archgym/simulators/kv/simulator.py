@@ -48,7 +48,7 @@ _require = partial(require_kept, "KV")
 
 @final
 class KvSimulator(RowSimulator):
-    """Prefix caches of vLLM and SGLang on recorded requests.
+    """Prefix caches of vLLM and SGLang, block by block, on recorded requests.
 
     A design is the memory, the size of a block and the policy of eviction. Every run comes with the
     most hits that any eviction could reach in the same memory.

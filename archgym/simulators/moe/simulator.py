@@ -136,7 +136,7 @@ _MOST_SERVERS: Final = 16
 
 @final
 class MoeSimulator(RowSimulator):
-    """Serving of a mixture-of-experts model, and of dense ones.
+    """Serving of a mixture-of-experts model: caches, prefetch, batching, tiers, parallelism.
 
     A design is how a server of one kind serves one model; each space has a server and a model of
     its own, which `hardware` and `model` replace.
