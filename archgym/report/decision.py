@@ -450,6 +450,9 @@ class _Problem:
             )
         highest = {spec.name: spec.highest for spec in source.specs}
         recorded = [replace(s, highest=highest.get(s.name, s.highest)) for s in log.metrics]
+        # A derived metric with an own error does not inherit that of others.
+        own = calibration.prior.metrics
+        recorded = [replace(s, formula=None) if s.name in own else s for s in recorded]
         specs = _needed(objective, recorded)
         with_error = calibration.quantities(specs)
         quantities = tuple(sorted(set(with_error.values())))
@@ -497,7 +500,9 @@ class _Problem:
         for column, place in self.quantity_of.items():
             values[..., column] *= np.exp(shaped[..., place])
             np.minimum(values[..., column], self.specs[column].highest, out=values[..., column])
-        flat = derived_values(values.reshape(-1, n_columns), self.specs).reshape(-1, w, n_columns)
+        simulated = [column for column, spec in enumerate(self.specs) if spec.formula is None]
+        flat = derived_values(values.reshape(-1, n_columns)[:, simulated], self.specs)
+        flat = flat.reshape(-1, w, n_columns)
         built = np.zeros(flat.shape[:2], dtype=np.int16)
         free = replace(self.objective, limits=())
         reward = free.rewards(flat, built, self.reference, self.specs, weights)
