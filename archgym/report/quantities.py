@@ -153,6 +153,11 @@ def grouped_number(value: float | None) -> str:
     return plain_number(value, 6)
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number of things in words, such as "2 runs"."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def metric_title(spec: "MetricSpec") -> str:
     """Return the name of a metric in words, without its unit: "total time" of `total_time_ns`."""
     unit = spec.unit.lower().replace("/", "_per_").replace(" ", "_").replace("%", "percent")
