@@ -87,7 +87,13 @@ class Session:
         """Run an epoch; return rewards (n_agents,) and an info for each agent."""
         if self._episode is None or self._episode.is_over:
             raise ArchGymError("An episode that is over must be reset before it is stepped.")
-        part = self.episode.step(actions)
+        for action in actions:
+            if not (0 <= action < len(self.task.actions) and action == int(action)):
+                raise InvalidArgumentError(
+                    f"An action must be a whole number from 0 to {len(self.task.actions) - 1}; got "
+                    f"{action}."
+                )
+        part = self.episode.step(tuple(int(action) for action in actions))
         self.totals += (part.cost, part.work)
         ours = part.cost / np.maximum(part.work, 1e-9)
         theirs = self._theirs[min(self.episode.number, len(self._theirs)) - 1]
@@ -182,7 +188,7 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Run an epoch."""
-        rewards, infos = self._session.step((int(action),))
+        rewards, infos = self._session.step((np.asarray(action).item(),))
         last = self.episode.last
         assert last is not None
         names = (counter.name for counter in self.episode.run.counters)

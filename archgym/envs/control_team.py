@@ -112,7 +112,7 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
             if agent not in actions:
                 raise InvalidArgumentError(f"`actions` must have one for agent {agent!r}.")
         agents = self.possible_agents
-        rewards, infos = self._session.step(tuple(int(actions[agent]) for agent in self.agents))
+        rewards, infos = self._session.step(tuple(actions[agent] for agent in self.agents))
         is_over = self._session.episode.is_over
         if is_over:
             self.agents = []

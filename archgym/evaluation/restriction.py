@@ -200,6 +200,10 @@ class WrappedSimulator(Simulator):
         """Return the workload of the whole simulator."""
         return self._whole.workload(name)
 
+    def not_compared(self, workload: Workload) -> str:
+        """Return what the whole simulator says of a workload."""
+        return self._whole.not_compared(workload)
+
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of a workload: name to (value, unit)."""
         return self._whole.describe_workload(workload)
@@ -461,6 +465,11 @@ def _batches(designs: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
         left, size = left - size, min(4 * size, 4096)
 
 
+def is_listed(parameter: Parameter) -> bool:
+    """Return True if a parameter has listed values, which can be held."""
+    return not isinstance(parameter, Permutation | Factorisation)
+
+
 def _listable(parameter: Parameter, hint: str = "") -> int:
     """Return the number of values of a parameter that lists them.
 
@@ -471,7 +480,7 @@ def _listable(parameter: Parameter, hint: str = "") -> int:
     Raises:
       InvalidArgumentError: It has orders or factors.
     """
-    if isinstance(parameter, Permutation | Factorisation):
+    if not is_listed(parameter):
         raise InvalidArgumentError(
             f"`{parameter.name}` must be left free; it is {parameter.allowed()}, and such values "
             f"cannot be held.{hint}"

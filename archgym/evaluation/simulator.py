@@ -369,6 +369,10 @@ class Simulator(ABC):
           SimulatorError: Says which invariant, and by how much.
         """
 
+    def not_compared(self, workload: Workload) -> str:
+        """Return what of a workload no other tool was compared on, in words; "" for nothing."""
+        return ""
+
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of a workload: name to (value, unit)."""
         return {}

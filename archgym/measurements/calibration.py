@@ -55,6 +55,7 @@ def calibration_of(
     space: DesignSpace,
     specs: Sequence[MetricSpec],
     measurements: Measurements | None = None,
+    not_compared: str = "",
 ) -> Calibration:
     """Return the calibration of a simulator.
 
@@ -64,9 +65,10 @@ def calibration_of(
       space: Its space, not restricted.
       specs: Its metrics.
       measurements: Measurements of it; None for the prior alone.
+      not_compared: What of the workload was compared with no tool; its error is then not known.
     """
-    prior = shipped_prior(name, specs) or chosen_prior(
-        specs, "no measured rows of this simulator are known"
+    prior = (None if not_compared else shipped_prior(name, specs)) or chosen_prior(
+        specs, not_compared or "no measured rows of this simulator are known"
     )
     rows = () if measurements is None else measurements.rows
     if not rows:

@@ -322,6 +322,8 @@ def _error(task: TaskEvidence, chosen: Chosen) -> str:
     room = reward_room(chosen.explanation, chosen.error_percent)
     simulator, error = chosen.explanation.task.simulator, chosen.error_percent
     text = simulator.compared or f"{simulator.name} was compared with nothing that it states"
+    reasons = [simulator.not_compared(each.workload) for each in chosen.explanation.task.workloads]
+    text = next((f"{reason}; without them: {text}" for reason in reasons if reason), text)
     if not chosen.is_error_stated:
         text += f"; an error of ±{error:g} % is assumed"
     elif error >= _SHOWN_ERROR:

@@ -360,8 +360,9 @@ def decide(
     wanted = check_number("confidence", stated if confidence is None else confidence, 0.5, 0.999)
     source = _Source.of(log, options)
     calibration = calibration_of(
-        source.name, source.version, source.space, source.specs, _measurements(log, measured)
-    )
+        source.name, source.version, source.space, source.specs, _measurements(log, measured),
+        source.not_compared,
+    )  # fmt: skip
     problem = _Problem.of(log, source, calibration)
     posterior = calibration.process.predict(problem.points, problem.quantities)
     return _decision(log, problem, posterior, calibration, wanted, robust, seed)
@@ -392,6 +393,8 @@ class _Source:
     specs: tuple[MetricSpec, ...]
     facts: tuple[Mapping[str, str | float], ...]
     """Facts of each workload of the task."""
+    not_compared: str = ""
+    """What of the workloads was compared with no tool, in words."""
 
     @classmethod
     def of(cls, log: StudyLog, options: Mapping[str, str]) -> "_Source":
@@ -402,7 +405,7 @@ class _Source:
         facts: tuple[Mapping[str, str | float], ...] = tuple(
             {**options, SPACE: whole, WORKLOAD: str(w["digest"])} for w in recipe["workloads"]
         )
-        space, specs = log.space, own_metrics(log.metrics)
+        space, specs, not_compared = log.space, own_metrics(log.metrics), ""
         if name in simulator_names():
             # Where it cannot be made, such as without its files, the recipe says enough.
             with suppress(ArchGymError):
@@ -415,7 +418,8 @@ class _Source:
                 workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
                 facts = tuple(facts_of(made, workload) for workload in workloads)
                 space, specs = made.space, made.metrics
-        return cls(name, version, space, specs, facts)
+                not_compared = next(filter(None, map(made.not_compared, workloads)), "")
+        return cls(name, version, space, specs, facts, not_compared)
 
 
 @final

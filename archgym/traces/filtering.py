@@ -136,6 +136,7 @@ class Requests:
       is_counted: False if more requests were left out than could be counted, since their pages
         exceed the memory.
       waits_for: (n,) int64, the earlier read whose answer each request waits for, -1 for none.
+      n_lost_waits: Requests that would wait for one that was left out.
     """
 
     address: np.ndarray
@@ -148,6 +149,7 @@ class Requests:
     kept: RequestProfile = RequestProfile()
     left_out: RequestProfile = RequestProfile()
     is_counted: bool = True
+    n_lost_waits: int = 0
 
     def __len__(self) -> int:
         return len(self.address)
@@ -213,17 +215,19 @@ def memory_requests(
         )
     waits = np.where(number - waits <= FARTHEST, waits, -1)
     place = np.minimum(np.searchsorted(number, waits), len(number) - 1)
+    is_known = number[place] == waits
     return Requests(
         address,
         is_write,
         instruction,
-        np.where(number[place] == waits, place, -1),
+        np.where(is_known, place, -1),
         done.n_accesses,
         done.n_lines,
         done.n_pages,
         done.kept,
         done.left_out,
         done.is_counted,
+        int(((waits >= 0) & ~is_known).sum()),
     )
 
 

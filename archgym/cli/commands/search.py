@@ -322,8 +322,11 @@ def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
     if report is not None:
         say(report)
     say(best_text(result.log))
-    for line in unreached_limits(result.log):
+    unreached = unreached_limits(result.log)
+    for line in unreached:
         prose(f"No evaluated design meets a limit. {line}.")
+    if unreached and not task.missed(task.reference):
+        prose("The default design meets all limits: --start default begins with it.")
     if worse := prices(result.log):
         prose("At the price of: " + "; ".join(worse) + ".")
     for end in range_ends(task, result.log):

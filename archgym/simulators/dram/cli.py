@@ -221,6 +221,11 @@ def _say_left_out(requests: "Requests", windows: int) -> None:
         f"left out: {least}{left.n:,} of {total:,} requests ({100 * left.n / total:.1f} %), "
         f"{where}. Options: a larger --max-requests, --windows 20, or --region FIRST:LAST"
     )
+    if requests.n_lost_waits and windows > 1:
+        warn(
+            f"{requests.n_lost_waits:,} of the requests kept would wait for one that was left out, "
+            "and have fixed times instead. Take a --region in one piece."
+        )
     differing = requests.kept.differences(left)
     if differing:
         advice = "Spread them with --windows." if windows == 1 else "Take more of them."

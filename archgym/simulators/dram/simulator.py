@@ -20,6 +20,7 @@ from archgym.simulators.dram.formats.devices import (
     load_device,
     load_mapping,
 )
+from archgym.simulators.dram.formats.trace import waits_not_compared
 from archgym.simulators.dram.kernel.bursts import Prepared, prepared
 from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
 from archgym.simulators.dram.kernel.core_energy import core_power, core_power_note
@@ -388,6 +389,10 @@ class DramSimulator(KitSimulator):
         if self._has_energy:
             causes = np.sum([column[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES], axis=0)
             _require("energies by cause add up to the total", causes, column["total_energy_pj"])
+
+    def not_compared(self, workload: Workload) -> str:
+        """Return what of a workload no other tool was compared on, in words; "" for nothing."""
+        return waits_not_compared(workload.content)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of the trace on the device: name to (value, unit)."""

@@ -5,7 +5,8 @@ in ticks of the player's clock, the address in hexadecimal. In a `.rstl` file th
 delay after the player's next tick once the previous request was accepted. Lines that start with `#`
 and lines of one character or less are skipped, as DRAMSys does. Four things are ours, and DRAMSys
 reads past them: the trailing length in bytes (without it a line is one burst of whatever device),
-`<N` where a request waits for the answer to the Nth request before it, which must be a read, the
+`<N` where a request waits for the answer to the Nth request before it, which must be a read (in a
+`.rstl` file, whose delays start at the request before, only `<1`), the
 comment `# clock_mhz: N`, the player's clock, and `# placed_bytes: N`, the size of the memory in
 which the pages were placed. A byte order mark, which some editors put before a file's first line,
 is skipped.
@@ -52,6 +53,7 @@ _LINE = re.compile(
     rb"(?:\s+<(\d{1,9}))?\s*"
 )
 _CLOCK = re.compile(rb"#\s*clock_mhz:\s*(\d{1,6})\s*")
+_SAID = re.compile(rb"#\s*(clock_mhz|placed_bytes)\b")
 _PLACED = re.compile(rb"#\s*placed_bytes:\s*(\d{1,15})\s*")
 _GZIP_MAGIC = b"\x1f\x8b"
 
@@ -203,7 +205,7 @@ def read_trace(
             packed = raw.read(2) == _GZIP_MAGIC
             raw.seek(0)
             stream = gzip.open(raw) if packed else raw  # noqa: SIM115 - closed with `raw`
-            columns = _Columns(path, clock_mhz)
+            columns = _Columns(path, clock_mhz, relative)
             for number, line in _lines(path, stream, max_bytes):
                 columns.add(number, line)
                 if number - len(columns) > _MAX_IDLE_LINES:
@@ -253,6 +255,12 @@ def write_trace(trace: Trace, path: str | Path) -> None:
         # No time in the header: the same trace is the same file.
         data = gzip.compress(data, mtime=0)
     write_atomic(path, data)
+
+
+def waits_not_compared(trace: Trace) -> str:
+    """Return that requests wait for answers, which no other tool has; "" if none does."""
+    waiting = int((trace.waits_for >= 0).sum())
+    return f"{waiting:,} requests wait for answers, which no tool was compared on" * (waiting > 0)
 
 
 def trace_text(trace: Trace) -> str:
@@ -344,8 +352,8 @@ def _shown(line: bytes) -> str:
 class _Columns:
     """The columns of a trace while its lines come in."""
 
-    def __init__(self, path: Path, clock_mhz: int | None) -> None:
-        self._path = path
+    def __init__(self, path: Path, clock_mhz: int | None, relative: bool) -> None:
+        self._path, self._relative = path, relative
         self._heeds_comment = clock_mhz is None
         self._set_clock(800 if clock_mhz is None else clock_mhz)
         self._placed_bytes = 0
@@ -368,7 +376,7 @@ class _Columns:
             return
         if line[0] == 35:  # '#'
             if not self._ticks:
-                self._add_comment(line)
+                self._add_comment(number, line)
             return
         parts = _LINE.fullmatch(line)
         if parts is None:
@@ -396,6 +404,14 @@ class _Columns:
                 f"`<N` must name a read that is N requests before; got <{int(back_text)}",
                 "Only reads have an answer to wait for: correct the number, or leave it out",
             )
+        if self._relative and back_text is not None and int(back_text) > 1:
+            raise FileFormatError(
+                self._path,
+                number,
+                "in a .rstl file a request waits for the one before it alone; got "
+                f"<{int(back_text)}",
+                "Delays there start at the request before: write a .stl file",
+            )
         self._waits_for.append(waits_for)
         self._ticks.append(ticks)
         self._is_write.append(kind == b"write")
@@ -403,7 +419,16 @@ class _Columns:
         self._lengths.append(length)
         self._lines.append(number)
 
-    def _add_comment(self, line: bytes) -> None:
+    def _add_comment(self, number: int, line: bytes) -> None:
+        said = _SAID.match(line)
+        if said and not (_CLOCK.fullmatch(line) or _PLACED.fullmatch(line)):
+            raise FileFormatError(
+                self._path,
+                number,
+                f"a comment on {said[1].decode()} must end in `: ` and a whole number; got "
+                f"{_shown(line)!r}",
+                "Write it as `# clock_mhz: 800`, or word the comment in another way",
+            )
         clock = _CLOCK.fullmatch(line)
         if clock and self._heeds_comment:
             self._set_clock(int(clock[1]))

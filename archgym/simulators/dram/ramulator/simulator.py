@@ -13,7 +13,7 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Workload, require_kept
 from archgym.simulators.dram.costs import COSTS, RELIEF
 from archgym.simulators.dram.formats.devices import cite_file
-from archgym.simulators.dram.formats.trace import Trace
+from archgym.simulators.dram.formats.trace import Trace, waits_not_compared
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
     FORMER_OBJECTIVES,
@@ -394,6 +394,10 @@ class RamulatorSimulator(KitSimulator):
         if has_energy(self.made):
             causes = np.sum([column[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES], axis=0)
             _require("energies by cause add up to the total", causes, column["total_energy_pj"])
+
+    def not_compared(self, workload: Workload) -> str:
+        """Return what of a workload no other tool was compared on, in words; "" for nothing."""
+        return waits_not_compared(workload.content)
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return the properties of a trace: name to (value, unit)."""
