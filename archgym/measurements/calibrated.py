@@ -90,7 +90,7 @@ class CalibratedSimulator(WrappedSimulator):
         self.options = {**whole.options, MEASURED_OPTION: self.digest}
         if self.confidence != _MIDDLE:
             self.options[CONFIDENCE_OPTION] = f"{self.confidence:g}"
-        self._columns = self.calibration.quantities(whole.metrics)
+        self._columns = self.calibration.quantities(whole.simulated_metrics)
         self.metrics = (*whole.metrics, *self._further())
         for line in self.calibration.notes:
             _note(f"{path}: {line}.")
@@ -107,7 +107,7 @@ class CalibratedSimulator(WrappedSimulator):
         """Return an objective whose limits are met with the confidence."""
         if self.confidence == _MIDDLE:
             return objective
-        names = {self._whole.metrics[column].name for column in self._columns}
+        names = {self._whole.simulated_metrics[column].name for column in self._columns}
         texts = [
             str(replace(limit, metric=self._bound(limit.metric, limit.sign)))
             if limit.metric in names
@@ -130,7 +130,8 @@ class CalibratedSimulator(WrappedSimulator):
         result = self._whole.simulate(indices, workload)
         built = np.flatnonzero(np.asarray(result.reason) == FEASIBLE)
         if len(built):
-            self._whole.check(np.asarray(result.values)[built], workload)
+            whole = self._whole._with_derived(result)
+            self._whole.check(np.asarray(whole.values)[built], workload)
         return self._calibrated(result, indices, workload)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -156,7 +157,7 @@ class CalibratedSimulator(WrappedSimulator):
         """Return the specifications of what stands next to each calibrated metric."""
         found = []
         for column in self._columns:
-            spec = self._whole.metrics[column]
+            spec = self._whole.simulated_metrics[column]
             texts = {
                 SIMULATED + spec.name: f"Simulated, not calibrated: {spec.doc}",
                 LOW + spec.name: f"Lower end of the 90 % interval of {spec.name}.",
@@ -177,10 +178,11 @@ class CalibratedSimulator(WrappedSimulator):
     ) -> BatchResult:
         raw = np.asarray(result.values, dtype=np.float64)
         built = np.flatnonzero(np.asarray(result.reason) == FEASIBLE)
-        values = np.full((len(raw), len(self.metrics)), np.nan)
+        values = np.full((len(raw), len(self.simulated_metrics)), np.nan)
         values[:, : raw.shape[1]] = raw
         if len(built):
-            own_values = {s.name: raw[built, i] for i, s in enumerate(self._whole.metrics)}
+            names = [spec.name for spec in self._whole.simulated_metrics]
+            own_values = dict(zip(names, raw[built].T, strict=True))
             facts = facts_of(self._whole, workload)
             points = points_of(self.space, indices[built], facts, own_values)
             mean, spread = self.calibration.process.marginals(points)
@@ -190,7 +192,7 @@ class CalibratedSimulator(WrappedSimulator):
             place = raw.shape[1]
             for column, quantity in self._columns.items():
                 own, m, s = raw[built, column], mean[:, quantity], spread[:, quantity]
-                highest = self.metrics[column].highest
+                highest = self.simulated_metrics[column].highest
                 values[built, column] = np.minimum(own * np.exp(m), highest)
                 further = [own, *_ends(own, m, edge * s)]
                 if self.confidence != _MIDDLE:

@@ -152,19 +152,14 @@ class ErrorPrior:
         return self.origin == "exact"
 
 
-def has_error(spec: MetricSpec) -> bool:
-    """Return True for a metric with an error: one that matters and is not derived."""
-    return spec.goal != "none" and spec.formula is None
-
-
 def chosen_prior(metrics: Sequence[MetricSpec], why: str) -> ErrorPrior:
     """Return the prior of a simulator whose error nobody has measured.
 
     Args:
-      metrics: Metrics of the simulator. Each that `has_error` has one of its own.
+      metrics: Metrics of the simulator. Each that matters and is not derived has an own error.
       why: Reason, in words.
     """
-    names = [spec.name for spec in metrics if has_error(spec)]
+    names = [spec.name for spec in metrics if spec.goal != "none" and spec.formula is None]
     n = len(names)
     return ErrorPrior(
         "chosen",

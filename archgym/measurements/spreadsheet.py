@@ -25,7 +25,8 @@ _MAX_BYTES: Final = 2**26
 _MAX_CELL: Final = 1000
 _HEADING: Final = re.compile(r"(?P<name>[^\[\]]+?)\s*(\[(?P<unit>[^\[\]]*)\])?")
 _DATE: Final = re.compile(r"\d{4}-\d\d?-\d\d?([T ]|$)")
-_WORDS: Final = ("date", "machine", "workload", "seq")
+_NUMBERS: Final = ("evaluation", "seq")
+_WORDS: Final = ("date", "machine", "workload", *_NUMBERS)
 """Columns that are neither a parameter nor a metric."""
 # chosen: how near the logarithm of a median error lies to a power of 1,000 that is a wrong unit.
 _NEAR_THOUSAND: Final = 0.45
@@ -49,18 +50,18 @@ class Imported:
 
 
 def read_spreadsheet(
-    path: str | Path, task: Task, designs: Mapping[int, Mapping[str, Any]] | None = None
+    path: str | Path, task: Task, designs: Mapping[str, Mapping[str, Any]] | None = None
 ) -> Imported:
     """Return the measurements of a CSV file, each checked against a task.
 
     A column is a parameter, a metric with an optional unit in brackets such as `latency_ns [us]`,
-    or one of `date`, `machine`, `workload` and `seq`. Parameters that are left out take the default
-    design's values; rows of equal designs are repeats.
+    or one of `date`, `machine`, `workload` and `evaluation`, or `seq` as JSON has it. Parameters
+    that are left out take the default design's values; rows of equal designs are repeats.
 
     Args:
       path: The file.
       task: Task that the designs belong to.
-      designs: Designs by the number that `seq` names: the evaluations of a study.
+      designs: Evaluations of a study by their cells, such as "evaluation=1" and "seq=0".
 
     Raises:
       FileFormatError: A cell, design, unit or workload does not fit; nothing of the file counts.
@@ -77,8 +78,11 @@ def read_spreadsheet(
         known = ", ".join([n for n, s in metrics.items() if s.goal != "none"][:8])
         problem = f"a column must be a metric of {task.simulator.name}, such as {known}"
         raise FileFormatError(path, 1, problem, _REMEDY)
-    if "seq" in names and designs is None:
-        raise FileFormatError(path, 1, "`seq` names evaluations of a study; name the study instead")
+    numbers = [name for name in _NUMBERS if name in names]
+    if len(numbers) > 1:
+        raise FileFormatError(path, 1, "one column must name evaluations; got evaluation and seq")
+    if numbers and designs is None:
+        raise FileFormatError(path, 1, f"`{numbers[0]}` names evaluations; name the study instead")
     rows, unused = [], set()
     for number, cells in table:
         values = dict(zip(names, cells, strict=True))
@@ -95,10 +99,10 @@ def read_spreadsheet(
                 raise FileFormatError(path, number, problem, _REMEDY)
         if not set(found) & set(metrics):
             raise FileFormatError(path, number, "a row must have a metric; it has none", _REMEDY)
-        rows.append(_row(path, number, task, values, found, designs))
+        rows.append(_row(path, number, task, values, found, designs or {}))
     _check_units(path, rows)
     left_out = tuple(name for name in task.space.names if name not in names)
-    return Imported(tuple(rows), tuple(sorted(unused)), () if "seq" in names else left_out)
+    return Imported(tuple(rows), tuple(sorted(unused)), () if numbers else left_out)
 
 
 def measured(
@@ -251,23 +255,19 @@ def _row(
     task: Task,
     values: Mapping[str, str],
     metrics: Mapping[str, float],
-    designs: Mapping[int, Mapping[str, Any]] | None,
+    designs: Mapping[str, Mapping[str, Any]],
 ) -> Measurement:
     start = dict(task.space.design_at(task.space.default_indices))
     try:
-        if values.get("seq"):
-            text = values["seq"]
-            is_number = text.isascii() and text.isdigit()
-            if not is_number or designs is None or int(text) not in designs:
-                raise InvalidArgumentError(f"`seq` must be an evaluation of the study; got {text}.")
-            start = dict(designs[int(text)])
+        named = next((f"{n}={values[n]}" for n in _NUMBERS if values.get(n)), "")
+        if named and named not in designs:
+            raise InvalidArgumentError(f"{named} is not an evaluation of the study")
+        start = dict(designs.get(named, start))
         given = {n: values[n] for n in task.space.names if values.get(n)}
         design = with_values(task.space, start, given)
-        for name in given if values.get("seq") else ():
+        for name in given if named else ():
             if design[name] != start[name]:
-                raise InvalidArgumentError(
-                    f"evaluation {values['seq']} has {name}={start[name]}, the row {design[name]}"
-                )
+                raise InvalidArgumentError(f"{named} has {name}={start[name]}, not {design[name]}")
         words = {name: values.get(name, "") for name in ("date", "machine")}
         return measured(task, design, metrics, values.get("workload") or None, **words)
     except ArchGymError as error:

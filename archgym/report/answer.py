@@ -13,7 +13,7 @@ from archgym.report.best_design import Chosen
 from archgym.report.decision import decide
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import reward_room
-from archgym.report.quantities import change_text, metric_title, quantity, size_text
+from archgym.report.quantities import change_text, counted, metric_title, quantity, size_text
 from archgym.studies.snapshot import read_study
 
 # chosen: runs and designs within 1 % of the best are as good in practice.
@@ -218,13 +218,19 @@ def _real(task: TaskEvidence) -> str:
         "chosen": "error not known, guessed by the author",
     }[decision.origin]
     if decision.calibration.n_runs:
-        basis += f" and {_count(decision.calibration.n_runs, 'measurement')}"
+        basis += f" and {counted(decision.calibration.n_runs, 'measurement')}"
     text = (
-        f"evaluation {best.seq} is the best of its run with {100 * best.p_best:.0f} %, expected "
-        f"loss {decision.percent(best.loss)}"
+        f"evaluation {best.evaluation} is the best of its run with {100 * best.p_best:.0f} %, "
+        f"expected loss {decision.percent(best.loss)}"
     )
     together = f"; {n} designs hold the best with 90 %" if n > 1 else ""
-    return f"{text}{together} ({basis})"
+    errors = [
+        f"{metric_title(spec)} ±{best.margin(spec.name):.2g} %"
+        for spec in task.metrics
+        if spec.name in best.metrics and best.margin(spec.name)
+    ]
+    within = f"; 90 % intervals: {', '.join(errors)}" if errors else ""
+    return f"{text}{together}{within} ({basis})"
 
 
 def _limits(task: TaskEvidence) -> str:
@@ -265,16 +271,12 @@ def _runs(task: TaskEvidence) -> str:
     agents = len({run.label for run in runs})
     total = sum(len(run.reward) for run in runs)
     text = (
-        f"{_count(len(runs), 'run')} ({_count(agents, 'agent')}, {_count(seeds, 'seed')}), "
+        f"{counted(len(runs), 'run')} ({counted(agents, 'agent')}, {counted(seeds, 'seed')}), "
         f"{total:,} evaluations"
     )
     if len(runs) == 1:
         return text
     return f"{text}; {n_close} of {len(runs)} runs came within 1 % of this design"
-
-
-def _count(n: int, noun: str) -> str:
-    return f"{n:,} {noun}{'s' * (n != 1)}"
 
 
 def _optimum(task: TaskEvidence, chosen: Chosen | None) -> str:

@@ -35,6 +35,7 @@ from archgym.measurements.calibration import Calibration, calibration_of
 from archgym.measurements.file import MEASURED_NAME, Measurements, read_measurements
 from archgym.measurements.points import SPACE, WORKLOAD, Points, facts_of, joined, points_of
 from archgym.measurements.process import Posterior
+from archgym.report.quantities import counted
 from archgym.runtime.threads import one_thread
 from archgym.spaces.design import Design
 from archgym.spaces.space import DesignSpace
@@ -65,7 +66,8 @@ class Candidate:
     """A design that may be the best.
 
     Attributes:
-      seq: Number of its evaluation.
+      seq: Number of its ask, from 0.
+      evaluation: Number of its evaluation, from 1, as `archgym show` has it.
       design: Values by parameter.
       reward: Reward of its most likely metrics.
       p_best: Probability that it is the best of those evaluated.
@@ -77,6 +79,7 @@ class Candidate:
     """
 
     seq: int
+    evaluation: int
     design: Design
     reward: float
     p_best: float
@@ -86,6 +89,11 @@ class Candidate:
     high: float
     metrics: Mapping[str, tuple[float, float, float]]
     is_measured: bool
+
+    def margin(self, metric: str) -> float:
+        """Return half of the width of a metric's 90 % interval [%]."""
+        likely, low, high = self.metrics[metric]
+        return 50.0 * (high - low) / likely if likely else 0.0
 
     def to_json(self) -> dict[str, Any]:
         """Return it as JSON members."""
@@ -262,8 +270,8 @@ class Decision:
         found = [how]
         if self.calibration.n_runs:
             found.append(
-                f"{_count(self.calibration.n_runs, 'measurement')} of "
-                f"{_count(self.calibration.n_designs, 'design')} count."
+                f"{counted(self.calibration.n_runs, 'measurement')} of "
+                f"{counted(self.calibration.n_designs, 'design')} count."
             )
         found += [line + "." for line in self.calibration.notes]
         n = len(self.alternatives)
@@ -274,11 +282,11 @@ class Decision:
                 f"{100 * self.confidence:.0f} %; the one that comes closest is named."
             )
         found.append(
-            f"Evaluation {best.seq} is the best of {len(self.candidates)} with "
+            f"Evaluation {best.evaluation} is the best of {len(self.candidates)} with "
             f"{100 * best.p_best:.0f} %; its expected loss is {self.percent(best.loss)}."
         )
         if n > 1 or self.alternatives[0].seq != best.seq:
-            found.append(f"{_count(n, 'design')} together hold the best one with 90 %.")
+            found.append(f"{counted(n, 'design')} together hold the best one with 90 %.")
         if len(self.candidates) > 1:
             found.append(self._comparison())
         for text, chance in best.p_limits.items():
@@ -288,9 +296,10 @@ class Decision:
     def _comparison(self) -> str:
         rival = self.candidates[1]
         chance, gap = self.beats(0, 1), self.best.reward - rival.reward
-        text = f"Evaluation {self.best.seq} beats {rival.seq} with {100 * chance:.0f} %"
+        one, other = self.best.evaluation, rival.evaluation
+        text = f"Evaluation {one} beats {other} with {100 * chance:.0f} %"
         if abs(gap) <= _ALIKE and (self.utility[:, 0] == self.utility[:, 1]).all():
-            return f"Evaluation {rival.seq} is as good as {self.best.seq} in all that counts."
+            return f"Evaluation {other} is as good as {one} in all that counts."
         if chance < SHARE and gap > 0:
             return f"{text}; the difference of {self.percent(gap)} is within the error."
         return f"{text}."
@@ -313,6 +322,7 @@ class Decision:
             "next": [
                 {
                     "seq": step.candidate.seq,
+                    "evaluation": step.candidate.evaluation,
                     "design": dict(step.candidate.design),
                     "loss_before": step.loss_before,
                     "loss_after": step.loss_after,
@@ -320,10 +330,6 @@ class Decision:
                 for step in (self.next(n_next) if n_next else [])
             ],
         }
-
-
-def _count(n: int, what: str) -> str:
-    return f"{n} {what}" if n == 1 else f"{n} {what}s"
 
 
 def decide(
@@ -450,6 +456,9 @@ class _Problem:
             )
         highest = {spec.name: spec.highest for spec in source.specs}
         recorded = [replace(s, highest=highest.get(s.name, s.highest)) for s in log.metrics]
+        # A derived metric with an own error does not inherit that of others.
+        own = calibration.prior.metrics
+        recorded = [replace(s, formula=None) if s.name in own else s for s in recorded]
         specs = _needed(objective, recorded)
         with_error = calibration.quantities(specs)
         quantities = tuple(sorted(set(with_error.values())))
@@ -497,7 +506,9 @@ class _Problem:
         for column, place in self.quantity_of.items():
             values[..., column] *= np.exp(shaped[..., place])
             np.minimum(values[..., column], self.specs[column].highest, out=values[..., column])
-        flat = derived_values(values.reshape(-1, n_columns), self.specs).reshape(-1, w, n_columns)
+        simulated = [column for column, spec in enumerate(self.specs) if spec.formula is None]
+        flat = derived_values(values.reshape(-1, n_columns)[:, simulated], self.specs)
+        flat = flat.reshape(-1, w, n_columns)
         built = np.zeros(flat.shape[:2], dtype=np.int16)
         free = replace(self.objective, limits=())
         reward = free.rewards(flat, built, self.reference, self.specs, weights)
@@ -582,6 +593,7 @@ def _decision(
         candidates.append(
             Candidate(
                 outcome.seq,
+                log.evaluation_number(outcome.seq),
                 outcome.design,
                 float(likely[0, place]),
                 float(p_best[place]),

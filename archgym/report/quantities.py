@@ -15,6 +15,8 @@ _RANGES = {"s": (-15, 0), "B": (0, 12), "B/s": (0, 12), "bit/s": (0, 12)}
 _SUPERSCRIPTS = str.maketrans("0123456789-", "⁰¹²³⁴⁵⁶⁷⁸⁹⁻")
 # chosen: numbers without a prefix are written out from a thousandth to a million.
 _LEAST, _MOST = 1e-3, 1e6
+# chosen: units of so many letters are words, such as cycles, pins and folds.
+_WORD = 4
 # chosen: a smaller share is not a change; a larger one is shown as a factor.
 _NO_CHANGE, _DOUBLED = 5e-4, 1.0
 # chosen: three digits of a percentage would show less as 100 %.
@@ -153,8 +155,18 @@ def grouped_number(value: float | None) -> str:
     return plain_number(value, 6)
 
 
+def counted(n: int, noun: str) -> str:
+    """Return a number of things in words, such as "2 runs"."""
+    return f"{n:,} {noun}{'s' * (n != 1)}"
+
+
 def metric_title(spec: "MetricSpec") -> str:
-    """Return the name of a metric in words, without its unit: "total time" of `total_time_ns`."""
+    """Return the name of a metric in words, without its unit: "total time" of `total_time_ns`.
+
+    A unit that is a word stays: "total cycles".
+    """
+    if spec.unit.isalpha() and len(spec.unit) >= _WORD:
+        return spec.name.replace("_", " ")
     unit = spec.unit.lower().replace("/", "_per_").replace(" ", "_").replace("%", "percent")
     bare = spec.name.removesuffix(f"_{unit}") if unit else spec.name
     return bare.replace("_", " ")

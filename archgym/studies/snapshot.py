@@ -196,6 +196,10 @@ class StudyLog:
         """Designs that were evaluated: asks without repeats."""
         return int(self.is_evaluation.sum())
 
+    def evaluation_number(self, seq: int) -> int:
+        """Return the number of evaluations until an ask, which it has itself: from 1."""
+        return int(self.is_evaluation[self.records.seq <= seq].sum())
+
     @cached_property
     def is_evaluation(self) -> np.ndarray:
         """True if each record is an evaluation, (asks,) bool."""

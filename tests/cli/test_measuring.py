@@ -1,6 +1,8 @@
 """Commands `measure` and `decide`, and `--measured` of others."""
 
+import json
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -32,10 +34,31 @@ def test_study_is_measured_and_decided(archgym: Archgym, study: Path) -> None:
     assert "Measure evaluation" not in decided.out
     assert metric in decided.out
     best = as_json["best"]
-    assert f"Evaluation {best['seq']}: " in decided.out
+    assert f"Evaluation {best['evaluation']}: " in decided.out
     assert all(f"{name}={value}" in decided.out for name, value in best["design"].items())
     assert as_json["measurements"] == 1
     assert as_json["prior"]["origin"] == "chosen"
+
+
+def test_all_commands_number_evaluations_alike(archgym: Archgym, study: Path) -> None:
+    shown = archgym("show", study).out
+    (number,) = re.findall(r"Best design \(evaluation (\d+)", shown)
+    reported = archgym("report", study, "--out", "page.html").out
+
+    decided = archgym("decide", study).out
+
+    assert f"at evaluation {number}, has" in " ".join(reported.split())
+    assert f"evaluation {number} is the best of its run" in Path("page.html").read_text("utf-8")
+    assert f"Evaluation {number} is the best" in decided
+    # `measure` takes the number that is named.
+    (text,) = re.findall(rf"Evaluation {number}: (.+?)\n\n", decided, re.DOTALL)
+    metric, (value, _, _) = next(
+        iter(archgym("decide", study, "--json").json["best"]["metrics"].items())
+    )
+    Path("m.csv").write_text(f"evaluation,{metric}\n{number},{value}\n")
+    assert archgym("measure", study, "m.csv").code == 0
+    design = json.loads((study / "measured.jsonl").read_text().splitlines()[-1])["design"]
+    assert set(text.replace(",", "").split()) == {f"{n}={v}" for n, v in design.items()}
 
 
 def test_evaluation_and_search_take_measurements(archgym: Archgym, study: Path) -> None:
@@ -113,5 +136,5 @@ def test_row_that_contradicts_its_evaluation_is_refused(archgym: Archgym, study:
     ran = archgym("measure", study, "m.csv")
 
     assert ran.code == 1
-    assert f"has banks={best['design']['banks']}, the row {banks}" in ran.err
+    assert f"has banks={best['design']['banks']}, not {banks}" in ran.err
     assert not (study / "measured.jsonl").exists()

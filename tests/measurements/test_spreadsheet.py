@@ -63,7 +63,8 @@ def test_parameters_that_are_left_out_are_the_default_designs(tmp_path: Path) ->
         ("mode,time\na,1.2\n", 1, "a column must be a metric of proving, such as cost_ns"),
         ("mode,cost_ns,cost_ns\na,1,1\n", 1, "each column must come once"),
         ("mode,cost_ns\na,1,3\n", 2, "must have 2 cells"),
-        ("seq,cost_ns\n1,1.2\n", 1, "`seq` names evaluations of a study"),
+        ("seq,cost_ns\n1,1.2\n", 1, "`seq` names evaluations; name the study"),
+        ("evaluation,seq,cost_ns\n1,0,1.2\n", 1, "one column must name evaluations"),
         ("mode,cost_ns\n", 1, "must have a heading and rows"),
         ("", 1, "must have a heading and rows"),
         ('mode,cost_ns\n"a,1.2\n', None, "must be CSV"),
@@ -104,13 +105,14 @@ def test_a_million_rows_are_refused_before_they_are_simulated(
 
 
 def test_numbers_of_evaluations_name_the_designs_of_a_study(tmp_path: Path) -> None:
-    designs = {3: {"mode": "b", "count": 0}}
+    design = {"mode": "b", "count": 0}
+    designs = {"seq=3": design, "evaluation=2": design}
 
-    found = read_spreadsheet(written(tmp_path, "seq,cost_ns\n3,1.4\n"), TASK, designs)
-
-    assert found.rows[0].design == designs[3]
-    with pytest.raises(FileFormatError, match="`seq` must be an evaluation of the study; got 4"):
-        read_spreadsheet(written(tmp_path, "seq,cost_ns\n4,1.4\n"), TASK, designs)
+    for text in ("seq,cost_ns\n3,1.4\n", "evaluation,cost_ns\n2,1.4\n"):
+        found = read_spreadsheet(written(tmp_path, text), TASK, designs)
+        assert found.rows[0].design == design
+    with pytest.raises(FileFormatError, match="evaluation=3 is not an evaluation of the study"):
+        read_spreadsheet(written(tmp_path, "evaluation,cost_ns\n3,1.4\n"), TASK, designs)
 
 
 def test_task_of_two_workloads_asks_which_one_ran() -> None:

@@ -15,11 +15,13 @@ from archgym.report import TaskEvidence, find, read_evidence
 from archgym.report.ablation import AblationPath, ablation_path
 from archgym.report.answer import Answer, answer_of, brought_text, percent_text
 from archgym.report.best_design import Chosen, choose
+from archgym.report.decision import decide
 from archgym.report.front_chart import front_chart, front_step
 from archgym.report.page import PageOptions, explorer, page
 from archgym.spaces.design import Constraint
 from archgym.spaces.expression import P
 from archgym.spaces.space import DesignSpace
+from archgym.studies.study import Study
 from archgym.tables import build_table
 from tests.toys import SPACE, ToySimulator
 
@@ -246,6 +248,18 @@ def test_gain_within_the_simulator_s_error_is_no_gain(task: TaskEvidence) -> Non
 
     assert "larger than the gain" not in texts[0]["simulator"]
     assert "larger than the gain" in texts[1]["simulator"]
+
+
+def test_errors_of_all_metrics_that_count_are_listed(tmp_path: Path) -> None:
+    objective = subject_to(toy_task().objective, ["power_mw <= 1000"], toy_task().metrics)
+    log = Study.create(tmp_path / "s", toy_task(objective), "random", seed=1, budget=8).run().log
+
+    text = dict(confidence(read_evidence([tmp_path / "s"]).tasks[0]))["real machine"]
+
+    best = decide(log).best
+    assert f"evaluation {best.evaluation} is the best of its run" in text
+    errors = f"latency ±{best.margin('latency_ns'):.2g} %, power ±{best.margin('power_mw'):.2g} %"
+    assert f"90 % intervals: {errors} (error not known" in text
 
 
 @pytest.mark.parametrize(

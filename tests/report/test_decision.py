@@ -8,11 +8,18 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.function import FunctionSimulator
+from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import BatchResult
 from archgym.evaluation.task import Task
+from archgym.measurements import calibration
 from archgym.measurements.file import MEASURED_NAME
+from archgym.measurements.prior import chosen_prior
 from archgym.report.decision import decide
+from archgym.report.study_summary import StudySummary
 from archgym.searching import SearchResult, search
+from archgym.spaces.expression import P
+from archgym.spaces.parameter import PowerOfTwo
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from archgym.testing import ProvingSimulator
@@ -108,7 +115,7 @@ def test_designs_that_are_alike_are_called_equally_good(tmp_path: Path) -> None:
 
     text = " ".join(alike.sentences())
 
-    assert f"is as good as {found.best.seq} in all that counts" in text
+    assert f"is as good as {found.best.evaluation} in all that counts" in text
     assert "beats" not in text
 
 
@@ -124,6 +131,45 @@ def test_limit_has_the_probability_to_be_met(tmp_path: Path) -> None:
     assert 0.4 < chance < 1.0
     assert sure.best.p_limits["gain_gbs <= 6"] >= 0.9
     assert sure.best.reward <= usual.best.reward
+
+
+def test_derived_metric_with_an_own_error_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    specs = (
+        MetricSpec("time_s", "s", "minimise", 1e-9, "Time."),
+        MetricSpec("square", "", "minimise", 1e-9, "Its square.", formula=P("time_s") ** 2),
+    )
+    space = [PowerOfTwo("ways", 1, 16)]
+    simulator = FunctionSimulator(lambda design: {"time_s": 8.0 / design["ways"]}, space, specs)
+    log = search(simulator, budget=4, minimise="square", folder=tmp_path / "runs").log
+
+    def spread() -> float:
+        return decide(log).best.margin("square")
+
+    inherited = spread()
+    # One of its own, of the same size as that of the time.
+    own = chosen_prior([replace(spec, formula=None) for spec in specs], "both were measured")
+    monkeypatch.setattr(calibration, "shipped_prior", lambda name, specs: own)
+
+    assert inherited == pytest.approx(2.0 * spread(), rel=0.1)
+
+
+def test_evaluations_are_counted_as_by_a_summary(tmp_path: Path) -> None:
+    task = Task.make(SIMULATOR, "near")
+    designs = task.space.sample(8, np.random.default_rng(0))
+    with Study.log(tmp_path / "study", task) as study:
+        study.evaluate(np.repeat(designs, 3, axis=0))
+    log = read_study(tmp_path / "study")
+
+    found = decide(log)
+
+    assert found.best.evaluation == StudySummary.read(log).best_evaluation
+    for candidate in found.candidates:
+        assert candidate.seq == 3 * (candidate.evaluation - 1)
+    assert f"Evaluation {found.best.evaluation} is the best of" in " ".join(found.sentences())
+    (step,) = found.to_json(1)["next"]
+    assert step["seq"] == 3 * (step["evaluation"] - 1)
 
 
 def test_robust_choice_never_has_a_worse_low_end(folder: Path) -> None:

@@ -92,6 +92,8 @@ def test_axis_has_one_unit_for_all_its_values() -> None:
         ("edp_nj_s", "nJ s", "edp"),
         ("utilisation_percent", "%", "utilisation"),
         ("row_hits", "", "row hits"),
+        ("total_cycles", "cycles", "total cycles"),
+        ("data_pins", "pins", "data pins"),
         ("ipc", "instructions/cycle", "ipc"),
     ],
 )

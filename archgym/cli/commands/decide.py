@@ -79,14 +79,14 @@ def decide(
 def _write(found: "Decision") -> None:
     for sentence in found.sentences():
         prose(sentence)
-    prose(f"Evaluation {found.best.seq}: {_text(found.best)}")
+    prose(f"Evaluation {found.best.evaluation}: {_text(found.best)}")
     say()
     rows = list(found.alternatives[:_MOST_ROWS])
     if found.best not in rows:
         rows = [found.best, *rows[: _MOST_ROWS - 1]]
     metrics = list(rows[0].metrics)
     limits = list(rows[0].p_limits)
-    columns = ["seq", "best with", "expected loss", *limits, *metrics, "measured"]
+    columns = ["evaluation", "best with", "expected loss", *limits, *metrics, "measured"]
     table(columns, [_cells(found, row, metrics, limits) for row in rows])
     left = len(found.alternatives) - _MOST_ROWS
     if left > 0:
@@ -98,12 +98,10 @@ def _write(found: "Decision") -> None:
 def _cells(found: "Decision", row: "Candidate", metrics: list[str], limits: list[str]) -> list[str]:
     values = []
     for name in metrics:
-        likely, low, high = row.metrics[name]
-        own = number(likely)
-        half = 50.0 * (high - low) / likely if likely else 0.0
+        own, half = number(row.metrics[name][0]), row.margin(name)
         values.append(f"{own} ± {half:.2g} %" if half else own)
     return [
-        str(row.seq),
+        str(row.evaluation),
         f"{100 * row.p_best:.0f} %",
         found.percent(row.loss),
         *[f"{100 * row.p_limits[name]:.0f} %" for name in limits],
@@ -128,9 +126,9 @@ def _write_next(found: "Decision", n_next: int, study: Path) -> None:
         say("If you measure anyway:")
     for step in steps:
         gain = f"{found.percent(step.loss_before)} to {found.percent(step.loss_after)}"
-        named = f"{step.candidate.seq}: expected loss {gain}. {_text(step.candidate)}"
+        named = f"{step.candidate.evaluation}: expected loss {gain}. {_text(step.candidate)}"
         prose(f"Measure evaluation {named}")
-    say(f"Then: archgym measure {study} measured.csv, with the columns seq and the metrics.")
+    say(f"Then: archgym measure {study} measured.csv, with the columns evaluation and the metrics.")
 
 
 def prove(

@@ -29,7 +29,7 @@ def measure(
         Path,
         typer.Argument(
             help="CSV file: columns are parameters, metrics such as `latency_ns [us]`, and "
-            "optionally seq, workload, date and machine.",
+            "optionally evaluation, workload, date and machine.",
             metavar="CSV",
         ),
     ],
@@ -91,8 +91,8 @@ def _few(names: tuple[str, ...]) -> str:
     return ", ".join(names[:5]) + more
 
 
-def _subject(subject: str, options: TaskOptions) -> "tuple[Task, dict[int, Design] | None, Path]":
-    """Return the task, designs by the number of their evaluation, and the default file."""
+def _subject(subject: str, options: TaskOptions) -> "tuple[Task, dict[str, Design] | None, Path]":
+    """Return the task, designs by the cells that name their evaluation, and the default file."""
     from archgym.measurements.file import MEASURED_NAME
 
     if not is_study(subject):
@@ -109,8 +109,8 @@ def _subject(subject: str, options: TaskOptions) -> "tuple[Task, dict[int, Desig
     log = read_study(subject)
     announce_compilation()
     task = Task.from_json(log.header.task)
-    designs = {
-        int(log.records.seq[row]): log.space.design_at(log.records.indices[row])
-        for row in np.flatnonzero(log.is_evaluation)
-    }
+    designs: dict[str, Design] = {}
+    for number, row in enumerate(np.flatnonzero(log.is_evaluation), 1):
+        design = log.space.design_at(log.records.indices[row])
+        designs |= {f"evaluation={number}": design, f"seq={log.records.seq[row]}": design}
     return task, designs, Path(subject) / MEASURED_NAME

@@ -16,6 +16,7 @@ from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import named_path
 from archgym.errors import InvalidArgumentError
+from archgym.report.quantities import counted
 
 if TYPE_CHECKING:
     from archgym.sweep.driver import SweepOutcome
@@ -63,8 +64,8 @@ def plan(file: PlanArgument, set: SetOption = None, json: JsonOption = False) ->
         )
         return
     say(
-        f"{len(runs)} runs: {_counted(len(read.tasks), 'task')} × "
-        f"{_counted(len(read.agents), 'agent')} × {_counted(len(read.seeds), 'seed')}, "
+        f"{len(runs)} runs: {counted(len(read.tasks), 'task')} × "
+        f"{counted(len(read.agents), 'agent')} × {counted(len(read.seeds), 'seed')}, "
         f"{read.budget:,} evaluations each, {evaluations:,} in total."
     )
     say(f"Estimated simulation time: {duration(seconds)} on one core, plus the time of the agents.")
@@ -286,10 +287,6 @@ def _agent_rows(agents: "Sequence[AgentPlan]") -> list[tuple[str, str, str]]:
 
 def _settings(values: Any) -> str:
     return ", ".join(f"{name}={value}" for name, value in values.items()) or "defaults"
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _write_report(read: "SweepReport") -> None:

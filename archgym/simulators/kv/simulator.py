@@ -225,6 +225,13 @@ class KvSimulator(RowSimulator):
             "host_tokens": host_blocks,
         }
         set_here = [name for name, value in self._given.items() if value is not None]
+        of_space = design_space(space, ()).names
+        for option, parameter in (("gpu_blocks", "cache_tokens"), ("host_blocks", "host_tokens")):
+            if parameter in set_here and parameter not in of_space:
+                raise InvalidArgumentError(
+                    f"`{option}` replaces a parameter that the space {space!r} does not have. Its "
+                    f"parameters are {', '.join(of_space)}."
+                )
         self.space = design_space(space, set_here)
         self.metrics: tuple[MetricSpec, ...] = METRICS[space]
         self.objectives: Mapping[str, Objective] = objectives(space)
@@ -246,6 +253,12 @@ class KvSimulator(RowSimulator):
         """
         content = load(name)
         found = stream(content, self.settings)
+        sessions = len(np.unique(found.session[found.session >= 0]))
+        if self.settings.live > max(sessions, StreamSettings().live):
+            logger.warning(
+                "`live` is %d, but %s has %d sessions: no more are live at a time.",
+                self.settings.live, content.name, sessions,
+            )  # fmt: skip
         blocks, block = self._given["cache_tokens"], self._given["block_tokens"] or LARGEST_BLOCK
         # An `offload` without blocks of its own takes all from the host.
         if blocks is not None and self.space.name != "offload":

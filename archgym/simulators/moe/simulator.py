@@ -1,5 +1,6 @@
 """The MoE serving simulator: requests, experts that do not all fit, and the links between."""
 
+import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import partial
@@ -94,6 +95,7 @@ from archgym.spaces.expression import P
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 
+logger = logging.getLogger(__name__)
 # chosen: an H100 by the press of 2023 and 2024, and an eighth of its server.
 _ACCELERATOR_DOLLARS: Final = 35_000.0
 _DEFAULT_OBJECTIVE: Final = {
@@ -358,6 +360,7 @@ class MoeSimulator(RowSimulator):
         """
         if accelerator_dollars != _ACCELERATOR_DOLLARS and not years:
             raise InvalidArgumentError("`accelerator_dollars` needs `years`, such as 3.")
+        self._assumes_price = bool(years) and accelerator_dollars == _ACCELERATOR_DOLLARS
         price = P("n_gpus") * accelerator_dollars
         servers = P("n_gpus") * SERVER_KW_PER_GPU - HOST_W / 1000.0
         kilowatts = P("energy_per_token_mj") * P("output_per_s") / 1e6 + servers
@@ -444,6 +447,12 @@ class MoeSimulator(RowSimulator):
           UnknownNameError: Neither.
           FileFormatError: The file is not a trace of routing or requests.
         """
+        if self._assumes_price and self.node.gpu.name.split("-")[0] not in ("h100", "h200"):
+            logger.warning(
+                "The cost of ownership takes $%s for each accelerator, the price of an H100 with "
+                "its part of a server, for %s too: give `accelerator_dollars`.",
+                f"{_ACCELERATOR_DOLLARS:,.0f}", self.node.gpu.name,
+            )  # fmt: skip
         asked = shipped(self.space.name, name, self.model)
         ttft_ms, tpot_ms = self._promise
         promise = Promise(ttft_ms or asked.promise.ttft_ms, tpot_ms or asked.promise.tpot_ms)

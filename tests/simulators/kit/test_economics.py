@@ -148,6 +148,15 @@ def test_options_that_nothing_reads_are_refused(simulator: str, options: dict[st
         Task.make(simulator, **options)
 
 
+def test_price_of_another_accelerator_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    Task.make("moe", years="3", hardware="rtx-4090", accelerator_dollars="2000")
+    Task.make("moe", years="3", hardware="hgx-h200", space="single-server")
+    assert not caplog.text
+    Task.make("moe", years="3", hardware="rtx-4090")
+
+    assert "for rtx-4090 too: give `accelerator_dollars`" in caplog.text
+
+
 def test_ownership_of_servers_is_their_price_and_the_electricity_of_their_tokens() -> None:
     task = Task.make("moe", years="3", accelerator_dollars="20000", electricity="0.2", pue="1.5")
 

@@ -1,5 +1,6 @@
 """Price, carbon, and power over windows of time, on every simulator that can have them."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,9 @@ from archgym.errors import InvalidArgumentError
 from archgym.evaluation.options import declared_options
 from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.evaluation.task import Task
+from archgym.report.decision import decide
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
 
 # Simulators with an area and a power, as quick as they can be.
 PRICED: dict[str, dict[str, Any]] = {
@@ -26,6 +30,12 @@ OBSERVED: tuple[tuple[str, dict[str, Any]], ...] = (
 )
 # No area, or machines that are bought, whose cost of ownership `cluster` and `moe` have.
 OTHERS = {"cluster", "dram", "kv", "moe"}
+# Simulators with metrics that are expressions of others.
+DERIVED = {
+    **{name: {"node": "7nm", **options} for name, options in PRICED.items()},
+    "cluster": {"years": "3"},
+    "moe": {"years": "3"},
+}
 
 
 def rows(task: Task, n: int = 3) -> dict[str, np.ndarray]:
@@ -48,6 +58,62 @@ def test_every_simulator_with_area_and_power_has_a_node() -> None:
     assert declaring == set(PRICED)
     # A composition has the options of its parts.
     assert {name for name in simulator_names() if "+" not in name} - declaring == OTHERS
+
+
+def test_every_simulator_with_derived_metrics_is_known() -> None:
+    declaring = {
+        name
+        for name in simulator_names()
+        if "+" not in name
+        and {"node", "years"} & {o.name for o in declared_options(simulator_class(name))}
+    }
+
+    assert declaring == set(DERIVED)
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_errors_go_through_expressions_of_metrics(name: str, tmp_path: Path) -> None:
+    derived = [
+        s for s in Task.make(name, **DERIVED[name]).simulator.metrics if s.formula is not None
+    ]
+    task = Task.make(name, minimise=tuple(s.name for s in derived), **DERIVED[name])
+    Study.create(tmp_path / "study", task, "random", seed=1, budget=6).run()
+
+    best = decide(read_study(tmp_path / "study")).best
+
+    names = ("likely", "low", "high")
+    ends = {metric: dict(zip(names, e, strict=True)) for metric, e in best.metrics.items()}
+    n_inherited = 0
+    for spec in derived:
+        assert spec.formula is not None
+        likely, low, high = (
+            float(spec.formula.evaluate({n: np.array([ends[n][end]]) for n in ends})[0])
+            for end in names
+        )
+        own = ends[spec.name]
+        assert own["likely"] == pytest.approx(likely)
+        # Price and carbon grow with each of their parts, whose errors are independent.
+        assert 0.999 * low <= own["low"] <= own["likely"] <= own["high"] <= 1.001 * high
+        assert (own["low"] < own["high"]) == (low < high)
+        n_inherited += own["low"] < own["high"]
+    assert n_inherited
+
+
+@pytest.mark.parametrize("name", DERIVED)
+def test_derived_metrics_of_calibrated_simulators_are_their_expressions(name: str) -> None:
+    plain = rows(Task.make(name, **DERIVED[name]))
+    task = Task.make(name, confidence=0.9, **DERIVED[name])
+
+    found = rows(task)
+
+    # Nothing is measured: the most likely values are those simulated.
+    for metric, values in plain.items():
+        np.testing.assert_allclose(found[metric], values)
+    for spec in task.metrics:
+        if spec.formula is not None:
+            np.testing.assert_allclose(found[spec.name], spec.formula.evaluate(found))
+        if spec.name.startswith("low_"):
+            assert (found[spec.name] <= found[spec.name.removeprefix("low_")]).all()
 
 
 @pytest.mark.parametrize("name", PRICED)

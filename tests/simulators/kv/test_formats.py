@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
+from archgym.evaluation.factory import make_simulator
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
 from archgym.simulators.kv.workloads import load, read_trace
@@ -305,3 +306,21 @@ def test_memory_below_the_smallest_request_is_said_in_one_line(
     assert "got 2. All requests are rejected." in caplog.text
     # The host holds what the accelerator does not.
     KvSimulator("offload", gpu_blocks=0, block_tokens=64).workload("coding")
+
+
+@pytest.mark.parametrize(
+    ("space", "option"),
+    [("serving", "gpu_blocks"), ("serving", "host_blocks"), ("vllm", "host_blocks")],
+)
+def test_sizes_that_a_space_does_not_have_are_refused(space: str, option: str) -> None:
+    # Before: they were part of the task's name, and had no effect.
+    with pytest.raises(InvalidArgumentError, match=f"`{option}` replaces a parameter that"):
+        make_simulator(KvSimulator, space, None, {option: "100"})
+
+
+def test_more_live_sessions_than_the_trace_has_are_told(caplog: pytest.LogCaptureFixture) -> None:
+    KvSimulator("vllm").workload("chat")
+    assert not caplog.text
+    KvSimulator("serving", live=21).workload("coding")
+
+    assert "`live` is 21, but coding has 20 sessions" in caplog.text
