@@ -24,6 +24,7 @@ from archgym.simulators.accelerator.formats.export import (
 )
 from archgym.simulators.accelerator.formats.files import ARCHITECTURES
 from archgym.simulators.accelerator.kernel.architecture import Architecture
+from archgym.simulators.accelerator.kernel.energy import node_shares
 from archgym.simulators.accelerator.kernel.evaluation import COUNT_MODES, evaluate_mappings
 from archgym.simulators.accelerator.kernel.problem import Problem
 from archgym.simulators.accelerator.kernel.systolic import DEFAULT_OBJECTIVE as SYSTOLIC_OBJECTIVE
@@ -66,6 +67,7 @@ from archgym.simulators.accelerator.space import (
     MAPPING_SPACES,
     PUBLISHED,
     hardware,
+    hardware_at,
     hardware_space,
     mappings_of_layer,
 )
@@ -73,11 +75,11 @@ from archgym.simulators.accelerator.workloads import NETWORKS, Network, layer_na
 from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.kit.economics import (
     DEFAULT_GRID,
+    NODES,
     THREE_YEARS_H,
     DiesOption,
     GridOption,
     HoursOption,
-    NodeOption,
     economic_metrics,
 )
 from archgym.spaces.space import DesignSpace
@@ -151,8 +153,8 @@ class AcceleratorSimulator(RowSimulator):
         area_mm2: Annotated[
             float,
             Option(
-                "Largest area of a design [mm2]. In spaces of hardware the default design shrinks "
-                "until it fits.",
+                "Largest area of a design at its node [mm2]. In spaces of hardware the default "
+                "design shrinks until it fits.",
                 low=1e-6,
                 unit="mm2",
                 word="none",
@@ -178,7 +180,13 @@ class AcceleratorSimulator(RowSimulator):
                 high=_MAX_LAYERS,
             ),
         ] = 0,
-        node: NodeOption = "",
+        node: Annotated[
+            str,
+            Option(
+                "Technology node of area, energy, price and carbon. Mappings are those of 45 nm.",
+                choices=tuple(NODES),
+            ),
+        ] = "",
         dies: DiesOption = 1,
         grid: GridOption = DEFAULT_GRID,
         hours: HoursOption = THREE_YEARS_H,
@@ -195,7 +203,7 @@ class AcceleratorSimulator(RowSimulator):
           layer: See above.
           architecture: See above.
           layers: See above.
-          node: Node of area, energy, price and carbon in spaces of hardware; 45 nm without one.
+          node: See above; in spaces of hardware. 45 nm without one.
           dies: See above.
           grid: See above.
           hours: See above.
@@ -225,7 +233,7 @@ class AcceleratorSimulator(RowSimulator):
             self._become_systolic(space)
             return
         if space in HARDWARE_SPACES:
-            self.space: DesignSpace = hardware_space(space, area_mm2)
+            self.space: DesignSpace = hardware_space(space, area_mm2, node)
         else:
             self._mappings = mappings_of_layer(space, layer, architecture)
             self.evaluation_s = self.evaluation_s_of[space]
@@ -384,7 +392,8 @@ class AcceleratorSimulator(RowSimulator):
         ratios = [1.0] * len(layers)
         for place, (name, problem, mapping) in enumerate(layers):
             if self._mappings is None and shared_dimensions(mapping):
-                other, ratios[place] = expressible_mapping(problem, built, self.search)
+                chosen_on = self._hardware(indices) or built
+                other, ratios[place] = expressible_mapping(problem, chosen_on, self.search)
                 if other is None:
                     raise InvalidDesignError(
                         f"No mapping of layer {name!r} was found that Timeloop can express."
@@ -420,7 +429,7 @@ class AcceleratorSimulator(RowSimulator):
             if found is None:
                 raise InvalidDesignError(f"No mapping of layer {layer.name!r} was found that fits.")
             layers.append((layer.name, layer.problem, found))
-        return built, layers
+        return hardware_at(built, self._node), layers
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return statistics of a network: name to (value, unit)."""
@@ -440,7 +449,8 @@ class AcceleratorSimulator(RowSimulator):
         built = self._hardware(indices)
         if built is None:
             return self.model_reasons[1]
-        if built.area_um2 / 1e6 > self._limits[0]:
+        area = hardware_at(built, self._node).area_um2 / 1e6
+        if area > self._limits[0]:
             return self.model_reasons[2]
         energy = cycles = dram = 0.0
         for layer in opened.layers:
@@ -452,16 +462,19 @@ class AcceleratorSimulator(RowSimulator):
             dram += layer.count * found[2]
         used = 100.0 * opened.n_operations / built.mac.instances / cycles
         bits = built.levels[-1].word_bits
-        metrics = metric_values(
-            energy, cycles, built.area_um2 / 1e6, used, dram, bits, built.n_estimated
-        )  # fmt: skip
+        energy = self._energy_pj(energy, dram)
+        metrics = metric_values(energy, cycles, area, used, dram, bits, built.n_estimated)
         if metrics[_LIMITED["power_mw"]] > self._limits[1]:
             return self.model_reasons[3]
         return metrics
 
     def _hardware(self, indices: np.ndarray) -> Architecture | None:
-        """Return the accelerator of a design at the node; None if CACTI rejects its buffer."""
-        return hardware(self.space.name, dict(self.space.design_at(indices)), self._node)
+        """Return the accelerator of a design at 45 nm; None if CACTI rejects its buffer."""
+        return hardware(self.space.name, dict(self.space.design_at(indices)))
+
+    def _energy_pj(self, energy: Any, dram: Any) -> Any:
+        """Return energy at the node; all of it but DRAM's scales alike."""
+        return dram + node_shares(self._node)[2] * (energy - dram) if self._node else energy
 
     @property
     def search(self) -> Search:
@@ -478,7 +491,8 @@ class AcceleratorSimulator(RowSimulator):
             built = self._hardware(design)
             assert built is not None, "the design was built"
             rows.append(network_without(cost, network, built, self.search))
-        return tuple(np.array(rows).T)
+        energy, cycles, dram = np.array(rows).T
+        return self._energy_pj(energy, dram), cycles, dram
 
     # ---- mappings
 

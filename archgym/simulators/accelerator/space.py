@@ -7,7 +7,7 @@ mappings are made in `mapping.space`.
 """
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any, Final
@@ -84,7 +84,9 @@ _ARRAY: Final = (4, 6, 8, 10, 12, 14, 16, 20, 24, 28, 32)
 _LARGER: Final = (40, 48, 64, 96, 128)
 
 
-def hardware_space(name: str = "default", area_limit_mm2: float = math.inf) -> DesignSpace:
+def hardware_space(
+    name: str = "default", area_limit_mm2: float = math.inf, node: str = ""
+) -> DesignSpace:
     """Return a space of accelerators whose default design is within a limit of area.
 
     Rewards are relative to the default design, so it must be a design that can be built. While it
@@ -94,29 +96,48 @@ def hardware_space(name: str = "default", area_limit_mm2: float = math.inf) -> D
     Args:
       name: One of `HARDWARE_SPACES`.
       area_limit_mm2: The limit [mm2].
+      node: Node of the area; empty for 45 nm.
 
     Raises:
       InvalidArgumentError: The area exceeds the limit with all sizes at their smallest.
     """
-    area_mm2 = partial(_area_mm2, name)
-    if name == PUBLISHED:
-        return _shrunk(published_space(), PUBLISHED_SIZES, area_mm2, area_limit_mm2)
-    return _shrunk(_default_space(), _SIZES, area_mm2, area_limit_mm2)
+    area_mm2 = partial(_area_mm2, name, node)
+    is_published = name == PUBLISHED
+    space = published_space() if is_published else _default_space()
+    design = dict(space.design_at(space.default_indices))
+    area = area_mm2(design)
+    while area > area_limit_mm2:
+        smaller: list[tuple[float, dict[str, Any]]] = []
+        for size in PUBLISHED_SIZES if is_published else _SIZES:
+            parameter = space.parameter(size)
+            index = parameter.index(design[size])
+            shrunk = {**design, size: parameter.value(max(0, index - 1))}
+            if index and space.feasible(space.indices_of(shrunk)[None, :])[0]:
+                smaller.append((area_mm2(shrunk), shrunk))
+        least, saving = min(smaller, key=lambda pair: pair[0], default=(area, design))
+        if least >= area:
+            raise InvalidArgumentError(
+                f"`area_mm2` must be at least {area:.4f}, the area of the default design with all "
+                f"sizes at their smallest, to which rewards are relative; got {area_limit_mm2:g}."
+            )
+        fitting = [pair for pair in smaller if pair[0] <= area_limit_mm2]
+        area, design = max(fitting, key=lambda pair: pair[0], default=(least, saving))
+    return space.with_defaults(design)
 
 
-def hardware(space: str, values: Mapping[str, Any], node: str = "") -> Architecture | None:
-    """Return the accelerator of a design that violates no constraint.
+def hardware(space: str, values: Mapping[str, Any]) -> Architecture | None:
+    """Return the accelerator of a design at 45 nm; None if CACTI rejects its global buffer.
 
     Args:
       space: One of `HARDWARE_SPACES`.
-      values: Values by parameter; in the default space, missing ones have their default.
-      node: Node to which the costs at 45 nm are scaled, but DRAM's; empty for 45 nm.
-
-    Returns:
-      The accelerator, or None if CACTI rejects its global buffer.
+      values: Values that violate no constraint; in the default space, missing ones have defaults.
     """
-    built = published_hardware(values) if space == PUBLISHED else _default_hardware(values)
-    if built is None or not node:
+    return published_hardware(values) if space == PUBLISHED else _default_hardware(values)
+
+
+def hardware_at(built: Architecture, node: str) -> Architecture:
+    """Return an accelerator with its costs scaled from 45 nm, but DRAM's; as it is for no node."""
+    if not node:
         return built
     memory, logic, energy = node_shares(node)
     *levels, dram = built.levels
@@ -153,37 +174,9 @@ def mappings_of_layer(space: str, layer: str, architecture: str = "") -> Mapping
     return (mapping_space if space == "mapping" else mapping_table_space)(problem, machine)
 
 
-def _area_mm2(space: str, values: Mapping[str, Any]) -> float:
+def _area_mm2(space: str, node: str, values: Mapping[str, Any]) -> float:
     built = hardware(space, values)
-    return math.inf if built is None else built.area_um2 / 1e6
-
-
-def _shrunk(
-    space: DesignSpace,
-    sizes: Sequence[str],
-    area_mm2: Callable[[Mapping[str, Any]], float],
-    limit_mm2: float,
-) -> DesignSpace:
-    """Return the space with a default design within the limit; see `hardware_space`."""
-    design = dict(space.design_at(space.default_indices))
-    area = area_mm2(design)
-    while area > limit_mm2:
-        smaller: list[tuple[float, dict[str, Any]]] = []
-        for name in sizes:
-            parameter = space.parameter(name)
-            index = parameter.index(design[name])
-            shrunk = {**design, name: parameter.value(max(0, index - 1))}
-            if index and space.feasible(space.indices_of(shrunk)[None, :])[0]:
-                smaller.append((area_mm2(shrunk), shrunk))
-        least, saving = min(smaller, key=lambda pair: pair[0], default=(area, design))
-        if least >= area:
-            raise InvalidArgumentError(
-                f"`area_mm2` must be at least {area:.4f}, the area of the default design with all "
-                f"sizes at their smallest, to which rewards are relative; got {limit_mm2:g}."
-            )
-        fitting = [pair for pair in smaller if pair[0] <= limit_mm2]
-        area, design = max(fitting, key=lambda pair: pair[0], default=(least, saving))
-    return space.with_defaults(design)
+    return math.inf if built is None else hardware_at(built, node).area_um2 / 1e6
 
 
 def _default_space() -> DesignSpace:

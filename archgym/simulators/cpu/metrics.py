@@ -276,7 +276,7 @@ def run_in_windows(
       cycles: Cycles of a window, which ends with the first 64 instructions that reach them.
 
     Returns:
-      None if the machine never ends. The last window is left out if it is shorter than half.
+      None if the machine never ends. Less than half a window at the end joins the one before.
     """
     core = Core(machine, trace, warmup, length, ideal)
     ends: list[Ints] = []
@@ -288,15 +288,15 @@ def run_in_windows(
         is_over = core.is_over
         if core.n_retired == retired:
             return None
-        least = cycles // 2 if is_over and ends else cycles
-        if core.n_cycles - begun >= least or (is_over and not ends):
+        if is_over or core.n_cycles - begun >= cycles:
             counters = core.finish()
             if counters is None:
                 return None
+            if is_over and ends and core.n_cycles - begun < cycles // 2:
+                ends.pop()
             ends.append(counters)
             begun = core.n_cycles
-    counters = core.finish()
-    return None if counters is None else (counters, tuple(ends))
+    return ends[-1], tuple(ends)
 
 
 def peaks(

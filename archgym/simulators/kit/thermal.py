@@ -90,8 +90,8 @@ def window_metrics(
 def worst_window(seconds: Floats, joules: Floats, window_s: float) -> float:
     """Return the largest mean power of any window [W].
 
-    Power is constant within a phase, so that some worst window begins or ends with a phase. A run
-    shorter than a window is a window of its own.
+    Power is constant within a phase, so that some worst window begins or ends with a phase. The
+    whole run counts as a window too, so that no peak is below the mean.
 
     Args:
       seconds: (n_phases,), lengths of phases.
@@ -106,7 +106,7 @@ def worst_window(seconds: Floats, joules: Floats, window_s: float) -> float:
     length = min(window_s, ends[-1])
     starts = np.clip(np.append(ends, ends - length), 0.0, ends[-1] - length)
     taken = np.interp(starts + length, ends, used) - np.interp(starts, ends, used)
-    return float(taken.max() / length)
+    return float(max(taken.max() / length, used[-1] / ends[-1]))
 
 
 class Observed(Protocol):

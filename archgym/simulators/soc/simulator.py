@@ -21,11 +21,11 @@ from archgym.evaluation.simulator import (
 from archgym.simulators.kit import KitSimulator, Option, declared
 from archgym.simulators.kit.economics import (
     DEFAULT_GRID,
+    NODES,
     THREE_YEARS_H,
     DiesOption,
     GridOption,
     HoursOption,
-    NodeOption,
     economic_metrics,
 )
 from archgym.simulators.kit.thermal import (
@@ -108,7 +108,10 @@ class SocSimulator(KitSimulator):
             str,
             Option("Task graph, or several joined by `+`.", choices=SHIPPED, takes_file=True),
         ] = _DEFAULT_GRAPH,
-        node: NodeOption = "",
+        node: Annotated[
+            str,
+            Option("Technology node of SRAM alone, and of price and carbon.", choices=tuple(NODES)),
+        ] = "",
         dies: DiesOption = 1,
         grid: GridOption = DEFAULT_GRID,
         hours: HoursOption = THREE_YEARS_H,

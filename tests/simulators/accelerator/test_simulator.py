@@ -11,7 +11,14 @@ from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.task import Task
 from archgym.simulators.accelerator import AcceleratorSimulator
 from archgym.simulators.accelerator.formats.files import load_architecture
-from archgym.simulators.accelerator.space import hardware, published_hardware, published_space
+from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping
+from archgym.simulators.accelerator.space import (
+    HARDWARE_SPACES,
+    hardware,
+    published_hardware,
+    published_space,
+)
+from archgym.simulators.kit.economics import NODES
 from evidence.accelerator.reference import (
     _archgym,
     _published_values,
@@ -104,6 +111,56 @@ def test_default_design_shrinks_until_it_fits_the_area() -> None:
 
 def test_limit_that_the_default_design_fits_leaves_the_space_as_it_is() -> None:
     assert AcceleratorSimulator(area_mm2="2.115").space == AcceleratorSimulator().space
+
+
+@pytest.mark.parametrize("space", HARDWARE_SPACES)
+@pytest.mark.parametrize("node", ["", "22nm", "7nm"])
+def test_limit_is_in_the_area_that_the_result_shows(space: str, node: str) -> None:
+    free = AcceleratorSimulator(space, "fast", layers=1, node=node)
+    workload = free.workload("alexnet-convolutions")
+    area = free.evaluate(default(free), workload)["area_mm2"]
+
+    fits, shrunk = (
+        AcceleratorSimulator(space, "fast", layers=1, node=node, area_mm2=share * area)
+        for share in (1.001, 0.8)
+    )
+
+    assert fits.space == free.space
+    smaller = shrunk.evaluate(default(shrunk), shrunk.workload("alexnet-convolutions"))
+    assert 0.5 * area < smaller["area_mm2"] <= 0.8 * area
+
+
+@pytest.mark.parametrize("space", HARDWARE_SPACES)
+def test_nodes_differ_in_energy_and_area_but_not_in_time(space: str) -> None:
+    found = []
+    for node in ("", *NODES):
+        simulator = AcceleratorSimulator(space, "fast", layers=2, node=node)
+        workload = simulator.workload("alexnet-convolutions")
+        metrics = simulator.evaluate(default(simulator), workload)
+        assert metrics.infeasible is None
+        # The mapping that is exported, on the accelerator that is exported, costs the same.
+        indices = simulator.space.default_indices
+        built, layers = simulator.mapped(indices, workload)
+        costs = [evaluate_mapping(problem, built, mapping) for _, problem, mapping in layers]
+        assert sum(each.energy_pj for each in costs) == pytest.approx(1e6 * metrics["energy_uj"])
+        assert sum(each.cycles for each in costs) == metrics["latency_cycles"]
+        assert built.area_um2 / 1e6 == metrics["area_mm2"]
+        # Energies by cost add up at the node too.
+        parts = ("arithmetic", "dram-energy", "buffer-energy", "register-energy")
+        paid = [
+            metrics["energy_uj"]
+            - simulator.simulate_without(part, indices[None], workload).values[0, 0]
+            for part in parts
+        ]
+        assert sum(paid) == pytest.approx(metrics["energy_uj"])
+        found.append(
+            [metrics[name] for name in ("latency_cycles", "dram_energy_uj", "edp_nj_s", "area_mm2")]
+        )
+
+    cycles, dram, edp, area = np.array(found).T
+    assert len(set(cycles)) == len(set(dram)) == 1
+    assert (np.diff(edp) < 0).all()
+    assert (np.diff(area) < 0).all()
 
 
 @pytest.mark.parametrize(

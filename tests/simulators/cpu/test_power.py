@@ -149,7 +149,7 @@ def test_parts_sum_to_area_and_power() -> None:
 
 
 def test_windows_change_no_other_metric_and_bound_power_and_temperature() -> None:
-    plain, seen = metrics({}), metrics({}, window_us=1)
+    plain, seen = metrics({}), metrics({}, window_us=0.5)
 
     assert {name: seen[name] for name in plain} == plain
     assert seen["power_mw"] < seen["peak_power_mw"] < 2 * seen["power_mw"]
@@ -157,8 +157,8 @@ def test_windows_change_no_other_metric_and_bound_power_and_temperature() -> Non
 
 
 def test_longer_windows_have_lower_peaks_and_weak_sinks_are_hotter() -> None:
-    short, long = metrics({}, window_us=1), metrics({}, window_us=3)
-    weak = metrics({}, window_us=1, sink_k_per_w=10)
+    short, long = metrics({}, window_us=0.5), metrics({}, window_us=3)
+    weak = metrics({}, window_us=0.5, sink_k_per_w=10)
 
     assert long["peak_power_mw"] < short["peak_power_mw"]
     assert weak["peak_temperature_c"] > short["peak_temperature_c"] + 30.0

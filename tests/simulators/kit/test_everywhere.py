@@ -168,6 +168,20 @@ def test_windows_add_peaks_and_change_no_other_metric(name: str, options: dict[s
         np.testing.assert_allclose(coarse["peak_power_mw"], plain["power_mw"], rtol=0.02)
 
 
+@pytest.mark.parametrize(
+    ("name", "options"),
+    [*OBSERVED, ("cpu", {"instructions": "4096", "workload": "k-mer-count"})],
+)
+@pytest.mark.parametrize("window_us", ["0.3", "0.7", "1.3", "9", "700"])
+def test_no_peak_is_below_the_mean_power(
+    name: str, options: dict[str, Any], window_us: str
+) -> None:
+    found = rows(Task.make(name, window_us=window_us, **options), 12)
+
+    mean_mw = 1e3 * found["mean_power_w"] if name == "soc" else found["power_mw"]
+    assert (found["peak_power_mw"] >= (1.0 - 1e-9) * mean_mw).all()
+
+
 @pytest.mark.parametrize(("name", "options"), OBSERVED)
 def test_a_worse_way_to_the_air_is_hotter(name: str, options: dict[str, Any]) -> None:
     warm = rows(Task.make(name, window_us="10", sink_k_per_w="10", **options), 0)

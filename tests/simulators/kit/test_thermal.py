@@ -81,6 +81,11 @@ def test_worst_window_lies_within_a_phase_or_across_phases(window: float, watts:
     assert found == pytest.approx(watts)
 
 
+def test_worst_window_is_not_below_the_mean_of_a_run_with_its_peaks_at_both_ends() -> None:
+    # Windows of two phases hold one peak each, the run of three holds both.
+    assert worst_window(np.ones(3), np.array([1.0, 0.0, 1.0]), 2.0) == pytest.approx(2.0 / 3.0)
+
+
 def test_package_is_as_hot_as_its_share_of_the_power_makes_it() -> None:
     # 2 W in two packages of 46.6 K/W, in air of 45 C; a long window of 4 W ends 93.2 K above it.
     assert package_peaks(np.array([2.0]), np.array([1e-6]), 2, 46.6) == pytest.approx((2e3, 91.6))
