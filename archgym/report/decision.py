@@ -394,7 +394,7 @@ class _Source:
     facts: tuple[Mapping[str, str | float], ...]
     """Facts of each workload of the task."""
     not_compared: str = ""
-    """What of the workloads was compared with no tool, in words."""
+    """Reason, in words, why no tool was compared on the workloads; "" for none."""
 
     @classmethod
     def of(cls, log: StudyLog, options: Mapping[str, str]) -> "_Source":

@@ -155,3 +155,10 @@ def test_bounds_know_nothing_before_their_parameters_are_chosen() -> None:
 def test_simulator_without_parts_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="several parts"):
         strategies_of(ag.Task.make("dram"))
+
+
+def test_parts_that_cannot_be_held_name_a_space_that_can(tmp_path: Path) -> None:
+    task = ag.Task.make("accelerator+cluster")
+
+    with pytest.raises(InvalidArgumentError, match=r"Take --option cluster\.space=.*table"):
+        next(compare_strategies(task, tmp_path, budget=4, agent="random"))

@@ -226,3 +226,13 @@ def test_team_shares_its_reward_and_sees_all_if_asked_to() -> None:
 
     assert infos["core_0"]["score"] == infos["core_1"]["score"]
     assert -100.0 < infos["core_0"]["coordination_percent"] < 100.0
+
+
+@pytest.mark.parametrize("action", [-1, 1.5, 99])
+def test_actions_that_do_not_exist_are_refused(action: float) -> None:
+    # Before: -1 was the last setting, 1.5 the second one.
+    env = gymnasium.make("archgym/DramControl-v0", task="dram-load").unwrapped
+    env.reset(seed=0)
+
+    with pytest.raises(InvalidArgumentError, match="An action must be a whole number from 0 to 5"):
+        env.step(action)

@@ -11,6 +11,7 @@ from archgym.control.dram import DramRun, RamulatorRun
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.task import Task
+from archgym.report.decision import decide
 from archgym.simulators.dram.formats.trace import Trace, read_trace, trace_text, write_trace
 from archgym.simulators.dram.kernel.batch import tables
 from archgym.simulators.dram.kernel.devices import device
@@ -18,6 +19,8 @@ from archgym.simulators.dram.kernel.mapping import decode, layout
 from archgym.simulators.dram.ramulator.kernel.run import bursts_of, run
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator, device_names
+from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
 from tests.simulators.dram.recording import Recording, record
 from tests.simulators.dram.test_kernel import CYCLE, address, controller
 
@@ -33,6 +36,8 @@ DEVICES = (
     "hbm3",
     "gddr6",
 )
+
+NOT_COMPARED = "wait for answers, which no tool was compared on"
 
 
 def trace(waits_for: Any, *, gap: int = 4, n: int = 300, length: int = 64, **changes: Any) -> Trace:
@@ -268,3 +273,33 @@ def test_exported_files_say_that_requests_wait(name: str, form: str, file: str) 
 
     assert "wait" in files[file]
     assert not any("<" in text for key, text in files.items() if "trace" in key)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("a.rstl", "0: read 0x0\n9: read 0x40\n9: read 0x80 <2\n", "waits for the one before it"),
+        ("a.stl", "# clock_mhz: 400.5\n0: read 0x0\n", "a comment on clock_mhz must end in"),
+        ("a.stl", "# placed_bytes: -5\n0: read 0x0\n", "a comment on placed_bytes must end in"),
+    ],
+)
+def test_what_would_have_no_effect_is_refused(
+    tmp_path: Path, name: str, text: str, message: str
+) -> None:
+    (tmp_path / name).write_text(text)
+
+    with pytest.raises(FileFormatError, match=message):
+        read_trace(tmp_path / name)
+
+
+@pytest.mark.parametrize("memory", ["ddr3-1600", "ddr5"])
+def test_requests_that_wait_are_compared_with_no_tool(tmp_path: Path, memory: str) -> None:
+    for name, waits in (("plain", np.zeros(0)), ("waiting", chain(n=5).waits_for)):
+        write_trace(replace(chain(n=5), waits_for=waits), tmp_path / f"{name}.stl")
+        task = Task.make("dram", str(tmp_path / f"{name}.stl"), device=memory)
+        Study.create(tmp_path / name, task, "random", seed=0, budget=3).run()
+        decision = decide(read_study(tmp_path / name))
+
+        assert decision.origin == ("exact" if name == "plain" else "chosen")
+        said = task.simulator.not_compared(task.workloads[0].workload)
+        assert said == ("" if name == "plain" else f"4 requests {NOT_COMPARED}")
