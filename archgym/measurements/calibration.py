@@ -65,7 +65,7 @@ def calibration_of(
       space: Its space, not restricted.
       specs: Its metrics.
       measurements: Measurements of it; None for the prior alone.
-      not_compared: What of the workload was compared with no tool; its error is then not known.
+      not_compared: Reason why no tool was compared on the workload; "" if one was.
     """
     prior = (None if not_compared else shipped_prior(name, specs)) or chosen_prior(
         specs, not_compared or "no measured rows of this simulator are known"
