@@ -54,7 +54,7 @@ def test_describe_lists_the_simulator_s_options(archgym: Archgym) -> None:
     ran = archgym("describe", "accelerator", "--option", "area_mm2=1.0")
 
     line = next(line for line in ran.out.splitlines() if line.startswith("--option area_mm2="))
-    assert "Largest area of a design [mm2]" in line
+    assert "Largest area of a design at its node [mm2]" in line
 
 
 @pytest.mark.parametrize("name", ["search", "evaluate", "table build", "explain"])
