@@ -104,7 +104,7 @@ def advance(
 
 
 class Machine:
-    """What a run of the server changes."""
+    """State of a run of the server."""
 
     def __init__(self, requests: Requests) -> None:
         self.ready = server()

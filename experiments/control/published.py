@@ -1,4 +1,4 @@
-"""Decision logic of published agents, written anew, and its comparison with the authors' code.
+"""Decision logic of published agents, reimplemented, and its comparison with the authors' code.
 
 Pythia (MICRO 2021) chooses prefetch offsets, Athena (HPCA 2026) which mechanisms run in an epoch,
 and Athena's code holds the Micro-Armed Bandit (MICRO 2023) as a rival. `streams` writes event
@@ -213,7 +213,7 @@ _REWARDS = {False: (20, 12, -8, -4, -12), True: (20, 12, -14, -2, -12)}
 
 
 class _Page:
-    """What Pythia remembers of a page."""
+    """Memory of Pythia about one page."""
 
     def __init__(self, offset: int) -> None:
         self.offset, self.delta = offset, 0

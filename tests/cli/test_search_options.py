@@ -163,3 +163,16 @@ def test_search_warns_of_workers_that_the_agent_leaves_idle(archgym: Archgym) ->
     assert "idle" not in in_flight.err
     assert "'auto' proposes one design at a time, so 2 of 3 workers are idle" in idle.err
     assert "idle" not in busy.err
+
+
+def test_looking_for_earlier_designs_is_told(archgym: Archgym) -> None:
+    archgym("search", "plugin", "-a", "random", "-n", "4", "--out", "runs/earlier")
+
+    ran = archgym("search", "plugin", "-a", "random", "-n", "4", "--warm-start", "auto")
+    silent = archgym(
+        "search", "plugin", "-n", "4", "-a", "random", "--warm-start", "auto", "--json"
+    )
+
+    assert "what is simulated for it is not in the budget" in ran.out
+    assert "Begins with " in ran.out
+    assert silent.out.startswith("{")

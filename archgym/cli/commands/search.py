@@ -103,9 +103,15 @@ def search(
         "stop_at": stop.stop_at,
         **prior.settings,
     }
+    from archgym.report.quantities import counted
     from archgym.searching import suited_settings
 
+    is_auto = [str(each) for each in settings["warm_start"]] == ["auto"]
+    if is_auto and not json:
+        say("Looking for earlier designs in runs/; what is simulated for it is not in the budget.")
     settings = suited_settings(task, agent, settings, workers, not prior.no_prior)
+    if is_auto and not json:
+        say(f"Begins with {counted(len(settings['start']), 'design')}.")
     how = _Workers(workers, timeout, cache, recheck)
     # First: a start that fails leaves no folder of a study.
     with how.executor(task) as executor:

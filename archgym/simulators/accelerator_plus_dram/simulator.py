@@ -6,7 +6,6 @@ from typing import ClassVar, Final, cast, final
 import numpy as np
 
 from archgym.composition import Composition, Part
-from archgym.errors import InvalidArgumentError
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
@@ -23,7 +22,7 @@ from archgym.simulators.accelerator_plus_dram.memory import (
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.metrics import ENERGY_CAUSES
 from archgym.simulators.dram.ramulator.kernel.run import Configuration
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator, require_ticks
 
 # chosen: a DDR4 PHY and controller take about 2 mm2 per 64 data pins, as in the CPU simulator.
 _CHANNEL_MM2, _CHANNEL_PINS = 2.0, 64
@@ -114,11 +113,7 @@ class AcceleratorDramSimulator(Composition):
         Raises:
           InvalidArgumentError: The device has no open controller model of ticks.
         """
-        if not isinstance(parts["dram"].unrestricted, RamulatorSimulator):
-            raise InvalidArgumentError(
-                "`dram.device` must be ddr4, ddr5, gddr6, hbm3, lpddr5 or one of their speed bins; "
-                "got another device."
-            )
+        require_ticks(parts["dram"])
         super().join(parts)
 
     def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:

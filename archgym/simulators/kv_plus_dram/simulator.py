@@ -7,13 +7,12 @@ from typing import ClassVar, Final, cast, final
 import numpy as np
 
 from archgym.composition import Composition, Part
-from archgym.errors import InvalidArgumentError
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Simulator, Workload
 from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.ramulator.simulator import require_ticks
 from archgym.simulators.kv.simulator import KvSimulator
 
 PINS_LIMIT: Final = 256
@@ -89,11 +88,7 @@ class KvDramSimulator(Composition):
         Raises:
           InvalidArgumentError: The device has no open controller model of ticks.
         """
-        if not isinstance(parts["dram"].unrestricted, RamulatorSimulator):
-            raise InvalidArgumentError(
-                "`dram.device` must be ddr4, ddr5, gddr6, hbm3, lpddr5 or one of their speed bins; "
-                "got another device."
-            )
+        require_ticks(parts["dram"])
         super().join(parts)
 
     def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:

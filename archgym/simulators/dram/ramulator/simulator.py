@@ -10,7 +10,7 @@ import numpy as np
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
-from archgym.evaluation.simulator import BatchResult, Workload, require_kept
+from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
 from archgym.simulators.dram.costs import COSTS, RELIEF
 from archgym.simulators.dram.formats.devices import cite_file
 from archgym.simulators.dram.formats.trace import Trace, waits_not_compared
@@ -68,6 +68,19 @@ _REASONS: Final = (
 _WIDTH: Final = 8
 _PERCENTS: Final = (50, 95, 99)
 _require = partial(require_kept, "DRAM")
+
+
+def require_ticks(memory: Simulator) -> None:
+    """Refuse a memory whose controllers do not advance by ticks, as compositions need.
+
+    Raises:
+      InvalidArgumentError: It is one of DRAMSys' devices.
+    """
+    if not isinstance(memory.unrestricted, RamulatorSimulator):
+        raise InvalidArgumentError(
+            f"`dram.device` must be {', '.join(FAMILIES)} or one of their speed bins; got a device "
+            "of DRAMSys."
+        )
 
 
 @final
