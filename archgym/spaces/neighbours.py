@@ -29,12 +29,12 @@ def step(parameter: Parameter, index: int, length: float, rng: np.random.Generat
         return index
     if parameter.is_ordered:
         return _along(index, size, length, rng)
-    if isinstance(parameter, Permutation):
+    if isinstance(parameter, Permutation) and not parameter.kept:
         order = list(parameter.value(index))
         i, j = rng.choice(len(order), size=2, replace=False)
         order[i], order[j] = order[j], order[i]
         return parameter.index(tuple(order))
-    if isinstance(parameter, Factorisation):
+    if isinstance(parameter, Factorisation) and not parameter.kept:
         return _moved_prime(parameter, index, rng)
     return (index + int(rng.integers(1, size))) % size
 
