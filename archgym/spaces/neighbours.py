@@ -65,14 +65,13 @@ def step_designs(
     # The movable parameter with the least number steps in any case.
     least = order == order.min(axis=1, keepdims=True)
     chosen = movable & (least | (order < rate / np.maximum(n_movable, 1)))
-    sizes = space.sizes.tolist()
+    sizes, parameters = space.sizes.tolist(), space.parameters
     for row, place in np.argwhere(chosen).tolist():
         index = int(changed[row, place])
-        parameter = space.parameters[place]
-        if parameter.is_ordered:
+        if parameters[place].is_ordered:
             changed[row, place] = _along(index, sizes[place], length, rng)
         else:
-            changed[row, place] = step(parameter, index, length, rng)
+            changed[row, place] = step(parameters[place], index, length, rng)
     return changed
 
 
