@@ -13,6 +13,7 @@ from typing import Any, final
 import numpy as np
 
 from archgym.cli.commands.proxy import train_options
+from archgym.datasets import read_dataset
 from archgym.datasets.dataset import Dataset
 from archgym.datasets.region import Sums, add_to_sums, influential
 from archgym.errors import ArchGymError
