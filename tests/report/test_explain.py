@@ -19,16 +19,6 @@ from tests.toys import toy_task
 
 __all__ = ["archgym"]
 
-SPECS = (
-    MetricSpec("time_ns", "ns", "minimise", 1.0, ""),
-    MetricSpec("compute_ns", "ns", "none", 1.0, ""),
-    MetricSpec("memory_ns", "ns", "none", 1.0, ""),
-    MetricSpec("energy_pj", "pJ", "minimise", 1.0, ""),
-    MetricSpec("read_pj", "pJ", "none", 1.0, ""),
-    MetricSpec("write_pj", "pJ", "none", 1.0, ""),
-    MetricSpec("misses", "", "none", 1.0, ""),
-)
-
 
 @pytest.fixture
 def task() -> Task:
