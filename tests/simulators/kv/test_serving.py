@@ -45,11 +45,11 @@ def test_prefetch_is_no_choice_with_one_tier() -> None:
     space = KvSimulator("serving").space
     default, place = dict(space.design_at(space.default_indices)), space.names.index("prefetch")
     sizes = [name for name in space.names if name.endswith("_gb")]
-    for n, names in ((n, each) for n in range(3) for each in combinations(sizes, n)):
+    for names in (each for n in range(3) for each in combinations(sizes, n)):
         most = {name: space.parameter(name).value(2) for name in names}
         row = space.indices_of({**default, **most})[None, :]
 
-        assert space.active(row)[0, place] == (n == 2), names
+        assert space.active(row)[0, place] == (len(names) == 2), names
 
 
 @pytest.mark.slow
