@@ -1,9 +1,8 @@
 """Requests with arrival times: files of Mooncake, aiperf, Azure and BurstGPT; all readers."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final, final
+from typing import Final
 
 from archgym.errors import FileFormatError
 from archgym.simulators.kit.requests import PIECE_TOKENS, lines_of, parsed, read_rows, whole
@@ -37,15 +36,6 @@ def read_requests(path: Path) -> RequestTrace:
     return (columns or Columns(path, PIECE_TOKENS)).trace()
 
 
-@final
-@dataclass(frozen=True)
-class Reader:
-    """Reader of one form of traces."""
-
-    doc: str
-    read: Callable[[Path], Trace]
-
-
 def read_aiperf(path: Path) -> RequestTrace:
     """Return the requests of aiperf's `profile_export.jsonl`, in which nothing is shared.
 
@@ -74,31 +64,42 @@ def read_aiperf(path: Path) -> RequestTrace:
     return columns.trace()
 
 
-READERS: Final[Mapping[str, Reader]] = {
-    "mooncake": Reader("lines of JSON with `hash_ids` and `timestamp` (Mooncake)", read_requests),
-    "sessions": Reader("sessions in JSON with `requests` (kv-cache-tester)", read_sessions),
-    "aiperf": Reader("aiperf's profile export with `metrics`", read_aiperf),
-    "events": Reader("batches in JSON with `events` (vLLM's KV events)", read_events),
-    "table": Reader("tables of Azure or BurstGPT with lengths", read_requests),
+_READERS: Final[Mapping[str, Callable[[Path], Trace]]] = {
+    "requests": read_requests,
+    "sessions": read_sessions,
+    "aiperf": read_aiperf,
+    "events": read_events,
 }
-"""Readers of traces by the name of their form."""
+_KNOWN: Final = (
+    "lines of JSON with `hash_ids` and `timestamp` (Mooncake); sessions in JSON with `requests` "
+    "(kv-cache-tester); aiperf's profile export with `metrics`; batches in JSON with `events` "
+    "(vLLM's KV events); tables of Azure or BurstGPT with lengths"
+)
 
 
-def form_of(path: Path) -> str | None:
-    """Return the name of a trace's form, as its first line shows it; None if it is unknown.
+def read_trace(path: Path) -> Trace:
+    """Return the trace of a file, whose form its first line shows.
 
     Raises:
-      FileFormatError: It is torn or has no line.
+      FileFormatError: It has no form that is known, or a line is not as it must be.
     """
     _, text = next(lines_of(path), (1, ""))
     if not text:
         raise FileFormatError(path, None, "a trace must have a request; the file is empty")
+    form = _form_of(text)
+    if form is None:
+        raise FileFormatError(path, 1, f"a trace of requests must be one of: {_KNOWN}")
+    return _READERS[form](path)
+
+
+def _form_of(text: str) -> str | None:
+    """Return the name of a trace's form by its first line; None if it is unknown."""
     if '"events"' in text or any(f'"{name}"' in text for name in EVENTS):
         return "events"
     if not text.startswith(("{", "[")):
-        return "table" if "," in text else None
+        return "requests" if "," in text else None
     if ('"hash_ids"' in text and '"timestamp"' in text) or '"piece_tokens"' in text:
-        return "mooncake"
+        return "requests"
     if '"request_start_ns"' in text:
         return "aiperf"
     return "sessions" if '"requests"' in text or text in ("{", "[") else None
