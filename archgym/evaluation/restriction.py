@@ -20,10 +20,10 @@ from archgym.evaluation.simulator import (
     Bottleneck,
     Simulator,
     Workload,
-    option_names,
 )
 from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Permutation, Value
 from archgym.spaces.space import DesignSpace
+from archgym.spaces.texts import value_from_text
 
 _NAME: Final = re.compile(r"(?P<space>[^{}]+)\{(?P<held>[^{}]*)\}")
 _NOT_IN_NAMES: Final = re.compile(r"[{}=,|/]|\.\.")
@@ -68,12 +68,15 @@ def with_held(space: str, held: Mapping[str, str]) -> str:
 
 
 def values_in(parameter: Parameter, text: str) -> tuple[Value, ...]:
-    """Return the values that a text such as ``4|8`` or ``1..4`` leaves of a parameter.
+    """Return the values that a text such as ``4|8``, ``1..4`` or ``2x4|4x2`` leaves of a parameter.
 
     Raises:
       InvalidArgumentError: It leaves none, or names a value that the parameter lacks.
     """
-    listed: list[Any] = [parameter.value(index) for index in range(_listable(parameter))]
+    if not is_listed(parameter):
+        parts = (value_from_text(parameter, part) for part in text.split("|"))
+        return tuple(parameter.value(parameter.index(part)) for part in parts)
+    listed: list[Any] = [parameter.value(index) for index in range(parameter.size)]
     low, dots, high = text.partition("..")
     least, most = _number(low), _number(high)
     if dots and least is not None and most is not None:
@@ -158,7 +161,7 @@ def hold(
     Raises:
       UnknownNameError: The space has no such parameter.
       InvalidDesignError: A parameter has no such value.
-      InvalidArgumentError: A parameter is held twice or cannot be held, or no design is left.
+      InvalidArgumentError: A parameter is held twice, or no design is left.
     """
     if not (fixed or values or limits):
         return simulator
@@ -168,8 +171,6 @@ def hold(
             raise unknown_name("parameter", name, whole.space.names)
         if (name in fixed) + (name in values) + (name in limits) + (name in held) > 1:
             raise InvalidArgumentError(f"`{name}` must be held once; it came twice. Remove one.")
-        is_option = name in option_names(type(whole))
-        _listable(whole.space.parameter(name), f" Its total is --option {name}=N." * is_option)
     for name, value in fixed.items():
         held[name] = _given(whole.space.parameter(name).widened(), [value])
     for name, several in values.items():
@@ -340,6 +341,8 @@ def _widened(simulator: Simulator, values: Mapping[str, Sequence[Value]]) -> Sim
     wide = []
     for name, kept in values.items():
         parameter = simulator.space.parameter(name)
+        if parameter.widened() is parameter:
+            continue
         within = {parameter.value(index) for index in range(parameter.size)}
         if not within.issuperset(kept):
             wide.append(name)
@@ -349,9 +352,13 @@ def _widened(simulator: Simulator, values: Mapping[str, Sequence[Value]]) -> Sim
 def _given(parameter: Parameter, values: Any) -> tuple[Value, ...]:
     """Return the values that a caller gave, as texts or as they are."""
     if isinstance(values, str):
-        # Of a comma list or one that a space's name states.
-        return values_in(parameter, values.replace(",", "|"))
+        # Of a comma list or one that a space's name states; an order may have commas itself.
+        return values_in(parameter, values.replace(",", "|") if is_listed(parameter) else values)
     if not isinstance(values, Iterable):
+        values = [values]
+    values = list(values)
+    if not is_listed(parameter) and values and not isinstance(values[0], Sequence):
+        # One value, given as a tuple.
         values = [values]
     found: list[Value] = []
     for value in values:
@@ -376,7 +383,8 @@ def _within(parameter: Parameter, texts: Sequence[str]) -> tuple[Value, ...]:
             )
         low = max(low, bound) if sign != "<=" else low
         high = min(high, bound) if sign != ">=" else high
-    return _range(parameter, [parameter.value(i) for i in range(_listable(parameter))], low, high)
+    listed = [parameter.value(i) for i in range(parameter.size if is_listed(parameter) else 0)]
+    return _range(parameter, listed, low, high)
 
 
 def _part(
@@ -501,26 +509,8 @@ def _batches(designs: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def is_listed(parameter: Parameter) -> bool:
-    """Return True if a parameter has listed values, which can be held."""
+    """Return True if a parameter has listed values, False if it has orders or factors."""
     return not isinstance(parameter, Permutation | Factorisation)
-
-
-def _listable(parameter: Parameter, hint: str = "") -> int:
-    """Return the number of values of a parameter that lists them.
-
-    Args:
-      parameter: The parameter.
-      hint: Sentence that ends the message for one that does not.
-
-    Raises:
-      InvalidArgumentError: It has orders or factors.
-    """
-    if not is_listed(parameter):
-        raise InvalidArgumentError(
-            f"`{parameter.name}` must be left free; it is {parameter.allowed()}, and such values "
-            f"cannot be held.{hint}"
-        )
-    return parameter.size
 
 
 def _range(
@@ -540,6 +530,8 @@ def _range(
 
 
 def _text(value: Value) -> str:
+    if isinstance(value, tuple):
+        return ("x" if isinstance(value[0], int) else ":").join(map(str, value))
     return repr(value) if isinstance(value, float) else str(value)
 
 

@@ -181,6 +181,17 @@ def test_values_may_be_texts_ranges_and_lists(values: object, kept: tuple) -> No
 
 
 @pytest.mark.parametrize(
+    ("values", "kept"),
+    [("3x4|12x1", [(3, 4), (12, 1)]), ("3,4", [(3, 4)]), ((3, 4), [(3, 4)]), (["4x3"], [(4, 3)])],
+)
+def test_factors_are_held_by_texts_and_tuples(values: object, kept: list) -> None:
+    task = Task.make(cache, values={"split": values})
+    split = task.space.parameter("split")
+
+    assert [split.value(number) for number in range(split.size)] == kept
+
+
+@pytest.mark.parametrize(
     ("given", "error", "message"),
     [
         ({"fixed": {"way": 1}}, UnknownNameError, "'ways'"),
@@ -188,7 +199,9 @@ def test_values_may_be_texts_ranges_and_lists(values: object, kept: tuple) -> No
         ({"values": {"ways": "5..7"}}, InvalidArgumentError, "no value lies from 5 to 7"),
         ({"values": {"ways": []}}, InvalidArgumentError, "`ways` must keep a value"),
         ({"values": {"policy": "a..b"}}, InvalidArgumentError, "`policy` must be one of"),
-        ({"fixed": {"split": (3, 4)}}, InvalidArgumentError, "`split` must be left free"),
+        ({"fixed": {"split": (3, 3)}}, InvalidDesignError, "whole factors whose product is 12"),
+        ({"values": {"split": "3x4|3x3"}}, InvalidDesignError, "whole factors whose product is 12"),
+        ({"subject_to": "split <= 3"}, InvalidArgumentError, "such names have no range"),
         ({"subject_to": "policy <= 3"}, InvalidArgumentError, "such names have no range"),
         ({"subject_to": "ways <= 3 ns"}, InvalidArgumentError, "must be in no unit"),
         ({"subject_to": "ways < 3"}, InvalidArgumentError, "A limit on parameter `ways`"),
