@@ -1,4 +1,4 @@
-"""Designs as settings of vLLM, SGLang, LMCache and Dynamo, and back; see `data/settings.json`.
+"""Designs as settings of vLLM, SGLang, LMCache and Dynamo; see `data/settings.json`.
 
 What a tool has no option for is left out.
 """
@@ -10,13 +10,15 @@ from typing import Any, Final
 
 import yaml
 
-from archgym.errors import FileFormatError, InvalidDesignError
+from archgym.errors import InvalidDesignError
 
-_GB: Final = {"GB": 1.0, "GiB": 1e9 / 2**30}
-_TOOLS: Final[Mapping[str, Any]] = json.loads(
+GB: Final = {"GB": 1.0, "GiB": 1e9 / 2**30}
+"""Units of sizes in a gigabyte."""
+TOOLS: Final[Mapping[str, Any]] = json.loads(
     (Path(__file__).parents[1] / "data" / "settings.json").read_text()
 )
-FORMATS: Final[Mapping[str, str]] = {name: tool["doc"] for name, tool in _TOOLS.items()}
+"""Settings by tool."""
+FORMATS: Final[Mapping[str, str]] = {name: tool["doc"] for name, tool in TOOLS.items()}
 
 
 def export(form: str, design: Mapping[str, Any]) -> dict[str, str]:
@@ -29,7 +31,7 @@ def export(form: str, design: Mapping[str, Any]) -> dict[str, str]:
     Raises:
       InvalidDesignError: The tool has no setting for a value.
     """
-    name, role = _TOOLS[form]["file"], _TOOLS[form].get("role")
+    name, role = TOOLS[form]["file"], TOOLS[form].get("role")
     n_prefill = design.get("prefill_workers", 0)
     if not n_prefill or role is None:
         return {name: _text(form, design, {})}
@@ -38,7 +40,7 @@ def export(form: str, design: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _text(form: str, design: Mapping[str, Any], role: Mapping[str, str]) -> str:
-    tool = _TOOLS[form]
+    tool = TOOLS[form]
     found = {**tool["always"], **role}
     for setting in tool["settings"]:
         needs = setting.get("needs")
@@ -53,42 +55,9 @@ def _text(form: str, design: Mapping[str, Any], role: Mapping[str, str]) -> str:
             value = setting["names"][value]
         elif "unit" in setting:
             # A size of 0 leaves the setting out.
-            value = round(value * _GB[setting["unit"]], 3) or None
+            value = round(value * GB[setting["unit"]], 3) or None
         if value is not None:
             found[setting["key"]] = value
     for key, others in tool["with"].items():
         found |= others if key in found else {}
     return yaml.safe_dump(found, sort_keys=False)
-
-
-def read_export(form: str, path: Path) -> dict[str, Any]:
-    """Return the values by parameter that a tool's file states.
-
-    Args:
-      form: One of `FORMATS`.
-      path: File that `export` wrote, or one of the tool's own.
-
-    Raises:
-      FileFormatError: It is no such file.
-    """
-    from archgym.files.yaml_document import read_document
-
-    root, found = read_document(path).root, dict[str, Any]()
-    try:
-        members = {key: node.plain() for key, node in root.members("settings").items()}
-        for setting in _TOOLS[form]["settings"]:
-            if setting["key"] not in members:
-                continue
-            value = members[setting["key"]]
-            if "names" in setting:
-                value = {theirs: ours for ours, theirs in setting["names"].items()}[value]
-            elif "unit" in setting:
-                value = round(float(value) / _GB[setting["unit"]])
-            found[setting["parameter"]] = value
-        role = _TOOLS[form].get("role", {"key": "", "prefill": ""})
-        if members.get(role["key"]) == role["prefill"] and "workers" in found:
-            found["prefill_workers"] = found.pop("workers")
-        return found
-    except (KeyError, TypeError, ValueError) as error:
-        what = f"a setting must be one that the tool knows; {error}"
-        raise FileFormatError(path, None, what) from None
