@@ -115,23 +115,23 @@ Values = np.ndarray | tuple[int, ...]
 
 
 def _permuted(parameter: Parameter, rng: np.random.Generator) -> Values:
-    if isinstance(parameter, Permutation):
+    if isinstance(parameter, Permutation) and not parameter.kept:
         return tuple(rng.permutation(len(parameter.items)).tolist())
-    if isinstance(parameter, Factorisation):
+    if isinstance(parameter, Factorisation) and not parameter.kept:
         return tuple(rng.permutation(parameter.parts).tolist())
     return rng.permutation(parameter.size)
 
 
 def _hidden(name: str, old: Parameter, values: Values) -> Parameter:
     default = old.value(old.default_index)
-    if isinstance(old, Permutation):
+    if isinstance(old, Permutation) and not old.kept:
         items = tuple(f"i{i}" for i in range(len(old.items)))
         # Item i here stands for item values[i] there.
         stands = {old.items[place]: item for item, place in zip(items, values, strict=True)}
         assert isinstance(default, tuple)
         order = tuple(stands[str(item)] for item in default)
         return Permutation(name=name, items=items, default=order, doc="Hidden.")
-    if isinstance(old, Factorisation):
+    if isinstance(old, Factorisation) and not old.kept:
         assert isinstance(default, tuple)
         parts = tuple(int(default[place]) for place in values)
         return Factorisation(
