@@ -29,6 +29,8 @@ _NAME: Final = re.compile(r"(?P<space>[^{}]+)\{(?P<held>[^{}]*)\}")
 _NOT_IN_NAMES: Final = re.compile(r"[{}=,|/]|\.\.")
 # chosen: a pair of changes of the widest space has some ten thousand designs.
 _MAX_CHANGED: Final = 2**16
+_DRAWN: Final = 512
+"""chosen: designs among which a default is looked for that differs in more than two parameters."""
 # Attributes in which a simulator that wraps another is as that one.
 _SAME: Final = (
     "name", "version", "metrics", "model_reasons", "objectives", "former_objectives",
@@ -271,6 +273,9 @@ class RestrictedSimulator(WrappedSimulator):
         if runs(default)[0]:
             return fitted
         found = _nearest(default[0], fitted._indices, runs)
+        if found is None:
+            drawn = fitted.in_whole(fitted.space.sample(_DRAWN, np.random.default_rng(0)))
+            found = _brought_near(default[0], drawn, runs)
         # Without one, the task says why the default design does not run.
         return fitted if found is None else RestrictedSimulator(narrow, self._values, found)
 
@@ -442,11 +447,41 @@ def _nearest(
       holds: Test of designs, (n, n_parameters) to (n,) bool.
     """
     for n_changed in (1, 2):
-        for designs in _batches(_changed(start, indices, n_changed)):
-            passed = np.flatnonzero(holds(designs))
-            if len(passed):
-                return np.asarray(designs[passed[0]])
+        found = _first(_changed(start, indices, n_changed), holds)
+        if found is not None:
+            return found
     return None
+
+
+def _first(
+    designs: Iterator[np.ndarray], holds: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray | None:
+    """Return the first design that passes a test."""
+    for batch in _batches(designs):
+        passed = np.flatnonzero(holds(batch))
+        if len(passed):
+            return np.asarray(batch[passed[0]])
+    return None
+
+
+def _brought_near(
+    start: np.ndarray, designs: np.ndarray, holds: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray | None:
+    """Return a design that passes a test, with as many values of another one as the test allows.
+
+    Args:
+      start: (n_parameters,), indices of the other design.
+      designs: (n, n_parameters), designs of which the first one that passes is taken.
+      holds: Test of designs, (n, n_parameters) to (n,) bool.
+    """
+    found = _first(iter(designs), holds)
+    if found is None:
+        return None
+    for place in np.flatnonzero(found != start):
+        tried = found.copy()
+        tried[place] = start[place]
+        found = tried if holds(tried[None, :])[0] else found
+    return found
 
 
 def _changed(

@@ -16,7 +16,7 @@ import msgspec
 from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.lease import Lease
-from archgym.files.remote import require_absent, upload, url_of
+from archgym.files.remote import placed, require_absent, upload
 from archgym.files.storage import (
     is_there,
     make_folder,
@@ -125,9 +125,8 @@ def run_sweep(
     if not all(task.digest for task in plan.tasks):
         plan = plan.decided()
     runs = plan.runs(only, seeds)
-    given = Path(folder)
-    url = url_of(given)
-    if url is not None and url.local is None:
+    given, url = placed(folder)
+    if url is not None:
         # A store has neither locks nor files that grow: the sweep runs in the working folder.
         require_absent(given)
         outcome = run_sweep(

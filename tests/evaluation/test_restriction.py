@@ -1,17 +1,26 @@
 """Tests of simulators that hold parameters, over everything that is registered."""
 
+import math
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
-from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    SimulatorError,
+    UnknownNameError,
+)
+from archgym.evaluation.external import Infeasible
 from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.function import simulator
 from archgym.evaluation.restriction import RestrictedSimulator, hold, split_space, values_in
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
 from archgym.evaluation.task import Task
+from archgym.spaces.design import Design
 from archgym.spaces.parameter import (
     Categorical,
     Factorisation,
@@ -32,6 +41,33 @@ def every_space() -> Iterator[tuple[str, str]]:
 
 def listed(parameter: Parameter) -> bool:
     return not isinstance(parameter, Permutation | Factorisation) and parameter.size > 1
+
+
+@simulator(
+    space=[
+        Ordinal("wanted", (1, 64, 512), default=1, unit="GB", doc="Memory that is wanted."),
+        *(PowerOfTwo(name=name, low=1, high=8, doc="A factor of it.") for name in "abc"),
+        PowerOfTwo(name="other", low=1, high=64, doc="No part of it."),
+    ],
+    metrics={"cost": "minimise"},
+    reasons=("the memory is too small",),
+)
+def memory(design: Design) -> Any:
+    size = math.prod(int(design[name]) for name in "abc")
+    is_enough = size >= int(design["wanted"])
+    return {"cost": size} if is_enough else Infeasible("the memory is too small")
+
+
+def test_default_runs_where_a_held_value_needs_three_other_changes() -> None:
+    # Before, changes of one or two parameters were tried, and the rest was refused.
+    task = Task.make(memory, fixed={"wanted": 512})
+    default = task.space.design_at(task.space.default_indices)
+
+    assert task.reference.tolist() == [[512.0]]
+    # What does not help stays as it was.
+    assert dict(default) == {"wanted": 512, "a": 8, "b": 8, "c": 8, "other": 1}
+    with pytest.raises(SimulatorError, match="Choose other values of wanted, a, a workload"):
+        Task.make(memory, fixed={"wanted": 512, "a": 1})
 
 
 @pytest.fixture

@@ -12,6 +12,7 @@ import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.evaluation.factory import make_simulator
+from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
 from archgym.simulators.kv.workloads import load, read_trace
@@ -195,9 +196,9 @@ def test_events_of_a_cache_are_requests_with_what_they_found(tmp_path: Path) -> 
             [{"type": "BlockRemoved", "block_hashes": ["x"], "medium": "GPU"}, stored(["f"], "e")],
         ),
         # The next turn, which found all of it; a copy in other memory and a cleared cache.
-        (140.0, [stored(["g", "h"], "f"), {"type": "AllBlocksCleared"}]),
+        (140.0, [stored(["g", "h"], "f")]),
         # Another request, which found two blocks.
-        (140.0, [stored(["i"], "b")]),
+        (140.0, [stored(["i"], "b"), {"type": "AllBlocksCleared"}]),
     )
 
     trace = read_trace(path)
@@ -225,6 +226,33 @@ def test_events_as_lists_are_those_as_objects(tmp_path: Path) -> None:
 
     for name in ("time", "prompt", "output", "ids", "start", "known", "piece"):
         assert np.array_equal(getattr(first, name), getattr(second, name)), name
+
+
+def test_events_that_contradict_earlier_ones_are_counted_with_their_lines(tmp_path: Path) -> None:
+    removed = {"type": "BlockRemoved", "block_hashes": ["b"], "medium": "GPU"}
+    path = log_of(
+        tmp_path,
+        (1.0, [stored(["a", "b"], token_ids=list(range(32)))]),
+        # Two requests computed the same block, of which both copies go.
+        (2.0, [stored(["b"], "a"), removed, removed]),
+        (3.0, [removed]),
+        (4.0, [stored(["c"], "b")]),
+        (5.0, [stored(["d"], token_ids=[1, 2])]),
+        (6.0, [{"type": "AllBlocksCleared"}, stored(["e"], "a")]),
+    )
+
+    # Before, none of these was told.
+    with collected_reductions() as notes:
+        read_trace(path)
+    with collected_reductions() as others:
+        read_trace(
+            log_of(tmp_path, (5.0, [{**removed, "block_hashes": ["x"]}, stored(["y"], "x")]))
+        )
+
+    (note,) = notes
+    assert "events that contradict earlier ones: 4 (first at lines 3, 4, 5, 6)" in note
+    # The second one stored a block before the log began; it is removed, and then continued.
+    assert "earlier ones: 1 (first at lines 1)" in others[0]
 
 
 def test_log_that_begins_late_counts_from_what_it_knows(tmp_path: Path) -> None:
