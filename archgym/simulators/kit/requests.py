@@ -136,7 +136,7 @@ def _ids(path: Path, line: int, record: Mapping[str, Any]) -> list[int]:
 
 
 def _number(value: Any, is_text: bool) -> Any:
-    """Return a cell as a number, whole if it can be; all else stays as it is."""
+    """Return a cell as a number, whole if it can be, or as it is if it holds another thing."""
     try:
         number = float(value) if is_text else value
         is_whole = isinstance(number, float) and number == int(number)
