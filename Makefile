@@ -8,7 +8,7 @@ PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 CORE := $(VENV)/.core
 FULL := $(VENV)/.full
 SITE := $(VENV)/.site
-ASKED := setup.cfg pyproject.toml constraints.txt requirements/core.txt requirements/full.txt
+ASKED := setup.cfg pyproject.toml constraints.txt requirements/core.txt $(addprefix requirements/,full.txt remote.txt)
 # Every file is compared with its SHA-256; ArchGym itself is built by the setuptools among them.
 PINNED := install --no-deps --require-hashes
 # PyTorch and its libraries are left to pip: their builds differ by machine.
@@ -57,6 +57,7 @@ $(FULL): $(VENV)/pyvenv.cfg $(ASKED)
 	@echo "== Installing ArchGym with all extras into $(VENV) (several minutes)"
 	@$(PIP) $(PINNED) --no-compile -r requirements/full.txt
 	@$(PIP) install --no-compile --no-build-isolation -c constraints.txt -e '.[all,dev]'
+	@$(PIP) $(PINNED) --no-compile -r requirements/remote.txt
 	@touch $(CORE) $@
 
 $(SITE): $(CORE)

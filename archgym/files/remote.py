@@ -17,6 +17,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, Final, final
+from urllib.parse import unquote
 
 from archgym.errors import (
     ArchGymError,
@@ -33,6 +34,8 @@ _READ_ONLY: Final = ("http", "https")
 _SCHEMES: Final = ("abfs", "az", "file", "gs", "hf", "memory", "s3", *_READ_ONLY)
 # Packages that fsspec imports for a scheme, where they are not part of it.
 _PACKAGES: Final = {"s3": "s3fs", "gs": "gcsfs", "abfs": "adlfs", "az": "adlfs"}
+# Their folders are names only, but a bucket that is absent would be made with them.
+_BUCKETS: Final = tuple(_PACKAGES)
 _PACKAGES_HTTP: Final = {"http": "aiohttp", "https": "aiohttp", "hf": "huggingface_hub"}
 # chosen: a dataset has six files, and a sweep of a thousand runs some five thousand.
 _MAX_FILES: Final = 20_000
@@ -57,11 +60,6 @@ class Url:
     def name(self) -> str:
         """Last part of the path."""
         return PurePosixPath(self.place.partition("?")[0]).name
-
-    @property
-    def local(self) -> Path | None:
-        """Local path of a URL that begins with `file:`."""
-        return Path(f"/{self.place}") if self.scheme == "file" else None
 
 
 def url_of(path: str | Path) -> Url | None:
@@ -103,6 +101,18 @@ def url_of(path: str | Path) -> Url | None:
     return Url(scheme, place.rstrip("/"))
 
 
+def placed(path: str | Path) -> tuple[Path, Url | None]:
+    """Return a path on this machine, also that of a `file:` URL, or a path and the URL that it is.
+
+    >>> placed("file:///tmp/my%20rows.parquet")
+    (PosixPath('/tmp/my rows.parquet'), None)
+    """
+    url = url_of(path)
+    if url is not None and url.scheme == "file":
+        return Path(f"/{unquote(url.place)}"), None
+    return Path(path), url
+
+
 def shown(path: str | Path) -> str:
     """Return a path as people write it; a URL has its two slashes and no query.
 
@@ -123,11 +133,9 @@ def local_copy(path: str | Path) -> Path:
       MissingExtraError: The package for the store is not installed.
       StorageError: There is nothing, access is denied, or it takes more room than there is.
     """
-    url = url_of(path)
+    local, url = placed(path)
     if url is None:
-        return Path(path)
-    if url.local is not None:
-        return url.local
+        return local
     with _store_errors(url, "read"):
         store, place = _opened(url)
         files = _listed(url, store, place)
@@ -156,9 +164,9 @@ def local_output(out: str | Path) -> Iterator[Path]:
       InvalidArgumentError: There is something at the URL already, or it cannot be written.
       StorageError: The upload failed; what came of it is removed.
     """
-    url = url_of(out)
-    if url is None or url.local is not None:
-        yield Path(out) if url is None or url.local is None else url.local
+    here, url = placed(out)
+    if url is None:
+        yield here
         return
     require_absent(out)
     with tempfile.TemporaryDirectory(prefix="archgym-") as folder:
@@ -168,15 +176,15 @@ def local_output(out: str | Path) -> Iterator[Path]:
 
 
 def require_absent(out: str | Path) -> None:
-    """Refuse a path or URL at which there is something.
+    """Refuse a path or URL at which there is something, and one in a bucket that is absent.
 
     Raises:
       InvalidArgumentError: There is, or the URL can only be read.
-      StorageError: The store does not answer.
+      StorageError: The store does not answer, or has no such bucket.
     """
-    url = url_of(out)
-    if url is None or url.local is not None:
-        require_free(Path(out) if url is None or url.local is None else url.local)
+    here, url = placed(out)
+    if url is None:
+        require_free(here)
         return
     if url.scheme in _READ_ONLY:
         raise InvalidArgumentError(
@@ -188,6 +196,10 @@ def require_absent(out: str | Path) -> None:
             raise InvalidArgumentError(
                 f"{url} must not exist yet; it does. Choose another name, or remove it first."
             )
+        if url.scheme in _BUCKETS:
+            # Who may write need not be allowed to list.
+            with suppress(PermissionError):
+                store.info(place.partition("/")[0])
 
 
 def upload(local: Path, out: str | Path) -> None:
@@ -212,19 +224,20 @@ def upload(local: Path, out: str | Path) -> None:
         try:
             for name in names:
                 target = f"{place}/{name}" if name else place
-                with suppress(NotImplementedError, FileExistsError):
-                    store.makedirs(target.rpartition("/")[0], exist_ok=True)
+                if url.scheme not in _BUCKETS:
+                    with suppress(NotImplementedError, FileExistsError):
+                        store.makedirs(target.rpartition("/")[0], exist_ok=True)
                 try:
                     store.put_file(str(local / name), target, mode="create")
-                except FileExistsError:
+                except BaseException as error:
                     # A request is repeated if its answer was lost, and then finds its own file.
-                    if _is_copy(store, target, local / name):
-                        continue
-                    raise InvalidArgumentError(
-                        f"{url} must not exist yet; another process has just written it. Choose "
-                        "another name, or remove it first."
-                    ) from None
-                except BaseException:
+                    if _is_taken(error):
+                        if _is_copy(store, target, local / name):
+                            continue
+                        raise InvalidArgumentError(
+                            f"{url} must not exist yet; another process has just written it. "
+                            "Choose another name, or remove it first."
+                        ) from None
                     # It may have arrived, though the answer was lost.
                     done.append(target)
                     raise
@@ -236,6 +249,14 @@ def upload(local: Path, out: str | Path) -> None:
             raise
 
 
+def _is_taken(error: BaseException) -> bool:
+    """Return True if a store refused to write since there is an object, however it says so."""
+    response = getattr(error.__cause__, "response", None) or {}
+    code = response.get("Error", {}).get("Code")
+    refusals = ("PreconditionFailed", "ConditionalRequestConflict", "412")
+    return isinstance(error, FileExistsError) or code in refusals
+
+
 def _is_copy(store: Any, target: str, local: Path) -> bool:
     """Return True if an object has the content of a local file."""
     if store.info(target)["size"] != local.stat().st_size:
@@ -245,8 +266,8 @@ def _is_copy(store: Any, target: str, local: Path) -> bool:
         return filecmp.cmp(Path(folder) / "copy", local, shallow=False)
 
 
-def require_local(folder: str | Path, what: str) -> None:
-    """Refuse a URL for a folder that is written step by step under a lock.
+def require_local(folder: str | Path, what: str) -> Path:
+    """Return a folder that is written step by step under a lock, and refuse a URL of a store.
 
     Args:
       folder: Path or URL.
@@ -255,13 +276,14 @@ def require_local(folder: str | Path, what: str) -> None:
     Raises:
       InvalidArgumentError: It is a URL.
     """
-    url = url_of(folder)
-    if url is not None and url.local is None:
+    here, url = placed(folder)
+    if url is not None:
         raise InvalidArgumentError(
             f"{what} must be written in a folder of a file system; got {url}, and a store has "
             "neither locks nor files that grow. Write it locally, and copy the folder to the "
             "store: it can be read there."
         )
+    return here
 
 
 def _opened(url: Url) -> tuple[Any, str]:
@@ -334,7 +356,8 @@ def _store_errors(url: Url, action: str) -> Iterator[None]:
     except ArchGymError:
         raise
     except FileNotFoundError:
-        raise StorageError(f"{url} cannot be {action}: there is nothing. Check the URL.") from None
+        problem = "there is nothing" if action == "read" else "there is no such bucket"
+        raise StorageError(f"{url} cannot be {action}: {problem}. Check the URL.") from None
     except PermissionError:
         raise StorageError(
             f"{url} cannot be {action}: access is denied. Set the credentials where the tools of "

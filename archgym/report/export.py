@@ -25,7 +25,7 @@ from archgym.evaluation.simulator import (
 )
 from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Task
-from archgym.files.remote import local_output, url_of
+from archgym.files.remote import local_output, placed
 from archgym.files.storage import make_folder, write_atomic
 from archgym.report.commands import evaluate_command
 from archgym.report.quantities import grouped_number
@@ -82,7 +82,8 @@ class Export:
           InvalidArgumentError: A file exists.
           StorageError: A file cannot be written.
         """
-        if url_of(path) is None:
+        path, url = placed(path)
+        if url is None:
             return self._write(path)
         with local_output(path) as local:
             if len(self.files) > 1:

@@ -5,7 +5,6 @@ from pathlib import Path
 
 from archgym.errors import InvalidArgumentError
 from archgym.files.lease import LOCK_NAME, Lease
-from archgym.files.remote import require_local
 from archgym.files.storage import is_there, make_folder, open_member, storage_errors, synchronise
 
 RUNS_FOLDER = Path("runs")
@@ -34,7 +33,6 @@ def lease_new_folder(folder: Path) -> Lease:
       StudyLockedError: Another process has just started a study there.
       StorageError: It cannot be written.
     """
-    require_local(folder, "A study")
     make_folder(folder)
     with storage_errors(folder, "read"):
         names = {path.name for path in folder.iterdir()}

@@ -31,6 +31,7 @@ from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.files.lease import Lease
+from archgym.files.remote import require_local
 from archgym.files.storage import is_there, require_own, write_atomic
 from archgym.measurements.file import MEASURED_NAME, append_measurements
 from archgym.measurements.spreadsheet import measured
@@ -197,7 +198,7 @@ class Study(Closing):
           StudyLockedError: Another process has just started a study there.
           StorageError: The folder cannot be written.
         """
-        folder = Path(folder)
+        folder = require_local(folder, "A study")
         require_task(task)
         kind = agent_class(agent) if isinstance(agent, str) else agent
         if kind is not None:
@@ -294,7 +295,7 @@ class Study(Closing):
           StudyLockedError: Another process writes it.
           StorageError: It cannot be written.
         """
-        folder = Path(folder)
+        folder = require_local(folder, "A study")
         read_header(folder)
         lease = Lease(folder)
         try:
@@ -320,7 +321,7 @@ class Study(Closing):
           StudyLockedError: Another process writes it.
           StorageError: It cannot be written.
         """
-        folder = Path(folder)
+        folder = require_local(folder, "A study")
         if not is_there(folder / STUDY_NAME):
             return cls.create(folder, task, None)
         study = cls.open(folder, task)

@@ -16,7 +16,7 @@ import msgspec
 from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.lease import Lease
-from archgym.files.remote import require_absent, upload, url_of
+from archgym.files.remote import placed, require_absent, upload
 from archgym.files.storage import (
     is_there,
     make_folder,
@@ -125,9 +125,8 @@ def run_sweep(
     if not all(task.digest for task in plan.tasks):
         plan = plan.decided()
     runs = plan.runs(only, seeds)
-    given = Path(folder)
-    url = url_of(given)
-    if url is not None and url.local is None:
+    given, url = placed(folder)
+    if url is not None:
         # A store has neither locks nor files that grow: the sweep runs in the working folder.
         require_absent(given)
         outcome = run_sweep(
@@ -239,17 +238,18 @@ class _Driver:
         standings, unnoted = Standings(self._folder), list[tuple[Run, int]]()
         checked: set[str] = set()
         for run in self._runs:
-            _refuse_links(self._folder, run.id, checked)
+            name = run.id
             is_finished, evaluations = standings.of(run)
             self._known += evaluations
             if is_finished:
                 repeated += 1
                 self._count(run, evaluations)
-                if run.id not in standings.noted:
+                if name not in standings.noted:
                     unnoted.append((run, evaluations))
                 # Another machine may have finished what failed here.
-                has_changed |= self._failures.pop(run.id, None) is not None
+                has_changed |= self._failures.pop(name, None) is not None
             else:
+                _refuse_links(self._folder, name, checked)
                 self._waiting.append(run)
         _note_finished(self._folder, unnoted)
         if self._waiting:
@@ -359,6 +359,17 @@ def _refuse_links(folder: Path, name: str, checked: set[str]) -> None:
 
 
 @final
+class Note(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A finished run, and the size and times of its files when it ended."""
+
+    run: str
+    evaluations: int
+    journal_bytes: int
+    journal_ns: int
+    study_ns: int
+
+
+@final
 class Standings:
     """Progress of runs, looked up without reading studies that are known to be finished.
 
@@ -370,17 +381,19 @@ class Standings:
         """Read the notes of a sweep's folder."""
         self._folder = folder
         self._names: dict[str, frozenset[str]] = {}
-        self.noted: dict[str, tuple[int, ...]] = {}
-        decoder = msgspec.json.Decoder(tuple[str, int, int, int, int])
+        self._place = str(folder)
+        self.noted: dict[str, Note] = {}
+        decoder = msgspec.json.Decoder(Note)
         path = folder / _FINISHED_NAME
         if not path.is_file():
             return
         with storage_errors(path, "read"), open_member(path) as handle:
-            for line in handle.read().splitlines():
-                # A line that was cut short says nothing.
-                with suppress(ValueError):
-                    name, *numbers = decoder.decode(line)
-                    self.noted[name] = tuple(numbers)
+            for line in handle:
+                # A line that was cut short says nothing; before each is an empty one.
+                if len(line) > 1:
+                    with suppress(ValueError):
+                        note = decoder.decode(line)
+                        self.noted[note.run] = note
 
     def has_begun(self, run: Run) -> bool:
         """Return True if a run has a folder."""
@@ -392,13 +405,13 @@ class Standings:
 
     def of(self, run: Run) -> tuple[bool, int]:
         """Return True if a run is finished, and its evaluations; see `standing`."""
-        if not self.has_begun(run):
-            return False, 0
         name = run.id
         noted = self.noted.get(name)
-        if noted is not None and _mark(f"{self._folder}/{name}") == noted[1:]:
-            return True, noted[0]
-        return standing(self._folder / name, run)
+        if noted is not None:
+            mark = _mark(f"{self._place}/{name}")
+            if mark == (noted.journal_bytes, noted.journal_ns, noted.study_ns):
+                return True, noted.evaluations
+        return standing(self._folder / name, run) if self.has_begun(run) else (False, 0)
 
 
 def _note_finished(folder: Path, ended: Iterable[tuple[Run, int]]) -> None:

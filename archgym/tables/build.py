@@ -25,7 +25,7 @@ from archgym.errors import (
 from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
 from archgym.files.lease import Lease
-from archgym.files.remote import require_absent, shown, upload, url_of
+from archgym.files.remote import placed, require_absent, shown, upload
 from archgym.files.storage import atomic_file, is_there, make_folder
 from archgym.runtime.interruption import Interruption
 from archgym.runtime.progress import StageProgress
@@ -115,8 +115,8 @@ def build_table(
       StudyInterrupted: A signal came.
       StorageError: Something cannot be written.
     """
-    out = Path(out)
-    if url_of(out) is not None:
+    out, url = placed(out)
+    if url is not None:
         if share:
             raise InvalidArgumentError(
                 f"A table that is built together must lie in a folder that all machines see; got "

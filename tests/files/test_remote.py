@@ -1,19 +1,16 @@
 """Paths by URL, on stores in memory, on disk, and on a local server that speaks S3."""
 
 import json
-import os
-import threading
-import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from archgym.datasets import build_dataset, read_dataset, verify_dataset
 from archgym.errors import InvalidArgumentError, StorageError
 from archgym.evaluation.stand_in import open_stand_in
-from archgym.files.remote import local_copy, local_output, shown, upload, url_of
+from archgym.files.remote import local_copy, shown, upload, url_of
 from archgym.report.evidence import read_evidence
 from archgym.report.export import export_design
 from archgym.studies.snapshot import read_study
@@ -23,6 +20,7 @@ from archgym.sweep.reading import read_plan
 from archgym.sweep.status import read_status
 from archgym.tables import TableSimulator, build_table
 from tests.datasets.making import mixture, search
+from tests.files.object_store import ObjectStore
 from tests.toys import toy_task
 
 fsspec = pytest.importorskip("fsspec")
@@ -45,54 +43,27 @@ def memory() -> Iterator[str]:
         store.rm("/archgym-tests", recursive=True)
 
 
-FAULTS: list[str] = []
-"""Faults of the next requests that write: "busy", "lost" after it was written, or "none"."""
-
-
-class FaultyStore:
-    """A store that speaks S3, and fails as `FAULTS` says."""
-
-    def __init__(self, application: Any) -> None:
-        self._application = application
-
-    def __call__(self, environ: dict[str, Any], start_response: Any) -> Any:
-        writes = environ["REQUEST_METHOD"] == "PUT" and environ["PATH_INFO"].count("/") > 1
-        fault = FAULTS.pop(0) if writes and FAULTS else "none"
-        if fault == "busy":
-            environ["wsgi.input"].read(int(environ.get("CONTENT_LENGTH") or 0))
-            start_response("503 Slow Down", [("Content-Type", "text/plain")])
-            return [b"busy"]
-        answer = self._application(environ, start_response)
-        if fault == "lost":
-            list(answer)
-            raise ConnectionResetError
-        return answer
-
-
 @pytest.fixture
-def s3(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """A bucket of a server on this machine that speaks S3."""
+def store(monkeypatch: pytest.MonkeyPatch) -> Iterator[ObjectStore]:
+    """A store on this machine that speaks S3, with a bucket `results`."""
     pytest.importorskip("s3fs")
-    moto = pytest.importorskip("moto.server")
-    serving = pytest.importorskip("werkzeug.serving")
-    FAULTS.clear()
-    application = moto.DomainDispatcherApplication(moto.create_backend_app)
-    server = serving.make_server("127.0.0.1", 0, FaultyStore(application), threaded=True)
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{server.server_port}")
-    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "3")
+    made = ObjectStore({"results": {}})
+    monkeypatch.setenv("AWS_ENDPOINT_URL", made.url)
+    # s3fs tries again by itself, and waits less between its attempts.
+    monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "testing-key-id")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "testing-secret")
     monkeypatch.setenv("AWS_DEFAULT_REGION", "us-east-1")
-    # Servers of one process share their content.
-    reset = urllib.request.Request(
-        f"{os.environ['AWS_ENDPOINT_URL']}/moto-api/reset", method="POST"
-    )
-    urllib.request.urlopen(reset).close()
-    fsspec.filesystem("s3", skip_instance_cache=True).mkdir("results")
     fsspec.filesystem("s3").clear_instance_cache()
-    yield "s3://results"
-    server.shutdown()
+    yield made
+    made.close()
+    fsspec.filesystem("s3").clear_instance_cache()
+
+
+@pytest.fixture
+def s3(store: ObjectStore) -> str:
+    """The bucket's URL."""
+    return "s3://results"
 
 
 def test_path_of_a_url_keeps_its_meaning() -> None:
@@ -105,12 +76,38 @@ def test_path_of_a_url_keeps_its_meaning() -> None:
     assert url_of("/tmp/a:/b") is None
 
 
-def test_file_url_is_a_local_path(tmp_path: Path) -> None:
-    assert local_copy(f"file://{tmp_path}/rows.csv") == tmp_path / "rows.csv"
-    with local_output(f"file://{tmp_path}/out.txt") as path:
-        path.write_text("here")
+def writers(tmp_path: Path) -> dict[str, Callable[[str], object]]:
+    """Whatever is written to a URL, by its name there."""
+    search(tmp_path / "made")
+    (tmp_path / "plan.yaml").write_text(PLAN)
+    plan, task = read_plan(tmp_path / "plan.yaml"), toy_task()
+    export = export_design(task, task.space.default_indices, "json")
+    return {
+        "toy.parquet": lambda url: build_table(task, url),
+        "evaluations": lambda url: build_dataset(tmp_path / "made", url),
+        "sweep": lambda url: run_sweep(replace(plan, seeds=(0,), budget=5), url),
+        "best.json": lambda url: export.write(Path(url)),
+    }
 
-    assert (tmp_path / "out.txt").read_text() == "here"
+
+def test_file_url_is_a_local_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    folder = tmp_path / "a b"
+    assert local_copy(f"file://{tmp_path}/a b/rows.csv") == folder / "rows.csv"
+    assert local_copy((folder / "rows.csv").as_uri()) == folder / "rows.csv"
+
+    for name, write in writers(tmp_path).items():
+        write(f"file://{tmp_path}/a b/{name}")
+    Study.create(f"file://{tmp_path}/a b/study", toy_task(), "random", budget=3).close()
+
+    assert TableSimulator(f"file://{tmp_path}/a b/toy.parquet").rows == 2376
+    assert read_status(f"file://{tmp_path}/a b/sweep").evaluations == 5
+    assert Study.open(f"file://{tmp_path}/a b/study", toy_task()).budget == 3
+    assert len(read_dataset(folder.as_uri() + "/evaluations")) == 30
+    found = sorted(path.name for path in folder.iterdir())
+    assert found == ["best.json", "evaluations", "study", "sweep", "toy.parquet"]
+    assert list((tmp_path / "here").iterdir()) == []
 
 
 @pytest.mark.parametrize(
@@ -243,51 +240,121 @@ def test_store_that_does_not_answer_is_one_line_without_secrets(
     assert "\n" not in str(refused.value)
 
 
-def store_files() -> list[str]:
-    store = fsspec.filesystem("s3")
-    store.invalidate_cache()
-    return sorted(store.find("results"))
-
-
 @pytest.mark.slow
 def test_store_that_is_busy_for_a_moment_gets_everything(
-    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: ObjectStore, s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     search(tmp_path / "a")
     local = build_table(toy_task(), tmp_path / "local.parquet").read_bytes()
-    FAULTS.extend(["busy", "none", "lost", "none", "busy", "none"])
+    store.write_faults.extend(["busy", "none", "lost", "none", "busy", "none"])
 
     build_table(toy_task(), f"{s3}/toy.parquet")
     build_dataset(tmp_path / "a", f"{s3}/evaluations")
 
-    assert not FAULTS
+    assert not store.write_faults
     assert local_copy(f"{s3}/toy.parquet").read_bytes() == local
     assert verify_dataset(f"{s3}/evaluations", sample=0).problems == ()
 
 
 @pytest.mark.slow
 def test_store_that_fails_keeps_nothing_and_the_same_call_ends_it(
-    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: ObjectStore, s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     search(tmp_path / "a")
-    FAULTS.extend(["none", *["busy"] * 30])
+    store.write_faults.extend(["none", *["busy"] * 30])
 
     with pytest.raises(StorageError, match=r"^s3://results/evaluations cannot be written: "):
         build_dataset(tmp_path / "a", f"{s3}/evaluations")
-    FAULTS.clear()
+    store.write_faults.clear()
 
-    assert store_files() == []
+    assert store.names("results") == []
     build_dataset(tmp_path / "a", f"{s3}/evaluations")
     assert verify_dataset(f"{s3}/evaluations", sample=0).problems == ()
 
 
 @pytest.mark.slow
-def test_two_processes_that_write_one_object_do_not_overwrite_each_other(
-    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+def test_place_that_cannot_be_written_is_refused_at_once(
+    tmp_path: Path, store: ObjectStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    store.buckets["closed"] = {}
+    store.forbidden.add("closed")
+    before = sorted(tmp_path.iterdir())
+
+    for name, write in writers(tmp_path / "w").items():
+        for bucket, problem in (("absent", "no such bucket"), ("closed", "access is denied")):
+            with pytest.raises(StorageError, match=f"^s3://{bucket}/{name} .*{problem}") as refused:
+                write(f"s3://{bucket}/{name}")
+            assert "\n" not in str(refused.value)
+
+    assert list(store.buckets) == ["results", "closed"]
+    assert [path for path in tmp_path.iterdir() if path.name != "w"] == before
+
+
+@pytest.mark.slow
+def test_names_with_spaces_and_a_slash_at_the_end(
+    tmp_path: Path, store: ObjectStore, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+
+    for name, write in writers(tmp_path / "w").items():
+        write(f"{s3}/my results/{name}/")
+    store.page = 2
+
+    assert TableSimulator(f"{s3}/my results/toy.parquet").rows == 2376
+    assert len(read_dataset(f"{s3}/my results/evaluations/")) == 30
+    assert read_status(f"{s3}/my results/sweep/").evaluations == 5
+    assert "my results/best.json" in store.names("results")
+
+
+@pytest.mark.slow
+def test_connection_that_is_cut_leaves_the_right_bytes(
+    tmp_path: Path, store: ObjectStore, s3: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    local = build_table(toy_task(), tmp_path / "local.parquet").read_bytes()
+    store.write_faults.extend(["cut", "lost", "none"])
+    store.read_faults.extend(["cut", "busy", "none"])
+
+    build_table(toy_task(), f"{s3}/toy.parquet")
+
+    assert not store.write_faults
+    assert local_copy(f"{s3}/toy.parquet").read_bytes() == local
+    assert not store.read_faults
+
+
+@pytest.mark.nightly
+def test_large_object_is_sent_in_parts_and_written_once(
+    tmp_path: Path, store: ObjectStore, s3: str
+) -> None:
+    with (tmp_path / "large").open("wb") as handle:
+        handle.truncate(101 * 2**20)
+        handle.write(b"end")
+    store.write_faults.extend(["none", "busy", "cut", "lost"])
+
+    upload(tmp_path / "large", f"{s3}/large")
+
+    assert not store.write_faults
+    assert not store.uploads
+    assert (tmp_path / "large").read_bytes() == store.buckets["results"]["large"].content
+    (tmp_path / "large").write_bytes(b"other")
+    with pytest.raises(InvalidArgumentError, match="another process has just written it"):
+        upload(tmp_path / "large", f"{s3}/large")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("names_conditions", [True, False])
+def test_two_processes_that_write_one_object_do_not_overwrite_each_other(
+    tmp_path: Path,
+    store: ObjectStore,
+    s3: str,
+    monkeypatch: pytest.MonkeyPatch,
+    names_conditions: bool,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    store.names_conditions = names_conditions
     (tmp_path / "other").write_text("other")
 
     def written_meanwhile(what: str, done: float, total: float) -> None:
@@ -301,17 +368,17 @@ def test_two_processes_that_write_one_object_do_not_overwrite_each_other(
 
 @pytest.mark.slow
 def test_sweep_is_kept_in_a_store_and_read_there(
-    tmp_path: Path, s3: str, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, store: ObjectStore, s3: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "plan.yaml").write_text(PLAN)
     plan = read_plan("plan.yaml")
-    FAULTS.extend(["none", "none", "none", *["busy"] * 30])
+    store.write_faults.extend(["none", "none", "none", *["busy"] * 30])
 
     with pytest.raises(StorageError, match=r"^s3://results/sweep cannot be written: "):
         run_sweep(plan, f"{s3}/sweep")
-    FAULTS.clear()
-    assert store_files() == []
+    store.write_faults.clear()
+    assert store.names("results") == []
     outcome = run_sweep(plan, f"{s3}/sweep")
 
     assert (outcome.runs, outcome.repeated, outcome.failures) == (2, 2, {})
