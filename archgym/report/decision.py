@@ -411,10 +411,10 @@ class _Source:
             with suppress(ArchGymError):
                 made = make_simulator(
                     simulator_class(name),
-                    whole,
+                    space_name,
                     str(recipe["fidelity"]),
                     recorded_options(name, version, options),
-                )
+                ).bare
                 workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
                 facts = tuple(facts_of(made, workload) for workload in workloads)
                 space, specs = made.space, made.metrics
