@@ -44,6 +44,9 @@ class InvalidSpaceError(ArchGymError, ValueError):
 class UnknownNameError(ArchGymError, LookupError):
     """A name of a simulator, agent, workload or the like does not exist."""
 
+    name: str = ""
+    """The name that was given, where one was looked up."""
+
 
 class FileFormatError(ArchGymError, ValueError):
     """A file cannot be read as what it should be."""
@@ -151,11 +154,14 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     else:
         hint = "No names are known."
     head, of, owner = kind.partition(" of ")
+    text = f"Unknown {head} {name!r}{of}{owner}. {hint}"
     if kind.split()[0] in _OR_FILES and _is_missing_path(name):
-        return UnknownNameError(
+        text = (
             f"There is no file or folder {name!r}, and no {head}{of}{owner} has this name. {hint}"
         )
-    return UnknownNameError(f"Unknown {head} {name!r}{of}{owner}. {hint}")
+    error = UnknownNameError(text)
+    error.name = str(name)
+    return error
 
 
 def _is_missing_path(name: str) -> bool:

@@ -7,6 +7,9 @@ and their ratio, then instructions per second by trace. ChampSim's seconds are t
 rows (quoted); with `--champsim`, a binary of the default design runs each row of that design right
 before ours, and its own time and cycles are compared.
 
+With `--shared`, batches of designs that differ in registers, or in the memory under fidelity
+`dram`, run with warm-ups of their own and with shared ones.
+
 Such a binary comes from ChampSim's commit 2ff2501 and the configuration of
 ``archgym export``: ``./config.sh champsim_config.json && make``.
 """
@@ -21,7 +24,11 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import numpy as np
+
+from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.kernel.run import COUNTERS, run
+from archgym.simulators.cpu.kernel.warmup import WARM_UPS
 from archgym.simulators.cpu.machine import DEFAULTS, machine
 from archgym.simulators.cpu.workloads import InstructionTrace
 from evidence.cpu.reference import Run, _trace, reference_rows
@@ -35,7 +42,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("files", nargs="*", default=["default", "long"], metavar="FILE")
     parser.add_argument("--champsim", type=Path, help="ChampSim, built for the default design")
+    parser.add_argument("--shared", action="store_true", help="time shared warm-ups alone")
     arguments = parser.parse_args()
+    if arguments.shared:
+        time_shared()
+        return
     folder = Path(os.environ["ARCHGYM_REFERENCE"]) / "cpu"
     for name in arguments.files:
         seconds: dict[str, list[tuple[float, float, int]]] = defaultdict(list)
@@ -116,11 +127,45 @@ def time_ours(design: dict[str, int], trace: InstructionTrace, row: Run) -> tupl
     best = math.inf
     cycles = 0
     for _ in range(3):
+        WARM_UPS.clear()
         start = time.process_time()
         counters = run(design, trace, row.warmup, row.length)
         best = min(best, time.process_time() - start)
         cycles = 0 if counters is None else int(counters[_CYCLES])
     return best, cycles
+
+
+def time_shared(n: int = 16) -> None:
+    """Print CPU milliseconds a design, with and without shared warm-ups, on three programs."""
+    print("fidelity   program          alone [ms]   shared [ms]   ratio   equal")
+    for fidelity, free in (("standard", ("registers",)), ("dram", ("registers", "dram_data_rate"))):
+        simulator = CpuSimulator(fidelity=fidelity)
+        space, rng = simulator.space, np.random.default_rng(0)
+        designs = np.repeat(space.default_indices[None, :], n, axis=0)
+        for name in free:
+            column = space.names.index(name)
+            designs[:, column] = rng.integers(space.sizes[column], size=n)
+        for program in ("b-tree", "sparse-matrix", "stencil"):
+            workload = simulator.workload(program)
+            simulator.evaluate_batch(designs[:1], workload)
+            times, values = [], []
+            for batches in (np.array_split(designs, n), [designs]) * 2:
+                WARM_UPS.clear()
+                spent, rows = 0.0, []
+                for batch in batches:
+                    if len(batches) > 1:
+                        WARM_UPS.clear()
+                    start = time.process_time()
+                    rows.append(simulator.evaluate_batch(batch, workload).values)
+                    spent += time.process_time() - start
+                times.append(1e3 * spent / n)
+                values.append(np.concatenate(rows))
+            alone, shared = min(times[::2]), min(times[1::2])
+            is_equal = all(np.array_equal(values[0], other) for other in values)
+            print(
+                f"{fidelity:<11}{program:<17}{alone:8.1f}{shared:14.1f}{alone / shared:10.2f}"
+                f"   {is_equal}"
+            )
 
 
 if __name__ == "__main__":

@@ -23,10 +23,12 @@ from matplotlib import pyplot  # the backend is chosen first
 
 ROOT = Path(__file__).resolve().parents[1]
 PEERS = ROOT / "experiments" / "data" / "bench-peers.csv"
+STARTS = ROOT / "experiments" / "data" / "transfer.csv"
 FIGURES = Path(__file__).parent / "figures"
 ARTIFACTS = Path(__file__).parent / "artifacts.json"
 BUDGETS = (25, 50, 100)
 LEAST_TASKS = 6
+SHOWN_STARTS = ("cold", "misleading", "near", "portfolio")
 
 
 def medians(budget: int) -> pd.DataFrame:
@@ -76,6 +78,53 @@ def diagram(found: pd.DataFrame, path: Path) -> None:
     save(figure, path)
 
 
+def losses() -> pd.DataFrame:
+    """Return the mean loss to the best known design [%], by evaluation and kind of start.
+
+    The mean is over seeds, then over the workloads that were left out.
+    """
+    runs = pd.read_csv(STARTS)
+    curves = {
+        tuple(row): _curve(steps, int(budget))
+        for *row, budget, steps in runs[["workload", "kind", "seed", "budget", "steps"]].values
+    }
+    known = runs.assign(best=[curve[-1] for curve in curves.values()])
+    best = known.groupby("workload")["best"].max()
+    found = {
+        kind: pd.DataFrame(
+            {
+                workload: pd.DataFrame(
+                    [c for (w, k, _), c in curves.items() if (w, k) == (workload, kind)]
+                ).mean()
+                for workload in best.index
+            }
+        )
+        for kind in SHOWN_STARTS
+    }
+    return pd.DataFrame(
+        {kind: (100.0 * (best - mean).map(math.expm1)).mean(axis=1) for kind, mean in found.items()}
+    )
+
+
+def _curve(steps: str, budget: int) -> list[float]:
+    """Return the best reward after each evaluation, from the evaluations at which it changed."""
+    changes = dict(step.split(":") for step in steps.split())
+    curve: list[float] = []
+    for n in range(1, budget + 1):
+        curve.append(float(changes[str(n)]) if str(n) in changes else curve[-1])
+    return curve
+
+
+def starts_picture(found: pd.DataFrame, path: Path) -> None:
+    """Draw the mean loss over evaluations, a line for each kind of start."""
+    figure, axes = pyplot.subplots(figsize=(5.0, 2.6))
+    for kind in found:
+        axes.plot(found.index + 1, found[kind], label=kind)
+    axes.set(xlabel="evaluations", ylabel="mean loss (%)", yscale="log")
+    axes.legend(fontsize=8)
+    save(figure, path)
+
+
 def save(figure: pyplot.Figure, path: Path) -> None:
     """Write a figure that is the same each time."""
     matplotlib.rcParams["svg.hashsalt"] = "archgym"
@@ -113,6 +162,11 @@ def artifacts() -> dict[str, dict[str, str]]:
     for budget in BUDGETS:
         numbers = ranks(budget).mean(axis=1).round(6).to_json()
         found[f"ranks at {budget}"] = {**found["table of mean ranks"], "numbers": digest(numbers)}
+    found["losses by start"] = {
+        **found["table of mean ranks"],
+        "input": digest(STARTS.read_bytes()),
+        "numbers": digest(losses().round(6).to_json()),
+    }
     return found
 
 
@@ -128,6 +182,7 @@ def main() -> int:
     FIGURES.mkdir(exist_ok=True)
     for budget in BUDGETS:
         diagram(ranks(budget), FIGURES / f"ranks-{budget}.svg")
+    starts_picture(losses(), FIGURES / "starts.svg")
     (FIGURES / "ranks.tex").write_text(latex(), "utf-8")
     ARTIFACTS.write_text(json.dumps(artifacts(), indent=1) + "\n", "utf-8")
     print(latex())

@@ -204,12 +204,6 @@ def test_figures_show_the_study() -> None:
     bars = plot.importance().data[0]
     # Pairs follow the parameters.
     assert {name for name in bars.y if " × " not in name} == set(SPACE.names)
-    lines = plot.parallel().data[0]
-    assert [d.label for d in lines.dimensions] == [
-        *SPACE.names,
-        "latency_ns [ns]",
-        "power_mw [mW]",
-    ]
 
 
 def test_importance_of_few_designs_is_refused() -> None:

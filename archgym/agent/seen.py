@@ -7,7 +7,7 @@ import numpy as np
 from archgym.agent.prior import Prior
 from archgym.errors import InvalidSpaceError
 from archgym.evaluation.trials import Trials
-from archgym.spaces.space import DesignSpace
+from archgym.spaces.space import DesignSpace, design_keys
 
 # chosen: rounds of drawing that may all hit designs asked before; past it, what is left is listed.
 _MAX_ROUNDS = 32
@@ -50,7 +50,7 @@ class AskedDesigns:
 
     def add_canonical(self, designs: np.ndarray) -> None:
         """Mark canonical designs, (n, n_parameters), as asked for."""
-        self._keys.update(row.tobytes() for row in designs)
+        self._keys.update(design_keys(designs))
 
     def take_prior(self, prior: Prior, preferred: np.ndarray) -> None:
         """Mark start designs as asked for, and prefer other designs to random ones.
@@ -82,9 +82,9 @@ class AskedDesigns:
           here: Keys of other designs, to which those of these are added.
         """
         fresh = self._space.feasible(designs)
-        for row, design in enumerate(designs):
-            key = design.tobytes()
-            fresh[row] &= key not in self._keys and key not in here
+        for row, key in enumerate(design_keys(designs)):
+            if key in self._keys or key in here:
+                fresh[row] = False
             here.add(key)
         return fresh
 

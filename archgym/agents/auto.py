@@ -3,6 +3,7 @@
 import math
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import fields
 from typing import TYPE_CHECKING, Annotated, Any, Final, final
 
 import numpy as np
@@ -364,14 +365,6 @@ def _known(trials: Trials) -> Prior:
 
 def _joined(rows: Sequence[Trial], specs: tuple[MetricSpec, ...]) -> Trials:
     """Return trials of these rows."""
-    return Trials(
-        indices=np.array([row.indices for row in rows]),
-        reward=np.array([row.reward for row in rows]),
-        terms=np.array([row.terms for row in rows]),
-        values=np.array([row.values for row in rows]),
-        reason=np.array([row.reason for row in rows]),
-        feasible=np.array([row.feasible for row in rows]),
-        failed=np.array([row.failed for row in rows]),
-        repeated=np.array([row.repeated for row in rows]),
-        specs=specs,
-    )
+    names = [field.name for field in fields(Trial)]
+    columns = {name: np.array([getattr(row, name) for row in rows]) for name in names}
+    return Trials(**columns, specs=specs)

@@ -5,7 +5,7 @@ number for each parameter, from 0 to its size minus 1. A design that breaks a co
 space has the reward of one that cannot be built.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -40,15 +40,14 @@ def optuna_objective(task: Task) -> Callable[[Any], float]:
       >>> study.best_value >= -25.0
       True
     """
-    space = task.space
 
     def objective(trial: Any) -> float:
-        design = [
-            trial.suggest_int(parameter.name, 0, parameter.size - 1)
+        design = {
+            parameter.name: trial.suggest_int(parameter.name, 0, parameter.size - 1)
             if parameter.is_ordered
             else trial.suggest_categorical(parameter.name, list(range(parameter.size)))
-            for parameter in space.parameters
-        ]
+            for parameter in task.space.parameters
+        }
         reward, violation, values = _evaluated(task, design)
         trial.set_user_attr(VIOLATION, violation)
         names = [spec.name for spec in task.metrics]
@@ -82,7 +81,7 @@ def ioh_problem(task: Task, name: str | None = None) -> Any:
         )
 
     def objective(design: Any) -> float:
-        return _evaluated(task, [int(value) for value in design])[0]
+        return _evaluated(task, dict(zip(task.space.names, design, strict=True)))[0]
 
     problem = ioh.wrap_problem(
         objective,
@@ -130,11 +129,11 @@ def optunahub_problem(task: Task) -> Any:
 
         def evaluate(self, params: dict[str, Any]) -> float:
             """Return the reward."""
-            return _evaluated(task, [params[name] for name in task.space.names])[0]
+            return _evaluated(task, params)[0]
 
         def evaluate_constraints(self, params: dict[str, Any]) -> dict[str, float]:
             """Return the violation of the limits, 0 where all are met."""
-            return {VIOLATION: _evaluated(task, [params[name] for name in task.space.names])[1]}
+            return {VIOLATION: _evaluated(task, params)[1]}
 
     return TaskProblem()
 
@@ -142,11 +141,16 @@ def optunahub_problem(task: Task) -> Any:
 def syne_tune_blackbox(task: Task) -> Any:
     """Return the task as a blackbox of Syne Tune with one fidelity; `loss` is to be minimised.
 
+    Its `elapsed_s` is the simulator's stated time, by which Syne Tune simulates its workers.
+
     Raises:
       InvalidArgumentError: `syne-tune` is not installed.
     """
     space = _library("syne_tune.config_space", "syne_tune_blackbox")
     base = _library("syne_tune.blackbox_repository.blackbox", "syne_tune_blackbox").Blackbox
+
+    names = ["loss", VIOLATION, "elapsed_s"]
+    elapsed_s = task.simulator.evaluation_s * len(task.workloads)
 
     class TaskBlackbox(base):  # type: ignore[misc, valid-type]  # a class of an extra library
         """The task, by the interface of Syne Tune."""
@@ -155,11 +159,14 @@ def syne_tune_blackbox(task: Task) -> Any:
             self, configuration: dict[str, Any], fidelity: Any = None, seed: int | None = None
         ) -> Any:
             del seed
-            design = [int(configuration[name]) for name in task.space.names]
-            reward, violation, _ = _evaluated(task, design)
-            if fidelity is None:
-                return np.array([[-reward, violation]])
-            return {"loss": -reward, VIOLATION: violation}
+            reward, violation, _ = _evaluated(task, configuration)
+            row = (-reward, violation, elapsed_s)
+            return np.array([row]) if fidelity is None else dict(zip(names, row, strict=True))
+
+        @property
+        def fidelity_values(self) -> Any:
+            """The only fidelity."""
+            return np.ones(1, dtype=np.int64)
 
     return TaskBlackbox(
         configuration_space={
@@ -169,7 +176,7 @@ def syne_tune_blackbox(task: Task) -> Any:
             for parameter in task.space.parameters
         },
         fidelity_space={"evaluation": space.randint(1, 1)},
-        objectives_names=["loss", VIOLATION],
+        objectives_names=names,
     )
 
 
@@ -201,8 +208,7 @@ def carps_objective(task: Task) -> Any:
             return space
 
         def _evaluate(self, trial_info: Any) -> Any:
-            design = [int(trial_info.config[name]) for name in task.space.names]
-            return result(cost=-_evaluated(task, design)[0])
+            return result(cost=-_evaluated(task, trial_info.config)[0])
 
     return TaskObjective()
 
@@ -222,9 +228,9 @@ def _library(module: str, function: str) -> Any:
         ) from None
 
 
-def _evaluated(task: Task, design: list[int]) -> tuple[float, float, list[float]]:
+def _evaluated(task: Task, design: Mapping[str, Any]) -> tuple[float, float, list[float]]:
     """Return reward, violation, and average metrics where the design could be built."""
-    indices = np.array([design], dtype=np.int64)
+    indices = np.array([[design[name] for name in task.space.names]], dtype=np.int64)
     task.space.check_indices(indices)
     if not task.space.feasible(indices)[0]:
         return INFEASIBLE_REWARD, _UNBUILT, []

@@ -13,8 +13,7 @@ from typing import Any, Final, final
 from archgym.checks import check_whole
 from archgym.composition.composition import Composition
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.evaluation.factory import make_simulator
-from archgym.evaluation.restriction import RestrictedSimulator, is_listed
+from archgym.evaluation.restriction import RestrictedSimulator
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.searching import search
@@ -94,13 +93,11 @@ def compare_strategies(
       workers: Designs that are evaluated in parallel.
 
     Raises:
-      InvalidArgumentError: The task has no parts, the budget is below one evaluation a part, or
-        a parameter cannot be held while another part is searched.
+      InvalidArgumentError: The task has no parts, or the budget is below one evaluation a part.
       UnknownNameError: There is no such strategy.
     """
     known = strategies_of(task)
     parts = tuple(composition_of(task).parts)
-    _check_parts(composition_of(task))
     check_whole("budget", budget, len(parts), 10**9)
     for name in only or ():
         if name not in known:
@@ -110,24 +107,6 @@ def compare_strategies(
             if only is None or name in only:
                 run = _Run(task, Path(folder) / f"{number}-{seed}", budget, seed, agent, workers)
                 yield run.outcome(name, parts)
-
-
-def _check_parts(whole: Composition) -> None:
-    for name, part in whole.parts.items():
-        fixed = [p.name for p in part.space.parameters if not is_listed(p)]
-        if not fixed:
-            continue
-        kind = type(part.unrestricted)
-        spaces = [
-            space
-            for space in kind.space_names
-            if all(map(is_listed, make_simulator(kind, space, None, {}).space.parameters))
-        ]
-        instead = f" Take --option {name}.space={' or '.join(spaces)}." if spaces else ""
-        raise InvalidArgumentError(
-            f"Parameter `{name}.{fixed[0]}` has factors or orders, which cannot be held while "
-            f"another part is searched.{instead}"
-        )
 
 
 @final

@@ -249,7 +249,7 @@ class Composition(Simulator):
           UnknownNameError: There is no such part, option, space or fidelity.
         """
         self.fidelity = fidelity or self.fidelity_names[0]
-        self._arguments = {"space": space, "fidelity": self.fidelity, **options}
+        self.arguments = {"space": space, "fidelity": self.fidelity, **options}
         for name in options:
             if name not in self.option_names():
                 raise unknown_name(f"option of simulator {self.name!r}", name, self.option_names())
@@ -343,7 +343,7 @@ class Composition(Simulator):
         )
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return partial(type(self), **self._arguments), ()
+        return partial(type(self), **self.arguments), ()
 
     @abstractmethod
     def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:

@@ -81,6 +81,15 @@ class DeclaredOption:
         names = ", ".join(self.option.names)
         return " or ".join(part for part in (names, "a file" * self.option.takes_file) if part)
 
+    @property
+    def samples(self) -> tuple[Any, ...]:
+        """Other values than the default that switch something on: names, flags, and 1 for 0."""
+        if self.kind is bool:
+            return (str(not self.default).lower(),)
+        if self.kind in (int, float):
+            return (1,) if self.default == 0 and self.option.low <= 1 <= self.option.high else ()
+        return tuple(name for name in self.option.names if name != self.default)
+
     def parsed(self, value: Any) -> Any:
         """Return the value that a text, or a value from Python, stands for.
 

@@ -20,15 +20,17 @@ from archgym.evaluation.simulator import (
     Bottleneck,
     Simulator,
     Workload,
-    option_names,
 )
 from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Permutation, Value
 from archgym.spaces.space import DesignSpace
+from archgym.spaces.texts import value_from_text
 
 _NAME: Final = re.compile(r"(?P<space>[^{}]+)\{(?P<held>[^{}]*)\}")
 _NOT_IN_NAMES: Final = re.compile(r"[{}=,|/]|\.\.")
 # chosen: a pair of changes of the widest space has some ten thousand designs.
 _MAX_CHANGED: Final = 2**16
+_DRAWN: Final = 512
+"""chosen: designs among which a default is looked for that differs in more than two parameters."""
 # Attributes in which a simulator that wraps another is as that one.
 _SAME: Final = (
     "name", "version", "metrics", "model_reasons", "objectives", "former_objectives",
@@ -66,12 +68,15 @@ def with_held(space: str, held: Mapping[str, str]) -> str:
 
 
 def values_in(parameter: Parameter, text: str) -> tuple[Value, ...]:
-    """Return the values that a text such as ``4|8`` or ``1..4`` leaves of a parameter.
+    """Return the values that a text such as ``4|8``, ``1..4`` or ``2x4|4x2`` leaves of a parameter.
 
     Raises:
       InvalidArgumentError: It leaves none, or names a value that the parameter lacks.
     """
-    listed: list[Any] = [parameter.value(index) for index in range(_listable(parameter))]
+    if not is_listed(parameter):
+        parts = (value_from_text(parameter, part) for part in text.split("|"))
+        return tuple(parameter.value(parameter.index(part)) for part in parts)
+    listed: list[Any] = [parameter.value(index) for index in range(parameter.size)]
     low, dots, high = text.partition("..")
     least, most = _number(low), _number(high)
     if dots and least is not None and most is not None:
@@ -156,7 +161,7 @@ def hold(
     Raises:
       UnknownNameError: The space has no such parameter.
       InvalidDesignError: A parameter has no such value.
-      InvalidArgumentError: A parameter is held twice or cannot be held, or no design is left.
+      InvalidArgumentError: A parameter is held twice, or no design is left.
     """
     if not (fixed or values or limits):
         return simulator
@@ -166,8 +171,6 @@ def hold(
             raise unknown_name("parameter", name, whole.space.names)
         if (name in fixed) + (name in values) + (name in limits) + (name in held) > 1:
             raise InvalidArgumentError(f"`{name}` must be held once; it came twice. Remove one.")
-        is_option = name in option_names(type(whole))
-        _listable(whole.space.parameter(name), f" Its total is --option {name}=N." * is_option)
     for name, value in fixed.items():
         held[name] = _given(whole.space.parameter(name).widened(), [value])
     for name, several in values.items():
@@ -270,6 +273,9 @@ class RestrictedSimulator(WrappedSimulator):
         if runs(default)[0]:
             return fitted
         found = _nearest(default[0], fitted._indices, runs)
+        if found is None:
+            drawn = fitted.in_whole(fitted.space.sample(_DRAWN, np.random.default_rng(0)))
+            found = _brought_near(default[0], drawn, runs)
         # Without one, the task says why the default design does not run.
         return fitted if found is None else RestrictedSimulator(narrow, self._values, found)
 
@@ -335,6 +341,8 @@ def _widened(simulator: Simulator, values: Mapping[str, Sequence[Value]]) -> Sim
     wide = []
     for name, kept in values.items():
         parameter = simulator.space.parameter(name)
+        if parameter.widened() is parameter:
+            continue
         within = {parameter.value(index) for index in range(parameter.size)}
         if not within.issuperset(kept):
             wide.append(name)
@@ -344,9 +352,13 @@ def _widened(simulator: Simulator, values: Mapping[str, Sequence[Value]]) -> Sim
 def _given(parameter: Parameter, values: Any) -> tuple[Value, ...]:
     """Return the values that a caller gave, as texts or as they are."""
     if isinstance(values, str):
-        # Of a comma list or one that a space's name states.
-        return values_in(parameter, values.replace(",", "|"))
+        # Of a comma list or one that a space's name states; an order may have commas itself.
+        return values_in(parameter, values.replace(",", "|") if is_listed(parameter) else values)
     if not isinstance(values, Iterable):
+        values = [values]
+    values = list(values)
+    if not is_listed(parameter) and values and not isinstance(values[0], Sequence):
+        # One value, given as a tuple.
         values = [values]
     found: list[Value] = []
     for value in values:
@@ -371,7 +383,8 @@ def _within(parameter: Parameter, texts: Sequence[str]) -> tuple[Value, ...]:
             )
         low = max(low, bound) if sign != "<=" else low
         high = min(high, bound) if sign != ">=" else high
-    return _range(parameter, [parameter.value(i) for i in range(_listable(parameter))], low, high)
+    listed = [parameter.value(i) for i in range(parameter.size if is_listed(parameter) else 0)]
+    return _range(parameter, listed, low, high)
 
 
 def _part(
@@ -434,11 +447,41 @@ def _nearest(
       holds: Test of designs, (n, n_parameters) to (n,) bool.
     """
     for n_changed in (1, 2):
-        for designs in _batches(_changed(start, indices, n_changed)):
-            passed = np.flatnonzero(holds(designs))
-            if len(passed):
-                return np.asarray(designs[passed[0]])
+        found = _first(_changed(start, indices, n_changed), holds)
+        if found is not None:
+            return found
     return None
+
+
+def _first(
+    designs: Iterator[np.ndarray], holds: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray | None:
+    """Return the first design that passes a test."""
+    for batch in _batches(designs):
+        passed = np.flatnonzero(holds(batch))
+        if len(passed):
+            return np.asarray(batch[passed[0]])
+    return None
+
+
+def _brought_near(
+    start: np.ndarray, designs: np.ndarray, holds: Callable[[np.ndarray], np.ndarray]
+) -> np.ndarray | None:
+    """Return a design that passes a test, with as many values of another one as the test allows.
+
+    Args:
+      start: (n_parameters,), indices of the other design.
+      designs: (n, n_parameters), designs of which the first one that passes is taken.
+      holds: Test of designs, (n, n_parameters) to (n,) bool.
+    """
+    found = _first(iter(designs), holds)
+    if found is None:
+        return None
+    for place in np.flatnonzero(found != start):
+        tried = found.copy()
+        tried[place] = start[place]
+        found = tried if holds(tried[None, :])[0] else found
+    return found
 
 
 def _changed(
@@ -466,26 +509,8 @@ def _batches(designs: Iterator[np.ndarray]) -> Iterator[np.ndarray]:
 
 
 def is_listed(parameter: Parameter) -> bool:
-    """Return True if a parameter has listed values, which can be held."""
+    """Return True if a parameter has listed values, False if it has orders or factors."""
     return not isinstance(parameter, Permutation | Factorisation)
-
-
-def _listable(parameter: Parameter, hint: str = "") -> int:
-    """Return the number of values of a parameter that lists them.
-
-    Args:
-      parameter: The parameter.
-      hint: Sentence that ends the message for one that does not.
-
-    Raises:
-      InvalidArgumentError: It has orders or factors.
-    """
-    if not is_listed(parameter):
-        raise InvalidArgumentError(
-            f"`{parameter.name}` must be left free; it is {parameter.allowed()}, and such values "
-            f"cannot be held.{hint}"
-        )
-    return parameter.size
 
 
 def _range(
@@ -505,6 +530,8 @@ def _range(
 
 
 def _text(value: Value) -> str:
+    if isinstance(value, tuple):
+        return ("x" if isinstance(value[0], int) else ":").join(map(str, value))
     return repr(value) if isinstance(value, float) else str(value)
 
 

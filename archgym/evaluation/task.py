@@ -621,11 +621,13 @@ def _reference(simulator: Simulator, workloads: Sequence[WeightedWorkload]) -> n
         if reason != FEASIBLE:
             why = result.failures[0] if reason == FAILED else simulator.reasons[reason]
             why = why.removesuffix(".")
+            held = getattr(simulator, "held", {})
+            values = f"other values of {', '.join(held)}, " if held else ""
             raise SimulatorError(
                 f"The default design of space {simulator.space.name!r} must run on workload "
-                f"{weighted.workload.name!r}, since rewards are relative to it: {why}. Choose a "
-                "workload or options of the simulator that it fits, or in Python a space with "
-                "another `default=` of its parameters."
+                f"{weighted.workload.name!r}, since rewards are relative to it: {why}. Choose "
+                f"{values}a workload or options of the simulator that it fits, or in Python a "
+                "space with another `default=` of its parameters."
             )
         rows.append(result.values[0])
     reference = np.array(rows)

@@ -4,14 +4,20 @@ import importlib
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any, final
 
 from archgym.checks import check_number
-from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, unknown_name
+from archgym.errors import (
+    ArchGymError,
+    InvalidArgumentError,
+    StorageError,
+    UnknownNameError,
+    unknown_name,
+)
 from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.limits import check_limits, split_limits
 from archgym.evaluation.objective import (
@@ -23,6 +29,7 @@ from archgym.evaluation.objective import (
     subject_to,
     with_limits,
 )
+from archgym.evaluation.options import declared_options
 from archgym.evaluation.restriction import hold, restrict, split_space
 from archgym.evaluation.simulator import (
     Simulator,
@@ -462,7 +469,7 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
       InvalidArgumentError: It is something else, or limits contradict each other.
     """
     metrics = simulator.metrics
-    with choosing("objective"):
+    with _telling_where_metrics_are(simulator), choosing("objective"):
         if choices.minimise is not None or choices.maximise is not None:
             if choices.objective is not None:
                 raise InvalidArgumentError(
@@ -472,7 +479,7 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
             objective = objective_of(_names(choices.minimise), _names(choices.maximise), metrics)
         else:
             objective = _objective(simulator, choices.objective, choices.revision)
-    with choosing("subject_to"):
+    with _telling_where_metrics_are(simulator), choosing("subject_to"):
         limits, on_parameters = choices.limits_of(simulator)
         if limits or (not on_parameters and choices.subject_to is not None):
             objective = subject_to(objective, limits, metrics)
@@ -483,6 +490,41 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
             objective = confident(objective)
         check_limits(objective.limits, metrics)
     return objective
+
+
+@contextmanager
+def _telling_where_metrics_are(simulator: Simulator) -> Iterator[None]:
+    """Add to an error on an unknown metric which space or option of the simulator has it."""
+    try:
+        yield
+    except UnknownNameError as error:
+        choice = _choice_with_metric(simulator.unrestricted, error.name)
+        if choice:
+            told = UnknownNameError(
+                f"Metric {error.name!r} needs another space or option, such as {choice}."
+            )
+            told.choice = error.choice
+            raise told from None
+        raise
+
+
+def _choice_with_metric(simulator: Simulator, name: str) -> str:
+    """Return the space, or the value of one option, with which a simulator has a metric."""
+    kind, arguments = type(simulator), getattr(simulator, "arguments", None)
+    if arguments is None:
+        return ""
+    tried = [(f"--space {space}", {"space": space}) for space in kind.space_names]
+    tried += [
+        (f"--option {option.name}={value}", {option.name: value})
+        for option in declared_options(kind)
+        for value in option.samples
+    ]
+    for text, choice in tried:
+        # A choice may contradict those that were made.
+        with suppress(ArchGymError):
+            if any(spec.name == name for spec in kind(**{**arguments, **choice}).metrics):
+                return text
+    return ""
 
 
 def _with_limits_of(simulator: Simulator, objective: Objective, is_own: bool) -> Objective:

@@ -196,5 +196,5 @@ def _wrong_prior(process: ErrorProcess) -> list[str]:
         return []
     return [
         f"Errors here are about {process.scale:.1f} times as large as the {process.prior.origin} "
-        f"prior says (chance {process.surprise:.1g}): intervals are widened by that factor"
+        f"prior says (chance {process.surprise:.1g}): intervals are widened"
     ]

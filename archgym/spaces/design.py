@@ -9,6 +9,7 @@ from archgym.spaces.display import html_table, shortened
 from archgym.spaces.expression import Expression
 from archgym.spaces.parameter import (
     Categorical,
+    Factorisation,
     Ordinal,
     Parameter,
     Permutation,
@@ -90,19 +91,16 @@ def values_of(parameter: Parameter, values: Iterable[Any]) -> Parameter:
 
     Raises:
       InvalidDesignError: The parameter lacks one of the values.
-      InvalidSpaceError: There are no values, or they are orders or factors, which have no list.
+      InvalidSpaceError: There are no values.
     """
     indices = sorted({parameter.index(value) for value in values})
     if not indices:
         raise InvalidSpaceError(f"Parameter `{parameter.name}` must keep a value; got none.")
     usual = parameter.default_index
     default = parameter.value(min(indices, key=lambda index: (abs(index - usual), index)))
+    if isinstance(parameter, Permutation | Factorisation):
+        return parameter.keeping(indices, default)
     kept: Any = tuple(parameter.value(index) for index in indices)
-    if isinstance(kept[0], tuple):
-        raise InvalidSpaceError(
-            f"Parameter `{parameter.name}` must be one of listed values to be restricted; it is "
-            f"{'an order' if isinstance(parameter, Permutation) else 'a factorisation'}."
-        )
     words: dict[str, Any] = {"unit": parameter.unit, "doc": parameter.doc, "default": default}
     make = Ordinal if parameter.is_ordered else Categorical
     return make(parameter.name, kept, **words)

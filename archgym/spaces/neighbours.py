@@ -29,12 +29,12 @@ def step(parameter: Parameter, index: int, length: float, rng: np.random.Generat
         return index
     if parameter.is_ordered:
         return _along(index, size, length, rng)
-    if isinstance(parameter, Permutation):
+    if isinstance(parameter, Permutation) and not parameter.kept:
         order = list(parameter.value(index))
         i, j = rng.choice(len(order), size=2, replace=False)
         order[i], order[j] = order[j], order[i]
         return parameter.index(tuple(order))
-    if isinstance(parameter, Factorisation):
+    if isinstance(parameter, Factorisation) and not parameter.kept:
         return _moved_prime(parameter, index, rng)
     return (index + int(rng.integers(1, size))) % size
 
@@ -65,14 +65,13 @@ def step_designs(
     # The movable parameter with the least number steps in any case.
     least = order == order.min(axis=1, keepdims=True)
     chosen = movable & (least | (order < rate / np.maximum(n_movable, 1)))
-    sizes = space.sizes.tolist()
+    sizes, parameters = space.sizes.tolist(), space.parameters
     for row, place in np.argwhere(chosen).tolist():
         index = int(changed[row, place])
-        parameter = space.parameters[place]
-        if parameter.is_ordered:
+        if parameters[place].is_ordered:
             changed[row, place] = _along(index, sizes[place], length, rng)
         else:
-            changed[row, place] = step(parameter, index, length, rng)
+            changed[row, place] = step(parameters[place], index, length, rng)
     return changed
 
 

@@ -6,11 +6,12 @@ documentation are keywords: `Integer("banks", 4, 16, step=4, unit="banks", defau
 """
 
 import difflib
+import itertools
 import math
 import reprlib
 import sys
 from abc import ABCMeta, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, fields, is_dataclass, replace
 from functools import cached_property
 from typing import Any, ClassVar, final
@@ -124,7 +125,7 @@ class Parameter(metaclass=_Kind):
             for name, value in vars(self).items()
             if not name.startswith("_") and name not in ("values", "widest")
         }
-        return {"kind": self.kind, **{k: v for k, v in fields.items() if v not in (None, "")}}
+        return {"kind": self.kind, **{k: v for k, v in fields.items() if v not in (None, "", [])}}
 
     def _check_described(self) -> None:
         words = (self.name, self.unit, self.doc)
@@ -359,9 +360,79 @@ class Real(_Described, _Listed):
         return tuple(float(f"{v:.12g}") for v in space(self.low, self.high, self.count))
 
 
+@dataclass(frozen=True)
+class _Composite(_Described, Parameter):
+    """Base of the parameter classes whose values are tuples, which are numbered and never listed.
+
+    A part of a space may keep some values; they are then numbered in the order of the whole.
+    """
+
+    is_ordered: ClassVar[bool] = False
+    kept: tuple[int, ...] = field(default=(), kw_only=True)
+    """Numbers of the values that are left; empty for all."""
+
+    @property
+    @abstractmethod
+    def whole_sub_sizes(self) -> tuple[int, ...]:
+        """Number of choices at each sub-action, where all values are left."""
+
+    @property
+    def sub_sizes(self) -> tuple[int, ...]:
+        """Number of choices at each sub-action; a single one where some values are left."""
+        return (len(self.kept),) if self.kept else self.whole_sub_sizes
+
+    @property
+    def size(self) -> int:
+        return math.prod(self.sub_sizes)
+
+    def value(self, index: int) -> tuple[Any, ...]:
+        return self._whole_value(self.kept[index] if self.kept else index)
+
+    def index(self, value: Any) -> int:
+        if isinstance(value, str) or not hasattr(value, "__iter__"):
+            raise self._refuse(value)
+        number = self._whole_index(value)
+        if not self.kept:
+            return number
+        if number not in self.kept:
+            raise self._refuse(value)
+        return self.kept.index(number)
+
+    def array(self, indices: np.ndarray) -> np.ndarray:
+        return _objects([self.value(int(i)) for i in indices.ravel()], indices.shape)
+
+    def allowed(self) -> str:
+        if not self.kept:
+            return self._allowed_of_whole()
+        shown = [str(self.value(number)) for number in range(min(self.size, 3))]
+        more = f", … ({self.size} in all)" if self.size > 3 else ""
+        return f"one of {', '.join(shown)}{more}"
+
+    def keeping(self, indices: Iterable[int], default: Value) -> "Parameter":
+        """Return the parameter with only the values of these numbers."""
+        numbers = [self.kept[index] if self.kept else index for index in indices]
+        return replace(self, kept=tuple(numbers), default=default)
+
+    @abstractmethod
+    def _whole_value(self, number: int) -> tuple[Any, ...]: ...
+
+    @abstractmethod
+    def _whole_index(self, value: Iterable[Any]) -> int: ...
+
+    @abstractmethod
+    def _allowed_of_whole(self) -> str: ...
+
+    def _check_kept(self) -> None:
+        most = math.prod(self.whole_sub_sizes)
+        fine = all(type(n) is int and 0 <= n < most for n in self.kept)
+        increase = all(a < b for a, b in itertools.pairwise(self.kept))
+        self._require(fine and increase, f"increasing numbers below {most} to keep", self.kept)
+        self._check_default()
+
+
 @final
 @dataclass(frozen=True)
-class Permutation(_Described, Parameter):
+class Permutation(_Composite):
     """An order of `items`, numbered as in a dictionary of all orders; never listed.
 
     Its sub-actions are the picks among the items that are left, so that an agent may build it one
@@ -374,7 +445,6 @@ class Permutation(_Described, Parameter):
     """
 
     kind: ClassVar[str] = "permutation"
-    is_ordered: ClassVar[bool] = False
     items: tuple[str, ...]
 
     def __post_init__(self) -> None:
@@ -383,28 +453,22 @@ class Permutation(_Described, Parameter):
         self._require(all(isinstance(i, str) for i in self.items), "strings", self.items)
         self._require(1 <= len(self.items) <= 20, "1 to 20 items", len(self.items))
         self._require(len(set(self.items)) == len(self.items), "items that differ", self.items)
-        self._check_default()
+        self._check_kept()
 
     @property
-    def size(self) -> int:
-        return math.factorial(len(self.items))
-
-    @property
-    def sub_sizes(self) -> tuple[int, ...]:
+    def whole_sub_sizes(self) -> tuple[int, ...]:
         """Number of choices at each pick: n, n - 1, …, 1."""
         return tuple(range(len(self.items), 0, -1))
 
-    def value(self, index: int) -> tuple[str, ...]:
+    def _whole_value(self, number: int) -> tuple[str, ...]:
         left = list(self.items)
         order = []
         for remaining in range(len(left) - 1, -1, -1):
-            pick, index = divmod(index, math.factorial(remaining))
+            pick, number = divmod(number, math.factorial(remaining))
             order.append(left.pop(pick))
         return tuple(order)
 
-    def index(self, value: Any) -> int:
-        if isinstance(value, str) or not hasattr(value, "__iter__"):
-            raise self._refuse(value)
+    def _whole_index(self, value: Iterable[Any]) -> int:
         order = list(value)
         if sorted(order, key=str) != sorted(self.items):
             raise self._refuse(value)
@@ -416,16 +480,13 @@ class Permutation(_Described, Parameter):
             number += pick * math.factorial(len(left))
         return number
 
-    def array(self, indices: np.ndarray) -> np.ndarray:
-        return _objects([self.value(int(i)) for i in indices.ravel()], indices.shape)
-
-    def allowed(self) -> str:
+    def _allowed_of_whole(self) -> str:
         return "an order of " + ", ".join(self.items)
 
 
 @final
 @dataclass(frozen=True)
-class Factorisation(_Described, Parameter):
+class Factorisation(_Composite):
     """`parts` whole factors in order whose product is `total`; never listed.
 
     Each prime's exponent is shared out among the parts independently; a number is the mixed-radix
@@ -438,7 +499,6 @@ class Factorisation(_Described, Parameter):
     """
 
     kind: ClassVar[str] = "factorisation"
-    is_ordered: ClassVar[bool] = False
     total: int
     parts: int
 
@@ -451,8 +511,9 @@ class Factorisation(_Described, Parameter):
             "a total of 1 to 1e9 and 1 to 16 parts",
             came,
         )
-        self._require(self.size < _MAX_SIZE, f"fewer than {_MAX_SIZE} values", self.size)
-        self._check_default()
+        size = math.prod(self.whole_sub_sizes)
+        self._require(size < _MAX_SIZE, f"fewer than {_MAX_SIZE} values", size)
+        self._check_kept()
 
     @cached_property
     def _primes(self) -> tuple[tuple[int, int], ...]:
@@ -470,33 +531,27 @@ class Factorisation(_Described, Parameter):
         return tuple(found)
 
     @property
-    def sub_sizes(self) -> tuple[int, ...]:
+    def whole_sub_sizes(self) -> tuple[int, ...]:
         """Number of ways to share each prime's exponent among the parts."""
         return tuple(math.comb(e + self.parts - 1, e) for _, e in self._primes)
 
-    @property
-    def size(self) -> int:
-        return math.prod(self.sub_sizes)
-
-    def value(self, index: int) -> tuple[int, ...]:
+    def _whole_value(self, number: int) -> tuple[int, ...]:
         factors = [1] * self.parts
         for (prime, exponent), ways in zip(
-            reversed(self._primes), reversed(self.sub_sizes), strict=True
+            reversed(self._primes), reversed(self.whole_sub_sizes), strict=True
         ):
-            index, number = divmod(index, ways)
-            for part, share in enumerate(_shares(exponent, self.parts, number)):
+            number, shares = divmod(number, ways)
+            for part, share in enumerate(_shares(exponent, self.parts, shares)):
                 factors[part] *= prime**share
         return tuple(factors)
 
-    def index(self, value: Any) -> int:
-        if isinstance(value, str) or not hasattr(value, "__iter__"):
-            raise self._refuse(value)
+    def _whole_index(self, value: Iterable[Any]) -> int:
         factors = [int(f) if isinstance(f, np.integer) else f for f in value]
         fine = len(factors) == self.parts and all(type(f) is int and f >= 1 for f in factors)
         if not fine or math.prod(factors) != self.total:
             raise self._refuse(value)
         number = 0
-        for (prime, _), ways in zip(self._primes, self.sub_sizes, strict=True):
+        for (prime, _), ways in zip(self._primes, self.whole_sub_sizes, strict=True):
             shares = []
             for factor in factors:
                 share = 0
@@ -507,10 +562,7 @@ class Factorisation(_Described, Parameter):
             number = number * ways + _shares_number(shares)
         return number
 
-    def array(self, indices: np.ndarray) -> np.ndarray:
-        return _objects([self.value(int(i)) for i in indices.ravel()], indices.shape)
-
-    def allowed(self) -> str:
+    def _allowed_of_whole(self) -> str:
         return f"{self.parts} whole factors whose product is {self.total}"
 
 

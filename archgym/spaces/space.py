@@ -40,6 +40,8 @@ from archgym.spaces.symmetry import CanonicalForm, canonical_form_from_json
 _MAX_LISTED = 2**22
 # chosen: enumerated and renamed in seconds.
 _MAX_ENUMERATED = 2**22
+# chosen: an ask of most agents; comparing larger ones costs more than it saves.
+_REMEMBERED = 64
 
 
 @final
@@ -110,6 +112,7 @@ class DesignSpace:
         self.n_parameters = len(self.parameters)
         self.sizes: np.ndarray = np.array([p.size for p in self.parameters], dtype=np.int64)
         self._position = {name: position for position, name in enumerate(self.names)}
+        self._last_canonical = b"", np.empty((0, self.n_parameters), dtype=np.int64)
         self._check_declaration()
         self._ordered_conditions = self._order_conditions()
         self.default_indices: np.ndarray = np.array(
@@ -445,7 +448,15 @@ class DesignSpace:
 
         Inactive parameters have their defaults, and `canonical_form` has renamed equal parts.
         """
-        return self._renamed(self._resolved(indices))
+        if len(indices) > _REMEMBERED or indices.dtype != np.int64:
+            return self._renamed(self._resolved(indices))
+        # The agent, the journal and the simulator ask for the same designs one after the other.
+        content = indices.tobytes()
+        known, canonical = self._last_canonical
+        if known != content:
+            canonical = self._renamed(self._resolved(indices))
+            self._last_canonical = content, canonical
+        return canonical.copy()
 
     def _resolved(self, indices: np.ndarray) -> np.ndarray:
         """Return designs with defaults where a condition makes a parameter inactive."""
@@ -749,3 +760,11 @@ def _parameters(data: Sequence[Any]) -> list[Parameter]:
                 "from a file. Use coarser ones."
             )
     return parameters
+
+
+def design_keys(canonical: np.ndarray) -> list[bytes]:
+    """Return one key per canonical design, (n, n_parameters), which equal designs share."""
+    rows = np.ascontiguousarray(canonical, dtype=np.int64)
+    width = rows.shape[1] * rows.itemsize
+    content = rows.tobytes()
+    return [content[place : place + width] for place in range(0, len(content), width)]

@@ -11,7 +11,7 @@ from archgym.spaces.space import DesignSpace
 def value_from_text(parameter: Parameter, text: str) -> Any:
     """Return the value that a text represents for a parameter; it is not checked yet."""
     if parameter.kind == "permutation":
-        return tuple(item.strip() for item in text.split(","))
+        return tuple(item.strip() for item in text.replace(":", ",").split(","))
     if parameter.kind == "factorisation":
         return tuple(_number(part.strip()) for part in text.replace("x", ",").split(","))
     value = _number(text)

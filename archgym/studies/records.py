@@ -12,14 +12,15 @@ null if the design was not built, `reason` why it is infeasible for each workloa
 """
 
 import json
+import math
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import final
 
 import numpy as np
 
-from archgym.spaces.space import DesignSpace
+from archgym.spaces.space import DesignSpace, design_keys
 
 # chosen: twenty lines of a program's output fit; a journal stays readable.
 MAX_ERROR_LENGTH = 8000
@@ -30,9 +31,6 @@ def _shortened(error: str) -> str:
     if len(error) <= MAX_ERROR_LENGTH:
         return error
     return f"{error[:MAX_ERROR_LENGTH]} … ({len(error) - MAX_ERROR_LENGTH:,} more letters)"
-
-
-_encode = json.JSONEncoder(separators=(",", ":"), allow_nan=False, check_circular=False).encode
 
 
 @final
@@ -126,6 +124,8 @@ class Records:
 
 def encode(records: Records, key: int = 0) -> bytes:
     """Return lines of these records, each with its checksum, which begins with the study's key."""
+    if np.isinf(records.values).any():
+        raise ValueError("the values of a record must be finite")
     lines = []
     has_nan = np.asarray(np.isnan(records.values).any(axis=(1, 2)))
     columns = zip(
@@ -139,18 +139,20 @@ def encode(records: Records, key: int = 0) -> bytes:
         strict=True,
     )
     for seq, design, values, is_partial, reason, reward, same in columns:
-        record: dict[str, Any] = {"seq": seq, "design": design}
         if same >= 0:
-            record["same"] = same
+            text = f'{{"seq":{seq},"design":{design},"same":{same}'
         else:
+            if not math.isfinite(reward):
+                raise ValueError(f"the reward of record {seq} must be finite; got {reward!r}")
+            shown = repr(values)
             if is_partial:
-                values = [[None if v != v else v for v in row] for row in values]
-            record["values"] = values
-            record["reason"] = reason
-            record["reward"] = reward
-            if seq in records.errors:
-                record["error"] = _shortened(records.errors[seq])
-        body = _encode(record)[:-1].encode()
+                shown = shown.replace("nan", "null")
+            # Python writes lists of numbers as JSON does, but for the spaces.
+            text = f'{{"seq":{seq},"design":{design},"values":{shown},"reason":{reason}'
+            text = f'{text},"reward":{reward!r}'
+        body = text.replace(" ", "").encode()
+        if same < 0 and seq in records.errors:
+            body += b',"error":' + json.dumps(_shortened(records.errors[seq])).encode()
         lines.append(b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body, key)))
     return b"".join(lines)
 
@@ -179,10 +181,7 @@ class Ledger:
 
     def keys(self, indices: np.ndarray) -> list[bytes]:
         """Return one key per design, equal for designs with the same canonical form."""
-        canonical = np.ascontiguousarray(self._space.canonical(indices), dtype=np.int64)
-        width = canonical.shape[1] * canonical.itemsize
-        content = canonical.tobytes()
-        return [content[place : place + width] for place in range(0, len(content), width)]
+        return design_keys(self._space.canonical(indices))
 
     def __contains__(self, seq: int) -> bool:
         return seq in self._row

@@ -22,7 +22,7 @@ from archgym.sweep.study_run import RunResult, Tasks, perform
 
 # chosen: a process must be gone within the two seconds that a stop may take.
 _STOP_S = 1.2
-# chosen: a process that is stopped for so long is not continued by whoever stopped it.
+# chosen: a process that was stopped for so long stays stopped.
 _STOPPED_S = 20.0
 # chosen: longer than a process lives after its driver was killed.
 _PATIENCE_S = 3.0

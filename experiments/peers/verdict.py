@@ -2,6 +2,7 @@
 
 `python experiments/peers/verdict.py runs.jsonl...`, or without files from data/bench-peers.csv.
 Runs in the files replace rows of the same task, method and seed, and are added to the others.
+With `--gaps` it only prints how far `auto` is behind the best method, by task and budget.
 
 A row of the data is one run: task, method, seed, evaluations, milliseconds of the method per
 evaluation, and the best reward at each budget. Regret is the best reward that any run of the task
@@ -14,6 +15,7 @@ import csv
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Collection
 from itertools import combinations
 from pathlib import Path
 from typing import Any
@@ -213,8 +215,14 @@ def score_range(rewards: Rewards, task: str) -> float:
     return float(best - np.median(at(rewards, task, "random", BUDGETS[0])))
 
 
-def gaps(rewards: Rewards) -> list[tuple[float, str, int, str]]:
+def gaps(
+    rewards: Rewards, methods: Collection[str] | None = None
+) -> list[tuple[float, str, int, str]]:
     """Return how far the median of `auto` is behind the best single agent, the worst first.
+
+    Args:
+      rewards: Results of all methods.
+      methods: Methods to compare with instead of the single agents of this library.
 
     Returns:
       Share of the score range, task, budget and that agent; one for each task and budget where
@@ -226,7 +234,7 @@ def gaps(rewards: Rewards) -> list[tuple[float, str, int, str]]:
             own = at(rewards, task, "auto", budget)
             medians = {
                 agent: float(np.median(at(rewards, task, agent, budget)))
-                for agent in single_agents(rewards)
+                for agent in methods or single_agents(rewards)
                 if len(at(rewards, task, agent, budget))
             }
             if not len(own) or not medians:
@@ -235,6 +243,29 @@ def gaps(rewards: Rewards) -> list[tuple[float, str, int, str]]:
             behind = (medians[best] - float(np.median(own))) / score_range(rewards, task)
             found.append((behind, task, budget, best))
     return sorted(found, reverse=True)
+
+
+def table_of_gaps(rewards: Rewards) -> list[str]:
+    """Return how far `auto` is behind, a row for each task; negative where it is ahead."""
+    others = sorted({m for task in rewards.values() for m in task} - {"auto"})
+    lines = [
+        f"| task | behind | {' | '.join(map(str, BAR_BUDGETS))} |",
+        "|---" * (2 + len(BAR_BUDGETS)) + "|",
+    ]
+    beyond = []
+    for name, methods in (("single agents", single_agents(rewards)), ("all methods", others)):
+        found = {(task, budget): (gap, by) for gap, task, budget, by in gaps(rewards, methods)}
+        for task in sorted(rewards):
+            cells = [
+                f"{100.0 * found[task, budget][0]:.1f} % `{found[task, budget][1]}`"
+                if (task, budget) in found
+                else ""
+                for budget in BAR_BUDGETS
+            ]
+            lines += [f"| {task} | {name} | {' | '.join(cells)} |"]
+        n = sum(gap > BAR_SHARE for gap, _ in found.values())
+        beyond += [f"{n} of {len(found)} medians more than 2 % behind the best of {name}."]
+    return [*lines, "", *beyond]
 
 
 def bars(rewards: Rewards, own: Own) -> list[str]:
@@ -328,6 +359,9 @@ def picture(rewards: Rewards) -> None:
 
 def main() -> None:
     """Write all three."""
+    if sys.argv[1:] == ["--gaps"]:
+        print("\n".join(table_of_gaps(read()[0])))
+        return
     paths = [Path(name) for name in sys.argv[1:]]
     if paths:
         collect(paths)

@@ -167,11 +167,42 @@ def test_syne_tune_random_search_runs_on_a_task() -> None:
     for number in range(4):
         design = search.suggest().config
         found = blackbox(configuration=design, fidelity=1)
-        assert list(found) == ["loss", "violation"]
+        assert list(found) == ["loss", "violation", "elapsed_s"]
         row = np.array([[int(design[name]) for name in task.space.names]])
         expected = task.evaluate(row).reward[0] if task.space.feasible(row)[0] else -25.0
         assert -found["loss"] == expected
-        assert blackbox(configuration=design).shape == (1, 2), number
+        assert blackbox(configuration=design).shape == (1, 3), number
+
+
+def test_tuner_of_syne_tune_runs_on_a_task(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("syne_tune")
+    monkeypatch.setenv("SYNETUNE_FOLDER", str(tmp_path))
+    from syne_tune import StoppingCriterion, Tuner
+    from syne_tune.backend.simulator_backend.simulator_callback import SimulatorCallback
+    from syne_tune.blackbox_repository import UserBlackboxBackend
+    from syne_tune.optimizer.baselines import RandomSearch
+
+    from archgym.bench import syne_tune_blackbox
+
+    task = bench_task(TASK).plan.make()
+    blackbox = syne_tune_blackbox(task)
+    tuner = Tuner(
+        trial_backend=UserBlackboxBackend(blackbox, elapsed_time_attr="elapsed_s"),
+        scheduler=RandomSearch(blackbox.configuration_space, metrics=["loss"], random_seed=1),
+        stop_criterion=StoppingCriterion(max_num_trials_completed=5),
+        n_workers=2,
+        sleep_time=0,
+        callbacks=[SimulatorCallback()],
+        save_tuner=False,
+    )
+    tuner.run()
+
+    rows = [row for row in tuner.tuning_status.trial_rows.values() if "loss" in row]
+    assert len(rows) >= 5
+    for row in rows:
+        design = np.array([[int(row[name]) for name in task.space.names]])
+        expected = task.evaluate(design).reward[0] if task.space.feasible(design)[0] else -25.0
+        assert -row["loss"] == expected
 
 
 def test_carps_random_search_runs_on_a_task() -> None:

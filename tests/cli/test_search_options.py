@@ -119,17 +119,6 @@ def test_searches_share_a_cache(archgym: Archgym) -> None:
     assert journal(Path("a")) == journal(Path("b")) == journal(Path("c"))
 
 
-def test_study_is_exported_to_a_storage_of_optuna(archgym: Archgym, study: Path) -> None:
-    ran = archgym("export", study, "--as", "optuna", "--storage", "x.log")
-
-    assert ran.code == 0, ran.err
-    assert "Written: 12 trials in x.log" in ran.out
-    assert Path("x.log").is_file()
-    again = archgym("export", study, "--as", "optuna", "--storage", "x.log")
-    assert "has a study named 'study' already" in again.err
-    assert "belong together" in archgym("export", study, "--as", "optuna").err
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [

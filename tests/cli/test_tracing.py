@@ -123,6 +123,8 @@ def test_pages_are_placed_in_the_memory_that_is_named(
     assert ran.code == 0, ran.err
     assert words in ran.out
     assert read_trace("a.stl").placed_bytes == placed_bytes
+    again = archgym("trace", "filter", "sort", *options, "-o", "a.stl")
+    assert "a.stl must not exist yet; it does" in again.err
 
 
 def test_instructions_are_filtered_into_requests_that_wait(archgym: Archgym) -> None:

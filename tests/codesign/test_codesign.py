@@ -157,8 +157,10 @@ def test_simulator_without_parts_is_refused() -> None:
         strategies_of(ag.Task.make("dram"))
 
 
-def test_parts_that_cannot_be_held_name_a_space_that_can(tmp_path: Path) -> None:
-    task = ag.Task.make("accelerator+cluster")
+def test_parts_with_factors_are_held_while_the_other_is_searched(tmp_path: Path) -> None:
+    task = ag.Task.make("accelerator+cluster", workload="resnet-18")
+    assert task.space.parameter("cluster.npus").kind == "factorisation"
 
-    with pytest.raises(InvalidArgumentError, match=r"Take --option cluster\.space=.*table"):
-        next(compare_strategies(task, tmp_path, budget=4, agent="random"))
+    found = list(compare_strategies(task, tmp_path, budget=4, agent="random"))
+
+    assert [outcome.strategy for outcome in found] == list(strategies_of(task))

@@ -29,20 +29,30 @@ def held_task() -> Task:
     )
 
 
+def mapping_task() -> Task:
+    """Return a task that holds factors, and leaves some orders."""
+    simulator = ProvingSimulator("mapping")
+    orders = [simulator.space.parameters[0].value(number) for number in (3, 7, 20)]
+    return Task.make(simulator, "near", fixed={"tiles": "2x3x4"}, values={"loops": orders})
+
+
+@pytest.mark.parametrize("task", [held_task(), mapping_task()], ids=["listed", "composite"])
 @pytest.mark.parametrize("name", AGENTS)
-def test_agent_asks_only_for_designs_that_keep_to_what_is_held(name: str, tmp_path: Path) -> None:
-    task = held_task()
+def test_agent_asks_only_for_designs_that_keep_to_what_is_held(
+    name: str, task: Task, tmp_path: Path
+) -> None:
     try:
         with Study.create(tmp_path / "study", task, agent_class(name), seed=3, budget=12) as study:
             log = study.run().log
     except MissingExtraError as error:
         pytest.skip(str(error))
-    held = task.space.parameters[0]
-
-    assert held.size == 1
     designs = log.to_dataframe()
+
+    assert any(parameter.size == 1 for parameter in task.space.parameters)
     assert len(designs) >= 1
-    assert set(designs[held.name]) == {held.value(0)}
+    for held in task.space.parameters:
+        known = {held.value(number) for number in range(held.size)}
+        assert set(designs[held.name]) <= known
 
 
 def test_environment_of_a_simulator_takes_held_parameters() -> None:

@@ -33,7 +33,6 @@ from archgym.evaluation.task import Task
 from archgym.report.commands import evaluate_command, task_words
 from archgym.simulators.accelerator.workloads import network_csv
 from archgym.simulators.dram.formats.trace import Trace, write_trace
-from archgym.spaces.parameter import Factorisation, Permutation
 
 SIMULATORS = sorted(simulator_names())
 _N_DRAWS, _N_WIDE = 3, 12
@@ -123,11 +122,7 @@ def drawn_choices(
         choices["minimise"] = [str(name) for name in rng.permutation(metrics)[:2]]
     if rng.integers(2):
         choices["subject_to"] = f"{rng.choice(metrics)} <= {float(1.5 + rng.integers(9) / 7)!r}"
-    free = [
-        p
-        for p in made.space.parameters
-        if p.size > 1 and not isinstance(p, Permutation | Factorisation)
-    ]
+    free = [p for p in made.space.parameters if p.size > 1]
     if rng.integers(2) and free:
         # In any order, which the names of tasks do not show.
         held = [free[int(place)] for place in rng.permutation(len(free))[:2]]

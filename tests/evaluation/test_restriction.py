@@ -1,17 +1,26 @@
 """Tests of simulators that hold parameters, over everything that is registered."""
 
+import math
 import pickle
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 
-from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    SimulatorError,
+    UnknownNameError,
+)
+from archgym.evaluation.external import Infeasible
 from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.function import simulator
 from archgym.evaluation.restriction import RestrictedSimulator, hold, split_space, values_in
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
 from archgym.evaluation.task import Task
+from archgym.spaces.design import Design
 from archgym.spaces.parameter import (
     Categorical,
     Factorisation,
@@ -32,6 +41,33 @@ def every_space() -> Iterator[tuple[str, str]]:
 
 def listed(parameter: Parameter) -> bool:
     return not isinstance(parameter, Permutation | Factorisation) and parameter.size > 1
+
+
+@simulator(
+    space=[
+        Ordinal("wanted", (1, 64, 512), default=1, unit="GB", doc="Memory that is wanted."),
+        *(PowerOfTwo(name=name, low=1, high=8, doc="A factor of it.") for name in "abc"),
+        PowerOfTwo(name="other", low=1, high=64, doc="No part of it."),
+    ],
+    metrics={"cost": "minimise"},
+    reasons=("the memory is too small",),
+)
+def memory(design: Design) -> Any:
+    size = math.prod(int(design[name]) for name in "abc")
+    is_enough = size >= int(design["wanted"])
+    return {"cost": size} if is_enough else Infeasible("the memory is too small")
+
+
+def test_default_runs_where_a_held_value_needs_three_other_changes() -> None:
+    # Before, changes of one or two parameters were tried, and the rest was refused.
+    task = Task.make(memory, fixed={"wanted": 512})
+    default = task.space.design_at(task.space.default_indices)
+
+    assert task.reference.tolist() == [[512.0]]
+    # What does not help stays as it was.
+    assert dict(default) == {"wanted": 512, "a": 8, "b": 8, "c": 8, "other": 1}
+    with pytest.raises(SimulatorError, match="Choose other values of wanted, a, a workload"):
+        Task.make(memory, fixed={"wanted": 512, "a": 1})
 
 
 @pytest.fixture
@@ -145,6 +181,17 @@ def test_values_may_be_texts_ranges_and_lists(values: object, kept: tuple) -> No
 
 
 @pytest.mark.parametrize(
+    ("values", "kept"),
+    [("3x4|12x1", [(3, 4), (12, 1)]), ("3,4", [(3, 4)]), ((3, 4), [(3, 4)]), (["4x3"], [(4, 3)])],
+)
+def test_factors_are_held_by_texts_and_tuples(values: object, kept: list) -> None:
+    task = Task.make(cache, values={"split": values})
+    split = task.space.parameter("split")
+
+    assert [split.value(number) for number in range(split.size)] == kept
+
+
+@pytest.mark.parametrize(
     ("given", "error", "message"),
     [
         ({"fixed": {"way": 1}}, UnknownNameError, "'ways'"),
@@ -152,7 +199,9 @@ def test_values_may_be_texts_ranges_and_lists(values: object, kept: tuple) -> No
         ({"values": {"ways": "5..7"}}, InvalidArgumentError, "no value lies from 5 to 7"),
         ({"values": {"ways": []}}, InvalidArgumentError, "`ways` must keep a value"),
         ({"values": {"policy": "a..b"}}, InvalidArgumentError, "`policy` must be one of"),
-        ({"fixed": {"split": (3, 4)}}, InvalidArgumentError, "`split` must be left free"),
+        ({"fixed": {"split": (3, 3)}}, InvalidDesignError, "whole factors whose product is 12"),
+        ({"values": {"split": "3x4|3x3"}}, InvalidDesignError, "whole factors whose product is 12"),
+        ({"subject_to": "split <= 3"}, InvalidArgumentError, "such names have no range"),
         ({"subject_to": "policy <= 3"}, InvalidArgumentError, "such names have no range"),
         ({"subject_to": "ways <= 3 ns"}, InvalidArgumentError, "must be in no unit"),
         ({"subject_to": "ways < 3"}, InvalidArgumentError, "A limit on parameter `ways`"),

@@ -12,11 +12,10 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.simulator import BatchResult
 from archgym.evaluation.task import Task
-from archgym.measurements.calibrated import CalibratedSimulator, own_metrics
+from archgym.measurements.calibrated import CalibratedSimulator
 from archgym.measurements.file import append_measurements
 from archgym.measurements.spreadsheet import measured
 from archgym.report.commands import evaluate_command
-from archgym.report.explain import explain
 from archgym.searching import search
 from archgym.studies.study import Study
 from archgym.testing import ProvingSimulator, check_simulator
@@ -80,17 +79,6 @@ def test_ends_of_values_below_zero_are_in_order() -> None:
     found = metrics_of(Task.make(simulator, "near", confidence=0.9), {"mode": "a", "count": 1})
 
     assert found["low_cost_ns"] < found["p10_cost_ns"] < -2.0 < found["p90_cost_ns"]
-
-
-def test_explanation_names_no_end_of_an_interval_as_a_part() -> None:
-    simulator = ProvingSimulator("mixed", has_failures=False)
-    task = Task.make(simulator, "near", confidence=0.9)
-
-    found = explain(task, task.space.default_indices)
-
-    named = {part.metric for each in found.causes for part in each.parts}
-    assert not {name for name in named if name.startswith(("low_", "high_", "simulated_", "p"))}
-    assert [spec.name for spec in own_metrics(task.metrics)] == [m.name for m in simulator.metrics]
 
 
 def test_measured_metric_leaves_others_as_they_are(tmp_path: Path) -> None:

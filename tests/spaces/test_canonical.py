@@ -46,6 +46,17 @@ def test_looked_up_forms_are_those_that_the_rules_give(
     assert np.array_equal(indices, given)
 
 
+@pytest.mark.parametrize("space", SPACES, ids=lambda space: space.name)
+def test_canonical_forms_of_small_batches_are_the_callers_own(space: DesignSpace) -> None:
+    rng = np.random.default_rng(0)
+    for indices in rng.integers(space.sizes, size=(20, 8, space.n_parameters)):
+        expected = space.canonical(np.concatenate([indices] * 20))[:8]
+        for _ in range(3):
+            found = space.canonical(indices)
+            assert np.array_equal(found, expected)
+            found[:] = -1
+
+
 def test_first_constraint_in_the_order_of_the_space_is_named() -> None:
     broken = TWO_CONSTRAINTS.violations(
         np.array([[4, 4, 4, 4], [4, 4, 4, 0], [0, 0, 4, 0], [0, 0, 0, 4]])

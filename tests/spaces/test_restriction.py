@@ -1,12 +1,22 @@
 """Tests of parts of spaces."""
 
+import json
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from archgym.errors import InvalidDesignError, InvalidSpaceError, UnknownNameError
-from archgym.spaces.design import Condition, Constraint
+from archgym.spaces.design import Condition, Constraint, values_of
 from archgym.spaces.expression import P
-from archgym.spaces.parameter import Categorical, Integer, Permutation, PowerOfTwo
+from archgym.spaces.parameter import (
+    Categorical,
+    Factorisation,
+    Integer,
+    Permutation,
+    PowerOfTwo,
+    parameter_from_json,
+)
 from archgym.spaces.space import DesignSpace
 
 
@@ -81,11 +91,26 @@ def test_unknown_names_and_values_are_refused(cache: DesignSpace) -> None:
         cache.restricted(values={"ways": []})
 
 
-def test_orders_cannot_be_restricted() -> None:
-    space = DesignSpace("loops", [Permutation("order", ("n", "m"))])
+@pytest.mark.parametrize(
+    "parameter",
+    [Permutation("order", ("n", "m", "k")), Factorisation("tiles", 24, 3, default=(2, 3, 4))],
+)
+def test_orders_and_factors_keep_some_values(parameter: Permutation | Factorisation) -> None:
+    kept = [parameter.value(number) for number in (4, 1)]
+    part = DesignSpace("whole", [parameter]).restricted(values={parameter.name: kept})
+    (held,) = part.parameters
 
-    with pytest.raises(InvalidSpaceError, match="an order"):
-        space.restricted(values={"order": [("n", "m")]})
+    assert [held.value(number) for number in range(held.size)] == kept[::-1]
+    assert [held.index(list(value)) for value in kept] == [1, 0]
+    assert parameter_from_json(json.loads(json.dumps(held.to_json()))) == held
+    assert held.default in kept
+    assert "kept" not in parameter.to_json()
+    assert values_of(held, kept[:1]).size == 1
+    with pytest.raises(InvalidDesignError, match="must be one of"):
+        held.index(parameter.value(0))
+    for kept_numbers in ((3, 1), (0, parameter.size), (-1,)):
+        with pytest.raises(InvalidSpaceError, match="increasing numbers below"):
+            replace(parameter, kept=kept_numbers)
 
 
 def test_name_and_range_may_be_given_by_place() -> None:

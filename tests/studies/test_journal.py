@@ -13,6 +13,7 @@ from archgym.files.lease import LOCK_NAME, Lease
 from archgym.studies.journal import Journal, JournalWriter, load_journal, rewrite, set_aside
 from archgym.studies.records import JournalShape, Records, encode
 
+COLUMNS = ("seq", "indices", "values", "reason", "reward", "same")
 SHAPE = JournalShape(sizes=(4, 3), n_workloads=2, n_metrics=2, n_reasons=3)
 
 
@@ -53,7 +54,7 @@ def with_crc(record: object) -> bytes:
 
 
 def assert_equal(first: Records, second: Records) -> None:
-    for column in ("seq", "indices", "values", "reason", "reward", "same"):
+    for column in COLUMNS:
         np.testing.assert_array_equal(getattr(first, column), getattr(second, column))
     assert dict(first.errors) == dict(second.errors)
 
@@ -71,6 +72,38 @@ def test_line_has_the_documented_form() -> None:
     assert crc == b"%08x" % zlib.crc32(body)
     assert list(json.loads(lines[5])) == ["seq", "design", "same", "crc"]
     assert json.loads(lines[6])["error"] == 'It broke: "é"\n.'
+
+
+def test_lines_are_those_of_a_json_encoder() -> None:
+    bits = np.random.default_rng(1).integers(0, 2**64, size=(2000, 2, 2), dtype=np.uint64)
+    values = bits.view(np.float64)
+    values[np.isinf(values)] = -0.0
+    records = some_records(2000)
+    records.values[:] = values
+    records.reward[:] = np.where(np.isnan(values[:, 0, 1]), 1e22, values[:, 0, 1])
+    columns = zip(*(getattr(records, name).tolist() for name in COLUMNS), strict=True)
+
+    for line, (seq, design, shown, reason, reward, same) in zip(
+        encode(records).splitlines(keepends=True), columns, strict=True
+    ):
+        record: dict[str, object] = {"seq": seq, "design": design}
+        if same >= 0:
+            record["same"] = same
+        else:
+            nulls = [[None if v != v else v for v in row] for row in shown]
+            record |= {"values": nulls, "reason": reason, "reward": reward}
+        if seq in records.errors:
+            record["error"] = records.errors[seq]
+        assert line == with_crc(record)
+
+
+@pytest.mark.parametrize("column", ["values", "reward"])
+def test_number_that_json_cannot_hold_is_refused(column: str) -> None:
+    records = some_records()
+    getattr(records, column)[0] = np.inf
+
+    with pytest.raises(ValueError, match="finite"):
+        encode(records)
 
 
 def test_records_come_back_exactly(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """The CPU simulator: an out-of-order core with its caches, TLBs and DRAM on instruction traces."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, ClassVar, Final, final
@@ -14,6 +14,8 @@ from archgym.evaluation.simulator import Workload, require_kept
 from archgym.runtime.reductions import report_reduction
 from archgym.simulators.cpu.costs import COSTS, idealised
 from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, run
+from archgym.simulators.cpu.kernel.stepping import STRIDES
+from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
 from archgym.simulators.cpu.machine import Machine, at_clock
 from archgym.simulators.cpu.metrics import (
     METRICS,
@@ -64,6 +66,9 @@ INSTRUCTIONS: Final = 80_000
 # A phase may retire a few instructions more than it is to.
 _MARGIN: Final = 16
 _IN_FLIGHT: Final = 4096
+
+# Parameters that no warm-up touches where the memory is that of the DRAM simulator.
+_AFTER_WARM_UP: Final = frozenset(("registers", "dram_data_rate", "dram_channels", "dram_queue"))
 
 _Opened = tuple[Program, InstructionTrace, int, int]
 # Counters, energy of a DRAM that was simulated [pJ], and cycles of each of several cores.
@@ -298,6 +303,25 @@ class CpuSimulator(RowSimulator):
         if not ends or found.operation is None:
             return values
         return np.append(values, peaks(found.machine, ends, found.operation, self._sink))
+
+    def order(self, indices: np.ndarray, opened: _Opened, cost: str | None) -> Iterable[int]:
+        """Put designs with the same warm-up next to each other, and have its end kept."""
+        late = {"registers"} if self.fidelity == "standard" else _AFTER_WARM_UP
+        kept = [place for place, name in enumerate(self.space.names) if name not in late]
+        if len(kept) == self.space.n_parameters or len(indices) < 2:
+            return range(len(indices))
+        _, first, group, count = np.unique(
+            indices[:, kept], axis=0, return_index=True, return_inverse=True, return_counts=True
+        )
+        _, trace, warmup, _ = opened
+        for row in first[count > 1] if not self._corunners and warmup else ():
+            found = self.built(indices[row], cost)
+            if not isinstance(found, str):
+                choices = (found.ideal, STRIDES) if self._window_us else found.ideal
+                WARM_UPS.expect(
+                    key_of(found.running, trace, warmup, choices, self.fidelity == "dram")
+                )
+        return np.argsort(group.ravel(), kind="stable")
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return area and leakage of whole designs; see `Simulator.bounds`."""

@@ -11,6 +11,7 @@ from archgym.cli.console.terminal import heading, say, warn, write_facts, write_
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
 from archgym.errors import InvalidArgumentError
+from archgym.files.storage import require_free
 
 if TYPE_CHECKING:
     from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
@@ -134,6 +135,7 @@ def filter_trace(
     path = out if out is not None else Path(f"{name}.stl.gz")
     if not path.name.removesuffix(".gz").endswith(".stl"):
         raise InvalidArgumentError(f"`--out` must end in .stl or .stl.gz; got {path.name!r}.")
+    require_free(path)
     interest = _region(region)
     capacity_bytes = _capacity_bytes(capacity) if capacity else _simulator(device).capacity_bytes
     requests = memory_requests(

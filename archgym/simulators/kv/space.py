@@ -49,17 +49,22 @@ def design_space(name: str, given: Collection[str] = ()) -> DesignSpace:
     made = [each for each in _parameters(name) if each.name not in given]
     conditions, constraints = list[Condition](), list[Constraint]()
     if name == "serving":
-        has_tier = P("dram_gb") + P("cxl_gb") + P("flash_gb") + P("remote_gb") > 0
-        conditions = [Condition(each, has_tier) for each in _OF_TIERS]
+        below = [P(name) for name in TIER_SIZES]
+        has_tier = below[0] + below[1] + below[2] + below[3] > 0
+        conditions = [Condition(each, has_tier) for each in ("tier_policy", "write", "reload")]
+        # With one tier there is none to bring blocks nearer from.
+        has_two = (
+            ((below[0] > 0) & (below[1] + below[2] + below[3] > 0))
+            | ((below[1] > 0) & (below[2] + below[3] > 0))
+            | ((below[2] > 0) & (below[3] > 0))
+        )
+        conditions.append(Condition("prefetch", has_two))
         has_choice = (P("workers") > 1) | (P("prefill_workers") > 1)
         conditions.append(Condition("routing", has_choice))
         # The largest servers that are described have eight.
         few = (P("workers") + P("prefill_workers")) * P("tensor") <= 8
         constraints.append(Constraint("accelerators", few, "more than eight accelerators"))
     return DesignSpace(name, made, conditions=conditions, constraints=constraints, doc=_DOCS[name])
-
-
-_OF_TIERS: Final = ("tier_policy", "write", "reload", "prefetch")
 
 
 def _serving() -> tuple[Parameter, ...]:
@@ -100,7 +105,7 @@ def _serving() -> tuple[Parameter, ...]:
         Categorical(
             "prefetch",
             ("off", "on"),
-            doc="On copies the blocks of a request that arrives to the nearest tier.",
+            doc="On copies the blocks of a request that arrives from lower tiers to the nearest.",
         ),
         Categorical("routing", ROUTING, doc="Choice of the worker of a request."),
         PowerOfTwo(

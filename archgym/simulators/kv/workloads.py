@@ -10,8 +10,9 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.errors import FileFormatError, unknown_name
+from archgym.errors import unknown_name
 from archgym.files.storage import open_file, storage_errors
+from archgym.simulators.kv.formats.requests import read_trace
 from archgym.simulators.kv.formats.stream import Stream, StreamBlocks, StreamSettings, stream_of
 from archgym.simulators.kv.formats.trace import Trace
 
@@ -66,21 +67,6 @@ def _from_file(path: Path, name: str) -> TraceContent:
 def _read(digest: str, path: Path) -> Trace:
     """Return the trace of a file, which the next calls find again as long as its bytes are."""
     return read_trace(path)
-
-
-def read_trace(path: Path) -> Trace:
-    """Return the trace of a file, whose form its first line shows.
-
-    Raises:
-      FileFormatError: It has no form that is known, or a line is not as it must be.
-    """
-    from archgym.simulators.kv.formats.requests import READERS, form_of
-
-    form = form_of(path)
-    if form is None:
-        known = "; ".join(reader.doc for reader in READERS.values())
-        raise FileFormatError(path, 1, f"a trace of requests must be one of: {known}")
-    return READERS[form].read(path)
 
 
 @lru_cache(maxsize=_MAX_HELD)

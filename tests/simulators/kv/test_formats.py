@@ -12,9 +12,11 @@ import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.evaluation.factory import make_simulator
+from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
+from archgym.simulators.kv.formats.requests import read_trace
 from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
-from archgym.simulators.kv.workloads import load, read_trace
+from archgym.simulators.kv.workloads import load
 
 
 def request(prompt: int, keep: int, start: int, **times: int) -> dict[str, Any]:
@@ -98,15 +100,15 @@ GOOD = {"timestamp": 0, "input_length": 512, "output_length": 1, "hash_ids": [1]
     [
         ("", "the file is empty"),
         ("hello\n", "a trace of requests must be one of"),
-        (json.dumps({**GOOD, "timestamp": -1}), "`timestamp` must be a whole number from 0"),
+        (json.dumps({**GOOD, "timestamp": -1}), "`timestamp` must be a time of 0 or more"),
         (json.dumps({**GOOD, "input_length": 10**9}), "`input_length` must be a whole number"),
         (json.dumps({**GOOD, "hash_ids": [1, 2]}), "512 tokens must have 1 ids"),
         (json.dumps({**GOOD, "hash_ids": ["a"]}), "`hash_ids` must be a list of whole numbers"),
         (json.dumps({**GOOD, "timestamp": 5}) + "\n" + json.dumps(GOOD), "order of arrival"),
         (json.dumps(GOOD) + "\n{", "must be JSON"),
-        ("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,1\n", "must be a time"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,1\n", "must be a date such as"),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03,-1,1\n", "whole number"),
-        ("a,b\n1,2\n", "a table must have the columns"),
+        ("a,b\n1,2\n", "a trace must have the columns"),
     ],
 )
 def test_bad_files_are_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:
@@ -195,9 +197,9 @@ def test_events_of_a_cache_are_requests_with_what_they_found(tmp_path: Path) -> 
             [{"type": "BlockRemoved", "block_hashes": ["x"], "medium": "GPU"}, stored(["f"], "e")],
         ),
         # The next turn, which found all of it; a copy in other memory and a cleared cache.
-        (140.0, [stored(["g", "h"], "f"), {"type": "AllBlocksCleared"}]),
+        (140.0, [stored(["g", "h"], "f")]),
         # Another request, which found two blocks.
-        (140.0, [stored(["i"], "b")]),
+        (140.0, [stored(["i"], "b"), {"type": "AllBlocksCleared"}]),
     )
 
     trace = read_trace(path)
@@ -225,6 +227,33 @@ def test_events_as_lists_are_those_as_objects(tmp_path: Path) -> None:
 
     for name in ("time", "prompt", "output", "ids", "start", "known", "piece"):
         assert np.array_equal(getattr(first, name), getattr(second, name)), name
+
+
+def test_events_that_contradict_earlier_ones_are_counted_with_their_lines(tmp_path: Path) -> None:
+    removed = {"type": "BlockRemoved", "block_hashes": ["b"], "medium": "GPU"}
+    path = log_of(
+        tmp_path,
+        (1.0, [stored(["a", "b"], token_ids=list(range(32)))]),
+        # Two requests computed the same block, of which both copies go.
+        (2.0, [stored(["b"], "a"), removed, removed]),
+        (3.0, [removed]),
+        (4.0, [stored(["c"], "b")]),
+        (5.0, [stored(["d"], token_ids=[1, 2])]),
+        (6.0, [{"type": "AllBlocksCleared"}, stored(["e"], "a")]),
+    )
+
+    # Before, none of these was told.
+    with collected_reductions() as notes:
+        read_trace(path)
+    with collected_reductions() as others:
+        read_trace(
+            log_of(tmp_path, (5.0, [{**removed, "block_hashes": ["x"]}, stored(["y"], "x")]))
+        )
+
+    (note,) = notes
+    assert "events that contradict earlier ones: 4 (first at lines 3, 4, 5, 6)" in note
+    # The second one stored a block before the log began; it is removed, and then continued.
+    assert "earlier ones: 1 (first at lines 1)" in others[0]
 
 
 def test_log_that_begins_late_counts_from_what_it_knows(tmp_path: Path) -> None:

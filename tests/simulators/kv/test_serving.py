@@ -1,17 +1,19 @@
 """Serving in time: fixed steps, closed loop, tiers, routing, settings of other tools."""
 
 import json
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 
 from archgym.cli.app import run
 from archgym.errors import InvalidDesignError
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.analysis import analyse, live_blocks, memory_for
-from archgym.simulators.kv.formats.export import FORMATS, read_export
+from archgym.simulators.kv.formats.export import FORMATS, GB, TOOLS
 from archgym.simulators.kv.machine import deployment
 from archgym.simulators.kv.workloads import stream_blocks
 from archgym.simulators.moe.kernel.columns import FIRST_NS
@@ -36,6 +38,18 @@ def test_memory_below_gives_back_what_small_memory_loses() -> None:
     assert with_dram["ttft_p50_ms"] < alone["ttft_p50_ms"]
     assert with_dram["dram_moved_gb"] > 0.0
     assert with_dram["usd_per_hour"] > alone["usd_per_hour"]
+
+
+def test_prefetch_is_no_choice_with_one_tier() -> None:
+    # Before, it moved nothing there, and no one was told.
+    space = KvSimulator("serving").space
+    default, place = dict(space.design_at(space.default_indices)), space.names.index("prefetch")
+    sizes = [name for name in space.names if name.endswith("_gb")]
+    for names in (each for n in range(3) for each in combinations(sizes, n)):
+        most = {name: space.parameter(name).value(2) for name in names}
+        row = space.indices_of({**default, **most})[None, :]
+
+        assert space.active(row)[0, place] == (len(names) == 2), names
 
 
 @pytest.mark.slow
@@ -110,6 +124,29 @@ def test_designs_are_named_by_all_that_differs_from_the_default(
     assert "workers=2, dram_gb=64" in picture.read_text()
 
 
+def read_settings(form: str, path: Path) -> dict[str, Any]:
+    """Return the values by parameter that a tool's file states.
+
+    Args:
+      form: One of `FORMATS`.
+      path: File that `export` wrote.
+    """
+    members, found = yaml.safe_load(path.read_text()), dict[str, Any]()
+    for setting in TOOLS[form]["settings"]:
+        if setting["key"] not in members:
+            continue
+        value = members[setting["key"]]
+        if "names" in setting:
+            value = {theirs: ours for ours, theirs in setting["names"].items()}[value]
+        elif "unit" in setting:
+            value = round(float(value) / GB[setting["unit"]])
+        found[setting["parameter"]] = value
+    role = TOOLS[form].get("role", {"key": "", "prefill": ""})
+    if members.get(role["key"]) == role["prefill"] and "workers" in found:
+        found["prefill_workers"] = found.pop("workers")
+    return found
+
+
 @pytest.mark.parametrize("form", sorted(FORMATS))
 def test_settings_read_back(form: str, tmp_path: Path) -> None:
     simulator = KvSimulator("serving")
@@ -127,12 +164,36 @@ def test_settings_read_back(form: str, tmp_path: Path) -> None:
     for name, text in files.items():
         path = tmp_path / name
         path.write_text(text)
-        found = read_export(form, path)
+        found = read_settings(form, path)
 
         assert found
         assert ("prefill_workers" in found) == name.startswith("prefill-")
         for parameter, value in found.items():
             assert value == design[parameter], parameter
+
+
+def test_settings_have_the_names_that_the_tools_read() -> None:
+    # Looked up in LMCache (lmcache/v1/config.py, 000620e) and Dynamo (backend_args.py, d195d28;
+    # router_args.py, 028cab4). Before, Dynamo's own `least-loaded` was refused.
+    simulator = KvSimulator("serving")
+    default = simulator.space.design_at(simulator.space.default_indices)
+    design = {
+        **default, "dram_gb": 64, "reload": "blocking", "workers": 2, "prefill_workers": 1,
+        "routing": "least-loaded",
+    }  # fmt: skip
+
+    def exported(form: str) -> dict[str, Any]:
+        found = simulator.export(form, simulator.space.indices_of(design), workload)
+        return {name: yaml.safe_load(text) for name, text in found.items()}
+
+    workload = simulator.workload("coding")
+    (lmcache,), dynamo = exported("lmcache").values(), exported("dynamo")
+
+    assert lmcache["use_layerwise"] is False
+    assert lmcache["local_cpu"] is True
+    assert dynamo["prefill-dynamo.yaml"]["disaggregation-mode"] == "prefill"
+    assert dynamo["dynamo.yaml"]["disaggregation-mode"] == "decode"
+    assert {each["DYN_ROUTER_MODE"] for each in dynamo.values()} == {"least-loaded"}
 
 
 def test_policy_that_an_engine_lacks_is_refused() -> None:

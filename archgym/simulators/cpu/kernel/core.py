@@ -412,25 +412,3 @@ def settle(state: Ints, now: int, begins_counting: int) -> None:
         settle_memory(m, now)
     if begins_counting:
         begin_counting(m, now)
-
-
-def run(
-    state: Ints, weights: npt.NDArray[np.int8], records: Ints, warmup: int, length: int
-) -> tuple[int, int]:
-    """Run one design on a trace; the counters are left in its state.
-
-    Args:
-      state: As of `advance`; so are `weights` and `records`.
-      warmup: Instructions before counting.
-      length: Instructions that are counted.
-
-    Returns:
-      Cycles and retired instructions of the counted phase.
-    """
-    start(state, int(warmup > 0))
-    begin = advance(state, weights, records, 0, warmup, 1) if warmup > 0 else 0
-    settle(state, begin, 1)
-    retired = int(state[lay.G_RETIRED])
-    now = advance(state, weights, records, begin, retired + length, 1)
-    settle(state, now, 0)
-    return now - begin, int(state[lay.G_RETIRED]) - retired

@@ -11,6 +11,7 @@ from archgym.errors import SimulatorError
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.state import make_state, make_weights
+from archgym.simulators.cpu.kernel.warmup import WARM_UPS, Key, Weights, key_of
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
 
@@ -114,16 +115,57 @@ def run_logged(
 
     `adapt` changes the state before the first cycle; the other arguments are those of `run`.
     """
+    region = (warmup, length)
+    state = state_of(parameters, trace, region, ideal, n_events)
+    weights = make_weights(parameters)
+    is_plain = adapt is None and n_events == 0
+    if adapt is not None:
+        adapt(state)
+    key = key_of(parameters, trace, warmup, ideal) if is_plain else None
+    spent = _count(state, weights, trace, warm_up(state, weights, trace, warmup, key), length)
+    events = state[state[lay.G_LOG] : state[lay.G_LOG_TOP]].reshape(-1, lay.EVENT_SIZE)
+    return counters_of(state, spent, trace, region), events
+
+
+def warm_up(
+    state: Ints, weights: Weights, trace: InstructionTrace, warmup: int, key: Key | None
+) -> int:
+    """Start a machine, and bring it to the first cycle that counts.
+
+    Args:
+      state: State before the first cycle.
+      weights: Untrained weights of the direction predictor.
+      trace: Trace of the machine.
+      warmup: Instructions before counting.
+      key: Key of the warm-up, which machines with the same key share; None for one that is not
+        shared.
+
+    Returns:
+      The last cycle that ran.
+    """
     # Numba is slow to import, and describing needs no kernel.
     from archgym.simulators.cpu.kernel import core
 
-    region = (warmup, length)
-    state = state_of(parameters, trace, region, ideal, n_events)
-    if adapt is not None:
-        adapt(state)
-    spent = core.run(state, make_weights(parameters), trace.records, *region)
-    events = state[state[lay.G_LOG] : state[lay.G_LOG_TOP]].reshape(-1, lay.EVENT_SIZE)
-    return counters_of(state, spent, trace, region), events
+    def run_alone() -> int:
+        core.start(state, int(warmup > 0))
+        return core.advance(state, weights, trace.records, 0, warmup, 1) if warmup > 0 else 0
+
+    is_shared = key is not None and warmup > 0
+    now = WARM_UPS.warm(key, trace, state, weights, run_alone) if is_shared else run_alone()
+    core.settle(state, now, 1)
+    return now
+
+
+def _count(
+    state: Ints, weights: Weights, trace: InstructionTrace, begin: int, length: int
+) -> tuple[int, int]:
+    """Run a machine from the end of its warm-up; return counted cycles and instructions."""
+    from archgym.simulators.cpu.kernel import core
+
+    retired = int(state[lay.G_RETIRED])
+    now = core.advance(state, weights, trace.records, begin, retired + length, 1)
+    core.settle(state, now, 0)
+    return now - begin, int(state[lay.G_RETIRED]) - retired
 
 
 def state_of(

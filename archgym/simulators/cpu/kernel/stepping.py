@@ -5,8 +5,9 @@ from typing import Final, final
 
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
-from archgym.simulators.cpu.kernel.run import Ideal, copy_of, counters_of, state_of
+from archgym.simulators.cpu.kernel.run import Ideal, copy_of, counters_of, state_of, warm_up
 from archgym.simulators.cpu.kernel.state import make_weights
+from archgym.simulators.cpu.kernel.warmup import key_of
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
 
@@ -62,11 +63,8 @@ class Core:
         self._trace, self._region = trace, (warmup, length)
         self.state = state_of(parameters, trace, self._region, ideal, strides=STRIDES)
         self._weights = make_weights(parameters)
-        core.start(self.state, int(warmup > 0))
-        self.now = 0
-        if warmup > 0:
-            self.now = core.advance(self.state, self._weights, trace.records, 0, warmup, 1)
-        core.settle(self.state, self.now, 1)
+        key = key_of(parameters, trace, warmup, (ideal, STRIDES))
+        self.now = warm_up(self.state, self._weights, trace, warmup, key)
         self._begin, self._retired = self.now, int(self.state[lay.G_RETIRED])
         self._begins = 1
 

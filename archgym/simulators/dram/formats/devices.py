@@ -10,7 +10,7 @@ Our own forms are YAML or JSON. A device changes a shipped one:
     timing: {RCD: 13, RP: 13}
     current: {IDD0: 60}
 
-A mapping orders the fields of an address, or lists the bits of each:
+A mapping orders the fields of an address. Files of DRAMSys list the bits of each field:
 
     format: 1
     order: [rank, row, bank, group, column]   # the most significant first
@@ -29,7 +29,6 @@ from archgym.files.storage import open_file, storage_errors
 from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.dram.formats.dramsys import (
     check_device,
-    read_bits,
     read_mapping,
     read_memspec,
     read_tree,
@@ -199,37 +198,16 @@ def _own_device(root: Node) -> Device:
 
 
 def _own_mapping(root: Node, made: Device) -> AddressMapping:
-    known = ("format", "order", "bank_xor_row", "bits", "xor")
-    top = root.members("an address mapping", known, ("format",))
+    known = ("format", "order", "bank_xor_row")
+    top = root.members("an address mapping", known, ("format", "order"))
     _check_format(top)
-    if ("order" in top) == ("bits" in top):
-        raise root.refusal("an address mapping must give either `order` or `bits`")
-    if "order" in top:
-        if "xor" in top:
-            raise top["xor"].refusal("`xor` must stand with `bits`; `order` has `bank_xor_row`")
-        fields = tuple(field.text("a field") for field in top["order"].items("`order`"))
-        if sorted(fields) != sorted(FIELDS):
-            raise top["order"].refusal(
-                f"`order` must name each of {', '.join(FIELDS)} once; got {', '.join(fields)}"
-            )
-        folds = "bank_xor_row" in top and top["bank_xor_row"].flag("`bank_xor_row`")
-        return ordered_mapping("own", fields, made, folds)
-    if "bank_xor_row" in top:
-        raise top["bank_xor_row"].refusal("`bank_xor_row` must stand with `order`; use `xor`")
-    keys = ("byte", *FIELDS)
-    bits = {key: read_bits(node) for key, node in _members(top, "bits", keys).items()}
-    pairs = []
-    for pair in top["xor"].items("`xor`") if "xor" in top else ():
-        ends = read_bits(pair)
-        if len(ends) != 2:
-            raise pair.refusal("an entry of `xor` must be two address bits")
-        pairs.append((ends[0], ends[1]))
-    try:
-        return AddressMapping(
-            name="own", **{key: bits.get(key, ()) for key in keys}, xor=tuple(pairs)
+    fields = tuple(field.text("a field") for field in top["order"].items("`order`"))
+    if sorted(fields) != sorted(FIELDS):
+        raise top["order"].refusal(
+            f"`order` must name each of {', '.join(FIELDS)} once; got {', '.join(fields)}"
         )
-    except InvalidArgumentError as error:
-        raise root.refusal(str(error)) from None
+    folds = "bank_xor_row" in top and top["bank_xor_row"].flag("`bank_xor_row`")
+    return ordered_mapping("own", fields, made, folds)
 
 
 def _check_format(top: Mapping[str, Node]) -> None:

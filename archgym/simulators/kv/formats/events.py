@@ -6,14 +6,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from archgym.errors import FileFormatError
+from archgym.runtime.reductions import report_loss
+from archgym.simulators.kit.requests import lines_of, parsed, whole
 from archgym.simulators.kv.formats.trace import (
     MAX_REQUESTS,
     MAX_TIME_MS,
     Columns,
     RequestTrace,
-    lines_of,
-    parsed,
-    whole,
 )
 
 # Source: vllm/distributed/kv_events.py, commit 0181ea3. Releases before it wrote batches and events
@@ -24,6 +23,7 @@ _STORED: Final = (
 )  # fmt: skip
 EVENTS: Final = ("BlockStored", "BlockRemoved", "AllBlocksCleared")
 """Names of events."""
+_NO_HASH: Final = "a hash of a block must be a whole number or a text"
 # chosen: an engine that decodes fills a block of 16 tokens within a second; tools take longer.
 _PAUSE_MS: Final = 2000
 
@@ -53,7 +53,8 @@ def read_events(path: Path) -> RequestTrace:
     numbers: dict[int | str, int] = {}
     parents, depths, block = list[int](), list[int](), 0
     requests, by_tip = list[_Request](), dict[tuple[int, int], _Request]()
-    for line, now_ms, engine, event in _stored_blocks(path):
+    doubtful = list[int]()
+    for line, now_ms, engine, event in _stored_blocks(path, doubtful):
         size = whole(path, line, event, "block_size", 2**20, 1)
         block = block or size
         if size != block:
@@ -63,8 +64,7 @@ def read_events(path: Path) -> RequestTrace:
         tip = parent = -1
         for name in event["block_hashes"] if above is None else [above, *event["block_hashes"]]:
             if type(name) not in (int, str):
-                what = "a hash of a block must be a whole number or a text"
-                raise FileFormatError(path, line, what)
+                raise FileFormatError(path, line, _NO_HASH)
             number = numbers.setdefault(name, len(parents))
             if number == len(parents):
                 parents.append(tip)
@@ -87,6 +87,13 @@ def read_events(path: Path) -> RequestTrace:
             request.n_prompt = depths[tip]
         request.tip, request.last_ms = tip, now_ms
         by_tip[engine, tip] = request
+    if doubtful:
+        shown = ", ".join(map(str, dict.fromkeys(doubtful[:8])))
+        report_loss(
+            f"{path.name}: events that contradict earlier ones: {len(doubtful):,} (first at lines "
+            f"{shown}). A block that is gone is removed or continued, or `token_ids` do not fill "
+            "the blocks. Requests are read as if the blocks were there; check the log."
+        )
     columns = Columns(path, max(1, block))
     for request in requests:
         chain = [request.tip]
@@ -100,9 +107,17 @@ def read_events(path: Path) -> RequestTrace:
     return columns.trace()
 
 
-def _stored_blocks(path: Path) -> Iterator[tuple[int, int, int, Mapping[str, Any]]]:
-    """Yield line, time, engine and event of blocks that an engine's own memory got."""
+def _stored_blocks(
+    path: Path, doubtful: list[int]
+) -> Iterator[tuple[int, int, int, Mapping[str, Any]]]:
+    """Yield line, time, engine and event of blocks that an engine's own memory got.
+
+    Args:
+      path: The log.
+      doubtful: Filled with the line of each event that contradicts earlier ones.
+    """
     origin, now_ms = -1, 0
+    held = dict[int, dict[Any, int]]()
     for line, text in lines_of(path):
         row = _named(_BATCH, parsed(path, line, text))
         stamp, events, rank = (row.get(name) for name in _BATCH)
@@ -122,12 +137,40 @@ def _stored_blocks(path: Path) -> Iterator[tuple[int, int, int, Mapping[str, Any
             if event.get("type") not in EVENTS:
                 what = f"an event must be one of {', '.join(EVENTS)}; got {each!r:.40}"
                 raise FileFormatError(path, line, what)
-            if not isinstance(event.get("block_hashes", []), list):
+            names = event.get("block_hashes", [])
+            if not isinstance(names, list):
                 raise FileFormatError(path, line, "`block_hashes` must be a list")
+            if any(type(name) not in (int, str) for name in names):
+                raise FileFormatError(path, line, _NO_HASH)
             # Copies in other memory, and caches of other layers, hold the same blocks.
             is_own = event.get("medium") in (None, "GPU") and event.get("group_idx") in (None, 0)
-            if event["type"] == "BlockStored" and is_own and event.get("block_hashes"):
+            if is_own and _contradicts(event, names, held.setdefault(engine, {})):
+                doubtful.append(line)
+            if event["type"] == "BlockStored" and is_own and names:
                 yield line, now_ms, engine, event
+
+
+def _contradicts(event: Mapping[str, Any], names: list[Any], held: dict[Any, int]) -> bool:
+    """Return True if an event cannot follow those before it.
+
+    Args:
+      event: The event.
+      names: Its blocks.
+      held: Copies of each block that the events before have left; updated.
+    """
+    if event["type"] == "AllBlocksCleared":
+        held.update(dict.fromkeys(held, 0))
+        return False
+    # A log that begins late knows nothing of blocks that were stored before.
+    if event["type"] == "BlockRemoved":
+        is_gone = any(held.get(name) == 0 for name in names)
+        held.update({name: max(0, held.get(name, 1) - 1) for name in names})
+        return is_gone
+    above, tokens = event.get("parent_block_hash"), event.get("token_ids")
+    is_gone = type(above) in (int, str) and held.get(above) == 0
+    held.update({name: held.get(name, 0) + 1 for name in names})
+    n_tokens = len(tokens) if isinstance(tokens, list) else 0
+    return is_gone or n_tokens not in (0, len(names) * event.get("block_size", 0))
 
 
 def _named(names: tuple[str, ...], value: Any) -> Mapping[str, Any]:

@@ -1,27 +1,18 @@
 """Traces of requests as readers return them: requests with arrival times, or sessions of agents."""
 
-import gzip
-import json
-import zlib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError
-from archgym.files.storage import storage_errors
 
 Ints = npt.NDArray[np.int64]
 
-MAX_TOKENS: Final = 2**26
-"""chosen: tokens of a request; the longest context that a model is sold with has a sixth of it."""
 MAX_PIECES: Final = 2**27
 """chosen: known pieces of all requests of a trace, which take 2.5 GB while a trie is made."""
-MAX_BYTES: Final = 2**30
-"""chosen: bytes of an unpacked trace; a gzip bomb stops here."""
 MAX_TIME_MS: Final = 2**40
 """chosen: 34 years; the queue of ends keeps a time and an order in one word."""
 MAX_REQUESTS: Final = 2**22
@@ -123,6 +114,9 @@ class Columns:
         if self._rows and time < self._rows[-1][0]:
             what = f"requests must be in the order of arrival; {time} follows {self._rows[-1][0]}"
             raise FileFormatError(self._path, line, what, "Sort the trace by time")
+        if time > MAX_TIME_MS:
+            what = f"requests must come within {MAX_TIME_MS:,} ms; one comes at {time:,}"
+            raise FileFormatError(self._path, line, what)
         self._ids += ids
         known = max(prompt, n_whole * self._piece) if ids else 0
         self._rows.append((time, prompt, output, len(ids), known))
@@ -143,66 +137,3 @@ class Columns:
         start = np.concatenate([[0], np.cumsum(lengths)])
         ids = np.array(self._ids, dtype=np.int64)
         return RequestTrace(time, prompt, output, ids, start, self._piece, known)
-
-
-def parsed(path: Path, line: int, text: str) -> Any:
-    """Return a line of JSON.
-
-    Raises:
-      FileFormatError: The line is no JSON.
-    """
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        what = f"a line must be JSON; {' '.join(str(error).split())[:80]}"
-        raise FileFormatError(path, line, what, "Copy the file again") from None
-
-
-def lines_of(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield numbers and texts of the lines of a file, which may be compressed, without empty ones.
-
-    Raises:
-      FileFormatError: It is torn, too large or not UTF-8.
-      StorageError: It cannot be read.
-    """
-    n_bytes, number = 0, 0
-    try:
-        with (
-            storage_errors(path, "read"),
-            gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as handle,
-        ):
-            while line := handle.readline(MAX_BYTES - n_bytes + 1):
-                n_bytes += len(line)
-                number += 1
-                if n_bytes > MAX_BYTES:
-                    what = f"a trace must have at most {MAX_BYTES:,} bytes"
-                    raise FileFormatError(path, number, what, "Cut it into several files")
-                # Spreadsheets of Windows begin a file with a mark.
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                if text:
-                    yield number, text
-    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        what = f"a trace must be whole text; {' '.join(str(error).split())}"
-        raise FileFormatError(path, number + 1, what, "Copy the file again") from None
-
-
-def whole(
-    path: Path,
-    line: int,
-    values: Mapping[str, Any],
-    name: str,
-    high: int = MAX_TOKENS,
-    low: int = 0,
-) -> int:
-    """Return a whole number of a line.
-
-    Raises:
-      FileFormatError: It is absent, no whole number or outside its limits.
-    """
-    value = values.get(name)
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if not is_whole or not low <= value <= high:  # type: ignore[operator]  # checked before
-        shown = repr(value)[:40]
-        what = f"`{name}` must be a whole number from {low:,} to {high:,}; got {shown}"
-        raise FileFormatError(path, line, what)
-    return int(value)  # type: ignore[arg-type]  # checked before

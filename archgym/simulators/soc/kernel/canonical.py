@@ -117,7 +117,8 @@ class SocForm(CanonicalForm):
             self._columns[space.names] = columns_of(space.names, *sizes, c.tasks)
         columns = self._columns[space.names]
         indices = np.ascontiguousarray(indices, dtype=np.int64)
-        canonical = np.tile(space.default_indices, (len(indices), 1))
+        canonical = np.empty_like(indices)
+        canonical[:] = space.default_indices
         active = np.ones(indices.shape, dtype=np.bool_)
         work = np.zeros((7, max(sizes)), dtype=np.int64)
         maps = np.zeros((2, c.buses, c.buses), dtype=np.int64)

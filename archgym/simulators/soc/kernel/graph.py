@@ -161,6 +161,15 @@ class TaskGraph:
           order: Order in which tasks that become ready at one time are launched; the table's where
             None.
         """
+        if burst_bytes == BURST_BYTES and order is None:
+            return self._usual_arrays
+        return self._arrays(burst_bytes, order)
+
+    @cached_property
+    def _usual_arrays(self) -> GraphArrays:
+        return self._arrays(BURST_BYTES, None)
+
+    def _arrays(self, burst_bytes: int, order: Sequence[int] | None) -> GraphArrays:
         n = len(self.tasks)
         parent = np.array([edge.parent for edge in self.edges], dtype=np.int64)
         child = np.array([edge.child for edge in self.edges], dtype=np.int64)

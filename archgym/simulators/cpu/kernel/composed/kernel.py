@@ -251,10 +251,13 @@ def run_composed(
     records: Ints,
     work: Work,
     bus: Bus,
+    begin: int,
     warmup: int,
     length: int,
 ) -> tuple[int, int]:
     """Run one design on a trace with its controllers; counters are left in state and work.
+
+    A run has two parts: the warm-up, which leaves the controllers as they are, and the rest.
 
     Args:
       state: Machine, from `state.make_state`.
@@ -262,11 +265,12 @@ def run_composed(
       records: (n + 1, 8), from `derive`.
       work: Controllers before their first tick, with room for every request.
       bus: Connection to them.
+      begin: Last cycle of the warm-up; -1 to run that.
       warmup: Instructions before counting.
       length: Instructions that are counted.
 
     Returns:
-      Cycles and retired instructions of the counted phase.
+      Cycles and retired instructions of the part.
     """
     m, w, tr = pointer(state), pointer(weights), pointer(records)
     b, s = pointer(bus.words), pointer(bus.shape)
@@ -274,15 +278,18 @@ def run_composed(
     d = work.device[0]
     k = work.controller[0]
     memory = (v, d, k, b, s)
-    start_pages(m)
-    now = 0
-    if warmup > 0:
-        m[lay.G_WARM] = 1
-        now = _run_phase(m, w, tr, memory, now, warmup, 1)
-    begin_counting(m, now)
-    b[_START], b[_CLOCK] = now, -1
-    start, retired = now, m[lay.G_RETIRED]
-    now = _run_phase(m, w, tr, memory, now, retired + length, 1)
+    start, retired, until = begin, m[lay.G_RETIRED], m[lay.G_RETIRED] + length
+    if begin < 0:
+        start_pages(m)
+        if warmup > 0:
+            m[lay.G_WARM] = 1
+        start, until = 0, warmup
+    else:
+        begin_counting(m, begin)
+        b[_START], b[_CLOCK] = begin, -1
+    now = _run_phase(m, w, tr, memory, start, until, 1)
+    if begin < 0:
+        return now, m[lay.G_RETIRED]
     if k.is_counting:
         end = lay.CYCLE_PS * (now - start) // s[_TICK_PS]
         close_account(

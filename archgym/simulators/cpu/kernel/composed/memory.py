@@ -13,6 +13,7 @@ from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, counters_of, state_of
 from archgym.simulators.cpu.kernel.state import make_weights
+from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
 from archgym.simulators.dram.ramulator.kernel.addresses import MAPPINGS
@@ -196,10 +197,20 @@ def simulate(
         )
         words = np.zeros(kernel.BUS_SIZE, dtype=np.int64)
         weights, bus = make_weights(parameters), kernel.Bus(words, shape.copy())
-        spent = kernel.run_composed(state, weights, trace.records, work, bus, *region)
+        rest = (state, weights, trace.records, work, bus)
+        key = key_of(parameters, trace, region[0], ideal, has_own_memory=True)
+        begin = WARM_UPS.warm(key, trace, state, weights, functools.partial(_warm_up, rest, region))
+        spent = kernel.run_composed(*rest, begin, *region)
         if words[3] < n_requests:
             return state, spent, work, words
         n_requests *= 4
+
+
+def _warm_up(machine: tuple[Any, ...], region: tuple[int, int]) -> int:
+    """Run a machine to the end of its warm-up; return the last cycle."""
+    from archgym.simulators.cpu.kernel.composed import kernel
+
+    return int(kernel.run_composed(*machine, -1, *region)[0])
 
 
 def _enter(counters: Ints, made: Standard, channels: npt.NDArray[Any]) -> None:
