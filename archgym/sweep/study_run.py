@@ -24,7 +24,7 @@ from archgym.errors import (
 from archgym.files.storage import require_inside
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
-from archgym.studies.timing import RunTimes, SessionClock, read_times
+from archgym.studies.timing import SessionClock, read_times
 from archgym.sweep.plan import Run
 
 if TYPE_CHECKING:
@@ -108,12 +108,6 @@ class Digest(msgspec.Struct, frozen=True, array_like=True, gc=False):
             bool(log.limits),
             () if best is None else tuple(log.missed(best)),
         )
-
-    @property
-    def times(self) -> RunTimes:
-        """Wall time of an evaluation."""
-        known = (math.nan if each is None else each for each in (self.simulator_s, self.own_s))
-        return RunTimes(*known)
 
 
 @final
