@@ -104,7 +104,8 @@ class Digest(msgspec.Struct, frozen=True, array_like=True, gc=False):
             Curve.of(rewards, is_over=log.status == "finished"),
             log.asks,
             len(np.unique(log.space.canonical(log.records.indices), axis=0)),
-            *(None if math.isnan(each) else each for each in (times.simulator_s, times.own_s)),
+            None if math.isnan(times.simulator_s) else times.simulator_s,
+            None if math.isnan(times.own_s) else times.own_s,
             bool(log.limits),
             () if best is None else tuple(log.missed(best)),
         )
