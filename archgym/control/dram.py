@@ -389,6 +389,11 @@ def _by_hits(counters: Mapping[str, float], previous: int) -> int:
     return _OPEN if counters["hits"] > counters["misses"] else previous - previous % 2
 
 
+def _drawn(kind: _Kind, channel: int) -> _Kind:
+    """Return a kind of phase whose requests are not those of other channels."""
+    return lambda n, seed: kind(n, seed + channel)
+
+
 def _kinds(names: str) -> tuple[_Kind, ...]:
     """Return the phases of names that + joins: of `_KINDS`, or traces."""
     return tuple(_KINDS.get(name) or _recorded(name) for name in names.split("+"))
@@ -422,7 +427,7 @@ def _task(
     def workload(episode: str, channel: int) -> Workload:
         split, _, seed = episode.rpartition("-")
         # Programs change channels together: what runs here was next door before.
-        turned = kinds[split][channel:] + kinds[split][:channel]
+        turned = [_drawn(k, channel) for k in kinds[split][channel:] + kinds[split][:channel]]
         first = 10_000 * tuple(kinds).index(split)
         trace = in_turns(turned, requests, first + int(seed), episode)
         return Workload(episode, trace.digest, trace)

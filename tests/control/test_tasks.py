@@ -98,6 +98,14 @@ def test_channels_are_runs_of_their_own() -> None:
     assert abs(parts[0].values[0, 0] - parts[0].values[1, 0]) > 0.5
 
 
+def test_no_two_channels_have_the_same_requests() -> None:
+    episode = Episode(task_of("dram-channels-4:requests=1000"), "held-out-0")
+
+    values = episode.step((0, 0, 0, 0)).values
+
+    assert len(np.unique(values, axis=0)) == 4
+
+
 def test_own_trace_keeps_its_clock_and_its_waits(tmp_path: Path) -> None:
     n = 1200
     trace = Trace(
