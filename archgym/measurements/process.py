@@ -122,6 +122,11 @@ class ErrorProcess:
         return self._points
 
     @property
+    def measured_quantities(self) -> frozenset[int]:
+        """Numbers of the quantities that some measurement has."""
+        return frozenset(() if self._points is None else self._residuals.quantity.tolist())
+
+    @property
     def is_contradicted(self) -> bool:
         """True if measurements say that the prior's errors are of another size."""
         return self.surprise < _SURPRISE
