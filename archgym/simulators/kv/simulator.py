@@ -315,7 +315,7 @@ class KvSimulator(RowSimulator):
         """Return the bandwidth of all links to the host; faster host memory makes no difference."""
         deployed = self._served.deployed(design)
         assert not isinstance(deployed, str)
-        return deployed.host_gb_per_s * (n_workers(design) * design["tensor"])
+        return deployed.host_gb_per_s * (n_workers(design) * int(design["tensor"]))
 
     def _size(self, parameter: str, design: Mapping[str, Any], block: int) -> int:
         """Return a capacity in blocks, which an option or the design gives."""
