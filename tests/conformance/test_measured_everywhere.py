@@ -57,7 +57,9 @@ def task_of(name: str, space: str, **choices: Any) -> Task:
 
 
 def study_of(task: Task, folder: Path) -> StudyLog:
-    with Study.create(folder, task, "random", seed=1, budget=N_DESIGNS) as study:
+    # Of random designs perhaps none can be built.
+    start = [task.space.design_at(task.space.default_indices)]
+    with Study.create(folder, task, "random", seed=1, budget=N_DESIGNS, start=start) as study:
         return study.run().log
 
 
@@ -85,8 +87,6 @@ def measurements_of(task: Task, log: StudyLog, path: Path) -> Path:
 def test_measurements_calibrate_and_decide(name: str, space: str, tmp_path: Path) -> None:
     task = task_of(name, space)
     log = study_of(task, tmp_path / "study")
-    if not log.is_feasible.any():
-        pytest.skip("no design was feasible")
     path = measurements_of(task, log, tmp_path / "m.jsonl")
 
     for robust in ROBUST:
