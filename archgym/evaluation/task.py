@@ -527,6 +527,8 @@ class Task:
             "reference",
         )
         changed = [name for name in names if data.get(name) != mine[name]]
+        if changed and changed[0] == "version":
+            return f"`version` differs now: it was {data['version']} and is {self.version}"
         if changed and changed[0] == "options":
             return _option_difference(data.get("options"), mine["options"])
         if changed and changed[0] == "workloads":
