@@ -392,8 +392,9 @@ def _task(
 
 def _cores(n: int) -> Callable[..., ControlTask]:
     doc = f"{n} cores that share last level and one DRAM channel, programs in turns."
-    options = {"data_rate": _NARROW, "instructions": 60_000, "epoch": 10_000}
-    return partial(_task, f"cpu-cores-{n}", doc, n, **options)
+    return partial(
+        _task, f"cpu-cores-{n}", doc, n, data_rate=_NARROW, instructions=60_000, epoch=10_000
+    )
 
 
 TASKS: Final[Mapping[str, Callable[..., ControlTask]]] = {

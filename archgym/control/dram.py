@@ -354,12 +354,8 @@ _PAGES: Final = product(
 _BASE: Final[Mapping[str, Value]] = {"arbiter": "Fifo", "request_buffer_size": 16}
 # Ramulator's, in the same order. chosen: a cap that closes at once, and the default's.
 _ROWS: Final[tuple[Mapping[str, Value], ...]] = tuple(
-    {**page, "scheduler": scheduler}
-    for page in (
-        {"row_policy": "Open"},
-        {"row_policy": "ClosedCAP", "cap": 4},
-        {"row_policy": "ClosedCAP", "cap": 1},
-    )
+    {"row_policy": policy, **cap, "scheduler": scheduler}
+    for policy, cap in (("Open", {}), ("ClosedCAP", {"cap": 4}), ("ClosedCAP", {"cap": 1}))
     for scheduler in SCHEDULERS
 )
 _OPEN, _CLOSED = 0, 4

@@ -204,7 +204,9 @@ def simulate(
     fixed = (decoded, trace, player, device, requests, first)
     if memory is None or power is None:
         log = np.zeros(0, dtype=COMMAND_LOG)
-        return _run(job_of(controllers, mapping_index, *fixed, log), is_exact).out
+        out: npt.NDArray[np.float64]
+        out = _run(job_of(controllers, mapping_index, *fixed, log), is_exact).out
+        return out
     outputs = np.empty((len(controllers), _N_OUTPUTS))
     # chosen: an activation, a column command and a precharge for each burst, and refreshes.
     log = np.zeros(3 * n_requests + 65536, dtype=COMMAND_LOG)
