@@ -4,22 +4,30 @@ Usage:
     python -m experiments.codesign flip --picture experiments/pictures/codesign-flip.svg
     python -m experiments.codesign sampling
     python -m experiments.codesign ten
+    python -m experiments.codesign agents cpu+dram --out runs/agents.jsonl
 
 `flip`: six shapes of ResNet-18 on square arrays with and without their memory, by dataflow.
 SCALE-Sim v3 (arXiv:2504.15377) reports that weight-stationary arrays need 21 % fewer cycles than
 output-stationary ones alone, and output-stationary ones 30.1 % fewer with the memory.
 `sampling`: error of the fidelities on random designs, against runs of every phase.
+`agents`: ways to search a composition at equal cost; `--out` keeps what was run and continues.
 `ten`: ten pointwise layers that SCALE-Sim v3 was run on, by dataflow, alone and with the memory.
 """
 
 import argparse
+import json
 import time
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+import archgym as ag
+from archgym.agents.genetic import GeneticAgent
 from archgym.evaluation.simulator import Workload
+from archgym.evaluation.task import Task
 from archgym.simulators.accelerator.kernel.problem import matrix_multiply
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS
 from archgym.simulators.accelerator.workloads import Layer, Network, load_network
@@ -152,10 +160,164 @@ def ten() -> None:
             print(f"{name} | {dataflow} | {cycles:.0f} | {1e3 * found['latency_us']:.0f}")
 
 
+# Composition: workload, objective, options, free parameters and evaluations of a search. The spaces
+# are those whose optimum is proven, in codesign.md.
+AGENT_TASKS: dict[str, tuple[str, str, dict[str, str], dict[str, list[Any]], int]] = {
+    "cpu+dram": (
+        "sparse-matrix",
+        "performance-under-limits",
+        {"cpu.instructions": "20000"},
+        {
+            "cpu.l2_sets": [512, 1024, 2048],
+            "cpu.llc_sets": [1024, 2048, 4096],
+            "cpu.l1d_prefetcher": ["none", "next-line", "ip-stride"],
+            "cpu.l2_prefetcher": ["none", "next-line", "ip-stride"],
+            "cpu.l1d_mshr": [8, 16],
+            "dram.speed_bin": ["DDR4_2400R", "DDR4_3200AA"],
+            "dram.channels": [1, 2],
+            "dram.address_mapping": ["RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR"],
+            "dram.row_policy": ["Open", "ClosedCAP"],
+        },
+        60,
+    ),
+    "accelerator+dram": (
+        "resnet-18",
+        "low-latency",
+        {"accelerator.layers": "2"},
+        {
+            "accelerator.array_height": [16, 32, 64, 128],
+            "accelerator.array_width": [16, 32, 64, 128],
+            "accelerator.dataflow": list(DATAFLOWS),
+            "accelerator.weight_kib": [16, 32, 64, 128, 256],
+            "accelerator.input_kib": [16, 32, 64, 128, 256],
+            "accelerator.output_kib": [16, 32, 64, 128, 256],
+            "dram.speed_bin": ["DDR4_2400R", "DDR4_3200W", "DDR4_3200AA"],
+            "dram.channels": [1, 2, 4],
+            "dram.interleave_bits": [0, 1],
+            "dram.address_mapping": ["RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR"],
+            "dram.row_policy": ["Open", "ClosedCAP"],
+        },
+        80,
+    ),
+}
+
+
+def agent_task(name: str) -> tuple[Task, int]:
+    """Return the task of a composition in the study of agents, and evaluations of a search."""
+    workload, objective, given, free, budget = AGENT_TASKS[name]
+    options: dict[str, Any] = dict(given)
+    whole = Task.make(name, workload, objective, **options).space
+    held = {p.name: p.value(p.default_index) for p in whole.parameters if p.name not in free}
+    return Task.make(name, workload, objective, fixed=held, values=free, **options), budget
+
+
+class Searched:
+    """One search by parts: the joint designs that were evaluated, at most so many."""
+
+    def __init__(self, task: Task, budget: int) -> None:
+        """Begin with nothing."""
+        self.task, self.budget, self.n = task, budget, 0
+        self.best = task.space.default_indices
+        self.reward = -np.inf
+        self._known: dict[bytes, int] = {}
+
+    def judge(self, designs: np.ndarray) -> Any:
+        """Return trials of joint designs; only those that are new count."""
+        designs = self.task.space.canonical(designs)
+        fresh = {row.tobytes() for row in designs} - self._known.keys()
+        self._known |= dict.fromkeys(fresh, 1)
+        self.n += len(fresh)
+        evaluation = self.task.evaluate(designs)
+        top = int(np.argmax(evaluation.reward))
+        if evaluation.reward[top] > self.reward:
+            self.reward, self.best = float(evaluation.reward[top]), designs[top]
+        return self.task.trials(designs, evaluation, np.zeros(len(designs), dtype=bool))
+
+    def together(self, groups: Sequence[Sequence[int]], seed: int, budget: int) -> None:
+        """Let one genetic agent for each group of columns search, all with the joint reward."""
+        space, end = self.task.space, min(self.budget, self.n + budget)
+        agents = [
+            GeneticAgent(
+                space.restricted(keep=[space.names[c] for c in columns]), seed=seed + 97 * k
+            )
+            for k, columns in enumerate(groups)
+        ]
+        while self.n < end:
+            asked = [agent.ask() for agent in agents]
+            n = min(end - self.n, *(len(each) for each in asked))
+            if n == 0:
+                return
+            designs = np.repeat(self.best[None, :], n, axis=0)
+            for columns, each in zip(groups, asked, strict=True):
+                designs[:, columns] = each[:n]
+            trials = self.judge(designs)
+            for agent, each in zip(agents, asked, strict=True):
+                agent.tell(replace(trials, indices=each[:n]))
+
+
+def searched(task: Task, way: str, seed: int, budget: int) -> float:
+    """Return the best reward that a way to search finds."""
+    if way == "auto":
+        found = ag.search(task, agent="auto", budget=budget, seed=seed)
+        return float(found.best.reward) if found.best else -25.0
+    search, parts = Searched(task, budget), list(task.simulator.groups.values())
+    columns = [[task.space.names.index(n) for n in part if n in task.space.names] for part in parts]
+    every = [*columns[0], *columns[1]]
+    if way == "genetic":
+        search.together([sorted(every)], seed, budget)
+    elif way == "team":
+        search.together(columns, seed, budget)
+    elif way == "coordinate-wise":
+        search.judge(task.space.default_indices[None, :])
+        for turn in range(4):
+            search.together([columns[turn % 2]], seed + turn, -(-(budget - search.n) // (4 - turn)))
+    else:
+        search.judge(task.space.default_indices[None, :])
+        order = columns if way == "first part first" else columns[::-1]
+        search.together([order[0]], seed, budget // 2)
+        search.together([order[1]], seed + 1, budget - search.n)
+    return search.reward
+
+
+WAYS = ("auto", "genetic", "team", "coordinate-wise", "first part first", "second part first")
+
+
+def agents(name: str, out: Path, n_seeds: int) -> None:
+    """Run every way with every seed, and print how much worse than the best each is."""
+    task, budget = agent_task(name)
+    done: dict[tuple[str, int], float] = {}
+    if out.exists():
+        rows = [json.loads(line) for line in out.read_text().splitlines()]
+        done = {(r["way"], r["seed"]): r["reward"] for r in rows if r["task"] == task.digest}
+    for seed in range(n_seeds):
+        for way in WAYS:
+            if (way, seed) in done:
+                continue
+            done[way, seed] = searched(task, way, seed, budget)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            row = {"task": task.digest, "way": way, "seed": seed, "reward": done[way, seed]}
+            with out.open("a") as handle:
+                handle.write(json.dumps(row) + "\n")
+    best = max(done.values())
+    print(f"{name}: {task.space.size:,} combinations, {budget} evaluations, {n_seeds} seeds")
+    print("way | worse than the best [%], mean | 95 % interval | worst | best found")
+    for way in WAYS:
+        prices = np.array([100 * np.expm1(best - done[way, seed]) for seed in range(n_seeds)])
+        drawn = np.random.default_rng(0).choice(prices, size=(2000, n_seeds)).mean(axis=1)
+        low, high = np.quantile(drawn, (0.025, 0.975))
+        hits = int((prices < 1e-9).sum())
+        print(
+            f"{way} | {prices.mean():.2f} | {low:.2f} to {high:.2f} | {prices.max():.2f} | {hits}"
+        )
+
+
 def main() -> None:
     """Run the study that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=("flip", "sampling", "ten"))
+    parser.add_argument("study", choices=("flip", "sampling", "ten", "agents"))
+    parser.add_argument("composition", nargs="?", choices=tuple(AGENT_TASKS), default="cpu+dram")
+    parser.add_argument("--out", type=Path, default=Path("runs/agents.jsonl"))
+    parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--sides", type=int, nargs="+", default=[32, 64, 128, 256])
     parser.add_argument("--device", default="ddr4")
     parser.add_argument("--picture", type=Path)
@@ -166,6 +328,8 @@ def main() -> None:
         flip(given.sides, given.picture, **{"dram.device": given.device})
     elif given.study == "ten":
         ten()
+    elif given.study == "agents":
+        agents(given.composition, given.out, given.seeds)
     else:
         sampling(given.designs, given.layers)
 

@@ -81,11 +81,6 @@ class RowSimulator(KitSimulator):
         """Return the rows of a batch in the order in which `measure` is called.
 
         A class whose runs have parts in common puts designs that share them next to each other.
-
-        Args:
-          indices: (n, n_parameters), as `measure` takes them one by one.
-          opened: As for `measure`; so is `cost`.
-          cost: One of `costs`, or None.
         """
         del opened, cost
         return range(len(indices))

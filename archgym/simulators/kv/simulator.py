@@ -16,7 +16,7 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kv.costs import NO_ROOM, TOO_WIDE, Served, serve_design
+from archgym.simulators.kv.costs import NO_ROOM, TOO_WIDE, Served, n_workers, serve_design
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.metrics import METRICS, objectives, values_of
 from archgym.simulators.kv.space import GROUPS, LARGEST_BLOCK, SPACE_NAMES, design_space
@@ -310,6 +310,12 @@ class KvSimulator(RowSimulator):
             return deployed
         block = self._given["block_tokens"] or design["block_tokens"]
         return int(block * deployed.kv_bytes / deployed.layers)
+
+    def link_gb_per_s(self, design: Mapping[str, Any]) -> float:
+        """Return the bandwidth of all links to the host; faster host memory makes no difference."""
+        deployed = self._served.deployed(design)
+        assert not isinstance(deployed, str)
+        return deployed.host_gb_per_s * (n_workers(design) * int(design["tensor"]))
 
     def _size(self, parameter: str, design: Mapping[str, Any], block: int) -> int:
         """Return a capacity in blocks, which an option or the design gives."""

@@ -1,12 +1,15 @@
 """Prefix caches with the host's memory below them: blocks move as fast as its controllers allow."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import lru_cache
-from typing import ClassVar, Final, cast, final
+from typing import Any, ClassVar, Final, cast, final
 
 import numpy as np
 
 from archgym.composition import Composition, Part
+from archgym.composition.composition import PartInfeasible
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
@@ -14,6 +17,7 @@ from archgym.evaluation.simulator import Simulator, Workload
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.ramulator.simulator import require_ticks
 from archgym.simulators.kv.simulator import KvSimulator
+from archgym.simulators.kv.space import design_space
 
 PINS_LIMIT: Final = 256
 """chosen: four sockets of DDR4 modules, or eight half-channels of DDR5."""
@@ -25,6 +29,8 @@ _LINES: Final = 8192
 _REGION: Final = 2**30
 # chosen: no request waits for its time, so that the stream runs as fast as the memory serves it.
 _TRACE_MHZ: Final = 1000
+# chosen: memories that are simulated in a minute.
+_MOST_MEMORIES: Final = 2**12
 _JOINT: Final = (
     MetricSpec(
         "usd_per_mtoken", "$", "minimise", 1e-5, "Cost of a million prompt and output tokens."
@@ -78,6 +84,7 @@ class KvDramSimulator(Composition):
         "dram > kv": "the rate at which they move",
     }
     own_reasons: tuple[str, ...] = (_SMALL,)
+    bounded_by = tuple(f"kv.{name}" for name in design_space("serving", ()).names)
     joint_metrics: tuple[MetricSpec, ...] = _JOINT
     objectives: Mapping[str, Objective] = {o.name: o for o in _OBJECTIVES}
     default_objective = "cost"
@@ -102,9 +109,76 @@ class KvDramSimulator(Composition):
         if memory["capacity_mib"] * 2**20 < float(str(design["dram_gb"])) * 1e9:
             return _SMALL
         rate = memory["bandwidth_gb_per_s"]
-        served = kv.run(workload, dram_gb_per_s=f"{rate:.6g}")
+        served = kv.run(workload, **_noticed(kv, f"{rate:.6g}"))
         found = {spec.name: served[spec.name] for spec in _JOINT[:3]}
         return {**found, "memory_gb_per_s": rate}
+
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return the best metrics of caches over all memories; see `Simulator.bounds`.
+
+        The memories that are left are tabulated, up to `_MOST_MEMORIES`. A cache runs once at each
+        rate that it can notice, so that a memory that is not noticed costs nothing.
+        """
+        found = super().bounds(partial, workload)
+        tables: dict[tuple[int, bytes], Sequence[tuple[str, float]]] = {}
+        free = partial < 0
+        for row in np.flatnonzero(~free[:, self._columns["kv"][0]].any(axis=1)):
+            own = self._columns["dram"][0]
+            if math.prod(self.space.sizes[own][free[row, own]].tolist()) > _MOST_MEMORIES:
+                continue
+            kv = self.opened(np.maximum(partial[row], 0))["kv"]
+            design = kv.design
+            piece = cast(KvSimulator, kv.simulator).piece_bytes(design)
+            rates: Sequence[tuple[str, float]] = ()
+            if not isinstance(piece, str):
+                key = (piece, partial[row, own].tobytes())
+                if key not in tables:
+                    tables[key] = self._rates(partial[row], block_traffic(piece))
+                rates = tables[key]
+            size = float(str(design["dram_gb"])) * 1e9
+            felt = {tuple(_noticed(kv, text).items()) for text, room in rates if room >= size}
+            found[row] = self._best(kv, felt, workload)
+        return found
+
+    def _rates(self, partial: np.ndarray, traffic: Workload) -> Sequence[tuple[str, float]]:
+        """Return rate [GB/s] and size [byte] of each memory that a partial design leaves."""
+        own = self._columns["dram"][0]
+        axes = [
+            np.arange(size) if place < 0 else np.array([place])
+            for place, size in zip(partial[own], self.space.sizes[own], strict=True)
+        ]
+        designs = np.stack([axis.ravel() for axis in np.meshgrid(*axes)], axis=1)
+        rows = np.tile(np.maximum(partial, 0), (len(designs), 1))
+        rows[:, own] = designs
+        rows = self.space.canonical(rows)
+        found = set()
+        for memory in self.different("dram", rows[self.space.feasible(rows)])[0]:
+            with suppress(PartInfeasible):
+                metrics = memory.run(traffic)
+                rate = f"{metrics['bandwidth_gb_per_s']:.6g}"
+                found.add((rate, metrics["capacity_mib"] * 2**20))
+        return sorted(found)
+
+    def _best(self, kv: Part, felt: Iterable[tuple[Any, ...]], workload: Workload) -> np.ndarray:
+        """Return the best value of each metric of a cache at some rates."""
+        goals = [spec.goal for spec in self.metrics]
+        sign = np.array([{"minimise": 1.0, "maximise": -1.0}.get(goal, np.nan) for goal in goals])
+        best = sign * np.inf
+        names = [spec.name.removeprefix("kv.") for spec in self.metrics]
+        for options in felt:
+            with suppress(PartInfeasible):
+                metrics = kv.run(workload, **dict(options))
+                values = np.array([metrics.get(name, np.nan) for name in names])
+                best = sign * np.minimum(sign * best, sign * values)
+        return best
+
+
+def _noticed(kv: Part, rate: str) -> dict[str, str]:
+    """Return the option by which a cache notices the memory's rate [GB/s], or none."""
+    design = kv.design
+    link = cast(KvSimulator, kv.simulator).link_gb_per_s(design)
+    is_used = float(str(design["dram_gb"])) > 0.0 and float(rate) < link
+    return {"dram_gb_per_s": rate} if is_used else {}
 
 
 # chosen: the sizes of a block in one space.

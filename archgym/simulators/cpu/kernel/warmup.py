@@ -7,7 +7,6 @@ nor writes some parameters of the machine, and machines that differ only in thos
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
-from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
@@ -48,17 +47,8 @@ _MOST_SEEN: Final = 4096
 Weights = npt.NDArray[np.int8]
 Key = tuple[bool, int, int, Hashable, Hashable]
 """Result of `key_of`."""
-
-
-@final
-@dataclass(frozen=True)
-class _Warm:
-    """State after a warm-up, its last cycle, and the trace, whose number is in the key."""
-
-    state: Ints
-    weights: Weights
-    now: int
-    trace: InstructionTrace
+_Warm = tuple[Ints, Weights, int, InstructionTrace]
+"""State and weights, last cycle, and the trace, whose number in the key must not be given again."""
 
 
 @final
@@ -85,7 +75,7 @@ class WarmUps:
     @property
     def n_bytes(self) -> int:
         """Size of the states that are held [byte]."""
-        return sum(warm.state.nbytes + warm.weights.nbytes for warm in self._held.values())
+        return sum(held[0].nbytes + held[1].nbytes for held in self._held.values())
 
     def expect(self, key: Key) -> None:
         """Keep the state of this warm-up when it is asked for first."""
@@ -117,13 +107,13 @@ class WarmUps:
                 self.n_shared += 1
         if found is not None:
             own = state[_OWN[key[0]]]
-            np.copyto(state, found.state)
+            np.copyto(state, found[0])
             state[_OWN[key[0]]] = own
-            np.copyto(weights, found.weights)
-            return found.now
+            np.copyto(weights, found[1])
+            return found[2]
         now = run()
         if is_wanted and state.nbytes + weights.nbytes <= self._limit:
-            kept = _Warm(state.copy(), weights.copy(), now, trace)
+            kept = state.copy(), weights.copy(), now, trace
             with self._lock:
                 self._held[key] = kept
                 while self.n_bytes > self._limit:
@@ -157,7 +147,7 @@ def key_of(
       parameters: Every parameter.
       trace: Their trace.
       warmup: Instructions of the warm-up.
-      choices: What else decides the state before the first cycle.
+      choices: Further choices that decide the state before the first cycle.
       has_own_memory: True where controllers of the DRAM simulator stand for the core's DRAM; they
         answer a warm-up at once.
     """
