@@ -204,7 +204,8 @@ AGENT_TASKS: dict[str, tuple[str, str, dict[str, str], dict[str, list[Any]], int
 
 def agent_task(name: str) -> tuple[Task, int]:
     """Return the task of a composition in the study of agents, and evaluations of a search."""
-    workload, objective, options, free, budget = AGENT_TASKS[name]
+    workload, objective, given, free, budget = AGENT_TASKS[name]
+    options: dict[str, Any] = dict(given)
     whole = Task.make(name, workload, objective, **options).space
     held = {p.name: p.value(p.default_index) for p in whole.parameters if p.name not in free}
     return Task.make(name, workload, objective, fixed=held, values=free, **options), budget

@@ -233,7 +233,7 @@ READERS: dict[str, Reader] = {
     "moe-model": _named("simulators.moe.machine.presets", "read_model"),
     "server": _named("simulators.moe.machine.hardware", "_read_node"),
     "engine": _named("simulators.moe.machine.engines", "_read_engine"),
-    "kv-requests": _named("simulators.kv.formats.requests", "read_trace"),
+    "kv-requests": _named("simulators.kv.workloads", "read_trace"),
     "training-model": _named("simulators.cluster.workloads", "read_model"),
     "cluster": _named("simulators.cluster.formats.clusters", "_read_cluster"),
     "device": _device,

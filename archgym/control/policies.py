@@ -211,8 +211,12 @@ class Network(ControlPolicy):
 
     @staticmethod
     def from_sb3(task: str, model: Any) -> "Network":
-        """Return the deterministic policy of an actor-critic model of Stable-Baselines3."""
-        actor = [*model.policy.mlp_extractor.policy_net, model.policy.action_net]
+        """Return the deterministic policy of a model of Stable-Baselines3: actor-critic or DQN."""
+        policy = model.policy
+        if hasattr(policy, "q_net"):
+            actor = [*policy.q_net.q_net]
+        else:
+            actor = [*policy.mlp_extractor.policy_net, policy.action_net]
         layers = [
             (each.weight.detach().cpu().numpy().T, each.bias.detach().cpu().numpy())
             for each in actor

@@ -74,8 +74,8 @@ class Posterior:
 
 def quantile(tail: float, probability: float) -> float:
     """Return a quantile of Student's t with a standard deviation of 1."""
-    t = import_library("scipy.stats").t
-    return float(t.ppf(probability, tail)) * _deviation_factor(tail)
+    special = import_library("scipy.special")
+    return float(special.stdtrit(tail, probability)) * _deviation_factor(tail)
 
 
 def _deviation_factor(tail: float) -> float:
@@ -122,6 +122,11 @@ class ErrorProcess:
         return self._points
 
     @property
+    def measured_quantities(self) -> frozenset[int]:
+        """Numbers of the quantities that some measurement has."""
+        return frozenset(() if self._points is None else self._residuals.quantity.tolist())
+
+    @property
     def is_contradicted(self) -> bool:
         """True if measurements say that the prior's errors are of another size."""
         return self.surprise < _SURPRISE
@@ -165,7 +170,7 @@ class ErrorProcess:
             # One at a time: an outlier makes those next to it look like outliers.
             self.weights[worst] = (OUTLIER / asked[worst]) ** 4
             self.deviations[worst] = asked[worst]
-        self.surprise = float(import_library("scipy.stats").chi2.sf(square, n))
+        self.surprise = float(import_library("scipy.special").chdtrc(n, square))
         if self.prior.origin == "chosen":
             guessed = _total(self._components)
             self._components = self._sized(points, residuals, noise)

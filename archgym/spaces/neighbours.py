@@ -5,6 +5,8 @@ have an order, two items swapped in a permutation, one prime moved in a factoris
 other value where nothing is near.
 """
 
+from functools import cache
+
 import numpy as np
 
 from archgym.spaces.parameter import Factorisation, Parameter, Permutation
@@ -70,9 +72,17 @@ def step_designs(
         index = int(changed[row, place])
         if parameters[place].is_ordered:
             changed[row, place] = _along(index, sizes[place], length, rng)
+        elif _is_choice(type(parameters[place])):
+            changed[row, place] = (index + int(rng.integers(1, sizes[place]))) % sizes[place]
         else:
             changed[row, place] = step(parameters[place], index, length, rng)
     return changed
+
+
+@cache
+def _is_choice(kind: type[Parameter]) -> bool:
+    """Return True if all other values are equally near."""
+    return not kind.is_ordered and not issubclass(kind, Permutation | Factorisation)
 
 
 def _along(index: int, size: int, length: float, rng: np.random.Generator) -> int:

@@ -148,7 +148,10 @@ def test_search_warns_of_workers_that_the_agent_leaves_idle(archgym: Archgym) ->
     in_flight = archgym(*words, "auto")
 
     assert idle.code == 0, idle.err
-    assert read_study("auto").header.hyperparameters == {"batch_size": 3}
+    assert read_study("auto").header.hyperparameters == {
+        "batch_size": 3,
+        "island": "few",
+    }
     assert "idle" not in in_flight.err
     assert "'auto' proposes one design at a time, so 2 of 3 workers are idle" in idle.err
     assert "idle" not in busy.err

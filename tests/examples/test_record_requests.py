@@ -5,8 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from archgym.simulators.kv.formats.requests import read_trace
 from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
+from archgym.simulators.kv.workloads import read_trace
 
 SCRIPT = Path(__file__).resolve().parents[2] / "examples" / "record_requests.py"
 

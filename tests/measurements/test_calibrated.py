@@ -13,7 +13,8 @@ from archgym.errors import InvalidArgumentError
 from archgym.evaluation.simulator import BatchResult
 from archgym.evaluation.task import Task
 from archgym.measurements.calibrated import CalibratedSimulator
-from archgym.measurements.file import append_measurements
+from archgym.measurements.calibration import calibration_of
+from archgym.measurements.file import Measurements, append_measurements
 from archgym.measurements.spreadsheet import measured
 from archgym.report.commands import evaluate_command
 from archgym.searching import search
@@ -228,3 +229,36 @@ def test_search_takes_measurements(tmp_path: Path) -> None:
 
     assert found.best is not None
     assert "simulated_cost_ns" in found.best.metrics
+
+
+def test_held_task_with_measurements_is_read_again(tmp_path: Path) -> None:
+    append_measurements(
+        tmp_path / "m.jsonl",
+        [measured(Task.make("cluster"), {}, {"time_ms": 900.0})],
+    )
+    whole = Task.make("cluster").space.parameter("splits")
+    beyond = whole.widened().value(whole.widened().size - 1)
+
+    task = Task.make("cluster", fixed={"splits": beyond}, measured=tmp_path / "m.jsonl")
+    plain = Task.make("cluster", fixed={"splits": beyond})
+
+    assert Task.from_json(task.to_json()).id == task.id
+    at = task.space.default_indices[None]
+    found = dict(zip((s.name for s in task.metrics), task.evaluate(at).values[0, 0], strict=True))
+    assert found["simulated_time_ms"] == plain.evaluate(at).values[0, 0, 0]
+
+
+def test_several_machines_are_named() -> None:
+    task = plain()
+    rows = [
+        measured(task, {"mode": "a", "count": 1}, {"cost_ns": 3.0}, machine=machine)
+        for machine in ("one", "two")
+    ]
+    simulator = task.simulator
+
+    found = calibration_of(
+        simulator.name, simulator.version, simulator.space, simulator.metrics,
+        Measurements(rows=tuple(rows)),
+    )  # fmt: skip
+
+    assert any("2 machines (one, two)" in note for note in found.notes)

@@ -65,7 +65,7 @@ def test_intervals_hold_tiles_that_were_measured(n: int) -> None:
     spec.loader.exec_module(module)
     task = Task.make(module.tiles)
     space = task.space
-    indices = np.indices(space.sizes).reshape(space.n_parameters, -1).T
+    indices = np.indices(tuple(space.sizes.tolist())).reshape(space.n_parameters, -1).T
     simulated = task.simulator.evaluate_batch(indices, task.workloads[0].workload).values[:, 0]
     errors = np.log(np.loadtxt(TIMES).ravel() / simulated)
     points = points_of(space, indices, FACTS)

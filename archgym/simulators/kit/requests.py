@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, NamedTuple, final
+from typing import Any, BinaryIO, Final, NamedTuple, cast, final
 
 from archgym.errors import FileFormatError
 from archgym.files.storage import open_file, storage_errors
@@ -85,8 +85,9 @@ def read_rows(path: Path) -> Iterator[Row]:
       FileFormatError: It holds something else; the error names the line.
       StorageError: It cannot be read.
     """
-    lines, layout, names, piece = lines_of(path), None, list[str](), PIECE_TOKENS
-    for line, text in lines:
+    layout: _Layout | None = None
+    names, piece = list[str](), PIECE_TOKENS
+    for line, text in lines_of(path):
         is_json = text.startswith(("{", "["))
         if is_json:
             record = parsed(path, line, text)
@@ -136,7 +137,7 @@ def _ids(path: Path, line: int, record: Mapping[str, Any]) -> list[int]:
 
 
 def _number(value: Any, is_text: bool) -> Any:
-    """Return a cell as a number, whole if it can be; all else stays as it is."""
+    """Return a cell as a number, whole if it can be, or as it is if it holds another thing."""
     try:
         number = float(value) if is_text else value
         is_whole = isinstance(number, float) and number == int(number)
@@ -197,7 +198,7 @@ def lines_of(path: Path) -> Iterator[tuple[int, str]]:
         with (
             storage_errors(path, "read"),
             open_file(path) as file,
-            gzip.open(file) if path.suffix == ".gz" else file as handle,
+            cast(BinaryIO, gzip.open(file)) if path.suffix == ".gz" else file as handle,
         ):
             while line := handle.readline(MAX_BYTES - n_bytes + 1):
                 n_bytes += len(line)
@@ -231,4 +232,4 @@ def whole(
     if type(value) is not int or not low <= value <= high:
         what = f"`{name}` must be a whole number from {low:,} to {high:,}; got {_echo(value)}"
         raise FileFormatError(path, line, what)
-    return value
+    return int(value)

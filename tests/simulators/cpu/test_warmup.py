@@ -1,13 +1,14 @@
 """Warm-ups that machines share: the counters are those of machines that warm up alone."""
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 
 from archgym.evaluation.executor import executor_for
-from archgym.evaluation.simulator import Simulator, simulator_class
+from archgym.evaluation.simulator import Simulator
 from archgym.evaluation.task import Task
 from archgym.simulators.cpu import CpuSimulator
 from archgym.simulators.cpu.kernel.run import run, state_of
@@ -16,6 +17,7 @@ from archgym.simulators.cpu.kernel.warmup import _OWN, LIMIT_BYTES, WARM_UPS, Wa
 from archgym.simulators.cpu.machine import machine
 from archgym.simulators.cpu.space import SPACE_NAMES
 from archgym.simulators.cpu.workloads import load, names
+from archgym.simulators.cpu_plus_dram import CpuDramSimulator
 
 LATE = ("registers",)
 MEMORY = ("dram_data_rate", "dram_channels", "dram_queue")
@@ -85,7 +87,8 @@ def test_every_space_is_counted_as_alone(space: str, fidelity: str) -> None:
 
 @pytest.mark.parametrize("options", [{"window_us": "1"}, {"warmup": "0"}, {"cores": "2"}])
 def test_every_way_to_run_is_counted_as_alone(options: dict[str, str]) -> None:
-    simulator = simulator_class("cpu")(instructions=str(SHORT), **options)
+    kind: Any = CpuSimulator
+    simulator = kind(instructions=str(SHORT), **options)
     workload, designs = simulator.workload("b-tree"), alike(simulator, LATE)
     expected = alone(simulator, designs, workload)
     WARM_UPS.clear()
@@ -110,7 +113,7 @@ def test_workers_share_warm_ups(workers: int) -> None:
 
 
 def test_memories_of_one_core_share_its_warm_up() -> None:
-    pair = simulator_class("cpu+dram")(**{"cpu.instructions": str(SHORT)})
+    pair = CpuDramSimulator(**{"cpu.instructions": str(SHORT)})
     workload, space = pair.workload("b-tree"), pair.space
     designs = np.repeat(space.default_indices[None, :], 4, axis=0)
     column = space.names.index("dram.row_policy")
@@ -153,7 +156,10 @@ def test_core_that_stops_and_continues_shares_its_warm_up() -> None:
 
     assert WARM_UPS.n_shared == 2
     for core, counters in zip(cores, expected * 2, strict=True):
-        assert np.array_equal(core.finish(), counters)
+        found = core.finish()
+        assert found is not None
+        assert counters is not None
+        assert np.array_equal(found, counters)
 
 
 def test_ideal_machine_has_a_warm_up_of_its_own() -> None:
@@ -179,7 +185,7 @@ def test_memory_is_bounded() -> None:
         key = key_of({"CPU.rob": number % 10}, trace, 1, None)
         state, weights = np.full(50, number % 10), np.zeros(8, dtype=np.int8)
 
-        now = held.warm(key, trace, state, weights, lambda number=number: number % 10)
+        now = held.warm(key, trace, state, weights, partial(int, number % 10))
 
         assert now == number % 10
         assert held.n_bytes <= 1_000
@@ -190,11 +196,15 @@ def test_memory_is_bounded() -> None:
 def test_state_is_kept_from_the_second_time_on() -> None:
     held, trace = WarmUps(), load("b-tree").instructions(SHORT)
     key = key_of(machine({}), trace, 1, None)
-    calls = []
+    calls: list[int] = []
+
+    def run_alone() -> int:
+        calls.append(1)
+        return 0
 
     def warm(expected_calls: int) -> None:
         state = np.zeros(20_000, dtype=np.int64)
-        held.warm(key, trace, state, np.zeros(8, dtype=np.int8), lambda: len(calls.append(1) or ""))
+        held.warm(key, trace, state, np.zeros(8, dtype=np.int8), run_alone)
         assert len(calls) == expected_calls
 
     warm(1)

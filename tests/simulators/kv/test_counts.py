@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from archgym.simulators.kv import KvSimulator
-from archgym.simulators.kv.formats.requests import read_requests
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings, stream_of
+from archgym.simulators.kv.formats.trace import read_requests
 from archgym.simulators.kv.kernel.layout import POLICIES
 from archgym.simulators.kv.kernel.run import checksum, optimum, run_offload, run_pool, run_radix
 

@@ -14,9 +14,8 @@ from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.evaluation.factory import make_simulator
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
-from archgym.simulators.kv.formats.requests import read_trace
 from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
-from archgym.simulators.kv.workloads import load
+from archgym.simulators.kv.workloads import load, read_trace
 
 
 def request(prompt: int, keep: int, start: int, **times: int) -> dict[str, Any]:

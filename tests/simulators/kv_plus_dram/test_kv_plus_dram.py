@@ -132,7 +132,7 @@ def test_bounds_are_the_best_over_the_memories_that_are_left() -> None:
 
     bounds = whole.bounds(partial, workload)
 
-    rows = np.stack([axis.ravel() for axis in np.indices(space.sizes[free])], axis=1)
+    rows = np.stack([axis.ravel() for axis in np.indices(space.sizes[free].tolist())], axis=1)
     n_finite = 0
     for design, bound in zip(partial, bounds, strict=True):
         joint = np.tile(design, (len(rows), 1))

@@ -150,8 +150,10 @@ def warm_up(
         core.start(state, int(warmup > 0))
         return core.advance(state, weights, trace.records, 0, warmup, 1) if warmup > 0 else 0
 
-    is_shared = key is not None and warmup > 0
-    now = WARM_UPS.warm(key, trace, state, weights, run_alone) if is_shared else run_alone()
+    if key is None or warmup == 0:
+        now = run_alone()
+    else:
+        now = WARM_UPS.warm(key, trace, state, weights, run_alone)
     core.settle(state, now, 1)
     return now
 

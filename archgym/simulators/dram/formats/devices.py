@@ -152,21 +152,17 @@ def _own_device(root: Node) -> Device:
         ("format", "extends", "source", "title", "clock_mhz", "organisation", "timing", "current"),
         ("format", "extends", "source"),
     )
-    _check_format(top)
-    base_name = top["extends"].text("`extends`")
-    if base_name not in dramsys_device_names():
-        raise top["extends"].refusal(
-            f"`extends` must be one of {', '.join(dramsys_device_names())}; got {base_name!r}"
-        )
+    check_format(top)
+    base_name = top["extends"].choice("`extends`", dramsys_device_names())
     base = device(base_name)
     source = top["source"].text("`source`")
     sizes: dict[str, Any] = {
         key: node.whole(f"`{key}`", 1, 2**24)
-        for key, node in _members(top, "organisation", _SIZES).items()
+        for key, node in members_of(top, "organisation", _SIZES).items()
     }
     timing = {
         key: node.whole(f"`{key}`", 0, _MAX)
-        for key, node in _members(top, "timing", tuple(base.timing)).items()
+        for key, node in members_of(top, "timing", tuple(base.timing)).items()
     }
     if "current" in top and not base.current:
         raise top["current"].refusal(
@@ -174,7 +170,7 @@ def _own_device(root: Node) -> Device:
         )
     current = {
         key: node.number(f"`{key}`", 0.0, _MAX)
-        for key, node in _members(top, "current", tuple(base.current)).items()
+        for key, node in members_of(top, "current", tuple(base.current)).items()
     }
     try:
         made = replace(
@@ -200,7 +196,7 @@ def _own_device(root: Node) -> Device:
 def _own_mapping(root: Node, made: Device) -> AddressMapping:
     known = ("format", "order", "bank_xor_row")
     top = root.members("an address mapping", known, ("format", "order"))
-    _check_format(top)
+    check_format(top)
     fields = tuple(field.text("a field") for field in top["order"].items("`order`"))
     if sorted(fields) != sorted(FIELDS):
         raise top["order"].refusal(
@@ -210,7 +206,8 @@ def _own_mapping(root: Node, made: Device) -> AddressMapping:
     return ordered_mapping("own", fields, made, folds)
 
 
-def _check_format(top: Mapping[str, Node]) -> None:
+def check_format(top: Mapping[str, Node]) -> None:
+    """Refuse a file of another format."""
     if top["format"].whole("`format`", 0, 10**6) != _FORMAT:
         raise top["format"].refusal(
             f"the file must have `format` {_FORMAT}; got {top['format'].kind}",
@@ -218,5 +215,8 @@ def _check_format(top: Mapping[str, Node]) -> None:
         )
 
 
-def _members(top: Mapping[str, Node], name: str, known: tuple[str, ...]) -> Mapping[str, Node]:
+def members_of(
+    top: Mapping[str, Node], name: str, known: tuple[str, ...] | None = None
+) -> Mapping[str, Node]:
+    """Return the members of a mapping that may be left out."""
     return top[name].members(f"`{name}`", known) if name in top else {}

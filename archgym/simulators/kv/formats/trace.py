@@ -1,4 +1,4 @@
-"""Traces of requests as readers return them: requests with arrival times, or sessions of agents."""
+"""Traces of requests as readers return them, and readers of requests with arrival times."""
 
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError
+from archgym.simulators.kit.requests import PIECE_TOKENS, lines_of, parsed, read_rows, whole
 
 Ints = npt.NDArray[np.int64]
 
@@ -137,3 +138,56 @@ class Columns:
         start = np.concatenate([[0], np.cumsum(lengths)])
         ids = np.array(self._ids, dtype=np.int64)
         return RequestTrace(time, prompt, output, ids, start, self._piece, known)
+
+
+def read_requests(path: Path) -> RequestTrace:
+    """Return the requests of a file of Mooncake's, or of a table, in which nothing is shared.
+
+    Times of tables count from their first request.
+
+    Raises:
+      FileFormatError: A line is not as it must be.
+    """
+    columns: Columns | None = None
+    origin = 0
+    for row in read_rows(path):
+        # Azure's clock has steps of 100 ns, and doubles of its dates are 16 ns apart.
+        ms = int((row.arrival_ns + 50.0) // 1e6)
+        if columns is None:
+            columns = Columns(path, row.piece)
+            origin = 0 if row.is_json else ms
+        wanted = -(-row.prompt // row.piece)
+        # Without ids nothing is known of a prompt but its length.
+        if row.ids and len(row.ids) != wanted:
+            what = f"{row.prompt} tokens must have {wanted} ids of {row.piece} tokens"
+            raise FileFormatError(path, row.line, f"{what}; got {len(row.ids)}")
+        columns.add(row.line, ms - origin, row.prompt, row.output, row.ids)
+    return (columns or Columns(path, PIECE_TOKENS)).trace()
+
+
+def read_aiperf(path: Path) -> RequestTrace:
+    """Return the requests of aiperf's `profile_export.jsonl`, in which nothing is shared.
+
+    Raises:
+      FileFormatError: A line is not as it must be.
+    """
+    rows = []
+    for number, text in lines_of(path):
+        row = parsed(path, number, text)
+        if not isinstance(row, dict):
+            raise FileFormatError(path, number, "a line must be a JSON object")
+        metrics, metadata = row.get("metrics"), row.get("metadata")
+        if not isinstance(metrics, dict) or not isinstance(metadata, dict):
+            raise FileFormatError(path, number, "a line must have `metrics` and `metadata`")
+        found = {"request_start_ns": metadata.get("request_start_ns")}
+        for name in ("input_sequence_length", "output_sequence_length"):
+            value = metrics.get(name)
+            found[name] = value.get("value") if isinstance(value, dict) else value
+        start = whole(path, number, found, "request_start_ns", 2**62)
+        prompt = whole(path, number, found, "input_sequence_length", low=1)
+        rows.append((start, prompt, whole(path, number, found, "output_sequence_length"), number))
+    rows.sort()
+    columns = Columns(path, PIECE_TOKENS)
+    for start, prompt, output, number in rows:
+        columns.add(number, (start - rows[0][0]) // 10**6, prompt, output, [])
+    return columns.trace()

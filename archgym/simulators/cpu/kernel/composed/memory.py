@@ -1,7 +1,7 @@
 """Memories of the DRAM simulator behind the core: which device a design has, and runs with it."""
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, final
 
@@ -197,20 +197,19 @@ def simulate(
         )
         words = np.zeros(kernel.BUS_SIZE, dtype=np.int64)
         weights, bus = make_weights(parameters), kernel.Bus(words, shape.copy())
-        rest = (state, weights, trace.records, work, bus)
         key = key_of(parameters, trace, region[0], ideal, has_own_memory=True)
-        begin = WARM_UPS.warm(key, trace, state, weights, functools.partial(_warm_up, rest, region))
-        spent = kernel.run_composed(*rest, begin, *region)
+        run = functools.partial(kernel.run_composed, state, weights, trace.records, work, bus)
+        last_cycle = functools.partial(_last_cycle, run, region)
+        begin = WARM_UPS.warm(key, trace, state, weights, last_cycle)
+        spent = run(begin, *region)
         if words[3] < n_requests:
             return state, spent, work, words
         n_requests *= 4
 
 
-def _warm_up(machine: tuple[Any, ...], region: tuple[int, int]) -> int:
-    """Run a machine to the end of its warm-up; return the last cycle."""
-    from archgym.simulators.cpu.kernel.composed import kernel
-
-    return int(kernel.run_composed(*machine, -1, *region)[0])
+def _last_cycle(run: Callable[..., tuple[int, int]], region: tuple[int, int]) -> int:
+    """Run the warm-up, and return its last cycle."""
+    return int(run(-1, *region)[0])
 
 
 def _enter(counters: Ints, made: Standard, channels: npt.NDArray[Any]) -> None:
