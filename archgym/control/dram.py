@@ -211,7 +211,7 @@ class ChannelsRun(Run):
 
     def copy(self, into: "ChannelsRun | None" = None) -> "ChannelsRun":
         """Return an independent run; see `Run.copy`."""
-        earlier = into._runs if into else [None] * self.n_agents
+        earlier: Sequence[Run | None] = into._runs if into else [None] * self.n_agents
         pairs = zip(self._runs, earlier, strict=True)
         return ChannelsRun([run.copy(other) for run, other in pairs])
 
@@ -365,6 +365,7 @@ _N: Final = 20_000
 
 @cache
 def _simulator(device: str) -> Any:
+    kind: Any
     kind, options = DramSimulator.variant({"device": device})
     return kind(**options, **({"fidelity": "exact"} if kind is DramSimulator else {}))
 

@@ -119,7 +119,8 @@ def task_of(task: str | ControlTask) -> ControlTask:
     name, _, text = task.partition(":")
     if name not in _makers():
         raise unknown_name("control task", name, _makers())
-    known, changed = task_options(name), {}
+    known = task_options(name)
+    changed: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
         option, _, value = part.partition("=")
         if option not in known:

@@ -48,6 +48,7 @@ def yardsticks(options: argparse.Namespace) -> None:
     for number in range(options.first, options.first + options.episodes):
         started, name = time.process_time(), f"held-out-{number}"
         joint, fixed = joint_static(task, name, options.cores)
+        assert task.alone is not None
         alone = task.alone(name)
         found: dict[str, Any] = {"joint-static": fixed, "alone-best": score(task, name, alone)}
         for policy in (
@@ -66,7 +67,7 @@ class Single(gymnasium.Env[np.ndarray, np.ndarray]):
 
     def __init__(self, cores: int) -> None:
         """Wrap the team."""
-        self._team = ParallelControlEnv(cores=cores, rewards="team")
+        self._team = ParallelControlEnv(f"cpu-cores-{cores}", rewards="team")
         self.observation_space = self._team.state_space
         n = self._team.action_space("core_0").n  # type: ignore[attr-defined]
         self.action_space = spaces.MultiDiscrete([n] * cores)

@@ -29,7 +29,12 @@ def model_of(task: str, method: str, seed: int, options: argparse.Namespace) -> 
             batch_size=128, train_freq=4, gradient_steps=8, target_update_interval=1_000,
             exploration_fraction=0.3, exploration_final_eps=0.02, policy_kwargs=_NET, **common,
         )  # fmt: skip
-    on_policy = {"n_epochs": 6, "gae_lambda": 0.9, "ent_coef": 0.01, "learning_rate": 1e-3}
+    on_policy: dict[str, Any] = {
+        "n_epochs": 6,
+        "gae_lambda": 0.9,
+        "ent_coef": 0.01,
+        "learning_rate": 1e-3,
+    }
     if method == "recurrent":
         from sb3_contrib import RecurrentPPO
 
