@@ -58,7 +58,7 @@ class Watch(threading.Thread):
         kind = "worker" if "ray::" in words else "driver"
         if kind == "driver" and " table build " not in words:
             return
-        if MARK not in (process / "environ").read_text(errors="replace"):
+        if f"{MARK}={os.getpid()}" not in (process / "environ").read_text(errors="replace"):
             return
         fields = (process / "stat").read_text().rpartition(")")[2].split()
         # A number may be another process's later, but not with the same start.
@@ -114,7 +114,7 @@ def main() -> None:
     parser.add_argument("--undisturbed", action="store_true")
     chosen = parser.parse_args()
     # Ray lets its workers give way to all others, which starves them on a busy machine.
-    os.environ |= {MARK: "1", "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "disabled"}
+    os.environ |= {MARK: str(os.getpid()), "RAY_worker_niceness": "0", "RAY_AUTH_MODE": "disabled"}
     options = {"layer": chosen.layer, "architecture": chosen.architecture}
     task = Task.make("accelerator", space="mapping", **options)
     words = [sys.executable, "-m", "archgym", "table", "build", "accelerator", "--space", "mapping"]

@@ -169,7 +169,9 @@ class RayPool:
                 self._open.close()
                 raise
         self._answered_at = time.monotonic()
-        self._head = str(ray.get_runtime_context().gcs_address)
+        # A client of `ray://` knows no other address than its own.
+        is_client = self._ray.util.client.ray.is_connected()
+        self._head = address if is_client else str(ray.get_runtime_context().gcs_address)
         variables = {name: os.environ.get(name) or "1" for name in THREAD_VARIABLES}
         self._call = ray.remote(
             num_cpus=1,

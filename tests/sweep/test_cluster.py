@@ -137,7 +137,7 @@ def test_the_head_is_killed_and_the_sweep_goes_on_with_another(
         [sys.executable, "-m", "archgym", *words], stderr=subprocess.PIPE, text=True
     )
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while time.monotonic() < deadline and driver.poll() is None:
             kept = journals(Path("sweep")) if Path("sweep").is_dir() else {}
             if sum(len(content.splitlines()) for content in kept.values()) > 30:
