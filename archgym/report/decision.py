@@ -222,7 +222,8 @@ class Decision:
                 for place in range(len(self.candidates))
                 if place not in taken
             }
-            place = max(values, key=lambda p: values[p])
+            # Where none is worth it, the first: the recommended design, then the most likely ones.
+            place = max(values, key=lambda p: (max(worth, values[p]), -p))
             after = max(worth, values[place])
             found.append(Next(self.candidates[place], ideal - worth, ideal - after))
             taken.append(place)

@@ -38,7 +38,7 @@ def task_of(name: str, space: str, **choices: Any) -> Task:
     # Compositions are not made quick: one workload of each.
     workloads = workloads[:1] if "+" in name else workloads
     default = simulator.space.design_at(simulator.space.default_indices)
-    goals: dict[str, list[str]] = {"minimise": [], "maximise": []}
+    goals: dict[str, Any] = {"minimise": [], "maximise": []}
     for spec in [s for s in simulator.metrics if s.goal != "none"][:2]:
         goals[spec.goal].append(spec.name)
     last = simulator.space.parameters[-1].name

@@ -89,6 +89,16 @@ def test_next_measurement_is_expected_to_reduce_the_loss(folder: Path) -> None:
     assert steps[-1].loss_after < 0.9 * steps[0].loss_before
 
 
+def test_designs_to_measure_for_nothing_are_the_most_likely_ones(tmp_path: Path) -> None:
+    path = tmp_path / "study"
+    search("dram", workload="stream", budget=12, agent="random", folder=path)
+    found = decide(read_study(path))
+
+    named = [step.candidate for step in found.next(2)]
+
+    assert named == list(found.candidates[:2])
+
+
 def test_metric_that_no_measurement_has_is_named(tmp_path: Path) -> None:
     folder = tmp_path / "study"
     task = Task.make(SIMULATOR, "near", maximise="gain_gbs", subject_to="cost_ns <= 1e9")
