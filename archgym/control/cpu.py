@@ -278,7 +278,7 @@ _PREFETCHERS: Final = product(
 _MIXED: Final = "hash-join+pointer-chase-small+sort"
 _NEW: Final = "circuit-simulation+stencil+picture-filter"
 # Episodes of training.
-_N_TRAIN: Final = 48
+_N_TRAIN: Final = 24
 # Instructions of warm-up and counted; several cores take longer.
 _WARMUP: Final = {True: 20_000, False: 10_000}
 

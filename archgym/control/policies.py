@@ -183,7 +183,9 @@ class Network(ControlPolicy):
         return found
 
     def act(self, episode: Episode) -> tuple[int, ...]:
-        """Return the preferred action of each agent."""
+        """Return the preferred action of each agent; at first the best static one of training."""
+        if episode.last is None:
+            return (reference(episode.task),) * episode.run.n_agents
         return tuple(np.argmax(self.preferences(episode.observation), axis=1).tolist())
 
     def write(self, path: str | Path) -> None:

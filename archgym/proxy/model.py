@@ -131,8 +131,8 @@ def model_kind(name: str) -> ModelKind:
     """
     if name in _GIVEN_UP:
         raise UnknownNameError(
-            f"Model {name!r} of proxies was retired in 0.3.0: 'boosting' errs less. "
-            "Train a new proxy with it."
+            f"Model {name!r} of proxies was retired in 0.3.0. Train a new proxy with 'boosting', "
+            "the default."
         )
     if name not in _found():
         raise unknown_name("kind of model", name, _found())

@@ -156,6 +156,16 @@ def test_network_in_a_file_decides_alike(tmp_path: Path) -> None:
     assert found.task == "small"
 
 
+def test_network_that_has_seen_nothing_takes_the_best_static_action() -> None:
+    first = best_static(TASK, TASK.episodes("train"))
+    # Without a counter it would take the other one.
+    network = Network("small", [(np.zeros((20, 2)), np.eye(2)[1 - first])])
+
+    actions = roll(TASK, "train-0", network.act).actions[:, 0].tolist()
+
+    assert actions == [first] + [1 - first] * (len(actions) - 1)
+
+
 def test_file_with_objects_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "policy.npz"
     np.savez(path, format=1, weights_0=np.array([{}], dtype=object), allow_pickle=True)

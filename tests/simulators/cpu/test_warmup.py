@@ -185,7 +185,7 @@ def test_memory_is_bounded() -> None:
         key = key_of({"CPU.rob": number % 10}, trace, 1, None)
         state, weights = np.full(50, number % 10), np.zeros(8, dtype=np.int8)
 
-        now = held.warm(key, trace, state, weights, partial(int, number % 10))
+        now = held.warm(key, state, weights, partial(int, number % 10))
 
         assert now == number % 10
         assert held.n_bytes <= 1_000
@@ -204,7 +204,7 @@ def test_state_is_kept_from_the_second_time_on() -> None:
 
     def warm(expected_calls: int) -> None:
         state = np.zeros(20_000, dtype=np.int64)
-        held.warm(key, trace, state, np.zeros(8, dtype=np.int8), run_alone)
+        held.warm(key, state, np.zeros(8, dtype=np.int8), run_alone)
         assert len(calls) == expected_calls
 
     warm(1)

@@ -153,7 +153,7 @@ def warm_up(
     if key is None or warmup == 0:
         now = run_alone()
     else:
-        now = WARM_UPS.warm(key, trace, state, weights, run_alone)
+        now = WARM_UPS.warm(key, state, weights, run_alone)
     core.settle(state, now, 1)
     return now
 

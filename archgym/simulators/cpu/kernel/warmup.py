@@ -45,10 +45,8 @@ LIMIT_BYTES: Final = 64 * 2**20
 _MOST_SEEN: Final = 4096
 
 Weights = npt.NDArray[np.int8]
-Key = tuple[bool, int, int, Hashable, Hashable]
+Key = tuple[bool, str, int, Hashable, Hashable]
 """Result of `key_of`."""
-_Warm = tuple[Ints, Weights, int, InstructionTrace]
-"""State and weights, last cycle, and the trace, whose number in the key must not be given again."""
 
 
 @final
@@ -68,7 +66,7 @@ class WarmUps:
     def clear(self) -> None:
         """Forget everything."""
         with self._lock:
-            self._held: OrderedDict[Key, _Warm] = OrderedDict()
+            self._held: OrderedDict[Key, tuple[Ints, Weights, int]] = OrderedDict()
             self._seen: OrderedDict[int, None] = OrderedDict()
             self.n_shared = 0
 
@@ -82,19 +80,11 @@ class WarmUps:
         with self._lock:
             self._see(key)
 
-    def warm(
-        self,
-        key: Key,
-        trace: InstructionTrace,
-        state: Ints,
-        weights: Weights,
-        run: Callable[[], int],
-    ) -> int:
+    def warm(self, key: Key, state: Ints, weights: Weights, run: Callable[[], int]) -> int:
         """Bring a machine to the end of its warm-up, and return the last cycle.
 
         Args:
           key: Result of `key_of`.
-          trace: Trace of the warm-up.
           state: State before the first cycle; changed.
           weights: Untrained weights; changed.
           run: Runs the warm-up on both, and returns the last cycle.
@@ -113,7 +103,7 @@ class WarmUps:
             return found[2]
         now = run()
         if is_wanted and state.nbytes + weights.nbytes <= self._limit:
-            kept = state.copy(), weights.copy(), now, trace
+            kept = state.copy(), weights.copy(), now
             with self._lock:
                 self._held[key] = kept
                 while self.n_bytes > self._limit:
@@ -156,4 +146,4 @@ def key_of(
         for name, value in parameters.items()
         if name not in _LATE and not (has_own_memory and name.startswith("DRAM."))
     )
-    return has_own_memory, id(trace), warmup, choices, own
+    return has_own_memory, trace.digest, warmup, choices, own

@@ -200,7 +200,7 @@ def simulate(
         key = key_of(parameters, trace, region[0], ideal, has_own_memory=True)
         run = functools.partial(kernel.run_composed, state, weights, trace.records, work, bus)
         last_cycle = functools.partial(_last_cycle, run, region)
-        begin = WARM_UPS.warm(key, trace, state, weights, last_cycle)
+        begin = WARM_UPS.warm(key, state, weights, last_cycle)
         spent = run(begin, *region)
         if words[3] < n_requests:
             return state, spent, work, words
