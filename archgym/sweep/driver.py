@@ -359,15 +359,20 @@ def _refuse_links(folder: Path, name: str, checked: set[str]) -> None:
         require_own(folder / name)
 
 
-@final
 class Note(msgspec.Struct, frozen=True, array_like=True, gc=False):
-    """A finished run, the size and times of its files when it ended, and its results."""
+    """A finished run, and the size and times of its files when it ended."""
 
     run: str
     evaluations: int
     journal_bytes: int
     journal_ns: int
     study_ns: int
+
+
+@final
+class FullNote(Note, frozen=True, array_like=True, gc=False):
+    """A note with the results of the run."""
+
     digest: Digest | None = None
 
 
@@ -379,13 +384,13 @@ class Standings:
     since, or were copied, and where there is no note, the study is read.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """Read the notes of a sweep's folder."""
+    def __init__(self, folder: Path, kind: type[Note] = Note) -> None:
+        """Read the notes of a sweep's folder; those of kind `Note` leave results out."""
         self._folder = folder
         self._names: dict[str, frozenset[str]] = {}
         self._place = str(folder)
         self.noted: dict[str, Note] = {}
-        decoder = msgspec.json.Decoder(Note)
+        decoder = msgspec.json.Decoder(kind)
         path = folder / _FINISHED_NAME
         if not path.is_file():
             return
@@ -430,7 +435,7 @@ def _note_finished(folder: Path, ended: Iterable[tuple[Run, RunResult]]) -> None
     for run, result in ended:
         mark = _mark(f"{folder}/{run.id}")
         if mark is not None:
-            note = msgspec.json.encode(Note(run.id, result.evaluations, *mark, result.digest))
+            note = msgspec.json.encode(FullNote(run.id, result.evaluations, *mark, result.digest))
             # A line before it may have been cut short.
             lines.append(b"\n%b %08x\n" % (note, zlib.crc32(note)))
     if lines:

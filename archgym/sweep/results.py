@@ -16,7 +16,7 @@ from archgym.files.remote import local_copy
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.timing import RunTimes
-from archgym.sweep.driver import Standings, read_failures
+from archgym.sweep.driver import FullNote, Standings, read_failures
 from archgym.sweep.plan import Run, SweepPlan, TaskPlan
 from archgym.sweep.reading import read_recorded_plan
 from archgym.sweep.study_run import Curve, Digest, require_same_study
@@ -210,13 +210,13 @@ def read_report(folder: str | Path) -> SweepReport:
     budgets = log_spaced(plan.budget)
     by_pair: dict[tuple[str, str], list[RunSummary]] = {}
     first_logs: dict[str, StudyLog] = {}
-    standings = Standings(folder)
+    standings = Standings(folder, FullNote)
     for run in plan.runs():
         name, log = run.id, None
         note = standings.note(name)
         # One study of a task is read, since it says what its rewards mean.
         is_noted = run.task.label in first_logs and name not in failures
-        if note is not None and note.digest is not None and is_noted:
+        if isinstance(note, FullNote) and note.digest is not None and is_noted:
             summary = RunSummary(run, "finished", note.digest)
         else:
             summary, log = _read_run(folder / name, run, failures.get(name))
