@@ -148,7 +148,7 @@ class SearchResult:
 
     @property
     def plot(self) -> SearchPlots:
-        """Figures: `convergence()`, `front()`, `importance()` and `parallel()`."""
+        """Figures: `convergence()`, `front()` and `importance()`."""
         return SearchPlots(self.log)
 
     def __repr__(self) -> str:

@@ -3,8 +3,9 @@
     python benchmarks/auto.py                  # one row for each task and number of threads
     python benchmarks/auto.py profile TASK N   # the functions that take most of it
 
-Each row is a process of its own, whose BLAS library may take 1, 2 or 16 threads. Times are
-processor time, so that a busy machine changes them little. Seed 0.
+Each row is a process of its own, whose BLAS library may take 1 or 2 threads, or what a default
+installation takes, where no variable limits it. Times are processor time, so that a busy machine
+changes them little. Seed 0.
 """
 
 import cProfile
@@ -30,7 +31,8 @@ ROWS = (
     ("soc-ar-complex-latency", 200),
     ("soc-ar-complex-latency", 1000),
 )
-THREADS = ("1", "2", "16")
+THREADS = ("1", "2", "all")
+LIMITS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 def own_seconds(label: str, budget: int) -> tuple[float, float]:
@@ -87,11 +89,8 @@ def main() -> None:
         print("|---|---|---|---|---|---|---|")
         for label, budget in ROWS:
             for threads in THREADS:
-                environment = {
-                    **os.environ,
-                    "OMP_NUM_THREADS": threads,
-                    "OPENBLAS_NUM_THREADS": threads,
-                }
+                environment = {k: v for k, v in os.environ.items() if k not in LIMITS}
+                environment |= {k: threads for k in LIMITS if threads != "all"}
                 command = [sys.executable, __file__, "row", label, str(budget)]
                 subprocess.run(command, env=environment, check=True)
 

@@ -27,7 +27,8 @@ from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import Prepared, prepare
 from archgym.simulators.translation.kernel.run import run
 from archgym.simulators.translation.machine import Hardware
-from archgym.traces import AccessKind, MemoryTrace, read_planes
+from archgym.traces import AccessKind, MemoryTrace
+from evidence.translation.planes import read_planes
 
 # SPEC of the simulator: the geometric means that must be reached, in millions of accesses/s.
 TLB_TARGET, MISS_TARGET, HIT_TARGET = 20.0, 5.0, 15.0

@@ -1,6 +1,6 @@
 """First evaluations of `auto` with and without the designs that ship.
 
-    python experiments/first_ten.py [SEEDS]
+    python experiments/first_ten.py [SEEDS [SIMULATOR...]]
 
 The workloads are neither those that the shipped designs were found on nor those of verdict tasks.
 Each cell is the median over seeds of the best reward so far; 0 is the default design.
@@ -25,6 +25,11 @@ CASES = (
     ("cluster", "default", "gpt2-xl-1.5b"),
     ("cluster", "parallel", "deepseek-moe-16b"),
     ("translation", "default", "zipf-4gb"),
+    ("cpu", "default", "k-mer-count"),
+    ("cpu", "memory", "sparse-matrix"),
+    ("cpu", "core", "sort"),
+    ("accelerator", "default", "resnet-18"),
+    ("accelerator", "default", "llama-prefill"),
 )
 LOOKED_AT = (5, 10, 20, 40)
 
@@ -49,12 +54,14 @@ def curve(task: ag.Task, seed: int, has_portfolio: bool) -> np.ndarray:
     return np.maximum.accumulate(rewards)[: max(LOOKED_AT)]
 
 
-def main(seeds: int) -> None:
-    """Print the table."""
+def main(seeds: int, simulators: list[str]) -> None:
+    """Print the table, of all simulators if none is named."""
     heads = " | ".join(f"{n}, without | {n}, with" for n in LOOKED_AT)
     print(f"| workload | {heads} |")
     print("|---" * (1 + 2 * len(LOOKED_AT)) + "|")
     for simulator, space, workload in CASES:
+        if simulators and simulator not in simulators:
+            continue
         task = ag.Task.make(simulator, workload=workload, space=space)
         found = [
             np.median([curve(task, seed, has) for seed in range(seeds)], axis=0)
@@ -65,4 +72,4 @@ def main(seeds: int) -> None:
 
 
 if __name__ == "__main__":
-    main(int((sys.argv[1:2] or ["3"])[0]))
+    main(int((sys.argv[1:2] or ["3"])[0]), sys.argv[2:])

@@ -5,7 +5,8 @@
 The first table compares mean and median TTFT of measured rows with those of the clock, by release.
 The second has what single kernels of experts take, by engine, precision and GPU: a fixed time and a
 share of the bandwidth (lines through times of up to 64 tokens), and the share of the peak that
-products of 4,096 tokens and more reach (medians).
+products of 4,096 tokens and more reach (medians). The last columns have the fixed time and the
+share by lines of each shape, medians over shapes: of experts that GPUs slice, and of whole ones.
 
 Source:
   AIConfigurator, `aic-core/src/aiconfigurator_core/systems/data` @095f58a5 (Apache-2.0), experts
@@ -48,8 +49,9 @@ _ROUNDS: Final = 20
 
 
 class _Kernel(NamedTuple):
-    """A measured kernel: bytes and operations, copies of activations, and its time [us]."""
+    """A measured kernel: its shape, bytes, operations, copies of activations, and time [us]."""
 
+    shape: tuple[int, ...]
     n_tokens: int
     weight_bytes: float
     operations: float
@@ -76,7 +78,8 @@ def _kernels(path: Path) -> Iterator[tuple[tuple[str, str, str], _Kernel]]:
             weights = 3.0 * whole["hidden_size"] * inner
             key = _ENGINES[cells["engine"]], precision, on.name
             yield key, _Kernel(
-                whole["num_tokens"], experts * weights * BITS[precision] / 8, 2.0 * weights * rows,
+                tuple(list(whole.values())[1:]), whole["num_tokens"],
+                experts * weights * BITS[precision] / 8, 2.0 * weights * rows,
                 rows * _BYTES * _PASSES * (whole["hidden_size"] + inner),
                 float(cells["latency_us"]),
             )  # fmt: skip
@@ -85,22 +88,41 @@ def _kernels(path: Path) -> Iterator[tuple[tuple[str, str, str], _Kernel]]:
 _WHOLE: Final = (
     "num_tokens", "topk", "moe_ep_size", "moe_tp_size", "num_experts", "hidden_size", "inter_size",
 )  # fmt: skip
+_EP: Final = _WHOLE[1:].index("moe_ep_size")
 
 
-def _read_time(kernels: list[_Kernel], on: Gpu) -> tuple[float, float]:
+def _read_time(kernels: list[_Kernel], on: Gpu, rounds: int = _ROUNDS) -> tuple[float, float]:
     """Return the fixed time [us] and the share of the bandwidth of kernels with few tokens.
 
-    A line through relative errors, large ones counted linearly.
+    A line through relative errors, large ones counted linearly from the second round.
     """
     time = np.array([kernel.time_us for kernel in kernels])
     ideal = np.array([kernel.weight_bytes for kernel in kernels]) / on.memory_gb_per_s / 1e3
     design = np.stack([np.ones(len(time)), ideal], axis=1) / time[:, None]
     found, weight = np.zeros(2), np.ones(len(time))
-    for _ in range(_ROUNDS):
+    for _ in range(rounds):
         root = np.sqrt(weight)
         found = np.linalg.lstsq(design * root[:, None], root, rcond=None)[0]
         weight = 1.0 / np.maximum(0.05, np.abs(design @ found - 1.0))
     return float(found[0]), float(1.0 / found[1])
+
+
+def _by_shape(kernels: list[_Kernel], on: Gpu, *, is_spread: bool) -> str:
+    """Return fixed time [us] and share of the bandwidth, medians over lines of each shape."""
+    shapes: dict[tuple[int, ...], list[_Kernel]] = defaultdict(list)
+    for kernel in kernels:
+        if (kernel.shape[_EP] > 1) == is_spread:
+            shapes[kernel.shape].append(kernel)
+    lines = []
+    for own in shapes.values():
+        read = [kernel.weight_bytes for kernel in own]
+        # Else a line has no slope to speak of.
+        if len(own) > 3 and max(read) >= 4 * min(read):
+            lines.append(_read_time(own, on, rounds=1))
+    if not lines:
+        return "–"
+    fixed, share = np.median(np.array(lines), axis=0).tolist()
+    return f"{fixed:.0f} us, {100 * share:.0f} %"
 
 
 def _product_share(kernels: list[_Kernel], fixed_us: float, on: Gpu, precision: str) -> float:
@@ -125,13 +147,16 @@ def kernel_table(path: Path) -> list[str]:
         shape = kernel._replace(time_us=0.0)
         known = fastest[key].get(shape, math.inf)
         fastest[key][shape] = min(known, kernel.time_us)
-    lines = ["| engine | precision | GPU | fixed time [us] | bandwidth | peak |", _RULE]
+    heads = "engine | precision | GPU | fixed time [us] | bandwidth | peak | sliced | spread"
+    lines = [f"| {heads} |", _RULE.replace("---:|", "---:|---:|---:|", 1)]
     for (engine, precision, name), times in sorted(fastest.items()):
         on = gpu(name)
         kernels = [shape._replace(time_us=time) for shape, time in times.items()]
-        fixed, memory = _read_time([k for k in kernels if k.n_tokens <= _FEW], on)
+        few = [kernel for kernel in kernels if kernel.n_tokens <= _FEW]
+        fixed, memory = _read_time(few, on)
         flops = _product_share([k for k in kernels if k.n_tokens >= _MANY], fixed, on, precision)
         shares = f"{100 * memory:.0f} % | {100 * flops:.0f} %"
+        shares += "".join(f" | {_by_shape(few, on, is_spread=s)}" for s in (False, True))
         lines.append(f"| {engine} | {precision} | {name} | {fixed:.0f} | {shares} |")
     return lines
 

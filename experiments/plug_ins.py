@@ -23,7 +23,6 @@ from typing import Any
 
 import numpy as np
 
-import archgym as ag
 from archgym.bench import (
     bench_task,
     carps_objective,
@@ -162,21 +161,24 @@ def by_openenv(task: Task, budget: int) -> Found:
 
 
 def by_minari(task: Task, budget: int) -> Found:
-    """Read a search as a dataset of Minari."""
+    """Read random designs, an episode each, as a dataset of Minari."""
     import minari
 
-    from archgym.datasets import build_dataset
-    from archgym.envs import write_minari
+    from archgym.envs import DesignEnv, record_minari
+
+    designs = iter(task.space.sample(budget, np.random.default_rng(SEED)))
+
+    def act(env: DesignEnv, seen: np.ndarray) -> np.ndarray:
+        return next(designs)
 
     with tempfile.TemporaryDirectory() as folder:
-        ag.Study.create(f"{folder}/study", task, "random", seed=SEED, budget=budget).run()
-        build_dataset([f"{folder}/study"], f"{folder}/dataset")
-        written = write_minari(f"{folder}/dataset", f"{folder}/minari", id="archgym/task-v0")
-        os.environ["MINARI_DATASETS_PATH"] = f"{folder}/minari"
-        loaded = minari.load_dataset(written.id)
-        (episode,) = loaded.iterate_episodes()
-    step = int(np.argmax(episode.rewards))
-    return float(episode.rewards[step]), episode.actions[step].tolist(), len(episode.rewards)
+        written = record_minari(
+            DesignEnv(task), act, budget, folder, id="archgym/task-v0", algorithm="random"
+        )
+        os.environ["MINARI_DATASETS_PATH"] = folder
+        episodes = list(minari.load_dataset(written.id).iterate_episodes())
+    best = max(episodes, key=lambda episode: float(episode.rewards[0]))
+    return float(best.rewards[0]), best.actions[0].tolist(), len(episodes)
 
 
 RUNNERS: dict[str, Callable[[Task, int], Found]] = {

@@ -11,6 +11,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+from proxy_report import region
 
 from archgym.datasets import Dataset
 from archgym.evaluation.specification import Declaration
@@ -18,8 +19,7 @@ from archgym.evaluation.task import Task
 from archgym.proxy import ProxySimulator, model_kind, train
 from archgym.proxy.compiled_trees import predict_trees
 from archgym.proxy.fitting import TrainOptions, distinct_rows, fit_part
-from archgym.proxy.measures import errors_by_metric
-from archgym.proxy.splits import folds, outcome_groups, region
+from archgym.proxy.measures import errors_by_metric, folds, outcome_groups
 from archgym.proxy.verified_search import search_on_proxy
 from archgym.proxy.workload_model import Part
 from archgym.simulators.dram import DramSimulator

@@ -13,10 +13,12 @@ from typing import Any, final
 import numpy as np
 
 from archgym.cli.commands.proxy import train_options
-from archgym.cli.options.dataset import read_rows
+from archgym.datasets import read_dataset
 from archgym.datasets.dataset import Dataset
+from archgym.datasets.region import Sums, add_to_sums, influential
 from archgym.errors import ArchGymError
 from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import FEASIBLE, Simulator, simulator_class
 from archgym.files.storage import atomic_file, write_atomic
 from archgym.proxy.features import gather_facts
@@ -28,13 +30,22 @@ from archgym.proxy.fitting import (
     distinct_rows,
     fit_part,
 )
-from archgym.proxy.measures import errors_by_metric
-from archgym.proxy.splits import design_groups, folds, held_out, outcome_groups, region
+from archgym.proxy.measures import (
+    design_groups,
+    errors_by_metric,
+    folds,
+    held_out,
+    outcome_groups,
+)
 from archgym.proxy.workload_model import Part
 from archgym.runtime.reductions import collected_reductions, report_reduction
+from archgym.spaces.parameter import Categorical
+from archgym.spaces.space import DesignSpace
 
 Step = Callable[[str], None]
 
+# chosen: a parameter with more values is not looked at for a region.
+_MOST_VALUES = 65536
 _LEVEL = 0.9
 _TEST_SHARE = 0.2
 _N_FOLDS = 5
@@ -75,6 +86,39 @@ class _Steps:
         if self._announce is not None:
             self._announce(what, self._done, self._total)
         self._done += 1
+
+
+def region(
+    space: DesignSpace,
+    metrics: Sequence[MetricSpec],
+    indices: np.ndarray,
+    values: np.ndarray,
+    share: float,
+) -> tuple[np.ndarray, Sequence[str]]:
+    """Return rows in a region of the space, (n,) bool, and its condition in words.
+
+    It is the one that `archgym dataset split --split region` chooses: the tail or value, near
+    `share` of the rows, of the parameter that explains most of the first metric with a goal. None
+    of the rows where no parameter takes several values.
+    """
+    place = next((k for k, spec in enumerate(metrics) if spec.goal != "none"), 0)
+    with np.errstate(divide="ignore"):
+        logs = np.log(np.abs(values[:, place]) + metrics[place].resolution)
+    columns = {
+        p.name: np.array([p.value(k) for k in range(p.size)])[indices[:, column]]
+        for column, p in enumerate(space.parameters)
+        if isinstance(p, Categorical) or p.is_ordered
+        if p.size <= _MOST_VALUES
+    }
+    tallies: dict[str, Sums] = {}
+    for name, column_values in columns.items():
+        add_to_sums(tallies.setdefault(name, {}), column_values, logs)
+    found = influential(tallies, share)
+    if found is None:
+        return np.zeros(len(indices), dtype=bool), ()
+    condition, explained = found
+    words = f"{condition} (explains {100 * explained:.0f} % of {metrics[place].name})"
+    return condition.holds_of(columns[condition.parameter]), (words,)
 
 
 def report(
@@ -536,7 +580,7 @@ def main() -> None:
     parser.add_argument("--figure", type=Path)
     given = parser.parse_args()
     options = train_options(given.model, "separate", "alike", 0.1, given.seed, given.setting)
-    data = read_rows(given.dataset, given.space, None, None, None)
+    data = read_dataset(given.dataset, space=given.space)
     declared = data.declaration
     simulator = make_simulator(
         simulator_class(declared.simulator),

@@ -34,7 +34,7 @@ from archgym.evaluation.task import Task
 BUDGETS = (10, 25, 50, 100, 200)
 SEEDS = 5
 ONE = ("random", "genetic", "bayesian", "extra_trees", "auto")
-SEVERAL = ("random", "genetic", "nsga2", "sms_emoa", "multi_objective_bayesian", "auto")
+SEVERAL = ("random", "genetic", "nsga2", "multi_objective_bayesian", "auto")
 COLUMNS = ("task", "objectives", "agent", "seed", *(f"after_{n}" for n in BUDGETS), "think_ms")
 
 

@@ -129,12 +129,6 @@ def _design(path: Path) -> None:
     read_task(path)
 
 
-def _kv_export(path: Path) -> None:
-    from archgym.simulators.kv.formats.export import read_export
-
-    read_export("vllm", path)
-
-
 def _device(path: Path) -> None:
     from archgym.simulators.dram.formats.devices import load_device
 
@@ -240,7 +234,6 @@ READERS: dict[str, Reader] = {
     "server": _named("simulators.moe.machine.hardware", "_read_node"),
     "engine": _named("simulators.moe.machine.engines", "_read_engine"),
     "kv-requests": _named("simulators.kv.workloads", "read_trace"),
-    "kv-export": _kv_export,
     "training-model": _named("simulators.cluster.workloads", "read_model"),
     "cluster": _named("simulators.cluster.formats.clusters", "_read_cluster"),
     "device": _device,
@@ -485,7 +478,6 @@ def _simulators_files() -> Iterator[tuple[str, str, bytes]]:
     yield "standard", "own.yaml", _STANDARD.encode()
     yield "problem", "own.yaml", _PROBLEM.encode()
     yield "model-config", "config.json", json.dumps(_CONFIG, indent=1).encode()
-    yield "kv-export", "vllm.yaml", b"block-size: 16\nenable-prefix-caching: true\n"
     model = b'{"blocks": 4, "hidden": 512, "heads": 8, "ffn": 2048, "sequence": 128}'
     yield "training-model", "own.json", model
     yield (

@@ -17,6 +17,7 @@ import pytest
 import archgym as ag
 from archgym.agent.agent import agent_class
 from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.report.commands import older_version
 from archgym.studies.verification import verify_study
 from archgym.testing import ProvingSimulator
 from tests.test_formats_v0_1 import command, has_same_logarithm, records
@@ -24,8 +25,8 @@ from tests.test_formats_v0_1 import command, has_same_logarithm, records
 FIXTURES = Path(__file__).parent / "fixtures" / "v0_2"
 STUDIES: dict[str, dict[str, Any]] = json.loads((FIXTURES / "studies.json").read_text())
 IDS: list[dict[str, Any]] = json.loads((FIXTURES / "ids.json").read_text())
-CHANGED: dict[str, int] = {"moe": 6}
-"""Simulators whose numbers have changed since on purpose, with their present version."""
+CHANGED: dict[str, int] = {"moe": 6, "moe/closed-loop": 7}
+"""Simulators whose numbers have changed since on purpose, or a space, with the present version."""
 RENEWED: dict[str, dict[str, str]] = {"cpu": {"node": "none"}}
 """Simulators with another version by default, and options that return the recorded numbers."""
 AGENTS = (
@@ -111,7 +112,8 @@ def test_id_names_the_same_task_and_reads_back(row: dict[str, Any]) -> None:
 
     if simulator in CHANGED:
         name, _, rest = row["id"].rpartition("-v")
-        assert made.id == f"{name}-v{CHANGED[simulator]}" + "".join(rest.partition(".")[1:])
+        now = CHANGED.get(f"{simulator}/{made.space_name}", CHANGED[simulator])
+        assert made.id == f"{name}-v{now}" + "".join(rest.partition(".")[1:])
     else:
         assert (made.id, made.digest) == (row["id"], row["digest"])
         assert ag.Task.make(row["id"]).digest == row["digest"]
@@ -172,6 +174,34 @@ def test_study_on_an_older_version_of_a_simulator_is_not_resumed(name: str, tmp_
         ag.Study.open(folder)
     with pytest.raises(InvalidArgumentError, match=r"-v\d+' with digest .*; got .*-v\d+'"):
         ag.Study.open(folder, task_of(name))
+
+
+@pytest.mark.parametrize(
+    ("space", "options", "sentence"),
+    [
+        ("closed-loop", {}, "Simulator moe had version 6, and 7 is installed, which returns other"),
+        ("closed-loop", {"measured": "0", "confidence": "0.9"}, "Simulator moe had version 6"),
+        ("single-server", {"engine": "vllm"}, "Simulator moe had version 6, and 7 is installed"),
+        ("closed-loop", {"engine": "ideal"}, ""),
+        ("edge-offload", {}, ""),
+    ],
+)
+def test_older_version_is_named_where_options_decide_the_version(
+    space: str, options: dict[str, str], sentence: str
+) -> None:
+    recipe = {"simulator": "moe", "version": 6, "space_name": space, "fidelity": "auto"}
+
+    older = older_version({**recipe, "options": options})
+
+    assert older.startswith(sentence)
+    assert bool(older) == bool(sentence)
+
+
+def test_task_with_older_constants_of_engines_is_refused_by_version() -> None:
+    recipe = ag.Task.make("moe", space="closed-loop", requests="2").to_json()
+
+    with pytest.raises(InvalidArgumentError, match="`version` differs now: it was 6 and is 7"):
+        ag.Task.from_json({**recipe, "version": 6, "digest": "0" * 64})
 
 
 @pytest.mark.parametrize("agent", AGENTS)

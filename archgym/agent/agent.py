@@ -257,6 +257,7 @@ def make_agent(
 
 _RETIRED = {
     **dict.fromkeys(("dqn", "recurrent_ppo", "sac"), "'a2c', 'ppo' and 'genetic'"),
+    "sms_emoa": "'auto' and 'nsga2'",
     **dict.fromkeys(("smac", "surrogate_genetic"), "'auto' and 'few'"),
 }
 """Agents that earlier versions had, and those that find better designs."""

@@ -14,10 +14,10 @@ from archgym.agent.prior import Prior
 from archgym.agents import _hyperparameters as shared
 from archgym.agents.few import FewAgent
 from archgym.agents.genetic import GeneticAgent
-from archgym.checks import check_number, check_whole
+from archgym.checks import check_choice, check_number, check_whole
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.trials import Evaluate, Trial, Trials, expect
-from archgym.spaces.parameter import Integer, Ordinal
+from archgym.spaces.parameter import Categorical, Integer, Ordinal
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
@@ -48,27 +48,31 @@ _CROWD: Final = 64
 # optimum. Where there is no better one, the island costs them at most half of the evaluations.
 _ISLAND_SHARE: Final = 0.25
 _STUCK_SHARE: Final = 0.5
-# chosen: results of the island without a best of its own after which it starts again, ten times its
-# population.
-_RESTARTED_AFTER: Final = 120
+# chosen: results of the island without a best of its own after which it starts again: ten times the
+# population of `genetic`, and what stops the opening of `few`.
+_RESTARTED_AFTER: Final[dict[type, int]] = {GeneticAgent: 120, FewAgent: 48}
+_ISLANDS: Final[dict[str, Any]] = {"genetic": GeneticAgent, "few": FewAgent}
 
 
 @final
 class _Island:
-    """A genetic search that learns from its own designs only, and starts again when it is stuck.
+    """A search that learns from its own designs only, and starts again when it is stuck.
 
     It asks as if it were alone. Designs that the search knows are answered from memory and cost
-    nothing, so it has all of its steps at hand without paying for one twice.
+    nothing, so it has all of its steps at hand without paying for one twice. `few` begins with a
+    random design here, since the default design is where the others began.
 
     Source:
       Cantú-Paz, *A Survey of Parallel Genetic Algorithms*, Calculateurs Parallèles 10, 1998, for
       populations that are kept apart.
     """
 
-    def __init__(self, space: DesignSpace, seed: int) -> None:
+    def __init__(self, space: DesignSpace, seed: int, kind: "type[_Member]") -> None:
         self._space = space
         self._seed = seed
-        self._genetic = GeneticAgent(space, seed=seed)
+        self._kind = kind
+        self._search: _Member = kind(space, seed=seed)
+        self._task: Task | None = None
         self._known: dict[bytes, Trial] = {}
         self._specs: tuple[MetricSpec, ...] = ()
         self._asked: list[bytes] = []
@@ -76,9 +80,16 @@ class _Island:
         self._in_vain = 0
         self._n_new = 0
 
+    def begin(self, task: "Task | None") -> None:
+        """Take the task whose metrics are modelled."""
+        self._task = task
+        if isinstance(self._search, FewAgent):
+            self._search.begin(task)
+            self._search.avoid(self._space.default_indices[None, :])
+
     def take_prior(self, prior: Prior) -> None:
         """Begin with designs of earlier studies."""
-        self._genetic.take_prior(prior)
+        self._search.take_prior(prior)
         if prior.start is not None:
             self.learn(prior.start)
 
@@ -86,9 +97,9 @@ class _Island:
         """Return designs that are not known, (k, n_parameters); none where all are."""
         while True:
             # Without a new design since the last start, another one would find the same again.
-            if self._in_vain >= _RESTARTED_AFTER and self._n_new:
+            if self._in_vain >= _RESTARTED_AFTER[self._kind] and self._n_new:
                 self._restart()
-            designs = self._genetic.ask()
+            designs = self._search.ask()
             self._asked = [row.tobytes() for row in self._space.canonical(designs)]
             is_new = np.array([key not in self._known for key in self._asked], dtype=bool)
             if is_new.any() or not len(designs):
@@ -108,16 +119,17 @@ class _Island:
             self._known[design.tobytes()] = trial
 
     def _tell(self) -> None:
-        """Hand the results of all designs of the last ask to the genetic search."""
+        """Hand the results of all designs of the last ask to the search."""
         trials = _joined([self._known[key] for key in self._asked], self._specs)
-        self._genetic.tell(trials)
+        self._search.tell(trials)
         for reward in trials.reward.tolist():
             self._in_vain = 0 if reward > self._best else self._in_vain + 1
             self._best = max(self._best, reward)
 
     def _restart(self) -> None:
         self._seed += 1
-        self._genetic = GeneticAgent(self._space, seed=self._seed)
+        self._search = self._kind(self._space, seed=self._seed)
+        self.begin(self._task)
         self._best, self._in_vain, self._n_new = -math.inf, 0, 0
 
 
@@ -132,9 +144,10 @@ class AutoAgent(Agent):
     - `few` and `genetic`, which learn from all results, take turns of `turn` evaluations. Each has
       one turn. Later ones go to the method whose results were best of late, with some curiosity
       for the one that had few. A new best is worth 1, another result less by its rank.
-    - An island, a genetic search of its own that learns from its own designs only, so it can leave
-      a local optimum that the others are stuck in. It has a quarter of the evaluations, and half
-      of them while the search is stuck. It starts again when it is stuck itself.
+    - An island, a search of its own that learns from its own designs only, so it can leave a local
+      optimum that the others are stuck in. It has a quarter of the evaluations, and half of them
+      while the search is stuck. It starts again when it is stuck itself. New searches have `few`
+      there, unless models have to share the time.
 
     With a `batch_size` of q, each design is proposed from the results of all but the q - 1 before
     it, in the order of asking, as `few` does. The island waits for all of its own.
@@ -157,7 +170,7 @@ class AutoAgent(Agent):
     batch = "batch"
     uses_prior = True
     uses_portfolio = True
-    suited_names = ("batch_size", "thinking")
+    suited_names = ("batch_size", "thinking", "island")
 
     def __init__(
         self,
@@ -181,6 +194,10 @@ class AutoAgent(Agent):
             ),
         ] = 48,
         batch_size: shared.InFlight = 1,
+        island: Annotated[
+            str,
+            Categorical(name="island", choices=tuple(_ISLANDS), doc="Method of the island."),
+        ] = "genetic",
         thinking: Annotated[
             float,
             Ordinal(
@@ -204,7 +221,8 @@ class AutoAgent(Agent):
         self._few = FewAgent(space, seed=seed)
         genetic = GeneticAgent(space, seed=seed + 1, batch_size=1)
         self._members: list[_Member] = [self._few, genetic]
-        self._island: _Island | None = _Island(space, seed + 2)
+        kind = _ISLANDS[check_choice("island", island, tuple(_ISLANDS))]
+        self._island: _Island | None = _Island(space, seed + 2, kind)
         self._is_island_waiting = False
         self._debt = 0.0
         self._in_vain = 0
@@ -215,6 +233,8 @@ class AutoAgent(Agent):
 
     def search(self, evaluate: Evaluate, task: "Task") -> None:
         self._few.begin(task)
+        if self._island is not None:
+            self._island.begin(task)
         self._evaluation_s = task.simulator.evaluation_s * len(task.workloads)
         asked: deque[tuple[_Method, np.ndarray]] = deque()
         methods = self._methods()
@@ -274,14 +294,13 @@ class AutoAgent(Agent):
     @classmethod
     def suited(cls, task: "Task", workers: int) -> dict[str, Any]:
         """Return one design in flight for each worker, or half the time where they are cheap."""
-        is_cheap = task.simulator.evaluation_s * len(task.workloads) < _CHEAP_S
-        return {"thinking": 0.5} if is_cheap else FewAgent.suited(task, workers)
+        if task.simulator.evaluation_s * len(task.workloads) < _CHEAP_S:
+            return {"thinking": 0.5}
+        return {"island": "few", **FewAgent.suited(task, workers)}
 
     def take_prior(self, prior: Prior) -> None:
-        for member in self._members:
+        for member in self._bred():
             member.take_prior(prior)
-        if self._thinking < 1.0:
-            self._crowd.take_prior(prior)
         if self._island is not None:
             self._island.take_prior(prior)
         if prior.start is not None:
@@ -292,14 +311,13 @@ class AutoAgent(Agent):
         """Drop a method that has no more designs."""
         if isinstance(method, _Island):
             self._island = None
-            return
-        if method not in self._members:
+        elif method is self._crowd:
             # The crowd has no more designs, so nobody has.
             self._members, self._island = [], None
-            return
-        index = self._members.index(method)
-        for of_all in (self._members, self._credit, self._weight):
-            del of_all[index]
+        else:
+            index = self._members.index(method)
+            for of_all in (self._members, self._credit, self._weight):
+                del of_all[index]
 
     def _learn(self, asker: "_Method", trials: Trials) -> None:
         """Tell all methods, and credit the one that asked."""
@@ -316,7 +334,8 @@ class AutoAgent(Agent):
             self._debt -= len(trials)
         elif self._island is not None:
             self._island.learn(trials)
-        index = -1 if isinstance(asker, _Island) else self._index(asker)
+        # The island and the crowd take no turns.
+        index = next((n for n, member in enumerate(self._members) if member is asker), -1)
         for reward in trials.reward.tolist():
             is_best = reward > self._best
             self._best = max(self._best, reward)
@@ -327,10 +346,6 @@ class AutoAgent(Agent):
                 self._weight[index] = _FADING * self._weight[index] + 1.0
             self._debt += _STUCK_SHARE if self._in_vain >= self._patience else _ISLAND_SHARE
         self._rewards = np.concatenate([self._rewards, trials.reward])
-
-    def _index(self, method: "_Member") -> int:
-        """Return the place of a method among those that take turns; -1 if it takes none."""
-        return self._members.index(method) if method in self._members else -1
 
     def _bred(self) -> "list[_Member]":
         """Return the methods that learn from all results."""

@@ -136,9 +136,13 @@ class FewAgent(Agent):
                 return
             self.tell(evaluate(asked.popleft()))
 
-    def begin(self, task: "Task") -> None:
+    def begin(self, task: "Task | None") -> None:
         """Take the task whose metrics are modelled; without it rewards are."""
         self._model = TaskModel(self._features, task)
+
+    def avoid(self, designs: np.ndarray) -> None:
+        """Take designs that are not to be asked for."""
+        self._asked.add(designs)
 
     def take_prior(self, prior: Prior) -> None:
         self._asked.take_prior(prior, prior.best(self._startup // 2))

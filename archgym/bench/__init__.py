@@ -14,7 +14,6 @@ from archgym.bench.release import Release, read_release
 from archgym.bench.report import BenchReport, read_bench_report
 from archgym.bench.run import bench_plan, run_bench
 from archgym.bench.serving import TaskServer, serve
-from archgym.bench.shuffled import ShuffledSimulator, shuffled_task
 from archgym.bench.suite import SUITES, BenchTask, bench_task, bench_tasks
 from archgym.bench.verification import Refusal, verify_bench
 
@@ -26,7 +25,6 @@ __all__ = [
     "Refusal",
     "Release",
     "ScreenedSearch",
-    "ShuffledSimulator",
     "TaskServer",
     "bench_plan",
     "bench_task",
@@ -42,7 +40,6 @@ __all__ = [
     "run_program",
     "screened_search",
     "serve",
-    "shuffled_task",
     "syne_tune_blackbox",
     "verify_bench",
 ]

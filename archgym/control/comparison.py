@@ -8,6 +8,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.analysis.statistics import Interval
+from archgym.checks import check_whole
 from archgym.control.policies import (
     ControlPolicy,
     Oracle,
@@ -100,12 +101,17 @@ def compare_policies(
       InvalidArgumentError: A number does not fit.
       UnknownNameError: There is no such split.
     """
-    if n_episodes < 1:
-        raise InvalidArgumentError(f"`n_episodes` must be 1 or more; got {n_episodes}.")
+    check_whole("width", width, 0, 10_000)
+    if bound_epochs and len(task.agents) > 1:
+        raise InvalidArgumentError(
+            f"`bound_epochs` must be 0 for task {task.name!r}, since a bound of several agents "
+            f"needs every joint action; got {bound_epochs}."
+        )
     rows: list[Row] = []
     rollouts: dict[str, Rollout] = {}
     for split in splits:
-        names = task.episodes(split)[:n_episodes]
+        known = task.episodes(split)
+        names = known[: check_whole("n_episodes", n_episodes, 1, len(known))]
         fixed = np.array([hindsight_score(task, name) for name in names])
         oracle = fixed.copy()
         for horizon in horizons:

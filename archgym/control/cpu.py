@@ -1,14 +1,15 @@
 """Cores under control: prefetchers change while programs run in turns, alone or side by side."""
 
-from collections.abc import Mapping, Sequence
-from functools import cache, lru_cache
-from typing import ClassVar, Final, final
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache, partial
+from typing import Annotated, ClassVar, Final, final
 
 import numpy as np
 
 from archgym.control.runs import Counter, Floats, Part, Run
 from archgym.control.tasks import ControlTask, product
-from archgym.errors import InvalidArgumentError, SimulatorError
+from archgym.errors import SimulatorError
+from archgym.evaluation.options import Option
 from archgym.simulators.cpu.kernel.cores.run import Cores
 from archgym.simulators.cpu.kernel.layout import G_RETIRED, Ints
 from archgym.simulators.cpu.kernel.run import PLACES
@@ -23,6 +24,7 @@ from archgym.simulators.cpu.space import design_space, machine_of
 from archgym.simulators.cpu.workloads import InstructionTrace, trace_of
 from archgym.spaces.parameter import Value
 from archgym.traces.instructions.generators import generate
+from archgym.traces.instructions.records import looks_like_trace, read_records
 
 COUNTERS: Final = (
     Counter(name="ipc", low=0.0, high=4.0, doc="Instructions a cycle."),
@@ -233,7 +235,8 @@ _RECORDS: Final = 120_000
 @lru_cache(maxsize=32)
 def _program(name: str) -> np.ndarray:
     """Return records of a program, of which episodes take pieces."""
-    found: np.ndarray = generate(name, _RECORDS)
+    is_file = looks_like_trace(name)
+    found: np.ndarray = read_records(name, _RECORDS) if is_file else generate(name, _RECORDS)
     return found
 
 
@@ -241,7 +244,7 @@ def in_turns(programs: Sequence[str], n: int, seed: int, name: str) -> Instructi
     """Return programs in turns, as one trace; each has pages of its own.
 
     Args:
-      programs: Names of programs that ship.
+      programs: Names of programs that ship, or files of traces.
       n: Instructions in all.
       seed: Random seed of order, lengths and pieces.
       name: Name of the trace.
@@ -251,15 +254,16 @@ def in_turns(programs: Sequence[str], n: int, seed: int, name: str) -> Instructi
     which = int(rng.integers(len(programs)))
     left = n
     while left > 0:
+        records = _program(programs[which])
         # chosen: 6 to 14 epochs of 2,500.
-        length = min(left, int(rng.integers(15_000, 35_000)))
-        first = int(rng.integers(_RECORDS - length))
-        piece = _program(programs[which])[first : first + length].copy()
+        length = min(left, int(rng.integers(15_000, 35_000)), len(records) - 1)
+        first = int(rng.integers(len(records) - length))
+        piece = records[first : first + length].copy()
         for field in ("ip", "writes", "reads"):
             # Bits above every address of the programs that ship.
             piece[field] |= np.where(piece[field] != 0, np.uint64(which << 40), np.uint64(0))
         parts.append(piece)
-        which = (which + 1 + int(rng.integers(len(programs) - 1))) % len(programs)
+        which = (which + 1 + int(rng.integers(max(1, len(programs) - 1)))) % len(programs)
         left -= length
     return trace_of(name, np.concatenate(parts))
 
@@ -271,22 +275,12 @@ _PREFETCHERS: Final = product(
 )  # fmt: skip
 # Next lines in both caches are best for the chase, and cost most where hash join and sort run,
 # which want the stride in the L2. Programs of the other split differ as well.
-_MIXED: Final = ("hash-join", "pointer-chase-small", "sort")
-_NEW: Final = ("circuit-simulation", "stencil", "picture-filter")
-_SPLITS: Final = {"train": (_MIXED, 24), "held-out": (_MIXED, 10), "programs": (_NEW, 10)}
+_MIXED: Final = "hash-join+pointer-chase-small+sort"
+_NEW: Final = "circuit-simulation+stencil+picture-filter"
+# Episodes of training.
+_N_TRAIN: Final = 24
 # Instructions of warm-up and counted; several cores take longer.
-_REGION: Final = {True: (20_000, 150_000), False: (10_000, 60_000)}
-
-
-@lru_cache(maxsize=48)
-def _traces(cores: int, name: str) -> tuple[InstructionTrace, ...]:
-    """Return the traces of an episode, one for each core."""
-    split, _, seed = name.rpartition("-")
-    first = 10_000 * tuple(_SPLITS).index(split) + 100 * int(seed)
-    # A fast core runs on until the slow ones are done.
-    n = (1 if cores == 1 else 3) * sum(_REGION[cores == 1]) + _IN_FLIGHT
-    programs = _SPLITS[split][0]
-    return tuple(in_turns(programs, n, first + core, f"{name}-{core}") for core in range(cores))
+_WARMUP: Final = {True: 20_000, False: 10_000}
 
 
 _STRIDES_ONLY: Final = 2
@@ -330,67 +324,85 @@ def _feedback(counters: Mapping[str, float], previous: int) -> int:
     return _LADDER[min(max(step, 1), len(_LADDER) - 1)]
 
 
-def _task(name: str, doc: str, data_rate: int | None = None, cores: int = 1) -> ControlTask:
+_CROWDED: Final[Mapping[str, Value]] = {"llc_sets": 512}
+_NARROW: Final = 800
+"""Data rate of a DRAM for which programs queue [MT/s]; lower than designs of the space have."""
+
+
+def _task(
+    name: str,
+    doc: str,
+    cores: int = 1,
+    *,
+    data_rate: Annotated[int, Option("Of the DRAM.", low=200, high=6400, unit="MT/s")] = 3200,
+    programs: Annotated[
+        str, Option("Programs to train on: names or files of traces, joined by +.")
+    ] = _MIXED,
+    instructions: Annotated[
+        int, Option("Counted instructions of a core.", low=1000, high=10**7)
+    ] = 150_000,
+    epoch: Annotated[
+        int, Option("Instructions of an epoch; with several cores, cycles.", low=100, high=10**7)
+    ] = 2500,
+    episodes: Annotated[int, Option("Episodes of a split to test on.", low=1, high=100)] = 10,
+) -> ControlTask:
     """Return the task of one core, or of several that are an agent each."""
+    is_one = cores == 1
+    region = (_WARMUP[is_one], instructions)
+    # A fast core runs on until the slow ones are done.
+    n = (1 if is_one else 3) * sum(region) + _IN_FLIGHT
+    named = {"train": programs, "held-out": programs, "programs": _NEW}
+
+    @lru_cache(maxsize=48)
+    def traces(episode: str) -> tuple[InstructionTrace, ...]:
+        split, _, seed = episode.rpartition("-")
+        first = 10_000 * tuple(named).index(split) + 100 * int(seed)
+        turns = named[split].split("+")
+        return tuple(in_turns(turns, n, first + c, f"{episode}-{c}") for c in range(cores))
 
     def begin(episode: str) -> Run:
-        traces, region = _traces(cores, episode), _REGION[cores == 1]
-        if cores == 1:
-            return CpuRun({}, traces[0], *region, data_rate)
-        return CoresRun(_CROWDED, traces, *region, data_rate)
+        if is_one:
+            return CpuRun({}, traces(episode)[0], *region, data_rate)
+        return CoresRun(_CROWDED, traces(episode), *region, data_rate)
+
+    def alone(episode: str) -> tuple[int, ...]:
+        found = []
+        for trace in traces(episode):
+            runs = [CpuRun({**_CROWDED, **a}, trace, *region, data_rate) for a in _PREFETCHERS]
+            cycles = [run.advance((run.choice({}),), 1 << 62).cost[0] for run in runs]
+            found.append(int(np.argmin(cycles)))
+        return tuple(found)
 
     return ControlTask(
         name=name,
         doc=doc,
         begin=begin,
         actions=_PREFETCHERS,
-        # Instructions of one core, cycles of several.
-        epoch=2500 if cores == 1 else 10_000,
+        epoch=epoch,
         cost="cycles_per_instruction",
-        splits={s: tuple(f"{s}-{i}" for i in range(n)) for s, (_, n) in _SPLITS.items()},
+        splits={
+            split: tuple(f"{split}-{i}" for i in range(_N_TRAIN if split == "train" else episodes))
+            for split in named
+        },
         by_counters={"hand": _by_use, "feedback": _feedback},
+        agents=tuple(f"core_{core}" for core in range(cores)),
+        alone=None if is_one else alone,
     )
 
 
-_CROWDED: Final[Mapping[str, Value]] = {"llc_sets": 512}
-_NARROW: Final = 800
-"""Data rate of a DRAM for which programs queue [MT/s]; lower than designs of the space have."""
+def _cores(n: int) -> Callable[..., ControlTask]:
+    doc = f"{n} cores that share last level and one DRAM channel, programs in turns."
+    return partial(
+        _task, f"cpu-cores-{n}", doc, n, data_rate=_NARROW, instructions=60_000, epoch=10_000
+    )
 
 
-@cache
-def cores_task(cores: int = 2) -> ControlTask:
-    """Return the task of cores that share last level and DRAM, an agent each.
-
-    Args:
-      cores: 2 to 4.
-    """
-    if not 2 <= cores <= 4:
-        raise InvalidArgumentError(f"`cores` must be 2 to 4; got {cores}.")
-    doc = f"{cores} cores that share last level and one DRAM channel, programs in turns."
-    return _task(f"cpu-cores-{cores}", doc, _NARROW, cores)
-
-
-@cache
-def alone_best(cores: int, name: str) -> tuple[int, ...]:
-    """Return the static action of each core that is best for it while the others do not run.
-
-    Args:
-      cores: Cores of the task.
-      name: Episode of `cores_task`.
-    """
-    found = []
-    for trace in _traces(cores, name):
-        cycles = []
-        for action in _PREFETCHERS:
-            run = CpuRun({**_CROWDED, **action}, trace, *_REGION[False], _NARROW)
-            cycles.append(run.advance((run.choice({}),), 1 << 62).cost[0])
-        found.append(int(np.argmin(cycles)))
-    return tuple(found)
-
-
-TASKS: Final = (
-    _task("cpu-mixture", "Programs in turns that want different prefetchers, 3200 MT/s."),
-    _task("cpu-narrow", "The same with a DRAM of 800 MT/s.", _NARROW),
-    cores_task(2),
-    cores_task(4),
-)
+TASKS: Final[Mapping[str, Callable[..., ControlTask]]] = {
+    "cpu-mixture": partial(
+        _task, "cpu-mixture", "Programs in turns that want different prefetchers, 3200 MT/s."
+    ),
+    "cpu-narrow": partial(
+        _task, "cpu-narrow", "The same with a DRAM of 800 MT/s.", data_rate=_NARROW
+    ),
+    **{f"cpu-cores-{n}": _cores(n) for n in (2, 3, 4)},
+}

@@ -2,20 +2,21 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from functools import cache, lru_cache
-from typing import Any, ClassVar, Final, final
+from functools import cache, lru_cache, partial
+from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
 from archgym.control.runs import Counter, Part, Run
 from archgym.control.tasks import ControlTask, product
 from archgym.errors import InvalidArgumentError, InvalidDesignError
+from archgym.evaluation.options import Option
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.kernel.core_energy import core_power
-from archgym.simulators.dram.ramulator.kernel.run import bursts_of
+from archgym.simulators.dram.ramulator.kernel.run import SCHEDULERS, bursts_of
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
-from archgym.simulators.dram.simulator import DramSimulator
+from archgym.simulators.dram.simulator import DramSimulator, device_names
 from archgym.simulators.dram.workloads import generators
 from archgym.simulators.dram.workloads.generators import Traffic
 from archgym.simulators.dram.workloads.shipped import load_trace
@@ -180,6 +181,49 @@ class RamulatorRun(_MemoryRun):
         return self._simulator._measure(run.configuration, self._bursts, run.finish())
 
 
+@final
+class ChannelsRun(Run):
+    """Channels with a controller each, an agent each; epochs are in bursts of each channel."""
+
+    switchable = DramRun.switchable
+    counters = COUNTERS
+
+    def __init__(self, runs: Sequence[Run]) -> None:
+        """Take a run for each channel."""
+        self._runs = tuple(runs)
+        self.n_agents = len(self._runs)
+
+    @property
+    def is_over(self) -> bool:
+        """True if every channel is done."""
+        return all(run.is_over for run in self._runs)
+
+    def choice(self, settings: Mapping[str, Value]) -> Any:
+        """Return settings as every channel takes them; see `Run.choice`."""
+        return self._runs[0].choice(settings)
+
+    def advance(self, choices: tuple[Any, ...], until: int) -> Part:
+        """Run every channel until its bursts are answered; see `Run.advance`."""
+        pairs = zip(self._runs, choices, strict=True)
+        parts = [run.advance((choice,), until) for run, choice in pairs]
+        fields = zip(*((part.work, part.cost, part.values) for part in parts), strict=True)
+        return Part(*(np.concatenate(field) for field in fields))
+
+    def copy(self, into: "ChannelsRun | None" = None) -> "ChannelsRun":
+        """Return an independent run; see `Run.copy`."""
+        earlier = into._runs if into else [None] * self.n_agents
+        pairs = zip(self._runs, earlier, strict=True)
+        return ChannelsRun([run.copy(other) for run, other in pairs])
+
+    def finish(self) -> Mapping[str, float]:
+        """Return the metrics of each channel by name."""
+        return {
+            f"{name}_{channel}": value
+            for channel, run in enumerate(self._runs)
+            for name, value in run.finish().items()
+        }
+
+
 def _complete(simulator: Any, design: Mapping[str, Value]) -> Mapping[str, Value]:
     """Return a design with the default's values where none is given."""
     space = simulator.space
@@ -207,7 +251,7 @@ _Kind = Callable[[int, int], Trace]
 """Function of a number of requests and a seed."""
 
 
-def phases(kinds: Sequence[_Kind], n: int, seed: int, name: str) -> Trace:
+def in_turns(kinds: Sequence[_Kind], n: int, seed: int, name: str) -> Trace:
     """Return phases in turns, each a trace of its own, one after the other in time.
 
     Args:
@@ -224,19 +268,26 @@ def phases(kinds: Sequence[_Kind], n: int, seed: int, name: str) -> Trace:
         # chosen: 6 to 14 epochs of 250, so that a policy that reacts in one can win.
         length = min(left, int(rng.integers(1500, 3500)))
         parts.append(kinds[kind](length, int(rng.integers(1 << 31))))
-        kind = (kind + 1 + int(rng.integers(len(kinds) - 1))) % len(kinds)
-        left -= length
-    ticks, start = [], 0
+        kind = (kind + 1 + int(rng.integers(max(1, len(kinds) - 1)))) % len(kinds)
+        # A trace may have fewer.
+        left -= len(parts[-1])
+    ticks, waits, start, n_before = [], [], 0, 0
+    clock_mhz = parts[0].clock_mhz
     for part in parts:
-        ticks.append(start + part.ticks)
+        # A clock of its own, such as that of a recorded trace, is another scale.
+        ticks.append(start + part.ticks * clock_mhz // part.clock_mhz)
         start = int(ticks[-1][-1]) + 1
+        own = part.waits_for if len(part.waits_for) else np.full(len(part), -1)
+        waits.append(np.where(own < 0, -1, own + n_before))
+        n_before += len(part)
     return Trace(
         name,
         np.concatenate(ticks),
         np.concatenate([part.is_write for part in parts]),
         np.concatenate([part.addresses for part in parts]),
         np.concatenate([part.lengths for part in parts]),
-        clock_mhz=parts[0].clock_mhz,
+        clock_mhz=clock_mhz,
+        waits_for=np.concatenate(waits),
     )
 
 
@@ -266,13 +317,32 @@ def _recorded(name: str) -> _Kind:
         first = int(np.random.default_rng(seed).integers(max(1, len(trace) - n)))
         piece = slice(first, first + n)
         fields = {f: getattr(trace, f)[piece] for f in ("is_write", "addresses", "lengths")}
-        return replace(trace, ticks=trace.ticks[piece] - trace.ticks[first], **fields)
+        if trace.relative:
+            raise InvalidArgumentError(f"Trace {name!r} must count ticks from its start.")
+        if len(trace.waits_for):
+            fields["waits_for"] = np.maximum(trace.waits_for[piece] - first, -1)
+        ticks = trace.ticks[piece] - trace.ticks[first]
+        return replace(trace, ticks=ticks, lines=trace.lines[:0], **fields)
 
     return make
 
 
 # Phases that differ in locality: gaps at which DDR3-1600 keeps up with both, if set right.
 _PACED: Final = Traffic(gap_ticks=(6, 20), read_share=0.8, write_run=4)
+_LOADS: Final[Mapping[str, Mapping[str, Any]]] = {
+    "bursts": {"gap_ticks": (1, 3), "burst_requests": (8, 32), "idle_ticks": (50, 300)},
+    "sparse": {"gap_ticks": (10, 40)},
+    "dense": {"gap_ticks": (3, 9)},
+}
+_KINDS: Final[Mapping[str, _Kind]] = {
+    "stream": _stream(_PACED),
+    "random": _random(_PACED),
+} | {
+    f"{name}-{percent}": _local(Traffic(read_share=0.7, write_run=4, **load), percent / 100)
+    for percent in (30, 50)
+    for name, load in _LOADS.items()
+}
+"""Phases by name; loads name the percentage of their requests that are sequential."""
 # Closed is left out: on a stream it serves one request a row cycle, less than arrive, so that each
 # epoch in which it is tried costs hundreds of others. Fifo equals FrFcfs at these rates.
 _PAGES: Final = product(
@@ -282,18 +352,26 @@ _PAGES: Final = product(
     }
 )
 _BASE: Final[Mapping[str, Value]] = {"arbiter": "Fifo", "request_buffer_size": 16}
+# Ramulator's, in the same order. chosen: a cap that closes at once, and the default's.
+_ROWS: Final[tuple[Mapping[str, Value], ...]] = tuple(
+    {"row_policy": policy, **cap, "scheduler": scheduler}
+    for policy, cap in (("Open", {}), ("ClosedCAP", {"cap": 4}), ("ClosedCAP", {"cap": 1}))
+    for scheduler in SCHEDULERS
+)
+_OPEN, _CLOSED = 0, 4
+"""Places among either's settings."""
 _N: Final = 20_000
 
 
 @cache
-def _simulator(device: str) -> DramSimulator:
-    return DramSimulator(device=device, fidelity="exact")
+def _simulator(device: str) -> Any:
+    kind, options = DramSimulator.variant({"device": device})
+    return kind(**options, **({"fidelity": "exact"} if kind is DramSimulator else {}))
 
 
 def _by_locality(counters: Mapping[str, float], previous: int) -> int:
     """Keep rows open where requests return to them, else close them."""
-    wanted = "Open" if counters["locality"] > 0.5 else "ClosedAdaptive"
-    return _PAGES.index({"page_policy": wanted, "scheduler": "FrFcfs"})
+    return _OPEN if counters["locality"] > 0.5 else _CLOSED
 
 
 def _by_hits(counters: Mapping[str, float], previous: int) -> int:
@@ -301,66 +379,100 @@ def _by_hits(counters: Mapping[str, float], previous: int) -> int:
 
     Adaptive page policies of memory controllers count the same, for each bank.
     """
-    now = _PAGES[previous]["page_policy"]
     if counters["conflicts"] > counters["hits"]:
-        now = "ClosedAdaptive"
-    elif counters["hits"] > counters["misses"]:
-        now = "Open"
-    return _PAGES.index({"page_policy": now, "scheduler": "FrFcfs"})
+        return _CLOSED
+    # Of the settings with a page policy, the first has the plain scheduler.
+    return _OPEN if counters["hits"] > counters["misses"] else previous - previous % 2
 
 
-def _task(name: str, doc: str, device: str, **kinds: Sequence[_Kind]) -> ControlTask:
-    """Return a task with the kinds of phases of each split."""
-    named = {split.replace("_", "-"): value for split, value in kinds.items()}
+def _drawn(kind: _Kind, channel: int) -> _Kind:
+    """Return a kind of phase whose requests are not those of other channels."""
+    return lambda n, seed: kind(n, seed + channel)
+
+
+def _kinds(names: str) -> tuple[_Kind, ...]:
+    """Return the phases of names that + joins: of `_KINDS`, or traces."""
+    return tuple(_KINDS.get(name) or _recorded(name) for name in names.split("+"))
+
+
+def _task(
+    name: str,
+    doc: str,
+    train: str,
+    programs: str,
+    channels: int = 1,
+    *,
+    device: Annotated[
+        str, Option("Memory, whose controller decides what may change.", choices=device_names)
+    ] = "ddr3-1600",
+    phases: Annotated[
+        str, Option(f"Phases to train on: traces, or {', '.join(_KINDS)}, joined by +.")
+    ] = "",
+    requests: Annotated[int, Option("Requests of an episode.", low=1000, high=10**6)] = _N,
+    epoch: Annotated[int, Option("Bursts of an epoch.", low=1, high=10**6)] = 250,
+    episodes: Annotated[int, Option("Episodes of a split to test on.", low=1, high=5000)] = 10,
+) -> ControlTask:
+    """Return the task with the kinds of phases to train on, and with those of other programs."""
+    simulator = _simulator(device)
+    is_dramsys = isinstance(simulator, DramSimulator)
+    kinds = {"train": _kinds(phases or train), "held-out": _kinds(phases or train)}
+    kinds["programs"] = _kinds(programs)
 
     # Training opens the same episodes again and again.
     @lru_cache(maxsize=128)
-    def workload(episode: str) -> Workload:
+    def workload(episode: str, channel: int) -> Workload:
         split, _, seed = episode.rpartition("-")
-        trace = phases(named[split], _N, 10_000 * tuple(named).index(split) + int(seed), episode)
+        # Programs change channels together: what runs here was next door before.
+        turned = [_drawn(k, channel) for k in kinds[split][channel:] + kinds[split][:channel]]
+        first = 10_000 * tuple(kinds).index(split)
+        trace = in_turns(turned, requests, first + int(seed), episode)
         return Workload(episode, trace.digest, trace)
 
-    def begin(episode: str) -> DramRun:
-        return DramRun(_simulator(device), _BASE, workload(episode))
+    def begin(episode: str) -> Run:
+        loads = [workload(episode, channel) for channel in range(channels)]
+        if not is_dramsys:
+            runs: list[Run] = [RamulatorRun(simulator, {}, load) for load in loads]
+        else:
+            runs = [DramRun(simulator, _BASE, load) for load in loads]
+        return runs[0] if channels == 1 else ChannelsRun(runs)
 
     return ControlTask(
         name=name,
         doc=doc,
         begin=begin,
-        actions=_PAGES,
-        default=_PAGES.index({"page_policy": "Open", "scheduler": "FrFcfs"}),
-        epoch=250,
+        actions=_PAGES if is_dramsys else _ROWS,
+        default=_OPEN,
+        epoch=epoch,
         cost="mean_latency_ns",
         splits={
-            split: tuple(f"{split}-{i}" for i in range(96 if split == "train" else 10))
-            for split in named
+            split: tuple(f"{split}-{i}" for i in range(96 if split == "train" else episodes))
+            for split in kinds
         },
         by_counters={"hand": _by_locality, "feedback": _by_hits},
+        agents=tuple(f"channel_{c}" for c in range(channels)) if channels > 1 else ("controller",),
     )
 
 
-_TURNS: Final = (_stream(_PACED), _random(_PACED))
-_UNSEEN: Final = (_recorded("recorded-moe-gather"), _recorded("recorded-random-access"))
+_TURNS: Final = "stream+random"
+_UNSEEN: Final = "recorded-moe-gather+recorded-random-access"
 
 
-def _loads(share: float) -> tuple[_Kind, ...]:
-    """Return phases of one locality: bursts, sparse and dense requests."""
-    mix = {"read_share": 0.7, "write_run": 4}
-    bursts = {"gap_ticks": (1, 3), "burst_requests": (8, 32), "idle_ticks": (50, 300)}
-    patterns = (bursts, {"gap_ticks": (10, 40)}, {"gap_ticks": (3, 9)})
-    return tuple(_local(Traffic(**mix, **pattern), share) for pattern in patterns)  # type: ignore[arg-type]
+def _named(name: str, *given: Any, **options: Any) -> dict[str, Callable[..., ControlTask]]:
+    return {name: partial(_task, name, *given, **options)}
 
 
-TASKS: Final = (
-    _task("dram-locality", "Streams and random requests in turns, DDR3-1600.",
-        "ddr3-1600", train=_TURNS, held_out=_TURNS, programs=_UNSEEN),
-    _task("dram-locality-ddr4", "Streams and random requests in turns, DDR4-2400.",
-        "ddr4-2400", train=_TURNS, held_out=_TURNS, programs=_UNSEEN),
-    _task("dram-load", "Bursts, sparse and dense requests in turns, DDR3-1600.",
-        "ddr3-1600", train=_loads(0.5), held_out=_loads(0.5), programs=_loads(0.3)),
-    _task("dram-recorded", "Recorded programs in turns, DDR3-1600.", "ddr3-1600",
-        train=(*_UNSEEN, _recorded("recorded-hash-join")),
-        held_out=(*_UNSEEN, _recorded("recorded-hash-join")),
-        programs=(_recorded("recorded-sort"), _recorded("recorded-graph-search"),
-            _recorded("recorded-kmer-count"))),
-)  # fmt: skip
+TASKS: Final = {
+    **_named("dram-locality", "Streams and random requests in turns.", _TURNS, _UNSEEN),
+    **_named("dram-locality-ddr4", "The same on DDR4-2400.", _TURNS, _UNSEEN, device="ddr4-2400"),
+    **_named("dram-load", "Bursts, sparse and dense requests in turns.",
+        "bursts-50+sparse-50+dense-50", "bursts-30+sparse-30+dense-30"),
+    **_named("dram-recorded", "Recorded programs in turns.", f"{_UNSEEN}+recorded-hash-join",
+        "recorded-sort+recorded-graph-search+recorded-kmer-count"),
+    **{
+        name: task
+        for n in (2, 4)
+        for name, task in _named(f"dram-channels-{n}",
+            f"{n} channels with a controller each, between which streams and random requests move.",
+            "+".join([_TURNS] * (n // 2)), "+".join([_UNSEEN] * (n // 2)), n).items()
+    },
+}  # fmt: skip

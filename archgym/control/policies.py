@@ -183,7 +183,9 @@ class Network(ControlPolicy):
         return found
 
     def act(self, episode: Episode) -> tuple[int, ...]:
-        """Return the preferred action of each agent."""
+        """Return the preferred action of each agent; at first the best static one of training."""
+        if episode.last is None:
+            return (reference(episode.task),) * episode.run.n_agents
         return tuple(np.argmax(self.preferences(episode.observation), axis=1).tolist())
 
     def write(self, path: str | Path) -> None:
@@ -211,8 +213,12 @@ class Network(ControlPolicy):
 
     @staticmethod
     def from_sb3(task: str, model: Any) -> "Network":
-        """Return the deterministic policy of an actor-critic model of Stable-Baselines3."""
-        actor = [*model.policy.mlp_extractor.policy_net, model.policy.action_net]
+        """Return the deterministic policy of a model of Stable-Baselines3: actor-critic or DQN."""
+        policy = model.policy
+        if hasattr(policy, "q_net"):
+            actor = [*policy.q_net.q_net]
+        else:
+            actor = [*policy.mlp_extractor.policy_net, policy.action_net]
         layers = [
             (each.weight.detach().cpu().numpy().T, each.bias.detach().cpu().numpy())
             for each in actor

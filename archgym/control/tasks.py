@@ -1,7 +1,7 @@
 """Tasks of control: a design, settings that may change, and episodes to learn and to test on."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib import import_module
 from typing import Any, Final, final
@@ -11,6 +11,7 @@ import numpy as np
 
 from archgym.control.runs import Floats, Part, Run, Scale
 from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.evaluation.options import DeclaredOption, options_of
 from archgym.spaces.parameter import Value
 
 HISTORY: Final = 2
@@ -36,7 +37,7 @@ class ControlTask:
     """Choice of settings after each epoch of a run, so that its work costs least.
 
     Attributes:
-      name: Name, which `task_of` takes.
+      name: Name, with options that differ from the defaults, which `task_of` takes.
       doc: Description in one sentence.
       begin: Function of an episode's name that returns a run before its first epoch; its design is
         the same in each.
@@ -47,6 +48,9 @@ class ControlTask:
       splits: Episodes by split: `train`, `held-out` (other seeds) and `programs` (other programs).
       by_counters: Functions of the last epoch's counters, by name, and the last action, that return
         an action: `hand`, what an engineer writes in an hour, and `feedback`, a published one.
+      agents: Names of the agents.
+      alone: Function of an episode's name that returns the action of each agent that is best for
+        it while the others do not run; None where agents do not meet.
     """
 
     name: str
@@ -58,6 +62,8 @@ class ControlTask:
     cost: str
     splits: Mapping[str, tuple[str, ...]] = field(repr=False)
     by_counters: Mapping[str, Callable[[Mapping[str, float], int], int]] = field(repr=False)
+    agents: tuple[str, ...] = ("controller",)
+    alone: Callable[[str], tuple[int, ...]] | None = field(default=None, repr=False)
 
     def episodes(self, split: str) -> tuple[str, ...]:
         """Return the episodes of a split.
@@ -86,26 +92,50 @@ class ControlTask:
 
 
 @cache
-def _tasks() -> dict[str, ControlTask]:
-    return {task.name: task for name in _MODULES for task in import_module(name).TASKS}
+def _makers() -> dict[str, Callable[..., ControlTask]]:
+    """Return the functions of all modules that make tasks, by name."""
+    return {n: make for name in _MODULES for n, make in import_module(name).TASKS.items()}
 
 
 def task_names() -> tuple[str, ...]:
     """Return the names of all tasks."""
-    return tuple(_tasks())
+    return tuple(_makers())
+
+
+def task_options(name: str) -> Mapping[str, DeclaredOption]:
+    """Return the options of the task with this name."""
+    return options_of(_makers()[name])
 
 
 def task_of(task: str | ControlTask) -> ControlTask:
-    """Return the task with this name, or the task itself.
+    """Return the task with this name, such as `dram-load:device=ddr5,epoch=500`, or the task.
 
     Raises:
-      UnknownNameError: There is no such task.
+      UnknownNameError: There is no such task or option.
+      InvalidArgumentError: The value of an option does not fit.
     """
     if isinstance(task, ControlTask):
         return task
-    if task not in _tasks():
-        raise unknown_name("control task", task, _tasks())
-    return _tasks()[task]
+    name, _, text = task.partition(":")
+    if name not in _makers():
+        raise unknown_name("control task", name, _makers())
+    known, changed = task_options(name), {}
+    for part in filter(None, text.split(",")):
+        option, _, value = part.partition("=")
+        if option not in known:
+            raise unknown_name(f"option of task {name!r}", option, known)
+        if not value:
+            raise InvalidArgumentError(f"Option `{option}` of task {name!r} must have a value.")
+        changed[option] = known[option].parsed(value)
+    return _made(name, tuple((n, v) for n, v in changed.items() if v != known[n].default))
+
+
+@cache
+def _made(name: str, options: tuple[tuple[str, Any], ...]) -> ControlTask:
+    """Return one task for each name with options, since episodes are kept by task."""
+    made = _makers()[name](**dict(options))
+    text = ",".join(f"{option}={value}" for option, value in options)
+    return replace(made, name=f"{name}:{text}" if text else name)
 
 
 _choices: WeakKeyDictionary[ControlTask, tuple[Any, ...]] = WeakKeyDictionary()

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from archgym.envs.control_team import ParallelControlEnv
     from archgym.envs.design import DesignEnv
     from archgym.envs.episodes import evaluator
-    from archgym.envs.minari import record_minari, write_minari
+    from archgym.envs.minari import record_minari
     from archgym.envs.multi_agent import ParallelDesignEnv, parallel
     from archgym.envs.registration import environment_id, environment_ids, register_all
     from archgym.envs.sb3 import Sb3VecEnv
@@ -29,7 +29,6 @@ _HOMES = {
     "parallel": "multi_agent",
     "record_minari": "minari",
     "register_all": "registration",
-    "write_minari": "minari",
 }
 
 __all__ = [
@@ -45,7 +44,6 @@ __all__ = [
     "parallel",
     "record_minari",
     "register_all",
-    "write_minari",
 ]
 
 

@@ -165,9 +165,9 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
         self.render_mode = None
         self._session = Session(task, split, reward)
         self.task = self._session.task
-        if self._session.n_agents > 1:
+        if len(self.task.agents) > 1:
             raise InvalidArgumentError(
-                f"Task {self.task.name!r} has {self._session.n_agents} agents; use "
+                f"Task {self.task.name!r} has {len(self.task.agents)} agents; use "
                 "`archgym.envs.ParallelControlEnv`."
             )
         self.observation_space = self._session.space

@@ -1,4 +1,4 @@
-"""The PettingZoo environment of control: a team of agents, one for each core."""
+"""The PettingZoo environment of control: a team of agents, one for each core or channel."""
 
 from collections.abc import Mapping
 from typing import Any, ClassVar, final
@@ -7,8 +7,7 @@ import numpy as np
 from gymnasium import spaces
 
 from archgym.checks import check_choice
-from archgym.control.cpu import alone_best, cores_task
-from archgym.control.tasks import roll
+from archgym.control.tasks import ControlTask, roll
 from archgym.envs.control import Session
 from archgym.errors import InvalidArgumentError, MissingExtraError
 
@@ -20,19 +19,18 @@ except ImportError:
 
 @final
 class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[misc]  # untyped
-    """Cores that share last level and DRAM; each agent chooses its core's prefetchers.
+    """Agents that run side by side: each core's prefetchers, or each memory channel's controller.
 
-    Action, observation and reward of an agent are those of `ControlEnv` for its core, with epochs
-    of equal time. `state` holds all cores. An episode terminates when every core has retired its
-    instructions.
+    Action, observation and reward of an agent are those of `ControlEnv` for its core or channel.
+    `state` holds all of them. An episode terminates when every one has done its work.
 
-    Infos hold `cost` and `work` of the core; at the end also `cpi` of the core and, for the team,
-    `score` and `static_score`. With `with_price` there is `coordination_percent`: how much less the
-    team's cost is than if each core had the prefetchers that are best while it runs alone.
+    Infos hold `cost` and `work` of the agent; at the end also its `own_score`, cost over work, and
+    for the team `score` and `static_score`. With `with_price` there is `coordination_percent`: how
+    much less the team's cost is than if each had the settings that are best while it runs alone.
     """
 
     metadata: ClassVar[dict[str, Any]] = {
-        "name": "archgym/CpuControl-v0",
+        "name": "archgym/Control-v0",
         "render_modes": [],
         "is_parallelizable": True,
     }
@@ -40,8 +38,8 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
 
     def __init__(
         self,
+        task: str | ControlTask = "cpu-cores-2",
         *,
-        cores: int = 2,
         split: str = "train",
         rewards: str = "team",
         observes: str = "own",
@@ -51,10 +49,10 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
         """Make the environment.
 
         Args:
-          cores: Cores, 2 to 4.
+          task: Control task, or its name.
           split: Split of the task with the episodes.
           rewards: "team" for the mean of all rewards, or "own".
-          observes: "own" for an agent's own core, or "all" for every core, its own first.
+          observes: "own" for an agent's own core, or "all" for everything, its own first.
           reward: As of `ControlEnv`.
           with_price: True for `coordination_percent`, which needs more runs.
 
@@ -63,14 +61,21 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
         """
         check_choice("rewards", rewards, ("team", "own"))
         check_choice("observes", observes, ("own", "all"))
-        self._session = Session(cores_task(cores), split, reward, team=rewards == "team")
+        self._session = Session(task, split, reward, team=rewards == "team")
         self.task = self._session.task
-        self.possible_agents = [f"core_{core}" for core in range(cores)]
+        if with_price and self.task.alone is None:
+            raise InvalidArgumentError(
+                f"`with_price` must be left out of task {self.task.name!r}, whose agents do not "
+                "meet."
+            )
+        self.possible_agents = list(self.task.agents)
         self.agents: list[str] = []
         self._sees_all, self._with_price = observes == "all", with_price
         self._rng = np.random.default_rng()
         (size,) = self._session.space.shape
-        self.state_space = spaces.Box(0.0, 1.0, (size * cores,), dtype=np.float32)
+        self.state_space = spaces.Box(
+            0.0, 1.0, (size * len(self.possible_agents),), dtype=np.float32
+        )
         seen = self.state_space if self._sees_all else self._session.space
         self.observation_spaces = dict.fromkeys(self.possible_agents, seen)
         self.action_spaces: dict[str, spaces.Space[Any]] = {
@@ -86,7 +91,7 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
         return self.action_spaces[agent]
 
     def state(self) -> np.ndarray:
-        """Return what all cores show, for critics that see more than agents do."""
+        """Return what all agents see, for critics that see more than agents do."""
         return self._session.episode.observation.ravel()
 
     def reset(
@@ -118,8 +123,8 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
             self.agents = []
             price = self._price(infos[0]["score"]) if self._with_price else {}
             totals = self._session.totals
-            for info, cpi in zip(infos, (totals[0] / totals[1]).tolist(), strict=True):
-                info |= {"cpi": cpi, **price}
+            for info, own in zip(infos, (totals[0] / totals[1]).tolist(), strict=True):
+                info |= {"own_score": own, **price}
         return (
             self._observations(),
             dict(zip(agents, rewards.tolist(), strict=True)),
@@ -129,8 +134,9 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
         )
 
     def _price(self, score: float) -> dict[str, float]:
-        """Return how much less the team's cost is than that of cores that do not coordinate."""
-        actions = alone_best(len(self.possible_agents), self._session.name)
+        """Return how much less the team's cost is than that of agents that do not coordinate."""
+        assert self.task.alone is not None
+        actions = self.task.alone(self._session.name)
         alone = roll(self.task, self._session.name, lambda episode: actions).score
         return {"coordination_percent": 100.0 * (1.0 - score / alone)}
 

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from archgym.envs.design import check_render_mode
 from archgym.envs.episodes import Episodes, design_info, info_text
 from archgym.envs.formulation import require_whole
-from archgym.envs.registration import CONTROL, environment_id, task_of
+from archgym.envs.registration import TEAMS, environment_id, task_of
 from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
@@ -382,11 +382,13 @@ def parallel(task: Task | str = "archgym/Dram-v0", *arguments: Any, **choices: A
     """Return the PettingZoo environment of a task, by the name that PettingZoo's packages use.
 
     Args:
-      task: As of `ParallelDesignEnv`, or `archgym/CpuControl-v0` for cores under control.
+      task: As of `ParallelDesignEnv`; or `archgym/CpuControl-v0` for `cores` under control, or
+        `archgym/DramControl-v0` for `channels`, 2 by default.
       *arguments: Further arguments of the environment; so are `choices`.
     """
-    if isinstance(task, str) and task in CONTROL:
+    if isinstance(task, str) and task in TEAMS:
         from archgym.envs.control_team import ParallelControlEnv
 
-        return ParallelControlEnv(*arguments, **choices)
+        name, agents = TEAMS[task]
+        return ParallelControlEnv(f"{name}-{choices.pop(agents, 2)}", *arguments, **choices)
     return ParallelDesignEnv(task, *arguments, **choices)

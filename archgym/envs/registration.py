@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 CONTROL = {"archgym/DramControl-v0": "dram-locality", "archgym/CpuControl-v0": "cpu-mixture"}
 """Default task of each environment of control, by id."""
+TEAMS = {
+    "archgym/DramControl-v0": ("dram-channels", "channels"),
+    "archgym/CpuControl-v0": ("cpu-cores", "cores"),
+}
+"""Start of the name of its tasks for teams, and what there are several of, by id."""
 
 
 def environment_id(simulator: str, version: int) -> str:

@@ -38,6 +38,8 @@ _OBJECT_STORE_BYTES = 100 * 2**20
 _AHEAD = 8
 # chosen: how often a cluster is asked for its size.
 _LOOK_S = 2.0
+# chosen: half of the time after which Ray ends this process without a word; a head may restart.
+_HEAD_S = 30.0
 # chosen: work must have ended within the two seconds that a stop may take.
 _STOP_S = 1.0
 # chosen: a cluster on the other side of the world answers sooner.
@@ -166,6 +168,10 @@ class RayPool:
             except BaseException:
                 self._open.close()
                 raise
+        self._answered_at = time.monotonic()
+        # A client of `ray://` knows no other address than its own.
+        is_client = self._ray.util.client.ray.is_connected()
+        self._head = address if is_client else str(ray.get_runtime_context().gcs_address)
         variables = {name: os.environ.get(name) or "1" for name in THREAD_VARIABLES}
         self._call = ray.remote(
             num_cpus=1,
@@ -197,11 +203,14 @@ class RayPool:
         """Wait for a while at most, and return keys and results of the calls that ended.
 
         A call that was lost has a `Loss` in place of its result.
+
+        Raises:
+          ArchGymError: The head of the cluster is lost.
         """
         now = time.monotonic()
         if now >= self._looked_at + _LOOK_S:
             self._looked_at = now
-            self._n_cpus = max(1, int(self._ray.cluster_resources().get("CPU", 0)))
+            self._look(now)
         waiting = list(self._keys)
         if not waiting:
             return []
@@ -228,6 +237,22 @@ class RayPool:
                 self._ray.shutdown()
         finally:
             self._open.close()
+
+    def _look(self, now: float) -> None:
+        """Ask for the size of the cluster, unless its head has not answered for a while."""
+        try:
+            _require_answer(self._head)
+        except ArchGymError:
+            if now < self._answered_at + _HEAD_S:
+                return
+            # Nothing can be cancelled or shut down without a head.
+            self._keys, self._is_ours = {}, False
+            raise ArchGymError(
+                f"The head of the Ray cluster at {self._head} is lost. What is done is saved; "
+                "run the same command again with a cluster that runs."
+            ) from None
+        self._answered_at = now
+        self._n_cpus = max(1, int(self._ray.cluster_resources().get("CPU", 0)))
 
     def _result(self, task: Any) -> Any:
         errors: Any = self._ray.exceptions

@@ -160,6 +160,16 @@ def declared_options(kind: type[Any]) -> tuple[DeclaredOption, ...]:
     return (*found.values(), *further())
 
 
+def options_of(function: Callable[..., Any]) -> dict[str, DeclaredOption]:
+    """Return the options that a function's signature declares, by name."""
+    return {
+        parameter.name: DeclaredOption(parameter.name, _type(parameter), parameter.default, note)
+        for parameter in inspect.signature(function, eval_str=True).parameters.values()
+        for note in get_args(parameter.annotation)[1:]
+        if isinstance(note, Option)
+    }
+
+
 def declared(constructor: Constructor) -> Constructor:
     """Let a simulator's constructor take its options as texts or values, checked.
 
@@ -172,12 +182,7 @@ def declared(constructor: Constructor) -> Constructor:
       InvalidArgumentError: An option is outside its limits.
     """
     signature = inspect.signature(constructor, eval_str=True)
-    options = {
-        parameter.name: DeclaredOption(parameter.name, _type(parameter), parameter.default, note)
-        for parameter in signature.parameters.values()
-        for note in get_args(parameter.annotation)[1:]
-        if isinstance(note, Option)
-    }
+    options = options_of(constructor)
 
     @wraps(constructor)
     def construct(self: Any, *arguments: Any, **named: Any) -> None:

@@ -246,6 +246,11 @@ class RestrictedSimulator(WrappedSimulator):
         return self._narrow
 
     @property
+    def bare(self) -> Simulator:
+        """The simulator itself, with ranges that have the values that are left."""
+        return self._whole.bare
+
+    @property
     def held(self) -> Mapping[str, tuple[Value, ...]]:
         """Values that are left, by parameter."""
         return self._values

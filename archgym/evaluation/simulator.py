@@ -237,6 +237,11 @@ class Simulator(ABC):
         """The simulator of the whole space, where parameters are held; else itself."""
         return self
 
+    @property
+    def bare(self) -> "Simulator":
+        """The simulator itself: not calibrated, over a space that has all that may be held."""
+        return self
+
     @abstractmethod
     def workload_names(self) -> tuple[str, ...]:
         """Return workloads that ship with the simulator."""

@@ -393,7 +393,7 @@ class Task:
                 "path": str(source.path),
                 "digest": source.digest,
             }
-        if hasattr(source, "uncalibrated"):
+        if source.bare is not source:
             measured: Path | None = getattr(source, "path")  # noqa: B009 - the class is above
             data["measured"] = None if measured is None else str(measured)
         return data
@@ -433,7 +433,7 @@ class Task:
                 plain = TaskChoices(
                     simulator=simulator, workload=sources, objective=objective, values=held
                 )
-                is_plain = not hasattr(simulator.unrestricted, "uncalibrated")
+                is_plain = simulator.unrestricted.bare is simulator.unrestricted
                 task = cls.resolve(plain.calibrated_as(data) if is_plain else plain)
             else:
                 task = cls._of_recipe(data, sources, objective)
@@ -527,6 +527,8 @@ class Task:
             "reference",
         )
         changed = [name for name in names if data.get(name) != mine[name]]
+        if changed and changed[0] == "version":
+            return f"`version` differs now: it was {data['version']} and is {self.version}"
         if changed and changed[0] == "options":
             return _option_difference(data.get("options"), mine["options"])
         if changed and changed[0] == "workloads":

@@ -282,10 +282,11 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
     if (measured, confidence, digest) == (None, 0.5, None):
         return whole
     with choosing("measured"):
-        if whole.unrestricted is not whole or isinstance(whole, StandIn):
+        bare = whole.unrestricted
+        if isinstance(bare, StandIn):
             raise InvalidArgumentError(
-                "`measured` and `confidence` need the simulator itself, with its whole space; got "
-                "a table, a proxy or a restricted one. Leave them out."
+                "`measured` and `confidence` need the simulator itself; got a table or a proxy. "
+                "Leave them out."
             )
         if measured is None and digest is not None and not digest.startswith("prior"):
             raise InvalidArgumentError(
@@ -294,8 +295,8 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
         path = None if measured is None else choices.resolved_path(measured)
         # The core does not know how errors are modelled.
         module = importlib.import_module("archgym.measurements.calibrated")
-        made: Simulator = module.CalibratedSimulator(whole, path, confidence, digest)
-    return made
+        made: Simulator = module.CalibratedSimulator(bare, path, confidence, digest)
+    return made if bare is whole else restrict(made, split_space(whole.space.name)[1])
 
 
 def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:

@@ -182,6 +182,17 @@ class Node:
             return str(self.value)
         raise self.refusal(f"{what} must be a text; got {self.kind}")
 
+    def choice(self, what: str, known: Collection[str]) -> str:
+        """Return a text that is one of some.
+
+        Raises:
+          FileFormatError: It is something else.
+        """
+        text = self.text(what)
+        if text not in known:
+            raise self.refusal(f"{what} must be one of {', '.join(known)}; got {text[:40]!r}")
+        return text
+
     def whole(self, what: str, low: int, high: int) -> int:
         """Return a whole number within limits.
 

@@ -13,7 +13,7 @@ from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.mcp.inputs import Count, Input, StudyName, TaskInput, Text, read_design
 from archgym.mcp.workspace import Workspace, plain_name
-from archgym.report.design_explanation import explain_design, read_target
+from archgym.report.design_explanation import explain_design
 from archgym.report.explain import single_changes
 from archgym.studies.known import Known
 from archgym.studies.snapshot import StudyLog
@@ -111,10 +111,6 @@ class Explain(Input, frozen=True, kw_only=True):
     study: StudyName
     design: Annotated[
         dict[str, Any] | None, msgspec.Meta(description="Design (default: the best so far).")
-    ] = None
-    target: Annotated[
-        Text | None,
-        msgspec.Meta(description='Condition to judge, such as "total_time_ns<=60000".'),
     ] = None
     changes: Annotated[
         int, msgspec.Meta(ge=1, le=1000, description="Number of single changes to return.")
@@ -330,7 +326,6 @@ def _explain(workspace: Workspace, given: Explain) -> dict[str, Any]:
         raise InvalidArgumentError(
             f"Study {given.study!r} has no feasible design to explain. Evaluate one, or give one."
         )
-    target = None if given.target is None else read_target(given.target, task.metrics)
     designs, _ = single_changes(task.space, indices)
     _charged(study, designs, given.study)
     found = explain_design(task, indices).to_json()
@@ -353,21 +348,7 @@ def _explain(workspace: Workspace, given: Explain) -> dict[str, Any]:
         ],
         "of_changes": len(changes),
         "points": [point["text"] for point in found["points"]],
-        "target": None
-        if target is None
-        else {"text": given.target, "is_met": _is_met(task, found["metrics"], target)},
     }
-
-
-def _is_met(task: Any, metrics: dict[str, float], target: Any) -> bool:
-    """Return True if the design meets every term of a target."""
-    goals = {spec.name: spec.goal for spec in task.metrics}
-    return all(
-        metrics[term.metric] <= term.target
-        if goals[term.metric] != "maximise"
-        else metrics[term.metric] >= term.target
-        for term in target.terms
-    )
 
 
 TOOLS = (

@@ -99,9 +99,13 @@ class CalibratedSimulator(WrappedSimulator):
         return CalibratedSimulator, (self._whole, self.path, self.confidence, self.digest)
 
     @property
-    def uncalibrated(self) -> Simulator:
+    def bare(self) -> Simulator:
         """The simulator itself."""
         return self._whole
+
+    def widened(self, names: Sequence[str]) -> Simulator:
+        """Return the calibrated simulator over wider ranges of some parameters."""
+        return self._of(self._whole.widened(names))
 
     def with_confidence(self, objective: Objective) -> Objective:
         """Return an objective whose limits are met with the confidence."""
@@ -121,8 +125,9 @@ class CalibratedSimulator(WrappedSimulator):
     def fitted_to(self, workloads: Sequence[Workload]) -> Simulator:
         """Return the calibrated simulator whose default design runs on the workloads."""
         whole = self._whole.fitted_to(workloads)
-        if whole is self._whole:
-            return self
+        return self if whole is self._whole else self._of(whole)
+
+    def _of(self, whole: Simulator) -> "CalibratedSimulator":
         return CalibratedSimulator(whole, self.path, self.confidence, self.digest)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:

@@ -83,6 +83,13 @@ def calibration_of(
                 f"The simulator is exact against {_source(name, specs)}, yet a measurement differs "
                 f"by {100 * np.expm1(worst):.3g} %: errors of {_percent(prior)} are assumed instead"
             )
+    machines = sorted({row.machine for row in kept} - {""})
+    if len(machines) > 1:
+        names = ", ".join(machines[:4])
+        unused.append(
+            f"Measurements are of {len(machines)} machines ({names}), which are taken for one: "
+            "keep a file for each if they differ"
+        )
     process = ErrorProcess(prior)
     if not kept:
         return Calibration(prior, process, notes=tuple(unused))
@@ -196,5 +203,5 @@ def _wrong_prior(process: ErrorProcess) -> list[str]:
         return []
     return [
         f"Errors here are about {process.scale:.1f} times as large as the {process.prior.origin} "
-        f"prior says (chance {process.surprise:.1g}): intervals are widened by that factor"
+        f"prior says (chance {process.surprise:.1g}): intervals are widened"
     ]

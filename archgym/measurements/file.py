@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -178,18 +178,18 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
             )
         chain = "" if is_empty else present.digest
         texts = [json.dumps({"archgym": "measurements", "format": FORMAT})] * is_empty
-        texts += [json.dumps(asdict(row), sort_keys=True) for row in new]
+        texts += [json.dumps(row.__dict__, sort_keys=True) for row in new]
         # What cannot be read again is not written.
         for number, text in enumerate(texts[is_empty:], start=len(present) + 2):
             _measurement(path, number, json.loads(text))
-        data = b""
+        lines = []
         for text in texts:
             chain = _next(chain, text.encode())
-            data += text.encode()[:-1] + _CHAIN + chain.encode() + b'"}\n'
+            lines.append(text.encode()[:-1] + _CHAIN + chain.encode() + b'"}\n')
         with storage_errors(path, "written"):
             os.ftruncate(descriptor, present.end)
             os.lseek(descriptor, present.end, os.SEEK_SET)
-            write_all(descriptor, data)
+            write_all(descriptor, b"".join(lines))
             os.fsync(descriptor)
             synchronise(path.parent)
     finally:

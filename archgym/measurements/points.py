@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final, final
 
 import numpy as np
@@ -70,11 +71,16 @@ def joined(parts: Sequence[Points]) -> Points:
 
 def facts_of(simulator: Simulator, workload: Workload) -> dict[str, str | float]:
     """Return facts that all designs of a simulator on a workload share."""
-    facts: dict[str, str | float] = {
-        name: value for name, (value, _) in simulator.describe_workload(workload).items()
-    }
     space = simulator.space.name.partition("{")[0]
-    return {**facts, **simulator.options, SPACE: space, WORKLOAD: workload.digest}
+    described = _described(simulator, workload)
+    return {**described, **simulator.options, SPACE: space, WORKLOAD: workload.digest}
+
+
+@lru_cache(maxsize=8)
+def _described(simulator: Simulator, workload: Workload) -> Mapping[str, str | float]:
+    """Return characteristics of a workload; they take as long as some designs."""
+    found = simulator.describe_workload(workload)
+    return {name: value for name, (value, _) in found.items()}
 
 
 def points_of(

@@ -1,20 +1,26 @@
 """Gaussian process of a simulator's error, given measurements."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 
 from archgym.measurements.points import Points
-from archgym.measurements.prior import ErrorPrior
+from archgym.measurements.prior import Component, ErrorPrior
 from archgym.runtime.importing import import_library
 from archgym.runtime.threads import one_thread
 
 # chosen: a measurement further than this from what all others say is named and counts less [sigma].
 OUTLIER: Final = 4.0
-# chosen: measurements' worth of trust in the prior's size of errors.
+# chosen: measurements' worth of trust in a learned prior's size of errors.
 _TRUST: Final = 6.0
+# chosen: an author's guess of a size is wrong by a factor of e, half of it in one part alone.
+_GUESS, _GUESS_OF_PART = 1.0, 0.4
+# chosen: sizes that are compared, from a quarter of the guess to 64 times it.
+_SIZES: Final = 2.0 ** np.arange(-2, 7)
+# chosen: residuals that tell the sizes well enough.
+_MOST_FOR_SIZES: Final = 30
 # chosen: odds against chance at which a prior is called wrong.
 _SURPRISE: Final = 0.01
 # chosen: more outliers than this are no outliers.
@@ -68,8 +74,8 @@ class Posterior:
 
 def quantile(tail: float, probability: float) -> float:
     """Return a quantile of Student's t with a standard deviation of 1."""
-    t = import_library("scipy.stats").t
-    return float(t.ppf(probability, tail)) * _deviation_factor(tail)
+    special = import_library("scipy.special")
+    return float(special.stdtrit(tail, probability)) * _deviation_factor(tail)
 
 
 def _deviation_factor(tail: float) -> float:
@@ -84,7 +90,8 @@ class ErrorProcess:
     The prior says how much of the error points share. Conditioning on measurements gives errors of
     other points with a covariance: two similar designs differ by less than either is uncertain.
     A measurement that the others contradict keeps a small weight until another one confirms it.
-    How large errors are is learned along: a prior that is too small is scaled.
+    How large errors are is learned along: a learned prior that is too small is scaled, and each
+    part of a chosen one takes the size that measurements of a quantity suggest.
 
     Source:
       Rasmussen and Williams, *Gaussian Processes for Machine Learning*, 2006, equations 2.25, 2.26
@@ -96,7 +103,7 @@ class ErrorProcess:
         """Take the prior; nothing is measured yet."""
         self.prior = prior
         self.scale = 1.0
-        """Factor of the prior's standard deviations that measurements ask for."""
+        """Factor of the prior's standard deviations that measurements ask for, at least 1."""
         self.surprise = 1.0
         """Probability of errors as large as those measured, if the prior were right."""
         self.deviations = np.zeros(0)
@@ -104,6 +111,7 @@ class ErrorProcess:
         self.weights = np.zeros(0)
         """Weight of each residual, 1 for one that counts in full."""
         self._points: Points | None = None
+        self._components, self._widening = prior.components, 1.0
         n = len(prior.quantities)
         self._correlation = np.array(prior.correlation, dtype=np.float64).reshape(n, n)
         self._noise = np.array(prior.noise)
@@ -112,6 +120,11 @@ class ErrorProcess:
     def measured_points(self) -> Points | None:
         """Points that were measured; None where nothing was."""
         return self._points
+
+    @property
+    def measured_quantities(self) -> frozenset[int]:
+        """Numbers of the quantities that some measurement has."""
+        return frozenset(() if self._points is None else self._residuals.quantity.tolist())
 
     @property
     def is_contradicted(self) -> bool:
@@ -132,6 +145,7 @@ class ErrorProcess:
           residuals: Their errors.
         """
         self._points, self._residuals = points, residuals
+        self._components = self.prior.components
         n = len(residuals.value)
         self.weights = np.ones(n)
         if not n:
@@ -156,13 +170,56 @@ class ErrorProcess:
             # One at a time: an outlier makes those next to it look like outliers.
             self.weights[worst] = (OUTLIER / asked[worst]) ** 4
             self.deviations[worst] = asked[worst]
-        self.surprise = float(import_library("scipy.stats").chi2.sf(square, n))
-        # Several quantities of one run, or runs of one design, say less than as many others.
-        worth = float(len(np.unique(residuals.row)))
-        scale = float(np.sqrt((_TRUST + worth * square / n) / (_TRUST + worth)))
-        # Few measurements that happen to agree do not make the others more certain.
-        self.scale = max(1.0, scale)
+        self.surprise = float(import_library("scipy.special").chdtrc(n, square))
+        if self.prior.origin == "chosen":
+            guessed = _total(self._components)
+            self._components = self._sized(points, residuals, noise)
+            self.scale = max(1.0, float((_total(self._components) / guessed).max()))
+            kernel = self._between(points, residuals.row, residuals.quantity)
+            inverse = self._inverted(kernel, noise)
+            alpha = inverse @ residuals.value
+        else:
+            # Several quantities of one run, or runs of one design, say less than as many others.
+            worth = float(len(np.unique(residuals.row)))
+            scale = float(np.sqrt((_TRUST + worth * square / n) / (_TRUST + worth)))
+            # Few measurements that happen to agree do not make the others more certain.
+            self.scale = self._widening = max(1.0, scale)
         self._inverse, self._alpha = inverse, alpha
+
+    def _sized(
+        self, points: Points, residuals: Residuals, noise: np.ndarray
+    ) -> tuple[Component, ...]:
+        """Return the components with the sizes that are expected after the measurements.
+
+        Sizes are compared by the likelihood of the residuals of one quantity, times the prior that
+        they are guesses. The mean of the squared sizes counts.
+        """
+        parts = self._components
+        spreads = np.array([part.spread for part in parts])
+        logs = np.log(_SIZES)[np.indices((len(_SIZES),) * len(parts)).reshape(len(parts), -1).T]
+        trust = np.linalg.inv(_GUESS**2 + _GUESS_OF_PART**2 * np.eye(len(parts)))
+        guess = -0.5 * np.einsum("gi,ij,gj->g", logs, trust, logs)
+        for quantity in np.unique(residuals.quantity):
+            own = np.flatnonzero(residuals.quantity == quantity)
+            if len(own) > _MOST_FOR_SIZES:
+                own = own[np.linspace(0, len(own) - 1, _MOST_FOR_SIZES).astype(int)]
+            at, values = points.rows(residuals.row[own]), residuals.value[own]
+            shares = np.stack([part.shares(at, at) for part in parts])
+            squares = (spreads[:, quantity] * np.exp(logs)) ** 2
+            total = np.einsum("gi,ijk->gjk", squares, shares) + noise[np.ix_(own, own)]
+            diagonal = np.einsum("gjj->gj", total)
+            diagonal += diagonal * (1.0 / self.weights[own] - 1.0) + _JITTER
+            roots = np.linalg.cholesky(total)
+            half = np.linalg.solve(roots, np.broadcast_to(values[:, None], (*diagonal.shape, 1)))
+            fit = -0.5 * (half**2).sum(axis=(1, 2)) - np.log(np.einsum("gjj->gj", roots)).sum(
+                axis=1
+            )
+            weights = np.exp(guess + fit - (guess + fit).max())
+            spreads[:, quantity] = np.sqrt(weights @ squares / weights.sum())
+        return tuple(
+            replace(part, spread=tuple(spread.tolist()))
+            for part, spread in zip(parts, spreads, strict=True)
+        )
 
     @one_thread
     def predict(self, points: Points, quantities: Sequence[int] | None = None) -> Posterior:
@@ -182,14 +239,14 @@ class ErrorProcess:
             cross = self._across(points, row, quantity)
             mean = cross @ self._alpha
             covariance -= cross @ self._inverse @ cross.T
-        return Posterior(mean.reshape(n, n_quantities), self.scale**2 * covariance, self.tail)
+        return Posterior(mean.reshape(n, n_quantities), self._widening**2 * covariance, self.tail)
 
     @one_thread
     def marginals(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of errors, (n, n_quantities) each."""
         n, n_quantities = len(points), len(self.prior.quantities)
         variance = np.zeros((n, n_quantities))
-        for component in self.prior.components:
+        for component in self._components:
             variance += component.spreads(points, self.prior.known) ** 2
         mean = np.zeros((n, n_quantities))
         if self._points is not None:
@@ -200,7 +257,7 @@ class ErrorProcess:
             mean = np.array([each @ self._alpha for each in cross]).reshape(n, n_quantities)
             explained = np.array([each @ (self._inverse @ each) for each in cross])
             variance -= explained.reshape(n, n_quantities)
-        return mean, self.scale * np.sqrt(np.maximum(variance, 0.0))
+        return mean, self._widening * np.sqrt(np.maximum(variance, 0.0))
 
     def noise_covariance(self) -> np.ndarray:
         """Return the covariance of the noise of one run, (n_quantities, n_quantities)."""
@@ -225,7 +282,7 @@ class ErrorProcess:
         other_quantity: np.ndarray,
     ) -> np.ndarray:
         total = np.zeros((len(row), len(other_row)))
-        for component in self.prior.components:
+        for component in self._components:
             a = component.spreads(one, self.prior.known)[row, quantity]
             b = component.spreads(other, self.prior.known)[other_row, other_quantity]
             shares = component.shares(one, other)[np.ix_(row, other_row)]
@@ -250,6 +307,11 @@ class ErrorProcess:
         lower = np.linalg.cholesky(total)
         inverse: np.ndarray = linalg.cho_solve((lower, True), np.eye(len(total)))
         return inverse
+
+
+def _total(components: Sequence[Component]) -> np.ndarray:
+    """Return the standard deviation of an error by quantity."""
+    return np.asarray(np.linalg.norm([part.spread for part in components], axis=0))
 
 
 def _confirmed(residuals: Residuals, noise: np.ndarray) -> np.ndarray:

@@ -147,8 +147,7 @@ def measured(
     violated = int(space.violations(indices)[0])
     if violated >= 0:
         raise InvalidArgumentError(f"The design breaks: {space.constraints[violated].reason}.")
-    whole = task.simulator.unrestricted
-    source = getattr(whole, "uncalibrated", whole)
+    source = task.simulator.bare
     at = source.space.indices_of({n: filled[n] for n in source.space.names})[None, :]
     result = source.evaluate_batch(at, chosen)
     if result.reason[0]:

@@ -5,8 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from archgym.proxy.measures import folds
 from archgym.proxy.model import ModelKind, Predictor, Setting, model_kind
-from archgym.proxy.splits import folds
 from archgym.proxy.trees import TreeEnsemble
 from archgym.runtime.reductions import report_reduction
 

@@ -1,4 +1,4 @@
-"""Measures of the accuracy of predictions."""
+"""Held-out rows, and measures of the accuracy of predictions on them."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,13 +6,56 @@ from typing import Any
 import numpy as np
 
 from archgym.evaluation.metrics import MetricSpec
-from archgym.proxy.splits import outcome_groups
 
+# Sums of doubles that are equal on paper differ by some 1e-16.
+_DIGITS = 12
 # chosen: ends of intervals then differ by some percent from draw to draw.
 _N_BOOTSTRAPS = 1000
 _BOOTSTRAP_SEED = 0
 # chosen: the share of designs that count as the best.
 _TOP_SHARE = 0.01
+
+
+def design_groups(indices: np.ndarray) -> np.ndarray:
+    """Return number of each row's design, (n,), of canonical designs (n, n_parameters)."""
+    return np.unique(indices, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def outcome_groups(values: np.ndarray) -> np.ndarray:
+    """Number of each row's outcome, (n,), equal where all metrics, (n, n_metrics), are equal.
+
+    Designs whose parameters do nothing on a workload share an outcome, and with one of them in the
+    training data the others do not test a model.
+    """
+    with np.errstate(divide="ignore"):
+        size = np.floor(np.log10(np.abs(values)))
+    scale = 10.0 ** (_DIGITS - np.where(np.isfinite(size), size, 0.0))
+    rounded = np.round(values * scale) / scale
+    return np.unique(rounded, axis=0, return_inverse=True)[1].reshape(-1)
+
+
+def folds(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
+    """Return the fold, 0 to n - 1, of each row, (n_rows,), with each group in one fold.
+
+    Groups are dealt in random order, each to the fold that has fewest rows so far.
+    """
+    sizes = np.bincount(groups)
+    fold_of = np.empty(len(sizes), dtype=np.int64)
+    filled = np.zeros(n, dtype=np.int64)
+    for group in rng.permutation(len(sizes)):
+        fold_of[group] = np.argmin(filled)
+        filled[fold_of[group]] += sizes[group]
+    return np.asarray(fold_of[groups])
+
+
+def held_out(groups: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
+    """True if each row is held out, (n,) bool: whole groups in random order up to `share`."""
+    sizes = np.bincount(groups)
+    order = rng.permutation(len(sizes))
+    before = np.cumsum(sizes[order]) - sizes[order]
+    chosen = np.zeros(len(sizes), dtype=bool)
+    chosen[order] = before < share * len(groups)
+    return np.asarray(chosen[groups])
 
 
 def errors_by_metric(

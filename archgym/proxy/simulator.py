@@ -68,7 +68,7 @@ class ProxySimulator(StandIn):
       >>> with TemporaryDirectory() as folder:
       ...     _ = Study.create(f"{folder}/study", task, "random", budget=120).run()
       ...     _ = build_dataset(f"{folder}/study", f"{folder}/dataset")
-      ...     options = TrainOptions(model="knn", setting={"n_neighbours": 5})
+      ...     options = TrainOptions(model="linear", setting={"degree": 2, "alpha": 0.01})
       ...     train(read_dataset(f"{folder}/dataset"), options).save(f"{folder}/proxy.npz")
       ...     proxy = ProxySimulator(f"{folder}/proxy.npz")
       >>> near = proxy.workload("near")

@@ -2,10 +2,13 @@
 
 import shlex
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Any
 
 import numpy as np
 
+from archgym.errors import ArchGymError
+from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.simulator import recorded_options, simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import recorded_objective, weight_text
@@ -56,6 +59,11 @@ def older_version(recipe: Mapping[str, Any]) -> str:
     if name not in simulator_names():
         return ""
     now = (kind := simulator_class(name)).version
+    options = recorded_options(name, was, recipe["options"])
+    options = {k: v for k, v in options.items() if k not in ("measured", "confidence")}
+    # Some options change the version.
+    with suppress(ArchGymError):
+        now = make_simulator(kind, recipe["space_name"], recipe["fidelity"], options).version
     if was >= now or was in kind.former_versions:
         return ""
     return (

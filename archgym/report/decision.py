@@ -273,6 +273,10 @@ class Decision:
                 f"{counted(self.calibration.n_runs, 'measurement')} of "
                 f"{counted(self.calibration.n_designs, 'design')} count."
             )
+            process, names = self.calibration.process, self.calibration.prior.quantities
+            missing = [names[q] for q in self.quantities if q not in process.measured_quantities]
+            if missing:
+                found.append(f"No measurement has {', '.join(missing)}: its error is the prior's.")
         found += [line + "." for line in self.calibration.notes]
         n = len(self.alternatives)
         unlikely = [text for text, chance in best.p_limits.items() if chance < self.confidence]
@@ -411,10 +415,10 @@ class _Source:
             with suppress(ArchGymError):
                 made = make_simulator(
                     simulator_class(name),
-                    whole,
+                    space_name,
                     str(recipe["fidelity"]),
                     recorded_options(name, version, options),
-                )
+                ).bare
                 workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
                 facts = tuple(facts_of(made, workload) for workload in workloads)
                 space, specs = made.space, made.metrics

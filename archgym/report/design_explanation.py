@@ -1,6 +1,6 @@
-"""Explanation of one design with its tradeoffs and the changes that a target needs."""
+"""Explanation of one design with its tradeoffs and risks."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
@@ -9,8 +9,6 @@ import numpy as np
 
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.function import is_of_function
-from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, parse_target
 from archgym.evaluation.simulator import Bottleneck
 from archgym.evaluation.task import Task
 from archgym.report.best_design import ASSUMED_ERROR_PERCENT
@@ -18,9 +16,7 @@ from archgym.report.explain import (
     Change,
     Explanation,
     Point,
-    Route,
     explain,
-    route,
     shares,
     tradeoffs,
 )
@@ -31,13 +27,10 @@ from archgym.studies.snapshot import read_study
 @final
 @dataclass(frozen=True)
 class DesignExplanation:
-    """Explanation of a design, its tradeoffs and risks, and the route to a target."""
+    """Explanation of a design, its tradeoffs and risks."""
 
     explanation: Explanation
     points: tuple[Point, ...]
-    target: Objective | None
-    route: Route | None
-    """Single changes that lead towards the target; None without a target."""
     bottlenecks: tuple[tuple[str, Bottleneck], ...] = ()
     """Workloads with what the simulator names as bounding a metric, the largest share first."""
     parts: tuple[tuple[str, str, Mapping[str, float]], ...] = ()
@@ -45,7 +38,7 @@ class DesignExplanation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the explanation as JSON."""
-        found, way = self.explanation, self.route
+        found = self.explanation
         task = found.task
         return {
             "task": task.id,
@@ -54,15 +47,6 @@ class DesignExplanation:
             "limits": [str(limit) for limit in task.limits],
             "missed_limits": task.missed(found.by_workload),
             "metrics": self._named(found.values),
-            "causes": [
-                {
-                    "metric": cause.metric,
-                    "kind": cause.kind,
-                    "designs": cause.n_designs,
-                    "parts": [vars(part) for part in cause.parts],
-                }
-                for cause in found.causes
-            ],
             "without": [
                 {
                     "cost": relief.cost,
@@ -101,14 +85,6 @@ class DesignExplanation:
                 }
                 for point in self.points
             ],
-            "target": None
-            if way is None
-            else {
-                "is_met": way.is_met,
-                "evaluations": way.evaluations,
-                "steps": [self._change_json(step) for step in way.steps],
-                "metrics": self._named(way.values),
-            },
         }
 
     def _named(self, values: np.ndarray) -> dict[str, float]:
@@ -131,16 +107,14 @@ def explain_design(
     task: Task,
     indices: np.ndarray,
     *,
-    target: Objective | None = None,
     error_percent: float | None = None,
     progress: StageProgress | None = None,
 ) -> DesignExplanation:
-    """Explain a design: its causes, every single change, tradeoffs and the route to a target.
+    """Explain a design: its costs, every single change and tradeoffs.
 
     Args:
       task: Task that the design is evaluated on.
       indices: (n_parameters,), the design.
-      target: Target to reach by single changes.
       error_percent: Assumed error of the simulator [%] (default: its stated accuracy, else 5).
       progress: Called with the number of evaluated designs.
 
@@ -155,8 +129,6 @@ def explain_design(
     return DesignExplanation(
         found,
         tuple(tradeoffs(found, error_percent)),
-        target,
-        None if target is None else route(task, indices, target),
         _bottlenecks(task, found.indices),
         _parts(task, found.indices),
     )
@@ -181,16 +153,6 @@ def _bottlenecks(task: Task, indices: np.ndarray) -> tuple[tuple[str, Bottleneck
     return tuple(sorted(found, key=lambda pair: (pair[0], pair[1].metric, -pair[1].share)))
 
 
-def read_target(text: str, specs: Sequence[MetricSpec]) -> Objective:
-    """Return the target that a text such as "total_time_ns<=60000" describes.
-
-    Raises:
-      InvalidArgumentError: The text has another form.
-      UnknownNameError: A metric does not exist.
-    """
-    return parse_target(f"target:{text}", specs)
-
-
 @final
 @dataclass(frozen=True)
 class BestOfStudy:
@@ -201,18 +163,14 @@ class BestOfStudy:
     """(n_parameters,)"""
     damage: str | None
     """Report of damaged records; None if the journal is intact."""
-    target: Objective | None
 
 
-def best_of_study(
-    folder: Path, *, stand_in: Path | None = None, target: str | None = None
-) -> BestOfStudy:
-    """Return the best design of a study, with its task and a target over its metrics.
+def best_of_study(folder: Path, *, stand_in: Path | None = None) -> BestOfStudy:
+    """Return the best design of a study, with its task.
 
     Args:
       folder: Folder of the study.
       stand_in: Table to use instead of the simulator.
-      target: Target such as "total_time_ns<=60000"; it is checked before the task is made.
 
     Raises:
       InvalidArgumentError: The study has no feasible design, or its task is a Python function.
@@ -225,7 +183,6 @@ def best_of_study(
             f"which commands cannot call. `archgym show {folder}` and `archgym report {folder}` "
             f"work, and in Python `ag.SearchResult.read({str(folder)!r})` reads it."
         )
-    wanted = None if target is None else read_target(target, log.metrics)
     best = log.best()
     if best is None:
         raise InvalidArgumentError(
@@ -236,4 +193,4 @@ def best_of_study(
     if stand_in is not None:
         recipe.pop("stand_in", None)
     task = Task.from_json(recipe, stand_in=stand_in)
-    return BestOfStudy(task, task.space.indices_of(best.design), log.damage_report(), wanted)
+    return BestOfStudy(task, task.space.indices_of(best.design), log.damage_report())

@@ -1,18 +1,17 @@
-"""Explanation of a design: causes of its reward, and its neighbours in one parameter."""
+"""Explanation of a design: costs that bound it, and its neighbours in one parameter."""
 
 import math
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
 from archgym.errors import InvalidDesignError, SimulatorError
-from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective
+from archgym.evaluation.isolation import joined
+from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Evaluation, Task
-from archgym.measurements.calibrated import own_metrics
-from archgym.report.decomposition import Causes, causes
 from archgym.report.quantities import change_text, size_text
 from archgym.runtime.progress import StageProgress
 from archgym.runtime.reductions import report_reduction
@@ -28,7 +27,6 @@ _MEASURE = re.compile(r"(?<![a-z])(p\d+|mean)_")
 _NOTHING = 1e-3
 # chosen: a change of 1 % that moves a metric by 0.1 % or more.
 _ELASTIC = 0.1
-_MAX_STEPS = 8
 # chosen: designs that are evaluated between two steps of a progress bar.
 _PART = 16
 
@@ -82,7 +80,6 @@ class Explanation:
     by_workload: np.ndarray
     """(n_workloads, n_metrics)"""
     changes: tuple[Change, ...]
-    causes: tuple[Causes, ...]
     reliefs: tuple[Relief, ...]
     """Costs that the simulator can leave out, the largest effect on the reward first."""
 
@@ -113,17 +110,6 @@ class Explanation:
 
 @final
 @dataclass(frozen=True)
-class Route:
-    """Single changes, one after the other, that lead towards a target."""
-
-    steps: tuple[Change, ...]
-    is_met: bool
-    evaluations: int
-    values: np.ndarray
-
-
-@final
-@dataclass(frozen=True)
 class Point:
     """An entry of the tradeoff and risk table, with the change that shows it."""
 
@@ -149,9 +135,6 @@ def explain(task: Task, indices: np.ndarray, progress: StageProgress | None = No
     start = task.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])
     by_workload, reward, changes = _neighbours(task, start[0], progress)
     values = task.average(by_workload[None])[0]
-    built = np.array([values, *(change.values for change in changes if change.is_built)])
-    own = own_metrics(task.metrics)
-    is_own = [spec in own for spec in task.metrics]
     return Explanation(
         task,
         start[0],
@@ -159,7 +142,6 @@ def explain(task: Task, indices: np.ndarray, progress: StageProgress | None = No
         values,
         by_workload,
         tuple(changes),
-        tuple(causes(built[:, is_own], [s for s in task.metrics if s in own])),
         tuple(_reliefs(task, start[0], by_workload, reward)),
     )
 
@@ -172,16 +154,7 @@ def _evaluate(task: Task, designs: np.ndarray, progress: StageProgress | None) -
     for first in range(0, len(designs), _PART):
         progress("designs", first, len(designs))
         parts.append(task.evaluate(designs[first : first + _PART]))
-    return Evaluation(
-        np.concatenate([part.values for part in parts]),
-        np.concatenate([part.reason for part in parts]),
-        np.concatenate([part.reward for part in parts]),
-        {
-            number * _PART + row: why
-            for number, part in enumerate(parts)
-            for row, why in part.failures.items()
-        },
-    )
+    return joined(parts)
 
 
 def single_changes(
@@ -329,28 +302,6 @@ def shares(explanation: Explanation, relief: Relief) -> dict[str, float]:
 def _size(share: float) -> float:
     """Return the size of a change, as a factor up or down."""
     return abs(math.log1p(share)) if share > -1 else math.inf
-
-
-def route(task: Task, indices: np.ndarray, target: Objective) -> Route:
-    """Change one parameter after the other, each time the one that comes nearest to a target.
-
-    It may end short of a target that several parameters at once would meet.
-    """
-    judged = replace(task, objective=target)
-    place = task.space.canonical(np.asarray(indices, dtype=np.int64)[None, :])[0]
-    steps: list[Change] = []
-    evaluations = 0
-    while True:
-        by_workload, reward, changes = _neighbours(judged, place)
-        evaluations += 1 + len(changes)
-        best = max(changes, key=lambda change: change.reward, default=None)
-        is_better = best is not None and best.reward > reward + 1e-12
-        if reward >= -1e-12 or not is_better or len(steps) == _MAX_STEPS or best is None:
-            values = task.average(by_workload[None])[0]
-            return Route(tuple(steps), reward >= -1e-12, evaluations, values)
-        steps.append(best)
-        design = {**task.space.design_at(place), best.parameter: best.new}
-        place = task.space.canonical(task.space.indices_of(design)[None, :])[0]
 
 
 def tradeoffs(explanation: Explanation, error_percent: float) -> list[Point]:

@@ -1,8 +1,13 @@
 """Findings of a report: scores, aggregates, best designs, fronts and diagnostics."""
 
+import csv
+import io
+import json
 import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -17,6 +22,8 @@ from archgym.analysis.statistics import (
     scores,
 )
 from archgym.errors import InvalidArgumentError
+from archgym.files.json_types import plain
+from archgym.files.storage import storage_errors, write_atomic
 from archgym.report.answer import Answer, answer_of
 from archgym.report.best_design import Chosen, choose, chosen_tables
 from archgym.report.diagnostics import health
@@ -30,6 +37,10 @@ from archgym.sweep.results import log_spaced
 
 SURE_P = 0.05
 """A pair's p-value above which the intervals of few runs say nothing. Chosen, as is usual."""
+REPORT_MARK = '{\n "protocol": {'
+"""First bytes of a report's JSON, by which a later report knows that it may replace the file."""
+SCORES_MARK = "agent,runs,IQM score"
+"""First bytes of a report's scores.csv."""
 # chosen: profiles look smooth with so many.
 THRESHOLDS = np.linspace(-0.5, 1.0, 61)
 
@@ -412,3 +423,32 @@ def _random_improvement(task: TaskEvidence, protocol: Protocol) -> Table:
     columns = ("agent", "runs", "median improvement [%]")
     title = "Improvement over an average random design"
     return Table(f"relative {task.label}", title, columns, tuple(rows), note)
+
+
+def write_csv(findings: Findings, folder: Path) -> list[Path]:
+    """Write one file a table into a folder, which is made.
+
+    Raises:
+      StorageError: They cannot be written.
+    """
+    with storage_errors(folder, "written"):
+        folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    for table in findings.tables:
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(table.columns)
+        writer.writerows([["" if c is None else c for c in row] for row in table.rows])
+        path = folder / (re.sub(r"[^A-Za-z0-9_-]+", "-", table.name) + ".csv")
+        write_atomic(path, text.getvalue())
+        paths.append(path)
+    return paths
+
+
+def write_json_file(findings: Findings, path: Path) -> None:
+    """Write all findings of the report as JSON.
+
+    Raises:
+      StorageError: It cannot be written.
+    """
+    write_atomic(path, json.dumps(plain(findings.to_json()), indent=1, allow_nan=False) + "\n")

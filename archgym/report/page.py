@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from html import escape
 from importlib.resources import files
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy as np
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.files.json_types import plain
 from archgym.files.replacement import MARK
+from archgym.files.storage import write_atomic
 from archgym.report.answer import Answer, Gain
 from archgym.report.commands import search_command
 from archgym.report.evidence import TaskEvidence
@@ -548,3 +550,19 @@ def _sampled(reward: np.ndarray, built: np.ndarray, best: np.ndarray, most: int)
     n = max(0, most - len(best))
     drawn = np.random.default_rng(0).choice(rest, size=min(n, len(rest)), replace=False)
     return np.sort(np.concatenate([best, drawn]))
+
+
+def write_page(findings: Findings, path: Path, options: PageOptions | None = None) -> int:
+    """Write the page and return its size in bytes.
+
+    Args:
+      findings: Findings of the report.
+      path: File of the page.
+      options: Title, author and date of the page.
+
+    Raises:
+      StorageError: It cannot be written.
+    """
+    content = page(findings, options or PageOptions()).encode()
+    write_atomic(path, content)
+    return len(content)

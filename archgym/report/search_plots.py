@@ -1,7 +1,7 @@
 """Figures of one study for notebooks, as plotly figures."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 
     from archgym.studies.snapshot import StudyLog
 
-# chosen: plotly labels more ticks than this on top of each other.
-_MAX_TICKS = 12
 # Share of trees between the ends of an interval.
 _LEVEL = 0.9
 _TITLE_LENGTH = 100
@@ -138,53 +136,6 @@ class SearchPlots:
         drawn = importance_figure(found, task, 0)
         figure.add_traces(drawn["data"])
         return figure.update_layout(drawn["layout"])
-
-    def parallel(self) -> "Figure":
-        """Return feasible designs as lines through their parameters and metrics.
-
-        Raises:
-          InvalidArgumentError: No design could be built.
-        """
-        from plotly import graph_objects
-
-        log = self._log
-        rows = log.top_rows(log.asks)[::-1]
-        if not len(rows):
-            raise InvalidArgumentError(
-                "Parallel coordinates need a feasible design, and the study has none so far. "
-                "Evaluate more designs."
-            )
-        dimensions: list[dict[str, Any]] = []
-        for place, parameter in enumerate(log.space.parameters):
-            n = parameter.size
-            ticks = np.unique(np.linspace(0, n - 1, min(n, _MAX_TICKS)).astype(np.int64)).tolist()
-            dimensions.append(
-                {
-                    "label": parameter.name,
-                    "values": log.records.indices[rows, place],
-                    "range": [0, max(n - 1, 1)],
-                    "tickvals": ticks,
-                    "ticktext": [str(parameter.value(tick)) for tick in ticks],
-                }
-            )
-        names = [spec.name for spec in log.metrics]
-        average = log.average()[rows]
-        for spec in sought(log, study_objective(log)):
-            column = average[:, names.index(spec.name)]
-            dimensions.append({"label": _label(spec), "values": column})
-        figure = self._figure("", "")
-        figure.add_trace(
-            graph_objects.Parcoords(
-                line={
-                    "color": log.records.reward[rows],
-                    "colorscale": "Viridis",
-                    "showscale": True,
-                    "colorbar": {"title": {"text": "reward"}},
-                },
-                dimensions=dimensions,
-            )
-        )
-        return figure
 
     def _two(self, metrics: Sequence[str] | None) -> list[MetricSpec]:
         known = {spec.name: spec for spec in self._log.metrics}

@@ -6,7 +6,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, metadata, version
 from pathlib import Path
 from typing import Any, Final
@@ -88,25 +88,7 @@ class Installation:
 
     def to_json(self) -> dict[str, Any]:
         """Return the installation as plain values for JSON."""
-        return {
-            "versions": dict(self.versions),
-            "cores": self.cores,
-            "kernel_cache": str(self.kernel_cache),
-            "is_cache_private": self.is_cache_private,
-            "compiled": list(self.compiled),
-            "free_bytes": dict(self.free_bytes),
-            "features": [
-                {
-                    "name": feature.name,
-                    "purpose": feature.purpose,
-                    "found": dict(feature.found),
-                    "missing": list(feature.missing),
-                    "remedy": feature.remedy,
-                }
-                for feature in self.features
-            ],
-            "problems": list(self.problems),
-        }
+        return {**asdict(self), "kernel_cache": str(self.kernel_cache)}
 
 
 def examine() -> Installation:

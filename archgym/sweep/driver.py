@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import shlex
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -31,7 +32,7 @@ from archgym.studies.snapshot import read_state
 from archgym.sweep.local import LocalCrew
 from archgym.sweep.plan import Run, SweepPlan
 from archgym.sweep.reading import PLAN_NAME, record_plan
-from archgym.sweep.study_run import RunResult, require_same_study
+from archgym.sweep.study_run import Digest, RunResult, require_same_study
 
 if TYPE_CHECKING:
     from archgym.sweep.cluster import RayCrew
@@ -235,20 +236,21 @@ class _Driver:
           How many were finished before, and why others failed, by their id.
         """
         repeated, has_changed = 0, False
-        standings, unnoted = Standings(self._folder), list[tuple[Run, int]]()
+        standings, unnoted = Standings(self._folder), list[tuple[Run, RunResult]]()
         checked: set[str] = set()
         for run in self._runs:
-            _refuse_links(self._folder, run.id, checked)
+            name = run.id
             is_finished, evaluations = standings.of(run)
             self._known += evaluations
             if is_finished:
                 repeated += 1
                 self._count(run, evaluations)
-                if run.id not in standings.noted:
-                    unnoted.append((run, evaluations))
+                if name not in standings.noted:
+                    unnoted.append((run, RunResult(evaluations)))
                 # Another machine may have finished what failed here.
-                has_changed |= self._failures.pop(run.id, None) is not None
+                has_changed |= self._failures.pop(name, None) is not None
             else:
+                _refuse_links(self._folder, name, checked)
                 self._waiting.append(run)
         _note_finished(self._folder, unnoted)
         if self._waiting:
@@ -292,7 +294,7 @@ class _Driver:
             return
         self._count(run, result.evaluations)
         if result.failure is None:
-            _note_finished(self._folder, [(run, result.evaluations)])
+            _note_finished(self._folder, [(run, result)])
             return
         self._n_failed += 1
         self._failures[run.id] = result.failure
@@ -358,6 +360,18 @@ def _refuse_links(folder: Path, name: str, checked: set[str]) -> None:
 
 
 @final
+class Note(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """A finished run, the size and times of its files when it ended, and its results."""
+
+    run: str
+    evaluations: int
+    journal_bytes: int
+    journal_ns: int
+    study_ns: int
+    digest: Digest | None = None
+
+
+@final
 class Standings:
     """Progress of runs, looked up without reading studies that are known to be finished.
 
@@ -369,17 +383,20 @@ class Standings:
         """Read the notes of a sweep's folder."""
         self._folder = folder
         self._names: dict[str, frozenset[str]] = {}
-        self.noted: dict[str, tuple[int, ...]] = {}
-        decoder = msgspec.json.Decoder(tuple[str, int, int, int, int])
+        self._place = str(folder)
+        self.noted: dict[str, Note] = {}
+        decoder = msgspec.json.Decoder(Note)
         path = folder / _FINISHED_NAME
         if not path.is_file():
             return
         with storage_errors(path, "read"), open_member(path) as handle:
-            for line in handle.read().splitlines():
-                # A line that was cut short says nothing.
+            for line in handle:
+                content, _, stated = line.rpartition(b" ")
+                # A line that is damaged or was cut short says nothing.
                 with suppress(ValueError):
-                    name, *numbers = decoder.decode(line)
-                    self.noted[name] = tuple(numbers)
+                    if content and zlib.crc32(content) == int(stated, 16):
+                        note = decoder.decode(content)
+                        self.noted[note.run] = note
 
     def has_begun(self, run: Run) -> bool:
         """Return True if a run has a folder."""
@@ -389,25 +406,36 @@ class Standings:
                 self._names[parent] = frozenset(entry.name for entry in entries)
         return name in self._names.get(parent, ())
 
+    def note(self, name: str) -> Note | None:
+        """Return the note of a run whose files are as they were when it ended."""
+        noted = self.noted.get(name)
+        if noted is not None:
+            mark = _mark(f"{self._place}/{name}")
+            if mark == (noted.journal_bytes, noted.journal_ns, noted.study_ns):
+                return noted
+        return None
+
     def of(self, run: Run) -> tuple[bool, int]:
         """Return True if a run is finished, and its evaluations; see `standing`."""
-        if not self.has_begun(run):
-            return False, 0
         name = run.id
-        noted = self.noted.get(name)
-        if noted is not None and _mark(f"{self._folder}/{name}") == noted[1:]:
-            return True, noted[0]
-        return standing(self._folder / name, run)
+        noted = self.note(name)
+        if noted is not None:
+            return True, noted.evaluations
+        return standing(self._folder / name, run) if self.has_begun(run) else (False, 0)
 
 
-def _note_finished(folder: Path, ended: Iterable[tuple[Run, int]]) -> None:
-    """Note runs that are finished, with their evaluations; what cannot be noted is read later."""
-    marks = ((run, n, _mark(f"{folder}/{run.id}")) for run, n in ended)
-    lines = [json.dumps([run.id, n, *mark]) for run, n, mark in marks if mark is not None]
-    if lines:
-        with suppress(OSError), (folder / _FINISHED_NAME).open("a", encoding="utf-8") as handle:
+def _note_finished(folder: Path, ended: Iterable[tuple[Run, RunResult]]) -> None:
+    """Note runs that are finished, with their results; what cannot be noted is read later."""
+    lines = []
+    for run, result in ended:
+        mark = _mark(f"{folder}/{run.id}")
+        if mark is not None:
+            note = msgspec.json.encode(Note(run.id, result.evaluations, *mark, result.digest))
             # A line before it may have been cut short.
-            handle.write("".join(f"\n{line}\n" for line in lines))
+            lines.append(b"\n%b %08x\n" % (note, zlib.crc32(note)))
+    if lines:
+        with suppress(OSError), (folder / _FINISHED_NAME).open("ab") as handle:
+            handle.write(b"".join(lines))
 
 
 def _mark(folder: str) -> tuple[int, int, int] | None:

@@ -22,6 +22,8 @@ from archgym.sweep.study_run import RunResult, Tasks, perform
 
 # chosen: a process must be gone within the two seconds that a stop may take.
 _STOP_S = 1.2
+# chosen: a process that was stopped for so long stays stopped.
+_STOPPED_S = 20.0
 # chosen: longer than a process lives after its driver was killed.
 _PATIENCE_S = 3.0
 
@@ -36,6 +38,7 @@ class _StudyProcess:
     run: Run | None = None
     evaluations: int = 0
     """Evaluations of its run so far."""
+    _stopped_at: float | None = field(default=None, repr=False)
     _process: BaseProcess | None = field(default=None, repr=False)
     _connection: "Connection[Any, Any] | None" = field(default=None, repr=False)
 
@@ -67,6 +70,20 @@ class _StudyProcess:
         self.run = None
         assert isinstance(content, RunResult)
         return content
+
+    def kill_if_stopped(self) -> None:
+        """Kill the process if it was stopped a while ago (Linux), so that its lease ends."""
+        assert self._process is not None
+        state = ""
+        with suppress(OSError):
+            text = Path(f"/proc/{self._process.pid}/stat").read_text()
+            state = text.rpartition(")")[2].split()[0]
+        if state != "T":
+            self._stopped_at = None
+        elif self._stopped_at is None:
+            self._stopped_at = time.monotonic()
+        elif time.monotonic() > self._stopped_at + _STOPPED_S:
+            self._process.kill()
 
     def ask_to_end(self) -> None:
         """Ask the process to save its study and end."""
@@ -161,6 +178,9 @@ class LocalCrew:
             result = process.receive()
             if result is not None:
                 ended.append((run, result))
+        for process in self._processes:
+            if process.run is not None:
+                process.kill_if_stopped()
         return ended
 
     def stop(self) -> None:

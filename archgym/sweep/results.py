@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
+import msgspec
 import numpy as np
 
 from archgym.analysis.statistics import interquartile_mean
@@ -14,11 +15,11 @@ from archgym.evaluation.objective import REWARD_LIMIT
 from archgym.files.remote import local_copy
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
-from archgym.studies.timing import NO_TIMES, RunTimes, read_times
-from archgym.sweep.driver import read_failures
+from archgym.studies.timing import RunTimes
+from archgym.sweep.driver import Standings, read_failures
 from archgym.sweep.plan import Run, SweepPlan, TaskPlan
 from archgym.sweep.reading import read_recorded_plan
-from archgym.sweep.study_run import require_same_study
+from archgym.sweep.study_run import Curve, Digest, require_same_study
 
 WITHIN = 0.05
 """Distance to the best known reward within which a design counts as good."""
@@ -45,41 +46,31 @@ class Spread:
 
 
 @final
-@dataclass(frozen=True)
-class Curve:
-    """Best reward so far after each evaluation, (evaluations,), -inf before a feasible design."""
-
-    rewards: np.ndarray
-    is_over: bool
-    """True if there will be no more evaluations, so that the last reward stands for later ones."""
-
-    def at(self, budget: int) -> float:
-        """Return the best reward after so many evaluations; NaN where it is not known."""
-        if not len(self.rewards) or (len(self.rewards) < budget and not self.is_over):
-            return math.nan
-        return float(self.rewards[min(budget, len(self.rewards)) - 1])
-
-
-@final
-@dataclass(frozen=True)
-class RunSummary:
+class RunSummary(msgspec.Struct, frozen=True, gc=False):
     """One study of a sweep."""
 
     run: Run
     status: str
     """One of finished, running, interrupted, failed, waiting."""
-    curve: Curve
-    evaluations: int = 0
-    asks: int = 0
-    distinct: int = 0
-    """Designs that differ in what they mean, of those asked for."""
-    times: RunTimes = NO_TIMES
+    results: Digest = Digest(Curve(0))
     problem: str | None = None
     """Reason why it failed, or damage of its journal."""
-    has_limits: bool = False
-    """True if its task has limits."""
-    missed: tuple[str, ...] = ()
-    """Limits that its best design misses, in words."""
+
+    @property
+    def curve(self) -> Curve:
+        """Best reward so far."""
+        return self.results.curve
+
+    @property
+    def evaluations(self) -> int:
+        """Number of its evaluations."""
+        return self.results.curve.n
+
+    @property
+    def times(self) -> RunTimes:
+        """Wall time of an evaluation."""
+        known = self.results.simulator_s, self.results.own_s
+        return RunTimes(*(math.nan if each is None else each for each in known))
 
 
 @final
@@ -113,11 +104,11 @@ class AgentSummary:
     def mean(self, name: str) -> float:
         """Mean over the runs of one of evaluations, asks, distinct, simulator_s and own_s."""
         values = [
-            getattr(run.times, name) if name.endswith("_s") else getattr(run, name)
+            run.evaluations if name == "evaluations" else getattr(run.results, name)
             for run in self.runs
             if run.evaluations
         ]
-        known = [float(value) for value in values if not math.isnan(value)]
+        known = [float(value) for value in values if value is not None]
         return sum(known) / len(known) if known else math.nan
 
     def to_json(self) -> dict[str, Any]:
@@ -137,11 +128,11 @@ class AgentSummary:
                     "seed": run.run.seed,
                     "status": run.status,
                     "problem": run.problem,
-                    "missed_limits": list(run.missed),
+                    "missed_limits": list(run.results.missed),
                     "evaluations": run.evaluations,
-                    "asks": run.asks,
-                    "distinct_designs": run.distinct,
-                    "best_reward": run.curve.rewards[-1].item() if run.evaluations else None,
+                    "asks": run.results.asks,
+                    "distinct_designs": run.results.distinct,
+                    "best_reward": run.curve.at(run.evaluations) if run.evaluations else None,
                     "evaluations_to_within": reached,
                     "simulator_s": run.times.simulator_s,
                     "own_s": run.times.own_s,
@@ -219,8 +210,16 @@ def read_report(folder: str | Path) -> SweepReport:
     budgets = log_spaced(plan.budget)
     by_pair: dict[tuple[str, str], list[RunSummary]] = {}
     first_logs: dict[str, StudyLog] = {}
+    standings = Standings(folder)
     for run in plan.runs():
-        summary, log = _read_run(folder / run.id, run, failures.get(run.id))
+        name, log = run.id, None
+        note = standings.note(name)
+        # One study of a task is read, since it says what its rewards mean.
+        is_noted = run.task.label in first_logs and name not in failures
+        if note is not None and note.digest is not None and is_noted:
+            summary = RunSummary(run, "finished", note.digest)
+        else:
+            summary, log = _read_run(folder / name, run, failures.get(name))
         by_pair.setdefault((run.task.label, run.label), []).append(summary)
         if log is not None and log.evaluations:
             first_logs.setdefault(run.task.label, log)
@@ -245,28 +244,13 @@ def log_spaced(budget: int) -> tuple[int, ...]:
 
 
 def _read_run(folder: Path, run: Run, failure: str | None) -> tuple[RunSummary, StudyLog | None]:
-    nothing = Curve(np.empty(0), is_over=False)
     if not (folder / STUDY_NAME).is_file():
-        return RunSummary(run, "failed" if failure else "waiting", nothing, problem=failure), None
+        return RunSummary(run, "failed" if failure else "waiting", problem=failure), None
     require_same_study(run, folder)
     log = read_study(folder)
     status = "failed" if failure and log.status != "running" else log.status
-    reward = np.where(log.is_feasible, log.records.reward, -np.inf)[log.is_evaluation]
-    curve = Curve(np.maximum.accumulate(reward), is_over=log.status == "finished")
-    canonical = log.space.canonical(log.records.indices)
-    summary = RunSummary(
-        run,
-        status,
-        curve,
-        log.evaluations,
-        log.asks,
-        len(np.unique(canonical, axis=0)),
-        read_times(folder, log.evaluations),
-        failure or log.damage_report(),
-        bool(log.limits),
-        () if (best := log.best()) is None else tuple(log.missed(best)),
-    )
-    return summary, log
+    problem = failure or log.damage_report()
+    return RunSummary(run, status, Digest.of(folder, log), problem), log
 
 
 # ---- one task
@@ -279,7 +263,7 @@ def _task_summary(
     budgets: Sequence[int],
 ) -> TaskSummary:
     ends = [
-        run.curve.rewards[-1].item() for each in runs.values() for run in each if run.evaluations
+        run.curve.at(run.evaluations) for each in runs.values() for run in each if run.evaluations
     ]
     best = max([*ends, -math.inf if task.best_known is None else task.best_known])
     threshold = math.inf if log is None else within_reward(log, best)
@@ -287,9 +271,7 @@ def _task_summary(
     for label, own in runs.items():
         rewards = {budget: _spread([run.curve.at(budget) for run in own]) for budget in budgets}
         agents.append(
-            AgentSummary(
-                label, tuple(own), rewards, tuple(_reached(r.curve, threshold) for r in own)
-            )
+            AgentSummary(label, tuple(own), rewards, tuple(r.curve.reached(threshold) for r in own))
         )
     return TaskSummary(task, best, threshold, None if log is None else _metric(log), tuple(agents))
 
@@ -338,12 +320,6 @@ def _metric(log: StudyLog) -> str | None:
     units = {spec.name: spec.unit for spec in log.metrics}
     name = str(terms[0]["metric"])
     return f"{name} [{units[name]}]"
-
-
-def _reached(curve: Curve, threshold: float) -> int | None:
-    # Rounding must not lose the best design itself.
-    good = curve.rewards >= threshold - 1e-12
-    return int(np.argmax(good)) + 1 if good.any() else None
 
 
 def _spread(values: Sequence[float]) -> Spread:

@@ -10,6 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, final
 
+import msgspec
 import numpy as np
 
 from archgym.errors import ArchGymError
@@ -30,8 +31,7 @@ Status = Literal["finished", "running", "failed", "interrupted", "waiting"]
 
 
 @final
-@dataclass(frozen=True)
-class RunStatus:
+class RunStatus(msgspec.Struct, frozen=True, gc=False):
     """Progress of a run."""
 
     run: Run
@@ -127,15 +127,15 @@ def read_status(folder: str | Path) -> SweepStatus:
 
 
 def _status(known: Standings, root: Path, run: Run, failures: Mapping[str, str]) -> RunStatus:
-    if not known.has_begun(run):
-        failure = failures.get(run.id)
-        return RunStatus(run, "waiting" if failure is None else "failed", 0, failure)
     try:
         is_finished, evaluations = known.of(run)
     except ArchGymError as error:
         return RunStatus(run, "failed", 0, str(error))
     if is_finished:
         return RunStatus(run, "finished", evaluations)
+    if not known.has_begun(run):
+        failure = failures.get(run.id)
+        return RunStatus(run, "waiting" if failure is None else "failed", 0, failure)
     folder = root / run.id
     if not (folder / STUDY_NAME).is_file():
         failure = failures.get(run.id)

@@ -1,12 +1,17 @@
 """One run of a sweep, performed in the process that is to write its study."""
 
 import errno
+import math
 import time
 import traceback
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Self, final
+
+import msgspec
+import numpy as np
 
 from archgym.errors import (
     ArchGymError,
@@ -18,7 +23,8 @@ from archgym.errors import (
 )
 from archgym.files.storage import require_inside
 from archgym.studies.folder import STUDY_NAME
-from archgym.studies.timing import SessionClock
+from archgym.studies.snapshot import StudyLog, read_study
+from archgym.studies.timing import SessionClock, read_times
 from archgym.sweep.plan import Run
 
 if TYPE_CHECKING:
@@ -35,6 +41,77 @@ Tasks = dict[str, "Task"]
 
 
 @final
+class Curve(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Best reward so far of a study, -inf before a feasible design."""
+
+    n: int
+    """Number of evaluations."""
+    places: tuple[int, ...] = ()
+    """Evaluations, from 1, after which the best reward is better."""
+    bests: tuple[float, ...] = ()
+    """Best reward from there on."""
+    is_over: bool = False
+    """True if there will be no more evaluations, so that the last reward stands for later ones."""
+
+    @classmethod
+    def of(cls, rewards: np.ndarray, is_over: bool) -> Self:
+        """Return the curve of the rewards of evaluations, (n,), -inf where one is infeasible."""
+        best = np.maximum.accumulate(rewards)
+        rises = np.flatnonzero(best > np.concatenate([[-np.inf], best[:-1]]))
+        places, bests = (rises + 1).tolist(), best[rises].tolist()
+        return cls(len(rewards), tuple(places), tuple(bests), is_over)
+
+    @property
+    def rewards(self) -> np.ndarray:
+        """Best reward so far after each evaluation, (n,)."""
+        return np.array([self.at(place) for place in range(1, self.n + 1)])
+
+    def at(self, budget: int) -> float:
+        """Return the best reward after so many evaluations; NaN where it is not known."""
+        if not self.n or (self.n < budget and not self.is_over):
+            return math.nan
+        n = bisect_right(self.places, budget)
+        return self.bests[n - 1] if n else -math.inf
+
+    def reached(self, threshold: float) -> int | None:
+        """Return the evaluations until a reward; None if there is none as good."""
+        # Rounding must not lose the best design itself.
+        n = bisect_left(self.bests, threshold - 1e-12)
+        return self.places[n] if n < len(self.places) else None
+
+
+@final
+class Digest(msgspec.Struct, frozen=True, array_like=True, gc=False):
+    """Results of a study that the report of its sweep shows."""
+
+    curve: Curve
+    asks: int = 0
+    distinct: int = 0
+    """Designs that differ in what they mean, of those asked for."""
+    simulator_s: float | None = None
+    own_s: float | None = None
+    has_limits: bool = False
+    """True if its task has limits."""
+    missed: tuple[str, ...] = ()
+    """Limits that its best design misses, in words."""
+
+    @classmethod
+    def of(cls, folder: Path, log: StudyLog) -> Self:
+        """Return the results of a study that was read."""
+        rewards = np.where(log.is_feasible, log.records.reward, -np.inf)[log.is_evaluation]
+        times, best = read_times(folder, log.evaluations), log.best()
+        return cls(
+            Curve.of(rewards, is_over=log.status == "finished"),
+            log.asks,
+            len(np.unique(log.space.canonical(log.records.indices), axis=0)),
+            None if math.isnan(times.simulator_s) else times.simulator_s,
+            None if math.isnan(times.own_s) else times.own_s,
+            bool(log.limits),
+            () if best is None else tuple(log.missed(best)),
+        )
+
+
+@final
 @dataclass(frozen=True)
 class RunResult:
     """Result of a run: the study's end, or the reason of its failure."""
@@ -43,6 +120,8 @@ class RunResult:
     failure: str | None = None
     is_lost: bool = False
     """True if its process was lost, so that another may succeed."""
+    digest: Digest | None = None
+    """Results of a study that is finished."""
     stops_all: bool = False
     """True if the other runs would fail for the same reason, such as a full disk."""
 
@@ -94,7 +173,7 @@ def perform(
             if executor is not None:
                 executor.close()
         clock.write()
-        return RunResult(study.evaluations)
+    return RunResult(study.evaluations, digest=Digest.of(folder, read_study(folder)))
 
 
 def _cached(folder: str | None) -> "Executor | None":

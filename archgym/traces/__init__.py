@@ -10,7 +10,6 @@ from archgym.traces.file import (
 from archgym.traces.generators import GENERATED, generated_trace
 from archgym.traces.markers import begin, end
 from archgym.traces.memory_trace import AccessKind, MemoryTrace
-from archgym.traces.reference import read_planes
 from archgym.traces.shipped import shipped_info, shipped_names, shipped_trace
 
 __all__ = [
@@ -23,7 +22,6 @@ __all__ = [
     "generated_trace",
     "iterate_memory_trace",
     "read_memory_trace",
-    "read_planes",
     "read_trace_info",
     "shipped_info",
     "shipped_names",

@@ -22,12 +22,15 @@ from archgym.files.json_types import Whole, typed
 from archgym.files.storage import atomic_file, storage_errors
 from archgym.traces.archive import Archive, open_archive
 from archgym.traces.memory_trace import ADDRESS_BITS, COLUMNS, AccessKind, MemoryTrace
-from archgym.traces.reference import MAX_RECORDS, is_planes, printable, read_planes
 
 _HEADER = "trace.json"
 _FORMAT = "archgym-memory-trace"
 _VERSION = 1
 CHUNK_RECORDS = 2**18
+# chosen: ten times the longest reference trace; half a gigabyte as columns.
+MAX_RECORDS = 2**25
+MAX_TEXT = 1000
+"""chosen: letters of a name or command that are kept and shown."""
 # A head, and at most 18 bytes a record.
 _MAX_CHUNK_BYTES = 18 * CHUNK_RECORDS + 4
 _WHAT = "a memory trace"
@@ -191,7 +194,7 @@ def write_memory_trace(
 
 
 def read_memory_trace(path: str | Path, *, max_records: int = MAX_RECORDS) -> MemoryTrace:
-    """Return the trace in a `.npz` file, of this layout or of planes.
+    """Return the trace in a `.npz` file.
 
     Args:
       max_records: Most records to take in; each takes 15 bytes.
@@ -201,17 +204,15 @@ def read_memory_trace(path: str | Path, *, max_records: int = MAX_RECORDS) -> Me
       StorageError: It cannot be read.
     """
     with open_archive(path, _WHAT, _REMEDY) as archive:
-        if not is_planes(archive.names):
-            info, n_chunks = _info(archive, max_records)
-            # Memory is taken as it is filled, so a number that is only claimed takes none.
-            columns = {name: np.empty(info.records, kind) for name, kind in COLUMNS.items()}
-            place = 0
-            for part in _chunks(archive, info, n_chunks):
-                for name, column in columns.items():
-                    column[place : place + len(part)] = getattr(part, name)
-                place += len(part)
-            return MemoryTrace(**columns, name=info.name, command=info.command)
-    return read_planes(path, max_records=max_records)
+        info, n_chunks = _info(archive, max_records)
+        # Memory is taken as it is filled, so a number that is only claimed takes none.
+        columns = {name: np.empty(info.records, kind) for name, kind in COLUMNS.items()}
+        place = 0
+        for part in _chunks(archive, info, n_chunks):
+            for name, column in columns.items():
+                column[place : place + len(part)] = getattr(part, name)
+            place += len(part)
+        return MemoryTrace(**columns, name=info.name, command=info.command)
 
 
 def iterate_memory_trace(
@@ -222,43 +223,24 @@ def iterate_memory_trace(
     Args:
       path: The file.
       max_records: Most records that the file may hold; None for any number, as one chunk is in
-        memory at a time. Planes are read whole, so that they have a limit always.
+        memory at a time.
 
     Raises:
       FileFormatError, StorageError: As for `read_memory_trace`; also after some chunks.
     """
     with open_archive(path, _WHAT, _REMEDY) as archive:
-        if not is_planes(archive.names):
-            info, n_chunks = _info(archive, 2**63 if max_records is None else max_records)
-            yield from _chunks(archive, info, n_chunks)
-            return
-    most = MAX_RECORDS if max_records is None else max_records
-    yield read_planes(path, max_records=most)
+        info, n_chunks = _info(archive, 2**63 if max_records is None else max_records)
+        yield from _chunks(archive, info, n_chunks)
 
 
 def read_trace_info(path: str | Path) -> TraceInfo:
-    """Return the metadata of a trace file without reading the records (except planes).
+    """Return the metadata of a trace file without reading the records.
 
     Raises:
       FileFormatError, StorageError: As for `read_memory_trace`.
     """
     with open_archive(path, _WHAT, _REMEDY) as archive:
-        if not is_planes(archive.names):
-            return _info(archive, 2**63)[0]
-    trace = read_planes(path)
-    count = np.bincount(trace.kind, minlength=max(AccessKind) + 1).tolist()
-    data = trace.address[trace.kind != AccessKind.FETCH] >> np.uint64(_PAGE_BITS)
-    return TraceInfo(
-        name=trace.name,
-        command=trace.command,
-        records=len(trace),
-        instructions=trace.n_instructions,
-        loads=count[AccessKind.LOAD],
-        stores=count[AccessKind.STORE],
-        modifies=count[AccessKind.MODIFY],
-        fetches=count[AccessKind.FETCH],
-        data_pages=len(np.unique(data)),
-    )
+        return _info(archive, 2**63)[0]
 
 
 def joined(parts: list[MemoryTrace], info: TraceInfo | None) -> MemoryTrace:
@@ -316,3 +298,8 @@ def _info(archive: Archive, max_records: int) -> tuple[TraceInfo, int]:
     # Whatever a file says of itself is shown in terminals.
     values |= {n: printable(value) for n, value in values.items() if isinstance(value, str)}
     return TraceInfo(**values), checked.chunks
+
+
+def printable(text: str) -> str:
+    """Return a text from a file, short and without what a terminal would obey."""
+    return "".join(c if c.isprintable() else "?" for c in text[:MAX_TEXT])

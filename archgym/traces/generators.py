@@ -4,14 +4,13 @@ Each is a function of its arguments alone. Loads and stores are of 8 bytes, and 
 lie between them, as in a loop that does little else.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import Any
 
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.traces.memory_trace import ADDRESS_BITS, COLUMNS, AccessKind, MemoryTrace
+from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
 
 _GIB = 2**30
 _PAGE_BYTES = 4096
@@ -84,31 +83,6 @@ def zipf(
     return _trace(name, places, rng.random(n_accesses) < store_share, instructions)
 
 
-def stride(
-    n_accesses: int,
-    *,
-    stride_bytes: int = 64,
-    footprint_bytes: int = 4 * _GIB,
-    instructions: int = _INSTRUCTIONS,
-    name: str = "stride",
-) -> MemoryTrace:
-    """Load at equal distances, which start again at the region's begin.
-
-    Args:
-      n_accesses: 1 or more.
-      stride_bytes: The distance, 1 or more.
-      footprint_bytes: Size of the region, a page or more.
-      instructions: Instructions an access, with its own.
-    """
-    lines = _lines(n_accesses, footprint_bytes)
-    _require("stride_bytes", 1 <= stride_bytes <= footprint_bytes, "fit the region", stride_bytes)
-    steps = np.arange(n_accesses, dtype=np.uint64) * np.uint64(stride_bytes)
-    places = steps % np.uint64(lines * _LINE_BYTES)
-    # So that the last word of the region ends in it.
-    places -= places % np.uint64(8)
-    return _trace(name, places, np.zeros(n_accesses, np.bool_), instructions)
-
-
 def pointer_chase(
     n_accesses: int,
     *,
@@ -136,41 +110,6 @@ def pointer_chase(
     return _trace(name, node * np.uint64(_LINE_BYTES), np.zeros(n_accesses, np.bool_), instructions)
 
 
-def mixture(
-    parts: Sequence[MemoryTrace], n_accesses: int, *, seed: int, name: str = "mixture"
-) -> MemoryTrace:
-    """Return accesses of several traces in turn: each next one is of a trace by chance, all alike.
-
-    Args:
-      parts: Traces of at least one record; one that ends starts again.
-      n_accesses: 1 or more.
-      seed: Random seed of the choice.
-    """
-    _require("parts", bool(parts) and all(len(p) for p in parts), "hold records", len(parts))
-    _require("n_accesses", n_accesses >= 1, "be at least 1", n_accesses)
-    rng = np.random.default_rng(np.random.SeedSequence(seed))
-    chosen = rng.integers(len(parts), size=n_accesses)
-    columns: dict[str, Any] = {
-        column: np.zeros(n_accesses, kind) for column, kind in COLUMNS.items()
-    }
-    for number, part in enumerate(parts):
-        here = np.flatnonzero(chosen == number)
-        taken = np.arange(len(here)) % len(part)
-        for column, values in columns.items():
-            values[here] = getattr(part, column)[taken]
-    return MemoryTrace(**columns, name=name)
-
-
-def _mixed_4gb(n: int) -> MemoryTrace:
-    parts = (
-        uniform(n, seed=11, footprint_bytes=_GIB, store_share=0.3),
-        zipf(n, seed=12, exponent=1.0),
-        stride(n, stride_bytes=64, footprint_bytes=_GIB),
-        pointer_chase(n, seed=13, footprint_bytes=2 * _GIB),
-    )
-    return mixture(parts, n, seed=14, name="mixture-4gb")
-
-
 GENERATED: Mapping[str, tuple[str, Callable[[int], MemoryTrace]]] = MappingProxyType(
     {
         "random-4gb": (
@@ -181,15 +120,10 @@ GENERATED: Mapping[str, tuple[str, Callable[[int], MemoryTrace]]] = MappingProxy
             "loads of pages by Zipf's law, exponent 0.8, in 4 GiB",
             lambda n: zipf(n, seed=8, name="zipf-4gb"),
         ),
-        "stride-4gb": (
-            "loads 4,160 bytes apart, a new page each, in 4 GiB",
-            lambda n: stride(n, stride_bytes=4160, name="stride-4gb"),
-        ),
         "pointer-chase-4gb": (
             "loads along a chain of all lines of 4 GiB",
             lambda n: pointer_chase(n, seed=9, name="pointer-chase-4gb"),
         ),
-        "mixture-4gb": ("uniform, Zipf, stride and chain in turn, in 4 GiB", _mixed_4gb),
     }
 )
 """Description of each generator, and its function of a number of accesses."""

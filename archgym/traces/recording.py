@@ -19,9 +19,8 @@ from typing import Any, final
 from archgym.errors import InvalidArgumentError, MissingProgramError, SimulatorError
 from archgym.runtime.environment import given_environment
 from archgym.runtime.reductions import report_loss
-from archgym.traces.file import TraceInfo, TraceWriter, trace_writer
+from archgym.traces.file import MAX_TEXT, TraceInfo, TraceWriter, trace_writer
 from archgym.traces.lackey import LackeyParser
-from archgym.traces.reference import MAX_TEXT
 
 # chosen: some 10 to 30 MB of a file, and a minute or two of recording.
 DEFAULT_MAX_ACCESSES = 10_000_000

@@ -3,6 +3,10 @@
 A benchmark is served once with the constants so far. What its requests waited for (so many
 decode-only steps, so many steps with prompts, each with their mean contents) then stays, while the
 constants move; twice is enough. Errors are those of logarithms; large ones count linearly.
+
+TTFT is fitted to its median where that was measured, else to its mean: servers that were not warmed
+up compile kernels while the first requests wait. SGLang 0.5.6 on B200 has means of 7 s, 99th
+percentiles of 70 s and medians of 0.3 s. What is predicted and judged is the mean.
 """
 
 import json
@@ -225,7 +229,13 @@ def _schedule(
     )
     pure_ns, mixed_ns = _steps(asked, at, costs, pure), _steps(asked, at, costs, mixed)
     tpot = np.array([run.tpot_ns.mean() for run in runs])
-    ttft = np.array([run.ttft_ns.mean() for run in runs])
+    has_median = ~np.isnan([asked.rows[row].ttft_median_ms for row in at])
+    ttft = np.array(
+        [
+            np.median(run.ttft_ns) if is_median else run.ttft_ns.mean()
+            for run, is_median in zip(runs, has_median, strict=True)
+        ]
+    )
     waited = costs[:, _FIRST] + costs[:, _WAIT] * pure_ns
     return _Schedule(
         pure, mixed, n[:, 0], n[:, 1],
@@ -295,7 +305,9 @@ def _minimise(asked: Problem, at: npt.NDArray[np.int64], plan: _Schedule, start:
     base = _bases()[None]
     applies = asked.effects[asked.deployment[at]]
     tpot_goal = np.log([asked.rows[row].tpot_ms for row in at])
-    ttft_goal = np.log([asked.rows[row].ttft_ms for row in at])
+    fitted = [asked.rows[row] for row in at]
+    medians = [row.ttft_median_ms for row in fitted]
+    ttft_goal = np.log(np.where(np.isnan(medians), [row.ttft_ms for row in fitted], medians))
     scale = asked.weights[at] / _TPOT_SIGMA
     scales = np.concatenate((scale, scale * _TTFT_WEIGHT))
     # A row without one of the two measurements does not count for it.

@@ -5,25 +5,50 @@ import json
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, final
 
 import numpy as np
 
 from archgym.control.comparison import ControlComparison, _p_value, compare_policies, picture
-from archgym.control.policies import Network
+from archgym.control.policies import POLICY_NAMES, ControlPolicy
 from archgym.control.rules.case import policies_of
-from archgym.control.tasks import task_of
+from archgym.control.tasks import ControlTask, Episode, task_of
 
-_TRAINED = ("imitation-", "ppo-")
+_TRAINED = ("imitation-", "ppo-", "dqn-", "recurrent-")
 
 
-def _trained(found: ControlComparison, split: str) -> dict[str, Any]:
-    """Return the mean of all networks, and its p-values against each other policy, paired.
+@final
+class Recurrent(ControlPolicy):
+    """Recurrent PPO of sb3-contrib in a file, whose memory starts again with each episode."""
+
+    def __init__(self, path: str) -> None:
+        """Load the model."""
+        from sb3_contrib import RecurrentPPO
+
+        self.name = Path(path).stem
+        self._model = RecurrentPPO.load(path, device="cpu")
+        self._memory: Any = None
+
+    def start(self, task: ControlTask, episode: str) -> None:
+        """Forget the last episode."""
+        self._memory = None
+
+    def act(self, episode: Episode) -> tuple[int, ...]:
+        """Return the most probable action."""
+        starts = np.full(episode.run.n_agents, self._memory is None)
+        actions, self._memory = self._model.predict(
+            episode.observation, self._memory, starts, deterministic=True
+        )
+        return tuple(actions.tolist())
+
+
+def _trained(found: ControlComparison, split: str, method: str) -> dict[str, Any]:
+    """Return the mean of a method's networks, and its p-values against other policies, paired.
 
     Each episode counts once, with the mean score of the networks; the test flips signs.
     """
     rows = {row.policy: np.array(row.scores) for row in found.rows if row.split == split}
-    nets = [name for name in rows if name.startswith(_TRAINED)]
+    nets = [name for name in rows if name.startswith(method)]
     if not nets:
         return {}
     ours = np.mean([rows[name] for name in nets], axis=0)
@@ -32,60 +57,80 @@ def _trained(found: ControlComparison, split: str) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     return {
         "split": split,
+        "method": method.removesuffix("-"),
         "networks": len(nets),
         "saved_percent": 100.0 * float(saved.mean()),
         "gap_percent": 100.0 * float(saved.mean() / most.mean()),
         "p_against": {
             name: _p_value((scores - ours) / fixed, rng)
             for name, scores in rows.items()
-            if name not in nets and name != "oracle"
+            if not name.startswith(_TRAINED) and name != "oracle"
         },
     }
 
 
-def main() -> None:
-    """Measure one task."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("policies", nargs="+")
-    parser.add_argument("--task", default="dram-locality")
-    parser.add_argument("--splits", nargs="+", default=["held-out", "programs"])
-    parser.add_argument("--episodes", type=int, default=10)
-    parser.add_argument("--horizons", type=int, nargs="+", default=[1, 2, 4])
-    parser.add_argument("--bound-epochs", type=int, default=0)
-    parser.add_argument("--out", type=Path, required=True)
-    options = parser.parse_args()
-    task = task_of(options.task)
-    started = time.process_time()
-    with policies_of(options.policies, task) as policies:
-        for policy, name in zip(policies, options.policies, strict=True):
-            if isinstance(policy, Network):
-                policy.name = Path(name).stem
+def measure(name: str, options: argparse.Namespace, out: Path) -> str:
+    """Measure one task, write rows and a picture, and return the rows as Markdown."""
+    task = task_of(name)
+    known = [*POLICY_NAMES, *task.by_counters]
+    trained = sorted(options.networks.glob(f"*-{name}-[0-9]*")) if options.networks else []
+    given = [*options.policies, *map(str, trained)]
+    named = [each for each in given if not each.endswith(".zip")]
+    models = [Recurrent(each) for each in given if each.endswith(".zip")]
+    with policies_of(named, task) as policies:
+        for policy, each in zip(policies, named, strict=True):
+            if each not in known:
+                policy.name = Path(each).stem
         found = compare_policies(
             task,
-            policies,
+            [*policies, *models],
             splits=options.splits,
             n_episodes=options.episodes,
             horizons=options.horizons,
             bound_epochs=options.bound_epochs,
         )
     # Settings over time under oracle, rule and one trained policy.
-    trained = [name for name in found.rollouts if name.startswith(_TRAINED)][:1]
-    shown = (f"look-ahead-{options.horizons[-1]}", "hand", *trained)
-    rollouts = {name: found.rollouts[name] for name in shown if name in found.rollouts}
-    picture(replace(found, rollouts=rollouts), options.out.with_suffix(".png"))
+    first = [each for each in found.rollouts if each.startswith(_TRAINED)][:1]
+    shown = (f"look-ahead-{options.horizons[-1]}", "hand", *first)
+    rollouts = {each: found.rollouts[each] for each in shown if each in found.rollouts}
+    picture(replace(found, rollouts=rollouts), out.with_suffix(".png"))
     made = found.to_json()
-    made["trained"] = [_trained(found, split) for split in options.splits]
-    options.out.write_text(json.dumps(made, indent=1) + "\n")
+    means = [_trained(found, each, method) for each in options.splits for method in _TRAINED]
+    made["trained"] = list(filter(None, means))
+    out.write_text(json.dumps(made, indent=1) + "\n")
+    lines = [f"\n{task.doc}\n", f"| {name} | cost | saved % | of the gap % |", "|---|---|---|---|"]
     for row in found.rows:
         g, s = row.gain_percent, row.gap_percent
-        print(
-            f"{row.split:9} {row.policy:34} {np.mean(row.scores):9.3f} saved {g.value:6.2f} "
-            f"[{g.low:6.2f}, {g.high:6.2f}] % gap {s.value:6.1f} [{s.low:6.1f}, {s.high:6.1f}] % "
-            f"p {row.p_value:.4f}"
+        lines.append(
+            f"| {row.policy}, {row.split} | {np.mean(row.scores):.3f} | {g.value:.1f} "
+            f"({g.low:.1f} to {g.high:.1f}) | {s.value:.0f} ({s.low:.0f} to {s.high:.0f}) |"
         )
-    for trained in filter(None, made["trained"]):
-        print(trained)
-    print(f"bound {found.bound}; {time.process_time() - started:.0f} s of processor time")
+    lines += ["", *map(str, made["trained"])]
+    if found.bound:
+        lines.append(f"bound of {options.bound_epochs} epochs: {found.bound}")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Measure tasks."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("policies", nargs="*", default=["hand", "feedback", "ducb", "best-static"])
+    parser.add_argument("--task", nargs="+", default=["dram-locality"])
+    parser.add_argument("--networks", type=Path, help="folder with METHOD-TASK-SEED.npz or .zip")
+    parser.add_argument("--splits", nargs="+", default=["held-out", "programs"])
+    parser.add_argument("--episodes", type=int, default=10)
+    parser.add_argument("--horizons", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--bound-epochs", type=int, default=0)
+    parser.add_argument(
+        "--out", type=Path, required=True, help="file .json; of several tasks, their folder"
+    )
+    options = parser.parse_args()
+    for name in options.task:
+        started, is_one = time.process_time(), len(options.task) == 1
+        out = options.out if is_one else options.out / f"{name}.json"
+        out.parent.mkdir(parents=True, exist_ok=True)
+        print(measure(name, options, out))
+        print(f"{time.process_time() - started:.0f} s of processor time", flush=True)
 
 
 if __name__ == "__main__":

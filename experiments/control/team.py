@@ -17,9 +17,8 @@ import numpy as np
 from gymnasium import spaces
 
 from archgym.control.comparison import _interval
-from archgym.control.cpu import alone_best, cores_task
 from archgym.control.policies import Oracle, policy_of
-from archgym.control.tasks import ControlTask, roll
+from archgym.control.tasks import ControlTask, roll, task_of
 from archgym.envs import Sb3VecEnv
 from archgym.envs.control_team import ParallelControlEnv
 
@@ -45,11 +44,11 @@ def joint_static(task: ControlTask, name: str, cores: int) -> tuple[tuple[int, .
 
 def yardsticks(options: argparse.Namespace) -> None:
     """Measure statics, rules and look-aheads, one line for each episode."""
-    task = cores_task(options.cores)
+    task = task_of(f"cpu-cores-{options.cores}")
     for number in range(options.first, options.first + options.episodes):
         started, name = time.process_time(), f"held-out-{number}"
         joint, fixed = joint_static(task, name, options.cores)
-        alone = alone_best(options.cores, name)
+        alone = task.alone(name)
         found: dict[str, Any] = {"joint-static": fixed, "alone-best": score(task, name, alone)}
         for policy in (
             *(policy_of(each, task) for each in ("best-static", "hand", "feedback", "ducb")),
@@ -104,14 +103,14 @@ def _learn(options: argparse.Namespace, way: str, seed: int) -> None:
         env: Any = DummyVecEnv([lambda: Single(cores)] * n)
     else:
         # One network for all cores, a row for each core of each episode.
-        env = Sb3VecEnv(cores_task(cores), n, team=way == "team")
+        env = Sb3VecEnv(task_of(f"cpu-cores-{cores}"), n, team=way == "team")
     model = PPO(
         "MlpPolicy", env, n_steps=64, batch_size=128, n_epochs=6, gamma=0.8, gae_lambda=0.9,
         ent_coef=0.01, learning_rate=1e-3, policy_kwargs={"net_arch": [64, 64]},
         seed=seed, device="cpu",
     )  # fmt: skip
     model.learn(options.epochs * (1 if is_single else cores))
-    task, scores = cores_task(cores), {}
+    task, scores = task_of(f"cpu-cores-{cores}"), {}
     for number in range(options.first, options.first + options.episodes):
         name = f"held-out-{number}"
 

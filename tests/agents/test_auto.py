@@ -80,7 +80,7 @@ def test_search_leaves_a_local_optimum(seed: int) -> None:
 
 
 def test_island_asks_what_it_would_ask_alone() -> None:
-    island, alone = _Island(MIXED.space, seed=4), GeneticAgent(MIXED.space, seed=4)
+    island, alone = _Island(MIXED.space, 4, GeneticAgent), GeneticAgent(MIXED.space, seed=4)
     for _ in range(4):
         designs = alone.ask()
         assert np.array_equal(island.ask(), designs)
@@ -90,7 +90,7 @@ def test_island_asks_what_it_would_ask_alone() -> None:
 
 
 def test_island_asks_for_no_design_that_is_known() -> None:
-    island, alone = _Island(MIXED.space, seed=4), GeneticAgent(MIXED.space, seed=4)
+    island, alone = _Island(MIXED.space, 4, GeneticAgent), GeneticAgent(MIXED.space, seed=4)
     first = alone.ask()
     island.learn(trials(first[1:], 0.0))
 
@@ -103,14 +103,47 @@ def test_island_asks_for_no_design_that_is_known() -> None:
 
 
 def test_island_starts_again_when_it_is_stuck() -> None:
-    island = _Island(MIXED.space, seed=4)
+    island = _Island(MIXED.space, 4, GeneticAgent)
     while len(island._known) <= 120:
         island.tell(trials(island.ask(), 0.0))
 
-    again = _Island(MIXED.space, seed=5)
+    again = _Island(MIXED.space, 5, GeneticAgent)
     again.learn(trials(np.array([trial.indices for trial in island._known.values()]), 0.0))
 
     assert np.array_equal(island.ask(), again.ask())
+
+
+def test_island_with_models_begins_away_from_the_default_and_starts_again_when_it_is_stuck() -> (
+    None
+):
+    island = _Island(MIXED.space, 4, FewAgent)
+    island.begin(None)
+    default = MIXED.space.canonical(MIXED.space.default_indices[None, :])
+    while len(island._known) <= 48:
+        asked = island.ask()
+        assert not (asked == default).all(axis=1).any()
+        island.tell(trials(asked, 0.0))
+
+    again = _Island(MIXED.space, 5, FewAgent)
+    again.begin(None)
+    again.learn(trials(np.array([trial.indices for trial in island._known.values()]), 0.0))
+
+    assert np.array_equal(island.ask(), again.ask())
+
+
+def test_study_without_an_island_in_its_settings_keeps_the_genetic_one() -> None:
+    given: list[dict[str, Any]] = [{}, {"island": "genetic"}, {"island": "few"}]
+    runs = [search(AutoAgent, MIXED, 60, opening=10, patience=4, **each) for each in given]
+
+    assert np.array_equal(runs[0].designs, runs[1].designs)
+    assert not np.array_equal(runs[0].designs, runs[2].designs)
+
+
+@pytest.mark.parametrize("island", ["genetic", "few"])
+def test_all_designs_of_a_small_space_are_asked_for_once(island: str) -> None:
+    found = search(AutoAgent, TINY, 100, opening=2, patience=1, island=island)
+
+    assert (len(found.rewards), found.n_repeated) == (6, 0)
 
 
 def test_turns_go_to_the_method_that_finds_better_designs() -> None:
@@ -131,10 +164,12 @@ def test_new_best_is_worth_more_than_any_rank() -> None:
     assert agent._worth(-1.0) == 0.0
 
 
-@pytest.mark.parametrize("name", ["opening", "turn", "patience"])
+@pytest.mark.parametrize("name", ["opening", "turn", "patience", "island"])
 def test_hyperparameter_that_cannot_be_is_refused(name: str) -> None:
+    wrong: dict[str, Any] = {name: 0}
+
     with pytest.raises(InvalidArgumentError, match=name):
-        AutoAgent(MIXED.space, seed=0, **{name: 0})
+        AutoAgent(MIXED.space, seed=0, **wrong)
 
 
 @pytest.mark.parametrize("batch_size", [1, 3, 8])
@@ -176,7 +211,7 @@ def test_suited_hyperparameters_depend_on_the_stated_time(monkeypatch: pytest.Mo
         monkeypatch.setattr(type(MIXED.simulator), "evaluation_s", evaluation_s)
         return AutoAgent.suited(MIXED, workers)
 
-    assert suited(1.0, 8) == {"batch_size": 8}
-    assert suited(1.0, 1) == {}
-    assert suited(0.002, 8) == {}
+    assert suited(1.0, 8) == {"batch_size": 8, "island": "few"}
+    assert suited(1.0, 1) == {"island": "few"}
+    assert suited(0.002, 8) == {"island": "few"}
     assert suited(1e-5, 8) == {"thinking": 0.5}

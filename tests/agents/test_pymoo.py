@@ -1,4 +1,4 @@
-"""Tests of what the agents on pymoo share, on both of them."""
+"""Tests of the agent on pymoo."""
 
 import subprocess
 import sys
@@ -12,7 +12,6 @@ import pytest
 from archgym.agent.agent import Agent
 from archgym.agents.nsga2 import Nsga2Agent
 from archgym.agents.random import RandomAgent
-from archgym.agents.sms_emoa import SmsEmoaAgent
 from archgym.analysis import pareto
 from archgym.errors import BudgetExhausted, InvalidArgumentError, MissingExtraError
 from archgym.evaluation.objective import reference_point
@@ -25,16 +24,9 @@ from tests.agents.recorder import search
 from tests.toys import toy_task
 
 MIXED, MAPPING, TINY = proving_tasks()
-AGENTS: tuple[type[Agent], ...] = (Nsga2Agent, SmsEmoaAgent)
 
 
-@pytest.fixture(params=AGENTS, ids=lambda kind: kind.name)
-def kind(request: pytest.FixtureRequest) -> type[Agent]:
-    found: type[Agent] = request.param
-    return found
-
-
-def hypervolume(kind: type[Agent], task: Task, budget: int, seed: int) -> float:
+def hypervolume(task: Task, budget: int, seed: int, kind: type[Agent] = Nsga2Agent) -> float:
     """Of what an agent has found within a budget."""
     designs = search(kind, task, budget, seed).designs[:budget]
     known = np.zeros(len(designs), dtype=bool)
@@ -43,61 +35,61 @@ def hypervolume(kind: type[Agent], task: Task, budget: int, seed: int) -> float:
     return pareto.hypervolume(terms, corner)
 
 
-def test_no_design_is_asked_for_twice(kind: type[Agent]) -> None:
-    assert search(kind, MIXED, 300).n_repeated == 0
+def test_no_design_is_asked_for_twice() -> None:
+    assert search(Nsga2Agent, MIXED, 300).n_repeated == 0
 
 
-def test_constraints_are_never_broken(kind: type[Agent]) -> None:
-    assert MIXED.space.feasible(search(kind, MIXED, 300).designs).all()
+def test_constraints_are_never_broken() -> None:
+    assert MIXED.space.feasible(search(Nsga2Agent, MIXED, 300).designs).all()
 
 
-def test_designs_are_canonical(kind: type[Agent]) -> None:
-    assert MIXED.space.is_canonical(search(kind, MIXED, 300).designs).all()
+def test_designs_are_canonical() -> None:
+    assert MIXED.space.is_canonical(search(Nsga2Agent, MIXED, 300).designs).all()
 
 
-def test_front_is_larger_than_that_of_random_search(kind: type[Agent]) -> None:
+def test_front_is_larger_than_that_of_random_search() -> None:
     task = toy_task("light", "balanced")
 
-    found = [hypervolume(kind, task, 150, seed) for seed in range(6)]
+    found = [hypervolume(task, 150, seed) for seed in range(6)]
 
-    random = [hypervolume(RandomAgent, task, 150, seed) for seed in range(6)]
+    random = [hypervolume(task, 150, seed, RandomAgent) for seed in range(6)]
     assert np.mean(found) > np.mean(random) + np.std(random)
     assert min(found) > np.mean(random)
 
 
-def test_most_of_the_exact_front_of_the_toy_is_found(kind: type[Agent]) -> None:
+def test_most_of_the_exact_front_of_the_toy_is_found() -> None:
     task = toy_task("light", "balanced")
     designs = np.concatenate(list(task.space.enumerate(canonical=True)))
     every = task.trials(designs, task.evaluate(designs), np.zeros(len(designs), dtype=bool))
     exact = every.terms[every.feasible]
     exact = np.unique(exact[pareto.front(exact)], axis=0)
 
-    asked = search(kind, task, 400).designs
+    asked = search(Nsga2Agent, task, 400).designs
     found = task.trials(asked, task.evaluate(asked), np.zeros(len(asked), dtype=bool)).terms
 
     assert pareto.adrs(found, exact) < 0.02
 
 
 @pytest.mark.slow
-def test_front_on_dram_is_larger_than_that_of_random_search(kind: type[Agent]) -> None:
+def test_front_on_dram_is_larger_than_that_of_random_search() -> None:
     task = Task.make("dram", "cloud-1", "balanced")
 
-    found = [hypervolume(kind, task, 200, seed) for seed in range(4)]
+    found = [hypervolume(task, 200, seed) for seed in range(4)]
 
-    random = [hypervolume(RandomAgent, task, 200, seed) for seed in range(4)]
+    random = [hypervolume(task, 200, seed, RandomAgent) for seed in range(4)]
     assert np.mean(found) > np.mean(random) + 0.02
 
 
-def test_objective_of_one_term_is_optimised(kind: type[Agent]) -> None:
+def test_objective_of_one_term_is_optimised() -> None:
     task = toy_task("light", "low-latency")
     best = max(task.evaluate(rows).reward.max() for rows in task.space.enumerate(canonical=True))
 
-    found = [max(search(kind, task, 400, seed).rewards) for seed in range(3)]
+    found = [max(search(Nsga2Agent, task, 400, seed).rewards) for seed in range(3)]
 
     assert found == [best] * 3
 
 
-def test_four_terms_are_searched(kind: type[Agent]) -> None:
+def test_four_terms_are_searched() -> None:
     from archgym.evaluation.objective import Objective, Term
 
     objective = Objective(
@@ -111,48 +103,48 @@ def test_four_terms_are_searched(kind: type[Agent]) -> None:
     )
     task = Task.make(toy_task().simulator, "light", objective)
 
-    assert len(search(kind, task, 120).rewards) >= 120
+    assert len(search(Nsga2Agent, task, 120).rewards) >= 120
 
 
-def test_small_space_is_searched_to_its_last_design(kind: type[Agent]) -> None:
-    found = search(kind, MAPPING, 10_000, population=8)
+def test_small_space_is_searched_to_its_last_design() -> None:
+    found = search(Nsga2Agent, MAPPING, 10_000, population=8)
 
     assert len(found.rewards) == MAPPING.space.count().value
 
 
-def test_search_of_a_space_smaller_than_the_population_ends(kind: type[Agent]) -> None:
-    assert len(search(kind, TINY, 100).rewards) == 6
+def test_search_of_a_space_smaller_than_the_population_ends() -> None:
+    assert len(search(Nsga2Agent, TINY, 100).rewards) == 6
 
 
-def test_same_seed_asks_the_same(kind: type[Agent]) -> None:
-    one, other = (search(kind, MIXED, 200, seed=7).designs for _ in range(2))
+def test_same_seed_asks_the_same() -> None:
+    one, other = (search(Nsga2Agent, MIXED, 200, seed=7).designs for _ in range(2))
 
     assert np.array_equal(one, other)
 
 
-def test_two_searches_at_once_do_not_disturb_each_other(kind: type[Agent]) -> None:
-    alone = search(kind, MIXED, 120, seed=3).designs
+def test_two_searches_at_once_do_not_disturb_each_other() -> None:
+    alone = search(Nsga2Agent, MIXED, 120, seed=3).designs
     inner: list[np.ndarray] = []
     outer: list[np.ndarray] = []
 
     def evaluate(indices: np.ndarray) -> Trials:
         outer.append(indices.copy())
         if len(outer) in (4, 9):
-            inner.append(search(kind, MIXED, 120, seed=5).designs)
+            inner.append(search(Nsga2Agent, MIXED, 120, seed=5).designs)
         if sum(map(len, outer)) >= 120:
             raise BudgetExhausted("done")
         known = np.zeros(len(indices), dtype=bool)
         return MIXED.trials(indices, MIXED.evaluate(indices), known)
 
     with suppress(BudgetExhausted):
-        kind(MIXED.space, seed=3).search(evaluate, MIXED)
+        Nsga2Agent(MIXED.space, seed=3).search(evaluate, MIXED)
 
     assert np.array_equal(np.concatenate(outer)[:120], alone[:120])
     first, second = inner
     assert np.array_equal(first, second)
 
 
-def test_what_is_twice_as_bad_as_the_default_is_bred_from_last(kind: type[Agent]) -> None:
+def test_what_is_twice_as_bad_as_the_default_is_bred_from_last() -> None:
     task = Task.make(ProvingSimulator("mixed", has_failures=False), "near", "balanced")
     asks: list[np.ndarray] = []
 
@@ -167,7 +159,7 @@ def test_what_is_twice_as_bad_as_the_default_is_bred_from_last(kind: type[Agent]
         return replace(trials, terms=np.stack([slope, -slope], axis=1), feasible=slope >= 0)
 
     with suppress(BudgetExhausted):
-        made = kind(task.space, seed=0, mutation=0.5)  # type: ignore[call-arg]  # both have it
+        made = Nsga2Agent(task.space, seed=0, mutation=0.5)
         made.search(evaluate, task)
 
     late = np.concatenate(asks[20:])[:, 0]
@@ -207,11 +199,10 @@ def test_nothing_is_printed_or_warned_where_pymoo_is_not_compiled() -> None:
         "import sys, warnings; warnings.simplefilter('error')\n"
         "sys.modules['pymoo.functions.compiled.info'] = None\n"
         "from archgym.agents.nsga2 import Nsga2Agent\n"
-        "from archgym.agents.sms_emoa import SmsEmoaAgent\n"
         "from tests.agents.recorder import search\n"
         "from tests.toys import toy_task\n"
         "from pymoo.config import Config\n"
-        "for kind in (Nsga2Agent, SmsEmoaAgent): search(kind, toy_task(), 60)\n"
+        "search(Nsga2Agent, toy_task(), 60)\n"
         "from pymoo.functions import FunctionLoader\n"
         "assert not FunctionLoader.get_instance().is_compiled\n"
         "assert Config.warnings['not_compiled']\n"
@@ -222,13 +213,11 @@ def test_nothing_is_printed_or_warned_where_pymoo_is_not_compiled() -> None:
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, "", "")
 
 
-def test_absent_pymoo_is_named_with_its_extra(
-    kind: type[Agent], monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_absent_pymoo_is_named_with_its_extra(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
 
     with pytest.raises(MissingExtraError, match=r"archgym\[evolution\]"):
-        kind(TINY.space, seed=0)
+        Nsga2Agent(TINY.space, seed=0)
 
 
 @pytest.mark.parametrize(
@@ -243,10 +232,8 @@ def test_absent_pymoo_is_named_with_its_extra(
     ],
     ids=str,
 )
-def test_hyperparameter_that_cannot_be_is_refused(
-    kind: type[Agent], hyperparameter: dict[str, Any]
-) -> None:
-    make: Any = kind
+def test_hyperparameter_that_cannot_be_is_refused(hyperparameter: dict[str, Any]) -> None:
+    make: Any = Nsga2Agent
 
     with pytest.raises(InvalidArgumentError, match=f"`{next(iter(hyperparameter))}`"):
         make(TINY.space, seed=0, **hyperparameter)

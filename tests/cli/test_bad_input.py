@@ -60,7 +60,6 @@ WRONG_COMMANDS = [
     (["dataset", "merge", "absent", "--out", "new"], 1, "absent"),
     (["dataset", "info", "absent"], 1, "absent"),
     (["dataset", "verify", "absent"], 1, "absent"),
-    (["dataset", "minari", "absent"], 1, "absent"),
     (["validate", "plugin"], 1, "reference results"),
     (["validate", "dram", "--reference", "absent"], 1, "does not exist"),
 ]
@@ -148,29 +147,6 @@ def test_torn_journal_is_shown_and_reported(archgym: Archgym, study: Path) -> No
     assert ran.code == 0
     assert "11 of 12 evaluations" in ran.out
     assert "1 damaged line" in ran.out
-
-
-@pytest.mark.parametrize(
-    ("target", "words"), [("latency", "metric<=number"), ("wings<=3", "wings")]
-)
-@pytest.mark.parametrize("subject", [("default", "plugin"), ("study",)])
-def test_target_to_be_explained_is_refused_before_anything_is_evaluated(
-    archgym: Archgym,
-    study: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    subject: tuple[str, ...],
-    target: str,
-    words: str,
-) -> None:
-    for name in ("make", "from_json"):
-        monkeypatch.setattr(
-            f"archgym.evaluation.task.Task.{name}", lambda *_, **__: pytest.fail("It was.")
-        )
-
-    ran = archgym("explain", *subject, "--target", target)
-
-    assert ran.code == 1
-    assert_refused(ran.err, words)
 
 
 @pytest.mark.parametrize(

@@ -26,12 +26,11 @@ COMMANDS = {
     "bench run": "bench run random --task soc-small-edp --seeds 1 --budget 4 --out new",
     "proxy train": "proxy train data --model forest --setting n_trees=2 --out new.npz",
     "report": "report study -o new.html",
-    "optuna": "export study --as optuna --storage new.log",
     "export": "export default dram --as dramsys --out new",
 }
 # Commands that refuse what exists: a file of these names is whole, however early the kill came.
-WRITTEN_ONCE = ("optuna", "dataset build", "dataset file")
-ENDS = ("new", "new.log", "new.parquet")
+WRITTEN_ONCE = ("dataset build", "dataset file")
+ENDS = ("new", "new.parquet")
 
 
 def killed_at(command: list[str], number: int) -> bool:

@@ -100,12 +100,3 @@ def test_verify_ends_with_1_and_says_what_differs(archgym: Archgym, dataset: Pat
         "files that differ from SHA256SUMS: 1, the first one README.md."
     )
     assert ran.err == ""
-
-
-def test_minari_writes_an_episode_a_study(archgym: Archgym, dataset: Path) -> None:
-    pytest.importorskip("minari")
-
-    ran = archgym("dataset", "minari", dataset, "--out", "minari", "--id", "demo/toy-v0", "--json")
-
-    assert ran.json == {"id": "demo/toy-v0", "root": "minari", "episodes": 2, "steps": 24}
-    assert Path("minari/demo/toy-v0/data/main_data.hdf5").is_file()

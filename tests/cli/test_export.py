@@ -23,7 +23,7 @@ def test_formats_of_a_study_are_listed(archgym: Archgym, study: Path) -> None:
     ran = archgym("export", study)
 
     assert ran.code == 0, ran.err
-    for name in ("json", "markdown", "optuna"):
+    for name in ("json", "markdown"):
         assert name in ran.out
 
 
@@ -75,11 +75,11 @@ def test_format_of_another_option_names_the_option(archgym: Archgym) -> None:
     assert "'dramsys', 'json', 'markdown'." in ran.err
 
 
-def test_formats_of_a_study_in_the_message_include_optuna(archgym: Archgym, study: Path) -> None:
+def test_formats_of_a_study_are_in_the_message(archgym: Archgym, study: Path) -> None:
     ran = archgym("export", study, "--as", "xyz")
 
     assert ran.code == 1
-    assert "Known: 'json', 'markdown', 'optuna'." in ran.err
+    assert "Known: 'json', 'markdown'." in ran.err
 
 
 def test_missed_limits_are_said(archgym: Archgym) -> None:
@@ -96,8 +96,7 @@ def test_missed_limits_are_said(archgym: Archgym) -> None:
     ("words", "message"),
     [
         ("export default plugin --as jsn", "Unknown format 'jsn' of simulator 'plugin'"),
-        ("export default plugin --as optuna", "`--storage` and `--as optuna` belong together"),
-        ("export default plugin --storage x.log", "belong together"),
+        ("export default plugin --as optuna", "Unknown format 'optuna' of simulator 'plugin'"),
         ("export default --as json", "TASK must be given"),
         ("export absent.json plugin --as json", "absent.json"),
         ("simplify default", "TASK must be given"),
@@ -120,15 +119,6 @@ def test_existing_file_is_kept(archgym: Archgym) -> None:
     assert ran.code == 1
     assert "must name a new file" in ran.err
     assert Path("x.json").read_text() == "{}"
-
-
-def test_trials_go_to_a_storage_of_optuna(archgym: Archgym, study: Path) -> None:
-    ran = archgym("export", study, "--as", "optuna", "--storage", "x.log", "--json")
-    spelt = archgym("export", "optuna", study, "--storage", "y.log")
-
-    assert ran.json["trials"] == 40
-    assert "Written: 40 trials in y.log" in spelt.out
-    assert Path("y.log").is_file()
 
 
 def test_study_is_simplified_with_limits_kept(archgym: Archgym, study: Path) -> None:

@@ -4,9 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from archgym.simulators.accelerator.mapping.mapper import METHODS
 from tests.cli.conftest import Archgym
-from tests.cli.test_help import COMMANDS
 
 LAYER = "resnet-18/layer4.0.conv2"
 
@@ -104,12 +102,6 @@ def test_map_takes_timeloops_problem_architecture_and_mapping(archgym: Archgym) 
 
     assert ran.code == 0, ran.err
     assert ran.json["cycles"] == 8 * 4 * 6
-
-
-def test_help_of_map_names_every_method() -> None:
-    option = next(parameter for parameter in COMMANDS["map"].params if parameter.name == "method")
-
-    assert all(method in option.help for method in METHODS)
 
 
 def test_map_takes_studies_for_architecture_and_mapping(archgym: Archgym) -> None:

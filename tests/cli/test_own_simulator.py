@@ -70,7 +70,7 @@ def test_interval_that_cannot_be_told_is_said_to_be_infinite(archgym: Archgym) -
     ran = archgym("search", "plugin", "-a", "random", "-n", "50", "--out", "few")
     assert ran.code == 0, ran.err
     archgym("dataset", "build", "few", "--out", "data")
-    quick = ("--model", "knn", "--setting", "n_neighbours=2")
+    quick = ("--model", "linear", "--setting", "degree=1", "--setting", "alpha=0.01")
     assert archgym("proxy", "train", "data", *quick, "--out", "p.npz").code == 0
 
     ran = archgym("proxy", "predict", "p.npz", "--level", "0.99")

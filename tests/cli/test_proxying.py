@@ -142,7 +142,7 @@ def test_rows_of_one_space_are_chosen_from_a_mixture(
         study.run()
     build_dataset([dataset.parent / "random", tmp_path / "wide"], tmp_path / "both")
     arguments = ["proxy", "train", str(tmp_path / "both"), "--out", str(tmp_path / "p.npz")]
-    arguments += ["--model", "knn", "--setting", "n_neighbours=2"]
+    arguments += ["--model", "linear", "--setting", "degree=1", "--setting", "alpha=0.01"]
 
     refused, _, err = call(capsys, *arguments)
     code, out, _ = call(capsys, *arguments, "--space", "archgym-2023")
@@ -163,7 +163,7 @@ def test_resuming_on_a_changed_proxy_says_which_it_was(
     digests = []
     for n in (1, 2):
         file.unlink(missing_ok=True)
-        quick = ["--model", "knn", "--setting", f"n_neighbours={n}"]
+        quick = ["--model", "linear", "--setting", f"degree={n}", "--setting", "alpha=0.01"]
         assert call(capsys, "proxy", "train", str(dataset), "--out", str(file), *quick)[0] == 0
         digests.append(ProxySimulator(file).digest[:12])
         if n == 1:

@@ -119,17 +119,6 @@ def test_searches_share_a_cache(archgym: Archgym) -> None:
     assert journal(Path("a")) == journal(Path("b")) == journal(Path("c"))
 
 
-def test_study_is_exported_to_a_storage_of_optuna(archgym: Archgym, study: Path) -> None:
-    ran = archgym("export", study, "--as", "optuna", "--storage", "x.log")
-
-    assert ran.code == 0, ran.err
-    assert "Written: 12 trials in x.log" in ran.out
-    assert Path("x.log").is_file()
-    again = archgym("export", study, "--as", "optuna", "--storage", "x.log")
-    assert "has a study named 'study' already" in again.err
-    assert "belong together" in archgym("export", study, "--as", "optuna").err
-
-
 @pytest.mark.parametrize(
     ("options", "message"),
     [
@@ -159,7 +148,10 @@ def test_search_warns_of_workers_that_the_agent_leaves_idle(archgym: Archgym) ->
     in_flight = archgym(*words, "auto")
 
     assert idle.code == 0, idle.err
-    assert read_study("auto").header.hyperparameters == {"batch_size": 3}
+    assert read_study("auto").header.hyperparameters == {
+        "batch_size": 3,
+        "island": "few",
+    }
     assert "idle" not in in_flight.err
     assert "'auto' proposes one design at a time, so 2 of 3 workers are idle" in idle.err
     assert "idle" not in busy.err

@@ -8,7 +8,15 @@ import pytest
 
 from archgym.agent.policy import Policy
 from archgym.control.comparison import compare_policies, picture
-from archgym.control.dram import _PACED, DramRun, _by_locality, _random, _simulator, _stream, phases
+from archgym.control.dram import (
+    _PACED,
+    DramRun,
+    _by_locality,
+    _random,
+    _simulator,
+    _stream,
+    in_turns,
+)
 from archgym.control.imitation import imitate
 from archgym.control.policies import (
     Ducb,
@@ -31,7 +39,7 @@ from archgym.rules.sandbox import RuleRunner
 def begin(name: str) -> DramRun:
     """Return a short run of `dram-locality`."""
     seed = int(name.rpartition("-")[2])
-    trace = phases((_stream(_PACED), _random(_PACED)), 5000, seed, name)
+    trace = in_turns((_stream(_PACED), _random(_PACED)), 5000, seed, name)
     return DramRun(
         _simulator("ddr3-1600"), {"arbiter": "Fifo"}, Workload(name, trace.digest, trace)
     )
@@ -148,6 +156,16 @@ def test_network_in_a_file_decides_alike(tmp_path: Path) -> None:
     assert found.task == "small"
 
 
+def test_network_that_has_seen_nothing_takes_the_best_static_action() -> None:
+    first = best_static(TASK, TASK.episodes("train"))
+    # Without a counter it would take the other one.
+    network = Network("small", [(np.zeros((20, 2)), np.eye(2)[1 - first])])
+
+    actions = roll(TASK, "train-0", network.act).actions[:, 0].tolist()
+
+    assert actions == [first] + [1 - first] * (len(actions) - 1)
+
+
 def test_file_with_objects_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "policy.npz"
     np.savez(path, format=1, weights_0=np.array([{}], dtype=object), allow_pickle=True)
@@ -217,3 +235,35 @@ def test_rule_that_chooses_no_action_is_infeasible(runner: RuleRunner) -> None:
 
     with pytest.raises(InvalidArgumentError, match="chose 77, which is no action"):
         policy.start(task_of("dram-locality"), "held-out-0")
+
+
+@pytest.mark.slow
+def test_rule_of_a_team_keeps_state_for_each_agent(runner: RuleRunner) -> None:
+    text = '''"""Each agent counts its own epochs."""
+DOMAIN = "dram-control"
+epochs = table(1, bits=3)
+
+
+def choose(locality, rate, hits, conflicts, backlog, latency, held, previous):
+    epochs[0] = min(epochs[0] + 1, 5)
+    return epochs[0]
+'''
+    rule = RulePolicy(check_rule(text, "count.py"), runner)
+    task = task_of("dram-channels-2:requests=2000")
+    rule.start(task, "train-0")
+
+    actions = roll(task, "train-0", rule.act).actions
+
+    assert actions.tolist() == [[min(n + 1, 5)] * 2 for n in range(len(actions))]
+
+
+@pytest.mark.slow
+def test_rule_runs_on_cores_and_on_either_controller(runner: RuleRunner) -> None:
+    for name in ("cpu-cores-2:instructions=3000", "dram-load:device=ddr5,requests=2000"):
+        task = task_of(name)
+        template = domain(f"{name[: name.index('-')]}-control").templates["hand"]
+        rule = RulePolicy(check_rule(template, "hand.py"), runner)
+
+        rule.start(task, "held-out-0")
+
+        assert roll(task, "held-out-0", rule.act).actions.shape[1] == len(task.agents)

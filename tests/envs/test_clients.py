@@ -117,23 +117,27 @@ def test_minari_dataset_recovers_its_environment(
 ) -> None:
     minari = pytest.importorskip("minari")
     pytest.importorskip("h5py")
-    from archgym.datasets import build_dataset
-    from archgym.envs import write_minari
-    from archgym.evaluation.task import Task
-    from archgym.studies.study import Study
+    from archgym.envs import record_minari
 
-    task = Task.make("dram", "cloud-1", "low-power")
-    with Study.log(tmp_path / "log", task) as log:
-        log.evaluate(task.space.sample(5, np.random.default_rng(0)))
-    build_dataset([tmp_path / "log"], tmp_path / "dataset")
-    write_minari(tmp_path / "dataset", tmp_path / "minari", id="dram-v0")
+    env = gymnasium.make("archgym/Dram-v0", workload="cloud-1", objective="low-power")
+    rng = np.random.default_rng(0)
+
+    def act(inner: Any, seen: np.ndarray) -> np.ndarray:
+        return rng.integers(inner.action_space.nvec)
+
+    record_minari(env, act, 5, tmp_path / "minari", id="dram-v0", algorithm="random")
     monkeypatch.setenv("MINARI_DATASETS_PATH", str(tmp_path / "minari"))
 
     loaded = minari.load_dataset("dram-v0")
 
     assert loaded.env_spec.id == "archgym/Dram-v0"
-    env = loaded.recover_environment()
-    assert env.unwrapped.task.digest == task.digest
+    again = loaded.recover_environment()
+    assert again.unwrapped.task.digest == env.unwrapped.task.digest
+    assert len(loaded) == 5
+    for row in loaded[4].actions:
+        again.reset()
+        _, reward, *_ = again.step(row)
+    assert reward == loaded[4].rewards[-1]
 
 
 def test_documentation_names_the_id_that_imports_archgym() -> None:

@@ -123,18 +123,13 @@ def test_stable_baselines_takes_a_mask_and_refuses_what_designs_have() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=[pytest.mark.nightly] if name == "cpu-cores-4" else [])
-        for name in task_names()
-    ],
-)
+@pytest.mark.parametrize("name", task_names())
 def test_every_task_steps_as_rows_of_stable_baselines(name: str) -> None:
     pytest.importorskip("stable_baselines3")
     from archgym.envs import Sb3VecEnv
 
-    task = task_of(name)
+    size = "requests" if name.startswith("dram") else "instructions"
+    task = task_of(f"{name}:{size}=4000")
     env = Sb3VecEnv(task, 2, split="held-out", team=False)
     env.seed(1)
     first = env.reset()
@@ -210,13 +205,22 @@ def test_pettingzoos_checker_accepts_teams() -> None:
 
     assert env.possible_agents == ["core_0", "core_1"]
 
+    channels = parallel("archgym/DramControl-v0", channels=4)
+    parallel_api_test(channels, num_cycles=100)
+
+    assert channels.possible_agents == [f"channel_{c}" for c in range(4)]
+    with pytest.raises(InvalidArgumentError, match="`with_price` must be left out"):
+        parallel("archgym/DramControl-v0", with_price=True)
+    with pytest.raises(UnknownNameError, match="dram-channels-3"):
+        parallel("archgym/DramControl-v0", channels=3)
+
 
 @pytest.mark.slow
 def test_team_shares_its_reward_and_sees_all_if_asked_to() -> None:
     pytest.importorskip("pettingzoo")
     from archgym.envs import ParallelControlEnv
 
-    env = ParallelControlEnv(cores=2, observes="all", with_price=True)
+    env = ParallelControlEnv("cpu-cores-2:instructions=8000", observes="all", with_price=True)
     env.reset(seed=0)
     infos: dict[str, Any] = {}
     while env.agents:

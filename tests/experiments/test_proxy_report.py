@@ -7,11 +7,13 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from archgym.evaluation.metrics import MetricSpec
 from archgym.proxy import TrainOptions
 from tests.proxy.toydata import toy_dataset
-from tests.toys import ToySimulator
+from tests.toys import SPACE, ToySimulator
 
 ROOT = Path(__file__).resolve().parents[2]
 QUICK = {"n_trees": 2, "n_randomised": 0, "min_samples_leaf": 1}
@@ -46,3 +48,17 @@ def test_report_has_all_splits_and_writes_them(
     assert "| latency_ns |" in text
     assert (tmp_path / "curves.png").read_bytes().startswith(b"\x89PNG")
     json.dumps(found)
+
+
+def test_region_is_a_tail_of_a_parameter_that_matters(study: Any) -> None:
+    latency = MetricSpec("latency_ns", "ns", "minimise", 0.1, "Time.")
+    indices = SPACE.sample(400, np.random.default_rng(0))
+    values = 1.0 + indices[:, 2:3]
+
+    beyond, words = study.region(SPACE, [latency], indices, values, 0.2)
+
+    assert words[0].startswith(SPACE.parameters[2].name)
+    assert 0.1 <= beyond.mean() <= 0.4
+    assert (beyond == (indices[:, 2] >= indices[beyond, 2].min())).all() or (
+        beyond == (indices[:, 2] <= indices[beyond, 2].max())
+    ).all()

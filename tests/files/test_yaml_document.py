@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import FileFormatError, StorageError
-from archgym.files.yaml_document import read_document
+from archgym.files.yaml_document import read_document, read_value
 
 
 @pytest.fixture(autouse=True)
@@ -100,3 +100,9 @@ def test_control_characters_in_a_text_are_refused(tmp_path: Path, letter: str) -
 
     with pytest.raises(FileFormatError, match=r"a\.yaml:2: `other` must hold no control"):
         node.text("`other`")
+
+
+def test_choice_is_one_of_the_known_texts() -> None:
+    assert read_value("ring", "x").choice("`kind`", ("ring", "mesh")) == "ring"
+    with pytest.raises(FileFormatError, match="`kind` must be one of ring, mesh; got 'rung'"):
+        read_value("rung", "x").choice("`kind`", ("ring", "mesh"))

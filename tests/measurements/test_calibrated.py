@@ -12,11 +12,11 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.simulator import BatchResult
 from archgym.evaluation.task import Task
-from archgym.measurements.calibrated import CalibratedSimulator, own_metrics
-from archgym.measurements.file import append_measurements
+from archgym.measurements.calibrated import CalibratedSimulator
+from archgym.measurements.calibration import calibration_of
+from archgym.measurements.file import Measurements, append_measurements
 from archgym.measurements.spreadsheet import measured
 from archgym.report.commands import evaluate_command
-from archgym.report.explain import explain
 from archgym.searching import search
 from archgym.studies.study import Study
 from archgym.testing import ProvingSimulator, check_simulator
@@ -80,17 +80,6 @@ def test_ends_of_values_below_zero_are_in_order() -> None:
     found = metrics_of(Task.make(simulator, "near", confidence=0.9), {"mode": "a", "count": 1})
 
     assert found["low_cost_ns"] < found["p10_cost_ns"] < -2.0 < found["p90_cost_ns"]
-
-
-def test_explanation_names_no_end_of_an_interval_as_a_part() -> None:
-    simulator = ProvingSimulator("mixed", has_failures=False)
-    task = Task.make(simulator, "near", confidence=0.9)
-
-    found = explain(task, task.space.default_indices)
-
-    named = {part.metric for each in found.causes for part in each.parts}
-    assert not {name for name in named if name.startswith(("low_", "high_", "simulated_", "p"))}
-    assert [spec.name for spec in own_metrics(task.metrics)] == [m.name for m in simulator.metrics]
 
 
 def test_measured_metric_leaves_others_as_they_are(tmp_path: Path) -> None:
@@ -240,3 +229,36 @@ def test_search_takes_measurements(tmp_path: Path) -> None:
 
     assert found.best is not None
     assert "simulated_cost_ns" in found.best.metrics
+
+
+def test_held_task_with_measurements_is_read_again(tmp_path: Path) -> None:
+    append_measurements(
+        tmp_path / "m.jsonl",
+        [measured(Task.make("cluster"), {}, {"time_ms": 900.0})],
+    )
+    whole = Task.make("cluster").space.parameter("splits")
+    beyond = whole.widened().value(whole.widened().size - 1)
+
+    task = Task.make("cluster", fixed={"splits": beyond}, measured=tmp_path / "m.jsonl")
+    plain = Task.make("cluster", fixed={"splits": beyond})
+
+    assert Task.from_json(task.to_json()).id == task.id
+    at = task.space.default_indices[None]
+    found = dict(zip((s.name for s in task.metrics), task.evaluate(at).values[0, 0], strict=True))
+    assert found["simulated_time_ms"] == plain.evaluate(at).values[0, 0, 0]
+
+
+def test_several_machines_are_named() -> None:
+    task = plain()
+    rows = [
+        measured(task, {"mode": "a", "count": 1}, {"cost_ns": 3.0}, machine=machine)
+        for machine in ("one", "two")
+    ]
+    simulator = task.simulator
+
+    found = calibration_of(
+        simulator.name, simulator.version, simulator.space, simulator.metrics,
+        Measurements(rows=tuple(rows)),
+    )  # fmt: skip
+
+    assert any("2 machines (one, two)" in note for note in found.notes)

@@ -4,9 +4,14 @@ import pytest
 from archgym.evaluation.metrics import MetricSpec
 from archgym.proxy.features import Scaling, alike
 from archgym.proxy.intervals import conformal_quantile
-from archgym.proxy.measures import errors_by_metric, measure, top_recall
-from archgym.proxy.splits import folds, held_out, outcome_groups, region
-from tests.toys import SPACE
+from archgym.proxy.measures import (
+    errors_by_metric,
+    folds,
+    held_out,
+    measure,
+    outcome_groups,
+    top_recall,
+)
 
 QUICK = {"n_trees": 2, "n_randomised": 0, "min_samples_leaf": 1}
 LATENCY = MetricSpec("latency_ns", "ns", "minimise", 0.1, "Time.")
@@ -56,19 +61,6 @@ def test_held_out_share_is_of_whole_groups() -> None:
 
     assert chosen.sum() == 40
     assert all(len(set(chosen[groups == group])) == 1 for group in range(50))
-
-
-def test_region_is_a_tail_of_a_parameter_that_matters() -> None:
-    indices = SPACE.sample(400, np.random.default_rng(0))
-    values = 1.0 + indices[:, 2:3]
-
-    beyond, words = region(SPACE, [LATENCY], indices, values, 0.2)
-
-    assert words[0].startswith(SPACE.parameters[2].name)
-    assert 0.1 <= beyond.mean() <= 0.4
-    assert (beyond == (indices[:, 2] >= indices[beyond, 2].min())).all() or (
-        beyond == (indices[:, 2] <= indices[beyond, 2].max())
-    ).all()
 
 
 def test_logarithms_are_for_positive_metrics_with_a_range() -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archgym.errors import UnknownNameError
 from archgym.proxy.model import model_kind, model_names
 
 RNG = np.random.default_rng(0)
@@ -21,10 +22,7 @@ SMALL: dict[str, dict[str, Any]] = {
     },
     "extra-trees": {"n_trees": 5, "min_samples_leaf": 1, "max_features": 1.0},
     "forest": {"n_trees": 3, "n_randomised": 2, "min_samples_leaf": 1},
-    "gp": {"max_rows": 40, "noise": 1e-4},
-    "knn": {"n_neighbours": 3},
     "linear": {"degree": 2, "alpha": 0.01},
-    "mlp": {"width": 8, "learning_rate": 0.01, "max_epochs": 20},
 }
 
 
@@ -71,48 +69,13 @@ def test_boosting_predicts_what_scikit_learn_does() -> None:
     assert np.allclose(ours.predict(FRESH)[:, 0], expected, atol=1e-9)
 
 
-def test_mlp_and_linear_predict_what_scikit_learn_does() -> None:
+def test_linear_predicts_what_scikit_learn_does() -> None:
     from sklearn.linear_model import Ridge
 
     ours = model_kind("linear").fit(FEATURES, TARGETS, {"degree": 1, "alpha": 0.01}, 0)
     theirs = Ridge(alpha=0.01, solver="cholesky").fit(FEATURES, TARGETS)
 
     assert np.allclose(ours.predict(FRESH), theirs.predict(FRESH), atol=1e-12)
-
-
-def test_gp_deviates_as_scikit_learn_says_and_stores_no_matrix() -> None:
-    from sklearn.gaussian_process import GaussianProcessRegressor
-    from sklearn.gaussian_process.kernels import ConstantKernel, Matern
-
-    ours = model_kind("gp").fit(FEATURES, TARGETS, SMALL["gp"], 0)
-    arrays = ours.arrays()
-    kernel = ConstantKernel(float(arrays["variance"][0])) * Matern(arrays["lengths"], nu=2.5)
-    rows = [np.flatnonzero((known == FEATURES).all(axis=1))[0] for known in arrays["known"]]
-    theirs = GaussianProcessRegressor(kernel, alpha=1e-4, optimizer=None)
-    theirs.fit(arrays["known"], TARGETS[rows])
-
-    spread = ours.spread(FRESH)
-
-    deviation = theirs.predict(FRESH, return_std=True)[1]
-    assert spread is not None
-    assert np.allclose(spread, deviation, atol=1e-6)
-    assert max(array.size for array in arrays.values()) <= 40 * 4
-
-
-def test_gp_that_no_matrix_fits_doubts_everything() -> None:
-    predictor = model_kind("gp").predictor
-    alike = {
-        "known": np.zeros((3, 2)),
-        "lengths": np.ones(2),
-        "variance": np.array([4.0]),
-        "noise": np.zeros(1),
-        "weights": np.zeros((3, 1)),
-    }
-
-    spread = predictor(alike, 2, 1).spread(FRESH[:5, :2])  # type: ignore[call-arg]
-
-    assert spread is not None
-    assert spread.tolist() == [[2.0]] * 5
 
 
 def test_boosting_tells_a_single_design_from_others() -> None:
@@ -133,3 +96,9 @@ def test_boosting_tells_a_single_design_from_others() -> None:
 def test_setting_that_means_nothing_is_refused(name: str, change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="must be"):
         model_kind(name).fit(FEATURES, TARGETS, {**SMALL[name], **change}, 0)
+
+
+@pytest.mark.parametrize("name", ["gp", "knn", "mlp"])
+def test_retired_kind_names_a_better_one(name: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"{name!r} of proxies was retired.*'boosting'"):
+        model_kind(name)

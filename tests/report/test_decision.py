@@ -89,6 +89,19 @@ def test_next_measurement_is_expected_to_reduce_the_loss(folder: Path) -> None:
     assert steps[-1].loss_after < 0.9 * steps[0].loss_before
 
 
+def test_metric_that_no_measurement_has_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    task = Task.make(SIMULATOR, "near", maximise="gain_gbs", subject_to="cost_ns <= 1e9")
+    with Study.create(folder, task, "random", seed=0, budget=8) as study:
+        best = study.run().log.best()
+        assert best is not None
+        study.measure(best.design, {"cost_ns": 12.0})
+
+    sentences = decide(read_study(folder)).sentences()
+
+    assert "No measurement has gain_gbs: its error is the prior's." in sentences
+
+
 def test_exact_simulator_is_settled(tmp_path: Path) -> None:
     log = search(
         "dram", workload="bursty-rw", minimise="total_time_ns,power_mw", budget=12, agent="random",

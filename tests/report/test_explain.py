@@ -1,7 +1,6 @@
 """Explanations against simulators whose causes are known."""
 
 import json
-import re
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,94 +10,14 @@ import numpy as np
 import pytest
 
 from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term, parse_target
+from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.task import Task
-from archgym.report.decomposition import causes
-from archgym.report.explain import Relief, explain, reward_room, route, shares, tradeoffs
+from archgym.report.explain import Relief, explain, reward_room, shares, tradeoffs
 from archgym.studies.snapshot import read_study
 from tests.cli.conftest import Archgym, archgym
 from tests.toys import toy_task
 
 __all__ = ["archgym"]
-
-SPECS = (
-    MetricSpec("time_ns", "ns", "minimise", 1.0, ""),
-    MetricSpec("compute_ns", "ns", "none", 1.0, ""),
-    MetricSpec("memory_ns", "ns", "none", 1.0, ""),
-    MetricSpec("energy_pj", "pJ", "minimise", 1.0, ""),
-    MetricSpec("read_pj", "pJ", "none", 1.0, ""),
-    MetricSpec("write_pj", "pJ", "none", 1.0, ""),
-    MetricSpec("misses", "", "none", 1.0, ""),
-)
-
-
-def measured(n: int = 20) -> np.ndarray:
-    rng = np.random.default_rng(3)
-    compute, memory, read, write = rng.uniform(1, 100, (4, n))
-    time = np.maximum(compute, memory)
-    return np.stack([time, compute, memory, read + write, read, write, -(time**3)], axis=1)
-
-
-def test_sums_and_the_largest_of_some_are_told_apart() -> None:
-    values = measured()
-
-    largest, total = causes(values, SPECS)
-
-    assert (largest.metric, largest.kind) == ("time_ns", "largest")
-    assert {part.metric for part in largest.parts} == {"compute_ns", "memory_ns"}
-    assert largest.parts[0].share == 1
-    assert (total.metric, total.kind) == ("energy_pj", "sum")
-    assert sum(part.share for part in total.parts) == pytest.approx(1)
-    assert [p.value for p in total.parts] == sorted([values[0, 4], values[0, 5]], reverse=True)
-
-
-def test_nothing_is_said_of_a_relation_that_fails_on_one_design() -> None:
-    values = measured()
-    values[7, 3] *= 1.001
-    values[7, 0] *= 1.001
-
-    assert causes(values, SPECS) == []
-
-
-def test_a_product_is_seen_with_what_it_varies_by() -> None:
-    values = measured()
-    specs = (*SPECS, MetricSpec("edp_nj_s", "nJ s", "minimise", 1.0, ""))
-    values = np.column_stack([values, 3e-9 * values[:, 0] * values[:, 3]])
-
-    found = next(each for each in causes(values, specs) if each.metric == "edp_nj_s")
-
-    assert found.kind == "product"
-    assert {part.metric for part in found.parts} == {"time_ns", "energy_pj"}
-    assert sum(part.share for part in found.parts) == pytest.approx(1)
-
-
-def test_quotient_of_a_metric_is_no_factor_of_it() -> None:
-    rng = np.random.default_rng(3)
-    ipc, area = rng.uniform(1, 2, (2, 20))
-    specs = (
-        MetricSpec("ipc", "instructions/cycle", "maximise", 1.0, ""),
-        MetricSpec("area_mm2", "mm2", "minimise", 1.0, ""),
-        MetricSpec("ipc_per_area", "instructions/cycle/mm2", "maximise", 1.0, ""),
-    )
-
-    assert causes(np.column_stack([ipc, area, ipc / area]), specs) == []
-
-
-def test_a_part_of_the_same_name_is_named_where_parts_do_not_add_up() -> None:
-    values = measured()[:, [3, 4]] + [1.0, 0.0]
-    specs = (SPECS[3], MetricSpec("dram_energy_pj", "pJ", "none", 1.0, ""))
-
-    (found,) = causes(values, specs)
-
-    assert (found.kind, found.parts[0].metric) == ("part", "dram_energy_pj")
-    assert causes(values / [1.0, 1e3], specs) == []
-    assert causes(np.concatenate([np.zeros((1, 2)), values]), specs) == []
-    shares = (replace(specs[0], unit="%"), replace(specs[1], unit="%"))
-    assert causes(values, shares) == []
-
-
-def test_few_designs_show_no_relation() -> None:
-    assert causes(measured(4), SPECS) == []
 
 
 @pytest.fixture
@@ -190,21 +109,6 @@ def test_metrics_that_say_the_same_are_told_once(task: Task) -> None:
     }
 
 
-def test_a_route_meets_what_one_parameter_allows(task: Task) -> None:
-    start = task.space.default_indices
-    best = explain(task, start).best_change
-    assert best is not None
-    metric = task.objective.terms[0].metric
-    place = [spec.name for spec in task.metrics].index(metric)
-    target = parse_target(f"target:{metric}<={float(best.values[place]):.12g}", task.metrics)
-
-    way = route(task, start, target)
-
-    assert way.is_met
-    assert len(way.steps) == 1
-    assert not route(task, start, parse_target(f"target:{metric}<=0.001", task.metrics)).is_met
-
-
 def test_every_entry_can_be_computed_again(task: Task) -> None:
     found = explain(task, task.space.default_indices)
     default = task.space.design_at(task.space.default_indices)
@@ -238,8 +142,8 @@ def test_heading_without_content_is_left_out(archgym: Archgym) -> None:
 
     assert ran.code == 0, ran.err
     assert data["without"]
-    assert ("Composition of the metrics" in ran.out) == bool(data["causes"])
-    assert not data["causes"]
+    assert ("Largest parts" in ran.out) == bool(data["parts"])
+    assert not data["parts"]
 
 
 def test_a_study_has_its_task(archgym: Archgym, swept: Path) -> None:
@@ -247,21 +151,6 @@ def test_a_study_has_its_task(archgym: Archgym, swept: Path) -> None:
 
     assert ran.code == 1
     assert "has its task" in ran.err
-
-
-def test_a_step_of_a_route_is_told_from_the_step_before(archgym: Archgym) -> None:
-    target = "latency_ns<=10,power_mw<=14"
-    way = archgym("explain", "default", "plugin", "--target", target, "--json").json["target"]
-    assert len(way["steps"]) > 1
-
-    said = archgym("explain", "default", "plugin", "--target", target).out
-
-    # Steps longer than a line are wrapped.
-    route = " ".join(said.split("Route to latency_ns")[1].split())
-    told = re.findall(r"power_mw (\S+) to (\S+) mW", route)
-    assert len(told) == len(way["steps"])
-    assert [start for start, _ in told[1:]] == [end for _, end in told[:-1]]
-    assert float(told[-1][1]) == pytest.approx(way["steps"][-1]["metrics"]["power_mw"], rel=1e-3)
 
 
 def test_no_design_and_a_proxy_for_a_study_are_refused(archgym: Archgym, swept: Path) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from archgym.report import find, read_evidence
-from archgym.report.writing import write_page
+from archgym.report.page import write_page
 from tests.report.browser import browser
 
 pytestmark = pytest.mark.slow

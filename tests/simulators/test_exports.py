@@ -87,20 +87,6 @@ def test_cpu_notes_policies_that_champsim_has_otherwise() -> None:
     assert "- LLC: srrip" in files["NOTES.md"]
 
 
-def test_translation_states_structures_and_the_mechanism() -> None:
-    files = files_of(
-        "translation", "champsim", l2_tlb_entries=2048, l2_tlb_ways=16, mechanism="victima"
-    )
-
-    config = json.loads(files["champsim_config.json"])
-    assert (config["STLB"]["sets"], config["STLB"]["ways"]) == (128, 16)
-    assert config["DTLB"]["sets"] * config["DTLB"]["ways"] == 64
-    # 2 MiB of lines of 64 bytes in 16 ways.
-    assert config["L2C"]["sets"] == 2048
-    assert config["PTW"]["pscl2_set"] * config["PTW"]["pscl2_way"] == 32
-    assert config["archgym"]["mechanism"] == "victima"
-
-
 def test_cluster_is_read_back_as_the_same_system() -> None:
     simulator = make_simulator(simulator_class("cluster"), None, None, {})
     assert isinstance(simulator, ClusterSimulator)

@@ -118,7 +118,6 @@ def test_bad_start_designs_are_refused(
         "few",
         "auto",
         "nsga2",
-        "sms_emoa",
         "multi_objective_bayesian",
     ],
 )
@@ -158,7 +157,6 @@ def test_agents_that_learn_from_earlier_studies_are_named(tmp_path: Path) -> Non
         "few",
         "auto",
         "nsga2",
-        "sms_emoa",
         "multi_objective_bayesian",
     }
 

@@ -33,11 +33,28 @@ NODE: dict[str, Any] = {"object_store_memory": 100 * 2**20, "include_dashboard":
 STARTS = 3
 
 
-@pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
-    """A cluster of two nodes with a processor each, which know the plugin."""
+def started() -> Any:
+    """A cluster of two nodes with a processor each."""
     from ray.cluster_utils import Cluster
 
+    for start in range(STARTS):
+        cluster: Any = Cluster()
+        try:
+            cluster.add_node(num_cpus=1, **NODE)
+            cluster.add_node(num_cpus=1, **NODE)
+            cluster.wait_for_nodes()
+        except Exception:
+            cluster.shutdown()
+            if start == STARTS - 1:
+                raise
+        else:
+            break
+    return cluster
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Lets nodes know the plugin."""
     site = write_plugin(tmp_path_factory.mktemp("cluster") / "site")
     points = site / "archgym_plugin-1.0.dist-info" / "entry_points.txt"
     points.write_text(points.read_text() + AGENTS)
@@ -45,20 +62,15 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         patch.setenv("PYTHONPATH", f"{site}:{ROOT}")
         patch.setenv("RAY_AUTH_MODE", "disabled")
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        for start in range(STARTS):
-            cluster: Any = Cluster()
-            try:
-                cluster.add_node(num_cpus=1, **NODE)
-                cluster.add_node(num_cpus=1, **NODE)
-                cluster.wait_for_nodes()
-            except Exception:
-                cluster.shutdown()
-                if start == STARTS - 1:
-                    raise
-            else:
-                break
-        yield cluster
-        cluster.shutdown()
+        yield
+
+
+@pytest.fixture(scope="module")
+def cluster(environment: None) -> Iterator[Any]:
+    """A cluster of two nodes, which know the plugin."""
+    cluster = started()
+    yield cluster
+    cluster.shutdown()
 
 
 @pytest.fixture
@@ -109,6 +121,44 @@ def test_the_driver_is_killed_and_the_sweep_goes_on(cluster: Any, paced: SweepPl
     outcome = run_sweep(paced, "sweep", address=cluster.address)
     assert (outcome.runs, outcome.failures) == (6, {})
     assert len(finished) <= outcome.repeated < 6
+    written = journals(Path("sweep"))
+    for name, content in kept.items():
+        assert written[name].startswith(content[: content.rfind(b"\n") + 1])
+    assert written == journals(run_here(paced, Path("here")))
+
+
+def test_the_head_is_killed_and_the_sweep_goes_on_with_another(
+    environment: None, paced: SweepPlan
+) -> None:
+    first = started()
+    address = str(first.address)
+    words = ["sweep", "run", "plan.yaml", "--out", "sweep", "--address", address]
+    driver = subprocess.Popen(
+        [sys.executable, "-m", "archgym", *words], stderr=subprocess.PIPE, text=True
+    )
+    try:
+        deadline = time.monotonic() + 300
+        while time.monotonic() < deadline and driver.poll() is None:
+            kept = journals(Path("sweep")) if Path("sweep").is_dir() else {}
+            if sum(len(content.splitlines()) for content in kept.values()) > 30:
+                break
+            time.sleep(0.05)
+        first.remove_node(first.head_node, allow_graceful=False)
+        _, told = driver.communicate(timeout=90)
+    finally:
+        driver.kill()
+        first.shutdown()
+
+    assert driver.returncode == 1
+    assert f"The head of the Ray cluster at {address} is lost. What is done is saved" in told
+    kept = journals(Path("sweep"))
+    assert 30 < sum(len(content.splitlines()) for content in kept.values()) < 6 * 30
+    second = started()
+    try:
+        outcome = run_sweep(paced, "sweep", address=second.address)
+    finally:
+        second.shutdown()
+    assert (outcome.runs, outcome.failures) == (6, {})
     written = journals(Path("sweep"))
     for name, content in kept.items():
         assert written[name].startswith(content[: content.rfind(b"\n") + 1])

@@ -13,7 +13,7 @@ from typing import final
 import pytest
 
 from archgym.errors import InvalidArgumentError, StorageError, StudyInterrupted, StudyLockedError
-from archgym.files.lease import Lease
+from archgym.files.lease import Lease, current_writer
 from archgym.sweep.driver import SweepState, read_failures, run_sweep
 from archgym.sweep.plan import Run, SweepPlan
 from archgym.sweep.reading import read_plan
@@ -332,3 +332,34 @@ def test_sweep_folder_with_a_link_is_refused(plan: SweepPlan, tmp_path: Path, na
         run_sweep(plan, folder)
 
     assert not target.exists()
+
+
+@pytest.mark.nightly
+@pytest.mark.skipif(sys.platform != "linux", reason="stopped processes are found in /proc")
+def test_a_process_that_hangs_loses_its_lease_and_its_run_goes_on(write_plan: WritePlan) -> None:
+    plan = read_plan(
+        write_plan(
+            ("  random:", "  troubled:\n    hyperparameters: {trouble: none, pace_s: 0.1}"),
+            ("[0, 1]", "[0]"),
+        )
+    )
+    folder = Path("sweep") / plan.runs(["troubled"])[0].id
+    stopped: list[tuple[int, float]] = []
+    ended: list[float] = []
+
+    def stop(state: SweepState) -> None:
+        writer = current_writer(folder)
+        if not stopped and state.evaluations > 3 and writer is not None:
+            os.kill(writer.pid, signal.SIGSTOP)
+            stopped.append((writer.pid, time.monotonic()))
+        elif stopped and not ended and (writer is None or writer.pid != stopped[0][0]):
+            ended.append(time.monotonic())
+
+    outcome = run_sweep(plan, "sweep", only=["troubled"], progress=stop)
+
+    assert 15 < ended[0] - stopped[0][1] < 30
+    assert (outcome.runs, outcome.failures) == (1, {})
+    here = run_here(plan, Path("here"))
+    assert journals(Path("sweep")) == {
+        name: content for name, content in journals(here).items() if "troubled" in name
+    }

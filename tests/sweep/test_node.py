@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from archgym.evaluation import cluster as node
@@ -55,7 +56,7 @@ def test_a_task_that_is_made_differently_there_is_refused(
 ) -> None:
     (run,) = read_plan(write_plan()).runs(["small"], [0])
 
-    result = work(replace(run, task=replace(run.task, digest="0" * 64)), origin)
+    result = work(msgspec.structs.replace(run, task=replace(run.task, digest="0" * 64)), origin)
 
     assert "must be the one that the sweep records, with digest 000000000000" in (
         result.failure or ""

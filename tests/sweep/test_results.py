@@ -11,14 +11,12 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
+from archgym.sweep import results
+from archgym.sweep.driver import run_sweep
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan, write_recorded_plan
-from archgym.sweep.results import (
-    Curve,
-    log_spaced,
-    read_report,
-    within_reward,
-)
+from archgym.sweep.results import log_spaced, read_report, within_reward
+from archgym.sweep.study_run import Curve
 from tests.sweep.conftest import WritePlan
 from tests.toys import ToyAgent, toy_task
 
@@ -40,9 +38,9 @@ def test_interquartile_mean_counts_the_middle_half() -> None:
 def test_a_curve_stands_still_once_it_is_over_and_is_unknown_while_it_goes_on() -> None:
     rewards = np.array([0.1, 0.3])
 
-    assert Curve(rewards, is_over=True).at(5) == 0.3
-    assert math.isnan(Curve(rewards, is_over=False).at(5))
-    assert Curve(rewards, is_over=False).at(1) == 0.1
+    assert Curve.of(rewards, is_over=True).at(5) == 0.3
+    assert math.isnan(Curve.of(rewards, is_over=False).at(5))
+    assert Curve.of(rewards, is_over=False).at(1) == 0.1
 
 
 def small_log(tmp_path: Path, objective: str) -> StudyLog:
@@ -77,7 +75,7 @@ def test_the_report_agrees_with_the_studies(swept: Path) -> None:
     assert task.best_known == max(run.curve.rewards[-1] for run in report.runs)
     for agent in (random, small):
         for run, reached in zip(agent.runs, agent.reached, strict=True):
-            assert run.distinct == run.evaluations == 30
+            assert run.results.distinct == run.evaluations == 30
             good = [n + 1 for n, r in enumerate(run.curve.rewards) if r >= task.threshold - 1e-12]
             assert reached == (good[0] if good else None)
             assert run.times.simulator_s > 0
@@ -124,3 +122,33 @@ def test_a_damaged_list_of_failures_is_refused(swept: Path) -> None:
 
 def test_the_tasks_of_the_plan_are_tasks(plan: SweepPlan) -> None:
     assert isinstance(plan.tasks[0].make(), Task)
+
+
+@pytest.mark.slow
+def test_finished_runs_are_reported_from_their_notes_as_from_their_journals(
+    plan: SweepPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_sweep(plan, "sweep")
+    notes = Path("sweep/finished.jsonl")
+    read: list[Path] = []
+
+    def count(folder: Path) -> StudyLog:
+        read.append(folder)
+        return read_study(folder)
+
+    monkeypatch.setattr(results, "read_study", count)
+
+    noted = read_report("sweep")
+    assert len(read) == len(plan.tasks)
+    before, _, after = notes.read_bytes().rpartition(b",30,")
+    notes.write_bytes(before + b",31," + after)
+    damaged = read_report("sweep")
+    notes.unlink()
+    whole = read_report("sweep")
+
+    assert len(read) == 2 * len(plan.tasks) + 1 + 4
+    assert noted.to_json() == damaged.to_json() == whole.to_json()
+    for run in noted.runs:
+        log = read_study(Path("sweep") / run.run.id)
+        rewards = np.where(log.is_feasible, log.records.reward, -np.inf)
+        assert run.curve.rewards.tolist() == np.maximum.accumulate(rewards).tolist()

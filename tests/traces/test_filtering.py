@@ -12,9 +12,10 @@ import pytest
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.workloads.recorded import request_trace
-from archgym.traces import AccessKind, MemoryTrace, read_planes
+from archgym.traces import AccessKind, MemoryTrace
 from archgym.traces.caches import Cache, CacheSize
 from archgym.traces.filtering import PageAllocator, Requests, _lines, _pieces, memory_requests
+from evidence.translation.planes import read_planes
 
 # What the reference results allow.
 ALLOWED = 6

@@ -14,12 +14,21 @@ control_app = command_group("control", "Train and compare policies that act duri
 
 @control_app.command()
 def tasks() -> None:
-    """List control tasks, with their actions and splits."""
-    from archgym.control.tasks import task_names, task_of
+    """List control tasks, with their agents, actions and splits, and their options."""
+    from archgym.control.tasks import task_names, task_of, task_options
 
     found = [task_of(name) for name in task_names()]
-    rows = [(t.name, str(len(t.actions)), ", ".join(t.splits), t.doc) for t in found]
-    table(("task", "actions", "splits", "description"), rows, right=("actions",))
+    rows = [
+        (t.name, str(len(t.agents)), str(len(t.actions)), ", ".join(t.splits), t.doc) for t in found
+    ]
+    table(("task", "agents", "actions", "splits", "description"), rows, right=("agents", "actions"))
+    options = [
+        (task, option.name, str(option.default), option.option.doc)
+        for task in ("dram-locality", "cpu-mixture")
+        for option in task_options(task).values()
+    ]
+    say("Options, as in dram-locality:device=ddr5,epoch=500:")
+    table(("of tasks like", "option", "default", "description"), options)
 
 
 @control_app.command()
@@ -33,21 +42,25 @@ def compare(
         ),
     ],
     task: Annotated[
-        str, typer.Option("--task", help="Control task; `archgym control tasks` lists them.")
+        str,
+        typer.Option(
+            "--task",
+            help="Control task, with options after a colon, such as dram-load:device=ddr5; "
+            "`archgym control tasks` lists both.",
+        ),
     ] = "dram-locality",
     split: Annotated[
         list[str] | None,
         typer.Option("--split", help="Split to test on (default: held-out); repeat for more."),
     ] = None,
-    episodes: Annotated[
-        int, typer.Option("--episodes", help="Episodes of each split.", min=1, max=100)
-    ] = 5,
+    episodes: Annotated[int, typer.Option("--episodes", help="Episodes of each split.", min=1)] = 5,
     horizon: Annotated[
         list[int] | None,
         typer.Option("--horizon", help="Epochs that the oracle looks ahead (default: 1, 2 and 4)."),
     ] = None,
     beam: Annotated[
-        int, typer.Option("--beam", help="Prefixes of a beam search for the oracle; 0: none.")
+        int,
+        typer.Option("--beam", help="Prefixes of a beam search for the oracle; 0: none.", min=0),
     ] = 0,
     bound_epochs: Annotated[
         int,

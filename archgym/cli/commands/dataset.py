@@ -8,13 +8,6 @@ import typer
 
 from archgym.cli.console.progress import StageBar, announce_compilation
 from archgym.cli.console.terminal import heading, number, say, table, warn, write_json
-from archgym.cli.options.dataset import (
-    FidelityOption,
-    OptionOption,
-    SpaceOption,
-    VersionOption,
-    chosen_options,
-)
 from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
@@ -197,54 +190,6 @@ def verify(
         say(f"{result.rows} rows, {result.simulated} of them simulated again: {verdict}.")
     if result.problems:
         raise typer.Exit(1)
-
-
-@dataset_app.command()
-def minari(
-    dataset: DatasetArgument,
-    out: Annotated[
-        Path | None,
-        typer.Option(
-            "--out",
-            help="Folder of Minari datasets (default: that of Minari).",
-            parser=named_path,
-            metavar="FOLDER",
-        ),
-    ] = None,
-    id: Annotated[
-        str | None,
-        typer.Option("--id", help="Name of the Minari dataset, such as archgym/dram-v0."),
-    ] = None,
-    part: Annotated[
-        str | None,
-        typer.Option("--part", help="Part to write: train, validation or test (default: all)."),
-    ] = None,
-    space: SpaceOption = None,
-    fidelity: FidelityOption = None,
-    option: OptionOption = None,
-    version: VersionOption = None,
-    json: JsonOption = False,
-) -> None:
-    """Write a dataset for offline reinforcement learning with Minari, one episode per study."""
-    from archgym.envs import write_minari
-
-    written = write_minari(
-        dataset,
-        out,
-        id=id,
-        part=part,
-        space=space,
-        fidelity=fidelity,
-        options=chosen_options(option),
-        version=version,
-    )
-    if json:
-        write_json({**asdict(written), "root": str(written.root)})
-    else:
-        say(
-            f"{written.episodes} episodes, {written.steps} steps: {written.id} "
-            f"in {written.root}. Set MINARI_DATASETS_PATH to this folder to load it."
-        )
 
 
 def _info_json(summary: "Summary") -> dict[str, Any]:

@@ -11,7 +11,6 @@ from archgym.cli.console.terminal import heading, say, table, write_json
 from archgym.cli.options.design import (
     DesignArgument,
     TaskOfDesignArgument,
-    design_and_target,
     named_design,
 )
 from archgym.cli.options.task import JsonOption, TaskOptions
@@ -30,13 +29,6 @@ def explain(
     design: DesignArgument,
     options: TaskOptions,
     simulator: TaskOfDesignArgument = "",
-    target: Annotated[
-        str | None,
-        typer.Option(
-            "--target",
-            help='Target to reach by single changes, such as "total_time_ns<=60000".',
-        ),
-    ] = None,
     error: Annotated[
         float | None,
         typer.Option(
@@ -57,9 +49,9 @@ def explain(
     from archgym.cli.views.explanation import write_explanation
     from archgym.report.design_explanation import explain_design
 
-    task, indices, wanted = design_and_target(design, simulator, options, target)
+    task, indices = named_design(design, simulator, options)
     with prompt_stops(), StageBar() as bar:
-        found = explain_design(task, indices, target=wanted, error_percent=error, progress=bar)
+        found = explain_design(task, indices, error_percent=error, progress=bar)
     write_json(found.to_json()) if json else write_explanation(found)
 
 

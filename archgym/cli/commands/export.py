@@ -7,12 +7,10 @@ import typer
 
 from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import say, table, warn, write_json
-from archgym.cli.options.design import DesignArgument, TaskOfDesignArgument, is_study, named_design
+from archgym.cli.options.design import DesignArgument, TaskOfDesignArgument, named_design
 from archgym.cli.options.task import JsonOption, TaskOptions
 from archgym.errors import InvalidArgumentError
 from archgym.files.remote import shown
-
-_OPTUNA = "optuna"
 
 
 def export(
@@ -37,34 +35,17 @@ def export(
             metavar="PATH",
         ),
     ] = None,
-    storage: Annotated[
-        str | None,
-        typer.Option(
-            "--storage",
-            help="With --as optuna: file NAME.log of Optuna's journal for all trials of a study.",
-            metavar="URL",
-        ),
-    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Export a design in the format of another tool, as JSON or as a Markdown table.
 
-    Without --as the formats of the simulator are listed. `archgym export STUDY --as optuna
-    --storage x.log` writes all trials of a study, for `optuna-dashboard x.log`.
+    Without --as the formats of the simulator are listed.
     """
-    # `export optuna STUDY` reads as `export STUDY --as optuna`.
-    if design == _OPTUNA and simulator and not Path(design).exists():
-        design, simulator, form = simulator, "", form or _OPTUNA
-    if form == _OPTUNA or storage is not None:
-        _export_trials(design, form, storage, json)
-        return
     from archgym.cli.views.study import limits_text
     from archgym.report.export import export_design, export_formats, unknown_format
 
     task, indices = named_design(design, simulator, options)
     formats = export_formats(task.simulator)
-    if is_study(design):
-        formats[_OPTUNA] = "All trials of the study, in the file that --storage names."
     if form is None:
         if json:
             write_json(formats)
@@ -99,22 +80,3 @@ def export(
         warn(line)
     if task.limits and not json and (out is not None or found.missed_limits):
         (warn if found.missed_limits else say)(limits_text(found.missed_limits))
-
-
-def _export_trials(design: str, form: str | None, storage: str | None, json: bool) -> None:
-    """Write all trials of a study to a file of Optuna's journal."""
-    from archgym.studies.optuna_export import export_optuna
-    from archgym.studies.snapshot import read_study
-
-    if form != _OPTUNA or storage is None:
-        raise InvalidArgumentError(
-            "`--storage` and `--as optuna` belong together. Write for instance: archgym export "
-            "STUDY --as optuna --storage trials.log."
-        )
-    if not is_study(design):
-        raise InvalidArgumentError(f"Format 'optuna' needs the folder of a study; got {design!r}.")
-    trials = export_optuna(read_study(Path(design)), storage)
-    if json:
-        write_json({"format": _OPTUNA, "storage": storage, "trials": trials})
-        return
-    say(f"Written: {trials} trials in {storage}")

@@ -57,8 +57,7 @@ def measure(
     imported = read_spreadsheet(table, task, designs)
     path = to or default
     present = append_measurements(path, imported.rows)
-    whole = task.simulator.unrestricted
-    source = getattr(whole, "uncalibrated", whole)
+    source = task.simulator.bare
     calibration = calibration_of(source.name, source.version, source.space, source.metrics, present)
     notes = [*contradictions(present.rows), *calibration.notes]
     if json:

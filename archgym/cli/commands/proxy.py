@@ -8,13 +8,6 @@ import typer
 
 from archgym.cli.console.terminal import heading, number, prose, say, table, write_json
 from archgym.cli.options.completion import complete_model
-from archgym.cli.options.dataset import (
-    FidelityOption,
-    OptionOption,
-    SpaceOption,
-    VersionOption,
-    read_rows,
-)
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.run import AgentOption, AgentSeedOption
 from archgym.cli.options.task import JsonOption
@@ -32,6 +25,28 @@ if TYPE_CHECKING:
 
 proxy_app = command_group("proxy", "Train and use proxy models that replace a simulator.")
 
+SpaceOption = Annotated[
+    str | None, typer.Option("--space", help="Space of the rows, if the dataset has several.")
+]
+FidelityOption = Annotated[
+    str | None, typer.Option("--fidelity", help="Fidelity of the rows, if the dataset has several.")
+]
+OptionOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--option",
+        "-o",
+        help="Simulator option of the rows, such as device=ddr4-2400 (device= for the default). "
+        "Give every option that is not at its default.",
+        metavar="NAME=VALUE",
+    ),
+]
+VersionOption = Annotated[
+    int | None,
+    typer.Option(
+        "--version", help="Simulator version of the rows, if the dataset has several.", min=0
+    ),
+]
 DatasetArgument = Annotated[
     Path, typer.Argument(help="Folder of a dataset, or its Parquet file.", metavar="DATASET")
 ]
@@ -109,13 +124,22 @@ def train(
 ) -> None:
     """Fit a proxy to a dataset, and save it as data without code."""
     from archgym.cli.console.progress import CountBar, announce_compilation
+    from archgym.datasets import read_dataset
     from archgym.proxy import Proxy
     from archgym.proxy import train as train_proxy
 
     options = train_options(model, workloads, fit, calibration, seed, setting)
     require_free(out)
     announce_compilation()
-    data = read_rows(dataset, space, fidelity, option, version)
+    # An empty value stands for the default, which rows do not record.
+    chosen = {name: value for name, value in assignments("--option", option or ()).items() if value}
+    data = read_dataset(
+        dataset,
+        space=space,
+        fidelity=fidelity,
+        options=chosen if option else None,
+        version=version,
+    )
     with CountBar("models") as bar:
         train_proxy(data, options, lambda what, done, total: bar.show(done, total, what)).save(out)
     _write_proxy(Proxy.load(out), out, json)

@@ -59,8 +59,8 @@ def report(
 
     from archgym.cli.console.progress import StageBar, announce_compilation
     from archgym.report import find, read_evidence
-    from archgym.report.page import PageOptions
-    from archgym.report.writing import write_csv, write_json_file, write_page
+    from archgym.report.findings import write_csv, write_json_file
+    from archgym.report.page import PageOptions, write_page
 
     _check_targets(out, csv, json, force)
     announce_compilation()
@@ -94,7 +94,7 @@ def report(
 
 def _check_targets(out: Path | None, csv: Path | None, json: Path | None, force: bool) -> None:
     """Refuse an output path that cannot be written, before an analysis that takes minutes."""
-    from archgym.report.writing import REPORT_MARK, SCORES_MARK
+    from archgym.report.findings import REPORT_MARK, SCORES_MARK
 
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise InvalidArgumentError(f"`--out` must end in .html; got {str(out)!r}.")

@@ -25,6 +25,10 @@ if TYPE_CHECKING:
 
 # chosen: more columns than this do not fit a line.
 _SHOWN_BUDGETS = 5
+# chosen: as many fill two lines.
+_SHOWN_SEEDS = 40
+# chosen: further lines usually repeat the same; --json has all.
+_SHOWN_RUNS = 20
 
 sweep_app = command_group(
     "sweep", "Compare agents on tasks over seeds: plan, run, resume, status, report."
@@ -293,15 +297,18 @@ def _write_report(read: "SweepReport") -> None:
     """Write the results of a sweep, task by task."""
     runs = read.runs
     finished = sum(run.status == "finished" for run in runs)
+    seeds = read.plan.seeds
+    shown = ", ".join(map(str, seeds[:_SHOWN_SEEDS]))
     say(
         f"{finished} of {len(runs)} runs finished; {read.plan.budget:,} evaluations each, "
-        f"seeds {', '.join(map(str, read.plan.seeds))}."
+        f"{f'seeds {shown}' if len(seeds) <= _SHOWN_SEEDS else f'{len(seeds):,} seeds'}."
     )
     for task in read.tasks:
         _write_task(task, read)
-    for run in runs:
-        if run.problem is not None:
-            say(f"{run.run.id}: {' '.join(run.problem.split())}")
+    problems = [run for run in runs if run.problem is not None]
+    for run in problems[:_SHOWN_RUNS]:
+        say(f"{run.run.id}: {' '.join((run.problem or '').split())}")
+    _write_more(len(problems))
 
 
 def _write_task(task: "TaskSummary", read: "SweepReport") -> None:
@@ -341,13 +348,19 @@ def _write_task(task: "TaskSummary", read: "SweepReport") -> None:
 
 def _write_limits(task: "TaskSummary") -> None:
     """Write how many runs found a design that meets the limits, and what the others miss."""
-    runs = [run for agent in task.agents for run in agent.runs if run.has_limits]
+    runs = [run for agent in task.agents for run in agent.runs if run.results.has_limits]
     if not runs:
         return
-    missing = [run for run in runs if run.missed]
+    missing = [run for run in runs if run.results.missed]
     say(f"Limits: met by the best designs of {len(runs) - len(missing)} of {len(runs)} runs.")
-    for run in missing:
-        say(f"Limits: missed by that of {run.run.id}: {'; '.join(run.missed)}")
+    for run in missing[:_SHOWN_RUNS]:
+        say(f"Limits: missed by that of {run.run.id}: {'; '.join(run.results.missed)}")
+    _write_more(len(missing))
+
+
+def _write_more(n: int) -> None:
+    if n > _SHOWN_RUNS:
+        say(f"{n - _SHOWN_RUNS:,} more runs; use --json for all.")
 
 
 def _rank(agent: "AgentSummary", budget: int) -> float:

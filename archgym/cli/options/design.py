@@ -8,14 +8,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.console.terminal import warn
-from archgym.cli.options.task import TaskOptions, make_simulator, make_task, task_choices
+from archgym.cli.options.task import TaskOptions, make_task, task_choices
 from archgym.cli.options.values import filled_design, read_design, read_task
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     import numpy as np
 
-    from archgym.evaluation.objective import Objective
     from archgym.evaluation.task import Task
     from archgym.report.design_explanation import BestOfStudy
 
@@ -56,9 +55,7 @@ def best_of(folder: Path, simulator: str, options: TaskOptions) -> "tuple[Task, 
     return found.task, found.indices
 
 
-def study_best(
-    folder: Path, simulator: str, options: TaskOptions, target: str | None = None
-) -> "BestOfStudy":
+def study_best(folder: Path, simulator: str, options: TaskOptions) -> "BestOfStudy":
     """Return the best design of a study, and its task; see `best_of` and `best_of_study`."""
     from archgym.cli.console.progress import announce_compilation
     from archgym.report.design_explanation import best_of_study
@@ -74,28 +71,19 @@ def study_best(
             f"got {folder}. Write its best design to a file, and name the task."
         )
     announce_compilation()
-    found = best_of_study(folder, stand_in=options.stand_in.path, target=target)
+    found = best_of_study(folder, stand_in=options.stand_in.path)
     if found.damage is not None:
         warn(found.damage)
     return found
 
 
 def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task, np.ndarray]":
-    """Return a task and the design that a text names; see `design_and_target`."""
-    task, indices, _ = design_and_target(text, simulator, options, None)
-    return task, indices
-
-
-def design_and_target(
-    text: str, simulator: str, options: TaskOptions, target: str | None
-) -> "tuple[Task, np.ndarray, Objective | None]":
-    """Return a task, the design that a text names, and a target.
+    """Return a task and the design that a text names.
 
     Args:
       text: JSON file of a design, folder of a study, or the word default.
       simulator: TASK of the command line; empty for a study or a file with a task.
       options: Options of the command.
-      target: Text of a target, such as ``total_time_ns<=60000``; None for none.
 
     Raises:
       InvalidArgumentError: No design is named, or a task is missing or superfluous.
@@ -106,24 +94,18 @@ def design_and_target(
             "A design must be named: a JSON file, a study's folder, or the word default; got ''."
         )
     if text != DEFAULT_DESIGN and Path(text).is_dir():
-        found = study_best(Path(text), simulator, options, target)
-        return found.task, found.indices, found.target
+        found = study_best(Path(text), simulator, options)
+        return found.task, found.indices
     start = None if text == DEFAULT_DESIGN else read_design(Path(text))
     simulator, digest, sources = task_of_design(text, simulator, start)
     choice = task_choices(simulator, options)
     if sources and options.goal.workload is None:
         choice = replace(choice, workload=sources)
-    wanted = None
-    if target is not None:
-        from archgym.report.design_explanation import read_target
-
-        # Checked first: making a task evaluates its default design.
-        wanted = read_target(target, make_simulator(choice).metrics)
     task = make_task(choice)
     warn_of_version(text, digest, task, options)
     if start is None:
-        return task, task.space.default_indices, wanted
-    return task, task.space.indices_of(filled_design(task.space, start, Path(text))), wanted
+        return task, task.space.default_indices
+    return task, task.space.indices_of(filled_design(task.space, start, Path(text)))
 
 
 def task_of_design(

@@ -14,13 +14,10 @@ from archgym.report.quantities import change_text
 from archgym.report.titles import task_title
 
 if TYPE_CHECKING:
-    import numpy as np
-
-    from archgym.evaluation.objective import Objective
     from archgym.evaluation.simulator import Bottleneck
     from archgym.evaluation.task import Task
     from archgym.report.design_explanation import DesignExplanation
-    from archgym.report.explain import Change, Explanation, Point, Route
+    from archgym.report.explain import Change, Explanation, Point
 
 # chosen: more rows hide the important ones.
 _SHOWN_PARAMETERS = 12
@@ -42,16 +39,10 @@ _KINDS = {
     "risk": "Risks: as good within the simulator's error",
     "non-risk": "Parameters that change nothing",
 }
-_VERBS = {
-    "sum": "is the sum of",
-    "largest": "is the largest of",
-    "product": "is proportional to the product of",
-    "part": "contains",
-}
 
 
 def write_explanation(found: "DesignExplanation") -> None:
-    """Write causes, costs, single changes, tradeoffs and the route to a target."""
+    """Write costs, single changes and tradeoffs."""
     explanation = found.explanation
     task = explanation.task
     names = [weighted.workload.name for weighted in task.workloads]
@@ -65,11 +56,8 @@ def write_explanation(found: "DesignExplanation") -> None:
     if task.limits:
         prose(limits_text(task.missed(explanation.by_workload)))
     say()
-    _write_causes(explanation)
     _write_parts(found)
     if explanation.reliefs:
-        if explanation.causes:
-            say()
         _write_costs(explanation, {each.name: _relief(each) for _, each in found.bottlenecks})
     elif isinstance(source := task.simulator.unrestricted, StandIn):
         prose(
@@ -77,31 +65,12 @@ def write_explanation(found: "DesignExplanation") -> None:
             f"costs, use the simulator {task.simulator.name}."
         )
         say()
-    elif not explanation.causes:
-        say("Neither the metrics nor the simulator's costs explain its time or energy.")
+    else:
+        say("The simulator names no costs that explain its time or energy.")
         say()
     _write_bottlenecks(found)
     _write_changes(explanation)
     _write_points(explanation, found.points)
-    if found.route is not None and found.target is not None:
-        _write_route(explanation, found.route, found.target)
-
-
-def _write_causes(found: "Explanation") -> None:
-    units = {spec.name: spec.unit for spec in found.task.metrics}
-    if found.causes:
-        heading("Composition of the metrics")
-    for cause in found.causes:
-        parts = ", ".join(
-            f"{part.metric} {_quantity(part.value, units[part.metric])} ({100 * part.share:.1f} %)"
-            for part in cause.parts
-            if abs(part.share) >= _SHOWN_SHARE
-        )
-        share = " (shares of its variation)" if cause.kind == "product" else ""
-        prose(
-            f"{cause.metric} {_VERBS[cause.kind]} {parts}{share}; this holds for all "
-            f"{cause.n_designs} evaluated designs."
-        )
 
 
 def _write_parts(found: "DesignExplanation") -> None:
@@ -263,26 +232,13 @@ def _gain_text(found: "Explanation", change: "Change") -> str:
     return f"{change.reward - found.reward:+.4f}"
 
 
-def _moved(
-    found: "Explanation",
-    change: "Change",
-    before: "np.ndarray | None" = None,
-    objective: "Objective | None" = None,
-) -> str:
-    """Return how a change moves the metrics of an objective.
-
-    Args:
-      found: Explanation that the change belongs to.
-      change: Change of one parameter.
-      before: (n_metrics,), metrics before the change (default: those of the design).
-      objective: Objective with the metrics (default: that of the task).
-    """
+def _moved(found: "Explanation", change: "Change") -> str:
+    """Return how a change moves the metrics of the objective."""
     names = [spec.name for spec in found.task.metrics]
-    start = found.values if before is None else before
     texts = []
-    for metric in dict.fromkeys(term.metric for term in (objective or found.task.objective).terms):
+    for metric in dict.fromkeys(term.metric for term in found.task.objective.terms):
         column = names.index(metric)
-        old, new = float(start[column]), float(change.values[column])
+        old, new = float(found.values[column]), float(change.values[column])
         share = f" ({change_text(new / old - 1)})" if old else ""
         quantity = _quantity(new, found.task.metrics[column].unit)
         texts.append(f"{metric} {number(old)} to {quantity}{share}")
@@ -313,29 +269,3 @@ def _write_points(found: "Explanation", points: "tuple[Point, ...]") -> None:
     change = next((point.change for point in points if point.change is not None), None)
     indices = found.indices if change is None else found.changed(change)
     say("To evaluate an entry again: " + evaluate_command(found.task, indices))
-
-
-def _write_route(found: "Explanation", way: "Route", wanted: "Objective") -> None:
-    say()
-    target = wanted.name.removeprefix("target:")
-    heading(f"Route to {target}")
-    before = found.values
-    for step in way.steps:
-        moved = _moved(found, step, before, wanted)
-        prose(f"{step.parameter} from {step.old} to {step.new}: {moved}")
-        before = step.values
-    if way.is_met:
-        n = len(way.steps)
-        met = "The design meets the target" if not n else f"Target met after {n} change"
-        say(f"{met}{'s' * (n > 1)}; {way.evaluations} designs were evaluated.")
-        return
-    names = [spec.name for spec in found.task.metrics]
-    reached = ", ".join(
-        f"{name} {number(float(way.values[names.index(name)]))}"
-        for name in dict.fromkeys(term.metric for term in wanted.terms)
-    )
-    prose(
-        f"Target not met: no further single change comes closer ({way.evaluations} designs "
-        f"evaluated). Metrics there: {reached}. Several changes at once may reach it; search with "
-        f'--objective "target:{target}".'
-    )

@@ -14,6 +14,11 @@ from archgym.rules.case import RuleCase, evaluate
 from archgym.rules.language import RuleSource, read_rule
 from archgym.rules.sandbox import RuleRunner
 
+_OTHER_KERNELS: Final = {
+    "cpu": ("cpu-cores-2:instructions=1000",),
+    "dram": ("dram-load:device=ddr5,requests=1000",),
+}
+"""Further tasks of a domain, whose kernels its process has to hold."""
 _LARGEST: Final = 255
 """Counters come in eight bits, from the low end of their declared range to its high end."""
 
@@ -66,7 +71,7 @@ class ControlCase(RuleCase):
 
 
 def _counts(rollout: Any) -> dict[str, Any]:
-    return {"score": rollout.score, "actions": rollout.actions[:, 0].tolist()}
+    return {"score": rollout.score, "actions": rollout.actions.tolist()}
 
 
 def open_case(domain: str, name: str, options: Mapping[str, str]) -> ControlCase:
@@ -105,8 +110,11 @@ def simulate_rule(points: Any, storage: Any, case: Mapping[str, Any]) -> dict[st
 
     words = [ctypes.c_int64] * (N_HOOK_ARGUMENTS + 2)
     choose = ctypes.CFUNCTYPE(ctypes.c_double, *words)(points.addresses["choose"])
-    addresses = (storage.memory.ctypes.data, storage.floats.ctypes.data)
     task = task_of(str(case["task"]))
+    # Each agent runs the rule on state of its own.
+    further = [type(storage)(storage.memory.copy(), storage.floats) for _ in task.agents[1:]]
+    own = (storage, *further)
+    addresses = [(each.memory.ctypes.data, each.floats.ctypes.data) for each in own]
     places: list[int] = []
     wrong: list[float] = []
 
@@ -114,25 +122,33 @@ def simulate_rule(points: Any, storage: Any, case: Mapping[str, Any]) -> dict[st
         if not places:
             names = [counter.name for counter in episode.run.counters]
             places.extend(names.index(name) for name in case["seen"])
-        shown = (_LARGEST * episode.observation[0]).round().astype(int)[places].tolist()
-        before = episode.previous[0] if episode.previous else task.default
-        shown += [0] * (N_HOOK_ARGUMENTS - 1 - len(shown))
-        action = choose(*shown, before, *addresses)
-        if not (0 <= action < len(task.actions)) or action != int(action):
-            wrong.append(action)
-            return (task.default,)
-        return (int(action),)
+        seen = (_LARGEST * episode.observation).round().astype(int)[:, places].tolist()
+        previous = episode.previous or (task.default,) * len(seen)
+        found = []
+        for shown, before, memory in zip(seen, previous, addresses, strict=True):
+            shown += [0] * (N_HOOK_ARGUMENTS - 1 - len(shown))
+            action = choose(*shown, before, *memory)
+            if not (0 <= action < len(task.actions)) or action != int(action):
+                wrong.append(action)
+                action = task.default
+            found.append(int(action))
+        return tuple(found)
 
     found = _counts(roll(task, str(case["episode"]), act))
+    for each in further:
+        if each.fault[0]:
+            storage.memory[:] = each.memory
     if wrong:
         return {"problem": f"the policy chose {wrong[0]:g}, which is no action of the task"}
     return found
 
 
 def prepare(prefix: str) -> None:
-    """Load or compile the kernels of a domain."""
-    task = task_of(DEFAULT_TASK[prefix])
-    Episode(task, task.episodes("train")[0]).step((task.default,))
+    """Load or compile the kernels of a domain, of one agent and of several."""
+    for name in (DEFAULT_TASK[prefix], *_OTHER_KERNELS[prefix]):
+        task = task_of(name)
+        episode = Episode(task, task.episodes("train")[0])
+        episode.step((task.default,) * len(task.agents))
 
 
 @final
@@ -143,7 +159,7 @@ class RulePolicy(ControlPolicy):
         """Take a checked rule and the process to run it in."""
         self.name = Path(source.path).name
         self._source, self._runner = source, runner
-        self._actions: list[int] = []
+        self._actions: list[list[int]] = []
 
     def start(self, task: ControlTask, episode: str) -> None:
         """Run the episode.
@@ -159,7 +175,7 @@ class RulePolicy(ControlPolicy):
 
     def act(self, episode: Episode) -> tuple[int, ...]:
         """Return the action that the rule chose."""
-        return (self._actions[episode.number],)
+        return tuple(self._actions[episode.number])
 
 
 @contextmanager

@@ -47,12 +47,8 @@ def map_layer(
     objective: Annotated[
         str, typer.Option("--objective", help="Quantity to minimise: edp, energy or cycles.")
     ] = "edp",
-    method: Annotated[
-        str,
-        typer.Option("--method", help="Search method: annealing, or exhaustive for a proof."),
-    ] = "annealing",
     tries: Annotated[
-        int, typer.Option("--tries", min=1, help="Number of mappings to try (exhaustive: maximum).")
+        int, typer.Option("--tries", min=1, help="Number of mappings to try.")
     ] = 400_000,
     seed: Annotated[int, typer.Option("--seed", min=0, help="Random seed of the search.")] = 0,
     counts: Annotated[
@@ -87,15 +83,13 @@ def map_layer(
     from archgym.simulators.accelerator.formats.timeloop_yaml import read_timeloop_problem
     from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping
     from archgym.simulators.accelerator.mapping.bounds import lower_bound
-    from archgym.simulators.accelerator.mapping.mapper import map_space, search_mapping
+    from archgym.simulators.accelerator.mapping.mapper import anneal_mapping, map_space
     from archgym.simulators.accelerator.workloads import NETWORKS, layer_named, load_network
 
     architecture = _best_accelerator(Path(arch)) if is_study(arch) else load_architecture(arch)
     announce_compilation()
     if layer in NETWORKS or layer.endswith(".csv"):
-        _map_network(
-            load_network(layer), architecture, objective, method, tries, seed, counts, json
-        )
+        _map_network(load_network(layer), architecture, objective, tries, seed, counts, json)
         return
     if layer.endswith((".yaml", ".yml")):
         problem = read_timeloop_problem(Path(layer))
@@ -111,11 +105,8 @@ def map_layer(
     else:
         space = map_space(problem, architecture, bypass=bypass)
         began = time.process_time()
-        found = search_mapping(
-            space, objective, method=method, tries=tries, seed=seed, counts=counts
-        )
+        found = anneal_mapping(space, objective, tries=tries, seed=seed, counts=counts)
         summary |= {
-            "method": method,
             "tries": found.tries,
             "valid": found.valid,
             "seconds": time.process_time() - began,
@@ -205,26 +196,19 @@ def _map_network(
     network: Any,
     architecture: Any,
     objective: str,
-    method: str,
     tries: int,
     seed: int,
     counts: str,
     json: bool,
 ) -> None:
-    from archgym.simulators.accelerator.mapping.mapper import map_space, search_mapping
+    from archgym.simulators.accelerator.mapping.mapper import anneal_mapping, map_space
 
     columns = ("layer", "count", "energy_uj", "cycles", "edp_over_bound", "seconds")
     rows = []
     for layer in network.layers:
         began = time.process_time()
-        found = search_mapping(
-            map_space(layer.problem, architecture),
-            objective,
-            method=method,
-            tries=tries,
-            seed=seed,
-            counts=counts,
-        )
+        space = map_space(layer.problem, architecture)
+        found = anneal_mapping(space, objective, tries=tries, seed=seed, counts=counts)
         seconds = time.process_time() - began
         over = found.edp / found.bound.edp
         rows.append((layer.name, layer.count, found.energy_pj / 1e6, found.cycles, over, seconds))

@@ -10,7 +10,6 @@ import numpy.typing as npt
 
 from archgym.errors import SimulatorError
 from archgym.simulators.cluster.formats.clusters import Cluster, Dimension, Npu, network_dollars
-from archgym.simulators.cluster.kernel import state
 from archgym.simulators.cluster.kernel.engine import Outcome, simulate
 from archgym.simulators.cluster.kernel.iteration import (
     LAYER_FIELDS,
@@ -417,29 +416,3 @@ def run_short(built: Built, *, straggler: float = 1.0, shortcut: bool = True) ->
     return replace(
         second, built=built, outcome=replace(second.outcome, **sums), memory_bytes=memory
     )
-
-
-def spans(built: Built, n_log: int = 400_000) -> list[tuple[int, int, int, int, int]]:
-    """Return the times of each node on one representative NPU per stage.
-
-    Args:
-      built: A design that can run.
-      n_log: Events that are kept.
-
-    Returns:
-      NPU, kind of node, cause of its communication, begin and end [ns], by begin.
-    """
-    has_short = may_stand(built.system, built.parallelism)
-    graphs = training_graphs(built.system, built.layers, built.parallelism, shortcut=has_short)
-    outcome = simulate(built.system, graphs, n_log=n_log)
-    begun: dict[tuple[int, int], int] = {}
-    found = []
-    for time, what, npu, node, _, _ in outcome.log.tolist():
-        if what == state.LOG_ISSUE:
-            begun[npu, node] = time
-        elif what == state.LOG_DONE:
-            first = graphs.ranges[graphs.graph_of[npu], 0]
-            row = graphs.nodes[first + node]
-            kind, cause = int(row[state.KIND]), int(row[state.CAUSE])
-            found.append((npu, kind, max(cause, 0), begun.pop((npu, node)), time))
-    return sorted(found, key=lambda span: span[3])

@@ -1,5 +1,6 @@
 """The KV simulator: prefix caches of serving engines on traces of requests."""
 
+import json
 import logging
 import math
 from collections.abc import Mapping
@@ -8,14 +9,14 @@ from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
+import yaml
 
-from archgym.errors import InvalidArgumentError
+from archgym.errors import InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.kv.costs import NO_ROOM, TOO_WIDE, Served, n_workers, serve_design
-from archgym.simulators.kv.formats.export import FORMATS, export
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.metrics import METRICS, objectives, values_of
 from archgym.simulators.kv.space import GROUPS, LARGEST_BLOCK, SPACE_NAMES, design_space
@@ -31,6 +32,13 @@ from archgym.simulators.kv.workloads import (
 
 logger = logging.getLogger(__name__)
 
+GB: Final = {"GB": 1.0, "GiB": 1e9 / 2**30}
+"""Units of sizes in a gigabyte."""
+TOOLS: Final[Mapping[str, Any]] = json.loads(
+    (Path(__file__).parent / "data" / "settings.json").read_text()
+)
+"""Settings by tool."""
+FORMATS: Final[Mapping[str, str]] = {name: tool["doc"] for name, tool in TOOLS.items()}
 DRIVERS: Final = ("sequential", "concurrent", "steps")
 _MOST_BLOCKS: Final = 2**28
 """chosen: blocks of all requests, which take about 5 GB."""
@@ -379,7 +387,7 @@ class KvSimulator(RowSimulator):
         """Return a design as settings of a serving engine, a cache layer or a router."""
         design: dict[str, Any] = dict(self.space.design_at(np.asarray(indices)))
         block = self._given["block_tokens"] or design["block_tokens"]
-        files = export(form, {"block_tokens": block, **design})
+        files = settings_of(form, {"block_tokens": block, **design})
         if form == "vllm" and self.space.name != "serving":
             blocks = self._size("cache_tokens", design, block)
             text = f"num-gpu-blocks-override: {blocks}\n"
@@ -394,3 +402,45 @@ class KvSimulator(RowSimulator):
 def gap_share(hits: int, of_lru: int, optimum: int) -> float:
     """Return the share of the gap from LRU to the optimum that hits close; 1 without a gap."""
     return (hits - of_lru) / (optimum - of_lru) if optimum != of_lru else 1.0
+
+
+def settings_of(form: str, design: Mapping[str, Any]) -> dict[str, str]:
+    """Return a design as the file of a tool; engines that read prompts alone have one of their own.
+
+    Args:
+      form: One of `FORMATS`.
+      design: Values by parameter; those that the space lacks are left out.
+
+    Raises:
+      InvalidDesignError: The tool has no setting for a value.
+    """
+    name, role = TOOLS[form]["file"], TOOLS[form].get("role")
+    n_prefill = design.get("prefill_workers", 0)
+    if not n_prefill or role is None:
+        return {name: _text(form, design, {})}
+    alone = _text(form, {**design, "workers": n_prefill}, {role["key"]: role["prefill"]})
+    return {f"prefill-{name}": alone, name: _text(form, design, {role["key"]: role["decode"]})}
+
+
+def _text(form: str, design: Mapping[str, Any], role: Mapping[str, str]) -> str:
+    tool = TOOLS[form]
+    found = {**tool["always"], **role}
+    for setting in tool["settings"]:
+        needs = setting.get("needs")
+        if setting["parameter"] not in design or (needs and needs not in found):
+            continue
+        value = design[setting["parameter"]]
+        if "names" in setting:
+            if value not in setting["names"]:
+                known = ", ".join(setting["names"])
+                what = f"The tool has no setting for {value!r}; it has {known}."
+                raise InvalidDesignError(what)
+            value = setting["names"][value]
+        elif "unit" in setting:
+            # A size of 0 leaves the setting out.
+            value = round(value * GB[setting["unit"]], 3) or None
+        if value is not None:
+            found[setting["key"]] = value
+    for key, others in tool["with"].items():
+        found |= others if key in found else {}
+    return yaml.safe_dump(found, sort_keys=False)

@@ -12,7 +12,6 @@ from archgym.errors import InvalidArgumentError
 commands = typer.Typer()
 moe_app = typer.Typer(
     name="moe",
-    help="List models and hardware of mixture-of-experts serving, and predict its speed.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )
@@ -29,7 +28,6 @@ def models(json: JsonOption = False) -> None:
     """List the described models with the sizes of their weights."""
     from archgym.simulators.moe.machine.presets import model, model_names
 
-    found = [model(name) for name in model_names()]
     rows = [
         {
             "model": item.name,
@@ -45,13 +43,9 @@ def models(json: JsonOption = False) -> None:
             "routing": item.routing,
             "source": item.source,
         }
-        for item in found
+        for item in map(model, model_names())
     ]
-    if json:
-        write_json(rows)
-        return
-    _write(rows, ("source",))
-    say("Weights, keys and values have 16 bits. Use --json for sources.")
+    _write(rows, json, "Weights, keys and values have 16 bits.")
 
 
 @moe_app.command()
@@ -59,7 +53,6 @@ def hardware(json: JsonOption = False) -> None:
     """List the described servers."""
     from archgym.simulators.moe.machine.hardware import node, node_names
 
-    found = [node(name) for name in node_names()]
     rows = [
         {
             "hardware": item.name,
@@ -75,18 +68,17 @@ def hardware(json: JsonOption = False) -> None:
             "ssd_gb_per_s": item.ssd.gb_per_s,
             "source": item.gpu.source,
         }
-        for item in found
+        for item in map(node, node_names())
     ]
-    if json:
+    _write(rows, json, "Figures are per accelerator and per direction.")
+
+
+def _write(rows: list[dict[str, Any]], as_json: bool, note: str) -> None:
+    """Write records as JSON, or as a table without their sources and a note on it."""
+    if as_json:
         write_json(rows)
         return
-    _write(rows, ("source",))
-    say("Figures are per accelerator and per direction. Use --json for sources.")
-
-
-def _write(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> None:
-    """Write records as a table."""
-    columns = [name for name in rows[0] if name not in left_out]
+    columns = [name for name in rows[0] if name != "source"]
     cells = [
         [row[name] if isinstance(row[name], str) else number(row[name]) for name in columns]
         for row in rows
@@ -96,6 +88,7 @@ def _write(rows: list[dict[str, Any]], left_out: tuple[str, ...] = ()) -> None:
     texts = [isinstance(rows[0][name], str) for name in columns]
     right = [text for text, is_text in zip(headings, texts, strict=True) if not is_text]
     table(headings, cells, right=right)
+    say(f"{note} Use --json for sources.")
 
 
 @moe_app.command()
@@ -168,9 +161,9 @@ def serve(
             f"The server must hold the model and its longest request: {found.infeasible}. Use "
             "more GPUs (--tensor), fewer bits (--precision) or shorter requests."
         )
-    shown = ("ttft_mean_ms", "tpot_mean_ms", "output_per_s", "memory_gb", "n_gpus")
-    values = {key: found[key] for key in shown}
-    values["output_per_s_and_gpu"] = found["output_per_s"] / found["n_gpus"]
+    names = ("ttft_mean_ms", "tpot_mean_ms", "output_per_s", "memory_gb", "n_gpus")
+    per_gpu = {"output_per_s_and_gpu": found["output_per_s"] / found["n_gpus"]}
+    values = {key: found[key] for key in names} | per_gpu
     if json:
         write_json(values)
         return

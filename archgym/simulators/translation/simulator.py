@@ -90,10 +90,6 @@ class TranslationSimulator(KitSimulator):
     objectives: Mapping[str, Objective] = OBJECTIVES
     former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
     costs = COSTS
-    partial_exports: ClassVar[tuple[str, ...]] = ("champsim",)
-    exports: Mapping[str, str] = {
-        "champsim": "TLBs, walker and caches as ChampSim's parameters; mechanisms in a section."
-    }
 
     sub_systems = GROUPS
 
@@ -277,12 +273,6 @@ class TranslationSimulator(KitSimulator):
             column["walks_per_kilo_instruction"] + served,
             column["l2_tlb_mpki"],
         )
-
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return the hardware of a design as parameters in the style of ChampSim."""
-        from archgym.simulators.translation.machine import champsim_files
-
-        return champsim_files(hardware_of_many(self.space, np.asarray(indices)[None, :])[0])
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return statistics of the trace: name to (value, unit)."""

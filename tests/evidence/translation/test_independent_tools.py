@@ -13,7 +13,7 @@ from archgym.simulators.translation.kernel.layout import Memory
 from archgym.simulators.translation.kernel.prepared import prepare
 from archgym.simulators.translation.kernel.run import run
 from archgym.simulators.translation.machine import Hardware
-from archgym.traces import read_memory_trace, read_planes
+from archgym.traces import read_memory_trace
 from archgym.traces.recording import record
 from evidence.translation.independent_tools import (
     _only_data,
@@ -22,6 +22,7 @@ from evidence.translation.independent_tools import (
     misses,
     prepared_for,
 )
+from evidence.translation.planes import read_planes
 
 # Rows of the files whose policies the kernel has; the last are those of 64 bytes once more.
 ROWS = {"pycachesim": 320, "srrip": 64, "libcachesim": 32, "cachegrind": 36}

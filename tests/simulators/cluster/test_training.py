@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
-from archgym.simulators.cluster import ClusterSimulator, cli
-from archgym.simulators.cluster.cli import draw_timeline
+from archgym.simulators.cluster import ClusterSimulator
 from archgym.simulators.cluster.formats.clusters import Dimension, cluster, network_dollars
 from archgym.simulators.cluster.kernel.iteration import Parallelism, activation_bytes, stage_firsts
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
@@ -322,16 +321,3 @@ def test_run_with_a_straggler_simulates_all() -> None:
 
     assert run(built).n_simulated == 1
     assert run(built, straggler=1.5).n_simulated == 64
-
-
-def test_picture_states_the_stages_that_it_leaves_out(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(cli, "_MAX_SHOWN", 1)
-    simulator = ClusterSimulator()
-    design = simulator.space.design_at(simulator.space.default_indices)
-    result = simulator.run(design, simulator.workload("gpt2-xl-1.5b"))
-
-    draw_timeline(result.built, tmp_path / "a.svg")
-
-    assert "the first 1 of 4 stages" in (tmp_path / "a.svg").read_text()

@@ -12,6 +12,7 @@ from archgym.simulators.dram.kernel.batch import (
     _check_trace,
     _run,
     blank_requests,
+    job_of,
     trace_table,
 )
 from archgym.simulators.dram.kernel.commands import COMMAND_NAMES
@@ -61,21 +62,21 @@ def record(
     n_requests = _check_trace(decoded[np.newaxis], addresses, ticks, is_write)
     requests = blank_requests(n_requests)
     log = np.zeros(max_commands, dtype=COMMAND_LOG)
-    out, state = _run(
+    job = job_of(
         np.asarray(controller, dtype=np.int64)[np.newaxis],
         np.zeros(1, dtype=np.int64),
         decoded[np.newaxis],
         trace_table(addresses, ticks, is_write, waits),
         (player_clock_ps, is_relative),
         device,
-        is_exact,
         requests,
         np.zeros(0, dtype=np.int64),
         log,
     )
+    _run(job, is_exact)
     return Recording(
-        outputs=dict(zip(OUTPUTS, out[0].tolist(), strict=True)),
-        commands=log[: min(int(state[0]["n_logged"]), max_commands)],
+        outputs=dict(zip(OUTPUTS, job.out[0].tolist(), strict=True)),
+        commands=log[: min(int(job.state[0]["n_logged"]), max_commands)],
         requests=requests,
     )
 

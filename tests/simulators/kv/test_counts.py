@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from archgym.simulators.kv import KvSimulator
-from archgym.simulators.kv.formats.requests import read_mooncake
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings, stream_of
+from archgym.simulators.kv.formats.trace import read_requests
 from archgym.simulators.kv.kernel.layout import POLICIES
 from archgym.simulators.kv.kernel.run import checksum, optimum, run_offload, run_pool, run_radix
 
@@ -29,7 +29,7 @@ def made(tmp_path: Path) -> Made:
             lines.append({**row, "output_length": output, "hash_ids": ids})
         path = tmp_path / "trace.jsonl"
         path.write_text("\n".join(map(json.dumps, lines)))
-        return stream_of(read_mooncake(path), StreamSettings()).blocks(2)
+        return stream_of(read_requests(path), StreamSettings()).blocks(2)
 
     return make
 

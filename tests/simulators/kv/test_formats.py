@@ -99,15 +99,15 @@ GOOD = {"timestamp": 0, "input_length": 512, "output_length": 1, "hash_ids": [1]
     [
         ("", "the file is empty"),
         ("hello\n", "a trace of requests must be one of"),
-        (json.dumps({**GOOD, "timestamp": -1}), "`timestamp` must be a whole number from 0"),
+        (json.dumps({**GOOD, "timestamp": -1}), "`timestamp` must be a time of 0 or more"),
         (json.dumps({**GOOD, "input_length": 10**9}), "`input_length` must be a whole number"),
         (json.dumps({**GOOD, "hash_ids": [1, 2]}), "512 tokens must have 1 ids"),
         (json.dumps({**GOOD, "hash_ids": ["a"]}), "`hash_ids` must be a list of whole numbers"),
         (json.dumps({**GOOD, "timestamp": 5}) + "\n" + json.dumps(GOOD), "order of arrival"),
         (json.dumps(GOOD) + "\n{", "must be JSON"),
-        ("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,1\n", "must be a time"),
+        ("TIMESTAMP,ContextTokens,GeneratedTokens\nyesterday,1,1\n", "must be a date such as"),
         ("TIMESTAMP,ContextTokens,GeneratedTokens\n2023-11-16 18:17:03,-1,1\n", "whole number"),
-        ("a,b\n1,2\n", "a table must have the columns"),
+        ("a,b\n1,2\n", "a trace must have the columns"),
     ],
 )
 def test_bad_files_are_refused_in_one_line(tmp_path: Path, text: str, said: str) -> None:

@@ -13,8 +13,8 @@ from archgym.cli.app import run
 from archgym.errors import InvalidDesignError
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.analysis import analyse, live_blocks, memory_for
-from archgym.simulators.kv.formats.export import FORMATS, read_export
 from archgym.simulators.kv.machine import deployment
+from archgym.simulators.kv.simulator import FORMATS, GB, TOOLS
 from archgym.simulators.kv.workloads import stream_blocks
 from archgym.simulators.moe.kernel.columns import FIRST_NS
 from archgym.simulators.moe.machine.step_time import step_contents
@@ -45,11 +45,11 @@ def test_prefetch_is_no_choice_with_one_tier() -> None:
     space = KvSimulator("serving").space
     default, place = dict(space.design_at(space.default_indices)), space.names.index("prefetch")
     sizes = [name for name in space.names if name.endswith("_gb")]
-    for n, names in ((n, each) for n in range(3) for each in combinations(sizes, n)):
+    for names in (each for n in range(3) for each in combinations(sizes, n)):
         most = {name: space.parameter(name).value(2) for name in names}
         row = space.indices_of({**default, **most})[None, :]
 
-        assert space.active(row)[0, place] == (n == 2), names
+        assert space.active(row)[0, place] == (len(names) == 2), names
 
 
 @pytest.mark.slow
@@ -124,6 +124,29 @@ def test_designs_are_named_by_all_that_differs_from_the_default(
     assert "workers=2, dram_gb=64" in picture.read_text()
 
 
+def read_settings(form: str, path: Path) -> dict[str, Any]:
+    """Return the values by parameter that a tool's file states.
+
+    Args:
+      form: One of `FORMATS`.
+      path: File that `export` wrote.
+    """
+    members, found = yaml.safe_load(path.read_text()), dict[str, Any]()
+    for setting in TOOLS[form]["settings"]:
+        if setting["key"] not in members:
+            continue
+        value = members[setting["key"]]
+        if "names" in setting:
+            value = {theirs: ours for ours, theirs in setting["names"].items()}[value]
+        elif "unit" in setting:
+            value = round(float(value) / GB[setting["unit"]])
+        found[setting["parameter"]] = value
+    role = TOOLS[form].get("role", {"key": "", "prefill": ""})
+    if members.get(role["key"]) == role["prefill"] and "workers" in found:
+        found["prefill_workers"] = found.pop("workers")
+    return found
+
+
 @pytest.mark.parametrize("form", sorted(FORMATS))
 def test_settings_read_back(form: str, tmp_path: Path) -> None:
     simulator = KvSimulator("serving")
@@ -141,7 +164,7 @@ def test_settings_read_back(form: str, tmp_path: Path) -> None:
     for name, text in files.items():
         path = tmp_path / name
         path.write_text(text)
-        found = read_export(form, path)
+        found = read_settings(form, path)
 
         assert found
         assert ("prefill_workers" in found) == name.startswith("prefill-")

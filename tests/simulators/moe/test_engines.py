@@ -14,7 +14,13 @@ from archgym.simulators.moe.kernel.columns import COSTS
 from archgym.simulators.moe.kernel.run import Run, documents, occupancy_table, popularity, run
 from archgym.simulators.moe.machine.clock import Constants
 from archgym.simulators.moe.machine.clock import engine_costs as costs_of_engine
-from archgym.simulators.moe.machine.engines import PRIORS, Calibration, constants, engine, labels
+from archgym.simulators.moe.machine.engines import (
+    PRIORS,
+    Calibration,
+    calibration,
+    engine,
+    labels,
+)
 from archgym.simulators.moe.machine.hardware import gpu, node
 from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.plan import plan
@@ -332,8 +338,29 @@ def test_four_bit_experts_take_longer_where_they_are_widened() -> None:
         Calibration({}).constants(labels(of, gpu(name), "vllm", "mxfp4")).experts_ns
         for name in ("h100-sxm", "b200")
     ]
-    # 25 us, times 2.1 and 0.8.
-    assert times == [pytest.approx(52_500.0), pytest.approx(20_000.0)]
+    # 25 us, times 1.41 and 0.8.
+    assert times == [pytest.approx(35_300.0, rel=1e-3), pytest.approx(20_000.0)]
+
+
+@pytest.mark.parametrize(
+    ("engine_name", "precision", "sliced_us", "spread_us"),
+    [
+        # Medians of kernel tables on H100, by lines through the times of up to 64 tokens.
+        ("vllm", "mxfp4", 36, 64),
+        ("sglang", "mxfp4", 21, 33),
+        ("trt-llm", "mxfp4", 58, 66),
+        # Scales of blocks: 53 us on H100, 54 us on H200, 92 us on B200, a larger die.
+        ("trt-llm", "fp8", 66, 27),
+    ],
+)
+def test_fixed_time_of_experts_is_that_of_the_engines_kernel_in_tables(
+    engine_name: str, precision: str, sliced_us: float, spread_us: float
+) -> None:
+    served, card = model("gpt-oss-120b"), gpu("h100-sxm")
+    for spread, microseconds in ((False, sliced_us), (True, spread_us)):
+        of = labels(served, card, engine_name, precision, spread=spread)
+        found = Calibration({}).constants(of).experts_ns
+        assert found / 1e3 == pytest.approx(microseconds, rel=0.1), spread
 
 
 def test_step_budget_follows_the_memory_of_the_gpu() -> None:
@@ -364,7 +391,7 @@ def test_factors_of_groups_hold_where_groups_change_the_kernels() -> None:
     served, card = model("qwen3-30b-a3b"), gpu("rtx-pro-6000")
 
     def constants_of(precision: str, grouped: bool) -> Constants:
-        return constants(labels(served, card, "vllm", precision, grouped=grouped))
+        return calibration().constants(labels(served, card, "vllm", precision, grouped=grouped))
 
     assert constants_of("bf16", grouped=True) == constants_of("bf16", grouped=False)
     assert constants_of("fp8", grouped=True) != constants_of("fp8", grouped=False)

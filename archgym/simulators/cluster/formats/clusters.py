@@ -9,7 +9,7 @@ A cluster file is YAML or JSON::
       - {topology: Switch, npus: 32, gb_per_s: 50, latency_ns: 2000, tier: pod}
 """
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -199,7 +199,7 @@ def _read_cluster(path: Path) -> Cluster:
 
 def _npu(node: Node) -> Npu:
     if not isinstance(node.value, Mapping):
-        return NPUS[_one_of(node, "npu", NPUS)]
+        return NPUS[node.choice("`npu`", NPUS)]
     limits = {
         "peak_tflops": (1e-3, 1e6),
         "memory_gb_per_s": (1e-3, 1e6),
@@ -217,19 +217,12 @@ def _dimension(node: Node) -> Dimension:
     needed = ("topology", "npus", "gb_per_s", "latency_ns")
     members = node.members("a dimension", (*needed, "tier"), needed)
     return Dimension(
-        _one_of(members["topology"], "topology", TOPOLOGIES),
+        members["topology"].choice("`topology`", TOPOLOGIES),
         members["npus"].whole("npus", 1, 1 << 16),
         members["gb_per_s"].number("gb_per_s", 1e-5, 1e6),
         members["latency_ns"].number("latency_ns", 0.0, 1e9),
-        _one_of(members["tier"], "tier", TIERS) if "tier" in members else "pod",
+        members["tier"].choice("`tier`", TIERS) if "tier" in members else "pod",
     )
-
-
-def _one_of(node: Node, key: str, known: Collection[str]) -> str:
-    name = node.text(key)
-    if name not in known:
-        raise node.refusal(f"`{key}` must be one of {', '.join(known)}; got {name!r}")
-    return name
 
 
 def dollars_per_gb(topology: str, npus: int, tier: str) -> float:

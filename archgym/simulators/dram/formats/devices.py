@@ -10,7 +10,7 @@ Our own forms are YAML or JSON. A device changes a shipped one:
     timing: {RCD: 13, RP: 13}
     current: {IDD0: 60}
 
-A mapping orders the fields of an address, or lists the bits of each:
+A mapping orders the fields of an address. Files of DRAMSys list the bits of each field:
 
     format: 1
     order: [rank, row, bank, group, column]   # the most significant first
@@ -29,7 +29,6 @@ from archgym.files.storage import open_file, storage_errors
 from archgym.files.yaml_document import Node, read_document
 from archgym.simulators.dram.formats.dramsys import (
     check_device,
-    read_bits,
     read_mapping,
     read_memspec,
     read_tree,
@@ -153,21 +152,17 @@ def _own_device(root: Node) -> Device:
         ("format", "extends", "source", "title", "clock_mhz", "organisation", "timing", "current"),
         ("format", "extends", "source"),
     )
-    _check_format(top)
-    base_name = top["extends"].text("`extends`")
-    if base_name not in dramsys_device_names():
-        raise top["extends"].refusal(
-            f"`extends` must be one of {', '.join(dramsys_device_names())}; got {base_name!r}"
-        )
+    check_format(top)
+    base_name = top["extends"].choice("`extends`", dramsys_device_names())
     base = device(base_name)
     source = top["source"].text("`source`")
     sizes: dict[str, Any] = {
         key: node.whole(f"`{key}`", 1, 2**24)
-        for key, node in _members(top, "organisation", _SIZES).items()
+        for key, node in members_of(top, "organisation", _SIZES).items()
     }
     timing = {
         key: node.whole(f"`{key}`", 0, _MAX)
-        for key, node in _members(top, "timing", tuple(base.timing)).items()
+        for key, node in members_of(top, "timing", tuple(base.timing)).items()
     }
     if "current" in top and not base.current:
         raise top["current"].refusal(
@@ -175,7 +170,7 @@ def _own_device(root: Node) -> Device:
         )
     current = {
         key: node.number(f"`{key}`", 0.0, _MAX)
-        for key, node in _members(top, "current", tuple(base.current)).items()
+        for key, node in members_of(top, "current", tuple(base.current)).items()
     }
     try:
         made = replace(
@@ -199,40 +194,20 @@ def _own_device(root: Node) -> Device:
 
 
 def _own_mapping(root: Node, made: Device) -> AddressMapping:
-    known = ("format", "order", "bank_xor_row", "bits", "xor")
-    top = root.members("an address mapping", known, ("format",))
-    _check_format(top)
-    if ("order" in top) == ("bits" in top):
-        raise root.refusal("an address mapping must give either `order` or `bits`")
-    if "order" in top:
-        if "xor" in top:
-            raise top["xor"].refusal("`xor` must stand with `bits`; `order` has `bank_xor_row`")
-        fields = tuple(field.text("a field") for field in top["order"].items("`order`"))
-        if sorted(fields) != sorted(FIELDS):
-            raise top["order"].refusal(
-                f"`order` must name each of {', '.join(FIELDS)} once; got {', '.join(fields)}"
-            )
-        folds = "bank_xor_row" in top and top["bank_xor_row"].flag("`bank_xor_row`")
-        return ordered_mapping("own", fields, made, folds)
-    if "bank_xor_row" in top:
-        raise top["bank_xor_row"].refusal("`bank_xor_row` must stand with `order`; use `xor`")
-    keys = ("byte", *FIELDS)
-    bits = {key: read_bits(node) for key, node in _members(top, "bits", keys).items()}
-    pairs = []
-    for pair in top["xor"].items("`xor`") if "xor" in top else ():
-        ends = read_bits(pair)
-        if len(ends) != 2:
-            raise pair.refusal("an entry of `xor` must be two address bits")
-        pairs.append((ends[0], ends[1]))
-    try:
-        return AddressMapping(
-            name="own", **{key: bits.get(key, ()) for key in keys}, xor=tuple(pairs)
+    known = ("format", "order", "bank_xor_row")
+    top = root.members("an address mapping", known, ("format", "order"))
+    check_format(top)
+    fields = tuple(field.text("a field") for field in top["order"].items("`order`"))
+    if sorted(fields) != sorted(FIELDS):
+        raise top["order"].refusal(
+            f"`order` must name each of {', '.join(FIELDS)} once; got {', '.join(fields)}"
         )
-    except InvalidArgumentError as error:
-        raise root.refusal(str(error)) from None
+    folds = "bank_xor_row" in top and top["bank_xor_row"].flag("`bank_xor_row`")
+    return ordered_mapping("own", fields, made, folds)
 
 
-def _check_format(top: Mapping[str, Node]) -> None:
+def check_format(top: Mapping[str, Node]) -> None:
+    """Refuse a file of another format."""
     if top["format"].whole("`format`", 0, 10**6) != _FORMAT:
         raise top["format"].refusal(
             f"the file must have `format` {_FORMAT}; got {top['format'].kind}",
@@ -240,5 +215,8 @@ def _check_format(top: Mapping[str, Node]) -> None:
         )
 
 
-def _members(top: Mapping[str, Node], name: str, known: tuple[str, ...]) -> Mapping[str, Node]:
+def members_of(
+    top: Mapping[str, Node], name: str, known: tuple[str, ...] | None = None
+) -> Mapping[str, Node]:
+    """Return the members of a mapping that may be left out."""
     return top[name].members(f"`{name}`", known) if name in top else {}

@@ -98,11 +98,7 @@ def read_memspec(path: Path) -> Device:
     top = root.members("a memory specification", ("memspec",), ("memspec",))
     needed = ("memoryType", "memarchitecturespec", "memtimingspec")
     spec = top["memspec"].members("`memspec`", needed=needed)
-    standard = spec["memoryType"].text("`memoryType`")
-    if standard not in STANDARDS:
-        raise spec["memoryType"].refusal(
-            f"`memoryType` must be one of {', '.join(STANDARDS)}; got {standard!r}"
-        )
+    standard = spec["memoryType"].choice("`memoryType`", STANDARDS)
     size = spec["memarchitecturespec"].members("`memarchitecturespec`")
 
     def whole(name: str, default: int | None = None) -> int:

@@ -201,44 +201,25 @@ def simulate(
     requests = blank_requests(n_requests)
     player = (player_clock_ps, is_relative)
     power = None if memory is None else core_power(memory)
+    fixed = (decoded, trace, player, device, requests, first)
     if memory is None or power is None:
         log = np.zeros(0, dtype=COMMAND_LOG)
-        return _run(
-            controllers,
-            mapping_index,
-            decoded,
-            trace,
-            player,
-            device,
-            is_exact,
-            requests,
-            first,
-            log,
-        )[0]
+        out: npt.NDArray[np.float64]
+        out = _run(job_of(controllers, mapping_index, *fixed, log), is_exact).out
+        return out
     outputs = np.empty((len(controllers), _N_OUTPUTS))
     # chosen: an activation, a column command and a precharge for each burst, and refreshes.
     log = np.zeros(3 * n_requests + 65536, dtype=COMMAND_LOG)
     for row in range(len(controllers)):
         one = slice(row, row + 1)
         while True:
-            out, state = _run(
-                controllers[one],
-                mapping_index[one],
-                decoded,
-                trace,
-                player,
-                device,
-                is_exact,
-                requests,
-                first,
-                log,
-            )
-            n_logged = int(state[0]["n_logged"])
+            job = _run(job_of(controllers[one], mapping_index[one], *fixed, log), is_exact)
+            n_logged = int(job.state[0]["n_logged"])
             if n_logged <= len(log):
                 break
             log = np.zeros(n_logged, dtype=COMMAND_LOG)
-        outputs[row] = out[0]
-        if out[0, _STATUS] == 0.0:
+        outputs[row] = job.out[0]
+        if job.out[0, _STATUS] == 0.0:
             _count_energy(outputs[row], power, memory, log[:n_logged])
     return outputs
 
@@ -257,22 +238,20 @@ def _count_energy(
     out[OUTPUTS.index("accounted_cycles")] = cycles
 
 
-def _run(
+def job_of(
     controllers: npt.NDArray[np.int64],
     mapping_index: npt.NDArray[np.int64],
     decoded: npt.NDArray[Any],
     trace: npt.NDArray[Any],
     player: tuple[int, bool],
     device: Tables,
-    is_exact: bool,
     requests: npt.NDArray[Any],
     first_burst: npt.NDArray[np.int64],
     log: npt.NDArray[Any],
-) -> tuple[npt.NDArray[np.float64], npt.NDArray[Any]]:
-    """Run a kernel with memory of this module; return the outputs and the last state."""
-    out = np.empty((len(controllers), _N_OUTPUTS), dtype=np.float64)
+) -> "Job":
+    """Return the arguments of a kernel, with memory of their own."""
     state = device.blank.copy()
-    job = Job(
+    return Job(
         np.ascontiguousarray(controllers, dtype=np.int64),
         np.ascontiguousarray(mapping_index, dtype=np.int64),
         # Writable, because Numba would compile a read-only array's kernel again.
@@ -290,14 +269,21 @@ def _run(
         np.zeros(2 * N_BUCKETS, dtype=np.int64),
         np.array(first_burst, dtype=np.int64),
         log,
-        out,
+        np.empty((len(controllers), _N_OUTPUTS), dtype=np.float64),
     )
+
+
+def blank_heap(n_requests: int) -> npt.NDArray[np.int64]:
+    """Return room for the wake-ups of the exact kernel."""
+    return np.zeros(32 * n_requests + 131072, dtype=np.int64)
+
+
+def _run(job: "Job", is_exact: bool) -> "Job":
     if is_exact:
-        heap = np.zeros(32 * len(requests) + 131072, dtype=np.int64)
-        _simulate_exact(job, np.zeros(1, dtype=EVENTS), heap)
+        _simulate_exact(job, np.zeros(1, dtype=EVENTS), blank_heap(len(job.requests)))
     else:
         _simulate_fast(job)
-    return out, state
+    return job
 
 
 def trace_table(

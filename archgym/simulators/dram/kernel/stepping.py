@@ -13,8 +13,10 @@ from archgym.simulators.dram.kernel.batch import (
     Job,
     Tables,
     begin_design,
+    blank_heap,
     blank_requests,
     end_design,
+    job_of,
     load_trace,
     trace_table,
 )
@@ -22,7 +24,6 @@ from archgym.simulators.dram.kernel.commands import PER_BANK
 from archgym.simulators.dram.kernel.controller import ROW_HIT, start_bank
 from archgym.simulators.dram.kernel.events import NEXT_COMMAND, clear_events, wake_soon
 from archgym.simulators.dram.kernel.exact import run_exact
-from archgym.simulators.dram.kernel.latency import N_BUCKETS
 from archgym.simulators.dram.kernel.state import COMMAND_LOG, EVENTS, MAX_BANKS, NONE
 
 COUNTERS: Final = (
@@ -269,11 +270,14 @@ class Run:
         into.job.requests.view(np.int64)[live] = self.job.requests.view(np.int64)[live]
         into.job.latencies[first:end] = self.job.latencies[first:end]
 
-    def account(self) -> tuple[float, float]:
-        """Return energy [pJ] and time [ns] so far, as if the last command ended the run."""
+    def _outputs(self) -> dict[str, float]:
         end = self.copy()
         _finish(end.job, end.events, True)
-        found = dict(zip(OUTPUTS, end.job.out[0].tolist(), strict=True))
+        return dict(zip(OUTPUTS, end.job.out[0].tolist(), strict=True))
+
+    def account(self) -> tuple[float, float]:
+        """Return energy [pJ] and time [ns] so far, as if the last command ended the run."""
+        found = self._outputs()
         return found["energy_pj"], found["energy_pj"] / found["power_mw"]
 
     def finish(self) -> dict[str, float]:
@@ -287,9 +291,7 @@ class Run:
                 f"A run must be over to be finished; {self.n_answered} of {self.n_requests} bursts "
                 "were answered."
             )
-        end = self.copy()
-        _finish(end.job, end.events, True)
-        return dict(zip(OUTPUTS, end.job.out[0].tolist(), strict=True))
+        return self._outputs()
 
 
 def begin(
@@ -312,31 +314,20 @@ def begin(
     Args are those of `batch.simulate` for one design; `memory` is not used, since energy that is
     counted from a log of commands is left out.
     """
-    n_requests = len(addresses)
-    state = device.blank.copy()
-    first = np.zeros(0, dtype=np.int64) if first_burst is None else first_burst
-    job = Job(
-        np.array(controllers, dtype=np.int64),
-        np.ascontiguousarray(mapping_index, dtype=np.int64),
-        decoded if decoded.flags.writeable and decoded.flags.c_contiguous else decoded.copy(),
+    job = job_of(
+        # Settings change in place.
+        controllers.copy(),
+        mapping_index,
+        decoded,
         trace_table(addresses, ticks, is_write, waits),
-        np.array((player_clock_ps, is_relative), dtype=np.int64),
-        device.device,
-        device.currents,
-        device.transfer,
-        state,
-        state.view(np.int64),
-        device.blank.view(np.int64),
-        blank_requests(n_requests),
-        np.zeros(n_requests, dtype=np.int64),
-        np.zeros(2 * N_BUCKETS, dtype=np.int64),
-        np.array(first, dtype=np.int64),
+        (player_clock_ps, is_relative),
+        device,
+        blank_requests(len(addresses)),
+        np.zeros(0, dtype=np.int64) if first_burst is None else first_burst,
         np.zeros(0, dtype=COMMAND_LOG),
-        np.empty((1, len(OUTPUTS))),
     )
     epoch = np.zeros(1, dtype=_EPOCH)
     epoch["last_row"] = NONE
     events = np.zeros(1, dtype=EVENTS)
     _start(job, events)
-    heap = np.zeros(32 * n_requests + 131072, dtype=np.int64)
-    return Run(job, events, heap, epoch, np.zeros(len(COUNTERS)))
+    return Run(job, events, blank_heap(len(addresses)), epoch, np.zeros(len(COUNTERS)))

@@ -437,7 +437,7 @@ class RamulatorSimulator(KitSimulator):
         Raises:
           InvalidDesignError: Ramulator cannot express the design.
         """
-        from archgym.simulators.dram.ramulator.formats.export import ramulator_files
+        from archgym.simulators.dram.formats.export import ramulator_files
 
         configuration = self.configuration(self.space.design_at(indices))
         return ramulator_files(configuration, self.made.family, self.made.path, workload.content)

@@ -1,1 +1,1 @@
-"""Request traces of other tools, and settings of serving engines."""
+"""Request traces of other tools."""

@@ -7,14 +7,12 @@ from typing import Any, Final
 
 from archgym.errors import FileFormatError
 from archgym.runtime.reductions import report_loss
+from archgym.simulators.kit.requests import lines_of, parsed, whole
 from archgym.simulators.kv.formats.trace import (
     MAX_REQUESTS,
     MAX_TIME_MS,
     Columns,
     RequestTrace,
-    lines_of,
-    parsed,
-    whole,
 )
 
 # Source: vllm/distributed/kv_events.py, commit 0181ea3. Releases before it wrote batches and events

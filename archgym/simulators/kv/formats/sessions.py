@@ -8,17 +8,14 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from archgym.errors import FileFormatError
+from archgym.simulators.kit.requests import MAX_TOKENS, lines_of, parsed, whole
 from archgym.simulators.kv.formats.trace import (
     MAX_PIECES,
     MAX_TIME_MS,
-    MAX_TOKENS,
     Agent,
     Ints,
     SessionTrace,
     Turn,
-    lines_of,
-    parsed,
-    whole,
 )
 
 PIECE: Final = 64

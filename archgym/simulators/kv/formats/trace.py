@@ -1,27 +1,19 @@
-"""Traces of requests as readers return them: requests with arrival times, or sessions of agents."""
+"""Traces of requests as readers return them, and readers of requests with arrival times."""
 
-import gzip
-import json
-import zlib
-from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError
-from archgym.files.storage import storage_errors
+from archgym.simulators.kit.requests import PIECE_TOKENS, lines_of, parsed, read_rows, whole
 
 Ints = npt.NDArray[np.int64]
 
-MAX_TOKENS: Final = 2**26
-"""chosen: tokens of a request; the longest context that a model is sold with has a sixth of it."""
 MAX_PIECES: Final = 2**27
 """chosen: known pieces of all requests of a trace, which take 2.5 GB while a trie is made."""
-MAX_BYTES: Final = 2**30
-"""chosen: bytes of an unpacked trace; a gzip bomb stops here."""
 MAX_TIME_MS: Final = 2**40
 """chosen: 34 years; the queue of ends keeps a time and an order in one word."""
 MAX_REQUESTS: Final = 2**22
@@ -123,6 +115,9 @@ class Columns:
         if self._rows and time < self._rows[-1][0]:
             what = f"requests must be in the order of arrival; {time} follows {self._rows[-1][0]}"
             raise FileFormatError(self._path, line, what, "Sort the trace by time")
+        if time > MAX_TIME_MS:
+            what = f"requests must come within {MAX_TIME_MS:,} ms; one comes at {time:,}"
+            raise FileFormatError(self._path, line, what)
         self._ids += ids
         known = max(prompt, n_whole * self._piece) if ids else 0
         self._rows.append((time, prompt, output, len(ids), known))
@@ -145,64 +140,54 @@ class Columns:
         return RequestTrace(time, prompt, output, ids, start, self._piece, known)
 
 
-def parsed(path: Path, line: int, text: str) -> Any:
-    """Return a line of JSON.
+def read_requests(path: Path) -> RequestTrace:
+    """Return the requests of a file of Mooncake's, or of a table, in which nothing is shared.
+
+    Times of tables count from their first request.
 
     Raises:
-      FileFormatError: The line is no JSON.
+      FileFormatError: A line is not as it must be.
     """
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        what = f"a line must be JSON; {' '.join(str(error).split())[:80]}"
-        raise FileFormatError(path, line, what, "Copy the file again") from None
+    columns: Columns | None = None
+    origin = 0
+    for row in read_rows(path):
+        # Azure's clock has steps of 100 ns, and doubles of its dates are 16 ns apart.
+        ms = int((row.arrival_ns + 50.0) // 1e6)
+        if columns is None:
+            columns = Columns(path, row.piece)
+            origin = 0 if row.is_json else ms
+        wanted = -(-row.prompt // row.piece)
+        # Without ids nothing is known of a prompt but its length.
+        if row.ids and len(row.ids) != wanted:
+            what = f"{row.prompt} tokens must have {wanted} ids of {row.piece} tokens"
+            raise FileFormatError(path, row.line, f"{what}; got {len(row.ids)}")
+        columns.add(row.line, ms - origin, row.prompt, row.output, row.ids)
+    return (columns or Columns(path, PIECE_TOKENS)).trace()
 
 
-def lines_of(path: Path) -> Iterator[tuple[int, str]]:
-    """Yield numbers and texts of the lines of a file, which may be compressed, without empty ones.
+def read_aiperf(path: Path) -> RequestTrace:
+    """Return the requests of aiperf's `profile_export.jsonl`, in which nothing is shared.
 
     Raises:
-      FileFormatError: It is torn, too large or not UTF-8.
-      StorageError: It cannot be read.
+      FileFormatError: A line is not as it must be.
     """
-    n_bytes, number = 0, 0
-    try:
-        with (
-            storage_errors(path, "read"),
-            gzip.open(path, "rb") if path.suffix == ".gz" else path.open("rb") as handle,
-        ):
-            while line := handle.readline(MAX_BYTES - n_bytes + 1):
-                n_bytes += len(line)
-                number += 1
-                if n_bytes > MAX_BYTES:
-                    what = f"a trace must have at most {MAX_BYTES:,} bytes"
-                    raise FileFormatError(path, number, what, "Cut it into several files")
-                # Spreadsheets of Windows begin a file with a mark.
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8").strip()
-                if text:
-                    yield number, text
-    except (EOFError, zlib.error, gzip.BadGzipFile, UnicodeDecodeError) as error:
-        what = f"a trace must be whole text; {' '.join(str(error).split())}"
-        raise FileFormatError(path, number + 1, what, "Copy the file again") from None
-
-
-def whole(
-    path: Path,
-    line: int,
-    values: Mapping[str, Any],
-    name: str,
-    high: int = MAX_TOKENS,
-    low: int = 0,
-) -> int:
-    """Return a whole number of a line.
-
-    Raises:
-      FileFormatError: It is absent, no whole number or outside its limits.
-    """
-    value = values.get(name)
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    if not is_whole or not low <= value <= high:  # type: ignore[operator]  # checked before
-        shown = repr(value)[:40]
-        what = f"`{name}` must be a whole number from {low:,} to {high:,}; got {shown}"
-        raise FileFormatError(path, line, what)
-    return int(value)  # type: ignore[arg-type]  # checked before
+    rows = []
+    for number, text in lines_of(path):
+        row = parsed(path, number, text)
+        if not isinstance(row, dict):
+            raise FileFormatError(path, number, "a line must be a JSON object")
+        metrics, metadata = row.get("metrics"), row.get("metadata")
+        if not isinstance(metrics, dict) or not isinstance(metadata, dict):
+            raise FileFormatError(path, number, "a line must have `metrics` and `metadata`")
+        found = {"request_start_ns": metadata.get("request_start_ns")}
+        for name in ("input_sequence_length", "output_sequence_length"):
+            value = metrics.get(name)
+            found[name] = value.get("value") if isinstance(value, dict) else value
+        start = whole(path, number, found, "request_start_ns", 2**62)
+        prompt = whole(path, number, found, "input_sequence_length", low=1)
+        rows.append((start, prompt, whole(path, number, found, "output_sequence_length"), number))
+    rows.sort()
+    columns = Columns(path, PIECE_TOKENS)
+    for start, prompt, output, number in rows:
+        columns.add(number, (start - rows[0][0]) // 10**6, prompt, output, [])
+    return columns.trace()

@@ -245,6 +245,7 @@ def labels(
     *,
     release: str = "",
     grouped: bool = False,
+    spread: bool = False,
 ) -> dict[str, str]:
     """Return the labels that decide a deployment's constants.
 
@@ -255,24 +256,28 @@ def labels(
       precision: Format of the experts, a key of `BITS`.
       release: Major and minor version of the engine, such as "vllm 0.11"; "" for a typical one.
       grouped: True if groups of GPUs attend to requests of their own.
+      spread: True if GPUs hold whole experts, not slices of each.
     """
     attention = "latent" if model.latent else "linear" if model.linear else "grouped"
+    kind = _format(gpu, precision)
+    kernel = f"{engine_name}+{kind}+{'spread' if spread else 'sliced'}"
+    # Both are whole numbers of 4 bits with a scale for some of them, widened to 16 bits.
+    stored = "w4a16" if precision == "int4" else precision
     return {
         "engine": engine_name,
         "gpu": gpu.name,
         "vendor": gpu.vendor,
         "generation": gpu.generation,
-        # Both are whole numbers of 4 bits with a scale for some of them, widened to 16 bits.
-        "precision": "w4a16" if precision == "int4" else precision,
+        "precision": stored,
         "attention": attention,
-        "format": _format(gpu, precision),
+        "format": kind,
+        # Kernels of which tables say that they differ from others of their format.
+        "kernel": kernel if f"kernel={kernel}" in PRIORS["experts_ns"].means else "",
         # The architecture counts: DeepSeek-R1 and V3 share theirs.
         "model": {"deepseek-v3": "deepseek-r1"}.get(model.name, model.name),
         "release": release,
         "engine+generation": f"{engine_name}+{gpu.generation}",
-        "precision+generation": (
-            f"{'w4a16' if precision == 'int4' else precision}+{gpu.generation}"
-        ),
+        "precision+generation": f"{stored}+{gpu.generation}",
         "engine+attention": f"{engine_name}+{attention}",
         # Groups change which kernels an engine runs with 8 and 4 bits, on which the factors were
         # learned. With 16 bits engines run the same kernels (Triton's): tables of 64 tokens of
@@ -317,8 +322,3 @@ def calibration() -> Calibration:
     return Calibration(
         document["logarithms"], document["fitted_on"], tuple(document["deployments"])
     )
-
-
-def constants(by_kind: Mapping[str, str]) -> Constants:
-    """Return the shipped constants of a deployment with these labels."""
-    return calibration().constants(by_kind)

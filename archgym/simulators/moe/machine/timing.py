@@ -21,7 +21,7 @@ from archgym.simulators.moe.machine.efficiency import (
     Efficiency,
     efficiency,
 )
-from archgym.simulators.moe.machine.engines import constants, labels, precision_of
+from archgym.simulators.moe.machine.engines import calibration, labels, precision_of
 from archgym.simulators.moe.machine.hardware import Gpu, NodePreset
 from archgym.simulators.moe.machine.models import MoeModel
 
@@ -114,7 +114,7 @@ def engine_labels(model: MoeModel, node: NodePreset, serving: "Serving") -> dict
     precision = serving.precision or precision_of(serving.expert_bits, node.gpu, model)
     return labels(
         model, node.gpu, serving.engine, precision,
-        release=serving.release, grouped=serving.data > 1,
+        release=serving.release, grouped=serving.data > 1, spread=serving.expert > 1,
     )  # fmt: skip
 
 
@@ -122,7 +122,8 @@ def _engine(
     costs: dict[str, float], model: MoeModel, node: NodePreset, serving: "Serving"
 ) -> dict[str, float]:
     """Return the costs that an engine's measured constants replace."""
-    known = constants(engine_labels(model, node, serving))._replace(**dict(serving.constants))
+    known = calibration().constants(engine_labels(model, node, serving))
+    known = known._replace(**dict(serving.constants))
     sizes = engine_dimensions(model, node, serving)
     found = dict(zip(COSTS, engine_costs(sizes, known, serving.graphs).tolist(), strict=True))
     found["layer_ns"] += serving.layer_software_ns

@@ -1,35 +1,26 @@
 """Requests to a server: when they come, how long they are; read from traces or drawn."""
 
-import csv
-import json
 import math
-import re
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime
 from hashlib import sha256
+from itertools import islice
 from pathlib import Path
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.files.storage import open_file, storage_errors
 from archgym.runtime.reductions import report_loss
+from archgym.simulators.kit.requests import PIECE_TOKENS, read_rows
 
 # chosen: a day of the busiest public trace, and more tokens than any model reads at once.
 MAX_REQUESTS: Final = 1_000_000
 MAX_TOKENS: Final = 10_000_000
 _MAX_ARRIVAL_S: Final = 1e8
-# chosen: a Mooncake line lists a hash for each 512 tokens of its prompt.
-_MAX_LINE: Final = 2**20
 _NS_PER_S: Final = 1e9
-_NS_PER_MS: Final = 1e6
-HASH_TOKENS: Final = 512
-"""Tokens of a block of `hash_ids` (Qin et al., *Mooncake*, FAST 2025)."""
 ARRIVALS: Final = ("poisson", "gamma", "on-off", "at-once")
 """Kinds of arrivals of requests."""
 
@@ -44,7 +35,7 @@ class Requests:
       prompt_tokens: (n,) int32, 1 or more.
       output_tokens: (n,) int32, 1 or more.
       name: Name.
-      hash_ids: Numbers of each prompt's first blocks of `HASH_TOKENS` tokens, by request;
+      hash_ids: Numbers of each prompt's first blocks of `PIECE_TOKENS` tokens, by request;
         prompts whose numbers begin alike begin alike. Empty where nothing is known.
       counted_from: First request that counts: those before it only spread clients over time.
     """
@@ -154,7 +145,7 @@ def prefix_hits(requests: Requests, n_tokens: int) -> npt.NDArray[np.int64]:
     The last token of a prompt is always read, since it gives the first output.
     """
     found = np.zeros(len(requests), dtype=np.int64)
-    room = n_tokens // HASH_TOKENS
+    room = n_tokens // PIECE_TOKENS
     if room < 1 or not requests.hash_ids:
         return found
     held: OrderedDict[int, None] = OrderedDict()
@@ -162,7 +153,7 @@ def prefix_hits(requests: Requests, n_tokens: int) -> npt.NDArray[np.int64]:
         n_hits = 0
         while n_hits < len(hashes) and hashes[n_hits] in held:
             n_hits += 1
-        found[request] = min(n_hits * HASH_TOKENS, int(requests.prompt_tokens[request]) - 1)
+        found[request] = min(n_hits * PIECE_TOKENS, int(requests.prompt_tokens[request]) - 1)
         # The first blocks are used last, so that a prefix never lacks its beginning.
         for number in reversed(hashes):
             held[number] = None
@@ -279,39 +270,15 @@ def _lengths(
     return np.clip(np.rint(drawn), 1, MAX_TOKENS).astype(np.int32)
 
 
-@final
-@dataclass(frozen=True)
-class _Layout:
-    """Names of the columns of a trace, and what its arrivals count [ns]."""
-
-    arrival: str
-    prompt: str
-    output: str
-    unit_ns: float
-    is_date: bool = False
-
-
-_LAYOUTS: Final = (
-    # Patel et al., *Splitwise*, ISCA 2024: the Azure LLM inference traces of 2023 and 2024.
-    _Layout("TIMESTAMP", "ContextTokens", "GeneratedTokens", _NS_PER_S, is_date=True),
-    # Qin et al., *Mooncake*, FAST 2025: milliseconds.
-    _Layout("timestamp", "input_length", "output_length", _NS_PER_MS),
-    _Layout("arrival_s", "prompt_tokens", "output_tokens", _NS_PER_S),
-)
-# Fractions of Azure's seconds have seven digits.
-_DATE = re.compile(r"(\d{4}-\d\d-\d\d[ T]\d\d:\d\d:\d\d)(\.\d{1,9})?(?:Z|\+00:00)?")
-_FORMATS = " or ".join(f"{x.arrival},{x.prompt},{x.output}" for x in _LAYOUTS)
-
-
 def read_requests(path: str | Path, limit: int = MAX_REQUESTS) -> Requests:
-    """Read a trace: Azure's CSV, Mooncake's JSONL, or CSV or JSONL with our own names.
+    """Read a trace: Azure's or BurstGPT's CSV, Mooncake's JSONL, or one with our own names.
 
     Our names are arrival_s, prompt_tokens and output_tokens. Arrivals count from the first; lines
     out of order are sorted, and a request that asks for no output counts as asking for one token.
     Objects of JSONL may have `hash_ids`, numbers of the prompt's blocks of 512 tokens.
 
     Args:
-      path: Ends in .jsonl for one JSON object a line; all else is CSV with a heading.
+      path: One JSON object a line, or CSV with a heading; may be compressed.
       limit: Lines beyond so many are not read.
 
     Raises:
@@ -322,13 +289,16 @@ def read_requests(path: str | Path, limit: int = MAX_REQUESTS) -> Requests:
     check_whole("limit", limit, 1, MAX_REQUESTS)
     rows: list[tuple[float, int, int]] = []
     hashes: list[tuple[int, ...]] = []
-    with storage_errors(path, "read"):
-        reader = _json_rows if path.suffix == ".jsonl" else _csv_rows
-        for row, numbers in reader(path):
-            rows.append(row)
-            hashes.append(numbers)
-            if len(rows) >= limit:
-                break
+    for row in islice(read_rows(path), limit):
+        tokens = max(row.prompt, row.output)
+        if tokens > MAX_TOKENS:
+            what = f"a request must have at most {MAX_TOKENS:,} tokens; got {tokens:,}"
+            raise FileFormatError(path, row.line, what)
+        if row.ids and row.piece != PIECE_TOKENS:
+            what = f"`piece_tokens` must be {PIECE_TOKENS}; got {row.piece}"
+            raise FileFormatError(path, row.line, what)
+        rows.append((row.arrival_ns, row.prompt, row.output))
+        hashes.append(tuple(row.ids))
     if not rows:
         raise FileFormatError(path, None, "the file must hold requests; it has none")
     table = np.array(rows, dtype=np.float64)
@@ -346,148 +316,3 @@ def read_requests(path: str | Path, limit: int = MAX_REQUESTS) -> Requests:
         path.stem,
         tuple(hashes[place] for place in order) if any(hashes) else (),
     )
-
-
-def _lines(path: Path) -> Iterator[tuple[int, str]]:
-    with open_file(path) as handle:
-        number = 0
-        while line := handle.readline(_MAX_LINE + 1):
-            number += 1
-            if len(line) > _MAX_LINE:
-                raise FileFormatError(
-                    path, number, f"a line must have at most {_MAX_LINE} bytes; it has more"
-                )
-            try:
-                text = line.decode("utf-8-sig" if number == 1 else "utf-8")
-            except UnicodeDecodeError:
-                raise FileFormatError(path, number, "the file must be UTF-8; it is not") from None
-            if text.strip():
-                yield number, text
-
-
-def _layout(path: Path, line: int, names: Mapping[str, Any]) -> _Layout:
-    for layout in _LAYOUTS:
-        if {layout.arrival, layout.prompt, layout.output} <= set(names):
-            return layout
-    raise FileFormatError(path, line, f"a trace must have the columns {_FORMATS}; it has not")
-
-
-_Row = tuple[tuple[float, int, int], tuple[int, ...]]
-
-
-def _csv_rows(path: Path) -> Iterator[_Row]:
-    lines = _lines(path)
-    for number, heading in lines:
-        names = [name.strip() for name in next(csv.reader([heading]))]
-        layout = _layout(path, number, dict.fromkeys(names))
-        for number, line in lines:
-            try:
-                cells = [cell.strip() for cell in next(csv.reader([line], strict=True))]
-            except csv.Error as error:
-                raise FileFormatError(path, number, f"a line must be CSV; {error}") from None
-            if len(cells) != len(names):
-                raise FileFormatError(
-                    path, number, f"a line must have {len(names)} cells; it has {len(cells)}"
-                )
-            yield _row(path, number, layout, dict(zip(names, cells, strict=True)), float), ()
-
-
-def _json_rows(path: Path) -> Iterator[_Row]:
-    layout: _Layout | None = None
-    for number, line in _lines(path):
-        try:
-            record = json.loads(line, parse_int=_small_int)
-        except (ValueError, RecursionError) as error:
-            words = str(error).split("\n")[0][:80]
-            raise FileFormatError(path, number, f"a line must be JSON; {words}") from None
-        if not isinstance(record, dict):
-            raise FileFormatError(path, number, "a line must hold a JSON object; it does not")
-        if layout is None:
-            layout = _layout(path, number, record)
-        numbers = _hash_ids(path, number, record.get("hash_ids", []))
-        yield _row(path, number, layout, record, _json_number), numbers
-
-
-def _hash_ids(path: Path, line: int, value: Any) -> tuple[int, ...]:
-    if not isinstance(value, list) or any(type(number) is not int for number in value):
-        raise FileFormatError(
-            path, line, f"`hash_ids` must be a list of whole numbers; got {_echo(value)}"
-        )
-    return tuple(value)
-
-
-def _small_int(text: str) -> int:
-    if len(text) > 20:
-        raise ValueError("a number has too many digits")
-    return int(text)
-
-
-def _json_number(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        raise ValueError("not a number")
-    return float(value)
-
-
-def _row(
-    path: Path,
-    line: int,
-    layout: _Layout,
-    cells: Mapping[str, Any],
-    number: Callable[[Any], float],
-) -> tuple[float, int, int]:
-    arrival_ns = _arrival_ns(path, line, layout, cells.get(layout.arrival), number)
-    lengths = []
-    for name, low in ((layout.prompt, 1), (layout.output, 0)):
-        value = cells.get(name)
-        try:
-            length = number(value)
-        except (ValueError, TypeError):
-            length = math.nan
-        if not low <= length <= MAX_TOKENS or length != int(length):
-            raise FileFormatError(
-                path,
-                line,
-                f"`{name}` must be a whole number from {low} to {MAX_TOKENS}; got {_echo(value)}",
-            )
-        lengths.append(max(1, int(length)))
-    return arrival_ns, lengths[0], lengths[1]
-
-
-def _arrival_ns(
-    path: Path, line: int, layout: _Layout, value: Any, number: Callable[[Any], float]
-) -> float:
-    if layout.is_date:
-        match = _DATE.fullmatch(value) if isinstance(value, str) else None
-        if match is not None:
-            try:
-                whole = datetime.fromisoformat(match[1])
-            except ValueError:
-                match = None
-        if match is None:
-            raise FileFormatError(
-                path,
-                line,
-                f"`{layout.arrival}` must be a date such as 2023-11-16 18:15:46.68; "
-                f"got {_echo(value)}",
-            )
-        # Since the epoch of dates. Those of today are above 2**53 ns, so doubles are tens of ns
-        # apart there, below the 100 ns of the published traces' clock.
-        seconds = (whole - _EPOCH).total_seconds()
-        return seconds * _NS_PER_S + float(match[2] or 0) * _NS_PER_S
-    try:
-        arrival = number(value)
-    except (ValueError, TypeError):
-        arrival = math.nan
-    if not 0 <= arrival * layout.unit_ns <= _MAX_ARRIVAL_S * _NS_PER_S:
-        raise FileFormatError(
-            path, line, f"`{layout.arrival}` must be a time of 0 or more; got {_echo(value)}"
-        )
-    return arrival * layout.unit_ns
-
-
-_EPOCH: Final = datetime(2020, 1, 1)
-
-
-def _echo(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:40]}…"

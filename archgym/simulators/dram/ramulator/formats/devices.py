@@ -15,6 +15,7 @@ from typing import Final
 
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import Document, Node, read_document
+from archgym.simulators.dram.formats.devices import check_format, members_of
 from archgym.simulators.dram.ramulator.machine import (
     FAMILIES,
     Bin,
@@ -23,8 +24,6 @@ from archgym.simulators.dram.ramulator.machine import (
     speed_bins,
     standard,
 )
-
-FORMAT: Final = 1
 
 # chosen: long enough for names of data sheets, and nothing that a terminal or reader would obey.
 _NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
@@ -56,24 +55,16 @@ def _from_file(path: Path) -> Standard:
         ("format", "extends", "title", "source", "organisations", "bins"),
         ("format", "extends", "source"),
     )
-    if root["format"].whole("`format`", 0, 10**6) != FORMAT:
-        raise root["format"].refusal(
-            f"a device file must have `format` {FORMAT}; got {root['format'].kind}",
-            "It may be of a newer ArchGym",
-        )
-    family = root["extends"].text("`extends`")
-    if family not in FAMILIES:
-        raise root["extends"].refusal(
-            f"`extends` must be one of {', '.join(FAMILIES)}; got {family!r}"
-        )
+    check_format(root)
+    family = root["extends"].choice("`extends`", FAMILIES)
     base = standard(family)
     source = root["source"].text("`source`")
     organisations = dict(base.organisations)
-    for name, node in _members(root, "organisations").items():
+    for name, node in members_of(root, "organisations").items():
         _check_name(name, node, "an organisation", base.organisations)
         organisations[name] = _organisation(name, node, base)
     bins = {}
-    for name, node in _members(root, "bins").items():
+    for name, node in members_of(root, "bins").items():
         _check_name(name, node, "a speed bin", base.bins)
         bins[name] = _bin(name, node, base, source, organisations)
     if not bins:
@@ -99,10 +90,6 @@ def _check_name(name: str, node: Node, what: str, shipped: Iterable[str]) -> Non
         )
     if name in shipped:
         raise node.refusal(f"the name of {what} must differ from the shipped ones; got {name!r}")
-
-
-def _members(root: Mapping[str, Node], name: str) -> Mapping[str, Node]:
-    return root[name].members(f"`{name}`") if name in root else {}
 
 
 def _organisation(name: str, node: Node, base: Standard) -> Organisation:
@@ -154,20 +141,16 @@ def _bin(
     clocks: dict[str, int] = {}
     by_organisation: dict[str, Mapping[str, int]] = {}
     if "base" in entry:
-        like = entry["base"].text("`base`")
-        if like not in base.bins:
-            raise entry["base"].refusal(
-                f"`base` must be one of {', '.join(base.bins)}; got {like!r}"
-            )
+        like = entry["base"].choice("`base`", base.bins)
         clocks |= base.bins[like].clocks
         by_organisation |= base.bins[like].by_organisation
         # The data rate follows from the clock unless it is stated.
         period = entry["tCK_ps"].whole("`tCK_ps`", base.ticks_per_clock, _MAX_PERIOD_PS)
         clocks["rate"] = round(clocks["rate"] * base.bins[like].t_ck_ps / period)
-    for parameter, value in _known(entry, "clocks", parameters).items():
+    for parameter, value in members_of(entry, "clocks", parameters).items():
         clocks[parameter] = value.whole(f"`{parameter}`", 0, _MAX_CLOCKS)
         by_organisation.pop(parameter, None)
-    for parameter, values in _known(entry, "by_organisation", parameters).items():
+    for parameter, values in members_of(entry, "by_organisation", parameters).items():
         by_organisation[parameter] = dict(by_organisation.get(parameter, {})) | {
             organisation: value.whole(f"`{parameter}`", 0, _MAX_CLOCKS)
             for organisation, value in values.members(f"`{parameter}`", organisations).items()
@@ -186,10 +169,6 @@ def _bin(
         by_organisation=by_organisation,
         source=source,
     )
-
-
-def _known(entry: Mapping[str, Node], name: str, parameters: tuple[str, ...]) -> Mapping[str, Node]:
-    return entry[name].members(f"`{name}`", parameters) if name in entry else {}
 
 
 def _check(made: Standard, base: Standard, document: Document) -> None:

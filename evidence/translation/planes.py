@@ -10,20 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from archgym.traces.archive import json_object, open_archive
+from archgym.traces.file import MAX_RECORDS, printable
 from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
 
 PAGE_BITS = 12
-# chosen: ten times the longest reference trace; half a gigabyte as columns.
-MAX_RECORDS = 2**25
 PLANES_REMEDY = "Copy the file again, or record a trace of your own with `archgym trace record`"
 _MAX_META_BYTES = 2**20
-MAX_TEXT = 1000
-"""chosen: letters of a name or command that are kept and shown."""
-
-
-def is_planes(names: tuple[str, ...]) -> bool:
-    """Return True if an archive's entries are those of this layout."""
-    return {"p0.npy", "pages.npy", "off.npy"} <= set(names)
 
 
 def read_planes(path: str | Path, *, max_records: int = MAX_RECORDS) -> MemoryTrace:
@@ -71,8 +63,3 @@ def read_planes(path: str | Path, *, max_records: int = MAX_RECORDS) -> MemoryTr
         name=printable(str(meta.get("name", ""))) or Path(path).stem,
         command=printable(str(meta.get("command", meta.get("cmd", "")))),
     )
-
-
-def printable(text: str) -> str:
-    """Return a text from a file, short and without what a terminal would obey."""
-    return "".join(c if c.isprintable() else "?" for c in text[:MAX_TEXT])

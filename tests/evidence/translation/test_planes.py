@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.traces import read_planes
+from evidence.translation.planes import read_planes
 
 
 @pytest.fixture

@@ -1,0 +1,118 @@
+"""Measurements and decisions on every simulator: odd spaces, mixtures, fronts and what is held."""
+
+import csv
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from archgym.errors import InvalidArgumentError
+from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.simulator import simulator_class, simulator_names
+from archgym.evaluation.task import Task
+from archgym.measurements.file import append_measurements
+from archgym.measurements.spreadsheet import read_spreadsheet
+from archgym.report.decision import ROBUST, decide
+from archgym.studies.snapshot import StudyLog
+from archgym.studies.study import Study
+
+# Every space each night, and one of each simulator at any time.
+SPACES = [
+    pytest.param(name, space, marks=[pytest.mark.nightly] * (number > 0 or "+" in name))
+    for name in simulator_names()
+    for number, space in enumerate(simulator_class(name).space_names)
+]
+FACTOR = 1.25
+N_MEASURED, N_DESIGNS = 3, 6
+
+
+def task_of(name: str, space: str, **choices: Any) -> Task:
+    """Return a task of two workloads and two metrics, with held values where that is possible.
+
+    One value lies beyond the range of its parameter, where the simulator declares wider ranges.
+    """
+    simulator = make_simulator(simulator_class(name), space, None, {})
+    workloads = [simulator.default_workload, *simulator.workload_names()]
+    # Compositions are not made quick: one workload of each.
+    workloads = workloads[:1] if "+" in name else workloads
+    default = simulator.space.design_at(simulator.space.default_indices)
+    goals: dict[str, list[str]] = {"minimise": [], "maximise": []}
+    for spec in [s for s in simulator.metrics if s.goal != "none"][:2]:
+        goals[spec.goal].append(spec.name)
+    last = simulator.space.parameters[-1].name
+    held: list[dict[str, list[Any]]] = [{last: [default[last]]}, {}]
+    for parameter in simulator.space.parameters:
+        widest = parameter.widened()
+        if widest.size > parameter.size:
+            ends = [widest.value(0), widest.value(widest.size - 1)]
+            held.insert(0, {parameter.name: [*ends, default[parameter.name]]})
+            break
+    for values in held:
+        for names in (list(dict.fromkeys(workloads))[:2], workloads[:1]):
+            with suppress(InvalidArgumentError):
+                return Task.make(simulator, names, values=values, **goals, **choices)
+    raise AssertionError(name)
+
+
+def study_of(task: Task, folder: Path) -> StudyLog:
+    # Of random designs perhaps none can be built.
+    start = [task.space.design_at(task.space.default_indices)]
+    with Study.create(folder, task, "random", seed=1, budget=N_DESIGNS, start=start) as study:
+        return study.run().log
+
+
+def measurements_of(task: Task, log: StudyLog, path: Path) -> Path:
+    """Write what was measured as a user does, read it, and return its file."""
+    metrics = [s for s in task.simulator.metrics if s.goal != "none"]
+    rows = np.flatnonzero(log.is_feasible)[:N_MEASURED]
+    with path.with_suffix(".csv").open("w", newline="") as handle:
+        writer = csv.writer(handle)
+        writer.writerow(["seq", "workload", *(f"{s.name} [{s.unit}]" for s in metrics)])
+        places = [[spec.name for spec in log.metrics].index(s.name) for s in metrics]
+        for row in rows:
+            for at, weighted in enumerate(task.workloads):
+                found = zip(FACTOR * log.records.values[row, at, places], metrics, strict=True)
+                texts = [repr(float(v)) if v > 0 or s.signed else "" for v, s in found]
+                if any(texts):
+                    writer.writerow([log.records.seq[row], weighted.workload.name, *texts])
+    designs = {f"seq={log.records.seq[row]}": log.outcome(int(row)).design for row in rows}
+    append_measurements(path, read_spreadsheet(path.with_suffix(".csv"), task, designs).rows)
+    return path
+
+
+@pytest.mark.usefixtures("quick_simulators")
+@pytest.mark.parametrize(("name", "space"), SPACES)
+def test_measurements_calibrate_and_decide(name: str, space: str, tmp_path: Path) -> None:
+    task = task_of(name, space)
+    log = study_of(task, tmp_path / "study")
+    path = measurements_of(task, log, tmp_path / "m.jsonl")
+
+    for robust in ROBUST:
+        for known in (None, path):
+            found = decide(log, known, confidence=0.9, robust=robust)
+            shares = np.array([c.p_best for c in found.candidates])
+            assert shares.sum() == pytest.approx(1.0)
+            assert all(c.low <= c.high and c.loss >= 0.0 for c in found.candidates)
+            ends = [end for c in found.candidates for ends in c.metrics.values() for end in ends]
+            assert np.isfinite(ends).all()
+            assert found.sentences()
+            assert found.to_json(2)["next"]
+
+    calibrated = task_of(name, space, measured=path, confidence=0.9)
+    assert Task.from_json(calibrated.to_json()).id == calibrated.id
+    row = int(np.flatnonzero(log.is_feasible)[0])
+    index = calibrated.space.indices_of(log.outcome(row).design)[None]
+    values = calibrated.evaluate(index).values[0]
+    names = [spec.name for spec in calibrated.metrics]
+    own = dict(zip((s.name for s in log.metrics), log.records.values[row].T, strict=True))
+    corrected = [plain for plain in own if f"simulated_{plain}" in names]
+    assert corrected
+    for plain in corrected:
+        text = f"simulated_{plain}"
+        given, exact = values[:, names.index(plain)], values[:, names.index(text)]
+        assert exact.tolist() == own[plain].tolist()
+        low, high = (values[:, names.index(end + plain)] for end in ("low_", "high_"))
+        assert (low <= given).all()
+        assert (given <= high).all()

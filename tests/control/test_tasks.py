@@ -1,0 +1,137 @@
+"""Tasks by name with options: devices, traces, epochs, channels and cores off the default path."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from archgym.control.comparison import compare_policies
+from archgym.control.policies import policy_of
+from archgym.control.tasks import Episode, roll, task_names, task_of, task_options
+from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.simulators.dram import Trace, device_names, write_trace
+
+SHORT = {
+    "dram": "device=ddr4-2400,requests=1000,epoch=300,phases=dense-30+cloud-1,episodes=3",
+    "cpu": "data_rate=1600,programs=stencil+b-tree,instructions=2000,epoch=700,episodes=3",
+}
+WORK = {"dram": 1000, "cpu": 2000}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", task_names())
+def test_every_task_runs_with_every_option(name: str) -> None:
+    prefix = name[: name.index("-")]
+    task = task_of(f"{name}:{SHORT[prefix]}")
+    n = len(task.agents)
+
+    found = roll(task, "held-out-2", lambda e: tuple((e.number + i) % 6 for i in range(n)))
+
+    assert {part.partition("=")[0] for part in SHORT[prefix].split(",")} == set(task_options(name))
+    assert task_of(task.name) is task
+    assert task.episodes("held-out") == ("held-out-0", "held-out-1", "held-out-2")
+    # A core's last cycle retires up to a few more.
+    assert found.work.sum(axis=0) == pytest.approx(np.full(n, WORK[prefix]), abs=8)
+    assert len(found.cost) > 2
+    assert found.cost.min() >= 0.0
+
+
+@pytest.mark.parametrize("device", ["ddr5", "lpddr5", "hbm3", "gddr6", "hbm2", "lpddr4-3200"])
+def test_dram_task_runs_on_every_family(device: str) -> None:
+    assert device in device_names()
+    task = task_of(f"dram-locality:device={device},requests=1000,epoch=500")
+    episode = Episode(task, "train-0")
+
+    first = episode.step((0,))
+    # Ramulator's epochs end when bursts are accepted, so that some are answered later.
+    while not episode.is_over:
+        last = episode.step((4,))
+
+    assert 0 < first.work[0] < 1000
+    assert 0 < last.work[0] < 1000
+    # Four where a request takes two bursts.
+    assert episode.number <= 4
+    seen = episode.observation
+    assert np.isfinite(seen).all()
+    assert seen[0, : len(episode.run.counters)].any()
+
+
+def test_options_that_stand_for_the_default_are_the_default_task() -> None:
+    assert task_of("dram-load:device=ddr3-1600,epoch=250") is task_of("dram-load")
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("dram-load:devise=ddr5", "Did you mean 'device'"),
+        ("dram-load:device=ddr9", "Unknown device 'ddr9'"),
+        ("dram-load:epoch", "must have a value"),
+        ("cpu-mixture:epoch=1", "from 100 to"),
+        ("dram-load:phases=dence-30", "Unknown workload 'dence-30'"),
+    ],
+)
+def test_options_that_do_not_exist_are_refused(name: str, message: str) -> None:
+    with pytest.raises((InvalidArgumentError, UnknownNameError), match=message):
+        Episode(task_of(name), "train-0")
+
+
+def test_channels_are_runs_of_their_own() -> None:
+    task = task_of("dram-channels-2:requests=1000")
+    actions = [(0, 4), (2, 5), (1, 1)]
+    together = Episode(task, "train-3")
+    parts = [together.step(each) for each in actions]
+    branch = together.copy()
+    branch = together.copy(branch)
+
+    for channel in range(2):
+        alone = Episode(task, "train-3").run._runs[channel]  # type: ignore[attr-defined]
+        for number, each in enumerate(actions):
+            choice = alone.choice(task.actions[each[channel]])
+            part = alone.advance((choice,), 250 * (number + 1))
+            assert part.cost[0] == parts[number].cost[channel]
+            assert np.array_equal(part.values[0], parts[number].values[channel])
+    assert np.array_equal(branch.step((0, 0)).cost, together.step((0, 0)).cost)
+    assert together.is_over
+    alone.advance((alone.choice(task.actions[0]),), 1000)
+    assert together.run.finish()["mean_latency_ns_1"] == alone.finish()["mean_latency_ns"]
+    # At no time do both run the same program.
+    assert abs(parts[0].values[0, 0] - parts[0].values[1, 0]) > 0.5
+
+
+def test_no_two_channels_have_the_same_requests() -> None:
+    episode = Episode(task_of("dram-channels-4:requests=1000"), "held-out-0")
+
+    values = episode.step((0, 0, 0, 0)).values
+
+    assert len(np.unique(values, axis=0)) == 4
+
+
+def test_own_trace_keeps_its_clock_and_its_waits(tmp_path: Path) -> None:
+    n = 1200
+    trace = Trace(
+        "own",
+        10 * np.arange(n),
+        np.zeros(n, dtype=bool),
+        64 * np.arange(n),
+        clock_mhz=400,
+        waits_for=np.arange(n) - 1,
+    )
+    write_trace(trace, tmp_path / "own.stl")
+    task = task_of(f"dram-locality:phases=random+{tmp_path / 'own.stl'},requests=4000")
+    workload = Episode(task, "train-1").run  # begins
+
+    found = roll(task, "train-1", lambda episode: (0,))
+
+    assert found.work.sum() == 4000
+    assert workload.n_agents == 1
+
+
+def test_more_episodes_than_there_are_or_a_bound_of_teams_are_refused() -> None:
+    task, team = task_of("dram-locality:episodes=2"), task_of("dram-channels-2")
+
+    with pytest.raises(InvalidArgumentError, match="n_episodes"):
+        compare_policies(task, [], n_episodes=3)
+    with pytest.raises(InvalidArgumentError, match="width"):
+        compare_policies(task, [], n_episodes=1, width=-1)
+    with pytest.raises(InvalidArgumentError, match="several agents"):
+        compare_policies(team, [policy_of("hand", team)], n_episodes=1, bound_epochs=2)
