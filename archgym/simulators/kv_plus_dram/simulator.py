@@ -109,7 +109,7 @@ class KvDramSimulator(Composition):
         if memory["capacity_mib"] * 2**20 < float(str(design["dram_gb"])) * 1e9:
             return _SMALL
         rate = memory["bandwidth_gb_per_s"]
-        served = kv.run(workload, **_noticed(kv, f"{rate:.6g}"))
+        served = kv.run(workload, **_option(f"{rate:.6g}", _noticed_below(kv)))
         found = {spec.name: served[spec.name] for spec in _JOINT[:3]}
         return {**found, "memory_gb_per_s": rate}
 
@@ -136,7 +136,8 @@ class KvDramSimulator(Composition):
                     tables[key] = self._rates(partial[row], block_traffic(piece))
                 rates = tables[key]
             size = float(str(design["dram_gb"])) * 1e9
-            felt = {tuple(_noticed(kv, text).items()) for text, room in rates if room >= size}
+            limit = _noticed_below(kv) if rates else 0.0
+            felt = {tuple(_option(text, limit).items()) for text, room in rates if room >= size}
             found[row] = self._best(kv, felt, workload)
         return found
 
@@ -173,12 +174,17 @@ class KvDramSimulator(Composition):
         return best
 
 
-def _noticed(kv: Part, rate: str) -> dict[str, str]:
-    """Return the option by which a cache notices the memory's rate [GB/s], or none."""
+def _noticed_below(kv: Part) -> float:
+    """Return the rate below which a cache notices that of the memory [GB/s]; 0 without a tier."""
     design = kv.design
-    link = cast(KvSimulator, kv.simulator).link_gb_per_s(design)
-    is_used = float(str(design["dram_gb"])) > 0.0 and float(rate) < link
-    return {"dram_gb_per_s": rate} if is_used else {}
+    if float(str(design["dram_gb"])) == 0.0:
+        return 0.0
+    return cast(KvSimulator, kv.simulator).link_gb_per_s(design)
+
+
+def _option(rate: str, limit: float) -> dict[str, str]:
+    """Return the option by which a cache learns the memory's rate, or none where it is no less."""
+    return {"dram_gb_per_s": rate} if float(rate) < limit else {}
 
 
 # chosen: the sizes of a block in one space.
