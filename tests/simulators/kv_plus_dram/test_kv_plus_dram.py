@@ -38,7 +38,7 @@ def test_every_metric_is_that_of_the_cache_at_the_rate_of_the_memory() -> None:
 
 def test_memory_faster_than_the_links_is_not_noticed() -> None:
     usual, fast, slow = (
-        KvSimulator("serving", sessions=6, hardware="rtx-4090", dram_gb_per_s=rate)
+        KvSimulator("serving", sessions=8, hardware="rtx-4090", dram_gb_per_s=rate)
         for rate in (np.inf, 1e4, 2.0)
     )
     design = {**usual.space.design_at(usual.space.default_indices), "dram_gb": 64}
