@@ -145,7 +145,7 @@ def test_branch_of_the_second_controller_continues_as_its_origin_and_leaves_it_a
     found = [each.advance((opened,), 10_000).values for each in (run, branch)]
 
     assert run.is_over
-    assert np.array_equal(*found)
+    assert np.array_equal(found[0], found[1])
     assert run.finish() == branch.finish()
 
 
