@@ -13,13 +13,20 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, InvalidSpaceError, error_text, unknown_name
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    InvalidSpaceError,
+    error_text,
+    unknown_name,
+)
 from archgym.evaluation.simulator import (
     FEASIBLE,
     BatchResult,
     Bottleneck,
     Simulator,
     Workload,
+    option_names,
 )
 from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Permutation, Value
 from archgym.spaces.space import DesignSpace
@@ -171,10 +178,14 @@ def hold(
             raise unknown_name("parameter", name, whole.space.names)
         if (name in fixed) + (name in values) + (name in limits) + (name in held) > 1:
             raise InvalidArgumentError(f"`{name}` must be held once; it came twice. Remove one.")
-    for name, value in fixed.items():
-        held[name] = _given(whole.space.parameter(name).widened(), [value])
-    for name, several in values.items():
-        held[name] = _given(whole.space.parameter(name).widened(), several)
+    wanted = {**{name: [value] for name, value in fixed.items()}, **values}
+    for name, several in wanted.items():
+        try:
+            held[name] = _given(whole.space.parameter(name).widened(), several)
+        except InvalidDesignError as error:
+            if is_listed(whole.space.parameter(name)) or name not in option_names(type(whole)):
+                raise
+            raise InvalidDesignError(f"{error} Its total is --option {name}=N.") from None
     for name, texts in limits.items():
         held[name] = _within(whole.space.parameter(name), texts)
     # In the order of the space, so that one task has one name.

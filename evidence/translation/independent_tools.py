@@ -17,7 +17,7 @@ from archgym.simulators.translation.kernel.run import run
 from archgym.simulators.translation.machine import Hardware
 from archgym.traces import AccessKind, MemoryTrace
 from evidence.recorded import read_rows
-from evidence.translation.planes import read_planes
+from evidence.translation.planes import read_trace
 
 RESULTS: Final = ("pycachesim_*.csv", "srrip.csv", "libcachesim_fa.csv", "cachegrind.csv")
 """Patterns of the results files that are compared; any may be absent."""
@@ -89,7 +89,7 @@ def exact_rows(folder: Path, progress: Callable[[str], None] | None = None) -> t
     for trace, of_trace in sorted(grouped.items()):
         if progress is not None:
             progress(f"{trace}: {len(of_trace)} rows of other tools")
-        rows += _compare(trace, of_trace, read_planes(folder / "traces" / f"{trace}.npz"))
+        rows += _compare(trace, of_trace, read_trace(folder / "traces" / f"{trace}.npz"))
     return tuple(sorted(rows, key=lambda row: (row.results, row.trace)))
 
 

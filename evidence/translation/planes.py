@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from archgym.traces.archive import json_object, open_archive
-from archgym.traces.file import MAX_RECORDS, printable
+from archgym.traces.file import MAX_RECORDS, printable, read_memory_trace
 from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
 
 PAGE_BITS = 12
@@ -63,3 +63,15 @@ def read_planes(path: str | Path, *, max_records: int = MAX_RECORDS) -> MemoryTr
         name=printable(str(meta.get("name", ""))) or Path(path).stem,
         command=printable(str(meta.get("command", meta.get("cmd", "")))),
     )
+
+
+def read_trace(path: Path) -> MemoryTrace:
+    """Return the trace in a file of planes, or in one that `archgym trace record` made.
+
+    Raises:
+      FileFormatError: The file is damaged or something else.
+      StorageError: It cannot be read.
+    """
+    with open_archive(path, "a memory trace", PLANES_REMEDY) as archive:
+        has_planes = "p0.npy" in archive.names
+    return read_planes(path) if has_planes else read_memory_trace(path)

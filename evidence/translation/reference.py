@@ -16,7 +16,7 @@ from archgym.simulators.translation.metrics import METRICS
 from archgym.simulators.translation.simulator import TranslationSimulator
 from archgym.traces import MemoryTrace, generated_trace
 from evidence.recorded import read_table
-from evidence.translation.planes import read_planes
+from evidence.translation.planes import read_trace
 from evidence.translation.trends import (
     GENERATED_TRACES,
     PUBLISHED,
@@ -246,7 +246,7 @@ def _folder(reference: Path) -> Path:
 
 def _traces(folder: Path) -> Mapping[str, Callable[[], MemoryTrace]]:
     def reader(path: Path) -> Callable[[], MemoryTrace]:
-        return lambda: read_planes(path)
+        return lambda: read_trace(path)
 
     return {path.stem: reader(path) for path in sorted((folder / "traces").glob("*.npz"))}
 

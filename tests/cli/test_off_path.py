@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 import archgym as ag
-from archgym.errors import InvalidArgumentError, StudyExistsError
+from archgym.errors import InvalidDesignError, StudyExistsError
 from archgym.evaluation.task import Task
 from archgym.studies.study import Study
 from tests.cli.conftest import Archgym
@@ -66,7 +66,7 @@ def test_file_given_to_the_short_form_of_option_names_out(archgym: Archgym) -> N
 
 
 def test_parameter_with_the_name_of_an_option_names_the_option() -> None:
-    with pytest.raises(InvalidArgumentError, match="Its total is --option npus=N"):
+    with pytest.raises(InvalidDesignError, match="Its total is --option npus=N"):
         Task.make("cluster", fixed={"npus": 64})
 
 

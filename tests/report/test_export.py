@@ -121,9 +121,7 @@ def test_table_exports_as_its_simulator() -> None:
     assert "dramsys" in export_formats(table.simulator)
 
 
-@pytest.mark.parametrize(
-    "name", ["accelerator", "cluster", "cpu", "dram", "moe", "soc", "translation"]
-)
+@pytest.mark.parametrize("name", ["accelerator", "cluster", "cpu", "dram", "kv", "moe", "soc"])
 def test_simulators_document_their_formats(name: str) -> None:
     simulator: Simulator = make_simulator(simulator_class(name), None, None, {})
 

@@ -62,21 +62,6 @@ def test_long_error_in_a_journal_says_how_much_is_cut() -> None:
     assert _shortened("x" * 8123).endswith("x … (123 more letters)")
 
 
-def test_gp_reports_the_rows_that_it_learns_from() -> None:
-    pytest.importorskip("sklearn")
-    from archgym.proxy.models.gp import GpKind
-
-    rng = np.random.default_rng(0)
-    features = rng.random((60, 2))
-
-    with collected_reductions() as notes:
-        GpKind().fit(features, features[:, :1], {"max_rows": 40, "noise": 1e-4}, 0)
-
-    assert [note.partition(";")[0] for note in notes] == [
-        "rows of the Gaussian process: 40 of 60 are used"
-    ]
-
-
 def test_loops_of_a_level_are_not_cut() -> None:
     from archgym.simulators.accelerator.mapping.mapping import loops_from_text
 

@@ -118,28 +118,6 @@ def test_random_words_of_4_gib_take_at_most_four_bytes_an_access(tmp_path: Path)
     assert 3.6 * n < (tmp_path / "a.npz").stat().st_size < 4.0 * n
 
 
-def test_planes_are_read_too(tmp_path: Path) -> None:
-    np.savez_compressed(
-        tmp_path / "planes.npz",
-        p0=np.zeros(2, np.uint8),
-        p1=np.zeros(2, np.uint8),
-        p2=np.zeros(2, np.uint8),
-        p3=np.zeros(2, np.uint8),
-        off=np.array([0, 8], np.uint16),
-        dinst=np.array([1, 2], np.uint16),
-        kind=np.array([0, 1], np.uint8),
-        size=np.array([8, 8], np.uint8),
-        pages=np.array([5], np.uint64),
-        meta=np.frombuffer(b"{}", np.uint8),
-    )
-
-    trace = read_memory_trace(tmp_path / "planes.npz")
-
-    assert trace.address.tolist() == [5 * 4096, 5 * 4096 + 8]
-    info = read_trace_info(tmp_path / "planes.npz")
-    assert (info.records, info.loads, info.stores, info.data_pages) == (2, 1, 1, 1)
-
-
 def rewritten(source: Path, target: Path, change: Callable[[str, bytes], bytes]) -> Path:
     with zipfile.ZipFile(source) as good, zipfile.ZipFile(target, "w") as bad:
         for name in good.namelist():
