@@ -82,11 +82,13 @@ def compare(
     The gap is what the oracle saves over the best static settings of each episode. The oracle is
     the best of look-aheads on exact branches of the run.
     """
+    from archgym.cli.console.progress import announce_compilation
     from archgym.control.comparison import compare_policies
     from archgym.control.comparison import picture as draw
     from archgym.control.rules.case import policies_of
     from archgym.control.tasks import task_of
 
+    announce_compilation()
     chosen = task_of(task)
     with policies_of(policies, chosen) as found:
         result = compare_policies(
