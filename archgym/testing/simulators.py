@@ -250,8 +250,9 @@ class _SimulatorCheck:
         started = time.perf_counter()
         try:
             metrics = self._simulator.evaluate(design, workload)
-        except ArchGymError as error:
-            raise self._error(f"the default design must run on {name!r}", error, name) from error
+        except Exception as error:  # a simulator's own code may raise anything
+            came = error if isinstance(error, ArchGymError) else repr(error)
+            raise self._error(f"the default design must run on {name!r}", came, name) from error
         self._took_s[name] = time.perf_counter() - started
         self._require(
             metrics.infeasible is None,
