@@ -22,3 +22,13 @@ def test_describe_lists_the_servers_that_the_option_takes(archgym: Archgym) -> N
     listed = ran.out.partition("--option hardware=")[2].partition("--option")[0]
     assert "Server, by default that of the space" in listed
     assert "rtx-4090" in listed
+
+
+def test_serve_takes_dense_models(archgym: Archgym) -> None:
+    ran = archgym(
+        "moe", "serve", "--model", "llama-3.1-8b", "--hardware", "dgx-h100", "--clients", "2",
+        "--prompt", "64", "--output", "16", "--json",
+    )  # fmt: skip
+
+    assert ran.code == 0, ran.err
+    assert 0 < ran.json["tpot_mean_ms"] < ran.json["ttft_mean_ms"]

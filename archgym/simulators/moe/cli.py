@@ -152,9 +152,11 @@ def serve(
         **simulator.space.design_at(simulator.space.default_indices),
         "tensor": tensor,
         "data": data,
-        "spread": "yes" if spread else "no",
         "kv_bits": kv_bits,
     }
+    # Designs of dense models have no such choice.
+    if spread or "spread" in simulator.space.names:
+        design["spread"] = "yes" if spread else "no"
     found = simulator.evaluate(design, simulator.workload(simulator.default_workload))
     if found.infeasible is not None:
         raise InvalidArgumentError(

@@ -53,6 +53,7 @@ from archgym.simulators.moe.machine.engines import (
     ENGINE_NAMES,
     Engine,
     attention_bits,
+    check_release,
     precision_of,
 )
 from archgym.simulators.moe.machine.engines import engine as engine_of
@@ -324,8 +325,9 @@ class MoeSimulator(RowSimulator):
         requests: Annotated[
             int | None,
             Option(
-                "First requests of the workload that are served; by default all, and ten of each "
-                "client at least. Few rank designs much as all do, in a fraction of the time.",
+                "First requests of the workload that are served, repeated where clients need "
+                "more; by default all, and ten of each client at least. Few rank designs much as "
+                "all do, in a fraction of the time.",
                 low=1,
                 high=MAX_REQUESTS,
             ),
@@ -382,6 +384,7 @@ class MoeSimulator(RowSimulator):
         # Experts divide among powers of two.
         self._server_gpus = max(GPUS_OF_A_SERVER, 1 << (self.node.n_gpus.bit_length() - 1))
         self._engine: Engine = engine_of(engine or ("vllm" if is_closed else "ideal"))
+        check_release(release, self._engine.label)
         if self._engine.label != "ideal":
             self.version = 7  # constants of engines were fitted to medians of TTFT
         if (prefill_workers > 0) != (decode_workers > 0):
@@ -389,14 +392,14 @@ class MoeSimulator(RowSimulator):
                 "`prefill_workers` and `decode_workers` must both be 1 or more, or both 0; got "
                 f"{prefill_workers} and {decode_workers}."
             )
-        has_clients = clients if clients is not None else is_closed
+        has_clients = bool(clients if clients is not None else is_closed)
         if prefill_workers and not (has_clients and space in _WORKER_SPACES):
             raise InvalidArgumentError(
                 f"`prefill_workers` needs `clients`, and a space whose experts are all in the "
                 f"accelerators' memory: {' or '.join(_WORKER_SPACES)}; got {space!r}."
             )
         self._promise = ttft_ms, tpot_ms
-        self._cut = requests, output_tokens
+        self._cut, self._repeats = (requests, output_tokens), has_clients
         self._client = Client(_uniform(lengths, shortest), stagger, 0 if requests else WAVES)
         tuning: dict[str, Any] = {
             "poll_steps": poll_steps,
@@ -461,6 +464,8 @@ class MoeSimulator(RowSimulator):
         promise = Promise(ttft_ms or asked.promise.ttft_ms, tpot_ms or asked.promise.tpot_ms)
         first, output_tokens = self._cut
         client, requests = self._client, asked.requests
+        if first and first > len(requests) and self._repeats:
+            requests = requests.repeated(first)
         if client.uniform is not None:
             requests = uniform_requests(len(requests), *client.uniform)
         longest = int((requests.prompt_tokens + requests.output_tokens).max())
