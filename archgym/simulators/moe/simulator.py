@@ -53,6 +53,7 @@ from archgym.simulators.moe.machine.engines import (
     ENGINE_NAMES,
     Engine,
     attention_bits,
+    check_release,
     precision_of,
 )
 from archgym.simulators.moe.machine.engines import engine as engine_of
@@ -413,7 +414,7 @@ class MoeSimulator(RowSimulator):
             "acceptance": acceptance,
             "clients": clients,
             "precision": precision or None,
-            "release": release,
+            "release": check_release(release, self._engine.label),
         }
         self._tuning = {name: value for name, value in tuning.items() if value is not None}
         self._step_tokens, self._max_sequences = step_tokens, max_sequences

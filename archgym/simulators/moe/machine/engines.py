@@ -322,3 +322,17 @@ def calibration() -> Calibration:
     return Calibration(
         document["logarithms"], document["fitted_on"], tuple(document["deployments"])
     )
+
+
+def check_release(name: str, engine_name: str) -> str:
+    """Return the name of a release whose factors were fitted; "" stands for a typical one.
+
+    Raises:
+      UnknownNameError: The engine has no such release.
+    """
+    prefix = f"release={engine_name} "
+    fitted = {label for found in calibration().logarithms.values() for label in found}
+    known = [label.partition("=")[2] for label in fitted if label.startswith(prefix)]
+    if name and name not in known:
+        raise unknown_name(f"release of engine {engine_name!r}", name, known)
+    return name
