@@ -200,6 +200,19 @@ def test_network_of_another_task_is_refused() -> None:
         network.start(TASK, "train-0")
 
 
+def test_network_whose_actions_mean_other_settings_is_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    network = Network("dram-locality", [(np.zeros((20, 6)), np.zeros(6))])
+
+    with pytest.raises(InvalidArgumentError, match="trained for 'dram-locality', whose actions"):
+        network.start(task_of("dram-locality:device=ddr5"), "train-0")
+    network.start(task_of("dram-locality-ddr4"), "train-0")
+    assert not caplog.text
+    network.start(task_of("dram-locality:epoch=500"), "train-0")
+    assert "trained with epochs of 250; those of dram-locality:epoch=500 are 500" in caplog.text
+
+
 def test_unknown_names_are_refused() -> None:
     with pytest.raises(UnknownNameError, match="dram-locality"):
         task_of("dram-localty")
