@@ -300,7 +300,11 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
 
 
 def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:
-    """Return choices that name the restricted space of a stand-in, where they ask for it."""
+    """Return choices whose space names what is held, for a stand-in with held parameters.
+
+    Where no space is chosen, it is the stand-in's, and `fixed` and `values` must agree with it.
+    Choices that name the stand-in's space, or that are for one of a whole space, stay as they are.
+    """
     with choosing("stand_in"):
         declared = open_stand_in(choices.resolved_path(path)).declaration
     whole, held = split_space(declared.space_name)
