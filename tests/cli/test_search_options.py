@@ -154,6 +154,7 @@ def test_search_warns_of_workers_that_the_agent_leaves_idle(archgym: Archgym) ->
     }
     assert "idle" not in in_flight.err
     assert "'auto' proposes one design at a time, so 2 of 3 workers are idle" in idle.err
+    assert "A new study with the hyperparameter batch_size=3 keeps more of them busy" in idle.err
     assert "idle" not in busy.err
 
 

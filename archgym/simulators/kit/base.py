@@ -38,7 +38,7 @@ class KitSimulator(Simulator):
 
     sub_systems: Mapping[str, tuple[str, ...]] = {}
     """Parameters that belong together, by sub-system, those of all spaces."""
-    arguments: Mapping[str, str]
+    arguments: Mapping[str, str] = {}
     """Arguments that make an equal simulator; `declared` sets them."""
 
     @cached_property

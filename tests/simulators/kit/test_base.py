@@ -1,5 +1,6 @@
 """The bases refuse what a class returns by mistake."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,15 @@ class Sorter(RowSimulator):
     """A sorter, which returns what its attribute `found` holds."""
 
     name, version = "sorter", 0
-    arguments: dict[str, str] = {}
     space = DesignSpace("default", [Integer(name="width", low=1, high=4, doc="Lanes.")])
     metrics = (
         MetricSpec("time_ns", "ns", "minimise", 0.1, "Time."),
         MetricSpec("area_um2", "um2", "minimise", 0.1, "Area."),
     )
     model_reasons = ("It does not fit.",)
-    objectives = {"quick": Objective("quick", (Term("time_ns", "minimise"),))}
+    objectives: Mapping[str, Objective] = {
+        "quick": Objective("quick", (Term("time_ns", "minimise"),))
+    }
     default_objective, default_workload = "quick", "few"
     found: Any = (1.0, 2.0)
 
