@@ -25,10 +25,10 @@ def test_describe_lists_the_servers_that_the_option_takes(archgym: Archgym) -> N
 
 
 def test_serve_takes_dense_models(archgym: Archgym) -> None:
-    ran = archgym(
-        "moe", "serve", "--model", "llama-3.1-8b", "--hardware", "dgx-h100", "--clients", "2",
-        "--prompt", "64", "--output", "16", "--json",
-    )  # fmt: skip
+    dense = ("moe", "serve", "--model", "llama-3.1-8b", "--hardware", "h100", "--json")
 
-    assert ran.code == 0, ran.err
-    assert 0 < ran.json["tpot_mean_ms"] < ran.json["ttft_mean_ms"]
+    ran = archgym(*dense, "--clients", "1", "--prompt", "16", "--output", "2")
+    refused = archgym(*dense, "--spread")
+
+    assert ran.json["n_gpus"] == 1
+    assert "--spread needs a model with experts; llama-3.1-8b is dense." in refused.err

@@ -154,9 +154,10 @@ def serve(
         "data": data,
         "kv_bits": kv_bits,
     }
-    # Designs of dense models have no such choice.
-    if spread or "spread" in simulator.space.names:
+    if "spread" in simulator.space.names:
         design["spread"] = "yes" if spread else "no"
+    elif spread:
+        raise InvalidArgumentError(f"--spread needs a model with experts; {name} is dense.")
     found = simulator.evaluate(design, simulator.workload(simulator.default_workload))
     if found.infeasible is not None:
         raise InvalidArgumentError(

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.kernel.columns import COSTS
 from archgym.simulators.moe.kernel.run import Run, documents, occupancy_table, popularity, run
@@ -125,6 +125,14 @@ def test_drafts_are_an_option_of_every_space() -> None:
 def test_wrong_options_are_refused(options: dict[str, str], words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         MoeSimulator("closed-loop", **options)
+
+
+@pytest.mark.parametrize("release", ["banana", "0.11", "vllm 99", "sglang 0.5.6"])
+def test_release_of_another_engine_or_of_none_is_refused(release: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"Unknown release '{release}' of engine 'vllm'"):
+        MoeSimulator("closed-loop", release=release)
+    with pytest.raises(UnknownNameError, match="engine 'sglang'"):
+        MoeSimulator("closed-loop", engine="sglang", release="vllm 0.11")
 
 
 def test_closed_loop_keeps_requests_in_flight() -> None:

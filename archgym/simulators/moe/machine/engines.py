@@ -15,7 +15,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, final
 
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import unknown_name
 from archgym.files.yaml_document import read_document
 from archgym.simulators.moe.machine.clock import CONSTANT_NAMES, Constants
 from archgym.simulators.moe.machine.hardware import Gpu
@@ -324,22 +324,15 @@ def calibration() -> Calibration:
     )
 
 
-def releases(name: str) -> tuple[str, ...]:
-    """Return the releases of an engine whose constants were fitted, such as "vllm 0.11"."""
-    start = f"release={name} "
-    found = {key for known in calibration().logarithms.values() for key in known}
-    return tuple(sorted(key.partition("=")[2] for key in found if key.startswith(start)))
-
-
-def check_release(release: str, name: str) -> None:
-    """Refuse a release of another engine, or whose constants are not known; "" is a typical one.
+def check_release(name: str, engine_name: str) -> str:
+    """Return the name of a release whose factors were fitted; "" stands for a typical one.
 
     Raises:
-      InvalidArgumentError: It is one.
+      UnknownNameError: The engine has no such release.
     """
-    known = releases(name)
-    if release and release not in known:
-        what = f"one of {', '.join(known)}" if known else "left out"
-        raise InvalidArgumentError(
-            f"`release` must be {what} with engine {name!r}; got {release!r}."
-        )
+    prefix = f"release={engine_name} "
+    fitted = {label for found in calibration().logarithms.values() for label in found}
+    known = [label.partition("=")[2] for label in fitted if label.startswith(prefix)]
+    if name and name not in known:
+        raise unknown_name(f"release of engine {engine_name!r}", name, known)
+    return name
