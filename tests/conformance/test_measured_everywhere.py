@@ -73,7 +73,8 @@ def measurements_of(task: Task, log: StudyLog, path: Path) -> Path:
         places = [[spec.name for spec in log.metrics].index(s.name) for s in metrics]
         for row in rows:
             for at, weighted in enumerate(task.workloads):
-                found = zip(FACTOR * log.records.values[row, at, places], metrics, strict=True)
+                shown = FACTOR * log.records.values[row, at, places]
+                found = zip(np.minimum(shown, [s.highest for s in metrics]), metrics, strict=True)
                 texts = [repr(float(v)) if v > 0 or s.signed else "" for v, s in found]
                 if any(texts):
                     writer.writerow([log.records.seq[row], weighted.workload.name, *texts])
