@@ -308,9 +308,10 @@ def _check_stated(name: str, cell: str, stated: str) -> None:
     one, other = _number(cell), _number(stated)
     is_same = cell.lower() == stated.lower() if None in (one, other) else one == other
     if not is_same:
+        remedy = f"Leave the column out if that is the default of `{name}`; measurements"
         raise InvalidArgumentError(
             f"`{name}` must be the task's, {stated or 'its default'}; got {cell[:40]!r}. "
-            "Measurements of another set-up belong to a study of that"
+            f"{'Measurements' if stated else remedy} of another set-up belong to a study of that"
         )
 
 

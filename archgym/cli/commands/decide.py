@@ -23,7 +23,8 @@ def decide(
         Path | None,
         typer.Option(
             "--measured",
-            help="File of measurements (default: those that `archgym measure STUDY` added).",
+            help="File of measurements (default: the task's and those that `archgym measure STUDY` "
+            "added).",
             metavar="FILE",
         ),
     ] = None,
