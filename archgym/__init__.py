@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from archgym.errors import ArchGymError
     from archgym.evaluation.external import ExternalSimulator, Infeasible
     from archgym.evaluation.function import FunctionSimulator, OutsideSimulator, simulator
+    from archgym.evaluation.limits import Limit
     from archgym.evaluation.metrics import Metrics, MetricSpec
     from archgym.evaluation.objective import Objective, Term
     from archgym.evaluation.simulator import BatchResult, Simulator, Workload
@@ -55,6 +56,7 @@ _HOMES = {
     "FunctionSimulator": "evaluation.function",
     "Infeasible": "evaluation.external",
     "Integer": "spaces.parameter",
+    "Limit": "evaluation.limits",
     "MetricSpec": "evaluation.metrics",
     "Metrics": "evaluation.metrics",
     "Objective": "evaluation.objective",
@@ -98,6 +100,7 @@ __all__ = [
     "FunctionSimulator",
     "Infeasible",
     "Integer",
+    "Limit",
     "MetricSpec",
     "Metrics",
     "Objective",

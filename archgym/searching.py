@@ -437,6 +437,11 @@ def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]) 
                 f"`{given[0]}` belongs to the task that was given; it must be left out."
             )
         return problem
+    if problem is None:
+        raise InvalidArgumentError(
+            "`problem` must be a registered name, a simulator or a task; got None. "
+            "The command `archgym list simulators` lists the names."
+        )
     if callable(problem) and not isinstance(problem, Simulator):
         name = getattr(problem, "__name__", "function")
         raise InvalidArgumentError(

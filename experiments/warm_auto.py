@@ -46,7 +46,12 @@ def row_of(
 ) -> list[float]:
     """Return evaluations cold and warm, their ratio, and the reward that warm searches lack [%]."""
     curves = np.empty((2, seeds, budget))
-    for warm, start in enumerate(((), earlier_designs(task, folder / "earlier"))):
+    with tempfile.TemporaryDirectory() as others:
+        for path in (folder / "earlier").iterdir():
+            if path.name != each:
+                (Path(others) / path.name).symlink_to(path.resolve())
+        found = earlier_designs(task, Path(others))
+    for warm, start in enumerate(((), found)):
         for seed in range(seeds):
             path = folder / "new" / f"{each}-{warm}-{seed}"
             curves[warm, seed] = searched(path, task, seed, budget, start)

@@ -56,6 +56,13 @@ def test_one_call_searches_a_function_within_its_limits() -> None:
     assert result.folder.parent == Path("runs")
 
 
+def test_search_of_nothing_is_refused() -> None:
+    nothing: Any = None
+
+    with pytest.raises(InvalidArgumentError, match="`problem` must be a registered name"):
+        search(nothing)
+
+
 def test_search_is_a_plain_function_of_the_package() -> None:
     result = ag.search(cache, minimise="area_mm2", budget=5)
 

@@ -215,15 +215,17 @@ def _n_asked(designs: Any, name: str) -> int:
 def idle_workers(kind: type[Agent], hyperparameters: Mapping[str, Any], workers: int) -> str:
     """Return a notice if an agent leaves workers idle, else an empty text."""
     at_once: Any = workers if kind.batch == "batch" else 1
+    other = "An agent such as 'genetic'"
     for parameter in kind.hyperparameters:
         if parameter.name == "batch_size":
             at_once = hyperparameters.get("batch_size", parameter.default)
+            other = f"A new study with the hyperparameter batch_size={workers}"
     if at_once >= workers:
         return ""
     designs = "one design" if at_once == 1 else f"{at_once} designs"
     return (
         f"Agent {kind.name!r} proposes {designs} at a time, so {workers - at_once} of {workers} "
-        "workers are idle. An agent such as 'genetic' keeps more of them busy."
+        f"workers are idle. {other} keeps more of them busy."
     )
 
 

@@ -373,7 +373,7 @@ _Method = _Member | _Island
 
 
 def _known(trials: Trials) -> Prior:
-    """Return results of others as start designs."""
+    """Return a prior of trials that other agents asked for, as results of start designs."""
     nothing = trials.indices[:0]
     return Prior(trials, nothing, np.empty(0), trials.terms[:0])
 

@@ -309,7 +309,7 @@ class Composition(Simulator):
         self.usual_limits = _all(part_limits(n, p.usual_limits) for n, p in parts.items())
         self.costs = {within(n, c): text for n, p in parts.items() for c, text in p.costs.items()}
         self.relief = {
-            within(n, cost): tuple(within(n, own) for own in names)
+            within(n, cost): tuple(within(n, own) for own in names if own in p.space.names)
             for n, p in parts.items()
             for cost, names in p.relief.items()
         }

@@ -19,7 +19,7 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.evaluation.factory import make_simulator
-from archgym.evaluation.limits import check_limits, split_limits
+from archgym.evaluation.limits import Limit, check_limits, split_limits
 from archgym.evaluation.objective import (
     Objective,
     objective_from_json,
@@ -300,7 +300,11 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
 
 
 def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:
-    """Return choices that name the restricted space of a stand-in, where they ask for it."""
+    """Return choices whose space names what is held, for a stand-in with held parameters.
+
+    Where no space is chosen, it is the stand-in's, and `fixed` and `values` must agree with it.
+    Choices that name the stand-in's space, or that are for one of a whole space, stay as they are.
+    """
     with choosing("stand_in"):
         declared = open_stand_in(choices.resolved_path(path)).declaration
     whole, held = split_space(declared.space_name)
@@ -537,6 +541,12 @@ def _with_limits_of(simulator: Simulator, objective: Objective, is_own: bool) ->
       is_own: True if it is made of metrics.
     """
     given, physical = objective.limits, simulator.physical_limits
+    for limit in (*physical, *simulator.usual_limits):
+        if not isinstance(limit, Limit):
+            raise InvalidArgumentError(
+                f"`physical_limits` and `usual_limits` of simulator {simulator.name!r} must hold "
+                f'limits, such as archgym.Limit("area_mm2", "<=", 5.0); got {limit!r}.'
+            )
     looser = [limit for limit in given if limit not in physical and limit.holds_in(physical)]
     for limit in looser:
         _note(f"limit {limit} is left out: {simulator.name} has a tighter one for every design.")

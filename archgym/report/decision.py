@@ -305,7 +305,7 @@ class Decision:
         text = f"Evaluation {one} beats {other} with {100 * chance:.0f} %"
         if abs(gap) <= _ALIKE and (self.utility[:, 0] == self.utility[:, 1]).all():
             return f"Evaluation {other} is as good as {one} in all that counts."
-        if chance < SHARE and gap > 0:
+        if 1.0 - SHARE < chance < SHARE and gap > 0:
             return f"{text}; the difference of {self.percent(gap)} is within the error."
         return f"{text}."
 
@@ -592,6 +592,9 @@ def _decision(
     low, high = np.quantile(reward, (0.05, 0.95), axis=0)
     rank = {"no": likely[0], "expected": utility.mean(axis=0), "p10": np.quantile(utility, 0.1, 0)}
     chance = meets.mean(axis=0)
+    if chance.max() < confidence:
+        # None is known to meet the limits: the one that comes closest.
+        rank["no"] = np.median(utility, axis=0)
     is_sure = chance >= min(confidence, float(chance.max()))
     first = int(np.argmax(np.where(is_sure, rank[robust], -np.inf)))
     order = [first, *[int(p) for p in np.argsort(-p_best, kind="stable") if p != first]]

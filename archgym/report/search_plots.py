@@ -116,7 +116,7 @@ class SearchPlots:
         return figure
 
     def importance(self) -> "Figure":
-        """Return the share of the reward's variance that parameters and pairs of them decide.
+        """Return a figure of the shares of the reward's variance that parameters and pairs decide.
 
         Raises:
           InvalidArgumentError: The study has too few designs, or all are worth the same.

@@ -192,7 +192,10 @@ def other_study_error(folder: Path, difference: str) -> StudyExistsError:
 
 
 def _or_resume(folder: Path) -> str:
-    """Return the command that continues a study, if a command can make its simulator."""
+    """Return the end of a sentence on `Study.open`, with the command that also continues a study.
+
+    It says instead that `Study.open` takes the task where no command can make its simulator.
+    """
     if read_header(folder).task["simulator"] not in simulator_names():
         return ", which takes the task."
     return f", or with: archgym resume {shlex.quote(str(folder))}"

@@ -57,7 +57,7 @@ class AskTell:
 
     @property
     def told(self) -> int:
-        """Number of evaluations of the open step and later ones that have a record."""
+        """Number of told evaluations that the agent has not learned of yet."""
         return 0 if self._step is None else len(self._recorder.told_ahead())
 
     @property

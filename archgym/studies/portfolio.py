@@ -271,7 +271,7 @@ def earlier_designs(task: Task, folder: Path, size: int = _SIZE) -> tuple[dict[s
     each other's workloads, and those are chosen that complement each other. Alike workloads, where
     the default design has alike metrics, weigh more. Where an evaluation is not quick, each of the
     most alike studies gives its best design. The default design follows, since little is better
-    than it on some workloads.
+    than it on some workloads. Studies of the very task are the most alike.
 
     Args:
       task: The new task.
@@ -284,11 +284,8 @@ def earlier_designs(task: Task, folder: Path, size: int = _SIZE) -> tuple[dict[s
             continue
         try:
             log = read_study(path)
-            is_alike = (log.header.task["simulator"], log.space.digest) == (
-                task.simulator.name,
-                task.space.digest,
-            )
-            if is_alike and log.header.task["digest"] != task.digest:
+            theirs = log.header.task["simulator"], log.space.digest
+            if theirs == (task.simulator.name, task.space.digest):
                 best, _, _ = best_first(task, log)
                 found.append((_distance(task, log), path.name, log, best[:_PER_STUDY]))
         except ArchGymError as error:

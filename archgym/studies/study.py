@@ -15,7 +15,7 @@ import numpy as np
 from archgym.agent.advice import Advice
 from archgym.agent.agent import Agent, agent_class, idle_workers, make_agent
 from archgym.agent.paused import PausedSearch
-from archgym.checks import check_number
+from archgym.checks import check_number, check_whole
 from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
@@ -76,6 +76,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
+# chosen: more than anybody reads; each takes some milliseconds of a model.
+_MOST_ADVICE = 100
 _WRITTEN_NAMES = (
     STUDY_NAME,
     JOURNAL_NAME,
@@ -464,7 +466,7 @@ class Study(Closing):
         Works for logs and for studies of any agent, also while they are open.
 
         Args:
-          k: Number of designs to suggest.
+          k: Number of designs to suggest, 1 to 100.
           designs: Designs of one's own, which are ranked among them.
           seed: Random seed of the candidates.
 
@@ -472,7 +474,7 @@ class Study(Closing):
           InvalidDesignError: A design does not lie in the space.
           InvalidArgumentError: There are too few results.
         """
-        require_count("k", k)
+        check_whole("k", k, 1, _MOST_ADVICE)
         space = self.task.space
         rows = [space.indices_of(design) for design in designs]
         own = np.array(rows, dtype=np.int64).reshape(-1, space.n_parameters)

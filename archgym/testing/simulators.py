@@ -4,14 +4,21 @@ import inspect
 import pickle
 import re
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from typing import Any, final
 
 import numpy as np
 
-from archgym.errors import ArchGymError, ConformanceError, InvalidArgumentError
+from archgym.errors import (
+    ArchGymError,
+    ConformanceError,
+    InvalidArgumentError,
+    InvalidDesignError,
+)
 from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.limits import Limit
 from archgym.evaluation.simulator import FAILED, FEASIBLE, BatchResult, Simulator, Workload
 from archgym.spaces.space import DesignSpace
 
@@ -51,9 +58,9 @@ def check_simulator(
     """Prove that a simulator keeps the interface's promises.
 
     What it declares is complete and names what exists; workloads have digests that do not change;
-    the default design runs on each; results are the same twice, in a batch and alone, in any
-    order, in threads, after pickling, and for any form of one design; built designs have finite
-    numbers, others NaN and a reason; no design betters the bounds of its choices.
+    the default design runs on each, and is exported; results are the same twice, in a batch and
+    alone, in any order, in threads, after pickling, and for any form of one design; built designs
+    have finite numbers, others NaN and a reason; no design betters the bounds of its choices.
 
     Args:
       simulator: One instance: a space and a fidelity.
@@ -80,6 +87,8 @@ def check_simulator(
     for name in names:
         check.workload(name)
         check.default_design(name)
+    for name in names[:1]:
+        check.exports(name)
     check.all_results(names, seconds)
     check.workloads_apart(names)
 
@@ -138,7 +147,7 @@ class _SimulatorCheck:
         self._table_space()
 
     def _costs(self) -> None:
-        """Check that each cost names what is free without it."""
+        """Check that each cost names what is free without it, and what relieves it exists."""
         simulator = self._simulator
         for cost, doc in simulator.costs.items():
             self._require(
@@ -146,6 +155,15 @@ class _SimulatorCheck:
                 f"cost {cost!r} must say what is free without it, in one line",
                 doc,
             )
+        strange = sorted(set(simulator.relief) - set(simulator.costs))
+        self._require(not strange, "`relief` must name `costs`", strange)
+        relieving = {name for names in simulator.relief.values() for name in names}
+        strange = sorted(relieving - set(simulator.unrestricted.space.names))
+        for space in type(simulator).space_names if strange else ():
+            with suppress(InvalidArgumentError):  # its constructor may take no space
+                names = make_simulator(type(simulator), space, None, {}).space.names
+                strange = [name for name in strange if name not in names]
+        self._require(not strange, "`relief` must name parameters of a space", strange)
 
     def _table_space(self) -> None:
         """Check that the space for tables, if any, can be counted and is small enough."""
@@ -198,6 +216,12 @@ class _SimulatorCheck:
         """Check that objectives name metrics and are found by name."""
         simulator = self._simulator
         metrics = {spec.name for spec in simulator.metrics}
+        for limit in (*simulator.physical_limits, *simulator.usual_limits):
+            self._require(
+                isinstance(limit, Limit) and limit.metric in metrics,
+                "`physical_limits` and `usual_limits` must hold a Limit on a known metric each",
+                repr(limit),
+            )
         for name, objective in simulator.objectives.items():
             self._require(
                 objective.name == name, f"objective {name!r} must be named so", objective.name
@@ -250,8 +274,9 @@ class _SimulatorCheck:
         started = time.perf_counter()
         try:
             metrics = self._simulator.evaluate(design, workload)
-        except ArchGymError as error:
-            raise self._error(f"the default design must run on {name!r}", error, name) from error
+        except Exception as error:  # a simulator's own code may raise anything
+            came = error if isinstance(error, ArchGymError) else repr(error)
+            raise self._error(f"the default design must run on {name!r}", came, name) from error
         self._took_s[name] = time.perf_counter() - started
         self._require(
             metrics.infeasible is None,
@@ -259,6 +284,25 @@ class _SimulatorCheck:
             metrics.infeasible,
             name,
         )
+
+    def exports(self, name: str) -> None:
+        """Check that each format writes texts of the default design, or says why it cannot."""
+        simulator = self._simulator
+        for form in simulator.exports:
+            try:
+                default = simulator.space.default_indices.copy()
+                files: Any = simulator.export(form, default, simulator.workload(name))
+            except InvalidDesignError:
+                continue
+            except Exception as error:  # a simulator's own code may raise anything
+                raise self._error(f"format {form!r} must export", repr(error), name) from error
+            self._require(
+                isinstance(files, Mapping)
+                and all(isinstance(text, str) for pair in files.items() for text in pair),
+                f"format {form!r} must return texts of files by their names",
+                type(files).__name__,
+                name,
+            )
 
     # ---- results
 

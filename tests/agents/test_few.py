@@ -269,3 +269,12 @@ def test_advice_without_results_is_refused(tmp_path: Path) -> None:
         pytest.raises(InvalidArgumentError, match="4 or more results"),
     ):
         study.advise()
+
+
+@pytest.mark.parametrize("k", [0, 101, 10**6, True, "2"])
+def test_advice_of_too_many_designs_is_refused(tmp_path: Path, k: Any) -> None:
+    with (
+        Study.create(tmp_path / "study", _limited(), "random", budget=5) as study,
+        pytest.raises(InvalidArgumentError, match="`k` must be a whole number from 1 to 100"),
+    ):
+        study.advise(k)

@@ -154,10 +154,12 @@ def test_search_warns_of_workers_that_the_agent_leaves_idle(archgym: Archgym) ->
     }
     assert "idle" not in in_flight.err
     assert "'auto' proposes one design at a time, so 2 of 3 workers are idle" in idle.err
+    assert "A new study with the hyperparameter batch_size=3 keeps more of them busy" in idle.err
     assert "idle" not in busy.err
 
 
 def test_looking_for_earlier_designs_is_told(archgym: Archgym) -> None:
+    none = archgym("search", "plugin", "-a", "random", "-n", "4", "--warm-start", "auto")
     archgym("search", "plugin", "-a", "random", "-n", "4", "--out", "runs/earlier")
 
     ran = archgym("search", "plugin", "-a", "random", "-n", "4", "--warm-start", "auto")
@@ -166,5 +168,6 @@ def test_looking_for_earlier_designs_is_told(archgym: Archgym) -> None:
     )
 
     assert "what is simulated for it is not in the budget" in ran.out
-    assert "Begins with " in ran.out
+    assert "begins without earlier designs" in none.out
+    assert "Begins with 2 designs" in ran.out
     assert silent.out.startswith("{")

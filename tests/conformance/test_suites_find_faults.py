@@ -342,6 +342,32 @@ class DropsAPhysicalLimit(Sound):
     physical_limits = (Limit("cost_ns", "<=", 5.0),)
 
 
+class TextForALimit(Sound):
+    usual_limits: Any = ("cost_ns <= 5",)
+
+
+class LimitOnAnotherMetric(Sound):
+    usual_limits = (Limit("price", "<=", 5.0),)
+
+
+class ReliefByAnotherParameter(Sound):
+    costs: Mapping[str, str] = {"wait": "waiting"}
+    relief: Mapping[str, tuple[str, ...]] = {"wait": ("mood",)}
+
+
+class ReliefOfAnotherCost(Sound):
+    relief: Mapping[str, tuple[str, ...]] = {"wait": ("mode",)}
+
+
+class ExportMissing(Sound):
+    exports: Mapping[str, str] = {"verilog": "A module."}
+
+
+class ExportOfBytes(ExportMissing):
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Any:
+        return {"design.v": b""}
+
+
 class StrangeGroup(Sound):
     groups: Mapping[str, tuple[str, ...]] = {"core": ("mode", "mood")}
 
@@ -404,6 +430,12 @@ SIMULATORS: list[tuple[type[Simulator], str]] = [
     (Undocumented, "needs a `doc`"),
     (StrangeObjective, "known metrics"),
     (DropsAPhysicalLimit, "must keep `physical_limits`"),
+    (TextForALimit, "must hold a Limit on a known metric"),
+    (LimitOnAnotherMetric, "must hold a Limit on a known metric"),
+    (ReliefByAnotherParameter, "must name parameters"),
+    (ReliefOfAnotherCost, "must name `costs`"),
+    (ExportMissing, "'verilog' must export"),
+    (ExportOfBytes, "must return texts of files"),
     (StrangeGroup, "name parameters"),
     (TwiceGrouped, "one group at most"),
     (EmptyGroup, "'memory' must list parameters"),

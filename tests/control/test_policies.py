@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.agent.policy import Policy
+from archgym.cli.commands.control import compare
 from archgym.control.comparison import compare_policies, picture
 from archgym.control.dram import (
     _PACED,
@@ -34,6 +35,7 @@ from archgym.evaluation.simulator import Workload
 from archgym.rules.domain import domain, domain_names
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
+from archgym.runtime import kernels
 
 
 def begin(name: str) -> DramRun:
@@ -128,6 +130,15 @@ def test_comparison_pairs_policies_with_the_best_static_in_hindsight(tmp_path: P
     assert found.bound is not None
     assert found.bound[0] >= found.bound[1] * (1 - 1e-12)
     assert (tmp_path / "settings.png").stat().st_size > 5000
+
+
+def test_command_says_when_it_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_announcers", [])
+
+    with pytest.raises(UnknownNameError):
+        compare(["hand"], task="no-such-task")
+
+    assert len(kernels._announcers) == 1
 
 
 @pytest.mark.parametrize("exact", [True, False])

@@ -2,16 +2,19 @@
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
+from archgym.errors import InvalidArgumentError
 from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.objective import Objective, Term, objective_of
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import TaskChoices, resolve_objective
+from archgym.testing import ProvingSimulator
 
 SPACES = [
     (name, space) for name in simulator_names() for space in simulator_class(name).space_names
@@ -119,3 +122,12 @@ def test_metric_of_an_moe_server_keeps_the_results_intact_unless_told_otherwise(
 
     assert usual.name == "minimise:tpot_mean_ms[degraded_percent<=0]"
     assert own.name == "minimise:tpot_mean_ms[degraded_percent<=5]"
+
+
+def test_text_as_a_usual_limit_of_a_simulator_is_refused() -> None:
+    simulator = ProvingSimulator("tiny", has_failures=False)
+    wrong: Any = ("cost_ns <= 5",)
+    simulator.usual_limits = wrong
+
+    with pytest.raises(InvalidArgumentError, match=r"must hold limits, such as .*got 'cost_ns <= "):
+        Task.make(simulator, minimise="cost_ns")

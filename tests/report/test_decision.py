@@ -112,6 +112,23 @@ def test_metric_that_no_measurement_has_is_named(tmp_path: Path) -> None:
     assert "No measurement has gain_gbs: its error is the prior's." in sentences
 
 
+def test_design_that_misses_a_limit_least_is_named_where_none_meets_it(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    limit = "gain_gbs <= 0.001"
+    search(
+        SIMULATOR, workload="near", maximise="gain_gbs", subject_to=limit, budget=20,
+        agent="random", folder=folder,
+    )  # fmt: skip
+    log = read_study(folder)
+
+    found = decide(log)
+
+    gains = {c.seq: c.metrics["gain_gbs"][0] for c in found.candidates}
+    assert found.best.p_limits == {limit: 0.0}
+    assert found.best.seq == min(gains, key=lambda seq: gains[seq])
+    assert found.beats(0, 1) > 0.5
+
+
 def test_exact_simulator_is_settled(tmp_path: Path) -> None:
     log = search(
         "dram", workload="bursty-rw", minimise="total_time_ns,power_mw", budget=12, agent="random",

@@ -144,6 +144,16 @@ def test_earlier_designs_complement_each_other_and_end_with_the_default(
     assert list(found) == [*map(dict, expected), dict(default)]
 
 
+def test_study_of_the_very_task_gives_its_best_design(tmp_path: Path) -> None:
+    folders, tasks = studies_of(tmp_path)
+
+    found = earlier_designs(tasks[0], folders[0].parent)
+
+    best = read_study(folders[0]).best()
+    assert best is not None
+    assert dict(best.design) in found
+
+
 def test_most_alike_studies_give_their_best_where_an_evaluation_takes_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -88,6 +88,7 @@ def compare(
     the best of look-aheads on exact branches of the run.
     """
     from archgym.checks import check_whole
+    from archgym.cli.console.progress import announce_compilation
     from archgym.control.comparison import compare_policies
     from archgym.control.comparison import picture as draw
     from archgym.control.rules.case import policies_of
@@ -98,6 +99,7 @@ def compare(
     check_whole("--episodes", episodes, 1, min(len(chosen.episodes(name)) for name in splits))
     if picture is not None:
         check_plot("--picture", picture, is_forced=True)
+    announce_compilation()
     with policies_of(policies, chosen) as found:
         result = compare_policies(
             chosen,

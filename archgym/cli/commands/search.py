@@ -111,7 +111,9 @@ def search(
         say("Looking for earlier designs in runs/; what is simulated for it is not in the budget.")
     settings = suited_settings(task, agent, settings, workers, not prior.no_prior)
     if is_auto and not json:
-        say(f"Begins with {counted(len(settings['start']), 'design')}.")
+        n = len(settings["start"])
+        none = "Nothing in runs/ is of this simulator and space; begins without earlier designs."
+        say(f"Begins with {counted(n, 'design')}." if n else none)
     how = _Workers(workers, timeout, cache, recheck)
     # First: a start that fails leaves no folder of a study.
     with how.executor(task) as executor:

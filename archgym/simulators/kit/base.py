@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from archgym.errors import SimulatorError
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 
 
@@ -37,7 +38,7 @@ class KitSimulator(Simulator):
 
     sub_systems: Mapping[str, tuple[str, ...]] = {}
     """Parameters that belong together, by sub-system, those of all spaces."""
-    arguments: Mapping[str, str]
+    arguments: Mapping[str, str] = {}
     """Arguments that make an equal simulator; `declared` sets them."""
 
     @cached_property
@@ -99,8 +100,14 @@ class RowSimulator(KitSimulator):
         opened = self.opened(workload)
         for row in self.order(indices, opened, cost):
             found = self.measure(indices[row], opened, cost)
-            if isinstance(found, str):
+            if isinstance(found, str) and found in self.model_reasons:
                 reason[row] = 1 + self.model_reasons.index(found)
+            elif isinstance(found, str) or np.shape(found) != values.shape[1:]:
+                names = ", ".join(spec.name for spec in self.simulated_metrics)
+                raise SimulatorError(
+                    f"`measure` of simulator {self.name!r} must return {values.shape[1]} numbers "
+                    f"({names}), or one of its `model_reasons`; got {found!r}."
+                )
             else:
                 values[row] = found
         return BatchResult(values, reason)

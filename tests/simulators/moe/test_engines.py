@@ -117,9 +117,12 @@ def test_drafts_are_an_option_of_every_space() -> None:
         ({"draft_tokens": "1.5"}, "whole number"),
         ({"draft_tokens": "17"}, "from 0 to 16"),
         ({"draft_tokens": "1", "acceptance": "1.1"}, "acceptance"),
+        ({"release": "0.11"}, "one of vllm 0.11, vllm 0.12, .*; got '0.11'"),
+        ({"engine": "sglang", "release": "vllm 0.11"}, "one of sglang 0.5.5, .* 'sglang'"),
+        ({"engine": "ideal", "release": "1"}, "must be left out with engine 'ideal'"),
     ],
 )
-def test_wrong_drafts_are_refused(options: dict[str, str], words: str) -> None:
+def test_wrong_options_are_refused(options: dict[str, str], words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         MoeSimulator("closed-loop", **options)
 
@@ -205,6 +208,15 @@ def test_one_token_outputs_are_judged_by_their_only_token(tmp_path: Path) -> Non
     metrics = simulator.evaluate(design, simulator.workload(trace))
 
     assert metrics["tpot_mean_ms"] == metrics["ttft_mean_ms"] > 0
+
+
+def test_clients_repeat_a_trace_for_as_many_requests_as_are_asked_for() -> None:
+    simulator = MoeSimulator("closed-loop", clients=100, requests=120, output_tokens=2)
+    design = simulator.space.design_at(simulator.space.default_indices)
+
+    run = simulator.run(design, simulator.workload("chat-128"))
+
+    assert len(run.ttft_ns) == 120
 
 
 def test_trace_is_used_whole(tmp_path: Path) -> None:

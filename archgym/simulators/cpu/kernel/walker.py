@@ -35,7 +35,7 @@ def _page_of(m: Words, key: int, page: int) -> int:
 
 @helper
 def data_page(m: Words, virtual: int) -> int:
-    """Return the address of the physical page of a virtual address."""
+    """Return the physical page of a data address, which gets the next free one at first use."""
     page = _page_of(m, ((virtual >> 12) << 3) | 1, m[lay.G_NEXT_PAGE])
     m[lay.G_NEXT_PAGE] += m[lay.G_FAULT]
     return page << 12

@@ -184,7 +184,10 @@ def _offer(
     request: int,
     number: int,
 ) -> Any:
-    """Offer blocks `low` to `high - 1` of a request; False if they were not stored."""
+    """Store blocks `low` to `high - 1` of a request that the host lacks, and evict others for them.
+
+    Return False, with none of them stored, if too few others can be evicted; else True.
+    """
     if low >= high:
         return True
     n_new = 0

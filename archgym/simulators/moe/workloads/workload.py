@@ -117,8 +117,8 @@ class Asked:
     def requests_of(self, clients: int) -> Requests:
         """Return the requests that so many clients send; those as they are without clients.
 
-        They last for `Client.waves` requests of each client, or for all requests of the workload
-        where those are more.
+        With `Client.uniform` they are `Client.waves` drawn requests of each client. Otherwise they
+        are the workload's, repeated up to that number where it has fewer.
         """
         if not clients:
             return self.requests
