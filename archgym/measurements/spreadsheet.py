@@ -13,7 +13,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, error_text
+from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, error_text, sentence
 from archgym.evaluation.limits import unit_factor
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.options import declared_options
@@ -164,7 +164,9 @@ def measured(
     indices = space.indices_of(filled)[None, :]
     violated = int(space.violations(indices)[0])
     if violated >= 0:
-        raise InvalidArgumentError(f"The design breaks: {space.constraints[violated].reason}.")
+        raise InvalidArgumentError(
+            f"The design breaks: {sentence(space.constraints[violated].reason)}"
+        )
     source = task.simulator.bare
     at = source.space.indices_of({n: filled[n] for n in source.space.names})[None, :]
     result = source.evaluate_batch(at, chosen)
