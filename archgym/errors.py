@@ -135,6 +135,11 @@ def error_text(error: BaseException) -> str:
         return f"(no message: {type(error).__name__}.__str__ fails)"
 
 
+def sentence(text: str) -> str:
+    """Return a text that may end in a full stop with one."""
+    return f"{text.removesuffix('.')}."
+
+
 def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError:
     """Return the error for an unknown name, with similar names or all of them.
 

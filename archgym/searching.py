@@ -326,6 +326,12 @@ def suited_settings(
     is_found = warm_start in (("auto",), (Path("auto"),))
     if is_found:
         warm_start = ()
+    elif any(each in ("auto", Path("auto")) for each in warm_start[1:] + warm_start[:-1]):
+        raise InvalidArgumentError(
+            "`warm_start` must be earlier studies, or `auto` alone, which looks for them; got both."
+        )
+    if not (prior or kind.uses_portfolio):
+        logger.warning("Agent %r uses no designs that ship, so no `prior` is left out.", kind.name)
     start = tuple(settings["start"])
     recorded = None
     if folder is not None and (Path(folder) / STUDY_NAME).is_file():

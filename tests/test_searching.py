@@ -63,6 +63,19 @@ def test_search_of_nothing_is_refused() -> None:
         search(nothing)
 
 
+def test_auto_among_earlier_studies_is_refused() -> None:
+    run(folder="earlier", agent="random")
+
+    with pytest.raises(InvalidArgumentError, match="or `auto` alone, which looks for them"):
+        run(warm_start=("earlier", "auto"))
+
+
+def test_prior_without_effect_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    run(agent="random", prior=False)
+
+    assert "Agent 'random' uses no designs that ship" in caplog.text
+
+
 def test_search_is_a_plain_function_of_the_package() -> None:
     result = ag.search(cache, minimise="area_mm2", budget=5)
 
@@ -375,7 +388,11 @@ def test_warm_start_auto_finds_alike_studies(
     default = heavy.space.design_at(heavy.space.default_indices)
     assert task_designs(heavy, start) == [dict(best.design), dict(default)]
     assert again.log.header.id == found.log.header.id
-    assert len(read_header(alone.folder).start or ()) == 2
+    # The best of the study of this very task, that of the other one, and the default design.
+    starts = task_designs(light, np.array(read_header(alone.folder).start))
+    assert len(starts) == 3
+    assert dict(best.design) in starts
+    assert starts[-1] == dict(default)
 
 
 def task_designs(task: Task, rows: np.ndarray) -> list[dict[str, Any]]:

@@ -9,7 +9,7 @@ import numpy as np
 
 from archgym.control.runs import Counter, Part, Run
 from archgym.control.tasks import ControlTask, product
-from archgym.errors import InvalidArgumentError, InvalidDesignError
+from archgym.errors import InvalidArgumentError, InvalidDesignError, sentence
 from archgym.evaluation.options import Option
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.formats.trace import Trace
@@ -241,9 +241,8 @@ def _indices(simulator: Any, design: Mapping[str, Value]) -> np.ndarray:
     found: np.ndarray = space.canonical(space.indices_of(design)[None, :])
     broken = int(space.violations(found)[0])
     if broken >= 0:
-        raise InvalidDesignError(
-            f"The design with these settings is infeasible: {space.constraints[broken].reason}."
-        )
+        why = sentence(space.constraints[broken].reason)
+        raise InvalidDesignError(f"The design with these settings is infeasible: {why}")
     return found
 
 

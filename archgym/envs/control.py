@@ -157,7 +157,7 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
           split: Split of the task with the episodes.
           reward: One of `REWARDS`.
           render_mode: None; there is nothing to render.
-          domain: Prefix of the names of its tasks, such as `dram`.
+          domain: Start of the names of its tasks, such as `dram`.
 
         Raises:
           UnknownNameError: There is no such task or split.

@@ -18,6 +18,7 @@ from archgym.errors import (
     InvalidDesignError,
     InvalidSpaceError,
     error_text,
+    sentence,
     unknown_name,
 )
 from archgym.evaluation.simulator import (
@@ -445,7 +446,7 @@ def _feasible(
     among = [name for name in held if name in constraint.require.names] or list(held)
     raise InvalidArgumentError(
         f"{_braces({name: held[name] for name in among})} must leave a design of space "
-        f"{space.name!r}; got one that breaks its constraint: {constraint.reason}. "
+        f"{space.name!r}; got one that breaks its constraint: {sentence(constraint.reason)} "
         "Hold other values, or leave a parameter free."
     )
 

@@ -272,7 +272,7 @@ def _runs(task: TaskEvidence) -> str:
     total = sum(len(run.reward) for run in runs)
     text = (
         f"{counted(len(runs), 'run')} ({counted(agents, 'agent')}, {counted(seeds, 'seed')}), "
-        f"{total:,} evaluations"
+        f"{counted(total, 'evaluation')}"
     )
     if len(runs) == 1:
         return text

@@ -7,7 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.errors import InvalidDesignError, SimulatorError
+from archgym.errors import InvalidDesignError, SimulatorError, sentence
 from archgym.evaluation.isolation import joined
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FEASIBLE
@@ -202,7 +202,8 @@ def _neighbours(
     if (evaluation.reason[0] != FEASIBLE).any():
         why = task.simulator.reasons[int(evaluation.reason[0][evaluation.reason[0] != 0][0])]
         raise InvalidDesignError(
-            f"A design must be one that can be built to be explained; this one is not: {why}."
+            "A design must be one that can be built to be explained; this one is not: "
+            f"{sentence(why)}"
         )
     averages = task.average(evaluation.values)
     changes = []

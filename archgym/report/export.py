@@ -13,6 +13,7 @@ from archgym.errors import (
     InvalidDesignError,
     SimulatorError,
     UnknownNameError,
+    sentence,
     unknown_name,
 )
 from archgym.evaluation.factory import make_simulator
@@ -165,7 +166,8 @@ def export_design(task: Task, indices: np.ndarray, form: str) -> Export:
     broken = [int(reason) for reason in evaluation.reason[0] if reason]
     if broken:
         raise InvalidDesignError(
-            f"A design must be feasible to be exported; {task.simulator.reasons[broken[0]]}."
+            "A design must be feasible to be exported; "
+            f"{sentence(task.simulator.reasons[broken[0]])}"
         )
     missed = tuple(task.missed(evaluation.values[0]))
     files: Mapping[str, str]

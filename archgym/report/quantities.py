@@ -157,7 +157,8 @@ def grouped_number(value: float | None) -> str:
 
 def counted(n: int, noun: str) -> str:
     """Return a number of things in words, such as "2 runs"."""
-    return f"{n:,} {noun}{'s' * (n != 1)}"
+    several = f"{noun[:-1]}ies" if noun == "study" else f"{noun}s"
+    return f"{n:,} {noun if n == 1 else several}"
 
 
 def metric_title(spec: "MetricSpec") -> str:

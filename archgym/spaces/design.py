@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from archgym.errors import InvalidSpaceError, unknown_name
+from archgym.errors import InvalidSpaceError, sentence, unknown_name
 from archgym.spaces.display import html_table, shortened
 from archgym.spaces.expression import Expression
 from archgym.spaces.parameter import (
@@ -142,7 +142,7 @@ def without(
         if require.names:
             kept.append(Constraint(constraint.name, require, constraint.reason))
         elif not require.operands[0]:
-            raise InvalidSpaceError(f"No design is left: {constraint.reason}.")
+            raise InvalidSpaceError(f"No design is left: {sentence(constraint.reason)}")
     left = (
         Condition(c.parameter, c.when.given(_scalars(constant)))
         for c in conditions

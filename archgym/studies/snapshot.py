@@ -79,9 +79,10 @@ class StudyLog:
     """Current writer of the study."""
 
     def __repr__(self) -> str:
+        n = self.evaluations
         return (
             f"StudyLog({str(self.folder)[-200:]!r}, {self.task_id[:300]!r}, {self.author[:100]}, "
-            f"{self.evaluations} evaluations, {self.status})"
+            f"{n} evaluation{'s' * (n != 1)}, {self.status})"
         )
 
     def _repr_html_(self) -> str:

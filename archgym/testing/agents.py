@@ -11,7 +11,13 @@ from typing import Any, final
 import numpy as np
 
 from archgym.agent.agent import Agent, AskTellAgent, make_agent
-from archgym.errors import ArchGymError, BudgetExhausted, ConformanceError, InvalidArgumentError
+from archgym.errors import (
+    ArchGymError,
+    BudgetExhausted,
+    ConformanceError,
+    InvalidArgumentError,
+    sentence,
+)
 from archgym.evaluation.objective import INFEASIBLE_REWARD, REWARD_LIMIT
 from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Evaluation, Task
@@ -413,6 +419,7 @@ class _AgentCheck:
         values = f", hyperparameters={self._hyperparameters!r}" if self._hyperparameters else ""
         given = ", tasks=…" if self._has_own_tasks else ""
         return ConformanceError(
-            f"Agent {kind.__module__}.{kind.__qualname__}{on}: {what}; got {came}. See it again "
-            f"with check_agent({kind.__qualname__}, n_designs={self._n}{values}{given})."
+            f"Agent {kind.__module__}.{kind.__qualname__}{on}: {what}; got "
+            f"{sentence(str(came))} See it again with check_agent("
+            f"{kind.__qualname__}, n_designs={self._n}{values}{given})."
         )

@@ -16,6 +16,7 @@ from archgym.errors import (
     ConformanceError,
     InvalidArgumentError,
     InvalidDesignError,
+    sentence,
 )
 from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.limits import Limit
@@ -520,7 +521,8 @@ class _SimulatorCheck:
         only = f", workloads=[{workload!r}]" if workload is not None else ""
         return ConformanceError(
             f"Simulator {simulator.name!r}, space {simulator.space.name!r}{on}: {what}; got "
-            f"{came}. See it again with check_simulator({type(simulator).__qualname__}(…), "
+            f"{sentence(str(came))} See it again with "
+            f"check_simulator({type(simulator).__qualname__}(…), "
             f"n_designs={self._n}, seed={self._seed}{only})."
         )
 

@@ -459,6 +459,7 @@ def test_broken_simulator_is_found(kind: Any, message: str) -> None:
     with pytest.raises(ConformanceError, match=message) as caught:
         check_simulator(kind())
 
+    assert ".. See it again" not in str(caught.value)
     assert f"check_simulator({kind.__qualname__}" in str(caught.value)
 
 

@@ -8,6 +8,7 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.report.quantities import (
     axis_unit,
     change_text,
+    counted,
     metric_title,
     plain_number,
     quantity,
@@ -99,3 +100,9 @@ def test_axis_has_one_unit_for_all_its_values() -> None:
 )
 def test_title_of_a_metric_omits_its_unit(name: str, unit: str, title: str) -> None:
     assert metric_title(MetricSpec(name, unit, "minimise", 0.1, "Metric.")) == title
+
+
+def test_one_thing_has_no_plural() -> None:
+    found = [counted(n, noun) for n in (1, 2000) for noun in ("evaluation", "study")]
+
+    assert found == ["1 evaluation", "1 study", "2,000 evaluations", "2,000 studies"]

@@ -260,6 +260,7 @@ def verify(
     Claims are lines of claims.jsonl in the folder: {"task": …, "design": {…}, "reward": …}.
     """
     from archgym.bench.verification import verify_bench
+    from archgym.report.quantities import counted
 
     with prompt_stops():
         found = verify_bench(folder, replay=replay)
@@ -269,8 +270,8 @@ def verify(
         for refusal in found.refusals:
             say(f"refused: {refusal}")
         say(
-            f"{found.runs} studies with {found.evaluations:,} evaluations and {found.claims} "
-            f"claims: {'refused' if found.refusals else 'accepted'}."
+            f"{counted(found.runs, 'study')} with {counted(found.evaluations, 'evaluation')} and "
+            f"{counted(found.claims, 'claim')}: {'refused' if found.refusals else 'accepted'}."
         )
         if not replay:
             say("The order of designs was not checked; --replay does so.")

@@ -95,11 +95,11 @@ def compare(
     from archgym.control.tasks import task_of
     from archgym.report.plots import check_plot
 
+    announce_compilation()
     chosen, splits = task_of(task), split or ["held-out"]
     check_whole("--episodes", episodes, 1, min(len(chosen.episodes(name)) for name in splits))
     if picture is not None:
         check_plot("--picture", picture, is_forced=True)
-    announce_compilation()
     with policies_of(policies, chosen) as found:
         result = compare_policies(
             chosen,

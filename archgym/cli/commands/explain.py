@@ -100,13 +100,13 @@ def simplify(
 def _write(found: "Simplification") -> None:
     """Write the simplified design, the parameters that returned, and the ablation path."""
     from archgym.cli.views.study import limits_text
-    from archgym.report.quantities import quantity
+    from archgym.report.quantities import counted, quantity
 
     task = found.task
     heading(f"{task.id}: simplified design")
     say(
         f"{len(found.returned)} of {len(found.returned) + len(found.kept)} changed parameters "
-        f"returned to their defaults ({found.evaluations} evaluations)."
+        f"returned to their defaults ({counted(found.evaluations, 'evaluation')})."
     )
     say(_losses(found))
     shown = _shown(found)

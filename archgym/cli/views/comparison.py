@@ -7,6 +7,7 @@ from archgym.cli.console.terminal import heading, number, prose, say, table
 from archgym.cli.views.metrics import with_unit
 from archgym.cli.views.study import counts_text, limits_text, no_best_text, write_best
 from archgym.report.comparison import AcrossObjectives, Comparison, RankedStudy, TopDesign
+from archgym.report.quantities import counted
 from archgym.report.study_summary import StudySummary
 
 
@@ -15,7 +16,8 @@ def write_comparison(comparison: Comparison) -> None:
     studies = comparison.studies
     first = studies[0]
     say()
-    heading(f"{first.log.task_id}: {len(studies)} studies after {comparison.budget} evaluations")
+    budget = counted(comparison.budget, "evaluation")
+    heading(f"{first.log.task_id}: {len(studies)} studies after {budget}")
     shown = [with_unit(spec) for spec in comparison.specs]
     has_front = any(s.hypervolume is not None for s in studies)
     volume = ("hypervolume",) if has_front else ()

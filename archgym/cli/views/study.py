@@ -27,8 +27,9 @@ def counts_text(log: "StudyLog") -> str:
     """Return the counts of a study in one line."""
     numbers = log.counts()
     budget = "" if log.header.budget is None else f" of {log.header.budget}"
+    n = numbers["evaluations"]
     return (
-        f"{numbers['evaluations']}{budget} evaluations, {numbers['asks']} asks "
+        f"{n}{budget} evaluation{'s' * (n != 1 or bool(budget))}, {numbers['asks']} asks "
         f"({numbers['repeats']} repeats), {numbers['infeasible']} infeasible, "
         f"{numbers['failed']} failed"
     )

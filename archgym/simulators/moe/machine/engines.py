@@ -324,6 +324,13 @@ def calibration() -> Calibration:
     )
 
 
+def releases(name: str) -> tuple[str, ...]:
+    """Return the releases of an engine whose constants were fitted, such as "vllm 0.11"."""
+    start = f"release={name} "
+    found = {key for known in calibration().logarithms.values() for key in known}
+    return tuple(sorted(key.partition("=")[2] for key in found if key.startswith(start)))
+
+
 def check_release(name: str, engine_name: str) -> str:
     """Return the name of a release whose factors were fitted; "" stands for a typical one.
 
@@ -332,9 +339,7 @@ def check_release(name: str, engine_name: str) -> str:
     Raises:
       UnknownNameError: The engine has no such release.
     """
-    prefix = f"release={engine_name} "
-    fitted = {label for found in calibration().logarithms.values() for label in found}
-    known = [label.partition("=")[2] for label in fitted if label.startswith(prefix)]
+    known = releases(engine_name)
     if name and name not in known:
         raise unknown_name(f"release of engine {engine_name!r}", name, known)
     return name
