@@ -334,6 +334,8 @@ def releases(name: str) -> tuple[str, ...]:
 def check_release(name: str, engine_name: str) -> str:
     """Return the name of a release whose factors were fitted; "" stands for a typical one.
 
+    Before rows of a new release are fitted, it gets a label of 0 in `data/engines.json`.
+
     Raises:
       UnknownNameError: The engine has no such release.
     """
