@@ -206,6 +206,7 @@ class TaskOptions:
     @property
     def is_given(self) -> bool:
         """True if an option that is part of a task's name was given."""
+        assignments("--option", self.model.option or ())  # -o FILE gets its hint first
         given = (self.model, self.goal, self.error)
         return given != (SimulatorOptions(), GoalOptions(), ErrorOptions())
 
