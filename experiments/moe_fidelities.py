@@ -1,6 +1,6 @@
 """Searches of MoE serving at each fidelity, whose best designs the other fidelity evaluates.
 
-python -m experiments.moe_fidelities [BUDGET]
+python -m experiments.moe_fidelities [BUDGET] [SEED]
 """
 
 import sys
@@ -23,6 +23,7 @@ _BUDGET: Final = 200
 def main() -> None:
     """Search at each fidelity, and print processor time, best design and both rewards."""
     budget = int(sys.argv[1]) if len(sys.argv) > 1 else _BUDGET
+    seed = int(sys.argv[2]) if len(sys.argv) > 2 else 0
     tasks = {
         fidelity: Task.make(MoeSimulator(**OPTIONS, fidelity=fidelity), "chat-128")
         for fidelity in FIDELITIES
@@ -32,7 +33,7 @@ def main() -> None:
         task.evaluate(task.space.default_indices[None, :])
         started = time.process_time()
         with TemporaryDirectory() as folder:
-            study = Study.create(Path(folder) / "runs", task, "genetic", seed=0, budget=budget)
+            study = Study.create(Path(folder) / "runs", task, "genetic", seed=seed, budget=budget)
             best = study.run().best
         took_s = time.process_time() - started
         assert best is not None

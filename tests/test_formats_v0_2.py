@@ -156,6 +156,8 @@ RESUMED = [name for name in STUDIES if "more" in STUDIES[name] and not is_change
 
 @pytest.mark.parametrize("name", RESUMED)
 def test_recorded_study_resumes_byte_for_byte_and_verifies(name: str, tmp_path: Path) -> None:
+    if name == "auto" and not has_same_logarithm():
+        pytest.skip("the models of auto learn from rewards, which NumPy rounds differently here")
     folder = study(name, tmp_path)
     task = task_of(name)
 

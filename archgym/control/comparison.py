@@ -21,6 +21,8 @@ from archgym.errors import InvalidArgumentError
 
 _RESAMPLES: Final = 10_000
 _LEVEL: Final = 0.95
+# chosen: a gap that the table shows as 0.0; shares of it say nothing.
+_LEAST_GAP_PERCENT: Final = 0.05
 
 
 @final
@@ -32,7 +34,7 @@ class Row:
       policy, split: Names.
       scores: (n_episodes,) cost over work.
       gain_percent: Share of the static action's cost that is saved; mean of episodes.
-      gap_percent: Share of what the oracle saves.
+      gap_percent: Share of what the oracle saves; NaN where that is nothing.
       p_value: Probability of such a gain by chance, one-sided sign-flip test; NaN if equal.
     """
 
@@ -109,7 +111,7 @@ def compare_policies(
         )
     rows: list[Row] = []
     rollouts: dict[str, Rollout] = {}
-    for split in splits:
+    for split in dict.fromkeys(splits):
         known = task.episodes(split)
         names = known[: check_whole("n_episodes", n_episodes, 1, len(known))]
         fixed = np.array([hindsight_score(task, name) for name in names])
@@ -158,6 +160,8 @@ def _row(policy: str, split: str, scores: np.ndarray, fixed: np.ndarray, oracle:
     with np.errstate(divide="ignore", invalid="ignore"):
         shares = 100.0 * means / tops
         share = 100.0 * gains.mean() / most.mean()
+    if most.mean() < _LEAST_GAP_PERCENT:
+        share, shares = np.nan, shares[:0]
     return Row(
         policy,
         split,

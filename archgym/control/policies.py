@@ -1,7 +1,9 @@
 """Policies that choose settings after each epoch: static, by rule, bandit, and learned ones."""
 
+import logging
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final, final
@@ -9,9 +11,10 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.agent.policy import Policy
-from archgym.control.tasks import ControlTask, Episode, best_static, reference, static
-from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
+from archgym.control.tasks import ControlTask, Episode, best_static, reference, static, task_of
+from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError, unknown_name
 
+logger = logging.getLogger(__name__)
 _AGENT: Final = "control"
 # chosen: a network of a few layers; larger files are not ours.
 _MAX_LAYERS: Final = 8
@@ -163,7 +166,7 @@ class Network(ControlPolicy):
             raise InvalidArgumentError(f"Layers must follow each other; got shapes {sizes!r}.")
 
     def start(self, task: ControlTask, episode: str) -> None:
-        """Check that the network belongs to the task's observations."""
+        """Check that the network belongs to the task's observations and actions."""
         n_actions = len(task.actions)
         if self.layers[-1][1].shape != (n_actions,):
             raise InvalidArgumentError(
@@ -171,6 +174,7 @@ class Network(ControlPolicy):
                 f"{task.name!r}; it was trained for {self.task!r} and has "
                 f"{len(self.layers[-1][1])}."
             )
+        _check_actions(self.task, task)
 
     def preferences(self, observations: np.ndarray) -> np.ndarray:
         """Return the last layer's values, (n, n_actions)."""
@@ -226,6 +230,26 @@ class Network(ControlPolicy):
         ]
         activation = "tanh" if any(type(each).__name__ == "Tanh" for each in actor) else "relu"
         return Network(task, layers, activation)
+
+
+@cache
+def _check_actions(trained_for: str, task: ControlTask) -> None:
+    """Refuse a task whose actions are other settings than in training; name another epoch once."""
+    try:
+        trained = task_of(trained_for)
+    except UnknownNameError:
+        return  # a task of the user's own
+    if trained.actions != task.actions:
+        raise InvalidArgumentError(
+            f"The policy must choose from the actions of task {task.name!r}, such as "
+            f"{task.labels()[-1]}; it was trained for {trained_for!r}, whose actions are others, "
+            f"such as {trained.labels()[-1]}."
+        )
+    if trained.epoch != task.epoch:
+        logger.warning(
+            "The policy was trained with epochs of %d; those of %s are %d.",
+            trained.epoch, task.name, task.epoch,
+        )  # fmt: skip
 
 
 POLICY_NAMES: Final = ("default", "best-static", "hindsight", "ducb", "ducb-phase")

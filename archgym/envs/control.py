@@ -148,6 +148,7 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
         split: str = "train",
         reward: str = "saved",
         render_mode: str | None = None,
+        domain: str = "",
     ) -> None:
         """Make the environment.
 
@@ -156,11 +157,17 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
           split: Split of the task with the episodes.
           reward: One of `REWARDS`.
           render_mode: None; there is nothing to render.
+          domain: Start of the names of its tasks, such as `dram`.
 
         Raises:
           UnknownNameError: There is no such task or split.
           InvalidArgumentError: The task has several agents, or an argument does not fit.
         """
+        if isinstance(task, str) and not task.startswith(domain):
+            raise InvalidArgumentError(
+                f"`task` must begin with {domain!r} in this environment; got {task!r}. Use "
+                "`archgym.envs.ControlEnv` for all tasks."
+            )
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = None
         self._session = Session(task, split, reward)

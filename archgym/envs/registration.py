@@ -87,7 +87,7 @@ def register_all() -> None:
             gymnasium.register(
                 env_id,
                 entry_point="archgym.envs.control:ControlEnv",
-                kwargs={"task": task},
+                kwargs={"task": task, "domain": task.partition("-")[0]},
             )
 
 

@@ -54,7 +54,8 @@ class Url:
 
     def __str__(self) -> str:
         """Return the URL without its query, which may hold a signature."""
-        return f"{self.scheme}://{self.place.partition('?')[0]}"
+        host = "/" * (self.scheme == "file")
+        return f"{self.scheme}://{host}{self.place.partition('?')[0]}"
 
     @property
     def name(self) -> str:
@@ -118,6 +119,8 @@ def shown(path: str | Path) -> str:
 
     >>> shown(Path("s3://bucket/rows.parquet"))
     's3://bucket/rows.parquet'
+    >>> shown("file:///tmp/rows.parquet")
+    'file:///tmp/rows.parquet'
     """
     url = url_of(path)
     return str(path) if url is None else str(url)

@@ -78,8 +78,9 @@ class CalibratedSimulator(WrappedSimulator):
             measurements = measurements.up_to(chain)
         self.path = None if path is None else Path(path).absolute()
         self.calibration: Calibration = calibration_of(
-            whole.name, whole.version, whole.space, whole.metrics, measurements
-        )
+            whole.name, whole.version, whole.space, whole.metrics, measurements,
+            options=whole.options,
+        )  # fmt: skip
         present = self.calibration.prior.digest[:_PRIOR_DIGITS]
         if prior and prior != present:
             raise InvalidArgumentError(

@@ -1,6 +1,6 @@
 """Calibration of a simulator: its prior error, and what measurements say of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -56,6 +56,7 @@ def calibration_of(
     specs: Sequence[MetricSpec],
     measurements: Measurements | None = None,
     not_compared: str = "",
+    options: Mapping[str, str] | None = None,
 ) -> Calibration:
     """Return the calibration of a simulator.
 
@@ -66,6 +67,8 @@ def calibration_of(
       specs: Its metrics.
       measurements: Measurements of it; None for the prior alone.
       not_compared: Reason why no tool was compared on the workload; "" if one was.
+      options: Its options. A prior that was not learned does not know what others' rows say of
+        them; None for any.
     """
     prior = (None if not_compared else shipped_prior(name, specs)) or chosen_prior(
         specs, not_compared or "no measured rows of this simulator are known"
@@ -73,16 +76,22 @@ def calibration_of(
     rows = () if measurements is None else measurements.rows
     if not rows:
         return Calibration(prior, ErrorProcess(prior))
-    kept, unused = _usable(rows, name, version, prior)
+    known = None if prior.origin == "learned" else options
+    differs = []
     if prior.is_exact:
-        worst = max((abs(v) for row in kept for v in _errors(row, prior).values()), default=0.0)
+        why = "measurements differ from a simulator that is exact against another tool"
+        guess = chosen_prior(specs, why)
+        # Also by metrics that were not compared with the tool.
+        kept, _ = _usable(rows, name, version, guess, known)
+        worst = max((abs(v) for row in kept for v in _errors(row, guess).values()), default=0.0)
         if worst > _EQUAL:
-            why = "measurements differ from a simulator that is exact against another tool"
-            prior = chosen_prior(specs, why)
-            unused.append(
+            prior = guess
+            differs.append(
                 f"The simulator is exact against {_source(name, specs)}, yet a measurement differs "
                 f"by {100 * np.expm1(worst):.3g} %: errors of {_percent(prior)} are assumed instead"
             )
+    kept, unused = _usable(rows, name, version, prior, known)
+    unused += differs
     machines = sorted({row.machine for row in kept} - {""})
     if len(machines) > 1:
         names = ", ".join(machines[:4])
@@ -110,15 +119,23 @@ def _percent(prior: ErrorPrior) -> str:
 
 
 def _usable(
-    rows: Sequence[Measurement], name: str, version: int, prior: ErrorPrior
+    rows: Sequence[Measurement],
+    name: str,
+    version: int,
+    prior: ErrorPrior,
+    options: Mapping[str, str] | None,
 ) -> tuple[list[Measurement], list[str]]:
     """Return the measurements that count, and why others do not."""
     kept, of_others, of_versions, without = [], 0, 0, 0
+    elsewhere: dict[str, int] = {}
     for row in rows:
         if row.simulator != name:
             of_others += 1
         elif row.version != version:
             of_versions += 1
+        elif options is not None and dict(row.options) != dict(options):
+            text = ", ".join(f"{n}={v}" for n, v in row.options.items()) or "the defaults"
+            elsewhere[text] = elsewhere.get(text, 0) + 1
         elif not _errors(row, prior):
             without += 1
         else:
@@ -131,8 +148,13 @@ def _usable(
             f"{of_versions} measurements were imported with another version of {name} than "
             f"{version}, whose numbers differ: import them again"
         )
+    for text, n in elsewhere.items():
+        unused.append(f"{n} measurements have other options ({text}): they say nothing here")
     if without:
-        unused.append(f"{without} measurements have no metric whose error is modelled")
+        names = ", ".join(list(prior.metrics)[:8])
+        unused.append(
+            f"{without} measurements have no metric whose error is modelled, such as {names}"
+        )
     if len(kept) > _MAX_RUNS:
         unused.append(f"{len(kept) - _MAX_RUNS} of {len(kept)} runs are left out, evenly spaced")
         places = np.linspace(0, len(kept) - 1, _MAX_RUNS).astype(int)

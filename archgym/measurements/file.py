@@ -143,6 +143,10 @@ def read_measurements(path: str | Path) -> Measurements:
         )
     if not lines:
         raise FileFormatError(path, 1, "measurements must begin with a heading", _RESTORE)
+    if not lines[0].startswith(b"{"):
+        problem = "measurements must begin with a heading in JSON"
+        remedy = "Read a CSV file of yours with `archgym measure STUDY measured.csv` first"
+        raise FileFormatError(path, 1, problem, remedy)
     chains: list[str] = []
     rows: list[Measurement] = []
     for number, line in enumerate(lines, start=1):
@@ -243,6 +247,14 @@ def check_value(name: str, value: float) -> None:
     if not is_number or (value and not _SMALLEST <= abs(value) <= _LARGEST):
         span = f"0 or a number between {_SMALLEST:g} and {_LARGEST:g} in size"
         raise InvalidArgumentError(f"`{name}` must be {span}; got {value!r}")
+
+
+def repeats(rows: Sequence[Measurement], n_new: int) -> list[str]:
+    """Return in words if some of the last rows were in the file before, equal in all."""
+    texts = [json.dumps(row.__dict__, sort_keys=True) for row in rows]
+    before = set(texts[: len(texts) - n_new])
+    n = sum(text in before for text in texts[len(texts) - n_new :])
+    return [f"{n} rows equal earlier ones of the file: they count as repeats"] if n else []
 
 
 def contradictions(rows: Sequence[Measurement], factor: float = 10.0) -> list[str]:

@@ -4,7 +4,7 @@ import csv
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -15,6 +15,8 @@ import numpy as np
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, error_text, sentence
 from archgym.evaluation.limits import unit_factor
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.options import declared_options
 from archgym.evaluation.task import Task
 from archgym.files.storage import open_file, storage_errors
 from archgym.measurements.file import MAX_MEASUREMENTS, Measurement, check_value
@@ -78,6 +80,7 @@ def read_spreadsheet(
         known = ", ".join([n for n, s in metrics.items() if s.goal != "none"][:8])
         problem = f"a column must be a metric of {task.simulator.name}, such as {known}"
         raise FileFormatError(path, 1, problem, _REMEDY)
+    stated = _stated(task, {*names} - {*metrics, *task.space.names, *_WORDS})
     numbers = [name for name in _NUMBERS if name in names]
     if len(numbers) > 1:
         raise FileFormatError(path, 1, "one column must name evaluations; got evaluation and seq")
@@ -90,15 +93,19 @@ def read_spreadsheet(
         for (name, factor), cell in zip(columns, cells, strict=True):
             if name in _WORDS or name in task.space.names or not cell:
                 continue
-            value = _positive(path, number, name, cell, name in metrics and metrics[name].signed)
-            if value is not None:
-                found[name] = value * factor
-                unused |= set() if name in metrics else {name}
-            elif name in metrics:
-                problem = f"`{name}` must be a number above 0; got {cell[:40]!r}"
-                raise FileFormatError(path, number, problem, _REMEDY)
-        if not set(found) & set(metrics):
-            raise FileFormatError(path, number, "a row must have a metric; it has none", _REMEDY)
+            try:
+                if name in stated:
+                    _check_stated(name, cell, stated[name])
+                    continue
+                value = _number(cell)
+                if value is None and name not in metrics:
+                    continue
+                _check_metric(name, value, factor, metrics.get(name), cell)
+            except InvalidArgumentError as error:
+                raise FileFormatError(path, number, error_text(error), _REMEDY) from None
+            assert value is not None
+            found[name] = value * factor
+            unused |= set() if name in metrics else {name}
         rows.append(_row(path, number, task, values, found, designs or {}))
     _check_units(path, rows)
     left_out = tuple(name for name in task.space.names if name not in names)
@@ -138,8 +145,19 @@ def measured(
         )
     _check_date(date)
     chosen = task.workloads[0 if workload is None else names.index(workload)].workload
+    specs = {spec.name: spec for spec in task.simulator.metrics}
+    if not set(metrics) & set(specs):
+        known = ", ".join([n for n, s in specs.items() if s.goal != "none"][:8])
+        raise InvalidArgumentError(
+            f"A row must have a metric of {task.simulator.name}, such as {known}; "
+            f"got {', '.join(metrics) or 'none'}."
+        )
     for name, value in metrics.items():
+        near = [] if name in specs else get_close_matches(name, specs, 1, 0.85)
+        if near:
+            raise InvalidArgumentError(f"Unknown metric {name!r}. Did you mean {near[0]!r}?")
         check_value(name, value)
+        _check_metric(name, value, 1.0, specs.get(name), value)
     space = task.space
     default = dict(space.design_at(space.default_indices))
     filled = space.design({**default, **design})
@@ -238,16 +256,64 @@ def _column(path: Path, text: str, task: Task) -> tuple[str, float]:
     return text, 1.0
 
 
-def _positive(path: Path, line: int, name: str, cell: str, is_signed: bool) -> float | None:
-    """Return a number above 0; None for a text that is no number at all."""
+def _number(cell: str) -> float | None:
+    """Return the number of a cell; None for a text."""
     try:
-        value = float(cell)
+        return float(cell)
     except ValueError:
         return None
-    if not math.isfinite(value) or (value <= 0 and not is_signed):
-        problem = f"`{name}` must be a number above 0; got {cell!r}"
-        raise FileFormatError(path, line, problem, _REMEDY)
-    return value
+
+
+def _check_metric(
+    name: str, value: float | None, factor: float, spec: MetricSpec | None, given: object
+) -> None:
+    """Refuse a value that a metric cannot have; counts may be 0, others' metrics anything finite.
+
+    Raises:
+      InvalidArgumentError: It is one.
+    """
+    is_finite = value is not None and math.isfinite(value)
+    is_count = spec is not None and spec.goal == "none"
+    if spec is None or spec.signed:
+        what, is_right = "a finite number", is_finite
+    else:
+        what = "0 or above" if is_count else "a number above 0"
+        is_right = value is not None and is_finite and (value > 0 or (value == 0 and is_count))
+    if not is_right:
+        raise InvalidArgumentError(f"`{name}` must be {what}; got {str(given)[:40]!r}")
+    if spec is not None and value is not None and value * factor > spec.highest:
+        raise InvalidArgumentError(
+            f"`{name}` must be at most {spec.highest:g} {spec.unit}; got {str(given)[:40]!r}"
+        )
+
+
+def _stated(task: Task, names: Set[str]) -> dict[str, str]:
+    """Return what the task says of columns that are named like its options and the like."""
+    source = task.simulator.bare
+    options = {
+        o.name: "" if o.default is None else o.default for o in declared_options(type(source))
+    }
+    found = {"space": source.space.name, "simulator": source.name, **options}
+    if len(task.workloads) == 1:
+        found |= {
+            n: v for n, v in facts_of(source, task.workloads[0].workload).items() if n in found
+        }
+    return {name: str(value) for name, value in found.items() if name in names}
+
+
+def _check_stated(name: str, cell: str, stated: str) -> None:
+    """Refuse a row of another set-up than the task's.
+
+    Raises:
+      InvalidArgumentError: It is one.
+    """
+    one, other = _number(cell), _number(stated)
+    is_same = cell.lower() == stated.lower() if None in (one, other) else one == other
+    if not is_same:
+        raise InvalidArgumentError(
+            f"`{name}` must be the task's, {stated or 'its default'}; got {cell[:40]!r}. "
+            "Measurements of another set-up belong to a study of that"
+        )
 
 
 def _row(

@@ -207,10 +207,12 @@ class Decision:
         """
         check_whole("n", n, 1)
         rng = np.random.default_rng(seed)
-        noise = self._noise()
-        shown = self.errors + rng.multivariate_normal(
-            np.zeros(noise.shape[0]), noise, self.errors.shape[:2], method="eigh"
-        )
+        shown = self.errors
+        if self.quantities:
+            noise = self._noise()
+            shown = shown + rng.multivariate_normal(
+                np.zeros(noise.shape[0]), noise, shown.shape[:2], method="eigh"
+            )
         ideal = float(self.utility.max(axis=1).mean())
         start = float(self.utility.mean(axis=0).max())
         taken: list[int] = []
@@ -279,6 +281,8 @@ class Decision:
             if missing:
                 found.append(f"No measurement has {', '.join(missing)}: its error is the prior's.")
         found += [line + "." for line in self.calibration.notes]
+        if not self.quantities:
+            found.append("No metric of the objective has a modelled error: all count as exact.")
         n = len(self.alternatives)
         unlikely = [text for text, chance in best.p_limits.items() if chance < self.confidence]
         if unlikely:
@@ -305,7 +309,7 @@ class Decision:
         text = f"Evaluation {one} beats {other} with {100 * chance:.0f} %"
         if abs(gap) <= _ALIKE and (self.utility[:, 0] == self.utility[:, 1]).all():
             return f"Evaluation {other} is as good as {one} in all that counts."
-        if chance < SHARE and gap > 0:
+        if 1.0 - SHARE < chance < SHARE and gap > 0:
             return f"{text}; the difference of {self.percent(gap)} is within the error."
         return f"{text}."
 
@@ -366,7 +370,7 @@ def decide(
     source = _Source.of(log, options)
     calibration = calibration_of(
         source.name, source.version, source.space, source.specs, _measurements(log, measured),
-        source.not_compared,
+        source.not_compared, source.options,
     )  # fmt: skip
     problem = _Problem.of(log, source, calibration)
     posterior = calibration.process.predict(problem.points, problem.quantities)
@@ -374,17 +378,21 @@ def decide(
 
 
 def _measurements(log: StudyLog, measured: str | Path | Measurements | None) -> Measurements | None:
-    """Return the measurements that are given, of the task, or in the study's folder."""
+    """Return the measurements that are given, or those of the task and in the study's folder."""
     if isinstance(measured, Measurements):
         return measured
-    if measured is None:
-        own, of_task = log.folder / MEASURED_NAME, log.header.task.get("measured")
-        if os.path.lexists(own):
-            require_inside(own)
-            measured = own
-        elif of_task is not None:
-            measured = str(of_task)
-    return None if measured is None else read_measurements(measured)
+    if measured is not None:
+        return read_measurements(measured)
+    own, of_task = log.folder / MEASURED_NAME, log.header.task.get("measured")
+    found = None if of_task is None else read_measurements(str(of_task))
+    if os.path.lexists(own):
+        require_inside(own)
+        added = read_measurements(own).rows
+        # The same file, or a copy of it, says everything once.
+        before = () if found is None else found.rows
+        known = set(map(repr, before))
+        found = Measurements(own, (*before, *(row for row in added if repr(row) not in known)))
+    return found
 
 
 @final
@@ -400,6 +408,8 @@ class _Source:
     """Facts of each workload of the task."""
     not_compared: str = ""
     """Reason, in words, why no tool was compared on the workloads; "" for none."""
+    options: Mapping[str, str] | None = None
+    """Options; None where the simulator is not installed."""
 
     @classmethod
     def of(cls, log: StudyLog, options: Mapping[str, str]) -> "_Source":
@@ -411,6 +421,7 @@ class _Source:
             {**options, SPACE: whole, WORKLOAD: str(w["digest"])} for w in recipe["workloads"]
         )
         space, specs, not_compared = log.space, own_metrics(log.metrics), ""
+        chosen: Mapping[str, str] | None = None
         if name in simulator_names():
             # Where it cannot be made, such as without its files, the recipe says enough.
             with suppress(ArchGymError):
@@ -422,9 +433,9 @@ class _Source:
                 ).bare
                 workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
                 facts = tuple(facts_of(made, workload) for workload in workloads)
-                space, specs = made.space, made.metrics
+                space, specs, chosen = made.space, made.metrics, made.options
                 not_compared = next(filter(None, map(made.not_compared, workloads)), "")
-        return cls(name, version, space, specs, facts, not_compared)
+        return cls(name, version, space, specs, facts, not_compared, chosen)
 
 
 @final
@@ -592,6 +603,9 @@ def _decision(
     low, high = np.quantile(reward, (0.05, 0.95), axis=0)
     rank = {"no": likely[0], "expected": utility.mean(axis=0), "p10": np.quantile(utility, 0.1, 0)}
     chance = meets.mean(axis=0)
+    if chance.max() < confidence:
+        # None is known to meet the limits: the one that comes closest.
+        rank["no"] = np.median(utility, axis=0)
     is_sure = chance >= min(confidence, float(chance.max()))
     first = int(np.argmax(np.where(is_sure, rank[robust], -np.inf)))
     order = [first, *[int(p) for p in np.argsort(-p_best, kind="stable") if p != first]]

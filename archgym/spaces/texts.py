@@ -4,16 +4,22 @@ from collections.abc import Mapping
 from typing import Any
 
 from archgym.spaces.design import Design
-from archgym.spaces.parameter import Parameter
+from archgym.spaces.parameter import Factorisation, Parameter, Permutation
 from archgym.spaces.space import DesignSpace
 
 
 def value_from_text(parameter: Parameter, text: str) -> Any:
-    """Return the value that a text represents for a parameter; it is not checked yet."""
-    if parameter.kind == "permutation":
-        return tuple(item.strip() for item in text.replace(":", ",").split(","))
-    if parameter.kind == "factorisation":
-        return tuple(_number(part.strip()) for part in text.replace("x", ",").split(","))
+    """Return the value that a text represents for a parameter; it is not checked yet.
+
+    >>> value_from_text(Factorisation("tiles", 16, 2), "(8, 2)")
+    (8, 2)
+    """
+    if isinstance(parameter, Permutation | Factorisation):
+        # Also as Python prints it.
+        separator = ":" if isinstance(parameter, Permutation) else "x"
+        parts = text.strip(" ()[]").replace(separator, ",").split(",")
+        items = tuple(part.strip(" '") for part in parts)
+        return items if isinstance(parameter, Permutation) else tuple(map(_number, items))
     value = _number(text)
     if parameter.kind == "categorical":
         return text if isinstance(parameter.value(0), str) else value

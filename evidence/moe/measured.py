@@ -15,7 +15,7 @@ from archgym.errors import FileFormatError
 from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
-from archgym.simulators.moe.machine.engines import BITS, ENGINE_NAMES, engine
+from archgym.simulators.moe.machine.engines import BITS, ENGINE_NAMES, engine, releases
 from archgym.simulators.moe.machine.hardware import Gpu, gpu, gpu_names, node, node_names
 from archgym.simulators.moe.machine.models import LatentAttention, MoeModel
 from archgym.simulators.moe.machine.presets import model, model_names
@@ -411,12 +411,16 @@ def _launch_settings(cells: Mapping[str, str], engine_name: str, clients: int) -
 
 
 def _release(name: str, version: str) -> str:
-    """Return engine and minor version; SGLang's patch releases differ like minor ones."""
+    """Return engine and minor version; SGLang's patch releases differ like minor ones.
+
+    Releases that no constants were fitted to are typical ones, "".
+    """
     found = _VERSION.search(version)
-    if found is None:
-        return f"{name} ?" if not version else f"{name} development"
-    parts = found.groups()[: 3 if name == "sglang" else 2]
-    return f"{name} " + ".".join(part for part in parts if part is not None)
+    release = f"{name} development" if version else f"{name} ?"
+    if found is not None:
+        parts = found.groups()[: 3 if name == "sglang" else 2]
+        release = f"{name} " + ".".join(part for part in parts if part is not None)
+    return release if release in releases(name) else ""
 
 
 def _precision(name: str) -> str:

@@ -9,7 +9,13 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.control.comparison import ControlComparison, _p_value, compare_policies, picture
+from archgym.control.comparison import (
+    ControlComparison,
+    _interval,
+    _p_value,
+    compare_policies,
+    picture,
+)
 from archgym.control.policies import POLICY_NAMES, ControlPolicy
 from archgym.control.rules.case import policies_of
 from archgym.control.tasks import ControlTask, Episode, task_of
@@ -55,12 +61,15 @@ def _trained(found: ControlComparison, split: str, method: str) -> dict[str, Any
     fixed, oracle = rows["hindsight"], rows["oracle"]
     saved, most = 1.0 - ours / fixed, 1.0 - oracle / fixed
     rng = np.random.default_rng(0)
+    means = saved[rng.integers(len(saved), size=(10_000, len(saved)))].mean(axis=1)
+    interval = _interval(float(saved.mean()), means)
     return {
         "split": split,
         "method": method.removesuffix("-"),
         "networks": len(nets),
-        "saved_percent": 100.0 * float(saved.mean()),
-        "gap_percent": 100.0 * float(saved.mean() / most.mean()),
+        "saved_percent": 100.0 * interval.value,
+        "saved_low_high": [100.0 * interval.low, 100.0 * interval.high],
+        "gap_percent": 100.0 * float(saved.mean() / most.mean()) if most.any() else None,
         "p_against": {
             name: _p_value((scores - ours) / fixed, rng)
             for name, scores in rows.items()
@@ -72,9 +81,14 @@ def _trained(found: ControlComparison, split: str, method: str) -> dict[str, Any
 def measure(name: str, options: argparse.Namespace, out: Path) -> str:
     """Measure one task, write rows and a picture, and return the rows as Markdown."""
     task = task_of(name)
+    # Episodes from the first one asked for on; those before it were used in earlier comparisons.
+    later = {split: names[options.first :] for split, names in task.splits.items()}
+    task = replace(task, splits={**later, "train": task.splits["train"]})
     known = [*POLICY_NAMES, *task.by_counters]
-    trained = sorted(options.networks.glob(f"*-{name}-[0-9]*")) if options.networks else []
-    given = [*options.policies, *map(str, trained)]
+    # A task with options takes the networks of the task without.
+    trained = f"*-{name.partition(':')[0]}-[0-9]*"
+    found_networks = sorted(options.networks.glob(trained)) if options.networks else []
+    given = [*options.policies, *map(str, found_networks)]
     named = [each for each in given if not each.endswith(".zip")]
     models = [Recurrent(each) for each in given if each.endswith(".zip")]
     with policies_of(named, task) as policies:
@@ -89,17 +103,25 @@ def measure(name: str, options: argparse.Namespace, out: Path) -> str:
             horizons=options.horizons,
             bound_epochs=options.bound_epochs,
         )
-    # Settings over time under oracle, rule and one trained policy.
+    # Settings over time under the best look-ahead, the rule and one trained policy.
     first = [each for each in found.rollouts if each.startswith(_TRAINED)][:1]
-    shown = (f"look-ahead-{options.horizons[-1]}", "hand", *first)
+    looks = [f"look-ahead-{each}" for each in options.horizons]
+    looks.sort(key=lambda each: found.rollouts[each].score)
+    shown = (*looks[:1], "hand", *first)
     rollouts = {each: found.rollouts[each] for each in shown if each in found.rollouts}
     picture(replace(found, rollouts=rollouts), out.with_suffix(".png"))
-    made = found.to_json()
+    rows = found.rows
+    if not options.horizons:
+        # Without look-ahead there is no oracle, and no gap.
+        rows = tuple(row for row in rows if row.policy != "oracle")
+    made = replace(found, rows=rows).to_json()
+    for row in made["rows"] if not options.horizons else ():
+        del row["gap_percent"]
     means = [_trained(found, each, method) for each in options.splits for method in _TRAINED]
     made["trained"] = list(filter(None, means))
     out.write_text(json.dumps(made, indent=1) + "\n")
     lines = [f"\n{task.doc}\n", f"| {name} | cost | saved % | of the gap % |", "|---|---|---|---|"]
-    for row in found.rows:
+    for row in rows:
         g, s = row.gain_percent, row.gap_percent
         lines.append(
             f"| {row.policy}, {row.split} | {np.mean(row.scores):.3f} | {g.value:.1f} "
@@ -119,7 +141,8 @@ def main() -> None:
     parser.add_argument("--networks", type=Path, help="folder with METHOD-TASK-SEED.npz or .zip")
     parser.add_argument("--splits", nargs="+", default=["held-out", "programs"])
     parser.add_argument("--episodes", type=int, default=10)
-    parser.add_argument("--horizons", type=int, nargs="+", default=[1, 2, 4])
+    parser.add_argument("--horizons", type=int, nargs="*", default=[1, 2, 4])
+    parser.add_argument("--first", type=int, default=0, help="episode of a split to begin with")
     parser.add_argument("--bound-epochs", type=int, default=0)
     parser.add_argument(
         "--out", type=Path, required=True, help="file .json; of several tasks, their folder"

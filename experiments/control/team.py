@@ -57,9 +57,9 @@ def yardsticks(options: argparse.Namespace) -> None:
         ):
             policy.start(task, name)
             found[policy.name] = roll(task, name, policy.act).score
+        seconds = round(time.process_time() - started)
         row = {"episode": name, "joint": joint, "alone": alone, "scores": found}
-        row["seconds"] = round(time.process_time() - started)
-        _append(options.out, row)
+        _append(options.out, {**row, "seconds": seconds})
 
 
 class Single(gymnasium.Env[np.ndarray, np.ndarray]):
@@ -72,12 +72,14 @@ class Single(gymnasium.Env[np.ndarray, np.ndarray]):
         n = self._team.action_space("core_0").n  # type: ignore[attr-defined]
         self.action_space = spaces.MultiDiscrete([n] * cores)
 
-    def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[np.ndarray, dict]:
+    def reset(
+        self, *, seed: int | None = None, options: Any = None
+    ) -> tuple[np.ndarray, dict[str, Any]]:
         """Begin an episode."""
         self._team.reset(seed, options)
         return self._team.state(), {}
 
-    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict]:
+    def step(self, action: np.ndarray) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Run an epoch."""
         names = self._team.agents
         _, rewards, over, _, _ = self._team.step(dict(zip(names, action.tolist(), strict=True)))

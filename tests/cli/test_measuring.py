@@ -138,3 +138,10 @@ def test_row_that_contradicts_its_evaluation_is_refused(archgym: Archgym, study:
     assert ran.code == 1
     assert f"has banks={best['design']['banks']}, not {banks}" in ran.err
     assert not (study / "measured.jsonl").exists()
+
+
+def test_options_that_a_study_does_not_take_are_named(archgym: Archgym, study: Path) -> None:
+    ran = archgym("evaluate", study, "--confidence", "0.9", "-o", "device=ddr4-2400")
+
+    assert ran.code == 1
+    assert "A study has its task; leave out --option, --confidence." in ran.err

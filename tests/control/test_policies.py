@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.agent.policy import Policy
+from archgym.cli.commands.control import compare
 from archgym.control.comparison import compare_policies, picture
 from archgym.control.dram import (
     _PACED,
@@ -34,6 +35,7 @@ from archgym.evaluation.simulator import Workload
 from archgym.rules.domain import domain, domain_names
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
+from archgym.runtime import kernels
 
 
 def begin(name: str) -> DramRun:
@@ -130,6 +132,15 @@ def test_comparison_pairs_policies_with_the_best_static_in_hindsight(tmp_path: P
     assert (tmp_path / "settings.png").stat().st_size > 5000
 
 
+def test_command_says_when_it_compiles(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(kernels, "_announcers", [])
+
+    with pytest.raises(UnknownNameError):
+        compare(["hand"], task="no-such-task")
+
+    assert len(kernels._announcers) == 1
+
+
 @pytest.mark.parametrize("exact", [True, False])
 def test_imitation_beats_static_on_episodes_it_never_saw(exact: bool) -> None:
     network = imitate(TASK, seed=0, rounds=2, episodes=2, horizon=1, exact=exact)
@@ -187,6 +198,19 @@ def test_network_of_another_task_is_refused() -> None:
 
     with pytest.raises(InvalidArgumentError, match="one output for each of the 2 actions"):
         network.start(TASK, "train-0")
+
+
+def test_network_whose_actions_mean_other_settings_is_refused(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    network = Network("dram-locality", [(np.zeros((20, 6)), np.zeros(6))])
+
+    with pytest.raises(InvalidArgumentError, match="trained for 'dram-locality', whose actions"):
+        network.start(task_of("dram-locality:device=ddr5"), "train-0")
+    network.start(task_of("dram-locality-ddr4"), "train-0")
+    assert not caplog.text
+    network.start(task_of("dram-locality:epoch=500"), "train-0")
+    assert "trained with epochs of 250; those of dram-locality:epoch=500 are 500" in caplog.text
 
 
 def test_unknown_names_are_refused() -> None:

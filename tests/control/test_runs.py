@@ -134,6 +134,21 @@ def test_branch_that_is_used_again_has_the_metrics_of_its_origin() -> None:
     assert branch.finish() == run.finish()
 
 
+def test_branch_of_the_second_controller_continues_as_its_origin_and_leaves_it_alone() -> None:
+    simulator = RamulatorSimulator(requests=1000)
+    run = RamulatorRun(simulator, {}, simulator.workload("bursty-rw"))
+    opened, closed = (run.choice({"row_policy": p}) for p in ("Open", "ClosedCAP"))
+    run.advance((opened,), 300)
+    branch, other = run.copy(), run.copy()
+    other.advance((closed,), 900)
+
+    found = [each.advance((opened,), 10_000).values for each in (run, branch)]
+
+    assert run.is_over
+    assert np.array_equal(found[0], found[1])
+    assert run.finish() == branch.finish()
+
+
 def dram_run(device: str = "ddr3-1600", workload: str = "cloud-1", **settings: Any) -> DramRun:
     simulator = DramSimulator(device=device, fidelity="exact", requests=2000)
     return DramRun(simulator, settings, simulator.workload(workload))
@@ -153,7 +168,8 @@ def test_parts_add_up_to_the_trace() -> None:
 
 def test_due_latency_counts_from_when_a_request_is_due() -> None:
     # Two reads due at once; the second is sent when the first was accepted, a clock later.
-    trace = Trace("two", *(np.array(x) for x in ([0, 0], [False, False], [0, 64])), clock_mhz=800)
+    reads = np.zeros(2, dtype=bool)
+    trace = Trace("two", np.array([0, 0]), reads, np.array([0, 64]), clock_mhz=800)
     simulator = DramSimulator(fidelity="exact")
     run = DramRun(simulator, {"arbiter": "Fifo"}, Workload("two", trace.digest, trace))
 

@@ -38,6 +38,14 @@ def test_savings_of_an_episode_add_up_to_its_score() -> None:
     assert total / number == pytest.approx(saved, abs=0.02)
 
 
+def test_id_takes_tasks_of_its_own_domain_alone() -> None:
+    env: Any = gymnasium.make("archgym/DramControl-v0", task="dram-load").unwrapped
+
+    assert env.task.name == "dram-load"
+    with pytest.raises(InvalidArgumentError, match=r"must begin with 'dram'.* got 'cpu-mixture'"):
+        gymnasium.make("archgym/DramControl-v0", task="cpu-mixture")
+
+
 def test_static_action_gets_no_reward() -> None:
     task = task_of("dram-locality")
     for kind in ("saved", "relative"):

@@ -182,7 +182,13 @@ def test_values_may_be_texts_ranges_and_lists(values: object, kept: tuple) -> No
 
 @pytest.mark.parametrize(
     ("values", "kept"),
-    [("3x4|12x1", [(3, 4), (12, 1)]), ("3,4", [(3, 4)]), ((3, 4), [(3, 4)]), (["4x3"], [(4, 3)])],
+    [
+        ("3x4|12x1", [(3, 4), (12, 1)]),
+        ("3,4", [(3, 4)]),
+        ("(3, 4)", [(3, 4)]),
+        ((3, 4), [(3, 4)]),
+        (["4x3"], [(4, 3)]),
+    ],
 )
 def test_factors_are_held_by_texts_and_tuples(values: object, kept: list) -> None:
     task = Task.make(cache, values={"split": values})

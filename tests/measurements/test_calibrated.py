@@ -262,3 +262,19 @@ def test_several_machines_are_named() -> None:
     )  # fmt: skip
 
     assert any("2 machines (one, two)" in note for note in found.notes)
+
+
+def test_rows_with_other_options_do_not_correct_a_guessed_error() -> None:
+    other = Task.make("dram", "stream", device="ddr4-2400")
+    row = measured(other, {}, {"total_time_ns": 1e6})
+    simulator = Task.make("dram", "stream").simulator
+
+    found = calibration_of(
+        simulator.name, simulator.version, simulator.space, simulator.metrics,
+        Measurements(rows=(row,)), options=simulator.options,
+    )  # fmt: skip
+
+    assert (found.prior.origin, found.n_runs) == ("exact", 0)
+    assert found.notes == (
+        "1 measurements have other options (device=ddr4-2400): they say nothing here",
+    )

@@ -84,6 +84,21 @@ def test_other_file_is_refused(tmp_path: Path, content: str) -> None:
         read_measurements(path)
 
 
+def test_csv_is_sent_to_the_command_that_reads_it(tmp_path: Path) -> None:
+    path = tmp_path / "m.csv"
+    path.write_text("mode,cost_ns\na,1.2\n")
+
+    with pytest.raises(FileFormatError, match="Read a CSV file of yours with `archgym measure"):
+        read_measurements(path)
+
+
+def test_rows_that_a_file_had_before_are_counted() -> None:
+    found = module.repeats([row(1.0), row(2.0), row(1.0), row(3.0)], 2)
+
+    assert found == ["1 rows equal earlier ones of the file: they count as repeats"]
+    assert module.repeats([row(1.0), row(1.0)], 2) == []
+
+
 def test_newer_format_is_refused_in_words(tmp_path: Path) -> None:
     path = tmp_path / "m.jsonl"
     text = json.dumps({"archgym": "measurements", "format": 2})

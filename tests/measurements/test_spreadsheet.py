@@ -86,6 +86,49 @@ def test_bad_input_is_refused_in_one_line(
     assert str(raised.value).startswith(f"{path}" + (f":{line}:" if line else ":"))
 
 
+@pytest.mark.parametrize(
+    ("column", "cell", "words"),
+    [
+        ("device", "ddr4-2400", "`device` must be the task's, ddr3-1600; got 'ddr4-2400'"),
+        ("space", "ramulator", "`space` must be the task's, default; got 'ramulator'"),
+        ("bandwidth_percent", "140", "`bandwidth_percent` must be at most 100 %; got '140'"),
+        ("row_hits", "-1", "`row_hits` must be 0 or above; got '-1'"),
+    ],
+)
+def test_another_set_up_and_impossible_numbers_are_refused(
+    tmp_path: Path, column: str, cell: str, words: str
+) -> None:
+    path = written(tmp_path, f"total_time_ns,{column}\n13000,{cell}\n")
+
+    with pytest.raises(FileFormatError) as raised:
+        read_spreadsheet(path, Task.make("dram", "stream"))
+
+    assert words in str(raised.value)
+
+
+def test_counts_may_be_0_and_columns_may_repeat_what_the_task_says(tmp_path: Path) -> None:
+    text = "total_time_ns,device,row_hits,resets\n13000,ddr3-1600,0,0\n"
+
+    found = read_spreadsheet(written(tmp_path, text), Task.make("dram", "stream"))
+
+    assert found.rows[0].metrics == {"total_time_ns": 13000.0, "row_hits": 0.0, "resets": 0.0}
+    assert found.unused == ("resets",)
+
+
+@pytest.mark.parametrize(
+    ("metrics", "words"),
+    [
+        ({"cost_ns": -1.0}, "`cost_ns` must be a number above 0; got '-1.0'"),
+        ({"cost_n": 4.1, "gain_gbs": 1.0}, "Did you mean 'cost_ns'"),
+        ({"time": 4.1}, "must have a metric of proving, such as cost_ns, gain_gbs; got time"),
+        ({}, "got none"),
+    ],
+)
+def test_python_checks_metrics_as_files_are(metrics: dict[str, float], words: str) -> None:
+    with pytest.raises(InvalidArgumentError, match=words):
+        measured(TASK, {"mode": "a"}, metrics)
+
+
 def test_binary_content_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "m.csv"
     path.write_bytes(b"\xff\xfe\x00mode")

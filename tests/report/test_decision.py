@@ -13,8 +13,9 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import BatchResult
 from archgym.evaluation.task import Task
 from archgym.measurements import calibration
-from archgym.measurements.file import MEASURED_NAME
+from archgym.measurements.file import MEASURED_NAME, append_measurements
 from archgym.measurements.prior import chosen_prior
+from archgym.measurements.spreadsheet import measured
 from archgym.report.decision import decide
 from archgym.report.study_summary import StudySummary
 from archgym.searching import SearchResult, search
@@ -110,6 +111,54 @@ def test_metric_that_no_measurement_has_is_named(tmp_path: Path) -> None:
     sentences = decide(read_study(folder)).sentences()
 
     assert "No measurement has gain_gbs: its error is the prior's." in sentences
+
+
+def test_design_that_misses_a_limit_least_is_named_where_none_meets_it(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    limit = "gain_gbs <= 0.001"
+    search(
+        SIMULATOR, workload="near", maximise="gain_gbs", subject_to=limit, budget=20,
+        agent="random", folder=folder,
+    )  # fmt: skip
+    log = read_study(folder)
+
+    found = decide(log)
+
+    gains = {c.seq: c.metrics["gain_gbs"][0] for c in found.candidates}
+    assert found.best.p_limits == {limit: 0.0}
+    assert found.best.seq == min(gains, key=lambda seq: gains[seq])
+    assert found.beats(0, 1) > 0.5
+
+
+def test_measured_metric_beyond_an_exact_prior_counts(tmp_path: Path) -> None:
+    folder, task = tmp_path / "study", Task.make("dram", "stream", minimise="mean_latency_ns")
+    with Study.create(folder, task, "random", seed=0, budget=6) as study:
+        best = study.run().log.best()
+        assert best is not None
+        # No quantity has an error before it is measured.
+        assert decide(read_study(folder)).next(1)[0].candidate.seq == best.seq
+        study.measure(best.design, {"mean_latency_ns": 1.2 * best.metrics["mean_latency_ns"]})
+
+    found = decide(read_study(folder))
+
+    assert (found.origin, found.calibration.n_runs) == ("chosen", 1)
+    assert any("exact against" in note for note in found.calibration.notes)
+    likely = found.candidates[[c.seq for c in found.candidates].index(best.seq)]
+    assert likely.metrics["mean_latency_ns"][0] > 1.15 * best.metrics["mean_latency_ns"]
+    assert likely.is_measured
+
+
+def test_measurements_of_the_task_and_of_the_study_count_together(tmp_path: Path) -> None:
+    earlier = tmp_path / "m.jsonl"
+    rows = [measured(Task.make(SIMULATOR, "near"), {"banks": n}, {"cost_ns": 3.0}) for n in (1, 2)]
+    append_measurements(earlier, rows)
+    folder, task = tmp_path / "study", Task.make(SIMULATOR, "near", measured=earlier)
+    with Study.create(folder, task, "random", seed=0, budget=6) as study:
+        study.run()
+        study.measure({"banks": 4}, {"cost_ns": 3.0})
+    append_measurements(folder / MEASURED_NAME, rows[:1])
+
+    assert decide(read_study(folder)).calibration.n_runs == 3
 
 
 def test_exact_simulator_is_settled(tmp_path: Path) -> None:

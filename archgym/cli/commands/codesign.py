@@ -114,10 +114,13 @@ def _write(
         ]
         rows.append((name, *values, *shown, str(len(prices) - len(known))))
     if proven is not None and proven.indices is not None:
-        values = task.average(task.evaluate(proven.indices[None, :]).values)[0]
-        metrics = dict(zip((spec.name for spec in task.metrics), values.tolist(), strict=True))
+        results = task.evaluate(proven.indices[None, :]).values
+        means = task.average(results)[0].tolist()
+        metrics = dict(zip((spec.name for spec in task.metrics), means, strict=True))
         name = "proven optimum" if proven.is_optimal else "best of the proof"
-        rows.append((name, *(number(metrics[m]) for m in terms), "0.0", "0.0", ""))
+        is_missed = bool(task.missed(results[0]))
+        price = "–" if is_missed else "0.0"
+        rows.append((name, *(number(metrics[m]) for m in terms), price, price, str(int(is_missed))))
     columns = [f"{metric} [{units[metric]}]" if units[metric] else metric for metric in terms]
     right = (*columns, "price %", "worst %", "limits missed")
     table(("strategy", *columns, "price %", "worst %", "limits missed"), rows, right=right)

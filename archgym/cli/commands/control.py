@@ -1,11 +1,12 @@
 """`archgym control`: policies that change settings while a program runs."""
 
+from math import isnan
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.console.terminal import heading, number, say, table, warn, write_json
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
 
@@ -29,6 +30,10 @@ def tasks() -> None:
     ]
     say("Options, as in dram-locality:device=ddr5,epoch=500:")
     table(("of tasks like", "option", "default", "description"), options)
+
+
+def _or_dash(value: float, spec: str) -> str:
+    return "–" if isnan(value) else format(value, spec)
 
 
 @control_app.command()
@@ -82,17 +87,24 @@ def compare(
     The gap is what the oracle saves over the best static settings of each episode. The oracle is
     the best of look-aheads on exact branches of the run.
     """
+    from archgym.checks import check_whole
+    from archgym.cli.console.progress import announce_compilation
     from archgym.control.comparison import compare_policies
     from archgym.control.comparison import picture as draw
     from archgym.control.rules.case import policies_of
     from archgym.control.tasks import task_of
+    from archgym.report.plots import check_plot
 
-    chosen = task_of(task)
+    announce_compilation()
+    chosen, splits = task_of(task), split or ["held-out"]
+    check_whole("--episodes", episodes, 1, min(len(chosen.episodes(name)) for name in splits))
+    if picture is not None:
+        check_plot("--picture", picture, is_forced=True)
     with policies_of(policies, chosen) as found:
         result = compare_policies(
             chosen,
             found,
-            splits=split or ["held-out"],
+            splits=splits,
             n_episodes=episodes,
             horizons=horizon or (1, 2, 4),
             width=beam,
@@ -114,14 +126,19 @@ def compare(
                     number(sum(row.scores) / len(row.scores)),
                     f"{row.gain_percent.value:.1f}",
                     f"{row.gain_percent.low:.1f} to {row.gain_percent.high:.1f}",
-                    f"{row.gap_percent.value:.0f}",
-                    f"{row.p_value:.4f}",
+                    _or_dash(row.gap_percent.value, ".0f"),
+                    _or_dash(row.p_value, ".4f"),
                 )
                 for row in result.rows
                 if row.split == name
             ],
             right=("mean cost", "saved %", "of the gap %", "p"),
         )
+        if any(isnan(row.gap_percent.value) for row in result.rows if row.split == name):
+            warn(
+                f"The oracle saves less than 0.05 % on split {name}: there is no gap. Runs "
+                "may be too short: see their options in `archgym control tasks`."
+            )
     say(f"Cost: {chosen.cost}. Saved: of the cost under the best static settings in hindsight.")
     if result.bound is not None:
         ours, least = result.bound

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from archgym.cli.console.progress import StageBar, announce_compilation
-from archgym.cli.console.terminal import heading, say, table, warn, write_json
+from archgym.cli.console.terminal import heading, number, say, table, warn, write_json
 from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
@@ -225,24 +225,24 @@ def _info_json(summary: "Summary") -> dict[str, Any]:
 
 
 def _say_info(summary: "Summary") -> None:
-    from archgym.report.quantities import counted as number
+    from archgym.report.quantities import counted
 
     tally, about = summary.tally, summary.about
-    heading(f"{about.name}: {number(tally.rows, 'evaluation')} by simulator {about.simulator!r}")
+    heading(f"{about.name}: {counted(tally.rows, 'evaluation')} by simulator {about.simulator!r}")
     say(
         f"{tally.designs} distinct designs, {tally.duplicates} duplicates, {tally.feasible} "
-        f"feasible, {tally.failed} failed; {number(len(about.studies), 'study')} of "
-        f"{number(len(about.tasks), 'task')}; license {about.license}; {summary.n_bytes} bytes."
+        f"feasible, {tally.failed} failed; {counted(len(about.studies), 'study')} of "
+        f"{counted(len(about.tasks), 'task')}; license {about.license}; {summary.n_bytes} bytes."
     )
     if about.split is not None:
-        parts = ", ".join(f"{part} {counted.rows}" for part, counted in tally.parts.items())
+        parts = ", ".join(f"{part} {found.rows}" for part, found in tally.parts.items())
         say(f"{parts}. {about.split['statement']}")
     say()
     counts = {"agent": summary.by_agent, "workload": summary.by_workload, "space": summary.by_space}
     rows = [
         (what, name or "none", str(n))
-        for what, counted in counts.items()
-        for name, n in sorted(counted.items())
+        for what, found in counts.items()
+        for name, n in sorted(found.items())
     ]
     table(("", "name", "rows"), rows, right=["rows"])
     table(

@@ -50,7 +50,7 @@ def measure(
     Every row is checked before any is kept; the file is checksummed and only ever grows.
     """
     from archgym.measurements.calibration import calibration_of
-    from archgym.measurements.file import append_measurements, contradictions
+    from archgym.measurements.file import append_measurements, contradictions, repeats
     from archgym.measurements.spreadsheet import read_spreadsheet
 
     task, designs, default = _subject(subject, options)
@@ -58,8 +58,15 @@ def measure(
     path = to or default
     present = append_measurements(path, imported.rows)
     source = task.simulator.bare
-    calibration = calibration_of(source.name, source.version, source.space, source.metrics, present)
-    notes = [*contradictions(present.rows), *calibration.notes]
+    calibration = calibration_of(
+        source.name, source.version, source.space, source.metrics, present,
+        options=source.options,
+    )  # fmt: skip
+    notes = [
+        *repeats(present.rows, len(imported.rows)),
+        *contradictions(present.rows),
+        *calibration.notes,
+    ]
     if json:
         write_json(
             {

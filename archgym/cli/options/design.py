@@ -61,10 +61,8 @@ def study_best(folder: Path, simulator: str, options: TaskOptions) -> "BestOfStu
     from archgym.report.design_explanation import best_of_study
 
     if simulator or options.is_given:
-        raise InvalidArgumentError(
-            "A study has its task; omit TASK, --space, --workload, --objective, --fidelity and "
-            "--option."
-        )
+        given = ", ".join(["TASK"] * bool(simulator) + list(options.given))
+        raise InvalidArgumentError(f"A study has its task; leave out {given}.")
     if options.stand_in.from_proxy is not None:
         raise InvalidArgumentError(
             "`--from-proxy` needs a task, because a proxy's tasks differ from those of a study; "

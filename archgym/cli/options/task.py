@@ -1,7 +1,7 @@
 """Options that name a task, and the task that they name."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -206,9 +206,18 @@ class TaskOptions:
     @property
     def is_given(self) -> bool:
         """True if an option that is part of a task's name was given."""
+        return bool(self.given)
+
+    @property
+    def given(self) -> tuple[str, ...]:
+        """Options that are part of a task's name and were given, such as "--space"."""
         assignments("--option", self.model.option or ())  # -o FILE gets its hint first
-        given = (self.model, self.goal, self.error)
-        return given != (SimulatorOptions(), GoalOptions(), ErrorOptions())
+        return tuple(
+            f"--{each.name.replace('_', '-')}"
+            for part in (self.model, self.goal, self.error)
+            for each in fields(part)
+            if getattr(part, each.name) != each.default
+        )
 
 
 def task_choices(

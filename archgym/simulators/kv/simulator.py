@@ -156,7 +156,7 @@ class KvSimulator(RowSimulator):
             str, Option("Engine whose step times are used, for the space serving.")
         ] = "vllm",
         release: Annotated[
-            str, Option("Release of the engine, for the space serving; by default its newest.")
+            str, Option("Release of the engine, for the space serving; by default a typical one.")
         ] = "",
         spread: Annotated[
             bool,

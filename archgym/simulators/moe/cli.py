@@ -152,9 +152,12 @@ def serve(
         **simulator.space.design_at(simulator.space.default_indices),
         "tensor": tensor,
         "data": data,
-        "spread": "yes" if spread else "no",
         "kv_bits": kv_bits,
     }
+    if "spread" in simulator.space.names:
+        design["spread"] = "yes" if spread else "no"
+    elif spread:
+        raise InvalidArgumentError(f"--spread needs a model with experts; {name} is dense.")
     found = simulator.evaluate(design, simulator.workload(simulator.default_workload))
     if found.infeasible is not None:
         raise InvalidArgumentError(

@@ -53,6 +53,7 @@ from archgym.simulators.moe.machine.engines import (
     ENGINE_NAMES,
     Engine,
     attention_bits,
+    check_release,
     precision_of,
 )
 from archgym.simulators.moe.machine.engines import engine as engine_of
@@ -324,8 +325,9 @@ class MoeSimulator(RowSimulator):
         requests: Annotated[
             int | None,
             Option(
-                "First requests of the workload that are served; by default all, and ten of each "
-                "client at least. Few rank designs much as all do, in a fraction of the time.",
+                "First requests of the workload that are served, which a closed loop repeats; by "
+                "default all, and ten of each client at least. Few rank designs much as all do, in "
+                "a fraction of the time.",
                 low=1,
                 high=MAX_REQUESTS,
             ),
@@ -397,6 +399,7 @@ class MoeSimulator(RowSimulator):
             )
         self._promise = ttft_ms, tpot_ms
         self._cut = requests, output_tokens
+        self._clients = clients if clients is not None else None if is_closed else 0
         self._client = Client(_uniform(lengths, shortest), stagger, 0 if requests else WAVES)
         tuning: dict[str, Any] = {
             "poll_steps": poll_steps,
@@ -413,7 +416,7 @@ class MoeSimulator(RowSimulator):
             "acceptance": acceptance,
             "clients": clients,
             "precision": precision or None,
-            "release": release,
+            "release": check_release(release, self._engine.label),
         }
         self._tuning = {name: value for name, value in tuning.items() if value is not None}
         self._step_tokens, self._max_sequences = step_tokens, max_sequences
@@ -461,8 +464,25 @@ class MoeSimulator(RowSimulator):
         promise = Promise(ttft_ms or asked.promise.ttft_ms, tpot_ms or asked.promise.tpot_ms)
         first, output_tokens = self._cut
         client, requests = self._client, asked.requests
+        is_looped = self._clients != 0
+        if is_looped and requests.arrival_ns.any() and str(name) not in self.workload_names():
+            logger.warning(
+                "The arrivals in %s do not count in a closed loop; option `clients=0` takes them.",
+                name,
+            )
+        # A closed loop serves as many requests as it is asked for.
+        n = max(first or 0, len(requests)) if is_looped else len(requests)
         if client.uniform is not None:
-            requests = uniform_requests(len(requests), *client.uniform)
+            requests = uniform_requests(n, *client.uniform)
+        elif n > len(requests):
+            requests = requests.repeated(n)
+        served = min(first or n, n)
+        asked_for = max(first, self._clients or 0) if first else 0
+        if asked_for > served:
+            logger.warning(
+                "`%s` is %d, but only %d requests are served.",
+                "requests" if asked_for == first else "clients", asked_for, served,
+            )  # fmt: skip
         longest = int((requests.prompt_tokens + requests.output_tokens).max())
         if first:
             requests = requests.first(first)

@@ -222,14 +222,14 @@ def test_analysis_names_the_cause_of_misses() -> None:
     assert lru is None or lru >= needed
 
 
-@pytest.mark.slow
-def test_workers_that_share_experts_read_fewer_weights() -> None:
-    # Two sessions do not wait for each other.
-    options = {
-        "hardware": "2x-rtx-pro-6000", "model": "qwen3-30b-a3b", "sessions": "2", "last": "60",
-    }  # fmt: skip
+def test_workers_that_share_experts_read_fewer_weights(tmp_path: Path) -> None:
+    options = {"hardware": "2x-rtx-pro-6000", "model": "qwen3-30b-a3b"}
+    # All prompts come first: workers that share experts wait for prompts of each other.
+    trace = alone(tmp_path, 512, n=32, output=400, apart_ms=0)
 
-    apart, together = (served({**options, "spread": s}, workers=2) for s in ("false", "true"))
+    apart, together = (
+        run_alone(trace, {**options, "spread": s}, workers=2) for s in ("false", "true")
+    )
 
     # Each holds half of the experts: more room for keys and values, and shorter steps.
     assert together["cache_gib"] > 1.3 * apart["cache_gib"]
@@ -251,8 +251,8 @@ def alone(folder: Path, prompt: int, n: int = 1, output: int = 1, apart_ms: int 
     return path
 
 
-def run_alone(trace: Path, **changes: Any) -> Any:
-    simulator = KvSimulator("serving")
+def run_alone(trace: Path, options: dict[str, Any] | None = None, **changes: Any) -> Any:
+    simulator = KvSimulator("serving", **(options or {}))
     design = {**simulator.space.design_at(simulator.space.default_indices), **changes}
     return simulator.evaluate(design, simulator.workload(trace))
 

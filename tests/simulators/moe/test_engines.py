@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.kernel.columns import COSTS
 from archgym.simulators.moe.kernel.run import Run, documents, occupancy_table, popularity, run
@@ -119,9 +119,17 @@ def test_drafts_are_an_option_of_every_space() -> None:
         ({"draft_tokens": "1", "acceptance": "1.1"}, "acceptance"),
     ],
 )
-def test_wrong_drafts_are_refused(options: dict[str, str], words: str) -> None:
+def test_wrong_options_are_refused(options: dict[str, str], words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         MoeSimulator("closed-loop", **options)
+
+
+@pytest.mark.parametrize("release", ["banana", "0.11", "vllm 99", "sglang 0.5.6"])
+def test_release_of_another_engine_or_of_none_is_refused(release: str) -> None:
+    with pytest.raises(UnknownNameError, match=f"Unknown release '{release}' of engine 'vllm'"):
+        MoeSimulator("closed-loop", release=release)
+    with pytest.raises(UnknownNameError, match="engine 'sglang'"):
+        MoeSimulator("closed-loop", engine="sglang", release="vllm 0.11")
 
 
 def test_closed_loop_keeps_requests_in_flight() -> None:
@@ -197,6 +205,15 @@ def test_one_token_outputs_are_judged_by_their_only_token(tmp_path: Path) -> Non
     metrics = simulator.evaluate(design, simulator.workload(trace))
 
     assert metrics["tpot_mean_ms"] == metrics["ttft_mean_ms"] > 0
+
+
+def test_clients_repeat_a_trace_for_as_many_requests_as_are_asked_for() -> None:
+    simulator = MoeSimulator("closed-loop", clients=100, requests=120, output_tokens=2)
+    design = simulator.space.design_at(simulator.space.default_indices)
+
+    run = simulator.run(design, simulator.workload("chat-128"))
+
+    assert len(run.ttft_ns) == 120
 
 
 def test_trace_is_used_whole(tmp_path: Path) -> None:

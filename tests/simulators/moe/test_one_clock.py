@@ -218,6 +218,34 @@ def test_a_request_counts_where_clients_start_apart_and_few_requests_are_served(
     assert (len(requests), requests.counted_from) == (4, 3)
 
 
+@pytest.mark.parametrize("lengths", ["", "64+8"])
+def test_closed_loop_serves_more_requests_than_the_workload_has(
+    lengths: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    def served(requests: int, clients: int) -> int:
+        simulator = MoeSimulator("closed-loop", requests=requests, clients=clients, lengths=lengths)
+        return len(simulator.workload("chat-128").content.requests_of(clients or 0))
+
+    # Before: 64 of them, whatever the number and the clients were.
+    assert [served(n, 1000) for n in (1200, 65)] == [1200, 65]
+    assert "`clients` is 1000, but only 65 requests are served" in caplog.text
+    assert "1200" not in caplog.text
+    MoeSimulator("single-server", requests=10_000).workload("chat")
+    assert "`requests` is 10000, but only 40 requests" in caplog.text
+
+
+def test_arrivals_that_a_closed_loop_ignores_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    trace = tmp_path / "open.csv"
+    trace.write_text("arrival_s,prompt_tokens,output_tokens\n0,9,4\n5,9,4\n")
+
+    MoeSimulator("closed-loop", clients=0).workload(trace)
+    assert not caplog.text
+    MoeSimulator("closed-loop").workload(trace)
+    assert "open.csv do not count in a closed loop; option `clients=0`" in caplog.text
+
+
 def test_fault_6_a_search_can_state_any_measured_deployment(tmp_path: Path) -> None:
     engine = tmp_path / "mine.yaml"
     engine.write_text(

@@ -322,3 +322,22 @@ def calibration() -> Calibration:
     return Calibration(
         document["logarithms"], document["fitted_on"], tuple(document["deployments"])
     )
+
+
+def releases(name: str) -> tuple[str, ...]:
+    """Return the releases of an engine whose constants were fitted, such as "vllm 0.11"."""
+    start = f"release={name} "
+    found = {key for known in calibration().logarithms.values() for key in known}
+    return tuple(sorted(key.partition("=")[2] for key in found if key.startswith(start)))
+
+
+def check_release(name: str, engine_name: str) -> str:
+    """Return the name of a release whose factors were fitted; "" stands for a typical one.
+
+    Raises:
+      UnknownNameError: The engine has no such release.
+    """
+    known = releases(engine_name)
+    if name and name not in known:
+        raise unknown_name(f"release of engine {engine_name!r}", name, known)
+    return name

@@ -29,6 +29,12 @@ _CHANGING: Final = (
     "controller", "channels", "banks", "used", "ready", "rings", "priority", "requests",
     "is_buffered", "bank_accounts", "rank_accounts", "hash",
 )  # fmt: skip
+_REPORTED: Final = ("progress", "before", "reported", "last_row", "counters")
+
+
+def _copied(table: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Return a copy, made as bytes: NumPy copies records field by field, 16 times as slowly."""
+    return table.view(np.uint8).copy().view(table.dtype)
 
 
 @entry_point(seconds=3.0)
@@ -184,16 +190,8 @@ class Run:
 
     def copy(self, into: "Run | None" = None) -> "Run":
         """Return an independent run that continues alike; `into` is there for other steppers."""
-        work = self.work._replace(**{n: getattr(self.work, n).copy() for n in _CHANGING})
-        return replace(
-            self,
-            work=work,
-            progress=self.progress.copy(),
-            before=self.before.copy(),
-            reported=self.reported.copy(),
-            last_row=self.last_row.copy(),
-            counters=self.counters.copy(),
-        )
+        work = self.work._replace(**{n: _copied(getattr(self.work, n)) for n in _CHANGING})
+        return replace(self, work=work, **{n: getattr(self, n).copy() for n in _REPORTED})
 
     def account(self) -> tuple[float, float]:
         """Return energy [pJ] and time [ns] so far; the run must count energy."""
