@@ -92,7 +92,7 @@ def test_what_is_no_parameter_makes_no_space() -> None:
     wrong: Any = 5
 
     with pytest.raises(InvalidArgumentError, match="must be a DesignSpace or list parameters"):
-        ag.simulator(space=wrong, metrics={"x": "minimise"})(len)
+        ag.simulator(space=wrong, metrics={"x": "minimise"})(len)  # type: ignore[arg-type]  # never called
     with pytest.raises(InvalidSpaceError, match="made of parameters, such as Integer; got 'a'"):
         DesignSpace("x", ["a"])  # type: ignore[list-item]  # wrong on purpose
 
