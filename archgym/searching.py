@@ -26,10 +26,11 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Simulator
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import WorkloadChoice
+from archgym.files.remote import require_local
 from archgym.files.storage import file_stem
 from archgym.report.decision import Decision, Robust, decide
 from archgym.report.search_plots import SearchPlots
-from archgym.studies.arguments import require_count
+from archgym.studies.arguments import require_agent_class, require_count
 from archgym.studies.folder import RUNS_FOLDER, STUDY_NAME
 from archgym.studies.front import study_front
 from archgym.studies.metadata import read_header
@@ -252,6 +253,10 @@ def search(
       >>> result.best.design, result.missed
       (Design(ways=4), [])
     """
+    if not isinstance(agent, str):
+        require_agent_class(agent)
+    if folder is not None:
+        folder = require_local(folder, "A study")
     for name in options:
         if name in _OTHER_WORDS:
             raise InvalidArgumentError(

@@ -59,6 +59,12 @@ def test_unknown_name_offers_near_names() -> None:
     assert str(error) == "Unknown agent 'genetik'. Did you mean 'genetic'?"
 
 
+def test_parts_in_another_order_are_found() -> None:
+    error = unknown_name("simulator", "dram+cpu", ["cpu+dram", "kv+dram", "dram", "cpu"])
+
+    assert str(error).endswith("Did you mean 'cpu+dram'?")
+
+
 def test_unknown_name_lists_all_where_none_is_near() -> None:
     error = unknown_name("agent", "xyz", ["random", "genetic"])
 

@@ -10,7 +10,12 @@ import numpy as np
 import pytest
 
 import archgym as ag
-from archgym.errors import InvalidArgumentError, SimulatorError, StudyExistsError
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidSpaceError,
+    SimulatorError,
+    StudyExistsError,
+)
 from archgym.evaluation.task import Task
 from archgym.searching import SearchResult, search
 from archgym.spaces.parameter import Integer
@@ -61,6 +66,35 @@ def test_search_of_nothing_is_refused() -> None:
 
     with pytest.raises(InvalidArgumentError, match="`problem` must be a registered name"):
         search(nothing)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"workers": "2"},
+        {"workers": None},
+        {"workers": True},
+        {"minimise": 5},
+        {"maximise": [5]},
+        {"subject_to": 5},
+        {"agent": 7},
+        {"folder": 7},
+    ],
+    ids=str,
+)
+def test_argument_of_another_type_is_refused_in_words(wrong: dict[str, Any]) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"must be .*; got .*\."):
+        search(cache, **{"minimise": "amat_ns", "budget": 2, **wrong})
+    assert not Path("runs").exists()
+
+
+def test_what_is_no_parameter_makes_no_space() -> None:
+    wrong: Any = 5
+
+    with pytest.raises(InvalidArgumentError, match="must be a DesignSpace or list parameters"):
+        ag.simulator(space=wrong, metrics={"x": "minimise"})(len)  # type: ignore[arg-type]  # never called
+    with pytest.raises(InvalidSpaceError, match="made of parameters, such as Integer; got 'a'"):
+        DesignSpace("x", ["a"])  # type: ignore[list-item]  # wrong on purpose
 
 
 def test_auto_among_earlier_studies_is_refused() -> None:

@@ -78,6 +78,7 @@ def executor_for(
     Raises:
       InvalidArgumentError: A time limit is set and the task cannot be pickled.
     """
+    workers = _checked_workers(workers)
     is_python = task is not None and task.simulator.holds_interpreter
     if timeout_s is None and not (is_python and workers > 1):
         return SerialExecutor() if workers == 1 else ThreadExecutor(workers)

@@ -12,7 +12,7 @@ import hashlib
 import inspect
 import math
 import textwrap
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import update_wrapper
 from pathlib import Path
 from typing import Any, ClassVar, final
@@ -369,7 +369,7 @@ def _unpickled(
 
 
 def _space(parameters: Any) -> DesignSpace:
-    given = list(parameters)
+    given = list(parameters) if isinstance(parameters, Iterable) else [parameters]
     if isinstance(parameters, Mapping) or not all(isinstance(each, Parameter) for each in given):
         raise InvalidArgumentError(
             f"`space` must be a DesignSpace or list parameters; got {parameters!r:.200}. Write for "

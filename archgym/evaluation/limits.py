@@ -10,7 +10,7 @@ import operator
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, final
+from typing import Any, Final, Literal, final
 
 import numpy as np
 
@@ -84,15 +84,21 @@ def parse_limits(texts: str | Iterable[str], specs: Sequence[MetricSpec]) -> tup
         another one.
       UnknownNameError: A metric does not exist.
     """
-    parts = [texts] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
-    if not all(isinstance(part, str) for part in parts):
-        raise InvalidArgumentError(
-            f"Limits must be texts such as 'area_mm2 <= 5', one or a list; got {texts!r}."
-        )
+    parts = listed_texts("Limits", texts, "area_mm2 <= 5")
     limits = [_parsed(part, specs) for text in parts for part in text.split(",")]
     found = tuple(dict.fromkeys(limits))
     check_limits(found, specs)
     return found
+
+
+def listed_texts(what: str, texts: Any, example: str) -> list[str]:
+    """Return one text or several as a list, and refuse all else."""
+    parts = [texts] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
+    if not all(isinstance(part, str) for part in parts):
+        raise InvalidArgumentError(
+            f"{what} must be texts such as {example!r}, one or a list; got {texts!r}."
+        )
+    return parts
 
 
 def split_limits(
@@ -107,10 +113,10 @@ def split_limits(
     Raises:
       InvalidArgumentError: A limit on a parameter has another form or unit.
     """
-    parts = [texts] if isinstance(texts, str) else list(texts or ())
+    parts = listed_texts("Limits", texts or (), "area_mm2 <= 5")
     on_metrics: list[str] = []
     on_parameters: dict[str, list[str]] = {}
-    for text in (piece for part in parts for piece in str(part).split(",")):
+    for text in (piece for part in parts for piece in part.split(",")):
         match = _LIMIT.fullmatch(text)
         if match is None or match["metric"] not in units:
             on_metrics.append(text)

@@ -19,7 +19,7 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.evaluation.factory import make_simulator
-from archgym.evaluation.limits import Limit, check_limits, split_limits
+from archgym.evaluation.limits import Limit, check_limits, listed_texts, split_limits
 from archgym.evaluation.objective import (
     Objective,
     objective_from_json,
@@ -564,7 +564,7 @@ def _with_limits_of(simulator: Simulator, objective: Objective, is_own: bool) ->
 
 
 def _names(metrics: str | Sequence[str] | None) -> list[str]:
-    texts = [metrics] if isinstance(metrics, str) else list(metrics or ())
+    texts = listed_texts("Metrics", metrics or (), "time_ns")
     return [name.strip() for text in texts for name in text.split(",")]
 
 

@@ -104,6 +104,11 @@ class DesignSpace:
         """
         self.name = name
         self.parameters = tuple(parameters)
+        for each in self.parameters:
+            if not isinstance(each, Parameter):
+                raise InvalidSpaceError(
+                    f"Space {name!r} must be made of parameters, such as Integer; got {each!r}."
+                )
         self.constraints = tuple(constraints)
         self.conditions = tuple(conditions)
         self.doc = doc

@@ -476,6 +476,8 @@ class Study(Closing):
         """
         check_whole("k", k, 1, _MOST_ADVICE)
         space = self.task.space
+        if not isinstance(designs, Iterable) or isinstance(designs, str | Mapping):
+            raise InvalidArgumentError(f"`designs` must list designs; got {designs!r}.")
         rows = [space.indices_of(design) for design in designs]
         own = np.array(rows, dtype=np.int64).reshape(-1, space.n_parameters)
         log = self.read()

@@ -278,3 +278,12 @@ def test_advice_of_too_many_designs_is_refused(tmp_path: Path, k: Any) -> None:
         pytest.raises(InvalidArgumentError, match="`k` must be a whole number from 1 to 100"),
     ):
         study.advise(k)
+
+
+def test_advice_on_what_lists_no_designs_is_refused(tmp_path: Path) -> None:
+    wrong: Any = 5
+    with (
+        Study.create(tmp_path / "study", _limited(), "random", budget=5) as study,
+        pytest.raises(InvalidArgumentError, match="`designs` must list designs; got 5"),
+    ):
+        study.advise(2, designs=wrong)

@@ -75,6 +75,13 @@ def test_format_of_another_option_names_the_option(archgym: Archgym) -> None:
     assert "'dramsys', 'json', 'markdown'." in ran.err
 
 
+def test_file_given_to_the_short_option_gets_a_hint(archgym: Archgym, study: Path) -> None:
+    ran = archgym("export", study, "--as", "json", "-o", "design.json")
+
+    assert ran.code == 1
+    assert "For a file, write --out design.json" in ran.err
+
+
 def test_formats_of_a_study_are_in_the_message(archgym: Archgym, study: Path) -> None:
     ran = archgym("export", study, "--as", "xyz")
 

@@ -133,6 +133,14 @@ def test_list_of_models_is_that_of_the_registry(archgym: Archgym) -> None:
     assert "boosting" in ran.json["models"]
 
 
+@pytest.mark.parametrize("kind", ["models", "agents"])
+def test_names_that_belong_to_no_simulator_refuse_one(archgym: Archgym, kind: str) -> None:
+    ran = archgym("list", kind, "--simulator", "moe")
+
+    assert ran.code == 1
+    assert "`--simulator` must be left out" in ran.err
+
+
 def test_workloads_of_all_spaces_are_listed(archgym: Archgym) -> None:
     listed = archgym("list", "workloads", "--simulator", "moe", "--json").json["workloads"]["moe"]
 

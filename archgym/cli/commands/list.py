@@ -16,7 +16,7 @@ from archgym.cli.options.task import (
     option_values,
     task_choices,
 )
-from archgym.errors import ArchGymError, unknown_name
+from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
 
 if TYPE_CHECKING:
     from archgym.evaluation.simulator import Simulator
@@ -50,6 +50,12 @@ def list_names(
     """List simulators, agents, workloads and other names."""
     if kind is not None and kind not in KINDS:
         raise unknown_name("kind of name", kind, KINDS)
+    if kind in ("agents", "models") and simulator is not None:
+        what = "agents" if kind == "agents" else "models of `archgym proxy`"
+        raise InvalidArgumentError(
+            f"`--simulator` must be left out: {what} serve every simulator. See "
+            f"`archgym list workloads --simulator {simulator}` for its workloads."
+        )
     names: dict[str, Any] = {}
     chosen: tuple[str, ...] = ()
     if kind not in ("agents", "models"):

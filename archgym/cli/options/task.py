@@ -211,6 +211,7 @@ class TaskOptions:
     @property
     def given(self) -> tuple[str, ...]:
         """Options that are part of a task's name and were given, such as "--space"."""
+        assignments("--option", self.model.option or ())  # -o FILE gets its hint first
         return tuple(
             f"--{each.name.replace('_', '-')}"
             for part in (self.model, self.goal, self.error)
