@@ -11,7 +11,7 @@ from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
-from archgym.simulators.dram.costs import COSTS, RELIEF
+from archgym.simulators.dram.costs import COSTS
 from archgym.simulators.dram.formats.devices import cite_file
 from archgym.simulators.dram.formats.trace import Trace, waits_not_compared
 from archgym.simulators.dram.metrics import (
@@ -104,7 +104,11 @@ class RamulatorSimulator(KitSimulator):
     former_fidelity_names: ClassVar[tuple[str, ...]] = ("fast", "exact")
     accuracy_percent: ClassVar[Mapping[str, float]] = {"auto": 0.0, "fast": 0.0, "exact": 0.0}
     costs: Mapping[str, str] = COSTS
-    relief: Mapping[str, tuple[str, ...]] = RELIEF
+    relief: Mapping[str, tuple[str, ...]] = {
+        "rows": ("address_mapping", "scheduler"),
+        "activation-rate": ("address_mapping", "scheduler"),
+        "turnaround": ("scheduler",),
+    }
     former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
     default_objective = "balanced"
     default_workload = "kv-cache-gather"
