@@ -42,7 +42,12 @@ _PLAIN: Final[Mapping[str, tuple[str, float]]] = {
 @final
 @dataclass(frozen=True)
 class Limit:
-    """A bound on one metric that a design must meet on every workload."""
+    """A bound on one metric that a design must meet on every workload.
+
+    Example:
+      >>> str(Limit("area_mm2", "<=", 5.0))
+      'area_mm2 <= 5'
+    """
 
     metric: str
     sign: Literal["<=", ">="]
