@@ -515,19 +515,18 @@ def _telling_where_metrics_are(simulator: Simulator) -> Iterator[None]:
 
 def _choice_with_metric(simulator: Simulator, name: str) -> str:
     """Return the space, or the value of one option, with which a simulator has a metric."""
-    kind, arguments = type(simulator), getattr(simulator, "arguments", None)
-    if arguments is None:
-        return ""
-    tried = [(f"--space {space}", {"space": space}) for space in kind.space_names]
+    kind, present, options = type(simulator), simulator.space.name, simulator.options
+    tried = [(f"--space {space}", space, options) for space in kind.space_names]
     tried += [
-        (f"--option {option.name}={value}", {option.name: value})
+        (f"--option {option.name}={value}", present, {**options, option.name: str(value)})
         for option in declared_options(kind)
         for value in option.samples
     ]
-    for text, choice in tried:
-        # A choice may contradict those that were made.
+    for text, space, chosen in tried:
+        # A choice may contradict those that were made, or the constructor may take none.
         with suppress(ArchGymError):
-            if any(spec.name == name for spec in kind(**{**arguments, **choice}).metrics):
+            made = make_simulator(kind, space, simulator.fidelity, chosen)
+            if any(spec.name == name for spec in made.metrics):
                 return text
     return ""
 

@@ -74,7 +74,7 @@ class Curve(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return self.bests[n - 1] if n else -math.inf
 
     def reached(self, threshold: float) -> int | None:
-        """Return the evaluations until a reward; None if there is none as good."""
+        """Return the evaluations until a reward; None if no reward is as good."""
         # Rounding must not lose the best design itself.
         n = bisect_left(self.bests, threshold - 1e-12)
         return self.places[n] if n < len(self.places) else None

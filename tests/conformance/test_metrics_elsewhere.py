@@ -1,13 +1,18 @@
 """A metric that only another space or option has is asked for in vain, with the way to it."""
 
 import re
+from typing import ClassVar
 
+import numpy as np
 import pytest
 
+import archgym as ag
 from archgym.errors import ArchGymError, UnknownNameError
+from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.options import declared_options
 from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.evaluation.task import Task
+from archgym.simulators.kit import RowSimulator
 
 
 def elsewhere(name: str) -> dict[str, dict[str, str]]:
@@ -42,7 +47,8 @@ def test_error_names_a_choice_that_has_the_metric(name: str) -> None:
         found = re.search(r"such as --(space|option) (?:([\w.]+)=)?(.+)\.$", str(caught.value))
         assert found is not None
         _kind, option, value = found.groups()
-        made = simulator_class(name)(**{option or "space": value})
+        space, options = (None, {option: value}) if option else (value, {})
+        made = make_simulator(simulator_class(name), space, None, options)
         assert metric in {spec.name for spec in made.metrics}
 
 
@@ -52,3 +58,30 @@ def test_limits_name_it_too_and_unknown_metrics_stay_unknown(name: str) -> None:
         Task.make(name, subject_to="peak_temperature_c <= 80")
     with pytest.raises(UnknownNameError, match="Unknown metric 'no_such'"):
         Task.make(name, minimise="no_such")
+
+
+class Bare(RowSimulator):
+    """A simulator without options, and without a constructor of its own."""
+
+    name = "bare"
+    version = 0
+    space = ag.DesignSpace("default", [ag.Integer("lanes", 1, 4)])
+    metrics = (ag.MetricSpec("time_us", "us", "minimise", 0.001, "Time."),)
+    objectives: ClassVar = {"quick": ag.Objective("quick", (ag.Term("time_us", "minimise"),))}
+    default_objective = "quick"
+    default_workload = "one"
+
+    def workload_names(self) -> tuple[str, ...]:
+        return ("one",)
+
+    def workload(self, name: object) -> ag.Workload:
+        return ag.Workload("one", "0" * 64, 1)
+
+    def measure(self, indices: np.ndarray, opened: int, cost: str | None) -> np.ndarray:
+        return np.array([1.0])
+
+
+@pytest.mark.parametrize("choice", [{"minimise": "tine_us"}, {"subject_to": "tine_us <= 3"}])
+def test_simulator_without_a_constructor_suggests_its_metric(choice: dict[str, str]) -> None:
+    with pytest.raises(UnknownNameError, match="Did you mean 'time_us'"):
+        Task.make(Bare(), **choice)  # type: ignore[arg-type]

@@ -52,7 +52,7 @@ def design_space(name: str, given: Collection[str] = ()) -> DesignSpace:
         below = [P(name) for name in TIER_SIZES]
         has_tier = below[0] + below[1] + below[2] + below[3] > 0
         conditions = [Condition(each, has_tier) for each in ("tier_policy", "write", "reload")]
-        # With one tier there is none to bring blocks nearer from.
+        # With one tier there is no farther one to bring blocks from.
         has_two = (
             ((below[0] > 0) & (below[1] + below[2] + below[3] > 0))
             | ((below[1] > 0) & (below[2] + below[3] > 0))
