@@ -326,17 +326,15 @@ def _assemble(build: Build, out: Path, progress: StageProgress | None) -> None:
         for task in tasks_of(build.task)
     ]
     content = TableContent(build.declaration)
-    for numbers, values, reason in _results(build, "judged designs", progress):
-        content.add(numbers, values, reason)
-        for search in searches:
-            search.add(numbers, values, reason)
-    about = content.metadata([search.optimum() for search in searches])
     with atomic_file(out) as scratch:
-        writer = TableWriter(scratch, build.declaration, about)
+        writer = TableWriter(scratch, build.declaration)
         try:
-            for numbers, values, reason in _results(build, "written designs", progress):
-                writer.append(numbers, values, reason)
-            writer.close()
+            for numbers, values, reason in _results(build, progress):
+                writer.add(numbers, values, reason)
+                content.add(numbers, values, reason)
+                for search in searches:
+                    search.add(numbers, values, reason)
+            writer.close(content.metadata([search.optimum() for search in searches]))
         except BaseException:
             writer.abandon()
             raise
@@ -345,9 +343,9 @@ def _assemble(build: Build, out: Path, progress: StageProgress | None) -> None:
 
 
 def _results(
-    build: Build, what: str, progress: StageProgress | None
+    build: Build, progress: StageProgress | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield results part by part; `what` names the stage for `progress`."""
+    """Yield results part by part."""
     done = 0
     for part in range(build.n_parts):
         numbers = build.numbers(part)
@@ -361,4 +359,4 @@ def _results(
         yield numbers, *found
         done += len(numbers)
         if progress is not None:
-            progress(what, done, build.n_designs)
+            progress("written designs", done, build.n_designs)
