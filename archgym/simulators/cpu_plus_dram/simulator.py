@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import replace
-from functools import cache
 from typing import ClassVar, Final, cast, final
 
 import numpy as np
@@ -199,19 +198,16 @@ class CpuDramSimulator(Composition):
         values = super().bounds_of(indices, workload)
         core = cast(CpuSimulator, self.parts["cpu"])
         memory = cast(RamulatorSimulator, self.parts["dram"])
-        columns = {spec.name: column for column, spec in enumerate(self.metrics)}
+        names = [spec.name for spec in self.metrics]
         cores, of_core = self.different("cpu", indices)
         memories, of_memory = self.different("dram", indices)
         channels = [_channels(memory, memory.configuration(part.design)) for part in memories]
-
-        @cache
-        def least(number: int, pins: tuple[tuple[str, int], ...]) -> Mapping[str, float]:
-            found = core.built(cores[number].indices, None, dict(pins))
-            return {} if isinstance(found, str) else found.least()
-
-        for row, (number, place) in enumerate(zip(of_core, of_memory, strict=True)):
-            for name, value in least(int(number), tuple(channels[place].items())).items():
-                values[row, columns[name]] = value
+        for number, place in set(zip(of_core.tolist(), of_memory.tolist(), strict=True)):
+            found = core.built(cores[number].indices, None, channels[place])
+            if not isinstance(found, str):
+                rows = (of_core == number) & (of_memory == place)
+                for name, least in found.least().items():
+                    values[rows, names.index(name)] = least
         return values
 
 
