@@ -171,7 +171,8 @@ CONTROLLERS: dict[str, list[Any]] = {
     "dram.cap": [1, 2, 4, 8, 16],
 }
 # Composition: workload, objective, limits, options, free parameters and evaluations of a search. A
-# parameter with one value is held there, any other at its default. The optima are in codesign.md.
+# parameter with one value is held there, any other at its default; `cluster.*` are all of a part's.
+# The optima are in codesign.md.
 SPACES: dict[str, tuple[str, str, str, dict[str, str], dict[str, list[Any]], int]] = {
     "cpu+dram": (
         "hash-join-small",
@@ -216,20 +217,36 @@ SPACES: dict[str, tuple[str, str, str, dict[str, str], dict[str, list[Any]], int
         },
         120,
     ),
+    "accelerator+cluster": (
+        "vgg-16",
+        "throughput",
+        "",
+        {"cluster.space": "table"},
+        {
+            "accelerator.array_height": [32, 64, 128],
+            "accelerator.array_width": [32, 64, 128],
+            "accelerator.dataflow": list(DATAFLOWS),
+            "accelerator.weight_kib": [64, 128, 256],
+            "accelerator.input_kib": [64, 128, 256],
+            "accelerator.output_kib": [64, 128, 256],
+            "cluster.*": [],
+        },
+        300,
+    ),
     "accelerator+dram": (
         "resnet-18",
         "low-latency",
         "",
         {"accelerator.layers": "2"},
         {
-            "accelerator.array_height": [16, 32, 64, 128],
-            "accelerator.array_width": [16, 32, 64, 128],
+            "accelerator.array_height": [16, 32, 64, 128, 256],
+            "accelerator.array_width": [16, 32, 64, 128, 256],
             "accelerator.dataflow": list(DATAFLOWS),
             "accelerator.weight_kib": [16, 32, 64, 128, 256],
             "accelerator.input_kib": [16, 32, 64, 128, 256],
             "accelerator.output_kib": [16, 32, 64, 128, 256],
             "dram.speed_bin": ["DDR4_2400R", "DDR4_3200W", "DDR4_3200AA"],
-            "dram.channels": [1, 2, 4],
+            "dram.channels": [1, 2, 4, 8],
             "dram.interleave_bits": [0, 1],
             "dram.address_mapping": ["RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR"],
             "dram.row_policy": ["Open", "ClosedCAP"],
@@ -244,8 +261,14 @@ def task_of(name: str) -> tuple[Task, int]:
     workload, objective, limits, given, free, budget = SPACES[name]
     options: dict[str, Any] = {**given, "subject_to": limits or None}
     whole = Task.make(name, workload, objective, **options).space
-    held = {p.name: p.value(p.default_index) for p in whole.parameters if p.name not in free}
-    return Task.make(name, workload, objective, fixed=held, values=free, **options), budget
+    whole_parts = tuple(part[:-1] for part in free if part.endswith("*"))
+    held = {
+        p.name: p.value(p.default_index)
+        for p in whole.parameters
+        if p.name not in free and not p.name.startswith(whole_parts)
+    }
+    values = {name: each for name, each in free.items() if not name.endswith("*")}
+    return Task.make(name, workload, objective, fixed=held, values=values, **options), budget
 
 
 def proof(name: str, n_seeds: int, out: Path) -> None:

@@ -2,7 +2,7 @@
 
 import base64
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
 # chosen: in memory at once, 40 MB for twenty metrics; and half of what is read at once, with many.
 _GROUP_ROWS = 2**18
 _GROUP_NUMBERS = 2**24
-# chosen: orders and splits of a parameter that are decoded at once, in a second.
-_DECODED = 2**16
 # chosen: dictionaries may be this large before a column's numbers are written one by one.
 _DICTIONARY_BYTES = 16 * 2**20
 
@@ -124,16 +122,10 @@ def _schema(declaration: Declaration) -> "pa.Schema":
     return pa.schema(fields)
 
 
-@lru_cache(maxsize=32)
-def _decoded(parameter: Permutation | Factorisation) -> Any:
-    return _values(parameter, range(parameter.size))
-
-
-def _values(parameter: Permutation | Factorisation, numbers: Iterable[int]) -> Any:
-    import pyarrow as pa
-
-    values = [list(parameter.value(number)) for number in numbers]
-    return pa.array(values, parameter_type(parameter))
+# A tuple takes ten microseconds to decode, and all parts of a table have the same.
+@lru_cache(maxsize=2**16)
+def _listed(parameter: Permutation | Factorisation, number: int) -> list[Any]:
+    return list(parameter.value(number))
 
 
 def parameter_array(parameter: Parameter, indices: np.ndarray) -> Any:
@@ -144,9 +136,7 @@ def parameter_array(parameter: Parameter, indices: np.ndarray) -> Any:
         words = pa.array(parameter.choices, pa.string())
         return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), words)
     if isinstance(parameter, Permutation | Factorisation):
-        # A tuple takes ten microseconds to decode, and rows repeat them.
-        if parameter.size <= _DECODED:
-            return _decoded(parameter).take(pa.array(indices))
         numbers, places = np.unique(indices, return_inverse=True)
-        return _values(parameter, numbers.tolist()).take(pa.array(places.reshape(-1)))
+        values = [_listed(parameter, number) for number in numbers.tolist()]
+        return pa.array(values, parameter_type(parameter)).take(pa.array(places.reshape(-1)))
     return pa.array(parameter.array(indices), parameter_type(parameter))

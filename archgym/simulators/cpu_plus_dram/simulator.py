@@ -177,21 +177,19 @@ class CpuDramSimulator(Composition):
             if known is None and is_free[row]:
                 known = self._unwritten(self.opened(designs[row]), workload)
                 self._memory.put(key, known)
-            if isinstance(known, Mapping):
+            if isinstance(known, Metrics):
                 found[row] = list(known.values())
         return found
 
     def _unwritten(self, parts: Mapping[str, Part], workload: Workload) -> Metrics | str:
         """Return all metrics of a run that writes nothing to the memory; a text for another."""
         try:
-            joint = cast(Mapping[str, float], self.couple(parts, workload))
+            values = self._numbers(cast(Mapping[str, float], self.couple(parts, workload)), parts)
         except PartInfeasible as refusal:
             return str(refusal)
-        requests = parts["dram"].workload
-        if requests is None or requests.content.is_write.any():
-            return "it writes"
-        values = self._numbers(joint, parts)
-        return Metrics(dict(zip((spec.name for spec in self.metrics), values, strict=True)))
+        requests = cast(Workload, parts["dram"].workload).content
+        metrics = zip((spec.name for spec in self.metrics), values, strict=True)
+        return "it writes" if requests.is_write.any() else Metrics(dict(metrics))
 
     def bounds_of(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
         """Return area, and leakage as the least power; see `Composition.bounds_of`."""
