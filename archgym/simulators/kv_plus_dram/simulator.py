@@ -27,8 +27,8 @@ _LINES: Final = 8192
 _REGION: Final = 2**30
 # chosen: no request waits for its time, so that the stream runs as fast as the memory serves it.
 _TRACE_MHZ: Final = 1000
-# chosen: memories that are simulated in a minute.
-_MOST_MEMORIES: Final = 2**12
+# chosen: memories that are simulated in twenty seconds, which no clock ends.
+_MOST_MEMORIES: Final = 2**11
 _JOINT: Final = (
     MetricSpec(
         "usd_per_mtoken", "$", "minimise", 1e-5, "Cost of a million prompt and output tokens."
