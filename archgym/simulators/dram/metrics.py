@@ -76,6 +76,7 @@ def metrics(has_energy: bool, energy_note: str = "", standard: str = "") -> tupl
             1e-3,
             "Bytes acknowledged over total time, 1e9 B/s; as in DRAMSys the last burst does not "
             "count under the arbiter Simple.",
+            tied="-total_time_ns",
         ),
         MetricSpec(
             "bandwidth_percent",
@@ -84,6 +85,7 @@ def metrics(has_energy: bool, energy_note: str = "", standard: str = "") -> tupl
             1e-2,
             "Bandwidth, of the device's peak.",
             highest=100.0,
+            tied="-total_time_ns",
         ),
         *(_energy_metrics(energy_note) if has_energy else estimated),
         MetricSpec(
