@@ -300,7 +300,7 @@ class Decision:
         if not self.quantities:
             found.append("No metric of the objective has a modelled error: all count as exact.")
         if origin == "chosen" and len(self.quantities) > 1:
-            names = " and ".join(self.calibration.prior.quantities[q] for q in self.quantities)
+            names = ", ".join(self.calibration.prior.quantities[q] for q in self.quantities)
             found.append(f"Errors of {names} are taken as independent of each other.")
         n = len(self.alternatives)
         unlikely = [text for text, chance in best.p_limits.items() if chance < self.confidence]

@@ -319,7 +319,7 @@ def test_rate_goes_down_where_the_measured_time_goes_up(tmp_path: Path) -> None:
 def test_errors_that_count_as_independent_are_named(tmp_path: Path) -> None:
     text = " ".join(traded(tmp_path / "runs").sentences())
 
-    assert "Errors of cost_ns and gain_gbs are taken as independent of each other." in text
+    assert "Errors of cost_ns, gain_gbs are taken as independent of each other." in text
 
 
 def test_study_without_a_feasible_design_is_refused(tmp_path: Path) -> None:
