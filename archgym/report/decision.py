@@ -300,8 +300,8 @@ class Decision:
         if not self.quantities:
             found.append("No metric of the objective has a modelled error: all count as exact.")
         if origin == "chosen" and len(self.quantities) > 1:
-            names = ", ".join(self.calibration.prior.quantities[q] for q in self.quantities)
-            found.append(f"Errors of {names} are taken as independent of each other.")
+            texts = ", ".join(self.calibration.prior.quantities[q] for q in self.quantities)
+            found.append(f"Errors of {texts} are taken as independent of each other.")
         n = len(self.alternatives)
         unlikely = [text for text, chance in best.p_limits.items() if chance < self.confidence]
         if unlikely:
