@@ -93,9 +93,9 @@ def test_unknown_episode_is_refused() -> None:
         ControlEnv("dram-locality").step(np.int64(0))
 
 
-def test_stable_baselines_takes_environments_by_their_id() -> None:
+def test_stable_baselines_takes_environments_of_control() -> None:
     env_util = pytest.importorskip("stable_baselines3.common.env_util")
-    envs: Any = env_util.make_vec_env("archgym/DramControl-v0", 2, seed=3)
+    envs: Any = env_util.make_vec_env(ControlEnv, 2, seed=3, env_kwargs={"task": "dram-load"})
     envs.reset()
 
     seen, rewards, over, infos = envs.step(np.array([0, 1]))
