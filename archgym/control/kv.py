@@ -86,14 +86,15 @@ class KvRun(Run):
 
     def advance(self, choices: tuple[int, ...], until: int) -> Part:
         """Run until so many requests have run; see `Run.advance`."""
-        blocks, part = self._made.blocks, slice(self._next, min(until, len(self._hits)))
+        until = max(self._next, min(until, len(self._hits)))
+        blocks, part = self._made.blocks, slice(self._next, until)
         evicted = int(self._pool.state[pool.EVICTIONS])
         none = np.zeros(0, dtype=np.int64)
         drivers.run_sequential(
             self._pool, choices[0], blocks, self._traits, self._made.stream.arrivals, self._held,
-            self._hits, none, part.start, part.stop,
+            self._hits, none, self._next, until,
         )  # fmt: skip
-        self._next = part.stop
+        self._next = until
         hits = self._hits[part]
         kept = hits >= 0
         prompt, found = float(blocks.prompt[part][kept].sum()), float(hits[kept].sum())
@@ -101,7 +102,7 @@ class KvRun(Run):
         evicted = int(self._pool.state[pool.EVICTIONS]) - evicted
         values = np.array([[
             found / max(1.0, prompt), float(blocks.eligible[part][kept].sum()) / max(1.0, prompt),
-            evicted / max(1.0, taken), float(self._pool.state[pool.FREE]) / self._capacity,
+            evicted / max(1.0, taken), float(self._pool.state[pool.FREE]) / max(1, self._capacity),
         ]])  # fmt: skip
         return Part(np.array([prompt]), np.array([prompt - found]), values)
 

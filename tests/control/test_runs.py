@@ -162,6 +162,8 @@ def test_prefix_cache_changes_its_policy_from_then_on() -> None:
     run, whole = cache_run("slru"), cache_run("slru")
     before, after = (run.choice({"policy": name}) for name in ("slru", "priority"))
     first = run.advance((before,), 150)
+    # Requests that have run do not run again.
+    assert run.advance((before,), 100).work[0] == 0.0
     branch = run.copy()
 
     costs = [each.advance((c,), 400).cost[0] for each, c in ((run, before), (branch, after))]
