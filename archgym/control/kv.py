@@ -110,7 +110,7 @@ class KvRun(Run):
         """Return an independent run; see `Run.copy`."""
         other = object.__new__(KvRun) if into is None else into
         other.__dict__.update(self.__dict__)
-        other._pool = pool.Pool(*(each.copy() for each in self._pool))
+        other._pool = pool.Pool._make(each.copy() for each in self._pool)
         last_seen, gap = self._traits.last_seen.copy(), self._traits.gap.copy()
         other._traits = self._traits._replace(last_seen=last_seen, gap=gap)
         other._held, other._hits = self._held.copy(), self._hits.copy()

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import replace
 from functools import cache, lru_cache, partial
-from typing import Annotated, ClassVar, Final, final
+from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
@@ -151,7 +151,8 @@ def in_turns(n: int, seed: int, rate_per_s: float, long_prompt: int) -> Requests
         if not left:
             break
     names = ("arrival_ns", "prompt_tokens", "output_tokens")
-    return Requests(*(np.concatenate([getattr(part, name) for part in parts]) for name in names))
+    columns: list[Any] = [np.concatenate([getattr(p, name) for p in parts]) for name in names]
+    return Requests(*columns)
 
 
 _ACTIONS: Final = product(
@@ -179,8 +180,7 @@ def _by_oldest(counters: Mapping[str, float], previous: int) -> int:
 
 @cache
 def _simulator(hardware: str, model: str) -> MoeSimulator:
-    chosen = {n: v for n, v in {"hardware": hardware, "model": model}.items() if v}
-    return MoeSimulator("closed-loop", fidelity="steps", clients=0, **chosen)
+    return MoeSimulator("closed-loop", hardware, model, fidelity="steps", clients=0)
 
 
 def _task(

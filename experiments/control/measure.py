@@ -192,10 +192,10 @@ def measure(name: str, options: argparse.Namespace, out: Path) -> str:
         )
     lines += ["", *map(str, made["trained"])]
     if options.bound_epochs:
-        n, first = options.bound_epochs, task.episodes(options.splits[0])[0]
+        n, episode = options.bound_epochs, task.episodes(options.splits[0])[0]
         starts = [found.rollouts[look] for look in looks]
         ours = min(float(each.cost[:n].sum() / each.work[:n].sum()) for each in starts)
-        lines.append(f"first {n} epochs: oracle {ours}, least {proven_bound(task, first, n)}")
+        lines.append(f"first {n} epochs: oracle {ours}, least {proven_bound(task, episode, n)}")
     return "\n".join(lines)
 
 

@@ -121,7 +121,7 @@ def rows_of(cores: int, n: int, rewards: str) -> Any:
                 if not team.agents:
                     team.reset()
                 seen.append(team.state().reshape(cores, -1))
-            return np.concatenate(seen), np.float32(rewards), np.array(over), infos
+            return np.concatenate(seen), np.array(rewards, np.float32), np.array(over), infos
 
         def close(self) -> None: ...
         def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:

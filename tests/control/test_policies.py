@@ -92,10 +92,8 @@ def test_look_ahead_of_a_team_improves_one_agent_after_the_other() -> None:
     episode = Episode(task, "held-out-0")
     oracle = Oracle(1)
     oracle.start(task, "held-out-0")
-    first = (oracle._first,) * 2
-
     # As many branches as it says, without what it remembers.
-    joint = first
+    joint: tuple[int, ...] = (oracle._first,) * 2
     for _ in range(2):
         for agent in range(2):
             tried = [(*joint[:agent], a, *joint[agent + 1 :]) for a in range(len(task.actions))]

@@ -34,11 +34,14 @@ class Server(NamedTuple):
 
     def copy(self, into: "Server | None" = None) -> "Server":
         """Return an independent run that continues alike; `into` is there for other machines."""
-        work = self.work._replace(requests=self.work.requests.copy())
-        state = State(*(each.copy() for each in self.state))
-        own = (self.choices, self.counters, self.waits, self.statistics)
-        choices, counters, waits, statistics = (each.copy() for each in own)
-        return Server(self.costs, choices, work, state, self.table, counters, waits, statistics)
+        return self._replace(
+            choices=self.choices.copy(),
+            work=self.work._replace(requests=self.work.requests.copy()),
+            state=State._make(each.copy() for each in self.state),
+            counters=self.counters.copy(),
+            waits=self.waits.copy(),
+            statistics=self.statistics.copy(),
+        )
 
 
 def begin(ready: Plan, work: Work, table: npt.NDArray[np.float64]) -> Server:
