@@ -90,9 +90,10 @@ class KvRun(Run):
         blocks, part = self._made.blocks, slice(self._next, until)
         evicted = int(self._pool.state[pool.EVICTIONS])
         none = np.zeros(0, dtype=np.int64)
+        self._pool.state[pool.POLICY] = choices[0]
         drivers.run_sequential(
-            self._pool, choices[0], blocks, self._traits, self._made.stream.arrivals, self._held,
-            self._hits, none, self._next, until,
+            self._pool, blocks, self._traits, self._made.stream.arrivals, self._held, self._hits,
+            none, self._next, until,
         )  # fmt: skip
         self._next = until
         hits = self._hits[part]
