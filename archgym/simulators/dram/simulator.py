@@ -298,7 +298,7 @@ class DramSimulator(KitSimulator):
         from archgym.simulators.dram.kernel.stepping import COUNTERS, begin
 
         arguments = self.kernel_arguments(indices, workload, without)
-        run = begin(**arguments)
+        run = begin(arguments)
         watts, seconds = power_course(run, arguments["controllers"][0], COUNTERS, self._window_us)
         packages = self.device.n_devices * self.device.n_ranks
         return package_peaks(watts, seconds, packages, self._sink)

@@ -23,8 +23,6 @@ from archgym.simulators.dram.ramulator.kernel.run import (
 from archgym.simulators.dram.ramulator.kernel.state import NONE
 from archgym.simulators.dram.ramulator.machine import Standard
 
-SWITCHABLE: Final = ("scheduler", "row_policy", "cap", "wr_low", "wr_high")
-"""Settings that may change during a run."""
 _CHANGING: Final = (
     "controller", "channels", "banks", "used", "ready", "rings", "priority", "requests",
     "is_buffered", "bank_accounts", "rank_accounts", "hash",
@@ -158,7 +156,8 @@ class Run:
         """Run a part, and return its counters by `COUNTERS`.
 
         Args:
-          settings: Configuration; only `SWITCHABLE` may differ from that of the start.
+          settings: Configuration; scheduler, row policy, cap and marks of writes may
+            differ from those of the start.
           until: Bursts accepted since the start with which it stops; all to run to the end.
 
         Raises:
