@@ -68,7 +68,7 @@ class Row(NamedTuple):
       arrival_ns: Time; dates count from 2020 [ns].
       prompt, output: Tokens, 1 or more.
       ids: Numbers of the prompt's pieces; empty where nothing is known.
-      has_outputs: True if `ids` stand for whole pieces, and go on with those of the output.
+      has_outputs: True if `ids` stand for whole pieces, then those of the output.
       piece: Tokens of a piece.
       is_json: True for a line of JSON.
       is_by_end: True where lines come as requests end, with times of a clock.
@@ -89,7 +89,7 @@ def read_rows(path: Path) -> Iterator[Row]:
     """Yield the requests of a table or of lines of JSON, in the order of the file.
 
     A first object with `piece_tokens` sets the tokens of a piece; with `has_outputs`, `hash_ids`
-    go on with pieces of the output.
+    continue with pieces of the output.
 
     Raises:
       FileFormatError: It holds something else; the error names the line.
