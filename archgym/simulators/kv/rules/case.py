@@ -9,6 +9,7 @@ from archgym.checks import check_choice, parse_whole
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
+from archgym.runtime.reductions import report_loss
 from archgym.simulators.kv.analysis import live_blocks
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.formats.trace import SessionTrace
@@ -171,8 +172,11 @@ def open_case(name: str, options: Mapping[str, str]) -> CacheCase:
     contexts = live_blocks(made.stream, made.block, live)
     capacity = whole("gpu_blocks", 0, 2**26)
     capacity = capacity or max(1, whole("memory_percent", 1, 1000) * contexts // 100)
-    # A cache below one request would reject it.
-    capacity = max(capacity, int(made.blocks.need.max(initial=1)))
+    least = int(made.blocks.need.max(initial=1))
+    if capacity < least:
+        report_loss(f"{name}: a cache of {capacity:,} blocks is below the largest request, and is "
+                    f"taken as {least:,}")  # fmt: skip
+        capacity = least
     check_choice("below", chosen["below"], ("none", "all"))
     n = len(
         content.trace.sessions if isinstance(content.trace, SessionTrace) else content.trace.time
