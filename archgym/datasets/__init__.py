@@ -4,14 +4,7 @@ from archgym.datasets.dataset import Dataset, read_dataset
 from archgym.datasets.split import Split
 from archgym.datasets.summary import MetricRange, Summary, summarise_dataset
 from archgym.datasets.verification import Verification, verify_dataset
-from archgym.datasets.writing import (
-    Written,
-    build_dataset,
-    merge_datasets,
-    split_dataset,
-    to_frame,
-    to_table,
-)
+from archgym.datasets.writing import Written, build_dataset, split_dataset
 
 __all__ = [
     "Dataset",
@@ -21,11 +14,8 @@ __all__ = [
     "Verification",
     "Written",
     "build_dataset",
-    "merge_datasets",
     "read_dataset",
     "split_dataset",
     "summarise_dataset",
-    "to_frame",
-    "to_table",
     "verify_dataset",
 ]
