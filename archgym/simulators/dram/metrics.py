@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Final
 
+from archgym.errors import InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.spaces.expression import Expression, P
@@ -22,6 +23,15 @@ Source:
   grained DRAM*, MICRO 2017, with activation: 3.92 pJ. Usual: Micron's comparison table of
   ultra-bandwidth solutions, GDDR6 and HBM2E. HBM3 has no figure there; HBM2's stand in for it.
 """
+
+
+def check_window(window_us: float, has_energy: bool, device: str) -> None:
+    """Raise InvalidArgumentError for windows of a device without power."""
+    if window_us and not has_energy:
+        raise InvalidArgumentError(
+            "`window_us` needs a device with public currents, such as ddr4-2400, ddr4 or ddr5; "
+            f"got {device!r}."
+        )
 
 
 def estimates(standard: str, moved_bytes: Expression | None = None) -> tuple[MetricSpec, ...]:
