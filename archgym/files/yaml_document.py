@@ -2,7 +2,8 @@
 
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -19,6 +20,8 @@ _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-
 _MAX_DIGITS = 18
 # chosen: enough to find it in the file.
 _MAX_ECHO = 80
+# chosen: a screen of a terminal.
+_SHOWN = 20
 _PLACE = re.compile(r"\.(\w+)|\[(\d+)\]|\[\.\.\.\]")
 T = TypeVar("T")
 _CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -427,3 +430,41 @@ def _scalar(text: str) -> Scalar:
     if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
         return float(text)
     return text
+
+
+@final
+class Problems:
+    """Errors of one file in the order of finding, collected so that a reader sees all at once."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin without any."""
+        self._path = path
+        self._found: list[FileFormatError] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keep an error of the block instead of raising it."""
+        try:
+            yield
+        except FileFormatError as error:
+            self._found.append(error)
+
+    def raise_any(self) -> None:
+        """Raise the error that was found, or one that lists all of them, a line each.
+
+        Raises:
+          FileFormatError: There is one.
+        """
+        if not self._found:
+            return
+        unique = list({str(error): error for error in self._found}.values())
+        if len(unique) == 1:
+            raise unique[0]
+        lines = "\n".join(f"  {error}" for error in unique[:_SHOWN])
+        more = f"\n  and {len(unique) - _SHOWN} more" if len(unique) > _SHOWN else ""
+        raise FileFormatError(
+            self._path, None, f"has {len(unique)} errors:\n{lines}{more}".removesuffix(".")
+        )
