@@ -13,6 +13,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from archgym.checks import check_mapping
 from archgym.errors import (
     InvalidArgumentError,
     InvalidDesignError,
@@ -174,6 +175,7 @@ def hold(
     if not (fixed or values or limits):
         return simulator
     whole, held = simulator.unrestricted, dict(getattr(simulator, "held", {}))
+    fixed, values = check_mapping("fixed", fixed), check_mapping("values", values)
     for name in (*fixed, *values, *limits):
         if name not in whole.space.names:
             raise unknown_name("parameter", name, whole.space.names)

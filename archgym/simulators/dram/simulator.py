@@ -228,7 +228,7 @@ class DramSimulator(KitSimulator):
         device, named = options.get("device"), options.get("controller")
         if named is not None and named not in _CONTROLLERS:
             raise unknown_name("controller", named, _CONTROLLERS)
-        found = _controller_of(device) if device is not None else named or _CONTROLLERS[0]
+        found = _controller_of(str(device)) if device is not None else named or _CONTROLLERS[0]
         if named not in (None, found):
             raise InvalidArgumentError(
                 f"Option `controller` must be left out, since device {device!r} has {found!r}; got "
