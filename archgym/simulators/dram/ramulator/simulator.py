@@ -20,9 +20,11 @@ from archgym.simulators.dram.metrics import (
     FORMER_OBJECTIVES,
     PJ_PER_BIT,
     check_window,
+    family_metrics,
+    objectives,
 )
 from archgym.simulators.dram.ramulator.formats.devices import load_standard
-from archgym.simulators.dram.ramulator.kernel.energy import has_energy, power_of
+from archgym.simulators.dram.ramulator.kernel.energy import currents_note, has_energy, power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     Bursts,
     Configuration,
@@ -31,7 +33,6 @@ from archgym.simulators.dram.ramulator.kernel.run import (
     run,
 )
 from archgym.simulators.dram.ramulator.machine import FAMILIES, Standard, speed_bins, with_speed_bin
-from archgym.simulators.dram.ramulator.metrics import family_metrics, family_objectives
 from archgym.simulators.dram.ramulator.space import GROUPS, family_space
 from archgym.simulators.dram.workloads.shipped import (
     MAX_REQUESTS,
@@ -161,11 +162,18 @@ class RamulatorSimulator(RowSimulator):
         self.made, self.device = _load(device)
         self.options = {**self.options, **_recorded_options(self.device)}
         self.space = family_space(self.made)
-        self.metrics: tuple[MetricSpec, ...] = family_metrics(self.made)
+        is_powered = has_energy(self.made)
+        self.metrics: tuple[MetricSpec, ...] = family_metrics(
+            self.made.family, currents_note(self.made) if is_powered else None
+        )
         self.metrics += window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W)
         self._window_us, self._sink = window_us, sink_k_per_w
-        check_window(window_us, has_energy(self.made), device)
-        self.objectives: Mapping[str, Objective] = family_objectives(self.made)
+        check_window(window_us, is_powered, device)
+        self.objectives: Mapping[str, Objective] = {
+            name: objective
+            for name, objective in objectives(is_powered).items()
+            if name != "archgym-2023"
+        }
         sizes = {o.burst_bytes for o in self.made.organisations.values()}
         if len(sizes) > 1:
             raise FileFormatError(

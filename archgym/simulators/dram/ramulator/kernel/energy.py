@@ -17,8 +17,6 @@ def has_energy(made: Standard) -> bool:
 
 def currents_note(made: Standard) -> str:
     """Return what is known of a family's currents, in a sentence for outputs and documents."""
-    if not has_energy(made):
-        return "No currents are public; only an estimate by moved bits."
     data = currents_of(made.family)
     extra = ", ".join(data["illustrative"])
     return str(data["source"]) + (f" Illustrative: {extra}." if extra else "")
