@@ -13,8 +13,8 @@ import numpy as np
 from lottery_analysis import KINDS, expected_best_of, lots, lottery_tables
 
 from archgym.analysis.statistics import scores, stratified_bootstrap
-from archgym.report.evidence import Evidence, TaskEvidence, has_defaults, read_evidence
-from archgym.report.findings import Findings, find
+from archgym.report import Evidence, Findings, find, read_evidence
+from archgym.report.evidence import TaskEvidence, has_defaults
 
 EXPERIMENTS = Path(__file__).resolve().parent
 # Okabe and Ito, Color Universal Design, 2008, without the yellow that a white page hides; the last

@@ -19,7 +19,7 @@ from archgym.analysis.statistics import (
     scores,
     stratified_bootstrap,
 )
-from archgym.report.evidence import Evidence, read_evidence
+from archgym.report import Evidence, read_evidence
 
 EXPERIMENTS = Path(__file__).resolve().parent
 BUDGETS = (50, 100, 200, 500, 1000, 2000)

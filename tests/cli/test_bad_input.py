@@ -164,7 +164,7 @@ def test_report_that_cannot_be_written_is_refused_before_the_analysis(
     arguments: tuple[str, str],
     words: str,
 ) -> None:
-    monkeypatch.setattr("archgym.report.findings.find", lambda *_: pytest.fail("It was analysed."))
+    monkeypatch.setattr("archgym.report.find", lambda *_: pytest.fail("It was analysed."))
 
     ran = archgym("report", study, *arguments)
 

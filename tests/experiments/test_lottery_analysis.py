@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.report.evidence import read_evidence
+from archgym.report import read_evidence
 from archgym.report.protocol import Protocol
 from tests.sweep.conftest import plan, plugin, swept, write_plan
 

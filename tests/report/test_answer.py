@@ -11,12 +11,11 @@ from archgym.evaluation.metrics import Goal, MetricSpec
 from archgym.evaluation.objective import Objective, Term, subject_to
 from archgym.evaluation.simulator import BatchResult, Workload
 from archgym.evaluation.task import Task
+from archgym.report import TaskEvidence, find, read_evidence
 from archgym.report.ablation import AblationPath, ablation_path
 from archgym.report.answer import Answer, answer_of, brought_text, percent_text
 from archgym.report.best_design import Chosen, choose
 from archgym.report.decision import decide
-from archgym.report.evidence import TaskEvidence, read_evidence
-from archgym.report.findings import find
 from archgym.report.front_chart import front_chart, front_step
 from archgym.report.page import PageOptions, explorer, page
 from archgym.spaces.design import Constraint

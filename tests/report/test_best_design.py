@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 
 from archgym.evaluation.task import Task
+from archgym.report import TaskEvidence, find, read_evidence
 from archgym.report.best_design import Chosen, choose, chosen_tables
-from archgym.report.evidence import TaskEvidence, read_evidence
 from archgym.report.figures import figures
-from archgym.report.findings import find
 from archgym.simulators.dram.simulator import DramSimulator
 from tests.cli.conftest import Archgym, archgym
 

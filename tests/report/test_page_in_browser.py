@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from archgym.report.evidence import read_evidence
-from archgym.report.findings import find
+from archgym.report import find, read_evidence
 from archgym.report.page import write_page
 from tests.report.browser import browser
 

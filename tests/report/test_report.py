@@ -16,8 +16,9 @@ import pytest
 
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
-from archgym.report.evidence import Evidence, once, read_evidence, without_draws
-from archgym.report.findings import Findings, find, write_csv, write_json_file, zero_text
+from archgym.report import find, read_evidence
+from archgym.report.evidence import Evidence, once, without_draws
+from archgym.report.findings import Findings, write_csv, write_json_file, zero_text
 from archgym.report.page import _rows, explorer, page, write_page
 from archgym.report.protocol import Protocol
 from archgym.report.table import Table

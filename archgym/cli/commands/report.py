@@ -58,8 +58,8 @@ def report(
     from datetime import UTC, datetime
 
     from archgym.cli.console.progress import StageBar, announce_compilation
-    from archgym.report.evidence import read_evidence
-    from archgym.report.findings import find, write_csv, write_json_file
+    from archgym.report import find, read_evidence
+    from archgym.report.findings import write_csv, write_json_file
     from archgym.report.page import PageOptions, write_page
 
     _check_targets(out, csv, json, force)
