@@ -15,7 +15,7 @@ import numpy as np
 from archgym.cli.commands.proxy import train_options
 from archgym.datasets import read_dataset
 from archgym.datasets.dataset import Dataset
-from archgym.datasets.region import Condition
+from archgym.datasets.region import Sums, add_to_sums, influential
 from archgym.errors import ArchGymError
 from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
@@ -43,13 +43,9 @@ from archgym.spaces.parameter import Categorical
 from archgym.spaces.space import DesignSpace
 
 Step = Callable[[str], None]
-Sums = dict[object, np.ndarray]
-"""Rows, and sum and sum of squares of the logarithm of a metric, by a parameter's value."""
 
 # chosen: a parameter with more values is not looked at for a region.
 _MOST_VALUES = 65536
-# chosen: within a factor of two of what was asked for, influence counts more than size.
-_SIZE_FACTOR = 2.0
 _LEVEL = 0.9
 _TEST_SHARE = 0.2
 _N_FOLDS = 5
@@ -101,8 +97,9 @@ def region(
 ) -> tuple[np.ndarray, Sequence[str]]:
     """Return rows in a region of the space, (n,) bool, and its condition in words.
 
-    It is the tail or value, near `share` of the rows, of the parameter that explains most of the
-    first metric with a goal. None of the rows where no parameter takes several values.
+    It is the one that `archgym dataset split --split region` chooses: the tail or value, near
+    `share` of the rows, of the parameter that explains most of the first metric with a goal. None
+    of the rows where no parameter takes several values.
     """
     place = next((k for k, spec in enumerate(metrics) if spec.goal != "none"), 0)
     with np.errstate(divide="ignore"):
@@ -115,71 +112,13 @@ def region(
     }
     tallies: dict[str, Sums] = {}
     for name, column_values in columns.items():
-        _add_to_sums(tallies.setdefault(name, {}), column_values, logs)
-    found = _influential(tallies, share)
+        add_to_sums(tallies.setdefault(name, {}), column_values, logs)
+    found = influential(tallies, share)
     if found is None:
         return np.zeros(len(indices), dtype=bool), ()
     condition, explained = found
     words = f"{condition} (explains {100 * explained:.0f} % of {metrics[place].name})"
     return condition.holds_of(columns[condition.parameter]), (words,)
-
-
-def _influential(tallies: Mapping[str, Sums], share: float) -> tuple[Condition, float] | None:
-    """Return the region whose parameter explains most of the variance, and that share.
-
-    None if no parameter takes several values.
-    """
-    candidates = []
-    for name, tally in tallies.items():
-        if len(tally) > 1:
-            condition, actual = _nearest(name, tally, share)
-            ratio = max(actual / share, share / actual)
-            candidates.append((ratio > _SIZE_FACTOR, -_explained(tally), ratio, name, condition))
-    if not candidates:
-        return None
-    best = min(candidates, key=lambda candidate: candidate[:4])
-    return best[4], -best[1]
-
-
-def _add_to_sums(tally: Sums, values: np.ndarray, logs: np.ndarray) -> None:
-    """Add rows with these values of a parameter; unknown logarithms, (n,), are NaN."""
-    distinct, place = np.unique(values, return_inverse=True)
-    is_known = np.isfinite(logs)
-    z = np.where(is_known, logs, 0.0)
-    sums = np.stack(
-        [np.bincount(place, weight, len(distinct)) for weight in (None, is_known, z, z * z)], axis=1
-    )
-    for value, row in zip(distinct.tolist(), sums, strict=True):
-        tally[value] = tally[value] + row if value in tally else row
-
-
-def _nearest(name: str, tally: Sums, share: float) -> tuple[Condition, float]:
-    total = sum(row[0] for row in tally.values())
-    if any(isinstance(value, str) for value in tally):
-        of_value = {str(value): row[0] / total for value, row in tally.items()}
-        word = min(sorted(of_value), key=lambda v: abs(of_value[v] - share))
-        return Condition(name, "=", (word,)), of_value[word]
-    order = sorted(float(value) for value in tally)  # type: ignore[arg-type]  # numbers here
-    counts = np.array([tally[value][0] for value in order]) / total
-    upper = np.cumsum(counts[::-1])[::-1]
-    lower = np.cumsum(counts)
-    # Never the whole.
-    tails = [(abs(upper[i] - share), ">=", order[i], upper[i]) for i in range(1, len(order))]
-    tails += [(abs(lower[i] - share), "<=", order[i], lower[i]) for i in range(len(order) - 1)]
-    _, sign, value, actual = min(tails, key=lambda tail: tail[0])
-    return Condition(name, sign, (value,)), float(actual)
-
-
-def _explained(tally: Sums) -> float:
-    """Return share of the variance of the logarithms that lies between values, from 0 to 1."""
-    rows = np.array(list(tally.values()))
-    n, sums, squares = rows[:, 1], rows[:, 2], rows[:, 3]
-    if not n.sum():
-        return 0.0
-    mean = sums.sum() / n.sum()
-    variance = squares.sum() - n.sum() * mean**2
-    between = float((sums**2 / np.maximum(n, 1)).sum() - n.sum() * mean**2)
-    return between / variance if variance > 0 else 0.0
 
 
 def report(

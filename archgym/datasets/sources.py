@@ -1,21 +1,25 @@
-"""Sources of a dataset's rows: studies, or another dataset."""
+"""Sources of a dataset's rows: studies, other datasets, or several of them."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from archgym.checks import check_line
 from archgym.datasets.columns import Columns, coded, decoded_ids
 from archgym.datasets.from_studies import about_studies, study_batches
 from archgym.datasets.ids import IdSet, fold, scope_id
 from archgym.datasets.metadata import About, model_of
 from archgym.datasets.stored import StoredDataset, open_stored
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.objective import merged_objectives
+from archgym.evaluation.specification import Declaration
 from archgym.runtime.progress import StageProgress
 from archgym.studies.metadata import Header, read_header
-from archgym.studies.snapshot import read_study, require_distinct
+from archgym.studies.snapshot import StudyLog, read_study, require_distinct
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -158,6 +162,32 @@ class StudySource(RowSource):
 
 
 @final
+class LogSource(RowSource):
+    """Studies that are in memory."""
+
+    def __init__(self, logs: Sequence[StudyLog]) -> None:
+        """Take the studies; errors as for `StudySource`."""
+        if not logs:
+            raise InvalidArgumentError("`logs` must hold one or more studies; got none.")
+        require_distinct([(log.folder, _names(log.header)) for log in logs], "in a table")
+        self._logs = logs
+        self.about = about_studies([log.header for log in logs], None, None)
+        self.columns = Columns(self.about.declarations)
+
+    def _batches(self) -> "Iterator[pa.RecordBatch]":
+        return _marked(self.about, self._read())
+
+    def _read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
+        for log in self._logs:
+            for batch in study_batches(log, self.columns):
+                yield log.folder, batch
+
+    def _reached(self, n_rows: int) -> tuple[str, float, float]:
+        total = sum(int(log.is_evaluation.sum()) * len(log.workloads) for log in self._logs)
+        return "rows", n_rows, total
+
+
+@final
 class DatasetSource(RowSource):
     """A dataset on disk, without the parts that it was split into."""
 
@@ -182,6 +212,43 @@ class DatasetSource(RowSource):
                 yield file.path, _conformed(batch, schema)
 
 
+@final
+class MergedSource(RowSource):
+    """Rows of several datasets, one after the other."""
+
+    def __init__(
+        self,
+        datasets: Sequence[str | Path],
+        name: str | None = None,
+        license: str | None = None,
+    ) -> None:
+        """Open them.
+
+        Raises:
+          InvalidArgumentError: They are of several simulators, or hold the same study.
+          FileFormatError: One is not a dataset, or is damaged.
+          StorageError: One cannot be read.
+        """
+        if not datasets:
+            raise InvalidArgumentError("`datasets` must name one or more; got none.")
+        self._sources = [DatasetSource(path) for path in datasets]
+        abouts = [source.about for source in self._sources]
+        self.about = _joined(abouts, [Path(path) for path in datasets], name, license)
+        self.columns = Columns(self.about.declarations)
+
+    def _batches(self) -> "Iterator[pa.RecordBatch]":
+        return _marked(self.about, self._read())
+
+    def _read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
+        schema = self.columns.schema()
+        for source in self._sources:
+            for path, batch in source.read():
+                yield path, _conformed(batch, schema)
+
+    def _reached(self, n_rows: int) -> tuple[str, float, float]:
+        return "rows", n_rows, sum(source.stored.n_rows for source in self._sources)
+
+
 def _conformed(batch: "pa.RecordBatch", schema: "pa.Schema") -> "pa.RecordBatch":
     """Return the batch with the columns of a schema that has at least its own."""
     import pyarrow as pa
@@ -195,3 +262,52 @@ def _conformed(batch: "pa.RecordBatch", schema: "pa.Schema") -> "pa.RecordBatch"
         column = batch.column(place)
         arrays.append(column if column.type == field.type else column.cast(field.type))
     return pa.record_batch(arrays, schema=schema)
+
+
+def _joined(
+    abouts: Sequence[About], paths: Sequence[Path], name: str | None, license: str | None
+) -> About:
+    first = abouts[0]
+    simulators = sorted({about.simulator for about in abouts})
+    if len(simulators) > 1:
+        raise InvalidArgumentError(
+            f"A dataset must be of one simulator; these are of {', '.join(simulators)}. "
+            "Merge those of each."
+        )
+    named = [{str(s["id"]): str(s["folder"]) for s in about.studies} for about in abouts]
+    require_distinct(zip(paths, named, strict=True), "in a dataset")
+    tasks: dict[str, Any] = {}
+    declarations: dict[Any, Declaration] = {}
+    licenses = sorted({about.license for about in abouts})
+    for about in abouts:
+        tasks |= about.task_by_digest
+        for model, declaration in about.by_model.items():
+            known = declarations.get(model)
+            declarations[model] = declaration if known is None else _united(known, declaration)
+    if license is None and len(licenses) > 1:
+        raise InvalidArgumentError(
+            f"Datasets must have one license to be merged; these have {', '.join(licenses)}. "
+            "Say which the whole has."
+        )
+    return About(
+        first.name if name is None else check_line("name", name),
+        licenses[0] if license is None else check_line("license", license),
+        tuple(tasks.values()),
+        tuple(declarations.values()),
+        tuple(study for about in abouts for study in about.studies),
+    )
+
+
+def _united(one: Declaration, other: Declaration) -> Declaration:
+    difference = one.difference(other)
+    workloads = {workload.name: workload for workload in (*one.workloads, *other.workloads)}
+    digests = {(w.name, w.digest) for w in (*one.workloads, *other.workloads)}
+    if difference is None and len(digests) > len(workloads):
+        difference = "workloads"
+    if difference is not None:
+        raise InvalidArgumentError(
+            f"Datasets of one simulator, version, fidelity and space must declare the same; these "
+            f"have another `{difference}`. Keep them apart."
+        )
+    objectives = merged_objectives(one.objectives, other.objectives)
+    return replace(one, workloads=tuple(workloads.values()), objectives=objectives)

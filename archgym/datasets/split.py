@@ -13,7 +13,7 @@ from archgym.datasets.columns import coded, decoded_ids, numbers, whole_numbers
 from archgym.datasets.ids import fold, scope_id, shares
 from archgym.datasets.integrity import evaluation_ids
 from archgym.datasets.metadata import About
-from archgym.datasets.region import parse_condition
+from archgym.datasets.region import Condition, chosen_region, parse_condition
 from archgym.datasets.sources import RowSource, row_scopes
 from archgym.errors import InvalidArgumentError, unknown_name
 
@@ -38,7 +38,8 @@ class Split:
       in parameters that do nothing) lie on one side too; sides then depend on the dataset.
     - ``region``: the test part is a region of the space, so that it asks for extrapolation.
       `hold_out` has conditions such as ``banks>=8``, ``mode=slow,fast`` or, for orders and
-      factors, ``order=K C ...``, of which any one puts a design there.
+      factors, ``order=K C ...``, of which any one puts a design there; without them a tail of an
+      influential parameter is taken.
     - ``workload``, ``agent``: whole workloads or agents, those in `hold_out`, or drawn in an order
       that the seed decides: each is taken that brings the part nearer to its share of the rows.
     - ``random``: single rows. It leaks: a design that was evaluated twice may lie on both sides.
@@ -73,11 +74,7 @@ class Split:
             raise InvalidArgumentError(
                 f"`hold_out` must be empty if `by` is {self.by!r}; got {self.hold_out!r}."
             )
-        if self.by == "region" and not self.hold_out:
-            raise InvalidArgumentError(
-                '`hold_out` must name the region of the test part, such as "banks>=8"; got nothing.'
-            )
-        if self.by in ("workload", "agent") and not self.hold_out and not self.test:
+        if self.by in ("region", "workload", "agent") and not self.hold_out and not self.test:
             raise InvalidArgumentError(f"`test` must be above 0 to split by {self.by}; got 0.")
 
     def prepare(self, source: RowSource) -> "Assignment":
@@ -244,7 +241,13 @@ def _components(
 class _ByRegion(Assignment):
     def __init__(self, split: Split, source: RowSource) -> None:
         super().__init__(split)
-        self._conditions = [parse_condition(text, source.about) for text in split.hold_out]
+        self._conditions: Sequence[Condition]
+        if split.hold_out:
+            self._conditions = [parse_condition(text, source.about) for text in split.hold_out]
+            self._how = "as asked for"
+        else:
+            condition, self._how = chosen_region(source, split.test)
+            self._conditions = [condition]
         self._columns = source.columns
         self.hold_out = tuple(str(condition) for condition in self._conditions)
 
@@ -259,7 +262,7 @@ class _ByRegion(Assignment):
     def statement(self) -> str:
         return (
             f"By region of the space: the test part is every design with "
-            f"{' or '.join(self.hold_out)} (as asked for), and no other design, so it asks for "
+            f"{' or '.join(self.hold_out)} ({self._how}), and no other design, so it asks for "
             f"extrapolation. Of the designs that are left, {100 * self.split.validation:g} % are "
             f"for validation (by canonical design, seed {self.split.seed})."
         )

@@ -15,7 +15,13 @@ from archgym.datasets.croissant import CROISSANT_NAME, DataFile, croissant_text
 from archgym.datasets.from_studies import words
 from archgym.datasets.integrity import FileContent, file_digest, write_manifest
 from archgym.datasets.metadata import About
-from archgym.datasets.sources import DatasetSource, RowSource, StudySource
+from archgym.datasets.sources import (
+    DatasetSource,
+    LogSource,
+    MergedSource,
+    RowSource,
+    StudySource,
+)
 from archgym.datasets.split import PARTS, Split
 from archgym.datasets.stored import DATA_FOLDER
 from archgym.datasets.summary import Tally
@@ -30,8 +36,10 @@ from archgym.files.storage import (
     write_atomic,
 )
 from archgym.runtime.progress import StageProgress
+from archgym.studies.snapshot import StudyLog
 
 if TYPE_CHECKING:
+    import pandas as pd
     import pyarrow as pa
 
 SUFFIXES = (".parquet", ".csv", ".jsonl")
@@ -304,7 +312,7 @@ class _Rows:
         )
 
 
-# ---- datasets made from studies and from another dataset
+# ---- datasets made from studies and from other datasets
 
 
 def build_dataset(
@@ -356,3 +364,50 @@ def split_dataset(
       StorageError: It cannot be read, or `out` not be written.
     """
     return write_dataset(DatasetSource(dataset), Path(out), split, progress)
+
+
+def merge_datasets(
+    datasets: Sequence[str | Path],
+    out: str | Path,
+    *,
+    name: str | None = None,
+    license: str | None = None,
+    split: Split | None = None,
+    progress: StageProgress | None = None,
+) -> Written:
+    """Make a dataset with the rows of several of one simulator, one after the other.
+
+    Duplicates are marked over the whole; parts that they were split into are given up.
+
+    Args:
+      datasets: Folders or files of `build_dataset`; they are not changed.
+      out: As for `build_dataset`; so are the others.
+      name: The first one's if None.
+      license: Theirs if None.
+      split: Rule that splits it into parts; None for no parts.
+      progress: Called with the progress.
+
+    Raises:
+      InvalidArgumentError: They do not fit into one, or two hold the same study.
+      FileFormatError: One is not a dataset, or is damaged.
+      StorageError: One cannot be read, or `out` not be written.
+    """
+    return write_dataset(MergedSource(datasets, name, license), Path(out), split, progress)
+
+
+def to_table(logs: Sequence[StudyLog]) -> "pa.Table":
+    """Return evaluations of studies in memory, as an Arrow table with the columns of a dataset.
+
+    Raises:
+      InvalidArgumentError: The studies do not fit into one table.
+    """
+    import pyarrow as pa
+
+    source = LogSource(logs)
+    return pa.Table.from_batches(source.batches(), source.columns.schema()).unify_dictionaries()
+
+
+def to_frame(logs: Sequence[StudyLog]) -> "pd.DataFrame":
+    """Return evaluations of studies in memory, as a pandas table; columns as in `to_table`."""
+    frame: pd.DataFrame = to_table(logs).to_pandas()
+    return frame

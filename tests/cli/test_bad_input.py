@@ -57,6 +57,7 @@ WRONG_COMMANDS = [
     (["dataset", "build", "absent", "--out", "a.xlsx"], 1, "absent"),
     (["dataset", "build", "absent", "--out", "a", "--split", "size"], 1, "`by` must be one of"),
     (["dataset", "split", "absent", "--by", "design", "--out", "new"], 1, "absent"),
+    (["dataset", "merge", "absent", "--out", "new"], 1, "absent"),
     (["dataset", "info", "absent"], 1, "absent"),
     (["dataset", "verify", "absent"], 1, "absent"),
     (["validate", "plugin"], 1, "reference results"),

@@ -61,6 +61,16 @@ def test_split_says_what_parts_promise(archgym: Archgym, dataset: Path) -> None:
     assert "train 12, validation 0, test 12. By workload" in ran.out
 
 
+def test_merge_joins_datasets(archgym: Archgym, study: Path) -> None:
+    archgym("search", "plugin", "-a", "random", "-n", "8", "--seed", "7", "--out", "other")
+    for name in (study, "other"):
+        archgym("dataset", "build", name, "--out", f"data-{Path(name).name}")
+
+    ran = archgym("dataset", "merge", "data-study", "data-other", "--out", "all", "--json")
+
+    assert ran.json["rows"] == 20
+
+
 def test_info_counts_rows(archgym: Archgym, dataset: Path) -> None:
     told = archgym("dataset", "info", dataset, "--json").json
     ran = archgym("dataset", "info", dataset)

@@ -7,7 +7,7 @@ import pytest
 
 from archgym.cli.console import progress as notices
 from archgym.cli.console.progress import StageBar
-from archgym.datasets import Split, build_dataset, split_dataset, verify_dataset
+from archgym.datasets import Split, build_dataset, merge_datasets, split_dataset, verify_dataset
 from archgym.tables import TableSimulator, build_table, verify_table
 from tests.datasets.making import mixture
 from tests.toys import ToySimulator, toy_task
@@ -46,15 +46,16 @@ def test_stages_are_shown_in_a_terminal_alone(
 
 def test_datasets_tell_how_far_they_are(tmp_path: Path) -> None:
     made = mixture(tmp_path)
-    built, split, verified = Told(), Told(), Told()
+    built, split, merged, verified = Told(), Told(), Told(), Told()
 
     studies = [tmp_path / f"study-{n}" for n in (1, 2, 3)]
     build_dataset(studies, tmp_path / "built", progress=built)
     split_dataset(made, Split("design", 0.2, 0.2), tmp_path / "split", progress=split)
+    merge_datasets([made], tmp_path / "merged", progress=merged)
     verify_dataset(made, sample=20, simulator=ToySimulator(), progress=verified)
 
     assert built.last == {"studies": (3, 3)}
-    assert split.last == {"rows": (120, 120)}
+    assert split.last == merged.last == {"rows": (120, 120)}
     assert verified.stages == ["rows", "simulated rows"]
     done, total = verified.last["simulated rows"]
     assert (verified.last["rows"], done) == ((120, 120), total)

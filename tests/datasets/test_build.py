@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 import archgym as ag
-from archgym.datasets import build_dataset, read_dataset
+from archgym.datasets import build_dataset, merge_datasets, read_dataset, to_frame
 from archgym.datasets.columns import METADATA_KEY
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.evaluation.task import Task
@@ -17,8 +17,9 @@ from archgym.spaces.design import Constraint
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Categorical, Integer, Permutation
 from archgym.spaces.space import DesignSpace
+from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
-from tests.datasets.making import search
+from tests.datasets.making import mixture, search
 from tests.toys import ToySimulator, toy_task
 
 TRAIN = Path("data") / "train-00000-of-00001.parquet"
@@ -42,13 +43,6 @@ class OtherSpace(ToySimulator):
             ],
             constraints=[Constraint("buffer", P("banks") * P("depth") <= 64, "It is too large.")],
         )
-
-
-def rows_of(*studies: Path) -> pd.DataFrame:
-    """The rows of a dataset of studies."""
-    path = studies[0].with_name("rows.parquet")
-    build_dataset(studies, path)
-    return pd.read_parquet(path)
 
 
 def test_each_evaluation_is_a_row_with_its_values(tmp_path: Path) -> None:
@@ -90,7 +84,7 @@ def test_infeasible_and_failed_evaluations_say_why(tmp_path: Path) -> None:
     with Study.log(tmp_path / "a", toy_task(trouble="raise")) as log:
         log.evaluate(batch)
 
-    frame = rows_of(tmp_path / "a")
+    frame = to_frame([read_study(tmp_path / "a")])
 
     assert frame["feasible"].tolist() == [True, False, False, False]
     reasons = frame["reason"].astype(object).where(frame["reason"].notna(), None).tolist()
@@ -104,7 +98,7 @@ def test_infeasible_and_failed_evaluations_say_why(tmp_path: Path) -> None:
 def test_task_of_several_workloads_has_a_row_for_each(tmp_path: Path) -> None:
     log = search(tmp_path / "a", toy_task({"light": 1.0, "heavy": 2.0}))
 
-    frame = rows_of(tmp_path / "a")
+    frame = to_frame([log])
 
     heavy = frame[frame["workload"] == "heavy"]
     assert len(frame) == 60
@@ -136,7 +130,7 @@ def test_same_design_on_the_same_workload_is_a_duplicate(tmp_path: Path) -> None
     with Study.log(tmp_path / "c", toy_task("heavy")) as log:
         log.evaluate(batch)
 
-    frame = rows_of(*(tmp_path / name for name in "abc"))
+    frame = to_frame([read_study(tmp_path / name) for name in "abc"])
 
     n = len(frame) // 3
     assert frame["is_duplicate"].tolist()[:n] == [False, False, True][:n]
@@ -230,7 +224,7 @@ def test_empty_study_has_no_rows(tmp_path: Path) -> None:
     Study.log(tmp_path / "a", toy_task()).close()
 
     assert build_dataset(tmp_path / "a", tmp_path / "out").rows == 0
-    assert len(rows_of(tmp_path / "a")) == 0
+    assert len(to_frame([read_study(tmp_path / "a")])) == 0
 
 
 def test_csv_and_json_lines_have_the_same_rows(tmp_path: Path) -> None:
@@ -256,6 +250,41 @@ def test_other_endings_are_refused(tmp_path: Path) -> None:
         build_dataset(tmp_path / "a", tmp_path / "out.xlsx")
 
 
+def test_merged_datasets_are_what_their_studies_give(tmp_path: Path) -> None:
+    search(tmp_path / "a")
+    search(tmp_path / "b", toy_task("heavy"), seed=2)
+    with Study.log(tmp_path / "c", Task.make(OtherSpace())) as log:
+        log.evaluate(np.array([[0, 1, 1, 1, 2, 5]]))
+    for name in "abc":
+        build_dataset(tmp_path / name, tmp_path / f"data-{name}")
+
+    merge_datasets([tmp_path / f"data-{name}" for name in "abc"], tmp_path / "merged.parquet")
+    build_dataset([tmp_path / name for name in "abc"], tmp_path / "built.parquet")
+
+    merged, built = (pq.read_table(tmp_path / f"{n}.parquet") for n in ("merged", "built"))
+    assert merged.schema == built.schema
+    assert merged.to_pylist() == built.to_pylist()
+
+
+def test_datasets_that_share_a_study_are_not_merged(tmp_path: Path) -> None:
+    first = mixture(tmp_path)
+    build_dataset(tmp_path / "study-1", tmp_path / "second", license="mit")
+
+    with pytest.raises(InvalidArgumentError, match=r"both hold 'study-1' \("):
+        merge_datasets([first, tmp_path / "second"], tmp_path / "out")
+
+
+def test_datasets_of_several_licenses_need_one_to_be_merged(tmp_path: Path) -> None:
+    search(tmp_path / "a")
+    search(tmp_path / "b", seed=2)
+    build_dataset(tmp_path / "a", tmp_path / "x", license="mit")
+    build_dataset(tmp_path / "b", tmp_path / "y", license="cc-by-4.0")
+
+    with pytest.raises(InvalidArgumentError, match="one license"):
+        merge_datasets([tmp_path / "x", tmp_path / "y"], tmp_path / "out")
+    assert merge_datasets([tmp_path / "x", tmp_path / "y"], tmp_path / "out", license="mit").rows
+
+
 @pytest.mark.parametrize(
     "name", ["two\nlines", "carriage\rreturn", "\x1b[31mred", "nul\0", "half\udc80", "\u2028", ""]
 )
@@ -268,6 +297,8 @@ def test_name_and_license_are_one_line(tmp_path: Path, name: str) -> None:
         with pytest.raises(InvalidArgumentError, match=r"must be (one line|a text)") as caught:
             build_dataset(tmp_path / "a", tmp_path / "out", **given)
         assert len(str(caught.value).splitlines()) == 1
+        with pytest.raises(InvalidArgumentError, match=r"must be (one line|a text)"):
+            merge_datasets([tmp_path / "known"], tmp_path / "out", **given)
 
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a", "known"]
 

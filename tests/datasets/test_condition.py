@@ -111,6 +111,17 @@ def test_orders_and_factors_are_held_out(tmp_path: Path, text: str, fits: Any) -
     assert 0 < sum(wanted) < len(rows)
 
 
+def test_region_of_orders_is_chosen_where_there_is_nothing_else(tmp_path: Path) -> None:
+    split = Split("region", 0.0, 0.2)
+    folder = whole_space(tmp_path, ProvingSimulator("mapping", has_failures=False), split)
+
+    about = open_stored(folder).about
+    assert about.split is not None
+    (text,) = about.split["hold_out"]
+    assert text.endswith(" ...")
+    assert str(parse_condition(text, about)) == text
+
+
 @pytest.mark.parametrize(
     ("text", "problem"),
     [

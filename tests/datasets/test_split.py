@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from archgym.datasets import Split, build_dataset, split_dataset
+from archgym.datasets import Split, build_dataset, merge_datasets, read_dataset, split_dataset
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.studies.study import Study
 from tests.datasets.making import mixture, search
@@ -87,6 +87,16 @@ def test_region_is_held_out_as_asked(tmp_path: Path) -> None:
     assert (parts_of(rows, "design") == 1).all()
 
 
+def test_region_is_chosen_where_none_is_asked_for(tmp_path: Path) -> None:
+    dataset = mixture(tmp_path)
+
+    written = split_dataset(dataset, Split("region", 0.0, 0.3), tmp_path / "out")
+
+    assert "chosen as it explains" in str(written.statement)
+    assert written.shared["test"] == 0
+    assert 0.1 < written.parts["test"] / written.rows < 0.6
+
+
 @pytest.mark.parametrize("by", ["workload", "agent"])
 def test_whole_workloads_and_agents_are_held_out(tmp_path: Path, by: Any) -> None:
     search(tmp_path / "a")
@@ -145,6 +155,15 @@ def test_split_keeps_rows_and_can_be_made_anew(tmp_path: Path) -> None:
     assert second.duplicates == direct.duplicates
 
 
+def test_merging_gives_parts_up(tmp_path: Path) -> None:
+    dataset = mixture(tmp_path, Split("design", 0.2, 0.2))
+
+    merged = merge_datasets([dataset], tmp_path / "merged")
+
+    assert merged.parts == {"train": 120}
+    assert read_dataset(merged.path).split is None
+
+
 def test_single_table_has_the_column(tmp_path: Path) -> None:
     mixture(tmp_path)
 
@@ -158,14 +177,10 @@ def test_single_table_has_the_column(tmp_path: Path) -> None:
     [
         ({"by": "size"}, "`by` must be one of design, region"),
         ({"by": "design", "group": "x"}, "`group` must be one of"),
-        (
-            {"by": "region", "group": "outcome", "hold_out": ("banks>=8",)},
-            '`group` must be "design"',
-        ),
+        ({"by": "region", "group": "outcome"}, '`group` must be "design"'),
         ({"by": "design", "test": 1.5}, "`test` must be a number from 0.0 to 1.0"),
         ({"by": "design", "test": 0.6, "validation": 0.5}, "leave something for training"),
         ({"by": "design", "test": 0.0, "validation": 0.0}, "not both be 0"),
-        ({"by": "region"}, "`hold_out` must name the region"),
         ({"by": "workload", "test": 0.0}, "`test` must be above 0"),
         ({"by": "design", "hold_out": ("banks=1",)}, "`hold_out` must be empty"),
         ({"by": "design", "seed": -1}, "`seed` must be a whole number"),

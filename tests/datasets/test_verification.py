@@ -55,7 +55,7 @@ def with_unit(table: pa.Table, unit: bytes) -> pa.Table:
         None,
         Split("design", 0.2, 0.2, seed=3),
         Split("design", 0.2, 0.2, group="outcome"),
-        Split("region", 0.2, hold_out=("banks>=8",)),
+        Split("region", 0.2, 0.3),
         Split("workload", 0.0, 0.5),
         Split("random", 0.2, 0.2),
     ],

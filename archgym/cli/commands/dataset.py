@@ -17,7 +17,7 @@ from archgym.files.remote import shown
 if TYPE_CHECKING:
     from archgym.datasets import Split, Summary, Written
 
-dataset_app = command_group("dataset", "Build, split and verify datasets of evaluations.")
+dataset_app = command_group("dataset", "Build, split, merge and verify datasets of evaluations.")
 
 DatasetArgument = Annotated[
     Path,
@@ -124,6 +124,29 @@ def split(
 
     with StageBar() as bar:
         written = split_dataset(dataset, parts.split(by), out, progress=bar)
+    _say(written, json)
+
+
+@dataset_app.command()
+@with_groups
+def merge(
+    datasets: Annotated[list[Path], typer.Argument(help="Datasets of the same simulator.")],
+    out: OutOption,
+    name: NameOption = None,
+    license: LicenseOption = None,
+    split: SplitOption = None,
+    *,
+    parts: PartOptions,
+    json: JsonOption = False,
+) -> None:
+    """Merge datasets of one simulator, and mark duplicates across them."""
+    from archgym.datasets import merge_datasets
+
+    chosen = parts.split(split) if split is not None else None
+    with StageBar() as bar:
+        written = merge_datasets(
+            datasets, out, name=name, license=license, split=chosen, progress=bar
+        )
     _say(written, json)
 
 
