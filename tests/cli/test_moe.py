@@ -22,3 +22,13 @@ def test_describe_lists_the_servers_that_the_option_takes(archgym: Archgym) -> N
     listed = ran.out.partition("--option hardware=")[2].partition("--option")[0]
     assert "Server, by default that of the space" in listed
     assert "rtx-4090" in listed
+
+
+def test_serve_takes_dense_models(archgym: Archgym) -> None:
+    dense = ("moe", "serve", "--model", "llama-3.1-8b", "--hardware", "h100", "--json")
+
+    ran = archgym(*dense, "--clients", "1", "--prompt", "16", "--output", "2")
+    refused = archgym(*dense, "--spread")
+
+    assert ran.json["n_gpus"] == 1
+    assert "--spread needs a model with experts; llama-3.1-8b is dense." in refused.err

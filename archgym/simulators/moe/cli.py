@@ -1,11 +1,13 @@
-"""Commands `archgym moe`: models and hardware of mixture-of-experts serving."""
+"""Commands `archgym moe`: models and hardware of mixture-of-experts serving, and its speed."""
 
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 
 from archgym.cli.console.terminal import number, say, table, write_json
 from archgym.cli.options.task import JsonOption
+from archgym.cli.options.values import assignments
+from archgym.errors import InvalidArgumentError
 
 commands = typer.Typer()
 moe_app = typer.Typer(
@@ -18,7 +20,7 @@ commands.add_typer(moe_app)
 
 @moe_app.callback()
 def _group() -> None:
-    """List models and hardware of mixture-of-experts serving."""
+    """List models and hardware of mixture-of-experts serving, and predict its speed."""
 
 
 @moe_app.command()
@@ -87,3 +89,87 @@ def _write(rows: list[dict[str, Any]], as_json: bool, note: str) -> None:
     right = [text for text, is_text in zip(headings, texts, strict=True) if not is_text]
     table(headings, cells, right=right)
     say(f"{note} Use --json for sources.")
+
+
+@moe_app.command()
+def serve(
+    name: Annotated[
+        str, typer.Option("--model", help="Model, or the path of a Hugging Face config.json.")
+    ] = "gpt-oss-120b",
+    hardware: Annotated[
+        str, typer.Option("--hardware", help="Server that hosts the model.")
+    ] = "hgx-h200",
+    engine: Annotated[
+        str, typer.Option("--engine", help="Serving engine to model, or a file with one.")
+    ] = "vllm",
+    precision: Annotated[
+        str, typer.Option("--precision", help="Format of the experts' weights.")
+    ] = "fp8",
+    tensor: Annotated[int, typer.Option("--tensor", help="GPUs that share attention.", min=1)] = 1,
+    data: Annotated[int, typer.Option("--data", help="Groups of those.", min=1)] = 1,
+    spread: Annotated[
+        bool, typer.Option("--spread", help="Spread whole experts over GPUs instead of slices.")
+    ] = False,
+    kv_bits: Annotated[int, typer.Option("--kv-bits", help="Bits of a key or value.")] = 16,
+    clients: Annotated[int, typer.Option("--clients", help="Requests in flight.", min=1)] = 16,
+    prompt: Annotated[int, typer.Option("--prompt", help="Longest prompt, in tokens.", min=1)] = (
+        1024
+    ),
+    output: Annotated[int, typer.Option("--output", help="Longest output, in tokens.", min=1)] = (
+        1024
+    ),
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--option",
+            help="Further option of the simulator, such as draft_tokens=1; repeat for more.",
+            metavar="NAME=VALUE",
+        ),
+    ] = None,
+    json: JsonOption = False,
+) -> None:
+    """Predict a closed-loop benchmark: TTFT, TPOT and tokens per second.
+
+    This is `archgym evaluate moe --space closed-loop` with the engine's defaults, in few words.
+    """
+    from archgym.cli.console.progress import announce_compilation
+    from archgym.evaluation.factory import make_simulator
+    from archgym.simulators.moe.simulator import MoeSimulator
+
+    announce_compilation()
+    options = {
+        "model": name,
+        "hardware": hardware,
+        "engine": engine,
+        "precision": precision,
+        "clients": str(clients),
+        "lengths": f"{prompt}+{output}",
+        "shortest": "0.8",
+        **assignments("--option", option or ()),
+    }
+    simulator = make_simulator(MoeSimulator, "closed-loop", None, options)
+    design = {
+        **simulator.space.design_at(simulator.space.default_indices),
+        "tensor": tensor,
+        "data": data,
+        "kv_bits": kv_bits,
+    }
+    if "spread" in simulator.space.names:
+        design["spread"] = "yes" if spread else "no"
+    elif spread:
+        raise InvalidArgumentError(f"--spread needs a model with experts; {name} is dense.")
+    found = simulator.evaluate(design, simulator.workload(simulator.default_workload))
+    if found.infeasible is not None:
+        raise InvalidArgumentError(
+            f"The server must hold the model and its longest request: {found.infeasible}. Use "
+            "more GPUs (--tensor), fewer bits (--precision) or shorter requests."
+        )
+    names = ("ttft_mean_ms", "tpot_mean_ms", "output_per_s", "memory_gb", "n_gpus")
+    per_gpu = {"output_per_s_and_gpu": found["output_per_s"] / found["n_gpus"]}
+    values = {key: found[key] for key in names} | per_gpu
+    if json:
+        write_json(values)
+        return
+    table(
+        ["what", "value"], [[key, number(value)] for key, value in values.items()], right=["value"]
+    )
