@@ -1,5 +1,6 @@
 """YAML documents whose every value knows its line: plain data only, of bounded size and depth."""
 
+import json
 import math
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -272,16 +273,41 @@ def read_document(path: str | Path, tags: Collection[str] = ()) -> Document:
       StorageError: It cannot be read.
     """
     path = Path(path)
+    return Document(path, _parse(path, read_text(path), tags))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that is not large.
+
+    Raises:
+      FileFormatError: It is, or not UTF-8; the error names the line.
+      StorageError: It cannot be read.
+    """
     with storage_errors(path, "read"), open_file(path) as handle:
         content = handle.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise FileFormatError(path, None, f"the file must have at most {_MAX_BYTES} bytes")
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise FileFormatError(path, line, "the file must be UTF-8; it is not") from None
-    return Document(path, _parse(path, text, tags))
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file that is not large.
+
+    Raises:
+      FileFormatError: It is something else; the error names the line.
+      StorageError: It cannot be read.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FileFormatError(path, error.lineno, f"the file must be JSON: {error.msg}") from None
+    except (RecursionError, ValueError) as error:
+        raise FileFormatError(path, None, f"the file must be JSON: {error}") from None
 
 
 def read_value(text: str, source: str) -> Node:
