@@ -56,7 +56,7 @@ def split_space(name: str | None) -> tuple[str | None, Mapping[str, str]]:
     Raises:
       InvalidArgumentError: The braces do not hold `parameter=values`, each parameter once.
     """
-    match = None if name is None else _NAME.fullmatch(name)
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if name is None or match is None:
         return name, {}
     held: dict[str, str] = {}
