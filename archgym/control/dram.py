@@ -13,7 +13,7 @@ from archgym.errors import InvalidArgumentError, InvalidDesignError, sentence
 from archgym.evaluation.options import Option
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.kernel.core_energy import core_power
+from archgym.simulators.dram.kernel.currents import core_power
 from archgym.simulators.dram.ramulator.kernel.run import SCHEDULERS, bursts_of
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator, device_names
@@ -141,7 +141,7 @@ class RamulatorRun(_MemoryRun):
         made = simulator.made
         c = simulator.configuration(self._design)
         self._bursts = bursts_of(workload.content, simulator.burst_bytes)
-        if simulator._refusal(c, self._bursts):
+        if simulator.refusal(c, self._bursts.end_address):
             raise InvalidArgumentError(
                 f"The design must hold workload {workload.name!r}; its capacity or its refreshes "
                 "do not fit."

@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from archgym.errors import SimulatorError
 from archgym.runtime.kernels import entry_point
+from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.kernel.power import count_commands
 from archgym.simulators.dram.kernel.stepping import COUNTERS
 from archgym.simulators.dram.ramulator.kernel.controller import Work, run
-from archgym.simulators.dram.ramulator.kernel.energy import energies_pj, power_of
+from archgym.simulators.dram.ramulator.kernel.energy import power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     SCHEDULERS,
     Configuration,
