@@ -165,7 +165,7 @@ def test_show_refuses_studies_of_different_tasks(archgym: Archgym, study: Path) 
     ran = archgym("show", study, "other")
 
     assert ran.code == 1
-    assert "must be of one simulator and workload" in ran.err
+    assert "must be of the same task" in ran.err
 
 
 def test_resume_of_a_finished_study_says_so(archgym: Archgym, study: Path) -> None:
