@@ -91,6 +91,28 @@ def test_process_learns_a_smooth_function() -> None:
     assert np.mean(np.abs(mean - worth(other)) < 3.0 * spread) > 0.8
 
 
+def test_predictions_are_those_of_the_equations() -> None:
+    made, features = process([0, 0, 1], 30)
+    targets = features[:, 0] + np.sin(4.0 * features[:, 2])
+    made.learn(features[:20], targets[:20])
+    made.condition(features[:20], targets[:20])
+    weights, a, s, noise = made._parts(made._values)
+    z = (features - features[:20].mean(axis=0)) * np.sqrt(weights)
+    root = np.sqrt(5.0 * ((z[:, None] - z[None, :]) ** 2).sum(axis=2))
+    kernel = a * z @ z.T + s * (1.0 + root + root**2 / 3.0) * np.exp(-root)
+    solved = np.linalg.solve(kernel[:20, :20] + (noise + 1e-8) * np.eye(20), kernel[:20])
+    y = (targets[:20] - targets[:20].mean()) / targets[:20].std()
+
+    mean, spread = made.predict(features[20:])
+    again = made.predict(features[20:])
+
+    left = np.diag(kernel - kernel[:, :20] @ solved)[20:]
+    expected = targets[:20].mean() + targets[:20].std() * (solved[:, 20:].T @ y)
+    np.testing.assert_allclose(mean, expected, rtol=1e-6)
+    np.testing.assert_allclose(spread, targets[:20].std() * np.sqrt(left), rtol=1e-4)
+    assert np.array_equal(mean, again[0])
+
+
 def test_gradient_is_that_of_the_loss() -> None:
     made, features = process([0, 0, 1, 2, 2], 20)
     y = features[:, 0] - features[:, 3] ** 2
@@ -203,6 +225,15 @@ def test_design_in_flight_is_not_asked_for_again() -> None:
     designs = np.concatenate([agent.ask() for _ in range(30)])
 
     assert len(np.unique(MIXED.space.canonical(designs), axis=0)) == 30
+
+
+def test_half_of_the_first_designs_in_flight_are_near_the_default() -> None:
+    agent = FewAgent(MIXED.space, seed=0, batch_size=8)
+    default, *rest = (agent.ask()[0] for _ in range(8))
+    n_changed = (np.array(rest) != default).sum(axis=1)
+
+    # As with one in flight: every other design, beginning with the second.
+    assert (n_changed[::2] < n_changed[1::2].mean()).all()
 
 
 def test_belief_keeps_means_and_removes_uncertainty() -> None:

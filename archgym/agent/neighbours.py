@@ -5,6 +5,7 @@ have an order, two items swapped in a permutation, one prime moved in a factoris
 other value where nothing is near.
 """
 
+import sys
 from functools import cache
 
 import numpy as np
@@ -67,12 +68,23 @@ def step_designs(
     # The movable parameter with the least number steps in any case.
     least = order == order.min(axis=1, keepdims=True)
     chosen = movable & (least | (order < rate / np.maximum(n_movable, 1)))
-    sizes, parameters = space.sizes.tolist(), space.parameters
-    for row, place in np.argwhere(chosen).tolist():
+    places = np.argwhere(chosen)
+    parameters = space.parameters
+    are_ordered = np.array([parameter.is_ordered for parameter in parameters])
+    is_listed = are_ordered | [_is_choice(type(parameter)) for parameter in parameters]
+    # Compiled code makes the same steps, and is used where a simulator has loaded its library.
+    if "archgym.runtime.kernels" in sys.modules and is_listed[places[:, 1]].all():
+        from archgym.agent._steps import take_steps
+
+        odds = np.minimum(1.0, 1.0 / (length * space.sizes))
+        take_steps(changed, places, space.sizes, are_ordered, odds, rng)
+        return changed
+    sizes = space.sizes.tolist()
+    for row, place in places.tolist():
         index = int(changed[row, place])
-        if parameters[place].is_ordered:
+        if are_ordered[place]:
             changed[row, place] = _along(index, sizes[place], length, rng)
-        elif _is_choice(type(parameters[place])):
+        elif is_listed[place]:
             changed[row, place] = (index + int(rng.integers(1, sizes[place]))) % sizes[place]
         else:
             changed[row, place] = step(parameters[place], index, length, rng)
