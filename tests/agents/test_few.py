@@ -254,6 +254,27 @@ def test_belief_keeps_means_and_removes_uncertainty() -> None:
     assert made.predict(features[20:])[0] == pytest.approx(mean, abs=1e-3)
 
 
+def test_design_in_flight_that_is_believed_to_be_the_best_is_the_one_to_improve_on() -> None:
+    space = DesignSpace("line", [Integer(name="x", low=0, high=30)])
+    task = Task.make(
+        FunctionSimulator(lambda design: {"loss": 40.0 - design["x"]}, space, {"loss": "minimise"})
+    )
+    history = History(1)
+    known = np.array([[0], [4], [8], [12]])
+    history.add(known, task.trials(known, task.evaluate(known), np.zeros(4, dtype=bool)))
+    model = TaskModel(DesignFeatures(space), task)
+
+    def gain(x: int, *in_flight: int) -> float:
+        model.fit(history, [np.array([other]) for other in in_flight])
+        return float(model.promise(np.array([[x]]))[0])
+
+    # 14 is better than all that is known, but not than 16 will be; 18 is better than that.
+    assert gain(14, 16) < gain(14) - 1.0
+    assert gain(18, 16) > gain(14, 16) + 1.0
+    # A design that is believed to be worse changes little.
+    assert gain(14, 2) == pytest.approx(gain(14), abs=0.1)
+
+
 def test_asks_depend_on_results_in_order_of_asking_only() -> None:
     one, other = (search(FewAgent, MIXED, 40, seed=2, batch_size=5) for _ in range(2))
 
