@@ -1,5 +1,6 @@
 """Tests of steps to neighbours."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -132,3 +133,26 @@ def test_compiled_steps_are_those_of_python(length: float, monkeypatch: pytest.M
     assert np.array_equal(compiled, plain)
     assert (compiled != designs).any(axis=1).all()
     assert one.bit_generator.state == other.bit_generator.state
+
+
+LOADED = """
+import numpy as np
+import archgym.runtime.kernels
+from archgym.agent.neighbours import step_designs
+from archgym.spaces.parameter import Categorical
+from archgym.spaces.space import DesignSpace
+
+space = DesignSpace("c", [Categorical(name="c", choices=("a", "b", "c"))])
+rng = np.random.default_rng(0)
+print(step_designs(space, np.zeros((9, 1), dtype=np.int64), 1.0, 0.1, rng).ravel().tolist())
+"""
+
+
+@pytest.mark.slow
+def test_compiled_steps_are_loaded_from_the_cache_by_another_process() -> None:
+    # Drawing a whole number allocates, for which a process has to be prepared.
+    run = [sys.executable, "-c", LOADED]
+    texts = [subprocess.run(run, check=True, capture_output=True).stdout for _ in range(2)]
+
+    assert texts[0] == texts[1]
+    assert set(texts[0].decode().strip("[]\n").split(", ")) == {"1", "2"}
