@@ -1,9 +1,11 @@
 """Learned and evolved rules of prefix caches, on sessions that were held out.
 
     python -m experiments.kv_rules DIR [--only TRACE ...] [--splits 4] [--trials 40]
+    python -m experiments.kv_rules DIR --only agents --reinforced --trials 80
 
 DIR holds recorded traces as `kv`. Three ways make rules of `kv-cache`: a linear score whose weights
 are drawn, a tree that imitates what the optimum keeps, and a search that mutates the code of rules.
+With `--reinforced`, a policy gradient makes the weights of the linear score, and nothing else runs.
 All are the same kind of program, an expression over what a rule may know of a block. It runs here
 by an interpreter, and at the end as code in the sandbox, which must have the same hits.
 """
@@ -50,6 +52,8 @@ _TEXTS: Final = (
     "uses[block]", "between[block]", "depth", "left", "found[session]", "turns[session]",
     "gap[session]", "pause[session]", "over[session]",
 )  # fmt: skip
+_USUAL: Final = np.array([7, 3600, 300, 300, 63, 100, 600, 600, 1])
+"""chosen: largest usual values of the features."""
 _MOST: Final = 65535
 _BLOCK, _SESSION = 3, 7  # arrays of each kind; see `_at`
 _HEAD: Final = 8
@@ -363,19 +367,6 @@ def tuned(part: Part, allowed: Sequence[int], trials: int, rng: Any) -> Program:
     """Return a linear score whose weights are changed one at a time, better ones kept."""
     # Seconds that the largest usual value of a feature is worth, at most.
     weights, best = np.zeros(len(FEATURES)), -np.inf
-    usual = np.array([7, 3600, 300, 300, 63, 100, 600, 600, 1])
-
-    def program(values: Any) -> Program:
-        terms: list[Program] = [
-            ("*", ("c", _rounded(value)), ("f", number))
-            for number, value in enumerate(values)
-            if value
-        ]
-        whole: Program = ("c", 0.0)
-        for term in terms:
-            whole = ("+", whole, term)
-        return whole
-
     for trial in range(trials):
         drawn = weights.copy()
         if trial:
@@ -383,11 +374,55 @@ def tuned(part: Part, allowed: Sequence[int], trials: int, rng: Any) -> Program:
             if drawn[at] and rng.random() < 0.5:
                 drawn[at] *= rng.choice((0.0, -1.0, 0.3, 3.0))
             else:
-                drawn[at] = rng.choice((-1, 1)) * 10 ** rng.uniform(0, 5) / usual[at]
-        found = part.closed(program(drawn))
+                drawn[at] = rng.choice((-1, 1)) * 10 ** rng.uniform(0, 5) / _USUAL[at]
+        found = part.closed(_linear(drawn))
         if found > best:
             weights, best = drawn, found
-    return program(weights)
+    return _linear(weights)
+
+
+def _linear(values: Any) -> Program:
+    whole: Program = ("c", 0.0)
+    for number, value in enumerate(values):
+        if value:
+            whole = ("+", whole, ("*", ("c", _rounded(value)), ("f", number)))
+    return whole
+
+
+def reinforced(
+    part: Part, allowed: Sequence[int], trials: int, rng: Any, pairs: int = 4
+) -> Program:
+    """Return a linear score made by a policy gradient with exploration of its weights.
+
+    The policy draws weights from a normal distribution at the start of an episode, which is a
+    replay of the training sessions; the reward is the share of the gap. Each step moves the mean
+    and the spread by some pairs of opposite draws (F. Sehnke et al., PGPE, 2010).
+    """
+    chosen = list(allowed)
+    # Logarithmic in seconds, so that a step of 1 is a factor of ten.
+    mean, spread = np.zeros(len(chosen)), np.full(len(chosen), 1.5)
+    best, found = _linear(np.zeros(len(FEATURES))), -np.inf
+
+    def program(values: Any) -> Program:
+        weights = np.zeros(len(FEATURES))
+        weights[chosen] = np.sign(values) * (10.0 ** np.minimum(np.abs(values), 6.0) - 1.0)
+        return _linear(weights / _USUAL)
+
+    for _ in range(trials // (2 * pairs)):
+        drawn = rng.normal(size=(pairs, len(chosen))) * spread
+        made = [[program(mean + sign * each) for sign in (1, -1)] for each in drawn]
+        rewards = np.array([[part.closed(each) for each in pair] for pair in made])
+        for each, reward in zip(itertools.chain(*made), rewards.ravel(), strict=True):
+            if reward > found:
+                best, found = each, reward
+        scale = rewards.std() + 1e-9
+        slope = (rewards[:, 0] - rewards[:, 1]) / (2.0 * scale)
+        mean = mean + 0.5 * (slope[:, None] * drawn).mean(axis=0)
+        surplus = (rewards.mean(axis=1) - rewards.mean()) / scale
+        change = (surplus[:, None] * (drawn**2 - spread**2) / spread).mean(axis=0)
+        spread = np.clip(spread + 0.1 * change, 0.3, 3.0)
+    last = program(mean)
+    return last if part.closed(last) > found else best
 
 
 def imitation(part: Part, allowed: Sequence[int], leaves: int = 12) -> Program:
@@ -517,21 +552,26 @@ def evolved(
 
 
 def study(
-    name: str, splits: Sequence[tuple[Part, Part]], allowed: Sequence[int], trials: int, rng: Any
+    name: str,
+    splits: Sequence[tuple[Part, Part]],
+    allowed: Sequence[int],
+    trials: int,
+    rng: Any,
+    is_reinforced: bool,
 ) -> list[dict[str, Any]]:
     """Return a row for each split and way."""
     rows = []
     for number, (training, held_out) in enumerate(splits):
-        linear = tuned(training, allowed, trials, rng)
-        tree = imitation(training, allowed)
-        first: list[Program] = [("c", 0.0), linear, tree]
-        if 8 in allowed:
-            first.append(("*", ("c", -1e6), ("f", 8)))
-        made = {
-            "linear": linear,
-            "imitation": tree,
-            "evolved": evolved(training, allowed, trials, rng, first),
-        }
+        if is_reinforced:
+            made = {"reinforced": reinforced(training, allowed, trials, rng)}
+        else:
+            linear = tuned(training, allowed, trials, rng)
+            tree = imitation(training, allowed)
+            first: list[Program] = [("c", 0.0), linear, tree]
+            if 8 in allowed:
+                first.append(("*", ("c", -1e6), ("f", 8)))
+            best = evolved(training, allowed, trials, rng, first)
+            made = {"linear": linear, "imitation": tree, "evolved": best}
         for way, program in made.items():
             found = [hits(program, case) for case in held_out.cases]
             text = rule_of(program, f"{way} rule of {name}, split {number}.")
@@ -580,6 +620,7 @@ def main() -> None:
     parser.add_argument("--only", choices=names, nargs="+", default=names)
     parser.add_argument("--splits", type=int, default=4)
     parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--reinforced", action="store_true")
     given = parser.parse_args()
     folder = given.reference / "kv" / "traces"
     every = tuple(range(len(FEATURES)))
@@ -600,8 +641,9 @@ def main() -> None:
             if is_agents
             else splits_of_requests(path, given.splits)
         )
-        rows += study(name, splits, allowed, given.trials, rng)
-    write(f"kv-held-out{'' if given.only == names else '-' + given.only[0]}.csv", rows)
+        rows += study(name, splits, allowed, given.trials, rng, given.reinforced)
+    part = "-reinforced" if given.reinforced else "-" + given.only[0]
+    write(f"kv-held-out{'' if given.only == names else part}.csv", rows)
     summary(rows)
 
 

@@ -70,6 +70,11 @@ class RuleCase(ABC):
           SimulatorError: They are impossible: a defect of the simulator.
         """
 
+    def shared_with(self, other: "RuleCase") -> int:
+        """Return how many sessions, programs or the like both traces have; 0 if unknown."""
+        del other
+        return 0
+
     @final
     def input(
         self, source: RuleSource | None = None, tuned: Mapping[str, int] | None = None

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Any, final
 
 from archgym.errors import InvalidArgumentError
@@ -102,6 +103,12 @@ def compare_rules(
         raise InvalidArgumentError(f"A held-out trace must not be a training trace; got {both[0]}.")
     chosen = next(iter(domains.values()))
     cases = [chosen.open_case(name, options or {}) for name in (*train, *held_out)]
+    for seen, other in product(cases[: len(train)], cases[len(train) :]):
+        if (n := other.shared_with(seen)) > 0:
+            raise InvalidArgumentError(
+                f"Held-out {other.name!r} has {n:,} sessions or requests of training trace "
+                f"{seen.name!r}; take others."
+            )
     entries = []
     used = runner or RuleRunner()
     try:

@@ -1,5 +1,6 @@
 """Conformance suite of agents."""
 
+import ctypes
 import inspect
 import random
 import tempfile
@@ -377,6 +378,9 @@ class _AgentCheck:
         thread.join(self._time_limit_s)
         where = f"{circumstance} (seed {seed}, after {len(recorder.designs)} designs)".strip()
         if thread.is_alive():
+            # Or it would use a core for as long as the process lives.
+            ended = ctypes.py_object(SystemExit)
+            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ended)
             raise self._error(
                 f"a search must continue or end {where}",
                 f"nothing within {self._time_limit_s:g} s",

@@ -1,6 +1,7 @@
 """A suite that lets a broken agent or simulator pass is worth nothing: these are broken."""
 
 import random
+import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -214,6 +215,19 @@ def test_broken_agent_is_found(kind: type[Agent], message: str) -> None:
         check_agent(kind, n_designs=40, time_limit_s=2.0)
 
     assert f"check_agent({kind.__qualname__}" in str(caught.value)
+
+
+def test_agent_that_hangs_is_ended() -> None:
+    # Before: its thread went on for ever, on half of what the process could do.
+    before = set(threading.enumerate())
+
+    with pytest.raises(ConformanceError, match="continue or end"):
+        check_agent(Hangs, n_designs=40, time_limit_s=0.5)
+
+    left = set(threading.enumerate()) - before
+    for thread in left:
+        thread.join(10.0)
+    assert not any(thread.is_alive() for thread in left)
 
 
 def test_agent_is_checked_on_the_tasks_given() -> None:

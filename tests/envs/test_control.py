@@ -16,8 +16,12 @@ from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
 
 @pytest.mark.slow
 def test_gymnasiums_checker_accepts_both(recwarn: pytest.WarningsRecorder) -> None:
-    for name in ("archgym/DramControl-v0", "archgym/CpuControl-v0"):
-        check_env(gymnasium.make(name).unwrapped, skip_render_check=True)
+    for name, task in (
+        ("archgym/DramControl-v0", "dram-locality:requests=4000"),
+        ("archgym/CpuControl-v0", "cpu-mixture:instructions=8000"),
+    ):
+        assert gymnasium.make(name).unwrapped
+        check_env(gymnasium.make(name, task=task).unwrapped, skip_render_check=True)
 
     assert [str(w.message) for w in recwarn if "gymnasium" in str(w.filename)] == []
 
@@ -206,16 +210,13 @@ def test_pettingzoos_checker_accepts_teams() -> None:
     pytest.importorskip("pettingzoo")
     from pettingzoo.test import parallel_api_test
 
-    from archgym.envs import parallel
+    from archgym.envs import ParallelControlEnv, parallel
 
-    env = parallel("archgym/CpuControl-v0", cores=2)
-    parallel_api_test(env, num_cycles=40)
+    parallel_api_test(ParallelControlEnv("cpu-cores-2:instructions=4000"), num_cycles=40)
+    parallel_api_test(ParallelControlEnv("dram-channels-4:requests=4000"), num_cycles=100)
 
-    assert env.possible_agents == ["core_0", "core_1"]
-
+    assert parallel("archgym/CpuControl-v0", cores=2).possible_agents == ["core_0", "core_1"]
     channels = parallel("archgym/DramControl-v0", channels=4)
-    parallel_api_test(channels, num_cycles=100)
-
     assert channels.possible_agents == [f"channel_{c}" for c in range(4)]
     with pytest.raises(InvalidArgumentError, match="`with_price` must be left out"):
         parallel("archgym/DramControl-v0", with_price=True)

@@ -145,7 +145,10 @@ def test_a_sweep_has_one_driver(plan: SweepPlan, swept: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize(
+    "number",
+    [signal.SIGINT, pytest.param(signal.SIGTERM, marks=pytest.mark.nightly), signal.SIGKILL],
+)
 def test_a_signal_stops_within_two_seconds_and_the_sweep_goes_on_to_the_same_end(
     write_plan: WritePlan, tmp_path: Path, number: signal.Signals
 ) -> None:

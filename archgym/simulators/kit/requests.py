@@ -21,8 +21,8 @@ MAX_BYTES: Final = 2**30
 """chosen: bytes of an unpacked trace; a gzip bomb stops here."""
 PIECE_TOKENS: Final = 512
 """Tokens that an entry of `hash_ids` stands for (Qin et al., *Mooncake*, FAST 2025)."""
-_MAX_ARRIVAL_NS: Final = 2.0**40 * 1e6
-"""chosen: 34 years."""
+_MAX_ARRIVAL_NS: Final = 2.0**41 * 1e6
+"""chosen: 70 years, so that clocks that count from 1970 are within."""
 _MAX_ID: Final = 2**62
 _NS_PER_S: Final = 1e9
 _NS_PER_MS: Final = 1e6
@@ -41,6 +41,7 @@ class _Layout:
     output: str
     unit_ns: float = _NS_PER_S
     is_date: bool = False
+    is_by_end: bool = False
 
 
 _LAYOUTS: Final = (
@@ -51,6 +52,10 @@ _LAYOUTS: Final = (
     # Wang et al., *BurstGPT*, 2024.
     _Layout("Timestamp", "Request tokens", "Response tokens"),
     _Layout("arrival_s", "prompt_tokens", "output_tokens"),
+    # aiperf's `profile_export.jsonl`, whose lines come as requests end.
+    _Layout(
+        "request_start_ns", "input_sequence_length", "output_sequence_length", 1.0, is_by_end=True
+    ),
 )
 _FORMATS: Final = " or ".join(f"{x.arrival},{x.prompt},{x.output}" for x in _LAYOUTS)
 
@@ -63,8 +68,10 @@ class Row(NamedTuple):
       arrival_ns: Time; dates count from 2020 [ns].
       prompt, output: Tokens, 1 or more.
       ids: Numbers of the prompt's pieces; empty where nothing is known.
+      has_outputs: True if `ids` stand for whole pieces, then those of the output.
       piece: Tokens of a piece.
       is_json: True for a line of JSON.
+      is_by_end: True where lines come as requests end, with times of a clock.
     """
 
     line: int
@@ -72,21 +79,24 @@ class Row(NamedTuple):
     prompt: int
     output: int
     ids: list[int]
+    has_outputs: bool
     piece: int
     is_json: bool
+    is_by_end: bool
 
 
 def read_rows(path: Path) -> Iterator[Row]:
     """Yield the requests of a table or of lines of JSON, in the order of the file.
 
-    A first object with `piece_tokens` sets the tokens of a piece.
+    A first object with `piece_tokens` sets the tokens of a piece; with `has_outputs`, `hash_ids`
+    continue with pieces of the output.
 
     Raises:
       FileFormatError: It holds something else; the error names the line.
       StorageError: It cannot be read.
     """
     layout: _Layout | None = None
-    names, piece = list[str](), PIECE_TOKENS
+    names, piece, has_outputs = list[str](), PIECE_TOKENS, False
     for line, text in lines_of(path):
         is_json = text.startswith(("{", "["))
         if is_json:
@@ -95,7 +105,14 @@ def read_rows(path: Path) -> Iterator[Row]:
                 raise FileFormatError(path, line, "a line must hold a JSON object; it does not")
             if layout is None and "piece_tokens" in record:
                 piece = whole(path, line, record, "piece_tokens", low=1)
+                has_outputs = record.get("has_outputs") is True
                 continue
+            metrics = record.get("metrics")
+            if isinstance(metrics, dict) and isinstance(record.get("metadata"), dict):
+                values = {
+                    n: v.get("value") if isinstance(v, dict) else v for n, v in metrics.items()
+                }
+                record = {**record["metadata"], **values}
         else:
             try:
                 cells = [cell.strip() for cell in next(csv.reader([text], strict=True))]
@@ -115,8 +132,8 @@ def read_rows(path: Path) -> Iterator[Row]:
             for name, low in ((layout.prompt, 1), (layout.output, 0))
         ]
         arrival_ns = _arrival_ns(path, line, layout, record.get(layout.arrival), not is_json)
-        ids = _ids(path, line, record)
-        yield Row(line, arrival_ns, lengths[0], lengths[1], ids, piece, is_json)
+        ids, is_by_end = _ids(path, line, record), layout.is_by_end
+        yield Row(line, arrival_ns, *lengths, ids, has_outputs, piece, is_json, is_by_end)
 
 
 def _layout(path: Path, line: int, names: Mapping[str, Any]) -> _Layout:

@@ -137,10 +137,7 @@ def memory_for(found: Analysis, policy: str, percent: float) -> int | None:
     """
     wanted = percent / 100.0 * found.reusable_percent
     hits, sizes = found.curves[policy], found.capacities
-    if hits[0] >= wanted:
-        return sizes[0]
-    for at in range(1, len(hits)):
-        if hits[at] >= wanted > hits[at - 1]:
-            share = (wanted - hits[at - 1]) / (hits[at] - hits[at - 1])
-            return int(np.ceil(sizes[at - 1] + share * (sizes[at] - sizes[at - 1])))
-    return None
+    at = next((at for at, share in enumerate(hits) if share >= wanted), None)
+    if at is None or at == 0:
+        return None if at is None else sizes[0]
+    return int(np.ceil(np.interp(wanted, hits[at - 1 : at + 1], sizes[at - 1 : at + 1])))

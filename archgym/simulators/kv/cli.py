@@ -54,13 +54,12 @@ def analyse_trace(
     json: JsonOption = False,
 ) -> None:
     """Show reuse, contexts of live sessions, and hits over memory by policy and optimum."""
-    from archgym.errors import unknown_name
+    from archgym.checks import check_choice
     from archgym.simulators.kv.analysis import POLICIES
     from archgym.simulators.kv.kernel.layout import POLICIES as KNOWN
 
     for policy in policies or ():
-        if policy not in KNOWN:
-            raise unknown_name("policy", policy, KNOWN)
+        check_choice("--policy", policy, KNOWN)
     simulator, found = _analysis(trace, options, block, tuple(policies or POLICIES), out)
     gib = block * simulator.kv_bytes_per_token / 2**30
     _draw_hits(found, f"{trace}: hits over memory", gib, out)
@@ -290,7 +289,8 @@ def try_designs(
         metrics = simulator.evaluate(design, workload)
         changed = {**common, **case}.items()
         name = ", ".join(f"{key}={value}" for key, value in changed) or "default"
-        shown = {} if metrics.infeasible else {key: metrics[key] for key in _SHOWN}
+        names = () if metrics.infeasible else (*_SHOWN, "rejected")
+        shown = {key: metrics[key] for key in names}
         rows.append({"design": name, "problem": metrics.infeasible, **shown})
     _draw_designs(rows, trace, out)
     if json:
@@ -304,3 +304,6 @@ def try_designs(
     for row in rows:
         if row["problem"]:
             say(f"{row['design']}: {row['problem']}.")
+        elif row["rejected"]:
+            say(f"{row['design']}: {row['rejected']:,.0f} requests need more memory than a worker "
+                "has; figures are those of the others.")  # fmt: skip

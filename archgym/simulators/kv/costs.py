@@ -13,7 +13,6 @@ from archgym.simulators.kv.machine import (
     HOURS,
     TIERS,
     Deployment,
-    bandwidths,
     deployment,
     sizes_gb,
 )
@@ -22,7 +21,10 @@ if TYPE_CHECKING:
     from archgym.simulators.kv.kernel.serving import Service
 
 NO_ROOM: Final = "the model leaves no memory for keys and values on so few accelerators"
+NO_REQUEST: Final = "the cache is smaller than every request of the trace"
 TOO_WIDE: Final = "the server has fewer accelerators than the workers need"
+REASONS: Final = (NO_ROOM, TOO_WIDE, NO_REQUEST)
+"""Reasons why a design cannot be built."""
 _MS: Final = 1000.0
 # Engines plan a step while the one before runs (vLLM's asynchronous scheduling, SGLang's overlap
 # scheduler), so that a new request misses one. The wait that `moe` was fitted to, of some four
@@ -83,6 +85,8 @@ def serve_design(
         return deployed
     if deployed.max_tokens // made.block < 1:
         return NO_ROOM
+    if deployed.max_tokens // made.block < made.blocks.need.min():
+        return NO_REQUEST
     run = run_design(made, design, served, deployed)
     return _metrics(made, design, served, deployed, run)
 
@@ -117,7 +121,11 @@ def run_design(
 
     block_gb = made.block * deployed.kv_bytes / 1e9
     n_gpus = n_workers(design) * design["tensor"]
-    widths = bandwidths(deployed, n_gpus, served.dram_gb_per_s)
+    own = {
+        "dram": min(deployed.host_gb_per_s * n_gpus, served.dram_gb_per_s),
+        "remote": deployed.network_gb_per_s * n_gpus,
+    }
+    widths = [tier.gb_per_s or own[tier.name] for tier in TIERS]
     store = new_store(
         np.array([int(size / block_gb) for size in sizes_gb(design)], np.int64),
         np.array([tier.latency_ms for tier in TIERS]),
@@ -192,8 +200,8 @@ def _metrics(
         "hit_percent": percent * requests.hits[done].sum(),
         "loaded_percent": percent * requests.loaded[done].sum(),
         "saved_prefill_s": saved_prefill_s(made, requests.hits + requests.loaded, deployed),
-        **{f"ttft_p{p}_ms": _percentile(ttft, p) for p in (50, 90, 99)},
-        **{f"tpot_p{p}_ms": _percentile(long, p) for p in (50, 90)},
+        **{f"ttft_p{p}_ms": float(np.percentile(ttft, p)) for p in (50, 90, 99)},
+        **{f"tpot_p{p}_ms": float(np.percentile(long, p)) for p in (50, 90)},
         "goodput_per_s": float(good.sum()) / duration_s,
         "output_per_s": output_tokens / duration_s,
         "duration_s": duration_s,
@@ -209,10 +217,6 @@ def _metrics(
     }
     names = (f"{tier.name}_moved_gb" for tier in TIERS)
     return found | dict(zip(names, moved.tolist(), strict=True))
-
-
-def _percentile(values: Any, percent: int) -> float:
-    return float(np.percentile(values, percent)) if len(values) else 0.0
 
 
 def saved_prefill_s(made: StreamBlocks, found: Any, deployed: Deployment) -> float:

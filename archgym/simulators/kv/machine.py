@@ -111,21 +111,6 @@ def deployment(
     )  # fmt: skip
 
 
-def bandwidths(made: Deployment, n_gpus: int, dram_gb_per_s: float) -> tuple[float, ...]:
-    """Return the bandwidth of each tier [GB/s] for a fleet of accelerators.
-
-    Args:
-      made: Model on the accelerators of a worker.
-      n_gpus: Accelerators of all workers.
-      dram_gb_per_s: Rate of the host's memory.
-    """
-    own = {
-        "dram": min(made.host_gb_per_s * n_gpus, dram_gb_per_s),
-        "remote": made.network_gb_per_s * n_gpus,
-    }
-    return tuple(tier.gb_per_s or own[tier.name] for tier in TIERS)
-
-
 def sizes_gb(design: Mapping[str, Any]) -> tuple[float, ...]:
     """Return the size of each tier of a design [GB]."""
     return tuple(float(design.get(f"{tier.name}_gb", 0)) for tier in TIERS)

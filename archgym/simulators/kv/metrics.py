@@ -130,12 +130,6 @@ _COUNTED: Final = (
     ),
     Objective("hits", (Term("hit_percent", "maximise"),), "Most hits."),
     Objective("gap", (Term("gap_closed_percent", "maximise"),), "Policy closest to the best."),
-    Objective(
-        "memory-for-half",
-        (Term("cache_gib", "minimise"),),
-        "Least memory that finds half of the prompt tokens.",
-        limits=(Limit("hit_percent", ">=", 50.0),),
-    ),
 )
 _SERVED: Final = (
     Objective(
@@ -153,6 +147,16 @@ _SERVED: Final = (
 def objectives(space: str) -> dict[str, Objective]:
     """Return the objectives of a space; the first is the default."""
     return {each.name: each for each in (_SERVED if space == "serving" else _COUNTED)}
+
+
+def gap_share(hits: int, of_lru: int, optimum: int) -> float:
+    """Return the share of the gap from LRU to the optimum that hits close.
+
+    Where LRU is optimal it is 1 for as many hits, and below 0 for fewer.
+    """
+    if hits == optimum:
+        return 1.0
+    return (hits - of_lru) / (optimum - of_lru or optimum)
 
 
 def values_of(counts: Mapping[str, Any], names: tuple[str, ...]) -> list[float]:

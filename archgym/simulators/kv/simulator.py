@@ -16,10 +16,10 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kv.costs import NO_ROOM, TOO_WIDE, Served, n_workers, serve_design
+from archgym.simulators.kv.costs import NO_REQUEST, REASONS, Served, n_workers, serve_design
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
-from archgym.simulators.kv.metrics import METRICS, objectives, values_of
-from archgym.simulators.kv.space import GROUPS, LARGEST_BLOCK, SPACE_NAMES, design_space
+from archgym.simulators.kv.metrics import METRICS, gap_share, objectives, values_of
+from archgym.simulators.kv.space import GROUPS, SPACE_NAMES, design_space
 from archgym.simulators.kv.workloads import (
     DEFAULT_WORKLOAD,
     SHIPPED,
@@ -50,7 +50,7 @@ _EXPORTS: Final = {
     "sglang": {"sglang": FORMATS["sglang"]},
     "serving": FORMATS,
 }
-_REASONS: Final = (_TOO_MANY, _NO_FIT, NO_ROOM, TOO_WIDE)
+_REASONS: Final = (_TOO_MANY, _NO_FIT, *REASONS)
 _require = partial(require_kept, "KV")
 
 
@@ -93,9 +93,7 @@ class KvSimulator(RowSimulator):
             ),
         ] = "sequential",
         first: Annotated[int, Option("First request of the stream that runs.")] = 0,
-        last: Annotated[
-            int, Option("Request of the stream before which the run ends.", word="all")
-        ] = 0,
+        last: Annotated[int, Option("Request before which the run ends.", word="all")] = 0,
         skip_sessions: Annotated[int, Option("Sessions of the trace that are left out.")] = 0,
         sessions: Annotated[int, Option("Sessions of the trace that run.", word="all")] = 0,
         live: Annotated[int, Option("Sessions that are live at a time.", low=1)] = 8,
@@ -105,9 +103,7 @@ class KvSimulator(RowSimulator):
         think_cap_ms: Annotated[
             int, Option("Longest pause of an agent.", high=10**10, unit="ms")
         ] = 600_000,
-        link: Annotated[
-            bool, Option("True if the text of an output is part of the next prompt.")
-        ] = True,
+        link: Annotated[bool, Option("True if an output is part of the next prompt.")] = True,
         shared_prefix: Annotated[
             bool, Option("True if agents with the same tools and system prompt share blocks.")
         ] = True,
@@ -132,15 +128,9 @@ class KvSimulator(RowSimulator):
             int | None,
             Option("Blocks in host memory; by default a parameter says how many.", high=2**26),
         ] = None,
-        step_ms: Annotated[
-            int, Option("Length of a step of the scheduler.", low=1, high=10**6, unit="ms")
-        ] = 30,
-        max_seqs: Annotated[
-            int, Option("Requests that the scheduler runs at a time.", low=1, high=2**16)
-        ] = 256,
-        token_budget: Annotated[
-            int, Option("Tokens of a step.", low=1, high=2**26, unit="token")
-        ] = 8192,
+        step_ms: Annotated[int, Option("Length of a step.", low=1, high=10**6, unit="ms")] = 30,
+        max_seqs: Annotated[int, Option("Requests that run at a time.", low=1, high=2**16)] = 256,
+        token_budget: Annotated[int, Option("Tokens of a step.", low=1, high=2**26)] = 8192,
         reserve_prompt: Annotated[
             bool, Option("True if a request starts only when its whole prompt fits.")
         ] = True,
@@ -267,18 +257,6 @@ class KvSimulator(RowSimulator):
                 "`live` is %d, but %s has %d sessions: no more are live at a time.",
                 self.settings.live, content.name, sessions,
             )  # fmt: skip
-        blocks, block = self._given["cache_tokens"], self._given["block_tokens"] or LARGEST_BLOCK
-        # An `offload` without blocks of its own takes all from the host.
-        if blocks is not None and self.space.name != "offload":
-            least = -(-int((found.arrivals.prompt + found.arrivals.output).min()) // block)
-            what = (
-                f"`gpu_blocks` must hold a request of the trace, {least:,} blocks of {block:,} "
-                f"tokens at least; got {blocks:,}."
-            )
-            if blocks == 0:
-                raise InvalidArgumentError(what)
-            if blocks < least:
-                logger.warning("%s All requests are rejected.", what)
         return Workload(content.name, content.digest, content)
 
     def measure(self, indices: np.ndarray, opened: Any, cost: str | None) -> np.ndarray | str:
@@ -297,6 +275,8 @@ class KvSimulator(RowSimulator):
             served = serve_design(made, {"block_tokens": block, **design}, self._served)
             return served if isinstance(served, str) else np.array(values_of(served, self._names))
         counts = self._counts(made, design)
+        if counts["rejected"] == counts["requests"]:
+            return NO_REQUEST
         return np.array(values_of(counts, self._names))
 
     def piece_bytes(self, design: Mapping[str, Any]) -> int | str:
@@ -397,11 +377,6 @@ class KvSimulator(RowSimulator):
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return statistics of the stream: name to (value, unit)."""
         return characterise(workload.content, self.settings)
-
-
-def gap_share(hits: int, of_lru: int, optimum: int) -> float:
-    """Return the share of the gap from LRU to the optimum that hits close; 1 without a gap."""
-    return (hits - of_lru) / (optimum - of_lru) if optimum != of_lru else 1.0
 
 
 def settings_of(form: str, design: Mapping[str, Any]) -> dict[str, str]:

@@ -22,8 +22,6 @@ GROUPS: Final = {
     "policy": ("policy", "host_policy", "block_tokens", "prefetch"),
     "engine": ("workers", "prefill_workers", "tensor", "routing", "max_seqs", "token_budget"),
 }
-LARGEST_BLOCK: Final = 1024
-"""Tokens of a block at most."""
 TIER_SIZES: Final = {
     "dram_gb": (0, 64, 128, 256, 512, 1024, 2048),
     "cxl_gb": (0, 256, 512, 1024, 2048, 4096),
@@ -122,7 +120,7 @@ def _parameters(name: str) -> tuple[Parameter, ...]:
     if name == "serving":
         return _serving()
     block = PowerOfTwo(
-        name="block_tokens", low=16, high=LARGEST_BLOCK, default=64, unit="token",
+        name="block_tokens", low=16, high=1024, default=64, unit="token",
         doc="Size of a block; SGLang's page.",
     )  # fmt: skip
     tokens = PowerOfTwo(

@@ -1,7 +1,7 @@
 """Workloads of the KV simulator: traces of requests that ship, and files of users."""
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cache, lru_cache
 from importlib import resources
@@ -13,24 +13,17 @@ import numpy as np
 from archgym.errors import FileFormatError, unknown_name
 from archgym.files.storage import open_file, storage_errors
 from archgym.simulators.kit.requests import lines_of
-from archgym.simulators.kv.formats.events import EVENTS, read_events
 from archgym.simulators.kv.formats.sessions import read_sessions
 from archgym.simulators.kv.formats.stream import Stream, StreamBlocks, StreamSettings, stream_of
-from archgym.simulators.kv.formats.trace import Trace, read_aiperf, read_requests
+from archgym.simulators.kv.formats.trace import Trace, read_requests
 
 SHIPPED: Final = ("coding", "coding-long", "chat", "tools")
 """Names of the traces that ship; the first is the default."""
 DEFAULT_WORKLOAD: Final = SHIPPED[0]
-_READERS: Final[Mapping[str, Callable[[Path], Trace]]] = {
-    "requests": read_requests,
-    "sessions": read_sessions,
-    "aiperf": read_aiperf,
-    "events": read_events,
-}
 _KNOWN: Final = (
     "lines of JSON with `hash_ids` and `timestamp` (Mooncake); sessions in JSON with `requests` "
-    "(kv-cache-tester); aiperf's profile export with `metrics`; batches in JSON with `events` "
-    "(vLLM's KV events); tables of Azure or BurstGPT with lengths"
+    "(kv-cache-tester); aiperf's profile export with `metrics`; tables of Azure or BurstGPT with "
+    "lengths. `examples/record_events.py` makes one of vLLM's KV events"
 )
 # chosen: a search looks at one or two streams with a handful of block sizes.
 _MAX_HELD: Final = 6
@@ -91,23 +84,16 @@ def read_trace(path: Path) -> Trace:
     _, text = next(lines_of(path), (1, ""))
     if not text:
         raise FileFormatError(path, None, "a trace must have a request; the file is empty")
-    form = _form_of(text)
-    if form is None:
-        raise FileFormatError(path, 1, f"a trace of requests must be one of: {_KNOWN}")
-    return _READERS[form](path)
-
-
-def _form_of(text: str) -> str | None:
-    """Return the name of a trace's form by its first line; None if it is unknown."""
-    if '"events"' in text or any(f'"{name}"' in text for name in EVENTS):
-        return "events"
     if not text.startswith(("{", "[")):
-        return "requests" if "," in text else None
-    if ('"hash_ids"' in text and '"timestamp"' in text) or '"piece_tokens"' in text:
-        return "requests"
-    if '"request_start_ns"' in text:
-        return "aiperf"
-    return "sessions" if '"requests"' in text or text in ("{", "[") else None
+        is_requests = "," in text
+    else:
+        is_requests = '"timestamp"' in text and '"hash_ids"' in text
+        is_requests |= '"piece_tokens"' in text or '"request_start_ns"' in text
+    if is_requests:
+        return read_requests(path)
+    if '"requests"' in text or text in ("{", "["):
+        return read_sessions(path)
+    raise FileFormatError(path, 1, f"a trace of requests must be one of: {_KNOWN}")
 
 
 @lru_cache(maxsize=_MAX_HELD)

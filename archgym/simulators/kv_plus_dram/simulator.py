@@ -16,6 +16,7 @@ from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Simulator, Workload
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.ramulator.simulator import require_ticks
+from archgym.simulators.kv.metrics import TIMED
 from archgym.simulators.kv.simulator import KvSimulator
 from archgym.simulators.kv.space import design_space
 
@@ -31,12 +32,9 @@ _REGION: Final = 2**30
 _TRACE_MHZ: Final = 1000
 # chosen: memories that are simulated in a minute.
 _MOST_MEMORIES: Final = 2**12
+_OF_CACHE: Final = {spec.name: spec for spec in TIMED}
 _JOINT: Final = (
-    MetricSpec(
-        "usd_per_mtoken", "$", "minimise", 1e-5, "Cost of a million prompt and output tokens."
-    ),
-    MetricSpec("ttft_p90_ms", "ms", "minimise", 0.1, "Time to the first token, 90th percentile."),
-    MetricSpec("goodput_per_s", "1/s", "maximise", 1e-4, "Requests a second within both limits."),
+    *(_OF_CACHE[name] for name in ("usd_per_mtoken", "ttft_p90_ms", "goodput_per_s")),
     MetricSpec(
         "memory_gb_per_s", "GB/s", "none", 1e-3, "Rate of loads and stores that the memory serves."
     ),

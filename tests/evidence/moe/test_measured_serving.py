@@ -152,6 +152,14 @@ def test_rows_of_one_batch_equal_rows_alone(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+def test_each_sixth_measured_row_is_a_task_and_a_design(reference: Path) -> None:
+    found = predictions(read_serving(reference, suspect=True)[0][::6])
+
+    assert len(found) == 239
+    assert all(min(each) > 0 for each in found if each is not None)
+
+
+@pytest.mark.nightly
 def test_every_measured_row_is_a_task_and_a_design(reference: Path) -> None:
     rows, n_suspect = read_serving(reference, suspect=True)
 

@@ -30,7 +30,13 @@ def case() -> CpuCase:
 @pytest.mark.parametrize(
     "cache", ["l2", *(pytest.param(name, marks=pytest.mark.nightly) for name in ("l1d", "llc"))]
 )
-@pytest.mark.parametrize("rule", list(BUILT_IN))
+@pytest.mark.parametrize(
+    "rule",
+    [
+        rule if rule in ("srrip", "ip-stride") else pytest.param(rule, marks=pytest.mark.nightly)
+        for rule in BUILT_IN
+    ],
+)
 def test_written_rule_equals_the_built_in_one(runner: RuleRunner, rule: str, cache: str) -> None:
     found = open_case("hash-join-small", {**_OPTIONS, "cache": cache})
 

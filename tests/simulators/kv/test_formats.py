@@ -12,10 +12,10 @@ import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.evaluation.factory import make_simulator
-from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
 from archgym.simulators.kv.workloads import load, read_trace
+from archgym.simulators.moe.workloads.requests import read_requests
 
 
 def request(prompt: int, keep: int, start: int, **times: int) -> dict[str, Any]:
@@ -170,130 +170,54 @@ def test_cut_without_a_request_is_refused() -> None:
         KvSimulator(first=5000).workload("chat")
 
 
-def stored(names: list[Any], parent: Any = None, **others: Any) -> dict[str, Any]:
-    event = {"type": "BlockStored", "block_hashes": names, "parent_block_hash": parent}
-    return {**event, "token_ids": [], "block_size": 16, "lora_id": None, "medium": "GPU", **others}
+def test_sessions_cut_only_a_trace_that_has_so_many() -> None:
+    # Before, requests without sessions all ran, and sessions beyond the last were left out.
+    with pytest.raises(InvalidArgumentError, match="which `first` and `last` cut"):
+        KvSimulator(sessions=3).workload("chat")
+    with pytest.raises(InvalidArgumentError, match="has 20 sessions; it has none from 15 to 24"):
+        KvSimulator(skip_sessions=15, sessions=10).workload("coding")
 
 
-def log_of(folder: Path, *batches: tuple[float, list[Any]]) -> Path:
-    path = folder / "events.jsonl"
-    rows = [{"ts": ts, "events": events, "data_parallel_rank": 0} for ts, events in batches]
-    path.write_text("\n".join(map(json.dumps, rows)))
-    return path
-
-
-def test_events_of_a_cache_are_requests_with_what_they_found(tmp_path: Path) -> None:
-    # Numbers and texts, as hashes of 64 and of 256 bits are written.
-    big = 2**64 - 1
-    path = log_of(
-        tmp_path,
-        (100.0, [stored(["a", "b"])]),
-        # A further chunk of the prompt, then two blocks of output, one at a time.
-        (100.5, [stored([big, "d"], "b")]),
-        (101.0, [stored(["e"], "d"), stored(["e"], "d", medium="CPU")]),
-        (
-            101.5,
-            [{"type": "BlockRemoved", "block_hashes": ["x"], "medium": "GPU"}, stored(["f"], "e")],
-        ),
-        # The next turn, which found all of it; a copy in other memory and a cleared cache.
-        (140.0, [stored(["g", "h"], "f")]),
-        # Another request, which found two blocks.
-        (140.0, [stored(["i"], "b"), {"type": "AllBlocksCleared"}]),
+def test_requests_of_aiperf_are_sorted_by_their_start(tmp_path: Path) -> None:
+    path = tmp_path / "profile_export.jsonl"
+    path.write_text(
+        "\n".join(
+            json.dumps(
+                {
+                    "metadata": {"request_start_ns": 1_760_000_000_000_000_000 + 10**6 * ms},
+                    "metrics": {
+                        "input_sequence_length": {"value": 100 + ms, "unit": "tokens"},
+                        "output_sequence_length": {"value": 7, "unit": "tokens"},
+                    },
+                }
+            )
+            for ms in (40, 5, 90)
+        )
     )
 
     trace = read_trace(path)
-    found = stream_of(trace, StreamSettings()).blocks(16)
 
-    assert found.stream.arrivals.time.tolist() == [0, 40_000, 40_000]
-    # One token at least follows the last whole block.
-    assert found.stream.arrivals.prompt.tolist() == [65, 129, 49]
-    assert found.stream.arrivals.output.tolist() == [32, 1, 1]
-    chains = np.split(found.blocks.chain, found.blocks.start[1:-1])
-    assert [chain.tolist() for chain in chains] == [
-        [0, 1, 2, 3, 4, 5], [0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 8],
-    ]  # fmt: skip
+    assert trace.time.tolist() == [0, 35, 85]  # type: ignore[union-attr]
+    assert trace.prompt.tolist() == [105, 140, 190]  # type: ignore[union-attr]
+    # One reader serves both simulators.
+    requests = read_requests(path)
+    assert requests.prompt_tokens.tolist() == [105, 140, 190]
+    assert requests.arrival_ns.tolist() == pytest.approx([0, 35e6, 85e6], abs=600)
 
 
-def test_events_as_lists_are_those_as_objects(tmp_path: Path) -> None:
-    objects = log_of(tmp_path, (1.0, [stored(["a", "b"])]), (9.0, [stored(["c"], "b")]))
-    lists = tmp_path / "lists.jsonl"
-    lists.write_text(
-        '[1.0, [["BlockStored", ["a", "b"], null, [], 16, null]]]\n'
-        '[9.0, [["BlockStored", ["c"], "b", [], 16, null], ["AllBlocksCleared"]], null]\n'
-    )
+def test_ids_beyond_a_prompt_are_its_output_where_the_file_says_so(tmp_path: Path) -> None:
+    row = {"timestamp": 0, "input_length": 17, "output_length": 32, "hash_ids": [1, 2, 3]}
+    again = {"timestamp": 9, "input_length": 49, "output_length": 1, "hash_ids": [1, 2, 3, 4]}
+    lines = "\n".join(map(json.dumps, (row, again)))
+    path, plain = tmp_path / "outputs.jsonl", tmp_path / "plain.jsonl"
+    path.write_text('{"piece_tokens": 16, "has_outputs": true}\n' + lines)
+    plain.write_text('{"piece_tokens": 16}\n' + lines)
 
-    first, second = read_trace(objects), read_trace(lists)
+    blocks = stream_of(read_trace(path), StreamSettings()).blocks(16).blocks
 
-    for name in ("time", "prompt", "output", "ids", "start", "known", "piece"):
-        assert np.array_equal(getattr(first, name), getattr(second, name)), name
-
-
-def test_events_that_contradict_earlier_ones_are_counted_with_their_lines(tmp_path: Path) -> None:
-    removed = {"type": "BlockRemoved", "block_hashes": ["b"], "medium": "GPU"}
-    path = log_of(
-        tmp_path,
-        (1.0, [stored(["a", "b"], token_ids=list(range(32)))]),
-        # Two requests computed the same block, of which both copies go.
-        (2.0, [stored(["b"], "a"), removed, removed]),
-        (3.0, [removed]),
-        (4.0, [stored(["c"], "b")]),
-        (5.0, [stored(["d"], token_ids=[1, 2])]),
-        (6.0, [{"type": "AllBlocksCleared"}, stored(["e"], "a")]),
-    )
-
-    # Before, none of these was told.
-    with collected_reductions() as notes:
-        read_trace(path)
-    with collected_reductions() as others:
-        read_trace(
-            log_of(tmp_path, (5.0, [{**removed, "block_hashes": ["x"]}, stored(["y"], "x")]))
-        )
-
-    (note,) = notes
-    assert "events that contradict earlier ones: 4 (first at lines 3, 4, 5, 6)" in note
-    # The second one stored a block before the log began; it is removed, and then continued.
-    assert "earlier ones: 1 (first at lines 1)" in others[0]
-
-
-def test_log_that_begins_late_counts_from_what_it_knows(tmp_path: Path) -> None:
-    trace = read_trace(log_of(tmp_path, (5.0, [stored(["c", "d"], "b")])))
-
-    assert trace.prompt.tolist() == [49]  # type: ignore[union-attr]
-
-
-@pytest.mark.parametrize(
-    ("batches", "said"),
-    [
-        ([(1.0, [])], "a trace must have a request"),
-        ([(1.0, [stored(["a"])]), (0.5, [])], "must be in the order of `ts`"),
-        ([(0.0, [stored(["a"])]), (1e12, [])], "must be in the order of `ts`, within"),
-        ([(float("nan"), [])], "a batch must have `ts`"),
-        ([(1.0, [stored([["a"]])])], "a hash of a block must be"),
-        ([(1.0, [stored([True])])], "a hash of a block must be"),
-        ([(1.0, [stored(["a"], {})])], "a hash of a block must be"),
-        ([(1.0, [{"type": ["BlockStored"]}])], "an event must be one of BlockStored,"),
-        ([(1.0, [17])], "an event must be one of BlockStored,"),
-        ([(1.0, [stored({"a": 1})])], "`block_hashes` must be a list"),  # type: ignore[arg-type]
-        ([(1.0, [stored(["a"], block_size=0)])], "`block_size` must be a whole number"),
-        ([(1.0, [stored(["a"]), stored(["b"], block_size=32)])], "`block_size` must be 16"),
-        ([(1.0, [stored(["a", "b"]), stored(["c", "b"])])], "must follow the block that it did"),
-        ([(1.0, [stored(["a", "b", "a"])])], ""),
-    ],
-)
-def test_bad_logs_of_events_are_refused_in_one_line(
-    tmp_path: Path, batches: list[tuple[float, list[Any]]], said: str
-) -> None:
-    path = log_of(tmp_path, *batches)
-    if not said:
-        # A chain that comes back to its first block has no end; it is read as that block alone.
-        assert read_trace(path).prompt.tolist() == [17]  # type: ignore[union-attr]
-        return
-
-    with pytest.raises(FileFormatError) as error:
-        read_trace(path)
-
-    assert said in str(error.value)
-    assert "\n" not in str(error.value)
+    assert blocks.chain.tolist() == [0, 1, 2, 0, 1, 2]
+    with pytest.raises(FileFormatError, match="17 tokens must have 2 ids"):
+        read_trace(plain)
 
 
 @pytest.mark.slow
@@ -323,17 +247,17 @@ def test_mark_at_the_beginning_of_a_file_is_no_part_of_it(tmp_path: Path) -> Non
         assert marked.prompt.tolist() == plain.prompt.tolist()  # type: ignore[union-attr]
 
 
-def test_memory_below_the_smallest_request_is_said_in_one_line(
-    caplog: pytest.LogCaptureFixture,
-) -> None:
-    with pytest.raises(InvalidArgumentError, match=r"must hold a request of the trace.*; got 0"):
-        KvSimulator("vllm", gpu_blocks=0, block_tokens=64).workload("coding")
+@pytest.mark.parametrize("blocks", [0, 2])
+@pytest.mark.parametrize("space", ["vllm", "sglang"])
+def test_cache_below_every_request_cannot_be_built(space: str, blocks: int) -> None:
+    # Before, it had 100 % of the way to the optimum.
+    simulator = KvSimulator(space, gpu_blocks=blocks, block_tokens=64)
+    found = simulator.evaluate(
+        simulator.space.design_at(simulator.space.default_indices), simulator.workload("coding")
+    )
 
-    KvSimulator("vllm", gpu_blocks=2, block_tokens=64).workload("coding")
-
-    assert "got 2. All requests are rejected." in caplog.text
-    # The host holds what the accelerator does not.
-    KvSimulator("offload", gpu_blocks=0, block_tokens=64).workload("coding")
+    assert found.infeasible is not None
+    assert "smaller than every request" in found.infeasible
 
 
 @pytest.mark.parametrize(

@@ -6,13 +6,17 @@ from typing import Any
 
 import pytest
 
+import archgym
 from archgym.errors import InvalidArgumentError
+from archgym.rules.comparison import compare_rules
 from archgym.rules.domain import domain
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
+from archgym.simulators.kv.metrics import gap_share
 from archgym.simulators.kv.rules.case import open_case
 
 CASE = {"memory_percent": "50"}
+TRACE = Path(archgym.__file__).parent / "simulators/kv/data/traces/coding.jsonl.gz"
 
 
 def test_built_in_rules_lie_between_lru_and_the_optimum_or_below() -> None:
@@ -30,6 +34,29 @@ def test_parts_of_sessions_differ() -> None:
     assert len(first.made.stream) + len(second.made.stream) == 344
     with pytest.raises(InvalidArgumentError, match="NAME@LOW-HIGH"):
         open_case("coding@10-3", CASE)
+
+
+def test_held_out_sessions_that_rules_were_made_on_are_refused(tmp_path: Path) -> None:
+    rule = {"lru": check_rule(domain("kv-cache").templates["lru"])}
+    copy = tmp_path / "copy.jsonl.gz"
+    copy.write_bytes(TRACE.read_bytes())
+
+    # Before, only a trace of the same name was.
+    for other, n in (("coding@5-15", 5), ("coding", 10), (f"{copy}@9-20", 1)):
+        with pytest.raises(InvalidArgumentError, match=f"has {n} sessions or requests of training"):
+            compare_rules(rule, ["coding@0-10"], [other])
+    first, second = open_case("chat@0-600", CASE), open_case("chat@600-1200", CASE)
+    assert second.shared_with(first) == 0
+    # Before, a part of a trace without sessions was the whole of it.
+    assert len(first.made.stream) == len(second.made.stream) == 600
+
+
+def test_rule_below_an_optimal_lru_loses() -> None:
+    # Before, each rule had all of a gap that is none.
+    assert gap_share(7, 7, 7) == 1.0
+    assert gap_share(6, 7, 7) < 0.0
+    assert gap_share(0, 0, 0) == 1.0
+    assert gap_share(8, 6, 10) == 0.5
 
 
 @pytest.mark.slow

@@ -34,7 +34,9 @@ def runner() -> Iterator[RuleRunner]:
 @pytest.mark.slow
 @pytest.mark.parametrize("admission", ["bypass", "forced"])
 @pytest.mark.parametrize("scope", ["global", "layer"])
-@pytest.mark.parametrize("capacity", [1, 9, 64, 200])
+@pytest.mark.parametrize(
+    "capacity", [9, *(pytest.param(n, marks=pytest.mark.nightly) for n in (1, 64, 200))]
+)
 @pytest.mark.parametrize("policy", ["lru", "lfu", "lfru"])
 def test_written_policy_equals_the_built_in_one(
     events: Events, runner: RuleRunner, policy: str, capacity: int, scope: str, admission: str

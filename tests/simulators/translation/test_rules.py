@@ -29,9 +29,11 @@ def case(entries: int, ways: int) -> TlbCase:
 @pytest.mark.parametrize(
     ("entries", "ways"),
     [
-        (1, 1),
         (96, 12),
-        *(pytest.param(*size, marks=pytest.mark.nightly) for size in ((8, 8), (64, 4), (1536, 12))),
+        *(
+            pytest.param(*size, marks=pytest.mark.nightly)
+            for size in ((1, 1), (8, 8), (64, 4), (1536, 12))
+        ),
     ],
 )
 @pytest.mark.parametrize("rule", ["lru", "fifo", "srrip", "next-page"])

@@ -18,7 +18,7 @@ from archgym.simulators.kv.formats.trace import (
     Trace,
     Turn,
 )
-from archgym.simulators.kv.kernel.layout import NEVER, Arrivals, Blocks, Shorts
+from archgym.simulators.kv.kernel.layout import NEVER, Arrivals, Blocks, Dependencies, Shorts
 
 _SHARED: Final = 2**22
 """chosen: pieces of a shared prefix at most, far above any system prompt."""
@@ -53,24 +53,6 @@ class StreamSettings:
     shared_prefix: bool = True
     prompt_div: int = 10
     ms_per_output: int = 30
-
-
-@final
-@dataclass(frozen=True)
-class Dependencies:
-    """Order of requests within sessions, for times that depend on the system.
-
-    Attributes:
-      start: (n + 1,), first successor of each request.
-      to: Successors: requests that may be issued only after it has ended.
-      delay_ms: Pause after its end [ms].
-      n_before: (n,), requests that must have ended before.
-    """
-
-    start: Ints
-    to: Ints
-    delay_ms: Ints
-    n_before: Ints
 
 
 @final
@@ -181,6 +163,11 @@ def stream_of(trace: Trace, settings: StreamSettings) -> Stream:
       InvalidArgumentError: No request is left.
     """
     if isinstance(trace, RequestTrace):
+        if settings.skip_sessions or settings.sessions:
+            raise InvalidArgumentError(
+                "`skip_sessions` and `sessions` cut a trace of sessions; this one has requests "
+                "alone, which `first` and `last` cut."
+            )
         return _requests_stream(trace, settings)
     return _Sessions(trace, settings).stream()
 
@@ -244,10 +231,10 @@ class _Sessions:
         low = settings.skip_sessions
         high = low + settings.sessions if settings.sessions else len(trace.sessions)
         self._chosen = trace.sessions[low:high]
-        if not self._chosen:
+        if not self._chosen or high > len(trace.sessions):
             raise InvalidArgumentError(
-                f"`skip_sessions` must be below {len(trace.sessions):,}, the number of sessions; "
-                f"got {low:,}."
+                f"The trace has {len(trace.sessions):,} sessions; it has none from {low:,} to "
+                f"{high - 1:,} in part or whole."
             )
         self._settings = settings
         self._piece = trace.piece

@@ -8,6 +8,7 @@ from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.heap import push, remove
 from archgym.simulators.kv.kernel.layout import Arrivals, Blocks, Ints, Shorts
 from archgym.simulators.kv.kernel.pool import (
+    LOGGED,
     NOW,
     Pool,
     Traits,
@@ -21,18 +22,16 @@ from archgym.simulators.kv.kernel.pool import (
 
 
 @helper
-def _admit(
-    pool: Pool, policy: int, blocks: Blocks, traits: Traits, request: int, held: Shorts, to: int
-) -> Any:
+def _admit(pool: Pool, blocks: Blocks, traits: Traits, request: int, held: Shorts, to: int) -> Any:
     """Give a request its blocks, and return its hits, or -1 if they do not fit."""
     base, need = blocks.start[request], blocks.need[request]
     hits = look_up(pool, blocks.chain, base, blocks.eligible[request])
     if not fits(pool, blocks.chain, base, need, hits, 0):
         return -1
-    touch(pool, policy, blocks.chain, base, held, to, hits)
-    allocate(pool, policy, held, to + hits, need - hits)
+    touch(pool, blocks.chain, base, held, to, hits)
+    allocate(pool, held, to + hits, need - hits)
     for k in range(hits, blocks.prompt[request]):
-        name(pool, policy, held[to + k], blocks.chain[base + k])
+        name(pool, held[to + k], blocks.chain[base + k])
     agent = traits.agent[request]
     if traits.last_seen[agent] >= 0:
         pause = max(1, pool.state[NOW] - traits.last_seen[agent])
@@ -43,19 +42,18 @@ def _admit(
 
 @helper
 def _finish(
-    pool: Pool, policy: int, blocks: Blocks, traits: Traits, request: int, held: Shorts, to: int
+    pool: Pool, blocks: Blocks, traits: Traits, request: int, held: Shorts, to: int
 ) -> None:
     base = blocks.start[request]
     for k in range(blocks.prompt[request], blocks.start[request + 1] - base):
-        name(pool, policy, held[to + k], blocks.chain[base + k])
+        name(pool, held[to + k], blocks.chain[base + k])
     traits.last_seen[traits.agent[request]] = pool.state[NOW]
-    release(pool, policy, blocks, traits, request, held, to, blocks.need[request])
+    release(pool, blocks, traits, request, held, to, blocks.need[request])
 
 
 @entry_point(9.0)
 def run_sequential(
     pool: Pool,
-    policy: int,
     blocks: Blocks,
     traits: Traits,
     arrivals: Arrivals,
@@ -68,17 +66,16 @@ def run_sequential(
         hits[request] = -1
         if blocks.need[request] <= pool.references.shape[0]:
             pool.state[NOW] = arrivals.time[request]
-            hits[request] = _admit(pool, policy, blocks, traits, request, held, 0)
+            hits[request] = _admit(pool, blocks, traits, request, held, 0)
             pool.state[NOW] += arrivals.service[request]
-            _finish(pool, policy, blocks, traits, request, held, 0)
+            _finish(pool, blocks, traits, request, held, 0)
         if logged.shape[0] > 0:
-            logged[request] = pool.state[5]
+            logged[request] = pool.state[LOGGED]
 
 
 @entry_point(12.0)
 def run_concurrent(
     pool: Pool,
-    policy: int,
     blocks: Blocks,
     traits: Traits,
     arrivals: Arrivals,
@@ -119,7 +116,7 @@ def run_concurrent(
         while n_running > 0 and key[heap[0]] >> shift == now:
             request = heap[0]
             n_running = remove(heap, place, key, n_running, request)
-            _finish(pool, policy, blocks, traits, request, held, held_at[request])
+            _finish(pool, blocks, traits, request, held, held_at[request])
             order[n_events] = -1 - request
             n_events += 1
         while arrived < n and arrivals.time[arrived] == now:
@@ -129,7 +126,7 @@ def run_concurrent(
             if blocks.need[head] > pool.references.shape[0]:
                 head += 1
                 continue
-            found = _admit(pool, policy, blocks, traits, head, held, held_at[head])
+            found = _admit(pool, blocks, traits, head, held, held_at[head])
             if found < 0:
                 break
             hits[head] = found

@@ -37,6 +37,22 @@ class Arrivals(NamedTuple):
     output: Ints
 
 
+class Dependencies(NamedTuple):
+    """Order of requests within sessions, for times that depend on the system.
+
+    Attributes:
+      start: (n + 1,), first successor of each request.
+      to: Successors: requests that may be issued only after it has ended.
+      delay_ms: Pause after its end [ms].
+      n_before: (n,), requests that must have ended before.
+    """
+
+    start: Ints
+    to: Ints
+    delay_ms: Ints
+    n_before: Ints
+
+
 class Blocks(NamedTuple):
     """Requests of a stream as blocks of one size.
 

@@ -13,10 +13,10 @@ from archgym.runtime.kernels import helper
 from archgym.simulators.kv.kernel.heap import push, remove
 from archgym.simulators.kv.kernel.layout import NEVER, Blocks, Ints, Shorts
 
-LRU, LFU, TTL, TAIL, PRIORITY, BELADY, SLRU, S3_FIFO, ARC, RULE = range(10)
+LRU, LFU, TTL, TAIL, PRIORITY, BELADY, SLRU, S3_FIFO, ARC = range(9)
 
-FREE, N0, N1, EVICTIONS, SEQUENCE, LOGGED, TARGET, GHOSTS0, GHOSTS1, NOW = range(10)
-N_STATE: Final = 10
+FREE, N0, N1, EVICTIONS, SEQUENCE, LOGGED, TARGET, GHOSTS0, GHOSTS1, NOW, POLICY = range(11)
+N_STATE: Final = 11
 UNNAMED: Final = -(2**62)
 """Key of a block without identity, which is taken before all others."""
 _PROTECTED: Final = 0.8  # chosen: the share of CacheLib's and most studies' segmented LRU.
@@ -38,7 +38,7 @@ class Pool(NamedTuple):
       place: (C,), position in its heap, or -1.
       side: (C,), heap that a block belongs to, 0 or 1.
       is_new: (C,), 1 from allocation until the block is freed.
-      heap0, heap1: (C,), blocks by position.
+      heap: (2, C), blocks of both heaps by position.
       uses: (n,), uses of an identity that its policy counts.
       ghost: (n,), 1 + number of the eviction from side 0, its negative from side 1; 0 for none.
       state: (N_STATE,), numbers by the constants above.
@@ -57,8 +57,7 @@ class Pool(NamedTuple):
     place: Shorts
     side: Shorts
     is_new: Shorts
-    heap0: Shorts
-    heap1: Shorts
+    heap: Shorts
     uses: Shorts
     ghost: Ints
     state: Ints
@@ -98,6 +97,7 @@ def new_pool(capacity: int, n_identities: int, policy: int, n_logged: int = 0) -
     state = np.zeros(N_STATE, dtype=np.int64)
     state[FREE] = capacity
     state[N0] = n_heap
+    state[POLICY] = policy
     blocks = np.arange(capacity + 1, dtype=np.int32)
     after, before = np.roll(blocks, -1), np.roll(blocks, 1)
     after[capacity], before[0] = 0, capacity
@@ -110,7 +110,7 @@ def new_pool(capacity: int, n_identities: int, policy: int, n_logged: int = 0) -
         full(capacity), full(capacity, -1), after, before,
         full(capacity, -1), full(capacity, -1), full(n_identities, -1), full(n_identities, -1),
         UNNAMED + np.arange(n_heap, dtype=np.int64), blocks[:n_heap].copy(), full(n_heap),
-        full(n_heap), blocks[:n_heap].copy(), full(n_heap), full(n_used),
+        full(n_heap), np.stack([blocks[:n_heap], full(n_heap)]), full(n_used),
         np.zeros(n_used, dtype=np.int64), state, full(n_logged),
     )  # fmt: skip
 
@@ -138,18 +138,15 @@ def fits(pool: Pool, chain: Shorts, base: int, total: int, hits: int, held: int)
 def queue(pool: Pool, block: int, side: int) -> None:
     """Put a free block into one of the heaps, by its key."""
     pool.side[block] = side
-    if side == 0:
-        pool.state[N0] = push(pool.heap0, pool.place, pool.key, pool.state[N0], block)
-    else:
-        pool.state[N1] = push(pool.heap1, pool.place, pool.key, pool.state[N1], block)
+    n = pool.state[N0 + side]
+    pool.state[N0 + side] = push(pool.heap[side], pool.place, pool.key, n, block)
 
 
 @helper
 def _remove(pool: Pool, block: int) -> None:
-    if pool.side[block] == 0:
-        pool.state[N0] = remove(pool.heap0, pool.place, pool.key, pool.state[N0], block)
-    else:
-        pool.state[N1] = remove(pool.heap1, pool.place, pool.key, pool.state[N1], block)
+    side = pool.side[block]
+    n = pool.state[N0 + side]
+    pool.state[N0 + side] = remove(pool.heap[side], pool.place, pool.key, n, block)
 
 
 @helper
@@ -159,16 +156,17 @@ def _tick(pool: Pool) -> Any:
 
 
 @helper
-def _take(pool: Pool, policy: int) -> Any:
+def _take(pool: Pool) -> Any:
     """Remove from the free blocks the one that the policy gives up, and return it."""
+    policy = pool.state[POLICY]
     capacity = pool.references.shape[0]
     if policy == LRU:
         block = pool.after[capacity]
         pool.after[capacity] = pool.after[block]
         pool.before[pool.after[block]] = capacity
         return block
-    if pool.state[N0] > 0 and pool.identity[pool.heap0[0]] < 0:
-        block = pool.heap0[0]
+    if pool.state[N0] > 0 and pool.identity[pool.heap[0, 0]] < 0:
+        block = pool.heap[0, 0]
         _remove(pool, block)
         return block
     while True:
@@ -179,7 +177,7 @@ def _take(pool: Pool, policy: int) -> Any:
             is_small = is_small and (
                 pool.state[N0] * _SCALE > pool.state[TARGET] or pool.state[N1] == 0
             )
-        block = pool.heap0[0] if is_small else pool.heap1[0]
+        block = pool.heap[0, 0] if is_small else pool.heap[1, 0]
         _remove(pool, block)
         named = pool.identity[block]
         if policy == S3_FIFO and pool.uses[named] > 0:
@@ -215,24 +213,23 @@ def _forget(pool: Pool, block: int) -> None:
 
 
 @helper
-def allocate(pool: Pool, policy: int, held: Shorts, base: int, n: int) -> None:
+def allocate(pool: Pool, held: Shorts, base: int, n: int) -> None:
     """Take `n` free blocks into a request's list of blocks from `base` on."""
     pool.state[FREE] -= n
     for k in range(n):
-        block = _take(pool, policy)
+        block = _take(pool)
         if pool.identity[block] >= 0:
             _forget(pool, block)
         pool.references[block] = 1
-        if policy != LRU:
+        if pool.state[POLICY] != LRU:
             pool.is_new[block] = 1
         held[base + k] = block
 
 
 @helper
-def touch(
-    pool: Pool, policy: int, chain: Shorts, base: int, held: Shorts, to: int, hits: int
-) -> None:
+def touch(pool: Pool, chain: Shorts, base: int, held: Shorts, to: int, hits: int) -> None:
     """Take the first `hits` blocks of a chain into a request's list of blocks from `to` on."""
+    policy = pool.state[POLICY]
     for k in range(hits):
         named = chain[base + k]
         block = pool.first[named]
@@ -252,8 +249,9 @@ def touch(
 
 
 @helper
-def name(pool: Pool, policy: int, block: int, identity: int) -> None:
+def name(pool: Pool, block: int, identity: int) -> None:
     """Give a block its identity."""
+    policy = pool.state[POLICY]
     pool.identity[block] = identity
     last = pool.last[identity]
     pool.twin_before[block] = last
@@ -289,10 +287,9 @@ def _is_ghost(pool: Pool, identity: int) -> Any:
 
 
 @helper
-def _queue_up(
-    pool: Pool, policy: int, blocks: Blocks, traits: Traits, request: int, k: int, block: int
-) -> None:
+def _queue_up(pool: Pool, blocks: Blocks, traits: Traits, request: int, k: int, block: int) -> None:
     """Put a free block that has an identity where the policy wants it."""
+    policy = pool.state[POLICY]
     named = pool.identity[block]
     tick: Any = _tick(pool)
     side: Any = 0
@@ -325,7 +322,7 @@ def _queue_up(
     pool.key[block] = tick
     queue(pool, block, side)
     if policy == SLRU and pool.state[N1] > _PROTECTED * pool.references.shape[0]:
-        block = pool.heap1[0]
+        block = pool.heap[1, 0]
         _remove(pool, block)
         pool.key[block] = _tick(pool)
         queue(pool, block, 0)
@@ -333,17 +330,10 @@ def _queue_up(
 
 @helper
 def release(
-    pool: Pool,
-    policy: int,
-    blocks: Blocks,
-    traits: Traits,
-    request: int,
-    held: Shorts,
-    base: int,
-    n: int,
+    pool: Pool, blocks: Blocks, traits: Traits, request: int, held: Shorts, base: int, n: int
 ) -> None:
     """Free the `n` blocks of a request, from the last to the first."""
-    capacity = pool.references.shape[0]
+    policy, capacity = pool.state[POLICY], pool.references.shape[0]
     front = capacity
     n_unnamed = 0
     for back in range(n):
@@ -359,7 +349,7 @@ def release(
                 n_unnamed += 1
                 queue(pool, block, 0)
             else:
-                _queue_up(pool, policy, blocks, traits, request, k, block)
+                _queue_up(pool, blocks, traits, request, k, block)
             continue
         # Without identity after those at the very front, else at the end.
         before = front if pool.identity[block] < 0 else pool.before[capacity]

@@ -103,7 +103,7 @@ def run_pool(
     if driver == "sequential":
         held = np.zeros(int(blocks.need.max(initial=1)), dtype=np.int32)
         logged = np.zeros(n if log is not None else 0, dtype=np.int64)
-        drivers.run_sequential(state, code, blocks, traits, arrivals, held, hits, logged)
+        drivers.run_sequential(state, blocks, traits, arrivals, held, hits, logged)
         if log is not None:
             log["evicted"] = np.split(state.log[: logged[-1]], logged[:-1])
         found["optimum_blocks"] = optimum(made, capacity, capacity)
@@ -116,7 +116,7 @@ def run_pool(
         heap, place = np.zeros((2, n), dtype=np.int32)
         wait, order = np.full(n, -1, dtype=np.int64), np.zeros(2 * n, dtype=np.int64)
         n_events = drivers.run_concurrent(
-            state, code, blocks, traits, arrivals, held, held_at, heap, place,
+            state, blocks, traits, arrivals, held, held_at, heap, place,
             np.zeros(n, dtype=np.int64), hits, wait, order, peak,
         )  # fmt: skip
         waits = wait[wait > 0]
@@ -156,13 +156,10 @@ def run_offload(
     if code == pool.BELADY:
         blocks, _ = made.with_next_uses(most)
     state = pool.new_pool(gpu_blocks, made.n_identities, code)
-    host = offload.new_host(made.n_identities)
+    host = offload.new_host(host_blocks, HOST_POLICIES.index(host_policy), made.n_identities)
     hits, host_hits = np.zeros((2, n), dtype=np.int64)
     held = np.zeros(int(blocks.need.max(initial=1)), dtype=np.int32)
-    offload.run_offload(
-        state, code, host, HOST_POLICIES.index(host_policy), host_blocks, blocks,
-        traits_of(made), held, hits, host_hits,
-    )  # fmt: skip
+    offload.run_offload(state, host, blocks, traits_of(made), held, hits, host_hits)
     found = counts_of(made, most, hits)
     return found | {
         "host_hits": host_hits,

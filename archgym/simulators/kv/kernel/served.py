@@ -7,45 +7,35 @@ import numpy as np
 
 from archgym.simulators.kv.formats.stream import Stream, StreamBlocks
 from archgym.simulators.kv.kernel import pool, serving
-from archgym.simulators.kv.kernel.layout import POLICIES, Blocks
+from archgym.simulators.kv.kernel.layout import POLICIES, Blocks, Dependencies
 from archgym.simulators.kv.kernel.run import checksum, counts_of, optimum, traits_of
-from archgym.simulators.kv.kernel.store import Store, one_tier
+from archgym.simulators.kv.kernel.store import N_TIERS, Store, new_store
 from archgym.simulators.moe.kernel.state import N_CONTENTS, new_state
 from archgym.simulators.moe.machine.step_time import StepCosts
 
 _LOGGED: Final = 4_000_000  # chosen: entries of the log of steps, for small runs.
 
 
-def _order(stream: Stream) -> tuple[serving.Order, Any]:
-    """Return the order of requests in sessions, and how many each waits for."""
-    n = len(stream)
-    needs = stream.dependencies
-    n_before = np.zeros(n, np.int64) if needs is None else needs.n_before.copy()
+def _order(stream: Stream) -> serving.Order:
+    """Return the order of requests in sessions."""
+    zeros = np.zeros(len(stream) + 1, np.int64)
+    needs = stream.dependencies or Dependencies(zeros, zeros[:0], zeros[:0], zeros[:-1])
     sessions = np.unique(stream.session, return_inverse=True)[1].astype(np.int32)
-    roots = np.flatnonzero(n_before == 0)
+    roots = np.flatnonzero(needs.n_before == 0)
     roots = roots[np.argsort(sessions[roots], kind="stable")]
     n_sessions = int(sessions.max()) + 1
     starts = np.full(n_sessions, 2**62)
     np.minimum.at(starts, sessions, stream.arrivals.time)
-    empty = np.zeros(0, np.int64)
-    order = serving.Order(
-        np.zeros(n + 1, np.int64) if needs is None else needs.start,
-        empty if needs is None else needs.to,
-        empty if needs is None else needs.delay_ms,
-        sessions,
-        np.searchsorted(sessions[roots], np.arange(n_sessions + 1)),
-        roots,
-        stream.arrivals.time - starts[sessions],
-    )
-    return order, n_before
+    first = np.searchsorted(sessions[roots], np.arange(n_sessions + 1))
+    return serving.Order(needs, sessions, first, roots, stream.arrivals.time - starts[sessions])
 
 
-def _fleet(blocks: Blocks, n_workers: int, max_seqs: int, n_before: Any, left: Any) -> Any:
+def _fleet(blocks: Blocks, n_workers: int, max_seqs: int, order: serving.Order) -> Any:
     n = len(blocks.need)
     workers = np.zeros(n_workers, serving.WORKER).view(np.recarray)
     requests = np.zeros(n, serving.REQUEST).view(np.recarray)
     workers.busy_until = 1e300
-    requests.n_before = n_before
+    requests.n_before = order.needs.n_before
     # A preempted request may hold more blocks at its end than at its admission, never above `need`.
     requests.held_at = np.cumsum(blocks.need + 1) - blocks.need - 1
     for name in ("worker", "hits", "admitted", "first", "last"):
@@ -54,7 +44,7 @@ def _fleet(blocks: Blocks, n_workers: int, max_seqs: int, n_before: Any, left: A
     return serving.Fleet(
         workers, requests, slots[0], slots[1], np.zeros((n_workers, n + 1), np.int64),
         np.zeros((n_workers, N_CONTENTS)), np.zeros(int((blocks.need + 1).sum()), np.int32),
-        shorts[0], shorts[1], np.zeros(n, np.int64), left,
+        shorts[0], shorts[1], np.zeros(n, np.int64), np.bincount(order.session),
     )  # fmt: skip
 
 
@@ -90,14 +80,14 @@ def serve(
     chosen = np.zeros(serving.N_CHOSEN, np.int64)
     for number, value in choices.items():
         chosen[number] = value
-    chosen[serving.POLICY], chosen[serving.BLOCK] = code, made.block
-    tiers = one_tier(0, made.n_identities) if store is None else store
+    chosen[serving.BLOCK] = made.block
+    none = np.zeros(N_TIERS)
+    tiers = store or new_store(none.astype(np.int64), none, none, made.n_identities)
     one = pool.new_pool(capacity, made.n_identities, code, capacity if tiers.capacity.any() else 0)
     fields: Any = [np.stack([field] * n_workers) for field in one]
-    order, n_before = _order(made.stream)
-    left = np.bincount(order.session)
+    order = _order(made.stream)
     run = serving.Service(
-        _fleet(blocks, n_workers, int(chosen[serving.MAX_SEQS]), n_before, left),
+        _fleet(blocks, n_workers, int(chosen[serving.MAX_SEQS]), order),
         pool.Pool(*fields), tiers, blocks, traits_of(made), made.stream.arrivals, order, chosen,
         costs, np.zeros(N_CONTENTS), hand_ms, np.zeros(serving.N_TOTALS, np.int64),
         np.zeros(serving.N_COUNTERS, np.int64),
@@ -135,7 +125,6 @@ def run_steps(
         serving.MAX_SEQS: max_seqs,
         serving.BUDGET: token_budget,
         serving.RESERVES: reserve_prompt,
-        serving.IS_SINGLE: log is not None,
     }
     entries = None if log is None else np.zeros((_LOGGED, 3), np.int64)
     # Steps of a fixed length do not look at the clock.

@@ -12,7 +12,7 @@ import numpy as np
 
 from archgym.runtime.kernels import entry_point, helper
 from archgym.simulators.kv.kernel.heap import push, remove
-from archgym.simulators.kv.kernel.layout import Arrivals, Blocks, Floats, Ints, Shorts
+from archgym.simulators.kv.kernel.layout import Arrivals, Blocks, Dependencies, Floats, Ints, Shorts
 from archgym.simulators.kv.kernel.pool import (
     FREE,
     LOGGED,
@@ -52,10 +52,10 @@ from archgym.simulators.moe.machine.step_time import StepCosts
 _ROUND_ROBIN, _LEAST_LOADED, _PREFIX_AWARE, _STICKY = range(4)
 # Entries of `Service.chosen`.
 (
-    POLICY, TIER_POLICY, ROUTE, BLOCK, BUDGET, MAX_SEQS, WRITES_THROUGH, IS_LAYERWISE,
-    PREFETCHES, IS_CLOSED, LIVE, STAGGER_MS, STEP_MS, RESERVES, IS_SINGLE, IS_SPREAD, N_PREFILL,
-) = range(17)  # fmt: skip
-N_CHOSEN: Final = 17
+    TIER_POLICY, ROUTE, BLOCK, BUDGET, MAX_SEQS, WRITES_THROUGH, IS_LAYERWISE,
+    PREFETCHES, IS_CLOSED, LIVE, STAGGER_MS, STEP_MS, RESERVES, IS_SPREAD, N_PREFILL,
+) = range(15)  # fmt: skip
+N_CHOSEN: Final = 15
 PREEMPTIONS, STEPS, PEAK, SCHEDULED, LOGGED_STEPS, HANDED = range(6)
 N_TOTALS: Final = 6
 # Entries of `Service.counters`; the last two count what was routed to each pool of workers.
@@ -126,18 +126,16 @@ class Fleet(NamedTuple):
 
 
 class Order(NamedTuple):
-    """Order of requests in sessions; see `formats.stream.Dependencies`.
+    """Order of requests in sessions.
 
     Attributes:
-      start, to, delay_ms: Successors of each request.
+      needs: Requests that wait for others.
       session: (n,), session of a request.
       root_start, roots: Requests that wait for no other, session by session.
       root_ms: (n,), time from the session's start to such a request [ms].
     """
 
-    start: Ints
-    to: Ints
-    delay_ms: Ints
+    needs: Dependencies
     session: Shorts
     root_start: Ints
     roots: Ints
@@ -184,7 +182,7 @@ def _pool_of(pools: Pool, worker: int) -> Pool:
         pools.references[worker], pools.identity[worker], pools.after[worker], pools.before[worker],
         pools.twin_after[worker], pools.twin_before[worker], pools.first[worker],
         pools.last[worker], pools.key[worker], pools.place[worker], pools.side[worker],
-        pools.is_new[worker], pools.heap0[worker], pools.heap1[worker], pools.uses[worker],
+        pools.is_new[worker], pools.heap[worker], pools.uses[worker],
         pools.ghost[worker], pools.state[worker], pools.log[worker],
     )  # fmt: skip
 
@@ -216,9 +214,9 @@ def _go_on(run: Service, request: int, now: float) -> None:
     fleet, order = run.fleet, run.order
     if not run.chosen[IS_CLOSED]:
         return
-    for edge in range(order.start[request], order.start[request + 1]):
-        to = order.to[edge]
-        fleet.requests[to].ready = max(fleet.requests[to].ready, now + order.delay_ms[edge])
+    for edge in range(order.needs.start[request], order.needs.start[request + 1]):
+        to = order.needs.to[edge]
+        fleet.requests[to].ready = max(fleet.requests[to].ready, now + order.needs.delay_ms[edge])
         fleet.requests[to].n_before -= 1
         if fleet.requests[to].n_before == 0:
             _issue(run, to, fleet.requests[to].ready)
@@ -378,26 +376,22 @@ def _save_evicted(run: Service, pool: Pool, now: float) -> None:
 @helper
 def _grow(run: Service, pool: Pool, request: int, hits: int, upto: int, known: int) -> Any:
     """Give a request blocks for `upto` tokens, and name the full ones of `known` tokens."""
-    fleet, chain, policy = run.fleet, run.blocks.chain, run.chosen[POLICY]
-    block, item = run.chosen[BLOCK], fleet.requests[request]
-    base, to, held = (
-        run.blocks.start[request],
-        item.held_at,
-        item.n_held,
-    )
+    fleet, chain, block = run.fleet, run.blocks.chain, run.chosen[BLOCK]
+    item, base = fleet.requests[request], run.blocks.start[request]
+    to, held = item.held_at, item.n_held
     total = max((upto + block - 1) // block, held)
     if not fits(pool, chain, base, total, hits, held):
         return False
     if hits > 0:
-        touch(pool, policy, chain, base, fleet.held, to, hits)
+        touch(pool, chain, base, fleet.held, to, hits)
         held = hits
         item.named = hits
-    allocate(pool, policy, fleet.held, to + held, total - held)
+    allocate(pool, fleet.held, to + held, total - held)
     item.n_held = total
     n_full = run.blocks.start[request + 1] - base
     until = min(min(upto, known) // block, n_full)
     for k in range(item.named, until):
-        name(pool, policy, fleet.held[to + k], chain[base + k])
+        name(pool, fleet.held[to + k], chain[base + k])
     item.named = max(until, item.named)
     return True
 
@@ -409,7 +403,7 @@ def _free(run: Service, pool: Pool, request: int, now: float) -> None:
     pool.state[NOW] = np.int64(now)
     traits.last_seen[traits.agent[request]] = pool.state[NOW]
     to, n = fleet.requests[request].held_at, fleet.requests[request].n_held
-    release(pool, run.chosen[POLICY], run.blocks, traits, request, fleet.held, to, n)
+    release(pool, run.blocks, traits, request, fleet.held, to, n)
     fleet.requests[request].n_held = 0
 
 
@@ -620,7 +614,7 @@ def _begin_step(run: Service, pool: Pool, worker: int, now: float, horizon: floa
         own.n_steps = 0
         return
     took = _step_ms(run, worker)
-    if has_prompts or is_preempting or chosen[IS_SINGLE]:
+    if has_prompts or is_preempting or run.log.shape[0] > 0:
         n_steps = 1
     else:
         n_steps = max(1, min(n_steps, np.int64((min(horizon, pending) - now) / took)))

@@ -54,13 +54,6 @@ def new_store(capacity: Ints, latency_ms: Floats, ms_per_block: Floats, n_identi
     )  # fmt: skip
 
 
-def one_tier(capacity: int, n_identities: int) -> Store:
-    """Return a store of one tier without transfer times; a capacity of 0 means no tier."""
-    zeros, sizes = np.zeros(N_TIERS), np.zeros(N_TIERS, np.int64)
-    sizes[0] = capacity
-    return new_store(sizes, zeros, zeros.copy(), n_identities)
-
-
 @helper
 def tier_of(store: Store, identity: int) -> Any:
     """Return the nearest tier that holds an identity, or -1."""

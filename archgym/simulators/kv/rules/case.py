@@ -11,8 +11,10 @@ from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
 from archgym.simulators.kv.analysis import live_blocks
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
+from archgym.simulators.kv.formats.trace import SessionTrace
 from archgym.simulators.kv.kernel.layout import POLICIES
 from archgym.simulators.kv.kernel.run import optimum, run_pool
+from archgym.simulators.kv.metrics import gap_share
 from archgym.simulators.kv.workloads import load, stream_blocks
 
 _DEFAULTS: Final = {
@@ -35,12 +37,16 @@ class CacheCase(RuleCase):
       made: Requests as blocks.
       capacity: Blocks of the cache.
       has_below: True if memory below keeps all blocks, from which rules bring them back.
+      content: Digest of the trace.
+      part: First session (or request, where there are none) and the one after the last.
     """
 
     name: str
     made: StreamBlocks
     capacity: int
     has_below: bool = False
+    content: str = ""
+    part: tuple[int, int] = (0, 0)
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -79,8 +85,7 @@ class CacheCase(RuleCase):
 
     def loss(self, counts: Mapping[str, Any]) -> float:
         """Return the share of the gap from LRU to the optimum that is left open."""
-        gap = self.bound - self.of_lru
-        return (self.bound - counts["hits"]) / gap if gap else 0.0
+        return 1.0 - gap_share(counts["hits"], self.of_lru, self.bound)
 
     def measures(self, counts: Mapping[str, Any]) -> dict[str, Any]:
         """Return hits, and the share of the gap that the rule closes."""
@@ -95,6 +100,12 @@ class CacheCase(RuleCase):
             "cache_blocks": self.capacity,
             **({"brought_blocks": counts.get("brought", 0)} if self.has_below else {}),
         }
+
+    def shared_with(self, other: RuleCase) -> int:
+        """Return how many sessions, or requests, both traces have."""
+        if not isinstance(other, CacheCase) or other.content != self.content:
+            return 0
+        return min(self.part[1], other.part[1]) - max(self.part[0], other.part[0])
 
     def check(self, rule: str, counts: Mapping[str, Any]) -> None:
         """Check that the rule has at most as many hits as the optimum."""
@@ -140,7 +151,8 @@ def open_case(name: str, options: Mapping[str, str]) -> CacheCase:
         return parse_whole(option, chosen[option], low, high)
 
     trace, _, part = str(name).rpartition("@") if "@" in str(name) else (str(name), "", "")
-    low, high = 0, 0
+    content, low, high = load(trace), 0, 0
+    has_sessions = isinstance(content.trace, SessionTrace)
     if part:
         first, dash, last = part.partition("-")
         if not (dash and first.isdecimal() and last.isdecimal() and int(first) < int(last)):
@@ -149,15 +161,22 @@ def open_case(name: str, options: Mapping[str, str]) -> CacheCase:
             )
         low, high = int(first), int(last)
     live = whole("live", 1, 10**6)
-    settings = StreamSettings(
-        skip_sessions=low, sessions=high - low, live=live,
-        think_cap_ms=whole("think_cap_ms", 0, 10**10),
-    )  # fmt: skip
-    made = stream_blocks(load(trace), settings, whole("block_tokens", 1, 2**20))
+    cut = (
+        {"skip_sessions": low, "sessions": high - low}
+        if has_sessions
+        else {"first": low, "last": high}
+    )
+    settings = StreamSettings(live=live, think_cap_ms=whole("think_cap_ms", 0, 10**10), **cut)
+    made = stream_blocks(content, settings, whole("block_tokens", 1, 2**20))
     contexts = live_blocks(made.stream, made.block, live)
     capacity = whole("gpu_blocks", 0, 2**26)
     capacity = capacity or max(1, whole("memory_percent", 1, 1000) * contexts // 100)
     # A cache below one request would reject it.
     capacity = max(capacity, int(made.blocks.need.max(initial=1)))
     check_choice("below", chosen["below"], ("none", "all"))
-    return CacheCase(str(name), made, capacity, chosen["below"] == "all")
+    n = len(
+        content.trace.sessions if isinstance(content.trace, SessionTrace) else content.trace.time
+    )
+    return CacheCase(
+        str(name), made, capacity, chosen["below"] == "all", content.digest, (low, high or n)
+    )

@@ -10,7 +10,6 @@ from archgym.rules.compilation import SCORE
 from archgym.simulators.kv.kernel.heap import push, remove
 from archgym.simulators.kv.kernel.pool import (
     FREE,
-    LFU,
     SEQUENCE,
     UNNAMED,
     allocate,
@@ -70,9 +69,9 @@ def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
             named = blocks.chain[base + k]
             if pool.first[named] >= 0:
                 continue
-            allocate(pool, LFU, held, 0, 1)
+            allocate(pool, held, 0, 1)
             block: Any = np.int64(held[0])
-            name(pool, LFU, block, named)
+            name(pool, block, named)
             if has_fill:
                 on_fill(block, k, agent, now, memory, floats)
             pool.references[block] = 0
@@ -113,13 +112,13 @@ def make_replay(hooks: Mapping[str, Callable[..., Any]]) -> Callable[..., None]:
                 on_request(agent, now, memory, floats)
             hits = look_up(pool, blocks.chain, base, blocks.eligible[request])
             counts[_HITS] += hits
-            touch(pool, LFU, blocks.chain, base, held, 0, hits)
-            allocate(pool, LFU, held, hits, need - hits)
+            touch(pool, blocks.chain, base, held, 0, hits)
+            allocate(pool, held, hits, need - hits)
             n_full = blocks.start[request + 1] - base
             for k in range(n_full):
                 block: Any = np.int64(held[k])
                 if k >= hits:
-                    name(pool, LFU, block, blocks.chain[base + k])
+                    name(pool, block, blocks.chain[base + k])
                     if has_fill:
                         on_fill(block, k, agent, now, memory, floats)
                 elif has_hit:

@@ -1,19 +1,24 @@
-"""Requests in a log of vLLM's KV events: one batch of events a line, as JSON."""
+"""Turn a log of vLLM's KV events into a trace of requests, for `archgym kv`.
 
+    python examples/record_events.py LOG.jsonl trace.jsonl
+
+Each line of the log is a batch of events as JSON, as a subscriber of `--kv-events-config` gets it.
+A request is a chain of blocks that were stored within two seconds of each other. What it found in
+the cache is the chain above its first block. Requests that store no block leave no event, and
+tokens after the last whole block are not known.
+"""
+
+import argparse
+import json
+import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from archgym.errors import FileFormatError
-from archgym.runtime.reductions import report_loss
+from archgym.errors import ArchGymError, FileFormatError
 from archgym.simulators.kit.requests import lines_of, parsed, whole
-from archgym.simulators.kv.formats.trace import (
-    MAX_REQUESTS,
-    MAX_TIME_MS,
-    Columns,
-    RequestTrace,
-)
+from archgym.simulators.kv.formats.trace import MAX_REQUESTS, MAX_TIME_MS
 
 # Source: vllm/distributed/kv_events.py, commit 0181ea3. Releases before it wrote batches and events
 # as lists in this order, events behind their names; fields that are not needed follow.
@@ -39,13 +44,12 @@ class _Request:
     n_prompt: int
 
 
-def read_events(path: Path) -> RequestTrace:
-    """Return the requests that a log of vLLM's KV events shows.
+def requests_of(path: Path, notes: list[str]) -> list[dict[str, Any]]:
+    """Return the lines of a trace: one with the tokens of a block, then one for each request.
 
-    A request is a chain of blocks that were stored within two seconds of each other. What it found
-    in the cache is the chain above its first block. Requests that store no block leave no event,
-    and tokens after the last whole block are not known. A chain whose beginning was stored before
-    the log began counts from where it is known.
+    Args:
+      path: The log.
+      notes: Filled with what is doubtful in it.
 
     Raises:
       FileFormatError: A line is not as it must be.
@@ -53,7 +57,7 @@ def read_events(path: Path) -> RequestTrace:
     numbers: dict[int | str, int] = {}
     parents, depths, block = list[int](), list[int](), 0
     requests, by_tip = list[_Request](), dict[tuple[int, int], _Request]()
-    doubtful = list[int]()
+    doubtful, cut = list[int](), list[int]()
     for line, now_ms, engine, event in _stored_blocks(path, doubtful):
         size = whole(path, line, event, "block_size", 2**20, 1)
         block = block or size
@@ -67,6 +71,7 @@ def read_events(path: Path) -> RequestTrace:
                 raise FileFormatError(path, line, _NO_HASH)
             number = numbers.setdefault(name, len(parents))
             if number == len(parents):
+                cut += [line] if name is above else []
                 parents.append(tip)
                 depths.append(1 + (depths[tip] if tip >= 0 else 0))
             # The first one of a log that begins late has a parent that is not known.
@@ -88,23 +93,41 @@ def read_events(path: Path) -> RequestTrace:
         request.tip, request.last_ms = tip, now_ms
         by_tip[engine, tip] = request
     if doubtful:
-        shown = ", ".join(map(str, dict.fromkeys(doubtful[:8])))
-        report_loss(
-            f"{path.name}: events that contradict earlier ones: {len(doubtful):,} (first at lines "
-            f"{shown}). A block that is gone is removed or continued, or `token_ids` do not fill "
-            "the blocks. Requests are read as if the blocks were there; check the log."
+        notes.append(
+            f"events that contradict earlier ones: {_counted(doubtful)}. A block that is gone is "
+            "removed or continued, or `token_ids` do not fill the blocks. Requests are read as if "
+            "the blocks were there; check the log"
         )
-    columns = Columns(path, max(1, block))
+    if cut:
+        notes.append(
+            f"chains whose beginning is not in the log: {_counted(cut)}. Their prompts count from "
+            "the first block that is known, so that they and their hits are too short"
+        )
+    if not requests:
+        raise FileFormatError(path, None, "a log must store a block; this stores none")
+    lines: list[dict[str, Any]] = [{"piece_tokens": block, "has_outputs": True}]
     for request in requests:
         chain = [request.tip]
         while parents[chain[-1]] >= 0:
             chain.append(parents[chain[-1]])
         n_prompt = min(request.n_prompt, len(chain))
-        output = max(1, (len(chain) - n_prompt) * block)
-        # One token at least follows the last whole block of a prompt.
-        tokens = (n_prompt * block + 1, output)
-        columns.add(request.line, request.start_ms, *tokens, chain[::-1], len(chain))
-    return columns.trace()
+        output = (len(chain) - n_prompt) * block
+        # One token at least follows the last whole block of a prompt; it begins a piece of its own.
+        fresh = [] if output else [len(parents) + len(lines)]
+        lines.append(
+            {
+                "timestamp": request.start_ms,
+                "input_length": n_prompt * block + 1,
+                "output_length": max(1, output),
+                "hash_ids": chain[::-1] + fresh,
+            }
+        )
+    return lines
+
+
+def _counted(lines: list[int]) -> str:
+    """Return how many events there are, and the lines of the first ones."""
+    return f"{len(lines):,} (first at lines {', '.join(map(str, dict.fromkeys(lines[:8])))})"
 
 
 def _stored_blocks(
@@ -178,3 +201,23 @@ def _named(names: tuple[str, ...], value: Any) -> Mapping[str, Any]:
     if isinstance(value, list):
         return dict(zip(names, value, strict=False))
     return value if isinstance(value, dict) else {}
+
+
+def main() -> None:
+    """Write the trace."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("log", type=Path)
+    parser.add_argument("out", type=Path)
+    given = parser.parse_args()
+    notes = list[str]()
+    try:
+        lines = requests_of(given.log, notes)
+    except ArchGymError as error:
+        parser.exit(1, f"Error: {error}\n")
+    for note in notes:
+        print(f"{given.log.name}: {note}.", file=sys.stderr)
+    given.out.write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+if __name__ == "__main__":
+    main()
