@@ -130,7 +130,7 @@ class GaussianProcess:
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of each row of features, (n,) each."""
-        z = np.subtract(features, self._origin, out=self._room(4, features.shape))
+        z = np.subtract(features, self._origin, out=self._room_like(4, features))
         z *= self._root
         cross = self._kernel(z, self._z)
         mean = cross @ self._alpha
@@ -150,9 +150,16 @@ class GaussianProcess:
             self._rooms[number] = np.empty(size)
         return self._rooms[number][:size].reshape(shape)
 
+    def _room_like(self, number: int, array: np.ndarray) -> np.ndarray:
+        """Return room in the order of an array's entries, which decides the last bits of sums."""
+        is_by_column = array.strides[0] < array.strides[1]
+        return (
+            self._room(number, array.T.shape).T if is_by_column else self._room(number, array.shape)
+        )
+
     def _lengths(self, z: np.ndarray) -> np.ndarray:
         """Return the squared length of each row, (n,)."""
-        return np.asarray(np.multiply(z, z, out=self._room(5, z.shape)).sum(axis=1))
+        return np.asarray(np.multiply(z, z, out=self._room_like(5, z)).sum(axis=1))
 
     def _kernel(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
         """Return the kernel, (n, m), in memory that the next call takes."""

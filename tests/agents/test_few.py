@@ -113,6 +113,14 @@ def test_predictions_are_those_of_the_equations() -> None:
     assert np.array_equal(mean, again[0])
 
 
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_memory_that_is_filled_again_keeps_the_bits_of_sums(order: Any) -> None:
+    made, features = process([0] * 9, 50)
+    z = np.asarray(features, order=order)
+
+    assert np.array_equal(made._lengths(z), (z * z).sum(axis=1))
+
+
 def test_gradient_is_that_of_the_loss() -> None:
     made, features = process([0, 0, 1, 2, 2], 20)
     y = features[:, 0] - features[:, 3] ** 2
