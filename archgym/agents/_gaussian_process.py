@@ -251,7 +251,7 @@ def _matern(root: np.ndarray, decay: np.ndarray, out: np.ndarray) -> None:
 
 def _diagonal(matrix: np.ndarray) -> np.ndarray:
     """Return a view of the diagonal of a square matrix."""
-    return np.einsum("ii->i", matrix)
+    return np.asarray(np.einsum("ii->i", matrix))
 
 
 def _inverse(lower: np.ndarray) -> np.ndarray:
