@@ -28,7 +28,7 @@ import numba
 from numba import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.datamodel.models import PointerModel
-from numba.core.runtime import rtsys
+from numba.core.runtime.nrt import rtsys
 from numba.extending import intrinsic, lower_builtin, register_model
 
 logger = logging.getLogger(__name__)
