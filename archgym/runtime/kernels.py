@@ -349,7 +349,7 @@ class _FolderCache(FunctionCache):
         # Numba's own first prepares to compile, for which it imports SciPy and takes most of a
         # second. Loading needs none of that but an allocator, and what compiles prepares by itself.
         if self._allocates:
-            rtsys.initialize(target_context)  # type: ignore[no-untyped-call]  # numba has no types
+            rtsys.initialize(target_context)
         found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above
         if found is None and self._wait_for_turn():
             found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]
