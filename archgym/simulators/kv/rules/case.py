@@ -162,11 +162,9 @@ def open_case(name: str, options: Mapping[str, str]) -> CacheCase:
             )
         low, high = int(first), int(last)
     live = whole("live", 1, 10**6)
-    cut = (
-        {"skip_sessions": low, "sessions": high - low}
-        if has_sessions
-        else {"first": low, "last": high}
-    )
+    cut: dict[str, Any] = {"first": low, "last": high}
+    if has_sessions:
+        cut = {"skip_sessions": low, "sessions": high - low}
     settings = StreamSettings(live=live, think_cap_ms=whole("think_cap_ms", 0, 10**10), **cut)
     made = stream_blocks(content, settings, whole("block_tokens", 1, 2**20))
     contexts = live_blocks(made.stream, made.block, live)
