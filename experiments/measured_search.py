@@ -65,13 +65,8 @@ class Biased(WrappedSimulator):
         """Draw a bias for each quantity that has an error."""
         super().__init__(whole)
         self.space, self._seed = whole.space, seed
-        prior = calibration_of(whole.name, whole.version, whole.space, whole.metrics).prior
-        numbers = {name: place for place, name in enumerate(prior.quantities)}
-        self._columns = {
-            place: numbers[prior.metrics[spec.name]]
-            for place, spec in enumerate(whole.metrics)
-            if spec.name in prior.metrics and spec.formula is None
-        }
+        found = calibration_of(whole.name, whole.version, whole.space, whole.metrics)
+        self._columns = found.quantities(whole.metrics)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Biased, (self._whole, self._seed)
@@ -81,12 +76,12 @@ class Biased(WrappedSimulator):
         result = self._whole.simulate(indices, workload)
         values = np.array(result.values)
         position = points_of(self.space, indices, {}).position
-        for column, quantity in self._columns.items():
+        for column, (quantity, sign) in self._columns.items():
             rng = np.random.default_rng([self._seed, quantity])
             slopes = rng.standard_normal((position.shape[1], _WAVES))
             waves = np.tanh(position @ slopes + rng.standard_normal(_WAVES))
             bias = waves @ rng.standard_normal(_WAVES) / np.sqrt(_WAVES)
-            values[:, column] *= np.exp(_BIAS * bias)
+            values[:, column] *= np.exp(sign * _BIAS * bias)
         return BatchResult(values, result.reason, result.failures)
 
 

@@ -1,12 +1,15 @@
 """Facts behind errors of MoE serving: waits for first tokens, and times of experts' kernels.
 
-    python -m experiments.moe_reasons REFERENCE
+    python -m experiments.moe_reasons REFERENCE [ERRORS]
 
 The first table compares mean and median TTFT of measured rows with those of the clock, by release.
 The second has what single kernels of experts take, by engine, precision and GPU: a fixed time and a
 share of the bandwidth (lines through times of up to 64 tokens), and the share of the peak that
 products of 4,096 tokens and more reach (medians). The last columns have the fixed time and the
 share by lines of each shape, medians over shapes: of experts that GPUs slice, and of whole ones.
+
+With ERRORS, the file `errors.npz` of `experiments.measurements run`, errors of TTFT come instead,
+by what was left out: of all rows, and without the releases whose servers were not warmed up.
 
 Source:
   AIConfigurator, `aic-core/src/aiconfigurator_core/systems/data` @095f58a5 (Apache-2.0), experts
@@ -46,6 +49,8 @@ _MXFP4: Final = {True: "w4a8_mxfp4_mxfp8", False: "w4a16_mxfp4"}
 _FEW, _MANY = 64, 4096  # tokens: weights decide below, products above
 _BYTES, _PASSES, _STREAM = 2, 3, 0.8  # as `machine/clock.py` has them
 _ROUNDS: Final = 20
+# Releases whose first requests wait while kernels are compiled: means of seconds, medians of less.
+_NOT_WARMED_UP: Final = ("sglang 0.5.5", "sglang 0.5.6", "sglang 0.5.7")
 
 
 class _Kernel(NamedTuple):
@@ -190,10 +195,33 @@ _STRIDE: Final = 2  # chosen: every second row, for half of the time
 _RULE: Final = "|---|---|---:|---:|---:|---:|"
 
 
+def warm_table(folder: Path, errors: Mapping[str, Floats]) -> Iterator[str]:
+    """Yield errors of TTFT with and without the servers that were not warmed up.
+
+    Args:
+      folder: Reference of `moe`.
+      errors: By what was left out, (n_rows, 3) logarithms of measured over predicted, TTFT first.
+    """
+    rows, _ = read_serving(folder)
+    is_warm = np.array([not row.options["release"].endswith(_NOT_WARMED_UP) for row in rows])
+    yield "| left out | all, median / p90 % | warmed up | not warmed up |"
+    yield "|---|---:|---:|---:|"
+    for kind, each in errors.items():
+        percent = 100.0 * np.abs(np.expm1(-each[:, 0]))
+        parts = (percent, percent[is_warm], percent[~is_warm])
+        cells = [f"{np.nanmedian(p):.1f} / {np.nanquantile(p, 0.9):.1f}" for p in parts]
+        yield f"| {kind} | {' | '.join(cells)} |"
+
+
 def main() -> None:
-    """Print both tables."""
+    """Print the tables."""
     folder = Path(sys.argv[1])
     folder = folder / "moe" if (folder / "moe").is_dir() else folder
+    if len(sys.argv) > 2:
+        with np.load(sys.argv[2]) as stored:
+            found = warm_table(folder, {name: stored[name] for name in stored.files})
+            sys.stdout.write("\n".join(found) + "\n")
+        return
     for lines in (
         first_token_table(folder), kernel_table(folder / "measured" / "kernels_moe.csv.gz"),
     ):  # fmt: skip

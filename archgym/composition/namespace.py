@@ -81,7 +81,12 @@ def part_metrics(part: str, specs: tuple[MetricSpec, ...]) -> tuple[MetricSpec, 
 
     The part computes its derived metrics itself, so that none has a formula here.
     """
-    return tuple(replace(spec, name=within(part, spec.name), formula=None) for spec in specs)
+    found = []
+    for spec in specs:
+        other = spec.tied.removeprefix("-")
+        tied = spec.tied.removesuffix(other) + within(part, other) if other else ""
+        found.append(replace(spec, name=within(part, spec.name), formula=None, tied=tied))
+    return tuple(found)
 
 
 def part_limits(part: str, limits: tuple[Limit, ...]) -> tuple[Limit, ...]:

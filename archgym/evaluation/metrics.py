@@ -33,6 +33,8 @@ class MetricSpec:
         explains is not, so that adding one leaves recorded studies, tables and datasets valid.
       signed: True if values may be negative, such as a slack or a profit.
       highest: Largest possible value, such as 100 of a share in percent; intervals end there.
+      tied: Metric that this one is proportional to in each design, or "-" and the metric that it is
+        inversely proportional to, such as "-total_cycles" of a rate: both have the same error.
 
     Example:
       >>> from archgym.spaces.expression import P
@@ -50,6 +52,7 @@ class MetricSpec:
     identifies: bool | None = None
     signed: bool = field(default=False, compare=False)
     highest: float = field(default=math.inf, compare=False)
+    tied: str = field(default="", compare=False)
 
     def __post_init__(self) -> None:
         if self.goal not in ("minimise", "maximise", "none") or not (

@@ -196,8 +196,8 @@ class CalibratedSimulator(WrappedSimulator):
             edge = quantile(tail, 0.5 + INTERVAL / 2.0)
             margin = quantile(tail, self.confidence)
             place = raw.shape[1]
-            for column, quantity in self._columns.items():
-                own, m, s = raw[built, column], mean[:, quantity], spread[:, quantity]
+            for column, (quantity, sign) in self._columns.items():
+                own, m, s = raw[built, column], sign * mean[:, quantity], spread[:, quantity]
                 highest = self.simulated_metrics[column].highest
                 values[built, column] = np.minimum(own * np.exp(m), highest)
                 further = [own, *_ends(own, m, edge * s)]

@@ -1,5 +1,6 @@
 """Calibration of a simulator: its prior error, and what measurements say of it."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
@@ -39,14 +40,10 @@ class Calibration:
     n_designs: int = 0
     notes: tuple[str, ...] = ()
 
-    def quantities(self, specs: Sequence[MetricSpec]) -> dict[int, int]:
-        """Return columns of metrics that have an error, with the number of their quantity."""
-        numbers = {name: place for place, name in enumerate(self.prior.quantities)}
-        return {
-            column: numbers[self.prior.metrics[spec.name]]
-            for column, spec in enumerate(specs)
-            if spec.name in self.prior.metrics and spec.formula is None
-        }
+    def quantities(self, specs: Sequence[MetricSpec]) -> dict[int, tuple[int, float]]:
+        """Return columns of metrics that have an error, with `ErrorPrior.error_of` of each."""
+        found = {column: self.prior.error_of(spec.name) for column, spec in enumerate(specs)}
+        return {c: each for c, each in found.items() if each and specs[c].formula is None}
 
 
 def calibration_of(
@@ -85,11 +82,12 @@ def calibration_of(
         kept, _ = _usable(rows, name, version, guess, known)
         worst = max((abs(v) for row in kept for v in _errors(row, guess).values()), default=0.0)
         if worst > _EQUAL:
-            prior = guess
+            spread = np.linalg.norm([part.spread for part in guess.components], axis=0).max()
             differs.append(
-                f"The simulator is exact against {_source(name, specs)}, yet a measurement differs "
-                f"by {100 * np.expm1(worst):.3g} %: errors of {_percent(prior)} are assumed instead"
+                f"The simulator is exact against {prior.source}, yet a measurement differs by "
+                f"{100 * np.expm1(worst):.3g} %: errors of {100 * spread:.0f} % are assumed instead"
             )
+            prior = guess
     kept, unused = _usable(rows, name, version, prior, known)
     unused += differs
     machines = sorted({row.machine for row in kept} - {""})
@@ -108,16 +106,6 @@ def calibration_of(
     return Calibration(prior, process, len(kept), len(keys), tuple(notes))
 
 
-def _source(name: str, specs: Sequence[MetricSpec]) -> str:
-    shipped = shipped_prior(name, specs)
-    return "the rows of its prior" if shipped is None else shipped.source
-
-
-def _percent(prior: ErrorPrior) -> str:
-    spread = np.sqrt(sum(np.array(c.spread) ** 2 for c in prior.components)).max()
-    return f"{100 * spread:.0f} %"
-
-
 def _usable(
     rows: Sequence[Measurement],
     name: str,
@@ -126,35 +114,9 @@ def _usable(
     options: Mapping[str, str] | None,
 ) -> tuple[list[Measurement], list[str]]:
     """Return the measurements that count, and why others do not."""
-    kept, of_others, of_versions, without = [], 0, 0, 0
-    elsewhere: dict[str, int] = {}
-    for row in rows:
-        if row.simulator != name:
-            of_others += 1
-        elif row.version != version:
-            of_versions += 1
-        elif options is not None and dict(row.options) != dict(options):
-            text = ", ".join(f"{n}={v}" for n, v in row.options.items()) or "the defaults"
-            elsewhere[text] = elsewhere.get(text, 0) + 1
-        elif not _errors(row, prior):
-            without += 1
-        else:
-            kept.append(row)
-    unused = []
-    if of_others:
-        unused.append(f"{of_others} measurements are of other simulators")
-    if of_versions:
-        unused.append(
-            f"{of_versions} measurements were imported with another version of {name} than "
-            f"{version}, whose numbers differ: import them again"
-        )
-    for text, n in elsewhere.items():
-        unused.append(f"{n} measurements have other options ({text}): they say nothing here")
-    if without:
-        names = ", ".join(list(prior.metrics)[:8])
-        unused.append(
-            f"{without} measurements have no metric whose error is modelled, such as {names}"
-        )
+    why = [_unused(row, name, version, prior, options) for row in rows]
+    kept = [row for row, text in zip(rows, why, strict=True) if not text]
+    unused = [f"{n} measurements {text}" for text, n in Counter(why).items() if text]
     if len(kept) > _MAX_RUNS:
         unused.append(f"{len(kept) - _MAX_RUNS} of {len(kept)} runs are left out, evenly spaced")
         places = np.linspace(0, len(kept) - 1, _MAX_RUNS).astype(int)
@@ -162,13 +124,34 @@ def _usable(
     return kept, unused
 
 
-def _errors(row: Measurement, prior: ErrorPrior) -> dict[str, float]:
-    """Return the errors of a measurement by quantity, each of the first measured metric."""
-    found: dict[str, float] = {}
-    for metric, quantity in prior.metrics.items():
+def _unused(
+    row: Measurement,
+    name: str,
+    version: int,
+    prior: ErrorPrior,
+    options: Mapping[str, str] | None,
+) -> str:
+    """Return why a measurement does not count, "" if it does."""
+    if row.simulator != name:
+        return "are of other simulators"
+    if row.version != version:
+        of = f"another version of {name} than {version}"
+        return f"were imported with {of}, whose numbers differ: import them again"
+    if options is not None and dict(row.options) != dict(options):
+        text = ", ".join(f"{n}={v}" for n, v in row.options.items()) or "the defaults"
+        return f"have other options ({text}): they say nothing here"
+    names = ", ".join(list(prior.metrics)[:8])
+    return "" if _errors(row, prior) else f"have no metric with a modelled error, such as {names}"
+
+
+def _errors(row: Measurement, prior: ErrorPrior) -> dict[int, float]:
+    """Return errors of a measurement by number of the quantity, of its first measured metric."""
+    found: dict[int, float] = {}
+    for metric in prior.metrics:
         measured, simulated = row.metrics.get(metric, 0.0), row.simulated.get(metric, 0.0)
-        if quantity not in found and measured > 0 and simulated > 0:
-            found[quantity] = float(np.log(measured / simulated))
+        error = prior.error_of(metric)
+        if error and error[0] not in found and measured > 0 and simulated > 0:
+            found[error[0]] = error[1] * float(np.log(measured / simulated))
     return found
 
 
@@ -184,7 +167,7 @@ def _residuals(
             keys[row.key] = len(keys)
             parts.append(_point(row, space))
         for quantity, value in _errors(row, prior).items():
-            entries.append((keys[row.key], prior.quantities.index(quantity), value, run))
+            entries.append((keys[row.key], quantity, value, run))
     row_of, quantity_of, values, runs = zip(*entries, strict=True)
     residuals = Residuals(np.array(row_of), np.array(quantity_of), np.array(values), np.array(runs))
     return joined(parts), residuals, list(keys)

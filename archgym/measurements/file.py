@@ -3,9 +3,7 @@
 import fcntl
 import hashlib
 import json
-import logging
 import os
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +11,7 @@ from typing import Any, Final, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.json_types import typed
-from archgym.files.storage import open_file, open_own, storage_errors, synchronise, write_all
+from archgym.files.storage import is_there, open_file, require_own, storage_errors, write_atomic
 
 FORMAT: Final = 1
 MEASURED_NAME: Final = "measured.jsonl"
@@ -25,11 +23,8 @@ _MAX_BYTES: Final = 2**27
 # chosen: beyond what any unit of a metric gives; ratios of such numbers are finite.
 _SMALLEST: Final = 1e-30
 _LARGEST: Final = 1e30
-logger = logging.getLogger(__name__)
-
 _DIGITS: Final = 16
 _CHAIN: Final = b', "chain": "'
-_WHOLE: Final = re.compile(re.escape(_CHAIN) + rb'[0-9a-f]{16}"}\n')
 _RESTORE: Final = "Restore it from a copy, or import the measurements again"
 
 
@@ -80,15 +75,11 @@ class Measurements:
       path: The file; None for measurements that are in no file.
       rows: The measurements.
       chains: Checksum of all lines up to each row, after that of the heading.
-      torn_bytes: Bytes of a last line that was not written to its end.
-      end: Length of what is whole [byte].
     """
 
     path: Path | None = None
     rows: tuple[Measurement, ...] = ()
     chains: tuple[str, ...] = ("",)
-    torn_bytes: int = 0
-    end: int = 0
 
     @property
     def digest(self) -> str:
@@ -106,8 +97,7 @@ class Measurements:
         """
         for n, chain in enumerate(self.chains):
             if chain.startswith(digest):
-                chains = self.chains[: n + 1]
-                return Measurements(self.path, self.rows[:n], chains, 0, self.end)
+                return Measurements(self.path, self.rows[:n], self.chains[: n + 1])
         raise InvalidArgumentError(
             f"{self.path} must begin with the measurements that the task was made with; their "
             f"checksum {digest} does not come. Restore the file, or start a new study."
@@ -120,8 +110,6 @@ class Measurements:
 def read_measurements(path: str | Path) -> Measurements:
     """Return the measurements in a file.
 
-    A last line that was not written to its end is left out; the next append replaces it.
-
     Raises:
       FileFormatError: A line was changed, or the file is something else.
       StorageError: It cannot be read.
@@ -131,36 +119,26 @@ def read_measurements(path: str | Path) -> Measurements:
         content = handle.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise FileFormatError(path, None, f"measurements must be below {_MAX_BYTES} bytes")
-    # A power cut may leave pages of zeros in what was not synced.
-    whole = content[: content.rfind(b"\n", 0, len(content.partition(b"\0")[0])) + 1]
-    lines, torn = whole.split(b"\n")[:-1], content[len(whole) :]
-    if lines and _WHOLE.search(torn):
-        problem = "the line is damaged, and whole ones follow it"
-        raise FileFormatError(path, len(lines) + 1, problem, _RESTORE)
-    if torn.strip(b"\0"):
-        logger.warning(
-            "%s: line %d was not written to its end; it is left out.", path, len(lines) + 1
-        )
-    if not lines:
-        raise FileFormatError(path, 1, "measurements must begin with a heading", _RESTORE)
-    if not lines[0].startswith(b"{"):
+    if not content.startswith(b"{"):
         problem = "measurements must begin with a heading in JSON"
         remedy = "Read a CSV file of yours with `archgym measure STUDY measured.csv` first"
         raise FileFormatError(path, 1, problem, remedy)
     chains: list[str] = []
     rows: list[Measurement] = []
-    for number, line in enumerate(lines, start=1):
+    for number, line in enumerate(content.splitlines(keepends=True), start=1):
         data, chain = _parsed(path, number, line, chains[-1] if chains else "")
         if number == 1:
             _check_heading(path, data)
         else:
             rows.append(_measurement(path, number, data))
         chains.append(chain)
-    return Measurements(path, tuple(rows), tuple(chains), len(torn), len(content) - len(torn))
+    return Measurements(path, tuple(rows), tuple(chains))
 
 
 def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measurements:
     """Append measurements to a file, made if it is absent, and return all that it has.
+
+    The file is replaced as a whole, so that a reader finds all of the new lines or none.
 
     Raises:
       FileFormatError: The file is damaged.
@@ -168,36 +146,31 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
       StorageError: It cannot be written.
     """
     path, new = Path(path), list(rows)
-    descriptor = open_own(path, os.O_RDWR)
+    require_own(path)
+    with storage_errors(path, "written"):
+        folder = os.open(path.parent, os.O_RDONLY | os.O_CLOEXEC)
     try:
-        with storage_errors(path, "written"):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
-            # A power cut may leave pages of zeros where the heading was to be.
-            is_empty = not os.pread(descriptor, _MAX_BYTES, 0).strip(b"\0")
-        present = Measurements(path, (), ()) if is_empty else read_measurements(path)
+        # The file itself changes under a lock of it.
+        fcntl.flock(folder, fcntl.LOCK_EX)
+        is_new = not is_there(path)
+        present = Measurements(path, (), ("",)) if is_new else read_measurements(path)
         if len(present) + len(new) > MAX_MEASUREMENTS:
             raise InvalidArgumentError(
                 f"{path} must have at most {MAX_MEASUREMENTS:,} measurements; it has "
                 f"{len(present):,}, and {len(new):,} came. Average repeats, or use another file."
             )
-        chain = "" if is_empty else present.digest
-        texts = [json.dumps({"archgym": "measurements", "format": FORMAT})] * is_empty
+        texts = [json.dumps({"archgym": "measurements", "format": FORMAT})] * is_new
         texts += [json.dumps(row.__dict__, sort_keys=True) for row in new]
         # What cannot be read again is not written.
-        for number, text in enumerate(texts[is_empty:], start=len(present) + 2):
+        for number, text in enumerate(texts[is_new:], start=len(present) + 2):
             _measurement(path, number, json.loads(text))
-        lines = []
+        lines, chain = [b"" if is_new else path.read_bytes()], present.digest
         for text in texts:
             chain = _next(chain, text.encode())
             lines.append(text.encode()[:-1] + _CHAIN + chain.encode() + b'"}\n')
-        with storage_errors(path, "written"):
-            os.ftruncate(descriptor, present.end)
-            os.lseek(descriptor, present.end, os.SEEK_SET)
-            write_all(descriptor, b"".join(lines))
-            os.fsync(descriptor)
-            synchronise(path.parent)
+        write_atomic(path, lines)
     finally:
-        os.close(descriptor)
+        os.close(folder)
     return read_measurements(path)
 
 
@@ -209,8 +182,10 @@ def _parsed(path: Path, number: int, line: bytes, before: str) -> tuple[dict[str
     """Return the object of a line and its checksum, once that was verified."""
     text, mark, end = line.rpartition(_CHAIN)
     chain = end[:_DIGITS].decode("ascii", "replace")
-    if not mark or end[_DIGITS:] != b'"}' or chain != _next(before, text + b"}"):
-        problem = "the line, or one before it, was changed: it does not match its checksum"
+    if not mark or end[_DIGITS:] != b'"}\n' or chain != _next(before, text + b"}"):
+        problem = (
+            "the line, or one before it, was changed or cut off: it does not match its checksum"
+        )
         raise FileFormatError(path, number, problem, _RESTORE)
     try:
         data = json.loads(text + b"}")

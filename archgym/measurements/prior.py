@@ -112,7 +112,8 @@ class ErrorPrior:
         "chosen" by the author.
       source: Rows that it was learned from, or why it was chosen.
       quantities: Names of quantities that have errors of their own.
-      metrics: Quantity of each metric; others have no known error.
+      metrics: Quantity of each metric, after "-" where the metric goes down as it goes up; others
+        have no known error.
       components: Parts of the error.
       noise: Standard deviation of a measurement by quantity.
       correlation: (n_quantities, n_quantities), between errors of quantities.
@@ -147,6 +148,13 @@ class ErrorPrior:
         numbers = {k: v for k, v in self.to_json().items() if k != "source"}
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
 
+    def error_of(self, metric: str) -> tuple[int, float] | None:
+        """Return the quantity's number of a metric with an error, and 1 or -1 for its direction."""
+        name = self.metrics.get(metric)
+        if name is None:
+            return None
+        return self.quantities.index(name.removeprefix("-")), -1.0 if name[0] == "-" else 1.0
+
     @property
     def is_exact(self) -> bool:
         """True if the simulator has no error against what it was validated on."""
@@ -157,16 +165,20 @@ def chosen_prior(metrics: Sequence[MetricSpec], why: str) -> ErrorPrior:
     """Return the prior of a simulator whose error nobody has measured.
 
     Args:
-      metrics: Metrics of the simulator. Each that matters and is not derived has an own error.
+      metrics: Metrics of the simulator. Each that matters and is neither derived nor tied to
+        another has an own error.
       why: Reason, in words.
     """
-    names = [spec.name for spec in metrics if spec.goal != "none" and spec.formula is None]
+    modelled = [spec for spec in metrics if spec.goal != "none" and spec.formula is None]
+    present = {spec.name for spec in modelled}
+    tied = {s.name: s.tied for s in modelled if s.tied.removeprefix("-") in present}
+    names = [spec.name for spec in modelled if spec.name not in tied]
     n = len(names)
     return ErrorPrior(
         "chosen",
         why,
         tuple(names),
-        {name: name for name in names},
+        {name: name for name in names} | tied,
         (
             Component("workload", (SPACE, WORKLOAD), spread=(_SHARED,) * n),
             Component("design", (SPACE, WORKLOAD), design=1.0, spread=(_OF_DESIGN,) * n),

@@ -42,6 +42,20 @@ class Residuals(NamedTuple):
     run: np.ndarray
 
 
+class _Sides(NamedTuple):
+    """Errors in a covariance's order: their points, row and number of the quantity of each."""
+
+    points: Points
+    row: np.ndarray
+    quantity: np.ndarray
+
+    @classmethod
+    def of(cls, points: Points, quantities: np.ndarray) -> "_Sides":
+        """Return quantities of points, those of a point side by side."""
+        row = np.repeat(np.arange(len(points)), len(quantities))
+        return cls(points, row, np.tile(quantities, len(points)))
+
+
 @final
 @dataclass(frozen=True)
 class Posterior:
@@ -151,7 +165,8 @@ class ErrorProcess:
         if not n:
             self._points = None
             return
-        kernel = self._between(points, residuals.row, residuals.quantity)
+        at = _Sides(points, residuals.row, residuals.quantity)
+        kernel = self._covariance(at, at)
         noise = self._noises(residuals)
         confirmed = _confirmed(residuals, self._noise)
         self.deviations = np.zeros(n)
@@ -175,8 +190,7 @@ class ErrorProcess:
             guessed = _total(self._components)
             self._components = self._sized(points, residuals, noise)
             self.scale = max(1.0, float((_total(self._components) / guessed).max()))
-            kernel = self._between(points, residuals.row, residuals.quantity)
-            inverse = self._inverted(kernel, noise)
+            inverse = self._inverted(self._covariance(at, at), noise)
             alpha = inverse @ residuals.value
         else:
             # Several quantities of one run, or runs of one design, say less than as many others.
@@ -184,7 +198,7 @@ class ErrorProcess:
             scale = float(np.sqrt((_TRUST + worth * square / n) / (_TRUST + worth)))
             # Few measurements that happen to agree do not make the others more certain.
             self.scale = self._widening = max(1.0, scale)
-        self._inverse, self._alpha = inverse, alpha
+        self._at, self._inverse, self._alpha = at, inverse, alpha
 
     def _sized(
         self, points: Points, residuals: Residuals, noise: np.ndarray
@@ -230,16 +244,14 @@ class ErrorProcess:
           quantities: Numbers of quantities; all by default.
         """
         chosen = np.arange(len(self.prior.quantities)) if quantities is None else quantities
-        n, n_quantities = len(points), len(chosen)
-        row = np.repeat(np.arange(n), n_quantities)
-        quantity = np.tile(np.asarray(chosen, dtype=np.int64), n)
-        covariance = self._between(points, row, quantity)
-        mean = np.zeros(n * n_quantities)
+        at = _Sides.of(points, np.asarray(chosen, dtype=np.int64))
+        covariance, mean = self._covariance(at, at), np.zeros(len(at.row))
         if self._points is not None:
-            cross = self._across(points, row, quantity)
+            cross = self._covariance(at, self._at)
             mean = cross @ self._alpha
             covariance -= cross @ self._inverse @ cross.T
-        return Posterior(mean.reshape(n, n_quantities), self._widening**2 * covariance, self.tail)
+        found = mean.reshape(len(points), len(chosen))
+        return Posterior(found, self._widening**2 * covariance, self.tail)
 
     @one_thread
     def marginals(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
@@ -250,9 +262,7 @@ class ErrorProcess:
             variance += component.spreads(points, self.prior.known) ** 2
         mean = np.zeros((n, n_quantities))
         if self._points is not None:
-            row = np.repeat(np.arange(n), n_quantities)
-            quantity = np.tile(np.arange(n_quantities), n)
-            cross = self._across(points, row, quantity)
+            cross = self._covariance(_Sides.of(points, np.arange(n_quantities)), self._at)
             # Row by row, so that no digit depends on how many designs there are.
             mean = np.array([each @ self._alpha for each in cross]).reshape(n, n_quantities)
             explained = np.array([each @ (self._inverse @ each) for each in cross])
@@ -263,31 +273,16 @@ class ErrorProcess:
         """Return the covariance of the noise of one run, (n_quantities, n_quantities)."""
         return np.asarray(self._correlation * np.outer(self._noise, self._noise))
 
-    def _across(self, points: Points, row: np.ndarray, quantity: np.ndarray) -> np.ndarray:
-        """Return covariances of points with what was measured, (n, n_residuals)."""
-        assert self._points is not None
-        left = self._residuals
-        return self._covariance(points, row, quantity, self._points, left.row, left.quantity)
-
-    def _between(self, points: Points, row: np.ndarray, quantity: np.ndarray) -> np.ndarray:
-        return self._covariance(points, row, quantity, points, row, quantity)
-
-    def _covariance(
-        self,
-        one: Points,
-        row: np.ndarray,
-        quantity: np.ndarray,
-        other: Points,
-        other_row: np.ndarray,
-        other_quantity: np.ndarray,
-    ) -> np.ndarray:
-        total = np.zeros((len(row), len(other_row)))
+    def _covariance(self, one: "_Sides", other: "_Sides") -> np.ndarray:
+        total = np.zeros((len(one.row), len(other.row)))
         for component in self._components:
-            a = component.spreads(one, self.prior.known)[row, quantity]
-            b = component.spreads(other, self.prior.known)[other_row, other_quantity]
-            shares = component.shares(one, other)[np.ix_(row, other_row)]
+            a, b = (
+                component.spreads(at.points, self.prior.known)[at.row, at.quantity]
+                for at in (one, other)
+            )
+            shares = component.shares(one.points, other.points)[np.ix_(one.row, other.row)]
             total += shares * a[:, None] * b[None, :]
-        return np.asarray(total * self._correlation[np.ix_(quantity, other_quantity)])
+        return np.asarray(total * self._correlation[np.ix_(one.quantity, other.quantity)])
 
     def _noises(self, residuals: Residuals) -> np.ndarray:
         """Return the covariance of the noise of residuals, (n, n)."""

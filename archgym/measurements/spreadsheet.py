@@ -4,9 +4,8 @@ import csv
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, final
@@ -26,9 +25,8 @@ from archgym.spaces.texts import with_values
 _MAX_BYTES: Final = 2**26
 _MAX_CELL: Final = 1000
 _HEADING: Final = re.compile(r"(?P<name>[^\[\]]+?)\s*(\[(?P<unit>[^\[\]]*)\])?")
-_DATE: Final = re.compile(r"\d{4}-\d\d?-\d\d?([T ]|$)")
-_NUMBERS: Final = ("evaluation", "seq")
-_WORDS: Final = ("date", "machine", "workload", *_NUMBERS)
+_EVALUATION: Final = "evaluation"
+_WORDS: Final = ("date", "machine", "workload", _EVALUATION)
 """Columns that are neither a parameter nor a metric."""
 # chosen: how near the logarithm of a median error lies to a power of 1,000 that is a wrong unit.
 _NEAR_THOUSAND: Final = 0.45
@@ -57,13 +55,13 @@ def read_spreadsheet(
     """Return the measurements of a CSV file, each checked against a task.
 
     A column is a parameter, a metric with an optional unit in brackets such as `latency_ns [us]`,
-    or one of `date`, `machine`, `workload` and `evaluation`, or `seq` as JSON has it. Parameters
-    that are left out take the default design's values; rows of equal designs are repeats.
+    or one of `date`, `machine`, `workload` and `evaluation`. Parameters that are left out take the
+    default design's values; rows of equal designs are repeats.
 
     Args:
       path: The file.
       task: Task that the designs belong to.
-      designs: Evaluations of a study by their cells, such as "evaluation=1" and "seq=0".
+      designs: Designs of a study by the number of their evaluation, as a text.
 
     Raises:
       FileFormatError: A cell, design, unit or workload does not fit; nothing of the file counts.
@@ -80,13 +78,16 @@ def read_spreadsheet(
         known = ", ".join([n for n, s in metrics.items() if s.goal != "none"][:8])
         problem = f"a column must be a metric of {task.simulator.name}, such as {known}"
         raise FileFormatError(path, 1, problem, _REMEDY)
-    stated = _stated(task, {*names} - {*metrics, *task.space.names, *_WORDS})
-    numbers = [name for name in _NUMBERS if name in names]
-    if len(numbers) > 1:
-        raise FileFormatError(path, 1, "one column must name evaluations; got evaluation and seq")
-    if numbers and designs is None:
-        raise FileFormatError(path, 1, f"`{numbers[0]}` names evaluations; name the study instead")
-    rows, unused = [], set()
+    source = type(task.simulator.bare)
+    options = {"simulator", "space", *(option.name for option in declared_options(source))}
+    if of_task := sorted(options & {*names} - {*metrics, *task.space.names, *_WORDS}):
+        problem = f"`{of_task[0]}` belongs to the task, which all rows share"
+        remedy = "Leave the column out; measurements of another set-up belong to a study of that"
+        raise FileFormatError(path, 1, problem, remedy)
+    if _EVALUATION in names and designs is None:
+        raise FileFormatError(path, 1, f"`{_EVALUATION}` names evaluations; name the study instead")
+    rows: list[Measurement] = []
+    unused: set[str] = set()
     for number, cells in table:
         values = dict(zip(names, cells, strict=True))
         found = {}
@@ -94,22 +95,16 @@ def read_spreadsheet(
             if name in _WORDS or name in task.space.names or not cell:
                 continue
             try:
-                if name in stated:
-                    _check_stated(name, cell, stated[name])
-                    continue
-                value = _number(cell)
-                if value is None and name not in metrics:
-                    continue
-                _check_metric(name, value, factor, metrics.get(name), cell)
-            except InvalidArgumentError as error:
-                raise FileFormatError(path, number, error_text(error), _REMEDY) from None
-            assert value is not None
-            found[name] = value * factor
-            unused |= set() if name in metrics else {name}
+                found[name] = float(cell) * factor
+            except ValueError:
+                if name in metrics:
+                    problem = f"`{name}` must be a number; got {cell[:40]!r}"
+                    raise FileFormatError(path, number, problem, _REMEDY) from None
+        unused |= {*found} - {*metrics}
         rows.append(_row(path, number, task, values, found, designs or {}))
     _check_units(path, rows)
     left_out = tuple(name for name in task.space.names if name not in names)
-    return Imported(tuple(rows), tuple(sorted(unused)), () if numbers else left_out)
+    return Imported(tuple(rows), tuple(sorted(unused)), () if _EVALUATION in names else left_out)
 
 
 def measured(
@@ -143,7 +138,6 @@ def measured(
         raise InvalidArgumentError(
             f"`workload` must be one of the task's, {', '.join(names)}; got {workload!r}."
         )
-    _check_date(date)
     chosen = task.workloads[0 if workload is None else names.index(workload)].workload
     specs = {spec.name: spec for spec in task.simulator.metrics}
     if not set(metrics) & set(specs):
@@ -156,8 +150,8 @@ def measured(
         near = [] if name in specs else get_close_matches(name, specs, 1, 0.85)
         if near:
             raise InvalidArgumentError(f"Unknown metric {name!r}. Did you mean {near[0]!r}?")
+        _check_metric(name, value, specs.get(name))
         check_value(name, value)
-        _check_metric(name, value, 1.0, specs.get(name), value)
     space = task.space
     default = dict(space.design_at(space.default_indices))
     filled = space.design({**default, **design})
@@ -193,17 +187,6 @@ def measured(
         date=date,
         machine=machine,
     )
-
-
-def _check_date(text: str) -> None:
-    """Refuse a date of ISO 8601 that does not exist; other texts are kept as they are."""
-    try:
-        if _DATE.match(text):
-            datetime.fromisoformat(text)
-    except ValueError as error:
-        raise InvalidArgumentError(
-            f"`date` must be a day or time that exists; got {text!r}: {error}."
-        ) from None
 
 
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
@@ -256,65 +239,22 @@ def _column(path: Path, text: str, task: Task) -> tuple[str, float]:
     return text, 1.0
 
 
-def _number(cell: str) -> float | None:
-    """Return the number of a cell; None for a text."""
-    try:
-        return float(cell)
-    except ValueError:
-        return None
-
-
-def _check_metric(
-    name: str, value: float | None, factor: float, spec: MetricSpec | None, given: object
-) -> None:
+def _check_metric(name: str, value: float, spec: MetricSpec | None) -> None:
     """Refuse a value that a metric cannot have; counts may be 0, others' metrics anything finite.
 
     Raises:
       InvalidArgumentError: It is one.
     """
-    is_finite = value is not None and math.isfinite(value)
     is_count = spec is not None and spec.goal == "none"
     if spec is None or spec.signed:
-        what, is_right = "a finite number", is_finite
+        what, is_right = "a finite number", math.isfinite(value)
     else:
         what = "0 or above" if is_count else "a number above 0"
-        is_right = value is not None and is_finite and (value > 0 or (value == 0 and is_count))
+        is_right = 0 < value < math.inf or (value == 0 and is_count)
+    if spec is not None and value > spec.highest:
+        what, is_right = f"at most {spec.highest:g} {spec.unit}", False
     if not is_right:
-        raise InvalidArgumentError(f"`{name}` must be {what}; got {str(given)[:40]!r}")
-    if spec is not None and value is not None and value * factor > spec.highest:
-        raise InvalidArgumentError(
-            f"`{name}` must be at most {spec.highest:g} {spec.unit}; got {str(given)[:40]!r}"
-        )
-
-
-def _stated(task: Task, names: Set[str]) -> dict[str, str]:
-    """Return what the task says of columns that are named like its options and the like."""
-    source = task.simulator.bare
-    options = {
-        o.name: "" if o.default is None else o.default for o in declared_options(type(source))
-    }
-    found = {"space": source.space.name, "simulator": source.name, **options}
-    if len(task.workloads) == 1:
-        found |= {
-            n: v for n, v in facts_of(source, task.workloads[0].workload).items() if n in found
-        }
-    return {name: str(value) for name, value in found.items() if name in names}
-
-
-def _check_stated(name: str, cell: str, stated: str) -> None:
-    """Refuse a row of another set-up than the task's.
-
-    Raises:
-      InvalidArgumentError: It is one.
-    """
-    one, other = _number(cell), _number(stated)
-    is_same = cell.lower() == stated.lower() if None in (one, other) else one == other
-    if not is_same:
-        remedy = f"Leave the column out if that is the default of `{name}`; measurements"
-        raise InvalidArgumentError(
-            f"`{name}` must be the task's, {stated or 'its default'}; got {cell[:40]!r}. "
-            f"{'Measurements' if stated else remedy} of another set-up belong to a study of that"
-        )
+        raise InvalidArgumentError(f"`{name}` must be {what}; got {value:g}.")
 
 
 def _row(
@@ -327,15 +267,18 @@ def _row(
 ) -> Measurement:
     start = dict(task.space.design_at(task.space.default_indices))
     try:
-        named = next((f"{n}={values[n]}" for n in _NUMBERS if values.get(n)), "")
-        if named and named not in designs:
-            raise InvalidArgumentError(f"{named} is not an evaluation of the study")
-        start = dict(designs.get(named, start))
+        number = values.get(_EVALUATION)
+        if number and number not in designs:
+            raise InvalidArgumentError(
+                f"{number!r} is not the number of an evaluation of the study"
+            )
+        start = dict(designs[number]) if number else start
         given = {n: values[n] for n in task.space.names if values.get(n)}
         design = with_values(task.space, start, given)
-        for name in given if named else ():
+        for name in given if number else ():
             if design[name] != start[name]:
-                raise InvalidArgumentError(f"{named} has {name}={start[name]}, not {design[name]}")
+                was = f"evaluation {number} has {name}={start[name]}"
+                raise InvalidArgumentError(f"{was}, not {design[name]}")
         words = {name: values.get(name, "") for name in ("date", "machine")}
         return measured(task, design, metrics, values.get("workload") or None, **words)
     except ArchGymError as error:

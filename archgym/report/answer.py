@@ -224,6 +224,8 @@ def _real(task: TaskEvidence) -> str:
         f"expected loss {decision.percent(best.loss)}"
     )
     together = f"; {n} designs hold the best with 90 %" if n > 1 else ""
+    if decision.front:
+        together += f"; {len(decision.front)} may be on the front of its terms"
     errors = [
         f"{metric_title(spec)} ±{best.margin(spec.name):.2g} %"
         for spec in task.metrics

@@ -11,6 +11,7 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
+from archgym.analysis.pareto import front
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.evaluation.factory import make_simulator
@@ -50,7 +51,9 @@ SHARE: Final = 0.9
 WORTH: Final = 0.002
 """Expected reduction of the loss below which another measurement is not worth it, as a share.
 Chosen: a fifth of a percent is less than a measurement repeats within."""
-_DRAWS: Final = 2000
+ON_FRONT: Final = 0.5
+"""Probability from which a design counts as one of the front. Chosen: as likely as not."""
+_DRAWS, _FRONTS = 2000, 400
 _MOST_DESIGNS: Final = 150
 # chosen: sides of a covariance that is factored in a tenth of a second.
 _MOST_SIDES: Final = 600
@@ -76,6 +79,8 @@ class Candidate:
       low, high: 90 % interval of its reward.
       metrics: Most likely value, and the ends of its 90 % interval, by metric of the objective.
       is_measured: True if it was measured.
+      p_front: Probability that no other design beats it in every term of the objective.
+      is_front: True if that is 50 %, or so by the most likely metrics.
     """
 
     seq: int
@@ -89,6 +94,8 @@ class Candidate:
     high: float
     metrics: Mapping[str, tuple[float, float, float]]
     is_measured: bool
+    p_front: float
+    is_front: bool
 
     def margin(self, metric: str) -> float:
         """Return half of the width of a metric's 90 % interval [%]."""
@@ -124,7 +131,8 @@ class Decision:
     Life cycle:
 
     1. `decide` reads a study, and measurements where there are some.
-    2. `best` is the design to take, `alternatives` the smallest set that holds the best with 90 %.
+    2. `best` is the design to take, `alternatives` the smallest set that holds the best with 90 %,
+       and `front` the set of an objective that trades several terms.
     3. `next` names designs to measure, until `is_settled`.
 
     Example:
@@ -155,6 +163,8 @@ class Decision:
     """True if a difference of rewards is one of logarithms, and can be said in percent."""
     quantities: tuple[int, ...] = ()
     """Numbers of the quantities that `errors` has, for each workload."""
+    n_terms: int = 1
+    """Terms of the objective."""
 
     @property
     def best(self) -> Candidate:
@@ -172,6 +182,12 @@ class Decision:
         ordered = sorted(self.candidates, key=lambda c: -c.p_best)
         total = np.cumsum([c.p_best for c in ordered])
         return tuple(ordered[: int(np.searchsorted(total, SHARE - _ALIKE)) + 1])
+
+    @property
+    def front(self) -> tuple[Candidate, ...]:
+        """Designs that may be on the front of several terms, by their first metric."""
+        found = [c for c in self.candidates if self.n_terms > 1 and c.is_front]
+        return tuple(sorted(found, key=lambda c: next(iter(c.metrics.values()))[0]))
 
     @property
     def is_settled(self) -> bool:
@@ -283,6 +299,9 @@ class Decision:
         found += [line + "." for line in self.calibration.notes]
         if not self.quantities:
             found.append("No metric of the objective has a modelled error: all count as exact.")
+        if origin == "chosen" and len(self.quantities) > 1:
+            texts = ", ".join(self.calibration.prior.quantities[q] for q in self.quantities)
+            found.append(f"Errors of {texts} are taken as independent of each other.")
         n = len(self.alternatives)
         unlikely = [text for text, chance in best.p_limits.items() if chance < self.confidence]
         if unlikely:
@@ -300,6 +319,11 @@ class Decision:
             found.append(self._comparison())
         for text, chance in best.p_limits.items():
             found.append(f"It meets {text} with {100 * chance:.0f} %.")
+        if self.n_terms > 1:
+            found.append(
+                f"The objective has {self.n_terms} terms, whose weighted sum this design has the "
+                f"best of; {counted(len(self.front), 'design')} may be on their front."
+            )
         return found
 
     def _comparison(self) -> str:
@@ -326,17 +350,12 @@ class Decision:
             "confidence": self.confidence,
             "best": self.best.to_json(),
             "alternatives": [candidate.to_json() for candidate in self.alternatives],
+            "front": [candidate.to_json() for candidate in self.front],
             "beats_second": self.beats(0, 1) if len(self.candidates) > 1 else None,
             "settled": self.is_settled,
             "next": [
-                {
-                    "seq": step.candidate.seq,
-                    "evaluation": step.candidate.evaluation,
-                    "design": dict(step.candidate.design),
-                    "loss_before": step.loss_before,
-                    "loss_after": step.loss_after,
-                }
-                for step in (self.next(n_next) if n_next else [])
+                {**s.candidate.to_json(), "loss_before": s.loss_before, "loss_after": s.loss_after}
+                for s in (self.next(n_next) if n_next else [])
             ],
         }
 
@@ -447,7 +466,7 @@ class _Problem:
       rows: (n,) rows of the log.
       values: (n, w, n_columns), simulated metrics that the objective needs.
       specs: Metrics of the columns.
-      quantity_of: Place among `quantities` by column that has an error.
+      quantity_of: Place among `quantities`, and 1 or -1, by column that has an error.
       quantities: Numbers of the quantities that matter.
       points: n * w points, workloads of a design side by side.
       reference: (w, n_columns), of the default design.
@@ -458,7 +477,7 @@ class _Problem:
     rows: np.ndarray
     values: np.ndarray
     specs: tuple[MetricSpec, ...]
-    quantity_of: Mapping[int, int]
+    quantity_of: Mapping[int, tuple[int, float]]
     quantities: tuple[int, ...]
     points: Points
     reference: np.ndarray
@@ -481,10 +500,10 @@ class _Problem:
         recorded = [replace(s, formula=None) if s.name in own else s for s in recorded]
         specs = _needed(objective, recorded)
         with_error = calibration.quantities(specs)
-        quantities = tuple(sorted(set(with_error.values())))
+        quantities = tuple(sorted({number for number, _ in with_error.values()}))
         sides = len(log.workloads) * max(len(quantities), 1)
         n = min(_MOST_DESIGNS, max(2, _MOST_SIDES // sides))
-        rows = _distinct(log, log.top_rows(log.evaluations))[:n]
+        rows = _promising(log, n)
         places = {spec.name: place for place, spec in enumerate(log.metrics)}
         places |= {s.name: places.get(SIMULATED + s.name, places[s.name]) for s in recorded}
         columns = [places[spec.name] for spec in specs]
@@ -505,7 +524,7 @@ class _Problem:
             rows,
             values[:, :, columns],
             specs,
-            {column: quantities.index(q) for column, q in with_error.items()},
+            {column: (quantities.index(q), sign) for column, (q, sign) in with_error.items()},
             quantities,
             points.rows(order),
             log.reference[:, columns],
@@ -513,8 +532,10 @@ class _Problem:
             n_feasible,
         )
 
-    def rewards(self, errors: np.ndarray, weights: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Return metrics and rewards without limits, of draws of errors.
+    def rewards(
+        self, errors: np.ndarray, weights: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return metrics and rewards without limits, of draws of errors, and chances of the front.
 
         Args:
           errors: (n_draws, n * w, n_quantities).
@@ -523,16 +544,20 @@ class _Problem:
         n_draws, (n, w, n_columns) = len(errors), self.values.shape
         values = np.tile(self.values, (n_draws, 1, 1, 1))
         shaped = errors.reshape(n_draws, n, w, -1)
-        for column, place in self.quantity_of.items():
-            values[..., column] *= np.exp(shaped[..., place])
+        for column, (place, sign) in self.quantity_of.items():
+            values[..., column] *= np.exp(sign * shaped[..., place])
             np.minimum(values[..., column], self.specs[column].highest, out=values[..., column])
         simulated = [column for column, spec in enumerate(self.specs) if spec.formula is None]
         flat = derived_values(values.reshape(-1, n_columns)[:, simulated], self.specs)
         flat = flat.reshape(-1, w, n_columns)
         built = np.zeros(flat.shape[:2], dtype=np.int16)
         free = replace(self.objective, limits=())
-        reward = free.rewards(flat, built, self.reference, self.specs, weights)
-        return flat.reshape(values.shape), reward.reshape(n_draws, n)
+        known = (self.reference, self.specs, weights)
+        reward = free.rewards(flat, built, *known)
+        first = min(n_draws, _FRONTS) * n
+        terms = self.objective.weighted_terms(flat[:first], built[:first], *known)
+        on_front = np.mean([front(each) for each in terms.reshape(-1, n, terms.shape[1])], axis=0)
+        return flat.reshape(values.shape), reward.reshape(n_draws, n), on_front
 
 
 def _plain(objective: Objective, specs: Sequence[MetricSpec]) -> Objective:
@@ -567,10 +592,20 @@ def _needed(objective: Objective, specs: Sequence[MetricSpec]) -> tuple[MetricSp
     return tuple(spec for name, spec in by_name.items() if name in found)
 
 
-def _distinct(log: StudyLog, rows: np.ndarray) -> np.ndarray:
-    """Return rows whose designs differ, the first of each."""
+def _promising(log: StudyLog, n: int) -> np.ndarray:
+    """Return n rows at most whose designs differ: of the best, and up to a half of the front."""
+    rows = log.top_rows(log.evaluations)
     _, first = np.unique(log.records.indices[rows], axis=0, return_index=True)
-    return np.asarray(rows[np.sort(first)])
+    rows = rows[np.sort(first)]
+    values, reason, known = log.records.values[rows], log.records.reason[rows], log.reference
+    objective = objective_from_json(log.header.task["objective"])
+    terms = objective.weighted_terms(values, reason, known, log.metrics, log.weights)
+    on_front = np.flatnonzero(front(terms))
+    found = rows[on_front[np.argsort(terms[on_front, 0], kind="stable")]]
+    spread = found[np.unique(np.linspace(0, len(found) - 1, min(len(found), n // 2)).astype(int))]
+    kept = np.isin(rows, spread)
+    kept[np.flatnonzero(~kept)[: n - int(kept.sum())]] = True
+    return np.asarray(rows[kept])
 
 
 def _decision(
@@ -584,8 +619,8 @@ def _decision(
 ) -> Decision:
     weights, n = log.weights, len(problem.rows)
     errors = posterior.draws(_DRAWS, np.random.default_rng(seed))
-    values, reward = problem.rewards(errors, weights)
-    likely_values, likely = problem.rewards(posterior.mean[None], weights)
+    values, reward, on_front = problem.rewards(errors, weights)
+    likely_values, likely, likely_front = problem.rewards(posterior.mean[None], weights)
     missed = {
         str(limit): limit.violation(values[..., column], spec.resolution).max(axis=2)
         for limit in problem.objective.limits
@@ -632,6 +667,8 @@ def _decision(
                     for column, spec in enumerate(problem.specs)
                 },
                 bool(measured[place]),
+                float(on_front[place]),
+                bool(max(on_front[place], likely_front[place]) >= ON_FRONT),
             )
         )
     shown = errors.reshape(len(errors), n, -1)[:, order]
@@ -644,6 +681,7 @@ def _decision(
         confidence,
         all(term.goal in ("minimise", "maximise") for term in problem.objective.terms),
         problem.quantities,
+        len(problem.objective.terms),
     )
 
 

@@ -15,7 +15,9 @@ def measured(archgym: Archgym, study: Path) -> tuple[str, float]:
     """Measure the best design of a study 10 % above what is simulated."""
     best = archgym("decide", study, "--json").json["best"]
     metric, (value, _, _) = next(iter(best["metrics"].items()))
-    Path("m.csv").write_text(f"seq,{metric},date,extra\n{best['seq']},{1.1 * value},today,7\n")
+    Path("m.csv").write_text(
+        f"evaluation,{metric},date,extra\n{best['evaluation']},{1.1 * value},today,7\n"
+    )
     return metric, value
 
 
@@ -83,7 +85,7 @@ def test_evaluation_and_search_take_measurements(archgym: Archgym, study: Path) 
 
 def test_bad_file_is_one_line_and_keeps_nothing(archgym: Archgym, study: Path) -> None:
     metric, value = measured(archgym, study)
-    Path("m.csv").write_text(f"seq,{metric}\n0,{value}\n0,-1\n")
+    Path("m.csv").write_text(f"evaluation,{metric}\n1,{value}\n1,-1\n")
 
     ran = archgym("measure", study, "m.csv")
 
@@ -112,9 +114,7 @@ def test_measurements_that_are_no_file_are_not_passed_over(
     assert "measured.jsonl" in ran.err
 
 
-def test_measurement_that_was_cut_off_is_named(
-    archgym: Archgym, study: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_measurement_that_was_cut_off_is_named(archgym: Archgym, study: Path) -> None:
     measured(archgym, study)
     archgym("measure", study, "m.csv")
     archgym("measure", study, "m.csv")
@@ -123,15 +123,15 @@ def test_measurement_that_was_cut_off_is_named(
 
     ran = archgym("decide", study)
 
-    assert "line 3 was not written to its end; it is left out." in caplog.text
-    assert "1 measurement of 1 design count." in ran.out
+    assert ran.code == 1
+    assert "measured.jsonl:3: the line, or one before it, was changed or cut off" in ran.err
 
 
 def test_row_that_contradicts_its_evaluation_is_refused(archgym: Archgym, study: Path) -> None:
     metric, value = measured(archgym, study)
     best = archgym("decide", study, "--json").json["best"]
     banks = 4 if best["design"]["banks"] != 4 else 8
-    Path("m.csv").write_text(f"seq,banks,{metric}\n{best['seq']},{banks},{value}\n")
+    Path("m.csv").write_text(f"evaluation,banks,{metric}\n{best['evaluation']},{banks},{value}\n")
 
     ran = archgym("measure", study, "m.csv")
 

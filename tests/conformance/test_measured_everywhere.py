@@ -69,7 +69,7 @@ def measurements_of(task: Task, log: StudyLog, path: Path) -> Path:
     rows = np.flatnonzero(log.is_feasible)[:N_MEASURED]
     with path.with_suffix(".csv").open("w", newline="") as handle:
         writer = csv.writer(handle)
-        writer.writerow(["seq", "workload", *(f"{s.name} [{s.unit}]" for s in metrics)])
+        writer.writerow(["evaluation", "workload", *(f"{s.name} [{s.unit}]" for s in metrics)])
         places = [[spec.name for spec in log.metrics].index(s.name) for s in metrics]
         for row in rows:
             for at, weighted in enumerate(task.workloads):
@@ -78,7 +78,7 @@ def measurements_of(task: Task, log: StudyLog, path: Path) -> Path:
                 texts = [repr(float(v)) if v > 0 or s.signed else "" for v, s in found]
                 if any(texts):
                     writer.writerow([log.records.seq[row], weighted.workload.name, *texts])
-    designs = {f"seq={log.records.seq[row]}": log.outcome(int(row)).design for row in rows}
+    designs = {str(log.records.seq[row]): log.outcome(int(row)).design for row in rows}
     append_measurements(path, read_spreadsheet(path.with_suffix(".csv"), task, designs).rows)
     return path
 

@@ -1,6 +1,7 @@
 """File of measurements: append-only, checksummed, and safe against whatever comes."""
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -61,18 +62,30 @@ def test_removed_line_is_noticed(tmp_path: Path) -> None:
         read_measurements(path)
 
 
-def test_torn_last_line_is_left_out_and_replaced(tmp_path: Path) -> None:
+@pytest.mark.parametrize("n", [1, 20])
+def test_copy_that_was_cut_off_is_refused_and_left_as_it_is(tmp_path: Path, n: int) -> None:
     path = tmp_path / "m.jsonl"
     append_measurements(path, [row(), row(2.0)])
-    content = path.read_bytes()
-    path.write_bytes(content[:-20])
+    content = path.read_bytes()[:-n]
+    path.write_bytes(content)
 
-    torn = read_measurements(path)
-    append_measurements(path, [row(3.0)])
+    for act in (read_measurements, lambda path: append_measurements(path, [row(3.0)])):
+        with pytest.raises(FileFormatError, match=r":3: .*changed or cut off"):
+            act(path)
 
-    assert torn.rows == (row(),)
-    assert torn.torn_bytes > 0
-    assert read_measurements(path).rows == (row(), row(3.0))
+    assert path.read_bytes() == content
+
+
+def test_processes_that_append_at_once_lose_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+
+    def add(n: int) -> None:
+        append_measurements(path, [row(float(n), n)])
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(add, range(1, 25)))
+
+    assert {found.design["x"] for found in read_measurements(path).rows} == set(range(1, 25))
 
 
 @pytest.mark.parametrize("content", ["", "hello\n", "{}\n", "[1]\n", "\0\0\n"])
@@ -140,7 +153,7 @@ def test_damaged_line_before_whole_ones_is_named_and_nothing_is_lost(
 
     for act in (read_measurements, lambda path: append_measurements(path, [row(99.0)])):
         with pytest.raises(
-            FileFormatError, match=f":{number}: the line is damaged, and whole ones"
+            FileFormatError, match=f":{number}: the line, or one before it, was changed"
         ):
             act(path)
 

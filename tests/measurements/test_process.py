@@ -5,7 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.simulator import simulator_class, simulator_names
+from archgym.evaluation.task import Task
 from archgym.measurements.points import points_of
 from archgym.measurements.prior import Component, ErrorPrior, chosen_prior, shipped_prior
 from archgym.measurements.process import ErrorProcess, Residuals, quantile
@@ -176,6 +179,39 @@ def test_two_hundred_measurements_take_milliseconds() -> None:
 
     # Some 10 ms alone; the machine may be busy.
     assert perf_counter() - start < 0.5
+
+
+@pytest.mark.parametrize(
+    ("name", "space"), [(n, s) for n in simulator_names() for s in simulator_class(n).space_names]
+)
+def test_tied_metrics_have_the_error_of_one_that_has_its_own(name: str, space: str) -> None:
+    specs = make_simulator(simulator_class(name), space, None, {}).metrics
+    matter = {spec.name for spec in specs if spec.goal != "none" and spec.formula is None}
+    tied = {s.name: s.tied for s in specs if s.name in matter and s.tied.strip("-") in matter}
+    assert all(spec.tied.strip("-") in {"", *(s.name for s in specs)} for spec in specs)
+    found = chosen_prior(specs, "a test")
+
+    for metric, text in tied.items():
+        assert text.removeprefix("-") not in tied
+        number, sign = found.error_of(metric) or (None, 0.0)
+        assert found.error_of(text.removeprefix("-")) == (number, 1.0)
+        assert sign == (-1.0 if text.startswith("-") else 1.0)
+
+
+@pytest.mark.parametrize("name", ["cluster", "dram", "translation"])
+def test_tied_metrics_are_in_proportion(name: str) -> None:
+    task = Task.make(name)
+    indices = task.space.sample(4, np.random.default_rng(0))
+    result = task.simulator.evaluate_batch(indices, task.workloads[0].workload)
+    values = np.asarray(result.values)[np.asarray(result.reason) == 0]
+    columns = {spec.name: values[:, at] for at, spec in enumerate(task.simulator.metrics)}
+    assert len(values) > 1
+    for spec in task.simulator.metrics:
+        # Those in percent also depend on the peak, which designs have of their own.
+        if spec.tied and spec.unit != "%":
+            power = -1.0 if spec.tied.startswith("-") else 1.0
+            ratios = columns[spec.name] / columns[spec.tied.removeprefix("-")] ** power
+            assert ratios == pytest.approx(ratios[0], rel=0.01)
 
 
 def test_prior_of_serving_has_larger_errors_for_hardware_that_is_new() -> None:

@@ -16,11 +16,13 @@ from archgym.measurements import calibration
 from archgym.measurements.file import MEASURED_NAME, append_measurements
 from archgym.measurements.prior import chosen_prior
 from archgym.measurements.spreadsheet import measured
-from archgym.report.decision import decide
+from archgym.report import decision
+from archgym.report.decision import Decision, decide
 from archgym.report.study_summary import StudySummary
 from archgym.searching import SearchResult, search
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import PowerOfTwo
+from archgym.studies.front import study_front
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from archgym.testing import ProvingSimulator
@@ -252,6 +254,72 @@ def test_robust_choice_never_has_a_worse_low_end(folder: Path) -> None:
     low = [float(np.quantile(d.utility[:, 0], 0.1)) for d in (likely, robust)]
     assert low[1] >= low[0]
     assert decide(log, robust="expected").best.loss == min(c.loss for c in likely.candidates)
+
+
+def traded(folder: Path, n: int = 20) -> Decision:
+    """Return the decision of a study that trades two terms."""
+    log = search(
+        SIMULATOR, workload="near", minimise="cost_ns,gain_gbs", budget=n,
+        agent="random", folder=folder,
+    ).log  # fmt: skip
+    return decide(log)
+
+
+def test_terms_that_are_traded_give_a_set(tmp_path: Path) -> None:
+    found = traded(tmp_path / "runs")
+
+    exact = set(study_front(read_study(tmp_path / "runs")).rows.tolist())
+    seqs = {c.seq for c in found.front}
+    assert exact <= seqs
+    assert found.best.seq in exact
+    costs = [c.metrics["cost_ns"][0] for c in found.front]
+    assert costs == sorted(costs)
+    # Somebody is on the front in each draw of the error.
+    assert sum(c.p_front for c in found.candidates) >= 1.0
+    assert all(c.p_front >= 0.5 or c.seq in exact for c in found.front)
+    assert f"{len(found.front)} designs may be on their front." in " ".join(found.sentences())
+    assert [c["seq"] for c in found.to_json()["front"]] == [c.seq for c in found.front]
+
+
+def test_front_keeps_its_ends_where_there_are_too_many_designs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(decision, "_MOST_DESIGNS", 6)
+
+    found = traded(tmp_path / "runs", 40)
+
+    log = read_study(tmp_path / "runs")
+    rows = study_front(log).rows
+    ends = {int(log.records.seq[row]) for row in (rows[0], rows[-1])}
+    assert len(found.candidates) == 6
+    assert len(rows) > 3
+    assert ends <= {c.seq for c in found.candidates}
+
+
+def test_one_term_has_no_set(folder: Path) -> None:
+    assert decide(read_study(folder)).front == ()
+
+
+def test_rate_goes_down_where_the_measured_time_goes_up(tmp_path: Path) -> None:
+    study, limit = tmp_path / "study", "tokens_per_s >= 1e-3"
+    task = Task.make("cluster", minimise="time_ms", subject_to=limit)
+    start = [task.space.design_at(task.space.default_indices)]
+    with Study.create(study, task, "random", seed=0, budget=2, start=start) as opened:
+        best = opened.run().log.best()
+        assert best is not None
+        opened.measure(best.design, {"time_ms": 1.25 * best.metrics["time_ms"]})
+
+    found = next(c for c in decide(read_study(study)).candidates if c.seq == best.seq)
+
+    slower, rate = (found.metrics[n][0] / best.metrics[n] for n in ("time_ms", "tokens_per_s"))
+    assert slower > 1.2
+    assert slower * rate == pytest.approx(1.0)
+
+
+def test_errors_that_count_as_independent_are_named(tmp_path: Path) -> None:
+    text = " ".join(traded(tmp_path / "runs").sentences())
+
+    assert "Errors of cost_ns, gain_gbs are taken as independent of each other." in text
 
 
 def test_study_without_a_feasible_design_is_refused(tmp_path: Path) -> None:

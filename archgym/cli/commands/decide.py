@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from archgym.report.decision import Candidate, Decision
     from archgym.tables.proof import Proof
 
-_MOST_ROWS = 8
+_MOST_ROWS, _MOST_ON_FRONT = 8, 20
 
 
 def decide(
@@ -85,30 +85,39 @@ def _write(found: "Decision") -> None:
     rows = list(found.alternatives[:_MOST_ROWS])
     if found.best not in rows:
         rows = [found.best, *rows[: _MOST_ROWS - 1]]
-    metrics = list(rows[0].metrics)
-    limits = list(rows[0].p_limits)
-    columns = ["evaluation", "best with", "expected loss", *limits, *metrics, "measured"]
-    table(columns, [_cells(found, row, metrics, limits) for row in rows])
+    first = ["best with", "expected loss", *found.best.p_limits]
+    _write_table(first, [(row, _chances(found, row)) for row in rows])
     left = len(found.alternatives) - _MOST_ROWS
     if left > 0:
         say(f"… and {left} more, each less likely. `--json` lists all.")
+    if found.front:
+        say()
+        shown = found.front[:_MOST_ON_FRONT]
+        _write_table(["on the front with"], [(row, [_percent(row.p_front)]) for row in shown])
+        if len(found.front) > len(shown):
+            say(f"… and {len(found.front) - len(shown)} more. `--json` lists all.")
     if found.n_left_out:
         say(f"{found.n_left_out} evaluations that come far behind were not looked at.")
 
 
-def _cells(found: "Decision", row: "Candidate", metrics: list[str], limits: list[str]) -> list[str]:
-    values = []
-    for name in metrics:
-        own, half = number(row.metrics[name][0]), row.margin(name)
-        values.append(f"{own} ± {half:.2g} %" if half else own)
-    return [
-        str(row.evaluation),
-        f"{100 * row.p_best:.0f} %",
-        found.percent(row.loss),
-        *[f"{100 * row.p_limits[name]:.0f} %" for name in limits],
-        *values,
-        "yes" if row.is_measured else "",
-    ]
+def _chances(found: "Decision", row: "Candidate") -> list[str]:
+    return [_percent(row.p_best), found.percent(row.loss), *map(_percent, row.p_limits.values())]
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.0f} %"
+
+
+def _write_table(columns: list[str], rows: list[tuple["Candidate", list[str]]]) -> None:
+    """Write some cells of designs between their evaluation and their metrics."""
+    cells = []
+    for row, own in rows:
+        values = []
+        for name, (likely, _, _) in row.metrics.items():
+            half = row.margin(name)
+            values.append(f"{number(likely)} ± {half:.2g} %" if half else number(likely))
+        cells.append([str(row.evaluation), *own, *values, "yes" if row.is_measured else ""])
+    table(["evaluation", *columns, *rows[0][0].metrics, "measured"], cells)
 
 
 def _text(candidate: "Candidate") -> str:

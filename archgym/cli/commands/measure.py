@@ -98,7 +98,7 @@ def _few(names: tuple[str, ...]) -> str:
 
 
 def _subject(subject: str, options: TaskOptions) -> "tuple[Task, dict[str, Design] | None, Path]":
-    """Return the task, designs by the cells that name their evaluation, and the default file."""
+    """Return the task, designs by the numbers of their evaluations, and the default file."""
     from archgym.measurements.file import MEASURED_NAME
 
     if not is_study(subject):
@@ -115,8 +115,8 @@ def _subject(subject: str, options: TaskOptions) -> "tuple[Task, dict[str, Desig
     log = read_study(subject)
     announce_compilation()
     task = Task.from_json(log.header.task)
-    designs: dict[str, Design] = {}
-    for number, row in enumerate(np.flatnonzero(log.is_evaluation), 1):
-        design = log.space.design_at(log.records.indices[row])
-        designs |= {f"evaluation={number}": design, f"seq={log.records.seq[row]}": design}
+    designs = {
+        str(number): log.space.design_at(log.records.indices[row])
+        for number, row in enumerate(np.flatnonzero(log.is_evaluation), 1)
+    }
     return task, designs, Path(subject) / MEASURED_NAME

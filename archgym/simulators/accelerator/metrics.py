@@ -21,13 +21,17 @@ METRICS: Final = (
         1.0,
         "Cycles of one inference.",
     ),
-    MetricSpec("latency_ms", "ms", "minimise", 1e-6, "Latency of one inference at 200 MHz."),
+    MetricSpec(
+        "latency_ms", "ms", "minimise", 1e-6, "Latency of one inference at 200 MHz.",
+        tied="latency_cycles",
+    ),
     MetricSpec("edp_nj_s", "nJ s", "minimise", 1e-9, "Energy times latency."),
     MetricSpec("area_mm2", "mm2", "minimise", 1e-6, "Area at 45 nm, without DRAM."),
     MetricSpec("power_mw", "mW", "minimise", 1e-3, "Energy over latency, DRAM included."),
     MetricSpec(
         "utilisation_percent", "%", "maximise", 1e-3,
         "Operations over the number that all units could do in the same time.", highest=100.0,
+        tied="-latency_cycles",
     ),
     MetricSpec("dram_energy_uj", "uJ", "none", 1e-3, "Energy of DRAM.", identifies=True),
     MetricSpec("operand_bits", "bit", "none", 1.0, "Bits of weights and inputs; sums have more."),

@@ -20,9 +20,22 @@ _MAX_SHOWN: Final = 4  # dimensions with metrics of their own
 
 METRICS: Final = (
     MetricSpec("time_ms", "ms", "minimise", 1e-6, "Time of an iteration, the last NPU's."),
-    MetricSpec("tokens_per_s", "tokens/s", "maximise", 1e-3, "Tokens or samples a second."),
     MetricSpec(
-        "mfu_percent", "%", "maximise", 1e-3, "Model flops utilisation of the peak.", highest=100.0
+        "tokens_per_s",
+        "tokens/s",
+        "maximise",
+        1e-3,
+        "Tokens or samples a second.",
+        tied="-time_ms",
+    ),
+    MetricSpec(
+        "mfu_percent",
+        "%",
+        "maximise",
+        1e-3,
+        "Model flops utilisation of the peak.",
+        highest=100.0,
+        tied="-time_ms",
     ),
     MetricSpec("memory_gb", "GB", "minimise", 1e-3, "Memory that an NPU needs."),
     MetricSpec("memory_percent", "%", "minimise", 1e-2, "The same over what an NPU has."),

@@ -23,8 +23,7 @@ from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.cpu.kernel.layout import Ints
-from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES, Ideal
-from archgym.simulators.cpu.kernel.stepping import Core
+from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES, Core, Ideal
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.power import (
     NOMINAL_GHZ,
@@ -93,7 +92,14 @@ _SLOTS: Final = {
 
 METRICS: Final[tuple[MetricSpec, ...]] = (
     MetricSpec("total_cycles", "cycles", "minimise", 1.0, "Cycles of the counted instructions."),
-    MetricSpec("ipc", "instructions/cycle", "maximise", 1e-4, "Instructions per cycle."),
+    MetricSpec(
+        "ipc",
+        "instructions/cycle",
+        "maximise",
+        1e-4,
+        "Instructions per cycle.",
+        tied="-total_cycles",
+    ),
     MetricSpec("energy_per_instruction_pj", "pJ", "minimise", 0.1, "Energy per instruction."),
     MetricSpec("power_mw", "mW", "minimise", 0.1, "Mean power; unvalidated, for ratios only."),
     MetricSpec("area_mm2", "mm2", "minimise", 1e-3, "Area; unvalidated, for ratios only."),
@@ -114,7 +120,12 @@ _STRUCTURAL_DOCS: Final = {
 STRUCTURAL_METRICS: Final[tuple[MetricSpec, ...]] = (
     *(replace(spec, doc=_STRUCTURAL_DOCS.get(spec.name, spec.doc)) for spec in METRICS),
     MetricSpec(
-        "giga_instructions_per_s", "1e9/s", "maximise", 1e-4, "Instructions in a nanosecond."
+        "giga_instructions_per_s",
+        "1e9/s",
+        "maximise",
+        1e-4,
+        "Instructions in a nanosecond.",
+        tied="-total_cycles",
     ),
     MetricSpec("dynamic_power_mw", "mW", "none", 0.1, "Switching in cores and caches."),
     MetricSpec("leakage_power_mw", "mW", "none", 0.1, "Leakage of cores and caches."),

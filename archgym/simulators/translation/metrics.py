@@ -86,7 +86,10 @@ _ROWS: Final[tuple[tuple[str, str, Goal, float, str], ...]] = (
     ),
     ("l2_cache_block_mpki", _MPKI, "none", _RATE, "Look-ups of TLB blocks that miss."),
 )  # fmt: skip
-METRICS: Final = tuple(MetricSpec(*row, identifies=True) for row in _ROWS)
+_TIED: Final = dict.fromkeys(("ipc", "speedup"), "-total_cycles")
+METRICS: Final = tuple(
+    MetricSpec(*row, identifies=True, tied=_TIED.get(row[0], "")) for row in _ROWS
+)
 _SIMULATED: Final = [spec.name for spec in METRICS if spec.formula is None]
 
 

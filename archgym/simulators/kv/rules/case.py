@@ -1,7 +1,7 @@
 """Measurement of eviction rules: hits, and the share of the gap to the optimum that they close."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, final
 
@@ -162,10 +162,11 @@ def open_case(name: str, options: Mapping[str, str]) -> CacheCase:
             )
         low, high = int(first), int(last)
     live = whole("live", 1, 10**6)
-    cut: dict[str, Any] = {"first": low, "last": high}
+    settings = StreamSettings(
+        live=live, think_cap_ms=whole("think_cap_ms", 0, 10**10), first=low, last=high
+    )
     if has_sessions:
-        cut = {"skip_sessions": low, "sessions": high - low}
-    settings = StreamSettings(live=live, think_cap_ms=whole("think_cap_ms", 0, 10**10), **cut)
+        settings = replace(settings, first=0, last=0, skip_sessions=low, sessions=high - low)
     made = stream_blocks(content, settings, whole("block_tokens", 1, 2**20))
     contexts = live_blocks(made.stream, made.block, live)
     capacity = whole("gpu_blocks", 0, 2**26)
