@@ -1,7 +1,7 @@
-"""Checks of arguments: whole numbers, numbers, choices and one-line texts."""
+"""Checks of arguments: numbers, choices, one-line texts, lists and values by name."""
 
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
 from typing import Any
 
@@ -84,6 +84,28 @@ def check_line(name: str, value: Any) -> str:
             f"`{name}` must be one line without control characters; got {value!r}."
         )
     return value
+
+
+def check_mapping(name: str, value: Any) -> Mapping[Any, Any]:
+    """Return `value` where it maps names to values.
+
+    Raises:
+      InvalidArgumentError: It does not.
+    """
+    if not isinstance(value, Mapping):
+        raise InvalidArgumentError(f"`{name}` must map names to values; got {value!r}.")
+    return value
+
+
+def check_several(name: str, value: Any) -> tuple[Any, ...]:
+    """Return the members of `value` where it is a list or another iterable.
+
+    Raises:
+      InvalidArgumentError: It is not.
+    """
+    if not isinstance(value, Iterable):
+        raise InvalidArgumentError(f"`{name}` must be a list; got {value!r}.")
+    return tuple(value)
 
 
 def _within(value: Any, low: float, high: float | None) -> bool:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from archgym.agent.agent import Agent, agent_class
-from archgym.checks import check_number
+from archgym.checks import check_mapping, check_number, check_several
 from archgym.errors import (
     InvalidArgumentError,
     SimulatorError,
@@ -285,7 +285,9 @@ def search(
         "seed": seed,
         "budget": budget,
         "hyperparameters": hyperparameters,
-        "start": tuple(start) if not isinstance(start, str | Mapping | Path) else (start,),
+        "start": (start,)
+        if isinstance(start, str | Mapping | Path)
+        else check_several("start", start),
         "warm_start": warm_start,
         "patience": patience,
         "stop_at": stop_at,
@@ -295,7 +297,7 @@ def search(
         search_executor(task, workers, timeout_s, cache, recheck) as executor,
         _study(folder, task, agent, settings, workers, prior) as study,
     ):
-        for callback in callbacks:
+        for callback in check_several("callbacks", callbacks):
             study.add_callback(callback)
         if study.evaluations < budget and (idle := study.idle_workers(workers)):
             logger.warning(idle)
@@ -324,10 +326,14 @@ def suited_settings(
       folder: Folder that may hold the study.
     """
     kind = agent_class(agent) if isinstance(agent, str) else agent
-    given = dict(settings["hyperparameters"] or {})
+    given = check_mapping("hyperparameters", settings["hyperparameters"] or {})
     suited = kind.suited(task, workers)
     earlier = settings["warm_start"]
-    warm_start = (earlier,) if isinstance(earlier, str | Path | StudyLog) else tuple(earlier)
+    warm_start = (
+        (earlier,)
+        if isinstance(earlier, str | Path | StudyLog)
+        else check_several("warm_start", earlier)
+    )
     is_found = warm_start in (("auto",), (Path("auto"),))
     if is_found:
         warm_start = ()
@@ -337,7 +343,7 @@ def suited_settings(
         )
     if not (prior or kind.uses_portfolio):
         logger.warning("Agent %r uses no designs that ship, so no `prior` is left out.", kind.name)
-    start = tuple(settings["start"])
+    start = check_several("start", settings["start"])
     recorded = None
     if folder is not None and (Path(folder) / STUDY_NAME).is_file():
         recorded = read_header(Path(folder))
@@ -384,12 +390,14 @@ def search_executor(
     """
     if cache is None and recheck is not None:
         raise InvalidArgumentError(
-            f"`recheck` must be left out without `cache`; got {recheck:g}. Name a cache's folder."
+            f"`recheck` must be left out without `cache`; got {recheck!r}. Name a cache's folder."
         )
     executor = executor_for(workers, timeout_s, task)
     if cache is None:
         return executor
-    return CachedExecutor(executor, cache, RECHECK if recheck is None else recheck)
+    return CachedExecutor(
+        executor, require_local(cache, "A cache"), RECHECK if recheck is None else recheck
+    )
 
 
 def run_folders(task: Task, agent: str, seed: int, option: str) -> Iterator[Path]:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from archgym.simulators.cluster.kernel.iteration import is_symmetric
 from evidence.cluster.astrasim import models_of
 from evidence.cluster.reading import (
+    is_symmetric,
     observed,
     parallelism_of,
     shortcut_of,

@@ -4,13 +4,15 @@ Usage:
     python -m experiments.codesign flip --picture experiments/pictures/codesign-flip.svg
     python -m experiments.codesign sampling
     python -m experiments.codesign ten
-    python -m experiments.codesign agents cpu+dram --out runs/agents.jsonl
+    python -m experiments.codesign agents accelerator+dram --out runs/agents.jsonl
+    python -m experiments.codesign proof cpu+dram
 
 `flip`: six shapes of ResNet-18 on square arrays with and without their memory, by dataflow.
 SCALE-Sim v3 (arXiv:2504.15377) reports that weight-stationary arrays need 21 % fewer cycles than
 output-stationary ones alone, and output-stationary ones 30.1 % fewer with the memory.
 `sampling`: error of the fidelities on random designs, against runs of every phase.
 `agents`: ways to search a composition at equal cost; `--out` keeps what was run and continues.
+`proof`: the price of designing apart, against the proven joint optimum.
 `ten`: ten pointwise layers that SCALE-Sim v3 was run on, by dataflow, alone and with the memory.
 """
 
@@ -26,12 +28,14 @@ import numpy as np
 
 import archgym as ag
 from archgym.agents.genetic import GeneticAgent
+from archgym.codesign import compare_strategies
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.task import Task
 from archgym.simulators.accelerator.kernel.problem import matrix_multiply
 from archgym.simulators.accelerator.kernel.systolic import DATAFLOWS
 from archgym.simulators.accelerator.workloads import Layer, Network, load_network
 from archgym.simulators.accelerator_plus_dram import AcceleratorDramSimulator
+from archgym.tables.proof import prove
 
 SHAPES = 6
 WHOLE = 2**40
@@ -160,39 +164,92 @@ def ten() -> None:
             print(f"{name} | {dataflow} | {cycles:.0f} | {1e3 * found['latency_us']:.0f}")
 
 
-# Composition: workload, objective, options, free parameters and evaluations of a search. The spaces
-# are those whose optimum is proven, in codesign.md.
-AGENT_TASKS: dict[str, tuple[str, str, dict[str, str], dict[str, list[Any]], int]] = {
+CONTROLLERS: dict[str, list[Any]] = {
+    "dram.address_mapping": ["RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR"],
+    "dram.scheduler": ["FRFCFS", "FRFCFS-RowHit"],
+    "dram.row_policy": ["Open", "ClosedCAP"],
+    "dram.cap": [1, 2, 4, 8, 16],
+}
+# Composition: workload, objective, limits, options, free parameters and evaluations of a search. A
+# parameter with one value is held there, any other at its default; `cluster.*` are all of a part's.
+# The optima are in codesign.md.
+SPACES: dict[str, tuple[str, str, str, dict[str, str], dict[str, list[Any]], int]] = {
     "cpu+dram": (
-        "sparse-matrix",
-        "performance-under-limits",
-        {"cpu.instructions": "20000"},
+        "hash-join-small",
+        "performance",
+        "area_mm2 <= 14.7",
+        {"cpu.instructions": "8000"},
         {
-            "cpu.l2_sets": [512, 1024, 2048],
-            "cpu.llc_sets": [1024, 2048, 4096],
-            "cpu.l1d_prefetcher": ["none", "next-line", "ip-stride"],
-            "cpu.l2_prefetcher": ["none", "next-line", "ip-stride"],
-            "cpu.l1d_mshr": [8, 16],
-            "dram.speed_bin": ["DDR4_2400R", "DDR4_3200AA"],
-            "dram.channels": [1, 2],
-            "dram.address_mapping": ["RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR"],
-            "dram.row_policy": ["Open", "ClosedCAP"],
+            "cpu.llc_sets": [512],
+            "cpu.llc_ways": [8],
+            "cpu.rob": [48, 96, 160, 224, 352, 512],
+            "cpu.scheduler": [16, 32, 64, 96, 128, 192],
+            "cpu.l1d_sets": [32, 64, 128],
+            "cpu.l1d_ways": [2, 4, 8, 12, 16],
+            "cpu.l2_sets": [128, 256, 512, 1024, 2048],
+            "cpu.l2_ways": [4, 8, 16],
+            **CONTROLLERS,
+            "dram.read_buffer": [4, 16, 64],
+            "dram.write_buffer": [4, 8, 16, 32, 64, 128],
+            "dram.wr_low": [0.1, 0.2, 0.3, 0.4, 0.5],
+            "dram.wr_high": [0.5, 0.6, 0.8, 0.9],
         },
-        60,
+        120,
+    ),
+    "kv+dram": (
+        "coding",
+        "latency",
+        "",
+        {"kv.sessions": "3", "kv.hardware": "rtx-4090"},
+        {
+            "kv.block_tokens": [128],
+            "kv.dram_gb": [0, 64, 128, 256, 512],
+            "kv.policy": ["lru", "priority"],
+            "kv.reload": ["layerwise", "blocking"],
+            "kv.prefetch": ["off", "on"],
+            "kv.token_budget": [1024, 2048, 4096, 8192, 16384],
+            "kv.max_seqs": [8, 16, 32, 64, 128, 256],
+            "dram.organisation": ["DDR5_8Gb_x4", "DDR5_16Gb_x4", "DDR5_32Gb_x4"],
+            "dram.speed_bin": ["DDR5_6400AN"],
+            "dram.ranks": [1, 2],
+            "dram.channels": [8],
+            "dram.address_mapping": ["RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR"],
+            "dram.scheduler": ["FRFCFS", "FRFCFS-RowHit"],
+            "dram.read_buffer": [4, 8, 16, 32, 64, 128],
+            "dram.write_buffer": [4, 8, 16, 32, 64, 128],
+        },
+        120,
+    ),
+    "accelerator+cluster": (
+        "vgg-16",
+        "throughput",
+        "",
+        {"cluster.space": "table"},
+        {
+            "accelerator.array_height": [32, 64, 128],
+            "accelerator.array_width": [32, 64, 128],
+            "accelerator.dataflow": list(DATAFLOWS),
+            "accelerator.weight_kib": [64, 128, 256],
+            "accelerator.input_kib": [64, 128, 256],
+            "accelerator.output_kib": [64, 128, 256],
+            "cluster.*": [],
+        },
+        300,
     ),
     "accelerator+dram": (
         "resnet-18",
         "low-latency",
+        "",
         {"accelerator.layers": "2"},
         {
-            "accelerator.array_height": [16, 32, 64, 128],
-            "accelerator.array_width": [16, 32, 64, 128],
+            "accelerator.array_height": [16, 32, 64, 128, 256],
+            "accelerator.array_width": [16, 32, 64, 128, 256],
             "accelerator.dataflow": list(DATAFLOWS),
             "accelerator.weight_kib": [16, 32, 64, 128, 256],
             "accelerator.input_kib": [16, 32, 64, 128, 256],
             "accelerator.output_kib": [16, 32, 64, 128, 256],
             "dram.speed_bin": ["DDR4_2400R", "DDR4_3200W", "DDR4_3200AA"],
-            "dram.channels": [1, 2, 4],
+            "dram.channels": [1, 2, 4, 8],
             "dram.interleave_bits": [0, 1],
             "dram.address_mapping": ["RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR"],
             "dram.row_policy": ["Open", "ClosedCAP"],
@@ -202,13 +259,41 @@ AGENT_TASKS: dict[str, tuple[str, str, dict[str, str], dict[str, list[Any]], int
 }
 
 
-def agent_task(name: str) -> tuple[Task, int]:
-    """Return the task of a composition in the study of agents, and evaluations of a search."""
-    workload, objective, given, free, budget = AGENT_TASKS[name]
-    options: dict[str, Any] = dict(given)
+def task_of(name: str) -> tuple[Task, int]:
+    """Return the task of a composition, and evaluations of a search."""
+    workload, objective, limits, given, free, budget = SPACES[name]
+    options: dict[str, Any] = {**given, "subject_to": limits or None}
     whole = Task.make(name, workload, objective, **options).space
-    held = {p.name: p.value(p.default_index) for p in whole.parameters if p.name not in free}
-    return Task.make(name, workload, objective, fixed=held, values=free, **options), budget
+    whole_parts = tuple(part[:-1] for part in free if part.endswith("*"))
+    held = {
+        p.name: p.value(p.default_index)
+        for p in whole.parameters
+        if p.name not in free and not p.name.startswith(whole_parts)
+    }
+    values = {name: each for name, each in free.items() if not name.endswith("*")}
+    return Task.make(name, workload, objective, fixed=held, values=values, **options), budget
+
+
+def proof(name: str, n_seeds: int, out: Path) -> None:
+    """Print what designing the parts apart costs against the proven joint optimum."""
+    task, budget = task_of(name)
+    metric = [spec.name for spec in task.metrics].index(task.objective.terms[0].metric)
+    found = list(
+        compare_strategies(task, out, budget=budget, seeds=range(n_seeds), agent="genetic")
+    )
+    known = max(found, key=lambda each: each.reward)
+    began = time.process_time()
+    proven = prove(task, task.space.indices_of(known.design), seconds=3600)
+    for strategy in dict.fromkeys(each.strategy for each in found):
+        own = [each for each in found if each.strategy == strategy]
+        prices = [100 * np.expm1(proven.reward - each.reward) for each in own if not each.missed]
+        missed = len(own) - len(prices)
+        worst = f"{np.mean(prices):.1f} % (worst {max(prices):.1f})" if prices else "-"
+        print(f"{strategy}: {worst}, {missed} of {len(own)} miss a limit")
+    assert proven.indices is not None
+    best = task.average(task.evaluate(proven.indices[None, :]).values)[0, metric]
+    print(json.dumps(proven.to_json(task)))
+    print(f"optimal: {proven.is_optimal}, {best}; {time.process_time() - began:.0f} s of processor")
 
 
 class Searched:
@@ -284,7 +369,7 @@ WAYS = ("auto", "genetic", "team", "coordinate-wise", "first part first", "secon
 
 def agents(name: str, out: Path, n_seeds: int) -> None:
     """Run every way with every seed, and print how much worse than the best each is."""
-    task, budget = agent_task(name)
+    task, budget = task_of(name)
     done: dict[tuple[str, int], float] = {}
     if out.exists():
         rows = [json.loads(line) for line in out.read_text().splitlines()]
@@ -314,8 +399,8 @@ def agents(name: str, out: Path, n_seeds: int) -> None:
 def main() -> None:
     """Run the study that the command line names."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("study", choices=("flip", "sampling", "ten", "agents"))
-    parser.add_argument("composition", nargs="?", choices=tuple(AGENT_TASKS), default="cpu+dram")
+    parser.add_argument("study", choices=("flip", "sampling", "ten", "agents", "proof"))
+    parser.add_argument("composition", nargs="?", choices=tuple(SPACES), default="cpu+dram")
     parser.add_argument("--out", type=Path, default=Path("runs/agents.jsonl"))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--sides", type=int, nargs="+", default=[32, 64, 128, 256])
@@ -330,6 +415,8 @@ def main() -> None:
         ten()
     elif given.study == "agents":
         agents(given.composition, given.out, given.seeds)
+    elif given.study == "proof":
+        proof(given.composition, given.seeds, Path("runs") / f"proof-{given.composition}")
     else:
         sampling(given.designs, given.layers)
 

@@ -1,9 +1,11 @@
 """One workload over all device families at equal capacity."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, final
+
+import numpy as np
 
 from archgym.evaluation.metrics import Metrics
 from archgym.simulators.dram.formats.trace import Trace
@@ -51,7 +53,10 @@ def compare_memories(
     """Yield the metrics of one workload on each memory, all with the same controller settings."""
     for candidate in candidates:
         model = RamulatorSimulator(device=candidate.family)
-        yield candidate, Metrics(model.measure(_configuration(candidate), trace))
+        bursts = bursts_of(trace, model.burst_bytes)
+        found = model.results(_configuration(candidate), bursts)
+        assert found is not None, "the memory serves the trace"
+        yield candidate, Metrics(found)
 
 
 def latency_curve(
@@ -68,7 +73,8 @@ def latency_curve(
     bursts = bursts_of(trace, model.burst_bytes)
     points = []
     for gap in gaps_ps:
-        paced = bursts.requests.paced(gap)
+        times = gap * np.arange(len(bursts.requests.addresses), dtype=np.int64)
+        paced = replace(bursts.requests, time_ps=times, waits=None)
         outcome = run(model.made, _configuration(candidate), paced)
         reads = ~paced.is_write
         tick_ns = outcome.tick_ps / 1000.0

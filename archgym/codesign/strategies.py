@@ -12,7 +12,7 @@ from typing import Any, Final, final
 
 from archgym.checks import check_whole
 from archgym.composition.composition import Composition
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import InvalidArgumentError
 from archgym.evaluation.restriction import RestrictedSimulator
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
@@ -78,8 +78,6 @@ def compare_strategies(
     budget: int,
     seeds: Iterable[int] = (0,),
     agent: str = "auto",
-    only: Sequence[str] | None = None,
-    workers: int = 1,
 ) -> Iterator[Outcome]:
     """Yield what each strategy finds for each seed, all at the same number of evaluations.
 
@@ -89,36 +87,25 @@ def compare_strategies(
       budget: Evaluations of a strategy, shared by its searches.
       seeds: Random seeds.
       agent: Agent of every search.
-      only: Strategies; None for all.
-      workers: Designs that are evaluated in parallel.
 
     Raises:
       InvalidArgumentError: The task has no parts, or the budget is below one evaluation a part.
-      UnknownNameError: There is no such strategy.
     """
-    known = strategies_of(task)
     parts = tuple(composition_of(task).parts)
     check_whole("budget", budget, len(parts), 10**9)
-    for name in only or ():
-        if name not in known:
-            raise unknown_name("strategy", name, known)
     for seed in seeds:
-        for number, name in enumerate(known):
-            if only is None or name in only:
-                run = _Run(task, Path(folder) / f"{number}-{seed}", budget, seed, agent, workers)
-                yield run.outcome(name, parts)
+        for number, name in enumerate(strategies_of(task)):
+            run = _Run(task, Path(folder) / f"{number}-{seed}", budget, seed, agent)
+            yield run.outcome(name, parts)
 
 
 @final
 class _Run:
     """Searches of one strategy with one seed."""
 
-    def __init__(
-        self, task: Task, folder: Path, budget: int, seed: int, agent: str, workers: int
-    ) -> None:
+    def __init__(self, task: Task, folder: Path, budget: int, seed: int, agent: str) -> None:
         self._task, self._folder, self._budget, self._seed = task, folder, budget, seed
-        self._agent, self._workers = agent, workers
-        self._spent = 0
+        self._agent, self._spent = agent, 0
 
     def outcome(self, strategy: str, parts: Sequence[str]) -> Outcome:
         """Return the design that a strategy finds."""
@@ -173,7 +160,6 @@ class _Run:
             agent=self._agent,
             budget=budget,
             seed=self._seed,
-            workers=self._workers,
             folder=self._folder / name,
         )
         self._spent += result.evaluations

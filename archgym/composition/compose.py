@@ -154,12 +154,12 @@ class FunctionComposition(Composition):
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of a workload: name to (value, unit)."""
-        return super().describe_workload(workload.content)
+        return super().describe_workload(_innermost(workload))
 
     def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:
         """Return what the function returns for a design; see `Composition.couple`."""
         try:
-            found: Any = self._couple(parts, workload.content)
+            found: Any = self._couple(parts, _innermost(workload))
         except (SimulatorError, PartInfeasible):
             raise
         # A function is its author's and may raise anything; that design has failed.
@@ -172,6 +172,13 @@ class FunctionComposition(Composition):
                 f"`couple` must return the joint metrics by name, or a reason; got {found!r:.200}."
             )
         return found
+
+
+def _innermost(workload: Workload) -> Workload:
+    """Return the workload of the first part, through compositions within compositions."""
+    while isinstance(workload.content, Workload):
+        workload = workload.content
+    return workload
 
 
 def _unpickled(

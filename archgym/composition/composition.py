@@ -134,7 +134,7 @@ class Part:
           workload: A workload, perhaps made of another part's result, or the name of one.
           **options: Options of the simulator that another part's result decides.
         """
-        simulator = self._with(options)
+        simulator = self.simulator_with(options)
         ran = workload if isinstance(workload, Workload) else simulator.workload(workload)
         self._workload = lambda: ran
         chosen = tuple(sorted(options.items()))
@@ -167,7 +167,8 @@ class Part:
         """
         raise PartInfeasible(f"{self.name}: {reason}")
 
-    def _with(self, options: Mapping[str, str]) -> Simulator:
+    def simulator_with(self, options: Mapping[str, str]) -> Simulator:
+        """Return the part's simulator with options that another part's result decides."""
         made = self.simulator
         if not options:
             return made
@@ -416,11 +417,21 @@ class Composition(Simulator):
         owner, own = split(cost) if cost is not None else ("", "")
         found = {}
         for name, simulator in self.parts.items():
-            columns, places = self._columns[name]
-            design = simulator.space.default_indices.copy()
-            design[places] = indices[columns]
+            design = self.of_part(name, indices[None, :])[0]
             without = own if name == owner else None
             found[name] = Part(name, simulator, design, without, self._memory)
+        return found
+
+    def of_part(self, name: str, indices: np.ndarray) -> np.ndarray:
+        """Return designs of a part in its own space, (n, n_parameters of the part).
+
+        Args:
+          name: Name of the part.
+          indices: (n, n_parameters), designs of the joint space.
+        """
+        columns, places = self._columns[name]
+        found = np.tile(self.parts[name].space.default_indices, (len(indices), 1))
+        found[:, places] = indices[:, columns]
         return found
 
     def different(self, name: str, indices: np.ndarray) -> tuple[list[Part], np.ndarray]:

@@ -6,19 +6,14 @@ from typing import Annotated, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.control.runs import Counter, Floats, Part, Run
-from archgym.control.tasks import ControlTask, product
+from archgym.control.runs import Counter, Floats, Part, Run, completed
+from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
 from archgym.errors import SimulatorError
 from archgym.evaluation.options import Option
 from archgym.simulators.cpu.kernel.cores.run import Cores
 from archgym.simulators.cpu.kernel.layout import G_RETIRED, Ints
-from archgym.simulators.cpu.kernel.run import PLACES
-from archgym.simulators.cpu.kernel.stepping import (
-    STRIDES,
-    SWITCHABLE,
-    Core,
-    switch_prefetchers,
-)
+from archgym.simulators.cpu.kernel.run import PLACES, Core
+from archgym.simulators.cpu.kernel.stepping import STRIDES, SWITCHABLE, switch_prefetchers
 from archgym.simulators.cpu.machine import PREFETCHERS
 from archgym.simulators.cpu.space import design_space, machine_of
 from archgym.simulators.cpu.workloads import InstructionTrace, trace_of
@@ -43,6 +38,7 @@ COUNTERS: Final = (
         doc="Reads of the DRAM in 1,000 cycles, of all cores."),
     Counter(name="row_hits", low=0.0, high=1.0, doc="Reads of the DRAM that hit an open row."),
 )  # fmt: skip
+_SPACE: Final = design_space("default")
 _DEMAND: Final = ("load_miss", "rfo_miss")
 _NAMES: Final = (
     *(f"{cache}_{kind}" for cache in ("L1D", "L2C", "LLC") for kind in _DEMAND),
@@ -68,7 +64,7 @@ class _CpuRun(Run):
     def choice(self, settings: Mapping[str, Value]) -> dict[int, int]:
         """Return the prefetcher by cache; see `Run.choice`."""
         self.check_settings(settings)
-        design = _design({**self._design, **settings})
+        design = completed(_SPACE, {**self._design, **settings})
         return {cache: PREFETCHERS.index(str(design[name])) for name, cache in SWITCHABLE.items()}
 
     def _values(self, counts: Floats, retired: float, cycles: float) -> list[float]:
@@ -112,7 +108,7 @@ class CpuRun(_CpuRun):
           length: Instructions that are counted.
           data_rate: Transfers of the DRAM [MT/s], from 200; None for those of the design.
         """
-        self._design = _design(design)
+        self._design = completed(_SPACE, design)
         self._run = Core(_machine(self._design, data_rate), trace, warmup, length)
         self._before = self._run.state[_WORDS]
 
@@ -163,7 +159,7 @@ class CoresRun(_CpuRun):
         data_rate: int | None = None,
     ) -> None:
         """Warm the cores up; arguments are those of `CpuRun`, with a trace for each core."""
-        self._design = _design(design)
+        self._design = completed(_SPACE, design)
         machine = _machine(self._design, data_rate)
         self._run = Cores(machine, traces, warmup, length, strides=STRIDES)
         self.n_agents = len(traces)
@@ -218,12 +214,6 @@ class CoresRun(_CpuRun):
         return {f"cycles_{core}": float(n) for core, n in enumerate(found[1])}
 
 
-def _design(values: Mapping[str, Value]) -> Mapping[str, Value]:
-    """Return a design of the default space."""
-    space = design_space("default")
-    return space.design({**space.design_at(space.default_indices), **values})
-
-
 def _machine(design: Mapping[str, Value], data_rate: int | None) -> dict[str, int]:
     """Return the machine of a design, with a DRAM of another data rate if one is given."""
     return machine_of("default", {**design, **({"dram_data_rate": data_rate} if data_rate else {})})
@@ -251,20 +241,20 @@ def in_turns(programs: Sequence[str], n: int, seed: int, name: str) -> Instructi
     """
     rng = np.random.default_rng([seed, 1])
     parts: list[np.ndarray] = []
-    which = int(rng.integers(len(programs)))
     left = n
-    while left > 0:
+    # chosen: 6 to 14 epochs of 2,500.
+    for which, longest in turns(rng, len(programs), 15_000, 35_000):
         records = _program(programs[which])
-        # chosen: 6 to 14 epochs of 2,500.
-        length = min(left, int(rng.integers(15_000, 35_000)), len(records) - 1)
+        length = min(left, longest, len(records) - 1)
         first = int(rng.integers(len(records) - length))
         piece = records[first : first + length].copy()
         for field in ("ip", "writes", "reads"):
             # Bits above every address of the programs that ship.
             piece[field] |= np.where(piece[field] != 0, np.uint64(which << 40), np.uint64(0))
         parts.append(piece)
-        which = (which + 1 + int(rng.integers(max(1, len(programs) - 1)))) % len(programs)
         left -= length
+        if not left:
+            break
     return trace_of(name, np.concatenate(parts))
 
 
@@ -355,10 +345,10 @@ def _task(
 
     @lru_cache(maxsize=48)
     def traces(episode: str) -> tuple[InstructionTrace, ...]:
-        split, _, seed = episode.rpartition("-")
-        first = 10_000 * tuple(named).index(split) + 100 * int(seed)
-        turns = named[split].split("+")
-        return tuple(in_turns(turns, n, first + c, f"{episode}-{c}") for c in range(cores))
+        split, first, number = seed_of(episode)
+        first += 100 * number
+        mixed = named[split].split("+")
+        return tuple(in_turns(mixed, n, first + c, f"{episode}-{c}") for c in range(cores))
 
     def begin(episode: str) -> Run:
         if is_one:
@@ -380,10 +370,7 @@ def _task(
         actions=_PREFETCHERS,
         epoch=epoch,
         cost="cycles_per_instruction",
-        splits={
-            split: tuple(f"{split}-{i}" for i in range(_N_TRAIN if split == "train" else episodes))
-            for split in named
-        },
+        splits=episodes_of(_N_TRAIN, episodes),
         by_counters={"hand": _by_use, "feedback": _feedback},
         agents=tuple(f"core_{core}" for core in range(cores)),
         alone=None if is_one else alone,

@@ -7,13 +7,13 @@ from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.control.runs import Counter, Part, Run
-from archgym.control.tasks import ControlTask, product
+from archgym.control.runs import Counter, Part, Run, completed
+from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
 from archgym.errors import InvalidArgumentError, InvalidDesignError, sentence
 from archgym.evaluation.options import Option
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.formats.trace import Trace
-from archgym.simulators.dram.kernel.core_energy import core_power
+from archgym.simulators.dram.kernel.currents import core_power
 from archgym.simulators.dram.ramulator.kernel.run import SCHEDULERS, bursts_of
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator, device_names
@@ -52,10 +52,11 @@ class _MemoryRun(Run):
         """True if every burst was answered."""
         return bool(self._run.is_over)
 
-    def _part(self, counts: np.ndarray) -> Part:
+    def advance(self, choices: tuple[Any, ...], until: int) -> Part:
+        """Run until bursts are answered, or accepted by Ramulator's controllers."""
         (
             answered, latency, due, time, accepted, same, writes, hits, misses, conflicts, backlog,
-        ) = counts.tolist()  # fmt: skip
+        ) = self._run.advance(choices[0], until).tolist()  # fmt: skip
         served = max(1.0, hits + misses + conflicts)
         done = max(1.0, answered)
         values = np.array([[
@@ -79,11 +80,7 @@ class DramRun(_MemoryRun):
     }
 
     def __init__(
-        self,
-        simulator: DramSimulator,
-        design: Mapping[str, Value],
-        workload: Workload,
-        stall_ns: float = 0.0,
+        self, simulator: DramSimulator, design: Mapping[str, Value], workload: Workload
     ) -> None:
         """Begin a run.
 
@@ -91,15 +88,13 @@ class DramRun(_MemoryRun):
           simulator: Simulator of the device.
           design: Values of its space; others are the default's.
           workload: The trace.
-          stall_ns: Time for which a change of settings holds the command bus [ns]. By default 0:
-            policy and scheduler are read with each decision, as in DRAMSys.
         """
         from archgym.simulators.dram.kernel.stepping import begin
 
-        self._simulator, self._stall_ps = simulator, round(1000 * stall_ns)
-        self._design = _complete(simulator, design)
+        self._simulator = simulator
+        self._design = completed(simulator.space, design)
         indices = _indices(simulator, self._design)
-        self._run = begin(**simulator.kernel_arguments(indices, workload))
+        self._run = begin(simulator.kernel_arguments(indices, workload))
         device = simulator.device
         self._burst_ps = device.burst_bytes * 1000.0 / device.peak_bandwidth_gbps
 
@@ -109,10 +104,6 @@ class DramRun(_MemoryRun):
         indices = _indices(self._simulator, {**self._design, **settings})
         found: np.ndarray = self._simulator._controllers(indices)[0]
         return found
-
-    def advance(self, choices: tuple[np.ndarray, ...], until: int) -> Part:
-        """Run until bursts are answered; see `Run.advance`."""
-        return self._part(self._run.advance(choices[0], until, self._stall_ps))
 
     def finish(self) -> Mapping[str, float]:
         """Return the kernel's outputs by name, without energy that needs a log of commands."""
@@ -146,11 +137,11 @@ class RamulatorRun(_MemoryRun):
         from archgym.simulators.dram.ramulator.kernel.stepping import begin
 
         self._simulator = simulator
-        self._design = _complete(simulator, design)
+        self._design = completed(simulator.space, design)
         made = simulator.made
         c = simulator.configuration(self._design)
         self._bursts = bursts_of(workload.content, simulator.burst_bytes)
-        if simulator._refusal(c, self._bursts):
+        if simulator.refusal(c, self._bursts.end_address):
             raise InvalidArgumentError(
                 f"The design must hold workload {workload.name!r}; its capacity or its refreshes "
                 "do not fit."
@@ -170,10 +161,6 @@ class RamulatorRun(_MemoryRun):
         design = {**self._design, **settings}
         _indices(self._simulator, design)
         return self._simulator.configuration(design)
-
-    def advance(self, choices: tuple[Any, ...], until: int) -> Part:
-        """Run until bursts are accepted; see `Run.advance`."""
-        return self._part(self._run.advance(choices[0], until))
 
     def finish(self) -> Mapping[str, float]:
         """Return the metrics by name."""
@@ -224,13 +211,6 @@ class ChannelsRun(Run):
         }
 
 
-def _complete(simulator: Any, design: Mapping[str, Value]) -> Mapping[str, Value]:
-    """Return a design with the default's values where none is given."""
-    space = simulator.space
-    found: Mapping[str, Value] = space.design({**space.design_at(space.default_indices), **design})
-    return found
-
-
 def _indices(simulator: Any, design: Mapping[str, Value]) -> np.ndarray:
     """Return (1, n_parameters) of a design.
 
@@ -261,15 +241,13 @@ def in_turns(kinds: Sequence[_Kind], n: int, seed: int, name: str) -> Trace:
     """
     rng = np.random.default_rng([seed, 0])
     parts: list[Trace] = []
-    kind = int(rng.integers(len(kinds)))
-    left = n
-    while left > 0:
-        # chosen: 6 to 14 epochs of 250, so that a policy that reacts in one can win.
-        length = min(left, int(rng.integers(1500, 3500)))
-        parts.append(kinds[kind](length, int(rng.integers(1 << 31))))
-        kind = (kind + 1 + int(rng.integers(max(1, len(kinds) - 1)))) % len(kinds)
+    # chosen: 6 to 14 epochs of 250, so that a policy that reacts in one can win.
+    for kind, length in turns(rng, len(kinds), 1500, 3500):
+        left = n - sum(map(len, parts))
+        parts.append(kinds[kind](min(left, length), int(rng.integers(1 << 31))))
         # A trace may have fewer.
-        left -= len(parts[-1])
+        if len(parts[-1]) == left:
+            break
     ticks, waits, start, n_before = [], [], 0, 0
     clock_mhz = parts[0].clock_mhz
     for part in parts:
@@ -421,11 +399,10 @@ def _task(
     # Training opens the same episodes again and again.
     @lru_cache(maxsize=128)
     def workload(episode: str, channel: int) -> Workload:
-        split, _, seed = episode.rpartition("-")
+        split, first, number = seed_of(episode)
         # Programs change channels together: what runs here was next door before.
         turned = [_drawn(k, channel) for k in kinds[split][channel:] + kinds[split][:channel]]
-        first = 10_000 * tuple(kinds).index(split)
-        trace = in_turns(turned, requests, first + int(seed), episode)
+        trace = in_turns(turned, requests, first + number, episode)
         return Workload(episode, trace.digest, trace)
 
     def begin(episode: str) -> Run:
@@ -444,10 +421,7 @@ def _task(
         default=_OPEN,
         epoch=epoch,
         cost="mean_latency_ns",
-        splits={
-            split: tuple(f"{split}-{i}" for i in range(96 if split == "train" else episodes))
-            for split in kinds
-        },
+        splits=episodes_of(96, episodes),
         by_counters={"hand": _by_locality, "feedback": _by_hits},
         agents=tuple(f"channel_{c}" for c in range(channels)) if channels > 1 else ("controller",),
     )

@@ -4,7 +4,7 @@ from typing import Final
 
 import numpy as np
 
-from archgym.control.policies import ControlPolicy, Network, Oracle
+from archgym.control.policies import ControlPolicy, Network, Oracle, cheapest
 from archgym.control.runs import Floats
 from archgym.control.tasks import ControlTask, Episode, reference, roll, static
 from archgym.errors import InvalidArgumentError
@@ -68,9 +68,10 @@ def imitate(
             found = [_costs_of_statics(task, name, episode.number, horizon)]
         relative = [each / max(each.min(), 1e-9) - 1.0 for each in found]
         seen.append(episode.observation)
-        costs.append(np.minimum(relative, _WORST))
+        # Less than 0 where the best costs nothing.
+        costs.append(np.clip(relative, 0.0, _WORST))
         if learner is None:
-            return tuple(int(np.argmin(each)) for each in found)
+            return tuple(map(cheapest, found, joint))
         return learner.act(episode)
 
     for turn in range(rounds):
@@ -94,4 +95,4 @@ def _costs_of_statics(task: ControlTask, name: str, first: int, horizon: int) ->
     """Return the cost over work of epochs under each action throughout, (n_actions,)."""
     epochs = slice(first, first + horizon)
     runs = [static(task, name, action) for action in range(len(task.actions))]
-    return np.array([run.cost[epochs].sum() / run.work[epochs].sum() for run in runs])
+    return np.array([run.cost[epochs].sum() / max(1e-9, run.work[epochs].sum()) for run in runs])

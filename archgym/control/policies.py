@@ -89,12 +89,10 @@ class Ducb(ControlPolicy):
       discounted by `gamma`. Rewards are divided by their mean over the first turns.
     """
 
-    def __init__(self, name: str = "ducb", gamma: float = 0.999, c: float = 0.04) -> None:
-        """Take `ducb`, as published, or `ducb-phase`, whose rewards are relative to the phase.
+    name = "ducb"
 
-        The latter divides each reward by the mean of the last eight epochs (chosen).
-        """
-        self.name = name
+    def __init__(self, gamma: float = 0.999, c: float = 0.04) -> None:
+        """Take the discount and the weight of uncertainty, by default those published."""
         self._gamma, self._c = gamma, c
         self._n = self._r = np.zeros((0, 0))
         self._rewards: list[np.ndarray] = []
@@ -114,8 +112,7 @@ class Ducb(ControlPolicy):
             self._learn(episode)
         if episode.number < n_arms:
             return (episode.number,) * shape[0]
-        first = np.mean(self._rewards[:n_arms], axis=0)[:, None]
-        scale = np.ones_like(first) if self.name == "ducb-phase" else first
+        scale = np.mean(self._rewards[:n_arms], axis=0)[:, None]
         with np.errstate(divide="ignore", invalid="ignore"):
             bonus = self._c * np.sqrt(np.log(self._n.sum(axis=1))[:, None] / self._n)
             value = self._r / self._n / scale + bonus
@@ -125,8 +122,6 @@ class Ducb(ControlPolicy):
         assert episode.last is not None
         reward = episode.last.work / np.maximum(episode.last.cost, 1e-9)
         self._rewards.append(reward)
-        if self.name == "ducb-phase":
-            reward = reward / np.mean(self._rewards[-8:], axis=0)
         self._n *= self._gamma
         self._r *= self._gamma
         rows = np.arange(len(reward))
@@ -252,7 +247,7 @@ def _check_actions(trained_for: str, task: ControlTask) -> None:
         )  # fmt: skip
 
 
-POLICY_NAMES: Final = ("default", "best-static", "hindsight", "ducb", "ducb-phase")
+POLICY_NAMES: Final = ("default", "best-static", "hindsight", "ducb")
 """Policies of every task; a task's functions of counters have further names."""
 
 
@@ -267,8 +262,8 @@ def policy_of(name: str, task: ControlTask) -> ControlPolicy:
         return Network.read(name)
     if name in ("default", "best-static", "hindsight"):
         return Static(name)
-    if name in ("ducb", "ducb-phase"):
-        return Ducb(name)
+    if name == "ducb":
+        return Ducb()
     if name in task.by_counters:
         return ByCounters(name)
     raise unknown_name("policy", name, (*POLICY_NAMES, *task.by_counters, "FILE.npz"))
@@ -289,11 +284,12 @@ class Oracle(ControlPolicy):
         self.name = f"look-ahead-{horizon}" if not selfish else f"selfish-{horizon}"
         self._horizon, self._selfish = horizon, selfish
         self._branch: Episode | None = None
+        self._known: dict[tuple[int, ...], np.ndarray] = {}
         self._first = 0
 
     def start(self, task: ControlTask, episode: str) -> None:
         """Begin with the best static action in hindsight."""
-        self._branch = None
+        self._branch, self._known = None, {}
         self._first = best_static(task, (episode,))
 
     def costs(self, episode: Episode, agent: int, joint: tuple[int, ...]) -> np.ndarray:
@@ -301,62 +297,42 @@ class Oracle(ControlPolicy):
         found = []
         for action in range(len(episode.task.actions)):
             actions = (*joint[:agent], action, *joint[agent + 1 :])
-            self._branch = branch = episode.copy(self._branch)
-            cost = work = np.zeros(len(joint))
-            for _ in range(self._horizon):
-                if branch.is_over:
-                    break
-                part = branch.step(actions)
-                cost, work = cost + part.cost, work + part.work
-            each = cost / np.maximum(work, 1e-9)
+            # Agents that take turns meet the same joint actions again.
+            each = self._known.get((episode.number, *actions))
+            if each is None:
+                each = self._known[(episode.number, *actions)] = self._ahead(episode, actions)
             found.append(each[agent] if self._selfish else each.mean())
         return np.array(found)
+
+    def _ahead(self, episode: Episode, actions: tuple[int, ...]) -> np.ndarray:
+        """Return the cost over work of each agent on a branch under these actions."""
+        self._branch = branch = episode.copy(self._branch)
+        cost = work = np.zeros(len(actions))
+        for _ in range(self._horizon):
+            if branch.is_over:
+                break
+            part = branch.step(actions)
+            cost, work = cost + part.cost, work + part.work
+        found: np.ndarray = cost / np.maximum(work, 1e-9)
+        return found
 
     def act(self, episode: Episode) -> tuple[int, ...]:
         """Return the best action of each agent."""
         n = episode.run.n_agents
         joint = episode.previous or (self._first,) * n
-        rounds = 1 if n == 1 or self._selfish else 2
-        for _ in range(rounds):
+        for _ in range(1 if n == 1 or self._selfish else 2):
             before = joint
             for agent in range(n):
-                seen = before if self._selfish else joint
-                best = int(np.argmin(self.costs(episode, agent, seen)))
-                joint = (*joint[:agent], best, *joint[agent + 1 :])
+                costs = self.costs(episode, agent, before if self._selfish else joint)
+                joint = (*joint[:agent], cheapest(costs, joint[agent]), *joint[agent + 1 :])
+            if joint == before:
+                break
         return joint
 
 
-def beam(task: ControlTask, name: str, width: int) -> float:
-    """Return the best score of a search that keeps the `width` cheapest prefixes, one agent."""
-    kept = [(0.0, 0.0, Episode(task, name))]
-    while not kept[0][2].is_over:
-        found = []
-        for cost, work, episode in kept:
-            for action in range(len(task.actions)):
-                branch = episode.copy()
-                part = branch.step((action,) * branch.run.n_agents)
-                found.append((cost + part.cost.sum(), work + part.work.sum(), branch))
-            # Branches are large; only the best of all live on.
-            found.sort(key=lambda each: each[0] / max(each[1], 1e-9))
-            del found[width:]
-        kept = found
-    return min(cost / work for cost, work, _ in kept)
-
-
-def proven_bound(task: ControlTask, name: str, n_epochs: int) -> float:
-    """Return the least cost over work of the first epochs, of all sequences of actions."""
-    best = np.inf
-    open_: list[tuple[float, float, Episode]] = [(0.0, 0.0, Episode(task, name))]
-    while open_:
-        cost, work, episode = open_.pop()
-        if episode.number == n_epochs or episode.is_over:
-            best = min(best, cost / work)
-            continue
-        for action in range(len(task.actions)):
-            branch = episode.copy()
-            part = branch.step((action,) * branch.run.n_agents)
-            open_.append((cost + float(part.cost.sum()), work + float(part.work.sum()), branch))
-    return float(best)
+def cheapest(costs: np.ndarray, last: int) -> int:
+    """Return the action of least cost; of equal ones the last, as where no request ends so soon."""
+    return last if costs[last] <= costs.min() else int(np.argmin(costs))
 
 
 def hindsight_score(task: ControlTask, name: str) -> float:

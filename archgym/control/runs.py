@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from archgym.errors import unknown_name
 from archgym.spaces.parameter import Value
+from archgym.spaces.space import DesignSpace
 
 Floats = npt.NDArray[np.float64]
 
@@ -140,3 +141,8 @@ class Run(ABC):
         for name in settings:
             if name not in self.switchable:
                 raise unknown_name("setting that may change", name, self.switchable)
+
+
+def completed(space: DesignSpace, values: Mapping[str, Value]) -> Mapping[str, Value]:
+    """Return a design with the default's values where none is given."""
+    return space.design({**space.design_at(space.default_indices), **values})

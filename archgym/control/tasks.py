@@ -1,6 +1,6 @@
 """Tasks of control: a design, settings that may change, and episodes to learn and to test on."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib import import_module
@@ -24,7 +24,8 @@ SEEN: Final = {
         "dram_reads"),
 }  # fmt: skip
 """Counters that a rule sees, by the domain's prefix."""
-_MODULES: Final = ("archgym.control.dram", "archgym.control.cpu")
+_MODULES: Final = tuple(f"archgym.control.{name}" for name in ("dram", "cpu", "moe"))
+SPLITS: Final = ("train", "held-out", "programs")
 # chosen: as many training episodes choose the reference; more change it in no task.
 _N_REFERENCE: Final = 4
 
@@ -89,6 +90,36 @@ class ControlTask:
     def labels(self) -> tuple[str, ...]:
         """Return the values of each action as one text."""
         return tuple("/".join(str(v) for v in action.values()) for action in self.actions)
+
+
+def episodes_of(n_train: int, n_test: int) -> dict[str, tuple[str, ...]]:
+    """Return numbered episodes by split."""
+    sizes = (n_train, n_test, n_test)
+    return {s: tuple(f"{s}-{i}" for i in range(n)) for s, n in zip(SPLITS, sizes, strict=True)}
+
+
+def seed_of(episode: str) -> tuple[str, int, int]:
+    """Return an episode's split, the first random seed of that split, and its number.
+
+    >>> seed_of("held-out-3")
+    ('held-out', 10000, 3)
+    """
+    split, _, number = episode.rpartition("-")
+    return split, 10_000 * SPLITS.index(split), int(number)
+
+
+def turns(rng: np.random.Generator, n_kinds: int, low: int, high: int) -> Iterator[tuple[int, int]]:
+    """Yield kinds and lengths of phases without end; neighbours differ if there are several kinds.
+
+    Args:
+      rng: Generator, from which phases may be drawn in between.
+      n_kinds: Number of kinds.
+      low, high: Least length, and one above the largest.
+    """
+    kind = int(rng.integers(n_kinds))
+    while True:
+        yield kind, int(rng.integers(low, high))
+        kind = (kind + 1 + int(rng.integers(max(1, n_kinds - 1)))) % n_kinds
 
 
 @cache
@@ -258,8 +289,18 @@ def roll(task: ControlTask, name: str, act: Callable[[Episode], tuple[int, ...]]
 
 @lru_cache(maxsize=4096)
 def static(task: ControlTask, name: str, action: int) -> Rollout:
-    """Return an episode under one action throughout; the latest are kept."""
-    return roll(task, name, lambda episode: (action,) * episode.run.n_agents)
+    """Return an episode under one action throughout; the latest are kept.
+
+    Raises:
+      InvalidArgumentError: It costs nothing, so that no share of its cost can be saved.
+    """
+    found = roll(task, name, lambda episode: (action,) * episode.run.n_agents)
+    if found.score > 0.0:
+        return found
+    raise InvalidArgumentError(
+        f"Task {task.name!r} must have something to save; under settings {task.labels()[action]} "
+        f"episode {name} has no {task.cost}. Make its load heavier."
+    )
 
 
 def best_static(task: ControlTask, names: tuple[str, ...]) -> int:

@@ -18,7 +18,11 @@ if TYPE_CHECKING:
     from archgym.evaluation.task import Task
 
 
-CONTROL = {"archgym/DramControl-v0": "dram-locality", "archgym/CpuControl-v0": "cpu-mixture"}
+CONTROL = {
+    "archgym/DramControl-v0": "dram-locality",
+    "archgym/CpuControl-v0": "cpu-mixture",
+    "archgym/MoeControl-v0": "moe-bursts",
+}
 """Default task of each environment of control, by id."""
 TEAMS = {
     "archgym/DramControl-v0": ("dram-channels", "channels"),

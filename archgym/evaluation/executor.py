@@ -262,7 +262,8 @@ class ProcessExecutor(Executor):
           timeout_s: Wall time that one design may take [s]; None for any.
         """
         self.workers = _checked_workers(workers)
-        if timeout_s is not None and not timeout_s > 0:
+        is_time = isinstance(timeout_s, int | float) and timeout_s > 0
+        if not (timeout_s is None or is_time):
             raise InvalidArgumentError(f"`timeout_s` must be above 0; got {timeout_s!r}.")
         self._timeout_s = timeout_s
         self._cancelled = False

@@ -53,7 +53,7 @@ def make_simulator(
     except TypeError as error:
         given = ", ".join(f"`{name}`" for name in (*chosen, *options)) or "no arguments"
         raise InvalidArgumentError(
-            f"Simulator {kind.name!r} must be one that is made with {given}; its constructor "
+            f"Simulator {kind.__name__} must be one that is made with {given}; its constructor "
             f"differs: {error}. Give its other arguments defaults."
         ) from None
     make: Any = kind

@@ -13,6 +13,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from archgym.checks import check_mapping
 from archgym.errors import (
     InvalidArgumentError,
     InvalidDesignError,
@@ -55,7 +56,7 @@ def split_space(name: str | None) -> tuple[str | None, Mapping[str, str]]:
     Raises:
       InvalidArgumentError: The braces do not hold `parameter=values`, each parameter once.
     """
-    match = None if name is None else _NAME.fullmatch(name)
+    match = _NAME.fullmatch(name) if isinstance(name, str) else None
     if name is None or match is None:
         return name, {}
     held: dict[str, str] = {}
@@ -174,6 +175,7 @@ def hold(
     if not (fixed or values or limits):
         return simulator
     whole, held = simulator.unrestricted, dict(getattr(simulator, "held", {}))
+    fixed, values = check_mapping("fixed", fixed), check_mapping("values", values)
     for name in (*fixed, *values, *limits):
         if name not in whole.space.names:
             raise unknown_name("parameter", name, whole.space.names)

@@ -1,7 +1,7 @@
 """Stand-ins: files that replace a simulator, exact tables and fitted models."""
 
 import importlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
@@ -140,10 +140,6 @@ class StandIn(Simulator):
                 "differs. Use the version that it was made with."
             )
         return simulator
-
-    def knows(self, names: Iterable[str]) -> bool:
-        """Return True if the file has all workloads of these names or paths."""
-        return all(name in self._workloads for name in names)
 
     @cached_property
     def _workloads(self) -> dict[str, WorkloadFacts]:

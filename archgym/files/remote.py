@@ -79,7 +79,13 @@ def url_of(path: str | Path) -> Url | None:
     """
     text = os.fspath(path)
     found = _PATTERN.fullmatch(text)
-    if found is None or os.path.lexists(text):
+    if os.path.lexists(text):
+        return None
+    if found is None:
+        if text.lower().startswith("file:"):
+            raise InvalidArgumentError(
+                f"A `file:` URL must have three slashes, as in file:///home/me/runs; got {text!r}."
+            )
         return None
     scheme, place = found[1].lower(), found[2].lstrip("/")
     if scheme not in _SCHEMES:

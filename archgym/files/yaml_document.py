@@ -1,8 +1,10 @@
 """YAML documents whose every value knows its line: plain data only, of bounded size and depth."""
 
+import json
 import math
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
@@ -19,6 +21,8 @@ _FLOAT = re.compile(r"[-+]?([0-9]+\.[0-9]*|\.[0-9]+|[0-9]+(?=[eE]))([eE][-+]?[0-
 _MAX_DIGITS = 18
 # chosen: enough to find it in the file.
 _MAX_ECHO = 80
+# chosen: a screen of a terminal.
+_SHOWN = 20
 _PLACE = re.compile(r"\.(\w+)|\[(\d+)\]|\[\.\.\.\]")
 T = TypeVar("T")
 _CONSTANTS = {"true": True, "false": False, "null": None, "~": None, "": None}
@@ -269,16 +273,41 @@ def read_document(path: str | Path, tags: Collection[str] = ()) -> Document:
       StorageError: It cannot be read.
     """
     path = Path(path)
+    return Document(path, _parse(path, read_text(path), tags))
+
+
+def read_text(path: Path) -> str:
+    """Return the text of a file that is not large.
+
+    Raises:
+      FileFormatError: It is, or not UTF-8; the error names the line.
+      StorageError: It cannot be read.
+    """
     with storage_errors(path, "read"), open_file(path) as handle:
         content = handle.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise FileFormatError(path, None, f"the file must have at most {_MAX_BYTES} bytes")
     try:
-        text = content.decode("utf-8-sig")
+        return content.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise FileFormatError(path, line, "the file must be UTF-8; it is not") from None
-    return Document(path, _parse(path, text, tags))
+
+
+def read_json(path: Path) -> Any:
+    """Return the content of a JSON file that is not large.
+
+    Raises:
+      FileFormatError: It is something else; the error names the line.
+      StorageError: It cannot be read.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except json.JSONDecodeError as error:
+        raise FileFormatError(path, error.lineno, f"the file must be JSON: {error.msg}") from None
+    except (RecursionError, ValueError) as error:
+        raise FileFormatError(path, None, f"the file must be JSON: {error}") from None
 
 
 def read_value(text: str, source: str) -> Node:
@@ -427,3 +456,41 @@ def _scalar(text: str) -> Scalar:
     if _FLOAT.fullmatch(text) and math.isfinite(float(text)):
         return float(text)
     return text
+
+
+@final
+class Problems:
+    """Errors of one file in the order of finding, collected so that a reader sees all at once."""
+
+    def __init__(self, path: Path) -> None:
+        """Begin without any."""
+        self._path = path
+        self._found: list[FileFormatError] = []
+
+    def __bool__(self) -> bool:
+        return bool(self._found)
+
+    @contextmanager
+    def collected(self) -> Iterator[None]:
+        """Keep an error of the block instead of raising it."""
+        try:
+            yield
+        except FileFormatError as error:
+            self._found.append(error)
+
+    def raise_any(self) -> None:
+        """Raise the error that was found, or one that lists all of them, a line each.
+
+        Raises:
+          FileFormatError: There is one.
+        """
+        if not self._found:
+            return
+        unique = list({str(error): error for error in self._found}.values())
+        if len(unique) == 1:
+            raise unique[0]
+        lines = "\n".join(f"  {error}" for error in unique[:_SHOWN])
+        more = f"\n  and {len(unique) - _SHOWN} more" if len(unique) > _SHOWN else ""
+        raise FileFormatError(
+            self._path, None, f"has {len(unique)} errors:\n{lines}{more}".removesuffix(".")
+        )

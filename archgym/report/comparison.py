@@ -1,6 +1,5 @@
 """Comparison of agents by their studies of one task."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -8,15 +7,8 @@ from typing import TYPE_CHECKING, Any
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from archgym.evaluation.metrics import MetricSpec
-    from archgym.evaluation.objective import Objective
     from archgym.studies.snapshot import Outcome, StudyLog
-
-
-# Members of a task that studies with different objectives share.
-_SHARED = ("simulator", "version", "options", "fidelity", "space_name", "workloads", "stand_in")
 
 
 @dataclass(frozen=True)
@@ -74,44 +66,6 @@ class Comparison:
 
 
 @dataclass(frozen=True)
-class AcrossObjectives:
-    """Best designs of studies that search one simulator and workload by different objectives."""
-
-    specs: tuple["MetricSpec", ...]
-    """Metrics of all objectives."""
-    studies: tuple[RankedStudy, ...]
-    """In the given order, each with its whole budget; `values` are the metrics in `specs`."""
-    objectives: tuple["Objective", ...]
-    """Different objectives of the studies."""
-    rewards: "np.ndarray"
-    """(n_studies, n_objectives), the reward of each best design by each objective; NaN without."""
-    default: tuple[float, ...]
-    """Metrics of the default design."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Return the comparison as JSON."""
-        names = [objective.name for objective in self.objectives]
-        return {
-            "metrics": {spec.name: spec.unit for spec in self.specs},
-            "default": dict(zip((s.name for s in self.specs), self.default, strict=True)),
-            "studies": [
-                {
-                    "folder": str(study.log.folder),
-                    "task": study.log.task_id,
-                    "objective": study.log.header.task["objective"]["name"],
-                    "agent": study.log.header.agent,
-                    "seed": study.log.header.seed,
-                    "status": study.log.status,
-                    **study.log.counts(),
-                    "best": None if study.best is None else study.best.to_json(),
-                    "rewards": dict(zip(names, row.tolist(), strict=True)),
-                }
-                for study, row in zip(self.studies, self.rewards, strict=True)
-            ],
-        }
-
-
-@dataclass(frozen=True)
 class TopDesign:
     """One of the best designs of studies."""
 
@@ -150,62 +104,6 @@ def top(logs: Sequence["StudyLog"], k: int) -> tuple[TopDesign, ...]:
     return tuple(kept.values())[:k]
 
 
-def across(logs: Sequence["StudyLog"]) -> AcrossObjectives:
-    """Compare studies of one simulator and workload whose objectives differ.
-
-    Raises:
-      InvalidArgumentError: More than the objective differs, or one study is empty.
-    """
-    import numpy as np
-
-    from archgym.studies.front import study_objective
-
-    first = logs[0]
-    for log in logs[1:]:
-        differing = [
-            name for name in _SHARED if log.header.task.get(name) != first.header.task.get(name)
-        ]
-        if differing:
-            raise InvalidArgumentError(
-                f"Studies must be of one simulator and workload to be compared; {first.folder} is "
-                f"of {first.task_id!r} and {log.folder} of {log.task_id!r}, which differ in "
-                f"{', '.join(differing)}. Show them one by one."
-            )
-    _require_evaluations(logs)
-    objectives = {json.dumps(o.to_json(), sort_keys=True): o for o in map(study_objective, logs)}
-    named = {term.metric for o in objectives.values() for term in o.terms}
-    named |= {limit.metric for o in objectives.values() for limit in o.limits}
-    specs = tuple(spec for spec in first.metrics if spec.name in named)
-    studies = tuple(_ranked(log, log.evaluations, specs) for log in logs)
-    rewards = np.full((len(logs), len(objectives)), np.nan)
-    built = np.zeros((1, len(first.workloads)), dtype=np.int16)
-    for row, study in enumerate(studies):
-        if study.best is None:
-            continue
-        names = [spec.name for spec in study.log.metrics]
-        by_workload = study.best.metrics_by_workload.values()
-        values = np.array([[[own[name] for name in names] for own in by_workload]])
-        for column, objective in enumerate(objectives.values()):
-            rewards[row, column] = objective.rewards(
-                values, built, study.log.reference, study.log.metrics, study.log.weights
-            )[0]
-    default = dict(
-        zip((s.name for s in first.metrics), first.weights @ first.reference, strict=True)
-    )
-    return AcrossObjectives(
-        specs,
-        studies,
-        tuple(objectives.values()),
-        rewards,
-        tuple(float(default[spec.name]) for spec in specs),
-    )
-
-
-def is_one_task(logs: Sequence["StudyLog"]) -> bool:
-    """Return True if all studies have the same task."""
-    return len({log.header.task["digest"] for log in logs}) == 1
-
-
 def require_one_task(logs: Sequence["StudyLog"]) -> None:
     """Raise if studies have different tasks.
 
@@ -217,15 +115,8 @@ def require_one_task(logs: Sequence["StudyLog"]) -> None:
         if log.header.task["digest"] != first.header.task["digest"]:
             raise InvalidArgumentError(
                 f"Studies must be of the same task to be compared; {first.folder} is of "
-                f"{first.task_id!r} and {log.folder} of {log.task_id!r}. Show them one by one."
-            )
-
-
-def _require_evaluations(logs: Sequence["StudyLog"]) -> None:
-    for log in logs:
-        if not log.evaluations:
-            raise InvalidArgumentError(
-                f"Studies must have evaluations to be compared; {log.folder} has none. Omit it."
+                f"{first.task_id!r} and {log.folder} of {log.task_id!r}. Show them one by one, or "
+                "write an `archgym report` of all."
             )
 
 
@@ -236,7 +127,11 @@ def compare(logs: Sequence["StudyLog"]) -> Comparison:
       InvalidArgumentError: The studies have different tasks, or one is empty.
     """
     require_one_task(logs)
-    _require_evaluations(logs)
+    for log in logs:
+        if not log.evaluations:
+            raise InvalidArgumentError(
+                f"Studies must have evaluations to be compared; {log.folder} has none. Omit it."
+            )
     first, budget = logs[0], min(log.evaluations for log in logs)
     sought = [str(term["metric"]) for term in first.header.task["objective"]["terms"]]
     specs = tuple(spec for spec in first.metrics if spec.name in sought)

@@ -13,15 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from archgym.errors import InvalidArgumentError
-from archgym.report.comparison import (
-    AcrossObjectives,
-    Comparison,
-    TopDesign,
-    across,
-    compare,
-    is_one_task,
-    top,
-)
+from archgym.report.comparison import Comparison, TopDesign, compare, require_one_task, top
 from archgym.report.curves import BestCurve, best_so_far
 from archgym.studies.front import (
     StudyFront,
@@ -132,14 +124,12 @@ class StudiesSummary:
     """Summary of the only study; None for several."""
     comparison: Comparison | None
     """Comparison of several studies of one task."""
-    across: AcrossObjectives | None
-    """Comparison of several studies whose objectives differ."""
     top: tuple[TopDesign, ...]
-    """Best designs, of each study if their objectives differ; empty unless asked for."""
+    """Best designs; empty unless asked for."""
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as JSON."""
-        part = self.study or self.comparison or self.across
+        part = self.study or self.comparison
         data = {} if part is None else part.to_json()
         if self.top:
             data["top"] = [design.to_json() for design in self.top]
@@ -152,12 +142,12 @@ def summarise(
     front_metrics: Sequence[str] | None = None,
     n_top: int = 0,
 ) -> StudiesSummary:
-    """Summarise one study, or compare several of one task or of several objectives.
+    """Summarise one study, or compare several of one task.
 
     Args:
       folders: Folders of studies.
       front_metrics: Metrics that the Pareto front spans (default: those of the objective).
-      n_top: Number of best designs to return, of each study if their objectives differ.
+      n_top: Number of best designs to return.
 
     Raises:
       InvalidArgumentError: A study is named twice, or the studies cannot be compared.
@@ -167,11 +157,7 @@ def summarise(
     if len({folder.absolute() for folder in folders}) != len(folders):
         raise InvalidArgumentError("`STUDIES` must name each study once; one came twice.")
     logs = tuple(read_study(folder) for folder in folders)
-    is_alike = is_one_task(logs)
-    crossed = None if is_alike else across(logs)
-    if front_metrics is None and crossed is not None:
-        sought_metrics = [spec.name for spec in crossed.specs if spec.goal != "none"]
-        front_metrics = sought_metrics if len(sought_metrics) > 1 else None
+    require_one_task(logs)
     objective = (
         study_objective(logs[0])
         if front_metrics is None
@@ -182,18 +168,9 @@ def summarise(
         logs=logs,
         objective=objective,
         study=StudySummary.read(logs[0], chosen) if len(logs) == 1 else None,
-        comparison=compare(logs) if len(logs) > 1 and is_alike else None,
-        across=crossed,
-        top=_top(logs, n_top, is_alike),
+        comparison=compare(logs) if len(logs) > 1 else None,
+        top=top(logs, n_top) if n_top else (),
     )
-
-
-def _top(logs: Sequence["StudyLog"], n_top: int, is_alike: bool) -> tuple[TopDesign, ...]:
-    if not n_top:
-        return ()
-    # Rewards of different objectives have no common order.
-    groups = [logs] if is_alike else [(log,) for log in logs]
-    return tuple(design for group in groups for design in top(group, n_top))
 
 
 def front_json(log: "StudyLog", front: StudyFront) -> dict[str, Any]:

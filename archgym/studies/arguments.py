@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from archgym.agent.agent import Agent, agent_class, agent_names
+from archgym.checks import check_mapping
 from archgym.errors import ArchGymError, InvalidArgumentError, StudyExistsError, UnknownNameError
 from archgym.evaluation.executor import Executor
 from archgym.evaluation.function import is_of_function
@@ -140,11 +141,8 @@ def agent_name(kind: type[Agent]) -> str:
 
 def recorded_hyperparameters(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     """Return the hyperparameters as JSON gives them back, so that a resumed agent gets the same."""
-    if not isinstance(hyperparameters, Mapping):
-        raise InvalidArgumentError(
-            f"`hyperparameters` must map names to values; got {hyperparameters!r}."
-        )
-    return tuples({str(name): _plain_value(name, v) for name, v in hyperparameters.items()})
+    given = check_mapping("hyperparameters", hyperparameters)
+    return tuples({str(name): _plain_value(name, v) for name, v in given.items()})
 
 
 def _plain_value(name: str, value: Any) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 from archgym.agent.agent import Agent
 from archgym.agent.prior import Prior
 from archgym.analysis.statistics import normal_scores
+from archgym.checks import check_several
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
@@ -170,7 +171,7 @@ def start_designs(task: Task, start: Iterable[Any]) -> np.ndarray:
     """
     if isinstance(start, str | Path | StudyLog | Mapping):
         start = [start]
-    rows = [_start_design(task, entry) for entry in start]
+    rows = [_start_design(task, entry) for entry in check_several("start", start)]
     if not rows:
         return np.empty((0, task.space.n_parameters), dtype=np.int64)
     canonical = task.space.canonical(np.array(rows, dtype=np.int64))

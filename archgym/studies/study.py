@@ -15,7 +15,7 @@ import numpy as np
 from archgym.agent.advice import Advice
 from archgym.agent.agent import Agent, agent_class, idle_workers, make_agent
 from archgym.agent.paused import PausedSearch
-from archgym.checks import check_number, check_whole
+from archgym.checks import check_number, check_several, check_whole
 from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
@@ -217,7 +217,7 @@ class Study(Closing):
         designs = start_designs(task, start)
         if isinstance(warm_start, str | Path | StudyLog):
             warm_start = (warm_start,)
-        sources = tuple(warm_start)
+        sources = check_several("warm_start", warm_start)
         prior = kept_prior(folder, task, sources) if exists == "resume" else None
         prior = prior or new_prior(task, kind, sources)
         header = new_header(

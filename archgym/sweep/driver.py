@@ -397,11 +397,13 @@ class Standings:
         with storage_errors(path, "read"), open_member(path) as handle:
             for line in handle:
                 content, _, stated = line.rpartition(b" ")
-                # A line that is damaged or was cut short says nothing.
-                with suppress(ValueError):
+                try:
                     if content and zlib.crc32(content) == int(stated, 16):
                         note = decoder.decode(content)
                         self.noted[note.run] = note
+                # A line that is damaged or was cut short says nothing.
+                except ValueError:
+                    pass
 
     def has_begun(self, run: Run) -> bool:
         """Return True if a run has a folder."""

@@ -8,9 +8,8 @@ from typing import Any, final
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, unknown_name
 from archgym.files.remote import local_copy
 from archgym.files.storage import is_there, require_inside, write_atomic
-from archgym.files.yaml_document import Document, Node, read_document, read_value
+from archgym.files.yaml_document import Document, Node, Problems, read_document, read_value
 from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
-from archgym.sweep.problems import Problems
 from archgym.sweep.settings import FAMILY_KEYS, read_family
 
 PLAN_NAME = "sweep.json"

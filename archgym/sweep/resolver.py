@@ -9,10 +9,9 @@ from archgym.errors import ArchGymError
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import choosing
-from archgym.files.yaml_document import Document
+from archgym.files.yaml_document import Document, Problems
 from archgym.studies.prior import StoredPrior, start_designs
 from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
-from archgym.sweep.problems import Problems
 from archgym.sweep.settings import Draws, Grid
 
 T = TypeVar("T")

@@ -262,17 +262,15 @@ def _task_summary(
     log: StudyLog | None,
     budgets: Sequence[int],
 ) -> TaskSummary:
-    ends = [
-        run.curve.at(run.evaluations) for each in runs.values() for run in each if run.evaluations
-    ]
+    curves = {label: [run.results.curve for run in own] for label, own in runs.items()}
+    ends = [curve.at(curve.n) for each in curves.values() for curve in each if curve.n]
     best = max([*ends, -math.inf if task.best_known is None else task.best_known])
     threshold = math.inf if log is None else within_reward(log, best)
     agents = []
-    for label, own in runs.items():
-        rewards = {budget: _spread([run.curve.at(budget) for run in own]) for budget in budgets}
-        agents.append(
-            AgentSummary(label, tuple(own), rewards, tuple(r.curve.reached(threshold) for r in own))
-        )
+    for label, own in curves.items():
+        rewards = {budget: _spread([curve.at(budget) for curve in own]) for budget in budgets}
+        reached = tuple(curve.reached(threshold) for curve in own)
+        agents.append(AgentSummary(label, tuple(runs[label]), rewards, reached))
     return TaskSummary(task, best, threshold, None if log is None else _metric(log), tuple(agents))
 
 

@@ -25,7 +25,7 @@ from archgym.errors import (
 from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
 from archgym.files.lease import Lease
-from archgym.files.remote import placed, require_absent, shown, upload
+from archgym.files.remote import placed, require_absent, upload
 from archgym.files.storage import atomic_file, is_there, make_folder
 from archgym.runtime.interruption import Interruption
 from archgym.runtime.progress import StageProgress
@@ -87,12 +87,13 @@ def build_table(
     assembling: StageProgress | None = None,
     announce: Callable[[TablePlan], None] | None = None,
     *,
-    share: bool = False,
     ray: str | None = None,
 ) -> Path:
     """Simulate every distinct design of a task's space on its workloads, and write the table.
 
     In the main thread, SIGINT and SIGTERM stop it at once; the next call resumes with what is done.
+    Processes that call this for the same file build it together, also on other machines that see
+    its folder. Each may come and go; the bytes are the same.
 
     Args:
       task: Gives simulator, workloads with their weights, and perhaps an objective of its own.
@@ -102,8 +103,6 @@ def build_table(
       progress: Called with the number of simulated designs.
       assembling: Called with the progress of the table made of their results.
       announce: Called with the plan at the start, and again with the expected time.
-      share: True to build it together with other processes that call this for the same file, also
-        on other machines that see its folder. Each may come and go; the bytes are the same.
       ray: Address of a Ray cluster whose processors simulate, ``auto`` for one that runs on this
         machine, or ``local`` for one that ends with the build. All nodes must see the table's
         folder at the same path. `workers` then limits the processors.
@@ -117,11 +116,6 @@ def build_table(
     """
     out, url = placed(out)
     if url is not None:
-        if share:
-            raise InvalidArgumentError(
-                f"A table that is built together must lie in a folder that all machines see; got "
-                f"{shown(out)}. Name a file in one, and copy it to the store afterwards."
-            )
         require_absent(out)
         # Its parts stay in the working folder, so that the next call can continue.
         local = build_table(task, out.name, workers, progress, assembling, announce, ray=ray)
@@ -130,46 +124,29 @@ def build_table(
         return out
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
     n_workers = check_whole("workers", workers or min(cores, MAX_WORKERS), 1, MAX_WORKERS)
-    if share and ray is not None:
-        raise InvalidArgumentError("`share` and `ray` exclude each other; choose one of them.")
     build = _planned(task, out if ray is None else out.absolute())
     make_folder(build.folder)
     report = _Report(build, out, progress, announce)
-    lease = None if share else _lease(build, out)
     try:
         write_plan(build)
         with Interruption() as interruption:
             missing = _missing(build, report)
             report.begin(n_workers, ray)
-            if lease is None:
-                _build_together(build, out, missing, n_workers, report, interruption, assembling)
-            else:
-                if ray is None:
-                    simulate_parts(build, missing, n_workers, report.add, interruption)
-                else:
-                    simulate_on_ray(build, missing, ray, workers, report.add, interruption)
-                _finish(build, out, assembling, interruption)
+            if ray is not None:
+                simulate_on_ray(build, missing, ray, workers, report.add, interruption)
+                missing = []
+            _build_together(build, out, missing, n_workers, report, interruption, assembling)
     except (FileFormatError, InvalidArgumentError, OSError):
         # Another process has just finished the table, and removes the folder of the parts: they
         # cannot be read, or written, or are no longer all there.
-        if not (share and is_there(out)):
+        if not is_there(out):
             raise
     except StudyInterrupted as stop:
         raise StudyInterrupted(
             f"The build of {out} was stopped; what is done lies in {build.folder}.",
             stop.signal_number,
         ) from None
-    finally:
-        if lease is not None:
-            lease.release()
     return out
-
-
-def _lease(build: Build, out: Path) -> Lease:
-    try:
-        return Lease(build.folder)
-    except StudyLockedError as error:
-        raise StudyLockedError(f"{out} is being built by another process. {error}") from None
 
 
 def _build_together(
@@ -200,19 +177,13 @@ def _build_together(
                 continue
             try:
                 if not is_there(out):
-                    _finish(build, out, assembling, interruption)
+                    _assemble(build, out, assembling)
+                    interruption.hold_back()
+                    shutil.rmtree(build.folder, ignore_errors=True)
             finally:
                 lease.release()
     finally:
         claims.close()
-
-
-def _finish(
-    build: Build, out: Path, assembling: StageProgress | None, interruption: Interruption
-) -> None:
-    _assemble(build, out, assembling)
-    interruption.hold_back()
-    shutil.rmtree(build.folder, ignore_errors=True)
 
 
 def _planned(task: Task, out: Path) -> Build:
@@ -326,17 +297,15 @@ def _assemble(build: Build, out: Path, progress: StageProgress | None) -> None:
         for task in tasks_of(build.task)
     ]
     content = TableContent(build.declaration)
-    for numbers, values, reason in _results(build, "judged designs", progress):
-        content.add(numbers, values, reason)
-        for search in searches:
-            search.add(numbers, values, reason)
-    about = content.metadata([search.optimum() for search in searches])
     with atomic_file(out) as scratch:
-        writer = TableWriter(scratch, build.declaration, about)
+        writer = TableWriter(scratch, build.declaration)
         try:
-            for numbers, values, reason in _results(build, "written designs", progress):
-                writer.append(numbers, values, reason)
-            writer.close()
+            for numbers, values, reason in _results(build, progress):
+                writer.add(numbers, values, reason)
+                content.add(numbers, values, reason)
+                for search in searches:
+                    search.add(numbers, values, reason)
+            writer.close(content.metadata([search.optimum() for search in searches]))
         except BaseException:
             writer.abandon()
             raise
@@ -345,9 +314,9 @@ def _assemble(build: Build, out: Path, progress: StageProgress | None) -> None:
 
 
 def _results(
-    build: Build, what: str, progress: StageProgress | None
+    build: Build, progress: StageProgress | None
 ) -> Iterator[tuple[np.ndarray, np.ndarray, np.ndarray]]:
-    """Yield results part by part; `what` names the stage for `progress`."""
+    """Yield results part by part."""
     done = 0
     for part in range(build.n_parts):
         numbers = build.numbers(part)
@@ -361,4 +330,4 @@ def _results(
         yield numbers, *found
         done += len(numbers)
         if progress is not None:
-            progress(what, done, build.n_designs)
+            progress("written designs", done, build.n_designs)

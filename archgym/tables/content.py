@@ -68,7 +68,7 @@ class TableContent:
         self._rows = 0
 
     def add(self, numbers: np.ndarray, values: np.ndarray, reason: np.ndarray) -> None:
-        """Take the next designs; arguments as for `TableWriter.append`."""
+        """Take the next designs; arguments as for `TableWriter.add`."""
         self._rows += len(numbers)
         self._take(NUMBER, numbers, "i8")
         for place in range(len(self._declaration.workloads)):

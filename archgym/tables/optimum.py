@@ -140,7 +140,7 @@ class OptimumSearch:
         self._alike = np.empty(0, dtype=np.int64)
 
     def add(self, numbers: np.ndarray, values: np.ndarray, reason: np.ndarray) -> None:
-        """Take the next designs in index order; arguments as for `TableWriter.append`."""
+        """Take the next designs in index order; arguments as for `TableWriter.add`."""
         if not len(numbers):
             return
         values, reason = values[:, self._places], reason[:, self._places]

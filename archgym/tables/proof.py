@@ -19,12 +19,11 @@ from archgym.evaluation.limits import Limit, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective, Term
 from archgym.evaluation.task import Task
 from archgym.runtime.progress import StageProgress
+from archgym.tables.threads import Pace
 
 # chosen: partial designs that are bounded at once.
 _WIDTH: Final = 2**13
 _NARROW: Final = 2**6
-# chosen: the clock is looked at after so much work [s].
-_STEP_S: Final = 0.25
 # chosen: values of a parameter that are tried when the order of parameters is chosen.
 _TRIED: Final = 64
 # chosen: partial designs that are bounded at the start, a few hundred megabytes.
@@ -222,6 +221,7 @@ class _Search:
         self._seconds = seconds
         self._reward, self._best = -math.inf, None
         self._n_bounded = self._n_evaluated = 0
+        self._paces = {"bounds": Pace(), "designs": Pace()}
 
     _best: np.ndarray | None
 
@@ -238,6 +238,22 @@ class _Search:
     def _is_late(self) -> bool:
         return time.monotonic() > self._started + self._seconds
 
+    def _pieces(self, work: Literal["bounds", "designs"], n: int) -> Iterator[slice]:
+        """Yield rows to work on at once, until all `n` are done or the time is over; some first."""
+        start = 0
+        while start < n and not (start and self._is_late):
+            began, end = time.monotonic(), min(n, start + self._paces[work].batch)
+            yield slice(start, end)
+            self._paces[work].take(end - start, time.monotonic() - began)
+            start = end
+
+    def _take_all(self, designs: np.ndarray) -> bool:
+        """Evaluate designs; return False if the time was over before."""
+        rows = slice(0, 0)
+        for rows in self._pieces("designs", len(designs)):
+            self.take(designs[rows])
+        return rows.stop >= len(designs)
+
     def _proof(self, method: Literal["bounds", "enumeration"], bound: float) -> Proof:
         bound = max(bound, self._reward)
         took = time.monotonic() - self._started
@@ -252,18 +268,14 @@ class _Search:
         space = self._space
         if space.size >= 2**62:
             return self._proof("enumeration", math.inf)
-        step = int(np.clip(_STEP_S / self._task.simulator.evaluation_s, 1, _WIDTH))
         looked = 0
         for designs in space.enumerate(chunk=_WIDTH, canonical=True):
-            for start in range(0, len(designs), step):
-                if self._is_late:
-                    return self._proof("enumeration", math.inf)
-                self.take(designs[start : start + step])
+            is_done = self._take_all(designs)
             looked += _WIDTH
+            if not is_done or (self._is_late and looked < space.size):
+                return self._proof("enumeration", math.inf)
             if progress is not None:
                 progress("combinations", min(looked, space.size), space.size)
-            if self._is_late and looked < space.size:
-                return self._proof("enumeration", math.inf)
         return self._proof("enumeration", -math.inf)
 
     # ---- branch and bound
@@ -276,7 +288,8 @@ class _Search:
           first: Columns that must be chosen before anything is known.
         """
         others = [column for column in range(root.shape[1]) if column not in first]
-        order = first + others if first else self._order(root)
+        whole = float(self._bounds(root)[0])
+        order = first + others if first else self._order(root, whole)
         start, depth, n = root, 0, 1
         for column in first:
             n *= self._space.parameters[column].size
@@ -284,7 +297,7 @@ class _Search:
                 break
             start = np.concatenate([root[:0], *self._children(start, order, depth)])
             depth += 1
-        found = self._bounds(start)
+        found = self._bounds(start, whole)
         place = np.argsort(-found, kind="stable")
         blocks = [(depth, start[place], found[place])]
         # The first steps are narrow, so that a good design is known soon.
@@ -305,25 +318,24 @@ class _Search:
             if n > taken:
                 blocks.append((depth, partial[taken:], bounds[taken:]))
             if is_leaf:
-                self._take_leaves(partial[:taken])
+                if not self._take_all(np.unique(self._space.canonical(partial[:taken]), axis=0)):
+                    blocks.append((depth, partial, bounds))
                 continue
             for children in self._children(partial[:taken], order, depth):
-                found = self._bounds(children)
+                found = self._bounds(children, bounds[0])
                 kept = np.flatnonzero(found > self._reward)
                 sorted_ = kept[np.argsort(-found[kept], kind="stable")]
                 if len(sorted_):
                     blocks.append((depth + 1, children[sorted_], found[sorted_]))
         return self._proof("bounds", -math.inf)
 
-    def _take_leaves(self, designs: np.ndarray) -> None:
-        canonical = np.unique(self._space.canonical(designs), axis=0)
-        step = int(np.clip(_STEP_S / self._task.simulator.evaluation_s, 1, _WIDTH))
-        for start in range(0, len(canonical), step):
-            self.take(canonical[start : start + step])
-
-    def _bounds(self, partial: np.ndarray) -> np.ndarray:
-        self._n_bounded += len(partial)
-        return reward_bounds(self._task, partial)
+    def _bounds(self, partial: np.ndarray, late: float = math.inf) -> np.ndarray:
+        """Return rewards that no completion exceeds, (n,); `late` for those after the time."""
+        found = np.full(len(partial), late)
+        for rows in self._pieces("bounds", len(partial)):
+            found[rows] = reward_bounds(self._task, partial[rows])
+            self._n_bounded += rows.stop - rows.start
+        return found
 
     def _children(self, partial: np.ndarray, order: list[int], depth: int) -> Iterator[np.ndarray]:
         """Yield partial designs with one more parameter, those that break no constraint."""
@@ -359,7 +371,7 @@ class _Search:
                 holds &= np.broadcast_to(np.asarray(judged, dtype=bool), len(children))
         return holds
 
-    def _order(self, root: np.ndarray) -> list[int]:
+    def _order(self, root: np.ndarray, whole: float) -> list[int]:
         """Return columns in the order of branching: those that lower the bound the most first.
 
         A parameter follows those that decide if it is active, next to them.
@@ -368,12 +380,11 @@ class _Search:
         place = {p.name: k for k, p in enumerate(space.parameters)}
         parents = {place[c.parameter]: [place[n] for n in c.when.names] for c in space.conditions}
         lowers = []
-        whole = self._bounds(root)[0]
         for column, parameter in enumerate(space.parameters):
             tried = np.unique(np.linspace(0, parameter.size - 1, _TRIED).astype(np.int64))
             partial = np.repeat(root, len(tried), axis=0)
             partial[:, column] = tried
-            bounds = np.maximum(self._bounds(partial), INFEASIBLE_REWARD)
+            bounds = np.maximum(self._bounds(partial, whole), INFEASIBLE_REWARD)
             lowers.append(float(np.mean(np.where(np.isfinite(bounds), whole - bounds, 0.0))))
         order: list[int] = []
 

@@ -20,9 +20,9 @@ def simulate_parts(
     workers: int,
     report: Callable[[int], None],
     interruption: Interruption,
-    claims: PartClaims | None = None,
+    claims: PartClaims,
 ) -> None:
-    """Simulate every missing part, or those that nobody else claims.
+    """Simulate the missing parts that nobody else claims.
 
     Args:
       build: The table.
@@ -30,7 +30,7 @@ def simulate_parts(
       workers: Number of threads.
       report: Called with the number of simulations after each batch.
       interruption: Delays signals while what is known is written.
-      claims: Claims of this process; None where it is alone.
+      claims: Claims of this process.
 
     Raises:
       SimulatorError: The simulator broke on a design.
@@ -49,8 +49,7 @@ def simulate_parts(
                 if part.is_whole:
                     part.write()
                     del waiting[job.part]
-                    if claims is not None:
-                        claims.release(job.part)
+                    claims.release(job.part)
                 elif time.monotonic() > written_at + _WRITE_S:
                     part.write()
                     written_at = time.monotonic()
@@ -66,10 +65,10 @@ def _jobs(
     missing: list[int],
     waiting: dict[int, Part],
     pace: Pace,
-    claims: PartClaims | None,
+    claims: PartClaims,
 ) -> Iterator[Job]:
     for number in missing:
-        if claims is not None and not claims.take(build, number):
+        if not claims.take(build, number):
             continue
         indices = build.task.space.unflat(build.numbers(number))
         part = Part(build, number, len(indices))

@@ -1,8 +1,10 @@
 """Writing the Parquet file of an exhaustive table."""
 
+import base64
 import json
 from collections.abc import Mapping
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
@@ -28,19 +30,14 @@ _DICTIONARY_BYTES = 16 * 2**20
 class TableWriter:
     """Writer of a table piece by piece, in the order of its designs."""
 
-    def __init__(self, path: Path, declaration: Declaration, about: Mapping[str, Any]) -> None:
-        """Open the file, which is a table once it is closed.
-
-        Args:
-          about: Part of `TableContent.metadata` on the rows to come.
-        """
+    def __init__(self, path: Path, declaration: Declaration) -> None:
+        """Open the file, which is a table once it is closed."""
         import pyarrow.parquet as pq
 
         self._declaration = declaration
         self._columns = TableColumns(declaration)
         self._waiting: list[pa.Table] = []
-        text = json.dumps(about, ensure_ascii=False, allow_nan=False)
-        self._schema = _schema(declaration).with_metadata({METADATA_KEY: text})
+        self._schema = _schema(declaration)
         names = self._schema.names
         self._group_rows = min(_GROUP_ROWS, max(1, _GROUP_NUMBERS // len(names)))
         self._writer = pq.ParquetWriter(
@@ -52,9 +49,10 @@ class TableWriter:
             column_encoding={NUMBER: "DELTA_BINARY_PACKED"},
             dictionary_pagesize_limit=_DICTIONARY_BYTES,
             write_page_checksum=True,
+            store_schema=False,
         )
 
-    def append(self, numbers: np.ndarray, values: np.ndarray, reason: np.ndarray) -> None:
+    def add(self, numbers: np.ndarray, values: np.ndarray, reason: np.ndarray) -> None:
         """Take the next designs.
 
         Args:
@@ -81,9 +79,14 @@ class TableWriter:
         if sum(len(table) for table in self._waiting) >= self._group_rows:
             self._flush()
 
-    def close(self) -> None:
-        """End the file."""
+    def close(self, about: Mapping[str, Any]) -> None:
+        """End the file with its `TableContent.metadata`."""
         self._flush()
+        text = json.dumps(about, ensure_ascii=False, allow_nan=False)
+        # Arrow's own copy of the schema, so that a copy by another writer keeps the metadata.
+        schema = self._schema.with_metadata({METADATA_KEY: text}).serialize().to_pybytes()
+        of_arrow = {b"ARROW:schema": base64.b64encode(schema)}
+        self._writer.add_key_value_metadata({METADATA_KEY: text, **of_arrow})
         self._writer.close()
 
     def abandon(self) -> None:
@@ -119,6 +122,12 @@ def _schema(declaration: Declaration) -> "pa.Schema":
     return pa.schema(fields)
 
 
+# A tuple takes ten microseconds to decode, and all parts of a table have the same.
+@lru_cache(maxsize=2**16)
+def _listed(parameter: Permutation | Factorisation, number: int) -> list[Any]:
+    return list(parameter.value(number))
+
+
 def parameter_array(parameter: Parameter, indices: np.ndarray) -> Any:
     """Return parameter's values at these indices, (n,), as the pyarrow array that a table holds."""
     import pyarrow as pa
@@ -127,8 +136,7 @@ def parameter_array(parameter: Parameter, indices: np.ndarray) -> Any:
         words = pa.array(parameter.choices, pa.string())
         return pa.DictionaryArray.from_arrays(pa.array(indices, pa.int32()), words)
     if isinstance(parameter, Permutation | Factorisation):
-        # Each is decoded once: a decoded tuple takes ten microseconds, and rows repeat them.
         numbers, places = np.unique(indices, return_inverse=True)
-        values = [list(parameter.value(int(number))) for number in numbers]
+        values = [_listed(parameter, number) for number in numbers.tolist()]
         return pa.array(values, parameter_type(parameter)).take(pa.array(places.reshape(-1)))
     return pa.array(parameter.array(indices), parameter_type(parameter))

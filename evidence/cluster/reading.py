@@ -12,12 +12,11 @@ from archgym.simulators.cluster.kernel.graphs import Graphs, Standing
 from archgym.simulators.cluster.kernel.iteration import (
     RECOMPUTE,
     Parallelism,
-    is_symmetric,
+    may_stand,
     memory_bytes,
     training_graphs,
 )
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
-from archgym.simulators.cluster.machine import simulate_shortcut
 from archgym.simulators.cluster.workloads import Model
 from evidence.cluster.entries import graphs_of_entries
 from evidence.recorded import Record
@@ -48,6 +47,27 @@ def _system(
         peak_tflops=float(cells["peak_tflops"]),
         **same,
     )
+
+
+def is_symmetric(system: System, parallelism: Parallelism) -> bool:
+    """Return true if one NPU for each stage stands for all others, exactly.
+
+    Links must have no congestion, and no collective may be a tree or over a group. A stage's NPUs
+    must differ along whole dimensions. Dimensions must be taken in ascending order and have one
+    queue each. With more queues, chunks run in both directions, and the order of two arrivals at
+    one time depends on the neighbours' numbers. With OfflineGreedy, one NPU decides for others.
+    """
+    return (
+        not system.uses_trees
+        and system.queues == 1
+        and system.inter == "Ascending"
+        and may_stand(system, parallelism)
+    )
+
+
+def simulate_shortcut(system: System, layers: np.ndarray, parallelism: Parallelism) -> Outcome:
+    """Return the outcome of an iteration with NPUs that stand for others."""
+    return simulate(system, training_graphs(system, layers, parallelism, shortcut=True))
 
 
 def system_of(cells: Mapping[str, str]) -> System:

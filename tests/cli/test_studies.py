@@ -21,6 +21,27 @@ def test_search_writes_a_study_in_a_readable_folder(archgym: Archgym) -> None:
     assert Path("runs/plugin-default-light-low-latency-random-seed3/journal.jsonl").is_file()
 
 
+def test_study_at_a_file_url_is_explained_exported_and_reported(archgym: Archgym) -> None:
+    url = (Path.cwd() / "my study").as_uri()
+    archgym("search", "plugin", "-a", "random", "-n", "5", "--out", url)
+
+    for words in (
+        ("explain", url),
+        ("export", url, "--as", "json", "--out", (Path.cwd() / "best.json").as_uri()),
+        ("report", url, "--out", (Path.cwd() / "page.html").as_uri()),
+    ):
+        assert archgym(*words).code == 0
+
+    refused = archgym("search", "plugin", "-n", "5", "--out", "file:other")
+    assert refused.code == 2
+    assert "must have three slashes" in refused.err
+    assert sorted(path.name for path in Path.cwd().iterdir()) == [
+        "best.json",
+        "my study",
+        "page.html",
+    ]
+
+
 def test_second_search_gets_a_folder_of_its_own(archgym: Archgym) -> None:
     archgym("search", "plugin", "-a", "random", "-n", "5")
 
@@ -144,7 +165,7 @@ def test_show_refuses_studies_of_different_tasks(archgym: Archgym, study: Path) 
     ran = archgym("show", study, "other")
 
     assert ran.code == 1
-    assert "must be of one simulator and workload" in ran.err
+    assert "must be of the same task" in ran.err
 
 
 def test_resume_of_a_finished_study_says_so(archgym: Archgym, study: Path) -> None:

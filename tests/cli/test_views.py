@@ -1,4 +1,4 @@
-"""Width of what commands write, and `archgym show` across objectives."""
+"""Width of what commands write, and `archgym show` of several studies."""
 
 import sys
 from functools import partial
@@ -8,7 +8,6 @@ import pytest
 from rich.console import Console
 
 from archgym.cli.console import terminal
-from archgym.evaluation.task import Task
 from tests.cli.conftest import Archgym
 
 
@@ -135,50 +134,13 @@ def test_number_of_best_designs_is_one_or_more(archgym: Archgym, study: Path, nu
     assert "--top" in ran.err
 
 
-def test_best_designs_of_several_objectives_are_shown_by_study(
-    archgym: Archgym, study: Path
-) -> None:
-    archgym(
-        "search", "plugin", "--objective", "low-power", "-a", "random", "-n", "12",
-        "--out", "power",
-    )  # fmt: skip
-
-    ran = archgym("show", study, "power", "--top", "2")
-
-    assert ran.code == 0, ran.err
-    assert "Best 2 designs of study" in ran.out
-    assert "Best 2 designs of power" in ran.out
-
-
-def test_studies_of_several_objectives_are_rated_by_each(archgym: Archgym, study: Path) -> None:
-    archgym(
-        "search", "plugin", "--objective", "low-power", "-a", "random", "-n", "12",
-        "--out", "power",
-    )  # fmt: skip
-
-    found = archgym("show", study, "power", "--json").json
-
-    task = Task.make("plugin", "light", "low-power")
-    first, second = found["studies"]
-    design = task.space.indices_of(first["best"]["design"])
-    expected = task.evaluate(design[None, :]).reward[0]
-    assert found["metrics"] == {"latency_ns": "ns", "power_mw": "mW"}
-    assert first["rewards"]["low-power"] == pytest.approx(expected)
-    assert second["rewards"]["low-power"] == second["best"]["reward"]
-    shown = archgym("show", study, "power").out
-    assert "Reward of each best design by each objective" in shown
-    assert archgym("show", study, "power", "--front", "front.svg").code == 0
-    refused = archgym("show", study, "power", "--plot", "curve.svg")
-    assert (refused.code, refused.err.count("\n")) == (1, 1)
-
-
 def test_studies_of_different_workloads_are_not_compared(archgym: Archgym, study: Path) -> None:
     archgym("search", "plugin", "-w", "heavy", "-a", "random", "-n", "12", "--out", "heavy")
 
     ran = archgym("show", study, "heavy")
 
     assert (ran.code, ran.err.count("\n")) == (1, 1)
-    assert "differ in workloads" in ran.err
+    assert "must be of the same task" in ran.err
 
 
 def test_top_designs_are_distinct_and_best_first(archgym: Archgym, study: Path) -> None:

@@ -338,3 +338,30 @@ def test_joint_metric_that_is_no_number_is_named(value: Any) -> None:
 
     with pytest.raises(SimulatorError, match="total_ns is"):
         both.evaluate_batch(both.space.default_indices[None, :], both.workload("short"))
+
+
+def test_composition_is_a_part_of_another() -> None:
+    def pair(parts: Mapping[str, Any], workload: ag.Workload) -> Metrics:
+        return {"sum": sum(part.run(workload)["misses"] for part in parts.values())}
+
+    def whole(parts: Mapping[str, Any], workload: ag.Workload) -> Metrics:
+        return {"all": parts["pair"].run(workload)["sum"] + parts["last"].run(workload)["misses"]}
+
+    inner = ag.compose(pair, {"sum": "minimise"}, a=CoreSimulator(), b=CoreSimulator())
+    outer = ag.compose(whole, {"all": "minimise"}, pair=inner, last=CoreSimulator())
+    task = ag.Task.make(outer, "long", subject_to="pair.a.misses <= 1000", fixed={"last.ways": 2})
+
+    found = task.evaluate(task.space.default_indices[None, :]).values[0, 0]
+
+    assert found[0] == (10 + 400) + (10 + 400) + (10 + 200)
+    assert outer.describe_workload(outer.workload("long")) == {}
+
+
+def test_unknown_metric_of_own_parts_is_refused_with_the_near_ones() -> None:
+    def couple(parts: Mapping[str, Any], workload: ag.Workload) -> Metrics:
+        return {"sum": sum(part.run(workload)["misses"] for part in parts.values())}
+
+    whole = ag.compose(couple, {"sum": "minimise"}, a=CoreSimulator(), b=CoreSimulator())
+
+    with pytest.raises(UnknownNameError, match="Did you mean 'sum'"):
+        ag.Task.make(whole, "long", minimise="sumn")

@@ -8,8 +8,10 @@ import pytest
 
 from archgym.control.cpu import CoresRun, CpuRun, in_turns
 from archgym.control.dram import DramRun, RamulatorRun
+from archgym.control.kv import KvRun
+from archgym.control.moe import MoeRun
 from archgym.control.runs import Counter, Scale
-from archgym.errors import InvalidDesignError, UnknownNameError
+from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.cpu.kernel.cores.run import run_cores
 from archgym.simulators.cpu.kernel.run import run
@@ -18,6 +20,12 @@ from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.kernel.batch import OUTPUTS
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator
+from archgym.simulators.kv import KvSimulator
+from archgym.simulators.kv.kernel.layout import POLICIES
+from archgym.simulators.kv.kernel.run import run_pool
+from archgym.simulators.kv.workloads import SHIPPED
+from archgym.simulators.moe import MoeSimulator
+from archgym.simulators.moe.kernel.state import FIRST, LAST
 
 
 def in_parts(whole: Any, length: int, rng: np.random.Generator) -> Any:
@@ -103,6 +111,95 @@ def test_cores_in_parts_equal_a_whole_run(n_cores: int) -> None:
     found = in_parts(CoresRun(design, traces, 4000, 8000), max(expected[1]), rng).finish()
 
     assert list(found.values()) == list(expected[1])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("clients", [0, None])
+def test_server_in_parts_equals_a_whole_run(clients: int | None) -> None:
+    simulator = MoeSimulator("closed-loop", fidelity="steps", clients=clients, requests=60)
+    space, rng = simulator.space, np.random.default_rng(4)
+    workload = simulator.workload(simulator.default_workload)
+    n_runs = 0
+
+    for indices in space.sample(5, rng):
+        design = space.design_at(space.canonical(indices[None])[0])
+        if simulator.prepared(design, workload).plan.infeasible is not None:
+            continue
+        expected = simulator.run(design, workload)
+        elapsed_ms = max(2, int(expected.counters["elapsed_ns"] / 1e6))
+        run = in_parts(MoeRun(simulator, design, workload), elapsed_ms, rng)
+
+        found = run.finish()
+        assert found == {name: expected.counters[name] for name in found}
+        times = run._run.state.times
+        assert np.array_equal(times[FIRST], expected.first_ns)
+        assert np.array_equal(times[LAST], expected.finish_ns)
+        n_runs += 1
+    assert n_runs > 1
+
+
+def cache_run(policy: str) -> KvRun:
+    simulator = KvSimulator(gpu_blocks=2500, block_tokens=64, last=400)
+    return KvRun(simulator, {"policy": policy}, simulator.workload(SHIPPED[0]))
+
+
+@pytest.mark.parametrize("policy", [name for name in POLICIES if name != "belady"])
+def test_prefix_cache_in_parts_equals_a_whole_run(policy: str) -> None:
+    run = cache_run(policy)
+    expected = run_pool(run._made, "sequential", 2500, policy)
+    assert expected["evictions"] > 0
+    rng = np.random.default_rng(POLICIES.index(policy))
+
+    run = in_parts(run, len(run._hits), rng)
+
+    found = run.finish()
+    assert {"hits_checksum", "evictions"} <= set(found)
+    assert found == {name: expected[name] for name in found}
+    assert np.array_equal(run._hits, expected["hits"])
+
+
+def test_prefix_cache_changes_its_policy_from_then_on() -> None:
+    run, whole = cache_run("slru"), cache_run("slru")
+    before, after = (run.choice({"policy": name}) for name in ("slru", "priority"))
+    first = run.advance((before,), 150)
+    # Requests that have run do not run again.
+    assert run.advance((before,), 100).work[0] == 0.0
+    branch = run.copy()
+
+    costs = [each.advance((c,), 400).cost[0] for each, c in ((run, before), (branch, after))]
+
+    whole.advance((before,), 400)
+    assert run.finish() == whole.finish() != branch.finish()
+    # Work are blocks of prompts, cost those that were no hits.
+    hits = int(run.finish()["hit_blocks"])
+    assert first.cost[0] + costs[0] == int(run._made.blocks.prompt.sum()) - hits
+    with pytest.raises(InvalidDesignError, match="or one of"):
+        run.choice({"policy": "lru"})
+
+
+def test_prefix_cache_that_sees_what_follows_is_refused() -> None:
+    with pytest.raises(InvalidDesignError, match="'vllm', 'sequential' and 'belady'"):
+        cache_run("belady")
+    overlapping = KvSimulator(driver="concurrent")
+    with pytest.raises(InvalidDesignError, match="'concurrent'"):
+        KvRun(overlapping, {}, overlapping.workload(SHIPPED[0]))
+
+
+def test_server_takes_settings_with_the_next_step() -> None:
+    simulator = MoeSimulator("closed-loop", fidelity="steps", clients=0, requests=40)
+    run = MoeRun(simulator, {}, simulator.workload(simulator.default_workload))
+    branch = run.copy()
+
+    for each, most in ((run, 1), (branch, 256)):
+        each.advance((each.choice({"max_sequences": most}),), 1 << 40)
+
+    assert run.finish()["peak_sequences"] == 1.0
+    assert branch.finish()["peak_sequences"] > 1.0
+    for name, value in (("max_tokens", 0), ("max_sequences", 1.5), ("scheduler", "lifo")):
+        with pytest.raises(InvalidArgumentError, match=f"`{name}` must be"):
+            run.choice({name: value})
+    with pytest.raises(UnknownNameError, match="tensor"):
+        run.choice({"tensor": 4})
 
 
 def test_branch_continues_as_its_origin_and_leaves_it_alone() -> None:
@@ -210,20 +307,6 @@ def test_fewer_postponed_refreshes_are_forced_at_once() -> None:
     before.advance((before.choice({}),), 2000)
 
     assert run.finish()["refreshes"] > before.finish()["refreshes"]
-
-
-def test_stall_costs_time_with_each_change_alone() -> None:
-    simulator = DramSimulator(fidelity="exact", requests=2000)
-    workload = simulator.workload("cloud-1")
-    free, stalled = (DramRun(simulator, {}, workload, stall_ns=ns) for ns in (0.0, 1000.0))
-    for each in (free, stalled):
-        for number in range(1, 9):
-            policy = ("Open", "OpenAdaptive")[number % 2]
-            each.advance((each.choice({"page_policy": policy}),), 250 * number)
-
-    longer_ns = stalled.finish()["total_time_ns"] - free.finish()["total_time_ns"]
-
-    assert 5000.0 < longer_ns < 8100.0
 
 
 def test_settings_that_may_not_change_are_refused() -> None:

@@ -6,16 +6,25 @@ import numpy as np
 import pytest
 
 from archgym.control.comparison import compare_policies
-from archgym.control.policies import policy_of
-from archgym.control.tasks import Episode, roll, task_names, task_of, task_options
+from archgym.control.tasks import (
+    Episode,
+    reference,
+    roll,
+    static,
+    task_names,
+    task_of,
+    task_options,
+)
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.simulators.dram import Trace, device_names, write_trace
 
 SHORT = {
     "dram": "device=ddr4-2400,requests=1000,epoch=300,phases=dense-30+cloud-1,episodes=3",
     "cpu": "data_rate=1600,programs=stencil+b-tree,instructions=2000,epoch=700,episodes=3",
+    "moe": "hardware=dgx-h100,model=qwen3-30b-a3b,rate=30,requests=80,epoch=500,ttft_ms=300,"
+    "tpot_ms=20,episodes=3",
 }
-WORK = {"dram": 1000, "cpu": 2000}
+WORK = {"dram": 1000, "cpu": 2000, "moe": 80}
 
 
 @pytest.mark.slow
@@ -126,12 +135,23 @@ def test_own_trace_keeps_its_clock_and_its_waits(tmp_path: Path) -> None:
     assert workload.n_agents == 1
 
 
-def test_more_episodes_than_there_are_or_a_bound_of_teams_are_refused() -> None:
-    task, team = task_of("dram-locality:episodes=2"), task_of("dram-channels-2")
-
+def test_more_episodes_than_there_are_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="n_episodes"):
-        compare_policies(task, [], n_episodes=3)
-    with pytest.raises(InvalidArgumentError, match="width"):
-        compare_policies(task, [], n_episodes=1, width=-1)
-    with pytest.raises(InvalidArgumentError, match="several agents"):
-        compare_policies(team, [policy_of("hand", team)], n_episodes=1, bound_epochs=2)
+        compare_policies(task_of("dram-locality:episodes=2"), [], n_episodes=3)
+
+
+def test_task_without_anything_to_save_is_refused() -> None:
+    # Nobody waits: before, shares of a cost of 0 were NaN.
+    task = task_of("moe-bursts:rate=0.01,requests=20")
+
+    with pytest.raises(InvalidArgumentError, match="must have something to save"):
+        reference(task)
+
+
+def test_more_broken_promises_under_more_load() -> None:
+    broken = [
+        static(task_of(f"moe-bursts:rate={rate},requests=100"), "train-0", 7).score
+        for rate in (1.19, 5)
+    ]
+
+    assert 0.0 < broken[0] < broken[1] <= 1.0

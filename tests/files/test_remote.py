@@ -119,6 +119,7 @@ def test_file_url_is_a_local_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
         ("s3://zip::s3:/bucket/x", "'::'"),
         ("s3://bucket/a\nb", "printable"),
         ("s3://", "must name a place"),
+        ("file:rows.csv", "must have three slashes"),
     ],
 )
 def test_hostile_url_is_refused_in_one_line(url: str, problem: str) -> None:

@@ -1,5 +1,6 @@
 """Proofs of optima, compared with tables and with every design."""
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -144,6 +145,26 @@ def test_bounds_are_used_where_the_reward_grows_with_a_bounded_metric(
     proof = prove(task)
 
     assert (proof.method, proof.is_optimal, proof.reward) == (method, True, rewards.max())
+
+
+class SlowToy(BoundedToy):
+    """The toy with bounds that take two milliseconds each, known for whole designs alone."""
+
+    bounded_by = ToySimulator().space.names
+
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        time.sleep(0.002 * len(partial))
+        return super().bounds(partial, workload)
+
+
+def test_proof_with_slow_bounds_stops_in_time() -> None:
+    task = Task.make(SlowToy(), "light", Objective("own", (Term("latency_ns", "minimise"),)))
+
+    proof = prove(task, seconds=0.3)
+
+    assert not proof.is_optimal
+    assert 0 < proof.n_bounded < 1000
+    assert prove(task, seconds=60).is_optimal
 
 
 def test_metric_sought_in_the_other_direction_has_no_bound() -> None:

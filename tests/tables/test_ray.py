@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, SimulatorError
+from archgym.errors import ArchGymError, FileFormatError, SimulatorError
 from archgym.evaluation.cluster import Loss, Origin
 from archgym.evaluation.task import Task
 from archgym.tables import TableSimulator, build_table, partial_folder
@@ -132,11 +132,6 @@ def test_node_that_does_not_see_the_folder_ends_the_build(
 
     with pytest.raises(ArchGymError, match=r"A table's folder must lie on storage that all nodes"):
         build_table(toy_task(), tmp_path / "ray.parquet", 2, ray="auto")
-
-
-def test_cluster_and_sharing_exclude_each_other(tmp_path: Path) -> None:
-    with pytest.raises(InvalidArgumentError, match="exclude each other"):
-        build_table(toy_task(), tmp_path / "t.parquet", share=True, ray="auto")
 
 
 def test_table_beyond_memory_shows_its_optima_and_refuses_searches(

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from archgym.errors import FileFormatError, InvalidArgumentError, StudyInterrupted
+from archgym.errors import FileFormatError, StudyInterrupted
 from archgym.evaluation.task import Task
 from archgym.tables import build_table, partial_folder
 from archgym.tables.parts import Build, PartClaims
@@ -52,12 +52,12 @@ def test_three_processes_of_which_one_is_killed_build_the_same_bytes(
     tmp_path: Path, alone: bytes
 ) -> None:
     out = tmp_path / "shared.parquet"
-    others = [in_child(lambda: build_table(slow_task(), out, 1, share=True)) for _ in range(2)]
+    others = [in_child(lambda: build_table(slow_task(), out, 1)) for _ in range(2)]
     while not any(partial_folder(out).glob("part-*.lock")):
         time.sleep(0.005)
     os.kill(others[0], signal.SIGKILL)
 
-    build_table(slow_task(), out, 1, share=True)
+    build_table(slow_task(), out, 1)
 
     codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in others]
     assert codes == [-signal.SIGKILL, 0]
@@ -73,7 +73,7 @@ def test_work_is_divided_and_no_part_is_simulated_twice(tmp_path: Path, alone: b
 
     def work(name: str) -> None:
         counts: list[int] = []
-        build_table(slow_task(), out, 1, lambda done, *_: counts.append(done), share=True)
+        build_table(slow_task(), out, 1, lambda done, *_: counts.append(done))
         (told / name).write_text(f"{counts[0]} {counts[-1]}")
 
     pid = in_child(lambda: work("child"))
@@ -100,10 +100,7 @@ def test_table_that_another_process_finished_meanwhile_is_taken(
 
     monkeypatch.setattr("archgym.tables.build._assemble", finished_elsewhere)
 
-    assert build_table(toy_task(), out, 1, share=True) == out
-    other = tmp_path / "own.parquet"
-    with pytest.raises(FileFormatError):
-        build_table(toy_task(), other, 1)
+    assert build_table(toy_task(), out, 1) == out
 
 
 @pytest.mark.slow
@@ -115,11 +112,11 @@ def test_locks_that_do_not_reach_cost_work_and_no_byte(
 
     def elsewhere() -> None:
         socket.gethostname = lambda: "another machine"
-        build_table(slow_task(), out, 1, share=True)
+        build_table(slow_task(), out, 1)
 
     pid = in_child(elsewhere)
 
-    build_table(slow_task(), out, 1, share=True)
+    build_table(slow_task(), out, 1)
 
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
     assert out.read_bytes() == alone
@@ -133,11 +130,11 @@ def test_damaged_part_is_built_again(tmp_path: Path, alone: bytes) -> None:
             raise StudyInterrupted("stop")
 
     with pytest.raises(StudyInterrupted):
-        build_table(toy_task(), out, 1, stop, share=True)
+        build_table(toy_task(), out, 1, stop)
     part = min(partial_folder(out).glob("part-?????"))
     part.write_bytes(part.read_bytes()[:-1] + b"x")
 
-    build_table(toy_task(), out, 1, share=True)
+    build_table(toy_task(), out, 1)
 
     assert out.read_bytes() == alone
 
@@ -155,8 +152,3 @@ def test_parts_are_given_back(tmp_path: Path) -> None:
     claims.close()
     assert others.take(build, 0)  # type: ignore[arg-type]
     others.close()
-
-
-def test_table_in_a_store_is_not_shared() -> None:
-    with pytest.raises(InvalidArgumentError, match="in a folder that all machines see"):
-        build_table(toy_task(), "memory://bucket/t.parquet", share=True)

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archgym.cli.console.progress import SweepProgress
 from archgym.cli.console.signals import prompt_stops, resumable
-from archgym.cli.console.sweep_progress import SweepProgress
 from archgym.cli.console.terminal import heading, number, say, table, write_json
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
@@ -172,7 +172,7 @@ def run(
 def _run_program(
     command: str, tasks: "Sequence[BenchTask]", out: Path, seeds: int, budget: int, json: bool
 ) -> None:
-    from archgym.bench.programs import run_program
+    from archgym.bench.run import run_program
     from archgym.cli.console.progress import announce_compilation
 
     announce_compilation()

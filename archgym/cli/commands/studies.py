@@ -16,7 +16,6 @@ from archgym.cli.options.values import (
     StudiesArgument,
     named_path,
 )
-from archgym.errors import InvalidArgumentError
 
 _PORTFOLIO_MARK = '"mean_best_rewards"'
 """Text that every file of `archgym portfolio` has, by which it may be replaced."""
@@ -48,7 +47,7 @@ def show(
         int | None,
         typer.Option(
             "--top",
-            help="Number of best designs to show; of each study, if objectives differ.",
+            help="Number of best designs to show.",
             metavar="K",
             min=1,
         ),
@@ -56,8 +55,8 @@ def show(
     force: ForceOption = False,
     json: JsonOption = False,
 ) -> None:
-    """Show one study, or compare several: of one task, or of objectives of one workload."""
-    from archgym.cli.views.comparison import write_across, write_comparison, write_top
+    """Show one study, or compare several of one task."""
+    from archgym.cli.views.comparison import write_comparison, write_top
     from archgym.cli.views.study import write_study
     from archgym.report.commands import evaluate_line, is_registered, older_version
     from archgym.report.plots import check_fronts, check_plot, plot_fronts, plot_studies
@@ -69,10 +68,6 @@ def show(
         check_plot("--front", front, force, FORCE)
     names = None if front_metrics is None else [name.strip() for name in front_metrics.split(",")]
     summary = summarise(studies, front_metrics=names, n_top=top or 0)
-    if plot is not None and summary.across is not None:
-        raise InvalidArgumentError(
-            "`--plot` needs studies of one objective; these have several. Use --front."
-        )
     if front is not None:
         check_fronts(summary.logs, summary.objective)
     if json:
@@ -82,14 +77,8 @@ def show(
             write_study(summary.study)
         if summary.comparison is not None:
             write_comparison(summary.comparison)
-        if summary.across is not None:
-            write_across(summary.across)
-        groups = [summary.logs] if summary.across is None else [(log,) for log in summary.logs]
-        for group in groups:
-            folders = {log.folder for log in group}
-            own = [design for design in summary.top if design.log.folder in folders]
-            if own:
-                write_top(own, None if summary.across is None else group[0].folder)
+        if summary.top:
+            write_top(summary.top)
     if plot is not None:
         plot_studies(summary.logs, plot)
     if front is not None:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.cli.console.progress import SweepProgress
 from archgym.cli.console.signals import prompt_stops, resumable
-from archgym.cli.console.sweep_progress import SweepProgress
 from archgym.cli.console.terminal import duration, heading, number, say, table, write_json
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
@@ -169,7 +169,7 @@ def resume(
 @sweep_app.command()
 def status(folder: FolderArgument, json: JsonOption = False) -> None:
     """Show the progress of a sweep, also while it runs."""
-    from archgym.cli.console.sweep_progress import write_status
+    from archgym.cli.views.sweep import write_status
     from archgym.sweep.status import read_status
 
     read = read_status(folder)

@@ -71,14 +71,6 @@ def build(
             "--workers", help="Number of threads (default: one per core).", min=1, max=MAX_WORKERS
         ),
     ] = None,
-    share: Annotated[
-        bool,
-        typer.Option(
-            "--share",
-            help="Build the table together with all processes that run this command for the same "
-            "file, also on other machines that see its folder.",
-        ),
-    ] = False,
     ray: Annotated[
         str | None,
         typer.Option(
@@ -92,8 +84,9 @@ def build(
 ) -> None:
     """Simulate every distinct design of a space and write the results as a table.
 
-    An interrupted build continues with the same command. The default space is the one that the
-    simulator declares for tables.
+    An interrupted build continues with the same command. Processes that run it at once, also on
+    other machines that see the table's folder, build it together. The default space is the one
+    that the simulator declares for tables.
     """
     from archgym.cli.console.progress import StageBar, TableBar
     from archgym.evaluation.simulator import simulator_class
@@ -109,9 +102,7 @@ def build(
     target = out or _TABLES / f"{stem}.parquet"
     try:
         with TableBar() as simulating, StageBar() as assembling:
-            build_table(
-                task, target, workers, simulating, assembling, _announce, share=share, ray=ray
-            )
+            build_table(task, target, workers, simulating, assembling, _announce, ray=ray)
     except StudyInterrupted as stop:
         raise StudyInterrupted(
             f"{stop} To continue, run the same command.", stop.signal_number

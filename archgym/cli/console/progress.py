@@ -10,6 +10,7 @@ from archgym.runtime.closing import Closing
 if TYPE_CHECKING:
     from archgym.evaluation.trials import Trials
     from archgym.studies.study import Study
+    from archgym.sweep.driver import SweepState
 
 # chosen: shorter work needs no bar.
 _SILENT_S = 2.0
@@ -157,3 +158,17 @@ class StageBar(CountBar):
             self.close()
         self._what, self._done = what, done
         self.show(done, total)
+
+
+class SweepProgress(CountBar):
+    """Progress bar of a sweep; the remaining time is based on the speed of this session."""
+
+    def __init__(self) -> None:
+        """Start to count."""
+        super().__init__("evaluations")
+
+    def __call__(self, state: "SweepState") -> None:
+        """Update the bar from `run_sweep`."""
+        failed = f", {state.failed} failed" if state.failed else ""
+        note = f"{state.finished} of {state.runs} runs{failed}"
+        self.show(state.evaluations, max(1, state.goal), note)

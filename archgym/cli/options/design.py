@@ -11,6 +11,7 @@ from archgym.cli.console.terminal import warn
 from archgym.cli.options.task import TaskOptions, make_task, task_choices
 from archgym.cli.options.values import filled_design, read_design, read_task
 from archgym.errors import InvalidArgumentError
+from archgym.files.remote import local_copy
 
 if TYPE_CHECKING:
     import numpy as np
@@ -36,8 +37,8 @@ TaskOfDesignArgument = Annotated[
 
 
 def is_study(text: str | Path) -> bool:
-    """Return True if a text names the folder of a study."""
-    return (Path(text) / "study.json").is_file()
+    """Return True if a text names the folder of a study, or the URL of one."""
+    return (local_copy(text) / "study.json").is_file()
 
 
 def best_of(folder: Path, simulator: str, options: TaskOptions) -> "tuple[Task, np.ndarray]":
@@ -91,10 +92,11 @@ def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task
         raise InvalidArgumentError(
             "A design must be named: a JSON file, a study's folder, or the word default; got ''."
         )
-    if text != DEFAULT_DESIGN and Path(text).is_dir():
-        found = study_best(Path(text), simulator, options)
+    place = local_copy(text)
+    if text != DEFAULT_DESIGN and place.is_dir():
+        found = study_best(place, simulator, options)
         return found.task, found.indices
-    start = None if text == DEFAULT_DESIGN else read_design(Path(text))
+    start = None if text == DEFAULT_DESIGN else read_design(place)
     simulator, digest, sources = task_of_design(text, simulator, start)
     choice = task_choices(simulator, options)
     if sources and options.goal.workload is None:
@@ -103,7 +105,7 @@ def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task
     warn_of_version(text, digest, task, options)
     if start is None:
         return task, task.space.default_indices
-    return task, task.space.indices_of(filled_design(task.space, start, Path(text)))
+    return task, task.space.indices_of(filled_design(task.space, start, place))
 
 
 def task_of_design(
@@ -121,7 +123,7 @@ def task_of_design(
     """
     if simulator:
         return simulator, "", {}
-    name, digest, sources = ("", "", {}) if start is None else read_task(Path(text))
+    name, digest, sources = ("", "", {}) if start is None else read_task(local_copy(text))
     if not name:
         raise InvalidArgumentError(
             "TASK must be given for a design that is not a study's, or whose file names no task; "

@@ -1,12 +1,11 @@
 """Text rendering of a comparison of studies."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from archgym.cli.console.terminal import heading, number, prose, say, table
 from archgym.cli.views.metrics import with_unit
 from archgym.cli.views.study import counts_text, limits_text, no_best_text, write_best
-from archgym.report.comparison import AcrossObjectives, Comparison, RankedStudy, TopDesign
+from archgym.report.comparison import Comparison, RankedStudy, TopDesign
 from archgym.report.quantities import counted
 from archgym.report.study_summary import StudySummary
 
@@ -49,42 +48,12 @@ def write_comparison(comparison: Comparison) -> None:
     say()
 
 
-def write_across(found: AcrossObjectives) -> None:
-    """Write the best design of each study by all metrics, and by all objectives."""
-    first = found.studies[0].log
-    say()
-    heading(f"{len(found.studies)} studies of {first.task_id.rpartition('/')[0]}, best designs")
-    names = [str(study.log.header.task["objective"]["name"]) for study in found.studies]
-    for place, (study, name) in enumerate(zip(found.studies, names, strict=True), start=1):
-        prose(f"{place:>3}  {study.log.folder}: {name}, {study.log.author}", indent="     ")
-    say()
-    columns = ("study", *(with_unit(spec) for spec in found.specs))
-    rows = [
-        (str(place), *([number(v) for v in study.values] or ["–"] * len(found.specs)))
-        for place, study in enumerate(found.studies, start=1)
-    ]
-    rows.append(("default", *(number(value) for value in found.default)))
-    table(columns, rows, right=columns)
-    heading("Reward of each best design by each objective")
-    columns = ("study", *(objective.name for objective in found.objectives))
-    cells = [
-        (str(place), *("–" if value != value else f"{value:.4f}" for value in row.tolist()))
-        for place, row in enumerate(found.rewards, start=1)
-    ]
-    table(columns, cells, right=columns)
-
-
-def write_top(designs: Sequence[TopDesign], study: Path | None = None) -> None:
-    """Write the best designs as numbered rows, then their changes to the default design.
-
-    Args:
-      designs: Designs in order.
-      study: Folder of their study, for the heading; None for designs of all studies.
-    """
+def write_top(designs: Sequence[TopDesign]) -> None:
+    """Write the best designs as numbered rows, then their changes to the default design."""
     from archgym.studies.front import sought, study_objective
 
     log = designs[0].log
-    heading(f"Best {len(designs)} designs{'' if study is None else f' of {study}'}")
+    heading(f"Best {len(designs)} designs")
     specs = sought(log, study_objective(log))
     columns = ("", *(with_unit(spec) for spec in specs), "reward", "found at")
     rows = [

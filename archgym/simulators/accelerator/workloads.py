@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, unknown_name
-from archgym.files.storage import storage_errors
+from archgym.files.yaml_document import read_text
 from archgym.simulators.accelerator.kernel.problem import Problem, convolution, matrix_multiply
 
 NETWORKS: Final = (
@@ -34,8 +34,6 @@ COLUMNS: Final = (
     "layer", "kind", "count", "groups", "channels", "filters", "output_x", "output_y",
     "kernel_x", "kernel_y", "stride_x", "stride_y", "dilation_x", "dilation_y", "batch",
 )  # fmt: skip
-# chosen: a hundred times the largest built-in table.
-_MAX_BYTES: Final = 2**20
 _MAX_LAYERS: Final = 5_000
 _MAX_NAME: Final = 200
 _MAX_NUMBER: Final = 10**9
@@ -146,16 +144,7 @@ def read_network(path: Path) -> Network:
       FileFormatError: The file is not a table of layers; the error names the line.
       StorageError: The file cannot be read.
     """
-    with storage_errors(path, "read"), path.open("rb") as handle:
-        content = handle.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise FileFormatError(path, None, f"the file must have at most {_MAX_BYTES} bytes")
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        line = content.count(b"\n", 0, error.start) + 1
-        raise FileFormatError(path, line, "the file must be UTF-8") from None
-    return _parse(path, path.stem, text)
+    return _parse(path, path.stem, read_text(path))
 
 
 def _parse(path: Path, name: str, text: str) -> Network:

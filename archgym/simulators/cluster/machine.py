@@ -339,13 +339,6 @@ def _imbalanced(model: Model, factor: float) -> npt.NDArray[np.int64]:
     return layers
 
 
-def simulate_shortcut(
-    system: System, layers: npt.NDArray[np.int64], parallelism: Parallelism
-) -> Outcome:
-    """Return the outcome of an iteration with NPUs that stand for others."""
-    return simulate(system, training_graphs(system, layers, parallelism, shortcut=True))
-
-
 def run(built: Built, *, straggler: float = 1.0, shortcut: bool = True) -> Result:
     """Run a design.
 

@@ -23,8 +23,7 @@ from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.cpu.kernel.layout import Ints
-from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES, Ideal
-from archgym.simulators.cpu.kernel.stepping import Core
+from archgym.simulators.cpu.kernel.run import COUNTERS, TYPES, Core, Ideal
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.power import (
     NOMINAL_GHZ,

@@ -7,9 +7,10 @@ from typing import ClassVar, Final, cast, final
 import numpy as np
 
 from archgym.composition import Composition, Part
+from archgym.composition.composition import PartInfeasible
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.limits import parse_limits
-from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Simulator, Workload, derived_values
 from archgym.simulators.cpu.kernel.composed.memory import Composed, Memory, run_composed
@@ -32,6 +33,7 @@ _MODULE_PINS: Final = 64
 # chosen: times of requests in an exported trace are whole tenths of a nanosecond.
 _TRACE_MHZ: Final = 10_000
 _TRACE_PS: Final = 100
+_OF_WRITES: Final = ("dram.write_buffer", "dram.wr_low", "dram.wr_high")
 _JOINT: Final = (
     MetricSpec("time_ns", "ns", "minimise", 1.0, "Time of the counted instructions."),
     MetricSpec("ipc", "instructions/cycle", "maximise", 1e-4, "Instructions per cycle."),
@@ -156,19 +158,54 @@ class CpuDramSimulator(Composition):
         time_ns = measured["total_cycles"] * CYCLE_NS
         return {"time_ns": time_ns, **{name: measured[name] for name in _PROMOTED}}
 
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        """Return area and least power, or all metrics where only the write buffer is left.
+
+        A run that writes nothing to the memory is the same whatever the buffer of writes and its
+        thresholds. See `Simulator.bounds`.
+        """
+        found = super().bounds(partial, workload)
+        is_left = np.array([name in _OF_WRITES for name in self.space.names])
+        designs = self.space.canonical(
+            np.where(is_left | (partial < 0), self.space.default_indices, partial)
+        )
+        is_free = np.asarray((partial < 0).any(axis=1))
+        is_chosen = (partial[:, ~is_left] >= 0).all(axis=1) & self.space.feasible(designs)
+        for row in np.flatnonzero(is_chosen):
+            key = ("unwritten", workload.digest, designs[row].tobytes())
+            known = self._memory.get(key)
+            if known is None and is_free[row]:
+                known = self._unwritten(self.opened(designs[row]), workload)
+                self._memory.put(key, known)
+            if isinstance(known, Metrics):
+                found[row] = list(known.values())
+        return found
+
+    def _unwritten(self, parts: Mapping[str, Part], workload: Workload) -> Metrics | str:
+        """Return all metrics of a run that writes nothing to the memory; a text for another."""
+        try:
+            values = self._numbers(cast(Mapping[str, float], self.couple(parts, workload)), parts)
+        except PartInfeasible as refusal:
+            return str(refusal)
+        requests = cast(Workload, parts["dram"].workload).content
+        metrics = zip((spec.name for spec in self.metrics), values, strict=True)
+        return "it writes" if requests.is_write.any() else Metrics(dict(metrics))
+
     def bounds_of(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
         """Return area, and leakage as the least power; see `Composition.bounds_of`."""
         values = super().bounds_of(indices, workload)
         core = cast(CpuSimulator, self.parts["cpu"])
         memory = cast(RamulatorSimulator, self.parts["dram"])
         names = [spec.name for spec in self.metrics]
-        for row, design in enumerate(indices):
-            parts = self.opened(design)
-            c = memory.configuration(parts["dram"].design)
-            found = core.built(parts["cpu"].indices, None, _channels(memory, c))
+        cores, of_core = self.different("cpu", indices)
+        memories, of_memory = self.different("dram", indices)
+        channels = [_channels(memory, memory.configuration(part.design)) for part in memories]
+        for number, place in set(zip(of_core.tolist(), of_memory.tolist(), strict=True)):
+            found = core.built(cores[number].indices, None, channels[place])
             if not isinstance(found, str):
+                rows = (of_core == number) & (of_memory == place)
                 for name, least in found.least().items():
-                    values[row, names.index(name)] = least
+                    values[rows, names.index(name)] = least
         return values
 
 

@@ -1,8 +1,9 @@
-"""Metrics and objectives of the DRAM simulator."""
+"""Metrics and objectives of memories under both controllers."""
 
 from collections.abc import Mapping
 from typing import Final
 
+from archgym.errors import InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.spaces.expression import Expression, P
@@ -22,6 +23,15 @@ Source:
   grained DRAM*, MICRO 2017, with activation: 3.92 pJ. Usual: Micron's comparison table of
   ultra-bandwidth solutions, GDDR6 and HBM2E. HBM3 has no figure there; HBM2's stand in for it.
 """
+
+
+def check_window(window_us: float, has_energy: bool, device: str) -> None:
+    """Raise InvalidArgumentError for windows of a device without power."""
+    if window_us and not has_energy:
+        raise InvalidArgumentError(
+            "`window_us` needs a device with public currents, such as ddr4-2400, ddr4 or ddr5; "
+            f"got {device!r}."
+        )
 
 
 def estimates(standard: str, moved_bytes: Expression | None = None) -> tuple[MetricSpec, ...]:
@@ -105,6 +115,72 @@ def metrics(has_energy: bool, energy_note: str = "", standard: str = "") -> tupl
             "Refresh commands, of a rank or of a bank.",
             identifies=True,
         ),
+    )
+
+
+def family_metrics(family: str, energy_note: str | None) -> tuple[MetricSpec, ...]:
+    """Return the metrics of a family under Ramulator's controller, in the order of its values.
+
+    Args:
+      family: Name of the family.
+      energy_note: A sentence on its currents; None where they are not known.
+    """
+    if energy_note is None:
+        energy = estimates(family.upper())
+    else:
+        energy = (
+            MetricSpec(
+                "total_energy_pj",
+                "pJ",
+                "minimise",
+                1e3,
+                f"Core energy of all devices. {energy_note}",
+            ),
+            MetricSpec("power_mw", "mW", "minimise", 0.1, "Total energy over total time."),
+            *(
+                MetricSpec(f"{cause}_energy_pj", "pJ", "none", 1e3, f"Energy by cause: {cause}.")
+                for cause in ENERGY_CAUSES
+            ),
+        )
+    latency = "of reads from their due time until their data are back"
+    return (
+        MetricSpec("total_time_ns", "ns", "minimise", 1.0, "From time 0 until the last is done."),
+        MetricSpec("mean_latency_ns", "ns", "minimise", 1.0, f"Mean time {latency}."),
+        *(
+            MetricSpec(f"p{p}_latency_ns", "ns", "minimise", 1.0, f"{p} % quantile {latency}.")
+            for p in (50, 95, 99)
+        ),
+        MetricSpec(
+            "bandwidth_gb_per_s", "GB/s", "maximise", 1e-3, "Bytes of the bursts over total time."
+        ),
+        # Designs differ in their peak, so that utilisation has no better direction.
+        MetricSpec(
+            "bandwidth_percent",
+            "%",
+            "none",
+            1e-2,
+            "Bandwidth, of the channels' peak.",
+            identifies=True,
+        ),
+        *energy,
+        # Costs of a design, which tasks that ArchGym 0.2 recorded had without a direction.
+        MetricSpec(
+            "data_pins", "pins", "minimise", 1.0, "Data pins of all channels.", identifies=False
+        ),
+        MetricSpec(
+            "capacity_mib",
+            "MiB",
+            "maximise",
+            1.0,
+            "Capacity of all channels and ranks.",
+            identifies=False,
+        ),
+        MetricSpec("row_hits", "", "none", 1.0, "Bursts that found their row open."),
+        MetricSpec("row_misses", "", "none", 1.0, "Bursts that found their bank closed."),
+        MetricSpec("row_conflicts", "", "none", 1.0, "Bursts that found another row open."),
+        MetricSpec("forwarded", "", "none", 1.0, "Reads answered from the write buffer."),
+        MetricSpec("coalesced", "", "none", 1.0, "Writes merged into the write buffer."),
+        MetricSpec("refreshes", "", "none", 1.0, "Refresh commands, of a rank or of a bank."),
     )
 
 

@@ -23,7 +23,7 @@ from archgym.simulators.dram.formats.devices import (
 from archgym.simulators.dram.formats.trace import waits_not_compared
 from archgym.simulators.dram.kernel.bursts import Prepared, prepared
 from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.kernel.core_energy import core_power, core_power_note
+from archgym.simulators.dram.kernel.currents import core_power, core_power_note
 from archgym.simulators.dram.kernel.devices import Device, dramsys_device_names
 from archgym.simulators.dram.kernel.mapping import (
     LAYOUTS,
@@ -34,6 +34,7 @@ from archgym.simulators.dram.kernel.mapping import (
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
     FORMER_OBJECTIVES,
+    check_window,
     metrics,
     objectives,
 )
@@ -205,11 +206,7 @@ class DramSimulator(KitSimulator):
         self.metrics: tuple[MetricSpec, ...] = metrics(self._has_energy, note, self.device.standard)
         self.metrics += window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W)
         self._window_us, self._sink = window_us, sink_k_per_w
-        if window_us and not self.device.has_energy:
-            raise InvalidArgumentError(
-                "`window_us` needs a device with public currents, such as ddr4-2400, ddr4 or ddr5; "
-                f"got {device!r}."
-            )
+        check_window(window_us, self.device.has_energy, device)
         self.objectives: Mapping[str, Objective] = objectives(self._has_energy)
 
     @classmethod
@@ -231,7 +228,7 @@ class DramSimulator(KitSimulator):
         device, named = options.get("device"), options.get("controller")
         if named is not None and named not in _CONTROLLERS:
             raise unknown_name("controller", named, _CONTROLLERS)
-        found = _controller_of(device) if device is not None else named or _CONTROLLERS[0]
+        found = _controller_of(str(device)) if device is not None else named or _CONTROLLERS[0]
         if named not in (None, found):
             raise InvalidArgumentError(
                 f"Option `controller` must be left out, since device {device!r} has {found!r}; got "
@@ -298,7 +295,7 @@ class DramSimulator(KitSimulator):
         from archgym.simulators.dram.kernel.stepping import COUNTERS, begin
 
         arguments = self.kernel_arguments(indices, workload, without)
-        run = begin(**arguments)
+        run = begin(arguments)
         watts, seconds = power_course(run, arguments["controllers"][0], COUNTERS, self._window_us)
         packages = self.device.n_devices * self.device.n_ranks
         return package_peaks(watts, seconds, packages, self._sink)

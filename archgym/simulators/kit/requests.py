@@ -127,13 +127,13 @@ def read_rows(path: Path) -> Iterator[Row]:
             layout = _layout(path, line, record)
             if not is_json:
                 continue
-        lengths = [
+        prompt, output = (
             max(1, whole(path, line, {name: _number(record.get(name), not is_json)}, name, low=low))
             for name, low in ((layout.prompt, 1), (layout.output, 0))
-        ]
+        )
         arrival_ns = _arrival_ns(path, line, layout, record.get(layout.arrival), not is_json)
         ids, is_by_end = _ids(path, line, record), layout.is_by_end
-        yield Row(line, arrival_ns, *lengths, ids, has_outputs, piece, is_json, is_by_end)
+        yield Row(line, arrival_ns, prompt, output, ids, has_outputs, piece, is_json, is_by_end)
 
 
 def _layout(path: Path, line: int, names: Mapping[str, Any]) -> _Layout:

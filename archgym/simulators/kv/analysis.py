@@ -49,6 +49,8 @@ class Analysis:
     @property
     def diagnosis(self) -> str:
         """Cause of most misses: capacity, policy, or neither."""
+        if not self.reusable_percent:
+            return "neither: no prompt begins like an earlier one, or its ids are unknown"
         if max(self.capacity_percent, self.policy_percent) < 1.0:
             return "neither: nearly all blocks that can be hits are"
         return "policy" if self.policy_percent > self.capacity_percent else "capacity"

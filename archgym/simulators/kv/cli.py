@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.cli.console.terminal import heading, number, say, table, write_json
+from archgym.cli.console.terminal import heading, number, say, table, warn, write_json
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import assignments, named_path
 from archgym.errors import InvalidArgumentError
@@ -69,8 +69,9 @@ def analyse_trace(
     say(f"{found.requests:,} requests; {found.reusable_percent:.1f} % of blocks that can be hits "
         "were there before.")  # fmt: skip
     say(f"Contexts of {simulator.settings.live} live sessions: {found.live_blocks * gib:.4g} GiB.")
-    _write_quantiles("Blocks used between two uses of one", found.reuse_blocks)
-    _write_quantiles("Seconds between two uses", found.reuse_s)
+    if found.reusable_percent:
+        _write_quantiles("Blocks used between two uses of one", found.reuse_blocks)
+        _write_quantiles("Seconds between two uses", found.reuse_s)
     say(f"At half of the live contexts: {found.capacity_percent:.1f} points are missed for want of "
         f"memory, {found.policy_percent:.1f} more by LRU. Cause: {found.diagnosis}.")  # fmt: skip
     heading("Hits [% of blocks that can be] by memory")
@@ -287,8 +288,11 @@ def try_designs(
     for case in [{}, *tried] if not vary else tried:
         design = with_values(space, base, {**common, **case})
         metrics = simulator.evaluate(design, workload)
-        changed = {**common, **case}.items()
-        name = ", ".join(f"{key}={value}" for key, value in changed) or "default"
+        changed = {**common, **case}
+        active = space.active(space.indices_of(design)[None, :])[0]
+        for key in (key for key in changed if not active[space.names.index(key)]):
+            warn(f"`{key}` is inactive in this design; its value is ignored.")
+        name = ", ".join(f"{key}={value}" for key, value in changed.items()) or "default"
         names = () if metrics.infeasible else (*_SHOWN, "rejected")
         shown = {key: metrics[key] for key in names}
         rows.append({"design": name, "problem": metrics.infeasible, **shown})

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 
 from archgym.errors import InvalidDesignError
+from archgym.runtime.reductions import report_loss
 from archgym.simulators.kv.formats.stream import StreamBlocks
 from archgym.simulators.kv.machine import (
     HOURS,
@@ -25,6 +26,10 @@ NO_REQUEST: Final = "the cache is smaller than every request of the trace"
 TOO_WIDE: Final = "the server has fewer accelerators than the workers need"
 REASONS: Final = (NO_ROOM, TOO_WIDE, NO_REQUEST)
 """Reasons why a design cannot be built."""
+_REJECTS: Final = (
+    "some requests need more memory than a worker of some designs has: these reject them, and "
+    "count them in no time or cost. To leave such designs out: --subject-to 'rejected <= 0'"
+)
 _MS: Final = 1000.0
 # Engines plan a step while the one before runs (vLLM's asynchronous scheduling, SGLang's overlap
 # scheduler), so that a new request misses one. The wait that `moe` was fitted to, of some four
@@ -88,6 +93,8 @@ def serve_design(
     if deployed.max_tokens // made.block < made.blocks.need.min():
         return NO_REQUEST
     run = run_design(made, design, served, deployed)
+    if (run.fleet.requests.hits < 0).any():
+        report_loss(_REJECTS)
     return _metrics(made, design, served, deployed, run)
 
 

@@ -408,7 +408,8 @@ def _text(form: str, design: Mapping[str, Any], role: Mapping[str, str]) -> str:
         if "names" in setting:
             if value not in setting["names"]:
                 known = ", ".join(setting["names"])
-                what = f"The tool has no setting for {value!r}; it has {known}."
+                name = setting["parameter"]
+                what = f"The tool has no setting for {name}={value!r}; it has {known}."
                 raise InvalidDesignError(what)
             value = setting["names"][value]
         elif "unit" in setting:

@@ -1,19 +1,17 @@
 """Prefix caches with the host's memory below them: blocks move as fast as its controllers allow."""
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from functools import lru_cache
 from typing import Any, ClassVar, Final, cast, final
 
 import numpy as np
 
 from archgym.composition import Composition, Part
-from archgym.composition.composition import PartInfeasible
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
-from archgym.evaluation.simulator import Simulator, Workload
+from archgym.evaluation.simulator import FEASIBLE, Simulator, Workload
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.ramulator.simulator import require_ticks
 from archgym.simulators.kv.metrics import TIMED
@@ -30,8 +28,8 @@ _LINES: Final = 8192
 _REGION: Final = 2**30
 # chosen: no request waits for its time, so that the stream runs as fast as the memory serves it.
 _TRACE_MHZ: Final = 1000
-# chosen: memories that are simulated in a minute.
-_MOST_MEMORIES: Final = 2**12
+# chosen: memories that are simulated in twenty seconds, which no clock ends.
+_MOST_MEMORIES: Final = 2**11
 _OF_CACHE: Final = {spec.name: spec for spec in TIMED}
 _JOINT: Final = (
     *(_OF_CACHE[name] for name in ("usd_per_mtoken", "ttft_p90_ms", "goodput_per_s")),
@@ -39,6 +37,7 @@ _JOINT: Final = (
         "memory_gb_per_s", "GB/s", "none", 1e-3, "Rate of loads and stores that the memory serves."
     ),
 )
+_SIGNS: Final = {"minimise": 1.0, "maximise": -1.0, "none": math.nan}
 _LIMITS: Final = (Limit("ttft_p90_ms", "<=", 2000.0), Limit("dram.data_pins", "<=", PINS_LIMIT))
 _COST: Final = Term("usd_per_mtoken", "minimise")
 _OBJECTIVES: Final = (
@@ -82,7 +81,10 @@ class KvDramSimulator(Composition):
         "dram > kv": "the rate at which they move",
     }
     own_reasons: tuple[str, ...] = (_SMALL,)
-    bounded_by = tuple(f"kv.{name}" for name in design_space("serving", ()).names)
+    bounded_by = (
+        *(f"kv.{name}" for name in design_space("serving", ()).names),
+        "dram.organisation", "dram.ranks", "dram.channels",
+    )  # fmt: skip
     joint_metrics: tuple[MetricSpec, ...] = _JOINT
     objectives: Mapping[str, Objective] = {o.name: o for o in _OBJECTIVES}
     default_objective = "cost"
@@ -95,6 +97,7 @@ class KvDramSimulator(Composition):
         """
         require_ticks(parts["dram"])
         super().join(parts)
+        self._tables: list[tuple[Any, ...]] = []
 
     def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:
         """Return the joint metrics of one design; see `Composition.couple`."""
@@ -118,58 +121,76 @@ class KvDramSimulator(Composition):
         rate that it can notice, so that a memory that is not noticed costs nothing.
         """
         found = super().bounds(partial, workload)
-        tables: dict[tuple[int, bytes], Sequence[tuple[str, float]]] = {}
-        free = partial < 0
-        for row in np.flatnonzero(~free[:, self._columns["kv"][0]].any(axis=1)):
-            own = self._columns["dram"][0]
-            if math.prod(self.space.sizes[own][free[row, own]].tolist()) > _MOST_MEMORIES:
+        of_kv, of_dram = (self._columns[name][0] for name in ("kv", "dram"))
+        names = [spec.name for spec in self.parts["kv"].metrics]
+        own = [spec.name.removeprefix("kv.") for spec in self.metrics]
+        known = [column for column, name in enumerate(own) if name in names]
+        signs = np.array([_SIGNS[self.metrics[column].goal] for column in known])
+        felt: dict[float, list[int]] = {}
+        for row in np.flatnonzero((partial[:, of_kv] >= 0).all(axis=1)):
+            memory = partial[row, of_dram]
+            if math.prod(self.space.sizes[of_dram][memory < 0].tolist()) > _MOST_MEMORIES:
                 continue
+            # Nothing is worse than a design that cannot be built.
+            found[row, known] = np.inf * signs
             kv = self.opened(np.maximum(partial[row], 0))["kv"]
             design = kv.design
             piece = cast(KvSimulator, kv.simulator).piece_bytes(design)
-            rates: Sequence[tuple[str, float]] = ()
             if not isinstance(piece, str):
-                key = (piece, partial[row, own].tobytes())
-                if key not in tables:
-                    tables[key] = self._rates(partial[row], block_traffic(piece))
-                rates = tables[key]
-            size = float(str(design["dram_gb"])) * 1e9
-            limit = _noticed_below(kv) if rates else 0.0
-            felt = {tuple(_option(text, limit).items()) for text, room in rates if room >= size}
-            found[row] = self._best(kv, felt, workload)
+                rates, rooms = self._memories(piece, memory)
+                rates = rates[rooms >= float(str(design["dram_gb"])) * 1e9]
+                for rate in np.unique(np.where(rates < _noticed_below(kv), rates, np.inf)):
+                    felt.setdefault(float(rate), []).append(int(row))
+        taken = [names.index(own[column]) for column in known]
+        for rate, rows in felt.items():
+            made = kv.simulator_with(_option(f"{rate:.6g}", math.inf))
+            result = made.evaluate_batch(self.of_part("kv", np.maximum(partial[rows], 0)), workload)
+            is_built = result.reason[:, None] == FEASIBLE
+            values = np.where(is_built, result.values[:, taken], np.inf * signs)
+            at = np.ix_(rows, known)
+            found[at] = signs * np.minimum(signs * found[at], signs * values)
         return found
 
-    def _rates(self, partial: np.ndarray, traffic: Workload) -> Sequence[tuple[str, float]]:
-        """Return rate [GB/s] and size [byte] of each memory that a partial design leaves."""
+    def _memories(self, piece: int, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return rate [GB/s] and size [byte] of each memory that choices leave, (n,) each.
+
+        Args:
+          piece: Bytes of a block that lie together.
+          chosen: Indices of the memory's parameters in the joint space, -1 where one is free.
+        """
+        for of_piece, known, table in self._tables:
+            if of_piece == piece and ((known < 0) | (known == chosen)).all():
+                designs, rates, rooms = table
+                break
+        else:
+            designs, rates, rooms = table = self._tabulated(piece, chosen)
+            self._tables.append((piece, chosen.copy(), table))
+        kept = ((chosen < 0) | (designs == chosen)).all(axis=1)
+        return rates[kept], rooms[kept]
+
+    def _tabulated(self, piece: int, chosen: np.ndarray) -> list[np.ndarray]:
+        """Return the memories that choices leave, their rates and sizes; see `_memories`."""
         own = self._columns["dram"][0]
         axes = [
             np.arange(size) if place < 0 else np.array([place])
-            for place, size in zip(partial[own], self.space.sizes[own], strict=True)
+            for place, size in zip(chosen, self.space.sizes[own], strict=True)
         ]
         designs = np.stack([axis.ravel() for axis in np.meshgrid(*axes)], axis=1)
-        rows = np.tile(np.maximum(partial, 0), (len(designs), 1))
+        rows = np.tile(self.space.default_indices, (len(designs), 1))
         rows[:, own] = designs
         rows = self.space.canonical(rows)
-        found = set()
-        for memory in self.different("dram", rows[self.space.feasible(rows)])[0]:
-            with suppress(PartInfeasible):
-                metrics = memory.run(traffic)
-                rate = f"{metrics['bandwidth_gb_per_s']:.6g}"
-                found.add((rate, metrics["capacity_mib"] * 2**20))
-        return sorted(found)
-
-    def _best(self, kv: Part, felt: Iterable[tuple[Any, ...]], workload: Workload) -> np.ndarray:
-        """Return the best value of each metric of a cache at some rates."""
-        goals = [spec.goal for spec in self.metrics]
-        sign = np.array([{"minimise": 1.0, "maximise": -1.0}.get(goal, np.nan) for goal in goals])
-        best = sign * np.inf
-        names = [spec.name.removeprefix("kv.") for spec in self.metrics]
-        for options in felt:
-            with suppress(PartInfeasible):
-                metrics = kv.run(workload, **dict(options))
-                values = np.array([metrics.get(name, np.nan) for name in names])
-                best = sign * np.minimum(sign * best, sign * values)
-        return best
+        is_kept = self.space.feasible(rows)
+        memory = self.parts["dram"]
+        different, which = np.unique(
+            self.of_part("dram", rows[is_kept]), axis=0, return_inverse=True
+        )
+        result = memory.evaluate_batch(different, block_traffic(piece))
+        names = [spec.name for spec in memory.metrics]
+        rates = [float(f"{v:.6g}") for v in result.values[:, names.index("bandwidth_gb_per_s")]]
+        rooms = result.values[:, names.index("capacity_mib")] * 2**20
+        which = which.ravel()
+        is_built = (result.reason == FEASIBLE)[which]
+        return [a[is_built] for a in (designs[is_kept], np.array(rates)[which], rooms[which])]
 
 
 def _noticed_below(kv: Part) -> float:

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from archgym.simulators.cluster.kernel.engine import simulate
-from archgym.simulators.cluster.kernel.iteration import is_symmetric, training_graphs
-from archgym.simulators.cluster.machine import simulate_shortcut
+from archgym.simulators.cluster.kernel.iteration import training_graphs
 from archgym.simulators.cluster.workloads import load_model, transformer
+from evidence.cluster.reading import is_symmetric, simulate_shortcut
 from tests.simulators.cluster.random_designs import random_design
 
 DENSE = transformer(

@@ -12,8 +12,9 @@ from archgym.simulators.cluster import ClusterSimulator
 from archgym.simulators.cluster.formats.clusters import Dimension, cluster, network_dollars
 from archgym.simulators.cluster.kernel.iteration import Parallelism, activation_bytes, stage_firsts
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System
-from archgym.simulators.cluster.machine import Infeasible, run, simulate_shortcut, split
+from archgym.simulators.cluster.machine import Infeasible, run, split
 from archgym.simulators.cluster.workloads import load_model, read_model, transformer
+from evidence.cluster.reading import simulate_shortcut
 
 MODEL = transformer(
     "small", 32, hidden=512, blocks=8, heads=8, sequence=256, vocabulary=8000, fold=1

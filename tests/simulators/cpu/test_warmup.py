@@ -11,8 +11,7 @@ from archgym.evaluation.executor import executor_for
 from archgym.evaluation.simulator import Simulator
 from archgym.evaluation.task import Task
 from archgym.simulators.cpu import CpuSimulator
-from archgym.simulators.cpu.kernel.run import run, state_of
-from archgym.simulators.cpu.kernel.stepping import Core
+from archgym.simulators.cpu.kernel.run import Core, run, state_of
 from archgym.simulators.cpu.kernel.warmup import _OWN, LIMIT_BYTES, WARM_UPS, WarmUps, key_of
 from archgym.simulators.cpu.machine import machine
 from archgym.simulators.cpu.space import SPACE_NAMES

@@ -16,6 +16,7 @@ from archgym.simulators.cpu_plus_dram import CpuDramSimulator
 from archgym.simulators.dram.ramulator.kernel.addresses import MAPPINGS, decode
 from archgym.simulators.dram.ramulator.kernel.run import Configuration
 from archgym.simulators.dram.ramulator.machine import standard
+from archgym.tables.proof import prove, reward_bounds
 
 N = "12000"
 
@@ -219,3 +220,41 @@ def test_bound_of_the_area_is_the_area() -> None:
     built = found.reason == 0
     assert built.any()
     assert bounds[built, place] == pytest.approx(found.values[built, place])
+
+
+@pytest.mark.parametrize(
+    ("program", "is_written"), [("hash-join-small", False), ("matrix-product", True)]
+)
+def test_proof_equals_every_design_and_runs_once_what_no_write_can_change(
+    program: str, is_written: bool
+) -> None:
+    space = composed().space
+    short: dict[str, Any] = {"cpu.instructions": "4000"}
+    small = {"cpu.llc_sets": 512, "cpu.llc_ways": 8, "cpu.l2_ways": 4, "dram.read_buffer": 8}
+    held = {
+        "cpu.l2_sets": [128, 256, 1024],
+        "dram.address_mapping": ["RoBaRaCoCh", "MOP4CLXOR"],
+        "dram.write_buffer": [4, 8, 32],
+        "dram.wr_low": [0.1, 0.5],
+        "dram.wr_high": [0.6, 0.9],
+    }
+    default = space.design_at(space.default_indices)
+    fixed = {n: v for n, v in {**default, **small}.items() if n not in held}
+    task = ag.Task.make(
+        "cpu+dram", program, "performance", fixed=fixed, values=held,
+        subject_to="area_mm2 <= 17.7", **short,
+    )  # fmt: skip
+    every = np.concatenate(list(task.space.enumerate(canonical=True)))
+    rewards = task.evaluate(every).reward
+    is_free = np.array([name.startswith("dram.wr") for name in task.space.names])
+
+    found = prove(task, every[np.argmax(rewards)], seconds=120)
+    bounds = reward_bounds(task, np.where(is_free, -1, every))
+
+    assert len(every) == 72
+    assert (found.method, found.is_optimal) == ("bounds", True)
+    assert found.reward == rewards.max()
+    assert (bounds >= rewards).all()
+    # Two thirds of the designs are within the area, and each has twelve buffers of writes.
+    assert found.n_evaluated > 24 if is_written else found.n_evaluated == 1
+    assert (bounds[bounds > -1e3] == rewards[bounds > -1e3]).all() != is_written

@@ -174,7 +174,7 @@ def test_sessions_cut_only_a_trace_that_has_so_many() -> None:
     # Before, requests without sessions all ran, and sessions beyond the last were left out.
     with pytest.raises(InvalidArgumentError, match="which `first` and `last` cut"):
         KvSimulator(sessions=3).workload("chat")
-    with pytest.raises(InvalidArgumentError, match="has 20 sessions; it has none from 15 to 24"):
+    with pytest.raises(InvalidArgumentError, match="must be 0 to 19 of the trace; got 15 to 24"):
         KvSimulator(skip_sessions=15, sessions=10).workload("coding")
 
 

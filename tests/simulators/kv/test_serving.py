@@ -201,7 +201,7 @@ def test_policy_that_an_engine_lacks_is_refused() -> None:
     default = simulator.space.design_at(simulator.space.default_indices)
     indices = simulator.space.indices_of({**default, "policy": "arc"})
 
-    with pytest.raises(InvalidDesignError, match="no setting for 'arc'"):
+    with pytest.raises(InvalidDesignError, match="no setting for policy='arc'"):
         simulator.export("vllm", indices, simulator.workload("coding"))
 
 

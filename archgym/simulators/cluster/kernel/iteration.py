@@ -112,22 +112,6 @@ class Parallelism:
                 )
 
 
-def is_symmetric(system: System, parallelism: Parallelism) -> bool:
-    """Return true if one NPU for each stage stands for all others, exactly.
-
-    Links must have no congestion, and no collective may be a tree or over a group. A stage's NPUs
-    must differ along whole dimensions. Dimensions must be taken in ascending order and have one
-    queue each. With more queues, chunks run in both directions, and the order of two arrivals at
-    one time depends on the neighbours' numbers. With OfflineGreedy, one NPU decides for others.
-    """
-    return (
-        not system.uses_trees
-        and system.queues == 1
-        and system.inter == "Ascending"
-        and may_stand(system, parallelism)
-    )
-
-
 def may_stand(system: System, parallelism: Parallelism) -> bool:
     """Return true if NPUs stand for others along all dimensions without trees and stages.
 

@@ -11,7 +11,8 @@ from archgym.errors import SimulatorError
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.state import make_state, make_weights
-from archgym.simulators.cpu.kernel.warmup import WARM_UPS, Key, Weights, key_of
+from archgym.simulators.cpu.kernel.stepping import STRIDES
+from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
 
@@ -115,59 +116,92 @@ def run_logged(
 
     `adapt` changes the state before the first cycle; the other arguments are those of `run`.
     """
-    region = (warmup, length)
-    state = state_of(parameters, trace, region, ideal, n_events)
-    weights = make_weights(parameters)
-    is_plain = adapt is None and n_events == 0
-    if adapt is not None:
-        adapt(state)
-    key = key_of(parameters, trace, warmup, ideal) if is_plain else None
-    spent = _count(state, weights, trace, warm_up(state, weights, trace, warmup, key), length)
-    events = state[state[lay.G_LOG] : state[lay.G_LOG_TOP]].reshape(-1, lay.EVENT_SIZE)
-    return counters_of(state, spent, trace, region), events
+    core = Core(parameters, trace, warmup, length, ideal, (), n_events, adapt)
+    core.advance(length)
+    found, state = core.finish(core.state), core.state
+    return found, state[state[lay.G_LOG] : state[lay.G_LOG_TOP]].reshape(-1, lay.EVENT_SIZE)
 
 
-def warm_up(
-    state: Ints, weights: Weights, trace: InstructionTrace, warmup: int, key: Key | None
-) -> int:
-    """Start a machine, and bring it to the first cycle that counts.
+@final
+class Core:
+    """A core in the counted phase, whose run may stop and continue.
 
-    Args:
-      state: State before the first cycle.
-      weights: Untrained weights of the direction predictor.
-      trace: Trace of the machine.
-      warmup: Instructions before counting.
-      key: Key of the warm-up, which machines with the same key share; None for one that is not
-        shared.
-
-    Returns:
-      The last cycle that ran.
+    Attributes:
+      state: The machine.
+      now: Last cycle that ran.
     """
-    # Numba is slow to import, and describing needs no kernel.
-    from archgym.simulators.cpu.kernel import core
 
-    def run_alone() -> int:
-        core.start(state, int(warmup > 0))
-        return core.advance(state, weights, trace.records, 0, warmup, 1) if warmup > 0 else 0
+    def __init__(
+        self,
+        parameters: Machine,
+        trace: InstructionTrace,
+        warmup: int,
+        length: int,
+        ideal: Ideal | None = None,
+        strides: tuple[int, ...] = STRIDES,
+        n_events: int = 0,
+        adapt: Adapt | None = None,
+    ) -> None:
+        """Warm the core up; arguments are those of `run_logged` and `state_of`."""
+        # Numba is slow to import, and describing needs no kernel.
+        from archgym.simulators.cpu.kernel import core
 
-    if key is None or warmup == 0:
-        now = run_alone()
-    else:
-        now = WARM_UPS.warm(key, state, weights, run_alone)
-    core.settle(state, now, 1)
-    return now
+        self._kernel = core
+        self._trace, self._region = trace, (warmup, length)
+        self.state = state_of(parameters, trace, self._region, ideal, n_events, strides)
+        self._weights = make_weights(parameters)
+        if adapt is not None:
+            adapt(self.state)
 
+        def warm_up() -> int:
+            core.start(self.state, int(warmup > 0))
+            if warmup == 0:
+                return 0
+            return core.advance(self.state, self._weights, trace.records, 0, warmup, 1)
 
-def _count(
-    state: Ints, weights: Weights, trace: InstructionTrace, begin: int, length: int
-) -> tuple[int, int]:
-    """Run a machine from the end of its warm-up; return counted cycles and instructions."""
-    from archgym.simulators.cpu.kernel import core
+        if warmup > 0 and adapt is None and n_events == 0:
+            # Machines with the same key share the warm-up.
+            key = key_of(parameters, trace, warmup, (ideal, strides) if strides else ideal)
+            self.now = WARM_UPS.warm(key, self.state, self._weights, warm_up)
+        else:
+            self.now = warm_up()
+        core.settle(self.state, self.now, 1)
+        self._begin, self._retired = self.now, int(self.state[lay.G_RETIRED])
+        self._begins = 1
 
-    retired = int(state[lay.G_RETIRED])
-    now = core.advance(state, weights, trace.records, begin, retired + length, 1)
-    core.settle(state, now, 0)
-    return now - begin, int(state[lay.G_RETIRED]) - retired
+    @property
+    def n_retired(self) -> int:
+        """Instructions that have retired since counting began."""
+        return int(self.state[lay.G_RETIRED]) - self._retired
+
+    @property
+    def n_cycles(self) -> int:
+        """Cycles since counting began."""
+        return self.now - self._begin
+
+    @property
+    def is_over(self) -> bool:
+        """True if all instructions have retired, or the machine cannot continue."""
+        status = int(self.state[lay.G_STATUS])
+        return self.n_retired >= self._region[1] or status != lay.STATUS_OK
+
+    def advance(self, until: int) -> None:
+        """Run until instructions have retired; the last cycle may retire a few more."""
+        until = self._retired + min(until, self._region[1])
+        self.now = self._kernel.advance(
+            self.state, self._weights, self._trace.records, self.now, until, self._begins
+        )
+        self._begins = 0
+
+    def copy(self, into: "Core | None" = None) -> "Core":
+        """Return an independent core that continues alike; `into` is one that is used again."""
+        return copy_of(self, into, ("state", "_weights"))
+
+    def finish(self, state: Ints | None = None) -> Ints | None:
+        """Return the counters as `run` does; the core stays as it is unless its state is given."""
+        state = self.state.copy() if state is None else state
+        self._kernel.settle(state, self.now, 0)
+        return counters_of(state, (self.n_cycles, self.n_retired), self._trace, self._region)
 
 
 def state_of(

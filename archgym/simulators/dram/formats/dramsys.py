@@ -1,13 +1,11 @@
 """Memory specifications and address mappings in DRAMSys 4's JSON form."""
 
-import json
 from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.files.storage import open_file, storage_errors
-from archgym.files.yaml_document import Node, node_of
+from archgym.errors import InvalidArgumentError
+from archgym.files.yaml_document import Node, node_of, read_json
 from archgym.simulators.dram.kernel.devices import STANDARDS, Device
 from archgym.simulators.dram.kernel.mapping import AddressMapping
 from archgym.simulators.dram.kernel.timing import device_table
@@ -41,8 +39,6 @@ _WITH_ENERGY: Final = ("DDR3", "DDR4")
 _NEEDED: Final = ("IDD0", "IDD2N", "IDD3N", "IDD4R", "IDD4W", "IDD5", "VDD")
 # chosen: far above any clock count and current, so that no sum overflows.
 _MAX: Final = 2**31
-# chosen: a hundred times the largest specification that DRAMSys ships.
-_MAX_BYTES: Final = 2**20
 # A refresh that lasts as long as its interval leaves no time for requests: (interval, duration).
 _REFRESHES: Final = {
     "DDR3": (("REFI", "RFC"),),
@@ -175,16 +171,7 @@ def check_device(node: Node, made: Device) -> None:
 
 def read_tree(path: Path) -> Node:
     """Return the content of a JSON file; DRAMSys indents with tabs, which YAML refuses."""
-    with storage_errors(path, "read"), open_file(path) as handle:
-        content = handle.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise FileFormatError(path, None, f"the file must have at most {_MAX_BYTES} bytes")
-    try:
-        return node_of(path, json.loads(content.decode("utf-8-sig")))
-    except json.JSONDecodeError as error:
-        raise FileFormatError(path, error.lineno, f"the file must be JSON: {error.msg}") from None
-    except (UnicodeDecodeError, RecursionError, ValueError) as error:
-        raise FileFormatError(path, None, f"the file must be JSON: {error}") from None
+    return node_of(path, read_json(path))
 
 
 def read_bits(node: Node) -> tuple[int, ...]:

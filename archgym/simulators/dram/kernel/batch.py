@@ -24,8 +24,7 @@ from archgym.simulators.dram.kernel.commands import (
     WR,
     WRA,
 )
-from archgym.simulators.dram.kernel.core_energy import core_energies, core_power
-from archgym.simulators.dram.kernel.currents import PowerSpec
+from archgym.simulators.dram.kernel.currents import PowerSpec, core_energies, core_power
 from archgym.simulators.dram.kernel.devices import Device
 from archgym.simulators.dram.kernel.energy import close_account, currents_table, energies
 from archgym.simulators.dram.kernel.events import clear_events

@@ -64,11 +64,6 @@ class Bursts:
         ticks = np.cumsum(self.ticks) if self.relative else np.maximum.accumulate(self.ticks)
         return ticks * self.period_ps
 
-    @property
-    def last_burst(self) -> np.ndarray:
-        """(n_requests,) int64, where each request ends."""
-        return np.append(self.first_burst[1:], len(self)) - 1
-
 
 def split(trace: Trace, device: Device, wraps: bool = False) -> Bursts:
     """Return the bursts of a trace's requests, each request's in order of address.

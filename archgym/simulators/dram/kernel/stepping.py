@@ -1,5 +1,6 @@
 """Runs of the exact kernel in parts: settings may change between them, and a run may be copied."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -11,7 +12,6 @@ from archgym.runtime.kernels import compiled, entry_point, pointer
 from archgym.simulators.dram.kernel.batch import (
     OUTPUTS,
     Job,
-    Tables,
     begin_design,
     blank_heap,
     blank_requests,
@@ -39,12 +39,6 @@ answered, at the end."""
     _ANSWERED, _LATENCY, _DUE, _TIME, _ACCEPTED, _SAME_ROW, _WRITES, _HITS, _MISSES, _CONFLICTS,
     _BACKLOG,
 ) = range(len(COUNTERS))  # fmt: skip
-SWITCHABLE: Final = (
-    "page_policy", "scheduler", "request_buffer_size",
-    "refresh_max_postponed", "refresh_max_pulled_in",
-)  # fmt: skip
-"""Columns of a controller that may change during a run."""
-
 _EPOCH: Final = np.dtype(
     [
         ("oldest", np.int64),  # burst before which all were counted
@@ -68,7 +62,7 @@ def _start(job: Job, events: Any) -> None:
 
 @entry_point(seconds=20.0)
 def _advance(
-    job: Job, events: Any, heap: Any, epoch: Any, controller: Any, stall: int, until: int, out: Any
+    job: Job, events: Any, heap: Any, epoch: Any, controller: Any, until: int, out: Any
 ) -> bool:
     """Change settings where they differ, run until `until` bursts are answered, and count.
 
@@ -78,7 +72,6 @@ def _advance(
       heap: Room for wake-ups.
       epoch: (1,) of `_EPOCH`.
       controller: (12,), settings of this part.
-      stall: Time for which a change holds the command bus [ps].
       until: Bursts answered since the start.
       out: (n_counters,) float64, filled in.
 
@@ -95,7 +88,7 @@ def _advance(
         changes |= controller[column] != job.controllers[0, column]
         job.controllers[0, column] = controller[column]
     if changes:
-        _switch(s, d, requests, e, controller, stall)
+        _switch(s, d, requests, e, controller)
     log = pointer(job.log)
     latencies = pointer(job.latencies)
     done = run_exact(s, d, requests, log, latencies, e, entries, until)
@@ -114,7 +107,7 @@ def _finish(job: Job, events: Any, done: bool) -> None:
 
 
 @compiled
-def _switch(s: Any, d: Any, requests: Any, e: Any, controller: Any, stall: int) -> None:
+def _switch(s: Any, d: Any, requests: Any, e: Any, controller: Any) -> None:
     """Put settings into effect: every bank chooses again, and the controller runs once more now."""
     s.page_policy = controller[0]
     s.scheduler = controller[1]
@@ -123,7 +116,7 @@ def _switch(s: Any, d: Any, requests: Any, e: Any, controller: Any, stall: int) 
     s.max_postponed = controller[7] * per_command
     s.max_pulled_in = controller[8] * per_command
     for bus in range(2):
-        s.bus_free[bus] = max(s.bus_free[bus], e.now + stall)
+        s.bus_free[bus] = max(s.bus_free[bus], e.now)
     for bank in range(d.n_banks):
         # A bank that is blocked keeps its prepared command until the block takes effect.
         if not s.halted[bank] and s.head[bank] != NONE:
@@ -202,22 +195,19 @@ class Run:
         """True if every burst was answered."""
         return self.n_answered == self.n_requests
 
-    def advance(
-        self, controller: npt.NDArray[np.int64], until: int, stall_ps: int = 0
-    ) -> npt.NDArray[np.float64]:
+    def advance(self, controller: npt.NDArray[np.int64], until: int) -> npt.NDArray[np.float64]:
         """Run a part, and return its counters by `COUNTERS`.
 
         Args:
-          controller: (12,), by `CONTROLLER_COLUMNS`; only `SWITCHABLE` may differ from before.
+          controller: (12,), by `CONTROLLER_COLUMNS`; `_switch` says which may differ from before.
           until: Bursts answered since the start with which it stops; a few more may be.
-          stall_ps: Time for which a change of settings holds the command bus [ps].
 
         Raises:
           SimulatorError: The controller cannot continue under these settings.
         """
         until = min(until, self.n_requests)
         done = _advance(
-            self.job, self.events, self.heap, self.epoch, controller, stall_ps, until, self.counters
+            self.job, self.events, self.heap, self.epoch, controller, until, self.counters
         )
         self.n_answered = int(self.events[0]["n_received"])
         if not done:
@@ -294,40 +284,28 @@ class Run:
         return self._outputs()
 
 
-def begin(
-    controllers: npt.NDArray[np.int64],
-    mapping_index: npt.NDArray[np.int64],
-    decoded: npt.NDArray[Any],
-    addresses: npt.NDArray[np.int64],
-    ticks: npt.NDArray[np.int64],
-    is_write: npt.NDArray[np.bool_],
-    *,
-    player_clock_ps: int,
-    is_relative: bool,
-    device: Tables,
-    first_burst: npt.NDArray[np.int64] | None = None,
-    waits: npt.NDArray[np.int64] | None = None,
-    memory: Any = None,
-) -> Run:
+def begin(arguments: Mapping[str, Any]) -> Run:
     """Return a run of one design before its first event.
 
-    Args are those of `batch.simulate` for one design; `memory` is not used, since energy that is
-    counted from a log of commands is left out.
+    Arguments are those of `batch.simulate`. Energy that is counted from a log of commands is left
+    out.
     """
+    names = ("addresses", "ticks", "is_write", "waits")
+    n, first = len(arguments["addresses"]), arguments["first_burst"]
     job = job_of(
         # Settings change in place.
-        controllers.copy(),
-        mapping_index,
-        decoded,
-        trace_table(addresses, ticks, is_write, waits),
-        (player_clock_ps, is_relative),
-        device,
-        blank_requests(len(addresses)),
-        np.zeros(0, dtype=np.int64) if first_burst is None else first_burst,
+        arguments["controllers"].copy(),
+        arguments["mapping_index"],
+        arguments["decoded"],
+        trace_table(*(arguments[name] for name in names)),
+        (arguments["player_clock_ps"], arguments["is_relative"]),
+        arguments["device"],
+        blank_requests(n),
+        np.zeros(0, dtype=np.int64) if first is None else first,
         np.zeros(0, dtype=COMMAND_LOG),
     )
     epoch = np.zeros(1, dtype=_EPOCH)
     epoch["last_row"] = NONE
     events = np.zeros(1, dtype=EVENTS)
     _start(job, events)
-    return Run(job, events, blank_heap(len(addresses)), epoch, np.zeros(len(COUNTERS)))
+    return Run(job, events, blank_heap(n), epoch, np.zeros(len(COUNTERS)))

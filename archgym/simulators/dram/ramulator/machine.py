@@ -145,7 +145,6 @@ class Standard:
       constraints: Timing constraints.
       organisations, bins: Members by name.
       source: Source of the numbers.
-      deviations: Differences from the JEDEC documents.
       path: File of a user's devices, or None.
     """
 
@@ -163,7 +162,6 @@ class Standard:
     organisations: Mapping[str, Organisation]
     bins: Mapping[str, Bin]
     source: str
-    deviations: tuple[str, ...]
     path: Path | None = None
 
     def tick_ps(self, bin_name: str) -> int:
@@ -251,7 +249,6 @@ def standard(family: str) -> Standard:
         organisations=MappingProxyType(organisations),
         bins=MappingProxyType(bins),
         source=data["source"],
-        deviations=tuple(data["deviations"]),
     )
 
 

@@ -10,21 +10,21 @@ import numpy as np
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
-from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
+from archgym.evaluation.simulator import Simulator, Workload, require_kept
 from archgym.simulators.dram.costs import COSTS
 from archgym.simulators.dram.formats.devices import cite_file
-from archgym.simulators.dram.formats.trace import Trace, waits_not_compared
+from archgym.simulators.dram.formats.trace import waits_not_compared
+from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
     FORMER_OBJECTIVES,
     PJ_PER_BIT,
+    check_window,
+    family_metrics,
+    objectives,
 )
 from archgym.simulators.dram.ramulator.formats.devices import load_standard
-from archgym.simulators.dram.ramulator.kernel.energy import (
-    energies_pj,
-    has_energy,
-    power_of,
-)
+from archgym.simulators.dram.ramulator.kernel.energy import currents_note, has_energy, power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     Bursts,
     Configuration,
@@ -33,7 +33,6 @@ from archgym.simulators.dram.ramulator.kernel.run import (
     run,
 )
 from archgym.simulators.dram.ramulator.machine import FAMILIES, Standard, speed_bins, with_speed_bin
-from archgym.simulators.dram.ramulator.metrics import family_metrics, family_objectives
 from archgym.simulators.dram.ramulator.space import GROUPS, family_space
 from archgym.simulators.dram.workloads.shipped import (
     MAX_REQUESTS,
@@ -41,7 +40,7 @@ from archgym.simulators.dram.workloads.shipped import (
     load_trace,
     note_placement,
 )
-from archgym.simulators.kit import KitSimulator, Option, declared
+from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.kit.thermal import (
     PACKAGE_K_PER_W,
     WINDOW_METRICS,
@@ -55,14 +54,13 @@ from archgym.simulators.kit.thermal import (
 DEFAULT_FAMILY: Final = "ddr5"
 CONTROLLER: Final = "ramulator"
 
-_LIVELOCK: Final = 1
-_CAPACITY: Final = 2
-_SCATTER: Final = 3
-_REASONS: Final = (
-    "the controller livelocks: a request whose row the row policy closed is never served",
-    "the workload's addresses exceed the capacity of organisation, ranks and channels",
-    "the scattered refreshes of all ranks do not fit into one refresh interval",
+_LIVELOCK: Final = (
+    "the controller livelocks: a request whose row the row policy closed is never served"
 )
+_CAPACITY: Final = (
+    "the workload's addresses exceed the capacity of organisation, ranks and channels"
+)
+_SCATTER: Final = "the scattered refreshes of all ranks do not fit into one refresh interval"
 
 # chosen: the front end never limits eight channels, which take one burst a tick each at most.
 _WIDTH: Final = 8
@@ -84,7 +82,7 @@ def require_ticks(memory: Simulator) -> None:
 
 
 @final
-class RamulatorSimulator(KitSimulator):
+class RamulatorSimulator(RowSimulator):
     """Memory controllers and a device family on traces of requests, as in Ramulator 2.1.
 
     `DramSimulator.variant` chooses this class for its devices. A design is the controllers'
@@ -116,7 +114,7 @@ class RamulatorSimulator(KitSimulator):
         "ramulator": "Script for Ramulator 2.1, and the requests as its trace."
     }
     exports_of_options: ClassVar[Mapping[str, str]] = {"dramsys": "device=ddr4-2400"}
-    model_reasons: tuple[str, ...] = _REASONS
+    model_reasons: tuple[str, ...] = (_LIVELOCK, _CAPACITY, _SCATTER)
 
     sub_systems = GROUPS
 
@@ -164,15 +162,18 @@ class RamulatorSimulator(KitSimulator):
         self.made, self.device = _load(device)
         self.options = {**self.options, **_recorded_options(self.device)}
         self.space = family_space(self.made)
-        self.metrics: tuple[MetricSpec, ...] = family_metrics(self.made)
+        is_powered = has_energy(self.made)
+        self.metrics: tuple[MetricSpec, ...] = family_metrics(
+            self.made.family, currents_note(self.made) if is_powered else None
+        )
         self.metrics += window_metrics(window_us, sink_k_per_w, PACKAGE_K_PER_W)
         self._window_us, self._sink = window_us, sink_k_per_w
-        if window_us and not has_energy(self.made):
-            raise InvalidArgumentError(
-                "`window_us` needs a device with public currents, such as ddr4-2400, ddr4 or ddr5; "
-                f"got {device!r}."
-            )
-        self.objectives: Mapping[str, Objective] = family_objectives(self.made)
+        check_window(window_us, is_powered, device)
+        self.objectives: Mapping[str, Objective] = {
+            name: objective
+            for name, objective in objectives(is_powered).items()
+            if name != "archgym-2023"
+        }
         sizes = {o.burst_bytes for o in self.made.organisations.values()}
         if len(sizes) > 1:
             raise FileFormatError(
@@ -241,36 +242,21 @@ class RamulatorSimulator(KitSimulator):
             width=_WIDTH,
         )
 
-    def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Return results of designs that are known to be canonical and feasible in the space."""
-        return self._simulate(indices, workload)
+    def opened(self, workload: Workload) -> Bursts:
+        """Return the bursts of a trace."""
+        return bursts_of(workload.content, self.burst_bytes)
 
-    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Return results as `simulate`, of a memory without one of `costs`."""
-        return self._simulate(indices, workload, cost)
-
-    def _simulate(
-        self, indices: np.ndarray, workload: Workload, without: str | None = None
-    ) -> BatchResult:
-        bursts = bursts_of(workload.content, self.burst_bytes)
-        values = np.full((len(indices), len(self.simulated_metrics)), np.nan)
-        reason = np.zeros(len(indices), dtype=np.int16)
-        parameters = self.space.parameters
-        for row, index in enumerate(indices.tolist()):
-            design = {p.name: p.value(i) for p, i in zip(parameters, index, strict=True)}
-            c = self.configuration(design)
-            reason[row] = self._refusal(c, bursts)
-            if reason[row]:
-                continue
-            found = self._run(c, bursts, without)
-            if found is None:
-                reason[row] = _LIVELOCK
-                continue
-            if self._window_us:
-                peaks = self._peaks(c, bursts, without)
-                found |= dict(zip((spec.name for spec in WINDOW_METRICS), peaks, strict=True))
-            values[row] = [found[spec.name] for spec in self.simulated_metrics]
-        return BatchResult(values, reason)
+    def measure(self, indices: np.ndarray, opened: Bursts, cost: str | None) -> np.ndarray | str:
+        """Return the metrics of one design, or why it cannot be built."""
+        c = self.configuration(self.space.design_at(indices))
+        reason = self.refusal(c, opened.end_address)
+        found = None if reason else self.results(c, opened, cost)
+        if found is None:
+            return reason or _LIVELOCK
+        if self._window_us:
+            peaks = self._peaks(c, opened, cost)
+            found |= dict(zip((spec.name for spec in WINDOW_METRICS), peaks, strict=True))
+        return np.array([found[spec.name] for spec in self.simulated_metrics])
 
     def _peaks(self, c: Configuration, bursts: Bursts, without: str | None) -> tuple[float, float]:
         """Return power and temperature of the worst window; see `package_peaks`."""
@@ -283,26 +269,10 @@ class RamulatorSimulator(KitSimulator):
         watts, seconds = power_course(run, c, COUNTERS, self._window_us)
         return package_peaks(watts, seconds, power.n_devices * c.ranks * c.channels, self._sink)
 
-    def measure(self, configuration: Configuration, trace: Trace) -> dict[str, float]:
-        """Return the metrics of any configuration of the family on a trace.
-
-        Raises:
-          InvalidArgumentError: It cannot serve the trace; the message says why.
-        """
-        bursts = bursts_of(trace, self.burst_bytes)
-        reason = self._refusal(configuration, bursts)
-        found = None if reason else self._run(configuration, bursts, None)
-        if found is None:
-            raise InvalidArgumentError(
-                f"The configuration must be able to serve trace {trace.name!r}: "
-                f"{_REASONS[(reason or _LIVELOCK) - 1]}."
-            )
-        return found
-
-    def _run(
-        self, c: Configuration, bursts: Bursts, without: str | None
+    def results(
+        self, c: Configuration, bursts: Bursts, without: str | None = None
     ) -> dict[str, float] | None:
-        """Return the metrics of a run, or None if it livelocks."""
+        """Return the metrics of any configuration of the family, or None if it livelocks."""
         power = power_of(self.made, c.organisation, c.timing) if has_energy(self.made) else None
         outcome = run(
             self.made,
@@ -313,10 +283,6 @@ class RamulatorSimulator(KitSimulator):
         )
         return None if outcome.is_stuck else self._measure(c, bursts, outcome)
 
-    def _refusal(self, c: Configuration, bursts: Bursts) -> int:
-        reason = self.refusal(c, bursts.end_address)
-        return 1 + _REASONS.index(reason) if reason else 0
-
     def refusal(self, c: Configuration, end_address: int = 0) -> str:
         """Return the entry of `model_reasons` why a configuration cannot be built; empty if it can.
 
@@ -326,13 +292,13 @@ class RamulatorSimulator(KitSimulator):
         """
         organisation = self.made.organisations[c.organisation]
         if end_address > organisation.channel_bytes(c.ranks) * c.channels:
-            return _REASONS[_CAPACITY - 1]
+            return _CAPACITY
         if c.refresh == "AllBank" and c.scatter_interval:
             refi = self.made.bins[c.timing].values(c.organisation)["nREFI"]
             n_scopes = c.ranks if "Rank" in self.made.levels else 1
             n_scopes *= organisation.sizes.get("PseudoChannel", 1)
             if c.scatter_interval * n_scopes > refi * self.made.ticks_per_clock:
-                return _REASONS[_SCATTER - 1]
+                return _SCATTER
         return ""
 
     def _measure(self, c: Configuration, bursts: Bursts, outcome: Outcome) -> dict[str, float]:

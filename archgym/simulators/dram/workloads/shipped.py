@@ -48,6 +48,9 @@ _log = logging.getLogger(__name__)
 MAX_REQUESTS = 10**11 - 1
 """chosen: more than any trace has."""
 _N = 10_000
+# Clock of the traces that ask for more than a DDR3 module gives, so that HBM3 and GDDR6 do not
+# idle: a time base of 125 ps.
+_FAST_MHZ = 8000
 _MIB = 2**20
 _GIB = 2**30
 
@@ -59,107 +62,6 @@ class ShippedWorkload:
 
     doc: str
     make: Callable[[], Trace]
-
-
-def _stream() -> Trace:
-    return generators.stream(_N)
-
-
-def _random() -> Trace:
-    return generators.random_access(_N, seed=1, footprint_bytes=_GIB)
-
-
-def _cloud_1() -> Trace:
-    return generators.phases(
-        seed=2,
-        n_sequential=96,
-        n_random=104,
-        n_runs=99,
-        phase_requests=50,
-        starts_sequential=True,
-        footprint_bytes=_GIB,
-        name="cloud-1",
-    )
-
-
-def _cloud_2() -> Trace:
-    return generators.phases(
-        seed=3,
-        n_sequential=101,
-        n_random=99,
-        n_runs=113,
-        phase_requests=50,
-        starts_sequential=False,
-        footprint_bytes=_GIB,
-        name="cloud-2",
-    )
-
-
-def _strided() -> Trace:
-    # 16 KiB: two pages of the DDR3 module, so that neighbours never share a row of a bank.
-    return generators.strided(
-        _N,
-        stride_bytes=16 * 1024,
-        footprint_bytes=16 * _MIB,
-        traffic=Traffic(gap_ticks=(4, 4)),
-    )
-
-
-def _pointer_chase() -> Trace:
-    return generators.pointer_chase(_N, seed=4, n_nodes=4096, footprint_bytes=256 * _MIB)
-
-
-def _mixed_rw() -> Trace:
-    return generators.local(
-        _N,
-        seed=5,
-        sequential_share=0.7,
-        footprint_bytes=_GIB,
-        traffic=Traffic(read_share=0.67, write_run=4, gap_ticks=(1, 9)),
-        name="mixed-rw",
-    )
-
-
-def _bursty_rw() -> Trace:
-    traffic = Traffic(
-        read_share=0.65,
-        write_run=4,
-        gap_ticks=(1, 3),
-        burst_requests=(16, 64),
-        idle_ticks=(100, 500),
-    )
-    return generators.local(
-        _N,
-        seed=6,
-        sequential_share=0.6,
-        footprint_bytes=512 * _MIB,
-        traffic=traffic,
-        name="bursty-rw",
-    )
-
-
-def _sparse_rw() -> Trace:
-    return generators.local(
-        _N,
-        seed=7,
-        sequential_share=0.4,
-        footprint_bytes=_GIB,
-        traffic=Traffic(read_share=0.6, gap_ticks=(20, 180)),
-        name="sparse-rw",
-    )
-
-
-def _copy_rw() -> Trace:
-    # Blocks of 4 KiB, a page of most systems; work of the processor between them.
-    return generators.copy(
-        _N,
-        seed=8,
-        block_requests=64,
-        source_address=64 * _MIB,
-        target_address=576 * _MIB,
-        traffic=Traffic(burst_requests=(128, 128), idle_ticks=(400, 1200)),
-        name="copy-rw",
-    )
 
 
 def _multicore_rw() -> Trace:
@@ -198,44 +100,6 @@ def _multicore_rw() -> Trace:
         ),
     )
     return generators.interleave(cores, name="multicore-rw")
-
-
-# The next five ask for more than a DDR3 module gives, so that HBM3 and GDDR6 do not idle. Their
-# player's clock of 8 GHz is a time base of 125 ps.
-_FAST_MHZ = 8000
-
-
-def _weight_stream() -> Trace:
-    # 512 GB/s asked: the weights of a layer of a language model, read once a token.
-    traffic = Traffic(request_bytes=1024, gap_ticks=(16, 16), clock_mhz=_FAST_MHZ)
-    return generators.stream(640, traffic=traffic, name="weight-stream")
-
-
-def _kv_cache_gather() -> Trace:
-    # 48 GB/s asked: 1 KiB is four tokens of one head of 128 values in 16 bits; each token adds one.
-    traffic = Traffic(read_share=0.9, request_bytes=1024, gap_ticks=(85, 256), clock_mhz=_FAST_MHZ)
-    return generators.random_access(
-        640, seed=13, footprint_bytes=512 * _MIB, traffic=traffic, name="kv-cache-gather"
-    )
-
-
-def _expert_load() -> Trace:
-    # Experts of a mixture come as runs of blocks at 256 GB/s, then the computation of a layer.
-    traffic = Traffic(
-        request_bytes=512,
-        gap_ticks=(16, 16),
-        burst_requests=(96, 160),
-        idle_ticks=(2000, 6000),
-        clock_mhz=_FAST_MHZ,
-    )
-    return generators.local(
-        1280,
-        seed=14,
-        sequential_share=0.97,
-        footprint_bytes=512 * _MIB,
-        traffic=traffic,
-        name="expert-load",
-    )
 
 
 def _expert_misses() -> Trace:
@@ -281,27 +145,147 @@ def _gups() -> Trace:
 
 
 SHIPPED: Mapping[str, ShippedWorkload] = {
-    "cloud-1": ShippedWorkload("sequential and random phases mixed, sequential first", _cloud_1),
-    "cloud-2": ShippedWorkload("sequential and random phases mixed, random first", _cloud_2),
-    "stream": ShippedWorkload("reads one after the other, as fast as they are taken", _stream),
-    "random": ShippedWorkload("reads anywhere in 1 GiB, as fast as they are taken", _random),
-    "strided": ShippedWorkload("reads 16 KiB apart that sweep 16 MiB", _strided),
-    "pointer-chase": ShippedWorkload(
-        "reads along a chain in 256 MiB, each some 60 ns after the other", _pointer_chase
+    "cloud-1": ShippedWorkload(
+        "sequential and random phases mixed, sequential first",
+        lambda: generators.phases(
+            seed=2,
+            n_sequential=96,
+            n_random=104,
+            n_runs=99,
+            phase_requests=50,
+            starts_sequential=True,
+            footprint_bytes=_GIB,
+            name="cloud-1",
+        ),
     ),
-    "mixed-rw": ShippedWorkload("two reads to a write, short runs, steady and dense", _mixed_rw),
-    "bursty-rw": ShippedWorkload("reads and writes in bursts, idle between them", _bursty_rw),
-    "sparse-rw": ShippedWorkload("reads and writes now and then, mostly idle", _sparse_rw),
-    "copy-rw": ShippedWorkload("blocks of 4 KiB read and written elsewhere, with pauses", _copy_rw),
+    "cloud-2": ShippedWorkload(
+        "sequential and random phases mixed, random first",
+        lambda: generators.phases(
+            seed=3,
+            n_sequential=101,
+            n_random=99,
+            n_runs=113,
+            phase_requests=50,
+            starts_sequential=False,
+            footprint_bytes=_GIB,
+            name="cloud-2",
+        ),
+    ),
+    "stream": ShippedWorkload(
+        "reads one after the other, as fast as they are taken", lambda: generators.stream(_N)
+    ),
+    "random": ShippedWorkload(
+        "reads anywhere in 1 GiB, as fast as they are taken",
+        lambda: generators.random_access(_N, seed=1, footprint_bytes=_GIB),
+    ),
+    "strided": ShippedWorkload(
+        "reads 16 KiB apart that sweep 16 MiB",
+        # Two pages of the DDR3 module, so that neighbours never share a row of a bank.
+        lambda: generators.strided(
+            _N,
+            stride_bytes=16 * 1024,
+            footprint_bytes=16 * _MIB,
+            traffic=Traffic(gap_ticks=(4, 4)),
+        ),
+    ),
+    "pointer-chase": ShippedWorkload(
+        "reads along a chain in 256 MiB, each some 60 ns after the other",
+        lambda: generators.pointer_chase(_N, seed=4, n_nodes=4096, footprint_bytes=256 * _MIB),
+    ),
+    "mixed-rw": ShippedWorkload(
+        "two reads to a write, short runs, steady and dense",
+        lambda: generators.local(
+            _N,
+            seed=5,
+            sequential_share=0.7,
+            footprint_bytes=_GIB,
+            traffic=Traffic(read_share=0.67, write_run=4, gap_ticks=(1, 9)),
+            name="mixed-rw",
+        ),
+    ),
+    "bursty-rw": ShippedWorkload(
+        "reads and writes in bursts, idle between them",
+        lambda: generators.local(
+            _N,
+            seed=6,
+            sequential_share=0.6,
+            footprint_bytes=512 * _MIB,
+            traffic=Traffic(
+                read_share=0.65,
+                write_run=4,
+                gap_ticks=(1, 3),
+                burst_requests=(16, 64),
+                idle_ticks=(100, 500),
+            ),
+            name="bursty-rw",
+        ),
+    ),
+    "sparse-rw": ShippedWorkload(
+        "reads and writes now and then, mostly idle",
+        lambda: generators.local(
+            _N,
+            seed=7,
+            sequential_share=0.4,
+            footprint_bytes=_GIB,
+            traffic=Traffic(read_share=0.6, gap_ticks=(20, 180)),
+            name="sparse-rw",
+        ),
+    ),
+    "copy-rw": ShippedWorkload(
+        "blocks of 4 KiB read and written elsewhere, with pauses",
+        # Blocks are pages of most systems; work of the processor between them.
+        lambda: generators.copy(
+            _N,
+            seed=8,
+            block_requests=64,
+            source_address=64 * _MIB,
+            target_address=576 * _MIB,
+            traffic=Traffic(burst_requests=(128, 128), idle_ticks=(400, 1200)),
+            name="copy-rw",
+        ),
+    ),
     "multicore-rw": ShippedWorkload(
         "four cores: a stream, random, a copy and a bursty one", _multicore_rw
     ),
-    "weight-stream": ShippedWorkload("weights of a language model, 512 GB/s asked", _weight_stream),
+    "weight-stream": ShippedWorkload(
+        "weights of a language model, 512 GB/s asked",
+        # The weights of a layer, read once a token.
+        lambda: generators.stream(
+            640,
+            traffic=Traffic(request_bytes=1024, gap_ticks=(16, 16), clock_mhz=_FAST_MHZ),
+            name="weight-stream",
+        ),
+    ),
     "kv-cache-gather": ShippedWorkload(
-        "blocks of 1 KiB anywhere in 512 MiB, a tenth written, 48 GB/s asked", _kv_cache_gather
+        "blocks of 1 KiB anywhere in 512 MiB, a tenth written, 48 GB/s asked",
+        # 1 KiB is four tokens of one head of 128 values in 16 bits; each token adds one.
+        lambda: generators.random_access(
+            640,
+            seed=13,
+            footprint_bytes=512 * _MIB,
+            traffic=Traffic(
+                read_share=0.9, request_bytes=1024, gap_ticks=(85, 256), clock_mhz=_FAST_MHZ
+            ),
+            name="kv-cache-gather",
+        ),
     ),
     "expert-load": ShippedWorkload(
-        "weights of experts in runs at 256 GB/s, idle between them", _expert_load
+        "weights of experts in runs at 256 GB/s, idle between them",
+        # Experts of a mixture come as runs of blocks, then the computation of a layer.
+        lambda: generators.local(
+            1280,
+            seed=14,
+            sequential_share=0.97,
+            footprint_bytes=512 * _MIB,
+            traffic=Traffic(
+                request_bytes=512,
+                gap_ticks=(16, 16),
+                burst_requests=(96, 160),
+                idle_ticks=(2000, 6000),
+                clock_mhz=_FAST_MHZ,
+            ),
+            name="expert-load",
+        ),
     ),
     "expert-misses": ShippedWorkload(
         "experts that a cache of the MoE simulator loads, layer by layer", _expert_misses

@@ -233,8 +233,8 @@ class _Sessions:
         self._chosen = trace.sessions[low:high]
         if not self._chosen or high > len(trace.sessions):
             raise InvalidArgumentError(
-                f"The trace has {len(trace.sessions):,} sessions; it has none from {low:,} to "
-                f"{high - 1:,} in part or whole."
+                f"Sessions must be 0 to {len(trace.sessions) - 1:,} of the trace; got {low:,} to "
+                f"{max(low, high - 1):,}."
             )
         self._settings = settings
         self._piece = trace.piece

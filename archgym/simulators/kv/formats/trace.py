@@ -109,7 +109,7 @@ def read_requests(path: Path) -> RequestTrace:
             what = f"a trace must have at most {MAX_REQUESTS:,} requests with {MAX_PIECES:,} ids"
             raise FileFormatError(path, row.line, what, "Cut it into several files")
         if times[-1] < times[len(rows) - 2] and not row.is_by_end:
-            what = f"requests must be in the order of arrival; {times[-1]} ms follows {times[-2]}"
+            what = f"requests must be in the order of arrival; {times[-1]} follows {times[-2]} ms"
             raise FileFormatError(path, row.line, what, "Sort the trace by time")
         wanted = -(-row.prompt // row.piece)
         # Without ids nothing is known of a prompt but its length.

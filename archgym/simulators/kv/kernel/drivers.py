@@ -60,9 +60,14 @@ def run_sequential(
     held: Shorts,
     hits: Ints,
     logged: Ints,
+    first: int,
+    last: int,
 ) -> None:
-    """Run requests one after the other; `logged` receives the length of the log after each."""
-    for request in range(hits.shape[0]):
+    """Run requests from `first` to before `last`, one after the other.
+
+    `logged` receives the length of the log after each. Parts give the bits of the whole.
+    """
+    for request in range(first, last):
         hits[request] = -1
         if blocks.need[request] <= pool.references.shape[0]:
             pool.state[NOW] = arrivals.time[request]

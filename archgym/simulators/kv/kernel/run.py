@@ -103,7 +103,7 @@ def run_pool(
     if driver == "sequential":
         held = np.zeros(int(blocks.need.max(initial=1)), dtype=np.int32)
         logged = np.zeros(n if log is not None else 0, dtype=np.int64)
-        drivers.run_sequential(state, blocks, traits, arrivals, held, hits, logged)
+        drivers.run_sequential(state, blocks, traits, arrivals, held, hits, logged, 0, n)
         if log is not None:
             log["evicted"] = np.split(state.log[: logged[-1]], logged[:-1])
         found["optimum_blocks"] = optimum(made, capacity, capacity)

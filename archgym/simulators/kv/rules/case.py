@@ -1,7 +1,7 @@
 """Measurement of eviction rules: hits, and the share of the gap to the optimum that they close."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, final
 
@@ -9,6 +9,7 @@ from archgym.checks import check_choice, parse_whole
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
+from archgym.runtime.reductions import report_loss
 from archgym.simulators.kv.analysis import live_blocks
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.formats.trace import SessionTrace
@@ -161,18 +162,20 @@ def open_case(name: str, options: Mapping[str, str]) -> CacheCase:
             )
         low, high = int(first), int(last)
     live = whole("live", 1, 10**6)
-    cut = (
-        {"skip_sessions": low, "sessions": high - low}
-        if has_sessions
-        else {"first": low, "last": high}
+    settings = StreamSettings(
+        live=live, think_cap_ms=whole("think_cap_ms", 0, 10**10), first=low, last=high
     )
-    settings = StreamSettings(live=live, think_cap_ms=whole("think_cap_ms", 0, 10**10), **cut)
+    if has_sessions:
+        settings = replace(settings, first=0, last=0, skip_sessions=low, sessions=high - low)
     made = stream_blocks(content, settings, whole("block_tokens", 1, 2**20))
     contexts = live_blocks(made.stream, made.block, live)
     capacity = whole("gpu_blocks", 0, 2**26)
     capacity = capacity or max(1, whole("memory_percent", 1, 1000) * contexts // 100)
-    # A cache below one request would reject it.
-    capacity = max(capacity, int(made.blocks.need.max(initial=1)))
+    least = int(made.blocks.need.max(initial=1))
+    if capacity < least:
+        report_loss(f"{name}: a cache of {capacity:,} blocks is below the largest request, and is "
+                    f"taken as {least:,}")  # fmt: skip
+        capacity = least
     check_choice("below", chosen["below"], ("none", "all"))
     n = len(
         content.trace.sessions if isinstance(content.trace, SessionTrace) else content.trace.time

@@ -1,16 +1,16 @@
 """Models from `config.json` of Hugging Face, read as data; no code of theirs runs."""
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.storage import storage_errors
+from archgym.files.yaml_document import read_json
 from archgym.simulators.moe.machine.models import LatentAttention, LinearAttention, MoeModel
 
-# chosen: a hundred times the largest configuration that is published.
-_MAX_BYTES: Final = 2**22
+# What `read_json` reads.
+_MAX_BYTES: Final = 2**20
 _EXPERTS: Final = ("n_routed_experts", "num_local_experts", "num_experts")
 _EXPERT_INNER: Final = ("moe_intermediate_size", "expert_intermediate_size")
 _ALL_HEADS_NORMED: Final = "minimax_m2"
@@ -40,15 +40,7 @@ def read_huggingface(path: str | Path) -> MoeModel:
       StorageError: It cannot be read.
     """
     path = Path(path)
-    with storage_errors(path, "read"), path.open("rb") as handle:
-        content = handle.read(_MAX_BYTES + 1)
-    if len(content) > _MAX_BYTES:
-        raise FileFormatError(path, None, f"it must have at most {_MAX_BYTES:,} bytes")
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        line = getattr(error, "lineno", None)
-        raise FileFormatError(path, line, "the file must be JSON; it is not") from None
+    document = read_json(path)
     if not isinstance(document, dict):
         raise FileFormatError(path, None, "the file must hold a JSON object")
     # Models of several modalities keep their language model in a part of its own.

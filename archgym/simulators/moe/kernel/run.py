@@ -175,29 +175,11 @@ def run(
       SimulatorError: What was counted does not add up.
     """
     choice = dict(zip(CHOICES, ready.choices.tolist(), strict=True))
-    if placement is None:
-        placement = _in_order(choice) if choice["expert"] > 1 else _NOWHERE
-    replicas, slots = placement
-    work = Work(
-        np.stack(
-            [
-                requests.arrival_ns,
-                requests.prompt_tokens,
-                requests.output_tokens,
-                where.row,
-                where.length,
-                where.offset,
-                prefix_hits(requests, ready.prefix_tokens),
-            ]
-        ).astype(np.int64),
-        np.ascontiguousarray(routing.experts, dtype=np.int16),
-        replicas,
-        slots,
-    )
+    work = work_of(ready, requests, routing, where, placement)
     if split is not None:
         served = _serve_split(ready, work, table, ranking, choice, split)
     elif table is not None:
-        served = _serve_steps(ready, work, table, choice)
+        served = _serve_steps(ready, work, table)
     else:
         served = _serve(ready, work, ranking, choice, warm)
     if served.counters["status"]:
@@ -223,6 +205,25 @@ def run(
     )
     _check(result)
     return result
+
+
+def work_of(
+    ready: Plan,
+    requests: Requests,
+    routing: Routing,
+    where: Documents,
+    placement: tuple[npt.NDArray[np.int32], npt.NDArray[np.int32]] | None = None,
+) -> Work:
+    """Return requests as kernels take them; arguments are those of `run`."""
+    if placement is None:
+        choice = dict(zip(CHOICES, ready.choices.tolist(), strict=True))
+        placement = _in_order(choice) if choice["expert"] > 1 else _NOWHERE
+    columns = (
+        requests.arrival_ns, requests.prompt_tokens, requests.output_tokens, where.row,
+        where.length, where.offset, prefix_hits(requests, ready.prefix_tokens),
+    )  # fmt: skip
+    rows = np.stack(columns).astype(np.int64)
+    return Work(rows, np.ascontiguousarray(routing.experts, dtype=np.int16), *placement)
 
 
 class _Served(NamedTuple):
@@ -256,20 +257,15 @@ def _serve(
     return _Served(counts, state)
 
 
-def _serve_steps(
-    ready: Plan, work: Work, table: npt.NDArray[np.float64], choice: dict[str, int]
-) -> _Served:
+def _serve_steps(ready: Plan, work: Work, table: npt.NDArray[np.float64]) -> _Served:
     """Serve requests at the level of steps."""
-    from archgym.simulators.moe.kernel.steps import N_STATISTICS, serve_steps
+    from archgym.simulators.moe.kernel.stepping import begin
 
-    n_requests = work.requests.shape[1]
-    state = new_state(n_requests, max(1, choice["n_layers"]), 1, 1)
-    counters = np.zeros(len(COUNTERS))
-    waits, statistics = np.zeros((2, n_requests)), np.zeros((2, N_STATISTICS))
-    serve_steps(ready.costs, ready.choices, work, state, table, counters, waits, statistics)
-    counts = dict(zip(COUNTERS, counters.tolist(), strict=True))
+    server = begin(ready, work, table)
+    server.advance()
+    counts = dict(zip(COUNTERS, server.counters.tolist(), strict=True))
     counts |= {"n_loads": 0.0, "n_evictions": 0.0, "n_resident_start": 0.0}
-    return _Served(counts, state, waits, statistics)
+    return _Served(counts, server.state, server.waits, server.statistics)
 
 
 def _serve_split(

@@ -39,8 +39,9 @@ WANTED, MISSED, LOADED, QUEUE = range(4)
 HITS, ACCESSES, WORST, FOUND_FOR = range(4)
 STALE, LASTING = -2, 1 << 62
 # Places in `State.clocks`: until when link, drive and processor are taken; averages of the adaptive
-# depth; the last arrival or departure [ns]; the last step without prompts [ns].
-LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT, PACE = range(7)
+# depth; the last arrival or departure [ns]; the last step without prompts [ns]; the time at which
+# steps stopped [ns].
+LINK, SSD, CPU, STALL_AVERAGE, LAYER_AVERAGE, LAST_EVENT, PACE, NOW = range(8)
 # Places in `State.contents`: what a step holds. Tokens of sequences that decode (drafts count), the
 # sequences, context that they read and pairs of token and context; the same of prompts; tokens that
 # the output head scores; requests.
@@ -114,7 +115,7 @@ class State(NamedTuple):
       finish: (n_experts,) float64, when each expert loaded for an event has been used [ns].
       layers: (4, n_layers) int64.
       worst_keys: (2, n_layers) float64, both sort keys of each layer's worst block.
-      clocks: (7,) float64.
+      clocks: (8,) float64.
       numbers: (18,) int64.
       contents: (N_CONTENTS,) float64.
     """
@@ -160,7 +161,7 @@ def new_state(n_requests: int, n_layers: int, n_experts: int, n_rounds: int) -> 
         finish=np.zeros(n_experts),
         layers=layers,
         worst_keys=np.zeros((2, n_layers)),
-        clocks=np.zeros(7),
+        clocks=np.zeros(8),
         numbers=np.zeros(18, dtype=np.int64),
         contents=np.zeros(N_CONTENTS),
     )

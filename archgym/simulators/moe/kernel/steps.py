@@ -75,6 +75,7 @@ from archgym.simulators.moe.kernel.state import (
     N_PROMPT,
     N_RUNNING,
     N_WRITTEN,
+    NOW,
     OUTPUT,
     PACE,
     RESERVED,
@@ -259,8 +260,9 @@ def serve_steps(
     counters: Array,
     waits: Array,
     statistics: Array,
+    until: float,
 ) -> None:
-    """Serve all requests.
+    """Serve all requests, or those of a part of the run; any parts give the bits of the whole.
 
     Args:
       costs: (len(COSTS),) float64.
@@ -272,10 +274,11 @@ def serve_steps(
       waits: (2, n_requests) float64, written: decode-only steps and steps with prompts between the
         first and the last token of each request.
       statistics: (2, N_STATISTICS) float64, added to, for both kinds of step.
+      until: Time from which no step begins [ns]; steps that are alike end together.
     """
     n_requests = choices[N_REQUESTS]
-    now = 0.0
-    while counters[N_FINISHED] < n_requests:
+    now = state.clocks[NOW]
+    while counters[N_FINISHED] < n_requests and now < until:
         ingest(costs, choices, work, state, counters, now)
         form_batch(choices, work, state, counters)
         if state.numbers[N_BATCH] == 0:
@@ -312,6 +315,9 @@ def serve_steps(
         hand_out(choices, work, state, counters, end)
         _count_waits(state, waits, statistics, is_mixed, float(n_steps), end)
         now = end
+    state.clocks[NOW] = now
+    if counters[N_FINISHED] < n_requests:
+        return
     counters[ELAPSED_NS] = now
     count_area(state, counters, now, 0)
     n_layers = choices[N_LAYERS]

@@ -1,15 +1,9 @@
 """Energy inputs of a family: shipped currents with the timings of an organisation and bin."""
 
 import functools
-import json
-from importlib import resources
-from typing import Any, Final
+from typing import Final
 
-import numpy.typing as npt
-
-from archgym.simulators.dram.kernel.core_energy import CORE_CAUSES_OF
-from archgym.simulators.dram.kernel.currents import PowerSpec, Supply, core_energy
-from archgym.simulators.dram.metrics import ENERGY_CAUSES
+from archgym.simulators.dram.kernel.currents import PowerSpec, Supply, currents_of
 from archgym.simulators.dram.ramulator.machine import Standard
 
 CURRENTS: Final = ("ddr4", "ddr5", "lpddr5")
@@ -23,9 +17,7 @@ def has_energy(made: Standard) -> bool:
 
 def currents_note(made: Standard) -> str:
     """Return what is known of a family's currents, in a sentence for outputs and documents."""
-    if not has_energy(made):
-        return "No currents are public; only an estimate by moved bits."
-    data = _currents(made.family)
+    data = currents_of(made.family)
     extra = ", ".join(data["illustrative"])
     return str(data["source"]) + (f" Illustrative: {extra}." if extra else "")
 
@@ -37,7 +29,7 @@ def power_of(made: Standard, organisation: str, speed: str) -> PowerSpec:
     The currents are those of one part, whatever the organisation and bin; the timings are the
     bin's. DRAMPower counts a read's precharge from the burst's end on LPDDR5.
     """
-    data = _currents(made.family)
+    data = currents_of(made.family)
     values = made.bins[speed].values(organisation)
     shape = made.organisations[organisation]
     is_split = made.family == "lpddr5"
@@ -65,26 +57,3 @@ def power_of(made: Standard, organisation: str, speed: str) -> PowerSpec:
         t_ck_s=made.bins[speed].t_ck_ps * 1e-12,
         clocks=clocks,
     )
-
-
-def energies_pj(
-    power: PowerSpec, bank_accounts: npt.NDArray[Any], rank_accounts: npt.NDArray[Any], ticks: int
-) -> dict[str, float]:
-    """Return the energies of a run by cause [pJ].
-
-    Args:
-      power: Energy inputs of the device.
-      bank_accounts, rank_accounts: Accounts of the run.
-      ticks: Its length.
-    """
-    joules = core_energy(power, bank_accounts, rank_accounts, ticks)
-    return {
-        cause: 1e12 * sum(joules[part] for part in CORE_CAUSES_OF[cause]) for cause in ENERGY_CAUSES
-    }
-
-
-@functools.cache
-def _currents(family: str) -> dict[str, Any]:
-    folder = resources.files("archgym.simulators.dram").joinpath("data/currents")
-    data: dict[str, Any] = json.loads(folder.joinpath(f"{family}.json").read_text("utf-8"))
-    return data

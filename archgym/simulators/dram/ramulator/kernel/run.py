@@ -36,7 +36,6 @@ SCHEDULERS: Final = ("FRFCFS", "FRFCFS-RowHit")
 ROW_POLICIES: Final = ("Open", "ClosedCAP")
 REFRESHES: Final = ("NoRefresh", "AllBank", "PerBank")
 WCK_SYNCS: Final = ("need_sync", "always_on")
-_PERCENTS: Final = (50, 95, 99)
 
 
 @final
@@ -106,11 +105,6 @@ class Requests:
         numbers = np.unique(addresses, return_inverse=True)[1].astype(np.int32)
         return Requests(time_ps, is_write, addresses, numbers, waits)
 
-    def paced(self, gap_ps: int) -> "Requests":
-        """Return the same requests, due at a constant rate."""
-        times = gap_ps * np.arange(len(self.addresses), dtype=np.int64)
-        return Requests(times, self.is_write, self.addresses, self.address_numbers)
-
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -143,14 +137,6 @@ class Outcome:
     rank_accounts: npt.NDArray[Any]
     log: npt.NDArray[np.int64]
     log_hash: int
-
-    def percentiles(self, is_write: npt.NDArray[np.bool_]) -> tuple[int, ...]:
-        """Return the 50th, 95th, 99th percentile and the maximum of read latencies [ticks]."""
-        late = np.sort((self.depart - self.due)[~is_write])
-        if not len(late):
-            return (0, 0, 0, 0)
-        n = len(late)
-        return (*(int(late[-(-n * p // 100) - 1]) for p in _PERCENTS), int(late[-1]))
 
 
 def run(

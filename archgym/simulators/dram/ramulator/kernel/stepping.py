@@ -8,10 +8,11 @@ import numpy.typing as npt
 
 from archgym.errors import SimulatorError
 from archgym.runtime.kernels import entry_point
+from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.kernel.power import count_commands
 from archgym.simulators.dram.kernel.stepping import COUNTERS
 from archgym.simulators.dram.ramulator.kernel.controller import Work, run
-from archgym.simulators.dram.ramulator.kernel.energy import energies_pj, power_of
+from archgym.simulators.dram.ramulator.kernel.energy import power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     SCHEDULERS,
     Configuration,
@@ -23,8 +24,6 @@ from archgym.simulators.dram.ramulator.kernel.run import (
 from archgym.simulators.dram.ramulator.kernel.state import NONE
 from archgym.simulators.dram.ramulator.machine import Standard
 
-SWITCHABLE: Final = ("scheduler", "row_policy", "cap", "wr_low", "wr_high")
-"""Settings that may change during a run."""
 _CHANGING: Final = (
     "controller", "channels", "banks", "used", "ready", "rings", "priority", "requests",
     "is_buffered", "bank_accounts", "rank_accounts", "hash",
@@ -158,7 +157,8 @@ class Run:
         """Run a part, and return its counters by `COUNTERS`.
 
         Args:
-          settings: Configuration; only `SWITCHABLE` may differ from that of the start.
+          settings: Configuration; scheduler, row policy, cap and marks of writes may
+            differ from those of the start.
           until: Bursts accepted since the start with which it stops; all to run to the end.
 
         Raises:

@@ -1,0 +1,105 @@
+"""Arguments of the wrong kind are refused in one clear line at every public entry point."""
+
+import inspect
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import archgym as ag
+from archgym.envs import DesignEnv, ParallelDesignEnv
+from archgym.errors import InvalidArgumentError
+from archgym.testing import ProvingSimulator
+
+WRONG: tuple[Any, ...] = (object(), [object()], "no such thing", 5)
+# Numbers with which a study would really run for a while, and arguments that take anything.
+_RIGHT = ("seed", "budget", "patience", "max_asks", "minutes", "timeout_s", "prior")
+
+
+def proving() -> ProvingSimulator:
+    """A small simulator without failures."""
+    return ProvingSimulator("tiny", has_failures=False)
+
+
+def search(folder: Path, /, **given: Any) -> None:
+    """Search the small simulator."""
+    usual = {"budget": 2, "agent": "random", "folder": folder / "s"}
+    ag.search(proving(), **(usual | given))
+
+
+def make(folder: Path, /, **given: Any) -> None:
+    """Make a task of the small simulator."""
+    ag.Task.make(proving(), **given)
+
+
+def make_dram(folder: Path, /, **given: Any) -> None:
+    """Make a task of a registered simulator with options."""
+    ag.Task.make("dram", **given)
+
+
+def create(folder: Path, /, **given: Any) -> None:
+    """Create a study."""
+    usual = {"agent": "random", "budget": 2}
+    ag.Study.create(folder / "s", ag.Task.make(proving(), "near"), **(usual | given)).close()
+
+
+def design_env(folder: Path, /, **given: Any) -> None:
+    """Make an environment of whole designs or choices."""
+    DesignEnv(ag.Task.make(proving(), "near"), **given)
+
+
+def team_env(folder: Path, /, **given: Any) -> None:
+    """Make an environment of a team."""
+    ParallelDesignEnv(ag.Task.make(proving(), "near"), **given)
+
+
+ENTRIES: tuple[tuple[Callable[..., None], Callable[..., Any], tuple[str, ...]], ...] = (
+    (search, ag.search, ("problem", "options")),
+    (make, ag.Task.make, ("simulator", "options")),
+    (make_dram, ag.Task.make, ("simulator", "options")),
+    (create, ag.Study.create, ("folder", "task")),
+    (design_env, DesignEnv.__init__, ("self", "task", "options")),
+    (team_env, ParallelDesignEnv.__init__, ("self", "task", "options")),
+)
+CASES = [
+    (enter, name, value)
+    for enter, function, left_out in ENTRIES
+    for name in inspect.signature(function).parameters
+    if name not in left_out
+    for value in WRONG
+    if value != 5 or name not in _RIGHT
+]
+CASES += [(make_dram, name, value) for name in ("device", "address_mapping") for value in WRONG]
+
+
+@pytest.mark.parametrize(
+    ("enter", "name", "value"),
+    CASES,
+    ids=lambda each: getattr(each, "__name__", type(each).__name__),
+)
+def test_argument_of_a_wrong_kind_is_refused_in_one_line(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    enter: Callable[..., None],
+    name: str,
+    value: Any,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    refusal = ""
+    try:
+        enter(tmp_path, **{name: value})
+    except ag.ArchGymError as error:
+        refusal = str(error)
+
+    # Some arguments take anything, such as a flag.
+    assert len(refusal.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("name", ["fixed", "values", "hyperparameters", "start", "warm_start"])
+def test_number_in_place_of_a_list_or_mapping_is_named(tmp_path: Path, name: str) -> None:
+    with pytest.raises(InvalidArgumentError) as refused:
+        search(tmp_path, **{name: 5})
+
+    assert str(refused.value).startswith(f"`{name}` must ")
+    assert str(refused.value).endswith("got 5.")
