@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 
-from archgym.proxy import ProxySimulator
 from archgym.runtime import plugins
 from tests.cli.conftest import Archgym
 
@@ -67,19 +66,21 @@ def test_searches_become_a_dataset_a_proxy_and_are_compared_with_a_table(archgym
     assert 0.5 * proven < best <= proven + 1e-12
 
 
-def test_interval_that_cannot_be_told_is_infinite(archgym: Archgym) -> None:
+def test_interval_that_cannot_be_told_is_said_to_be_infinite(archgym: Archgym) -> None:
     ran = archgym("search", "plugin", "-a", "random", "-n", "50", "--out", "few")
     assert ran.code == 0, ran.err
     archgym("dataset", "build", "few", "--out", "data")
     quick = ("--model", "linear", "--setting", "degree=1", "--setting", "alpha=0.01")
     assert archgym("proxy", "train", "data", *quick, "--out", "p.npz").code == 0
 
-    proxy = ProxySimulator("p.npz")
-    found = proxy.predict(proxy.space.default_indices[None, :], proxy.workload("light"), 0.99)
+    ran = archgym("proxy", "predict", "p.npz", "--level", "0.99")
+    as_json = archgym("proxy", "predict", "p.npz", "--level", "0.99", "--json").json
 
-    place = [spec.name for spec in proxy.metrics].index("latency_ns")
-    assert found.low[0, place] == 0
-    assert found.high[0, place] == float("inf")
+    assert ran.code == 0, ran.err
+    assert "inf" in ran.out
+    assert "too few designs for calibration" in ran.out
+    assert as_json["metrics"]["latency_ns"]["low"] == 0
+    assert as_json["metrics"]["latency_ns"]["high"] is None
 
 
 def test_options_of_a_mixture_are_named_as_they_are_given(archgym: Archgym) -> None:

@@ -49,6 +49,11 @@ def test_proxy_is_trained_shown_used_and_verified(
         ["stream"],
     )
 
+    code, out, _ = call(capsys, "proxy", "predict", file, "--set", "page_policy=Closed", "--json")
+    time_ns = json.loads(out)["metrics"]["total_time_ns"]
+    assert code == 0
+    assert time_ns["low"] <= time_ns["value"] <= time_ns["high"]
+
     code, out, _ = call(capsys, "proxy", "search", file, "-n", "120", "--verify", "3", "--json")
     found = json.loads(out)
     assert code == 0

@@ -18,7 +18,7 @@ from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
 
 @pytest.mark.slow
 def test_gymnasiums_checker_accepts_all(recwarn: pytest.WarningsRecorder) -> None:
-    short = ("requests=4000", "instructions=8000", "requests=100")
+    short = ("requests=4000", "instructions=8000", "requests=400")
     for (name, task), size in zip(CONTROL.items(), short, strict=True):
         assert gymnasium.make(name).unwrapped
         env = gymnasium.make(name, task=f"{task}:{size}").unwrapped

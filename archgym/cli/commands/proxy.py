@@ -6,14 +6,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.cli.console.terminal import heading, prose, say, table, write_json
+from archgym.cli.console.terminal import heading, number, prose, say, table, write_json
 from archgym.cli.options.completion import complete_model
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.run import AgentOption, AgentSeedOption
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import (
     assignments,
+    filled_design,
     named_path,
+    read_design,
 )
 from archgym.errors import InvalidArgumentError
 from archgym.files.storage import require_free
@@ -149,6 +151,85 @@ def info(proxy: ProxyArgument, json: JsonOption = False) -> None:
     from archgym.proxy import Proxy
 
     _write_proxy(Proxy.load(proxy), proxy, json)
+
+
+@proxy_app.command()
+def predict(
+    proxy: ProxyArgument,
+    design: Annotated[
+        Path | None,
+        typer.Option("--design", help="JSON file of the design (default: the default design)."),
+    ] = None,
+    value: Annotated[
+        list[str] | None,
+        typer.Option("--set", help="Value of a parameter; repeat for more.", metavar="NAME=VALUE"),
+    ] = None,
+    workload: Annotated[
+        str | None,
+        typer.Option("--workload", "-w", help="Workload to predict (default: the proxy's first)."),
+    ] = None,
+    level: Annotated[
+        float, typer.Option("--level", help="Share of designs that an interval should cover.")
+    ] = 0.9,
+    json: JsonOption = False,
+) -> None:
+    """Predict the metrics of one design, with intervals."""
+    from archgym.cli.console.progress import announce_compilation
+    from archgym.proxy import ProxySimulator
+
+    announce_compilation()
+    simulator = ProxySimulator(proxy)
+    space = simulator.space
+    chosen = space.design_at(space.default_indices)
+    if design is not None:
+        chosen = filled_design(space, read_design(design), design)
+    from archgym.spaces.texts import with_values
+
+    chosen = with_values(space, chosen, assignments("--set", value or ()))
+    ran = simulator.workload(workload or simulator.default_workload)
+    indices = space.indices_of(chosen)[None, :]
+    result = simulator.evaluate_batch(indices, ran)
+    why = simulator.reasons[int(result.reason[0])] or None
+    found = simulator.predict(indices, ran, level)
+    rows = [
+        (spec, float(found.values[0, k]), float(found.low[0, k]), float(found.high[0, k]))
+        for k, spec in enumerate(simulator.metrics)
+    ]
+    if json:
+        write_json(
+            {
+                "proxy": str(proxy),
+                "workload": ran.name,
+                "design": dict(chosen),
+                "infeasible": why,
+                "level": level,
+                "extrapolates": bool(found.is_unfamiliar[0]),
+                "metrics": {
+                    spec.name: {"value": v, "low": low, "high": high, "unit": spec.unit}
+                    for spec, v, low, high in rows
+                },
+            }
+        )
+        return
+    if why is not None:
+        say(f"The design is infeasible: {why}.")
+        return
+    ends = f"{100 * level:g} % from", "to"
+    table(
+        ("metric", "expected", *ends, "unit"),
+        [(s.name, number(v), number(low), number(high), s.unit) for s, v, low, high in rows],
+        right=("expected", *ends),
+    )
+    if any(high == float("inf") for *_, high in rows):
+        say(
+            "An infinite interval means too few designs for calibration. Train the proxy on more "
+            "designs, or with a larger --calibration."
+        )
+    elif found.is_unfamiliar[0]:
+        say(
+            "The proxy extrapolates: no training design combines these values. The interval is "
+            "based on errors in held-out regions of the space."
+        )
 
 
 @proxy_app.command()
