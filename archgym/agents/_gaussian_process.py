@@ -65,6 +65,7 @@ class GaussianProcess:
         )
         self._values = self._centres.copy()
         self._is_new = True
+        self._rooms: dict[int, np.ndarray] = {}
 
     def learn(self, features: np.ndarray, targets: np.ndarray) -> None:
         """Adapt weights, amplitudes and noise to targets, (n,), of features, (n, n_features).
@@ -104,14 +105,10 @@ class GaussianProcess:
         self._a, self._s, self._noise = a, s, noise
         self._z = (features - self._origin) * self._root
         kernel = self._kernel(self._z, self._z)
-        kernel[np.diag_indices_from(kernel)] += noise + _JITTER
-        lower = _cholesky(kernel)
-        inverse: np.ndarray = import_library("scipy.linalg").solve_triangular(
-            lower, np.eye(len(lower)), lower=True
-        )
-        self._inverse = inverse
+        _diagonal(kernel)[:] += noise + _JITTER
+        self._inverse = _inverse(_cholesky(kernel))
         y = (targets - self._mean) / self._scale
-        self._alpha = inverse.T @ (inverse @ y)
+        self._alpha = self._inverse.T @ (self._inverse @ y)
 
     def believe(self, features: np.ndarray) -> None:
         """Condition on rows of features as if they had the predicted means.
@@ -121,10 +118,8 @@ class GaussianProcess:
         z = (features - self._origin) * self._root
         rest = self._kernel(z, self._z) @ self._inverse.T
         kernel = self._kernel(z, z) - rest @ rest.T
-        kernel[np.diag_indices_from(kernel)] += self._noise + _JITTER
-        corner = import_library("scipy.linalg").solve_triangular(
-            _cholesky(kernel), np.eye(len(z)), lower=True
-        )
+        _diagonal(kernel)[:] += self._noise + _JITTER
+        corner = _inverse(_cholesky(kernel))
         n = len(self._z)
         inverse = np.zeros((n + len(z), n + len(z)))
         inverse[:n, :n], inverse[n:, n:] = self._inverse, corner
@@ -135,22 +130,44 @@ class GaussianProcess:
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of each row of features, (n,) each."""
-        z = (features - self._origin) * self._root
+        z = np.subtract(features, self._origin, out=self._room_like(4, features))
+        z *= self._root
         cross = self._kernel(z, self._z)
         mean = cross @ self._alpha
-        explained = cross @ self._inverse.T
+        explained = np.matmul(cross, self._inverse.T, out=self._room(1, cross.shape))
         explained *= explained
-        own = self._a * (z * z).sum(axis=1) + self._s
+        own = self._a * self._lengths(z) + self._s
         variance = np.maximum(own - explained.sum(axis=1), 1e-10)
         return self._mean + self._scale * mean, self._scale * np.sqrt(variance)
 
+    def _room(self, number: int, shape: tuple[int, ...]) -> np.ndarray:
+        """Return an array to fill, whose memory earlier calls with this number had.
+
+        Fresh memory of this size takes longer to get than to fill.
+        """
+        size = math.prod(shape)
+        if number not in self._rooms or self._rooms[number].size < size:
+            self._rooms[number] = np.empty(size)
+        return self._rooms[number][:size].reshape(shape)
+
+    def _room_like(self, number: int, array: np.ndarray) -> np.ndarray:
+        """Return room in the order of an array's entries, which decides the last bits of sums."""
+        is_by_column = array.strides[0] < array.strides[1]
+        return (
+            self._room(number, array.T.shape).T if is_by_column else self._room(number, array.shape)
+        )
+
+    def _lengths(self, z: np.ndarray) -> np.ndarray:
+        """Return the squared length of each row, (n,)."""
+        return np.asarray(np.multiply(z, z, out=self._room_like(5, z)).sum(axis=1))
+
     def _kernel(self, one: np.ndarray, other: np.ndarray) -> np.ndarray:
-        # In place, since most of the time of an ask goes into these arrays.
-        kernel: np.ndarray = one @ other.T
-        root = _squares(one, other, kernel)
-        root *= 5.0
-        np.sqrt(root, out=root)
-        matern = _matern(root)
+        """Return the kernel, (n, m), in memory that the next call takes."""
+        kernel = np.matmul(one, other.T, out=self._room(0, (len(one), len(other))))
+        root, decay, matern = (self._room(n, kernel.shape) for n in (1, 2, 3))
+        _roots(self._lengths(one), self._lengths(other), kernel, root, decay)
+        np.exp(np.negative(root, out=decay), out=decay)
+        _matern(root, decay, matern)
         matern *= self._s
         kernel *= self._a
         kernel += matern
@@ -170,22 +187,26 @@ class GaussianProcess:
         weights, a, s, noise = self._parts(values)
         z = features * np.sqrt(weights)
         product = z @ z.T
-        root = np.sqrt(5.0 * _squares(z, z, product))
-        decay = np.exp(-root)
-        matern = (1.0 + root + root * root / 3.0) * decay
-        kernel = a * product + s * matern
-        kernel[np.diag_indices_from(kernel)] += noise + _JITTER
+        lengths = self._lengths(z)
+        root, decay, matern, kernel, other = (self._room(k, (n, n)) for k in (0, 1, 2, 3, 4))
+        _roots(lengths, lengths, product, root, other)
+        np.exp(np.negative(root, out=decay), out=decay)
+        _matern(root, decay, matern)
+        np.multiply(matern, s, out=kernel)
+        kernel += np.multiply(product, a, out=other)
+        _diagonal(kernel)[:] += noise + _JITTER
         lower = _cholesky(kernel)
-        inverse_lower = import_library("scipy.linalg").solve_triangular(
-            lower, np.eye(n), lower=True
-        )
-        inverse = inverse_lower.T @ inverse_lower
-        alpha = inverse @ y
+        inverse_lower = _inverse(lower)
+        half = inverse_lower.T @ inverse_lower
+        alpha = half @ y
         off = (values - self._centres) / self._spreads
-        loss = 0.5 * y @ alpha + np.log(np.diag(lower)).sum() + 0.5 * off @ off
-        half = 0.5 * (inverse - np.outer(alpha, alpha))
+        loss = 0.5 * y @ alpha + np.log(_diagonal(lower)).sum() + 0.5 * off @ off
+        half -= np.multiply(alpha[:, None], alpha, out=other)
+        half *= 0.5
         # Derivative of the Matern kernel by the squared distance.
-        slope = half * (-5.0 / 6.0 * s) * (1.0 + root) * decay
+        slope = np.multiply(half, -5.0 / 6.0 * s, out=kernel)
+        slope *= root
+        slope *= decay
         by_feature = a * ((half @ z) * z).sum(axis=0)
         by_feature += 2.0 * (
             (slope.sum(axis=1)[:, None] * z * z).sum(axis=0) - ((slope @ z) * z).sum(axis=0)
@@ -194,8 +215,8 @@ class GaussianProcess:
             [
                 np.bincount(self._groups, by_feature, self._n_groups),
                 [
-                    a * (half * product).sum(),
-                    s * (half * matern).sum(),
+                    a * np.multiply(half, product, out=other).sum(),
+                    s * np.multiply(half, matern, out=other).sum(),
                     noise * np.trace(half),
                 ],
             ]
@@ -208,23 +229,38 @@ def _scale(targets: np.ndarray) -> float:
     return scale if scale > 1e-12 else 1.0
 
 
-def _squares(one: np.ndarray, other: np.ndarray, product: np.ndarray) -> np.ndarray:
-    """Return squared distances, (n, m)."""
-    ones, others = (one * one).sum(axis=1), (other * other).sum(axis=1)
-    squares: np.ndarray = ones[:, None] + others[None, :]
-    squares -= 2.0 * product
-    np.maximum(squares, 0.0, out=squares)
-    return squares
+def _roots(
+    ones: np.ndarray, others: np.ndarray, product: np.ndarray, out: np.ndarray, twice: np.ndarray
+) -> None:
+    """Write sqrt(5) times the distances, (n, m), of rows with these squared lengths to `out`."""
+    np.add(ones[:, None], others[None, :], out=out)
+    out -= np.multiply(product, 2.0, out=twice)
+    np.maximum(out, 0.0, out=out)
+    out *= 5.0
+    np.sqrt(out, out=out)
 
 
-def _matern(root: np.ndarray) -> np.ndarray:
-    """Return the Matern-5/2 kernel of sqrt(5) times the distance."""
-    decay = np.exp(-root)
-    square = root * root
-    square /= 3.0
-    square += 1.0 + root
-    square *= decay
-    return np.asarray(square)
+def _matern(root: np.ndarray, decay: np.ndarray, out: np.ndarray) -> None:
+    """Write the Matern-5/2 kernel of sqrt(5) times the distance to `out`, and add 1 to `root`."""
+    np.multiply(root, root, out=out)
+    out /= 3.0
+    root += 1.0
+    out += root
+    out *= decay
+
+
+def _diagonal(matrix: np.ndarray) -> np.ndarray:
+    """Return a view of the diagonal of a square matrix."""
+    return np.asarray(np.einsum("ii->i", matrix))
+
+
+def _inverse(lower: np.ndarray) -> np.ndarray:
+    """Return the inverse of a lower factor."""
+    # The routine behind `solve_triangular`, whose checks take as long as a small matrix.
+    solve = import_library("scipy.linalg.lapack").dtrtrs
+    inverse: np.ndarray
+    inverse, _ = solve(lower.T, np.eye(len(lower), order="F"), lower=0, trans=1, overwrite_b=1)
+    return inverse
 
 
 def _cholesky(kernel: np.ndarray) -> np.ndarray:

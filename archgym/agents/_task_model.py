@@ -175,7 +175,8 @@ class TaskModel:
     def fit(self, history: History, in_flight: Sequence[np.ndarray] = ()) -> None:
         """Learn from all results; there must be a design that was built.
 
-        Designs in flight, canonical ones, are believed to have the metrics that are predicted.
+        Designs in flight, canonical ones, are believed to have the metrics that are predicted. The
+        best of them is the one to improve on, if believed to meet the limits.
 
         Results at two fidelities have one process, in which the fidelity is a parameter. So it
         learns for each metric how much a cheaper result says about one of the task.
@@ -228,13 +229,26 @@ class TaskModel:
                 self._builds.learn(features, labels)
             self._builds.condition(features[rows], labels[rows])
         if len(in_flight):
-            self.believe(np.array(in_flight))
+            designs = np.array(in_flight)
+            self.believe(designs)
+            self._best = max(self._best, self._believed_best(designs))
 
     def believe(self, designs: np.ndarray) -> None:
         """Take canonical designs as if they had the metrics that are predicted."""
         features = self._features_of(designs, np.zeros(len(designs), dtype=bool))
         for process in [*self._worths, *self._excesses, *[self._builds] * self._has_unbuilt]:
             process.believe(features)
+
+    def _believed_best(self, designs: np.ndarray) -> float:
+        """Return the largest objective of designs that are believed to meet all limits."""
+        features = self._features_of(designs, np.zeros(len(designs), dtype=bool))
+        means = np.stack([process.predict(features)[0] for process in self._worths], axis=1)
+        total = np.where(self._are_cut, np.minimum(means, 0.0), means) @ self._weights
+        for process in self._excesses:
+            total[process.predict(features)[0] > 0.0] = -np.inf
+        if self._has_unbuilt:
+            total[self._builds.predict(features)[0] < 0.0] = -np.inf
+        return float(total.max()) if self._has_best else -np.inf
 
     def promise(self, designs: np.ndarray) -> np.ndarray:
         """Return the logarithm of the expected improvement of canonical designs, (n,).

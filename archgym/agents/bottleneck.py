@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, final
 import numpy as np
 
 from archgym.agent.agent import Agent
+from archgym.agent.neighbours import step_designs
 from archgym.agent.seen import AskedDesigns
 from archgym.checks import check_number, check_whole
 from archgym.evaluation.metrics import growth
 from archgym.evaluation.simulator import FEASIBLE, Bottleneck
 from archgym.evaluation.trials import Evaluate, Trials
-from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Integer, Real
 from archgym.spaces.space import DesignSpace
 

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Self, final
 import numpy as np
 
 from archgym.agent.agent import AskTellAgent
+from archgym.agent.neighbours import step_designs
 from archgym.agent.prior import Prior
 from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
@@ -13,7 +14,6 @@ from archgym.checks import check_whole
 from archgym.evaluation.trials import Trials
 from archgym.runtime.importing import import_library
 from archgym.spaces.features import Coordinates
-from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 

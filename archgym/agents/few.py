@@ -7,6 +7,7 @@ import numpy as np
 
 from archgym.agent.advice import Advice
 from archgym.agent.agent import Agent
+from archgym.agent.neighbours import step_designs
 from archgym.agent.prior import Prior
 from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
@@ -17,7 +18,6 @@ from archgym.errors import InvalidArgumentError
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.trials import Evaluate, Trials, expect
 from archgym.runtime.threads import one_thread
-from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 
@@ -262,8 +262,11 @@ class FewAgent(Agent):
         # Earlier studies come first: models and moves near the best then start from their designs.
         n = len(history) + len(self._in_flight)
         is_near = n % 2 == 1 and not self._asked.has_preferred
-        if is_near and history.is_built.any():
+        # Without results, the first design in flight is the default one.
+        best = np.array(list(self._in_flight.values())[:1])
+        if history.is_built.any():
             best = history.designs[history.order()[:1]]
+        if is_near and len(best):
             rate = max(2.0, _START_SHARE * self._space.n_parameters)
             near = self._near(best, rate, 16)
             near = near[self._asked.new(near)]

@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from archgym.agent.agent import Agent
+from archgym.agent.neighbours import step_designs
 from archgym.agent.prior import Prior
 from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
@@ -17,7 +18,6 @@ from archgym.evaluation.objective import reference_point
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.spaces.choices import Choices
-from archgym.spaces.neighbours import step_designs
 from archgym.spaces.space import DesignSpace
 
 # chosen: as for the genetic agent: rounds of breeding before random designs are taken, and children

@@ -7,11 +7,11 @@ from typing import Annotated, final
 import numpy as np
 
 from archgym.agent.agent import AskTellAgent
+from archgym.agent.neighbours import step_designs
 from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_number, check_whole
 from archgym.evaluation.trials import Trials
-from archgym.spaces.neighbours import step_designs
 from archgym.spaces.parameter import Integer, Ordinal, PowerOfTwo
 from archgym.spaces.space import DesignSpace
 

@@ -2,6 +2,7 @@
 
 import importlib
 import random
+import sys
 from typing import Any
 
 from archgym.errors import MissingExtraError
@@ -16,6 +17,8 @@ def import_library(name: str, extra: str | None = None) -> Any:
     Raises:
       MissingExtraError: It is not installed, and `extra` would bring it.
     """
+    if name in sys.modules:
+        return importlib.import_module(name)
     state = random.getstate()
     try:
         return importlib.import_module(name)

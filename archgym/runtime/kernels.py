@@ -28,6 +28,7 @@ import numba
 from numba import types
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 from numba.core.datamodel.models import PointerModel
+from numba.core.runtime.nrt import rtsys
 from numba.extending import intrinsic, lower_builtin, register_model
 
 logger = logging.getLogger(__name__)
@@ -67,16 +68,17 @@ def inlined(function: Function) -> Function:
     return cast(Function, dispatcher)
 
 
-def entry_point(seconds: float) -> Callable[[Function], Function]:
+def entry_point(seconds: float, allocates: bool = False) -> Callable[[Function], Function]:
     """Compile a kernel that Python calls, and caches its machine code on disk.
 
     Args:
       seconds: About how long compiling takes on one core, for the notice that precedes it [s].
+      allocates: True if what it calls allocates arrays.
     """
 
     def decorate(function: Function) -> Function:
-        dispatcher: Any = numba.njit(**_OPTIONS)(function)
-        dispatcher._cache = _FolderCache(function, seconds)
+        dispatcher: Any = numba.njit(**{**_OPTIONS, "_nrt": allocates})(function)
+        dispatcher._cache = _FolderCache(function, seconds, allocates)
         return cast(Function, dispatcher)
 
     return decorate
@@ -336,15 +338,18 @@ class _FolderCache(FunctionCache):
 
     _impl_class = _FolderCacheImpl
 
-    def __init__(self, function: Callable[..., Any], seconds: float) -> None:
+    def __init__(self, function: Callable[..., Any], seconds: float, allocates: bool) -> None:
         super().__init__(function)  # type: ignore[no-untyped-call]  # numba has no types
+        self._allocates = allocates
         self._kernel = f"{function.__module__}.{function.__name__}"
         self._seconds = seconds
         self._turn = -1
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         # Numba's own first prepares to compile, for which it imports SciPy and takes most of a
-        # second. Loading needs none of that, and what compiles prepares by itself.
+        # second. Loading needs none of that but an allocator, and what compiles prepares by itself.
+        if self._allocates:
+            rtsys.initialize(target_context)
         found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]  # as above
         if found is None and self._wait_for_turn():
             found = self._load_overload(sig, target_context)  # type: ignore[no-untyped-call]

@@ -214,6 +214,8 @@ def best_first(task: Task, log: StudyLog) -> tuple[np.ndarray, np.ndarray, np.nd
             f"{log.folder} must have the metrics that the objective needs; "
             f"{', '.join(f'`{name}`' for name in missing)} missing."
         )
+    if (damage := log.damage_report()) is not None:
+        logger.warning("%s", damage)
     rows = np.flatnonzero(log.is_evaluation & ~log.is_failed)
     indices, fits = _mapped(task.space, log, log.records.indices[rows])
     rows = rows[fits]

@@ -91,6 +91,36 @@ def test_process_learns_a_smooth_function() -> None:
     assert np.mean(np.abs(mean - worth(other)) < 3.0 * spread) > 0.8
 
 
+def test_predictions_are_those_of_the_equations() -> None:
+    made, features = process([0, 0, 1], 30)
+    targets = features[:, 0] + np.sin(4.0 * features[:, 2])
+    made.learn(features[:20], targets[:20])
+    made.condition(features[:20], targets[:20])
+    weights, a, s, noise = made._parts(made._values)
+    z = (features - features[:20].mean(axis=0)) * np.sqrt(weights)
+    root = np.sqrt(5.0 * ((z[:, None] - z[None, :]) ** 2).sum(axis=2))
+    kernel = a * z @ z.T + s * (1.0 + root + root**2 / 3.0) * np.exp(-root)
+    solved = np.linalg.solve(kernel[:20, :20] + (noise + 1e-8) * np.eye(20), kernel[:20])
+    y = (targets[:20] - targets[:20].mean()) / targets[:20].std()
+
+    mean, spread = made.predict(features[20:])
+    again = made.predict(features[20:])
+
+    left = np.diag(kernel - kernel[:, :20] @ solved)[20:]
+    expected = targets[:20].mean() + targets[:20].std() * (solved[:, 20:].T @ y)
+    np.testing.assert_allclose(mean, expected, rtol=1e-6)
+    np.testing.assert_allclose(spread, targets[:20].std() * np.sqrt(left), rtol=1e-4)
+    assert np.array_equal(mean, again[0])
+
+
+@pytest.mark.parametrize("order", ["C", "F"])
+def test_memory_that_is_filled_again_keeps_the_bits_of_sums(order: Any) -> None:
+    made, features = process([0] * 9, 50)
+    z = np.asarray(features, order=order)
+
+    assert np.array_equal(made._lengths(z), (z * z).sum(axis=1))
+
+
 def test_gradient_is_that_of_the_loss() -> None:
     made, features = process([0, 0, 1, 2, 2], 20)
     y = features[:, 0] - features[:, 3] ** 2
@@ -205,6 +235,15 @@ def test_design_in_flight_is_not_asked_for_again() -> None:
     assert len(np.unique(MIXED.space.canonical(designs), axis=0)) == 30
 
 
+def test_half_of_the_first_designs_in_flight_are_near_the_default() -> None:
+    agent = FewAgent(MIXED.space, seed=0, batch_size=8)
+    default, *rest = (agent.ask()[0] for _ in range(8))
+    n_changed = (np.array(rest) != default).sum(axis=1)
+
+    # As with one in flight: every other design, beginning with the second.
+    assert (n_changed[::2] < n_changed[1::2].mean()).all()
+
+
 def test_belief_keeps_means_and_removes_uncertainty() -> None:
     made, features = process([0, 1, 2], 40)
     targets = features[:, 0] + np.sin(4.0 * features[:, 1])
@@ -221,6 +260,27 @@ def test_belief_keeps_means_and_removes_uncertainty() -> None:
     # The same as conditioning on the predicted means.
     made.condition(features[:25], np.append(targets[:20], mean[:5]))
     assert made.predict(features[20:])[0] == pytest.approx(mean, abs=1e-3)
+
+
+def test_design_in_flight_that_is_believed_to_be_the_best_is_the_one_to_improve_on() -> None:
+    space = DesignSpace("line", [Integer(name="x", low=0, high=30)])
+    task = Task.make(
+        FunctionSimulator(lambda design: {"loss": 40.0 - design["x"]}, space, {"loss": "minimise"})
+    )
+    history = History(1)
+    known = np.array([[0], [4], [8], [12]])
+    history.add(known, task.trials(known, task.evaluate(known), np.zeros(4, dtype=bool)))
+    model = TaskModel(DesignFeatures(space), task)
+
+    def gain(x: int, *in_flight: int) -> float:
+        model.fit(history, [np.array([other]) for other in in_flight])
+        return float(model.promise(np.array([[x]]))[0])
+
+    # 14 is better than all that is known, but not than 16 will be; 18 is better than that.
+    assert gain(14, 16) < gain(14) - 1.0
+    assert gain(18, 16) > gain(14, 16) + 1.0
+    # A design that is believed to be worse changes little.
+    assert gain(14, 2) == pytest.approx(gain(14), abs=0.1)
 
 
 def test_asks_depend_on_results_in_order_of_asking_only() -> None:

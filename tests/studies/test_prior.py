@@ -161,6 +161,19 @@ def test_agents_that_learn_from_earlier_studies_are_named(tmp_path: Path) -> Non
     }
 
 
+def test_damage_of_an_earlier_study_is_reported(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    search(tmp_path / "earlier", budget=6)
+    path = tmp_path / "earlier" / "journal.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    path.write_text("".join([*lines[:2], lines[2].replace("1", "2"), *lines[3:]]))
+
+    search(tmp_path / "a", budget=2, warm_start=[tmp_path / "earlier"])
+
+    assert "1 damaged line left out: line 3" in caplog.text
+
+
 def test_changed_records_of_earlier_studies_are_refused(tmp_path: Path) -> None:
     search(tmp_path / "earlier")
     search(tmp_path / "a", budget=5, warm_start=[tmp_path / "earlier"])

@@ -12,6 +12,7 @@ import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.evaluation.factory import make_simulator
+from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
 from archgym.simulators.kv.workloads import load, read_trace
@@ -170,12 +171,16 @@ def test_cut_without_a_request_is_refused() -> None:
         KvSimulator(first=5000).workload("chat")
 
 
-def test_sessions_cut_only_a_trace_that_has_so_many() -> None:
-    # Before, requests without sessions all ran, and sessions beyond the last were left out.
-    with pytest.raises(InvalidArgumentError, match="which `first` and `last` cut"):
-        KvSimulator(sessions=3).workload("chat")
-    with pytest.raises(InvalidArgumentError, match="must be 0 to 19 of the trace; got 15 to 24"):
-        KvSimulator(skip_sessions=15, sessions=10).workload("coding")
+def test_cuts_that_a_trace_cannot_have_are_told() -> None:
+    # Before, they had no effect, and no one was told.
+    with collected_reductions() as notes:
+        stream_of(load("chat").trace, StreamSettings(sessions=3))
+        stream_of(load("coding").trace, StreamSettings(skip_sessions=15, sessions=10))
+
+    assert any("no effect on a trace of requests alone" in note for note in notes)
+    assert any("must be 0 to 19 of the trace; got 15 to 24, of which 5 run" in n for n in notes)
+    with pytest.raises(InvalidArgumentError, match="must be 0 to 19 of the trace; got 20 to 29"):
+        stream_of(load("coding").trace, StreamSettings(skip_sessions=20, sessions=10))
 
 
 def test_requests_of_aiperf_are_sorted_by_their_start(tmp_path: Path) -> None:

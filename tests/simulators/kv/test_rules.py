@@ -12,6 +12,7 @@ from archgym.rules.comparison import compare_rules
 from archgym.rules.domain import domain
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
+from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv.metrics import gap_share
 from archgym.simulators.kv.rules.case import open_case
 
@@ -49,6 +50,15 @@ def test_held_out_sessions_that_rules_were_made_on_are_refused(tmp_path: Path) -
     assert second.shared_with(first) == 0
     # Before, a part of a trace without sessions was the whole of it.
     assert len(first.made.stream) == len(second.made.stream) == 600
+
+
+def test_cache_below_the_largest_request_is_raised_and_told() -> None:
+    # Before, it was raised in silence.
+    with collected_reductions() as notes:
+        case = open_case("coding@0-10", {"gpu_blocks": "10"})
+
+    assert case.capacity == case.made.blocks.need.max()
+    assert any("a cache of 10 blocks is below the largest request" in note for note in notes)
 
 
 def test_rule_below_an_optimal_lru_loses() -> None:

@@ -11,6 +11,7 @@ import yaml
 
 from archgym.cli.app import run
 from archgym.errors import InvalidDesignError
+from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.analysis import analyse, live_blocks, memory_for
 from archgym.simulators.kv.machine import deployment
@@ -337,3 +338,39 @@ def test_every_request_is_served_whatever_the_design() -> None:
         assert (column["handed_gb"][row] > 0.0) == apart
         assert column["found_percent"][row] <= 100.0
     assert served > 5
+
+
+def test_requests_above_the_memory_of_a_worker_are_told(tmp_path: Path) -> None:
+    line = {"timestamp": 0, "output_length": 2, "hash_ids": []}
+    one, both = tmp_path / "one.jsonl", tmp_path / "both.jsonl"
+    large = json.dumps({**line, "input_length": 300_000})
+    one.write_text(large)
+    both.write_text(large + "\n" + json.dumps({**line, "input_length": 3000}))
+
+    # Before, it counted as served within 0 ms.
+    found = run_alone(one, {"hardware": "rtx-4090"})
+    with collected_reductions() as notes:
+        some = run_alone(both, {"hardware": "rtx-4090"})
+
+    assert found.infeasible is not None
+    assert "smaller than every request" in found.infeasible
+    assert some["rejected"] == 1.0
+    assert any("--subject-to 'rejected <= 0'" in note for note in notes)
+
+
+def test_analysis_of_prompts_without_a_common_beginning_says_so(tmp_path: Path) -> None:
+    content = KvSimulator("vllm").workload(alone(tmp_path, 640, n=9)).content
+
+    found = analyse(stream_blocks(content, KvSimulator("vllm").settings, 64), 8, ("lru",))
+
+    # Before: "nearly all blocks that can be hits are".
+    assert "no prompt begins like an earlier one" in found.diagnosis
+
+
+def test_value_that_a_tried_design_ignores_is_told(
+    capfd: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    with pytest.raises(SystemExit):
+        run(["kv", "try", str(alone(tmp_path, 640)), "--case", "routing=sticky"])
+
+    assert "`routing` is inactive in this design" in capfd.readouterr().err

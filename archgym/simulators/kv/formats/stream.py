@@ -8,6 +8,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.runtime.reductions import report_loss
 from archgym.simulators.kv.formats.trace import (
     MAX_REQUESTS,
     MAX_TIME_MS,
@@ -164,9 +165,9 @@ def stream_of(trace: Trace, settings: StreamSettings) -> Stream:
     """
     if isinstance(trace, RequestTrace):
         if settings.skip_sessions or settings.sessions:
-            raise InvalidArgumentError(
-                "`skip_sessions` and `sessions` cut a trace of sessions; this one has requests "
-                "alone, which `first` and `last` cut."
+            report_loss(
+                "`skip_sessions` and `sessions` have no effect on a trace of requests alone, which "
+                "`first` and `last` cut"
             )
         return _requests_stream(trace, settings)
     return _Sessions(trace, settings).stream()
@@ -231,11 +232,14 @@ class _Sessions:
         low = settings.skip_sessions
         high = low + settings.sessions if settings.sessions else len(trace.sessions)
         self._chosen = trace.sessions[low:high]
-        if not self._chosen or high > len(trace.sessions):
-            raise InvalidArgumentError(
-                f"Sessions must be 0 to {len(trace.sessions) - 1:,} of the trace; got {low:,} to "
-                f"{max(low, high - 1):,}."
-            )
+        what = (
+            f"sessions must be 0 to {len(trace.sessions) - 1:,} of the trace; got {low:,} to "
+            f"{max(low, high - 1):,}"
+        )
+        if not self._chosen:
+            raise InvalidArgumentError(f"{what}.")
+        if high > len(trace.sessions):
+            report_loss(f"{what}, of which {len(self._chosen):,} run")
         self._settings = settings
         self._piece = trace.piece
         self._pairs: dict[tuple[int, int], int] = {}

@@ -5,6 +5,8 @@ have an order, two items swapped in a permutation, one prime moved in a factoris
 other value where nothing is near.
 """
 
+import sys
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -67,16 +69,68 @@ def step_designs(
     # The movable parameter with the least number steps in any case.
     least = order == order.min(axis=1, keepdims=True)
     chosen = movable & (least | (order < rate / np.maximum(n_movable, 1)))
-    sizes, parameters = space.sizes.tolist(), space.parameters
-    for row, place in np.argwhere(chosen).tolist():
+    places = np.argwhere(chosen)
+    parameters = space.parameters
+    are_ordered = np.array([parameter.is_ordered for parameter in parameters])
+    is_listed = are_ordered | [_is_choice(type(parameter)) for parameter in parameters]
+    # Compiled code makes the same steps, and is used where a simulator has loaded its library.
+    if "archgym.runtime.kernels" in sys.modules and is_listed[places[:, 1]].all():
+        odds = np.minimum(1.0, 1.0 / (length * space.sizes))
+        _compiled_steps()(changed, places, space.sizes, are_ordered, odds, rng)
+        return changed
+    sizes = space.sizes.tolist()
+    for row, place in places.tolist():
         index = int(changed[row, place])
-        if parameters[place].is_ordered:
+        if are_ordered[place]:
             changed[row, place] = _along(index, sizes[place], length, rng)
-        elif _is_choice(type(parameters[place])):
+        elif is_listed[place]:
             changed[row, place] = (index + int(rng.integers(1, sizes[place]))) % sizes[place]
         else:
             changed[row, place] = step(parameters[place], index, length, rng)
     return changed
+
+
+@cache
+def _compiled_steps() -> Callable[..., None]:
+    from archgym.runtime.kernels import entry_point
+
+    return entry_point(seconds=2.0, allocates=True)(_take_steps)
+
+
+def _take_steps(
+    designs: np.ndarray,
+    places: np.ndarray,
+    sizes: np.ndarray,
+    are_ordered: np.ndarray,
+    odds: np.ndarray,
+    rng: np.random.Generator,
+) -> None:
+    """Step in place as `step_designs` does, with the same random numbers, once it is compiled.
+
+    Args:
+      designs: (n, n_parameters), changed in place.
+      places: (k, 2), row and parameter of each step, in order.
+      sizes: (n_parameters,).
+      are_ordered: (n_parameters,), False where any other value is near.
+      odds: (n_parameters,), chance that a step along the values ends at the next one.
+      rng: Random numbers of the choice.
+    """
+    for number in range(len(places)):
+        row, place = places[number, 0], places[number, 1]
+        size, index = sizes[place], designs[row, place]
+        if not are_ordered[place]:
+            designs[row, place] = (index + rng.integers(1, size)) % size
+            continue
+        stride = min(rng.geometric(odds[place]), size - 1)
+        low, high = index - stride, index + stride
+        if low >= 0 and high < size:
+            designs[row, place] = high if rng.integers(0, 2) == 1 else low
+        elif low >= 0:
+            designs[row, place] = low
+        elif high < size:
+            designs[row, place] = high
+        else:
+            designs[row, place] = 0 if 2 * index >= size else size - 1
 
 
 @cache

@@ -1,11 +1,14 @@
 """Tests of steps to neighbours."""
 
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from archgym.spaces.neighbours import step, step_designs
+from archgym.agent.neighbours import step, step_designs
 from archgym.spaces.parameter import Categorical, Factorisation, Integer, Parameter, Permutation
 from archgym.spaces.space import DesignSpace
 from archgym.testing import ProvingSimulator
@@ -112,3 +115,44 @@ def test_given_design_is_not_changed() -> None:
     step_designs(space, design, 5.0, 0.5, np.random.default_rng(0))
 
     assert np.array_equal(design[0], space.default_indices)
+
+
+@pytest.mark.parametrize("length", [0.001, 0.15, 1.0])
+def test_compiled_steps_are_those_of_python(length: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    ordered = [Integer(name=f"p{high}", low=0, high=high) for high in (0, 1, 2, 9, 999)]
+    listed = [Categorical(name=f"c{n}", choices=tuple("abcdefgh"[:n])) for n in (1, 2, 3, 8)]
+    space = DesignSpace("both", [*ordered, *listed])
+    designs = space.sample(100, np.random.default_rng(0))
+    import archgym.runtime.kernels  # noqa: F401
+
+    one, other = np.random.default_rng(1), np.random.default_rng(1)
+    compiled = step_designs(space, designs, 3.0, length, one)
+    monkeypatch.delitem(sys.modules, "archgym.runtime.kernels")
+    plain = step_designs(space, designs, 3.0, length, other)
+
+    assert np.array_equal(compiled, plain)
+    assert (compiled != designs).any(axis=1).all()
+    assert one.bit_generator.state == other.bit_generator.state
+
+
+LOADED = """
+import numpy as np
+import archgym.runtime.kernels
+from archgym.agent.neighbours import step_designs
+from archgym.spaces.parameter import Categorical
+from archgym.spaces.space import DesignSpace
+
+space = DesignSpace("c", [Categorical(name="c", choices=("a", "b", "c"))])
+rng = np.random.default_rng(0)
+print(step_designs(space, np.zeros((9, 1), dtype=np.int64), 1.0, 0.1, rng).ravel().tolist())
+"""
+
+
+@pytest.mark.slow
+def test_compiled_steps_are_loaded_from_the_cache_by_another_process() -> None:
+    # Drawing a whole number allocates, for which a process has to be prepared.
+    run = [sys.executable, "-c", LOADED]
+    texts = [subprocess.run(run, check=True, capture_output=True).stdout for _ in range(2)]
+
+    assert texts[0] == texts[1]
+    assert set(texts[0].decode().strip("[]\n").split(", ")) == {"1", "2"}
