@@ -219,7 +219,7 @@ def test_simulator_whose_constructor_takes_nothing_is_made() -> None:
 
 
 def test_simulator_whose_constructor_needs_more_is_refused() -> None:
-    with pytest.raises(InvalidArgumentError, match=r"'needy' must be .* 'licence'"):
+    with pytest.raises(InvalidArgumentError, match=r"Needy must be .* 'licence'"):
         make_simulator(Needy, None, None, {})
 
 
