@@ -209,7 +209,7 @@ SPACES: dict[str, tuple[str, str, str, dict[str, str], dict[str, list[Any]], int
             "kv.prefetch": ["off", "on"],
             "kv.token_budget": [1024, 2048, 4096, 8192, 16384],
             "kv.max_seqs": [8, 16, 32, 64, 128, 256],
-            "dram.organisation": ["DDR5_8Gb_x4", "DDR5_16Gb_x4", "DDR5_32Gb_x4"],
+            "dram.organisation": ["DDR5_16Gb_x4", "DDR5_32Gb_x4"],
             "dram.speed_bin": ["DDR5_6400AN"],
             "dram.ranks": [1, 2],
             "dram.channels": [8],

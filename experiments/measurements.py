@@ -93,6 +93,39 @@ class Group:
     prior: ErrorPrior
 
 
+@dataclass(frozen=True, eq=False)
+class Known:
+    """A component whose shares among the rows of a deployment are computed once."""
+
+    whole: Floats
+    """(n, n), how much of the component rows share."""
+    own: Floats
+    """(n, n_quantities), standard deviations."""
+
+    def shares(self, one: Points, other: Points) -> Floats:
+        """Return how much of the component points share."""
+        return self.whole[np.ix_(_places(one), _places(other))]
+
+    def spreads(self, points: Points, _: object) -> Floats:
+        """Return standard deviations of points."""
+        return self.own[_places(points)]
+
+
+def _places(points: Points) -> npt.NDArray[np.int64]:
+    return points.number("row").astype(np.int64)
+
+
+def prepared(group: Group) -> Group:
+    """Return a deployment whose rows are numbered, with what they share."""
+    at = group.points
+    at = Points(at.texts, {**at.numbers, "row": np.arange(float(len(at)))}, at.position)
+    parts: Any = tuple(
+        Known(part.shares(at, at), part.spreads(at, group.prior.known))
+        for part in group.prior.components
+    )
+    return replace(group, points=at, prior=replace(group.prior, components=parts))
+
+
 def informative(process: ErrorProcess, at: Points, n: int) -> list[int]:
     """Return the points whose measurement leaves the smallest variance, one after the other."""
     found = process.predict(at)
@@ -124,7 +157,7 @@ def orders(group: Group) -> Iterator[tuple[str, int, list[int]]]:
 
 def replay(group: Group) -> Iterator[Row]:
     """Yield the results of a deployment for each way and number of measurements."""
-    size = len(group.rows)
+    size, group = len(group.rows), prepared(group)
     for how, seed, order in orders(group):
         for n in COUNTS:
             if n <= size - 3:

@@ -134,7 +134,7 @@ class Part:
           workload: A workload, perhaps made of another part's result, or the name of one.
           **options: Options of the simulator that another part's result decides.
         """
-        simulator = self.simulator_with(options)
+        simulator = self._with(options)
         ran = workload if isinstance(workload, Workload) else simulator.workload(workload)
         self._workload = lambda: ran
         chosen = tuple(sorted(options.items()))
@@ -167,8 +167,7 @@ class Part:
         """
         raise PartInfeasible(f"{self.name}: {reason}")
 
-    def simulator_with(self, options: Mapping[str, str]) -> Simulator:
-        """Return the part's simulator with options that another part's result decides."""
+    def _with(self, options: Mapping[str, str]) -> Simulator:
         made = self.simulator
         if not options:
             return made

@@ -2,17 +2,28 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from math import log
+from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 
 from archgym.analysis.statistics import Interval
 from archgym.checks import check_whole
-from archgym.control.policies import ControlPolicy, Oracle, hindsight_score
+from archgym.control.policies import (
+    ControlPolicy,
+    Oracle,
+    beam,
+    hindsight_score,
+    proven_bound,
+)
 from archgym.control.tasks import ControlTask, Rollout, roll
+from archgym.errors import InvalidArgumentError
 
 _RESAMPLES: Final = 10_000
 _LEVEL: Final = 0.95
+# chosen: minutes of the fastest task.
+_MOST_SEQUENCES: Final = 10**6
 # chosen: a gap that the table shows as 0.0; shares of it say nothing.
 _LEAST_GAP_PERCENT: Final = 0.05
 
@@ -47,11 +58,13 @@ class ControlComparison:
       task: Name of the task.
       cost: Name of what is minimised.
       rows: Rows by split, best first.
+      bound: Score of the oracle and least possible score on a short episode; None if not asked for.
       rollouts: Rollout of each policy on the first episode that was tested, for a picture.
     """
 
     task: ControlTask
     rows: tuple[Row, ...]
+    bound: tuple[float, float] | None
     rollouts: dict[str, Rollout]
 
     def to_json(self) -> dict[str, Any]:
@@ -60,6 +73,7 @@ class ControlComparison:
             "task": self.task.name,
             "cost": self.task.cost,
             "rows": [asdict(row) for row in self.rows],
+            "bound": None if self.bound is None else list(self.bound),
         }
 
 
@@ -70,11 +84,13 @@ def compare_policies(
     splits: Sequence[str] = ("held-out",),
     n_episodes: int = 5,
     horizons: Sequence[int] = (1, 2, 4),
+    width: int = 0,
+    bound_epochs: int = 0,
 ) -> ControlComparison:
     """Compare policies on episodes that they were not made on.
 
-    The oracle of an episode is the best of look-aheads and of every static action: a number that
-    can be reached, not a bound.
+    The oracle of an episode is the best of look-aheads, of a beam search and of every static
+    action: a number that can be reached, not a bound.
 
     Args:
       task: The task.
@@ -82,11 +98,22 @@ def compare_policies(
       splits: Splits with the episodes.
       n_episodes: First episodes of each split.
       horizons: Look-aheads of the oracle [epochs].
+      width: Prefixes that the beam search keeps; 0 for none.
+      bound_epochs: Epochs of the first episode whose least cost is proven by trying every sequence
+        of actions; 0 for none.
 
     Raises:
       InvalidArgumentError: A number does not fit.
       UnknownNameError: There is no such split.
     """
+    check_whole("width", width, 0, 10_000)
+    if bound_epochs and len(task.agents) > 1:
+        raise InvalidArgumentError(
+            f"`bound_epochs` must be 0 for task {task.name!r}, since a bound of several agents "
+            f"needs every joint action; got {bound_epochs}."
+        )
+    most = int(log(_MOST_SEQUENCES, max(2, len(task.actions))))
+    check_whole("bound_epochs", bound_epochs, 0, most)
     rows: list[Row] = []
     rollouts: dict[str, Rollout] = {}
     for split in dict.fromkeys(splits):
@@ -100,6 +127,8 @@ def compare_policies(
             scores = np.array([each.score for each in found])
             rollouts.setdefault(policy.name, found[0])
             oracle = np.minimum(oracle, scores)
+        if width:
+            oracle = np.minimum(oracle, [beam(task, name, width) for name in names])
         own = [_row("oracle", split, oracle, fixed, oracle)]
         own.append(_row("hindsight", split, fixed, fixed, oracle))
         for each in policies:
@@ -107,7 +136,18 @@ def compare_policies(
             rollouts.setdefault(each.name, found[0])
             own.append(_row(each.name, split, np.array([f.score for f in found]), fixed, oracle))
         rows += sorted(own, key=lambda row: -row.gain_percent.value)
-    return ControlComparison(task, tuple(rows), rollouts)
+    bound = None
+    if bound_epochs:
+        name = task.episodes(splits[0])[0]
+        least = proven_bound(task, name, bound_epochs)
+        bound = (_start_of_oracle(rollouts, horizons, bound_epochs), least)
+    return ControlComparison(task, tuple(rows), bound, rollouts)
+
+
+def _start_of_oracle(rollouts: dict[str, Rollout], horizons: Sequence[int], n: int) -> float:
+    """Return the least score of the look-aheads over the first epochs."""
+    starts = [rollouts[Oracle(h).name] for h in horizons]
+    return min(float(each.cost[:n].sum() / max(1e-9, each.work[:n].sum())) for each in starts)
 
 
 def _rolled(task: ControlTask, name: str, policy: ControlPolicy) -> Rollout:
@@ -153,3 +193,36 @@ def _p_value(gains: np.ndarray, rng: np.random.Generator) -> float:
     flips = rng.choice((-1.0, 1.0), size=(_RESAMPLES, len(gains)))
     at_least = (flips * np.abs(gains)).mean(axis=1) >= gains.mean() - 1e-12
     return float((1 + at_least.sum()) / (1 + _RESAMPLES))
+
+
+def picture(comparison: ControlComparison, path: str | Path) -> None:
+    """Draw the settings of each policy over one episode, and the cost of each epoch.
+
+    Args:
+      comparison: Comparison with its rollouts.
+      path: File that ends in .png, .svg or .pdf.
+    """
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    shown = comparison.rollouts
+    labels = comparison.task.labels()
+    figure, axes = plt.subplots(
+        len(shown) + 1, 1, sharex=True, figsize=(9, 1.5 * len(shown) + 3), layout="constrained"
+    )
+    for axis, (name, rollout) in zip(axes, shown.items(), strict=False):
+        axis.step(range(len(rollout.actions)), rollout.actions, where="mid", linewidth=1)
+        used = sorted(set(rollout.actions.ravel().tolist()))
+        axis.set_yticks(used, [labels[action] for action in used], fontsize=6)
+        axis.set_ylabel(name, fontsize=8)
+    for name, rollout in shown.items():
+        each = (rollout.cost / np.maximum(rollout.work, 1e-9)).mean(axis=1)
+        axes[-1].plot(each, label=name, linewidth=1)
+    axes[-1].set_yscale("log")
+    axes[-1].set_ylabel(comparison.task.cost, fontsize=8)
+    axes[-1].set_xlabel("epoch")
+    axes[-1].legend(fontsize=6, ncols=3)
+    figure.savefig(path, dpi=110)
+    plt.close(figure)

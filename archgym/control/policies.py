@@ -89,10 +89,12 @@ class Ducb(ControlPolicy):
       discounted by `gamma`. Rewards are divided by their mean over the first turns.
     """
 
-    name = "ducb"
+    def __init__(self, name: str = "ducb", gamma: float = 0.999, c: float = 0.04) -> None:
+        """Take `ducb`, as published, or `ducb-phase`, whose rewards are relative to the phase.
 
-    def __init__(self, gamma: float = 0.999, c: float = 0.04) -> None:
-        """Take the discount and the weight of uncertainty, by default those published."""
+        The latter divides each reward by the mean of the last eight epochs (chosen).
+        """
+        self.name = name
         self._gamma, self._c = gamma, c
         self._n = self._r = np.zeros((0, 0))
         self._rewards: list[np.ndarray] = []
@@ -112,7 +114,8 @@ class Ducb(ControlPolicy):
             self._learn(episode)
         if episode.number < n_arms:
             return (episode.number,) * shape[0]
-        scale = np.mean(self._rewards[:n_arms], axis=0)[:, None]
+        first = np.mean(self._rewards[:n_arms], axis=0)[:, None]
+        scale = np.ones_like(first) if self.name == "ducb-phase" else first
         with np.errstate(divide="ignore", invalid="ignore"):
             bonus = self._c * np.sqrt(np.log(self._n.sum(axis=1))[:, None] / self._n)
             value = self._r / self._n / scale + bonus
@@ -122,6 +125,8 @@ class Ducb(ControlPolicy):
         assert episode.last is not None
         reward = episode.last.work / np.maximum(episode.last.cost, 1e-9)
         self._rewards.append(reward)
+        if self.name == "ducb-phase":
+            reward = reward / np.mean(self._rewards[-8:], axis=0)
         self._n *= self._gamma
         self._r *= self._gamma
         rows = np.arange(len(reward))
@@ -247,7 +252,7 @@ def _check_actions(trained_for: str, task: ControlTask) -> None:
         )  # fmt: skip
 
 
-POLICY_NAMES: Final = ("default", "best-static", "hindsight", "ducb")
+POLICY_NAMES: Final = ("default", "best-static", "hindsight", "ducb", "ducb-phase")
 """Policies of every task; a task's functions of counters have further names."""
 
 
@@ -262,8 +267,8 @@ def policy_of(name: str, task: ControlTask) -> ControlPolicy:
         return Network.read(name)
     if name in ("default", "best-static", "hindsight"):
         return Static(name)
-    if name == "ducb":
-        return Ducb()
+    if name in ("ducb", "ducb-phase"):
+        return Ducb(name)
     if name in task.by_counters:
         return ByCounters(name)
     raise unknown_name("policy", name, (*POLICY_NAMES, *task.by_counters, "FILE.npz"))
@@ -328,6 +333,42 @@ class Oracle(ControlPolicy):
             if joint == before:
                 break
         return joint
+
+
+def beam(task: ControlTask, name: str, width: int) -> float:
+    """Return the best score of a search that keeps the `width` cheapest prefixes, one agent."""
+    kept = [(0.0, 0.0, Episode(task, name))]
+    while not all(episode.is_over for _, _, episode in kept):
+        # Where epochs are times, runs may end at different ones.
+        found = [each for each in kept if each[2].is_over]
+        for cost, work, episode in kept:
+            if episode.is_over:
+                continue
+            for action in range(len(task.actions)):
+                branch = episode.copy()
+                part = branch.step((action,) * branch.run.n_agents)
+                found.append((cost + part.cost.sum(), work + part.work.sum(), branch))
+            # Branches are large; only the best of all live on.
+            found.sort(key=lambda each: each[0] / max(each[1], 1e-9))
+            del found[width:]
+        kept = found
+    return min(cost / work for cost, work, _ in kept)
+
+
+def proven_bound(task: ControlTask, name: str, n_epochs: int) -> float:
+    """Return the least cost over work of the first epochs, of all sequences of actions."""
+    best = np.inf
+    open_: list[tuple[float, float, Episode]] = [(0.0, 0.0, Episode(task, name))]
+    while open_:
+        cost, work, episode = open_.pop()
+        if episode.number == n_epochs or episode.is_over:
+            best = min(best, cost / max(work, 1e-9))
+            continue
+        for action in range(len(task.actions)):
+            branch = episode.copy()
+            part = branch.step((action,) * branch.run.n_agents)
+            open_.append((cost + float(part.cost.sum()), work + float(part.work.sum()), branch))
+    return float(best)
 
 
 def cheapest(costs: np.ndarray, last: int) -> int:

@@ -1,12 +1,13 @@
 """Environments of control: an action after each epoch of a run."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 import gymnasium
 import numpy as np
 from gymnasium import spaces
 
+from archgym.checks import check_choice
 from archgym.control.tasks import (
     ControlTask,
     Episode,
@@ -18,14 +19,17 @@ from archgym.control.tasks import (
 from archgym.envs.design import check_render_mode
 from archgym.errors import ArchGymError, InvalidArgumentError
 
+REWARDS: Final = ("saved", "relative")
+
 
 @final
 class Session:
     """Episodes of a task one after the other, with rewards and infos; the base of environments.
 
-    A reward compares an epoch with the same epoch under the best static action of training: it is
-    the static cost minus ours, over work, in units of the static mean over the episode. Their mean
-    is about the share of the cost that was saved.
+    A reward compares an epoch with the same epoch under the best static action of training. With
+    `saved` it is the static cost minus ours, in units of the static mean over the episode: their
+    mean is about the share of the cost that was saved. With `relative` it is the logarithm of the
+    static cost over ours, so that every phase counts alike. Costs are over work.
 
     Life cycle: `start` begins each episode, then `step` runs its epochs.
 
@@ -36,14 +40,22 @@ class Session:
       space: Space of an agent's observation.
     """
 
-    def __init__(self, task: str | ControlTask, split: str = "train", team: bool = True) -> None:
+    def __init__(
+        self,
+        task: str | ControlTask,
+        split: str = "train",
+        reward: str = "saved",
+        team: bool = True,
+    ) -> None:
         """Take the arguments of `ControlEnv`; in a `team` each agent gets the mean reward.
 
         Raises:
           UnknownNameError: There is no such task or split.
+          InvalidArgumentError: An argument does not fit.
         """
         self.task = task_of(task)
         self.name = ""
+        self._reward = check_choice("reward", reward, REWARDS)
         self._team = team
         self._names = self.task.episodes(split)
         run = self.task.begin(self._names[0])
@@ -85,7 +97,10 @@ class Session:
         self.totals += (part.cost, part.work)
         ours = part.cost / np.maximum(part.work, 1e-9)
         theirs = self._theirs[min(self.episode.number, len(self._theirs)) - 1]
-        found = (theirs - ours) / self._mean
+        if self._reward == "relative":
+            found = np.log((theirs + 1e-9) / (ours + 1e-9))
+        else:
+            found = (theirs - ours) / self._mean
         found[part.work == 0.0] = 0.0
         if self._team:
             found[:] = found.mean()
@@ -113,7 +128,7 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
       the last action, one number each. Zeros at the start of an episode.
 
     Reward:
-      Saving against the best static action of training, see `Session`.
+      See `Session`; by default the saving against the best static action of training.
 
     Episode end:
       Terminates with the run. Never truncates.
@@ -131,6 +146,7 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
         task: str | ControlTask = "dram-locality",
         *,
         split: str = "train",
+        reward: str = "saved",
         render_mode: str | None = None,
         domain: str = "",
     ) -> None:
@@ -139,6 +155,7 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
         Args:
           task: Control task, or its name.
           split: Split of the task with the episodes.
+          reward: One of `REWARDS`.
           render_mode: None; there is nothing to render.
           domain: Start of the names of its tasks, such as `dram`.
 
@@ -153,7 +170,7 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
             )
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = None
-        self._session = Session(task, split)
+        self._session = Session(task, split, reward)
         self.task = self._session.task
         if len(self.task.agents) > 1:
             raise InvalidArgumentError(

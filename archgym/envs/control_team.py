@@ -43,6 +43,7 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
         split: str = "train",
         rewards: str = "team",
         observes: str = "own",
+        reward: str = "saved",
         with_price: bool = False,
     ) -> None:
         """Make the environment.
@@ -52,6 +53,7 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
           split: Split of the task with the episodes.
           rewards: "team" for the mean of all rewards, or "own".
           observes: "own" for an agent's own core, or "all" for everything, its own first.
+          reward: As of `ControlEnv`.
           with_price: True for `coordination_percent`, which needs more runs.
 
         Raises:
@@ -59,7 +61,7 @@ class ParallelControlEnv(ParallelEnv[str, np.ndarray, Any]):  # type: ignore[mis
         """
         check_choice("rewards", rewards, ("team", "own"))
         check_choice("observes", observes, ("own", "all"))
-        self._session = Session(task, split, team=rewards == "team")
+        self._session = Session(task, split, reward, team=rewards == "team")
         self.task = self._session.task
         if with_price and self.task.alone is None:
             raise InvalidArgumentError(

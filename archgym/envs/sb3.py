@@ -7,8 +7,11 @@ from typing import Any, final
 import gymnasium
 import numpy as np
 
+from archgym.checks import check_whole
+from archgym.control.tasks import ControlTask
+from archgym.envs.control import Session
 from archgym.envs.episodes import Episodes
-from archgym.envs.registration import task_of
+from archgym.envs.registration import CONTROL, task_of
 from archgym.errors import InvalidArgumentError, MissingExtraError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
@@ -19,18 +22,25 @@ try:
 except ImportError:
     raise MissingExtraError("stable_baselines3", "rl") from None
 
+# chosen: a run of a core holds 6 MB.
+_MAX_SESSIONS = 4096
 VecEnvIndices = int | Iterable[int] | None
+_Stepped = tuple[np.ndarray, np.ndarray, np.ndarray, dict[int, dict[str, Any]]]
+"""Observations, rewards and ends of all rows, and infos of the rows that ended."""
 
 
 @final
 class Sb3VecEnv(VecEnv):
-    """Many episodes of a task for Stable-Baselines3, evaluated as one batch, without objects each.
+    """Many episodes of a task for Stable-Baselines3, stepped together, without objects each.
 
     Spaces, observations, rewards and ends are those of `DesignEnv`. At an episode's end its info
     holds `terminal_observation`, `episode` (as the library's Monitor writes it, so no monitor is
     needed), `design`, `indices`, `metrics` (by name, empty if the design was not built),
     `values` (in the order of ``task.metrics``, NaN where it was not built), `feasible` and
-    `failed`. Works with sb3-contrib's MaskablePPO.
+    `failed`. Designs of a step are evaluated as one batch. Works with sb3-contrib's MaskablePPO.
+
+    A task of control has rows as `ControlEnv`, whose last info they have as well. In one with
+    several agents, each is a row: one network then acts for all of a team.
 
     Life cycle: an algorithm of the library takes it as its `env` and calls `reset` once, then
     `step` for all episodes together. Episodes start again by themselves. `close` releases the log.
@@ -47,7 +57,7 @@ class Sb3VecEnv(VecEnv):
 
     def __init__(
         self,
-        task: Task | str = "archgym/Dram-v0",
+        task: Task | ControlTask | str = "archgym/Dram-v0",
         n_envs: int = 8,
         *,
         formulation: str = "whole",
@@ -60,6 +70,7 @@ class Sb3VecEnv(VecEnv):
 
         Args:
           task: As for `DesignEnv`; so are `formulation`, `actions`, `log`, `evaluate`, `choices`.
+            Or a task of control, or the id of its environment, with `choices` of `Session`.
           n_envs: Number of episodes side by side.
           log: One log for all episodes, in the order of their rows.
           evaluate: Takes all designs of a step at once.
@@ -68,19 +79,28 @@ class Sb3VecEnv(VecEnv):
           InvalidArgumentError: An argument does not fit.
           UnknownNameError: A name does not exist.
         """
-        self.task = task_of(task, **choices)
-        self._episodes = Episodes(self.task, n_envs, formulation, actions, log, evaluate)
+        if isinstance(task, ControlTask) or task in CONTROL:
+            if (formulation, actions, log, evaluate) != ("whole", "multidiscrete", None, None):
+                raise InvalidArgumentError(
+                    "`formulation`, `actions`, `log` and `evaluate` must be left out of a task of "
+                    "control, which has no designs."
+                )
+            rows: _DesignRows | _ControlRows = _ControlRows(
+                CONTROL[task] if isinstance(task, str) else task, n_envs, choices
+            )
+        else:
+            rows = _DesignRows(
+                Episodes(task_of(task, **choices), n_envs, formulation, actions, log, evaluate)
+            )
+        self._rows, self.task = rows, rows.task
         self._actions: np.ndarray | None = None
-        super().__init__(
-            n_envs, self._episodes.observation.space, self._episodes.formulation.action_space
-        )
+        super().__init__(rows.n, rows.observation_space, rows.action_space)
 
     def reset(self) -> np.ndarray:
-        self._episodes.check_options(next((o for o in self._options if o), None))
-        self._episodes.start()
+        found = self._rows.reset(self._seeds, self._options)
         self._reset_seeds()
         self._reset_options()
-        return np.tile(self._episodes.first_observation, (self.num_envs, 1))
+        return found
 
     def step_async(self, actions: np.ndarray) -> None:
         self._actions = actions
@@ -88,31 +108,11 @@ class Sb3VecEnv(VecEnv):
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
         assert self._actions is not None
         actions, self._actions = self._actions, None
-        step = self._episodes.step(actions)
-        observations = step.observations
-        infos: list[dict[str, Any]] = [{"TimeLimit.truncated": False} for _ in range(self.num_envs)]
-        if step.trials is not None:
-            rows = np.flatnonzero(step.ended)
-            last = observations[rows]
-            space, names = self.task.space, [spec.name for spec in self.task.metrics]
-            designs = list(space.designs(space.canonical(step.trials.indices)))
-            for number, row in enumerate(rows):
-                reward, length = float(step.reward[row]), int(step.length[row])
-                infos[row] |= {
-                    "terminal_observation": last[number],
-                    "episode": {"r": reward, "l": length, "t": 0.0},
-                    "design": designs[number],
-                    "indices": step.trials.indices[number],
-                    "metrics": dict(zip(names, step.trials.values[number].tolist(), strict=True))
-                    if step.trials.feasible[number]
-                    else {},
-                    "values": step.trials.values[number],
-                    "feasible": bool(step.trials.feasible[number]),
-                    "failed": bool(step.trials.failed[number]),
-                }
-            observations[rows] = self._episodes.first_observation
-            self._episodes.start(step.ended)
-        return observations, step.reward.astype(np.float32), step.ended, infos
+        seen, rewards, ended, last = self._rows.step(actions)
+        infos = [
+            {"TimeLimit.truncated": False, **last.get(row, {})} for row in range(self.num_envs)
+        ]
+        return seen, rewards.astype(np.float32), ended, infos
 
     def action_masks(self) -> np.ndarray:
         """Return the mask of actions with a feasible completion, (n_envs, n_actions) bool.
@@ -120,11 +120,11 @@ class Sb3VecEnv(VecEnv):
         Raises:
           InvalidArgumentError: The actions are a box.
         """
-        return self._episodes.masks()
+        return self._rows.masks()
 
     def close(self) -> None:
         """Close the log."""
-        self._episodes.close()
+        self._rows.close()
 
     def get_attr(self, attr_name: str, indices: VecEnvIndices = None) -> list[Any]:
         """Return the attribute, the same for every episode.
@@ -132,7 +132,7 @@ class Sb3VecEnv(VecEnv):
         Raises:
           AttributeError: Environments have no such attribute.
         """
-        n = len(self._rows(indices))
+        n = len(self._places(indices))
         if attr_name == "render_mode":
             return [None] * n
         if attr_name == "action_masks" and isinstance(self.action_space, gymnasium.spaces.Box):
@@ -161,7 +161,7 @@ class Sb3VecEnv(VecEnv):
         """
         if method_name != "action_masks":
             raise AttributeError(f"Environments have no method {method_name!r}.")
-        return list(self.action_masks()[self._rows(indices)])
+        return list(self.action_masks()[self._places(indices)])
 
     def env_is_wrapped(
         self,
@@ -169,7 +169,111 @@ class Sb3VecEnv(VecEnv):
         indices: VecEnvIndices = None,
     ) -> list[bool]:
         """True for Monitor, whose records the infos hold; False for all others."""
-        return [issubclass(wrapper_class, Monitor)] * len(self._rows(indices))
+        return [issubclass(wrapper_class, Monitor)] * len(self._places(indices))
 
-    def _rows(self, indices: VecEnvIndices) -> list[int]:
+    def _places(self, indices: VecEnvIndices) -> list[int]:
         return [int(row) for row in self._get_indices(indices)]
+
+
+@final
+class _DesignRows:
+    """Episodes of designs side by side, which start again by themselves."""
+
+    def __init__(self, episodes: Episodes) -> None:
+        self._episodes = episodes
+        self.task, self.n = episodes.task, episodes.n
+        self.observation_space = episodes.observation.space
+        self.action_space = episodes.formulation.action_space
+
+    def reset(self, seeds: list[int | None], options: list[dict[str, Any]]) -> np.ndarray:
+        self._episodes.check_options(next((o for o in options if o), None))
+        self._episodes.start()
+        return np.tile(self._episodes.first_observation, (self.n, 1))
+
+    def step(self, actions: np.ndarray) -> _Stepped:
+        step = self._episodes.step(actions)
+        observations, infos = step.observations, {}
+        if step.trials is not None:
+            rows = np.flatnonzero(step.ended)
+            last = observations[rows]
+            space, names = self.task.space, [spec.name for spec in self.task.metrics]
+            designs = list(space.designs(space.canonical(step.trials.indices)))
+            for number, row in enumerate(rows):
+                values = step.trials.values[number]
+                is_built = bool(step.trials.feasible[number])
+                infos[int(row)] = {
+                    "terminal_observation": last[number],
+                    "episode": _monitored(step.reward[row], int(step.length[row])),
+                    "design": designs[number],
+                    "indices": step.trials.indices[number],
+                    "metrics": dict(zip(names, values.tolist(), strict=True)) if is_built else {},
+                    "values": values,
+                    "feasible": is_built,
+                    "failed": bool(step.trials.failed[number]),
+                }
+            observations[rows] = self._episodes.first_observation
+            self._episodes.start(step.ended)
+        return observations, step.reward, step.ended, infos
+
+    def masks(self) -> np.ndarray:
+        return self._episodes.masks()
+
+    def close(self) -> None:
+        self._episodes.close()
+
+
+@final
+class _ControlRows:
+    """Episodes of control side by side, a row for each agent, with what `_DesignRows` has."""
+
+    def __init__(self, task: str | ControlTask, n_envs: int, choices: dict[str, Any]) -> None:
+        n = check_whole("n_envs", n_envs, 1, _MAX_SESSIONS)
+        self._sessions = [Session(task, **choices) for _ in range(n)]
+        first = self._sessions[0]
+        self.task, self._n_agents = first.task, first.n_agents
+        self.n = n * self._n_agents
+        self.observation_space = first.space
+        self.action_space: gymnasium.Space[Any] = gymnasium.spaces.Discrete(len(first.task.actions))
+        self._rngs = [np.random.default_rng() for _ in self._sessions]
+        self._returns = np.zeros(self.n)
+
+    def reset(self, seeds: list[int | None], options: list[dict[str, Any]]) -> np.ndarray:
+        self._returns[:] = 0.0
+        for number, session in enumerate(self._sessions):
+            row = number * self._n_agents
+            if seeds[row] is not None:
+                self._rngs[number] = np.random.default_rng(seeds[row])
+            session.start(self._rngs[number], options[row])
+        return np.concatenate([session.episode.observation for session in self._sessions])
+
+    def step(self, actions: np.ndarray) -> _Stepped:
+        rewards, seen, ended = np.zeros(self.n), [], np.zeros(self.n, dtype=bool)
+        infos: dict[int, dict[str, Any]] = {}
+        for number, session in enumerate(self._sessions):
+            rows = slice(number * self._n_agents, (number + 1) * self._n_agents)
+            rewards[rows], last = session.step(tuple(actions[rows].tolist()))
+            self._returns[rows] += rewards[rows]
+            if session.episode.is_over:
+                ended[rows], length = True, session.episode.number
+                for agent, info in enumerate(last):
+                    row = rows.start + agent
+                    infos[row] = {
+                        "terminal_observation": session.episode.observation[agent],
+                        "episode": _monitored(self._returns[row], length),
+                        **info,
+                    }
+                self._returns[rows] = 0.0
+                session.start(self._rngs[number])
+            seen.append(session.episode.observation)
+        return np.concatenate(seen), rewards, ended, infos
+
+    def masks(self) -> np.ndarray:
+        return np.ones((self.n, len(self.task.actions)), dtype=bool)
+
+    def close(self) -> None:
+        """Do nothing; there is no log."""
+
+
+def _monitored(reward: float, length: int) -> dict[str, float]:
+    """Return the record of an episode as the library's Monitor writes it."""
+    return {"r": float(reward), "l": length, "t": 0.0}

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Final, final
@@ -25,6 +26,7 @@ from archgym.spaces.texts import with_values
 _MAX_BYTES: Final = 2**26
 _MAX_CELL: Final = 1000
 _HEADING: Final = re.compile(r"(?P<name>[^\[\]]+?)\s*(\[(?P<unit>[^\[\]]*)\])?")
+_DATE: Final = re.compile(r"\d{4}-\d\d?-\d\d?([T ]|$)")
 _EVALUATION: Final = "evaluation"
 _WORDS: Final = ("date", "machine", "workload", _EVALUATION)
 """Columns that are neither a parameter nor a metric."""
@@ -138,6 +140,7 @@ def measured(
         raise InvalidArgumentError(
             f"`workload` must be one of the task's, {', '.join(names)}; got {workload!r}."
         )
+    _check_date(date)
     chosen = task.workloads[0 if workload is None else names.index(workload)].workload
     specs = {spec.name: spec for spec in task.simulator.metrics}
     if not set(metrics) & set(specs):
@@ -187,6 +190,17 @@ def measured(
         date=date,
         machine=machine,
     )
+
+
+def _check_date(text: str) -> None:
+    """Refuse a date of ISO 8601 that does not exist; other texts are kept as they are."""
+    try:
+        if _DATE.match(text):
+            datetime.fromisoformat(text)
+    except ValueError as error:
+        raise InvalidArgumentError(
+            f"`date` must be a day or time that exists; got {text!r}: {error}."
+        ) from None
 
 
 def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:

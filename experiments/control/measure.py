@@ -9,7 +9,13 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.control.comparison import ControlComparison, _interval, _p_value, compare_policies
+from archgym.control.comparison import (
+    ControlComparison,
+    _interval,
+    _p_value,
+    compare_policies,
+    picture,
+)
 from archgym.control.policies import POLICY_NAMES, ControlPolicy
 from archgym.control.rules.case import policies_of
 from archgym.control.tasks import ControlTask, Episode, task_of
@@ -40,72 +46,6 @@ class Recurrent(ControlPolicy):
             episode.observation, self._memory, starts, deterministic=True
         )
         return tuple(actions.tolist())
-
-
-def beam(task: ControlTask, name: str, width: int) -> float:
-    """Return the best score of a search that keeps the `width` cheapest prefixes."""
-    kept = [(0.0, 0.0, Episode(task, name))]
-    while not kept[0][2].is_over:
-        found = []
-        for cost, work, episode in kept:
-            for action in range(len(task.actions)):
-                branch = episode.copy()
-                part = branch.step((action,) * branch.run.n_agents)
-                found.append((cost + part.cost.sum(), work + part.work.sum(), branch))
-            # Branches are large; only the best of all live on.
-            found.sort(key=lambda each: each[0] / max(each[1], 1e-9))
-            del found[width:]
-        kept = found
-    return min(cost / work for cost, work, _ in kept)
-
-
-def proven_bound(task: ControlTask, name: str, n_epochs: int) -> float:
-    """Return the least cost over work of the first epochs, of all sequences of actions."""
-    best = np.inf
-    open_: list[tuple[float, float, Episode]] = [(0.0, 0.0, Episode(task, name))]
-    while open_:
-        cost, work, episode = open_.pop()
-        if episode.number == n_epochs or episode.is_over:
-            best = min(best, cost / work)
-            continue
-        for action in range(len(task.actions)):
-            branch = episode.copy()
-            part = branch.step((action,) * branch.run.n_agents)
-            open_.append((cost + float(part.cost.sum()), work + float(part.work.sum()), branch))
-    return float(best)
-
-
-def picture(comparison: ControlComparison, path: str | Path) -> None:
-    """Draw the settings of each policy over one episode, and the cost of each epoch.
-
-    Args:
-      comparison: Comparison with its rollouts.
-      path: File that ends in .png, .svg or .pdf.
-    """
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    shown = comparison.rollouts
-    labels = comparison.task.labels()
-    figure, axes = plt.subplots(
-        len(shown) + 1, 1, sharex=True, figsize=(9, 1.5 * len(shown) + 3), layout="constrained"
-    )
-    for axis, (name, rollout) in zip(axes, shown.items(), strict=False):
-        axis.step(range(len(rollout.actions)), rollout.actions, where="mid", linewidth=1)
-        used = sorted(set(rollout.actions.ravel().tolist()))
-        axis.set_yticks(used, [labels[action] for action in used], fontsize=6)
-        axis.set_ylabel(name, fontsize=8)
-    for name, rollout in shown.items():
-        each = (rollout.cost / np.maximum(rollout.work, 1e-9)).mean(axis=1)
-        axes[-1].plot(each, label=name, linewidth=1)
-    axes[-1].set_yscale("log")
-    axes[-1].set_ylabel(comparison.task.cost, fontsize=8)
-    axes[-1].set_xlabel("epoch")
-    axes[-1].legend(fontsize=6, ncols=3)
-    figure.savefig(path, dpi=110)
-    plt.close(figure)
 
 
 def _trained(found: ControlComparison, split: str, method: str) -> dict[str, Any]:
@@ -161,6 +101,7 @@ def measure(name: str, options: argparse.Namespace, out: Path) -> str:
             splits=options.splits,
             n_episodes=options.episodes,
             horizons=options.horizons,
+            bound_epochs=options.bound_epochs,
         )
     # Settings over time under the best look-ahead, the rule and one trained policy.
     first = [each for each in found.rollouts if each.startswith(_TRAINED)][:1]
@@ -176,10 +117,6 @@ def measure(name: str, options: argparse.Namespace, out: Path) -> str:
     made = replace(found, rows=rows).to_json()
     for row in made["rows"] if not options.horizons else ():
         del row["gap_percent"]
-    if options.beam:
-        for split in options.splits:
-            names = task.episodes(split)[: options.episodes]
-            made[f"beam-{options.beam}"] = [beam(task, each, options.beam) for each in names]
     means = [_trained(found, each, method) for each in options.splits for method in _TRAINED]
     made["trained"] = list(filter(None, means))
     out.write_text(json.dumps(made, indent=1) + "\n")
@@ -191,11 +128,8 @@ def measure(name: str, options: argparse.Namespace, out: Path) -> str:
             f"({g.low:.1f} to {g.high:.1f}) | {s.value:.0f} ({s.low:.0f} to {s.high:.0f}) |"
         )
     lines += ["", *map(str, made["trained"])]
-    if options.bound_epochs:
-        n, episode = options.bound_epochs, task.episodes(options.splits[0])[0]
-        starts = [found.rollouts[look] for look in looks]
-        ours = min(float(each.cost[:n].sum() / each.work[:n].sum()) for each in starts)
-        lines.append(f"first {n} epochs: oracle {ours}, least {proven_bound(task, episode, n)}")
+    if found.bound:
+        lines.append(f"bound of {options.bound_epochs} epochs: {found.bound}")
     return "\n".join(lines)
 
 
@@ -209,8 +143,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=10)
     parser.add_argument("--horizons", type=int, nargs="*", default=[1, 2, 4])
     parser.add_argument("--first", type=int, default=0, help="episode of a split to begin with")
-    parser.add_argument("--bound-epochs", type=int, default=0, help="proven by all sequences")
-    parser.add_argument("--beam", type=int, default=0, help="prefixes that a beam search keeps")
+    parser.add_argument("--bound-epochs", type=int, default=0)
     parser.add_argument(
         "--out", type=Path, required=True, help="file .json; of several tasks, their folder"
     )

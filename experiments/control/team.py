@@ -19,6 +19,7 @@ from gymnasium import spaces
 from archgym.control.comparison import _interval
 from archgym.control.policies import Oracle, policy_of
 from archgym.control.tasks import ControlTask, roll, task_of
+from archgym.envs import Sb3VecEnv
 from archgym.envs.control_team import ParallelControlEnv
 
 
@@ -85,58 +86,6 @@ class Single(gymnasium.Env[np.ndarray, np.ndarray]):
         return self._team.state(), rewards[names[0]], over[names[0]], False, {}
 
 
-def rows_of(cores: int, n: int, rewards: str) -> Any:
-    """Return episodes side by side for Stable-Baselines3, a row for each core of each."""
-    from stable_baselines3.common.vec_env import VecEnv
-
-    class Rows(VecEnv):
-        def __init__(self) -> None:
-            task = f"cpu-cores-{cores}"
-            self.teams = [ParallelControlEnv(task, rewards=rewards) for _ in range(n)]
-            self.names = self.teams[0].possible_agents
-            each = self.teams[0]
-            spaces_ = (each.observation_space(self.names[0]), each.action_space(self.names[0]))
-            super().__init__(n * cores, *spaces_)
-
-        def reset(self) -> np.ndarray:
-            for number, team in enumerate(self.teams):
-                team.reset(self._seeds[number * cores])
-            self._reset_seeds()
-            return np.concatenate([team.state().reshape(cores, -1) for team in self.teams])
-
-        def step_async(self, actions: np.ndarray) -> None:
-            self.actions = actions.reshape(n, cores).tolist()
-
-        def step_wait(self) -> Any:
-            seen, rewards, over, infos = [], [], [], []
-            for team, actions in zip(self.teams, self.actions, strict=True):
-                shown, gained, ended, _, told = team.step(
-                    dict(zip(self.names, actions, strict=True))
-                )
-                for name in self.names:
-                    last = {"terminal_observation": shown[name]} if ended[name] else {}
-                    infos.append({"TimeLimit.truncated": False, **told[name], **last})
-                    rewards.append(gained[name])
-                    over.append(ended[name])
-                if not team.agents:
-                    team.reset()
-                seen.append(team.state().reshape(cores, -1))
-            return np.concatenate(seen), np.array(rewards, np.float32), np.array(over), infos
-
-        def close(self) -> None: ...
-        def get_attr(self, attr_name: str, indices: Any = None) -> list[Any]:
-            return [None] * self.num_envs
-
-        def set_attr(self, attr_name: str, value: Any, indices: Any = None) -> None: ...
-        def env_method(self, *args: Any, **kwargs: Any) -> list[Any]:
-            return []
-
-        def env_is_wrapped(self, wrapper_class: Any, indices: Any = None) -> list[bool]:
-            return [False] * self.num_envs
-
-    return Rows()
-
-
 def learn(options: argparse.Namespace) -> None:
     """Train in each way with each seed, and measure on held-out episodes."""
     for seed in options.seeds:
@@ -157,7 +106,7 @@ def _learn(options: argparse.Namespace, way: str, seed: int) -> None:
         env: Any = DummyVecEnv([lambda: Single(cores)] * n)
     else:
         # One network for all cores, a row for each core of each episode.
-        env = rows_of(cores, n, way)
+        env = Sb3VecEnv(task_of(f"cpu-cores-{cores}"), n, team=way == "team")
     model = PPO(
         "MlpPolicy", env, n_steps=64, batch_size=128, n_epochs=6, gamma=0.8, gae_lambda=0.9,
         ent_coef=0.01, learning_rate=1e-3, policy_kwargs={"net_arch": [64, 64]},

@@ -15,12 +15,11 @@ _NET = {"net_arch": [64, 64]}
 def model_of(task: str, method: str, seed: int, options: argparse.Namespace) -> Any:
     """Return a model of Stable-Baselines3 before its training, two hidden layers of 64."""
     import torch
-    from stable_baselines3.common.env_util import make_vec_env
 
-    from archgym.envs import ControlEnv
+    from archgym.envs import Sb3VecEnv
 
     torch.set_num_threads(1)
-    envs = make_vec_env(ControlEnv, n_envs=8, env_kwargs={"task": task})
+    envs = Sb3VecEnv(task_of(task), n_envs=8, reward=options.reward)
     common: dict[str, Any] = {"gamma": options.gamma, "seed": seed, "device": "cpu"}
     if method == "dqn":
         from stable_baselines3 import DQN
@@ -67,6 +66,7 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="labels of runs under each action")
     parser.add_argument("--steps", type=int, default=50_000, help="of reinforcement learning")
     parser.add_argument("--gamma", type=float, default=0.5, help="of reinforcement learning")
+    parser.add_argument("--reward", default="saved", help="of reinforcement learning")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     for seed in options.seeds:

@@ -1,5 +1,7 @@
 """`archgym control compare`: its table and what it refuses."""
 
+from pathlib import Path
+
 from tests.cli.conftest import Archgym
 
 _SHORT = ("control", "compare", "hand", "--task", "dram-locality:requests=2000", "--horizon", "1")
@@ -15,7 +17,9 @@ def test_run_too_short_for_a_gap_is_told_and_a_split_counts_once(archgym: Archgy
     assert "The oracle saves less than 0.05 % on split held-out" in ran.err
 
 
-def test_options_are_checked_before_any_run(archgym: Archgym) -> None:
+def test_options_are_checked_before_any_run(archgym: Archgym, tmp_path: Path) -> None:
     many = archgym(*_SHORT, "--episodes", "12")
+    drawn = archgym(*_SHORT, "--picture", str(tmp_path / "x.gif"))
 
     assert "`--episodes` must be a whole number from 1 to 10; got 12." in many.err
+    assert "`--picture` must end in .svg, .png or .pdf" in drawn.err

@@ -8,7 +8,7 @@ import pytest
 
 from archgym.agent.policy import Policy
 from archgym.cli.commands.control import compare
-from archgym.control.comparison import compare_policies
+from archgym.control.comparison import compare_policies, picture
 from archgym.control.dram import (
     _PACED,
     DramRun,
@@ -23,8 +23,10 @@ from archgym.control.policies import (
     Ducb,
     Network,
     Oracle,
+    beam,
     hindsight_score,
     policy_of,
+    proven_bound,
 )
 from archgym.control.rules.case import RulePolicy
 from archgym.control.tasks import ControlTask, Episode, best_static, product, roll, static, task_of
@@ -60,16 +62,29 @@ TASK = ControlTask(
 )
 
 
-def test_look_ahead_lies_between_the_least_cost_and_static() -> None:
+def test_look_ahead_lies_between_the_proven_bound_and_static() -> None:
     name = "held-out-10"
     oracle = Oracle(1)
     oracle.start(TASK, name)
     found = roll(TASK, name, oracle.act)
     n = 6
     start = found.cost[:n].sum() / found.work[:n].sum()
-    # All sequences of six epochs of two actions.
-    kept = [(0.0, 0.0, Episode(TASK, name))]
-    for _ in range(n):
+
+    bound = proven_bound(TASK, name, n)
+    fixed = static(TASK, name, best_static(TASK, (name,)))
+
+    assert bound <= start * (1 + 1e-12)
+    assert start < 1.02 * bound
+    assert found.score < hindsight_score(TASK, name) == fixed.score
+
+
+def test_wide_beam_equals_the_proven_bound() -> None:
+    short = begin("held-out-10")
+    n_epochs = 4
+    # All sequences of four epochs of two actions.
+    width = 2**n_epochs
+    kept = [(0.0, 0.0, Episode(TASK, "held-out-10"))]
+    for _ in range(n_epochs):
         kept = [
             (cost + part.cost[0], work + part.work[0], branch)
             for cost, work, episode in kept
@@ -77,13 +92,17 @@ def test_look_ahead_lies_between_the_least_cost_and_static() -> None:
             for branch in [episode.copy()]
             for part in [branch.step((action,))]
         ]
-    bound = min(cost / work for cost, work, _ in kept)
+    assert len(kept) == width
+    assert not short.is_over
 
-    fixed = static(TASK, name, best_static(TASK, (name,)))
+    assert proven_bound(TASK, "held-out-10", n_epochs) == min(c / w for c, w, _ in kept)
 
-    assert bound <= start * (1 + 1e-12)
-    assert start < 1.02 * bound
-    assert found.score < hindsight_score(TASK, name) == fixed.score
+
+def test_beam_is_at_most_greedy() -> None:
+    greedy = Oracle(1)
+    greedy.start(TASK, "held-out-11")
+
+    assert beam(TASK, "held-out-11", 4) <= roll(TASK, "held-out-11", greedy.act).score * 1.001
 
 
 @pytest.mark.slow
@@ -107,6 +126,20 @@ def _cost(episode: Episode, joint: tuple[int, ...]) -> float:
     return float((part.cost / np.maximum(part.work, 1e-9)).mean())
 
 
+def test_beam_and_bound_of_epochs_in_which_no_request_ends() -> None:
+    task = task_of("moe-bursts:requests=30,rate=5")
+    first = Episode(task, "train-0").step((7,))
+    assert first.work[0] == 0.0  # before, the bound divided by it
+
+    bound = proven_bound(task, "train-0", 2)
+    found = beam(task, "train-0", 2)
+
+    assert 0.0 <= bound <= 1.0
+    assert 0.0 <= found <= 1.0
+    with pytest.raises(InvalidArgumentError, match=r"`bound_epochs` must be .* from 0 to 4; got 5"):
+        compare_policies(task, [], bound_epochs=5)
+
+
 def test_bandit_tries_each_arm_once_and_then_keeps_the_best() -> None:
     policy = Ducb(c=0.0)
     policy.start(TASK, "train-0")
@@ -117,10 +150,11 @@ def test_bandit_tries_each_arm_once_and_then_keeps_the_best() -> None:
     assert len(set(actions.tolist())) == 2
 
 
-def test_comparison_pairs_policies_with_the_best_static_in_hindsight() -> None:
+def test_comparison_pairs_policies_with_the_best_static_in_hindsight(tmp_path: Path) -> None:
     policies = [policy_of(name, TASK) for name in ("hand", "default")]
 
-    found = compare_policies(TASK, policies, n_episodes=2, horizons=(1,))
+    found = compare_policies(TASK, policies, n_episodes=2, horizons=(1,), bound_epochs=3)
+    picture(found, tmp_path / "settings.png")
 
     rows = {row.policy: row for row in found.rows}
     assert rows["hindsight"].gain_percent.value == 0.0
@@ -128,6 +162,9 @@ def test_comparison_pairs_policies_with_the_best_static_in_hindsight() -> None:
     assert 50.0 < rows["hand"].gap_percent.value <= 100.0
     assert rows["default"].gain_percent.value <= 0.0
     assert found.rows[0].policy == "oracle"
+    assert found.bound is not None
+    assert found.bound[0] >= found.bound[1] * (1 - 1e-12)
+    assert (tmp_path / "settings.png").stat().st_size > 5000
 
 
 def test_command_says_when_it_compiles(monkeypatch: pytest.MonkeyPatch) -> None:

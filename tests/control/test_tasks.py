@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from archgym.control.comparison import compare_policies
+from archgym.control.policies import policy_of
 from archgym.control.tasks import (
     Episode,
     reference,
@@ -135,9 +136,15 @@ def test_own_trace_keeps_its_clock_and_its_waits(tmp_path: Path) -> None:
     assert workload.n_agents == 1
 
 
-def test_more_episodes_than_there_are_are_refused() -> None:
+def test_more_episodes_than_there_are_or_a_bound_of_teams_are_refused() -> None:
+    task, team = task_of("dram-locality:episodes=2"), task_of("dram-channels-2")
+
     with pytest.raises(InvalidArgumentError, match="n_episodes"):
-        compare_policies(task_of("dram-locality:episodes=2"), [], n_episodes=3)
+        compare_policies(task, [], n_episodes=3)
+    with pytest.raises(InvalidArgumentError, match="width"):
+        compare_policies(task, [], n_episodes=1, width=-1)
+    with pytest.raises(InvalidArgumentError, match="several agents"):
+        compare_policies(team, [policy_of("hand", team)], n_episodes=1, bound_epochs=2)
 
 
 def test_task_without_anything_to_save_is_refused() -> None:

@@ -11,7 +11,6 @@ from gymnasium.utils.env_checker import check_env
 import archgym  # noqa: F401 - registers the environments
 from archgym.control.tasks import best_static, reference, static, task_names, task_of
 from archgym.envs import ControlEnv
-from archgym.envs.control import Session
 from archgym.envs.registration import CONTROL
 from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
 
@@ -53,12 +52,13 @@ def test_id_takes_tasks_of_its_own_domain_alone() -> None:
 
 def test_static_action_gets_no_reward() -> None:
     task = task_of("dram-locality")
-    env = ControlEnv(task)
-    env.reset(seed=0)
+    for kind in ("saved", "relative"):
+        env = ControlEnv(task, reward=kind)
+        env.reset(seed=0)
 
-    rewards = [env.step(np.int64(reference(task)))[1] for _ in range(10)]
+        rewards = [env.step(np.int64(reference(task)))[1] for _ in range(10)]
 
-    assert rewards == [0.0] * 10
+        assert rewards == [0.0] * 10
 
 
 def test_reference_is_chosen_on_training_episodes() -> None:
@@ -93,40 +93,73 @@ def test_unknown_episode_is_refused() -> None:
         ControlEnv("dram-locality").step(np.int64(0))
 
 
-def test_stable_baselines_takes_environments_of_control() -> None:
-    env_util = pytest.importorskip("stable_baselines3.common.env_util")
-    envs: Any = env_util.make_vec_env(ControlEnv, 2, seed=3, env_kwargs={"task": "dram-load"})
-    envs.reset()
+def test_stable_baselines_rows_are_those_of_single_environments() -> None:
+    sb3 = pytest.importorskip("stable_baselines3.common.vec_env")
+    from archgym.envs import Sb3VecEnv
 
-    seen, rewards, over, infos = envs.step(np.array([0, 1]))
+    # Eighty steps pass the end of the first episodes.
+    together: Any = Sb3VecEnv("archgym/DramControl-v0", 2, split="held-out")
+    apart: Any = sb3.DummyVecEnv([lambda: ControlEnv("dram-locality", split="held-out")] * 2)
+    for env in (together, apart):
+        env.seed(3)
+    # Gymnasium's environments draw from a generator that is seeded alike.
+    assert np.array_equal(together.reset(), apart.reset())
+    ends = 0
+    for number in range(85):
+        actions = np.array([number % 6, (number // 7) % 6])
+        seen, rewards, over, infos = together.step(actions)
+        seen_1, rewards_1, over_1, infos_1 = apart.step(actions)
+        assert np.array_equal(seen, seen_1)
+        assert np.array_equal(rewards, rewards_1)
+        assert np.array_equal(over, over_1)
+        for row in np.flatnonzero(over):
+            ends += 1
+            for name in ("terminal_observation", "score", "static_score"):
+                assert np.array_equal(infos[row][name], infos_1[row][name])
+            assert infos[row]["episode"]["l"] == number + 1
+    assert ends == 2
 
-    assert envs.observation_space.contains(seen[0])
-    assert np.isfinite(rewards).all()
-    assert not over.any()
-    assert infos[1]["work"] > 0.0
+
+def test_stable_baselines_takes_a_mask_and_refuses_what_designs_have() -> None:
+    pytest.importorskip("stable_baselines3")
+    from archgym.envs import Sb3VecEnv
+
+    env = Sb3VecEnv(task_of("dram-load"), 3)
+
+    assert env.action_masks().shape == (3, len(task_of("dram-load").actions))
+    assert env.get_attr("task") == [task_of("dram-load")] * 3
+    with pytest.raises(InvalidArgumentError, match="`n_envs`"):
+        Sb3VecEnv("archgym/DramControl-v0", 0)
+    with pytest.raises(InvalidArgumentError, match="`log`"):
+        Sb3VecEnv("archgym/DramControl-v0", 2, log="somewhere")
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", task_names())
-def test_every_task_shows_counters_and_the_last_action(name: str) -> None:
+def test_every_task_steps_as_rows_of_stable_baselines(name: str) -> None:
+    pytest.importorskip("stable_baselines3")
+    from archgym.envs import Sb3VecEnv
+
     size = {"cpu": "instructions=4000", "dram": "requests=4000", "moe": "requests=100"}
     task = task_of(f"{name}:{size[name[: name.index('-')]]}")
-    session = Session(task, "held-out", team=False)
-    session.start(np.random.default_rng(1))
-    n = session.n_agents
-    assert session.episode.observation.shape == (n, *session.space.shape)
-    assert not session.episode.observation.any()
-    actions = tuple(agent % len(task.actions) for agent in range(1, n + 1))
+    env = Sb3VecEnv(task, 2, split="held-out", team=False)
+    env.seed(1)
+    first = env.reset()
+    n_agents = env.num_envs // 2
+    assert n_agents == task.begin(task.episodes("held-out")[0]).n_agents
+    assert len(first) == env.num_envs
+    assert first.shape[1:] == env.observation_space.shape
+    assert not first.any()
+    env.step_async(np.arange(env.num_envs) % len(task.actions))
+    seen, rewards, over, infos = env.step_wait()
 
-    rewards, infos = session.step(actions)
-
-    seen = session.episode.observation
     # The last action stands at the end of what an agent sees.
-    assert np.argmax(seen[:, -len(task.actions) :], axis=1).tolist() == list(actions)
-    assert all(session.space.contains(row) for row in seen)
+    chosen = np.argmax(seen[:, -len(task.actions) :], axis=1)
+    assert chosen.tolist() == (np.arange(env.num_envs) % len(task.actions)).tolist()
+    assert env.observation_space.contains(seen[0])
     assert np.isfinite(rewards).all()
-    assert len(infos) == n == len(task.agents)
-    assert not session.episode.is_over
+    assert not over.any()
+    assert len(infos) == env.num_envs
 
 
 def test_recorded_episodes_are_a_minari_dataset(tmp_path: Path) -> None:
@@ -164,6 +197,8 @@ def test_recorded_episodes_are_a_minari_dataset(tmp_path: Path) -> None:
 
 
 def test_bad_arguments_are_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="reward"):
+        ControlEnv("dram-locality", reward="raw")
     with pytest.raises(UnknownNameError, match="held-out"):
         ControlEnv("dram-locality", split="held_out")
     with pytest.raises(InvalidArgumentError, match="2 agents"):

@@ -50,6 +50,7 @@ def test_parameters_that_are_left_out_are_the_default_designs(tmp_path: Path) ->
     [
         ("mode,cost_ns\nc,1.2\n", 2, "`mode` must be"),
         ("mode,count,cost_ns\nb,3,1.2\n", 2, "Mode b has at most one"),
+        ("mode,cost_ns,date\na,1.2,2026-13-45\n", 2, "`date` must be a day or time that exists"),
         ("mode,cost_ns\na,1\na,0\n", 3, "`cost_ns` must be a number above 0; got 0"),
         ("mode,cost_ns\na,-2\n", 2, "above 0; got -2"),
         ("mode,cost_ns\na,nan\n", 2, "above 0; got nan"),

@@ -1,6 +1,7 @@
 """`archgym control`: policies that change settings while a program runs."""
 
 from math import isnan
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -40,8 +41,8 @@ def compare(
     policies: Annotated[
         list[str],
         typer.Argument(
-            help="Policies: default, best-static, hand, feedback, ducb, a network in a file "
-            ".npz, or a rule in a file .py.",
+            help="Policies: default, best-static, hand, feedback, ducb, ducb-phase, a network in "
+            "a file .npz, or a rule in a file .py.",
             metavar="POLICY...",
         ),
     ],
@@ -62,6 +63,23 @@ def compare(
         list[int] | None,
         typer.Option("--horizon", help="Epochs that the oracle looks ahead (default: 1, 2 and 4)."),
     ] = None,
+    beam: Annotated[
+        int,
+        typer.Option("--beam", help="Prefixes of a beam search for the oracle; 0: none.", min=0),
+    ] = 0,
+    bound_epochs: Annotated[
+        int,
+        typer.Option(
+            "--bound-epochs",
+            help="Epochs of one episode whose least cost is proven by trying all actions.",
+            min=0,
+            max=6,
+        ),
+    ] = 0,
+    picture: Annotated[
+        Path | None,
+        typer.Option("--picture", help="Draw settings over time: a file .png, .svg or .pdf."),
+    ] = None,
     json: JsonOption = False,
 ) -> None:
     """Compare policies with the best static settings in hindsight and with an oracle.
@@ -72,12 +90,16 @@ def compare(
     from archgym.checks import check_whole
     from archgym.cli.console.progress import announce_compilation
     from archgym.control.comparison import compare_policies
+    from archgym.control.comparison import picture as draw
     from archgym.control.rules.case import policies_of
     from archgym.control.tasks import task_of
+    from archgym.report.plots import check_plot
 
     announce_compilation()
     chosen, splits = task_of(task), split or ["held-out"]
     check_whole("--episodes", episodes, 1, min(len(chosen.episodes(name)) for name in splits))
+    if picture is not None:
+        check_plot("--picture", picture, is_forced=True)
     with policies_of(policies, chosen) as found:
         result = compare_policies(
             chosen,
@@ -85,7 +107,11 @@ def compare(
             splits=splits,
             n_episodes=episodes,
             horizons=horizon or (1, 2, 4),
+            width=beam,
+            bound_epochs=bound_epochs,
         )
+    if picture is not None:
+        draw(result, picture)
     if json:
         write_json(result.to_json())
         return
@@ -114,3 +140,12 @@ def compare(
                 "may be too short: see their options in `archgym control tasks`."
             )
     say(f"Cost: {chosen.cost}. Saved: of the cost under the best static settings in hindsight.")
+    if result.bound is not None:
+        ours, least = result.bound
+        apart = f" ({100.0 * (ours / least - 1.0):.2f} % apart)" if least else ""
+        say(
+            f"First {bound_epochs} epochs: oracle {number(ours)}, proven least {number(least)}"
+            f"{apart}."
+        )
+    if picture is not None:
+        say(f"Picture: {picture}")

@@ -2,12 +2,14 @@
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import lru_cache
 from typing import Any, ClassVar, Final, cast, final
 
 import numpy as np
 
 from archgym.composition import Composition, Part
+from archgym.composition.composition import PartInfeasible
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
@@ -126,7 +128,6 @@ class KvDramSimulator(Composition):
         own = [spec.name.removeprefix("kv.") for spec in self.metrics]
         known = [column for column, name in enumerate(own) if name in names]
         signs = np.array([_SIGNS[self.metrics[column].goal] for column in known])
-        felt: dict[float, list[int]] = {}
         for row in np.flatnonzero((partial[:, of_kv] >= 0).all(axis=1)):
             memory = partial[row, of_dram]
             if math.prod(self.space.sizes[of_dram][memory < 0].tolist()) > _MOST_MEMORIES:
@@ -140,15 +141,10 @@ class KvDramSimulator(Composition):
                 rates, rooms = self._memories(piece, memory)
                 rates = rates[rooms >= float(str(design["dram_gb"])) * 1e9]
                 for rate in np.unique(np.where(rates < _noticed_below(kv), rates, np.inf)):
-                    felt.setdefault(float(rate), []).append(int(row))
-        taken = [names.index(own[column]) for column in known]
-        for rate, rows in felt.items():
-            made = kv.simulator_with(_option(f"{rate:.6g}", math.inf))
-            result = made.evaluate_batch(self.of_part("kv", np.maximum(partial[rows], 0)), workload)
-            is_built = result.reason[:, None] == FEASIBLE
-            values = np.where(is_built, result.values[:, taken], np.inf * signs)
-            at = np.ix_(rows, known)
-            found[at] = signs * np.minimum(signs * found[at], signs * values)
+                    with suppress(PartInfeasible):
+                        metrics = kv.run(workload, **_option(f"{rate:.6g}", math.inf))
+                        values = signs * np.array([metrics[own[column]] for column in known])
+                        found[row, known] = signs * np.minimum(signs * found[row, known], values)
         return found
 
     def _memories(self, piece: int, chosen: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
