@@ -54,7 +54,7 @@ _LAYOUTS: Final = (
     _Layout("arrival_s", "prompt_tokens", "output_tokens"),
     # aiperf's `profile_export.jsonl`, whose lines come as requests end.
     _Layout(
-        "request_start_ns", "input_sequence_length", "output_sequence_length", 1.0, is_by_end=True
+        "request_start_ns", "input_sequence_length", "output_sequence_length", 1, is_by_end=True
     ),
 )
 _FORMATS: Final = " or ".join(f"{x.arrival},{x.prompt},{x.output}" for x in _LAYOUTS)
@@ -178,7 +178,7 @@ def _arrival_ns(path: Path, line: int, layout: _Layout, value: Any, is_text: boo
     else:
         number = _number(value, is_text)
         is_number = isinstance(number, int | float) and not isinstance(number, bool)
-        arrival = float(number) if is_number and abs(number) < _MAX_ID else math.nan
+        arrival = number if is_number and abs(number) < _MAX_ID else math.nan
         if 0 <= arrival * layout.unit_ns <= _MAX_ARRIVAL_NS:
             return arrival * layout.unit_ns
         what = "a time of 0 or more"

@@ -142,4 +142,5 @@ def memory_for(found: Analysis, policy: str, percent: float) -> int | None:
     at = next((at for at, share in enumerate(hits) if share >= wanted), None)
     if at is None or at == 0:
         return None if at is None else sizes[0]
-    return int(np.ceil(np.interp(wanted, hits[at - 1 : at + 1], sizes[at - 1 : at + 1])))
+    share = (wanted - hits[at - 1]) / (hits[at] - hits[at - 1])
+    return int(np.ceil(sizes[at - 1] + share * (sizes[at] - sizes[at - 1])))

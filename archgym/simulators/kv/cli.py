@@ -54,12 +54,13 @@ def analyse_trace(
     json: JsonOption = False,
 ) -> None:
     """Show reuse, contexts of live sessions, and hits over memory by policy and optimum."""
-    from archgym.checks import check_choice
+    from archgym.errors import unknown_name
     from archgym.simulators.kv.analysis import POLICIES
     from archgym.simulators.kv.kernel.layout import POLICIES as KNOWN
 
     for policy in policies or ():
-        check_choice("--policy", policy, KNOWN)
+        if policy not in KNOWN:
+            raise unknown_name("policy", policy, KNOWN)
     simulator, found = _analysis(trace, options, block, tuple(policies or POLICIES), out)
     gib = block * simulator.kv_bytes_per_token / 2**30
     _draw_hits(found, f"{trace}: hits over memory", gib, out)

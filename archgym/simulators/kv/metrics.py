@@ -130,6 +130,12 @@ _COUNTED: Final = (
     ),
     Objective("hits", (Term("hit_percent", "maximise"),), "Most hits."),
     Objective("gap", (Term("gap_closed_percent", "maximise"),), "Policy closest to the best."),
+    Objective(
+        "memory-for-half",
+        (Term("cache_gib", "minimise"),),
+        "Least memory that finds half of the prompt tokens.",
+        limits=(Limit("hit_percent", ">=", 50.0),),
+    ),
 )
 _SERVED: Final = (
     Objective(

@@ -15,8 +15,9 @@ from archgym.errors import InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
+from archgym.runtime.reductions import report_loss
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kv.costs import NO_REQUEST, REASONS, Served, n_workers, serve_design
+from archgym.simulators.kv.costs import REASONS, Served, n_workers, serve_design
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.metrics import METRICS, gap_share, objectives, values_of
 from archgym.simulators.kv.space import GROUPS, SPACE_NAMES, design_space
@@ -44,6 +45,9 @@ _MOST_BLOCKS: Final = 2**28
 """chosen: blocks of all requests, which take about 5 GB."""
 _TOO_MANY: Final = "too many blocks to count: take larger blocks or fewer requests"
 _NO_FIT: Final = "the size of a block neither divides the pieces of the trace nor is a multiple"
+_NO_REQUEST: Final = (
+    "some caches are smaller than every request of the trace: all are rejected, and nothing is hit"
+)
 _EXPORTS: Final = {
     "vllm": {"vllm": FORMATS["vllm"]},
     "offload": {"vllm": FORMATS["vllm"]},
@@ -130,7 +134,9 @@ class KvSimulator(RowSimulator):
         ] = None,
         step_ms: Annotated[int, Option("Length of a step.", low=1, high=10**6, unit="ms")] = 30,
         max_seqs: Annotated[int, Option("Requests that run at a time.", low=1, high=2**16)] = 256,
-        token_budget: Annotated[int, Option("Tokens of a step.", low=1, high=2**26)] = 8192,
+        token_budget: Annotated[
+            int, Option("Tokens of a step.", low=1, high=2**26, unit="token")
+        ] = 8192,
         reserve_prompt: Annotated[
             bool, Option("True if a request starts only when its whole prompt fits.")
         ] = True,
@@ -230,6 +236,12 @@ class KvSimulator(RowSimulator):
                     f"`{option}` replaces a parameter that the space {space!r} does not have. Its "
                     f"parameters are {', '.join(of_space)}."
                 )
+        # An `offload` without blocks of its own takes all from the host.
+        if gpu_blocks == 0 and space != "offload":
+            raise InvalidArgumentError(
+                f"`gpu_blocks` must be 1 or more in the space {space!r}; got 0. Only `offload` may "
+                "have host memory alone."
+            )
         self.space = design_space(space, set_here)
         self.metrics: tuple[MetricSpec, ...] = METRICS[space]
         self.objectives: Mapping[str, Objective] = objectives(space)
@@ -275,8 +287,6 @@ class KvSimulator(RowSimulator):
             served = serve_design(made, {"block_tokens": block, **design}, self._served)
             return served if isinstance(served, str) else np.array(values_of(served, self._names))
         counts = self._counts(made, design)
-        if counts["rejected"] == counts["requests"]:
-            return NO_REQUEST
         return np.array(values_of(counts, self._names))
 
     def piece_bytes(self, design: Mapping[str, Any]) -> int | str:
@@ -323,11 +333,14 @@ class KvSimulator(RowSimulator):
         optimum = counts["optimum_blocks"]
         tokens = max(1, counts["prompt_tokens"])
         gib = made.block * self.kv_bytes_per_token / 2**30
+        is_used = counts["rejected"] < counts["requests"]
+        if not is_used:
+            report_loss(_NO_REQUEST)
         return counts | {
             "hit_tokens": hits * made.block,
             "hit_percent": 100.0 * hits * made.block / tokens,
             "optimum_hit_percent": 100.0 * optimum * made.block / tokens,
-            "gap_closed_percent": 100.0 * gap_share(hits, of_lru, optimum),
+            "gap_closed_percent": 100.0 * gap_share(hits, of_lru, optimum) * is_used,
             "cache_gib": gpu * gib,
             "host_gib": host * gib,
         }

@@ -13,6 +13,7 @@ import numpy as np
 from archgym.errors import FileFormatError, unknown_name
 from archgym.files.storage import open_file, storage_errors
 from archgym.simulators.kit.requests import lines_of
+from archgym.simulators.kv.formats.events import EVENTS, read_events
 from archgym.simulators.kv.formats.sessions import read_sessions
 from archgym.simulators.kv.formats.stream import Stream, StreamBlocks, StreamSettings, stream_of
 from archgym.simulators.kv.formats.trace import Trace, read_requests
@@ -22,8 +23,8 @@ SHIPPED: Final = ("coding", "coding-long", "chat", "tools")
 DEFAULT_WORKLOAD: Final = SHIPPED[0]
 _KNOWN: Final = (
     "lines of JSON with `hash_ids` and `timestamp` (Mooncake); sessions in JSON with `requests` "
-    "(kv-cache-tester); aiperf's profile export with `metrics`; tables of Azure or BurstGPT with "
-    "lengths. `examples/record_events.py` makes one of vLLM's KV events"
+    "(kv-cache-tester); aiperf's profile export with `metrics`; batches in JSON with `events` "
+    "(vLLM's KV events); tables of Azure or BurstGPT with lengths"
 )
 # chosen: a search looks at one or two streams with a handful of block sizes.
 _MAX_HELD: Final = 6
@@ -84,6 +85,8 @@ def read_trace(path: Path) -> Trace:
     _, text = next(lines_of(path), (1, ""))
     if not text:
         raise FileFormatError(path, None, "a trace must have a request; the file is empty")
+    if any(f'"{name}"' in text for name in ("events", *EVENTS)):
+        return read_requests(path, read_events(path))
     if not text.startswith(("{", "[")):
         is_requests = "," in text
     else:

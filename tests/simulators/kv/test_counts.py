@@ -57,6 +57,14 @@ def test_request_above_the_capacity_is_rejected_and_touches_nothing(made: Made) 
     assert found["rejected"] == 1
 
 
+@pytest.mark.parametrize("space", ["vllm", "sglang", "offload"])
+def test_least_memory_for_half_of_the_prompts_is_an_objective(space: str) -> None:
+    objective = KvSimulator(space).objectives["memory-for-half"]
+
+    assert [str(limit) for limit in objective.limits] == ["hit_percent >= 50"]
+    assert [term.metric for term in objective.terms] == ["cache_gib"]
+
+
 def test_checksum_is_that_of_the_specification() -> None:
     # ((0 * f + 0 + 1) * f + 2 + 1) mod 2^64 with f = 6364136223846793005.
     assert checksum(np.array([0, 2])) == 6364136223846793008

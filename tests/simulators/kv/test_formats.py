@@ -12,6 +12,7 @@ import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.task import Task
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
@@ -204,6 +205,15 @@ def test_requests_of_aiperf_are_sorted_by_their_start(tmp_path: Path) -> None:
 
     assert trace.time.tolist() == [0, 35, 85]  # type: ignore[union-attr]
     assert trace.prompt.tolist() == [105, 140, 190]  # type: ignore[union-attr]
+    # Whole ns count, from the first start: 1.3 ms are 1, and not 2.
+    start = 1_760_000_000_000_400_000
+    lengths = {"input_sequence_length": 9, "output_sequence_length": 7}
+    rows = [
+        {"metadata": {"request_start_ns": start + ns}, "metrics": lengths} for ns in (0, 1_300_000)
+    ]
+    near = tmp_path / "near.jsonl"
+    near.write_text("\n".join(map(json.dumps, rows)))
+    assert read_trace(near).time.tolist() == [0, 1]  # type: ignore[union-attr]
     # One reader serves both simulators.
     requests = read_requests(path)
     assert requests.prompt_tokens.tolist() == [105, 140, 190]
@@ -252,17 +262,28 @@ def test_mark_at_the_beginning_of_a_file_is_no_part_of_it(tmp_path: Path) -> Non
         assert marked.prompt.tolist() == plain.prompt.tolist()  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("blocks", [0, 2])
-@pytest.mark.parametrize("space", ["vllm", "sglang"])
-def test_cache_below_every_request_cannot_be_built(space: str, blocks: int) -> None:
-    # Before, it had 100 % of the way to the optimum.
-    simulator = KvSimulator(space, gpu_blocks=blocks, block_tokens=64)
-    found = simulator.evaluate(
-        simulator.space.design_at(simulator.space.default_indices), simulator.workload("coding")
-    )
+@pytest.mark.parametrize("space", ["vllm", "sglang", "offload"])
+def test_cache_below_every_request_has_counts_and_none_of_the_gap(space: str) -> None:
+    # Before, it had 100 % of the way to the optimum, or was no design at all.
+    simulator = KvSimulator(space, gpu_blocks=2, block_tokens=64, last=9)
+    with collected_reductions() as notes:
+        found = Task.make(simulator, "coding").evaluate(simulator.space.default_indices[None, :])
 
-    assert found.infeasible is not None
-    assert "smaller than every request" in found.infeasible
+    names = [spec.name for spec in simulator.metrics]
+    values = dict(zip(names, found.values[0, 0].tolist(), strict=True))
+    assert np.isfinite(found.reward).all()
+    assert values["requests"] == values["rejected"] == 9.0
+    assert values["hit_blocks"] == values["optimum_blocks"] == values["gap_closed_percent"] == 0.0
+    assert any("smaller than every request of the trace" in note for note in notes)
+
+
+def test_memory_without_a_block_is_refused() -> None:
+    for space in ("vllm", "sglang"):
+        with pytest.raises(InvalidArgumentError, match="`gpu_blocks` must be 1 or more") as error:
+            KvSimulator(space, gpu_blocks=0)
+        assert "\n" not in str(error.value)
+    # The host holds what the accelerator does not.
+    KvSimulator("offload", gpu_blocks=0).workload("coding")
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import yaml
 
 from archgym.cli.app import run
 from archgym.errors import InvalidDesignError
+from archgym.evaluation.options import declared_options
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.analysis import analyse, live_blocks, memory_for
@@ -365,6 +366,21 @@ def test_analysis_of_prompts_without_a_common_beginning_says_so(tmp_path: Path) 
 
     # Before: "nearly all blocks that can be hits are".
     assert "no prompt begins like an earlier one" in found.diagnosis
+
+
+def test_name_near_that_of_a_policy_is_suggested(capfd: pytest.CaptureFixture[str]) -> None:
+    # For a while, only all names were listed.
+    with pytest.raises(SystemExit):
+        run(["kv", "analyse", "chat", "--policy", "arcs"])
+
+    assert "Did you mean 'arc'" in capfd.readouterr().err
+
+
+def test_sizes_of_a_step_have_units() -> None:
+    found = {option.name: option.option.unit for option in declared_options(KvSimulator)}
+
+    assert found["step_ms"] == "ms"
+    assert found["token_budget"] == "token"
 
 
 def test_value_that_a_tried_design_ignores_is_told(

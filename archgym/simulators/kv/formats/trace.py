@@ -1,5 +1,6 @@
 """Traces of requests as readers return them, and the reader of requests with arrival times."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
@@ -90,19 +91,23 @@ class SessionTrace:
 Trace = RequestTrace | SessionTrace
 
 
-def read_requests(path: Path) -> RequestTrace:
+def read_requests(path: Path, found: Iterable[Row] | None = None) -> RequestTrace:
     """Return the requests of a file of Mooncake's, of aiperf's, or of a table.
 
     Times of tables and of aiperf count from their first request. Nothing is shared in them.
+
+    Args:
+      path: The file.
+      found: Its requests, where another reader has read it.
 
     Raises:
       FileFormatError: A line is not as it must be.
     """
     rows, times, n_ids = list[Row](), list[int](), 0
-    for row in read_rows(path):
-        # Azure's clock has steps of 100 ns, and doubles of its dates are 16 ns apart; those of
-        # aiperf's clock are 256 ns apart.
-        times.append(int((row.arrival_ns + (5e5 if row.is_by_end else 50.0)) // 1e6))
+    for row in read_rows(path) if found is None else found:
+        # Azure's clock has steps of 100 ns, and doubles of its dates are 16 ns apart. Starts of
+        # aiperf are whole, and differ by ns.
+        times.append(int(row.arrival_ns if row.is_by_end else (row.arrival_ns + 50.0) // 1e6))
         rows.append(row)
         n_ids += len(row.ids)
         if len(rows) > MAX_REQUESTS or n_ids > MAX_PIECES:
@@ -122,6 +127,7 @@ def read_requests(path: Path) -> RequestTrace:
     order = np.argsort(times, kind="stable")
     rows, time = [rows[at] for at in order], np.array(times)[order]
     time -= 0 if rows[0].is_json and not rows[0].is_by_end else time[0]
+    time //= 10**6 if rows[0].is_by_end else 1
     if time[-1] > MAX_TIME_MS:
         what = f"requests must come within {MAX_TIME_MS:,} ms; one comes at {time[-1]:,}"
         raise FileFormatError(path, rows[-1].line, what)

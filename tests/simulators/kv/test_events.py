@@ -1,7 +1,6 @@
 """Requests that a log of vLLM's KV events shows, and one clear line for each bad log."""
 
 import json
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -9,17 +8,10 @@ import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError
+from archgym.runtime.reductions import collected_reductions
+from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.formats.stream import StreamSettings, stream_of
-from archgym.simulators.kv.formats.trace import Trace
 from archgym.simulators.kv.workloads import read_trace
-from examples.record_events import main, requests_of
-
-
-def trace_of(log: Path) -> Trace:
-    """Return the trace that a log becomes."""
-    path = log.with_suffix(".trace")
-    path.write_text("\n".join(map(json.dumps, requests_of(log, []))))
-    return read_trace(path)
 
 
 def stored(names: list[Any], parent: Any = None, **others: Any) -> dict[str, Any]:
@@ -53,7 +45,7 @@ def test_events_of_a_cache_are_requests_with_what_they_found(tmp_path: Path) -> 
         (140.0, [stored(["i"], "b"), {"type": "AllBlocksCleared"}]),
     )
 
-    trace = trace_of(path)
+    trace = read_trace(path)
     found = stream_of(trace, StreamSettings()).blocks(16)
 
     assert found.stream.arrivals.time.tolist() == [0, 40_000, 40_000]
@@ -74,7 +66,7 @@ def test_events_as_lists_are_those_as_objects(tmp_path: Path) -> None:
         '[9.0, [["BlockStored", ["c"], "b", [], 16, null], ["AllBlocksCleared"]], null]\n'
     )
 
-    first, second = trace_of(objects), trace_of(lists)
+    first, second = read_trace(objects), read_trace(lists)
 
     for name in ("time", "prompt", "output", "ids", "start", "known", "piece"):
         assert np.array_equal(getattr(first, name), getattr(second, name)), name
@@ -93,11 +85,12 @@ def test_events_that_contradict_earlier_ones_are_counted_with_their_lines(tmp_pa
         (6.0, [{"type": "AllBlocksCleared"}, stored(["e"], "a")]),
     )
 
-    notes, others = list[str](), list[str]()
-    requests_of(path, notes)
-    requests_of(
-        log_of(tmp_path, (5.0, [{**removed, "block_hashes": ["x"]}, stored(["y"], "x")])), others
-    )
+    with collected_reductions() as notes:
+        read_trace(path)
+    with collected_reductions() as others:
+        read_trace(
+            log_of(tmp_path, (5.0, [{**removed, "block_hashes": ["x"]}, stored(["y"], "x")]))
+        )
 
     (note,) = notes
     assert "events that contradict earlier ones: 4 (first at lines 3, 4, 5, 6)" in note
@@ -105,25 +98,44 @@ def test_events_that_contradict_earlier_ones_are_counted_with_their_lines(tmp_pa
     assert "earlier ones: 1 (first at lines 1)" in others[0]
 
 
-def test_chains_that_are_cut_are_counted_with_their_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_chains_that_are_cut_are_counted_with_their_lines(tmp_path: Path) -> None:
     # Before, nothing was said of them.
     log = log_of(tmp_path, (5.0, [stored(["c", "d"], "b")]), (9.0, [stored(["e"], "d")]))
-    out = tmp_path / "trace.jsonl"
-    monkeypatch.setattr(sys, "argv", ["", str(log), str(out)])
 
-    main()
+    with collected_reductions() as notes:
+        trace = read_trace(log)
 
     # They count from what is known.
-    assert read_trace(out).prompt.tolist() == [49, 65]  # type: ignore[union-attr]
-    assert "beginning is not in the log: 1 (first at lines 1)" in capsys.readouterr().err
+    assert trace.prompt.tolist() == [49, 65]  # type: ignore[union-attr]
+    (note,) = notes
+    assert "events.jsonl: chains whose beginning is not in the log: 1 (first at lines 1)" in note
+
+
+def test_log_of_events_is_a_workload(tmp_path: Path) -> None:
+    # Before, a script had to turn it into a trace.
+    names = [f"b{n}" for n in range(8)]
+    log = log_of(tmp_path, (1.0, [stored(names)]), (9.0, [stored(["c"], "b7")]))
+    simulator = KvSimulator("vllm", block_tokens=16, gpu_blocks=40)
+
+    found = simulator.evaluate({"policy": "lru"}, simulator.workload(log))
+
+    assert found["requests"] == 2.0
+    assert found["hit_blocks"] == found["optimum_blocks"] == 8.0
+
+
+def test_blocks_of_one_token_are_read(tmp_path: Path) -> None:
+    # Before, the token after the last whole block was looked for beyond the known ones.
+    log = log_of(tmp_path, (1.0, [stored(["a", "b"], block_size=1)]))
+
+    blocks = stream_of(read_trace(log), StreamSettings()).blocks(1).blocks
+
+    assert blocks.chain.tolist() == [0, 1, 2]
 
 
 @pytest.mark.parametrize(
     ("batches", "said"),
     [
-        ([(1.0, [])], "a log must store a block"),
+        ([(1.0, [])], "a trace must have a request"),
         ([(1.0, [stored(["a"])]), (0.5, [])], "must be in the order of `ts`"),
         ([(0.0, [stored(["a"])]), (1e12, [])], "must be in the order of `ts`, within"),
         ([(float("nan"), [])], "a batch must have `ts`"),
@@ -145,11 +157,11 @@ def test_bad_logs_of_events_are_refused_in_one_line(
     path = log_of(tmp_path, *batches)
     if not said:
         # A chain that comes back to its first block has no end; it is read as that block alone.
-        assert trace_of(path).prompt.tolist() == [17]  # type: ignore[union-attr]
+        assert read_trace(path).prompt.tolist() == [17]  # type: ignore[union-attr]
         return
 
     with pytest.raises(FileFormatError) as error:
-        requests_of(path, [])
+        read_trace(path)
 
     assert said in str(error.value)
     assert "\n" not in str(error.value)

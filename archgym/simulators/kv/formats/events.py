@@ -1,23 +1,13 @@
-"""Turn a log of vLLM's KV events into a trace of requests, for `archgym kv`.
+"""Requests in a log of vLLM's KV events: one batch of events a line, as JSON."""
 
-    python examples/record_events.py LOG.jsonl trace.jsonl
-
-Each line of the log is a batch of events as JSON, as a subscriber of `--kv-events-config` gets it.
-A request is a chain of blocks that were stored within two seconds of each other. What it found in
-the cache is the chain above its first block. Requests that store no block leave no event, and
-tokens after the last whole block are not known.
-"""
-
-import argparse
-import json
-import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from archgym.errors import ArchGymError, FileFormatError
-from archgym.simulators.kit.requests import lines_of, parsed, whole
+from archgym.errors import FileFormatError
+from archgym.runtime.reductions import report_loss
+from archgym.simulators.kit.requests import Row, lines_of, parsed, whole
 from archgym.simulators.kv.formats.trace import MAX_REQUESTS, MAX_TIME_MS
 
 # Source: vllm/distributed/kv_events.py, commit 0181ea3. Releases before it wrote batches and events
@@ -44,12 +34,12 @@ class _Request:
     n_prompt: int
 
 
-def requests_of(path: Path, notes: list[str]) -> list[dict[str, Any]]:
-    """Return the lines of a trace: one with the tokens of a block, then one for each request.
+def read_events(path: Path) -> Iterator[Row]:
+    """Yield the requests that a log of vLLM's KV events shows.
 
-    Args:
-      path: The log.
-      notes: Filled with what is doubtful in it.
+    A request is a chain of blocks that were stored within two seconds of each other. What it found
+    in the cache is the chain above its first block. Requests that store no block leave no event,
+    and tokens after the last whole block are not known.
 
     Raises:
       FileFormatError: A line is not as it must be.
@@ -92,42 +82,33 @@ def requests_of(path: Path, notes: list[str]) -> list[dict[str, Any]]:
             request.n_prompt = depths[tip]
         request.tip, request.last_ms = tip, now_ms
         by_tip[engine, tip] = request
-    if doubtful:
-        notes.append(
-            f"events that contradict earlier ones: {_counted(doubtful)}. A block that is gone is "
-            "removed or continued, or `token_ids` do not fill the blocks. Requests are read as if "
-            "the blocks were there; check the log"
-        )
-    if cut:
-        notes.append(
-            f"chains whose beginning is not in the log: {_counted(cut)}. Their prompts count from "
-            "the first block that is known, so that they and their hits are too short"
-        )
-    if not requests:
-        raise FileFormatError(path, None, "a log must store a block; this stores none")
-    lines: list[dict[str, Any]] = [{"piece_tokens": block, "has_outputs": True}]
-    for request in requests:
+    _report(
+        path, doubtful, "events that contradict earlier ones",
+        "A block that is gone is removed or continued, or `token_ids` do not fill the blocks. "
+        "Requests are read as if the blocks were there; check the log",
+    )  # fmt: skip
+    _report(
+        path, cut, "chains whose beginning is not in the log",
+        "Their prompts count from the first block that is known, so that they and their hits are "
+        "too short",
+    )  # fmt: skip
+    for fresh, request in enumerate(requests, start=len(parents)):
         chain = [request.tip]
         while parents[chain[-1]] >= 0:
             chain.append(parents[chain[-1]])
         n_prompt = min(request.n_prompt, len(chain))
         output = (len(chain) - n_prompt) * block
         # One token at least follows the last whole block of a prompt; it begins a piece of its own.
-        fresh = [] if output else [len(parents) + len(lines)]
-        lines.append(
-            {
-                "timestamp": request.start_ms,
-                "input_length": n_prompt * block + 1,
-                "output_length": max(1, output),
-                "hash_ids": chain[::-1] + fresh,
-            }
-        )
-    return lines
+        ids = chain[::-1] + ([] if output else [fresh])
+        tokens = (n_prompt * block + 1, max(1, output))
+        yield Row(request.line, 1e6 * request.start_ms, *tokens, ids, True, block, True, False)
 
 
-def _counted(lines: list[int]) -> str:
-    """Return how many events there are, and the lines of the first ones."""
-    return f"{len(lines):,} (first at lines {', '.join(map(str, dict.fromkeys(lines[:8])))})"
+def _report(path: Path, lines: list[int], what: str, effect: str) -> None:
+    """Report how many events there are of a kind, and the lines of the first ones; nothing if 0."""
+    if lines:
+        shown = ", ".join(map(str, dict.fromkeys(lines[:8])))
+        report_loss(f"{path.name}: {what}: {len(lines):,} (first at lines {shown}). {effect}.")
 
 
 def _stored_blocks(
@@ -201,23 +182,3 @@ def _named(names: tuple[str, ...], value: Any) -> Mapping[str, Any]:
     if isinstance(value, list):
         return dict(zip(names, value, strict=False))
     return value if isinstance(value, dict) else {}
-
-
-def main() -> None:
-    """Write the trace."""
-    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("log", type=Path)
-    parser.add_argument("out", type=Path)
-    given = parser.parse_args()
-    notes = list[str]()
-    try:
-        lines = requests_of(given.log, notes)
-    except ArchGymError as error:
-        parser.exit(1, f"Error: {error}\n")
-    for note in notes:
-        print(f"{given.log.name}: {note}.", file=sys.stderr)
-    given.out.write_text("".join(json.dumps(line) + "\n" for line in lines))
-
-
-if __name__ == "__main__":
-    main()
