@@ -103,7 +103,7 @@ def serve(
         str, typer.Option("--engine", help="Serving engine to model, or a file with one.")
     ] = "vllm",
     precision: Annotated[
-        str, typer.Option("--precision", help="Format of the experts' weights.")
+        str, typer.Option("--precision", help="Format of weights of experts, or of dense networks.")
     ] = "fp8",
     tensor: Annotated[int, typer.Option("--tensor", help="GPUs that share attention.", min=1)] = 1,
     data: Annotated[int, typer.Option("--data", help="Groups of those.", min=1)] = 1,

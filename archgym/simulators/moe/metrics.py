@@ -235,7 +235,7 @@ def loaded_bytes(run: Run, model: MoeModel, serving: Serving) -> float:
 def _joules(run: Run, model: MoeModel, node: NodePreset, serving: Serving) -> float:
     c = run.counters
     size = run.plan.expert_bytes
-    others = model.other_bytes(serving.attention_bits) * serving.data
+    others = model.other_bytes(serving.attention_bits, serving.expert_bits) * serving.data
     kv = model.kv_bytes_per_token(serving.kv_bits)
     loaded = loaded_bytes(run, model, serving)
     exchanged_ns = c["inter_busy_ns"] * serving.n_gpus

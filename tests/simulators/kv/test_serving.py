@@ -94,6 +94,16 @@ def test_batch_is_what_memory_admits(capfd: pytest.CaptureFixture[str]) -> None:
     assert answer["server_gib"] == pytest.approx(made.max_tokens * made.kv_bytes / 2**30)
 
 
+def test_dense_weights_of_4_bits_leave_more_room() -> None:
+    wide, narrow = (
+        deployment("h200", "llama-3.1-8b", precision, "vllm", "", 1)
+        for precision in ("bf16", "int4")
+    )
+
+    # Before, both were equal: 5.6 billion weights save 11.75 bits each, a token has 131,072 bytes.
+    assert narrow.max_tokens - wide.max_tokens == pytest.approx(63_170, rel=0.01)
+
+
 def test_trace_without_sessions_is_sent_to_the_analysis(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(["kv", "memory", "chat"])
