@@ -246,6 +246,14 @@ def test_arrivals_that_a_closed_loop_ignores_are_told(
     assert "open.csv do not count in a closed loop; option `clients=0`" in caplog.text
 
 
+def test_prefix_cache_without_ids_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    simulator = MoeSimulator("closed-loop", prefix_cache_gb=20)
+
+    simulator.workload(simulator.default_workload)
+
+    assert "`prefix_cache_gb` takes memory and finds nothing" in caplog.text
+
+
 def test_fault_6_a_search_can_state_any_measured_deployment(tmp_path: Path) -> None:
     engine = tmp_path / "mine.yaml"
     engine.write_text(
