@@ -153,8 +153,6 @@ def measured(
         near = [] if name in specs else get_close_matches(name, specs, 1, 0.85)
         if near:
             raise InvalidArgumentError(f"Unknown metric {name!r}. Did you mean {near[0]!r}?")
-        _check_metric(name, value, specs.get(name))
-        check_value(name, value)
     space = task.space
     default = dict(space.design_at(space.default_indices))
     filled = space.design({**default, **design})
@@ -177,6 +175,9 @@ def measured(
         for spec, value in zip(source.metrics, result.values[0], strict=True)
         if spec.goal != "none" or spec.name in metrics
     }
+    for name, value in metrics.items():
+        _check_metric(name, value, specs.get(name), simulated.get(name, 0.0))
+        check_value(name, value)
     return Measurement(
         simulator=source.name,
         version=source.version,
@@ -253,18 +254,20 @@ def _column(path: Path, text: str, task: Task) -> tuple[str, float]:
     return text, 1.0
 
 
-def _check_metric(name: str, value: float, spec: MetricSpec | None) -> None:
-    """Refuse a value that a metric cannot have; counts may be 0, others' metrics anything finite.
+def _check_metric(name: str, value: float, spec: MetricSpec | None, simulated: float) -> None:
+    """Refuse a value that a metric cannot have; others' metrics may be anything finite.
+
+    Times and other costs are above 0. Counts, shares, gains and what is simulated as 0 may be 0.
 
     Raises:
       InvalidArgumentError: It is one.
     """
-    is_count = spec is not None and spec.goal == "none"
+    may_be_0 = spec is None or spec.goal != "minimise" or spec.unit in ("", "%") or not simulated
     if spec is None or spec.signed:
         what, is_right = "a finite number", math.isfinite(value)
     else:
-        what = "0 or above" if is_count else "a number above 0"
-        is_right = 0 < value < math.inf or (value == 0 and is_count)
+        what = "0 or above" if may_be_0 else "a number above 0"
+        is_right = 0 < value < math.inf or (value == 0 and may_be_0)
     if spec is not None and value > spec.highest:
         what, is_right = f"at most {spec.highest:g} {spec.unit}", False
     if not is_right:

@@ -7,6 +7,8 @@ import pytest
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.measurements import spreadsheet
+from archgym.measurements.calibration import calibration_of
+from archgym.measurements.file import Measurements
 from archgym.measurements.spreadsheet import measured, read_spreadsheet
 from archgym.testing import ProvingSimulator
 
@@ -103,6 +105,29 @@ def test_another_set_up_and_impossible_numbers_are_refused(
         read_spreadsheet(path, Task.make("dram", "stream"))
 
     assert words in str(raised.value)
+
+
+def test_shares_gains_and_what_is_simulated_as_0_may_be_0() -> None:
+    task = Task.make("kv", "coding", space="serving", last=20)
+    zeros = {"hit_percent": 0.0, "loaded_percent": 0.0, "goodput_per_s": 0.0}
+
+    row = measured(task, {}, zeros)
+
+    assert row.metrics == zeros
+    assert (row.simulated["loaded_percent"], row.simulated["hit_percent"] > 0) == (0.0, True)
+    with pytest.raises(InvalidArgumentError, match="`ttft_p50_ms` must be a number above 0; got 0"):
+        measured(task, {}, {"ttft_p50_ms": 0.0})
+    simulator = task.simulator
+    found = calibration_of(
+        "kv", simulator.version, simulator.space, simulator.metrics,
+        Measurements(None, (row,), ("", "1")), options=simulator.options,
+    )  # fmt: skip
+    assert found.n_runs == 1
+    # The difference stands in for the logarithm; 0 for 0 says nothing of a factor.
+    assert {found.prior.quantities[q] for q in found.process.measured_quantities} == {
+        "hit_percent",
+        "goodput_per_s",
+    }
 
 
 def test_counts_may_be_0(tmp_path: Path) -> None:
