@@ -34,7 +34,7 @@ from archgym.files.lease import Lease
 from archgym.files.remote import require_local
 from archgym.files.storage import is_there, require_own, write_atomic
 from archgym.measurements.file import MEASURED_NAME, append_measurements
-from archgym.measurements.spreadsheet import measured
+from archgym.measurements.spreadsheet import measured, wrong_unit
 from archgym.runtime.closing import Closing
 from archgym.runtime.interruption import Interruption
 from archgym.spaces.design import Design
@@ -651,6 +651,8 @@ class Study(Closing):
           InvalidArgumentError: A number or the workload does not fit.
         """
         row = measured(self.task, design, metrics, workload, date, machine)
+        if off := wrong_unit(self.task, [row]):
+            raise InvalidArgumentError(f"{off[1]}. Correct its unit; nothing was kept.")
         append_measurements(self.folder / MEASURED_NAME, [row])
 
     def evaluate(self, indices: np.ndarray) -> Trials:
