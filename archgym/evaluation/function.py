@@ -33,6 +33,7 @@ from archgym.evaluation.simulator import (
     BatchResult,
     Simulator,
     Workload,
+    check_declared,
     simulator_names,
 )
 from archgym.spaces.parameter import Parameter
@@ -121,6 +122,7 @@ class _Declared(Simulator):
         self.name = name
         self.space = space if isinstance(space, DesignSpace) else _space(space)
         self.metrics = metric_specs(metrics)
+        check_declared(self)
         self.objectives = usual_objectives(self.metrics)
         self.default_objective = next(iter(self.objectives))
         self._digest = hashlib.sha256(code.encode()).hexdigest()
