@@ -19,6 +19,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
+from archgym.checks import check_whole
 from archgym.errors import (
     InvalidArgumentError,
     SimulatorError,
@@ -194,7 +195,7 @@ class FunctionSimulator(_Declared):
             metrics,
             code_of(function),
         )
-        self.version = version
+        self.version = check_whole("version", version, 0)
         self.model_reasons = tuple(reasons)
         self._function = function
         update_wrapper(self, function)
