@@ -63,7 +63,7 @@ METRICS: Final = (
         highest=100.0,
     ),
     MetricSpec("memory_gb", "GB", "minimise", 1e-2, "Most that an accelerator's memory held."),
-    MetricSpec("n_gpus", "", "minimise", 0.1, "Accelerators that served."),
+    MetricSpec("n_gpus", "", "minimise", 0.1, "Accelerators that served.", exact=True),
     MetricSpec("energy_per_token_mj", "mJ", "minimise", 1e-2, "Per output token; not calibrated."),
     MetricSpec(
         "degraded_percent",
