@@ -113,7 +113,7 @@ def test_another_set_up_and_impossible_numbers_are_refused(
 
 
 def test_shares_gains_and_what_is_simulated_as_0_may_be_0() -> None:
-    task = Task.make("kv", "coding", space="serving", last=20)
+    task = Task.make("kv", "coding", space="serving", last="20")
     zeros = {"hit_percent": 0.0, "loaded_percent": 0.0, "goodput_per_s": 0.0}
 
     row = measured(task, {}, zeros)
@@ -162,7 +162,7 @@ def test_python_checks_metrics_as_files_are(metrics: dict[str, float], words: st
 
 
 def test_numbers_of_numpy_are_numbers() -> None:
-    row = measured(TASK, {"mode": "a"}, {"cost_ns": np.float32(1.5)})
+    row = measured(TASK, {"mode": "a"}, {"cost_ns": np.float32(1.5)})  # type: ignore[dict-item]  # on purpose
 
     assert row.metrics == {"cost_ns": 1.5}
 
@@ -194,7 +194,7 @@ def test_study_refuses_a_wrong_unit_as_files_do(tmp_path: Path) -> None:
     ],
 )
 def test_hint_about_a_unit_can_be_followed(tmp_path: Path, text: str, words: str) -> None:
-    task = Task.make("kv", "coding", space="serving", last=20)
+    task = Task.make("kv", "coding", space="serving", last="20")
 
     with pytest.raises(FileFormatError) as raised:
         read_spreadsheet(written(tmp_path, text), task)
