@@ -9,8 +9,7 @@ import typer
 
 from archgym.checks import MAX_WORKERS
 from archgym.cli.options.completion import complete_agent
-from archgym.cli.options.values import read_designs
-from archgym.errors import InvalidArgumentError
+from archgym.cli.options.values import is_inline, read_designs
 
 MAX_SEED = 2**63 - 1
 
@@ -153,7 +152,7 @@ class PriorOptions:
         """Arguments of `Study.create`.
 
         Raises:
-          InvalidArgumentError: A design is not a JSON object.
+          FileFormatError: A design is not a JSON object.
         """
         return {
             "start": tuple(design for text in self.start or () for design in _start(text)),
@@ -163,14 +162,5 @@ class PriorOptions:
 
 def _start(text: str) -> Sequence[str | Mapping[str, Any]]:
     """Return designs in JSON, or the text, which names a study or the default design."""
-    import json
-
-    if not text.lstrip().startswith("{"):
-        return read_designs(Path(text)) if Path(text).is_file() else [text]
-    try:
-        design = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgumentError(
-            f"`--start` must be a design as a JSON object; got {text[:80]!r}: {error}."
-        ) from None
-    return [{name: tuple(v) if isinstance(v, list) else v for name, v in design.items()}]
+    path = Path(text)
+    return read_designs(path) if is_inline(path) or path.is_file() else [text]

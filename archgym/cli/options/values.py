@@ -93,6 +93,11 @@ def hyperparameters(agent: str, texts: Sequence[str]) -> dict[str, Any]:
     return chosen
 
 
+def is_inline(path: Path) -> bool:
+    """Return True for a JSON object in place of a file that holds one."""
+    return str(path).lstrip().startswith("{")
+
+
 def read_design(path: Path) -> dict[str, Any]:
     """Return a design from a JSON object of names and values, or from its member `design`.
 
@@ -175,8 +180,11 @@ def filled_design(space: "DesignSpace", values: Mapping[str, Any], path: Path) -
 
 def _read_object(path: Path) -> dict[str, Any]:
     remedy = 'Write an object such as {"page_policy": "Open"}, as `archgym evaluate --json` does'
-    with storage_errors(path, "read"), open_file(path) as handle:
-        content = handle.read(_MAX_BYTES + 1)
+    if is_inline(path):
+        content = str(path).encode()
+    else:
+        with storage_errors(path, "read"), open_file(path) as handle:
+            content = handle.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise FileFormatError(path, None, f"a design must be below {_MAX_BYTES} bytes", remedy)
     try:
