@@ -163,8 +163,7 @@ def start_designs(task: Task, start: Iterable[Any]) -> np.ndarray:
 
     Args:
       task: The study's.
-      start: Designs, whose missing parameters have their defaults, "default" for the default
-        design, or studies whose best designs are meant.
+      start: Designs, "default" for the default design, or studies whose best designs are meant.
 
     Raises:
       InvalidDesignError: A design does not lie in the space.
@@ -185,7 +184,7 @@ def _start_design(task: Task, entry: Any) -> np.ndarray:
     if isinstance(entry, str) and entry == "default":
         return space.default_indices
     if isinstance(entry, Mapping):
-        return space.indices_of({**space.design_at(space.default_indices), **entry})
+        return space.indices_of(entry)
     if not isinstance(entry, str | Path | StudyLog):
         raise InvalidArgumentError(
             '`start` takes designs, "default" and folders of studies; got '

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from archgym.bench import bench_task
 from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
 from tests.cli.conftest import Archgym
 
 
@@ -79,7 +81,8 @@ def test_search_begins_with_a_portfolio(archgym: Archgym) -> None:
         ('{"format": true, "designs": [{}]}', "reads format 1 of a portfolio; got True"),
         ('{"format": 1, "designs": []}', "`designs` must be one or more objects"),
         ('{"format": 1, "designs": [1]}', "`designs` must be one or more objects"),
-        ('{"format": 1, "designs": [{"mode": "fastest"}]}', "mode"),
+        ('{"format": 1, "designs": [{"mode": "fast"}]}', "banks"),
+        ('{"format": 1, "design": {"mode": "fastest"}}', "found.json: "),
     ],
 )
 def test_damaged_portfolio_is_refused(archgym: Archgym, text: str, message: str) -> None:
@@ -178,3 +181,14 @@ def test_looking_for_earlier_designs_is_told(archgym: Archgym) -> None:
     assert "begins without earlier designs" in none.out
     assert "Begins with 2 designs" in ran.out
     assert silent.out.startswith("{")
+
+
+def test_resume_of_a_log_names_no_agent(archgym: Archgym) -> None:
+    task = bench_task("soc-small-edp").plan.make()
+    with Study.create("a", task, None, budget=5) as log:
+        log.evaluate(task.space.default_indices[None, :])
+
+    ran = archgym("resume", "a")
+
+    assert ran.code == 1
+    assert "None" not in ran.out + ran.err

@@ -101,7 +101,7 @@ def search(
         "hyperparameters": chosen,
         "patience": stop.patience,
         "stop_at": stop.stop_at,
-        **prior.settings,
+        **prior.settings(task.space),
     }
     from archgym.report.quantities import counted
     from archgym.searching import suited_settings

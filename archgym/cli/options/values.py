@@ -110,8 +110,8 @@ def read_design(path: Path) -> dict[str, Any]:
     return _values(nested if isinstance(nested, dict) else data)
 
 
-def read_designs(path: Path) -> list[dict[str, Any]]:
-    """Return the designs of a JSON file, from its member `designs` or as `read_design` does.
+def read_designs(path: Path, space: "DesignSpace") -> "list[Mapping[str, Any]]":
+    """Return the whole designs of a JSON file's member `designs`, or its one design, filled.
 
     Raises:
       FileFormatError: The file has another content.
@@ -119,7 +119,7 @@ def read_designs(path: Path) -> list[dict[str, Any]]:
     """
     data = _read_object(path)
     if not isinstance(data.get("designs"), list):
-        return [read_design(path)]
+        return [filled_design(space, read_design(path), path)]
     number = data.get("format")
     if type(number) is not int or number != PORTFOLIO_FORMAT:
         raise FileFormatError(
