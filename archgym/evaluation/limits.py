@@ -53,6 +53,15 @@ class Limit:
     sign: Literal["<=", ">="]
     bound: float
 
+    def __post_init__(self) -> None:
+        is_number = isinstance(self.bound, int | float | np.number) and math.isfinite(self.bound)
+        if self.sign not in ("<=", ">=") or not isinstance(self.metric, str) or not is_number:
+            raise InvalidArgumentError(
+                "A limit must be a metric, a sign of <= or >=, and a finite number, such as "
+                f'Limit("area_mm2", "<=", 5.0); got {self.metric!r}, {self.sign!r}, '
+                f"{self.bound!r}."
+            )
+
     def __str__(self) -> str:
         return f"{self.metric} {self.sign} {self.bound:.12g}"
 

@@ -73,6 +73,26 @@ def assignments(option: str, texts: Sequence[str]) -> dict[str, str]:
     return given
 
 
+def further_assignments(
+    option: str, texts: Sequence[str], own: Mapping[str, str]
+) -> dict[str, str]:
+    """Return names and values as `assignments`, without those that a command's own options set.
+
+    Args:
+      option: Option that the texts were given to.
+      texts: Assignments.
+      own: Names that options of the command set, each with that option.
+
+    Raises:
+      InvalidArgumentError: A text has another form, or a name is one of those.
+    """
+    given = assignments(option, texts)
+    for name in given:
+        if name in own:
+            raise InvalidArgumentError(f"`{option}` cannot set {name!r} here. Use {own[name]}.")
+    return given
+
+
 def hyperparameters(agent: str, texts: Sequence[str]) -> dict[str, Any]:
     """Return an agent's hyperparameters from texts such as ``population=30``.
 

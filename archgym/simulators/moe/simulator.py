@@ -483,6 +483,10 @@ class MoeSimulator(RowSimulator):
                 "`%s` is %d, but only %d requests are served.",
                 "requests" if asked_for == first else "clients", asked_for, served,
             )  # fmt: skip
+        if self._tuning["prefix_cache_gb"] and not requests.hash_ids:
+            logger.warning(
+                "`prefix_cache_gb` takes memory and finds nothing: the requests have no `hash_ids`."
+            )
         longest = int((requests.prompt_tokens + requests.output_tokens).max())
         if first:
             requests = requests.first(first)

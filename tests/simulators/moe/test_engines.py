@@ -272,6 +272,65 @@ def test_configuration_of_hugging_face_is_read(tmp_path: Path, name: str) -> Non
     assert found.linear is not None
 
 
+def test_interval_of_full_attention_gives_the_preset(tmp_path: Path) -> None:
+    path = tmp_path / "config.json"
+    # As published: neither `layer_types` nor a word of the gate, which the architecture has.
+    published = {
+        key: CONFIG[key] for key in CONFIG if key not in ("layer_types", "attn_output_gate")
+    }
+    path.write_text(json.dumps({**published, "full_attention_interval": 4}), encoding="utf-8")
+    preset = model("qwen3-next-80b-a3b")
+
+    found = model(str(path))
+
+    assert replace(found, name=preset.name, source=preset.source, routing=preset.routing) == preset
+
+
+PLAIN = {key: CONFIG[key] for key in CONFIG if key != "layer_types"}
+
+
+@pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"full_attention_interval": 0}, "full_attention_interval"),
+        ({"full_attention_interval": 49}, "full_attention_interval"),
+        ({"hybrid_override_pattern": "M-M*-"}, "hybrid_override_pattern"),
+        ({"attn_layer_period": 8}, "attn_layer_period"),
+        ({"expert_layer_period": 2}, "expert_layer_period"),
+        ({"attn_type_list": [0, 0, 1]}, "attn_type_list"),
+        ({"sliding_window": 1024, "max_position_embeddings": 131072}, "sliding_window"),
+        ({"sliding_window": 512, "sliding_window_pattern": 6}, "sliding_window_pattern"),
+        ({"attention_chunk_size": 8192}, "attention_chunk_size"),
+        ({"layer_types": ["mamba", "full_attention"] * 24}, "layer_types"),
+        ({"layer_types": ["sliding_attention"] * 48}, "layer_types"),
+    ],
+)
+def test_unknown_kinds_of_layers_are_refused(
+    tmp_path: Path, values: dict[str, object], key: str
+) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**PLAIN, **values}), encoding="utf-8")
+
+    with pytest.raises(FileFormatError, match=f"`{key}`") as raised:
+        model(str(path))
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        {"sliding_window": 32768, "use_sliding_window": False},
+        {"sliding_window": 4096, "max_position_embeddings": 4096},
+        {"sliding_window": None, "attn_type_list": [1] * 48},
+    ],
+)
+def test_windows_that_never_bind_are_read(tmp_path: Path, values: dict[str, object]) -> None:
+    path = tmp_path / "config.json"
+    path.write_text(json.dumps({**PLAIN, **values}), encoding="utf-8")
+
+    assert model(str(path)).full_layers == 48
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
