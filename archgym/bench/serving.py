@@ -187,7 +187,7 @@ class TaskServer:
 
 
 class LineSource(Protocol):
-    """What the lines of a client come from, such as a file."""
+    """Source of the lines of a client, such as a file."""
 
     def readline(self, size: int, /) -> bytes:
         """Return the next line; empty after the last one."""

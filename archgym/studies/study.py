@@ -211,7 +211,7 @@ class Study(Closing):
         max_asks = None if max_asks is None else check_whole("max_asks", max_asks, 1)
         patience = None if patience is None else check_whole("patience", patience, 1)
         if stop_at is not None:
-            parse_limits(stop_at, task.metrics)
+            parse_limits(stop_at, task.metrics, task.space.names)
         designs = start_designs(task, start)
         if isinstance(warm_start, str | Path | StudyLog):
             warm_start = (warm_start,)
@@ -827,7 +827,7 @@ class Study(Closing):
         if patience is not None:
             patience = check_whole("patience", patience, 1)
         if stop_at is not None:
-            parse_limits(stop_at, self.task.metrics)
+            parse_limits(stop_at, self.task.metrics, self.task.space.names)
         self._was_complete = False
         self._recorder.follow(header.with_rules(patience, stop_at))
         self._header.write(self.folder)
