@@ -163,8 +163,8 @@ def measure(
         "batch_mean": c["n_batch_sum"] / c["n_steps"],
     }
     for name, times in (("ttft", run.ttft_ns), ("tpot", run.tpot_ns), ("e2e", run.e2e_ns)):
-        # Where no request has a further token, there is no time for it.
-        shown = times if len(times) else np.zeros(1)
+        # Where no request has a further token, the time of the only one counts.
+        shown = times if len(times) else run.ttft_ns
         values[f"{name}_mean_ms"] = float(shown.mean()) / _NS_PER_MS
         for share, time in zip((50, 90, 99), np.percentile(shown, (50, 90, 99)), strict=True):
             values[f"{name}_p{share}_ms"] = float(time) / _NS_PER_MS

@@ -494,7 +494,7 @@ class MoeSimulator(RowSimulator):
             requests = requests.capped(output_tokens)
             client = replace(client, uniform=None)
         if requests.output_tokens.max() < 2:
-            logger.warning("No request has a second output token: TPOT is 0 for every design.")
+            logger.warning("No request has a second output token: TPOT is the time to the first.")
         asked = replace(asked, promise=promise, longest=longest, requests=requests, client=client)
         return Workload(asked.name, self._digest(asked), asked)
 
