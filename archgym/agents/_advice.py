@@ -145,7 +145,7 @@ def _hidden(among: np.ndarray, distance: float) -> np.ndarray:
 def _are_far(among: np.ndarray, nearest: np.ndarray) -> np.ndarray:
     """Return the designs so far from all results that too few results lie so far apart, (m,).
 
-    Their intervals are too narrow where the model goes on otherwise than near the results.
+    Their intervals may be too narrow, since nothing says how the metrics behave there.
     """
     return np.array([(1.0 / _hidden(among, d).sum(axis=1)).sum() < _LEAST_APART for d in nearest])
 
