@@ -33,6 +33,8 @@ class Suggestion:
     """Probability that the design can be built."""
     better: float
     """Probability that it meets all limits and beats the best design so far."""
+    extrapolated: bool
+    """True if it is so far from all results that its intervals could not be tried on them."""
     novelty: float
     """Uncertainty of the objective, as a share of the spread of results: near 1 the model knows
     nothing of such designs."""

@@ -17,6 +17,10 @@ _HALF_90: Final = 1.6449
 # chosen: values of a parameter that are compared near the best design, and that are listed.
 _MOST_VALUES: Final = 9
 _MOST_LISTED: Final = 16
+# chosen: distances from the nearest result at which intervals are tried.
+_LEVELS: Final = 6
+# chosen: results that lie so far apart at least; of fewer, 90 % cannot be told from 70 %.
+_LEAST_APART: Final = 20
 
 
 def advice(
@@ -34,7 +38,7 @@ def advice(
     order = _order(model, history, designs)
     designs, is_own = designs[order], is_own[order]
     model.fit(history)
-    metrics = _predicted(task, history, designs)
+    metrics, are_far = _predicted(task, history, designs)
     odds = model.odds(designs)
     names = [str(limit) for limit in task.limits]
     if odds.limits.shape[1] != len(names):
@@ -48,6 +52,7 @@ def advice(
             limits=dict(zip(names, odds.limits[row].tolist(), strict=True)),
             built=float(odds.built[row]),
             better=float(odds.better[row]),
+            extrapolated=bool(are_far[row]),
             novelty=float(min(odds.spread[row] / spread, 1.0)),
         )
         for row, design in enumerate(task.space.designs(designs))
@@ -72,11 +77,14 @@ def _order(model: TaskModel, history: History, designs: np.ndarray) -> list[int]
     return order
 
 
-def _predicted(task: "Task", history: History, designs: np.ndarray) -> dict[str, list[Prediction]]:
-    """Return each metric of the objective and the limits, as predicted for each design."""
+def _predicted(
+    task: "Task", history: History, designs: np.ndarray
+) -> tuple[dict[str, list[Prediction]], np.ndarray]:
+    """Return metrics of the objective and the limits by design, and the designs that are far."""
     features = DesignFeatures(task.space)
     built = np.flatnonzero(history.is_built)
     known, asked = features.of(history.designs[built]), features.of(designs)
+    among, nearest = _distances(known, known), _distances(asked, known).min(axis=1)
     needed = {term.metric for term in task.objective.terms}
     needed |= {limit.metric for limit in task.limits}
     found = {}
@@ -90,11 +98,56 @@ def _predicted(task: "Task", history: History, designs: np.ndarray) -> dict[str,
         process.learn(known, targets)
         process.condition(known, targets)
         mean, deviation = process.predict(asked)
+        deviation = np.hypot(deviation, process.noise) * _widening(process, among, nearest)
         parts = np.stack([mean, mean - _HALF_90 * deviation, mean + _HALF_90 * deviation], axis=1)
         if has_logarithm:
             parts = np.maximum(np.exp(parts) - spec.resolution, 0.0)
         found[spec.name] = [Prediction(*row) for row in parts.tolist()]
-    return found
+    return found, _are_far(among, nearest)
+
+
+def _distances(features: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """Return distances, (n, m), of rows of features."""
+    squares = ((features[:, None, :] - others) ** 2).sum(axis=2)
+    return np.asarray(np.sqrt(squares))
+
+
+def _widening(process: GaussianProcess, among: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """Return factors of standard deviations, 1 or more, with which intervals hold what they state.
+
+    Each result is predicted without those that are nearer to it than the asked design is to its
+    nearest one. The factor is the one with which 90 % of these predictions hold their result.
+    Results that are near each other count as one, since a search has most of them in one place.
+
+    Args:
+      process: Process that was conditioned on the results.
+      among: (n, n), distances of the results' designs.
+      nearest: (m,), distance of each asked design to its nearest result.
+    """
+    levels = np.quantile(nearest, np.linspace(0.0, 1.0, _LEVELS))
+    factors = [1.0]
+    for level in levels.tolist():
+        hidden = _hidden(among, level)
+        errors, weights = np.abs(process.residuals(hidden)), 1.0 / hidden.sum(axis=1)
+        order = np.argsort(errors)
+        below = np.cumsum(weights[order])
+        place = int(np.searchsorted(below, 0.9 * (below[-1] + 1.0)))
+        error = errors[order[min(place, len(order) - 1)]]
+        factors.append(max(factors[-1], float(error) / _HALF_90))
+    return np.asarray(np.interp(nearest, levels, factors[1:]))
+
+
+def _hidden(among: np.ndarray, distance: float) -> np.ndarray:
+    """Return which results are nearer to each than a distance, themselves included, (n, n)."""
+    return np.asarray((among < distance) | np.eye(len(among), dtype=bool))
+
+
+def _are_far(among: np.ndarray, nearest: np.ndarray) -> np.ndarray:
+    """Return the designs so far from all results that too few results lie so far apart, (m,).
+
+    Their intervals may be too narrow, since nothing says how the metrics behave there.
+    """
+    return np.array([(1.0 / _hidden(among, d).sum(axis=1)).sum() < _LEAST_APART for d in nearest])
 
 
 def _importance(task: "Task", history: History, model: TaskModel) -> Mapping[str, float]:

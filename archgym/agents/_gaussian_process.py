@@ -140,6 +140,26 @@ class GaussianProcess:
         variance = np.maximum(own - explained.sum(axis=1), 1e-10)
         return self._mean + self._scale * mean, self._scale * np.sqrt(variance)
 
+    @property
+    def noise(self) -> float:
+        """Standard deviation of what the kernel cannot express, in the unit of the targets."""
+        return self._scale * math.sqrt(self._noise)
+
+    def residuals(self, hidden: np.ndarray) -> np.ndarray:
+        """Return the error of each row's prediction, in its standard deviations, (n,).
+
+        Args:
+          hidden: (n, n) bool, the rows that a row is predicted without, itself among them.
+        """
+        precision = self._inverse.T @ self._inverse
+        found = np.empty(len(hidden))
+        for row, rows in enumerate(map(np.flatnonzero, hidden)):
+            variances = np.linalg.inv(precision[np.ix_(rows, rows)])
+            place = int(np.searchsorted(rows, row))
+            error = variances[place] @ self._alpha[rows]
+            found[row] = error / np.sqrt(max(variances[place, place], 1e-10))
+        return found
+
     def _room(self, number: int, shape: tuple[int, ...]) -> np.ndarray:
         """Return an array to fill, whose memory earlier calls with this number had.
 

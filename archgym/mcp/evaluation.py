@@ -77,8 +77,9 @@ class Advise(Input, frozen=True, kw_only=True):
     """Rank designs worth evaluating next, and your own ideas, by a model of the study's results.
 
     Each has predicted metrics with 90 % intervals, the probability of meeting each limit and of
-    being a new best. It also says which parameters matter near the best design, and which values
-    nobody has tried. Nothing is evaluated or charged.
+    being a new best. Intervals of an `extrapolated` one, far from all results, may be too narrow.
+    It also says which parameters matter near the best design, and which values nobody has tried.
+    Nothing is evaluated or charged.
     """
 
     study: StudyName
