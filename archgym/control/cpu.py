@@ -61,9 +61,8 @@ class _CpuRun(Run):
     counters = COUNTERS
     _design: Mapping[str, Value]
 
-    def choice(self, settings: Mapping[str, Value]) -> dict[int, int]:
+    def _choice(self, settings: Mapping[str, Value]) -> dict[int, int]:
         """Return the prefetcher by cache; see `Run.choice`."""
-        self.check_settings(settings)
         design = completed(_SPACE, {**self._design, **settings})
         return {cache: PREFETCHERS.index(str(design[name])) for name, cache in SWITCHABLE.items()}
 
@@ -117,7 +116,7 @@ class CpuRun(_CpuRun):
         """True if all instructions have retired."""
         return self._run.is_over
 
-    def advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
+    def _advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
         """Run until instructions have retired; see `Run.advance`."""
         core = self._run
         cycles, retired = core.n_cycles, core.n_retired
@@ -131,7 +130,7 @@ class CpuRun(_CpuRun):
             raise SimulatorError("The core never ends: no instruction retires.")
         return Part(np.array([work]), np.array([cost]), np.array([values]))
 
-    def finish(self) -> Mapping[str, float]:
+    def _finish(self) -> Mapping[str, float]:
         """Return the kernel's counters by name."""
         from archgym.simulators.cpu.kernel.run import COUNTERS as NAMES
 
@@ -183,7 +182,7 @@ class CoresRun(_CpuRun):
         own[:, _IS_SHARED] = self._run.shared[_WORDS[_IS_SHARED]]
         return own
 
-    def advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
+    def _advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
         """Run to the end of a cycle; see `Run.advance`."""
         cores = self._run
         start, was_done = cores.now, cores.spent[:, 0] >= 0
@@ -206,7 +205,7 @@ class CoresRun(_CpuRun):
         self._work, self._before = work, seen
         return Part(gained, cost, np.array(values))
 
-    def finish(self) -> Mapping[str, float]:
+    def _finish(self) -> Mapping[str, float]:
         """Return cycles of each core by name."""
         found = self._run.finish()
         if found is None:

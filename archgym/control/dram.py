@@ -52,7 +52,7 @@ class _MemoryRun(Run):
         """True if every burst was answered."""
         return bool(self._run.is_over)
 
-    def advance(self, choices: tuple[Any, ...], until: int) -> Part:
+    def _advance(self, choices: tuple[Any, ...], until: int) -> Part:
         """Run until bursts are answered, or accepted by Ramulator's controllers."""
         (
             answered, latency, due, time, accepted, same, writes, hits, misses, conflicts, backlog,
@@ -98,14 +98,13 @@ class DramRun(_MemoryRun):
         device = simulator.device
         self._burst_ps = device.burst_bytes * 1000.0 / device.peak_bandwidth_gbps
 
-    def choice(self, settings: Mapping[str, Value]) -> np.ndarray:
+    def _choice(self, settings: Mapping[str, Value]) -> np.ndarray:
         """Return the kernel's row of settings; see `Run.choice`."""
-        self.check_settings(settings)
         indices = _indices(self._simulator, {**self._design, **settings})
         found: np.ndarray = self._simulator._controllers(indices)[0]
         return found
 
-    def finish(self) -> Mapping[str, float]:
+    def _finish(self) -> Mapping[str, float]:
         """Return the kernel's outputs by name, without energy that needs a log of commands."""
         found: dict[str, float] = self._run.finish()
         if core_power(self._simulator.device) is None:
@@ -155,14 +154,13 @@ class RamulatorRun(_MemoryRun):
         pins *= organisation.sizes.get("PseudoChannel", 1)
         self._burst_ps = simulator.burst_bytes * 8e6 / (pins * rate)
 
-    def choice(self, settings: Mapping[str, Value]) -> Any:
+    def _choice(self, settings: Mapping[str, Value]) -> Any:
         """Return the configuration; see `Run.choice`."""
-        self.check_settings(settings)
         design = {**self._design, **settings}
         _indices(self._simulator, design)
         return self._simulator.configuration(design)
 
-    def finish(self) -> Mapping[str, float]:
+    def _finish(self) -> Mapping[str, float]:
         """Return the metrics by name."""
         run = self._run
         return self._simulator._measure(run.configuration, self._bursts, run.finish())
@@ -185,11 +183,11 @@ class ChannelsRun(Run):
         """True if every channel is done."""
         return all(run.is_over for run in self._runs)
 
-    def choice(self, settings: Mapping[str, Value]) -> Any:
+    def _choice(self, settings: Mapping[str, Value]) -> Any:
         """Return settings as every channel takes them; see `Run.choice`."""
         return self._runs[0].choice(settings)
 
-    def advance(self, choices: tuple[Any, ...], until: int) -> Part:
+    def _advance(self, choices: tuple[Any, ...], until: int) -> Part:
         """Run every channel until its bursts are answered; see `Run.advance`."""
         pairs = zip(self._runs, choices, strict=True)
         parts = [run.advance((choice,), until) for run, choice in pairs]
@@ -202,7 +200,7 @@ class ChannelsRun(Run):
         pairs = zip(self._runs, earlier, strict=True)
         return ChannelsRun([run.copy(other) for run, other in pairs])
 
-    def finish(self) -> Mapping[str, float]:
+    def _finish(self) -> Mapping[str, float]:
         """Return the metrics of each channel by name."""
         return {
             f"{name}_{channel}": value

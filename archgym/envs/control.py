@@ -11,10 +11,12 @@ from archgym.checks import check_choice
 from archgym.control.tasks import (
     ControlTask,
     Episode,
+    costly,
     observation_size,
     reference,
     static,
     task_of,
+    unit,
 )
 from archgym.envs.design import check_render_mode
 from archgym.errors import ArchGymError, InvalidArgumentError
@@ -27,9 +29,10 @@ class Session:
     """Episodes of a task one after the other, with rewards and infos; the base of environments.
 
     A reward compares an epoch with the same epoch under the best static action of training. With
-    `saved` it is the static cost minus ours, in units of the static mean over the episode: their
-    mean is about the share of the cost that was saved. With `relative` it is the logarithm of the
-    static cost over ours, so that every phase counts alike. Costs are over work.
+    `saved` it is the static cost minus ours, in units of the static mean over the episode, or of
+    training where that is 0: their mean is about the share of the cost that was saved. With
+    `relative` it is the logarithm of the static cost over ours, so that every phase counts alike.
+    Costs are over work.
 
     Life cycle: `start` begins each episode, then `step` runs its epochs.
 
@@ -58,6 +61,7 @@ class Session:
         self._reward = check_choice("reward", reward, REWARDS)
         self._team = team
         self._names = self.task.episodes(split)
+        costly(self.task)
         run = self.task.begin(self._names[0])
         self.n_agents = run.n_agents
         self.space = spaces.Box(0.0, 1.0, (observation_size(self.task, run),), dtype=np.float32)
@@ -80,7 +84,7 @@ class Session:
         self._episode = Episode(self.task, self.name)
         known = static(self.task, self.name, reference(self.task))
         self._theirs = known.cost / np.maximum(known.work, 1e-9)
-        self._mean = known.cost.sum(axis=0) / known.work.sum(axis=0)
+        self._mean = unit(self.task, known.cost.sum(axis=0) / known.work.sum(axis=0))
         self.totals = np.zeros((2, self.n_agents))
 
     def step(self, actions: tuple[int, ...]) -> tuple[np.ndarray, list[dict[str, float]]]:

@@ -149,7 +149,7 @@ def test_more_episodes_than_there_are_or_a_bound_of_teams_are_refused() -> None:
 
 def test_task_without_anything_to_save_is_refused() -> None:
     # Nobody waits: before, shares of a cost of 0 were NaN.
-    task = task_of("moe-bursts:rate=0.01,requests=20")
+    task = task_of("moe-bursts:requests=20,ttft_ms=1e6,tpot_ms=1e6")
 
     with pytest.raises(InvalidArgumentError, match="must have something to save"):
         reference(task)

@@ -1,5 +1,6 @@
 """Environments of control: checkers of Gymnasium and PettingZoo, rewards, seeds."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import archgym  # noqa: F401 - registers the environments
+from archgym.control.comparison import compare_policies
+from archgym.control.policies import policy_of
 from archgym.control.tasks import best_static, reference, static, task_names, task_of
 from archgym.envs import ControlEnv
 from archgym.envs.registration import CONTROL
@@ -59,6 +62,35 @@ def test_static_action_gets_no_reward() -> None:
         rewards = [env.step(np.int64(reference(task)))[1] for _ in range(10)]
 
         assert rewards == [0.0] * 10
+
+
+def test_episode_whose_static_settings_cost_nothing_has_defined_rewards_and_scores() -> None:
+    task = task_of("moe-bursts:rate=2,requests=100")
+    env = ControlEnv(task)
+
+    # Before: an error that ended a training, by the seed of its reset.
+    assert env.reset(seed=56)[1]["episode"] == "train-11"
+    assert static(task, "train-11", reference(task)).score == 0.0
+    rewards, is_over, info = [], False, {}
+    while not is_over:
+        _, reward, is_over, _, info = env.step(np.int64(0))
+        rewards.append(reward)
+
+    assert info["static_score"] == 0.0
+    assert info["score"] > 0.0
+    assert np.isfinite(rewards).all()
+    assert min(rewards) < 0.0 == max(rewards)
+    only = replace(task, splits={**task.splits, "held-out": ("train-11",)})
+    policies = [policy_of(name, only) for name in ("best-static", "ducb")]
+    rows = compare_policies(only, policies, n_episodes=1, horizons=(1,)).rows
+    saved = {row.policy: row.gain_percent.value for row in rows}
+    assert saved["best-static"] == saved["oracle"] == 0.0
+    assert -1e4 < saved["ducb"] < 0.0
+
+
+def test_task_that_costs_nothing_is_refused_when_it_is_made() -> None:
+    with pytest.raises(InvalidArgumentError, match="must have something to save"):
+        ControlEnv("moe-bursts:requests=20,ttft_ms=1e6,tpot_ms=1e6")
 
 
 def test_reference_is_chosen_on_training_episodes() -> None:
