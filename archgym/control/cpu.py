@@ -8,7 +8,7 @@ import numpy as np
 
 from archgym.control.runs import Counter, Floats, Part, Run, completed
 from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
-from archgym.errors import SimulatorError
+from archgym.errors import SimulatorError, unknown_name
 from archgym.evaluation.options import Option
 from archgym.simulators.cpu.kernel.cores.run import Cores
 from archgym.simulators.cpu.kernel.layout import G_RETIRED, Ints
@@ -18,8 +18,8 @@ from archgym.simulators.cpu.machine import PREFETCHERS
 from archgym.simulators.cpu.space import design_space, machine_of
 from archgym.simulators.cpu.workloads import InstructionTrace, trace_of
 from archgym.spaces.parameter import Value
-from archgym.traces.instructions.generators import generate
-from archgym.traces.instructions.records import looks_like_trace, read_records
+from archgym.traces.instructions.generators import GENERATORS, generate
+from archgym.traces.instructions.records import ENDINGS, looks_like_trace, read_records
 
 COUNTERS: Final = (
     Counter(name="ipc", low=0.0, high=4.0, doc="Instructions a cycle."),
@@ -340,6 +340,9 @@ def _task(
     region = (_WARMUP[is_one], instructions)
     # A fast core runs on until the slow ones are done.
     n = (1 if is_one else 3) * sum(region) + _IN_FLIGHT
+    for each in programs.split("+"):
+        if each not in GENERATORS and not looks_like_trace(each):
+            raise unknown_name("workload", each, (*GENERATORS, *(f"FILE{end}" for end in ENDINGS)))
     named = {"train": programs, "held-out": programs, "programs": _NEW}
 
     @lru_cache(maxsize=48)

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
 from archgym.control.runs import Counter, Part, Run, completed
 from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
-from archgym.errors import InvalidArgumentError, InvalidDesignError, sentence
+from archgym.errors import InvalidArgumentError, InvalidDesignError, sentence, unknown_name
 from archgym.evaluation.options import Option
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.formats.trace import Trace
@@ -19,7 +20,7 @@ from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator, device_names
 from archgym.simulators.dram.workloads import generators
 from archgym.simulators.dram.workloads.generators import Traffic
-from archgym.simulators.dram.workloads.shipped import load_trace
+from archgym.simulators.dram.workloads.shipped import SHIPPED, load_trace
 from archgym.spaces.parameter import Value
 
 _FOOTPRINT: Final = 2**30
@@ -287,6 +288,10 @@ def _local(traffic: Traffic, share: float) -> _Kind:
 
 
 def _recorded(name: str) -> _Kind:
+    is_file = name.endswith((".stl", ".rstl", ".gz", ".npz")) or Path(name).is_file()
+    if name not in SHIPPED and not is_file:
+        raise unknown_name("workload", name, {*_KINDS, *SHIPPED, "FILE.stl", "FILE.rstl"})
+
     def make(n: int, seed: int) -> Trace:
         trace = load_trace(name)
         first = int(np.random.default_rng(seed).integers(max(1, len(trace) - n)))

@@ -66,8 +66,11 @@ class MoeRun(Run):
 
         ready = simulator.prepared(completed(simulator.space, design), workload)
         if ready.held is None or ready.table is None or ready.serving.prefill_workers:
-            why = ready.plan.infeasible or "it is not served at the level of steps"
-            raise InvalidDesignError(f"The design cannot run in parts: {why}.")
+            if why := ready.plan.infeasible:
+                raise InvalidDesignError(f"The design cannot be built: {why}.")
+            raise InvalidDesignError(
+                "The design cannot run in parts: it is not served at the level of steps."
+            )
         routing = ready.held.routing
         where = documents(ready.requests, routing)
         work = work_of(ready.plan, ready.requests, routing, where, ready.placement)

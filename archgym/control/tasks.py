@@ -106,6 +106,8 @@ def seed_of(episode: str) -> tuple[str, int, int]:
     ('held-out', 10000, 3)
     """
     split, _, number = episode.rpartition("-")
+    if split not in SPLITS or not number.isdecimal():
+        raise unknown_name("episode", episode, [f"{each}-0" for each in SPLITS])
     return split, 10_000 * SPLITS.index(split), int(number)
 
 
@@ -148,17 +150,19 @@ def task_of(task: str | ControlTask) -> ControlTask:
     """
     if isinstance(task, ControlTask):
         return task
-    name, _, text = task.partition(":")
+    name, _, text = map(str.strip, task.partition(":"))
     if name not in _makers():
         raise unknown_name("control task", name, _makers())
     known = task_options(name)
     changed: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
-        option, _, value = part.partition("=")
+        option, _, value = map(str.strip, part.partition("="))
         if option not in known:
             raise unknown_name(f"option of task {name!r}", option, known)
         if not value:
             raise InvalidArgumentError(f"Option `{option}` of task {name!r} must have a value.")
+        if option in changed:
+            raise InvalidArgumentError(f"Option `{option}` of task {name!r} must be given once.")
         changed[option] = known[option].parsed(value)
     return _made(name, tuple((n, v) for n, v in changed.items() if v != known[n].default))
 

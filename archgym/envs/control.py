@@ -49,6 +49,7 @@ class Session:
         split: str = "train",
         reward: str = "saved",
         team: bool = True,
+        domain: str = "",
     ) -> None:
         """Take the arguments of `ControlEnv`; in a `team` each agent gets the mean reward.
 
@@ -56,6 +57,11 @@ class Session:
           UnknownNameError: There is no such task or split.
           InvalidArgumentError: An argument does not fit.
         """
+        if isinstance(task, str) and not task.startswith(domain):
+            raise InvalidArgumentError(
+                f"`task` must begin with {domain!r} in this environment; got {task!r}. Use "
+                "`archgym.envs.ControlEnv` for all tasks."
+            )
         self.task = task_of(task)
         self.name = ""
         self._reward = check_choice("reward", reward, REWARDS)
@@ -87,15 +93,15 @@ class Session:
         self._mean = unit(self.task, known.cost.sum(axis=0) / known.work.sum(axis=0))
         self.totals = np.zeros((2, self.n_agents))
 
-    def step(self, actions: tuple[int, ...]) -> tuple[np.ndarray, list[dict[str, float]]]:
+    def step(self, actions: tuple[Any, ...]) -> tuple[np.ndarray, list[dict[str, float]]]:
         """Run an epoch; return rewards (n_agents,) and an info for each agent."""
         if self._episode is None or self._episode.is_over:
             raise ArchGymError("An episode that is over must be reset before it is stepped.")
         for action in actions:
-            if not (0 <= action < len(self.task.actions) and action == int(action)):
+            if action not in range(len(self.task.actions)):
                 raise InvalidArgumentError(
                     f"An action must be a whole number from 0 to {len(self.task.actions) - 1}; got "
-                    f"{action}."
+                    f"{action!r}."
                 )
         part = self.episode.step(tuple(int(action) for action in actions))
         self.totals += (part.cost, part.work)
@@ -167,14 +173,9 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
           UnknownNameError: There is no such task or split.
           InvalidArgumentError: The task has several agents, or an argument does not fit.
         """
-        if isinstance(task, str) and not task.startswith(domain):
-            raise InvalidArgumentError(
-                f"`task` must begin with {domain!r} in this environment; got {task!r}. Use "
-                "`archgym.envs.ControlEnv` for all tasks."
-            )
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = None
-        self._session = Session(task, split, reward)
+        self._session = Session(task, split, reward, domain=domain)
         self.task = self._session.task
         if len(self.task.agents) > 1:
             raise InvalidArgumentError(
@@ -199,7 +200,8 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Run an epoch."""
-        rewards, infos = self._session.step((np.asarray(action).item(),))
+        given = np.asarray(action)
+        rewards, infos = self._session.step((given.item() if given.size == 1 else given.tolist(),))
         last = self.episode.last
         assert last is not None
         names = (counter.name for counter in self.episode.run.counters)

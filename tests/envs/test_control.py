@@ -13,7 +13,7 @@ import archgym  # noqa: F401 - registers the environments
 from archgym.control.comparison import compare_policies
 from archgym.control.policies import policy_of
 from archgym.control.tasks import best_static, reference, static, task_names, task_of
-from archgym.envs import ControlEnv
+from archgym.envs import ControlEnv, parallel
 from archgym.envs.registration import CONTROL
 from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
 
@@ -150,6 +150,37 @@ def test_stable_baselines_rows_are_those_of_single_environments() -> None:
                 assert np.array_equal(infos[row][name], infos_1[row][name])
             assert infos[row]["episode"]["l"] == number + 1
     assert ends == 2
+
+
+def test_stable_baselines_takes_names_as_other_environments_do() -> None:
+    pytest.importorskip("stable_baselines3")
+    from archgym.envs import Sb3VecEnv
+
+    short = "dram-locality:requests=1000"
+    for env in (Sb3VecEnv("archgym/DramControl-v0", 2, task=short), Sb3VecEnv(short, 2)):
+        assert env.get_attr("task") == [task_of(short)] * 2
+    with pytest.raises(InvalidArgumentError, match="must begin with 'dram'"):
+        Sb3VecEnv("archgym/DramControl-v0", 2, task="cpu-mixture")
+    with pytest.raises(UnknownNameError, match="Did you mean 'dram-locality'"):
+        Sb3VecEnv("dram-localityy", 2)
+
+
+@pytest.mark.parametrize("action", ["x", None, [1, 2]])
+def test_action_that_is_no_number_is_refused(action: Any) -> None:
+    env = ControlEnv("dram-locality:requests=1000")
+    env.reset(seed=0)
+
+    with pytest.raises(InvalidArgumentError, match="An action must be a whole number"):
+        env.step(action)
+
+
+def test_server_is_no_team_and_a_team_has_no_other_arguments() -> None:
+    pytest.importorskip("pettingzoo")
+
+    with pytest.raises(InvalidArgumentError, match="must have several agents"):
+        parallel("archgym/MoeControl-v0")
+    with pytest.raises(UnknownNameError, match="argument 'channels'"):
+        parallel("archgym/CpuControl-v0", channels=2)
 
 
 def test_stable_baselines_takes_a_mask_and_refuses_what_designs_have() -> None:
