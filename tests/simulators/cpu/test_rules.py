@@ -8,6 +8,7 @@ from archgym.errors import ArchGymError
 from archgym.rules.case import evaluate
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
+from archgym.simulators.cpu.kernel.warmup import WARM_UPS
 from archgym.simulators.cpu.rules.case import BUILT_IN, CpuCase, open_case
 from archgym.simulators.cpu.rules.domain import CACHE
 
@@ -97,3 +98,17 @@ def test_decision_that_cannot_be_is_a_fault(
 def test_option_that_does_not_fit_is_refused(options: dict[str, str], words: str) -> None:
     with pytest.raises(ArchGymError, match=words):
         open_case("b-tree", options)
+
+
+def test_warm_up_of_one_program_is_not_that_of_another() -> None:
+    # Before: cases have no digest, so that the second program continued from the first one's state.
+    options = {"instructions": "20000"}
+    programs = ("hash-join-small", "pointer-chase-small")
+    alone = {}
+    for name in programs:
+        WARM_UPS.clear()
+        alone[name] = open_case(name, options).built_in_counts("lru")
+    WARM_UPS.clear()
+
+    for name in (*programs, *programs, *programs):
+        assert open_case(name, options).built_in_counts("lru") == alone[name]

@@ -159,8 +159,8 @@ class Core:
                 return 0
             return core.advance(self.state, self._weights, trace.records, 0, warmup, 1)
 
-        if warmup > 0 and adapt is None and n_events == 0:
-            # Machines with the same key share the warm-up.
+        if warmup > 0 and adapt is None and n_events == 0 and trace.digest:
+            # Machines with the same key share the warm-up; a trace without a digest has no key.
             key = key_of(parameters, trace, warmup, (ideal, strides) if strides else ideal)
             self.now = WARM_UPS.warm(key, self.state, self._weights, warm_up)
         else:
