@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from archgym.agent.agent import Agent, agent_class
-from archgym.checks import check_mapping, check_number, check_several
+from archgym.checks import check_mapping, check_number, check_several, check_whole
 from archgym.errors import (
     InvalidArgumentError,
     SimulatorError,
@@ -30,7 +30,7 @@ from archgym.files.remote import require_local
 from archgym.files.storage import file_stem
 from archgym.report.decision import Decision, Robust, decide
 from archgym.report.search_plots import SearchPlots
-from archgym.studies.arguments import require_agent_class, require_count
+from archgym.studies.arguments import require_agent_class
 from archgym.studies.folder import RUNS_FOLDER, STUDY_NAME
 from archgym.studies.front import study_front
 from archgym.studies.metadata import read_header
@@ -119,7 +119,7 @@ class SearchResult:
         Raises:
           InvalidArgumentError: `k` is not a whole number of 1 or more.
         """
-        require_count("k", k)
+        check_whole("k", k, 1)
         return self.log.to_dataframe(self.log.top_rows(k))
 
     @property
@@ -325,6 +325,8 @@ def suited_settings(
       prior: True to begin with the designs that ship for the space.
       folder: Folder that may hold the study.
     """
+    if not isinstance(prior, bool):
+        raise InvalidArgumentError(f"`prior` must be True or False; got {prior!r}.")
     kind = agent_class(agent) if isinstance(agent, str) else agent
     given = check_mapping("hyperparameters", settings["hyperparameters"] or {})
     suited = kind.suited(task, workers)

@@ -143,7 +143,7 @@ def test_text_of_a_result_names_missed_limits() -> None:
 
 @pytest.mark.parametrize("k", [0, -1, 2.5, True])
 def test_number_of_best_designs_is_one_or_more(k: Any) -> None:
-    with pytest.raises(InvalidArgumentError, match="`k` must be a whole number, 1 or more"):
+    with pytest.raises(InvalidArgumentError, match="`k` must be a whole number of 1 or more"):
         run().top(k)
 
 
@@ -435,3 +435,36 @@ def task_designs(task: Task, rows: np.ndarray) -> list[dict[str, Any]]:
 
 def rng() -> np.random.Generator:
     return np.random.default_rng(5)
+
+
+@pytest.mark.parametrize("wrong", ["no", 0, None, np.array([1, 2])])
+def test_prior_that_is_neither_true_nor_false_is_refused(wrong: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="`prior` must be True or False; got "):
+        run(prior=wrong)
+
+
+def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
+    space = [ag.Integer(name="n", low=np.int64(0), high=np.int32(9), step=np.uint8(1))]
+    plain = [ag.Integer(name="n", low=0, high=9, step=1)]
+
+    @ag.simulator(space=space, metrics={"m": "minimise"}, version=np.int64(0))
+    def counted(design: Any) -> dict[str, float]:
+        return {"m": 1.0 + design["n"]}
+
+    journals = []
+    for kind, folder in ((int, "plain"), (np.int64, "numpy")):
+        study = Study.create(
+            folder, Task.make(counted), "random", seed=kind(1), budget=kind(3), max_asks=kind(9)
+        )
+        with study:
+            design = study.ask(kind(2))[0]
+            study.tell(design, {"m": 1.0 + design["n"]})
+            assert len(study.run(budget=kind(4)).log.records) == 4
+        journals.append(Path(folder, "journal.jsonl").read_bytes())
+        header = read_header(Path(folder))
+        assert [type(n) for n in (header.seed, header.budget, header.max_asks)] == [int] * 3
+
+    assert counted.space.digest == DesignSpace("default", plain).digest
+    assert journals[0] == journals[1]
+    result = search(counted, budget=np.int64(3), seed=np.arange(3)[1], workers=np.int64(1))
+    assert result.evaluations == 3

@@ -10,6 +10,7 @@ from archgym.agent.advice import Advice
 from archgym.agent.hyperparameters import checked_hyperparameters, declared_hyperparameters
 from archgym.agent.policy import Policy
 from archgym.agent.prior import Prior
+from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError, UnknownNameError, unknown_name
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.runtime.plugins import load, registered
@@ -242,8 +243,7 @@ def make_agent(
     for name in hyperparameters:
         if name not in known:
             raise unknown_name(f"hyperparameter of agent {kind.name!r}", name, known)
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise InvalidArgumentError(f"`seed` must be a whole number from 0 to 2^63; got {seed!r}.")
+    seed = check_whole("seed", seed, 0, 2**63 - 1)
     # Those that ship check it themselves: some take more than the range that a sweep draws from.
     if kind.__module__.partition(".")[0] != __package__:
         checked_hyperparameters(kind, hyperparameters)

@@ -1,29 +1,40 @@
 """Runs of agents on suites, as sweeps, and of programs in any language, one for each seed."""
 
+import logging
 import os
 import shlex
+import signal
 import subprocess
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, final
+from typing import IO, Any, final
 
 from archgym.bench.serving import TaskServer, serve
-from archgym.bench.suite import BenchTask
+from archgym.bench.suite import BenchTask, bench_task
 from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError, MissingProgramError
 from archgym.evaluation.task import Task
+from archgym.runtime.watchdog import Watchdog
 from archgym.sweep.driver import SweepOutcome, SweepState, run_sweep
-from archgym.sweep.plan import AgentPlan, SweepPlan
+from archgym.sweep.plan import PROGRAM, AgentPlan, Run, SweepPlan
+from archgym.sweep.reading import record_plan
+
+logger = logging.getLogger(__name__)
 
 # chosen: a hundred times the seeds and the evaluations that published comparisons use.
 _MAX_SEEDS = 1000
 _MAX_BUDGET = 10**6
 SEED_VARIABLE = "ARCHGYM_SEED"
 """Environment variable that holds the seed of a run."""
-# chosen: time that a program has to end after its last answer [s].
-_END_S = 10.0
+END_S = 10.0
+"""chosen: time that a program has to end after its last answer [s]."""
+ANSWER_S = 600.0
+"""chosen: time that a program has for each line [s]."""
+# So that no program outlives this process, however it ends.
+_watchdog = Watchdog()
 
 
 def bench_plan(
@@ -99,11 +110,16 @@ class ProgramRun:
 
 
 def run_program(
-    command: str, tasks: Sequence[BenchTask], folder: str | Path, seeds: int = 5, budget: int = 100
+    command: str,
+    tasks: Sequence[BenchTask],
+    folder: str | Path,
+    seeds: int = 5,
+    budget: int = 100,
+    answer_s: float = ANSWER_S,
 ) -> list[ProgramRun]:
     """Run a program on tasks, over lines of JSON on its standard input and output.
 
-    Each run is a study of its own, `FOLDER/TASK-SEED`. A run that has used its budget is not
+    Each run is a study of its own in the folder of a sweep. A run that has used its budget is not
     repeated. A program that ends early leaves a study that the next call continues.
 
     Args:
@@ -112,6 +128,7 @@ def run_program(
       folder: Folder for the studies.
       seeds: Number of seeds, from 0, in the environment variable `ARCHGYM_SEED`.
       budget: Evaluations of each run.
+      answer_s: Time for each line, after which the program is ended [s].
 
     Raises:
       InvalidArgumentError: An argument does not fit.
@@ -123,50 +140,89 @@ def run_program(
     words = shlex.split(command)
     if not words:
         raise InvalidArgumentError("`command` must name a program; got nothing.")
-    runs = []
-    for each in _judged(tasks, budget):
-        task = each.plan.make()
-        for seed in range(seeds):
-            place = Path(folder) / f"{each.label}-{seed}"
-            runs.append(_run(words, each.label, task, place, seed, budget))
-    return runs
+    made = {each.label: each.plan.make() for each in _judged(tasks, budget)}
+    plan = SweepPlan(
+        tuple(bench_task(label).plan.decided(task) for label, task in made.items()),
+        (AgentPlan(PROGRAM, PROGRAM),),
+        tuple(range(seeds)),
+        budget,
+    )
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    record_plan(folder, plan)
+    return [_run(words, made[r.task.label], folder, r, answer_s) for r in plan.runs()]
 
 
-def _run(
-    words: list[str], label: str, task: Task, folder: Path, seed: int, budget: int
-) -> ProgramRun:
-    server = TaskServer(task, folder, budget)
+def _run(words: list[str], task: Task, folder: Path, run: Run, answer_s: float) -> ProgramRun:
+    place = folder / run.id
+    server = TaskServer(task, place, run.budget)
     try:
-        status = 0 if server.evaluations >= budget else _exchanged(words, server, seed)
+        is_done = server.evaluations >= run.budget
+        status = 0 if is_done else _exchanged(words, server, run.seed, answer_s)
         last = server.end("program")
     finally:
         server.close()
     best = last["best"]
     reward = None if best is None else float(best["reward"])
-    return ProgramRun(label, seed, folder, int(last["evaluations"]), reward, status)
+    return ProgramRun(run.task.label, run.seed, place, int(last["evaluations"]), reward, status)
 
 
-def _exchanged(words: list[str], server: TaskServer, seed: int) -> int:
+@final
+class _Lines:
+    """Lines of a program, which is ended where one takes too long."""
+
+    def __init__(
+        self, program: "subprocess.Popen[bytes]", source: IO[bytes], limit_s: float
+    ) -> None:
+        self._program, self._source, self._limit_s = program, source, limit_s
+
+    def readline(self, size: int, /) -> bytes:
+        """Return the next line; empty after the last one."""
+        timer = threading.Timer(self._limit_s, self._end)
+        timer.daemon = True
+        timer.start()
+        try:
+            return self._source.readline(size)
+        finally:
+            timer.cancel()
+
+    def _end(self) -> None:
+        logger.warning("The program wrote no line for %g s and was ended.", self._limit_s)
+        _kill(self._program)
+
+
+def _kill(program: "subprocess.Popen[bytes]") -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(program.pid, signal.SIGKILL)
+
+
+def _exchanged(words: list[str], server: TaskServer, seed: int, answer_s: float) -> int:
     """Let a program search, and return its exit status."""
     environment = {**os.environ, SEED_VARIABLE: str(seed)}
     try:
         program = subprocess.Popen(
-            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environment
+            words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
         )
     except OSError as error:
         raise MissingProgramError(f"Program {words[0]!r} cannot be started: {error}.") from None
     assert program.stdin is not None
     assert program.stdout is not None
+    _watchdog.watch(program.pid)
     try:
         with suppress(BrokenPipeError):
-            serve(server, program.stdout, program.stdin)
+            serve(server, _Lines(program, program.stdout, answer_s), program.stdin)
     finally:
         with suppress(BrokenPipeError):
             program.stdin.close()
         try:
-            program.wait(_END_S)
+            program.wait(END_S)
         except subprocess.TimeoutExpired:
-            program.kill()
+            _kill(program)
             program.wait()
+        _watchdog.forget(program.pid)
         program.stdout.close()
     return program.returncode

@@ -8,8 +8,8 @@ The server writes one line with the task, then answers each line of the client w
     client  {"end": true}
     server  {"end": "client", "evaluations": 1, "best": {"design": {…}, "reward": 0.25}}
 
-A line that is not understood is answered by ``{"error": "…"}`` and costs nothing. The line after
-the last evaluation is answered by ``{"end": "budget", …}``, and the server stops.
+A line that is not understood is answered by ``{"error": "…"}`` and costs nothing. After the last
+evaluation the server adds ``{"end": "budget", …}`` and stops.
 """
 
 import json
@@ -18,7 +18,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import IO, Any, Final, final
+from typing import IO, Any, Final, Protocol, final
 
 import numpy as np
 
@@ -186,7 +186,14 @@ class TaskServer:
         }
 
 
-def serve(server: TaskServer, source: IO[bytes], sink: IO[bytes]) -> None:
+class LineSource(Protocol):
+    """Source of the lines of a client, such as a file."""
+
+    def readline(self, size: int, /) -> bytes:
+        """Return the next line; empty after the last one."""
+
+
+def serve(server: TaskServer, source: LineSource, sink: IO[bytes]) -> None:
     """Serve one client until it ends, its lines end, or the budget is used up.
 
     Raises:
@@ -199,6 +206,9 @@ def serve(server: TaskServer, source: IO[bytes], sink: IO[bytes]) -> None:
 
     send(server.description())
     while not server.is_over:
+        if server.evaluations >= server.budget:
+            send(server.end("budget"))
+            return
         line = source.readline(MAX_LINE_BYTES + 1)
         if not line:
             return

@@ -23,7 +23,7 @@ from archgym.spaces.space import DesignSpace
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.verification import verify_study
-from archgym.sweep.plan import Run, SweepPlan
+from archgym.sweep.plan import PROGRAM, Run, SweepPlan
 from archgym.sweep.reading import PLAN_NAME, read_recorded_plan
 from archgym.sweep.study_run import require_same_study
 
@@ -62,6 +62,8 @@ class Verification:
     evaluations: int
     """Evaluations that were done again."""
     claims: int
+    programs: int
+    """Runs of programs, which cannot be asked for their designs again."""
     refusals: tuple[Refusal, ...]
 
     def to_json(self) -> dict[str, Any]:
@@ -71,6 +73,7 @@ class Verification:
             "runs": self.runs,
             "evaluations": self.evaluations,
             "claims": self.claims,
+            "programs": self.programs,
             "refusals": [vars(refusal) for refusal in self.refusals],
         }
 
@@ -106,7 +109,13 @@ def verify_bench(folder: str | Path, *, replay: bool = False) -> Verification:
         checker.sweep(folder, read_recorded_plan(folder))
     if os.path.lexists(folder / CLAIMS_NAME):
         checker.claims_of(folder / CLAIMS_NAME)
-    return Verification(checker.runs, checker.evaluations, checker.claims, tuple(checker.refusals))
+    return Verification(
+        checker.runs,
+        checker.evaluations,
+        checker.claims,
+        checker.programs,
+        tuple(checker.refusals),
+    )
 
 
 @final
@@ -117,6 +126,7 @@ class _Checker:
         self.runs = 0
         self.evaluations = 0
         self.claims = 0
+        self.programs = 0
         self.refusals: list[Refusal] = []
         self._replay = replay
         self._tasks: dict[str, Task] = {}
@@ -214,8 +224,9 @@ class _Checker:
             self.refuse("study", run.id, str(error))
             return
         log = self._read(place, run.id)
-        if log is not None and log.header.kind != "search":
-            self.refuse("study", run.id, f"a run must be a search; it is a {log.header.kind}.")
+        kind = "log" if run.agent == PROGRAM else "search"
+        if log is not None and log.header.kind != kind:
+            self.refuse("study", run.id, f"a run must be a {kind}; it is a {log.header.kind}.")
         elif log is not None:
             self._study(log, task, run.budget, run.id)
             if log.status != "finished":
@@ -263,6 +274,8 @@ class _Checker:
                 place,
                 f"{len(differing)} records differ from the simulator; the first is {differing[0]}.",
             )
+        elif log.header.kind == "log":
+            self.programs += 1
         elif self._replay:
             self._replayed(log, task, place)
 

@@ -7,6 +7,7 @@ from typing import Any, final
 
 import numpy as np
 
+from archgym.checks import check_whole
 from archgym.envs.formulation import make_formulation
 from archgym.envs.observation import Observation
 from archgym.errors import ArchGymError, InvalidArgumentError, StudyLockedError
@@ -123,8 +124,7 @@ class Episodes:
           UnknownNameError: The formulation or the kind of actions does not exist.
           StudyLockedError: Another environment or process writes the log.
         """
-        if isinstance(n, bool) or not isinstance(n, int) or n < 1:
-            raise InvalidArgumentError(f"The number of episodes must be 1 or more; got {n!r}.")
+        n = check_whole("n", n, 1)
         if log is not None and evaluate is not None:
             raise InvalidArgumentError(
                 "`log` and `evaluate` must not both be given: what `evaluate` does with designs is "

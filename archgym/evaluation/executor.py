@@ -14,6 +14,7 @@ from typing import final
 
 import numpy as np
 
+from archgym.checks import check_whole
 from archgym.errors import (
     InvalidArgumentError,
     StudyInterrupted,
@@ -78,7 +79,7 @@ def executor_for(
     Raises:
       InvalidArgumentError: A time limit is set and the task cannot be pickled.
     """
-    workers = _checked_workers(workers)
+    workers = check_whole("workers", workers, 1)
     is_python = task is not None and task.simulator.holds_interpreter
     if timeout_s is None and not (is_python and workers > 1):
         return SerialExecutor() if workers == 1 else ThreadExecutor(workers)
@@ -145,7 +146,7 @@ class ThreadExecutor(Executor):
           lane: Makes the executor that each thread hands its designs to; by default the thread
             evaluates them itself.
         """
-        self.workers = _checked_workers(workers)
+        self.workers = check_whole("workers", workers, 1)
         self._programs = RunningPrograms()
         self._cancelled = False
         self._jobs: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
@@ -261,8 +262,8 @@ class ProcessExecutor(Executor):
           workers: Number of processes, 1 or more.
           timeout_s: Wall time that one design may take [s]; None for any.
         """
-        self.workers = _checked_workers(workers)
-        is_time = isinstance(timeout_s, int | float) and timeout_s > 0
+        self.workers = check_whole("workers", workers, 1)
+        is_time = isinstance(timeout_s, int | float | np.number) and timeout_s > 0
         if not (timeout_s is None or is_time):
             raise InvalidArgumentError(f"`timeout_s` must be above 0; got {timeout_s!r}.")
         self._timeout_s = timeout_s
@@ -367,9 +368,3 @@ class ProcessExecutor(Executor):
         deadline = time.monotonic() + END_S
         for worker in workers:
             worker.kill(deadline)
-
-
-def _checked_workers(workers: int) -> int:
-    if isinstance(workers, bool) or not isinstance(workers, int) or workers < 1:
-        raise InvalidArgumentError(f"`workers` must be a whole number, 1 or more; got {workers!r}.")
-    return workers

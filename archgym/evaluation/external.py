@@ -20,10 +20,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from typing import ClassVar, Self, final
+from typing import Any, ClassVar, Self, final
 
 import numpy as np
 
+from archgym.checks import check_number
 from archgym.errors import (
     InvalidArgumentError,
     SimulatorError,
@@ -196,17 +197,25 @@ class ExternalSimulator(Simulator):
             )
         return self.reasons.index(result.reason, 1)
 
-    def _numbers(self, result: Mapping[str, float], workload: Workload) -> np.ndarray:
+    def _numbers(self, result: Any, workload: Workload) -> np.ndarray:
+        if not isinstance(result, Mapping):
+            raise SimulatorError(
+                "`parse` must return a mapping of metrics to numbers, or Infeasible; "
+                f"got {result!r:.200}."
+            )
         names = [spec.name for spec in self.metrics]
         missing = [name for name in names if name not in result]
         if missing:
             raise SimulatorError(
                 f"`parse` must give every metric; {', '.join(f'`{n}`' for n in missing)} missing."
             )
-        numbers = np.array([float(result[name]) for name in names])
+        came = {name: result[name] for name in names}
+        try:
+            numbers = np.array([float(value) for value in came.values()])
+        except (TypeError, ValueError):
+            numbers = np.array([np.nan])
         if not np.isfinite(numbers).all():
-            came = dict(zip(names, numbers.tolist(), strict=True))
-            raise SimulatorError(f"`parse` must give finite numbers; got {came!r}.")
+            raise SimulatorError(f"`parse` must give finite numbers; got {came!r:.200}.")
         self.check(numbers[None, :], workload)
         return numbers
 
@@ -306,6 +315,7 @@ def run_program(
         exit code and the last 20 lines.
       InvalidArgumentError: There is no such program.
     """
+    time_limit_s = check_number("time_limit_s", time_limit_s, 0.0)
     stack = getattr(_scopes, "stack", [])
     programs = stack[-1] if stack else RunningPrograms()
     name = secrets.token_hex(8)

@@ -19,6 +19,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
+from archgym.checks import check_whole
 from archgym.errors import (
     InvalidArgumentError,
     SimulatorError,
@@ -33,6 +34,7 @@ from archgym.evaluation.simulator import (
     BatchResult,
     Simulator,
     Workload,
+    check_declared,
     simulator_names,
 )
 from archgym.spaces.parameter import Parameter
@@ -121,6 +123,7 @@ class _Declared(Simulator):
         self.name = name
         self.space = space if isinstance(space, DesignSpace) else _space(space)
         self.metrics = metric_specs(metrics)
+        check_declared(self)
         self.objectives = usual_objectives(self.metrics)
         self.default_objective = next(iter(self.objectives))
         self._digest = hashlib.sha256(code.encode()).hexdigest()
@@ -192,7 +195,7 @@ class FunctionSimulator(_Declared):
             metrics,
             code_of(function),
         )
-        self.version = version
+        self.version = check_whole("version", version, 0)
         self.model_reasons = tuple(reasons)
         self._function = function
         update_wrapper(self, function)

@@ -53,6 +53,15 @@ class Limit:
     sign: Literal["<=", ">="]
     bound: float
 
+    def __post_init__(self) -> None:
+        is_number = isinstance(self.bound, int | float | np.number) and math.isfinite(self.bound)
+        if self.sign not in ("<=", ">=") or not isinstance(self.metric, str) or not is_number:
+            raise InvalidArgumentError(
+                "A limit must be a metric, a sign of <= or >=, and a finite number, such as "
+                f'Limit("area_mm2", "<=", 5.0); got {self.metric!r}, {self.sign!r}, '
+                f"{self.bound!r}."
+            )
+
     def __str__(self) -> str:
         return f"{self.metric} {self.sign} {self.bound:.12g}"
 
@@ -76,13 +85,16 @@ class Limit:
         return np.maximum(excess, 0.0) / (abs(self.bound) + resolution)
 
 
-def parse_limits(texts: str | Iterable[str], specs: Sequence[MetricSpec]) -> tuple[Limit, ...]:
+def parse_limits(
+    texts: str | Iterable[str], specs: Sequence[MetricSpec], parameters: Sequence[str] = ()
+) -> tuple[Limit, ...]:
     """Return limits from predicates such as ``"area_mm2 <= 5, p99_latency_ns <= 200"``.
 
     Args:
       texts: One or several texts; each may hold several predicates joined by commas. A predicate
         may end in the metric's unit.
       specs: Metrics of the simulator.
+      parameters: Names of parameters, which are refused as such.
 
     Raises:
       InvalidArgumentError: A predicate has another form or unit, cannot be met, or contradicts
@@ -90,7 +102,7 @@ def parse_limits(texts: str | Iterable[str], specs: Sequence[MetricSpec]) -> tup
       UnknownNameError: A metric does not exist.
     """
     parts = listed_texts("Limits", texts, "area_mm2 <= 5")
-    limits = [_parsed(part, specs) for text in parts for part in text.split(",")]
+    limits = [_parsed(part, specs, parameters) for text in parts for part in text.split(",")]
     found = tuple(dict.fromkeys(limits))
     check_limits(found, specs)
     return found
@@ -163,7 +175,7 @@ def _converted(match: "re.Match[str]", unit: str) -> float:
     return float(f"{bound * factor:.12g}")
 
 
-def _parsed(text: str, specs: Sequence[MetricSpec]) -> Limit:
+def _parsed(text: str, specs: Sequence[MetricSpec], parameters: Sequence[str]) -> Limit:
     match = _LIMIT.fullmatch(text)
     try:
         bound = float(match["bound"]) if match else math.nan
@@ -175,6 +187,11 @@ def _parsed(text: str, specs: Sequence[MetricSpec]) -> Limit:
             "Write for instance area_mm2 <= 5."
         )
     known = {spec.name: spec for spec in specs}
+    if match["metric"] in parameters:
+        raise InvalidArgumentError(
+            f"This limit must be on a metric; `{match['metric']}` is a parameter. Only "
+            "`subject_to` takes those."
+        )
     if match["metric"] not in known:
         raise unknown_name("metric", match["metric"], known)
     unit = known[match["metric"]].unit

@@ -35,6 +35,8 @@ class MetricSpec:
       highest: Largest possible value, such as 100 of a share in percent; intervals end there.
       tied: Metric that this one is proportional to in each design, or "-" and the metric that it is
         inversely proportional to, such as "-total_cycles" of a rate: both have the same error.
+      exact: True if design and workload set the value, such as a size, a count of devices or a
+        price at a fixed rent: it has no error.
 
     Example:
       >>> from archgym.spaces.expression import P
@@ -53,6 +55,7 @@ class MetricSpec:
     signed: bool = field(default=False, compare=False)
     highest: float = field(default=math.inf, compare=False)
     tied: str = field(default="", compare=False)
+    exact: bool = field(default=False, compare=False)
 
     def __post_init__(self) -> None:
         if self.goal not in ("minimise", "maximise", "none") or not (

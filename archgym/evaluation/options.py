@@ -18,6 +18,7 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
+from numbers import Integral
 from typing import Any, Final, TypeVar, cast, final, get_args
 
 from archgym.checks import check_number, check_whole, parse_whole
@@ -109,7 +110,8 @@ class DeclaredOption:
             return self._flag(value)
         if self.kind is int:
             low, high = int(self.option.low), int(self.option.high)
-            text = str(value) if isinstance(value, int) and not isinstance(value, bool) else value
+            is_whole = isinstance(value, Integral) and not isinstance(value, bool)
+            text = str(value) if is_whole else value
             if not isinstance(text, str):
                 raise InvalidArgumentError(
                     f"`{self.name}` must be a whole number from {low:,} to {high:,}; got {value!r}."

@@ -7,12 +7,14 @@ from copy import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
+from archgym.checks import check_line
 from archgym.errors import (
     ArchGymError,
+    InvalidArgumentError,
     SimulatorError,
     error_text,
     unknown_name,
@@ -26,6 +28,13 @@ from archgym.spaces.space import DesignSpace
 FEASIBLE = 0
 FAILED = -1
 """Reasons in `BatchResult.reason` that no simulator needs to list."""
+_COLUMNS = (
+    "agent design error feasible fidelity hyperparameters is_duplicate options reason reward seed"
+    " seq simulator simulator_version space split step study study_id task task_digest"
+    " workload"
+)
+RESERVED_NAMES: Final = frozenset(_COLUMNS.split())
+"""Names that no metric may have: columns of data frames and datasets."""
 # chosen: so many designs and their metrics fit a processor's cache; more at once is slower.
 _PIECE = 2**14
 
@@ -152,7 +161,7 @@ class Simulator(ABC):
     metrics: tuple[MetricSpec, ...]
     model_reasons: tuple[str, ...] = ()
     """Reasons why the model may find that a design cannot be built."""
-    objectives: Mapping[str, Objective]
+    objectives: Mapping[str, Objective] = {}
     former_objectives: Mapping[str, Objective] = {}
     """Objectives by names that were given up, or that now name another objective. Ids of tasks
     and sweeps that were recorded with revision 0 of a name mean these."""
@@ -162,7 +171,7 @@ class Simulator(ABC):
     usual_limits: tuple[Limit, ...] = ()
     """Limits under `minimise` and `maximise`, each unless the caller limits the same metric. They
     keep what a metric alone would sacrifice, such as the quality of answers."""
-    default_objective: str
+    default_objective: str = ""
     default_workload: str
     fidelity: str = "standard"
     options: Mapping[str, str] = {}
@@ -593,6 +602,37 @@ def _shown(result: object) -> str:
         return f"a value of type {type(result).__name__}"
     kinds = type(result.values).__name__, type(result.reason).__name__
     return f"one with values of type {kinds[0]} and reasons of type {kinds[1]}"
+
+
+def check_declared(simulator: Simulator) -> None:
+    """Refuse a simulator whose name, space or metrics tasks and tables cannot use.
+
+    Raises:
+      InvalidArgumentError: Says which of them, and what it must be.
+    """
+    name = check_line("name", getattr(simulator, "name", None))
+    if set("/[]") & set(name):
+        raise InvalidArgumentError(
+            f"A simulator's name must have no `/`, `[` or `]`; got {name!r}."
+        )
+    space, specs = getattr(simulator, "space", None), getattr(simulator, "metrics", None)
+    if not isinstance(space, DesignSpace):
+        raise InvalidArgumentError(
+            f"`space` of simulator {name!r} must be a DesignSpace; got {space!r}."
+        )
+    if not (
+        isinstance(specs, Sequence) and specs and all(isinstance(s, MetricSpec) for s in specs)
+    ):
+        raise InvalidArgumentError(
+            f"`metrics` of simulator {name!r} must list MetricSpecs; got {specs!r}."
+        )
+    metrics = [spec.name for spec in specs]
+    for metric in metrics:
+        if metric in RESERVED_NAMES or metric in space.names or metrics.count(metric) > 1:
+            raise InvalidArgumentError(
+                "A metric needs a name of its own, which no parameter, other metric or column of "
+                f"results has; got {metric!r}. Rename it, for instance to `{metric}_value`."
+            )
 
 
 def option_names(kind: type[Simulator]) -> tuple[str, ...]:

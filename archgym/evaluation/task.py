@@ -385,6 +385,9 @@ class Task:
             "reasons": list(self.simulator.reasons),
             "reference": self.reference.tolist(),
         }
+        if files := self._files():
+            # Not its identity: they say which file has changed.
+            data["files"] = files
         source = self.simulator.unrestricted
         if isinstance(source, StandIn):
             # Where its numbers came from, which is not part of what it is.
@@ -514,6 +517,11 @@ class Task:
             "reference": self.reference[:, [bool(s.identifies) for s in self.metrics]].tolist(),
         }
 
+    def _files(self) -> dict[str, str]:
+        """Return checksums of the files that options and workloads name, by path."""
+        named = [*self.simulator.options.values(), *(w.source for w in self.workloads)]
+        return {path: found for path in named if (found := _checksum(path))}
+
     def _difference(self, data: Mapping[str, Any]) -> str:
         mine = self.to_json()
         names = (
@@ -532,7 +540,7 @@ class Task:
         if changed and changed[0] == "options":
             return _option_difference(data.get("options"), mine["options"])
         if changed and changed[0] == "workloads":
-            return "`workloads` differs now" + _files_of(mine["options"])
+            return "`workloads` differs now" + _changed_files(data.get("files"), mine)
         return f"`{changed[0]}` differs now" if changed else "something differs now"
 
 
@@ -547,10 +555,26 @@ def _option_difference(recorded: Any, mine: Mapping[str, str]) -> str:
     return "`options` differs now"
 
 
-def _files_of(options: Mapping[str, str]) -> str:
-    """Return the option files that may have changed."""
-    files = [f"`{name}`, {value}" for name, value in options.items() if Path(value).is_file()]
-    return f", or the file of option {' or '.join(files)}" if files else ""
+def _changed_files(recorded: Any, mine: Mapping[str, Any]) -> str:
+    """Return the files that have changed; without recorded checksums, those that may have."""
+    files: Mapping[str, str] = mine.get("files", {})
+    titles = {value: f"option `{name}`, {value}" for name, value in mine["options"].items()}
+    if not isinstance(recorded, Mapping):
+        named = [titles[path] for path in files if path in titles]
+        return f", or the file of {' or '.join(named)}" if named else ""
+    named = [titles.get(path, path) for path in files if files[path] != recorded.get(path)]
+    return f": changed is the file of {' and '.join(named)}" if named else ""
+
+
+def _checksum(path: str) -> str:
+    """Return the SHA-256 of a file; "" where there is none that can be read."""
+    try:
+        if not Path(path).is_file():
+            return ""
+        with Path(path).open("rb") as handle:
+            return hashlib.file_digest(handle, "sha256").hexdigest()
+    except (OSError, ValueError):
+        return ""
 
 
 def _check_domain(simulator: Simulator, objective: Objective, reference: np.ndarray) -> None:

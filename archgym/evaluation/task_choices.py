@@ -34,6 +34,7 @@ from archgym.evaluation.restriction import hold, restrict, split_space
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
+    check_declared,
     recorded_options,
     simulator_class,
     simulator_names,
@@ -342,6 +343,7 @@ def _resolve_whole(choices: TaskChoices) -> tuple[Simulator, str]:
         space, held = split_space(choices.space)
     with choosing("options"):
         made = make_simulator(kind, choices.space, choices.fidelity, choices.options)
+        check_declared(made)
     return made, made.space.name if held else space or made.space_names[0]
 
 
@@ -361,6 +363,7 @@ def _check_simulator(choices: TaskChoices) -> None:
     """Refuse objects that are not simulators, and options that an instance has fixed already."""
     simulator = choices.simulator
     if isinstance(simulator, Simulator):
+        check_declared(simulator)
         given = {"space": choices.space, "fidelity": choices.fidelity, **choices.options}
         extra = sorted(name for name, value in given.items() if value is not None)
         if extra:
@@ -593,6 +596,11 @@ def _objective(
 ) -> Objective:
     if objective is None:
         objective = simulator.default_objective
+        if not objective:
+            raise InvalidArgumentError(
+                f"Simulator {simulator.name!r} has no default objective. Give `minimise`, "
+                "`maximise` or `objective`."
+            )
     if isinstance(objective, str):
         base, bracket, limits = objective.partition("[")
         if bracket:

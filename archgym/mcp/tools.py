@@ -11,6 +11,7 @@ This module knows nothing of the protocol, so that every tool can be called from
 """
 
 import json
+import os
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -107,10 +108,10 @@ class Toolbox:
             with self._turn:
                 return self._answer(self._run(name, arguments or {}))
         except ArchGymError as error:
-            return Answer({}, _line(error))
+            return Answer({}, self._line(error))
         except (Exception, RecursionError) as error:
             # Code of a simulator, an agent or a library may raise anything; the server stays up.
-            return Answer({}, f"{type(error).__name__}: {_line(error)}")
+            return Answer({}, f"{type(error).__name__}: {self._line(error)}")
 
     def resource(self, address: str) -> str:
         """Return the text of a resource as JSON or Markdown.
@@ -150,6 +151,11 @@ class Toolbox:
         found: Mapping[str, Any] = run(self.workspace, given)
         return found
 
+    def _line(self, error: BaseException) -> str:
+        text = " ".join(error_text(error).split()) or type(error).__name__
+        text = text.replace(f"{self.workspace.root}{os.sep}", "")
+        return text if len(text) <= _MAX_ERROR_LENGTH else text[:_MAX_ERROR_LENGTH] + " … (cut off)"
+
     def _answer(self, content: Mapping[str, Any]) -> Answer:
         found: dict[str, Any] = plain(content, _DIGITS)
         text = _json(found)
@@ -187,11 +193,6 @@ def _schema(kind: type[msgspec.Struct]) -> dict[str, Any]:
     if others:
         whole["$defs"] = others
     return whole
-
-
-def _line(error: BaseException) -> str:
-    text = " ".join(error_text(error).split()) or type(error).__name__
-    return text if len(text) <= _MAX_ERROR_LENGTH else text[:_MAX_ERROR_LENGTH] + " … (cut off)"
 
 
 def _json(content: Mapping[str, Any]) -> str:

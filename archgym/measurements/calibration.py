@@ -141,17 +141,22 @@ def _unused(
         text = ", ".join(f"{n}={v}" for n, v in row.options.items()) or "the defaults"
         return f"have other options ({text}): they say nothing here"
     names = ", ".join(list(prior.metrics)[:8])
-    return "" if _errors(row, prior) else f"have no metric with a modelled error, such as {names}"
+    what = "no metric with a modelled error that is simulated above 0"
+    return "" if _errors(row, prior) else f"have {what}, such as {names}"
 
 
 def _errors(row: Measurement, prior: ErrorPrior) -> dict[int, float]:
-    """Return errors of a measurement by number of the quantity, of its first measured metric."""
+    """Return errors of a measurement by number of the quantity, of its first measured metric.
+
+    A measured 0 has no logarithm: its relative difference counts, -1.
+    """
     found: dict[int, float] = {}
     for metric in prior.metrics:
-        measured, simulated = row.metrics.get(metric, 0.0), row.simulated.get(metric, 0.0)
+        measured, simulated = row.metrics.get(metric, -1.0), row.simulated.get(metric, 0.0)
         error = prior.error_of(metric)
-        if error and error[0] not in found and measured > 0 and simulated > 0:
-            found[error[0]] = error[1] * float(np.log(measured / simulated))
+        if error and error[0] not in found and measured >= 0 and simulated > 0:
+            value = float(np.log(measured / simulated)) if measured > 0 else -1.0
+            found[error[0]] = error[1] * value
     return found
 
 

@@ -165,11 +165,11 @@ def chosen_prior(metrics: Sequence[MetricSpec], why: str) -> ErrorPrior:
     """Return the prior of a simulator whose error nobody has measured.
 
     Args:
-      metrics: Metrics of the simulator. Each that matters and is neither derived nor tied to
-        another has an own error.
+      metrics: Metrics of the simulator. Each that matters and is neither exact, derived nor tied
+        to another has an own error.
       why: Reason, in words.
     """
-    modelled = [spec for spec in metrics if spec.goal != "none" and spec.formula is None]
+    modelled = [s for s in metrics if s.goal != "none" and s.formula is None and not s.exact]
     present = {spec.name for spec in modelled}
     tied = {s.name: s.tied for s in modelled if s.tied.removeprefix("-") in present}
     names = [spec.name for spec in modelled if spec.name not in tied]

@@ -8,11 +8,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
+from numbers import Real
 from pathlib import Path
 from typing import Any, Final, final
 
 import numpy as np
 
+from archgym.checks import check_line, check_mapping
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, error_text, sentence
 from archgym.evaluation.limits import unit_factor
 from archgym.evaluation.metrics import MetricSpec
@@ -42,7 +44,7 @@ class Imported:
 
     Attributes:
       rows: The measurements.
-      unused: Columns that are no metric of the simulator, which are kept and not used.
+      unused: Columns that are no metric of the simulator; numbers of them are kept and not used.
       completed: Parameters that a row leaves out and that took the default design's value.
     """
 
@@ -102,9 +104,13 @@ def read_spreadsheet(
                 if name in metrics:
                     problem = f"`{name}` must be a number; got {cell[:40]!r}"
                     raise FileFormatError(path, number, problem, _REMEDY) from None
+                unused.add(name)
         unused |= {*found} - {*metrics}
         rows.append(_row(path, number, task, values, found, designs or {}))
-    _check_units(path, rows)
+    if off := wrong_unit(task, rows):
+        name, problem, unit = off
+        in_heading = f"If the unit differs, write it in the heading, such as `{name} [{unit}]`"
+        raise FileFormatError(path, 1, problem, in_heading if unit else _REMEDY)
     left_out = tuple(name for name in task.space.names if name not in names)
     return Imported(tuple(rows), tuple(sorted(unused)), () if _EVALUATION in names else left_out)
 
@@ -131,6 +137,8 @@ def measured(
       InvalidDesignError: The design is not in the space.
       InvalidArgumentError: A number, the workload or the design is impossible.
     """
+    given = check_mapping("metrics", metrics)
+    metrics = {name: _number(name, value) for name, value in given.items()}
     names = [w.workload.name for w in task.workloads]
     if workload is None and len(names) > 1:
         raise InvalidArgumentError(
@@ -140,6 +148,9 @@ def measured(
         raise InvalidArgumentError(
             f"`workload` must be one of the task's, {', '.join(names)}; got {workload!r}."
         )
+    for word, text in {"date": date, "machine": machine}.items():
+        if text != "":
+            check_line(word, text)
     _check_date(date)
     chosen = task.workloads[0 if workload is None else names.index(workload)].workload
     specs = {spec.name: spec for spec in task.simulator.metrics}
@@ -149,12 +160,10 @@ def measured(
             f"A row must have a metric of {task.simulator.name}, such as {known}; "
             f"got {', '.join(metrics) or 'none'}."
         )
-    for name, value in metrics.items():
+    for name in metrics:
         near = [] if name in specs else get_close_matches(name, specs, 1, 0.85)
         if near:
             raise InvalidArgumentError(f"Unknown metric {name!r}. Did you mean {near[0]!r}?")
-        _check_metric(name, value, specs.get(name))
-        check_value(name, value)
     space = task.space
     default = dict(space.design_at(space.default_indices))
     filled = space.design({**default, **design})
@@ -177,6 +186,9 @@ def measured(
         for spec, value in zip(source.metrics, result.values[0], strict=True)
         if spec.goal != "none" or spec.name in metrics
     }
+    for name, value in metrics.items():
+        _check_metric(name, value, specs.get(name), simulated.get(name, 0.0))
+        check_value(name, value)
     return Measurement(
         simulator=source.name,
         version=source.version,
@@ -185,7 +197,7 @@ def measured(
         workload=chosen.name,
         facts=facts_of(source, chosen),
         design={n: list(v) if isinstance(v, tuple) else v for n, v in filled.items()},
-        metrics={name: float(value) for name, value in metrics.items()},
+        metrics=metrics,
         simulated=simulated,
         date=date,
         machine=machine,
@@ -213,6 +225,10 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
         text = content.decode("utf-8-sig")
         reader = csv.reader(io.StringIO(text), strict=True)
         heading = [cell.strip() for cell in next(reader, [])]
+        marks = [mark for mark in ";\t|" if len(heading) == 1 and mark in heading[0]]
+        if marks:
+            problem = f"cells must be separated by commas; the heading has {marks[0]!r}"
+            raise FileFormatError(path, 1, problem, "Export it with commas, and points in numbers")
         table = []
         for cells in reader:
             if not any(cell.strip() for cell in cells):
@@ -246,25 +262,37 @@ def _column(path: Path, text: str, task: Task) -> tuple[str, float]:
     if name in specs or name in task.space.names or name in _WORDS:
         return name, 1.0
     known = [*task.space.names, *specs, *_WORDS]
-    near = get_close_matches(name, known, 1, 0.85)
+    near = [_EVALUATION] if name == "design" else get_close_matches(name, known, 1, 0.85)
     if near or not name:
         remedy = f"Did you mean {near[0]!r}?" if near else _REMEDY
         raise FileFormatError(path, 1, f"unknown column {text[:80]!r}", remedy)
     return text, 1.0
 
 
-def _check_metric(name: str, value: float, spec: MetricSpec | None) -> None:
-    """Refuse a value that a metric cannot have; counts may be 0, others' metrics anything finite.
+def _number(name: str, value: Any) -> float:
+    """Return a number of any kind as a float; a size that floats lack is infinite."""
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InvalidArgumentError(f"`{name}` must be a number; got {value!r}.")
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _check_metric(name: str, value: float, spec: MetricSpec | None, simulated: float) -> None:
+    """Refuse a value that a metric cannot have; others' metrics may be anything finite.
+
+    Times and other costs are above 0. Counts, shares, gains and what is simulated as 0 may be 0.
 
     Raises:
       InvalidArgumentError: It is one.
     """
-    is_count = spec is not None and spec.goal == "none"
+    may_be_0 = spec is None or spec.goal != "minimise" or spec.unit in ("", "%") or not simulated
     if spec is None or spec.signed:
         what, is_right = "a finite number", math.isfinite(value)
     else:
-        what = "0 or above" if is_count else "a number above 0"
-        is_right = 0 < value < math.inf or (value == 0 and is_count)
+        what = "0 or above" if may_be_0 else "a number above 0"
+        is_right = 0 < value < math.inf or (value == 0 and may_be_0)
     if spec is not None and value > spec.highest:
         what, is_right = f"at most {spec.highest:g} {spec.unit}", False
     if not is_right:
@@ -300,9 +328,14 @@ def _row(
         raise FileFormatError(path, line, text, _REMEDY) from None
 
 
-def _check_units(path: Path, rows: Sequence[Measurement]) -> None:
-    """Refuse a metric whose values are all about a thousand times those simulated."""
-    for name in sorted({name for row in rows for name in row.metrics}):
+def wrong_unit(task: Task, rows: Sequence[Measurement]) -> tuple[str, str, str] | None:
+    """Return the metric, what is wrong and the unit it seems to have, where all values are off.
+
+    They are about a power of 1,000 from those simulated, or percentages are fractions; the unit is
+    "" where a heading cannot name it.
+    """
+    for spec in sorted(task.simulator.metrics, key=lambda spec: spec.name):
+        name = spec.name
         ratios = [
             math.log10(row.metrics[name] / row.simulated[name])
             for row in rows
@@ -312,11 +345,19 @@ def _check_units(path: Path, rows: Sequence[Measurement]) -> None:
             continue
         median = float(np.median(ratios))
         thousands = round(median / 3.0)
+        is_fraction = spec.unit == "%" and abs(median + 2.0) <= _NEAR_THOUSAND
+        if is_fraction and all(row.metrics.get(name, 0) <= 1 for row in rows):
+            return name, f"`{name}` must be in percent, 100 times a fraction", ""
         if thousands and abs(median - 3.0 * thousands) <= _NEAR_THOUSAND:
             how = "larger" if thousands > 0 else "smaller"
-            problem = (
-                f"`{name}` is about {1000 ** abs(thousands):,} times {how} than simulated "
-                f"(median {10**median:.4g})"
-            )
-            remedy = f"If the unit differs, write it in the heading, such as `{name} [us]`"
-            raise FileFormatError(path, 1, problem, remedy)
+            times = 1000 ** abs(thousands)
+            problem = f"`{name}` is about {times:,} times {how} than simulated, {10**median:.4g}"
+            return name, problem, _unit_times(1000.0**-thousands, spec.unit)
+    return None
+
+
+def _unit_times(factor: float, unit: str) -> str:
+    """Return the unit that is a factor times another one, "" where no heading may name it."""
+    units = [prefix + unit[n:] for n in (0, 1) for prefix in ("", *"pnumkMGT")]
+    known = (name for name in units if math.isclose(unit_factor(name, unit) or 0.0, factor))
+    return next(known, "")

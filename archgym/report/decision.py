@@ -73,7 +73,7 @@ class Candidate:
       evaluation: Number of its evaluation, from 1, as `archgym show` has it.
       design: Values by parameter.
       reward: Reward of its most likely metrics.
-      p_best: Probability that it is the best of those evaluated.
+      p_best: Probability that it is the best of those evaluated; of several terms, by their sum.
       p_limits: Probability that it meets each limit, by the limit.
       loss: Expected loss if it is chosen, in units of the reward.
       low, high: 90 % interval of its reward.
@@ -188,6 +188,11 @@ class Decision:
         """Designs that may be on the front of several terms, by their first metric."""
         found = [c for c in self.candidates if self.n_terms > 1 and c.is_front]
         return tuple(sorted(found, key=lambda c: next(iter(c.metrics.values()))[0]))
+
+    @property
+    def title(self) -> str:
+        """What `p_best` is the probability of, in words."""
+        return "is the best" if self.n_terms == 1 else "has the best weighted sum"
 
     @property
     def is_settled(self) -> bool:
@@ -310,7 +315,7 @@ class Decision:
                 f"{100 * self.confidence:.0f} %; the one that comes closest is named."
             )
         found.append(
-            f"Evaluation {best.evaluation} is the best of {len(self.candidates)} with "
+            f"Evaluation {best.evaluation} {self.title} of {len(self.candidates)} with "
             f"{100 * best.p_best:.0f} %; its expected loss is {self.percent(best.loss)}."
         )
         if n > 1 or self.alternatives[0].seq != best.seq:
@@ -321,8 +326,8 @@ class Decision:
             found.append(f"It meets {text} with {100 * chance:.0f} %.")
         if self.n_terms > 1:
             found.append(
-                f"The objective has {self.n_terms} terms, whose weighted sum this design has the "
-                f"best of; {counted(len(self.front), 'design')} may be on their front."
+                f"The objective is the weighted sum of {self.n_terms} terms; "
+                f"{counted(len(self.front), 'design')} may be on their front."
             )
         return found
 
@@ -331,6 +336,8 @@ class Decision:
         chance, gap = self.beats(0, 1), self.best.reward - rival.reward
         one, other = self.best.evaluation, rival.evaluation
         text = f"Evaluation {one} beats {other} with {100 * chance:.0f} %"
+        if self.n_terms > 1:
+            text = f"Of {one} and {other} alone, {one} has the better sum with {100 * chance:.0f} %"
         if abs(gap) <= _ALIKE and (self.utility[:, 0] == self.utility[:, 1]).all():
             return f"Evaluation {other} is as good as {one} in all that counts."
         if 1.0 - SHARE < chance < SHARE and gap > 0:

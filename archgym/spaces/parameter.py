@@ -63,7 +63,8 @@ class _Kind(ABCMeta):
                 raise InvalidSpaceError(
                     f"{cls.__name__} has no argument `{name}`.{hint} It takes {', '.join(known)}."
                 )
-        return super().__call__(*arguments, **keywords)
+        plain = {name: _plain(value) for name, value in keywords.items()}
+        return super().__call__(*map(_plain, arguments), **plain)
 
 
 class Parameter(metaclass=_Kind):
@@ -564,6 +565,13 @@ class Factorisation(_Composite):
 
     def _allowed_of_whole(self) -> str:
         return f"{self.parts} whole factors whose product is {self.total}"
+
+
+def _plain(value: Any) -> Any:
+    """Return an argument with NumPy's numbers as Python's."""
+    if isinstance(value, np.generic | np.ndarray):
+        return value.tolist()
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
 def _fits(number: Any) -> bool:

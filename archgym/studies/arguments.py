@@ -161,12 +161,6 @@ def tuples(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
     return {n: tuple(v) if isinstance(v, list) else v for n, v in hyperparameters.items()}
 
 
-def require_count(name: str, value: int | None) -> None:
-    """Raise InvalidArgumentError if an argument is not a whole number of at least 1."""
-    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-        raise InvalidArgumentError(f"`{name}` must be a whole number, 1 or more; got {value!r}.")
-
-
 def existing_study_error(folder: Path, wanted: Header) -> StudyExistsError | None:
     """Return the error for a folder that holds a study; None if no study can be read there."""
     try:

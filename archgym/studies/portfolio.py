@@ -260,7 +260,7 @@ def shipped_portfolio(task: Task) -> tuple[dict[str, Any], ...]:
     Args:
       task: Any task; one of a user's own simulator has none.
     """
-    designs = _portfolios().get((task.simulator.name, task.space.name), ())
+    designs = _portfolios().get((task.simulator.name, task.simulator.unrestricted.space.name), ())
     return tuple(design for design in designs if _is_in(task, design))
 
 

@@ -34,7 +34,7 @@ from archgym.files.lease import Lease
 from archgym.files.remote import require_local
 from archgym.files.storage import is_there, require_own, write_atomic
 from archgym.measurements.file import MEASURED_NAME, append_measurements
-from archgym.measurements.spreadsheet import measured
+from archgym.measurements.spreadsheet import measured, wrong_unit
 from archgym.runtime.closing import Closing
 from archgym.runtime.interruption import Interruption
 from archgym.spaces.design import Design
@@ -46,7 +46,6 @@ from archgym.studies.arguments import (
     other_study_error,
     recorded_hyperparameters,
     require_agent_class,
-    require_count,
     require_executor,
     require_task,
     study_agent,
@@ -207,13 +206,12 @@ class Study(Closing):
             require_agent_class(kind)
         chosen = recorded_hyperparameters(hyperparameters or {})
         if kind is not None or budget is not None:
-            require_count("budget", budget)
+            budget = check_whole("budget", budget, 1)
         is_replayable = kind is not None and make_agent(kind, task.space, seed, chosen).replayable
-        for name, count in (("max_asks", max_asks), ("patience", patience)):
-            if count is not None:
-                require_count(name, count)
+        max_asks = None if max_asks is None else check_whole("max_asks", max_asks, 1)
+        patience = None if patience is None else check_whole("patience", patience, 1)
         if stop_at is not None:
-            parse_limits(stop_at, task.metrics)
+            parse_limits(stop_at, task.metrics, task.space.names)
         designs = start_designs(task, start)
         if isinstance(warm_start, str | Path | StudyLog):
             warm_start = (warm_start,)
@@ -226,7 +224,7 @@ class Study(Closing):
             task.to_json(),
             agent=None if kind is None else agent_name(kind),
             hyperparameters=chosen,
-            seed=None if kind is None else seed,
+            seed=None if kind is None else int(seed),
             budget=budget,
             max_asks=max_asks,
             start=tuple(map(tuple, designs.tolist())) if len(designs) else None,
@@ -581,7 +579,7 @@ class Study(Closing):
           InvalidArgumentError: The study has no agent, or is closed.
           ReplayError: The agent asks for something else than it did.
         """
-        require_count("n", n)
+        n = check_whole("n", n, 1)
         with self._turn:
             if self.ended is not None:
                 return []
@@ -651,6 +649,8 @@ class Study(Closing):
           InvalidArgumentError: A number or the workload does not fit.
         """
         row = measured(self.task, design, metrics, workload, date, machine)
+        if off := wrong_unit(self.task, [row]):
+            raise InvalidArgumentError(f"{off[1]}. Correct its unit; nothing was kept.")
         append_measurements(self.folder / MEASURED_NAME, [row])
 
     def evaluate(self, indices: np.ndarray) -> Trials:
@@ -788,7 +788,7 @@ class Study(Closing):
         """
         if budget is None or budget == self._header.budget:
             return
-        require_count("budget", budget)
+        budget = check_whole("budget", budget, 1)
         known = self.read().evaluations
         if budget < known:
             raise InvalidArgumentError(
@@ -825,9 +825,9 @@ class Study(Closing):
         if (patience, stop_at) == (header.patience, header.stop_at):
             return
         if patience is not None:
-            require_count("patience", patience)
+            patience = check_whole("patience", patience, 1)
         if stop_at is not None:
-            parse_limits(stop_at, self.task.metrics)
+            parse_limits(stop_at, self.task.metrics, self.task.space.names)
         self._was_complete = False
         self._recorder.follow(header.with_rules(patience, stop_at))
         self._header.write(self.folder)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import msgspec
 
@@ -174,6 +174,8 @@ class AgentPlan:
         return data
 
 
+PROGRAM: Final = "program"
+"""Agent of runs whose designs a program asks for, so that no agent is in their studies."""
 # chosen: more seeds from 0 on are recorded as their number, which is read a thousand times faster.
 _LISTED = 1000
 

@@ -60,7 +60,10 @@ def _made(plan: TaskPlan, document: Document, known: dict[str, Any]) -> Task:
         for choice, check in (
             ("start", lambda: start_designs(task, plan.start)),
             ("warm_start", lambda: plan.warm_start and StoredPrior.of(task, plan.warm_start)),
-            ("stop_at", lambda: plan.stop_at and parse_limits(plan.stop_at, task.metrics)),
+            (
+                "stop_at",
+                lambda: plan.stop_at and parse_limits(plan.stop_at, task.metrics, task.space.names),
+            ),
         ):
             with choosing(choice):
                 check()

@@ -25,7 +25,7 @@ from archgym.files.storage import require_inside
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.timing import SessionClock, read_times
-from archgym.sweep.plan import Run
+from archgym.sweep.plan import PROGRAM, Run
 
 if TYPE_CHECKING:
     from archgym.evaluation.executor import Executor
@@ -262,9 +262,9 @@ def require_same_study(run: Run, folder: Path) -> None:
     header = read_header(folder)
     pairs: dict[str, tuple[object, object]] = {
         "task": (header.task["digest"], run.task.digest),
-        "agent": (header.agent, run.agent),
+        "agent": (header.agent or PROGRAM, run.agent),
         "hyperparameters": (dict(header.hyperparameters), _without_tuples(run.hyperparameters)),
-        "seed": (header.seed, run.seed),
+        "seed": (run.seed if header.agent is None else header.seed, run.seed),
         "budget": (header.budget, run.budget),
         "max_asks": (header.max_asks, run.max_asks),
         "patience": (header.patience, run.patience),

@@ -20,7 +20,14 @@ from archgym.errors import (
 )
 from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.limits import Limit
-from archgym.evaluation.simulator import FAILED, FEASIBLE, BatchResult, Simulator, Workload
+from archgym.evaluation.simulator import (
+    FAILED,
+    FEASIBLE,
+    BatchResult,
+    Simulator,
+    Workload,
+    check_declared,
+)
 from archgym.spaces.space import DesignSpace
 
 # A metric's name ends in its unit, in the spelling of the field; what the ending stands for.
@@ -80,6 +87,10 @@ def check_simulator(
         raise InvalidArgumentError(
             f"`simulator` must be a Simulator, made for a space; got {simulator!r}."
         )
+    try:
+        check_declared(simulator)
+    except InvalidArgumentError as error:
+        raise ConformanceError(str(error)) from None
     names = simulator.workload_names() if workloads is None else tuple(workloads)
     check = _SimulatorCheck(simulator, n_designs, seed)
     check.declaration()
@@ -117,10 +128,6 @@ class _SimulatorCheck:
         )
         version = simulator.version
         self._require(type(version) is int and version >= 0, "`version` must be 0 or more", version)
-        names = [spec.name for spec in simulator.metrics]
-        self._require(
-            bool(names) and len(set(names)) == len(names), "metrics' names must differ", names
-        )
         for spec in simulator.metrics:
             self._require(bool(spec.doc), f"metric `{spec.name}` needs a `doc`", spec.doc)
             for ending, unit in _UNIT_ENDINGS.items():

@@ -1,7 +1,12 @@
 """Programs in any language, and objective functions of other libraries, have equal scores."""
 
 import json
+import shutil
+import signal
+import subprocess
 import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,12 +16,15 @@ from archgym.bench import (
     bench_task,
     optuna_constraints,
     optuna_objective,
+    read_bench_report,
     run_program,
     verify_bench,
 )
 from archgym.envs.design import DesignEnv
 from archgym.errors import InvalidArgumentError, MissingProgramError
 from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
+from experiments.leaderboard import page
 
 TASK = "soc-small-edp"
 CLIENT = """
@@ -87,6 +95,65 @@ def test_program_that_fails_is_reported(tmp_path: Path) -> None:
 def test_program_that_does_not_exist_is_refused(tmp_path: Path) -> None:
     with pytest.raises(MissingProgramError, match="no-such-program"):
         run_program("./no-such-program", [bench_task(TASK)], tmp_path / "out", 1, 5)
+
+
+def test_folder_of_a_program_is_a_submission(tmp_path: Path) -> None:
+    runs = run_program(client(tmp_path), [bench_task(TASK)], tmp_path / "in" / "mine", 2, 5)
+
+    found = verify_bench(tmp_path / "in" / "mine", replay=True)
+    alone = verify_bench(runs[0].folder, replay=True)
+
+    assert (found.runs, found.programs, found.refusals) == (2, 2, ())
+    assert (alone.programs, alone.refusals) == (1, ())
+    (task,) = read_bench_report(tmp_path / "in" / "mine").tasks
+    assert [(agent.agent, agent.runs) for agent in task.agents] == [("program", 2)]
+    assert "accepted: 2 runs, 10 evaluations" in page(tmp_path / "in", replay=True)
+
+
+def test_search_of_an_agent_is_no_run_of_a_program(tmp_path: Path) -> None:
+    (run,) = run_program(client(tmp_path), [bench_task(TASK)], tmp_path / "out", 1, 5)
+    shutil.rmtree(run.folder)
+    task = bench_task(TASK).plan.make()
+    Study.create(run.folder, task, "random", budget=5).run()
+
+    assert {each.kind for each in verify_bench(tmp_path / "out").refusals} == {"study"}
+
+
+def test_example_client_is_a_program(tmp_path: Path) -> None:
+    command = f"{sys.executable} {Path(__file__).parents[2] / 'examples/bench/client.py'}"
+
+    (run,) = run_program(command, [bench_task(TASK)], tmp_path / "out", 1, 5)
+
+    assert (run.evaluations, run.status) == (5, 0)
+
+
+def test_program_that_writes_nothing_is_ended_with_its_children(tmp_path: Path) -> None:
+    silent = client(tmp_path, "import subprocess; subprocess.run(['sleep', '300'])")
+
+    (run,) = run_program(silent, [bench_task(TASK)], tmp_path / "out", 1, 5, 0.5)
+
+    assert (run.evaluations, run.status) == (0, -signal.SIGKILL)
+
+
+def test_program_ends_with_its_command_at_sigterm(tmp_path: Path) -> None:
+    path = tmp_path / "pid"
+    text = f"import os, time; open({str(path)!r}, 'w').write(f'{{os.getpid()}}.'); time.sleep(300)"
+    words = ["bench", "run", client(tmp_path, text), "--task", TASK, "--out", str(tmp_path / "out")]
+    command = subprocess.Popen([sys.executable, "-m", "archgym", *words])
+    wait_until(lambda: path.is_file() and path.read_text().endswith("."))
+
+    for _ in range(2):  # As `timeout` does, which signals the process and its group.
+        command.send_signal(signal.SIGTERM)
+
+    assert command.wait(20) == 128 + signal.SIGTERM
+    wait_until(lambda: not Path(f"/proc/{path.read_text()[:-1]}/cmdline").is_file())
+
+
+def wait_until(is_true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not is_true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 def test_empty_command_is_refused(tmp_path: Path) -> None:

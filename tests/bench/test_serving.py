@@ -56,7 +56,7 @@ def test_equal_designs_have_equal_scores_in_python_gymnasium_and_json_lines(tmp_
     answers = session(tmp_path / "a", [line(indices=each.tolist()) for each in designs], 8, name)
 
     assert gymnasium == python
-    assert [answer["reward"] for answer in answers[1:]] == python
+    assert [answer["reward"] for answer in answers[1:-1]] == python
 
 
 def test_a_design_by_name_is_the_one_by_index(tmp_path: Path) -> None:
@@ -121,6 +121,35 @@ def test_the_budget_ends_the_session_and_the_journal_is_accepted(tmp_path: Path)
     assert read_study(tmp_path / "a").evaluations == 5
     found = verify_bench(tmp_path / "a")
     assert (found.evaluations, found.refusals) == (5, ())
+
+
+def test_the_last_evaluation_is_followed_by_the_end(tmp_path: Path) -> None:
+    answers = session(tmp_path / "a", designs(5))
+    again = session(tmp_path / "a", [])
+
+    assert [sorted(each)[:1] for each in answers[-2:]] == [["evaluations"], ["best"]]
+    assert answers[-1] == again[-1]
+    assert again[-1]["end"] == "budget"
+
+
+def test_a_client_may_write_one_more_line(tmp_path: Path, environment: dict[str, str]) -> None:
+    with subprocess.Popen(
+        ["archgym", "bench", "serve", TASK, "--budget", "1"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env=environment,
+    ) as server:
+        assert server.stdin is not None
+        assert server.stdout is not None
+        server.stdin.write(designs(1)[0] + b"\n")
+        server.stdin.flush()
+        lines = [json.loads(server.stdout.readline()) for _ in range(3)]
+        assert server.poll() is None
+        server.stdin.write(designs(1)[0] + b"\n")
+        server.stdin.flush()
+        assert server.wait(9) == 0
+
+    assert (lines[1]["left"], lines[2]["end"]) == (0, "budget")
 
 
 def test_a_session_continues_where_the_last_one_ended(tmp_path: Path) -> None:

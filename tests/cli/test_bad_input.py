@@ -230,3 +230,10 @@ def assert_refused(errors: str, hint: str) -> None:
     assert errors.count("\n") == 1, errors
     assert hint in errors
     assert "Traceback" not in errors
+
+
+def test_program_next_to_an_agent_is_refused(archgym: Archgym) -> None:
+    ran = archgym("bench", "run", "python client.py", "random", "--out", "a")
+
+    assert ran.code != 0
+    assert "A program runs alone, without agents; got 'python client.py' too." in ran.err

@@ -30,7 +30,7 @@ def test_study_is_measured_and_decided(archgym: Archgym, study: Path) -> None:
 
     assert ran.code == 0
     assert "1 measurements added to study/measured.jsonl, which has 1 now." in ran.out
-    assert "1 columns are no metric of the simulator, kept and unused: extra" in ran.out
+    assert "1 columns are no metric of the simulator, unused (numbers are kept): extra" in ran.out
     assert "1 measurement of 1 design count." in decided.out
     assert "Measuring more is not worth it" in decided.out
     assert "Measure evaluation" not in decided.out

@@ -1,5 +1,7 @@
 """`archgym moe`: listings."""
 
+from pathlib import Path
+
 from tests.cli.conftest import Archgym
 
 
@@ -32,3 +34,45 @@ def test_serve_takes_dense_models(archgym: Archgym) -> None:
 
     assert ran.json["n_gpus"] == 1
     assert "--spread needs a model with experts; llama-3.1-8b is dense." in refused.err
+
+
+def test_serve_gives_what_evaluate_gives(archgym: Archgym) -> None:
+    options = {
+        "model": "llama-3.1-8b", "hardware": "h100", "precision": "int4", "clients": "2",
+        "lengths": "64+8", "shortest": "0.8",
+    }  # fmt: skip
+    told = [f"--option={name}={value}" for name, value in options.items()]
+    short = ("--precision", "int4", "--clients", "2", "--prompt", "64", "--output", "8")
+
+    one = archgym("moe", "serve", "--model", "llama-3.1-8b", "--hardware", "h100", *short, "--json")
+    other = archgym("evaluate", "moe", "--space", "closed-loop", *told, "--json")
+
+    found = other.json["metrics"]
+    assert one.json["tpot_mean_ms"] == found["tpot_mean_ms"]
+    assert one.json["memory_gb"] == found["memory_gb"]
+
+
+def test_serve_refuses_options_that_it_has_itself(archgym: Archgym) -> None:
+    ran = archgym("moe", "serve", "--clients", "37", "--option", "clients=5")
+
+    assert ran.code == 1
+    assert "`--option` cannot set 'clients' here. Use --clients." in ran.err
+
+
+def test_folder_of_a_model_is_told_its_file(archgym: Archgym, tmp_path: Path) -> None:
+    ran = archgym("moe", "serve", "--model", str(tmp_path))
+
+    assert ran.code == 1
+    assert f"Name the file, as {tmp_path}/config.json" in ran.err.replace("\n", "")
+
+
+def test_requests_of_one_output_token_have_no_time_per_further_token(archgym: Archgym) -> None:
+    dense = ("--model", "llama-3.1-8b", "--hardware", "h100", "--precision", "bf16")
+
+    ran = archgym(
+        "moe", "serve", *dense, "--clients", "1", "--prompt", "16", "--output", "1", "--json"
+    )
+
+    # Before, both were equal.
+    assert ran.json["ttft_mean_ms"] > 1
+    assert ran.json["tpot_mean_ms"] == 0

@@ -5,7 +5,9 @@ from pathlib import Path
 
 import pytest
 
+from archgym.bench import bench_task
 from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
 from tests.cli.conftest import Archgym
 
 
@@ -26,10 +28,16 @@ def test_search_begins_with_designs_and_studies(archgym: Archgym, study: Path) -
     search(archgym, "b", "--warm-start", study)
     Path("design.json").write_text(design)
     search(archgym, "c", "--start", "design.json")
+    Path("part.json").write_text('{"format": 1, "design": {"mode": "fast"}}')
+    search(archgym, "d", "--start", "part.json", "--start", '{"banks": 8}', budget=2)
+    part = ["evaluate", "plugin", "-w", "light", "--json", "--design"]
+    inline = archgym(*part, '{"design": {"mode": "fast"}}').json
 
     assert read_study("c").records.indices[0].tolist() == (
         read_study("a").records.indices[1].tolist()
     )
+    assert inline == archgym(*part, "part.json").json
+    assert inline["design"] == read_study("d").outcome(0).design
     first = read_study("a").records.indices[:2].tolist()
     space = read_study("a").space
     best = read_study(study).best()
@@ -74,6 +82,7 @@ def test_search_begins_with_a_portfolio(archgym: Archgym) -> None:
         ('{"format": 1, "designs": []}', "`designs` must be one or more objects"),
         ('{"format": 1, "designs": [1]}', "`designs` must be one or more objects"),
         ('{"format": 1, "designs": [{"mode": "fast"}]}', "banks"),
+        ('{"format": 1, "design": {"mode": "fastest"}}', "found.json: "),
     ],
 )
 def test_damaged_portfolio_is_refused(archgym: Archgym, text: str, message: str) -> None:
@@ -122,10 +131,11 @@ def test_searches_share_a_cache(archgym: Archgym) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--start", "{mode"], "`--start` must be a design as a JSON object"),
-        (["--start", '{"mode": "fast"}'], "banks"),
+        (["--start", "{mode"], "not valid JSON"),
+        (["--start", '{"mode": "fastest"}'], "mode"),
         (["--warm-start", "nowhere"], "nowhere"),
         (["--stop-at", "speed <= 3"], "Unknown metric 'speed'"),
+        (["--stop-at", "banks >= 4"], "`banks` is a parameter"),
         (["--patience", "0"], "--patience"),
         (["--minutes", "-1"], "above 0 minutes"),
         (["-a", "random", "--warm-start", "study"], "agent 'random' does not"),
@@ -171,3 +181,14 @@ def test_looking_for_earlier_designs_is_told(archgym: Archgym) -> None:
     assert "begins without earlier designs" in none.out
     assert "Begins with 2 designs" in ran.out
     assert silent.out.startswith("{")
+
+
+def test_resume_of_a_log_names_no_agent(archgym: Archgym) -> None:
+    task = bench_task("soc-small-edp").plan.make()
+    with Study.create("a", task, None, budget=5) as log:
+        log.evaluate(task.space.default_indices[None, :])
+
+    ran = archgym("resume", "a")
+
+    assert ran.code == 1
+    assert "None" not in ran.out + ran.err

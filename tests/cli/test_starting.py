@@ -28,6 +28,17 @@ main()
 """
 
 
+TWICE = """
+import os, signal, time
+from archgym.cli.console import signals
+signals.install()
+with signals.prompt_stops():
+    signals._cleanups.append(lambda: os.kill(os.getpid(), signal.SIGTERM))
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(60)
+"""
+
+
 def run_python(program: str) -> "subprocess.CompletedProcess[str]":
     # -S: the packages that a virtual environment loads at its start are not ours.
     return subprocess.run(
@@ -50,3 +61,10 @@ def test_interrupt_before_signals_are_handled_ends_without_a_traceback() -> None
     ran = run_python(INTERRUPTED)
 
     assert (ran.returncode, ran.stdout, ran.stderr) == (130, "", "")
+
+
+def test_second_signal_while_a_command_ends_does_not_hold_it_up() -> None:
+    words = [sys.executable, "-c", TWICE]
+    ran = subprocess.run(words, capture_output=True, text=True, check=False, timeout=30, cwd=ROOT)
+
+    assert (ran.returncode, ran.stderr) == (143, "error: stopped by SIGTERM.\n")

@@ -7,12 +7,13 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
 
 from archgym.errors import (
+    ConformanceError,
     InvalidArgumentError,
     SimulatorError,
     StudyInterrupted,
@@ -29,6 +30,7 @@ from archgym.spaces.design import Design
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 from archgym.studies.study import Study
+from archgym.testing import check_simulator
 from tests.toys import ToyAgent
 
 ROOT = Path(__file__).parents[2]
@@ -387,3 +389,37 @@ def test_folder_that_a_killed_process_left_is_removed_at_the_next_start(
     folder, temporary = said.split()
     assert folder == temporary
     assert Path(folder).parent == root
+
+
+class Plain(ExternalSimulator):
+    """A program without objectives of its own."""
+
+    name = "plain"
+    version = 0
+    space = DesignSpace("plain", [Integer(name="n", low=0, high=2, doc="Size.")])
+    metrics = (MetricSpec("size", "1", "minimise", 1.0, "Size."),)
+
+    def command(self, design: Design, workload: Workload) -> Sequence[str]:
+        return python("print(1)")
+
+    def parse(self, output: str, design: Design) -> Any:
+        return {0: {"size": 1.0}, 1: None, 2: {"size": None}}[design["n"]]
+
+
+def test_simulator_without_objectives_is_refused_in_a_line() -> None:
+    with pytest.raises(InvalidArgumentError, match="'plain' has no default objective"):
+        Task.make(Plain())
+    with pytest.raises(ConformanceError, match="`default_objective` must be one of them"):
+        check_simulator(Plain())
+
+
+def test_result_that_is_no_mapping_of_numbers_fails_the_design() -> None:
+    failures = Task.make(Plain(), minimise="size").evaluate(np.array([[0], [1], [2]])).failures
+
+    assert failures[1].endswith("mapping of metrics to numbers, or Infeasible; got None.")
+    assert failures[2] == "`parse` must give finite numbers; got {'size': None}."
+
+
+def test_time_limit_that_is_no_number_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="`time_limit_s` must be a number"):
+        run_program(python("pass"), "3")  # type: ignore[arg-type]

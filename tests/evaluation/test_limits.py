@@ -133,3 +133,19 @@ def test_metrics_can_be_named_instead_of_an_objective() -> None:
 def test_objective_and_metrics_together_are_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="`objective` must be left out"):
         ag.Task.make(ToySimulator(), "light", "balanced", minimise="latency_ns")
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        ("power_mw", "<", 3),
+        ("power_mw", "<=", float("nan")),
+        ("power_mw", "<=", float("inf")),
+        ("power_mw", ">=", "3"),
+        ("power_mw", ">=", None),
+        (3, "<=", 3.0),
+    ],
+)
+def test_limit_that_is_none_is_refused_where_it_is_made(wrong: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match="A limit must be a metric, a sign of <= or >="):
+        Limit(*wrong)

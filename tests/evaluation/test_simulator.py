@@ -2,11 +2,15 @@
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
+import archgym as ag
+from archgym.datasets.columns import Columns
 from archgym.errors import (
+    ConformanceError,
     InvalidArgumentError,
     InvalidDesignError,
     SimulatorError,
@@ -15,8 +19,19 @@ from archgym.errors import (
 from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
-from archgym.evaluation.simulator import BatchResult, Simulator, Workload
+from archgym.evaluation.simulator import (
+    RESERVED_NAMES,
+    BatchResult,
+    Simulator,
+    Workload,
+    check_declared,
+    simulator_class,
+    simulator_names,
+)
+from archgym.evaluation.specification import Declaration
 from archgym.evaluation.task import Task
+from archgym.testing import check_simulator
+from tests.evaluation.test_function import cache
 from tests.toys import SPACE, ToySimulator
 
 LIGHT = ToySimulator().workload("light")
@@ -263,3 +278,48 @@ def test_simulator_that_breaks_without_a_cost_says_so(
 ) -> None:
     with pytest.raises(SimulatorError, match=words):
         without(Relieved(answer))
+
+
+@pytest.mark.parametrize("name", ["reward", "feasible", "step", "workload", "seq", "ways"])
+def test_metric_with_the_name_of_another_column_is_refused(name: str) -> None:
+    space = [ag.PowerOfTwo(name="ways", low=1, high=16)]
+
+    with pytest.raises(InvalidArgumentError, match=f"needs a name of its own.*'{name}'"):
+        ag.simulator(space=space, metrics={name: "minimise"})(lambda design: {name: 1.0})
+
+
+def test_no_metric_may_have_the_name_of_a_column_of_results(tmp_path: Path) -> None:
+    result = ag.search(cache, minimise="amat_ns", budget=1, agent="random", folder=tmp_path / "a")
+    columns = Columns([Declaration.of(cache, "default", {})], with_split=True)
+    names = {*columns.schema().names, *result.to_dataframe().reset_index().columns}
+
+    assert names - {*cache.space.names, "amat_ns", "area_mm2"} == RESERVED_NAMES
+
+
+@pytest.mark.parametrize("name", simulator_names())
+def test_shipped_simulator_has_names_that_tasks_can_use(name: str) -> None:
+    kind = simulator_class(name)
+    for space in kind.space_names:
+        check_declared(make_simulator(kind, space, None, {}))
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [
+        ({"space": None}, "`space` of simulator 'toy' must be a DesignSpace; got None"),
+        ({"name": "a b/c"}, "name must have no `/`"),
+        ({"metrics": ToySimulator.metrics * 2}, "needs a name of its own.*'latency_ns'"),
+        ({"metrics": ()}, "`metrics` of simulator 'toy' must list MetricSpecs"),
+    ],
+)
+def test_declaration_that_tasks_cannot_use_is_refused(
+    members: dict[str, Any], message: str
+) -> None:
+    toy = ToySimulator()
+    for name, value in members.items():
+        setattr(toy, name, value)
+
+    with pytest.raises(InvalidArgumentError, match=message):
+        Task.make(toy)
+    with pytest.raises(ConformanceError, match=message):
+        check_simulator(toy)

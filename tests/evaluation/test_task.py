@@ -349,3 +349,13 @@ def test_label_of_a_file_is_refused_with_a_request_for_its_path() -> None:
         InvalidArgumentError, match="`workload` must name a file; got 'own@01234567'"
     ):
         Task.make(ProvingSimulator("tiny"), "own@01234567")
+
+
+def test_changed_file_of_a_workload_is_named_in_the_refusal(tmp_path: Path) -> None:
+    path = tmp_path / "trace.stl"
+    path.write_text("0: read 0x40\n31: read 0x400140\n")
+    data = Task.make("dram", str(path)).to_json()
+    path.write_text("0: read 0x40\n31: read 0x400180\n")
+
+    with pytest.raises(InvalidArgumentError, match=r"changed is the file of .*trace\.stl\. Use"):
+        Task.from_json(data)

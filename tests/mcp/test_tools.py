@@ -266,6 +266,16 @@ def test_studies_of_one_task_are_compared(toolbox: Toolbox) -> None:
     assert {study["study"] for study in found["studies"]} == {"first", "second"}
 
 
+def test_errors_name_studies_relative_to_the_folder(toolbox: Toolbox) -> None:
+    create(toolbox)
+    called(toolbox, "create_study", study="second", budget=12, **TASK, space="dramsys")
+
+    why = refused(toolbox, "compare", studies=["first", "second"])
+
+    assert "first is of 'dram/" in why
+    assert str(toolbox.workspace.root) not in why
+
+
 @pytest.mark.parametrize("address", ["archgym://studies/first/best", "archgym://simulators/dram"])
 def test_resources_are_json(toolbox: Toolbox, address: str) -> None:
     create(toolbox)

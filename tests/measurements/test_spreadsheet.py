@@ -1,13 +1,18 @@
 """Measured designs from CSV files: units, partial designs, and one clear line for bad input."""
 
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.measurements import spreadsheet
+from archgym.measurements.calibration import calibration_of
+from archgym.measurements.file import MEASURED_NAME, Measurements
 from archgym.measurements.spreadsheet import measured, read_spreadsheet
+from archgym.studies.study import Study
 from archgym.testing import ProvingSimulator
 
 TASK = Task.make(ProvingSimulator("tiny", has_failures=False), "near")
@@ -68,6 +73,8 @@ def test_parameters_that_are_left_out_are_the_default_designs(tmp_path: Path) ->
         ("mode,cost_ns\n", 1, "must have a heading and rows"),
         ("", 1, "must have a heading and rows"),
         ('mode,cost_ns\n"a,1.2\n', None, "must be CSV"),
+        ("mode;cost_ns\na;1,2\n", 1, "cells must be separated by commas; the heading has ';'"),
+        ("design,cost_ns\n7,1.2\n", 1, "unknown column 'design'. Did you mean 'evaluation'"),
         ("mode,cost_ns\na,1300\n", 1, "1,000 times larger than simulated"),
         ("mode,cost_ns\na,0.0013\n", 1, "write it in the heading, such as `cost_ns [us]`"),
     ],
@@ -105,6 +112,29 @@ def test_another_set_up_and_impossible_numbers_are_refused(
     assert words in str(raised.value)
 
 
+def test_shares_gains_and_what_is_simulated_as_0_may_be_0() -> None:
+    task = Task.make("kv", "coding", space="serving", last="20")
+    zeros = {"hit_percent": 0.0, "loaded_percent": 0.0, "goodput_per_s": 0.0}
+
+    row = measured(task, {}, zeros)
+
+    assert row.metrics == zeros
+    assert (row.simulated["loaded_percent"], row.simulated["hit_percent"] > 0) == (0.0, True)
+    with pytest.raises(InvalidArgumentError, match="`ttft_p50_ms` must be a number above 0; got 0"):
+        measured(task, {}, {"ttft_p50_ms": 0.0})
+    simulator = task.simulator
+    found = calibration_of(
+        "kv", simulator.version, simulator.space, simulator.metrics,
+        Measurements(None, (row,), ("", "1")), options=simulator.options,
+    )  # fmt: skip
+    assert found.n_runs == 1
+    # The difference stands in for the logarithm; 0 for 0 says nothing of a factor.
+    assert {found.prior.quantities[q] for q in found.process.measured_quantities} == {
+        "hit_percent",
+        "goodput_per_s",
+    }
+
+
 def test_counts_may_be_0(tmp_path: Path) -> None:
     text = "total_time_ns,row_hits,resets\n13000,0,0\n"
 
@@ -121,11 +151,62 @@ def test_counts_may_be_0(tmp_path: Path) -> None:
         ({"cost_n": 4.1, "gain_gbs": 1.0}, "Did you mean 'cost_ns'"),
         ({"time": 4.1}, "must have a metric of proving, such as cost_ns, gain_gbs; got time"),
         ({}, "got none"),
+        ({"cost_ns": True}, "`cost_ns` must be a number; got True"),
+        ({"cost_ns": "7.4"}, "`cost_ns` must be a number; got '7.4'"),
+        ({"cost_ns": 10**400}, "`cost_ns` must be a number above 0; got inf"),
     ],
 )
 def test_python_checks_metrics_as_files_are(metrics: dict[str, float], words: str) -> None:
     with pytest.raises(InvalidArgumentError, match=words):
         measured(TASK, {"mode": "a"}, metrics)
+
+
+def test_numbers_of_numpy_are_numbers() -> None:
+    row = measured(TASK, {"mode": "a"}, {"cost_ns": np.float32(1.5)})  # type: ignore[dict-item]  # on purpose
+
+    assert row.metrics == {"cost_ns": 1.5}
+
+
+@pytest.mark.parametrize("words", [{"date": None}, {"date": 20261130}, {"machine": "a\nb"}])
+def test_words_about_a_run_are_texts_of_one_line(words: dict[str, Any]) -> None:
+    (name,) = words
+
+    with pytest.raises(InvalidArgumentError, match=f"`{name}` must be"):
+        measured(TASK, {"mode": "a"}, {"cost_ns": 1.5}, **words)
+
+
+def test_study_refuses_a_wrong_unit_as_files_do(tmp_path: Path) -> None:
+    with (
+        Study.create(tmp_path / "study", TASK, "random", seed=1, budget=2) as study,
+        pytest.raises(InvalidArgumentError, match="about 1,000 times larger than simulated"),
+    ):
+        study.measure({"mode": "a"}, {"cost_ns": 1300.0})
+
+    assert not (tmp_path / "study" / MEASURED_NAME).exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("hit_percent\n0.55\n", "`hit_percent` must be in percent, 100 times a fraction"),
+        ("output_per_s\n0.08\n", "1,000 times smaller than simulated, 0.001036"),
+        ("ttft_p50_ms\n0.45\n", "such as `ttft_p50_ms [s]`"),
+    ],
+)
+def test_hint_about_a_unit_can_be_followed(tmp_path: Path, text: str, words: str) -> None:
+    task = Task.make("kv", "coding", space="serving", last="20")
+
+    with pytest.raises(FileFormatError) as raised:
+        read_spreadsheet(written(tmp_path, text), task)
+
+    assert words in str(raised.value)
+    assert "[us]" not in str(raised.value)
+
+
+def test_columns_of_texts_are_named_as_unused(tmp_path: Path) -> None:
+    found = read_spreadsheet(written(tmp_path, "mode,cost_ns,note\na,1.2,cold start\n"), TASK)
+
+    assert found.unused == ("note",)
 
 
 def test_binary_content_is_refused(tmp_path: Path) -> None:

@@ -277,7 +277,12 @@ def test_terms_that_are_traded_give_a_set(tmp_path: Path) -> None:
     # Somebody is on the front in each draw of the error.
     assert sum(c.p_front for c in found.candidates) >= 1.0
     assert all(c.p_front >= 0.5 or c.seq in exact for c in found.front)
-    assert f"{len(found.front)} designs may be on their front." in " ".join(found.sentences())
+    text = " ".join(found.sentences())
+    assert f"{len(found.front)} designs may be on their front." in text
+    # Two designs alone are another question than all of them.
+    one, other = (c.evaluation for c in found.candidates[:2])
+    assert f"Evaluation {one} has the best weighted sum of {len(found.candidates)} with" in text
+    assert f"Of {one} and {other} alone, {one} has the better sum with" in text
     assert [c["seq"] for c in found.to_json()["front"]] == [c.seq for c in found.front]
 
 

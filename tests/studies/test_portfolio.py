@@ -5,7 +5,7 @@ import pytest
 
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.task import Task
-from archgym.studies.portfolio import chosen_designs, earlier_designs, portfolio
+from archgym.studies.portfolio import chosen_designs, earlier_designs, portfolio, shipped_portfolio
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from tests.toys import toy_task
@@ -48,6 +48,13 @@ def test_very_bad_design_counts_as_floor() -> None:
 def test_wrong_weights_are_refused(weights: list[float]) -> None:
     with pytest.raises(InvalidArgumentError, match="`weights` must be 2 numbers"):
         chosen_designs(REWARDS, 1, weights)
+
+
+@pytest.mark.parametrize(("policy", "n"), [("Open", 1), ("Closed", 0)])
+def test_shipped_designs_agree_with_what_is_held(policy: str, n: int) -> None:
+    task = Task.make("dram", "stream", fixed={"page_policy": policy})
+
+    assert [design["page_policy"] for design in shipped_portfolio(task)] == [policy] * n
 
 
 # ---- studies

@@ -14,6 +14,7 @@ from archgym.cli.console.terminal import heading, number, say, table, write_json
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import named_path
+from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -124,6 +125,12 @@ def run(
             show_default=False,
         ),
     ] = None,
+    answer_seconds: Annotated[
+        float,
+        typer.Option(
+            "--answer-seconds", help="Time of a program for each line, then it is ended.", min=0.1
+        ),
+    ] = 600.0,
     json: JsonOption = False,
 ) -> None:
     """Run agents, or a program in any language, on the tasks of a suite.
@@ -139,8 +146,13 @@ def run(
     if task and (suite or split):
         raise typer.BadParameter("Give either tasks, or a suite and a split.", param_hint="--task")
     tasks = [bench_task(name) for name in task] if task else bench_tasks(suite or "core", split)
-    if len(agents) == 1 and any(mark in agents[0] for mark in " /"):
-        _run_program(agents[0], tasks, out, seeds, budget, json)
+    programs = [agent for agent in agents if any(mark in agent for mark in " /")]
+    if programs and len(agents) > 1:
+        raise InvalidArgumentError(
+            f"A program runs alone, without agents; got {programs[0]!r} too."
+        )
+    if programs:
+        _run_program(programs[0], tasks, out, seeds, budget, answer_seconds, json)
         return
     plan = bench_plan(agents, tasks, seeds, budget)
     announce_compilation()
@@ -170,14 +182,20 @@ def run(
 
 
 def _run_program(
-    command: str, tasks: "Sequence[BenchTask]", out: Path, seeds: int, budget: int, json: bool
+    command: str,
+    tasks: "Sequence[BenchTask]",
+    out: Path,
+    seeds: int,
+    budget: int,
+    answer_s: float,
+    json: bool,
 ) -> None:
     from archgym.bench.run import run_program
     from archgym.cli.console.progress import announce_compilation
 
     announce_compilation()
     with prompt_stops():
-        runs = run_program(command, tasks, out, seeds, budget)
+        runs = run_program(command, tasks, out, seeds, budget, answer_s)
     if json:
         write_json([run.to_json() for run in runs])
     else:
@@ -195,7 +213,7 @@ def _run_program(
                 for run in runs
             ],
         )
-        say(f"Next: archgym bench verify {shlex.quote(str(runs[0].folder))}")
+        say(f"Next: archgym bench verify {shlex.quote(str(out))}")
     if any(run.status for run in runs):
         raise typer.Exit(1)
 
@@ -273,6 +291,8 @@ def verify(
             f"{counted(found.runs, 'study')} with {counted(found.evaluations, 'evaluation')} and "
             f"{counted(found.claims, 'claim')}: {'refused' if found.refusals else 'accepted'}."
         )
+        if replay and found.programs:
+            say("A program's designs were simulated again; it was not asked for them again.")
         if not replay:
             say("The order of designs was not checked; --replay does so.")
     if found.refusals:
@@ -299,6 +319,9 @@ def serve(
     The first line on standard output describes the task. Each line on standard input is a design,
     and is answered by one line.
     """
+    import select
+
+    from archgym.bench.run import END_S
     from archgym.bench.serving import TaskServer
     from archgym.bench.serving import serve as serve_lines
     from archgym.bench.suite import bench_task
@@ -308,5 +331,7 @@ def serve(
         server = TaskServer(made, Path(folder) / "study" if out is None else out, budget)
         try:
             serve_lines(server, sys.stdin.buffer, sys.stdout.buffer)
+            # A client that has not read the end may write one more line.
+            select.select([sys.stdin], [], [], END_S)
         finally:
             server.close()

@@ -85,7 +85,8 @@ def _write(found: "Decision") -> None:
     rows = list(found.alternatives[:_MOST_ROWS])
     if found.best not in rows:
         rows = [found.best, *rows[: _MOST_ROWS - 1]]
-    first = ["best with", "expected loss", *found.best.p_limits]
+    best = "best with" if not found.front else "best sum with"
+    first = [best, "expected loss", *found.best.p_limits]
     _write_table(first, [(row, _chances(found, row)) for row in rows])
     left = len(found.alternatives) - _MOST_ROWS
     if left > 0:

@@ -16,7 +16,7 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
-from archgym.cli.options.values import assignments, filled_design, read_design
+from archgym.cli.options.values import assignments, filled_design, is_inline, read_design
 from archgym.cli.views.metrics import write_metrics
 from archgym.errors import InvalidArgumentError
 
@@ -55,8 +55,8 @@ def evaluate(
         Path | None,
         typer.Option(
             "--design",
-            help="JSON file of a design, whose missing parameters take their default values, or "
-            "folder of a study, for its best design.",
+            help="JSON of a design or a file of it, whose missing parameters take their default "
+            "values, or folder of a study, for its best design.",
         ),
     ] = None,
     baseline: Annotated[
@@ -119,7 +119,7 @@ def _task_and_design(
 
 def _start_of(design: Path) -> dict[str, Any]:
     """Return the values of a file, or of the best design of a study."""
-    if not is_study(design):
+    if is_inline(design) or not is_study(design):
         return read_design(design)
     from archgym.studies.snapshot import read_study
 

@@ -85,7 +85,8 @@ def measure(
         say(f"{n} parameters are not in the file: the default design's values were taken.")
     if imported.unused:
         n = len(imported.unused)
-        say(f"{n} columns are no metric of the simulator, kept and unused: {_few(imported.unused)}")
+        kept = "unused (numbers are kept)"
+        say(f"{n} columns are no metric of the simulator, {kept}: {_few(imported.unused)}")
     for note in notes:
         warn(f"{note}.")
     where = subject if is_study(subject) else "STUDY"

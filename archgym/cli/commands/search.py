@@ -101,7 +101,7 @@ def search(
         "hyperparameters": chosen,
         "patience": stop.patience,
         "stop_at": stop.stop_at,
-        **prior.settings,
+        **prior.settings(task.space),
     }
     from archgym.report.quantities import counted
     from archgym.searching import suited_settings
@@ -274,7 +274,7 @@ def _run(
 def _say_segment(study: "Study") -> None:
     """Report where an agent that cannot be replayed starts again."""
     segment, known = study.next_segment, study.read().segments
-    if segment is not None:
+    if segment is not None and segment.agent is not None:
         number = len(known) + (segment != known[-1])
         say(
             f"{segment.agent} cannot be replayed here: it restarts after {segment.first_seq} asks, "

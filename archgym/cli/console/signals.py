@@ -18,7 +18,8 @@ _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 _GRACE_S = 1.0
 _STUDIES = ("search", "resume")
 
-_ending = threading.Lock()
+# A second signal, such as `timeout` sends to the group, may interrupt `end` in its own thread.
+_ending = threading.RLock()
 _cleanups: list[Callable[[], None]] = []
 _is_study_ahead = False
 _is_interruptible = False

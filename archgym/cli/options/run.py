@@ -3,14 +3,16 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from archgym.checks import MAX_WORKERS
 from archgym.cli.options.completion import complete_agent
-from archgym.cli.options.values import read_designs
-from archgym.errors import InvalidArgumentError
+from archgym.cli.options.values import is_inline, read_designs
+
+if TYPE_CHECKING:
+    from archgym.spaces.space import DesignSpace
 
 MAX_SEED = 2**63 - 1
 
@@ -148,29 +150,19 @@ class PriorOptions:
         ),
     ] = False
 
-    @property
-    def settings(self) -> dict[str, Any]:
-        """Arguments of `Study.create`.
+    def settings(self, space: "DesignSpace") -> dict[str, Any]:
+        """Return arguments of `Study.create`.
 
         Raises:
-          InvalidArgumentError: A design is not a JSON object.
+          FileFormatError: A design is not a JSON object.
         """
         return {
-            "start": tuple(design for text in self.start or () for design in _start(text)),
+            "start": tuple(design for text in self.start or () for design in _start(text, space)),
             "warm_start": tuple(self.warm_start or ()),
         }
 
 
-def _start(text: str) -> Sequence[str | Mapping[str, Any]]:
+def _start(text: str, space: "DesignSpace") -> Sequence[str | Mapping[str, Any]]:
     """Return designs in JSON, or the text, which names a study or the default design."""
-    import json
-
-    if not text.lstrip().startswith("{"):
-        return read_designs(Path(text)) if Path(text).is_file() else [text]
-    try:
-        design = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise InvalidArgumentError(
-            f"`--start` must be a design as a JSON object; got {text[:80]!r}: {error}."
-        ) from None
-    return [{name: tuple(v) if isinstance(v, list) else v for name, v in design.items()}]
+    path = Path(text)
+    return read_designs(path, space) if is_inline(path) or path.is_file() else [text]

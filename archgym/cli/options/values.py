@@ -73,6 +73,26 @@ def assignments(option: str, texts: Sequence[str]) -> dict[str, str]:
     return given
 
 
+def further_assignments(
+    option: str, texts: Sequence[str], own: Mapping[str, str]
+) -> dict[str, str]:
+    """Return names and values as `assignments`, without those that a command's own options set.
+
+    Args:
+      option: Option that the texts were given to.
+      texts: Assignments.
+      own: Names that options of the command set, each with that option.
+
+    Raises:
+      InvalidArgumentError: A text has another form, or a name is one of those.
+    """
+    given = assignments(option, texts)
+    for name in given:
+        if name in own:
+            raise InvalidArgumentError(f"`{option}` cannot set {name!r} here. Use {own[name]}.")
+    return given
+
+
 def hyperparameters(agent: str, texts: Sequence[str]) -> dict[str, Any]:
     """Return an agent's hyperparameters from texts such as ``population=30``.
 
@@ -93,6 +113,11 @@ def hyperparameters(agent: str, texts: Sequence[str]) -> dict[str, Any]:
     return chosen
 
 
+def is_inline(path: Path) -> bool:
+    """Return True for a JSON object in place of a file that holds one."""
+    return str(path).lstrip().startswith("{")
+
+
 def read_design(path: Path) -> dict[str, Any]:
     """Return a design from a JSON object of names and values, or from its member `design`.
 
@@ -105,8 +130,8 @@ def read_design(path: Path) -> dict[str, Any]:
     return _values(nested if isinstance(nested, dict) else data)
 
 
-def read_designs(path: Path) -> list[dict[str, Any]]:
-    """Return the designs of a JSON file, from its member `designs` or as `read_design` does.
+def read_designs(path: Path, space: "DesignSpace") -> "list[Mapping[str, Any]]":
+    """Return the whole designs of a JSON file's member `designs`, or its one design, filled.
 
     Raises:
       FileFormatError: The file has another content.
@@ -114,7 +139,7 @@ def read_designs(path: Path) -> list[dict[str, Any]]:
     """
     data = _read_object(path)
     if not isinstance(data.get("designs"), list):
-        return [read_design(path)]
+        return [filled_design(space, read_design(path), path)]
     number = data.get("format")
     if type(number) is not int or number != PORTFOLIO_FORMAT:
         raise FileFormatError(
@@ -175,8 +200,11 @@ def filled_design(space: "DesignSpace", values: Mapping[str, Any], path: Path) -
 
 def _read_object(path: Path) -> dict[str, Any]:
     remedy = 'Write an object such as {"page_policy": "Open"}, as `archgym evaluate --json` does'
-    with storage_errors(path, "read"), open_file(path) as handle:
-        content = handle.read(_MAX_BYTES + 1)
+    if is_inline(path):
+        content = str(path).encode()
+    else:
+        with storage_errors(path, "read"), open_file(path) as handle:
+            content = handle.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise FileFormatError(path, None, f"a design must be below {_MAX_BYTES} bytes", remedy)
     try:

@@ -37,11 +37,13 @@ METRICS: Final = (
         highest=100.0,
         tied="-time_ms",
     ),
-    MetricSpec("memory_gb", "GB", "minimise", 1e-3, "Memory that an NPU needs."),
-    MetricSpec("memory_percent", "%", "minimise", 1e-2, "The same over what an NPU has."),
-    MetricSpec("dollars", "$", "minimise", 1.0, "Price of NPUs and network."),
-    MetricSpec("network_dollars", "$", "minimise", 1.0, "Price of the network."),
-    MetricSpec("power_kw", "kW", "minimise", 1e-3, "Thermal design power of all NPUs."),
+    MetricSpec("memory_gb", "GB", "minimise", 1e-3, "Memory that an NPU needs.", exact=True),
+    MetricSpec(
+        "memory_percent", "%", "minimise", 1e-2, "The same over what an NPU has.", exact=True
+    ),
+    MetricSpec("dollars", "$", "minimise", 1.0, "Price of NPUs and network.", exact=True),
+    MetricSpec("network_dollars", "$", "minimise", 1.0, "Price of the network.", exact=True),
+    MetricSpec("power_kw", "kW", "minimise", 1e-3, "Thermal design power of all NPUs.", exact=True),
     MetricSpec("energy_kj", "kJ", "minimise", 1e-6, "The same over an iteration; an upper bound."),
     MetricSpec(
         "bandwidth_gb_per_s",
@@ -49,6 +51,7 @@ METRICS: Final = (
         "minimise",
         1e-3,
         "Links x bandwidth of an NPU, all dimensions.",
+        exact=True,
     ),
     MetricSpec("compute_ms", "ms", "none", 1e-6, "Computing, of the NPU with most."),
     MetricSpec("exposed_tensor_ms", "ms", "none", 1e-6, "Tensor exchange not hidden, mean."),

@@ -165,7 +165,13 @@ def family_metrics(family: str, energy_note: str | None) -> tuple[MetricSpec, ..
         *energy,
         # Costs of a design, which tasks that ArchGym 0.2 recorded had without a direction.
         MetricSpec(
-            "data_pins", "pins", "minimise", 1.0, "Data pins of all channels.", identifies=False
+            "data_pins",
+            "pins",
+            "minimise",
+            1.0,
+            "Data pins of all channels.",
+            identifies=False,
+            exact=True,
         ),
         MetricSpec(
             "capacity_mib",
@@ -174,6 +180,7 @@ def family_metrics(family: str, energy_note: str | None) -> tuple[MetricSpec, ..
             1.0,
             "Capacity of all channels and ranks.",
             identifies=False,
+            exact=True,
         ),
         MetricSpec("row_hits", "", "none", 1.0, "Bursts that found their row open."),
         MetricSpec("row_misses", "", "none", 1.0, "Bursts that found their bank closed."),

@@ -7,7 +7,7 @@ import typer
 
 from archgym.cli.console.terminal import heading, number, say, table, warn, write_json
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import assignments, named_path
+from archgym.cli.options.values import assignments, further_assignments, named_path
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -36,6 +36,16 @@ PictureOption = Annotated[
     Path | None,
     typer.Option("--out", help="Picture to write: .svg, .png or .pdf.", parser=named_path),
 ]
+# Of options, `kv memory` has some as its own; others neither choose requests nor size memory.
+_OWN = {
+    **{name: f"--{name}" for name in ("live", "hardware", "model", "precision")},
+    "block_tokens": "--block",
+}
+_OF_MEMORY = (
+    "first", "last", "skip_sessions", "sessions", "stagger_ms", "think_cap_ms", "link",
+    "shared_prefix", "service_prompt_div", "service_ms_per_output", "engine", "release",
+    "kv_bytes_per_token",
+)  # fmt: skip
 _SHOWN = (
     "hit_percent", "loaded_percent", "ttft_p50_ms", "ttft_p90_ms", "tpot_p90_ms", "goodput_per_s",
     "usd_per_hour", "usd_per_mtoken", "joules_per_mtoken",
@@ -197,7 +207,13 @@ def memory_of_sessions(
     from archgym.simulators.kv.formats.trace import SessionTrace
     from archgym.simulators.kv.machine import deployment
 
+    given = further_assignments("--option", options or [], _OWN)
     content = _simulator("vllm", options, out).workload(trace).content
+    for name in given:
+        if name not in _OF_MEMORY:
+            raise InvalidArgumentError(
+                f"`--option` {name!r} makes no difference to memory. Use {', '.join(_OF_MEMORY)}."
+            )
     if not isinstance(content.trace, SessionTrace):
         raise InvalidArgumentError(
             f"`TRACE` must have sessions, whose number is scaled; {trace!r} has requests alone. "
@@ -205,11 +221,19 @@ def memory_of_sessions(
         )
     # A third of the sessions at a time, so that sessions come and end; the rest is in proportion.
     sample = min(live, max(1, len(content.trace.sessions) // 3))
-    _, found = _analysis(trace, [*(options or []), f"live={sample}"], block, ("lru", "priority"))
-    made = deployment(hardware, model, precision, "vllm", "", tensor)
-    gib = block * made.kv_bytes / 2**30 * live / sample
+    simulator, found = _analysis(
+        trace, [*(options or []), f"live={sample}"], block, ("lru", "priority")
+    )
+    made = deployment(
+        hardware, model, precision, given.get("engine", "vllm"), given.get("release", ""), tensor
+    )
+    of_model = made.max_tokens * made.kv_bytes
+    own = "kv_bytes_per_token" in given
+    kv_bytes = simulator.kv_bytes_per_token if own else made.kv_bytes
+    tokens = int(of_model / kv_bytes) if own else made.max_tokens
+    gib = block * kv_bytes / 2**30 * live / sample
     engines = made.n_gpus // tensor
-    have = engines * made.max_tokens * made.kv_bytes / 2**30
+    have = engines * of_model / 2**30
     rows = []
     for policy in found.curves:
         blocks = memory_for(found, policy, hits)
@@ -224,7 +248,7 @@ def memory_of_sessions(
         "contexts_gib": contexts,
         "server_gib": have,
         "sessions_in_server": int(have * live / contexts),
-        "sequences_in_engine": made.max_tokens * sample // (found.live_blocks * block),
+        "sequences_in_engine": tokens * sample // (found.live_blocks * block),
         "memory": rows,
     }
     title = f"{trace}: {live} live sessions; line: {hits:g} % of the hits of an endless cache"
@@ -235,8 +259,10 @@ def memory_of_sessions(
     say(f"{live} live sessions have contexts of {contexts:.4g} GiB, {contexts / live:.3g} each.")
     say(f"{hardware} has {have:.4g} GiB for keys and values with {engines} engines of {model}: "
         f"the contexts of {answer['sessions_in_server']:,} sessions.")  # fmt: skip
-    say(f"An engine admits {answer['sequences_in_engine']} such contexts at a time; a larger batch "
-        "waits or is preempted.")  # fmt: skip
+    say(
+        f"An engine has room for {answer['sequences_in_engine']} such contexts at a time; a larger "
+        "batch waits or is preempted. A design of space serving runs `max_seqs` at most."
+    )
     if sample < live:
         say(f"Simulated with {sample} live sessions of the trace, and scaled.")
     heading(f"Memory for {hits:g} % of the hits of an endless cache")

@@ -11,6 +11,7 @@ from archgym.evaluation.objective import Objective, Term
 _HALF: Final = 2**32
 
 _share = partial(MetricSpec, unit="%", goal="maximise", resolution=0.01, highest=100.0)
+_set = partial(MetricSpec, goal="minimise", resolution=0.001, exact=True)
 
 HITS: Final = (
     _share("hit_percent", doc="Prompt tokens that the cache holds."),
@@ -24,8 +25,8 @@ HITS: Final = (
         "Share of the way from LRU to the optimum that the policy goes; 100 if LRU is optimal.",
         signed=True, highest=100.0,
     ),
-    MetricSpec("cache_gib", "GiB", "minimise", 0.001, "Memory of the GPU for keys and values."),
-    MetricSpec("host_gib", "GiB", "minimise", 0.001, "Memory of the tiers below."),
+    _set("cache_gib", "GiB", doc="Memory of the GPU for keys and values."),
+    _set("host_gib", "GiB", doc="Memory of the tiers below."),
 )  # fmt: skip
 """Metrics of all spaces without time."""
 
@@ -104,7 +105,7 @@ TIMED: Final = (
     MetricSpec(
         "joules_per_mtoken", "J", "minimise", 0.1, "Energy of a million prompt and output tokens."
     ),
-    MetricSpec("usd_per_hour", "$", "minimise", 0.001, "Rent of accelerators and price of tiers."),
+    _set("usd_per_hour", "$", doc="Rent of accelerators and price of tiers."),
     MetricSpec(
         "usd_per_mtoken", "$", "minimise", 1e-5, "Cost of a million prompt and output tokens."
     ),

@@ -6,9 +6,13 @@ import typer
 
 from archgym.cli.console.terminal import number, say, table, write_json
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import assignments
+from archgym.cli.options.values import further_assignments
 from archgym.errors import InvalidArgumentError
 
+_OWN = {
+    **{name: f"--{name}" for name in ("model", "hardware", "engine", "precision", "clients")},
+    "lengths": "--prompt and --output",
+}
 commands = typer.Typer()
 moe_app = typer.Typer(
     name="moe",
@@ -103,7 +107,7 @@ def serve(
         str, typer.Option("--engine", help="Serving engine to model, or a file with one.")
     ] = "vllm",
     precision: Annotated[
-        str, typer.Option("--precision", help="Format of the experts' weights.")
+        str, typer.Option("--precision", help="Format of weights of experts, or of dense networks.")
     ] = "fp8",
     tensor: Annotated[int, typer.Option("--tensor", help="GPUs that share attention.", min=1)] = 1,
     data: Annotated[int, typer.Option("--data", help="Groups of those.", min=1)] = 1,
@@ -131,6 +135,7 @@ def serve(
     """Predict a closed-loop benchmark: TTFT, TPOT and tokens per second.
 
     This is `archgym evaluate moe --space closed-loop` with the engine's defaults, in few words.
+    Lengths are uniform from 80 % of the longest (`--option shortest=0.8`).
     """
     from archgym.cli.console.progress import announce_compilation
     from archgym.evaluation.factory import make_simulator
@@ -145,7 +150,7 @@ def serve(
         "clients": str(clients),
         "lengths": f"{prompt}+{output}",
         "shortest": "0.8",
-        **assignments("--option", option or ()),
+        **further_assignments("--option", option or (), _OWN),
     }
     simulator = make_simulator(MoeSimulator, "closed-loop", None, options)
     design = {

@@ -63,7 +63,7 @@ METRICS: Final = (
         highest=100.0,
     ),
     MetricSpec("memory_gb", "GB", "minimise", 1e-2, "Most that an accelerator's memory held."),
-    MetricSpec("n_gpus", "", "minimise", 0.1, "Accelerators that served."),
+    MetricSpec("n_gpus", "", "minimise", 0.1, "Accelerators that served.", exact=True),
     MetricSpec("energy_per_token_mj", "mJ", "minimise", 1e-2, "Per output token; not calibrated."),
     MetricSpec(
         "degraded_percent",
@@ -163,8 +163,8 @@ def measure(
         "batch_mean": c["n_batch_sum"] / c["n_steps"],
     }
     for name, times in (("ttft", run.ttft_ns), ("tpot", run.tpot_ns), ("e2e", run.e2e_ns)):
-        # Where no request has a further token, the time of the only one counts.
-        shown = times if len(times) else run.ttft_ns
+        # Where no request has a further token, there is no time for it.
+        shown = times if len(times) else np.zeros(1)
         values[f"{name}_mean_ms"] = float(shown.mean()) / _NS_PER_MS
         for share, time in zip((50, 90, 99), np.percentile(shown, (50, 90, 99)), strict=True):
             values[f"{name}_p{share}_ms"] = float(time) / _NS_PER_MS
@@ -235,7 +235,7 @@ def loaded_bytes(run: Run, model: MoeModel, serving: Serving) -> float:
 def _joules(run: Run, model: MoeModel, node: NodePreset, serving: Serving) -> float:
     c = run.counters
     size = run.plan.expert_bytes
-    others = model.other_bytes(serving.attention_bits) * serving.data
+    others = model.other_bytes(serving.attention_bits, serving.expert_bits) * serving.data
     kv = model.kv_bytes_per_token(serving.kv_bits)
     loaded = loaded_bytes(run, model, serving)
     exchanged_ns = c["inter_busy_ns"] * serving.n_gpus

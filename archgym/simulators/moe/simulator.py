@@ -483,12 +483,18 @@ class MoeSimulator(RowSimulator):
                 "`%s` is %d, but only %d requests are served.",
                 "requests" if asked_for == first else "clients", asked_for, served,
             )  # fmt: skip
+        if self._tuning["prefix_cache_gb"] and not requests.hash_ids:
+            logger.warning(
+                "`prefix_cache_gb` takes memory and finds nothing: the requests have no `hash_ids`."
+            )
         longest = int((requests.prompt_tokens + requests.output_tokens).max())
         if first:
             requests = requests.first(first)
         if output_tokens < MAX_TOKENS:
             requests = requests.capped(output_tokens)
             client = replace(client, uniform=None)
+        if requests.output_tokens.max() < 2:
+            logger.warning("No request has a second output token: TPOT is 0 for every design.")
         asked = replace(asked, promise=promise, longest=longest, requests=requests, client=client)
         return Workload(asked.name, self._digest(asked), asked)
 

@@ -29,7 +29,9 @@ _SPECS: Final = (
     MetricSpec("sram_area_mm2", "mm2", "none", 1e-5, "Area of SRAM."),
     MetricSpec("processor_area_mm2", "mm2", "none", 1e-5, "Area of processors."),
     MetricSpec("accelerator_area_mm2", "mm2", "none", 1e-5, "Area of accelerators."),
-    MetricSpec("development_cost", "", "minimise", 1e-3, "FARSI's cost of development."),
+    MetricSpec(
+        "development_cost", "", "minimise", 1e-3, "FARSI's cost of development.", exact=True
+    ),
     MetricSpec(
         "farsi_distance", "", "minimise", 1e-6, "FARSI's distance to the budgets: sum of excesses."
     ),

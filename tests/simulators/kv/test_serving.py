@@ -94,6 +94,58 @@ def test_batch_is_what_memory_admits(capfd: pytest.CaptureFixture[str]) -> None:
     assert answer["server_gib"] == pytest.approx(made.max_tokens * made.kv_bytes / 2**30)
 
 
+def memory(capfd: pytest.CaptureFixture[str], *options: str) -> tuple[int, str, str]:
+    """Runs `kv memory` on few sessions: exit code, output and errors."""
+    with pytest.raises(SystemExit) as ended:
+        run(["kv", "memory", "coding-long", "--live", "24", "--hardware", "h200", *options])
+    return (int(ended.value.code or 0), *capfd.readouterr())
+
+
+def test_options_of_memory_count(capfd: pytest.CaptureFixture[str]) -> None:
+    plain, half, other = (
+        json.loads(memory(capfd, "--json", *options)[1])
+        for options in ((), ("-o", "kv_bytes_per_token=65536"), ("-o", "engine=sglang"))
+    )
+
+    assert half["contexts_gib"] == pytest.approx(plain["contexts_gib"] / 2)
+    assert half["server_gib"] == plain["server_gib"]
+    assert half["sessions_in_server"] == pytest.approx(2 * plain["sessions_in_server"], abs=1)
+    assert half["memory"][0]["gib"] == pytest.approx(plain["memory"][0]["gib"] / 2)
+    of_sglang = deployment("h200", "llama-3.1-8b", "bf16", "sglang", "", 1)
+    assert other["server_gib"] * 2**30 == pytest.approx(of_sglang.max_tokens * of_sglang.kv_bytes)
+
+
+@pytest.mark.parametrize(
+    ("option", "words"),
+    [
+        ("model=qwen3-8b", "Use --model."),
+        ("hardware=h100", "Use --hardware."),
+        ("precision=fp8", "Use --precision."),
+        ("live=3", "Use --live."),
+        ("block_tokens=16", "Use --block."),
+        ("gpu_watts=3", "'gpu_watts' makes no difference to memory"),
+    ],
+)
+def test_options_that_memory_would_ignore_are_refused(
+    capfd: pytest.CaptureFixture[str], option: str, words: str
+) -> None:
+    code, _, errors = memory(capfd, "-o", option)
+
+    assert code == 1
+    assert words in errors
+    assert len(errors.splitlines()) == 1
+
+
+def test_dense_weights_of_4_bits_leave_more_room() -> None:
+    wide, narrow = (
+        deployment("h200", "llama-3.1-8b", precision, "vllm", "", 1)
+        for precision in ("bf16", "int4")
+    )
+
+    # Before, both were equal: 5.6 billion weights save 11.75 bits each, a token has 131,072 bytes.
+    assert narrow.max_tokens - wide.max_tokens == pytest.approx(63_170, rel=0.01)
+
+
 def test_trace_without_sessions_is_sent_to_the_analysis(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         run(["kv", "memory", "chat"])

@@ -246,6 +246,14 @@ def test_arrivals_that_a_closed_loop_ignores_are_told(
     assert "open.csv do not count in a closed loop; option `clients=0`" in caplog.text
 
 
+def test_prefix_cache_without_ids_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    simulator = MoeSimulator("closed-loop", prefix_cache_gb=20)
+
+    simulator.workload(simulator.default_workload)
+
+    assert "`prefix_cache_gb` takes memory and finds nothing" in caplog.text
+
+
 def test_fault_6_a_search_can_state_any_measured_deployment(tmp_path: Path) -> None:
     engine = tmp_path / "mine.yaml"
     engine.write_text(
@@ -400,6 +408,35 @@ def test_dense_model_reads_its_weights_once_a_token() -> None:
     assert found["distinct_experts"] == 0
     again = evaluated({**options, "fidelity": "full"}, tensor=1, clients=1)
     assert again == found
+
+
+@pytest.mark.parametrize(
+    ("hardware", "precision", "bits"),
+    [("hgx-h200", "int4", 4.25), ("hgx-h200", "mxfp4", 4.25), ("hgx-b200", "w4a16", 4.25)],
+)
+def test_dense_model_of_4_bits_has_them_in_its_feed_forward_networks(
+    hardware: str, precision: str, bits: float
+) -> None:
+    wide = "bf16" if precision != "mxfp4" else "fp8"
+    options = {"model": "llama-3.1-8b", "hardware": hardware}
+    _, narrow = prepared({**options, "precision": precision}, tensor=1)
+    _, plain = prepared({**options, "precision": wide}, tensor=1)
+    saved = plain.serving.attention_bits - bits
+    networks = 32 * 3 * 4096 * 14336
+    of_narrow, of_plain = (
+        dict(zip(COSTS, ready.plan.costs, strict=True)) for ready in (narrow, plain)
+    )
+
+    assert plain.plan.weight_bytes - narrow.plan.weight_bytes == pytest.approx(networks * saved / 8)
+    ratio = of_narrow["dense_weight_ns"] / of_plain["dense_weight_ns"]
+    assert ratio < 1.1 * bits / plain.serving.attention_bits
+    # Widened weights are computed in 16 bits, also where there are units of 4 bits.
+    if precision == "w4a16":
+        assert of_narrow["dense_token_ns"] >= 0.9 * of_plain["dense_token_ns"]
+    # Before, both were equal.
+    found = [evaluated({**options, "precision": each}, tensor=1) for each in (precision, wide)]
+    assert found[0]["tpot_mean_ms"] < 0.95 * found[1]["tpot_mean_ms"]
+    assert found[0]["memory_gb"] < found[1]["memory_gb"] - 2
 
 
 def test_configuration_without_experts_is_dense(tmp_path: Path) -> None:

@@ -237,7 +237,9 @@ def test_what_files_of_options_hold_is_part_of_a_workload(tmp_path: Path) -> Non
 @pytest.mark.parametrize("option", ["hardware", "engine"])
 def test_study_is_not_resumed_with_another_file_of_an_option(option: str, tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
-    options = {"hardware": "l40s", "model": "olmoe-1b-7b", option: str(path)}
+    same = tmp_path / "same.yaml"
+    same.write_text("hardware: {preset: l40s}\n")
+    options = {"hardware": str(same), "model": "olmoe-1b-7b", option: str(path)}
     # Neither changes the default design's metrics, which are recorded with it.
     contents = {
         "hardware": [f"hardware: {{preset: l40s, ssd: {{gb_per_s: {n}}}}}\n" for n in (7, 3)],
@@ -249,9 +251,14 @@ def test_study_is_not_resumed_with_another_file_of_an_option(option: str, tmp_pa
 
     path.write_text(contents[1])
 
-    words = rf"`workloads` differs now, or the file of option `{option}`, .*own\.yaml"
+    words = rf"`workloads` differs now: changed is the file of option `{option}`, .*own\.yaml\. Use"
     with pytest.raises(InvalidArgumentError, match=words):
         Study.open(tmp_path / "study")
+    # Studies of earlier versions have no checksums of files.
+    earlier = {name: value for name, value in task.to_json().items() if name != "files"}
+    words = rf"`workloads` differs now, or the file of .*option `{option}`, .*own\.yaml"
+    with pytest.raises(InvalidArgumentError, match=words):
+        Task.from_json(earlier)
     path.write_text(contents[0])
     assert Study.open(tmp_path / "study").task.digest == task.digest
 

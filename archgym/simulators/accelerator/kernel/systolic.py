@@ -31,7 +31,7 @@ DATAFLOWS: Final = ("weight-stationary", "output-stationary", "input-stationary"
 METRICS: Final = (
     MetricSpec("latency_cycles", "cycles", "minimise", 1.0, "Cycles of one inference."),
     MetricSpec("edge_words", "words", "minimise", 1.0, "Words that cross the array's edges."),
-    MetricSpec("units", "units", "minimise", 1.0, "Units of the array."),
+    MetricSpec("units", "units", "minimise", 1.0, "Units of the array.", exact=True),
     MetricSpec(
         "utilisation_percent", "%", "maximise", 1e-3,
         "Operations over the number that all units could do in the same time.", highest=100.0,

@@ -45,8 +45,10 @@ METRICS: Final = (
     MetricSpec("latency_cycles", "cycles", "minimise", 1.0, "Cycles of one inference, no stalls."),
     MetricSpec("dram_bytes", "B", "minimise", 1.0, "Bytes between buffers and DRAM."),
     MetricSpec("area_mm2", "mm2", "minimise", 1e-6, "Area of units and buffers at 45 nm."),
-    MetricSpec("units", "units", "minimise", 1.0, "Units of the array."),
-    MetricSpec("buffer_kib", "KiB", "minimise", 1.0, "Buffers, both halves of all three."),
+    MetricSpec("units", "units", "minimise", 1.0, "Units of the array.", exact=True),
+    MetricSpec(
+        "buffer_kib", "KiB", "minimise", 1.0, "Buffers, both halves of all three.", exact=True
+    ),
     MetricSpec(
         "utilisation_percent", "%", "maximise", 1e-3,
         "Operations over the number that all units could do in the same time.",

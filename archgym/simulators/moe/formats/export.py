@@ -168,7 +168,7 @@ def _check_vllm(serving: Serving, model: MoeModel, server: NodePreset, context: 
     expert_bits = bits if is_whole else BITS[_precision(serving, model, server)]
     copies = 1 + (serving.redundant / model.experts if serving.spreads_experts else 0)
     experts = copies * model.all_experts_parameters * expert_bits / 8 / serving.n_gpus
-    weights = experts + model.other_bytes(other_bits) / serving.tensor
+    weights = experts + model.other_bytes(other_bits, expert_bits) / serving.tensor
     heads = model.kv_shares(serving.tensor)
     rest = RUNTIME_BYTES + context * model.kv_bytes_per_token(serving.kv_bits) / heads
     free = serving.memory_percent / 100 * server.gpu.memory_bytes - rest
@@ -311,7 +311,7 @@ def _layers_on_host(
     wanted = layers - int(held * layers)
     expert_bits = _GGUF_BITS[int(serving.expert_bits)]
     layer_bytes = model.experts * model.expert_bytes(expert_bits)
-    others = model.other_bytes(_GGUF_BITS[int(serving.attention_bits)])
+    others = model.other_bytes(_GGUF_BITS[int(serving.attention_bits)], expert_bits)
     cached = context_tokens * _slots(serving) * model.kv_bytes_per_token(serving.kv_bits)
     room = serving.memory_percent / 100 * server.gpu.memory_bytes - RUNTIME_BYTES
     room *= serving.n_gpus

@@ -15,6 +15,14 @@ _EXPERTS: Final = ("n_routed_experts", "num_local_experts", "num_experts")
 _EXPERT_INNER: Final = ("moe_intermediate_size", "expert_intermediate_size")
 _ALL_HEADS_NORMED: Final = "minimax_m2"
 _WIDE: Final = ("gpt_oss",)
+# What some models say of their layers in place of `layer_types`; state spaces are not modelled.
+_HYBRID: Final = (
+    "hybrid_override_pattern", "hybrid_layer_pattern", "hybrid_layer_ids", "layers_block_type",
+    "attn_layer_period", "attn_layer_indices", "expert_layer_period", "linear_attn_config",
+    "mamba_d_state", "ssm_state_size",
+)  # fmt: skip
+_WINDOWS: Final = ("sliding_window_pattern", "sliding_window", "attention_chunk_size")
+_KINDS: Final = ("full_attention", "linear_attention", "sliding_attention", "chunked_attention")
 
 
 def is_huggingface(path: str | Path) -> bool:
@@ -91,9 +99,9 @@ def _model(path: Path, values: Mapping[str, Any]) -> MoeModel:
     shared = whole("shared_expert_intermediate_size", otherwise=0)
     if not shared:
         shared = whole("n_shared_experts", otherwise=0) * expert_inner
-    kinds = values.get("layer_types")
+    kinds = _layer_kinds(path, values, layers)
     full, window, linear = layers, 0, None
-    if isinstance(kinds, list):
+    if kinds:
         full = sum(1 for kind in kinds if kind == "full_attention")
         if "linear_attention" in kinds:
             linear = LinearAttention(
@@ -140,13 +148,48 @@ def _model(path: Path, values: Mapping[str, Any]) -> MoeModel:
         window=window,
         linear=linear,
         query_norm=norm,
-        output_gate=bool(values.get("attn_output_gate")),
+        output_gate=bool(values.get("attn_output_gate")) or kind == "qwen3_next",
         wide_attention=kind in _WIDE,
         tied_embeddings=bool(values.get("tie_word_embeddings", False)),
         # chosen: the preset that lies in the middle of those fitted.
         routing="olmoe",
         source=f"{path.name} of Hugging Face",
     )
+
+
+def _layer_kinds(path: Path, values: Mapping[str, Any], layers: int) -> list[str]:
+    """Return the attention of each layer, or nothing where all have full attention.
+
+    Raises:
+      FileFormatError: Some layers have what no model here has, or another key says which.
+    """
+    found = [name for name in _HYBRID if values.get(name)]
+    kinds = values.get("attn_type_list")
+    if isinstance(kinds, list) and 0 in kinds:
+        found.append("attn_type_list")
+    if found:
+        raise FileFormatError(path, None, f"layers that differ by `{found[0]}` are not modelled")
+    key, kinds = "layer_types", values.get("layer_types")
+    if not isinstance(kinds, list) and values.get("full_attention_interval") is not None:
+        key = "full_attention_interval"
+        step = _whole(path, values, key)
+        kinds = [_KINDS[0 if step and (i + 1) % step == 0 else 1] for i in range(layers)]
+    if isinstance(kinds, list):
+        strange = [kind for kind in kinds if kind not in _KINDS]
+        if strange or _KINDS[0] not in kinds:
+            problem = f"has {strange[0]!r}" if strange else "leaves no layer with full attention"
+            raise FileFormatError(path, None, f"`{key}` {problem}, which is not modelled")
+        return kinds
+    unused = values.get("use_sliding_window") is False
+    longest = values.get("max_position_embeddings")
+    for name in () if unused else _WINDOWS:
+        value = values.get(name)
+        is_all = name == "sliding_window" and isinstance(longest, int) and value == longest
+        if value and not is_all:
+            raise FileFormatError(
+                path, None, f"`{name}` needs `layer_types`, which say in which layers it holds"
+            )
+    return []
 
 
 def _dense_layers(path: Path, values: Mapping[str, Any], layers: int) -> int:

@@ -104,12 +104,13 @@ class Dimensions(NamedTuple):
     Attributes:
       bandwidth: Memory bandwidth of a GPU [bytes/ns].
       peak_dense, peak_experts, peak_wide: Peaks of dense products, experts, 16 bits [FLOP/ns].
+      peak_plain: Peak of the products of plain feed-forward networks [FLOP/ns].
       link: Bandwidth between GPUs, one direction [bytes/ns].
       tensor, data: GPUs that share attention, and groups of those.
       slices: GPUs that share an expert.
       hidden: Size of a token's vector.
       attention, dense, shared, expert, head: Weights.
-      attention_bytes, expert_bytes: Bytes of a weight.
+      attention_bytes, expert_bytes, plain_bytes: Bytes of a weight.
       context_bytes: Bytes of keys and values that a token of context costs a GPU, layer average.
       sequence_bytes: Bytes that a sequence costs a GPU whatever its context, layer average.
       pair_flops: Operations of a pair of prompt token and context on a GPU, layer average.
@@ -126,6 +127,7 @@ class Dimensions(NamedTuple):
     peak_dense: Number
     peak_experts: Number
     peak_wide: Number
+    peak_plain: Number
     link: Number
     tensor: Number
     data: Number
@@ -138,6 +140,7 @@ class Dimensions(NamedTuple):
     head: Number
     attention_bytes: Number
     expert_bytes: Number
+    plain_bytes: Number
     context_bytes: Number
     sequence_bytes: Number
     pair_flops: Number
@@ -184,6 +187,8 @@ def dimensions(
     expert_bits: float,
     attention_bits: float,
     kv_bits: float,
+    plain_bits: float,
+    plain_math_bits: float,
 ) -> Dimensions:
     """Return the sizes of a model on equal GPUs.
 
@@ -195,8 +200,10 @@ def dimensions(
       data: Groups of those with requests of their own.
       expert: Groups of GPUs that hold different experts; 1 where all hold slices of each.
       expert_bits: Bits of an expert's weight.
-      attention_bits: Bits of any other weight.
+      attention_bits: Bits of any other weight but those of plain networks.
       kv_bits: Bits of a key or value.
+      plain_bits: Bits of a plain feed-forward network's weight.
+      plain_math_bits: Bits in which its products are computed.
     """
     n_gpus = tensor * data
     heads_shared = model.kv_shares(tensor)
@@ -211,6 +218,7 @@ def dimensions(
         peak_dense=gpu.tflops(attention_bits) * _GIGA,
         peak_experts=gpu.tflops(expert_bits) * _GIGA,
         peak_wide=gpu.bf16_tflops * _GIGA,
+        peak_plain=gpu.tflops(plain_math_bits) * _GIGA,
         link=link_gb_per_s,
         tensor=float(tensor),
         data=float(data),
@@ -223,6 +231,7 @@ def dimensions(
         head=float(model.vocabulary * model.hidden),
         attention_bytes=attention_bits / 8,
         expert_bytes=expert_bits / 8,
+        plain_bytes=plain_bits / 8,
         context_bytes=full * row_bytes,
         sequence_bytes=sequence_bytes,
         pair_flops=full * 2.0 * model.score_size / tensor,
@@ -297,8 +306,8 @@ def engine_costs(d: Dimensions, k: Constants, graphs: bool = True) -> npt.NDArra
         "context_ns": decode,
         "pair_ns": d.pair_flops / (k.attention_flops * d.peak_wide),
         "sequence_layer_ns": d.sequence_bytes / (k.cache_memory * d.bandwidth),
-        "dense_weight_ns": _weights(d.dense, d.attention_bytes, dense_memory, d),
-        "dense_token_ns": _products(d.dense, dense_flops, d.peak_dense, d),
+        "dense_weight_ns": _weights(d.dense, d.plain_bytes, dense_memory, d),
+        "dense_token_ns": _products(d.dense, dense_flops, d.peak_plain, d),
         "shared_weight_ns": _weights(d.shared, d.attention_bytes, dense_memory, d),
         "shared_token_ns": _products(d.shared, dense_flops, d.peak_dense, d),
         "head_weight_ns": d.head * ACTIVATION_BYTES / d.tensor / stream,

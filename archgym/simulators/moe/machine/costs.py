@@ -193,7 +193,7 @@ def own_joules(cost: str, run: Run, model: MoeModel, node: NodePreset, serving: 
         used = model.active_parameters - model.other_parameters
         work["flops"] = 2.0 * used * c["n_tokens"]
     elif cost == "attention":
-        others = model.other_bytes(serving.attention_bits) * serving.data
+        others = model.other_bytes(serving.attention_bits, serving.expert_bits) * serving.data
         kv = model.kv_bytes_per_token(serving.kv_bits)
         work["memory_bytes"] = c["n_steps"] * others + c["context_read"] * kv
         work["flops"] = 2.0 * model.other_parameters * c["n_tokens"]

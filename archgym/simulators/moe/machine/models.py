@@ -279,9 +279,25 @@ class MoeModel:
         """Return bytes of one routed expert whose weights have so many bits."""
         return round(self.expert_parameters * bits / _BITS_PER_BYTE)
 
-    def other_bytes(self, bits: float = 16) -> int:
-        """Return bytes of everything but routed experts."""
-        return round(self.other_parameters * bits / _BITS_PER_BYTE)
+    def plain_bits(self, bits: float, expert_bits: float) -> float:
+        """Return bits of a plain network's weight: those of experts where a model is dense."""
+        return bits if self.moe_layers else min(bits, expert_bits)
+
+    def other_bytes(
+        self, bits: float = 16, expert_bits: float = 16, embedding_bits: float = 0
+    ) -> int:
+        """Return bytes of everything but routed experts.
+
+        Args:
+          bits: Bits of a weight.
+          expert_bits: Bits of an expert's weight, and so of a dense model's plain networks.
+          embedding_bits: Bits of a weight of the embeddings; 0 for `bits`.
+        """
+        plain = self.dense_layers * self.dense_parameters
+        embeddings = self.embedding_parameters
+        rest = self.other_parameters - plain - embeddings
+        total = rest * bits + plain * self.plain_bits(bits, expert_bits)
+        return round((total + embeddings * (embedding_bits or bits)) / _BITS_PER_BYTE)
 
     def kv_bytes_per_token(self, bits: float = 16) -> int:
         """Return bytes of keys and values of one token, over all layers that keep them all."""

@@ -175,10 +175,8 @@ def _usable_bytes(node: NodePreset, serving: Serving) -> float:
 
 def _other_bytes(model: MoeModel, serving: Serving) -> float:
     """Return bytes of everything but routed experts; an engine's embeddings keep 16 bits."""
-    if serving.engine == "ideal":
-        return model.other_bytes(serving.attention_bits)
-    others = model.other_parameters - model.embedding_parameters
-    return others * serving.attention_bits / 8 + 2.0 * model.embedding_parameters
+    embedding_bits = 0 if serving.engine == "ideal" else 16
+    return model.other_bytes(serving.attention_bits, serving.expert_bits, embedding_bits)
 
 
 def _padded_rows(model: MoeModel, node: NodePreset, serving: Serving) -> int:

@@ -50,6 +50,7 @@ def model(name: str) -> MoeModel:
 
     Raises:
       UnknownNameError: There is no such preset.
+      InvalidArgumentError: It is a folder.
       FileFormatError: The file is not a model.
       StorageError: It cannot be read.
     """
@@ -58,6 +59,8 @@ def model(name: str) -> MoeModel:
     if Path(name).suffix in (".yaml", ".yml", ".json"):
         return read_model(name)
     found = _presets().get(name)
+    if found is None and Path(name).is_dir():
+        raise InvalidArgumentError(f"{name} is a folder. Name the file, as {name}/config.json.")
     if found is None:
         raise unknown_name("model", name, _presets())
     values = dict(found)

@@ -48,7 +48,8 @@ class Serving:
       max_tokens: Most tokens of a step.
       chunk_tokens: Most tokens of one prompt in a step; 0 for whole prompts.
       cpu_rule: When missing experts run on the host.
-      expert_bits, attention_bits, kv_bits: Bits of a weight or an entry.
+      expert_bits, attention_bits, kv_bits: Bits of a weight or an entry. Experts of a dense model
+        are its plain feed-forward networks.
       low_bits: Bits of experts that are loaded on a miss; 0 for those of all others.
       eight_bit_math: True if matrix products use 8-bit units.
       rounds: Rounds of experts in a layer, with a part of the top k each (Chain-of-Experts).

@@ -102,10 +102,14 @@ OUTSIDE: Final = (
 def engine_dimensions(model: MoeModel, node: NodePreset, serving: "Serving") -> Dimensions:
     """Return the sizes that an engine's costs follow from."""
     link = node.gpu_to_gpu.gb_per_s if node.gpu_to_gpu is not None else node.host_to_gpu.gb_per_s
+    plain_bits = model.plain_bits(serving.attention_bits, serving.expert_bits)
+    is_widened = engine_labels(model, node, serving)["format"] == "widened"
+    narrower = plain_bits < serving.attention_bits
     return dimensions(
         model, node.gpu, link_gb_per_s=link, tensor=serving.tensor, data=serving.data,
         expert=serving.expert, expert_bits=serving.expert_bits,
-        attention_bits=serving.attention_bits, kv_bits=serving.kv_bits,
+        attention_bits=serving.attention_bits, kv_bits=serving.kv_bits, plain_bits=plain_bits,
+        plain_math_bits=16.0 if narrower and is_widened else plain_bits,
     )  # fmt: skip
 
 
@@ -142,7 +146,9 @@ def _add_attention(
     byte = serving.attention_bits / _BITS_PER_BYTE
     hidden_bytes = model.hidden * ACTIVATION_BYTES
 
-    def weight(parameters: float) -> float:
+    plain_byte = model.plain_bits(serving.attention_bits, serving.expert_bits) / _BITS_PER_BYTE
+
+    def weight(parameters: float, byte: float = byte) -> float:
         return parameters / tensor * byte / rates.bytes
 
     def token(parameters: float) -> float:
@@ -163,7 +169,7 @@ def _add_attention(
         "norm_token_ns": NORM_PASSES * hidden_bytes / rates.bytes,
         "context_ns": kv_bytes / model.kv_shares(tensor) / rates.bytes,
         "pair_ns": 2.0 * score_size / tensor / rates.scores,
-        "dense_weight_ns": weight(model.dense_parameters),
+        "dense_weight_ns": weight(model.dense_parameters, plain_byte),
         "dense_token_ns": token(model.dense_parameters),
         "shared_weight_ns": weight(model.shared_parameters),
         "shared_token_ns": token(model.shared_parameters),
