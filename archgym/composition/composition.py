@@ -46,6 +46,7 @@ from archgym.evaluation.simulator import (
     Workload,
     option_names,
     simulator_class,
+    simulator_names,
 )
 from archgym.spaces.design import Design
 
@@ -171,6 +172,8 @@ class Part:
         made = self.simulator
         if not options:
             return made
+        if made.name not in simulator_names():
+            raise unknown_name(f"option of part {self.name!r}", next(iter(options)), ())
         key = (self.name, *sorted(options.items()))
         if key not in self._memory.made:
             if len(self._memory.made) >= _MADE:

@@ -17,7 +17,7 @@ from archgym.control.policies import (
     hindsight_score,
     proven_bound,
 )
-from archgym.control.tasks import ControlTask, Rollout, roll
+from archgym.control.tasks import ControlTask, Rollout, roll, unit
 from archgym.errors import InvalidArgumentError
 
 _RESAMPLES: Final = 10_000
@@ -120,6 +120,7 @@ def compare_policies(
         known = task.episodes(split)
         names = known[: check_whole("n_episodes", n_episodes, 1, len(known))]
         fixed = np.array([hindsight_score(task, name) for name in names])
+        units = unit(task, fixed)
         oracle = fixed.copy()
         for horizon in horizons:
             policy = Oracle(horizon)
@@ -129,12 +130,13 @@ def compare_policies(
             oracle = np.minimum(oracle, scores)
         if width:
             oracle = np.minimum(oracle, [beam(task, name, width) for name in names])
-        own = [_row("oracle", split, oracle, fixed, oracle)]
-        own.append(_row("hindsight", split, fixed, fixed, oracle))
+        own = [_row("oracle", split, oracle, fixed, oracle, units)]
+        own.append(_row("hindsight", split, fixed, fixed, oracle, units))
         for each in policies:
             found = [_rolled(task, name, each) for name in names]
             rollouts.setdefault(each.name, found[0])
-            own.append(_row(each.name, split, np.array([f.score for f in found]), fixed, oracle))
+            scores = np.array([f.score for f in found])
+            own.append(_row(each.name, split, scores, fixed, oracle, units))
         rows += sorted(own, key=lambda row: -row.gain_percent.value)
     bound = None
     if bound_epochs:
@@ -155,10 +157,18 @@ def _rolled(task: ControlTask, name: str, policy: ControlPolicy) -> Rollout:
     return roll(task, name, policy.act)
 
 
-def _row(policy: str, split: str, scores: np.ndarray, fixed: np.ndarray, oracle: np.ndarray) -> Row:
+def _row(
+    policy: str,
+    split: str,
+    scores: np.ndarray,
+    fixed: np.ndarray,
+    oracle: np.ndarray,
+    units: np.ndarray,
+) -> Row:
     """Return a row with intervals over episodes."""
-    gains = 100.0 * (1.0 - scores / fixed)
-    most = 100.0 * (1.0 - oracle / fixed)
+    # Exactly 1 less a quotient but where the static cost is 0.
+    gains = 100.0 * (fixed / units - scores / units)
+    most = 100.0 * (fixed / units - oracle / units)
     rng = np.random.default_rng(0)
     picks = rng.integers(len(gains), size=(_RESAMPLES, len(gains)))
     means, tops = gains[picks].mean(axis=1), most[picks].mean(axis=1)

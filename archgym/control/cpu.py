@@ -8,7 +8,7 @@ import numpy as np
 
 from archgym.control.runs import Counter, Floats, Part, Run, completed
 from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
-from archgym.errors import SimulatorError
+from archgym.errors import SimulatorError, unknown_name
 from archgym.evaluation.options import Option
 from archgym.simulators.cpu.kernel.cores.run import Cores
 from archgym.simulators.cpu.kernel.layout import G_RETIRED, Ints
@@ -18,8 +18,8 @@ from archgym.simulators.cpu.machine import PREFETCHERS
 from archgym.simulators.cpu.space import design_space, machine_of
 from archgym.simulators.cpu.workloads import InstructionTrace, trace_of
 from archgym.spaces.parameter import Value
-from archgym.traces.instructions.generators import generate
-from archgym.traces.instructions.records import looks_like_trace, read_records
+from archgym.traces.instructions.generators import GENERATORS, generate
+from archgym.traces.instructions.records import ENDINGS, looks_like_trace, read_records
 
 COUNTERS: Final = (
     Counter(name="ipc", low=0.0, high=4.0, doc="Instructions a cycle."),
@@ -61,9 +61,8 @@ class _CpuRun(Run):
     counters = COUNTERS
     _design: Mapping[str, Value]
 
-    def choice(self, settings: Mapping[str, Value]) -> dict[int, int]:
+    def _choice(self, settings: Mapping[str, Value]) -> dict[int, int]:
         """Return the prefetcher by cache; see `Run.choice`."""
-        self.check_settings(settings)
         design = completed(_SPACE, {**self._design, **settings})
         return {cache: PREFETCHERS.index(str(design[name])) for name, cache in SWITCHABLE.items()}
 
@@ -117,7 +116,7 @@ class CpuRun(_CpuRun):
         """True if all instructions have retired."""
         return self._run.is_over
 
-    def advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
+    def _advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
         """Run until instructions have retired; see `Run.advance`."""
         core = self._run
         cycles, retired = core.n_cycles, core.n_retired
@@ -131,7 +130,7 @@ class CpuRun(_CpuRun):
             raise SimulatorError("The core never ends: no instruction retires.")
         return Part(np.array([work]), np.array([cost]), np.array([values]))
 
-    def finish(self) -> Mapping[str, float]:
+    def _finish(self) -> Mapping[str, float]:
         """Return the kernel's counters by name."""
         from archgym.simulators.cpu.kernel.run import COUNTERS as NAMES
 
@@ -183,7 +182,7 @@ class CoresRun(_CpuRun):
         own[:, _IS_SHARED] = self._run.shared[_WORDS[_IS_SHARED]]
         return own
 
-    def advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
+    def _advance(self, choices: tuple[dict[int, int], ...], until: int) -> Part:
         """Run to the end of a cycle; see `Run.advance`."""
         cores = self._run
         start, was_done = cores.now, cores.spent[:, 0] >= 0
@@ -206,7 +205,7 @@ class CoresRun(_CpuRun):
         self._work, self._before = work, seen
         return Part(gained, cost, np.array(values))
 
-    def finish(self) -> Mapping[str, float]:
+    def _finish(self) -> Mapping[str, float]:
         """Return cycles of each core by name."""
         found = self._run.finish()
         if found is None:
@@ -341,6 +340,9 @@ def _task(
     region = (_WARMUP[is_one], instructions)
     # A fast core runs on until the slow ones are done.
     n = (1 if is_one else 3) * sum(region) + _IN_FLIGHT
+    for each in programs.split("+"):
+        if each not in GENERATORS and not looks_like_trace(each):
+            raise unknown_name("workload", each, (*GENERATORS, *(f"FILE{end}" for end in ENDINGS)))
     named = {"train": programs, "held-out": programs, "programs": _NEW}
 
     @lru_cache(maxsize=48)

@@ -3,13 +3,14 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import cache, lru_cache, partial
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
 from archgym.control.runs import Counter, Part, Run, completed
 from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
-from archgym.errors import InvalidArgumentError, InvalidDesignError, sentence
+from archgym.errors import InvalidArgumentError, InvalidDesignError, sentence, unknown_name
 from archgym.evaluation.options import Option
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.formats.trace import Trace
@@ -19,7 +20,7 @@ from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator, device_names
 from archgym.simulators.dram.workloads import generators
 from archgym.simulators.dram.workloads.generators import Traffic
-from archgym.simulators.dram.workloads.shipped import load_trace
+from archgym.simulators.dram.workloads.shipped import SHIPPED, load_trace
 from archgym.spaces.parameter import Value
 
 _FOOTPRINT: Final = 2**30
@@ -52,7 +53,7 @@ class _MemoryRun(Run):
         """True if every burst was answered."""
         return bool(self._run.is_over)
 
-    def advance(self, choices: tuple[Any, ...], until: int) -> Part:
+    def _advance(self, choices: tuple[Any, ...], until: int) -> Part:
         """Run until bursts are answered, or accepted by Ramulator's controllers."""
         (
             answered, latency, due, time, accepted, same, writes, hits, misses, conflicts, backlog,
@@ -98,14 +99,13 @@ class DramRun(_MemoryRun):
         device = simulator.device
         self._burst_ps = device.burst_bytes * 1000.0 / device.peak_bandwidth_gbps
 
-    def choice(self, settings: Mapping[str, Value]) -> np.ndarray:
+    def _choice(self, settings: Mapping[str, Value]) -> np.ndarray:
         """Return the kernel's row of settings; see `Run.choice`."""
-        self.check_settings(settings)
         indices = _indices(self._simulator, {**self._design, **settings})
         found: np.ndarray = self._simulator._controllers(indices)[0]
         return found
 
-    def finish(self) -> Mapping[str, float]:
+    def _finish(self) -> Mapping[str, float]:
         """Return the kernel's outputs by name, without energy that needs a log of commands."""
         found: dict[str, float] = self._run.finish()
         if core_power(self._simulator.device) is None:
@@ -155,14 +155,13 @@ class RamulatorRun(_MemoryRun):
         pins *= organisation.sizes.get("PseudoChannel", 1)
         self._burst_ps = simulator.burst_bytes * 8e6 / (pins * rate)
 
-    def choice(self, settings: Mapping[str, Value]) -> Any:
+    def _choice(self, settings: Mapping[str, Value]) -> Any:
         """Return the configuration; see `Run.choice`."""
-        self.check_settings(settings)
         design = {**self._design, **settings}
         _indices(self._simulator, design)
         return self._simulator.configuration(design)
 
-    def finish(self) -> Mapping[str, float]:
+    def _finish(self) -> Mapping[str, float]:
         """Return the metrics by name."""
         run = self._run
         return self._simulator._measure(run.configuration, self._bursts, run.finish())
@@ -185,11 +184,11 @@ class ChannelsRun(Run):
         """True if every channel is done."""
         return all(run.is_over for run in self._runs)
 
-    def choice(self, settings: Mapping[str, Value]) -> Any:
+    def _choice(self, settings: Mapping[str, Value]) -> Any:
         """Return settings as every channel takes them; see `Run.choice`."""
         return self._runs[0].choice(settings)
 
-    def advance(self, choices: tuple[Any, ...], until: int) -> Part:
+    def _advance(self, choices: tuple[Any, ...], until: int) -> Part:
         """Run every channel until its bursts are answered; see `Run.advance`."""
         pairs = zip(self._runs, choices, strict=True)
         parts = [run.advance((choice,), until) for run, choice in pairs]
@@ -202,7 +201,7 @@ class ChannelsRun(Run):
         pairs = zip(self._runs, earlier, strict=True)
         return ChannelsRun([run.copy(other) for run, other in pairs])
 
-    def finish(self) -> Mapping[str, float]:
+    def _finish(self) -> Mapping[str, float]:
         """Return the metrics of each channel by name."""
         return {
             f"{name}_{channel}": value
@@ -289,6 +288,10 @@ def _local(traffic: Traffic, share: float) -> _Kind:
 
 
 def _recorded(name: str) -> _Kind:
+    is_file = name.endswith((".stl", ".rstl", ".gz", ".npz")) or Path(name).is_file()
+    if name not in SHIPPED and not is_file:
+        raise unknown_name("workload", name, {*_KINDS, *SHIPPED, "FILE.stl", "FILE.rstl"})
+
     def make(n: int, seed: int) -> Trace:
         trace = load_trace(name)
         first = int(np.random.default_rng(seed).integers(max(1, len(trace) - n)))

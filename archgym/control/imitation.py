@@ -6,7 +6,7 @@ import numpy as np
 
 from archgym.control.policies import ControlPolicy, Network, Oracle, cheapest
 from archgym.control.runs import Floats
-from archgym.control.tasks import ControlTask, Episode, reference, roll, static
+from archgym.control.tasks import ControlTask, Episode, reference, roll, static, task_of
 from archgym.errors import InvalidArgumentError
 
 # chosen: two hidden layers of 64, as the trial of PPO; a minute to fit.
@@ -16,7 +16,7 @@ _WORST: Final = 1.0
 
 
 def imitate(
-    task: ControlTask,
+    task: str | ControlTask,
     *,
     seed: int = 0,
     rounds: int = 3,
@@ -31,7 +31,7 @@ def imitate(
     network is fitted to all labels and takes the least cost.
 
     Args:
-      task: Task of one agent, or of several that share one network.
+      task: Task, or its name, of one agent, or of several that share one network.
       seed: Random seed of the network.
       rounds: Rounds of collecting and fitting.
       episodes: Training episodes of a round; they are used again once all were used.
@@ -49,6 +49,7 @@ def imitate(
     """
     from sklearn.neural_network import MLPRegressor
 
+    task = task_of(task)
     names = task.episodes("train")
     if rounds < 1 or episodes < 1 or horizon < 1:
         raise InvalidArgumentError(

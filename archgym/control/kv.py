@@ -73,9 +73,8 @@ class KvRun(Run):
         """True if all requests have run."""
         return self._next >= len(self._hits)
 
-    def choice(self, settings: Mapping[str, Value]) -> int:
+    def _choice(self, settings: Mapping[str, Value]) -> int:
         """Return the code of the policy; see `Run.choice`."""
-        self.check_settings(settings)
         policy = str(settings.get("policy", self._policy))
         if policy != self._policy and not {policy, self._policy} <= {*_ORDERED}:
             raise InvalidDesignError(
@@ -84,7 +83,7 @@ class KvRun(Run):
             )
         return POLICIES.index(policy)
 
-    def advance(self, choices: tuple[int, ...], until: int) -> Part:
+    def _advance(self, choices: tuple[int, ...], until: int) -> Part:
         """Run until so many requests have run; see `Run.advance`."""
         until = max(self._next, min(until, len(self._hits)))
         blocks, part = self._made.blocks, slice(self._next, until)
@@ -118,7 +117,7 @@ class KvRun(Run):
         found: KvRun = other
         return found
 
-    def finish(self) -> Mapping[str, float]:
+    def _finish(self) -> Mapping[str, float]:
         """Return the counts of the pool by name."""
         found = counts_of(self._made, self._capacity, self._hits)
         del found["hits"]

@@ -66,8 +66,11 @@ class MoeRun(Run):
 
         ready = simulator.prepared(completed(simulator.space, design), workload)
         if ready.held is None or ready.table is None or ready.serving.prefill_workers:
-            why = ready.plan.infeasible or "it is not served at the level of steps"
-            raise InvalidDesignError(f"The design cannot run in parts: {why}.")
+            if why := ready.plan.infeasible:
+                raise InvalidDesignError(f"The design cannot be built: {why}.")
+            raise InvalidDesignError(
+                "The design cannot run in parts: it is not served at the level of steps."
+            )
         routing = ready.held.routing
         where = documents(ready.requests, routing)
         work = work_of(ready.plan, ready.requests, routing, where, ready.placement)
@@ -82,9 +85,8 @@ class MoeRun(Run):
         """True if every request has ended."""
         return bool(self._run.counters[col.N_FINISHED] >= self._run.choices[col.N_REQUESTS])
 
-    def choice(self, settings: Mapping[str, Value]) -> np.ndarray:
+    def _choice(self, settings: Mapping[str, Value]) -> np.ndarray:
         """Return the kernel's choices; see `Run.choice`."""
-        self.check_settings(settings)
         found: np.ndarray = self._design.copy()
         for name, value in settings.items():
             if name == "scheduler":
@@ -95,7 +97,7 @@ class MoeRun(Run):
             found[place] = number * (self._groups if name in _OF_GROUPS else 1)
         return found
 
-    def advance(self, choices: tuple[np.ndarray, ...], until: int) -> Part:
+    def _advance(self, choices: tuple[np.ndarray, ...], until: int) -> Part:
         """Serve until a time [ms]; see `Run.advance`."""
         server = self._run
         rows, times = server.work.requests, server.state.times
@@ -122,7 +124,7 @@ class MoeRun(Run):
         self._arrived, self._ended = int(has_come.sum()), ended
         return Part(np.array([float(new.sum())]), np.array([float(late.sum())]), values)
 
-    def finish(self) -> Mapping[str, float]:
+    def _finish(self) -> Mapping[str, float]:
         """Return the kernel's counters by name."""
         return dict(zip(col.COUNTERS, self._run.counters.tolist(), strict=True))
 

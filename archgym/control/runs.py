@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import unknown_name
+from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.spaces.parameter import Value
 from archgym.spaces.space import DesignSpace
 
@@ -79,6 +79,15 @@ class Part:
     values: Floats
 
 
+@final
+@dataclass(frozen=True)
+class Choice:
+    """Settings that a kind of run was asked about, as it takes them."""
+
+    kind: type["Run"]
+    settings: Any
+
+
 class Run(ABC):
     """A design on a workload, in parts.
 
@@ -102,23 +111,45 @@ class Run(ABC):
     def is_over(self) -> bool:
         """True if nothing is left to run."""
 
-    @abstractmethod
-    def choice(self, settings: Mapping[str, Value]) -> Any:
+    @final
+    def choice(self, settings: Mapping[str, Value]) -> Choice:
         """Return settings, those of the design where none are given, as `advance` takes them.
 
         Raises:
           UnknownNameError: A setting may not change during a run.
           InvalidDesignError: The design with these settings does not exist.
         """
+        for name in settings:
+            if name not in self.switchable:
+                raise unknown_name("setting that may change", name, self.switchable)
+        return Choice(type(self), self._choice(settings))
 
     @abstractmethod
-    def advance(self, choices: tuple[Any, ...], until: int) -> Part:
+    def _choice(self, settings: Mapping[str, Value]) -> Any:
+        """Return settings that may change as `_advance` takes them."""
+
+    @final
+    def advance(self, choices: tuple[Choice, ...], until: int) -> Part:
         """Run a part.
 
         Args:
           choices: Settings of each agent, from `choice`.
           until: Progress to stop at, or just after.
+
+        Raises:
+          InvalidArgumentError: Choices are not of this kind of run, or not one for each agent.
         """
+        kinds = [each.kind if isinstance(each, Choice) else None for each in choices]
+        if kinds != [type(self)] * self.n_agents:
+            raise InvalidArgumentError(
+                f"`choices` must be a tuple of {self.n_agents} from `choice` of the run; got "
+                f"{choices!r}."
+            )
+        return self._advance(tuple(each.settings for each in choices), until)
+
+    @abstractmethod
+    def _advance(self, choices: tuple[Any, ...], until: int) -> Part:
+        """Run a part under settings from `_choice`."""
 
     def copy(self, into: Self | None = None) -> Self:
         """Return an independent run that continues alike.
@@ -132,15 +163,20 @@ class Run(ABC):
         other._run = machine
         return other
 
-    @abstractmethod
+    @final
     def finish(self) -> Mapping[str, float]:
-        """Return the metrics of a run that is over."""
+        """Return the metrics of a run that is over.
 
-    def check_settings(self, settings: Mapping[str, Value]) -> None:
-        """Check that settings may change during a run."""
-        for name in settings:
-            if name not in self.switchable:
-                raise unknown_name("setting that may change", name, self.switchable)
+        Raises:
+          SimulatorError: Something is left to run.
+        """
+        if not self.is_over:
+            raise SimulatorError("A run must be over to be finished.")
+        return self._finish()
+
+    @abstractmethod
+    def _finish(self) -> Mapping[str, float]:
+        """Return the metrics."""
 
 
 def completed(space: DesignSpace, values: Mapping[str, Value]) -> Mapping[str, Value]:

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib import import_module
+from itertools import islice
 from typing import Any, Final, final
 from weakref import WeakKeyDictionary
 
@@ -105,6 +106,8 @@ def seed_of(episode: str) -> tuple[str, int, int]:
     ('held-out', 10000, 3)
     """
     split, _, number = episode.rpartition("-")
+    if split not in SPLITS or not number.isdecimal():
+        raise unknown_name("episode", episode, [f"{each}-0" for each in SPLITS])
     return split, 10_000 * SPLITS.index(split), int(number)
 
 
@@ -147,17 +150,19 @@ def task_of(task: str | ControlTask) -> ControlTask:
     """
     if isinstance(task, ControlTask):
         return task
-    name, _, text = task.partition(":")
+    name, _, text = map(str.strip, task.partition(":"))
     if name not in _makers():
         raise unknown_name("control task", name, _makers())
     known = task_options(name)
     changed: dict[str, Any] = {}
     for part in filter(None, text.split(",")):
-        option, _, value = part.partition("=")
+        option, _, value = map(str.strip, part.partition("="))
         if option not in known:
             raise unknown_name(f"option of task {name!r}", option, known)
         if not value:
             raise InvalidArgumentError(f"Option `{option}` of task {name!r} must have a value.")
+        if option in changed:
+            raise InvalidArgumentError(f"Option `{option}` of task {name!r} must be given once.")
         changed[option] = known[option].parsed(value)
     return _made(name, tuple((n, v) for n, v in changed.items() if v != known[n].default))
 
@@ -289,35 +294,47 @@ def roll(task: ControlTask, name: str, act: Callable[[Episode], tuple[int, ...]]
 
 @lru_cache(maxsize=4096)
 def static(task: ControlTask, name: str, action: int) -> Rollout:
-    """Return an episode under one action throughout; the latest are kept.
+    """Return an episode under one action throughout; the latest are kept."""
+    return roll(task, name, lambda episode: (action,) * episode.run.n_agents)
+
+
+@cache
+def costly(task: ControlTask) -> dict[str, float]:
+    """Return the default's scores of the first training episodes that cost anything, by name.
 
     Raises:
-      InvalidArgumentError: It costs nothing, so that no share of its cost can be saved.
+      InvalidArgumentError: None does, so that nothing can be saved.
     """
-    found = roll(task, name, lambda episode: (action,) * episode.run.n_agents)
-    if found.score > 0.0:
-        return found
-    raise InvalidArgumentError(
-        f"Task {task.name!r} must have something to save; under settings {task.labels()[action]} "
-        f"episode {name} has no {task.cost}. Make its load heavier."
-    )
+    scores = ((name, static(task, name, task.default).score) for name in task.episodes("train"))
+    found = dict(islice((each for each in scores if each[1] > 0.0), _N_REFERENCE))
+    if not found:
+        raise InvalidArgumentError(
+            f"Task {task.name!r} must have something to save; under settings "
+            f"{task.labels()[task.default]} no episode of training has {task.cost}. Make its load "
+            "heavier."
+        )
+    return found
+
+
+def unit(task: ControlTask, cost: Floats) -> Floats:
+    """Return costs over work to count savings in; where one is 0, the default's in training."""
+    is_free = cost <= 0.0
+    return np.where(is_free, np.mean([*costly(task).values()]), cost) if is_free.any() else cost
 
 
 def best_static(task: ControlTask, names: tuple[str, ...]) -> int:
     """Return the action with the least mean cost over episodes, each relative to the default's."""
     if not names:
         raise InvalidArgumentError("The best static action needs an episode; got none.")
-    relative = [
-        np.mean([static(task, n, a).score / static(task, n, task.default).score for n in names])
-        for a in range(len(task.actions))
-    ]
-    return int(np.argmin(relative))
+    units = unit(task, np.array([static(task, n, task.default).score for n in names]))
+    scores = [[static(task, n, a).score for n in names] for a in range(len(task.actions))]
+    return int(np.argmin([np.mean(each / units) for each in scores]))
 
 
 @cache
 def reference(task: ControlTask) -> int:
-    """Return the best static action of the first training episodes."""
-    return best_static(task, task.episodes("train")[:_N_REFERENCE])
+    """Return the best static action of the first training episodes that cost anything."""
+    return best_static(task, tuple(costly(task)))
 
 
 def product(choices: Mapping[str, tuple[Value, ...]]) -> tuple[dict[str, Value], ...]:

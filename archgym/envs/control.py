@@ -11,10 +11,12 @@ from archgym.checks import check_choice
 from archgym.control.tasks import (
     ControlTask,
     Episode,
+    costly,
     observation_size,
     reference,
     static,
     task_of,
+    unit,
 )
 from archgym.envs.design import check_render_mode
 from archgym.errors import ArchGymError, InvalidArgumentError
@@ -27,9 +29,10 @@ class Session:
     """Episodes of a task one after the other, with rewards and infos; the base of environments.
 
     A reward compares an epoch with the same epoch under the best static action of training. With
-    `saved` it is the static cost minus ours, in units of the static mean over the episode: their
-    mean is about the share of the cost that was saved. With `relative` it is the logarithm of the
-    static cost over ours, so that every phase counts alike. Costs are over work.
+    `saved` it is the static cost minus ours, in units of the static mean over the episode, or of
+    training where that is 0: their mean is about the share of the cost that was saved. With
+    `relative` it is the logarithm of the static cost over ours, so that every phase counts alike.
+    Costs are over work.
 
     Life cycle: `start` begins each episode, then `step` runs its epochs.
 
@@ -46,6 +49,7 @@ class Session:
         split: str = "train",
         reward: str = "saved",
         team: bool = True,
+        domain: str = "",
     ) -> None:
         """Take the arguments of `ControlEnv`; in a `team` each agent gets the mean reward.
 
@@ -53,11 +57,17 @@ class Session:
           UnknownNameError: There is no such task or split.
           InvalidArgumentError: An argument does not fit.
         """
+        if isinstance(task, str) and not task.startswith(domain):
+            raise InvalidArgumentError(
+                f"`task` must begin with {domain!r} in this environment; got {task!r}. Use "
+                "`archgym.envs.ControlEnv` for all tasks."
+            )
         self.task = task_of(task)
         self.name = ""
         self._reward = check_choice("reward", reward, REWARDS)
         self._team = team
         self._names = self.task.episodes(split)
+        costly(self.task)
         run = self.task.begin(self._names[0])
         self.n_agents = run.n_agents
         self.space = spaces.Box(0.0, 1.0, (observation_size(self.task, run),), dtype=np.float32)
@@ -80,18 +90,18 @@ class Session:
         self._episode = Episode(self.task, self.name)
         known = static(self.task, self.name, reference(self.task))
         self._theirs = known.cost / np.maximum(known.work, 1e-9)
-        self._mean = known.cost.sum(axis=0) / known.work.sum(axis=0)
+        self._mean = unit(self.task, known.cost.sum(axis=0) / known.work.sum(axis=0))
         self.totals = np.zeros((2, self.n_agents))
 
-    def step(self, actions: tuple[int, ...]) -> tuple[np.ndarray, list[dict[str, float]]]:
+    def step(self, actions: tuple[Any, ...]) -> tuple[np.ndarray, list[dict[str, float]]]:
         """Run an epoch; return rewards (n_agents,) and an info for each agent."""
         if self._episode is None or self._episode.is_over:
             raise ArchGymError("An episode that is over must be reset before it is stepped.")
         for action in actions:
-            if not (0 <= action < len(self.task.actions) and action == int(action)):
+            if action not in range(len(self.task.actions)):
                 raise InvalidArgumentError(
                     f"An action must be a whole number from 0 to {len(self.task.actions) - 1}; got "
-                    f"{action}."
+                    f"{action!r}."
                 )
         part = self.episode.step(tuple(int(action) for action in actions))
         self.totals += (part.cost, part.work)
@@ -163,14 +173,9 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
           UnknownNameError: There is no such task or split.
           InvalidArgumentError: The task has several agents, or an argument does not fit.
         """
-        if isinstance(task, str) and not task.startswith(domain):
-            raise InvalidArgumentError(
-                f"`task` must begin with {domain!r} in this environment; got {task!r}. Use "
-                "`archgym.envs.ControlEnv` for all tasks."
-            )
         check_render_mode(render_mode, self.metadata["render_modes"])
         self.render_mode = None
-        self._session = Session(task, split, reward)
+        self._session = Session(task, split, reward, domain=domain)
         self.task = self._session.task
         if len(self.task.agents) > 1:
             raise InvalidArgumentError(
@@ -195,7 +200,8 @@ class ControlEnv(gymnasium.Env[np.ndarray, np.int64]):
 
     def step(self, action: np.int64) -> tuple[np.ndarray, float, bool, bool, dict[str, Any]]:
         """Run an epoch."""
-        rewards, infos = self._session.step((np.asarray(action).item(),))
+        given = np.asarray(action)
+        rewards, infos = self._session.step((given.item() if given.size == 1 else given.tolist(),))
         last = self.episode.last
         assert last is not None
         names = (counter.name for counter in self.episode.run.counters)

@@ -1,6 +1,7 @@
 """The PettingZoo environment: several agents make a design together."""
 
 from collections.abc import Mapping, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any, TypeVar, final
 
@@ -10,7 +11,7 @@ from gymnasium import spaces
 from archgym.envs.design import check_render_mode
 from archgym.envs.episodes import Episodes, design_info, info_text
 from archgym.envs.formulation import require_whole
-from archgym.envs.registration import TEAMS, environment_id, task_of
+from archgym.envs.registration import CONTROL, TEAMS, environment_id, task_of
 from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
@@ -386,9 +387,17 @@ def parallel(task: Task | str = "archgym/Dram-v0", *arguments: Any, **choices: A
         `archgym/DramControl-v0` for `channels`, 2 by default.
       *arguments: Further arguments of the environment; so are `choices`.
     """
-    if isinstance(task, str) and task in TEAMS:
+    if isinstance(task, str) and task in CONTROL:
         from archgym.envs.control_team import ParallelControlEnv
 
+        if task not in TEAMS:
+            raise InvalidArgumentError(
+                f"`task` must have several agents; {task!r} has one. Use `gymnasium.make`."
+            )
         name, agents = TEAMS[task]
+        known = {agents, *signature(ParallelControlEnv).parameters} - {"task"}
+        for each in choices:
+            if each not in known:
+                raise unknown_name("argument", each, known)
         return ParallelControlEnv(f"{name}-{choices.pop(agents, 2)}", *arguments, **choices)
     return ParallelDesignEnv(task, *arguments, **choices)

@@ -57,9 +57,11 @@ class Sb3VecEnv(VecEnv):
 
     def __init__(
         self,
-        task: Task | ControlTask | str = "archgym/Dram-v0",
+        environment: Task | ControlTask | str = "archgym/Dram-v0",
+        /,
         n_envs: int = 8,
         *,
+        task: Task | ControlTask | str | None = None,
         formulation: str = "whole",
         actions: str = "multidiscrete",
         log: str | Path | None = None,
@@ -69,8 +71,10 @@ class Sb3VecEnv(VecEnv):
         """Make the environment.
 
         Args:
-          task: As for `DesignEnv`; so are `formulation`, `actions`, `log`, `evaluate`, `choices`.
-            Or a task of control, or the id of its environment, with `choices` of `Session`.
+          environment: Task as for `DesignEnv`; so are `formulation`, `actions`, `log`, `evaluate`,
+            `choices`. Or a task of control, or the id of its environment, with `choices` of
+            `Session`.
+          task: The same by name; a task of control next to its environment's id.
           n_envs: Number of episodes side by side.
           log: One log for all episodes, in the order of their rows.
           evaluate: Takes all designs of a step at once.
@@ -79,15 +83,18 @@ class Sb3VecEnv(VecEnv):
           InvalidArgumentError: An argument does not fit.
           UnknownNameError: A name does not exist.
         """
-        if isinstance(task, ControlTask) or task in CONTROL:
+        if isinstance(environment, str) and environment in CONTROL:
+            choices["domain"] = CONTROL[environment].partition("-")[0]
+            environment = CONTROL[environment]
+        task = environment if task is None else task
+        starts = tuple(f"{each.partition('-')[0]}-" for each in CONTROL.values())
+        if isinstance(task, ControlTask) or (isinstance(task, str) and task.startswith(starts)):
             if (formulation, actions, log, evaluate) != ("whole", "multidiscrete", None, None):
                 raise InvalidArgumentError(
                     "`formulation`, `actions`, `log` and `evaluate` must be left out of a task of "
                     "control, which has no designs."
                 )
-            rows: _DesignRows | _ControlRows = _ControlRows(
-                CONTROL[task] if isinstance(task, str) else task, n_envs, choices
-            )
+            rows: _DesignRows | _ControlRows = _ControlRows(task, n_envs, choices)
         else:
             rows = _DesignRows(
                 Episodes(task_of(task, **choices), n_envs, formulation, actions, log, evaluate)

@@ -123,10 +123,15 @@ class StandIn(Simulator):
         """Return the registered simulator that the file was made with.
 
         Raises:
-          UnknownNameError: It is not installed here.
-          InvalidArgumentError: Another version of it is.
+          InvalidArgumentError: It is not installed here, or in another version.
         """
         declared = self.declaration
+        if declared.simulator not in simulator_names():
+            raise InvalidArgumentError(
+                f"{self.path} must be of a registered simulator; it is of the Python function "
+                f"{declared.simulator!r} (or of a simulator that is not installed), which commands "
+                "cannot call. `archgym.tables.verify_table` takes the function's simulator."
+            )
         simulator = make_simulator(
             simulator_class(declared.simulator),
             declared.space_name,

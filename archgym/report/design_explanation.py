@@ -165,6 +165,17 @@ class BestOfStudy:
     """Report of damaged records; None if the journal is intact."""
 
 
+def check_registered(folder: Path, recipe: Mapping[str, Any]) -> None:
+    """Refuse the recorded task of a study that is a Python function."""
+    if is_of_function(recipe):
+        raise InvalidArgumentError(
+            f"A study must be of a registered simulator; the task of {folder} is the Python "
+            f"function {recipe['simulator']!r} (or a simulator that is not installed), "
+            f"which commands cannot call. `archgym show {folder}` and `archgym report {folder}` "
+            f"work, and in Python `ag.SearchResult.read({str(folder)!r})` reads it."
+        )
+
+
 def best_of_study(folder: Path, *, stand_in: Path | None = None) -> BestOfStudy:
     """Return the best design of a study, with its task.
 
@@ -176,13 +187,8 @@ def best_of_study(folder: Path, *, stand_in: Path | None = None) -> BestOfStudy:
       InvalidArgumentError: The study has no feasible design, or its task is a Python function.
     """
     log = read_study(folder)
-    if stand_in is None and is_of_function(log.header.task):
-        raise InvalidArgumentError(
-            f"A study must be of a registered simulator; the task of {folder} is the Python "
-            f"function {log.header.task['simulator']!r} (or a simulator that is not installed), "
-            f"which commands cannot call. `archgym show {folder}` and `archgym report {folder}` "
-            f"work, and in Python `ag.SearchResult.read({str(folder)!r})` reads it."
-        )
+    if stand_in is None:
+        check_registered(folder, log.header.task)
     best = log.best()
     if best is None:
         raise InvalidArgumentError(

@@ -47,6 +47,10 @@ def check_plot(option: str, path: Path, is_forced: bool = False, force: str = ""
     """
     if path.suffix.removeprefix(".") not in _FORMATS:
         raise InvalidArgumentError(f"`{option}` must end in .svg, .png or .pdf; got {str(path)!r}.")
+    if not path.parent.is_dir():
+        raise InvalidArgumentError(
+            f"`{option}` must be in a folder that exists; got {str(path)!r}."
+        )
     require_replaceable(option, path, is_forced=is_forced, force=force)
 
 

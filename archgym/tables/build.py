@@ -115,6 +115,8 @@ def build_table(
       StorageError: Something cannot be written.
     """
     out, url = placed(out)
+    if out.suffix != ".parquet":
+        raise InvalidArgumentError(f"`out` must end in .parquet; got {str(out)!r}.")
     if url is not None:
         require_absent(out)
         # Its parts stay in the working folder, so that the next call can continue.

@@ -78,6 +78,9 @@ class TableFile:
         self._file = ParquetFile.open(self._local, kinds)
         with storage_errors(self.path, "read"):
             self.size_bytes = self._local.stat().st_size
+        kept = (self._file.schema.metadata or {}).get(METADATA_KEY)
+        if kept != read_metadata(self._local).get(METADATA_KEY):
+            raise self._refusal("its two copies of the metadata differ: one was changed")
         self._check_rows()
         self._check_kinds(kinds)
 

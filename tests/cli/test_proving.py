@@ -1,7 +1,11 @@
 """Command `prove`."""
 
+from typing import Any
+
+import archgym as archgym_package
 from archgym.evaluation.task import Task
 from archgym.studies.study import Study
+from archgym.tables import build_table
 from tests.cli.conftest import Archgym
 
 
@@ -46,3 +50,25 @@ def test_proof_that_stops_says_so_and_exits_with_1(archgym: Archgym) -> None:
     assert ran.code == 1
     assert "no design is more than" in ran.out
     assert "To continue for longer: --seconds." in ran.out
+
+
+def test_study_of_a_function_and_a_table_of_another_simulator_are_told(archgym: Archgym) -> None:
+    @archgym_package.simulator(
+        space=[archgym_package.Integer(name="n", low=1, high=4)], metrics={"t": "minimise"}
+    )
+    def own(design: Any) -> dict[str, float]:
+        return {"t": 1.0 / design["n"]}
+
+    task = Task.make(own)
+    with Study.create("own", task, "random", seed=1, budget=4) as study:
+        study.run()
+    build_table(task, "own.parquet")
+    archgym("search", "plugin", "--budget", "4", "--agent", "random", "--out", "plugin")
+
+    for ran in (archgym("prove", "own"), archgym("table", "verify", "own.parquet")):
+        # Before: "Unknown simulator 'own'".
+        assert ran.code == 1
+        assert "the Python function 'own' (or " in ran.err
+    other = archgym("prove", "plugin", "--table", "own.parquet")
+    assert "must be of the study's simulator, 'plugin'; own.parquet is of 'own'." in other.err
+    assert archgym("prove", "own", "--table", "own.parquet").code == 0

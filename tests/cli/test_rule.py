@@ -59,3 +59,9 @@ def test_evaluation_reports_causes_and_exit_code(archgym: Archgym) -> None:
     )
     assert bad.code == 3
     assert "infeasible: line 11: an index lies outside its array" in bad.err
+
+
+def test_new_rule_begins_with_a_template_of_its_domain(archgym: Archgym) -> None:
+    assert archgym("rule", "new", "mine.py", "--domain", "dram-control").code == 0
+
+    assert "dram-control" in Path("mine.py").read_text()

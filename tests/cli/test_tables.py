@@ -44,6 +44,14 @@ def test_info_says_the_same_as_json(archgym: Archgym, table: Path) -> None:
     assert best["design"]["mode"] == "fast"
 
 
+def test_table_at_a_file_url_is_told_as_a_path(archgym: Archgym, table: Path) -> None:
+    ran = archgym("table", "info", f"file://{table.absolute()}")
+
+    assert ran.code == 0
+    assert "file:" not in ran.out
+    assert str(table.absolute()) in ran.out.replace("\n  ", "")
+
+
 def test_verify_compares_with_the_simulator(archgym: Archgym, table: Path) -> None:
     ran = archgym("table", "verify", table, "-n", "40")
 

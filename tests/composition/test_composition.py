@@ -365,3 +365,19 @@ def test_unknown_metric_of_own_parts_is_refused_with_the_near_ones() -> None:
 
     with pytest.raises(UnknownNameError, match="Did you mean 'sum'"):
         ag.Task.make(whole, "long", minimise="sumn")
+
+
+def test_option_of_a_part_that_has_none_is_told() -> None:
+    @ag.simulator(space=[ag.Integer(name="n", low=1, high=4)], metrics={"t": "minimise"})
+    def own(design: Any) -> dict[str, float]:
+        return {"t": 1.0 / design["n"]}
+
+    def odd(parts: Any, workload: ag.Workload) -> Metrics:
+        found: Metrics = parts["own"].run(workload, foo="3")
+        return found
+
+    made = ag.compose(odd, {"u": "minimise"}, own=own, core=CoreSimulator())
+
+    # Before: "Unknown simulator 'own'".
+    with pytest.raises(SimulatorError, match="Unknown option 'foo' of part 'own'"):
+        made.evaluate(made.space.design_at(made.space.default_indices), made.workload("default"))

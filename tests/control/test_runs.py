@@ -11,7 +11,12 @@ from archgym.control.dram import DramRun, RamulatorRun
 from archgym.control.kv import KvRun
 from archgym.control.moe import MoeRun
 from archgym.control.runs import Counter, Scale
-from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    SimulatorError,
+    UnknownNameError,
+)
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.cpu.kernel.cores.run import run_cores
 from archgym.simulators.cpu.kernel.run import run
@@ -175,6 +180,29 @@ def test_prefix_cache_changes_its_policy_from_then_on() -> None:
     assert first.cost[0] + costs[0] == int(run._made.blocks.prompt.sum()) - hits
     with pytest.raises(InvalidDesignError, match="or one of"):
         run.choice({"policy": "lru"})
+
+
+def test_choices_of_no_run_and_an_early_finish_are_refused() -> None:
+    server = MoeSimulator("closed-loop", fidelity="steps", clients=0, requests=40)
+    core = CpuRun({}, in_turns(("stencil",), 3000, 1, "short"), 500, 1000)
+    memory = RamulatorSimulator(device="ddr5", requests=1000)
+    runs: list[Any] = [
+        MoeRun(server, {}, server.workload(server.default_workload)),
+        RamulatorRun(memory, {}, memory.workload("bursty-rw")),
+        cache_run("lru"),
+        core,
+    ]
+    for each in runs:
+        own = each.choice({})
+        # Before, the first was a segmentation fault of the server.
+        for choices in ((999_999,), (-1,), (), (own, own), ({},)):
+            with pytest.raises(InvalidArgumentError, match="must be a tuple of 1 from `choice`"):
+                each.advance(choices, 1000)
+        each.advance((own,), 1)
+        with pytest.raises(SimulatorError, match="must be over"):
+            each.finish()
+    with pytest.raises(InvalidArgumentError, match="`choices`"):
+        runs[0].advance((core.choice({}),), 1000)
 
 
 def test_prefix_cache_that_sees_what_follows_is_refused() -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from archgym.control.comparison import compare_policies
+from archgym.control.imitation import imitate
 from archgym.control.policies import policy_of
 from archgym.control.tasks import (
     Episode,
@@ -16,7 +17,7 @@ from archgym.control.tasks import (
     task_of,
     task_options,
 )
-from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
 from archgym.simulators.dram import Trace, device_names, write_trace
 
 SHORT = {
@@ -77,12 +78,31 @@ def test_options_that_stand_for_the_default_are_the_default_task() -> None:
         ("dram-load:device=ddr9", "Unknown device 'ddr9'"),
         ("dram-load:epoch", "must have a value"),
         ("cpu-mixture:epoch=1", "from 100 to"),
-        ("dram-load:phases=dence-30", "Unknown workload 'dence-30'"),
+        ("dram-load:phases=dence-30", "Unknown workload 'dence-30'. Did you mean 'dense-30'"),
+        ("dram-load:phases=stream+", "Unknown workload ''. Known: 'FILE.rstl', 'FILE.stl'"),
+        ("cpu-mixture:programs=b-treee", "Unknown workload 'b-treee'. Did you mean 'b-tree'"),
+        ("cpu-mixture:programs=sort+", "Unknown workload ''. Known: 'FILE.champsimtrace'"),
+        ("cpu-mixture:programs=a.bin", "There is no file or folder 'a.bin'"),
+        (
+            "dram-load:requests=1000,requests=2000",
+            "`requests` of task 'dram-load' must be given once",
+        ),
+        ("moe-bursts:hardware=rtx-4090", "cannot be built: weights, cache and staging do not fit"),
     ],
 )
 def test_options_that_do_not_exist_are_refused(name: str, message: str) -> None:
-    with pytest.raises((InvalidArgumentError, UnknownNameError), match=message):
+    with pytest.raises((InvalidArgumentError, InvalidDesignError, UnknownNameError), match=message):
         Episode(task_of(name), "train-0")
+
+
+def test_blanks_and_texts_for_tasks_are_taken_and_episodes_checked() -> None:
+    task = task_of(" dram-load : epoch = 300 ")
+
+    assert task is task_of("dram-load:epoch=300")
+    with pytest.raises(UnknownNameError, match="Unknown episode 'xx'"):
+        task.begin("xx")
+    with pytest.raises(InvalidArgumentError, match="`rounds`"):
+        imitate("dram-load:epoch=300", rounds=0)
 
 
 def test_channels_are_runs_of_their_own() -> None:
@@ -149,7 +169,7 @@ def test_more_episodes_than_there_are_or_a_bound_of_teams_are_refused() -> None:
 
 def test_task_without_anything_to_save_is_refused() -> None:
     # Nobody waits: before, shares of a cost of 0 were NaN.
-    task = task_of("moe-bursts:rate=0.01,requests=20")
+    task = task_of("moe-bursts:requests=20,ttft_ms=1e6,tpot_ms=1e6")
 
     with pytest.raises(InvalidArgumentError, match="must have something to save"):
         reference(task)

@@ -1,5 +1,6 @@
 """Environments of control: checkers of Gymnasium and PettingZoo, rewards, seeds."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import pytest
 from gymnasium.utils.env_checker import check_env
 
 import archgym  # noqa: F401 - registers the environments
+from archgym.control.comparison import compare_policies
+from archgym.control.policies import policy_of
 from archgym.control.tasks import best_static, reference, static, task_names, task_of
-from archgym.envs import ControlEnv
+from archgym.envs import ControlEnv, parallel
 from archgym.envs.registration import CONTROL
 from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
 
@@ -59,6 +62,35 @@ def test_static_action_gets_no_reward() -> None:
         rewards = [env.step(np.int64(reference(task)))[1] for _ in range(10)]
 
         assert rewards == [0.0] * 10
+
+
+def test_episode_whose_static_settings_cost_nothing_has_defined_rewards_and_scores() -> None:
+    task = task_of("moe-bursts:rate=2,requests=100")
+    env = ControlEnv(task)
+
+    # Before: an error that ended a training, by the seed of its reset.
+    assert env.reset(seed=56)[1]["episode"] == "train-11"
+    assert static(task, "train-11", reference(task)).score == 0.0
+    rewards, is_over, info = [], False, {}
+    while not is_over:
+        _, reward, is_over, _, info = env.step(np.int64(0))
+        rewards.append(reward)
+
+    assert info["static_score"] == 0.0
+    assert info["score"] > 0.0
+    assert np.isfinite(rewards).all()
+    assert min(rewards) < 0.0 == max(rewards)
+    only = replace(task, splits={**task.splits, "held-out": ("train-11",)})
+    policies = [policy_of(name, only) for name in ("best-static", "ducb")]
+    rows = compare_policies(only, policies, n_episodes=1, horizons=(1,)).rows
+    saved = {row.policy: row.gain_percent.value for row in rows}
+    assert saved["best-static"] == saved["oracle"] == 0.0
+    assert -1e4 < saved["ducb"] < 0.0
+
+
+def test_task_that_costs_nothing_is_refused_when_it_is_made() -> None:
+    with pytest.raises(InvalidArgumentError, match="must have something to save"):
+        ControlEnv("moe-bursts:requests=20,ttft_ms=1e6,tpot_ms=1e6")
 
 
 def test_reference_is_chosen_on_training_episodes() -> None:
@@ -118,6 +150,37 @@ def test_stable_baselines_rows_are_those_of_single_environments() -> None:
                 assert np.array_equal(infos[row][name], infos_1[row][name])
             assert infos[row]["episode"]["l"] == number + 1
     assert ends == 2
+
+
+def test_stable_baselines_takes_names_as_other_environments_do() -> None:
+    pytest.importorskip("stable_baselines3")
+    from archgym.envs import Sb3VecEnv
+
+    short = "dram-locality:requests=1000"
+    for env in (Sb3VecEnv("archgym/DramControl-v0", 2, task=short), Sb3VecEnv(short, 2)):
+        assert env.get_attr("task") == [task_of(short)] * 2
+    with pytest.raises(InvalidArgumentError, match="must begin with 'dram'"):
+        Sb3VecEnv("archgym/DramControl-v0", 2, task="cpu-mixture")
+    with pytest.raises(UnknownNameError, match="Did you mean 'dram-locality'"):
+        Sb3VecEnv("dram-localityy", 2)
+
+
+@pytest.mark.parametrize("action", ["x", None, [1, 2]])
+def test_action_that_is_no_number_is_refused(action: Any) -> None:
+    env = ControlEnv("dram-locality:requests=1000")
+    env.reset(seed=0)
+
+    with pytest.raises(InvalidArgumentError, match="An action must be a whole number"):
+        env.step(action)
+
+
+def test_server_is_no_team_and_a_team_has_no_other_arguments() -> None:
+    pytest.importorskip("pettingzoo")
+
+    with pytest.raises(InvalidArgumentError, match="must have several agents"):
+        parallel("archgym/MoeControl-v0")
+    with pytest.raises(UnknownNameError, match="argument 'channels'"):
+        parallel("archgym/CpuControl-v0", channels=2)
 
 
 def test_stable_baselines_takes_a_mask_and_refuses_what_designs_have() -> None:

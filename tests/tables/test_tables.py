@@ -1,5 +1,6 @@
 """Tests of exhaustive tables: building, reading, looking up, and what damage does."""
 
+import base64
 import json
 import pickle
 import resource
@@ -15,6 +16,7 @@ import pytest
 from archgym.analysis.pareto import front
 from archgym.errors import (
     ArchGymError,
+    FileFormatError,
     InvalidArgumentError,
     SimulatorError,
     StorageError,
@@ -295,6 +297,23 @@ def test_wrong_optimum_is_found(built: Path, tmp_path: Path) -> None:
     problems = list(verify_table(TableSimulator(path), ToySimulator(), 1))
 
     assert problems == ["The optimum for 'low-latency' on light is not that of its rows."]
+
+
+def test_changed_copy_of_the_metadata_is_found(built: Path, tmp_path: Path) -> None:
+    copy = pq.read_metadata(built).metadata[b"ARROW:schema"]
+    # In the middle of the JSON, in the coding of three bytes as four characters.
+    place = 4 * base64.b64decode(copy).index(b'"doc": "') // 3 + 16
+    content = bytearray(built.read_bytes())
+    content[content.index(copy) + place] ^= 1
+    (tmp_path / "table.parquet").write_bytes(content)
+
+    with pytest.raises(FileFormatError, match="two copies of the metadata differ"):
+        TableSimulator(tmp_path / "table.parquet")
+
+
+def test_table_of_another_ending_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgumentError, match=r"`out` must end in \.parquet"):
+        build_table(toy_task("light"), tmp_path / "table.csv")
 
 
 def test_parameters_that_are_not_those_of_the_design_are_found(built: Path, tmp_path: Path) -> None:

@@ -134,7 +134,15 @@ def compare(
             ],
             right=("mean cost", "saved %", "of the gap %", "p"),
         )
-        if any(isnan(row.gap_percent.value) for row in result.rows if row.split == name):
+        best, gap = next(
+            (row.policy, row.gap_percent.value) for row in result.rows if row.split == name
+        )
+        if best != "oracle":
+            warn(
+                f"Policy {best!r} saves more than the oracle on split {name}, which looked too "
+                "short ahead; try `--horizon 8` or `--beam 8`."
+            )
+        elif isnan(gap):
             warn(
                 f"The oracle saves less than 0.05 % on split {name}: there is no gap. Runs "
                 "may be too short: see their options in `archgym control tasks`."

@@ -160,14 +160,24 @@ def prove(
     design that is known at the end is proven, else 1.
     """
     from archgym.cli.console.progress import StageBar
+    from archgym.errors import InvalidArgumentError
     from archgym.evaluation.task import Task
+    from archgym.report.design_explanation import check_registered
     from archgym.studies.snapshot import read_study
+    from archgym.tables import TableSimulator
     from archgym.tables.proof import prove as proof_of
 
     log = read_study(study)
     recipe = dict(log.header.task)
+    if table is None and not recipe.get("stand_in"):
+        check_registered(study, recipe)
     if table is not None:
         recipe.pop("stand_in", None)
+        if (of := TableSimulator(table).name) != recipe["simulator"]:
+            raise InvalidArgumentError(
+                f"`--table` must be of the study's simulator, {recipe['simulator']!r}; {table} is "
+                f"of {of!r}."
+            )
     task = Task.from_json(recipe, stand_in=table)
     best = log.best()
     known = None if best is None else task.space.indices_of(best.design)

@@ -53,8 +53,9 @@ def new(
         str, typer.Option("--domain", help="Domain of the rule, such as expert-cache.")
     ] = "expert-cache",
     template: Annotated[
-        str, typer.Option("--template", help="Rule to start from, such as lru.")
-    ] = "lru",
+        str | None,
+        typer.Option("--template", help="Rule to start from (default: lru, or the first)."),
+    ] = None,
 ) -> None:
     """Write a rule to start from."""
     from archgym.errors import InvalidArgumentError, unknown_name
@@ -62,6 +63,7 @@ def new(
     from archgym.rules.domain import domain as known_domain
 
     templates = known_domain(domain).templates
+    template = template or ("lru" if "lru" in templates else next(iter(templates)))
     if template not in templates:
         raise unknown_name(f"template of domain {domain!r}", template, templates)
     if file.exists():

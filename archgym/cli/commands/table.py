@@ -45,7 +45,8 @@ _NOTICE_S = 2.0
 table_app = command_group("table", "Build and use tables of all designs of a space.")
 
 TableArgument = Annotated[
-    Path, typer.Argument(help="Parquet file of the table, or a URL.", metavar="TABLE")
+    Path,
+    typer.Argument(help="Parquet file of the table, or a URL.", parser=named_path, metavar="TABLE"),
 ]
 
 

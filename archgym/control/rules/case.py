@@ -92,7 +92,7 @@ def open_case(domain: str, name: str, options: Mapping[str, str]) -> ControlCase
     task = task_of(options.get("task", DEFAULT_TASK[prefix]))
     if not task.name.startswith(prefix):
         raise InvalidArgumentError(
-            f"Domain {domain!r} must have a task of its own; got {task.name!r}."
+            f"A rule of domain {domain!r} must have a task of that domain; got {task.name!r}."
         )
     return ControlCase(task.check_episode(name), task, SEEN[prefix])
 

@@ -36,7 +36,7 @@ MIN_RECORDS: Final = 1000
 MAX_RECORDS: Final = 20_000_000
 """chosen: 1.3 GB of memory; a compressed file may announce a thousand times its size."""
 
-_ENDINGS: Final = (".champsimtrace", ".champsimtrace.xz", ".champsimtrace.gz", ".trace.xz")
+ENDINGS: Final = (".champsimtrace", ".champsimtrace.xz", ".champsimtrace.gz", ".trace.xz")
 _PIECE: Final = 1 << 22
 # chosen: a twentieth of the time of xz's default, for a seventh more bytes.
 _PRESET: Final = 1
@@ -45,7 +45,7 @@ _ADVICE: Final = "Record it again with `archgym trace record --instructions`"
 
 def looks_like_trace(name: str) -> bool:
     """Return True if a name is one of a ChampSim trace."""
-    return name.endswith(_ENDINGS)
+    return name.endswith(ENDINGS)
 
 
 def read_records(path: str | Path, limit: int | None = None) -> npt.NDArray[np.void]:
