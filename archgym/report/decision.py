@@ -191,7 +191,7 @@ class Decision:
 
     @property
     def title(self) -> str:
-        """What `p_best` is the probability of, in words."""
+        """Event whose probability is `p_best`, in words."""
         return "is the best" if self.n_terms == 1 else "has the best weighted sum"
 
     @property
