@@ -468,3 +468,15 @@ def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
     assert journals[0] == journals[1]
     result = search(counted, budget=np.int64(3), seed=np.arange(3)[1], workers=np.int64(1))
     assert result.evaluations == 3
+
+
+@pytest.mark.parametrize("name", ["fixed", "values", "hyperparameters"])
+@pytest.mark.parametrize("wrong", [0, "", np.array([1, 2])])
+def test_choice_that_maps_nothing_is_refused(name: str, wrong: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"`{name}` must map names to values"):
+        run(**{name: wrong})
+
+
+def test_design_that_is_none_is_refused() -> None:
+    with pytest.raises(ag.ArchGymError, match="A design must map parameters to values; got 1"):
+        cache.space.indices_of(1)  # type: ignore[arg-type]

@@ -388,7 +388,7 @@ def metric_specs(metrics: Any) -> tuple[MetricSpec, ...]:
       InvalidArgumentError: A name or a goal cannot be used, or there is no metric.
     """
     if not isinstance(metrics, Mapping):
-        given = tuple(metrics)
+        given = tuple(metrics) if isinstance(metrics, Iterable) else ()
         if not given or not all(isinstance(spec, MetricSpec) for spec in given):
             raise InvalidArgumentError(
                 "`metrics` must map names to goals or list MetricSpecs; got "
