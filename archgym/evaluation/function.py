@@ -196,6 +196,8 @@ class FunctionSimulator(_Declared):
             code_of(function),
         )
         self.version = check_whole("version", version, 0)
+        if isinstance(reasons, str):
+            raise InvalidArgumentError(f"`reasons` must be a list of texts; got {reasons!r}.")
         self.model_reasons = tuple(reasons)
         self._function = function
         update_wrapper(self, function)
