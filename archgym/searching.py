@@ -284,7 +284,7 @@ def search(
     settings: dict[str, Any] = {
         "seed": seed,
         "budget": budget,
-        "hyperparameters": hyperparameters,
+        "hyperparameters": {} if hyperparameters is None else hyperparameters,
         "start": (start,)
         if isinstance(start, str | Mapping | Path)
         else check_several("start", start),
@@ -328,7 +328,7 @@ def suited_settings(
     if not isinstance(prior, bool):
         raise InvalidArgumentError(f"`prior` must be True or False; got {prior!r}.")
     kind = agent_class(agent) if isinstance(agent, str) else agent
-    given = check_mapping("hyperparameters", settings["hyperparameters"] or {})
+    given = check_mapping("hyperparameters", settings["hyperparameters"])
     suited = kind.suited(task, workers)
     earlier = settings["warm_start"]
     warm_start = (

@@ -468,3 +468,31 @@ def test_whole_numbers_of_numpy_are_whole_numbers() -> None:
     assert journals[0] == journals[1]
     result = search(counted, budget=np.int64(3), seed=np.arange(3)[1], workers=np.int64(1))
     assert result.evaluations == 3
+
+
+@pytest.mark.parametrize("name", ["fixed", "values", "hyperparameters"])
+@pytest.mark.parametrize("wrong", [0, "", np.array([1, 2])])
+def test_choice_that_maps_nothing_is_refused(name: str, wrong: Any) -> None:
+    with pytest.raises(InvalidArgumentError, match=f"`{name}` must map names to values"):
+        run(**{name: wrong})
+
+
+def test_design_that_is_none_is_refused() -> None:
+    with pytest.raises(ag.ArchGymError, match="A design must map parameters to values; got 1"):
+        cache.space.indices_of(1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", ["minimise", "maximise", "subject_to"])
+def test_array_is_no_text(name: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="must be texts such as"):
+        search(cache, budget=1, **{name: np.array([1, 2])})
+
+
+def test_text_is_no_list() -> None:
+    space = [Integer(name="n", low=0, high=1)]
+    with pytest.raises(InvalidArgumentError, match="`reasons` must be a list of texts"):
+        ag.simulator(space=space, metrics={"m": "minimise"}, reasons="bad")(lambda design: {})
+    with pytest.raises(InvalidArgumentError, match="`metrics` must map names to goals"):
+        ag.simulator(space=space, metrics=5)(lambda design: {})  # type: ignore[arg-type]
+    with pytest.raises(InvalidSpaceError, match="a list of choices"):
+        ag.Categorical(name="c", choices="xyz")

@@ -196,6 +196,8 @@ class FunctionSimulator(_Declared):
             code_of(function),
         )
         self.version = check_whole("version", version, 0)
+        if isinstance(reasons, str):
+            raise InvalidArgumentError(f"`reasons` must be a list of texts; got {reasons!r}.")
         self.model_reasons = tuple(reasons)
         self._function = function
         update_wrapper(self, function)
@@ -388,7 +390,7 @@ def metric_specs(metrics: Any) -> tuple[MetricSpec, ...]:
       InvalidArgumentError: A name or a goal cannot be used, or there is no metric.
     """
     if not isinstance(metrics, Mapping):
-        given = tuple(metrics)
+        given = tuple(metrics) if isinstance(metrics, Iterable) else ()
         if not given or not all(isinstance(spec, MetricSpec) for spec in given):
             raise InvalidArgumentError(
                 "`metrics` must map names to goals or list MetricSpecs; got "

@@ -109,7 +109,9 @@ def parse_limits(
 
 
 def listed_texts(what: str, texts: Any, example: str) -> list[str]:
-    """Return one text or several as a list, and refuse all else."""
+    """Return one text or several as a list, none for None, and refuse all else."""
+    if texts is None:
+        return []
     parts = [texts] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
     if not all(isinstance(part, str) for part in parts):
         raise InvalidArgumentError(
@@ -130,7 +132,8 @@ def split_limits(
     Raises:
       InvalidArgumentError: A limit on a parameter has another form or unit.
     """
-    parts = listed_texts("Limits", texts or (), "area_mm2 <= 5")
+    has_none = isinstance(texts, str) and not texts
+    parts = listed_texts("Limits", () if has_none else texts, "area_mm2 <= 5")
     on_metrics: list[str] = []
     on_parameters: dict[str, list[str]] = {}
     for text in (piece for part in parts for piece in part.split(",")):

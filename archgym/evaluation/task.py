@@ -10,6 +10,7 @@ from typing import Any, final
 
 import numpy as np
 
+from archgym.checks import check_mapping
 from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameError, unknown_name
 from archgym.evaluation.limits import Limit, missed_limits
 from archgym.evaluation.metrics import MetricSpec
@@ -148,8 +149,8 @@ class Task:
                 subject_to=subject_to,
                 minimise=minimise,
                 maximise=maximise,
-                fixed=fixed or {},
-                values=values or {},
+                fixed={} if fixed is None else check_mapping("fixed", fixed),
+                values={} if values is None else check_mapping("values", values),
                 measured=measured,
                 confidence=confidence,
                 options=options,

@@ -566,7 +566,7 @@ def _with_limits_of(simulator: Simulator, objective: Objective, is_own: bool) ->
 
 
 def _names(metrics: str | Sequence[str] | None) -> list[str]:
-    texts = listed_texts("Metrics", metrics or (), "time_ns")
+    texts = listed_texts("Metrics", metrics, "time_ns")
     return [name.strip() for text in texts for name in text.split(",")]
 
 

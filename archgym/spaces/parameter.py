@@ -208,6 +208,7 @@ class Categorical(_Described, _Listed):
     choices: tuple[str, ...] | tuple[int | float, ...]
 
     def __post_init__(self) -> None:
+        self._require(not isinstance(self.choices, str), "a list of choices", self.choices)
         object.__setattr__(self, "choices", tuple(self.choices))
         is_plain = all(map(_fits, self.choices)) or all(isinstance(c, str) for c in self.choices)
         self._require(is_plain, "choices that are all strings or all numbers", self.choices)

@@ -292,6 +292,8 @@ class DesignSpace:
         Raises:
           InvalidDesignError: A parameter is missing, unknown, or has no such value.
         """
+        if not isinstance(design, Mapping):
+            raise InvalidDesignError(f"A design must map parameters to values; got {design!r}.")
         unknown = [name for name in design if name not in self._position]
         if unknown:
             raise InvalidDesignError(str(unknown_name("parameter", unknown[0], self.names)))
