@@ -124,8 +124,9 @@ def _spreadsheet(path: Path) -> None:
 
 def _design(path: Path) -> None:
     from archgym.cli.options.values import read_designs, read_task
+    from tests.toys import toy_task
 
-    read_designs(path)
+    read_designs(path, toy_task().space)
     read_task(path)
 
 

@@ -520,7 +520,7 @@ class Task:
 
     def _files(self) -> dict[str, str]:
         """Return checksums of the files that options and workloads name, by path."""
-        named = [*self.simulator.options.values(), *(w.source for w in self.workloads)]
+        named = [*map(str, self.simulator.options.values()), *(w.source for w in self.workloads)]
         return {path: found for path in named if (found := _checksum(path))}
 
     def _difference(self, data: Mapping[str, Any]) -> str:

@@ -13,13 +13,12 @@ SPACES = [
     *((n, simulator_class(n).space_names[0]) for n in simulator_names() if "+" not in n),
     *((n, simulator_class(n).space_names[-1]) for n in ("accelerator", "dram", "kv")),
 ]
-# Models of silicon, equal for all workloads and still uncertain; a share that routing decides.
+# Models of silicon and power, equal for all workloads and still uncertain; a share that routing
+# decides.
 ESTIMATED = (
     *("area_mm2", "area_no_dram_mm2", "dram_area_mm2", "translation_area_mm2"),
-    "degraded_percent",
+    *("degraded_percent", "power_kw"),
 )
-# What a workload needs of a design, before anything runs.
-PLANNED = ("memory_gb", "memory_percent")
 
 
 @pytest.mark.usefixtures("quick_simulators")
@@ -37,7 +36,7 @@ def test_metrics_that_do_not_depend_on_the_run_have_no_error(name: str, space: s
         one, other = values[:, :, place].T[[0, -1]]
         if spec.exact:
             assert spec.name not in with_error
-            assert (one == other).all() or spec.name in PLANNED
+            assert (one == other).all()
         elif spec.name in with_error and len(task.workloads) > 1 and one.any():
             assert (one != other).any() or spec.name in ESTIMATED
 
