@@ -1,8 +1,9 @@
-"""Checks of arguments: numbers, choices, one-line texts, lists and values by name."""
+"""Checks of arguments: numbers, choices, one-line texts, paths, lists and values by name."""
 
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral, Real
+from os import PathLike
 from typing import Any
 
 from archgym.errors import InvalidArgumentError
@@ -83,6 +84,17 @@ def check_line(name: str, value: Any) -> str:
         raise InvalidArgumentError(
             f"`{name}` must be one line without control characters; got {value!r}."
         )
+    return value
+
+
+def check_path(name: str, value: Any) -> str | PathLike[str]:
+    """Return `value` where it is a path.
+
+    Raises:
+      InvalidArgumentError: It is not.
+    """
+    if not isinstance(value, str | PathLike):
+        raise InvalidArgumentError(f"`{name}` must be a path; got {value!r}.")
     return value
 
 

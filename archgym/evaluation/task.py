@@ -298,7 +298,8 @@ class Task:
           InvalidDesignError: An index lies outside the space.
           SimulatorError: The simulator broke on the whole batch.
         """
-        n, w = len(indices), len(self.workloads)
+        # What has another shape is refused by the simulator.
+        n, w = len(np.atleast_1d(indices)), len(self.workloads)
         values = np.empty((n, w, len(self.metrics)))
         reason = np.empty((n, w), dtype=np.int16)
         failures: dict[int, str] = {}
@@ -386,7 +387,7 @@ class Task:
             "reasons": list(self.simulator.reasons),
             "reference": self.reference.tolist(),
         }
-        if files := self._files():
+        if files := self._files:
             # Not its identity: they say which file has changed.
             data["files"] = files
         source = self.simulator.unrestricted
@@ -518,8 +519,9 @@ class Task:
             "reference": self.reference[:, [bool(s.identifies) for s in self.metrics]].tolist(),
         }
 
+    @cached_property
     def _files(self) -> dict[str, str]:
-        """Return checksums of the files that options and workloads name, by path."""
+        """Checksums by path of the files that options and workloads name."""
         named = [*map(str, self.simulator.options.values()), *(w.source for w in self.workloads)]
         return {path: found for path in named if (found := _checksum(path))}
 
@@ -568,7 +570,7 @@ def _changed_files(recorded: Any, mine: Mapping[str, Any]) -> str:
 
 
 def _checksum(path: str) -> str:
-    """Return the SHA-256 of a file; "" where there is none that can be read."""
+    """Return the SHA-256 of a file; "" if it does not exist or cannot be read."""
     try:
         if not Path(path).is_file():
             return ""

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, final
 from urllib.parse import unquote
 
+from archgym.checks import check_path
 from archgym.errors import (
     ArchGymError,
     InvalidArgumentError,
@@ -113,7 +114,11 @@ def placed(path: str | Path) -> tuple[Path, Url | None]:
 
     >>> placed("file:///tmp/my%20rows.parquet")
     (PosixPath('/tmp/my rows.parquet'), None)
+
+    Raises:
+      InvalidArgumentError: It is no path.
     """
+    check_path("path", path)
     url = url_of(path)
     if url is not None and url.scheme == "file":
         return Path(f"/{unquote(url.place)}"), None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, final
 
+from archgym.checks import check_path
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.files.json_types import typed
 from archgym.files.storage import is_there, open_file, require_own, storage_errors, write_atomic
@@ -114,7 +115,7 @@ def read_measurements(path: str | Path) -> Measurements:
       FileFormatError: A line was changed, or the file is something else.
       StorageError: It cannot be read.
     """
-    path = Path(path)
+    path = Path(check_path("path", path))
     with storage_errors(path, "read"), open_file(path) as handle:
         content = handle.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:

@@ -103,3 +103,19 @@ def test_number_in_place_of_a_list_or_mapping_is_named(tmp_path: Path, name: str
 
     assert str(refused.value).startswith(f"`{name}` must ")
     assert str(refused.value).endswith("got 5.")
+
+
+def test_number_in_place_of_a_path_is_named(tmp_path: Path) -> None:
+    search(tmp_path)
+    found = ag.SearchResult.read(tmp_path / "s")
+
+    # Before, these were raw TypeErrors.
+    for read in (ag.SearchResult.read, lambda path: found.decide(measured=path)):
+        with pytest.raises(InvalidArgumentError, match="`path` must be a path; got 5"):
+            read(5)
+
+
+@pytest.mark.parametrize("indices", [5, "no such thing"])
+def test_designs_of_another_shape_are_refused(indices: Any) -> None:
+    with pytest.raises(ag.ArchGymError, match="must have shape"):
+        ag.Task.make(proving()).evaluate(indices)

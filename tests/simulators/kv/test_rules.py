@@ -62,7 +62,7 @@ def test_cache_below_the_largest_request_is_raised_and_told() -> None:
 
 
 def test_rule_below_an_optimal_lru_loses() -> None:
-    # Before, each rule had all of a gap that is none.
+    # Before, each rule was said to close all of a gap of 0.
     assert gap_share(7, 7, 7) == 1.0
     assert gap_share(6, 7, 7) < 0.0
     assert gap_share(0, 0, 0) == 1.0
