@@ -108,9 +108,10 @@ def _write_trace(path: Path, rows: list[dict[str, Any]]) -> None:
 
 def main() -> None:
     """Print the comparison of each run of a folder."""
-    for folder in sorted(Path(sys.argv[1]).iterdir()):
-        if not (folder / "requests.jsonl").is_file():
-            continue
+    found_in = sorted(path.parent for path in Path(sys.argv[1]).glob("*/requests.jsonl"))
+    if not found_in:
+        sys.exit(f"{sys.argv[1]} has no folder with a requests.jsonl; name the folder of the runs.")
+    for folder in found_in:
         for found in compare(folder):
             sys.stdout.write(
                 f"{found.run}, mean {found.metric}: measured {found.measured:,.1f} ms, predicted "
