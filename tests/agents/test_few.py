@@ -1,5 +1,6 @@
 """Tests of the search for tens of evaluations, and of the models behind it."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -264,7 +265,7 @@ def test_belief_keeps_means_and_removes_uncertainty() -> None:
 
 
 def test_design_in_flight_that_is_believed_to_be_the_best_is_the_one_to_improve_on() -> None:
-    space = DesignSpace("line", [Integer(name="x", low=0, high=30)])
+    space = _line(31)
     task = Task.make(
         FunctionSimulator(lambda design: {"loss": 40.0 - design["x"]}, space, {"loss": "minimise"})
     )
@@ -367,6 +368,32 @@ def test_intervals_hold_what_they_state_where_the_model_does_not_fit(tmp_path: P
 
     # It was 0.3; 90 % is stated, and three standard errors of 61 designs are 11 %.
     assert np.mean(held) > 0.79
+
+
+def test_advice_where_every_design_is_known_suggests_none(tmp_path: Path) -> None:
+    task = Task.make(FunctionSimulator(lambda d: {"loss": d["x"]}, _line(6), {"loss": "minimise"}))
+    with Study.create(tmp_path / "study", task, "random", seed=1, budget=6) as study:
+        study.run()
+        found = study.advise(2)
+
+    assert found.suggestions == ()
+    assert found.importance["x"] > 1.0
+
+
+def test_intervals_of_metrics_over_many_orders_are_finite(tmp_path: Path) -> None:
+    def huge(design: Any) -> dict[str, float]:
+        return {"loss": 10.0 ** (design["x"] * 7 % 300)}
+
+    task = Task.make(FunctionSimulator(huge, _line(300), {"loss": "minimise"}))
+    with Study.create(tmp_path / "study", task, "random", seed=1, budget=8) as study:
+        study.run()
+        found = study.advise(3)
+
+    assert json.dumps(found.to_json(), allow_nan=False)
+
+
+def _line(n: int) -> DesignSpace:
+    return DesignSpace("line", [Integer(name="x", low=0, high=n - 1)])
 
 
 def test_design_far_from_all_results_is_extrapolated() -> None:
