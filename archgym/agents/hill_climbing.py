@@ -157,17 +157,12 @@ class HillClimbingAgent(AskTellAgent):
 
     def _new_near(self, place: "_Place", n: int, rate: float) -> np.ndarray:
         """Return up to `n` new feasible designs some steps away, and mark them as asked for."""
-        found = np.empty((0, self._space.n_parameters), dtype=np.int64)
-        for _ in range(_MAX_ROUNDS):
-            if len(found) >= n:
-                break
-            near = np.tile(place.design, (max(2 * n, _LEAST_STEPS), 1))
-            near = step_designs(self._space, near, rate, self._step, self._rng)
-            near = self._space.canonical(near)
-            near = near[self._asked.new(near)][: n - len(found)]
-            self._asked.add(near)
-            found = np.concatenate([found, near])
-        return found
+
+        def near(_missing: int, _round: int) -> np.ndarray:
+            centres = np.tile(place.design, (max(2 * n, _LEAST_STEPS), 1))
+            return step_designs(self._space, centres, rate, self._step, self._rng)
+
+        return self._asked.new_among(n, _MAX_ROUNDS, near)
 
 
 @final
