@@ -23,7 +23,7 @@ from archgym.spaces.space import DesignSpace
 from archgym.studies.study import Study
 from archgym.testing import ProvingSimulator, proving_tasks
 from tests.agents.recorder import search
-from tests.agents.telling import asked
+from tests.agents.telling import asked, trials
 
 MIXED, MAPPING, TINY = proving_tasks()
 
@@ -283,6 +283,21 @@ def test_design_in_flight_that_is_believed_to_be_the_best_is_the_one_to_improve_
     assert gain(18, 16) > gain(14, 16) + 1.0
     # A design that is believed to be worse changes little.
     assert gain(14, 2) == pytest.approx(gain(14), abs=0.1)
+
+
+def test_failures_of_designs_asked_for_before_the_best_was_known_do_not_narrow_the_search() -> None:
+    def told(design: np.ndarray, reward: float) -> float:
+        agent.tell(trials(design, reward))
+        return agent._reach
+
+    agent = FewAgent(MIXED.space, seed=0, batch_size=4)
+    waiting = [agent.ask() for _ in range(13)]
+    for _ in range(9):
+        told(waiting.pop(0), 0.0)
+    wide = told(waiting.pop(0), 1.0)
+
+    assert [told(design, 0.5) for design in waiting] == [wide] * 3
+    assert told(agent.ask(), 0.5) < wide
 
 
 def test_asks_depend_on_results_in_order_of_asking_only() -> None:
