@@ -133,12 +133,12 @@ class HillClimbingAgent(AskTellAgent):
         worth = np.where(trials.feasible, trials.reward, -np.inf)
         row = int(np.argmax(worth))
         found = _Place(trials.indices[row], float(worth[row]))
-        self._best = max(self._best, found, key=_reward)
+        self._best = max(self._best, found, key=lambda place: place.reward)
         if self._here is None:
             self._stand_at(found if np.isfinite(found.reward) else None)
             return
         self._n_tried += len(trials)
-        self._neighbour = max(self._neighbour, found, key=_reward)
+        self._neighbour = max(self._neighbour, found, key=lambda place: place.reward)
         if self._moves_at_once and self._neighbour.reward > self._here.reward:
             self._stand_at(self._neighbour)
 
@@ -172,7 +172,3 @@ class _Place:
 
     design: np.ndarray
     reward: float
-
-
-def _reward(place: _Place) -> float:
-    return place.reward

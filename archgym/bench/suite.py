@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Literal, final
 
 from archgym.errors import unknown_name
+from archgym.files.json_types import tuples
 from archgym.files.yaml_document import read_document
 from archgym.sweep.plan import TaskPlan
 
@@ -200,7 +201,7 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for line in path.read_text("utf-8").splitlines():
         found = json.loads(line)
         label = found.pop("task")
-        yield label, {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+        yield label, tuples(found)
 
 
 def _weights(workload: str | Sequence[str] | None) -> dict[str, float] | None:

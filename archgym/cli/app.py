@@ -282,7 +282,10 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
                 "the output.",
                 1,
             )
-        _fail(_one_line(error), _exit_code(error))
+        _fail(
+            _one_line(error),
+            128 + error.signal_number if isinstance(error, StudyInterrupted) else 1,
+        )
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -342,10 +345,6 @@ def _is_full_output(error: BaseException) -> bool:
         and error.errno == errno.ENOSPC
         and error.filename is None
     )
-
-
-def _exit_code(error: BaseException) -> int:
-    return 128 + error.signal_number if isinstance(error, StudyInterrupted) else 1
 
 
 def _fail(message: str, code: int) -> NoReturn:

@@ -7,6 +7,7 @@ import msgspec
 
 from archgym.errors import InvalidDesignError
 from archgym.evaluation.task_choices import TaskChoices
+from archgym.files.json_types import tuples
 from archgym.spaces.design import Design
 from archgym.spaces.space import DesignSpace
 
@@ -90,11 +91,8 @@ def read_design(space: DesignSpace, values: Mapping[str, Any], position: int) ->
     Raises:
       InvalidDesignError: A name or value is not in the space.
     """
-    given = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
     default = dict(space.design_at(space.default_indices))
     try:
-        return space.design({**default, **given})
+        return space.design({**default, **tuples(values)})
     except (InvalidDesignError, LookupError, TypeError) as error:
         raise InvalidDesignError(f"designs[{position}]: {error}") from None

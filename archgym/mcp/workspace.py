@@ -8,7 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
 
-from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, UnknownNameError
+from archgym.errors import ArchGymError, InvalidArgumentError, StorageError
 from archgym.errors import unknown_name as unknown
 from archgym.evaluation.simulator import Workload, simulator_class
 from archgym.evaluation.task import Task
@@ -383,11 +383,8 @@ class Workspace:
         """
         folder = self.folder(name)
         if not (folder / STUDY_NAME).is_file():
-            raise self._unknown(name)
+            raise unknown("study", name, self.names())
         return read_header(folder)
-
-    def _unknown(self, name: str) -> UnknownNameError:
-        return unknown("study", name, self.names())
 
     def log(self, name: str) -> StudyLog:
         """Return a study as its readers see it now.

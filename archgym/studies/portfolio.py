@@ -25,6 +25,7 @@ from archgym.checks import check_whole
 from archgym.errors import ArchGymError, InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
+from archgym.files.json_types import tuples
 from archgym.spaces.design import Design
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.prior import StudySource, best_first
@@ -356,10 +357,4 @@ def _portfolios() -> dict[tuple[str, str], tuple[dict[str, Any], ...]]:
     """Return the designs that ship, values by parameter, for each simulator and space."""
     path = files("archgym.studies") / "data" / _SHIPPED_NAME
     found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return {
-        (each["simulator"], each["space"]): tuple(
-            {name: tuple(v) if isinstance(v, list) else v for name, v in design.items()}
-            for design in each["designs"]
-        )
-        for each in found
-    }
+    return {(f["simulator"], f["space"]): tuple(map(tuples, f["designs"])) for f in found}

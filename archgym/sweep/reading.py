@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any, final
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, unknown_name
+from archgym.files.json_types import tuples
 from archgym.files.remote import local_copy
 from archgym.files.storage import is_there, require_inside, write_atomic
 from archgym.files.yaml_document import Document, Node, Problems, read_document, read_value
@@ -353,9 +354,7 @@ def _start(node: Node) -> tuple[str | Mapping[str, Any], ...]:
     found: list[str | Mapping[str, Any]] = []
     for item in items:
         if isinstance(item.value, Mapping):
-            found.append(
-                {n: tuple(v) if isinstance(v, list) else v for n, v in item.plain().items()}
-            )
+            found.append(tuples(item.plain()))
         else:
             text = item.text("a start design")
             found.append(text if text == "default" else _beside(item, text))

@@ -13,6 +13,7 @@ from archgym.errors import (
     InvalidDesignError,
     UnknownNameError,
 )
+from archgym.files.json_types import refuse_constant, tuples
 from archgym.files.remote import placed
 from archgym.files.storage import open_file, storage_errors
 
@@ -127,7 +128,7 @@ def read_design(path: Path) -> dict[str, Any]:
     """
     data = _read_object(path)
     nested = data.get("design")
-    return _values(nested if isinstance(nested, dict) else data)
+    return tuples(nested if isinstance(nested, dict) else data)
 
 
 def read_designs(path: Path, space: "DesignSpace") -> "list[Mapping[str, Any]]":
@@ -155,14 +156,7 @@ def read_designs(path: Path, space: "DesignSpace") -> "list[Mapping[str, Any]]":
             "`designs` must be one or more objects of parameters and values",
             "Write it again with `archgym portfolio`",
         )
-    return [_values(design) for design in data["designs"]]
-
-
-def _values(design: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a design from JSON, in which tuples are lists."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in design.items()
-    }
+    return [tuples(design) for design in data["designs"]]
 
 
 def read_task(path: Path) -> tuple[str, str, dict[str, float]]:
@@ -209,7 +203,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         raise FileFormatError(path, None, f"a design must be below {_MAX_BYTES} bytes", remedy)
     try:
         data = json.loads(
-            content.decode(), parse_constant=_refuse_constant, object_pairs_hook=_unique
+            content.decode(), parse_constant=refuse_constant, object_pairs_hook=_unique
         )
     except json.JSONDecodeError as error:
         raise FileFormatError(
@@ -234,7 +228,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise InvalidArgumentError(f"each name must come once; {name!r} came twice")
         values[name] = value
     return values
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")
