@@ -8,11 +8,18 @@ other value where nothing is near.
 import sys
 from collections.abc import Callable
 from functools import cache
+from typing import Final
 
 import numpy as np
 
 from archgym.spaces.parameter import Factorisation, Parameter, Permutation
 from archgym.spaces.space import DesignSpace
+
+# chosen: Python makes so many steps in the time that loading compiled ones takes, a tenth of a
+# second.
+_LOADED_AFTER: Final = 2**15
+# Steps of this process.
+_made: Final = [0]
 
 
 def step(parameter: Parameter, index: int, length: float, rng: np.random.Generator) -> int:
@@ -73,8 +80,11 @@ def step_designs(
     parameters = space.parameters
     are_ordered = np.array([parameter.is_ordered for parameter in parameters])
     is_listed = are_ordered | [_is_choice(type(parameter)) for parameter in parameters]
-    # Compiled code makes the same steps, and is used where a simulator has loaded its library.
-    if "archgym.runtime.kernels" in sys.modules and is_listed[places[:, 1]].all():
+    _made[0] += len(places)
+    # Compiled code makes the same steps. It is used in long searches, where a simulator has loaded
+    # its library.
+    is_compiled = _made[0] > _LOADED_AFTER and "archgym.runtime.kernels" in sys.modules
+    if is_compiled and is_listed[places[:, 1]].all():
         odds = np.minimum(1.0, 1.0 / (length * space.sizes))
         _compiled_steps()(changed, places, space.sizes, are_ordered, odds, rng)
         return changed
