@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, final
 
@@ -19,7 +21,7 @@ from archgym.studies.timing import RunTimes
 from archgym.sweep.driver import FullNote, Standings, read_failures
 from archgym.sweep.plan import Run, SweepPlan, TaskPlan
 from archgym.sweep.reading import read_recorded_plan
-from archgym.sweep.study_run import Curve, Digest, require_same_study
+from archgym.sweep.study_run import Curve, Curves, Digest, require_same_study
 
 WITHIN = 0.05
 """Distance to the best known reward within which a design counts as good."""
@@ -93,23 +95,22 @@ class AgentSummary:
     @property
     def to_within(self) -> float:
         """Median of `reached`, infinite where most runs reached none; NaN without runs."""
-        begun = [r for r, run in zip(self.reached, self.runs, strict=True) if run.evaluations]
-        if not begun:
+        begun = zip(self.reached, self.runs, strict=True)
+        places = sorted(math.inf if r is None else r for r, run in begun if run.results.curve.n)
+        if not places:
             return math.nan
-        places = sorted(math.inf if place is None else place for place in begun)
         middle = (len(places) - 1) // 2
         pair = places[middle], places[len(places) // 2]
         return math.inf if math.isinf(pair[1]) else sum(pair) / 2
 
     def mean(self, name: str) -> float:
-        """Mean over the runs of one of evaluations, asks, distinct, simulator_s and own_s."""
-        values = [
-            run.evaluations if name == "evaluations" else getattr(run.results, name)
-            for run in self.runs
-            if run.evaluations
-        ]
-        known = [float(value) for value in values if value is not None]
-        return sum(known) / len(known) if known else math.nan
+        """Mean over the runs of one of asks, distinct, simulator_s and own_s."""
+        known = [value for value in map(attrgetter(name), self._begun) if value is not None]
+        return sum(map(float, known)) / len(known) if known else math.nan
+
+    @cached_property
+    def _begun(self) -> list[Digest]:
+        return [run.results for run in self.runs if run.results.curve.n]
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as data."""
@@ -262,14 +263,14 @@ def _task_summary(
     log: StudyLog | None,
     budgets: Sequence[int],
 ) -> TaskSummary:
-    curves = {label: [run.results.curve for run in own] for label, own in runs.items()}
-    ends = [curve.at(curve.n) for each in curves.values() for curve in each if curve.n]
-    best = max([*ends, -math.inf if task.best_known is None else task.best_known])
+    curves = {label: Curves([run.results.curve for run in own]) for label, own in runs.items()}
+    known = -math.inf if task.best_known is None else task.best_known
+    best = max([known, *(each.best for each in curves.values())])
     threshold = math.inf if log is None else within_reward(log, best)
     agents = []
     for label, own in curves.items():
-        rewards = {budget: _spread([curve.at(budget) for curve in own]) for budget in budgets}
-        reached = tuple(curve.reached(threshold) for curve in own)
+        rewards = {budget: _spread(own.at(budget)) for budget in budgets}
+        reached = own.reached(threshold)
         agents.append(AgentSummary(label, tuple(runs[label]), rewards, reached))
     return TaskSummary(task, best, threshold, None if log is None else _metric(log), tuple(agents))
 
@@ -320,12 +321,12 @@ def _metric(log: StudyLog) -> str | None:
     return f"{name} [{units[name]}]"
 
 
-def _spread(values: Sequence[float]) -> Spread:
-    known = [value for value in values if not math.isnan(value)]
-    if not known:
+def _spread(values: np.ndarray) -> Spread:
+    known = values[~np.isnan(values)]
+    if not len(known):
         return Spread(math.nan, math.nan, math.nan, math.nan, 0)
-    iqm = interquartile_mean(known)
-    return Spread(float(np.median(known)), iqm, min(known), max(known), len(known))
+    low, high = float(known.min()), float(known.max())
+    return Spread(float(np.median(known)), interquartile_mean(known), low, high, len(known))
 
 
 def require_evaluations(report: SweepReport) -> None:

@@ -4,9 +4,10 @@ import errno
 import math
 import time
 import traceback
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from bisect import bisect_right
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, final
 
@@ -73,11 +74,45 @@ class Curve(msgspec.Struct, frozen=True, array_like=True, gc=False):
         n = bisect_right(self.places, budget)
         return self.bests[n - 1] if n else -math.inf
 
-    def reached(self, threshold: float) -> int | None:
-        """Return the evaluations until a reward; None if no reward is as good."""
+
+@final
+class Curves:
+    """Curves of many runs, as arrays."""
+
+    def __init__(self, curves: Sequence[Curve]) -> None:
+        self._n = np.array([curve.n for curve in curves], dtype=np.int64)
+        self._is_over = np.array([curve.is_over for curve in curves], dtype=bool)
+        self._counts = np.array([len(curve.places) for curve in curves], dtype=np.int64)
+        self._starts = np.cumsum(self._counts) - self._counts
+        self._runs = np.repeat(np.arange(len(curves)), self._counts)
+        # One more, for runs without any.
+        places = chain.from_iterable(curve.places for curve in curves)
+        self._places = np.array([*places, 0], dtype=np.int64)
+        bests = chain.from_iterable(curve.bests for curve in curves)
+        self._bests = np.array([*bests, -np.inf])
+
+    @property
+    def best(self) -> float:
+        """The best reward of all runs, -inf before a feasible design."""
+        return float(self._bests.max())
+
+    def at(self, budget: int) -> np.ndarray:
+        """Return as `Curve.at` does for each run, (n,)."""
+        n = self._rises(self._places[:-1] <= budget)
+        found = np.where(n > 0, self._bests[self._starts + np.maximum(n, 1) - 1], -np.inf)
+        is_known = (self._n > 0) & ((self._n >= budget) | self._is_over)
+        return np.where(is_known, found, np.nan)
+
+    def reached(self, threshold: float) -> tuple[int | None, ...]:
+        """Return the evaluations of each run until a reward; None if no reward is as good."""
         # Rounding must not lose the best design itself.
-        n = bisect_left(self.bests, threshold - 1e-12)
-        return self.places[n] if n < len(self.places) else None
+        n = self._rises(self._bests[:-1] < threshold - 1e-12)
+        places = self._places[np.minimum(self._starts + n, len(self._runs))].tolist()
+        pairs = zip(places, (n < self._counts).tolist(), strict=True)
+        return tuple(place if is_reached else None for place, is_reached in pairs)
+
+    def _rises(self, is_chosen: np.ndarray) -> np.ndarray:
+        return np.bincount(self._runs[is_chosen], minlength=len(self._n))
 
 
 @final

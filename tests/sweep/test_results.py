@@ -16,7 +16,7 @@ from archgym.sweep.driver import run_sweep
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan, write_recorded_plan
 from archgym.sweep.results import log_spaced, read_report, within_reward
-from archgym.sweep.study_run import Curve
+from archgym.sweep.study_run import Curve, Curves
 from tests.sweep.conftest import WritePlan
 from tests.toys import ToyAgent, toy_task
 
@@ -46,6 +46,27 @@ def test_a_curve_stands_still_once_it_is_over_and_is_unknown_while_it_goes_on() 
 def small_log(tmp_path: Path, objective: str) -> StudyLog:
     study = Study.create(tmp_path / "study", toy_task(objective=objective), ToyAgent, budget=3)
     return study.run().log
+
+
+def test_curves_of_many_runs_are_read_at_once() -> None:
+    runs = Curves(
+        [
+            Curve(0),
+            Curve(9, (2, 5), (-3.0, 1.0), is_over=True),
+            Curve(4, is_over=False),
+            Curve(6, (1,), (2.0,), is_over=False),
+            Curve(3, is_over=True),
+        ]
+    )
+
+    np.testing.assert_array_equal(runs.at(1), [np.nan, -np.inf, -np.inf, 2.0, -np.inf])
+    np.testing.assert_array_equal(runs.at(4), [np.nan, -3.0, -np.inf, 2.0, -np.inf])
+    np.testing.assert_array_equal(runs.at(20), [np.nan, 1.0, np.nan, np.nan, -np.inf])
+    assert runs.best == 2.0
+    assert runs.reached(-4.0) == (None, 2, None, 1, None)
+    assert runs.reached(1.0) == (None, 5, None, 1, None)
+    assert runs.reached(3.0) == (None,) * 5
+    assert Curves([]).best == -np.inf
 
 
 def test_within_is_meant_on_the_metric(tmp_path: Path) -> None:
