@@ -133,7 +133,7 @@ class AgentSummary:
                     "evaluations": run.evaluations,
                     "asks": run.results.asks,
                     "distinct_designs": run.results.distinct,
-                    "best_reward": run.curve.at(run.evaluations) if run.evaluations else None,
+                    "best_reward": run.curve.best if run.evaluations else None,
                     "evaluations_to_within": reached,
                     "simulator_s": run.times.simulator_s,
                     "own_s": run.times.own_s,
@@ -263,15 +263,14 @@ def _task_summary(
     log: StudyLog | None,
     budgets: Sequence[int],
 ) -> TaskSummary:
-    curves = {label: Curves([run.results.curve for run in own]) for label, own in runs.items()}
-    known = -math.inf if task.best_known is None else task.best_known
-    best = max([known, *(each.best for each in curves.values())])
+    ends = [run.results.curve.best for own in runs.values() for run in own]
+    best = max([*ends, -math.inf if task.best_known is None else task.best_known])
     threshold = math.inf if log is None else within_reward(log, best)
     agents = []
-    for label, own in curves.items():
-        rewards = {budget: _spread(own.at(budget)) for budget in budgets}
-        reached = own.reached(threshold)
-        agents.append(AgentSummary(label, tuple(runs[label]), rewards, reached))
+    for label, own in runs.items():
+        curves = Curves([run.results.curve for run in own])
+        rewards = {budget: _spread(curves.at(budget)) for budget in budgets}
+        agents.append(AgentSummary(label, tuple(own), rewards, curves.reached(threshold)))
     return TaskSummary(task, best, threshold, None if log is None else _metric(log), tuple(agents))
 
 

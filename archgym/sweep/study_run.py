@@ -4,7 +4,6 @@ import errno
 import math
 import time
 import traceback
-from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import chain
@@ -63,16 +62,9 @@ class Curve(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return cls(len(rewards), tuple(places), tuple(bests), is_over)
 
     @property
-    def rewards(self) -> np.ndarray:
-        """Best reward so far after each evaluation, (n,)."""
-        return np.array([self.at(place) for place in range(1, self.n + 1)])
-
-    def at(self, budget: int) -> float:
-        """Return the best reward after so many evaluations; NaN where it is not known."""
-        if not self.n or (self.n < budget and not self.is_over):
-            return math.nan
-        n = bisect_right(self.places, budget)
-        return self.bests[n - 1] if n else -math.inf
+    def best(self) -> float:
+        """Best reward of all evaluations, -inf before a feasible design."""
+        return self.bests[-1] if self.bests else -math.inf
 
 
 @final
@@ -91,13 +83,8 @@ class Curves:
         bests = chain.from_iterable(curve.bests for curve in curves)
         self._bests = np.array([*bests, -np.inf])
 
-    @property
-    def best(self) -> float:
-        """The best reward of all runs, -inf before a feasible design."""
-        return float(self._bests.max())
-
     def at(self, budget: int) -> np.ndarray:
-        """Return as `Curve.at` does for each run, (n,)."""
+        """Return each run's best reward after so many evaluations, NaN where unknown, (n,)."""
         n = self._rises(self._places[:-1] <= budget)
         found = np.where(n > 0, self._bests[self._starts + np.maximum(n, 1) - 1], -np.inf)
         is_known = (self._n > 0) & ((self._n >= budget) | self._is_over)
