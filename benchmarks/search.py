@@ -24,8 +24,8 @@ import archgym as ag
 from archgym.evaluation.simulator import BatchResult, Workload
 from archgym.evaluation.task import Task
 
-SIMULATORS = ("dram", "soc", "cluster", "translation", "kv", "cpu", "moe")
-SLOW = ("cluster", "kv", "translation", "cpu", "moe")
+SIMULATORS = ("dram", "soc", "cluster", "translation", "kv", "cpu", "moe", "accelerator")
+SLOW = SIMULATORS[2:]
 
 
 def time_search(name: str, budget: int, batch: int, shows_profile: bool) -> None:
