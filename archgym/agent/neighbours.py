@@ -78,25 +78,18 @@ def step_designs(
     chosen = movable & (least | (order < rate / np.maximum(n_movable, 1)))
     places = np.argwhere(chosen)
     parameters = space.parameters
-    are_ordered = np.array([parameter.is_ordered for parameter in parameters])
-    is_listed = are_ordered | [_is_choice(type(parameter)) for parameter in parameters]
     _made[0] += len(places)
     # Compiled code makes the same steps. It is used in long searches, where a simulator has loaded
     # its library.
-    is_compiled = _made[0] > _LOADED_AFTER and "archgym.runtime.kernels" in sys.modules
-    if is_compiled and is_listed[places[:, 1]].all():
-        odds = np.minimum(1.0, 1.0 / (length * space.sizes))
-        _compiled_steps()(changed, places, space.sizes, are_ordered, odds, rng)
-        return changed
-    sizes = space.sizes.tolist()
+    if _made[0] > _LOADED_AFTER and "archgym.runtime.kernels" in sys.modules:
+        are_ordered = np.array([parameter.is_ordered for parameter in parameters])
+        is_listed = are_ordered | [_is_choice(type(parameter)) for parameter in parameters]
+        if is_listed[places[:, 1]].all():
+            odds = np.minimum(1.0, 1.0 / (length * space.sizes))
+            _compiled_steps()(changed, places, space.sizes, are_ordered, odds, rng)
+            return changed
     for row, place in places.tolist():
-        index = int(changed[row, place])
-        if are_ordered[place]:
-            changed[row, place] = _along(index, sizes[place], length, rng)
-        elif is_listed[place]:
-            changed[row, place] = (index + int(rng.integers(1, sizes[place]))) % sizes[place]
-        else:
-            changed[row, place] = step(parameters[place], index, length, rng)
+        changed[row, place] = step(parameters[place], int(changed[row, place]), length, rng)
     return changed
 
 
