@@ -353,16 +353,17 @@ def draw_prices(rows: dict[str, dict[str, Any]], path: Path) -> None:
     matplotlib.use("agg")
     from matplotlib import pyplot
 
-    figure, axes = pyplot.subplots(1, len(rows), figsize=(10, 3), layout="constrained")
+    figure, axes = pyplot.subplots(1, len(rows), figsize=(11, 3.4), layout="constrained")
     for axis, (name, row) in zip(axes, rows.items(), strict=True):
         for place, prices in enumerate(row["prices"].values()):
             met = [price for price in prices if price is not None]
             axis.bar(place, np.mean(met) if met else 0.0, 0.7, color=f"C{place}", alpha=0.6)
             axis.plot([place] * len(met), met, "o", color=f"C{place}", markersize=4)
-        axis.set_xticks(range(len(row["prices"])), list(row["prices"]), rotation=40, ha="right")
-        axis.set_ylim(bottom=0.0)
+        names = [strategy.replace(", then ", " > ") for strategy in row["prices"]]
+        axis.set_xticks(range(len(names)), names, rotation=40, ha="right", fontsize=7)
+        axis.set_ylim(0.0, max(1.0, axis.get_ylim()[1]))
         axis.set_title(name, fontsize=10)
-    axes[0].set_ylabel("worse than the proven optimum [%]")
+    axes[0].set_ylabel("worse than optimum [%]")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path)
 
