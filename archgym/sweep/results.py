@@ -17,7 +17,6 @@ from archgym.evaluation.objective import REWARD_LIMIT
 from archgym.files.remote import local_copy
 from archgym.studies.folder import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
-from archgym.studies.timing import RunTimes
 from archgym.sweep.driver import FullNote, Standings, read_failures
 from archgym.sweep.plan import Run, SweepPlan, TaskPlan
 from archgym.sweep.reading import read_recorded_plan
@@ -67,12 +66,6 @@ class RunSummary(msgspec.Struct, frozen=True, gc=False):
     def evaluations(self) -> int:
         """Number of its evaluations."""
         return self.results.curve.n
-
-    @property
-    def times(self) -> RunTimes:
-        """Wall time of an evaluation."""
-        known = self.results.simulator_s, self.results.own_s
-        return RunTimes(*(math.nan if each is None else each for each in known))
 
 
 @final
@@ -135,8 +128,8 @@ class AgentSummary:
                     "distinct_designs": run.results.distinct,
                     "best_reward": run.curve.best if run.evaluations else None,
                     "evaluations_to_within": reached,
-                    "simulator_s": run.times.simulator_s,
-                    "own_s": run.times.own_s,
+                    "simulator_s": run.results.simulator_s,
+                    "own_s": run.results.own_s,
                     "hyperparameters": dict(run.run.hyperparameters),
                 }
                 for run, reached in zip(self.runs, self.reached, strict=True)

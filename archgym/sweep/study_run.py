@@ -121,13 +121,12 @@ class Digest(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def of(cls, folder: Path, log: StudyLog) -> Self:
         """Return the results of a study that was read."""
         rewards = np.where(log.is_feasible, log.records.reward, -np.inf)[log.is_evaluation]
-        times, best = read_times(folder, log.evaluations), log.best()
+        best = log.best()
         return cls(
             Curve.of(rewards, is_over=log.status == "finished"),
             log.asks,
             len(np.unique(log.space.canonical(log.records.indices), axis=0)),
-            None if math.isnan(times.simulator_s) else times.simulator_s,
-            None if math.isnan(times.own_s) else times.own_s,
+            *read_times(folder, log.evaluations),
             bool(log.limits),
             () if best is None else tuple(log.missed(best)),
         )

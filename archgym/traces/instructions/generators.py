@@ -49,8 +49,6 @@ def _test(*sources: int) -> _Instruction:
 
 _IF: Final = _Instruction(_BRANCH)
 _GOTO: Final = _Instruction(_JUMP)
-_DO: Final = _Instruction(_CALL)
-_BACK: Final = _Instruction(_RETURN)
 
 
 def _switch(*sources: int) -> _Instruction:
