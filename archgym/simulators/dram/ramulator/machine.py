@@ -15,7 +15,7 @@ from archgym.errors import InvalidArgumentError, unknown_name
 FAMILIES: Final = ("ddr4", "ddr5", "gddr6", "hbm3", "lpddr5")
 KINDS: Final = ("common", "split-activation", "two-bus")
 
-_TERM: Final = re.compile(r"([+-]?)(n[A-Za-z0-9_]+|[0-9]{1,6})")
+_TERM: Final = re.compile(r"([+-]?)([A-Za-z][A-Za-z0-9_]*|[0-9]{1,6})")
 
 
 @final
@@ -181,9 +181,9 @@ def distance(expression: str, values: Mapping[str, int]) -> int:
         sign, term = match.groups()
         if match.start() != end or (end > 0 and not sign):
             break
-        if term[0] == "n" and term not in values:
+        if term[0].isalpha() and term not in values:
             raise InvalidArgumentError(f"Parameter `{term}` must have a value; it has none.")
-        value = values[term] if term[0] == "n" else int(term)
+        value = values[term] if term[0].isalpha() else int(term)
         total += -value if sign == "-" else value
         end = match.end()
     if end != len(compact) or not compact:
@@ -202,54 +202,16 @@ def standard(family: str) -> Standard:
     """
     if family not in FAMILIES:
         raise unknown_name("device family", family, FAMILIES)
+    # Loaded where it is needed, as listing names needs none of it.
+    import msgspec
+
     folder = resources.files("archgym.simulators.dram").joinpath("data/standards")
     data: dict[str, Any] = json.loads(folder.joinpath(f"{family}.json").read_text("utf-8"))
-    organisations = {
-        name: Organisation(
-            name=name,
-            density_mbit=entry["density_mbit"],
-            dq=entry["dq"],
-            channel_width=entry["channel_width"],
-            burst_beats=entry["burst_beats"],
-            sizes=MappingProxyType(entry["sizes"]),
-        )
-        for name, entry in data["organisations"].items()
-    }
-    bins = {
-        name: Bin(
-            name=name,
-            t_ck_ps=entry["tCK_ps"],
-            clocks=MappingProxyType(entry["clocks"]),
-            by_organisation=MappingProxyType(entry["by_organisation"]),
-            source=data["source"],
-        )
-        for name, entry in data["bins"].items()
-    }
-    return Standard(
-        name=family,
-        family=family,
-        title=data["title"],
-        kind=data["kind"],
-        ticks_per_clock=data["ticks_per_clock"],
-        levels=tuple(data["levels"]),
-        refresh_scope=data["refresh_scope"],
-        per_bank_refresh=data["per_bank_refresh"],
-        read_latency=data["read_latency"],
-        commands=tuple(Command(**entry) for entry in data["commands"]),
-        constraints=tuple(
-            Constraint(
-                **{
-                    **entry,
-                    "preceding": tuple(entry["preceding"]),
-                    "following": tuple(entry["following"]),
-                }
-            )
-            for entry in data["constraints"]
-        ),
-        organisations=MappingProxyType(organisations),
-        bins=MappingProxyType(bins),
-        source=data["source"],
-    )
+    for name, entry in data["organisations"].items():
+        entry["name"] = name
+    for name, entry in data["bins"].items():
+        entry |= {"name": name, "t_ck_ps": entry["tCK_ps"], "source": data["source"]}
+    return msgspec.convert({**data, "family": family}, Standard)
 
 
 @functools.cache
