@@ -30,7 +30,7 @@ A test compares the columns headed "here" with what the generators give.
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
@@ -99,7 +99,7 @@ def _multicore_rw() -> Trace:
             ),
         ),
     )
-    return generators.interleave(cores, name="multicore-rw")
+    return generators.interleave(cores)
 
 
 def _expert_misses() -> Trace:
@@ -130,7 +130,6 @@ def _gups() -> Trace:
         seed=15,
         footprint_bytes=512 * _MIB,
         traffic=Traffic(gap_ticks=(16, 16), clock_mhz=_FAST_MHZ),
-        name="gups",
     )
     ticks = np.concatenate([reads.ticks, reads.ticks + 128])
     order = np.argsort(ticks, kind="stable")
@@ -155,7 +154,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
             phase_requests=50,
             starts_sequential=True,
             footprint_bytes=_GIB,
-            name="cloud-1",
         ),
     ),
     "cloud-2": ShippedWorkload(
@@ -168,7 +166,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
             phase_requests=50,
             starts_sequential=False,
             footprint_bytes=_GIB,
-            name="cloud-2",
         ),
     ),
     "stream": ShippedWorkload(
@@ -200,7 +197,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
             sequential_share=0.7,
             footprint_bytes=_GIB,
             traffic=Traffic(read_share=0.67, write_run=4, gap_ticks=(1, 9)),
-            name="mixed-rw",
         ),
     ),
     "bursty-rw": ShippedWorkload(
@@ -217,7 +213,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
                 burst_requests=(16, 64),
                 idle_ticks=(100, 500),
             ),
-            name="bursty-rw",
         ),
     ),
     "sparse-rw": ShippedWorkload(
@@ -228,7 +223,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
             sequential_share=0.4,
             footprint_bytes=_GIB,
             traffic=Traffic(read_share=0.6, gap_ticks=(20, 180)),
-            name="sparse-rw",
         ),
     ),
     "copy-rw": ShippedWorkload(
@@ -241,7 +235,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
             source_address=64 * _MIB,
             target_address=576 * _MIB,
             traffic=Traffic(burst_requests=(128, 128), idle_ticks=(400, 1200)),
-            name="copy-rw",
         ),
     ),
     "multicore-rw": ShippedWorkload(
@@ -253,7 +246,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
         lambda: generators.stream(
             640,
             traffic=Traffic(request_bytes=1024, gap_ticks=(16, 16), clock_mhz=_FAST_MHZ),
-            name="weight-stream",
         ),
     ),
     "kv-cache-gather": ShippedWorkload(
@@ -266,7 +258,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
             traffic=Traffic(
                 read_share=0.9, request_bytes=1024, gap_ticks=(85, 256), clock_mhz=_FAST_MHZ
             ),
-            name="kv-cache-gather",
         ),
     ),
     "expert-load": ShippedWorkload(
@@ -284,7 +275,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
                 idle_ticks=(2000, 6000),
                 clock_mhz=_FAST_MHZ,
             ),
-            name="expert-load",
         ),
     ),
     "expert-misses": ShippedWorkload(
@@ -304,7 +294,7 @@ def shipped_trace(name: str) -> Trace:
     """
     if name not in SHIPPED:
         raise unknown_name("workload", name, SHIPPED)
-    return SHIPPED[name].make()
+    return replace(SHIPPED[name].make(), name=name)
 
 
 def load_trace(name: str | Path) -> Trace:
