@@ -57,10 +57,7 @@ CURRENTS: Final = np.dtype(
 _RING: Final = MAX_BANKS - 1  # mask of places in the queue; a bank has one precharge to come
 
 # States of the account; an account in one of them waits for the matching exit command.
-_AWAKE: Final = 0
-_ACTIVE_DOWN: Final = 1
-_PRECHARGED_DOWN: Final = 2
-_SELF_REFRESH: Final = 3
+_AWAKE, _ACTIVE_DOWN, _PRECHARGED_DOWN, _SELF_REFRESH = range(4)
 
 
 def currents_table(device: Device) -> npt.NDArray[Any]:

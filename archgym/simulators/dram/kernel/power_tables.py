@@ -12,21 +12,10 @@ KINDS: Final = (
     "PDEA", "PDEP", "PDXA", "PDXP", "SREFEN", "SREFEX", "END",
 )  # fmt: skip
 """Commands of an account, in the order of their codes."""
-_ACT: Final = KINDS.index("ACT")
-_PRE: Final = KINDS.index("PRE")
-_PREA: Final = KINDS.index("PREA")
-_RD: Final = KINDS.index("RD")
-_WRA: Final = KINDS.index("WRA")
-_RDA: Final = KINDS.index("RDA")
-_REFA: Final = KINDS.index("REFA")
-_REFB: Final = KINDS.index("REFB")
-_REFSB: Final = KINDS.index("REFSB")
-_PDEA: Final = KINDS.index("PDEA")
-_PDEP: Final = KINDS.index("PDEP")
-_PDXA: Final = KINDS.index("PDXA")
-_PDXP: Final = KINDS.index("PDXP")
-_SREFEN: Final = KINDS.index("SREFEN")
-_SREFEX: Final = KINDS.index("SREFEX")
+(
+    _ACT, _PRE, _PREA, _RD, _WR, _RDA, _WRA, _REFA, _REFB, _REFSB,
+    _PDEA, _PDEP, _PDXA, _PDXP, _SREFEN, _SREFEX, _END,
+) = range(len(KINDS))  # fmt: skip
 
 _I = np.int64
 

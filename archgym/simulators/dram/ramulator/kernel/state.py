@@ -18,26 +18,13 @@ MAX_WINDOW: Final = 8
 PRIORITY_PLACES: Final = 1568  # Ramulator 2.1's priority buffer
 PRIORITY_RING: Final = 2048
 
-READ: Final = 0
-WRITE: Final = 1
-
-CLOSED: Final = 0
-ACTIVATING: Final = 1
-OPENED: Final = 2
-
+READ, WRITE = range(2)
+CLOSED, ACTIVATING, OPENED = range(3)
 # Kinds of controllers.
-COMMON: Final = 0
-SPLIT_ACTIVATION: Final = 1
-TWO_BUS: Final = 2
-
-NO_REFRESH: Final = 0
-ALL_BANK: Final = 1
-PER_BANK: Final = 2
-
+COMMON, SPLIT_ACTIVATION, TWO_BUS = range(3)
+NO_REFRESH, ALL_BANK, PER_BANK = range(3)
 # Requests of the priority buffer.
-REFRESH_ALL: Final = 0
-REFRESH_BANK: Final = 1
-PRECHARGE_BANK: Final = 2
+REFRESH_ALL, REFRESH_BANK, PRECHARGE_BANK = range(3)
 
 _I = np.int64
 
