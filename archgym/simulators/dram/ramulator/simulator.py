@@ -12,7 +12,7 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Simulator, Workload, require_kept
 from archgym.simulators.dram.costs import COSTS
-from archgym.simulators.dram.formats.devices import cite_file
+from archgym.simulators.dram.formats.devices import cite_file, load_standard
 from archgym.simulators.dram.formats.trace import waits_not_compared
 from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.metrics import (
@@ -23,7 +23,6 @@ from archgym.simulators.dram.metrics import (
     family_metrics,
     objectives,
 )
-from archgym.simulators.dram.ramulator.formats.devices import load_standard
 from archgym.simulators.dram.ramulator.kernel.energy import currents_note, has_energy, power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     Bursts,

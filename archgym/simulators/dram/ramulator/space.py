@@ -2,8 +2,12 @@
 
 from typing import Final
 
-from archgym.simulators.dram.ramulator.kernel.addresses import MAPPINGS
-from archgym.simulators.dram.ramulator.kernel.run import ROW_POLICIES, SCHEDULERS, WCK_SYNCS
+from archgym.simulators.dram.ramulator.kernel.run import (
+    MAPPINGS,
+    ROW_POLICIES,
+    SCHEDULERS,
+    WCK_SYNCS,
+)
 from archgym.simulators.dram.ramulator.machine import Standard
 from archgym.spaces.design import Condition
 from archgym.spaces.expression import P

@@ -17,9 +17,9 @@ from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
 from archgym.simulators.dram.kernel.currents import energies_pj
-from archgym.simulators.dram.ramulator.kernel.addresses import MAPPINGS
 from archgym.simulators.dram.ramulator.kernel.energy import power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
+    MAPPINGS,
     Configuration,
     Outcome,
     outcome_of,

@@ -14,6 +14,8 @@ from archgym.simulators.dram.kernel.power import account_command, close_account
 from archgym.simulators.dram.ramulator.kernel.buffers import (
     add_request,
     drop_active,
+    inject_precharges,
+    inject_refreshes,
     keep_active,
     relist_bank,
     remove_request,
@@ -23,10 +25,6 @@ from archgym.simulators.dram.ramulator.kernel.picking import (
     pick_active,
     pick_head,
     pick_stored,
-)
-from archgym.simulators.dram.ramulator.kernel.refresh import (
-    inject_precharges,
-    inject_refreshes,
 )
 from archgym.simulators.dram.ramulator.kernel.state import (
     ACTIVATING,

@@ -1,15 +1,16 @@
-"""Runs of one controller configuration on one trace."""
+"""Runs of one controller configuration on one trace, whose addresses are decoded first."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
+from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.kernel.bursts import pieces_of
-from archgym.simulators.dram.kernel.power_tables import RULES, blank_account
-from archgym.simulators.dram.ramulator.kernel.addresses import decode
+from archgym.simulators.dram.kernel.currents import RULES, blank_account
 from archgym.simulators.dram.ramulator.kernel.state import (
     ALL_BANK,
     BANK,
@@ -28,10 +29,9 @@ from archgym.simulators.dram.ramulator.machine import Standard
 
 if TYPE_CHECKING:
     from archgym.simulators.dram.ramulator.kernel.controller import Work
-from functools import lru_cache
 
-from archgym.simulators.dram.formats.trace import Trace
-
+MAPPINGS: Final = ("RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR")
+_MOP_COLUMN_BITS: Final = 2  # Ramulator 2.1: minimalist open page, four cache lines
 SCHEDULERS: Final = ("FRFCFS", "FRFCFS-RowHit")
 ROW_POLICIES: Final = ("Open", "ClosedCAP")
 REFRESHES: Final = ("NoRefresh", "AllBank", "PerBank")
@@ -47,7 +47,7 @@ class Configuration:
       organisation, timing: Names of an organisation and a speed bin of the family.
       ranks, channels: Counts; channels is a power of two.
       interleave_bits: Burst-address bits below the channel's.
-      mapping: One of `addresses.MAPPINGS`.
+      mapping: One of `MAPPINGS`.
       scheduler, row_policy, refresh, wck_sync: Members of the tuples of this module.
       cap: Column commands after which ClosedCAP closes a row.
       scatter_interval: Ticks between the refreshes of neighbouring ranks; 0 refreshes all at once.
@@ -251,6 +251,68 @@ def blank_requests(n: int) -> npt.NDArray[Any]:
     return table
 
 
+def decode(
+    addresses: npt.NDArray[np.int64], made: Standard, c: Configuration
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Return channel, bank, row and column of byte addresses, each (n,); columns count bursts."""
+    organisation = made.organisations[c.organisation]
+    burst_bits = _bits(organisation.burst_bytes)
+    channel_bits = _bits(c.channels)
+    channel = (addresses >> (burst_bits + c.interleave_bits)) & (c.channels - 1)
+    a = addresses >> burst_bits
+    if c.channels > 1:
+        low = a & ((1 << c.interleave_bits) - 1)
+        a = ((a >> (c.interleave_bits + channel_bits)) << c.interleave_bits) | low
+    sizes = {
+        level: c.ranks if level == "Rank" else organisation.sizes[level] for level in made.levels
+    }
+    widths = {level: _bits(size) for level, size in sizes.items()}
+    row_bits = _bits(organisation.sizes["Row"])
+    column_bits = _bits(organisation.sizes["Column"]) - _bits(organisation.burst_beats)
+    # Ramulator slices its levels from the outermost: rank or pseudo-channel, stack, group, bank.
+    found: dict[str, npt.NDArray[np.int64]] = {}
+    if c.mapping == "ChRaBaRoCo":
+        column, a = _cut(a, column_bits)
+        row, a = _cut(a, row_bits)
+        for level in reversed(made.levels):
+            found[level], a = _cut(a, widths[level])
+    elif c.mapping == "RoBaRaCoCh":
+        column, a = _cut(a, column_bits)
+        for level in made.levels:
+            found[level], a = _cut(a, widths[level])
+        row, a = _cut(a, row_bits)
+    else:
+        low_bits = min(_MOP_COLUMN_BITS, column_bits)
+        column, a = _cut(a, low_bits)
+        for level in made.levels:
+            found[level], a = _cut(a, widths[level])
+        upper, a = _cut(a, column_bits - low_bits)
+        row = a.astype(np.int32).astype(np.int64)
+        column = column | (upper << low_bits)
+        used = 0
+        for level in made.levels:
+            if widths[level] > 0:
+                found[level] = found[level] ^ ((column >> used) & (sizes[level] - 1))
+                used += widths[level]
+        if row_bits > 0:
+            row = row ^ ((column >> used) & ((1 << row_bits) - 1))
+    bank = np.zeros_like(addresses)
+    for level in made.levels:
+        bank = bank * sizes[level] + found[level]
+    return {"channel": channel, "bank": bank, "row": row, "column": column}
+
+
+def _cut(
+    a: npt.NDArray[np.int64], n_bits: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the lowest bits and the rest."""
+    return a & ((1 << n_bits) - 1), a >> n_bits
+
+
+def _bits(count: int) -> int:
+    return count.bit_length() - 1
+
+
 def placed_requests(
     made: Standard,
     configuration: Configuration,
@@ -266,19 +328,9 @@ def placed_requests(
       address_numbers: (n,) integers, equal where addresses are equal.
       is_write: (n,) bool.
     """
-    c = configuration
-    places = decode(
-        addresses,
-        made,
-        made.organisations[c.organisation],
-        mapping=c.mapping,
-        ranks=c.ranks,
-        channels=c.channels,
-        interleave_bits=c.interleave_bits,
-    )
     table = blank_requests(len(addresses))
-    table["row"], table["column"] = places.row, places.column
-    table["bank"], table["channel"] = places.bank, places.channel
+    for name, place in decode(addresses, made, configuration).items():
+        table[name] = place
     table["address"], table["is_write"] = address_numbers, is_write
     return table
 
