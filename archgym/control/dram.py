@@ -133,8 +133,8 @@ class RamulatorRun(_MemoryRun):
         self, simulator: RamulatorSimulator, design: Mapping[str, Value], workload: Workload
     ) -> None:
         """Begin a run; arguments are those of `DramRun`."""
-        from archgym.simulators.dram.ramulator.kernel.energy import has_energy, power_of
         from archgym.simulators.dram.ramulator.kernel.stepping import begin
+        from archgym.simulators.dram.ramulator.machine import has_energy, power_of
 
         self._simulator = simulator
         self._design = completed(simulator.space, design)

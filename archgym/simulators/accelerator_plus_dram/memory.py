@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from archgym.simulators.accelerator.kernel.problem import Problem
 from archgym.simulators.accelerator.kernel.tiles import Array, Tiles, tiles_of
-from archgym.simulators.dram.ramulator.kernel.energy import has_energy, power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     Configuration,
     Outcome,
@@ -21,7 +20,7 @@ from archgym.simulators.dram.ramulator.kernel.run import (
     placed_requests,
     work_of,
 )
-from archgym.simulators.dram.ramulator.machine import Standard
+from archgym.simulators.dram.ramulator.machine import Standard, has_energy, power_of
 
 CLOCK_PS: Final = 1000
 """chosen: a clock of 1 GHz, as of TPU v2 and later."""

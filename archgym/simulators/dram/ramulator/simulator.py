@@ -23,7 +23,6 @@ from archgym.simulators.dram.metrics import (
     family_metrics,
     objectives,
 )
-from archgym.simulators.dram.ramulator.kernel.energy import currents_note, has_energy, power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     Bursts,
     Configuration,
@@ -31,8 +30,16 @@ from archgym.simulators.dram.ramulator.kernel.run import (
     bursts_of,
     run,
 )
-from archgym.simulators.dram.ramulator.machine import FAMILIES, Standard, speed_bins, with_speed_bin
-from archgym.simulators.dram.ramulator.space import GROUPS, family_space
+from archgym.simulators.dram.ramulator.machine import (
+    FAMILIES,
+    Standard,
+    currents_note,
+    has_energy,
+    power_of,
+    speed_bins,
+    with_speed_bin,
+)
+from archgym.simulators.dram.space import FAMILY_GROUPS, family_space
 from archgym.simulators.dram.workloads.shipped import (
     MAX_REQUESTS,
     SHIPPED,
@@ -115,7 +122,7 @@ class RamulatorSimulator(RowSimulator):
     exports_of_options: ClassVar[Mapping[str, str]] = {"dramsys": "device=ddr4-2400"}
     model_reasons: tuple[str, ...] = (_LIVELOCK, _CAPACITY, _SCATTER)
 
-    sub_systems = GROUPS
+    sub_systems = FAMILY_GROUPS
 
     @declared
     def __init__(

@@ -17,7 +17,6 @@ from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
 from archgym.simulators.dram.kernel.currents import energies_pj
-from archgym.simulators.dram.ramulator.kernel.energy import power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     MAPPINGS,
     Configuration,
@@ -26,7 +25,7 @@ from archgym.simulators.dram.ramulator.kernel.run import (
     work_of,
 )
 from archgym.simulators.dram.ramulator.kernel.state import REQUEST
-from archgym.simulators.dram.ramulator.machine import Standard, standard
+from archgym.simulators.dram.ramulator.machine import Standard, power_of, standard
 
 if TYPE_CHECKING:
     from archgym.simulators.dram.ramulator.kernel.controller import Work
