@@ -43,8 +43,8 @@ from archgym.simulators.accelerator.kernel.tiles import (
 from archgym.simulators.accelerator.kernel.tiles import DEFAULT_OBJECTIVE as BUFFERED_OBJECTIVE
 from archgym.simulators.accelerator.kernel.tiles import METRICS as BUFFERED_METRICS
 from archgym.simulators.accelerator.kernel.tiles import OBJECTIVES as BUFFERED_OBJECTIVES
-from archgym.simulators.accelerator.mapping.cache import Search, cached_cost, find_mapping
 from archgym.simulators.accelerator.mapping.mapper import OBJECTIVES as MAPPER_OBJECTIVES
+from archgym.simulators.accelerator.mapping.mapper import Search, cached_cost, find_mapping
 from archgym.simulators.accelerator.mapping.mapping import Mapping as LayerMapping
 from archgym.simulators.accelerator.mapping.mapping import mapping_from_arrays
 from archgym.simulators.accelerator.mapping.space import (

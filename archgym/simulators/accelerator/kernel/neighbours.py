@@ -7,7 +7,7 @@ same.
 from archgym.runtime.kernels import compiled, inlined
 from archgym.simulators.accelerator.kernel.architecture import Machine
 from archgym.simulators.accelerator.kernel.buffers import Work
-from archgym.simulators.accelerator.kernel.fetching import common_words, measure_tile
+from archgym.simulators.accelerator.kernel.counting import common_words, measure_tile
 from archgym.simulators.accelerator.kernel.layout import tile_words
 from archgym.simulators.accelerator.kernel.problem import Shape
 from archgym.simulators.accelerator.mapping.mapping import MappingArrays
