@@ -197,16 +197,7 @@ class AcceleratorSimulator(RowSimulator):
           space: One of `space_names`.
           fidelity: Number of mappings that the mapper evaluates; no effect in spaces of mappings.
           counts: As its `Option` says; so do the others.
-          mapper: See above.
-          area_mm2: See above.
-          power_mw: See above.
-          layer: See above.
-          architecture: See above.
-          layers: See above.
-          node: See above; in spaces of hardware. 45 nm without one.
-          dies: See above.
-          grid: See above.
-          hours: See above.
+          node: As its `Option` says; in spaces of hardware. 45 nm without one.
 
         Raises:
           UnknownNameError: The space, fidelity, mode, layer, architecture, node or grid does not

@@ -66,9 +66,7 @@ def directive_of(node: Node, names: list[str]) -> Directive:
     Raises:
       FileFormatError: The directive is not modelled.
     """
-    members = node.members("a directive")
-    if "type" not in members or "target" not in members:
-        raise node.refusal("a directive needs `target` and `type`; one is missing")
+    members = node.members("a directive", needed=("target", "type"))
     kind = members["type"].text("type")
     kind = "datatype" if kind in ("bypass", "dataspace") else kind
     if kind not in _KEYS:

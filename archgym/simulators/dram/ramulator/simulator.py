@@ -153,11 +153,9 @@ class RamulatorSimulator(RowSimulator):
 
         Args:
           space: One of `space_names`.
-          device: As its `Option` says; so does `requests`.
+          device: As its `Option` says; so do the others.
           fidelity: `auto`; the model is exact.
-          requests: See above.
-          window_us: See above. Devices without public currents have no power.
-          sink_k_per_w: See above.
+          window_us: As its `Option` says. Devices without public currents have no power.
 
         Raises:
           UnknownNameError: There is no such space, device or fidelity.
