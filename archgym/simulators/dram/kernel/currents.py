@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.kernel.commands import COMMAND_NAMES, PREA
+from archgym.simulators.dram.kernel.commands import COMMAND_NAMES, PREA, record
 from archgym.simulators.dram.kernel.devices import Device
 
 _FAR: Final = 1 << 62
@@ -36,47 +36,26 @@ KINDS: Final = (
 
 _I = np.int64
 
-RULES: Final = np.dtype(
-    [
-        ("banks_per_rank", _I),
-        ("banks_per_group", _I),
-        ("ras", _I),  # all durations in the clocks of the command's times
-        ("read_to_precharge", _I),
-        ("write_to_precharge", _I),
-        ("refresh_all", _I),
-        ("refresh_bank", _I),
-        ("refresh_same", _I),
-    ],
-    align=True,
+RULES: Final = record(
+    (_I, "banks_per_rank banks_per_group"),
+    (_I, "ras"),  # all durations in the clocks of the command's times
+    (_I, "read_to_precharge write_to_precharge refresh_all refresh_bank refresh_same"),
 )
 """Durations that decide when a bank closes by itself."""
 
-BANK_ACCOUNT: Final = np.dtype(
-    [
-        ("is_active", _I),  # opened by an activation, or being refreshed
-        ("since", _I),
-        ("activated", _I),
-        ("precharge_at", _I),  # of an automatic precharge
-        ("refreshed_at", _I),  # end of a refresh
-        ("active_time", _I),
-        ("counts", _I, (len(KINDS),)),  # PRE counts every transition to closed
-    ],
-    align=True,
+BANK_ACCOUNT: Final = record(
+    (_I, "is_active"),  # opened by an activation, or being refreshed
+    (_I, "since activated"),
+    (_I, "precharge_at"),  # of an automatic precharge
+    (_I, "refreshed_at"),  # end of a refresh
+    (_I, "active_time"),
+    (_I, "counts", len(KINDS)),  # PRE counts every transition to closed
 )
 
-RANK_ACCOUNT: Final = np.dtype(
-    [
-        ("n_active", _I),
-        ("since", _I),
-        ("next_close", _I),
-        ("state", _I),  # code of PDEA, PDEP or SREFEN while asleep, else -1
-        ("asleep_since", _I),
-        ("active_time", _I),
-        ("power_down_active", _I),
-        ("power_down_precharged", _I),
-        ("self_refresh", _I),
-    ],
-    align=True,
+RANK_ACCOUNT: Final = record(
+    (_I, "n_active since next_close"),
+    (_I, "state"),  # code of PDEA, PDEP or SREFEN while asleep, else -1
+    (_I, "asleep_since active_time power_down_active power_down_precharged self_refresh"),
 )
 
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, final
+from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
@@ -225,26 +225,9 @@ class RamulatorSimulator(RowSimulator):
 
     def configuration(self, design: Mapping[str, object]) -> Configuration:
         """Return the controller's configuration of a design."""
-        speed = design.get("speed_bin", next(iter(self.made.bins)))
-        return Configuration(
-            organisation=str(design["organisation"]),
-            timing=str(speed),
-            ranks=int(str(design.get("ranks", 1))),
-            channels=int(str(design["channels"])),
-            interleave_bits=int(str(design["interleave_bits"])),
-            mapping=str(design["address_mapping"]),
-            scheduler=str(design["scheduler"]),
-            row_policy=str(design["row_policy"]),
-            cap=int(str(design["cap"])),
-            refresh=str(design.get("refresh", "AllBank")),
-            scatter_interval=int(str(design["scatter_interval"])),
-            read_buffer=int(str(design["read_buffer"])),
-            write_buffer=int(str(design["write_buffer"])),
-            wr_low=float(str(design["wr_low"])),
-            wr_high=float(str(design["wr_high"])),
-            wck_sync=str(design.get("wck_sync", "need_sync")),
-            width=_WIDTH,
-        )
+        renamed = {"speed_bin": "timing", "address_mapping": "mapping"}
+        settings: dict[str, Any] = {renamed.get(name, name): v for name, v in design.items()}
+        return Configuration(**{"timing": next(iter(self.made.bins)), **settings}, width=_WIDTH)
 
     def opened(self, workload: Workload) -> Bursts:
         """Return the bursts of a trace."""
@@ -267,24 +250,16 @@ class RamulatorSimulator(RowSimulator):
         from archgym.simulators.dram.kernel.stepping import COUNTERS
         from archgym.simulators.dram.ramulator.kernel.stepping import begin
 
-        power = power_of(self.made, c.organisation, c.timing)
-        rules = power.rules(self.made.ticks_per_clock)
-        run = begin(self.made, c, bursts.requests, rules, without)
+        run = begin(self.made, c, bursts.requests, without)
         watts, seconds = power_course(run, c, COUNTERS, self._window_us)
-        return package_peaks(watts, seconds, power.n_devices * c.ranks * c.channels, self._sink)
+        n_devices = self.made.organisations[c.organisation].n_devices
+        return package_peaks(watts, seconds, n_devices * c.ranks * c.channels, self._sink)
 
     def results(
         self, c: Configuration, bursts: Bursts, without: str | None = None
     ) -> dict[str, float] | None:
         """Return the metrics of any configuration of the family, or None if it livelocks."""
-        power = power_of(self.made, c.organisation, c.timing) if has_energy(self.made) else None
-        outcome = run(
-            self.made,
-            c,
-            bursts.requests,
-            power_rules=power.rules(self.made.ticks_per_clock) if power else None,
-            without=without,
-        )
+        outcome = run(self.made, c, bursts.requests, without)
         return None if outcome.is_stuck else self._measure(c, bursts, outcome)
 
     def refusal(self, c: Configuration, end_address: int = 0) -> str:

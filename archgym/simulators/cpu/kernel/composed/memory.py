@@ -180,21 +180,13 @@ def simulate(
     """
     from archgym.simulators.cpu.kernel.composed import kernel
 
-    c = memory.configuration
     shape = _shape(memory)
-    power = power_of(memory.made, c.organisation, c.timing)
     n_requests = region[1] + _SPARE_REQUESTS
     while True:
         state = state_of(parameters, trace, region, ideal)
         # Pages of memory that are never touched are never allocated.
-        work = work_of(
-            memory.made,
-            c,
-            np.zeros(n_requests, dtype=REQUEST),
-            int(shape[5]),
-            power_rules=power.rules(memory.made.ticks_per_clock),
-            without=without,
-        )
+        table = np.zeros(n_requests, dtype=REQUEST)
+        work = work_of(memory.made, memory.configuration, table, int(shape[5]), without)
         words = np.zeros(kernel.BUS_SIZE, dtype=np.int64)
         weights, bus = make_weights(parameters), kernel.Bus(words, shape.copy())
         key = key_of(parameters, trace, region[0], ideal, has_own_memory=True)

@@ -25,7 +25,7 @@ from archgym.simulators.dram.ramulator.kernel.state import (
     UNCONSTRAINED,
 )
 from archgym.simulators.dram.ramulator.kernel.tables import device_tables
-from archgym.simulators.dram.ramulator.machine import Standard
+from archgym.simulators.dram.ramulator.machine import Standard, has_energy, power_of
 
 if TYPE_CHECKING:
     from archgym.simulators.dram.ramulator.kernel.controller import Work
@@ -143,19 +143,16 @@ def run(
     made: Standard,
     configuration: Configuration,
     requests: Requests,
-    *,
-    power_rules: npt.NDArray[Any] | None = None,
     without: str | None = None,
     hashes: bool = False,
     max_log: int = 0,
 ) -> Outcome:
-    """Run one configuration on one trace.
+    """Run one configuration on one trace, with the energy of families that have currents.
 
     Args:
       made: The family of devices.
       configuration: The device and its controllers.
       requests: The trace.
-      power_rules: Durations of the energy account; None for no account.
       without: A cost that the device does not pay.
       hashes: True to hash every command.
       max_log: Commands to record at most.
@@ -163,15 +160,7 @@ def run(
     # Numba takes a while to import, which listing and describing should not wait for.
     from archgym.simulators.dram.ramulator.kernel.controller import run as run_kernel
 
-    work = prepare(
-        made,
-        configuration,
-        requests,
-        power_rules=power_rules,
-        without=without,
-        hashes=hashes,
-        max_log=max_log,
-    )
+    work = prepare(made, configuration, requests, without, hashes, max_log)
     out = np.zeros(4, dtype=np.int64)
     run_kernel(work, out, len(work.requests) + 1)
     return outcome_of(made, configuration, work, out)
@@ -181,8 +170,6 @@ def prepare(
     made: Standard,
     configuration: Configuration,
     requests: Requests,
-    *,
-    power_rules: npt.NDArray[Any] | None = None,
     without: str | None = None,
     hashes: bool = False,
     max_log: int = 0,
@@ -197,16 +184,8 @@ def prepare(
         table["waits"] = requests.waits
         first = requests.waits[:, 0]
         table["think"] = np.maximum(0, table["due"] - table["due"][first])
-    work = work_of(
-        made,
-        c,
-        table,
-        int(requests.address_numbers.max()) + 1,
-        power_rules=power_rules,
-        without=without,
-        hashes=hashes,
-        max_log=max_log,
-    )
+    n_addresses = int(requests.address_numbers.max()) + 1
+    work = work_of(made, c, table, n_addresses, without, hashes, max_log)
     work.controller["is_waiting"] = requests.waits is not None
     return work
 
@@ -242,13 +221,6 @@ def outcome_of(
         log=work.log.reshape(-1, 6)[: int(ch[0]["n_commands"])],
         log_hash=int(work.hash[0]) % 2**64 if work.controller[0]["is_hashing"] else 0,
     )
-
-
-def blank_requests(n: int) -> npt.NDArray[Any]:
-    """Return (n,) of `REQUEST` that are not served yet."""
-    table = np.zeros(n, dtype=REQUEST)
-    table["depart"] = NONE
-    return table
 
 
 def decode(
@@ -328,7 +300,8 @@ def placed_requests(
       address_numbers: (n,) integers, equal where addresses are equal.
       is_write: (n,) bool.
     """
-    table = blank_requests(len(addresses))
+    table = np.zeros(len(addresses), dtype=REQUEST)
+    table["depart"] = NONE
     for name, place in decode(addresses, made, configuration).items():
         table[name] = place
     table["address"], table["is_write"] = address_numbers, is_write
@@ -340,8 +313,6 @@ def work_of(
     configuration: Configuration,
     requests: npt.NDArray[Any],
     n_addresses: int,
-    *,
-    power_rules: npt.NDArray[Any] | None = None,
     without: str | None = None,
     hashes: bool = False,
     max_log: int = 0,
@@ -353,7 +324,7 @@ def work_of(
       configuration: The device and its controllers.
       requests: (n,) of `REQUEST`.
       n_addresses: Numbers of addresses that requests may have.
-      power_rules: As of `run`, like the others.
+      without: As of `run`, like the others.
     """
     from archgym.simulators.dram.ramulator.kernel.controller import Work
 
@@ -361,8 +332,11 @@ def work_of(
     tables = device_tables(made, c.organisation, c.timing, c.ranks, without)
     d = tables.device[0]
     n_banks, n_nodes, n_channels = int(d["n_banks"]), int(d["n_nodes"]), c.channels
-    counting = power_rules is not None
-    n_ranks = n_banks // int(power_rules[0]["banks_per_rank"]) if power_rules is not None else 0
+    counting = has_energy(made)
+    power_rules, n_ranks = np.zeros(1, dtype=RULES), 0
+    if counting:
+        power_rules = power_of(made, c.organisation, c.timing).rules(made.ticks_per_clock)
+        n_ranks = n_banks // int(power_rules[0]["banks_per_rank"])
     banks, ranks = blank_account(n_channels * n_banks if counting else 0, n_channels * n_ranks)
     no_refresh = without == "refresh"
     return Work(
@@ -382,7 +356,7 @@ def work_of(
         priority=np.zeros(n_channels * PRIORITY_RING, dtype=np.int64),
         requests=requests,
         is_buffered=np.zeros(n_addresses, dtype=np.uint8),
-        power_rules=power_rules if power_rules is not None else np.zeros(1, dtype=RULES),
+        power_rules=power_rules,
         bank_accounts=banks,
         rank_accounts=ranks,
         log=np.zeros(max_log * 6, dtype=np.int64),

@@ -213,11 +213,10 @@ def begin(
     made: Standard,
     configuration: Configuration,
     requests: Requests,
-    power_rules: npt.NDArray[Any] | None = None,
     without: str | None = None,
 ) -> Run:
     """Return a run before its first tick; arguments are those of `run.run`."""
-    work = prepare(made, configuration, requests, power_rules=power_rules, without=without)
+    work = prepare(made, configuration, requests, without)
     n = len(work.requests)
     return Run(
         made,
