@@ -418,8 +418,8 @@ def _info(archive: Archive, max_records: int) -> TraceInfo:
     if found.records > max_records:
         raise ValueError(f"it holds {found.records} records, more than {max_records}")
     # Whatever a file says of itself is shown in terminals.
-    texts = {n: printable(value) for n, value in asdict(found).items() if isinstance(value, str)}
-    return replace(found, **texts)
+    shown: dict[str, Any] = {n: printable(v) for n, v in asdict(found).items() if type(v) is str}
+    return replace(found, **shown)
 
 
 def printable(text: str) -> str:

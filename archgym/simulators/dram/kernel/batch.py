@@ -44,34 +44,13 @@ from archgym.simulators.dram.kernel.state import (
 from archgym.simulators.dram.kernel.timing import device_table
 
 OUTPUTS: Final = (
-    "status",
-    "total_time_ns",
-    "mean_latency_ns",
-    "p50_latency_ns",
-    "p95_latency_ns",
-    "p99_latency_ns",
-    "bandwidth_gbps",
-    "bandwidth_percent",
-    "busy_bandwidth_gbps",
-    "busy_bandwidth_percent",
-    "activate_energy_pj",
-    "precharge_energy_pj",
-    "read_energy_pj",
-    "write_energy_pj",
-    "refresh_energy_pj",
-    "background_energy_pj",
-    "energy_pj",
-    "power_mw",
-    "accounted_cycles",
-    "row_hits",
-    "row_misses",
-    "row_conflicts",
-    "refreshes",
-    "activations",
-    "precharges",
-    "reads",
-    "writes",
-)
+    "status", "total_time_ns", "mean_latency_ns", "p50_latency_ns", "p95_latency_ns",
+    "p99_latency_ns", "bandwidth_gbps", "bandwidth_percent", "busy_bandwidth_gbps",
+    "busy_bandwidth_percent", "activate_energy_pj", "precharge_energy_pj", "read_energy_pj",
+    "write_energy_pj", "refresh_energy_pj", "background_energy_pj", "energy_pj", "power_mw",
+    "accounted_cycles", "row_hits", "row_misses", "row_conflicts", "refreshes", "activations",
+    "precharges", "reads", "writes",
+)  # fmt: skip
 """Names of the kernel's outputs, in order.
 
 `status` is an index into `STATUSES`; where it is not 0, every other output is NaN. A request's

@@ -38,19 +38,10 @@ ARBITERS: Final = ("Simple", "Fifo", "Reorder")
 ARBITER_SIMPLE, ARBITER_FIFO, ARBITER_REORDER = range(3)
 
 CONTROLLER_COLUMNS: Final = (
-    "page_policy",
-    "scheduler",
-    "scheduler_buffer",
-    "request_buffer_size",
-    "command_mux",
-    "response_queue",
-    "refresh_policy",
-    "refresh_max_postponed",
-    "refresh_max_pulled_in",
-    "power_down_policy",
-    "arbiter",
-    "max_active_transactions",
-)
+    "page_policy", "scheduler", "scheduler_buffer", "request_buffer_size", "command_mux",
+    "response_queue", "refresh_policy", "refresh_max_postponed", "refresh_max_pulled_in",
+    "power_down_policy", "arbiter", "max_active_transactions",
+)  # fmt: skip
 """Columns of the kernel's controller array, in order."""
 
 CONTROLLER_CODES: Final[dict[str, tuple[str, ...]]] = {

@@ -18,6 +18,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.checks import check_choice
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.kernel.commands import COMMAND_NAMES, PREA, record
 from archgym.simulators.dram.kernel.devices import Device
@@ -137,10 +138,7 @@ class PowerSpec:
     clocks: Mapping[str, int]
 
     def __post_init__(self) -> None:
-        if self.standard not in STANDARDS:
-            raise InvalidArgumentError(
-                f"`standard` must be one of {', '.join(STANDARDS)}; got {self.standard!r}."
-            )
+        check_choice("standard", self.standard, STANDARDS)
 
     def rules(self, ticks_per_clock: int = 1) -> npt.NDArray[Any]:
         """Return the durations that decide when banks close by themselves.

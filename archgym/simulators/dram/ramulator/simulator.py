@@ -1,6 +1,6 @@
 """The DRAM simulator on devices that Ramulator 2.1 has: their organisation is part of a design."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Final, final
@@ -13,7 +13,7 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Simulator, Workload, require_kept
 from archgym.simulators.dram.costs import COSTS
 from archgym.simulators.dram.formats.devices import cite_file, load_standard
-from archgym.simulators.dram.formats.trace import waits_not_compared
+from archgym.simulators.dram.formats.trace import Trace, waits_not_compared
 from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
@@ -68,6 +68,8 @@ _CAPACITY: Final = (
 )
 _SCATTER: Final = "the scattered refreshes of all ranks do not fit into one refresh interval"
 
+# chosen: times of requests in the trace of a run are whole tenths of a nanosecond.
+_TRACE_MHZ, _TRACE_PS = 10_000, 100
 # chosen: the front end never limits eight channels, which take one burst a tick each at most.
 _WIDTH: Final = 8
 _PERCENTS: Final = (50, 95, 99)
@@ -85,6 +87,22 @@ def require_ticks(memory: Simulator) -> None:
             f"`dram.device` must be {', '.join(FAMILIES)} or one of their speed bins; got a device "
             "of DRAMSys."
         )
+
+
+def requests_of(name: str, runs: Iterable[tuple[Outcome, np.ndarray, np.ndarray]]) -> Workload:
+    """Return the requests of runs, one run after the other, as a workload of this simulator.
+
+    Args:
+      name: Name of the workload.
+      runs: Outcome of each, and which of its requests write and their addresses, (n,) each.
+    """
+    start, columns = 0, []
+    for outcome, is_write, addresses in runs:
+        ticks = (start + outcome.due * outcome.tick_ps) // _TRACE_PS
+        columns.append((ticks, is_write, addresses))
+        start += outcome.ticks * outcome.tick_ps
+    trace = Trace(name, *map(np.concatenate, zip(*columns, strict=True)), clock_mhz=_TRACE_MHZ)
+    return Workload(trace.name, trace.digest, trace)
 
 
 @final

@@ -11,13 +11,8 @@ from typing import Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
+from archgym.checks import require
 from archgym.simulators.dram.formats.trace import Trace
-
-
-def _require(name: str, holds: bool, what: str, came: object) -> None:
-    if not holds:
-        raise InvalidArgumentError(f"`{name}` must {what}; got {came!r}.")
 
 
 @final
@@ -45,14 +40,14 @@ class Traffic:
     clock_mhz: int = 800
 
     def __post_init__(self) -> None:
-        _require("read_share", 0.0 <= self.read_share <= 1.0, "lie in 0 to 1", self.read_share)
-        _require("write_run", self.write_run >= 1, "be at least 1", self.write_run)
-        _require("request_bytes", self.request_bytes >= 1, "be at least 1", self.request_bytes)
+        require("read_share", 0.0 <= self.read_share <= 1.0, "lie in 0 to 1", self.read_share)
+        require("write_run", self.write_run >= 1, "be at least 1", self.write_run)
+        require("request_bytes", self.request_bytes >= 1, "be at least 1", self.request_bytes)
         for name in ("gap_ticks", "burst_requests", "idle_ticks"):
             low, high = getattr(self, name)
-            _require(name, 0 <= low <= high, "be (low, high) with 0 <= low <= high", (low, high))
+            require(name, 0 <= low <= high, "be (low, high) with 0 <= low <= high", (low, high))
         low, high = self.burst_requests
-        _require("burst_requests", low >= 1 or high == 0, "be (0, 0) or start at 1", (low, high))
+        require("burst_requests", low >= 1 or high == 0, "be (0, 0) or start at 1", (low, high))
 
     def gaps(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return times from each request's predecessor, (n,) int64, 0 at first [player clocks]."""
@@ -138,8 +133,8 @@ def strided(
       traffic: Arrival of requests; by default one read of 64 bytes a tick.
     """
     length = traffic.request_bytes
-    _require("stride_bytes", stride_bytes >= length, f"be at least {length}", stride_bytes)
-    _require(
+    require("stride_bytes", stride_bytes >= length, f"be at least {length}", stride_bytes)
+    require(
         "footprint_bytes", footprint_bytes >= stride_bytes, "be at least a stride", footprint_bytes
     )
     sweep, step = np.divmod(np.arange(_count(n_requests)), footprint_bytes // stride_bytes)
@@ -170,9 +165,9 @@ def pointer_chase(
       start_address: Start of the region [bytes].
       traffic: Arrival of requests; by default a read of 64 bytes every 40 to 56 ticks.
     """
-    _require("n_nodes", n_nodes >= 1, "be at least 1", n_nodes)
+    require("n_nodes", n_nodes >= 1, "be at least 1", n_nodes)
     spacing = _lines(footprint_bytes, traffic) // n_nodes
-    _require("footprint_bytes", spacing >= 1, "hold one request a node", footprint_bytes)
+    require("footprint_bytes", spacing >= 1, "hold one request a node", footprint_bytes)
     rng = _rng(seed, "addresses")
     nodes = np.arange(n_nodes) * spacing + rng.integers(spacing, size=n_nodes)
     chain = nodes[np.argsort(rng.random(n_nodes), kind="stable")]
@@ -200,7 +195,7 @@ def local(
       start_address: Start of the region [bytes].
       traffic: Arrival of requests; by default one read of 64 bytes a tick.
     """
-    _require("sequential_share", 0.0 <= sequential_share <= 1.0, "lie in 0 to 1", sequential_share)
+    require("sequential_share", 0.0 <= sequential_share <= 1.0, "lie in 0 to 1", sequential_share)
     lines = _lines(footprint_bytes, traffic)
     n = _count(n_requests)
     rng = _rng(seed, "addresses")
@@ -237,10 +232,10 @@ def phases(
       footprint_bytes: Size of the region of random phases; at least one request.
       traffic: Arrival of requests; by default one read of 64 bytes a tick.
     """
-    _require("phase_requests", phase_requests >= 1, "be at least 1", phase_requests)
+    require("phase_requests", phase_requests >= 1, "be at least 1", phase_requests)
     first_runs, second_runs = -(-n_runs // 2), n_runs // 2
     kinds = (n_sequential, n_random) if starts_sequential else (n_random, n_sequential)
-    _require(
+    require(
         "n_runs",
         1 <= first_runs <= kinds[0]
         and (second_runs <= kinds[1])
@@ -280,7 +275,7 @@ def copy(
       target_address: Start of the writes [bytes].
       traffic: Arrival of requests, except for directions; by default 64 bytes a tick.
     """
-    _require("block_requests", block_requests >= 1, "be at least 1", block_requests)
+    require("block_requests", block_requests >= 1, "be at least 1", block_requests)
     block, place = np.divmod(np.arange(_count(n_requests)), 2 * block_requests)
     is_write = place >= block_requests
     lines = block * block_requests + place % block_requests
@@ -294,14 +289,13 @@ def interleave(traces: Sequence[Trace]) -> Trace:
     Args:
       traces: One a core, of one clock and with times, not delays. Of requests due at the same
         time the earlier core's goes first.
-      name: Name of the trace.
 
     Raises:
       InvalidArgumentError: There is none, the clocks differ, or one holds delays.
     """
     clocks = {trace.clock_mhz for trace in traces}
-    _require("traces", len(clocks) == 1, "share one clock", sorted(clocks))
-    _require("traces", not any(t.relative for t in traces), "hold times, not delays", "delays")
+    require("traces", len(clocks) == 1, "share one clock", sorted(clocks))
+    require("traces", not any(t.relative for t in traces), "hold times, not delays", "delays")
     ticks = np.concatenate([trace.due_ticks for trace in traces])
     order = np.argsort(ticks, kind="stable")
     return Trace(
@@ -359,10 +353,10 @@ def _parts(total: int, n_parts: int, rng: np.random.Generator) -> np.ndarray:
 
 def _lines(footprint_bytes: int, traffic: Traffic) -> int:
     length = traffic.request_bytes
-    _require("footprint_bytes", footprint_bytes >= length, "hold a request", footprint_bytes)
+    require("footprint_bytes", footprint_bytes >= length, "hold a request", footprint_bytes)
     return footprint_bytes // length
 
 
 def _count(n_requests: int) -> int:
-    _require("n_requests", n_requests >= 1, "be at least 1", n_requests)
+    require("n_requests", n_requests >= 1, "be at least 1", n_requests)
     return n_requests
