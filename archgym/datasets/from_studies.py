@@ -12,7 +12,6 @@ from archgym.datasets.columns import Columns, is_listed
 from archgym.datasets.ids import DesignIds
 from archgym.datasets.metadata import About, Model, task_model, task_workloads
 from archgym.errors import ArchGymError, InvalidArgumentError
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import merged_objectives, objective_from_json
 from archgym.evaluation.simulator import (
@@ -23,6 +22,7 @@ from archgym.evaluation.simulator import (
     simulator_class,
 )
 from archgym.evaluation.specification import Declaration, WorkloadFacts
+from archgym.evaluation.stand_in import make_simulator
 from archgym.files.parquet import MAX_BATCH
 from archgym.spaces.parameter import Categorical
 from archgym.spaces.space import DesignSpace

@@ -18,7 +18,6 @@ from archgym.errors import (
     UnknownNameError,
     unknown_name,
 )
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.limits import Limit, check_limits, listed_texts, split_limits
 from archgym.evaluation.objective import (
     Objective,
@@ -39,7 +38,7 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
-from archgym.evaluation.stand_in import StandIn, check_agreement, open_stand_in
+from archgym.evaluation.stand_in import StandIn, check_agreement, make_simulator, open_stand_in
 from archgym.files.remote import url_of
 
 _log = logging.getLogger(__name__)

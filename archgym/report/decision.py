@@ -14,7 +14,6 @@ import numpy as np
 from archgym.analysis.pareto import front
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import ArchGymError, InvalidArgumentError
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
@@ -25,6 +24,7 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
+from archgym.evaluation.stand_in import make_simulator
 from archgym.files.storage import require_inside
 from archgym.measurements.calibrated import (
     CONFIDENCE_OPTION,
@@ -37,7 +37,7 @@ from archgym.measurements.file import MEASURED_NAME, Measurements, read_measurem
 from archgym.measurements.points import SPACE, WORKLOAD, Points, facts_of, joined, points_of
 from archgym.measurements.process import Posterior
 from archgym.report.quantities import counted
-from archgym.runtime.threads import one_thread
+from archgym.runtime.importing import one_thread
 from archgym.spaces.design import Design
 from archgym.spaces.space import DesignSpace
 from archgym.studies.snapshot import StudyLog

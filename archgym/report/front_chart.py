@@ -11,8 +11,7 @@ from archgym.analysis.pareto import front
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.metrics import MetricSpec
 from archgym.report.evidence import TaskEvidence
-from archgym.report.quantities import axis_unit, metric_title, quantity
-from archgym.report.table import Cell, Table
+from archgym.report.quantities import Cell, Table, axis_unit, metric_title, quantity
 
 # chosen: dots beyond it only darken the drawing.
 _MAX_DOTS = 4000
@@ -117,9 +116,7 @@ def _sampled(dots: np.ndarray) -> np.ndarray:
 def _axes(task: TaskEvidence, values: np.ndarray) -> tuple[tuple[MetricSpec, ...], bool] | None:
     """Return the two metrics with the largest front, and True if the objective names both."""
     known = {spec.name: spec for spec in task.metrics if spec.goal != "none"}
-    named = dict.fromkeys(term.metric for term in task.objective.terms)
-    named |= dict.fromkeys(limit.metric for limit in task.objective.limits)
-    sought = [known[name] for name in named if name in known]
+    sought = [known[name] for name in task.objective.metrics if name in known]
     is_sought = len(sought) > 1
     pairs = list(combinations(sought, 2))
     if sought and not is_sought:
@@ -188,11 +185,10 @@ def _table(
 ) -> Table:
     """Return the numbered designs of the front with what differs from the default design."""
     indices, values = task.stacked("indices"), task.stacked("values")
-    default = task.space.design_at(task.space.default_indices)
     cells: list[tuple[Cell, ...]] = []
     for number, row in enumerate(rows.tolist(), start=1):
         design = task.space.design_at(indices[row].astype(np.int64))
-        changed = [f"{name}={design[name]}" for name in design if design[name] != default[name]]
+        changed = [f"{name}={value}" for name, value in task.space.changes(design).items()]
         text = ", ".join(changed[:_MAX_CHANGES]) or "the default design"
         if len(changed) > _MAX_CHANGES:
             text += f" and {len(changed) - _MAX_CHANGES} more"

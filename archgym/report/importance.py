@@ -14,7 +14,7 @@ import numpy as np
 
 from archgym.analysis.statistics import Interval
 from archgym.report.evidence import TaskEvidence
-from archgym.report.table import Table
+from archgym.report.quantities import Table
 from archgym.runtime.reductions import report_reduction
 
 # chosen: fewer leave a forest of such leaves too few to split.

@@ -8,8 +8,7 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.agent.agent import Agent
-from archgym.agent.prior import Prior
+from archgym.agent.agent import Agent, Prior
 from archgym.analysis.statistics import normal_scores
 from archgym.checks import check_several
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
@@ -206,9 +205,7 @@ def best_first(task: Task, log: StudyLog) -> tuple[np.ndarray, np.ndarray, np.nd
         _require_same_parameters(task, log, theirs)
     known = {spec.name for spec in log.metrics}
     objective = task.objective
-    needed = dict.fromkeys(term.metric for term in objective.terms)
-    needed |= dict.fromkeys(limit.metric for limit in objective.limits)
-    missing = [name for name in needed if name not in known]
+    missing = [name for name in objective.metrics if name not in known]
     if missing:
         raise InvalidArgumentError(
             f"{log.folder} must have the metrics that the objective needs; "

@@ -27,15 +27,15 @@ from archgym.files.storage import (
     write_atomic,
 )
 from archgym.runtime.interruption import Interruption
-from archgym.studies.folder import JOURNAL_NAME, STUDY_NAME
+from archgym.studies.metadata import JOURNAL_NAME, STUDY_NAME
 from archgym.studies.snapshot import read_state
-from archgym.sweep.local import LocalCrew
+from archgym.sweep.crews import LocalCrew
 from archgym.sweep.plan import Run, SweepPlan
 from archgym.sweep.reading import PLAN_NAME, record_plan
 from archgym.sweep.study_run import Digest, RunResult, require_same_study
 
 if TYPE_CHECKING:
-    from archgym.sweep.cluster import RayCrew
+    from archgym.sweep.crews import RayCrew
 
 logger = logging.getLogger(__name__)
 
@@ -151,7 +151,7 @@ def run_sweep(
         def crew(n_runs: int) -> Crew:
             if address is None:
                 return LocalCrew(folder, min(workers or 1, n_runs))
-            from archgym.sweep.cluster import RayCrew
+            from archgym.sweep.crews import RayCrew
 
             return RayCrew(folder, address, workers)
 

@@ -13,13 +13,12 @@ from archgym.analysis.statistics import interquartile_mean
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.objective import REWARD_LIMIT
 from archgym.files.remote import local_copy
-from archgym.studies.folder import STUDY_NAME
+from archgym.studies.metadata import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
-from archgym.studies.timing import RunTimes
 from archgym.sweep.driver import FullNote, Standings, read_failures
 from archgym.sweep.plan import Run, SweepPlan, TaskPlan
 from archgym.sweep.reading import read_recorded_plan
-from archgym.sweep.study_run import Curve, Digest, require_same_study
+from archgym.sweep.study_run import Curve, Digest, RunTimes, require_same_study
 
 WITHIN = 0.05
 """Distance to the best known reward within which a design counts as good."""

@@ -20,7 +20,6 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError, InvalidArgumentError
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.options import declared_options
 from archgym.evaluation.simulator import (
     BatchResult,
@@ -29,6 +28,7 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
+from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.report.commands import evaluate_command, task_words
 from archgym.simulators.accelerator.workloads import network_csv

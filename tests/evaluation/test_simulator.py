@@ -16,7 +16,6 @@ from archgym.errors import (
     SimulatorError,
     UnknownNameError,
 )
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import (
@@ -29,6 +28,7 @@ from archgym.evaluation.simulator import (
     simulator_names,
 )
 from archgym.evaluation.specification import Declaration
+from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.testing import check_simulator
 from tests.evaluation.test_function import cache

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 import typer
 
 from archgym.cli.console.terminal import heading, prose, say, table, warn, write_json
-from archgym.cli.options.completion import KINDS, complete_list, complete_simulator
 from archgym.cli.options.task import (
     JsonOption,
     SimulatorOptions,
@@ -16,6 +15,7 @@ from archgym.cli.options.task import (
     option_values,
     task_choices,
 )
+from archgym.cli.options.values import KINDS, complete_list, complete_simulator
 from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
 
 if TYPE_CHECKING:

@@ -8,9 +8,8 @@ import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.moe.kernel.columns import CHOICES
-from archgym.simulators.moe.machine.efficiency import ACTIVATION_BYTES, efficiency
 from archgym.simulators.moe.machine.engines import padded_rows, precision_of
-from archgym.simulators.moe.machine.hardware import NodePreset
+from archgym.simulators.moe.machine.hardware import ACTIVATION_BYTES, NodePreset, efficiency
 from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.serving import _TO_WHOLE, Serving
 from archgym.simulators.moe.machine.timing import layer_costs
