@@ -4,6 +4,7 @@ import itertools
 import math
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from archgym.cli.console.progress import SweepProgress
 from archgym.cli.console.signals import prompt_stops, resumable
 from archgym.cli.console.terminal import duration, heading, number, say, table, write_json
-from archgym.cli.options.groups import command_group
+from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import named_path
 from archgym.errors import InvalidArgumentError
@@ -82,41 +83,64 @@ def plan(file: PlanArgument, set: SetOption = None, json: JsonOption = False) ->
     table(("label", "agent", "hyperparameters"), _agent_rows(read.agents))
 
 
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        help="Number of studies to run in parallel (default: 1; on a cluster, as many as fit).",
-        min=1,
-        show_default=False,
-    ),
-]
-AddressOption = Annotated[
-    str | None,
-    typer.Option(
-        "--address",
-        help="Address of a Ray cluster: auto, ray://HOST:PORT, HOST:PORT, or local to start one.",
-        show_default=False,
-    ),
-]
-OnlyOption = Annotated[
-    str | None,
-    typer.Option(
-        "--only",
-        help="Labels of the agents or families (`draws`, `grid`) to run, separated by commas.",
-        metavar="AGENT,...",
-    ),
-]
-SeedsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--seeds", help="Seeds of the plan to run, separated by commas.", metavar="SEED,..."
-    ),
-]
+@dataclass(frozen=True)
+class RunOptions:
+    """Options that say which runs of a plan are run, and where."""
+
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            help="Number of studies to run in parallel (default: 1; on a cluster, as many as fit).",
+            min=1,
+            show_default=False,
+        ),
+    ] = None
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help="Address of a Ray cluster: auto, ray://HOST:PORT, HOST:PORT, or local to start "
+            "one.",
+            show_default=False,
+        ),
+    ] = None
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            help="Labels of the agents or families (`draws`, `grid`) to run, separated by commas.",
+            metavar="AGENT,...",
+        ),
+    ] = None
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds", help="Seeds of the plan to run, separated by commas.", metavar="SEED,..."
+        ),
+    ] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `run_sweep`.
+
+        Raises:
+          InvalidArgumentError: A text is not a list separated by commas.
+        """
+        only = None if self.only is None else _parts("--only", self.only)
+        seeds = None if self.seeds is None else [_seed(s) for s in _parts("--seeds", self.seeds)]
+        return {"workers": self.workers, "address": self.address, "only": only, "seeds": seeds}
+
+    def words(self) -> list[str]:
+        """Return the given options as words of a command."""
+        given = {f"--{name}": value for name, value in vars(self).items() if value is not None}
+        return [word for pair in given.items() for word in map(str, pair)]
+
+
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of the sweep.")]
 
 
 @sweep_app.command()
+@with_groups
 def run(
     file: PlanArgument,
     out: Annotated[
@@ -129,10 +153,8 @@ def run(
         ),
     ],
     set: SetOption = None,
-    workers: WorkersOption = None,
-    address: AddressOption = None,
-    only: OnlyOption = None,
-    seeds: SeedsOption = None,
+    *,
+    how: RunOptions,
     json: JsonOption = False,
 ) -> None:
     """Run the unfinished runs of a plan.
@@ -140,19 +162,13 @@ def run(
     Each run is a study in a separate folder. To continue after an interruption, run the same
     command again, or `archgym sweep resume`.
     """
-    part = SweepPart(only, seeds)
-    _run(_read(file, set), out, part, workers, address, json)
+    chosen = how.arguments()
+    _run(_read(file, set), out, chosen, how.words(), json)
 
 
 @sweep_app.command()
-def resume(
-    folder: FolderArgument,
-    workers: WorkersOption = None,
-    address: AddressOption = None,
-    only: OnlyOption = None,
-    seeds: SeedsOption = None,
-    json: JsonOption = False,
-) -> None:
+@with_groups
+def resume(folder: FolderArgument, how: RunOptions, json: JsonOption = False) -> None:
     """Continue an interrupted sweep with the plan in its folder.
 
     Finished runs are kept, interrupted runs continue, failed runs are tried again.
@@ -160,12 +176,12 @@ def resume(
     from archgym.cli.console.progress import announce_compilation
     from archgym.sweep.reading import read_recorded_plan
 
-    part = SweepPart(only, seeds)
+    chosen = how.arguments()
     announce_compilation()
     with prompt_stops():
         # Making the tasks shows if they still are the recorded ones.
         plan = read_recorded_plan(folder).decided()
-    _run(plan, folder, part, workers, address, json)
+    _run(plan, folder, chosen, how.words(), json)
 
 
 @sweep_app.command()
@@ -180,57 +196,41 @@ def status(folder: FolderArgument, json: JsonOption = False) -> None:
         write_status(read)
 
 
-class SweepPart:
-    """Part of a plan that the command line selects."""
-
-    def __init__(self, only: str | None, seeds: str | None) -> None:
-        """Read lists separated by commas.
-
-        Raises:
-          InvalidArgumentError: A text is not such a list.
-        """
-        self.only = None if only is None else _parts("--only", only)
-        self.seeds = None if seeds is None else [_seed(text) for text in _parts("--seeds", seeds)]
-        given = (("--only", only), ("--seeds", seeds))
-        self.words = [word for name, value in given if value is not None for word in (name, value)]
-
-
 def _run(
-    plan: "SweepPlan",
-    out: Path,
-    part: SweepPart,
-    workers: int | None,
-    address: str | None,
-    json: bool,
+    plan: "SweepPlan", out: Path, chosen: dict[str, Any], words: list[str], json: bool
 ) -> None:
     from archgym.sweep.driver import run_sweep
 
-    words = ["archgym", "sweep", "resume", str(out), *part.words]
-    words += ["--workers", str(workers)] if workers is not None else []
-    words += ["--address", address] if address is not None else []
-    with resumable(words), SweepProgress() as progress:
-        outcome = run_sweep(
-            plan,
-            out,
-            workers=workers,
-            address=address,
-            only=part.only,
-            seeds=part.seeds,
-            progress=progress,
-        )
-    if json:
-        write_json(
-            {
-                "folder": str(out),
-                "runs": outcome.runs,
-                "finished": outcome.runs - len(outcome.failures),
-                "finished_before": outcome.repeated,
-                "failures": dict(outcome.failures),
-            }
-        )
+    with (
+        resumable(["archgym", "sweep", "resume", str(out), *words]),
+        SweepProgress() as progress,
+    ):
+        outcome = run_sweep(plan, out, progress=progress, **chosen)
+    more = {"finished_before": outcome.repeated}
+    report_outcome(outcome, f"archgym sweep report {shlex.quote(str(out))}", more, json)
+
+
+def report_outcome(
+    outcome: "SweepOutcome", following: str, more: dict[str, Any], is_json: bool
+) -> None:
+    """Write how the runs of a sweep ended, and end the command with 1 if some failed.
+
+    Args:
+      outcome: Outcome of the sweep.
+      following: Command to use next.
+      more: Further members of the JSON.
+      is_json: True for JSON.
+    """
+    finished = outcome.runs - len(outcome.failures)
+    if is_json:
+        ends = {"folder": str(outcome.folder), "runs": outcome.runs, "finished": finished}
+        write_json({**ends, **more, "failures": dict(outcome.failures)})
     else:
-        _write_outcome(outcome)
-        say(f"Next: archgym sweep report {shlex.quote(str(out))}")
+        before = f" ({outcome.repeated} of them earlier)" if outcome.repeated else ""
+        say(f"{finished} of {outcome.runs} runs finished{before}: {outcome.folder}")
+        for name, why in outcome.failures.items():
+            say(f"{name} failed: {' '.join(why.split())}")
+        say(f"Next: {following}")
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -251,14 +251,6 @@ def _read(file: Path, settings: Sequence[str] | None) -> "SweepPlan":
     announce_compilation()
     with prompt_stops():
         return read_plan(file, settings or ())
-
-
-def _write_outcome(outcome: "SweepOutcome") -> None:
-    before = f" ({outcome.repeated} of them earlier)" if outcome.repeated else ""
-    finished = outcome.runs - len(outcome.failures)
-    say(f"{finished} of {outcome.runs} runs finished{before}: {outcome.folder}")
-    for name, why in outcome.failures.items():
-        say(f"{name} failed: {' '.join(why.split())}")
 
 
 def _parts(option: str, text: str) -> list[str]:
