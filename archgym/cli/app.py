@@ -280,7 +280,8 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
                 "the output.",
                 1,
             )
-        _fail(_one_line(error), _exit_code(error))
+        stopped = isinstance(error, StudyInterrupted)
+        _fail(_one_line(error), 128 + error.signal_number if stopped else 1)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -340,10 +341,6 @@ def _is_full_output(error: BaseException) -> bool:
         and error.errno == errno.ENOSPC
         and error.filename is None
     )
-
-
-def _exit_code(error: BaseException) -> int:
-    return 128 + error.signal_number if isinstance(error, StudyInterrupted) else 1
 
 
 def _fail(message: str, code: int) -> NoReturn:

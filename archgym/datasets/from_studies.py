@@ -256,7 +256,11 @@ def _told(tasks: Sequence[Mapping[str, Any]], space: DesignSpace) -> Declaration
     recorded = [objective_from_json(task["objective"]) for task in tasks]
     objectives = merged_objectives(*({o.name: o} for o in recorded))
     n_model = len(first["reasons"]) - len(space.constraints)
-    sources = {label: w for task in tasks for (label, _), w in _labelled(task)}
+    sources = {
+        label: w
+        for task in tasks
+        for (label, _), w in zip(task_workloads(task), task["workloads"], strict=True)
+    }
     return Declaration(
         simulator=str(first["simulator"]),
         version=int(first["version"]),
@@ -276,10 +280,6 @@ def _told(tasks: Sequence[Mapping[str, Any]], space: DesignSpace) -> Declaration
             for label, w in sources.items()
         ),
     )
-
-
-def _labelled(task: Mapping[str, Any]) -> list[tuple[tuple[str, str], Mapping[str, Any]]]:
-    return list(zip(task_workloads(task), task["workloads"], strict=True))
 
 
 def _completed(told: Declaration) -> Declaration:

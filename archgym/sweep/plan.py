@@ -51,7 +51,8 @@ def draw_hyperparameters(
     tries = 0
     while len(found) < n and tries < _MAX_TRIES and free:
         tries += 1
-        values = {p.name: _python_value(p.value(int(rng.integers(p.size)))) for p in free}
+        drawn = {p.name: p.value(int(rng.integers(p.size))) for p in free}
+        values = {n: v.item() if isinstance(v, np.generic) else v for n, v in drawn.items()}
         if _key(values) in known:
             continue
         known.add(_key(values))
@@ -63,10 +64,6 @@ def draw_hyperparameters(
 
 def _key(values: Mapping[str, Any]) -> str:
     return repr(sorted(values.items()))
-
-
-def _python_value(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value
 
 
 FAMILY_KEYS = ("draws", "draw_seed", "include_defaults", "grid")

@@ -25,6 +25,7 @@ from archgym.errors import (
     error_text,
 )
 from archgym.files.storage import open_member, open_own, require_inside, storage_errors, write_all
+from archgym.studies.arguments import tuples
 from archgym.studies.metadata import SESSIONS_NAME, STUDY_NAME, TIMING_NAME
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
@@ -365,7 +366,7 @@ def require_same_study(run: Run, folder: Path) -> None:
     pairs: dict[str, tuple[object, object]] = {
         "task": (header.task["digest"], run.task.digest),
         "agent": (header.agent or PROGRAM, run.agent),
-        "hyperparameters": (dict(header.hyperparameters), _without_tuples(run.hyperparameters)),
+        "hyperparameters": (tuples(header.hyperparameters), tuples(run.hyperparameters)),
         "seed": (run.seed if header.agent is None else header.seed, run.seed),
         "budget": (header.budget, run.budget),
         "max_asks": (header.max_asks, run.max_asks),
@@ -380,7 +381,3 @@ def require_same_study(run: Run, folder: Path) -> None:
                 f"The study in {folder} must be the sweep's; its {name} is {recorded!r}, the "
                 f"sweep's is {planned!r}. Move it away, or run the sweep in another folder."
             )
-
-
-def _without_tuples(values: Any) -> dict[str, Any]:
-    return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}

@@ -201,15 +201,11 @@ def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: b
         reference = task.reference[place] if baseline else None
         values = evaluation.values[0, place]
         write_metrics(task.metrics, values, reference, "value", task.objective)
-    is_relative = not _is_absolute(task) and not task.missed(task.reference)
+    has_target = any(term.target is not None for term in task.objective.terms)
+    is_relative = not has_target and not task.missed(task.reference)
     zero = " (0 for the default design)" if is_relative else ""
     say(f"Reward {evaluation.reward[0]:.4f} for {task.objective.name}{zero}")
     if task.limits:
         from archgym.cli.views.study import limits_text
 
         say(limits_text(task.missed(evaluation.values[0])))
-
-
-def _is_absolute(task: "Task") -> bool:
-    """Return True if the objective is relative to a target, not to the default design."""
-    return any(term.target is not None for term in task.objective.terms)

@@ -19,7 +19,7 @@ from archgym.cli.options.values import KINDS, complete_list, complete_simulator
 from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
 
 if TYPE_CHECKING:
-    from archgym.evaluation.simulator import Simulator
+    pass
 
 T = TypeVar("T")
 # chosen: a description next to a name on 80 columns.
@@ -150,7 +150,7 @@ def _offer(name: str) -> dict[str, Any]:
         "spaces": list(kind.space_names),
         "workloads": _workloads(name, kind.space_names),
         "objectives": {n: objective.doc for n, objective in made.objectives.items()},
-        "metrics": _metrics(made),
+        "metrics": {spec.name: f"{spec.unit}, {spec.goal}" for spec in made.metrics},
         "fidelities": list(kind.fidelity_names),
         "options": {option: list(values) for option, values in options.items()},
         "devices": list(options.get("device", ())),
@@ -162,10 +162,6 @@ def _workloads(name: str, spaces: Sequence[str]) -> list[str]:
     options = (TaskOptions(SimulatorOptions(space=space)) for space in spaces)
     made = [make_simulator(task_choices(name, each)) for each in options]
     return list(dict.fromkeys(workload for each in made for workload in each.workload_names()))
-
-
-def _metrics(simulator: "Simulator") -> dict[str, str]:
-    return {spec.name: f"{spec.unit}, {spec.goal}" for spec in simulator.metrics}
 
 
 def _write_overview(names: Mapping[str, Any]) -> None:

@@ -1,7 +1,7 @@
 """Text rendering of studies: metrics, best design, front and curve, and comparisons."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -175,7 +175,10 @@ def write_best(summary: "StudySummary", best: "Outcome") -> None:
     heading(f"Best design (evaluation {summary.best_evaluation}, reward {best.reward:.4f})")
     default = log.space.default
     changed = log.space.changes(best.design)
-    rows = [(name, _value(log, name, best.design), str(default[name])) for name in changed]
+    rows = [
+        (name, f"{value} {log.space.parameter(name).unit}".rstrip(), str(default[name]))
+        for name, value in changed.items()
+    ]
     if rows:
         table(("parameter", "best", "default"), rows)
     unchanged = [name for name in log.space.names if name not in changed]
@@ -190,10 +193,6 @@ def write_best(summary: "StudySummary", best: "Outcome") -> None:
     if log.limits:
         say(limits_text(log.missed(best)))
         say()
-
-
-def _value(log: "StudyLog", name: str, design: Mapping[str, Any]) -> str:
-    return f"{design[name]} {log.space.parameter(name).unit}".rstrip()
 
 
 def _write_curve(summary: "StudySummary") -> None:
@@ -317,7 +316,7 @@ def write_comparison(comparison: Comparison) -> None:
             study.log.author,
             *([number(v) for v in study.values] or ["–"] * len(shown)),
             "–" if study.best is None else f"{study.reward:.4f}",
-            *((_volume_text(study.hypervolume),) if has_front else ()),
+            *(["–" if (v := study.hypervolume) is None else f"{v:.4f}"] if has_front else ()),
             "–" if study.reached_at is None else str(study.reached_at),
         )
         for study in studies
@@ -364,10 +363,6 @@ def write_top(designs: Sequence[TopDesign]) -> None:
         limits = f" {limits_text(log.missed(each.outcome))}." if log.limits else ""
         prose(f"{place:>3}  {where}{', '.join(changed) or 'default'}.{limits}", indent="     ")
     say()
-
-
-def _volume_text(volume: float | None) -> str:
-    return "–" if volume is None else f"{volume:.4f}"
 
 
 def _margins(comparison: Comparison) -> str:

@@ -228,10 +228,6 @@ _FIXED: Final[Mapping[str, Mapping[str, Any]]] = {
 }
 
 
-def _member(kind: type[Any], word: str) -> Any:
-    return kind[word.upper().replace("-", "_")]
-
-
 def serving_of(space: str, design: Mapping[str, Any], n_blocks: int, server_gpus: int) -> Serving:
     """Return the way of serving that a design of a space stands for.
 
@@ -244,7 +240,7 @@ def serving_of(space: str, design: Mapping[str, Any], n_blocks: int, server_gpus
     parameters: dict[str, Any] = {"servers": 1, **_FIXED[space]}
     for name, value in design.items():
         if name in _MEMBERS:
-            parameters[name] = _member(_MEMBERS[name], str(value))
+            parameters[name] = _MEMBERS[name][str(value).upper().replace("-", "_")]
         elif name in _PLAIN:
             parameters[name] = value
     if "cache_percent" in design:
