@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
-from archgym.agent.agent import Agent, Policy
-from archgym.agent.hyperparameters import checked_hyperparameters
+from archgym.agent.agent import Agent, Policy, checked_hyperparameters
 from archgym.agents import _hyperparameters as shared
 from archgym.agents._policy_layout import require_layout
 from archgym.agents._random_state import RandomState

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from archgym.checks import check_line
-from archgym.datasets.columns import Columns, is_listed
-from archgym.datasets.ids import DesignIds
+from archgym.datasets.columns import Columns, DesignIds, is_listed
 from archgym.datasets.metadata import About, Model, task_model, task_workloads
 from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from archgym.checks import check_line
-from archgym.datasets.columns import Columns, coded, decoded_ids
+from archgym.datasets.columns import Columns, IdSet, coded, decoded_ids, fold, scope_id
 from archgym.datasets.from_studies import about_studies, study_batches
-from archgym.datasets.ids import IdSet, fold, scope_id
 from archgym.datasets.metadata import About, model_of
 from archgym.datasets.stored import StoredDataset, open_stored
 from archgym.errors import InvalidArgumentError

@@ -14,8 +14,15 @@ from typing import TYPE_CHECKING, Any, BinaryIO, final
 import msgspec
 import numpy as np
 
-from archgym.datasets.columns import METADATA_KEY, Columns, coded, damaged, whole_numbers
-from archgym.datasets.ids import fold, scope_id
+from archgym.datasets.columns import (
+    METADATA_KEY,
+    Columns,
+    coded,
+    damaged,
+    fold,
+    scope_id,
+    whole_numbers,
+)
 from archgym.datasets.metadata import About
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.json_types import Whole, typed

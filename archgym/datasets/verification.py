@@ -11,13 +11,14 @@ import numpy as np
 from archgym.checks import check_whole
 from archgym.datasets.columns import (
     SPLIT,
+    DesignIds,
+    IdSet,
     coded,
     decoded_ids,
     decoded_indices,
     numbers,
     whole_numbers,
 )
-from archgym.datasets.ids import DesignIds, IdSet
 from archgym.datasets.metadata import About, task_workloads
 from archgym.datasets.sources import DatasetSource, row_keys
 from archgym.datasets.split import PARTS, Assignment, Split

@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
@@ -17,9 +17,6 @@ from archgym.cli.options.task import (
 )
 from archgym.cli.options.values import KINDS, complete_list, complete_simulator
 from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
-
-if TYPE_CHECKING:
-    pass
 
 T = TypeVar("T")
 # chosen: a description next to a name on 80 columns.

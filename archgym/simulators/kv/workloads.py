@@ -14,9 +14,8 @@ from archgym.errors import FileFormatError, unknown_name
 from archgym.files.storage import open_file, storage_errors
 from archgym.simulators.kit.requests import lines_of
 from archgym.simulators.kv.formats.events import EVENTS, read_events
-from archgym.simulators.kv.formats.sessions import read_sessions
 from archgym.simulators.kv.formats.stream import Stream, StreamBlocks, StreamSettings, stream_of
-from archgym.simulators.kv.formats.trace import Trace, read_requests
+from archgym.simulators.kv.formats.trace import Trace, read_requests, read_sessions
 from archgym.simulators.kv.kernel.layout import NEVER
 
 SHIPPED: Final = ("coding", "coding-long", "chat", "tools")
