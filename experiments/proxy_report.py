@@ -18,8 +18,8 @@ from archgym.datasets.dataset import Dataset
 from archgym.datasets.region import Sums, add_to_sums, influential
 from archgym.errors import ArchGymError
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import FEASIBLE, Simulator, simulator_class
-from archgym.evaluation.stand_in import make_simulator
 from archgym.files.storage import atomic_file, write_atomic
 from archgym.proxy.features import gather_facts
 from archgym.proxy.fitting import (

@@ -35,7 +35,7 @@ from archgym.composition.namespace import (
 )
 from archgym.errors import InvalidDesignError, SimulatorError, unknown_name
 from archgym.evaluation.metrics import Metrics, MetricSpec
-from archgym.evaluation.options import DeclaredOption, declared_options
+from archgym.evaluation.options import DeclaredOption, declared_options, make_simulator
 from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import (
     FAILED,
@@ -47,7 +47,6 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
-from archgym.evaluation.stand_in import make_simulator
 from archgym.spaces.design import Design
 
 _Outcome = Metrics | str

@@ -13,6 +13,7 @@ from archgym.datasets.metadata import About, Model, task_model, task_workloads
 from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import merged_objectives, objective_from_json
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
@@ -21,7 +22,6 @@ from archgym.evaluation.simulator import (
     simulator_class,
 )
 from archgym.evaluation.specification import Declaration, WorkloadFacts
-from archgym.evaluation.stand_in import make_simulator
 from archgym.files.parquet import MAX_BATCH
 from archgym.spaces.parameter import Categorical
 from archgym.spaces.space import DesignSpace

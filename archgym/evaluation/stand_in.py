@@ -1,18 +1,17 @@
-"""Simulators by name, as tasks record them, and files that replace one: tables and models."""
+"""Stand-ins: files that replace a simulator, exact tables and fitted models."""
 
 import importlib
 import inspect
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from typing import ClassVar, Literal
 
 from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
-from archgym.evaluation.restriction import restrict, split_space
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
-    option_names,
     recorded_options,
     simulator_class,
     simulator_names,
@@ -20,65 +19,6 @@ from archgym.evaluation.simulator import (
 from archgym.evaluation.specification import Declaration, WorkloadFacts
 from archgym.files.remote import local_copy, url_of
 from archgym.files.storage import open_file, storage_errors
-
-
-def make_simulator(
-    kind: type[Simulator], space: str | None, fidelity: str | None, options: Mapping[str, str]
-) -> Simulator:
-    """Return the simulator of a space and fidelity, with these options.
-
-    Args:
-      kind: Class of the simulator.
-      space: Name of a space, whole or restricted (see `archgym.evaluation.restriction`); None for
-        the default.
-      fidelity: Name of a fidelity; None for the default.
-      options: Other arguments of the constructor; what is absent has its default.
-
-    Raises:
-      UnknownNameError: There is no such space, fidelity or option; the message lists the near ones.
-      InvalidArgumentError: The constructor needs other arguments.
-    """
-    space, held = split_space(space)
-    registered_class, asked = kind, options
-    kind, options = kind.variant(asked)
-    # A class that options chose has spaces and options of its own: say of which.
-    chosen_by = ", ".join(f"{name}={value}" for name, value in asked.items())
-    described = f" with {chosen_by}" if kind is not registered_class else ""
-    known_options = option_names(kind)
-    for name in options:
-        if name not in known_options:
-            raise unknown_name(f"option of simulator {kind.name!r}{described}", name, known_options)
-    chosen = {}
-    for what, wanted, names, former in (
-        ("space", space, kind.space_names, ()),
-        ("fidelity", fidelity, kind.fidelity_names, kind.former_fidelity_names),
-    ):
-        if wanted is not None and wanted not in (*names, *former):
-            owner = f" of simulator {kind.name!r}{described}" if described else ""
-            error = unknown_name(f"{what}{owner}", wanted, names)
-            error.choice = what
-            raise error
-        # A simulator with one space or fidelity has nothing to be told.
-        if len(names) > 1 or _takes(kind, what):
-            chosen[what] = names[0] if wanted is None else wanted
-    try:
-        inspect.signature(kind).bind(**chosen, **options)
-    except TypeError as error:
-        given = ", ".join(f"`{name}`" for name in (*chosen, *options)) or "no arguments"
-        raise InvalidArgumentError(
-            f"Simulator {kind.__name__} must be one that is made with {given}; its constructor "
-            f"differs: {error}. Give its other arguments defaults."
-        ) from None
-    make: Any = kind
-    simulator: Simulator = make(**chosen, **options)
-    return restrict(simulator, held)
-
-
-def _takes(kind: type[Simulator], name: str) -> bool:
-    """Return True if the constructor has an argument with this name, or takes any."""
-    parameters = inspect.signature(kind).parameters
-    return name in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
-
 
 StandInKind = Literal["table", "proxy"]
 
@@ -319,8 +259,6 @@ def _mean_the_same(declared: Declaration, options: Mapping[str, str]) -> bool:
 
 def _default_option(simulator: str, name: str) -> str | None:
     """Return the default of a simulator's option, None if unknown."""
-    import inspect
-
     if simulator not in simulator_names():
         return None
     parameter = inspect.signature(simulator_class(simulator)).parameters.get(name)

@@ -28,7 +28,7 @@ from archgym.evaluation.objective import (
     subject_to,
     with_limits,
 )
-from archgym.evaluation.options import declared_options
+from archgym.evaluation.options import declared_options, make_simulator
 from archgym.evaluation.restriction import hold, restrict, split_space
 from archgym.evaluation.simulator import (
     Simulator,
@@ -38,7 +38,7 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
-from archgym.evaluation.stand_in import StandIn, check_agreement, make_simulator, open_stand_in
+from archgym.evaluation.stand_in import StandIn, check_agreement, open_stand_in
 from archgym.files.remote import url_of
 
 _log = logging.getLogger(__name__)

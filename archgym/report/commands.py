@@ -10,8 +10,8 @@ import numpy as np
 from archgym.errors import ArchGymError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import recorded_options, simulator_class, simulator_names
-from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import recorded_objective, weight_text
 from archgym.report.quantities import metric_title, quantity

@@ -17,6 +17,7 @@ from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import (
     derived_values,
@@ -24,7 +25,6 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
-from archgym.evaluation.stand_in import make_simulator
 from archgym.files.storage import require_inside
 from archgym.measurements.calibrated import (
     CONFIDENCE_OPTION,

@@ -16,6 +16,7 @@ from archgym.errors import (
     sentence,
     unknown_name,
 )
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
@@ -23,7 +24,7 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
-from archgym.evaluation.stand_in import StandIn, make_simulator
+from archgym.evaluation.stand_in import StandIn
 from archgym.evaluation.task import Task
 from archgym.files.remote import local_output, placed
 from archgym.files.storage import make_folder, write_atomic

@@ -2,19 +2,19 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from archgym.agent.agent import Agent, Prior
+from archgym.agent.agent import Prior
 from archgym.analysis.statistics import normal_scores
 from archgym.checks import check_several
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
-from archgym.evaluation.trials import Evaluate, Trials
+from archgym.evaluation.trials import Trials
 from archgym.files.archive import read_archive, write_archive
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
@@ -134,27 +134,6 @@ class StoredPrior:
         _, first = np.unique(indices[order], axis=0, return_index=True)
         order = order[np.sort(first)]
         return cls(sources, indices[order], scores[order], terms[order])
-
-
-def primed(
-    agent: Agent, task: Task, start: np.ndarray, stored: StoredPrior
-) -> Callable[[Evaluate], None]:
-    """Return the search of an agent that begins with start designs and earlier studies.
-
-    Args:
-      agent: Agent that has not searched.
-      task: The study's.
-      start: (k, n_parameters), designs to evaluate first; may be empty.
-      stored: Records of earlier studies; may be empty.
-    """
-
-    def search(evaluate: Evaluate) -> None:
-        trials = evaluate(start) if len(start) else None
-        if agent.uses_prior and (trials is not None or stored.sources):
-            agent.take_prior(stored.prior(trials))
-        agent.search(evaluate, task)
-
-    return search
 
 
 def start_designs(task: Task, start: Iterable[Any]) -> np.ndarray:

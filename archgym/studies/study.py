@@ -66,7 +66,7 @@ from archgym.studies.metadata import (
     new_header,
     read_header,
 )
-from archgym.studies.prior import PRIOR_NAME, StoredPrior, StudySource, primed, start_designs
+from archgym.studies.prior import PRIOR_NAME, StoredPrior, StudySource, start_designs
 from archgym.studies.replay import Ending, Progress, Recorder
 from archgym.studies.snapshot import StudyLog, StudyResult, gaps_text, read_state
 
@@ -875,7 +875,14 @@ class Study(Closing):
         if header.prior_digest is not None:
             sources = header.warm_start or ()
             stored = StoredPrior.read(self.folder, task, sources, header.prior_digest)
-        return primed(agent, task, start, stored)
+
+        def search(evaluate: Evaluate) -> None:
+            trials = evaluate(start) if len(start) else None
+            if agent.uses_prior and (trials is not None or stored.sources):
+                agent.take_prior(stored.prior(trials))
+            agent.search(evaluate, task)
+
+        return search
 
     def _save_policy(self, agent: Agent) -> None:
         policy = agent.policy()

@@ -19,6 +19,7 @@ from archgym.errors import (
     sentence,
 )
 from archgym.evaluation.limits import Limit
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
@@ -27,7 +28,6 @@ from archgym.evaluation.simulator import (
     Workload,
     check_declared,
 )
-from archgym.evaluation.stand_in import make_simulator
 from archgym.spaces.space import DesignSpace
 
 # A metric's name ends in its unit, in the spelling of the field; what the ending stands for.

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import pytest
 
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class
-from archgym.evaluation.stand_in import make_simulator
 from archgym.proxy.model import model_names
 from tests.cli.conftest import Archgym
 

@@ -5,8 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import FEASIBLE, Simulator, simulator_class, simulator_names
-from archgym.evaluation.stand_in import make_simulator
 
 # Space, workload and options with which an evaluation is short.
 _CASES: dict[str, list[tuple[str, str, dict[str, str]]]] = {

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
-from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.measurements.prior import chosen_prior
 

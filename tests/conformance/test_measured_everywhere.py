@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
-from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.measurements.file import append_measurements
 from archgym.measurements.spreadsheet import read_spreadsheet

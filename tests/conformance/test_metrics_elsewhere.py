@@ -8,9 +8,8 @@ import pytest
 
 import archgym as ag
 from archgym.errors import ArchGymError, UnknownNameError
-from archgym.evaluation.options import declared_options
+from archgym.evaluation.options import declared_options, make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
-from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.simulators.kit import RowSimulator
 

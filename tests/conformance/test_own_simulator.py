@@ -10,8 +10,8 @@ from types import ModuleType
 import pytest
 
 from archgym.errors import FileFormatError
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator
-from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.testing import check_simulator
 

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 
 from archgym.envs import DesignEnv
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
-from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.testing import ProvingSimulator
 from tests.toys import ToySimulator

@@ -20,7 +20,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError, InvalidArgumentError
-from archgym.evaluation.options import declared_options
+from archgym.evaluation.options import declared_options, make_simulator
 from archgym.evaluation.simulator import (
     BatchResult,
     Simulator,
@@ -28,7 +28,6 @@ from archgym.evaluation.simulator import (
     simulator_class,
     simulator_names,
 )
-from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.report.commands import evaluate_command, task_words
 from archgym.simulators.accelerator.workloads import network_csv

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
-from archgym.evaluation.stand_in import make_simulator
 from archgym.testing import ProvingSimulator, check_simulator
 from tests.toys import ToySimulator
 

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.restriction import RestrictedSimulator
 from archgym.evaluation.simulator import FEASIBLE, Simulator, simulator_class, simulator_names
-from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.report.diagnostics import range_ends
 from archgym.studies.study import Study

@@ -7,9 +7,8 @@ from typing import Annotated, ClassVar
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.evaluation.options import Option, declared, declared_options
+from archgym.evaluation.options import Option, declared, declared_options, make_simulator
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
-from archgym.evaluation.stand_in import make_simulator
 
 
 class Timer:

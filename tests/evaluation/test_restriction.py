@@ -16,9 +16,9 @@ from archgym.errors import (
 )
 from archgym.evaluation.external import Infeasible
 from archgym.evaluation.function import simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.restriction import RestrictedSimulator, hold, split_space, values_in
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
-from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.spaces.design import Design
 from archgym.spaces.parameter import (

@@ -18,6 +18,7 @@ from archgym.errors import (
 )
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     RESERVED_NAMES,
     BatchResult,
@@ -28,7 +29,6 @@ from archgym.evaluation.simulator import (
     simulator_names,
 )
 from archgym.evaluation.specification import Declaration
-from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.testing import check_simulator
 from tests.evaluation.test_function import cache

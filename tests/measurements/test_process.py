@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
-from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.measurements.points import points_of
 from archgym.measurements.prior import Component, ErrorPrior, chosen_prior, shipped_prior

@@ -9,8 +9,8 @@ import pytest
 import yaml
 
 from archgym.errors import InvalidDesignError
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, simulator_class
-from archgym.evaluation.stand_in import make_simulator
 from archgym.evaluation.task import Task
 from archgym.report.export import export_design, left_out
 from archgym.simulators.cluster.kernel.system import COLLECTIVES, System

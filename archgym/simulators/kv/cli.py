@@ -171,7 +171,7 @@ def _analysis(
 
 
 def _simulator(space: str, options: list[str] | None, out: Path | None = None) -> "KvSimulator":
-    from archgym.evaluation.stand_in import make_simulator
+    from archgym.evaluation.options import make_simulator
     from archgym.report.plots import check_plot
     from archgym.simulators.kv.simulator import KvSimulator
 

@@ -138,7 +138,7 @@ def serve(
     Lengths are uniform from 80 % of the longest (`--option shortest=0.8`).
     """
     from archgym.cli.console.progress import announce_compilation
-    from archgym.evaluation.stand_in import make_simulator
+    from archgym.evaluation.options import make_simulator
     from archgym.simulators.moe.simulator import MoeSimulator
 
     announce_compilation()
