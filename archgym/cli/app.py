@@ -280,8 +280,8 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
                 "the output.",
                 1,
             )
-        stopped = isinstance(error, StudyInterrupted)
-        _fail(_one_line(error), 128 + error.signal_number if stopped else 1)
+        code = 128 + error.signal_number if isinstance(error, StudyInterrupted) else 1
+        _fail(_one_line(error), code)
     sys.exit(code if isinstance(code, int) else 0)
 
 

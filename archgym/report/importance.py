@@ -18,7 +18,7 @@ from archgym.report.quantities import Table
 from archgym.runtime.reductions import report_reduction
 
 # chosen: fewer leave a forest of such leaves too few to split.
-_MIN_DESIGNS = 50
+_LEAST_DESIGNS = 50
 # chosen: all tasks of a report together; the forest then takes seconds however many there are.
 _MOST = 20_000
 _LEAST = 4_000
@@ -101,7 +101,7 @@ def importance(
     reward = reward[chosen][first]
     if is_among_good:
         reward = np.maximum(reward, np.quantile(reward, _GOOD))
-    if len(reward) < _MIN_DESIGNS or np.ptp(reward) == 0:
+    if len(reward) < _LEAST_DESIGNS or np.ptp(reward) == 0:
         return None
     parameters = [place for place, size in enumerate(task.space.sizes) if size > 1]
     sizes = np.array([min(int(task.space.sizes[place]), _MAX_VALUES) for place in parameters])

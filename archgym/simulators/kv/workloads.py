@@ -214,8 +214,7 @@ def analyse(made: StreamBlocks, live: int, policies: Sequence[str] = POLICIES) -
         )
         for policy in policies
     }
-    best = [optimum(made, size, size) for size in sizes]
-    curves["optimum"] = tuple(100.0 * hits / eligible for hits in best)
+    curves["optimum"] = tuple(100.0 * optimum(made, size, size) / eligible for size in sizes)
     endless = optimum(made, 2**40, 2**40, False)
     half = max(least, n_live // 2)
     at_half = optimum(made, half, half)
