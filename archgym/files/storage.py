@@ -174,9 +174,7 @@ class storage_errors:  # noqa: N801 - reads as a function in a with statement
     def __enter__(self) -> None:
         return None
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: object
-    ) -> None:
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
         if not isinstance(error, OSError) or isinstance(error, StorageError):
             return
         cause = _REMEDIES.get(error.errno or 0, error.strerror or type(error).__name__)

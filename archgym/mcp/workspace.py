@@ -478,11 +478,8 @@ class Workspace:
         """
         folder = self.folder(name)
         if not (folder / STUDY_NAME).is_file():
-            raise self._unknown(name)
+            raise unknown("study", name, self.names())
         return read_header(folder)
-
-    def _unknown(self, name: str) -> UnknownNameError:
-        return unknown("study", name, self.names())
 
     def log(self, name: str) -> StudyLog:
         """Return a study as its readers see it now.

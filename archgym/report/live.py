@@ -21,7 +21,7 @@ from archgym.evaluation.limits import LIMITED_REWARD, missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
 from archgym.files.lease import current_writer
-from archgym.report.front_chart import front_step
+from archgym.report.figures import front_step
 from archgym.report.quantities import axis_unit, metric_title, quantity
 from archgym.spaces.space import DesignSpace
 from archgym.studies.journal import JournalTail

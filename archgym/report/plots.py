@@ -396,9 +396,9 @@ class SearchPlots:
         Raises:
           InvalidArgumentError: The study has too few designs, or all are worth the same.
         """
+        from archgym.report.diagnostics import importance
         from archgym.report.evidence import read_evidence
         from archgym.report.figures import importance_figure
-        from archgym.report.importance import importance
 
         task = read_evidence([self._log.folder]).tasks[0]
         found = importance(task, n_tasks=1, level=_LEVEL, seed=0)

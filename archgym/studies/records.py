@@ -73,7 +73,7 @@ class Records:
     def rows(self, chosen: np.ndarray | slice) -> "Records":
         """Return these rows, in this order."""
         seq = self.seq[chosen]
-        kept = self.errors if not self.errors else self._errors_of(seq)
+        kept = self.errors and {n: self.errors[n] for n in seq.tolist() if n in self.errors}
         return Records(
             seq,
             self.indices[chosen],
@@ -83,9 +83,6 @@ class Records:
             self.same[chosen],
             kept,
         )
-
-    def _errors_of(self, seq: np.ndarray) -> dict[int, str]:
-        return {n: self.errors[n] for n in seq.tolist() if n in self.errors}
 
     @classmethod
     def concatenated(cls, parts: Sequence["Records"]) -> "Records":

@@ -92,7 +92,11 @@ def _write(found: "Decision") -> None:
         rows = [found.best, *rows[: _MOST_ROWS - 1]]
     best = "best with" if not found.front else "best sum with"
     first = [best, "expected loss", *found.best.p_limits]
-    _write_table(first, [(row, _chances(found, row)) for row in rows])
+    chances = [
+        [_percent(row.p_best), found.percent(row.loss), *map(_percent, row.p_limits.values())]
+        for row in rows
+    ]
+    _write_table(first, list(zip(rows, chances, strict=True)))
     left = len(found.alternatives) - _MOST_ROWS
     if left > 0:
         say(f"… and {left} more, each less likely. `--json` lists all.")
@@ -104,10 +108,6 @@ def _write(found: "Decision") -> None:
             say(f"… and {len(found.front) - len(shown)} more. `--json` lists all.")
     if found.n_left_out:
         say(f"{found.n_left_out} evaluations that come far behind were not looked at.")
-
-
-def _chances(found: "Decision", row: "Candidate") -> list[str]:
-    return [_percent(row.p_best), found.percent(row.loss), *map(_percent, row.p_limits.values())]
 
 
 def _percent(share: float) -> str:

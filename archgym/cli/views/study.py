@@ -282,7 +282,8 @@ def text_curve(values: np.ndarray, width: int, height: int) -> list[str]:
     label_low = number(low) if np.nanmin(values) >= low else f"≤ {number(low)}"
     reach = high - low if high > low else 1.0
     shown = np.clip(shown, low, high)
-    steps = " ▁▂▃▄▅▆▇█" if _is_unicode() else " #"
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
+    steps = " ▁▂▃▄▅▆▇█" if encoding == "utf8" else " #"
     fine = len(steps) - 1
     # At least one eighth, so that the lowest value is visible.
     filled = np.where(np.isfinite(shown), 1 + (shown - low) / reach * (height * fine - 1), 0)
@@ -293,10 +294,6 @@ def text_curve(values: np.ndarray, width: int, height: int) -> list[str]:
         lines.append(f"{label:>12} |" + "".join(steps[part] for part in parts).rstrip())
     lines.append(f"{'':>12} 1{len(values):>{width - 1}}")
     return lines
-
-
-def _is_unicode() -> bool:
-    return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
 
 
 def write_comparison(comparison: Comparison) -> None:
