@@ -15,7 +15,6 @@ from archgym.errors import (
     InvalidArgumentError,
     InvalidDesignError,
     StorageError,
-    UnknownNameError,
 )
 from archgym.errors import unknown_name as unknown
 from archgym.evaluation.simulator import Workload, simulator_class
