@@ -6,10 +6,10 @@ import math
 import os
 import time
 import traceback
-from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, final
 
@@ -38,23 +38,6 @@ if TYPE_CHECKING:
 
 # chosen: a study of a million single evaluations stays below it.
 _MAX_BYTES = 2**27
-
-
-@final
-@dataclass(frozen=True)
-class RunTimes:
-    """Wall time for each evaluation of a study [s]; NaN where it was not recorded.
-
-    `own_s` is the time of the agent, the environment and the journal. It leaves out what precedes
-    the first results of a session: imports, models that are built, asks that are replayed.
-    """
-
-    simulator_s: float
-    own_s: float
-
-
-NO_TIMES = RunTimes(math.nan, math.nan)
-"""Timing of a study without evaluations."""
 
 
 @final
@@ -93,8 +76,11 @@ class SessionClock:
                 os.close(descriptor)
 
 
-def read_times(folder: Path, n_evaluations: int) -> RunTimes:
-    """Return wall times of a study's evaluations, as far as they were recorded.
+def read_times(folder: Path, n_evaluations: int) -> tuple[float | None, float | None]:
+    """Return wall times of the simulator and of all else for each evaluation [s], None if unknown.
+
+    All else is agent, environment and journal. It leaves out what precedes the first results of a
+    session: imports, models that are built, asks that are replayed.
 
     Args:
       folder: Folder of the study.
@@ -111,9 +97,9 @@ def read_times(folder: Path, n_evaluations: int) -> RunTimes:
         walls += entry["wall_s"]
         inside += sum(wall for seq, wall in batches if first <= seq < end)
         counted += int(entry["evaluations"])
-    return RunTimes(
-        simulated / n_evaluations if batches and n_evaluations else math.nan,
-        max(0.0, walls - inside) / counted if counted else math.nan,
+    return (
+        simulated / n_evaluations if batches and n_evaluations else None,
+        max(0.0, walls - inside) / counted if counted else None,
     )
 
 
@@ -165,22 +151,44 @@ class Curve(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return cls(len(rewards), tuple(places), tuple(bests), is_over)
 
     @property
-    def rewards(self) -> np.ndarray:
-        """Best reward so far after each evaluation, (n,)."""
-        return np.array([self.at(place) for place in range(1, self.n + 1)])
+    def best(self) -> float:
+        """Best reward of all evaluations, -inf before a feasible design."""
+        return self.bests[-1] if self.bests else -math.inf
 
-    def at(self, budget: int) -> float:
-        """Return the best reward after so many evaluations; NaN where it is not known."""
-        if not self.n or (self.n < budget and not self.is_over):
-            return math.nan
-        n = bisect_right(self.places, budget)
-        return self.bests[n - 1] if n else -math.inf
 
-    def reached(self, threshold: float) -> int | None:
-        """Return the evaluations until a reward; None if no reward is as good."""
+@final
+class Curves:
+    """Curves of many runs, as arrays."""
+
+    def __init__(self, curves: Sequence[Curve]) -> None:
+        self._n = np.array([curve.n for curve in curves], dtype=np.int64)
+        self._is_over = np.array([curve.is_over for curve in curves], dtype=bool)
+        self._counts = np.array([len(curve.places) for curve in curves], dtype=np.int64)
+        self._starts = np.cumsum(self._counts) - self._counts
+        self._runs = np.repeat(np.arange(len(curves)), self._counts)
+        # One more, for runs without any.
+        places = chain.from_iterable(curve.places for curve in curves)
+        self._places = np.array([*places, 0], dtype=np.int64)
+        bests = chain.from_iterable(curve.bests for curve in curves)
+        self._bests = np.array([*bests, -np.inf])
+
+    def at(self, budget: int) -> np.ndarray:
+        """Return each run's best reward after so many evaluations, NaN where unknown, (n,)."""
+        n = self._rises(self._places[:-1] <= budget)
+        found = np.where(n > 0, self._bests[self._starts + np.maximum(n, 1) - 1], -np.inf)
+        is_known = (self._n > 0) & ((self._n >= budget) | self._is_over)
+        return np.where(is_known, found, np.nan)
+
+    def reached(self, threshold: float) -> tuple[int | None, ...]:
+        """Return the evaluations of each run until a reward; None if no reward is as good."""
         # Rounding must not lose the best design itself.
-        n = bisect_left(self.bests, threshold - 1e-12)
-        return self.places[n] if n < len(self.places) else None
+        n = self._rises(self._bests[:-1] < threshold - 1e-12)
+        places = self._places[np.minimum(self._starts + n, len(self._runs))].tolist()
+        pairs = zip(places, (n < self._counts).tolist(), strict=True)
+        return tuple(place if is_reached else None for place, is_reached in pairs)
+
+    def _rises(self, is_chosen: np.ndarray) -> np.ndarray:
+        return np.bincount(self._runs[is_chosen], minlength=len(self._n))
 
 
 @final
@@ -202,13 +210,12 @@ class Digest(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def of(cls, folder: Path, log: StudyLog) -> Self:
         """Return the results of a study that was read."""
         rewards = np.where(log.is_feasible, log.records.reward, -np.inf)[log.is_evaluation]
-        times, best = read_times(folder, log.evaluations), log.best()
+        best = log.best()
         return cls(
             Curve.of(rewards, is_over=log.status == "finished"),
             log.asks,
             len(np.unique(log.space.canonical(log.records.indices), axis=0)),
-            None if math.isnan(times.simulator_s) else times.simulator_s,
-            None if math.isnan(times.own_s) else times.own_s,
+            *read_times(folder, log.evaluations),
             bool(log.limits),
             () if best is None else tuple(log.missed(best)),
         )
