@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from archgym.checks import check_line
-from archgym.datasets.columns import Columns, is_listed
-from archgym.datasets.ids import DesignIds
+from archgym.datasets.columns import Columns, DesignIds, is_listed
 from archgym.datasets.metadata import About, Model, task_model, task_workloads
 from archgym.errors import ArchGymError, InvalidArgumentError
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import merged_objectives, objective_from_json
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,

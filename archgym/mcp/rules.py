@@ -5,8 +5,7 @@ from typing import Annotated, Any
 import msgspec
 
 from archgym.errors import BudgetExhausted
-from archgym.mcp.inputs import Input, StudyName, Text
-from archgym.mcp.workspace import Workspace
+from archgym.mcp.workspace import Input, StudyName, Text, Workspace
 from archgym.rules.domain import Domain, domain_names
 from archgym.rules.domain import domain as known_domain
 from archgym.rules.language import MAX_SOURCE_BYTES, bounds_of, check_rule

@@ -25,9 +25,8 @@ from archgym.checks import check_whole
 from archgym.errors import ArchGymError, InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
-from archgym.files.json_types import tuples
 from archgym.spaces.design import Design
-from archgym.studies.folder import STUDY_NAME
+from archgym.studies.metadata import STUDY_NAME
 from archgym.studies.prior import StudySource, best_first
 from archgym.studies.snapshot import StudyLog, read_study
 
@@ -357,4 +356,4 @@ def _portfolios() -> dict[tuple[str, str], tuple[dict[str, Any], ...]]:
     """Return the designs that ship, values by parameter, for each simulator and space."""
     path = files("archgym.studies") / "data" / _SHIPPED_NAME
     found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return {(f["simulator"], f["space"]): tuple(map(tuples, f["designs"])) for f in found}
+    return {(each["simulator"], each["space"]): tuple(each["designs"]) for each in found}

@@ -7,7 +7,6 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from archgym.cli.console.terminal import heading, prose, say, table, warn, write_json
-from archgym.cli.options.completion import KINDS, complete_list, complete_simulator
 from archgym.cli.options.task import (
     JsonOption,
     SimulatorOptions,
@@ -16,6 +15,7 @@ from archgym.cli.options.task import (
     option_values,
     task_choices,
 )
+from archgym.cli.options.values import KINDS, complete_list, complete_simulator
 from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
 
 T = TypeVar("T")
@@ -56,7 +56,10 @@ def list_names(
     names: dict[str, Any] = {}
     chosen: tuple[str, ...] = ()
     if kind not in ("agents", "models"):
-        chosen = _simulators() if simulator is None else (simulator,)
+        from archgym.evaluation.simulator import simulator_class, simulator_names
+
+        known = _usable(simulator_names(), simulator_class) if simulator is None else [simulator]
+        chosen = tuple(known)
     offers: dict[str, dict[str, Any]] = {}
     if kind not in _GLOBAL_KINDS:
         # A simulator named alone must load; a broken one among all is only reported.
@@ -67,7 +70,9 @@ def list_names(
     if kind in (None, "agents"):
         names["agents"] = _agents()
     if kind == "models":
-        names["models"] = _models()
+        from archgym.proxy.model import model_names
+
+        names["models"] = list(model_names())
     if kind not in _GLOBAL_KINDS:
         for part in KINDS[len(_GLOBAL_KINDS) :]:
             if kind == part or (kind is None and part not in ("metrics", "devices")):
@@ -82,18 +87,6 @@ def list_names(
         _write(part, content)
     if kind == "agents":
         _write_hyperparameters(names["agents"])
-
-
-def _simulators() -> tuple[str, ...]:
-    from archgym.evaluation.simulator import simulator_class, simulator_names
-
-    return tuple(_usable(simulator_names(), simulator_class))
-
-
-def _models() -> list[str]:
-    from archgym.proxy.model import model_names
-
-    return list(model_names())
 
 
 def _agents() -> list[dict[str, Any]]:
