@@ -58,7 +58,7 @@ class TableSimulator(StandIn):
         super().__init__(self._file.declaration, self._file.path, self._file.digest)
         if self.name in simulator_names():
             # That of the simulator: an agent asks for the same designs on its table.
-            known, (space, _) = simulator_class(self.name), split_space(self.space.name)
+            known, space = simulator_class(self.name), split_space(self.space.name)[0] or ""
             self.evaluation_s = known.evaluation_s_of.get(space, known.evaluation_s)
 
     @property

@@ -7,6 +7,7 @@ import resource
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -448,7 +449,7 @@ def test_first_design_that_breaks_is_named_whichever_thread_is_quicker(tmp_path:
 
 
 def test_table_of_a_held_space_is_searched_as_its_simulator_is(tmp_path: Path) -> None:
-    choices = {"space": "systolic", "fixed": {"array_height": 8}}
+    choices: dict[str, Any] = {"space": "systolic", "fixed": {"array_height": 8}}
     held = Task.make("accelerator", **choices)
     build_table(held, tmp_path / "held.parquet")
 
