@@ -55,13 +55,13 @@ def test_rows_without_error_make_the_prior_exact(tmp_path: Path) -> None:
     found = learned_prior(guess(), [fold(0.0, 0.0, KNOWN, 4)], ("gpu",))
     write_prior(found, tmp_path / "error.json")
 
-    assert found.is_exact
+    assert found.origin == "exact"
     assert found.noise == (0.0,)
     assert found.components[0].spread == (0.0,)
 
 
 def test_memory_is_exact_against_its_recorded_rows() -> None:
-    assert learn().is_exact
+    assert learn().origin == "exact"
 
 
 def test_what_is_new_is_known_no_better_than_what_is_not() -> None:
