@@ -158,7 +158,7 @@ def measured(
     for name in given:
         for near in [] if name in specs else get_close_matches(name, specs, 1, 0.85):
             raise InvalidArgumentError(f"Unknown metric {name!r}. Did you mean {near!r}?")
-    default = task.space.design_at(task.space.default_indices)
+    default = task.space.default
     filled = task.space.design({**default, **design})
     source = task.simulator.bare
     built = source.evaluate({n: filled[n] for n in source.space.names}, chosen)
@@ -303,7 +303,7 @@ def _row(
     designs: Mapping[str, Mapping[str, Any]],
 ) -> Measurement:
     """Return the measurement in the cells of a row, by the names of their columns."""
-    start = dict(task.space.design_at(task.space.default_indices))
+    start = dict(task.space.default)
     number = values.get(_EVALUATION)
     if number:
         if number not in designs:

@@ -341,7 +341,8 @@ def test_energy_goes_up_with_the_measured_time(tmp_path: Path) -> None:
     # Power is as uncertain as before.
     assert likely[0] / best.metrics["energy_kj"] == pytest.approx(1.25, abs=0.06)
     assert likely[2] / likely[0] > 1.1
-    assert "Errors of time_ms, memory_gb, power_kw are taken as independent" in " ".join(found.sentences())
+    text = " ".join(found.sentences())
+    assert "Errors of time_ms, memory_gb, power_kw are taken as independent" in text
 
 
 def test_errors_that_count_as_independent_are_named(tmp_path: Path) -> None:
