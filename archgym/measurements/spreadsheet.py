@@ -279,21 +279,21 @@ def _checked(name: str, value: Any, spec: MetricSpec | None, simulated: float) -
     if isinstance(value, bool) or not isinstance(value, Real):
         raise InvalidArgumentError(f"`{name}` must be a number; got {value!r}.")
     try:
-        value = float(value)
+        number = float(value)
     except OverflowError:
-        value = math.inf
+        number = math.inf
     may_be_0 = spec is None or spec.goal != "minimise" or spec.unit in ("", "%") or not simulated
     if spec is None or spec.signed:
-        what, is_right = "a finite number", math.isfinite(value)
+        what, is_right = "a finite number", math.isfinite(number)
     else:
         what = "0 or above" if may_be_0 else "a number above 0"
-        is_right = 0 < value < math.inf or (value == 0 and may_be_0)
-    if spec is not None and value > spec.highest:
+        is_right = 0 < number < math.inf or (number == 0 and may_be_0)
+    if spec is not None and number > spec.highest:
         what, is_right = f"at most {spec.highest:g} {spec.unit}", False
     if not is_right:
-        raise InvalidArgumentError(f"`{name}` must be {what}; got {value:g}.")
-    check_value(name, value)
-    return value
+        raise InvalidArgumentError(f"`{name}` must be {what}; got {number:g}.")
+    check_value(name, number)
+    return number
 
 
 def _row(

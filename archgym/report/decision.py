@@ -418,7 +418,7 @@ def _measurements(log: StudyLog, measured: str | Path | Measurements | None) -> 
 
 def _source(
     log: StudyLog, options: Mapping[str, str]
-) -> tuple[Declaration, list[Mapping[str, Any]], str]:
+) -> tuple[Declaration, Sequence[Mapping[str, Any]], str]:
     """Return the simulator of a study, without what is held and without calibration.
 
     What the study recorded stands in for a simulator that cannot be made, such as without its

@@ -20,7 +20,7 @@ from archgym.measurements.file import append_measurements
 from archgym.measurements.spreadsheet import read_spreadsheet
 from archgym.report.decision import ROBUST, decide
 from archgym.spaces.expression import P
-from archgym.spaces.parameter import Integer, PowerOfTwo
+from archgym.spaces.parameter import Integer, Parameter, PowerOfTwo
 from archgym.studies.snapshot import StudyLog
 from archgym.studies.study import Study
 
@@ -140,7 +140,7 @@ def test_own_metrics_of_all_kinds_are_measured(goals: dict[str, Any], tmp_path: 
             "share_percent": min(100.0, 40.0 + 9.0 * ways), "size_kib": 4.0 * ways,
         }  # fmt: skip
 
-    space = [PowerOfTwo("ways", 1, 16), Integer("banks", 0, 4)]
+    space: list[Parameter] = [PowerOfTwo("ways", 1, 16), Integer("banks", 0, 4)]
     own = FunctionSimulator(run, space, specs)
     check_measured(lambda **choices: Task.make(own, **goals, **choices), tmp_path)
 
