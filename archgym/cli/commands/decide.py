@@ -272,15 +272,10 @@ def measure(
     imported = read_spreadsheet(table, task, designs)
     path = to or default
     present = append_measurements(path, imported.rows)
-    source = task.simulator.bare
-    calibration = calibration_of(
-        source.name, source.version, source.space, source.metrics, present,
-        options=source.options,
-    )  # fmt: skip
     notes = [
         *repeats(present.rows, len(imported.rows)),
         *contradictions(present.rows),
-        *calibration.notes,
+        *calibration_of(task.simulator.bare, present).notes,
     ]
     if json:
         write_json(
@@ -300,17 +295,12 @@ def measure(
         say(f"{n} parameters are not in the file: the default design's values were taken.")
     if imported.unused:
         n = len(imported.unused)
-        kept = "unused (numbers are kept)"
-        say(f"{n} columns are no metric of the simulator, {kept}: {_few(imported.unused)}")
+        few = ", ".join(imported.unused[:5]) + (f" and {n - 5} more" if n > 5 else "")
+        say(f"{n} columns are no metric of the simulator, unused (numbers are kept): {few}")
     for note in notes:
         warn(f"{note}.")
     where = subject if is_study(subject) else "STUDY"
     say(f"Next: archgym decide {where}" + ("" if is_study(subject) else f" --measured {path}"))
-
-
-def _few(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
 
 
 def _subject(subject: str, options: TaskOptions) -> "tuple[Task, dict[str, Design] | None, Path]":
