@@ -19,7 +19,7 @@ from archgym.evaluation.limits import Limit, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective, Term
 from archgym.evaluation.task import Task
 from archgym.runtime.progress import StageProgress
-from archgym.tables.threads import Pace
+from archgym.tables.simulation import Pace
 
 # chosen: partial designs that are bounded at once.
 _WIDTH: Final = 2**13
