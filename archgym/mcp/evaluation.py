@@ -15,6 +15,7 @@ from archgym.mcp.inputs import Count, Input, StudyName, TaskInput, Text, read_de
 from archgym.mcp.workspace import Workspace, plain_name
 from archgym.report.design_explanation import explain_design
 from archgym.report.explain import single_changes
+from archgym.spaces.texts import tuples
 from archgym.studies.known import Known
 from archgym.studies.snapshot import StudyLog
 from archgym.studies.study import Study
@@ -247,7 +248,7 @@ def _propose(workspace: Workspace, given: Propose) -> dict[str, Any]:
         study.read(),
         given.agent,
         seed=given.seed,
-        hyperparameters=_tuples(given.hyperparameters),
+        hyperparameters=tuples(given.hyperparameters),
     )
     designs = study.task.space.designs(found[: given.count])
     return {
@@ -266,14 +267,10 @@ def _advise(workspace: Workspace, given: Advise) -> dict[str, Any]:
     return study.advise(given.count, designs, given.seed).to_json()
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-
-
 def _search(workspace: Workspace, given: Search) -> dict[str, Any]:
     study = workspace.study(given.study)
     kind = agent_class(given.agent)
-    agent = make_agent(kind, study.task.space, given.seed, _tuples(given.hyperparameters))
+    agent = make_agent(kind, study.task.space, given.seed, tuples(given.hyperparameters))
     before = study.read()
     if _left(study, before) == 0:
         raise BudgetExhausted(f"Study {given.study!r} has no evaluations left.")

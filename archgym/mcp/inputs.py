@@ -9,6 +9,7 @@ from archgym.errors import InvalidDesignError
 from archgym.evaluation.task_choices import TaskChoices
 from archgym.spaces.design import Design
 from archgym.spaces.space import DesignSpace
+from archgym.spaces.texts import tuples
 
 Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
@@ -63,20 +64,8 @@ class TaskInput(Input, frozen=True, kw_only=True):
 
     def choices(self) -> TaskChoices:
         """Return the choices of the task."""
-        return TaskChoices(
-            simulator=self.simulator,
-            space=self.space,
-            workload=self.workload,
-            objective=self.objective,
-            minimise=self.minimise or None,
-            maximise=self.maximise or None,
-            subject_to=self.subject_to or None,
-            fidelity=self.fidelity,
-            stand_in=self.stand_in,
-            options=self.options,
-            fixed=self.fixed,
-            values=self.values,
-        )
+        given = {name: getattr(self, name) for name in TaskInput.__struct_fields__}
+        return TaskChoices(**given | {n: given[n] or None for n in ("minimise", "maximise")})
 
 
 def read_design(space: DesignSpace, values: Mapping[str, Any], position: int) -> Design:
@@ -90,11 +79,8 @@ def read_design(space: DesignSpace, values: Mapping[str, Any], position: int) ->
     Raises:
       InvalidDesignError: A name or value is not in the space.
     """
-    given = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in values.items()
-    }
     default = dict(space.design_at(space.default_indices))
     try:
-        return space.design({**default, **given})
+        return space.design({**default, **tuples(values)})
     except (InvalidDesignError, LookupError, TypeError) as error:
         raise InvalidDesignError(f"designs[{position}]: {error}") from None

@@ -32,7 +32,7 @@ _MAX_SHOWN = 300
 # chosen: each holds a process of 200 MB.
 _MAX_OPEN_RULES = 2
 # Characters of a recorded name that could not be those of a task's id.
-_FOREIGN = re.compile(r"[^A-Za-z0-9._+@%=,()/\[\]{}<>:*-]+")
+_FOREIGN = re.compile(r"[^A-Za-z0-9._+@%=,;|()/\[\]{}<>:*-]+")
 # Characters that join several paths, or a name and a path, in one option.
 _JOINTS = re.compile(r"([,;:=*+])")
 

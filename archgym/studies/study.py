@@ -38,6 +38,7 @@ from archgym.measurements.spreadsheet import measured, wrong_unit
 from archgym.runtime.closing import Closing
 from archgym.runtime.interruption import Interruption
 from archgym.spaces.design import Design
+from archgym.spaces.texts import tuples
 from archgym.studies.arguments import (
     agent_name,
     existing_study_error,
@@ -50,7 +51,6 @@ from archgym.studies.arguments import (
     require_task,
     study_agent,
     study_task,
-    tuples,
 )
 from archgym.studies.ask_tell import AskTell, told_evaluation
 from archgym.studies.folder import (
@@ -532,7 +532,7 @@ class Study(Closing):
         if self._lease is None:
             self._reattach()
         if minutes is not None:
-            seconds = 60.0 * check_number("minutes", minutes, 0.0)
+            seconds = 60.0 * check_number("minutes", minutes, 1e-9)
             self._recorder.deadline = time.monotonic() + seconds
         self.extend(budget)
         used = executor if executor is not None else SerialExecutor()

@@ -10,6 +10,7 @@ from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import choosing
 from archgym.files.yaml_document import Document, Problems
+from archgym.spaces.texts import tuples
 from archgym.studies.prior import StoredPrior, start_designs
 from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
 from archgym.sweep.settings import Draws, Grid
@@ -204,9 +205,8 @@ class _Trial:
 
     def _refusal(self, agent: AgentPlan, label: str) -> ArchGymError | None:
         """Return the reason why an agent cannot be made on a task, or None."""
-        values = {n: tuple(v) if isinstance(v, list) else v for n, v in agent.on(label).items()}
         try:
-            make_agent(self.kind, self.tasks[label].space, 0, values)
+            make_agent(self.kind, self.tasks[label].space, 0, tuples(agent.on(label)))
         except ArchGymError as error:
             return error
         return None

@@ -18,12 +18,15 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
+from archgym.errors import InvalidArgumentError
 from archgym.files.storage import file_stem
 
 if TYPE_CHECKING:
     from archgym.codesign import Outcome
     from archgym.evaluation.task import Task
     from archgym.tables.proof import Proof
+
+_SECONDS = 600.0
 
 
 def codesign(
@@ -44,7 +47,7 @@ def codesign(
     ] = False,
     seconds: Annotated[
         float, typer.Option("--seconds", help="Time after which the proof stops [s].", min=0.1)
-    ] = 600.0,
+    ] = _SECONDS,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the studies (default: one in runs).")
     ] = None,
@@ -59,6 +62,8 @@ def codesign(
     from archgym.codesign import compare_strategies
     from archgym.tables.proof import prove
 
+    if seconds != _SECONDS and not proof:
+        raise InvalidArgumentError("`--seconds` needs `--prove`, whose time it limits.")
     task = make_task(task_choices(simulator, TaskOptions(model, goal), hold))
     folder = out or Path("runs") / f"codesign-{file_stem(task.id)[:60]}-{task.digest[:8]}"
     with prompt_stops(), StageBar() as bar:

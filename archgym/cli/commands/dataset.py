@@ -1,6 +1,6 @@
 """`archgym dataset`: datasets of evaluations, as Parquet with units and a card."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -11,7 +11,8 @@ from archgym.cli.console.terminal import heading, number, say, table, warn, writ
 from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import StudiesArgument, named_path
+from archgym.cli.options.values import StudiesArgument
+from archgym.errors import InvalidArgumentError
 from archgym.files.remote import shown
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ OutOption = Annotated[
     typer.Option(
         "--out",
         help="Folder to create, or a .parquet, .csv or .jsonl file for the table alone; or a URL.",
-        parser=named_path,
         metavar="PATH",
     ),
 ]
@@ -74,6 +74,12 @@ class PartOptions:
         ),
     ] = None
 
+    def chosen(self, by: str | None) -> "Split | None":
+        """Return the split; None without one, and then no other option of it may be given."""
+        if by is None and replace(self, hold_out=self.hold_out or None) != PartOptions():
+            raise InvalidArgumentError("Options of the parts need `--split BY`; it was not given.")
+        return None if by is None else self.split(by)
+
     def split(self, by: str) -> "Split":
         """Return the split by designs, regions, workloads, agents or at random."""
         from archgym.datasets import Split
@@ -102,10 +108,9 @@ def build(
     """
     from archgym.datasets import build_dataset
 
-    chosen = parts.split(split) if split is not None else None
     with StageBar() as bar:
         written = build_dataset(
-            studies, out, name=name, license=license, split=chosen, progress=bar
+            studies, out, name=name, license=license, split=parts.chosen(split), progress=bar
         )
     _say(written, json)
 
@@ -142,10 +147,9 @@ def merge(
     """Merge datasets of one simulator, and mark duplicates across them."""
     from archgym.datasets import merge_datasets
 
-    chosen = parts.split(split) if split is not None else None
     with StageBar() as bar:
         written = merge_datasets(
-            datasets, out, name=name, license=license, split=chosen, progress=bar
+            datasets, out, name=name, license=license, split=parts.chosen(split), progress=bar
         )
     _say(written, json)
 

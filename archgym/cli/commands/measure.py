@@ -105,7 +105,7 @@ def _subject(subject: str, options: TaskOptions) -> "tuple[Task, dict[str, Desig
     if not is_study(subject):
         task = make_task(task_choices(subject, options))
         return task, None, Path(f"{task.simulator.name}.measured.jsonl")
-    if options.is_given or options.stand_in.path is not None:
+    if options.given or options.stand_in.path is not None:
         raise InvalidArgumentError("A study has its task; leave the options of a task out.")
     import numpy as np
 

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from archgym.cli.console.terminal import heading, prose, say, table
-from archgym.cli.options.values import FORCE, ForceOption, ProvenTablesOption, named_path
+from archgym.cli.options.values import FORCE, ForceOption, ProvenTablesOption
 from archgym.errors import InvalidArgumentError
 from archgym.files.replacement import MARK, require_replaceable
 from archgym.files.storage import make_folder, require_writable
@@ -19,18 +19,16 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write the report to this .html file.", parser=named_path),
+        typer.Option("--out", "-o", help="Write the report to this .html file."),
     ] = None,
     tables: ProvenTablesOption = None,
     csv: Annotated[
         Path | None,
-        typer.Option(
-            "--csv", help="Write the tables as CSV files to this folder.", parser=named_path
-        ),
+        typer.Option("--csv", help="Write the tables as CSV files to this folder."),
     ] = None,
     json: Annotated[
         Path | None,
-        typer.Option("--json", help="Write all results to this JSON file.", parser=named_path),
+        typer.Option("--json", help="Write all results to this JSON file."),
     ] = None,
     evaluate: Annotated[
         bool,

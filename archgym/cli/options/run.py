@@ -17,12 +17,6 @@ if TYPE_CHECKING:
 MAX_SEED = 2**63 - 1
 
 
-def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is not None and not timeout > 0:
-        raise typer.BadParameter(f"It must be above 0 seconds; got {timeout!r}.")
-    return timeout
-
-
 def _checked_seed(seed: int) -> int:
     if seed > MAX_SEED:
         raise typer.BadParameter(f"It must be at most {MAX_SEED}; got {seed}.")
@@ -61,7 +55,7 @@ TimeoutOption = Annotated[
     typer.Option(
         "--timeout",
         help="Time limit per design in seconds; a slower evaluation counts as failed.",
-        callback=_checked_timeout,
+        min=0.001,
     ),
 ]
 CacheOption = Annotated[
@@ -84,12 +78,6 @@ RecheckOption = Annotated[
 ]
 
 
-def _checked_minutes(minutes: float | None) -> float | None:
-    if minutes is not None and not minutes > 0:
-        raise typer.BadParameter(f"It must be above 0 minutes; got {minutes!r}.")
-    return minutes
-
-
 @dataclass(frozen=True)
 class StopOptions:
     """Options that end a search before its budget."""
@@ -99,7 +87,7 @@ class StopOptions:
         typer.Option(
             "--minutes",
             help="Time limit of this run in minutes; the study can be resumed.",
-            callback=_checked_minutes,
+            min=0.001,
         ),
     ] = None
     patience: Annotated[
