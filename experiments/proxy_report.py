@@ -26,7 +26,6 @@ from archgym.proxy.fitting import (
     Announce,
     Rows,
     TrainOptions,
-    chosen_setting,
     distinct_rows,
     fit_part,
 )
@@ -171,7 +170,8 @@ def _report(
         here = rows[rows.workload == place]
         name = dataset.workloads[place].name
         step(f"hyperparameters for {name}")
-        fixed = replace(options, setting=chosen_setting(dataset, here, options))
+        setting = fit_part(dataset, here, options, with_intervals=False).setting
+        fixed = replace(options, setting=setting)
         for split, errors in _splits(dataset, here, fixed, simulator, step).items():
             splits.setdefault(split, {})[name] = errors
         if curves:

@@ -133,7 +133,6 @@ class RamulatorRun(_MemoryRun):
         self, simulator: RamulatorSimulator, design: Mapping[str, Value], workload: Workload
     ) -> None:
         """Begin a run; arguments are those of `DramRun`."""
-        from archgym.simulators.dram.ramulator.kernel.energy import has_energy, power_of
         from archgym.simulators.dram.ramulator.kernel.stepping import begin
 
         self._simulator = simulator
@@ -146,9 +145,7 @@ class RamulatorRun(_MemoryRun):
                 f"The design must hold workload {workload.name!r}; its capacity or its refreshes "
                 "do not fit."
             )
-        power = power_of(made, c.organisation, c.timing) if has_energy(made) else None
-        rules = power.rules(made.ticks_per_clock) if power else None
-        self._run = begin(made, c, self._bursts.requests, rules)
+        self._run = begin(made, c, self._bursts.requests)
         organisation = made.organisations[c.organisation]
         rate = made.bins[c.timing].values(c.organisation)["rate"]
         pins = c.channels * organisation.channel_width

@@ -387,7 +387,7 @@ class Task:
             "reasons": list(self.simulator.reasons),
             "reference": self.reference.tolist(),
         }
-        if files := self._files:
+        if files := self._files():
             # Not its identity: they say which file has changed.
             data["files"] = files
         source = self.simulator.unrestricted
@@ -519,11 +519,16 @@ class Task:
             "reference": self.reference[:, [bool(s.identifies) for s in self.metrics]].tolist(),
         }
 
-    @cached_property
     def _files(self) -> dict[str, str]:
-        """Checksums by path of the files that options and workloads name."""
-        named = [*map(str, self.simulator.options.values()), *(w.source for w in self.workloads)]
-        return {path: found for path in named if (found := _checksum(path))}
+        """Return checksums by path of the files that options and workloads name, read once."""
+        # Not a `cached_property`: in Python 3.11 its lock is one for all tasks, and files are slow.
+        kept = vars(self)
+        if "_checksums" not in kept:
+            named = [*map(str, self.simulator.options.values())]
+            named += [w.source for w in self.workloads]
+            kept["_checksums"] = {path: found for path in named if (found := _checksum(path))}
+        checksums: dict[str, str] = kept["_checksums"]
+        return checksums
 
     def _difference(self, data: Mapping[str, Any]) -> str:
         mine = self.to_json()

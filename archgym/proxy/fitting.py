@@ -267,20 +267,6 @@ def _apart(rows: Rows) -> np.ndarray:
     return outcome_groups(rows.values)
 
 
-def chosen_setting(dataset: Dataset, rows: Rows, options: TrainOptions) -> Setting:
-    """Return the hyperparameters that `fit_part` would choose for rows of one workload."""
-    if options.setting is not None:
-        return options.setting
-    kind = model_kind(options.model)
-    encoding = Encoding(dataset.space, kind.encoding)
-    built = rows[rows.feasible]
-    scaling = Scaling.of(built.values)
-    targets = scaling.scaled(built.values)
-    features = encoding.features(built.indices, np.zeros(0))
-    groups = _groups(options.fit, targets, scaling)
-    return choose_setting(kind, features, targets, groups, _apart(built), options.seed)
-
-
 def _groups(fit: str, targets: np.ndarray, scaling: Scaling) -> list[list[int]]:
     changing = scaling.changing
     if fit == "joint":

@@ -5,6 +5,7 @@ from typing import Final
 
 import numpy as np
 
+from archgym.evaluation.executor import Executor
 from archgym.evaluation.external import ExternalSimulator
 from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.metrics import growth
@@ -162,15 +163,16 @@ def prices(log: StudyLog) -> list[str]:
     return [text for _, text in sorted(found, key=lambda pair: -pair[0])]
 
 
-def range_ends(task: Task, log: StudyLog) -> list[str]:
+def range_ends(task: Task, log: StudyLog, executor: Executor | None = None) -> list[str]:
     """Return ordered parameters whose best value ends their range and improves on its neighbour.
 
-    The neighbours are evaluated; no budget counts them. Simulators whose evaluations may take long
-    are not asked.
+    Neighbours that the study does not know are evaluated; no budget counts them. Simulators whose
+    evaluations may take long are not asked.
 
     Args:
       task: The study's task.
       log: The study.
+      executor: Evaluates them; by default one after the other.
     """
     best = log.best()
     if best is None or isinstance(task.simulator.unrestricted, _SLOW):
@@ -187,12 +189,20 @@ def range_ends(task: Task, log: StudyLog) -> list[str]:
             inner[place] = at + (1 if at == 0 else -1)
             ends.append(place)
             neighbours.append(inner)
-    if not ends:
-        return []
-    found = task.evaluate(np.stack(neighbours))
-    built = (found.reason == FEASIBLE).all(axis=1)
-    worse = built & (found.reward < best.reward - _STEP)
-    return [_end_text(task, design, ends[row]) for row in np.flatnonzero(worse)]
+    asked, enough = log.records.indices, best.reward - _STEP
+    rows = np.flatnonzero(log.is_evaluation & ((asked != design).sum(axis=1) == 1)).tolist()
+    is_worse = {
+        asked[row].tobytes(): bool(log.is_feasible[row] and log.records.reward[row] < enough)
+        for row in rows
+    }
+    new = [each for each in neighbours if each.tobytes() not in is_worse]
+    if new:
+        indices = np.stack(new)
+        found = task.evaluate(indices) if executor is None else executor.evaluate(task, indices)
+        built = (found.reason == FEASIBLE).all(axis=1) & (found.reward < enough)
+        is_worse |= {each.tobytes(): bool(b) for each, b in zip(new, built, strict=True)}
+    pairs = zip(ends, neighbours, strict=True)
+    return [_end_text(task, design, place) for place, each in pairs if is_worse[each.tobytes()]]
 
 
 def _end_text(task: Task, design: np.ndarray, place: int) -> str:

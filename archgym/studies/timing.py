@@ -1,12 +1,10 @@
 """Durations of the sessions of a study, from which an agent's own time is computed."""
 
 import json
-import math
 import os
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, final
 
@@ -17,23 +15,6 @@ from archgym.studies.study import Study
 
 # chosen: a study of a million single evaluations stays below it.
 _MAX_BYTES = 2**27
-
-
-@final
-@dataclass(frozen=True)
-class RunTimes:
-    """Wall time for each evaluation of a study [s]; NaN where it was not recorded.
-
-    `own_s` is the time of the agent, the environment and the journal. It leaves out what precedes
-    the first results of a session: imports, models that are built, asks that are replayed.
-    """
-
-    simulator_s: float
-    own_s: float
-
-
-NO_TIMES = RunTimes(math.nan, math.nan)
-"""Timing of a study without evaluations."""
 
 
 @final
@@ -72,8 +53,11 @@ class SessionClock:
                 os.close(descriptor)
 
 
-def read_times(folder: Path, n_evaluations: int) -> RunTimes:
-    """Return wall times of a study's evaluations, as far as they were recorded.
+def read_times(folder: Path, n_evaluations: int) -> tuple[float | None, float | None]:
+    """Return wall times of the simulator and of all else for each evaluation [s], None if unknown.
+
+    All else is agent, environment and journal. It leaves out what precedes the first results of a
+    session: imports, models that are built, asks that are replayed.
 
     Args:
       folder: Folder of the study.
@@ -90,9 +74,9 @@ def read_times(folder: Path, n_evaluations: int) -> RunTimes:
         walls += entry["wall_s"]
         inside += sum(wall for seq, wall in batches if first <= seq < end)
         counted += int(entry["evaluations"])
-    return RunTimes(
-        simulated / n_evaluations if batches and n_evaluations else math.nan,
-        max(0.0, walls - inside) / counted if counted else math.nan,
+    return (
+        simulated / n_evaluations if batches and n_evaluations else None,
+        max(0.0, walls - inside) / counted if counted else None,
     )
 
 

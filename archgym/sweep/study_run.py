@@ -4,9 +4,9 @@ import errno
 import math
 import time
 import traceback
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, final
 
@@ -62,22 +62,44 @@ class Curve(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return cls(len(rewards), tuple(places), tuple(bests), is_over)
 
     @property
-    def rewards(self) -> np.ndarray:
-        """Best reward so far after each evaluation, (n,)."""
-        return np.array([self.at(place) for place in range(1, self.n + 1)])
+    def best(self) -> float:
+        """Best reward of all evaluations, -inf before a feasible design."""
+        return self.bests[-1] if self.bests else -math.inf
 
-    def at(self, budget: int) -> float:
-        """Return the best reward after so many evaluations; NaN where it is not known."""
-        if not self.n or (self.n < budget and not self.is_over):
-            return math.nan
-        n = bisect_right(self.places, budget)
-        return self.bests[n - 1] if n else -math.inf
 
-    def reached(self, threshold: float) -> int | None:
-        """Return the evaluations until a reward; None if no reward is as good."""
+@final
+class Curves:
+    """Curves of many runs, as arrays."""
+
+    def __init__(self, curves: Sequence[Curve]) -> None:
+        self._n = np.array([curve.n for curve in curves], dtype=np.int64)
+        self._is_over = np.array([curve.is_over for curve in curves], dtype=bool)
+        self._counts = np.array([len(curve.places) for curve in curves], dtype=np.int64)
+        self._starts = np.cumsum(self._counts) - self._counts
+        self._runs = np.repeat(np.arange(len(curves)), self._counts)
+        # One more, for runs without any.
+        places = chain.from_iterable(curve.places for curve in curves)
+        self._places = np.array([*places, 0], dtype=np.int64)
+        bests = chain.from_iterable(curve.bests for curve in curves)
+        self._bests = np.array([*bests, -np.inf])
+
+    def at(self, budget: int) -> np.ndarray:
+        """Return each run's best reward after so many evaluations, NaN where unknown, (n,)."""
+        n = self._rises(self._places[:-1] <= budget)
+        found = np.where(n > 0, self._bests[self._starts + np.maximum(n, 1) - 1], -np.inf)
+        is_known = (self._n > 0) & ((self._n >= budget) | self._is_over)
+        return np.where(is_known, found, np.nan)
+
+    def reached(self, threshold: float) -> tuple[int | None, ...]:
+        """Return the evaluations of each run until a reward; None if no reward is as good."""
         # Rounding must not lose the best design itself.
-        n = bisect_left(self.bests, threshold - 1e-12)
-        return self.places[n] if n < len(self.places) else None
+        n = self._rises(self._bests[:-1] < threshold - 1e-12)
+        places = self._places[np.minimum(self._starts + n, len(self._runs))].tolist()
+        pairs = zip(places, (n < self._counts).tolist(), strict=True)
+        return tuple(place if is_reached else None for place, is_reached in pairs)
+
+    def _rises(self, is_chosen: np.ndarray) -> np.ndarray:
+        return np.bincount(self._runs[is_chosen], minlength=len(self._n))
 
 
 @final
@@ -99,13 +121,12 @@ class Digest(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def of(cls, folder: Path, log: StudyLog) -> Self:
         """Return the results of a study that was read."""
         rewards = np.where(log.is_feasible, log.records.reward, -np.inf)[log.is_evaluation]
-        times, best = read_times(folder, log.evaluations), log.best()
+        best = log.best()
         return cls(
             Curve.of(rewards, is_over=log.status == "finished"),
             log.asks,
             len(np.unique(log.space.canonical(log.records.indices), axis=0)),
-            None if math.isnan(times.simulator_s) else times.simulator_s,
-            None if math.isnan(times.own_s) else times.own_s,
+            *read_times(folder, log.evaluations),
             bool(log.limits),
             () if best is None else tuple(log.missed(best)),
         )

@@ -258,7 +258,7 @@ def _run(
             raise StudyInterrupted(
                 f"{interruption} Resume with: {command}", interruption.signal_number
             ) from None
-    _report(result, study.task, is_json)
+    _report(result, study.task, executor, is_json)
     if not is_json and was_complete and result.log.evaluations == evaluations:
         say(
             "This study is already complete. To extend it, run: "
@@ -314,7 +314,7 @@ class _Workers:
         return [*words, "--cache", str(self.cache), *checks]
 
 
-def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
+def _report(result: "StudyResult", task: "Task", executor: "Executor", is_json: bool) -> None:
     from archgym.agent.policy import Policy
     from archgym.cli.views.study import best_text, counts_text
     from archgym.report.diagnostics import prices, range_ends, unreached_limits
@@ -336,7 +336,7 @@ def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
         prose("The default design meets all limits: --start default begins with it.")
     if worse := prices(result.log):
         prose("At the price of: " + "; ".join(worse) + ".")
-    for end in range_ends(task, result.log):
+    for end in range_ends(task, result.log, executor):
         prose(f"{end}.")
     policy = result.log.folder / POLICY_NAME
     if policy.is_file() and Policy.load(policy).description.get("updates") == 0:

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from archgym.simulators.accelerator.kernel.problem import Problem
 from archgym.simulators.accelerator.kernel.tiles import Array, Tiles, tiles_of
-from archgym.simulators.dram.ramulator.kernel.energy import has_energy, power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     Configuration,
     Outcome,
@@ -90,18 +89,7 @@ def run_layer(
     tick_ps = made.tick_ps(configuration.timing)
     numbers = requests.addresses // burst
     table = placed_requests(made, configuration, requests.addresses, numbers, requests.is_write)
-    rules = None
-    if has_energy(made):
-        power = power_of(made, configuration.organisation, configuration.timing)
-        rules = power.rules(made.ticks_per_clock)
-    work = work_of(
-        made,
-        configuration,
-        table,
-        int(numbers.max()) + 1,
-        power_rules=rules,
-        without=without,
-    )
+    work = work_of(made, configuration, table, int(numbers.max()) + 1, without)
     ends_ps = np.cumsum(tiles.cycles[chosen]) * CLOCK_PS
     ticks = np.maximum(1, np.diff(-(-ends_ps // tick_ps), prepend=0))
     starts, out = np.zeros(len(chosen), dtype=np.int64), np.zeros(3, dtype=np.int64)

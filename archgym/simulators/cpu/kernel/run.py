@@ -1,6 +1,6 @@
 """One machine on one trace: counters by name."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
 from dataclasses import dataclass
 from typing import Final, TypeVar, final
@@ -11,11 +11,18 @@ from archgym.errors import SimulatorError
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.state import make_state, make_weights
-from archgym.simulators.cpu.kernel.stepping import STRIDES
 from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
 
+SWITCHABLE: Final[Mapping[str, int]] = {
+    "l1i_prefetcher": lay.L1I,
+    "l1d_prefetcher": lay.L1D,
+    "l2_prefetcher": lay.L2C,
+}
+"""Cache of each parameter that may change during a run."""
+STRIDES: Final = (lay.L1D, lay.L2C)
+"""Caches with room for the table of the stride prefetcher, whatever theirs is."""
 T = TypeVar("T")
 
 BRANCH_KINDS: Final = (
@@ -283,3 +290,22 @@ def copy_of(run: T, into: T | None, names: tuple[str, ...]) -> T:
         else:
             np.copyto(getattr(other, name), value)
     return other
+
+
+def switch_prefetchers(state: Ints, wanted: Mapping[int, int], now: int) -> None:
+    """Choose the prefetchers of a core from the next cycle on.
+
+    A prefetcher that is off sees nothing, so that its table is that of before when it is on again.
+    Prefetches that were queued, and a look-ahead that has begun, still come.
+
+    Args:
+      state: State of the core, changed.
+      wanted: Number of the prefetcher by cache.
+      now: Last cycle that ran.
+    """
+    for component, number in wanted.items():
+        place = lay.CACHES + lay.CACHE_SIZE * component + lay.K_PREFETCHER
+        if state[place] != number:
+            state[place] = number
+            # A cache that has refused look-ups shows them to its prefetcher in every cycle.
+            state[lay.WAKE + component] = now

@@ -11,7 +11,7 @@ Source:
 from typing import Any
 
 from archgym.runtime.kernels import entry_point, helper, inlined
-from archgym.simulators.dram.kernel.power_tables import (
+from archgym.simulators.dram.kernel.currents import (
     _ACT,
     _FAR,
     _PDEA,

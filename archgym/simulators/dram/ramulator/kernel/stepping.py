@@ -12,7 +12,6 @@ from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.kernel.power import count_commands
 from archgym.simulators.dram.kernel.stepping import COUNTERS
 from archgym.simulators.dram.ramulator.kernel.controller import Work, run
-from archgym.simulators.dram.ramulator.kernel.energy import power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     SCHEDULERS,
     Configuration,
@@ -22,7 +21,7 @@ from archgym.simulators.dram.ramulator.kernel.run import (
     prepare,
 )
 from archgym.simulators.dram.ramulator.kernel.state import NONE
-from archgym.simulators.dram.ramulator.machine import Standard
+from archgym.simulators.dram.ramulator.machine import Standard, power_of
 
 _CHANGING: Final = (
     "controller", "channels", "banks", "used", "ready", "rings", "priority", "requests",
@@ -214,11 +213,10 @@ def begin(
     made: Standard,
     configuration: Configuration,
     requests: Requests,
-    power_rules: npt.NDArray[Any] | None = None,
     without: str | None = None,
 ) -> Run:
     """Return a run before its first tick; arguments are those of `run.run`."""
-    work = prepare(made, configuration, requests, power_rules=power_rules, without=without)
+    work = prepare(made, configuration, requests, without)
     n = len(work.requests)
     return Run(
         made,
