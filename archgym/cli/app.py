@@ -255,7 +255,6 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
                 remedy = "This locale has no such letters: set PYTHONUTF8=1"
             _fail(f"an argument must be UTF-8 text; got {argument!r}. {remedy}.", _USAGE_CODE)
     try:
-        # A path has lost a slash of its URL when a command sees it.
         given = [_local(each) for each in ours] + given[n_ours:]
         code = app(args=given, prog_name=_PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -291,7 +290,7 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
 
 
 def _local(argument: str) -> str:
-    """Return an argument in which a `file:` URL is the path that it names."""
+    """Return an argument in which a `file:` URL is its path, before a `Path` takes a slash."""
     head, sign, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     is_url = value.lower().startswith("file:")
     return f"{head}{sign}{placed(value)[0]}" if is_url else argument

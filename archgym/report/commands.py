@@ -36,12 +36,12 @@ def task_words(recipe: Mapping[str, Any]) -> list[str]:
     confidence = options.pop("confidence", None) if "measured" in options else None
     options.pop("measured", None)
     options = recorded_options(str(recipe["simulator"]), int(recipe["version"]), options)
-    is_readable = not is_proxy and not any(set(value) & set(",]") for value in options.values())
     own = _own_objective(recipe)
+    is_marked = any(set(value) & set(",]") for value in options.values())
+    is_readable = not (is_proxy or is_marked or own)
     words = [str(recipe["id"])]
-    if own is not None or not is_readable:
+    if not is_readable:
         # An id neither holds such values nor names the file of a proxy, or terms of one's own.
-        is_readable = False
         words = [str(recipe["simulator"]), "--space", str(recipe["space_name"])]
         words += ["--fidelity", str(recipe["fidelity"])]
         words += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
@@ -58,10 +58,10 @@ def task_words(recipe: Mapping[str, Any]) -> list[str]:
 
 def _simulator_of(recipe: Mapping[str, Any]) -> Simulator:
     """Return the simulator of a recorded task, as it is now."""
-    name = str(recipe["simulator"])
-    options = recorded_options(name, int(recipe["version"]), recipe["options"])
-    options = {k: v for k, v in options.items() if k not in ("measured", "confidence", "proxy")}
-    return make_simulator(simulator_class(name), recipe["space_name"], recipe["fidelity"], options)
+    kind, left_out = simulator_class(recipe["simulator"]), ("measured", "confidence", "proxy")
+    options = recorded_options(kind.name, int(recipe["version"]), recipe["options"])
+    options = {k: v for k, v in options.items() if k not in left_out}
+    return make_simulator(kind, recipe["space_name"], recipe["fidelity"], options)
 
 
 def _own_objective(recipe: Mapping[str, Any]) -> str | None:

@@ -26,8 +26,6 @@ if TYPE_CHECKING:
     from archgym.evaluation.task import Task
     from archgym.tables.proof import Proof
 
-_SECONDS = 600.0
-
 
 def codesign(
     simulator: SimulatorArgument,
@@ -47,7 +45,7 @@ def codesign(
     ] = False,
     seconds: Annotated[
         float, typer.Option("--seconds", help="Time after which the proof stops [s].", min=0.1)
-    ] = _SECONDS,
+    ] = 600.0,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the studies (default: one in runs).")
     ] = None,
@@ -62,7 +60,7 @@ def codesign(
     from archgym.codesign import compare_strategies
     from archgym.tables.proof import prove
 
-    if seconds != _SECONDS and not proof:
+    if seconds != 600.0 and not proof:
         raise InvalidArgumentError("`--seconds` needs `--prove`, whose time it limits.")
     task = make_task(task_choices(simulator, TaskOptions(model, goal), hold))
     folder = out or Path("runs") / f"codesign-{file_stem(task.id)[:60]}-{task.digest[:8]}"
