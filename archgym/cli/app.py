@@ -249,13 +249,13 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     for option, argument in zip([_PROGRAM, *ours], ours, strict=False):
         if not argument:
             _fail(f"{option} takes no empty text. Leave it out, or name something.", _USAGE_CODE)
-        if not _is_text(argument):
+        if argument.encode(errors="ignore").decode() != argument:
             remedy = "Rename the file"
             if not _is_unicode(sys.getfilesystemencoding()):
                 remedy = "This locale has no such letters: set PYTHONUTF8=1"
             _fail(f"an argument must be UTF-8 text; got {argument!r}. {remedy}.", _USAGE_CODE)
+    given = [_local(each) for each in ours] + given[n_ours:]
     try:
-        given = [_local(each) for each in ours] + given[n_ours:]
         code = app(args=given, prog_name=_PROGRAM, standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -293,7 +293,10 @@ def _local(argument: str) -> str:
     """Return an argument in which a `file:` URL is its path, before a `Path` takes a slash."""
     head, sign, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
     is_url = value.lower().startswith("file:")
-    return f"{head}{sign}{placed(value)[0]}" if is_url else argument
+    try:
+        return f"{head}{sign}{placed(value)[0]}" if is_url else argument
+    except ArchGymError as error:
+        _fail(str(error), _USAGE_CODE)
 
 
 def _end_closed_pipe() -> NoReturn:
@@ -306,14 +309,6 @@ def _end_closed_pipe() -> NoReturn:
 class _PrintableFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
-
-
-def _is_text(argument: str) -> bool:
-    try:
-        argument.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_usage_error(error: BaseException) -> bool:
