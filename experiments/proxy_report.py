@@ -17,8 +17,8 @@ from archgym.datasets import read_dataset
 from archgym.datasets.dataset import Dataset
 from archgym.datasets.region import Sums, add_to_sums, influential
 from archgym.errors import ArchGymError
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import FEASIBLE, Simulator, simulator_class
 from archgym.files.storage import atomic_file, write_atomic
 from archgym.proxy.features import gather_facts

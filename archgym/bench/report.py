@@ -155,7 +155,7 @@ def read_bench_report(folder: str | Path) -> BenchReport:
     require_evaluations(report)
     most = report.plan.budget
     budgets = (*(budget for budget in BUDGETS if budget < most), most)
-    begun = [task for task in report.tasks if any(_begun(agent) for agent in task.agents)]
+    begun = [t for t in report.tasks if any(r.evaluations for a in t.agents for r in a.runs)]
     rewards = {
         budget: [[_rewards(agent, budget) for agent in task.agents] for task in begun]
         for budget in budgets
@@ -168,10 +168,6 @@ def read_bench_report(folder: str | Path) -> BenchReport:
     unfinished = sum(run.status != "finished" for run in report.runs)
     damage = {run.run.id: run.problem for run in report.runs if run.problem is not None}
     return BenchReport(budgets, scores, _standings(labels, rewards), unfinished, damage)
-
-
-def _begun(agent: AgentSummary) -> bool:
-    return any(run.evaluations for run in agent.runs)
 
 
 def _first_log(report: SweepReport, task: TaskSummary) -> StudyLog:

@@ -199,10 +199,8 @@ class Task:
                 raise unknown_name("metric", name, known)
         if list(names) == known:
             return self
-        read = {term.metric for term in self.objective.terms}
-        read |= {limit.metric for limit in self.objective.limits}
         for spec in self.metrics:
-            if spec.name not in names and (spec.identifies or spec.name in read):
+            if spec.name not in names and (spec.identifies or spec.name in self.objective.metrics):
                 raise InvalidArgumentError(
                     f"`metrics` must have `{spec.name}`, which is part of the task; got {names!r}."
                 )

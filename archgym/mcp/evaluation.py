@@ -11,13 +11,20 @@ from archgym.agent.agent import agent_class, make_agent
 from archgym.errors import BudgetExhausted, InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
-from archgym.mcp.inputs import Count, Input, StudyName, TaskInput, Text, read_design
-from archgym.mcp.workspace import Workspace, plain_name
+from archgym.mcp.workspace import (
+    Count,
+    Input,
+    StudyName,
+    TaskInput,
+    Text,
+    Workspace,
+    plain_name,
+    read_design,
+)
 from archgym.report.design_explanation import explain_design
 from archgym.report.explain import single_changes
-from archgym.spaces.texts import tuples
-from archgym.studies.known import Known
-from archgym.studies.snapshot import StudyLog
+from archgym.studies.arguments import tuples
+from archgym.studies.snapshot import Known, StudyLog
 from archgym.studies.study import Study
 
 # chosen: a call takes seconds with every simulator that ships.
@@ -156,7 +163,7 @@ def created(name: str, study: Study) -> dict[str, Any]:
         "limits": [str(limit) for limit in task.limits],
         "units": {spec.name: spec.unit for spec in task.metrics},
         "default": {
-            "design": dict(task.space.design_at(task.space.default_indices)),
+            "design": dict(task.space.default),
             "reward": 0.0,
             "metrics": _named(log, log.weights @ log.reference, shown_metrics(log, False)),
         },

@@ -14,7 +14,6 @@ from archgym.measurements.points import Points, joined, points_of
 from archgym.measurements.prior import ErrorPrior, chosen_prior, shipped_prior
 from archgym.measurements.process import OUTLIER, ErrorProcess, Residuals
 from archgym.spaces.space import DesignSpace
-from archgym.spaces.texts import tuples
 
 # chosen: runs that errors are learned from; beyond them a matrix takes longer than it tells.
 _MAX_RUNS: Final = 400
@@ -181,7 +180,7 @@ def _residuals(
 
 def _point(row: Measurement, space: DesignSpace) -> Points:
     """Return the point of a measurement, without a position where it is of another space."""
-    values = tuples(row.design)
+    values = {n: tuple(v) if isinstance(v, list) else v for n, v in row.design.items()}
     try:
         indices = space.indices_of(space.design(values))
     except ArchGymError:

@@ -11,8 +11,16 @@ from archgym.datasets.dataset import Dataset
 from archgym.errors import InvalidArgumentError
 from archgym.proxy.extrapolation import TIERS, Familiarity, fit_beyond
 from archgym.proxy.features import Encoding, Facts, Scaling, alike, gather_facts
-from archgym.proxy.intervals import LEVELS, conformal_quantile, fit_doubt, spread_floor
-from archgym.proxy.measures import design_groups, folds, held_out, outcome_groups
+from archgym.proxy.measures import (
+    LEVELS,
+    conformal_quantile,
+    design_groups,
+    fit_doubt,
+    folds,
+    held_out,
+    outcome_groups,
+    spread_floor,
+)
 from archgym.proxy.model import ModelKind, Predictor, Setting, model_kind
 from archgym.proxy.trees import TreeEnsemble
 from archgym.proxy.workload_model import Part

@@ -27,11 +27,6 @@ def value_from_text(parameter: Parameter, text: str) -> Any:
     return float(value) if parameter.kind == "real" and isinstance(value, int) else value
 
 
-def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
-    """Return values by name with lists, as JSON has them, as tuples."""
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
-
-
 def _number(text: str) -> int | float | str:
     for kind in (int, float):
         try:

@@ -15,7 +15,7 @@ from archgym.analysis.statistics import interquartile_mean
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.objective import REWARD_LIMIT
 from archgym.files.remote import local_copy
-from archgym.studies.folder import STUDY_NAME
+from archgym.studies.metadata import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.sweep.driver import FullNote, Standings, read_failures
 from archgym.sweep.plan import Run, SweepPlan, TaskPlan

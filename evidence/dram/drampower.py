@@ -11,12 +11,11 @@ import numpy.typing as npt
 from archgym.errors import ArchGymError, FileFormatError
 from archgym.simulators.dram.kernel.currents import (
     CORE_CAUSES,
-    KINDS,
     PowerSpec,
     Supply,
-    blank_account,
     core_energy,
 )
+from archgym.simulators.dram.kernel.state import KINDS, blank_account
 from evidence.dram.results import Comparison
 from evidence.recorded import Record, read_rows, read_text
 

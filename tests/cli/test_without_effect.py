@@ -12,7 +12,6 @@ from tests.cli.conftest import Archgym
     [
         (["dataset", "build", "study", "--out", "d", "--test", "0.3"], "need `--split BY`"),
         (["dataset", "merge", "study", "--out", "d", "--hold-out", "x"], "need `--split BY`"),
-        (["codesign", "cpu+dram", "--seconds", "5"], "`--seconds` needs `--prove`"),
         (["kv", "analyse", "chat", "-o", "gpu_watts=3"], "'gpu_watts' makes no difference"),
         (["kv", "analyse", "chat", "-o", "block_tokens=16"], "Use --block."),
         (["search", "plugin", "--recheck", "0.5"], "must be left out without `cache`"),

@@ -20,9 +20,8 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.objective import Objective, Term
-from archgym.evaluation.options import declared_options
+from archgym.evaluation.options import declared_options, make_simulator
 from archgym.evaluation.simulator import (
     BatchResult,
     Simulator,

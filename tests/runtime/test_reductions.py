@@ -56,7 +56,7 @@ def test_clipped_reward_is_reported() -> None:
 
 
 def test_long_error_in_a_journal_says_how_much_is_cut() -> None:
-    from archgym.studies.records import _shortened
+    from archgym.studies.journal import _shortened
 
     assert _shortened("x" * 8000) == "x" * 8000
     assert _shortened("x" * 8123).endswith("x … (123 more letters)")

@@ -18,7 +18,6 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
-from archgym.errors import InvalidArgumentError
 from archgym.files.storage import file_stem
 
 if TYPE_CHECKING:
@@ -60,8 +59,6 @@ def codesign(
     from archgym.codesign import compare_strategies
     from archgym.tables.proof import prove
 
-    if seconds != 600.0 and not proof:
-        raise InvalidArgumentError("`--seconds` needs `--prove`, whose time it limits.")
     task = make_task(task_choices(simulator, TaskOptions(model, goal), hold))
     folder = out or Path("runs") / f"codesign-{file_stem(task.id)[:60]}-{task.digest[:8]}"
     with prompt_stops(), StageBar() as bar:
@@ -150,7 +147,6 @@ def _write_proof(proven: "Proof", task: "Task") -> None:
         f"{proven.digest(task)[:16]}."
     )
     if proven.indices is not None:
-        default = task.space.design_at(task.space.default_indices)
-        design = task.space.design_at(proven.indices)
-        changed = [f"{n}={v}" for n, v in design.items() if v != default[n]]
+        changes = task.space.changes(task.space.design_at(proven.indices))
+        changed = [f"{name}={value}" for name, value in changes.items()]
         say("Its design: " + (", ".join(changed) or "the default"))

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.checks import MAX_WORKERS
-from archgym.cli.options.completion import complete_agent
-from archgym.cli.options.values import is_inline, read_designs
+from archgym.cli.options.values import complete_agent, is_inline, read_designs
 
 if TYPE_CHECKING:
+    from archgym.evaluation.executor import Executor
+    from archgym.evaluation.task import Task
     from archgym.spaces.space import DesignSpace
 
 MAX_SEED = 2**63 - 1
@@ -44,38 +45,60 @@ HyperOption = Annotated[
         metavar="NAME=VALUE",
     ),
 ]
-WorkersOption = Annotated[
-    int,
-    typer.Option(
-        "--workers", help="Number of designs to evaluate in parallel.", min=1, max=MAX_WORKERS
-    ),
-]
-TimeoutOption = Annotated[
-    float | None,
-    typer.Option(
-        "--timeout",
-        help="Time limit per design in seconds; a slower evaluation counts as failed.",
-        min=0.001,
-    ),
-]
-CacheOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache",
-        help="Folder of evaluations that studies share; only the default design is repeated, "
-        "and what --recheck says.",
-        metavar="FOLDER",
-    ),
-]
-RecheckOption = Annotated[
-    float | None,
-    typer.Option(
-        "--recheck",
-        help="Share of the results found in --cache that are evaluated again (default: 0.02).",
-        min=0.0,
-        max=1.0,
-    ),
-]
+
+
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Options that say how designs are evaluated."""
+
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", help="Number of designs to evaluate in parallel.", min=1, max=MAX_WORKERS
+        ),
+    ] = 1
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            help="Time limit per design in seconds; a slower evaluation counts as failed.",
+            min=0.001,
+        ),
+    ] = None
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            help="Folder of evaluations that studies share; only the default design is repeated, "
+            "and what --recheck says.",
+            metavar="FOLDER",
+        ),
+    ] = None
+    recheck: Annotated[
+        float | None,
+        typer.Option(
+            "--recheck",
+            help="Share of the results found in --cache that are evaluated again (default: 0.02).",
+            min=0.0,
+            max=1.0,
+        ),
+    ] = None
+
+    def executor(self, task: "Task") -> "Executor":
+        """Return the executor of these options."""
+        from archgym.searching import search_executor
+
+        return search_executor(task, self.workers, self.timeout, self.cache, self.recheck)
+
+    def words(self) -> list[str]:
+        """Return the options as words of a command, without those that have their default."""
+        words = [] if self.workers == 1 else ["--workers", str(self.workers)]
+        if self.timeout is not None:
+            words += ["--timeout", f"{self.timeout:g}"]
+        if self.cache is None:
+            return words
+        checks = [] if self.recheck is None else ["--recheck", f"{self.recheck:g}"]
+        return [*words, "--cache", str(self.cache), *checks]
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def filter_trace(
 
 def _simulator(device: str) -> "DramSimulator | RamulatorSimulator":
     """Return the simulator of a device."""
-    from archgym.evaluation.factory import make_simulator
+    from archgym.evaluation.options import make_simulator
     from archgym.simulators.dram import DramSimulator
 
     found: Any = make_simulator(DramSimulator, None, None, {"device": device})

@@ -12,8 +12,8 @@ from archgym.cli.options.values import assignments, further_assignments
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from archgym.simulators.kv.analysis import Analysis
     from archgym.simulators.kv.simulator import KvSimulator
+    from archgym.simulators.kv.workloads import Analysis
 
 commands = typer.Typer()
 kv_app = typer.Typer(
@@ -61,8 +61,8 @@ def analyse_trace(
 ) -> None:
     """Show reuse, contexts of live sessions, and hits over memory by policy and optimum."""
     from archgym.errors import unknown_name
-    from archgym.simulators.kv.analysis import POLICIES
     from archgym.simulators.kv.kernel.layout import POLICIES as KNOWN
+    from archgym.simulators.kv.workloads import POLICIES
 
     for policy in policies or ():
         if policy not in KNOWN:
@@ -156,8 +156,7 @@ def _write_quantiles(what: str, values: tuple[float, ...]) -> None:
 def _analysis(
     simulator: "KvSimulator", trace: str, block: int, policies: Sequence[str]
 ) -> "Analysis":
-    from archgym.simulators.kv.analysis import analyse
-    from archgym.simulators.kv.workloads import stream_blocks
+    from archgym.simulators.kv.workloads import analyse, stream_blocks
 
     made = stream_blocks(simulator.workload(trace).content, simulator.settings, block)
     return analyse(made, simulator.settings.live, policies)
@@ -171,7 +170,7 @@ def _simulator(
     own: Mapping[str, str] = _OWN,
 ) -> "KvSimulator":
     """Return the simulator; where a command uses some options alone, others are refused."""
-    from archgym.evaluation.factory import make_simulator
+    from archgym.evaluation.options import make_simulator
     from archgym.report.plots import check_plot
     from archgym.simulators.kv.simulator import KvSimulator
 
@@ -208,9 +207,9 @@ def memory_of_sessions(
     json: JsonOption = False,
 ) -> None:
     """Say how much memory so many live sessions need, and how many a server holds."""
-    from archgym.simulators.kv.analysis import memory_for
     from archgym.simulators.kv.formats.trace import SessionTrace
     from archgym.simulators.kv.machine import deployment
+    from archgym.simulators.kv.workloads import memory_for
 
     own = {name: f"--{name}" for name in ("live", "hardware", "model", "precision")}
     used = (*_OF_TRACE, "engine", "release")
@@ -302,7 +301,7 @@ def try_designs(
     simulator = _simulator("serving", options, out)
     workload = simulator.workload(trace)
     space = simulator.space
-    base = space.design_at(space.default_indices)
+    base = space.default
     common = assignments("--set", fixed or [])
     tried = [assignments("--case", case.split(",")) for case in cases or []]
     if vary:

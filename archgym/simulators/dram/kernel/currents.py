@@ -20,54 +20,9 @@ import numpy.typing as npt
 
 from archgym.checks import check_choice
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.kernel.commands import COMMAND_NAMES, PREA, record
+from archgym.simulators.dram.kernel.commands import COMMAND_NAMES, PREA
 from archgym.simulators.dram.kernel.devices import Device
-
-_FAR: Final = 1 << 62
-
-KINDS: Final = (
-    "ACT", "PRE", "PREA", "RD", "WR", "RDA", "WRA", "REFA", "REFB", "REFSB",
-    "PDEA", "PDEP", "PDXA", "PDXP", "SREFEN", "SREFEX", "END",
-)  # fmt: skip
-"""Commands of an account, in the order of their codes."""
-(
-    _ACT, _PRE, _PREA, _RD, _WR, _RDA, _WRA, _REFA, _REFB, _REFSB,
-    _PDEA, _PDEP, _PDXA, _PDXP, _SREFEN, _SREFEX, _END,
-) = range(len(KINDS))  # fmt: skip
-
-_I = np.int64
-
-RULES: Final = record(
-    (_I, "banks_per_rank banks_per_group"),
-    (_I, "ras"),  # all durations in the clocks of the command's times
-    (_I, "read_to_precharge write_to_precharge refresh_all refresh_bank refresh_same"),
-)
-"""Durations that decide when a bank closes by itself."""
-
-BANK_ACCOUNT: Final = record(
-    (_I, "is_active"),  # opened by an activation, or being refreshed
-    (_I, "since activated"),
-    (_I, "precharge_at"),  # of an automatic precharge
-    (_I, "refreshed_at"),  # end of a refresh
-    (_I, "active_time"),
-    (_I, "counts", len(KINDS)),  # PRE counts every transition to closed
-)
-
-RANK_ACCOUNT: Final = record(
-    (_I, "n_active since next_close"),
-    (_I, "state"),  # code of PDEA, PDEP or SREFEN while asleep, else -1
-    (_I, "asleep_since active_time power_down_active power_down_precharged self_refresh"),
-)
-
-
-def blank_account(n_banks: int, n_ranks: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
-    """Return the accounts of banks and ranks before the first command."""
-    banks = np.zeros(n_banks, dtype=BANK_ACCOUNT)
-    ranks = np.zeros(n_ranks, dtype=RANK_ACCOUNT)
-    banks["precharge_at"] = banks["refreshed_at"] = ranks["next_close"] = _FAR
-    ranks["state"] = -1
-    return banks, ranks
-
+from archgym.simulators.dram.kernel.state import KINDS, RULES, blank_account
 
 CORE_CAUSES: Final = (
     "act", "pre", "bg_act", "bg_pre", "RD", "WR", "RDA", "WRA",
@@ -144,7 +99,7 @@ class PowerSpec:
         """Return the durations that decide when banks close by themselves.
 
         Returns:
-          (1,) of `power.RULES`.
+          (1,) of `state.RULES`.
 
         Source:
           DRAMPower 6.2: offsets of automatic precharge by standard (integer divisions).
@@ -183,8 +138,8 @@ def core_energy(
 
     Args:
       spec: The memory.
-      banks: (n_banks of all ranks,) of `power.BANK_ACCOUNT`, closed.
-      ranks: (n_ranks,) of `power.RANK_ACCOUNT`, closed.
+      banks: (n_banks of all ranks,) of `state.BANK_ACCOUNT`, closed.
+      ranks: (n_ranks,) of `state.RANK_ACCOUNT`, closed.
       end: Time at which the account was closed [clocks].
     """
     counts = dict(zip(KINDS, banks["counts"].sum(axis=0).tolist(), strict=True))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.kernel.bursts import pieces_of
-from archgym.simulators.dram.kernel.currents import RULES, blank_account
+from archgym.simulators.dram.kernel.state import RULES, blank_account
 from archgym.simulators.dram.ramulator.kernel.state import (
     ALL_BANK,
     BANK,

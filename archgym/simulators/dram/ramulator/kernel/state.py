@@ -39,7 +39,7 @@ DEVICE: Final = record(
     # durations
     (_I, "read_latency cl cwl wck_tail aad refi refi_bank rfc_bank"),
     (_I, "rules_of", MAX_COMMANDS + 1),  # first rule of each command
-    (_I, "power_kind", MAX_COMMANDS),  # place in `power.KINDS`, NONE where not counted
+    (_I, "power_kind", MAX_COMMANDS),  # place in KINDS of the account, NONE where not counted
 )
 
 RULE: Final = record(
