@@ -90,7 +90,6 @@ class RunEvidence:
     is_draw: bool = False
     """True for one of many settings of its agent, which reports do not compare."""
     options: tuple[str, ...] = ()
-    """Options of `archgym search` with which it ran."""
 
     @cached_property
     def curve(self) -> np.ndarray:
