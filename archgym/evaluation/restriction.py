@@ -189,6 +189,9 @@ def hold(
             if is_listed(whole.space.parameter(name)) or name not in option_names(type(whole)):
                 raise
             raise InvalidDesignError(f"{error} Its total is --option {name}=N.") from None
+        if name in fixed and len(held[name]) > 1:
+            came = f"got {fixed[name]!r}. Several are `values`."
+            raise InvalidArgumentError(f"`{name}` must be held at one value; {came}")
     for name, texts in limits.items():
         held[name] = _within(whole.space.parameter(name), texts)
     # In the order of the space, so that one task has one name.
