@@ -8,7 +8,7 @@ import numpy as np
 
 from archgym.control.runs import Counter, Floats, Part, Run, completed
 from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
-from archgym.errors import SimulatorError, unknown_name
+from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.evaluation.options import Option
 from archgym.simulators.cpu.kernel.cores.run import Cores
 from archgym.simulators.cpu.kernel.layout import G_RETIRED, Ints
@@ -226,6 +226,8 @@ def _program(name: str) -> np.ndarray:
     """Return records of a program, of which episodes take pieces."""
     is_file = looks_like_trace(name)
     found: np.ndarray = read_records(name, _RECORDS) if is_file else generate(name, _RECORDS)
+    if len(found) < 2:
+        raise InvalidArgumentError(f"Trace {name!r} must have two instructions or more.")
     return found
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.runtime.branches import branch_of
 from archgym.spaces.parameter import Value
 from archgym.spaces.space import DesignSpace
 
@@ -103,8 +104,8 @@ class Run(ABC):
     switchable: ClassVar[Mapping[str, str]]
     counters: ClassVar[tuple[Counter, ...]]
     n_agents: int = 1
-    _run: Any
-    """The machine; `_run.copy(into)` branches it."""
+    _written: ClassVar[tuple[str, ...]] = ("_run",)
+    """Attributes that parts write to, as of `branch_of`."""
 
     @property
     @abstractmethod
@@ -151,17 +152,14 @@ class Run(ABC):
     def _advance(self, choices: tuple[Any, ...], until: int) -> Part:
         """Run a part under settings from `_choice`."""
 
+    @final
     def copy(self, into: Self | None = None) -> Self:
         """Return an independent run that continues alike.
 
         Args:
           into: Earlier copy of the same run that is not needed any more, which is used again.
         """
-        other = object.__new__(type(self)) if into is None else into
-        machine = self._run.copy(None if into is None else into._run)
-        other.__dict__.update(self.__dict__)
-        other._run = machine
-        return other
+        return branch_of(self, into, self._written)
 
     @final
     def finish(self) -> Mapping[str, float]:

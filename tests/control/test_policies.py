@@ -9,15 +9,7 @@ import pytest
 from archgym.agent.policy import Policy
 from archgym.cli.commands.control import compare
 from archgym.control.comparison import compare_policies, picture
-from archgym.control.dram import (
-    _PACED,
-    DramRun,
-    _by_locality,
-    _random,
-    _simulator,
-    _stream,
-    in_turns,
-)
+from archgym.control.dram import _KINDS, DramRun, _by_locality, _simulator, in_turns
 from archgym.control.imitation import imitate
 from archgym.control.policies import (
     Ducb,
@@ -41,7 +33,7 @@ from archgym.runtime import kernels
 def begin(name: str) -> DramRun:
     """Return a short run of `dram-locality`."""
     seed = int(name.rpartition("-")[2])
-    trace = in_turns((_stream(_PACED), _random(_PACED)), 5000, seed, name)
+    trace = in_turns((_KINDS["stream"], _KINDS["random"]), 5000, seed, name)
     return DramRun(
         _simulator("ddr3-1600"), {"arbiter": "Fifo"}, Workload(name, trace.digest, trace)
     )

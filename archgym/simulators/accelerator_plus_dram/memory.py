@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from archgym.simulators.accelerator.kernel.problem import Problem
 from archgym.simulators.accelerator.kernel.tiles import Array, Tiles, tiles_of
-from archgym.simulators.dram.ramulator.kernel.energy import has_energy, power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     Configuration,
     Outcome,
     outcome_of,
+    peak_bytes_per_ps,
     placed_requests,
     work_of,
 )
@@ -90,18 +90,7 @@ def run_layer(
     tick_ps = made.tick_ps(configuration.timing)
     numbers = requests.addresses // burst
     table = placed_requests(made, configuration, requests.addresses, numbers, requests.is_write)
-    rules = None
-    if has_energy(made):
-        power = power_of(made, configuration.organisation, configuration.timing)
-        rules = power.rules(made.ticks_per_clock)
-    work = work_of(
-        made,
-        configuration,
-        table,
-        int(numbers.max()) + 1,
-        power_rules=rules,
-        without=without,
-    )
+    work = work_of(made, configuration, table, int(numbers.max()) + 1, without=without)
     ends_ps = np.cumsum(tiles.cycles[chosen]) * CLOCK_PS
     ticks = np.maximum(1, np.diff(-(-ends_ps // tick_ps), prepend=0))
     starts, out = np.zeros(len(chosen), dtype=np.int64), np.zeros(3, dtype=np.int64)
@@ -129,13 +118,6 @@ def run_layer(
         requests.addresses,
         requests.is_write,
     )
-
-
-def peak_bytes_per_ps(made: Standard, c: Configuration) -> float:
-    """Return the bytes that the data pins of all channels move in a picosecond at most."""
-    organisation = made.organisations[c.organisation]
-    pins = c.channels * organisation.channel_width * organisation.sizes.get("PseudoChannel", 1)
-    return float(pins * made.bins[c.timing].values(c.organisation)["rate"]) / 8e6
 
 
 def least_ps(

@@ -261,11 +261,10 @@ class RamulatorSimulator(RowSimulator):
     def _peaks(self, c: Configuration, bursts: Bursts, without: str | None) -> tuple[float, float]:
         """Return power and temperature of the worst window; see `package_peaks`."""
         from archgym.simulators.dram.kernel.stepping import COUNTERS
-        from archgym.simulators.dram.ramulator.kernel.stepping import begin
+        from archgym.simulators.dram.ramulator.kernel.stepping import Run
 
         power = power_of(self.made, c.organisation, c.timing)
-        rules = power.rules(self.made.ticks_per_clock)
-        run = begin(self.made, c, bursts.requests, rules, without)
+        run = Run(self.made, c, bursts.requests, without)
         watts, seconds = power_course(run, c, COUNTERS, self._window_us)
         return package_peaks(watts, seconds, power.n_devices * c.ranks * c.channels, self._sink)
 
@@ -273,14 +272,7 @@ class RamulatorSimulator(RowSimulator):
         self, c: Configuration, bursts: Bursts, without: str | None = None
     ) -> dict[str, float] | None:
         """Return the metrics of any configuration of the family, or None if it livelocks."""
-        power = power_of(self.made, c.organisation, c.timing) if has_energy(self.made) else None
-        outcome = run(
-            self.made,
-            c,
-            bursts.requests,
-            power_rules=power.rules(self.made.ticks_per_clock) if power else None,
-            without=without,
-        )
+        outcome = run(self.made, c, bursts.requests, without=without)
         return None if outcome.is_stuck else self._measure(c, bursts, outcome)
 
     def refusal(self, c: Configuration, end_address: int = 0) -> str:

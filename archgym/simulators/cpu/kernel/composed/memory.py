@@ -183,7 +183,6 @@ def simulate(
 
     c = memory.configuration
     shape = _shape(memory)
-    power = power_of(memory.made, c.organisation, c.timing)
     n_requests = region[1] + _SPARE_REQUESTS
     while True:
         state = state_of(parameters, trace, region, ideal)
@@ -193,7 +192,6 @@ def simulate(
             c,
             np.zeros(n_requests, dtype=REQUEST),
             int(shape[5]),
-            power_rules=power.rules(memory.made.ticks_per_clock),
             without=without,
         )
         words = np.zeros(kernel.BUS_SIZE, dtype=np.int64)

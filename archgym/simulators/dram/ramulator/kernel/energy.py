@@ -1,7 +1,9 @@
 """Energy inputs of a family: shipped currents with the timings of an organisation and bin."""
 
 import functools
-from typing import Final
+from typing import Any, Final
+
+import numpy.typing as npt
 
 from archgym.simulators.dram.kernel.currents import PowerSpec, Supply, currents_of
 from archgym.simulators.dram.ramulator.machine import Standard
@@ -57,3 +59,10 @@ def power_of(made: Standard, organisation: str, speed: str) -> PowerSpec:
         t_ck_s=made.bins[speed].t_ck_ps * 1e-12,
         clocks=clocks,
     )
+
+
+def rules_of(made: Standard, organisation: str, speed: str) -> npt.NDArray[Any] | None:
+    """Return the durations of the energy account, (1,) of `power.RULES`; None without currents."""
+    if not has_energy(made):
+        return None
+    return power_of(made, organisation, speed).rules(made.ticks_per_clock)

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from archgym.simulators.dram.kernel.bursts import pieces_of
 from archgym.simulators.dram.kernel.power_tables import RULES, blank_account
 from archgym.simulators.dram.ramulator.kernel.addresses import decode
+from archgym.simulators.dram.ramulator.kernel.energy import rules_of
 from archgym.simulators.dram.ramulator.kernel.state import (
     ALL_BANK,
     BANK,
@@ -139,12 +140,18 @@ class Outcome:
     log_hash: int
 
 
+def peak_bytes_per_ps(made: Standard, c: Configuration) -> float:
+    """Return the bytes that the data pins of all channels move in a picosecond at most."""
+    organisation = made.organisations[c.organisation]
+    pins = c.channels * organisation.channel_width * organisation.sizes.get("PseudoChannel", 1)
+    return float(pins * made.bins[c.timing].values(c.organisation)["rate"]) / 8e6
+
+
 def run(
     made: Standard,
     configuration: Configuration,
     requests: Requests,
     *,
-    power_rules: npt.NDArray[Any] | None = None,
     without: str | None = None,
     hashes: bool = False,
     max_log: int = 0,
@@ -155,7 +162,6 @@ def run(
       made: The family of devices.
       configuration: The device and its controllers.
       requests: The trace.
-      power_rules: Durations of the energy account; None for no account.
       without: A cost that the device does not pay.
       hashes: True to hash every command.
       max_log: Commands to record at most.
@@ -163,15 +169,7 @@ def run(
     # Numba takes a while to import, which listing and describing should not wait for.
     from archgym.simulators.dram.ramulator.kernel.controller import run as run_kernel
 
-    work = prepare(
-        made,
-        configuration,
-        requests,
-        power_rules=power_rules,
-        without=without,
-        hashes=hashes,
-        max_log=max_log,
-    )
+    work = prepare(made, configuration, requests, without=without, hashes=hashes, max_log=max_log)
     out = np.zeros(4, dtype=np.int64)
     run_kernel(work, out, len(work.requests) + 1)
     return outcome_of(made, configuration, work, out)
@@ -182,7 +180,6 @@ def prepare(
     configuration: Configuration,
     requests: Requests,
     *,
-    power_rules: npt.NDArray[Any] | None = None,
     without: str | None = None,
     hashes: bool = False,
     max_log: int = 0,
@@ -197,16 +194,8 @@ def prepare(
         table["waits"] = requests.waits
         first = requests.waits[:, 0]
         table["think"] = np.maximum(0, table["due"] - table["due"][first])
-    work = work_of(
-        made,
-        c,
-        table,
-        int(requests.address_numbers.max()) + 1,
-        power_rules=power_rules,
-        without=without,
-        hashes=hashes,
-        max_log=max_log,
-    )
+    n_addresses = int(requests.address_numbers.max()) + 1
+    work = work_of(made, c, table, n_addresses, without=without, hashes=hashes, max_log=max_log)
     work.controller["is_waiting"] = requests.waits is not None
     return work
 
@@ -289,7 +278,6 @@ def work_of(
     requests: npt.NDArray[Any],
     n_addresses: int,
     *,
-    power_rules: npt.NDArray[Any] | None = None,
     without: str | None = None,
     hashes: bool = False,
     max_log: int = 0,
@@ -301,7 +289,7 @@ def work_of(
       configuration: The device and its controllers.
       requests: (n,) of `REQUEST`.
       n_addresses: Numbers of addresses that requests may have.
-      power_rules: As of `run`, like the others.
+      without, hashes, max_log: As of `run`.
     """
     from archgym.simulators.dram.ramulator.kernel.controller import Work
 
@@ -309,8 +297,9 @@ def work_of(
     tables = device_tables(made, c.organisation, c.timing, c.ranks, without)
     d = tables.device[0]
     n_banks, n_nodes, n_channels = int(d["n_banks"]), int(d["n_nodes"]), c.channels
-    counting = power_rules is not None
-    n_ranks = n_banks // int(power_rules[0]["banks_per_rank"]) if power_rules is not None else 0
+    rules = rules_of(made, c.organisation, c.timing)
+    counting = rules is not None
+    n_ranks = n_banks // int(rules[0]["banks_per_rank"]) if rules is not None else 0
     banks, ranks = blank_account(n_channels * n_banks if counting else 0, n_channels * n_ranks)
     no_refresh = without == "refresh"
     return Work(
@@ -330,7 +319,7 @@ def work_of(
         priority=np.zeros(n_channels * PRIORITY_RING, dtype=np.int64),
         requests=requests,
         is_buffered=np.zeros(n_addresses, dtype=np.uint8),
-        power_rules=power_rules if power_rules is not None else np.zeros(1, dtype=RULES),
+        power_rules=rules if rules is not None else np.zeros(1, dtype=RULES),
         bank_accounts=banks,
         rank_accounts=ranks,
         log=np.zeros(max_log * 6, dtype=np.int64),
