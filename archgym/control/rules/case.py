@@ -89,8 +89,8 @@ def open_case(domain: str, name: str, options: Mapping[str, str]) -> ControlCase
         if key != "task":
             raise unknown_name("option", key, ["task"])
     prefix = domain.partition("-")[0]
-    task = task_of(options.get("task", DEFAULT_TASK[prefix]))
-    if not task.name.startswith(prefix):
+    task = task_of(options.get("task") or DEFAULT_TASK[prefix])
+    if domain != f"{task.name.partition('-')[0]}-control":
         raise InvalidArgumentError(
             f"A rule of domain {domain!r} must have a task of that domain; got {task.name!r}."
         )
@@ -184,9 +184,16 @@ def policies_of(names: Sequence[str], task: ControlTask) -> Iterator[list[Contro
 
     Raises:
       UnknownNameError, FileFormatError: A policy does not exist, or a file cannot be used.
+      InvalidArgumentError: A policy is of another domain, or has other actions.
     """
     with RuleRunner() as runner:
-        yield [
-            RulePolicy(read_rule(name), runner) if name.endswith(".py") else policy_of(name, task)
-            for name in names
-        ]
+        found: list[ControlPolicy] = []
+        for name in names:
+            if not name.endswith(".py"):
+                found.append(policy_of(name, task))
+                continue
+            source = read_rule(name)
+            # Refused before the first run.
+            open_case(source.domain.name, task.episodes("train")[0], {"task": task.name})
+            found.append(RulePolicy(source, runner))
+        yield found
