@@ -71,7 +71,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for seed in options.seeds:
         started = time.process_time()
-        path = options.out / f"{options.method}-{options.task}-{seed}.npz"
+        # A task with options has the networks' names of the task without, as `measure.py` wants.
+        path = options.out / f"{options.method}-{options.task.partition(':')[0]}-{seed}.npz"
         if options.method != "imitation":
             model = model_of(options.task, options.method, seed, options).learn(options.steps)
             if options.method == "recurrent":
