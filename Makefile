@@ -18,6 +18,8 @@ LEFT := torch triton $(addprefix cuda-,bindings pathfinder toolkit) $(addprefix 
 # Interactive runs leave slow tests to `make test-slow`; CI leaves those of every night to it.
 MARKS := -m "not nightly$(if $(CI),, and not slow)"
 # Small networks train faster on one thread. Run one test process per core, at most four.
+# Tests start hundreds of processes, which read compiled modules.
+unexport PYTHONDONTWRITEBYTECODE
 PYTEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadgroup --durations=15
 
 .PHONY: help demo test test-slow pytest lint style types wheel kernels bench leaderboard paper docs site dist

@@ -1,14 +1,18 @@
 """The English of docstrings, help texts and documentation follows the conventions."""
 
 import ast
+import functools
 import re
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 import typer
+
+# One process reads the sources once for all tests of this file.
+pytestmark = pytest.mark.xdist_group("language")
 
 ROOT = Path(__file__).resolve().parent.parent
 SOURCES = sorted((ROOT / "archgym").rglob("*.py"))
@@ -26,8 +30,14 @@ MAX_WORDS = 35
 MAX_MEDIAN_WORDS = 16
 
 
-def docstrings(tree: ast.Module) -> Iterator[tuple[ast.AST, int, str]]:
-    """Yield the owner, line and text of docstrings, those of attributes included."""
+@functools.cache
+def docstrings(path: Path) -> Sequence[tuple[ast.AST, int, str]]:
+    """Return the owner, line and text of a file's docstrings, those of attributes included."""
+    return tuple(docstrings_of(ast.parse(path.read_text())))
+
+
+def docstrings_of(tree: ast.Module) -> Iterator[tuple[ast.AST, int, str]]:
+    """Yield the owner, line and text of a tree's docstrings."""
     for node in ast.walk(tree):
         if not isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
             continue
@@ -50,7 +60,7 @@ def test_no_docstring_opens_with_a_question_word() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}: {text.split(chr(10))[0]}"
         for path in SOURCES
-        for _, line, text in docstrings(ast.parse(path.read_text()))
+        for _, line, text in docstrings(path)
         if text.split()[0].rstrip(",:;") in QUESTIONS
     ]
 
@@ -63,7 +73,7 @@ def test_no_argument_is_described_by_a_question() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}: {entry_line.strip()}"
         for path in SOURCES
-        for _, line, text in docstrings(ast.parse(path.read_text()))
+        for _, line, text in docstrings(path)
         for entry_line in text.splitlines()
         if entry.match(entry_line)
     ]
@@ -75,7 +85,7 @@ def test_docstring_of_a_function_opens_with_a_verb() -> None:
     found = [
         f"{path.relative_to(ROOT)}:{line}: {text.split(chr(10))[0]}"
         for path in SOURCES
-        for node, line, text in docstrings(ast.parse(path.read_text()))
+        for node, line, text in docstrings(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
         and not is_property(node)
         and (
@@ -124,7 +134,7 @@ def wrong_verbs(line: str, forms: set[str]) -> list[str]:
 def first_lines() -> Iterator[tuple[str, str]]:
     """Yield place and first sentence of every function's docstring."""
     for path in SOURCES:
-        for node, line, text in docstrings(ast.parse(path.read_text())):
+        for node, line, text in docstrings(path):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef) and not is_property(node):
                 opening = " ".join(text.split("\n\n")[0].split())
                 yield f"{path.relative_to(ROOT)}:{line}", re.split(r"(?<=[.!?;])\s", opening)[0]

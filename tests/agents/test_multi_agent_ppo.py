@@ -85,7 +85,7 @@ def test_it_conforms_while_it_learns(kind: dict[str, str], tasks: list[Task]) ->
     )
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_studies_that_stop_and_go_on_are_the_same_as_those_that_do_not(tmp_path: Path) -> None:
     def made(name: str, budget: int, kind: dict[str, str]) -> Path:
         folder = tmp_path / name

@@ -43,7 +43,7 @@ def test_mutations_differ_and_are_deterministic() -> None:
     assert len(set(first)) > 15
 
 
-@pytest.mark.slow
+@pytest.mark.nightly
 def test_evolution_never_ends_worse_than_its_seed() -> None:
     evolve = module("evolve")
 
