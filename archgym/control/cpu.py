@@ -163,7 +163,7 @@ class CoresRun(_CpuRun):
         self._run = Cores(machine, traces, warmup, length, strides=STRIDES)
         self.n_agents = len(traces)
         self._begin = self._run.now
-        self._retired = self._now_retired()
+        self._retired = self._run.states[:, G_RETIRED].copy()
         self._length = length
         self._work = np.zeros(self.n_agents)
         self._before = self._seen()
@@ -172,10 +172,6 @@ class CoresRun(_CpuRun):
     def is_over(self) -> bool:
         """True if all cores are done."""
         return self._run.is_over
-
-    def _now_retired(self) -> Floats:
-        found: Floats = self._run.states[:, G_RETIRED].astype(np.float64)
-        return found
 
     def _seen(self) -> Ints:
         own = self._run.states[:, _WORDS]
@@ -189,10 +185,10 @@ class CoresRun(_CpuRun):
         for state, choice in zip(cores.states, choices, strict=True):
             switch_prefetchers(state, choice, cores.now)
         cores.advance(self._begin + until)
-        now = self._now_retired()
+        retired = cores.states[:, G_RETIRED] - self._retired
         # What a core does after its own instructions counts for nobody.
         done = cores.spent[:, 0] >= 0
-        work = np.where(done, float(self._length), now - self._retired)
+        work = np.where(done, self._length, retired).astype(np.float64)
         cycles = float(cores.now - start)
         own_end = self._begin + cores.spent[:, 0]
         cost = np.where(was_done, 0.0, np.where(done, own_end - start, cycles))

@@ -36,28 +36,22 @@ class Counter:
 
 
 @final
-@dataclass(frozen=True)
 class Scale:
     """Map from counters to numbers from 0 to 1, for all counters at once."""
 
-    low: Floats
-    width: Floats
-    logs: npt.NDArray[np.int64]
-    """Places of the counters on a logarithmic scale."""
-
-    @staticmethod
-    def of(counters: tuple[Counter, ...]) -> "Scale":
-        """Return the scale of the declared ranges."""
-        low = np.array([np.log(c.low) if c.is_log else c.low for c in counters])
-        high = np.array([np.log(c.high) if c.is_log else c.high for c in counters])
-        return Scale(low, high - low, np.flatnonzero([c.is_log for c in counters]))
+    def __init__(self, counters: tuple[Counter, ...]) -> None:
+        """Take the declared ranges."""
+        self._logs = np.flatnonzero([c.is_log for c in counters])
+        ends = np.array([(c.low, c.high) for c in counters]).T
+        ends[:, self._logs] = np.log(ends[:, self._logs])
+        self._low, self._width = ends[0], ends[1] - ends[0]
 
     def __call__(self, values: Floats) -> Floats:
         """Return counters, (..., n_counters), as numbers from 0 to 1; NaN becomes 0."""
         found: Floats = values.copy()
-        found[..., self.logs] = np.log(np.maximum(values[..., self.logs], 1e-300))
-        found -= self.low
-        found /= self.width
+        found[..., self._logs] = np.log(np.maximum(values[..., self._logs], 1e-300))
+        found -= self._low
+        found /= self._width
         # Of a number and NaN, `fmax` returns the number.
         np.fmax(found, 0.0, out=found)
         np.minimum(found, 1.0, out=found)

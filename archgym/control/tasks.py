@@ -225,7 +225,7 @@ class Episode:
         if task not in _choices:
             _choices[task] = tuple(self.run.choice(action) for action in task.actions)
         self._choices = _choices[task]
-        self._scale = Scale.of(self.run.counters)
+        self._scale = Scale(self.run.counters)
         self._one_hot = np.eye(len(task.actions), dtype=np.float32)
         self._n = len(self.run.counters)
         size = observation_size(task, self.run)

@@ -155,8 +155,9 @@ def prepare(prefix: str) -> None:
 class RulePolicy(ControlPolicy):
     """A rule in a file; it runs each episode in a process of its own, and is replayed here."""
 
-    def __init__(self, source: RuleSource, runner: RuleRunner) -> None:
-        """Take a checked rule and the process to run it in."""
+    def __init__(self, source: RuleSource, runner: RuleRunner, task: ControlTask) -> None:
+        """Take a checked rule, the process to run it in, and a task that it must be for."""
+        open_case(source.domain.name, task.episodes("train")[0], {"task": task.name})
         self.name = Path(source.path).name
         self._source, self._runner = source, runner
         self._actions: list[list[int]] = []
@@ -187,13 +188,9 @@ def policies_of(names: Sequence[str], task: ControlTask) -> Iterator[list[Contro
       InvalidArgumentError: A policy is of another domain, or has other actions.
     """
     with RuleRunner() as runner:
-        found: list[ControlPolicy] = []
-        for name in names:
-            if not name.endswith(".py"):
-                found.append(policy_of(name, task))
-                continue
-            source = read_rule(name)
-            # Refused before the first run.
-            open_case(source.domain.name, task.episodes("train")[0], {"task": task.name})
-            found.append(RulePolicy(source, runner))
-        yield found
+        yield [
+            RulePolicy(read_rule(name), runner, task)
+            if name.endswith(".py")
+            else policy_of(name, task)
+            for name in names
+        ]
