@@ -58,7 +58,8 @@ def model_of(task: str, method: str, seed: int, options: argparse.Namespace) -> 
 def averaged(networks: Sequence[Network]) -> Network:
     """Return one network that computes the mean preferences of several, side by side."""
     first, *inner, last = zip(*(network.layers for network in networks), strict=True)
-    layers = [tuple(np.concatenate(each, axis=-1) for each in zip(*first, strict=True))]
+    weights, biases = zip(*first, strict=True)
+    layers = [(np.concatenate(weights, axis=1), np.concatenate(biases))]
     for blocks in inner:
         weights, biases = zip(*blocks, strict=True)
         layers.append((block_diag(*weights), np.concatenate(biases)))
