@@ -73,15 +73,16 @@ class _MemoryRun(Run):
         machine = self._run
         if self._n_lost:
             return Part(np.zeros(1), np.zeros(1), np.zeros((1, len(COUNTERS))))
+        is_stuck = False
         try:
             machine.advance(choices[0], until)
         except SimulatorError:
-            self._n_lost = machine.n_requests
+            is_stuck = True
         (
             answered, latency, due, time, accepted, same, writes, hits, misses, conflicts, backlog,
         ) = machine.counters.tolist()  # fmt: skip
         self._n_answered += int(answered)
-        lost = self._n_lost = max(0, self._n_lost - self._n_answered)
+        lost = self._n_lost = is_stuck * (machine.n_requests - self._n_answered)
         served = max(1.0, hits + misses + conflicts)
         done = max(1.0, answered)
         values = np.array([[
