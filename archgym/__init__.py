@@ -1,14 +1,13 @@
 """ArchGym: a gymnasium for hardware design-space exploration."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from archgym.envs.registration import register_with_gymnasium
+from archgym.runtime.importing import names_on_first_use
 from archgym.version import __version__
 
 if TYPE_CHECKING:
-    from archgym.agent.agent import Agent, AskTellAgent
-    from archgym.agent.policy import Policy
+    from archgym.agent.agent import Agent, AskTellAgent, Policy
     from archgym.composition.compose import FunctionComposition, compose
     from archgym.composition.composition import Composition, Part
     from archgym.errors import ArchGymError
@@ -66,7 +65,7 @@ _HOMES = {
     "Parameter": "spaces.parameter",
     "Part": "composition.composition",
     "Permutation": "spaces.parameter",
-    "Policy": "agent.policy",
+    "Policy": "agent.agent",
     "PowerOfTwo": "spaces.parameter",
     "Real": "spaces.parameter",
     "SearchResult": "searching",
@@ -129,12 +128,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'archgym' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"archgym.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_on_first_use(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

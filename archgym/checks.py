@@ -15,6 +15,16 @@ MAX_WORKERS = 256
 """Workers on one machine at most. Chosen: more than any machine has a use for."""
 
 
+def require(name: str, holds: bool, what: str, came: Any) -> None:
+    """Check that an argument is what it must be, such as "be at least 1".
+
+    Raises:
+      InvalidArgumentError: It does not hold.
+    """
+    if not holds:
+        raise InvalidArgumentError(f"`{name}` must {what}; got {came!r}.")
+
+
 def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:
     """Return `value` as an int where it is a whole number within the limits.
 

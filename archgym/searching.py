@@ -29,11 +29,10 @@ from archgym.evaluation.task_choices import WorkloadChoice
 from archgym.files.remote import require_local
 from archgym.files.storage import file_stem
 from archgym.report.decision import Decision, Robust, decide
-from archgym.report.search_plots import SearchPlots
+from archgym.report.plots import SearchPlots
 from archgym.studies.arguments import require_agent_class
-from archgym.studies.folder import RUNS_FOLDER, STUDY_NAME
 from archgym.studies.front import study_front
-from archgym.studies.metadata import read_header
+from archgym.studies.metadata import RUNS_FOLDER, STUDY_NAME, read_header
 from archgym.studies.portfolio import earlier_designs, shipped_portfolio
 from archgym.studies.prior import StudySource
 from archgym.studies.replay import Ending

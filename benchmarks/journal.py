@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from archgym.files.lease import Lease
-from archgym.studies.journal import JournalWriter, load_journal
-from archgym.studies.records import JournalShape, Records, encode
+from archgym.studies.journal import JournalWriter, encode, load_journal
+from archgym.studies.records import JournalShape, Records
 
 N_RECORDS = 100_000
 

@@ -17,7 +17,7 @@ from archgym.files.storage import write_atomic
 from archgym.rules.domain import domain
 from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.cpu.rules.case import BUILT_IN as CACHE_POLICIES
-from archgym.simulators.cpu.rules.run import run_case
+from archgym.simulators.cpu.rules.case import run_case
 from archgym.simulators.dram.rules.case import BUILT_IN as DRAM_POLICIES
 from archgym.simulators.moe.kernel.replay import replay_events
 from archgym.simulators.translation.rules.case import BUILT_IN as TLB_POLICIES

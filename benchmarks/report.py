@@ -16,9 +16,9 @@ from pathlib import Path
 import numpy as np
 
 from archgym.evaluation.task import Task
-from archgym.studies.folder import JOURNAL_NAME
-from archgym.studies.metadata import new_header
-from archgym.studies.records import Records, encode
+from archgym.studies.journal import encode
+from archgym.studies.metadata import JOURNAL_NAME, new_header
+from archgym.studies.records import Records
 
 _PIECE = 50_000
 

@@ -13,8 +13,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from archgym.bench.release import RELEASE, FrozenTask, read_release
 from archgym.bench.suite import bench_tasks
+from archgym.bench.verification import RELEASE, FrozenTask, read_release
 
 PATH = Path(__file__).parents[1] / "archgym" / "bench" / "data" / f"{RELEASE}.json"
 

@@ -10,8 +10,7 @@ from numpy.typing import ArrayLike
 
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.envs.episodes import design_info, evaluator
-from archgym.envs.formulation import WholeDesign
-from archgym.envs.observation import Observation
+from archgym.envs.formulation import Observation, WholeDesign
 from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials

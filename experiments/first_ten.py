@@ -16,7 +16,7 @@ from archgym.agent.agent import agent_class, make_agent
 from archgym.errors import BudgetExhausted
 from archgym.evaluation.trials import Trials
 from archgym.studies.portfolio import shipped_portfolio
-from archgym.studies.prior import StoredPrior, primed
+from archgym.studies.prior import StoredPrior
 
 CASES = (
     ("dram", "default", "strided"),
@@ -50,7 +50,9 @@ def curve(task: ag.Task, seed: int, has_portfolio: bool) -> np.ndarray:
 
     agent = make_agent(agent_class("auto"), task.space, seed, {})
     with contextlib.suppress(BudgetExhausted):
-        primed(agent, task, start, StoredPrior.none(task))(evaluate)
+        if len(start):
+            agent.take_prior(StoredPrior.none(task).prior(evaluate(start)))
+        agent.search(evaluate, task)
     return np.maximum.accumulate(rewards)[: max(LOOKED_AT)]
 
 

@@ -28,7 +28,6 @@ from archgym.rules.domain import domain
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.kv import KvSimulator
-from archgym.simulators.kv.analysis import live_blocks
 from archgym.simulators.kv.costs import Served, run_design
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
 from archgym.simulators.kv.kernel.layout import POLICIES
@@ -36,7 +35,7 @@ from archgym.simulators.kv.kernel.run import optimum, run_pool
 from archgym.simulators.kv.kernel.serving import Service
 from archgym.simulators.kv.machine import deployment
 from archgym.simulators.kv.rules.case import open_case
-from archgym.simulators.kv.workloads import load, stream_blocks
+from archgym.simulators.kv.workloads import live_blocks, load, stream_blocks
 from archgym.simulators.moe.kernel.columns import FIRST_NS
 
 DATA: Final = Path(__file__).parent / "data"

@@ -5,7 +5,7 @@ recorded programs, generated ones whose settings are drawn at random with a fixe
 """
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from pathlib import Path
 from typing import final
@@ -210,7 +210,7 @@ def features(workloads: tuple[str, ...]) -> np.ndarray:
 @cache
 def generated() -> Mapping[str, Callable[[], Trace]]:
     """Return the makers of generated traces by name, `family:recipe-number`."""
-    recipes: tuple[tuple[str, str, int, Callable[[np.random.Generator, str], Trace]], ...] = (
+    recipes: tuple[tuple[str, str, int, Callable[[np.random.Generator], Trace]], ...] = (
         ("sequential", "stream", 8, _stream),
         ("sequential", "blocks", 8, _blocks),
         ("irregular", "random", 8, _random),
@@ -230,10 +230,8 @@ def generated() -> Mapping[str, Callable[[], Trace]]:
     return found
 
 
-def _made(
-    make: Callable[[np.random.Generator, str], Trace], name: str, seed: tuple[int, int]
-) -> Trace:
-    return make(np.random.default_rng(seed), name)
+def _made(make: Callable[[np.random.Generator], Trace], name: str, seed: tuple[int, int]) -> Trace:
+    return replace(make(np.random.default_rng(seed)), name=name)
 
 
 # chosen: ranges that hold the settings of the shipped workloads with some room to either side.
@@ -262,12 +260,12 @@ def _seed(rng: np.random.Generator) -> int:
     return int(rng.integers(2**31))
 
 
-def _stream(rng: np.random.Generator, name: str) -> Trace:
+def _stream(rng: np.random.Generator) -> Trace:
     traffic = _traffic(rng, bursty=bool(rng.random() < 0.3))
-    return generators.stream(_REQUESTS, seed=_seed(rng), traffic=traffic, name=name)
+    return generators.stream(_REQUESTS, seed=_seed(rng), traffic=traffic)
 
 
-def _blocks(rng: np.random.Generator, name: str) -> Trace:
+def _blocks(rng: np.random.Generator) -> Trace:
     size = int(rng.choice((512, 1024)))
     gap = int(rng.integers(8, 64))
     longest = int(rng.integers(64, 256))
@@ -284,21 +282,19 @@ def _blocks(rng: np.random.Generator, name: str) -> Trace:
         sequential_share=float(rng.uniform(0.9, 1.0)),
         footprint_bytes=512 * _MIB,
         traffic=traffic,
-        name=name,
     )
 
 
-def _random(rng: np.random.Generator, name: str) -> Trace:
+def _random(rng: np.random.Generator) -> Trace:
     return generators.random_access(
         _REQUESTS,
         seed=_seed(rng),
         footprint_bytes=int(rng.choice((16, 64, 256, 1024))) * _MIB,
         traffic=_traffic(rng, bursty=bool(rng.random() < 0.3)),
-        name=name,
     )
 
 
-def _chase(rng: np.random.Generator, name: str) -> Trace:
+def _chase(rng: np.random.Generator) -> Trace:
     low = int(rng.integers(20, 80))
     return generators.pointer_chase(
         _REQUESTS,
@@ -306,22 +302,20 @@ def _chase(rng: np.random.Generator, name: str) -> Trace:
         n_nodes=int(rng.choice((512, 2048, 8192))),
         footprint_bytes=int(rng.choice((64, 256))) * _MIB,
         traffic=Traffic(gap_ticks=(low, low + int(rng.integers(1, 40)))),
-        name=name,
     )
 
 
-def _strided(rng: np.random.Generator, name: str) -> Trace:
+def _strided(rng: np.random.Generator) -> Trace:
     return generators.strided(
         _REQUESTS,
         stride_bytes=int(rng.choice((1, 2, 4, 8, 16, 32, 64))) * 1024,
         footprint_bytes=int(rng.choice((4, 16, 64))) * _MIB,
         seed=_seed(rng),
         traffic=_traffic(rng, bursty=False),
-        name=name,
     )
 
 
-def _phases(rng: np.random.Generator, name: str) -> Trace:
+def _phases(rng: np.random.Generator) -> Trace:
     requests = int(rng.choice((20, 50, 100)))
     total = _REQUESTS // requests
     sequential = int(total * rng.uniform(0.3, 0.7))
@@ -335,11 +329,10 @@ def _phases(rng: np.random.Generator, name: str) -> Trace:
         starts_sequential=bool(rng.random() < 0.5),
         footprint_bytes=1024 * _MIB,
         traffic=_traffic(rng, bursty=bool(rng.random() < 0.3)),
-        name=name,
     )
 
 
-def _copy(rng: np.random.Generator, name: str) -> Trace:
+def _copy(rng: np.random.Generator) -> Trace:
     return generators.copy(
         _REQUESTS,
         seed=_seed(rng),
@@ -347,16 +340,14 @@ def _copy(rng: np.random.Generator, name: str) -> Trace:
         source_address=64 * _MIB,
         target_address=int(rng.choice(_SIZES)) * _MIB + 64 * _MIB,
         traffic=_traffic(rng, bursty=bool(rng.random() < 0.5)),
-        name=name,
     )
 
 
-def _short_runs(rng: np.random.Generator, name: str, *, bursty: bool) -> Trace:
+def _short_runs(rng: np.random.Generator, *, bursty: bool) -> Trace:
     return generators.local(
         _REQUESTS,
         seed=_seed(rng),
         sequential_share=float(rng.uniform(0.2, 0.8)),
         footprint_bytes=int(rng.choice((128, 512, 1024))) * _MIB,
         traffic=_traffic(rng, bursty=bursty),
-        name=name,
     )

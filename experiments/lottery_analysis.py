@@ -12,8 +12,8 @@ from archgym.analysis.statistics import Interval, scores
 from archgym.checks import check_whole
 from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence, has_defaults
 from archgym.report.findings import random_means
-from archgym.report.protocol import Protocol
-from archgym.report.table import Cell, Table
+from archgym.report.quantities import Cell, Table
+from archgym.report.verdict import Protocol
 
 COLUMNS = (
     "agent", "draws", "tasks", "seeds", "P90 - P10", "by chance",

@@ -26,7 +26,7 @@ from archgym.bench import bench_task
 from archgym.errors import ArchGymError, BudgetExhausted
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
-from archgym.sweep.settings import draw_hyperparameters
+from archgym.sweep.plan import draw_hyperparameters
 
 PAGE = Path(__file__).resolve().parents[1] / "experiments" / "lottery.md"
 START, END = "<!-- hard: begin -->", "<!-- hard: end -->"

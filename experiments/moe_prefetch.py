@@ -12,8 +12,7 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
-from archgym.files.replacement import figure_metadata
-from archgym.files.storage import atomic_file
+from archgym.files.storage import atomic_file, figure_metadata
 from archgym.simulators.moe.kernel.columns import Prefetch
 from archgym.simulators.moe.kernel.run import Run, documents, popularity, run
 from archgym.simulators.moe.machine.hardware import Link, NodePreset, node

@@ -17,8 +17,8 @@ from archgym.datasets import read_dataset
 from archgym.datasets.dataset import Dataset
 from archgym.datasets.region import Sums, add_to_sums, influential
 from archgym.errors import ArchGymError
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import FEASIBLE, Simulator, simulator_class
 from archgym.files.storage import atomic_file, write_atomic
 from archgym.proxy.features import gather_facts
@@ -26,7 +26,6 @@ from archgym.proxy.fitting import (
     Announce,
     Rows,
     TrainOptions,
-    chosen_setting,
     distinct_rows,
     fit_part,
 )
@@ -171,7 +170,8 @@ def _report(
         here = rows[rows.workload == place]
         name = dataset.workloads[place].name
         step(f"hyperparameters for {name}")
-        fixed = replace(options, setting=chosen_setting(dataset, here, options))
+        setting = fit_part(dataset, here, options, with_intervals=False).setting
+        fixed = replace(options, setting=setting)
         for split, errors in _splits(dataset, here, fixed, simulator, step).items():
             splits.setdefault(split, {})[name] = errors
         if curves:

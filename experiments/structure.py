@@ -141,6 +141,11 @@ class Tree:
             for node in ast.walk(tree)
         )
 
+    def docs(self) -> list[str]:
+        """Return the texts of the docs' pages, those of tutorials included."""
+        folder = self.root / "docs"
+        return [path.read_text() for path in (*folder.glob("*.md"), *folder.glob("tutorials/*.md"))]
+
     def on_kit(self) -> int:
         """Return the simulators that are built on the kit."""
         return sum(
@@ -213,6 +218,9 @@ ROWS: dict[str, Callable[[Tree], str]] = {
         f"{tree.classes('Validation', 'Row', 'Agreement', 'Line')}"
     ),
     "classes of rules' cases and results": lambda tree: f"{tree.rule_classes()}",
+    "pages and words of docs": lambda tree: (
+        f"{len(tree.docs())}, {sum(len(text.split()) for text in tree.docs()):,}"
+    ),
 }
 
 

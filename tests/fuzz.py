@@ -66,7 +66,7 @@ def _alone(path: Path, name: str) -> Path:
 def _in_study(path: Path) -> None:
     """Read a study of the corpus with one of its files replaced."""
     from archgym.studies.snapshot import read_study
-    from archgym.studies.timing import read_times
+    from archgym.sweep.study_run import read_times
 
     folder = path.parent / "study"
     shutil.copytree(CORPUS / "_study", folder, dirs_exist_ok=True)
@@ -229,7 +229,7 @@ READERS: dict[str, Reader] = {
     "spreadsheet": _spreadsheet,
     "design": _design,
     "requests": _named("simulators.moe.workloads.requests", "read_requests"),
-    "routing": _named("simulators.moe.rules.traces", "read_events"),
+    "routing": _named("simulators.moe.rules.case", "read_events"),
     "model-config": _named("simulators.moe.formats.huggingface", "read_huggingface"),
     "moe-model": _named("simulators.moe.machine.presets", "read_model"),
     "server": _named("simulators.moe.machine.hardware", "_read_node"),

@@ -14,7 +14,7 @@ CLASSES = {
     "archgym.envs.design": ["DesignEnv"],
     "archgym.envs.multi_agent": ["ParallelDesignEnv"],
     "archgym.envs.sb3": ["Sb3VecEnv"],
-    "archgym.proxy.simulator": ["ProxySimulator"],
+    "archgym.proxy.proxy": ["ProxySimulator"],
 }
 LIBRARIES = {"archgym.envs.multi_agent": "pettingzoo", "archgym.envs.sb3": "stable_baselines3"}
 

@@ -18,7 +18,7 @@ import archgym as ag
 from archgym.agent.agent import agent_class
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.report.commands import older_version
-from archgym.studies.verification import verify_study
+from archgym.studies.snapshot import verify_study
 from archgym.testing import ProvingSimulator
 from tests.test_formats_v0_1 import command, has_same_logarithm, records
 

@@ -35,10 +35,9 @@ RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
 ENTRIES = {"__init__", "__main__"}
 MAX_TOP_MODULES = 6
 # Lines of the package. A change that needs more deletes elsewhere, or says here why it does not.
-# The aim is 135,500: prefix caches, control and measurements take some 3,000 more than meant.
-MAX_LINES = 137_150
+MAX_LINES = 135_500
 # Modules and folders of a simulator, its `README.md` aside.
-MAX_ENTRIES = 13
+MAX_ENTRIES = 12
 # Modules of fewer lines than `SHORT` that a single other module imports, and how many there may be.
 SHORT = 120
 MAX_SHORT_WITH_ONE_IMPORTER = 25

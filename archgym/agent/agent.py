@@ -1,24 +1,298 @@
-"""The interface of agents: search methods that propose designs and learn from results."""
+"""The interface of agents: what they know before a search, propose, advise and learn."""
 
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, final
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, final, get_args
 
+import msgspec
 import numpy as np
 
-from archgym.agent.advice import Advice
-from archgym.agent.hyperparameters import checked_hyperparameters, declared_hyperparameters
-from archgym.agent.policy import Policy
-from archgym.agent.prior import Prior
-from archgym.checks import check_whole
-from archgym.errors import InvalidArgumentError, UnknownNameError, unknown_name
+from archgym.analysis.pareto import front
+from archgym.checks import check_choice, check_number, check_whole
+from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError, unknown_name
 from archgym.evaluation.trials import Evaluate, Trials
+from archgym.files.archive import read_archive, write_archive
+from archgym.files.json_types import typed
 from archgym.runtime.plugins import load, registered
-from archgym.spaces.parameter import Parameter
+from archgym.spaces.design import Design
+from archgym.spaces.parameter import Categorical, Parameter
 from archgym.spaces.space import DesignSpace
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task
+
+
+@final
+@dataclass(frozen=True)
+class Within:
+    """Limits of the values that a constructor accepts, wider than the searched range."""
+
+    low: float
+    high: float
+
+
+def declared_hyperparameters(constructor: Callable[..., Any]) -> tuple[Parameter, ...]:
+    """Return the ranges in a constructor's annotations, in its order, with its defaults.
+
+    Arguments with other annotations declare no range. Annotations as texts declare none if they
+    name imports of a type checker.
+
+    Raises:
+      InvalidArgumentError: A range has another name than its argument, or a default of its own.
+      InvalidSpaceError: A default is not in its range.
+    """
+    return tuple(
+        _with_default(argument, parameter) for argument, parameter in _declarations(constructor)
+    )
+
+
+def checked_hyperparameters(
+    constructor: Callable[..., Any], values: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return usable values of a constructor's hyperparameters, each as its plain type.
+
+    Args:
+      constructor: Constructor whose annotations hold ranges, and `Within` where it accepts more.
+      values: Values by name; other names may be among them, and some may be absent.
+
+    Raises:
+      InvalidArgumentError: One is outside its limits.
+      InvalidDesignError: A value is not in its range, and its type is not plain.
+    """
+    checked: dict[str, Any] = {}
+    for argument, parameter in _declarations(constructor):
+        if argument.name in values:
+            checked[argument.name] = _checked(argument, parameter, values[argument.name])
+    return checked
+
+
+def _checked(argument: inspect.Parameter, parameter: Parameter, value: Any) -> Any:
+    name = argument.name
+    if isinstance(parameter, Categorical) and parameter.is_text:
+        return check_choice(name, value, [str(choice) for choice in parameter.choices])
+    kind, *notes = get_args(argument.annotation)
+    if kind not in (int, float):
+        parameter.index(value)
+        return value
+    limits: Any = (parameter.value(0), parameter.value(parameter.size - 1))
+    for note in notes:
+        if isinstance(note, Within):
+            limits = (note.low, note.high)
+    check: Any = check_whole if kind is int else check_number
+    return check(name, value, *limits)
+
+
+def _declarations(
+    constructor: Callable[..., Any],
+) -> Iterator[tuple[inspect.Parameter, Parameter]]:
+    try:
+        signature = inspect.signature(constructor, eval_str=True)
+    except NameError:
+        return
+    for argument in signature.parameters.values():
+        for note in get_args(argument.annotation)[1:]:
+            if isinstance(note, Parameter):
+                yield argument, note
+
+
+def _with_default(argument: inspect.Parameter, declared: Any) -> Parameter:
+    name = argument.name
+    if declared.name != name or declared.default is not None:
+        raise InvalidArgumentError(
+            f"The range of argument `{name}` must have its name and no default of its own; got "
+            f"name {declared.name!r} and default {declared.default!r}. Give the argument the "
+            "default."
+        )
+    if argument.default is inspect.Parameter.empty:
+        raise InvalidArgumentError(
+            f"Hyperparameter `{name}` must have a default, since agents are made without any "
+            "too; got none. Give the argument one."
+        )
+    completed: Parameter = replace(declared, default=argument.default)
+    return completed
+
+
+_DESCRIPTION = "policy.json"
+_RESTORE = "Restore it from a copy, or run the study again"
+
+
+class _About(msgspec.Struct):
+    """Members of a policy's description."""
+
+    agent: str
+    hyperparameters: dict[str, Any]
+    description: dict[str, Any]
+
+
+@final
+@dataclass(frozen=True)
+class Policy:
+    """Weights of a trained policy with what is needed to use them, without code.
+
+    `agent` names the agent that learned it, with its `hyperparameters`; `description` is JSON of
+    the agent's own; `weights` are float or whole numbers by name.
+
+    Example:
+      >>> from tempfile import TemporaryDirectory
+      >>> policy = Policy("ppo", {"lr": 0.001}, {"layers": 1}, {"bias": np.zeros(2)})
+      >>> with TemporaryDirectory() as folder:
+      ...     policy.save(f"{folder}/policy.npz")
+      ...     Policy.load(f"{folder}/policy.npz").weights["bias"].tolist()
+      [0.0, 0.0]
+    """
+
+    agent: str
+    hyperparameters: Mapping[str, Any]
+    description: Mapping[str, Any]
+    weights: Mapping[str, np.ndarray]
+
+    def save(self, path: str | Path) -> None:
+        """Write one `.npz` file, whole or not at all.
+
+        Raises:
+          StorageError: It cannot be written.
+        """
+        about = {
+            "agent": self.agent,
+            "hyperparameters": dict(self.hyperparameters),
+            "description": dict(self.description),
+        }
+        write_archive(path, _DESCRIPTION, about, self.weights)
+
+    @classmethod
+    def load(cls, path: str | Path) -> "Policy":
+        """Read what `save` wrote.
+
+        Raises:
+          FileFormatError: The file is damaged or no policy.
+          StorageError: It cannot be read.
+        """
+        header, weights, _ = read_archive(path, _DESCRIPTION, "a policy", _RESTORE)
+        try:
+            about = typed(header, _About)
+        except ValueError as error:
+            problem = f"a policy must be what ArchGym wrote; {error}"
+            raise FileFormatError(path, None, problem, _RESTORE) from None
+        return cls(about.agent, about.hyperparameters, about.description, weights)
+
+
+@final
+@dataclass(frozen=True)
+class Prediction:
+    """A metric as a model predicts it, with the interval that holds it with 90 %."""
+
+    value: float
+    low: float
+    high: float
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Suggestion:
+    """A design with what a model expects of it."""
+
+    design: Design
+    is_own: bool
+    """True for a design that the user asked about."""
+    metrics: Mapping[str, Prediction]
+    """By name: metrics of the objective and of the limits, as means over the workloads."""
+    limits: Mapping[str, float]
+    """Probability of meeting each limit."""
+    built: float
+    """Probability that the design can be built."""
+    better: float
+    """Probability that it meets all limits and beats the best design so far."""
+    extrapolated: bool
+    """True if it is so far from all results that its intervals could not be tried on them."""
+    novelty: float
+    """Uncertainty of the objective, as a share of the spread of results: near 1 the model knows
+    nothing of such designs."""
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class Advice:
+    """Designs worth evaluating next, the most promising one first."""
+
+    suggestions: tuple[Suggestion, ...]
+    importance: Mapping[str, float]
+    """By parameter, the range of the predicted objective when it alone changes from the best
+    design, the largest first; in logarithms, so that 0.1 is some 10 %."""
+    unseen: Mapping[str, tuple[Any, ...]]
+    """Values that no evaluated design has, for parameters of few values."""
+    evaluations: int
+    """Results that the model learned from."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the advice as data."""
+        return {
+            "evaluations": self.evaluations,
+            "suggestions": [
+                {
+                    **{k: v for k, v in vars(each).items() if k not in ("design", "metrics")},
+                    "limits": dict(each.limits),
+                    "design": dict(each.design),
+                    "metrics": {name: asdict(found) for name, found in each.metrics.items()},
+                }
+                for each in self.suggestions
+            ],
+            "importance": dict(self.importance),
+            "unseen": {name: list(values) for name, values in self.unseen.items()},
+        }
+
+
+# chosen: the best eighth of a study is good enough to begin with, and differs enough.
+_BEST_SHARE = 8
+
+
+@final
+@dataclass(frozen=True)
+class Prior:
+    """Start designs with their results, and records of earlier studies, best first.
+
+    Records may come from other workloads and objectives, so they say which designs are promising
+    and not what these are worth. `scores` are normal scores by rank within each earlier study.
+    """
+
+    start: Trials | None
+    """Results of the start designs, which were evaluated in this study."""
+    indices: np.ndarray
+    """(n, n_parameters) canonical indices, each design once, by falling score."""
+    scores: np.ndarray
+    """(n,), larger is better."""
+    terms: np.ndarray
+    """(n, n_terms), rewards for each term of the objective, each relative to its study."""
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def best(self, n: int) -> np.ndarray:
+        """Return `n` of the designs with the highest scores, (at most n, n_parameters).
+
+        Ranks are spaced geometrically over the best eighth, since the very best of a study are
+        often alike, and another workload may need a different one.
+        """
+        n = min(n, len(self))
+        if n == 0:
+            return self.indices[:0]
+        last = max(n, len(self) // _BEST_SHARE)
+        ranks = np.unique(np.geomspace(1, last, n).astype(np.int64)) - 1
+        # Where the first ranks are too close to be spaced, the next best fill the gaps.
+        others = np.setdiff1d(np.arange(last), ranks)[: n - len(ranks)]
+        return self.indices[np.sort(np.append(ranks, others))]
+
+    def best_fronts(self, n: int) -> np.ndarray:
+        """Return `n` designs, front after front of their terms, (at most n, n_parameters)."""
+        chosen: list[int] = []
+        left = np.arange(len(self))
+        while len(chosen) < n and len(left):
+            is_best = front(self.terms[left])
+            chosen += left[is_best].tolist()
+            left = left[~is_best]
+        return self.indices[chosen[:n]]
 
 
 class Agent(ABC):

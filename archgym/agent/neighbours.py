@@ -8,11 +8,18 @@ other value where nothing is near.
 import sys
 from collections.abc import Callable
 from functools import cache
+from typing import Final
 
 import numpy as np
 
 from archgym.spaces.parameter import Factorisation, Parameter, Permutation
 from archgym.spaces.space import DesignSpace
+
+# chosen: Python makes so many steps in the time that loading compiled ones takes, a tenth of a
+# second.
+_LOADED_AFTER: Final = 2**15
+# Steps of this process.
+_made: Final = [0]
 
 
 def step(parameter: Parameter, index: int, length: float, rng: np.random.Generator) -> int:
@@ -71,22 +78,18 @@ def step_designs(
     chosen = movable & (least | (order < rate / np.maximum(n_movable, 1)))
     places = np.argwhere(chosen)
     parameters = space.parameters
-    are_ordered = np.array([parameter.is_ordered for parameter in parameters])
-    is_listed = are_ordered | [_is_choice(type(parameter)) for parameter in parameters]
-    # Compiled code makes the same steps, and is used where a simulator has loaded its library.
-    if "archgym.runtime.kernels" in sys.modules and is_listed[places[:, 1]].all():
-        odds = np.minimum(1.0, 1.0 / (length * space.sizes))
-        _compiled_steps()(changed, places, space.sizes, are_ordered, odds, rng)
-        return changed
-    sizes = space.sizes.tolist()
+    _made[0] += len(places)
+    # Compiled code makes the same steps. It is used in long searches, where a simulator has loaded
+    # its library.
+    if _made[0] > _LOADED_AFTER and "archgym.runtime.kernels" in sys.modules:
+        are_ordered = np.array([parameter.is_ordered for parameter in parameters])
+        is_listed = are_ordered | [_is_choice(type(parameter)) for parameter in parameters]
+        if is_listed[places[:, 1]].all():
+            odds = np.minimum(1.0, 1.0 / (length * space.sizes))
+            _compiled_steps()(changed, places, space.sizes, are_ordered, odds, rng)
+            return changed
     for row, place in places.tolist():
-        index = int(changed[row, place])
-        if are_ordered[place]:
-            changed[row, place] = _along(index, sizes[place], length, rng)
-        elif is_listed[place]:
-            changed[row, place] = (index + int(rng.integers(1, sizes[place]))) % sizes[place]
-        else:
-            changed[row, place] = step(parameters[place], index, length, rng)
+        changed[row, place] = step(parameters[place], int(changed[row, place]), length, rng)
     return changed
 
 

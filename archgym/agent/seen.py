@@ -4,7 +4,7 @@ from typing import final
 
 import numpy as np
 
-from archgym.agent.prior import Prior
+from archgym.agent.agent import Prior
 from archgym.errors import InvalidSpaceError
 from archgym.evaluation.trials import Trials
 from archgym.spaces.space import DesignSpace, design_keys

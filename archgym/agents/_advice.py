@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from archgym.agent.advice import Advice, Prediction, Suggestion
+from archgym.agent.agent import Advice, Prediction, Suggestion
 from archgym.agents._gaussian_process import GaussianProcess
 from archgym.agents._task_model import DesignFeatures, History, TaskModel
 

@@ -6,7 +6,7 @@ policy from filling the memory.
 
 from typing import Annotated
 
-from archgym.agent.hyperparameters import Within
+from archgym.agent.agent import Within
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.spaces.parameter import Categorical, Integer, Ordinal, PowerOfTwo, Real
 

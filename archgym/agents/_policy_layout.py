@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from archgym.agent.policy import Policy
+from archgym.agent.agent import Policy
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 

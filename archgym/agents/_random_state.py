@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
@@ -44,12 +43,7 @@ class RandomState:
         torch.default_generator.manual_seed(self._seeds[2])
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         assert self._others is not None
         others, self._others = self._others, None
         _write(others)

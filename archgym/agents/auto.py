@@ -8,9 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.agent.agent import Agent
-from archgym.agent.hyperparameters import Within
-from archgym.agent.prior import Prior
+from archgym.agent.agent import Agent, Prior, Within
 from archgym.agents import _hyperparameters as shared
 from archgym.agents.few import FewAgent
 from archgym.agents.genetic import GeneticAgent

@@ -4,9 +4,8 @@ from typing import Annotated, Any, Self, final
 
 import numpy as np
 
-from archgym.agent.agent import AskTellAgent
+from archgym.agent.agent import AskTellAgent, Prior
 from archgym.agent.neighbours import step_designs
-from archgym.agent.prior import Prior
 from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.analysis.statistics import normal_scores

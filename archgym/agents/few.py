@@ -5,10 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, final
 
 import numpy as np
 
-from archgym.agent.advice import Advice
-from archgym.agent.agent import Agent
+from archgym.agent.agent import Advice, Agent, Prior
 from archgym.agent.neighbours import step_designs
-from archgym.agent.prior import Prior
 from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.agents._advice import advice
@@ -17,7 +15,7 @@ from archgym.checks import check_whole
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.trials import Evaluate, Trials, expect
-from archgym.runtime.threads import one_thread
+from archgym.runtime.importing import one_thread
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 

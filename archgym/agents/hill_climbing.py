@@ -5,9 +5,8 @@ from typing import Annotated, final
 
 import numpy as np
 
-from archgym.agent.agent import AskTellAgent
+from archgym.agent.agent import AskTellAgent, Prior
 from archgym.agent.neighbours import step_designs
-from archgym.agent.prior import Prior
 from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_choice, check_number, check_whole

@@ -5,9 +5,7 @@ from typing import TYPE_CHECKING, Annotated, final
 
 import numpy as np
 
-from archgym.agent.agent import Agent
-from archgym.agent.hyperparameters import checked_hyperparameters
-from archgym.agent.policy import Policy
+from archgym.agent.agent import Agent, Policy, checked_hyperparameters
 from archgym.agents import _hyperparameters as shared
 from archgym.agents._policy_layout import require_layout
 from archgym.agents._random_state import RandomState

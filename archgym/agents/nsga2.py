@@ -7,9 +7,8 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.agent.agent import Agent
+from archgym.agent.agent import Agent, Prior
 from archgym.agent.neighbours import step_designs
-from archgym.agent.prior import Prior
 from archgym.agent.seen import AskedDesigns
 from archgym.agents import _hyperparameters as shared
 from archgym.checks import check_number, check_whole

@@ -9,13 +9,18 @@ from archgym.bench.exporters import (
     syne_tune_blackbox,
 )
 from archgym.bench.fidelities import ScreenedSearch, screened_search
-from archgym.bench.release import Release, read_release
 from archgym.bench.report import BenchReport, read_bench_report
 from archgym.bench.run import ProgramRun, bench_plan, run_bench, run_program
 from archgym.bench.serving import TaskServer, serve
-from archgym.bench.shuffled import ShuffledSimulator, shuffled_task
-from archgym.bench.suite import SUITES, BenchTask, bench_task, bench_tasks
-from archgym.bench.verification import Refusal, verify_bench
+from archgym.bench.suite import (
+    SUITES,
+    BenchTask,
+    ShuffledSimulator,
+    bench_task,
+    bench_tasks,
+    shuffled_task,
+)
+from archgym.bench.verification import Refusal, Release, read_release, verify_bench
 
 __all__ = [
     "SUITES",

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Protocol, final, runtime_checkable
+from typing import Any, Final, Protocol, final, runtime_checkable
 
 import numpy as np
 
@@ -15,12 +15,8 @@ from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.files.storage import make_folder, open_member, storage_errors, write_atomic
-from archgym.studies.known import Known
-from archgym.studies.snapshot import StudyLog, read_study
+from archgym.studies.snapshot import Known, StudyLog, read_study
 from archgym.studies.study import Study
-
-if TYPE_CHECKING:
-    from archgym.evaluation.task import Task
 
 _SCREENING = "screening"
 _SEARCH = "search"

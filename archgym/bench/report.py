@@ -25,6 +25,7 @@ from archgym.sweep.results import (
     require_evaluations,
     within_reward,
 )
+from archgym.sweep.study_run import Curves
 
 BUDGETS = (10, 25, 50, 100, 200, 1000)
 """Evaluations at which agents are compared."""
@@ -154,7 +155,7 @@ def read_bench_report(folder: str | Path) -> BenchReport:
     require_evaluations(report)
     most = report.plan.budget
     budgets = (*(budget for budget in BUDGETS if budget < most), most)
-    begun = [task for task in report.tasks if any(_begun(agent) for agent in task.agents)]
+    begun = [t for t in report.tasks if any(r.evaluations for a in t.agents for r in a.runs)]
     rewards = {
         budget: [[_rewards(agent, budget) for agent in task.agents] for task in begun]
         for budget in budgets
@@ -169,10 +170,6 @@ def read_bench_report(folder: str | Path) -> BenchReport:
     return BenchReport(budgets, scores, _standings(labels, rewards), unfinished, damage)
 
 
-def _begun(agent: AgentSummary) -> bool:
-    return any(run.evaluations for run in agent.runs)
-
-
 def _first_log(report: SweepReport, task: TaskSummary) -> StudyLog:
     run = next(run for agent in task.agents for run in agent.runs if run.evaluations)
     return read_study(report.folder / run.run.id)
@@ -180,7 +177,7 @@ def _first_log(report: SweepReport, task: TaskSummary) -> StudyLog:
 
 def _rewards(agent: AgentSummary, budget: int) -> np.ndarray:
     """Return best rewards after a budget; those of runs that have not come so far are left out."""
-    values = np.array([run.curve.at(budget) for run in agent.runs])
+    values = Curves([run.curve for run in agent.runs]).at(budget)
     known: np.ndarray = np.maximum(values[~np.isnan(values)], INFEASIBLE_REWARD)
     return known
 
@@ -189,7 +186,7 @@ def _task_score(
     task: TaskSummary, log: StudyLog, rewards: dict[int, list[np.ndarray]]
 ) -> TaskScore:
     best_known = max(task.best_known, _recorded_best(task.task.label, log))
-    threshold = within_reward(log, best_known, WITHIN) - 1e-12
+    threshold = within_reward(log, best_known, WITHIN)
     agents = []
     for place, agent in enumerate(task.agents):
         regret = {
@@ -198,9 +195,9 @@ def _task_score(
             if len(each[place])
         }
         begun = [run for run in agent.runs if run.evaluations]
-        good = [run.curve.rewards >= threshold for run in begun]
-        arrived = [bool(hits.any()) for hits in good]
-        times = [int(np.argmax(h)) + 1 if h.any() else len(h) for h in good]
+        reached = Curves([run.curve for run in begun]).reached(threshold)
+        arrived = [place is not None for place in reached]
+        times = [place or run.evaluations for place, run in zip(reached, begun, strict=True)]
         to_within = kaplan_meier(times, arrived).median if any(arrived) else math.inf
         agents.append(AgentScore(agent.label, regret, to_within, sum(arrived), len(begun)))
     return TaskScore(task.task.label, best_known, tuple(agents))

@@ -1,31 +1,116 @@
-"""Verification of a benchmark's folder: plan, journals, budgets, repeats and claims."""
+"""Verification of a benchmark's folder against frozen tasks: journals, budgets and claims."""
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.resources import files
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Literal, final
+from typing import Any, Final, Literal, final
 
 import msgspec
 import numpy as np
 
 from archgym.agent.agent import agent_class
-from archgym.bench.release import RELEASE, read_release
 from archgym.bench.serving import design_values
 from archgym.bench.suite import BenchTask, bench_task, bench_tasks
 from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, UnknownNameError
-from archgym.evaluation.isolation import evaluate_isolated
+from archgym.evaluation.executor import evaluate_isolated
 from archgym.evaluation.task import Task
 from archgym.files.storage import open_member, storage_errors
 from archgym.spaces.space import DesignSpace
-from archgym.studies.folder import STUDY_NAME
-from archgym.studies.snapshot import StudyLog, read_study
-from archgym.studies.verification import verify_study
+from archgym.studies.metadata import STUDY_NAME
+from archgym.studies.snapshot import StudyLog, read_study, verify_study
 from archgym.sweep.plan import PROGRAM, Run, SweepPlan
 from archgym.sweep.reading import PLAN_NAME, read_recorded_plan
 from archgym.sweep.study_run import require_same_study
+
+RELEASE: Final = "archbench-2026.1"
+"""Latest release: digests of tasks that results can be compared over.
+
+`python experiments/bench_release.py` freezes the tasks as they are. A release is never changed
+afterwards: a task that turns out wrong gets an erratum, and leaves the rankings. The next release
+has another year or number, its own file, and every task whose simulator has a new version.
+"""
+
+
+@final
+@dataclass(frozen=True)
+class FrozenTask:
+    """A task as it was when the release was made."""
+
+    digest: str
+    """Digest of the task: simulator and version, space, workloads, objective and limits."""
+    simulator: str
+    version: int
+    split: str
+    budgets: tuple[int, ...]
+    best_known: float | None
+    hardness: float | None
+    """Mean evaluations of random search to within 1 % of the best known."""
+
+
+@final
+@dataclass(frozen=True)
+class Erratum:
+    """A task of a release that must not be compared over, or only with care."""
+
+    task: str
+    date: str
+    text: str
+
+
+@final
+@dataclass(frozen=True)
+class Release:
+    """A frozen suite."""
+
+    name: str
+    tasks: Mapping[str, FrozenTask]
+    errata: tuple[Erratum, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of names and digests of all tasks, to cite."""
+        pairs = sorted((name, task.digest) for name, task in self.tasks.items())
+        return hashlib.sha256(json.dumps(pairs).encode()).hexdigest()
+
+    def problem(self, label: str, digest: str) -> str | None:
+        """Return why a task is not the release's, or None.
+
+        Args:
+          label: Name of the task.
+          digest: Its digest.
+        """
+        if label not in self.tasks:
+            return f"the task is not of {self.name}."
+        if self.tasks[label].digest != digest:
+            return (
+                f"the task is not that of {self.name}, whose simulator has version "
+                f"{self.tasks[label].version}. Use the version of ArchGym that the release names."
+            )
+        faults = [erratum.text for erratum in self.errata if erratum.task == label]
+        return f"the task is withdrawn from {self.name}: {faults[0]}" if faults else None
+
+
+@cache
+def read_release(name: str = RELEASE) -> Release:
+    """Return a frozen release.
+
+    Args:
+      name: Name of a release, of which there is one so far.
+    """
+    path = files("archgym.bench") / "data" / f"{name}.json"
+    data = json.loads(path.read_text("utf-8"))
+    tasks = {
+        label: FrozenTask(**{**task, "budgets": tuple(task["budgets"])})
+        for label, task in data["tasks"].items()
+    }
+    return Release(data["release"], tasks, tuple(Erratum(**each) for each in data["errata"]))
+
 
 CLAIMS_NAME = "claims.jsonl"
 """File of claims, one JSON object a line: task, design, reward."""

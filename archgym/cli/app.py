@@ -31,16 +31,14 @@ from archgym.cli.commands.bench import bench_app
 from archgym.cli.commands.codesign import codesign
 from archgym.cli.commands.control import control_app
 from archgym.cli.commands.dataset import dataset_app
-from archgym.cli.commands.decide import decide, prove
+from archgym.cli.commands.decide import decide, measure, prove
 from archgym.cli.commands.describe import describe
 from archgym.cli.commands.evaluate import evaluate
 from archgym.cli.commands.explain import explain, simplify
-from archgym.cli.commands.export import export
 from archgym.cli.commands.list import list_names
 from archgym.cli.commands.mcp import mcp
-from archgym.cli.commands.measure import measure
 from archgym.cli.commands.proxy import proxy_app
-from archgym.cli.commands.report import report
+from archgym.cli.commands.report import export, report
 from archgym.cli.commands.rule import rule_app
 from archgym.cli.commands.search import resume, search
 from archgym.cli.commands.studies import portfolio, show, watch
@@ -282,7 +280,8 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
                 "the output.",
                 1,
             )
-        _fail(_one_line(error), _exit_code(error))
+        code = 128 + error.signal_number if isinstance(error, StudyInterrupted) else 1
+        _fail(_one_line(error), code)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -342,10 +341,6 @@ def _is_full_output(error: BaseException) -> bool:
         and error.errno == errno.ENOSPC
         and error.filename is None
     )
-
-
-def _exit_code(error: BaseException) -> int:
-    return 128 + error.signal_number if isinstance(error, StudyInterrupted) else 1
 
 
 def _fail(message: str, code: int) -> NoReturn:

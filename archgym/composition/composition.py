@@ -34,9 +34,8 @@ from archgym.composition.namespace import (
     within,
 )
 from archgym.errors import InvalidDesignError, SimulatorError, unknown_name
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import Metrics, MetricSpec
-from archgym.evaluation.options import DeclaredOption, declared_options
+from archgym.evaluation.options import DeclaredOption, declared_options, make_simulator
 from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import (
     FAILED,

@@ -12,8 +12,7 @@ from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.evaluation.options import Option
 from archgym.simulators.cpu.kernel.cores.run import Cores
 from archgym.simulators.cpu.kernel.layout import G_RETIRED, Ints
-from archgym.simulators.cpu.kernel.run import PLACES, Core
-from archgym.simulators.cpu.kernel.stepping import STRIDES, SWITCHABLE, switch_prefetchers
+from archgym.simulators.cpu.kernel.run import PLACES, STRIDES, SWITCHABLE, Core, switch_prefetchers
 from archgym.simulators.cpu.machine import PREFETCHERS
 from archgym.simulators.cpu.space import design_space, machine_of
 from archgym.simulators.cpu.workloads import InstructionTrace, trace_of

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.agent.policy import Policy
+from archgym.agent.agent import Policy
 from archgym.control.tasks import ControlTask, Episode, best_static, reference, static, task_of
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError, unknown_name
 

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from archgym.checks import check_line
-from archgym.datasets.columns import Columns, is_listed
-from archgym.datasets.ids import DesignIds
+from archgym.datasets.columns import Columns, DesignIds, is_listed
 from archgym.datasets.metadata import About, Model, task_model, task_workloads
 from archgym.errors import ArchGymError, InvalidArgumentError
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import merged_objectives, objective_from_json
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
@@ -256,7 +255,11 @@ def _told(tasks: Sequence[Mapping[str, Any]], space: DesignSpace) -> Declaration
     recorded = [objective_from_json(task["objective"]) for task in tasks]
     objectives = merged_objectives(*({o.name: o} for o in recorded))
     n_model = len(first["reasons"]) - len(space.constraints)
-    sources = {label: w for task in tasks for (label, _), w in _labelled(task)}
+    sources = {
+        label: w
+        for task in tasks
+        for (label, _), w in zip(task_workloads(task), task["workloads"], strict=True)
+    }
     return Declaration(
         simulator=str(first["simulator"]),
         version=int(first["version"]),
@@ -276,10 +279,6 @@ def _told(tasks: Sequence[Mapping[str, Any]], space: DesignSpace) -> Declaration
             for label, w in sources.items()
         ),
     )
-
-
-def _labelled(task: Mapping[str, Any]) -> list[tuple[tuple[str, str], Mapping[str, Any]]]:
-    return list(zip(task_workloads(task), task["workloads"], strict=True))
 
 
 def _completed(told: Declaration) -> Declaration:

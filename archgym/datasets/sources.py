@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from archgym.checks import check_line
-from archgym.datasets.columns import Columns, coded, decoded_ids
+from archgym.datasets.columns import Columns, IdSet, coded, decoded_ids, fold, scope_id
 from archgym.datasets.from_studies import about_studies, study_batches
-from archgym.datasets.ids import IdSet, fold, scope_id
 from archgym.datasets.metadata import About, model_of
 from archgym.datasets.stored import StoredDataset, open_stored
 from archgym.errors import InvalidArgumentError
@@ -44,9 +43,13 @@ class RowSource(ABC):
             if self.progress is not None:
                 self.progress(*self._reached(n_rows))
 
-    @abstractmethod
     def _batches(self) -> "Iterator[pa.RecordBatch]":
         """Return rows as `batches` gives them."""
+        return _marked(self.about, self.read())
+
+    @abstractmethod
+    def read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
+        """Return rows with the file or folder that they are in, before duplicates are marked."""
 
     @abstractmethod
     def _reached(self, n_rows: int) -> tuple[str, float, float]:
@@ -139,10 +142,7 @@ class StudySource(RowSource):
         self._damage: list[str] = []
         self._done = 0.0
 
-    def _batches(self) -> "Iterator[pa.RecordBatch]":
-        return _marked(self.about, self._read())
-
-    def _read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
+    def read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
         self._damage = []
         for place, folder in enumerate(self._folders):
             log = read_study(folder)
@@ -174,10 +174,7 @@ class LogSource(RowSource):
         self.about = about_studies([log.header for log in logs], None, None)
         self.columns = Columns(self.about.declarations)
 
-    def _batches(self) -> "Iterator[pa.RecordBatch]":
-        return _marked(self.about, self._read())
-
-    def _read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
+    def read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
         for log in self._logs:
             for batch in study_batches(log, self.columns):
                 yield log.folder, batch
@@ -205,7 +202,6 @@ class DatasetSource(RowSource):
         return "rows", n_rows, self.stored.n_rows
 
     def read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
-        """Return rows with the file that they are in."""
         schema = self.columns.schema()
         for file in self.stored.files:
             for batch in file.batches(schema.names):
@@ -236,10 +232,7 @@ class MergedSource(RowSource):
         self.about = _joined(abouts, [Path(path) for path in datasets], name, license)
         self.columns = Columns(self.about.declarations)
 
-    def _batches(self) -> "Iterator[pa.RecordBatch]":
-        return _marked(self.about, self._read())
-
-    def _read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
+    def read(self) -> "Iterator[tuple[Path, pa.RecordBatch]]":
         schema = self.columns.schema()
         for source in self._sources:
             for path, batch in source.read():

@@ -9,12 +9,19 @@ from typing import TYPE_CHECKING, Any, Literal, final, get_args
 import numpy as np
 
 from archgym.checks import check_choice, check_number, check_whole
-from archgym.datasets.columns import coded, decoded_ids, numbers, whole_numbers
-from archgym.datasets.ids import fold, scope_id, shares
-from archgym.datasets.integrity import evaluation_ids
+from archgym.datasets.columns import (
+    coded,
+    decoded_ids,
+    fold,
+    numbers,
+    scope_id,
+    shares,
+    whole_numbers,
+)
 from archgym.datasets.metadata import About
 from archgym.datasets.region import Condition, chosen_region, parse_condition
 from archgym.datasets.sources import RowSource, row_scopes
+from archgym.datasets.stored import evaluation_ids
 from archgym.errors import InvalidArgumentError, unknown_name
 
 if TYPE_CHECKING:

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, final
 
 import numpy as np
 
-from archgym.datasets.columns import SPLIT, coded, decoded_ids, numbers, whole_numbers
-from archgym.datasets.ids import IdSet
+from archgym.datasets.columns import SPLIT, IdSet, coded, decoded_ids, numbers, whole_numbers
 from archgym.datasets.metadata import About
 from archgym.datasets.split import PARTS
 from archgym.datasets.stored import open_stored

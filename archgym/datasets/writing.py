@@ -9,11 +9,16 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from archgym.datasets.card import CARD_NAME, card_text, description
+from archgym.datasets.card import (
+    CARD_NAME,
+    CROISSANT_NAME,
+    DataFile,
+    card_text,
+    croissant_text,
+    description,
+)
 from archgym.datasets.columns import METADATA_KEY, Columns
-from archgym.datasets.croissant import CROISSANT_NAME, DataFile, croissant_text
 from archgym.datasets.from_studies import words
-from archgym.datasets.integrity import FileContent, file_digest, write_manifest
 from archgym.datasets.metadata import About
 from archgym.datasets.sources import (
     DatasetSource,
@@ -23,7 +28,7 @@ from archgym.datasets.sources import (
     StudySource,
 )
 from archgym.datasets.split import PARTS, Split
-from archgym.datasets.stored import DATA_FOLDER
+from archgym.datasets.stored import DATA_FOLDER, FileContent, file_digest, write_manifest
 from archgym.datasets.summary import Tally
 from archgym.errors import InvalidArgumentError
 from archgym.files.parquet import MAX_BATCH

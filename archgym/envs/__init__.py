@@ -1,12 +1,12 @@
 """Environments: thin adapters round a task, for Gymnasium and libraries of agents."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from archgym.runtime.importing import names_on_first_use
 
 if TYPE_CHECKING:
     from archgym.envs.batch import DesignVectorEnv
-    from archgym.envs.control import ControlEnv
-    from archgym.envs.control_team import ParallelControlEnv
+    from archgym.envs.control import ControlEnv, ParallelControlEnv
     from archgym.envs.design import DesignEnv
     from archgym.envs.episodes import evaluator
     from archgym.envs.minari import record_minari
@@ -47,12 +47,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'archgym.envs' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"archgym.envs.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_on_first_use(__name__, _HOMES)
 
 
 def __dir__() -> list[str]:

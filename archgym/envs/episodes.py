@@ -8,8 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from archgym.checks import check_whole
-from archgym.envs.formulation import make_formulation
-from archgym.envs.observation import Observation
+from archgym.envs.formulation import Observation, make_formulation
 from archgym.errors import ArchGymError, InvalidArgumentError, StudyLockedError
 from archgym.evaluation.executor import Executor, SerialExecutor
 from archgym.evaluation.simulator import FAILED

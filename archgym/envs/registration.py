@@ -78,21 +78,15 @@ def register_all() -> None:
     import gymnasium
 
     present = {env_id: {"task": name} for env_id, name in environment_ids().items()}
-    for env_id, arguments in (present | former_environments()).items():
-        if env_id not in gymnasium.registry:
-            gymnasium.register(
-                env_id,
-                entry_point="archgym.envs.design:DesignEnv",
-                vector_entry_point="archgym.envs.batch:DesignVectorEnv",
-                kwargs=arguments,
-            )
-    for env_id, task in CONTROL.items():
-        if env_id not in gymnasium.registry:
-            gymnasium.register(
-                env_id,
-                entry_point="archgym.envs.control:ControlEnv",
-                kwargs={"task": task, "domain": task.partition("-")[0]},
-            )
+    control = {i: {"task": t, "domain": t.partition("-")[0]} for i, t in CONTROL.items()}
+    batch = "archgym.envs.batch:DesignVectorEnv"
+    for environments, entry, vector in (
+        (present | former_environments(), "archgym.envs.design:DesignEnv", batch),
+        (control, "archgym.envs.control:ControlEnv", None),
+    ):
+        for env_id, arguments in environments.items():
+            if env_id not in gymnasium.registry:
+                gymnasium.register(env_id, entry, vector_entry_point=vector, kwargs=arguments)
 
 
 def register_with_gymnasium() -> None:

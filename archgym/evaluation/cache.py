@@ -24,8 +24,7 @@ import numpy as np
 
 from archgym.checks import check_number
 from archgym.errors import FileFormatError, StorageError, StudyInterrupted
-from archgym.evaluation.executor import Executor
-from archgym.evaluation.isolation import empty_evaluation
+from archgym.evaluation.executor import Executor, empty_evaluation
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Evaluation, Task

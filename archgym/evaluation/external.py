@@ -19,7 +19,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
 from typing import Any, ClassVar, Self, final
 
 import numpy as np
@@ -236,12 +235,7 @@ class RunningPrograms:
         _scopes.stack = [*getattr(_scopes, "stack", []), self]
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         _scopes.stack = _scopes.stack[:-1]
 
     def stop(self) -> None:

@@ -68,6 +68,11 @@ class MetricSpec:
         if self.identifies is None:
             object.__setattr__(self, "identifies", self.goal != "none")
 
+    @property
+    def label(self) -> str:
+        """Name with the unit, as the heading of a column."""
+        return f"{self.name} [{self.unit}]" if self.unit else self.name
+
     def to_json(self) -> dict[str, Any]:
         """Return the specification as JSON; `from_json` reads it."""
         data: dict[str, Any] = {

@@ -145,6 +145,12 @@ class Objective:
             )
 
     @property
+    def metrics(self) -> tuple[str, ...]:
+        """Names of the metrics of its terms, then of its limits, each once."""
+        named = [*(term.metric for term in self.terms), *(limit.metric for limit in self.limits)]
+        return tuple(dict.fromkeys(named))
+
+    @property
     def is_published_form(self) -> bool:
         """True if its terms are of the form of the published ArchGym."""
         return self.terms[0].goal == "archgym-2023"

@@ -1,13 +1,14 @@
 """Stand-ins: files that replace a simulator, exact tables and fitted models."""
 
 import importlib
+import inspect
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal
 
 from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
@@ -28,7 +29,7 @@ _PARQUET = b"PAR1"
 # Modules of the classes that open each kind of file; the core must not import them.
 _HOMES: dict[StandInKind, tuple[str, str]] = {
     "table": ("archgym.tables.simulator", "TableSimulator"),
-    "proxy": ("archgym.proxy.simulator", "ProxySimulator"),
+    "proxy": ("archgym.proxy.proxy", "ProxySimulator"),
 }
 
 
@@ -258,8 +259,6 @@ def _mean_the_same(declared: Declaration, options: Mapping[str, str]) -> bool:
 
 def _default_option(simulator: str, name: str) -> str | None:
     """Return the default of a simulator's option, None if unknown."""
-    import inspect
-
     if simulator not in simulator_names():
         return None
     parameter = inspect.signature(simulator_class(simulator)).parameters.get(name)

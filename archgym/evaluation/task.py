@@ -199,10 +199,8 @@ class Task:
                 raise unknown_name("metric", name, known)
         if list(names) == known:
             return self
-        read = {term.metric for term in self.objective.terms}
-        read |= {limit.metric for limit in self.objective.limits}
         for spec in self.metrics:
-            if spec.name not in names and (spec.identifies or spec.name in read):
+            if spec.name not in names and (spec.identifies or spec.name in self.objective.metrics):
                 raise InvalidArgumentError(
                     f"`metrics` must have `{spec.name}`, which is part of the task; got {names!r}."
                 )
@@ -387,7 +385,7 @@ class Task:
             "reasons": list(self.simulator.reasons),
             "reference": self.reference.tolist(),
         }
-        if files := self._files:
+        if files := self._files():
             # Not its identity: they say which file has changed.
             data["files"] = files
         source = self.simulator.unrestricted
@@ -519,11 +517,16 @@ class Task:
             "reference": self.reference[:, [bool(s.identifies) for s in self.metrics]].tolist(),
         }
 
-    @cached_property
     def _files(self) -> dict[str, str]:
-        """Checksums by path of the files that options and workloads name."""
-        named = [*map(str, self.simulator.options.values()), *(w.source for w in self.workloads)]
-        return {path: found for path in named if (found := _checksum(path))}
+        """Return checksums by path of the files that options and workloads name, read once."""
+        # Not a `cached_property`: in Python 3.11 its lock is one for all tasks, and files are slow.
+        kept = vars(self)
+        if "_checksums" not in kept:
+            named = [*map(str, self.simulator.options.values())]
+            named += [w.source for w in self.workloads]
+            kept["_checksums"] = {path: found for path in named if (found := _checksum(path))}
+        checksums: dict[str, str] = kept["_checksums"]
+        return checksums
 
     def _difference(self, data: Mapping[str, Any]) -> str:
         mine = self.to_json()

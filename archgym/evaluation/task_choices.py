@@ -18,7 +18,6 @@ from archgym.errors import (
     UnknownNameError,
     unknown_name,
 )
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.limits import Limit, check_limits, listed_texts, split_limits
 from archgym.evaluation.objective import (
     Objective,
@@ -29,7 +28,7 @@ from archgym.evaluation.objective import (
     subject_to,
     with_limits,
 )
-from archgym.evaluation.options import declared_options
+from archgym.evaluation.options import declared_options, make_simulator
 from archgym.evaluation.restriction import hold, restrict, split_space
 from archgym.evaluation.simulator import (
     Simulator,

@@ -11,12 +11,20 @@ from archgym.agent.agent import agent_class, make_agent
 from archgym.errors import BudgetExhausted, InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
-from archgym.mcp.inputs import Count, Input, StudyName, TaskInput, Text, read_design
-from archgym.mcp.workspace import Workspace, plain_name
+from archgym.mcp.workspace import (
+    Count,
+    Input,
+    StudyName,
+    TaskInput,
+    Text,
+    Workspace,
+    plain_name,
+    read_design,
+)
 from archgym.report.design_explanation import explain_design
 from archgym.report.explain import single_changes
-from archgym.studies.known import Known
-from archgym.studies.snapshot import StudyLog
+from archgym.studies.arguments import tuples
+from archgym.studies.snapshot import Known, StudyLog
 from archgym.studies.study import Study
 
 # chosen: a call takes seconds with every simulator that ships.
@@ -155,7 +163,7 @@ def created(name: str, study: Study) -> dict[str, Any]:
         "limits": [str(limit) for limit in task.limits],
         "units": {spec.name: spec.unit for spec in task.metrics},
         "default": {
-            "design": dict(task.space.design_at(task.space.default_indices)),
+            "design": dict(task.space.default),
             "reward": 0.0,
             "metrics": _named(log, log.weights @ log.reference, shown_metrics(log, False)),
         },
@@ -247,7 +255,7 @@ def _propose(workspace: Workspace, given: Propose) -> dict[str, Any]:
         study.read(),
         given.agent,
         seed=given.seed,
-        hyperparameters=_tuples(given.hyperparameters),
+        hyperparameters=tuples(given.hyperparameters),
     )
     designs = study.task.space.designs(found[: given.count])
     return {
@@ -266,14 +274,10 @@ def _advise(workspace: Workspace, given: Advise) -> dict[str, Any]:
     return study.advise(given.count, designs, given.seed).to_json()
 
 
-def _tuples(values: dict[str, Any]) -> dict[str, Any]:
-    return {n: tuple(v) if isinstance(v, list) else v for n, v in values.items()}
-
-
 def _search(workspace: Workspace, given: Search) -> dict[str, Any]:
     study = workspace.study(given.study)
     kind = agent_class(given.agent)
-    agent = make_agent(kind, study.task.space, given.seed, _tuples(given.hyperparameters))
+    agent = make_agent(kind, study.task.space, given.seed, tuples(given.hyperparameters))
     before = study.read()
     if _left(study, before) == 0:
         raise BudgetExhausted(f"Study {given.study!r} has no evaluations left.")

@@ -13,14 +13,11 @@ import numpy as np
 from archgym.errors import InvalidArgumentError
 from archgym.files.storage import write_atomic
 from archgym.mcp.evaluation import shown_metrics, status
-from archgym.mcp.inputs import Count, Input, StudyName, Text
-from archgym.mcp.workspace import Workspace, plain_name
-from archgym.report.comparison import compare
+from archgym.mcp.workspace import Count, Input, StudyName, Text, Workspace, plain_name
 from archgym.report.export import export_design, export_formats
-from archgym.report.study_summary import front_json
+from archgym.report.study_summary import compare, front_json
 from archgym.studies.front import metrics_objective, study_front
-from archgym.studies.snapshot import StudyLog
-from archgym.studies.verification import verify_study
+from archgym.studies.snapshot import StudyLog, verify_study
 
 GUIDE = "archgym://guide"
 """Address of the guide to a search."""
@@ -228,8 +225,9 @@ def _csv(log: StudyLog, rows: list[dict[str, Any]]) -> str:
     """Return rows as CSV: number, reward, parameters, metrics with units in the heading."""
     written = io.StringIO()
     writer = csv.writer(written, lineterminator="\n")
-    units = [f"{s.name} [{s.unit}]" if s.unit else s.name for s in log.metrics]
-    writer.writerow(["evaluation", "reward", *log.space.names, *units])
+    writer.writerow(
+        ["evaluation", "reward", *log.space.names, *(spec.label for spec in log.metrics)]
+    )
     for row in rows:
         design = [_text(row["design"][name]) for name in log.space.names]
         metrics = [row["metrics"][spec.name] for spec in log.metrics]

@@ -1,17 +1,15 @@
 """Tools for rules (hardware policies as code): domains, checks, and evaluations on a budget."""
 
-from collections.abc import Mapping
 from typing import Annotated, Any
 
 import msgspec
 
 from archgym.errors import BudgetExhausted
-from archgym.mcp.inputs import Input, StudyName, Text
-from archgym.mcp.workspace import Workspace
+from archgym.mcp.workspace import Input, StudyName, Text, Workspace
 from archgym.rules.domain import Domain, domain_names
 from archgym.rules.domain import domain as known_domain
 from archgym.rules.language import MAX_SOURCE_BYTES, bounds_of, check_rule
-from archgym.rules.log import Attempt, RuleLog
+from archgym.rules.log import RuleLog
 
 # chosen: a rule takes about a second to compile, so that these take hours.
 _MAX_BUDGET = 10_000
@@ -151,11 +149,8 @@ def _evaluate(workspace: Workspace, given: EvaluateRule) -> dict[str, Any]:
         attempt = log.evaluate(given.source, given.constants)
     except BudgetExhausted:
         return {"study": given.study, **_status(log), "budget_exhausted": True}
-    return {"study": given.study, **_status(log), **_shown(attempt)}
-
-
-def _shown(attempt: Attempt) -> Mapping[str, Any]:
-    return {"attempt": attempt.seq, "loss": attempt.loss, "results": list(attempt.results)}
+    shown = {"attempt": attempt.seq, "loss": attempt.loss, "results": list(attempt.results)}
+    return {"study": given.study, **_status(log), **shown}
 
 
 def _status(log: RuleLog) -> dict[str, Any]:

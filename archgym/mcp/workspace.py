@@ -6,9 +6,16 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, final
+from typing import Annotated, Any, final
 
-from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, UnknownNameError
+import msgspec
+
+from archgym.errors import (
+    ArchGymError,
+    InvalidArgumentError,
+    InvalidDesignError,
+    StorageError,
+)
 from archgym.errors import unknown_name as unknown
 from archgym.evaluation.simulator import Workload, simulator_class
 from archgym.evaluation.task import Task
@@ -16,10 +23,97 @@ from archgym.evaluation.task_choices import TaskChoices
 from archgym.files.storage import make_folder
 from archgym.rules.log import HEADER_NAME, RuleLog, read_rule_header
 from archgym.runtime.plugins import registered
-from archgym.studies.folder import STUDY_NAME
-from archgym.studies.metadata import Header, read_header
+from archgym.spaces.design import Design
+from archgym.spaces.space import DesignSpace
+from archgym.studies.metadata import STUDY_NAME, Header, read_header
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study
+
+Text = Annotated[str, msgspec.Meta(min_length=1, max_length=1000)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=1_000_000)]
+StudyName = Annotated[
+    str,
+    msgspec.Meta(min_length=1, max_length=64, description="Name of a study in the working folder."),
+]
+
+
+class Input(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base class of all inputs; unknown members are refused."""
+
+
+class TaskInput(Input, frozen=True, kw_only=True):
+    """Choices that name a task; omitted ones are the simulator's defaults."""
+
+    simulator: Annotated[
+        Text | None,
+        msgspec.Meta(description="Simulator, or a complete task id (see list_simulators)."),
+    ] = None
+    space: Annotated[Text | None, msgspec.Meta(description="Name of a space.")] = None
+    workload: Annotated[
+        Text | dict[str, float] | None,
+        msgspec.Meta(description="Name or file of a workload, or several with weights."),
+    ] = None
+    objective: Annotated[Text | None, msgspec.Meta(description="Name of an objective.")] = None
+    minimise: Annotated[
+        list[Text] | None, msgspec.Meta(description="Metrics to minimise, not with objective.")
+    ] = None
+    maximise: Annotated[
+        list[Text] | None, msgspec.Meta(description="Metrics to maximise, not with objective.")
+    ] = None
+    subject_to: Annotated[
+        list[Text] | None,
+        msgspec.Meta(description='Hard limits on metrics, such as "area_mm2 <= 5".'),
+    ] = None
+    fidelity: Annotated[Text | None, msgspec.Meta(description="Name of a fidelity.")] = None
+    stand_in: Annotated[
+        Text | None,
+        msgspec.Meta(description="Table or proxy file to use instead of the simulator."),
+    ] = None
+    options: Annotated[
+        dict[str, str], msgspec.Meta(description="Further options, such as the device.")
+    ] = msgspec.field(default_factory=dict)
+    fixed: Annotated[
+        dict[str, Any], msgspec.Meta(description="Values at which parameters are held, by name.")
+    ] = msgspec.field(default_factory=dict)
+    values: Annotated[
+        dict[str, Any],
+        msgspec.Meta(description='Values that parameters may have: lists, or texts like "1..8".'),
+    ] = msgspec.field(default_factory=dict)
+
+    def choices(self) -> TaskChoices:
+        """Return the choices of the task."""
+        return TaskChoices(
+            simulator=self.simulator,
+            space=self.space,
+            workload=self.workload,
+            objective=self.objective,
+            minimise=self.minimise or None,
+            maximise=self.maximise or None,
+            subject_to=self.subject_to or None,
+            fidelity=self.fidelity,
+            stand_in=self.stand_in,
+            options=self.options,
+            fixed=self.fixed,
+            values=self.values,
+        )
+
+
+def read_design(space: DesignSpace, values: Mapping[str, Any], position: int) -> Design:
+    """Return a design from JSON; parameters that are missing take their default values.
+
+    Args:
+      space: Space of the design.
+      values: Values by parameter.
+      position: Position in the call, for errors.
+
+    Raises:
+      InvalidDesignError: A name or value is not in the space.
+    """
+    try:
+        return space.design({**space.default, **values})
+    except (InvalidDesignError, LookupError, TypeError) as error:
+        raise InvalidDesignError(f"designs[{position}]: {error}") from None
+
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 # chosen: names longer than this, or with spaces and other characters, could carry instructions to a
@@ -383,11 +477,8 @@ class Workspace:
         """
         folder = self.folder(name)
         if not (folder / STUDY_NAME).is_file():
-            raise self._unknown(name)
+            raise unknown("study", name, self.names())
         return read_header(folder)
-
-    def _unknown(self, name: str) -> UnknownNameError:
-        return unknown("study", name, self.names())
 
     def log(self, name: str) -> StudyLog:
         """Return a study as its readers see it now.

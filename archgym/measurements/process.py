@@ -8,8 +8,7 @@ import numpy as np
 
 from archgym.measurements.points import Points
 from archgym.measurements.prior import Component, ErrorPrior
-from archgym.runtime.importing import import_library
-from archgym.runtime.threads import one_thread
+from archgym.runtime.importing import import_library, one_thread
 
 # chosen: a measurement further than this from what all others say is named and counts less [sigma].
 OUTLIER: Final = 4.0

@@ -165,7 +165,7 @@ def measured(
         if near:
             raise InvalidArgumentError(f"Unknown metric {name!r}. Did you mean {near[0]!r}?")
     space = task.space
-    default = dict(space.design_at(space.default_indices))
+    default = dict(space.default)
     filled = space.design({**default, **design})
     indices = space.indices_of(filled)[None, :]
     violated = int(space.violations(indices)[0])
@@ -307,7 +307,7 @@ def _row(
     metrics: Mapping[str, float],
     designs: Mapping[str, Mapping[str, Any]],
 ) -> Measurement:
-    start = dict(task.space.design_at(task.space.default_indices))
+    start = dict(task.space.default)
     try:
         number = values.get(_EVALUATION)
         if number and number not in designs:

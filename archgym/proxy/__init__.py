@@ -2,8 +2,7 @@
 
 from archgym.proxy.fitting import TrainOptions
 from archgym.proxy.model import model_kind, model_names
-from archgym.proxy.proxy import Proxy, train
-from archgym.proxy.simulator import Prediction, ProxySimulator
+from archgym.proxy.proxy import Prediction, Proxy, ProxySimulator, train
 
 __all__ = [
     "Prediction",

@@ -7,7 +7,7 @@ from typing import Self, final
 
 import numpy as np
 
-from archgym.proxy.intervals import LEVELS, conformal_quantile
+from archgym.proxy.measures import LEVELS, conformal_quantile
 from archgym.runtime.reductions import report_reduction
 from archgym.spaces.features import Coordinates
 from archgym.spaces.space import DesignSpace

@@ -11,8 +11,16 @@ from archgym.datasets.dataset import Dataset
 from archgym.errors import InvalidArgumentError
 from archgym.proxy.extrapolation import TIERS, Familiarity, fit_beyond
 from archgym.proxy.features import Encoding, Facts, Scaling, alike, gather_facts
-from archgym.proxy.intervals import LEVELS, conformal_quantile, fit_doubt, spread_floor
-from archgym.proxy.measures import design_groups, folds, held_out, outcome_groups
+from archgym.proxy.measures import (
+    LEVELS,
+    conformal_quantile,
+    design_groups,
+    fit_doubt,
+    folds,
+    held_out,
+    outcome_groups,
+    spread_floor,
+)
 from archgym.proxy.model import ModelKind, Predictor, Setting, model_kind
 from archgym.proxy.trees import TreeEnsemble
 from archgym.proxy.workload_model import Part
@@ -265,20 +273,6 @@ def _apart(rows: Rows) -> np.ndarray:
     if len(np.unique(rows.workload)) > 1:
         return design_groups(rows.indices)
     return outcome_groups(rows.values)
-
-
-def chosen_setting(dataset: Dataset, rows: Rows, options: TrainOptions) -> Setting:
-    """Return the hyperparameters that `fit_part` would choose for rows of one workload."""
-    if options.setting is not None:
-        return options.setting
-    kind = model_kind(options.model)
-    encoding = Encoding(dataset.space, kind.encoding)
-    built = rows[rows.feasible]
-    scaling = Scaling.of(built.values)
-    targets = scaling.scaled(built.values)
-    features = encoding.features(built.indices, np.zeros(0))
-    groups = _groups(options.fit, targets, scaling)
-    return choose_setting(kind, features, targets, groups, _apart(built), options.seed)
 
 
 def _groups(fit: str, targets: np.ndarray, scaling: Scaling) -> list[list[int]]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from archgym.evaluation.simulator import FEASIBLE, Simulator
 from archgym.evaluation.task import Task
-from archgym.proxy.simulator import ProxySimulator
+from archgym.proxy.proxy import ProxySimulator
 from archgym.studies.study import Study
 
 # Sums in another order differ by some 1e-16 of a reward of about 1.

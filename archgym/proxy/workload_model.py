@@ -11,7 +11,7 @@ from archgym.files.json_types import typed
 from archgym.proxy.compiled_trees import CompiledTrees
 from archgym.proxy.extrapolation import TIERS, Familiarity
 from archgym.proxy.features import Encoding, Facts, Scaling
-from archgym.proxy.intervals import LEVELS
+from archgym.proxy.measures import LEVELS
 from archgym.proxy.model import ModelKind, Predictor
 from archgym.proxy.trees import TreeEnsemble
 from archgym.spaces.space import DesignSpace

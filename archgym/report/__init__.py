@@ -1,21 +1,22 @@
 """Reports: results of studies and sweeps as one self-contained page, and as tables."""
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from archgym.runtime.importing import names_on_first_use
 
 if TYPE_CHECKING:
     from archgym.report.evidence import Evidence, RunEvidence, TaskEvidence, read_evidence
     from archgym.report.findings import Findings, find
-    from archgym.report.protocol import Protocol
-    from archgym.report.table import Table
+    from archgym.report.quantities import Table
+    from archgym.report.verdict import Protocol
 
 # Modules of the public names, imported on first use: the command line's help needs none of them.
 _HOMES = {
     "Evidence": "evidence",
     "Findings": "findings",
-    "Protocol": "protocol",
+    "Protocol": "verdict",
     "RunEvidence": "evidence",
-    "Table": "table",
+    "Table": "quantities",
     "TaskEvidence": "evidence",
     "find": "findings",
     "read_evidence": "evidence",
@@ -33,9 +34,4 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'archgym.report' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"archgym.report.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
+__getattr__ = names_on_first_use(__name__, _HOMES)

@@ -8,12 +8,12 @@ import numpy as np
 
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.metrics import MetricSpec, growth
-from archgym.report.ablation import AblationPath
 from archgym.report.best_design import Chosen
 from archgym.report.decision import decide
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import reward_room
 from archgym.report.quantities import change_text, counted, metric_title, quantity, size_text
+from archgym.report.simplification import AblationPath
 from archgym.studies.snapshot import read_study
 
 # chosen: runs and designs within 1 % of the best are as good in practice.
@@ -99,8 +99,7 @@ def answer_of(task: TaskEvidence, chosen: Chosen | str | None) -> Answer | None:
     again = chosen if isinstance(chosen, Chosen) else None
     design, idle = _changes(task, run.indices[row], again)
     values, default = run.values[row], task.reference
-    named = [term.metric for term in task.objective.terms]
-    named += [limit.metric for limit in task.objective.limits]
+    named = task.objective.metrics
     gains, prices = [], []
     for place, spec in enumerate(task.metrics):
         gain = _gain(spec, float(values[place]), float(default[place]))
@@ -131,12 +130,9 @@ def _changes(
     """Return the changed parameters that brought something, and the names of the others."""
     if chosen is None:
         design = task.space.design_at(np.asarray(indices, np.int64))
-        default = task.space.design_at(task.space.default_indices)
-        return tuple(
-            _change(task, name, default[name], design[name], "")
-            for name in task.space.names
-            if design[name] != default[name]
-        ), ()
+        default = task.space.default
+        changed = task.space.changes(design).items()
+        return tuple(_change(task, name, default[name], new, "") for name, new in changed), ()
     path = chosen.path
     changes: list[DesignChange] = []
     for number, step in enumerate(path.effective_steps):
@@ -162,10 +158,8 @@ def brought_text(path: AblationPath, number: int) -> str:
             "makes the design feasible" if np.isfinite(after.values).all() else "infeasible alone"
         )
     names = [spec.name for spec in path.task.metrics]
-    sought = [term.metric for term in objective.terms]
-    sought += [limit.metric for limit in objective.limits]
     texts = []
-    for metric in dict.fromkeys(sought):
+    for metric in objective.metrics:
         place = names.index(metric)
         old, new = float(before.values[place]), float(after.values[place])
         if old and abs(new / old - 1) >= 5e-4:

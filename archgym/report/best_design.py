@@ -10,10 +10,10 @@ from archgym.errors import ArchGymError
 from archgym.evaluation.function import is_of_function
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
-from archgym.report.ablation import AblationPath, ablation_path
 from archgym.report.commands import evaluate_command
 from archgym.report.evidence import TaskEvidence
 from archgym.report.explain import (
+    ASSUMED_ERROR_PERCENT,
     Change,
     Explanation,
     Relief,
@@ -22,12 +22,10 @@ from archgym.report.explain import (
     shares,
     tradeoffs,
 )
-from archgym.report.quantities import change_text, size_text
-from archgym.report.table import Cell, Table
+from archgym.report.quantities import Cell, Table, change_text, size_text
+from archgym.report.simplification import AblationPath, ablation_path
 from archgym.runtime.progress import StageProgress
 
-ASSUMED_ERROR_PERCENT = 5.0
-"""Assumed error of a simulator that states none [%]. Chosen."""
 # chosen: each costs as many evaluations as the best design has neighbours.
 _MAX_FRONT = 3
 # chosen: the strongest of each design; more would bury them.

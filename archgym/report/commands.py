@@ -1,17 +1,73 @@
-"""Command lines that compute again what a report or an explanation says."""
+"""Command lines and titles of tasks: what to run again, and what it is about."""
 
 import shlex
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
 from archgym.errors import ArchGymError
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import recorded_options, simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import recorded_objective, weight_text
+from archgym.report.quantities import metric_title, quantity
+
+_WORDS: Final = {"minimise": "least", "maximise": "most"}
+_BOUNDS: Final = {"at-most": "at most", "at-least": "at least", "<=": "at most", ">=": "at least"}
+# chosen: more metrics or workloads do not make a title.
+_MOST: Final = 3
+
+
+def task_title(
+    simulator: str, workloads: Sequence[str], objective: Objective, specs: Sequence[MetricSpec]
+) -> str:
+    """Return a task in words: "Memory controller for sort: least mean latency, power at most 2 W".
+
+    Args:
+      simulator: Name of the simulator.
+      workloads: Names of the workloads.
+      objective: Objective of the task.
+      specs: Metrics of the simulator.
+    """
+    known = {spec.name: spec for spec in specs}
+    shown = ", ".join(workloads[:_MOST])
+    if len(workloads) > _MOST:
+        shown = f"{len(workloads)} workloads"
+    limits = [
+        f"{metric_title(known[limit.metric])} {_BOUNDS[limit.sign]} "
+        f"{quantity(limit.bound, known[limit.metric].unit)}"
+        for limit in objective.limits
+        if limit.metric in known
+    ]
+    if len(limits) >= _MOST:
+        limits = [*limits[: _MOST - 1], f"and {len(limits) - _MOST + 1} more"]
+    # Functions that take no workload have one of this name.
+    place = "" if list(workloads) == ["default"] else f" for {shown}"
+    return ", ".join([f"{_noun(simulator)}{place}: {_aim(objective, known)}", *limits])
+
+
+def _noun(simulator: str) -> str:
+    try:
+        return (simulator in simulator_names() and simulator_class(simulator).title) or simulator
+    except ArchGymError:
+        return simulator
+
+
+def _aim(objective: Objective, known: dict[str, MetricSpec]) -> str:
+    terms = objective.terms
+    if objective.is_published_form or len(terms) > _MOST:
+        return f"{objective.name.partition('[')[0]}, {len(terms)} metrics"
+    return " and ".join(_sought(term, known[term.metric]) for term in terms)
+
+
+def _sought(term: Term, spec: MetricSpec) -> str:
+    if term.target is not None:
+        return f"{metric_title(spec)} {_BOUNDS[term.goal]} {quantity(term.target, spec.unit)}"
+    return f"{_WORDS[term.goal]} {metric_title(spec)}"
 
 
 def task_words(recipe: Mapping[str, Any]) -> list[str]:
@@ -79,25 +135,20 @@ def evaluate_command(task: Task, indices: np.ndarray) -> str:
       task: The task.
       indices: (n_parameters,)
     """
-    design, default = (task.space.design_at(each) for each in (indices, task.space.default_indices))
-    return evaluate_line(task.to_json(), design, default)
+    return evaluate_line(task.to_json(), task.space.changes(task.space.design_at(indices)))
 
 
-def evaluate_line(
-    recipe: Mapping[str, Any], design: Mapping[str, Any], default: Mapping[str, Any]
-) -> str:
+def evaluate_line(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
     """Return the command line that evaluates a design of a recorded task.
 
     Args:
       recipe: The task's JSON.
-      design: Values by parameter.
-      default: Values of the default design.
+      changes: Values by parameter that differ from the default design's.
     """
     words = ["archgym", "evaluate", *task_words(recipe)]
-    for parameter, setting in design.items():
-        if setting != default[parameter]:
-            text = ",".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
-            words += ["--set", f"{parameter}={text}"]
+    for parameter, setting in changes.items():
+        text = ",".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
+        words += ["--set", f"{parameter}={text}"]
     return shlex.join(words)
 
 

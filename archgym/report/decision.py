@@ -14,10 +14,10 @@ import numpy as np
 from archgym.analysis.pareto import front
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import ArchGymError, InvalidArgumentError
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import (
     derived_values,
@@ -37,7 +37,7 @@ from archgym.measurements.file import MEASURED_NAME, Measurements, read_measurem
 from archgym.measurements.points import SPACE, WORKLOAD, Points, facts_of, joined, points_of
 from archgym.measurements.process import Posterior
 from archgym.report.quantities import counted
-from archgym.runtime.threads import one_thread
+from archgym.runtime.importing import one_thread
 from archgym.spaces.design import Design
 from archgym.spaces.space import DesignSpace
 from archgym.studies.snapshot import StudyLog

@@ -11,8 +11,8 @@ from archgym.errors import InvalidArgumentError
 from archgym.evaluation.function import is_of_function
 from archgym.evaluation.simulator import Bottleneck
 from archgym.evaluation.task import Task
-from archgym.report.best_design import ASSUMED_ERROR_PERCENT
 from archgym.report.explain import (
+    ASSUMED_ERROR_PERCENT,
     Change,
     Explanation,
     Point,

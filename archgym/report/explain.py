@@ -8,7 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from archgym.errors import InvalidDesignError, SimulatorError, sentence
-from archgym.evaluation.isolation import joined
+from archgym.evaluation.executor import joined
 from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Evaluation, Task
@@ -17,6 +17,8 @@ from archgym.runtime.progress import StageProgress
 from archgym.runtime.reductions import report_reduction
 from archgym.spaces.space import DesignSpace
 
+ASSUMED_ERROR_PERCENT = 5.0
+"""Assumed error of a simulator that states none [%]. Chosen."""
 # chosen: of parameters with more values, these many evenly spread ones and the nearest are tried.
 _MAX_VALUES = 64
 # chosen: a change of a metric that counts, as a share.

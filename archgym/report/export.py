@@ -16,7 +16,7 @@ from archgym.errors import (
     sentence,
     unknown_name,
 )
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     Simulator,
     Workload,
@@ -268,7 +268,7 @@ def _with_left_out(files: Mapping[str, str], left: Mapping[str, Any]) -> dict[st
 
 def _json(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
     design = dict(task.space.design_at(indices))
-    default = dict(task.space.design_at(task.space.default_indices))
+    default = task.space.default
     names = [spec.name for spec in task.metrics]
     data: dict[str, Any] = {
         "format": _FORMAT,
@@ -277,9 +277,8 @@ def _json(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
         **_sources(task),
         "design": design,
         "changed": {
-            name: {"default": default[name], "design": design[name]}
-            for name in design
-            if design[name] != default[name]
+            name: {"default": default[name], "design": value}
+            for name, value in task.space.changes(design).items()
         },
         "units": {p.name: p.unit for p in task.space.parameters if p.unit}
         | {spec.name: spec.unit for spec in task.metrics},
@@ -306,7 +305,7 @@ def _sources(task: Task) -> dict[str, Any]:
 
 def _markdown(task: Task, indices: np.ndarray, values: np.ndarray) -> str:
     design = task.space.design_at(indices)
-    default = task.space.design_at(task.space.default_indices)
+    default = task.space.default
     lines = [f"# {task.id}", "", "| parameter | value | default | unit |", "|---|---|---|---|"]
     for name in design:
         mark = "" if design[name] == default[name] else "**"

@@ -26,12 +26,10 @@ from archgym.files.json_types import plain
 from archgym.files.storage import storage_errors, write_atomic
 from archgym.report.answer import Answer, answer_of
 from archgym.report.best_design import Chosen, choose, chosen_tables
-from archgym.report.diagnostics import health
+from archgym.report.diagnostics import Importance, good_table, health, importance, importance_tables
 from archgym.report.evidence import MANY_DRAWS, Evidence, RunEvidence, TaskEvidence, undominated
-from archgym.report.importance import Importance, good_table, importance, importance_tables
-from archgym.report.protocol import DEFAULT_ZERO, Protocol, is_random_zero, shared_tasks
-from archgym.report.table import Cell, Table
-from archgym.report.verdict import verdict
+from archgym.report.quantities import Cell, Table
+from archgym.report.verdict import DEFAULT_ZERO, Protocol, is_random_zero, shared_tasks, verdict
 from archgym.runtime.progress import StageProgress
 from archgym.sweep.results import log_spaced
 

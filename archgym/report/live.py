@@ -21,12 +21,11 @@ from archgym.evaluation.limits import LIMITED_REWARD, missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
 from archgym.files.lease import current_writer
-from archgym.report.front_chart import front_step
+from archgym.report.figures import front_step
 from archgym.report.quantities import axis_unit, metric_title, quantity
 from archgym.spaces.space import DesignSpace
-from archgym.studies.folder import JOURNAL_NAME, STUDY_NAME
 from archgym.studies.journal import JournalTail
-from archgym.studies.metadata import Header, read_header
+from archgym.studies.metadata import JOURNAL_NAME, STUDY_NAME, Header, read_header
 from archgym.studies.records import Records
 from archgym.studies.snapshot import read_state
 from archgym.sweep.reading import PLAN_NAME, read_recorded_plan
@@ -280,9 +279,7 @@ def _version(path: Path) -> tuple[int, int] | None:
 def _pair(metrics: Sequence[MetricSpec], objective: Objective) -> tuple[int, int] | None:
     """Return the places of two metrics of the objective, its limits, or any that has a goal."""
     names = [spec.name for spec in metrics if spec.goal != "none"]
-    wanted = [term.metric for term in objective.terms]
-    wanted += [limit.metric for limit in objective.limits]
-    first = [name for name in dict.fromkeys((*wanted, *names)) if name in names][:2]
+    first = [name for name in dict.fromkeys((*objective.metrics, *names)) if name in names][:2]
     if len(first) < 2:
         return None
     known = [spec.name for spec in metrics]
@@ -329,11 +326,9 @@ def _best_json(run: _Run) -> dict[str, Any] | None:
     indices, by_workload, evaluation = run.best
     values = run.weights @ by_workload
     design = run.space.design_at(indices)
-    default = run.space.design_at(run.space.default_indices)
+    default = run.space.default
     names = [spec.name for spec in run.metrics]
-    shown = dict.fromkeys(term.metric for term in run.objective.terms)
-    shown |= dict.fromkeys(limit.metric for limit in run.objective.limits)
-    places = [names.index(name) for name in shown if name in names]
+    places = [names.index(name) for name in run.objective.metrics if name in names]
     workloads: list[Mapping[str, float]] = [
         dict(zip(names, row.tolist(), strict=True)) for row in by_workload
     ]
@@ -350,9 +345,8 @@ def _best_json(run: _Run) -> dict[str, Any] | None:
             for p in places
         ],
         "changes": [
-            [name, str(default[name]), f"{design[name]} {run.space.parameter(name).unit}".rstrip()]
-            for name in design
-            if design[name] != default[name]
+            [name, str(default[name]), f"{value} {run.space.parameter(name).unit}".rstrip()]
+            for name, value in run.space.changes(design).items()
         ],
         "limits": [str(limit) for limit in run.objective.limits],
         "missed": missed_limits(run.objective.limits, workloads),

@@ -17,19 +17,14 @@ import numpy as np
 
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.files.json_types import plain
-from archgym.files.replacement import MARK
-from archgym.files.storage import write_atomic
+from archgym.files.storage import MARK, write_atomic
 from archgym.report.answer import Answer, Gain
-from archgym.report.commands import search_command
+from archgym.report.commands import search_command, task_title
 from archgym.report.evidence import TaskEvidence
-from archgym.report.figures import figures
+from archgym.report.figures import FrontChart, figures, front_chart
 from archgym.report.findings import SURE_P, Findings
-from archgym.report.front_chart import FrontChart, front_chart
-from archgym.report.protocol import is_random_zero
-from archgym.report.quantities import plain_number, quantity
-from archgym.report.table import Table
-from archgym.report.titles import task_title
-from archgym.report.verdict import warnings
+from archgym.report.quantities import Table, plain_number, quantity
+from archgym.report.verdict import is_random_zero, warnings
 
 # chosen: longer texts get a width; else a column of commands makes them one word wide.
 _LONG = 20
@@ -272,17 +267,14 @@ def _idle(answer: Answer) -> str:
     return f'<p class="note">Changed without effect, so the defaults serve as well: {names}.</p>'
 
 
-def _change(gain: Gain) -> str:
-    # "no change" needs no verdict.
-    return escape(gain.change if gain.verdict == "same" else f"{gain.change} {gain.verdict}")
-
-
 def _gain_card(answer: Answer) -> str:
     def rows(gains: Sequence[Gain]) -> str:
         return "".join(
             f'<div class="gain"><span title="{escape(gain.metric)}">{escape(gain.title)}</span>'
             f"<b>{escape(gain.best)}</b><span>was {escape(gain.default)}</span>"
-            f'<span class="{gain.verdict}">{_change(gain)}</span></div>'
+            # "no change" needs no verdict.
+            f'<span class="{gain.verdict}">{escape(gain.change)}'
+            f"{'' if gain.verdict == 'same' else ' ' + gain.verdict}</span></div>"
             for gain in gains
         )
 

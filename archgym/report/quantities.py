@@ -1,10 +1,29 @@
 """Numbers for people: engineering notation with units, and no exponent such as ``e+05``."""
 
 import math
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, final
 
 if TYPE_CHECKING:
     from archgym.evaluation.metrics import MetricSpec
+
+
+Cell = str | float | int | None
+
+
+@final
+@dataclass(frozen=True)
+class Table:
+    """Rows under a title; what a reader sees, and the CSV of the same."""
+
+    name: str
+    title: str
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    note: str = ""
+    decimals: int | None = None
+    """Format of numbers on the page if all are of one size; files have every digit."""
+
 
 _PREFIXES = {-15: "f", -12: "p", -9: "n", -6: "µ", -3: "m", 0: "", 3: "k", 6: "M", 9: "G", 12: "T"}
 # Powers of ten of the prefixes in units of metrics; "u" stands for "µ" there.

@@ -7,14 +7,13 @@ Example:
     summary.comparison.studies[0].reward
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, final
 
 from archgym.errors import InvalidArgumentError
-from archgym.report.comparison import Comparison, TopDesign, compare, require_one_task, top
-from archgym.report.curves import BestCurve, best_so_far
 from archgym.studies.front import (
     StudyFront,
     metrics_objective,
@@ -27,8 +26,230 @@ from archgym.studies.snapshot import read_study
 if TYPE_CHECKING:
     import numpy as np
 
+    from archgym.evaluation.metrics import MetricSpec
     from archgym.evaluation.objective import Objective
     from archgym.studies.snapshot import Outcome, StudyLog
+
+
+@dataclass(frozen=True)
+class RankedStudy:
+    """Best design of one study within the common budget."""
+
+    log: "StudyLog"
+    best: "Outcome | None"
+    reached_at: int | None
+    """Number of evaluations until the best design was found."""
+    values: tuple[float, ...]
+    """Metrics of the objective, of the best design; empty without a best design."""
+    hypervolume: float | None = None
+    """Hypervolume of the front; None for an objective with one term."""
+
+    @property
+    def reward(self) -> float:
+        """Reward of the best design; minus infinity without one."""
+        return float("-inf") if self.best is None else self.best.reward
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Studies of one task, best first, compared after `budget` evaluations each."""
+
+    budget: int
+    specs: tuple["MetricSpec", ...]
+    """Metrics of the objective."""
+    studies: tuple[RankedStudy, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the comparison as JSON."""
+        first = self.studies[0]
+        return {
+            "task": first.log.task_id,
+            "budget": self.budget,
+            "metrics": {spec.name: spec.unit for spec in self.specs},
+            "studies": [
+                {
+                    "folder": str(s.log.folder),
+                    "agent": s.log.header.agent,
+                    "seed": s.log.header.seed,
+                    "status": s.log.status,
+                    **s.log.counts(),
+                    "damage": [str(damage) for damage in s.log.damage],
+                    "missing": [list(gap) for gap in s.log.gaps],
+                    "reached_at": s.reached_at,
+                    "best": None if s.best is None else s.best.to_json(),
+                    "hypervolume": s.hypervolume,
+                }
+                for s in self.studies
+            ],
+            "overall_best": None if first.best is None else str(first.log.folder),
+        }
+
+
+@dataclass(frozen=True)
+class TopDesign:
+    """One of the best designs of studies."""
+
+    log: "StudyLog"
+    outcome: "Outcome"
+    evaluation: int
+    """Number of evaluations until it was found, counted from 1."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Return the design as JSON."""
+        study = {"folder": str(self.log.folder), "evaluation": self.evaluation}
+        return study | self.outcome.to_json()
+
+
+def top(logs: Sequence["StudyLog"], k: int) -> tuple[TopDesign, ...]:
+    """Return the k best designs of studies of one task, each design once.
+
+    Raises:
+      InvalidArgumentError: The studies have different tasks.
+    """
+    import numpy as np
+
+    require_one_task(logs)
+    found: list[TopDesign] = []
+    for log in logs:
+        rows = np.flatnonzero(log.is_feasible)
+        rows = rows[np.argsort(-log.records.reward[rows], kind="stable")]
+        _, first = np.unique(log.records.indices[rows], axis=0, return_index=True)
+        ordinals = log.is_evaluation.cumsum()
+        for row in rows[np.sort(first)[:k]].tolist():
+            found.append(TopDesign(log, log.outcome(row), int(ordinals[row])))
+    found.sort(key=lambda each: -each.outcome.reward)
+    kept: dict[tuple[Any, ...], TopDesign] = {}
+    for each in found:
+        kept.setdefault(tuple(each.outcome.design.values()), each)
+    return tuple(kept.values())[:k]
+
+
+def require_one_task(logs: Sequence["StudyLog"]) -> None:
+    """Raise if studies have different tasks.
+
+    Raises:
+      InvalidArgumentError: Two studies have different tasks.
+    """
+    first = logs[0]
+    for log in logs[1:]:
+        if log.header.task["digest"] != first.header.task["digest"]:
+            raise InvalidArgumentError(
+                f"Studies must be of the same task to be compared; {first.folder} is of "
+                f"{first.task_id!r} and {log.folder} of {log.task_id!r}. Show them one by one, or "
+                "write an `archgym report` of all."
+            )
+
+
+def compare(logs: Sequence["StudyLog"]) -> Comparison:
+    """Compare studies of one task at the number of evaluations that all of them have.
+
+    Raises:
+      InvalidArgumentError: The studies have different tasks, or one is empty.
+    """
+    require_one_task(logs)
+    for log in logs:
+        if not log.evaluations:
+            raise InvalidArgumentError(
+                f"Studies must have evaluations to be compared; {log.folder} has none. Omit it."
+            )
+    first, budget = logs[0], min(log.evaluations for log in logs)
+    sought = [str(term["metric"]) for term in first.header.task["objective"]["terms"]]
+    specs = tuple(spec for spec in first.metrics if spec.name in sought)
+    studies = [_ranked(log, budget, specs) for log in logs]
+    # Sorting is stable: of equal studies, the first named stays first.
+    studies.sort(key=lambda study: -study.reward)
+    return Comparison(budget, specs, tuple(studies))
+
+
+def _ranked(log: "StudyLog", budget: int, specs: Sequence["MetricSpec"]) -> RankedStudy:
+    import numpy as np
+
+    from archgym.studies.front import study_front
+
+    rows = np.flatnonzero(log.is_evaluation)[:budget]
+    reward = np.where(log.is_feasible[rows], log.records.reward[rows], -np.inf)
+    first = int(np.argmax(reward))
+    if not np.isfinite(reward[first]):
+        return RankedStudy(log, None, None, ())
+    best = log.outcome(int(rows[first]))
+    has_front = len(log.header.task["objective"]["terms"]) > 1
+    return RankedStudy(
+        log,
+        best,
+        first + 1,
+        tuple(best.metrics[spec.name] for spec in specs),
+        study_front(log, budget).hypervolume if has_front else None,
+    )
+
+
+# chosen: the first evaluations are often so bad that they would hide the rest of a curve.
+_SETTLED_SHARE = 0.05
+
+
+@dataclass(frozen=True)
+class BestCurve:
+    """Best value after each evaluation.
+
+    `values` is (evaluations,), NaN before the first design that meets all limits. `default` is the
+    value of the default design; None for a reward that is not relative to it.
+    """
+
+    label: str
+    values: "np.ndarray"
+    default: float | None
+    missed: "np.ndarray"
+    """(evaluations,), True for designs that cannot be built, failed, or miss a limit."""
+
+    @property
+    def first_met(self) -> int | None:
+        """Number of the first evaluation whose design meets all limits; None if none does."""
+        met = (~self.missed).nonzero()[0]
+        return int(met[0]) + 1 if len(met) else None
+
+
+def best_label(sought: "MetricSpec | None") -> str:
+    """Return the label of a best-so-far axis: the metric of the objective, or the reward."""
+    if sought is None:
+        return "Best reward so far"
+    return f"{sought.name} of the best design so far" + (f" [{sought.unit}]" if sought.unit else "")
+
+
+def best_so_far(log: "StudyLog") -> BestCurve:
+    """Return the best-so-far curve of the objective's metric, or of the reward for several."""
+    import numpy as np
+
+    evaluated = log.is_evaluation
+    meets = (log.is_feasible & log.meets_limits)[evaluated]
+    reward = np.where(meets, log.records.reward[evaluated], -np.inf)
+    if not len(reward):
+        return BestCurve(best_label(None), np.empty(0), None, ~meets)
+    best = np.maximum.accumulate(reward)
+    # The row where each running best was first reached.
+    rises = np.append(True, best[1:] > best[:-1])
+    rows = np.maximum.accumulate(np.where(rises, np.arange(len(reward)), 0))
+    terms: list[dict[str, Any]] = log.header.task["objective"]["terms"]
+    if len(terms) == 1 and terms[0]["goal"] in ("minimise", "maximise"):
+        names = [spec.name for spec in log.metrics]
+        column = names.index(terms[0]["metric"])
+        spec = log.metrics[column]
+        values = log.average()[evaluated][rows, column]
+        default = float((log.weights @ log.reference)[column])
+        values = np.where(np.isfinite(best), values, np.nan)
+        return BestCurve(best_label(spec), values, default, ~meets)
+    relative = all(term["target"] is None for term in terms)
+    values = np.where(np.isfinite(best), best, np.nan)
+    return BestCurve(best_label(None), values, 0.0 if relative else None, ~meets)
+
+
+def span(values: "np.ndarray") -> tuple[float, float]:
+    """Return the smallest and largest value of a curve after its first 5 %."""
+    import numpy as np
+
+    finite = values[np.isfinite(values)]
+    if not len(finite):
+        return 0.0, 1.0
+    settled = finite[min(len(finite) - 1, math.ceil(_SETTLED_SHARE * len(values))) :]
+    return float(settled.min()), float(settled.max())
 
 
 @final
@@ -104,7 +325,7 @@ class StudySummary:
             "limits": [str(limit) for limit in log.limits],
             "missed_limits": None if self.best is None else log.missed(self.best),
             "default": {
-                "design": dict(log.space.design_at(log.space.default_indices)),
+                "design": dict(log.space.default),
                 "metrics": dict(zip(names, self.default_metrics.tolist(), strict=True)),
             },
             "front": None if self.front is None else front_json(log, self.front),

@@ -112,7 +112,7 @@ class RuleLog(Closing):
         try:
             self._domain = known_domain(header.domain)
             self._cases = [
-                self._domain.open_case(_place(trace, root), self._options(root))
+                self._domain.open_case(_place(trace, root), _placed(self.header.options, root))
                 for trace in header.traces
             ]
             self._seed = zlib.crc32(header.crc.encode())
@@ -261,9 +261,6 @@ class RuleLog(Closing):
         plain = json.loads(json.dumps(results, allow_nan=False))
         loss = mean if math.isfinite(mean) else None
         return Attempt(seq, source, dict(tuned), tuple(plain), loss)
-
-    def _options(self, root: Path | None) -> dict[str, str]:
-        return _placed(self.header.options, root)
 
 
 def read_rule_header(folder: str | Path) -> RuleHeader:

@@ -1,6 +1,5 @@
 """Objects that end with a call of `close`."""
 
-from types import TracebackType
 from typing import Self
 
 
@@ -23,10 +22,5 @@ class Closing:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()

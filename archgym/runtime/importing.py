@@ -1,11 +1,31 @@
-"""Imports of libraries that draw random numbers while they load."""
+"""Imports that wait for their use or draw random numbers, and libraries on one thread."""
 
 import importlib
 import random
 import sys
-from typing import Any
+from collections.abc import Callable, Mapping
+from functools import cache, wraps
+from typing import Any, ParamSpec, TypeVar
 
 from archgym.errors import MissingExtraError
+
+
+def names_on_first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
+    """Return the `__getattr__` of a package whose public names are imported when they are used.
+
+    Args:
+      package: Its dotted name.
+      homes: Module in the package of each public name.
+    """
+
+    def find(name: str) -> Any:
+        if name not in homes:
+            raise AttributeError(f"module {package!r} has no attribute {name!r}")
+        value = getattr(importlib.import_module(f"{package}.{homes[name]}"), name)
+        setattr(sys.modules[package], name, value)
+        return value
+
+    return find
 
 
 def import_library(name: str, extra: str | None = None) -> Any:
@@ -28,3 +48,31 @@ def import_library(name: str, extra: str | None = None) -> Any:
         raise MissingExtraError(name, extra) from None
     finally:
         random.setstate(state)
+
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+def one_thread(function: Callable[P, R]) -> Callable[P, R]:
+    """Run a function's linear algebra on one thread, whatever the user's settings are.
+
+    OpenBLAS takes all cores for matrices of a hundred rows, and is then several times slower on a
+    busy machine. One thread also gives the same last digits on every machine of a kind.
+    """
+
+    @wraps(function)
+    def run(*arguments: P.args, **named: P.kwargs) -> R:
+        with _controller().limit(limits=1, user_api="blas"):
+            return function(*arguments, **named)
+
+    return run
+
+
+@cache
+def _controller() -> Any:
+    """Return the controller of the libraries that are loaded, found once."""
+    import scipy.linalg  # noqa: F401  # its own library is controlled too
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController()

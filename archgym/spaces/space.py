@@ -15,7 +15,6 @@ from archgym.errors import (
     InvalidSpaceError,
     unknown_name,
 )
-from archgym.spaces.canonical import TABLE_LIMIT, Resolution, earlier
 from archgym.spaces.counting import Component, Count, Rules, counted_share, number_text
 from archgym.spaces.design import (
     Condition,
@@ -34,7 +33,13 @@ from archgym.spaces.parameter import (
     Permutation,
     parameter_from_json,
 )
-from archgym.spaces.symmetry import CanonicalForm, canonical_form_from_json
+from archgym.spaces.symmetry import (
+    TABLE_LIMIT,
+    CanonicalForm,
+    Resolution,
+    canonical_form_from_json,
+    earlier,
+)
 
 # chosen: four parameters of the largest size; a declaration of a few bytes may stand for millions.
 _MAX_LISTED = 2**22
@@ -313,6 +318,16 @@ class DesignSpace:
         """
         return self.design_at(self.indices_of(values))
 
+    @property
+    def default(self) -> Design:
+        """Default design."""
+        return self.design_at(self.default_indices)
+
+    def changes(self, design: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the values of a design that differ from those of the default design."""
+        default = self.default
+        return {name: value for name, value in design.items() if value != default[name]}
+
     def design_at(self, indices: np.ndarray) -> Design:
         """Return design that has this index vector, (n_parameters,)."""
         self.check_indices(np.asarray(indices)[None, :])
@@ -384,7 +399,7 @@ class DesignSpace:
         values = values or {}
         kept = set(self.names if keep is None else keep)
         check_names([*kept, *values], self.names)
-        defaults = self.design_at(self.default_indices) if default is None else default
+        defaults = self.default if default is None else default
         dropped = {n: value for n, value in defaults.items() if n not in kept}
         constant = with_inactive(dropped, defaults, self._ordered_conditions)
         constraints, conditions = without(constant, self.constraints, self.conditions)

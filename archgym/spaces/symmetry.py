@@ -15,8 +15,9 @@ Journals, budgets, tables and datasets then count equal designs once.
 import importlib
 import importlib.util
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import Any, ClassVar, Protocol, Self, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Protocol, Self, TypeVar, final
 
 import numpy as np
 
@@ -117,3 +118,116 @@ def _import(name: str) -> None:
         is_there = False
     if is_there:
         importlib.import_module(module)
+
+
+# chosen: combinations for which the rules are worked out in some 20 ms.
+TABLE_LIMIT = 2**16
+
+Rules = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, np.ndarray]]
+
+
+@final
+@dataclass(frozen=True)
+class _Column:
+    """Parameter that may be inactive: by component and combination, the value it takes."""
+
+    place: int
+    component: int
+    canonical: np.ndarray
+    active: np.ndarray
+
+
+@final
+class Resolution:
+    """Lookup tables of canonical forms and violations, for components small enough to tabulate.
+
+    Parameters that conditions and constraints tie together, a component, mostly have few
+    combinations. What the rules say of each is worked out once; then a design costs a look-up for
+    each parameter.
+    """
+
+    def __init__(
+        self,
+        components: Sequence[tuple[int, ...]],
+        default: np.ndarray,
+        sizes: np.ndarray,
+        conditioned: Sequence[int],
+        rules: Rules,
+    ) -> None:
+        """Tabulate every combination of every component.
+
+        Args:
+          components: Places of the parameters of each, tied to no others.
+          default: (n_parameters,), a design that keeps all constraints.
+          sizes: (n_parameters,).
+          conditioned: Places of parameters that have a condition.
+          rules: Takes designs, (n, n_parameters), and returns their canonical forms, which
+            parameters are active, and the first constraint broken, -1 for none.
+        """
+        self.places: frozenset[int] = frozenset(p for places in components for p in places)
+        """Parameters that are looked up."""
+        self._strides = np.zeros((len(sizes), len(components)))
+        self._columns: list[_Column] = []
+        self._broken: list[tuple[int, np.ndarray]] = []
+        for number, places in enumerate(components):
+            shape = [int(sizes[place]) for place in places]
+            columns = np.indices(shape, dtype=np.int64).reshape(len(places), -1)
+            designs = np.tile(default, (columns.shape[1], 1))
+            designs[:, list(places)] = columns.T
+            canonical, active, broken = rules(designs)
+            self._strides[list(places), number] = np.append(np.cumprod(shape[:0:-1])[::-1], 1)
+            self._columns += [
+                _Column(p, number, canonical[:, p].copy(), active[:, p].copy())
+                for p in places
+                if p in conditioned
+            ]
+            if (broken >= 0).any():
+                self._broken.append((number, broken))
+        listed = self._columns
+        self._places = np.array([column.place for column in listed], dtype=np.int64)
+        self._components = np.array([column.component for column in listed], dtype=np.int64)
+        lengths = [len(column.canonical) for column in listed]
+        self._starts = np.append(0, np.cumsum(lengths, dtype=np.int64))[: len(listed)]
+        nothing = np.empty(0, dtype=np.int64)
+        self._canonical = np.concatenate([nothing, *(column.canonical for column in listed)])
+        self._active = np.concatenate([nothing.astype(bool), *(column.active for column in listed)])
+
+    def resolve(self, indices: np.ndarray) -> np.ndarray:
+        """Canonical forms, (n, n_parameters) int64; parameters that are not looked up as given."""
+        canonical = indices.astype(np.int64, copy=True)
+        if self._columns:
+            numbers = self._numbers(canonical)
+            canonical[:, self._places] = self._canonical[
+                numbers[:, self._components] + self._starts
+            ]
+        return canonical
+
+    def active(self, indices: np.ndarray) -> np.ndarray:
+        """True if each parameter means something, (n, n_parameters) bool; true where unknown."""
+        active = np.ones(indices.shape, dtype=bool)
+        if self._columns:
+            numbers = self._numbers(indices)
+            active[:, self._places] = self._active[numbers[:, self._components] + self._starts]
+        return active
+
+    def _numbers(self, indices: np.ndarray) -> np.ndarray:
+        """Return the number of the combination of each component, (n, n_components) int64."""
+        # Small whole numbers are exact as floats, whose products are many times faster.
+        return np.asarray((indices.astype(np.float64) @ self._strides).astype(np.int64))
+
+    def violations(self, indices: np.ndarray) -> np.ndarray:
+        """First constraint of those looked up that each design breaks, (n,) int64; -1 for none."""
+        first = np.full(len(indices), -1, dtype=np.int64)
+        if not self._broken:
+            return first
+        numbers = self._numbers(indices)
+        for component, broken in self._broken:
+            first = earlier(first, broken[numbers[:, component]])
+        return first
+
+
+def earlier(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Return the smaller of two numbers of constraints, where -1 stands for none."""
+    # As unsigned numbers, -1 is the largest.
+    smaller: np.ndarray = np.minimum(one.view(np.uint64), other.view(np.uint64)).view(np.int64)
+    return smaller

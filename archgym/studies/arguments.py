@@ -16,8 +16,7 @@ from archgym.evaluation.function import is_of_function
 from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import simulator_names
 from archgym.evaluation.task import Task
-from archgym.studies.folder import STUDY_NAME
-from archgym.studies.metadata import Header, read_header
+from archgym.studies.metadata import STUDY_NAME, Header, read_header
 from archgym.studies.prior import StoredPrior, StudySource
 from archgym.studies.snapshot import StudyLog
 

@@ -1,6 +1,14 @@
 """The append-only record of a study: one checksummed line for each design that was asked.
 
-Each line is a record, as `archgym.studies.records` describes it.
+A line is compact JSON whose last member, `crc`, is the CRC32 of every byte before it, begun with
+the study's key (`JournalShape.key`), so that another study's lines do not pass for its own:
+
+    {"seq":0,"design":[3,1],"values":[[81.5,null]],"reason":[0],"reward":0.25,"crc":"8a1f09c2"}
+    {"seq":1,"design":[3,1],"same":0,"crc":"11dd8e40"}
+
+`design` holds the indices as they were asked, `values` one list of metrics for each workload with
+null if the design was not built, `reason` why it is infeasible for each workload (0: feasible), and
+`error` the message of a simulator that broke. The second kind repeats the design of record `same`.
 """
 
 import io
@@ -31,6 +39,8 @@ from archgym.files.storage import (
 )
 from archgym.studies.records import JournalShape, Records
 
+# chosen: twenty lines of a program's output fit; a journal stays readable.
+MAX_ERROR_LENGTH = 8000
 # chosen: the fastest of 64 to 4096; small blocks of parsed lines stay in the processor's cache.
 _BLOCK = 256
 _MAX_SEQ = 2**53
@@ -82,6 +92,48 @@ class Journal:
 
 
 # ---- reading
+
+
+def _shortened(error: str) -> str:
+    """Return an error's text, of which a long one says how much is left out."""
+    if len(error) <= MAX_ERROR_LENGTH:
+        return error
+    return f"{error[:MAX_ERROR_LENGTH]} … ({len(error) - MAX_ERROR_LENGTH:,} more letters)"
+
+
+def encode(records: Records, key: int = 0) -> bytes:
+    """Return lines of these records, each with its checksum, which begins with the study's key."""
+    if np.isinf(records.values).any():
+        raise ValueError("the values of a record must be finite")
+    lines = []
+    has_nan = np.asarray(np.isnan(records.values).any(axis=(1, 2)))
+    columns = zip(
+        records.seq.tolist(),
+        records.indices.tolist(),
+        records.values.tolist(),
+        has_nan.tolist(),
+        records.reason.tolist(),
+        records.reward.tolist(),
+        records.same.tolist(),
+        strict=True,
+    )
+    for seq, design, values, is_partial, reason, reward, same in columns:
+        if same >= 0:
+            text = f'{{"seq":{seq},"design":{design},"same":{same}'
+        else:
+            if not math.isfinite(reward):
+                raise ValueError(f"the reward of record {seq} must be finite; got {reward!r}")
+            shown = repr(values)
+            if is_partial:
+                shown = shown.replace("nan", "null")
+            # Python writes lists of numbers as JSON does, but for the spaces.
+            text = f'{{"seq":{seq},"design":{design},"values":{shown},"reason":{reason}'
+            text = f'{text},"reward":{reward!r}'
+        body = text.replace(" ", "").encode()
+        if same < 0 and seq in records.errors:
+            body += b',"error":' + json.dumps(_shortened(records.errors[seq])).encode()
+        lines.append(b'%s,"crc":"%08x"}\n' % (body, zlib.crc32(body, key)))
+    return b"".join(lines)
 
 
 def load_journal(path: str | Path, shape: JournalShape) -> Journal:

@@ -1,8 +1,9 @@
-"""Metadata of a study in `study.json`: task, agent, hyperparameters, seed, budget, versions."""
+"""Metadata of a study in `study.json`, and the folder that holds it."""
 
 import json
 import platform
 import secrets
+import shlex
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -15,16 +16,79 @@ import msgspec
 import numpy as np
 from msgspec.structs import replace
 
-from archgym.errors import ArchGymError, FileFormatError
+from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.specification import MetricMembers
 from archgym.files.json_types import Whole, typed
-from archgym.files.storage import is_there, open_member, storage_errors, write_atomic
+from archgym.files.lease import LOCK_NAME, Lease
+from archgym.files.storage import (
+    is_there,
+    make_folder,
+    open_member,
+    storage_errors,
+    synchronise,
+    write_atomic,
+)
 from archgym.spaces.space import DesignSpace
-from archgym.studies.folder import STUDY_NAME
 from archgym.studies.records import JournalShape
 from archgym.version import __version__
+
+RUNS_FOLDER = Path("runs")
+"""Folder of studies whose own folder is not named."""
+STUDY_NAME = "study.json"
+"""Description of the study."""
+JOURNAL_NAME = "journal.jsonl"
+"""Its records."""
+BAD_NAME = "journal.bad"
+"""Damaged lines of the journal that were set aside."""
+TIMING_NAME = "timing.jsonl"
+"""Wall times of its records."""
+POLICY_NAME = "policy.npz"
+"""Policy that the agent has learned, if any."""
+SESSIONS_NAME = "sessions.jsonl"
+"""Wall time and evaluations of each session, one a line."""
+STATE_NAME = "state.json"
+"""Progress of the last writer; informative only."""
+
+
+def lease_new_folder(folder: Path) -> Lease:
+    """Make a folder for a new study, or take an empty one, and its lease.
+
+    Raises:
+      InvalidArgumentError: It holds something.
+      StudyLockedError: Another process has just started a study there.
+      StorageError: It cannot be written.
+    """
+    make_folder(folder)
+    with storage_errors(folder, "read"):
+        names = {path.name for path in folder.iterdir()}
+    # A lock without a study is left by a process that was killed as it began, or holds one now.
+    if names and LOCK_NAME not in names:
+        raise InvalidArgumentError(
+            f"A study needs a new or empty folder; {folder} holds {min(names)!r}. "
+            "Choose another name."
+        )
+    lease = Lease(folder)
+    with storage_errors(folder, "written"):
+        # After a power cut, files without the lock would be somebody else's.
+        synchronise(folder)
+    if is_there(folder / STUDY_NAME) or _has_content(folder / JOURNAL_NAME):
+        lease.release()
+        raise InvalidArgumentError(
+            f"A study needs a new or empty folder; {folder} holds a study. Continue it with "
+            '`Study.open`, with exists="resume", or with: '
+            f"archgym resume {shlex.quote(str(folder))}"
+        )
+    return lease
+
+
+def _has_content(path: Path) -> bool:
+    if not is_there(path):
+        return False
+    with open_member(path) as handle:
+        return bool(handle.read(1))
+
 
 FORMAT = 2
 """Newest format, of studies with start designs, earlier studies or rules to stop.

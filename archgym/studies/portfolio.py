@@ -26,7 +26,7 @@ from archgym.errors import ArchGymError, InvalidArgumentError, InvalidDesignErro
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.spaces.design import Design
-from archgym.studies.folder import STUDY_NAME
+from archgym.studies.metadata import STUDY_NAME
 from archgym.studies.prior import StudySource, best_first
 from archgym.studies.snapshot import StudyLog, read_study
 
@@ -356,10 +356,4 @@ def _portfolios() -> dict[tuple[str, str], tuple[dict[str, Any], ...]]:
     """Return the designs that ship, values by parameter, for each simulator and space."""
     path = files("archgym.studies") / "data" / _SHIPPED_NAME
     found = [json.loads(line) for line in path.read_text("utf-8").splitlines()]
-    return {
-        (each["simulator"], each["space"]): tuple(
-            {name: tuple(v) if isinstance(v, list) else v for name, v in design.items()}
-            for design in each["designs"]
-        )
-        for each in found
-    }
+    return {(each["simulator"], each["space"]): tuple(each["designs"]) for each in found}

@@ -2,20 +2,19 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
-from archgym.agent.agent import Agent
-from archgym.agent.prior import Prior
+from archgym.agent.agent import Prior
 from archgym.analysis.statistics import normal_scores
 from archgym.checks import check_several
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
-from archgym.evaluation.trials import Evaluate, Trials
+from archgym.evaluation.trials import Trials
 from archgym.files.archive import read_archive, write_archive
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
@@ -137,27 +136,6 @@ class StoredPrior:
         return cls(sources, indices[order], scores[order], terms[order])
 
 
-def primed(
-    agent: Agent, task: Task, start: np.ndarray, stored: StoredPrior
-) -> Callable[[Evaluate], None]:
-    """Return the search of an agent that begins with start designs and earlier studies.
-
-    Args:
-      agent: Agent that has not searched.
-      task: The study's.
-      start: (k, n_parameters), designs to evaluate first; may be empty.
-      stored: Records of earlier studies; may be empty.
-    """
-
-    def search(evaluate: Evaluate) -> None:
-        trials = evaluate(start) if len(start) else None
-        if agent.uses_prior and (trials is not None or stored.sources):
-            agent.take_prior(stored.prior(trials))
-        agent.search(evaluate, task)
-
-    return search
-
-
 def start_designs(task: Task, start: Iterable[Any]) -> np.ndarray:
     """Return the designs to evaluate first, (k, n_parameters) canonical indices, each once.
 
@@ -206,9 +184,7 @@ def best_first(task: Task, log: StudyLog) -> tuple[np.ndarray, np.ndarray, np.nd
         _require_same_parameters(task, log, theirs)
     known = {spec.name for spec in log.metrics}
     objective = task.objective
-    needed = dict.fromkeys(term.metric for term in objective.terms)
-    needed |= dict.fromkeys(limit.metric for limit in objective.limits)
-    missing = [name for name in needed if name not in known]
+    missing = [name for name in objective.metrics if name not in known]
     if missing:
         raise InvalidArgumentError(
             f"{log.folder} must have the metrics that the objective needs; "

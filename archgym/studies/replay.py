@@ -27,10 +27,9 @@ from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Trials
 from archgym.files.storage import write_atomic
 from archgym.runtime.interruption import Interruption
-from archgym.studies.folder import STATE_NAME
-from archgym.studies.journal import JournalWriter
-from archgym.studies.metadata import Header, current_versions
-from archgym.studies.records import Ledger, Records, encode
+from archgym.studies.journal import JournalWriter, encode
+from archgym.studies.metadata import STATE_NAME, Header, current_versions
+from archgym.studies.records import Ledger, Records
 
 logger = logging.getLogger(__name__)
 

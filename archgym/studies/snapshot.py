@@ -1,4 +1,4 @@
-"""A study as its readers see it: records, best design, curve, damage; nothing is changed."""
+"""A study as its readers see it: records, best design, curve, damage; and its verification."""
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,19 +11,23 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.executor import evaluate_isolated
 from archgym.evaluation.limits import Limit, missed_limits, violations
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import objective_from_json
+from archgym.evaluation.simulator import FAILED
+from archgym.evaluation.task import Evaluation, Task
+from archgym.evaluation.trials import Trials
 from archgym.files.lease import Writer, current_writer
 from archgym.files.remote import local_copy
 from archgym.files.storage import open_member
 from archgym.spaces.design import Design
 from archgym.spaces.display import html_table, shortened
 from archgym.spaces.space import DesignSpace
-from archgym.studies.folder import JOURNAL_NAME, STATE_NAME
 from archgym.studies.journal import Damage, load_journal
-from archgym.studies.metadata import Header, Segment, read_header
+from archgym.studies.metadata import JOURNAL_NAME, STATE_NAME, Header, Segment, read_header
 from archgym.studies.records import Records
+from archgym.studies.replay import Ending
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -90,18 +94,14 @@ class StudyLog:
         caption = f"{self.task_id}: {self.author}, {self.evaluations} evaluations, {self.status}"
         if best is None:
             return html_table(caption, (), [("No design could be built.",)])
-        default = self.weights @ self.reference
+        averages = self.weights @ self.reference
         rows: list[tuple[object, ...]] = [
             (spec.name, best.metrics[spec.name], float(value), spec.unit)
-            for spec, value in zip(self.metrics, default, strict=True)
+            for spec, value in zip(self.metrics, averages, strict=True)
         ]
         rows += [("limit missed", text) for text in self.missed(best)]
-        changed = self.space.design_at(self.space.default_indices)
-        parameters = [
-            (name, value, changed[name])
-            for name, value in best.design.items()
-            if value != changed[name]
-        ]
+        default, changes = self.space.default, self.space.changes(best.design)
+        parameters = [(name, value, default[name]) for name, value in changes.items()]
         return html_table(
             caption, ("metric", "best design", "default design", "unit"), rows
         ) + html_table("Parameters that differ", ("parameter", "best", "default"), parameters)
@@ -431,3 +431,113 @@ def read_state(folder: Path) -> Mapping[str, Any] | None:
         if isinstance(state, dict):
             return state
     return None
+
+
+class Known:
+    """Results of a study by canonical design."""
+
+    def __init__(self, task: Task, log: StudyLog) -> None:
+        """Take the results of a study of this task."""
+        self._task = task
+        records = log.records.rows(log.is_evaluation)
+        self._records = records
+        canonical = task.space.canonical(records.indices) if len(records) else records.indices
+        self._rows = {row.tobytes(): n for n, row in enumerate(np.ascontiguousarray(canonical))}
+
+    def missing(self, designs: np.ndarray) -> np.ndarray:
+        """Return canonical designs without a result, each once, (k, n_parameters)."""
+        canonical = self._task.space.canonical(np.asarray(designs, dtype=np.int64))
+        fresh = {row.tobytes(): row for row in np.ascontiguousarray(canonical)}
+        rows = [row for key, row in fresh.items() if key not in self._rows]
+        return np.array(rows, dtype=np.int64).reshape(-1, canonical.shape[1])
+
+    def running_count(self, designs: np.ndarray) -> np.ndarray:
+        """Return the number of designs without a result up to each one, (k,)."""
+        canonical = self._task.space.canonical(np.asarray(designs, dtype=np.int64))
+        keys = [row.tobytes() for row in np.ascontiguousarray(canonical)]
+        seen = set(self._rows)
+        is_new = []
+        for key in keys:
+            is_new.append(key not in seen)
+            seen.add(key)
+        return np.cumsum(is_new)
+
+    def trials(self, designs: np.ndarray) -> Trials:
+        """Return the results of designs, all of which are known."""
+        canonical = np.ascontiguousarray(self._task.space.canonical(designs))
+        rows = np.array([self._rows[row.tobytes()] for row in canonical])
+        records = self._records.rows(rows)
+        found = Evaluation(records.values, records.reason, records.reward)
+        return self._task.trials(designs, found, np.zeros(len(rows), dtype=bool))
+
+
+_BATCH = 1024
+
+
+def verify_study(log: StudyLog, task: Task) -> tuple[int, ...]:
+    """Return numbers of the records whose results are not what the simulator gives.
+
+    Checksums in the journal find damage; they do not stop somebody who computes them again. This
+    check does: simulators are deterministic, so every metric must be equal to the last bit.
+
+    Args:
+      log: The study.
+      task: Its task.
+
+    Raises:
+      InvalidArgumentError: The task is another one.
+    """
+    if task.digest != log.header.task["digest"]:
+        raise InvalidArgumentError(f"The task must be that of {log.folder}; got {task.id!r}.")
+    task = task.as_recorded(log.header.task["metrics"])
+    rows = np.flatnonzero(log.is_evaluation)
+    differing: list[int] = []
+    for start in range(0, len(rows), _BATCH):
+        part = rows[start : start + _BATCH]
+        records = log.records
+        found = evaluate_isolated(task, records.indices[part])
+        is_same = (
+            np.array_equal(a, b, equal_nan=True)
+            for a, b in zip(found.values, records.values[part], strict=True)
+        )
+        same = np.fromiter(is_same, dtype=bool, count=len(part))
+        same &= (found.reason == records.reason[part]).all(axis=1)
+        same &= found.reward == records.reward[part]
+        same &= (found.reason == FAILED).any(axis=1) == log.is_failed[part]
+        differing += records.seq[part][~same].tolist()
+    return tuple(differing)
+
+
+@final
+@dataclass(frozen=True)
+class StudyResult:
+    """Reason why a run ended, and the study at that time."""
+
+    log: StudyLog
+    ended: Ending
+    """Limit that was reached: the budget, the limit of asks, or the end of the agent's search."""
+
+    @property
+    def evaluations(self) -> int:
+        """Designs evaluated, in all runs."""
+        return self.log.evaluations
+
+    @property
+    def asks(self) -> int:
+        """Designs asked for, repeats included."""
+        return self.log.asks
+
+    @property
+    def best(self) -> Outcome | None:
+        """The best feasible evaluation."""
+        return self.log.best()
+
+    def to_dataframe(self) -> "pd.DataFrame":
+        """Return one row for each evaluation; see `StudyLog.to_dataframe`."""
+        return self.log.to_dataframe()
+
+    def __repr__(self) -> str:
+        return f"StudyResult({self.log!r}, ended={self.ended!r})"
+
+    def _repr_html_(self) -> str:
+        return self.log._repr_html_()

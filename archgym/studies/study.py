@@ -12,9 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
 import numpy as np
 
-from archgym.agent.advice import Advice
-from archgym.agent.agent import Agent, agent_class, idle_workers, make_agent
-from archgym.agent.paused import PausedSearch
+from archgym.agent.agent import Advice, Agent, agent_class, idle_workers, make_agent
 from archgym.checks import check_number, check_several, check_whole
 from archgym.errors import (
     ArchGymError,
@@ -52,8 +50,9 @@ from archgym.studies.arguments import (
     study_task,
     tuples,
 )
-from archgym.studies.ask_tell import AskTell, told_evaluation
-from archgym.studies.folder import (
+from archgym.studies.ask_tell import AskTell, PausedSearch, told_evaluation
+from archgym.studies.journal import Damage, JournalWriter, load_journal, renew, rewrite, set_aside
+from archgym.studies.metadata import (
     BAD_NAME,
     JOURNAL_NAME,
     POLICY_NAME,
@@ -61,14 +60,15 @@ from archgym.studies.folder import (
     STATE_NAME,
     STUDY_NAME,
     TIMING_NAME,
+    Header,
+    Segment,
     lease_new_folder,
+    new_header,
+    read_header,
 )
-from archgym.studies.journal import Damage, JournalWriter, load_journal, renew, rewrite, set_aside
-from archgym.studies.metadata import Header, Segment, new_header, read_header
-from archgym.studies.prior import PRIOR_NAME, StoredPrior, StudySource, primed, start_designs
+from archgym.studies.prior import PRIOR_NAME, StoredPrior, StudySource, start_designs
 from archgym.studies.replay import Ending, Progress, Recorder
-from archgym.studies.result import StudyResult
-from archgym.studies.snapshot import StudyLog, gaps_text, read_state
+from archgym.studies.snapshot import StudyLog, StudyResult, gaps_text, read_state
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -875,7 +875,14 @@ class Study(Closing):
         if header.prior_digest is not None:
             sources = header.warm_start or ()
             stored = StoredPrior.read(self.folder, task, sources, header.prior_digest)
-        return primed(agent, task, start, stored)
+
+        def search(evaluate: Evaluate) -> None:
+            trials = evaluate(start) if len(start) else None
+            if agent.uses_prior and (trials is not None or stored.sources):
+                agent.take_prior(stored.prior(trials))
+            agent.search(evaluate, task)
+
+        return search
 
     def _save_policy(self, agent: Agent) -> None:
         policy = agent.policy()

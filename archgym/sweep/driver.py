@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Union, final
+from typing import Any, final
 
 import msgspec
 
@@ -27,15 +27,12 @@ from archgym.files.storage import (
     write_atomic,
 )
 from archgym.runtime.interruption import Interruption
-from archgym.studies.folder import JOURNAL_NAME, STUDY_NAME
+from archgym.studies.metadata import JOURNAL_NAME, STUDY_NAME
 from archgym.studies.snapshot import read_state
-from archgym.sweep.local import LocalCrew
+from archgym.sweep.crews import LocalCrew, RayCrew
 from archgym.sweep.plan import Run, SweepPlan
 from archgym.sweep.reading import PLAN_NAME, record_plan
 from archgym.sweep.study_run import Digest, RunResult, require_same_study
-
-if TYPE_CHECKING:
-    from archgym.sweep.cluster import RayCrew
 
 logger = logging.getLogger(__name__)
 
@@ -79,7 +76,7 @@ class SweepOutcome:
     """Reasons why runs failed, by their id."""
 
 
-Crew = Union[LocalCrew, "RayCrew"]
+Crew = LocalCrew | RayCrew
 """Workers that run studies, on this machine or on others."""
 
 
@@ -151,8 +148,6 @@ def run_sweep(
         def crew(n_runs: int) -> Crew:
             if address is None:
                 return LocalCrew(folder, min(workers or 1, n_runs))
-            from archgym.sweep.cluster import RayCrew
-
             return RayCrew(folder, address, workers)
 
         repeated, failures = _Driver(folder, runs, lease, progress).drive(crew)

@@ -1,7 +1,7 @@
 """Plans of sweeps, read from a YAML file or from a sweep's folder, and recorded there."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, final
 
@@ -9,8 +9,7 @@ from archgym.errors import FileFormatError, InvalidArgumentError, StorageError, 
 from archgym.files.remote import local_copy
 from archgym.files.storage import is_there, require_inside, write_atomic
 from archgym.files.yaml_document import Document, Node, Problems, read_document, read_value
-from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
-from archgym.sweep.settings import FAMILY_KEYS, read_family
+from archgym.sweep.plan import FAMILY_KEYS, LABEL, AgentPlan, SweepPlan, TaskPlan, read_family
 
 PLAN_NAME = "sweep.json"
 """The plan in a sweep's folder, with everything that the plan's file leaves open decided."""
@@ -230,25 +229,18 @@ def _plan(
         with problems.collected():
             if name not in parts:
                 raise root.refusal(f"a plan must have `{name}`; it has none")
-    budget = 1
-    max_asks = patience = cache = None
-    seeds: tuple[int, ...] = _DEFAULT_SEEDS
-    with problems.collected():
-        if "budget" in parts:
-            budget = parts["budget"].whole("`budget`", 1, _MAX_BUDGET)
-    with problems.collected():
-        if "max_asks" in parts:
-            # Each evaluation is an ask.
-            max_asks = parts["max_asks"].whole("`max_asks`", budget, 20 * _MAX_BUDGET)
-    with problems.collected():
-        if "patience" in parts:
-            patience = parts["patience"].whole("`patience`", 1, _MAX_BUDGET)
-    with problems.collected():
-        if "cache" in parts:
-            cache = str(Path(parts["cache"].text("`cache`")).absolute())
-    with problems.collected():
-        if "seeds" in parts:
-            seeds = _seeds(parts["seeds"])
+    given: dict[str, Any] = {"budget": 1, "seeds": _DEFAULT_SEEDS}
+    readers: dict[str, Callable[[Node], Any]] = {
+        "budget": lambda node: node.whole("`budget`", 1, _MAX_BUDGET),
+        # Each evaluation is an ask.
+        "max_asks": lambda node: node.whole("`max_asks`", given["budget"], 20 * _MAX_BUDGET),
+        "patience": lambda node: node.whole("`patience`", 1, _MAX_BUDGET),
+        "cache": lambda node: str(Path(node.text("`cache`")).absolute()),
+        "seeds": _seeds,
+    }
+    for name in (name for name in readers if name in parts):
+        with problems.collected():
+            given[name] = readers[name](parts[name])
     tasks, agents = [], []
     for label, node in _entries(parts, "tasks", problems):
         with problems.collected():
@@ -256,7 +248,7 @@ def _plan(
     for label, node in _entries(parts, "agents", problems):
         with problems.collected():
             agents.append(_agent(label, node, agent_keys))
-    plan = SweepPlan(tuple(tasks), tuple(agents), seeds, budget, max_asks, patience, cache)
+    plan = SweepPlan(tuple(tasks), tuple(agents), **given)
     with problems.collected():
         _check_size(plan, root)
     labels = list(document.at("tasks").members("`tasks`")) if "tasks" in parts else []
@@ -353,9 +345,7 @@ def _start(node: Node) -> tuple[str | Mapping[str, Any], ...]:
     found: list[str | Mapping[str, Any]] = []
     for item in items:
         if isinstance(item.value, Mapping):
-            found.append(
-                {n: tuple(v) if isinstance(v, list) else v for n, v in item.plain().items()}
-            )
+            found.append(item.plain())
         else:
             text = item.text("a start design")
             found.append(text if text == "default" else _beside(item, text))

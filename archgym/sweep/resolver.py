@@ -11,8 +11,7 @@ from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import choosing
 from archgym.files.yaml_document import Document, Problems
 from archgym.studies.prior import StoredPrior, start_designs
-from archgym.sweep.plan import LABEL, AgentPlan, SweepPlan, TaskPlan
-from archgym.sweep.settings import Draws, Grid
+from archgym.sweep.plan import LABEL, AgentPlan, Draws, Grid, SweepPlan, TaskPlan
 
 T = TypeVar("T")
 
@@ -31,8 +30,7 @@ def decided_plan(plan: SweepPlan, document: Document, problems: Problems) -> Swe
     agents: dict[str, AgentPlan] = {}
     for given in plan.agents:
         with problems.collected():
-            _require_use(given, warm, document)
-            for agent in _decided_agents(given, tasks, document):
+            for agent in _decided_agents(given, tasks, warm, document):
                 twin = agents.setdefault(agent.label.lower(), agent)
                 if twin is not agent:
                     raise document.at("agents", given.label).refusal(
@@ -77,14 +75,27 @@ def _made(plan: TaskPlan, document: Document, known: dict[str, Any]) -> Task:
 
 
 def _decided_agents(
-    plan: AgentPlan, tasks: Mapping[str, Task], document: Document
+    plan: AgentPlan, tasks: Mapping[str, Task], warm: list[str], document: Document
 ) -> list[AgentPlan]:
-    """Return the agent, or those of its family, each tried on every task."""
+    """Return the agent, or those of its family, each tried on every task.
+
+    Args:
+      plan: The agent as the plan's file has it.
+      tasks: Tasks by label.
+      warm: Labels of tasks with earlier studies, which the agent must be able to use.
+      document: The plan's file.
+    """
     place = ("agents", plan.label)
     try:
         trial = _Trial(plan, agent_class(plan.agent), tasks, document)
     except ArchGymError as error:
         raise document.refusal(error, *place, "agent") from None
+    if warm and not trial.kind.uses_prior:
+        raise document.at(*place).refusal(
+            f"agents must learn from earlier studies for the `warm_start` of task {warm[0]!r}; "
+            f"{plan.agent!r} does not",
+            "Give their best designs as `start` instead",
+        )
     agent = replace(
         plan,
         hyperparameters=trial.typed(plan.hyperparameters),
@@ -100,21 +111,6 @@ def _decided_agents(
     for each in agents:
         trial.check(each)
     return agents
-
-
-def _require_use(plan: AgentPlan, warm: list[str], document: Document) -> None:
-    """Refuse an agent that cannot use the earlier studies of a task."""
-    place = ("agents", plan.label)
-    try:
-        kind = agent_class(plan.agent)
-    except ArchGymError as error:
-        raise document.refusal(error, *place, "agent") from None
-    if warm and not kind.uses_prior:
-        raise document.at(*place).refusal(
-            f"agents must learn from earlier studies for the `warm_start` of task {warm[0]!r}; "
-            f"{plan.agent!r} does not",
-            "Give their best designs as `start` instead",
-        )
 
 
 def _drawn(family: Draws, agent: AgentPlan, trial: "_Trial") -> dict[str, dict[str, Any]]:

@@ -3,6 +3,8 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, final
 
@@ -13,13 +15,12 @@ from archgym.analysis.statistics import interquartile_mean
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.objective import REWARD_LIMIT
 from archgym.files.remote import local_copy
-from archgym.studies.folder import STUDY_NAME
+from archgym.studies.metadata import STUDY_NAME
 from archgym.studies.snapshot import StudyLog, read_study
-from archgym.studies.timing import RunTimes
 from archgym.sweep.driver import FullNote, Standings, read_failures
 from archgym.sweep.plan import Run, SweepPlan, TaskPlan
 from archgym.sweep.reading import read_recorded_plan
-from archgym.sweep.study_run import Curve, Digest, require_same_study
+from archgym.sweep.study_run import Curve, Curves, Digest, require_same_study
 
 WITHIN = 0.05
 """Distance to the best known reward within which a design counts as good."""
@@ -66,12 +67,6 @@ class RunSummary(msgspec.Struct, frozen=True, gc=False):
         """Number of its evaluations."""
         return self.results.curve.n
 
-    @property
-    def times(self) -> RunTimes:
-        """Wall time of an evaluation."""
-        known = self.results.simulator_s, self.results.own_s
-        return RunTimes(*(math.nan if each is None else each for each in known))
-
 
 @final
 @dataclass(frozen=True)
@@ -93,23 +88,22 @@ class AgentSummary:
     @property
     def to_within(self) -> float:
         """Median of `reached`, infinite where most runs reached none; NaN without runs."""
-        begun = [r for r, run in zip(self.reached, self.runs, strict=True) if run.evaluations]
-        if not begun:
+        begun = zip(self.reached, self.runs, strict=True)
+        places = sorted(math.inf if r is None else r for r, run in begun if run.results.curve.n)
+        if not places:
             return math.nan
-        places = sorted(math.inf if place is None else place for place in begun)
         middle = (len(places) - 1) // 2
         pair = places[middle], places[len(places) // 2]
         return math.inf if math.isinf(pair[1]) else sum(pair) / 2
 
     def mean(self, name: str) -> float:
-        """Mean over the runs of one of evaluations, asks, distinct, simulator_s and own_s."""
-        values = [
-            run.evaluations if name == "evaluations" else getattr(run.results, name)
-            for run in self.runs
-            if run.evaluations
-        ]
-        known = [float(value) for value in values if value is not None]
-        return sum(known) / len(known) if known else math.nan
+        """Mean over the runs of one of asks, distinct, simulator_s and own_s."""
+        known = [value for value in map(attrgetter(name), self._begun) if value is not None]
+        return sum(map(float, known)) / len(known) if known else math.nan
+
+    @cached_property
+    def _begun(self) -> list[Digest]:
+        return [run.results for run in self.runs if run.results.curve.n]
 
     def to_json(self) -> dict[str, Any]:
         """Return the summary as data."""
@@ -132,10 +126,10 @@ class AgentSummary:
                     "evaluations": run.evaluations,
                     "asks": run.results.asks,
                     "distinct_designs": run.results.distinct,
-                    "best_reward": run.curve.at(run.evaluations) if run.evaluations else None,
+                    "best_reward": run.curve.best if run.evaluations else None,
                     "evaluations_to_within": reached,
-                    "simulator_s": run.times.simulator_s,
-                    "own_s": run.times.own_s,
+                    "simulator_s": run.results.simulator_s,
+                    "own_s": run.results.own_s,
                     "hyperparameters": dict(run.run.hyperparameters),
                 }
                 for run, reached in zip(self.runs, self.reached, strict=True)
@@ -262,15 +256,14 @@ def _task_summary(
     log: StudyLog | None,
     budgets: Sequence[int],
 ) -> TaskSummary:
-    curves = {label: [run.results.curve for run in own] for label, own in runs.items()}
-    ends = [curve.at(curve.n) for each in curves.values() for curve in each if curve.n]
+    ends = [run.results.curve.best for own in runs.values() for run in own]
     best = max([*ends, -math.inf if task.best_known is None else task.best_known])
     threshold = math.inf if log is None else within_reward(log, best)
     agents = []
-    for label, own in curves.items():
-        rewards = {budget: _spread([curve.at(budget) for curve in own]) for budget in budgets}
-        reached = tuple(curve.reached(threshold) for curve in own)
-        agents.append(AgentSummary(label, tuple(runs[label]), rewards, reached))
+    for label, own in runs.items():
+        curves = Curves([run.results.curve for run in own])
+        rewards = {budget: _spread(curves.at(budget)) for budget in budgets}
+        agents.append(AgentSummary(label, tuple(own), rewards, curves.reached(threshold)))
     return TaskSummary(task, best, threshold, None if log is None else _metric(log), tuple(agents))
 
 
@@ -320,12 +313,12 @@ def _metric(log: StudyLog) -> str | None:
     return f"{name} [{units[name]}]"
 
 
-def _spread(values: Sequence[float]) -> Spread:
-    known = [value for value in values if not math.isnan(value)]
-    if not known:
+def _spread(values: np.ndarray) -> Spread:
+    known = values[~np.isnan(values)]
+    if not len(known):
         return Spread(math.nan, math.nan, math.nan, math.nan, 0)
-    iqm = interquartile_mean(known)
-    return Spread(float(np.median(known)), iqm, min(known), max(known), len(known))
+    low, high = float(known.min()), float(known.max())
+    return Spread(float(np.median(known)), interquartile_mean(known), low, high, len(known))
 
 
 def require_evaluations(report: SweepReport) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 from archgym.errors import ArchGymError
 from archgym.files.lease import Writer, current_writer, last_writer
 from archgym.files.remote import local_copy
-from archgym.studies.folder import STUDY_NAME
+from archgym.studies.metadata import STUDY_NAME
 from archgym.studies.snapshot import read_state
 from archgym.sweep.driver import Standings, read_failures
 from archgym.sweep.plan import Run, SweepPlan

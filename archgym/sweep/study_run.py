@@ -1,12 +1,15 @@
 """One run of a sweep, performed in the process that is to write its study."""
 
 import errno
+import json
 import math
+import os
 import time
 import traceback
-from bisect import bisect_left, bisect_right
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self, final
 
@@ -21,16 +24,102 @@ from archgym.errors import (
     StudyLockedError,
     error_text,
 )
-from archgym.files.storage import require_inside
-from archgym.studies.folder import STUDY_NAME
+from archgym.files.storage import open_member, open_own, require_inside, storage_errors, write_all
+from archgym.studies.arguments import tuples
+from archgym.studies.metadata import SESSIONS_NAME, STUDY_NAME, TIMING_NAME
 from archgym.studies.snapshot import StudyLog, read_study
-from archgym.studies.timing import SessionClock, read_times
+from archgym.studies.study import Study
 from archgym.sweep.plan import PROGRAM, Run
 
 if TYPE_CHECKING:
     from archgym.evaluation.executor import Executor
     from archgym.evaluation.task import Task
-    from archgym.studies.study import Study
+
+
+# chosen: a study of a million single evaluations stays below it.
+_MAX_BYTES = 2**27
+
+
+@final
+class SessionClock:
+    """Clock of a session, from its first new results to its end."""
+
+    def __init__(self, study: Study) -> None:
+        """Note the records that the study has before it runs."""
+        self._study = study
+        self._known = len(study.read().records)
+        self._began: tuple[float, int, int] | None = None
+
+    def take(self) -> None:
+        """Start the clock if new results have come."""
+        if self._began is None and self._study.asks > self._known:
+            self._began = time.perf_counter(), self._study.asks, self._study.evaluations
+
+    def write(self) -> None:
+        """Add the session to the study's folder if the clock was started."""
+        if self._began is None:
+            return
+        began_at, first_seq, before = self._began
+        line = {
+            "first_seq": first_seq,
+            "asks": self._study.asks - first_seq,
+            "evaluations": self._study.evaluations - before,
+            "wall_s": round(time.perf_counter() - began_at, 6),
+        }
+        path = self._study.folder / SESSIONS_NAME
+        # The file is informative only: a failure must not end the study.
+        with suppress(StorageError), storage_errors(path, "written"):
+            descriptor = open_own(path, os.O_WRONLY | os.O_APPEND)
+            try:
+                write_all(descriptor, (json.dumps(line) + "\n").encode())
+            finally:
+                os.close(descriptor)
+
+
+def read_times(folder: Path, n_evaluations: int) -> tuple[float | None, float | None]:
+    """Return wall times of the simulator and of all else for each evaluation [s], None if unknown.
+
+    All else is agent, environment and journal. It leaves out what precedes the first results of a
+    session: imports, models that are built, asks that are replayed.
+
+    Args:
+      folder: Folder of the study.
+      n_evaluations: Number of its evaluations.
+    """
+    batches = [
+        (int(entry["seq"]), float(entry["wall_s"]))
+        for entry in _lines(folder / TIMING_NAME, ("seq", "wall_s"))
+    ]
+    simulated = sum(wall for _, wall in batches)
+    walls, inside, counted = 0.0, 0.0, 0
+    for entry in _lines(folder / SESSIONS_NAME, ("first_seq", "asks", "evaluations", "wall_s")):
+        first, end = entry["first_seq"], entry["first_seq"] + entry["asks"]
+        walls += entry["wall_s"]
+        inside += sum(wall for seq, wall in batches if first <= seq < end)
+        counted += int(entry["evaluations"])
+    return (
+        simulated / n_evaluations if batches and n_evaluations else None,
+        max(0.0, walls - inside) / counted if counted else None,
+    )
+
+
+def _lines(path: Path, members: Sequence[str]) -> Iterator[dict[str, Any]]:
+    """Yield the valid lines of a file; nothing if it does not exist."""
+    try:
+        with open_member(path) as handle:
+            content = handle.read(_MAX_BYTES)
+    except OSError:
+        return
+    for line in content.splitlines():
+        try:
+            entry = json.loads(line)
+        except (ValueError, RecursionError):
+            continue
+        if isinstance(entry, dict) and all(
+            type(entry.get(name)) in (int, float) and 0 <= entry[name] < 2**53 for name in members
+        ):
+            yield entry
+
 
 # chosen: progress of a study is reported for people.
 _PROGRESS_S = 0.2
@@ -62,22 +151,44 @@ class Curve(msgspec.Struct, frozen=True, array_like=True, gc=False):
         return cls(len(rewards), tuple(places), tuple(bests), is_over)
 
     @property
-    def rewards(self) -> np.ndarray:
-        """Best reward so far after each evaluation, (n,)."""
-        return np.array([self.at(place) for place in range(1, self.n + 1)])
+    def best(self) -> float:
+        """Best reward of all evaluations, -inf before a feasible design."""
+        return self.bests[-1] if self.bests else -math.inf
 
-    def at(self, budget: int) -> float:
-        """Return the best reward after so many evaluations; NaN where it is not known."""
-        if not self.n or (self.n < budget and not self.is_over):
-            return math.nan
-        n = bisect_right(self.places, budget)
-        return self.bests[n - 1] if n else -math.inf
 
-    def reached(self, threshold: float) -> int | None:
-        """Return the evaluations until a reward; None if no reward is as good."""
+@final
+class Curves:
+    """Curves of many runs, as arrays."""
+
+    def __init__(self, curves: Sequence[Curve]) -> None:
+        self._n = np.array([curve.n for curve in curves], dtype=np.int64)
+        self._is_over = np.array([curve.is_over for curve in curves], dtype=bool)
+        self._counts = np.array([len(curve.places) for curve in curves], dtype=np.int64)
+        self._starts = np.cumsum(self._counts) - self._counts
+        self._runs = np.repeat(np.arange(len(curves)), self._counts)
+        # One more, for runs without any.
+        places = chain.from_iterable(curve.places for curve in curves)
+        self._places = np.array([*places, 0], dtype=np.int64)
+        bests = chain.from_iterable(curve.bests for curve in curves)
+        self._bests = np.array([*bests, -np.inf])
+
+    def at(self, budget: int) -> np.ndarray:
+        """Return each run's best reward after so many evaluations, NaN where unknown, (n,)."""
+        n = self._rises(self._places[:-1] <= budget)
+        found = np.where(n > 0, self._bests[self._starts + np.maximum(n, 1) - 1], -np.inf)
+        is_known = (self._n > 0) & ((self._n >= budget) | self._is_over)
+        return np.where(is_known, found, np.nan)
+
+    def reached(self, threshold: float) -> tuple[int | None, ...]:
+        """Return the evaluations of each run until a reward; None if no reward is as good."""
         # Rounding must not lose the best design itself.
-        n = bisect_left(self.bests, threshold - 1e-12)
-        return self.places[n] if n < len(self.places) else None
+        n = self._rises(self._bests[:-1] < threshold - 1e-12)
+        places = self._places[np.minimum(self._starts + n, len(self._runs))].tolist()
+        pairs = zip(places, (n < self._counts).tolist(), strict=True)
+        return tuple(place if is_reached else None for place, is_reached in pairs)
+
+    def _rises(self, is_chosen: np.ndarray) -> np.ndarray:
+        return np.bincount(self._runs[is_chosen], minlength=len(self._n))
 
 
 @final
@@ -99,13 +210,12 @@ class Digest(msgspec.Struct, frozen=True, array_like=True, gc=False):
     def of(cls, folder: Path, log: StudyLog) -> Self:
         """Return the results of a study that was read."""
         rewards = np.where(log.is_feasible, log.records.reward, -np.inf)[log.is_evaluation]
-        times, best = read_times(folder, log.evaluations), log.best()
+        best = log.best()
         return cls(
             Curve.of(rewards, is_over=log.status == "finished"),
             log.asks,
             len(np.unique(log.space.canonical(log.records.indices), axis=0)),
-            None if math.isnan(times.simulator_s) else times.simulator_s,
-            None if math.isnan(times.own_s) else times.own_s,
+            *read_times(folder, log.evaluations),
             bool(log.limits),
             () if best is None else tuple(log.missed(best)),
         )
@@ -263,7 +373,7 @@ def require_same_study(run: Run, folder: Path) -> None:
     pairs: dict[str, tuple[object, object]] = {
         "task": (header.task["digest"], run.task.digest),
         "agent": (header.agent or PROGRAM, run.agent),
-        "hyperparameters": (dict(header.hyperparameters), _without_tuples(run.hyperparameters)),
+        "hyperparameters": (tuples(header.hyperparameters), tuples(run.hyperparameters)),
         "seed": (run.seed if header.agent is None else header.seed, run.seed),
         "budget": (header.budget, run.budget),
         "max_asks": (header.max_asks, run.max_asks),
@@ -278,7 +388,3 @@ def require_same_study(run: Run, folder: Path) -> None:
                 f"The study in {folder} must be the sweep's; its {name} is {recorded!r}, the "
                 f"sweep's is {planned!r}. Move it away, or run the sweep in another folder."
             )
-
-
-def _without_tuples(values: Any) -> dict[str, Any]:
-    return {n: list(v) if isinstance(v, tuple) else v for n, v in values.items()}

@@ -18,8 +18,8 @@ from archgym.errors import (
     InvalidDesignError,
     sentence,
 )
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.limits import Limit
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,

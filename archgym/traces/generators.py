@@ -5,11 +5,13 @@ lie between them, as in a loop that does little else.
 """
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from types import MappingProxyType
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.checks import require
+from archgym.errors import unknown_name
 from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
 
 _GIB = 2**30
@@ -31,7 +33,6 @@ def uniform(
     footprint_bytes: int = 4 * _GIB,
     store_share: float = 0.0,
     instructions: int = _INSTRUCTIONS,
-    name: str = "uniform",
 ) -> MemoryTrace:
     """Return accesses anywhere, all words alike.
 
@@ -45,7 +46,7 @@ def uniform(
     lines = _lines(n_accesses, footprint_bytes)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     places = rng.integers(lines * 8, size=n_accesses, dtype=np.uint64) * np.uint64(8)
-    return _trace(name, places, rng.random(n_accesses) < store_share, instructions)
+    return _trace("uniform", places, rng.random(n_accesses) < store_share, instructions)
 
 
 def zipf(
@@ -56,7 +57,6 @@ def zipf(
     footprint_bytes: int = 4 * _GIB,
     store_share: float = 0.0,
     instructions: int = _INSTRUCTIONS,
-    name: str = "zipf",
 ) -> MemoryTrace:
     """Return accesses to pages of which the k-th most popular has popularity k to the -`exponent`.
 
@@ -72,15 +72,15 @@ def zipf(
     """
     lines = _lines(n_accesses, footprint_bytes)
     pages = lines * _LINE_BYTES // _PAGE_BYTES
-    _require("exponent", 0.0 <= exponent <= 4.0, "lie in 0 to 4", exponent)
-    _require("footprint_bytes", pages <= _MAX_ZIPF_PAGES, "be at most 64 GiB", footprint_bytes)
+    require("exponent", 0.0 <= exponent <= 4.0, "lie in 0 to 4", exponent)
+    require("footprint_bytes", pages <= _MAX_ZIPF_PAGES, "be at most 64 GiB", footprint_bytes)
     rng = np.random.default_rng(np.random.SeedSequence(seed))
     shares = np.cumsum(np.arange(1, pages + 1, dtype=np.float64) ** -exponent)
     ranks = np.searchsorted(shares, rng.random(n_accesses) * shares[-1], side="right")
     page = scattered(np.minimum(ranks, pages - 1).astype(np.uint64), pages)
     words = rng.integers(_PAGE_BYTES // 8, size=n_accesses, dtype=np.uint64)
     places = page * np.uint64(_PAGE_BYTES) + words * np.uint64(8)
-    return _trace(name, places, rng.random(n_accesses) < store_share, instructions)
+    return _trace("zipf", places, rng.random(n_accesses) < store_share, instructions)
 
 
 def pointer_chase(
@@ -90,7 +90,6 @@ def pointer_chase(
     n_nodes: int | None = None,
     footprint_bytes: int = 4 * _GIB,
     instructions: int = _INSTRUCTIONS,
-    name: str = "pointer-chase",
 ) -> MemoryTrace:
     """Load along a chain of nodes that lie anywhere, all of which come before one comes again.
 
@@ -103,26 +102,28 @@ def pointer_chase(
     """
     lines = _lines(n_accesses, footprint_bytes)
     nodes = lines if n_nodes is None else n_nodes
-    _require("n_nodes", 1 <= nodes <= lines, f"lie in 1 to {lines}, the lines there are", nodes)
+    require("n_nodes", 1 <= nodes <= lines, f"lie in 1 to {lines}, the lines there are", nodes)
     start = np.random.default_rng(np.random.SeedSequence(seed)).integers(lines, dtype=np.uint64)
     turn = np.arange(n_accesses, dtype=np.uint64) % np.uint64(nodes)
     node = scattered((turn + start) % np.uint64(lines), lines)
-    return _trace(name, node * np.uint64(_LINE_BYTES), np.zeros(n_accesses, np.bool_), instructions)
+    return _trace(
+        "pointer-chase", node * np.uint64(_LINE_BYTES), np.zeros(n_accesses, np.bool_), instructions
+    )
 
 
 GENERATED: Mapping[str, tuple[str, Callable[[int], MemoryTrace]]] = MappingProxyType(
     {
         "random-4gb": (
             "read-modify-write-like traffic anywhere in 4 GiB",
-            lambda n: uniform(n, seed=7, store_share=0.5, name="random-4gb"),
+            lambda n: uniform(n, seed=7, store_share=0.5),
         ),
         "zipf-4gb": (
             "loads of pages by Zipf's law, exponent 0.8, in 4 GiB",
-            lambda n: zipf(n, seed=8, name="zipf-4gb"),
+            lambda n: zipf(n, seed=8),
         ),
         "pointer-chase-4gb": (
             "loads along a chain of all lines of 4 GiB",
-            lambda n: pointer_chase(n, seed=9, name="pointer-chase-4gb"),
+            lambda n: pointer_chase(n, seed=9),
         ),
     }
 )
@@ -137,7 +138,7 @@ def generated_trace(name: str, n_accesses: int = 1_000_000) -> MemoryTrace:
     """
     if name not in GENERATED:
         raise unknown_name("trace", name, GENERATED)
-    return GENERATED[name][1](n_accesses)
+    return replace(GENERATED[name][1](n_accesses), name=name)
 
 
 def scattered(numbers: np.ndarray, n: int) -> np.ndarray:
@@ -156,8 +157,8 @@ def scattered(numbers: np.ndarray, n: int) -> np.ndarray:
 
 
 def _lines(n_accesses: int, footprint_bytes: int) -> int:
-    _require("n_accesses", n_accesses >= 1, "be at least 1", n_accesses)
-    _require(
+    require("n_accesses", n_accesses >= 1, "be at least 1", n_accesses)
+    require(
         "footprint_bytes",
         _PAGE_BYTES <= footprint_bytes <= _MAX_FOOTPRINT
         and not footprint_bytes & (footprint_bytes - 1),
@@ -168,7 +169,7 @@ def _lines(n_accesses: int, footprint_bytes: int) -> int:
 
 
 def _trace(name: str, places: np.ndarray, is_store: np.ndarray, instructions: int) -> MemoryTrace:
-    _require("instructions", 1 <= instructions < 2**32, "be at least 1", instructions)
+    require("instructions", 1 <= instructions < 2**32, "be at least 1", instructions)
     address = places + np.uint64(_START_ADDRESS)
     assert int(address.max()) >> ADDRESS_BITS == 0
     return MemoryTrace(
@@ -178,8 +179,3 @@ def _trace(name: str, places: np.ndarray, is_store: np.ndarray, instructions: in
         address=address,
         name=name,
     )
-
-
-def _require(name: str, holds: bool, what: str, came: object) -> None:
-    if not holds:
-        raise InvalidArgumentError(f"`{name}` must {what}; got {came!r}.")

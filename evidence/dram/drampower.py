@@ -9,8 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.simulators.dram.kernel.currents import CORE_CAUSES, PowerSpec, Supply, core_energy
-from archgym.simulators.dram.kernel.power_tables import KINDS, blank_account
+from archgym.simulators.dram.kernel.currents import (
+    CORE_CAUSES,
+    PowerSpec,
+    Supply,
+    core_energy,
+)
+from archgym.simulators.dram.kernel.state import KINDS, blank_account
 from evidence.dram.results import Comparison
 from evidence.recorded import Record, read_rows, read_text
 

@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import FileFormatError
-from archgym.simulators.dram.ramulator.kernel.addresses import MAPPINGS
 from archgym.simulators.dram.ramulator.kernel.run import (
+    MAPPINGS,
     REFRESHES,
     ROW_POLICIES,
     SCHEDULERS,

@@ -14,8 +14,7 @@ import numpy.typing as npt
 
 from archgym.errors import FileFormatError
 from archgym.files.storage import storage_errors
-from archgym.simulators.moe.machine.efficiency import ACTIVATION_BYTES, Efficiency
-from archgym.simulators.moe.machine.hardware import Gpu, gpu
+from archgym.simulators.moe.machine.hardware import ACTIVATION_BYTES, Efficiency, Gpu, gpu
 from evidence.moe.row import Progress, Row, reading
 
 GPU_OF_SYSTEM: Final[Mapping[str, str]] = {"h100_sxm": "h100-sxm", "l40s": "l40s"}

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, final
 import numpy as np
 
 from archgym.errors import FileFormatError
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.task import Task
 from archgym.simulators.moe import MoeSimulator
 from archgym.simulators.moe.machine.engines import BITS, ENGINE_NAMES, engine, releases

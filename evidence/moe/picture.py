@@ -8,8 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from archgym.errors import InvalidArgumentError
-from archgym.files.replacement import figure_metadata
-from archgym.files.storage import atomic_file
+from archgym.files.storage import atomic_file, figure_metadata
 from evidence.moe.fitting import problem
 from evidence.moe.measured import read_serving
 from evidence.moe.row import Progress

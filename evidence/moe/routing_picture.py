@@ -9,8 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from archgym.errors import InvalidArgumentError
-from archgym.files.replacement import figure_metadata
-from archgym.files.storage import atomic_file
+from archgym.files.storage import atomic_file, figure_metadata
 from evidence.moe.analysis import Analysis
 
 _ENDINGS: Final = (".png", ".svg", ".pdf")

@@ -9,8 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from archgym.traces.archive import json_object, open_archive
-from archgym.traces.file import MAX_RECORDS, printable, read_memory_trace
+from archgym.traces.file import MAX_RECORDS, json_object, open_archive, printable, read_memory_trace
 from archgym.traces.memory_trace import ADDRESS_BITS, AccessKind, MemoryTrace
 
 PAGE_BITS = 12

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 
 from archgym.errors import ArchGymError
-from archgym.rules.comparison import compare_rules
+from archgym.rules.case import compare_rules
 from archgym.rules.language import read_rule
 from archgym.rules.sandbox import RuleRunner
 

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from archgym.errors import ArchGymError
-from archgym.rules.comparison import Comparison, compare_rules
+from archgym.rules.case import Comparison, compare_rules
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
 

@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import pytest
 
 from archgym import AskTellAgent, DesignSpace, Integer
-from archgym.agent.hyperparameters import Within, checked_hyperparameters, declared_hyperparameters
+from archgym.agent.agent import Within, checked_hyperparameters, declared_hyperparameters
 from archgym.errors import InvalidArgumentError, InvalidSpaceError
 from archgym.spaces.parameter import Categorical, Real
 

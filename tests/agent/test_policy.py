@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.agent.policy import Policy
+from archgym.agent.agent import Policy
 from archgym.errors import ArchGymError, FileFormatError
 
 POLICY = Policy(

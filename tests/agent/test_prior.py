@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from archgym.agent.prior import Prior
+from archgym.agent.agent import Prior
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,7 @@ pytest.importorskip("ray")
 pytest.importorskip("torch")
 pytest.importorskip("pettingzoo")
 
-from archgym.agent.agent import make_agent
-from archgym.agent.policy import Policy
+from archgym.agent.agent import Policy, make_agent
 from archgym.agents.multi_agent_ppo import MultiAgentPpoAgent
 from archgym.envs import evaluator
 from archgym.errors import BudgetExhausted, InvalidArgumentError

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 
 from archgym.bench import bench_plan, bench_task
-from archgym.studies.folder import JOURNAL_NAME, STATE_NAME
-from archgym.studies.metadata import read_header
-from archgym.studies.records import Records, encode
+from archgym.studies.journal import encode
+from archgym.studies.metadata import JOURNAL_NAME, STATE_NAME, read_header
+from archgym.studies.records import Records
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import PLAN_NAME, record_plan

@@ -7,8 +7,7 @@ from pathlib import Path
 import pytest
 
 from archgym.bench import bench_task, bench_tasks, read_release, verification
-from archgym.bench.release import Erratum
-from archgym.bench.verification import verify_bench
+from archgym.bench.verification import Erratum, verify_bench
 from archgym.studies.study import Study
 
 # One task of each simulator that is made in little time.

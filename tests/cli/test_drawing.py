@@ -4,11 +4,10 @@ import numpy as np
 import pytest
 
 from archgym.cli.console.terminal import number
-from archgym.cli.views.metrics import verdict
-from archgym.cli.views.study import text_curve
+from archgym.cli.views.study import text_curve, verdict
 from archgym.evaluation.metrics import MetricSpec
 from archgym.files.json_types import plain
-from archgym.report.curves import span
+from archgym.report.study_summary import span
 
 LATENCY = MetricSpec("latency_ns", "ns", "minimise", 0.1, "Time.")
 

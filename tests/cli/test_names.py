@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class
 from archgym.proxy.model import model_names
 from tests.cli.conftest import Archgym

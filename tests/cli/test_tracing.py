@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.simulators.dram.formats.trace import read_trace
-from archgym.simulators.dram.workloads.recorded import RECORDED, recorded_trace
+from archgym.simulators.dram.workloads.shipped import RECORDED, recorded_trace
 from archgym.traces import (
     AccessKind,
     MemoryTrace,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import FEASIBLE, Simulator, simulator_class, simulator_names
 
 # Space, workload and options with which an evaluation is short.

@@ -17,10 +17,9 @@ from archgym.envs.sb3 import Sb3VecEnv
 from archgym.evaluation.task import Task
 from archgym.proxy import TrainOptions, train
 from archgym.proxy.verified_search import search_on_proxy
-from archgym.report.comparison import compare, top
 from archgym.report.evidence import read_evidence
-from archgym.report.front_chart import front_chart
-from archgym.report.study_summary import summarise
+from archgym.report.figures import front_chart
+from archgym.report.study_summary import compare, summarise, top
 from archgym.studies.front import metrics_objective, study_front
 from archgym.studies.snapshot import StudyLog
 from archgym.studies.study import Study

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.measurements.file import append_measurements

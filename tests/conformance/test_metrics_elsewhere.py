@@ -8,8 +8,7 @@ import pytest
 
 import archgym as ag
 from archgym.errors import ArchGymError, UnknownNameError
-from archgym.evaluation.factory import make_simulator
-from archgym.evaluation.options import declared_options
+from archgym.evaluation.options import declared_options, make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.simulators.kit import RowSimulator

@@ -10,7 +10,7 @@ from types import ModuleType
 import pytest
 
 from archgym.errors import FileFormatError
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator
 from archgym.evaluation.task import Task
 from archgym.testing import check_simulator

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from archgym.envs import DesignEnv
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.testing import ProvingSimulator

@@ -20,8 +20,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError, InvalidArgumentError
-from archgym.evaluation.factory import make_simulator
-from archgym.evaluation.options import declared_options
+from archgym.evaluation.options import declared_options, make_simulator
 from archgym.evaluation.simulator import (
     BatchResult,
     Simulator,

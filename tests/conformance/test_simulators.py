@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.testing import ProvingSimulator, check_simulator
 from tests.toys import ToySimulator

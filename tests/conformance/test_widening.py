@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.restriction import RestrictedSimulator
 from archgym.evaluation.simulator import FEASIBLE, Simulator, simulator_class, simulator_names
 from archgym.evaluation.task import Task

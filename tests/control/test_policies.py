@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.agent.policy import Policy
+from archgym.agent.agent import Policy
 from archgym.cli.commands.control import compare
 from archgym.control.comparison import compare_policies, picture
 from archgym.control.dram import _KINDS, DramRun, _by_locality, _simulator, in_turns

@@ -18,7 +18,7 @@ import pytest
 
 from archgym.datasets import Split, read_dataset, summarise_dataset, verify_dataset
 from archgym.datasets.columns import METADATA_KEY
-from archgym.datasets.integrity import write_manifest
+from archgym.datasets.stored import write_manifest
 from archgym.errors import ArchGymError, FileFormatError
 from tests.datasets.making import mixture
 

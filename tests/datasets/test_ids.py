@@ -1,6 +1,6 @@
 import numpy as np
 
-from archgym.datasets.ids import DesignIds, IdSet, shares
+from archgym.datasets.columns import DesignIds, IdSet, shares
 from archgym.spaces.parameter import Categorical, Integer, Permutation
 from archgym.spaces.space import DesignSpace
 from tests.toys import SPACE

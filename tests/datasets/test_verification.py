@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from archgym.datasets import Split, build_dataset, verify_dataset
-from archgym.datasets.integrity import write_manifest
+from archgym.datasets.stored import write_manifest
 from archgym.errors import FileFormatError, StorageError
 from archgym.studies.metadata import _checksum
 from archgym.studies.study import Study

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from archgym.envs.observation import Observation
+from archgym.envs.formulation import Observation
 from archgym.spaces.choices import Choices
 from tests.toys import toy_task
 

@@ -7,8 +7,7 @@ from typing import Annotated, ClassVar
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.evaluation.factory import make_simulator
-from archgym.evaluation.options import Option, declared, declared_options
+from archgym.evaluation.options import Option, declared, declared_options, make_simulator
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
 
 

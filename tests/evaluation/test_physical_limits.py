@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.objective import Objective, Term, objective_of
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import TaskChoices, resolve_objective

@@ -15,8 +15,8 @@ from archgym.errors import (
     UnknownNameError,
 )
 from archgym.evaluation.external import Infeasible
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.function import simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.restriction import RestrictedSimulator, hold, split_space, values_in
 from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
 from archgym.evaluation.task import Task

@@ -16,9 +16,9 @@ from archgym.errors import (
     SimulatorError,
     UnknownNameError,
 )
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import (
     RESERVED_NAMES,
     BatchResult,

@@ -2,6 +2,7 @@
 
 import json
 import math
+import threading
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -359,3 +360,27 @@ def test_changed_file_of_a_workload_is_named_in_the_refusal(tmp_path: Path) -> N
 
     with pytest.raises(InvalidArgumentError, match=r"changed is the file of .*trace\.stl\. Use"):
         Task.from_json(data)
+
+
+def test_slow_files_of_a_task_hold_up_no_other_task(monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def checksum(path: str) -> str:
+        if threading.current_thread() is slow:
+            begun.set()
+            assert go_on.wait(20)
+        return ""
+
+    monkeypatch.setattr("archgym.evaluation.task._checksum", checksum)
+    slow = threading.Thread(target=toy_task().to_json)
+    other = threading.Thread(target=toy_task().to_json)
+    slow.start()
+    assert begun.wait(20)
+    other.start()
+    other.join(20)
+    waits = other.is_alive()
+    go_on.set()
+    slow.join()
+    other.join()
+
+    assert not waits

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from archgym.report import read_evidence
-from archgym.report.protocol import Protocol
+from archgym.report.verdict import Protocol
 from tests.sweep.conftest import plan, plugin, swept, write_plan
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "experiments"))

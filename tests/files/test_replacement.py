@@ -6,7 +6,7 @@ import pytest
 from matplotlib.figure import Figure
 
 from archgym.errors import InvalidArgumentError
-from archgym.files.replacement import MARK, figure_metadata, require_replaceable
+from archgym.files.storage import MARK, figure_metadata, require_replaceable
 
 
 @pytest.mark.parametrize("kind", ["svg", "png", "pdf"])

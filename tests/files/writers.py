@@ -29,8 +29,8 @@ from archgym.evaluation.cache import CachedExecutor
 from archgym.evaluation.executor import SerialExecutor
 from archgym.files.storage import atomic_folder, write_atomic
 from archgym.rules.log import RuleLog
-from archgym.studies.folder import JOURNAL_NAME, STUDY_NAME
 from archgym.studies.journal import JournalWriter
+from archgym.studies.metadata import JOURNAL_NAME, STUDY_NAME
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from archgym.tables import build_table

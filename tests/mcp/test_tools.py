@@ -371,7 +371,7 @@ def test_inputs_of_tools_hold_parameters() -> None:
     import msgspec
 
     from archgym.evaluation.task import Task
-    from archgym.mcp.inputs import TaskInput
+    from archgym.mcp.workspace import TaskInput
 
     given = {"simulator": "dram", "workload": "stream", "options": {"requests": "20"}}
     held = {"fixed": {"page_policy": "Closed"}, "values": {"request_buffer_size": "1..4"}}

@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from archgym.evaluation.factory import make_simulator
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.measurements.points import points_of

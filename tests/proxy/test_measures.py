@@ -3,8 +3,8 @@ import pytest
 
 from archgym.evaluation.metrics import MetricSpec
 from archgym.proxy.features import Scaling, alike
-from archgym.proxy.intervals import conformal_quantile
 from archgym.proxy.measures import (
+    conformal_quantile,
     errors_by_metric,
     folds,
     held_out,

@@ -12,12 +12,12 @@ from archgym.evaluation.objective import Objective, Term, subject_to
 from archgym.evaluation.simulator import BatchResult, Workload
 from archgym.evaluation.task import Task
 from archgym.report import TaskEvidence, find, read_evidence
-from archgym.report.ablation import AblationPath, ablation_path
 from archgym.report.answer import Answer, answer_of, brought_text, percent_text
 from archgym.report.best_design import Chosen, choose
 from archgym.report.decision import decide
-from archgym.report.front_chart import front_chart, front_step
+from archgym.report.figures import front_chart, front_step
 from archgym.report.page import PageOptions, explorer, page
+from archgym.report.simplification import AblationPath, ablation_path
 from archgym.spaces.design import Constraint
 from archgym.spaces.expression import P
 from archgym.spaces.space import DesignSpace

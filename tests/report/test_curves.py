@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 
 import archgym as ag
-from archgym.report.curves import best_so_far
 from archgym.report.live import LiveView
-from archgym.report.plots import plot_studies
-from archgym.report.search_plots import SearchPlots
+from archgym.report.plots import SearchPlots, plot_studies
+from archgym.report.study_summary import best_so_far
 from archgym.studies.snapshot import StudyLog
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, Workload, simulator_class
 from archgym.evaluation.task import Task
 from archgym.report.export import Export, export_design, export_formats

@@ -1,6 +1,7 @@
 """Tests of what a search says at its end."""
 
 from pathlib import Path
+from unittest.mock import Mock
 
 import archgym as ag
 from archgym.evaluation.task import Task
@@ -46,11 +47,14 @@ def test_value_at_the_end_of_its_range_is_named_with_the_way_on(tmp_path: Path) 
 
     # The space has no more than 6 instructions/cycle. The range of the reorder buffer is the
     # user's own, and no hint proposes to break it.
-    assert range_ends(held, log) == [
+    executor = Mock()
+    assert range_ends(held, log, executor) == [
         "`dispatch_width` is at the end of its range, 6, where the model ends",
         "`execute_width` is at the end of its range, 6, where the model ends",
         "`rob` is at the end of its range, 224, which this task sets; the model holds up to 512",
     ]
+    # The grid has evaluated every neighbour.
+    executor.evaluate.assert_not_called()
 
 
 def test_own_functions_are_not_evaluated_for_hints(tmp_path: Path) -> None:

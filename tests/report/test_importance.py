@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 
 from archgym.report import TaskEvidence, read_evidence
-from archgym.report.diagnostics import health
-from archgym.report.importance import Importance, importance, importance_tables
+from archgym.report.diagnostics import Importance, health, importance, importance_tables
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 

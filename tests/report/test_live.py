@@ -22,8 +22,9 @@ from archgym.errors import FileFormatError, StorageError
 from archgym.report.live import LiveView
 from archgym.report.live_server import LiveServer
 from archgym.studies.front import study_front
+from archgym.studies.journal import encode
 from archgym.studies.metadata import read_header
-from archgym.studies.records import Records, encode
+from archgym.studies.records import Records
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from tests.report.browser import browser

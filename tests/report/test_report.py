@@ -20,8 +20,8 @@ from archgym.report import find, read_evidence
 from archgym.report.evidence import Evidence, once, without_draws
 from archgym.report.findings import Findings, write_csv, write_json_file, zero_text
 from archgym.report.page import _rows, explorer, page, write_page
-from archgym.report.protocol import Protocol
-from archgym.report.table import Table
+from archgym.report.quantities import Table
+from archgym.report.verdict import Protocol
 from archgym.studies.snapshot import read_study
 from archgym.tables import build_table
 

@@ -3,12 +3,12 @@
 import numpy as np
 import pytest
 
-from archgym.cli.views.metrics import write_metrics
+from archgym.cli.views.study import write_metrics
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
+from archgym.report.commands import task_title
 from archgym.report.quantities import quantity
-from archgym.report.titles import task_title
 
 SPECS = (
     MetricSpec("area_mm2", "mm2", "minimise", 0.01, "Area."),

@@ -56,7 +56,7 @@ def test_clipped_reward_is_reported() -> None:
 
 
 def test_long_error_in_a_journal_says_how_much_is_cut() -> None:
-    from archgym.studies.records import _shortened
+    from archgym.studies.journal import _shortened
 
     assert _shortened("x" * 8000) == "x" * 8000
     assert _shortened("x" * 8123).endswith("x … (123 more letters)")
@@ -71,7 +71,7 @@ def test_loops_of_a_level_are_not_cut() -> None:
 
 
 def test_lines_that_are_no_accesses_are_counted() -> None:
-    from archgym.traces.lackey import LackeyParser
+    from archgym.traces.recording import LackeyParser
 
     parser = LackeyParser(0, 100)
     parser.parse(b"I  04000000,3\n L 1ffeffe7e,8\n==12== a note of valgrind\n S 10,70000\n")
@@ -85,8 +85,8 @@ def test_lines_that_are_no_accesses_are_counted() -> None:
 
 
 def test_fetches_of_lines_are_recorded_if_asked() -> None:
-    from archgym.traces.lackey import LackeyParser
     from archgym.traces.memory_trace import AccessKind
+    from archgym.traces.recording import LackeyParser
 
     text = b"".join(b"I  %08x,4\n" % (0x400000 + 4 * n) for n in range(64))
     pages, lines = LackeyParser(0, 100).parse(text), LackeyParser(0, 100, 64).parse(text)

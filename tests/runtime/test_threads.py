@@ -4,7 +4,7 @@ import numpy as np
 from threadpoolctl import threadpool_info
 
 from archgym.agents.few import FewAgent
-from archgym.runtime.threads import one_thread
+from archgym.runtime.importing import one_thread
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 

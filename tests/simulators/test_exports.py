@@ -9,7 +9,7 @@ import pytest
 import yaml
 
 from archgym.errors import InvalidDesignError
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator, simulator_class
 from archgym.evaluation.task import Task
 from archgym.report.export import export_design, left_out

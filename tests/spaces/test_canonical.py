@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidDesignError
-from archgym.spaces.canonical import earlier
 from archgym.spaces.design import Condition, Constraint
 from archgym.spaces.expression import P
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
+from archgym.spaces.symmetry import earlier
 from archgym.testing import ProvingSimulator
 from tests.toys import SPACE
 

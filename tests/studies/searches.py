@@ -9,7 +9,7 @@ from archgym.agent.agent import Agent
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
 from archgym.spaces.space import DesignSpace
-from archgym.studies.result import StudyResult
+from archgym.studies.snapshot import StudyResult
 from archgym.studies.study import Study
 from tests.toys import ToyAgent, toy_task
 

@@ -10,8 +10,8 @@ import pytest
 
 from archgym.errors import FileFormatError, StorageError, StudyLockedError
 from archgym.files.lease import LOCK_NAME, Lease
-from archgym.studies.journal import Journal, JournalWriter, load_journal, rewrite, set_aside
-from archgym.studies.records import JournalShape, Records, encode
+from archgym.studies.journal import Journal, JournalWriter, encode, load_journal, rewrite, set_aside
+from archgym.studies.records import JournalShape, Records
 
 COLUMNS = ("seq", "indices", "values", "reason", "reward", "same")
 SHAPE = JournalShape(sizes=(4, 3), n_workloads=2, n_metrics=2, n_reasons=3)

@@ -199,7 +199,7 @@ def test_study_whose_workload_is_gone_is_named_and_its_designs_are_kept(
 
 
 def test_designs_that_ship_lie_in_their_spaces() -> None:
-    from archgym.evaluation.factory import make_simulator
+    from archgym.evaluation.options import make_simulator
     from archgym.evaluation.simulator import simulator_class
     from archgym.studies.portfolio import _portfolios
 

@@ -16,8 +16,7 @@ from archgym.errors import (
 )
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
-from archgym.studies.result import StudyResult
-from archgym.studies.snapshot import read_study
+from archgym.studies.snapshot import StudyResult, read_study
 from archgym.studies.study import Study
 from tests.studies.searches import ListAgent, journal, search
 from tests.toys import ToyAgent, toy_task

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 
-from archgym.agent.policy import Policy
+from archgym.agent.agent import Policy
 from archgym.errors import (
     BudgetExhausted,
     InvalidArgumentError,

@@ -16,7 +16,7 @@ pytest.importorskip("ray")
 
 from archgym.errors import ArchGymError, StorageError
 from archgym.evaluation.cluster import Origin
-from archgym.sweep.cluster import RayCrew
+from archgym.sweep.crews import RayCrew
 from archgym.sweep.driver import SweepState, run_sweep
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan, write_recorded_plan

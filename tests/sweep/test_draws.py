@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from archgym.agent.agent import agent_class
-from archgym.sweep.settings import draw_hyperparameters
+from archgym.sweep.plan import draw_hyperparameters
 from tests.sweep.plugin import TroubledAgent
 
 

@@ -10,7 +10,7 @@ import pytest
 
 from archgym.evaluation import cluster as node
 from archgym.evaluation.cluster import Origin
-from archgym.sweep.cluster import origin_of, work
+from archgym.sweep.crews import origin_of, work
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan, write_recorded_plan
 from archgym.sweep.status import read_status

@@ -15,8 +15,8 @@ from archgym.sweep import results
 from archgym.sweep.driver import run_sweep
 from archgym.sweep.plan import SweepPlan
 from archgym.sweep.reading import read_plan, write_recorded_plan
-from archgym.sweep.results import log_spaced, read_report, within_reward
-from archgym.sweep.study_run import Curve
+from archgym.sweep.results import RunSummary, log_spaced, read_report, within_reward
+from archgym.sweep.study_run import Curve, Curves
 from tests.sweep.conftest import WritePlan
 from tests.toys import ToyAgent, toy_task
 
@@ -38,14 +38,38 @@ def test_interquartile_mean_counts_the_middle_half() -> None:
 def test_a_curve_stands_still_once_it_is_over_and_is_unknown_while_it_goes_on() -> None:
     rewards = np.array([0.1, 0.3])
 
-    assert Curve.of(rewards, is_over=True).at(5) == 0.3
-    assert math.isnan(Curve.of(rewards, is_over=False).at(5))
-    assert Curve.of(rewards, is_over=False).at(1) == 0.1
+    assert Curves([Curve.of(rewards, is_over=True)]).at(5).tolist() == [0.3]
+    assert np.isnan(Curves([Curve.of(rewards, is_over=False)]).at(5)).all()
+    assert Curves([Curve.of(rewards, is_over=False)]).at(1).tolist() == [0.1]
 
 
 def small_log(tmp_path: Path, objective: str) -> StudyLog:
     study = Study.create(tmp_path / "study", toy_task(objective=objective), ToyAgent, budget=3)
     return study.run().log
+
+
+def best_so_far(run: RunSummary) -> list[float]:
+    return [float(Curves([run.curve]).at(n)[0]) for n in range(1, run.evaluations + 1)]
+
+
+def test_curves_of_many_runs_are_read_at_once() -> None:
+    runs = Curves(
+        [
+            Curve(0),
+            Curve(9, (2, 5), (-3.0, 1.0), is_over=True),
+            Curve(4, is_over=False),
+            Curve(6, (1,), (2.0,), is_over=False),
+            Curve(3, is_over=True),
+        ]
+    )
+
+    np.testing.assert_array_equal(runs.at(1), [np.nan, -np.inf, -np.inf, 2.0, -np.inf])
+    np.testing.assert_array_equal(runs.at(4), [np.nan, -3.0, -np.inf, 2.0, -np.inf])
+    np.testing.assert_array_equal(runs.at(20), [np.nan, 1.0, np.nan, np.nan, -np.inf])
+    assert runs.reached(-4.0) == (None, 2, None, 1, None)
+    assert runs.reached(1.0) == (None, 5, None, 1, None)
+    assert runs.reached(3.0) == (None,) * 5
+    assert Curves([]).reached(0.0) == ()
 
 
 def test_within_is_meant_on_the_metric(tmp_path: Path) -> None:
@@ -72,13 +96,14 @@ def test_the_report_agrees_with_the_studies(swept: Path) -> None:
     assert random.rewards[30].median == pytest.approx(sum(ends) / 2)
     assert (random.rewards[30].low, random.rewards[30].high) == (min(ends), max(ends))
     assert random.finished == 2
-    assert task.best_known == max(run.curve.rewards[-1] for run in report.runs)
+    assert task.best_known == max(run.curve.best for run in report.runs)
     for agent in (random, small):
         for run, reached in zip(agent.runs, agent.reached, strict=True):
             assert run.results.distinct == run.evaluations == 30
-            good = [n + 1 for n, r in enumerate(run.curve.rewards) if r >= task.threshold - 1e-12]
+            good = [n + 1 for n, r in enumerate(best_so_far(run)) if r >= task.threshold - 1e-12]
             assert reached == (good[0] if good else None)
-            assert run.times.simulator_s > 0
+            assert run.results.simulator_s is not None
+            assert run.results.simulator_s > 0
     assert task.metric == "latency_ns [ns]"
 
 
@@ -151,4 +176,4 @@ def test_finished_runs_are_reported_from_their_notes_as_from_their_journals(
     for run in noted.runs:
         log = read_study(Path("sweep") / run.run.id)
         rewards = np.where(log.is_feasible, log.records.reward, -np.inf)
-        assert run.curve.rewards.tolist() == np.maximum.accumulate(rewards).tolist()
+        assert best_so_far(run) == np.maximum.accumulate(rewards).tolist()

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.simulators.dram.workloads.recorded import request_trace
+from archgym.simulators.dram.workloads.shipped import request_trace
 from archgym.traces.caches import CacheSize
 from archgym.traces.dataflow import program_parts
 from archgym.traces.filtering import Requests, memory_requests

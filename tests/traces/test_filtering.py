@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
-from archgym.simulators.dram.workloads.recorded import request_trace
+from archgym.simulators.dram.workloads.shipped import request_trace
 from archgym.traces import AccessKind, MemoryTrace
 from archgym.traces.caches import Cache, CacheSize
 from archgym.traces.filtering import PageAllocator, Requests, _lines, _pieces, memory_requests

@@ -14,8 +14,7 @@ import pytest
 
 from archgym.errors import InvalidArgumentError, MissingProgramError, SimulatorError
 from archgym.traces import AccessKind, read_memory_trace, read_trace_info
-from archgym.traces.lackey import LackeyParser
-from archgym.traces.recording import Recording, record, resolved
+from archgym.traces.recording import LackeyParser, Recording, record, resolved
 
 needs_valgrind = pytest.mark.skipif(shutil.which("valgrind") is None, reason="needs valgrind")
 needs_compiler = pytest.mark.skipif(shutil.which("cc") is None, reason="needs a C compiler")

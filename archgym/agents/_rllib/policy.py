@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from archgym.agent.policy import Policy
+from archgym.agent.agent import Policy
 from archgym.agents._policy_layout import fitting_weights
 from archgym.agents._rllib.network import TeamNetwork, drawn
 from archgym.agents._rllib.team import Team

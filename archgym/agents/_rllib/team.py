@@ -5,8 +5,8 @@ from typing import Self, final
 
 import numpy as np
 
+from archgym.envs.formulation import Observation
 from archgym.envs.multi_agent import ParallelDesignEnv
-from archgym.envs.observation import Observation
 from archgym.evaluation.task import Task
 from archgym.spaces.choices import Choices
 

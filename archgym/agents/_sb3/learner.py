@@ -7,9 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, final
 
 import numpy as np
 
-from archgym.agent.agent import Agent, make_agent
-from archgym.agent.hyperparameters import checked_hyperparameters
-from archgym.agent.policy import Policy
+from archgym.agent.agent import Agent, Policy, checked_hyperparameters, make_agent
 from archgym.agents._policy_layout import require_layout
 from archgym.agents._random_state import RandomState
 from archgym.checks import check_whole

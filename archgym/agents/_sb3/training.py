@@ -9,9 +9,9 @@ from stable_baselines3.common.logger import Logger
 from stable_baselines3.common.vec_env import VecEnvWrapper
 from stable_baselines3.common.vec_env.base_vec_env import VecEnvStepReturn
 
-from archgym.agent.policy import Policy
+from archgym.agent.agent import Policy
 from archgym.agents._policy_layout import fitting_weights
-from archgym.envs.observation import Observation
+from archgym.envs.formulation import Observation
 from archgym.envs.sb3 import Sb3VecEnv
 from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Evaluate, Trials

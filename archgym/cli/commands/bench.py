@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from archgym.cli.commands.sweep import report_outcome
 from archgym.cli.console.progress import SweepProgress
 from archgym.cli.console.signals import prompt_stops, resumable
 from archgym.cli.console.terminal import heading, number, say, table, write_json
@@ -161,24 +162,8 @@ def run(
     words = ["archgym", "sweep", "resume", str(out)]
     with resumable(words), SweepProgress() as progress:
         outcome = run_bench(plan, out, workers=workers, progress=progress)
-    finished = outcome.runs - len(outcome.failures)
-    if json:
-        write_json(
-            {
-                "folder": str(out),
-                "tasks": [each.label for each in plan.tasks],
-                "runs": outcome.runs,
-                "finished": finished,
-                "failures": dict(outcome.failures),
-            }
-        )
-    else:
-        say(f"{finished} of {outcome.runs} runs finished: {out}")
-        for name, why in outcome.failures.items():
-            say(f"{name} failed: {' '.join(why.split())}")
-        say(f"Next: archgym bench report {shlex.quote(str(out))}")
-    if outcome.failures:
-        raise typer.Exit(1)
+    more = {"tasks": [each.label for each in plan.tasks]}
+    report_outcome(outcome, f"archgym bench report {shlex.quote(str(out))}", more, json)
 
 
 def _run_program(

@@ -147,7 +147,6 @@ def _write_proof(proven: "Proof", task: "Task") -> None:
         f"{proven.digest(task)[:16]}."
     )
     if proven.indices is not None:
-        default = task.space.design_at(task.space.default_indices)
-        design = task.space.design_at(proven.indices)
-        changed = [f"{n}={v}" for n, v in design.items() if v != default[n]]
+        changes = task.space.changes(task.space.design_at(proven.indices))
+        changed = [f"{name}={value}" for name, value in changes.items()]
         say("Its design: " + (", ".join(changed) or "the default"))

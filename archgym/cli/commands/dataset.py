@@ -32,16 +32,7 @@ OutOption = Annotated[
         metavar="PATH",
     ),
 ]
-NameOption = Annotated[
-    str | None, typer.Option("--name", help="Name of the dataset (default: that of its folder).")
-]
-LicenseOption = Annotated[
-    str | None, typer.Option("--license", help="SPDX identifier of the license, such as cc-by-4.0.")
-]
 _BY = "design, region, workload, agent or random (random leaks designs)."
-SplitOption = Annotated[
-    str | None, typer.Option("--split", help=f"Split the rows by {_BY}", metavar="BY")
-]
 ByOption = Annotated[str, typer.Option("--by", help=f"Split the rows by {_BY}", metavar="BY")]
 
 
@@ -83,17 +74,33 @@ class PartOptions:
         return Split(kinds[0], self.validation, self.test, self.seed, kinds[1], held_out)
 
 
+@dataclass(frozen=True)
+class NewOptions:
+    """Options of a dataset that is made."""
+
+    name: Annotated[
+        str | None,
+        typer.Option("--name", help="Name of the dataset (default: that of its folder)."),
+    ] = None
+    license: Annotated[
+        str | None,
+        typer.Option("--license", help="SPDX identifier of the license, such as cc-by-4.0."),
+    ] = None
+    split: Annotated[
+        str | None, typer.Option("--split", help=f"Split the rows by {_BY}", metavar="BY")
+    ] = None
+    parts: PartOptions = PartOptions()
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of the library's functions."""
+        split = None if self.split is None else self.parts.split(self.split)
+        return {"name": self.name, "license": self.license, "split": split}
+
+
 @dataset_app.command()
 @with_groups
 def build(
-    studies: StudiesArgument,
-    out: OutOption,
-    name: NameOption = None,
-    license: LicenseOption = None,
-    split: SplitOption = None,
-    *,
-    parts: PartOptions,
-    json: JsonOption = False,
+    studies: StudiesArgument, out: OutOption, new: NewOptions, json: JsonOption = False
 ) -> None:
     """Build a dataset from studies: Parquet with units, a card, Croissant metadata, checksums.
 
@@ -102,11 +109,8 @@ def build(
     """
     from archgym.datasets import build_dataset
 
-    chosen = parts.split(split) if split is not None else None
     with StageBar() as bar:
-        written = build_dataset(
-            studies, out, name=name, license=license, split=chosen, progress=bar
-        )
+        written = build_dataset(studies, out, progress=bar, **new.arguments())
     _say(written, json)
 
 
@@ -132,21 +136,14 @@ def split(
 def merge(
     datasets: Annotated[list[Path], typer.Argument(help="Datasets of the same simulator.")],
     out: OutOption,
-    name: NameOption = None,
-    license: LicenseOption = None,
-    split: SplitOption = None,
-    *,
-    parts: PartOptions,
+    new: NewOptions,
     json: JsonOption = False,
 ) -> None:
     """Merge datasets of one simulator, and mark duplicates across them."""
     from archgym.datasets import merge_datasets
 
-    chosen = parts.split(split) if split is not None else None
     with StageBar() as bar:
-        written = merge_datasets(
-            datasets, out, name=name, license=license, split=chosen, progress=bar
-        )
+        written = merge_datasets(datasets, out, progress=bar, **new.arguments())
     _say(written, json)
 
 

@@ -15,7 +15,6 @@ from archgym.cli.console.terminal import (
     write_facts,
     write_json,
 )
-from archgym.cli.options.completion import complete_subject
 from archgym.cli.options.task import (
     JsonOption,
     SimulatorOptions,
@@ -24,6 +23,7 @@ from archgym.cli.options.task import (
     make_simulator,
     task_choices,
 )
+from archgym.cli.options.values import complete_subject
 from archgym.errors import InvalidArgumentError, unknown_name
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
                 "space": space.to_json(),
                 "size": space.size,
                 "count": None if counted is None else vars(counted),
-                "default_design": dict(space.design_at(space.default_indices)),
+                "default_design": dict(space.default),
                 "metrics": [spec.to_json() for spec in simulator.metrics],
                 "objectives": [o.to_json() for o in simulator.objectives.values()],
                 "default_objective": simulator.default_objective,

@@ -8,7 +8,6 @@ import typer
 
 from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import heading, notice, prose, say, warn, write_json
-from archgym.cli.options.completion import complete_simulator
 from archgym.cli.options.design import best_of, is_study, named_design
 from archgym.cli.options.task import (
     JsonOption,
@@ -16,8 +15,13 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
-from archgym.cli.options.values import assignments, filled_design, is_inline, read_design
-from archgym.cli.views.metrics import write_metrics
+from archgym.cli.options.values import (
+    assignments,
+    complete_simulator,
+    filled_design,
+    is_inline,
+    read_design,
+)
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -113,7 +117,7 @@ def _task_and_design(
     start = {} if design is None else _start_of(design)
     task = make_task(choice)
     if design is None:
-        return task, task.space.design_at(task.space.default_indices)
+        return task, task.space.default
     return task, filled_design(task.space, start, design)
 
 
@@ -160,7 +164,7 @@ def _as_json(
     }
     if baseline:
         data["baseline"] = {
-            "design": dict(task.space.design_at(task.space.default_indices)),
+            "design": dict(task.space.default),
             **_metrics(task, task.reference[None]),
         }
     return data
@@ -179,14 +183,14 @@ def _metrics(task: "Task", values: Any) -> dict[str, Any]:
 
 
 def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: bool) -> None:
-    from archgym.report.titles import task_title
+    from archgym.cli.views.study import write_metrics
+    from archgym.report.commands import task_title
 
     names = [weighted.workload.name for weighted in task.workloads]
     heading(task_title(task.simulator.name, names, task.objective, task.metrics))
     say(task.id)
-    default = task.space.design_at(task.space.default_indices)
-    changed = [name for name in design if design[name] != default[name]]
-    shown = ", ".join(f"{name}={design[name]}" for name in changed)
+    changed = task.space.changes(design)
+    shown = ", ".join(f"{name}={value}" for name, value in changed.items())
     prose(f"Design: {shown or 'the default'}{' (others at default)' if changed else ''}", "  ")
     if baseline and not changed:
         say("It has no changes: both columns are those of the default design.")
@@ -197,15 +201,11 @@ def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: b
         reference = task.reference[place] if baseline else None
         values = evaluation.values[0, place]
         write_metrics(task.metrics, values, reference, "value", task.objective)
-    is_relative = not _is_absolute(task) and not task.missed(task.reference)
+    has_target = any(term.target is not None for term in task.objective.terms)
+    is_relative = not has_target and not task.missed(task.reference)
     zero = " (0 for the default design)" if is_relative else ""
     say(f"Reward {evaluation.reward[0]:.4f} for {task.objective.name}{zero}")
     if task.limits:
         from archgym.cli.views.study import limits_text
 
         say(limits_text(task.missed(evaluation.values[0])))
-
-
-def _is_absolute(task: "Task") -> bool:
-    """Return True if the objective is relative to a target, not to the default design."""
-    return any(term.target is not None for term in task.objective.terms)

@@ -163,11 +163,7 @@ def _losses(found: "Simplification") -> str:
 def _shown(found: "Simplification") -> list["MetricSpec"]:
     """Return the metrics of the objective, then those of limits."""
     by_name = {spec.name: spec for spec in found.task.metrics}
-    objective = found.task.objective
-    names = dict.fromkeys(
-        [*(term.metric for term in objective.terms), *(limit.metric for limit in objective.limits)]
-    )
-    return [by_name[name] for name in names]
+    return [by_name[name] for name in found.task.objective.metrics]
 
 
 def _moved(spec: "MetricSpec", after: "np.ndarray", before: "np.ndarray", names: list[str]) -> str:

@@ -2,12 +2,11 @@
 
 import re
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import typer
 
 from archgym.cli.console.terminal import heading, prose, say, table, warn, write_json
-from archgym.cli.options.completion import KINDS, complete_list, complete_simulator
 from archgym.cli.options.task import (
     JsonOption,
     SimulatorOptions,
@@ -16,10 +15,8 @@ from archgym.cli.options.task import (
     option_values,
     task_choices,
 )
+from archgym.cli.options.values import KINDS, complete_list, complete_simulator
 from archgym.errors import ArchGymError, InvalidArgumentError, unknown_name
-
-if TYPE_CHECKING:
-    from archgym.evaluation.simulator import Simulator
 
 T = TypeVar("T")
 # chosen: a description next to a name on 80 columns.
@@ -59,7 +56,10 @@ def list_names(
     names: dict[str, Any] = {}
     chosen: tuple[str, ...] = ()
     if kind not in ("agents", "models"):
-        chosen = _simulators() if simulator is None else (simulator,)
+        from archgym.evaluation.simulator import simulator_class, simulator_names
+
+        known = _usable(simulator_names(), simulator_class) if simulator is None else [simulator]
+        chosen = tuple(known)
     offers: dict[str, dict[str, Any]] = {}
     if kind not in _GLOBAL_KINDS:
         # A simulator named alone must load; a broken one among all is only reported.
@@ -70,7 +70,9 @@ def list_names(
     if kind in (None, "agents"):
         names["agents"] = _agents()
     if kind == "models":
-        names["models"] = _models()
+        from archgym.proxy.model import model_names
+
+        names["models"] = list(model_names())
     if kind not in _GLOBAL_KINDS:
         for part in KINDS[len(_GLOBAL_KINDS) :]:
             if kind == part or (kind is None and part not in ("metrics", "devices")):
@@ -85,18 +87,6 @@ def list_names(
         _write(part, content)
     if kind == "agents":
         _write_hyperparameters(names["agents"])
-
-
-def _simulators() -> tuple[str, ...]:
-    from archgym.evaluation.simulator import simulator_class, simulator_names
-
-    return tuple(_usable(simulator_names(), simulator_class))
-
-
-def _models() -> list[str]:
-    from archgym.proxy.model import model_names
-
-    return list(model_names())
 
 
 def _agents() -> list[dict[str, Any]]:
@@ -150,7 +140,7 @@ def _offer(name: str) -> dict[str, Any]:
         "spaces": list(kind.space_names),
         "workloads": _workloads(name, kind.space_names),
         "objectives": {n: objective.doc for n, objective in made.objectives.items()},
-        "metrics": _metrics(made),
+        "metrics": {spec.name: f"{spec.unit}, {spec.goal}" for spec in made.metrics},
         "fidelities": list(kind.fidelity_names),
         "options": {option: list(values) for option, values in options.items()},
         "devices": list(options.get("device", ())),
@@ -162,10 +152,6 @@ def _workloads(name: str, spaces: Sequence[str]) -> list[str]:
     options = (TaskOptions(SimulatorOptions(space=space)) for space in spaces)
     made = [make_simulator(task_choices(name, each)) for each in options]
     return list(dict.fromkeys(workload for each in made for workload in each.workload_names()))
-
-
-def _metrics(simulator: "Simulator") -> dict[str, str]:
-    return {spec.name: f"{spec.unit}, {spec.goal}" for spec in simulator.metrics}
 
 
 def _write_overview(names: Mapping[str, Any]) -> None:

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.cli.console.terminal import heading, number, prose, say, table, write_json
-from archgym.cli.options.completion import complete_model
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.run import AgentOption, AgentSeedOption
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import (
     assignments,
+    complete_model,
     filled_design,
     named_path,
     read_design,
@@ -180,7 +180,7 @@ def predict(
     announce_compilation()
     simulator = ProxySimulator(proxy)
     space = simulator.space
-    chosen = space.design_at(space.default_indices)
+    chosen = space.default
     if design is not None:
         chosen = filled_design(space, read_design(design), design)
     from archgym.spaces.texts import with_values
@@ -281,9 +281,8 @@ def search(
     ]
     table(("design", *ends), cells, right=("design", *ends))
     space = simulator.space
-    default = space.design_at(space.default_indices)
     for place, row in enumerate(found.rows, start=1):
-        changed = [f"{name}={v}" for name, v in row.design.items() if v != default[name]]
+        changed = [f"{name}={value}" for name, value in space.changes(row.design).items()]
         prose(f"{place:>3}  {', '.join(changed) or 'the default design'}", indent="     ")
     say()
     say(

@@ -10,7 +10,7 @@ from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
 
 if TYPE_CHECKING:
-    from archgym.rules.comparison import Comparison
+    from archgym.rules.case import Comparison
 
 _INFEASIBLE_CODE = 3
 
@@ -198,7 +198,7 @@ def _compared(
     with_built_in: bool,
 ) -> "Comparison":
     from archgym.cli.options.values import assignments
-    from archgym.rules.comparison import compare_rules
+    from archgym.rules.case import compare_rules
     from archgym.rules.language import read_rule, tuned_values
     from archgym.rules.sandbox import RuleRunner
 

@@ -2,7 +2,6 @@
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,13 +12,10 @@ from archgym.cli.console.terminal import notice, prose, say, write_json
 from archgym.cli.options.run import (
     AgentOption,
     AgentSeedOption,
-    CacheOption,
     HyperOption,
     PriorOptions,
-    RecheckOption,
     StopOptions,
-    TimeoutOption,
-    WorkersOption,
+    WorkerOptions,
 )
 from archgym.cli.options.task import (
     HoldOptions,
@@ -37,7 +33,7 @@ from archgym.files.storage import SAME_COMMAND
 if TYPE_CHECKING:
     from archgym.evaluation.executor import Executor
     from archgym.evaluation.task import Task
-    from archgym.studies.result import StudyResult
+    from archgym.studies.snapshot import StudyResult
     from archgym.studies.study import Study
 
 _INFEASIBLE_CODE = 3
@@ -81,10 +77,8 @@ def search(
             metavar="PATH",
         ),
     ] = None,
-    workers: WorkersOption = 1,
-    timeout: TimeoutOption = None,
-    cache: CacheOption = None,
-    recheck: RecheckOption = None,
+    *,
+    how: WorkerOptions,
     json: JsonOption = False,
 ) -> None:
     """Search a design space with an agent.
@@ -109,12 +103,11 @@ def search(
     is_auto = [str(each) for each in settings["warm_start"]] == ["auto"]
     if is_auto and not json:
         say("Looking for earlier designs in runs/; what is simulated for it is not in the budget.")
-    settings = suited_settings(task, agent, settings, workers, not prior.no_prior)
+    settings = suited_settings(task, agent, settings, how.workers, not prior.no_prior)
     if is_auto and not json:
         n = len(settings["start"])
         none = "Nothing in runs/ is of this simulator and space; begins without earlier designs."
         say(f"Begins with {counted(n, 'design')}." if n else none)
-    how = _Workers(workers, timeout, cache, recheck)
     # First: a start that fails leaves no folder of a study.
     with how.executor(task) as executor:
         _run(_create(out, task, agent, settings), executor, None, stop.minutes, how, json)
@@ -143,10 +136,8 @@ def resume(
             "--from-simulator", help="Continue with the simulator if a table was used before."
         ),
     ] = False,
-    workers: WorkersOption = 1,
-    timeout: TimeoutOption = None,
-    cache: CacheOption = None,
-    recheck: RecheckOption = None,
+    *,
+    how: WorkerOptions,
     json: JsonOption = False,
 ) -> None:
     """Continue an interrupted study, or extend a finished one with --budget.
@@ -163,7 +154,6 @@ def resume(
         )
     announce_compilation()
     task = _task(folder, path) if from_simulator or path is not None else None
-    how = _Workers(workers, timeout, cache, recheck)
     study = Study.open(folder, task)
     try:
         _set_rules(study, stop, no_rules)
@@ -219,14 +209,14 @@ def _run(
     executor: "Executor",
     budget: int | None,
     minutes: float | None,
-    workers: "_Workers",
+    how: WorkerOptions,
     is_json: bool,
 ) -> None:
     from archgym.cli.console.progress import StudyProgress
 
     with study:
         if not is_json:
-            from archgym.report.titles import task_title
+            from archgym.report.commands import task_title
 
             task = study.task
             names = [weighted.workload.name for weighted in task.workloads]
@@ -239,7 +229,7 @@ def _run(
         was_complete = before.is_complete
         if not is_json and (not was_complete or goal > evaluations):
             _say_segment(study)
-            if idle := study.idle_workers(workers.number):
+            if idle := study.idle_workers(how.workers):
                 notice(idle)
         try:
             with StudyProgress(goal, known) as progress:
@@ -250,16 +240,16 @@ def _run(
             if SAME_COMMAND not in str(error):
                 raise
             # `archgym search` refuses the folder of a study that has begun.
-            command = _resume_command(study.folder, budget, workers)
+            command = _resume_command(study.folder, budget, how)
             refusal = StorageError(str(error).replace(SAME_COMMAND, f"run: {command}"))
             refusal.errno = error.errno
             raise refusal from None
         except StudyInterrupted as interruption:
-            command = _resume_command(study.folder, budget, workers)
+            command = _resume_command(study.folder, budget, how)
             raise StudyInterrupted(
                 f"{interruption} Resume with: {command}", interruption.signal_number
             ) from None
-    _report(result, study.task, is_json)
+    _report(result, study.task, executor, is_json)
     if not is_json and was_complete and result.log.evaluations == evaluations:
         say(
             "This study is already complete. To extend it, run: "
@@ -282,45 +272,19 @@ def _say_segment(study: "Study") -> None:
         )
 
 
-def _resume_command(folder: Path, budget: int | None, workers: "_Workers") -> str:
+def _resume_command(folder: Path, budget: int | None, how: WorkerOptions) -> str:
     words = ["archgym", "resume", str(folder)]
     if budget is not None:
         words += ["--budget", str(budget)]
-    return shlex.join([*words, *workers.words()])
+    return shlex.join([*words, *how.words()])
 
 
-@dataclass(frozen=True)
-class _Workers:
-    """Options that say how designs are evaluated."""
-
-    number: int
-    timeout: float | None
-    cache: Path | None
-    recheck: float | None
-
-    def executor(self, task: "Task") -> "Executor":
-        """Return the executor of these options."""
-        from archgym.searching import search_executor
-
-        return search_executor(task, self.number, self.timeout, self.cache, self.recheck)
-
-    def words(self) -> list[str]:
-        """Return the options as words of a command, without those that have their default."""
-        words = [] if self.number == 1 else ["--workers", str(self.number)]
-        if self.timeout is not None:
-            words += ["--timeout", f"{self.timeout:g}"]
-        if self.cache is None:
-            return words
-        checks = [] if self.recheck is None else ["--recheck", f"{self.recheck:g}"]
-        return [*words, "--cache", str(self.cache), *checks]
-
-
-def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
-    from archgym.agent.policy import Policy
+def _report(result: "StudyResult", task: "Task", executor: "Executor", is_json: bool) -> None:
+    from archgym.agent.agent import Policy
     from archgym.cli.views.study import best_text, counts_text
     from archgym.report.diagnostics import prices, range_ends, unreached_limits
     from archgym.report.study_summary import StudySummary
-    from archgym.studies.folder import POLICY_NAME
+    from archgym.studies.metadata import POLICY_NAME
 
     if is_json:
         write_json(StudySummary.read(result.log).to_json())
@@ -337,7 +301,7 @@ def _report(result: "StudyResult", task: "Task", is_json: bool) -> None:
         prose("The default design meets all limits: --start default begins with it.")
     if worse := prices(result.log):
         prose("At the price of: " + "; ".join(worse) + ".")
-    for end in range_ends(task, result.log):
+    for end in range_ends(task, result.log, executor):
         prose(f"{end}.")
     policy = result.log.folder / POLICY_NAME
     if policy.is_file() and Policy.load(policy).description.get("updates") == 0:

@@ -56,8 +56,7 @@ def show(
     json: JsonOption = False,
 ) -> None:
     """Show one study, or compare several of one task."""
-    from archgym.cli.views.comparison import write_comparison, write_top
-    from archgym.cli.views.study import write_study
+    from archgym.cli.views.study import write_comparison, write_study, write_top
     from archgym.report.commands import evaluate_line, is_registered, older_version
     from archgym.report.plots import check_fronts, check_plot, plot_fronts, plot_studies
     from archgym.report.study_summary import summarise
@@ -93,9 +92,8 @@ def show(
         if older := older_version(log.header.task):
             say(older)
         elif is_registered(log.header.task):
-            default = log.space.design_at(log.space.default_indices)
-            command = evaluate_line(log.header.task, summary.study.best.design, default)
-            say(f"To evaluate it again: {command}")
+            changes = log.space.changes(summary.study.best.design)
+            say(f"To evaluate it again: {evaluate_line(log.header.task, changes)}")
     if summary.study is not None and summary.study.log.status == "interrupted":
         say(f"Next: archgym resume {shlex.quote(str(summary.study.log.folder))}")
 
@@ -150,8 +148,7 @@ def portfolio(
     """
     import json as text
 
-    from archgym.files.replacement import require_replaceable
-    from archgym.files.storage import write_atomic
+    from archgym.files.storage import require_replaceable, write_atomic
     from archgym.studies.portfolio import portfolio as choose
 
     if out is not None:

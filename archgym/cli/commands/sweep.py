@@ -4,6 +4,7 @@ import itertools
 import math
 import shlex
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -12,7 +13,7 @@ import typer
 from archgym.cli.console.progress import SweepProgress
 from archgym.cli.console.signals import prompt_stops, resumable
 from archgym.cli.console.terminal import duration, heading, number, say, table, write_json
-from archgym.cli.options.groups import command_group
+from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import named_path
 from archgym.errors import InvalidArgumentError
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from archgym.sweep.driver import SweepOutcome
     from archgym.sweep.plan import AgentPlan, SweepPlan
     from archgym.sweep.results import AgentSummary, SweepReport, TaskSummary
+    from archgym.sweep.status import RunStatus, SweepStatus
+
 
 # chosen: more columns than this do not fit a line.
 _SHOWN_BUDGETS = 5
@@ -80,41 +83,64 @@ def plan(file: PlanArgument, set: SetOption = None, json: JsonOption = False) ->
     table(("label", "agent", "hyperparameters"), _agent_rows(read.agents))
 
 
-WorkersOption = Annotated[
-    int | None,
-    typer.Option(
-        "--workers",
-        help="Number of studies to run in parallel (default: 1; on a cluster, as many as fit).",
-        min=1,
-        show_default=False,
-    ),
-]
-AddressOption = Annotated[
-    str | None,
-    typer.Option(
-        "--address",
-        help="Address of a Ray cluster: auto, ray://HOST:PORT, HOST:PORT, or local to start one.",
-        show_default=False,
-    ),
-]
-OnlyOption = Annotated[
-    str | None,
-    typer.Option(
-        "--only",
-        help="Labels of the agents or families (`draws`, `grid`) to run, separated by commas.",
-        metavar="AGENT,...",
-    ),
-]
-SeedsOption = Annotated[
-    str | None,
-    typer.Option(
-        "--seeds", help="Seeds of the plan to run, separated by commas.", metavar="SEED,..."
-    ),
-]
+@dataclass(frozen=True)
+class RunOptions:
+    """Options that say which runs of a plan are run, and where."""
+
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            help="Number of studies to run in parallel (default: 1; on a cluster, as many as fit).",
+            min=1,
+            show_default=False,
+        ),
+    ] = None
+    address: Annotated[
+        str | None,
+        typer.Option(
+            "--address",
+            help="Address of a Ray cluster: auto, ray://HOST:PORT, HOST:PORT, or local to start "
+            "one.",
+            show_default=False,
+        ),
+    ] = None
+    only: Annotated[
+        str | None,
+        typer.Option(
+            "--only",
+            help="Labels of the agents or families (`draws`, `grid`) to run, separated by commas.",
+            metavar="AGENT,...",
+        ),
+    ] = None
+    seeds: Annotated[
+        str | None,
+        typer.Option(
+            "--seeds", help="Seeds of the plan to run, separated by commas.", metavar="SEED,..."
+        ),
+    ] = None
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `run_sweep`.
+
+        Raises:
+          InvalidArgumentError: A text is not a list separated by commas.
+        """
+        only = None if self.only is None else _parts("--only", self.only)
+        seeds = None if self.seeds is None else [_seed(s) for s in _parts("--seeds", self.seeds)]
+        return {"workers": self.workers, "address": self.address, "only": only, "seeds": seeds}
+
+    def words(self) -> list[str]:
+        """Return the given options as words of a command."""
+        given = {f"--{name}": value for name, value in vars(self).items() if value is not None}
+        return [word for pair in given.items() for word in map(str, pair)]
+
+
 FolderArgument = Annotated[Path, typer.Argument(help="Folder of the sweep.")]
 
 
 @sweep_app.command()
+@with_groups
 def run(
     file: PlanArgument,
     out: Annotated[
@@ -127,10 +153,8 @@ def run(
         ),
     ],
     set: SetOption = None,
-    workers: WorkersOption = None,
-    address: AddressOption = None,
-    only: OnlyOption = None,
-    seeds: SeedsOption = None,
+    *,
+    how: RunOptions,
     json: JsonOption = False,
 ) -> None:
     """Run the unfinished runs of a plan.
@@ -138,19 +162,13 @@ def run(
     Each run is a study in a separate folder. To continue after an interruption, run the same
     command again, or `archgym sweep resume`.
     """
-    part = SweepPart(only, seeds)
-    _run(_read(file, set), out, part, workers, address, json)
+    chosen = how.arguments()
+    _run(_read(file, set), out, chosen, how.words(), json)
 
 
 @sweep_app.command()
-def resume(
-    folder: FolderArgument,
-    workers: WorkersOption = None,
-    address: AddressOption = None,
-    only: OnlyOption = None,
-    seeds: SeedsOption = None,
-    json: JsonOption = False,
-) -> None:
+@with_groups
+def resume(folder: FolderArgument, how: RunOptions, json: JsonOption = False) -> None:
     """Continue an interrupted sweep with the plan in its folder.
 
     Finished runs are kept, interrupted runs continue, failed runs are tried again.
@@ -158,18 +176,17 @@ def resume(
     from archgym.cli.console.progress import announce_compilation
     from archgym.sweep.reading import read_recorded_plan
 
-    part = SweepPart(only, seeds)
+    chosen = how.arguments()
     announce_compilation()
     with prompt_stops():
         # Making the tasks shows if they still are the recorded ones.
         plan = read_recorded_plan(folder).decided()
-    _run(plan, folder, part, workers, address, json)
+    _run(plan, folder, chosen, how.words(), json)
 
 
 @sweep_app.command()
 def status(folder: FolderArgument, json: JsonOption = False) -> None:
     """Show the progress of a sweep, also while it runs."""
-    from archgym.cli.views.sweep import write_status
     from archgym.sweep.status import read_status
 
     read = read_status(folder)
@@ -179,57 +196,41 @@ def status(folder: FolderArgument, json: JsonOption = False) -> None:
         write_status(read)
 
 
-class SweepPart:
-    """Part of a plan that the command line selects."""
-
-    def __init__(self, only: str | None, seeds: str | None) -> None:
-        """Read lists separated by commas.
-
-        Raises:
-          InvalidArgumentError: A text is not such a list.
-        """
-        self.only = None if only is None else _parts("--only", only)
-        self.seeds = None if seeds is None else [_seed(text) for text in _parts("--seeds", seeds)]
-        given = (("--only", only), ("--seeds", seeds))
-        self.words = [word for name, value in given if value is not None for word in (name, value)]
-
-
 def _run(
-    plan: "SweepPlan",
-    out: Path,
-    part: SweepPart,
-    workers: int | None,
-    address: str | None,
-    json: bool,
+    plan: "SweepPlan", out: Path, chosen: dict[str, Any], words: list[str], json: bool
 ) -> None:
     from archgym.sweep.driver import run_sweep
 
-    words = ["archgym", "sweep", "resume", str(out), *part.words]
-    words += ["--workers", str(workers)] if workers is not None else []
-    words += ["--address", address] if address is not None else []
-    with resumable(words), SweepProgress() as progress:
-        outcome = run_sweep(
-            plan,
-            out,
-            workers=workers,
-            address=address,
-            only=part.only,
-            seeds=part.seeds,
-            progress=progress,
-        )
-    if json:
-        write_json(
-            {
-                "folder": str(out),
-                "runs": outcome.runs,
-                "finished": outcome.runs - len(outcome.failures),
-                "finished_before": outcome.repeated,
-                "failures": dict(outcome.failures),
-            }
-        )
+    with (
+        resumable(["archgym", "sweep", "resume", str(out), *words]),
+        SweepProgress() as progress,
+    ):
+        outcome = run_sweep(plan, out, progress=progress, **chosen)
+    more = {"finished_before": outcome.repeated}
+    report_outcome(outcome, f"archgym sweep report {shlex.quote(str(out))}", more, json)
+
+
+def report_outcome(
+    outcome: "SweepOutcome", following: str, more: dict[str, Any], is_json: bool
+) -> None:
+    """Write how the runs of a sweep ended, and end the command with 1 if some failed.
+
+    Args:
+      outcome: Outcome of the sweep.
+      following: Command to use next.
+      more: Further members of the JSON.
+      is_json: True for JSON.
+    """
+    finished = outcome.runs - len(outcome.failures)
+    if is_json:
+        ends = {"folder": str(outcome.folder), "runs": outcome.runs, "finished": finished}
+        write_json({**ends, **more, "failures": dict(outcome.failures)})
     else:
-        _write_outcome(outcome)
-        say(f"Next: archgym sweep report {shlex.quote(str(out))}")
+        before = f" ({outcome.repeated} of them earlier)" if outcome.repeated else ""
+        say(f"{finished} of {outcome.runs} runs finished{before}: {outcome.folder}")
+        for name, why in outcome.failures.items():
+            say(f"{name} failed: {' '.join(why.split())}")
+        say(f"Next: {following}")
     if outcome.failures:
         raise typer.Exit(1)
 
@@ -250,14 +251,6 @@ def _read(file: Path, settings: Sequence[str] | None) -> "SweepPlan":
     announce_compilation()
     with prompt_stops():
         return read_plan(file, settings or ())
-
-
-def _write_outcome(outcome: "SweepOutcome") -> None:
-    before = f" ({outcome.repeated} of them earlier)" if outcome.repeated else ""
-    finished = outcome.runs - len(outcome.failures)
-    say(f"{finished} of {outcome.runs} runs finished{before}: {outcome.folder}")
-    for name, why in outcome.failures.items():
-        say(f"{name} failed: {' '.join(why.split())}")
 
 
 def _parts(option: str, text: str) -> list[str]:
@@ -389,4 +382,45 @@ def _costs(agent: "AgentSummary") -> tuple[str, ...]:
         number(agent.mean("distinct")),
         f"{1000 * agent.mean('simulator_s'):.3g}".replace("nan", "–"),
         f"{1000 * agent.mean('own_s'):.3g}".replace("nan", "–"),
+    )
+
+
+# chosen: further failures usually repeat the same reasons; --json has all.
+_SHOWN_FAILURES = 10
+
+
+def write_status(read: "SweepStatus") -> None:
+    """Write the status of a sweep."""
+    counts = read.counts()
+    rest = ", ".join(f"{n} {name}" for name, n in counts.items() if n and name != "finished")
+    say(
+        f"{counts['finished']} of {len(read.runs)} runs finished{rest and f'; {rest}'}. "
+        f"{read.evaluations:,} of {read.goal:,} evaluations."
+    )
+    say(f"Running by {read.driver}." if read.driver else "Not running.")
+    if counts["finished"] < len(read.runs) and read.driver is None:
+        say(f"To continue: archgym sweep resume {shlex.quote(str(read.folder))}")
+    say()
+    parts: dict[tuple[str, str], list[RunStatus]] = {}
+    for run in read.runs:
+        parts.setdefault((run.run.task.label, run.run.label), []).append(run)
+    columns = ("task", "agent", *counts, "evaluations")
+    rows = [(*part, *_counted(runs, tuple(counts))) for part, runs in parts.items()]
+    table(columns, rows, right=columns[2:])
+    for run in read.runs:
+        if run.status == "running":
+            by = "" if run.writer is None else f" by {run.writer}"
+            say(f"{run.run.id}: running{by}, {run.evaluations:,} of {run.run.budget:,} evaluations")
+    failed = [run for run in read.runs if run.status == "failed"]
+    for run in failed[:_SHOWN_FAILURES]:
+        say(f"{run.run.id} failed: {' '.join((run.failure or '').split())}")
+    if failed[_SHOWN_FAILURES:]:
+        say(f"{len(failed) - _SHOWN_FAILURES} more runs failed; use --json for all.")
+
+
+def _counted(runs: "Sequence[RunStatus]", names: Sequence[str]) -> tuple[str, ...]:
+    counts = [sum(run.status == name for run in runs) for name in names]
+    return (
+        *(str(count) if count else "–" for count in counts),
+        f"{sum(run.evaluations for run in runs):,}",
     )

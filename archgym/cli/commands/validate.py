@@ -10,8 +10,8 @@ from typing import Annotated
 import typer
 
 from archgym.cli.console.terminal import file_size, heading, notice, say, table, write_json
-from archgym.cli.options.completion import complete_simulator
 from archgym.cli.options.task import JsonOption
+from archgym.cli.options.values import complete_simulator
 from archgym.errors import InvalidArgumentError, StorageError
 
 

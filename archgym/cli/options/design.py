@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
 
     from archgym.evaluation.task import Task
-    from archgym.report.design_explanation import BestOfStudy
 
 DEFAULT_DESIGN = "default"
 DesignArgument = Annotated[
@@ -52,12 +51,6 @@ def best_of(folder: Path, simulator: str, options: TaskOptions) -> "tuple[Task, 
     Raises:
       InvalidArgumentError: A choice of a task is given too, or no design was feasible.
     """
-    found = study_best(folder, simulator, options)
-    return found.task, found.indices
-
-
-def study_best(folder: Path, simulator: str, options: TaskOptions) -> "BestOfStudy":
-    """Return the best design of a study, and its task; see `best_of` and `best_of_study`."""
     from archgym.cli.console.progress import announce_compilation
     from archgym.report.design_explanation import best_of_study
 
@@ -73,7 +66,7 @@ def study_best(folder: Path, simulator: str, options: TaskOptions) -> "BestOfStu
     found = best_of_study(folder, stand_in=options.stand_in.path)
     if found.damage is not None:
         warn(found.damage)
-    return found
+    return found.task, found.indices
 
 
 def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task, np.ndarray]":
@@ -94,8 +87,7 @@ def named_design(text: str, simulator: str, options: TaskOptions) -> "tuple[Task
         )
     place = local_copy(text)
     if text != DEFAULT_DESIGN and place.is_dir():
-        found = study_best(place, simulator, options)
-        return found.task, found.indices
+        return best_of(place, simulator, options)
     start = None if text == DEFAULT_DESIGN else read_design(place)
     simulator, digest, sources = task_of_design(text, simulator, start)
     choice = task_choices(simulator, options)

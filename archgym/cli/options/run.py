@@ -1,6 +1,6 @@
 """Options of commands that run studies: agent, seed, workers and time limit."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -8,19 +8,25 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from archgym.checks import MAX_WORKERS
-from archgym.cli.options.completion import complete_agent
-from archgym.cli.options.values import is_inline, read_designs
+from archgym.cli.options.values import complete_agent, is_inline, read_designs
 
 if TYPE_CHECKING:
+    from archgym.evaluation.executor import Executor
+    from archgym.evaluation.task import Task
     from archgym.spaces.space import DesignSpace
 
 MAX_SEED = 2**63 - 1
 
 
-def _checked_timeout(timeout: float | None) -> float | None:
-    if timeout is not None and not timeout > 0:
-        raise typer.BadParameter(f"It must be above 0 seconds; got {timeout!r}.")
-    return timeout
+def _above_zero(unit: str) -> Callable[[float | None], float | None]:
+    """Return the check of an option's value, which must be above 0 of a unit if it is given."""
+
+    def checked(value: float | None) -> float | None:
+        if value is not None and not value > 0:
+            raise typer.BadParameter(f"It must be above 0 {unit}; got {value!r}.")
+        return value
+
+    return checked
 
 
 def _checked_seed(seed: int) -> int:
@@ -50,44 +56,60 @@ HyperOption = Annotated[
         metavar="NAME=VALUE",
     ),
 ]
-WorkersOption = Annotated[
-    int,
-    typer.Option(
-        "--workers", help="Number of designs to evaluate in parallel.", min=1, max=MAX_WORKERS
-    ),
-]
-TimeoutOption = Annotated[
-    float | None,
-    typer.Option(
-        "--timeout",
-        help="Time limit per design in seconds; a slower evaluation counts as failed.",
-        callback=_checked_timeout,
-    ),
-]
-CacheOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--cache",
-        help="Folder of evaluations that studies share; only the default design is repeated, "
-        "and what --recheck says.",
-        metavar="FOLDER",
-    ),
-]
-RecheckOption = Annotated[
-    float | None,
-    typer.Option(
-        "--recheck",
-        help="Share of the results found in --cache that are evaluated again (default: 0.02).",
-        min=0.0,
-        max=1.0,
-    ),
-]
 
 
-def _checked_minutes(minutes: float | None) -> float | None:
-    if minutes is not None and not minutes > 0:
-        raise typer.BadParameter(f"It must be above 0 minutes; got {minutes!r}.")
-    return minutes
+@dataclass(frozen=True)
+class WorkerOptions:
+    """Options that say how designs are evaluated."""
+
+    workers: Annotated[
+        int,
+        typer.Option(
+            "--workers", help="Number of designs to evaluate in parallel.", min=1, max=MAX_WORKERS
+        ),
+    ] = 1
+    timeout: Annotated[
+        float | None,
+        typer.Option(
+            "--timeout",
+            help="Time limit per design in seconds; a slower evaluation counts as failed.",
+            callback=_above_zero("seconds"),
+        ),
+    ] = None
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            "--cache",
+            help="Folder of evaluations that studies share; only the default design is repeated, "
+            "and what --recheck says.",
+            metavar="FOLDER",
+        ),
+    ] = None
+    recheck: Annotated[
+        float | None,
+        typer.Option(
+            "--recheck",
+            help="Share of the results found in --cache that are evaluated again (default: 0.02).",
+            min=0.0,
+            max=1.0,
+        ),
+    ] = None
+
+    def executor(self, task: "Task") -> "Executor":
+        """Return the executor of these options."""
+        from archgym.searching import search_executor
+
+        return search_executor(task, self.workers, self.timeout, self.cache, self.recheck)
+
+    def words(self) -> list[str]:
+        """Return the options as words of a command, without those that have their default."""
+        words = [] if self.workers == 1 else ["--workers", str(self.workers)]
+        if self.timeout is not None:
+            words += ["--timeout", f"{self.timeout:g}"]
+        if self.cache is None:
+            return words
+        checks = [] if self.recheck is None else ["--recheck", f"{self.recheck:g}"]
+        return [*words, "--cache", str(self.cache), *checks]
 
 
 @dataclass(frozen=True)
@@ -99,7 +121,7 @@ class StopOptions:
         typer.Option(
             "--minutes",
             help="Time limit of this run in minutes; the study can be resumed.",
-            callback=_checked_minutes,
+            callback=_above_zero("minutes"),
         ),
     ] = None
     patience: Annotated[

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from archgym.cli.console.signals import prompt_stops
-from archgym.cli.options.completion import complete_simulator
-from archgym.cli.options.values import assignments
+from archgym.cli.options.values import assignments, complete_simulator
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:

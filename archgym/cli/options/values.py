@@ -20,6 +20,53 @@ if TYPE_CHECKING:
     from archgym.spaces.design import Design
     from archgym.spaces.space import DesignSpace
 
+
+KINDS = (
+    "simulators",
+    "agents",
+    "models",
+    "spaces",
+    "workloads",
+    "objectives",
+    "metrics",
+    "fidelities",
+    "options",
+    "devices",
+)
+"""Kinds of names that `archgym list` knows."""
+
+
+def complete_simulator(incomplete: str) -> list[str]:
+    """Return the names of simulators with this prefix."""
+    from archgym.evaluation.simulator import simulator_names
+
+    return [name for name in simulator_names() if name.startswith(incomplete)]
+
+
+def complete_agent(incomplete: str) -> list[str]:
+    """Return the names of agents with this prefix."""
+    from archgym.agent.agent import agent_names
+
+    return [name for name in agent_names() if name.startswith(incomplete)]
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Return the names of proxy models with this prefix."""
+    from archgym.proxy.model import model_names
+
+    return [name for name in model_names() if name.startswith(incomplete)]
+
+
+def complete_subject(incomplete: str) -> list[str]:
+    """Return the names of simulators and agents with this prefix."""
+    return complete_simulator(incomplete) + complete_agent(incomplete)
+
+
+def complete_list(incomplete: str) -> list[str]:
+    """Return the kinds of names with this prefix."""
+    return [kind for kind in KINDS if kind.startswith(incomplete)]
+
+
 StudiesArgument = Annotated[list[Path], typer.Argument(help="Folders of the studies.")]
 ProvenTablesOption = Annotated[
     list[Path] | None,
@@ -127,7 +174,7 @@ def read_design(path: Path) -> dict[str, Any]:
     """
     data = _read_object(path)
     nested = data.get("design")
-    return _values(nested if isinstance(nested, dict) else data)
+    return nested if isinstance(nested, dict) else data
 
 
 def read_designs(path: Path, space: "DesignSpace") -> "list[Mapping[str, Any]]":
@@ -155,14 +202,7 @@ def read_designs(path: Path, space: "DesignSpace") -> "list[Mapping[str, Any]]":
             "`designs` must be one or more objects of parameters and values",
             "Write it again with `archgym portfolio`",
         )
-    return [_values(design) for design in data["designs"]]
-
-
-def _values(design: Mapping[str, Any]) -> dict[str, Any]:
-    """Return a design from JSON, in which tuples are lists."""
-    return {
-        name: tuple(value) if isinstance(value, list) else value for name, value in design.items()
-    }
+    return list(data["designs"])
 
 
 def read_task(path: Path) -> tuple[str, str, dict[str, float]]:
@@ -190,9 +230,8 @@ def filled_design(space: "DesignSpace", values: Mapping[str, Any], path: Path) -
     Raises:
       FileFormatError: A name or value is not in the space.
     """
-    default = dict(space.design_at(space.default_indices))
     try:
-        return space.design({**default, **values})
+        return space.design({**space.default, **values})
     except (InvalidDesignError, UnknownNameError) as error:
         text = str(error)
         raise FileFormatError(path, None, text[:-1] if text.endswith(".") else text) from None

@@ -8,10 +8,9 @@ from archgym.cli.console.terminal import heading, number, prose, say, table
 from archgym.cli.views.study import limits_text
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.stand_in import StandIn
-from archgym.report.commands import evaluate_command
+from archgym.report.commands import evaluate_command, task_title
 from archgym.report.explain import shares
 from archgym.report.quantities import change_text
-from archgym.report.titles import task_title
 
 if TYPE_CHECKING:
     from archgym.evaluation.simulator import Bottleneck
@@ -48,9 +47,8 @@ def write_explanation(found: "DesignExplanation") -> None:
     names = [weighted.workload.name for weighted in task.workloads]
     heading(task_title(task.simulator.name, names, task.objective, task.metrics))
     say(f"{task.id}: {_reward_text(task, explanation.reward)}")
-    default = task.space.design_at(task.space.default_indices)
-    design = task.space.design_at(explanation.indices)
-    changed = [f"{name}={design[name]}" for name in design if design[name] != default[name]]
+    changes = task.space.changes(task.space.design_at(explanation.indices))
+    changed = [f"{name}={value}" for name, value in changes.items()]
     rest = " (others at default)" if changed else ""
     prose(f"Design: {', '.join(changed) or 'the default'}{rest}")
     if task.limits:

@@ -1,23 +1,88 @@
-"""Text rendering of a study: best design, front and curve."""
+"""Text rendering of studies: metrics, best design, front and curve, and comparisons."""
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich.text import Text
 
 from archgym.cli.console.terminal import heading, number, prose, say, stdout, table
-from archgym.cli.views.metrics import with_unit, write_metrics
 from archgym.evaluation.limits import missed_limits
-from archgym.report.curves import span
-from archgym.report.quantities import quantity
-from archgym.report.titles import task_title
+from archgym.report.commands import task_title
+from archgym.report.quantities import counted, quantity
+from archgym.report.study_summary import Comparison, RankedStudy, StudySummary, TopDesign, span
 from archgym.studies.front import sought, study_objective
 
 if TYPE_CHECKING:
-    from archgym.report.study_summary import StudySummary
+    from archgym.evaluation.metrics import MetricSpec
+    from archgym.evaluation.objective import Objective
     from archgym.studies.front import StudyFront
     from archgym.studies.snapshot import Outcome, StudyLog
+
+
+# chosen: a smaller relative difference is neither better nor worse.
+_ALIKE = 1e-3
+# chosen: six digits tell designs of an exact simulator apart.
+_DIGITS = 6
+
+
+def write_metrics(
+    specs: Sequence["MetricSpec"],
+    values: "np.ndarray",
+    reference: "np.ndarray | None",
+    name: str,
+    objective: "Objective",
+) -> None:
+    """Write a table of metrics, those of the objective first, and fold what says nothing.
+
+    Folded are metrics that are 0, and those that equal the default design's, unless the objective
+    or a limit names them.
+
+    Args:
+      specs: Metrics of the table.
+      values: (n_metrics,), values of the design.
+      reference: (n_metrics,), values of the default design; None to omit them.
+      name: Heading of the column of values.
+      objective: Objective of the task.
+    """
+    ranks = {metric: place for place, metric in enumerate(objective.metrics)}
+    order = sorted(range(len(specs)), key=lambda place: ranks.get(specs[place].name, len(ranks)))
+    rows: list[tuple[str | Text, ...]] = []
+    zero, alike = [], []
+    for place in order:
+        spec, value = specs[place], float(values[place])
+        base = None if reference is None else float(reference[place])
+        if spec.name not in ranks and value == 0 and base in (None, 0):
+            zero.append(spec.name)
+        elif spec.name not in ranks and value == base:
+            alike.append(f"{spec.name} {quantity(value, spec.unit, _DIGITS)}")
+        elif base is None:
+            rows.append((spec.name, quantity(value, spec.unit, _DIGITS)))
+        else:
+            # Of numbers below 0 a ratio says nothing.
+            ratio = f"{value / base:.3f}" if base > 0 and value >= 0 else "–"
+            texts = [quantity(each, spec.unit, _DIGITS) for each in (value, base)]
+            rows.append((spec.name, *texts, ratio, verdict(spec, value, base)))
+    columns = ("metric", name, "default", "ratio", "")
+    table(columns if reference is not None else columns[:2], rows, right=columns[1:4])
+    if alike:
+        prose(f"As in the default design: {', '.join(alike)}.", indent="  ")
+    if zero:
+        prose(f"Zero: {', '.join(zero)}.", indent="  ")
+    if alike or zero:
+        say()
+
+
+def verdict(spec: "MetricSpec", value: float, default: float) -> Text:
+    """Return "better", "worse" or nothing for a value relative to the default design's."""
+    difference = value - default
+    alike = max(spec.resolution / 2, _ALIKE * abs(default))
+    if spec.goal == "none" or not abs(difference) >= alike:
+        return Text("")
+    is_better = (difference < 0) == (spec.goal == "minimise")
+    return Text("better", style="green") if is_better else Text("worse", style="red")
+
 
 _MAX_CURVE_WIDTH = 72
 _CURVE_HEIGHT = 8
@@ -108,9 +173,12 @@ def write_best(summary: "StudySummary", best: "Outcome") -> None:
     """Write the best design and its metrics next to those of the default design."""
     log = summary.log
     heading(f"Best design (evaluation {summary.best_evaluation}, reward {best.reward:.4f})")
-    default = log.space.design_at(log.space.default_indices)
-    changed = [name for name in log.space.names if best.design[name] != default[name]]
-    rows = [(name, _value(log, name, best.design), str(default[name])) for name in changed]
+    default = log.space.default
+    changed = log.space.changes(best.design)
+    rows = [
+        (name, f"{value} {log.space.parameter(name).unit}".rstrip(), str(default[name]))
+        for name, value in changed.items()
+    ]
     if rows:
         table(("parameter", "best", "default"), rows)
     unchanged = [name for name in log.space.names if name not in changed]
@@ -125,10 +193,6 @@ def write_best(summary: "StudySummary", best: "Outcome") -> None:
     if log.limits:
         say(limits_text(log.missed(best)))
         say()
-
-
-def _value(log: "StudyLog", name: str, design: Mapping[str, Any]) -> str:
-    return f"{design[name]} {log.space.parameter(name).unit}".rstrip()
 
 
 def _write_curve(summary: "StudySummary") -> None:
@@ -176,7 +240,7 @@ def write_front(log: "StudyLog", front: "StudyFront") -> None:
         )
         values = [number(float(front.values[point, columns[spec.name]])) for spec in specs]
         rows.append((str(place), *values, str(ordinals[front.rows[point]])))
-    labels = [with_unit(spec) for spec in specs]
+    labels = [spec.label for spec in specs]
     reference = log.weights @ log.reference
     default_values = (number(float(reference[columns[spec.name]])) for spec in specs)
     rows.append(("default", *default_values, ""))
@@ -218,7 +282,8 @@ def text_curve(values: np.ndarray, width: int, height: int) -> list[str]:
     label_low = number(low) if np.nanmin(values) >= low else f"≤ {number(low)}"
     reach = high - low if high > low else 1.0
     shown = np.clip(shown, low, high)
-    steps = " ▁▂▃▄▅▆▇█" if _is_unicode() else " #"
+    encoding = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "")
+    steps = " ▁▂▃▄▅▆▇█" if encoding == "utf8" else " #"
     fine = len(steps) - 1
     # At least one eighth, so that the lowest value is visible.
     filled = np.where(np.isfinite(shown), 1 + (shown - low) / reach * (height * fine - 1), 0)
@@ -231,5 +296,84 @@ def text_curve(values: np.ndarray, width: int, height: int) -> list[str]:
     return lines
 
 
-def _is_unicode() -> bool:
-    return (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "") == "utf8"
+def write_comparison(comparison: Comparison) -> None:
+    """Write the table, the overall best design, and its margin over the other studies."""
+    studies = comparison.studies
+    first = studies[0]
+    say()
+    budget = counted(comparison.budget, "evaluation")
+    heading(f"{first.log.task_id}: {len(studies)} studies after {budget}")
+    shown = [spec.label for spec in comparison.specs]
+    has_front = any(s.hypervolume is not None for s in studies)
+    volume = ("hypervolume",) if has_front else ()
+    columns = ("study", "agent", *shown, "reward", *volume, "found at")
+    rows = [
+        (
+            str(study.log.folder),
+            study.log.author,
+            *([number(v) for v in study.values] or ["–"] * len(shown)),
+            "–" if study.best is None else f"{study.reward:.4f}",
+            *(["–" if (v := study.hypervolume) is None else f"{v:.4f}"] if has_front else ()),
+            "–" if study.reached_at is None else str(study.reached_at),
+        )
+        for study in studies
+    ]
+    table(columns, rows, right=columns[2:])
+    for study in studies:
+        if any(study.log.counts()[name] for name in ("repeats", "infeasible", "failed")):
+            say(f"{study.log.folder}: {counts_text(study.log)}")
+    for study in studies:
+        report = study.log.damage_report()
+        if report is not None:
+            say(report)
+    if first.best is None:
+        say(no_best_text(first.log))
+        return
+    write_best(StudySummary.read(first.log), first.best)
+    say(_margins(comparison))
+    say()
+
+
+def write_top(designs: Sequence[TopDesign]) -> None:
+    """Write the best designs as numbered rows, then their changes to the default design."""
+    from archgym.studies.front import sought, study_objective
+
+    log = designs[0].log
+    heading(f"Best {len(designs)} designs")
+    specs = sought(log, study_objective(log))
+    columns = ("", *(spec.label for spec in specs), "reward", "found at")
+    rows = [
+        (
+            str(place),
+            *(number(each.outcome.metrics[spec.name]) for spec in specs),
+            f"{each.outcome.reward:.4f}",
+            str(each.evaluation),
+        )
+        for place, each in enumerate(designs, start=1)
+    ]
+    table(columns, rows, right=columns)
+    is_several = len({each.log.folder for each in designs}) > 1
+    for place, each in enumerate(designs, start=1):
+        changes = log.space.changes(each.outcome.design).items()
+        changed = [f"{name}={value}" for name, value in changes]
+        where = f"{each.log.folder}: " if is_several else ""
+        limits = f" {limits_text(log.missed(each.outcome))}." if log.limits else ""
+        prose(f"{place:>3}  {where}{', '.join(changed) or 'default'}.{limits}", indent="     ")
+    say()
+
+
+def _margins(comparison: Comparison) -> str:
+    first, *others = comparison.studies
+    parts = [_margin(comparison, first, other) for other in others]
+    return f"Best study: {first.log.author}; it {', '.join(parts)}."
+
+
+def _margin(comparison: Comparison, first: RankedStudy, other: RankedStudy) -> str:
+    if other.best is None:
+        return f"beat {other.log.author}, which found no feasible design"
+    if other.reward == first.reward:
+        return f"tied with {other.log.author}"
+    if len(comparison.specs) == 1 and other.values[0]:
+        change = abs(first.values[0] / other.values[0] - 1) * 100
+        return f"beat {other.log.author} by {change:.3g} % in {comparison.specs[0].name}"
+    return f"beat {other.log.author} by {first.reward - other.reward:.4f} in reward"

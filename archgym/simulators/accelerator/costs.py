@@ -13,7 +13,7 @@ from archgym.simulators.accelerator.kernel.architecture import Architecture
 from archgym.simulators.accelerator.kernel.evaluation import ManyEvaluations, evaluate_mappings
 from archgym.simulators.accelerator.kernel.problem import INPUTS, OUTPUTS, WEIGHTS, Problem
 from archgym.simulators.accelerator.mapping.bounds import touched_words
-from archgym.simulators.accelerator.mapping.cache import Search, find_mapping
+from archgym.simulators.accelerator.mapping.mapper import Search, find_mapping
 from archgym.simulators.accelerator.workloads import Network
 
 ARITHMETIC: Final = "arithmetic"

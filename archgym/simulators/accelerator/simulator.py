@@ -43,8 +43,8 @@ from archgym.simulators.accelerator.kernel.tiles import (
 from archgym.simulators.accelerator.kernel.tiles import DEFAULT_OBJECTIVE as BUFFERED_OBJECTIVE
 from archgym.simulators.accelerator.kernel.tiles import METRICS as BUFFERED_METRICS
 from archgym.simulators.accelerator.kernel.tiles import OBJECTIVES as BUFFERED_OBJECTIVES
-from archgym.simulators.accelerator.mapping.cache import Search, cached_cost, find_mapping
 from archgym.simulators.accelerator.mapping.mapper import OBJECTIVES as MAPPER_OBJECTIVES
+from archgym.simulators.accelerator.mapping.mapper import Search, cached_cost, find_mapping
 from archgym.simulators.accelerator.mapping.mapping import Mapping as LayerMapping
 from archgym.simulators.accelerator.mapping.mapping import mapping_from_arrays
 from archgym.simulators.accelerator.mapping.space import (
@@ -197,16 +197,7 @@ class AcceleratorSimulator(RowSimulator):
           space: One of `space_names`.
           fidelity: Number of mappings that the mapper evaluates; no effect in spaces of mappings.
           counts: As its `Option` says; so do the others.
-          mapper: See above.
-          area_mm2: See above.
-          power_mw: See above.
-          layer: See above.
-          architecture: See above.
-          layers: See above.
-          node: See above; in spaces of hardware. 45 nm without one.
-          dies: See above.
-          grid: See above.
-          hours: See above.
+          node: As its `Option` says; in spaces of hardware. 45 nm without one.
 
         Raises:
           UnknownNameError: The space, fidelity, mode, layer, architecture, node or grid does not

@@ -273,13 +273,10 @@ def _default_hardware(values: Mapping[str, Any]) -> Architecture:
                 instances=n_elements,
                 mesh_x=mesh_x,
                 word_bits=width,
-                read_energy_pj=cost.read_pj,
-                write_energy_pj=cost.write_pj,
                 read_bandwidth=_SPAD_BANDWIDTH,
                 write_bandwidth=_SPAD_BANDWIDTH,
-                area_um2=cost.area_um2,
-                is_estimated=cost.is_estimated,
                 keeps=frozenset({tensor}),
+                **cost.of_level,
             )
         )
     unit = multiply_accumulate(bits)
@@ -309,15 +306,12 @@ def _global_buffer(chosen: Mapping[str, Any], bits: int) -> Level:
         capacity=n_bytes * 8 // bits,
         block=_LINE_BITS // bits,
         word_bits=bits,
-        read_energy_pj=cost.read_pj,
-        write_energy_pj=cost.write_pj,
         read_bandwidth=words,
         write_bandwidth=words,
-        area_um2=cost.area_um2,
-        is_estimated=cost.is_estimated,
         keeps=frozenset(stored),
         spatial_x=along_x,
         spatial_y=along_y,
+        **cost.of_level,
     )
 
 
@@ -432,16 +426,13 @@ def published_hardware(values: Mapping[str, Any]) -> Architecture | None:
                 instances=instances,
                 mesh_x=1 if name == "glb" else mesh_x,
                 block=block,
-                read_energy_pj=cost.read_pj,
-                write_energy_pj=cost.write_pj,
                 read_bandwidth=values.get(f"{name}_read_bandwidth"),
                 write_bandwidth=values.get(f"{name}_write_bandwidth"),
-                area_um2=cost.area_um2,
-                is_estimated=cost.is_estimated,
                 keeps=frozenset(keeps),
                 spatial_x=along_x,
                 spatial_y=along_y,
                 temporal=temporal,
+                **cost.of_level,
             )
         )
     dram = DRAM_PJ_PER_BIT * 64

@@ -90,7 +90,7 @@ def run_layer(
     tick_ps = made.tick_ps(configuration.timing)
     numbers = requests.addresses // burst
     table = placed_requests(made, configuration, requests.addresses, numbers, requests.is_write)
-    work = work_of(made, configuration, table, int(numbers.max()) + 1, without=without)
+    work = work_of(made, configuration, table, int(numbers.max()) + 1, without)
     ends_ps = np.cumsum(tiles.cycles[chosen]) * CLOCK_PS
     ticks = np.maximum(1, np.diff(-(-ends_ps // tick_ps), prepend=0))
     starts, out = np.zeros(len(chosen), dtype=np.int64), np.zeros(3, dtype=np.int64)

@@ -18,10 +18,13 @@ from archgym.simulators.accelerator_plus_dram.memory import (
     least_ps,
     run_layer,
 )
-from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.metrics import ENERGY_CAUSES
 from archgym.simulators.dram.ramulator.kernel.run import Configuration, peak_bytes_per_ps
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator, require_ticks
+from archgym.simulators.dram.ramulator.simulator import (
+    RamulatorSimulator,
+    requests_of,
+    require_ticks,
+)
 
 # chosen: a DDR4 PHY and controller take about 2 mm2 per 64 data pins, as in the CPU simulator.
 _CHANNEL_MM2, _CHANNEL_PINS = 2.0, 64
@@ -29,7 +32,6 @@ AREA_LIMIT_MM2: Final = 9.0
 """chosen: about a seventh above the default design, two channels and a 32 x 32 array."""
 _REQUESTS: Final[Mapping[str, int]] = {"sampled": 8_000, "long": 2**18}
 """Requests of a layer that are simulated at most, by fidelity."""
-_TRACE_MHZ, _TRACE_PS = 10_000, 100
 # Metrics of the memory that grow with the number of requests, and with time.
 _BY_REQUESTS: Final = (
     "row_hits", "row_misses", "row_conflicts", "forwarded", "coalesced", "estimated_energy_pj",
@@ -134,7 +136,13 @@ class AcceleratorDramSimulator(Composition):
                 yield layer.count, run
 
         found = _memory_metrics(memory, c, runs(self.limit or _REQUESTS[self.fidelity]))
-        dram.report(found, lambda: _requests(network.name, runs(_REQUESTS["sampled"])))
+
+        def requests() -> Workload:
+            sampled = [run for _, run in runs(_REQUESTS["sampled"])]
+            each = [(run.outcome, run.is_write, run.addresses) for run in sampled]
+            return requests_of(network.name, each)
+
+        dram.report(found, requests)
         time_ps = 1000.0 * found["total_time_ns"]
         compute_ps = alone["latency_cycles"] * CLOCK_PS
         energy_pj = found.get("total_energy_pj", found.get("estimated_energy_pj", 0.0))
@@ -203,21 +211,3 @@ def _memory_metrics(
         total["total_energy_pj"] = sum(total[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES)
         total["power_mw"] = total["total_energy_pj"] / time_ns
     return total
-
-
-def _requests(network: str, each: Iterable[tuple[int, LayerRun]]) -> Workload:
-    """Return the requests that were simulated, layer after layer, as a workload of DRAM."""
-    runs = list(each)
-    start, ticks = 0, []
-    for _, run in runs:
-        due_ps = run.outcome.due * run.outcome.tick_ps
-        ticks.append((start + due_ps) // _TRACE_PS)
-        start += run.outcome.ticks * run.outcome.tick_ps
-    trace = Trace(
-        network,
-        np.concatenate(ticks),
-        np.concatenate([run.is_write for _, run in runs]),
-        np.concatenate([run.addresses for _, run in runs]),
-        clock_mhz=_TRACE_MHZ,
-    )
-    return Workload(trace.name, trace.digest, trace)

@@ -181,13 +181,8 @@ class ClusterSimulator(RowSimulator):
         Args:
           space: One of `space_names`.
           system: As its `Option` says; so do the others.
-          straggler: See above.
-          simulated: See above.
-          default: See above.
-          quirks: See above.
           fidelity: `standard` simulates all microbatches. `short` simulates few of them, and
             extrapolates times and bytes to the others: see `machine.run_short`.
-          npus: See above; so do all others.
 
         Raises:
           UnknownNameError: There is no such space, cluster or fidelity.

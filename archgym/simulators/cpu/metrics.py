@@ -31,6 +31,8 @@ from archgym.simulators.cpu.power import (
     PREDICTOR_BYTES,
     Structure,
     at_operating_point,
+    hits_of,
+    misses_of,
     structures,
 )
 from archgym.simulators.cpu.workloads import InstructionTrace
@@ -230,9 +232,7 @@ def measures(
     cycle_ns = CYCLE_NS if operation is None else 1.0 / operation.ghz
     further: dict[str, float] = {}
     if operation is None:
-        found = parts(machine, counts, n_cores)
-        area = total_area_mm2(machine, found, n_cores)
-        energy = energy_pj(machine, counts, found, dram_pj, n_cores)
+        area, energy = of_arrays(machine, counts, n_cores, dram_pj)
     else:
         built = on_and_off_chip(machine, counts, operation, n_cores, dram_pj)
         area = sum(each.area_mm2 for each in built)
@@ -445,20 +445,9 @@ STRUCTURAL_OBJECTIVES: Final[Mapping[str, Objective]] = {
 """Objectives where the structural model gives area and power."""
 
 
-@final
-@dataclass(frozen=True)
-class Part:
-    """One structure: its array with ports, and how often it is accessed."""
-
-    name: str
-    array: Array
-    accesses: float
-
-    def times(self, n: int) -> "Part":
-        """Return so many such arrays, which share the accesses."""
-        one = self.array
-        area, leakage = n * one.area_mm2, n * one.leakage_mw
-        return replace(self, array=one._replace(area_mm2=area, leakage_mw=leakage))
+def _part(name: str, array: Array, accesses: float) -> Structure:
+    """Return the structure of an array, with the energy of so many accesses."""
+    return Structure(name, array.area_mm2, array.leakage_mw, array.read_pj * accesses)
 
 
 def _small(size_bytes: float, ports: int) -> Array:
@@ -472,8 +461,8 @@ def _ported(one: Array, ports: int) -> Array:
     return Array(area * ports * ports, read * math.sqrt(ports), leakage * ports, access)
 
 
-def parts(machine: Machine, counts: Mapping[str, float], n_cores: int = 1) -> list[Part]:
-    """Return the structures of a machine with their accesses in a run.
+def parts(machine: Machine, counts: Mapping[str, float], n_cores: int = 1) -> list[Structure]:
+    """Return the structures of a machine as arrays alone, with the energy of a run.
 
     Args:
       machine: Every parameter.
@@ -488,54 +477,49 @@ def parts(machine: Machine, counts: Mapping[str, float], n_cores: int = 1) -> li
     decoded = counts["CPU_dib_lookups"] - counts["CPU_dib_hits"]
     execute, dispatch = cpu["execute_width"], cpu["dispatch_width"]
     found = [
-        Part("rob", _small(16.0 * cpu["rob"], dispatch + cpu["retire_width"]), 2 * n),
-        Part(
+        _part("rob", _small(16.0 * cpu["rob"], dispatch + cpu["retire_width"]), 2 * n),
+        _part(
             "scheduler",
             _small(8.0 * cpu["scheduler"], execute + dispatch),
             # Every destination is compared with all entries: an eighth of an access each.
             2 * n + counts["CPU_destinations"] * cpu["scheduler"] / 8.0,
         ),
-        Part("registers", _small(8.0 * cpu["registers"], 3 * execute), operands),
-        Part("rename", _small(90.0, 2 * dispatch), operands),
-        Part("load-queue", _small(16.0 * cpu["lq"], cpu["lq_width"]), loads + stores),
-        Part("store-queue", _small(16.0 * cpu["sq"], cpu["sq_width"]), stores + loads),
-        Part(
+        _part("registers", _small(8.0 * cpu["registers"], 3 * execute), operands),
+        _part("rename", _small(90.0, 2 * dispatch), operands),
+        _part("load-queue", _small(16.0 * cpu["lq"], cpu["lq_width"]), loads + stores),
+        _part("store-queue", _small(16.0 * cpu["sq"], cpu["sq_width"]), stores + loads),
+        _part(
             "decoded-buffer",
             _small(2.0 * cpu["dib_sets"] * cpu["dib_ways"] * cpu["dib_window"], 1),
             n + decoded,
         ),
-        Part(
+        _part(
             "predictor",
             _small(PREDICTOR_BYTES[cpu["branch_predictor"]], 1),
             # The hashed perceptron reads sixteen banks at once.
             2 * branches * (4.0 if cpu["branch_predictor"] == 3 else 1.0),
         ),
-        Part("targets", _small(_TARGET_BYTES, 1), n / max(1, cpu["fetch_width"]) + branches),
+        _part("targets", _small(_TARGET_BYTES, 1), n / max(1, cpu["fetch_width"]) + branches),
     ]
     for cache in ("L1I", "L1D", "L2C", "LLC"):
         kib = machine[f"{cache}.sets"] * machine[f"{cache}.ways"] / 16.0
         whole = cache_array(max(1, round(kib)))
         # CACTI's smallest caches read all ways, as an L1 does; the L2 and LLC read one.
         ports = machine[f"{cache}.tag_bw"] if cache.startswith("L1") else 1
-        found.append(Part(cache, _ported(whole, ports), _looked_up(cache, counts)))
+        found.append(_part(cache, _ported(whole, ports), _looked_up(cache, counts)))
         entries = machine[f"{cache}.mshr"] + machine[f"{cache}.rq"] + machine[f"{cache}.wq"]
-        found.append(Part(f"{cache}-queues", _small(16.0 * entries, 1), _missed(cache, counts)))
+        found.append(_part(f"{cache}-queues", _small(16.0 * entries, 1), misses_of(counts, cache)))
     for tlb in ("ITLB", "DTLB", "STLB"):
         entries = machine[f"{tlb}.sets"] * machine[f"{tlb}.ways"]
         array = _ported(tlb_array(entries), machine[f"{tlb}.tag_bw"])
-        found.append(Part(tlb, array, _looked_up(tlb, counts)))
+        found.append(_part(tlb, array, _looked_up(tlb, counts)))
     return [part if part.name.startswith("LLC") else part.times(n_cores) for part in found]
-
-
-def _missed(cache: str, counts: Mapping[str, float]) -> float:
-    return sum(counts[f"{cache}_{kind}_miss"] for kind in TYPES)
 
 
 def _looked_up(cache: str, counts: Mapping[str, float]) -> float:
     """Return look-ups and fills."""
-    hits = sum(counts[f"{cache}_{kind}_hit"] for kind in TYPES)
     merges = sum(counts[f"{cache}_{kind}_merge"] for kind in TYPES)
-    return hits + 2 * _missed(cache, counts) - merges
+    return hits_of(counts, cache) + 2 * misses_of(counts, cache) - merges
 
 
 def _logic_mm2(machine: Machine, n_cores: int) -> float:
@@ -545,19 +529,6 @@ def _logic_mm2(machine: Machine, n_cores: int) -> float:
         + _BYPASS_MM2 * execute * execute
         + _EXECUTE_MM2 * execute
     )
-
-
-def total_area_mm2(machine: Machine, found: list[Part], n_cores: int = 1) -> float:
-    """Return the area of a machine with its DRAM channels [mm2]."""
-    arrays = sum(part.array.area_mm2 for part in found)
-    return arrays + _logic_mm2(machine, n_cores) + CHANNEL_MM2 * machine["DRAM.channels"]
-
-
-def static_mw(machine: Machine, found: list[Part], n_cores: int = 1) -> float:
-    """Return the power that does not depend on what runs [mW]."""
-    arrays = sum(part.array.leakage_mw for part in found)
-    logic = _LOGIC_LEAKAGE_MW_PER_MM2 * _logic_mm2(machine, n_cores)
-    return arrays + logic + _channels_mw(machine)
 
 
 def _channels_mw(machine: Machine) -> float:
@@ -574,26 +545,15 @@ def _transfers_pj(counts: Mapping[str, float]) -> float:
     )
 
 
-def energy_pj(
-    machine: Machine,
-    counts: Mapping[str, float],
-    found: list[Part],
-    dram_pj: float | None = None,
-    n_cores: int = 1,
-) -> float:
-    """Return the energy of a run [pJ].
-
-    Args:
-      machine: Every parameter.
-      counts: Counters of `run`.
-      found: Structures, from `parts`.
-      dram_pj: Energy of the DRAM; None for a constant energy per transfer.
-      n_cores: Cores.
-    """
-    arrays = sum(part.array.read_pj * part.accesses for part in found)
-    execute = machine["CPU.execute_width"]
-    logic = counts["instructions"] * (_DECODE_PJ + _EXECUTE_PJ + _BYPASS_PJ * execute)
-    if dram_pj is None:
-        dram_pj = _transfers_pj(counts)
-    time_ns = counts["cycles"] * CYCLE_NS
-    return arrays + logic + dram_pj + static_mw(machine, found, n_cores) * time_ns
+def of_arrays(
+    machine: Machine, counts: Mapping[str, float], n_cores: int = 1, dram_pj: float | None = None
+) -> tuple[float, float]:
+    """Return area [mm2] and energy [pJ] by arrays alone, as `on_and_off_chip`."""
+    found, logic_mm2 = parts(machine, counts, n_cores), _logic_mm2(machine, n_cores)
+    area = sum(each.area_mm2 for each in found) + logic_mm2
+    leakage = sum(each.leakage_mw for each in found) + _LOGIC_LEAKAGE_MW_PER_MM2 * logic_mm2
+    used = _DECODE_PJ + _EXECUTE_PJ + _BYPASS_PJ * machine["CPU.execute_width"]
+    dynamic = sum(each.energy_pj for each in found) + counts["instructions"] * used
+    dynamic += _transfers_pj(counts) if dram_pj is None else dram_pj
+    static = (leakage + _channels_mw(machine)) * (counts["cycles"] * CYCLE_NS)
+    return area + CHANNEL_MM2 * machine["DRAM.channels"], dynamic + static

@@ -119,20 +119,22 @@ def _of(name: str, parts: Sequence[tuple[Cells, float]], factor: float = 1.0) ->
     return Structure(name, area, leakage, sum(energy for _, energy in parts))
 
 
-def _hits(counts: Mapping[str, float], cache: str) -> float:
+def hits_of(counts: Mapping[str, float], cache: str) -> float:
+    """Return the hits of a cache, of all kinds."""
     return sum(counts[f"{cache}_{kind}_hit"] for kind in TYPES)
 
 
-def _misses(counts: Mapping[str, float], cache: str) -> float:
+def misses_of(counts: Mapping[str, float], cache: str) -> float:
+    """Return the misses of a cache, of all kinds."""
     return sum(counts[f"{cache}_{kind}_miss"] for kind in TYPES)
 
 
 def _front_end(machine: Machine, counts: Mapping[str, float]) -> tuple[Structure, ...]:
-    n, missed = counts["instructions"], _misses(counts, "L1I")
+    n, missed = counts["instructions"], misses_of(counts, "L1I")
     branches = sum(v for name, v in counts.items() if name.startswith("br_"))
     wrong = sum(v for name, v in counts.items() if name.startswith("mp_"))
     whole = cells("l1i", machine["L1I.sets"], machine["L1I.ways"])
-    looked_up = whole.read_pj * (_hits(counts, "L1I") + missed) + whole.write_pj * missed
+    looked_up = whole.read_pj * (hits_of(counts, "L1I") + missed) + whole.write_pj * missed
     mshr = machine["L1I.mshr"]
     queues = (cells("l1i-miss", mshr), cells("l1i-fill", mshr), cells("l1i-prefetch"))
     buffer = cells("fetch-buffer", machine["CPU.ifetch_buffer"], machine["CPU.execute_width"])
@@ -193,7 +195,7 @@ def _l1d(machine: Machine, counts: Mapping[str, float], ports: int) -> Structure
     whole = cells("l1d", machine["L1D.sets"], machine["L1D.ways"], ports)
     write_missed = counts["L1D_write_miss"]
     written = counts["L1D_write_hit"] + write_missed
-    read = _hits(counts, "L1D") + _misses(counts, "L1D") - written
+    read = hits_of(counts, "L1D") + misses_of(counts, "L1D") - written
     mshr = machine["L1D.mshr"]
     queues = (
         cells("l1d-miss", mshr, ports),
@@ -225,11 +227,11 @@ def _tlbs(machine: Machine, counts: Mapping[str, float], ports: int) -> tuple[St
         ("itlb", "ITLB", cells("itlb", machine["ITLB.sets"])),
         ("dtlb", "DTLB", cells("dtlb", machine["DTLB.sets"], ports)),
     ):
-        missed = _misses(counts, tlb)
-        searched = (_hits(counts, tlb) + missed) * array.search_pj
+        missed = misses_of(counts, tlb)
+        searched = (hits_of(counts, tlb) + missed) * array.search_pj
         found.append(_of(name, [(array, searched + missed * array.write_pj)]))
     second = tlb_array(machine["STLB.sets"] * machine["STLB.ways"])
-    looked_up = _hits(counts, "STLB") + 2 * _misses(counts, "STLB")
+    looked_up = hits_of(counts, "STLB") + 2 * misses_of(counts, "STLB")
     area, leakage = second.area_mm2, second.leakage_mw
     found.append(Structure("stlb", area, leakage, looked_up * second.read_pj))
     return tuple(found)
@@ -326,8 +328,8 @@ def _cache(name: str, cache: str, machine: Machine, counts: Mapping[str, float])
     )
     write_missed = counts[f"{cache}_write_miss"]
     written = counts[f"{cache}_write_hit"] + write_missed
-    missed = _misses(counts, cache) - write_missed
-    hit = _hits(counts, cache) - counts[f"{cache}_write_hit"]
+    missed = misses_of(counts, cache) - write_missed
+    hit = hits_of(counts, cache) - counts[f"{cache}_write_hit"]
     energy = hit * whole.read_pj + (missed + write_missed) * whole.tag_pj
     energy += written * whole.write_pj
     return _of(

@@ -13,8 +13,7 @@ from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.runtime.reductions import report_reduction
 from archgym.simulators.cpu.costs import COSTS, idealised
-from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, run
-from archgym.simulators.cpu.kernel.stepping import STRIDES
+from archgym.simulators.cpu.kernel.run import COUNTERS, STRIDES, Ideal, run
 from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
 from archgym.simulators.cpu.machine import Machine, at_clock
 from archgym.simulators.cpu.metrics import (

@@ -13,7 +13,7 @@ from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Simulator, Workload, derived_values
-from archgym.simulators.cpu.kernel.composed.memory import Composed, Memory, run_composed
+from archgym.simulators.cpu.kernel.composed.memory import Memory, run_composed
 from archgym.simulators.cpu.metrics import (
     AREA_LIMIT_MM2,
     CYCLE_NS,
@@ -23,16 +23,12 @@ from archgym.simulators.cpu.metrics import (
 )
 from archgym.simulators.cpu.simulator import CpuSimulator
 from archgym.simulators.cpu.space import GROUPS
-from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.ramulator.kernel.run import Configuration
-from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator, requests_of
 
 _LINE_BYTES: Final = 64
 _MODULE_PINS: Final = 64
 """Data pins of a module: one channel of DDR4, two of DDR5."""
-# chosen: times of requests in an exported trace are whole tenths of a nanosecond.
-_TRACE_MHZ: Final = 10_000
-_TRACE_PS: Final = 100
 _OF_WRITES: Final = ("dram.write_buffer", "dram.wr_low", "dram.wr_high")
 _JOINT: Final = (
     MetricSpec("time_ns", "ns", "minimise", 1.0, "Time of the counted instructions."),
@@ -153,7 +149,7 @@ class CpuDramSimulator(Composition):
         late = (run.outcome.depart - run.outcome.due)[is_done]
         dram.report(
             memory.measures(c, late, run.is_write[is_done], run.outcome),
-            lambda: _requests(program.name, run),
+            lambda: requests_of(program.name, [(run.outcome, run.is_write, run.addresses)]),
         )
         time_ns = measured["total_cycles"] * CYCLE_NS
         return {"time_ns": time_ns, **{name: measured[name] for name in _PROMOTED}}
@@ -216,10 +212,3 @@ def _channels(memory: RamulatorSimulator, c: Configuration) -> dict[str, int]:
     rate = memory.made.bins[c.timing].values(c.organisation)["rate"]
     # A module with one of its two channels still has its pins.
     return {"DRAM.channels": -(-pins // _MODULE_PINS), "DRAM.data_rate": rate}
-
-
-def _requests(program: str, run: Composed) -> Workload:
-    """Return the requests of a run as a workload of the DRAM simulator."""
-    ticks = run.outcome.due * run.outcome.tick_ps // _TRACE_PS
-    trace = Trace(program, ticks, run.is_write, run.addresses, clock_mhz=_TRACE_MHZ)
-    return Workload(trace.name, trace.digest, trace)

@@ -124,7 +124,7 @@ def filter_trace(
     """
     from archgym.checks import check_number
     from archgym.simulators.dram.formats.trace import write_trace
-    from archgym.simulators.dram.workloads.recorded import IPC_LIMITS, request_trace
+    from archgym.simulators.dram.workloads.shipped import IPC_LIMITS, request_trace
     from archgym.traces.caches import CacheSize
     from archgym.traces.filtering import memory_requests
     from archgym.traces.sources import program_or_parts, trace_stem
@@ -175,7 +175,7 @@ def filter_trace(
 
 def _simulator(device: str) -> "DramSimulator | RamulatorSimulator":
     """Return the simulator of a device."""
-    from archgym.evaluation.factory import make_simulator
+    from archgym.evaluation.options import make_simulator
     from archgym.simulators.dram import DramSimulator
 
     found: Any = make_simulator(DramSimulator, None, None, {"device": device})

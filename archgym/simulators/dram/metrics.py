@@ -1,10 +1,10 @@
 """Metrics and objectives of memories under both controllers."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Final
 
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.metrics import Goal, MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.spaces.expression import Expression, P
 
@@ -66,18 +66,22 @@ def metrics(has_energy: bool, energy_note: str = "", standard: str = "") -> tupl
     """
     moved = P("bandwidth_gb_per_s") * P("total_time_ns")
     estimated = () if has_energy or standard not in PJ_PER_BIT else estimates(standard, moved)
+    docs = {
+        "activate": "Opening rows.",
+        "precharge": "Closing rows.",
+        "read": "Reading, without the interface.",
+        "write": "Writing, without the interface.",
+        "refresh": "Refresh commands.",
+        "background": "Standing by, powered down or not.",
+    }
+    total = f"Energy of all causes, all devices. {energy_note}".rstrip()
+    energy = _energies(total, "Total energy over the accounted time.", docs, True)
     return (
-        MetricSpec(
-            "total_time_ns", "ns", "minimise", 1.0, "From time 0 until the last response is back."
-        ),
-        *(
-            MetricSpec(f"{name}_latency_ns", "ns", "minimise", 1.0, doc)
-            for name, doc in (
-                ("mean", "Mean time from sending a request until its response is back."),
-                ("p50", "Half of the requests take no longer."),
-                ("p95", "95 % of the requests take no longer."),
-                ("p99", "99 % of the requests take no longer."),
-            )
+        *_times(
+            "From time 0 until the last response is back.",
+            "Mean time from sending a request until its response is back.",
+            "{} of the requests take no longer.",
+            median="Half",
         ),
         MetricSpec(
             "bandwidth_gb_per_s",
@@ -97,24 +101,8 @@ def metrics(has_energy: bool, energy_note: str = "", standard: str = "") -> tupl
             highest=100.0,
             tied="-total_time_ns",
         ),
-        *(_energy_metrics(energy_note) if has_energy else estimated),
-        MetricSpec(
-            "row_hits", "", "none", 1.0, "Bursts that found their row open.", identifies=True
-        ),
-        MetricSpec(
-            "row_misses", "", "none", 1.0, "Bursts that found their bank closed.", identifies=True
-        ),
-        MetricSpec(
-            "row_conflicts", "", "none", 1.0, "Bursts that found another row open.", identifies=True
-        ),
-        MetricSpec(
-            "refreshes",
-            "",
-            "none",
-            1.0,
-            "Refresh commands, of a rank or of a bank.",
-            identifies=True,
-        ),
+        *(energy if has_energy else estimated),
+        *_counts(_ROWS | _REFRESHES, True),
     )
 
 
@@ -125,95 +113,81 @@ def family_metrics(family: str, energy_note: str | None) -> tuple[MetricSpec, ..
       family: Name of the family.
       energy_note: A sentence on its currents; None where they are not known.
     """
-    if energy_note is None:
-        energy = estimates(family.upper())
-    else:
-        energy = (
-            MetricSpec(
-                "total_energy_pj",
-                "pJ",
-                "minimise",
-                1e3,
-                f"Core energy of all devices. {energy_note}",
-            ),
-            MetricSpec("power_mw", "mW", "minimise", 0.1, "Total energy over total time."),
-            *(
-                MetricSpec(f"{cause}_energy_pj", "pJ", "none", 1e3, f"Energy by cause: {cause}.")
-                for cause in ENERGY_CAUSES
-            ),
-        )
+    docs = {cause: f"Energy by cause: {cause}." for cause in ENERGY_CAUSES}
     latency = "of reads from their due time until their data are back"
+    buffered = {
+        "forwarded": "Reads answered from the write buffer.",
+        "coalesced": "Writes merged into the write buffer.",
+    }
     return (
-        MetricSpec("total_time_ns", "ns", "minimise", 1.0, "From time 0 until the last is done."),
-        MetricSpec("mean_latency_ns", "ns", "minimise", 1.0, f"Mean time {latency}."),
-        *(
-            MetricSpec(f"p{p}_latency_ns", "ns", "minimise", 1.0, f"{p} % quantile {latency}.")
-            for p in (50, 95, 99)
+        *_times(
+            "From time 0 until the last is done.",
+            f"Mean time {latency}.",
+            f"{{}} quantile {latency}.",
         ),
         MetricSpec(
             "bandwidth_gb_per_s", "GB/s", "maximise", 1e-3, "Bytes of the bursts over total time."
         ),
         # Designs differ in their peak, so that utilisation has no better direction.
-        MetricSpec(
-            "bandwidth_percent",
-            "%",
-            "none",
-            1e-2,
-            "Bandwidth, of the channels' peak.",
-            identifies=True,
-        ),
-        *energy,
-        # Costs of a design, which tasks that ArchGym 0.2 recorded had without a direction.
-        MetricSpec(
-            "data_pins",
-            "pins",
-            "minimise",
-            1.0,
-            "Data pins of all channels.",
-            identifies=False,
-            exact=True,
-        ),
-        MetricSpec(
-            "capacity_mib",
-            "MiB",
-            "maximise",
-            1.0,
-            "Capacity of all channels and ranks.",
-            identifies=False,
-            exact=True,
-        ),
-        MetricSpec("row_hits", "", "none", 1.0, "Bursts that found their row open."),
-        MetricSpec("row_misses", "", "none", 1.0, "Bursts that found their bank closed."),
-        MetricSpec("row_conflicts", "", "none", 1.0, "Bursts that found another row open."),
-        MetricSpec("forwarded", "", "none", 1.0, "Reads answered from the write buffer."),
-        MetricSpec("coalesced", "", "none", 1.0, "Writes merged into the write buffer."),
-        MetricSpec("refreshes", "", "none", 1.0, "Refresh commands, of a rank or of a bank."),
-    )
-
-
-def _energy_metrics(note: str) -> tuple[MetricSpec, ...]:
-    docs = {
-        "activate": "Opening rows.",
-        "precharge": "Closing rows.",
-        "read": "Reading, without the interface.",
-        "write": "Writing, without the interface.",
-        "refresh": "Refresh commands.",
-        "background": "Standing by, powered down or not.",
-    }
-    return (
-        MetricSpec(
-            "total_energy_pj",
-            "pJ",
-            "minimise",
-            1e3,
-            f"Energy of all causes, all devices. {note}".rstrip(),
-        ),
-        MetricSpec("power_mw", "mW", "minimise", 0.1, "Total energy over the accounted time."),
+        *_counts({"bandwidth_percent": "Bandwidth, of the channels' peak."}, True, "%", 1e-2),
         *(
-            MetricSpec(f"{cause}_energy_pj", "pJ", "none", 1e3, docs[cause], identifies=True)
-            for cause in ENERGY_CAUSES
+            estimates(family.upper())
+            if energy_note is None
+            else _energies(
+                f"Core energy of all devices. {energy_note}",
+                "Total energy over total time.",
+                docs,
+                None,
+            )
         ),
+        # Costs of a design, which tasks that ArchGym 0.2 recorded had without a direction.
+        *(
+            MetricSpec(name, unit, goal, 1.0, doc, identifies=False, exact=True)
+            for name, unit, goal, doc in _COSTS
+        ),
+        *_counts(_ROWS | buffered | _REFRESHES, None),
     )
+
+
+_COSTS: Final[tuple[tuple[str, str, Goal, str], ...]] = (
+    ("data_pins", "pins", "minimise", "Data pins of all channels."),
+    ("capacity_mib", "MiB", "maximise", "Capacity of all channels and ranks."),
+)
+_ROWS: Final = {
+    "row_hits": "Bursts that found their row open.",
+    "row_misses": "Bursts that found their bank closed.",
+    "row_conflicts": "Bursts that found another row open.",
+}
+_REFRESHES: Final = {"refreshes": "Refresh commands, of a rank or of a bank."}
+
+
+def _times(total: str, mean: str, quantile: str, median: str = "50 %") -> Iterator[MetricSpec]:
+    """Yield total time, mean latency and quantiles of the latency, by their descriptions."""
+    docs = {"total_time_ns": total, "mean_latency_ns": mean}
+    docs |= {
+        f"p{p}_latency_ns": quantile.format(median if p == 50 else f"{p} %") for p in (50, 95, 99)
+    }
+    return (MetricSpec(name, "ns", "minimise", 1.0, doc) for name, doc in docs.items())
+
+
+def _energies(
+    total: str, power: str, causes: Mapping[str, str], identifies: bool | None
+) -> tuple[MetricSpec, ...]:
+    """Return total energy, mean power and energies by cause, by their descriptions."""
+    named = {f"{cause}_energy_pj": causes[cause] for cause in ENERGY_CAUSES}
+    return (
+        MetricSpec("total_energy_pj", "pJ", "minimise", 1e3, total),
+        MetricSpec("power_mw", "mW", "minimise", 0.1, power),
+        *_counts(named, identifies, "pJ", 1e3),
+    )
+
+
+def _counts(
+    docs: Mapping[str, str], identifies: bool | None, unit: str = "", resolution: float = 1.0
+) -> Iterator[MetricSpec]:
+    """Yield metrics that only explain, by their descriptions."""
+    for name, doc in docs.items():
+        yield MetricSpec(name, unit, "none", resolution, doc, identifies=identifies)
 
 
 # Names of release 0.1.0, where `low-latency` was the total time.

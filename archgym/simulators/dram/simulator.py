@@ -175,11 +175,7 @@ class DramSimulator(KitSimulator):
           fidelity: `exact` keeps the order of all events that fall on one time, as DRAMSys does.
             `auto` takes a cheaper order where that was measured to give the same results: see
             `is_fast_proven`.
-          address_mapping: See above.
-          addresses: See above.
-          requests: See above.
-          window_us: See above. Devices without public currents have no power.
-          sink_k_per_w: See above.
+          window_us: As its `Option` says. Devices without public currents have no power.
 
         Raises:
           UnknownNameError: There is no such space, device, fidelity or mapping.

@@ -11,8 +11,8 @@ from archgym.cli.options.values import assignments, further_assignments, named_p
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
-    from archgym.simulators.kv.analysis import Analysis
     from archgym.simulators.kv.simulator import KvSimulator
+    from archgym.simulators.kv.workloads import Analysis
 
 commands = typer.Typer()
 kv_app = typer.Typer(
@@ -65,8 +65,8 @@ def analyse_trace(
 ) -> None:
     """Show reuse, contexts of live sessions, and hits over memory by policy and optimum."""
     from archgym.errors import unknown_name
-    from archgym.simulators.kv.analysis import POLICIES
     from archgym.simulators.kv.kernel.layout import POLICIES as KNOWN
+    from archgym.simulators.kv.workloads import POLICIES
 
     for policy in policies or ():
         if policy not in KNOWN:
@@ -163,8 +163,7 @@ def _analysis(
     policies: tuple[str, ...],
     out: Path | None = None,
 ) -> "tuple[KvSimulator, Analysis]":
-    from archgym.simulators.kv.analysis import analyse
-    from archgym.simulators.kv.workloads import stream_blocks
+    from archgym.simulators.kv.workloads import analyse, stream_blocks
 
     simulator = _simulator("vllm", options, out)
     made = stream_blocks(simulator.workload(trace).content, simulator.settings, block)
@@ -172,7 +171,7 @@ def _analysis(
 
 
 def _simulator(space: str, options: list[str] | None, out: Path | None = None) -> "KvSimulator":
-    from archgym.evaluation.factory import make_simulator
+    from archgym.evaluation.options import make_simulator
     from archgym.report.plots import check_plot
     from archgym.simulators.kv.simulator import KvSimulator
 
@@ -203,9 +202,9 @@ def memory_of_sessions(
     json: JsonOption = False,
 ) -> None:
     """Say how much memory so many live sessions need, and how many a server holds."""
-    from archgym.simulators.kv.analysis import memory_for
     from archgym.simulators.kv.formats.trace import SessionTrace
     from archgym.simulators.kv.machine import deployment
+    from archgym.simulators.kv.workloads import memory_for
 
     given = further_assignments("--option", options or [], _OWN)
     content = _simulator("vllm", options, out).workload(trace).content
@@ -301,7 +300,7 @@ def try_designs(
     simulator = _simulator("serving", options, out)
     workload = simulator.workload(trace)
     space = simulator.space
-    base = space.design_at(space.default_indices)
+    base = space.default
     common = assignments("--set", fixed or [])
     tried = [assignments("--case", case.split(",")) for case in cases or []]
     if vary:

@@ -138,7 +138,7 @@ def serve(
     Lengths are uniform from 80 % of the longest (`--option shortest=0.8`).
     """
     from archgym.cli.console.progress import announce_compilation
-    from archgym.evaluation.factory import make_simulator
+    from archgym.evaluation.options import make_simulator
     from archgym.simulators.moe.simulator import MoeSimulator
 
     announce_compilation()
@@ -154,7 +154,7 @@ def serve(
     }
     simulator = make_simulator(MoeSimulator, "closed-loop", None, options)
     design = {
-        **simulator.space.design_at(simulator.space.default_indices),
+        **simulator.space.default,
         "tensor": tensor,
         "data": data,
         "kv_bits": kv_bits,

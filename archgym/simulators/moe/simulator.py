@@ -46,8 +46,6 @@ from archgym.simulators.moe.kernel.run import (
 from archgym.simulators.moe.kernel.state import new_state
 from archgym.simulators.moe.machine.composition import composition_plan
 from archgym.simulators.moe.machine.costs import RELIEF, costs_of, measure_without, relieved
-from archgym.simulators.moe.machine.designs import serving_of
-from archgym.simulators.moe.machine.energy import HOST_W
 from archgym.simulators.moe.machine.engines import (
     BITS,
     ENGINE_NAMES,
@@ -63,9 +61,9 @@ from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.plan import MODEL_REASONS, UNEVEN, Plan, is_uneven, plan
 from archgym.simulators.moe.machine.presets import model as model_of
 from archgym.simulators.moe.machine.presets import model_names
-from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving
+from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving, serving_of
 from archgym.simulators.moe.machine.step_time import StepCosts
-from archgym.simulators.moe.metrics import INTACT, METRICS, OBJECTIVES, measure
+from archgym.simulators.moe.metrics import HOST_W, INTACT, METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.space import (
     GPUS_OF_A_SERVER,
     GROUPS,
@@ -622,7 +620,7 @@ class MoeSimulator(RowSimulator):
             return space
         if space.name == "closed-loop":
             space = self._as_engine(space)
-        default = dict(space.design_at(space.default_indices))
+        default = dict(space.default)
         asked = shipped(space.name, shipped_names(space.name)[0], self.model)
         if asked.skew is not None:
             return space
@@ -741,7 +739,7 @@ class MoeSimulator(RowSimulator):
         Raises:
           InvalidDesignError: The design does not lie in the space, or cannot be built.
         """
-        default = self.space.design_at(self.space.default_indices)
+        default = self.space.default
         ready = self.prepared({**default, **design}, self.workload(self.default_workload))
         if ready.plan.infeasible is not None or ready.table is None:
             raise InvalidDesignError(

@@ -127,10 +127,6 @@ class SocSimulator(KitSimulator):
           node: Node of SRAM, by the arrays of the kit, and of price and carbon of the area without
             DRAM. Processors and accelerators stay those of FARSI's library.
           dies: As its `Option` says; so do the others.
-          grid: See above.
-          hours: See above.
-          window_us: See above.
-          sink_k_per_w: See above.
 
         Raises:
           UnknownNameError: There is no such space, fidelity or graph.

@@ -146,15 +146,10 @@ class TranslationSimulator(KitSimulator):
           core: As its `Option` says; so do the others. With `window`, the number of walkers is a
             parameter of the wide spaces.
           fidelity: `standard` runs whole traces, `short` their first 200,000 records.
-          parallel_misses: See above.
-          prefetcher: See above.
-          straddling: See above.
-          records: See above. Few records rank designs much as all do, in a fraction of the time.
+          records: As its `Option` says. Few records rank designs much as all do, in a fraction of
+            the time.
           node: Node of area and energy, which are those of 22 nm without one, and of price and
             carbon of the slice.
-          dies: See above.
-          grid: See above.
-          hours: See above.
 
         Raises:
           UnknownNameError: The space, core, fidelity, prefetcher, `straddling`, node or grid does

@@ -8,7 +8,7 @@ records follow from that. So branches, dependences and addresses are those of th
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Final, final
+from typing import Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -24,9 +24,8 @@ _HEAP: Final = 0x10_0000_0000
 _STACK: Final = 0x7FFF_FFFF_0000
 
 
-@final
-@dataclass(frozen=True)
-class _Instruction:
+class _Instruction(NamedTuple):
+    # Some programs have ten thousand, and a data class takes ten times as long to make.
     kind: int
     to: int = 0
     sources: tuple[int, ...] = ()
@@ -50,8 +49,6 @@ def _test(*sources: int) -> _Instruction:
 
 _IF: Final = _Instruction(_BRANCH)
 _GOTO: Final = _Instruction(_JUMP)
-_DO: Final = _Instruction(_CALL)
-_BACK: Final = _Instruction(_RETURN)
 
 
 def _switch(*sources: int) -> _Instruction:

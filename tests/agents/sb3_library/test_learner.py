@@ -18,8 +18,7 @@ pytest.importorskip("sb3_contrib")
 
 import torch
 
-from archgym.agent.agent import Agent, agent_class, make_agent
-from archgym.agent.policy import Policy
+from archgym.agent.agent import Agent, Policy, agent_class, make_agent
 from archgym.agents._sb3.learner import even_parts
 from archgym.agents._sb3.training import learn, make_episodes, no_results
 from archgym.errors import BudgetExhausted, InvalidArgumentError, MissingExtraError

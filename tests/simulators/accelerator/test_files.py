@@ -37,7 +37,7 @@ def test_the_eyeriss_like_area_is_that_of_its_parts() -> None:
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("name: x", "an architecture needs `mac`"),
+        ("name: x", "an architecture must have 'mac'"),
         ("mac: {instances: 4}\nlevels: []", "levels must be a list"),
         ("mac: {instances: 4}\nlevels:\n  - {name: a, size: 4}", "a level may have the keys"),
         ("mac: {instances: 0}\nlevels:\n  - {name: a}", "instances must be a whole number"),

@@ -315,7 +315,7 @@ def test_an_architecture_that_is_not_modelled_is_refused_where_it_stands(
         ("{target: DRAM, type: skew, modulo: 4}", "'skew' is not modelled"),
         ("{target: L9, type: temporal}", "target must be one of"),
         ("{target: 3, type: temporal}", "target must be a whole number from 0 to 2"),
-        ("{target: DRAM}", "one is missing"),
+        ("{target: DRAM}", "a directive must have 'type'"),
         ("{target: DRAM, type: datatype, keep: [Bias]}", "a data space must be one of"),
         ("{target: DRAM, type: spatial, split: -1}", "split must be a whole number"),
         ("3", "a directive must be a mapping"),
@@ -335,7 +335,7 @@ def test_a_mapping_that_is_not_modelled_is_refused(
 @pytest.mark.parametrize(
     ("text", "what"),
     [
-        ("problem: {R: 3}", "a problem needs a shape"),
+        ("problem: {R: 3}", "a problem must have 'shape'"),
         ("problem: {shape: cube, R: 3}", "given in full or be cnn-layer"),
         ("problem: {shape: cnn-layer, R: 3}", "needs bounds of S, P, Q, C, M, N"),
         ("problem: {shape: cnn-layer, densities: {}}", "'densities' is not modelled"),

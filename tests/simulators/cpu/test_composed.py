@@ -17,8 +17,7 @@ from archgym.simulators.cpu.kernel.composed.memory import (
 from archgym.simulators.cpu.kernel.run import COUNTERS
 from archgym.simulators.cpu.machine import machine
 from archgym.simulators.cpu.workloads import load
-from archgym.simulators.dram.ramulator.kernel.addresses import decode
-from archgym.simulators.dram.ramulator.kernel.run import Requests, run
+from archgym.simulators.dram.ramulator.kernel.run import Requests, decode, run
 
 WARMUP, LENGTH = 5_000, 15_000
 
@@ -78,18 +77,11 @@ def test_places_of_requests_are_those_of_the_mapping() -> None:
     work = simulate(parameters, trace, (WARMUP, LENGTH), None, memory)[2]
 
     served = work.requests[: int(np.flatnonzero(work.requests["address"])[-1]) + 1]
-    expected = decode(
-        64 * served["address"].astype(np.int64),
-        memory.made,
-        memory.made.organisations[c.organisation],
-        mapping="MOP4CLXOR",
-        ranks=c.ranks,
-        channels=c.channels,
-        interleave_bits=0,
-    )
-    assert len(np.unique(expected.bank)) > 4
+    expected = decode(64 * served["address"].astype(np.int64), memory.made, c)
+    assert c.mapping == "MOP4CLXOR"
+    assert len(np.unique(expected["bank"])) > 4
     for name in ("channel", "bank", "row", "column"):
-        assert (served[name] == getattr(expected, name)).all(), name
+        assert (served[name] == expected[name]).all(), name
 
 
 def test_read_takes_at_least_the_time_of_an_idle_device() -> None:

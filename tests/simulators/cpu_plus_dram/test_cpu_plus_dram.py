@@ -13,8 +13,7 @@ from archgym.simulators.cpu.kernel.composed.memory import DEVICES, Memory, simul
 from archgym.simulators.cpu.machine import machine
 from archgym.simulators.cpu.workloads import load
 from archgym.simulators.cpu_plus_dram import CpuDramSimulator
-from archgym.simulators.dram.ramulator.kernel.addresses import MAPPINGS, decode
-from archgym.simulators.dram.ramulator.kernel.run import Configuration
+from archgym.simulators.dram.ramulator.kernel.run import MAPPINGS, Configuration, decode
 from archgym.simulators.dram.ramulator.machine import standard
 from archgym.tables.proof import prove, reward_bounds
 
@@ -97,18 +96,10 @@ def test_places_of_requests_are_those_of_each_mapping(
     work = simulate(machine({}), trace, (2000, 6000), None, Memory(made, c))[2]
 
     served = work.requests[: int(np.flatnonzero(work.requests["address"])[-1]) + 1]
-    expected = decode(
-        64 * served["address"].astype(np.int64),
-        made,
-        made.organisations[organisation],
-        mapping=mapping,
-        ranks=2,
-        channels=channels,
-        interleave_bits=below,
-    )
+    expected = decode(64 * served["address"].astype(np.int64), made, c)
     assert len(served) > 300
     for name in ("channel", "bank", "row", "column"):
-        assert (served[name] == getattr(expected, name)).all(), name
+        assert (served[name] == expected[name]).all(), name
 
 
 def test_memory_and_core_agree_on_what_was_moved() -> None:

@@ -151,7 +151,7 @@ def test_specification_without_a_timing_is_refused(reference: Path, tmp_path: Pa
     path = tmp_path / "mine.json"
     path.write_text(json.dumps(data))
 
-    with pytest.raises(FileFormatError, match="the timings of HBM2 must give RRDL"):
+    with pytest.raises(FileFormatError, match="`RRDL` must have a value"):
         load_device(str(path))
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.task import Task
 from archgym.simulators.dram import DramSimulator, device_names
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
-from archgym.evaluation.factory import make_simulator
+from archgym.evaluation.options import make_simulator
 from archgym.evaluation.task import Task
 from archgym.runtime.reductions import collected_reductions
 from archgym.simulators.kv import KvSimulator

@@ -8,7 +8,7 @@ import pytest
 
 import archgym
 from archgym.errors import InvalidArgumentError
-from archgym.rules.comparison import compare_rules
+from archgym.rules.case import compare_rules
 from archgym.rules.domain import domain
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner

@@ -9,7 +9,7 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.cluster.kernel.fabric import contention
 from archgym.simulators.moe import node
-from archgym.simulators.moe.kernel.pipeline import makespan
+from archgym.simulators.moe.kernel.exchange import makespan
 from archgym.simulators.moe.kernel.run import documents, popularity, run
 from archgym.simulators.moe.kernel.state import MAX_DEGREE
 from archgym.simulators.moe.machine.eplb import place

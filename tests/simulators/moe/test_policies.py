@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 
 from archgym.errors import ArchGymError, FileFormatError
-from archgym.rules.case import built_in, evaluate
-from archgym.rules.comparison import compare_rules
+from archgym.rules.case import built_in, compare_rules, evaluate
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
 from archgym.simulators.moe.kernel.replay import Events
-from archgym.simulators.moe.rules.case import CacheCase
+from archgym.simulators.moe.rules.case import CacheCase, open_case, read_events
 from archgym.simulators.moe.rules.domain import EXPERT_CACHE
-from archgym.simulators.moe.rules.traces import open_case, read_events
 from archgym.simulators.moe.workloads.routing import generate, routing_preset
 
 TEMPLATES = EXPERT_CACHE.templates

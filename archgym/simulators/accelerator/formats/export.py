@@ -17,8 +17,7 @@ from archgym.simulators.accelerator.formats.timeloop_problem import problem_text
 from archgym.simulators.accelerator.formats.timeloop_yaml import timeloop_mapping_text
 from archgym.simulators.accelerator.kernel.architecture import Architecture, Level
 from archgym.simulators.accelerator.kernel.problem import TENSORS, Problem
-from archgym.simulators.accelerator.mapping.cache import Search, find_mapping
-from archgym.simulators.accelerator.mapping.mapper import Found
+from archgym.simulators.accelerator.mapping.mapper import Found, Search, find_mapping
 from archgym.simulators.accelerator.mapping.mapping import LevelLoops, Mapping
 
 ARCHITECTURE: Final = "architecture"

@@ -72,10 +72,8 @@ def read_architecture(path: Path) -> Architecture:
     document = read_document(path, TAGS)
     if is_timeloop(document.root, "architecture"):
         return timeloop_architecture(document.root, path.stem)
-    members = document.root.members("an architecture", ("name", "source", "mac", "levels"))
-    for needed in ("mac", "levels"):
-        if needed not in members:
-            raise document.root.refusal(f"an architecture needs `{needed}`")
+    keys = ("name", "source", "mac", "levels")
+    members = document.root.members("an architecture", keys, ("mac", "levels"))
     name = members["name"].text("name") if "name" in members else path.stem
     listed = members["levels"]
     if not isinstance(listed.value, tuple) or not listed.value:
@@ -89,9 +87,7 @@ def read_architecture(path: Path) -> Architecture:
 
 
 def _level(node: Node) -> Level:
-    members = node.members("a level", _LEVEL_KEYS)
-    if "name" not in members:
-        raise node.refusal("a level needs a name")
+    members = node.members("a level", _LEVEL_KEYS, ("name",))
     given = {key: member for key, member in members.items() if member.value is not None}
     words = {k: _names(members[k], k) for k in _WORDS if k in members}
     keeps = TENSORS if "keeps" not in members else _names(members["keeps"], "keeps")
@@ -109,9 +105,7 @@ def _level(node: Node) -> Level:
 
 
 def _mac(node: Node) -> MacArray:
-    members = node.members("mac", _MAC_KEYS)
-    if "instances" not in members:
-        raise node.refusal("mac needs instances")
+    members = node.members("mac", _MAC_KEYS, ("instances",))
     instances = members["instances"].whole("instances", 1, 2**16)
     mesh_x = members["mesh_x"].whole("mesh_x", 1, 2**16) if "mesh_x" in members else instances
     energy, area = (

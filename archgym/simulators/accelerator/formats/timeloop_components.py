@@ -104,10 +104,9 @@ def _descend(
     instances *= count
     attributes = {**inherited, **attributes_of(members)}
     for node in members["local"].items("local") if "local" in members else ():
-        component = node.members("a component", ("name", "class", "subclass", "attributes"))
+        keys = ("name", "class", "subclass", "attributes")
+        component = node.members("a component", keys, ("class",))
         name, count = named(node, component)
-        if "class" not in component:
-            raise node.refusal(f"component {name!r} needs a class")
         kind = component.get("subclass", component["class"])
         own = attributes_of(component)
         parts.append(Placed(name, node, kind, instances * count, own, {**attributes, **own}))
@@ -177,13 +176,10 @@ def storage_of(part: Placed) -> Level:
         mesh_x=mesh_x,
         block=block,
         word_bits=bits,
-        read_energy_pj=cost.read_pj,
-        write_energy_pj=cost.write_pj,
         read_bandwidth=numbers.get("read_bandwidth", half),
         write_bandwidth=numbers.get("write_bandwidth", half),
         shared_bandwidth=numbers.get("shared_bandwidth"),
-        area_um2=cost.area_um2,
-        is_estimated=cost.is_estimated,
+        **cost.of_level,
     )
 
 

@@ -80,9 +80,7 @@ def _add_all(listed: Node, found: Nodes, taken: dict[str, str] | None) -> None:
         if node.tag in ("!Hierarchical", "!Parallel"):
             if taken is not None:
                 raise node.refusal(f"a !Parallel may hold components only; got {node.tag}")
-            members = node.members(f"a {node.tag}", ("nodes",))
-            if "nodes" not in members:
-                raise node.refusal(f"a {node.tag} needs nodes")
+            members = node.members(f"a {node.tag}", ("nodes",), ("nodes",))
             _add_all(members["nodes"], found, {} if node.tag == "!Parallel" else None)
         elif node.tag in ("!Component", "!Container"):
             _add_leaf(node, found, taken)
@@ -130,9 +128,7 @@ def _add_leaf(node: Node, found: Nodes, taken: dict[str, str] | None) -> None:
 
 
 def _add_component(node: Node, name: str, own: dict[str, Node], found: Nodes) -> None:
-    members = node.members("a component")
-    if "class" not in members:
-        raise node.refusal(f"component {name!r} needs a class")
+    members = node.members(f"component {name!r}", needed=("class",))
     for key in ("meshX", "meshY", "instances"):
         if key in own:
             raise own[key].refusal(f"instances must be given by `spatial`; got the attribute {key}")

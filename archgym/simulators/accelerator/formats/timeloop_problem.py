@@ -39,9 +39,7 @@ def problem_of(node: Node, name: str) -> Problem:
     Raises:
       FileFormatError: Something is not modelled; the error names the line.
     """
-    members = node.members("problem")
-    if "shape" not in members:
-        raise node.refusal("a problem needs a shape")
+    members = node.members("a problem", needed=("shape",))
     shape = members["shape"]
     others = {k: v for k, v in members.items() if k not in ("shape", "version", "instance")}
     if "instance" in members:
@@ -93,9 +91,7 @@ def _cnn_shape(
 
 
 def _full_shape(shape: Node, name: str) -> tuple[str, tuple[str, ...], dict[str, int], Spaces]:
-    members = shape.members("shape", _SHAPE_KEYS)
-    if "dimensions" not in members:
-        raise shape.refusal("a shape needs dimensions")
+    members = shape.members("a shape", _SHAPE_KEYS, ("dimensions",))
     if "name" in members:
         name = members["name"].text("name")[:80]
     dimensions = tuple(_name(item) for item in members["dimensions"].items("dimensions"))
@@ -103,9 +99,7 @@ def _full_shape(shape: Node, name: str) -> tuple[str, tuple[str, ...], dict[str,
         raise members["dimensions"].refusal("dimensions must be distinct; one occurs twice")
     defaults: dict[str, int] = {}
     for item in members["coefficients"].items("coefficients") if "coefficients" in members else ():
-        told = item.members("a coefficient", ("name", "default"))
-        if "name" not in told:
-            raise item.refusal("a coefficient needs a name")
+        told = item.members("a coefficient", ("name", "default"), ("name",))
         key = _name(told["name"])
         defaults[key] = (
             told["default"].whole("default", 1, _MOST_COEFFICIENT) if "default" in told else 1
@@ -129,9 +123,7 @@ def _space(
     node: Node, dimensions: tuple[str, ...], coefficients: Mapping[str, int]
 ) -> tuple[str, AxisNames]:
     keys = ("name", "projection", "read_write", "read-write")
-    members = node.members("a data space", keys)
-    if "name" not in members or "projection" not in members:
-        raise node.refusal("a data space needs a name and a projection; one is missing")
+    members = node.members("a data space", keys, keys[:2])
     text = members["name"].text("name")
     tensor = TENSOR_ALIASES.get(text, text)
     if tensor not in TENSORS:

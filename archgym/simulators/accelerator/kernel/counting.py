@@ -1,7 +1,7 @@
 """Accesses, cycles and energy of mappings; compiled.
 
 With mode `TIMELOOP` the counts are Timeloop's, shortcuts included; with `IDEAL` every iteration
-counts exactly; see `fetching` for both. A tensor without sliding axes is fetched whole whenever a
+counts exactly; see `neighbours` for both. A tensor without sliding axes is fetched whole whenever a
 loop that it depends on steps, which needs no walk.
 """
 
@@ -10,9 +10,14 @@ import numpy as np
 from archgym.runtime.kernels import entry_point, inlined
 from archgym.simulators.accelerator.kernel.architecture import Machine
 from archgym.simulators.accelerator.kernel.buffers import Work
-from archgym.simulators.accelerator.kernel.fetching import fetched_as_timeloop, fetched_ideally
 from archgym.simulators.accelerator.kernel.layout import VALID, lay_out, tile_words
-from archgym.simulators.accelerator.kernel.neighbours import count_sent, find_links, may_link
+from archgym.simulators.accelerator.kernel.neighbours import (
+    count_sent,
+    fetched_as_timeloop,
+    fetched_ideally,
+    find_links,
+    may_link,
+)
 from archgym.simulators.accelerator.kernel.problem import OUTPUTS, Shape
 from archgym.simulators.accelerator.mapping.mapping import MappingArrays
 

@@ -12,7 +12,7 @@ import csv
 import math
 from functools import cache
 from importlib import resources
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -49,6 +49,12 @@ class Cost(NamedTuple):
     write_pj: float
     area_um2: float
     is_estimated: bool = False
+
+    @property
+    def of_level(self) -> dict[str, Any]:
+        """Fields of a `Level` with this cost."""
+        prices = {"read_energy_pj": self.read_pj, "write_energy_pj": self.write_pj}
+        return {**prices, "area_um2": self.area_um2, "is_estimated": self.is_estimated}
 
     def plus(self, other: "Cost") -> "Cost":
         """Return the sum of two costs."""

@@ -6,7 +6,6 @@ from typing import Final
 from archgym.rules.domain import Domain, Hook, deferred, templates
 
 _CASE: Final = "archgym.simulators.cpu.rules.case"
-_RUN: Final = "archgym.simulators.cpu.rules.run"
 _EVENT = ("line", "set", "block", "ip", "kind", "time")
 _LOOK_UP = ("block", "ip", "hit", "time")
 
@@ -62,7 +61,7 @@ CACHE: Final[Domain] = Domain(
     },
     open_case=deferred(_CASE, "open_case"),
     compile=lambda hooks: deferred("archgym.rules.compilation", "entry_points")(hooks, CACHE.hooks),
-    simulate=deferred(_RUN, "simulate_rule"),
+    simulate=deferred(_CASE, "simulate_rule"),
     prepare=deferred(_CASE, "prepare"),
     one_of=("victim", "prefetch", "stride"),
     loss="cycles over those with a cache that always hits",

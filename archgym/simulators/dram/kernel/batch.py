@@ -44,34 +44,13 @@ from archgym.simulators.dram.kernel.state import (
 from archgym.simulators.dram.kernel.timing import device_table
 
 OUTPUTS: Final = (
-    "status",
-    "total_time_ns",
-    "mean_latency_ns",
-    "p50_latency_ns",
-    "p95_latency_ns",
-    "p99_latency_ns",
-    "bandwidth_gbps",
-    "bandwidth_percent",
-    "busy_bandwidth_gbps",
-    "busy_bandwidth_percent",
-    "activate_energy_pj",
-    "precharge_energy_pj",
-    "read_energy_pj",
-    "write_energy_pj",
-    "refresh_energy_pj",
-    "background_energy_pj",
-    "energy_pj",
-    "power_mw",
-    "accounted_cycles",
-    "row_hits",
-    "row_misses",
-    "row_conflicts",
-    "refreshes",
-    "activations",
-    "precharges",
-    "reads",
-    "writes",
-)
+    "status", "total_time_ns", "mean_latency_ns", "p50_latency_ns", "p95_latency_ns",
+    "p99_latency_ns", "bandwidth_gbps", "bandwidth_percent", "busy_bandwidth_gbps",
+    "busy_bandwidth_percent", "activate_energy_pj", "precharge_energy_pj", "read_energy_pj",
+    "write_energy_pj", "refresh_energy_pj", "background_energy_pj", "energy_pj", "power_mw",
+    "accounted_cycles", "row_hits", "row_misses", "row_conflicts", "refreshes", "activations",
+    "precharges", "reads", "writes",
+)  # fmt: skip
 """Names of the kernel's outputs, in order.
 
 `status` is an index into `STATUSES`; where it is not 0, every other output is NaN. A request's
@@ -89,6 +68,11 @@ STATUSES: Final = ("ok", "deadlock")
 
 _STATUS: Final = 0
 _N_OUTPUTS: Final = len(OUTPUTS)
+_NONE_AT_FIRST: Final = (
+    "head", "tail", "open_row", "current", "place", "refresh_command", "power_command",
+    "selected_command", "issued_command", "incoming", "accepted", "issued", "last_accepted",
+    "last_released", "last_handed", "account_last_command",
+)  # fmt: skip
 _LIMITLESS: Final = (1 << 32) - 1  # what DRAMSys makes of a buffer size of -1
 
 
@@ -106,7 +90,7 @@ def tables(device: Device, without: str | None = None) -> Tables:
     """Return the kernels' tables of a device, or of an ideal one without one of `costs.COSTS`."""
     blank = np.zeros(1, dtype=STATE)
     state = blank[0]
-    for name in ("head", "tail", "open_row", "current", "place"):
+    for name in _NONE_AT_FIRST:
         state[name] = NONE
     banks = np.arange(device.n_ranks * device.n_banks)
     state["rank_of"][: len(banks)] = banks // device.n_banks
@@ -115,21 +99,11 @@ def tables(device: Device, without: str | None = None) -> Tables:
     state["window"] = UNCONSTRAINED
     device_row = device_table(device, without)
     state["bus_free"] = device_row[0]["first_command"]
-    state["refresh_command"] = NONE
-    state["power_command"] = NONE
-    state["selected_command"] = state["issued_command"] = NONE
-    state["selected_time"] = NEVER
-    state["refresh_wake"] = NEVER
-    state["refresh_next"] = NEVER
-    state["power_controller_idle"] = 1
-    state["power_entry"] = 1
+    for name in ("selected_time", "refresh_wake", "refresh_next", "pending_first"):
+        state[name] = NEVER
+    for name in ("power_controller_idle", "power_entry", "is_stale"):
+        state[name] = 1
     state["refresh_remaining"] = (1 << device.n_banks) - 1
-    for name in ("incoming", "accepted", "issued", "last_accepted"):
-        state[name] = NONE
-    state["last_released"] = state["last_handed"] = NONE
-    state["account_last_command"] = NONE
-    state["pending_first"] = NEVER
-    state["is_stale"] = 1
     return Tables(
         device=device_row,
         currents=currents_table(device),

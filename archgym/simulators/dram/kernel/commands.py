@@ -1,26 +1,14 @@
-"""Integer codes of DRAM commands and of the controller's settings, and rules between commands."""
+"""Codes of DRAM commands and settings, rules between commands, and records of kernels."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
 
 # Bank commands come first, because only they have a lane in the tables of earliest times.
-ACT: Final = 0
-RD: Final = 1
-RDA: Final = 2
-WR: Final = 3
-WRA: Final = 4
-PRE: Final = 5
-REFB: Final = 6
+ACT, RD, RDA, WR, WRA, PRE, REFB = range(7)
 N_BANK_COMMANDS: Final = 8  # 7 in use; 8 fills a cache line of int64
-
-PREA: Final = 8
-REFA: Final = 9
-PDEA: Final = 10
-PDXA: Final = 11
-PDEP: Final = 12
-PDXP: Final = 13
-SREFEN: Final = 14
-SREFEX: Final = 15
+PREA, REFA, PDEA, PDXA, PDEP, PDXP, SREFEN, SREFEX = range(N_BANK_COMMANDS, 16)
 N_COMMANDS: Final = 16
 NO_COMMAND: Final = -1
 
@@ -33,59 +21,27 @@ COMMAND_NAMES: Final = (
 # The order of each tuple is the order of its codes. RD + 2 * is_write + is_auto names a column
 # command, which the bank machines use.
 PAGE_POLICIES: Final = ("Open", "OpenAdaptive", "Closed", "ClosedAdaptive")
-OPEN: Final = 0
-OPEN_ADAPTIVE: Final = 1
-CLOSED: Final = 2
-CLOSED_ADAPTIVE: Final = 3
-
+OPEN, OPEN_ADAPTIVE, CLOSED, CLOSED_ADAPTIVE = range(4)
 SCHEDULERS: Final = ("Fifo", "FrFcfs", "FrFcfsGrp")
-FIFO: Final = 0
-FR_FCFS: Final = 1
-FR_FCFS_GRP: Final = 2
+FIFO, FR_FCFS, FR_FCFS_GRP = range(3)
 # Code of a policy that a user wrote, which no design has.
 USER_SCHEDULER: Final = 3
-
 BUFFERS: Final = ("Bankwise", "ReadWrite", "Shared")
-BANKWISE: Final = 0
-READ_WRITE: Final = 1
-SHARED: Final = 2
-
+BANKWISE, READ_WRITE, SHARED = range(3)
 COMMAND_MUXES: Final = ("Oldest", "Strict")
-OLDEST: Final = 0
-STRICT: Final = 1
-
+OLDEST, STRICT = range(2)
 RESPONSE_QUEUES: Final = ("Fifo", "Reorder")
-RESPONSE_FIFO: Final = 0
-RESPONSE_REORDER: Final = 1
-
 REFRESH_POLICIES: Final = ("NoRefresh", "AllBank", "PerBank")
-NO_REFRESH: Final = 0
-ALL_BANK: Final = 1
-PER_BANK: Final = 2
-
+NO_REFRESH, ALL_BANK, PER_BANK = range(3)
 POWER_DOWN_POLICIES: Final = ("NoPowerDown", "Staggered")
-NO_POWER_DOWN: Final = 0
-STAGGERED: Final = 1
-
 ARBITERS: Final = ("Simple", "Fifo", "Reorder")
-ARBITER_SIMPLE: Final = 0
-ARBITER_FIFO: Final = 1
-ARBITER_REORDER: Final = 2
+ARBITER_SIMPLE, ARBITER_FIFO, ARBITER_REORDER = range(3)
 
 CONTROLLER_COLUMNS: Final = (
-    "page_policy",
-    "scheduler",
-    "scheduler_buffer",
-    "request_buffer_size",
-    "command_mux",
-    "response_queue",
-    "refresh_policy",
-    "refresh_max_postponed",
-    "refresh_max_pulled_in",
-    "power_down_policy",
-    "arbiter",
-    "max_active_transactions",
-)
+    "page_policy", "scheduler", "scheduler_buffer", "request_buffer_size", "command_mux",
+    "response_queue", "refresh_policy", "refresh_max_postponed", "refresh_max_pulled_in",
+    "power_down_policy", "arbiter", "max_active_transactions",
+)  # fmt: skip
 """Columns of the kernel's controller array, in order."""
 
 CONTROLLER_CODES: Final[dict[str, tuple[str, ...]]] = {
@@ -104,6 +60,20 @@ READS: Final = (RD, RDA)
 WRITES: Final = (WR, WRA)
 COLUMNS: Final = (RD, RDA, WR, WRA)
 OPENINGS: Final = (ACT, REFB)
+
+
+def record(*fields: tuple[Any, ...]) -> np.dtype[Any]:
+    """Return a record that kernels work on.
+
+    Args:
+      fields: In their order: type, names with spaces between, and the shape of each.
+
+    Example:
+      >>> record((np.int64, "now stopped"), (np.uint8, "halted", 4)).names
+      ('now', 'stopped', 'halted')
+    """
+    named = [(name, kind, tuple(shape)) for kind, names, *shape in fields for name in names.split()]
+    return np.dtype(named, align=True)
 
 
 @dataclass(frozen=True)

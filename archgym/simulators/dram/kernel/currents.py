@@ -18,10 +18,11 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from archgym.checks import check_choice
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.kernel.commands import COMMAND_NAMES, PREA
 from archgym.simulators.dram.kernel.devices import Device
-from archgym.simulators.dram.kernel.power_tables import KINDS, RULES, blank_account
+from archgym.simulators.dram.kernel.state import KINDS, RULES, blank_account
 
 CORE_CAUSES: Final = (
     "act", "pre", "bg_act", "bg_pre", "RD", "WR", "RDA", "WRA",
@@ -92,16 +93,13 @@ class PowerSpec:
     clocks: Mapping[str, int]
 
     def __post_init__(self) -> None:
-        if self.standard not in STANDARDS:
-            raise InvalidArgumentError(
-                f"`standard` must be one of {', '.join(STANDARDS)}; got {self.standard!r}."
-            )
+        check_choice("standard", self.standard, STANDARDS)
 
     def rules(self, ticks_per_clock: int = 1) -> npt.NDArray[Any]:
         """Return the durations that decide when banks close by themselves.
 
         Returns:
-          (1,) of `power.RULES`.
+          (1,) of `state.RULES`.
 
         Source:
           DRAMPower 6.2: offsets of automatic precharge by standard (integer divisions).
@@ -140,8 +138,8 @@ def core_energy(
 
     Args:
       spec: The memory.
-      banks: (n_banks of all ranks,) of `power.BANK_ACCOUNT`, closed.
-      ranks: (n_ranks,) of `power.RANK_ACCOUNT`, closed.
+      banks: (n_banks of all ranks,) of `state.BANK_ACCOUNT`, closed.
+      ranks: (n_ranks,) of `state.RANK_ACCOUNT`, closed.
       end: Time at which the account was closed [clocks].
     """
     counts = dict(zip(KINDS, banks["counts"].sum(axis=0).tolist(), strict=True))

@@ -8,6 +8,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import Any
 
+from archgym.checks import check_choice
 from archgym.errors import InvalidArgumentError, unknown_name
 
 STANDARDS = ("DDR3", "DDR4", "LPDDR4", "HBM2")
@@ -58,10 +59,7 @@ class Device:
     is_energy_validated: bool
 
     def __post_init__(self) -> None:
-        if self.standard not in STANDARDS:
-            raise InvalidArgumentError(
-                f"`standard` must be one of {', '.join(STANDARDS)}; got {self.standard!r}."
-            )
+        check_choice("standard", self.standard, STANDARDS)
         for field in ("n_ranks", "n_groups", "n_banks", "n_rows", "n_columns", "burst_length"):
             value = getattr(self, field)
             if value < 1 or value & (value - 1):

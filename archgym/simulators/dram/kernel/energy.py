@@ -27,6 +27,7 @@ from archgym.simulators.dram.kernel.commands import (
     SREFEX,
     WR,
     WRA,
+    record,
 )
 from archgym.simulators.dram.kernel.devices import Device
 from archgym.simulators.dram.kernel.state import MAX_BANKS, NEVER, NONE
@@ -39,28 +40,17 @@ _CURRENT_NAMES: Final = (
     "VDD", "IDD02", "IDD62", "VDD2",
 )  # fmt: skip
 
-CURRENTS: Final = np.dtype(
-    [
-        ("has_energy", np.int64),
-        ("clock_ns", np.float64),  # not rounded to ps, as in DRAMPower
-        ("n_devices", np.int64),
-        ("n_ranks", np.int64),
-        ("burst", np.int64),
-        ("ras", np.int64),
-        ("rc", np.int64),
-        ("rfc", np.int64),
-        *((name.lower(), np.float64) for name in _CURRENT_NAMES),
-    ],
-    align=True,
+CURRENTS: Final = record(
+    (np.int64, "has_energy"),
+    (np.float64, "clock_ns"),  # not rounded to ps, as in DRAMPower
+    (np.int64, "n_devices n_ranks burst ras rc rfc"),
+    (np.float64, " ".join(_CURRENT_NAMES).lower()),
 )
 
 _RING: Final = MAX_BANKS - 1  # mask of places in the queue; a bank has one precharge to come
 
 # States of the account; an account in one of them waits for the matching exit command.
-_AWAKE: Final = 0
-_ACTIVE_DOWN: Final = 1
-_PRECHARGED_DOWN: Final = 2
-_SELF_REFRESH: Final = 3
+_AWAKE, _ACTIVE_DOWN, _PRECHARGED_DOWN, _SELF_REFRESH = range(4)
 
 
 def currents_table(device: Device) -> npt.NDArray[Any]:

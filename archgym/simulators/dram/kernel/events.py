@@ -8,7 +8,7 @@ At most one message of a kind is under way, as each waits for an answer to the o
 lists of wake-ups and messages are therefore packed into one integer, three bits an entry.
 """
 
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -17,70 +17,35 @@ from archgym.simulators.dram.kernel.state import NONE
 
 # Codes are np.int64, because Numba compiles a function again for each Python int passed to it.
 
-# Processes.
-PLAYER: Final[Any] = np.int64(0)
-ARBITER: Final[Any] = np.int64(1)
-CONTROLLER: Final[Any] = np.int64(2)
+_code: Any = np.int64
 
+# Processes.
+PLAYER, ARBITER, CONTROLLER = map(_code, range(3))
 # Wake-ups. The player and the arbiter have one each, for their messages, with their own number; the
 # controller has four.
-NEW_REQUEST: Final[Any] = np.int64(2)
-RESPONSE_FINISHED: Final[Any] = np.int64(3)
-NEXT_COMMAND: Final[Any] = np.int64(4)
-DATA_AVAILABLE: Final[Any] = np.int64(5)
-
+NEW_REQUEST, RESPONSE_FINISHED, NEXT_COMMAND, DATA_AVAILABLE = map(_code, range(2, 6))
 # An entry of a packed list is a number plus 1, so that 0 is an empty list.
-ENTRY_BITS: Final[Any] = np.int64(3)
-ENTRY_MASK: Final[Any] = np.int64(7)
-
+ENTRY_BITS, ENTRY_MASK = _code(3), _code(7)
 # A heap entry's code is its serial number, then the wake-up's number in the lowest bits.
-_EVENT_BITS: Final[Any] = np.int64(3)
-_EVENT_MASK: Final[Any] = np.int64(7)
-_NO_CODE: Final[Any] = np.int64(-1)
-
+_EVENT_BITS, _EVENT_MASK, _NO_CODE = _code(3), _code(7), _code(-1)
 # Kinds of messages.
-BEGIN_REQUEST: Final[Any] = np.int64(0)
-END_REQUEST: Final[Any] = np.int64(1)
-BEGIN_RESPONSE: Final[Any] = np.int64(2)
-END_RESPONSE: Final[Any] = np.int64(3)
+BEGIN_REQUEST, END_REQUEST, BEGIN_RESPONSE, END_RESPONSE = map(_code, range(4))
 
 
 @compiled
 def clear_events(e: Any) -> None:
     """Make `EVENTS` those of a design before its first one."""
-    e.now = 0
-    e.stopped = 0
-    e.soon = 0
-    e.is_soon = 0
+    e.now = e.stopped = e.soon = e.is_soon = e.next_serial = e.n_heap = 0
     for event in range(6):
         e.code[event] = _NO_CODE
-    e.next_serial = 0
-    e.n_heap = 0
     for process in range(2):
-        e.soon_messages[process] = 0
-        e.soon_shift[process] = 0
-        e.n_late_messages[process] = 0
-    e.n_queued = 0
-    e.n_left = 0
-    e.outgoing = NONE
-    e.acknowledged = NONE
-    e.last_acknowledged = NONE
-    e.n_in_controller = 0
-    e.idle_since = 0
-    e.channel_busy = 0
-    e.thread_busy = 0
-    e.n_active = 0
-    e.parked = NONE
-    e.pending_first = 0
-    e.pending_end = 0
-    e.controller_accepted = NONE
-    e.player_answered = NONE
-    e.n_responses = 0
-    e.n_responses_handed = 0
-    e.is_held = 0
-    e.held_since = 0
-    e.n_sent = 0
-    e.n_received = 0
+        e.soon_messages[process] = e.soon_shift[process] = e.n_late_messages[process] = 0
+    e.n_queued = e.n_left = e.n_in_controller = e.idle_since = 0
+    e.outgoing = e.acknowledged = e.last_acknowledged = NONE
+    e.channel_busy = e.thread_busy = e.n_active = e.pending_first = e.pending_end = 0
+    e.parked = e.controller_accepted = e.player_answered = NONE
+    e.n_responses = e.n_responses_handed = 0
+    e.is_held = e.held_since = e.n_sent = e.n_received = 0
 
 
 # Wake-ups and time.

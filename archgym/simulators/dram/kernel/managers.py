@@ -26,11 +26,7 @@ BLOCKED: Final = 1  # by a refresh that can no longer wait
 SLEEPING: Final = 2  # by power-down
 
 # States of a power-down manager.
-AWAKE: Final = 0
-ACTIVE_DOWN: Final = 1
-PRECHARGED_DOWN: Final = 2
-SELF_REFRESH: Final = 3
-EXTRA_REFRESH: Final = 4
+AWAKE, ACTIVE_DOWN, PRECHARGED_DOWN, SELF_REFRESH, EXTRA_REFRESH = range(5)
 
 
 @compiled

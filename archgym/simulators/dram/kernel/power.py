@@ -11,9 +11,8 @@ Source:
 from typing import Any
 
 from archgym.runtime.kernels import entry_point, helper, inlined
-from archgym.simulators.dram.kernel.power_tables import (
+from archgym.simulators.dram.kernel.state import (
     _ACT,
-    _FAR,
     _PDEA,
     _PDEP,
     _PRE,
@@ -25,6 +24,7 @@ from archgym.simulators.dram.kernel.power_tables import (
     _REFSB,
     _SREFEN,
     _WRA,
+    NEVER,
 )
 
 
@@ -119,7 +119,7 @@ def _wake(b: Any, r: Any, time: int) -> None:
 @inlined
 def _close(b: Any, r: Any, time: int) -> None:
     b.is_active = 0
-    b.precharge_at = _FAR
+    b.precharge_at = NEVER
     b.active_time += time - b.since
     r.n_active -= 1
 
@@ -148,7 +148,7 @@ def _refresh(b: Any, r: Any, kind: int, time: int, end: int) -> None:
 def _settle(rules: Any, banks: Any, r: Any, rank: int, time: int) -> None:
     """Carry out the closings up to `time`, which go before a command of that time."""
     latest = 0
-    r.next_close = _FAR
+    r.next_close = NEVER
     for bank in range(rank * rules.banks_per_rank, (rank + 1) * rules.banks_per_rank):
         b = banks[bank]
         if b.precharge_at <= min(time, b.refreshed_at):
@@ -159,7 +159,7 @@ def _settle(rules: Any, banks: Any, r: Any, rank: int, time: int) -> None:
             if b.is_active:
                 latest = max(latest, b.refreshed_at)
                 _close(b, r, b.refreshed_at)
-            b.refreshed_at = _FAR
+            b.refreshed_at = NEVER
         r.next_close = min(r.next_close, min(b.precharge_at, b.refreshed_at))
     # Between two commands banks only close, so the rank falls idle with the last of them.
     if latest > 0 and r.n_active == 0:

@@ -5,11 +5,12 @@ takes one pointer to it. All times are in ps. A bank, bank group or rank is coun
 channel; a request is known by its place in the trace.
 """
 
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
-from archgym.simulators.dram.kernel.commands import N_BANK_COMMANDS, N_COMMANDS
+from archgym.simulators.dram.kernel.commands import N_BANK_COMMANDS, N_COMMANDS, record
 
 MAX_BANKS: Final = 64
 MAX_GROUPS: Final = 32
@@ -21,334 +22,246 @@ UNCONSTRAINED: Final = -(1 << 61)  # so low that adding it to any time stays bel
 _I = np.int64
 _INDEX = np.uint32  # unsigned, so that indexing needs no wrap-around test
 
-DEVICE: Final = np.dtype(
-    [
-        ("clock", _I),
-        ("n_ranks", _I),
-        ("n_banks", _I),
-        ("banks_per_rank", _I),
-        ("has_groups", _I),
-        ("has_column_bus", _I),
-        ("is_simple", _I),  # one rank, no bank groups, one bus, every command one cycle long
-        ("has_shared_power", _I),  # power-down binds other ranks, as on pseudo channels
-        ("first_command", _I),  # the bus is busy before
-        ("read_done", _I),  # from the command's issue to the end of its data
-        ("write_done", _I),
-        ("refresh_interval", _I, (3,)),  # by refresh policy
-        ("window_to_act", _I),  # from the fourth-last activation's end on the bus
-        ("window_to_refb", _I),
-        ("refb_round", _I),  # between REFBs once every bank of a rank has had one
-        ("length", _I, (N_COMMANDS,)),  # on the command bus
-        # [previous command, following command]: least distance within the scope
-        ("bank", _I, (N_COMMANDS, N_BANK_COMMANDS)),
-        ("group", _I, (N_COMMANDS, N_BANK_COMMANDS)),
-        ("other", _I, (N_COMMANDS, N_COMMANDS)),
-        ("rank", _I, (N_COMMANDS, N_COMMANDS)),
-        # energy accounting
-        ("has_energy", _I),
-        ("read_to_precharge", _I),
-        ("write_to_precharge", _I),
-        ("act_to_precharge", _I),
-        ("precharge", _I),
-        ("refresh", _I),
-        ("tail", _I, (N_COMMANDS,)),  # how long the account stays open after a last command
-    ],
-    align=True,
+DEVICE: Final = record(
+    (_I, "clock n_ranks n_banks banks_per_rank has_groups has_column_bus"),
+    (_I, "is_simple"),  # one rank, no bank groups, one bus, every command one cycle long
+    (_I, "has_shared_power"),  # power-down binds other ranks, as on pseudo channels
+    (_I, "first_command"),  # the bus is busy before
+    (_I, "read_done"),  # from the command's issue to the end of its data
+    (_I, "write_done"),
+    (_I, "refresh_interval", 3),  # by refresh policy
+    (_I, "window_to_act"),  # from the fourth-last activation's end on the bus
+    (_I, "window_to_refb"),
+    (_I, "refb_round"),  # between REFBs once every bank of a rank has had one
+    (_I, "length", N_COMMANDS),  # on the command bus
+    # [previous command, following command]: least distance within the scope
+    (_I, "bank group", N_COMMANDS, N_BANK_COMMANDS),
+    (_I, "other rank", N_COMMANDS, N_COMMANDS),
+    # energy accounting
+    (_I, "has_energy read_to_precharge write_to_precharge act_to_precharge precharge refresh"),
+    (_I, "tail", N_COMMANDS),  # how long the account stays open after a last command
 )
 
-TRACE: Final = np.dtype(
-    [
-        ("address", _I),
-        ("tick", _I),
-        ("is_write", np.uint8),
-        ("waits", _I, (2,)),  # first burst whose answer it waits for, and one after the last
-    ],
-    align=True,
+TRACE: Final = record(
+    (_I, "address tick"),
+    (np.uint8, "is_write"),
+    (_I, "waits", 2),  # first burst whose answer it waits for, and one after the last
 )
 """A request as the trace has it."""
 
 # The first 64 bytes are all that the fast kernel touches, one cache line.
-REQUEST: Final = np.dtype(
-    [
-        # from the trace and its decoding
-        ("tick", _I),
-        ("row", np.int32),
-        ("bank", np.uint16),
-        ("group", np.uint8),
-        ("rank", np.uint8),
-        # while it is served
-        ("sent", _I),  # by the player
-        ("done", _I),  # end of its data
-        ("received", _I),  # by the player; before, when the arbiter had the response
-        # not of this request but of the response with this place: when the player received it;
-        # in the exact kernel, the request whose response it is
-        ("handed", _I),
-        ("previous", np.int32),  # neighbours in its bank's list
-        ("next", np.int32),
-        ("is_write", np.uint8),
-        ("outcome", np.uint8),  # 0 row hit, 1 row miss, 2 row conflict
-        ("is_reported", np.uint8),  # among the counters of an epoch, where a run has epochs
-        ("unused", np.uint8),
-        ("arbiter_order", np.int32),  # in the exact kernel
-        # looked at in rare cases
-        ("address", _I),
-        # milestones, and orders of responses, in the exact kernel or for a recording
-        ("admitted", _I),  # by the arbiter
-        ("accepted", _I),  # by the controller
-        ("issued", _I),  # column command
-        # in the exact kernel
-        ("due", _I),
-        ("waits", _I, (2,)),
-        ("unused_end", _I),
-    ],
-    align=True,
+REQUEST: Final = record(
+    # from the trace and its decoding
+    (_I, "tick"),
+    (np.int32, "row"),
+    (np.uint16, "bank"),
+    (np.uint8, "group rank"),
+    # while it is served
+    (_I, "sent"),  # by the player
+    (_I, "done"),  # end of its data
+    (_I, "received"),  # by the player; before, when the arbiter had the response
+    # not of this request but of the response with this place: when the player received it;
+    # in the exact kernel, the request whose response it is
+    (_I, "handed"),
+    (np.int32, "previous"),  # neighbours in its bank's list
+    (np.int32, "next"),
+    (np.uint8, "is_write"),
+    (np.uint8, "outcome"),  # 0 row hit, 1 row miss, 2 row conflict
+    (np.uint8, "is_reported"),  # among the counters of an epoch, where a run has epochs
+    (np.uint8, "unused"),
+    (np.int32, "arbiter_order"),  # in the exact kernel
+    # looked at in rare cases
+    (_I, "address"),
+    # milestones, and orders of responses, in the exact kernel or for a recording
+    (_I, "admitted"),  # by the arbiter
+    (_I, "accepted"),  # by the controller
+    (_I, "issued"),  # column command
+    # in the exact kernel
+    (_I, "due"),
+    (_I, "waits", 2),
+    (_I, "unused_end"),
 )
 assert REQUEST.itemsize == 128
 
-COMMAND_LOG: Final = np.dtype(
-    [
-        ("time", _I),
-        ("command", np.int32),
-        ("target", np.int32),  # bank, or rank of a rank command
-        ("row", np.int32),
-        ("request", np.int32),
-    ],
-    align=True,
+COMMAND_LOG: Final = record(
+    (_I, "time"),
+    (np.int32, "command"),
+    (np.int32, "target"),  # bank, or rank of a rank command
+    (np.int32, "row request"),
 )
 
-_CONTROLLER = [
-    ("page_policy", _I),
-    ("scheduler", _I),
-    ("buffer", _I),
-    ("buffer_size", _I),
-    ("is_strict", _I),
-    ("reorders_responses", _I),
-    ("refresh_policy", _I),
-    ("max_postponed", _I),  # in refresh commands
-    ("max_pulled_in", _I),
-    ("powers_down", _I),
-    ("arbiter", _I),
-    ("max_active", _I),
-]
-
-_BUFFER = [
-    ("n_stored", _I),
-    ("n_stored_reads", _I),
-    ("n_stored_writes", _I),
-    ("last_stored_bank", _INDEX),
-    ("count", _I, (MAX_BANKS,)),
-    ("head", np.int32, (MAX_BANKS,)),
-    ("tail", np.int32, (MAX_BANKS,)),
-    ("n_payloads", _I, (MAX_RANKS,)),  # stored requests as power-down counts them
-]
-
-_BANKS = [
-    ("open_row", np.int32, (MAX_BANKS,)),
-    ("n_hits", np.int32, (MAX_BANKS,)),  # stored requests for the open row
-    ("current", np.int32, (MAX_BANKS,)),
-    ("halted", np.uint8, (MAX_BANKS,)),  # bits BLOCKED, SLEEPING
-    ("rank_of", np.uint8, (MAX_BANKS,)),
-    ("group_of", np.uint8, (MAX_BANKS,)),
-    ("n_busy", _I, (MAX_RANKS,)),  # banks with a current request
+STATE: Final = record(
+    # settings of the controller
+    (_I, "page_policy scheduler buffer buffer_size is_strict reorders_responses refresh_policy"),
+    (_I, "max_postponed"),  # in refresh commands
+    (_I, "max_pulled_in powers_down arbiter max_active"),
+    # the request buffer
+    (_I, "n_stored n_stored_reads n_stored_writes"),
+    (_INDEX, "last_stored_bank"),
+    (_I, "count", MAX_BANKS),
+    (np.int32, "head tail", MAX_BANKS),
+    (_I, "n_payloads", MAX_RANKS),  # stored requests as power-down counts them
+    # banks
+    (np.int32, "open_row", MAX_BANKS),
+    (np.int32, "n_hits", MAX_BANKS),  # stored requests for the open row
+    (np.int32, "current", MAX_BANKS),
+    (np.uint8, "halted", MAX_BANKS),  # bits BLOCKED, SLEEPING
+    (np.uint8, "rank_of group_of", MAX_BANKS),
+    (_I, "n_busy", MAX_RANKS),  # banks with a current request
     # earliest times by scope, pushed forward on each issue
-    ("bank_earliest", _I, (MAX_BANKS, N_BANK_COMMANDS)),
-    ("group_earliest", _I, (MAX_GROUPS, N_BANK_COMMANDS)),
-    ("rank_earliest", _I, (MAX_RANKS, N_BANK_COMMANDS)),
-    ("last", _I, (MAX_RANKS, N_COMMANDS)),  # latest issue of each command
-    ("window", _I, (MAX_RANKS, 4)),  # ends of the latest four activations
-    ("window_place", _INDEX, (MAX_RANKS,)),
-    ("n_refb", _I, (MAX_RANKS,)),
-    ("bus_free", _I, (2,)),  # rows (or all), columns
-    ("last_is_write", _I),
-]
-
-# Banks that have a prepared command stand in the first `n_prepared` places of these lists.
-_PREPARED = [
-    ("n_prepared", _I),
-    ("place", np.int32, (MAX_BANKS,)),  # of a bank in the lists
-    ("prepared_bank", _INDEX, (MAX_BANKS,)),
-    ("prepared_command", _INDEX, (MAX_BANKS,)),
-    ("prepared_request", _I, (MAX_BANKS,)),
-    ("prepared_time", _I, (MAX_BANKS,)),  # by the bank's own constraints
-    ("blocked_late", _I),  # banks were blocked whose prepared commands still stand
-]
-
-_SELECTION = [
-    ("is_stale", _I),
-    ("selected_time", _I),
-    ("soonest", _I),  # earliest time of any prepared command, held back or not
-    ("selected_command", _I),
-    ("selected_target", _I),
-    ("selected_request", _I),
-    ("is_blocked", _I),  # commands are prepared but none could be issued
-    ("issued_command", _I),  # in this run, else NO_COMMAND
-    ("issued_target", _I),
-    ("issued_request", _I),
-]
-
-_REFRESH = [
-    ("refresh_wake", _I),  # the earliest of `refresh_next`
-    ("refresh_next", _I, (MAX_RANKS,)),  # when the next one falls due
-    ("refresh_pulls_in", _I, (MAX_RANKS,)),  # the due one is done; more are while it is quiet
-    ("refresh_flex", _I, (MAX_RANKS,)),  # commands that are owed; below 0 those done ahead
-    ("refresh_command", _I, (MAX_RANKS,)),  # the manager's candidate, or NO_COMMAND
-    ("refresh_time", _I, (MAX_RANKS,)),  # earliest time of it
-    ("refresh_target", _I, (MAX_RANKS,)),  # rank or bank of it
-    ("refresh_sleeps", _I, (MAX_RANKS,)),  # the rank is powered down
-    ("refresh_keeps_bank", _I, (MAX_RANKS,)),  # per bank: the bank is blocked, so chosen for good
-    ("refresh_remaining", _I, (MAX_RANKS,)),  # bit set of banks of this round
-    ("n_open", _I, (MAX_RANKS,)),  # banks with an open row
-]
-
-_POWER_DOWN = [
-    ("power_state", _I, (MAX_RANKS,)),  # by the states in `managers.py`
-    ("power_controller_idle", _I, (MAX_RANKS,)),  # the controller holds no request for the rank
+    (_I, "bank_earliest", MAX_BANKS, N_BANK_COMMANDS),
+    (_I, "group_earliest", MAX_GROUPS, N_BANK_COMMANDS),
+    (_I, "rank_earliest", MAX_RANKS, N_BANK_COMMANDS),
+    (_I, "last", MAX_RANKS, N_COMMANDS),  # latest issue of each command
+    (_I, "window", MAX_RANKS, 4),  # ends of the latest four activations
+    (_INDEX, "window_place", MAX_RANKS),
+    (_I, "n_refb", MAX_RANKS),
+    (_I, "bus_free", 2),  # rows (or all), columns
+    (_I, "last_is_write"),
+    # banks that have a prepared command: the first `n_prepared` places of these lists
+    (_I, "n_prepared"),
+    (np.int32, "place", MAX_BANKS),  # of a bank in the lists
+    (_INDEX, "prepared_bank prepared_command", MAX_BANKS),
+    (_I, "prepared_request", MAX_BANKS),
+    (_I, "prepared_time", MAX_BANKS),  # by the bank's own constraints
+    (_I, "blocked_late"),  # banks were blocked whose prepared commands still stand
+    # the command that is issued next
+    (_I, "is_stale selected_time"),
+    (_I, "soonest"),  # earliest time of any prepared command, held back or not
+    (_I, "selected_command selected_target selected_request"),
+    (_I, "is_blocked"),  # commands are prepared but none could be issued
+    (_I, "issued_command"),  # in this run, else NO_COMMAND
+    (_I, "issued_target issued_request"),
+    # managers of refresh
+    (_I, "refresh_wake"),  # the earliest of `refresh_next`
+    (_I, "refresh_next", MAX_RANKS),  # when the next one falls due
+    (_I, "refresh_pulls_in", MAX_RANKS),  # the due one is done; more are while it is quiet
+    (_I, "refresh_flex", MAX_RANKS),  # commands that are owed; below 0 those done ahead
+    (_I, "refresh_command", MAX_RANKS),  # the manager's candidate, or NO_COMMAND
+    (_I, "refresh_time", MAX_RANKS),  # earliest time of it
+    (_I, "refresh_target", MAX_RANKS),  # rank or bank of it
+    (_I, "refresh_sleeps", MAX_RANKS),  # the rank is powered down
+    (_I, "refresh_keeps_bank", MAX_RANKS),  # per bank: the bank is blocked, so chosen for good
+    (_I, "refresh_remaining", MAX_RANKS),  # bit set of banks of this round
+    (_I, "n_open", MAX_RANKS),  # banks with an open row
+    # managers of power-down
+    (_I, "power_state", MAX_RANKS),  # by the states in `managers.py`
+    (_I, "power_controller_idle", MAX_RANKS),  # the controller holds no request for the rank
     # what is wanted next, at most one of the three in effect: exit goes before entry
-    ("power_entry", _I, (MAX_RANKS,)),
-    ("power_exit", _I, (MAX_RANKS,)),
-    ("power_self_refresh", _I, (MAX_RANKS,)),
-    ("power_n_open", _I, (MAX_RANKS,)),  # as `n_open`, but automatic precharges go unnoticed
-    ("power_command", _I, (MAX_RANKS,)),  # the manager's candidate, or NO_COMMAND
-    ("power_time", _I, (MAX_RANKS,)),  # earliest time of it
-    ("power_wants", _I),  # whether some rank's manager has something to do
-    ("has_rank_candidate", _I),  # whether some refresh or power-down command is a candidate
-]
-
-# A policy that a user wrote: addresses of its functions (0 for none) and of its storage.
-_POLICY = [
-    ("policy_score", _I),
-    ("policy_close", _I),
-    ("policy_on_arrive", _I),
-    ("policy_on_issue", _I),
-    ("policy_memory", _I),
-    ("policy_floats", _I),
-    ("policy_time", _I),  # of the controller's run
-]
-
-_TRAFFIC = [
-    ("start", _I),  # time at which everything begins: 0
-    ("n_requests", _I),
-    ("player_clock", _I),
-    ("is_relative", _I),
-    ("stall", _I),  # time for which the program has stood still, where requests wait
-    ("is_aligned", _I),  # player and memory share one clock, and every event lies on it
-    ("incoming", _I),  # request at the controller's door
-    ("incoming_time", _I),
-    ("incoming_is_late", _I),  # it arrives after the first round of its time
-    ("accepted", _I),  # in this run, else NONE
-    ("issued", _I),  # column command's request in this run, else NONE
-    ("n_accepted", _I),
-    ("n_issued", _I),
-    ("n_released", _I),  # responses that left the controller
-    ("n_handed", _I),  # responses that the player received
-    ("last_released", _I),
-    ("last_handed", _I),
-    ("arbiter_time", _I),  # when the request that the player sent last reaches the arbiter
-    ("last_accepted", _I),
-    ("idle", _I),  # time in which the controller holds no request
-    ("n_served", _I),  # responses that the controller saw acknowledged
-    ("n_hits_served", _I),
-    ("n_misses_served", _I),
-    ("n_conflicts_served", _I),
-    ("n_steps_without_progress", _I),
-    ("n_commands", _I, (N_COMMANDS,)),
-    ("n_logged", _I),
-    ("is_logging", _I),
-    ("log_size", _I),
-]
-
-_ENERGY = [
-    ("account_n_act", _I),
-    ("account_n_pre", _I),
-    ("account_n_ref", _I),
-    ("account_act", _I),  # ps with a bank open
-    ("account_pre", _I),
-    ("account_first_act", _I),
-    ("account_last_pre", _I),
-    ("account_n_open", _I),
-    ("account_is_open", np.uint8, (MAX_BANKS,)),
-    ("account_kept_open", np.uint8, (MAX_BANKS,)),
-    ("account_kept_n_open", _I),
-    ("account_last_act", _I, (MAX_BANKS,)),
-    ("account_power_state", _I),
-    ("account_power_start", _I),
-    ("account_active_down", _I),
-    ("account_precharged_down", _I),
-    ("account_self_refresh", _I),
-    ("account_refresh_active", _I),
-    ("account_refresh_precharge", _I),
-    ("account_exit_active", _I),
-    ("account_exit_precharge", _I),
-    ("account_last_time", _I),
-    ("account_last_command", _I),
+    (_I, "power_entry power_exit power_self_refresh", MAX_RANKS),
+    (_I, "power_n_open", MAX_RANKS),  # as `n_open`, but automatic precharges go unnoticed
+    (_I, "power_command", MAX_RANKS),  # the manager's candidate, or NO_COMMAND
+    (_I, "power_time", MAX_RANKS),  # earliest time of it
+    (_I, "power_wants"),  # whether some rank's manager has something to do
+    (_I, "has_rank_candidate"),  # whether some refresh or power-down command is a candidate
+    # a policy that a user wrote: addresses of its functions (0 for none) and of its storage
+    (_I, "policy_score policy_close policy_on_arrive policy_on_issue policy_memory policy_floats"),
+    (_I, "policy_time"),  # of the controller's run
+    # traffic
+    (_I, "start"),  # time at which everything begins: 0
+    (_I, "n_requests player_clock is_relative"),
+    (_I, "stall"),  # time for which the program has stood still, where requests wait
+    (_I, "is_aligned"),  # player and memory share one clock, and every event lies on it
+    (_I, "incoming"),  # request at the controller's door
+    (_I, "incoming_time"),
+    (_I, "incoming_is_late"),  # it arrives after the first round of its time
+    (_I, "accepted"),  # in this run, else NONE
+    (_I, "issued"),  # column command's request in this run, else NONE
+    (_I, "n_accepted n_issued"),
+    (_I, "n_released"),  # responses that left the controller
+    (_I, "n_handed"),  # responses that the player received
+    (_I, "last_released last_handed"),
+    (_I, "arbiter_time"),  # when the request that the player sent last reaches the arbiter
+    (_I, "last_accepted"),
+    (_I, "idle"),  # time in which the controller holds no request
+    (_I, "n_served"),  # responses that the controller saw acknowledged
+    (_I, "n_hits_served n_misses_served n_conflicts_served n_steps_without_progress"),
+    (_I, "n_commands", N_COMMANDS),
+    (_I, "n_logged is_logging log_size"),
+    # energy
+    (_I, "account_n_act account_n_pre account_n_ref"),
+    (_I, "account_act"),  # ps with a bank open
+    (_I, "account_pre account_first_act account_last_pre account_n_open"),
+    (np.uint8, "account_is_open account_kept_open", MAX_BANKS),
+    (_I, "account_kept_n_open"),
+    (_I, "account_last_act", MAX_BANKS),
+    (_I, "account_power_state account_power_start account_active_down account_precharged_down"),
+    (_I, "account_self_refresh account_refresh_active account_refresh_precharge"),
+    (_I, "account_exit_active account_exit_precharge account_last_time account_last_command"),
     # automatic precharges still to come: a ring in order of time
-    ("pending_begin", _I),
-    ("pending_end", _I),
-    ("pending_first", _I),  # time of the first
-    ("pending_time", _I, (MAX_BANKS,)),
-    ("pending_bank", _INDEX, (MAX_BANKS,)),
-]
-
-STATE: Final = np.dtype(
-    [
-        *_CONTROLLER,
-        *_BUFFER,
-        *_BANKS,
-        *_PREPARED,
-        *_SELECTION,
-        *_REFRESH,
-        *_POWER_DOWN,
-        *_POLICY,
-        *_TRAFFIC,
-        *_ENERGY,
-    ],
-    align=True,
+    (_I, "pending_begin pending_end"),
+    (_I, "pending_first"),  # time of the first
+    (_I, "pending_time", MAX_BANKS),
+    (_INDEX, "pending_bank", MAX_BANKS),
 )
 
 MAX_MESSAGES: Final = 4  # one of each kind
 
-EVENTS: Final = np.dtype(
-    [
-        ("now", _I),
-        ("stopped", _I),
-        # wake-ups
-        ("soon", _I),  # packed: those of the next round
-        ("is_soon", _I),  # bit set of the same
-        ("time", _I, (6,)),
-        ("code", _I, (6,)),  # of its entry in the heap, or below 0
-        ("next_serial", _I),
-        ("n_heap", _I),
-        # messages to the player (0) and to the arbiter (1)
-        ("soon_messages", _I, (2,)),  # packed: kinds, due in the next round
-        ("soon_shift", _I, (2,)),  # bits of the same in use
-        ("n_late_messages", _I, (2,)),
-        ("late_kind", _I, (2, MAX_MESSAGES)),  # the last is the first that is due
-        ("late_time", _I, (2, MAX_MESSAGES)),
-        ("message_request", _I, (2, 4)),  # by kind
-        # controller's response path
-        ("n_queued", _I),
-        ("n_left", _I),
-        ("outgoing", _I),
-        ("acknowledged", _I),  # when the outgoing response was
-        ("last_acknowledged", _I),
-        ("n_in_controller", _I),
-        ("idle_since", _I),
-        # arbiter
-        ("channel_busy", _I),
-        ("thread_busy", _I),
-        ("n_active", _I),
-        ("parked", _I),
-        ("pending_first", _I),
-        ("pending_end", _I),
-        ("controller_accepted", _I),
-        ("player_answered", _I),
-        ("n_responses", _I),
-        ("n_responses_handed", _I),
-        # player
-        ("is_held", _I),  # the next request waits for an answer
-        ("held_since", _I),  # when the request before it was accepted
-        ("n_sent", _I),
-        ("n_received", _I),
-    ],
-    align=True,
+EVENTS: Final = record(
+    (_I, "now stopped"),
+    # wake-ups
+    (_I, "soon"),  # packed: those of the next round
+    (_I, "is_soon"),  # bit set of the same
+    (_I, "time", 6),
+    (_I, "code", 6),  # of its entry in the heap, or below 0
+    (_I, "next_serial n_heap"),
+    # messages to the player (0) and to the arbiter (1)
+    (_I, "soon_messages", 2),  # packed: kinds, due in the next round
+    (_I, "soon_shift", 2),  # bits of the same in use
+    (_I, "n_late_messages", 2),
+    (_I, "late_kind", 2, MAX_MESSAGES),  # the last is the first that is due
+    (_I, "late_time", 2, MAX_MESSAGES),
+    (_I, "message_request", 2, 4),  # by kind
+    # controller's response path
+    (_I, "n_queued n_left outgoing"),
+    (_I, "acknowledged"),  # when the outgoing response was
+    (_I, "last_acknowledged n_in_controller idle_since"),
+    # arbiter
+    (_I, "channel_busy thread_busy n_active parked pending_first pending_end controller_accepted"),
+    (_I, "player_answered n_responses n_responses_handed"),
+    # player
+    (_I, "is_held"),  # the next request waits for an answer
+    (_I, "held_since"),  # when the request before it was accepted
+    (_I, "n_sent n_received"),
 )
+
+KINDS: Final = (
+    "ACT", "PRE", "PREA", "RD", "WR", "RDA", "WRA", "REFA", "REFB", "REFSB",
+    "PDEA", "PDEP", "PDXA", "PDXP", "SREFEN", "SREFEX", "END",
+)  # fmt: skip
+"""Commands of the energy account by currents, in the order of their codes."""
+(
+    _ACT, _PRE, _PREA, _RD, _WR, _RDA, _WRA, _REFA, _REFB, _REFSB,
+    _PDEA, _PDEP, _PDXA, _PDXP, _SREFEN, _SREFEX, _END,
+) = range(len(KINDS))  # fmt: skip
+
+RULES: Final = record(
+    (_I, "banks_per_rank banks_per_group"),
+    (_I, "ras"),  # all durations in the clocks of the command's times
+    (_I, "read_to_precharge write_to_precharge refresh_all refresh_bank refresh_same"),
+)
+"""Durations that decide when a bank closes by itself."""
+
+BANK_ACCOUNT: Final = record(
+    (_I, "is_active"),  # opened by an activation, or being refreshed
+    (_I, "since activated"),
+    (_I, "precharge_at"),  # of an automatic precharge
+    (_I, "refreshed_at"),  # end of a refresh
+    (_I, "active_time"),
+    (_I, "counts", len(KINDS)),  # PRE counts every transition to closed
+)
+
+RANK_ACCOUNT: Final = record(
+    (_I, "n_active since next_close"),
+    (_I, "state"),  # code of PDEA, PDEP or SREFEN while asleep, else -1
+    (_I, "asleep_since active_time power_down_active power_down_precharged self_refresh"),
+)
+
+
+def blank_account(n_banks: int, n_ranks: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+    """Return the accounts of banks and ranks before the first command."""
+    banks = np.zeros(n_banks, dtype=BANK_ACCOUNT)
+    ranks = np.zeros(n_ranks, dtype=RANK_ACCOUNT)
+    banks["precharge_at"] = banks["refreshed_at"] = ranks["next_close"] = NEVER
+    ranks["state"] = -1
+    return banks, ranks

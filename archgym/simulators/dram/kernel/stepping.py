@@ -20,7 +20,7 @@ from archgym.simulators.dram.kernel.batch import (
     load_trace,
     trace_table,
 )
-from archgym.simulators.dram.kernel.commands import PER_BANK
+from archgym.simulators.dram.kernel.commands import PER_BANK, record
 from archgym.simulators.dram.kernel.controller import ROW_HIT, start_bank
 from archgym.simulators.dram.kernel.events import NEXT_COMMAND, clear_events, wake_soon
 from archgym.simulators.dram.kernel.exact import run_exact
@@ -39,16 +39,12 @@ answered, at the end."""
     _ANSWERED, _LATENCY, _DUE, _TIME, _ACCEPTED, _SAME_ROW, _WRITES, _HITS, _MISSES, _CONFLICTS,
     _BACKLOG,
 ) = range(len(COUNTERS))  # fmt: skip
-_EPOCH: Final = np.dtype(
-    [
-        ("oldest", np.int64),  # burst before which all were counted
-        ("n_accepted", np.int64),  # those of earlier parts, as all that follow
-        ("n_due", np.int64),
-        ("time", np.int64),
-        ("served", np.int64, (3,)),
-        ("last_row", np.int32, (MAX_BANKS,)),
-    ],
-    align=True,
+_EPOCH: Final = record(
+    (np.int64, "oldest"),  # burst before which all were counted
+    (np.int64, "n_accepted"),  # those of earlier parts, as all that follow
+    (np.int64, "n_due time"),
+    (np.int64, "served", 3),
+    (np.int32, "last_row", MAX_BANKS),
 )
 
 

@@ -1,4 +1,4 @@
-"""DRAM standards as tables of data: organisations, speed bins, commands and timing constraints."""
+"""DRAM standards as tables of data: organisations, speed bins, commands, constraints, currents."""
 
 import functools
 import json
@@ -11,11 +11,12 @@ from types import MappingProxyType
 from typing import Any, Final, final
 
 from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.simulators.dram.kernel.currents import PowerSpec, Supply, currents_of
 
 FAMILIES: Final = ("ddr4", "ddr5", "gddr6", "hbm3", "lpddr5")
 KINDS: Final = ("common", "split-activation", "two-bus")
 
-_TERM: Final = re.compile(r"([+-]?)(n[A-Za-z0-9_]+|[0-9]{1,6})")
+_TERM: Final = re.compile(r"([+-]?)([A-Za-z][A-Za-z0-9_]*|[0-9]{1,6})")
 
 
 @final
@@ -181,9 +182,9 @@ def distance(expression: str, values: Mapping[str, int]) -> int:
         sign, term = match.groups()
         if match.start() != end or (end > 0 and not sign):
             break
-        if term[0] == "n" and term not in values:
+        if term[0].isalpha() and term not in values:
             raise InvalidArgumentError(f"Parameter `{term}` must have a value; it has none.")
-        value = values[term] if term[0] == "n" else int(term)
+        value = values[term] if term[0].isalpha() else int(term)
         total += -value if sign == "-" else value
         end = match.end()
     if end != len(compact) or not compact:
@@ -202,54 +203,16 @@ def standard(family: str) -> Standard:
     """
     if family not in FAMILIES:
         raise unknown_name("device family", family, FAMILIES)
+    # Loaded where it is needed, as listing names needs none of it.
+    import msgspec
+
     folder = resources.files("archgym.simulators.dram").joinpath("data/standards")
     data: dict[str, Any] = json.loads(folder.joinpath(f"{family}.json").read_text("utf-8"))
-    organisations = {
-        name: Organisation(
-            name=name,
-            density_mbit=entry["density_mbit"],
-            dq=entry["dq"],
-            channel_width=entry["channel_width"],
-            burst_beats=entry["burst_beats"],
-            sizes=MappingProxyType(entry["sizes"]),
-        )
-        for name, entry in data["organisations"].items()
-    }
-    bins = {
-        name: Bin(
-            name=name,
-            t_ck_ps=entry["tCK_ps"],
-            clocks=MappingProxyType(entry["clocks"]),
-            by_organisation=MappingProxyType(entry["by_organisation"]),
-            source=data["source"],
-        )
-        for name, entry in data["bins"].items()
-    }
-    return Standard(
-        name=family,
-        family=family,
-        title=data["title"],
-        kind=data["kind"],
-        ticks_per_clock=data["ticks_per_clock"],
-        levels=tuple(data["levels"]),
-        refresh_scope=data["refresh_scope"],
-        per_bank_refresh=data["per_bank_refresh"],
-        read_latency=data["read_latency"],
-        commands=tuple(Command(**entry) for entry in data["commands"]),
-        constraints=tuple(
-            Constraint(
-                **{
-                    **entry,
-                    "preceding": tuple(entry["preceding"]),
-                    "following": tuple(entry["following"]),
-                }
-            )
-            for entry in data["constraints"]
-        ),
-        organisations=MappingProxyType(organisations),
-        bins=MappingProxyType(bins),
-        source=data["source"],
-    )
+    for name, entry in data["organisations"].items():
+        entry["name"] = name
+    for name, entry in data["bins"].items():
+        entry |= {"name": name, "t_ck_ps": entry["tCK_ps"], "source": data["source"]}
+    return msgspec.convert({**data, "family": family}, Standard)
 
 
 @functools.cache
@@ -273,3 +236,56 @@ def with_speed_bin(family: str, name: str) -> Standard:
     """Return a family with only one of its speed bins."""
     made = standard(family)
     return replace(made, bins=MappingProxyType({name: made.bins[name]}))
+
+
+CURRENTS: Final = ("ddr4", "ddr5", "lpddr5")
+"""Families with currents; no open tool states any for HBM3 and GDDR6."""
+
+
+def has_energy(made: Standard) -> bool:
+    """Return True if the family has currents."""
+    return made.family in CURRENTS
+
+
+def currents_note(made: Standard) -> str:
+    """Return what is known of a family's currents, in a sentence for outputs and documents."""
+    data = currents_of(made.family)
+    extra = ", ".join(data["illustrative"])
+    return str(data["source"]) + (f" Illustrative: {extra}." if extra else "")
+
+
+@functools.lru_cache(maxsize=1024)
+def power_of(made: Standard, organisation: str, speed: str) -> PowerSpec:
+    """Return the energy inputs of an organisation and speed bin.
+
+    The currents are those of one part, whatever the organisation and bin; the timings are the
+    bin's. DRAMPower counts a read's precharge from the burst's end on LPDDR5.
+    """
+    data = currents_of(made.family)
+    values = made.bins[speed].values(organisation)
+    shape = made.organisations[organisation]
+    is_split = made.family == "lpddr5"
+    wck = int(data["wck_per_clock"])
+    clocks = {
+        "RAS": values["nRAS"],
+        "RP": values["nRP"],
+        "RFC": values["nRFC"],
+        "RFCpb": values.get("nRFCpb", 0),
+        "RTP": max(0, values["nRTP"] - values["nBL_max"]) if is_split else values["nRTP"],
+        "WL": values["nCWL"],
+        "WR": values["nWR"],
+        "REFI": values["nREFI"],
+        "WCK2CK": wck,
+        "RFCsb": values.get("nRFCsb", 0),
+    }
+    return PowerSpec(
+        standard=made.family.upper(),
+        supplies=tuple(Supply(**supply) for supply in data["supplies"]),
+        n_devices=shape.n_devices,
+        n_groups=shape.sizes["BankGroup"],
+        n_banks=shape.sizes["BankGroup"] * shape.sizes["Bank"],
+        burst=shape.burst_beats // 2,
+        fact_rho=float(data["fact_rho"]),
+        t_ck_s=made.bins[speed].t_ck_ps * 1e-12,
+        clocks=clocks,
+    )

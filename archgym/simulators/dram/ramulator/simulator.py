@@ -1,9 +1,9 @@
 """The DRAM simulator on devices that Ramulator 2.1 has: their organisation is part of a design."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, final
+from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
@@ -12,8 +12,8 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Simulator, Workload, require_kept
 from archgym.simulators.dram.costs import COSTS
-from archgym.simulators.dram.formats.devices import cite_file
-from archgym.simulators.dram.formats.trace import waits_not_compared
+from archgym.simulators.dram.formats.devices import cite_file, load_standard
+from archgym.simulators.dram.formats.trace import Trace, waits_not_compared
 from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
@@ -23,8 +23,6 @@ from archgym.simulators.dram.metrics import (
     family_metrics,
     objectives,
 )
-from archgym.simulators.dram.ramulator.formats.devices import load_standard
-from archgym.simulators.dram.ramulator.kernel.energy import currents_note, has_energy, power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     Bursts,
     Configuration,
@@ -32,8 +30,16 @@ from archgym.simulators.dram.ramulator.kernel.run import (
     bursts_of,
     run,
 )
-from archgym.simulators.dram.ramulator.machine import FAMILIES, Standard, speed_bins, with_speed_bin
-from archgym.simulators.dram.ramulator.space import GROUPS, family_space
+from archgym.simulators.dram.ramulator.machine import (
+    FAMILIES,
+    Standard,
+    currents_note,
+    has_energy,
+    power_of,
+    speed_bins,
+    with_speed_bin,
+)
+from archgym.simulators.dram.space import FAMILY_GROUPS, family_space
 from archgym.simulators.dram.workloads.shipped import (
     MAX_REQUESTS,
     SHIPPED,
@@ -62,6 +68,8 @@ _CAPACITY: Final = (
 )
 _SCATTER: Final = "the scattered refreshes of all ranks do not fit into one refresh interval"
 
+# chosen: times of requests in the trace of a run are whole tenths of a nanosecond.
+_TRACE_MHZ, _TRACE_PS = 10_000, 100
 # chosen: the front end never limits eight channels, which take one burst a tick each at most.
 _WIDTH: Final = 8
 _PERCENTS: Final = (50, 95, 99)
@@ -79,6 +87,22 @@ def require_ticks(memory: Simulator) -> None:
             f"`dram.device` must be {', '.join(FAMILIES)} or one of their speed bins; got a device "
             "of DRAMSys."
         )
+
+
+def requests_of(name: str, runs: Iterable[tuple[Outcome, np.ndarray, np.ndarray]]) -> Workload:
+    """Return the requests of runs, one run after the other, as a workload of this simulator.
+
+    Args:
+      name: Name of the workload.
+      runs: Outcome of each, and which of its requests write and their addresses, (n,) each.
+    """
+    start, columns = 0, []
+    for outcome, is_write, addresses in runs:
+        ticks = (start + outcome.due * outcome.tick_ps) // _TRACE_PS
+        columns.append((ticks, is_write, addresses))
+        start += outcome.ticks * outcome.tick_ps
+    trace = Trace(name, *map(np.concatenate, zip(*columns, strict=True)), clock_mhz=_TRACE_MHZ)
+    return Workload(trace.name, trace.digest, trace)
 
 
 @final
@@ -116,7 +140,7 @@ class RamulatorSimulator(RowSimulator):
     exports_of_options: ClassVar[Mapping[str, str]] = {"dramsys": "device=ddr4-2400"}
     model_reasons: tuple[str, ...] = (_LIVELOCK, _CAPACITY, _SCATTER)
 
-    sub_systems = GROUPS
+    sub_systems = FAMILY_GROUPS
 
     @declared
     def __init__(
@@ -147,11 +171,9 @@ class RamulatorSimulator(RowSimulator):
 
         Args:
           space: One of `space_names`.
-          device: As its `Option` says; so does `requests`.
+          device: As its `Option` says; so do the others.
           fidelity: `auto`; the model is exact.
-          requests: See above.
-          window_us: See above. Devices without public currents have no power.
-          sink_k_per_w: See above.
+          window_us: As its `Option` says. Devices without public currents have no power.
 
         Raises:
           UnknownNameError: There is no such space, device or fidelity.
@@ -221,26 +243,9 @@ class RamulatorSimulator(RowSimulator):
 
     def configuration(self, design: Mapping[str, object]) -> Configuration:
         """Return the controller's configuration of a design."""
-        speed = design.get("speed_bin", next(iter(self.made.bins)))
-        return Configuration(
-            organisation=str(design["organisation"]),
-            timing=str(speed),
-            ranks=int(str(design.get("ranks", 1))),
-            channels=int(str(design["channels"])),
-            interleave_bits=int(str(design["interleave_bits"])),
-            mapping=str(design["address_mapping"]),
-            scheduler=str(design["scheduler"]),
-            row_policy=str(design["row_policy"]),
-            cap=int(str(design["cap"])),
-            refresh=str(design.get("refresh", "AllBank")),
-            scatter_interval=int(str(design["scatter_interval"])),
-            read_buffer=int(str(design["read_buffer"])),
-            write_buffer=int(str(design["write_buffer"])),
-            wr_low=float(str(design["wr_low"])),
-            wr_high=float(str(design["wr_high"])),
-            wck_sync=str(design.get("wck_sync", "need_sync")),
-            width=_WIDTH,
-        )
+        renamed = {"speed_bin": "timing", "address_mapping": "mapping"}
+        settings: dict[str, Any] = {renamed.get(name, name): v for name, v in design.items()}
+        return Configuration(**{"timing": next(iter(self.made.bins)), **settings}, width=_WIDTH)
 
     def opened(self, workload: Workload) -> Bursts:
         """Return the bursts of a trace."""
@@ -263,16 +268,16 @@ class RamulatorSimulator(RowSimulator):
         from archgym.simulators.dram.kernel.stepping import COUNTERS
         from archgym.simulators.dram.ramulator.kernel.stepping import Run
 
-        power = power_of(self.made, c.organisation, c.timing)
         run = Run(self.made, c, bursts.requests, without)
         watts, seconds = power_course(run, c, COUNTERS, self._window_us)
-        return package_peaks(watts, seconds, power.n_devices * c.ranks * c.channels, self._sink)
+        n_devices = self.made.organisations[c.organisation].n_devices
+        return package_peaks(watts, seconds, n_devices * c.ranks * c.channels, self._sink)
 
     def results(
         self, c: Configuration, bursts: Bursts, without: str | None = None
     ) -> dict[str, float] | None:
         """Return the metrics of any configuration of the family, or None if it livelocks."""
-        outcome = run(self.made, c, bursts.requests, without=without)
+        outcome = run(self.made, c, bursts.requests, without)
         return None if outcome.is_stuck else self._measure(c, bursts, outcome)
 
     def refusal(self, c: Configuration, end_address: int = 0) -> str:

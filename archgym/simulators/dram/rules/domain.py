@@ -6,7 +6,6 @@ from typing import Final
 from archgym.rules.domain import Domain, Hook, deferred, templates
 
 _CASE: Final = "archgym.simulators.dram.rules.case"
-_RUN: Final = "archgym.simulators.dram.rules.run"
 _SCORE = ("bank", "row", "hit", "write", "turn", "age", "time")
 _CLOSE = ("bank", "row", "hits", "waiting", "write", "time")
 _EVENT = ("bank", "row", "write", "outcome", "time")
@@ -48,8 +47,8 @@ DRAM_SCHEDULING: Final[Domain] = Domain(
     compile=lambda hooks: deferred("archgym.rules.compilation", "entry_points")(
         hooks, DRAM_SCHEDULING.hooks
     ),
-    simulate=deferred(_RUN, "simulate_rule"),
-    prepare=deferred(_RUN, "prepare"),
+    simulate=deferred(_CASE, "simulate_rule"),
+    prepare=deferred(_CASE, "prepare"),
     one_of=("score", "close"),
     loss="mean latency over that of an idle memory with the row open",
 )

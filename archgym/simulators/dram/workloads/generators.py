@@ -7,11 +7,11 @@ one (say, the gaps) leaves the others (say, the addresses) as they are.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Final, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
+from archgym.checks import require
 from archgym.simulators.dram.formats.trace import Trace
 
 
@@ -40,14 +40,14 @@ class Traffic:
     clock_mhz: int = 800
 
     def __post_init__(self) -> None:
-        _require("read_share", 0.0 <= self.read_share <= 1.0, "lie in 0 to 1", self.read_share)
-        _require("write_run", self.write_run >= 1, "be at least 1", self.write_run)
-        _require("request_bytes", self.request_bytes >= 1, "be at least 1", self.request_bytes)
+        require("read_share", 0.0 <= self.read_share <= 1.0, "lie in 0 to 1", self.read_share)
+        require("write_run", self.write_run >= 1, "be at least 1", self.write_run)
+        require("request_bytes", self.request_bytes >= 1, "be at least 1", self.request_bytes)
         for name in ("gap_ticks", "burst_requests", "idle_ticks"):
             low, high = getattr(self, name)
-            _require(name, 0 <= low <= high, "be (low, high) with 0 <= low <= high", (low, high))
+            require(name, 0 <= low <= high, "be (low, high) with 0 <= low <= high", (low, high))
         low, high = self.burst_requests
-        _require("burst_requests", low >= 1 or high == 0, "be (0, 0) or start at 1", (low, high))
+        require("burst_requests", low >= 1 or high == 0, "be (0, 0) or start at 1", (low, high))
 
     def gaps(self, n: int, rng: np.random.Generator) -> np.ndarray:
         """Return times from each request's predecessor, (n,) int64, 0 at first [player clocks]."""
@@ -66,13 +66,18 @@ class Traffic:
         return np.repeat(rng.random(n_groups) >= self.read_share, self.write_run)[:n]
 
 
+# One read of 64 bytes a tick.
+_STEADY: Final = Traffic()
+# The time that a program takes to follow a pointer.
+_CHAIN: Final = Traffic(gap_ticks=(40, 56))
+
+
 def stream(
     n_requests: int,
     *,
     seed: int = 0,
     start_address: int = 0,
-    traffic: Traffic | None = None,
-    name: str = "stream",
+    traffic: Traffic = _STEADY,
 ) -> Trace:
     """Return requests one after the other in memory.
 
@@ -81,11 +86,9 @@ def stream(
       seed: Random seed of the traffic.
       start_address: Start of the traffic [bytes].
       traffic: Arrival of requests; by default one read of 64 bytes a tick.
-      name: Name of the trace.
     """
-    traffic = traffic or Traffic()
     addresses = start_address + traffic.request_bytes * np.arange(_count(n_requests))
-    return _trace(name, addresses, traffic, seed)
+    return _trace("stream", addresses, traffic, seed)
 
 
 def random_access(
@@ -94,8 +97,7 @@ def random_access(
     seed: int,
     footprint_bytes: int,
     start_address: int = 0,
-    traffic: Traffic | None = None,
-    name: str = "random",
+    traffic: Traffic = _STEADY,
 ) -> Trace:
     """Return requests anywhere, evenly.
 
@@ -105,12 +107,10 @@ def random_access(
       footprint_bytes: Size of the region; at least one request.
       start_address: Start of the region [bytes].
       traffic: Arrival of requests; by default one read of 64 bytes a tick.
-      name: Name of the trace.
     """
-    traffic = traffic or Traffic()
     lines = _lines(footprint_bytes, traffic)
     places = _rng(seed, "addresses").integers(lines, size=_count(n_requests))
-    return _trace(name, start_address + traffic.request_bytes * places, traffic, seed)
+    return _trace("random", start_address + traffic.request_bytes * places, traffic, seed)
 
 
 def strided(
@@ -120,8 +120,7 @@ def strided(
     footprint_bytes: int,
     seed: int = 0,
     start_address: int = 0,
-    traffic: Traffic | None = None,
-    name: str = "strided",
+    traffic: Traffic = _STEADY,
 ) -> Trace:
     """Return requests a stride apart that sweep a region, each sweep one request further.
 
@@ -132,17 +131,15 @@ def strided(
       seed: Random seed of the traffic.
       start_address: Start of the region [bytes].
       traffic: Arrival of requests; by default one read of 64 bytes a tick.
-      name: Name of the trace.
     """
-    traffic = traffic or Traffic()
     length = traffic.request_bytes
-    _require("stride_bytes", stride_bytes >= length, f"be at least {length}", stride_bytes)
-    _require(
+    require("stride_bytes", stride_bytes >= length, f"be at least {length}", stride_bytes)
+    require(
         "footprint_bytes", footprint_bytes >= stride_bytes, "be at least a stride", footprint_bytes
     )
     sweep, step = np.divmod(np.arange(_count(n_requests)), footprint_bytes // stride_bytes)
     addresses = step * stride_bytes + sweep % (stride_bytes // length) * length
-    return _trace(name, start_address + addresses, traffic, seed)
+    return _trace("strided", start_address + addresses, traffic, seed)
 
 
 def pointer_chase(
@@ -152,8 +149,7 @@ def pointer_chase(
     n_nodes: int,
     footprint_bytes: int,
     start_address: int = 0,
-    traffic: Traffic | None = None,
-    name: str = "pointer-chase",
+    traffic: Traffic = _CHAIN,
 ) -> Trace:
     """Return requests that follow a closed chain through nodes that lie anywhere.
 
@@ -168,18 +164,16 @@ def pointer_chase(
       footprint_bytes: Size of the region; at least one request a node.
       start_address: Start of the region [bytes].
       traffic: Arrival of requests; by default a read of 64 bytes every 40 to 56 ticks.
-      name: Name of the trace.
     """
-    traffic = traffic or Traffic(gap_ticks=(40, 56))
-    _require("n_nodes", n_nodes >= 1, "be at least 1", n_nodes)
+    require("n_nodes", n_nodes >= 1, "be at least 1", n_nodes)
     spacing = _lines(footprint_bytes, traffic) // n_nodes
-    _require("footprint_bytes", spacing >= 1, "hold one request a node", footprint_bytes)
+    require("footprint_bytes", spacing >= 1, "hold one request a node", footprint_bytes)
     rng = _rng(seed, "addresses")
     nodes = np.arange(n_nodes) * spacing + rng.integers(spacing, size=n_nodes)
     chain = nodes[np.argsort(rng.random(n_nodes), kind="stable")]
     places = np.resize(chain, _count(n_requests))
     addresses = start_address + traffic.request_bytes * places
-    return _trace(name, addresses, traffic, seed, relative=True)
+    return _trace("pointer-chase", addresses, traffic, seed, relative=True)
 
 
 def local(
@@ -189,8 +183,7 @@ def local(
     sequential_share: float,
     footprint_bytes: int,
     start_address: int = 0,
-    traffic: Traffic | None = None,
-    name: str = "local",
+    traffic: Traffic = _STEADY,
 ) -> Trace:
     """Return requests that continue in memory or else jump anywhere: short runs, as after a cache.
 
@@ -201,10 +194,8 @@ def local(
       footprint_bytes: Size of the region; at least one request.
       start_address: Start of the region [bytes].
       traffic: Arrival of requests; by default one read of 64 bytes a tick.
-      name: Name of the trace.
     """
-    traffic = traffic or Traffic()
-    _require("sequential_share", 0.0 <= sequential_share <= 1.0, "lie in 0 to 1", sequential_share)
+    require("sequential_share", 0.0 <= sequential_share <= 1.0, "lie in 0 to 1", sequential_share)
     lines = _lines(footprint_bytes, traffic)
     n = _count(n_requests)
     rng = _rng(seed, "addresses")
@@ -213,7 +204,7 @@ def local(
     targets = rng.integers(lines, size=n)
     last_jump = np.maximum.accumulate(np.where(jumps, np.arange(n), 0))
     places = (targets[last_jump] + np.arange(n) - last_jump) % lines
-    return _trace(name, start_address + traffic.request_bytes * places, traffic, seed)
+    return _trace("local", start_address + traffic.request_bytes * places, traffic, seed)
 
 
 def phases(
@@ -225,8 +216,7 @@ def phases(
     phase_requests: int,
     starts_sequential: bool,
     footprint_bytes: int,
-    traffic: Traffic | None = None,
-    name: str = "phases",
+    traffic: Traffic = _STEADY,
 ) -> Trace:
     """Return phases of equal length that are sequential or random, as programs that share a server.
 
@@ -241,13 +231,11 @@ def phases(
       starts_sequential: True if the first run is sequential.
       footprint_bytes: Size of the region of random phases; at least one request.
       traffic: Arrival of requests; by default one read of 64 bytes a tick.
-      name: Name of the trace.
     """
-    traffic = traffic or Traffic()
-    _require("phase_requests", phase_requests >= 1, "be at least 1", phase_requests)
+    require("phase_requests", phase_requests >= 1, "be at least 1", phase_requests)
     first_runs, second_runs = -(-n_runs // 2), n_runs // 2
     kinds = (n_sequential, n_random) if starts_sequential else (n_random, n_sequential)
-    _require(
+    require(
         "n_runs",
         1 <= first_runs <= kinds[0]
         and (second_runs <= kinds[1])
@@ -265,7 +253,7 @@ def phases(
         _lines(footprint_bytes, traffic), size=len(is_sequential)
     )
     places[is_sequential] = np.arange(int(is_sequential.sum()))
-    return _trace(name, traffic.request_bytes * places, traffic, seed)
+    return _trace("phases", traffic.request_bytes * places, traffic, seed)
 
 
 def copy(
@@ -275,10 +263,9 @@ def copy(
     block_requests: int,
     source_address: int,
     target_address: int,
-    traffic: Traffic | None = None,
-    name: str = "copy",
+    traffic: Traffic = _STEADY,
 ) -> Trace:
-    """Block that are read in one place and written in another, as a copy does.
+    """Return blocks that are read in one place and written in another, as a copy does.
 
     Args:
       n_requests: 1 or more; the last block may be cut.
@@ -287,35 +274,32 @@ def copy(
       source_address: Start of the reads [bytes].
       target_address: Start of the writes [bytes].
       traffic: Arrival of requests, except for directions; by default 64 bytes a tick.
-      name: Name of the trace.
     """
-    traffic = traffic or Traffic()
-    _require("block_requests", block_requests >= 1, "be at least 1", block_requests)
+    require("block_requests", block_requests >= 1, "be at least 1", block_requests)
     block, place = np.divmod(np.arange(_count(n_requests)), 2 * block_requests)
     is_write = place >= block_requests
     lines = block * block_requests + place % block_requests
     addresses = np.where(is_write, target_address, source_address) + lines * traffic.request_bytes
-    return _trace(name, addresses, traffic, seed, is_write=is_write)
+    return _trace("copy", addresses, traffic, seed, is_write=is_write)
 
 
-def interleave(traces: Sequence[Trace], *, name: str = "multicore") -> Trace:
+def interleave(traces: Sequence[Trace]) -> Trace:
     """Return the requests of several cores, each with its own trace, in order of time.
 
     Args:
       traces: One a core, of one clock and with times, not delays. Of requests due at the same
         time the earlier core's goes first.
-      name: Name of the trace.
 
     Raises:
       InvalidArgumentError: There is none, the clocks differ, or one holds delays.
     """
     clocks = {trace.clock_mhz for trace in traces}
-    _require("traces", len(clocks) == 1, "share one clock", sorted(clocks))
-    _require("traces", not any(t.relative for t in traces), "hold times, not delays", "delays")
+    require("traces", len(clocks) == 1, "share one clock", sorted(clocks))
+    require("traces", not any(t.relative for t in traces), "hold times, not delays", "delays")
     ticks = np.concatenate([trace.due_ticks for trace in traces])
     order = np.argsort(ticks, kind="stable")
     return Trace(
-        name=name,
+        name="multicore",
         ticks=ticks[order],
         is_write=np.concatenate([trace.is_write for trace in traces])[order],
         addresses=np.concatenate([trace.addresses for trace in traces])[order],
@@ -369,15 +353,10 @@ def _parts(total: int, n_parts: int, rng: np.random.Generator) -> np.ndarray:
 
 def _lines(footprint_bytes: int, traffic: Traffic) -> int:
     length = traffic.request_bytes
-    _require("footprint_bytes", footprint_bytes >= length, "hold a request", footprint_bytes)
+    require("footprint_bytes", footprint_bytes >= length, "hold a request", footprint_bytes)
     return footprint_bytes // length
 
 
 def _count(n_requests: int) -> int:
-    _require("n_requests", n_requests >= 1, "be at least 1", n_requests)
+    require("n_requests", n_requests >= 1, "be at least 1", n_requests)
     return n_requests
-
-
-def _require(name: str, holds: bool, what: str, came: object) -> None:
-    if not holds:
-        raise InvalidArgumentError(f"`{name}` must {what}; got {came!r}.")

@@ -23,26 +23,82 @@ mapping:
 | distinct requests | 9997 | 9998 | 9997 | 9996 |
 
 Those that begin with `recorded-` are the requests of programs behind caches of 32 KiB and 512 KiB:
-see `archgym.simulators.dram.workloads.recorded`.
+see `RECORDED`.
 
 A test compares the columns headed "here" with what the generators give.
 """
 
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache, partial
 from importlib import resources
 from pathlib import Path
-from typing import final
+from typing import TYPE_CHECKING, final
 
 import numpy as np
 
+from archgym.checks import check_number
 from archgym.errors import unknown_name
 from archgym.simulators.dram.formats.trace import Trace, read_trace
 from archgym.simulators.dram.workloads import generators
 from archgym.simulators.dram.workloads.generators import Traffic
-from archgym.simulators.dram.workloads.recorded import RECORDED, recorded_trace
+
+if TYPE_CHECKING:
+    from archgym.traces.filtering import Requests
+
+RECORDED = {
+    "recorded-graph-search": "a breadth-first search over random vertices, recorded",
+    "recorded-hash-join": "orders joined with customers by hashing, recorded",
+    "recorded-kmer-count": "words of a genome counted in a hash table, recorded",
+    "recorded-moe-gather": "experts' weights and key-value blocks gathered, recorded",
+    "recorded-random-access": "read-modify-writes anywhere in 128 MB, recorded",
+    "recorded-sort": "a pass of a radix sort into 2,048 streams, recorded",
+}
+"""One line about each shipped recording; `examples/recorded` says how they were made."""
+
+
+# chosen: a thousandth of what an access at a time allows; so that no time overflows.
+IPC_LIMITS = (1e-4, 64.0)
+"""Instructions a cycle that `request_trace` takes."""
+
+
+def request_trace(
+    requests: "Requests", name: str, *, ipc: float, clock_mhz: int, placed_bytes: int = 0
+) -> Trace:
+    """Return requests as a trace whose player has the processor's clock.
+
+    Args:
+      requests: Requests of `archgym.traces.filtering`.
+      name: Name of the trace.
+      ipc: Instructions a cycle, as if no access ever waited; within `IPC_LIMITS`.
+      clock_mhz: The processor's clock [MHz].
+      placed_bytes: Size of the memory that the requests' pages were placed in; 0 if unknown.
+
+    Raises:
+      InvalidArgumentError: `ipc` is not valid, or the trace takes longer than a minute.
+    """
+    ipc = check_number("ipc", ipc, *IPC_LIMITS)
+    start = int(requests.instruction[0])
+    return Trace(
+        name=name,
+        ticks=((requests.instruction - start) / ipc).astype(np.int64),
+        is_write=requests.is_write,
+        addresses=requests.address,
+        lengths=np.full(len(requests), 64, np.int64),
+        clock_mhz=clock_mhz,
+        placed_bytes=placed_bytes,
+        waits_for=requests.waits_for,
+    )
+
+
+@cache
+def recorded_trace(name: str) -> Trace:
+    """Return the shipped recording of a name in `RECORDED`."""
+    folder = resources.files("archgym.simulators.dram").joinpath("data/recorded")
+    with resources.as_file(folder.joinpath(f"{name}.stl.gz")) as path:
+        return replace(read_trace(Path(path)), name=name, path=None)
+
 
 _log = logging.getLogger(__name__)
 MAX_REQUESTS = 10**11 - 1
@@ -99,7 +155,7 @@ def _multicore_rw() -> Trace:
             ),
         ),
     )
-    return generators.interleave(cores, name="multicore-rw")
+    return generators.interleave(cores)
 
 
 def _expert_misses() -> Trace:
@@ -130,7 +186,6 @@ def _gups() -> Trace:
         seed=15,
         footprint_bytes=512 * _MIB,
         traffic=Traffic(gap_ticks=(16, 16), clock_mhz=_FAST_MHZ),
-        name="gups",
     )
     ticks = np.concatenate([reads.ticks, reads.ticks + 128])
     order = np.argsort(ticks, kind="stable")
@@ -155,7 +210,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
             phase_requests=50,
             starts_sequential=True,
             footprint_bytes=_GIB,
-            name="cloud-1",
         ),
     ),
     "cloud-2": ShippedWorkload(
@@ -168,7 +222,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
             phase_requests=50,
             starts_sequential=False,
             footprint_bytes=_GIB,
-            name="cloud-2",
         ),
     ),
     "stream": ShippedWorkload(
@@ -200,7 +253,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
             sequential_share=0.7,
             footprint_bytes=_GIB,
             traffic=Traffic(read_share=0.67, write_run=4, gap_ticks=(1, 9)),
-            name="mixed-rw",
         ),
     ),
     "bursty-rw": ShippedWorkload(
@@ -217,7 +269,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
                 burst_requests=(16, 64),
                 idle_ticks=(100, 500),
             ),
-            name="bursty-rw",
         ),
     ),
     "sparse-rw": ShippedWorkload(
@@ -228,7 +279,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
             sequential_share=0.4,
             footprint_bytes=_GIB,
             traffic=Traffic(read_share=0.6, gap_ticks=(20, 180)),
-            name="sparse-rw",
         ),
     ),
     "copy-rw": ShippedWorkload(
@@ -241,7 +291,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
             source_address=64 * _MIB,
             target_address=576 * _MIB,
             traffic=Traffic(burst_requests=(128, 128), idle_ticks=(400, 1200)),
-            name="copy-rw",
         ),
     ),
     "multicore-rw": ShippedWorkload(
@@ -253,7 +302,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
         lambda: generators.stream(
             640,
             traffic=Traffic(request_bytes=1024, gap_ticks=(16, 16), clock_mhz=_FAST_MHZ),
-            name="weight-stream",
         ),
     ),
     "kv-cache-gather": ShippedWorkload(
@@ -266,7 +314,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
             traffic=Traffic(
                 read_share=0.9, request_bytes=1024, gap_ticks=(85, 256), clock_mhz=_FAST_MHZ
             ),
-            name="kv-cache-gather",
         ),
     ),
     "expert-load": ShippedWorkload(
@@ -284,7 +331,6 @@ SHIPPED: Mapping[str, ShippedWorkload] = {
                 idle_ticks=(2000, 6000),
                 clock_mhz=_FAST_MHZ,
             ),
-            name="expert-load",
         ),
     ),
     "expert-misses": ShippedWorkload(
@@ -304,7 +350,7 @@ def shipped_trace(name: str) -> Trace:
     """
     if name not in SHIPPED:
         raise unknown_name("workload", name, SHIPPED)
-    return SHIPPED[name].make()
+    return replace(SHIPPED[name].make(), name=name)
 
 
 def load_trace(name: str | Path) -> Trace:

@@ -12,12 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.simulators.moe.kernel.columns import COSTS
-from archgym.simulators.moe.machine.efficiency import (
+from archgym.simulators.moe.machine.hardware import (
     ACTIVATION_BYTES,
     COMBINE_BYTES,
     DISPATCH_BYTES,
+    Gpu,
 )
-from archgym.simulators.moe.machine.hardware import Gpu
 from archgym.simulators.moe.machine.models import MoeModel
 
 Number = Any  # float, or an array of one entry per deployment

@@ -14,8 +14,7 @@ from typing import Final
 import numpy as np
 
 from archgym.simulators.moe.kernel.columns import COSTS
-from archgym.simulators.moe.machine.efficiency import efficiency
-from archgym.simulators.moe.machine.hardware import NodePreset
+from archgym.simulators.moe.machine.hardware import NodePreset, efficiency
 from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.plan import Plan, plan
 from archgym.simulators.moe.machine.serving import Serving

@@ -14,12 +14,11 @@ import numpy.typing as npt
 
 from archgym.simulators.moe.kernel.columns import CHOICES, COSTS, Prefetch, Replacement, Scope
 from archgym.simulators.moe.kernel.run import Run
-from archgym.simulators.moe.machine.energy import joules
 from archgym.simulators.moe.machine.hardware import NodePreset
 from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.plan import Plan
 from archgym.simulators.moe.machine.serving import Serving
-from archgym.simulators.moe.metrics import METRICS, loaded_bytes, measure
+from archgym.simulators.moe.metrics import METRICS, joules, loaded_bytes, measure
 from archgym.simulators.moe.workloads.requests import Requests
 from archgym.simulators.moe.workloads.workload import Promise
 

@@ -8,9 +8,8 @@ import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.moe.kernel.columns import CHOICES
-from archgym.simulators.moe.machine.efficiency import ACTIVATION_BYTES, efficiency
 from archgym.simulators.moe.machine.engines import padded_rows, precision_of
-from archgym.simulators.moe.machine.hardware import NodePreset
+from archgym.simulators.moe.machine.hardware import ACTIVATION_BYTES, NodePreset, efficiency
 from archgym.simulators.moe.machine.models import MoeModel
 from archgym.simulators.moe.machine.serving import _TO_WHOLE, Serving
 from archgym.simulators.moe.machine.timing import layer_costs
@@ -115,7 +114,8 @@ def plan(
     )
     kv_bytes = model.kv_bytes_per_token(serving.kv_bits) / model.kv_shares(serving.tensor)
     prefix_bytes = serving.prefix_cache_gb * 1e9
-    free = _usable_bytes(node, serving) - weight_bytes - prefix_bytes
+    usable = node.gpu.memory_bytes * serving.memory_percent / 100.0
+    free = usable - weight_bytes - prefix_bytes
     max_context = int(max(0.0, free) // kv_bytes) * serving.data
     longest = int((requests.prompt_tokens.astype(np.int64) + requests.output_tokens).max())
     if serving.block_tokens:
@@ -167,10 +167,6 @@ def plan(
         activation_bytes,
         int(prefix_bytes // kv_bytes) * serving.data,
     )
-
-
-def _usable_bytes(node: NodePreset, serving: Serving) -> float:
-    return node.gpu.memory_bytes * serving.memory_percent / 100.0
 
 
 def _other_bytes(model: MoeModel, serving: Serving) -> float:

@@ -12,17 +12,18 @@ import numpy.typing as npt
 
 from archgym.simulators.moe.kernel.columns import COSTS
 from archgym.simulators.moe.machine.clock import Dimensions, dimensions, engine_costs
-from archgym.simulators.moe.machine.efficiency import (
+from archgym.simulators.moe.machine.engines import calibration, labels, precision_of
+from archgym.simulators.moe.machine.hardware import (
     ACTIVATION_BYTES,
     COMBINE_BYTES,
     CORE_GB_PER_S,
     DISPATCH_BYTES,
     HOST_MEMORY,
     Efficiency,
+    Gpu,
+    NodePreset,
     efficiency,
 )
-from archgym.simulators.moe.machine.engines import calibration, labels, precision_of
-from archgym.simulators.moe.machine.hardware import Gpu, NodePreset
 from archgym.simulators.moe.machine.models import MoeModel
 
 if TYPE_CHECKING:

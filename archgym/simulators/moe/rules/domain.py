@@ -104,7 +104,7 @@ EXPERT_CACHE: Final = Domain(
         "N_EXPERTS": 64,
         "CAPACITY": 256,
     },
-    open_case=deferred("archgym.simulators.moe.rules.traces", "open_case"),
+    open_case=deferred("archgym.simulators.moe.rules.case", "open_case"),
     compile=deferred("archgym.simulators.moe.rules.kernel", "make_replay"),
     simulate=_simulate,
 )

@@ -3,7 +3,6 @@
 from typing import Any, Final, NamedTuple
 
 from archgym.runtime.kernels import compiled, entry_point, inlined, kept_apart, pointer
-from archgym.simulators.translation.kernel.blocks import lose, lose_all
 from archgym.simulators.translation.kernel.caches import cost, hits_first, read_below
 from archgym.simulators.translation.kernel.mechanisms import block_tag, evict, resolve
 from archgym.simulators.translation.kernel.prepared import (
@@ -36,7 +35,7 @@ from archgym.simulators.translation.kernel.timing import (
     wait_in_front,
 )
 from archgym.simulators.translation.kernel.tlbs import fill, find, holds, remove, set_of
-from archgym.simulators.translation.kernel.walks import nested_tag, walk_behind
+from archgym.simulators.translation.kernel.walks import lose, lose_all, nested_tag, walk_behind
 
 # Events after a span of steps, which may be combined.
 AT_SAMPLE: Final = 1

@@ -3,13 +3,6 @@
 from typing import Any
 
 from archgym.runtime.kernels import compiled, inlined, kept_apart
-from archgym.simulators.translation.kernel.blocks import (
-    has_block,
-    is_costly,
-    make_block,
-    meets_block,
-    remember,
-)
 from archgym.simulators.translation.kernel.caches import pull
 from archgym.simulators.translation.kernel.state import (
     CLASS_SIDE_TABLE,
@@ -23,7 +16,15 @@ from archgym.simulators.translation.kernel.state import (
     VICTIMA,
 )
 from archgym.simulators.translation.kernel.tlbs import fill, holds, set_of
-from archgym.simulators.translation.kernel.walks import walk, walk_behind
+from archgym.simulators.translation.kernel.walks import (
+    has_block,
+    is_costly,
+    make_block,
+    meets_block,
+    remember,
+    walk,
+    walk_behind,
+)
 
 
 @compiled

@@ -17,16 +17,15 @@ from archgym.simulators.cpu.kernel.warmup import WARM_UPS, key_of
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
 from archgym.simulators.dram.kernel.currents import energies_pj
-from archgym.simulators.dram.ramulator.kernel.addresses import MAPPINGS
-from archgym.simulators.dram.ramulator.kernel.energy import power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
+    MAPPINGS,
     Configuration,
     Outcome,
     outcome_of,
     work_of,
 )
 from archgym.simulators.dram.ramulator.kernel.state import REQUEST
-from archgym.simulators.dram.ramulator.machine import Standard, standard
+from archgym.simulators.dram.ramulator.machine import Standard, power_of, standard
 
 if TYPE_CHECKING:
     from archgym.simulators.dram.ramulator.kernel.controller import Work
@@ -181,19 +180,13 @@ def simulate(
     """
     from archgym.simulators.cpu.kernel.composed import kernel
 
-    c = memory.configuration
     shape = _shape(memory)
     n_requests = region[1] + _SPARE_REQUESTS
     while True:
         state = state_of(parameters, trace, region, ideal)
         # Pages of memory that are never touched are never allocated.
-        work = work_of(
-            memory.made,
-            c,
-            np.zeros(n_requests, dtype=REQUEST),
-            int(shape[5]),
-            without=without,
-        )
+        table = np.zeros(n_requests, dtype=REQUEST)
+        work = work_of(memory.made, memory.configuration, table, int(shape[5]), without)
         words = np.zeros(kernel.BUS_SIZE, dtype=np.int64)
         weights, bus = make_weights(parameters), kernel.Bus(words, shape.copy())
         key = key_of(parameters, trace, region[0], ideal, has_own_memory=True)

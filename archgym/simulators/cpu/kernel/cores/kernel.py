@@ -83,10 +83,33 @@ def _finish(m: Words, counters: Ints, spent: Ints, cycles: int, retired: int) ->
         counters[counter] = m[lay.COUNTERS + counter]
 
 
-@helper
-def _run_phase(
+@entry_point(seconds=5.0)
+def start_cores(states: Ints, shared: Ints, is_warming: int) -> None:
+    """Prepare the states of `advance_cores` for their first cycle; 1 if they warm up first."""
+    for c in range(len(states)):
+        m = pointer(states[c])
+        start_pages(m)
+        m[lay.WAKE + lay.DRAM] = lay.NEVER
+        m[lay.G_WARM] = is_warming
+    pointer(shared)[lay.G_WARM] = is_warming
+
+
+@entry_point(seconds=5.0)
+def count_cores(states: Ints, shared: Ints, now: int) -> None:
+    """End the warm-up of all cores and set the counters to zero."""
+    begin_counting(pointer(shared), now)
+    for c in range(len(states)):
+        m = pointer(states[c])
+        # A core that waited for the others did not lose those slots in the counted phase.
+        settle_slots(m, now)
+        begin_counting(m, now)
+        m[lay.WAKE + lay.DRAM] = lay.NEVER
+
+
+@entry_point(seconds=60.0)
+def advance_cores(
     states: Ints,
-    s: Words,
+    shared: Ints,
     weights: npt.NDArray[np.int8],
     records: Ints,
     starts: Ints,
@@ -101,11 +124,27 @@ def _run_phase(
     """Run until every core has retired `length` instructions, or to the end of cycle `until`.
 
     With `runs_on`, cores that are done continue, so that the others still meet their requests. A
-    phase in several parts gives the bits of one: only its first part `begins`.
+    phase in several parts gives the bits of one: only its first part `begins`. Counters of the
+    cores are left in `counters`, those below them in `shared`.
+
+    Args:
+      states: (n_cores, n), of `make_state`.
+      shared: State of the last level and the DRAM.
+      weights: (n_cores, n), of the direction predictors, zeros at first.
+      records: (n, 8), the traces of the cores one after another.
+      starts: (n_cores,), first record of each core.
+      counters: (n_cores, N_COUNTERS), filled in when a core is done.
+      spent: (n_cores, 4): cycles (-1 until it is done) and instructions of each core; scratch.
+      now: Last cycle that ran.
+      length: Instructions of each core in this phase.
+      runs_on: 1 if cores that are done continue until all are.
+      until: Cycle to stop at.
+      begins: 1 for the first part of a phase, else 0.
 
     Returns:
       The last cycle that ran.
     """
+    s = pointer(shared)
     n = len(states)
     n_left = 0
     for c in range(n):
@@ -154,66 +193,3 @@ def _run_phase(
     if n_left == 0:
         settle_memory(s, now)
     return now
-
-
-@entry_point(seconds=5.0)
-def start_cores(states: Ints, shared: Ints, is_warming: int) -> None:
-    """Prepare the states of `advance_cores` for their first cycle; 1 if they warm up first."""
-    for c in range(len(states)):
-        m = pointer(states[c])
-        start_pages(m)
-        m[lay.WAKE + lay.DRAM] = lay.NEVER
-        m[lay.G_WARM] = is_warming
-    pointer(shared)[lay.G_WARM] = is_warming
-
-
-@entry_point(seconds=5.0)
-def count_cores(states: Ints, shared: Ints, now: int) -> None:
-    """End the warm-up of all cores and set the counters to zero."""
-    begin_counting(pointer(shared), now)
-    for c in range(len(states)):
-        m = pointer(states[c])
-        # A core that waited for the others did not lose those slots in the counted phase.
-        settle_slots(m, now)
-        begin_counting(m, now)
-        m[lay.WAKE + lay.DRAM] = lay.NEVER
-
-
-@entry_point(seconds=60.0)
-def advance_cores(
-    states: Ints,
-    shared: Ints,
-    weights: npt.NDArray[np.int8],
-    records: Ints,
-    starts: Ints,
-    counters: Ints,
-    spent: Ints,
-    now: int,
-    length: int,
-    runs_on: int,
-    until: int,
-    begins: int,
-) -> int:
-    """Run several cores; their counters are left in `counters`, those below them in `shared`.
-
-    Args:
-      states: (n_cores, n), of `make_state`.
-      shared: State of the last level and the DRAM.
-      weights: (n_cores, n), of the direction predictors, zeros at first.
-      records: (n, 8), the traces of the cores one after another.
-      starts: (n_cores,), first record of each core.
-      counters: (n_cores, N_COUNTERS), filled in when a core is done.
-      spent: (n_cores, 4): cycles (-1 until it is done) and instructions of each core; scratch.
-      now: Last cycle that ran.
-      length: Instructions of each core in this phase.
-      runs_on: 1 if cores that are done continue until all are.
-      until: Cycle to stop at.
-      begins: 1 for the first part of a phase, else 0.
-
-    Returns:
-      The last cycle that ran.
-    """
-    s = pointer(shared)
-    return _run_phase(
-        states, s, weights, records, starts, counters, spent, now, length, runs_on, until, begins
-    )

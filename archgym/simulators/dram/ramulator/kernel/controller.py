@@ -7,6 +7,7 @@ candidate may become legal. Those times are lower bounds: a time from which a co
 grows, so that waking too early costs time and never changes a result.
 """
 
+from collections import namedtuple
 from typing import Any, Final, NamedTuple
 
 from archgym.runtime.kernels import entry_point, helper, kept_apart, pointer
@@ -14,6 +15,8 @@ from archgym.simulators.dram.kernel.power import account_command, close_account
 from archgym.simulators.dram.ramulator.kernel.buffers import (
     add_request,
     drop_active,
+    inject_precharges,
+    inject_refreshes,
     keep_active,
     relist_bank,
     remove_request,
@@ -23,10 +26,6 @@ from archgym.simulators.dram.ramulator.kernel.picking import (
     pick_active,
     pick_head,
     pick_stored,
-)
-from archgym.simulators.dram.ramulator.kernel.refresh import (
-    inject_precharges,
-    inject_refreshes,
 )
 from archgym.simulators.dram.ramulator.kernel.state import (
     ACTIVATING,
@@ -72,9 +71,9 @@ class Work(NamedTuple):
       priority: (n_channels * PRIORITY_RING,) int64.
       requests: of `REQUEST`.
       is_buffered: uint8 by number of the address: a write to it is in the write buffer.
-      power_rules: (1,) of `power.RULES`.
-      bank_accounts: (n_channels * n_banks,) of `power.BANK_ACCOUNT`.
-      rank_accounts: (n_channels * n_ranks,) of `power.RANK_ACCOUNT`.
+      power_rules: (1,) of `dram.kernel.state.RULES`.
+      bank_accounts: (n_channels * n_banks,) of `dram.kernel.state.BANK_ACCOUNT`.
+      rank_accounts: (n_channels * n_ranks,) of `dram.kernel.state.RANK_ACCOUNT`.
       log: (6 * n,) int64, of the first n commands: tick, command, channel, bank, request (-1 for
         none), 1 for a command to all banks of a scope.
       hash: (1,) int64, taken modulo 2^64.
@@ -101,37 +100,13 @@ class Work(NamedTuple):
     hash: Any
 
 
-class View(NamedTuple):
-    """`Work` as the helpers take it: pointers to arrays of numbers, and sizes."""
-
-    node_of: Any
-    number_of: Any
-    siblings: Any
-    rules: Any
-    channels: Any
-    banks: Any
-    used: Any
-    ready: Any
-    rings: Any
-    priority: Any
-    requests: Any
-    is_buffered: Any
-    power_rules: Any
-    bank_accounts: Any
-    rank_accounts: Any
-    log: Any
-    hash: Any
-    n_channels: Any
-    n_banks: Any
-    n_nodes: Any
-    n_levels: Any
-    n_commands: Any
-    n_logged: Any
+_SIZES: Final = "n_channels n_banks n_nodes n_levels n_commands n_logged"
+View: Any = namedtuple("View", [*Work._fields[2:], *_SIZES.split()])  # type: ignore[misc]  # a table
 
 
 @helper
-def view_of(work: Work) -> View:
-    """Return what the helpers take of a run's work."""
+def view_of(work: Work) -> Any:
+    """Return `Work` as the helpers take it: pointers to arrays of numbers, and sizes."""
     d = work.device[0]
     return View(
         pointer(work.node_of),

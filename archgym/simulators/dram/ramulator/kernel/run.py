@@ -1,16 +1,16 @@
-"""Runs of one controller configuration on one trace."""
+"""Runs of one controller configuration on one trace, whose addresses are decoded first."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
+from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.kernel.bursts import pieces_of
-from archgym.simulators.dram.kernel.power_tables import RULES, blank_account
-from archgym.simulators.dram.ramulator.kernel.addresses import decode
-from archgym.simulators.dram.ramulator.kernel.energy import rules_of
+from archgym.simulators.dram.kernel.state import RULES, blank_account
 from archgym.simulators.dram.ramulator.kernel.state import (
     ALL_BANK,
     BANK,
@@ -25,14 +25,13 @@ from archgym.simulators.dram.ramulator.kernel.state import (
     UNCONSTRAINED,
 )
 from archgym.simulators.dram.ramulator.kernel.tables import device_tables
-from archgym.simulators.dram.ramulator.machine import Standard
+from archgym.simulators.dram.ramulator.machine import Standard, has_energy, power_of
 
 if TYPE_CHECKING:
     from archgym.simulators.dram.ramulator.kernel.controller import Work
-from functools import lru_cache
 
-from archgym.simulators.dram.formats.trace import Trace
-
+MAPPINGS: Final = ("RoBaRaCoCh", "ChRaBaRoCo", "MOP4CLXOR")
+_MOP_COLUMN_BITS: Final = 2  # Ramulator 2.1: minimalist open page, four cache lines
 SCHEDULERS: Final = ("FRFCFS", "FRFCFS-RowHit")
 ROW_POLICIES: Final = ("Open", "ClosedCAP")
 REFRESHES: Final = ("NoRefresh", "AllBank", "PerBank")
@@ -48,7 +47,7 @@ class Configuration:
       organisation, timing: Names of an organisation and a speed bin of the family.
       ranks, channels: Counts; channels is a power of two.
       interleave_bits: Burst-address bits below the channel's.
-      mapping: One of `addresses.MAPPINGS`.
+      mapping: One of `MAPPINGS`.
       scheduler, row_policy, refresh, wck_sync: Members of the tuples of this module.
       cap: Column commands after which ClosedCAP closes a row.
       scatter_interval: Ticks between the refreshes of neighbouring ranks; 0 refreshes all at once.
@@ -151,12 +150,11 @@ def run(
     made: Standard,
     configuration: Configuration,
     requests: Requests,
-    *,
     without: str | None = None,
     hashes: bool = False,
     max_log: int = 0,
 ) -> Outcome:
-    """Run one configuration on one trace.
+    """Run one configuration on one trace, with the energy of families that have currents.
 
     Args:
       made: The family of devices.
@@ -169,7 +167,7 @@ def run(
     # Numba takes a while to import, which listing and describing should not wait for.
     from archgym.simulators.dram.ramulator.kernel.controller import run as run_kernel
 
-    work = prepare(made, configuration, requests, without=without, hashes=hashes, max_log=max_log)
+    work = prepare(made, configuration, requests, without, hashes, max_log)
     out = np.zeros(4, dtype=np.int64)
     run_kernel(work, out, len(work.requests) + 1)
     return outcome_of(made, configuration, work, out)
@@ -179,7 +177,6 @@ def prepare(
     made: Standard,
     configuration: Configuration,
     requests: Requests,
-    *,
     without: str | None = None,
     hashes: bool = False,
     max_log: int = 0,
@@ -195,7 +192,7 @@ def prepare(
         first = requests.waits[:, 0]
         table["think"] = np.maximum(0, table["due"] - table["due"][first])
     n_addresses = int(requests.address_numbers.max()) + 1
-    work = work_of(made, c, table, n_addresses, without=without, hashes=hashes, max_log=max_log)
+    work = work_of(made, c, table, n_addresses, without, hashes, max_log)
     work.controller["is_waiting"] = requests.waits is not None
     return work
 
@@ -233,11 +230,66 @@ def outcome_of(
     )
 
 
-def blank_requests(n: int) -> npt.NDArray[Any]:
-    """Return (n,) of `REQUEST` that are not served yet."""
-    table = np.zeros(n, dtype=REQUEST)
-    table["depart"] = NONE
-    return table
+def decode(
+    addresses: npt.NDArray[np.int64], made: Standard, c: Configuration
+) -> dict[str, npt.NDArray[np.int64]]:
+    """Return channel, bank, row and column of byte addresses, each (n,); columns count bursts."""
+    organisation = made.organisations[c.organisation]
+    burst_bits = _bits(organisation.burst_bytes)
+    channel_bits = _bits(c.channels)
+    channel = (addresses >> (burst_bits + c.interleave_bits)) & (c.channels - 1)
+    a = addresses >> burst_bits
+    if c.channels > 1:
+        low = a & ((1 << c.interleave_bits) - 1)
+        a = ((a >> (c.interleave_bits + channel_bits)) << c.interleave_bits) | low
+    sizes = {
+        level: c.ranks if level == "Rank" else organisation.sizes[level] for level in made.levels
+    }
+    widths = {level: _bits(size) for level, size in sizes.items()}
+    row_bits = _bits(organisation.sizes["Row"])
+    column_bits = _bits(organisation.sizes["Column"]) - _bits(organisation.burst_beats)
+    # Ramulator slices its levels from the outermost: rank or pseudo-channel, stack, group, bank.
+    found: dict[str, npt.NDArray[np.int64]] = {}
+    if c.mapping == "ChRaBaRoCo":
+        column, a = _cut(a, column_bits)
+        row, a = _cut(a, row_bits)
+        for level in reversed(made.levels):
+            found[level], a = _cut(a, widths[level])
+    elif c.mapping == "RoBaRaCoCh":
+        column, a = _cut(a, column_bits)
+        for level in made.levels:
+            found[level], a = _cut(a, widths[level])
+        row, a = _cut(a, row_bits)
+    else:
+        low_bits = min(_MOP_COLUMN_BITS, column_bits)
+        column, a = _cut(a, low_bits)
+        for level in made.levels:
+            found[level], a = _cut(a, widths[level])
+        upper, a = _cut(a, column_bits - low_bits)
+        row = a.astype(np.int32).astype(np.int64)
+        column = column | (upper << low_bits)
+        used = 0
+        for level in made.levels:
+            if widths[level] > 0:
+                found[level] = found[level] ^ ((column >> used) & (sizes[level] - 1))
+                used += widths[level]
+        if row_bits > 0:
+            row = row ^ ((column >> used) & ((1 << row_bits) - 1))
+    bank = np.zeros_like(addresses)
+    for level in made.levels:
+        bank = bank * sizes[level] + found[level]
+    return {"channel": channel, "bank": bank, "row": row, "column": column}
+
+
+def _cut(
+    a: npt.NDArray[np.int64], n_bits: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the lowest bits and the rest."""
+    return a & ((1 << n_bits) - 1), a >> n_bits
+
+
+def _bits(count: int) -> int:
+    return count.bit_length() - 1
 
 
 def placed_requests(
@@ -255,19 +307,10 @@ def placed_requests(
       address_numbers: (n,) integers, equal where addresses are equal.
       is_write: (n,) bool.
     """
-    c = configuration
-    places = decode(
-        addresses,
-        made,
-        made.organisations[c.organisation],
-        mapping=c.mapping,
-        ranks=c.ranks,
-        channels=c.channels,
-        interleave_bits=c.interleave_bits,
-    )
-    table = blank_requests(len(addresses))
-    table["row"], table["column"] = places.row, places.column
-    table["bank"], table["channel"] = places.bank, places.channel
+    table = np.zeros(len(addresses), dtype=REQUEST)
+    table["depart"] = NONE
+    for name, place in decode(addresses, made, configuration).items():
+        table[name] = place
     table["address"], table["is_write"] = address_numbers, is_write
     return table
 
@@ -277,7 +320,6 @@ def work_of(
     configuration: Configuration,
     requests: npt.NDArray[Any],
     n_addresses: int,
-    *,
     without: str | None = None,
     hashes: bool = False,
     max_log: int = 0,
@@ -289,7 +331,7 @@ def work_of(
       configuration: The device and its controllers.
       requests: (n,) of `REQUEST`.
       n_addresses: Numbers of addresses that requests may have.
-      without, hashes, max_log: As of `run`.
+      without: As of `run`, like the others.
     """
     from archgym.simulators.dram.ramulator.kernel.controller import Work
 
@@ -297,9 +339,11 @@ def work_of(
     tables = device_tables(made, c.organisation, c.timing, c.ranks, without)
     d = tables.device[0]
     n_banks, n_nodes, n_channels = int(d["n_banks"]), int(d["n_nodes"]), c.channels
-    rules = rules_of(made, c.organisation, c.timing)
-    counting = rules is not None
-    n_ranks = n_banks // int(rules[0]["banks_per_rank"]) if rules is not None else 0
+    counting = has_energy(made)
+    power_rules, n_ranks = np.zeros(1, dtype=RULES), 0
+    if counting:
+        power_rules = power_of(made, c.organisation, c.timing).rules(made.ticks_per_clock)
+        n_ranks = n_banks // int(power_rules[0]["banks_per_rank"])
     banks, ranks = blank_account(n_channels * n_banks if counting else 0, n_channels * n_ranks)
     no_refresh = without == "refresh"
     return Work(
@@ -319,7 +363,7 @@ def work_of(
         priority=np.zeros(n_channels * PRIORITY_RING, dtype=np.int64),
         requests=requests,
         is_buffered=np.zeros(n_addresses, dtype=np.uint8),
-        power_rules=rules if rules is not None else np.zeros(1, dtype=RULES),
+        power_rules=power_rules,
         bank_accounts=banks,
         rank_accounts=ranks,
         log=np.zeros(max_log * 6, dtype=np.int64),

@@ -12,7 +12,6 @@ from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.kernel.power import count_commands
 from archgym.simulators.dram.kernel.stepping import COUNTERS
 from archgym.simulators.dram.ramulator.kernel.controller import Work, run
-from archgym.simulators.dram.ramulator.kernel.energy import power_of
 from archgym.simulators.dram.ramulator.kernel.run import (
     SCHEDULERS,
     Configuration,
@@ -22,7 +21,7 @@ from archgym.simulators.dram.ramulator.kernel.run import (
     prepare,
 )
 from archgym.simulators.dram.ramulator.kernel.state import NONE
-from archgym.simulators.dram.ramulator.machine import Standard
+from archgym.simulators.dram.ramulator.machine import Standard, power_of
 
 _CHANGING: Final = (
     "controller", "channels", "banks", "used", "ready", "rings", "priority", "requests",

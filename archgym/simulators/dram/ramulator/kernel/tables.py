@@ -7,7 +7,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.simulators.dram.kernel.power_tables import KINDS as POWER_KINDS
+from archgym.simulators.dram.kernel.state import KINDS as POWER_KINDS
 from archgym.simulators.dram.ramulator.kernel.state import (
     DEVICE,
     MAX_COMMANDS,

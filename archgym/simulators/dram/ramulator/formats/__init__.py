@@ -1,1 +1,0 @@
-"""Device files of users, and scripts of Ramulator 2.1."""
