@@ -15,9 +15,9 @@ import numpy as np
 from archgym.spaces.parameter import Factorisation, Parameter, Permutation
 from archgym.spaces.space import DesignSpace
 
-# chosen: Python makes so many steps in the time that loading compiled ones takes, a tenth of a
-# second.
-_LOADED_AFTER: Final = 2**15
+# chosen: short searches by `genetic` make fewer; Python takes a quarter of the time for these that
+# loading compiled ones takes, a tenth of a second.
+_LOADED_AFTER: Final = 2**13
 # Steps of this process.
 _made: Final = [0]
 

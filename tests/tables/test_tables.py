@@ -33,7 +33,7 @@ from archgym.tables import (
     partial_folder,
     verify_table,
 )
-from archgym.tables.threads import Pace
+from archgym.tables.simulation import Pace
 from archgym.tables.writing import parameter_array
 from archgym.testing import check_simulator
 from tests.tables.making import N_DESIGNS, with_metadata
