@@ -103,7 +103,7 @@ def check_path(name: str, value: Any) -> str | PathLike[str]:
     Raises:
       InvalidArgumentError: It is not.
     """
-    if not isinstance(value, str | PathLike):
+    if not isinstance(value, str | PathLike) or not value:
         raise InvalidArgumentError(f"`{name}` must be a path; got {value!r}.")
     return value
 

@@ -33,7 +33,7 @@ from archgym.report.plots import SearchPlots
 from archgym.studies.arguments import require_agent_class
 from archgym.studies.front import study_front
 from archgym.studies.metadata import RUNS_FOLDER, STUDY_NAME, read_header
-from archgym.studies.portfolio import earlier_designs, shipped_portfolio
+from archgym.studies.portfolio import earlier_designs, shipped_designs
 from archgym.studies.prior import StudySource
 from archgym.studies.replay import Ending
 from archgym.studies.snapshot import Outcome, StudyLog, read_study
@@ -256,6 +256,8 @@ def search(
         require_agent_class(agent)
     if folder is not None:
         folder = require_local(folder, "A study")
+    if minutes is not None:
+        check_number("minutes", minutes, 1e-9)
     for name in options:
         if name in _OTHER_WORDS:
             raise InvalidArgumentError(
@@ -350,7 +352,8 @@ def suited_settings(
         recorded = read_header(Path(folder))
         suited = {k: v for k, v in recorded.hyperparameters.items() if k in kind.suited_names}
     if not start and not warm_start:
-        shipped = shipped_portfolio(task) if kind.uses_portfolio and prior else ()
+        uses = kind.uses_portfolio and prior
+        shipped = shipped_designs(task.simulator.name, task.space) if uses else ()
         if recorded is not None and (is_found or not recorded.start):
             # The designs that were found then, or none in a study that began without.
             rows = np.array(recorded.start or (), dtype=np.int64)
@@ -437,7 +440,7 @@ def _within(
 
     Thread(target=make, name="archgym-default", daemon=True).start()
     try:
-        made = found.get(timeout=check_number("timeout_s", timeout_s, 0.0))
+        made = found.get(timeout=check_number("timeout_s", timeout_s, 1e-9))
     except Empty:
         raise SimulatorError(
             f"The default design of {problem.name!r} must run within `timeout_s`, {timeout_s:g} s, "

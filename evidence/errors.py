@@ -6,7 +6,7 @@ with constants that were fitted without them, so that spreads of what is new com
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, NamedTuple, final
@@ -18,6 +18,7 @@ from scipy.optimize import minimize
 
 from archgym.measurements.points import Points
 from archgym.measurements.prior import ErrorPrior, is_new
+from archgym.measurements.process import quantile
 
 Floats = npt.NDArray[np.float64]
 
@@ -31,6 +32,11 @@ MOST_ROWS: Final = 450
 # chosen: errors beyond this from what all others say count as if they were this far [sigma].
 _OUTLIER: Final = 3.0
 _LEAST: Final = 1e-4
+# chosen: share of errors that an interval is to hold, and pairs of a deployment that take part.
+_INSIDE, _MOST_PAIRS = 0.9, 200
+# chosen: as `_DOUBT`; groups are too few to say more.
+_FACTORS: Final = (0.5, 2.0)
+_TURNS, _HALVINGS = 5, 30
 
 
 @final
@@ -224,6 +230,87 @@ def _outliers(
         added.append(excess / own)
         deviations.append(deviation)
     return added, deviations
+
+
+def matched(prior: ErrorPrior, folds: Sequence[Fold], alike: Sequence[str]) -> ErrorPrior:
+    """Return a prior whose two halves are as large as groups that were left out say.
+
+    Differences of two rows of a deployment say how large effects of the load are. Errors of all
+    rows say how large the rest is, which shifts whole groups. Of both, 90 % lie within their
+    interval. The likelihood finds neither: it cuts outliers, and sees few rows of a deployment and
+    few groups.
+
+    Args:
+      prior: Learned components; those with the member `near` are effects of the load.
+      folds: Rows that were predicted without their group.
+      alike: Facts that make a deployment.
+    """
+    parts = [
+        _halves(prior, fold.rows(rows), np.random.default_rng(0))
+        for fold in folds
+        for rows in _deployments(fold, alike)
+    ]
+    whole, apart = (
+        tuple(np.concatenate([part[of][n] for part in parts]) for n in range(3)) for of in (0, 1)
+    )
+    noise = np.array(prior.noise) ** 2
+    factors = np.ones((2, len(prior.quantities)))
+    for _ in range(_TURNS):
+        for q in range(len(prior.quantities)):
+            errors, rest, load = (each[:, q] for each in apart)
+            known = factors[0, q] ** 2 * rest + 2.0 * noise[q]
+            factors[1, q] = _factor(errors, known, load, prior.tail)
+            errors, rest, load = (each[:, q] for each in whole)
+            known = factors[1, q] ** 2 * load + noise[q]
+            factors[0, q] = _factor(errors, known, rest, prior.tail)
+    components = []
+    for part in prior.components:
+        spread, new = (
+            tuple(map(_rounded, (factors[int(bool(part.near))] * each).tolist())) if each else ()
+            for each in (part.spread, part.spread_new)
+        )
+        components.append(replace(part, spread=spread, spread_new=new))
+    return replace(prior, components=tuple(components))
+
+
+def _deployments(fold: Fold, alike: Sequence[str]) -> Iterator[npt.NDArray[np.int64]]:
+    """Yield the rows of each deployment that has enough of them."""
+    keys = list(zip(*(fold.points.text(name).tolist() for name in alike), strict=True))
+    for key in sorted(set(keys)):
+        rows = np.array([row for row, of in enumerate(keys) if of == key], dtype=np.int64)
+        if len(rows) >= _MOST_ALIKE:
+            yield rows
+
+
+def _halves(
+    prior: ErrorPrior, fold: Fold, rng: np.random.Generator
+) -> tuple[tuple[Floats, Floats, Floats], tuple[Floats, Floats, Floats]]:
+    """Return errors of rows, and differences of pairs, each with variances without and of load."""
+    one, other = np.triu_indices(len(fold.errors), 1)
+    if len(one) > _MOST_PAIRS:
+        kept = rng.choice(len(one), _MOST_PAIRS, replace=False)
+        one, other = one[kept], other[kept]
+    whole = np.zeros((2, *fold.errors.shape))
+    apart = np.zeros((2, len(one), fold.errors.shape[1]))
+    for part in prior.components:
+        own, half = part.spreads(fold.points, fold.known), int(bool(part.near))
+        shares = part.shares(fold.points, fold.points)[one, other][:, None]
+        whole[half] += own**2
+        apart[half] += own[one] ** 2 + own[other] ** 2 - 2.0 * shares * own[one] * own[other]
+    difference = fold.errors[one] - fold.errors[other]
+    return (fold.errors, whole[0], whole[1]), (difference, apart[0], apart[1])
+
+
+def _factor(errors: Floats, known: Floats, scaled: Floats, tail: float) -> float:
+    """Return the factor of spreads with which 90 % of errors lie within their interval."""
+    seen = np.isfinite(errors)
+    edge = quantile(tail, 0.5 + _INSIDE / 2.0)
+    low, high = _FACTORS
+    for _ in range(_HALVINGS):
+        factor = float(np.sqrt(low * high))
+        inside = np.abs(errors) <= edge * np.sqrt(known + factor**2 * scaled)
+        low, high = (factor, high) if inside[seen].mean() < _INSIDE else (low, factor)
+    return float(np.sqrt(low * high))
 
 
 def _correlation(errors: Floats) -> tuple[tuple[float, ...], ...]:

@@ -15,7 +15,7 @@ import archgym as ag
 from archgym.agent.agent import agent_class, make_agent
 from archgym.errors import BudgetExhausted
 from archgym.evaluation.trials import Trials
-from archgym.studies.portfolio import shipped_portfolio
+from archgym.studies.portfolio import shipped_designs
 from archgym.studies.prior import StoredPrior
 
 CASES = (
@@ -36,7 +36,7 @@ LOOKED_AT = (5, 10, 20, 40)
 
 def curve(task: ag.Task, seed: int, has_portfolio: bool) -> np.ndarray:
     """Return the best reward after each evaluation."""
-    designs = shipped_portfolio(task) if has_portfolio else ()
+    designs = shipped_designs(task.simulator.name, task.space) if has_portfolio else ()
     rows = [task.space.indices_of(design) for design in designs]
     start = np.array(rows, dtype=np.int64).reshape(-1, task.space.n_parameters)
     rewards: list[float] = []

@@ -65,8 +65,8 @@ class Biased(WrappedSimulator):
         """Draw a bias for each quantity that has an error."""
         super().__init__(whole)
         self.space, self._seed = whole.space, seed
-        found = calibration_of(whole.name, whole.version, whole.space, whole.metrics)
-        self._columns = found.quantities(whole.metrics)
+        found = calibration_of(whole)
+        self._columns = found.errors(whole.metrics)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return Biased, (self._whole, self._seed)
@@ -76,7 +76,8 @@ class Biased(WrappedSimulator):
         result = self._whole.simulate(indices, workload)
         values = np.array(result.values)
         position = points_of(self.space, indices, {}).position
-        for column, (quantity, sign) in self._columns.items():
+        for column, parts in self._columns.items():
+            quantity, sign = int(np.argmax(np.abs(parts))), parts[np.argmax(np.abs(parts))]
             rng = np.random.default_rng([self._seed, quantity])
             slopes = rng.standard_normal((position.shape[1], _WAVES))
             waves = np.tanh(position @ slopes + rng.standard_normal(_WAVES))

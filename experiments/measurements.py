@@ -29,7 +29,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from archgym.measurements.points import Points
+from archgym.measurements.points import Points, Sides
 from archgym.measurements.prior import ErrorPrior, shipped_prior
 from archgym.measurements.process import ErrorProcess, Residuals, quantile
 from archgym.simulators.moe import MoeSimulator
@@ -95,20 +95,16 @@ class Group:
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """A component whose shares among the rows of a deployment are computed once."""
+    """All components of the error of a deployment's rows, whose covariance is computed once."""
 
     whole: Floats
-    """(n, n), how much of the component rows share."""
-    own: Floats
-    """(n, n_quantities), standard deviations."""
+    """(n * n_quantities, n * n_quantities), quantities of a row side by side."""
 
-    def shares(self, one: Points, other: Points) -> Floats:
-        """Return how much of the component points share."""
-        return self.whole[np.ix_(_places(one), _places(other))]
-
-    def spreads(self, points: Points, _: object) -> Floats:
-        """Return standard deviations of points."""
-        return self.own[_places(points)]
+    def covariance(self, one: Sides, other: Sides, _: object) -> Floats:
+        """Return the covariance of errors."""
+        width = len(QUANTITIES)
+        at = (_places(side.points)[side.row] * width + side.quantity for side in (one, other))
+        return self.whole[np.ix_(*at)]
 
 
 def _places(points: Points) -> npt.NDArray[np.int64]:
@@ -116,13 +112,12 @@ def _places(points: Points) -> npt.NDArray[np.int64]:
 
 
 def prepared(group: Group) -> Group:
-    """Return a deployment whose rows are numbered, with what they share."""
+    """Return a deployment whose rows are numbered, with the covariance of their errors."""
     at = group.points
     at = Points(at.texts, {**at.numbers, "row": np.arange(float(len(at)))}, at.position)
-    parts: Any = tuple(
-        Known(part.shares(at, at), part.spreads(at, group.prior.known))
-        for part in group.prior.components
-    )
+    sides = Sides.of(at, np.arange(len(QUANTITIES)))
+    whole = sum(part.covariance(sides, sides, group.prior.known) for part in group.prior.components)
+    parts: Any = (Known(np.asarray(whole)),)
     return replace(group, points=at, prior=replace(group.prior, components=parts))
 
 

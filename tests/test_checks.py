@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.checks import check_choice, check_number, check_whole
+from archgym.checks import check_choice, check_number, check_path, check_whole
 from archgym.errors import InvalidArgumentError
 
 
@@ -41,3 +41,9 @@ def test_value_that_is_no_choice_is_refused(value: Any) -> None:
 
 def test_choice_is_returned() -> None:
     assert check_choice("improvement", "best", ("first", "best")) == "best"
+
+
+def test_empty_text_is_no_path() -> None:
+    # Before, it was the current folder: `cache=""` wrote evaluations there.
+    with pytest.raises(InvalidArgumentError, match="must be a path; got ''"):
+        check_path("cache", "")

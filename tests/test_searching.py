@@ -330,6 +330,15 @@ def test_default_design_that_takes_too_long_ends_the_call() -> None:
         search(slow, budget=5, timeout_s=0.2)
 
 
+@pytest.mark.parametrize("wrong", [{"minutes": 0}, {"minutes": -1}, {"cache": ""}, {"folder": ""}])
+def test_no_time_and_no_path_are_refused_before_a_folder_is_made(wrong: dict[str, Any]) -> None:
+    # Before, the first two left a study without designs, `cache=""` wrote into this folder.
+    with pytest.raises(InvalidArgumentError, match=r"must be a number of 1e-09|must be a path"):
+        run(**wrong)
+
+    assert not list(Path().iterdir())
+
+
 def test_callback_without_its_method_is_refused() -> None:
     callbacks: list[Any] = [print]
 

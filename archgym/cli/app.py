@@ -49,6 +49,7 @@ from archgym.cli.commands.validate import doctor, validate
 from archgym.cli.console.terminal import notice, printable, warn
 from archgym.cli.options.groups import with_groups
 from archgym.errors import ArchGymError, StudyInterrupted, error_text
+from archgym.files.remote import placed
 from archgym.files.storage import TOO_MANY_FILES
 from archgym.version import __version__
 
@@ -168,7 +169,7 @@ app.command(rich_help_panel=_LOOK)(with_groups(explain))
 app.command(rich_help_panel=_LOOK)(with_groups(simplify))
 app.command(rich_help_panel=_LOOK)(with_groups(export))
 app.command(rich_help_panel=_LOOK)(with_groups(measure))
-app.command(rich_help_panel=_LOOK)(decide)
+app.command(rich_help_panel=_LOOK)(with_groups(decide))
 app.command(rich_help_panel=_LOOK)(prove)
 app.command(rich_help_panel=_LOOK)(show)
 app.command(rich_help_panel=_LOOK)(doctor)
@@ -230,7 +231,6 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     n_ours = given.index("--") if "--" in given else len(given)
     is_debug = _DEBUG in given[:n_ours]
     ours = [argument for argument in given[:n_ours] if argument != _DEBUG]
-    given = ours + given[n_ours:]
     for stream in (sys.stdout, sys.stderr):
         # In a locale without UTF-8, a letter that it lacks must not end a command.
         if isinstance(stream, io.TextIOWrapper) and not _is_unicode(stream.encoding):
@@ -244,12 +244,15 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
         # Debug messages of libraries are not wanted.
         for library in ("numba", "matplotlib", "PIL"):
             logging.getLogger(library).setLevel(logging.WARNING)
-    for argument in ours:
-        if not _is_text(argument):
+    for option, argument in zip([_PROGRAM, *ours], ours, strict=False):
+        if not argument:
+            _fail(f"{option} takes no empty text. Leave it out, or name something.", _USAGE_CODE)
+        if argument.encode(errors="ignore").decode() != argument:
             remedy = "Rename the file"
             if not _is_unicode(sys.getfilesystemencoding()):
                 remedy = "This locale has no such letters: set PYTHONUTF8=1"
             _fail(f"an argument must be UTF-8 text; got {argument!r}. {remedy}.", _USAGE_CODE)
+    given = [_local(each) for each in ours] + given[n_ours:]
     try:
         code = app(args=given, prog_name=_PROGRAM, standalone_mode=False)
         sys.stdout.flush()
@@ -285,6 +288,16 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
     sys.exit(code if isinstance(code, int) else 0)
 
 
+def _local(argument: str) -> str:
+    """Return an argument in which a `file:` URL is its path, before a `Path` takes a slash."""
+    head, sign, value = argument.partition("=") if argument.startswith("--") else ("", "", argument)
+    is_url = value.lower().startswith("file:")
+    try:
+        return f"{head}{sign}{placed(value)[0]}" if is_url else argument
+    except ArchGymError as error:
+        _fail(str(error), _USAGE_CODE)
+
+
 def _end_closed_pipe() -> NoReturn:
     """Exit silently, since the reader closed the pipe, as in `archgym list | head`."""
     # Python would try to write the rest again at exit.
@@ -295,14 +308,6 @@ def _end_closed_pipe() -> NoReturn:
 class _PrintableFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         return printable(super().format(record))
-
-
-def _is_text(argument: str) -> bool:
-    try:
-        argument.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _is_usage_error(error: BaseException) -> bool:

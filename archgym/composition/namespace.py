@@ -83,8 +83,8 @@ def part_metrics(part: str, specs: tuple[MetricSpec, ...]) -> tuple[MetricSpec, 
     """
     found = []
     for spec in specs:
-        other = spec.tied.removeprefix("-")
-        tied = spec.tied.removesuffix(other) + within(part, other) if other else ""
+        factors = [factor.rpartition("-") for factor in spec.tied.split(" * ") if factor]
+        tied = " * ".join(sign + within(part, other) for _, sign, other in factors)
         found.append(replace(spec, name=within(part, spec.name), formula=None, tied=tied))
     return tuple(found)
 

@@ -19,7 +19,7 @@ from typing import Any, final
 
 import numpy as np
 
-from archgym.checks import check_whole
+from archgym.checks import check_number, check_whole
 from archgym.errors import (
     ArchGymError,
     InvalidArgumentError,
@@ -330,10 +330,7 @@ class ProcessExecutor(Executor):
           timeout_s: Wall time that one design may take [s]; None for any.
         """
         self.workers = check_whole("workers", workers, 1)
-        is_time = isinstance(timeout_s, int | float | np.number) and timeout_s > 0
-        if not (timeout_s is None or is_time):
-            raise InvalidArgumentError(f"`timeout_s` must be above 0; got {timeout_s!r}.")
-        self._timeout_s = timeout_s
+        self._timeout_s = None if timeout_s is None else check_number("timeout_s", timeout_s, 1e-9)
         self._cancelled = False
         self._workers: list[WorkerProcess] = []
         self._task: Task | None = None

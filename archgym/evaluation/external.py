@@ -309,7 +309,7 @@ def run_program(
         exit code and the last 20 lines.
       InvalidArgumentError: There is no such program.
     """
-    time_limit_s = check_number("time_limit_s", time_limit_s, 0.0)
+    time_limit_s = check_number("time_limit_s", time_limit_s, 1e-9)
     stack = getattr(_scopes, "stack", [])
     programs = stack[-1] if stack else RunningPrograms()
     name = secrets.token_hex(8)

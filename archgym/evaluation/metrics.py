@@ -35,6 +35,7 @@ class MetricSpec:
       highest: Largest possible value, such as 100 of a share in percent; intervals end there.
       tied: Metric that this one is proportional to in each design, or "-" and the metric that it is
         inversely proportional to, such as "-total_cycles" of a rate: both have the same error.
+        That of a product, such as "power_kw * time_ms", is the sum of its factors' errors.
       exact: True if design and workload set the value, such as a size, a count of devices or a
         price at a fixed rent: it has no error.
 

@@ -4,8 +4,9 @@ import math
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal, final
+from typing import Any, Final, Literal, cast, final
 
 import numpy as np
 
@@ -138,10 +139,10 @@ class Objective:
 
     def __post_init__(self) -> None:
         published = {term.goal == "archgym-2023" for term in self.terms}
-        if not self.terms or len(published) > 1:
+        if not isinstance(self.name, str) or not self.terms or len(published) > 1:
             raise InvalidArgumentError(
-                f"Objective {self.name!r} needs terms, all or none of them archgym-2023; "
-                f"got {self.terms!r}."
+                f"Objective {self.name!r} needs a text as its name and terms, all or none of them "
+                f"archgym-2023; got {self.terms!r}."
             )
 
     @property
@@ -291,26 +292,23 @@ class Objective:
         return data | ({"revision": self.revision} if self.revision else {})
 
     def as_text(self) -> str | None:
-        """Return the text that names the metrics, such as ``minimise:latency_ns``.
+        """Return the text of the terms, such as ``minimise:2*latency_ns+area_mm2;target:ipc>=2``.
 
-        `parse_objective` and `parse_target` read it. None for objectives that such a text cannot
-        express: those with weights that differ, or with terms of several kinds.
+        `parse_objective` reads it. None for terms in another order, or of the published form.
         """
-        if len({term.weight for term in self.terms}) > 1:
-            return None
-        goals: dict[str, list[str]] = {}
+        groups: dict[str, list[str]] = {goal: [] for goal in _JOINED}
+        order = []
         for term in self.terms:
-            signs = {"at-most": "<=", "at-least": ">="}
-            shown = term.metric
-            if term.goal in signs:
-                shown = f"{term.metric}{signs[term.goal]}{term.target:.12g}"
-            goals.setdefault("target" if term.goal in signs else term.goal, []).append(shown)
-        if set(goals) == {"target"}:
-            text = "target:" + ",".join(goals["target"])
-        elif set(goals) <= {"minimise", "maximise"}:
-            text = ";".join(f"{goal}:{'+'.join(names)}" for goal, names in goals.items())
-        else:
+            goal = "target" if term.goal in _SIGNS else term.goal
+            if goal not in groups:
+                return None
+            order.append(list(groups).index(goal))
+            weight = "" if term.weight == 1.0 else f"{weight_text(term.weight)}*"
+            bound = "" if term.target is None else _SIGNS[term.goal] + weight_text(term.target)
+            groups[goal].append(f"{weight}{term.metric}{bound}")
+        if order != sorted(order):
             return None
+        text = ";".join(f"{goal}:{_JOINED[goal].join(m)}" for goal, m in groups.items() if m)
         limits = ",".join(str(limit).replace(" ", "") for limit in self.limits)
         return f"{text}[{limits}]" if limits else text
 
@@ -353,36 +351,46 @@ def objective_from_json(data: Mapping[str, Any]) -> Objective:
         ) from None
 
 
-_TARGET = re.compile(r"\s*(?P<metric>[\w.]+)\s*(?P<sign><=|>=)\s*(?P<value>[-+.\deE]+)\s*")
+_SIGNS: Final = {"at-most": "<=", "at-least": ">="}
+# What separates the terms of each goal in a text.
+_JOINED: Final = {"minimise": "+", "maximise": "+", "target": ","}
+_TERM: Final = re.compile(
+    r"\s*(?:(?P<weight>[\d.e-]+)\s*\*)?\s*(?P<metric>.+?)\s*"
+    r"(?:(?P<sign><=|>=)\s*(?P<value>[-+.\deE]+)\s*)?"
+)
 
 
-def parse_target(text: str, specs: Sequence[MetricSpec]) -> Objective:
-    """Return objective from text such as ``target:total_time_ns<=90000,power_mw<=1500``.
+def weight_text(weight: float) -> str:
+    """Return a weight as short as it can be read back, without a plus, which separates names."""
+    short = f"{weight:g}"
+    return (short if float(short) == weight else repr(weight)).replace("e+", "e")
 
-    Raises:
-      InvalidArgumentError: The text has another form.
-      UnknownNameError: It names a metric that does not exist.
-    """
-    terms = []
-    for part in text.removeprefix("target:").split(","):
-        match = _TARGET.fullmatch(part)
-        try:
-            value = float(match["value"]) if match else math.nan
-        except ValueError:
-            value = math.nan
-        known = {spec.name: spec for spec in specs}
-        if match is not None and match["metric"] not in known:
-            raise unknown_name("metric", match["metric"], known)
-        low = -math.inf if match is not None and known[match["metric"]].signed else 0.0
-        if match is None or not low <= value < math.inf:
-            raise InvalidArgumentError(
-                "A target must read `metric<=number` or `metric>=number`, the number 0 or more "
-                f"where the metric is; got {part!r}. "
-                "Write for instance target:total_time_ns<=90000,power_mw<=1500."
-            )
-        goal: TermGoal = "at-most" if match["sign"] == "<=" else "at-least"
-        terms.append(Term(match["metric"], goal, target=value))
-    return Objective(text, tuple(terms), "Targets met are worth 0, missed ones less.")
+
+def _term(goal: str, text: str, specs: Sequence[MetricSpec]) -> Term:
+    """Return the term of a text such as ``latency_ns``, ``2*latency_ns`` or ``power_mw<=1500``."""
+    is_signed = {spec.name: spec.signed for spec in specs}
+    match, is_target = _TERM.fullmatch(text), goal == "target"
+    given = {"metric": text} if match is None else match.groupdict()
+    name, sign = str(given["metric"]), given.get("sign")
+    if name not in is_signed and (sign is not None or not is_target):
+        raise unknown_name("metric", name, is_signed)
+    low = -math.inf if is_signed.get(name) else 0.0
+    weight, value = math.nan, None
+    with suppress(ValueError):
+        weight = float(given.get("weight") or 1.0)
+        value = None if sign is None else float(given["value"])
+    is_bound = value is not None and low <= value < math.inf
+    if not (is_bound if is_target else sign is None) or not 0 < weight < math.inf:
+        form = (
+            "`metric<=number` or `metric>=number`, the number 0 or more where the metric is, such "
+            "as target:total_time_ns<=90000,power_mw<=1500"
+            if is_target
+            else "`metric` or `2*metric`, with a weight above 0; limits belong in `subject_to`"
+        )
+        raise InvalidArgumentError(f"A {goal} term must read {form}; got {text!r}.")
+    if is_target:
+        goal = "at-most" if sign == "<=" else "at-least"
+    return Term(name, cast("TermGoal", goal), weight, value)
 
 
 def subject_to(
@@ -424,45 +432,45 @@ def with_limits(
 def objective_of(
     minimise: Sequence[str], maximise: Sequence[str], specs: Sequence[MetricSpec]
 ) -> Objective:
-    """Return the objective that minimises and maximises metrics of equal weight.
+    """Return the objective that minimises and maximises metrics, of equal weight unless given.
 
     Raises:
       InvalidArgumentError: No metric is named, or one is named twice.
       UnknownNameError: A metric does not exist.
     """
-    terms = [Term(name, "minimise") for name in minimise]
-    terms += [Term(name, "maximise") for name in maximise]
-    names = [term.metric for term in terms]
-    known = [spec.name for spec in specs]
-    for name in names:
-        if name not in known:
-            raise unknown_name("metric", name, known)
-    if not names or len(set(names)) != len(names):
+    texts = {"minimise": list(minimise), "maximise": list(maximise)}
+    terms = [_term(goal, text, specs) for goal, several in texts.items() for text in several]
+    if not terms or len({term.metric for term in terms}) != len(terms):
         raise InvalidArgumentError(
-            f"`minimise` and `maximise` must name one or more metrics, each once; got {names!r}."
+            "`minimise` and `maximise` must name one or more metrics, each once; got "
+            f"{[*minimise, *maximise]!r}."
         )
-    parts = [
-        f"{goal}:{'+'.join(m)}" for goal, m in (("minimise", minimise), ("maximise", maximise)) if m
-    ]
-    return Objective(";".join(parts), tuple(terms), "Metrics of equal weight.")
+    name = ";".join(f"{goal}:{'+'.join(several)}" for goal, several in texts.items() if several)
+    doc = "Metrics of equal weight." if {term.weight for term in terms} == {1.0} else ""
+    return Objective(name, tuple(terms), doc)
 
 
 def parse_objective(text: str, specs: Sequence[MetricSpec]) -> Objective:
-    """Return the objective of a text such as ``minimise:latency_ns+area_mm2;maximise:ipc``.
+    """Return the objective of a text such as ``minimise:latency_ns+2*area_mm2;target:ipc>=1``.
 
     Raises:
       InvalidArgumentError: The text has another form.
       UnknownNameError: A metric does not exist.
     """
-    metrics: dict[str, list[str]] = {"minimise": [], "maximise": []}
+    found: dict[str, list[str]] = {goal: [] for goal in _JOINED}
     for part in text.split(";"):
-        goal, _, names = part.partition(":")
-        if goal not in metrics:
+        goal, colon, names = part.partition(":")
+        if goal not in found or not colon:
             raise InvalidArgumentError(
-                f"An objective must read minimise:METRIC+…;maximise:METRIC+…; got {text!r}."
+                "An objective must read minimise:METRIC+…;maximise:METRIC+…;target:METRIC<=…,…; "
+                f"got {text!r}."
             )
-        metrics[goal] += names.split("+")
-    return objective_of(metrics["minimise"], metrics["maximise"], specs)
+        found[goal] += names.split(_JOINED[goal])
+    targets = tuple(_term("target", each, specs) for each in found["target"])
+    if targets and not (found["minimise"] or found["maximise"]):
+        return Objective(text, targets, "Targets met are worth 0, missed ones less.")
+    others = objective_of(found["minimise"], found["maximise"], specs)
+    return replace(others, name=text, terms=(*others.terms, *targets)) if targets else others
 
 
 # chosen: nobody gives twice the time, or twice the power, for a gain elsewhere; a larger margin

@@ -189,6 +189,9 @@ def hold(
             if is_listed(whole.space.parameter(name)) or name not in option_names(type(whole)):
                 raise
             raise InvalidDesignError(f"{error} Its total is --option {name}=N.") from None
+        if name in fixed and len(held[name]) > 1:
+            came = f"got {fixed[name]!r}. Several are `values`."
+            raise InvalidArgumentError(f"`{name}` must be held at one value; {came}")
     for name, texts in limits.items():
         held[name] = _within(whole.space.parameter(name), texts)
     # In the order of the space, so that one task has one name.
@@ -224,6 +227,18 @@ class WrappedSimulator(Simulator):
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return characteristics of a workload: name to (value, unit)."""
         return self._whole.describe_workload(workload)
+
+    def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
+        """Return what limits a design, as the whole simulator says."""
+        return self._whole.bottlenecks(self._of_whole(indices[None, :])[0], workload)
+
+    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
+        """Return a design in the format of another tool: the texts of files by their names."""
+        return self._whole.export(form, self._of_whole(indices[None, :])[0], workload)
+
+    def _of_whole(self, indices: np.ndarray) -> np.ndarray:
+        """Return designs as canonical index vectors of the whole simulator's space."""
+        return indices
 
 
 @final
@@ -308,8 +323,7 @@ class RestrictedSimulator(WrappedSimulator):
 
     def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
         """Return what limits a design, with moves that keep to what is held."""
-        found = self._whole.bottlenecks(self._of_whole(indices[None, :])[0], workload)
-        held = self._values
+        found, held = super().bottlenecks(indices, workload), self._values
         return [
             Bottleneck(
                 b.name,
@@ -340,10 +354,6 @@ class RestrictedSimulator(WrappedSimulator):
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse results that break the model's own invariants."""
         self._whole.check(values, workload)
-
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return a design in the format of another tool: the texts of files by their names."""
-        return self._whole.export(form, self._of_whole(indices[None, :])[0], workload)
 
     def _of_whole(self, indices: np.ndarray) -> np.ndarray:
         """Return designs as canonical index vectors of the whole space."""

@@ -18,6 +18,7 @@ from archgym.evaluation.objective import (
     INFEASIBLE_REWARD,
     Objective,
     objective_from_json,
+    weight_text,
 )
 from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import (
@@ -37,7 +38,6 @@ from archgym.evaluation.task_choices import (
     resolve_objective,
     resolve_simulator,
     resolve_workloads,
-    weight_text,
 )
 from archgym.evaluation.trials import Trials
 from archgym.spaces.display import html_table, shortened

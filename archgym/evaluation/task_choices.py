@@ -24,7 +24,6 @@ from archgym.evaluation.objective import (
     objective_from_json,
     objective_of,
     parse_objective,
-    parse_target,
     subject_to,
     with_limits,
 )
@@ -50,6 +49,7 @@ _TASK_ID = re.compile(
     r"/(?P<workloads>.+)"
     r"/(?P<objective>[^/]+)-v(?P<version>\d+)(\.(?P<revision>\d+))?"
 )
+_TEXTS = ("minimise:", "maximise:", "target:")
 # As `WeightedWorkload.label` makes it.
 _FILE_LABEL = re.compile(r".+@[0-9a-f]{8}")
 
@@ -487,8 +487,7 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
         else:
             objective = _objective(simulator, choices.objective, choices.revision)
     with _telling_where_metrics_are(simulator), choosing("subject_to"):
-        limits, on_parameters = choices.limits_of(simulator)
-        if limits or (not on_parameters and choices.subject_to is not None):
+        if limits := choices.limits_of(simulator)[0]:
             objective = subject_to(objective, limits, metrics)
         is_own = choices.minimise is not None or choices.maximise is not None
         objective = _with_limits_of(simulator, objective, is_own)
@@ -584,12 +583,6 @@ def recorded_objective(recipe: Mapping[str, Any]) -> str:
     return (objective.as_text() if is_former else None) or objective.name
 
 
-def weight_text(weight: float) -> str:
-    """Return a weight as short as it can be read back."""
-    short = f"{weight:g}"
-    return short if float(short) == weight else repr(weight)
-
-
 def _objective(
     simulator: Simulator, objective: str | Objective | None, revision: int | None = None
 ) -> Objective:
@@ -606,9 +599,7 @@ def _objective(
             return subject_to(
                 _objective(simulator, base, revision), limits.removesuffix("]"), simulator.metrics
             )
-        if objective.startswith("target:"):
-            return parse_target(objective, simulator.metrics)
-        if objective.startswith(("minimise:", "maximise:")):
+        if objective.startswith(_TEXTS):
             return parse_objective(objective, simulator.metrics)
         return _named_objective(simulator, objective, revision)
     if not isinstance(objective, Objective):
@@ -620,6 +611,16 @@ def _objective(
     for term in objective.terms:
         if term.metric not in known:
             raise unknown_name("metric", term.metric, known)
+    name = objective.name.partition("[")[0]
+    named = [o[name] for o in (simulator.objectives, simulator.former_objectives) if name in o]
+    if name.startswith(_TEXTS):
+        named = [parse_objective(name, simulator.metrics)]
+    is_other = bool(named) and all(each.terms != objective.terms for each in named)
+    if is_other or not name.strip() or "/" in name or not name.isprintable():
+        raise InvalidArgumentError(
+            "An objective of your own must have a name of its own, in one line and without `/`, "
+            f"since names of tasks have it; got {objective.name!r}. Choose another."
+        )
     return objective
 
 

@@ -290,8 +290,6 @@ def require_local(folder: str | Path, what: str) -> Path:
     Raises:
       InvalidArgumentError: It is a URL, or no path.
     """
-    if not isinstance(folder, str | Path):
-        raise InvalidArgumentError(f"{what}'s folder must be a path; got {folder!r}.")
     here, url = placed(folder)
     if url is not None:
         raise InvalidArgumentError(

@@ -82,20 +82,8 @@ class TaskInput(Input, frozen=True, kw_only=True):
 
     def choices(self) -> TaskChoices:
         """Return the choices of the task."""
-        return TaskChoices(
-            simulator=self.simulator,
-            space=self.space,
-            workload=self.workload,
-            objective=self.objective,
-            minimise=self.minimise or None,
-            maximise=self.maximise or None,
-            subject_to=self.subject_to or None,
-            fidelity=self.fidelity,
-            stand_in=self.stand_in,
-            options=self.options,
-            fixed=self.fixed,
-            values=self.values,
-        )
+        given = {name: getattr(self, name) for name in TaskInput.__struct_fields__}
+        return TaskChoices(**given | {n: given[n] or None for n in ("minimise", "maximise")})
 
 
 def read_design(space: DesignSpace, values: Mapping[str, Any], position: int) -> Design:
@@ -126,7 +114,7 @@ _MAX_SHOWN = 300
 # chosen: each holds a process of 200 MB.
 _MAX_OPEN_RULES = 2
 # Characters of a recorded name that could not be those of a task's id.
-_FOREIGN = re.compile(r"[^A-Za-z0-9._+@%=,()/\[\]{}<>:*-]+")
+_FOREIGN = re.compile(r"[^A-Za-z0-9._+@%=,;|()/\[\]{}<>:*-]+")
 # Characters that join several paths, or a name and a path, in one option.
 _JOINTS = re.compile(r"([,;:=*+])")
 

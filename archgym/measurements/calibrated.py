@@ -2,7 +2,7 @@
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -15,7 +15,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, subject_to
 from archgym.evaluation.restriction import WrappedSimulator
-from archgym.evaluation.simulator import FEASIBLE, BatchResult, Bottleneck, Simulator, Workload
+from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workload
 from archgym.measurements.calibration import Calibration, calibration_of
 from archgym.measurements.file import Measurements, read_measurements
 from archgym.measurements.points import facts_of, points_of
@@ -77,10 +77,7 @@ class CalibratedSimulator(WrappedSimulator):
         if chain and path is not None:
             measurements = measurements.up_to(chain)
         self.path = None if path is None else Path(path).absolute()
-        self.calibration: Calibration = calibration_of(
-            whole.name, whole.version, whole.space, whole.metrics, measurements,
-            options=whole.options,
-        )  # fmt: skip
+        self.calibration: Calibration = calibration_of(whole, measurements)
         present = self.calibration.prior.digest[:_PRIOR_DIGITS]
         if prior and prior != present:
             raise InvalidArgumentError(
@@ -91,7 +88,7 @@ class CalibratedSimulator(WrappedSimulator):
         self.options = {**whole.options, MEASURED_OPTION: self.digest}
         if self.confidence != _MIDDLE:
             self.options[CONFIDENCE_OPTION] = f"{self.confidence:g}"
-        self._columns = self.calibration.quantities(whole.simulated_metrics)
+        self._columns = self.calibration.errors(whole.simulated_metrics)
         self.metrics = (*whole.metrics, *self._further())
         for line in self.calibration.notes:
             _note(f"{path}: {line}.")
@@ -146,14 +143,6 @@ class CalibratedSimulator(WrappedSimulator):
             self._whole.simulate_without(cost, indices, workload), indices, workload
         )
 
-    def bottlenecks(self, indices: np.ndarray, workload: Workload) -> list[Bottleneck]:
-        """Return what limits a design, as the simulator says."""
-        return self._whole.bottlenecks(indices, workload)
-
-    def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
-        """Return a design in the format of another tool."""
-        return self._whole.export(form, indices, workload)
-
     def _bound(self, metric: str, sign: str) -> str:
         """Return the name of the metric that a limit on another applies to."""
         percent = 100.0 * (self.confidence if sign == "<=" else 1.0 - self.confidence)
@@ -169,10 +158,9 @@ class CalibratedSimulator(WrappedSimulator):
                 LOW + spec.name: f"Lower end of the 90 % interval of {spec.name}.",
                 HIGH + spec.name: f"Upper end of the 90 % interval of {spec.name}.",
             }
-            if self.confidence != _MIDDLE:
-                for sign in ("<=", ">="):
-                    name = self._bound(spec.name, sign)
-                    texts[name] = f"Value that {spec.name} keeps {sign} of with the confidence."
+            for sign in ("<=", ">=") if self.confidence != _MIDDLE else ():
+                name = self._bound(spec.name, sign)
+                texts[name] = f"Value that {spec.name} keeps {sign} of with the confidence."
             found += [
                 MetricSpec(name, spec.unit, "none", spec.resolution, text)
                 for name, text in texts.items()
@@ -196,8 +184,9 @@ class CalibratedSimulator(WrappedSimulator):
             edge = quantile(tail, 0.5 + INTERVAL / 2.0)
             margin = quantile(tail, self.confidence)
             place = raw.shape[1]
-            for column, (quantity, sign) in self._columns.items():
-                own, m, s = raw[built, column], sign * mean[:, quantity], spread[:, quantity]
+            for column, parts in self._columns.items():
+                # Quantities of which a metric has several are independent.
+                own, m, s = raw[built, column], mean @ parts, np.sqrt(spread**2 @ parts**2)
                 highest = self.simulated_metrics[column].highest
                 values[built, column] = np.minimum(own * np.exp(m), highest)
                 further = [own, *_ends(own, m, edge * s)]
@@ -215,15 +204,15 @@ def _ends(own: np.ndarray, mean: np.ndarray, half: np.ndarray) -> tuple[np.ndarr
     return np.minimum(one, other), np.maximum(one, other)
 
 
-def own_metrics(specs: Sequence[MetricSpec]) -> tuple[MetricSpec, ...]:
-    """Return metrics without the simulated values and ends that stand next to calibrated ones."""
-    names = {spec.name for spec in specs}
-    found = []
-    for spec in specs:
-        match = _FURTHER.fullmatch(spec.name)
-        if match is None or SIMULATED + match["metric"] not in names:
-            found.append(spec)
-    return tuple(found)
+def own_metric(name: str, names: Collection[str]) -> str:
+    """Return the metric that a simulated value or an end stands next to; the name of others.
+
+    Args:
+      name: Name of a metric.
+      names: Names of all metrics.
+    """
+    match = _FURTHER.fullmatch(name)
+    return match["metric"] if match and SIMULATED + match["metric"] in names else name
 
 
 @cache

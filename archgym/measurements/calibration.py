@@ -3,12 +3,13 @@
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 
 from archgym.errors import ArchGymError
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.simulator import Simulator
 from archgym.measurements.file import Measurement, Measurements
 from archgym.measurements.points import Points, joined, points_of
 from archgym.measurements.prior import ErrorPrior, chosen_prior, shipped_prior
@@ -19,6 +20,16 @@ from archgym.spaces.space import DesignSpace
 _MAX_RUNS: Final = 400
 # chosen: an exact simulator's number equals a measured one to the digits that tools print.
 _EQUAL: Final = 1e-5
+
+
+class Declaration(NamedTuple):
+    """Simulator of a study in the version of the study; its options where they are known."""
+
+    name: str
+    version: int
+    space: DesignSpace
+    metrics: tuple[MetricSpec, ...]
+    options: Mapping[str, str] | None = None
 
 
 @final
@@ -40,46 +51,39 @@ class Calibration:
     n_designs: int = 0
     notes: tuple[str, ...] = ()
 
-    def quantities(self, specs: Sequence[MetricSpec]) -> dict[int, tuple[int, float]]:
+    def errors(self, specs: Sequence[MetricSpec]) -> dict[int, np.ndarray]:
         """Return columns of metrics that have an error, with `ErrorPrior.error_of` of each."""
-        found = {column: self.prior.error_of(spec.name) for column, spec in enumerate(specs)}
-        return {c: each for c, each in found.items() if each and specs[c].formula is None}
+        found = ((c, s, self.prior.error_of(s.name)) for c, s in enumerate(specs))
+        return {c: of for c, spec, of in found if of is not None and spec.formula is None}
 
 
 def calibration_of(
-    name: str,
-    version: int,
-    space: DesignSpace,
-    specs: Sequence[MetricSpec],
+    source: Simulator | Declaration,
     measurements: Measurements | None = None,
     not_compared: str = "",
-    options: Mapping[str, str] | None = None,
 ) -> Calibration:
     """Return the calibration of a simulator.
 
     Args:
-      name: Name of the simulator.
-      version: Its version; measurements that were imported with another are left out.
-      space: Its space, not restricted.
-      specs: Its metrics.
+      source: The simulator, not restricted. Measurements that were imported with another version
+        are left out, and those with other options where the prior was not learned.
       measurements: Measurements of it; None for the prior alone.
       not_compared: Reason why no tool was compared on the workload; "" if one was.
-      options: Its options. A prior that was not learned does not know what others' rows say of
-        them; None for any.
     """
-    prior = (None if not_compared else shipped_prior(name, specs)) or chosen_prior(
+    specs = source.metrics
+    prior = (None if not_compared else shipped_prior(source.name, specs)) or chosen_prior(
         specs, not_compared or "no measured rows of this simulator are known"
     )
     rows = () if measurements is None else measurements.rows
     if not rows:
         return Calibration(prior, ErrorProcess(prior))
-    known = None if prior.origin == "learned" else options
+    options = None if prior.origin == "learned" else source.options
     differs = []
-    if prior.is_exact:
+    if prior.origin == "exact":
         why = "measurements differ from a simulator that is exact against another tool"
         guess = chosen_prior(specs, why)
         # Also by metrics that were not compared with the tool.
-        kept, _ = _usable(rows, name, version, guess, known)
+        kept, _ = _usable(rows, source, guess, options)
         worst = max((abs(v) for row in kept for v in _errors(row, guess).values()), default=0.0)
         if worst > _EQUAL:
             spread = np.linalg.norm([part.spread for part in guess.components], axis=0).max()
@@ -88,7 +92,7 @@ def calibration_of(
                 f"{100 * np.expm1(worst):.3g} %: errors of {100 * spread:.0f} % are assumed instead"
             )
             prior = guess
-    kept, unused = _usable(rows, name, version, prior, known)
+    kept, unused = _usable(rows, source, prior, options)
     unused += differs
     machines = sorted({row.machine for row in kept} - {""})
     if len(machines) > 1:
@@ -100,21 +104,25 @@ def calibration_of(
     process = ErrorProcess(prior)
     if not kept:
         return Calibration(prior, process, notes=tuple(unused))
-    points, residuals, keys = _residuals(kept, space, prior)
+    points, residuals, keys = _residuals(kept, source.space, prior)
     process.condition(points, residuals)
-    notes = [*unused, *_outliers(kept, process, residuals, prior), *_wrong_prior(process)]
+    notes = [*unused, *_outliers(kept, process, residuals, prior)]
+    if process.is_contradicted and prior.origin != "exact":
+        notes.append(
+            f"Errors here are about {process.scale:.1f} times as large as the {prior.origin} prior "
+            f"says (chance {process.surprise:.1g}): intervals are widened"
+        )
     return Calibration(prior, process, len(kept), len(keys), tuple(notes))
 
 
 def _usable(
     rows: Sequence[Measurement],
-    name: str,
-    version: int,
+    source: Simulator | Declaration,
     prior: ErrorPrior,
     options: Mapping[str, str] | None,
 ) -> tuple[list[Measurement], list[str]]:
     """Return the measurements that count, and why others do not."""
-    why = [_unused(row, name, version, prior, options) for row in rows]
+    why = [_unused(row, source, prior, options) for row in rows]
     kept = [row for row, text in zip(rows, why, strict=True) if not text]
     unused = [f"{n} measurements {text}" for text, n in Counter(why).items() if text]
     if len(kept) > _MAX_RUNS:
@@ -126,16 +134,15 @@ def _usable(
 
 def _unused(
     row: Measurement,
-    name: str,
-    version: int,
+    source: Simulator | Declaration,
     prior: ErrorPrior,
     options: Mapping[str, str] | None,
 ) -> str:
     """Return why a measurement does not count, "" if it does."""
-    if row.simulator != name:
+    if row.simulator != source.name:
         return "are of other simulators"
-    if row.version != version:
-        of = f"another version of {name} than {version}"
+    if row.version != source.version:
+        of = f"another version of {source.name} than {source.version}"
         return f"were imported with {of}, whose numbers differ: import them again"
     if options is not None and dict(row.options) != dict(options):
         text = ", ".join(f"{n}={v}" for n, v in row.options.items()) or "the defaults"
@@ -148,15 +155,19 @@ def _unused(
 def _errors(row: Measurement, prior: ErrorPrior) -> dict[int, float]:
     """Return errors of a measurement by number of the quantity, of its first measured metric.
 
-    A measured 0 has no logarithm: its relative difference counts, -1.
+    A product gives what the factors that were measured leave open, in equal parts. A measured 0 has
+    no logarithm: its relative difference counts, -1.
     """
     found: dict[int, float] = {}
     for metric in prior.metrics:
         measured, simulated = row.metrics.get(metric, -1.0), row.simulated.get(metric, 0.0)
-        error = prior.error_of(metric)
-        if error and error[0] not in found and measured >= 0 and simulated > 0:
-            value = float(np.log(measured / simulated)) if measured > 0 else -1.0
-            found[error[0]] = error[1] * value
+        if not (measured >= 0 and simulated > 0):
+            continue
+        value = float(np.log(measured / simulated)) if measured > 0 else -1.0
+        parts = np.asarray(prior.error_of(metric))
+        rest = value - sum(parts[quantity] * error for quantity, error in found.items())
+        free = [q for q in np.flatnonzero(parts).tolist() if q not in found]
+        found |= {q: float(parts[q] * rest / (parts[free] ** 2).sum()) for q in free}
     return found
 
 
@@ -206,12 +217,3 @@ def _outliers(
             "say: it counts less until a repeat confirms it"
         )
     return found
-
-
-def _wrong_prior(process: ErrorProcess) -> list[str]:
-    if not process.is_contradicted or process.prior.is_exact:
-        return []
-    return [
-        f"Errors here are about {process.scale:.1f} times as large as the {process.prior.origin} "
-        f"prior says (chance {process.surprise:.1g}): intervals are widened"
-    ]

@@ -128,10 +128,13 @@ def read_measurements(path: str | Path) -> Measurements:
     rows: list[Measurement] = []
     for number, line in enumerate(content.splitlines(keepends=True), start=1):
         data, chain = _parsed(path, number, line, chains[-1] if chains else "")
-        if number == 1:
-            _check_heading(path, data)
-        else:
+        if number > 1:
             rows.append(_measurement(path, number, data))
+        elif data.get("archgym") != "measurements" or data.get("format") != FORMAT:
+            problem = (
+                f"this version reads format {FORMAT} of measurements; got {data.get('format')!r}"
+            )
+            raise FileFormatError(path, 1, problem, "Install the version of ArchGym that wrote it")
         chains.append(chain)
     return Measurements(path, tuple(rows), tuple(chains))
 
@@ -196,15 +199,10 @@ def _parsed(path: Path, number: int, line: bytes, before: str) -> tuple[dict[str
     return data, chain
 
 
-def _check_heading(path: Path, data: Mapping[str, Any]) -> None:
-    if data.get("archgym") != "measurements" or data.get("format") != FORMAT:
-        problem = f"this version reads format {FORMAT} of measurements; got {data.get('format')!r}"
-        raise FileFormatError(path, 1, problem, "Install the version of ArchGym that wrote it")
-
-
 def _measurement(path: Path, number: int, data: Mapping[str, Any]) -> Measurement:
     try:
         typed(data, Measurement)
+        # Not what it returns: whole numbers stay whole, since facts are compared as texts.
         row = Measurement(**data)
         for name, value in [*row.metrics.items(), *row.simulated.items()]:
             check_value(name, value)

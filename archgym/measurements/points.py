@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 
@@ -52,6 +52,20 @@ class Points:
     def number(self, name: str) -> np.ndarray:
         """Return the numbers of a fact, (n,), NaN where it is not known."""
         return self.numbers.get(name, np.full(len(self), np.nan))
+
+
+class Sides(NamedTuple):
+    """Errors in a covariance's order: their points, row and number of the quantity of each."""
+
+    points: Points
+    row: np.ndarray
+    quantity: np.ndarray
+
+    @classmethod
+    def of(cls, points: Points, quantities: np.ndarray) -> "Sides":
+        """Return quantities of points, those of a point side by side."""
+        row = np.repeat(np.arange(len(points)), len(quantities))
+        return cls(points, row, np.tile(quantities, len(points)))
 
 
 def joined(parts: Sequence[Points]) -> Points:

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, final
 
@@ -14,7 +14,7 @@ import numpy as np
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.files.json_types import typed
-from archgym.measurements.points import SPACE, WORKLOAD, Points
+from archgym.measurements.points import SPACE, WORKLOAD, Points, Sides
 
 PRIOR_FILE: Final = Path("data") / "error.json"
 """File of a simulator's folder that holds its prior."""
@@ -82,6 +82,15 @@ class Component:
             found[is_new(points, self.news, known)] = self.spread_new
         return found
 
+    def covariance(
+        self, one: Sides, other: Sides, known: Mapping[str, frozenset[str]]
+    ) -> np.ndarray:
+        """Return the covariance of the component in errors, (n, m)."""
+        found = self.shares(one.points, other.points)[np.ix_(one.row, other.row)]
+        found *= self.spreads(one.points, known)[one.row, one.quantity][:, None]
+        found *= self.spreads(other.points, known)[other.row, other.quantity][None, :]
+        return np.asarray(found)
+
 
 def is_new(points: Points, names: Sequence[str], known: Mapping[str, frozenset[str]]) -> np.ndarray:
     """Return True for points with a value of these facts that is not known, (n,) bool."""
@@ -112,8 +121,8 @@ class ErrorPrior:
         "chosen" by the author.
       source: Rows that it was learned from, or why it was chosen.
       quantities: Names of quantities that have errors of their own.
-      metrics: Quantity of each metric, after "-" where the metric goes down as it goes up; others
-        have no known error.
+      metrics: Quantity of each metric, after "-" where the metric goes down as it goes up, or
+        several with " * " between; others have no known error.
       components: Parts of the error.
       noise: Standard deviation of a measurement by quantity.
       correlation: (n_quantities, n_quantities), between errors of quantities.
@@ -148,17 +157,18 @@ class ErrorPrior:
         numbers = {k: v for k, v in self.to_json().items() if k != "source"}
         return hashlib.sha256(json.dumps(numbers, sort_keys=True).encode()).hexdigest()
 
-    def error_of(self, metric: str) -> tuple[int, float] | None:
-        """Return the quantity's number of a metric with an error, and 1 or -1 for its direction."""
-        name = self.metrics.get(metric)
-        if name is None:
+    def error_of(self, metric: str) -> np.ndarray | None:
+        """Return how often each quantity's error is in that of a metric; None without one."""
+        if metric not in self.metrics:
             return None
-        return self.quantities.index(name.removeprefix("-")), -1.0 if name[0] == "-" else 1.0
-
-    @property
-    def is_exact(self) -> bool:
-        """True if the simulator has no error against what it was validated on."""
-        return self.origin == "exact"
+        found = np.zeros(len(self.quantities))
+        for text in self.metrics[metric].split(" * "):
+            name, sign = text.removeprefix("-"), -1.0 if text[0] == "-" else 1.0
+            if name in self.quantities:
+                found[self.quantities.index(name)] += sign
+            else:
+                found += sign * np.asarray(self.error_of(name))
+        return found
 
 
 def chosen_prior(metrics: Sequence[MetricSpec], why: str) -> ErrorPrior:
@@ -171,14 +181,18 @@ def chosen_prior(metrics: Sequence[MetricSpec], why: str) -> ErrorPrior:
     """
     modelled = [s for s in metrics if s.goal != "none" and s.formula is None and not s.exact]
     present = {spec.name for spec in modelled}
-    tied = {s.name: s.tied for s in modelled if s.tied.removeprefix("-") in present}
+    tied: dict[str, str] = {}
+    for spec in modelled:
+        factors = [text for text in spec.tied.split(" * ") if text.removeprefix("-") in present]
+        tied |= {spec.name: " * ".join(factors)} if factors else {}
     names = [spec.name for spec in modelled if spec.name not in tied]
     n = len(names)
     return ErrorPrior(
         "chosen",
         why,
         tuple(names),
-        {name: name for name in names} | tied,
+        # Products last: they say what their factors leave open.
+        {name: name for name in names} | dict(sorted(tied.items(), key=lambda e: "*" in e[1])),
         (
             Component("workload", (SPACE, WORKLOAD), spread=(_SHARED,) * n),
             Component("design", (SPACE, WORKLOAD), design=1.0, spread=(_OF_DESIGN,) * n),
@@ -193,19 +207,11 @@ def chosen_prior(metrics: Sequence[MetricSpec], why: str) -> ErrorPrior:
 
 def shipped_prior(name: str, specs: Sequence[MetricSpec]) -> ErrorPrior | None:
     """Return the prior that ships with a simulator; None where it has none for its metrics."""
-    shipped = _shipped(name) if name in simulator_names() else None
-    if shipped is None or not set(shipped.metrics) & {spec.name for spec in specs}:
+    if name not in simulator_names():
         return None
-    return shipped
-
-
-@cache
-def _shipped(name: str) -> ErrorPrior | None:
-    """Return the prior in a simulator's folder; None where it has none."""
     module = sys.modules[simulator_class(name).__module__]
     path = Path(module.__file__ or "").parent / PRIOR_FILE
     if not path.is_file():
         return None
-    data = json.loads(path.read_text("utf-8"))
-    assert data["format"] == FORMAT
-    return ErrorPrior.from_json(data)
+    shipped = ErrorPrior.from_json(json.loads(path.read_text("utf-8")))
+    return shipped if set(shipped.metrics) & {spec.name for spec in specs} else None

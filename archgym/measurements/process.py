@@ -6,7 +6,7 @@ from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 
-from archgym.measurements.points import Points
+from archgym.measurements.points import Points, Sides
 from archgym.measurements.prior import Component, ErrorPrior
 from archgym.runtime.importing import import_library, one_thread
 
@@ -39,20 +39,6 @@ class Residuals(NamedTuple):
     quantity: np.ndarray
     value: np.ndarray
     run: np.ndarray
-
-
-class _Sides(NamedTuple):
-    """Errors in a covariance's order: their points, row and number of the quantity of each."""
-
-    points: Points
-    row: np.ndarray
-    quantity: np.ndarray
-
-    @classmethod
-    def of(cls, points: Points, quantities: np.ndarray) -> "_Sides":
-        """Return quantities of points, those of a point side by side."""
-        row = np.repeat(np.arange(len(points)), len(quantities))
-        return cls(points, row, np.tile(quantities, len(points)))
 
 
 @final
@@ -164,7 +150,7 @@ class ErrorProcess:
         if not n:
             self._points = None
             return
-        at = _Sides(points, residuals.row, residuals.quantity)
+        at = Sides(points, residuals.row, residuals.quantity)
         kernel = self._covariance(at, at)
         noise = self._noises(residuals)
         confirmed = _confirmed(residuals, self._noise)
@@ -243,7 +229,7 @@ class ErrorProcess:
           quantities: Numbers of quantities; all by default.
         """
         chosen = np.arange(len(self.prior.quantities)) if quantities is None else quantities
-        at = _Sides.of(points, np.asarray(chosen, dtype=np.int64))
+        at = Sides.of(points, np.asarray(chosen, dtype=np.int64))
         covariance, mean = self._covariance(at, at), np.zeros(len(at.row))
         if self._points is not None:
             cross = self._covariance(at, self._at)
@@ -261,7 +247,7 @@ class ErrorProcess:
             variance += component.spreads(points, self.prior.known) ** 2
         mean = np.zeros((n, n_quantities))
         if self._points is not None:
-            cross = self._covariance(_Sides.of(points, np.arange(n_quantities)), self._at)
+            cross = self._covariance(Sides.of(points, np.arange(n_quantities)), self._at)
             # Row by row, so that no digit depends on how many designs there are.
             mean = np.array([each @ self._alpha for each in cross]).reshape(n, n_quantities)
             explained = np.array([each @ (self._inverse @ each) for each in cross])
@@ -272,16 +258,12 @@ class ErrorProcess:
         """Return the covariance of the noise of one run, (n_quantities, n_quantities)."""
         return np.asarray(self._correlation * np.outer(self._noise, self._noise))
 
-    def _covariance(self, one: "_Sides", other: "_Sides") -> np.ndarray:
+    def _covariance(self, one: Sides, other: Sides) -> np.ndarray:
         total = np.zeros((len(one.row), len(other.row)))
         for component in self._components:
-            a, b = (
-                component.spreads(at.points, self.prior.known)[at.row, at.quantity]
-                for at in (one, other)
-            )
-            shares = component.shares(one.points, other.points)[np.ix_(one.row, other.row)]
-            total += shares * a[:, None] * b[None, :]
-        return np.asarray(total * self._correlation[np.ix_(one.quantity, other.quantity)])
+            total += component.covariance(one, other, self.prior.known)
+        total *= self._correlation[np.ix_(one.quantity, other.quantity)]
+        return total
 
     def _noises(self, residuals: Residuals) -> np.ndarray:
         """Return the covariance of the noise of residuals, (n, n)."""

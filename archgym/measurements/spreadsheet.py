@@ -4,7 +4,8 @@ import csv
 import io
 import math
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from difflib import get_close_matches
@@ -14,11 +15,11 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.checks import check_line, check_mapping
+from archgym.checks import check_choice, check_line, check_mapping
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, error_text, sentence
 from archgym.evaluation.limits import unit_factor
 from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.options import declared_options
+from archgym.evaluation.simulator import option_names
 from archgym.evaluation.task import Task
 from archgym.files.storage import open_file, storage_errors
 from archgym.measurements.file import MAX_MEASUREMENTS, Measurement, check_value
@@ -73,46 +74,44 @@ def read_spreadsheet(
     """
     path = Path(path)
     heading, table = _table(path)
-    columns = [_column(path, text, task) for text in heading]
-    names = [column[0] for column in columns]
-    if len(set(names)) != len(names):
-        raise FileFormatError(path, 1, f"each column must come once; got {', '.join(heading)}")
-    metrics = {spec.name: spec for spec in task.simulator.metrics}
-    if not set(names) & set(metrics):
-        known = ", ".join([n for n, s in metrics.items() if s.goal != "none"][:8])
-        problem = f"a column must be a metric of {task.simulator.name}, such as {known}"
-        raise FileFormatError(path, 1, problem, _REMEDY)
-    source = type(task.simulator.bare)
-    options = {"simulator", "space", *(option.name for option in declared_options(source))}
-    if of_task := sorted(options & {*names} - {*metrics, *task.space.names, *_WORDS}):
-        problem = f"`{of_task[0]}` belongs to the task, which all rows share"
-        remedy = "Leave the column out; measurements of another set-up belong to a study of that"
-        raise FileFormatError(path, 1, problem, remedy)
-    if _EVALUATION in names and designs is None:
-        raise FileFormatError(path, 1, f"`{_EVALUATION}` names evaluations; name the study instead")
+    with _line(path, 1):
+        columns = [_column(text, task) for text in heading]
+        _check_columns([name for name, _ in columns], task)
+    metrics = {spec.name for spec in task.simulator.metrics}
     rows: list[Measurement] = []
     unused: set[str] = set()
     for number, cells in table:
-        values = dict(zip(names, cells, strict=True))
-        found = {}
-        for (name, factor), cell in zip(columns, cells, strict=True):
-            if name in _WORDS or name in task.space.names or not cell:
-                continue
-            try:
-                found[name] = float(cell) * factor
-            except ValueError:
-                if name in metrics:
-                    problem = f"`{name}` must be a number; got {cell[:40]!r}"
-                    raise FileFormatError(path, number, problem, _REMEDY) from None
-                unused.add(name)
-        unused |= {*found} - {*metrics}
-        rows.append(_row(path, number, task, values, found, designs or {}))
+        values, found = {}, {}
+        with _line(path, number):
+            for (name, factor), cell in zip(columns, cells, strict=True):
+                values[name] = cell
+                if name in _WORDS or name in task.space.names or not cell:
+                    continue
+                try:
+                    found[name] = float(cell) * factor
+                except ValueError:
+                    if name in metrics:
+                        text = f"`{name}` must be a number; got {cell[:40]!r}."
+                        raise InvalidArgumentError(text) from None
+                    unused.add(name)
+            unused |= {*found} - metrics
+            rows.append(_row(task, values, found, designs or {}))
     if off := wrong_unit(task, rows):
         name, problem, unit = off
         in_heading = f"If the unit differs, write it in the heading, such as `{name} [{unit}]`"
         raise FileFormatError(path, 1, problem, in_heading if unit else _REMEDY)
-    left_out = tuple(name for name in task.space.names if name not in names)
-    return Imported(tuple(rows), tuple(sorted(unused)), () if _EVALUATION in names else left_out)
+    left_out = tuple(name for name in task.space.names if name not in values)
+    return Imported(tuple(rows), tuple(sorted(unused)), () if _EVALUATION in values else left_out)
+
+
+@contextmanager
+def _line(path: Path, number: int) -> Iterator[None]:
+    """Name the file and the line in the error about what it holds."""
+    try:
+        yield
+    except ArchGymError as error:
+        problem, _, remedy = error_text(error).removesuffix(".").partition(". ")
+        raise FileFormatError(path, number, problem, remedy or _REMEDY) from None
 
 
 def measured(
@@ -138,57 +137,42 @@ def measured(
       InvalidArgumentError: A number, the workload or the design is impossible.
     """
     given = check_mapping("metrics", metrics)
-    metrics = {name: _number(name, value) for name, value in given.items()}
     names = [w.workload.name for w in task.workloads]
     if workload is None and len(names) > 1:
         raise InvalidArgumentError(
             f"`workload` must say which of {', '.join(names)} was measured; got none."
         )
-    if workload is not None and workload not in names:
-        raise InvalidArgumentError(
-            f"`workload` must be one of the task's, {', '.join(names)}; got {workload!r}."
-        )
+    workload = check_choice("workload", names[0] if workload is None else workload, names)
+    chosen = task.workloads[names.index(workload)].workload
     for word, text in {"date": date, "machine": machine}.items():
         if text != "":
             check_line(word, text)
     _check_date(date)
-    chosen = task.workloads[0 if workload is None else names.index(workload)].workload
     specs = {spec.name: spec for spec in task.simulator.metrics}
-    if not set(metrics) & set(specs):
+    if not set(given) & set(specs):
         known = ", ".join([n for n, s in specs.items() if s.goal != "none"][:8])
         raise InvalidArgumentError(
             f"A row must have a metric of {task.simulator.name}, such as {known}; "
-            f"got {', '.join(metrics) or 'none'}."
+            f"got {', '.join(given) or 'none'}."
         )
-    for name in metrics:
-        near = [] if name in specs else get_close_matches(name, specs, 1, 0.85)
-        if near:
-            raise InvalidArgumentError(f"Unknown metric {name!r}. Did you mean {near[0]!r}?")
-    space = task.space
-    default = dict(space.default)
-    filled = space.design({**default, **design})
-    indices = space.indices_of(filled)[None, :]
-    violated = int(space.violations(indices)[0])
-    if violated >= 0:
-        raise InvalidArgumentError(
-            f"The design breaks: {sentence(space.constraints[violated].reason)}"
-        )
+    for name in given:
+        for near in [] if name in specs else get_close_matches(name, specs, 1, 0.85):
+            raise InvalidArgumentError(f"Unknown metric {name!r}. Did you mean {near!r}?")
+    default = task.space.default
+    filled = task.space.design({**default, **design})
     source = task.simulator.bare
-    at = source.space.indices_of({n: filled[n] for n in source.space.names})[None, :]
-    result = source.evaluate_batch(at, chosen)
-    if result.reason[0]:
-        why = result.failures.get(0) or source.reasons[int(result.reason[0])]
-        raise InvalidArgumentError(
-            f"The simulator cannot build the design: {why.removesuffix('.')}."
-        )
+    built = source.evaluate({n: filled[n] for n in source.space.names}, chosen)
+    if built.infeasible is not None:
+        raise InvalidArgumentError(f"The design cannot be built: {sentence(built.infeasible)}")
     simulated = {
-        spec.name: float(value)
-        for spec, value in zip(source.metrics, result.values[0], strict=True)
-        if spec.goal != "none" or spec.name in metrics
+        spec.name: built[spec.name]
+        for spec in source.metrics
+        if spec.goal != "none" or spec.name in given
     }
-    for name, value in metrics.items():
-        _check_metric(name, value, specs.get(name), simulated.get(name, 0.0))
-        check_value(name, value)
+    metrics = {
+        name: _checked(name, value, specs.get(name), simulated.get(name, 0.0))
+        for name, value in given.items()
+    }
     return Measurement(
         simulator=source.name,
         version=source.version,
@@ -247,7 +231,7 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
     return heading, table
 
 
-def _column(path: Path, text: str, task: Task) -> tuple[str, float]:
+def _column(text: str, task: Task) -> tuple[str, float]:
     """Return the name of a column, and the factor to the metric's unit."""
     match = _HEADING.fullmatch(text)
     name = match["name"] if match else text
@@ -256,76 +240,84 @@ def _column(path: Path, text: str, task: Task) -> tuple[str, float]:
         unit = specs[name].unit
         factor = 1.0 if match["unit"] == unit else unit_factor(match["unit"], unit)
         if factor is None:
-            problem = f"`{name}` must be in {unit or 'no unit'}, or a multiple of it; got {text!r}"
-            raise FileFormatError(path, 1, problem, _REMEDY)
+            raise InvalidArgumentError(
+                f"`{name}` must be in {unit or 'no unit'}, or a multiple of it; got {text!r}."
+            )
         return name, factor
-    if name in specs or name in task.space.names or name in _WORDS:
-        return name, 1.0
     known = [*task.space.names, *specs, *_WORDS]
+    if name in known:
+        return name, 1.0
     near = [_EVALUATION] if name == "design" else get_close_matches(name, known, 1, 0.85)
     if near or not name:
-        remedy = f"Did you mean {near[0]!r}?" if near else _REMEDY
-        raise FileFormatError(path, 1, f"unknown column {text[:80]!r}", remedy)
+        raise InvalidArgumentError(
+            f"unknown column {text[:80]!r}. " + "".join(f"Did you mean {n!r}?" for n in near)
+        )
     return text, 1.0
 
 
-def _number(name: str, value: Any) -> float:
-    """Return a number of any kind as a float; a size that floats lack is infinite."""
-    if isinstance(value, bool) or not isinstance(value, Real):
-        raise InvalidArgumentError(f"`{name}` must be a number; got {value!r}.")
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
+def _check_columns(names: Sequence[str], task: Task) -> None:
+    """Refuse columns that come twice, or that belong to the task."""
+    if len(set(names)) != len(names):
+        raise InvalidArgumentError(f"each column must come once; got {', '.join(names)}.")
+    options = {"simulator", "space", *option_names(type(task.simulator.bare))}
+    own = {*(spec.name for spec in task.simulator.metrics), *task.space.names, *_WORDS}
+    if of_task := sorted(options & {*names} - own):
+        raise InvalidArgumentError(
+            f"`{of_task[0]}` belongs to the task, which all rows share. Leave the column out; "
+            "measurements of another set-up belong to a study of that."
+        )
 
 
-def _check_metric(name: str, value: float, spec: MetricSpec | None, simulated: float) -> None:
-    """Refuse a value that a metric cannot have; others' metrics may be anything finite.
+def _checked(name: str, value: Any, spec: MetricSpec | None, simulated: float) -> float:
+    """Return a value that a metric can have; others' metrics may be anything finite.
 
     Times and other costs are above 0. Counts, shares, gains and what is simulated as 0 may be 0.
 
     Raises:
-      InvalidArgumentError: It is one.
+      InvalidArgumentError: It cannot have it.
     """
+    if isinstance(value, bool) or not isinstance(value, Real):
+        raise InvalidArgumentError(f"`{name}` must be a number; got {value!r}.")
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
     may_be_0 = spec is None or spec.goal != "minimise" or spec.unit in ("", "%") or not simulated
     if spec is None or spec.signed:
-        what, is_right = "a finite number", math.isfinite(value)
+        what, is_right = "a finite number", math.isfinite(number)
     else:
         what = "0 or above" if may_be_0 else "a number above 0"
-        is_right = 0 < value < math.inf or (value == 0 and may_be_0)
-    if spec is not None and value > spec.highest:
+        is_right = 0 < number < math.inf or (number == 0 and may_be_0)
+    if spec is not None and number > spec.highest:
         what, is_right = f"at most {spec.highest:g} {spec.unit}", False
     if not is_right:
-        raise InvalidArgumentError(f"`{name}` must be {what}; got {value:g}.")
+        raise InvalidArgumentError(f"`{name}` must be {what}; got {number:g}.")
+    check_value(name, number)
+    return number
 
 
 def _row(
-    path: Path,
-    line: int,
     task: Task,
     values: Mapping[str, str],
     metrics: Mapping[str, float],
     designs: Mapping[str, Mapping[str, Any]],
 ) -> Measurement:
+    """Return the measurement in the cells of a row, by the names of their columns."""
     start = dict(task.space.default)
-    try:
-        number = values.get(_EVALUATION)
-        if number and number not in designs:
-            raise InvalidArgumentError(
-                f"{number!r} is not the number of an evaluation of the study"
-            )
-        start = dict(designs[number]) if number else start
-        given = {n: values[n] for n in task.space.names if values.get(n)}
-        design = with_values(task.space, start, given)
-        for name in given if number else ():
-            if design[name] != start[name]:
-                was = f"evaluation {number} has {name}={start[name]}"
-                raise InvalidArgumentError(f"{was}, not {design[name]}")
-        words = {name: values.get(name, "") for name in ("date", "machine")}
-        return measured(task, design, metrics, values.get("workload") or None, **words)
-    except ArchGymError as error:
-        text = error_text(error).removesuffix(".")
-        raise FileFormatError(path, line, text, _REMEDY) from None
+    number = values.get(_EVALUATION)
+    if number:
+        if number not in designs:
+            what = "the number of an evaluation of a study that is named"
+            raise InvalidArgumentError(f"{number!r} is not {what}.")
+        start = dict(designs[number])
+    given = {n: values[n] for n in task.space.names if values.get(n)}
+    design = with_values(task.space, start, given)
+    for name in given if number else ():
+        if design[name] != start[name]:
+            was = f"evaluation {number} has {name}={start[name]}"
+            raise InvalidArgumentError(f"{was}, not {design[name]}.")
+    words = {name: values.get(name, "") for name in ("date", "machine")}
+    return measured(task, design, metrics, values.get("workload") or None, **words)
 
 
 def wrong_unit(task: Task, rows: Sequence[Measurement]) -> tuple[str, str, str] | None:

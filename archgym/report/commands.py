@@ -1,5 +1,6 @@
 """Command lines and titles of tasks: what to run again, and what it is about."""
 
+import json
 import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -7,14 +8,22 @@ from typing import Any, Final
 
 import numpy as np
 
+from archgym.agent.agent import agent_class
 from archgym.errors import ArchGymError
 from archgym.evaluation.metrics import MetricSpec
-from archgym.evaluation.objective import Objective, Term
+from archgym.evaluation.objective import Objective, Term, objective_from_json, weight_text
 from archgym.evaluation.options import make_simulator
-from archgym.evaluation.simulator import recorded_options, simulator_class, simulator_names
+from archgym.evaluation.simulator import (
+    Simulator,
+    recorded_options,
+    simulator_class,
+    simulator_names,
+)
 from archgym.evaluation.task import Task
-from archgym.evaluation.task_choices import recorded_objective, weight_text
+from archgym.evaluation.task_choices import recorded_objective
 from archgym.report.quantities import metric_title, quantity
+from archgym.studies.metadata import Header
+from archgym.studies.portfolio import shipped_designs
 
 _WORDS: Final = {"minimise": "least", "maximise": "most"}
 _BOUNDS: Final = {"at-most": "at most", "at-least": "at least", "<=": "at most", ">=": "at least"}
@@ -82,14 +91,16 @@ def task_words(recipe: Mapping[str, Any]) -> list[str]:
     confidence = options.pop("confidence", None) if "measured" in options else None
     options.pop("measured", None)
     options = recorded_options(str(recipe["simulator"]), int(recipe["version"]), options)
-    is_readable = not is_proxy and not any(set(value) & set(",]") for value in options.values())
+    own = _own_objective(recipe)
+    is_marked = any(set(value) & set(",]") for value in options.values())
+    is_readable = not (is_proxy or is_marked or own)
     words = [str(recipe["id"])]
     if not is_readable:
-        # An id neither holds such values nor names the file of a proxy.
+        # An id neither holds such values nor names the file of a proxy, or terms of one's own.
         words = [str(recipe["simulator"]), "--space", str(recipe["space_name"])]
         words += ["--fidelity", str(recipe["fidelity"])]
         words += [word for name, value in options.items() for word in ("-o", f"{name}={value}")]
-        words += ["--objective", recorded_objective(recipe)]
+        words += ["--objective", own or recorded_objective(recipe)]
     if not is_readable or any(w["source"] != w["name"] for w in recipe["workloads"]):
         for w in recipe["workloads"]:
             words += ["-w", f"{w['source']}={weight_text(float(w['weight']))}"]
@@ -98,6 +109,25 @@ def task_words(recipe: Mapping[str, Any]) -> list[str]:
     if recipe.get("measured") is not None:
         words += ["--measured", str(recipe["measured"])]
     return [*words, "--from-proxy", str(stand_in["path"])] if is_proxy else words
+
+
+def _simulator_of(recipe: Mapping[str, Any]) -> Simulator:
+    """Return the simulator of a recorded task, as it is now."""
+    kind, left_out = simulator_class(recipe["simulator"]), ("measured", "confidence", "proxy")
+    options = recorded_options(kind.name, int(recipe["version"]), recipe["options"])
+    options = {k: v for k, v in options.items() if k not in left_out}
+    return make_simulator(kind, recipe["space_name"], recipe["fidelity"], options)
+
+
+def _own_objective(recipe: Mapping[str, Any]) -> str | None:
+    """Return the text of an objective that a user made of terms; None for one with a name."""
+    objective = objective_from_json(recipe["objective"])
+    name = objective.name.partition("[")[0]
+    with suppress(ArchGymError):
+        made = _simulator_of(recipe)
+        if ":" not in name and name not in (*made.objectives, *made.former_objectives):
+            return objective.as_text()
+    return None
 
 
 def is_registered(recipe: Mapping[str, Any]) -> bool:
@@ -115,11 +145,9 @@ def older_version(recipe: Mapping[str, Any]) -> str:
     if name not in simulator_names():
         return ""
     now = (kind := simulator_class(name)).version
-    options = recorded_options(name, was, recipe["options"])
-    options = {k: v for k, v in options.items() if k not in ("measured", "confidence")}
     # Some options change the version.
     with suppress(ArchGymError):
-        now = make_simulator(kind, recipe["space_name"], recipe["fidelity"], options).version
+        now = _simulator_of(recipe).version
     if was >= now or was in kind.former_versions:
         return ""
     return (
@@ -150,6 +178,32 @@ def evaluate_line(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
         text = ",".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
         words += ["--set", f"{parameter}={text}"]
     return shlex.join(words)
+
+
+def search_options(header: Header) -> tuple[str, ...]:
+    """Return the options of `archgym search` with which a recorded search ran."""
+    given: list[tuple[str, Any]] = [
+        ("-n", header.budget),
+        ("--seed", header.seed),
+        *(("--hyper", f"{name}={value}") for name, value in header.hyperparameters.items()),
+        ("--max-asks", header.max_asks),
+        ("--patience", header.patience),
+        ("--stop-at", header.stop_at),
+        *(("--warm-start", source.folder) for source in header.warm_start or ()),
+    ]
+    words = [word for name, value in given if value is not None for word in (name, str(value))]
+    space = header.space()
+    starts = [dict(space.design_at(np.array(row))) for row in header.start or ()]
+    usual: list[dict[str, Any]] = []
+    with suppress(ArchGymError):
+        if not header.warm_start and agent_class(str(header.agent)).uses_portfolio:
+            shipped = shipped_designs(str(header.task["simulator"]), space)
+            usual = [dict(space.design(design)) for design in shipped]
+    words += ["--no-prior"] * bool(usual and not starts)
+    for design in starts if starts != usual else ():
+        changed = {name: value for name, value in design.items() if value != space.default[name]}
+        words += ["--start", json.dumps(changed) if changed else "default"]
+    return tuple(words)
 
 
 def search_command(recipe: Mapping[str, Any], agent: str | None, *options: str) -> str:

@@ -1,7 +1,6 @@
 """Decisions under a simulator's error: which design may be the best, and what to measure next."""
 
 import os
-import re
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
@@ -14,7 +13,6 @@ import numpy as np
 from archgym.analysis.pareto import front
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import ArchGymError, InvalidArgumentError
-from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, objective_from_json
 from archgym.evaluation.options import make_simulator
@@ -30,16 +28,15 @@ from archgym.measurements.calibrated import (
     CONFIDENCE_OPTION,
     MEASURED_OPTION,
     SIMULATED,
-    own_metrics,
+    own_metric,
 )
-from archgym.measurements.calibration import Calibration, calibration_of
+from archgym.measurements.calibration import Calibration, Declaration, calibration_of
 from archgym.measurements.file import MEASURED_NAME, Measurements, read_measurements
 from archgym.measurements.points import SPACE, WORKLOAD, Points, facts_of, joined, points_of
 from archgym.measurements.process import Posterior
 from archgym.report.quantities import counted
 from archgym.runtime.importing import one_thread
 from archgym.spaces.design import Design
-from archgym.spaces.space import DesignSpace
 from archgym.studies.snapshot import StudyLog
 
 Robust = Literal["no", "expected", "p10"]
@@ -58,7 +55,6 @@ _MOST_DESIGNS: Final = 150
 # chosen: sides of a covariance that is factored in a tenth of a second.
 _MOST_SIDES: Final = 600
 _ALIKE: Final = 1e-9
-_BOUND: Final = re.compile(r"p\d+(_\d+)?_(?P<metric>.+)")
 # As for a hypervolume's corner: nobody takes a design that is twice as bad as the default one.
 _MISSED: Final = float(np.log(2.0))
 
@@ -336,6 +332,8 @@ class Decision:
         chance, gap = self.beats(0, 1), self.best.reward - rival.reward
         one, other = self.best.evaluation, rival.evaluation
         text = f"Evaluation {one} beats {other} with {100 * chance:.0f} %"
+        if f"{chance:.2f}" == "0.50":
+            text = f"It is even whether evaluation {one} or {other} is better"
         if self.n_terms > 1:
             text = f"Of {one} and {other} alone, {one} has the better sum with {100 * chance:.0f} %"
         if abs(gap) <= _ALIKE and (self.utility[:, 0] == self.utility[:, 1]).all():
@@ -393,12 +391,9 @@ def decide(
     stated = float(options.pop(CONFIDENCE_OPTION, 0.5))
     options.pop(MEASURED_OPTION, None)
     wanted = check_number("confidence", stated if confidence is None else confidence, 0.5, 0.999)
-    source = _Source.of(log, options)
-    calibration = calibration_of(
-        source.name, source.version, source.space, source.specs, _measurements(log, measured),
-        source.not_compared, source.options,
-    )  # fmt: skip
-    problem = _Problem.of(log, source, calibration)
+    source, facts, not_compared = _source(log, options)
+    calibration = calibration_of(source, _measurements(log, measured), not_compared)
+    problem = _Problem.of(log, source, facts, calibration)
     posterior = calibration.process.predict(problem.points, problem.quantities)
     return _decision(log, problem, posterior, calibration, wanted, robust, seed)
 
@@ -421,47 +416,29 @@ def _measurements(log: StudyLog, measured: str | Path | Measurements | None) -> 
     return found
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class _Source:
-    """The simulator of a study, without what is held and without calibration."""
+def _source(
+    log: StudyLog, options: Mapping[str, str]
+) -> tuple[Declaration, Sequence[Mapping[str, Any]], str]:
+    """Return the simulator of a study, without what is held and without calibration.
 
-    name: str
-    version: int
-    space: DesignSpace
-    specs: tuple[MetricSpec, ...]
-    facts: tuple[Mapping[str, str | float], ...]
-    """Facts of each workload of the task."""
-    not_compared: str = ""
-    """Reason, in words, why no tool was compared on the workloads; "" for none."""
-    options: Mapping[str, str] | None = None
-    """Options; None where the simulator is not installed."""
-
-    @classmethod
-    def of(cls, log: StudyLog, options: Mapping[str, str]) -> "_Source":
-        """Return the simulator of a study, from its recipe where it is not installed."""
-        recipe = log.header.task
-        name, space_name = str(recipe["simulator"]), str(recipe["space_name"])
-        version, whole = int(recipe["version"]), split_space(space_name)[0] or space_name
-        facts: tuple[Mapping[str, str | float], ...] = tuple(
-            {**options, SPACE: whole, WORKLOAD: str(w["digest"])} for w in recipe["workloads"]
-        )
-        space, specs, not_compared = log.space, own_metrics(log.metrics), ""
-        chosen: Mapping[str, str] | None = None
-        if name in simulator_names():
-            # Where it cannot be made, such as without its files, the recipe says enough.
-            with suppress(ArchGymError):
-                made = make_simulator(
-                    simulator_class(name),
-                    space_name,
-                    str(recipe["fidelity"]),
-                    recorded_options(name, version, options),
-                ).bare
-                workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
-                facts = tuple(facts_of(made, workload) for workload in workloads)
-                space, specs, chosen = made.space, made.metrics, made.options
-                not_compared = next(filter(None, map(made.not_compared, workloads)), "")
-        return cls(name, version, space, specs, facts, not_compared, chosen)
+    What the study recorded stands in for a simulator that cannot be made, such as without its
+    files. Facts of each workload follow, and why no tool was compared on one, "" for none.
+    """
+    recipe = log.header.task
+    name, space_name, version = recipe["simulator"], recipe["space_name"], recipe["version"]
+    if name in simulator_names():
+        with suppress(ArchGymError):
+            known = recorded_options(name, version, options)
+            made = make_simulator(simulator_class(name), space_name, recipe["fidelity"], known).bare
+            workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
+            reason = next(filter(None, map(made.not_compared, workloads)), "")
+            source = Declaration(name, version, made.space, made.metrics, made.options)
+            return source, [facts_of(made, workload) for workload in workloads], reason
+    names = [spec.name for spec in log.metrics]
+    own = tuple(spec for spec in log.metrics if own_metric(spec.name, names) == spec.name)
+    shared = {**options, SPACE: split_space(space_name)[0] or space_name}
+    facts = [{**shared, WORKLOAD: str(w["digest"])} for w in recipe["workloads"]]
+    return Declaration(name, version, log.space, own), facts, ""
 
 
 @final
@@ -473,7 +450,7 @@ class _Problem:
       rows: (n,) rows of the log.
       values: (n, w, n_columns), simulated metrics that the objective needs.
       specs: Metrics of the columns.
-      quantity_of: Place among `quantities`, and 1 or -1, by column that has an error.
+      parts: Numbers of errors of `quantities` in that of each column that has one.
       quantities: Numbers of the quantities that matter.
       points: n * w points, workloads of a design side by side.
       reference: (w, n_columns), of the default design.
@@ -484,7 +461,7 @@ class _Problem:
     rows: np.ndarray
     values: np.ndarray
     specs: tuple[MetricSpec, ...]
-    quantity_of: Mapping[int, tuple[int, float]]
+    parts: Mapping[int, np.ndarray]
     quantities: tuple[int, ...]
     points: Points
     reference: np.ndarray
@@ -492,22 +469,32 @@ class _Problem:
     n_feasible: int
 
     @classmethod
-    def of(cls, log: StudyLog, source: _Source, calibration: Calibration) -> "_Problem":
+    def of(
+        cls,
+        log: StudyLog,
+        source: Declaration,
+        facts: Sequence[Mapping[str, Any]],
+        calibration: Calibration,
+    ) -> "_Problem":
         """Return the most promising designs of a study."""
-        objective = _plain(objective_from_json(log.header.task["objective"]), source.specs)
+        objective = objective_from_json(log.header.task["objective"])
+        # Limits apply to metrics themselves here, not to their quantiles.
+        names = [spec.name for spec in log.metrics]
+        limits = [replace(each, metric=own_metric(each.metric, names)) for each in objective.limits]
+        objective = replace(objective, limits=tuple(limits))
         n_feasible = int(log.is_feasible.sum())
         if not n_feasible:
             raise InvalidArgumentError(
                 f"{log.folder} has no feasible design to decide among. Search on."
             )
-        highest = {spec.name: spec.highest for spec in source.specs}
+        highest = {spec.name: spec.highest for spec in source.metrics}
         recorded = [replace(s, highest=highest.get(s.name, s.highest)) for s in log.metrics]
         # A derived metric with an own error does not inherit that of others.
         own = calibration.prior.metrics
         recorded = [replace(s, formula=None) if s.name in own else s for s in recorded]
         specs = _needed(objective, recorded)
-        with_error = calibration.quantities(specs)
-        quantities = tuple(sorted({number for number, _ in with_error.values()}))
+        parts = calibration.errors(specs)
+        quantities = tuple(np.flatnonzero(np.any([*parts.values()], axis=0)).tolist())
         sides = len(log.workloads) * max(len(quantities), 1)
         n = min(_MOST_DESIGNS, max(2, _MOST_SIDES // sides))
         rows = _promising(log, n)
@@ -522,8 +509,8 @@ class _Problem:
         indices = np.stack([source.space.indices_of(source.space.design(d)) for d in designs])
         points = joined(
             [
-                points_of(source.space, indices, facts, own)
-                for facts, own in zip(source.facts, simulated, strict=True)
+                points_of(source.space, indices, each, own)
+                for each, own in zip(facts, simulated, strict=True)
             ]
         )
         order = np.arange(len(points)).reshape(len(log.workloads), len(rows)).T.ravel()
@@ -531,7 +518,7 @@ class _Problem:
             rows,
             values[:, :, columns],
             specs,
-            {column: (quantities.index(q), sign) for column, (q, sign) in with_error.items()},
+            {column: each[[*quantities]] for column, each in parts.items()},
             quantities,
             points.rows(order),
             log.reference[:, columns],
@@ -551,8 +538,8 @@ class _Problem:
         n_draws, (n, w, n_columns) = len(errors), self.values.shape
         values = np.tile(self.values, (n_draws, 1, 1, 1))
         shaped = errors.reshape(n_draws, n, w, -1)
-        for column, (place, sign) in self.quantity_of.items():
-            values[..., column] *= np.exp(sign * shaped[..., place])
+        for column, parts in self.parts.items():
+            values[..., column] *= np.exp(shaped @ parts)
             np.minimum(values[..., column], self.specs[column].highest, out=values[..., column])
         simulated = [column for column, spec in enumerate(self.specs) if spec.formula is None]
         flat = derived_values(values.reshape(-1, n_columns)[:, simulated], self.specs)
@@ -565,18 +552,6 @@ class _Problem:
         terms = self.objective.weighted_terms(flat[:first], built[:first], *known)
         on_front = np.mean([front(each) for each in terms.reshape(-1, n, terms.shape[1])], axis=0)
         return flat.reshape(values.shape), reward.reshape(n_draws, n), on_front
-
-
-def _plain(objective: Objective, specs: Sequence[MetricSpec]) -> Objective:
-    """Return an objective whose limits apply to metrics themselves, not to their quantiles."""
-    names = {spec.name for spec in specs}
-    limits = []
-    for limit in objective.limits:
-        match = _BOUND.fullmatch(limit.metric)
-        is_bound = limit.metric not in names and match is not None
-        metric = match["metric"] if is_bound and match is not None else limit.metric
-        limits.append(Limit(metric, limit.sign, limit.bound))
-    return replace(objective, limits=tuple(limits))
 
 
 def _needed(objective: Objective, specs: Sequence[MetricSpec]) -> tuple[MetricSpec, ...]:

@@ -16,6 +16,7 @@ from archgym.errors import ArchGymError, InvalidArgumentError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, reference_point
 from archgym.files.remote import local_copy
+from archgym.report.commands import search_options
 from archgym.spaces.space import DesignSpace
 from archgym.studies.front import study_objective
 from archgym.studies.snapshot import StudyLog, read_study
@@ -88,6 +89,7 @@ class RunEvidence:
     """Limits that the best design of the run misses, in words."""
     is_draw: bool = False
     """True for one of many settings of its agent, which reports do not compare."""
+    options: tuple[str, ...] = ()
 
     @cached_property
     def curve(self) -> np.ndarray:
@@ -359,6 +361,7 @@ def _run(
         problem,
         log.damage_report(),
         () if best is None else tuple(log.missed(best)),
+        options=search_options(log.header),
     )
 
 

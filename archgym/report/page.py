@@ -19,7 +19,7 @@ from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.files.json_types import plain
 from archgym.files.storage import MARK, write_atomic
 from archgym.report.answer import Answer, Gain
-from archgym.report.commands import search_command, task_title
+from archgym.report.commands import is_registered, search_command, task_title
 from archgym.report.evidence import TaskEvidence
 from archgym.report.figures import FrontChart, figures, front_chart
 from archgym.report.findings import SURE_P, Findings
@@ -333,16 +333,12 @@ def _repeat(findings: Findings, options: PageOptions) -> _Fold:
 def _repeated(task: TaskEvidence) -> str:
     runs = [run for run in task.runs if run.agent not in ("log", "merged")]
     lines = []
-    if runs:
+    is_known = is_registered(task.recipe)
+    if runs and is_known:
         run = runs[0]
         best = task.best
         run = best[0] if best is not None and best[0] in runs else run
-        words = ["-n", str(run.planned)]
-        words += [] if run.seed is None else ["--seed", str(run.seed)]
-        settings = json.loads(run.hyperparameters)
-        for name, value in settings.items():
-            words += ["--hyper", f"{name}={value}"]
-        command = search_command(task.recipe, run.agent, *words)
+        command = search_command(task.recipe, run.agent, *run.options)
         lines.append(f"<p>The best run on {escape(task.id)}:</p><pre>{escape(command)}</pre>")
     versions = ", ".join(f"{name} {version}" for name, version in task.versions.items())
     recipe = task.recipe
@@ -356,8 +352,8 @@ def _repeated(task: TaskEvidence) -> str:
     text = (
         f"Simulator {recipe['simulator']}, version {recipe['version']}, fidelity "
         f"{recipe['fidelity']}{f', {options}' if options else ''}; task digest "
-        f"{recipe['digest'][:16]}.{answered} How near the simulator comes to its reference: "
-        f"archgym validate {recipe['simulator']}. Made with {versions}."
+        f"{recipe['digest'][:16]}.{answered}" + " How near the simulator comes to its reference: "
+        f"archgym validate {recipe['simulator']}." * is_known + f" Made with {versions}."
     )
     return "".join([*lines, f'<p class="note">{escape(text)}</p>'])
 

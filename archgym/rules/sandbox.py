@@ -15,10 +15,10 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from typing import Any, final
 
+from archgym.checks import check_number
 from archgym.errors import (
     ArchGymError,
     FileFormatError,
-    InvalidArgumentError,
     SimulatorError,
     UnknownNameError,
     error_text,
@@ -53,11 +53,7 @@ class RuleRunner(Closing):
 
     def __init__(self, seconds: float = DEFAULT_SECONDS) -> None:
         """Keep the limit; the process starts with the first run."""
-        if not 0 < seconds <= 3600:
-            raise InvalidArgumentError(
-                f"`seconds` must be above 0 and at most 3600; got {seconds}."
-            )
-        self._seconds = seconds
+        self._seconds = check_number("seconds", seconds, 1e-9, 3600)
         self._process: Any = None
         # Domain whose kernels the process has prepared.
         self._prepared = ""

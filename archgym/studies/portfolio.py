@@ -23,9 +23,11 @@ import numpy as np
 
 from archgym.checks import check_whole
 from archgym.errors import ArchGymError, InvalidArgumentError, InvalidDesignError
+from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.spaces.design import Design
+from archgym.spaces.space import DesignSpace
 from archgym.studies.metadata import STUDY_NAME
 from archgym.studies.prior import StudySource, best_first
 from archgym.studies.snapshot import StudyLog, read_study
@@ -254,14 +256,15 @@ def _rewards(
     return rewards, cost
 
 
-def shipped_portfolio(task: Task) -> tuple[dict[str, Any], ...]:
-    """Return the designs that ship for a task's space, without those that it lacks.
+def shipped_designs(simulator: str, space: DesignSpace) -> tuple[dict[str, Any], ...]:
+    """Return the designs that ship for a space, without those that it lacks.
 
     Args:
-      task: Any task; one of a user's own simulator has none.
+      simulator: Name of the simulator; one of a user's own has none.
+      space: The space, whose parameters may be held.
     """
-    designs = _portfolios().get((task.simulator.name, task.simulator.unrestricted.space.name), ())
-    return tuple(design for design in designs if _is_in(task, design))
+    designs = _portfolios().get((simulator, str(split_space(space.name)[0])), ())
+    return tuple(design for design in designs if _is_in(space, design))
 
 
 def earlier_designs(task: Task, folder: Path, size: int = _SIZE) -> tuple[dict[str, Any], ...]:
@@ -342,13 +345,13 @@ def _distance(task: Task, log: StudyLog) -> float:
     return float(np.mean([abs(np.log(own[name] / theirs[name])) for name in shared] or [np.inf]))
 
 
-def _is_in(task: Task, design: dict[str, Any]) -> bool:
-    """Return True if a design lies in the space of a task, whose parameters may be held."""
+def _is_in(space: DesignSpace, design: dict[str, Any]) -> bool:
+    """Return True if a design lies in a space, whose parameters may be held."""
     try:
-        indices = np.asarray(task.space.indices_of(design))[None, :]
+        indices = np.asarray(space.indices_of(design))[None, :]
     except InvalidDesignError:
         return False
-    return bool(task.space.feasible(indices)[0])
+    return bool(space.feasible(indices)[0])
 
 
 @cache

@@ -532,7 +532,7 @@ class Study(Closing):
         if self._lease is None:
             self._reattach()
         if minutes is not None:
-            seconds = 60.0 * check_number("minutes", minutes, 0.0)
+            seconds = 60.0 * check_number("minutes", minutes, 1e-9)
             self._recorder.deadline = time.monotonic() + seconds
         self.extend(budget)
         used = executor if executor is not None else SerialExecutor()

@@ -14,7 +14,7 @@ from typing import Any, Final, Literal, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError
+from archgym.checks import check_number
 from archgym.evaluation.limits import Limit, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective, Term
 from archgym.evaluation.task import Task
@@ -106,9 +106,7 @@ def prove(
       InvalidArgumentError: `seconds` is not above 0.
       SimulatorError: The simulator broke.
     """
-    if not 0 < seconds < math.inf:
-        raise InvalidArgumentError(f"`seconds` must be above 0; got {seconds!r}.")
-    search = _Search(task, seconds)
+    search = _Search(task, check_number("seconds", seconds, 1e-9))
     if known is not None:
         search.take(np.asarray(known, dtype=np.int64)[None, :])
     first = [task.space.names.index(n) for n in task.simulator.bounded_by if n in task.space.names]

@@ -9,7 +9,6 @@ the configurations.
 
 import sys
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +17,7 @@ import numpy.typing as npt
 
 from archgym.measurements.points import SPACE, Points, facts_of, joined, points_of
 from archgym.measurements.prior import Component, ErrorPrior
-from evidence.errors import MOST_ROWS, Fold, learned_prior, write_prior
+from evidence.errors import MOST_ROWS, Fold, learned_prior, matched, write_prior
 from evidence.moe.fitting import Problem, problem
 from evidence.moe.measured import WORKLOAD, Measured, read_serving
 from evidence.moe.serving import configuration_folds, held_out
@@ -45,10 +44,6 @@ _LOAD: Final = {
     "tpot_mean_ms": 1.5, "ttft_mean_ms": 6.0,
 }  # fmt: skip
 _SHARDS: Final = {"tensor": 4.0}
-# chosen: effects of the load, over those that are learned. Learning takes the largest for outliers,
-# and sees eight rows of a deployment at most: after three measurements intervals of 90 % held 86 %
-# of left-out rows. Of 1, 1.5 and 2.
-_WIDER: Final = 1.5
 _OUT: Final = Path(__file__).parents[2] / "archgym" / "simulators" / "moe" / "data" / "error.json"
 
 
@@ -175,18 +170,7 @@ def learn(
     ]
     alike = (*_DEPLOYMENT, *_LAYOUT)
     found = learned_prior(guess(known, source), folds, alike, most_rows=most_rows)
-    return replace(found, components=tuple(map(_wider, found.components)))
-
-
-def _wider(part: Component) -> Component:
-    """Return a component, of the load with larger spreads."""
-    if not part.near:
-        return part
-    spreads = [
-        tuple(float(f"{_WIDER * value:.3g}") for value in each)
-        for each in (part.spread, part.spread_new)
-    ]
-    return replace(part, spread=spreads[0], spread_new=spreads[1])
+    return matched(found, folds[1:], _DEPLOYMENT)
 
 
 def main() -> None:

@@ -236,4 +236,4 @@ def test_program_next_to_an_agent_is_refused(archgym: Archgym) -> None:
     ran = archgym("bench", "run", "python client.py", "random", "--out", "a")
 
     assert ran.code != 0
-    assert "A program runs alone, without agents; got 'python client.py' too." in ran.err
+    assert "A program runs alone, without agents and `--workers`; got 'python c" in ran.err

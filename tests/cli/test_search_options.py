@@ -137,7 +137,7 @@ def test_searches_share_a_cache(archgym: Archgym) -> None:
         (["--stop-at", "speed <= 3"], "Unknown metric 'speed'"),
         (["--stop-at", "banks >= 4"], "`banks` is a parameter"),
         (["--patience", "0"], "--patience"),
-        (["--minutes", "-1"], "above 0 minutes"),
+        (["--minutes", "-1"], "--minutes"),
         (["-a", "random", "--warm-start", "study"], "agent 'random' does not"),
     ],
 )

@@ -1,7 +1,9 @@
-"""Measurements and decisions on every simulator: odd spaces, mixtures, fronts and what is held."""
+"""Measurements and decisions on every simulator: mixtures, fronts, held values and own files."""
 
 import csv
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,16 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.function import FunctionSimulator
+from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.evaluation.task import Task
 from archgym.measurements.file import append_measurements
 from archgym.measurements.spreadsheet import read_spreadsheet
 from archgym.report.decision import ROBUST, decide
+from archgym.spaces.expression import P
+from archgym.spaces.parameter import Integer, Parameter, PowerOfTwo
 from archgym.studies.snapshot import StudyLog
 from archgym.studies.study import Study
 
@@ -24,11 +30,20 @@ SPACES = [
     for name in simulator_names()
     for number, space in enumerate(simulator_class(name).space_names)
 ]
+CORPUS = Path(__file__).parents[1] / "corpus"
+# Workloads from files.
+FILES = [
+    ("accelerator", "network/alexnet.csv"),
+    ("cluster", "training-model/own.json"),
+    ("dram", "dram-trace/a.stl"),
+    ("kv", "kv-requests/mooncake.jsonl"),
+    ("moe", "requests/azure.csv"),
+]
 FACTOR = 1.25
 N_MEASURED, N_DESIGNS = 3, 6
 
 
-def task_of(name: str, space: str, **choices: Any) -> Task:
+def task_of(name: str, space: str, file: Path | None = None, **choices: Any) -> Task:
     """Return a task of two workloads and two metrics, with held values where that is possible.
 
     One value lies beyond the range of its parameter, where the simulator declares wider ranges.
@@ -37,6 +52,7 @@ def task_of(name: str, space: str, **choices: Any) -> Task:
     workloads = [simulator.default_workload, *simulator.workload_names()]
     # Compositions are not made quick: one workload of each.
     workloads = workloads[:1] if "+" in name else workloads
+    workloads = workloads if file is None else [str(file)]
     default = simulator.space.design_at(simulator.space.default_indices)
     goals: dict[str, Any] = {"minimise": [], "maximise": []}
     for spec in [s for s in simulator.metrics if s.goal != "none"][:2]:
@@ -86,9 +102,54 @@ def measurements_of(task: Task, log: StudyLog, path: Path) -> Path:
 @pytest.mark.usefixtures("quick_simulators")
 @pytest.mark.parametrize(("name", "space"), SPACES)
 def test_measurements_calibrate_and_decide(name: str, space: str, tmp_path: Path) -> None:
-    task = task_of(name, space)
-    log = study_of(task, tmp_path / "study")
-    path = measurements_of(task, log, tmp_path / "m.jsonl")
+    check_measured(partial(task_of, name, space), tmp_path)
+
+
+@pytest.mark.usefixtures("quick_simulators")
+@pytest.mark.parametrize(("name", "file"), FILES)
+def test_workloads_from_files_are_measured(name: str, file: str, tmp_path: Path) -> None:
+    space = "serving" if name == "kv" else simulator_class(name).space_names[0]
+    check_measured(partial(task_of, name, space, CORPUS / file), tmp_path)
+
+
+@pytest.mark.parametrize(
+    "goals",
+    [
+        {"minimise": "time_ns,energy_pj"},
+        {"minimise": "loss", "subject_to": "share_percent >= 50"},
+        {"maximise": "slack_ns,share_percent", "subject_to": ["loss <= 1e9", "time_ns <= 1e3"]},
+        {"minimise": "size_kib", "fixed": {"banks": 3}},
+    ],
+)
+def test_own_metrics_of_all_kinds_are_measured(goals: dict[str, Any], tmp_path: Path) -> None:
+    specs = (
+        MetricSpec("time_ns", "ns", "minimise", 1e-3, "Time."),
+        MetricSpec("power_mw", "mW", "minimise", 1e-3, "Power."),
+        MetricSpec("energy_pj", "pJ", "minimise", 1e-3, "Both.", tied="power_mw * time_ns"),
+        MetricSpec("slack_ns", "ns", "maximise", 1e-3, "May be below 0.", signed=True),
+        MetricSpec("share_percent", "%", "maximise", 0.1, "At most 100.", highest=100.0),
+        MetricSpec("size_kib", "KiB", "minimise", 1.0, "Set by the design.", exact=True),
+        MetricSpec("loss", "", "minimise", 1e-6, "Derived.", formula=P("time_ns") * P("size_kib")),
+    )
+
+    def run(design: Mapping[str, Any]) -> dict[str, float]:
+        ways, banks = design["ways"], design["banks"]
+        time, power = 1.0 + 8.0 / ways + banks, 3.0 + banks * ways
+        return {
+            "time_ns": time, "power_mw": power, "energy_pj": time * power, "slack_ns": 6.0 - time,
+            "share_percent": min(100.0, 40.0 + 9.0 * ways), "size_kib": 4.0 * ways,
+        }  # fmt: skip
+
+    space: list[Parameter] = [PowerOfTwo("ways", 1, 16), Integer("banks", 0, 4)]
+    own = FunctionSimulator(run, space, specs)
+    check_measured(lambda **choices: Task.make(own, **goals, **choices), tmp_path)
+
+
+def check_measured(make: Callable[..., Task], folder: Path) -> None:
+    """Check decisions without and with measurements of a task, and its calibrated metrics."""
+    task = make()
+    log = study_of(task, folder / "study")
+    path = measurements_of(task, log, folder / "m.jsonl")
 
     for robust in ROBUST:
         for known in (None, path):
@@ -101,8 +162,9 @@ def test_measurements_calibrate_and_decide(name: str, space: str, tmp_path: Path
             assert found.sentences()
             assert found.to_json(2)["next"]
 
-    calibrated = task_of(name, space, measured=path, confidence=0.9)
-    assert Task.from_json(calibrated.to_json()).id == calibrated.id
+    calibrated = make(measured=path, confidence=0.9)
+    if task.simulator.name in simulator_names():
+        assert Task.from_json(calibrated.to_json()).id == calibrated.id
     row = int(np.flatnonzero(log.is_feasible)[0])
     index = calibrated.space.indices_of(log.outcome(row).design)[None]
     values = calibrated.evaluate(index).values[0]
@@ -110,6 +172,9 @@ def test_measurements_calibrate_and_decide(name: str, space: str, tmp_path: Path
     own = dict(zip((s.name for s in log.metrics), log.records.values[row].T, strict=True))
     corrected = [plain for plain in own if f"simulated_{plain}" in names]
     assert corrected
+    assert not {f"simulated_{s.name}" for s in log.metrics if s.exact or s.formula is not None} & {
+        *names
+    }
     for plain in corrected:
         text = f"simulated_{plain}"
         given, exact = values[:, names.index(plain)], values[:, names.index(text)]

@@ -212,5 +212,5 @@ def test_executor_suits_workers_and_time_limit() -> None:
     assert isinstance(executor_for(), SerialExecutor)
     assert isinstance(executor_for(2), ThreadExecutor)
     assert isinstance(executor_for(2, 1.0), ProcessExecutor)
-    with pytest.raises(InvalidArgumentError, match="`timeout_s` must be above 0"):
+    with pytest.raises(InvalidArgumentError, match="`timeout_s` must be a number of 1e-09"):
         executor_for(1, 0.0)

@@ -103,9 +103,14 @@ def test_objective_says_its_metrics_as_text() -> None:
     mixed = Objective("z", (Term("a_ns", "minimise"), Term("b", "at-least", target=2)))
     weighted = Objective("w", (Term("a_ns", "minimise", 2.0), Term("b", "minimise")))
 
+    other = Objective("v", (Term("ipc", "maximise"), Term("a_ns", "minimise")))
+
     assert plain.as_text() == "minimise:a_ns;maximise:ipc"
     assert targets.as_text() == "target:a_ns<=5,b>=2"
-    assert mixed.as_text() is weighted.as_text() is None
+    assert mixed.as_text() == "minimise:a_ns;target:b>=2"
+    assert weighted.as_text() == "minimise:2*a_ns+b"
+    # A text has what is minimised first.
+    assert other.as_text() is None
 
 
 def test_revision_is_read_from_an_id() -> None:

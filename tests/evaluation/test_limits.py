@@ -73,6 +73,12 @@ def test_task_without_limits_has_the_digest_it_had() -> None:
     assert objective_from_json(task.objective.to_json()) == task.objective
 
 
+@pytest.mark.parametrize("none", ["", [], ()])
+def test_no_limits_in_any_form_leave_the_objective_as_it_is(none: Any) -> None:
+    # Before, the task was `balanced[]`, which nothing could read.
+    assert limited_task(none).id == "toy/toy/light/balanced-v0"
+
+
 @given(
     values=st.lists(st.tuples(st.floats(0.01, 1e6), st.floats(0.01, 1e6)), min_size=2, max_size=30),
     built=st.lists(st.booleans(), min_size=30, max_size=30),

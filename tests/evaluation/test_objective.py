@@ -2,6 +2,7 @@
 
 import json
 import math
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from archgym.evaluation.objective import (
     Objective,
     Term,
     objective_from_json,
-    parse_target,
+    parse_objective,
 )
 
 SPECS = (
@@ -198,7 +199,7 @@ def test_unknown_metric_is_named() -> None:
 
 
 def test_target_text_makes_an_objective() -> None:
-    objective = parse_target("target:time_ns<=90000, rate_gbs >= 1.5e0", SPECS)
+    objective = parse_objective("target:time_ns<=90000, rate_gbs >= 1.5e0", SPECS)
 
     assert objective.terms == (
         Term("time_ns", "at-most", target=90000.0),
@@ -224,18 +225,63 @@ def test_target_text_makes_an_objective() -> None:
 )
 def test_target_text_of_another_form_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match="metric<=number"):
-        parse_target(text, SPECS)
+        parse_objective(text, SPECS)
 
 
 def test_target_on_unknown_metric_offers_near_names() -> None:
     with pytest.raises(UnknownNameError, match="'power_mw'"):
-        parse_target("target:power<=5", SPECS)
+        parse_objective("target:power<=5", SPECS)
+
+
+TERMS = st.one_of(
+    st.builds(
+        Term,
+        st.just("time_ns"),
+        st.sampled_from(["minimise", "maximise"]),
+        st.floats(1e-9, 1e18),
+    ),
+    st.builds(
+        Term,
+        st.just("time_ns"),
+        st.sampled_from(["at-most", "at-least"]),
+        st.floats(1e-9, 1e18),
+        st.floats(0, 1e18),
+    ),
+)
+
+
+@given(st.lists(TERMS, min_size=3, max_size=3))
+def test_text_of_own_terms_reads_back(drawn: list[Term]) -> None:
+    terms = [replace(term, metric=spec.name) for term, spec in zip(drawn, SPECS, strict=True)]
+    order = ("minimise", "maximise", "at-most", "at-least")
+    terms.sort(key=lambda term: min(order.index(term.goal), 2))
+    text = Objective("own", tuple(terms)).as_text()
+
+    assert text is not None
+    assert parse_objective(text, SPECS).terms == tuple(terms)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("minimise:0*time_ns", "a weight above 0"),
+        ("minimise:-1*time_ns", "a weight above 0"),
+        ("minimise:1e999*time_ns", "a weight above 0"),
+        ("minimise:1.2.3*time_ns", "a weight above 0"),
+        ("minimise:time_ns<=5", "limits belong in `subject_to`"),
+        ("minimise:x*time_ns", "Unknown metric"),
+        ("minimise:time_ns;", "must read minimise:METRIC"),
+    ],
+)
+def test_text_of_no_weights_is_refused(text: str, message: str) -> None:
+    with pytest.raises(ArchGymError, match=message):
+        parse_objective(text, SPECS)
 
 
 @given(st.text("target:imens_<>=0123456789.,e+- ", max_size=30))
 def test_any_target_text_gives_an_objective_or_our_error(text: str) -> None:
     try:
-        objective = parse_target("target:" + text, SPECS)
+        objective = parse_objective("target:" + text, SPECS)
     except ArchGymError:
         return
     assert objective.terms

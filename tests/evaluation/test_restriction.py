@@ -205,6 +205,8 @@ def test_factors_are_held_by_texts_and_tuples(values: object, kept: list) -> Non
         ({"values": {"ways": "5..7"}}, InvalidArgumentError, "no value lies from 5 to 7"),
         ({"values": {"ways": []}}, InvalidArgumentError, "`ways` must keep a value"),
         ({"values": {"policy": "a..b"}}, InvalidArgumentError, "`policy` must be one of"),
+        ({"fixed": {"ways": "2..8"}}, InvalidArgumentError, "at one value; got '2..8'"),
+        ({"fixed": {"split": "3x4|12x1"}}, InvalidArgumentError, "at one value; got '3x4"),
         ({"fixed": {"split": (3, 3)}}, InvalidDesignError, "whole factors whose product is 12"),
         ({"values": {"split": "3x4|3x3"}}, InvalidDesignError, "whole factors whose product is 12"),
         ({"subject_to": "split <= 3"}, InvalidArgumentError, "such names have no range"),

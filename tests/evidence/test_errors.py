@@ -1,5 +1,6 @@
 """Priors of errors that are learned from rows."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,7 @@ import numpy as np
 from archgym.measurements.points import Points
 from archgym.measurements.prior import Component, ErrorPrior
 from evidence.dram.errors import learn
-from evidence.errors import Fold, learned_prior, write_prior
+from evidence.errors import Fold, learned_prior, matched, write_prior
 
 KNOWN = {"gpu": frozenset({"0", "1", "2", "3", "4", "5", "6", "7"})}
 
@@ -51,17 +52,42 @@ def test_outliers_do_not_widen_the_noise() -> None:
     assert found.tail == 3.0
 
 
+def test_effects_of_the_load_and_shifts_of_groups_take_the_sizes_of_left_out_rows() -> None:
+    rng = np.random.default_rng(0)
+    n_groups, n_rows = 30, 12
+    clients = np.tile(np.arange(1.0, n_rows + 1), n_groups)
+    gpus = np.repeat(np.arange(n_groups), n_rows)
+    # Shifts of 6 % and effects of the load of 15 %, where the prior says 10 % of both.
+    shift = 0.06 * rng.standard_normal(n_groups)[gpus]
+    slope = 0.15 * np.sqrt(2.0) * rng.standard_normal((n_groups, 2))[gpus]
+    wave = slope[:, 0] * np.sin(clients) + slope[:, 1] * np.cos(clients)
+    errors = (shift + wave / np.sqrt(2.0))[:, None]
+    texts = {"gpu": gpus.astype(str).astype(object)}
+    points = Points(texts, {"clients": 2.0**clients}, np.zeros((len(gpus), 0)))
+    parts = (
+        Component("gpu", ("gpu",), spread=(0.1,), news=("gpu",), spread_new=(0.1,)),
+        Component("load", ("gpu",), {"clients": 0.7}, spread=(0.1,)),
+    )
+    prior = replace(guess(), components=parts, noise=(0.01,), tail=30.0)
+
+    rest, load = matched(prior, [Fold(points, errors, {"gpu": frozenset()})], ("gpu",)).components
+
+    assert 0.05 <= rest.spread_new[0] < 0.09
+    assert 0.12 < load.spread[0] < 0.19
+    assert load.spread_new == ()
+
+
 def test_rows_without_error_make_the_prior_exact(tmp_path: Path) -> None:
     found = learned_prior(guess(), [fold(0.0, 0.0, KNOWN, 4)], ("gpu",))
     write_prior(found, tmp_path / "error.json")
 
-    assert found.is_exact
+    assert found.origin == "exact"
     assert found.noise == (0.0,)
     assert found.components[0].spread == (0.0,)
 
 
 def test_memory_is_exact_against_its_recorded_rows() -> None:
-    assert learn().is_exact
+    assert learn().origin == "exact"
 
 
 def test_what_is_new_is_known_no_better_than_what_is_not() -> None:

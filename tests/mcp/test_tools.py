@@ -379,3 +379,17 @@ def test_inputs_of_tools_hold_parameters() -> None:
     task = Task.resolve(msgspec.convert(given | held, TaskInput).choices())
 
     assert "{page_policy=Closed,request_buffer_size=1..4}" in task.id
+
+
+def test_name_of_a_task_reads_back_in_another_study(toolbox: Toolbox) -> None:
+    choices = {
+        "simulator": "dram",
+        "minimise": ["2*power_mw"],
+        "maximise": ["bandwidth_gb_per_s"],
+        "values": {"page_policy": ["Open", "Closed"]},
+    }
+    first = called(toolbox, "create_study", study="one", budget=2, **choices)
+    # Before, `;` and `|` were shown as `_`.
+    again = called(toolbox, "create_study", study="two", budget=2, simulator=first["task"])
+
+    assert again["digest"] == first["digest"]

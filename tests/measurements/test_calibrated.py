@@ -256,10 +256,7 @@ def test_several_machines_are_named() -> None:
     ]
     simulator = task.simulator
 
-    found = calibration_of(
-        simulator.name, simulator.version, simulator.space, simulator.metrics,
-        Measurements(rows=tuple(rows)),
-    )  # fmt: skip
+    found = calibration_of(simulator, Measurements(rows=tuple(rows)))
 
     assert any("2 machines (one, two)" in note for note in found.notes)
 
@@ -269,10 +266,7 @@ def test_rows_with_other_options_do_not_correct_a_guessed_error() -> None:
     row = measured(other, {}, {"total_time_ns": 1e6})
     simulator = Task.make("dram", "stream").simulator
 
-    found = calibration_of(
-        simulator.name, simulator.version, simulator.space, simulator.metrics,
-        Measurements(rows=(row,)), options=simulator.options,
-    )  # fmt: skip
+    found = calibration_of(simulator, Measurements(rows=(row,)))
 
     assert (found.prior.origin, found.n_runs) == ("exact", 0)
     assert found.notes == (

@@ -9,6 +9,8 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.evaluation.task import Task
+from archgym.measurements.calibration import _errors
+from archgym.measurements.file import Measurement
 from archgym.measurements.points import points_of
 from archgym.measurements.prior import Component, ErrorPrior, chosen_prior, shipped_prior
 from archgym.measurements.process import ErrorProcess, Residuals, quantile
@@ -163,7 +165,7 @@ def test_exact_simulator_keeps_an_error_of_zero() -> None:
     )
     mean, spread = process.marginals(points)
 
-    assert found.is_exact
+    assert found.origin == "exact"
     assert (mean == 0.0).all()
     assert (spread == 0.0).all()
 
@@ -186,19 +188,50 @@ def test_two_hundred_measurements_take_milliseconds() -> None:
 )
 def test_tied_metrics_have_the_error_of_one_that_has_its_own(name: str, space: str) -> None:
     specs = make_simulator(simulator_class(name), space, None, {}).metrics
-    matter = {spec.name for spec in specs if spec.goal != "none" and spec.formula is None}
-    tied = {s.name: s.tied for s in specs if s.name in matter and s.tied.strip("-") in matter}
-    assert all(spec.tied.strip("-") in {"", *(s.name for s in specs)} for spec in specs)
     found = chosen_prior(specs, "a test")
+    errors = {spec.name: found.error_of(spec.name) for spec in specs}
 
-    for metric, text in tied.items():
-        assert text.removeprefix("-") not in tied
-        number, sign = found.error_of(metric) or (None, 0.0)
-        assert found.error_of(text.removeprefix("-")) == (number, 1.0)
-        assert sign == (-1.0 if text.startswith("-") else 1.0)
+    for spec in specs:
+        factors = spec.tied.split(" * ") if spec.tied else []
+        assert {text.strip("-") for text in factors} <= {*errors}
+        known = [(text, errors[text.strip("-")]) for text in factors]
+        total = sum(
+            each * (-1.0 if text[0] == "-" else 1.0) for text, each in known if each is not None
+        )
+        if errors[spec.name] is not None and np.any(total):
+            assert errors[spec.name] == pytest.approx(total)
 
 
-@pytest.mark.parametrize("name", ["cluster", "dram", "translation"])
+def test_products_say_what_their_factors_leave_open() -> None:
+    specs = [MetricSpec(n, "", "minimise", 1.0, n) for n in ("power", "time")]
+    energy = MetricSpec("energy", "", "minimise", 1.0, "energy", tied="power * time")
+    rate = MetricSpec("rate", "", "maximise", 1.0, "rate", tied="-time")
+    found = chosen_prior([energy, rate, *specs], "a test")
+    row = Measurement(
+        simulator="s", version=0, space="d", options={}, workload="w", facts={}, design={},
+        metrics={}, simulated=dict.fromkeys(("power", "time", "energy", "rate"), 1.0),
+    )  # fmt: skip
+
+    def errors(**logs: float) -> dict[str, float]:
+        given = replace(row, metrics={name: float(np.exp(log)) for name, log in logs.items()})
+        return {found.quantities[q]: v for q, v in _errors(given, found).items()}
+
+    assert found.quantities == ("power", "time")
+    assert errors(energy=0.3, time=0.1) == pytest.approx({"time": 0.1, "power": 0.2})
+    assert errors(energy=0.3, rate=-0.1) == pytest.approx({"time": 0.1, "power": 0.2})
+    assert errors(energy=0.3) == pytest.approx({"time": 0.15, "power": 0.15})
+    assert errors(energy=0.9, time=0.1, power=0.2) == pytest.approx({"time": 0.1, "power": 0.2})
+
+
+def test_cost_of_served_tokens_has_the_error_of_their_time() -> None:
+    found = chosen_prior(make_simulator(simulator_class("kv"), "serving", None, {}).metrics, "test")
+
+    # The rent is exact.
+    assert found.error_of("usd_per_mtoken") == pytest.approx(found.error_of("duration_s"))
+    assert found.error_of("usd_per_hour") is None
+
+
+@pytest.mark.parametrize("name", ["accelerator", "cluster", "dram", "translation"])
 def test_tied_metrics_are_in_proportion(name: str) -> None:
     task = Task.make(name)
     indices = task.space.sample(4, np.random.default_rng(0))
@@ -209,8 +242,9 @@ def test_tied_metrics_are_in_proportion(name: str) -> None:
     for spec in task.simulator.metrics:
         # Those in percent also depend on the peak, which designs have of their own.
         if spec.tied and spec.unit != "%":
-            power = -1.0 if spec.tied.startswith("-") else 1.0
-            ratios = columns[spec.name] / columns[spec.tied.removeprefix("-")] ** power
+            ratios = columns[spec.name].copy()
+            for text in spec.tied.split(" * "):
+                ratios /= columns[text.removeprefix("-")] ** (-1.0 if text[0] == "-" else 1.0)
             assert ratios == pytest.approx(ratios[0], rel=0.01)
 
 

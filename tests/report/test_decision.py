@@ -191,6 +191,11 @@ def test_designs_that_are_alike_are_called_equally_good(tmp_path: Path) -> None:
 
     assert f"is as good as {found.best.evaluation} in all that counts" in text
     assert "beats" not in text
+    coin = np.tile([[1.0], [-1.0]], (len(found.utility) // 2, 1)) * np.eye(len(found.candidates))[0]
+    text = " ".join(replace(found, utility=coin).sentences())
+    one, other = (c.evaluation for c in found.candidates[:2])
+    assert f"It is even whether evaluation {one} or {other} is better" in text
+    assert "beats" not in text
 
 
 def test_limit_has_the_probability_to_be_met(tmp_path: Path) -> None:
@@ -319,6 +324,25 @@ def test_rate_goes_down_where_the_measured_time_goes_up(tmp_path: Path) -> None:
     slower, rate = (found.metrics[n][0] / best.metrics[n] for n in ("time_ms", "tokens_per_s"))
     assert slower > 1.2
     assert slower * rate == pytest.approx(1.0)
+
+
+def test_energy_goes_up_with_the_measured_time(tmp_path: Path) -> None:
+    study, limit = tmp_path / "study", "time_ms <= 1e9"
+    task = Task.make("cluster", minimise="energy_kj", subject_to=limit)
+    start = [task.space.design_at(task.space.default_indices)]
+    with Study.create(study, task, "random", seed=0, budget=2, start=start) as opened:
+        best = opened.run().log.best()
+        assert best is not None
+        opened.measure(best.design, {"time_ms": 1.25 * best.metrics["time_ms"]})
+
+    found = decide(read_study(study))
+
+    likely = next(c for c in found.candidates if c.seq == best.seq).metrics["energy_kj"]
+    # Power is as uncertain as before.
+    assert likely[0] / best.metrics["energy_kj"] == pytest.approx(1.25, abs=0.06)
+    assert likely[2] / likely[0] > 1.1
+    text = " ".join(found.sentences())
+    assert "Errors of time_ms, memory_gb, power_kw are taken as independent" in text
 
 
 def test_errors_that_count_as_independent_are_named(tmp_path: Path) -> None:

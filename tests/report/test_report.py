@@ -23,7 +23,9 @@ from archgym.report.page import _rows, explorer, page, write_page
 from archgym.report.quantities import Table
 from archgym.report.verdict import Protocol
 from archgym.studies.snapshot import read_study
+from archgym.studies.study import Study
 from archgym.tables import build_table
+from tests.toys import toy_task
 
 
 @pytest.fixture
@@ -305,3 +307,14 @@ def test_of_many_settings_the_defaults_alone_are_compared(swept: Path) -> None:
     # The default of genetic is 12.
     assert list(found.scores) == ['{"population": 12}']
     assert many_settings(evidence, texts[:-1]).tasks[0].labels == tuple(texts[:-1])
+
+
+def test_report_of_a_python_function_names_no_command_that_cannot_run(tmp_path: Path) -> None:
+    task = toy_task("light")
+    Study.create(tmp_path / "own", task, "random", seed=1, budget=4).run()
+
+    text = page(find(read_evidence([tmp_path / "own"]), is_evaluating=False))
+
+    # Before: `archgym search toy/…` and `archgym validate toy`, of which commands know nothing.
+    assert "archgym search toy" not in text
+    assert "archgym validate toy" not in text

@@ -279,7 +279,7 @@ def test_time_limit_interrupts_a_study_that_can_be_continued(tmp_path: Path) -> 
     search(tmp_path / "whole")
     study = Study.create(tmp_path / "a", toy_task(), "genetic", seed=3, budget=40)
 
-    result = study.run(minutes=0.0)
+    result = study.run(minutes=1e-9)
 
     assert result.ended == "minutes"
     assert result.evaluations < 40

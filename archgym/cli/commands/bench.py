@@ -14,7 +14,6 @@ from archgym.cli.console.signals import prompt_stops, resumable
 from archgym.cli.console.terminal import heading, number, say, table, write_json
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import named_path
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -93,10 +92,7 @@ def run(
     out: Annotated[
         Path,
         typer.Option(
-            "--out",
-            help="Folder for the benchmark, new or from the same plan.",
-            parser=named_path,
-            metavar="FOLDER",
+            "--out", help="Folder for the benchmark, new or from the same plan.", metavar="FOLDER"
         ),
     ],
     suite: Annotated[
@@ -148,9 +144,9 @@ def run(
         raise typer.BadParameter("Give either tasks, or a suite and a split.", param_hint="--task")
     tasks = [bench_task(name) for name in task] if task else bench_tasks(suite or "core", split)
     programs = [agent for agent in agents if any(mark in agent for mark in " /")]
-    if programs and len(agents) > 1:
+    if programs and (len(agents) > 1 or workers is not None):
         raise InvalidArgumentError(
-            f"A program runs alone, without agents; got {programs[0]!r} too."
+            f"A program runs alone, without agents and `--workers`; got {programs[0]!r} too."
         )
     if programs:
         _run_program(programs[0], tasks, out, seeds, budget, answer_seconds, json)
@@ -293,7 +289,6 @@ def serve(
         typer.Option(
             "--out",
             help="Folder for the journal, new or of the same task (default: not kept).",
-            parser=named_path,
             metavar="FOLDER",
             show_default=False,
         ),

@@ -1,6 +1,6 @@
 """`archgym dataset`: datasets of evaluations, as Parquet with units and a card."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, cast
 
@@ -11,7 +11,8 @@ from archgym.cli.console.terminal import heading, number, say, table, warn, writ
 from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import StudiesArgument, named_path
+from archgym.cli.options.values import StudiesArgument
+from archgym.errors import InvalidArgumentError
 from archgym.files.remote import shown
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ OutOption = Annotated[
     typer.Option(
         "--out",
         help="Folder to create, or a .parquet, .csv or .jsonl file for the table alone; or a URL.",
-        parser=named_path,
         metavar="PATH",
     ),
 ]
@@ -93,6 +93,9 @@ class NewOptions:
 
     def arguments(self) -> dict[str, Any]:
         """Return the arguments of the library's functions."""
+        given = replace(self.parts, hold_out=self.parts.hold_out or None)
+        if self.split is None and given != PartOptions():
+            raise InvalidArgumentError("Options of the parts need `--split BY`; it was not given.")
         split = None if self.split is None else self.parts.split(self.split)
         return {"name": self.name, "license": self.license, "split": split}
 

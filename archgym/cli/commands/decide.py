@@ -8,7 +8,13 @@ import typer
 from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import duration, number, prose, say, table, warn, write_json
 from archgym.cli.options.design import is_study
-from archgym.cli.options.task import JsonOption, TaskOptions, make_task, task_choices
+from archgym.cli.options.task import (
+    ErrorOptions,
+    JsonOption,
+    TaskOptions,
+    make_task,
+    task_choices,
+)
 from archgym.cli.options.values import complete_simulator
 from archgym.errors import InvalidArgumentError
 
@@ -24,24 +30,7 @@ _MOST_ROWS, _MOST_ON_FRONT = 8, 20
 
 def decide(
     study: Annotated[Path, typer.Argument(help="Folder of the study.", metavar="STUDY")],
-    measured: Annotated[
-        Path | None,
-        typer.Option(
-            "--measured",
-            help="File of measurements (default: the task's and those that `archgym measure STUDY` "
-            "added).",
-            metavar="FILE",
-        ),
-    ] = None,
-    confidence: Annotated[
-        float | None,
-        typer.Option(
-            "--confidence",
-            help="Probability with which limits must be met (default: the task's, or 0.5).",
-            min=0.5,
-            max=0.999,
-        ),
-    ] = None,
+    error: ErrorOptions,
     robust: Annotated[
         str,
         typer.Option(
@@ -59,7 +48,8 @@ def decide(
     """Decide which design to take, given the error of the simulator.
 
     The smallest set of designs that holds the best one with 90 % is listed, with the probability
-    to be best and to meet each limit, and the expected loss if a design is taken.
+    to be best and to meet each limit, and the expected loss if a design is taken. Measurements and
+    confidence are the task's, and measurements those of `archgym measure STUDY`, unless given.
     """
     from archgym.checks import check_choice
     from archgym.report.decision import ROBUST
@@ -70,8 +60,8 @@ def decide(
     with prompt_stops():
         found = decision_of(
             read_study(study),
-            measured,
-            confidence=confidence,
+            error.measured,
+            confidence=error.confidence,
             robust=robust,  # type: ignore[arg-type]  # checked above
         )
         if json:
@@ -272,15 +262,10 @@ def measure(
     imported = read_spreadsheet(table, task, designs)
     path = to or default
     present = append_measurements(path, imported.rows)
-    source = task.simulator.bare
-    calibration = calibration_of(
-        source.name, source.version, source.space, source.metrics, present,
-        options=source.options,
-    )  # fmt: skip
     notes = [
         *repeats(present.rows, len(imported.rows)),
         *contradictions(present.rows),
-        *calibration.notes,
+        *calibration_of(task.simulator.bare, present).notes,
     ]
     if json:
         write_json(
@@ -300,17 +285,12 @@ def measure(
         say(f"{n} parameters are not in the file: the default design's values were taken.")
     if imported.unused:
         n = len(imported.unused)
-        kept = "unused (numbers are kept)"
-        say(f"{n} columns are no metric of the simulator, {kept}: {_few(imported.unused)}")
+        few = ", ".join(imported.unused[:5]) + (f" and {n - 5} more" if n > 5 else "")
+        say(f"{n} columns are no metric of the simulator, unused (numbers are kept): {few}")
     for note in notes:
         warn(f"{note}.")
     where = subject if is_study(subject) else "STUDY"
     say(f"Next: archgym decide {where}" + ("" if is_study(subject) else f" --measured {path}"))
-
-
-def _few(names: tuple[str, ...]) -> str:
-    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
-    return ", ".join(names[:5]) + more
 
 
 def _subject(subject: str, options: TaskOptions) -> "tuple[Task, dict[str, Design] | None, Path]":
@@ -320,7 +300,7 @@ def _subject(subject: str, options: TaskOptions) -> "tuple[Task, dict[str, Desig
     if not is_study(subject):
         task = make_task(task_choices(subject, options))
         return task, None, Path(f"{task.simulator.name}.measured.jsonl")
-    if options.is_given or options.stand_in.path is not None:
+    if options.given or options.stand_in.path is not None:
         raise InvalidArgumentError("A study has its task; leave the options of a task out.")
     import numpy as np
 

@@ -14,7 +14,6 @@ from archgym.cli.options.values import (
     assignments,
     complete_model,
     filled_design,
-    named_path,
     read_design,
 )
 from archgym.errors import InvalidArgumentError
@@ -104,9 +103,7 @@ def train(
     dataset: DatasetArgument,
     out: Annotated[
         Path,
-        typer.Option(
-            "--out", help="File of the proxy to create.", parser=named_path, metavar="FILE"
-        ),
+        typer.Option("--out", help="File of the proxy to create.", metavar="FILE"),
     ],
     model: ModelOption = "boosting",
     workloads: WorkloadsOption = "separate",

@@ -9,7 +9,7 @@ from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import heading, prose, say, table, warn, write_json
 from archgym.cli.options.design import DesignArgument, TaskOfDesignArgument, named_design
 from archgym.cli.options.task import JsonOption, TaskOptions
-from archgym.cli.options.values import FORCE, ForceOption, ProvenTablesOption, named_path
+from archgym.cli.options.values import FORCE, ForceOption, ProvenTablesOption
 from archgym.errors import InvalidArgumentError
 from archgym.files.remote import shown
 from archgym.files.storage import MARK, make_folder, require_replaceable, require_writable
@@ -22,18 +22,16 @@ def report(
     ],
     out: Annotated[
         Path | None,
-        typer.Option("--out", "-o", help="Write the report to this .html file.", parser=named_path),
+        typer.Option("--out", "-o", help="Write the report to this .html file."),
     ] = None,
     tables: ProvenTablesOption = None,
     csv: Annotated[
         Path | None,
-        typer.Option(
-            "--csv", help="Write the tables as CSV files to this folder.", parser=named_path
-        ),
+        typer.Option("--csv", help="Write the tables as CSV files to this folder."),
     ] = None,
     json: Annotated[
         Path | None,
-        typer.Option("--json", help="Write all results to this JSON file.", parser=named_path),
+        typer.Option("--json", help="Write all results to this JSON file."),
     ] = None,
     evaluate: Annotated[
         bool,

@@ -26,7 +26,7 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
-from archgym.cli.options.values import hyperparameters, named_path
+from archgym.cli.options.values import hyperparameters
 from archgym.errors import InvalidArgumentError, StorageError, StudyInterrupted, StudyLockedError
 from archgym.files.storage import SAME_COMMAND
 
@@ -73,7 +73,6 @@ def search(
         typer.Option(
             "--out",
             help="Folder to create for the study (default: runs/<task>-<agent>-seed<N>).",
-            parser=named_path,
             metavar="PATH",
         ),
     ] = None,

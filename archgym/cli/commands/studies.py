@@ -14,7 +14,6 @@ from archgym.cli.options.values import (
     PORTFOLIO_FORMAT,
     ForceOption,
     StudiesArgument,
-    named_path,
 )
 
 _PORTFOLIO_MARK = '"mean_best_rewards"'
@@ -135,7 +134,6 @@ def portfolio(
         typer.Option(
             "--out",
             help="Write the designs to this JSON file, which `--start` reads.",
-            parser=named_path,
             metavar="PATH",
         ),
     ] = None,

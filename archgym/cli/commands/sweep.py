@@ -15,7 +15,6 @@ from archgym.cli.console.signals import prompt_stops, resumable
 from archgym.cli.console.terminal import duration, heading, number, say, table, write_json
 from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import named_path
 from archgym.errors import InvalidArgumentError
 from archgym.report.quantities import counted
 
@@ -146,10 +145,7 @@ def run(
     out: Annotated[
         Path,
         typer.Option(
-            "--out",
-            help="Folder for the sweep, new or from this plan.",
-            parser=named_path,
-            metavar="FOLDER",
+            "--out", help="Folder for the sweep, new or from this plan.", metavar="FOLDER"
         ),
     ],
     set: SetOption = None,

@@ -29,7 +29,6 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
-from archgym.cli.options.values import named_path
 from archgym.errors import StudyInterrupted
 from archgym.files.storage import file_stem
 
@@ -46,7 +45,7 @@ table_app = command_group("table", "Build and use tables of all designs of a spa
 
 TableArgument = Annotated[
     Path,
-    typer.Argument(help="Parquet file of the table, or a URL.", parser=named_path, metavar="TABLE"),
+    typer.Argument(help="Parquet file of the table, or a URL.", metavar="TABLE"),
 ]
 
 
@@ -62,7 +61,6 @@ def build(
         typer.Option(
             "--out",
             help="Parquet file to create (default: tables/<simulator>-<space>-<workloads>.parquet)",
-            parser=named_path,
             metavar="FILE",
         ),
     ] = None,

@@ -54,7 +54,7 @@ def best_of(folder: Path, simulator: str, options: TaskOptions) -> "tuple[Task, 
     from archgym.cli.console.progress import announce_compilation
     from archgym.report.design_explanation import best_of_study
 
-    if simulator or options.is_given:
+    if simulator or options.given:
         given = ", ".join(["TASK"] * bool(simulator) + list(options.given))
         raise InvalidArgumentError(f"A study has its task; leave out {given}.")
     if options.stand_in.from_proxy is not None:
@@ -133,7 +133,7 @@ def warn_of_version(text: str, digest: str, task: "Task", options: TaskOptions) 
       task: Task as it is now.
       options: Options of the command, which may change the task on purpose.
     """
-    if digest and digest != task.digest and not options.is_given:
+    if digest and digest != task.digest and not options.given:
         warn(
             f"{text} was written for another version of task {task.id}: its simulator, workload or "
             "proxy differs."

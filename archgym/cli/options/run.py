@@ -1,6 +1,6 @@
 """Options of commands that run studies: agent, seed, workers and time limit."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,17 +16,6 @@ if TYPE_CHECKING:
     from archgym.spaces.space import DesignSpace
 
 MAX_SEED = 2**63 - 1
-
-
-def _above_zero(unit: str) -> Callable[[float | None], float | None]:
-    """Return the check of an option's value, which must be above 0 of a unit if it is given."""
-
-    def checked(value: float | None) -> float | None:
-        if value is not None and not value > 0:
-            raise typer.BadParameter(f"It must be above 0 {unit}; got {value!r}.")
-        return value
-
-    return checked
 
 
 def _checked_seed(seed: int) -> int:
@@ -73,7 +62,7 @@ class WorkerOptions:
         typer.Option(
             "--timeout",
             help="Time limit per design in seconds; a slower evaluation counts as failed.",
-            callback=_above_zero("seconds"),
+            min=0.001,
         ),
     ] = None
     cache: Annotated[
@@ -121,7 +110,7 @@ class StopOptions:
         typer.Option(
             "--minutes",
             help="Time limit of this run in minutes; the study can be resumed.",
-            callback=_above_zero("minutes"),
+            min=0.001,
         ),
     ] = None
     patience: Annotated[

@@ -203,11 +203,6 @@ class TaskOptions:
     error: ErrorOptions = ErrorOptions()
 
     @property
-    def is_given(self) -> bool:
-        """True if an option that is part of a task's name was given."""
-        return bool(self.given)
-
-    @property
     def given(self) -> tuple[str, ...]:
         """Options that are part of a task's name and were given, such as "--space"."""
         assignments("--option", self.model.option or ())  # -o FILE gets its hint first

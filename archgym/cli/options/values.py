@@ -13,7 +13,6 @@ from archgym.errors import (
     InvalidDesignError,
     UnknownNameError,
 )
-from archgym.files.remote import placed
 from archgym.files.storage import open_file, storage_errors
 
 if TYPE_CHECKING:
@@ -85,16 +84,6 @@ PORTFOLIO_FORMAT = 1
 """Format of the files that `archgym portfolio` writes."""
 # A design is a few lines long; a larger file is something else.
 _MAX_BYTES = 2**20
-
-
-def named_path(text: str) -> Path:
-    """Return a path from the command line; an empty text would name the current folder."""
-    if not text:
-        raise typer.BadParameter("It must name a path; got an empty text.")
-    try:
-        return placed(text)[0]
-    except InvalidArgumentError as error:
-        raise typer.BadParameter(str(error)) from None
 
 
 def assignments(option: str, texts: Sequence[str]) -> dict[str, str]:

@@ -25,9 +25,15 @@ METRICS: Final = (
         "latency_ms", "ms", "minimise", 1e-6, "Latency of one inference at 200 MHz.",
         tied="latency_cycles",
     ),
-    MetricSpec("edp_nj_s", "nJ s", "minimise", 1e-9, "Energy times latency."),
+    MetricSpec(
+        "edp_nj_s", "nJ s", "minimise", 1e-9, "Energy times latency.",
+        tied="energy_uj * latency_cycles",
+    ),
     MetricSpec("area_mm2", "mm2", "minimise", 1e-6, "Area at 45 nm, without DRAM."),
-    MetricSpec("power_mw", "mW", "minimise", 1e-3, "Energy over latency, DRAM included."),
+    MetricSpec(
+        "power_mw", "mW", "minimise", 1e-3, "Energy over latency, DRAM included.",
+        tied="energy_uj * -latency_cycles",
+    ),
     MetricSpec(
         "utilisation_percent", "%", "maximise", 1e-3,
         "Operations over the number that all units could do in the same time.", highest=100.0,

@@ -1,5 +1,6 @@
 """Commands `archgym kv`: memory, policies, tiers and routing for a trace of requests."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -7,7 +8,7 @@ import typer
 
 from archgym.cli.console.terminal import heading, number, say, table, warn, write_json
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import assignments, further_assignments, named_path
+from archgym.cli.options.values import assignments, further_assignments
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -33,18 +34,13 @@ OptionsOption = Annotated[
 ]
 BlockOption = Annotated[int, typer.Option("--block", help="Tokens of a block.", min=1)]
 PictureOption = Annotated[
-    Path | None,
-    typer.Option("--out", help="Picture to write: .svg, .png or .pdf.", parser=named_path),
+    Path | None, typer.Option("--out", help="Picture to write: .svg, .png or .pdf.")
 ]
-# Of options, `kv memory` has some as its own; others neither choose requests nor size memory.
-_OWN = {
-    **{name: f"--{name}" for name in ("live", "hardware", "model", "precision")},
-    "block_tokens": "--block",
-}
-_OF_MEMORY = (
+# Of options, commands have some as their own; others neither choose requests nor size memory.
+_OWN = {"block_tokens": "--block"}
+_OF_TRACE = (
     "first", "last", "skip_sessions", "sessions", "stagger_ms", "think_cap_ms", "link",
-    "shared_prefix", "service_prompt_div", "service_ms_per_output", "engine", "release",
-    "kv_bytes_per_token",
+    "shared_prefix", "service_prompt_div", "service_ms_per_output", "kv_bytes_per_token",
 )  # fmt: skip
 _SHOWN = (
     "hit_percent", "loaded_percent", "ttft_p50_ms", "ttft_p90_ms", "tpot_p90_ms", "goodput_per_s",
@@ -71,7 +67,8 @@ def analyse_trace(
     for policy in policies or ():
         if policy not in KNOWN:
             raise unknown_name("policy", policy, KNOWN)
-    simulator, found = _analysis(trace, options, block, tuple(policies or POLICIES), out)
+    simulator = _simulator("vllm", options, out, (*_OF_TRACE, "live"))
+    found = _analysis(simulator, trace, block, tuple(policies or POLICIES))
     gib = block * simulator.kv_bytes_per_token / 2**30
     _draw_hits(found, f"{trace}: hits over memory", gib, out)
     if json:
@@ -157,28 +154,36 @@ def _write_quantiles(what: str, values: tuple[float, ...]) -> None:
 
 
 def _analysis(
-    trace: str,
-    options: list[str] | None,
-    block: int,
-    policies: tuple[str, ...],
-    out: Path | None = None,
-) -> "tuple[KvSimulator, Analysis]":
+    simulator: "KvSimulator", trace: str, block: int, policies: Sequence[str]
+) -> "Analysis":
     from archgym.simulators.kv.workloads import analyse, stream_blocks
 
-    simulator = _simulator("vllm", options, out)
     made = stream_blocks(simulator.workload(trace).content, simulator.settings, block)
-    return simulator, analyse(made, simulator.settings.live, policies)
+    return analyse(made, simulator.settings.live, policies)
 
 
-def _simulator(space: str, options: list[str] | None, out: Path | None = None) -> "KvSimulator":
+def _simulator(
+    space: str,
+    options: list[str] | None,
+    out: Path | None = None,
+    used: Sequence[str] = (),
+    own: Mapping[str, str] = _OWN,
+) -> "KvSimulator":
+    """Return the simulator; where a command uses some options alone, others are refused."""
     from archgym.evaluation.options import make_simulator
     from archgym.report.plots import check_plot
     from archgym.simulators.kv.simulator import KvSimulator
 
     if out is not None:
         check_plot("--out", out)
-    made = make_simulator(KvSimulator, space, None, assignments("--option", options or []))
+    given = further_assignments("--option", options or [], own if used else {})
+    made = make_simulator(KvSimulator, space, None, given)
     assert isinstance(made, KvSimulator)
+    for name in given if used else ():
+        if name not in used:
+            raise InvalidArgumentError(
+                f"`--option` {name!r} makes no difference here. Use {', '.join(used)}."
+            )
     return made
 
 
@@ -206,13 +211,10 @@ def memory_of_sessions(
     from archgym.simulators.kv.machine import deployment
     from archgym.simulators.kv.workloads import memory_for
 
-    given = further_assignments("--option", options or [], _OWN)
-    content = _simulator("vllm", options, out).workload(trace).content
-    for name in given:
-        if name not in _OF_MEMORY:
-            raise InvalidArgumentError(
-                f"`--option` {name!r} makes no difference to memory. Use {', '.join(_OF_MEMORY)}."
-            )
+    own = {name: f"--{name}" for name in ("live", "hardware", "model", "precision")}
+    used = (*_OF_TRACE, "engine", "release")
+    content = _simulator("vllm", options, out, used, _OWN | own).workload(trace).content
+    given = assignments("--option", options or [])
     if not isinstance(content.trace, SessionTrace):
         raise InvalidArgumentError(
             f"`TRACE` must have sessions, whose number is scaled; {trace!r} has requests alone. "
@@ -220,16 +222,15 @@ def memory_of_sessions(
         )
     # A third of the sessions at a time, so that sessions come and end; the rest is in proportion.
     sample = min(live, max(1, len(content.trace.sessions) // 3))
-    simulator, found = _analysis(
-        trace, [*(options or []), f"live={sample}"], block, ("lru", "priority")
-    )
+    simulator = _simulator("vllm", [*(options or []), f"live={sample}"])
+    found = _analysis(simulator, trace, block, ("lru", "priority"))
     made = deployment(
         hardware, model, precision, given.get("engine", "vllm"), given.get("release", ""), tensor
     )
     of_model = made.max_tokens * made.kv_bytes
-    own = "kv_bytes_per_token" in given
-    kv_bytes = simulator.kv_bytes_per_token if own else made.kv_bytes
-    tokens = int(of_model / kv_bytes) if own else made.max_tokens
+    is_given = "kv_bytes_per_token" in given
+    kv_bytes = simulator.kv_bytes_per_token if is_given else made.kv_bytes
+    tokens = int(of_model / kv_bytes) if is_given else made.max_tokens
     gib = block * kv_bytes / 2**30 * live / sample
     engines = made.n_gpus // tensor
     have = engines * of_model / 2**30

@@ -90,7 +90,9 @@ TIMED: Final = (
     MetricSpec("tpot_p50_ms", "ms", "minimise", 0.01, "Time of an output token, median."),
     MetricSpec("tpot_p90_ms", "ms", "minimise", 0.01, "Time of an output token, 90th percentile."),
     MetricSpec("goodput_per_s", "1/s", "maximise", 1e-4, "Requests a second within both limits."),
-    MetricSpec("output_per_s", "1/s", "maximise", 0.1, "Output tokens a second."),
+    MetricSpec(
+        "output_per_s", "1/s", "maximise", 0.1, "Output tokens a second.", tied="-duration_s"
+    ),
     MetricSpec("duration_s", "s", "minimise", 0.01, "Time until the last request has ended."),
     MetricSpec("busy_percent", "%", "none", 0.01, "Time that workers compute."),
     _count("preemptions", "Requests that lost their blocks while they ran."),
@@ -107,7 +109,8 @@ TIMED: Final = (
     ),
     _set("usd_per_hour", "$", doc="Rent of accelerators and price of tiers."),
     MetricSpec(
-        "usd_per_mtoken", "$", "minimise", 1e-5, "Cost of a million prompt and output tokens."
+        "usd_per_mtoken", "$", "minimise", 1e-5, "Cost of a million prompt and output tokens.",
+        tied="usd_per_hour * duration_s",
     ),
 )  # fmt: skip
 """Metrics of the space `serving`."""

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Mapping
 from contextlib import suppress
+from dataclasses import replace
 from functools import lru_cache
 from typing import Any, ClassVar, Final, cast, final
 
@@ -34,7 +35,10 @@ _TRACE_MHZ: Final = 1000
 _MOST_MEMORIES: Final = 2**11
 _OF_CACHE: Final = {spec.name: spec for spec in TIMED}
 _JOINT: Final = (
-    *(_OF_CACHE[name] for name in ("usd_per_mtoken", "ttft_p90_ms", "goodput_per_s")),
+    *(
+        replace(_OF_CACHE[name], tied=f"kv.{name}")
+        for name in ("usd_per_mtoken", "ttft_p90_ms", "goodput_per_s")
+    ),
     MetricSpec(
         "memory_gb_per_s", "GB/s", "none", 1e-3, "Rate of loads and stores that the memory serves."
     ),

@@ -687,17 +687,16 @@ class MoeSimulator(RowSimulator):
         precision = str(changes.get("precision", ""))
         if precision:
             changes["expert_bits"] = BITS[precision]
-        if how.label != "ideal":
+        if how.label != "ideal" or not self.model.moe_layers:
             precision = precision or precision_of(serving.expert_bits, self.node.gpu, self.model)
+            changes["attention_bits"] = attention_bits(self.model, precision)
+            if how.label == "ideal":
+                changes["eight_bit_math"] = changes["attention_bits"] <= 8
+        if how.label != "ideal":
             if serving.expert_bits <= 4:
                 # A format of 4 bits has scales too.
                 changes["expert_bits"] = BITS[precision]
-            changes |= {
-                "engine": how.label,
-                "constants": how.given,
-                "precision": precision,
-                "attention_bits": attention_bits(self.model, precision),
-            }
+            changes |= {"engine": how.label, "constants": how.given, "precision": precision}
         return replace(serving, **changes)
 
     def _plan(

@@ -122,7 +122,7 @@ def test_options_of_memory_count(capfd: pytest.CaptureFixture[str]) -> None:
         ("precision=fp8", "Use --precision."),
         ("live=3", "Use --live."),
         ("block_tokens=16", "Use --block."),
-        ("gpu_watts=3", "'gpu_watts' makes no difference to memory"),
+        ("gpu_watts=3", "'gpu_watts' makes no difference here"),
     ],
 )
 def test_options_that_memory_would_ignore_are_refused(

@@ -439,6 +439,21 @@ def test_dense_model_of_4_bits_has_them_in_its_feed_forward_networks(
     assert found[0]["memory_gb"] < found[1]["memory_gb"] - 2
 
 
+def test_ideal_engine_serves_a_dense_model_in_the_precision_it_is_given() -> None:
+    # Before, bf16 had the weights, the memory and the time of fp8.
+    options = {"model": "llama-3.1-8b", "hardware": "h200", "engine": "ideal", "clients": 4}
+    wide, narrow = (
+        evaluated(options | {"precision": precision, "requests": "8"}, "chat-1k", tensor=1)
+        for precision in ("bf16", "fp8")
+    )
+
+    # 8.03e9 weights of two bytes, and of one; the rest is keys and values.
+    assert wide["memory_gb"] - narrow["memory_gb"] == pytest.approx(8.03, rel=0.01)
+    # Steps of four clients read all weights at 4,800 GB/s, of which a part is reached.
+    assert wide["tpot_mean_ms"] > 8.03 * 2 / 4.8
+    assert wide["ttft_mean_ms"] > 1.5 * narrow["ttft_mean_ms"]
+
+
 def test_configuration_without_experts_is_dense(tmp_path: Path) -> None:
     path = tmp_path / "config.json"
     path.write_text(

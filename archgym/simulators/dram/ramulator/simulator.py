@@ -101,7 +101,8 @@ def requests_of(name: str, runs: Iterable[tuple[Outcome, np.ndarray, np.ndarray]
         ticks = (start + outcome.due * outcome.tick_ps) // _TRACE_PS
         columns.append((ticks, is_write, addresses))
         start += outcome.ticks * outcome.tick_ps
-    trace = Trace(name, *map(np.concatenate, zip(*columns, strict=True)), clock_mhz=_TRACE_MHZ)
+    ticks, is_write, addresses = (np.concatenate(each) for each in zip(*columns, strict=True))
+    trace = Trace(name, ticks, is_write, addresses, clock_mhz=_TRACE_MHZ)
     return Workload(trace.name, trace.digest, trace)
 
 

@@ -7,7 +7,6 @@ candidate may become legal. Those times are lower bounds: a time from which a co
 grows, so that waking too early costs time and never changes a result.
 """
 
-from collections import namedtuple
 from typing import Any, Final, NamedTuple
 
 from archgym.runtime.kernels import entry_point, helper, kept_apart, pointer
@@ -100,13 +99,37 @@ class Work(NamedTuple):
     hash: Any
 
 
-_SIZES: Final = "n_channels n_banks n_nodes n_levels n_commands n_logged"
-View: Any = namedtuple("View", [*Work._fields[2:], *_SIZES.split()])  # type: ignore[misc]  # a table
+class View(NamedTuple):
+    """`Work` as the helpers take it: pointers to arrays of numbers, and sizes."""
+
+    node_of: Any
+    number_of: Any
+    siblings: Any
+    rules: Any
+    channels: Any
+    banks: Any
+    used: Any
+    ready: Any
+    rings: Any
+    priority: Any
+    requests: Any
+    is_buffered: Any
+    power_rules: Any
+    bank_accounts: Any
+    rank_accounts: Any
+    log: Any
+    hash: Any
+    n_channels: Any
+    n_banks: Any
+    n_nodes: Any
+    n_levels: Any
+    n_commands: Any
+    n_logged: Any
 
 
 @helper
-def view_of(work: Work) -> Any:
-    """Return `Work` as the helpers take it: pointers to arrays of numbers, and sizes."""
+def view_of(work: Work) -> View:
+    """Return what the helpers take of a run's work."""
     d = work.device[0]
     return View(
         pointer(work.node_of),
