@@ -1,5 +1,6 @@
 """Designs that a run has asked for, and draws of designs that it has not."""
 
+from collections.abc import Callable
 from typing import final
 
 import numpy as np
@@ -127,6 +128,27 @@ class AskedDesigns:
             have += self._take(drawn, n - have, found)
         if have < n:
             have += self._take_rest(n - have, rng, found)
+        return np.concatenate(found)
+
+    def new_among(
+        self, n: int, rounds: int, propose: Callable[[int, int], np.ndarray]
+    ) -> np.ndarray:
+        """Return the first new designs among proposals, and mark them.
+
+        Args:
+          n: Largest number of designs.
+          rounds: Largest number of times that `propose` is called.
+          propose: Returns designs of any kind; takes the number that is missing, and the round.
+
+        Returns:
+          (k, n_parameters) canonical indices, k at most `n`.
+        """
+        found = [np.empty((0, self._space.n_parameters), dtype=np.int64)]
+        missing = n
+        for number in range(rounds):
+            if missing:
+                designs = self._space.canonical(propose(missing, number))
+                missing -= self._take(designs, missing, found)
         return np.concatenate(found)
 
     def _take(self, drawn: np.ndarray, n: int, found: list[np.ndarray]) -> int:

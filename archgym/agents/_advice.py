@@ -38,7 +38,8 @@ def advice(
     order = _order(model, history, designs)
     designs, is_own = designs[order], is_own[order]
     model.fit(history)
-    metrics, are_far = _predicted(task, history, designs)
+    # Where all designs are known there is none to predict.
+    metrics, are_far = _predicted(task, history, designs) if len(designs) else ({}, is_own)
     odds = model.odds(designs)
     names = [str(limit) for limit in task.limits]
     if odds.limits.shape[1] != len(names):
@@ -101,7 +102,8 @@ def _predicted(
         deviation = np.hypot(deviation, process.noise) * _widening(process, among, nearest)
         parts = np.stack([mean, mean - _HALF_90 * deviation, mean + _HALF_90 * deviation], axis=1)
         if has_logarithm:
-            parts = np.maximum(np.exp(parts) - spec.resolution, 0.0)
+            # The exponential of 709 is finite.
+            parts = np.maximum(np.exp(np.minimum(parts, 709.0)) - spec.resolution, 0.0)
         found[spec.name] = [Prediction(*row) for row in parts.tolist()]
     return found, _are_far(among, nearest)
 

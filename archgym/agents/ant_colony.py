@@ -132,16 +132,11 @@ class AntColonyAgent(AskTellAgent):
         self._best_rewards = np.empty(0)
 
     def ask(self) -> np.ndarray:
-        found = np.empty((0, self._space.n_parameters), dtype=np.int64)
-        for number in range(_MAX_ROUNDS):
-            missing = self._n_ants - len(found)
-            if not missing:
-                return found
-            picks = self._walk(max(missing, _LEAST_ANTS), 1.0 - number / (_MAX_ROUNDS - 1))
-            designs = self._space.canonical(self._choices.compose(picks))
-            designs = designs[self._asked.new(designs)][:missing]
-            self._asked.add(designs)
-            found = np.concatenate([found, designs])
+        def walked(missing: int, number: int) -> np.ndarray:
+            lead = 1.0 - number / (_MAX_ROUNDS - 1)
+            return self._choices.compose(self._walk(max(missing, _LEAST_ANTS), lead))
+
+        found = self._asked.new_among(self._n_ants, _MAX_ROUNDS, walked)
         drawn = self._asked.draw(self._n_ants - len(found), self._rng)
         return np.concatenate([found, drawn])
 

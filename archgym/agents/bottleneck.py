@@ -153,7 +153,8 @@ class BottleneckAgent(Agent):
         for move in self._scored(failed, task)[:1]:
             design = self._changed(failed.design, [move])
             if design is not None:
-                return max(failed, self._tried(design, evaluate, task), key=_reward)
+                tried = self._tried(design, evaluate, task)
+                return tried if tried.reward > failed.reward else failed
         return failed
 
     def _moves(self, place: "_Place", task: "Task") -> Iterator[np.ndarray]:
@@ -212,8 +213,9 @@ class BottleneckAgent(Agent):
                     gain = weight * _DECAY**rank * self._trust.get(key, 1.0)
                     worth[key] = worth.get(key, 0.0) + gain
         luck = np.exp(self._noise * self._rng.standard_normal(len(worth)))
-        scored = sorted(zip(worth.values(), luck, worth, strict=True), key=_worth, reverse=True)
-        return [dict(move) for _, _, move in scored]
+        order = np.argsort(-np.array(list(worth.values())) * luck, kind="stable")
+        moves = list(worth)
+        return [dict(moves[n]) for n in order.tolist()]
 
     def _relieving(self, design: np.ndarray, bottleneck: Bottleneck) -> list[dict[str, Any]]:
         """Return a bottleneck's moves: its own, or steps of its parameters."""
@@ -261,14 +263,6 @@ class BottleneckAgent(Agent):
 
 def _key(move: dict[str, Any]) -> Move:
     return tuple(sorted(move.items()))
-
-
-def _reward(place: "_Place") -> float:
-    return place.reward
-
-
-def _worth(entry: tuple[float, float, Any]) -> float:
-    return entry[0] * entry[1]
 
 
 def _together(scored: list[dict[str, Any]], n: int) -> list[dict[str, Any]]:

@@ -17,7 +17,7 @@ from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.trials import Evaluate, Trials, expect
 from archgym.runtime.importing import one_thread
 from archgym.spaces.parameter import Integer
-from archgym.spaces.space import DesignSpace
+from archgym.spaces.space import DesignSpace, design_keys
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task
@@ -111,6 +111,7 @@ class FewAgent(Agent):
         self._asked = AskedDesigns(space)
         self._history = History(space.n_parameters)
         self._in_flight: dict[bytes, np.ndarray] = {}
+        self._before_best: set[bytes] = set()
         self._features = DesignFeatures(space)
         self._model = TaskModel(self._features, None)
         self._reach = min(_FIRST_REACH, float(max(space.n_parameters, 1)))
@@ -164,6 +165,11 @@ class FewAgent(Agent):
         """Take the results of an ask."""
         best = self._best
         self._learn(trials, is_cheaper)
+        if self._best > best:
+            # These were proposed without it: their failures say nothing of where it leads.
+            self._before_best = set(self._in_flight)
+        elif self._before_best.issuperset(design_keys(self._space.canonical(trials.indices))):
+            return
         if len(self._history) > self._startup:
             self._in_vain = 0 if self._best > best else self._in_vain + 1
             factor = _GROWTH if self._best > best else _DECAY

@@ -75,11 +75,9 @@ class GeneticAgent(AskTellAgent):
         missing = self._population - len(self._asked)
         if missing > 0 or not len(self._designs):
             return self._asked.draw(min(max(missing, 1), self._batch_size), self._rng)
-        children = [self._new_children(self._batch_size)]
-        missing = self._batch_size - len(children[0])
-        if missing:
-            children.append(self._asked.draw(missing, self._rng))
-        return np.concatenate(children)
+        children = self._asked.new_among(self._batch_size, _MAX_ROUNDS, self._children)
+        missing = self._batch_size - len(children)
+        return np.concatenate([children, self._asked.draw(missing, self._rng)])
 
     def take_prior(self, prior: Prior) -> None:
         self._asked.take_prior(prior, prior.best(self._population // 2))
@@ -97,21 +95,8 @@ class GeneticAgent(AskTellAgent):
         best = np.argsort(-rewards, kind="stable")[: self._population]
         self._designs, self._rewards = designs[best], rewards[best]
 
-    def _new_children(self, n: int) -> np.ndarray:
-        """Return feasible children that were not asked for; fewer than `n` where tries run out."""
-        found = [np.empty((0, self._space.n_parameters), dtype=np.int64)]
-        missing = n
-        for _ in range(_MAX_ROUNDS):
-            children = self._space.canonical(self._children(max(missing, _LEAST_BRED)))
-            children = children[self._asked.new_canonical(children, set())][:missing]
-            self._asked.add_canonical(children)
-            found.append(children)
-            missing -= len(children)
-            if not missing:
-                break
-        return np.concatenate(found)
-
-    def _children(self, n: int) -> np.ndarray:
+    def _children(self, missing: int, _round: int) -> np.ndarray:
+        n = max(missing, _LEAST_BRED)
         mothers, fathers = self._parents(n), self._parents(n)
         has_two = self._rng.random((n, 1)) < self._crossover
         is_fathers = has_two & (self._rng.random(mothers.shape) < 0.5)

@@ -132,12 +132,12 @@ class HillClimbingAgent(AskTellAgent):
         worth = np.where(trials.feasible, trials.reward, -np.inf)
         row = int(np.argmax(worth))
         found = _Place(trials.indices[row], float(worth[row]))
-        self._best = max(self._best, found, key=_reward)
+        self._best = max(self._best, found, key=lambda place: place.reward)
         if self._here is None:
             self._stand_at(found if np.isfinite(found.reward) else None)
             return
         self._n_tried += len(trials)
-        self._neighbour = max(self._neighbour, found, key=_reward)
+        self._neighbour = max(self._neighbour, found, key=lambda place: place.reward)
         if self._moves_at_once and self._neighbour.reward > self._here.reward:
             self._stand_at(self._neighbour)
 
@@ -156,17 +156,12 @@ class HillClimbingAgent(AskTellAgent):
 
     def _new_near(self, place: "_Place", n: int, rate: float) -> np.ndarray:
         """Return up to `n` new feasible designs some steps away, and mark them as asked for."""
-        found = np.empty((0, self._space.n_parameters), dtype=np.int64)
-        for _ in range(_MAX_ROUNDS):
-            if len(found) >= n:
-                break
-            near = np.tile(place.design, (max(2 * n, _LEAST_STEPS), 1))
-            near = step_designs(self._space, near, rate, self._step, self._rng)
-            near = self._space.canonical(near)
-            near = near[self._asked.new(near)][: n - len(found)]
-            self._asked.add(near)
-            found = np.concatenate([found, near])
-        return found
+
+        def near(_missing: int, _round: int) -> np.ndarray:
+            centres = np.tile(place.design, (max(2 * n, _LEAST_STEPS), 1))
+            return step_designs(self._space, centres, rate, self._step, self._rng)
+
+        return self._asked.new_among(n, _MAX_ROUNDS, near)
 
 
 @final
@@ -176,7 +171,3 @@ class _Place:
 
     design: np.ndarray
     reward: float
-
-
-def _reward(place: _Place) -> float:
-    return place.reward

@@ -198,33 +198,25 @@ class Nsga2Agent(Agent):
         """
         from pymoo.core.population import Population
 
-        found = [np.empty((0, self._space.n_parameters), dtype=np.int64)]
-        missing = n_offsprings
-        for _ in range(_MAX_ROUNDS):
+        def bred(missing: int, _round: int) -> np.ndarray:
             n = max(missing, _LEAST_BRED)
             parents = self._selection(
                 problem, pop, n, n_parents=2, random_state=random_state, **others
             )
             designs = np.array([[one.X for one in pair] for pair in parents], dtype=np.int64)
-            children = self._children(designs, random_state)
-            children = children[self._asked.new(children)][:missing]
-            self._asked.add(children)
-            found.append(children)
-            missing -= len(children)
-            if not missing:
-                break
-        if missing:
-            found.append(self._asked.draw(missing, random_state))
-        return Population.new("X", np.concatenate(found))
+            return self._children(designs, random_state)
+
+        children = self._asked.new_among(n_offsprings, _MAX_ROUNDS, bred)
+        drawn = self._asked.draw(n_offsprings - len(children), random_state)
+        return Population.new("X", np.concatenate([children, drawn]))
 
     def _children(self, parents: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-        """Return canonical children, (n, n_parameters), of parents, (n, 2, n_parameters)."""
+        """Return children, (n, n_parameters), of parents, (n, 2, n_parameters)."""
         mothers, fathers = (self._choices.split(parents[:, place]) for place in (0, 1))
         has_two = rng.random((len(parents), 1)) < self._crossover
         is_fathers = has_two & (rng.random(mothers.shape) < 0.5)
         children = self._choices.compose(np.where(is_fathers, fathers, mothers))
-        children = step_designs(self._space, children, self._mutation, self._step, rng)
-        return np.asarray(self._space.canonical(children))
+        return step_designs(self._space, children, self._mutation, self._step, rng)
 
 
 @contextmanager

@@ -49,10 +49,10 @@ def optuna_objective(task: Task) -> Callable[[Any], float]:
             for parameter in task.space.parameters
         }
         reward, violation, values = _evaluated(task, design)
+        for spec, value in zip(task.metrics, values, strict=False):
+            trial.set_user_attr(spec.name, value)
+        # Last: a metric may have its name.
         trial.set_user_attr(VIOLATION, violation)
-        names = [spec.name for spec in task.metrics]
-        for name, value in zip(names, values, strict=False):
-            trial.set_user_attr(name, value)
         return reward
 
     return objective

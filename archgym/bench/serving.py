@@ -26,6 +26,7 @@ from archgym.bench.suite import BenchTask
 from archgym.checks import check_whole
 from archgym.errors import BudgetExhausted, InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.task import Task
+from archgym.files.json_types import refuse_constant
 from archgym.studies.study import Study
 
 FORMAT = 1
@@ -220,13 +221,9 @@ def serve(server: TaskServer, source: LineSource, sink: IO[bytes]) -> None:
             send(server.answer(line))
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
 def _parsed(line: bytes) -> dict[str, Any]:
     try:
-        message = json.loads(line.decode(), parse_constant=_refuse_constant)
+        message = json.loads(line.decode(), parse_constant=refuse_constant)
     except (ValueError, RecursionError) as error:
         raise InvalidArgumentError(f"A line must be JSON in UTF-8; {error}.") from None
     if not isinstance(message, dict):

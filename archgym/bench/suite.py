@@ -14,6 +14,7 @@ from archgym.checks import check_whole
 from archgym.errors import unknown_name
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload
 from archgym.evaluation.task import Task
+from archgym.files.json_types import tuples
 from archgym.files.yaml_document import read_document
 from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Permutation
 from archgym.spaces.space import DesignSpace
@@ -207,7 +208,7 @@ def _lines(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     for line in path.read_text("utf-8").splitlines():
         found = json.loads(line)
         label = found.pop("task")
-        yield label, {k: tuple(v) if isinstance(v, list) else v for k, v in found.items()}
+        yield label, tuples(found)
 
 
 def _weights(workload: str | Sequence[str] | None) -> dict[str, float] | None:

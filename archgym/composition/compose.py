@@ -129,6 +129,7 @@ class FunctionComposition(Composition):
         self.default_objective = next(iter(self.objectives))
         self.own_reasons, self.links = tuple(reasons), dict(links)
         self._couple, self._code = couple, code_of(couple)
+        self.evaluation_s = sum(part.evaluation_s for part in parts.values())
         self.join(parts)
         for link in links:
             for name in (each.strip() for each in link.split(">")):

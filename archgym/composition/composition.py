@@ -295,7 +295,7 @@ class Composition(Simulator):
             places = np.array([part.space.names.index(own) for own in kept], dtype=np.int64)
             self._columns[name] = (slice(start, start + len(kept)), places)
             start += len(kept)
-        self.space = joint_space("default", spaces, _first_line(type(self)))
+        self.space = joint_space("default", spaces, (self.__doc__ or "").strip().split("\n")[0])
         self.groups = {
             name: tuple(within(name, own) for own in space.names) for name, space in spaces.items()
         }
@@ -552,7 +552,3 @@ def recorded_choices(made: Simulator) -> dict[str, str]:
 
 def _all(groups: Any) -> tuple[Any, ...]:
     return tuple(each for group in groups for each in group)
-
-
-def _first_line(kind: type[Any]) -> str:
-    return (kind.__doc__ or "").strip().split("\n")[0]

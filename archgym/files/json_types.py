@@ -48,6 +48,16 @@ def typed(data: Any, kind: type[T], root: str = "") -> T:
         raise ValueError(line[:_MAX_PROBLEM]) from None
 
 
+def tuples(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values by name from JSON, where a list stands for a tuple."""
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in values.items()}
+
+
+def refuse_constant(name: str) -> float:
+    """Refuse NaN and infinities, which Python reads and JSON lacks; for `parse_constant`."""
+    raise ValueError(f"{name} is not JSON")
+
+
 def plain(data: Any, digits: int | None = None) -> Any:
     """Return data as JSON types: arrays and tuples as lists, NaN and infinities as null.
 

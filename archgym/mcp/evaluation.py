@@ -11,6 +11,7 @@ from archgym.agent.agent import agent_class, make_agent
 from archgym.errors import BudgetExhausted, InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
+from archgym.files.json_types import tuples
 from archgym.mcp.workspace import (
     Count,
     Input,
@@ -23,7 +24,6 @@ from archgym.mcp.workspace import (
 )
 from archgym.report.design_explanation import explain_design
 from archgym.report.explain import single_changes
-from archgym.studies.arguments import tuples
 from archgym.studies.snapshot import Known, StudyLog
 from archgym.studies.study import Study
 

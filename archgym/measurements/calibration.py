@@ -10,6 +10,7 @@ import numpy as np
 from archgym.errors import ArchGymError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import Simulator
+from archgym.files.json_types import tuples
 from archgym.measurements.file import Measurement, Measurements
 from archgym.measurements.points import Points, joined, points_of
 from archgym.measurements.prior import ErrorPrior, chosen_prior, shipped_prior
@@ -191,7 +192,7 @@ def _residuals(
 
 def _point(row: Measurement, space: DesignSpace) -> Points:
     """Return the point of a measurement, without a position where it is of another space."""
-    values = {n: tuple(v) if isinstance(v, list) else v for n, v in row.design.items()}
+    values = tuples(row.design)
     try:
         indices = space.indices_of(space.design(values))
     except ArchGymError:

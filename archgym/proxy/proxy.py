@@ -272,6 +272,7 @@ class ProxySimulator(StandIn):
     """
 
     kind = "proxy"
+    evaluation_s = 3e-4
 
     def __init__(self, path: str | Path) -> None:
         """Open the proxy in a file.

@@ -16,6 +16,7 @@ from archgym.evaluation.function import is_of_function
 from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import simulator_names
 from archgym.evaluation.task import Task
+from archgym.files.json_types import tuples
 from archgym.studies.metadata import STUDY_NAME, Header, read_header
 from archgym.studies.prior import StoredPrior, StudySource
 from archgym.studies.snapshot import StudyLog
@@ -153,11 +154,6 @@ def _plain_value(name: str, value: Any) -> Any:
             f"Hyperparameter `{name}` must be a finite number, a string or a list of these; "
             f"got {value!r}."
         ) from None
-
-
-def tuples(hyperparameters: Mapping[str, Any]) -> dict[str, Any]:
-    """Return hyperparameters with lists, as JSON has them, as tuples."""
-    return {n: tuple(v) if isinstance(v, list) else v for n, v in hyperparameters.items()}
 
 
 def existing_study_error(folder: Path, wanted: Header) -> StudyExistsError | None:

@@ -27,6 +27,7 @@ from typing import Any, BinaryIO, final
 import numpy as np
 
 from archgym.errors import FileFormatError, StorageError, StudyLockedError
+from archgym.files.json_types import refuse_constant
 from archgym.files.lease import Lease
 from archgym.files.storage import (
     is_there,
@@ -56,11 +57,7 @@ _SYNC_INTERVAL_S = 1.0
 _PART_BYTES = 8 * 2**20
 
 
-def _refuse_constant(name: str) -> float:
-    raise ValueError(f"{name} is not JSON")
-
-
-_decode = json.JSONDecoder(parse_constant=_refuse_constant).raw_decode
+_decode = json.JSONDecoder(parse_constant=refuse_constant).raw_decode
 
 
 @final

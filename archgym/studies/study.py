@@ -28,6 +28,7 @@ from archgym.evaluation.function import OutsideSimulator
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.task import Evaluation, Task
 from archgym.evaluation.trials import Evaluate, Trials
+from archgym.files.json_types import tuples
 from archgym.files.lease import Lease
 from archgym.files.remote import require_local
 from archgym.files.storage import is_there, require_own, write_atomic
@@ -48,7 +49,6 @@ from archgym.studies.arguments import (
     require_task,
     study_agent,
     study_task,
-    tuples,
 )
 from archgym.studies.ask_tell import AskTell, PausedSearch, told_evaluation
 from archgym.studies.journal import Damage, JournalWriter, load_journal, renew, rewrite, set_aside

@@ -9,6 +9,7 @@ from archgym.errors import ArchGymError
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import choosing
+from archgym.files.json_types import tuples
 from archgym.files.yaml_document import Document, Problems
 from archgym.studies.prior import StoredPrior, start_designs
 from archgym.sweep.plan import LABEL, AgentPlan, Draws, Grid, SweepPlan, TaskPlan
@@ -200,7 +201,7 @@ class _Trial:
 
     def _refusal(self, agent: AgentPlan, label: str) -> ArchGymError | None:
         """Return the reason why an agent cannot be made on a task, or None."""
-        values = {n: tuple(v) if isinstance(v, list) else v for n, v in agent.on(label).items()}
+        values = tuples(agent.on(label))
         try:
             make_agent(self.kind, self.tasks[label].space, 0, values)
         except ArchGymError as error:

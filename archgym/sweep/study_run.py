@@ -24,8 +24,8 @@ from archgym.errors import (
     StudyLockedError,
     error_text,
 )
+from archgym.files.json_types import tuples
 from archgym.files.storage import open_member, open_own, require_inside, storage_errors, write_all
-from archgym.studies.arguments import tuples
 from archgym.studies.metadata import SESSIONS_NAME, STUDY_NAME, TIMING_NAME
 from archgym.studies.snapshot import StudyLog, read_study
 from archgym.studies.study import Study

@@ -12,6 +12,7 @@ import numpy as np
 from archgym.errors import FileFormatError
 from archgym.evaluation.limits import missed_limits
 from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import (
     BatchResult,
     Workload,
@@ -57,8 +58,8 @@ class TableSimulator(StandIn):
         super().__init__(self._file.declaration, self._file.path, self._file.digest)
         if self.name in simulator_names():
             # That of the simulator: an agent asks for the same designs on its table.
-            known = simulator_class(self.name)
-            self.evaluation_s = known.evaluation_s_of.get(self.space.name, known.evaluation_s)
+            known, space = simulator_class(self.name), split_space(self.space.name)[0] or ""
+            self.evaluation_s = known.evaluation_s_of.get(space, known.evaluation_s)
 
     @property
     def optima(self) -> tuple[Optimum, ...]:

@@ -3,7 +3,7 @@
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -103,7 +103,8 @@ def _strange_parameters(table: TableSimulator, progress: StageProgress | None) -
             begin, indices = start, table.space.unflat(table.numbers[start:stop])
         expected = parameter_array(parameter, indices[:, parameters.index(parameter)])
         if not _are_equal(column, expected):
-            differs = _differing(column.to_pylist(), expected.to_pylist())
+            both = zip(column.to_pylist(), expected.to_pylist(), strict=True)
+            differs = [row for row, (found, own) in enumerate(both) if found != own]
             n, first = wrong.get(parameter.name, (0, ""))
             if differs:
                 row = differs[0]
@@ -130,10 +131,6 @@ def _are_equal(column: "pa.Array", expected: "pa.Array") -> bool:
         for array in (column, expected)
     ]
     return bool(plain[0].equals(plain[1]))
-
-
-def _differing(column: list[Any], expected: list[Any]) -> list[int]:
-    return [row for row, (a, b) in enumerate(zip(column, expected, strict=True)) if a != b]
 
 
 def _absent_optima(table: TableSimulator) -> Iterator[str]:

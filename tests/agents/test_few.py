@@ -1,5 +1,6 @@
 """Tests of the search for tens of evaluations, and of the models behind it."""
 
+import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from archgym.spaces.space import DesignSpace
 from archgym.studies.study import Study
 from archgym.testing import ProvingSimulator, proving_tasks
 from tests.agents.recorder import search
-from tests.agents.telling import asked
+from tests.agents.telling import asked, trials
 
 MIXED, MAPPING, TINY = proving_tasks()
 
@@ -264,7 +265,7 @@ def test_belief_keeps_means_and_removes_uncertainty() -> None:
 
 
 def test_design_in_flight_that_is_believed_to_be_the_best_is_the_one_to_improve_on() -> None:
-    space = DesignSpace("line", [Integer(name="x", low=0, high=30)])
+    space = _line(31)
     task = Task.make(
         FunctionSimulator(lambda design: {"loss": 40.0 - design["x"]}, space, {"loss": "minimise"})
     )
@@ -282,6 +283,21 @@ def test_design_in_flight_that_is_believed_to_be_the_best_is_the_one_to_improve_
     assert gain(18, 16) > gain(14, 16) + 1.0
     # A design that is believed to be worse changes little.
     assert gain(14, 2) == pytest.approx(gain(14), abs=0.1)
+
+
+def test_failures_of_designs_asked_for_before_the_best_was_known_do_not_narrow_the_search() -> None:
+    def told(design: np.ndarray, reward: float) -> float:
+        agent.tell(trials(design, reward))
+        return agent._reach
+
+    agent = FewAgent(MIXED.space, seed=0, batch_size=4)
+    waiting = [agent.ask() for _ in range(13)]
+    for _ in range(9):
+        told(waiting.pop(0), 0.0)
+    wide = told(waiting.pop(0), 1.0)
+
+    assert [told(design, 0.5) for design in waiting] == [wide] * 3
+    assert told(agent.ask(), 0.5) < wide
 
 
 def test_asks_depend_on_results_in_order_of_asking_only() -> None:
@@ -367,6 +383,32 @@ def test_intervals_hold_what_they_state_where_the_model_does_not_fit(tmp_path: P
 
     # It was 0.3; 90 % is stated, and three standard errors of 61 designs are 11 %.
     assert np.mean(held) > 0.79
+
+
+def test_advice_where_every_design_is_known_suggests_none(tmp_path: Path) -> None:
+    task = Task.make(FunctionSimulator(lambda d: {"loss": d["x"]}, _line(6), {"loss": "minimise"}))
+    with Study.create(tmp_path / "study", task, "random", seed=1, budget=6) as study:
+        study.run()
+        found = study.advise(2)
+
+    assert found.suggestions == ()
+    assert found.importance["x"] > 1.0
+
+
+def test_intervals_of_metrics_over_many_orders_are_finite(tmp_path: Path) -> None:
+    def huge(design: Any) -> dict[str, float]:
+        return {"loss": 10.0 ** (design["x"] * 7 % 300)}
+
+    task = Task.make(FunctionSimulator(huge, _line(300), {"loss": "minimise"}))
+    with Study.create(tmp_path / "study", task, "random", seed=1, budget=8) as study:
+        study.run()
+        found = study.advise(3)
+
+    assert json.dumps(found.to_json(), allow_nan=False)
+
+
+def _line(n: int) -> DesignSpace:
+    return DesignSpace("line", [Integer(name="x", low=0, high=n - 1)])
 
 
 def test_design_far_from_all_results_is_extrapolated() -> None:

@@ -22,6 +22,9 @@ from archgym.bench import (
 )
 from archgym.envs.design import DesignEnv
 from archgym.errors import InvalidArgumentError, MissingProgramError
+from archgym.evaluation.function import FunctionSimulator
+from archgym.evaluation.task import Task
+from archgym.spaces.parameter import Integer
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 from experiments.leaderboard import page
@@ -185,6 +188,20 @@ def test_optuna_trials_have_the_rewards_and_violations_of_the_task() -> None:
         # Area is the limit that designs of this task miss first.
         assert (trial.user_attrs["area_mm2"] > area) <= (violation > 0.0)
     assert json.dumps(study.trials[0].user_attrs)
+
+
+def test_metric_named_violation_does_not_replace_that_of_the_limits() -> None:
+    import optuna
+
+    metrics = {"loss": "minimise", "violation": "minimise"}
+    simulator = FunctionSimulator(
+        lambda design: {"loss": 1.0, "violation": 2.0}, [Integer(name="x", low=0, high=9)], metrics
+    )
+    study = optuna.create_study(direction="maximize", sampler=optuna.samplers.RandomSampler(seed=1))
+
+    study.optimize(optuna_objective(Task.make(simulator)), n_trials=1)
+
+    assert optuna_constraints(study.trials[0]) == (0.0,)
 
 
 def test_ioh_problem_has_the_rewards_of_the_task() -> None:

@@ -357,6 +357,13 @@ def test_composition_is_a_part_of_another() -> None:
     assert outer.describe_workload(outer.workload("long")) == {}
 
 
+def test_stated_time_is_that_of_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(CoreSimulator, "evaluation_s", 0.25)
+    monkeypatch.setattr(MemorySimulator, "evaluation_s", 0.5)
+
+    assert composed().evaluation_s == 0.75
+
+
 def test_unknown_metric_of_own_parts_is_refused_with_the_near_ones() -> None:
     def couple(parts: Mapping[str, Any], workload: ag.Workload) -> Metrics:
         return {"sum": sum(part.run(workload)["misses"] for part in parts.values())}

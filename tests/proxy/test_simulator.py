@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archgym.agent.agent import agent_class
 from archgym.envs import DesignEnv
 from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
 from archgym.evaluation.simulator import Workload
@@ -46,6 +47,12 @@ def test_study_runs_on_a_proxy_and_opens_again(path: Path, tmp_path: Path) -> No
 
     assert result.log.evaluations == 20
     assert Task.from_json(result.log.header.task).digest == task.digest
+
+
+def test_proxy_counts_as_cheap(path: Path) -> None:
+    task = Task.make("toy", stand_in=path)
+
+    assert agent_class("auto").suited(task, workers=4) == {"thinking": 0.5}
 
 
 def test_environment_steps_on_a_proxy(path: Path) -> None:

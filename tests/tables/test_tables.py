@@ -7,6 +7,7 @@ import resource
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -445,6 +446,17 @@ def test_first_design_that_breaks_is_named_whichever_thread_is_quicker(tmp_path:
 
     (message,) = messages
     assert f"broke on {first!r} on workload 'light': ZeroDivisionError" in message
+
+
+def test_table_of_a_held_space_is_searched_as_its_simulator_is(tmp_path: Path) -> None:
+    choices: dict[str, Any] = {"space": "systolic", "fixed": {"array_height": 8}}
+    held = Task.make("accelerator", **choices)
+    build_table(held, tmp_path / "held.parquet")
+
+    table = Task.make("accelerator", stand_in=tmp_path / "held.parquet", **choices).simulator
+
+    # The stated time decides what an agent does between designs.
+    assert table.evaluation_s == held.simulator.evaluation_s == 1e-4
 
 
 def test_columns_of_factors_and_orders_have_a_row_for_each_design() -> None:

@@ -46,7 +46,7 @@ def validate(
             f"{reference} cannot be read: the folder does not exist. Check the path."
         )
     announce_compilation()
-    result = module.validate(reference, _say_progress, group=group)
+    result = module.validate(reference, lambda text: notice(f"{text} …"), group=group)
     if json:
         rows = [
             {
@@ -92,10 +92,6 @@ def evidence_of(simulator: str) -> ModuleType:
         sys.modules["evidence"] = module_from_spec(spec)
         spec.loader.exec_module(sys.modules["evidence"])
     return import_module(f"evidence.{simulator}")
-
-
-def _say_progress(text: str) -> None:
-    notice(f"{text} …")
 
 
 def doctor(json: JsonOption = False) -> None:

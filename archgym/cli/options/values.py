@@ -13,6 +13,7 @@ from archgym.errors import (
     InvalidDesignError,
     UnknownNameError,
 )
+from archgym.files.json_types import refuse_constant
 from archgym.files.storage import open_file, storage_errors
 
 if TYPE_CHECKING:
@@ -237,7 +238,7 @@ def _read_object(path: Path) -> dict[str, Any]:
         raise FileFormatError(path, None, f"a design must be below {_MAX_BYTES} bytes", remedy)
     try:
         data = json.loads(
-            content.decode(), parse_constant=_refuse_constant, object_pairs_hook=_unique
+            content.decode(), parse_constant=refuse_constant, object_pairs_hook=_unique
         )
     except json.JSONDecodeError as error:
         raise FileFormatError(
@@ -262,7 +263,3 @@ def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
             raise InvalidArgumentError(f"each name must come once; {name!r} came twice")
         values[name] = value
     return values
-
-
-def _refuse_constant(name: str) -> None:
-    raise ValueError(f"{name} is not a JSON number")

@@ -77,6 +77,7 @@ class KvSimulator(RowSimulator):
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
     # Every count equals that of the engines' own classes.
     accuracy_percent: ClassVar[Mapping[str, float]] = {"standard": 0.0}
+    evaluation_s = 0.02
     table_space = "vllm"
     default_workload = DEFAULT_WORKLOAD
     model_reasons = _REASONS
