@@ -32,6 +32,7 @@ import numpy as np
 import archgym as ag
 from archgym.agents.genetic import GeneticAgent
 from archgym.codesign import compare_strategies
+from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.task import Task
 from archgym.simulators.accelerator.kernel.problem import matrix_multiply
@@ -457,15 +458,20 @@ def agents(name: str, out: Path, n_seeds: int) -> None:
                 handle.write(json.dumps(row) + "\n")
     best = max(done.values())
     print(f"{name}: {task.space.size:,} combinations, {budget} evaluations, {n_seeds} seeds")
-    print("way | worse than the best [%], mean | 95 % interval | worst | best found")
+    print(
+        "way | worse than the best [%], mean | 95 % interval | worst | best found | limits missed"
+    )
     for way in WAYS:
-        prices = np.array([100 * np.expm1(best - done[way, seed]) for seed in range(n_seeds)])
-        drawn = np.random.default_rng(0).choice(prices, size=(2000, n_seeds)).mean(axis=1)
+        rewards = np.array([done[way, seed] for seed in range(n_seeds)])
+        prices = 100 * np.expm1(best - rewards[rewards > LIMITED_REWARD])
+        if not len(prices):
+            print(f"{way} | - | - | - | 0 | {n_seeds}")
+            continue
+        drawn = np.random.default_rng(0).choice(prices, size=(2000, len(prices))).mean(axis=1)
         low, high = np.quantile(drawn, (0.025, 0.975))
         hits = int((prices < 1e-9).sum())
-        print(
-            f"{way} | {prices.mean():.2f} | {low:.2f} to {high:.2f} | {prices.max():.2f} | {hits}"
-        )
+        spread = f"{prices.mean():.2f} | {low:.2f} to {high:.2f} | {prices.max():.2f}"
+        print(f"{way} | {spread} | {hits} | {n_seeds - len(prices)}")
 
 
 def main() -> None:
