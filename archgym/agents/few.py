@@ -165,16 +165,17 @@ class FewAgent(Agent):
         """Take the results of an ask."""
         best = self._best
         self._learn(trials, is_cheaper)
+        if len(self._history) <= self._startup:
+            return
         if self._best > best:
             # These were proposed without it: their failures say nothing of where it leads.
             self._before_best = set(self._in_flight)
         elif self._before_best.issuperset(design_keys(self._space.canonical(trials.indices))):
             return
-        if len(self._history) > self._startup:
-            self._in_vain = 0 if self._best > best else self._in_vain + 1
-            factor = _GROWTH if self._best > best else _DECAY
-            most = max(_LEAST_REACH, 0.5 * self._space.n_parameters)
-            self._reach = float(np.clip(self._reach * factor, _LEAST_REACH, most))
+        self._in_vain = 0 if self._best > best else self._in_vain + 1
+        factor = _GROWTH if self._best > best else _DECAY
+        most = max(_LEAST_REACH, 0.5 * self._space.n_parameters)
+        self._reach = float(np.clip(self._reach * factor, _LEAST_REACH, most))
 
     def take(self, trials: Trials) -> None:
         """Learn from results of designs that other agents proposed."""
