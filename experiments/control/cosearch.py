@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from archgym.control.comparison import _interval
-from archgym.control.dram import _PACED, DramRun, _random, _simulator, _stream, in_turns
+from archgym.control.dram import _KINDS, DramRun, _simulator, in_turns
 from archgym.control.imitation import imitate
 from archgym.control.policies import policy_of
 from archgym.control.tasks import ControlTask, best_static, roll, static, task_of
@@ -30,7 +30,7 @@ def workload(episode: str) -> Workload:
     """Return the trace of an episode of the task."""
     split, _, seed = episode.rpartition("-")
     first = 10_000 * tuple(BASE.splits).index(split)
-    trace = in_turns((_stream(_PACED), _random(_PACED)), 20_000, first + int(seed), episode)
+    trace = in_turns((_KINDS["stream"], _KINDS["random"]), 20_000, first + int(seed), episode)
     return Workload(episode, trace.digest, trace)
 
 
