@@ -114,6 +114,7 @@ def compare_policies(
         )
     most = int(log(_MOST_SEQUENCES, max(2, len(task.actions))))
     check_whole("bound_epochs", bound_epochs, 0, most)
+    looks = [Oracle(horizon) for horizon in horizons]
     rows: list[Row] = []
     rollouts: dict[str, Rollout] = {}
     for split in dict.fromkeys(splits):
@@ -122,39 +123,40 @@ def compare_policies(
         fixed = np.array([hindsight_score(task, name) for name in names])
         units = unit(task, fixed)
         oracle = fixed.copy()
-        for horizon in horizons:
-            policy = Oracle(horizon)
-            found = [_rolled(task, name, policy) for name in names]
-            scores = np.array([each.score for each in found])
-            rollouts.setdefault(policy.name, found[0])
-            oracle = np.minimum(oracle, scores)
+        for look in looks:
+            oracle = np.minimum(oracle, _scores(task, names, look, rollouts))
         if width:
             oracle = np.minimum(oracle, [beam(task, name, width) for name in names])
-        own = [_row("oracle", split, oracle, fixed, oracle, units)]
-        own.append(_row("hindsight", split, fixed, fixed, oracle, units))
-        for each in policies:
-            found = [_rolled(task, name, each) for name in names]
-            rollouts.setdefault(each.name, found[0])
-            scores = np.array([f.score for f in found])
-            own.append(_row(each.name, split, scores, fixed, oracle, units))
+        scores = {"oracle": oracle, "hindsight": fixed}
+        own = [_row(name, split, each, fixed, oracle, units) for name, each in scores.items()]
+        for policy in policies:
+            each = _scores(task, names, policy, rollouts)
+            own.append(_row(policy.name, split, each, fixed, oracle, units))
         rows += sorted(own, key=lambda row: -row.gain_percent.value)
     bound = None
     if bound_epochs:
         name = task.episodes(splits[0])[0]
         least = proven_bound(task, name, bound_epochs)
-        bound = (_start_of_oracle(rollouts, horizons, bound_epochs), least)
+        starts = [rollouts[look.name] for look in looks]
+        bound = (min(_start(each, bound_epochs) for each in starts), least)
     return ControlComparison(task, tuple(rows), bound, rollouts)
 
 
-def _start_of_oracle(rollouts: dict[str, Rollout], horizons: Sequence[int], n: int) -> float:
-    """Return the least score of the look-aheads over the first epochs."""
-    starts = [rollouts[Oracle(h).name] for h in horizons]
-    return min(float(each.cost[:n].sum() / max(1e-9, each.work[:n].sum())) for each in starts)
+def _start(found: Rollout, n: int) -> float:
+    """Return the score over the first epochs."""
+    return float(found.cost[:n].sum() / max(1e-9, found.work[:n].sum()))
 
 
-def _rolled(task: ControlTask, name: str, policy: ControlPolicy) -> Rollout:
-    policy.start(task, name)
-    return roll(task, name, policy.act)
+def _scores(
+    task: ControlTask, names: Sequence[str], policy: ControlPolicy, rollouts: dict[str, Rollout]
+) -> np.ndarray:
+    """Return a policy's score of each episode, and keep its rollout on the first one of all."""
+    found = []
+    for name in names:
+        policy.start(task, name)
+        found.append(roll(task, name, policy.act))
+    rollouts.setdefault(policy.name, found[0])
+    return np.array([each.score for each in found])
 
 
 def _row(

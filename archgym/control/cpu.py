@@ -8,7 +8,7 @@ import numpy as np
 
 from archgym.control.runs import Counter, Floats, Part, Run, completed
 from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
-from archgym.errors import SimulatorError, unknown_name
+from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.evaluation.options import Option
 from archgym.simulators.cpu.kernel.cores.run import Cores
 from archgym.simulators.cpu.kernel.layout import G_RETIRED, Ints
@@ -162,7 +162,7 @@ class CoresRun(_CpuRun):
         self._run = Cores(machine, traces, warmup, length, strides=STRIDES)
         self.n_agents = len(traces)
         self._begin = self._run.now
-        self._retired = self._now_retired()
+        self._retired = self._run.states[:, G_RETIRED].copy()
         self._length = length
         self._work = np.zeros(self.n_agents)
         self._before = self._seen()
@@ -171,10 +171,6 @@ class CoresRun(_CpuRun):
     def is_over(self) -> bool:
         """True if all cores are done."""
         return self._run.is_over
-
-    def _now_retired(self) -> Floats:
-        found: Floats = self._run.states[:, G_RETIRED].astype(np.float64)
-        return found
 
     def _seen(self) -> Ints:
         own = self._run.states[:, _WORDS]
@@ -188,10 +184,10 @@ class CoresRun(_CpuRun):
         for state, choice in zip(cores.states, choices, strict=True):
             switch_prefetchers(state, choice, cores.now)
         cores.advance(self._begin + until)
-        now = self._now_retired()
+        retired = cores.states[:, G_RETIRED] - self._retired
         # What a core does after its own instructions counts for nobody.
         done = cores.spent[:, 0] >= 0
-        work = np.where(done, float(self._length), now - self._retired)
+        work = np.where(done, self._length, retired).astype(np.float64)
         cycles = float(cores.now - start)
         own_end = self._begin + cores.spent[:, 0]
         cost = np.where(was_done, 0.0, np.where(done, own_end - start, cycles))
@@ -225,6 +221,8 @@ def _program(name: str) -> np.ndarray:
     """Return records of a program, of which episodes take pieces."""
     is_file = looks_like_trace(name)
     found: np.ndarray = read_records(name, _RECORDS) if is_file else generate(name, _RECORDS)
+    if len(found) < 2:
+        raise InvalidArgumentError(f"Trace {name!r} must have two instructions or more.")
     return found
 
 

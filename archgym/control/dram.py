@@ -10,12 +10,18 @@ import numpy as np
 
 from archgym.control.runs import Counter, Part, Run, completed
 from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
-from archgym.errors import InvalidArgumentError, InvalidDesignError, sentence, unknown_name
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    SimulatorError,
+    sentence,
+    unknown_name,
+)
 from archgym.evaluation.options import Option
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.kernel.currents import core_power
-from archgym.simulators.dram.ramulator.kernel.run import SCHEDULERS, bursts_of
+from archgym.simulators.dram.ramulator.kernel.run import SCHEDULERS, bursts_of, peak_bytes_per_ps
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator, device_names
 from archgym.simulators.dram.workloads import generators
@@ -25,6 +31,9 @@ from archgym.spaces.parameter import Value
 
 _FOOTPRINT: Final = 2**30
 _AT_ONCE: Final = "Takes effect with the next command of each bank; nothing is drained."
+# chosen: ten times the latency at which the counter's range ends.
+_LOST_NS: Final = 1e6
+"""Latency that a burst counts which is never answered."""
 COUNTERS: Final = (
     Counter(name="locality", low=0.0, high=1.0,
         doc="Share of requests that go to the row of their bank's previous request."),
@@ -43,21 +52,37 @@ COUNTERS: Final = (
 
 
 class _MemoryRun(Run):
-    """Counters of both controllers."""
+    """Counters of both controllers.
+
+    Under some settings controllers cannot continue, as published: bursts that they never answer
+    are lost, and the run is over.
+    """
 
     counters = COUNTERS
+    _run: Any
     _burst_ps: float
+    _n_answered = _n_lost = 0
 
     @property
     def is_over(self) -> bool:
-        """True if every burst was answered."""
-        return bool(self._run.is_over)
+        """True if every burst was answered or is lost."""
+        return self._n_lost > 0 or bool(self._run.is_over)
 
     def _advance(self, choices: tuple[Any, ...], until: int) -> Part:
         """Run until bursts are answered, or accepted by Ramulator's controllers."""
+        machine = self._run
+        if self._n_lost:
+            return Part(np.zeros(1), np.zeros(1), np.zeros((1, len(COUNTERS))))
+        is_stuck = False
+        try:
+            machine.advance(choices[0], until)
+        except SimulatorError:
+            is_stuck = True
         (
             answered, latency, due, time, accepted, same, writes, hits, misses, conflicts, backlog,
-        ) = self._run.advance(choices[0], until).tolist()  # fmt: skip
+        ) = machine.counters.tolist()  # fmt: skip
+        self._n_answered += int(answered)
+        lost = self._n_lost = is_stuck * (machine.n_requests - self._n_answered)
         served = max(1.0, hits + misses + conflicts)
         done = max(1.0, answered)
         values = np.array([[
@@ -65,7 +90,8 @@ class _MemoryRun(Run):
             misses / served, conflicts / served, writes / max(1.0, accepted), 1.0 + backlog,
             due / done / 1000.0, (due - latency) / done / 1000.0,
         ]])  # fmt: skip
-        return Part(np.array([answered]), np.array([due / 1000.0]), values)
+        cost = due / 1000.0 + _LOST_NS * lost
+        return Part(np.array([answered + lost]), np.array([cost]), values)
 
 
 @final
@@ -90,12 +116,12 @@ class DramRun(_MemoryRun):
           design: Values of its space; others are the default's.
           workload: The trace.
         """
-        from archgym.simulators.dram.kernel.stepping import begin
+        from archgym.simulators.dram.kernel import stepping
 
         self._simulator = simulator
         self._design = completed(simulator.space, design)
         indices = _indices(simulator, self._design)
-        self._run = begin(simulator.kernel_arguments(indices, workload))
+        self._run = stepping.Run(simulator.kernel_arguments(indices, workload))
         device = simulator.device
         self._burst_ps = device.burst_bytes * 1000.0 / device.peak_bandwidth_gbps
 
@@ -133,7 +159,7 @@ class RamulatorRun(_MemoryRun):
         self, simulator: RamulatorSimulator, design: Mapping[str, Value], workload: Workload
     ) -> None:
         """Begin a run; arguments are those of `DramRun`."""
-        from archgym.simulators.dram.ramulator.kernel.stepping import begin
+        from archgym.simulators.dram.ramulator.kernel.stepping import Run as Controllers
 
         self._simulator = simulator
         self._design = completed(simulator.space, design)
@@ -145,12 +171,8 @@ class RamulatorRun(_MemoryRun):
                 f"The design must hold workload {workload.name!r}; its capacity or its refreshes "
                 "do not fit."
             )
-        self._run = begin(made, c, self._bursts.requests)
-        organisation = made.organisations[c.organisation]
-        rate = made.bins[c.timing].values(c.organisation)["rate"]
-        pins = c.channels * organisation.channel_width
-        pins *= organisation.sizes.get("PseudoChannel", 1)
-        self._burst_ps = simulator.burst_bytes * 8e6 / (pins * rate)
+        self._run = Controllers(made, c, self._bursts.requests)
+        self._burst_ps = simulator.burst_bytes / peak_bytes_per_ps(made, c)
 
     def _choice(self, settings: Mapping[str, Value]) -> Any:
         """Return the configuration; see `Run.choice`."""
@@ -161,6 +183,8 @@ class RamulatorRun(_MemoryRun):
     def _finish(self) -> Mapping[str, float]:
         """Return the metrics by name."""
         run = self._run
+        if self._n_lost:
+            raise SimulatorError(f"The controllers never answered {self._n_lost} bursts.")
         return self._simulator._measure(run.configuration, self._bursts, run.finish())
 
 
@@ -168,8 +192,9 @@ class RamulatorRun(_MemoryRun):
 class ChannelsRun(Run):
     """Channels with a controller each, an agent each; epochs are in bursts of each channel."""
 
-    switchable = DramRun.switchable
+    switchable: ClassVar[Mapping[str, str]] = {**RamulatorRun.switchable, **DramRun.switchable}
     counters = COUNTERS
+    _written = ("_runs",)
 
     def __init__(self, runs: Sequence[Run]) -> None:
         """Take a run for each channel."""
@@ -191,12 +216,6 @@ class ChannelsRun(Run):
         parts = [run.advance((choice,), until) for run, choice in pairs]
         fields = zip(*((part.work, part.cost, part.values) for part in parts), strict=True)
         return Part(*(np.concatenate(field) for field in fields))
-
-    def copy(self, into: "ChannelsRun | None" = None) -> "ChannelsRun":
-        """Return an independent run; see `Run.copy`."""
-        earlier: Sequence[Run | None] = into._runs if into else [None] * self.n_agents
-        pairs = zip(self._runs, earlier, strict=True)
-        return ChannelsRun([run.copy(other) for run, other in pairs])
 
     def _finish(self) -> Mapping[str, float]:
         """Return the metrics of each channel by name."""
@@ -264,24 +283,13 @@ def in_turns(kinds: Sequence[_Kind], n: int, seed: int, name: str) -> Trace:
     )
 
 
-def _stream(traffic: Traffic) -> _Kind:
-    def make(n: int, seed: int) -> Trace:
-        start = 4096 * int(np.random.default_rng(seed).integers(_FOOTPRINT // 8192))
-        return generators.stream(n, seed=seed, start_address=start, traffic=traffic)
-
-    return make
+def _stream(n: int, seed: int) -> Trace:
+    start = 4096 * int(np.random.default_rng(seed).integers(_FOOTPRINT // 8192))
+    return generators.stream(n, seed=seed, start_address=start, traffic=_PACED)
 
 
-def _random(traffic: Traffic) -> _Kind:
-    return lambda n, seed: generators.random_access(
-        n, seed=seed, footprint_bytes=_FOOTPRINT, traffic=traffic
-    )
-
-
-def _local(traffic: Traffic, share: float) -> _Kind:
-    return lambda n, seed: generators.local(
-        n, seed=seed, sequential_share=share, footprint_bytes=_FOOTPRINT, traffic=traffic
-    )
+def _spread(make: Callable[..., Trace], **options: Any) -> _Kind:
+    return lambda n, seed: make(n, seed=seed, footprint_bytes=_FOOTPRINT, **options)
 
 
 def _recorded(name: str) -> _Kind:
@@ -312,13 +320,14 @@ _LOADS: Final[Mapping[str, Mapping[str, Any]]] = {
     "dense": {"gap_ticks": (3, 9)},
 }
 _KINDS: Final[Mapping[str, _Kind]] = {
-    "stream": _stream(_PACED),
-    "random": _random(_PACED),
+    "stream": _stream,
+    "random": _spread(generators.random_access, traffic=_PACED),
 } | {
-    f"{name}-{percent}": _local(Traffic(read_share=0.7, write_run=4, **load), percent / 100)
+    f"{name}-{percent}": _spread(generators.local, sequential_share=percent / 100,
+        traffic=Traffic(read_share=0.7, write_run=4, **load))
     for percent in (30, 50)
     for name, load in _LOADS.items()
-}
+}  # fmt: skip
 """Phases by name; loads name the percentage of their requests that are sequential."""
 # Closed is left out: on a stream it serves one request a row cycle, less than arrive, so that each
 # epoch in which it is tried costs hundreds of others. Fifo equals FrFcfs at these rates.

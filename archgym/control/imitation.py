@@ -13,6 +13,8 @@ from archgym.errors import InvalidArgumentError
 _HIDDEN: Final = (64, 64)
 # chosen: actions that cost twice the best are all alike bad.
 _WORST: Final = 1.0
+# chosen: a tenth of them, which is held back, has to be two.
+_LEAST: Final = 20
 
 
 def imitate(
@@ -81,6 +83,11 @@ def imitate(
             # A branch is used again, but only for one episode.
             oracle = Oracle(horizon)
             roll(task, name, act)
+        if sum(map(len, seen)) < _LEAST:
+            raise InvalidArgumentError(
+                f"Imitation must see {_LEAST} epochs or more after the first of each episode; got "
+                f"{sum(map(len, seen))}. Raise `episodes`, or shorten the task's epochs."
+            )
         # A set that is held back stops the fit early.
         fitted = MLPRegressor(
             hidden_layer_sizes=_HIDDEN, early_stopping=True, max_iter=400, random_state=seed

@@ -1,7 +1,7 @@
 """A prefix cache under control: the policy of eviction changes between requests."""
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, final
+from typing import ClassVar, Final, final
 
 import numpy as np
 
@@ -37,6 +37,7 @@ class KvRun(Run):
         "released from then on; those that are free already keep their places."
     }
     counters = COUNTERS
+    _written = ("_pool", "_traits", "_held", "_hits")
 
     def __init__(
         self, simulator: KvSimulator, design: Mapping[str, Value], workload: Workload
@@ -105,17 +106,6 @@ class KvRun(Run):
             evicted / max(1.0, taken), float(self._pool.state[pool.FREE]) / max(1, self._capacity),
         ]])  # fmt: skip
         return Part(np.array([prompt]), np.array([prompt - found]), values)
-
-    def copy(self, into: Any = None) -> "KvRun":
-        """Return an independent run; see `Run.copy`."""
-        other = object.__new__(KvRun) if into is None else into
-        other.__dict__.update(self.__dict__)
-        other._pool = pool.Pool._make(each.copy() for each in self._pool)
-        last_seen, gap = self._traits.last_seen.copy(), self._traits.gap.copy()
-        other._traits = self._traits._replace(last_seen=last_seen, gap=gap)
-        other._held, other._hits = self._held.copy(), self._hits.copy()
-        found: KvRun = other
-        return found
 
     def _finish(self) -> Mapping[str, float]:
         """Return the counts of the pool by name."""

@@ -2,7 +2,7 @@
 
 import logging
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import pairwise
 from pathlib import Path
@@ -264,7 +264,9 @@ def policy_of(name: str, task: ControlTask) -> ControlPolicy:
       FileFormatError: The file cannot be used.
     """
     if name.endswith(".npz"):
-        return Network.read(name)
+        network = Network.read(name)
+        network.start(task, "")
+        return network
     if name in ("default", "best-static", "hindsight"):
         return Static(name)
     if name in ("ducb", "ducb-phase"):
@@ -344,10 +346,7 @@ def beam(task: ControlTask, name: str, width: int) -> float:
         for cost, work, episode in kept:
             if episode.is_over:
                 continue
-            for action in range(len(task.actions)):
-                branch = episode.copy()
-                part = branch.step((action,) * branch.run.n_agents)
-                found.append((cost + part.cost.sum(), work + part.work.sum(), branch))
+            found += _branches(cost, work, episode)
             # Branches are large; only the best of all live on.
             found.sort(key=lambda each: each[0] / max(each[1], 1e-9))
             del found[width:]
@@ -364,11 +363,16 @@ def proven_bound(task: ControlTask, name: str, n_epochs: int) -> float:
         if episode.number == n_epochs or episode.is_over:
             best = min(best, cost / max(work, 1e-9))
             continue
-        for action in range(len(task.actions)):
-            branch = episode.copy()
-            part = branch.step((action,) * branch.run.n_agents)
-            open_.append((cost + float(part.cost.sum()), work + float(part.work.sum()), branch))
+        open_ += _branches(cost, work, episode)
     return float(best)
+
+
+def _branches(cost: float, work: float, episode: Episode) -> Iterator[tuple[float, float, Episode]]:
+    """Yield cost, work and episode after a further epoch under each action."""
+    for action in range(len(episode.task.actions)):
+        branch = episode.copy()
+        part = branch.step((action,) * branch.run.n_agents)
+        yield cost + float(part.cost.sum()), work + float(part.work.sum()), branch
 
 
 def cheapest(costs: np.ndarray, last: int) -> int:

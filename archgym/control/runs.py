@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.runtime.branches import branch_of
 from archgym.spaces.parameter import Value
 from archgym.spaces.space import DesignSpace
 
@@ -35,28 +36,22 @@ class Counter:
 
 
 @final
-@dataclass(frozen=True)
 class Scale:
     """Map from counters to numbers from 0 to 1, for all counters at once."""
 
-    low: Floats
-    width: Floats
-    logs: npt.NDArray[np.int64]
-    """Places of the counters on a logarithmic scale."""
-
-    @staticmethod
-    def of(counters: tuple[Counter, ...]) -> "Scale":
-        """Return the scale of the declared ranges."""
-        low = np.array([np.log(c.low) if c.is_log else c.low for c in counters])
-        high = np.array([np.log(c.high) if c.is_log else c.high for c in counters])
-        return Scale(low, high - low, np.flatnonzero([c.is_log for c in counters]))
+    def __init__(self, counters: tuple[Counter, ...]) -> None:
+        """Take the declared ranges."""
+        self._logs = np.flatnonzero([c.is_log for c in counters])
+        ends = np.array([(c.low, c.high) for c in counters]).T
+        ends[:, self._logs] = np.log(ends[:, self._logs])
+        self._low, self._width = ends[0], ends[1] - ends[0]
 
     def __call__(self, values: Floats) -> Floats:
         """Return counters, (..., n_counters), as numbers from 0 to 1; NaN becomes 0."""
         found: Floats = values.copy()
-        found[..., self.logs] = np.log(np.maximum(values[..., self.logs], 1e-300))
-        found -= self.low
-        found /= self.width
+        found[..., self._logs] = np.log(np.maximum(values[..., self._logs], 1e-300))
+        found -= self._low
+        found /= self._width
         # Of a number and NaN, `fmax` returns the number.
         np.fmax(found, 0.0, out=found)
         np.minimum(found, 1.0, out=found)
@@ -103,8 +98,8 @@ class Run(ABC):
     switchable: ClassVar[Mapping[str, str]]
     counters: ClassVar[tuple[Counter, ...]]
     n_agents: int = 1
-    _run: Any
-    """The machine; `_run.copy(into)` branches it."""
+    _written: ClassVar[tuple[str, ...]] = ("_run",)
+    """Attributes that parts write to, as of `branch_of`."""
 
     @property
     @abstractmethod
@@ -151,17 +146,14 @@ class Run(ABC):
     def _advance(self, choices: tuple[Any, ...], until: int) -> Part:
         """Run a part under settings from `_choice`."""
 
+    @final
     def copy(self, into: Self | None = None) -> Self:
         """Return an independent run that continues alike.
 
         Args:
           into: Earlier copy of the same run that is not needed any more, which is used again.
         """
-        other = object.__new__(type(self)) if into is None else into
-        machine = self._run.copy(None if into is None else into._run)
-        other.__dict__.update(self.__dict__)
-        other._run = machine
-        return other
+        return branch_of(self, into, self._written)
 
     @final
     def finish(self) -> Mapping[str, float]:

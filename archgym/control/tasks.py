@@ -1,10 +1,12 @@
 """Tasks of control: a design, settings that may change, and episodes to learn and to test on."""
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
 from importlib import import_module
 from itertools import islice
+from itertools import product as combinations
 from typing import Any, Final, final
 from weakref import WeakKeyDictionary
 
@@ -13,6 +15,7 @@ import numpy as np
 from archgym.control.runs import Floats, Part, Run, Scale
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.options import DeclaredOption, options_of
+from archgym.runtime.branches import branch_of
 from archgym.spaces.parameter import Value
 
 HISTORY: Final = 2
@@ -175,6 +178,19 @@ def _made(name: str, options: tuple[tuple[str, Any], ...]) -> ControlTask:
     return replace(made, name=f"{name}:{text}" if text else name)
 
 
+_listeners: list[Callable[[], object]] = []
+
+
+@contextmanager
+def on_epoch(listener: Callable[[], object]) -> Iterator[None]:
+    """Call a function after each epoch in this block, those of branches included."""
+    _listeners.append(listener)
+    try:
+        yield
+    finally:
+        _listeners.remove(listener)
+
+
 _choices: WeakKeyDictionary[ControlTask, tuple[Any, ...]] = WeakKeyDictionary()
 """Actions of each task as its runs take them; making them takes a tenth of a short episode."""
 
@@ -209,7 +225,7 @@ class Episode:
         if task not in _choices:
             _choices[task] = tuple(self.run.choice(action) for action in task.actions)
         self._choices = _choices[task]
-        self._scale = Scale.of(self.run.counters)
+        self._scale = Scale(self.run.counters)
         self._one_hot = np.eye(len(task.actions), dtype=np.float32)
         self._n = len(self.run.counters)
         size = observation_size(task, self.run)
@@ -238,20 +254,13 @@ class Episode:
         shown[:, n : HISTORY * n] = shown[:, : (HISTORY - 1) * n]
         shown[:, :n] = self._scale(self.last.values)
         shown[:, HISTORY * n :] = self._one_hot[list(actions)]
+        for listener in _listeners:
+            listener()
         return self.last
 
     def copy(self, into: "Episode | None" = None) -> "Episode":
         """Return a branch; `into` is an earlier one that is not needed any more."""
-        if into is None:
-            into = object.__new__(Episode)
-            into.__dict__.update(self.__dict__)
-            into.run = self.run.copy()
-            into._shown = self._shown.copy()
-        else:
-            into.run = self.run.copy(into.run)
-            into._shown[:] = self._shown
-        into.number, into.last, into.previous = self.number, self.last, self.previous
-        return into
+        return branch_of(self, into, ("run", "_shown"))
 
 
 def observation_size(task: ControlTask, run: Run) -> int:
@@ -343,7 +352,5 @@ def product(choices: Mapping[str, tuple[Value, ...]]) -> tuple[dict[str, Value],
     >>> product({"a": (1, 2), "b": ("x",)})
     ({'a': 1, 'b': 'x'}, {'a': 2, 'b': 'x'})
     """
-    found: list[dict[str, Any]] = [{}]
-    for name, values in choices.items():
-        found = [{**each, name: value} for each in found for value in values]
-    return tuple(found)
+    each = combinations(*choices.values())
+    return tuple(dict(zip(choices, values, strict=True)) for values in each)

@@ -20,7 +20,7 @@ from archgym.control.tasks import (
     unit,
 )
 from archgym.envs.design import check_render_mode
-from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError
+from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError, unknown_name
 
 REWARDS: Final = ("saved", "relative")
 
@@ -84,6 +84,9 @@ class Session:
 
     def start(self, rng: np.random.Generator, options: Mapping[str, Any] | None = None) -> None:
         """Begin an episode of the split, drawn at random, or the one that `options` name."""
+        for option in options or {}:
+            if option != "episode":
+                raise unknown_name("option of reset", option, ["episode"])
         name = (options or {}).get("episode")
         self.name = self.task.check_episode(
             str(name or self._names[int(rng.integers(len(self._names)))])

@@ -2,8 +2,12 @@
 
 import argparse
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from scipy.linalg import block_diag
 
 from archgym.control.imitation import imitate
 from archgym.control.policies import Network
@@ -51,6 +55,19 @@ def model_of(task: str, method: str, seed: int, options: argparse.Namespace) -> 
     )
 
 
+def averaged(networks: Sequence[Network]) -> Network:
+    """Return one network that computes the mean preferences of several, side by side."""
+    first, *inner, last = zip(*(network.layers for network in networks), strict=True)
+    weights, biases = zip(*first, strict=True)
+    layers = [(np.concatenate(weights, axis=1), np.concatenate(biases))]
+    for blocks in inner:
+        weights, biases = zip(*blocks, strict=True)
+        layers.append((block_diag(*weights), np.concatenate(biases)))
+    weights, biases = zip(*last, strict=True)
+    layers.append((np.concatenate(weights) / len(networks), np.mean(biases, axis=0)))
+    return Network(networks[0].task, layers, "relu", "imitation")
+
+
 def main() -> None:
     """Train one network for each seed."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -64,6 +81,7 @@ def main() -> None:
     parser.add_argument("--episodes", type=int, default=24, help="of a round of imitation")
     parser.add_argument("--horizon", type=int, default=1, help="of look-ahead, as of imitation")
     parser.add_argument("--fast", action="store_true", help="labels of runs under each action")
+    parser.add_argument("--members", type=int, default=1, help="networks that are averaged")
     parser.add_argument("--steps", type=int, default=50_000, help="of reinforcement learning")
     parser.add_argument("--gamma", type=float, default=0.5, help="of reinforcement learning")
     parser.add_argument("--reward", default="saved", help="of reinforcement learning")
@@ -71,7 +89,8 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     for seed in options.seeds:
         started = time.process_time()
-        path = options.out / f"{options.method}-{options.task}-{seed}.npz"
+        # A task with options has the networks' names of the task without, as `measure.py` wants.
+        path = options.out / f"{options.method}-{options.task.partition(':')[0]}-{seed}.npz"
         if options.method != "imitation":
             model = model_of(options.task, options.method, seed, options).learn(options.steps)
             if options.method == "recurrent":
@@ -80,15 +99,18 @@ def main() -> None:
             else:
                 Network.from_sb3(options.task, model).write(path)
         else:
-            network = imitate(
-                task_of(options.task),
-                seed=seed,
-                rounds=options.rounds,
-                episodes=options.episodes,
-                horizon=options.horizon,
-                exact=not options.fast,
-            )
-            network.write(path)
+            members = [
+                imitate(
+                    task_of(options.task),
+                    seed=options.members * seed + member,
+                    rounds=options.rounds,
+                    episodes=options.episodes,
+                    horizon=options.horizon,
+                    exact=not options.fast,
+                )
+                for member in range(options.members)
+            ]
+            averaged(members).write(path)
         print(f"{path}: {time.process_time() - started:.0f} s of processor time", flush=True)
 
 

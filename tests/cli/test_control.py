@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from archgym.control.policies import Oracle
+from archgym.cli.console.progress import CountBar
+from archgym.control.policies import Network, Oracle
+from archgym.control.tasks import Episode
 from tests.cli.conftest import Archgym
 
 _SHORT = ("control", "compare", "hand", "--task", "dram-locality:requests=2000", "--horizon", "1")
@@ -42,3 +45,53 @@ def test_options_are_checked_before_any_run(archgym: Archgym, tmp_path: Path) ->
     assert "`--episodes` must be a whole number from 1 to 10; got 12." in many.err
     assert "`--picture` must be in a folder that exists" in absent.err
     assert "`--picture` must end in .svg, .png or .pdf" in drawn.err
+
+
+def test_policy_of_another_task_is_refused_before_any_run(
+    archgym: Archgym, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for domain, template in (
+        ("cpu-control", "hand"),
+        ("dram-scheduling", "frfcfs"),
+        ("tlb", "lru"),
+    ):
+        made = archgym("rule", "new", f"{domain}.py", "--domain", domain, "--template", template)
+        assert made.code == 0, made.err
+    Network("cpu-mixture", [(np.zeros((31, 9)), np.zeros(9))]).write("cpu.npz")
+    # Before: refused once the oracle had run.
+    monkeypatch.setattr(Episode, "step", None)
+
+    for name in ("cpu-control.py", "dram-scheduling.py", "tlb.py", "cpu.npz"):
+        ran = archgym("control", "compare", name, "--horizon", "1")
+        assert ran.code == 1
+        wanted = "one output for each" if name == "cpu.npz" else "must have a task of that domain"
+        assert wanted in ran.err
+        assert ran.err.count("\n") <= 2
+
+
+def test_epochs_of_branches_are_progress_too(
+    archgym: Archgym, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[float, float | None]] = []
+    monkeypatch.setattr(CountBar, "show", lambda bar, done, total: shown.append((done, total)))
+
+    ran = archgym(
+        "control", "compare", "hand", "--task", "dram-locality:requests=1000", "--episodes", "1",
+        "--horizon", "1",
+    )  # fmt: skip
+
+    assert ran.code == 0
+    # Before: nothing, however long it took. Four epochs, each tried under six actions.
+    assert [done for done, _ in shown] == list(range(1, len(shown) + 1))
+    assert len(shown) >= 24 + 4 * 6
+
+
+def test_settings_under_which_a_memory_never_ends_are_compared(archgym: Archgym) -> None:
+    ran = archgym(
+        "control", "compare", "hand", "--task", "dram-locality:device=hbm3,requests=8000",
+        "--episodes", "1", "--horizon", "1",
+    )  # fmt: skip
+
+    # Before: "The controllers never end under these settings."
+    assert ran.code == 0, ran.err
+    assert "hindsight" in ran.out

@@ -9,15 +9,7 @@ import pytest
 from archgym.agent.agent import Policy
 from archgym.cli.commands.control import compare
 from archgym.control.comparison import compare_policies, picture
-from archgym.control.dram import (
-    _PACED,
-    DramRun,
-    _by_locality,
-    _random,
-    _simulator,
-    _stream,
-    in_turns,
-)
+from archgym.control.dram import _KINDS, DramRun, _by_locality, _simulator, in_turns
 from archgym.control.imitation import imitate
 from archgym.control.policies import (
     Ducb,
@@ -41,7 +33,7 @@ from archgym.runtime import kernels
 def begin(name: str) -> DramRun:
     """Return a short run of `dram-locality`."""
     seed = int(name.rpartition("-")[2])
-    trace = in_turns((_stream(_PACED), _random(_PACED)), 5000, seed, name)
+    trace = in_turns((_KINDS["stream"], _KINDS["random"]), 5000, seed, name)
     return DramRun(
         _simulator("ddr3-1600"), {"arbiter": "Fifo"}, Workload(name, trace.digest, trace)
     )
@@ -272,7 +264,8 @@ def runner() -> Iterator[RuleRunner]:
 @pytest.mark.slow
 def test_rule_decides_as_the_function_that_it_spells_out(runner: RuleRunner) -> None:
     task = task_of("dram-locality")
-    rule = RulePolicy(check_rule(domain("dram-control").templates["hand"], "hand.py"), runner)
+    template = domain("dram-control").templates["hand"]
+    rule = RulePolicy(check_rule(template, "hand.py"), runner, task)
     hand = policy_of("hand", task)
     name = "held-out-0"
     for policy in (rule, hand):
@@ -289,11 +282,11 @@ def test_rule_decides_as_the_function_that_it_spells_out(runner: RuleRunner) -> 
 @pytest.mark.slow
 def test_rule_that_chooses_no_action_is_infeasible(runner: RuleRunner) -> None:
     text = domain("dram-control").templates["hand"].replace("return 1 if", "return 77 if")
-
-    policy = RulePolicy(check_rule(text, "wrong.py"), runner)
+    task = task_of("dram-locality")
+    policy = RulePolicy(check_rule(text, "wrong.py"), runner, task)
 
     with pytest.raises(InvalidArgumentError, match="chose 77, which is no action"):
-        policy.start(task_of("dram-locality"), "held-out-0")
+        policy.start(task, "held-out-0")
 
 
 @pytest.mark.slow
@@ -307,8 +300,8 @@ def choose(locality, rate, hits, conflicts, backlog, latency, held, previous):
     epochs[0] = min(epochs[0] + 1, 5)
     return epochs[0]
 '''
-    rule = RulePolicy(check_rule(text, "count.py"), runner)
     task = task_of("dram-channels-2:requests=2000")
+    rule = RulePolicy(check_rule(text, "count.py"), runner, task)
     rule.start(task, "train-0")
 
     actions = roll(task, "train-0", rule.act).actions
@@ -321,7 +314,7 @@ def test_rule_runs_on_cores_and_on_either_controller(runner: RuleRunner) -> None
     for name in ("cpu-cores-2:instructions=3000", "dram-load:device=ddr5,requests=2000"):
         task = task_of(name)
         template = domain(f"{name[: name.index('-')]}-control").templates["hand"]
-        rule = RulePolicy(check_rule(template, "hand.py"), runner)
+        rule = RulePolicy(check_rule(template, "hand.py"), runner, task)
 
         rule.start(task, "held-out-0")
 

@@ -364,6 +364,6 @@ def test_scale_maps_declared_ranges_to_one() -> None:
         Counter(name="latency_ns", low=10.0, high=1000.0, is_log=True, doc="Latency."),
     )
 
-    found = Scale.of(counters)(np.array([[1.0, 100.0], [5.0, 1.0], [math.nan, 1e9]]))
+    found = Scale(counters)(np.array([[1.0, 100.0], [5.0, 1.0], [math.nan, 1e9]]))
 
     assert found == pytest.approx(np.array([[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]]))

@@ -10,6 +10,7 @@ from archgym.control.imitation import imitate
 from archgym.control.policies import policy_of
 from archgym.control.tasks import (
     Episode,
+    best_static,
     reference,
     roll,
     static,
@@ -17,8 +18,14 @@ from archgym.control.tasks import (
     task_of,
     task_options,
 )
-from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownNameError
+from archgym.errors import (
+    InvalidArgumentError,
+    InvalidDesignError,
+    SimulatorError,
+    UnknownNameError,
+)
 from archgym.simulators.dram import Trace, device_names, write_trace
+from archgym.traces.instructions.generators import generate
 
 SHORT = {
     "dram": "device=ddr4-2400,requests=1000,epoch=300,phases=dense-30+cloud-1,episodes=3",
@@ -182,3 +189,32 @@ def test_more_broken_promises_under_more_load() -> None:
     ]
 
     assert 0.0 < broken[0] < broken[1] <= 1.0
+
+
+def test_imitation_of_episodes_of_one_epoch_is_refused() -> None:
+    # Before: an error of NumPy, since nothing was seen.
+    with pytest.raises(InvalidArgumentError, match=r"20 epochs or more .* got 0"):
+        imitate("dram-locality:requests=1000,epoch=2000", rounds=1, episodes=2)
+
+
+def test_trace_of_one_instruction_is_refused(tmp_path: Path) -> None:
+    one = tmp_path / "one.champsimtrace"
+    one.write_bytes(generate("stencil", 1).tobytes())
+
+    # Before: phases without instructions were added for ever.
+    with pytest.raises(InvalidArgumentError, match="two instructions or more"):
+        task_of(f"cpu-mixture:programs={one}").begin("train-0")
+
+
+def test_bursts_that_are_never_answered_cost_a_millisecond_each() -> None:
+    task = task_of("dram-locality:device=hbm3,requests=5000")
+    lost = [static(task, "held-out-1", action) for action in (0, 4)]
+    episode = Episode(task, "held-out-1")
+    while not episode.is_over:
+        episode.step((4,))
+
+    assert lost[0].score < 1000.0 < lost[1].score < 1e6
+    assert lost[0].work.sum() == lost[1].work.sum()
+    assert best_static(task, ("held-out-1",)) in (0, 1)
+    with pytest.raises(SimulatorError, match="never answered"):
+        episode.copy().run.finish()

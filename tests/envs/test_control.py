@@ -125,6 +125,14 @@ def test_unknown_episode_is_refused() -> None:
         ControlEnv("dram-locality").step(np.int64(0))
 
 
+def test_option_of_reset_that_does_not_exist_is_refused() -> None:
+    # Before: ignored, so that an episode at random began.
+    with pytest.raises(
+        UnknownNameError, match=r"option 'episodes' of reset\. Did you mean 'episode'"
+    ):
+        ControlEnv("dram-locality:requests=1000").reset(options={"episodes": "held-out-0"})
+
+
 def test_stable_baselines_rows_are_those_of_single_environments() -> None:
     sb3 = pytest.importorskip("stable_baselines3.common.vec_env")
     from archgym.envs import Sb3VecEnv

@@ -1,5 +1,6 @@
 """`archgym control`: policies that change settings while a program runs."""
 
+import itertools
 from math import isnan
 from pathlib import Path
 from typing import Annotated
@@ -88,11 +89,11 @@ def compare(
     the best of look-aheads on exact branches of the run.
     """
     from archgym.checks import check_whole
-    from archgym.cli.console.progress import announce_compilation
+    from archgym.cli.console.progress import CountBar, announce_compilation
     from archgym.control.comparison import compare_policies
     from archgym.control.comparison import picture as draw
     from archgym.control.rules.case import policies_of
-    from archgym.control.tasks import task_of
+    from archgym.control.tasks import on_epoch, task_of
     from archgym.report.plots import check_plot
 
     announce_compilation()
@@ -100,7 +101,12 @@ def compare(
     check_whole("--episodes", episodes, 1, min(len(chosen.episodes(name)) for name in splits))
     if picture is not None:
         check_plot("--picture", picture, is_forced=True)
-    with policies_of(policies, chosen) as found:
+    done = itertools.count(1)
+    with (
+        policies_of(policies, chosen) as found,
+        CountBar("epochs") as bar,
+        on_epoch(lambda: bar.show(next(done), None)),
+    ):
         result = compare_policies(
             chosen,
             found,

@@ -49,12 +49,12 @@ class CountBar(Closing):
             self._bar.stop()
             self._bar = None
 
-    def show(self, done: float, total: float, note: str = "") -> None:
+    def show(self, done: float, total: float | None, note: str = "") -> None:
         """Update the bar.
 
         Args:
           done: Number of completed items; those before the first call do not affect the rate.
-          total: Number of items at the end.
+          total: Number of items at the end; None if it is not known.
           note: Text to show next to the bar.
         """
         if not self._is_wanted:
@@ -66,7 +66,7 @@ class CountBar(Closing):
         assert self._bar is not None
         self._bar.update(self._row, completed=done, note=note)
 
-    def _open(self, done: float, total: float) -> None:
+    def _open(self, done: float, total: float | None) -> None:
         from rich.console import Console
         from rich.progress import (
             BarColumn,

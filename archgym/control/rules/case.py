@@ -89,8 +89,8 @@ def open_case(domain: str, name: str, options: Mapping[str, str]) -> ControlCase
         if key != "task":
             raise unknown_name("option", key, ["task"])
     prefix = domain.partition("-")[0]
-    task = task_of(options.get("task", DEFAULT_TASK[prefix]))
-    if not task.name.startswith(prefix):
+    task = task_of(options.get("task") or DEFAULT_TASK[prefix])
+    if domain != f"{task.name.partition('-')[0]}-control":
         raise InvalidArgumentError(
             f"A rule of domain {domain!r} must have a task of that domain; got {task.name!r}."
         )
@@ -155,8 +155,9 @@ def prepare(prefix: str) -> None:
 class RulePolicy(ControlPolicy):
     """A rule in a file; it runs each episode in a process of its own, and is replayed here."""
 
-    def __init__(self, source: RuleSource, runner: RuleRunner) -> None:
-        """Take a checked rule and the process to run it in."""
+    def __init__(self, source: RuleSource, runner: RuleRunner, task: ControlTask) -> None:
+        """Take a checked rule, the process to run it in, and a task that it must be for."""
+        open_case(source.domain.name, task.episodes("train")[0], {"task": task.name})
         self.name = Path(source.path).name
         self._source, self._runner = source, runner
         self._actions: list[list[int]] = []
@@ -184,9 +185,12 @@ def policies_of(names: Sequence[str], task: ControlTask) -> Iterator[list[Contro
 
     Raises:
       UnknownNameError, FileFormatError: A policy does not exist, or a file cannot be used.
+      InvalidArgumentError: A policy is of another domain, or has other actions.
     """
     with RuleRunner() as runner:
         yield [
-            RulePolicy(read_rule(name), runner) if name.endswith(".py") else policy_of(name, task)
+            RulePolicy(read_rule(name), runner, task)
+            if name.endswith(".py")
+            else policy_of(name, task)
             for name in names
         ]

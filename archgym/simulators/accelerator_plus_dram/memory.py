@@ -17,6 +17,7 @@ from archgym.simulators.dram.ramulator.kernel.run import (
     Configuration,
     Outcome,
     outcome_of,
+    peak_bytes_per_ps,
     placed_requests,
     work_of,
 )
@@ -117,13 +118,6 @@ def run_layer(
         requests.addresses,
         requests.is_write,
     )
-
-
-def peak_bytes_per_ps(made: Standard, c: Configuration) -> float:
-    """Return the bytes that the data pins of all channels move in a picosecond at most."""
-    organisation = made.organisations[c.organisation]
-    pins = c.channels * organisation.channel_width * organisation.sizes.get("PseudoChannel", 1)
-    return float(pins * made.bins[c.timing].values(c.organisation)["rate"]) / 8e6
 
 
 def least_ps(

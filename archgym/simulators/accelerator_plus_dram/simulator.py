@@ -16,11 +16,10 @@ from archgym.simulators.accelerator_plus_dram.memory import (
     CLOCK_PS,
     LayerRun,
     least_ps,
-    peak_bytes_per_ps,
     run_layer,
 )
 from archgym.simulators.dram.metrics import ENERGY_CAUSES
-from archgym.simulators.dram.ramulator.kernel.run import Configuration
+from archgym.simulators.dram.ramulator.kernel.run import Configuration, peak_bytes_per_ps
 from archgym.simulators.dram.ramulator.simulator import (
     RamulatorSimulator,
     requests_of,

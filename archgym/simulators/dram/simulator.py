@@ -288,10 +288,10 @@ class DramSimulator(KitSimulator):
         self, indices: np.ndarray, workload: Workload, without: str | None
     ) -> tuple[float, float]:
         """Return power and temperature of a design's worst window; see `package_peaks`."""
-        from archgym.simulators.dram.kernel.stepping import COUNTERS, begin
+        from archgym.simulators.dram.kernel.stepping import COUNTERS, Run
 
         arguments = self.kernel_arguments(indices, workload, without)
-        run = begin(arguments)
+        run = Run(arguments)
         watts, seconds = power_course(run, arguments["controllers"][0], COUNTERS, self._window_us)
         packages = self.device.n_devices * self.device.n_ranks
         return package_peaks(watts, seconds, packages, self._sink)

@@ -1,13 +1,13 @@
 """One machine on one trace: counters by name."""
 
 from collections.abc import Callable, Mapping
-from copy import copy
 from dataclasses import dataclass
-from typing import Final, TypeVar, final
+from typing import Final, final
 
 import numpy as np
 
 from archgym.errors import SimulatorError
+from archgym.runtime.branches import branch_of
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
 from archgym.simulators.cpu.kernel.state import make_state, make_weights
@@ -23,7 +23,6 @@ SWITCHABLE: Final[Mapping[str, int]] = {
 """Cache of each parameter that may change during a run."""
 STRIDES: Final = (lay.L1D, lay.L2C)
 """Caches with room for the table of the stride prefetcher, whatever theirs is."""
-T = TypeVar("T")
 
 BRANCH_KINDS: Final = (
     "direct_jump", "indirect", "conditional", "direct_call", "indirect_call", "return",
@@ -202,7 +201,7 @@ class Core:
 
     def copy(self, into: "Core | None" = None) -> "Core":
         """Return an independent core that continues alike; `into` is one that is used again."""
-        return copy_of(self, into, ("state", "_weights"))
+        return branch_of(self, into, ("state", "_weights"))
 
     def finish(self, state: Ints | None = None) -> Ints | None:
         """Return the counters as `run` does; the core stays as it is unless its state is given."""
@@ -271,25 +270,6 @@ def counters_of(
     if status != lay.STATUS_OK:
         return None
     return np.array([*spent, *(state[i] for i in PLACES.values())], dtype=np.int64)
-
-
-def copy_of(run: T, into: T | None, names: tuple[str, ...]) -> T:
-    """Return a run that continues alike.
-
-    Args:
-      run: One or several cores that have stopped.
-      into: Earlier copy of the same run that is used again; None for a new one.
-      names: Arrays that a run writes to.
-    """
-    other = copy(run) if into is None else into
-    for name, value in vars(run).items():
-        if name not in names:
-            setattr(other, name, value)
-        elif into is None:
-            setattr(other, name, value.copy())
-        else:
-            np.copyto(getattr(other, name), value)
-    return other
 
 
 def switch_prefetchers(state: Ints, wanted: Mapping[int, int], now: int) -> None:

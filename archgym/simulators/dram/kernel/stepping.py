@@ -1,13 +1,13 @@
 """Runs of the exact kernel in parts: settings may change between them, and a run may be copied."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import SimulatorError
+from archgym.runtime.branches import branch_of, copied
 from archgym.runtime.kernels import compiled, entry_point, pointer
 from archgym.simulators.dram.kernel.batch import (
     OUTPUTS,
@@ -161,30 +161,44 @@ def _count(s: Any, d: Any, requests: Any, e: Any, epoch: Any, out: Any) -> None:
 
 
 @final
-@dataclass(eq=False)
 class Run:
     """A run that has stopped, and all that is to come.
 
     Attributes:
-      job: Arguments of the kernel; the memory that it writes belongs to this run.
-      events, heap, epoch: As of `_advance`.
       counters: (n_counters,) of the last part, by `COUNTERS`.
-      n_answered: Bursts that were answered.
-      copied_from: Burst before which a copy and its origin are equal.
+      n_requests: Bursts of the trace.
+      n_answered: Those that were answered.
     """
 
-    job: Job
-    events: npt.NDArray[Any]
-    heap: npt.NDArray[np.int64]
-    epoch: npt.NDArray[Any]
-    counters: npt.NDArray[np.float64]
-    n_answered: int = 0
-    copied_from: int = 0
+    def __init__(self, arguments: Mapping[str, Any]) -> None:
+        """Begin a run of one design before its first event.
 
-    @property
-    def n_requests(self) -> int:
-        """Bursts of the trace."""
-        return len(self.job.requests)
+        Arguments are those of `batch.simulate`. Energy that is counted from a log of commands is
+        left out.
+        """
+        names = ("addresses", "ticks", "is_write", "waits")
+        self.n_requests, first = len(arguments["addresses"]), arguments["first_burst"]
+        self._job = job_of(
+            # Settings change in place.
+            arguments["controllers"].copy(),
+            arguments["mapping_index"],
+            arguments["decoded"],
+            trace_table(*(arguments[name] for name in names)),
+            (arguments["player_clock_ps"], arguments["is_relative"]),
+            arguments["device"],
+            blank_requests(self.n_requests),
+            np.zeros(0, dtype=np.int64) if first is None else first,
+            np.zeros(0, dtype=COMMAND_LOG),
+        )
+        self._events = np.zeros(1, dtype=EVENTS)
+        self._heap = blank_heap(self.n_requests)
+        self._epoch = np.zeros(1, dtype=_EPOCH)
+        self._epoch["last_row"] = NONE
+        self.counters = np.zeros(len(COUNTERS))
+        self.n_answered = 0
+        # Burst before which a copy and its origin are equal.
+        self._copied_from = 0
+        _start(self._job, self._events)
 
     @property
     def is_over(self) -> bool:
@@ -203,9 +217,9 @@ class Run:
         """
         until = min(until, self.n_requests)
         done = _advance(
-            self.job, self.events, self.heap, self.epoch, controller, until, self.counters
+            self._job, self._events, self._heap, self._epoch, controller, until, self.counters
         )
-        self.n_answered = int(self.events[0]["n_received"])
+        self.n_answered = int(self._events[0]["n_received"])
         if not done:
             raise SimulatorError("The controller never ends under these settings.")
         return self.counters.copy()
@@ -216,50 +230,37 @@ class Run:
         Args:
           into: Copy of the same run that is used again, which is faster; it may be ahead.
         """
-        job = self.job
+        job, first, end = self._job, 0, self.n_requests
         if into is None:
-            words = job.state.copy()
+            state = np.empty_like(job.state)
             own = job._replace(
                 controllers=job.controllers.copy(),
-                state=words,
-                state_words=words.view(np.int64),
-                requests=blank_requests(len(job.requests)),
-                latencies=job.latencies.copy(),
+                state=state,
+                state_words=state.view(np.int64),
+                requests=np.empty_like(job.requests),
+                latencies=np.empty_like(job.latencies),
                 out=job.out.copy(),
             )
-            into = Run(
-                own,
-                self.events.copy(),
-                np.zeros_like(self.heap),
-                self.epoch.copy(),
-                self.counters.copy(),
-            )
-            into.job.requests.view(np.int64)[:] = job.requests.view(np.int64)
+            heap = np.zeros_like(self._heap)
         else:
-            self._copy_live(into)
-        end = 2 * (int(self.events[0]["n_heap"]) + 1)
-        into.heap[:end] = self.heap[:end]
-        into.n_answered = self.n_answered
-        into.copied_from = int(self.epoch[0]["oldest"])
-        return into
-
-    def _copy_live(self, into: "Run") -> None:
-        """Copy what either has changed since the last copy."""
-        first = into.copied_from
-        end = max(int(run.events[0]["n_sent"]) for run in (self, into))
-        for name in ("events", "epoch", "counters"):
-            getattr(into, name)[:] = getattr(self, name)
-        into.job.state_words[:] = self.job.state_words
-        into.job.controllers[:] = self.job.controllers
-        words = len(self.job.requests[:1].view(np.int64))
-        live = slice(words * first, words * end)
-        into.job.requests.view(np.int64)[live] = self.job.requests.view(np.int64)[live]
-        into.job.latencies[first:end] = self.job.latencies[first:end]
+            # Neither has changed other requests since the last copy.
+            own, heap, first = into._job, into._heap, into._copied_from
+            end = max(int(run._events[0]["n_sent"]) for run in (self, into))
+        waiting = slice(2 * (int(self._events[0]["n_heap"]) + 1))
+        copied(self._heap[waiting], heap[waiting])
+        copied(job.state_words, own.state_words)
+        copied(job.controllers, own.controllers)
+        copied(job.requests[first:end], own.requests[first:end])
+        copied(job.latencies[first:end], own.latencies[first:end])
+        other = branch_of(self, into, ("_events", "_epoch", "counters"))
+        other._job, other._heap = own, heap
+        other._copied_from = int(self._epoch[0]["oldest"])
+        return other
 
     def _outputs(self) -> dict[str, float]:
         end = self.copy()
-        _finish(end.job, end.events, True)
-        return dict(zip(OUTPUTS, end.job.out[0].tolist(), strict=True))
+        _finish(end._job, end._events, True)
+        return dict(zip(OUTPUTS, end._job.out[0].tolist(), strict=True))
 
     def account(self) -> tuple[float, float]:
         """Return energy [pJ] and time [ns] so far, as if the last command ended the run."""
@@ -278,30 +279,3 @@ class Run:
                 "were answered."
             )
         return self._outputs()
-
-
-def begin(arguments: Mapping[str, Any]) -> Run:
-    """Return a run of one design before its first event.
-
-    Arguments are those of `batch.simulate`. Energy that is counted from a log of commands is left
-    out.
-    """
-    names = ("addresses", "ticks", "is_write", "waits")
-    n, first = len(arguments["addresses"]), arguments["first_burst"]
-    job = job_of(
-        # Settings change in place.
-        arguments["controllers"].copy(),
-        arguments["mapping_index"],
-        arguments["decoded"],
-        trace_table(*(arguments[name] for name in names)),
-        (arguments["player_clock_ps"], arguments["is_relative"]),
-        arguments["device"],
-        blank_requests(n),
-        np.zeros(0, dtype=np.int64) if first is None else first,
-        np.zeros(0, dtype=COMMAND_LOG),
-    )
-    epoch = np.zeros(1, dtype=_EPOCH)
-    epoch["last_row"] = NONE
-    events = np.zeros(1, dtype=EVENTS)
-    _start(job, events)
-    return Run(job, events, blank_heap(n), epoch, np.zeros(len(COUNTERS)))

@@ -267,9 +267,9 @@ class RamulatorSimulator(RowSimulator):
     def _peaks(self, c: Configuration, bursts: Bursts, without: str | None) -> tuple[float, float]:
         """Return power and temperature of the worst window; see `package_peaks`."""
         from archgym.simulators.dram.kernel.stepping import COUNTERS
-        from archgym.simulators.dram.ramulator.kernel.stepping import begin
+        from archgym.simulators.dram.ramulator.kernel.stepping import Run
 
-        run = begin(self.made, c, bursts.requests, without)
+        run = Run(self.made, c, bursts.requests, without)
         watts, seconds = power_course(run, c, COUNTERS, self._window_us)
         n_devices = self.made.organisations[c.organisation].n_devices
         return package_peaks(watts, seconds, n_devices * c.ranks * c.channels, self._sink)

@@ -1,14 +1,17 @@
 """Serving at the level of steps in parts: scheduling may change, and a run may be copied."""
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from archgym.runtime.branches import branch_of
 from archgym.simulators.moe.kernel import columns as col
 from archgym.simulators.moe.kernel.state import NOW, State, Work, new_state
 from archgym.simulators.moe.kernel.steps import N_STATISTICS, serve_steps
 from archgym.simulators.moe.machine.plan import Plan
+
+_WRITTEN: Final = ("choices", "state", "counters", "waits", "statistics")
 
 
 class Server(NamedTuple):
@@ -33,15 +36,9 @@ class Server(NamedTuple):
         serve_steps(*self, until_ns)
 
     def copy(self, into: "Server | None" = None) -> "Server":
-        """Return an independent run that continues alike; `into` is there for other machines."""
-        return self._replace(
-            choices=self.choices.copy(),
-            work=self.work._replace(requests=self.work.requests.copy()),
-            state=State._make(each.copy() for each in self.state),
-            counters=self.counters.copy(),
-            waits=self.waits.copy(),
-            statistics=self.statistics.copy(),
-        )
+        """Return an independent run that continues alike; `into` is one that is used again."""
+        work = branch_of(self.work, into and into.work, ("requests",))
+        return branch_of(self, into, _WRITTEN)._replace(work=work)
 
 
 def begin(ready: Plan, work: Work, table: npt.NDArray[np.float64]) -> Server:

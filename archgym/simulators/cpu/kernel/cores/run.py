@@ -6,9 +6,10 @@ from typing import Final, final
 import numpy as np
 
 from archgym.errors import SimulatorError
+from archgym.runtime.branches import branch_of
 from archgym.simulators.cpu.kernel import layout as lay
 from archgym.simulators.cpu.kernel.layout import Ints
-from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, copy_of, counters_of, state_of
+from archgym.simulators.cpu.kernel.run import COUNTERS, Ideal, counters_of, state_of
 from archgym.simulators.cpu.kernel.state import make_weights
 from archgym.simulators.cpu.machine import Machine
 from archgym.simulators.cpu.workloads import InstructionTrace
@@ -124,7 +125,7 @@ class Cores:
 
     def copy(self, into: "Cores | None" = None) -> "Cores":
         """Return independent cores that continue alike; `into` are some that are used again."""
-        return copy_of(self, into, ("states", "shared", "_weights", "counters", "spent"))
+        return branch_of(self, into, ("states", "shared", "_weights", "counters", "spent"))
 
     def finish(self) -> tuple[Ints, tuple[int, ...]] | None:
         """Return what `run_cores` does; the cores stay as they are."""

@@ -239,11 +239,7 @@ def run(work: Work, out: Any, until: int) -> None:
     out[3] = upcoming
     if k.is_counting and is_over and out[0] == 0:
         close_account(
-            work.power_rules[0],
-            w.bank_accounts,
-            w.rank_accounts,
-            len(work.rank_accounts),
-            clock,
+            work.power_rules[0], w.bank_accounts, w.rank_accounts, len(work.rank_accounts), clock
         )
 
 

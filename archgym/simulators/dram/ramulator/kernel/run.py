@@ -139,6 +139,13 @@ class Outcome:
     log_hash: int
 
 
+def peak_bytes_per_ps(made: Standard, c: Configuration) -> float:
+    """Return the bytes that the data pins of all channels move in a picosecond at most."""
+    organisation = made.organisations[c.organisation]
+    pins = c.channels * organisation.channel_width * organisation.sizes.get("PseudoChannel", 1)
+    return float(pins * made.bins[c.timing].values(c.organisation)["rate"]) / 8e6
+
+
 def run(
     made: Standard,
     configuration: Configuration,

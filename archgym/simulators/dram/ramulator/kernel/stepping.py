@@ -1,12 +1,12 @@
 """Runs of the controllers in parts: settings may change between them, and a run may be copied."""
 
-from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import SimulatorError
+from archgym.runtime.branches import branch_of
 from archgym.runtime.kernels import entry_point
 from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.kernel.power import count_commands
@@ -27,12 +27,7 @@ _CHANGING: Final = (
     "controller", "channels", "banks", "used", "ready", "rings", "priority", "requests",
     "is_buffered", "bank_accounts", "rank_accounts", "hash",
 )  # fmt: skip
-_REPORTED: Final = ("progress", "before", "reported", "last_row", "counters")
-
-
-def _copied(table: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """Return a copy, made as bytes: NumPy copies records field by field, 16 times as slowly."""
-    return table.view(np.uint8).copy().view(table.dtype)
+_REPORTED: Final = ("_progress", "_before", "_reported", "_last_row", "counters")
 
 
 @entry_point(seconds=3.0)
@@ -117,40 +112,40 @@ def _count(
 
 
 @final
-@dataclass(eq=False)
 class Run:
     """A run that has stopped, and all that is to come.
 
     Attributes:
-      made, configuration: Device family and configuration; its settings are those it began with.
-      work, progress: As of the kernel.
-      before, reported, last_row: As of `_count`.
+      configuration: Configuration with the settings that it began with.
       counters: (n_counters,) of the last part, by `COUNTERS`.
+      n_requests: Bursts of the trace.
     """
 
-    made: Standard
-    configuration: Configuration
-    work: Work
-    progress: npt.NDArray[np.int64]
-    before: npt.NDArray[np.int64]
-    reported: npt.NDArray[np.uint8]
-    last_row: npt.NDArray[np.int64]
-    counters: npt.NDArray[np.float64]
-
-    @property
-    def n_requests(self) -> int:
-        """Bursts of the trace."""
-        return len(self.reported)
+    def __init__(
+        self,
+        made: Standard,
+        configuration: Configuration,
+        requests: Requests,
+        without: str | None = None,
+    ) -> None:
+        """Begin before the first tick; arguments are those of `run.run`."""
+        self._made, self.configuration = made, configuration
+        self._work = prepare(made, configuration, requests, without=without)
+        self.n_requests = len(self._work.requests)
+        self._progress, self._before = np.zeros(4, dtype=np.int64), np.zeros(6, dtype=np.int64)
+        self._reported = np.zeros(self.n_requests, dtype=np.uint8)
+        self._last_row = np.full(len(self._work.banks), NONE, dtype=np.int64)
+        self.counters = np.zeros(len(COUNTERS))
 
     @property
     def is_over(self) -> bool:
         """True if every burst was served."""
-        return bool(self.reported.all())
+        return bool(self._reported.all())
 
     @property
     def n_answered(self) -> int:
         """Bursts that were accepted, which stand for the progress of a run."""
-        return int(self.progress[3])
+        return int(self._progress[3])
 
     def advance(self, settings: Configuration, until: int) -> npt.NDArray[np.float64]:
         """Run a part, and return its counters by `COUNTERS`.
@@ -163,7 +158,7 @@ class Run:
         Raises:
           SimulatorError: The controllers cannot continue under these settings.
         """
-        k = self.work.controller[0]
+        k = self._work.controller[0]
         wanted = {
             "row_hit_first": settings.scheduler == SCHEDULERS[1],
             "closes": settings.row_policy == "ClosedCAP",
@@ -175,56 +170,37 @@ class Run:
         if any(k[name] != value for name, value in wanted.items()):
             for name, value in wanted.items():
                 k[name] = value
-            _switch(self.work, int(self.progress[1]))
+            _switch(self._work, int(self._progress[1]))
         limit = until if until < self.n_requests else self.n_requests + 1
-        run(self.work, self.progress, limit)
-        tick_ps = self.made.tick_ps(self.configuration.timing)
+        run(self._work, self._progress, limit)
+        tick_ps = self._made.tick_ps(self.configuration.timing)
         _count(
-            self.work, self.progress, self.before, self.reported, self.last_row, tick_ps,
+            self._work, self._progress, self._before, self._reported, self._last_row, tick_ps,
             self.counters,
         )  # fmt: skip
-        if self.progress[0]:
+        if self._progress[0]:
             raise SimulatorError("The controllers never end under these settings.")
         return self.counters.copy()
 
     def copy(self, into: "Run | None" = None) -> "Run":
-        """Return an independent run that continues alike; `into` is there for other steppers."""
-        work = self.work._replace(**{n: _copied(getattr(self.work, n)) for n in _CHANGING})
-        return replace(self, work=work, **{n: getattr(self, n).copy() for n in _REPORTED})
+        """Return an independent run that continues alike; `into` is one that is used again."""
+        work = branch_of(self._work, into and into._work, _CHANGING)
+        other = branch_of(self, into, _REPORTED)
+        other._work = work
+        return other
 
     def account(self) -> tuple[float, float]:
         """Return energy [pJ] and time [ns] so far; the run must count energy."""
-        c, made = self.configuration, self.made
+        c, made = self.configuration, self._made
         power = power_of(made, c.organisation, c.timing)
-        banks, ranks = self.work.bank_accounts.copy(), self.work.rank_accounts.copy()
+        banks, ranks = self._work.bank_accounts.copy(), self._work.rank_accounts.copy()
         none = np.zeros(0, dtype=np.int64)
-        ticks = int(self.progress[1])
+        ticks = int(self._progress[1])
         # Closes the accounts of the copy; nothing is left to close at the end of a run.
-        count_commands(self.work.power_rules, banks, ranks, none, none, none, none, ticks)
+        count_commands(self._work.power_rules, banks, ranks, none, none, none, none, ticks)
         energies = energies_pj(power, banks, ranks, ticks)
         return sum(energies.values()), ticks * made.tick_ps(c.timing) / 1000.0
 
     def finish(self) -> Outcome:
         """Return the outcome of a run that is over."""
-        return outcome_of(self.made, self.configuration, self.work, self.progress)
-
-
-def begin(
-    made: Standard,
-    configuration: Configuration,
-    requests: Requests,
-    without: str | None = None,
-) -> Run:
-    """Return a run before its first tick; arguments are those of `run.run`."""
-    work = prepare(made, configuration, requests, without)
-    n = len(work.requests)
-    return Run(
-        made,
-        configuration,
-        work,
-        np.zeros(4, dtype=np.int64),
-        np.zeros(6, dtype=np.int64),
-        np.zeros(n, dtype=np.uint8),
-        np.full(len(work.banks), NONE, dtype=np.int64),
-        np.zeros(len(COUNTERS)),
-    )
+        return outcome_of(self._made, self.configuration, self._work, self._progress)
