@@ -20,7 +20,7 @@ _HOMES = {
     "ControlEnv": "control",
     "DesignEnv": "design",
     "DesignVectorEnv": "batch",
-    "ParallelControlEnv": "control_team",
+    "ParallelControlEnv": "control",
     "ParallelDesignEnv": "multi_agent",
     "Sb3VecEnv": "sb3",
     "environment_id": "registration",

@@ -7,8 +7,6 @@ from collections.abc import Callable, Mapping
 from functools import cache, wraps
 from typing import Any, ParamSpec, TypeVar
 
-from archgym.errors import MissingExtraError
-
 
 def names_on_first_use(package: str, homes: Mapping[str, str]) -> Callable[[str], Any]:
     """Return the `__getattr__` of a package whose public names are imported when they are used.
@@ -45,6 +43,9 @@ def import_library(name: str, extra: str | None = None) -> Any:
     except ImportError:
         if extra is None:
             raise
+        # Here, since names of packages are found before anything else is imported.
+        from archgym.errors import MissingExtraError
+
         raise MissingExtraError(name, extra) from None
     finally:
         random.setstate(state)

@@ -154,7 +154,7 @@ def test_a_study_has_its_task(archgym: Archgym, swept: Path) -> None:
 
 
 def test_no_design_and_a_proxy_for_a_study_are_refused(archgym: Archgym, swept: Path) -> None:
-    assert "must be named" in archgym("explain", "", "plugin").err
+    assert "takes no empty text" in archgym("explain", "", "plugin").err
     ran = archgym("explain", swept / "light/small/seed-0", "--from-proxy", "absent.npz")
     assert ran.code == 1
     assert "`--from-proxy` needs a task" in ran.err
