@@ -14,6 +14,7 @@ from tests.cli.conftest import Archgym
         (["dataset", "merge", "study", "--out", "d", "--hold-out", "x"], "need `--split BY`"),
         (["kv", "analyse", "chat", "-o", "gpu_watts=3"], "'gpu_watts' makes no difference"),
         (["kv", "analyse", "chat", "-o", "block_tokens=16"], "Use --block."),
+        (["codesign", "cpu+dram", "--seconds", "5"], "`--seconds` needs `--prove`"),
         (["search", "plugin", "--recheck", "0.5"], "must be left out without `cache`"),
         (["search", "plugin", "--set", "banks=1..4"], "must be held at one value"),
     ],

@@ -18,6 +18,7 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
+from archgym.errors import InvalidArgumentError
 from archgym.files.storage import file_stem
 
 if TYPE_CHECKING:
@@ -43,8 +44,11 @@ def codesign(
         ),
     ] = False,
     seconds: Annotated[
-        float, typer.Option("--seconds", help="Time after which the proof stops [s].", min=0.1)
-    ] = 600.0,
+        float | None,
+        typer.Option(
+            "--seconds", help="Time after which --prove stops [s], by default 600.", min=0.1
+        ),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option("--out", help="Folder of the studies (default: one in runs).")
     ] = None,
@@ -59,6 +63,8 @@ def codesign(
     from archgym.codesign import compare_strategies
     from archgym.tables.proof import prove
 
+    if seconds is not None and not proof:
+        raise InvalidArgumentError("`--seconds` needs `--prove`.")
     task = make_task(task_choices(simulator, TaskOptions(model, goal), hold))
     folder = out or Path("runs") / f"codesign-{file_stem(task.id)[:60]}-{task.digest[:8]}"
     with prompt_stops(), StageBar() as bar:
@@ -70,7 +76,7 @@ def codesign(
             found.append(each)
         known = max(found, key=lambda each: each.reward)
         start = task.space.indices_of(known.design)
-        proven = prove(task, start, seconds, bar) if proof else None
+        proven = prove(task, start, seconds or 600.0, bar) if proof else None
     best = max(known.reward, proven.reward if proven else known.reward)
     if json:
         write_json(
