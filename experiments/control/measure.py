@@ -3,6 +3,7 @@
 import argparse
 import json
 import time
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, final
@@ -78,6 +79,19 @@ def _trained(found: ControlComparison, split: str, method: str) -> dict[str, Any
     }
 
 
+def _mean_text(mean: Mapping[str, Any]) -> str:
+    """Return the mean of several networks in words."""
+    low, high = mean["saved_low_high"]
+    gap = mean["gap_percent"]
+    compared = ", ".join(f"{p:.4f} against {name}" for name, p in mean["p_against"].items())
+    return (
+        f"{mean['method']}, mean of {mean['networks']} networks, {mean['split']}: saved "
+        f"{mean['saved_percent']:.1f} % ({low:.1f} to {high:.1f})"
+        + ("" if gap is None else f", {gap:.0f} % of the gap")
+        + f"; p {compared}"
+    )
+
+
 def measure(name: str, options: argparse.Namespace, out: Path) -> str:
     """Measure one task, write rows and a picture, and return the rows as Markdown."""
     task = task_of(name)
@@ -123,11 +137,12 @@ def measure(name: str, options: argparse.Namespace, out: Path) -> str:
     lines = [f"\n{task.doc}\n", f"| {name} | cost | saved % | of the gap % |", "|---|---|---|---|"]
     for row in rows:
         g, s = row.gain_percent, row.gap_percent
+        gap = "–" if np.isnan(s.value) else f"{s.value:.0f} ({s.low:.0f} to {s.high:.0f})"
         lines.append(
             f"| {row.policy}, {row.split} | {np.mean(row.scores):.3f} | {g.value:.1f} "
-            f"({g.low:.1f} to {g.high:.1f}) | {s.value:.0f} ({s.low:.0f} to {s.high:.0f}) |"
+            f"({g.low:.1f} to {g.high:.1f}) | {gap} |"
         )
-    lines += ["", *map(str, made["trained"])]
+    lines += ["", *map(_mean_text, made["trained"])]
     if found.bound:
         lines.append(f"bound of {options.bound_epochs} epochs: {found.bound}")
     return "\n".join(lines)
