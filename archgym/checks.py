@@ -44,7 +44,7 @@ def parse_whole(name: str, text: str, low: int, high: int) -> int:
     Raises:
       InvalidArgumentError: The text is something else.
     """
-    # Digits beyond those of the limit are none of it, and int() of a long text takes long.
+    # A text with more digits than the limit is above it, and int() of a long text takes long.
     is_number = text.isascii() and text.isdigit() and len(text) <= max(12, len(str(high)))
     if not is_number or not low <= int(text) <= high:
         raise InvalidArgumentError(

@@ -76,7 +76,7 @@ class CalibratedSimulator(WrappedSimulator):
         if path is not None and digest is not None and not is_there(path):
             raise InvalidArgumentError(
                 f"{path} must hold the measurements that the task was made with; it is missing. "
-                "Put the file into the study's folder or beside it, or decide with --measured FILE."
+                "Put it into the study's folder or next to it, or decide with --measured FILE."
             )
         measurements = Measurements() if path is None else read_measurements(path)
         chain, _, prior = (digest or "").partition("-")

@@ -145,11 +145,11 @@ def read_measurements(path: str | Path) -> Measurements:
 def with_moved(task: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     """Return a task's JSON with the present place of its measurements.
 
-    Moved ones are looked for in a study's folder, beside it and here; the checksum decides.
+    Moved ones are looked for in a study's folder, next to it and here; the checksum decides.
     """
     path, digest = task.get("measured"), str(task["options"].get("measured"))
-    stays = not isinstance(path, str) or is_there(path)
-    tails = [] if stays else [Path(*Path(path).parts[-n:]) for n in (3, 2, 1)]
+    parts = () if path is None or is_there(path) else Path(path).parts
+    tails = [Path(*parts[-n:]) for n in (3, 2, 1) if parts]
     for near in [top / tail for tail in tails for top in (folder, folder / "..", Path())]:
         with suppress(ArchGymError):
             if is_there(near) and read_measurements(near).up_to(digest.partition("-")[0]):

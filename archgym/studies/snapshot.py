@@ -266,7 +266,7 @@ class StudyLog:
                 workload: dict(zip(names, values[place].tolist(), strict=True))
                 for place, workload in enumerate(self.workloads)
             },
-            np.count_nonzero(self.is_evaluation[: row + 1]),
+            int(np.count_nonzero(self.is_evaluation[: row + 1])),
         )
 
     def best(self) -> Outcome | None:

@@ -408,7 +408,7 @@ def test_an_evaluation_has_one_number_at_every_door(toolbox: Toolbox) -> None:
     called(toolbox, "export", study="first", file="best.csv")
 
     assert [each["evaluation"] for each in history] == [1, 2, 3, 4]
-    assert best["seq"] == shown - 1
+    assert best["seq"] + 1 == shown
     assert best["evaluation"] == again["evaluation"] == shown
     line = (toolbox.workspace.root / "best.csv").read_text().splitlines()[1]
     assert line.startswith(f"{shown},")

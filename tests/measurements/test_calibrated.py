@@ -336,8 +336,8 @@ def test_study_that_moves_with_its_measurements_goes_on(tmp_path: Path) -> None:
 
 def test_metric_with_the_name_of_an_end_is_refused() -> None:
     simulator = ProvingSimulator("tiny", has_failures=False)
-    first, *others = simulator.metrics
-    simulator.metrics = (first, replace(others[0], name=f"low_{first.name}"), *others[1:])
+    first, second, third = simulator.metrics
+    simulator.metrics = (first, replace(second, name=f"low_{first.name}"), third)
 
     with pytest.raises(InvalidArgumentError, match=f"`low_{first.name}` must have another name"):
         Task.make(simulator, "near", confidence=0.9)
