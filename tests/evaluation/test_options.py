@@ -114,3 +114,13 @@ def test_every_declared_option_has_a_phrase_for_help(name: str) -> None:
     for option in declared_options(simulator_class(name)):
         assert option.option.doc.endswith("."), option.name
         assert option.values or option.kind is str, option.name
+
+
+@pytest.mark.parametrize("name", simulator_names())
+def test_every_stated_end_of_a_whole_number_is_taken(name: str) -> None:
+    for option in declared_options(simulator_class(name)):
+        if option.kind is int:
+            low, _, high = option.values.split(", or ")[-1].split(" ")[:3]
+            for text in (low, high):
+                number = int(text.replace(",", ""))
+                assert option.parsed(str(number)) in (number, option.default), option.name
