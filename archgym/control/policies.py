@@ -254,7 +254,8 @@ class Network(ControlPolicy):
 
 @cache
 def _n_seen(task: ControlTask) -> int:
-    return Episode(task, task.episodes("train")[0]).observation.shape[1]
+    found: int = Episode(task, task.episodes("train")[0]).observation.shape[1]
+    return found
 
 
 @cache
