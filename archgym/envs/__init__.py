@@ -6,7 +6,8 @@ from archgym.runtime.importing import names_on_first_use
 
 if TYPE_CHECKING:
     from archgym.envs.batch import DesignVectorEnv
-    from archgym.envs.control import ControlEnv, ParallelControlEnv
+    from archgym.envs.control import ControlEnv
+    from archgym.envs.control_team import ParallelControlEnv
     from archgym.envs.design import DesignEnv
     from archgym.envs.episodes import evaluator
     from archgym.envs.minari import record_minari
@@ -20,7 +21,7 @@ _HOMES = {
     "ControlEnv": "control",
     "DesignEnv": "design",
     "DesignVectorEnv": "batch",
-    "ParallelControlEnv": "control",
+    "ParallelControlEnv": "control_team",
     "ParallelDesignEnv": "multi_agent",
     "Sb3VecEnv": "sb3",
     "environment_id": "registration",

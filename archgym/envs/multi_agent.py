@@ -388,7 +388,7 @@ def parallel(task: Task | str = "archgym/Dram-v0", *arguments: Any, **choices: A
       *arguments: Further arguments of the environment; so are `choices`.
     """
     if isinstance(task, str) and task in CONTROL:
-        from archgym.envs.control import ParallelControlEnv
+        from archgym.envs.control_team import ParallelControlEnv
 
         if task not in TEAMS:
             raise InvalidArgumentError(

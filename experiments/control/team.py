@@ -20,7 +20,7 @@ from archgym.control.comparison import _interval
 from archgym.control.policies import Oracle, policy_of
 from archgym.control.tasks import ControlTask, roll, task_of
 from archgym.envs import Sb3VecEnv
-from archgym.envs.control import ParallelControlEnv
+from archgym.envs.control_team import ParallelControlEnv
 
 
 def score(task: ControlTask, name: str, joint: tuple[int, ...]) -> float:
