@@ -80,7 +80,8 @@ class DeclaredOption:
         if self.kind in (int, float):
             unit = f" {self.option.unit}" if self.option.unit else ""
             word = f"{self.option.word}, or " if self.option.word else ""
-            return f"{word}{self.option.low:,g} to {self.option.high:,g}{unit}"
+            form = ",.0f" if self.kind is int else ",g"
+            return f"{word}{self.option.low:{form}} to {self.option.high:{form}}{unit}"
         names = ", ".join(self.option.names)
         return " or ".join(part for part in (names, "a file" * self.option.takes_file) if part)
 

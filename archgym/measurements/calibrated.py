@@ -16,9 +16,11 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, subject_to
 from archgym.evaluation.restriction import WrappedSimulator
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workload
+from archgym.files.storage import is_there
 from archgym.measurements.calibration import Calibration, calibration_of
 from archgym.measurements.file import Measurements, read_measurements
 from archgym.measurements.points import facts_of, points_of
+from archgym.measurements.prior import corrected
 from archgym.measurements.process import quantile
 
 logger = logging.getLogger(__name__)
@@ -72,6 +74,11 @@ class CalibratedSimulator(WrappedSimulator):
         super().__init__(whole)
         self.confidence = check_number("confidence", confidence, _MIDDLE, 0.999)
         self.space = whole.space
+        if path is not None and digest is not None and not is_there(path):
+            raise InvalidArgumentError(
+                f"{path} must hold the measurements that the task was made with; it is missing. "
+                "Put it into the study's folder or next to it, or decide with --measured FILE."
+            )
         measurements = Measurements() if path is None else read_measurements(path)
         chain, _, prior = (digest or "").partition("-")
         if chain and path is not None:
@@ -89,7 +96,12 @@ class CalibratedSimulator(WrappedSimulator):
         if self.confidence != _MIDDLE:
             self.options[CONFIDENCE_OPTION] = f"{self.confidence:g}"
         self._columns = self.calibration.errors(whole.simulated_metrics)
-        self.metrics = (*whole.metrics, *self._further())
+        further = self._further()
+        if taken := {spec.name for spec in further} & {spec.name for spec in whole.metrics}:
+            raise InvalidArgumentError(
+                f"Metric `{min(taken)}` must have another name: calibration gives one of this name."
+            )
+        self.metrics = (*whole.metrics, *further)
         for line in self.calibration.notes:
             _note(f"{path}: {line}.")
 
@@ -187,20 +199,22 @@ class CalibratedSimulator(WrappedSimulator):
             for column, parts in self._columns.items():
                 # Quantities of which a metric has several are independent.
                 own, m, s = raw[built, column], mean @ parts, np.sqrt(spread**2 @ parts**2)
-                highest = self.simulated_metrics[column].highest
-                values[built, column] = np.minimum(own * np.exp(m), highest)
-                further = [own, *_ends(own, m, edge * s)]
+                spec = self.simulated_metrics[column]
+                values[built, column] = corrected(own, m, spec)
+                further = [np.minimum(own, spec.highest), *_ends(own, m, edge * s, spec)]
                 if self.confidence != _MIDDLE:
-                    further += reversed(_ends(own, m, margin * s))
+                    further += reversed(_ends(own, m, margin * s, spec))
                 for extra in further:
-                    values[built, place] = np.minimum(extra, highest)
+                    values[built, place] = extra
                     place += 1
         return BatchResult(values, result.reason, result.failures)
 
 
-def _ends(own: np.ndarray, mean: np.ndarray, half: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _ends(
+    own: np.ndarray, mean: np.ndarray, half: np.ndarray, spec: MetricSpec
+) -> tuple[np.ndarray, np.ndarray]:
     """Return the lower and the upper end of an interval; values below 0 grow downwards."""
-    one, other = own * np.exp(mean - half), own * np.exp(mean + half)
+    one, other = corrected(own, mean - half, spec), corrected(own, mean + half, spec)
     return np.minimum(one, other), np.maximum(one, other)
 
 
@@ -212,7 +226,32 @@ def own_metric(name: str, names: Collection[str]) -> str:
       names: Names of all metrics.
     """
     match = _FURTHER.fullmatch(name)
-    return match["metric"] if match and SIMULATED + match["metric"] in names else name
+    # Names of quantiles have no points, also of a part's metric.
+    own = {each.replace(".", "_"): each for each in names if SIMULATED + each in names}
+    return own.get(match["metric"].replace(".", "_"), name) if match else name
+
+
+def without_error(
+    objective: Objective, specs: Sequence[MetricSpec], values: np.ndarray
+) -> list[str]:
+    """Return metrics of an objective whose error a calibrated simulator does not know.
+
+    Args:
+      objective: The objective.
+      specs: Metrics of a task.
+      values: (…, n_metrics), those of a design; costs of 0 have none.
+    """
+    by_name = {spec.name: spec for spec in specs}
+    used = [own_metric(name, by_name) for name in objective.metrics]
+    used += [n for m in used if (formula := by_name[m].formula) is not None for n in formula.names]
+    if not any(SIMULATED + name in by_name for name in by_name):
+        return []
+    return [
+        spec.name
+        for spec, shown in zip(specs, np.moveaxis(values, -1, 0), strict=True)
+        if spec.name in used and SIMULATED + spec.name not in by_name
+        if spec.formula is None and not spec.exact and (spec.goal == "maximise" or shown.any())
+    ]
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, NamedTuple, final
 
 import numpy as np
@@ -11,10 +11,11 @@ from archgym.errors import ArchGymError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import Simulator
 from archgym.files.json_types import tuples
+from archgym.files.storage import file_checksums
 from archgym.measurements.file import Measurement, Measurements
-from archgym.measurements.points import Points, joined, points_of
-from archgym.measurements.prior import ErrorPrior, chosen_prior, shipped_prior
-from archgym.measurements.process import OUTLIER, ErrorProcess, Residuals
+from archgym.measurements.points import SPACE, Points, joined, points_of
+from archgym.measurements.prior import ErrorPrior, chosen_prior, error_between, shipped_prior
+from archgym.measurements.process import EXACT, OUTLIER, ErrorProcess, Residuals
 from archgym.spaces.space import DesignSpace
 
 # chosen: runs that errors are learned from; beyond them a matrix takes longer than it tells.
@@ -31,6 +32,8 @@ class Declaration(NamedTuple):
     space: DesignSpace
     metrics: tuple[MetricSpec, ...]
     options: Mapping[str, str] | None = None
+    files: Mapping[str, str] = {}
+    """Checksums of files that options name, by path, where they are known."""
 
 
 @final
@@ -75,17 +78,22 @@ def calibration_of(
     prior = (None if not_compared else shipped_prior(source.name, specs)) or chosen_prior(
         specs, not_compared or "no measured rows of this simulator are known"
     )
+    if source.space.name.partition("{")[0] not in prior.known.get(SPACE, {source.space.name}):
+        # A slower token lowers the rate of a closed loop, and not one that arrivals limit.
+        independent = tuple(map(tuple, np.eye(len(prior.quantities)).tolist()))
+        prior = replace(prior, correlation=independent)
     rows = () if measurements is None else measurements.rows
     if not rows:
         return Calibration(prior, ErrorProcess(prior))
-    options = None if prior.origin == "learned" else source.options
+    files = source.files if isinstance(source, Declaration) else {}
+    files = files or file_checksums((source.options or {}).values())
     differs = []
     if prior.origin == "exact":
         why = "measurements differ from a simulator that is exact against another tool"
         guess = chosen_prior(specs, why)
         # Also by metrics that were not compared with the tool.
-        kept, _ = _usable(rows, source, guess, options)
-        worst = max((abs(v) for row in kept for v in _errors(row, guess).values()), default=0.0)
+        kept, _ = _usable(rows, source, guess, files)
+        worst = max((float(abs(_errors(row, guess, specs)[0]).max()) for row in kept), default=0.0)
         if worst > _EQUAL:
             spread = np.linalg.norm([part.spread for part in guess.components], axis=0).max()
             differs.append(
@@ -93,7 +101,7 @@ def calibration_of(
                 f"{100 * np.expm1(worst):.3g} %: errors of {100 * spread:.0f} % are assumed instead"
             )
             prior = guess
-    kept, unused = _usable(rows, source, prior, options)
+    kept, unused = _usable(rows, source, prior, files)
     unused += differs
     machines = sorted({row.machine for row in kept} - {""})
     if len(machines) > 1:
@@ -105,7 +113,12 @@ def calibration_of(
     process = ErrorProcess(prior)
     if not kept:
         return Calibration(prior, process, notes=tuple(unused))
-    points, residuals, keys = _residuals(kept, source.space, prior)
+    points, residuals, keys, contradictions = _residuals(kept, source, prior)
+    unused += [
+        f"Measured {name} is off by a factor of up to {np.exp(size):.3g} from what metrics that "
+        "were measured next to it say, which it follows from: it does not count"
+        for name, size in contradictions.items()
+    ]
     process.condition(points, residuals)
     notes = [*unused, *_outliers(kept, process, residuals, prior)]
     if process.is_contradicted and prior.origin != "exact":
@@ -120,10 +133,10 @@ def _usable(
     rows: Sequence[Measurement],
     source: Simulator | Declaration,
     prior: ErrorPrior,
-    options: Mapping[str, str] | None,
+    files: Mapping[str, str],
 ) -> tuple[list[Measurement], list[str]]:
     """Return the measurements that count, and why others do not."""
-    why = [_unused(row, source, prior, options) for row in rows]
+    why = [_unused(row, source, prior, files) for row in rows]
     kept = [row for row, text in zip(rows, why, strict=True) if not text]
     unused = [f"{n} measurements {text}" for text, n in Counter(why).items() if text]
     if len(kept) > _MAX_RUNS:
@@ -137,7 +150,7 @@ def _unused(
     row: Measurement,
     source: Simulator | Declaration,
     prior: ErrorPrior,
-    options: Mapping[str, str] | None,
+    files: Mapping[str, str],
 ) -> str:
     """Return why a measurement does not count, "" if it does."""
     if row.simulator != source.name:
@@ -145,49 +158,69 @@ def _unused(
     if row.version != source.version:
         of = f"another version of {source.name} than {source.version}"
         return f"were imported with {of}, whose numbers differ: import them again"
-    if options is not None and dict(row.options) != dict(options):
+    options = row.options if source.options is None else source.options
+    for path in row.files.keys() & files.keys():
+        if row.files[path] != files[path]:
+            return f"were made when {path} held something else: they say nothing here"
+    # The content of a file counts, however its path is written.
+    one = {name: row.files.get(value, value) for name, value in row.options.items()}
+    other = {name: files.get(value, value) for name, value in options.items()}
+    if prior.origin != "learned" and dict(row.options) != dict(options) and one != other:
         text = ", ".join(f"{n}={v}" for n, v in row.options.items()) or "the defaults"
         return f"have other options ({text}): they say nothing here"
     names = ", ".join(list(prior.metrics)[:8])
     what = "no metric with a modelled error that is simulated above 0"
-    return "" if _errors(row, prior) else f"have {what}, such as {names}"
+    return "" if _errors(row, prior, source.metrics)[1].any() else f"have {what}, such as {names}"
 
 
-def _errors(row: Measurement, prior: ErrorPrior) -> dict[int, float]:
-    """Return errors of a measurement by number of the quantity, of its first measured metric.
+def _errors(
+    row: Measurement, prior: ErrorPrior, specs: Sequence[MetricSpec]
+) -> tuple[np.ndarray, np.ndarray, dict[str, float]]:
+    """Return errors of a measurement, of the first measured metrics that tell them.
 
-    A product gives what the factors that were measured leave open, in equal parts. A measured 0 has
-    no logarithm: its relative difference counts, -1.
+    With (n_quantities,) errors comes the projection on what is known, (n_quantities, n_quantities):
+    a product gives what the factors that were measured leave open, in equal parts, and their ratio
+    is not known. Errors of tied metrics that contradict those before follow by name.
     """
-    found: dict[int, float] = {}
+    by_name = {spec.name: spec for spec in specs}
+    limit = OUTLIER * np.sqrt(2.0) * max(prior.noise, default=0.0)
+    found, known = np.zeros(len(prior.quantities)), np.zeros((len(prior.quantities),) * 2)
+    contradictions = {}
     for metric in prior.metrics:
-        measured, simulated = row.metrics.get(metric, -1.0), row.simulated.get(metric, 0.0)
-        if not (measured >= 0 and simulated > 0):
+        if metric not in by_name.keys() & row.metrics.keys() & row.simulated.keys():
             continue
-        value = float(np.log(measured / simulated)) if measured > 0 else -1.0
+        value = error_between(row.metrics[metric], row.simulated[metric], by_name[metric])
+        if value is None:
+            continue
         parts = np.asarray(prior.error_of(metric))
-        rest = value - sum(parts[quantity] * error for quantity, error in found.items())
-        free = [q for q in np.flatnonzero(parts).tolist() if q not in found]
-        found |= {q: float(parts[q] * rest / (parts[free] ** 2).sum()) for q in free}
-    return found
+        rest, new = value - float(parts @ found), parts - known @ parts
+        if (square := float(new @ new)) > EXACT:
+            found += new * rest / square
+            known += np.outer(new, new) / square
+        elif prior.origin == "chosen" and abs(rest) > limit:
+            contradictions[metric] = abs(rest)
+    return found, known, contradictions
 
 
 def _residuals(
-    rows: Sequence[Measurement], space: DesignSpace, prior: ErrorPrior
-) -> tuple[Points, Residuals, list[str]]:
-    """Return measured points and their errors; repeats of a point share its row."""
+    rows: Sequence[Measurement], source: Simulator | Declaration, prior: ErrorPrior
+) -> tuple[Points, Residuals, list[str], dict[str, float]]:
+    """Return measured points, their errors, keys and contradictions; repeats share a row."""
     keys: dict[str, int] = {}
     parts: list[Points] = []
-    entries: list[tuple[int, int, float, int]] = []
+    entries: list[tuple[int, int, float, int, np.ndarray]] = []
+    worst: dict[str, float] = {}
     for run, row in enumerate(rows):
         if row.key not in keys:
             keys[row.key] = len(keys)
-            parts.append(_point(row, space))
-        for quantity, value in _errors(row, prior).items():
-            entries.append((keys[row.key], quantity, value, run))
-    row_of, quantity_of, values, runs = zip(*entries, strict=True)
-    residuals = Residuals(np.array(row_of), np.array(quantity_of), np.array(values), np.array(runs))
-    return joined(parts), residuals, list(keys)
+            parts.append(_point(row, source.space))
+        errors, known, contradictions = _errors(row, prior, source.metrics)
+        left = np.eye(len(known)) - known
+        for q in np.flatnonzero(np.diag(known) > EXACT).tolist():
+            entries.append((keys[row.key], q, float(errors[q]), run, left[q]))
+        worst |= {n: max(size, worst.get(n, 0.0)) for n, size in contradictions.items()}
+    residuals = Residuals(*(np.array(column) for column in zip(*entries, strict=True)))
+    return joined(parts), residuals, list(keys), worst
 
 
 def _point(row: Measurement, space: DesignSpace) -> Points:
@@ -211,10 +244,11 @@ def _outliers(
     for place in np.flatnonzero(process.weights < 1.0).tolist():
         row = rows[int(residuals.run[place])]
         quantity = prior.quantities[int(residuals.quantity[place])]
+        others = "the others say" if len(residuals.value) > 1 else "the prior says"
         design = ", ".join(f"{name}={value}" for name, value in list(row.design.items())[:6])
         found.append(
             f"{quantity} of {design} ({row.date or 'no date'}, {row.machine or 'no machine'}) lies "
-            f"{process.deviations[place]:.0f} sigma (limit {OUTLIER:.0f}) from what the others "
-            "say: it counts less until a repeat confirms it"
+            f"{process.deviations[place]:.0f} sigma (limit {OUTLIER:.0f}) from what {others}"
+            ": it counts less until a repeat confirms it"
         )
     return found

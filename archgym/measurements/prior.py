@@ -4,7 +4,7 @@ import hashlib
 import json
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Final, Literal, final
@@ -171,6 +171,26 @@ class ErrorPrior:
         return found
 
 
+def error_between(real: float, simulated: float, spec: MetricSpec) -> float | None:
+    """Return the error of a simulated value, None without one: the logarithm of a factor.
+
+    Where values may be negative, it is the difference in units of the simulated size. A measured 0
+    has no logarithm: its relative difference counts, -1.
+    """
+    if spec.signed:
+        return (real - simulated) / (abs(simulated) + spec.resolution)
+    if real < 0 or simulated <= 0:
+        return None
+    return float(np.log(real / simulated)) if real else -1.0
+
+
+def corrected(values: np.ndarray, errors: np.ndarray, spec: MetricSpec) -> np.ndarray:
+    """Return what simulated values really are, given errors as `error_between` has them."""
+    sizes = np.abs(values) + spec.resolution
+    found = values + sizes * errors if spec.signed else values * np.exp(errors)
+    return np.asarray(np.minimum(found, spec.highest))
+
+
 def chosen_prior(metrics: Sequence[MetricSpec], why: str) -> ErrorPrior:
     """Return the prior of a simulator whose error nobody has measured.
 
@@ -214,4 +234,9 @@ def shipped_prior(name: str, specs: Sequence[MetricSpec]) -> ErrorPrior | None:
     if not path.is_file():
         return None
     shipped = ErrorPrior.from_json(json.loads(path.read_text("utf-8")))
-    return shipped if set(shipped.metrics) & {spec.name for spec in specs} else None
+    if not set(shipped.metrics) & {spec.name for spec in specs}:
+        return None
+    if shipped.origin == "exact":
+        return shipped
+    tied = {s.name: s.tied for s in specs if s.tied.removeprefix("-") in shipped.metrics}
+    return replace(shipped, metrics={**shipped.metrics, **tied, **shipped.metrics})

@@ -27,18 +27,22 @@ _MOST_OUTLIERS: Final = 12
 _JITTER: Final = 1e-10
 # chosen: resolution of a number that is said to be exact [log].
 EXACT: Final = 1e-9
+# chosen: variance of what no measurement tells, far above that of any error.
+_OPEN: Final = 1e4
 
 
 class Residuals(NamedTuple):
     """Measured errors: row of the points, number of the quantity, ``log(measured / simulated)``.
 
-    `run` numbers the measurements; those of one run share its noise.
+    `run` numbers the measurements; those of one run share its noise. `open`, (n, n_quantities),
+    projects on what runs leave open: of a product, its factors' ratio.
     """
 
     row: np.ndarray
     quantity: np.ndarray
     value: np.ndarray
     run: np.ndarray
+    open: np.ndarray | None = None
 
 
 @final
@@ -270,7 +274,10 @@ class ErrorProcess:
         spread = self._noise[residuals.quantity]
         same_run = residuals.run[:, None] == residuals.run[None, :]
         shared = self._correlation[np.ix_(residuals.quantity, residuals.quantity)]
-        return np.asarray(same_run * shared * np.outer(spread, spread))
+        noise = same_run * shared * np.outer(spread, spread)
+        if residuals.open is not None:
+            noise = noise + _OPEN * same_run * residuals.open[:, residuals.quantity]
+        return np.asarray(noise)
 
     def _inverted(self, kernel: np.ndarray, noise: np.ndarray) -> np.ndarray:
         """Return the inverse of the covariance of what was measured, with weights."""

@@ -215,7 +215,7 @@ def _real(task: TaskEvidence) -> str:
         basis += f" and {counted(decision.calibration.n_runs, 'measurement')}"
     text = (
         f"evaluation {best.evaluation} {decision.title} of its run with {100 * best.p_best:.0f} %, "
-        f"expected loss {decision.percent(best.loss)}"
+        f"expected loss {decision.percent(best.loss)}{decision.aside}"
     )
     together = f"; {n} designs hold the best with 90 %" if n > 1 else ""
     if decision.front:

@@ -33,6 +33,7 @@ from archgym.measurements.calibrated import (
 from archgym.measurements.calibration import Calibration, Declaration, calibration_of
 from archgym.measurements.file import MEASURED_NAME, Measurements, read_measurements
 from archgym.measurements.points import SPACE, WORKLOAD, Points, facts_of, joined, points_of
+from archgym.measurements.prior import corrected
 from archgym.measurements.process import Posterior
 from archgym.report.quantities import counted
 from archgym.runtime.importing import one_thread
@@ -55,6 +56,9 @@ _MOST_DESIGNS: Final = 150
 # chosen: sides of a covariance that is factored in a tenth of a second.
 _MOST_SIDES: Final = 600
 _ALIKE: Final = 1e-9
+# What draws cannot tell: two standard errors of a half, and one of a tenth.
+_OF_EVEN: Final = float(2.0 * np.sqrt(0.5 * 0.5 / _DRAWS))
+_OF_QUANTILE: Final = float(np.sqrt(0.1 * 0.9 / _DRAWS))
 # As for a hypervolume's corner: nobody takes a design that is twice as bad as the default one.
 _MISSED: Final = float(np.log(2.0))
 
@@ -161,6 +165,8 @@ class Decision:
     """Numbers of the quantities that `errors` has, for each workload."""
     n_terms: int = 1
     """Terms of the objective."""
+    not_known: tuple[str, ...] = ()
+    """Metrics of the objective whose error is not known, so that they count as exact."""
 
     @property
     def best(self) -> Candidate:
@@ -189,6 +195,12 @@ class Decision:
     def title(self) -> str:
         """Event whose probability is `p_best`, in words."""
         return "is the best" if self.n_terms == 1 else "has the best weighted sum"
+
+    @property
+    def aside(self) -> str:
+        """What chances leave out, in words; "" for nothing."""
+        names = " and ".join(self.not_known)
+        return f", without the error of {names}, which is not known" if names else ""
 
     @property
     def is_settled(self) -> bool:
@@ -312,14 +324,16 @@ class Decision:
             )
         found.append(
             f"Evaluation {best.evaluation} {self.title} of {len(self.candidates)} with "
-            f"{100 * best.p_best:.0f} %; its expected loss is {self.percent(best.loss)}."
+            f"{100 * best.p_best:.0f} %; its expected loss is {self.percent(best.loss)}"
+            f"{self.aside}."
         )
         if n > 1 or self.alternatives[0].seq != best.seq:
             found.append(f"{counted(n, 'design')} together hold the best one with 90 %.")
         if len(self.candidates) > 1:
             found.append(self._comparison())
         for text, chance in best.p_limits.items():
-            found.append(f"It meets {text} with {100 * chance:.0f} %.")
+            aside = self.aside if text.split()[0] in self.not_known else ""
+            found.append(f"It meets {text} with {100 * chance:.0f} %{aside}.")
         if self.n_terms > 1:
             found.append(
                 f"The objective is the weighted sum of {self.n_terms} terms; "
@@ -332,7 +346,7 @@ class Decision:
         chance, gap = self.beats(0, 1), self.best.reward - rival.reward
         one, other = self.best.evaluation, rival.evaluation
         text = f"Evaluation {one} beats {other} with {100 * chance:.0f} %"
-        if f"{chance:.2f}" == "0.50":
+        if abs(chance - 0.5) <= _OF_EVEN:
             text = f"It is even whether evaluation {one} or {other} is better"
         if self.n_terms > 1:
             text = f"Of {one} and {other} alone, {one} has the better sum with {100 * chance:.0f} %"
@@ -355,6 +369,7 @@ class Decision:
             "confidence": self.confidence,
             "best": self.best.to_json(),
             "alternatives": [candidate.to_json() for candidate in self.alternatives],
+            "without_error": list(self.not_known),
             "front": [candidate.to_json() for candidate in self.front],
             "beats_second": self.beats(0, 1) if len(self.candidates) > 1 else None,
             "settled": self.is_settled,
@@ -432,7 +447,8 @@ def _source(
             made = make_simulator(simulator_class(name), space_name, recipe["fidelity"], known).bare
             workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
             reason = next(filter(None, map(made.not_compared, workloads)), "")
-            source = Declaration(name, version, made.space, made.metrics, made.options)
+            known = recipe.get("files", {})
+            source = Declaration(name, version, made.space, made.metrics, made.options, known)
             return source, [facts_of(made, workload) for workload in workloads], reason
     names = [spec.name for spec in log.metrics]
     own = tuple(spec for spec in log.metrics if own_metric(spec.name, names) == spec.name)
@@ -487,8 +503,9 @@ class _Problem:
             raise InvalidArgumentError(
                 f"{log.folder} has no feasible design to decide among. Search on."
             )
-        highest = {spec.name: spec.highest for spec in source.metrics}
-        recorded = [replace(s, highest=highest.get(s.name, s.highest)) for s in log.metrics]
+        live = {spec.name: spec for spec in source.metrics}
+        lasting = ((s, live.get(s.name, s)) for s in log.metrics)
+        recorded = [replace(s, highest=of.highest, exact=of.exact) for s, of in lasting]
         # A derived metric with an own error does not inherit that of others.
         own = calibration.prior.metrics
         recorded = [replace(s, formula=None) if s.name in own else s for s in recorded]
@@ -539,8 +556,8 @@ class _Problem:
         values = np.tile(self.values, (n_draws, 1, 1, 1))
         shaped = errors.reshape(n_draws, n, w, -1)
         for column, parts in self.parts.items():
-            values[..., column] *= np.exp(shaped @ parts)
-            np.minimum(values[..., column], self.specs[column].highest, out=values[..., column])
+            errors_of = shaped @ parts
+            values[..., column] = corrected(values[..., column], errors_of, self.specs[column])
         simulated = [column for column, spec in enumerate(self.specs) if spec.formula is None]
         flat = derived_values(values.reshape(-1, n_columns)[:, simulated], self.specs)
         flat = flat.reshape(-1, w, n_columns)
@@ -615,8 +632,9 @@ def _decision(
     floor = np.minimum(reward.min(), -_MISSED)
     utility = np.where(meets, reward, floor - off / (1.0 + off))
     top = utility.max(axis=1, keepdims=True)
-    best = np.argmax(utility, axis=1)
-    p_best = np.bincount(best, minlength=n) / len(best)
+    # Designs that are best together share the chance.
+    best = utility >= top - _ALIKE
+    p_best = (best / best.sum(axis=1, keepdims=True)).mean(axis=0)
     low, high = np.quantile(reward, (0.05, 0.95), axis=0)
     rank = {"no": likely[0], "expected": utility.mean(axis=0), "p10": np.quantile(utility, 0.1, 0)}
     chance = meets.mean(axis=0)
@@ -624,7 +642,10 @@ def _decision(
         # None is known to meet the limits: the one that comes closest.
         rank["no"] = np.median(utility, axis=0)
     is_sure = chance >= min(confidence, float(chance.max()))
-    first = int(np.argmax(np.where(is_sure, rank[robust], -np.inf)))
+    # Among equals, within what the draws can tell of a quantile, the least expected loss decides.
+    upper = np.quantile(utility, 0.1 + _OF_QUANTILE, 0) if robust == "p10" else rank[robust]
+    is_equal = is_sure & (upper >= rank[robust][is_sure].max() - _ALIKE)
+    first = int(np.argmax(np.where(is_equal, utility.mean(axis=0), -np.inf)))
     order = [first, *[int(p) for p in np.argsort(-p_best, kind="stable") if p != first]]
     measured = _is_measured(problem, calibration)
     candidates = []
@@ -633,7 +654,7 @@ def _decision(
         candidates.append(
             Candidate(
                 outcome.seq,
-                log.evaluation_number(outcome.seq),
+                outcome.evaluation,
                 outcome.design,
                 float(likely[0, place]),
                 float(p_best[place]),
@@ -664,6 +685,12 @@ def _decision(
         all(term.goal in ("minimise", "maximise") for term in problem.objective.terms),
         problem.quantities,
         len(problem.objective.terms),
+        tuple(
+            spec.name
+            for column, spec in enumerate(problem.specs)
+            if column not in problem.parts and spec.formula is None and not spec.exact
+            if spec.goal == "maximise" or problem.values[..., column].any()
+        ),
     )
 
 

@@ -121,6 +121,16 @@ def test_every_declared_option_has_a_phrase_for_help(name: str) -> None:
         assert option.values or option.kind is str, option.name
 
 
+@pytest.mark.parametrize("name", simulator_names())
+def test_every_stated_end_of_a_whole_number_is_taken(name: str) -> None:
+    for option in declared_options(simulator_class(name)):
+        if option.kind is int:
+            low, _, high = option.values.split(", or ")[-1].split(" ")[:3]
+            for text in (low, high):
+                number = int(text.replace(",", ""))
+                assert option.parsed(str(number)) in (number, option.default), option.name
+
+
 def test_forms_of_a_number_make_one_task_and_a_recorded_text_is_kept() -> None:
     found = {Timer(scale=form).options["scale"] for form in (2.0, 2, "2", "2.0", "2e0")}
     recorded = recorded_options("own", 1, {"scale": "2.0"})

@@ -150,6 +150,8 @@ def _reason(task: "Task", evaluation: "Evaluation") -> str | None:
 def _as_json(
     task: "Task", design: "Design", evaluation: "Evaluation", reason: str | None, baseline: bool
 ) -> dict[str, Any]:
+    from archgym.measurements.calibrated import without_error
+
     data = {
         "task": task.id,
         "digest": task.digest,
@@ -159,6 +161,7 @@ def _as_json(
         "reward": float(evaluation.reward[0]),
         "limits": [str(limit) for limit in task.limits],
         "missed_limits": task.missed(evaluation.values[0]) if reason is None else None,
+        "without_error": without_error(task.objective, task.metrics, evaluation.values),
         "units": {spec.name: spec.unit for spec in task.metrics},
         **_metrics(task, evaluation.values),
     }
@@ -172,9 +175,16 @@ def _as_json(
 
 def _metrics(task: "Task", values: Any) -> dict[str, Any]:
     """Return metrics averaged over the workloads, and for each of them, from (1, w, n_metrics)."""
+    from archgym.measurements.calibrated import SIMULATED, own_metric
+
     names = [spec.name for spec in task.metrics]
+    means = dict(zip(names, task.average(values)[0].tolist(), strict=True))
+    # The mean of several intervals' ends is no end of the mean's interval.
+    for name in names if len(task.workloads) > 1 else ():
+        if own_metric(name, names) != name and not name.startswith(SIMULATED):
+            del means[name]
     return {
-        "metrics": dict(zip(names, task.average(values)[0].tolist(), strict=True)),
+        "metrics": means,
         "metrics_by_workload": {
             w.workload.name: dict(zip(names, values[0, place].tolist(), strict=True))
             for place, w in enumerate(task.workloads)
@@ -184,6 +194,7 @@ def _metrics(task: "Task", values: Any) -> dict[str, Any]:
 
 def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: bool) -> None:
     from archgym.cli.views.study import write_metrics
+    from archgym.measurements.calibrated import without_error
     from archgym.report.commands import task_title
 
     names = [weighted.workload.name for weighted in task.workloads]
@@ -209,3 +220,5 @@ def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: b
         from archgym.cli.views.study import limits_text
 
         say(limits_text(task.missed(evaluation.values[0])))
+    if names := without_error(task.objective, task.metrics, evaluation.values):
+        say(f"The error of {' and '.join(names)} is not known: it counts as exact.")

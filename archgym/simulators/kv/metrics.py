@@ -15,7 +15,10 @@ _set = partial(MetricSpec, goal="minimise", resolution=0.001, exact=True)
 
 HITS: Final = (
     _share("hit_percent", doc="Prompt tokens that the cache holds."),
-    MetricSpec("hit_tokens", "", "maximise", 1.0, "Prompt tokens that the cache holds."),
+    MetricSpec(
+        "hit_tokens", "", "maximise", 1.0, "Prompt tokens that the cache holds.",
+        tied="hit_percent",
+    ),
     MetricSpec(
         "optimum_hit_percent", "%", "none", 0.01,
         "Prompt tokens that the best possible eviction finds in as much memory.",
