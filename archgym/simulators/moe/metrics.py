@@ -65,14 +65,14 @@ _GB: Final = 1e9
 _FULL_BITS: Final = 4
 
 
+_time = partial(MetricSpec, unit="ms", goal="minimise", resolution=1e-3)
+
+
 def _times(name: str, what: str, tied: str = "") -> tuple[MetricSpec, ...]:
-    spec = partial(MetricSpec, unit="ms", goal="minimise", resolution=1e-3, tied=tied)
-    return (
-        spec(f"{name}_mean_ms", doc=f"{what}, mean over requests."),
-        *(
-            spec(f"{name}_p{share}_ms", doc=f"{what}, of {share} % at most.")
-            for share in (50, 90, 99)
-        ),
+    ends = {f"p{share}": f"of {share} % at most" for share in (50, 90, 99)}
+    texts = {"mean": "mean over requests", **ends}
+    return tuple(
+        _time(f"{name}_{n}_ms", doc=f"{what}, {of}.", tied=tied) for n, of in texts.items()
     )
 
 
@@ -86,14 +86,7 @@ METRICS: Final = (
     *_times("tpot", "Time for each further token"),
     # Most of it is further tokens, and its own error was not measured.
     *_times("e2e", "Time from arrival to the last token", "tpot_mean_ms"),
-    MetricSpec(
-        "total_time_ms",
-        "ms",
-        "minimise",
-        1e-3,
-        "Until the last request is served.",
-        tied="-output_per_s",
-    ),
+    _time("total_time_ms", doc="Until the last request is served.", tied="-output_per_s"),
     MetricSpec("output_per_s", "tokens/s", "maximise", 1e-3, "Output tokens over the total time."),
     MetricSpec("input_per_s", "tokens/s", "maximise", 1e-3, "Prompt tokens over the total time."),
     MetricSpec(
