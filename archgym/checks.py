@@ -44,8 +44,8 @@ def parse_whole(name: str, text: str, low: int, high: int) -> int:
     Raises:
       InvalidArgumentError: The text is something else.
     """
-    # Twelve digits are more than any limit has, and int() of a long text takes long.
-    is_number = text.isascii() and text.isdigit() and len(text) <= 12
+    # A text with more digits than the limit is above it, and int() of a long text takes long.
+    is_number = text.isascii() and text.isdigit() and len(text) <= max(12, len(str(high)))
     if not is_number or not low <= int(text) <= high:
         raise InvalidArgumentError(
             f"`{name}` must be a whole number from {low:,} to {high:,}; got {text[:40]!r}."

@@ -17,7 +17,7 @@ from archgym.control.policies import (
     hindsight_score,
     proven_bound,
 )
-from archgym.control.tasks import ControlTask, Rollout, roll, unit
+from archgym.control.tasks import ControlTask, Rollout, roll, task_of, unit
 from archgym.errors import InvalidArgumentError
 
 _RESAMPLES: Final = 10_000
@@ -78,7 +78,7 @@ class ControlComparison:
 
 
 def compare_policies(
-    task: ControlTask,
+    task: str | ControlTask,
     policies: Sequence[ControlPolicy],
     *,
     splits: Sequence[str] = ("held-out",),
@@ -93,7 +93,7 @@ def compare_policies(
     action: a number that can be reached, not a bound.
 
     Args:
-      task: The task.
+      task: The task, or its name, of one agent where a `width` or `bound_epochs` is given.
       policies: Policies; the oracle and the best static action in hindsight are always there.
       splits: Splits with the episodes.
       n_episodes: First episodes of each split.
@@ -106,12 +106,16 @@ def compare_policies(
       InvalidArgumentError: A number does not fit.
       UnknownNameError: There is no such split.
     """
+    task = task_of(task)
     check_whole("width", width, 0, 10_000)
-    if bound_epochs and len(task.agents) > 1:
-        raise InvalidArgumentError(
-            f"`bound_epochs` must be 0 for task {task.name!r}, since a bound of several agents "
-            f"needs every joint action; got {bound_epochs}."
-        )
+    for what, asked in (("width", width), ("bound_epochs", bound_epochs)):
+        if asked and len(task.agents) > 1:
+            raise InvalidArgumentError(
+                f"`{what}` must be 0 for task {task.name!r}, since a search of several agents "
+                f"needs every joint action; got {asked}."
+            )
+    if not splits or not horizons:
+        raise InvalidArgumentError("`splits` and `horizons` must have a value each; got none.")
     most = int(log(_MOST_SEQUENCES, max(2, len(task.actions))))
     check_whole("bound_epochs", bound_epochs, 0, most)
     looks = [Oracle(horizon) for horizon in horizons]
@@ -129,7 +133,7 @@ def compare_policies(
             oracle = np.minimum(oracle, [beam(task, name, width) for name in names])
         scores = {"oracle": oracle, "hindsight": fixed}
         own = [_row(name, split, each, fixed, oracle, units) for name, each in scores.items()]
-        for policy in policies:
+        for policy in (each for each in policies if each.name not in scores):
             each = _scores(task, names, policy, rollouts)
             own.append(_row(policy.name, split, each, fixed, oracle, units))
         rows += sorted(own, key=lambda row: -row.gain_percent.value)

@@ -6,6 +6,7 @@ from typing import Annotated, ClassVar, Final, final
 
 import numpy as np
 
+from archgym.checks import check_whole
 from archgym.control.runs import Counter, Floats, Part, Run, completed
 from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
@@ -107,6 +108,7 @@ class CpuRun(_CpuRun):
           data_rate: Transfers of the DRAM [MT/s], from 200; None for those of the design.
         """
         self._design = completed(_SPACE, design)
+        check_whole("warmup", warmup, 0)
         self._run = Core(_machine(self._design, data_rate), trace, warmup, length)
         self._before = self._run.state[_WORDS]
 
@@ -125,7 +127,7 @@ class CpuRun(_CpuRun):
         work, cost = float(core.n_retired - retired), float(core.n_cycles - cycles)
         values = self._values((seen - self._before).astype(np.float64), work, cost)
         self._before = seen
-        if work == 0.0:
+        if work == 0.0 and until > retired:
             raise SimulatorError("The core never ends: no instruction retires.")
         return Part(np.array([work]), np.array([cost]), np.array([values]))
 

@@ -71,8 +71,6 @@ class _MemoryRun(Run):
     def _advance(self, choices: tuple[Any, ...], until: int) -> Part:
         """Run until bursts are answered, or accepted by Ramulator's controllers."""
         machine = self._run
-        if self._n_lost:
-            return Part(np.zeros(1), np.zeros(1), np.zeros((1, len(COUNTERS))))
         is_stuck = False
         try:
             machine.advance(choices[0], until)
@@ -295,7 +293,7 @@ def _spread(make: Callable[..., Trace], **options: Any) -> _Kind:
 def _recorded(name: str) -> _Kind:
     is_file = name.endswith((".stl", ".rstl", ".gz", ".npz")) or Path(name).is_file()
     if name not in SHIPPED and not is_file:
-        raise unknown_name("workload", name, {*_KINDS, *SHIPPED, "FILE.stl", "FILE.rstl"})
+        raise unknown_name("workload", name, {*_KINDS, *SHIPPED, "FILE.stl"})
 
     def make(n: int, seed: int) -> Trace:
         trace = load_trace(name)
@@ -390,7 +388,7 @@ def _task(
     channels: int = 1,
     *,
     device: Annotated[
-        str, Option("Memory, whose controller decides what may change.", choices=device_names)
+        str, Option("Memory, which decides what may change.", choices=device_names, takes_file=True)
     ] = "ddr3-1600",
     phases: Annotated[
         str, Option(f"Phases to train on: traces, or {', '.join(_KINDS)}, joined by +.")
@@ -429,7 +427,7 @@ def _task(
         actions=_PAGES if is_dramsys else _ROWS,
         default=_OPEN,
         epoch=epoch,
-        cost="mean_latency_ns",
+        cost="latency_from_due_ns",
         splits=episodes_of(96, episodes),
         by_counters={"hand": _by_locality, "feedback": _by_hits},
         agents=tuple(f"channel_{c}" for c in range(channels)) if channels > 1 else ("controller",),

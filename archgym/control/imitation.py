@@ -4,6 +4,7 @@ from typing import Final
 
 import numpy as np
 
+from archgym.checks import check_whole
 from archgym.control.policies import ControlPolicy, Network, Oracle, cheapest
 from archgym.control.runs import Floats
 from archgym.control.tasks import ControlTask, Episode, reference, roll, static, task_of
@@ -53,10 +54,12 @@ def imitate(
 
     task = task_of(task)
     names = task.episodes("train")
-    if rounds < 1 or episodes < 1 or horizon < 1:
+    check_whole("seed", seed, 0, 2**32 - 1)
+    for what, number in (("rounds", rounds), ("episodes", episodes), ("horizon", horizon)):
+        check_whole(what, number, 1)
+    if not exact and (len(task.agents) > 1 or not _is_of_work(task, names[0])):
         raise InvalidArgumentError(
-            "`rounds`, `episodes` and `horizon` must be 1 or more; got "
-            f"{rounds}, {episodes} and {horizon}."
+            f"`exact` must be true for {task.name!r}: several agents, or epochs of unequal work."
         )
     seen: list[np.ndarray] = []
     costs: list[np.ndarray] = []
@@ -97,6 +100,12 @@ def imitate(
         learner = Network(task.name, [*inner, (-weights, -bias)], "relu", "imitation")
     assert isinstance(learner, Network)
     return learner
+
+
+def _is_of_work(task: ControlTask, name: str) -> bool:
+    """Return True if epochs count work, so that those of all actions are about as long."""
+    work = static(task, name, task.default).work
+    return bool(0.5 * task.epoch <= work.sum() / len(work) <= 2.0 * task.epoch)
 
 
 def _costs_of_statics(task: ControlTask, name: str, first: int, horizon: int) -> Floats:

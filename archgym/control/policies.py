@@ -11,6 +11,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.agent.agent import Policy
+from archgym.checks import check_choice
 from archgym.control.tasks import ControlTask, Episode, best_static, reference, static, task_of
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError, unknown_name
 
@@ -18,6 +19,7 @@ logger = logging.getLogger(__name__)
 _AGENT: Final = "control"
 # chosen: a network of a few layers; larger files are not ours.
 _MAX_LAYERS: Final = 8
+_ACTIVATIONS: Final = ("tanh", "relu")
 
 
 class ControlPolicy(ABC):
@@ -164,6 +166,7 @@ class Network(ControlPolicy):
         )
         if not fits or not 1 <= len(layers) <= _MAX_LAYERS:
             raise InvalidArgumentError(f"Layers must follow each other; got shapes {sizes!r}.")
+        check_choice("activation", activation, _ACTIVATIONS)
 
     def start(self, task: ControlTask, episode: str) -> None:
         """Check that the network belongs to the task's observations and actions."""
@@ -175,6 +178,11 @@ class Network(ControlPolicy):
                 f"{len(self.layers[-1][1])}."
             )
         _check_actions(self.task, task)
+        n_seen, n_inputs = _n_seen(task), len(self.layers[0][0])
+        if n_inputs != n_seen:
+            raise InvalidArgumentError(
+                f"The policy must have {n_seen} inputs for task {task.name!r}; got {n_inputs}."
+            )
 
     def preferences(self, observations: np.ndarray) -> np.ndarray:
         """Return the last layer's values, (n, n_actions)."""
@@ -217,7 +225,11 @@ class Network(ControlPolicy):
 
     @staticmethod
     def from_sb3(task: str, model: Any) -> "Network":
-        """Return the deterministic policy of a model of Stable-Baselines3: actor-critic or DQN."""
+        """Return the deterministic policy of a model of Stable-Baselines3: actor-critic or DQN.
+
+        Raises:
+          InvalidArgumentError: Its network has memory or other layers.
+        """
         policy = model.policy
         if hasattr(policy, "q_net"):
             actor = [*policy.q_net.q_net]
@@ -228,8 +240,22 @@ class Network(ControlPolicy):
             for each in actor
             if hasattr(each, "weight")
         ]
-        activation = "tanh" if any(type(each).__name__ == "Tanh" for each in actor) else "relu"
+        kinds = [type(each).__name__ for each in actor]
+        between = set(kinds[1::2]) or {"ReLU"}
+        is_known = {*kinds[::2]} == {"Linear"} and between in ({"Tanh"}, {"ReLU"})
+        if hasattr(policy, "lstm_actor") or not is_known:
+            raise InvalidArgumentError(
+                "The model must have linear layers with `Tanh` or `ReLU` between them, and no "
+                f"memory; got {type(policy).__name__} of {', '.join(kinds)}."
+            )
+        activation = between.pop().lower()
         return Network(task, layers, activation)
+
+
+@cache
+def _n_seen(task: ControlTask) -> int:
+    found: int = Episode(task, task.episodes("train")[0]).observation.shape[1]
+    return found
 
 
 @cache

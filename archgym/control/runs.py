@@ -129,7 +129,8 @@ class Run(ABC):
 
         Args:
           choices: Settings of each agent, from `choice`.
-          until: Progress to stop at, or just after.
+          until: Progress to stop at, or just after; where the run is there, or over, no work is
+            done.
 
         Raises:
           InvalidArgumentError: Choices are not of this kind of run, or not one for each agent.
@@ -140,6 +141,9 @@ class Run(ABC):
                 f"`choices` must be a tuple of {self.n_agents} from `choice` of the run; got "
                 f"{choices!r}."
             )
+        if self.is_over:
+            none = np.zeros(self.n_agents)
+            return Part(none, none, np.zeros((self.n_agents, len(self.counters))))
         return self._advance(tuple(each.settings for each in choices), until)
 
     @abstractmethod

@@ -175,7 +175,8 @@ def _made(name: str, options: tuple[tuple[str, Any], ...]) -> ControlTask:
     """Return one task for each name with options, since episodes are kept by task."""
     made = _makers()[name](**dict(options))
     text = ",".join(f"{option}={value}" for option, value in options)
-    return replace(made, name=f"{name}:{text}" if text else name)
+    doc = f"{made.doc.removesuffix('.')}, but with {text}."
+    return replace(made, name=f"{name}:{text}", doc=doc) if text else made
 
 
 _listeners: list[Callable[[], object]] = []
@@ -294,6 +295,10 @@ def roll(task: ControlTask, name: str, act: Callable[[Episode], tuple[int, ...]]
     cost, work, actions = [], [], []
     while not episode.is_over:
         chosen = act(episode)
+        if not all(0 <= action < len(task.actions) for action in chosen):
+            raise InvalidArgumentError(
+                f"An action must be from 0 to {len(task.actions) - 1}; got {chosen!r}."
+            )
         part = episode.step(chosen)
         cost.append(part.cost)
         work.append(part.work)

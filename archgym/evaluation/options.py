@@ -24,7 +24,7 @@ from typing import Any, Final, TypeVar, cast, final, get_args
 from archgym.checks import check_number, check_whole, parse_whole
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.restriction import restrict, split_space
-from archgym.evaluation.simulator import Simulator, option_names
+from archgym.evaluation.simulator import RecordedText, Simulator, option_names
 
 Constructor = TypeVar("Constructor", bound=Callable[..., None])
 
@@ -80,7 +80,8 @@ class DeclaredOption:
         if self.kind in (int, float):
             unit = f" {self.option.unit}" if self.option.unit else ""
             word = f"{self.option.word}, or " if self.option.word else ""
-            return f"{word}{self.option.low:,g} to {self.option.high:,g}{unit}"
+            form = ",.0f" if self.kind is int else ",g"
+            return f"{word}{self.option.low:{form}} to {self.option.high:{form}}{unit}"
         names = ", ".join(self.option.names)
         return " or ".join(part for part in (names, "a file" * self.option.takes_file) if part)
 
@@ -132,7 +133,9 @@ class DeclaredOption:
         """Return an option's value as a task's id states it, which `parsed` reads back."""
         if self.kind is bool:
             return str(value).lower()
-        if self.kind is float and not isinstance(given, str):
+        if isinstance(given, RecordedText):
+            return given
+        if self.kind is float:
             short = f"{value:.12g}"
             return short if float(short) == value else repr(float(value))
         return str(value) if self.kind is int else str(given)

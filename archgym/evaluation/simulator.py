@@ -686,6 +686,10 @@ def simulator_class(name: str) -> type[Simulator]:
     return load("archgym.simulators", "simulator", name, Simulator)
 
 
+class RecordedText(str):
+    """Text of an option in a recorded task, whose id keeps it as it is."""
+
+
 def recorded_options(name: str, version: int, options: Mapping[str, str]) -> dict[str, str]:
     """Return the options that make a simulator as it was when a task was recorded.
 
@@ -696,7 +700,8 @@ def recorded_options(name: str, version: int, options: Mapping[str, str]) -> dic
     """
     known = name in simulator_names()
     former = simulator_class(name).former_versions.get(version, {}) if known else {}
-    return {**former, **options}
+    kept = {option: RecordedText(text) for option, text in options.items()}
+    return {**former, **kept}
 
 
 def derived_values(values: np.ndarray, specs: Sequence[MetricSpec]) -> np.ndarray:

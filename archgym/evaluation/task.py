@@ -40,6 +40,7 @@ from archgym.evaluation.task_choices import (
     resolve_workloads,
 )
 from archgym.evaluation.trials import Trials
+from archgym.files.storage import file_checksums
 from archgym.spaces.display import html_table, shortened
 from archgym.spaces.space import DesignSpace
 
@@ -522,9 +523,8 @@ class Task:
         # Not a `cached_property`: in Python 3.11 its lock is one for all tasks, and files are slow.
         kept = vars(self)
         if "_checksums" not in kept:
-            named = [*map(str, self.simulator.options.values())]
-            named += [w.source for w in self.workloads]
-            kept["_checksums"] = {path: found for path in named if (found := _checksum(path))}
+            named = [*self.simulator.options.values(), *(w.source for w in self.workloads)]
+            kept["_checksums"] = file_checksums(map(str, named))
         checksums: dict[str, str] = kept["_checksums"]
         return checksums
 
@@ -570,17 +570,6 @@ def _changed_files(recorded: Any, mine: Mapping[str, Any]) -> str:
         return f", or the file of {' or '.join(named)}" if named else ""
     named = [titles.get(path, path) for path in files if files[path] != recorded.get(path)]
     return f": changed is the file of {' and '.join(named)}" if named else ""
-
-
-def _checksum(path: str) -> str:
-    """Return the SHA-256 of a file; "" if it does not exist or cannot be read."""
-    try:
-        if not Path(path).is_file():
-            return ""
-        with Path(path).open("rb") as handle:
-            return hashlib.file_digest(handle, "sha256").hexdigest()
-    except (OSError, ValueError):
-        return ""
 
 
 def _check_domain(simulator: Simulator, objective: Objective, reference: np.ndarray) -> None:

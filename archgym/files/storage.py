@@ -2,6 +2,7 @@
 
 import errno
 import fcntl
+import hashlib
 import os
 import re
 import shutil
@@ -254,6 +255,17 @@ def is_there(path: str | Path) -> bool:
     is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
     os.close(descriptor)
     return not is_folder
+
+
+def file_checksums(texts: Iterable[str]) -> dict[str, str]:
+    """Return the SHA-256 by path of those texts that are paths of files that can be read."""
+    found = {}
+    for text in texts:
+        with suppress(OSError, ValueError):
+            if Path(text).is_file():
+                with Path(text).open("rb") as handle:
+                    found[text] = hashlib.file_digest(handle, "sha256").hexdigest()
+    return found
 
 
 def _refuse_others(path: str | Path, mode: int) -> None:

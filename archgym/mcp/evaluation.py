@@ -218,15 +218,15 @@ def _left(study: Study, log: StudyLog) -> int:
 
 def _results(log: StudyLog, trials: Trials, shown: Sequence[str]) -> list[dict[str, Any]]:
     found = []
-    seqs = _seqs(log, trials.indices)
-    for trial, seq in zip(trials, seqs, strict=True):
+    rows = _rows(log, trials.indices)
+    for trial, row in zip(trials, rows, strict=True):
         result: dict[str, Any] = {
-            "evaluation": seq,
+            "evaluation": (outcome := log.outcome(row)).evaluation,
             "reward": trial.reward,
             "feasible": trial.feasible,
         }
         if trial.feasible:
-            result["missed_limits"] = log.missed(log.outcome(seq))
+            result["missed_limits"] = log.missed(outcome)
             result["metrics"] = _named(log, trial.values, shown)
         elif trial.failed:
             result["reason"] = "The simulator failed on this design."
@@ -238,7 +238,7 @@ def _results(log: StudyLog, trials: Trials, shown: Sequence[str]) -> list[dict[s
     return found
 
 
-def _seqs(log: StudyLog, indices: np.ndarray) -> list[int]:
+def _rows(log: StudyLog, indices: np.ndarray) -> list[int]:
     """Return the row of the evaluation of each design."""
     space = log.space
     rows = np.flatnonzero(log.is_evaluation)
@@ -311,7 +311,7 @@ def _search(workspace: Workspace, given: Search) -> dict[str, Any]:
         "best": None
         if best is None
         else {
-            "evaluation": best.seq,
+            "evaluation": best.evaluation,
             "reward": best.reward,
             "missed_limits": log.missed(best),
             "metrics": {name: best.metrics[name] for name in shown_metrics(log, False)},

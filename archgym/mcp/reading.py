@@ -46,7 +46,7 @@ class History(Input, frozen=True, kw_only=True):
     """Return evaluations of a study in their order, with designs and rewards."""
 
     study: StudyName
-    first: Annotated[int, msgspec.Meta(ge=0)] = 0
+    first: Annotated[int, msgspec.Meta(ge=0, description="Evaluations to leave out.")] = 0
     count: Count = 50
 
 
@@ -135,7 +135,7 @@ def _history(workspace: Workspace, given: History) -> dict[str, Any]:
         outcome = log.outcome(row)
         found.append(
             {
-                "evaluation": outcome.seq,
+                "evaluation": outcome.evaluation,
                 "reward": outcome.reward,
                 "feasible": bool(log.is_feasible[row]),
                 "metrics": {name: outcome.metrics[name] for name in shown},
@@ -231,7 +231,7 @@ def _csv(log: StudyLog, rows: list[dict[str, Any]]) -> str:
     for row in rows:
         design = [_text(row["design"][name]) for name in log.space.names]
         metrics = [row["metrics"][spec.name] for spec in log.metrics]
-        writer.writerow([row["seq"], row["reward"], *design, *metrics])
+        writer.writerow([row["evaluation"], row["reward"], *design, *metrics])
     return written.getvalue()
 
 

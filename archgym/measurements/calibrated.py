@@ -16,6 +16,7 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, subject_to
 from archgym.evaluation.restriction import WrappedSimulator
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workload
+from archgym.files.storage import is_there
 from archgym.measurements.calibration import Calibration, calibration_of
 from archgym.measurements.file import Measurements, read_measurements
 from archgym.measurements.points import facts_of, points_of
@@ -73,6 +74,11 @@ class CalibratedSimulator(WrappedSimulator):
         super().__init__(whole)
         self.confidence = check_number("confidence", confidence, _MIDDLE, 0.999)
         self.space = whole.space
+        if path is not None and digest is not None and not is_there(path):
+            raise InvalidArgumentError(
+                f"{path} must hold the measurements that the task was made with; it is missing. "
+                "Put it into the study's folder or next to it, or decide with --measured FILE."
+            )
         measurements = Measurements() if path is None else read_measurements(path)
         chain, _, prior = (digest or "").partition("-")
         if chain and path is not None:
@@ -90,7 +96,12 @@ class CalibratedSimulator(WrappedSimulator):
         if self.confidence != _MIDDLE:
             self.options[CONFIDENCE_OPTION] = f"{self.confidence:g}"
         self._columns = self.calibration.errors(whole.simulated_metrics)
-        self.metrics = (*whole.metrics, *self._further())
+        further = self._further()
+        if taken := {spec.name for spec in further} & {spec.name for spec in whole.metrics}:
+            raise InvalidArgumentError(
+                f"Metric `{min(taken)}` must have another name: calibration gives one of this name."
+            )
+        self.metrics = (*whole.metrics, *further)
         for line in self.calibration.notes:
             _note(f"{path}: {line}.")
 

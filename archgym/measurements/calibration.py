@@ -11,6 +11,7 @@ from archgym.errors import ArchGymError
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import Simulator
 from archgym.files.json_types import tuples
+from archgym.files.storage import file_checksums
 from archgym.measurements.file import Measurement, Measurements
 from archgym.measurements.points import SPACE, Points, joined, points_of
 from archgym.measurements.prior import ErrorPrior, chosen_prior, error_between, shipped_prior
@@ -31,6 +32,8 @@ class Declaration(NamedTuple):
     space: DesignSpace
     metrics: tuple[MetricSpec, ...]
     options: Mapping[str, str] | None = None
+    files: Mapping[str, str] = {}
+    """Checksums of files that options name, by path, where they are known."""
 
 
 @final
@@ -82,13 +85,14 @@ def calibration_of(
     rows = () if measurements is None else measurements.rows
     if not rows:
         return Calibration(prior, ErrorProcess(prior))
-    options = None if prior.origin == "learned" else source.options
+    files = source.files if isinstance(source, Declaration) else {}
+    files = files or file_checksums((source.options or {}).values())
     differs = []
     if prior.origin == "exact":
         why = "measurements differ from a simulator that is exact against another tool"
         guess = chosen_prior(specs, why)
         # Also by metrics that were not compared with the tool.
-        kept, _ = _usable(rows, source, guess, options)
+        kept, _ = _usable(rows, source, guess, files)
         worst = max((float(abs(_errors(row, guess, specs)[0]).max()) for row in kept), default=0.0)
         if worst > _EQUAL:
             spread = np.linalg.norm([part.spread for part in guess.components], axis=0).max()
@@ -97,7 +101,7 @@ def calibration_of(
                 f"{100 * np.expm1(worst):.3g} %: errors of {100 * spread:.0f} % are assumed instead"
             )
             prior = guess
-    kept, unused = _usable(rows, source, prior, options)
+    kept, unused = _usable(rows, source, prior, files)
     unused += differs
     machines = sorted({row.machine for row in kept} - {""})
     if len(machines) > 1:
@@ -129,10 +133,10 @@ def _usable(
     rows: Sequence[Measurement],
     source: Simulator | Declaration,
     prior: ErrorPrior,
-    options: Mapping[str, str] | None,
+    files: Mapping[str, str],
 ) -> tuple[list[Measurement], list[str]]:
     """Return the measurements that count, and why others do not."""
-    why = [_unused(row, source, prior, options) for row in rows]
+    why = [_unused(row, source, prior, files) for row in rows]
     kept = [row for row, text in zip(rows, why, strict=True) if not text]
     unused = [f"{n} measurements {text}" for text, n in Counter(why).items() if text]
     if len(kept) > _MAX_RUNS:
@@ -146,7 +150,7 @@ def _unused(
     row: Measurement,
     source: Simulator | Declaration,
     prior: ErrorPrior,
-    options: Mapping[str, str] | None,
+    files: Mapping[str, str],
 ) -> str:
     """Return why a measurement does not count, "" if it does."""
     if row.simulator != source.name:
@@ -154,7 +158,14 @@ def _unused(
     if row.version != source.version:
         of = f"another version of {source.name} than {source.version}"
         return f"were imported with {of}, whose numbers differ: import them again"
-    if options is not None and dict(row.options) != dict(options):
+    options = row.options if source.options is None else source.options
+    for path in row.files.keys() & files.keys():
+        if row.files[path] != files[path]:
+            return f"were made when {path} held something else: they say nothing here"
+    # The content of a file counts, however its path is written.
+    one = {name: row.files.get(value, value) for name, value in row.options.items()}
+    other = {name: files.get(value, value) for name, value in options.items()}
+    if prior.origin != "learned" and dict(row.options) != dict(options) and one != other:
         text = ", ".join(f"{n}={v}" for n, v in row.options.items()) or "the defaults"
         return f"have other options ({text}): they say nothing here"
     names = ", ".join(list(prior.metrics)[:8])
@@ -233,10 +244,11 @@ def _outliers(
     for place in np.flatnonzero(process.weights < 1.0).tolist():
         row = rows[int(residuals.run[place])]
         quantity = prior.quantities[int(residuals.quantity[place])]
+        others = "the others say" if len(residuals.value) > 1 else "the prior says"
         design = ", ".join(f"{name}={value}" for name, value in list(row.design.items())[:6])
         found.append(
             f"{quantity} of {design} ({row.date or 'no date'}, {row.machine or 'no machine'}) lies "
-            f"{process.deviations[place]:.0f} sigma (limit {OUTLIER:.0f}) from what the others "
-            "say: it counts less until a repeat confirms it"
+            f"{process.deviations[place]:.0f} sigma (limit {OUTLIER:.0f}) from what {others}"
+            ": it counts less until a repeat confirms it"
         )
     return found

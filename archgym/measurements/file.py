@@ -5,12 +5,13 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from contextlib import suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, final
 
 from archgym.checks import check_path
-from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.files.json_types import typed
 from archgym.files.storage import is_there, open_file, require_own, storage_errors, write_atomic
 
@@ -46,6 +47,7 @@ class Measurement:
       simulated: The simulator's own values of the design, by metric.
       date: Day or time of the run, as it was given.
       machine: Machine of the run, as it was given.
+      files: Checksums by path of files that the options name; rows of old have none.
     """
 
     simulator: str
@@ -59,6 +61,7 @@ class Measurement:
     simulated: Mapping[str, float]
     date: str = ""
     machine: str = ""
+    files: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def key(self) -> str:
@@ -139,6 +142,21 @@ def read_measurements(path: str | Path) -> Measurements:
     return Measurements(path, tuple(rows), tuple(chains))
 
 
+def with_moved(task: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
+    """Return a task's JSON with the present place of its measurements.
+
+    Moved ones are looked for in a study's folder, next to it and here; the checksum decides.
+    """
+    path, digest = task.get("measured"), str(task["options"].get("measured"))
+    parts = () if path is None or is_there(path) else Path(path).parts
+    tails = [Path(*parts[-n:]) for n in (3, 2, 1) if parts]
+    for near in [top / tail for tail in tails for top in (folder, folder / "..", Path())]:
+        with suppress(ArchGymError):
+            if is_there(near) and read_measurements(near).up_to(digest.partition("-")[0]):
+                return {**task, "measured": str(near.resolve())}
+    return task
+
+
 def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measurements:
     """Append measurements to a file, made if it is absent, and return all that it has.
 
@@ -164,7 +182,7 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
                 f"{len(present):,}, and {len(new):,} came. Average repeats, or use another file."
             )
         texts = [json.dumps({"archgym": "measurements", "format": FORMAT})] * is_new
-        texts += [json.dumps(row.__dict__, sort_keys=True) for row in new]
+        texts += map(_text, new)
         # What cannot be read again is not written.
         for number, text in enumerate(texts[is_new:], start=len(present) + 2):
             _measurement(path, number, json.loads(text))
@@ -176,6 +194,12 @@ def append_measurements(path: str | Path, rows: Iterable[Measurement]) -> Measur
     finally:
         os.close(folder)
     return read_measurements(path)
+
+
+def _text(row: Measurement) -> str:
+    """Return the JSON of a measurement, as before where no files are named."""
+    members = {name: value for name, value in vars(row).items() if name != "files" or value}
+    return json.dumps(members, sort_keys=True)
 
 
 def _next(chain: str, text: bytes) -> str:
@@ -225,7 +249,7 @@ def check_value(name: str, value: float) -> None:
 
 def repeats(rows: Sequence[Measurement], n_new: int) -> list[str]:
     """Return in words if some of the last rows were in the file before, equal in all."""
-    texts = [json.dumps(row.__dict__, sort_keys=True) for row in rows]
+    texts = [*map(_text, rows)]
     before = set(texts[: len(texts) - n_new])
     n = sum(text in before for text in texts[len(texts) - n_new :])
     return [f"{n} rows equal earlier ones of the file: they count as repeats"] if n else []

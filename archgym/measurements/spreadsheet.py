@@ -21,7 +21,7 @@ from archgym.evaluation.limits import unit_factor
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import option_names
 from archgym.evaluation.task import Task
-from archgym.files.storage import open_file, storage_errors
+from archgym.files.storage import file_checksums, open_file, storage_errors
 from archgym.measurements.file import MAX_MEASUREMENTS, Measurement, check_value
 from archgym.measurements.points import facts_of
 from archgym.spaces.texts import with_values
@@ -29,6 +29,7 @@ from archgym.spaces.texts import with_values
 _MAX_BYTES: Final = 2**26
 _MAX_CELL: Final = 1000
 _HEADING: Final = re.compile(r"(?P<name>[^\[\]]+?)\s*(\[(?P<unit>[^\[\]]*)\])?")
+_PLAIN: Final = re.compile(r"[0-9a-zA-Z.+-]+")
 _DATE: Final = re.compile(r"\d{4}-\d\d?-\d\d?([T ]|$)")
 _EVALUATION: Final = "evaluation"
 _WORDS: Final = ("date", "machine", "workload", _EVALUATION)
@@ -77,7 +78,7 @@ def read_spreadsheet(
     with _line(path, 1):
         columns = [_column(text, task) for text in heading]
         _check_columns([name for name, _ in columns], task)
-    metrics = {spec.name for spec in task.simulator.metrics}
+    metrics = {spec.name for spec in task.simulator.bare.metrics}
     rows: list[Measurement] = []
     unused: set[str] = set()
     for number, cells in table:
@@ -88,7 +89,8 @@ def read_spreadsheet(
                 if name in _WORDS or name in task.space.names or not cell:
                     continue
                 try:
-                    found[name] = float(cell) * factor
+                    # Python alone takes "1_000" and the digits of other scripts for numbers.
+                    found[name] = float(cell if _PLAIN.fullmatch(cell) else "") * factor
                 except ValueError:
                     if name in metrics:
                         text = f"`{name}` must be a number; got {cell[:40]!r}."
@@ -148,7 +150,8 @@ def measured(
         if text != "":
             check_line(word, text)
     _check_date(date)
-    specs = {spec.name: spec for spec in task.simulator.metrics}
+    # Not what calibration computes next to them, such as `p90_`.
+    specs = {spec.name: spec for spec in task.simulator.bare.metrics}
     if not set(given) & set(specs):
         known = ", ".join([n for n, s in specs.items() if s.goal != "none"][:8])
         raise InvalidArgumentError(
@@ -185,6 +188,7 @@ def measured(
         simulated=simulated,
         date=date,
         machine=machine,
+        files=file_checksums(source.options.values()),
     )
 
 

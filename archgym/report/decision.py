@@ -449,7 +449,8 @@ def _source(
             made = make_simulator(simulator_class(name), space_name, recipe["fidelity"], known).bare
             workloads = [made.workload(w["source"]) for w in recipe["workloads"]]
             reason = next(filter(None, map(made.not_compared, workloads)), "")
-            source = Declaration(name, version, made.space, made.metrics, made.options)
+            known = recipe.get("files", {})
+            source = Declaration(name, version, made.space, made.metrics, made.options, known)
             return source, [facts_of(made, workload) for workload in workloads], reason
     names = [spec.name for spec in log.metrics]
     own = tuple(spec for spec in log.metrics if own_metric(spec.name, names) == spec.name)
@@ -655,7 +656,7 @@ def _decision(
         candidates.append(
             Candidate(
                 outcome.seq,
-                log.evaluation_number(outcome.seq),
+                outcome.evaluation,
                 outcome.design,
                 float(likely[0, place]),
                 float(p_best[place]),

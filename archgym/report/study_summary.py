@@ -296,7 +296,7 @@ class StudySummary:
                 if segment.first_seq < max(1, log.asks)
             ),
             best=best,
-            best_evaluation=None if best is None else log.evaluation_number(best.seq),
+            best_evaluation=None if best is None else best.evaluation,
             default_metrics=log.weights @ log.reference,
             front=study_front(log, objective=objective) if has_front else None,
             curve=best_so_far(log),

@@ -30,6 +30,7 @@ from archgym.files.storage import (
     synchronise,
     write_atomic,
 )
+from archgym.measurements.file import with_moved
 from archgym.spaces.space import DesignSpace
 from archgym.studies.records import JournalShape
 from archgym.version import __version__
@@ -409,7 +410,8 @@ def read_header(folder: Path) -> Header:
             path, None, "does not match its checksum: it was edited or damaged", _RESTORE
         )
     data.pop("format", 0)
-    return _checked(path, data)
+    header = _checked(path, data)
+    return replace(header, task=with_moved(header.task, folder))
 
 
 def _check_format(path: Path, number: Any) -> None:

@@ -47,6 +47,8 @@ class Outcome:
     metrics: Mapping[str, float]
     """Averaged over the workloads by weight."""
     metrics_by_workload: Mapping[str, Mapping[str, float]]
+    evaluation: int
+    """Its number, from 1, as tables and files of measurements name it."""
 
     def __repr__(self) -> str:
         parts = [f"seq={self.seq}", f"reward={self.reward:.6g}"]
@@ -61,6 +63,7 @@ class Outcome:
         """Return the evaluation as JSON members."""
         return {
             "seq": self.seq,
+            "evaluation": self.evaluation,
             "design": dict(self.design),
             "reward": self.reward,
             "metrics": self.metrics,
@@ -197,10 +200,6 @@ class StudyLog:
         """Designs that were evaluated: asks without repeats."""
         return int(self.is_evaluation.sum())
 
-    def evaluation_number(self, seq: int) -> int:
-        """Return the number of evaluations until an ask, which it has itself: from 1."""
-        return int(self.is_evaluation[self.records.seq <= seq].sum())
-
     @cached_property
     def is_evaluation(self) -> np.ndarray:
         """True if each record is an evaluation, (asks,) bool."""
@@ -267,6 +266,7 @@ class StudyLog:
                 workload: dict(zip(names, values[place].tolist(), strict=True))
                 for place, workload in enumerate(self.workloads)
             },
+            int(np.count_nonzero(self.is_evaluation[: row + 1])),
         )
 
     def best(self) -> Outcome | None:

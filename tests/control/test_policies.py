@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -230,7 +231,7 @@ def test_network_of_another_task_is_refused() -> None:
 def test_network_whose_actions_mean_other_settings_is_refused(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    network = Network("dram-locality", [(np.zeros((20, 6)), np.zeros(6))])
+    network = Network("dram-locality", [(np.zeros((24, 6)), np.zeros(6))])
 
     with pytest.raises(InvalidArgumentError, match="trained for 'dram-locality', whose actions"):
         network.start(task_of("dram-locality:device=ddr5"), "train-0")
@@ -281,7 +282,7 @@ def test_rule_decides_as_the_function_that_it_spells_out(runner: RuleRunner) -> 
 
 @pytest.mark.slow
 def test_rule_that_chooses_no_action_is_infeasible(runner: RuleRunner) -> None:
-    text = domain("dram-control").templates["hand"].replace("return 1 if", "return 77 if")
+    text = domain("dram-control").templates["hand"].replace("return 0 if", "return 77 if")
     task = task_of("dram-locality")
     policy = RulePolicy(check_rule(text, "wrong.py"), runner, task)
 
@@ -319,3 +320,42 @@ def test_rule_runs_on_cores_and_on_either_controller(runner: RuleRunner) -> None
         rule.start(task, "held-out-0")
 
         assert roll(task, "held-out-0", rule.act).actions.shape[1] == len(task.agents)
+
+
+def test_search_of_a_team_for_the_oracle_is_refused() -> None:
+    for asked in ({"width": 2}, {"bound_epochs": 2}):
+        with pytest.raises(InvalidArgumentError, match="must be 0 for task 'dram-channels-2'"):
+            compare_policies("dram-channels-2", [], **asked)
+
+
+def test_network_with_another_activation_or_input_is_refused() -> None:
+    layers = [(np.zeros((4, 6)), np.zeros(6))]
+    with pytest.raises(InvalidArgumentError, match="activation"):
+        Network("dram-locality", layers, "gelu")
+    task = task_of("dram-locality:requests=1000")
+    with pytest.raises(InvalidArgumentError, match="must have 24 inputs"):
+        Network(task.name, layers).start(task, "held-out-0")
+
+
+@pytest.mark.parametrize("kind", ["ELU", "GELU", "Sigmoid"])
+def test_model_with_another_activation_is_refused(kind: str) -> None:
+    nn = pytest.importorskip("torch.nn")
+    actor = nn.Sequential(nn.Linear(4, 8), getattr(nn, kind)())
+    policy = SimpleNamespace(
+        mlp_extractor=SimpleNamespace(policy_net=actor), action_net=nn.Linear(8, 6)
+    )
+    with pytest.raises(InvalidArgumentError, match=f"got .*{kind}"):
+        Network.from_sb3("dram-locality", SimpleNamespace(policy=policy))
+
+
+def test_labels_of_unequal_epochs_are_refused() -> None:
+    for name in ("dram-channels-2:requests=1000", "moe-bursts:requests=10"):
+        with pytest.raises(InvalidArgumentError, match="`exact` must be true"):
+            imitate(name, exact=False)
+
+
+def test_policy_that_chooses_no_action_is_named() -> None:
+    task = task_of("dram-locality:requests=1000")
+    for action in (-1, 99):
+        with pytest.raises(InvalidArgumentError, match="must be from 0 to 5"):
+            roll(task, "held-out-0", lambda _, action=action: (action,))

@@ -11,6 +11,7 @@ from archgym.control.dram import DramRun, RamulatorRun
 from archgym.control.kv import KvRun
 from archgym.control.moe import MoeRun
 from archgym.control.runs import Counter, Scale
+from archgym.control.tasks import task_of
 from archgym.errors import (
     InvalidArgumentError,
     InvalidDesignError,
@@ -367,3 +368,17 @@ def test_scale_maps_declared_ranges_to_one() -> None:
     found = Scale(counters)(np.array([[1.0, 100.0], [5.0, 1.0], [math.nan, 1e9]]))
 
     assert found == pytest.approx(np.array([[0.5, 0.5], [1.0, 0.0], [0.0, 1.0]]))
+
+
+@pytest.mark.parametrize("name", ["dram-locality:requests=1000", "cpu-mixture:instructions=1000",
+    "moe-bursts:requests=10"])  # fmt: skip
+def test_parts_of_no_work_change_nothing(name: str) -> None:
+    task = task_of(name)
+    ours, plain = (task.begin("held-out-0") for _ in range(2))
+    for until in (1, 1, 1, 2, 3):
+        ours.advance((ours.choice({}),), until)
+    for _ in range(3):
+        last = ours.advance((ours.choice({}),), 10**9)
+    plain.advance((plain.choice({}),), 10**9)
+    assert not last.work.any()
+    assert ours.finish() == plain.finish()

@@ -86,7 +86,7 @@ def test_options_that_stand_for_the_default_are_the_default_task() -> None:
         ("dram-load:epoch", "must have a value"),
         ("cpu-mixture:epoch=1", "from 100 to"),
         ("dram-load:phases=dence-30", "Unknown workload 'dence-30'. Did you mean 'dense-30'"),
-        ("dram-load:phases=stream+", "Unknown workload ''. Known: 'FILE.rstl', 'FILE.stl'"),
+        ("dram-load:phases=stream+", "Unknown workload ''. Known: 'FILE.stl'"),
         ("cpu-mixture:programs=b-treee", "Unknown workload 'b-treee'. Did you mean 'b-tree'"),
         ("cpu-mixture:programs=sort+", "Unknown workload ''. Known: 'FILE.champsimtrace'"),
         ("cpu-mixture:programs=a.bin", "There is no file or folder 'a.bin'"),

@@ -8,7 +8,12 @@ import pytest
 
 from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.options import Option, declared, declared_options, make_simulator
-from archgym.evaluation.simulator import Simulator, simulator_class, simulator_names
+from archgym.evaluation.simulator import (
+    Simulator,
+    recorded_options,
+    simulator_class,
+    simulator_names,
+)
 
 
 class Timer:
@@ -114,3 +119,31 @@ def test_every_declared_option_has_a_phrase_for_help(name: str) -> None:
     for option in declared_options(simulator_class(name)):
         assert option.option.doc.endswith("."), option.name
         assert option.values or option.kind is str, option.name
+
+
+@pytest.mark.parametrize("name", simulator_names())
+def test_every_stated_end_of_a_whole_number_is_taken(name: str) -> None:
+    for option in declared_options(simulator_class(name)):
+        if option.kind is int:
+            low, _, high = option.values.split(", or ")[-1].split(" ")[:3]
+            for text in (low, high):
+                number = int(text.replace(",", ""))
+                assert option.parsed(str(number)) in (number, option.default), option.name
+
+
+def test_forms_of_a_number_make_one_task_and_a_recorded_text_is_kept() -> None:
+    found = {Timer(scale=form).options["scale"] for form in (2.0, 2, "2", "2.0", "2e0")}
+    recorded = recorded_options("own", 1, {"scale": "2.0"})
+
+    assert found == {"2"}
+    assert Timer(**recorded).options == {"scale": "2.0"}
+    assert pickle.loads(pickle.dumps(Timer(**recorded).arguments))["scale"] == "2.0"
+
+
+def test_every_number_option_has_one_text() -> None:
+    for name in simulator_names():
+        for option in declared_options(simulator_class(name)):
+            if option.kind is float:
+                value = min(option.option.low + 1, option.option.high)
+                forms = (value, f"{value:.6f}0", f"{value:.8e}")
+                assert len({option.text(form, option.parsed(form)) for form in forms}) == 1

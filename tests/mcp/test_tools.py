@@ -10,7 +10,9 @@ import pytest
 from archgym.evaluation.task import Task
 from archgym.mcp.tools import Toolbox
 from archgym.mcp.workspace import Workspace
+from archgym.report.study_summary import StudySummary
 from archgym.simulators.translation.rules.domain import TLB
+from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
 
 TASK = {"simulator": "dram", "workload": "cloud-1", "objective": "least-time"}
@@ -393,3 +395,20 @@ def test_name_of_a_task_reads_back_in_another_study(toolbox: Toolbox) -> None:
     again = called(toolbox, "create_study", study="two", budget=2, simulator=first["task"])
 
     assert again["digest"] == first["digest"]
+
+
+def test_an_evaluation_has_one_number_at_every_door(toolbox: Toolbox) -> None:
+    create(toolbox)
+    called(toolbox, "search", study="first", evaluations=4, agent="random")
+    shown = StudySummary.read(read_study(toolbox.workspace.root / "first")).best_evaluation
+
+    best = called(toolbox, "best", study="first")["best"]
+    history = called(toolbox, "history", study="first")["history"]
+    again = called(toolbox, "evaluate", study="first", designs=[best["design"]])["results"][0]
+    called(toolbox, "export", study="first", file="best.csv")
+
+    assert [each["evaluation"] for each in history] == [1, 2, 3, 4]
+    assert best["seq"] + 1 == shown
+    assert best["evaluation"] == again["evaluation"] == shown
+    line = (toolbox.workspace.root / "best.csv").read_text().splitlines()[1]
+    assert line.startswith(f"{shown},")

@@ -12,9 +12,10 @@ import pytest
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.simulator import BatchResult
 from archgym.evaluation.task import Task
+from archgym.files.storage import file_checksums
 from archgym.measurements.calibrated import CalibratedSimulator
-from archgym.measurements.calibration import calibration_of
-from archgym.measurements.file import Measurements, append_measurements
+from archgym.measurements.calibration import Declaration, calibration_of
+from archgym.measurements.file import Measurement, Measurements, append_measurements
 from archgym.measurements.spreadsheet import measured
 from archgym.report.commands import evaluate_command
 from archgym.searching import search
@@ -272,3 +273,79 @@ def test_rows_with_other_options_do_not_correct_a_guessed_error() -> None:
     assert found.notes == (
         "1 measurements have other options (device=ddr4-2400): they say nothing here",
     )
+
+
+def test_content_of_files_that_options_name_decides(tmp_path: Path) -> None:
+    task, path = plain(), tmp_path / "hw.yaml"
+    path.write_text("fast")
+    made = replace(
+        measured(task, {"mode": "a", "count": 1}, {"cost_ns": 9.0}),
+        options={"hardware": str(path)},
+        files=file_checksums([str(path)]),
+    )
+
+    def counted(row: Measurement, named: Path) -> tuple[int, str]:
+        source = task.simulator
+        options = {"hardware": str(named)}
+        of = Declaration(source.name, source.version, source.space, source.metrics, options)
+        found = calibration_of(of, Measurements(None, (row,)))
+        return found.n_runs, "".join(found.notes)
+
+    path.with_name("copy.yaml").write_text("fast")
+    before, copy = counted(made, path), counted(made, path.with_name("copy.yaml"))
+    path.write_text("slow")
+
+    assert before[0] == copy[0] == 1
+    assert counted(made, path)[0] == 0
+    assert "held something else" in counted(made, path)[1]
+    # Rows of old do not say what their files held.
+    assert counted(replace(made, files={}), path)[0] == 1
+
+
+def test_measuring_keeps_the_checksums_of_files(tmp_path: Path) -> None:
+    servers = tmp_path / "mine.yaml"
+    servers.write_text("hardware: {preset: h100, n_gpus: 8}\n")
+    task = Task.make("moe", space="closed-loop", hardware=str(servers), clients="1")
+
+    row = measured(task, {}, {"tpot_mean_ms": 9.0})
+
+    assert row.files == task.to_json()["files"]
+    assert append_measurements(tmp_path / "m.jsonl", [row]).rows == (row,)
+
+
+def test_study_that_moves_with_its_measurements_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "old" / "first").mkdir(parents=True)
+    plain_task = Task.make("dram", "bursty-rw")
+    path = tmp_path / "old" / "first" / "measured.jsonl"
+    append_measurements(path, [measured(plain_task, {}, {"total_time_ns": 1e5})])
+    task = Task.make("dram", "bursty-rw", measured=path)
+    with Study.create(tmp_path / "old" / "study", task, "random", budget=2) as study:
+        study.run()
+    (tmp_path / "old").rename(tmp_path / "new")
+    # Another file of that name is not taken for it.
+    other = [measured(plain_task, {}, {"total_time_ns": 2e5})]
+    append_measurements(tmp_path / "new" / "study" / "measured.jsonl", other)
+
+    with Study.open(tmp_path / "new" / "study") as study:
+        study.run(budget=3)
+        assert study.task.digest == task.digest
+    (tmp_path / "new" / "first" / "measured.jsonl").rename(tmp_path / "far.jsonl")
+    with pytest.raises(InvalidArgumentError, match="--measured FILE"):
+        Study.open(tmp_path / "new" / "study")
+
+
+def test_metric_with_the_name_of_an_end_is_refused() -> None:
+    simulator = ProvingSimulator("tiny", has_failures=False)
+    first, second, third = simulator.metrics
+    simulator.metrics = (first, replace(second, name=f"low_{first.name}"), third)
+
+    with pytest.raises(InvalidArgumentError, match=f"`low_{first.name}` must have another name"):
+        Task.make(simulator, "near", confidence=0.9)
+
+
+def test_outlier_alone_is_named_as_one_of_the_prior(tmp_path: Path) -> None:
+    row = measured(plain(), {"mode": "a", "count": 1}, {"cost_ns": 90.0})
+
+    found = calibration_of(plain().simulator, Measurements(rows=(row,)))
+
+    assert "from what the prior says: it counts less" in "".join(found.notes)

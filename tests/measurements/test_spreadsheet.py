@@ -58,6 +58,8 @@ def test_parameters_that_are_left_out_are_the_default_designs(tmp_path: Path) ->
         ("mode,cost_ns,date\na,1.2,2026-13-45\n", 2, "`date` must be a day or time that exists"),
         ("mode,cost_ns\na,1\na,0\n", 3, "`cost_ns` must be a number above 0; got 0"),
         ("mode,cost_ns\na,-2\n", 2, "above 0; got -2"),
+        ("mode,cost_ns\na,1_2000\n", 2, "`cost_ns` must be a number; got '1_2000'"),
+        ("mode,cost_ns\na,\u0661\u0662\n", 2, "`cost_ns` must be a number"),
         ("mode,cost_ns\na,nan\n", 2, "above 0; got nan"),
         ("mode,cost_ns\na,fast\n", 2, "`cost_ns` must be a number; got 'fast'"),
         ("mode,cost_ns\na,1e-320\n", 2, "must be 0 or a number between 1e-30 and 1e+30"),
@@ -239,3 +241,12 @@ def test_task_of_two_workloads_asks_which_one_ran() -> None:
     with pytest.raises(InvalidArgumentError, match="which of near, far was measured"):
         measured(task, {"mode": "a"}, {"cost_ns": 1.2})
     assert measured(task, {"mode": "a"}, {"cost_ns": 1.2}, "far").workload == "far"
+
+
+def test_what_calibration_computes_is_no_measurement(tmp_path: Path) -> None:
+    simulator = ProvingSimulator("tiny", has_failures=False)
+    task = Task.make(simulator, "near", confidence=0.9)
+
+    for name in ("p90_cost_ns", "simulated_cost_ns"):
+        with pytest.raises(FileFormatError, match=r"must have a metric|Did you mean 'cost_ns'"):
+            read_spreadsheet(written(tmp_path, f"mode,{name}\na,2\n"), task)

@@ -3,6 +3,7 @@
 import itertools
 from math import isnan
 from pathlib import Path
+from textwrap import shorten
 from typing import Annotated
 
 import typer
@@ -15,22 +16,32 @@ control_app = command_group("control", "Train and compare policies that act duri
 
 
 @control_app.command()
-def tasks() -> None:
+def tasks(json: JsonOption = False) -> None:
     """List control tasks, with their agents, actions and splits, and their options."""
     from archgym.control.tasks import task_names, task_of, task_options
 
     found = [task_of(name) for name in task_names()]
+    if json:
+        told = ("name", "doc", "agents", "actions", "default", "epoch", "cost", "splits")
+        named = {t.name: task_options(t.name).values() for t in found}
+        of = {n: [{"name": o.name, "default": o.default, "values": o.values} for o in each]
+            for n, each in named.items()}  # fmt: skip
+        write_json([{f: getattr(t, f) for f in told} | {"options": of[t.name]} for t in found])
+        return
     rows = [
         (t.name, str(len(t.agents)), str(len(t.actions)), ", ".join(t.splits), t.doc) for t in found
     ]
     table(("task", "agents", "actions", "splits", "description"), rows, right=("agents", "actions"))
-    options = [
-        (task, option.name, str(option.default), option.option.doc)
-        for task in ("dram-locality", "cpu-mixture", "moe-bursts")
-        for option in task_options(task).values()
-    ]
+    # Tasks with the same default share a line.
+    shared: dict[tuple[str, str, str, str], list[str]] = {}
+    for t in found:
+        for o in task_options(t.name).values():
+            values = shorten(o.values or "a text", 90, placeholder=" …")
+            line = (o.name, str(o.default), values, o.option.doc)
+            shared.setdefault(line, []).append(t.name)
     say("Options, as in dram-locality:device=ddr5,epoch=500:")
-    table(("of tasks like", "option", "default", "description"), options)
+    headers = ("option", "default", "values", "description", "of tasks")
+    table(headers, [(*line, ", ".join(names)) for line, names in shared.items()])
 
 
 def _or_dash(value: float, spec: str) -> str:
@@ -42,8 +53,8 @@ def compare(
     policies: Annotated[
         list[str],
         typer.Argument(
-            help="Policies: default, best-static, hand, feedback, ducb, ducb-phase, a network in "
-            "a file .npz, or a rule in a file .py.",
+            help="Policies: default, best-static, hindsight, hand, feedback, ducb, ducb-phase, "
+            "a network in a file .npz, or a rule in a file .py.",
             metavar="POLICY...",
         ),
     ],
@@ -98,6 +109,9 @@ def compare(
 
     announce_compilation()
     chosen, splits = task_of(task), split or ["held-out"]
+    check_whole("--beam", beam, 0, 10_000)
+    for ahead in horizon or ():
+        check_whole("--horizon", ahead, 1)
     check_whole("--episodes", episodes, 1, min(len(chosen.episodes(name)) for name in splits))
     if picture is not None:
         check_plot("--picture", picture, is_forced=True)

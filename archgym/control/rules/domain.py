@@ -10,7 +10,7 @@ _CASE: Final = "archgym.control.rules.case"
 
 
 def _domain(prefix: str, doc: str) -> Domain:
-    name = f"{prefix}-control"
+    name, n_actions = f"{prefix}-control", {"dram": 6, "cpu": 9}[prefix]
     hooks = {
         "choose": Hook(
             (*(each.removesuffix("_ns") for each in SEEN[prefix]), "previous"),
@@ -30,7 +30,7 @@ def _domain(prefix: str, doc: str) -> Domain:
         templates={"hand": templates(Path(__file__).parent)[prefix]},
         options={"task": f"control task (default: {DEFAULT_TASK[prefix]})"},
         built_in=("default", "best-static", "hand", "feedback", "ducb"),
-        example={"action": 6, "ACTIONS": 6, "DEFAULT": 0},
+        example={"action": n_actions, "ACTIONS": n_actions, "DEFAULT": 0},
         open_case=lambda *given: deferred(_CASE, "open_case")(name, *given),
         compile=lambda made: deferred("archgym.rules.compilation", "entry_points")(made, hooks),
         simulate=deferred(_CASE, "simulate_rule"),

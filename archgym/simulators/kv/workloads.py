@@ -174,7 +174,7 @@ class Analysis:
     def diagnosis(self) -> str:
         """Cause of most misses: capacity, policy, or neither."""
         if not self.reusable_percent:
-            return "neither: no prompt begins like an earlier one, or its ids are unknown"
+            return "neither: no prompt begins like an earlier one by a --block, or ids are unknown"
         if max(self.capacity_percent, self.policy_percent) < 1.0:
             return "neither: nearly all blocks that can be hits are"
         return "policy" if self.policy_percent > self.capacity_percent else "capacity"

@@ -15,7 +15,9 @@ from archgym.checks import parse_whole
 from archgym.errors import (
     InvalidArgumentError,
     InvalidDesignError,
+    InvalidSpaceError,
     SimulatorError,
+    error_text,
 )
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
@@ -481,6 +483,8 @@ class MoeSimulator(RowSimulator):
                 "`%s` is %d, but only %d requests are served.",
                 "requests" if asked_for == first else "clients", asked_for, served,
             )  # fmt: skip
+        if "acceptance" in self.options and not self._tuning["draft_tokens"]:
+            logger.warning("`acceptance` has no effect: `draft_tokens` is 0.")
         if self._tuning["prefix_cache_gb"] and not requests.hash_ids:
             logger.warning(
                 "`prefix_cache_gb` takes memory and finds nothing: the requests have no `hash_ids`."
@@ -627,7 +631,9 @@ class MoeSimulator(RowSimulator):
         tries: list[dict[str, Any]] = [{}]
         if "tensor" in space.names and "servers" not in space.names:
             gpus = 1 << (min(self.node.n_gpus, int(str(default["tensor"]))).bit_length() - 1)
-            tries = [{}, {"tensor": gpus}]
+            # A model that does not fit takes more of the server.
+            powers = range(gpus.bit_length() - 1, self.node.n_gpus.bit_length())
+            tries += [{"tensor": 1 << power} for power in powers]
         elif "servers" in space.names:
             tries = [{}, {"servers": 2}]
         known = {p.name: p for p in space.parameters}
@@ -658,7 +664,12 @@ class MoeSimulator(RowSimulator):
             "max_tokens": tokens,
             "chunk_tokens": min(tokens, 8192) if how.chunks else 0,
         }
-        return space.with_defaults({n: v for n, v in wanted.items() if n in space.names})
+        try:
+            return space.with_defaults({n: v for n, v in wanted.items() if n in space.names})
+        except InvalidSpaceError as error:
+            raise InvalidArgumentError(
+                f"{how.source} must fit {space.name!r}: {error_text(error)} Or set `step_tokens`."
+            ) from None
 
     def _serving(self, design: Mapping[str, Any], asked: Asked) -> tuple[Serving, NodePreset]:
         served = asked.model

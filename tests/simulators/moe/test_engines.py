@@ -474,3 +474,21 @@ def test_factors_of_groups_hold_where_groups_change_the_kernels() -> None:
 
     assert constants_of("bf16", grouped=True) == constants_of("bf16", grouped=False)
     assert constants_of("fp8", grouped=True) != constants_of("fp8", grouped=False)
+
+
+def test_own_engine_whose_step_fits_no_level_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("engine: {like: vllm, max_tokens: 6000}\n")
+
+    with pytest.raises(InvalidArgumentError, match=r"the file .*mine.yaml must fit 'closed-loop'"):
+        MoeSimulator("closed-loop", engine=str(path))
+
+    assert MoeSimulator("closed-loop", engine=str(path), step_tokens=6000).space.n_parameters
+
+
+def test_acceptance_without_drafts_is_named(caplog: pytest.LogCaptureFixture) -> None:
+    simulator = MoeSimulator("closed-loop", acceptance=0.7)
+
+    simulator.workload(simulator.default_workload)
+
+    assert "`acceptance` has no effect" in caplog.text

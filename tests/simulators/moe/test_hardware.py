@@ -179,3 +179,19 @@ def test_experts_that_cannot_be_spread_evenly_are_infeasible() -> None:
 
     reason = task.simulator.reasons[int(found.reason[0, 0])]
     assert reason == "experts and copies do not divide evenly among the accelerators"
+
+
+def test_default_design_takes_as_much_of_an_own_server_as_the_model_needs(tmp_path: Path) -> None:
+    path = tmp_path / "mine.yaml"
+    path.write_text("hardware: {preset: h100, n_gpus: 16}\n")
+    options: dict[str, Any] = {"model": "deepseek-v3", "precision": "fp8", "clients": "64"}
+
+    small, large = (
+        MoeSimulator("closed-loop", hardware=server, **options)
+        for server in ("hgx-h200", str(path))
+    )
+
+    assert small.space.default["tensor"] == 8
+    assert large.space.default["tensor"] == 16
+    workload = large.workload(large.default_workload)
+    assert large.evaluate(large.space.default, workload).infeasible is None
