@@ -177,7 +177,8 @@ class ErrorProcess:
             deviations /= np.maximum(1.0, np.sqrt(rest))
             asked = np.where(confirmed | (self.weights < 1.0), 0.0, deviations)
             worst = int(np.argmax(asked))
-            if asked[worst] <= OUTLIER or told.sum() <= 1.0 + EXACT:
+            # Factors of the only product do not contradict each other.
+            if asked[worst] <= OUTLIER or told.sum() <= 1.0 + EXACT < n:
                 break
             # One at a time: an outlier makes those next to it look like outliers.
             self.weights[worst] = (OUTLIER / asked[worst]) ** 4
