@@ -198,7 +198,7 @@ class Decision:
 
     @property
     def aside(self) -> str:
-        """What chances leave out, in words; "" for nothing."""
+        """Errors that chances leave out, in words; "" for none."""
         names = " and ".join(self.not_known)
         return f", without the error of {names}, which is not known" if names else ""
 
@@ -644,7 +644,7 @@ def _decision(
         # None is known to meet the limits: the one that comes closest.
         rank["no"] = np.median(utility, axis=0)
     is_sure = chance >= min(confidence, float(chance.max()))
-    # Among equals, within what the draws can tell of a quantile, the least expected loss decides.
+    # Among equals, within the draws' error of a quantile, the least expected loss decides.
     upper = np.quantile(utility, 0.1 + _OF_QUANTILE, 0) if robust == "p10" else rank[robust]
     is_equal = is_sure & (upper >= rank[robust][is_sure].max() - _ALIKE)
     first = int(np.argmax(np.where(is_equal, utility.mean(axis=0).round(9), -np.inf)))
