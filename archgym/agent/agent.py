@@ -13,7 +13,8 @@ import numpy as np
 from archgym.analysis.pareto import front
 from archgym.checks import check_choice, check_number, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError, unknown_name
-from archgym.evaluation.trials import Evaluate, Trials
+from archgym.evaluation.limits import violations
+from archgym.evaluation.trials import Evaluate, Trial, Trials
 from archgym.files.archive import read_archive, write_archive
 from archgym.files.json_types import typed
 from archgym.runtime.plugins import load, registered
@@ -210,6 +211,18 @@ class Suggestion:
     novelty: float
     """Uncertainty of the objective, as a share of the spread of results: near 1 the model knows
     nothing of such designs."""
+    known: bool = False
+    """True for a design that the study has evaluated: the numbers are its results."""
+
+    def evaluated(self, task: "Task", trial: Trial, values: np.ndarray) -> "Suggestion":
+        """Return this with the design's result, whose metrics by workload are (1, n, n_metrics)."""
+        is_built = trial.feasible and not trial.failed
+        mean = {spec.name: float(x) for spec, x in zip(task.metrics, trial.values, strict=True)}
+        metrics = {name: Prediction(*[mean[name]] * 3) for name in self.metrics if is_built}
+        missed = {str(limit): violations([limit], values, task.metrics) for limit in task.limits}
+        limits = {name: float((found <= 0.0).all()) for name, found in missed.items()}
+        sure = {"built": float(is_built), "better": 0.0, "extrapolated": False, "novelty": 0.0}
+        return replace(self, metrics=metrics, limits=limits, known=True, **sure)
 
 
 @final

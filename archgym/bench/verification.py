@@ -20,6 +20,7 @@ from archgym.bench.suite import BenchTask, bench_task, bench_tasks
 from archgym.errors import ArchGymError, InvalidArgumentError, StorageError, UnknownNameError
 from archgym.evaluation.executor import evaluate_isolated
 from archgym.evaluation.task import Task
+from archgym.files.remote import local_copy
 from archgym.files.storage import open_member, storage_errors
 from archgym.spaces.space import DesignSpace
 from archgym.studies.metadata import STUDY_NAME
@@ -179,14 +180,14 @@ def verify_bench(folder: str | Path, *, replay: bool = False) -> Verification:
     budget, and charge no design twice.
 
     Args:
-      folder: Folder of `run_bench`, or of one study, such as `serve` writes.
+      folder: Folder or URL of `run_bench`, or of one study, such as `serve` writes.
       replay: True to search again with each agent and compare the order of its designs.
 
     Raises:
       FileFormatError: The folder is neither.
       StorageError: It cannot be read.
     """
-    folder = Path(folder)
+    folder = local_copy(folder)
     checker = _Checker(replay)
     if (folder / STUDY_NAME).is_file() and not (folder / PLAN_NAME).is_file():
         checker.lone_study(folder)

@@ -311,6 +311,7 @@ def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:
     if choices.space == declared.space_name or not held:
         return choices
     asked = replace(choices, simulator=choices.simulator or declared.simulator, stand_in=None)
+    asked = replace(asked, measured=None, confidence=None, measured_digest=None)
     if isinstance(asked.simulator, str) and whole in simulator_class(asked.simulator).space_names:
         asked = replace(asked, space=choices.space or whole)
     space = resolve_simulator(asked)[1]

@@ -7,6 +7,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 
@@ -37,6 +38,7 @@ from archgym.measurements.spreadsheet import measured, wrong_unit
 from archgym.runtime.closing import Closing
 from archgym.runtime.interruption import Interruption
 from archgym.spaces.design import Design
+from archgym.spaces.space import design_keys
 from archgym.studies.arguments import (
     agent_name,
     existing_study_error,
@@ -465,7 +467,8 @@ class Study(Closing):
 
         Args:
           k: Number of designs to suggest, 1 to 100.
-          designs: Designs of one's own, which are ranked among them.
+          designs: Designs of one's own, which are ranked among them, each once. Those that are
+            evaluated come last, with their results.
           seed: Random seed of the candidates.
 
         Raises:
@@ -478,6 +481,7 @@ class Study(Closing):
             raise InvalidArgumentError(f"`designs` must list designs; got {designs!r}.")
         rows = [space.indices_of(design) for design in designs]
         own = np.array(rows, dtype=np.int64).reshape(-1, space.n_parameters)
+        own = own[np.sort(np.unique(space.canonical(own), axis=0, return_index=True)[1])]
         log = self.read()
         evaluated = log.records.rows(log.is_evaluation)
         known = self.task.trials(
@@ -485,7 +489,18 @@ class Study(Closing):
             Evaluation(evaluated.values, evaluated.reason, evaluated.reward),
             np.zeros(len(evaluated), dtype=bool),
         )
-        return make_agent(agent_class("few"), space, seed, {}).advise(self.task, known, k, own)
+        found = make_agent(agent_class("few"), space, seed, {}).advise(self.task, known, k, own)
+        rows_of = {key: row for row, key in enumerate(design_keys(space.canonical(known.indices)))}
+        trials, new, old = list(known), [], []
+        for each in found.suggestions:
+            row = rows_of.get(
+                design_keys(space.canonical(space.indices_of(each.design)[None, :]))[0]
+            )
+            if row is None:
+                new.append(each)
+            else:
+                old.append(each.evaluated(self.task, trials[row], evaluated.values[[row]]))
+        return replace(found, suggestions=(*new, *old))
 
     # ---- running
 

@@ -440,7 +440,7 @@ def read_recorded_plan(folder: str | Path) -> SweepPlan:
             folder,
             None,
             f"a sweep must have a file {PLAN_NAME}, and it is missing",
-            "Check the path, or start one with `archgym sweep run`",
+            "Check the path, or start one with `archgym sweep run` (or `archgym bench run`)",
         )
     require_inside(path)
     return parsed_recorded_plan(read_document(path))

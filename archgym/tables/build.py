@@ -201,7 +201,8 @@ def _planned(task: Task, out: Path) -> Build:
         )
     if out.exists():
         raise InvalidArgumentError(
-            f"`out` must be a new file; {out} exists. Remove it, or choose another name."
+            f"A table must be a new file where it is built; {out.absolute()} exists. Remove it, or "
+            "choose another name."
         )
     part_size = max(PART_SIZE, -(-space.size // _MAX_PARTS))
     workloads = {w.source: w.workload for w in task.workloads}

@@ -17,6 +17,7 @@ import numpy as np
 from archgym.checks import check_number
 from archgym.evaluation.limits import Limit, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective, Term
+from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Task
 from archgym.runtime.progress import StageProgress
 from archgym.tables.simulation import Pace
@@ -48,6 +49,8 @@ class Proof:
     """Partial designs whose metrics were bounded."""
     n_evaluated: int
     seconds: float
+    n_failed: int = 0
+    """Designs on which the simulator broke: any of them may be better, so nothing is proven."""
 
     @property
     def is_optimal(self) -> bool:
@@ -83,6 +86,7 @@ class Proof:
             "method": self.method,
             "bounded": self.n_bounded,
             "evaluated": self.n_evaluated,
+            "failed": self.n_failed,
             "seconds": round(self.seconds, 3),
             "digest": self.digest(task),
         }
@@ -198,13 +202,14 @@ def _direction(term: Term) -> str | None:
     return "maximise" if term.goal in _LARGE else None
 
 
-def _is_bounded(task: Task, root: np.ndarray) -> bool:
+def _is_bounded(task: Task, root: np.ndarray, with_limits: bool = True) -> bool:
     """Return True if the simulator knows a bound of a metric that the objective has."""
     chosen = _bounded(task)
     if chosen is None:
         return False
     names = [spec.name for spec in task.simulator.metrics]
-    columns = [names.index(name) for name in chosen[1]]
+    sought = chosen[1] if with_limits else {term.metric for term in task.objective.terms}
+    columns = [names.index(name) for name in sought]
     known = [task.simulator.bounds(root, w.workload)[:, columns] for w in task.workloads]
     return bool(np.isfinite(known).any())
 
@@ -218,7 +223,7 @@ class _Search:
         self._started = time.monotonic()
         self._seconds = seconds
         self._reward, self._best = -math.inf, None
-        self._n_bounded = self._n_evaluated = 0
+        self._n_bounded = self._n_evaluated = self._n_failed = 0
         self._paces = {"bounds": Pace(), "designs": Pace()}
 
     _best: np.ndarray | None
@@ -227,6 +232,7 @@ class _Search:
         """Evaluate designs."""
         evaluation = self._task.evaluate(designs)
         self._n_evaluated += len(designs)
+        self._n_failed += int((evaluation.reason == FAILED).any(axis=1).sum())
         place = int(np.argmax(evaluation.reward))
         reward = float(evaluation.reward[place])
         if reward > max(self._reward, INFEASIBLE_REWARD):
@@ -253,11 +259,10 @@ class _Search:
         return rows.stop >= len(designs)
 
     def _proof(self, method: Literal["bounds", "enumeration"], bound: float) -> Proof:
-        bound = max(bound, self._reward)
+        bound = math.inf if self._n_failed else max(bound, self._reward)
         took = time.monotonic() - self._started
-        return Proof(
-            method, self._reward, self._best, bound, self._n_bounded, self._n_evaluated, took
-        )
+        counts = self._n_bounded, self._n_evaluated, took, self._n_failed
+        return Proof(method, self._reward, self._best, bound, *counts)
 
     # ---- every design
 
@@ -266,7 +271,7 @@ class _Search:
         space = self._space
         if space.size >= 2**62:
             return self._proof("enumeration", math.inf)
-        looked = 0
+        looked, n_known = 0, self._n_evaluated
         for designs in space.enumerate(chunk=_WIDTH, canonical=True):
             is_done = self._take_all(designs)
             looked += _WIDTH
@@ -274,6 +279,8 @@ class _Search:
                 return self._proof("enumeration", math.inf)
             if progress is not None:
                 progress("combinations", min(looked, space.size), space.size)
+        # What was known came once more among all.
+        self._n_evaluated -= n_known
         return self._proof("enumeration", -math.inf)
 
     # ---- branch and bound
@@ -308,7 +315,10 @@ class _Search:
             if not n:
                 continue
             if self._is_late:
-                return self._proof("bounds", max(bounds[0], *(b[2][0] for b in blocks), -math.inf))
+                bound = max(bounds[0], *(b[2][0] for b in blocks), -math.inf)
+                # Where only limits are bounded, a design may have all that is minimised at 0.
+                is_known = bound < whole or _is_bounded(self._task, root, with_limits=False)
+                return self._proof("bounds", bound if is_known else math.inf)
             is_leaf = depth == len(order)
             n_each = 1 if is_leaf else self._space.parameters[order[depth]].size
             taken = max(1, widths[is_leaf] // n_each)

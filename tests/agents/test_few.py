@@ -340,6 +340,22 @@ def test_advice_predicts_metrics_limits_and_what_matters(tmp_path: Path) -> None
     study.close()
 
 
+def test_advice_knows_what_is_evaluated_and_lists_each_design_once(tmp_path: Path) -> None:
+    task = _limited()
+    with Study.create(tmp_path / "study", task, "random", seed=1, budget=30) as study:
+        best = study.run().log.best()
+        assert best is not None
+        found = study.advise(2, [best.design, {"n": 16, "ways": 8}, best.design])
+
+    (mine,) = [each for each in found.suggestions if each.known]
+    assert mine is found.suggestions[-1]
+    assert (mine.design, mine.better, mine.built, mine.novelty) == (best.design, 0.0, 1.0, 0.0)
+    time_s = best.metrics["time_s"]
+    assert vars(mine.metrics["time_s"]) == {"value": time_s, "low": time_s, "high": time_s}
+    assert mine.limits == {"area_mm2 <= 8": 1.0}
+    assert len(found.suggestions) == 4
+
+
 def test_advice_without_results_is_refused(tmp_path: Path) -> None:
     with (
         Study.create(tmp_path / "study", _limited(), "few", budget=5) as study,

@@ -159,3 +159,16 @@ def test_claims_in_a_file_elsewhere_are_refused(folder: Path, tmp_path: Path) ->
 
     with pytest.raises(StorageError, match="link"):
         verify_bench(tmp_path / "copy")
+
+
+def test_submission_at_a_url_is_accepted_as_its_local_copy(folder: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    store = fsspec.filesystem("memory")
+    store.put(str(folder), "/archgym-bench/bb", recursive=True)
+    try:
+        found = verify_bench("memory://archgym-bench/bb")
+    finally:
+        store.rm("/archgym-bench", recursive=True)
+
+    assert found.refusals == ()
+    assert found.runs == SEEDS

@@ -242,3 +242,32 @@ def test_own_output_is_replaced_and_a_file_of_the_user_is_not(
     assert Path(path).read_text() == "mine"
     assert archgym(*words, "--force").code == 0
     assert Path(path).read_text() != "mine"
+
+
+def test_exported_design_is_read_at_a_url(archgym: Archgym, study: Path) -> None:
+    fsspec = pytest.importorskip("fsspec")
+    url = "memory://archgym-export/best.json"
+    assert archgym("export", study, "--as", "json", "--out", url).code == 0
+    try:
+        latency = archgym("evaluate", study, "--json").json["metrics"]
+        of_plugin = ["plugin", "-w", "light"]
+        alone = archgym("evaluate", url, "--json")
+        given = archgym("evaluate", *of_plugin, "--design", url, "--json")
+        search = archgym("search", *of_plugin, "--start", url, "-n", "2", "--out", "again")
+    finally:
+        fsspec.filesystem("memory").rm("/archgym-export", recursive=True)
+
+    assert (alone.code, given.code, search.code) == (0, 0, 0), alone.err + given.err + search.err
+    assert alone.json["metrics"] == given.json["metrics"] == latency
+    assert ag.read_study("again").records.indices[0].tolist() == (
+        ag.read_study(study).records.indices[ag.read_study(study).records.reward.argmax()].tolist()
+    )
+
+
+def test_reports_and_resumed_sweeps_are_local(archgym: Archgym, study: Path) -> None:
+    page = archgym("report", study, "--out", "s3://bucket/page.html")
+    sweep = archgym("sweep", "resume", "s3://bucket/sweep")
+
+    assert page.code == sweep.code == 1
+    assert "A report must be written in a folder of a file system; got s3://bucket" in page.err
+    assert "A sweep that is resumed must be written in a folder" in sweep.err

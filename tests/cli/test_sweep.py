@@ -1,11 +1,18 @@
 """`archgym sweep`, `tune`, `policy`, and what `list` says of agents."""
 
+import math
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
+from archgym.cli.commands.sweep import _spread, _write_limits, report_outcome
+from archgym.sweep.driver import SweepOutcome
+from archgym.sweep.results import AgentSummary, RunSummary, Spread
+from archgym.sweep.study_run import Curve, Digest
 from tests.cli.conftest import Archgym
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -244,3 +251,36 @@ def test_group_without_a_command_gives_help(archgym: Archgym, group: str) -> Non
 
     assert (ran.code, ran.err) == (0, "")
     assert f"Usage: archgym {group}" in ran.out
+
+
+def test_runs_without_a_feasible_design_do_not_meet_the_limits(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run: Any = SimpleNamespace(id="light/random/seed-0")
+    infeasible, feasible = Curve(4), Curve(4, (1,), (-2.0625,))
+    runs = tuple(
+        RunSummary(run, "finished", Digest(curve, has_limits=True))
+        for curve in (infeasible, feasible)
+    )
+    spread = Spread(-math.inf, -math.inf, -math.inf, -2.0625, 2)
+    agent = AgentSummary("random", runs, {4: spread}, (None, 1))
+    task: Any = SimpleNamespace(agents=(agent,))
+
+    _write_limits(task)
+
+    assert capsys.readouterr().out.splitlines() == [
+        "Limits: met by the best designs of 1 of 2 runs.",
+        "Limits: missed by that of light/random/seed-0: no design could be built",
+    ]
+    assert _spread(agent, 4) == "none feasible (none feasible … -2.0625)"
+
+
+def test_next_command_names_a_url_with_its_slashes(capsys: pytest.CaptureFixture[str]) -> None:
+    outcome = SweepOutcome(Path("s3://bucket/sweep"), 4, 0, {})
+
+    report_outcome(outcome, "archgym sweep report", {}, is_json=False)
+    report_outcome(outcome, "archgym sweep report", {}, is_json=True)
+
+    out = capsys.readouterr().out
+    assert "4 of 4 runs finished: s3://bucket/sweep" in out
+    assert '"folder": "s3://bucket/sweep"' in out

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.function import FunctionSimulator
+from archgym.evaluation.limits import Limit
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.task import Task
+from archgym.spaces.parameter import Integer
 from archgym.tables import build_table, prove
 from archgym.tables.proof import reward_bounds
 from tests.toys import ToySimulator, toy_task
@@ -176,3 +179,40 @@ def test_metric_sought_in_the_other_direction_has_no_bound() -> None:
 def test_time_without_end_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="`seconds` must be a number of 1e-09"):
         prove(toy_task(), seconds=0.0)
+
+
+def test_nothing_is_proven_where_the_simulator_breaks() -> None:
+    def own(design: Any) -> dict[str, float]:
+        if design["a"] >= 4:
+            raise ValueError("no")
+        return {"t": 1.0 / design["a"]}
+
+    task = Task.make(
+        FunctionSimulator(own, [Integer(name="a", low=1, high=6)], {"t": "minimise"}),
+        minimise="t",
+    )
+
+    proof = prove(task, task.space.indices_of({"a": 3}))
+
+    assert (proof.is_optimal, proof.gap_percent) == (False, None)
+    assert (proof.n_failed, proof.n_evaluated) == (3, 6)
+    assert proof.to_json(task)["failed"] == 3
+
+
+class LimitedToy(ToySimulator):
+    """The toy with a bound of its power, which only a limit uses."""
+
+    def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
+        found = super().bounds(partial, workload)
+        found[:, [spec.name for spec in self.metrics].index("power_mw")] = 1e-3
+        return found
+
+
+def test_bound_of_a_limit_alone_says_nothing_of_what_is_minimised() -> None:
+    objective = Objective(
+        "own", (Term("latency_ns", "minimise"),), limits=(Limit("power_mw", "<=", 1e6),)
+    )
+
+    proof = prove(Task.make(LimitedToy(pace_s=0.01), "light", objective), seconds=0.05)
+
+    assert (proof.method, proof.bound, proof.gap_percent) == ("bounds", np.inf, None)

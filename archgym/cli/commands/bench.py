@@ -15,6 +15,7 @@ from archgym.cli.console.terminal import heading, number, say, table, write_json
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
 from archgym.errors import InvalidArgumentError
+from archgym.files.remote import shown
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -159,7 +160,7 @@ def run(
     with resumable(words), SweepProgress() as progress:
         outcome = run_bench(plan, out, workers=workers, progress=progress)
     more = {"tasks": [each.label for each in plan.tasks]}
-    report_outcome(outcome, f"archgym bench report {shlex.quote(str(out))}", more, json)
+    report_outcome(outcome, f"archgym bench report {shlex.quote(shown(out))}", more, json)
 
 
 def _run_program(
@@ -226,7 +227,7 @@ def _write_report(read: "BenchReport") -> None:
     )
     say()
     if read.unfinished:
-        say(f"{read.unfinished} runs are not finished.")
+        say(f"Runs that are not finished: {read.unfinished}.")
     for name, damage in read.damage.items():
         say(f"{name}: {damage}")
     say("Regret: interquartile mean over seeds with its 95 % interval, in units of the reward.")

@@ -190,7 +190,8 @@ def prove(
 def _write_proof(proof: "Proof", task: "Task", former: float | None) -> None:
     better = proof.indices is not None and (former is None or proof.reward > former)
     if proof.indices is None:
-        say("Not one design could be built." if proof.is_optimal else "No design was found.")
+        none = "Not one design could be built."
+        prose(none if proof.is_optimal else f"No design was found: {_gap(proof)}")
     elif proof.is_optimal:
         shown = "" if better else "The study's best design is optimal. "
         prose(f"{shown}Reward {proof.reward:.6g} is proven: no design of {task.id} has more.")
@@ -206,13 +207,18 @@ def _write_proof(proof: "Proof", task: "Task", former: float | None) -> None:
     if proof.method == "bounds":
         prose(f"{proof.n_bounded:,} partial designs were bounded, and {how}.")
     else:
-        prose(f"No bounds were used, since none is known for this objective, or a table is; {how}.")
-    if not proof.is_optimal:
+        why = "none is known for this objective, or the task is on a table"
+        prose(f"No bounds were used, since {why}: {how}.")
+    if not proof.is_optimal and not proof.n_failed:
         remedy = "--seconds" if proof.method == "bounds" else "--seconds, or --table FILE"
         say(f"To continue for longer: {remedy}.")
 
 
 def _gap(proof: "Proof") -> str:
+    from archgym.report.quantities import counted
+
+    if proof.n_failed:
+        return f"the simulator broke on {counted(proof.n_failed, 'design')}, which may be better."
     if proof.gap_percent is None:
         return "nothing is known about the designs that are left."
     return (

@@ -23,6 +23,7 @@ from archgym.cli.options.values import (
     read_design,
 )
 from archgym.errors import InvalidArgumentError
+from archgym.files.remote import local_copy
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Evaluation, Task
@@ -105,7 +106,7 @@ def _task_and_design(
         start = {} if design is None else _start_of(design)
         best = task.space.design_at(indices)
         return task, filled_design(task.space, {**best, **start}, design or Path(simulator))
-    if simulator.endswith(_DESIGN_FILE) and Path(simulator).is_file():
+    if simulator.endswith(_DESIGN_FILE) and local_copy(simulator).is_file():
         if design is not None:
             raise InvalidArgumentError(
                 f"`--design` must be left out, since {simulator} is a design already."

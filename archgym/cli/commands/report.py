@@ -11,7 +11,7 @@ from archgym.cli.options.design import DesignArgument, TaskOfDesignArgument, nam
 from archgym.cli.options.task import JsonOption, TaskOptions
 from archgym.cli.options.values import FORCE, ForceOption, ProvenTablesOption
 from archgym.errors import InvalidArgumentError
-from archgym.files.remote import shown
+from archgym.files.remote import require_local, shown
 from archgym.files.storage import MARK, make_folder, require_replaceable, require_writable
 
 
@@ -99,13 +99,14 @@ def _check_targets(out: Path | None, csv: Path | None, json: Path | None, force:
 
     if out is not None and out.suffix.lower() not in (".html", ".htm"):
         raise InvalidArgumentError(f"`--out` must end in .html; got {str(out)!r}.")
-    scores = None if csv is None else make_folder(csv) / "scores.csv"
+    scores = None if csv is None else make_folder(require_local(csv, "A report")) / "scores.csv"
     for option, path, mark in (
         ("--out", out, MARK),
         ("--json", json, REPORT_MARK),
         ("--csv", scores, SCORES_MARK),
     ):
         if path is not None:
+            require_local(path, "A report")
             require_writable(path)
             require_replaceable(option, path, is_forced=force, mark=mark, force=FORCE)
 

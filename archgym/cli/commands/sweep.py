@@ -16,6 +16,7 @@ from archgym.cli.console.terminal import duration, heading, number, say, table, 
 from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.task import JsonOption
 from archgym.errors import InvalidArgumentError
+from archgym.files.remote import require_local, shown
 from archgym.report.quantities import counted
 
 if TYPE_CHECKING:
@@ -173,6 +174,7 @@ def resume(folder: FolderArgument, how: RunOptions, json: JsonOption = False) ->
     from archgym.sweep.reading import read_recorded_plan
 
     chosen = how.arguments()
+    folder = require_local(folder, "A sweep that is resumed")
     announce_compilation()
     with prompt_stops():
         # Making the tasks shows if they still are the recorded ones.
@@ -203,7 +205,7 @@ def _run(
     ):
         outcome = run_sweep(plan, out, progress=progress, **chosen)
     more = {"finished_before": outcome.repeated}
-    report_outcome(outcome, f"archgym sweep report {shlex.quote(str(out))}", more, json)
+    report_outcome(outcome, f"archgym sweep report {shlex.quote(shown(out))}", more, json)
 
 
 def report_outcome(
@@ -219,11 +221,11 @@ def report_outcome(
     """
     finished = outcome.runs - len(outcome.failures)
     if is_json:
-        ends = {"folder": str(outcome.folder), "runs": outcome.runs, "finished": finished}
+        ends = {"folder": shown(outcome.folder), "runs": outcome.runs, "finished": finished}
         write_json({**ends, **more, "failures": dict(outcome.failures)})
     else:
         before = f" ({outcome.repeated} of them earlier)" if outcome.repeated else ""
-        say(f"{finished} of {outcome.runs} runs finished{before}: {outcome.folder}")
+        say(f"{finished} of {outcome.runs} runs finished{before}: {shown(outcome.folder)}")
         for name, why in outcome.failures.items():
             say(f"{name} failed: {' '.join(why.split())}")
         say(f"Next: {following}")
@@ -340,10 +342,11 @@ def _write_limits(task: "TaskSummary") -> None:
     runs = [run for agent in task.agents for run in agent.runs if run.results.has_limits]
     if not runs:
         return
-    missing = [run for run in runs if run.results.missed]
+    missing = [run for run in runs if run.results.missed or not math.isfinite(run.curve.best)]
     say(f"Limits: met by the best designs of {len(runs) - len(missing)} of {len(runs)} runs.")
     for run in missing[:_SHOWN_RUNS]:
-        say(f"Limits: missed by that of {run.run.id}: {'; '.join(run.results.missed)}")
+        missed = "; ".join(run.results.missed) or "no design could be built"
+        say(f"Limits: missed by that of {run.run.id}: {missed}")
     _write_more(len(missing))
 
 
@@ -361,9 +364,11 @@ def _spread(agent: "AgentSummary", budget: int) -> str:
     spread = agent.rewards[budget]
     if not spread.n:
         return "–"
-    if spread.median == float("-inf"):
-        return "none feasible"
-    return f"{spread.median:.4f} ({spread.low:.4f} … {spread.high:.4f})"
+    median, low, high = (
+        f"{reward:.4f}" if math.isfinite(reward) else "none feasible"
+        for reward in (spread.median, spread.low, spread.high)
+    )
+    return f"{median} ({low} … {high})" if math.isfinite(spread.high) else median
 
 
 def _costs(agent: "AgentSummary") -> tuple[str, ...]:

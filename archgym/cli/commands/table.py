@@ -30,6 +30,7 @@ from archgym.cli.options.task import (
     task_choices,
 )
 from archgym.errors import StudyInterrupted
+from archgym.files.remote import shown
 from archgym.files.storage import file_stem
 
 if TYPE_CHECKING:
@@ -111,7 +112,7 @@ def build(
     if not json:
         from archgym.report.commands import search_command
 
-        say("Next: " + search_command(task.to_json(), None, "--from-table", str(target)))
+        say("Next: " + search_command(task.to_json(), None, "--from-table", shown(target)))
 
 
 def _announce(plan: "TablePlan") -> None:
@@ -175,15 +176,15 @@ def verify(
         problems = list(verify_table(made, made.simulator(), designs, seed, bar))
     n = min(designs, made.rows)
     if json:
-        write_json({"table": str(file), "designs": n, "seed": seed, "problems": problems})
+        write_json({"table": shown(file), "designs": n, "seed": seed, "problems": problems})
     for problem in problems:
-        notice(f"{file}: {problem}")
+        notice(f"{shown(file)}: {problem}")
     if problems:
         raise typer.Exit(1)
     if not json:
         n_workloads = len(made.workload_names())
         say(
-            f"{file}: {n:,} of {made.rows:,} designs, simulated again on {n_workloads} "
+            f"{shown(file)}: {n:,} of {made.rows:,} designs, simulated again on {n_workloads} "
             f"workload{'s' * (n_workloads > 1)}, are equal in every bit. All column hashes, design "
             "parameters and optima are correct."
         )

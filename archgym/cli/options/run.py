@@ -9,6 +9,7 @@ import typer
 
 from archgym.checks import MAX_WORKERS
 from archgym.cli.options.values import complete_agent, is_inline, read_designs
+from archgym.files.remote import local_copy
 
 if TYPE_CHECKING:
     from archgym.evaluation.executor import Executor
@@ -176,4 +177,4 @@ class PriorOptions:
 def _start(text: str, space: "DesignSpace") -> Sequence[str | Mapping[str, Any]]:
     """Return designs in JSON, or the text, which names a study or the default design."""
     path = Path(text)
-    return read_designs(path, space) if is_inline(path) or path.is_file() else [text]
+    return read_designs(path, space) if is_inline(path) or local_copy(path).is_file() else [text]

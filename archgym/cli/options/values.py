@@ -14,6 +14,7 @@ from archgym.errors import (
     UnknownNameError,
 )
 from archgym.files.json_types import refuse_constant
+from archgym.files.remote import local_copy
 from archgym.files.storage import open_file, storage_errors
 
 if TYPE_CHECKING:
@@ -232,7 +233,7 @@ def _read_object(path: Path) -> dict[str, Any]:
     if is_inline(path):
         content = str(path).encode()
     else:
-        with storage_errors(path, "read"), open_file(path) as handle:
+        with storage_errors(path, "read"), open_file(local_copy(path)) as handle:
             content = handle.read(_MAX_BYTES + 1)
     if len(content) > _MAX_BYTES:
         raise FileFormatError(path, None, f"a design must be below {_MAX_BYTES} bytes", remedy)
