@@ -3,6 +3,7 @@
 import json
 import math
 import threading
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -365,13 +366,13 @@ def test_changed_file_of_a_workload_is_named_in_the_refusal(tmp_path: Path) -> N
 def test_slow_files_of_a_task_hold_up_no_other_task(monkeypatch: pytest.MonkeyPatch) -> None:
     begun, go_on = threading.Event(), threading.Event()
 
-    def checksum(path: str) -> str:
+    def checksums(named: Iterable[str]) -> dict[str, str]:
         if threading.current_thread() is slow:
             begun.set()
             assert go_on.wait(20)
-        return ""
+        return {}
 
-    monkeypatch.setattr("archgym.evaluation.task._checksum", checksum)
+    monkeypatch.setattr("archgym.evaluation.task.file_checksums", checksums)
     slow = threading.Thread(target=toy_task().to_json)
     other = threading.Thread(target=toy_task().to_json)
     slow.start()
