@@ -77,15 +77,15 @@ def test_epochs_of_branches_are_progress_too(
     monkeypatch.setattr(CountBar, "show", lambda bar, done, total: shown.append((done, total)))
 
     ran = archgym(
-        "control", "compare", "hand", "--task", "dram-locality:requests=750", "--episodes", "1",
+        "control", "compare", "hand", "--task", "dram-locality:requests=1250", "--episodes", "1",
         "--horizon", "1",
     )  # fmt: skip
 
     assert ran.code == 0
-    # Before: nothing, however long it took. Three epochs of a task that no other test has run, each
+    # Before: nothing, however long it took. Five epochs of a task that no other test has run, each
     # tried under six actions.
     assert [done for done, _ in shown] == list(range(1, len(shown) + 1))
-    assert len(shown) >= 18 + 3 * 6
+    assert len(shown) >= 30 + 5 * 6
 
 
 def test_settings_under_which_a_memory_never_ends_are_compared(archgym: Archgym) -> None:
