@@ -221,8 +221,8 @@ class Suggestion:
         metrics = {name: Prediction(*[mean[name]] * 3) for name in self.metrics if is_built}
         missed = {str(limit): violations([limit], values, task.metrics) for limit in task.limits}
         limits = {name: float((found <= 0.0).all()) for name, found in missed.items()}
-        sure = {"built": float(is_built), "better": 0.0, "extrapolated": False, "novelty": 0.0}
-        return replace(self, metrics=metrics, limits=limits, known=True, **sure)
+        known = replace(self, metrics=metrics, limits=limits, known=True, built=float(is_built))
+        return replace(known, better=0.0, extrapolated=False, novelty=0.0)
 
 
 @final

@@ -133,7 +133,7 @@ def compare_policies(
             oracle = np.minimum(oracle, [beam(task, name, width) for name in names])
         scores = {"oracle": oracle, "hindsight": fixed}
         own = [_row(name, split, each, fixed, oracle, units) for name, each in scores.items()]
-        for policy in (each for each in policies if each.name not in scores):
+        for policy in policies:
             each = _scores(task, names, policy, rollouts)
             own.append(_row(policy.name, split, each, fixed, oracle, units))
         rows += sorted(own, key=lambda row: -row.gain_percent.value)

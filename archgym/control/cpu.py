@@ -336,6 +336,7 @@ def _task(
 ) -> ControlTask:
     """Return the task of one core, or of several that are an agent each."""
     is_one = cores == 1
+    _program.cache_clear()  # a file may have changed
     region = (_WARMUP[is_one], instructions)
     # A fast core runs on until the slow ones are done.
     n = (1 if is_one else 3) * sum(region) + _IN_FLIGHT

@@ -398,7 +398,7 @@ def _task(
     episodes: Annotated[int, Option("Episodes of a split to test on.", low=1, high=5000)] = 10,
 ) -> ControlTask:
     """Return the task with the kinds of phases to train on, and with those of other programs."""
-    simulator = _simulator(device)
+    simulator = (_simulator if device in device_names() else _simulator.__wrapped__)(device)
     is_dramsys = isinstance(simulator, DramSimulator)
     kinds = {"train": _kinds(phases or train), "held-out": _kinds(phases or train)}
     kinds["programs"] = _kinds(programs)

@@ -178,14 +178,12 @@ class Network(ControlPolicy):
                 f"{len(self.layers[-1][1])}."
             )
         _check_actions(self.task, task)
-        n_seen, n_inputs = _n_seen(task), len(self.layers[0][0])
-        if n_inputs != n_seen:
-            raise InvalidArgumentError(
-                f"The policy must have {n_seen} inputs for task {task.name!r}; got {n_inputs}."
-            )
 
     def preferences(self, observations: np.ndarray) -> np.ndarray:
         """Return the last layer's values, (n, n_actions)."""
+        n_seen, n_inputs = observations.shape[1], len(self.layers[0][0])
+        if n_seen != n_inputs:
+            raise InvalidArgumentError(f"The policy must have {n_seen} inputs; got {n_inputs}.")
         values = observations.astype(np.float64)
         for number, (weights, bias) in enumerate(self.layers):
             values = values @ weights + bias
@@ -250,12 +248,6 @@ class Network(ControlPolicy):
             )
         activation = between.pop().lower()
         return Network(task, layers, activation)
-
-
-@cache
-def _n_seen(task: ControlTask) -> int:
-    found: int = Episode(task, task.episodes("train")[0]).observation.shape[1]
-    return found
 
 
 @cache

@@ -7,6 +7,7 @@ from functools import cache, lru_cache
 from importlib import import_module
 from itertools import islice
 from itertools import product as combinations
+from pathlib import Path
 from typing import Any, Final, final
 from weakref import WeakKeyDictionary
 
@@ -167,12 +168,14 @@ def task_of(task: str | ControlTask) -> ControlTask:
         if option in changed:
             raise InvalidArgumentError(f"Option `{option}` of task {name!r} must be given once.")
         changed[option] = known[option].parsed(value)
-    return _made(name, tuple((n, v) for n, v in changed.items() if v != known[n].default))
+    own = tuple((n, v) for n, v in changed.items() if v != known[n].default)
+    files = [Path(p) for _, value in own for p in str(value).split("+")]
+    return _made(name, own, tuple(p.stat().st_mtime_ns for p in files if p.is_file()))
 
 
 @cache
-def _made(name: str, options: tuple[tuple[str, Any], ...]) -> ControlTask:
-    """Return one task for each name with options, since episodes are kept by task."""
+def _made(name: str, options: tuple[tuple[str, Any], ...], changes: tuple[int, ...]) -> ControlTask:
+    """Return one task for each name with options and times that files changed at; it is kept."""
     made = _makers()[name](**dict(options))
     text = ",".join(f"{option}={value}" for option, value in options)
     doc = f"{made.doc.removesuffix('.')}, but with {text}."

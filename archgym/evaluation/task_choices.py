@@ -114,6 +114,7 @@ class TaskChoices:
       measured: File of measurements, with which metrics are calibrated.
       confidence: Probability with which limits are met under the simulator's error; None for 0.5.
       measured_digest: Measurements that an earlier task was made with; None for all of the file.
+      labels: Workloads in the id of a task, of which files must not have changed.
     """
 
     simulator: str | Simulator | None = None
@@ -136,6 +137,7 @@ class TaskChoices:
     measured: str | Path | None = None
     confidence: float | None = None
     measured_digest: str | None = None
+    labels: tuple[str, ...] = ()
 
     def expanded(self) -> "TaskChoices":
         """Return the choices with the id of a task taken apart; explicit choices override it.
@@ -164,6 +166,7 @@ class TaskChoices:
             simulator=match["simulator"],
             space=self.space or match["space"],
             workload=self.workload or _weights_of(match["workloads"]),
+            labels=tuple(_weights_of(match["workloads"])),
             fidelity=self.fidelity or options.pop("fidelity", None),
             options={**options, **self.options},
             version=int(match["version"]),
@@ -311,6 +314,7 @@ def _with_space_of(choices: TaskChoices, path: str | Path) -> TaskChoices:
     if choices.space == declared.space_name or not held:
         return choices
     asked = replace(choices, simulator=choices.simulator or declared.simulator, stand_in=None)
+    asked = replace(asked, measured=None, confidence=None, measured_digest=None)
     if isinstance(asked.simulator, str) and whole in simulator_class(asked.simulator).space_names:
         asked = replace(asked, space=choices.space or whole)
     space = resolve_simulator(asked)[1]
@@ -462,6 +466,12 @@ def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkl
             raise InvalidArgumentError(
                 f"Workloads of a task must have {what} that differ; {', '.join(map(str, names))} "
                 "do not. Rename a file, or name each workload once with its weight."
+            )
+    stems = {label.rpartition("@")[0]: label for label in choices.labels if "@" in label}
+    for label in (each.label for each in weighted):
+        if (was := stems.get(label.rpartition("@")[0], label)) != label:
+            raise InvalidArgumentError(
+                f"Workload {was!r} of the task must be the file as it was; it is {label!r} now."
             )
     return weighted
 

@@ -321,7 +321,7 @@ def _error(task: TaskEvidence, chosen: Chosen) -> str:
     reasons = [simulator.not_compared(each.workload) for each in chosen.explanation.task.workloads]
     text = next((f"{reason}; without them: {text}" for reason in reasons if reason), text)
     if not chosen.is_error_stated:
-        text += f"; an error of ±{error:g} % is assumed"
+        text += f"; designs are compared with an error of ±{error:g} %"
     elif error >= _SHOWN_ERROR:
         text += f"; it states ±{error:g} % for fidelity {simulator.fidelity}"
     gain = chosen.explanation.reward - task.default_reward

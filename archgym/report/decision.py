@@ -642,7 +642,7 @@ def _decision(
         # None is known to meet the limits: the one that comes closest.
         rank["no"] = np.median(utility, axis=0)
     is_sure = chance >= min(confidence, float(chance.max()))
-    # Among equals, within what the draws can tell of a quantile, the least expected loss decides.
+    # Among equals, as far as draws can say of a quantile, the least expected loss decides.
     upper = np.quantile(utility, 0.1 + _OF_QUANTILE, 0) if robust == "p10" else rank[robust]
     is_equal = is_sure & (upper >= rank[robust][is_sure].max() - _ALIKE)
     first = int(np.argmax(np.where(is_equal, utility.mean(axis=0), -np.inf)))

@@ -1,6 +1,7 @@
 """Numbers for people: engineering notation with units, and no exponent such as ``e+05``."""
 
 import math
+import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, final
 
@@ -189,4 +190,5 @@ def metric_title(spec: "MetricSpec") -> str:
         return spec.name.replace("_", " ")
     unit = spec.unit.lower().replace("/", "_per_").replace(" ", "_").replace("%", "percent")
     bare = spec.name.removesuffix(f"_{unit}") if unit else spec.name
-    return bare.replace("_", " ")
+    # A probability of 99.5 % in a name.
+    return re.sub(r"^p(\d+)_(\d+)_", r"p\1.\2_", bare).replace("_", " ")

@@ -1,5 +1,6 @@
 """`archgym control compare`: its table and what it refuses."""
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -95,3 +96,14 @@ def test_settings_under_which_a_memory_never_ends_are_compared(archgym: Archgym)
     # Before: "The controllers never end under these settings."
     assert ran.code == 0, ran.err
     assert "hindsight" in ran.out
+
+
+def test_tasks_are_listed_as_json_with_defaults_of_their_own(archgym: Archgym) -> None:
+    told = {each["name"]: each for each in json.loads(archgym("control", "tasks", "--json").out)}
+
+    options = {each["name"]: each for each in told["cpu-narrow"]["options"]}
+    assert options["data_rate"] == {
+        "name": "data_rate", "default": 800, "values": "200 to 6,400 MT/s",
+    }  # fmt: skip
+    assert "--beam" in archgym(*_SHORT, "--beam", "10001").err
+    assert "`--horizon` must be" in archgym(*_SHORT[:-1], "0").err

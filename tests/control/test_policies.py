@@ -334,7 +334,7 @@ def test_network_with_another_activation_or_input_is_refused() -> None:
         Network("dram-locality", layers, "gelu")
     task = task_of("dram-locality:requests=1000")
     with pytest.raises(InvalidArgumentError, match="must have 24 inputs"):
-        Network(task.name, layers).start(task, "held-out-0")
+        compare_policies(task, [Network(task.name, layers)], n_episodes=1, horizons=(1,))
 
 
 @pytest.mark.parametrize("kind", ["ELU", "GELU", "Sigmoid"])

@@ -1,5 +1,6 @@
 """Tasks by name with options: devices, traces, epochs, channels and cores off the default path."""
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 
 from archgym.control.comparison import compare_policies
 from archgym.control.imitation import imitate
-from archgym.control.policies import policy_of
+from archgym.control.policies import Network, policy_of
+from archgym.control.rules.case import policies_of
 from archgym.control.tasks import (
     Episode,
     best_static,
@@ -218,3 +220,32 @@ def test_bursts_that_are_never_answered_cost_a_millisecond_each() -> None:
     assert best_static(task, ("held-out-1",)) in (0, 1)
     with pytest.raises(SimulatorError, match="never answered"):
         episode.copy().run.finish()
+
+
+def test_trace_that_changed_makes_another_task(tmp_path: Path) -> None:
+    trace = tmp_path / "own.stl"
+    name = f"dram-locality:phases={trace},requests=1000"
+    scores = []
+    for stride in (64, 1 << 20):
+        lines = (f"{8 * i}: read {(i * stride) % (1 << 29):#x}\n" for i in range(1000))
+        trace.write_text("".join(lines))
+        os.utime(trace, (stride, stride))
+        scores.append(static(task_of(name), "held-out-0", 0).score)
+    assert task_of(name) is task_of(name)
+    assert scores[0] < scores[1]
+
+
+def test_policies_of_equal_names_are_told_apart(tmp_path: Path) -> None:
+    task = task_of("dram-locality:requests=1000")
+    names = ("p1/mine.npz", "p2/mine.npz", "hand.npz", "oracle.npz")
+    files = [str(tmp_path / name) for name in names]
+    for file in files:
+        Path(file).parent.mkdir(exist_ok=True)
+        Network(task.name, [(np.zeros((24, 6)), np.zeros(6))]).write(file)
+    with policies_of([*files, "hand", "hand", "hindsight"], task) as found:
+        assert [each.name for each in found] == [*files, "hand"]
+
+
+def test_options_state_the_defaults_of_their_task() -> None:
+    assert task_options("cpu-cores-2")["data_rate"].default == 800
+    assert task_of("dram-locality-ddr4:device=ddr5").doc.endswith("but with device=ddr5.")

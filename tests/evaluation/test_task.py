@@ -384,3 +384,14 @@ def test_slow_files_of_a_task_hold_up_no_other_task(monkeypatch: pytest.MonkeyPa
     other.join()
 
     assert not waits
+
+
+def test_file_that_changed_since_a_task_was_named_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "own.stl"
+    path.write_text("0: read 0x0\n")
+    named = Task.make("dram", path).id
+    assert Task.make(named, path).id == named
+    path.write_text("0: read 0x40\n")
+    with pytest.raises(InvalidArgumentError, match="must be the file as it was"):
+        Task.make(named, path)
+    assert Task.make(named, "bursty-rw").id == "dram/default/bursty-rw/balanced-v0"

@@ -248,6 +248,8 @@ def test_gain_within_the_simulator_s_error_is_no_gain(task: TaskEvidence) -> Non
 
     assert "larger than the gain" not in texts[0]["simulator"]
     assert "larger than the gain" in texts[1]["simulator"]
+    # Next to intervals of real values, it is named for what it is.
+    assert all("designs are compared with an error of ±" in text["simulator"] for text in texts)
 
 
 def test_errors_of_all_metrics_that_count_are_listed(tmp_path: Path) -> None:

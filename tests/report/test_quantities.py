@@ -91,6 +91,7 @@ def test_axis_has_one_unit_for_all_its_values() -> None:
         ("total_time_ns", "ns", "total time"),
         ("bandwidth_gb_per_s", "GB/s", "bandwidth"),
         ("edp_nj_s", "nJ s", "edp"),
+        ("p99_5_area_mm2", "mm2", "p99.5 area"),
         ("utilisation_percent", "%", "utilisation"),
         ("row_hits", "", "row hits"),
         ("total_cycles", "cycles", "total cycles"),

@@ -25,6 +25,8 @@ from archgym.errors import (
 )
 from archgym.evaluation.simulator import BatchResult, Workload
 from archgym.evaluation.task import Task
+from archgym.measurements.file import append_measurements
+from archgym.measurements.spreadsheet import measured
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
 from archgym.tables import (
@@ -457,6 +459,21 @@ def test_table_of_a_held_space_is_searched_as_its_simulator_is(tmp_path: Path) -
 
     # The stated time decides what an agent does between designs.
     assert table.evaluation_s == held.simulator.evaluation_s == 1e-4
+
+
+def test_table_of_a_held_space_refuses_measurements_at_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    fixed = {"array_height": 8, "array_width": 8}
+    held = Task.make("accelerator", space="systolic", fixed=fixed)
+    build_table(held, tmp_path / "held.parquet")
+    other = measured(Task.make("dram", "bursty-rw"), {}, {"total_time_ns": 1e5})
+    append_measurements(tmp_path / "m.jsonl", [other])
+
+    with pytest.raises(InvalidArgumentError, match="need the simulator itself"):
+        Task.make(stand_in=tmp_path / "held.parquet", measured=tmp_path / "m.jsonl")
+
+    assert "other simulators" not in caplog.text
 
 
 def test_columns_of_factors_and_orders_have_a_row_for_each_design() -> None:

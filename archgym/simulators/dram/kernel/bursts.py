@@ -133,7 +133,9 @@ def _check_capacity(trace: Trace, device: Device, ends: np.ndarray) -> None:
         f"a request must lie below {device.capacity_bytes:#x}, the capacity of device "
         f"{device.name!r}; address {int(trace.addresses[number]):#x} reaches beyond it{share}"
     )
-    remedy = "Choose a larger device, move the addresses, or give the option addresses=wrap"
+    remedy = (
+        "Choose a larger device, move the addresses, or evaluate with `--option addresses=wrap`"
+    )
     if trace.path is not None and len(trace.lines):
         raise FileFormatError(trace.path, int(trace.lines[number]), problem, remedy)
     raise InvalidArgumentError(f"Request {number} of trace {trace.name!r}: {problem}. {remedy}.")
