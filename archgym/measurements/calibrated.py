@@ -20,7 +20,7 @@ from archgym.files.storage import is_there
 from archgym.measurements.calibration import Calibration, calibration_of
 from archgym.measurements.file import Measurements, read_measurements
 from archgym.measurements.points import facts_of, points_of
-from archgym.measurements.prior import corrected
+from archgym.measurements.prior import corrected, may_be_wrong
 from archgym.measurements.process import quantile
 
 logger = logging.getLogger(__name__)
@@ -186,19 +186,19 @@ class CalibratedSimulator(WrappedSimulator):
         built = np.flatnonzero(np.asarray(result.reason) == FEASIBLE)
         values = np.full((len(raw), len(self.simulated_metrics)), np.nan)
         values[:, : raw.shape[1]] = raw
-        if len(built):
+        if len(built) and self._columns:
             names = [spec.name for spec in self._whole.simulated_metrics]
             own_values = dict(zip(names, raw[built].T, strict=True))
             facts = facts_of(self._whole, workload)
             points = points_of(self.space, indices[built], facts, own_values)
-            mean, spread = self.calibration.process.marginals(points)
+            sums = np.array([*self._columns.values()])
+            mean, spread = self.calibration.process.marginals(points, sums)
             tail = self.calibration.process.tail
             edge = quantile(tail, 0.5 + INTERVAL / 2.0)
             margin = quantile(tail, self.confidence)
             place = raw.shape[1]
-            for column, parts in self._columns.items():
-                # Quantities of which a metric has several are independent.
-                own, m, s = raw[built, column], mean @ parts, np.sqrt(spread**2 @ parts**2)
+            for column, m, s in zip(self._columns, mean.T, spread.T, strict=True):
+                own = raw[built, column]
                 spec = self.simulated_metrics[column]
                 values[built, column] = corrected(own, m, spec)
                 further = [np.minimum(own, spec.highest), *_ends(own, m, edge * s, spec)]
@@ -239,7 +239,7 @@ def without_error(
     Args:
       objective: The objective.
       specs: Metrics of a task.
-      values: (…, n_metrics), those of a design; costs of 0 have none.
+      values: (…, n_metrics), those of a design.
     """
     by_name = {spec.name: spec for spec in specs}
     used = [own_metric(name, by_name) for name in objective.metrics]
@@ -247,10 +247,10 @@ def without_error(
     if not any(SIMULATED + name in by_name for name in by_name):
         return []
     return [
-        spec.name
-        for spec, shown in zip(specs, np.moveaxis(values, -1, 0), strict=True)
-        if spec.name in used and SIMULATED + spec.name not in by_name
-        if spec.formula is None and not spec.exact and (spec.goal == "maximise" or shown.any())
+        name
+        for place, name in enumerate(by_name)
+        if name in used and SIMULATED + name not in by_name
+        if may_be_wrong(by_name[name], values[..., place])
     ]
 
 

@@ -191,6 +191,12 @@ def corrected(values: np.ndarray, errors: np.ndarray, spec: MetricSpec) -> np.nd
     return np.asarray(np.minimum(found, spec.highest))
 
 
+def may_be_wrong(spec: MetricSpec, values: np.ndarray) -> bool:
+    """Return True for values that have an error, known or not; costs of 0 have none."""
+    is_free = spec.goal == "minimise" and not values.any()
+    return spec.formula is None and not spec.exact and not is_free
+
+
 def chosen_prior(metrics: Sequence[MetricSpec], why: str) -> ErrorPrior:
     """Return the prior of a simulator whose error nobody has measured.
 

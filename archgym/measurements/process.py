@@ -44,6 +44,13 @@ class Residuals(NamedTuple):
     run: np.ndarray
     open: np.ndarray | None = None
 
+    @property
+    def told(self) -> np.ndarray:
+        """Share of each quantity's error that its run tells, (n,)."""
+        if self.open is None:
+            return np.ones(len(self.value))
+        return np.asarray(1.0 - self.open[np.arange(len(self.value)), self.quantity])
+
 
 @final
 @dataclass(frozen=True)
@@ -157,6 +164,7 @@ class ErrorProcess:
         at = Sides(points, residuals.row, residuals.quantity)
         kernel = self._covariance(at, at)
         noise = self._noises(residuals)
+        told = residuals.told
         confirmed = _confirmed(residuals, self._noise)
         self.deviations = np.zeros(n)
         for _ in range(_MOST_OUTLIERS):
@@ -165,19 +173,22 @@ class ErrorProcess:
             deviations = np.abs(alpha) / np.sqrt(np.maximum(np.diag(inverse), _JITTER))
             # A prior that is too small makes all of them large.
             square = float(residuals.value @ alpha)
-            rest = np.maximum(square - deviations**2, 0.0) / max(n - 1, 1)
+            rest = np.maximum(square - deviations**2, 0.0) / max(told.sum() - 1, 1)
             deviations /= np.maximum(1.0, np.sqrt(rest))
             asked = np.where(confirmed | (self.weights < 1.0), 0.0, deviations)
             worst = int(np.argmax(asked))
-            if asked[worst] <= OUTLIER:
+            # Factors of the only product do not contradict each other.
+            if asked[worst] <= OUTLIER or told.sum() <= 1.0 + EXACT < n:
                 break
             # One at a time: an outlier makes those next to it look like outliers.
             self.weights[worst] = (OUTLIER / asked[worst]) ** 4
             self.deviations[worst] = asked[worst]
-        self.surprise = float(import_library("scipy.special").chdtrc(n, square))
+        self.surprise = float(import_library("scipy.special").chdtrc(told.sum(), square))
         if self.prior.origin == "chosen":
             guessed = _total(self._components)
-            self._components = self._sized(points, residuals, noise)
+            # A factor of a product has a part of its error.
+            plain = residuals._replace(value=residuals.value / np.sqrt(told), open=None)
+            self._components = self._sized(points, plain, self._noises(plain))
             self.scale = max(1.0, float((_total(self._components) / guessed).max()))
             inverse = self._inverted(self._covariance(at, at), noise)
             alpha = inverse @ residuals.value
@@ -243,19 +254,28 @@ class ErrorProcess:
         return Posterior(found, self._widening**2 * covariance, self.tail)
 
     @one_thread
-    def marginals(self, points: Points) -> tuple[np.ndarray, np.ndarray]:
-        """Return mean and standard deviation of errors, (n, n_quantities) each."""
+    def marginals(
+        self, points: Points, sums: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return mean and standard deviation of errors, (n, n_quantities) each.
+
+        Args:
+          points: The points.
+          sums: (n_sums, n_quantities), sums of errors to return in place of quantities.
+        """
         n, n_quantities = len(points), len(self.prior.quantities)
         variance = np.zeros((n, n_quantities))
         for component in self._components:
             variance += component.spreads(points, self.prior.known) ** 2
-        mean = np.zeros((n, n_quantities))
+        parts = np.eye(n_quantities) if sums is None else sums
+        variance, mean = variance @ parts.T**2, np.zeros((n, len(parts)))
         if self._points is not None:
-            cross = self._covariance(Sides.of(points, np.arange(n_quantities)), self._at)
+            whole = self._covariance(Sides.of(points, np.arange(n_quantities)), self._at)
             # Row by row, so that no digit depends on how many designs there are.
-            mean = np.array([each @ self._alpha for each in cross]).reshape(n, n_quantities)
+            cross = [part @ each for each in np.split(whole, n) for part in parts]
+            mean = np.array([each @ self._alpha for each in cross]).reshape(mean.shape)
             explained = np.array([each @ (self._inverse @ each) for each in cross])
-            variance -= explained.reshape(n, n_quantities)
+            variance -= explained.reshape(mean.shape)
         return mean, self._widening * np.sqrt(np.maximum(variance, 0.0))
 
     def noise_covariance(self) -> np.ndarray:

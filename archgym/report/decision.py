@@ -33,7 +33,7 @@ from archgym.measurements.calibrated import (
 from archgym.measurements.calibration import Calibration, Declaration, calibration_of
 from archgym.measurements.file import MEASURED_NAME, Measurements, read_measurements
 from archgym.measurements.points import SPACE, WORKLOAD, Points, facts_of, joined, points_of
-from archgym.measurements.prior import corrected
+from archgym.measurements.prior import corrected, may_be_wrong
 from archgym.measurements.process import Posterior
 from archgym.report.quantities import counted
 from archgym.runtime.importing import one_thread
@@ -198,7 +198,7 @@ class Decision:
 
     @property
     def aside(self) -> str:
-        """What chances leave out, in words; "" for nothing."""
+        """Errors that chances leave out, in words; "" for none."""
         names = " and ".join(self.not_known)
         return f", without the error of {names}, which is not known" if names else ""
 
@@ -350,8 +350,10 @@ class Decision:
             text = f"It is even whether evaluation {one} or {other} is better"
         if self.n_terms > 1:
             text = f"Of {one} and {other} alone, {one} has the better sum with {100 * chance:.0f} %"
-        if abs(gap) <= _ALIKE and (self.utility[:, 0] == self.utility[:, 1]).all():
+        ties = float((np.abs(self.utility[:, 0] - self.utility[:, 1]) <= _ALIKE).mean())
+        if ties == 1.0:
             return f"Evaluation {other} is as good as {one} in all that counts."
+        text += f", ties halved ({100 * ties:.0f} %)" if ties >= 0.01 else ""
         if 1.0 - SHARE < chance < SHARE and gap > 0:
             return f"{text}; the difference of {self.percent(gap)} is within the error."
         return f"{text}."
@@ -642,10 +644,10 @@ def _decision(
         # None is known to meet the limits: the one that comes closest.
         rank["no"] = np.median(utility, axis=0)
     is_sure = chance >= min(confidence, float(chance.max()))
-    # Among equals, as far as draws can say of a quantile, the least expected loss decides.
+    # Among equals, within the draws' error of a quantile, the least expected loss decides.
     upper = np.quantile(utility, 0.1 + _OF_QUANTILE, 0) if robust == "p10" else rank[robust]
     is_equal = is_sure & (upper >= rank[robust][is_sure].max() - _ALIKE)
-    first = int(np.argmax(np.where(is_equal, utility.mean(axis=0), -np.inf)))
+    first = int(np.argmax(np.where(is_equal, utility.mean(axis=0).round(9), -np.inf)))
     order = [first, *[int(p) for p in np.argsort(-p_best, kind="stable") if p != first]]
     measured = _is_measured(problem, calibration)
     candidates = []
@@ -688,8 +690,7 @@ def _decision(
         tuple(
             spec.name
             for column, spec in enumerate(problem.specs)
-            if column not in problem.parts and spec.formula is None and not spec.exact
-            if spec.goal == "maximise" or problem.values[..., column].any()
+            if column not in problem.parts and may_be_wrong(spec, problem.values[..., column])
         ),
     )
 

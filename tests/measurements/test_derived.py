@@ -129,3 +129,20 @@ def test_equals_share_the_chance_and_the_least_loss_is_taken(tmp_path: Path) -> 
         found = decide(study.run().log)
     assert found.best.loss == min(c.loss for c in found.candidates)
     assert sum(c.p_best for c in found.candidates) == pytest.approx(1.0)
+
+
+def test_a_single_measured_product_is_no_outlier() -> None:
+    found, shown = calibrated(energy_j=0.1 * 14.0)
+    assert shown["energy_j"][0] == pytest.approx(np.log(0.1), rel=0.1)
+    assert not any("others" in note for note in found.notes)
+
+
+def test_the_interval_of_a_measured_product_is_narrow(tmp_path: Path) -> None:
+    task = Task.make(simulator(), minimise="time_s")
+    path = tmp_path / "m.jsonl"
+    append_measurements(path, [measured(task, {"ways": 2}, {"energy_j": 1.4})])
+    shown = CalibratedSimulator(task.simulator, path).evaluate(
+        {"ways": 2}, task.workloads[0].workload
+    )
+    assert 1.2 < shown["low_energy_j"] < 1.4 < shown["high_energy_j"] < 1.6
+    assert shown["high_power_w"] > 2.0 * shown["low_power_w"]

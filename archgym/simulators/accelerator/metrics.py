@@ -14,13 +14,7 @@ from archgym.simulators.accelerator.kernel.energy import CLOCK_MHZ
 
 METRICS: Final = (
     MetricSpec("energy_uj", "uJ", "minimise", 1e-3, "Energy of one inference, DRAM included."),
-    MetricSpec(
-        "latency_cycles",
-        "cycles",
-        "minimise",
-        1.0,
-        "Cycles of one inference.",
-    ),
+    MetricSpec("latency_cycles", "cycles", "minimise", 1.0, "Cycles of one inference."),
     MetricSpec(
         "latency_ms", "ms", "minimise", 1e-6, "Latency of one inference at 200 MHz.",
         tied="latency_cycles",

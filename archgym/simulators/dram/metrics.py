@@ -1,6 +1,7 @@
 """Metrics and objectives of memories under both controllers."""
 
 from collections.abc import Iterator, Mapping
+from functools import partial
 from typing import Final
 
 from archgym.errors import InvalidArgumentError
@@ -10,6 +11,11 @@ from archgym.spaces.expression import Expression, P
 
 ENERGY_CAUSES = ("activate", "precharge", "read", "write", "refresh", "background")
 
+_OF_PEAK: Final = "Bandwidth, of the device's peak."
+_BANDWIDTH: Final = (
+    "Bytes acknowledged over total time, 1e9 B/s; as in DRAMSys the last burst does not count "
+    "under the arbiter Simple."
+)
 PJ_PER_BIT: Final[Mapping[str, tuple[float, float, float]]] = {
     "HBM2": (250 / 64, 6.0, 450 / 64),
     "HBM3": (250 / 64, 6.0, 450 / 64),
@@ -74,6 +80,7 @@ def metrics(has_energy: bool, energy_note: str = "", standard: str = "") -> tupl
         "refresh": "Refresh commands.",
         "background": "Standing by, powered down or not.",
     }
+    rate = partial(MetricSpec, goal="maximise", tied="-total_time_ns")
     total = f"Energy of all causes, all devices. {energy_note}".rstrip()
     energy = _energies(total, "Total energy over the accounted time.", docs, True)
     return (
@@ -83,24 +90,8 @@ def metrics(has_energy: bool, energy_note: str = "", standard: str = "") -> tupl
             "{} of the requests take no longer.",
             median="Half",
         ),
-        MetricSpec(
-            "bandwidth_gb_per_s",
-            "GB/s",
-            "maximise",
-            1e-3,
-            "Bytes acknowledged over total time, 1e9 B/s; as in DRAMSys the last burst does not "
-            "count under the arbiter Simple.",
-            tied="-total_time_ns",
-        ),
-        MetricSpec(
-            "bandwidth_percent",
-            "%",
-            "maximise",
-            1e-2,
-            "Bandwidth, of the device's peak.",
-            highest=100.0,
-            tied="-total_time_ns",
-        ),
+        rate("bandwidth_gb_per_s", "GB/s", resolution=1e-3, doc=_BANDWIDTH),
+        rate("bandwidth_percent", "%", resolution=1e-2, doc=_OF_PEAK, highest=100.0),
         *(energy if has_energy else estimated),
         *_counts(_ROWS | _REFRESHES, True),
     )

@@ -12,13 +12,11 @@ _HALF: Final = 2**32
 
 _share = partial(MetricSpec, unit="%", goal="maximise", resolution=0.01, highest=100.0)
 _set = partial(MetricSpec, goal="minimise", resolution=0.001, exact=True)
+_HELD: Final = "Prompt tokens that the cache holds."
 
 HITS: Final = (
-    _share("hit_percent", doc="Prompt tokens that the cache holds."),
-    MetricSpec(
-        "hit_tokens", "", "maximise", 1.0, "Prompt tokens that the cache holds.",
-        tied="hit_percent",
-    ),
+    _share("hit_percent", doc=_HELD),
+    MetricSpec("hit_tokens", "", "maximise", 1.0, _HELD, tied="hit_percent"),
     MetricSpec(
         "optimum_hit_percent", "%", "none", 0.01,
         "Prompt tokens that the best possible eviction finds in as much memory.",

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.evaluation.limits import Limit
-from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.metrics import Goal, MetricSpec
 from archgym.evaluation.objective import Objective, Term
 from archgym.simulators.moe.kernel.run import Run
 from archgym.simulators.moe.machine.hardware import NodePreset
@@ -65,15 +65,22 @@ _GB: Final = 1e9
 _FULL_BITS: Final = 4
 
 
+_time = partial(MetricSpec, unit="ms", goal="minimise", resolution=1e-3)
+_rate = partial(MetricSpec, goal="maximise")
+_GOOD: Final = "Requests served as promised"
+_DEGRADED: Final = "Uses of experts that had fewer than 4 bits or were skipped."
+
+
 def _times(name: str, what: str, tied: str = "") -> tuple[MetricSpec, ...]:
-    spec = partial(MetricSpec, unit="ms", goal="minimise", resolution=1e-3, tied=tied)
-    return (
-        spec(f"{name}_mean_ms", doc=f"{what}, mean over requests."),
-        *(
-            spec(f"{name}_p{share}_ms", doc=f"{what}, of {share} % at most.")
-            for share in (50, 90, 99)
-        ),
+    ends = {f"p{share}": f"of {share} % at most" for share in (50, 90, 99)}
+    texts = {"mean": "mean over requests", **ends}
+    return tuple(
+        _time(f"{name}_{n}_ms", doc=f"{what}, {of}.", tied=tied) for n, of in texts.items()
     )
+
+
+def _share(name: str, goal: Goal, resolution: float, doc: str) -> MetricSpec:
+    return MetricSpec(name, "%", goal, resolution, doc, highest=100.0)
 
 
 def _explaining(name: str, unit: str, resolution: float, doc: str) -> MetricSpec:
@@ -86,50 +93,16 @@ METRICS: Final = (
     *_times("tpot", "Time for each further token"),
     # Most of it is further tokens, and its own error was not measured.
     *_times("e2e", "Time from arrival to the last token", "tpot_mean_ms"),
-    MetricSpec(
-        "total_time_ms",
-        "ms",
-        "minimise",
-        1e-3,
-        "Until the last request is served.",
-        tied="-output_per_s",
-    ),
-    MetricSpec("output_per_s", "tokens/s", "maximise", 1e-3, "Output tokens over the total time."),
-    MetricSpec("input_per_s", "tokens/s", "maximise", 1e-3, "Prompt tokens over the total time."),
-    MetricSpec(
-        "goodput_per_s",
-        "requests/s",
-        "maximise",
-        1e-4,
-        "Requests served as promised over the total time.",
-    ),
-    MetricSpec(
-        "promised_percent",
-        "%",
-        "maximise",
-        0.1,
-        "Requests that were served as promised.",
-        highest=100.0,
-    ),
+    _time("total_time_ms", doc="Until the last request is served.", tied="-output_per_s"),
+    _rate("output_per_s", "tokens/s", resolution=1e-3, doc="Output tokens over the total time."),
+    _rate("input_per_s", "tokens/s", resolution=1e-3, doc="Prompt tokens over the total time."),
+    _rate("goodput_per_s", "requests/s", resolution=1e-4, doc=f"{_GOOD} over the total time."),
+    _share("promised_percent", "maximise", 0.1, "Requests that were served as promised."),
     MetricSpec("memory_gb", "GB", "minimise", 1e-2, "Most that an accelerator's memory held."),
     MetricSpec("n_gpus", "", "minimise", 0.1, "Accelerators that served.", exact=True),
     MetricSpec("energy_per_token_mj", "mJ", "minimise", 1e-2, "Per output token; not calibrated."),
-    MetricSpec(
-        "degraded_percent",
-        "%",
-        "minimise",
-        0.1,
-        "Uses of experts that had fewer than 4 bits or were skipped.",
-        highest=100.0,
-    ),
-    MetricSpec(
-        "hit_rate_percent",
-        "%",
-        "maximise",
-        1e-2,
-        "Experts that were there when asked for.",
-        highest=100.0,
-    ),
+    _share("degraded_percent", "minimise", 0.1, _DEGRADED),
+    _share("hit_rate_percent", "maximise", 1e-2, "Experts that were there when asked for."),
     _explaining("worst_layer_hit_rate_percent", "%", 1e-2, "Of the layer with the fewest."),
     _explaining("distinct_experts", "", 1e-2, "Distinct experts of a layer in a step."),
     _explaining("demand_gb", "GB", 1e-3, "Loaded over the host link when asked for."),
