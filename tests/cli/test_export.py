@@ -10,6 +10,7 @@ import pytest
 import archgym as ag
 from archgym.errors import InvalidArgumentError
 from archgym.studies.portfolio import portfolio
+from archgym.tables import build_table
 from tests.cli.conftest import Archgym
 
 
@@ -294,3 +295,17 @@ def test_portfolio_of_a_function_names_its_tasks(tmp_path: Path) -> None:
 
     with pytest.raises(InvalidArgumentError, match=r"portfolio\(studies, tasks="):
         portfolio([tmp_path / "own"])
+
+
+def test_search_on_the_table_of_a_function_names_commands_that_work(archgym: Archgym) -> None:
+    @ag.simulator(space=[ag.Integer(name="n", low=1, high=4)], metrics={"t": "minimise"})
+    def own(design: Mapping[str, Any]) -> dict[str, float]:
+        return {"t": 1.0 / design["n"]}
+
+    build_table(ag.Task.make(own), "own.parquet")
+
+    found = archgym("search", "own", "--from-table", "own.parquet", "-n", "4", "--out", "o1")
+
+    assert found.code == 0, found.err
+    assert "archgym report o1" in found.out
+    assert "explain" not in found.out
