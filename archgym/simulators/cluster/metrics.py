@@ -15,7 +15,7 @@ from archgym.simulators.cluster.workloads import Model
 from archgym.simulators.kit.economics import SERVER_SHARE
 from archgym.spaces.expression import P
 
-_LINKS: Final = "Links x bandwidth of an NPU, all dimensions."
+_BANDWIDTH: Final = "Links x bandwidth of an NPU, all dimensions."
 _NS_PER_MS: Final = 1e6
 _NS_PER_S: Final = 1e9
 _MAX_SHOWN: Final = 4  # dimensions with metrics of their own
@@ -36,7 +36,7 @@ _SPECS: Final = (
     MetricSpec("network_dollars", "$", "minimise", 1.0, "Price of the network.", exact=True),
     MetricSpec("power_kw", "kW", "minimise", 1e-3, "Thermal design power of all NPUs."),
     MetricSpec("energy_kj", "kJ", "minimise", 1e-6, "The same over an iteration; an upper bound."),
-    MetricSpec("bandwidth_gb_per_s", "GB/s", "minimise", 1e-3, _LINKS, exact=True),
+    MetricSpec("bandwidth_gb_per_s", "GB/s", "minimise", 1e-3, _BANDWIDTH, exact=True),
     MetricSpec("compute_ms", "ms", "none", 1e-6, "Computing, of the NPU with most."),
     MetricSpec("exposed_tensor_ms", "ms", "none", 1e-6, "Tensor exchange not hidden, mean."),
     MetricSpec("exposed_expert_ms", "ms", "none", 1e-6, "Expert exchange not hidden, mean."),
