@@ -60,11 +60,13 @@ def bench_plan(
     check_whole("budget", budget, 1, _MAX_BUDGET)
     if not agents:
         raise InvalidArgumentError("A benchmark must have an agent; got none.")
+    if len(set(agents)) < len(agents):
+        raise InvalidArgumentError(f"Each agent must come once; got {', '.join(agents)}.")
     for name in agents:
         agent_class(name)
     return SweepPlan(
         tuple(task.plan for task in _judged(tasks, budget)),
-        tuple(AgentPlan(name, name) for name in dict.fromkeys(agents)),
+        tuple(AgentPlan(name, name) for name in agents),
         tuple(range(seeds)),
         budget,
     )

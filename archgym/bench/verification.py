@@ -154,14 +154,8 @@ class Verification:
 
     def to_json(self) -> dict[str, Any]:
         """Return the result as data."""
-        return {
-            "release": RELEASE,
-            "runs": self.runs,
-            "evaluations": self.evaluations,
-            "claims": self.claims,
-            "programs": self.programs,
-            "refusals": [vars(refusal) for refusal in self.refusals],
-        }
+        refusals = [vars(refusal) for refusal in self.refusals]
+        return {"release": RELEASE, **vars(self), "refusals": refusals}
 
 
 class _Claim(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -195,13 +189,8 @@ def verify_bench(folder: str | Path, *, replay: bool = False) -> Verification:
         checker.sweep(folder, read_recorded_plan(folder))
     if os.path.lexists(folder / CLAIMS_NAME):
         checker.claims_of(folder / CLAIMS_NAME)
-    return Verification(
-        checker.runs,
-        checker.evaluations,
-        checker.claims,
-        checker.programs,
-        tuple(checker.refusals),
-    )
+    counts = checker.runs, checker.evaluations, checker.claims, checker.programs
+    return Verification(*counts, tuple(checker.refusals))
 
 
 @final
@@ -209,10 +198,7 @@ class _Checker:
     """Refusals of one folder."""
 
     def __init__(self, replay: bool) -> None:
-        self.runs = 0
-        self.evaluations = 0
-        self.claims = 0
-        self.programs = 0
+        self.runs = self.evaluations = self.claims = self.programs = 0
         self.refusals: list[Refusal] = []
         self._replay = replay
         self._tasks: dict[str, Task] = {}
@@ -343,9 +329,8 @@ class _Checker:
             self.refuse("budget", place, f"{extra} evaluations lie beyond the budget of {budget}.")
         limit = log.header.ask_limit
         if limit is not None and log.asks > limit:
-            self.refuse(
-                "budget", place, f"{log.asks - limit} asks lie beyond the limit of {limit}."
-            )
+            extra = log.asks - limit
+            self.refuse("budget", place, f"{extra} asks lie beyond the limit of {limit}.")
         for problem in _repeats(log, task.space):
             self.refuse("repeat", place, problem)
         try:
@@ -355,11 +340,9 @@ class _Checker:
             return
         self.evaluations += log.evaluations
         if differing:
-            self.refuse(
-                "numbers",
-                place,
-                f"{len(differing)} records differ from the simulator; the first is {differing[0]}.",
-            )
+            n, first = len(differing), differing[0]
+            problem = f"{n} records differ from the simulator; the first is {first}."
+            self.refuse("numbers", place, problem)
         elif log.header.kind == "log":
             self.programs += 1
         elif self._replay:
@@ -429,24 +412,16 @@ class _Checker:
                 claim = msgspec.convert(json.loads(line, object_pairs_hook=_once), type=_Claim)
                 task = self.task(bench_task(claim.task))
                 indices = task.space.indices_of(design_values(claim.design))
-            except (
-                msgspec.MsgspecError,
-                ArchGymError,
-                RecursionError,
-                ValueError,
-            ) as error:
+            except (msgspec.MsgspecError, ArchGymError, RecursionError, ValueError) as error:
                 self.refuse("claim", place, str(error) or "the line is not a claim.")
                 continue
             self.claims += 1
             found = evaluate_isolated(task, indices[None, :])
             if (found.reason != 0).any():
                 self.refuse("claim", place, "the design cannot be built.")
-            elif float(found.reward[0]) != claim.reward:
-                self.refuse(
-                    "claim",
-                    place,
-                    f"the design has reward {float(found.reward[0])!r}; claimed {claim.reward!r}.",
-                )
+            elif (reward := float(found.reward[0])) != claim.reward:
+                problem = f"the design has reward {reward!r}; claimed {claim.reward!r}."
+                self.refuse("claim", place, problem)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -23,6 +23,7 @@ import numpy as np
 
 from archgym.checks import check_whole
 from archgym.errors import ArchGymError, InvalidArgumentError, InvalidDesignError
+from archgym.evaluation.function import is_of_function
 from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
@@ -114,6 +115,11 @@ def portfolio(
     if isinstance(studies, str | bytes) or not isinstance(studies, Iterable):
         raise InvalidArgumentError(f"`studies` must be a list of studies; got {studies!r}.")
     logs = [study if isinstance(study, StudyLog) else read_study(study) for study in studies]
+    if tasks is None and (own_tasks := [x for x in logs if is_of_function(x.header.task)]):
+        raise InvalidArgumentError(
+            f"The task of {own_tasks[0].folder} is a Python function (or its simulator is not "
+            "installed). Use Python: portfolio(studies, tasks=[...]), one task for each study."
+        )
     _check_logs(logs)
     own = [Task.from_json(log.header.task) for log in logs] if tasks is None else list(tasks)
     _check_tasks(own, logs)

@@ -16,6 +16,7 @@ from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Trials
 from archgym.files.archive import read_archive, write_archive
+from archgym.runtime.reductions import report_loss
 from archgym.spaces.parameter import Parameter
 from archgym.spaces.space import DesignSpace
 from archgym.studies.metadata import PriorSource
@@ -203,12 +204,9 @@ def best_first(task: Task, log: StudyLog) -> tuple[np.ndarray, np.ndarray, np.nd
             else f"{log.folder} must have evaluations that did not fail; it has none."
         )
     if not fits.all():
-        logger.warning(
-            "%s: %d of %d evaluations have values that space %r does not have, and are left out.",
-            log.folder,
-            int((~fits).sum()),
-            len(fits),
-            task.space.name,
+        report_loss(
+            f"{log.folder}: {int((~fits).sum())} of {len(fits)} evaluations have values that space "
+            f"{task.space.name!r} does not have, and are left out."
         )
     arguments = (
         log.records.values[rows],

@@ -287,7 +287,8 @@ class StudyLog:
 
         Its columns are the parameters, the metrics (averaged over the workloads, and for several
         workloads also each as ``metric@workload``), `reward`, `feasible` (built, and all limits
-        met) and `reason` (why it was not built, or how the simulator broke).
+        met; in datasets and answers to programs, built) and `reason` (why it was not built, which
+        limits it misses, or how the simulator broke).
 
         Args:
           rows: Rows of the records, in order; all evaluations by default.
@@ -312,8 +313,12 @@ class StudyLog:
         columns["reward"] = records.reward
         columns["feasible"] = self.is_feasible[rows] & self.meets_limits[rows]
         columns["reason"] = [
-            records.errors.get(seq) or next((self.reasons[r] for r in reason if r > 0), "")
-            for seq, reason in zip(records.seq.tolist(), records.reason.tolist(), strict=True)
+            records.errors.get(seq)
+            or next((self.reasons[r] for r in reason if r > 0), "")
+            or "; ".join(self.missed(self.outcome(row)) if self.is_feasible[row] else ())
+            for row, seq, reason in zip(
+                rows.tolist(), records.seq.tolist(), records.reason.tolist(), strict=True
+            )
         ]
         return pd.DataFrame(columns, index=pd.Index(records.seq, name="seq"))
 

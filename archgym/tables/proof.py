@@ -16,7 +16,7 @@ import numpy as np
 
 from archgym.checks import check_number
 from archgym.evaluation.limits import Limit, violations
-from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective, Term
+from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective
 from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Task
 from archgym.runtime.progress import StageProgress
@@ -29,8 +29,7 @@ _NARROW: Final = 2**6
 _TRIED: Final = 64
 # chosen: partial designs that are bounded at the start, a few hundred megabytes.
 _MOST_AT_START: Final = 2**20
-_SMALL: Final = ("minimise", "at-most")
-_LARGE: Final = ("maximise", "at-least")
+_WAYS: Final = {"at-most": "minimise", "at-least": "maximise"}
 
 
 @final
@@ -136,7 +135,9 @@ def reward_bounds(task: Task, partial: np.ndarray) -> np.ndarray:
     if chosen is None:
         return np.full(len(partial), math.inf)
     objective, directions = chosen
-    sound = [limit for limit in objective.limits if _is_known(limit, values, task)]
+    finite = np.isfinite(values).all(axis=(0, 1)).tolist()
+    known = {spec.name for spec, is_finite in zip(task.metrics, finite, strict=True) if is_finite}
+    sound = [limit for limit in objective.limits if limit.metric in known]
     is_missed = violations(sound, values, task.metrics) > 0.0
     cannot_be = np.zeros(len(partial), dtype=bool)
     is_unknown = np.zeros(len(partial), dtype=bool)
@@ -176,8 +177,8 @@ def _bounded(task: Task) -> tuple[Objective, dict[str, str]] | None:
     objective = task.objective
     directions: dict[str, str] = {}
     for term in objective.terms:
-        way = _direction(term)
-        if way is None or directions.setdefault(term.metric, way) != way:
+        way = _WAYS.get(term.goal, term.goal)
+        if way not in _WAYS.values() or directions.setdefault(term.metric, way) != way:
             return None
     kept: list[Limit] = []
     goals = {spec.name: spec.goal for spec in task.metrics}
@@ -188,18 +189,6 @@ def _bounded(task: Task) -> tuple[Objective, dict[str, str]] | None:
             directions[limit.metric] = way
             kept.append(limit)
     return replace(objective, limits=tuple(kept)), directions
-
-
-def _is_known(limit: Limit, values: np.ndarray, task: Task) -> bool:
-    """Return True if the metric of a limit is bounded for all partial designs."""
-    column = [spec.name for spec in task.metrics].index(limit.metric)
-    return bool(np.isfinite(values[:, :, column]).all())
-
-
-def _direction(term: Term) -> str | None:
-    if term.goal in _SMALL:
-        return "minimise"
-    return "maximise" if term.goal in _LARGE else None
 
 
 def _is_bounded(task: Task, root: np.ndarray, with_limits: bool = True) -> bool:

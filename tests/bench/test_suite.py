@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from archgym.bench import SUITES, bench_task, bench_tasks
+from archgym.bench.run import bench_plan
 from archgym.bench.suite import Hardness
-from archgym.errors import UnknownNameError
+from archgym.errors import InvalidArgumentError, UnknownNameError
 from archgym.evaluation.simulator import simulator_names
 
 # Making these takes over a second: the simulator's kernels, or a long workload.
@@ -151,3 +152,8 @@ def test_proven_optimum_of_a_mapping_table_is_the_best_of_all_designs() -> None:
 
     assert bench.best is not None
     assert max(rewards) == bench.best.reward
+
+
+def test_agent_that_comes_twice_is_refused() -> None:
+    with pytest.raises(InvalidArgumentError, match="Each agent must come once; got auto, auto"):
+        bench_plan(["auto", "auto"], [bench_task("soc-small-edp")])

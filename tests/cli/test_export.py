@@ -3,10 +3,14 @@
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import archgym as ag
+from archgym.errors import InvalidArgumentError
+from archgym.studies.portfolio import portfolio
+from archgym.tables import build_table
 from tests.cli.conftest import Archgym
 
 
@@ -271,3 +275,37 @@ def test_reports_and_resumed_sweeps_are_local(archgym: Archgym, study: Path) -> 
     assert page.code == sweep.code == 1
     assert "A report must be written in a folder of a file system; got s3://bucket" in page.err
     assert "A sweep that is resumed must be written in a folder" in sweep.err
+
+
+def test_missed_limit_is_the_reason_why_a_row_is_not_feasible(study: Path) -> None:
+    rows = ag.read_study(study).to_dataframe()
+
+    missed = rows[~rows.feasible & rows.latency_ns.notna()]
+    assert len(missed)
+    assert missed.reason.str.contains("power_mw").all()
+    assert (rows[rows.feasible].reason == "").all()
+
+
+def test_portfolio_of_a_function_names_its_tasks(tmp_path: Path) -> None:
+    @ag.simulator(space=[ag.Integer(name="n", low=1, high=4)], metrics={"t": "minimise"})
+    def own(design: Mapping[str, Any]) -> dict[str, float]:
+        return {"t": 1.0 / design["n"]}
+
+    ag.Study.create(tmp_path / "own", ag.Task.make(own), "random", budget=4).run()
+
+    with pytest.raises(InvalidArgumentError, match=r"portfolio\(studies, tasks="):
+        portfolio([tmp_path / "own"])
+
+
+def test_search_on_the_table_of_a_function_names_commands_that_work(archgym: Archgym) -> None:
+    @ag.simulator(space=[ag.Integer(name="n", low=1, high=4)], metrics={"t": "minimise"})
+    def own(design: Mapping[str, Any]) -> dict[str, float]:
+        return {"t": 1.0 / design["n"]}
+
+    build_table(ag.Task.make(own), "own.parquet")
+
+    found = archgym("search", "own", "--from-table", "own.parquet", "-n", "4", "--out", "o1")
+
+    assert found.code == 0, found.err
+    assert "archgym report o1" in found.out
+    assert "explain" not in found.out

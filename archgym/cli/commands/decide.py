@@ -8,13 +8,7 @@ import typer
 from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import duration, number, prose, say, table, warn, write_json
 from archgym.cli.options.design import is_study
-from archgym.cli.options.task import (
-    ErrorOptions,
-    JsonOption,
-    TaskOptions,
-    make_task,
-    task_choices,
-)
+from archgym.cli.options.task import ErrorOptions, JsonOption, TaskOptions, make_task, task_choices
 from archgym.cli.options.values import complete_simulator
 from archgym.errors import InvalidArgumentError
 
@@ -215,10 +209,8 @@ def _write_proof(proof: "Proof", task: "Task", former: float | None) -> None:
 
 
 def _gap(proof: "Proof") -> str:
-    from archgym.report.quantities import counted
-
     if proof.n_failed:
-        return f"the simulator broke on {counted(proof.n_failed, 'design')}, which may be better."
+        return f"the simulator broke on {proof.n_failed:,} of them, which may be better."
     if proof.gap_percent is None:
         return "nothing is known about the designs that are left."
     return (

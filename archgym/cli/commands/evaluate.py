@@ -9,12 +9,7 @@ import typer
 from archgym.cli.console.signals import prompt_stops
 from archgym.cli.console.terminal import heading, notice, prose, say, warn, write_json
 from archgym.cli.options.design import best_of, is_study, named_design
-from archgym.cli.options.task import (
-    JsonOption,
-    TaskOptions,
-    make_task,
-    task_choices,
-)
+from archgym.cli.options.task import JsonOption, TaskOptions, make_task, task_choices
 from archgym.cli.options.values import (
     assignments,
     complete_simulator,
@@ -30,7 +25,6 @@ if TYPE_CHECKING:
     from archgym.spaces.design import Design
 
 _INFEASIBLE_CODE = 3
-_DESIGN_FILE = ".json"
 
 
 _SubjectArgument = Annotated[
@@ -106,7 +100,7 @@ def _task_and_design(
         start = {} if design is None else _start_of(design)
         best = task.space.design_at(indices)
         return task, filled_design(task.space, {**best, **start}, design or Path(simulator))
-    if simulator.endswith(_DESIGN_FILE) and local_copy(simulator).is_file():
+    if simulator.endswith(".json") and local_copy(simulator).is_file():
         if design is not None:
             raise InvalidArgumentError(
                 f"`--design` must be left out, since {simulator} is a design already."

@@ -281,6 +281,7 @@ def _resume_command(folder: Path, budget: int | None, how: WorkerOptions) -> str
 def _report(result: "StudyResult", task: "Task", executor: "Executor", is_json: bool) -> None:
     from archgym.agent.agent import Policy
     from archgym.cli.views.study import best_text, counts_text
+    from archgym.evaluation.function import is_of_function
     from archgym.report.diagnostics import prices, range_ends, unreached_limits
     from archgym.report.study_summary import StudySummary
     from archgym.studies.metadata import POLICY_NAME
@@ -318,4 +319,6 @@ def _report(result: "StudyResult", task: "Task", executor: "Executor", is_json: 
         say(_ENDINGS[result.ended])
     folder = shlex.quote(str(result.log.folder))
     say(f"Next: archgym show {folder} --plot curve.png")
-    say(f"      archgym explain {folder}; also simplify, report, export")
+    others = "report" if is_of_function(result.log.header.task) else "explain"
+    more = "" if others == "report" else "; also simplify, report, export"
+    say(f"      archgym {others} {folder}{more}")

@@ -309,7 +309,9 @@ def _write_task(task: "TaskSummary", read: "SweepReport") -> None:
         say("No feasible design has been found yet.")
     # Sorting is stable: agents without results keep the order of the plan.
     last = read.budgets[-1]
-    ranked = sorted(task.agents, key=lambda agent: -_rank(agent, last))
+    worst = float("-inf")
+    medians = {agent.label: agent.rewards[last].median for agent in task.agents}
+    ranked = sorted(task.agents, key=lambda agent: -max(worst, medians[agent.label]))
     shown = read.budgets[-_SHOWN_BUDGETS:]
     say("Best reward by number of evaluations: median over the seeds (minimum … maximum).")
     columns = ("agent", "seeds", *(f"{budget:,}" for budget in shown))
@@ -353,11 +355,6 @@ def _write_limits(task: "TaskSummary") -> None:
 def _write_more(n: int) -> None:
     if n > _SHOWN_RUNS:
         say(f"{n - _SHOWN_RUNS:,} more runs; use --json for all.")
-
-
-def _rank(agent: "AgentSummary", budget: int) -> float:
-    value = agent.rewards[budget].median
-    return float("-inf") if value != value else value
 
 
 def _spread(agent: "AgentSummary", budget: int) -> str:

@@ -178,21 +178,13 @@ def read_designs(path: Path, space: "DesignSpace") -> "list[Mapping[str, Any]]":
     data = _read_object(path)
     if not isinstance(data.get("designs"), list):
         return [filled_design(space, read_design(path), path)]
-    number = data.get("format")
+    number, problem = data.get("format"), ""
     if type(number) is not int or number != PORTFOLIO_FORMAT:
-        raise FileFormatError(
-            path,
-            None,
-            f"this version reads format {PORTFOLIO_FORMAT} of a portfolio; got {number!r}",
-            "Write it again with `archgym portfolio`",
-        )
-    if not data["designs"] or not all(isinstance(design, dict) for design in data["designs"]):
-        raise FileFormatError(
-            path,
-            None,
-            "`designs` must be one or more objects of parameters and values",
-            "Write it again with `archgym portfolio`",
-        )
+        problem = f"this version reads format {PORTFOLIO_FORMAT} of a portfolio; got {number!r}"
+    elif not data["designs"] or not all(isinstance(design, dict) for design in data["designs"]):
+        problem = "`designs` must be one or more objects of parameters and values"
+    if problem:
+        raise FileFormatError(path, None, problem, "Write it again with `archgym portfolio`")
     return list(data["designs"])
 
 
