@@ -35,7 +35,8 @@ RANK = {name: rank for rank, names in enumerate(ROWS) for name in names}
 ENTRIES = {"__init__", "__main__"}
 MAX_TOP_MODULES = 6
 # Lines of the package. A change that needs more deletes elsewhere, or says here why it does not.
-MAX_LINES = 135_500
+# The aim is 135,500; faults that users found off the beaten path took the last 54.
+MAX_LINES = 135_560
 # Modules and folders of a simulator, its `README.md` aside.
 MAX_ENTRIES = 12
 # Modules of fewer lines than `SHORT` that a single other module imports, and how many there may be.
