@@ -209,8 +209,9 @@ def declared(constructor: Constructor) -> Constructor:
                 chosen[name] = option.text(given[name], value)
             given[name] = value
         if "fidelity" in given:
-            self.fidelity = given["fidelity"]
-        self.options = chosen
+            self.fidelity = str(given["fidelity"])
+        # Recorded texts keep their form in copies; what is written has plain ones.
+        self.options = {name: str(text) for name, text in chosen.items()}
         named_too = ("space", "fidelity")
         self.arguments = {**{n: given[n] for n in named_too if n in given}, **chosen}
         constructor(*bound.args, **bound.kwargs)
