@@ -38,7 +38,7 @@ def advice(
     order = _order(model, history, designs)
     designs, is_own = designs[order], is_own[order]
     model.fit(history)
-    # Where all designs are known there is none to predict.
+    # Once every design is known, nothing is left to predict.
     metrics, are_far = _predicted(task, history, designs) if len(designs) else ({}, is_own)
     odds = model.odds(designs)
     names = [str(limit) for limit in task.limits]

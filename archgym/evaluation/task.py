@@ -519,7 +519,7 @@ class Task:
         }
 
     def _files(self) -> dict[str, str]:
-        """Return checksums by path of the files that options and workloads name, read once."""
+        """Return the checksum of each file that an option or a workload names, by path."""
         # Not a `cached_property`: in Python 3.11 its lock is one for all tasks, and files are slow.
         kept = vars(self)
         if "_checksums" not in kept:

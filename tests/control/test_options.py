@@ -116,5 +116,5 @@ def test_hostile_options_are_taken_or_refused(name: str) -> None:
                 task_of(f"{name}:{option}={text}")
                 continue
             refused.append((option, text))
-    # Whatever else is raised fails here. A number that is none is taken by no option.
+    # Any other exception fails the test. No option takes NaN.
     assert {(option, "nan") for option in task_options(name)} <= set(refused)

@@ -1,4 +1,4 @@
-"""What an extra brings is needed by its own modules only."""
+"""Only the modules of an extra need its libraries."""
 
 import json
 import subprocess
