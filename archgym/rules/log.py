@@ -78,6 +78,11 @@ class Attempt:
     loss: float | None
     """Mean over the traces; None for an infeasible rule."""
 
+    @property
+    def number(self) -> int:
+        """Its number, from 1, as people count."""
+        return self.seq + 1
+
     def to_json(self) -> dict[str, Any]:
         """Return the attempt as a record."""
         return {
@@ -223,12 +228,12 @@ class RuleLog(Closing):
         return attempt
 
     def verify(self) -> list[int]:
-        """Return numbers of the attempts that are not intact.
+        """Return numbers of the attempts, from 1, that are not intact.
 
         They give other results when evaluated again, or lie beyond the budget.
         """
         return [
-            each.seq
+            each.number
             for each in self.attempts
             if each.seq >= self.header.budget
             or self._measured(each.source, each.constants, each.seq) != each
