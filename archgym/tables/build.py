@@ -19,6 +19,7 @@ from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
+    SimulatorError,
     StudyInterrupted,
     StudyLockedError,
 )
@@ -33,7 +34,16 @@ from archgym.tables.cluster import simulate_on_ray
 from archgym.tables.content import MAX_ROWS, TableContent
 from archgym.tables.file import TableFile
 from archgym.tables.optimum import OptimumSearch, tasks_of
-from archgym.tables.parts import PART_SIZE, Build, Part, PartClaims, is_done, read_part, write_plan
+from archgym.tables.parts import (
+    PART_SIZE,
+    Build,
+    Part,
+    PartClaims,
+    discard_empty,
+    is_done,
+    read_part,
+    write_plan,
+)
 from archgym.tables.simulation import simulate_parts
 from archgym.tables.writing import TableWriter
 
@@ -138,16 +148,20 @@ def build_table(
                 simulate_on_ray(build, missing, ray, workers, report.add, interruption)
                 missing = []
             _build_together(build, out, missing, n_workers, report, interruption, assembling)
-    except (FileFormatError, InvalidArgumentError, OSError):
-        # Another process has just finished the table, and removes the folder of the parts: they
-        # cannot be read, or written, or are no longer all there.
-        if not is_there(out):
-            raise
     except StudyInterrupted as stop:
         raise StudyInterrupted(
             f"The build of {out} was stopped; what is done lies in {build.folder}.",
             stop.signal_number,
         ) from None
+    except BaseException as error:
+        # Another process has just finished the table, and removes the folder of the parts: they
+        # cannot be read, or written, or are no longer all there.
+        is_gone = isinstance(error, FileFormatError | InvalidArgumentError | OSError)
+        if not (is_gone and is_there(out)):
+            discard_empty(build)
+            if isinstance(error, SimulatorError) and build.folder.exists():
+                raise SimulatorError(f"{error}. Results so far stay in {build.folder}.") from None
+            raise
     return out
 
 
