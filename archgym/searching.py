@@ -5,8 +5,6 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
@@ -30,6 +28,7 @@ from archgym.files.remote import require_local
 from archgym.files.storage import file_stem
 from archgym.report.decision import Decision, Robust, decide
 from archgym.report.plots import SearchPlots
+from archgym.runtime.deadline import within
 from archgym.studies.arguments import require_agent_class
 from archgym.studies.front import study_front
 from archgym.studies.metadata import RUNS_FOLDER, STUDY_NAME, read_header
@@ -430,26 +429,15 @@ def _within(
     """Return the task; a Python function has the time of one design for the default design."""
     if timeout_s is None or not isinstance(problem, FunctionSimulator):
         return _task(problem, choices, options)
-    found: Queue[Task | BaseException] = Queue()
-
-    def make() -> None:
-        try:
-            found.put(_task(problem, choices, options))
-        except BaseException as error:
-            found.put(error)
-
-    Thread(target=make, name="archgym-default", daemon=True).start()
+    limit = check_number("timeout_s", timeout_s, 1e-9)
     try:
-        made = found.get(timeout=check_number("timeout_s", timeout_s, 1e-9))
-    except Empty:
+        return within(limit, lambda: _task(problem, choices, options))
+    except TimeoutError:
         raise SimulatorError(
             f"The default design of {problem.name!r} must run within `timeout_s`, {timeout_s:g} s, "
             "since rewards are relative to it. Choose another by `default=` of the parameters, or "
             "a longer time."
         ) from None
-    if isinstance(made, BaseException):
-        raise made
-    return made
 
 
 def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]) -> Task:
