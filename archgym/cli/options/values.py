@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.cli.console.terminal import warn
 from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
@@ -218,6 +219,24 @@ def filled_design(space: "DesignSpace", values: Mapping[str, Any], path: Path) -
     except (InvalidDesignError, UnknownNameError) as error:
         text = str(error)
         raise FileFormatError(path, None, text[:-1] if text.endswith(".") else text) from None
+
+
+def design_with(
+    space: "DesignSpace", design: Mapping[str, Any], given: Mapping[str, str]
+) -> "Design":
+    """Return a design with the values of `--set`, and warn of those that are inactive in it.
+
+    Raises:
+      InvalidDesignError: A name or value is not in the space.
+    """
+    from archgym.spaces.texts import with_values
+
+    chosen = with_values(space, design, given)
+    is_active = dict(zip(space.names, space.active(space.indices_of(chosen)[None])[0], strict=True))
+    for name in given:
+        if not is_active[name]:
+            warn(f"`{name}` is inactive in this design; its value is ignored.")
+    return chosen
 
 
 def _read_object(path: Path) -> dict[str, Any]:

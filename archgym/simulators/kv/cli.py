@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.cli.console.terminal import heading, number, say, table, warn, write_json
+from archgym.cli.console.terminal import heading, number, say, table, write_json
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import assignments, further_assignments
+from archgym.cli.options.values import assignments, design_with, further_assignments
 from archgym.errors import InvalidArgumentError
 
 if TYPE_CHECKING:
@@ -296,8 +296,6 @@ def try_designs(
     json: JsonOption = False,
 ) -> None:
     """Serve a trace by several designs: hits, latencies, cost and energy of each."""
-    from archgym.spaces.texts import with_values
-
     simulator = _simulator("serving", options, out)
     workload = simulator.workload(trace)
     space = simulator.space
@@ -313,12 +311,8 @@ def try_designs(
         tried += [{vary: str(values.value(i))} for i in range(values.size)]
     rows: list[dict[str, Any]] = []
     for case in [{}, *tried] if not vary else tried:
-        design = with_values(space, base, {**common, **case})
-        metrics = simulator.evaluate(design, workload)
         changed = {**common, **case}
-        active = space.active(space.indices_of(design)[None, :])[0]
-        for key in (key for key in changed if not active[space.names.index(key)]):
-            warn(f"`{key}` is inactive in this design; its value is ignored.")
+        metrics = simulator.evaluate(design_with(space, base, changed), workload)
         name = ", ".join(f"{key}={value}" for key, value in changed.items()) or "default"
         names = () if metrics.infeasible else (*_SHOWN, "rejected")
         shown = {key: metrics[key] for key in names}
