@@ -28,6 +28,7 @@ from archgym.errors import InvalidArgumentError, unknown_name
 
 if TYPE_CHECKING:
     from archgym.agent.agent import Agent
+    from archgym.evaluation.options import DeclaredOption
     from archgym.evaluation.simulator import Simulator
     from archgym.spaces.parameter import Parameter
     from archgym.spaces.space import DesignSpace
@@ -158,17 +159,26 @@ def _option_doc(kind: "type[Simulator]", name: str) -> str:
     from archgym.evaluation.options import declared_options
 
     declared = [
-        f"{each.option.doc} {each.values} (default: {each.default})"
-        if each.kind in (int, float) and each.default
-        else f"{each.option.doc} {each.values}".rstrip()
-        for each in declared_options(kind)
-        if each.name == name
+        f"{each.option.doc} {_values(each)}" for each in declared_options(kind) if each.name == name
     ]
     found = re.search(
         rf"^ +{name}: (.+(?:\n {{4,}}\S.*)*)", inspect.getdoc(kind.__init__) or "", re.MULTILINE
     )
     text = declared[0] if declared else found[1] if found else ""
     return " ".join(text.replace("`", "").split())
+
+
+def _values(option: "DeclaredOption") -> str:
+    """Return the values that an option may have, the default starred or named."""
+    text, is_none = option.values, option.default is None
+    default = option.option.word or ("" if is_none else option.text(option.default, option.default))
+    if option.option.word or option.kind is bool or default in option.option.names:
+        return re.sub(rf"(?<!\S){re.escape(default)}(?=,| or |$)", f"{default}*", text, count=1)
+    is_number = option.kind in (int, float) and not is_none
+    # What lies outside the limits stands for no choice, and so does an empty text.
+    if is_number and not option.option.low <= option.default <= option.option.high:
+        return text
+    return f"{text} (default: {default})" if default else text
 
 
 def _starred(name: str, default: str) -> str:
