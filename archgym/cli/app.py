@@ -27,6 +27,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from archgym.checks import whole
 from archgym.cli.commands.bench import bench_app
 from archgym.cli.commands.codesign import codesign
 from archgym.cli.commands.control import control_app
@@ -254,7 +255,7 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
             _fail(f"an argument must be UTF-8 text; got {argument!r}. {remedy}.", _USAGE_CODE)
     given = [_local(each) for each in ours] + given[n_ours:]
     try:
-        code = app(args=given, prog_name=_PROGRAM, standalone_mode=False)
+        code = _called(given)
         sys.stdout.flush()
     except BrokenPipeError:
         _end_closed_pipe()
@@ -286,6 +287,31 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
         code = 128 + error.signal_number if isinstance(error, StudyInterrupted) else 1
         _fail(_one_line(error), code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _called(given: list[str]) -> Any:
+    """Call the application; the number of an option that takes whole ones may be written as 1e3."""
+    try:
+        return app(args=given, prog_name=_PROGRAM, standalone_mode=False)
+    except Exception as error:
+        # Nothing has run yet. Types of options are not public in Typer.
+        plain = _with_plain_number(given, getattr(getattr(error, "param", None), "opts", ()))
+        if not _is_usage_error(error) or plain is None:
+            raise
+    return _called(plain)
+
+
+def _with_plain_number(given: list[str], options: Sequence[str]) -> list[str] | None:
+    """Return arguments with 1000 for the 1e3 of an option; None where it has another text."""
+    for place, argument in enumerate(given):
+        heads = [f"{option}=" if option.startswith("--") else option for option in options]
+        heads += [""] if place and given[place - 1] in options else []
+        for head in heads:
+            text = argument.removeprefix(head)
+            number = whole(text) if argument.startswith(head) else text
+            if isinstance(number, int) and str(number) != text:
+                return [*given[:place], f"{head}{number}", *given[place + 1 :]]
+    return None
 
 
 def _local(argument: str) -> str:

@@ -18,10 +18,9 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from numbers import Integral
 from typing import Any, Final, TypeVar, cast, final, get_args
 
-from archgym.checks import check_number, check_whole, parse_whole
+from archgym.checks import check_number, parse_whole
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.restriction import restrict, split_space
 from archgym.evaluation.simulator import RecordedText, Simulator, option_names
@@ -112,16 +111,7 @@ class DeclaredOption:
         if self.kind is bool:
             return self._flag(value)
         if self.kind is int:
-            low, high = int(self.option.low), int(self.option.high)
-            is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-            text = str(value) if is_whole else value
-            if not isinstance(text, str):
-                raise InvalidArgumentError(
-                    f"`{self.name}` must be a whole number from {low:,} to {high:,}; got {value!r}."
-                )
-            if low < 0 and text.startswith("-") and text[1:].isdigit() and len(text) < 12:
-                return check_whole(self.name, int(text), low, high)
-            return parse_whole(self.name, text, low, high)
+            return parse_whole(self.name, value, int(self.option.low), int(self.option.high))
         if self.kind is float:
             return self._number(value)
         names = self.option.names
@@ -200,7 +190,7 @@ def declared(constructor: Constructor) -> Constructor:
             ("space", self.space_names, ()),
             ("fidelity", self.fidelity_names, self.former_fidelity_names),
         ):
-            if what in given and given[what] not in (*known, *former):
+            if what in given and not _is_among(given[what], (*known, *former)):
                 raise unknown_name(what, given[what], known)
         chosen: dict[str, str] = {}
         for name, option in options.items():
@@ -258,7 +248,7 @@ def make_simulator(
         ("space", space, kind.space_names, ()),
         ("fidelity", fidelity, kind.fidelity_names, kind.former_fidelity_names),
     ):
-        if wanted is not None and wanted not in (*names, *former):
+        if wanted is not None and not _is_among(wanted, (*names, *former)):
             owner = f" of simulator {kind.name!r}{described}" if described else ""
             error = unknown_name(f"{what}{owner}", wanted, names)
             error.choice = what
@@ -277,6 +267,10 @@ def make_simulator(
     make: Any = kind
     simulator: Simulator = make(**chosen, **options)
     return restrict(simulator, held)
+
+
+def _is_among(name: Any, names: Sequence[str]) -> bool:
+    return isinstance(name, str) and name in names
 
 
 def _takes(kind: type[Simulator], name: str) -> bool:

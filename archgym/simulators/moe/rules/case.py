@@ -12,7 +12,7 @@ from typing import Any, Final, NoReturn, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.checks import check_choice
+from archgym.checks import check_choice, whole
 from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, unknown_name
 from archgym.files.storage import open_file, storage_errors
 from archgym.rules.case import RuleCase
@@ -232,7 +232,7 @@ def _events(name: str) -> Events:
 
 def _capacity(text: str, n_blocks: int) -> int:
     try:
-        share = float(text[:-1]) / 100 * n_blocks if text.endswith("%") else int(text)
+        share = float(text[:-1]) / 100 * n_blocks if text.endswith("%") else whole(text)
         # NaN cannot be converted either.
         found = int(share)
     except (ValueError, OverflowError):
