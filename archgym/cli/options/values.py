@@ -170,7 +170,7 @@ def read_design(path: Path) -> dict[str, Any]:
 
 
 def read_designs(path: Path, space: "DesignSpace") -> "list[Mapping[str, Any]]":
-    """Return the whole designs of a JSON file's member `designs`, or its one design, filled.
+    """Return the whole designs of a JSON file's member `designs`, or its one design, checked.
 
     Raises:
       FileFormatError: The file has another content.
@@ -178,7 +178,8 @@ def read_designs(path: Path, space: "DesignSpace") -> "list[Mapping[str, Any]]":
     """
     data = _read_object(path)
     if not isinstance(data.get("designs"), list):
-        return [filled_design(space, read_design(path), path)]
+        filled_design(space, design := read_design(path), path)
+        return [design]
     number, problem = data.get("format"), ""
     if type(number) is not int or number != PORTFOLIO_FORMAT:
         problem = f"this version reads format {PORTFOLIO_FORMAT} of a portfolio; got {number!r}"
@@ -215,7 +216,7 @@ def filled_design(space: "DesignSpace", values: Mapping[str, Any], path: Path) -
       FileFormatError: A name or value is not in the space.
     """
     try:
-        return space.design({**space.default, **values})
+        return space.filled(values)
     except (InvalidDesignError, UnknownNameError) as error:
         text = str(error)
         raise FileFormatError(path, None, text[:-1] if text.endswith(".") else text) from None
