@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from archgym.agent.agent import Agent, agent_class
-from archgym.checks import check_mapping, check_number, check_several, check_whole
+from archgym.checks import check_mapping, check_number, check_path, check_several, check_whole
 from archgym.errors import (
     InvalidArgumentError,
     SimulatorError,
@@ -46,6 +46,7 @@ logger = logging.getLogger(__name__)
 _MAX_FOLDERS = 10_000
 # chosen: start designs that are found; the model of `auto` begins after eight results.
 _MOST_STARTS = 6
+_NAMES = "The command `archgym list simulators` lists the names."
 # Arguments of other libraries, and ours.
 _OTHER_WORDS = {
     "minimize": "minimise",
@@ -399,7 +400,9 @@ def search_executor(
     if cache is None:
         return executor
     return CachedExecutor(
-        executor, require_local(cache, "A cache"), RECHECK if recheck is None else recheck
+        executor,
+        require_local(check_path("cache", cache), "A cache"),
+        RECHECK if recheck is None else recheck
     )
 
 
@@ -448,16 +451,16 @@ def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]) 
                 f"`{given[0]}` belongs to the task that was given; it must be left out."
             )
         return problem
-    if problem is None:
-        raise InvalidArgumentError(
-            "`problem` must be a registered name, a simulator or a task; got None. "
-            "The command `archgym list simulators` lists the names."
-        )
-    if callable(problem) and not isinstance(problem, Simulator):
+    if callable(problem) and not isinstance(problem, Simulator | type):
         name = getattr(problem, "__name__", "function")
         raise InvalidArgumentError(
             f"`{name}` must say what it takes and returns to be searched. Decorate it with "
             '@archgym.simulator(space=[...], metrics={"...": "minimise"}).'
+        )
+    if not isinstance(problem, str | Simulator):
+        raise InvalidArgumentError(
+            f"`problem` must be a registered name, a simulator or a task; got {problem!r}. "
+            + ("Make an instance of the class first." if isinstance(problem, type) else _NAMES)
         )
     return Task.make(problem, **choices, **options)
 

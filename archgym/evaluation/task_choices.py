@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, final
 
-from archgym.checks import check_number
+from archgym.checks import check_number, check_path
 from archgym.errors import (
     ArchGymError,
     InvalidArgumentError,
@@ -260,6 +260,7 @@ def resolve_simulator(choices: TaskChoices) -> tuple[Simulator, str]:
       FileFormatError: The stand-in is damaged or of another format.
     """
     if choices.stand_in is not None:
+        check_path("stand_in", choices.stand_in)
         choices = _with_space_of(choices, choices.stand_in)
     whole, space_name = _resolve_whole(choices)
     with choosing("simulator"):
@@ -281,8 +282,10 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
       FileFormatError: Their file is damaged.
     """
     measured, digest = choices.measured, choices.measured_digest
-    confidence = 0.5 if choices.confidence is None else choices.confidence
-    if (measured, confidence, digest) == (None, 0.5, None):
+    confidence = 0.5
+    if choices.confidence is not None:
+        confidence = check_number("confidence", choices.confidence, 0.5, 0.999)
+    if measured is None and digest is None and confidence == 0.5:
         return whole
     with choosing("measured"):
         bare = whole.unrestricted
@@ -295,7 +298,9 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
             raise InvalidArgumentError(
                 "A task with [measured=…] needs its measurements. Give the file: --measured FILE."
             )
-        path = None if measured is None else choices.resolved_path(measured)
+        path = None
+        if measured is not None:
+            path = choices.resolved_path(str(check_path("measured", measured)))
         # The core does not know how errors are modelled.
         module = importlib.import_module("archgym.measurements.calibrated")
         made: Simulator = module.CalibratedSimulator(bare, path, confidence, digest)
@@ -423,8 +428,8 @@ def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkl
     if isinstance(workload, str | Path):
         workload = [workload]
     if isinstance(workload, Mapping):
-        pairs = [(name, check_number("weight", w, 0.0)) for name, w in workload.items()]
-    elif isinstance(workload, Sequence):
+        pairs = [(n, check_number(f"workload[{n!r}]", w, 0.0)) for n, w in workload.items()]
+    elif isinstance(workload, Sequence) and all(isinstance(n, str | Path) for n in workload):
         pairs = [(str(name), 1.0) for name in workload]
     else:
         raise InvalidArgumentError(
@@ -493,7 +498,8 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
                     "`objective` must be left out where `minimise` or `maximise` is given; got "
                     f"{choices.objective!r}."
                 )
-            objective = objective_of(_names(choices.minimise), _names(choices.maximise), metrics)
+            named = (_names(name, getattr(choices, name)) for name in ("minimise", "maximise"))
+            objective = objective_of(*named, metrics)
         else:
             objective = _objective(simulator, choices.objective, choices.revision)
     with _telling_where_metrics_are(simulator), choosing("subject_to"):
@@ -573,9 +579,9 @@ def _with_limits_of(simulator: Simulator, objective: Objective, is_own: bool) ->
     return with_limits(objective, [*kept, *missing], simulator.metrics)
 
 
-def _names(metrics: str | Sequence[str] | None) -> list[str]:
-    texts = listed_texts("Metrics", metrics, "time_ns")
-    return [name.strip() for text in texts for name in text.split(",")]
+def _names(name: str, metrics: str | Sequence[str] | None) -> list[str]:
+    texts = listed_texts(name, metrics, "time_ns")
+    return [metric.strip() for text in texts for metric in text.split(",")]
 
 
 def recorded_objective(recipe: Mapping[str, Any]) -> str:
