@@ -9,7 +9,7 @@ import typer
 from archgym.cli.console.terminal import heading, number, say, table, write_json
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import assignments, design_with, further_assignments
-from archgym.errors import InvalidArgumentError
+from archgym.errors import InvalidArgumentError, check_known
 
 if TYPE_CHECKING:
     from archgym.simulators.kv.simulator import KvSimulator
@@ -60,13 +60,10 @@ def analyse_trace(
     json: JsonOption = False,
 ) -> None:
     """Show reuse, contexts of live sessions, and hits over memory by policy and optimum."""
-    from archgym.errors import unknown_name
     from archgym.simulators.kv.kernel.layout import POLICIES as KNOWN
     from archgym.simulators.kv.workloads import POLICIES
 
-    for policy in policies or ():
-        if policy not in KNOWN:
-            raise unknown_name("policy", policy, KNOWN)
+    check_known("policy", policies or (), KNOWN)
     simulator = _simulator("vllm", options, out, (*_OF_TRACE, "live"))
     found = _analysis(simulator, trace, block, tuple(policies or POLICIES))
     gib = block * simulator.kv_bytes_per_token / 2**30
