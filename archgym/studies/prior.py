@@ -175,12 +175,7 @@ def _start_design(task: Task, entry: Any) -> np.ndarray:
 
 
 def filled_indices(space: DesignSpace, design: Mapping[str, Any], subject: str) -> np.ndarray:
-    """Return indices of a design, (n_parameters,); reported where parameters have their defaults.
-
-    Args:
-      space: Space of the design.
-      design: Values by parameter.
-      subject: Argument that the design was given as.
+    """Return indices of a design, and report parameters of argument `subject` at their defaults.
 
     Raises:
       InvalidDesignError: A name or value is not in the space.
@@ -194,8 +189,8 @@ def filled_indices(space: DesignSpace, design: Mapping[str, Any], subject: str) 
     return space.indices_of(filled)
 
 
-def _log(study: StudySource) -> StudyLog:
-    return study if isinstance(study, StudyLog) else read_study(check_path("warm_start", study))
+def _log(of: StudySource) -> StudyLog:
+    return of if isinstance(of, StudyLog) else read_study(str(check_path("warm_start", of)))
 
 
 def best_first(task: Task, log: StudyLog) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

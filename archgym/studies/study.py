@@ -37,6 +37,7 @@ from archgym.measurements.file import MEASURED_NAME, append_measurements
 from archgym.measurements.spreadsheet import measured, wrong_unit
 from archgym.runtime.closing import Closing
 from archgym.runtime.interruption import Interruption
+from archgym.runtime.reductions import report_loss
 from archgym.spaces.design import Design
 from archgym.spaces.space import design_keys
 from archgym.studies.arguments import (
@@ -68,7 +69,13 @@ from archgym.studies.metadata import (
     new_header,
     read_header,
 )
-from archgym.studies.prior import PRIOR_NAME, StoredPrior, StudySource, filled_indices, start_designs
+from archgym.studies.prior import (
+    PRIOR_NAME,
+    StoredPrior,
+    StudySource,
+    filled_indices,
+    start_designs,
+)
 from archgym.studies.replay import Ending, Progress, Recorder
 from archgym.studies.snapshot import StudyLog, StudyResult, gaps_text, read_state
 
@@ -399,8 +406,7 @@ class Study(Closing):
         """
         if not callable(getattr(callback, "on_trials", None)):
             raise InvalidArgumentError(
-                "`callbacks` must have the method `on_trials(study, trials)`; got "
-                f"{callback!r}."
+                f"`callbacks` must have the method `on_trials(study, trials)`; got {callback!r}."
             )
         self._callbacks.append(callback)
 
@@ -602,6 +608,8 @@ class Study(Closing):
             designs = loop.ask(n) if loop is not None else []
             if loop is not None and loop.ended is not None:
                 self._end_loop(loop.ended)
+            if designs and len(designs) < n and (idle := self.idle_workers(n)):
+                report_loss(idle)
             return designs
 
     def tell(
