@@ -3,6 +3,7 @@
 import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from decimal import Decimal
 from numbers import Integral, Real
 from os import PathLike
@@ -68,6 +69,13 @@ def parse_whole(name: str, given: Any, low: int, high: int) -> int:
             f"`{name}` must be a whole number from {low:,} to {high:,}; got {came!r}."
         )
     return int(number)
+
+
+def as_number(value: Any) -> Any:
+    """Return the number that a text states as a float, and all else as it is."""
+    with suppress(ValueError):
+        return float(value) if isinstance(value, str) else value
+    return value
 
 
 def check_number(name: str, value: Any, low: float, high: float | None = None) -> float:

@@ -28,7 +28,7 @@ from archgym.files.remote import require_local
 from archgym.files.storage import file_stem
 from archgym.report.decision import Decision, Robust, decide
 from archgym.report.plots import SearchPlots
-from archgym.runtime.deadline import within
+from archgym.runtime.interruption import within
 from archgym.studies.arguments import require_agent_class
 from archgym.studies.front import study_front
 from archgym.studies.metadata import RUNS_FOLDER, STUDY_NAME, read_header
@@ -399,11 +399,8 @@ def search_executor(
     executor = executor_for(workers, timeout_s, task)
     if cache is None:
         return executor
-    return CachedExecutor(
-        executor,
-        require_local(check_path("cache", cache), "A cache"),
-        RECHECK if recheck is None else recheck
-    )
+    place = require_local(str(check_path("cache", cache)), "A cache")
+    return CachedExecutor(executor, place, RECHECK if recheck is None else recheck)
 
 
 def run_folders(task: Task, agent: str, seed: int, option: str) -> Iterator[Path]:
@@ -432,8 +429,8 @@ def _within(
     """Return the task; a Python function has the time of one design for the default design."""
     if timeout_s is None or not isinstance(problem, FunctionSimulator):
         return _task(problem, choices, options)
-    limit = check_number("timeout_s", timeout_s, 1e-9)
     try:
+        limit = check_number("timeout_s", timeout_s, 1e-9)
         return within(limit, lambda: _task(problem, choices, options))
     except TimeoutError:
         raise SimulatorError(

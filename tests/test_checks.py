@@ -28,7 +28,9 @@ def test_whole_number_may_be_written_with_an_exponent(text: str) -> None:
     assert whole(float(text)) == 1000
 
 
-@pytest.mark.parametrize("text", ["1.5", "1e-3", "", "e3", "1e9", "nan", "inf", "1_0", "٣", "1e999"])
+@pytest.mark.parametrize(
+    "text", ["1.5", "1e-3", "", "e3", "1e9", "nan", "inf", "1_0", "٣", "1e999"]
+)
 def test_text_that_is_no_whole_number_within_the_limits_is_refused(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match="`n` must be a whole number from 1 to 5,000; g"):
         parse_whole("n", text, 1, 5000)

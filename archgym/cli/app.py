@@ -294,24 +294,17 @@ def _called(given: list[str]) -> Any:
     try:
         return app(args=given, prog_name=_PROGRAM, standalone_mode=False)
     except Exception as error:
-        # Nothing has run yet. Types of options are not public in Typer.
-        plain = _with_plain_number(given, getattr(getattr(error, "param", None), "opts", ()))
-        if not _is_usage_error(error) or plain is None:
+        # Types of options are not public in Typer. Nothing has run yet.
+        options = getattr(getattr(error, "param", None), "opts", ())
+        plain = []
+        for before, argument in zip(["", *given], given, strict=False):
+            heads = (head for o in options for head in (f"{o}=", o))
+            head = next(filter(argument.startswith, heads), "")
+            number = whole(argument.removeprefix(head)) if head or before in options else argument
+            plain.append(f"{head}{number}" if isinstance(number, int) else argument)
+        if plain == given or not _is_usage_error(error):
             raise
     return _called(plain)
-
-
-def _with_plain_number(given: list[str], options: Sequence[str]) -> list[str] | None:
-    """Return arguments with 1000 for the 1e3 of an option; None where it has another text."""
-    for place, argument in enumerate(given):
-        heads = [f"{option}=" if option.startswith("--") else option for option in options]
-        heads += [""] if place and given[place - 1] in options else []
-        for head in heads:
-            text = argument.removeprefix(head)
-            number = whole(text) if argument.startswith(head) else text
-            if isinstance(number, int) and str(number) != text:
-                return [*given[:place], f"{head}{number}", *given[place + 1 :]]
-    return None
 
 
 def _local(argument: str) -> str:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, final
 
-from archgym.checks import check_number, check_path
+from archgym.checks import as_number, check_number, check_path
 from archgym.errors import (
     ArchGymError,
     InvalidArgumentError,
@@ -195,7 +195,7 @@ class TaskChoices:
             self,
             options=options,
             measured_digest=digest or self.measured_digest,
-            confidence=self.confidence if text is None else _confidence_of(text),
+            confidence=self.confidence if text is None else as_number(text),
         )
 
     def check_version(self, simulator: Simulator) -> None:
@@ -227,18 +227,6 @@ class TaskChoices:
         if self.folder is not None and (self.folder / name).is_file():
             return str((self.folder / name).absolute())
         return str(name)
-
-
-def _confidence_of(text: str) -> float:
-    """Return the confidence that a task's id states.
-
-    Raises:
-      InvalidArgumentError: It is not a number.
-    """
-    try:
-        return float(text)
-    except ValueError:
-        raise InvalidArgumentError(f"`confidence` must be a number; got {text!r}.") from None
 
 
 @contextmanager
@@ -282,9 +270,8 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
       FileFormatError: Their file is damaged.
     """
     measured, digest = choices.measured, choices.measured_digest
-    confidence = 0.5
-    if choices.confidence is not None:
-        confidence = check_number("confidence", choices.confidence, 0.5, 0.999)
+    given = choices.confidence
+    confidence = 0.5 if given is None else check_number("confidence", given, 0.5, 0.999)
     if measured is None and digest is None and confidence == 0.5:
         return whole
     with choosing("measured"):
@@ -428,7 +415,7 @@ def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkl
     if isinstance(workload, str | Path):
         workload = [workload]
     if isinstance(workload, Mapping):
-        pairs = [(n, check_number(f"workload[{n!r}]", w, 0.0)) for n, w in workload.items()]
+        pairs = [(n, check_number(f"workload weight {n}", w, 0.0)) for n, w in workload.items()]
     elif isinstance(workload, Sequence) and all(isinstance(n, str | Path) for n in workload):
         pairs = [(str(name), 1.0) for name in workload]
     else:
@@ -498,8 +485,8 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
                     "`objective` must be left out where `minimise` or `maximise` is given; got "
                     f"{choices.objective!r}."
                 )
-            named = (_names(name, getattr(choices, name)) for name in ("minimise", "maximise"))
-            objective = objective_of(*named, metrics)
+            sought = _names(choices, "minimise"), _names(choices, "maximise")
+            objective = objective_of(*sought, metrics)
         else:
             objective = _objective(simulator, choices.objective, choices.revision)
     with _telling_where_metrics_are(simulator), choosing("subject_to"):
@@ -579,8 +566,8 @@ def _with_limits_of(simulator: Simulator, objective: Objective, is_own: bool) ->
     return with_limits(objective, [*kept, *missing], simulator.metrics)
 
 
-def _names(name: str, metrics: str | Sequence[str] | None) -> list[str]:
-    texts = listed_texts(name, metrics, "time_ns")
+def _names(choices: TaskChoices, name: str) -> list[str]:
+    texts = listed_texts(name, getattr(choices, name), "time_ns")
     return [metric.strip() for text in texts for metric in text.split(",")]
 
 

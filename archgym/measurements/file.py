@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from archgym.checks import check_path
-from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, StorageError
+from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
 from archgym.files.json_types import typed
 from archgym.files.storage import is_there, open_file, require_own, storage_errors, write_atomic
 
@@ -142,18 +142,19 @@ def read_measurements(path: str | Path) -> Measurements:
     return Measurements(path, tuple(rows), tuple(chains))
 
 
-def require_there(path: str | Path) -> None:
-    """Refuse a file of measurements that a task was made with and that is gone.
+def require_there(path: str | Path) -> str | Path:
+    """Return the file of measurements that a task was made with.
 
     Raises:
-      StorageError: It is gone.
+      InvalidArgumentError: It is gone.
     """
-    if not is_there(path):
-        raise StorageError(
-            f"{path} must hold the measurements that the task was made with; it is missing. Put it "
-            "into the study's folder or next to it, or give its new place to `archgym decide` or "
-            "`archgym resume`: --measured FILE."
-        )
+    if is_there(path):
+        return path
+    raise InvalidArgumentError(
+        f"{path} must hold the measurements that the task was made with; it is missing. Put it "
+        "into the study's folder or next to it, or give its new place to `archgym decide` or "
+        "`archgym resume`: --measured FILE."
+    )
 
 
 def with_moved(task: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, final
 
 from archgym.checks import parse_whole
-from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
+from archgym.errors import FileFormatError, unknown_name
 from archgym.files.storage import open_file, storage_errors
 from archgym.rules.checker import ArraySpec, Checker, Tunable, number_of
 from archgym.rules.domain import Domain

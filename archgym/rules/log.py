@@ -78,11 +78,6 @@ class Attempt:
     loss: float | None
     """Mean over the traces; None for an infeasible rule."""
 
-    @property
-    def number(self) -> int:
-        """Its number, from 1, as people count."""
-        return self.seq + 1
-
     def to_json(self) -> dict[str, Any]:
         """Return the attempt as a record."""
         return {
@@ -233,7 +228,7 @@ class RuleLog(Closing):
         They give other results when evaluated again, or lie beyond the budget.
         """
         return [
-            each.number
+            each.seq + 1
             for each in self.attempts
             if each.seq >= self.header.budget
             or self._measured(each.source, each.constants, each.seq) != each

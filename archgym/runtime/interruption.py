@@ -9,12 +9,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import copy_context
 from types import FrameType
 from typing import Any, Self, TypeVar, final
 
 from archgym.errors import StudyInterrupted
 
 T = TypeVar("T")
+_Results = queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]]
 # chosen: a study must end within two seconds.
 _REPEAT_S = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -88,26 +90,14 @@ class Interruption:
         """
         if not self._former:
             return work()
-        results: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = (
-            queue.SimpleQueue()
-        )
-
-        def run() -> None:
-            try:
-                results.put((work(), None))
-            except BaseException as error:
-                results.put((None, error))
-
+        results: _Results[T] = queue.SimpleQueue()
         if self._jobs is None:
             self._jobs = queue.SimpleQueue()
             threading.Thread(
                 target=_serve, args=(self._jobs,), name="archgym-evaluation", daemon=True
             ).start()
-        self._jobs.put(run)
-        result, error = results.get()
-        if error is not None:
-            raise error
-        return result  # type: ignore[return-value]  # present where there is no error
+        self._jobs.put(lambda: _put(results, work))
+        return _result(results)
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._caught is None:
@@ -123,6 +113,35 @@ class Interruption:
         assert main is not None
         while not self._is_over.wait(_REPEAT_S):
             signal.pthread_kill(main, number)
+
+
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """Return the result of `work`, for which a thread of its own waits no longer than a time.
+
+    Raises:
+      TimeoutError: The time [s] is over; `work` continues in a daemon thread.
+    """
+    results: _Results[T] = queue.SimpleQueue()
+    run = copy_context().run
+    threading.Thread(target=run, args=(_put, results, work), daemon=True).start()
+    try:
+        return _result(results, min(seconds, threading.TIMEOUT_MAX))
+    except queue.Empty:
+        raise TimeoutError from None
+
+
+def _put(results: "_Results[T]", work: Callable[[], T]) -> None:
+    try:
+        results.put((work(), None))
+    except BaseException as error:
+        results.put((None, error))
+
+
+def _result(results: "_Results[T]", seconds: float | None = None) -> T:
+    result, error = results.get(timeout=seconds)
+    if error is not None:
+        raise error
+    return result  # type: ignore[return-value]  # present where there is no error
 
 
 def _serve(jobs: "queue.SimpleQueue[Callable[[], None] | None]") -> None:

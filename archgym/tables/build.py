@@ -34,16 +34,7 @@ from archgym.tables.cluster import simulate_on_ray
 from archgym.tables.content import MAX_ROWS, TableContent
 from archgym.tables.file import TableFile
 from archgym.tables.optimum import OptimumSearch, tasks_of
-from archgym.tables.parts import (
-    PART_SIZE,
-    Build,
-    Part,
-    PartClaims,
-    discard_empty,
-    is_done,
-    read_part,
-    write_plan,
-)
+from archgym.tables.parts import PART_SIZE, Build, Part, PartClaims, is_done, read_part, write_plan
 from archgym.tables.simulation import simulate_parts
 from archgym.tables.writing import TableWriter
 
@@ -137,6 +128,7 @@ def build_table(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
     n_workers = check_whole("workers", workers or min(cores, MAX_WORKERS), 1, MAX_WORKERS)
     build = _planned(task, out if ray is None else out.absolute())
+    is_new = not build.folder.exists()
     make_folder(build.folder)
     report = _Report(build, out, progress, announce)
     try:
@@ -158,7 +150,8 @@ def build_table(
         # cannot be read, or written, or are no longer all there.
         is_gone = isinstance(error, FileFormatError | InvalidArgumentError | OSError)
         if not (is_gone and is_there(out)):
-            discard_empty(build)
+            if is_new and not any(build.folder.glob("*-[0-9]*[0-9]")):
+                shutil.rmtree(build.folder, ignore_errors=True)
             if isinstance(error, SimulatorError) and build.folder.exists():
                 raise SimulatorError(f"{error}. Results so far stay in {build.folder}.") from None
             raise

@@ -170,27 +170,6 @@ class PartClaims:
             self.release(part)
 
 
-def discard_empty(build: Build) -> None:
-    """Remove the folder of a build without results, unless it is another's or in use."""
-    with suppress(OSError):
-        names = [item.name for item in build.folder.iterdir()]
-        plan = (build.folder / PLAN_NAME).read_text()
-        if plan != _plan(build) or any(not n.endswith((".lock", PLAN_NAME)) for n in names):
-            return
-        for name in names:
-            if name.endswith(".lock"):
-                with (build.folder / name).open() as handle:
-                    # Another process simulates a part, or has begun to.
-                    fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        for name in names:
-            (build.folder / name).unlink()
-        build.folder.rmdir()
-
-
-def _plan(build: Build) -> str:
-    return json.dumps({"key": build.key}) + "\n"
-
-
 def is_done(build: Build, part: int) -> bool:
     """Return True if a part is written and whole."""
     is_written = is_there(build.path(part))
@@ -257,4 +236,4 @@ def write_plan(build: Build) -> None:
         raise InvalidArgumentError(
             f"{build.folder} must be new or of this table; it holds {min(others)!r}. Move it away."
         )
-    write_atomic(path, _plan(build))
+    write_atomic(path, json.dumps({"key": build.key}) + "\n")

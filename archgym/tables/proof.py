@@ -19,7 +19,7 @@ from archgym.evaluation.limits import Limit, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective
 from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Task
-from archgym.runtime.deadline import within
+from archgym.runtime.interruption import within
 from archgym.runtime.progress import StageProgress
 from archgym.tables.simulation import Pace
 
@@ -249,9 +249,7 @@ class _Search:
     def _pieces(self, work: Literal["bounds", "designs"], n: int) -> Iterator[slice]:
         """Yield rows to work on at once, until all are done or the time is over; the first always.
 
-        Args:
-          work: Kind of work; of each, some rows come also after the time.
-          n: Number of rows.
+        Of each kind of work, the first rows come also after the time.
         """
         start, done = 0, self._n_bounded if work == "bounds" else self._n_evaluated
         while start < n and not ((start or done) and self._is_late):

@@ -48,7 +48,10 @@ def test_texts_and_values_make_equal_simulators() -> None:
 
 def test_whole_number_may_have_an_exponent_and_has_one_id() -> None:
     for given in ("1e3", 1e3, "1000"):
-        assert (Timer(ticks=given).given[1], Timer(ticks=given).options) == (1000, {"ticks": "1000"})
+        assert (Timer(ticks=given).given[1], Timer(ticks=given).options) == (
+            1000,
+            {"ticks": "1000"},
+        )
 
 
 def test_a_word_stands_for_the_default() -> None:

@@ -268,7 +268,7 @@ def test_build_that_fails_without_a_result_leaves_no_folder(
     task = toy_task("light")
     monkeypatch.setattr(ToySimulator, "simulate", broken)
 
-    with pytest.raises(SimulatorError, match="boom$"):
+    with pytest.raises(SimulatorError, match=r"boom$"):
         build_table(task, tmp_path / "table.parquet", 1)
     assert not list(tmp_path.iterdir())
 

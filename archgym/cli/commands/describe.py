@@ -170,15 +170,16 @@ def _option_doc(kind: "type[Simulator]", name: str) -> str:
 
 def _values(option: "DeclaredOption") -> str:
     """Return the values that an option may have, the default starred or named."""
-    text, is_none = option.values, option.default is None
-    default = option.option.word or ("" if is_none else option.text(option.default, option.default))
-    if option.option.word or option.kind is bool or default in option.option.names:
-        return re.sub(rf"(?<!\S){re.escape(default)}(?=,| or |$)", f"{default}*", text, count=1)
-    is_number = option.kind in (int, float) and not is_none
+    text, default, limits = option.values, option.default, option.option
+    is_number = option.kind in (int, float) and default is not None
     # What lies outside the limits stands for no choice, and so does an empty text.
-    if is_number and not option.option.low <= option.default <= option.option.high:
+    is_none = default in (None, "") or (is_number and not limits.low <= default <= limits.high)
+    if is_none and not limits.word:
         return text
-    return f"{text} (default: {default})" if default else text
+    shown = limits.word or option.text(default, default)
+    if limits.word or option.kind is bool or shown in limits.names:
+        return re.sub(rf"(?<!\S){re.escape(shown)}(?=,| or |$)", f"{shown}*", text, count=1)
+    return f"{text} (default: {shown})"
 
 
 def _starred(name: str, default: str) -> str:

@@ -170,7 +170,7 @@ def read_design(path: Path) -> dict[str, Any]:
 
 
 def read_designs(path: Path, space: "DesignSpace") -> "list[Mapping[str, Any]]":
-    """Return the whole designs of a JSON file's member `designs`, or its one design, checked.
+    """Return the designs of a JSON file's member `designs`, or its one design, checked.
 
     Raises:
       FileFormatError: The file has another content.
