@@ -249,6 +249,17 @@ class DesignSpace:
         data["parameters"] = [{**p, "doc": ""} for p in data["parameters"]]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
 
+    @cached_property
+    def are_ordered(self) -> np.ndarray:
+        """True where the values of a parameter have an order, (n_parameters,) bool."""
+        return np.array([parameter.is_ordered for parameter in self.parameters], dtype=bool)
+
+    @cached_property
+    def are_listed(self) -> np.ndarray:
+        """True where values have an order or are equally near, (n_parameters,) bool."""
+        kinds = Permutation | Factorisation
+        return self.are_ordered | [not isinstance(each, kinds) for each in self.parameters]
+
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DesignSpace) and self.digest == other.digest
 
