@@ -4,7 +4,7 @@ import math
 import sys
 from collections.abc import Callable
 from functools import cache
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
 
@@ -55,19 +55,12 @@ class GaussianProcess:
         """
         self._groups = groups
         self._n_groups = int(groups.max()) + 1 if len(groups) else 0
-        centre = math.log(_WEIGHT_AT_ONE / max(self._n_groups, 1))
-        self._centres = np.concatenate(
-            [
-                np.full(self._n_groups, centre),
-                [_AMPLITUDE_CENTRE, _AMPLITUDE_CENTRE, _NOISE_CENTRE],
-            ]
-        )
-        self._spreads = np.concatenate(
-            [
-                np.full(self._n_groups, _WEIGHT_SPREAD),
-                [_AMPLITUDE_SPREAD, _AMPLITUDE_SPREAD, _NOISE_SPREAD],
-            ]
-        )
+        n = self._n_groups
+        centre = math.log(_WEIGHT_AT_ONE / max(n, 1))
+        others = [_AMPLITUDE_CENTRE, _AMPLITUDE_CENTRE, _NOISE_CENTRE]
+        self._centres = np.array([centre] * n + others)
+        spreads = [_AMPLITUDE_SPREAD, _AMPLITUDE_SPREAD, _NOISE_SPREAD]
+        self._spreads = np.array([_WEIGHT_SPREAD] * n + spreads)
         self._values = self._centres.copy()
         self._is_new = True
         self._rooms = {} if rooms is None else rooms
@@ -88,20 +81,9 @@ class GaussianProcess:
         centred = features - features.mean(axis=0)
         bounds = [(c - _BOUND, c + _BOUND) for c in self._centres.tolist()]
         rounds = _FIRST_ROUNDS if self._is_new else _LATER_ROUNDS
-        last: list[Any] = [b"", y]
-
-        def loss(values: np.ndarray) -> float:
-            found, gradient = self._loss(values, centred, y)
-            last[:] = values.tobytes(), gradient
-            return found
-
-        def gradient(values: np.ndarray) -> np.ndarray:
-            # SciPy asks where it asked for the loss; its own way to take both at once is slow.
-            if last[0] != values.tobytes():
-                loss(values)
-            return np.asarray(last[1])
-
-        found, _, _ = minimize(loss, self._values, gradient, bounds=bounds, maxiter=rounds)
+        found, *_ = minimize(
+            self._loss, self._values, args=(centred, y), bounds=bounds, maxiter=rounds
+        )
         if np.isfinite(found).all():
             self._values = np.asarray(found)
         self._is_new = False
@@ -184,9 +166,6 @@ class GaussianProcess:
             self._rooms[number] = np.empty(size)
         return np.ndarray(shape, buffer=self._rooms[number])
 
-    def _five(self, n: int, m: int) -> _Rooms:
-        return tuple([self._room(number, (n, m)) for number in range(5)])
-
     def _room_like(self, number: int, array: np.ndarray) -> np.ndarray:
         """Return room in the order of an array's entries, which decides the last bits of sums."""
         is_by_column = array.strides[0] < array.strides[1]
@@ -201,14 +180,49 @@ class GaussianProcess:
     def _kernel(
         self, one: np.ndarray, other: np.ndarray, ones: np.ndarray, others: np.ndarray
     ) -> np.ndarray:
-        """Return the kernel, (n, m), of rows with these squared lengths.
+        """Return the kernel, (n, m), of rows with these squared lengths; see `_filled`."""
+        return self._filled(one, other, ones, others, self._a, self._s)[4]
 
-        It lies in memory that the next call takes.
+    def _filled(
+        self,
+        one: np.ndarray,
+        other: np.ndarray,
+        ones: np.ndarray,
+        others: np.ndarray,
+        a: float,
+        s: float,
+    ) -> _Rooms:
+        """Return the kernel of n and m rows and its parts, in memory that the next call takes.
+
+        Returns:
+          Five arrays, (n, m): sqrt(5) times the distances, exponentials of these but negative, the
+          Matern-5/2 part for an amplitude of 1, products of the rows, and the kernel.
         """
-        rooms = self._five(len(one), len(other))
-        np.matmul(one, other.T, out=rooms[3])
-        _write_kernel(ones, others, self._a, self._s, rooms)
-        return rooms[4]
+        rooms = tuple([self._room(number, (len(one), len(other))) for number in range(5)])
+        root, decay, matern, product, kernel = rooms
+        loops = _loops()
+        np.matmul(one, other.T, out=product)
+        if loops:
+            loops[0](ones, others, rooms)
+        else:
+            np.add(ones[:, None], others[None, :], out=root)
+            root -= product * 2.0
+            np.maximum(root, 0.0, out=root)
+            root *= 5.0
+            np.sqrt(root, out=root)
+            np.negative(root, out=decay)
+        # By NumPy in any case, since the last bits of others differ.
+        np.exp(decay, out=decay)
+        if loops:
+            loops[1](a, s, rooms)
+        else:
+            np.multiply(root, root, out=matern)
+            matern /= 3.0
+            matern += root + 1.0
+            matern *= decay
+            np.multiply(product, a, out=kernel)
+            kernel += matern * s
+        return rooms
 
     def _parts(self, values: np.ndarray) -> tuple[np.ndarray, float, float, float]:
         """Return weights of features, amplitudes of both parts, and noise."""
@@ -220,12 +234,10 @@ class GaussianProcess:
         self, values: np.ndarray, features: np.ndarray, y: np.ndarray
     ) -> tuple[float, np.ndarray]:
         """Return the negative logarithm of the posterior and its gradient."""
-        rooms = root, decay, matern, product, kernel = self._five(len(y), len(y))
         weights, a, s, noise = self._parts(values)
         z = features * np.sqrt(weights)
         lengths = self._lengths(z)
-        np.matmul(z, z.T, out=product)
-        _write_kernel(lengths, lengths, a, s, rooms)
+        rooms = root, decay, matern, product, kernel = self._filled(z, z, lengths, lengths, a, s)
         _diagonal(kernel)[:] += noise + _JITTER
         lower = _cholesky(kernel)
         inverse_lower = _inverse(lower)
@@ -234,8 +246,8 @@ class GaussianProcess:
         off = (values - self._centres) / self._spreads
         loss = 0.5 * y @ alpha + np.log(_diagonal(lower)).sum() + 0.5 * off @ off
         # Derivative of the Matern kernel by the squared distance.
-        factor, slope, loops = -5.0 / 6.0 * s, kernel, _loops()
-        if loops:
+        factor, slope = -5.0 / 6.0 * s, kernel
+        if loops := _loops():
             loops[2](alpha, half, factor, rooms)
         else:
             half -= np.multiply(alpha[:, None], alpha, out=slope)
@@ -263,46 +275,10 @@ def _scale(targets: np.ndarray) -> float:
     return scale if scale > 1e-12 else 1.0
 
 
-def _write_kernel(ones: np.ndarray, others: np.ndarray, a: float, s: float, rooms: _Rooms) -> None:
-    """Write the kernel of n and m rows.
-
-    Args:
-      ones: (n,), squared lengths of the rows.
-      others: (m,), those of the other rows.
-      a: Amplitude of the linear part.
-      s: Amplitude of the Matern-5/2 part.
-      rooms: Five arrays, (n, m), of which the fourth holds products of the rows. The others take
-        sqrt(5) times the distances, exponentials of that but negative, the Matern-5/2 part for an
-        amplitude of 1, and the kernel.
-    """
-    root, decay, matern, product, kernel = rooms
-    loops = _loops()
-    if loops:
-        loops[0](ones, others, rooms)
-    else:
-        np.add(ones[:, None], others[None, :], out=root)
-        root -= product * 2.0
-        np.maximum(root, 0.0, out=root)
-        root *= 5.0
-        np.sqrt(root, out=root)
-        np.negative(root, out=decay)
-    # By NumPy in any case, since the last bits of others differ.
-    np.exp(decay, out=decay)
-    if loops:
-        loops[1](a, s, rooms)
-    else:
-        np.multiply(root, root, out=matern)
-        matern /= 3.0
-        matern += root + 1.0
-        matern *= decay
-        np.multiply(product, a, out=kernel)
-        kernel += matern * s
-
-
 def _loops() -> tuple[Callable[..., None], ...]:
     """Return loops that do what NumPy does here, to the last bit, in a third of the time.
 
-    They are compiled, so there are none where no simulator has loaded the library for that.
+    There are none where no simulator has loaded the library that compiles them.
     """
     return _compiled() if "archgym.runtime.kernels" in sys.modules else ()
 
