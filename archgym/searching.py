@@ -18,7 +18,7 @@ from archgym.errors import (
     StudyLockedError,
 )
 from archgym.evaluation.cache import RECHECK, CachedExecutor
-from archgym.evaluation.executor import Executor, executor_for
+from archgym.evaluation.executor import Executor, executor_for, within
 from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Simulator
@@ -28,7 +28,6 @@ from archgym.files.remote import require_local
 from archgym.files.storage import file_stem
 from archgym.report.decision import Decision, Robust, decide
 from archgym.report.plots import SearchPlots
-from archgym.runtime.interruption import within
 from archgym.studies.arguments import require_agent_class
 from archgym.studies.front import study_front
 from archgym.studies.metadata import RUNS_FOLDER, STUDY_NAME, read_header
@@ -46,7 +45,6 @@ logger = logging.getLogger(__name__)
 _MAX_FOLDERS = 10_000
 # chosen: start designs that are found; the model of `auto` begins after eight results.
 _MOST_STARTS = 6
-_NAMES = "The command `archgym list simulators` lists the names."
 # Arguments of other libraries, and ours.
 _OTHER_WORDS = {
     "minimize": "minimise",
@@ -456,8 +454,8 @@ def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]) 
         )
     if not isinstance(problem, str | Simulator):
         raise InvalidArgumentError(
-            f"`problem` must be a registered name, a simulator or a task; got {problem!r}. "
-            + ("Make an instance of the class first." if isinstance(problem, type) else _NAMES)
+            "`problem` must be a registered name (`archgym list simulators` lists them), a "
+            f"simulator or a task; got {problem!r}. Make an instance of a class first."
         )
     return Task.make(problem, **choices, **options)
 

@@ -409,6 +409,7 @@ class Study(Closing):
                 f"`callbacks` must have the method `on_trials(study, trials)`; got {callback!r}."
             )
         self._callbacks.append(callback)
+        self._recorder.on_new = _notifier(weakref.ref(self))
 
     @property
     def rules(self) -> tuple[int | None, str | None]:
@@ -558,8 +559,7 @@ class Study(Closing):
         self.extend(budget)
         used = executor if executor is not None else SerialExecutor()
         status = "interrupted"
-        with Interruption() as interruption:
-            self._recorder.interruption = interruption
+        with Interruption() as interruption, self._recorder.interruptible(interruption):
             try:
                 ended = self._search(self._agent, used, progress)
                 interruption.check()
@@ -752,7 +752,8 @@ class Study(Closing):
         self._own_executor = SerialExecutor()
         self._journal = JournalWriter(path, self.folder / TIMING_NAME, lease)
         self._recorder = Recorder(self.folder, self.task, header, journal.records, self._journal)
-        self._recorder.on_new = _notifier(weakref.ref(self))
+        if self._callbacks:
+            self._recorder.on_new = _notifier(weakref.ref(self))
         self._lease = lease
         before = StudyLog(self.folder, header, journal.records, state=state)
         gaps, self._was_complete = before.gaps, before.is_complete

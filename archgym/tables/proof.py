@@ -15,11 +15,11 @@ from typing import Any, Final, Literal, final
 import numpy as np
 
 from archgym.checks import check_number
+from archgym.evaluation.executor import within
 from archgym.evaluation.limits import Limit, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective
 from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Task
-from archgym.runtime.interruption import within
 from archgym.runtime.progress import StageProgress
 from archgym.tables.simulation import Pace
 
