@@ -553,8 +553,7 @@ class Study(Closing):
         self.extend(budget)
         used = executor if executor is not None else SerialExecutor()
         status = "interrupted"
-        with Interruption() as interruption:
-            self._recorder.interruption = interruption
+        with Interruption() as interruption, self._recorder.interruptible(interruption):
             try:
                 ended = self._search(self._agent, used, progress)
                 interruption.check()
