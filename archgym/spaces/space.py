@@ -330,6 +330,15 @@ class DesignSpace:
         """
         return self.design_at(self.indices_of(values))
 
+    def filled(self, values: Mapping[str, Any]) -> Design:
+        """Return the default design with some of its values replaced, checked.
+
+        Raises:
+          InvalidDesignError: As for `indices_of`.
+        """
+        is_mapping = isinstance(values, Mapping)
+        return self.design({**self.default, **values} if is_mapping else values)
+
     @property
     def default(self) -> Design:
         """Default design."""

@@ -46,6 +46,14 @@ def test_texts_and_values_make_equal_simulators() -> None:
     assert by_text.options == by_value.options == texts
 
 
+def test_whole_number_may_have_an_exponent_and_has_one_id() -> None:
+    for given in ("1e3", 1e3, "1000"):
+        assert (Timer(ticks=given).given[1], Timer(ticks=given).options) == (
+            1000,
+            {"ticks": "1000"},
+        )
+
+
 def test_a_word_stands_for_the_default() -> None:
     free, limited = Timer(limit="none"), Timer(limit="2.5")
 
