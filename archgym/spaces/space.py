@@ -491,6 +491,8 @@ class DesignSpace:
 
         Inactive parameters have their defaults, and `canonical_form` has renamed equal parts.
         """
+        if not len(indices):
+            return indices.astype(np.int64)
         if len(indices) > _REMEMBERED or indices.dtype != np.int64:
             return self._renamed(self._resolved(indices))
         # The agent, the journal and the simulator ask for the same designs one after the other.
