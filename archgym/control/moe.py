@@ -10,7 +10,7 @@ import numpy as np
 from archgym.checks import check_choice, check_whole
 from archgym.control.runs import Counter, Part, Run, completed
 from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
-from archgym.errors import InvalidDesignError
+from archgym.errors import InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.options import Option
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.moe.kernel import columns as col
@@ -143,7 +143,7 @@ def in_turns(n: int, seed: int, rate_per_s: float, long_prompt: int) -> Requests
     left, start = n, 0
     for kind, length in turns(rng, 2, 40, 100):
         length = min(left, length)
-        prompt, output, share = ((300, 150, 1.0), (long_prompt, 60, 0.35))[kind]
+        prompt, output, share = ((300, 150, 1.0), (long_prompt, 60, _LONG_RATE))[kind]
         drawn = generate_requests(
             length, int(rng.integers(1 << 31)), rate_per_s=share * rate_per_s, prompt_mean=prompt,
             output_mean=output, prompt_spread=0.5, output_spread=0.5, arrivals="gamma", cv=3.0,
@@ -164,6 +164,9 @@ _ACTIONS: Final = product(
         "max_tokens": (512, 2048, 8192),
     }
 )
+_LONG_RATE: Final = 0.35
+# chosen: two seconds of an episode, and a minute until the best static settings are known.
+_MOST_EPOCHS: Final = 20_000
 _LONG_PROMPTS: Final = {"train": 4000, "held-out": 4000, "programs": 2000}
 _DEFAULT, _SMALL_STEPS, _PROMPTS_FIRST = 7, 6, 17
 
@@ -205,6 +208,13 @@ def _task(
     episodes: Annotated[int, Option("Episodes of a split to test on.", low=1, high=5000)] = 10,
 ) -> ControlTask:
     """Return the task of one server."""
+    n_epochs = requests / rate * (1.0 + 1.0 / _LONG_RATE) / 2.0 * 1000.0 / epoch
+    if n_epochs > _MOST_EPOCHS:
+        raise InvalidArgumentError(
+            f"An episode of {name!r} must have about {_MOST_EPOCHS:,} epochs at most; {requests} "
+            f"requests at {rate:g}/s have {n_epochs:,.0f} of {epoch} ms. Raise `rate` or `epoch`, "
+            "or take fewer `requests`."
+        )
     simulator = _simulator(hardware, model)
     asked = replace(
         simulator.workload(simulator.default_workload).content, promise=Promise(ttft_ms, tpot_ms)

@@ -99,7 +99,7 @@ class Session:
 
     def step(self, actions: tuple[Any, ...]) -> tuple[np.ndarray, list[dict[str, float]]]:
         """Run an epoch; return rewards (n_agents,) and an info for each agent."""
-        if self._episode is None or self._episode.is_over:
+        if self.episode.is_over:
             raise ArchGymError("An episode that is over must be reset before it is stepped.")
         for action in actions:
             if action not in range(len(self.task.actions)):

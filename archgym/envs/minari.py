@@ -69,6 +69,13 @@ def record_minari(
       MissingExtraError: Minari is not installed.
       StorageError: The folder cannot be written.
     """
+    import gymnasium
+
+    if not isinstance(env, gymnasium.Env):
+        raise InvalidArgumentError(
+            "`env` must be an environment of one agent that `gymnasium.make` made, since Minari "
+            f"holds no teams and no vectors; got {type(env).__name__}."
+        )
     root = _checked_root(id, out)
     n_episodes = check_whole("episodes", episodes, 1, _MAX_ROWS)
     played = []
