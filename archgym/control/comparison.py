@@ -10,13 +10,7 @@ import numpy as np
 
 from archgym.analysis.statistics import Interval
 from archgym.checks import check_whole
-from archgym.control.policies import (
-    ControlPolicy,
-    Oracle,
-    beam,
-    hindsight_score,
-    proven_bound,
-)
+from archgym.control.policies import ControlPolicy, Oracle, beam, hindsight_score, proven_bound
 from archgym.control.tasks import ControlTask, Rollout, roll, task_of, unit
 from archgym.errors import InvalidArgumentError
 

@@ -211,9 +211,8 @@ def _task(
     n_epochs = requests / rate * (1.0 + 1.0 / _LONG_RATE) / 2.0 * 1000.0 / epoch
     if n_epochs > _MOST_EPOCHS:
         raise InvalidArgumentError(
-            f"An episode of {name!r} must have about {_MOST_EPOCHS:,} epochs at most; {requests} "
-            f"requests at {rate:g}/s have {n_epochs:,.0f} of {epoch} ms. Raise `rate` or `epoch`, "
-            "or take fewer `requests`."
+            f"An episode of {name!r} must have about {_MOST_EPOCHS:,} epochs at most; got about "
+            f"{n_epochs:,.0f}. Raise `rate` or `epoch`, or take fewer `requests`."
         )
     simulator = _simulator(hardware, model)
     asked = replace(

@@ -137,6 +137,30 @@ class Ducb(ControlPolicy):
 
 
 @final
+class Guard:
+    """Preference for a safe action, which grows with the distance from what was seen in training.
+
+    Another action has to promise a saving of `slope` for each unit that an observation lies farther
+    from those of training than half of them lie from each other.
+    """
+
+    def __init__(self, action: int, centres: np.ndarray, slope: float = 0.3) -> None:
+        """Take the action, and observations (n, n_inputs); programs left out chose the slope."""
+        self.action, self.centres, self.slope = action, centres, slope
+        # The nearest one is the observation itself.
+        self._radius = float(np.median(self._distances(centres, 3)))
+
+    def bonus(self, observations: np.ndarray) -> np.ndarray:
+        """Return what the safe action is preferred by, (n,)."""
+        return self.slope * np.maximum(0.0, self._distances(observations, 2) - self._radius)
+
+    def _distances(self, observations: np.ndarray, rank: int) -> np.ndarray:
+        """Return distances to a near centre, by rank from 0; the nearest may be an outlier."""
+        squares = [np.square(self.centres - each).sum(axis=1) for each in observations]
+        return np.sqrt(np.sort(squares, axis=1)[:, : rank + 1][:, -1])
+
+
+@final
 class Network(ControlPolicy):
     """A small network from an observation to a preference for each action, as data only.
 
@@ -149,6 +173,7 @@ class Network(ControlPolicy):
         layers: Sequence[tuple[np.ndarray, np.ndarray]],
         activation: str = "tanh",
         name: str = "network",
+        guard: Guard | None = None,
     ) -> None:
         """Take the layers.
 
@@ -157,15 +182,22 @@ class Network(ControlPolicy):
           layers: Weights (n_in, n_out) and biases (n_out,), first to last.
           activation: `tanh` or `relu`, after all but the last layer.
           name: Name for tables.
+          guard: Preference for a safe action outside what was seen in training.
         """
         self.name, self.task, self._activation = name, task, activation
+        self.guard = guard
         self.layers = [(np.asarray(w, np.float64), np.asarray(b, np.float64)) for w, b in layers]
         sizes = [(w.shape, b.shape) for w, b in self.layers]
         fits = all(len(w) == 2 and b == w[1:] for w, b in sizes) and all(
             before[0][1] == after[0][0] for before, after in pairwise(sizes)
         )
+        if guard is not None:
+            fits = fits and guard.centres.shape[1:] == sizes[0][0][:1]
+            fits = fits and 0 <= guard.action < sizes[-1][1][0]
         if not fits or not 1 <= len(layers) <= _MAX_LAYERS:
-            raise InvalidArgumentError(f"Layers must follow each other; got shapes {sizes!r}.")
+            raise InvalidArgumentError(
+                f"Layers must follow each other, and a guard fit them; got shapes {sizes!r}."
+            )
         check_choice("activation", activation, _ACTIVATIONS)
 
     def start(self, task: ControlTask, episode: str) -> None:
@@ -180,7 +212,7 @@ class Network(ControlPolicy):
         _check_actions(self.task, task)
 
     def preferences(self, observations: np.ndarray) -> np.ndarray:
-        """Return the last layer's values, (n, n_actions)."""
+        """Return the last layer's values, and the guard's bonus with them, (n, n_actions)."""
         n_seen, n_inputs = observations.shape[1], len(self.layers[0][0])
         if n_seen != n_inputs:
             raise InvalidArgumentError(f"The policy must have {n_seen} inputs; got {n_inputs}.")
@@ -189,6 +221,8 @@ class Network(ControlPolicy):
             values = values @ weights + bias
             if number + 1 < len(self.layers):
                 values = np.tanh(values) if self._activation == "tanh" else np.maximum(values, 0.0)
+        if self.guard is not None:
+            values[:, self.guard.action] += self.guard.bonus(observations)
         found: np.ndarray = values
         return found
 
@@ -200,9 +234,12 @@ class Network(ControlPolicy):
 
     def write(self, path: str | Path) -> None:
         """Write the network to a file that ends in .npz."""
-        about = {"task": self.task, "activation": self._activation}
+        about: dict[str, Any] = {"task": self.task, "activation": self._activation}
         arrays = {f"weights_{number}": weights for number, (weights, _) in enumerate(self.layers)}
         arrays |= {f"bias_{number}": bias for number, (_, bias) in enumerate(self.layers)}
+        if self.guard is not None:
+            about |= {"safe_action": self.guard.action, "slope": self.guard.slope}
+            arrays["centres"] = self.guard.centres
         Policy(_AGENT, {}, about, arrays).save(path)
 
     @staticmethod
@@ -217,9 +254,12 @@ class Network(ControlPolicy):
         try:
             layers = [(held.weights[weights], held.weights[bias]) for weights, bias in names]
             task, activation = str(held.description["task"]), str(held.description["activation"])
+            about, guard = held.description, None
+            if "safe_action" in about:
+                guard = Guard(about["safe_action"], held.weights["centres"], about["slope"])
         except KeyError as error:
             raise FileFormatError(path, None, f"is not a policy of control: no {error}") from None
-        return Network(task, layers, activation, Path(path).stem)
+        return Network(task, layers, activation, Path(path).stem, guard)
 
     @staticmethod
     def from_sb3(task: str, model: Any) -> "Network":

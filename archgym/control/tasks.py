@@ -1,5 +1,6 @@
 """Tasks of control: a design, settings that may change, and episodes to learn and to test on."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -159,13 +160,8 @@ def task_of(task: str | ControlTask) -> ControlTask:
         raise unknown_name("control task", name, _makers())
     known = task_options(name)
     changed: dict[str, Any] = {}
-    parts: list[str] = []
-    for part in filter(None, text.split(",")):
-        if parts and "=" not in part and part.strip() not in known:
-            parts[-1] += f",{part}"  # of a path
-        else:
-            parts.append(part)
-    for part in parts:
+    # A comma that neither an option nor a = follows is one of a path.
+    for part in filter(None, re.split(rf",(?=[^,=]*=|\s*(?:{'|'.join(known)})?\s*(?:,|$))", text)):
         option, _, value = map(str.strip, part.partition("="))
         if option not in known:
             raise unknown_name(f"option of task {name!r}", option, known)

@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 import numpy as np
 
 from archgym.checks import check_whole
-from archgym.errors import (
-    InvalidArgumentError,
-    MissingExtraError,
-)
+from archgym.errors import InvalidArgumentError, MissingExtraError
 from archgym.files.storage import make_folder, move_whole, scratch_folder, storage_errors
 
 if TYPE_CHECKING:
@@ -73,8 +70,7 @@ def record_minari(
 
     if not isinstance(env, gymnasium.Env):
         raise InvalidArgumentError(
-            "`env` must be an environment of one agent that `gymnasium.make` made, since Minari "
-            f"holds no teams and no vectors; got {type(env).__name__}."
+            f"`env` must be of one agent, no team and no vector; got {type(env).__name__}."
         )
     root = _checked_root(id, out)
     n_episodes = check_whole("episodes", episodes, 1, _MAX_ROWS)

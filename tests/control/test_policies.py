@@ -1,6 +1,7 @@
 """Policies, oracle, comparison and training on a small task."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ from archgym.agent.agent import Policy
 from archgym.cli.commands.control import compare
 from archgym.control.comparison import compare_policies, picture
 from archgym.control.dram import _KINDS, DramRun, _by_locality, _simulator, in_turns
-from archgym.control.imitation import imitate
+from archgym.control.imitation import fit_costs, imitate
 from archgym.control.policies import (
     Ducb,
     Network,
@@ -359,3 +360,40 @@ def test_policy_that_chooses_no_action_is_named() -> None:
     for action in (-1, 99):
         with pytest.raises(InvalidArgumentError, match="must be from 0 to 5"):
             roll(task, "held-out-0", lambda _, action=action: (action,))
+
+
+def test_guard_takes_its_action_where_nothing_was_seen(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    seen = rng.random((300, 4)).astype(np.float32) * [1.0, 1.0, 0.2, 0.0]
+    costs = np.zeros((300, 2))
+    costs[seen[:, 0] < 0.3, 0] = 0.5  # the second action is better there, the first elsewhere
+    costs[seen[:, 0] >= 0.3, 1] = 0.5
+    far = np.array([[0.1, 0.5, 0.1, 3.0]], dtype=np.float32)
+
+    network = fit_costs("small", seen, costs, guarded=True)
+    network.write(tmp_path / "guarded.npz")
+    found = Network.read(tmp_path / "guarded.npz")
+
+    plain = Network("small", network.layers, "relu")
+    right = (costs == 0.0)[np.arange(300), found.preferences(seen).argmax(axis=1)]
+    assert right.mean() > 0.95
+    assert found.guard is not None
+    assert found.guard.action == 0
+    assert found.guard.bonus(seen).max() < 0.1
+    assert found.guard.bonus(far)[0] == pytest.approx(0.3 * 3.0, rel=0.1)
+    gain = found.preferences(far) - plain.preferences(far)
+    assert gain.tolist() == [[found.guard.bonus(far)[0], 0.0]]
+    assert np.array_equal(found.preferences(far), network.preferences(far))
+
+
+def test_imitation_of_two_tasks_sees_both_and_refuses_other_actions() -> None:
+    twin = replace(TASK, name="twin", splits={"train": ("train-7",)})
+    one = imitate(TASK, rounds=1, episodes=2, horizon=1, exact=False, guarded=True)
+
+    both = imitate(TASK, rounds=1, episodes=2, horizon=1, exact=False, also=[twin], guarded=True)
+
+    assert one.guard is not None
+    assert both.guard is not None
+    assert len(both.guard.centres) == 2 * len(one.guard.centres)
+    with pytest.raises(InvalidArgumentError, match="equal actions; 'dram-locality' has others"):
+        imitate(TASK, also=["dram-locality"])
