@@ -1,7 +1,8 @@
-"""Share of a search by `genetic` that is simulation, by simulator.
+"""Share of a search by an agent that is simulation, by simulator.
 
-Usage: ``python -m benchmarks.search [SIMULATOR ...] [--budget 10000] [--batch 8] [--profile]``.
-The slowest simulators make 1,000 evaluations by default, so that all end within five minutes.
+Usage: ``python -m benchmarks.search [SIMULATOR ...] [--budget 10000] [--batch 8] [--agent auto]
+[--workers 2] [--profile]``. By default `genetic` searches; other agents choose their batches. The
+slowest simulators make 1,000 evaluations by default, so that all end within five minutes.
 
 Times are of the processor, so that other programs matter little. Simulation is the time inside
 `Simulator.simulate`; the rest is proposals, checks, rewards and the journal. The digest of the
@@ -28,7 +29,7 @@ SIMULATORS = ("dram", "soc", "cluster", "translation", "kv", "cpu", "moe", "acce
 SLOW = SIMULATORS[2:]
 
 
-def time_search(name: str, budget: int, batch: int, shows_profile: bool) -> None:
+def time_search(given: argparse.Namespace, name: str, budget: int) -> None:
     """Run a search and print its times by evaluation."""
     task = Task.make(name)
     kind = type(task.simulator)
@@ -40,26 +41,28 @@ def time_search(name: str, budget: int, batch: int, shows_profile: bool) -> None
         spent[0] += time.thread_time() - start
         return result
 
-    chosen: dict[str, Any] = {"agent": "genetic", "hyperparameters": {"batch_size": batch}}
+    chosen: dict[str, Any] = {"agent": given.agent, "workers": given.workers}
+    if given.agent == "genetic":
+        chosen["hyperparameters"] = {"batch_size": given.batch}
     with tempfile.TemporaryDirectory() as folder, patch.object(kind, "simulate", timed):
         ag.search(task, budget=16, seed=1, folder=f"{folder}/first", **chosen)
         spent[0] = 0.0
         profile = cProfile.Profile()
-        start = time.process_time()
-        if shows_profile:
+        start, began = time.process_time(), time.perf_counter()
+        if given.profile:
             profile.enable()
         result = ag.search(task, budget=budget, folder=f"{folder}/timed", **chosen)
         profile.disable()
-        whole = time.process_time() - start
+        whole, wall = time.process_time() - start, time.perf_counter() - began
         journal = hashlib.sha256(Path(f"{folder}/timed/journal.jsonl").read_bytes()).hexdigest()
     n = result.evaluations
     print(
         f"{name}: {n:,} evaluations, {100 * spent[0] / whole:.0f} % simulation; "
         f"{1e6 * spent[0] / n:.0f} us simulation and {1e6 * (whole - spent[0]) / n:.0f} us rest an "
-        f"evaluation; journal {journal[:12]}",
+        f"evaluation; {wall:.2f} s of wall time; journal {journal[:12]}",
         flush=True,
     )
-    if shows_profile:
+    if given.profile:
         pstats.Stats(profile).sort_stats("tottime").print_stats(30)
 
 
@@ -68,12 +71,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("simulators", nargs="*", default=SIMULATORS, metavar="SIMULATOR")
     parser.add_argument("--budget", type=int, help="by default 10,000, or 1,000 of slow ones")
-    parser.add_argument("--batch", type=int, default=8)
+    parser.add_argument("--batch", type=int, default=8, help="designs at a time of genetic")
+    parser.add_argument("--agent", default="genetic")
+    parser.add_argument("--workers", type=int, default=1)
     parser.add_argument("--profile", action="store_true", help="print the costliest functions")
     given = parser.parse_args()
     for name in given.simulators:
         budget = given.budget or (1_000 if name in SLOW else 10_000)
-        time_search(name, budget, given.batch, given.profile)
+        time_search(given, name, budget)
 
 
 if __name__ == "__main__":

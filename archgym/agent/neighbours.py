@@ -76,20 +76,18 @@ def step_designs(
     # The movable parameter with the least number steps in any case.
     least = order == order.min(axis=1, keepdims=True)
     chosen = movable & (least | (order < rate / np.maximum(n_movable, 1)))
-    places = np.argwhere(chosen)
-    parameters = space.parameters
-    _made[0] += len(places)
+    rows, places = np.nonzero(chosen)
+    _made[0] += len(rows)
     # Compiled code makes the same steps. It is used in long searches, where a simulator has loaded
     # its library.
     if _made[0] > _LOADED_AFTER and "archgym.runtime.kernels" in sys.modules:
-        are_ordered = np.array([parameter.is_ordered for parameter in parameters])
-        is_listed = are_ordered | [_is_choice(type(parameter)) for parameter in parameters]
-        if is_listed[places[:, 1]].all():
+        are_ordered, are_listed = space.are_ordered, space.are_listed
+        if are_listed.all() or are_listed[places].all():
             odds = np.minimum(1.0, 1.0 / (length * space.sizes))
-            _compiled_steps()(changed, places, space.sizes, are_ordered, odds, rng)
+            _compiled_steps()(changed, rows, places, space.sizes, are_ordered, odds, rng)
             return changed
-    for row, place in places.tolist():
-        changed[row, place] = step(parameters[place], int(changed[row, place]), length, rng)
+    for row, place in zip(rows.tolist(), places.tolist(), strict=True):
+        changed[row, place] = step(space.parameters[place], int(changed[row, place]), length, rng)
     return changed
 
 
@@ -102,6 +100,7 @@ def _compiled_steps() -> Callable[..., None]:
 
 def _take_steps(
     designs: np.ndarray,
+    rows: np.ndarray,
     places: np.ndarray,
     sizes: np.ndarray,
     are_ordered: np.ndarray,
@@ -112,14 +111,15 @@ def _take_steps(
 
     Args:
       designs: (n, n_parameters), changed in place.
-      places: (k, 2), row and parameter of each step, in order.
+      rows: (k,), row of each step.
+      places: (k,), its parameter.
       sizes: (n_parameters,).
       are_ordered: (n_parameters,), False where any other value is near.
       odds: (n_parameters,), chance that a step along the values ends at the next one.
       rng: Random numbers of the choice.
     """
     for number in range(len(places)):
-        row, place = places[number, 0], places[number, 1]
+        row, place = rows[number], places[number]
         size, index = sizes[place], designs[row, place]
         if not are_ordered[place]:
             designs[row, place] = (index + rng.integers(1, size)) % size
@@ -134,12 +134,6 @@ def _take_steps(
             designs[row, place] = high
         else:
             designs[row, place] = 0 if 2 * index >= size else size - 1
-
-
-@cache
-def _is_choice(kind: type[Parameter]) -> bool:
-    """Return True if all other values are equally near."""
-    return not kind.is_ordered and not issubclass(kind, Permutation | Factorisation)
 
 
 def _along(index: int, size: int, length: float, rng: np.random.Generator) -> int:

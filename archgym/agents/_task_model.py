@@ -167,7 +167,8 @@ class TaskModel:
         self._task = task
         self._worths: list[GaussianProcess] = []
         self._excesses: list[GaussianProcess] = []
-        self._builds = GaussianProcess(features.groups)
+        self._rooms: dict[int, np.ndarray] = {}
+        self._builds = GaussianProcess(features.groups, self._rooms)
         self._has_both = False
         self._n_learned = 0
         self._known: np.ndarray | None = None
@@ -185,17 +186,12 @@ class TaskModel:
             self._has_both = True
             self._worths, self._excesses, self._n_learned = [], [], 0
             self._known = None
-            self._builds = GaussianProcess(self._groups())
+            self._builds = GaussianProcess(self._groups(), self._rooms)
         targets = _targets(history, self._task)
         built = np.flatnonzero(history.is_built)
         rewards = history.rewards[built]
         meets = rewards > LIMITED_REWARD
-        worths = np.stack([_compressed(column) for column in targets.worths.T], axis=1)
-        excesses = (
-            np.stack([_shrunk(c) for c in targets.excesses.T], axis=1)
-            if (targets.excesses.shape[1])
-            else targets.excesses
-        )
+        worths, excesses = _compressed(targets.worths), _shrunk(targets.excesses)
         self._weights, self._are_cut = targets.weights, targets.are_cut
         cut = np.where(self._are_cut, np.minimum(worths, 0.0), worths)
         total = cut @ self._weights
@@ -219,9 +215,16 @@ class TaskModel:
         known = features[built]
         # Processes adapt to the last rows above all, which are those of the task here.
         order = np.argsort(is_own, kind="stable")
-        groups = self._groups()
-        self._worths = _fitted(self._worths, groups, known, worths, order, kept, is_due)
-        self._excesses = _fitted(self._excesses, groups, known, excesses, order, kept, is_due)
+        ordered, conditioned = known[order], known[kept]
+        for processes, quantities in ((self._worths, worths), (self._excesses, excesses)):
+            n = quantities.shape[1]
+            is_new = len(processes) != n
+            if is_new:
+                processes[:] = [GaussianProcess(self._groups(), self._rooms) for _ in range(n)]
+            for process, column in zip(processes, quantities.T, strict=True):
+                if is_due or is_new:
+                    process.learn(ordered, column[order])
+                process.condition(conditioned, column[kept])
         self._has_unbuilt = not history.is_built.all()
         if self._has_unbuilt:
             labels = np.where(history.is_built, 1.0, -1.0)
@@ -321,26 +324,6 @@ class TaskModel:
         return np.column_stack([features, is_cheaper]) if self._has_both else features
 
 
-def _fitted(
-    processes: list[GaussianProcess],
-    groups: np.ndarray,
-    known: np.ndarray,
-    targets: np.ndarray,
-    order: np.ndarray,
-    kept: np.ndarray,
-    is_due: bool,
-) -> list[GaussianProcess]:
-    """Return one process for each column of targets, which has learned it."""
-    if len(processes) != targets.shape[1]:
-        processes = [GaussianProcess(groups) for _ in range(targets.shape[1])]
-        is_due = True
-    for process, column in zip(processes, targets.T, strict=True):
-        if is_due:
-            process.learn(known[order], column[order])
-        process.condition(known[kept], column[kept])
-    return processes
-
-
 def _targets(history: History, task: "Task | None") -> _Targets:
     """Return the modelled quantities of the designs that were built."""
     built = history.is_built
@@ -434,19 +417,22 @@ def _excesses(
     return np.asarray(np.where(fails, np.log1p(violation), slack)[:, None])
 
 
-def _compressed(worth: np.ndarray) -> np.ndarray:
-    """Return worths in which outliers on the bad side lie closer to the others."""
-    low, high = np.quantile(worth, [0.25, 0.75])
-    scale = max(float(high - low), 1e-12)
+def _compressed(worths: np.ndarray) -> np.ndarray:
+    """Return worths, (n, n_terms), in which outliers on the bad side lie closer to the others."""
+    low, high = np.quantile(worths, [0.25, 0.75], axis=0)
+    scale = np.maximum(high - low, 1e-12)
     fence = low - _FENCE * scale
-    beyond = np.maximum(fence - worth, 0.0)
-    return np.where(worth < fence, fence - scale * np.log1p(beyond / scale), worth)
+    beyond = np.maximum(fence - worths, 0.0)
+    return np.where(worths < fence, fence - scale * np.log1p(beyond / scale), worths)
 
 
-def _shrunk(excess: np.ndarray) -> np.ndarray:
-    """Return excesses whose large values lie closer together; their sign stays."""
-    scale = max(float(np.median(np.abs(excess))), 1e-12)
-    return np.asarray(np.sign(excess) * scale * np.log1p(np.abs(excess) / scale))
+def _shrunk(excesses: np.ndarray) -> np.ndarray:
+    """Return excesses, (n, n_limits), whose large values lie closer together; signs stay."""
+    if not excesses.shape[1]:
+        return excesses
+    sizes = np.abs(excesses)
+    scale = np.maximum(np.median(sizes, axis=0), 1e-12)
+    return np.asarray(np.sign(excesses) * scale * np.log1p(sizes / scale))
 
 
 def _kept(history: History, features: np.ndarray) -> np.ndarray:

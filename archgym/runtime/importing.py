@@ -35,8 +35,9 @@ def import_library(name: str, extra: str | None = None) -> Any:
     Raises:
       MissingExtraError: It is not installed, and `extra` would bring it.
     """
-    if name in sys.modules:
-        return importlib.import_module(name)
+    module = sys.modules.get(name)
+    if module is not None and not getattr(module.__spec__, "_initializing", False):
+        return module
     state = random.getstate()
     try:
         return importlib.import_module(name)

@@ -5,6 +5,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
+from itertools import groupby
 from typing import Any, cast, final
 
 import numpy as np
@@ -248,6 +249,17 @@ class DesignSpace:
         data["doc"] = ""
         data["parameters"] = [{**p, "doc": ""} for p in data["parameters"]]
         return hashlib.sha256(json.dumps(data, sort_keys=True).encode()).hexdigest()
+
+    @cached_property
+    def are_ordered(self) -> np.ndarray:
+        """True where the values of a parameter have an order, (n_parameters,) bool."""
+        return np.array([parameter.is_ordered for parameter in self.parameters], dtype=bool)
+
+    @cached_property
+    def are_listed(self) -> np.ndarray:
+        """True where values have an order or are equally near, (n_parameters,) bool."""
+        kinds = Permutation | Factorisation
+        return self.are_ordered | [not isinstance(each, kinds) for each in self.parameters]
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, DesignSpace) and self.digest == other.digest
@@ -692,8 +704,15 @@ class DesignSpace:
 
     def _sample(self, n: int, rng: np.random.Generator) -> np.ndarray:
         indices = np.empty((n, self.n_parameters), dtype=np.int64)
-        for component in self._components:
-            indices[:, component.positions] = component.sample(n, rng)
+        # Parameters that nothing is tied to are drawn together, with the same random numbers.
+        for is_free, group in groupby(self._components, lambda component: component.is_free):
+            if is_free:
+                places = [component.positions[0] for component in group]
+                size = len(places), n
+                indices[:, places] = rng.integers(self.sizes[places, None], size=size).T
+                continue
+            for component in group:
+                indices[:, component.positions] = component.sample(n, rng)
         return indices
 
     # ---- masks

@@ -403,6 +403,7 @@ class Study(Closing):
                 f"A callback must have the method `on_trials(study, trials)`; got {callback!r}."
             )
         self._callbacks.append(callback)
+        self._recorder.on_new = _notifier(weakref.ref(self))
 
     @property
     def rules(self) -> tuple[int | None, str | None]:
@@ -744,7 +745,8 @@ class Study(Closing):
         self._own_executor = SerialExecutor()
         self._journal = JournalWriter(path, self.folder / TIMING_NAME, lease)
         self._recorder = Recorder(self.folder, self.task, header, journal.records, self._journal)
-        self._recorder.on_new = _notifier(weakref.ref(self))
+        if self._callbacks:
+            self._recorder.on_new = _notifier(weakref.ref(self))
         self._lease = lease
         before = StudyLog(self.folder, header, journal.records, state=state)
         gaps, self._was_complete = before.gaps, before.is_complete

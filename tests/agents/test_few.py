@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from archgym.agents import _gaussian_process as gp
 from archgym.agents._advice import _are_far
 from archgym.agents._gaussian_process import GaussianProcess
 from archgym.agents._task_model import DesignFeatures, History, TaskModel
@@ -91,6 +92,26 @@ def test_process_learns_a_smooth_function() -> None:
     error = np.sqrt(np.mean((mean - worth(other)) ** 2))
     assert error < 0.05 * worth(other).std()
     assert np.mean(np.abs(mean - worth(other)) < 3.0 * spread) > 0.8
+
+
+def test_compiled_processes_are_those_of_numpy(monkeypatch: pytest.MonkeyPatch) -> None:
+    import archgym.runtime.kernels  # noqa: F401
+
+    features = np.random.default_rng(0).random((90, 4))
+    targets = features[:, 0] * features[:, 3] + np.sin(4.0 * features[:, 2])
+
+    def learned() -> tuple[np.ndarray, ...]:
+        made = GaussianProcess(np.array([0, 0, 1, 2]))
+        made.learn(features[:60], targets[:60])
+        made.condition(features[:60], targets[:60])
+        made.believe(features[60:62])
+        return made._values, *made.predict(features[60:])
+
+    compiled = learned()
+    assert len(gp._loops()) == 3
+    monkeypatch.setattr(gp, "_loops", lambda: ())
+
+    assert all(np.array_equal(a, b) for a, b in zip(compiled, learned(), strict=True))
 
 
 def test_predictions_are_those_of_the_equations() -> None:

@@ -218,6 +218,16 @@ def test_sampling_by_rejection_is_uniform(monkeypatch: pytest.MonkeyPatch) -> No
     assert len(drawn) == 100_000
 
 
+def test_parameters_drawn_together_are_those_drawn_one_by_one() -> None:
+    free = [Integer(name=f"p{n}", low=0, high=high) for n, high in enumerate((0, 2, 99_999, 9, 4))]
+    space = DesignSpace("s", free, [Constraint("order", P("p3") <= P("p4"), "Order.")])
+    one, other = np.random.default_rng(0), np.random.default_rng(0)
+
+    alone = [one.integers([size], size=(20, 1))[:, 0] for size in space.sizes[:3].tolist()]
+
+    assert np.array_equal(space.sample(20, other)[:, :3], np.stack(alone, axis=1))
+
+
 def test_same_seed_gives_same_samples() -> None:
     one, other = (SPACE.sample(50, np.random.default_rng(3)) for _ in range(2))
 
