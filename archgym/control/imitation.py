@@ -1,12 +1,11 @@
 """Imitation of look-ahead: a network learns the cost of each action where it goes itself."""
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
 
-from archgym.checks import check_whole
-from archgym.control.policies import ControlPolicy, Guard, Network, Oracle, cheapest
+from archgym.checks import check_choice, check_whole
+from archgym.control.policies import ControlPolicy, Guard, Network, Oracle, cheapest, policy_of
 from archgym.control.runs import Floats
 from archgym.control.tasks import ControlTask, Episode, reference, roll, static, task_of
 from archgym.errors import InvalidArgumentError
@@ -17,8 +16,6 @@ _HIDDEN: Final = (64, 64)
 _WORST: Final = 1.0
 # chosen: a tenth of them, which is held back, has to be two.
 _LEAST: Final = 20
-# chosen: more change little, and take longer to compare with.
-_CENTRES: Final = 1000
 
 
 def imitate(
@@ -29,8 +26,6 @@ def imitate(
     episodes: int = 6,
     horizon: int = 2,
     exact: bool = True,
-    also: Sequence[str | ControlTask] = (),
-    guarded: bool = False,
 ) -> Network:
     """Return a network that imitates look-ahead, trained by DAgger with costs.
 
@@ -47,9 +42,6 @@ def imitate(
       exact: True for labels on exact branches. False for those of the same epochs in runs under
         each action throughout: less exact, and several times faster where a round uses episodes
         again. It needs one agent, and epochs of equal work.
-      also: Further tasks with the same actions, such as one with other programs. Each adds as many
-        episodes to a round.
-      guarded: True for a `Guard` with the action that costs least over all labels.
 
     Raises:
       InvalidArgumentError: A number does not fit.
@@ -58,31 +50,29 @@ def imitate(
       Ross, Gordon and Bagnell, *A Reduction of Imitation Learning and Structured Prediction to
       No-Regret Online Learning*, 2011; with costs as in Ross and Bagnell, 2014 (AggreVaTe).
     """
+    from sklearn.neural_network import MLPRegressor
+
     task = task_of(task)
-    tasks = (task, *map(task_of, also))
+    names = task.episodes("train")
     check_whole("seed", seed, 0, 2**32 - 1)
     for what, number in (("rounds", rounds), ("episodes", episodes), ("horizon", horizon)):
         check_whole(what, number, 1)
-    for each in tasks:
-        if each.actions != task.actions:
-            raise InvalidArgumentError(f"Tasks must have equal actions; {each.name!r} has others.")
-        if not exact and (len(each.agents) > 1 or not _is_of_work(each, each.episodes("train")[0])):
-            raise InvalidArgumentError(
-                f"`exact` must be true for {each.name!r}: several agents, or epochs of unequal "
-                "work."
-            )
+    if not exact and (len(task.agents) > 1 or not _is_of_work(task, names[0])):
+        raise InvalidArgumentError(
+            f"`exact` must be true for {task.name!r}: several agents, or epochs of unequal work."
+        )
     seen: list[np.ndarray] = []
     costs: list[np.ndarray] = []
     learner: ControlPolicy | None = None
 
     def act(episode: Episode) -> tuple[int, ...]:
         if not (joint := episode.previous):
-            return (reference(each),) * episode.run.n_agents
+            return (reference(task),) * episode.run.n_agents
         if exact:
             found = [oracle.costs(episode, agent, joint) for agent in range(len(joint))]
         else:
-            found = [_costs_of_statics(each, name, episode.number, horizon)]
-        relative = [cost / max(cost.min(), 1e-9) - 1.0 for cost in found]
+            found = [_costs_of_statics(task, name, episode.number, horizon)]
+        relative = [each / max(each.min(), 1e-9) - 1.0 for each in found]
         seen.append(episode.observation)
         # Less than 0 where the best costs nothing.
         costs.append(np.clip(relative, 0.0, _WORST))
@@ -92,36 +82,52 @@ def imitate(
 
     for turn in range(rounds):
         for number in range(turn * episodes, (turn + 1) * episodes):
-            for each in tasks:
-                name = each.episodes("train")[number % len(each.episodes("train"))]
-                # A branch is used again, but only for one episode.
-                oracle = Oracle(horizon)
-                roll(each, name, act)
+            name = names[number % len(names)]
+            # A branch is used again, but only for one episode.
+            oracle = Oracle(horizon)
+            roll(task, name, act)
         if sum(map(len, seen)) < _LEAST:
             raise InvalidArgumentError(
                 f"Imitation must see {_LEAST} epochs or more after the first of each episode; got "
                 f"{sum(map(len, seen))}. Raise `episodes`, or shorten the task's epochs."
             )
-        learner = fit_costs(task.name, np.concatenate(seen), np.concatenate(costs), seed, guarded)
+        # A set that is held back stops the fit early.
+        fitted = MLPRegressor(
+            hidden_layer_sizes=_HIDDEN, early_stopping=True, max_iter=400, random_state=seed
+        )
+        fitted.fit(np.concatenate(seen), np.concatenate(costs))
+        *inner, (weights, bias) = zip(fitted.coefs_, fitted.intercepts_, strict=True)
+        learner = Network(task.name, [*inner, (-weights, -bias)], "relu", "imitation")
     assert isinstance(learner, Network)
     return learner
 
 
-def fit_costs(
-    task: str, seen: np.ndarray, costs: np.ndarray, seed: int = 0, guarded: bool = False
+def guarded(
+    network: Network, task: str | ControlTask, fallback: str = "hand", slope: float = 0.5
 ) -> Network:
-    """Return a network of a task fitted to observations and costs, (n, n_actions) over the best."""
-    from sklearn.neural_network import MLPRegressor
+    """Return a network with a guard around what it sees in training, where it acts in turns.
 
-    # A set that is held back stops the fit early.
-    fitted = MLPRegressor(
-        hidden_layer_sizes=_HIDDEN, early_stopping=True, max_iter=400, random_state=seed
-    )
-    fitted.fit(seen, costs)
-    *inner, (weights, bias) = zip(fitted.coefs_, fitted.intercepts_, strict=True)
-    some = np.random.default_rng(seed).permutation(len(seen))[:_CENTRES]
-    guard = Guard(int(costs.mean(axis=0).argmin()), seen[some]) if guarded else None
-    return Network(task, [*inner, (-weights, -bias)], "relu", "imitation", guard)
+    Args:
+      task: Task that it was trained on, or its name.
+      fallback: Rule of the task, chosen on programs left out of training, not on those to test on.
+      slope: Slope of the guard.
+    """
+    task = task_of(task)
+    rule = policy_of(check_choice("fallback", fallback, [*task.by_counters]), task)
+    seen: list[np.ndarray] = []
+
+    def act(episode: Episode) -> tuple[int, ...]:
+        if episode.previous:
+            seen.append(episode.observation)
+        # chosen: the rule in a third of twelve episodes, of which 1,000 observations are kept.
+        return (rule if (episode.number // 4 + turn) % 3 == 0 else network).act(episode)
+
+    for turn, name in enumerate(task.episodes("train")[:12]):  # noqa: B007 - of `act`
+        network.start(task, name)
+        roll(task, name, act)
+    centres = np.random.default_rng(0).permutation(np.concatenate(seen))[:1000]
+    guard = Guard(fallback, centres, slope)
+    return Network(network.task, network.layers, network.activation, network.name, guard)
 
 
 def _is_of_work(task: ControlTask, name: str) -> bool:

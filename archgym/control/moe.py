@@ -143,7 +143,7 @@ def in_turns(n: int, seed: int, rate_per_s: float, long_prompt: int) -> Requests
     left, start = n, 0
     for kind, length in turns(rng, 2, 40, 100):
         length = min(left, length)
-        prompt, output, share = ((300, 150, 1.0), (long_prompt, 60, _LONG_RATE))[kind]
+        prompt, output, share = ((300, 150, 1.0), (long_prompt, 60, 0.35))[kind]
         drawn = generate_requests(
             length, int(rng.integers(1 << 31)), rate_per_s=share * rate_per_s, prompt_mean=prompt,
             output_mean=output, prompt_spread=0.5, output_spread=0.5, arrivals="gamma", cv=3.0,
@@ -164,7 +164,6 @@ _ACTIONS: Final = product(
         "max_tokens": (512, 2048, 8192),
     }
 )
-_LONG_RATE: Final = 0.35
 # chosen: two seconds of an episode, and a minute until the best static settings are known.
 _MOST_EPOCHS: Final = 20_000
 _LONG_PROMPTS: Final = {"train": 4000, "held-out": 4000, "programs": 2000}
@@ -208,7 +207,7 @@ def _task(
     episodes: Annotated[int, Option("Episodes of a split to test on.", low=1, high=5000)] = 10,
 ) -> ControlTask:
     """Return the task of one server."""
-    n_epochs = requests / rate * (1.0 + 1.0 / _LONG_RATE) / 2.0 * 1000.0 / epoch
+    n_epochs = 2.0 * requests / rate * 1000.0 / epoch  # long prompts come more rarely
     if n_epochs > _MOST_EPOCHS:
         raise InvalidArgumentError(
             f"An episode of {name!r} must have about {_MOST_EPOCHS:,} epochs at most; got about "

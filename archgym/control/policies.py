@@ -138,26 +138,25 @@ class Ducb(ControlPolicy):
 
 @final
 class Guard:
-    """Preference for a safe action, which grows with the distance from what was seen in training.
+    """Preference for another policy's action, which grows with the distance from training.
 
-    Another action has to promise a saving of `slope` for each unit that an observation lies farther
-    from those of training than half of them lie from each other.
+    Another action has to promise a saving of `slope` for each unit that recent observations lie
+    farther from those of training than half of these lie from each other.
     """
 
-    def __init__(self, action: int, centres: np.ndarray, slope: float = 0.3) -> None:
-        """Take the action, and observations (n, n_inputs); programs left out chose the slope."""
-        self.action, self.centres, self.slope = action, centres, slope
-        # The nearest one is the observation itself.
-        self._radius = float(np.median(self._distances(centres, 3)))
+    def __init__(self, fallback: str, centres: np.ndarray, slope: float) -> None:
+        """Take the policy's name, observations of training (n, n_inputs), and the slope."""
+        self.fallback, self.centres, self.slope = fallback, centres, slope
+        self._radius = float(np.median(self.distances(centres)))
 
-    def bonus(self, observations: np.ndarray) -> np.ndarray:
-        """Return what the safe action is preferred by, (n,)."""
-        return self.slope * np.maximum(0.0, self._distances(observations, 2) - self._radius)
+    def bonus(self, recent: Sequence[np.ndarray]) -> np.ndarray:
+        """Return what the other policy is preferred by, from distances of recent epochs, (n,)."""
+        return self.slope * np.maximum(0.0, np.mean(recent, axis=0) - self._radius)
 
-    def _distances(self, observations: np.ndarray, rank: int) -> np.ndarray:
-        """Return distances to a near centre, by rank from 0; the nearest may be an outlier."""
+    def distances(self, observations: np.ndarray) -> np.ndarray:
+        """Return distances to the third nearest centre; the nearest may be an outlier."""
         squares = [np.square(self.centres - each).sum(axis=1) for each in observations]
-        return np.sqrt(np.sort(squares, axis=1)[:, : rank + 1][:, -1])
+        return np.sqrt(np.sort(squares, axis=1)[:, :3][:, -1])
 
 
 @final
@@ -182,22 +181,17 @@ class Network(ControlPolicy):
           layers: Weights (n_in, n_out) and biases (n_out,), first to last.
           activation: `tanh` or `relu`, after all but the last layer.
           name: Name for tables.
-          guard: Preference for a safe action outside what was seen in training.
+          guard: Preference for another policy outside what was seen in training.
         """
-        self.name, self.task, self._activation = name, task, activation
-        self.guard = guard
+        self.name, self.task, self.activation, self.guard = name, task, activation, guard
+        self._recent: list[np.ndarray] = []
         self.layers = [(np.asarray(w, np.float64), np.asarray(b, np.float64)) for w, b in layers]
         sizes = [(w.shape, b.shape) for w, b in self.layers]
         fits = all(len(w) == 2 and b == w[1:] for w, b in sizes) and all(
             before[0][1] == after[0][0] for before, after in pairwise(sizes)
         )
-        if guard is not None:
-            fits = fits and guard.centres.shape[1:] == sizes[0][0][:1]
-            fits = fits and 0 <= guard.action < sizes[-1][1][0]
         if not fits or not 1 <= len(layers) <= _MAX_LAYERS:
-            raise InvalidArgumentError(
-                f"Layers must follow each other, and a guard fit them; got shapes {sizes!r}."
-            )
+            raise InvalidArgumentError(f"Layers must follow each other; got shapes {sizes!r}.")
         check_choice("activation", activation, _ACTIVATIONS)
 
     def start(self, task: ControlTask, episode: str) -> None:
@@ -212,7 +206,7 @@ class Network(ControlPolicy):
         _check_actions(self.task, task)
 
     def preferences(self, observations: np.ndarray) -> np.ndarray:
-        """Return the last layer's values, and the guard's bonus with them, (n, n_actions)."""
+        """Return the last layer's values, (n, n_actions)."""
         n_seen, n_inputs = observations.shape[1], len(self.layers[0][0])
         if n_seen != n_inputs:
             raise InvalidArgumentError(f"The policy must have {n_seen} inputs; got {n_inputs}.")
@@ -220,25 +214,29 @@ class Network(ControlPolicy):
         for number, (weights, bias) in enumerate(self.layers):
             values = values @ weights + bias
             if number + 1 < len(self.layers):
-                values = np.tanh(values) if self._activation == "tanh" else np.maximum(values, 0.0)
-        if self.guard is not None:
-            values[:, self.guard.action] += self.guard.bonus(observations)
-        found: np.ndarray = values
-        return found
+                values = np.tanh(values) if self.activation == "tanh" else np.maximum(values, 0.0)
+        return np.asarray(values)
 
     def act(self, episode: Episode) -> tuple[int, ...]:
         """Return the preferred action of each agent; at first the best static one of training."""
         if episode.last is None:
+            self._recent = []
             return (reference(episode.task),) * episode.run.n_agents
-        return tuple(np.argmax(self.preferences(episode.observation), axis=1).tolist())
+        values = self.preferences(episode.observation)
+        if self.guard is not None:
+            # chosen: half of the shortest phases.
+            self._recent = [*self._recent[-5:], self.guard.distances(episode.observation)]
+            others = policy_of(self.guard.fallback, episode.task).act(episode)
+            values[range(len(values)), others] += self.guard.bonus(self._recent)
+        return tuple(np.argmax(values, axis=1).tolist())
 
     def write(self, path: str | Path) -> None:
         """Write the network to a file that ends in .npz."""
-        about: dict[str, Any] = {"task": self.task, "activation": self._activation}
+        about: dict[str, Any] = {"task": self.task, "activation": self.activation}
         arrays = {f"weights_{number}": weights for number, (weights, _) in enumerate(self.layers)}
         arrays |= {f"bias_{number}": bias for number, (_, bias) in enumerate(self.layers)}
         if self.guard is not None:
-            about |= {"safe_action": self.guard.action, "slope": self.guard.slope}
+            about |= {"fallback": self.guard.fallback, "slope": self.guard.slope}
             arrays["centres"] = self.guard.centres
         Policy(_AGENT, {}, about, arrays).save(path)
 
@@ -255,8 +253,8 @@ class Network(ControlPolicy):
             layers = [(held.weights[weights], held.weights[bias]) for weights, bias in names]
             task, activation = str(held.description["task"]), str(held.description["activation"])
             about, guard = held.description, None
-            if "safe_action" in about:
-                guard = Guard(about["safe_action"], held.weights["centres"], about["slope"])
+            if "fallback" in about:
+                guard = Guard(about["fallback"], held.weights["centres"], about["slope"])
         except KeyError as error:
             raise FileFormatError(path, None, f"is not a policy of control: no {error}") from None
         return Network(task, layers, activation, Path(path).stem, guard)
@@ -378,8 +376,7 @@ class Oracle(ControlPolicy):
                 break
             part = branch.step(actions)
             cost, work = cost + part.cost, work + part.work
-        found: np.ndarray = cost / np.maximum(work, 1e-9)
-        return found
+        return np.asarray(cost / np.maximum(work, 1e-9))
 
     def act(self, episode: Episode) -> tuple[int, ...]:
         """Return the best action of each agent."""
@@ -434,7 +431,7 @@ def _branches(cost: float, work: float, episode: Episode) -> Iterator[tuple[floa
 
 
 def cheapest(costs: np.ndarray, last: int) -> int:
-    """Return the action of least cost; of equal ones the last, as where no request ends so soon."""
+    """Return the action of least cost: `last`, the one before, if among them, else the first."""
     return last if costs[last] <= costs.min() else int(np.argmin(costs))
 
 

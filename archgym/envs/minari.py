@@ -66,12 +66,8 @@ def record_minari(
       MissingExtraError: Minari is not installed.
       StorageError: The folder cannot be written.
     """
-    import gymnasium
-
-    if not isinstance(env, gymnasium.Env):
-        raise InvalidArgumentError(
-            f"`env` must be of one agent, no team and no vector; got {type(env).__name__}."
-        )
+    if hasattr(env, "possible_agents") or hasattr(env, "num_envs"):
+        raise InvalidArgumentError(f"`env` must be one, of one agent; got {type(env).__name__}.")
     root = _checked_root(id, out)
     n_episodes = check_whole("episodes", episodes, 1, _MAX_ROWS)
     played = []

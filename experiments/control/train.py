@@ -3,19 +3,16 @@
 import argparse
 import time
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from scipy.linalg import block_diag
 
-from archgym.control.imitation import _costs_of_statics, fit_costs, imitate
+from archgym.control.imitation import guarded, imitate
 from archgym.control.policies import Network
-from archgym.control.tasks import ControlTask, Episode, reference, roll, task_of
+from archgym.control.tasks import task_of
 
-# Of a run that explores, by copy: the same action again, the best one, any.
-_CHANCES = ((0.7, 0.15, 0.15), (0.45, 0.5, 0.05), (0.08, 0.9, 0.02))
 _NET = {"net_arch": [64, 64]}
 
 
@@ -68,53 +65,7 @@ def averaged(networks: Sequence[Network]) -> Network:
         layers.append((block_diag(*weights), np.concatenate(biases)))
     weights, biases = zip(*last, strict=True)
     layers.append((np.concatenate(weights) / len(networks), np.mean(biases, axis=0)))
-    return Network(networks[0].task, layers, "relu", "imitation", networks[0].guard)
-
-
-@cache
-def explored(task: ControlTask, name: str, horizon: int, copy: int) -> list[np.ndarray]:
-    """Return observations of a run that explores, and costs over the best of actions from then on.
-
-    Each epoch keeps its action, takes the best one, or draws one, by the chances of the copy. Costs
-    are those of runs under each action throughout, as of `imitate` with `exact=False`.
-    """
-    rng = np.random.default_rng([copy, *map(ord, name)])
-    seen, costs = [], []
-
-    def act(episode: Episode) -> tuple[int, ...]:
-        if not episode.previous:
-            return (reference(task),)
-        found = _costs_of_statics(task, name, episode.number, horizon)
-        seen.append(episode.observation[0])
-        costs.append(np.clip(found / max(found.min(), 1e-9) - 1.0, 0.0, 1.0))
-        which = (*episode.previous, int(found.argmin()), int(rng.integers(len(found))))
-        return (which[rng.choice(3, p=_CHANCES[copy])],)
-
-    roll(task, name, act)
-    return [np.array(seen), np.array(costs)]
-
-
-def imitated(seed: int, options: argparse.Namespace) -> Network:
-    """Return a network that imitates look-ahead; without rounds, of runs that explore."""
-    if options.rounds:
-        return imitate(
-            options.task,
-            seed=seed,
-            rounds=options.rounds,
-            episodes=options.episodes,
-            horizon=options.horizon,
-            exact=not options.fast,
-            also=options.also,
-            guarded=options.guarded,
-        )
-    found = [
-        explored(task, name, options.horizon, copy)
-        for task in map(task_of, (options.task, *options.also))
-        for name in task.episodes("train")[: options.episodes]
-        for copy in range(len(_CHANCES))
-    ]
-    seen, costs = (np.concatenate(each) for each in zip(*found, strict=True))
-    return fit_costs(task_of(options.task).name, seen, costs, seed, options.guarded)
+    return Network(networks[0].task, layers, "relu", "imitation")
 
 
 def main() -> None:
@@ -126,13 +77,13 @@ def main() -> None:
     )
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2, 3, 4])
     parser.add_argument("--out", type=Path, default=Path())
-    parser.add_argument("--rounds", type=int, default=3, help="of imitation; 0: runs explore")
-    parser.add_argument("--also", nargs="*", default=[], help="further tasks of imitation")
-    parser.add_argument("--guarded", action="store_true", help="add a guard, of imitation")
+    parser.add_argument("--rounds", type=int, default=3, help="of imitation")
     parser.add_argument("--episodes", type=int, default=24, help="of a round of imitation")
     parser.add_argument("--horizon", type=int, default=1, help="of look-ahead, as of imitation")
     parser.add_argument("--fast", action="store_true", help="labels of runs under each action")
     parser.add_argument("--members", type=int, default=1, help="networks that are averaged")
+    parser.add_argument("--fallback", help="rule of a guard, such as hand, of imitation")
+    parser.add_argument("--slope", type=float, default=0.5, help="of the guard")
     parser.add_argument("--steps", type=int, default=50_000, help="of reinforcement learning")
     parser.add_argument("--gamma", type=float, default=0.5, help="of reinforcement learning")
     parser.add_argument("--reward", default="saved", help="of reinforcement learning")
@@ -151,10 +102,20 @@ def main() -> None:
                 Network.from_sb3(options.task, model).write(path)
         else:
             members = [
-                imitated(options.members * seed + member, options)
+                imitate(
+                    task_of(options.task),
+                    seed=options.members * seed + member,
+                    rounds=options.rounds,
+                    episodes=options.episodes,
+                    horizon=options.horizon,
+                    exact=not options.fast,
+                )
                 for member in range(options.members)
             ]
-            averaged(members).write(path)
+            network = averaged(members)
+            if options.fallback:
+                network = guarded(network, options.task, options.fallback, options.slope)
+            network.write(path)
         print(f"{path}: {time.process_time() - started:.0f} s of processor time", flush=True)
 
 

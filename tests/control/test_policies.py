@@ -12,9 +12,10 @@ from archgym.agent.agent import Policy
 from archgym.cli.commands.control import compare
 from archgym.control.comparison import compare_policies, picture
 from archgym.control.dram import _KINDS, DramRun, _by_locality, _simulator, in_turns
-from archgym.control.imitation import fit_costs, imitate
+from archgym.control.imitation import guarded, imitate
 from archgym.control.policies import (
     Ducb,
+    Guard,
     Network,
     Oracle,
     beam,
@@ -362,38 +363,55 @@ def test_policy_that_chooses_no_action_is_named() -> None:
             roll(task, "held-out-0", lambda _, action=action: (action,))
 
 
-def test_guard_takes_its_action_where_nothing_was_seen(tmp_path: Path) -> None:
-    rng = np.random.default_rng(0)
-    seen = rng.random((300, 4)).astype(np.float32) * [1.0, 1.0, 0.2, 0.0]
-    costs = np.zeros((300, 2))
-    costs[seen[:, 0] < 0.3, 0] = 0.5  # the second action is better there, the first elsewhere
-    costs[seen[:, 0] >= 0.3, 1] = 0.5
-    far = np.array([[0.1, 0.5, 0.1, 3.0]], dtype=np.float32)
+def test_guard_takes_the_rules_action_where_nothing_was_seen(tmp_path: Path) -> None:
+    seen = np.random.default_rng(0).random((300, 20)) * ([1.0] * 18 + [0.2, 0.0])
+    # Prefers the second action by an input, the rule the first one.
+    layers = [(np.array([[0.0, 1.0], *[[0.0, 0.0]] * 19]), np.zeros(2))]
+    task = replace(TASK, by_counters={"first": lambda counters, previous: 0})
+    Network("small", layers, guard=Guard("first", seen, 1.0)).write(tmp_path / "guarded.npz")
+    far = np.full((1, 20), 0.5, dtype=np.float32)
+    far[0, 19] = 9.0
 
-    network = fit_costs("small", seen, costs, guarded=True)
-    network.write(tmp_path / "guarded.npz")
     found = Network.read(tmp_path / "guarded.npz")
 
-    plain = Network("small", network.layers, "relu")
-    right = (costs == 0.0)[np.arange(300), found.preferences(seen).argmax(axis=1)]
-    assert right.mean() > 0.95
+    guard = found.guard
+    assert guard is not None
+    assert np.median(guard.bonus([guard.distances(seen)])) < 0.1
+    assert guard.bonus([guard.distances(far)])[0] == pytest.approx(8.0, abs=1.0)
+    episode = Episode(task, "train-0")
+    episode.step((1,))
+    episode._shown[:] = far
+    assert Network("small", layers).act(episode) == (1,)
+    assert found.act(episode) == (0,)
+    # Of recent epochs most were seen in training.
+    episode._shown[:] = seen[:1]
+    assert [found.act(episode) for _ in range(6)][-1] == (1,)
+
+
+def test_guard_of_a_network_learns_where_it_goes() -> None:
+    network = imitate(TASK, seed=0, rounds=1, episodes=2, horizon=1)
+
+    found = guarded(network, TASK)
+
     assert found.guard is not None
-    assert found.guard.action == 0
-    assert found.guard.bonus(seen).max() < 0.1
-    assert found.guard.bonus(far)[0] == pytest.approx(0.3 * 3.0, rel=0.1)
-    gain = found.preferences(far) - plain.preferences(far)
-    assert gain.tolist() == [[found.guard.bonus(far)[0], 0.0]]
-    assert np.array_equal(found.preferences(far), network.preferences(far))
+    assert network.guard is None
+    # Nothing was seen before the first epoch of an episode.
+    n_epochs = sum(len(static(TASK, name, 0).cost) - 1 for name in TASK.episodes("train"))
+    assert found.guard.centres.shape == (n_epochs, 20)
+    assert roll(TASK, "held-out-10", found.act).score < hindsight_score(TASK, "held-out-10")
+    with pytest.raises(InvalidArgumentError, match="`fallback` must be"):
+        guarded(network, TASK, "default")
 
 
-def test_imitation_of_two_tasks_sees_both_and_refuses_other_actions() -> None:
-    twin = replace(TASK, name="twin", splits={"train": ("train-7",)})
-    one = imitate(TASK, rounds=1, episodes=2, horizon=1, exact=False, guarded=True)
+def test_one_episode_has_neither_interval_nor_p_value(capsys: pytest.CaptureFixture[str]) -> None:
+    found = compare_policies(TASK, [policy_of("hand", TASK)], n_episodes=1, horizons=(1,))
 
-    both = imitate(TASK, rounds=1, episodes=2, horizon=1, exact=False, also=[twin], guarded=True)
+    row = next(row for row in found.rows if row.policy == "hand")
+    assert np.isfinite(row.gain_percent.value)
+    assert np.isnan([row.gain_percent.low, row.gap_percent.high, row.p_value]).all()
 
-    assert one.guard is not None
-    assert both.guard is not None
-    assert len(both.guard.centres) == 2 * len(one.guard.centres)
-    with pytest.raises(InvalidArgumentError, match="equal actions; 'dram-locality' has others"):
-        imitate(TASK, also=["dram-locality"])
+    compare(["hand"], task="dram-locality:requests=1000", episodes=1, horizon=[1])
+    shown = capsys.readouterr().out
+    assert "1 of its episodes" in shown
+    assert "– to –" in shown
+    assert "nan" not in shown

@@ -250,7 +250,7 @@ def test_dataset_of_a_team_is_refused(tmp_path: Path) -> None:
     from archgym.envs import record_minari
 
     team: Any = parallel("archgym/DramControl-v0", channels=2)
-    with pytest.raises(InvalidArgumentError, match="no team and no vector; got Parallel"):
+    with pytest.raises(InvalidArgumentError, match="must be one, of one agent; got Parallel"):
         record_minari(team, lambda env, seen: {}, 1, tmp_path, id="archgym/x-v0", algorithm="x")
 
 
