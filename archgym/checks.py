@@ -1,13 +1,18 @@
 """Checks of arguments: numbers, choices, one-line texts, paths, lists and values by name."""
 
+import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from decimal import Decimal
 from numbers import Integral, Real
 from os import PathLike
 from typing import Any
 
 from archgym.errors import InvalidArgumentError
 
+# Digits are few, so that none takes long to read.
+_NUMBER = re.compile(r"[+-]?[0-9]{1,40}(\.[0-9]{0,40})?([eE][+-]?[0-9]{1,2})?")
 # chosen: what a person takes in at a glance, and fits into a line of any file.
 _MAX_LINE = 200
 
@@ -38,19 +43,39 @@ def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int
     return int(value)
 
 
-def parse_whole(name: str, text: str, low: int, high: int) -> int:
-    """Return the whole number within the limits that an option's text states.
+def whole(value: Any) -> Any:
+    """Return a whole number that is written as 1e3, 1000.0 or a text as an int, all else as it is.
+
+    >>> whole("1e3"), whole(1000.0), whole("1.5"), whole("many")
+    (1000, 1000, '1.5', 'many')
+    """
+    if isinstance(value, str) and _NUMBER.fullmatch(value):
+        exact = Decimal(value)
+        return int(exact) if exact == exact.to_integral_value() else value
+    return int(value) if isinstance(value, float) and value.is_integer() else value
+
+
+def parse_whole(name: str, given: Any, low: int, high: int) -> int:
+    """Return the whole number within the limits that an option's text or value states.
 
     Raises:
-      InvalidArgumentError: The text is something else.
+      InvalidArgumentError: It is something else.
     """
-    # A text with more digits than the limit is above it, and int() of a long text takes long.
-    is_number = text.isascii() and text.isdigit() and len(text) <= max(12, len(str(high)))
-    if not is_number or not low <= int(text) <= high:
+    number = whole(given)
+    is_number = isinstance(number, Integral) and not isinstance(number, bool)
+    if not is_number or not low <= number <= high:
+        came = given[:40] if isinstance(given, str) else given
         raise InvalidArgumentError(
-            f"`{name}` must be a whole number from {low:,} to {high:,}; got {text[:40]!r}."
+            f"`{name}` must be a whole number from {low:,} to {high:,}; got {came!r}."
         )
-    return int(text)
+    return int(number)
+
+
+def as_number(value: Any) -> Any:
+    """Return the number that a text states as a float, and all else as it is."""
+    with suppress(ValueError):
+        return float(value) if isinstance(value, str) else value
+    return value
 
 
 def check_number(name: str, value: Any, low: float, high: float | None = None) -> float:
@@ -125,7 +150,7 @@ def check_several(name: str, value: Any) -> tuple[Any, ...]:
     Raises:
       InvalidArgumentError: It is not.
     """
-    if not isinstance(value, Iterable):
+    if not isinstance(value, Iterable) or isinstance(value, str | bytes | Mapping):
         raise InvalidArgumentError(f"`{name}` must be a list; got {value!r}.")
     return tuple(value)
 

@@ -3,7 +3,7 @@
 import difflib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 # chosen: three lines of a terminal, and all agents that come with ArchGym with some to spare.
@@ -169,6 +169,17 @@ def unknown_name(kind: str, name: str, known: Iterable[str]) -> UnknownNameError
     error = UnknownNameError(text)
     error.name = str(name)
     return error
+
+
+def check_known(kind: str, names: Iterable[str], known: Collection[str]) -> None:
+    """Refuse the first of some names that does not exist.
+
+    Raises:
+      UnknownNameError: There is one; see `unknown_name`.
+    """
+    for name in names:
+        if name not in known:
+            raise unknown_name(kind, name, known)
 
 
 def _is_missing_path(name: str) -> bool:

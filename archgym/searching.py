@@ -5,14 +5,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from queue import Empty, Queue
-from threading import Thread
 from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from archgym.agent.agent import Agent, agent_class
-from archgym.checks import check_mapping, check_number, check_several, check_whole
+from archgym.checks import check_mapping, check_number, check_path, check_several, check_whole
 from archgym.errors import (
     InvalidArgumentError,
     SimulatorError,
@@ -20,7 +18,7 @@ from archgym.errors import (
     StudyLockedError,
 )
 from archgym.evaluation.cache import RECHECK, CachedExecutor
-from archgym.evaluation.executor import Executor, executor_for
+from archgym.evaluation.executor import Executor, executor_for, within
 from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Simulator
@@ -399,9 +397,8 @@ def search_executor(
     executor = executor_for(workers, timeout_s, task)
     if cache is None:
         return executor
-    return CachedExecutor(
-        executor, require_local(cache, "A cache"), RECHECK if recheck is None else recheck
-    )
+    place = require_local(str(check_path("cache", cache)), "A cache")
+    return CachedExecutor(executor, place, RECHECK if recheck is None else recheck)
 
 
 def run_folders(task: Task, agent: str, seed: int, option: str) -> Iterator[Path]:
@@ -430,26 +427,15 @@ def _within(
     """Return the task; a Python function has the time of one design for the default design."""
     if timeout_s is None or not isinstance(problem, FunctionSimulator):
         return _task(problem, choices, options)
-    found: Queue[Task | BaseException] = Queue()
-
-    def make() -> None:
-        try:
-            found.put(_task(problem, choices, options))
-        except BaseException as error:
-            found.put(error)
-
-    Thread(target=make, name="archgym-default", daemon=True).start()
     try:
-        made = found.get(timeout=check_number("timeout_s", timeout_s, 1e-9))
-    except Empty:
+        limit = check_number("timeout_s", timeout_s, 1e-9)
+        return within(limit, lambda: _task(problem, choices, options))
+    except TimeoutError:
         raise SimulatorError(
             f"The default design of {problem.name!r} must run within `timeout_s`, {timeout_s:g} s, "
             "since rewards are relative to it. Choose another by `default=` of the parameters, or "
             "a longer time."
         ) from None
-    if isinstance(made, BaseException):
-        raise made
-    return made
 
 
 def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]) -> Task:
@@ -460,16 +446,16 @@ def _task(problem: Any, choices: Mapping[str, Any], options: Mapping[str, Any]) 
                 f"`{given[0]}` belongs to the task that was given; it must be left out."
             )
         return problem
-    if problem is None:
-        raise InvalidArgumentError(
-            "`problem` must be a registered name, a simulator or a task; got None. "
-            "The command `archgym list simulators` lists the names."
-        )
-    if callable(problem) and not isinstance(problem, Simulator):
+    if callable(problem) and not isinstance(problem, Simulator | type):
         name = getattr(problem, "__name__", "function")
         raise InvalidArgumentError(
             f"`{name}` must say what it takes and returns to be searched. Decorate it with "
             '@archgym.simulator(space=[...], metrics={"...": "minimise"}).'
+        )
+    if not isinstance(problem, str | Simulator):
+        raise InvalidArgumentError(
+            "`problem` must be a registered name (`archgym list simulators` lists them), a "
+            f"simulator or a task; got {problem!r}. Make an instance of a class first."
         )
     return Task.make(problem, **choices, **options)
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.checks import check_choice, check_number, check_path, check_whole
+from archgym.checks import check_choice, check_number, check_path, check_whole, parse_whole, whole
 from archgym.errors import InvalidArgumentError
 
 
@@ -20,6 +20,20 @@ def test_whole_number_outside_is_refused(value: Any) -> None:
 def test_number_outside_is_refused(value: Any) -> None:
     with pytest.raises(InvalidArgumentError, match="`x` must be a number from 0 to 1; got"):
         check_number("x", value, 0, 1)
+
+
+@pytest.mark.parametrize("text", ["1e3", "1000", "1000.0", "1.0e+3", "+1000", "1E3", "10000e-1"])
+def test_whole_number_may_be_written_with_an_exponent(text: str) -> None:
+    assert parse_whole("n", text, 1, 5000) == 1000
+    assert whole(float(text)) == 1000
+
+
+@pytest.mark.parametrize(
+    "text", ["1.5", "1e-3", "", "e3", "1e9", "nan", "inf", "1_0", "٣", "1e999"]
+)
+def test_text_that_is_no_whole_number_within_the_limits_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgumentError, match="`n` must be a whole number from 1 to 5,000; g"):
+        parse_whole("n", text, 1, 5000)
 
 
 def test_numbers_inside_come_back_as_plain_ones() -> None:

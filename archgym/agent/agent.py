@@ -12,7 +12,7 @@ import numpy as np
 
 from archgym.analysis.pareto import front
 from archgym.checks import check_choice, check_number, check_whole
-from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError, unknown_name
+from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError, check_known
 from archgym.evaluation.limits import violations
 from archgym.evaluation.trials import Evaluate, Trial, Trials
 from archgym.files.archive import read_archive, write_archive
@@ -527,9 +527,7 @@ def make_agent(
       InvalidArgumentError: A value or the seed does not fit.
     """
     known = [parameter.name for parameter in kind.hyperparameters]
-    for name in hyperparameters:
-        if name not in known:
-            raise unknown_name(f"hyperparameter of agent {kind.name!r}", name, known)
+    check_known(f"hyperparameter of agent {kind.name!r}", hyperparameters, known)
     seed = check_whole("seed", seed, 0, 2**63 - 1)
     # Those that ship check it themselves: some take more than the range that a sweep draws from.
     if kind.__module__.partition(".")[0] != __package__:

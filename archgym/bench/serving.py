@@ -8,6 +8,7 @@ The server writes one line with the task, then answers each line of the client w
     client  {"end": true}
     server  {"end": "client", "evaluations": 1, "best": {"design": {…}, "reward": 0.25}}
 
+An answer names in `defaults` the parameters that a design leaves out, which have their defaults.
 A line that is not understood is answered by ``{"error": "…"}`` and costs nothing. After the last
 evaluation the server adds ``{"end": "budget", …}`` and stops.
 """
@@ -126,7 +127,7 @@ class TaskServer:
             message = _parsed(line)
             if message.get("end") is True and len(message) == 1:
                 return self.end("client")
-            return self._evaluated(self._indices(message))
+            return self._evaluated(self._indices(message)) | self._taken(message)
         except BudgetExhausted:
             return self.end("budget")
         except (InvalidArgumentError, InvalidDesignError) as error:
@@ -158,11 +159,16 @@ class TaskServer:
                 )
             return np.array(given, dtype=np.int64)
         if set(message) == {"design"} and isinstance(message["design"], Mapping):
-            return space.indices_of(design_values(message["design"]))
+            return space.indices_of(space.filled(design_values(message["design"])))
         raise InvalidArgumentError(
             'A line must be {"design": {…}}, {"indices": […]} or {"end": true}; got the members '
             f"{sorted(message)[:5]}."
         )
+
+    def _taken(self, message: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the parameters that a design does not give, which have their defaults."""
+        left_out = [name for name in self.task.space.names if name not in message.get("design", ())]
+        return {"defaults": left_out} if left_out and "design" in message else {}
 
     def _evaluated(self, indices: np.ndarray) -> dict[str, Any]:
         trial = next(iter(self._study.evaluate(indices[None, :])))

@@ -341,7 +341,7 @@ class _Checker:
         self.evaluations += log.evaluations
         if differing:
             n, first = len(differing), differing[0]
-            problem = f"{n} records differ from the simulator; the first is {first}."
+            problem = f"{n} evaluations differ from the simulator; the first is {first}."
             self.refuse("numbers", place, problem)
         elif log.header.kind == "log":
             self.programs += 1

@@ -27,6 +27,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from typer.core import TyperGroup
 
+from archgym.checks import whole
 from archgym.cli.commands.bench import bench_app
 from archgym.cli.commands.codesign import codesign
 from archgym.cli.commands.control import control_app
@@ -254,7 +255,7 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
             _fail(f"an argument must be UTF-8 text; got {argument!r}. {remedy}.", _USAGE_CODE)
     given = [_local(each) for each in ours] + given[n_ours:]
     try:
-        code = app(args=given, prog_name=_PROGRAM, standalone_mode=False)
+        code = _called(given)
         sys.stdout.flush()
     except BrokenPipeError:
         _end_closed_pipe()
@@ -286,6 +287,24 @@ def run(arguments: Sequence[str] | None = None) -> NoReturn:
         code = 128 + error.signal_number if isinstance(error, StudyInterrupted) else 1
         _fail(_one_line(error), code)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _called(given: list[str]) -> Any:
+    """Call the application; the number of an option that takes whole ones may be written as 1e3."""
+    try:
+        return app(args=given, prog_name=_PROGRAM, standalone_mode=False)
+    except Exception as error:
+        # Types of options are not public in Typer. Nothing has run yet.
+        options = getattr(getattr(error, "param", None), "opts", ())
+        plain = []
+        for before, argument in zip(["", *given], given, strict=False):
+            heads = (head for o in options for head in (f"{o}=", o))
+            head = next(filter(argument.startswith, heads), "")
+            number = whole(argument.removeprefix(head)) if head or before in options else argument
+            plain.append(f"{head}{number}" if isinstance(number, int) else argument)
+        if plain == given or not _is_usage_error(error):
+            raise
+    return _called(plain)
 
 
 def _local(argument: str) -> str:

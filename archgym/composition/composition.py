@@ -33,7 +33,7 @@ from archgym.composition.namespace import (
     split,
     within,
 )
-from archgym.errors import InvalidDesignError, SimulatorError, unknown_name
+from archgym.errors import InvalidDesignError, SimulatorError, check_known, unknown_name
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.options import DeclaredOption, declared_options, make_simulator
 from archgym.evaluation.restriction import split_space
@@ -252,9 +252,7 @@ class Composition(Simulator):
         """
         self.fidelity = fidelity or self.fidelity_names[0]
         self.arguments = {"space": space, "fidelity": self.fidelity, **options}
-        for name in options:
-            if name not in self.option_names():
-                raise unknown_name(f"option of simulator {self.name!r}", name, self.option_names())
+        check_known(f"option of simulator {self.name!r}", options, self.option_names())
         usual = {part: _made(kind, self._usual(part)) for part, kind in self.kinds.items()}
         given: dict[str, dict[str, str]] = {part: {} for part in self.kinds}
         for name, text in options.items():

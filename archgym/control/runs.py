@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.errors import InvalidArgumentError, SimulatorError, check_known
 from archgym.runtime.branches import branch_of
 from archgym.spaces.parameter import Value
 from archgym.spaces.space import DesignSpace
@@ -114,9 +114,7 @@ class Run(ABC):
           UnknownNameError: A setting may not change during a run.
           InvalidDesignError: The design with these settings does not exist.
         """
-        for name in settings:
-            if name not in self.switchable:
-                raise unknown_name("setting that may change", name, self.switchable)
+        check_known("setting that may change", settings, self.switchable)
         return Choice(type(self), self._choice(settings))
 
     @abstractmethod

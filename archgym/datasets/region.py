@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
+from archgym.checks import as_number
 from archgym.datasets.columns import Columns, is_listed, numbers, whole_numbers
 from archgym.datasets.metadata import About
 from archgym.datasets.sources import RowSource
@@ -175,15 +176,12 @@ def _value(text: str, parameter: Parameter) -> str | float | Beginning:
         except InvalidDesignError as error:
             raise InvalidArgumentError(str(error)) from None
         return text
-    try:
-        number = float(text)
-    except ValueError:
-        number = np.nan
-    if not np.isfinite(number):
+    number = as_number(text)
+    if isinstance(number, str) or not np.isfinite(number):
         raise InvalidArgumentError(
             f"`{parameter.name}` must be compared with numbers; got {text!r}."
         )
-    return number
+    return float(number)
 
 
 def _beginning(text: str, parameter: Parameter) -> Beginning:

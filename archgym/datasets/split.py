@@ -22,7 +22,7 @@ from archgym.datasets.metadata import About
 from archgym.datasets.region import Condition, chosen_region, parse_condition
 from archgym.datasets.sources import RowSource, row_scopes
 from archgym.datasets.stored import evaluation_ids
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import InvalidArgumentError, check_known
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -321,9 +321,7 @@ def _rows_by_name(by: str, source: RowSource) -> dict[str, int]:
 
 
 def _parts_of_names(split: Split, rows: Mapping[str, int]) -> dict[str, int]:
-    for name in split.hold_out:
-        if name not in rows:
-            raise unknown_name(split.by, name, list(rows))
+    check_known(split.by, split.hold_out, rows)
     ids = np.array([scope_id(name) for name in rows], dtype=np.uint64)
     order = [list(rows)[place] for place in np.argsort(shares(ids, split.seed), kind="stable")]
     test = list(dict.fromkeys(split.hold_out))

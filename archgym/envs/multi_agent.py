@@ -17,6 +17,7 @@ from archgym.errors import (
     BudgetExhausted,
     InvalidArgumentError,
     MissingExtraError,
+    check_known,
     unknown_name,
 )
 from archgym.evaluation.task import Task
@@ -396,8 +397,6 @@ def parallel(task: Task | str = "archgym/Dram-v0", *arguments: Any, **choices: A
             )
         name, agents = TEAMS[task]
         known = {agents, *signature(ParallelControlEnv).parameters} - {"task"}
-        for each in choices:
-            if each not in known:
-                raise unknown_name("argument", each, known)
+        check_known("argument", choices, known)
         return ParallelControlEnv(f"{name}-{choices.pop(agents, 2)}", *arguments, **choices)
     return ParallelDesignEnv(task, *arguments, **choices)

@@ -12,10 +12,12 @@ import time
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Sequence
+from concurrent.futures import Future
 from contextlib import suppress
+from contextvars import copy_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from typing import Any, final
+from typing import Any, TypeVar, final
 
 import numpy as np
 
@@ -32,6 +34,8 @@ from archgym.evaluation.objective import INFEASIBLE_REWARD
 from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Evaluation, Task
 from archgym.runtime.closing import Closing
+
+T = TypeVar("T")
 
 
 def evaluate_isolated(task: Task, indices: np.ndarray) -> Evaluation:
@@ -131,6 +135,24 @@ class Executor(Closing, ABC):
     def close(self) -> None:
         """Release threads and processes."""
         self.cancel()
+
+
+def within(seconds: float, work: Callable[[], T]) -> T:
+    """Return the result of `work`, for which a thread of its own waits no longer than a time.
+
+    Raises:
+      TimeoutError: The time [s] is over; `work` continues in a daemon thread.
+    """
+    result: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            result.set_result(work())
+        except BaseException as error:
+            result.set_exception(error)
+
+    threading.Thread(target=copy_context().run, args=(run,), daemon=True).start()
+    return result.result(min(seconds, threading.TIMEOUT_MAX))
 
 
 def executor_for(

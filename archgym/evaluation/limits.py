@@ -86,7 +86,11 @@ class Limit:
 
 
 def parse_limits(
-    texts: str | Iterable[str], specs: Sequence[MetricSpec], parameters: Sequence[str] = ()
+    texts: str | Iterable[str],
+    specs: Sequence[MetricSpec],
+    parameters: Sequence[str] = (),
+    *,
+    name: str = "limits",
 ) -> tuple[Limit, ...]:
     """Return limits from predicates such as ``"area_mm2 <= 5, p99_latency_ns <= 200"``.
 
@@ -95,27 +99,28 @@ def parse_limits(
         may end in the metric's unit.
       specs: Metrics of the simulator.
       parameters: Names of parameters, which are refused as such.
+      name: Argument that the texts were given as.
 
     Raises:
       InvalidArgumentError: A predicate has another form or unit, cannot be met, or contradicts
         another one.
       UnknownNameError: A metric does not exist.
     """
-    parts = listed_texts("Limits", texts, "area_mm2 <= 5")
+    parts = listed_texts(name, texts, "area_mm2 <= 5")
     limits = [_parsed(part, specs, parameters) for text in parts for part in text.split(",")]
     found = tuple(dict.fromkeys(limits))
     check_limits(found, specs)
     return found
 
 
-def listed_texts(what: str, texts: Any, example: str) -> list[str]:
+def listed_texts(name: str, texts: Any, example: str) -> list[str]:
     """Return one text or several as a list, none for None, and refuse all else."""
     if texts is None:
         return []
     parts = [texts] if isinstance(texts, str) or not isinstance(texts, Iterable) else list(texts)
     if not all(isinstance(part, str) for part in parts):
         raise InvalidArgumentError(
-            f"{what} must be texts such as {example!r}, one or a list; got {texts!r}."
+            f"`{name}` must be texts such as {example!r}, one or a list; got {texts!r}."
         )
     return parts
 
@@ -133,7 +138,7 @@ def split_limits(
       InvalidArgumentError: A limit on a parameter has another form or unit.
     """
     has_none = isinstance(texts, str) and not texts
-    parts = listed_texts("Limits", () if has_none else texts, "area_mm2 <= 5")
+    parts = listed_texts("subject_to", () if has_none else texts, "area_mm2 <= 5")
     on_metrics: list[str] = []
     on_parameters: dict[str, list[str]] = {}
     for text in (piece for part in parts for piece in part.split(",")):

@@ -18,11 +18,10 @@ import inspect
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from numbers import Integral
 from typing import Any, Final, TypeVar, cast, final, get_args
 
-from archgym.checks import check_number, check_whole, parse_whole
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.checks import as_number, check_number, parse_whole
+from archgym.errors import InvalidArgumentError, check_known, unknown_name
 from archgym.evaluation.restriction import restrict, split_space
 from archgym.evaluation.simulator import RecordedText, Simulator, option_names
 
@@ -112,22 +111,15 @@ class DeclaredOption:
         if self.kind is bool:
             return self._flag(value)
         if self.kind is int:
-            low, high = int(self.option.low), int(self.option.high)
-            is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-            text = str(value) if is_whole else value
-            if not isinstance(text, str):
-                raise InvalidArgumentError(
-                    f"`{self.name}` must be a whole number from {low:,} to {high:,}; got {value!r}."
-                )
-            if low < 0 and text.startswith("-") and text[1:].isdigit() and len(text) < 12:
-                return check_whole(self.name, int(text), low, high)
-            return parse_whole(self.name, text, low, high)
+            return parse_whole(self.name, value, int(self.option.low), int(self.option.high))
         if self.kind is float:
             return self._number(value)
         names = self.option.names
         if names and not self.option.takes_file and value not in names:
             raise unknown_name(self.name.replace("_", " "), value, names)
-        return str(value)
+        # One id for ./a.yaml and a.yaml; ./h100 is a file, and no name.
+        short = str(value).removeprefix("./" * self.option.takes_file)
+        return str(value) if short in names else short
 
     def text(self, given: Any, value: Any) -> str:
         """Return an option's value as a task's id states it, which `parsed` reads back."""
@@ -138,7 +130,7 @@ class DeclaredOption:
         if self.kind is float:
             short = f"{value:.12g}"
             return short if float(short) == value else repr(float(value))
-        return str(value) if self.kind is int else str(given)
+        return str(value)
 
     def _flag(self, value: Any) -> bool:
         flag = value if isinstance(value, bool) else _WORDS.get(str(value).lower())
@@ -147,13 +139,7 @@ class DeclaredOption:
         return flag
 
     def _number(self, value: Any) -> float:
-        number = value
-        if isinstance(value, str):
-            try:
-                number = float(value)
-            except ValueError:
-                # `check_number` says what the text should have been.
-                number = value
+        number = as_number(value)
         if number == self.default:
             return float(number)
         return check_number(self.name, number, self.option.low, self.option.high)
@@ -200,7 +186,7 @@ def declared(constructor: Constructor) -> Constructor:
             ("space", self.space_names, ()),
             ("fidelity", self.fidelity_names, self.former_fidelity_names),
         ):
-            if what in given and given[what] not in (*known, *former):
+            if what in given and str(given[what]) not in (*known, *former):
                 raise unknown_name(what, given[what], known)
         chosen: dict[str, str] = {}
         for name, option in options.items():
@@ -250,15 +236,13 @@ def make_simulator(
     chosen_by = ", ".join(f"{name}={value}" for name, value in asked.items())
     described = f" with {chosen_by}" if kind is not registered_class else ""
     known_options = option_names(kind)
-    for name in options:
-        if name not in known_options:
-            raise unknown_name(f"option of simulator {kind.name!r}{described}", name, known_options)
+    check_known(f"option of simulator {kind.name!r}{described}", options, known_options)
     chosen = {}
     for what, wanted, names, former in (
         ("space", space, kind.space_names, ()),
         ("fidelity", fidelity, kind.fidelity_names, kind.former_fidelity_names),
     ):
-        if wanted is not None and wanted not in (*names, *former):
+        if wanted is not None and str(wanted) not in (*names, *former):
             owner = f" of simulator {kind.name!r}{described}" if described else ""
             error = unknown_name(f"{what}{owner}", wanted, names)
             error.choice = what

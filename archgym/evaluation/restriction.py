@@ -13,11 +13,12 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from archgym.checks import check_mapping
+from archgym.checks import as_number, check_mapping
 from archgym.errors import (
     InvalidArgumentError,
     InvalidDesignError,
     InvalidSpaceError,
+    check_known,
     error_text,
     sentence,
     unknown_name,
@@ -142,9 +143,7 @@ def restrict(simulator: Simulator, held: Mapping[str, str]) -> Simulator:
     """
     if not held:
         return simulator
-    for name in held:
-        if name not in simulator.space.names:
-            raise unknown_name("parameter", name, simulator.space.names)
+    check_known("parameter", held, simulator.space.names)
     values = {
         p.name: values_in(p.widened(), held[p.name])
         for p in simulator.space.parameters
@@ -565,11 +564,8 @@ def _text(value: Value) -> str:
 
 
 def _number(text: str) -> float | None:
-    try:
-        number = float(text)
-    except ValueError:
-        return None
-    return number if math.isfinite(number) else None
+    number = as_number(text)
+    return number if isinstance(number, float) and math.isfinite(number) else None
 
 
 def _braces(held: Mapping[str, str]) -> str:

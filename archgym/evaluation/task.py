@@ -11,7 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from archgym.checks import check_mapping
-from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameError, unknown_name
+from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameError, check_known
 from archgym.evaluation.limits import Limit, missed_limits
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import (
@@ -195,9 +195,7 @@ class Task:
           InvalidArgumentError: A metric that identifies the task is missing.
         """
         known = [spec.name for spec in self.metrics]
-        for name in names:
-            if name not in known:
-                raise unknown_name("metric", name, known)
+        check_known("metric", names, known)
         if list(names) == known:
             return self
         for spec in self.metrics:

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, final
 
-from archgym.checks import check_number
+from archgym.checks import as_number, check_number, check_path
 from archgym.errors import (
     ArchGymError,
     InvalidArgumentError,
@@ -195,7 +195,7 @@ class TaskChoices:
             self,
             options=options,
             measured_digest=digest or self.measured_digest,
-            confidence=self.confidence if text is None else _confidence_of(text),
+            confidence=self.confidence if text is None else as_number(text),
         )
 
     def check_version(self, simulator: Simulator) -> None:
@@ -229,18 +229,6 @@ class TaskChoices:
         return str(name)
 
 
-def _confidence_of(text: str) -> float:
-    """Return the confidence that a task's id states.
-
-    Raises:
-      InvalidArgumentError: It is not a number.
-    """
-    try:
-        return float(text)
-    except ValueError:
-        raise InvalidArgumentError(f"`confidence` must be a number; got {text!r}.") from None
-
-
 @contextmanager
 def choosing(choice: str) -> Iterator[None]:
     """Name the choice that is being resolved in the errors of a block."""
@@ -260,6 +248,7 @@ def resolve_simulator(choices: TaskChoices) -> tuple[Simulator, str]:
       FileFormatError: The stand-in is damaged or of another format.
     """
     if choices.stand_in is not None:
+        check_path("stand_in", choices.stand_in)
         choices = _with_space_of(choices, choices.stand_in)
     whole, space_name = _resolve_whole(choices)
     with choosing("simulator"):
@@ -281,8 +270,9 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
       FileFormatError: Their file is damaged.
     """
     measured, digest = choices.measured, choices.measured_digest
-    confidence = 0.5 if choices.confidence is None else choices.confidence
-    if (measured, confidence, digest) == (None, 0.5, None):
+    given = choices.confidence
+    confidence = 0.5 if given is None else check_number("confidence", given, 0.5, 0.999)
+    if measured is None and digest is None and confidence == 0.5:
         return whole
     with choosing("measured"):
         bare = whole.unrestricted
@@ -295,7 +285,9 @@ def _calibrated(whole: Simulator, choices: TaskChoices) -> Simulator:
             raise InvalidArgumentError(
                 "A task with [measured=…] needs its measurements. Give the file: --measured FILE."
             )
-        path = None if measured is None else choices.resolved_path(measured)
+        path = None
+        if measured is not None:
+            path = choices.resolved_path(str(check_path("measured", measured)))
         # The core does not know how errors are modelled.
         module = importlib.import_module("archgym.measurements.calibrated")
         made: Simulator = module.CalibratedSimulator(bare, path, confidence, digest)
@@ -423,8 +415,8 @@ def _weighted(simulator: Simulator, choices: TaskChoices) -> tuple[WeightedWorkl
     if isinstance(workload, str | Path):
         workload = [workload]
     if isinstance(workload, Mapping):
-        pairs = [(name, check_number("weight", w, 0.0)) for name, w in workload.items()]
-    elif isinstance(workload, Sequence):
+        pairs = [(n, check_number(f"workload weight {n}", w, 0.0)) for n, w in workload.items()]
+    elif isinstance(workload, Sequence) and all(isinstance(n, str | Path) for n in workload):
         pairs = [(str(name), 1.0) for name in workload]
     else:
         raise InvalidArgumentError(
@@ -493,7 +485,8 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
                     "`objective` must be left out where `minimise` or `maximise` is given; got "
                     f"{choices.objective!r}."
                 )
-            objective = objective_of(_names(choices.minimise), _names(choices.maximise), metrics)
+            sought = _names(choices, "minimise"), _names(choices, "maximise")
+            objective = objective_of(*sought, metrics)
         else:
             objective = _objective(simulator, choices.objective, choices.revision)
     with _telling_where_metrics_are(simulator), choosing("subject_to"):
@@ -573,9 +566,9 @@ def _with_limits_of(simulator: Simulator, objective: Objective, is_own: bool) ->
     return with_limits(objective, [*kept, *missing], simulator.metrics)
 
 
-def _names(metrics: str | Sequence[str] | None) -> list[str]:
-    texts = listed_texts("Metrics", metrics, "time_ns")
-    return [name.strip() for text in texts for name in text.split(",")]
+def _names(choices: TaskChoices, name: str) -> list[str]:
+    texts = listed_texts(name, getattr(choices, name), "time_ns")
+    return [metric.strip() for text in texts for metric in text.split(",")]
 
 
 def recorded_objective(recipe: Mapping[str, Any]) -> str:

@@ -64,7 +64,7 @@ class Url:
         return PurePosixPath(self.place.partition("?")[0]).name
 
 
-def url_of(path: str | Path) -> Url | None:
+def url_of(path: str | os.PathLike[str]) -> Url | None:
     """Return the URL that a path is, or None for a path on this machine.
 
     >>> str(url_of(Path("s3://bucket/evaluations")))
@@ -109,7 +109,7 @@ def url_of(path: str | Path) -> Url | None:
     return Url(scheme, place.rstrip("/"))
 
 
-def placed(path: str | Path) -> tuple[Path, Url | None]:
+def placed(path: str | os.PathLike[str]) -> tuple[Path, Url | None]:
     """Return a path on this machine, also that of a `file:` URL, or a path and the URL that it is.
 
     >>> placed("file:///tmp/my%20rows.parquet")
@@ -290,7 +290,7 @@ def require_local(folder: str | Path, what: str) -> Path:
     Raises:
       InvalidArgumentError: It is a URL, or no path.
     """
-    here, url = placed(folder)
+    here, url = placed(check_path("folder", folder))
     if url is not None:
         raise InvalidArgumentError(
             f"{what} must be written in a folder of a file system; got {url}, and a store has "

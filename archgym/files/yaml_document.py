@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, final
 
+from archgym.checks import whole
 from archgym.errors import FileFormatError, UnknownNameError, unknown_name
 from archgym.files.storage import open_file, storage_errors
 
@@ -203,7 +204,7 @@ class Node:
         Raises:
           FileFormatError: It is something else.
         """
-        value = self.value
+        value = whole(self.value) if isinstance(self.value, float) else self.value
         if isinstance(value, int) and not isinstance(value, bool) and low <= value <= high:
             return value
         raise self.refusal(f"{what} must be a whole number from {low} to {high}; got {self.kind}")

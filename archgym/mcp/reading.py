@@ -57,7 +57,7 @@ class Compare(Input, frozen=True, kw_only=True):
 
 
 class Verify(Input, frozen=True, kw_only=True):
-    """Evaluate every record of a study again, and report those that differ or exceed the budget.
+    """Evaluate a study again, and report evaluations that differ or exceed the budget.
 
     Nothing is charged, and no new result is returned.
     """
@@ -160,7 +160,7 @@ def _verify(workspace: Workspace, given: Verify) -> dict[str, Any]:
     task = workspace.study(given.study).task
     log = workspace.log(given.study)
     found = verify_study(log, task)
-    beyond = log.records.seq[np.flatnonzero(log.is_evaluation)[log.header.budget :]].tolist()
+    beyond = list(range((log.header.budget or log.evaluations) + 1, log.evaluations + 1))
     return {
         "study": given.study,
         "evaluations": log.evaluations,

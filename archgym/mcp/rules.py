@@ -149,7 +149,7 @@ def _evaluate(workspace: Workspace, given: EvaluateRule) -> dict[str, Any]:
         attempt = log.evaluate(given.source, given.constants)
     except BudgetExhausted:
         return {"study": given.study, **_status(log), "budget_exhausted": True}
-    shown = {"attempt": attempt.seq, "loss": attempt.loss, "results": list(attempt.results)}
+    shown = {"attempt": attempt.seq + 1, "loss": attempt.loss, "results": list(attempt.results)}
     return {"study": given.study, **_status(log), **shown}
 
 
@@ -164,9 +164,9 @@ def _results(workspace: Workspace, given: RuleResults) -> dict[str, Any]:
     return {
         "study": given.study,
         **_status(log),
-        "best": None if best is None else best.to_json(),
+        "best": None if best is None else {"attempt": best.seq + 1, **best.to_json()},
         "attempts": [
-            {"attempt": each.seq, "loss": each.loss, "constants": dict(each.constants)}
+            {"attempt": each.seq + 1, "loss": each.loss, "constants": dict(each.constants)}
             for each in ranked[:_MAX_LISTED]
         ],
     }

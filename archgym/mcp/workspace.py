@@ -98,7 +98,7 @@ def read_design(space: DesignSpace, values: Mapping[str, Any], position: int) ->
       InvalidDesignError: A name or value is not in the space.
     """
     try:
-        return space.design({**space.default, **values})
+        return space.filled(values)
     except (InvalidDesignError, LookupError, TypeError) as error:
         raise InvalidDesignError(f"designs[{position}]: {error}") from None
 

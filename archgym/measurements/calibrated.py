@@ -16,9 +16,8 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, subject_to
 from archgym.evaluation.restriction import WrappedSimulator
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workload
-from archgym.files.storage import is_there
 from archgym.measurements.calibration import Calibration, calibration_of
-from archgym.measurements.file import Measurements, read_measurements
+from archgym.measurements.file import Measurements, read_measurements, require_there
 from archgym.measurements.points import facts_of, points_of
 from archgym.measurements.prior import corrected, may_be_wrong
 from archgym.measurements.process import quantile
@@ -74,11 +73,8 @@ class CalibratedSimulator(WrappedSimulator):
         super().__init__(whole)
         self.confidence = check_number("confidence", confidence, _MIDDLE, 0.999)
         self.space = whole.space
-        if path is not None and digest is not None and not is_there(path):
-            raise InvalidArgumentError(
-                f"{path} must hold the measurements that the task was made with; it is missing. "
-                "Put it into the study's folder or next to it, or decide with --measured FILE."
-            )
+        if path is not None and digest is not None:
+            require_there(path)
         measurements = Measurements() if path is None else read_measurements(path)
         chain, _, prior = (digest or "").partition("-")
         if chain and path is not None:

@@ -87,6 +87,14 @@ def calibration_of(
         return Calibration(prior, ErrorProcess(prior))
     files = source.files if isinstance(source, Declaration) else {}
     files = files or file_checksums((source.options or {}).values())
+    # The content of a file counts, however its path is written.
+    named = {checksum: path for path, checksum in files.items()}
+    rows = tuple(
+        replace(
+            row, facts={n: named.get(row.files.get(str(v), ""), v) for n, v in row.facts.items()}
+        )
+        for row in rows
+    )
     differs = []
     if prior.origin == "exact":
         why = "measurements differ from a simulator that is exact against another tool"
@@ -162,7 +170,6 @@ def _unused(
     for path in row.files.keys() & files.keys():
         if row.files[path] != files[path]:
             return f"were made when {path} held something else: they say nothing here"
-    # The content of a file counts, however its path is written.
     one = {name: row.files.get(value, value) for name, value in row.options.items()}
     other = {name: files.get(value, value) for name, value in options.items()}
     if prior.origin != "learned" and dict(row.options) != dict(options) and one != other:

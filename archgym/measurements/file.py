@@ -142,6 +142,21 @@ def read_measurements(path: str | Path) -> Measurements:
     return Measurements(path, tuple(rows), tuple(chains))
 
 
+def require_there(path: str | Path) -> str | Path:
+    """Return the file of measurements that a task was made with.
+
+    Raises:
+      InvalidArgumentError: It is gone.
+    """
+    if is_there(path):
+        return path
+    raise InvalidArgumentError(
+        f"{path} must hold the measurements that the task was made with; it is missing. Put it "
+        "into the study's folder or next to it, or give its new place to `archgym decide` or "
+        "`archgym resume`: --measured FILE."
+    )
+
+
 def with_moved(task: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     """Return a task's JSON with the present place of its measurements.
 

@@ -161,8 +161,7 @@ def measured(
     for name in given:
         for near in [] if name in specs else get_close_matches(name, specs, 1, 0.85):
             raise InvalidArgumentError(f"Unknown metric {name!r}. Did you mean {near!r}?")
-    default = task.space.default
-    filled = task.space.design({**default, **design})
+    filled = task.space.filled(design)
     source = task.simulator.bare
     built = source.evaluate({n: filled[n] for n in source.space.names}, chosen)
     if built.infeasible is not None:

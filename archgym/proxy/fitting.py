@@ -16,15 +16,14 @@ from archgym.proxy.measures import (
     conformal_quantile,
     design_groups,
     fit_doubt,
-    folds,
     held_out,
     outcome_groups,
+    sampled_folds,
     spread_floor,
 )
 from archgym.proxy.model import ModelKind, Predictor, Setting, model_kind
 from archgym.proxy.trees import TreeEnsemble
 from archgym.proxy.workload_model import Part
-from archgym.runtime.reductions import report_reduction
 from archgym.spaces.features import Coordinates
 
 # chosen: so many rows rank hyperparameters well enough in seconds.
@@ -304,13 +303,10 @@ def choose_setting(
     """
     if len(kind.settings) == 1 or not groups:
         return kind.settings[0]
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 2]))
-    some = np.sort(rng.permutation(len(features))[:_SEARCH_ROWS])
-    report_reduction(
-        "rows for the choice of hyperparameters", len(some), len(features),
-        "they are a random sample of fixed size; the model is fitted to all",
-    )  # fmt: skip
-    fold = folds(np.unique(apart[some], return_inverse=True)[1], _N_FOLDS, rng)
+    parts = sampled_folds(
+        apart, _N_FOLDS, _SEARCH_ROWS, (seed, 2), "rows for the choice of hyperparameters"
+    )
+    n_rows = sum(len(test) for _, test in parts)
     errors = []
     for setting in kind.settings:
         short = dict(setting)
@@ -318,14 +314,12 @@ def choose_setting(
             # Each tree of a mean is a prediction; one of a sum is not.
             short["n_trees"] = min(int(short["n_trees"]), _SEARCH_TREES)
         squares = np.zeros(targets.shape[1])
-        for number in range(_N_FOLDS):
-            is_test = fold == number
+        for train, test in parts:
             for group in groups:
-                train, test = some[~is_test], some[is_test]
                 model = kind.fit(features[train], targets[np.ix_(train, group)], short, seed)
                 error = model.predict(features[test]) - targets[np.ix_(test, group)]
                 squares[group] += (error**2).sum(axis=0)
-        errors.append(float(np.sqrt(squares / len(some)).mean()))
+        errors.append(float(np.sqrt(squares / n_rows).mean()))
     return kind.settings[int(np.argmin(errors))]
 
 

@@ -52,6 +52,25 @@ def folds(groups: np.ndarray, n: int, rng: np.random.Generator) -> np.ndarray:
     return np.asarray(fold_of[groups])
 
 
+def sampled_folds(
+    groups: np.ndarray, n: int, most: int, seed: tuple[int, int], subject: str
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Return the rows to learn from and the rows to test on, for each of `n` folds of a sample.
+
+    Args:
+      groups: (n_rows,), number of each row's group, which lies in one fold.
+      n: Number of folds.
+      most: Rows of the sample.
+      seed: Random seed, and a number for the use.
+      subject: Rows of the sample in the report of a sample that is smaller than what there is.
+    """
+    rng = np.random.default_rng(np.random.SeedSequence(seed))
+    some = np.sort(rng.permutation(len(groups))[:most])
+    report_reduction(subject, len(some), len(groups), "they are a random sample of fixed size")
+    fold = folds(np.unique(groups[some], return_inverse=True)[1], n, rng)
+    return [(some[fold != number], some[fold == number]) for number in range(n)]
+
+
 def held_out(groups: np.ndarray, share: float, rng: np.random.Generator) -> np.ndarray:
     """True if each row is held out, (n,) bool: whole groups in random order up to `share`."""
     sizes = np.bincount(groups)
@@ -233,20 +252,16 @@ def fit_doubt(
     """
     if all(model.spread(features[:1]) is not None for _, model in groups):
         return None
-    rng = np.random.default_rng(np.random.SeedSequence([seed, 6]))
-    some = np.sort(rng.permutation(len(features))[:_MOST_ROWS])
-    report_reduction(
-        "rows for the model of interval widths", len(some), len(features),
-        "they are a random sample of fixed size",
-    )  # fmt: skip
-    fold = folds(np.unique(designs[some], return_inverse=True)[1], _N_FOLDS, rng)
-    errors = np.zeros((len(some), len(groups)))
-    for number in range(_N_FOLDS):
-        train, test = some[fold != number], some[fold == number]
+    parts = sampled_folds(
+        designs, _N_FOLDS, _MOST_ROWS, (seed, 6), "rows for the model of interval widths"
+    )
+    errors = np.zeros((len(features), len(groups)))
+    for train, test in parts:
         for place, (metrics, _) in enumerate(groups):
             model = kind.fit(features[train], targets[np.ix_(train, metrics[:1])], setting, seed)
             expected = model.predict(features[test])[:, 0]
-            errors[fold == number, place] = np.abs(expected - targets[test, metrics[0]])
-    doubt = model_kind("boosting").fit(features[some], errors, _SETTING, seed)
+            errors[test, place] = np.abs(expected - targets[test, metrics[0]])
+    some = np.sort(np.concatenate([test for _, test in parts]))
+    doubt = model_kind("boosting").fit(features[some], errors[some], _SETTING, seed)
     assert isinstance(doubt, TreeEnsemble)
     return doubt

@@ -25,6 +25,7 @@ from archgym.report.explain import (
 from archgym.report.quantities import Cell, Table, change_text, size_text
 from archgym.report.simplification import AblationPath, ablation_path
 from archgym.runtime.progress import StageProgress
+from archgym.runtime.reductions import reports_about
 
 # chosen: each costs as many evaluations as the best design has neighbours.
 _MAX_FRONT = 3
@@ -102,14 +103,16 @@ def choose(evidence: TaskEvidence, progress: StageProgress | None = None) -> Cho
     if evidence.known is None and is_of_function(evidence.recipe):
         return "the task is a Python function, which a report cannot call."
     run, row = best
+    subject = f"{evidence.label}, designs next to evaluation {row + 1} of {run.label}"
     try:
         task = _task(evidence)
         error = task.simulator.accuracy_percent.get(task.simulator.fidelity)
-        found = explain(task, run.indices[row].astype(np.int64), progress)
-        fronts = tuple(explain(task, each, progress) for each in _front(evidence, found))
-        top, rewards = _top(evidence)
-        standings = tuple(_standings(task, top))
-        path = ablation_path(task, found.indices)
+        with reports_about(subject):
+            found = explain(task, run.indices[row].astype(np.int64), progress)
+            fronts = tuple(explain(task, each, progress) for each in _front(evidence, found))
+            top, rewards = _top(evidence)
+            standings = tuple(_standings(task, top))
+            path = ablation_path(task, found.indices)
     except ArchGymError as problem:
         return " ".join(str(problem).split())
     return Chosen(

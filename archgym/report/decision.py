@@ -31,7 +31,7 @@ from archgym.measurements.calibrated import (
     own_metric,
 )
 from archgym.measurements.calibration import Calibration, Declaration, calibration_of
-from archgym.measurements.file import MEASURED_NAME, Measurements, read_measurements
+from archgym.measurements.file import MEASURED_NAME, Measurements, read_measurements, require_there
 from archgym.measurements.points import SPACE, WORKLOAD, Points, facts_of, joined, points_of
 from archgym.measurements.prior import corrected, may_be_wrong
 from archgym.measurements.process import Posterior
@@ -422,7 +422,7 @@ def _measurements(log: StudyLog, measured: str | Path | Measurements | None) -> 
     if measured is not None:
         return read_measurements(measured)
     own, of_task = log.folder / MEASURED_NAME, log.header.task.get("measured")
-    found = None if of_task is None else read_measurements(str(of_task))
+    found = None if of_task is None else read_measurements(require_there(of_task))
     if os.path.lexists(own):
         require_inside(own)
         added = read_measurements(own).rows

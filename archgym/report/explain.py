@@ -14,7 +14,7 @@ from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Evaluation, Task
 from archgym.report.quantities import change_text, size_text
 from archgym.runtime.progress import StageProgress
-from archgym.runtime.reductions import report_reduction
+from archgym.runtime.reductions import report_reduction, reports_about
 from archgym.spaces.space import DesignSpace
 
 ASSUMED_ERROR_PERCENT = 5.0
@@ -258,13 +258,15 @@ def _reliefs(
             values = [result.values[:, task._columns] for result in results]
             relieved = np.stack(values, axis=1)
             reason = np.stack([result.reason for result in results], axis=1)
+            with reports_about(f"without {cost}"):
+                relieved_reward = float(task.rewards(relieved, reason)[0])
             found.append(
                 Relief(
                     cost,
                     doc,
                     task.average(relieved)[0],
                     _moved(task, relieved[0], by_workload),
-                    float(task.rewards(relieved, reason)[0]),
+                    relieved_reward,
                 )
             )
     # Of those that the reward does not see, those that move most.

@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, final
 
-from archgym.errors import FileFormatError, InvalidArgumentError, unknown_name
+from archgym.checks import parse_whole
+from archgym.errors import FileFormatError, unknown_name
 from archgym.files.storage import open_file, storage_errors
 from archgym.rules.checker import ArraySpec, Checker, Tunable, number_of
 from archgym.rules.domain import Domain
@@ -182,10 +183,5 @@ def tuned_values(source: RuleSource, texts: Mapping[str, str]) -> dict[str, int]
     for name, text in texts.items():
         if name not in known:
             raise unknown_name(f"tunable constant of {source.path}", name, known)
-        low, high = known[name].low, known[name].high
-        if not text.lstrip("-").isdecimal() or not low <= int(text) <= high:
-            raise InvalidArgumentError(
-                f"`{name}` must be a whole number from {low} to {high}; got {text!r}."
-            )
-        found[name] = int(text)
+        found[name] = parse_whole(name, text, known[name].low, known[name].high)
     return found

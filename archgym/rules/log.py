@@ -223,12 +223,12 @@ class RuleLog(Closing):
         return attempt
 
     def verify(self) -> list[int]:
-        """Return numbers of the attempts that are not intact.
+        """Return numbers of the attempts, from 1, that are not intact.
 
         They give other results when evaluated again, or lie beyond the budget.
         """
         return [
-            each.seq
+            each.seq + 1
             for each in self.attempts
             if each.seq >= self.header.budget
             or self._measured(each.source, each.constants, each.seq) != each

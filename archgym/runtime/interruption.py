@@ -4,17 +4,15 @@ An interruption raises an exception, which callers of the library may catch. Out
 command line has handlers of its own, which end the process: `archgym.cli.console.signals`.
 """
 
-import queue
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import Any, Self, TypeVar, final
+from typing import Any, Self, final
 
 from archgym.errors import StudyInterrupted
 
-T = TypeVar("T")
 # chosen: a study must end within two seconds.
 _REPEAT_S = 1.0
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -25,10 +23,8 @@ class Interruption:
     """While open, SIGINT and SIGTERM raise StudyInterrupted in the main thread.
 
     The exception is raised again every second until it arrives, since a library may swallow it,
-    such as one that is being imported. A signal during `shielded` waits for its end. A kernel in
-    the main thread would delay a signal until it returns, so `wait_for` runs it in another thread,
-    which is abandoned after a signal. In other threads than the main one, this object does nothing.
-    Former handlers are restored at the end.
+    such as one that is being imported. A signal during `shielded` waits for its end. In other
+    threads than the main one, this object does nothing. Former handlers are restored at the end.
     """
 
     def __init__(self) -> None:
@@ -36,7 +32,6 @@ class Interruption:
         self._shields = 0
         self._is_over = threading.Event()
         self._former: dict[int, Any] = {}
-        self._jobs: queue.SimpleQueue[Callable[[], None] | None] | None = None
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
@@ -51,10 +46,12 @@ class Interruption:
         for number, handler in self._former.items():
             signal.signal(number, handler)
         self._former = {}
-        if self._jobs is not None:
-            self._jobs.put(None)
-            self._jobs = None
         self._shields -= 1
+
+    @property
+    def is_watching(self) -> bool:
+        """True if signals come here."""
+        return bool(self._former)
 
     def hold_back(self) -> None:
         """Delay signals from now to the end."""
@@ -80,35 +77,6 @@ class Interruption:
             self._shields -= 1
         self.check()
 
-    def wait_for(self, work: Callable[[], T]) -> T:
-        """Return the result of `work`; a signal ends the wait for it.
-
-        Raises:
-          StudyInterrupted: A signal came; `work` continues in a daemon thread.
-        """
-        if not self._former:
-            return work()
-        results: queue.SimpleQueue[tuple[T, None] | tuple[None, BaseException]] = (
-            queue.SimpleQueue()
-        )
-
-        def run() -> None:
-            try:
-                results.put((work(), None))
-            except BaseException as error:
-                results.put((None, error))
-
-        if self._jobs is None:
-            self._jobs = queue.SimpleQueue()
-            threading.Thread(
-                target=_serve, args=(self._jobs,), name="archgym-evaluation", daemon=True
-            ).start()
-        self._jobs.put(run)
-        result, error = results.get()
-        if error is not None:
-            raise error
-        return result  # type: ignore[return-value]  # present where there is no error
-
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._caught is None:
             threading.Thread(
@@ -123,8 +91,3 @@ class Interruption:
         assert main is not None
         while not self._is_over.wait(_REPEAT_S):
             signal.pthread_kill(main, number)
-
-
-def _serve(jobs: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
-    while (job := jobs.get()) is not None:
-        job()

@@ -22,6 +22,7 @@ _SEEN: Final[set[str]] = set()
 _LOCK: Final = Lock()
 # chosen: more distinct reports than a process makes; beyond it, one may be repeated.
 _MAX_SEEN: Final = 10_000
+_ABOUT: ContextVar[str] = ContextVar("about", default="")
 _NOTES: ContextVar[tuple[list[str], ...]] = ContextVar("notes", default=())
 
 
@@ -40,6 +41,7 @@ def report_reduction(subject: str, used: int, available: int, remedy: str) -> No
 
 def report_loss(text: str) -> None:
     """Report in a sentence what is cut, clipped or ignored, with its numbers."""
+    text = _ABOUT.get() + text
     for notes in _NOTES.get():
         if text not in notes:
             notes.append(text)
@@ -50,6 +52,16 @@ def report_loss(text: str) -> None:
             _SEEN.clear()
         _SEEN.add(text)
     _LOGGER.warning("%s", text)
+
+
+@contextmanager
+def reports_about(subject: str) -> Iterator[None]:
+    """Begin the reports within the block with what they are about, such as a design."""
+    token = _ABOUT.set(f"{_ABOUT.get()}{subject}: ")
+    try:
+        yield
+    finally:
+        _ABOUT.reset(token)
 
 
 @contextmanager

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from archgym.errors import InvalidSpaceError, sentence, unknown_name
+from archgym.errors import InvalidSpaceError, check_known, sentence
 from archgym.spaces.display import html_table, shortened
 from archgym.spaces.expression import Expression
 from archgym.spaces.parameter import (
@@ -157,9 +157,7 @@ def check_names(names: Iterable[str], known: Collection[str]) -> None:
     Raises:
       UnknownNameError: Names the first one.
     """
-    for name in names:
-        if name not in known:
-            raise unknown_name("parameter", name, known)
+    check_known("parameter", names, known)
 
 
 def _scalars(values: Mapping[str, Value]) -> Mapping[str, Any]:

@@ -330,6 +330,15 @@ class DesignSpace:
         """
         return self.design_at(self.indices_of(values))
 
+    def filled(self, values: Mapping[str, Any]) -> Design:
+        """Return the default design with some of its values replaced, checked.
+
+        Raises:
+          InvalidDesignError: As for `indices_of`.
+        """
+        is_mapping = isinstance(values, Mapping)
+        return self.design({**self.default, **values} if is_mapping else values)
+
     @property
     def default(self) -> Design:
         """Default design."""
@@ -482,6 +491,8 @@ class DesignSpace:
 
         Inactive parameters have their defaults, and `canonical_form` has renamed equal parts.
         """
+        if not len(indices):
+            return indices.astype(np.int64)
         if len(indices) > _REMEMBERED or indices.dtype != np.int64:
             return self._renamed(self._resolved(indices))
         # The agent, the journal and the simulator ask for the same designs one after the other.

@@ -14,6 +14,7 @@ from archgym.errors import (
     BudgetExhausted,
     InvalidArgumentError,
     StudyInterrupted,
+    check_known,
     unknown_name,
 )
 from archgym.evaluation.executor import (
@@ -382,9 +383,7 @@ def _by_workload(task: Task, metrics: Mapping[str, Any]) -> list[Mapping[str, An
     names = [weighted.workload.name for weighted in task.workloads]
     if len(names) == 1 and set(metrics) != set(names):
         return [metrics]
-    for name in metrics:
-        if name not in names:
-            raise unknown_name("workload", str(name), names)
+    check_known("workload", map(str, metrics), names)
     missing = [name for name in names if not isinstance(metrics.get(name), Mapping)]
     if missing:
         raise InvalidArgumentError(
@@ -396,9 +395,7 @@ def _by_workload(task: Task, metrics: Mapping[str, Any]) -> list[Mapping[str, An
 
 def _numbers(task: Task, told: Mapping[str, Any]) -> list[float]:
     known = [spec.name for spec in task.metrics]
-    for name in told:
-        if name not in known:
-            raise unknown_name("metric", str(name), known)
+    check_known("metric", map(str, told), known)
     numbers: dict[str, float] = {}
     for spec in task.metrics:
         if spec.formula is None:

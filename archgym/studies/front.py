@@ -7,7 +7,7 @@ from typing import Final, final
 import numpy as np
 
 from archgym.analysis.pareto import front, quick_hypervolume
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import InvalidArgumentError, check_known
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term, objective_from_json, reference_point
 from archgym.studies.snapshot import StudyLog
@@ -72,9 +72,7 @@ def metrics_objective(log: StudyLog, names: Sequence[str]) -> Objective:
       InvalidArgumentError: There are fewer than two, duplicates, or one without a goal.
     """
     known = {spec.name: spec for spec in log.metrics}
-    for name in names:
-        if name not in known:
-            raise unknown_name("metric", name, known)
+    check_known("metric", names, known)
     if len(names) < 2 or len(set(names)) < len(names):
         raise InvalidArgumentError(
             f"A front needs two metrics or more, each once; got {', '.join(names)}."

@@ -10,7 +10,7 @@ import numpy as np
 
 from archgym.agent.agent import Prior
 from archgym.analysis.statistics import normal_scores
-from archgym.checks import check_several
+from archgym.checks import check_path, check_several
 from archgym.errors import FileFormatError, InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.task import Task
@@ -163,7 +163,7 @@ def _start_design(task: Task, entry: Any) -> np.ndarray:
     if isinstance(entry, str) and entry == "default":
         return space.default_indices
     if isinstance(entry, Mapping):
-        return space.indices_of(entry)
+        return filled_indices(space, entry, "start")
     if not isinstance(entry, str | Path | StudyLog):
         raise InvalidArgumentError(
             '`start` takes designs, "default" and folders of studies; got '
@@ -174,8 +174,23 @@ def _start_design(task: Task, entry: Any) -> np.ndarray:
     return np.asarray(indices[0])
 
 
-def _log(study: StudySource) -> StudyLog:
-    return study if isinstance(study, StudyLog) else read_study(study)
+def filled_indices(space: DesignSpace, design: Mapping[str, Any], subject: str) -> np.ndarray:
+    """Return indices of a design, and report parameters of argument `subject` at their defaults.
+
+    Raises:
+      InvalidDesignError: A name or value is not in the space.
+    """
+    filled = space.filled(design)
+    if n := len(filled) - len(design):
+        report_loss(
+            f"{subject}: a design gives {len(design)} of {len(filled)} parameters; the other {n} "
+            "have the default design's values."
+        )
+    return space.indices_of(filled)
+
+
+def _log(of: StudySource) -> StudyLog:
+    return of if isinstance(of, StudyLog) else read_study(str(check_path("warm_start", of)))
 
 
 def best_first(task: Task, log: StudyLog) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

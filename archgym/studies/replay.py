@@ -2,9 +2,11 @@
 
 import json
 import logging
+import queue
+import threading
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -73,6 +75,7 @@ class Recorder:
         self._task = task
         self.follow(header)
         self.interruption = Interruption()
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] | None = None
         self.state: dict[str, Any] = {}
         self._folder = folder
         self._shape = header.shape(task.space)
@@ -89,6 +92,17 @@ class Recorder:
         """Called with the evaluations of each part that no earlier process made."""
         self._n_expected = 0
         self.start_over()
+
+    @contextmanager
+    def interruptible(self, interruption: Interruption) -> Iterator[None]:
+        """Let signals end the wait for evaluations in a block."""
+        self.interruption = interruption
+        try:
+            yield
+        finally:
+            if self._jobs is not None:
+                self._jobs.put(None)
+            self._jobs = None
 
     def follow(self, header: Header) -> None:
         """Take a header with other limits."""
@@ -343,7 +357,7 @@ class Recorder:
         started = time.perf_counter()
         if len(new):
             asked = fresh.indices[new]
-            result = self.interruption.wait_for(lambda: executor.evaluate(self._task, asked))
+            result = self._result_of(lambda: executor.evaluate(self._task, asked))
             fresh.values[new] = result.values
             fresh.reason[new] = result.reason
             fresh.reward[new] = result.reward
@@ -367,6 +381,33 @@ class Recorder:
             ),
             took_s,
         )
+
+    def _result_of(self, work: Callable[[], Evaluation]) -> Evaluation:
+        """Return the result of `work`; a signal ends the wait for it.
+
+        A kernel in the main thread would delay a signal until it returns, so it runs in a daemon
+        thread, which is abandoned after a signal.
+        """
+        if not self.interruption.is_watching:
+            return work()
+        results: queue.SimpleQueue[Evaluation | BaseException] = queue.SimpleQueue()
+
+        def run() -> None:
+            try:
+                results.put(work())
+            except BaseException as error:
+                results.put(error)
+
+        if self._jobs is None:
+            self._jobs = queue.SimpleQueue()
+            threading.Thread(
+                target=_serve, args=(self._jobs,), name="archgym-evaluation", daemon=True
+            ).start()
+        self._jobs.put(run)
+        result = results.get()
+        if isinstance(result, BaseException):
+            raise result
+        return result
 
     def _until_met(
         self, records: Records, errors: dict[int, str]
@@ -492,6 +533,11 @@ class Recorder:
         # It only informs; where it cannot be written, the journal's own error says so.
         with suppress(StorageError):
             write_atomic(self._folder / STATE_NAME, json.dumps(self.state, indent=1) + "\n")
+
+
+def _serve(jobs: "queue.SimpleQueue[Callable[[], None] | None]") -> None:
+    while (job := jobs.get()) is not None:
+        job()
 
 
 def _refuse_infinite(records: Records, errors: dict[int, str]) -> None:

@@ -480,7 +480,7 @@ _BATCH = 1024
 
 
 def verify_study(log: StudyLog, task: Task) -> tuple[int, ...]:
-    """Return numbers of the records whose results are not what the simulator gives.
+    """Return numbers of evaluations, from 1, whose results are not what the simulator gives.
 
     Checksums in the journal find damage; they do not stop somebody who computes them again. This
     check does: simulators are deterministic, so every metric must be equal to the last bit.
@@ -509,7 +509,7 @@ def verify_study(log: StudyLog, task: Task) -> tuple[int, ...]:
         same &= (found.reason == records.reason[part]).all(axis=1)
         same &= found.reward == records.reward[part]
         same &= (found.reason == FAILED).any(axis=1) == log.is_failed[part]
-        differing += records.seq[part][~same].tolist()
+        differing += (np.flatnonzero(~same) + start + 1).tolist()
     return tuple(differing)
 
 

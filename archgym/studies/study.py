@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, final
 import numpy as np
 
 from archgym.agent.agent import Advice, Agent, agent_class, idle_workers, make_agent
-from archgym.checks import check_number, check_several, check_whole
+from archgym.checks import check_choice, check_number, check_several, check_whole, whole
 from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
@@ -37,6 +37,7 @@ from archgym.measurements.file import MEASURED_NAME, append_measurements
 from archgym.measurements.spreadsheet import measured, wrong_unit
 from archgym.runtime.closing import Closing
 from archgym.runtime.interruption import Interruption
+from archgym.runtime.reductions import report_loss
 from archgym.spaces.design import Design
 from archgym.spaces.space import design_keys
 from archgym.studies.arguments import (
@@ -68,7 +69,13 @@ from archgym.studies.metadata import (
     new_header,
     read_header,
 )
-from archgym.studies.prior import PRIOR_NAME, StoredPrior, StudySource, start_designs
+from archgym.studies.prior import (
+    PRIOR_NAME,
+    StoredPrior,
+    StudySource,
+    filled_indices,
+    start_designs,
+)
 from archgym.studies.replay import Ending, Progress, Recorder
 from archgym.studies.snapshot import StudyLog, StudyResult, gaps_text, read_state
 
@@ -185,8 +192,8 @@ class Study(Closing):
           budget: Evaluations at which it ends; an agent needs one.
           max_asks: Asks, repeats included, at which it ends; 20 for each evaluation by default.
           hyperparameters: Hyperparameters of the agent that are not its defaults.
-          start: Designs to evaluate first: designs, "default" for the default design, or studies
-            whose best designs are meant.
+          start: Designs to evaluate first: designs, whose missing parameters have their defaults,
+            "default" for the default design, or studies whose best designs are meant.
           warm_start: Earlier studies whose records the agent may learn from. A copy of the records
             is part of the study.
           patience: Evaluations without a better design at which it ends.
@@ -203,17 +210,18 @@ class Study(Closing):
         """
         folder = require_local(folder, "A study")
         require_task(task)
+        check_choice("exists", exists, ("refuse", "resume"))
         kind = agent_class(agent) if isinstance(agent, str) else agent
         if kind is not None:
             require_agent_class(kind)
-        chosen = recorded_hyperparameters(hyperparameters or {})
+        chosen = recorded_hyperparameters({} if hyperparameters is None else hyperparameters)
         if kind is not None or budget is not None:
-            budget = check_whole("budget", budget, 1)
+            budget = check_whole("budget", whole(budget), 1)
         is_replayable = kind is not None and make_agent(kind, task.space, seed, chosen).replayable
-        max_asks = None if max_asks is None else check_whole("max_asks", max_asks, 1)
-        patience = None if patience is None else check_whole("patience", patience, 1)
+        max_asks = None if max_asks is None else check_whole("max_asks", whole(max_asks), 1)
+        patience = None if patience is None else check_whole("patience", whole(patience), 1)
         if stop_at is not None:
-            parse_limits(stop_at, task.metrics, task.space.names)
+            parse_limits(stop_at, task.metrics, task.space.names, name="stop_at")
         designs = start_designs(task, start)
         if isinstance(warm_start, str | Path | StudyLog):
             warm_start = (warm_start,)
@@ -236,8 +244,6 @@ class Study(Closing):
             stop_at=stop_at,
             is_replayable=is_replayable,
         )
-        if exists not in ("refuse", "resume"):
-            raise InvalidArgumentError(f"`exists` must be refuse or resume; got {exists!r}.")
         if exists == "resume" and is_there(folder / STUDY_NAME):
             return cls._resumed(folder, task, kind, header)
         try:
@@ -400,7 +406,7 @@ class Study(Closing):
         """
         if not callable(getattr(callback, "on_trials", None)):
             raise InvalidArgumentError(
-                f"A callback must have the method `on_trials(study, trials)`; got {callback!r}."
+                f"`callbacks` must have the method `on_trials(study, trials)`; got {callback!r}."
             )
         self._callbacks.append(callback)
         self._recorder.on_new = _notifier(weakref.ref(self))
@@ -468,8 +474,8 @@ class Study(Closing):
 
         Args:
           k: Number of designs to suggest, 1 to 100.
-          designs: Designs of one's own, which are ranked among them, each once. Those that are
-            evaluated come last, with their results.
+          designs: Designs of one's own, which are ranked among them, each once. Missing parameters
+            have their defaults. Those that are evaluated come last, with their results.
           seed: Random seed of the candidates.
 
         Raises:
@@ -480,7 +486,7 @@ class Study(Closing):
         space = self.task.space
         if not isinstance(designs, Iterable) or isinstance(designs, str | Mapping):
             raise InvalidArgumentError(f"`designs` must list designs; got {designs!r}.")
-        rows = [space.indices_of(design) for design in designs]
+        rows = [filled_indices(space, design, "designs") for design in designs]
         own = np.array(rows, dtype=np.int64).reshape(-1, space.n_parameters)
         own = own[np.sort(np.unique(space.canonical(own), axis=0, return_index=True)[1])]
         log = self.read()
@@ -553,8 +559,7 @@ class Study(Closing):
         self.extend(budget)
         used = executor if executor is not None else SerialExecutor()
         status = "interrupted"
-        with Interruption() as interruption:
-            self._recorder.interruption = interruption
+        with Interruption() as interruption, self._recorder.interruptible(interruption):
             try:
                 ended = self._search(self._agent, used, progress)
                 interruption.check()
@@ -603,6 +608,8 @@ class Study(Closing):
             designs = loop.ask(n) if loop is not None else []
             if loop is not None and loop.ended is not None:
                 self._end_loop(loop.ended)
+            if designs and len(designs) < n and (idle := self.idle_workers(n)):
+                report_loss(idle)
             return designs
 
     def tell(
@@ -805,7 +812,7 @@ class Study(Closing):
         """
         if budget is None or budget == self._header.budget:
             return
-        budget = check_whole("budget", budget, 1)
+        budget = check_whole("budget", whole(budget), 1)
         known = self.read().evaluations
         if budget < known:
             raise InvalidArgumentError(
@@ -842,9 +849,9 @@ class Study(Closing):
         if (patience, stop_at) == (header.patience, header.stop_at):
             return
         if patience is not None:
-            patience = check_whole("patience", patience, 1)
+            patience = check_whole("patience", whole(patience), 1)
         if stop_at is not None:
-            parse_limits(stop_at, self.task.metrics, self.task.space.names)
+            parse_limits(stop_at, self.task.metrics, self.task.space.names, name="stop_at")
         self._was_complete = False
         self._recorder.follow(header.with_rules(patience, stop_at))
         self._header.write(self.folder)

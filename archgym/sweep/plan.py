@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import msgspec
 import numpy as np
 
-from archgym.errors import unknown_name
+from archgym.errors import check_known
 from archgym.files.yaml_document import Node
 
 if TYPE_CHECKING:
@@ -379,9 +379,7 @@ class SweepPlan:
           UnknownNameError: The plan has no such agent or seed.
         """
         names = {name for agent in self.agents for name in (agent.label, agent.group) if name}
-        for name in only or ():
-            if name not in names:
-                raise unknown_name("agent of the sweep", name, names)
+        check_known("agent of the sweep", only or (), names)
         chosen = set(only or names)
         pairs = [
             (task, agent.label, agent.agent, agent.on(task.label))
@@ -389,10 +387,8 @@ class SweepPlan:
             for agent in self.agents
             if agent.label in chosen or agent.group in chosen
         ]
-        wanted, known = set(seeds or ()), set(self.seeds)
-        for seed in seeds or ():
-            if seed not in known:
-                raise unknown_name("seed of the sweep", str(seed), map(str, self.seeds))
+        wanted, known = set(seeds or ()), set(map(str, self.seeds))
+        check_known("seed of the sweep", map(str, seeds or ()), known)
         return tuple(
             Run(*pair, seed, self.budget, self.max_asks, self.patience, self.cache)
             for seed in self.seeds

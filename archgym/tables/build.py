@@ -19,6 +19,7 @@ from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
+    SimulatorError,
     StudyInterrupted,
     StudyLockedError,
 )
@@ -127,6 +128,7 @@ def build_table(
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2
     n_workers = check_whole("workers", workers or min(cores, MAX_WORKERS), 1, MAX_WORKERS)
     build = _planned(task, out if ray is None else out.absolute())
+    is_new = not build.folder.exists()
     make_folder(build.folder)
     report = _Report(build, out, progress, announce)
     try:
@@ -138,16 +140,21 @@ def build_table(
                 simulate_on_ray(build, missing, ray, workers, report.add, interruption)
                 missing = []
             _build_together(build, out, missing, n_workers, report, interruption, assembling)
-    except (FileFormatError, InvalidArgumentError, OSError):
-        # Another process has just finished the table, and removes the folder of the parts: they
-        # cannot be read, or written, or are no longer all there.
-        if not is_there(out):
-            raise
     except StudyInterrupted as stop:
         raise StudyInterrupted(
             f"The build of {out} was stopped; what is done lies in {build.folder}.",
             stop.signal_number,
         ) from None
+    except BaseException as error:
+        # Another process has just finished the table, and removes the folder of the parts: they
+        # cannot be read, or written, or are no longer all there.
+        is_gone = isinstance(error, FileFormatError | InvalidArgumentError | OSError)
+        if not (is_gone and is_there(out)):
+            if is_new and not any(build.folder.glob("*-[0-9]*[0-9]")):
+                shutil.rmtree(build.folder, ignore_errors=True)
+            if isinstance(error, SimulatorError) and build.folder.exists():
+                raise SimulatorError(f"{error}. Results so far stay in {build.folder}.") from None
+            raise
     return out
 
 

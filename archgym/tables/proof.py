@@ -15,6 +15,7 @@ from typing import Any, Final, Literal, final
 import numpy as np
 
 from archgym.checks import check_number
+from archgym.evaluation.executor import within
 from archgym.evaluation.limits import Limit, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective
 from archgym.evaluation.simulator import FAILED
@@ -29,6 +30,8 @@ _NARROW: Final = 2**6
 _TRIED: Final = 64
 # chosen: partial designs that are bounded at the start, a few hundred megabytes.
 _MOST_AT_START: Final = 2**20
+# chosen: what a batch may take beyond the time before it is left alone [s].
+_GRACE_S: Final = 1.0
 _WAYS: Final = {"at-most": "minimise", "at-least": "maximise"}
 
 
@@ -110,15 +113,11 @@ def prove(
       SimulatorError: The simulator broke.
     """
     search = _Search(task, check_number("seconds", seconds, 1e-9))
-    if known is not None:
-        search.take(np.asarray(known, dtype=np.int64)[None, :])
-    first = [task.space.names.index(n) for n in task.simulator.bounded_by if n in task.space.names]
-    root = np.full((1, len(task.space.parameters)), -1, dtype=np.int64)
-    chosen = root.copy()
-    chosen[:, first] = task.space.default_indices[first]
-    if _is_bounded(task, chosen):
-        return search.branch(root, first)
-    return search.enumerate(progress)
+    try:
+        return within(seconds + _GRACE_S, lambda: search.run(known, progress))
+    except TimeoutError:
+        # A kernel compiles, or one design takes long.
+        return search.proof()
 
 
 def reward_bounds(task: Task, partial: np.ndarray) -> np.ndarray:
@@ -214,8 +213,24 @@ class _Search:
         self._reward, self._best = -math.inf, None
         self._n_bounded = self._n_evaluated = self._n_failed = 0
         self._paces = {"bounds": Pace(), "designs": Pace()}
+        self._method, self._bound = "bounds", math.inf
 
     _best: np.ndarray | None
+    _method: Literal["bounds", "enumeration"]
+
+    def run(self, known: np.ndarray | None, progress: StageProgress | None) -> Proof:
+        """Search from a known design until the end or the time is over."""
+        task, space = self._task, self._space
+        if known is not None:
+            self.take(np.asarray(known, dtype=np.int64)[None, :])
+        first = [space.names.index(n) for n in task.simulator.bounded_by if n in space.names]
+        root = np.full((1, len(space.parameters)), -1, dtype=np.int64)
+        chosen = root.copy()
+        chosen[:, first] = space.default_indices[first]
+        if _is_bounded(task, chosen):
+            return self.branch(root, first)
+        self._method = "enumeration"
+        return self.enumerate(progress)
 
     def take(self, designs: np.ndarray) -> None:
         """Evaluate designs."""
@@ -232,9 +247,12 @@ class _Search:
         return time.monotonic() > self._started + self._seconds
 
     def _pieces(self, work: Literal["bounds", "designs"], n: int) -> Iterator[slice]:
-        """Yield rows to work on at once, until all `n` are done or the time is over; some first."""
-        start = 0
-        while start < n and not (start and self._is_late):
+        """Yield rows to work on at once, until all are done or the time is over; the first always.
+
+        Of each kind of work, the first rows come also after the time.
+        """
+        start, done = 0, self._n_bounded if work == "bounds" else self._n_evaluated
+        while start < n and not ((start or done) and self._is_late):
             began, end = time.monotonic(), min(n, start + self._paces[work].batch)
             yield slice(start, end)
             self._paces[work].take(end - start, time.monotonic() - began)
@@ -247,11 +265,13 @@ class _Search:
             self.take(designs[rows])
         return rows.stop >= len(designs)
 
-    def _proof(self, method: Literal["bounds", "enumeration"], bound: float) -> Proof:
+    def proof(self, is_over: bool = False) -> Proof:
+        """Return what is known so far, or at the end of the search."""
+        bound = -math.inf if is_over else self._bound
         bound = math.inf if self._n_failed else max(bound, self._reward)
         took = time.monotonic() - self._started
         counts = self._n_bounded, self._n_evaluated, took, self._n_failed
-        return Proof(method, self._reward, self._best, bound, *counts)
+        return Proof(self._method, self._reward, self._best, bound, *counts)
 
     # ---- every design
 
@@ -259,18 +279,18 @@ class _Search:
         """Evaluate every design of the space, in index order."""
         space = self._space
         if space.size >= 2**62:
-            return self._proof("enumeration", math.inf)
+            return self.proof()
         looked, n_known = 0, self._n_evaluated
         for designs in space.enumerate(chunk=_WIDTH, canonical=True):
             is_done = self._take_all(designs)
             looked += _WIDTH
             if not is_done or (self._is_late and looked < space.size):
-                return self._proof("enumeration", math.inf)
+                return self.proof()
             if progress is not None:
                 progress("combinations", min(looked, space.size), space.size)
         # What was known came once more among all.
         self._n_evaluated -= n_known
-        return self._proof("enumeration", -math.inf)
+        return self.proof(is_over=True)
 
     # ---- branch and bound
 
@@ -287,11 +307,13 @@ class _Search:
         start, depth, n = root, 0, 1
         for column in first:
             n *= self._space.parameters[column].size
-            if n > _MOST_AT_START:
+            if n > _MOST_AT_START or self._is_late:
                 break
             start = np.concatenate([root[:0], *self._children(start, order, depth)])
             depth += 1
         found = self._bounds(start, whole)
+        # Where only limits are bounded, a design may have all that is minimised at 0.
+        is_known = _is_bounded(self._task, root, with_limits=False)
         place = np.argsort(-found, kind="stable")
         blocks = [(depth, start[place], found[place])]
         # The first steps are narrow, so that a good design is known soon.
@@ -303,11 +325,10 @@ class _Search:
             partial, bounds = partial[:n], bounds[:n]
             if not n:
                 continue
+            bound = float(max(bounds[0], *(b[2][0] for b in blocks), -math.inf))
+            self._bound = bound if bound < whole or is_known else math.inf
             if self._is_late:
-                bound = max(bounds[0], *(b[2][0] for b in blocks), -math.inf)
-                # Where only limits are bounded, a design may have all that is minimised at 0.
-                is_known = bound < whole or _is_bounded(self._task, root, with_limits=False)
-                return self._proof("bounds", bound if is_known else math.inf)
+                return self.proof()
             is_leaf = depth == len(order)
             n_each = 1 if is_leaf else self._space.parameters[order[depth]].size
             taken = max(1, widths[is_leaf] // n_each)
@@ -324,7 +345,7 @@ class _Search:
                 sorted_ = kept[np.argsort(-found[kept], kind="stable")]
                 if len(sorted_):
                     blocks.append((depth + 1, children[sorted_], found[sorted_]))
-        return self._proof("bounds", -math.inf)
+        return self.proof(is_over=True)
 
     def _bounds(self, partial: np.ndarray, late: float = math.inf) -> np.ndarray:
         """Return rewards that no completion exceeds, (n,); `late` for those after the time."""

@@ -207,7 +207,8 @@ def simulate_parts(
         except (StudyInterrupted, SimulatorError):
             interruption.hold_back()
             for part in waiting.values():
-                part.write()
+                if part.is_known.any():
+                    part.write()
             raise
 
 

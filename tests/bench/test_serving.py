@@ -59,6 +59,16 @@ def test_equal_designs_have_equal_scores_in_python_gymnasium_and_json_lines(tmp_
     assert [answer["reward"] for answer in answers[1:-1]] == python
 
 
+def test_a_design_may_leave_parameters_at_their_defaults(tmp_path: Path) -> None:
+    space = bench_task(TASK).plan.make().space
+    first, *others = space.names
+
+    answers = session(tmp_path / "a", [line(design={first: space.default[first]})])
+
+    assert answers[1]["defaults"] == others
+    assert read_study(tmp_path / "a").outcome(0).design == space.default
+
+
 def test_a_design_by_name_is_the_one_by_index(tmp_path: Path) -> None:
     space = bench_task(TASK).plan.make().space
     default = space.default_indices
@@ -83,7 +93,6 @@ def test_a_design_by_name_is_the_one_by_index(tmp_path: Path) -> None:
         b'{"indices": [true, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]}',
         b'{"indices": [-1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]}',
         b'{"indices": "00000000000"}',
-        b'{"design": {}}',
         b'{"design": {"no-such": 1}}',
         b'{"design": []}',
         b'{"design": {"a": {"b": 1}}}',

@@ -127,6 +127,25 @@ def test_measurement_that_was_cut_off_is_named(archgym: Archgym, study: Path) ->
     assert "measured.jsonl:3: the line, or one before it, was changed or cut off" in ran.err
 
 
+def test_new_place_of_measurements_is_asked_for_and_taken(archgym: Archgym, study: Path) -> None:
+    measured(archgym, study)
+    archgym("measure", study, "m.csv", "--to", "bench.jsonl")
+    archgym("search", "plugin", "-a", "random", "-n", "2", "--measured", "bench.jsonl",
+            "--out", "calibrated")  # fmt: skip
+    Path("far/away").mkdir(parents=True)
+    moved = Path("bench.jsonl").rename("far/away/moved.jsonl")
+
+    for command in ("decide", "resume"):
+        gone = archgym(command, "calibrated")
+        assert gone.code == 1
+        assert "bench.jsonl must hold the measurements" in gone.err
+        assert "--measured FILE" in gone.err
+    again = archgym("resume", "calibrated", "-n", "3", "--measured", moved, "--json")
+    assert again.json["evaluations"] == 3
+    refused = archgym("resume", study, "--measured", moved)
+    assert "`--measured` must be left out; study was made without measurements" in refused.err
+
+
 def test_row_that_contradicts_its_evaluation_is_refused(archgym: Archgym, study: Path) -> None:
     metric, value = measured(archgym, study)
     best = archgym("decide", study, "--json").json["best"]

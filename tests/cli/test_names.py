@@ -1,11 +1,13 @@
 """`archgym list` and `archgym describe`."""
 
+import re
 from collections.abc import Callable
 
 import pytest
 
-from archgym.evaluation.options import make_simulator
-from archgym.evaluation.simulator import simulator_class
+from archgym.cli.commands.describe import _values
+from archgym.evaluation.options import declared_options, make_simulator
+from archgym.evaluation.simulator import simulator_class, simulator_names
 from archgym.proxy.model import model_names
 from tests.cli.conftest import Archgym
 
@@ -147,3 +149,15 @@ def test_workloads_of_all_spaces_are_listed(archgym: Archgym) -> None:
     for space in ("edge-offload", "closed-loop", "three-tier"):
         made = make_simulator(simulator_class("moe"), space, None, {})
         assert set(made.workload_names()) <= set(listed)
+
+
+@pytest.mark.parametrize("name", simulator_names())
+def test_describe_marks_the_default_of_every_option(name: str) -> None:
+    for option in declared_options(simulator_class(name)):
+        text, low, high = _values(option), option.option.low, option.option.high
+        marked = re.findall(r"(\S+)\*", text) + re.findall(r"\(default: (.+)\)$", text)
+        if marked:
+            assert len(marked) == 1
+            assert option.parsed(marked[0]) == option.default
+        else:
+            assert option.default in ("", None) or not low <= option.default <= high

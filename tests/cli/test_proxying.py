@@ -49,7 +49,9 @@ def test_proxy_is_trained_shown_used_and_verified(
         ["stream"],
     )
 
-    code, out, _ = call(capsys, "proxy", "predict", file, "--set", "page_policy=Closed", "--json")
+    given = ["--set", "page_policy=Closed", "--set", "max_active_transactions=2"]
+    code, out, err = call(capsys, "proxy", "predict", file, *given, "--json")
+    assert "`max_active_transactions` is inactive in this design; its value is ignored" in err
     time_ns = json.loads(out)["metrics"]["total_time_ns"]
     assert code == 0
     assert time_ns["low"] <= time_ns["value"] <= time_ns["high"]

@@ -81,7 +81,6 @@ def test_search_begins_with_a_portfolio(archgym: Archgym) -> None:
         ('{"format": true, "designs": [{}]}', "reads format 1 of a portfolio; got True"),
         ('{"format": 1, "designs": []}', "`designs` must be one or more objects"),
         ('{"format": 1, "designs": [1]}', "`designs` must be one or more objects"),
-        ('{"format": 1, "designs": [{"mode": "fast"}]}', "banks"),
         ('{"format": 1, "design": {"mode": "fastest"}}', "found.json: "),
     ],
 )
@@ -93,6 +92,17 @@ def test_damaged_portfolio_is_refused(archgym: Archgym, text: str, message: str)
     assert ran.code == 1
     assert message in ran.err
     assert not Path("a").exists()
+
+
+@pytest.mark.parametrize("budget", [("-n", "2e0"), ("-n2e0",), ("--budget=2e0",)])
+def test_whole_numbers_may_have_an_exponent(archgym: Archgym, budget: tuple[str, ...]) -> None:
+    words = "search plugin -w light -a random --seed 1e2 --set banks=8e0 --out s"
+    ran = archgym(*words.split(), *budget)
+
+    log = read_study("s")
+    assert (ran.code, log.evaluations, log.header.seed) == (0, 2, 100)
+    assert log.header.task["space_name"] == "toy{banks=8}"
+    assert archgym("search", "plugin", "-n", "1.5").code == 2
 
 
 def test_patience_ends_a_search_and_can_be_dropped(archgym: Archgym) -> None:

@@ -5,12 +5,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 import archgym as ag
 from archgym.envs import DesignEnv, ParallelDesignEnv
 from archgym.errors import InvalidArgumentError
 from archgym.testing import ProvingSimulator
+from tests.toys import ToySimulator
 
 WRONG: tuple[Any, ...] = (object(), [object()], "no such thing", 5)
 # Numbers with which a study would really run for a while, and arguments that take anything.
@@ -25,7 +27,7 @@ def proving() -> ProvingSimulator:
 def search(folder: Path, /, **given: Any) -> None:
     """Search the small simulator."""
     usual = {"budget": 2, "agent": "random", "folder": folder / "s"}
-    ag.search(proving(), **(usual | given))
+    ag.search(given.pop("problem", proving()), **(usual | given))
 
 
 def make(folder: Path, /, **given: Any) -> None:
@@ -94,6 +96,39 @@ def test_argument_of_a_wrong_kind_is_refused_in_one_line(
 
     # Some arguments take anything, such as a flag.
     assert len(refusal.splitlines()) <= 1
+
+
+NUMBERS = ("seed", "budget", "patience", "max_asks", "minutes", "timeout_s", "workers", "recheck")
+# Numbers stand at what takes numbers; texts, which may be names, are not tried.
+TYPES = [
+    (enter, name, value)
+    for enter, function, left_out in ENTRIES[:4]
+    for name in inspect.signature(function).parameters
+    if name not in left_out or name == "problem"
+    for value in (object(), [object()], b"x", 5, {5: object()}, np.zeros(2), ToySimulator)
+    if not (type(value) is int and name in NUMBERS)
+]
+
+
+def test_argument_of_another_type_is_named_with_what_came(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    wrong = []
+    for enter, name, value in TYPES:
+        try:
+            # An agent that learns from earlier studies, so that they are looked at.
+            agent = {} if name == "agent" or enter in (make, make_dram) else {"agent": "genetic"}
+            enter(tmp_path, **{name: value, **agent})
+            text = "accepted"
+        except ag.ArchGymError as error:
+            text = str(error)
+        except Exception as error:
+            text = repr(error)
+        is_named = name.rstrip("s") in text.lower() and ("got" in text or "no argument" in text)
+        if not (is_named or text.startswith("Unknown ")) or "\n" in text:
+            wrong.append(f"{enter.__name__}({name}={value!r}): {text}")
+    assert not wrong, "\n".join(wrong)
 
 
 @pytest.mark.parametrize("name", ["fixed", "values", "hyperparameters", "start", "warm_start"])

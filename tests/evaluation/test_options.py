@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 import pytest
 
-from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.options import Option, declared, declared_options, make_simulator
 from archgym.evaluation.simulator import (
     Simulator,
@@ -44,6 +44,14 @@ def test_texts_and_values_make_equal_simulators() -> None:
 
     assert by_text.given == by_value.given == ("small", 12, 1.5, "atomic", True)
     assert by_text.options == by_value.options == texts
+
+
+def test_whole_number_may_have_an_exponent_and_has_one_id() -> None:
+    for given in ("1e3", 1e3, "1000"):
+        assert (Timer(ticks=given).given[1], Timer(ticks=given).options) == (
+            1000,
+            {"ticks": "1000"},
+        )
 
 
 def test_a_word_stands_for_the_default() -> None:
@@ -150,3 +158,8 @@ def test_every_number_option_has_one_text() -> None:
                 value = min(option.option.low + 1, option.option.high)
                 forms = (value, f"{value:.6f}0", f"{value:.8e}")
                 assert len({option.text(form, option.parsed(form)) for form in forms}) == 1
+
+
+def test_path_in_this_folder_is_no_known_name() -> None:
+    with pytest.raises(ArchGymError, match="ddr4 cannot be read"):
+        make_simulator(simulator_class("dram"), None, None, {"device": "./ddr4"})

@@ -207,7 +207,7 @@ def test_edited_record_with_a_valid_checksum_is_reported(toolbox: Toolbox) -> No
 
     found = called(toolbox, "verify", study="first")
 
-    assert found["differing"] == [1]
+    assert found["differing"] == [2]
     assert found["is_intact"] is False
 
 
@@ -225,7 +225,7 @@ def test_evaluations_beyond_the_budget_are_not_intact(toolbox: Toolbox) -> None:
     found = called(toolbox, "verify", study="first")
 
     assert (found["is_intact"], found["differing"]) == (False, [])
-    assert found["beyond_budget"] == [2]
+    assert found["beyond_budget"] == [3]
 
 
 def test_long_result_becomes_a_resource(toolbox: Toolbox, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -345,7 +345,8 @@ def test_rules_are_charged_journaled_and_verified(toolbox: Toolbox) -> None:
     assert [each["loss"] for each in charged] == [None, None]
     assert after["budget_exhausted"]
     results = called(toolbox, "rule_results", study="tlb")
-    assert results["best"]["seq"] == 0
+    # One numbering, from 1, as `show` has it.
+    assert results["best"]["attempt"] == lru["attempt"] == 1
     assert called(toolbox, "verify_rules", study="tlb")["differing"] == []
     # Rules share the server's budget with studies of designs.
     assert "at most 57" in refused(toolbox, "create_study", study="s", budget=58, **TASK)

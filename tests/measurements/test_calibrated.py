@@ -302,6 +302,27 @@ def test_content_of_files_that_options_name_decides(tmp_path: Path) -> None:
     assert counted(replace(made, files={}), path)[0] == 1
 
 
+def test_spelling_of_a_path_changes_no_learned_correction(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("mine.yaml").write_text("hardware: {preset: h100, n_gpus: 8}\n")
+    whole, short, dotted = (
+        {"space": "closed-loop", "hardware": text, "clients": "1"}
+        for text in (str(tmp_path / "mine.yaml"), "mine.yaml", "./mine.yaml")
+    )
+    row = measured(Task.make("moe", **whole), {}, {"tpot_mean_ms": 9.0})  # type: ignore[arg-type]
+    append_measurements("m.jsonl", [row])
+
+    by_whole, by_short, by_dotted = (
+        Task.make("moe", measured="m.jsonl", **options)  # type: ignore[arg-type]
+        for options in (whole, short, dotted)
+    )
+
+    assert (by_short.id, by_short.digest) == (by_dotted.id, by_dotted.digest)
+    assert np.array_equal(by_whole.reference, by_short.reference)
+
+
 def test_measuring_keeps_the_checksums_of_files(tmp_path: Path) -> None:
     servers = tmp_path / "mine.yaml"
     servers.write_text("hardware: {preset: h100, n_gpus: 8}\n")

@@ -9,10 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from archgym.errors import InvalidArgumentError
 from archgym.evaluation.task import Task
 from archgym.report import TaskEvidence, find, read_evidence
 from archgym.report.best_design import Chosen, choose, chosen_tables
 from archgym.report.figures import figures
+from archgym.runtime.reductions import collected_reductions, report_loss
 from archgym.simulators.dram.simulator import DramSimulator
 from tests.cli.conftest import Archgym, archgym
 
@@ -39,6 +41,24 @@ def test_costs_are_those_of_the_best_design(chosen: Chosen) -> None:
     # Standing by costs power, which this objective does not seek.
     assert [row[0] for row in table.rows] == ["mismatch"]
     assert "Costs that bound nothing here: standby." in table.note
+
+
+def test_warnings_name_the_design_that_they_are_about(
+    task: TaskEvidence, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def clipped(*_: object) -> None:
+        report_loss("Rewards count as 20.")
+        raise InvalidArgumentError("stop")
+
+    monkeypatch.setattr("archgym.report.best_design.explain", clipped)
+
+    with collected_reductions() as notes:
+        choose(task)
+
+    assert task.best is not None
+    run, row = task.best
+    where = f"light, designs next to evaluation {row + 1} of {run.label}"
+    assert notes == [f"{where}: Rewards count as 20."]
 
 
 def test_costs_are_drawn_by_the_metrics_that_are_sought(swept: Path) -> None:

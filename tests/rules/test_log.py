@@ -107,7 +107,7 @@ def test_attempts_beyond_the_budget_are_not_intact(
         handle.write(line)
 
     with RuleLog.open(folder) as log:
-        assert log.verify() == [3]
+        assert log.verify() == [4]
 
 
 @pytest.mark.slow

@@ -12,6 +12,7 @@ from archgym.errors import InvalidArgumentError, InvalidDesignError, UnknownName
 from archgym.evaluation.executor import ThreadExecutor
 from archgym.evaluation.function import OutsideSimulator
 from archgym.evaluation.task import Task
+from archgym.runtime.reductions import collected_reductions
 from archgym.spaces.design import Design
 from archgym.spaces.parameter import Integer
 from archgym.studies.snapshot import read_study
@@ -373,3 +374,13 @@ def test_best_reward_counts_results_that_were_told(tmp_path: Path) -> None:
     assert rewards
     assert all(reward is not None for reward in rewards)
     assert rewards == sorted(rewards)
+
+
+def test_ask_for_more_than_the_agent_has_in_flight_says_so(tmp_path: Path) -> None:
+    study = Study.create(tmp_path / "s", toy_task(), "auto", budget=8)
+    with study, collected_reductions() as notes:
+        assert len(study.ask(8)) == 1
+
+    (note,) = notes
+    assert "proposes one design at a time, so 7 of 8 workers are idle" in note
+    assert "batch_size=8" in note

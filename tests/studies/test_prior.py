@@ -16,6 +16,7 @@ from archgym.errors import (
 from archgym.evaluation.executor import ThreadExecutor
 from archgym.evaluation.function import FunctionSimulator
 from archgym.evaluation.task import Task
+from archgym.runtime.reductions import collected_reductions
 from archgym.spaces.parameter import Integer, Ordinal
 from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
@@ -50,6 +51,17 @@ def test_start_designs_are_evaluated_first(tmp_path: Path) -> None:
     assert space.design_at(log.records.indices[1]) == BEST
     assert space.design_at(log.records.indices[2]) == best.design
     assert json.loads((tmp_path / "a" / "study.json").read_text())["format"] == 2
+
+
+def test_start_design_may_leave_parameters_at_their_defaults(tmp_path: Path) -> None:
+    with collected_reductions() as notes:
+        search(tmp_path / "a", start={"banks": 8}, budget=8)
+        Study.open(tmp_path / "a", toy_task()).advise(1, [{"mode": "fast"}], seed=1)
+
+    log = read_study(tmp_path / "a")
+    assert log.space.changes(log.outcome(0).design) == {"banks": 8}
+    told = "a design gives 1 of 5 parameters; the other 4 have the default design's values."
+    assert notes == [f"start: {told}", f"designs: {told}"]
 
 
 def test_study_without_start_designs_keeps_its_format(tmp_path: Path) -> None:
@@ -93,7 +105,7 @@ def test_agent_breeds_from_start_designs(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("start", "error", "message"),
     [
-        ([{"mode": "fast"}], InvalidDesignError, "banks"),
+        ([{"bank": 8}], InvalidDesignError, "banks"),
         ([7], InvalidArgumentError, "got 7"),
         (["nowhere"], (FileFormatError, OSError), "nowhere"),
     ],

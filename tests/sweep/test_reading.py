@@ -13,6 +13,7 @@ from tests.sweep.conftest import WritePlan
 
 def test_seeds_may_be_a_count(write_plan: WritePlan) -> None:
     assert read_plan(write_plan(("seeds: [0, 1]", "seeds: 3"))).seeds == (0, 1, 2)
+    assert read_plan(write_plan(("budget: 30", "budget: 3e1"))).budget == 30
 
 
 @pytest.mark.parametrize(

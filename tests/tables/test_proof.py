@@ -1,5 +1,6 @@
 """Proofs of optima, compared with tables and with every design."""
 
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -168,6 +169,26 @@ def test_proof_with_slow_bounds_stops_in_time() -> None:
     assert not proof.is_optimal
     assert 0 < proof.n_bounded < 1000
     assert prove(task, seconds=60).is_optimal
+
+
+def test_proof_ends_in_time_where_one_design_takes_long() -> None:
+    task, is_over = toy_task(), threading.Event()
+    simulated = task.simulator.simulate
+
+    def slow(*arguments: Any) -> Any:
+        # As a kernel that compiles first; until the test ends.
+        is_over.wait(60.0)
+        return simulated(*arguments)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(task.simulator, "simulate", slow)
+        started = time.monotonic()
+        proof = prove(task, task.space.default_indices, seconds=0.1)
+        took = time.monotonic() - started
+        is_over.set()
+
+    assert (proof.is_optimal, proof.bound, proof.indices) == (False, np.inf, None)
+    assert took < 30.0
 
 
 def test_metric_sought_in_the_other_direction_has_no_bound() -> None:

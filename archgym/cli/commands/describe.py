@@ -28,6 +28,7 @@ from archgym.errors import InvalidArgumentError, unknown_name
 
 if TYPE_CHECKING:
     from archgym.agent.agent import Agent
+    from archgym.evaluation.options import DeclaredOption
     from archgym.evaluation.simulator import Simulator
     from archgym.spaces.parameter import Parameter
     from archgym.spaces.space import DesignSpace
@@ -158,17 +159,27 @@ def _option_doc(kind: "type[Simulator]", name: str) -> str:
     from archgym.evaluation.options import declared_options
 
     declared = [
-        f"{each.option.doc} {each.values} (default: {each.default})"
-        if each.kind in (int, float) and each.default
-        else f"{each.option.doc} {each.values}".rstrip()
-        for each in declared_options(kind)
-        if each.name == name
+        f"{each.option.doc} {_values(each)}" for each in declared_options(kind) if each.name == name
     ]
     found = re.search(
         rf"^ +{name}: (.+(?:\n {{4,}}\S.*)*)", inspect.getdoc(kind.__init__) or "", re.MULTILINE
     )
     text = declared[0] if declared else found[1] if found else ""
     return " ".join(text.replace("`", "").split())
+
+
+def _values(option: "DeclaredOption") -> str:
+    """Return the values that an option may have, the default starred or named."""
+    text, default, limits = option.values, option.default, option.option
+    is_number = option.kind in (int, float) and default is not None
+    # What lies outside the limits stands for no choice, and so does an empty text.
+    is_none = default in (None, "") or (is_number and not limits.low <= default <= limits.high)
+    if is_none and not limits.word:
+        return text
+    shown = limits.word or option.text(default, default)
+    if limits.word or option.kind is bool or shown in limits.names:
+        return re.sub(rf"(?<!\S){re.escape(shown)}(?=,| or |$)", f"{shown}*", text, count=1)
+    return f"{text} (default: {shown})"
 
 
 def _starred(name: str, default: str) -> str:

@@ -1,18 +1,18 @@
 """`archgym evaluate`: the metrics of one design."""
 
-from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from archgym.cli.console.signals import prompt_stops
-from archgym.cli.console.terminal import heading, notice, prose, say, warn, write_json
+from archgym.cli.console.terminal import heading, notice, prose, say, write_json
 from archgym.cli.options.design import best_of, is_study, named_design
 from archgym.cli.options.task import JsonOption, TaskOptions, make_task, task_choices
 from archgym.cli.options.values import (
     assignments,
     complete_simulator,
+    design_with,
     filled_design,
     is_inline,
     read_design,
@@ -68,12 +68,9 @@ def evaluate(
     A study in place of the task gives its task and its best design, and an exported JSON file
     its own. The exit code is 3 if the design is infeasible.
     """
-    from archgym.spaces.texts import with_values
-
     given = assignments("--set", values or ())
     task, filled = _task_and_design(simulator, options, design)
-    chosen = with_values(task.space, filled, given)
-    _warn_about_inactive(task, chosen, given)
+    chosen = design_with(task.space, filled, given)
     with prompt_stops():
         evaluation = task.evaluate(task.space.indices_of(chosen)[None, :])
     if evaluation.failures:
@@ -126,15 +123,6 @@ def _start_of(design: Path) -> dict[str, Any]:
     if best is None:
         raise InvalidArgumentError(f"{design} has no feasible design. Name a file instead.")
     return dict(best.design)
-
-
-def _warn_about_inactive(task: "Task", design: "Design", given: Mapping[str, object]) -> None:
-    """Warn about values of parameters that are inactive in the design."""
-    flags = task.space.active(task.space.indices_of(design)[None, :])[0]
-    active = dict(zip(task.space.names, flags.tolist(), strict=True))
-    for name in given:
-        if not active[name]:
-            warn(f"`{name}` is inactive in this design; its value is ignored.")
 
 
 def _reason(task: "Task", evaluation: "Evaluation") -> str | None:

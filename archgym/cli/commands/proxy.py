@@ -13,6 +13,7 @@ from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import (
     assignments,
     complete_model,
+    design_with,
     filled_design,
     read_design,
 )
@@ -180,9 +181,7 @@ def predict(
     chosen = space.default
     if design is not None:
         chosen = filled_design(space, read_design(design), design)
-    from archgym.spaces.texts import with_values
-
-    chosen = with_values(space, chosen, assignments("--set", value or ()))
+    chosen = design_with(space, chosen, assignments("--set", value or ()))
     ran = simulator.workload(workload or simulator.default_workload)
     indices = space.indices_of(chosen)[None, :]
     result = simulator.evaluate_batch(indices, ran)

@@ -20,6 +20,7 @@ from archgym.cli.options.run import (
 from archgym.cli.options.task import (
     HoldOptions,
     JsonOption,
+    MeasuredOption,
     SimulatorArgument,
     StandInOptions,
     TaskOptions,
@@ -135,6 +136,7 @@ def resume(
             "--from-simulator", help="Continue with the simulator if a table was used before."
         ),
     ] = False,
+    measured: MeasuredOption = None,
     *,
     how: WorkerOptions,
     json: JsonOption = False,
@@ -152,7 +154,8 @@ def resume(
             "`--from-simulator` must not be combined with --from-table or --from-proxy."
         )
     announce_compilation()
-    task = _task(folder, path) if from_simulator or path is not None else None
+    is_other = from_simulator or path is not None or measured is not None
+    task = _task(folder, path, measured) if is_other else None
     study = Study.open(folder, task)
     try:
         _set_rules(study, stop, no_rules)
@@ -176,13 +179,20 @@ def _set_rules(study: "Study", stop: StopOptions, are_dropped: bool) -> None:
     study.stop_by(stop.patience or patience, stop.stop_at or stop_at)
 
 
-def _task(folder: Path, stand_in: Path | None) -> "Task":
-    """Return a study's task, answered by a stand-in or by the simulator itself."""
+def _task(folder: Path, stand_in: Path | None, measured: Path | None) -> "Task":
+    """Return a study's task, answered by a stand-in or by the simulator with its measurements."""
     from archgym.evaluation.task import Task
     from archgym.studies.metadata import read_header
 
     recipe = dict(read_header(folder).task)
     recipe.pop("stand_in", None)
+    if measured is not None:
+        if recipe.get("measured") is None:
+            raise InvalidArgumentError(
+                f"`--measured` must be left out; {folder} was made without measurements. Start a "
+                "new study with them."
+            )
+        recipe["measured"] = str(measured)
     return Task.from_json(recipe, stand_in=stand_in)
 
 

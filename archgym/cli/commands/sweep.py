@@ -10,10 +10,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.checks import parse_whole
 from archgym.cli.console.progress import SweepProgress
 from archgym.cli.console.signals import prompt_stops, resumable
 from archgym.cli.console.terminal import duration, heading, number, say, table, write_json
 from archgym.cli.options.groups import command_group, with_groups
+from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
 from archgym.errors import InvalidArgumentError
 from archgym.files.remote import require_local, shown
@@ -127,7 +129,8 @@ class RunOptions:
           InvalidArgumentError: A text is not a list separated by commas.
         """
         only = None if self.only is None else _parts("--only", self.only)
-        seeds = None if self.seeds is None else [_seed(s) for s in _parts("--seeds", self.seeds)]
+        given = () if self.seeds is None else _parts("--seeds", self.seeds)
+        seeds = [parse_whole("--seeds", text, 0, MAX_SEED) for text in given] or None
         return {"workers": self.workers, "address": self.address, "only": only, "seeds": seeds}
 
     def words(self) -> list[str]:
@@ -258,12 +261,6 @@ def _parts(option: str, text: str) -> list[str]:
             f"`{option}` must be a list separated by commas, each entry once; got {text!r}."
         )
     return parts
-
-
-def _seed(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and len(text) < 20):
-        raise InvalidArgumentError(f"`--seeds` must be whole numbers, 0 or more; got {text!r}.")
-    return int(text)
 
 
 def _agent_rows(agents: "Sequence[AgentPlan]") -> list[tuple[str, str, str]]:

@@ -169,18 +169,21 @@ class StandInOptions:
         return path
 
 
+MeasuredOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--measured",
+        help="Calibrate the metrics with this file of measurements (see `archgym measure`).",
+        metavar="FILE",
+    ),
+]
+
+
 @dataclass(frozen=True)
 class ErrorOptions:
     """Options that take the simulator's error into account."""
 
-    measured: Annotated[
-        Path | None,
-        typer.Option(
-            "--measured",
-            help="Calibrate the metrics with this file of measurements (see `archgym measure`).",
-            metavar="FILE",
-        ),
-    ] = None
+    measured: MeasuredOption = None
     confidence: Annotated[
         float | None,
         typer.Option(

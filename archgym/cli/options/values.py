@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.cli.console.terminal import warn
 from archgym.errors import (
     FileFormatError,
     InvalidArgumentError,
@@ -169,7 +170,7 @@ def read_design(path: Path) -> dict[str, Any]:
 
 
 def read_designs(path: Path, space: "DesignSpace") -> "list[Mapping[str, Any]]":
-    """Return the whole designs of a JSON file's member `designs`, or its one design, filled.
+    """Return the designs of a JSON file's member `designs`, or its one design, checked.
 
     Raises:
       FileFormatError: The file has another content.
@@ -177,7 +178,8 @@ def read_designs(path: Path, space: "DesignSpace") -> "list[Mapping[str, Any]]":
     """
     data = _read_object(path)
     if not isinstance(data.get("designs"), list):
-        return [filled_design(space, read_design(path), path)]
+        filled_design(space, design := read_design(path), path)
+        return [design]
     number, problem = data.get("format"), ""
     if type(number) is not int or number != PORTFOLIO_FORMAT:
         problem = f"this version reads format {PORTFOLIO_FORMAT} of a portfolio; got {number!r}"
@@ -214,10 +216,28 @@ def filled_design(space: "DesignSpace", values: Mapping[str, Any], path: Path) -
       FileFormatError: A name or value is not in the space.
     """
     try:
-        return space.design({**space.default, **values})
+        return space.filled(values)
     except (InvalidDesignError, UnknownNameError) as error:
         text = str(error)
         raise FileFormatError(path, None, text[:-1] if text.endswith(".") else text) from None
+
+
+def design_with(
+    space: "DesignSpace", design: Mapping[str, Any], given: Mapping[str, str]
+) -> "Design":
+    """Return a design with the values of `--set`, and warn of those that are inactive in it.
+
+    Raises:
+      InvalidDesignError: A name or value is not in the space.
+    """
+    from archgym.spaces.texts import with_values
+
+    chosen = with_values(space, design, given)
+    is_active = dict(zip(space.names, space.active(space.indices_of(chosen)[None])[0], strict=True))
+    for name in given:
+        if not is_active[name]:
+            warn(f"`{name}` is inactive in this design; its value is ignored.")
+    return chosen
 
 
 def _read_object(path: Path) -> dict[str, Any]:

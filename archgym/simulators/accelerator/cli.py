@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from archgym.checks import parse_whole
 from archgym.cli.console.terminal import number, say, table, warn, write_json
 from archgym.cli.options.design import is_study
 from archgym.cli.options.groups import command_group
@@ -286,11 +287,8 @@ def import_model(
     from archgym.simulators.accelerator.formats.onnx_model import read_onnx
     from archgym.simulators.accelerator.workloads import read_network
 
-    sizes = {}
-    for name, text in assignments("--size", size or ()).items():
-        if not (text.isascii() and text.isdigit() and 1 <= int(text[:10]) <= 10**9):
-            raise InvalidArgumentError(f"`--size` must be a whole number above 0; got {text!r}.")
-        sizes[name] = int(text)
+    given = assignments("--size", size or ())
+    sizes = {name: parse_whole("--size", text, 1, 10**9) for name, text in given.items()}
     if out.suffix != ".csv":
         raise InvalidArgumentError(f"`--out` must name a .csv file; got {str(out)!r}.")
     if out.exists():

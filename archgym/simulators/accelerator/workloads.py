@@ -10,6 +10,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any, Final, final
 
+from archgym.checks import whole
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import read_text
 from archgym.simulators.accelerator.kernel.problem import Problem, convolution, matrix_multiply
@@ -190,9 +191,10 @@ def _layer(path: Path, line: int, row: Sequence[str]) -> Layer:
         raise refusal(f"a layer's name must have at most {_MAX_NAME} letters; it has {len(name)}")
     numbers: dict[str, int] = {}
     for column, cell in cells.items():
-        if not (cell == "" or (cell.isascii() and cell.isdigit() and len(cell) <= 10)):
+        number = whole(cell or "1")
+        if not isinstance(number, int):
             raise refusal(f"{column} must be a whole number or empty; got {cell[:40]!r}")
-        numbers[column] = int(cell) if cell else 1
+        numbers[column] = number
         if not 1 <= numbers[column] <= _MAX_NUMBER:
             raise refusal(f"{column} must lie between 1 and {_MAX_NUMBER}; got {cell[:40]}")
     try:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Final, cast
 
 import typer
 
+from archgym.checks import whole
 from archgym.cli.console.progress import announce_compilation
 from archgym.cli.console.terminal import heading, say, warn, write_facts, write_json
 from archgym.cli.options.run import MAX_SEED
@@ -200,7 +201,7 @@ def _region(text: str) -> tuple[int, int | None]:
     if not text:
         return 0, None
     first, _, last = text.partition(":")
-    ends = [int(end) if end.isascii() and end.isdigit() else -1 for end in (first or "0", last)]
+    ends = [end if isinstance(end, int) else -1 for end in (whole(first or "0"), whole(last))]
     if not last and ":" in text:
         ends[1] = 2**63 - 1
     if ends[0] < 0 or ends[1] <= ends[0] or ends[1] > 2**63 - 1:

@@ -10,17 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from archgym.simulators.dram.kernel.commands import (
-    ACT,
-    CONTROLLER_COLUMNS,
-    PRE,
-    PREA,
-    RD,
-    RDA,
-    REFRESH_POLICIES,
-    WR,
-    WRA,
-)
+from archgym.simulators.dram.kernel import commands as cmd
 
 if TYPE_CHECKING:
     from archgym.simulators.dram.kernel.commands import Rule
@@ -40,10 +30,10 @@ RELIEF: Final = {
     "refresh": ("refresh_policy", "refresh_max_postponed", "refresh_max_pulled_in"),
 }
 """Parameters that relieve each cost: what they decide, by the model's rules."""
-_READS: Final = frozenset((RD, RDA))
-_WRITES: Final = frozenset((WR, WRA))
+_READS: Final = frozenset((cmd.RD, cmd.RDA))
+_WRITES: Final = frozenset((cmd.WR, cmd.WRA))
 _COLUMNS: Final = _READS | _WRITES
-_ROWS: Final = frozenset((ACT, PRE, PREA))
+_ROWS: Final = frozenset((cmd.ACT, cmd.PRE, cmd.PREA))
 
 
 def relieve_rules(rules: "Iterable[Rule]", cost: str | None) -> "Iterator[Rule]":
@@ -72,8 +62,8 @@ def relieve_table(row: Any, cost: str | None) -> None:
 def relieve_controllers(controllers: np.ndarray, cost: str | None) -> None:
     """Disable refresh in controllers, (n_designs, 12) by `commands.CONTROLLER_COLUMNS`."""
     if cost == "refresh":
-        place = CONTROLLER_COLUMNS.index("refresh_policy")
-        controllers[:, place] = REFRESH_POLICIES.index("NoRefresh")
+        place = cmd.CONTROLLER_COLUMNS.index("refresh_policy")
+        controllers[:, place] = cmd.REFRESH_POLICIES.index("NoRefresh")
 
 
 def _cost_of(rule: "Rule") -> str | None:
@@ -84,10 +74,10 @@ def _cost_of(rule: "Rule") -> str | None:
     if kinds is not None:
         return "turnaround"
     before, after = set(rule.previous), set(rule.following)
-    if rule.scope in ("rank", "group") and before == after == {ACT}:
+    if rule.scope in ("rank", "group") and before == after == {cmd.ACT}:
         return "activation-rate"
     is_of_rows = (before | after) <= (_ROWS | _COLUMNS)
-    return "rows" if is_of_rows and (before & _ROWS or after & (_ROWS | {RDA})) else None
+    return "rows" if is_of_rows and (before & _ROWS or after & (_ROWS | {cmd.RDA})) else None
 
 
 def _kinds(rule: "Rule") -> str | None:

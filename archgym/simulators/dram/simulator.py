@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, final
@@ -58,6 +58,7 @@ from archgym.simulators.kit.thermal import (
     power_course,
     window_metrics,
 )
+from archgym.spaces.space import DesignSpace
 
 DEFAULT_DEVICE = "ddr3-1600"
 _CONTROLLERS = ("dramsys", CONTROLLER)
@@ -188,15 +189,12 @@ class DramSimulator(KitSimulator):
         self.device: Device = load_device(device)
         if self.device.has_energy and self.device.n_ranks > 1:
             self.version = 1  # energy of several ranks under power-down was corrected
-        layouts = tuple(LAYOUTS)
         # A task cites files with their digests.
         if device != DEFAULT_DEVICE:
             self.options = {**self.options, "device": self.device.name}
         if address_mapping:
             self._mapping = load_mapping(address_mapping, self.device)
             self.options = {**self.options, "address_mapping": self._mapping.name}
-            layouts = ()
-        self.space = design_space(space, layouts, self.device.standard in _PER_BANK_REFRESH)
         self._has_energy = self.device.has_energy or core_power(self.device) is not None
         note = "" if core_power(self.device) is None else core_power_note()
         self.metrics: tuple[MetricSpec, ...] = metrics(self._has_energy, note, self.device.standard)
@@ -204,6 +202,13 @@ class DramSimulator(KitSimulator):
         self._window_us, self._sink = window_us, sink_k_per_w
         check_window(window_us, self.device.has_energy, device)
         self.objectives: Mapping[str, Objective] = objectives(self._has_energy)
+
+    @cached_property
+    def space(self) -> DesignSpace:  # type: ignore[override]  # made when it is asked for
+        """Settings of a controller for the device."""
+        layouts = tuple(LAYOUTS) if self._mapping is None else ()
+        has_per_bank_refresh = self.device.standard in _PER_BANK_REFRESH
+        return design_space(self.arguments["space"], layouts, has_per_bank_refresh)
 
     @classmethod
     def variant(cls, options: Mapping[str, str]) -> tuple[type[Simulator], Mapping[str, str]]:

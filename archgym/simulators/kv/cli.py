@@ -6,10 +6,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.cli.console.terminal import heading, number, say, table, warn, write_json
+from archgym.cli.console.terminal import heading, number, say, table, write_json
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import assignments, further_assignments
-from archgym.errors import InvalidArgumentError
+from archgym.cli.options.values import assignments, design_with, further_assignments
+from archgym.errors import InvalidArgumentError, check_known
 
 if TYPE_CHECKING:
     from archgym.simulators.kv.simulator import KvSimulator
@@ -60,13 +60,10 @@ def analyse_trace(
     json: JsonOption = False,
 ) -> None:
     """Show reuse, contexts of live sessions, and hits over memory by policy and optimum."""
-    from archgym.errors import unknown_name
     from archgym.simulators.kv.kernel.layout import POLICIES as KNOWN
     from archgym.simulators.kv.workloads import POLICIES
 
-    for policy in policies or ():
-        if policy not in KNOWN:
-            raise unknown_name("policy", policy, KNOWN)
+    check_known("policy", policies or (), KNOWN)
     simulator = _simulator("vllm", options, out, (*_OF_TRACE, "live"))
     found = _analysis(simulator, trace, block, tuple(policies or POLICIES))
     gib = block * simulator.kv_bytes_per_token / 2**30
@@ -296,8 +293,6 @@ def try_designs(
     json: JsonOption = False,
 ) -> None:
     """Serve a trace by several designs: hits, latencies, cost and energy of each."""
-    from archgym.spaces.texts import with_values
-
     simulator = _simulator("serving", options, out)
     workload = simulator.workload(trace)
     space = simulator.space
@@ -313,12 +308,8 @@ def try_designs(
         tried += [{vary: str(values.value(i))} for i in range(values.size)]
     rows: list[dict[str, Any]] = []
     for case in [{}, *tried] if not vary else tried:
-        design = with_values(space, base, {**common, **case})
-        metrics = simulator.evaluate(design, workload)
         changed = {**common, **case}
-        active = space.active(space.indices_of(design)[None, :])[0]
-        for key in (key for key in changed if not active[space.names.index(key)]):
-            warn(f"`{key}` is inactive in this design; its value is ignored.")
+        metrics = simulator.evaluate(design_with(space, base, changed), workload)
         name = ", ".join(f"{key}={value}" for key, value in changed.items()) or "default"
         names = () if metrics.infeasible else (*_SHOWN, "rejected")
         shown = {key: metrics[key] for key in names}

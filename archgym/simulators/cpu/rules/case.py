@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.checks import check_choice
-from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.errors import InvalidArgumentError, SimulatorError, check_known, unknown_name
 from archgym.rules.case import RuleCase
 from archgym.rules.compilation import BLOCK, WAY, EntryPoints, Storage
 from archgym.rules.language import RuleSource
@@ -183,9 +183,7 @@ def open_case(name: str, options: Mapping[str, str]) -> CpuCase:
     simulator = CpuSimulator(instructions=length)
     space = simulator.space
     texts = {key: text for key, text in options.items() if key not in own}
-    for key in texts:
-        if key not in space.names:
-            raise unknown_name("option", key, [*own, *space.names])
+    check_known("option", texts, [*own, *space.names])
     cache = check_choice("cache", options.get("cache", "l2"), tuple(_CACHES))
     design = with_values(space, space.design_at(space.default_indices), texts)
     program: Program = simulator.workload(name).content

@@ -8,22 +8,8 @@ import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
 from archgym.runtime.kernels import compiled, entry_point, pointer
-from archgym.simulators.dram.kernel.commands import (
-    ACT,
-    ARBITER_SIMPLE,
-    CONTROLLER_COLUMNS,
-    NO_REFRESH,
-    PER_BANK,
-    PRE,
-    PREA,
-    RD,
-    RDA,
-    REFA,
-    REFB,
-    STRICT,
-    WR,
-    WRA,
-)
+from archgym.simulators.dram.kernel import commands as cmd
+from archgym.simulators.dram.kernel import state as st
 from archgym.simulators.dram.kernel.currents import PowerSpec, core_energies, core_power
 from archgym.simulators.dram.kernel.devices import Device
 from archgym.simulators.dram.kernel.energy import close_account, currents_table, energies
@@ -31,16 +17,6 @@ from archgym.simulators.dram.kernel.events import clear_events
 from archgym.simulators.dram.kernel.exact import run_exact
 from archgym.simulators.dram.kernel.fast import run_fast
 from archgym.simulators.dram.kernel.latency import N_BUCKETS, join_bursts, percentiles
-from archgym.simulators.dram.kernel.state import (
-    COMMAND_LOG,
-    EVENTS,
-    NEVER,
-    NONE,
-    REQUEST,
-    STATE,
-    TRACE,
-    UNCONSTRAINED,
-)
 from archgym.simulators.dram.kernel.timing import device_table
 
 OUTPUTS: Final = (
@@ -88,19 +64,19 @@ class Tables:
 
 def tables(device: Device, without: str | None = None) -> Tables:
     """Return the kernels' tables of a device, or of an ideal one without one of `costs.COSTS`."""
-    blank = np.zeros(1, dtype=STATE)
+    blank = np.zeros(1, dtype=st.STATE)
     state = blank[0]
     for name in _NONE_AT_FIRST:
-        state[name] = NONE
+        state[name] = st.NONE
     banks = np.arange(device.n_ranks * device.n_banks)
     state["rank_of"][: len(banks)] = banks // device.n_banks
     state["group_of"][: len(banks)] = banks // (device.n_banks // device.n_groups)
-    state["last"] = UNCONSTRAINED
-    state["window"] = UNCONSTRAINED
+    state["last"] = st.UNCONSTRAINED
+    state["window"] = st.UNCONSTRAINED
     device_row = device_table(device, without)
     state["bus_free"] = device_row[0]["first_command"]
     for name in ("selected_time", "refresh_wake", "refresh_next", "pending_first"):
-        state[name] = NEVER
+        state[name] = st.NEVER
     for name in ("power_controller_idle", "power_entry", "is_stale"):
         state[name] = 1
     state["refresh_remaining"] = (1 << device.n_banks) - 1
@@ -154,9 +130,9 @@ def simulate(
       InvalidArgumentError: The trace is empty, or shapes do not fit each other.
     """
     n_requests = _check_trace(decoded, addresses, ticks, is_write)
-    if controllers.ndim != 2 or controllers.shape[1] != len(CONTROLLER_COLUMNS):
+    if controllers.ndim != 2 or controllers.shape[1] != len(cmd.CONTROLLER_COLUMNS):
         raise InvalidArgumentError(
-            f"`controllers` must have {len(CONTROLLER_COLUMNS)} columns; got shape "
+            f"`controllers` must have {len(cmd.CONTROLLER_COLUMNS)} columns; got shape "
             f"{controllers.shape!r}."
         )
     if mapping_index.shape != (len(controllers),):
@@ -176,13 +152,13 @@ def simulate(
     power = None if memory is None else core_power(memory)
     fixed = (decoded, trace, player, device, requests, first)
     if memory is None or power is None:
-        log = np.zeros(0, dtype=COMMAND_LOG)
+        log = np.zeros(0, dtype=st.COMMAND_LOG)
         out: npt.NDArray[np.float64]
         out = _run(job_of(controllers, mapping_index, *fixed, log), is_exact).out
         return out
     outputs = np.empty((len(controllers), _N_OUTPUTS))
     # chosen: an activation, a column command and a precharge for each burst, and refreshes.
-    log = np.zeros(3 * n_requests + 65536, dtype=COMMAND_LOG)
+    log = np.zeros(3 * n_requests + 65536, dtype=st.COMMAND_LOG)
     for row in range(len(controllers)):
         one = slice(row, row + 1)
         while True:
@@ -190,7 +166,7 @@ def simulate(
             n_logged = int(job.state[0]["n_logged"])
             if n_logged <= len(log):
                 break
-            log = np.zeros(n_logged, dtype=COMMAND_LOG)
+            log = np.zeros(n_logged, dtype=st.COMMAND_LOG)
         outputs[row] = job.out[0]
         if job.out[0, _STATUS] == 0.0:
             _count_energy(outputs[row], power, memory, log[:n_logged])
@@ -253,7 +229,7 @@ def blank_heap(n_requests: int) -> npt.NDArray[np.int64]:
 
 def _run(job: "Job", is_exact: bool) -> "Job":
     if is_exact:
-        _simulate_exact(job, np.zeros(1, dtype=EVENTS), blank_heap(len(job.requests)))
+        _simulate_exact(job, np.zeros(1, dtype=st.EVENTS), blank_heap(len(job.requests)))
     else:
         _simulate_fast(job)
     return job
@@ -266,7 +242,7 @@ def trace_table(
     waits: npt.NDArray[np.int64] | None = None,
 ) -> npt.NDArray[Any]:
     """Return (n_requests,) of `TRACE`."""
-    trace = np.empty(len(addresses), dtype=TRACE)
+    trace = np.empty(len(addresses), dtype=st.TRACE)
     trace["waits"] = 0 if waits is None else waits
     trace["address"] = addresses
     trace["tick"] = ticks
@@ -277,9 +253,9 @@ def trace_table(
 def blank_requests(n_requests: int) -> npt.NDArray[Any]:
     """Return (n_requests,) of `REQUEST` that begin on cache lines."""
     line = 64
-    room = np.zeros(n_requests * REQUEST.itemsize + line, dtype=np.uint8)
+    room = np.zeros(n_requests * st.REQUEST.itemsize + line, dtype=np.uint8)
     start = -room.ctypes.data % line
-    return room[start : start + n_requests * REQUEST.itemsize].view(REQUEST)
+    return room[start : start + n_requests * st.REQUEST.itemsize].view(st.REQUEST)
 
 
 def _check_trace(
@@ -357,7 +333,7 @@ def _simulate_fast(job: Job) -> None:
     for design in range(len(job.controllers)):
         begin_design(job, design)
         is_done = run_fast(s, job.device[0], requests, log, latencies)
-        s.n_served = s.n_requests - (1 if s.arbiter == ARBITER_SIMPLE else 0)
+        s.n_served = s.n_requests - (1 if s.arbiter == cmd.ARBITER_SIMPLE else 0)
         s.idle += s.last_handed - s.last_released
         end_design(job, design, is_done)
 
@@ -453,17 +429,17 @@ def configure(s: Any, d: Any, controller: Any) -> None:
     s.scheduler = controller[1]
     s.buffer = controller[2]
     s.buffer_size = controller[3] if controller[3] >= 0 else _LIMITLESS
-    s.is_strict = controller[4] == STRICT
+    s.is_strict = controller[4] == cmd.STRICT
     s.reorders_responses = controller[5]
     s.refresh_policy = controller[6]
-    per_command = d.banks_per_rank if controller[6] == PER_BANK else 1
+    per_command = d.banks_per_rank if controller[6] == cmd.PER_BANK else 1
     s.max_postponed = controller[7] * per_command
     s.max_pulled_in = controller[8] * per_command
     s.powers_down = controller[9]
     s.power_wants = s.powers_down
     s.arbiter = controller[10]
     s.max_active = controller[11]
-    if s.refresh_policy == NO_REFRESH:
+    if s.refresh_policy == cmd.NO_REFRESH:
         return
     interval = d.refresh_interval[s.refresh_policy]
     share = (2 * interval + d.n_ranks) // (2 * d.n_ranks)
@@ -501,8 +477,13 @@ def _write_outputs(
     out[19] = s.n_hits_served
     out[20] = s.n_misses_served
     out[21] = s.n_conflicts_served
-    out[22] = s.n_commands[REFA] + s.n_commands[REFB]
-    out[23] = s.n_commands[ACT]
-    out[24] = s.n_commands[PRE] + s.n_commands[PREA] + s.n_commands[RDA] + s.n_commands[WRA]
-    out[25] = s.n_commands[RD] + s.n_commands[RDA]
-    out[26] = s.n_commands[WR] + s.n_commands[WRA]
+    out[22] = s.n_commands[cmd.REFA] + s.n_commands[cmd.REFB]
+    out[23] = s.n_commands[cmd.ACT]
+    out[24] = (
+        s.n_commands[cmd.PRE]
+        + s.n_commands[cmd.PREA]
+        + s.n_commands[cmd.RDA]
+        + s.n_commands[cmd.WRA]
+    )
+    out[25] = s.n_commands[cmd.RD] + s.n_commands[cmd.RDA]
+    out[26] = s.n_commands[cmd.WR] + s.n_commands[cmd.WRA]

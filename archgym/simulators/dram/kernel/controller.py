@@ -13,27 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from archgym.runtime.kernels import compiled, inlined
-from archgym.simulators.dram.kernel.commands import (
-    ACT,
-    BANKWISE,
-    CLOSED,
-    CLOSED_ADAPTIVE,
-    FIFO,
-    FR_FCFS_GRP,
-    NO_COMMAND,
-    NO_REFRESH,
-    OPEN,
-    PRE,
-    PREA,
-    RD,
-    RDA,
-    READ_WRITE,
-    REFA,
-    REFB,
-    USER_SCHEDULER,
-    WR,
-    WRA,
-)
+from archgym.simulators.dram.kernel import commands as cmd
 from archgym.simulators.dram.kernel.earliest import (
     push_act,
     push_column,
@@ -72,10 +52,10 @@ _POWER_AGE: Final = NEVER
 def has_space(s: Any) -> bool:
     """Return True if the buffer takes one more request."""
     n_counted = s.n_stored
-    if s.buffer == BANKWISE:
+    if s.buffer == cmd.BANKWISE:
         # DRAMSys looks at the bank of the request stored last, not of the incoming one.
         n_counted = s.count[s.last_stored_bank]
-    elif s.buffer == READ_WRITE:
+    elif s.buffer == cmd.READ_WRITE:
         n_counted = max(s.n_stored_reads, s.n_stored_writes)
     fits: bool = n_counted < s.buffer_size
     return fits
@@ -169,15 +149,15 @@ def start_bank(s: Any, d: Any, requests: Any, bank: int) -> None:
 
     row = s.open_row[bank]
     index = head
-    if s.scheduler == USER_SCHEDULER:
+    if s.scheduler == cmd.USER_SCHEDULER:
         index = best_scored(s, d, requests, bank, row)
     if row == NONE:
-        command = ACT
+        command = cmd.ACT
     else:
-        if s.scheduler == USER_SCHEDULER:
+        if s.scheduler == cmd.USER_SCHEDULER:
             is_hit = requests[index].row == row
             hits_again = s.n_hits[bank] > 1
-        elif s.scheduler == FIFO:
+        elif s.scheduler == cmd.FIFO:
             is_hit = requests[head].row == row
             second = requests[head].next
             hits_again = second != NONE and requests[second].row == requests[head].row
@@ -186,23 +166,23 @@ def start_bank(s: Any, d: Any, requests: Any, bank: int) -> None:
             hits_again = s.n_hits[bank] > 1
             if is_hit:
                 index = _oldest_hit(requests, head, row)
-                if s.scheduler == FR_FCFS_GRP:
+                if s.scheduler == cmd.FR_FCFS_GRP:
                     index = _grouped_hit(s, requests, head, index, row)
         if not is_hit:
             # Never under Closed alone; after a switch to it, rows of before are still open.
-            command = PRE
+            command = cmd.PRE
         else:
             if s.policy_close != 0:
                 closes = wants_closing(s, d, bank, requests[index])
-            elif s.page_policy == OPEN:
+            elif s.page_policy == cmd.OPEN:
                 closes = False
-            elif s.page_policy == CLOSED:
+            elif s.page_policy == cmd.CLOSED:
                 closes = True
-            elif s.page_policy == CLOSED_ADAPTIVE:
+            elif s.page_policy == cmd.CLOSED_ADAPTIVE:
                 closes = not hits_again
             else:
                 closes = s.count[bank] > 1 and not hits_again
-            command = RD + 2 * requests[index].is_write + closes
+            command = cmd.RD + 2 * requests[index].is_write + closes
 
     _set_current(s, bank, index)
     time = s.bank_earliest[bank, command]
@@ -299,7 +279,7 @@ def step(s: Any, d: Any, requests: Any, now: int) -> None:
     if s.selected_time == now:
         issue(s, d, requests, now)
         changes = True
-    elif s.selected_command != NO_COMMAND or s.n_prepared > 0:
+    elif s.selected_command != cmd.NO_COMMAND or s.n_prepared > 0:
         s.is_blocked = 1
     if s.blocked_late:
         # Commands prepared before the block were still candidates until here.
@@ -346,19 +326,19 @@ def select(s: Any, d: Any, now: int) -> None:
         s.selected_target = s.prepared_bank[best]
         s.selected_request = best_request
     else:
-        s.selected_command = NO_COMMAND
+        s.selected_command = cmd.NO_COMMAND
 
 
 @inlined
 def _is_out_of_turn(s: Any, command: int, request: int) -> bool:
     """True if Strict holds a command back: the next column command has all others before it."""
-    is_out: bool = RD <= command <= WRA and request != s.n_issued
+    is_out: bool = cmd.RD <= command <= cmd.WRA and request != s.n_issued
     return is_out
 
 
 @inlined
 def _bus_of(d: Any, command: int) -> int:
-    return 1 if d.has_column_bus and RD <= command <= WRA else 0
+    return 1 if d.has_column_bus and cmd.RD <= command <= cmd.WRA else 0
 
 
 @inlined
@@ -379,25 +359,25 @@ def _select_generally(s: Any, d: Any, now: int) -> None:
     # One best candidate per bus: its time, time plus length, age, command, target, request.
     time_0 = key_0 = age_0 = NEVER
     time_1 = key_1 = age_1 = NEVER
-    command_0 = command_1 = NO_COMMAND
+    command_0 = command_1 = cmd.NO_COMMAND
     target_0 = target_1 = request_0 = request_1 = NONE
 
     for rank in range(d.n_ranks):
-        command = NO_COMMAND
+        command = cmd.NO_COMMAND
         time = age = NEVER
         target = rank
-        if s.powers_down and s.power_command[rank] != NO_COMMAND:
+        if s.powers_down and s.power_command[rank] != cmd.NO_COMMAND:
             command = s.power_command[rank]
             time = max(now, s.power_time[rank])
             age = _POWER_AGE
-        elif s.refresh_command[rank] != NO_COMMAND:
+        elif s.refresh_command[rank] != cmd.NO_COMMAND:
             command = s.refresh_command[rank]
             time = max(now, s.refresh_time[rank])
             age = _REFRESH_AGE
             target = s.refresh_target[rank]
-        if command != NO_COMMAND:
+        if command != cmd.NO_COMMAND:
             key = time + d.length[command]
-            if command_0 == NO_COMMAND or key < key_0 or (key == key_0 and age < age_0):
+            if command_0 == cmd.NO_COMMAND or key < key_0 or (key == key_0 and age < age_0):
                 time_0, key_0, age_0 = time, key, age
                 command_0, target_0, request_0 = command, target, NONE
 
@@ -408,9 +388,9 @@ def _select_generally(s: Any, d: Any, now: int) -> None:
         request = s.prepared_request[place]
         time = prepared_time(s, d, place, now)
         soonest = min(soonest, time)
-        if s.powers_down and s.power_command[s.rank_of[bank]] != NO_COMMAND:
+        if s.powers_down and s.power_command[s.rank_of[bank]] != cmd.NO_COMMAND:
             continue
-        is_column = RD <= command <= WRA
+        is_column = cmd.RD <= command <= cmd.WRA
         if s.is_strict and _is_out_of_turn(s, command, request):
             continue
         key = time + d.length[command]
@@ -446,21 +426,21 @@ def issue(s: Any, d: Any, requests: Any, now: int) -> None:
         s.issued_request = s.selected_request
     s.bus_free[_bus_of(d, command)] = now + d.length[command]
 
-    if command >= PREA:
+    if command >= cmd.PREA:
         _issue_to_rank(s, d, requests, command, target, now)
     else:
         s.last[s.rank_of[target], command] = now
-        if command == ACT:
+        if command == cmd.ACT:
             _issue_act(s, d, requests, target, now)
-        elif command == PRE:
+        elif command == cmd.PRE:
             _issue_pre(s, d, requests, target, now)
-        elif command == REFB:
+        elif command == cmd.REFB:
             _issue_refb(s, d, requests, target, now)
         else:
             _issue_column(s, d, requests, command, target, now)
 
     if s.powers_down:
-        rank = target if command >= PREA else s.rank_of[target]
+        rank = target if command >= cmd.PREA else s.rank_of[target]
         if s.n_payloads[rank] == 0:
             request_power_down(s, rank)
 
@@ -469,7 +449,7 @@ def issue(s: Any, d: Any, requests: Any, now: int) -> None:
 def _issue_act(s: Any, d: Any, requests: Any, bank: int, now: int) -> None:
     rank = s.rank_of[bank]
     push_act(s, d, bank, rank, now)
-    push_window(s, d, ACT, bank, now)
+    push_window(s, d, cmd.ACT, bank, now)
     request = requests[s.selected_request]
     request.outcome = max(request.outcome, ROW_MISS)
     row = request.row
@@ -503,26 +483,26 @@ def _issue_pre(s: Any, d: Any, requests: Any, bank: int, now: int) -> None:
 def _issue_refb(s: Any, d: Any, requests: Any, bank: int, now: int) -> None:
     rank = s.rank_of[bank]
     push_refb(s, d, bank, rank, now)
-    push_window(s, d, REFB, bank, now)
+    push_window(s, d, cmd.REFB, bank, now)
     s.n_refb[rank] += 1
     if s.n_refb[rank] % d.banks_per_rank == 0:
-        s.rank_earliest[rank, REFB] = max(s.rank_earliest[rank, REFB], now + d.refb_round)
+        s.rank_earliest[rank, cmd.REFB] = max(s.rank_earliest[rank, cmd.REFB], now + d.refb_round)
     s.halted[bank] &= ~1
     refresh_issued(s, d, rank, bank, now)
     if s.powers_down:
-        power_command_issued(s, d, rank, REFB)
+        power_command_issued(s, d, rank, cmd.REFB)
     start_bank(s, d, requests, bank)
 
 
 @inlined
 def _issue_column(s: Any, d: Any, requests: Any, command: int, bank: int, now: int) -> None:
     index = s.selected_request
-    is_write = command >= WR
+    is_write = command >= cmd.WR
     rank = s.rank_of[bank]
     push_column(s, d, command, bank, rank, now)
     _remove(s, requests, index)
     _set_current(s, bank, NONE)
-    if command in (RDA, WRA):
+    if command in (cmd.RDA, cmd.WRA):
         s.open_row[bank] = NONE
         s.n_open[rank] -= 1
         account_auto(s, d, bank, now, is_write)
@@ -545,7 +525,7 @@ def _issue_column(s: Any, d: Any, requests: Any, command: int, bank: int, now: i
         accept(s, d, requests, now)
     s.n_payloads[rank] -= 1
     start_bank(s, d, requests, bank)
-    if turns and s.scheduler >= FR_FCFS_GRP:
+    if turns and s.scheduler >= cmd.FR_FCFS_GRP:
         for other in range(d.n_banks):
             if other != bank and s.open_row[other] != NONE and s.place[other] != NONE:
                 start_bank(s, d, requests, other)
@@ -558,14 +538,14 @@ def _issue_to_rank(s: Any, d: Any, requests: Any, command: int, rank: int, now: 
     first_bank = rank * d.banks_per_rank
     last_bank = first_bank + d.banks_per_rank
     account_rank_command(s, d, command, now)
-    if command == PREA:
+    if command == cmd.PREA:
         for bank in range(first_bank, last_bank):
             s.open_row[bank] = NONE
         s.n_open[rank] = 0
-    elif command == REFA:
+    elif command == cmd.REFA:
         for bank in range(first_bank, last_bank):
             s.halted[bank] = 0
-        if s.refresh_policy != NO_REFRESH:
+        if s.refresh_policy != cmd.NO_REFRESH:
             refresh_issued(s, d, rank, NONE, now)
     if s.powers_down:
         power_command_issued(s, d, rank, command)
@@ -576,7 +556,7 @@ def _issue_to_rank(s: Any, d: Any, requests: Any, command: int, rank: int, now: 
 @compiled
 def log_command(s: Any, requests: Any, log: Any, now: int) -> None:
     """Keep the command that was issued in this run, if there was one."""
-    if s.issued_command == NO_COMMAND:
+    if s.issued_command == cmd.NO_COMMAND:
         return
     if s.n_logged < s.log_size:
         entry = log[s.n_logged]
@@ -587,4 +567,4 @@ def log_command(s: Any, requests: Any, log: Any, now: int) -> None:
         entry.request = index
         entry.row = NONE if index == NONE else requests[index].row
     s.n_logged += 1
-    s.issued_command = NO_COMMAND
+    s.issued_command = cmd.NO_COMMAND

@@ -14,21 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import compiled, inlined
-from archgym.simulators.dram.kernel.commands import (
-    PDEA,
-    PDEP,
-    PDXA,
-    PDXP,
-    PREA,
-    RD,
-    RDA,
-    REFA,
-    SREFEN,
-    SREFEX,
-    WR,
-    WRA,
-    record,
-)
+from archgym.simulators.dram.kernel import commands as cmd
+from archgym.simulators.dram.kernel.commands import record
 from archgym.simulators.dram.kernel.devices import Device
 from archgym.simulators.dram.kernel.state import MAX_BANKS, NEVER, NONE
 
@@ -147,32 +134,32 @@ def settle(s: Any, now: int) -> None:
 def account_rank_command(s: Any, d: Any, command: int, now: int) -> None:
     """Follow a command to a whole rank; DRAMPower takes it to mean every bank of the channel."""
     settle(s, now)
-    if command == PREA:
+    if command == cmd.PREA:
         if s.account_n_open > 0:
             s.account_n_pre += s.account_n_open
             s.account_act += max(0, now - s.account_first_act)
             s.account_last_pre = now
             _close_all(s, d)
-    elif command == REFA:
+    elif command == cmd.REFA:
         s.account_n_ref += 1
         s.account_pre += max(0, now - s.account_last_pre)
         s.account_act += d.refresh - d.precharge
         s.account_last_pre = now + d.refresh - d.precharge
         s.account_first_act = now
         _close_all(s, d)
-    elif command == PDEA:
+    elif command == cmd.PDEA:
         s.account_act += max(0, now - s.account_first_act)
         for bank in range(d.n_banks):
             s.account_kept_open[bank] = s.account_is_open[bank]
         s.account_kept_n_open = s.account_n_open
         _fall_asleep(s, _ACTIVE_DOWN, now)
-    elif command == PDEP:
+    elif command == cmd.PDEP:
         s.account_pre += max(0, now - s.account_last_pre)
         _fall_asleep(s, _PRECHARGED_DOWN, now)
-    elif command == SREFEN:
+    elif command == cmd.SREFEN:
         s.account_pre += max(0, now - s.account_last_pre)
         _fall_asleep(s, _SELF_REFRESH, now)
-    elif command == PDXA:
+    elif command == cmd.PDXA:
         # With several ranks another one's exit may have ended the state that all share.
         if s.account_power_state == _ACTIVE_DOWN:
             s.account_active_down += max(0, now - s.account_power_start)
@@ -181,12 +168,12 @@ def account_rank_command(s: Any, d: Any, command: int, now: int) -> None:
         s.account_n_open = s.account_kept_n_open
         s.account_first_act = now
         s.account_power_state = _AWAKE
-    elif command == PDXP:
+    elif command == cmd.PDXP:
         if s.account_power_state == _PRECHARGED_DOWN:
             s.account_precharged_down += max(0, now - s.account_power_start)
         s.account_last_pre = now
         s.account_power_state = _AWAKE
-    elif command == SREFEX:
+    elif command == cmd.SREFEX:
         _leave_self_refresh(s, d, now)
         s.account_power_state = _AWAKE
 
@@ -287,8 +274,8 @@ def energies(s: Any, d: Any, c: Any, out: Any) -> None:
 
     n_act = s.account_n_act
     n_pre = s.account_n_pre
-    n_rd = s.n_commands[RD] + s.n_commands[RDA]
-    n_wr = s.n_commands[WR] + s.n_commands[WRA]
+    n_rd = s.n_commands[cmd.RD] + s.n_commands[cmd.RDA]
+    n_wr = s.n_commands[cmd.WR] + s.n_commands[cmd.WRA]
     n_ref = s.account_n_ref
     volt = c.clock_ns * c.vdd
     volt2 = c.clock_ns * c.vdd2

@@ -3,21 +3,7 @@
 from typing import Any, Final
 
 from archgym.runtime.kernels import compiled, inlined
-from archgym.simulators.dram.kernel.commands import (
-    ALL_BANK,
-    NO_COMMAND,
-    NO_REFRESH,
-    PDEA,
-    PDEP,
-    PDXA,
-    PDXP,
-    PRE,
-    PREA,
-    REFA,
-    REFB,
-    SREFEN,
-    SREFEX,
-)
+from archgym.simulators.dram.kernel import commands as cmd
 from archgym.simulators.dram.kernel.earliest import earliest_for_bank, earliest_for_rank
 from archgym.simulators.dram.kernel.state import NEVER, NONE
 
@@ -32,10 +18,10 @@ AWAKE, ACTIVE_DOWN, PRECHARGED_DOWN, SELF_REFRESH, EXTRA_REFRESH = range(5)
 @compiled
 def start_managers(s: Any, d: Any, now: int) -> None:
     """Let every refresh manager, then every power-down manager choose its command."""
-    if s.refresh_policy != NO_REFRESH:
+    if s.refresh_policy != cmd.NO_REFRESH:
         wake = NEVER
         for rank in range(d.n_ranks):
-            if s.refresh_policy == ALL_BANK:
+            if s.refresh_policy == cmd.ALL_BANK:
                 _start_all_bank_refresh(s, d, rank, now)
             else:
                 _start_per_bank_refresh(s, d, rank, now)
@@ -49,13 +35,13 @@ def start_managers(s: Any, d: Any, now: int) -> None:
                 s.power_wants = 1
     s.has_rank_candidate = 0
     for rank in range(d.n_ranks):
-        if s.refresh_command[rank] != NO_COMMAND or s.power_command[rank] != NO_COMMAND:
+        if s.refresh_command[rank] != cmd.NO_COMMAND or s.power_command[rank] != cmd.NO_COMMAND:
             s.has_rank_candidate = 1
 
 
 @compiled
 def _start_all_bank_refresh(s: Any, d: Any, rank: int, now: int) -> None:
-    s.refresh_command[rank] = NO_COMMAND
+    s.refresh_command[rank] = cmd.NO_COMMAND
     if not _is_refresh_due(s, d, rank, now):
         return
     interval = d.refresh_interval[s.refresh_policy]
@@ -64,7 +50,7 @@ def _start_all_bank_refresh(s: Any, d: Any, rank: int, now: int) -> None:
             s.refresh_pulls_in[rank] = 0
             s.refresh_next[rank] += interval
             return
-        command = REFA
+        command = cmd.REFA
     else:
         if s.refresh_flex[rank] >= s.max_postponed:
             _block(s, d, rank * d.banks_per_rank, d.banks_per_rank)
@@ -72,7 +58,7 @@ def _start_all_bank_refresh(s: Any, d: Any, rank: int, now: int) -> None:
             s.refresh_flex[rank] += 1
             s.refresh_next[rank] += interval
             return
-        command = PREA if s.n_open[rank] > 0 else REFA
+        command = cmd.PREA if s.n_open[rank] > 0 else cmd.REFA
     s.refresh_command[rank] = command
     s.refresh_target[rank] = rank
     s.refresh_time[rank] = max(now, earliest_for_rank(s, d, rank, command))
@@ -80,7 +66,7 @@ def _start_all_bank_refresh(s: Any, d: Any, rank: int, now: int) -> None:
 
 @compiled
 def _start_per_bank_refresh(s: Any, d: Any, rank: int, now: int) -> None:
-    s.refresh_command[rank] = NO_COMMAND
+    s.refresh_command[rank] = cmd.NO_COMMAND
     if not _is_refresh_due(s, d, rank, now):
         return
     interval = d.refresh_interval[s.refresh_policy]
@@ -103,9 +89,9 @@ def _start_per_bank_refresh(s: Any, d: Any, rank: int, now: int) -> None:
         s.refresh_target[rank] = bank
     bank = s.refresh_target[rank]
     if s.open_row[bank] != NONE:
-        command = PRE
+        command = cmd.PRE
     else:
-        command = REFB
+        command = cmd.REFB
         if is_forced and not s.refresh_pulls_in[rank]:
             _block(s, d, bank, 1)
             s.refresh_keeps_bank[rank] = 1
@@ -209,63 +195,63 @@ def interrupt_power_down(s: Any, rank: int) -> None:
 
 @compiled
 def _start_power_down(s: Any, d: Any, rank: int, now: int) -> None:
-    command = NO_COMMAND
+    command = cmd.NO_COMMAND
     if s.power_exit[rank]:
         state = s.power_state[rank]
         if state == ACTIVE_DOWN:
-            command = PDXA
+            command = cmd.PDXA
         elif state == PRECHARGED_DOWN:
-            command = PDXP
+            command = cmd.PDXP
         elif state == SELF_REFRESH:
-            command = SREFEX
+            command = cmd.SREFEX
         elif state == EXTRA_REFRESH:
-            command = REFA
+            command = cmd.REFA
     elif s.power_entry[rank]:
-        command = PDEA if s.power_n_open[rank] != 0 else PDEP
+        command = cmd.PDEA if s.power_n_open[rank] != 0 else cmd.PDEP
     elif s.power_self_refresh[rank]:
-        command = SREFEN
+        command = cmd.SREFEN
     s.power_command[rank] = command
-    if command != NO_COMMAND:
+    if command != cmd.NO_COMMAND:
         s.power_time[rank] = max(now, earliest_for_rank(s, d, rank, command))
 
 
 @compiled
 def power_command_issued(s: Any, d: Any, rank: int, command: int) -> None:
     """Move a power-down manager, its rank's banks and its refresh manager on after a command."""
-    if command in (PDEA, PDEP, SREFEN):
+    if command in (cmd.PDEA, cmd.PDEP, cmd.SREFEN):
         s.power_entry[rank] = 0
         s.refresh_sleeps[rank] = 1
         _set_sleeping(s, d, rank, True)
-        if command == PDEA:
+        if command == cmd.PDEA:
             s.power_state[rank] = ACTIVE_DOWN
-        elif command == PDEP:
+        elif command == cmd.PDEP:
             s.power_state[rank] = PRECHARGED_DOWN
         else:
             s.power_state[rank] = SELF_REFRESH
             s.power_self_refresh[rank] = 0
             s.refresh_next[rank] = NEVER
-    elif command in (PDXA, PDXP):
+    elif command in (cmd.PDXA, cmd.PDXP):
         s.power_state[rank] = AWAKE
         s.power_exit[rank] = 0
         s.refresh_sleeps[rank] = 0
         _set_sleeping(s, d, rank, False)
-        if command == PDXP and s.power_controller_idle[rank]:
+        if command == cmd.PDXP and s.power_controller_idle[rank]:
             s.power_self_refresh[rank] = 1
             s.power_wants = 1
-    elif command == SREFEX:
+    elif command == cmd.SREFEX:
         s.power_state[rank] = EXTRA_REFRESH
-    elif command == REFA:
+    elif command == cmd.REFA:
         if s.power_state[rank] == EXTRA_REFRESH:
             s.power_state[rank] = AWAKE
             s.power_exit[rank] = 0
         elif s.power_controller_idle[rank]:
             s.power_entry[rank] = 1
             s.power_wants = 1
-    elif command == REFB:
+    elif command == cmd.REFB:
         if s.power_controller_idle[rank]:
             s.power_entry[rank] = 1
             s.power_wants = 1
-    elif command == PREA:
+    elif command == cmd.PREA:
         s.power_n_open[rank] = 0
 
 

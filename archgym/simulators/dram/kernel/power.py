@@ -11,21 +11,7 @@ Source:
 from typing import Any
 
 from archgym.runtime.kernels import entry_point, helper, inlined
-from archgym.simulators.dram.kernel.state import (
-    _ACT,
-    _PDEA,
-    _PDEP,
-    _PRE,
-    _PREA,
-    _RD,
-    _RDA,
-    _REFA,
-    _REFB,
-    _REFSB,
-    _SREFEN,
-    _WRA,
-    NEVER,
-)
+from archgym.simulators.dram.kernel import state as st
 
 
 @helper
@@ -47,31 +33,31 @@ def account_command(
     r = ranks[rank]
     if r.next_close <= time:
         _settle(rules, banks, r, rank, time)
-    if kind == _ACT:
+    if kind == st._ACT:
         b = banks[bank]
-        b.counts[_ACT] += 1
+        b.counts[st._ACT] += 1
         b.activated = time
         b.since = time
         if not b.is_active:
             _wake(b, r, time)
-    elif kind == _PRE:
+    elif kind == st._PRE:
         _precharge(banks[bank], r, time)
-    elif kind == _PREA:
+    elif kind == st._PREA:
         for other in range(rank * rules.banks_per_rank, (rank + 1) * rules.banks_per_rank):
             _precharge(banks[other], r, time)
-    elif _RD <= kind <= _WRA:
+    elif st._RD <= kind <= st._WRA:
         b = banks[bank]
         b.counts[kind] += 1
-        if kind >= _RDA and b.is_active:
-            delay = rules.read_to_precharge if kind == _RDA else rules.write_to_precharge
+        if kind >= st._RDA and b.is_active:
+            delay = rules.read_to_precharge if kind == st._RDA else rules.write_to_precharge
             b.precharge_at = max(b.activated + rules.ras, time + delay)
             r.next_close = min(r.next_close, b.precharge_at)
-    elif kind == _REFA:
+    elif kind == st._REFA:
         for other in range(rank * rules.banks_per_rank, (rank + 1) * rules.banks_per_rank):
             _refresh(banks[other], r, kind, time, time + rules.refresh_all)
-    elif kind == _REFB:
+    elif kind == st._REFB:
         _refresh(banks[bank], r, kind, time, time + rules.refresh_bank)
-    elif kind == _REFSB:
+    elif kind == st._REFSB:
         for group in range(rules.banks_per_rank // rules.banks_per_group):
             other = bank + group * rules.banks_per_group
             _refresh(banks[other], r, kind, time, time + rules.refresh_same)
@@ -119,7 +105,7 @@ def _wake(b: Any, r: Any, time: int) -> None:
 @inlined
 def _close(b: Any, r: Any, time: int) -> None:
     b.is_active = 0
-    b.precharge_at = NEVER
+    b.precharge_at = st.NEVER
     b.active_time += time - b.since
     r.n_active -= 1
 
@@ -128,7 +114,7 @@ def _close(b: Any, r: Any, time: int) -> None:
 def _precharge(b: Any, r: Any, time: int) -> None:
     # A bank that is being refreshed counts as open; its refresh's end still closes it.
     if b.is_active:
-        b.counts[_PRE] += 1
+        b.counts[st._PRE] += 1
         _close(b, r, time)
         if r.n_active == 0:
             r.active_time += time - r.since
@@ -148,18 +134,18 @@ def _refresh(b: Any, r: Any, kind: int, time: int, end: int) -> None:
 def _settle(rules: Any, banks: Any, r: Any, rank: int, time: int) -> None:
     """Carry out the closings up to `time`, which go before a command of that time."""
     latest = 0
-    r.next_close = NEVER
+    r.next_close = st.NEVER
     for bank in range(rank * rules.banks_per_rank, (rank + 1) * rules.banks_per_rank):
         b = banks[bank]
         if b.precharge_at <= min(time, b.refreshed_at):
             latest = max(latest, b.precharge_at)
-            b.counts[_PRE] += 1
+            b.counts[st._PRE] += 1
             _close(b, r, b.precharge_at)
         if b.refreshed_at <= time:
             if b.is_active:
                 latest = max(latest, b.refreshed_at)
                 _close(b, r, b.refreshed_at)
-            b.refreshed_at = NEVER
+            b.refreshed_at = st.NEVER
         r.next_close = min(r.next_close, min(b.precharge_at, b.refreshed_at))
     # Between two commands banks only close, so the rank falls idle with the last of them.
     if latest > 0 and r.n_active == 0:
@@ -169,11 +155,11 @@ def _settle(rules: Any, banks: Any, r: Any, rank: int, time: int) -> None:
 @inlined
 def _sleep(r: Any, kind: int, time: int) -> None:
     """Enter or leave a low-power state; `kind` -1 ends whichever lasts."""
-    if r.state == _PDEA:
+    if r.state == st._PDEA:
         r.power_down_active += time - r.asleep_since
-    elif r.state == _PDEP:
+    elif r.state == st._PDEP:
         r.power_down_precharged += time - r.asleep_since
-    elif r.state == _SREFEN:
+    elif r.state == st._SREFEN:
         r.self_refresh += time - r.asleep_since
-    r.state = kind if kind in (_PDEA, _PDEP, _SREFEN) else -1
+    r.state = kind if kind in (st._PDEA, st._PDEP, st._SREFEN) else -1
     r.asleep_since = time

@@ -19,27 +19,8 @@ import numpy.typing as npt
 
 from archgym.errors import InvalidArgumentError
 from archgym.simulators.dram.costs import relieve_rules, relieve_table
-from archgym.simulators.dram.kernel.commands import (
-    ACT,
-    COLUMNS,
-    COMMAND_NAMES,
-    N_BANK_COMMANDS,
-    N_COMMANDS,
-    OPENINGS,
-    PRE,
-    PREA,
-    RD,
-    RDA,
-    READS,
-    REFA,
-    REFB,
-    SREFEN,
-    SREFEX,
-    WR,
-    WRA,
-    WRITES,
-    Rule,
-)
+from archgym.simulators.dram.kernel import commands as cmd
+from archgym.simulators.dram.kernel.commands import Rule
 from archgym.simulators.dram.kernel.devices import Device
 from archgym.simulators.dram.kernel.state import (
     DEVICE,
@@ -54,21 +35,23 @@ from archgym.simulators.dram.ramulator.machine import distance
 _HOLDS: Final[dict[tuple[str, int], tuple[int, ...]]] = defaultdict(
     tuple,
     {
-        ("bank", ACT): (*COLUMNS, *OPENINGS, PRE),
-        ("rank", ACT): OPENINGS,
-        ("group", ACT): OPENINGS,
-        ("bank", PRE): OPENINGS,
-        ("rank", PRE): (PRE,),
-        ("bank", REFB): OPENINGS,
-        ("rank", REFB): OPENINGS,
-        **{("bank", command): (*OPENINGS, RDA, PRE) for command in COLUMNS},
+        ("bank", cmd.ACT): (*cmd.COLUMNS, *cmd.OPENINGS, cmd.PRE),
+        ("rank", cmd.ACT): cmd.OPENINGS,
+        ("group", cmd.ACT): cmd.OPENINGS,
+        ("bank", cmd.PRE): cmd.OPENINGS,
+        ("rank", cmd.PRE): (cmd.PRE,),
+        ("bank", cmd.REFB): cmd.OPENINGS,
+        ("rank", cmd.REFB): cmd.OPENINGS,
+        **{("bank", command): (*cmd.OPENINGS, cmd.RDA, cmd.PRE) for command in cmd.COLUMNS},
         **{
-            (scope, command): COLUMNS for scope in ("rank", "group", "other") for command in COLUMNS
+            (scope, command): cmd.COLUMNS
+            for scope in ("rank", "group", "other")
+            for command in cmd.COLUMNS
         },
         **{
-            (scope, command): (*COLUMNS, *OPENINGS, PRE)
+            (scope, command): (*cmd.COLUMNS, *cmd.OPENINGS, cmd.PRE)
             for scope in ("rank", "other")
-            for command in range(N_BANK_COMMANDS, N_COMMANDS)
+            for command in range(cmd.N_BANK_COMMANDS, cmd.N_COMMANDS)
         },
     },
 )
@@ -106,8 +89,8 @@ _STANDARDS: Final = {
         window_to_act="FAW - 3",
         window_to_refb="FAW - 1",
         length={
-            **dict.fromkeys((ACT, RD, RDA, WR, WRA), 4),
-            **dict.fromkeys((PRE, PREA, REFA, REFB, SREFEN, SREFEX), 2),
+            **dict.fromkeys((cmd.ACT, cmd.RD, cmd.RDA, cmd.WR, cmd.WRA), 4),
+            **dict.fromkeys((cmd.PRE, cmd.PREA, cmd.REFA, cmd.REFB, cmd.SREFEN, cmd.SREFEX), 2),
         },
     ),
     "HBM2": _Standard(
@@ -115,7 +98,7 @@ _STANDARDS: Final = {
         bank_refresh_interval="REFISB",
         window_to_act="FAW - 1",
         window_to_refb="FAW",
-        length={ACT: 2},
+        length={cmd.ACT: 2},
         has_column_bus=True,
     ),
 }
@@ -144,8 +127,8 @@ def rules(device: Device) -> tuple[Rule, ...]:
     return tuple(
         Rule(
             scope,
-            tuple(map(COMMAND_NAMES.index, row["previous"].split())),
-            tuple(map(COMMAND_NAMES.index, row["following"].split())),
+            tuple(map(cmd.COMMAND_NAMES.index, row["previous"].split())),
+            tuple(map(cmd.COMMAND_NAMES.index, row["following"].split())),
             distance(row["clocks"], timing),
         )
         for row in _rows()
@@ -218,15 +201,15 @@ def device_table(device: Device, without: str | None = None) -> npt.NDArray[Any]
             for following in rule.following:
                 # Rank commands look back by themselves; the others are held back by the kernels.
                 assert following in _HOLDS[rule.scope, previous] or (
-                    rule.scope in ("rank", "other") and following >= N_BANK_COMMANDS
+                    rule.scope in ("rank", "other") and following >= cmd.N_BANK_COMMANDS
                 )
-                if rule.scope == "other" and max(previous, following) >= N_BANK_COMMANDS:
+                if rule.scope == "other" and max(previous, following) >= cmd.N_BANK_COMMANDS:
                     row["has_shared_power"] = 1
                 delay = row[rule.scope][previous]
                 delay[following] = max(delay[following], rule.cycles * clock)
     if device.has_energy:
         _fill_energy(row, device, time)
-    assert row["length"].shape == (N_COMMANDS,)
+    assert row["length"].shape == (cmd.N_COMMANDS,)
     return table
 
 
@@ -241,7 +224,7 @@ def _fill_energy(row: Any, device: Device, time: Callable[[str], int]) -> None:
     row["precharge"] = time("RP")
     row["refresh"] = time("RFC")
     tail = row["tail"]
-    tail[list(READS)] = time("RL + DQSCK + 1 + BURST")
-    tail[list(WRITES)] = time("WL + BURST + WR")
-    tail[ACT] = time("RCD")
-    tail[[PRE, PREA]] = time("RP")
+    tail[list(cmd.READS)] = time("RL + DQSCK + 1 + BURST")
+    tail[list(cmd.WRITES)] = time("WL + BURST + WR")
+    tail[cmd.ACT] = time("RCD")
+    tail[[cmd.PRE, cmd.PREA]] = time("RP")

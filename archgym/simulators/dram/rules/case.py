@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.errors import SimulatorError, unknown_name
+from archgym.errors import SimulatorError, check_known, unknown_name
 from archgym.evaluation.simulator import Workload
 from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
@@ -142,9 +142,7 @@ def open_case(name: str, options: Mapping[str, str]) -> DramCase:
     simulator = DramSimulator(device=options.get("device", DEFAULT_DEVICE), fidelity="exact")
     space = simulator.space
     texts = {key: text for key, text in options.items() if key != "device"}
-    for key in texts:
-        if key not in space.names:
-            raise unknown_name("option", key, ["device", *space.names])
+    check_known("option", texts, ["device", *space.names])
     default = space.design_at(space.default_indices)
     design = with_values(space, default, texts)
     indices = space.canonical(space.indices_of(design)[None, :])

@@ -34,18 +34,8 @@ from archgym.simulators.kv.kernel.store import (
     tier_of,
     touch_block,
 )
+from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.columns import FIRST_NS, WAIT_STEPS
-from archgym.simulators.moe.kernel.state import (
-    DECODE_CONTEXT,
-    DECODE_PAIRS,
-    N_DECODE,
-    N_LOGITS,
-    N_PROMPT,
-    N_PROMPTS,
-    N_WRITTEN,
-    PROMPT_CONTEXT,
-    PROMPT_PAIRS,
-)
 from archgym.simulators.moe.kernel.steps import step_ns
 from archgym.simulators.moe.machine.step_time import StepCosts
 
@@ -476,17 +466,17 @@ def _add(
     """Add what a request does in a step to the step's contents."""
     if before >= prompt and tokens == 1:
         context = before + 1 + 0.5 * (n_steps - 1)
-        contents[N_WRITTEN] += 1
-        contents[N_DECODE] += 1
-        contents[DECODE_CONTEXT] += context
-        contents[DECODE_PAIRS] += context
-        contents[N_LOGITS] += 1
+        contents[st.N_WRITTEN] += 1
+        contents[st.N_DECODE] += 1
+        contents[st.DECODE_CONTEXT] += context
+        contents[st.DECODE_PAIRS] += context
+        contents[st.N_LOGITS] += 1
         return
-    contents[N_PROMPT] += tokens
-    contents[N_PROMPTS] += 1
-    contents[PROMPT_CONTEXT] += before + tokens
-    contents[PROMPT_PAIRS] += tokens * before + 0.5 * tokens * (tokens + 1.0)
-    contents[N_LOGITS] += 1 if before + tokens == length else 0
+    contents[st.N_PROMPT] += tokens
+    contents[st.N_PROMPTS] += 1
+    contents[st.PROMPT_CONTEXT] += before + tokens
+    contents[st.PROMPT_PAIRS] += tokens * before + 0.5 * tokens * (tokens + 1.0)
+    contents[st.N_LOGITS] += 1 if before + tokens == length else 0
 
 
 @helper

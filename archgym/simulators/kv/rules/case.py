@@ -6,7 +6,7 @@ from functools import cached_property
 from typing import Any, Final, final
 
 from archgym.checks import check_choice, parse_whole
-from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.errors import InvalidArgumentError, SimulatorError, check_known, unknown_name
 from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
 from archgym.runtime.reductions import report_loss
@@ -142,9 +142,7 @@ def open_case(name: str, options: Mapping[str, str]) -> CacheCase:
       InvalidArgumentError: An option has another form.
       FileFormatError: The file is damaged or of another form.
     """
-    for option in options:
-        if option not in _DEFAULTS:
-            raise unknown_name("option", option, _DEFAULTS)
+    check_known("option", options, _DEFAULTS)
     chosen = {**_DEFAULTS, **options}
 
     def whole(option: str, low: int, high: int) -> int:

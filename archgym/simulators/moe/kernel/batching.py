@@ -21,72 +21,9 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper
-from archgym.simulators.moe.kernel.columns import (
-    AREA_NS,
-    BLOCK_TOKENS,
-    CACHED_TOKENS,
-    CHUNK_TOKENS,
-    CLIENTS,
-    DATA,
-    DRAFT_TOKENS,
-    FIRST_NS,
-    HOLD_PROMPTS,
-    HOLD_STEPS,
-    HOLD_TOKENS,
-    MAX_CONTEXT,
-    MAX_SEQUENCES,
-    MAX_TOKENS,
-    N_EXPERTS,
-    N_FINISHED,
-    N_GROUPS,
-    N_LAYERS,
-    N_PREEMPTED,
-    N_REQUESTS,
-    N_RESTARTED,
-    N_STEPS,
-    PEAK_CONTEXT,
-    PEAK_SEQUENCES,
-    POLL_STEPS,
-    SCHEDULER,
-    TOP_K,
-    WAIT_STEPS,
-)
-from archgym.simulators.moe.kernel.state import (
-    ARRIVAL,
-    BATCH,
-    BATCH_COUNT,
-    BATCH_FROM,
-    CACHED,
-    GATHERED,
-    GENERATED,
-    GROUP,
-    HELD,
-    IN_SYSTEM,
-    LAST,
-    LAST_EVENT,
-    LENGTH,
-    N_ARRIVED,
-    N_BATCH,
-    N_GROUP,
-    N_RUNNING,
-    N_WAITED,
-    OFFSET,
-    ORDER,
-    OUTPUT,
-    PACE,
-    PHASE,
-    PREFILLED,
-    PROMPT,
-    QUEUE,
-    RESERVED,
-    ROTATION,
-    ROW,
-    SCORE,
-    WAITING_FROM,
-    State,
-    Work,
-    whole,
-)
+from archgym.simulators.moe.kernel import columns as col
+from archgym.simulators.moe.kernel import state as st
+from archgym.simulators.moe.kernel.state import State, Work, whole
 
 Array = npt.NDArray[Any]
 
@@ -100,8 +37,8 @@ _DECODE_FIRST, _PREFILL_FIRST, _FCFS, _LONGEST_QUEUE, _REGROUP = range(5)  # Sch
 def token_row(work: Work, request: int, position: int) -> int:
     """Return the row of `routing` of a request's token; a short document begins again."""
     return int(
-        work.requests[ROW, request]
-        + (work.requests[OFFSET, request] + position) % work.requests[LENGTH, request]
+        work.requests[st.ROW, request]
+        + (work.requests[st.OFFSET, request] + position) % work.requests[st.LENGTH, request]
     )
 
 
@@ -109,9 +46,9 @@ def token_row(work: Work, request: int, position: int) -> int:
 def count_area(state: State, counters: Array, at: float, change: int) -> None:
     """Add up requests in the system times time, for Little's law."""
     clocks, numbers = state.clocks, state.numbers
-    counters[AREA_NS] += numbers[IN_SYSTEM] * (at - clocks[LAST_EVENT])
-    clocks[LAST_EVENT] = at
-    numbers[IN_SYSTEM] += change
+    counters[col.AREA_NS] += numbers[st.IN_SYSTEM] * (at - clocks[st.LAST_EVENT])
+    clocks[st.LAST_EVENT] = at
+    numbers[st.IN_SYSTEM] += change
 
 
 @helper
@@ -120,9 +57,9 @@ def visible_ns(costs: Array, work: Work, state: State, request: int) -> float:
 
     A request that finds an idle server waits for no step.
     """
-    arrival = float(work.requests[ARRIVAL, request])
-    pace = state.clocks[PACE] if state.numbers[N_RUNNING] > 0 else 0.0
-    return float(arrival + costs[FIRST_NS] + costs[WAIT_STEPS] * pace)
+    arrival = float(work.requests[st.ARRIVAL, request])
+    pace = state.clocks[st.PACE] if state.numbers[st.N_RUNNING] > 0 else 0.0
+    return float(arrival + costs[col.FIRST_NS] + costs[col.WAIT_STEPS] * pace)
 
 
 @helper
@@ -131,19 +68,19 @@ def ingest(
 ) -> None:
     """Accept the requests that have arrived."""
     numbers = state.numbers
-    poll = choices[POLL_STEPS]
-    if poll > 1 and numbers[N_RUNNING] > 0 and whole(counters[N_STEPS]) % poll != 0:
+    poll = choices[col.POLL_STEPS]
+    if poll > 1 and numbers[st.N_RUNNING] > 0 and whole(counters[col.N_STEPS]) % poll != 0:
         return
-    clients = choices[CLIENTS]
-    while numbers[N_ARRIVED] < choices[N_REQUESTS]:
-        request = numbers[N_ARRIVED]
-        if clients > 0 and request >= clients + whole(counters[N_FINISHED]):
+    clients = choices[col.CLIENTS]
+    while numbers[st.N_ARRIVED] < choices[col.N_REQUESTS]:
+        request = numbers[st.N_ARRIVED]
+        if clients > 0 and request >= clients + whole(counters[col.N_FINISHED]):
             break
         if visible_ns(costs, work, state, request) > now:
             break
         # Requests in the system times time do not depend on the order of these additions.
-        count_area(state, counters, float(work.requests[ARRIVAL, request]), 1)
-        numbers[N_ARRIVED] += 1
+        count_area(state, counters, float(work.requests[st.ARRIVAL, request]), 1)
+        numbers[st.N_ARRIVED] += 1
 
 
 @helper
@@ -152,46 +89,48 @@ def retire(
 ) -> None:
     """Retire a request that has its last token."""
     numbers = state.numbers
-    state.requests[PHASE, request] = FINISHED
-    state.times[LAST, request] = at
-    numbers[RESERVED] -= state.requests[HELD, request]
+    state.requests[st.PHASE, request] = FINISHED
+    state.times[st.LAST, request] = at
+    numbers[st.RESERVED] -= state.requests[st.HELD, request]
     count_area(state, counters, at, -1)
-    if choices[CLIENTS] > 0:
-        following = choices[CLIENTS] + whole(counters[N_FINISHED]) - 1
-        if following < choices[N_REQUESTS]:
+    if choices[col.CLIENTS] > 0:
+        following = choices[col.CLIENTS] + whole(counters[col.N_FINISHED]) - 1
+        if following < choices[col.N_REQUESTS]:
             # The client sends its next request.
-            work.requests[ARRIVAL, following] = whole(np.ceil(at))
+            work.requests[st.ARRIVAL, following] = whole(np.ceil(at))
     kept = 0
-    for place in range(numbers[N_RUNNING]):
-        other = state.requests[ORDER, place]
+    for place in range(numbers[st.N_RUNNING]):
+        other = state.requests[st.ORDER, place]
         if other != request:
-            state.requests[ORDER, kept] = other
+            state.requests[st.ORDER, kept] = other
             kept += 1
-    numbers[N_RUNNING] = kept
+    numbers[st.N_RUNNING] = kept
 
 
 @helper
 def _room(choices: Array, work: Work, request: int, n_outputs: int) -> int:
     """Return the tokens that a request needs room for, in whole blocks; cached ones have theirs."""
-    n = work.requests[PROMPT, request] + n_outputs - work.requests[CACHED, request]
-    block = choices[BLOCK_TOKENS]
+    n = work.requests[st.PROMPT, request] + n_outputs - work.requests[st.CACHED, request]
+    block = choices[col.BLOCK_TOKENS]
     return whole((n + block - 1) // block * block if block > 0 else n)
 
 
 @helper
 def _room_to_start(choices: Array, work: Work, request: int) -> int:
-    n_outputs = whole(0) if choices[BLOCK_TOKENS] > 0 else whole(work.requests[OUTPUT, request])
+    n_outputs = (
+        whole(0) if choices[col.BLOCK_TOKENS] > 0 else whole(work.requests[st.OUTPUT, request])
+    )
     return _room(choices, work, request, n_outputs)
 
 
 @helper
 def _may_admit(choices: Array, work: Work, state: State, request: int) -> bool:
     numbers = state.numbers
-    free = choices[MAX_CONTEXT] - numbers[RESERVED]
-    if choices[BLOCK_TOKENS] > 0 and numbers[N_RUNNING] > 0:
-        free -= choices[MAX_CONTEXT] // _SPARE
+    free = choices[col.MAX_CONTEXT] - numbers[st.RESERVED]
+    if choices[col.BLOCK_TOKENS] > 0 and numbers[st.N_RUNNING] > 0:
+        free -= choices[col.MAX_CONTEXT] // _SPARE
     return bool(
-        numbers[N_RUNNING] < choices[MAX_SEQUENCES]
+        numbers[st.N_RUNNING] < choices[col.MAX_SEQUENCES]
         and _room_to_start(choices, work, request) <= free
     )
 
@@ -200,21 +139,21 @@ def _may_admit(choices: Array, work: Work, state: State, request: int) -> bool:
 def _preempt_last(work: Work, state: State, counters: Array) -> int:
     """Take the blocks of the request that was admitted last, and make it wait; return it."""
     numbers = state.numbers
-    numbers[N_RUNNING] -= 1
-    request = whole(state.requests[ORDER, numbers[N_RUNNING]])
-    numbers[RESERVED] -= state.requests[HELD, request]
-    state.requests[HELD, request] = 0
-    state.requests[PHASE, request] = WAITING
-    state.requests[PREFILLED, request] = 0
+    numbers[st.N_RUNNING] -= 1
+    request = whole(state.requests[st.ORDER, numbers[st.N_RUNNING]])
+    numbers[st.RESERVED] -= state.requests[st.HELD, request]
+    state.requests[st.HELD, request] = 0
+    state.requests[st.PHASE, request] = WAITING
+    state.requests[st.PREFILLED, request] = 0
     # Its output is read like a prompt.
-    written = state.requests[GENERATED, request]
-    work.requests[PROMPT, request] += written
-    work.requests[OUTPUT, request] -= written
-    state.requests[GENERATED, request] = 0
-    numbers[WAITING_FROM] = min(numbers[WAITING_FROM], request)
-    counters[N_PREEMPTED] += 1
+    written = state.requests[st.GENERATED, request]
+    work.requests[st.PROMPT, request] += written
+    work.requests[st.OUTPUT, request] -= written
+    state.requests[st.GENERATED, request] = 0
+    numbers[st.WAITING_FROM] = min(numbers[st.WAITING_FROM], request)
+    counters[col.N_PREEMPTED] += 1
     if written > 0:
-        counters[N_RESTARTED] += 1
+        counters[col.N_RESTARTED] += 1
     return request
 
 
@@ -223,62 +162,62 @@ def take_blocks(choices: Array, work: Work, state: State, counters: Array) -> No
     """Give each decoding request room for its next tokens, in order of arrival."""
     numbers = state.numbers
     place = 0
-    while place < numbers[N_RUNNING]:
-        request = whole(state.requests[ORDER, place])
+    while place < numbers[st.N_RUNNING]:
+        request = whole(state.requests[st.ORDER, place])
         place += 1
         if not _is_decoding(work, state, request):
             continue
         drafts = _n_tokens(choices, work, state, request) - 1
-        need = _room(choices, work, request, whole(state.requests[GENERATED, request] + drafts))
-        more = need - state.requests[HELD, request]
-        while more > 0 and numbers[RESERVED] + more > choices[MAX_CONTEXT]:
+        need = _room(choices, work, request, whole(state.requests[st.GENERATED, request] + drafts))
+        more = need - state.requests[st.HELD, request]
+        while more > 0 and numbers[st.RESERVED] + more > choices[col.MAX_CONTEXT]:
             if _preempt_last(work, state, counters) == request:
                 return
         if more > 0:
-            state.requests[HELD, request] += more
-            numbers[RESERVED] += more
-            counters[PEAK_CONTEXT] = max(counters[PEAK_CONTEXT], numbers[RESERVED])
+            state.requests[st.HELD, request] += more
+            numbers[st.RESERVED] += more
+            counters[col.PEAK_CONTEXT] = max(counters[col.PEAK_CONTEXT], numbers[st.RESERVED])
 
 
 @helper
 def _admit(choices: Array, work: Work, state: State, counters: Array, request: int) -> None:
     numbers = state.numbers
-    state.requests[PHASE, request] = RUNNING
-    state.requests[ORDER, numbers[N_RUNNING]] = request
-    numbers[N_RUNNING] += 1
+    state.requests[st.PHASE, request] = RUNNING
+    state.requests[st.ORDER, numbers[st.N_RUNNING]] = request
+    numbers[st.N_RUNNING] += 1
     room = _room_to_start(choices, work, request)
-    state.requests[HELD, request] = room
-    numbers[RESERVED] += room
-    state.requests[PREFILLED, request] = work.requests[CACHED, request]
-    counters[CACHED_TOKENS] += work.requests[CACHED, request]
-    while numbers[WAITING_FROM] < choices[N_REQUESTS]:
-        if state.requests[PHASE, numbers[WAITING_FROM]] == WAITING:
+    state.requests[st.HELD, request] = room
+    numbers[st.RESERVED] += room
+    state.requests[st.PREFILLED, request] = work.requests[st.CACHED, request]
+    counters[col.CACHED_TOKENS] += work.requests[st.CACHED, request]
+    while numbers[st.WAITING_FROM] < choices[col.N_REQUESTS]:
+        if state.requests[st.PHASE, numbers[st.WAITING_FROM]] == WAITING:
             break
-        numbers[WAITING_FROM] += 1
-    counters[PEAK_SEQUENCES] = max(counters[PEAK_SEQUENCES], numbers[N_RUNNING])
-    counters[PEAK_CONTEXT] = max(counters[PEAK_CONTEXT], numbers[RESERVED])
+        numbers[st.WAITING_FROM] += 1
+    counters[col.PEAK_SEQUENCES] = max(counters[col.PEAK_SEQUENCES], numbers[st.N_RUNNING])
+    counters[col.PEAK_CONTEXT] = max(counters[col.PEAK_CONTEXT], numbers[st.RESERVED])
 
 
 @helper
 def _is_decoding(work: Work, state: State, request: int) -> bool:
-    return bool(state.requests[PREFILLED, request] >= work.requests[PROMPT, request])
+    return bool(state.requests[st.PREFILLED, request] >= work.requests[st.PROMPT, request])
 
 
 @helper
 def add(state: State, request: int, first: int, count: int) -> None:
     """Add tokens of a request to the batch."""
-    place = state.numbers[N_BATCH]
-    state.requests[BATCH, place] = request
-    state.requests[BATCH_FROM, place] = first
-    state.requests[BATCH_COUNT, place] = count
-    state.numbers[N_BATCH] = place + 1
+    place = state.numbers[st.N_BATCH]
+    state.requests[st.BATCH, place] = request
+    state.requests[st.BATCH_FROM, place] = first
+    state.requests[st.BATCH_COUNT, place] = count
+    state.numbers[st.N_BATCH] = place + 1
 
 
 @helper
 def _n_tokens(choices: Array, work: Work, state: State, request: int) -> int:
     """Return the tokens that a decoding request has in a step: one and its drafts."""
-    left = work.requests[OUTPUT, request] - state.requests[GENERATED, request]
-    return whole(max(1, min(1 + choices[DRAFT_TOKENS], left)))
+    left = work.requests[st.OUTPUT, request] - state.requests[st.GENERATED, request]
+    return whole(max(1, min(1 + choices[col.DRAFT_TOKENS], left)))
 
 
 @helper
@@ -287,7 +226,7 @@ def _add_decode(choices: Array, work: Work, state: State, request: int, budget: 
     if budget < 1:
         return budget
     count = min(budget, _n_tokens(choices, work, state, request))
-    first = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
+    first = work.requests[st.PROMPT, request] + state.requests[st.GENERATED, request] - 1
     add(state, request, first, count)
     return int(budget - count)
 
@@ -295,9 +234,9 @@ def _add_decode(choices: Array, work: Work, state: State, request: int, budget: 
 @helper
 def _add_prefill(choices: Array, work: Work, state: State, request: int, budget: int) -> int:
     """Add as much of a prompt as the budget allows; return the rest of the budget."""
-    done = state.requests[PREFILLED, request]
-    left = work.requests[PROMPT, request] - done
-    chunk = choices[CHUNK_TOKENS]
+    done = state.requests[st.PREFILLED, request]
+    left = work.requests[st.PROMPT, request] - done
+    chunk = choices[col.CHUNK_TOKENS]
     if chunk > 0:
         count = min(left, chunk, budget)
         if count < 1:
@@ -305,7 +244,7 @@ def _add_prefill(choices: Array, work: Work, state: State, request: int, budget:
     else:
         # A whole prompt; one that is longer than a step may be runs alone.
         count = left
-        if count > budget and state.numbers[N_BATCH] > 0:
+        if count > budget and state.numbers[st.N_BATCH] > 0:
             return budget
     add(state, request, done, count)
     return int(budget - count)
@@ -315,15 +254,15 @@ def _add_prefill(choices: Array, work: Work, state: State, request: int, budget:
 def _add_decodes(choices: Array, work: Work, state: State, budget: int) -> int:
     """Add decoding requests in turn, so that none waits for ever."""
     numbers = state.numbers
-    n = numbers[N_RUNNING]
-    start = numbers[ROTATION] % n if n > choices[MAX_TOKENS] else 0
+    n = numbers[st.N_RUNNING]
+    start = numbers[st.ROTATION] % n if n > choices[col.MAX_TOKENS] else 0
     added = 0
     for step in range(n):
-        request = state.requests[ORDER, (start + step) % n]
+        request = state.requests[st.ORDER, (start + step) % n]
         if budget > 0 and _is_decoding(work, state, request):
             budget = _add_decode(choices, work, state, request, budget)
             added = step + 1
-    numbers[ROTATION] = start + added if n > choices[MAX_TOKENS] else 0
+    numbers[st.ROTATION] = start + added if n > choices[col.MAX_TOKENS] else 0
     return budget
 
 
@@ -335,25 +274,27 @@ def _holds_prompts(choices: Array, work: Work, state: State, counters: Array) ->
     has `hold_tokens`, while each group has a request that decodes.
     """
     numbers = state.numbers
-    while numbers[WAITING_FROM] < numbers[N_ARRIVED]:
-        if not _may_admit(choices, work, state, numbers[WAITING_FROM]):
+    while numbers[st.WAITING_FROM] < numbers[st.N_ARRIVED]:
+        if not _may_admit(choices, work, state, numbers[st.WAITING_FROM]):
             break
-        _admit(choices, work, state, counters, numbers[WAITING_FROM])
+        _admit(choices, work, state, counters, numbers[st.WAITING_FROM])
     n_prompts = n_tokens = n_decode = whole(0)
-    for place in range(numbers[N_RUNNING]):
-        request = state.requests[ORDER, place]
+    for place in range(numbers[st.N_RUNNING]):
+        request = state.requests[st.ORDER, place]
         if _is_decoding(work, state, request):
             n_decode += 1
         else:
             n_prompts += 1
-            n_tokens += work.requests[PROMPT, request] - state.requests[PREFILLED, request]
+            n_tokens += work.requests[st.PROMPT, request] - state.requests[st.PREFILLED, request]
     waits = (
         n_prompts > 0
-        and n_decode >= choices[DATA]
-        and numbers[N_WAITED] < choices[HOLD_STEPS]
-        and (n_prompts < choices[HOLD_PROMPTS] or n_tokens + n_decode < choices[HOLD_TOKENS])
+        and n_decode >= choices[col.DATA]
+        and numbers[st.N_WAITED] < choices[col.HOLD_STEPS]
+        and (
+            n_prompts < choices[col.HOLD_PROMPTS] or n_tokens + n_decode < choices[col.HOLD_TOKENS]
+        )
     )
-    numbers[N_WAITED] = numbers[N_WAITED] + 1 if waits else 0
+    numbers[st.N_WAITED] = numbers[st.N_WAITED] + 1 if waits else 0
     return bool(waits)
 
 
@@ -361,10 +302,10 @@ def _holds_prompts(choices: Array, work: Work, state: State, counters: Array) ->
 def _add_prefills(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
     """Continue prompts, then admit requests while there is budget."""
     numbers = state.numbers
-    if choices[HOLD_STEPS] > 0 and _holds_prompts(choices, work, state, counters):
+    if choices[col.HOLD_STEPS] > 0 and _holds_prompts(choices, work, state, counters):
         return
-    for place in range(numbers[N_RUNNING]):
-        request = state.requests[ORDER, place]
+    for place in range(numbers[st.N_RUNNING]):
+        request = state.requests[st.ORDER, place]
         if budget > 0 and not _is_decoding(work, state, request):
             budget = _add_prefill(choices, work, state, request, budget)
     _admit_more(choices, work, state, counters, budget)
@@ -374,12 +315,12 @@ def _add_prefills(choices: Array, work: Work, state: State, counters: Array, bud
 def _admit_more(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
     """Admit waiting requests, and start their prompts, while there is budget."""
     numbers = state.numbers
-    while budget > 0 and numbers[WAITING_FROM] < numbers[N_ARRIVED]:
-        request = numbers[WAITING_FROM]
+    while budget > 0 and numbers[st.WAITING_FROM] < numbers[st.N_ARRIVED]:
+        request = numbers[st.WAITING_FROM]
         if not _may_admit(choices, work, state, request):
             break
-        reads_whole = choices[CHUNK_TOKENS] == 0
-        if reads_whole and work.requests[PROMPT, request] > budget and numbers[N_BATCH] > 0:
+        reads_whole = choices[col.CHUNK_TOKENS] == 0
+        if reads_whole and work.requests[st.PROMPT, request] > budget and numbers[st.N_BATCH] > 0:
             break
         _admit(choices, work, state, counters, request)
         budget = _add_prefill(choices, work, state, request, budget)
@@ -389,8 +330,8 @@ def _admit_more(choices: Array, work: Work, state: State, counters: Array, budge
 def _in_order(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
     """Serve requests in the order of their admission, in prefill and in decode."""
     numbers = state.numbers
-    for place in range(numbers[N_RUNNING]):
-        request = state.requests[ORDER, place]
+    for place in range(numbers[st.N_RUNNING]):
+        request = state.requests[st.ORDER, place]
         if budget < 1:
             break
         if _is_decoding(work, state, request):
@@ -404,9 +345,9 @@ def _in_order(choices: Array, work: Work, state: State, counters: Array, budget:
 def _queue_of(work: Work, state: State, request: int) -> int:
     """Return the expert in whose queue a request is: the first of its next token."""
     if _is_decoding(work, state, request):
-        position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
+        position = work.requests[st.PROMPT, request] + state.requests[st.GENERATED, request] - 1
     else:
-        position = state.requests[PREFILLED, request]
+        position = state.requests[st.PREFILLED, request]
     return whole(work.routing[token_row(work, request, position), 0, 0])
 
 
@@ -414,25 +355,25 @@ def _queue_of(work: Work, state: State, request: int) -> int:
 def _longest_queue(choices: Array, work: Work, state: State, counters: Array, budget: int) -> None:
     """Take from the longest queue until there is no budget left, then from the next longest."""
     numbers = state.numbers
-    n_experts = choices[N_EXPERTS]
+    n_experts = choices[col.N_EXPERTS]
     for expert in range(n_experts):
-        state.experts[QUEUE, expert] = 0
-    for place in range(numbers[N_RUNNING]):
-        state.experts[QUEUE, _queue_of(work, state, state.requests[ORDER, place])] += 1
-    for request in range(numbers[WAITING_FROM], numbers[N_ARRIVED]):
-        if state.requests[PHASE, request] == WAITING:
-            state.experts[QUEUE, _queue_of(work, state, request)] += 1
-    n_running = numbers[N_RUNNING]
+        state.experts[st.QUEUE, expert] = 0
+    for place in range(numbers[st.N_RUNNING]):
+        state.experts[st.QUEUE, _queue_of(work, state, state.requests[st.ORDER, place])] += 1
+    for request in range(numbers[st.WAITING_FROM], numbers[st.N_ARRIVED]):
+        if state.requests[st.PHASE, request] == WAITING:
+            state.experts[st.QUEUE, _queue_of(work, state, request)] += 1
+    n_running = numbers[st.N_RUNNING]
     while budget > 0:
         longest = 0
         for expert in range(1, n_experts):
-            if state.experts[QUEUE, expert] > state.experts[QUEUE, longest]:
+            if state.experts[st.QUEUE, expert] > state.experts[st.QUEUE, longest]:
                 longest = expert
-        if state.experts[QUEUE, longest] == 0:
+        if state.experts[st.QUEUE, longest] == 0:
             break
-        state.experts[QUEUE, longest] = 0
+        state.experts[st.QUEUE, longest] = 0
         for place in range(n_running):
-            request = state.requests[ORDER, place]
+            request = state.requests[st.ORDER, place]
             if budget < 1:
                 break
             if _queue_of(work, state, request) == longest:
@@ -440,11 +381,11 @@ def _longest_queue(choices: Array, work: Work, state: State, counters: Array, bu
                     budget = _add_decode(choices, work, state, request, budget)
                 else:
                     budget = _add_prefill(choices, work, state, request, budget)
-        for request in range(numbers[WAITING_FROM], numbers[N_ARRIVED]):
+        for request in range(numbers[st.WAITING_FROM], numbers[st.N_ARRIVED]):
             if budget < 1:
                 break
             if (
-                state.requests[PHASE, request] == WAITING
+                state.requests[st.PHASE, request] == WAITING
                 and _queue_of(work, state, request) == longest
                 and _may_admit(choices, work, state, request)
             ):
@@ -455,14 +396,14 @@ def _longest_queue(choices: Array, work: Work, state: State, counters: Array, bu
 @helper
 def _likeness(choices: Array, work: Work, state: State, request: int, side: int) -> int:
     """Return the share of a request's next experts that the group on one side also needs."""
-    n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
-    position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
+    n_experts, top_k = choices[col.N_EXPERTS], choices[col.TOP_K]
+    position = work.requests[st.PROMPT, request] + state.requests[st.GENERATED, request] - 1
     row = token_row(work, request, position)
     found = 0
-    for layer in range(choices[N_LAYERS]):
+    for layer in range(choices[col.N_LAYERS]):
         for rank in range(top_k):
             found += state.blocks[
-                GATHERED + side, layer * n_experts + work.routing[row, layer, rank]
+                st.GATHERED + side, layer * n_experts + work.routing[row, layer, rank]
             ]
     return found
 
@@ -470,14 +411,14 @@ def _likeness(choices: Array, work: Work, state: State, request: int, side: int)
 @helper
 def _ask(choices: Array, work: Work, state: State, request: int, side: int, change: int) -> None:
     """Add a request's next experts to those of a group, or remove them."""
-    n_experts, top_k = choices[N_EXPERTS], choices[TOP_K]
-    position = work.requests[PROMPT, request] + state.requests[GENERATED, request] - 1
+    n_experts, top_k = choices[col.N_EXPERTS], choices[col.TOP_K]
+    position = work.requests[st.PROMPT, request] + state.requests[st.GENERATED, request] - 1
     row = token_row(work, request, position)
-    for layer in range(choices[N_LAYERS]):
+    for layer in range(choices[col.N_LAYERS]):
         for rank in range(top_k):
-            state.blocks[GATHERED + side, layer * n_experts + work.routing[row, layer, rank]] += (
-                change
-            )
+            state.blocks[
+                st.GATHERED + side, layer * n_experts + work.routing[row, layer, rank]
+            ] += change
 
 
 @helper
@@ -488,83 +429,88 @@ def _regroup(choices: Array, work: Work, state: State, counters: Array) -> None:
     they are more like, half of them each; once more with what the groups then ask for.
     """
     numbers = state.numbers
-    size = choices[MAX_TOKENS]
-    if numbers[N_GROUP] > 0:
-        for place in range(numbers[N_GROUP]):
-            request = state.requests[GROUP, place]
-            if state.requests[PHASE, request] == RUNNING and _is_decoding(work, state, request):
+    size = choices[col.MAX_TOKENS]
+    if numbers[st.N_GROUP] > 0:
+        for place in range(numbers[st.N_GROUP]):
+            request = state.requests[st.GROUP, place]
+            if state.requests[st.PHASE, request] == RUNNING and _is_decoding(work, state, request):
                 _add_decode(choices, work, state, request, size)
-        numbers[N_GROUP] = 0
-        if numbers[N_BATCH] > 0:
+        numbers[st.N_GROUP] = 0
+        if numbers[st.N_BATCH] > 0:
             return
-    n_running = numbers[N_RUNNING]
-    start = numbers[ROTATION] % max(1, n_running)
+    n_running = numbers[st.N_RUNNING]
+    start = numbers[st.ROTATION] % max(1, n_running)
     n = 0
     for step in range(n_running):
-        request = state.requests[ORDER, (start + step) % n_running]
+        request = state.requests[st.ORDER, (start + step) % n_running]
         if n < 2 * size and _is_decoding(work, state, request):
-            state.requests[GROUP, n] = request
+            state.requests[st.GROUP, n] = request
             n += 1
-    numbers[ROTATION] = start + n if n_running > 2 * size else 0
+    numbers[st.ROTATION] = start + n if n_running > 2 * size else 0
     if n <= size:
         for place in range(n):
-            _add_decode(choices, work, state, state.requests[GROUP, place], size)
+            _add_decode(choices, work, state, state.requests[st.GROUP, place], size)
         return
-    n_blocks = choices[N_LAYERS] * choices[N_EXPERTS]
+    n_blocks = choices[col.N_LAYERS] * choices[col.N_EXPERTS]
     for side in range(2):
         for block in range(n_blocks):
-            state.blocks[GATHERED + side, block] = 0
-    first = state.requests[GROUP, 0]
+            state.blocks[st.GATHERED + side, block] = 0
+    first = state.requests[st.GROUP, 0]
     _ask(choices, work, state, first, 0, 1)
-    other = state.requests[GROUP, 1]
+    other = state.requests[st.GROUP, 1]
     least = 1 << 62
     for place in range(1, n):
-        likeness = _likeness(choices, work, state, state.requests[GROUP, place], 0)
+        likeness = _likeness(choices, work, state, state.requests[st.GROUP, place], 0)
         if likeness < least:
-            other, least = state.requests[GROUP, place], likeness
+            other, least = state.requests[st.GROUP, place], likeness
     _ask(choices, work, state, other, 1, 1)
     half = (n + 1) // 2
     for turn in range(2):
         for place in range(n):
-            request = state.requests[GROUP, place]
+            request = state.requests[st.GROUP, place]
             nearness = _likeness(choices, work, state, request, 0)
-            state.times[SCORE, place] = nearness - _likeness(choices, work, state, request, 1)
+            state.times[st.SCORE, place] = nearness - _likeness(choices, work, state, request, 1)
         # Those most like the first group come first; insertion keeps equals in their order.
         for place in range(1, n):
-            request, score = state.requests[GROUP, place], state.times[SCORE, place]
+            request, score = state.requests[st.GROUP, place], state.times[st.SCORE, place]
             at = place
-            while at > 0 and state.times[SCORE, at - 1] < score:
-                state.requests[GROUP, at], state.times[SCORE, at] = (
-                    state.requests[GROUP, at - 1],
-                    state.times[SCORE, at - 1],
+            while at > 0 and state.times[st.SCORE, at - 1] < score:
+                state.requests[st.GROUP, at], state.times[st.SCORE, at] = (
+                    state.requests[st.GROUP, at - 1],
+                    state.times[st.SCORE, at - 1],
                 )
                 at -= 1
-            state.requests[GROUP, at], state.times[SCORE, at] = request, score
+            state.requests[st.GROUP, at], state.times[st.SCORE, at] = request, score
         if turn == 0:
             for side in range(2):
                 for block in range(n_blocks):
-                    state.blocks[GATHERED + side, block] = 0
+                    state.blocks[st.GATHERED + side, block] = 0
             for place in range(n):
                 _ask(
-                    choices, work, state, state.requests[GROUP, place], 0 if place < half else 1, 1
+                    choices,
+                    work,
+                    state,
+                    state.requests[st.GROUP, place],
+                    0 if place < half else 1,
+                    1,
                 )
     for place in range(half):
-        _add_decode(choices, work, state, state.requests[GROUP, place], size)
+        _add_decode(choices, work, state, state.requests[st.GROUP, place], size)
     for place in range(half, n):
-        state.requests[GROUP, place - half] = state.requests[GROUP, place]
-    numbers[N_GROUP] = n - half
-    counters[N_GROUPS] += 1
+        state.requests[st.GROUP, place - half] = state.requests[st.GROUP, place]
+    numbers[st.N_GROUP] = n - half
+    counters[col.N_GROUPS] += 1
 
 
 @helper
 def form_batch(choices: Array, work: Work, state: State, counters: Array) -> None:
     """Write `batch`, the tokens of the next step; none if nothing may run."""
     numbers = state.numbers
-    numbers[N_BATCH] = 0
-    if choices[BLOCK_TOKENS] > 0:
+    numbers[st.N_BATCH] = 0
+    if choices[col.BLOCK_TOKENS] > 0:
         take_blocks(choices, work, state, counters)
-    budget = choices[MAX_TOKENS]
-    scheduler = choices[SCHEDULER]
+    budget = choices[col.MAX_TOKENS]
+    scheduler = choices[col.SCHEDULER]
     if scheduler == _DECODE_FIRST:
         budget = _add_decodes(choices, work, state, budget)
         _add_prefills(choices, work, state, counters, budget)
@@ -574,7 +520,7 @@ def form_batch(choices: Array, work: Work, state: State, counters: Array) -> Non
         _longest_queue(choices, work, state, counters, budget)
     else:
         _add_prefills(choices, work, state, counters, budget)
-        if numbers[N_BATCH] == 0:
+        if numbers[st.N_BATCH] == 0:
             if scheduler == _REGROUP:
                 _regroup(choices, work, state, counters)
             else:

@@ -10,6 +10,8 @@ from typing import Any
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper, pointer
+from archgym.simulators.moe.kernel import columns as col
+from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.batching import (
     count_area,
     form_batch,
@@ -22,70 +24,11 @@ from archgym.simulators.moe.kernel.caches import (
     LEAST_STALE,
     CacheState,
 )
-from archgym.simulators.moe.kernel.columns import (
-    ACCEPTANCE_PERMILLE,
-    ATTENTION_NS,
-    COMPUTE_BUSY_NS,
-    ELAPSED_NS,
-    EXPERT,
-    H2D_BUSY_NS,
-    IDLE_NS,
-    INTRA_BUSY_NS,
-    N_DECODE_EVENTS,
-    N_DEGRADED,
-    N_DENSE,
-    N_DISTINCT_DECODE,
-    N_DRAFTED,
-    N_EXPERTS,
-    N_FINISHED,
-    N_LAYERS,
-    N_PENDING,
-    N_REJECTED,
-    N_REQUESTS,
-    N_RESIDENT_END,
-    N_ROUNDS,
-    N_ROUTED,
-    N_WASTED,
-    OVERHEAD_NS,
-    PREFETCH,
-    REPLACEMENT,
-    SCOPE,
-    SEED,
-    SKIP_IN_64,
-    SSD_BUSY_NS,
-    STATUS,
-    TOP_K,
-)
 from archgym.simulators.moe.kernel.exchange import exchange_event
 from archgym.simulators.moe.kernel.layer import expert_event
 from archgym.simulators.moe.kernel.pool import mark_all_stale, share_out
 from archgym.simulators.moe.kernel.predictor import chance, issue_path
-from archgym.simulators.moe.kernel.state import (
-    BATCH,
-    BATCH_COUNT,
-    BATCH_FROM,
-    BEST_DEGREE,
-    CURSOR,
-    DEPTH_NOW,
-    FIRST,
-    GENERATED,
-    LINK,
-    N_ARRIVED,
-    N_BATCH,
-    N_DECODE,
-    N_PROMPT,
-    N_WRITTEN,
-    OUTPUT,
-    PACE,
-    PREFILLED,
-    PROMPT,
-    SSD,
-    STEP,
-    UNUSED,
-    State,
-    Work,
-    whole,
-)
+from archgym.simulators.moe.kernel.state import State, Work, whole
 from archgym.simulators.moe.kernel.surroundings import count_contents, count_steps, surroundings
 
 Array = npt.NDArray[Any]
@@ -98,24 +41,24 @@ _SKIP_PARTS = 64
 
 @helper
 def _is_skipped(choices: Array, layer: int) -> bool:
-    part = choices[SKIP_IN_64]
+    part = choices[col.SKIP_IN_64]
     return bool((layer + 1) * part // _SKIP_PARTS > layer * part // _SKIP_PARTS)
 
 
 @helper
 def _gather(choices: Array, work: Work, state: State) -> None:
     """Count what every event of the step asks for."""
-    n_layers, n_experts, top_k = choices[N_LAYERS], choices[N_EXPERTS], choices[TOP_K]
-    n_rounds = choices[N_ROUNDS]
+    n_layers, n_experts, top_k = choices[col.N_LAYERS], choices[col.N_EXPERTS], choices[col.TOP_K]
+    n_rounds = choices[col.N_ROUNDS]
     a_round = top_k // n_rounds
-    skips = choices[SKIP_IN_64] > 0
+    skips = choices[col.SKIP_IN_64] > 0
     # Large batches spend nearly all their time in the innermost loop.
     counts, members = pointer(state.counts), pointer(state.members)
     n_members, routing = pointer(state.n_members), pointer(work.routing)
-    for place in range(state.numbers[N_BATCH]):
-        request = state.requests[BATCH, place]
-        first = state.requests[BATCH_FROM, place]
-        for position in range(first, first + state.requests[BATCH_COUNT, place]):
+    for place in range(state.numbers[st.N_BATCH]):
+        request = state.requests[st.BATCH, place]
+        first = state.requests[st.BATCH_FROM, place]
+        for position in range(first, first + state.requests[st.BATCH_COUNT, place]):
             row = token_row(work, request, position) * n_layers * top_k
             for layer in range(n_layers):
                 if skips and _is_skipped(choices, layer):
@@ -135,8 +78,8 @@ def _gather(choices: Array, work: Work, state: State) -> None:
 
 @helper
 def _clear(choices: Array, state: State) -> None:
-    n_experts = choices[N_EXPERTS]
-    for event in range(choices[N_LAYERS] * choices[N_ROUNDS]):
+    n_experts = choices[col.N_EXPERTS]
+    for event in range(choices[col.N_LAYERS] * choices[col.N_ROUNDS]):
         base = event * n_experts
         for place in range(state.n_members[event]):
             state.counts[base + state.members[base + place]] = 0
@@ -155,90 +98,92 @@ def step(
 ) -> float:
     """Run the batch through all layers; when it is through [ns]."""
     numbers, contents = state.numbers, state.contents
-    n_batch = numbers[N_BATCH]
+    n_batch = numbers[st.N_BATCH]
     count_contents(work, state)
-    n_tokens = whole(contents[N_WRITTEN] + contents[N_PROMPT])
+    n_tokens = whole(contents[st.N_WRITTEN] + contents[st.N_PROMPT])
     count_steps(state, counters, 1.0)
-    numbers[STEP] += 1
-    numbers[CURSOR] = 0
-    numbers[BEST_DEGREE] = 0
+    numbers[st.STEP] += 1
+    numbers[st.CURSOR] = 0
+    numbers[st.BEST_DEGREE] = 0
     _gather(choices, work, state)
     software, attention, reduce, gather, dense, shared, head = surroundings(
         costs, choices, contents
     )
-    n_dense = choices[N_DENSE]
+    n_dense = choices[col.N_DENSE]
 
     time = now + software + n_dense * (attention + dense + reduce + reduce)
-    counters[OVERHEAD_NS] += software
-    counters[COMPUTE_BUSY_NS] += n_dense * (attention + dense) + head
-    counters[ATTENTION_NS] += n_dense * (attention + dense) + head
-    counters[INTRA_BUSY_NS] += 2.0 * n_dense * reduce
-    if choices[SCOPE] == _PROPORTIONAL:
+    counters[col.OVERHEAD_NS] += software
+    counters[col.COMPUTE_BUSY_NS] += n_dense * (attention + dense) + head
+    counters[col.ATTENTION_NS] += n_dense * (attention + dense) + head
+    counters[col.INTRA_BUSY_NS] += 2.0 * n_dense * reduce
+    if choices[col.SCOPE] == _PROPORTIONAL:
         share_out(choices, state, cache)
-    if choices[REPLACEMENT] == LEAST_STALE:
+    if choices[col.REPLACEMENT] == LEAST_STALE:
         mark_all_stale(choices, state)
-    if choices[PREFETCH] == _PATH:
+    if choices[col.PREFETCH] == _PATH:
         issue_path(costs, choices, state, cache, now)
-    n_rounds = choices[N_ROUNDS]
-    for layer in range(choices[N_LAYERS]):
+    n_rounds = choices[col.N_ROUNDS]
+    for layer in range(choices[col.N_LAYERS]):
         time += attention + reduce
-        counters[COMPUTE_BUSY_NS] += attention
-        counters[ATTENTION_NS] += attention
-        counters[INTRA_BUSY_NS] += reduce
-        if choices[SKIP_IN_64] > 0 and _is_skipped(choices, layer):
-            routed = n_tokens * choices[TOP_K]
-            counters[N_ROUTED] += routed
-            counters[N_DEGRADED] += routed
+        counters[col.COMPUTE_BUSY_NS] += attention
+        counters[col.ATTENTION_NS] += attention
+        counters[col.INTRA_BUSY_NS] += reduce
+        if choices[col.SKIP_IN_64] > 0 and _is_skipped(choices, layer):
+            routed = n_tokens * choices[col.TOP_K]
+            counters[col.N_ROUTED] += routed
+            counters[col.N_DEGRADED] += routed
             continue
         for event in range(layer * n_rounds, (layer + 1) * n_rounds):
-            if contents[N_DECODE] == n_batch:
-                counters[N_DECODE_EVENTS] += 1
-                counters[N_DISTINCT_DECODE] += state.n_members[event]
-            if choices[EXPERT] > 1:
+            if contents[st.N_DECODE] == n_batch:
+                counters[col.N_DECODE_EVENTS] += 1
+                counters[col.N_DISTINCT_DECODE] += state.n_members[event]
+            if choices[col.EXPERT] > 1:
                 time = exchange_event(costs, choices, work, state, counters, event, time, n_tokens)
             else:
                 time = expert_event(costs, choices, work, state, cache, counters, event, time)
                 time += gather
-                counters[INTRA_BUSY_NS] += gather
+                counters[col.INTRA_BUSY_NS] += gather
         time += shared
-        counters[COMPUTE_BUSY_NS] += shared
-        counters[ATTENTION_NS] += shared
+        counters[col.COMPUTE_BUSY_NS] += shared
+        counters[col.ATTENTION_NS] += shared
     _clear(choices, state)
     time += head
-    if contents[N_PROMPT] == 0.0:
-        state.clocks[PACE] = time - now
+    if contents[st.N_PROMPT] == 0.0:
+        state.clocks[st.PACE] = time - now
     return float(time)
 
 
 @helper
 def _is_accepted(choices: Array, request: int, position: int) -> bool:
     """Return True if the draft of a request's token is accepted, by a seeded number of it."""
-    return bool(1000.0 * chance(choices[SEED], position, request) < choices[ACCEPTANCE_PERMILLE])
+    return bool(
+        1000.0 * chance(choices[col.SEED], position, request) < choices[col.ACCEPTANCE_PERMILLE]
+    )
 
 
 @helper
 def hand_out(choices: Array, work: Work, state: State, counters: Array, end: float) -> None:
     """Give the tokens of a step to their requests; drafts count up to the first rejection."""
-    for place in range(state.numbers[N_BATCH]):
-        request = state.requests[BATCH, place]
-        first, count = state.requests[BATCH_FROM, place], state.requests[BATCH_COUNT, place]
-        if first < work.requests[PROMPT, request]:
-            state.requests[PREFILLED, request] = first + count
-            if first + count < work.requests[PROMPT, request]:
+    for place in range(state.numbers[st.N_BATCH]):
+        request = state.requests[st.BATCH, place]
+        first, count = state.requests[st.BATCH_FROM, place], state.requests[st.BATCH_COUNT, place]
+        if first < work.requests[st.PROMPT, request]:
+            state.requests[st.PREFILLED, request] = first + count
+            if first + count < work.requests[st.PROMPT, request]:
                 continue
             # After a preemption it has had its first token.
-            if state.times[FIRST, request] == 0.0:
-                state.times[FIRST, request] = end
+            if state.times[st.FIRST, request] == 0.0:
+                state.times[st.FIRST, request] = end
             given = 1
         else:
             given = 1
             while given < count and _is_accepted(choices, request, first + given):
                 given += 1
-            counters[N_DRAFTED] += count - 1
-            counters[N_REJECTED] += count - given
-        state.requests[GENERATED, request] += given
-        if state.requests[GENERATED, request] >= work.requests[OUTPUT, request]:
-            counters[N_FINISHED] += 1
+            counters[col.N_DRAFTED] += count - 1
+            counters[col.N_REJECTED] += count - given
+        state.requests[st.GENERATED, request] += given
+        if state.requests[st.GENERATED, request] >= work.requests[st.OUTPUT, request]:
+            counters[col.N_FINISHED] += 1
             retire(choices, work, state, counters, request, end)
 
 
@@ -257,29 +202,29 @@ def serve(
       counters: (len(COUNTERS),) float64, zeros, written; `status` is 0 where all were served, 1
         where nothing could run.
     """
-    n_requests = choices[N_REQUESTS]
+    n_requests = choices[col.N_REQUESTS]
     now = 0.0
-    state.numbers[DEPTH_NOW] = 1
+    state.numbers[st.DEPTH_NOW] = 1
     mark_all_stale(choices, state)
-    while counters[N_FINISHED] < n_requests:
+    while counters[col.N_FINISHED] < n_requests:
         ingest(costs, choices, work, state, counters, now)
         form_batch(choices, work, state, counters)
-        if state.numbers[N_BATCH] == 0:
-            upcoming = state.numbers[N_ARRIVED]
+        if state.numbers[st.N_BATCH] == 0:
+            upcoming = state.numbers[st.N_ARRIVED]
             if upcoming >= n_requests:
-                counters[STATUS] = 1.0
+                counters[col.STATUS] = 1.0
                 return
             arrival = visible_ns(costs, work, state, upcoming)
-            counters[IDLE_NS] += arrival - now
+            counters[col.IDLE_NS] += arrival - now
             now = arrival
             continue
         end = step(costs, choices, work, state, cache, counters, now)
         ingest(costs, choices, work, state, counters, end)
         hand_out(choices, work, state, counters, end)
         now = end
-    counters[ELAPSED_NS] = now
+    counters[col.ELAPSED_NS] = now
     # Prefetches that wait in the queue of a stream may end after the last token.
-    for busy, clock in ((H2D_BUSY_NS, LINK), (SSD_BUSY_NS, SSD)):
+    for busy, clock in ((col.H2D_BUSY_NS, st.LINK), (col.SSD_BUSY_NS, st.SSD)):
         beyond = min(counters[busy] - now, state.clocks[clock] - now)
         counters[busy] -= max(0.0, beyond)
     count_area(state, counters, now, 0)
@@ -290,10 +235,10 @@ def serve(
 def _settle(state: State, cache: CacheState, counters: Array) -> None:
     """Count what is left at the end."""
     for block in range(state.blocks.shape[1] - 1):
-        if state.blocks[UNUSED, block] == 1:
+        if state.blocks[st.UNUSED, block] == 1:
             if cache.resident[block] == 1:
-                counters[N_PENDING] += 1
+                counters[col.N_PENDING] += 1
             else:
-                counters[N_WASTED] += 1
+                counters[col.N_WASTED] += 1
         if cache.resident[block] == 1:
-            counters[N_RESIDENT_END] += 1
+            counters[col.N_RESIDENT_END] += 1

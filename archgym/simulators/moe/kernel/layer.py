@@ -10,37 +10,14 @@ from typing import Any
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper, pointer
+from archgym.simulators.moe.kernel import columns as col
+from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.cache_kernel import begin_event, end_event
 from archgym.simulators.moe.kernel.caches import (
     CYCLE,
     PREDICTOR,
     STATIC,
     CacheState,
-)
-from archgym.simulators.moe.kernel.columns import (
-    ADMISSION,
-    ALL_RESIDENT,
-    CAPACITY,
-    COMPUTE_BUSY_NS,
-    EXPERTS_NS,
-    MOE_NS,
-    N_ACCESSES,
-    N_DEGRADED,
-    N_DISTINCT,
-    N_EVENTS,
-    N_EXPERTS,
-    N_HITS,
-    N_LAYERS,
-    N_MISSES,
-    N_ROUNDS,
-    N_ROUTED,
-    N_STAGED_HITS,
-    N_USEFUL,
-    PREFETCH,
-    REPLACEMENT,
-    SCOPE,
-    STAGING,
-    TARGET,
 )
 from archgym.simulators.moe.kernel.link import (
     IS_STAGED,
@@ -56,25 +33,7 @@ from archgym.simulators.moe.kernel.misses import (
 )
 from archgym.simulators.moe.kernel.pool import keep_in_pool, mark_used
 from archgym.simulators.moe.kernel.predictor import issue, learn
-from archgym.simulators.moe.kernel.state import (
-    ACCESSES,
-    FETCH,
-    FETCH_EVENT,
-    FOUND_FOR,
-    HITS,
-    LINK,
-    LOADED,
-    LOW,
-    MISSED,
-    STAGED,
-    STALE,
-    STEP,
-    UNUSED,
-    WANTED,
-    State,
-    Work,
-    whole,
-)
+from archgym.simulators.moe.kernel.state import State, Work, whole
 
 Array = npt.NDArray[Any]
 
@@ -87,22 +46,22 @@ _FORGET = 0.9
 @helper
 def _all_there(costs: Array, choices: Array, state: State, counters: Array, event: int) -> float:
     """Return an event whose experts are all in the accelerator's memory [ns]."""
-    n_experts = choices[N_EXPERTS]
+    n_experts = choices[col.N_EXPERTS]
     n = whole(state.n_members[event])
     n_padded = n_routed = whole(0)
     base = event * n_experts
-    layer = event // choices[N_ROUNDS]
+    layer = event // choices[col.N_ROUNDS]
     counts, members = pointer(state.counts), pointer(state.members)
     for place in range(n):
         expert = whole(members[base + place])
         tokens = whole(counts[base + expert])
         n_padded += padded(choices, tokens)
         n_routed += tokens
-    counters[N_HITS] += n
-    counters[N_ROUTED] += n_routed
-    state.layers[HITS, layer] += n
-    time = costs[EXPERTS_NS] + resident_time(costs, choices, n, n_padded, n_routed)
-    counters[COMPUTE_BUSY_NS] += time
+    counters[col.N_HITS] += n
+    counters[col.N_ROUTED] += n_routed
+    state.layers[st.HITS, layer] += n
+    time = costs[col.EXPERTS_NS] + resident_time(costs, choices, n, n_padded, n_routed)
+    counters[col.COMPUTE_BUSY_NS] += time
     return float(time)
 
 
@@ -129,31 +88,33 @@ def expert_event(
       event: Event of the step.
       gate: When the router has said what is asked for [ns].
     """
-    n_experts = choices[N_EXPERTS]
+    n_experts = choices[col.N_EXPERTS]
     n = whole(state.n_members[event])
-    layer = event // choices[N_ROUNDS]
-    counters[N_EVENTS] += 1
-    counters[N_ACCESSES] += n
-    counters[N_DISTINCT] += n
-    state.layers[ACCESSES, layer] += n
-    if choices[ALL_RESIDENT] == 1:
+    layer = event // choices[col.N_ROUNDS]
+    counters[col.N_EVENTS] += 1
+    counters[col.N_ACCESSES] += n
+    counters[col.N_DISTINCT] += n
+    state.layers[st.ACCESSES, layer] += n
+    if choices[col.ALL_RESIDENT] == 1:
         end = gate + _all_there(costs, choices, state, counters, event)
-        counters[MOE_NS] += end - gate
+        counters[col.MOE_NS] += end - gate
         return end
     base = event * n_experts
     bucket = whole(cache.bucket[layer])
-    prefetches = choices[PREFETCH] > 0
+    prefetches = choices[col.PREFETCH] > 0
     if prefetches:
         advance(costs, choices, state, cache, counters, n_experts, gate)
     else:
-        state.clocks[LINK] = max(state.clocks[LINK], gate)
+        state.clocks[st.LINK] = max(state.clocks[st.LINK], gate)
     for place in range(n):
-        state.experts[WANTED, place] = layer * n_experts + state.members[base + place]
-    is_first = cache.counters[CYCLE] != state.numbers[STEP]
-    begin_event(cache, state.experts[WANTED], n, state.numbers[STEP], state.experts[MISSED])
-    if choices[REPLACEMENT] == PREDICTOR:
+        state.experts[st.WANTED, place] = layer * n_experts + state.members[base + place]
+    is_first = cache.counters[CYCLE] != state.numbers[st.STEP]
+    begin_event(
+        cache, state.experts[st.WANTED], n, state.numbers[st.STEP], state.experts[st.MISSED]
+    )
+    if choices[col.REPLACEMENT] == PREDICTOR:
         _weigh(choices, state, cache, layer, base)
-    if choices[SCOPE] == _GLOBAL:
+    if choices[col.SCOPE] == _GLOBAL:
         mark_used(choices, state, cache, layer, is_first)
 
     # What is there runs first, as one kernel.
@@ -162,50 +123,50 @@ def expert_event(
     n_there = n_padded = n_routed = all_padded = all_routed = none
     n_missed = n_loaded = n_places = none
     for place in range(n):
-        block = state.experts[WANTED, place]
+        block = state.experts[st.WANTED, place]
         tokens = whole(state.counts[base + block - layer * n_experts])
         whole_tiles = padded(choices, tokens)
         all_padded += whole_tiles
         all_routed += tokens
-        status = state.blocks[FETCH, block]
+        status = state.blocks[st.FETCH, block]
         if (cache.resident[block] == 1 and status != ON_LINK) or status == IS_STAGED:
             n_there += 1
             n_padded += whole_tiles
             n_routed += tokens
             if status == IS_STAGED:
-                counters[N_STAGED_HITS] += 1
-                state.experts[LOADED, n_loaded] = block
-                state.blocks[LOW, block] = 0
+                counters[col.N_STAGED_HITS] += 1
+                state.experts[st.LOADED, n_loaded] = block
+                state.blocks[st.LOW, block] = 0
                 # It may have come for another round of the layer, which then finds it no more.
-                state.blocks[FETCH_EVENT, block] = event
+                state.blocks[st.FETCH_EVENT, block] = event
                 n_loaded += 1
             elif cache.resident[block] == 1:
                 n_places += 1
-                if state.blocks[UNUSED, block] == 1:
-                    state.blocks[UNUSED, block] = 0
-                    counters[N_USEFUL] += 1
-                    counters[N_STAGED_HITS] += 1
-            if state.blocks[LOW, block] == 1:
-                counters[N_DEGRADED] += tokens
+                if state.blocks[st.UNUSED, block] == 1:
+                    state.blocks[st.UNUSED, block] = 0
+                    counters[col.N_USEFUL] += 1
+                    counters[col.N_STAGED_HITS] += 1
+            if state.blocks[st.LOW, block] == 1:
+                counters[col.N_DEGRADED] += tokens
         else:
-            state.experts[MISSED, n_missed] = block
+            state.experts[st.MISSED, n_missed] = block
             n_missed += 1
-    counters[N_HITS] += n_there
-    counters[N_MISSES] += n_missed
-    counters[N_ROUTED] += all_routed
-    state.layers[HITS, layer] += n_there
+    counters[col.N_HITS] += n_there
+    counters[col.N_MISSES] += n_missed
+    counters[col.N_ROUTED] += all_routed
+    state.layers[st.HITS, layer] += n_there
     compute_end = gate
     if n_there > 0:
-        time = costs[EXPERTS_NS] + experts_time(costs, n_there, n_padded, n_routed)
+        time = costs[col.EXPERTS_NS] + experts_time(costs, n_there, n_padded, n_routed)
         compute_end = gate + time
-        counters[COMPUTE_BUSY_NS] += time
-    ideal = costs[EXPERTS_NS] + experts_time(costs, n, all_padded, all_routed)
+        counters[col.COMPUTE_BUSY_NS] += time
+    ideal = costs[col.EXPERTS_NS] + experts_time(costs, n, all_padded, all_routed)
     end = compute_end
     if n_missed > 0:
-        room = choices[CAPACITY] if choices[SCOPE] == _GLOBAL else cache.capacity[bucket]
+        room = choices[col.CAPACITY] if choices[col.SCOPE] == _GLOBAL else cache.capacity[bucket]
         n_places = room - n_places
-        if choices[TARGET] != _TO_CACHE or not prefetches:
-            n_places += choices[STAGING] - state.numbers[STAGED]
+        if choices[col.TARGET] != _TO_CACHE or not prefetches:
+            n_places += choices[col.STAGING] - state.numbers[st.STAGED]
         n_loaded, end = miss(
             costs,
             choices,
@@ -225,17 +186,22 @@ def expert_event(
         learn(costs, choices, state, n_missed, end - gate, end - gate - ideal)
         advance(costs, choices, state, cache, counters, n_experts, end)
         release(costs, choices, state, counters, n_experts, event, layer)
-    if choices[SCOPE] == _GLOBAL:
+    if choices[col.SCOPE] == _GLOBAL:
         if prefetches:
             # What it asks for was spared, and may leave now.
-            state.layers[FOUND_FOR, layer] = STALE
-        if n_loaded > 0 and choices[REPLACEMENT] != STATIC:
-            keep_in_pool(choices, state, cache, n_experts, n_loaded, state.experts[LOADED])
-    elif n_loaded > 0 and choices[REPLACEMENT] != STATIC:
+            state.layers[st.FOUND_FOR, layer] = st.STALE
+        if n_loaded > 0 and choices[col.REPLACEMENT] != STATIC:
+            keep_in_pool(choices, state, cache, n_experts, n_loaded, state.experts[st.LOADED])
+    elif n_loaded > 0 and choices[col.REPLACEMENT] != STATIC:
         end_event(
-            cache, choices[REPLACEMENT], choices[ADMISSION], bucket, state.experts[LOADED], n_loaded
+            cache,
+            choices[col.REPLACEMENT],
+            choices[col.ADMISSION],
+            bucket,
+            state.experts[st.LOADED],
+            n_loaded,
         )
-    counters[MOE_NS] += end - gate
+    counters[col.MOE_NS] += end - gate
     return end
 
 
@@ -246,8 +212,8 @@ def _weigh(choices: Array, state: State, cache: CacheState, layer: int, base: in
     Source:
       Xue et al., *MoE-Infinity*, arXiv 2401.14361: probability * (1 - layer / layers).
     """
-    n_experts = choices[N_EXPERTS]
-    soon = 1.0 - layer / choices[N_LAYERS]
+    n_experts = choices[col.N_EXPERTS]
+    soon = 1.0 - layer / choices[col.N_LAYERS]
     for expert in range(n_experts):
         block = layer * n_experts + expert
         used = 1.0 if state.counts[base + expert] > 0 else 0.0

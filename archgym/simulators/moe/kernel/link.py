@@ -11,51 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper
+from archgym.simulators.moe.kernel import columns as col
+from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.cache_kernel import prefetch
 from archgym.simulators.moe.kernel.caches import (
     EVENT,
     CacheState,
 )
-from archgym.simulators.moe.kernel.columns import (
-    CHUNK_NS,
-    H2D_BUSY_NS,
-    HOST_CAPACITY,
-    LINK_ORDER,
-    LOAD_FIXED_NS,
-    LOAD_NS,
-    N_PREFETCH,
-    N_SSD,
-    N_USEFUL,
-    N_WASTED,
-    PREFETCH_CUT,
-    REPLACEMENT,
-    SCOPE,
-    SSD_BUSY_NS,
-    SSD_FIXED_NS,
-    SSD_NS,
-    STAGING,
-    TARGET,
-)
 from archgym.simulators.moe.kernel.pool import make_room
-from archgym.simulators.moe.kernel.state import (
-    FETCH,
-    FETCH_EVENT,
-    FETCH_SLOT,
-    HEAD,
-    HOST,
-    ISSUED,
-    LEFT,
-    LINK,
-    LOW,
-    N_HOST,
-    READY,
-    SSD,
-    STAGED,
-    TAIL,
-    UNUSED,
-    State,
-    whole,
-)
+from archgym.simulators.moe.kernel.state import State, whole
 
 Array = npt.NDArray[Any]
 
@@ -71,17 +35,17 @@ def from_drive(
     costs: Array, choices: Array, state: State, counters: Array, block: int, at: float
 ) -> float:
     """When the host has a block, which is read from the drive where it does not [ns]."""
-    capacity = choices[HOST_CAPACITY]
+    capacity = choices[col.HOST_CAPACITY]
     if capacity >= state.blocks.shape[1] - 1:
         return at
-    was_there = touch(state, HOST, N_HOST, max(1, capacity), block)
+    was_there = touch(state, st.HOST, st.N_HOST, max(1, capacity), block)
     if was_there:
         return at
-    begin = max(at, state.clocks[SSD])
-    time = costs[SSD_FIXED_NS] + costs[SSD_NS]
-    state.clocks[SSD] = begin + time
-    counters[SSD_BUSY_NS] += time
-    counters[N_SSD] += 1
+    begin = max(at, state.clocks[st.SSD])
+    time = costs[col.SSD_FIXED_NS] + costs[col.SSD_NS]
+    state.clocks[st.SSD] = begin + time
+    counters[col.SSD_BUSY_NS] += time
+    counters[col.N_SSD] += 1
     return float(begin + time)
 
 
@@ -89,18 +53,18 @@ def from_drive(
 def enqueue(costs: Array, state: State, block: int, event: int, at: float) -> None:
     """Queue a prefetch of a block for an event of this step."""
     ring = state.ring_block.shape[0]
-    tail = state.numbers[TAIL]
-    if tail - state.numbers[HEAD] >= ring:
+    tail = state.numbers[st.TAIL]
+    if tail - state.numbers[st.HEAD] >= ring:
         return
     slot = tail & (ring - 1)
     state.ring_block[slot] = block
-    state.ring[LEFT, slot] = costs[LOAD_FIXED_NS] + costs[LOAD_NS]
-    state.ring[ISSUED, slot] = at
-    state.ring[READY, slot] = -1.0
-    state.blocks[FETCH, block] = QUEUED
-    state.blocks[FETCH_EVENT, block] = event
-    state.blocks[FETCH_SLOT, block] = tail
-    state.numbers[TAIL] = tail + 1
+    state.ring[st.LEFT, slot] = costs[col.LOAD_FIXED_NS] + costs[col.LOAD_NS]
+    state.ring[st.ISSUED, slot] = at
+    state.ring[st.READY, slot] = -1.0
+    state.blocks[st.FETCH, block] = QUEUED
+    state.blocks[st.FETCH_EVENT, block] = event
+    state.blocks[st.FETCH_SLOT, block] = tail
+    state.numbers[st.TAIL] = tail + 1
 
 
 @helper
@@ -108,24 +72,24 @@ def _take_place(
     choices: Array, state: State, cache: CacheState, counters: Array, n_experts: int, block: int
 ) -> int:
     """Find a place for a prefetch; 0 none now, 1 found, 2 there will be none."""
-    if choices[TARGET] == _CACHE:
-        if choices[SCOPE] == _GLOBAL:
+    if choices[col.TARGET] == _CACHE:
+        if choices[col.SCOPE] == _GLOBAL:
             if not make_room(choices, state, cache, n_experts, block):
                 return 2
         else:
             bucket = whole(cache.bucket[block // n_experts])
             event = cache.counters[EVENT]
-            if prefetch(cache, choices[REPLACEMENT], bucket, block, event) == -2:
+            if prefetch(cache, choices[col.REPLACEMENT], bucket, block, event) == -2:
                 return 2
-        if state.blocks[UNUSED, block] == 1:
+        if state.blocks[st.UNUSED, block] == 1:
             # It had come before, and had been driven out before its first use.
-            counters[N_WASTED] += 1
-        state.blocks[UNUSED, block] = 1
-        state.blocks[LOW, block] = 0
+            counters[col.N_WASTED] += 1
+        state.blocks[st.UNUSED, block] = 1
+        state.blocks[st.LOW, block] = 0
         return 1
-    if state.numbers[STAGED] >= choices[STAGING]:
+    if state.numbers[st.STAGED] >= choices[col.STAGING]:
         return 0
-    state.numbers[STAGED] += 1
+    state.numbers[st.STAGED] += 1
     return 1
 
 
@@ -142,41 +106,41 @@ def _serve(
     """Run the prefetches that the link can serve before a time."""
     clocks, numbers = state.clocks, state.numbers
     ring = state.ring_block.shape[0]
-    while numbers[HEAD] < numbers[TAIL] and clocks[LINK] < until:
-        head = numbers[HEAD]
+    while numbers[st.HEAD] < numbers[st.TAIL] and clocks[st.LINK] < until:
+        head = numbers[st.HEAD]
         slot = head & (ring - 1)
         block = state.ring_block[slot]
-        status = state.blocks[FETCH, block]
-        if state.blocks[FETCH_SLOT, block] != head or status in (NOTHING, IS_STAGED):
-            numbers[HEAD] = head + 1
+        status = state.blocks[st.FETCH, block]
+        if state.blocks[st.FETCH_SLOT, block] != head or status in (NOTHING, IS_STAGED):
+            numbers[st.HEAD] = head + 1
             continue
-        start = clocks[LINK]
+        start = clocks[st.LINK]
         if status == QUEUED:
-            if state.ring[READY, slot] < 0.0:
-                issued = state.ring[ISSUED, slot]
+            if state.ring[st.READY, slot] < 0.0:
+                issued = state.ring[st.ISSUED, slot]
                 ready = from_drive(costs, choices, state, counters, block, issued)
-                state.ring[READY, slot] = ready
-            start = max(start, state.ring[ISSUED, slot], state.ring[READY, slot])
+                state.ring[st.READY, slot] = ready
+            start = max(start, state.ring[st.ISSUED, slot], state.ring[st.READY, slot])
             if start >= until:
                 break
             place = _take_place(choices, state, cache, counters, n_experts, block)
             if place == 0:
                 break
             if place == 2:
-                state.blocks[FETCH, block] = NOTHING
-                numbers[HEAD] = head + 1
+                state.blocks[st.FETCH, block] = NOTHING
+                numbers[st.HEAD] = head + 1
                 continue
-            state.blocks[FETCH, block] = ON_LINK
-            counters[N_PREFETCH] += 1
-        left = state.ring[LEFT, slot]
+            state.blocks[st.FETCH, block] = ON_LINK
+            counters[col.N_PREFETCH] += 1
+        left = state.ring[st.LEFT, slot]
         if start + left <= until:
-            clocks[LINK] = start + left
-            counters[H2D_BUSY_NS] += left
+            clocks[st.LINK] = start + left
+            counters[col.H2D_BUSY_NS] += left
             finish_transfer(choices, state, block)
         else:
-            state.ring[LEFT, slot] = left - (until - start)
-            counters[H2D_BUSY_NS] += until - start
-            clocks[LINK] = until
+            state.ring[st.LEFT, slot] = left - (until - start)
+            counters[col.H2D_BUSY_NS] += until - start
+            clocks[st.LINK] = until
 
 
 @helper
@@ -191,15 +155,15 @@ def advance(
 ) -> None:
     """Run the link up to a time, or up to the end of what holds it longer."""
     _serve(costs, choices, state, cache, counters, n_experts, until)
-    state.clocks[LINK] = max(state.clocks[LINK], until)
+    state.clocks[st.LINK] = max(state.clocks[st.LINK], until)
 
 
 @helper
 def finish_transfer(choices: Array, state: State, block: int) -> None:
     """Finish the transfer of the block at the head of the ring."""
-    state.ring[LEFT, state.blocks[FETCH_SLOT, block] & (state.ring_block.shape[0] - 1)] = 0.0
-    state.blocks[FETCH, block] = NOTHING if choices[TARGET] == _CACHE else IS_STAGED
-    state.numbers[HEAD] += 1
+    state.ring[st.LEFT, state.blocks[st.FETCH_SLOT, block] & (state.ring_block.shape[0] - 1)] = 0.0
+    state.blocks[st.FETCH, block] = NOTHING if choices[col.TARGET] == _CACHE else IS_STAGED
+    state.numbers[st.HEAD] += 1
 
 
 @helper
@@ -230,32 +194,35 @@ def clear_for_demand(
     """
     clocks, numbers = state.clocks, state.numbers
     ring = state.ring_block.shape[0]
-    begin = max(clocks[LINK], at)
-    clocks[LINK] = begin
-    if choices[LINK_ORDER] == _FIFO:
+    begin = max(clocks[st.LINK], at)
+    clocks[st.LINK] = begin
+    if choices[col.LINK_ORDER] == _FIFO:
         # Everything issued before goes first, as far as there are places.
         _serve(costs, choices, state, cache, counters, n_experts, np.inf)
-        return float(clocks[LINK] - begin)
-    if numbers[HEAD] == numbers[TAIL]:
+        return float(clocks[st.LINK] - begin)
+    if numbers[st.HEAD] == numbers[st.TAIL]:
         return 0.0
-    slot = numbers[HEAD] & (ring - 1)
+    slot = numbers[st.HEAD] & (ring - 1)
     block = state.ring_block[slot]
-    if state.blocks[FETCH_SLOT, block] != numbers[HEAD] or state.blocks[FETCH, block] != ON_LINK:
+    if (
+        state.blocks[st.FETCH_SLOT, block] != numbers[st.HEAD]
+        or state.blocks[st.FETCH, block] != ON_LINK
+    ):
         return 0.0
-    if state.blocks[FETCH_EVENT, block] == keep and _is_asked(state, keep, n_experts, block):
+    if state.blocks[st.FETCH_EVENT, block] == keep and _is_asked(state, keep, n_experts, block):
         return 0.0
-    left = state.ring[LEFT, slot]
-    chunk = costs[CHUNK_NS]
+    left = state.ring[st.LEFT, slot]
+    chunk = costs[col.CHUNK_NS]
     if chunk > 0.0:
-        done = costs[LOAD_FIXED_NS] + costs[LOAD_NS] - left
+        done = costs[col.LOAD_FIXED_NS] + costs[col.LOAD_NS] - left
         ahead = done - chunk * (done // chunk)
         left = min(left, chunk - ahead) if ahead > _ROUNDING_NS else 0.0
-    clocks[LINK] += left
-    counters[H2D_BUSY_NS] += left
-    state.ring[LEFT, slot] -= left
-    if state.ring[LEFT, slot] <= _ROUNDING_NS:
+    clocks[st.LINK] += left
+    counters[col.H2D_BUSY_NS] += left
+    state.ring[st.LEFT, slot] -= left
+    if state.ring[st.LEFT, slot] <= _ROUNDING_NS:
         finish_transfer(choices, state, block)
-    return float(clocks[LINK] - begin)
+    return float(clocks[st.LINK] - begin)
 
 
 @helper
@@ -274,25 +241,25 @@ def release(
     layer: int,
 ) -> None:
     """Take back what was prefetched for an event that is over and did not use it."""
-    load_ns = costs[LOAD_FIXED_NS] + costs[LOAD_NS]
+    load_ns = costs[col.LOAD_FIXED_NS] + costs[col.LOAD_NS]
     ring = state.ring_block.shape[0]
     for expert in range(n_experts):
         block = layer * n_experts + expert
-        status = state.blocks[FETCH, block]
-        if status == NOTHING or state.blocks[FETCH_EVENT, block] != event:
+        status = state.blocks[st.FETCH, block]
+        if status == NOTHING or state.blocks[st.FETCH_EVENT, block] != event:
             continue
         if status == QUEUED:
-            state.blocks[FETCH, block] = NOTHING
-        elif choices[TARGET] != _CACHE:
-            state.blocks[FETCH, block] = NOTHING
-            state.numbers[STAGED] -= 1
+            state.blocks[st.FETCH, block] = NOTHING
+        elif choices[col.TARGET] != _CACHE:
+            state.blocks[st.FETCH, block] = NOTHING
+            state.numbers[st.STAGED] -= 1
             if state.counts[event * n_experts + expert] > 0:
-                counters[N_USEFUL] += 1
+                counters[col.N_USEFUL] += 1
             else:
-                counters[N_WASTED] += 1
+                counters[col.N_WASTED] += 1
                 if status == ON_LINK and load_ns > 0.0:
-                    slot = state.blocks[FETCH_SLOT, block] & (ring - 1)
-                    counters[PREFETCH_CUT] += state.ring[LEFT, slot] / load_ns
+                    slot = state.blocks[st.FETCH_SLOT, block] & (ring - 1)
+                    counters[col.PREFETCH_CUT] += state.ring[st.LEFT, slot] / load_ns
 
 
 @helper

@@ -5,52 +5,10 @@ from typing import Any
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper
+from archgym.simulators.moe.kernel import columns as col
+from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.caches import (
     CacheState,
-)
-from archgym.simulators.moe.kernel.columns import (
-    COMPUTE_BUSY_NS,
-    CPU_BUSY_NS,
-    CPU_FIXED_NS,
-    CPU_RULE,
-    CPU_TOKEN_NS,
-    CPU_WEIGHT_NS,
-    D2H_BUSY_NS,
-    EXPERT_TOKEN_NS,
-    EXPERT_WEIGHT_NS,
-    FROM_HOST_TOKEN_NS,
-    H2D_BUSY_NS,
-    HAS_LOW,
-    INDEPENDENT_PERMILLE,
-    LAUNCH_NS,
-    LOAD_FIXED_NS,
-    LOAD_NS,
-    LOW_LOAD_NS,
-    N_CPU,
-    N_DEGRADED,
-    N_DEMAND,
-    N_DEMAND_LOW,
-    N_EXPERTS,
-    N_ROUNDS,
-    N_STREAMED,
-    N_USEFUL,
-    N_WASTED,
-    OVERLAPS,
-    PADDED_ROW_NS,
-    PADDED_ROWS,
-    PADDED_TOKEN_NS,
-    PREFETCH,
-    ROUTED_TOKEN_NS,
-    STALL_CPU_NS,
-    STALL_LOAD_NS,
-    STALL_PLACES_NS,
-    STALL_PREFETCH_NS,
-    STALL_SSD_NS,
-    TILE,
-    TO_HOST_FIXED_NS,
-    TO_HOST_TOKEN_NS,
-    TO_HOST_TOKENS,
-    TOP_K,
 )
 from archgym.simulators.moe.kernel.link import (
     IS_STAGED,
@@ -60,20 +18,7 @@ from archgym.simulators.moe.kernel.link import (
     finish_transfer,
     from_drive,
 )
-from archgym.simulators.moe.kernel.state import (
-    CPU,
-    FETCH,
-    FETCH_EVENT,
-    FETCH_SLOT,
-    LEFT,
-    LINK,
-    LOADED,
-    LOW,
-    MISSED,
-    UNUSED,
-    State,
-    whole,
-)
+from archgym.simulators.moe.kernel.state import State, whole
 
 Array = npt.NDArray[Any]
 
@@ -83,7 +28,7 @@ _CPU_ALWAYS = 2  # CpuRule.ALWAYS
 @helper
 def padded(choices: Array, tokens: int) -> int:
     """Return tokens as a kernel computes them: whole tiles."""
-    tile = choices[TILE]
+    tile = choices[col.TILE]
     # Nearly all experts have few tokens, and a division takes longer than all else here.
     if tokens <= tile:
         return int(tile)
@@ -93,9 +38,9 @@ def padded(choices: Array, tokens: int) -> int:
 @helper
 def experts_time(costs: Array, n_experts: int, n_padded: int, n_routed: int) -> float:
     """Roofline of experts that run as one kernel, without what a kernel costs anyway [ns]."""
-    weights = n_experts * costs[EXPERT_WEIGHT_NS]
+    weights = n_experts * costs[col.EXPERT_WEIGHT_NS]
     return float(
-        max(weights, n_padded * costs[EXPERT_TOKEN_NS]) + n_routed * costs[ROUTED_TOKEN_NS]
+        max(weights, n_padded * costs[col.EXPERT_TOKEN_NS]) + n_routed * costs[col.ROUTED_TOKEN_NS]
     )
 
 
@@ -105,7 +50,7 @@ def padding_rows(choices: Array, n_slots: int) -> float:
 
     Products that pad each expert to whole tiles have room for a tile less a row of each.
     """
-    return float(n_slots * max(0, choices[PADDED_ROWS] - 1))
+    return float(n_slots * max(0, choices[col.PADDED_ROWS] - 1))
 
 
 @helper
@@ -115,12 +60,12 @@ def unlike_share(choices: Array, n_tokens: float) -> float:
     Of n tokens, one and a share of the others choose on their own (`independent_permille`); the
     others ask for the same experts as these. Expectations are those of uniform choices.
     """
-    if choices[INDEPENDENT_PERMILLE] >= 1000 or n_tokens <= 1.0:
+    if choices[col.INDEPENDENT_PERMILLE] >= 1000 or n_tokens <= 1.0:
         return 1.0
-    rest = 1.0 - choices[TOP_K] / choices[N_EXPERTS]
+    rest = 1.0 - choices[col.TOP_K] / choices[col.N_EXPERTS]
     if rest <= 0.0:
         return 1.0
-    unlike = 1.0 + (n_tokens - 1.0) * choices[INDEPENDENT_PERMILLE] / 1000.0
+    unlike = 1.0 + (n_tokens - 1.0) * choices[col.INDEPENDENT_PERMILLE] / 1000.0
     return float((1.0 - rest**unlike) / (1.0 - rest**n_tokens))
 
 
@@ -129,15 +74,15 @@ def resident_time(
     costs: Array, choices: Array, n_experts: float, n_padded: float, n_routed: float
 ) -> float:
     """Return the roofline of experts that are all in the accelerator's memory [ns]."""
-    n_experts *= unlike_share(choices, n_routed * choices[N_ROUNDS] / choices[TOP_K])
-    rows = padding_rows(choices, choices[N_EXPERTS])
-    products = n_padded * costs[EXPERT_TOKEN_NS]
+    n_experts *= unlike_share(choices, n_routed * choices[col.N_ROUNDS] / choices[col.TOP_K])
+    rows = padding_rows(choices, choices[col.N_EXPERTS])
+    products = n_padded * costs[col.EXPERT_TOKEN_NS]
     if rows > 0.0:
-        products = (n_routed + rows) * costs[PADDED_TOKEN_NS]
+        products = (n_routed + rows) * costs[col.PADDED_TOKEN_NS]
     return float(
-        max(n_experts * costs[EXPERT_WEIGHT_NS], products)
-        + n_routed * costs[ROUTED_TOKEN_NS]
-        + rows * costs[PADDED_ROW_NS]
+        max(n_experts * costs[col.EXPERT_WEIGHT_NS], products)
+        + n_routed * costs[col.ROUTED_TOKEN_NS]
+        + rows * costs[col.PADDED_ROW_NS]
     )
 
 
@@ -149,13 +94,15 @@ def _runs_on_host(costs: Array, choices: Array, tokens: int, load_ns: float) -> 
       Kamahori et al., *Fiddler*, ICLR 2025: on the host where that is quicker than bringing the
       weights and computing.
     """
-    rule = choices[CPU_RULE]
+    rule = choices[col.CPU_RULE]
     if rule == 0:
         return False
     if rule == _CPU_ALWAYS:
         return True
     here = (
-        load_ns + experts_time(costs, whole(1), padded(choices, tokens), tokens) + costs[LAUNCH_NS]
+        load_ns
+        + experts_time(costs, whole(1), padded(choices, tokens), tokens)
+        + costs[col.LAUNCH_NS]
     )
     return bool(cpu_time(costs, tokens) < here)
 
@@ -163,7 +110,9 @@ def _runs_on_host(costs: Array, choices: Array, tokens: int, load_ns: float) -> 
 @helper
 def cpu_time(costs: Array, tokens: int) -> float:
     """Return one expert on the host's processor [ns]."""
-    return float(costs[CPU_FIXED_NS] + max(costs[CPU_WEIGHT_NS], tokens * costs[CPU_TOKEN_NS]))
+    return float(
+        costs[col.CPU_FIXED_NS] + max(costs[col.CPU_WEIGHT_NS], tokens * costs[col.CPU_TOKEN_NS])
+    )
 
 
 @helper
@@ -182,68 +131,68 @@ def miss(
     ideal: float,
 ) -> tuple[int, float]:
     """Load missing experts or run them on the host; return the loaded blocks and the end [ns]."""
-    n_experts = choices[N_EXPERTS]
+    n_experts = choices[col.N_EXPERTS]
     clocks = state.clocks
-    layer = event // choices[N_ROUNDS]
+    layer = event // choices[col.N_ROUNDS]
     base = event * n_experts
     there_end = compute_end
     host_end = gate
     waited = 0.0
-    if choices[PREFETCH] > 0:
+    if choices[col.PREFETCH] > 0:
         waited = clear_for_demand(costs, choices, state, cache, counters, n_experts, gate, event)
-    is_low = choices[HAS_LOW] == 1
-    load_ns = costs[LOW_LOAD_NS] if is_low else costs[LOAD_NS]
-    if choices[OVERLAPS] == 0:
-        clocks[LINK] = max(clocks[LINK], compute_end)
+    is_low = choices[col.HAS_LOW] == 1
+    load_ns = costs[col.LOW_LOAD_NS] if is_low else costs[col.LOAD_NS]
+    if choices[col.OVERLAPS] == 0:
+        clocks[st.LINK] = max(clocks[st.LINK], compute_end)
     drive_wait = place_wait = 0.0
     n_brought = 0
     on_host_tokens = 0
     # A transfer in progress comes first; it is the head of the ring.
     for turn in range(2):
         for place in range(n_missed):
-            block = state.experts[MISSED, place]
+            block = state.experts[st.MISSED, place]
             if block < 0:
                 continue
-            status = state.blocks[FETCH, block]
+            status = state.blocks[st.FETCH, block]
             if turn == 0 and status != ON_LINK:
                 continue
-            state.experts[MISSED, place] = -1
+            state.experts[st.MISSED, place] = -1
             expert = block - layer * n_experts
             tokens = whole(state.counts[base + expert])
             arrived = gate
             if turn == 0:
                 ring = state.ring_block.shape[0]
-                slot = state.blocks[FETCH_SLOT, block] & (ring - 1)
-                left = state.ring[LEFT, slot]
-                clocks[LINK] += left
-                counters[H2D_BUSY_NS] += left
+                slot = state.blocks[st.FETCH_SLOT, block] & (ring - 1)
+                left = state.ring[st.LEFT, slot]
+                clocks[st.LINK] += left
+                counters[col.H2D_BUSY_NS] += left
                 finish_transfer(choices, state, block)
-                state.blocks[FETCH_EVENT, block] = event
-                arrived = clocks[LINK]
+                state.blocks[st.FETCH_EVENT, block] = event
+                arrived = clocks[st.LINK]
             elif status == IS_STAGED or cache.resident[block] == 1:
                 # It arrived while the demand waited in a queue.
-                state.blocks[FETCH_EVENT, block] = event
-                arrived = clocks[LINK]
-            elif _runs_on_host(costs, choices, tokens, load_ns + costs[LOAD_FIXED_NS]):
-                state.blocks[FETCH, block] = NOTHING
+                state.blocks[st.FETCH_EVENT, block] = event
+                arrived = clocks[st.LINK]
+            elif _runs_on_host(costs, choices, tokens, load_ns + costs[col.LOAD_FIXED_NS]):
+                state.blocks[st.FETCH, block] = NOTHING
                 ready = from_drive(costs, choices, state, counters, block, gate)
                 if on_host_tokens == 0:
-                    clocks[CPU] = gate + costs[TO_HOST_FIXED_NS]
-                move = tokens * costs[TO_HOST_TOKEN_NS]
-                counters[D2H_BUSY_NS] += move
+                    clocks[st.CPU] = gate + costs[col.TO_HOST_FIXED_NS]
+                move = tokens * costs[col.TO_HOST_TOKEN_NS]
+                counters[col.D2H_BUSY_NS] += move
                 time = cpu_time(costs, tokens)
-                clocks[CPU] = max(clocks[CPU] + move, ready) + time
-                counters[CPU_BUSY_NS] += time
-                counters[N_CPU] += 1
-                counters[TO_HOST_TOKENS] += tokens
+                clocks[st.CPU] = max(clocks[st.CPU] + move, ready) + time
+                counters[col.CPU_BUSY_NS] += time
+                counters[col.N_CPU] += 1
+                counters[col.TO_HOST_TOKENS] += tokens
                 on_host_tokens += tokens
                 continue
             else:
-                state.blocks[FETCH, block] = NOTHING
-                if state.blocks[UNUSED, block] == 1:
-                    state.blocks[UNUSED, block] = 0
-                    counters[N_WASTED] += 1
-                start = clocks[LINK]
+                state.blocks[st.FETCH, block] = NOTHING
+                if state.blocks[st.UNUSED, block] == 1:
+                    state.blocks[st.UNUSED, block] = 0
+                    counters[col.N_WASTED] += 1
+                start = clocks[st.LINK]
                 ready = from_drive(costs, choices, state, counters, block, gate)
                 if ready > start:
                     drive_wait += ready - start
@@ -251,34 +200,36 @@ def miss(
                 if n_brought >= n_places and state.finish[n_brought - n_places] > start:
                     place_wait += state.finish[n_brought - n_places] - start
                     start = state.finish[n_brought - n_places]
-                    counters[N_STREAMED] += 1
-                clocks[LINK] = start + costs[LOAD_FIXED_NS] + load_ns
-                counters[H2D_BUSY_NS] += costs[LOAD_FIXED_NS] + load_ns
-                counters[N_DEMAND_LOW if is_low else N_DEMAND] += 1
-                state.blocks[LOW, block] = choices[HAS_LOW]
-                arrived = clocks[LINK]
-            if is_low and state.blocks[LOW, block] == 1:
-                counters[N_DEGRADED] += tokens
-            if state.blocks[UNUSED, block] == 1:
-                state.blocks[UNUSED, block] = 0
-                counters[N_USEFUL] += 1
+                    counters[col.N_STREAMED] += 1
+                clocks[st.LINK] = start + costs[col.LOAD_FIXED_NS] + load_ns
+                counters[col.H2D_BUSY_NS] += costs[col.LOAD_FIXED_NS] + load_ns
+                counters[col.N_DEMAND_LOW if is_low else col.N_DEMAND] += 1
+                state.blocks[st.LOW, block] = choices[col.HAS_LOW]
+                arrived = clocks[st.LINK]
+            if is_low and state.blocks[st.LOW, block] == 1:
+                counters[col.N_DEGRADED] += tokens
+            if state.blocks[st.UNUSED, block] == 1:
+                state.blocks[st.UNUSED, block] = 0
+                counters[col.N_USEFUL] += 1
             if cache.resident[block] == 0:
-                state.experts[LOADED, n_loaded] = block
+                state.experts[st.LOADED, n_loaded] = block
                 n_loaded += 1
-            time = costs[LAUNCH_NS] + experts_time(costs, whole(1), padded(choices, tokens), tokens)
-            if choices[OVERLAPS] == 1:
+            time = costs[col.LAUNCH_NS] + experts_time(
+                costs, whole(1), padded(choices, tokens), tokens
+            )
+            if choices[col.OVERLAPS] == 1:
                 compute_end = max(compute_end, arrived) + time
             else:
                 compute_end += time
             state.finish[n_brought] = compute_end
             n_brought += 1
-            counters[COMPUTE_BUSY_NS] += time
-    if choices[OVERLAPS] == 0 and n_brought > 0:
-        compute_end += max(0.0, clocks[LINK] - there_end)
+            counters[col.COMPUTE_BUSY_NS] += time
+    if choices[col.OVERLAPS] == 0 and n_brought > 0:
+        compute_end += max(0.0, clocks[st.LINK] - there_end)
     end = compute_end
     if on_host_tokens > 0:
-        move = on_host_tokens * costs[FROM_HOST_TOKEN_NS]
-        host_end = clocks[CPU] + costs[TO_HOST_FIXED_NS] + move
+        move = on_host_tokens * costs[col.FROM_HOST_TOKEN_NS]
+        host_end = clocks[st.CPU] + costs[col.TO_HOST_FIXED_NS] + move
         end = max(end, host_end)
     _blame(
         counters,
@@ -303,14 +254,14 @@ def _blame(
     """Divide a stall among its causes, each at most as long as it lasted."""
     if host_longer > 0.0:
         part = min(stall, host_longer)
-        counters[STALL_CPU_NS] += part
+        counters[col.STALL_CPU_NS] += part
         stall -= part
     part = min(stall, waited)
-    counters[STALL_PREFETCH_NS] += part
+    counters[col.STALL_PREFETCH_NS] += part
     stall -= part
     part = min(stall, drive_wait)
-    counters[STALL_SSD_NS] += part
+    counters[col.STALL_SSD_NS] += part
     stall -= part
     part = min(stall, place_wait)
-    counters[STALL_PLACES_NS] += part
-    counters[STALL_LOAD_NS] += stall - part
+    counters[col.STALL_PLACES_NS] += part
+    counters[col.STALL_LOAD_NS] += stall - part

@@ -11,36 +11,15 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper
+from archgym.simulators.moe.kernel import columns as col
+from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.caches import (
     EVENT,
     NEVER,
     CacheState,
 )
-from archgym.simulators.moe.kernel.columns import (
-    ACCURACY,
-    ACCURACY_DECAY,
-    DEPTH,
-    DEPTH_SUM,
-    LOAD_FIXED_NS,
-    LOAD_NS,
-    N_EXPERTS,
-    N_LAYERS,
-    N_ROUNDS,
-    PREFETCH,
-    SEED,
-    WIDTH,
-)
 from archgym.simulators.moe.kernel.link import NOTHING, enqueue
-from archgym.simulators.moe.kernel.state import (
-    CURSOR,
-    DEPTH_NOW,
-    FETCH,
-    LAYER_AVERAGE,
-    STALL_AVERAGE,
-    STEP,
-    State,
-    whole,
-)
+from archgym.simulators.moe.kernel.state import State, whole
 
 Array = npt.NDArray[Any]
 
@@ -79,15 +58,15 @@ def _predict(
     asked_from: int,
 ) -> None:
     """Queue what is predicted for an event, is not there and was not asked for so lately."""
-    n_experts = choices[N_EXPERTS]
+    n_experts = choices[col.N_EXPERTS]
     base = event * n_experts
-    layer = event // choices[N_ROUNDS]
-    accuracy = costs[ACCURACY]
+    layer = event // choices[col.N_ROUNDS]
+    accuracy = costs[col.ACCURACY]
     for _ in range(distance - 1):
-        accuracy *= costs[ACCURACY_DECAY]
+        accuracy *= costs[col.ACCURACY_DECAY]
     n = whole(state.n_members[event])
-    width = choices[WIDTH]
-    step = state.numbers[STEP]
+    width = choices[col.WIDTH]
+    step = state.numbers[st.STEP]
     n_named = 0
     least = 0 if width == 0 or n <= width else _least_tokens(state, base, n, width)
     for place in range(n):
@@ -97,12 +76,12 @@ def _predict(
         if state.counts[base + expert] < least:
             continue
         n_named += 1
-        if chance(choices[SEED], step, base + expert) >= accuracy:
+        if chance(choices[col.SEED], step, base + expert) >= accuracy:
             expert = _wrong(choices, state, step, base, expert)
             if expert < 0:
                 continue
         block = layer * n_experts + expert
-        is_coming = cache.asked[block] >= asked_from or state.blocks[FETCH, block] != NOTHING
+        is_coming = cache.asked[block] >= asked_from or state.blocks[st.FETCH, block] != NOTHING
         if cache.resident[block] == 0 and not is_coming:
             enqueue(costs, state, block, event, at)
 
@@ -127,8 +106,8 @@ def _least_tokens(state: State, base: int, n: int, width: int) -> int:
 @helper
 def _wrong(choices: Array, state: State, step: int, base: int, expert: int) -> int:
     """Return an expert that the event does not ask for; -1 where it asks for all."""
-    n_experts = choices[N_EXPERTS]
-    start = int(chance(choices[SEED] + 1, step, base + expert) * n_experts)
+    n_experts = choices[col.N_EXPERTS]
+    start = int(chance(choices[col.SEED] + 1, step, base + expert) * n_experts)
     for offset in range(n_experts):
         other = (start + offset) % n_experts
         if state.counts[base + other] == 0:
@@ -147,29 +126,29 @@ def issue(
     at: float,
 ) -> None:
     """At a layer's router: queues what the events up to the depth are predicted to ask for."""
-    kind = choices[PREFETCH]
+    kind = choices[col.PREFETCH]
     if kind == _PATH:
         return
     depth = 1
     if kind == _DEPTH:
-        depth = choices[DEPTH]
+        depth = choices[col.DEPTH]
     elif kind == _ADAPTIVE:
-        depth = max(1, min(state.numbers[DEPTH_NOW], choices[DEPTH]))
-    counters[DEPTH_SUM] += depth
-    last = min(event + depth, choices[N_LAYERS] * choices[N_ROUNDS] - 1)
-    cursor = max(state.numbers[CURSOR], event + 1)
+        depth = max(1, min(state.numbers[st.DEPTH_NOW], choices[col.DEPTH]))
+    counters[col.DEPTH_SUM] += depth
+    last = min(event + depth, choices[col.N_LAYERS] * choices[col.N_ROUNDS] - 1)
+    cursor = max(state.numbers[st.CURSOR], event + 1)
     # What this event asked for is brought already; further rounds of the layer may ask for it too.
     now = cache.counters[EVENT]
     while cursor <= last:
         _predict(costs, choices, state, cache, cursor, cursor - event, at, now)
         cursor += 1
-    state.numbers[CURSOR] = cursor
+    state.numbers[st.CURSOR] = cursor
 
 
 @helper
 def issue_path(costs: Array, choices: Array, state: State, cache: CacheState, at: float) -> None:
     """At a step's start: queues the whole path through the layers."""
-    for event in range(choices[N_LAYERS] * choices[N_ROUNDS]):
+    for event in range(choices[col.N_LAYERS] * choices[col.N_ROUNDS]):
         _predict(costs, choices, state, cache, event, event + 1, at, NEVER)
 
 
@@ -183,13 +162,15 @@ def learn(
       Shen et al., *ExpertFlow* (b), arXiv 2510.26730: S = N E / (C T), experts expected times
       their bytes over link bandwidth times a layer's time; one more where stalls pass a threshold.
     """
-    if choices[PREFETCH] != _ADAPTIVE:
+    if choices[col.PREFETCH] != _ADAPTIVE:
         return
     clocks, numbers = state.clocks, state.numbers
-    needed = (n_missed + 1.0) * (costs[LOAD_FIXED_NS] + costs[LOAD_NS])
-    clocks[LAYER_AVERAGE] = _FORGET * clocks[LAYER_AVERAGE] + (1.0 - _FORGET) * time
-    clocks[STALL_AVERAGE] = _FORGET * clocks[STALL_AVERAGE] + (1.0 - _FORGET) * max(0.0, stall)
-    depth = int(np.ceil(needed / max(1.0, clocks[LAYER_AVERAGE])))
-    if clocks[STALL_AVERAGE] > _STALL_SHARE * clocks[LAYER_AVERAGE]:
+    needed = (n_missed + 1.0) * (costs[col.LOAD_FIXED_NS] + costs[col.LOAD_NS])
+    clocks[st.LAYER_AVERAGE] = _FORGET * clocks[st.LAYER_AVERAGE] + (1.0 - _FORGET) * time
+    clocks[st.STALL_AVERAGE] = _FORGET * clocks[st.STALL_AVERAGE] + (1.0 - _FORGET) * max(
+        0.0, stall
+    )
+    depth = int(np.ceil(needed / max(1.0, clocks[st.LAYER_AVERAGE])))
+    if clocks[st.STALL_AVERAGE] > _STALL_SHARE * clocks[st.LAYER_AVERAGE]:
         depth += 1
-    numbers[DEPTH_NOW] = max(1, min(depth, choices[DEPTH]))
+    numbers[st.DEPTH_NOW] = max(1, min(depth, choices[col.DEPTH]))

@@ -7,6 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.errors import SimulatorError
+from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.caches import (
     EVICTIONS,
     INSERTIONS,
@@ -16,20 +17,7 @@ from archgym.simulators.moe.kernel.caches import (
     tie_order,
 )
 from archgym.simulators.moe.kernel.columns import CHOICES, COUNTERS, Scheduler, Scope
-from archgym.simulators.moe.kernel.state import (
-    ACCESSES,
-    ARRIVAL,
-    FIRST,
-    HITS,
-    HOST,
-    LAST,
-    N_HELD,
-    N_HOST,
-    OUTPUT,
-    State,
-    Work,
-    new_state,
-)
+from archgym.simulators.moe.kernel.state import State, Work, new_state
 from archgym.simulators.moe.machine.plan import Plan
 from archgym.simulators.moe.workloads.requests import Requests, prefix_hits
 from archgym.simulators.moe.workloads.routing import Routing
@@ -191,13 +179,13 @@ def run(
     result = Run(
         served.counters,
         # A closed loop decides itself when requests come.
-        work.requests[ARRIVAL].astype(np.float64),
-        state.times[FIRST],
-        state.times[LAST],
+        work.requests[st.ARRIVAL].astype(np.float64),
+        state.times[st.FIRST],
+        state.times[st.LAST],
         requests.prompt_tokens,
         requests.output_tokens,
-        state.layers[HITS],
-        state.layers[ACCESSES],
+        state.layers[st.HITS],
+        state.layers[st.ACCESSES],
         ready,
         requests.counted_from,
         served.waits,
@@ -246,7 +234,7 @@ def _serve(
     state = new_state(
         work.requests.shape[1], choice["n_layers"], choice["n_experts"], choice["n_rounds"],
     )  # fmt: skip
-    state.numbers[N_HELD] = n_warm
+    state.numbers[st.N_HELD] = n_warm
     _fill_host(state, choice["host_capacity"], ranking)
     counters = np.zeros(len(COUNTERS))
     serve(ready.costs, ready.choices, work, state, cache, counters)
@@ -291,18 +279,18 @@ def _serve_split(
         np.zeros((split.decode, n + 2, 2), dtype=np.int64),
         np.zeros((split.decode, len(COUNTERS))), np.full(n, 1e300),
     )  # fmt: skip
-    work.requests[ARRIVAL] = np.rint(times[0])
-    state.times[FIRST], state.times[LAST] = times[1], times[2]
+    work.requests[st.ARRIVAL] = np.rint(times[0])
+    state.times[st.FIRST], state.times[st.LAST] = times[1], times[2]
     # Experts are all there on each worker: hits are not counted at either fidelity.
-    state.layers[[HITS, ACCESSES]] = 0
+    state.layers[[st.HITS, st.ACCESSES]] = 0
     counts = dict(zip(COUNTERS, counters.tolist(), strict=True))
     n_workers = split.prefill + split.decode
     counts |= {name: counts[name] / n_workers for name in counts if name.endswith("_busy_ns")}
-    further = float((work.requests[OUTPUT] - 1).sum())
+    further = float((work.requests[st.OUTPUT] - 1).sum())
     counts |= {
         "n_loads": 0.0, "n_evictions": 0.0, "n_resident_start": 0.0, "n_finished": float(n),
         "n_hits": 0.0, "n_accesses": 0.0, "elapsed_ns": float(times[2].max()),
-        "area_ns": float((times[2] - work.requests[ARRIVAL]).sum()),
+        "area_ns": float((times[2] - work.requests[st.ARRIVAL]).sum()),
         # Drafts are counted as they are accepted on average.
         "n_rejected": counts["n_tokens"] - counts["n_prompt_tokens"] - further,
     }  # fmt: skip
@@ -367,10 +355,10 @@ def _fill_host(state: State, capacity: int, ranking: npt.NDArray[np.float64]) ->
     # The model that ships keeps one expert in the host's memory at least: what it reads there.
     chosen = np.argsort(-ranking, kind="stable")[: max(1, capacity)]
     ring = np.concatenate(([n_blocks], chosen))
-    state.blocks[HOST, chosen] = 1
-    state.blocks[HOST + 2, ring] = np.roll(ring, -1)
-    state.blocks[HOST + 1, np.roll(ring, -1)] = ring
-    state.numbers[N_HOST] = len(chosen)
+    state.blocks[st.HOST, chosen] = 1
+    state.blocks[st.HOST + 2, ring] = np.roll(ring, -1)
+    state.blocks[st.HOST + 1, np.roll(ring, -1)] = ring
+    state.numbers[st.N_HOST] = len(chosen)
 
 
 def _check(result: Run) -> None:

@@ -12,31 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper
+from archgym.simulators.moe.kernel import columns as col
+from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.batching import add
 from archgym.simulators.moe.kernel.caches import CacheState
-from archgym.simulators.moe.kernel.columns import (
-    COUNTERS,
-    DRAFT_TOKENS,
-    FIRST_NS,
-    MAX_CONTEXT,
-    MAX_SEQUENCES,
-    MAX_TOKENS,
-    PEAK_STEP_TOKENS,
-    WAIT_STEPS,
-)
 from archgym.simulators.moe.kernel.full import step
-from archgym.simulators.moe.kernel.state import (
-    DECODE_CONTEXT,
-    DECODE_PAIRS,
-    N_BATCH,
-    N_DECODE,
-    N_LOGITS,
-    N_WRITTEN,
-    OUTPUT,
-    PROMPT,
-    State,
-    Work,
-)
+from archgym.simulators.moe.kernel.state import State, Work
 from archgym.simulators.moe.kernel.steps import step_ns
 from archgym.simulators.moe.kernel.surroundings import count_contents, count_steps
 
@@ -83,13 +64,13 @@ def _decode_ns(
     context: float, n_steps: float,
 ) -> float:  # fmt: skip
     """Return the time of a step in which n sequences decode, and count so many of them [ns]."""
-    found, width = state.contents, 1.0 + choices[DRAFT_TOKENS]
+    found, width = state.contents, 1.0 + choices[col.DRAFT_TOKENS]
     found[:] = 0.0
-    found[N_DECODE] = n
-    found[N_WRITTEN] = found[N_LOGITS] = n * width
-    found[DECODE_CONTEXT] = context + n * (width - 1.0)
+    found[st.N_DECODE] = n
+    found[st.N_WRITTEN] = found[st.N_LOGITS] = n * width
+    found[st.DECODE_CONTEXT] = context + n * (width - 1.0)
     # A token and its drafts read a context once, and each is scored against all of it.
-    found[DECODE_PAIRS] = found[DECODE_CONTEXT] * width
+    found[st.DECODE_PAIRS] = found[st.DECODE_CONTEXT] * width
     count_steps(state, counters, n_steps)
     return float(step_ns(costs, choices, state, table, counters, found, n_steps))
 
@@ -109,12 +90,12 @@ def _pace(
     else:
         # What the step counts is added when it has run: a request may still join it.
         paced[place] = 0.0
-        state.numbers[N_BATCH] = 0
+        state.numbers[st.N_BATCH] = 0
         for row in range(n):
             request = heaps[place, row, 1]
             left = max(1, heaps[place, row, 0] - counts[place, _DECODED])
-            first = work.requests[PROMPT, request] + work.requests[OUTPUT, request] - left - 1
-            add(state, request, first, min(left, 1 + choices[DRAFT_TOKENS]))
+            first = work.requests[st.PROMPT, request] + work.requests[st.OUTPUT, request] - left - 1
+            add(state, request, first, min(left, 1 + choices[col.DRAFT_TOKENS]))
         took = step(costs, choices, work, state, cache, paced[place], 0.0)
     workers[place, _TOOK] = took * token_share
 
@@ -133,10 +114,10 @@ def _advance(
             costs, choices, state, table, counters, float(n), context, float(steps) * token_share
         )
     elif steps > 0:
-        peak = max(counters[PEAK_STEP_TOKENS], paced[place, PEAK_STEP_TOKENS])
-        for column in range(len(COUNTERS)):
+        peak = max(counters[col.PEAK_STEP_TOKENS], paced[place, col.PEAK_STEP_TOKENS])
+        for column in range(len(col.COUNTERS)):
             counters[column] += steps * token_share * paced[place, column]
-        counters[PEAK_STEP_TOKENS] = peak
+        counters[col.PEAK_STEP_TOKENS] = peak
     counts[place, _DECODED] += steps
     workers[place, _CONTEXT] += steps * n
 
@@ -188,8 +169,8 @@ def serve_split(
     n_workers = workers.shape[0]
     n_arrived = min(n_clients, n_requests)
     n_read = n_joined = n_finished = 0
-    handling = costs[FIRST_NS]
-    budget_all = prefill[MAX_TOKENS]
+    handling = costs[col.FIRST_NS]
+    budget_all = prefill[col.MAX_TOKENS]
     while n_finished < n_requests:
         # The earliest of: a prompt worker starts, a request joins a decode worker, one finishes.
         start = join = finish = _NEVER
@@ -213,10 +194,10 @@ def serve_split(
                 if at < finish:
                     finish, first = at, place
         if start <= join and start <= finish:
-            n_tokens = state.numbers[N_BATCH] = 0
+            n_tokens = state.numbers[st.N_BATCH] = 0
             at = n_read
             while at < n_arrived and times[0, at] + handling <= start:
-                count = work.requests[PROMPT, at]
+                count = work.requests[st.PROMPT, at]
                 if at > n_read and n_tokens + count > budget_all:
                     break
                 add(state, at, 0, count)
@@ -230,7 +211,7 @@ def serve_split(
                 took = step(costs, prefill, work, state, cache, counters, 0.0)
             free[worker] = start + took
             for request in range(n_read, at):
-                ready[request] = start + took + transfer * work.requests[PROMPT, request]
+                ready[request] = start + took + transfer * work.requests[st.PROMPT, request]
             n_read = at
             continue
         if join <= finish:
@@ -239,10 +220,11 @@ def serve_split(
                 if counts[place, _RUNNING] < counts[least, _RUNNING]:
                     least = place
             n = counts[least, _RUNNING]
-            prompt, output = work.requests[PROMPT, joining], work.requests[OUTPUT, joining]
+            prompt, output = work.requests[st.PROMPT, joining], work.requests[st.OUTPUT, joining]
             need = prompt + output
             if n > 0 and (
-                n >= decode[MAX_SEQUENCES] or workers[least, _RESERVED] + need > decode[MAX_CONTEXT]
+                n >= decode[col.MAX_SEQUENCES]
+                or workers[least, _RESERVED] + need > decode[col.MAX_CONTEXT]
             ):
                 # No room: it asks again when a sequence has ended.
                 ready[joining] = finish + 1.0
@@ -266,7 +248,7 @@ def serve_split(
                 costs, decode, work, state, table, cache, counters, workers, counts, heaps, paced,
                 least, token_share,
             )  # fmt: skip
-            wait = costs[WAIT_STEPS] * workers[least, _TOOK]
+            wait = costs[col.WAIT_STEPS] * workers[least, _TOOK]
             times[1, joining] = workers[least, _TIME] + wait
             times[3, joining] = wait
             ready[joining] = _NEVER
@@ -286,7 +268,7 @@ def serve_split(
             # A sequence ends, and its client sends the next request.
             request = heaps[first, 0, 1]
             times[2, request] = finish + times[3, request]
-            held = work.requests[PROMPT, request] + work.requests[OUTPUT, request]
+            held = work.requests[st.PROMPT, request] + work.requests[st.OUTPUT, request]
             workers[first, _CONTEXT] -= held
             workers[first, _RESERVED] -= held
             n -= 1

@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import entry_point, helper
+from archgym.simulators.moe.kernel import columns as col
+from archgym.simulators.moe.kernel import state as st
 from archgym.simulators.moe.kernel.batching import (
     count_area,
     form_batch,
@@ -19,75 +21,16 @@ from archgym.simulators.moe.kernel.batching import (
     take_blocks,
     visible_ns,
 )
-from archgym.simulators.moe.kernel.columns import (
-    ATTENTION_NS,
-    BLOCK_TOKENS,
-    CLIENTS,
-    COMPUTE_BUSY_NS,
-    DRAFT_TOKENS,
-    ELAPSED_NS,
-    EXPERT,
-    EXPERT_WEIGHT_NS,
-    EXPERTS_NS,
-    IDLE_NS,
-    INTRA_BUSY_NS,
-    LOAD_MAX,
-    LOAD_SUM,
-    MAX_CONTEXT,
-    MOE_NS,
-    N_ACCESSES,
-    N_DECODE_EVENTS,
-    N_DENSE,
-    N_DISTINCT,
-    N_DISTINCT_DECODE,
-    N_EVENTS,
-    N_EXPERTS,
-    N_FINISHED,
-    N_HITS,
-    N_LAYERS,
-    N_REQUESTS,
-    N_ROUTED,
-    N_STEPS,
-    OVERHEAD_NS,
-    POLL_STEPS,
-    SLOTS,
-    STATUS,
-    TOP_K,
-)
 from archgym.simulators.moe.kernel.exchange import exchange_span, group_work
 from archgym.simulators.moe.kernel.full import hand_out
 from archgym.simulators.moe.kernel.misses import resident_time, unlike_share
 from archgym.simulators.moe.kernel.occupancy import BUSY, DISTINCT, PADDING, TOKENS, USED
-from archgym.simulators.moe.kernel.state import (
-    ACCESSES,
-    BATCH,
-    BEST_DEGREE,
-    DECODE_CONTEXT,
-    DECODE_PAIRS,
-    FIRST,
-    GENERATED,
-    HITS,
-    LAST,
-    N_ARRIVED,
-    N_BATCH,
-    N_CONTENTS,
-    N_DECODE,
-    N_PROMPT,
-    N_RUNNING,
-    N_WRITTEN,
-    NOW,
-    OUTPUT,
-    PACE,
-    RESERVED,
-    State,
-    Work,
-    whole,
-)
+from archgym.simulators.moe.kernel.state import State, Work, whole
 from archgym.simulators.moe.kernel.surroundings import count_contents, count_steps, surroundings
 
 Array = npt.NDArray[Any]
 
-N_STATISTICS: Final = N_CONTENTS + 2
+N_STATISTICS: Final = st.N_CONTENTS + 2
 """Sums over steps of one kind: contents, number and time [ns]."""
 # Rows of `waits`: decode-only steps and steps with prompts of each request.
 _PURE, _MIXED = 0, 1
@@ -118,8 +61,8 @@ def _together(table: Array, row: int, places: float, contents: Array) -> float:
 
     Rows of the table are for decodes, and those that follow for prompts; both choose apart.
     """
-    decodes = _at(table, row, contents[N_WRITTEN])
-    prompts = _at(table, row + 1, contents[N_PROMPT])
+    decodes = _at(table, row, contents[st.N_WRITTEN])
+    prompts = _at(table, row + 1, contents[st.N_PROMPT])
     return float(decodes + prompts - decodes * prompts / places)
 
 
@@ -129,7 +72,7 @@ def _busiest(table: Array, contents: Array, even: float) -> float:
     n = table.shape[1]
     last = table[TOKENS, n - 1]
     excess = 0.0
-    for row, tokens in ((BUSY, contents[N_WRITTEN]), (BUSY + 1, contents[N_PROMPT])):
+    for row, tokens in ((BUSY, contents[st.N_WRITTEN]), (BUSY + 1, contents[st.N_PROMPT])):
         # Beyond the table the excess grows as the number of tokens: what is left is skew.
         beyond = max(1.0, tokens / last)
         excess += (_at(table, row, tokens) * beyond) ** 2
@@ -150,55 +93,55 @@ def step_ns(
     software, attention, reduce, gather, dense, shared, head = surroundings(
         costs, choices, contents
     )
-    n_tokens = contents[N_WRITTEN] + contents[N_PROMPT]
-    n_layers = float(choices[N_LAYERS])
-    routed = n_tokens * choices[TOP_K]
+    n_tokens = contents[st.N_WRITTEN] + contents[st.N_PROMPT]
+    n_layers = float(choices[col.N_LAYERS])
+    routed = n_tokens * choices[col.TOP_K]
     distinct = experts = busy = 0.0
-    padding = _at(table, PADDING, contents[N_WRITTEN])
-    padding += _at(table, PADDING + 1, contents[N_PROMPT])
+    padding = _at(table, PADDING, contents[st.N_WRITTEN])
+    padding += _at(table, PADDING + 1, contents[st.N_PROMPT])
     if n_layers > 0.0:
-        distinct = _together(table, DISTINCT, float(choices[N_EXPERTS]), contents)
-        if choices[EXPERT] > 1:
-            slots = float(choices[SLOTS] // choices[EXPERT])
+        distinct = _together(table, DISTINCT, float(choices[col.N_EXPERTS]), contents)
+        if choices[col.EXPERT] > 1:
+            slots = float(choices[col.SLOTS] // choices[col.EXPERT])
             used = _together(table, USED, slots, contents) * unlike_share(choices, n_tokens)
-            busy = _busiest(table, contents, routed / choices[EXPERT])
-            state.numbers[BEST_DEGREE] = 0
+            busy = _busiest(table, contents, routed / choices[col.EXPERT])
+            state.numbers[st.BEST_DEGREE] = 0
             experts = exchange_span(
-                costs, choices, state, counters, used * costs[EXPERT_WEIGHT_NS],
+                costs, choices, state, counters, used * costs[col.EXPERT_WEIGHT_NS],
                 group_work(costs, choices, busy + padding, busy, routed), n_tokens,
                 n_layers * n_steps,
             )  # fmt: skip
             gather = 0.0
-            counters[LOAD_SUM] += n_steps * n_layers * routed / choices[EXPERT]
-            counters[LOAD_MAX] += n_steps * n_layers * busy
+            counters[col.LOAD_SUM] += n_steps * n_layers * routed / choices[col.EXPERT]
+            counters[col.LOAD_MAX] += n_steps * n_layers * busy
         else:
-            experts = costs[EXPERTS_NS] + resident_time(
+            experts = costs[col.EXPERTS_NS] + resident_time(
                 costs, choices, distinct, routed + padding, routed
             )
-            counters[COMPUTE_BUSY_NS] += n_steps * n_layers * experts
-            counters[INTRA_BUSY_NS] += n_steps * n_layers * gather
-            counters[MOE_NS] += n_steps * n_layers * experts
-    n_dense = float(choices[N_DENSE])
+            counters[col.COMPUTE_BUSY_NS] += n_steps * n_layers * experts
+            counters[col.INTRA_BUSY_NS] += n_steps * n_layers * gather
+            counters[col.MOE_NS] += n_steps * n_layers * experts
+    n_dense = float(choices[col.N_DENSE])
     others = n_dense * (attention + dense) + head + n_layers * (attention + shared)
     links = (2.0 * n_dense + n_layers) * reduce
-    counters[OVERHEAD_NS] += n_steps * software
-    counters[COMPUTE_BUSY_NS] += n_steps * others
-    counters[ATTENTION_NS] += n_steps * others
-    counters[INTRA_BUSY_NS] += n_steps * links
-    counters[N_EVENTS] += n_steps * n_layers
-    counters[N_DISTINCT] += n_steps * n_layers * distinct
-    counters[N_ROUTED] += n_steps * n_layers * routed
-    if contents[N_PROMPT] == 0.0:
-        counters[N_DECODE_EVENTS] += n_steps * n_layers
-        counters[N_DISTINCT_DECODE] += n_steps * n_layers * distinct
+    counters[col.OVERHEAD_NS] += n_steps * software
+    counters[col.COMPUTE_BUSY_NS] += n_steps * others
+    counters[col.ATTENTION_NS] += n_steps * others
+    counters[col.INTRA_BUSY_NS] += n_steps * links
+    counters[col.N_EVENTS] += n_steps * n_layers
+    counters[col.N_DISTINCT] += n_steps * n_layers * distinct
+    counters[col.N_ROUTED] += n_steps * n_layers * routed
+    if contents[st.N_PROMPT] == 0.0:
+        counters[col.N_DECODE_EVENTS] += n_steps * n_layers
+        counters[col.N_DISTINCT_DECODE] += n_steps * n_layers * distinct
     return float(software + others + links + n_layers * (experts + gather))
 
 
 @helper
 def _lengthened(contents: Array, n_steps: float) -> None:
     """Move contexts of decodes on by so many steps."""
-    contents[DECODE_CONTEXT] += n_steps * contents[N_DECODE]
-    contents[DECODE_PAIRS] += n_steps * contents[N_DECODE]
+    contents[st.DECODE_CONTEXT] += n_steps * contents[st.N_DECODE]
+    contents[st.DECODE_PAIRS] += n_steps * contents[st.N_DECODE]
 
 
 @helper
@@ -207,29 +150,35 @@ def _n_alike(
 ) -> int:
     """Return how many steps from this one on hold the same requests, one token each."""
     numbers = state.numbers
-    n = numbers[N_BATCH]
-    if n != numbers[N_RUNNING] or choices[DRAFT_TOKENS] > 0 or state.contents[N_PROMPT] > 0.0:
+    n = numbers[st.N_BATCH]
+    if (
+        n != numbers[st.N_RUNNING]
+        or choices[col.DRAFT_TOKENS] > 0
+        or state.contents[st.N_PROMPT] > 0.0
+    ):
         return 1
     steps = whole(1 << 40)
     for place in range(n):
-        request = state.requests[BATCH, place]
-        left = work.requests[OUTPUT, request] - state.requests[GENERATED, request]
+        request = state.requests[st.BATCH, place]
+        left = work.requests[st.OUTPUT, request] - state.requests[st.GENERATED, request]
         steps = min(steps, left)
-    if choices[BLOCK_TOKENS] > 0:
+    if choices[col.BLOCK_TOKENS] > 0:
         # Each request may need a block at once; nearer to the end steps go one by one.
-        blocks = (choices[MAX_CONTEXT] - numbers[RESERVED]) // (n * choices[BLOCK_TOKENS])
-        steps = min(steps, 1 + blocks * choices[BLOCK_TOKENS])
-    upcoming = numbers[N_ARRIVED]
-    comes = upcoming < choices[N_REQUESTS]
-    if comes and choices[CLIENTS] > 0:
-        comes = upcoming < choices[CLIENTS] + whole(counters[N_FINISHED])
+        blocks = (choices[col.MAX_CONTEXT] - numbers[st.RESERVED]) // (
+            n * choices[col.BLOCK_TOKENS]
+        )
+        steps = min(steps, 1 + blocks * choices[col.BLOCK_TOKENS])
+    upcoming = numbers[st.N_ARRIVED]
+    comes = upcoming < choices[col.N_REQUESTS]
+    if comes and choices[col.CLIENTS] > 0:
+        comes = upcoming < choices[col.CLIENTS] + whole(counters[col.N_FINISHED])
     if comes:
         # A request is seen at the end of a step, and not at each where the engine polls.
         visible = visible_ns(costs, work, state, upcoming)
-        wait = max(1.0, np.ceil((visible - now) / state.clocks[PACE]))
+        wait = max(1.0, np.ceil((visible - now) / state.clocks[st.PACE]))
         if wait < steps:
-            poll = choices[POLL_STEPS]
-            late = -(whole(counters[N_STEPS]) + whole(wait)) % poll if poll > 1 else whole(0)
+            poll = choices[col.POLL_STEPS]
+            late = -(whole(counters[col.N_STEPS]) + whole(wait)) % poll if poll > 1 else whole(0)
             steps = min(steps, whole(wait) + late)
     return max(whole(1), steps)
 
@@ -239,15 +188,15 @@ def _count_waits(
     state: State, waits: Array, statistics: Array, is_mixed: bool, n_steps: float, end: float
 ) -> None:
     """Add up steps by kind, and for each request those between its first and last token."""
-    statistics[whole(is_mixed), N_CONTENTS] += n_steps
-    for place in range(state.numbers[N_BATCH]):
-        request = state.requests[BATCH, place]
-        if state.times[FIRST, request] == end:
+    statistics[whole(is_mixed), st.N_CONTENTS] += n_steps
+    for place in range(state.numbers[st.N_BATCH]):
+        request = state.requests[st.BATCH, place]
+        if state.times[st.FIRST, request] == end:
             for kind in range(2):
-                waits[kind, request] = -statistics[kind, N_CONTENTS]
-        if state.times[LAST, request] == end:
+                waits[kind, request] = -statistics[kind, st.N_CONTENTS]
+        if state.times[st.LAST, request] == end:
             for kind in range(2):
-                waits[kind, request] += statistics[kind, N_CONTENTS]
+                waits[kind, request] += statistics[kind, st.N_CONTENTS]
 
 
 @entry_point(seconds=25)
@@ -276,57 +225,57 @@ def serve_steps(
       statistics: (2, N_STATISTICS) float64, added to, for both kinds of step.
       until: Time from which no step begins [ns]; steps that are alike end together.
     """
-    n_requests = choices[N_REQUESTS]
-    now = state.clocks[NOW]
-    while counters[N_FINISHED] < n_requests and now < until:
+    n_requests = choices[col.N_REQUESTS]
+    now = state.clocks[st.NOW]
+    while counters[col.N_FINISHED] < n_requests and now < until:
         ingest(costs, choices, work, state, counters, now)
         form_batch(choices, work, state, counters)
-        if state.numbers[N_BATCH] == 0:
-            upcoming = state.numbers[N_ARRIVED]
+        if state.numbers[st.N_BATCH] == 0:
+            upcoming = state.numbers[st.N_ARRIVED]
             if upcoming >= n_requests:
-                counters[STATUS] = 1.0
+                counters[col.STATUS] = 1.0
                 return
             arrival = visible_ns(costs, work, state, upcoming)
-            counters[IDLE_NS] += arrival - now
+            counters[col.IDLE_NS] += arrival - now
             now = arrival
             continue
         count_contents(work, state)
         contents = state.contents
-        is_mixed = contents[N_PROMPT] > 0.0
+        is_mixed = contents[st.N_PROMPT] > 0.0
         if not is_mixed:
             # The pace decides when requests are seen that come in these steps.
-            state.clocks[PACE] = step_ns(costs, choices, state, table, counters, contents, 0.0)
+            state.clocks[st.PACE] = step_ns(costs, choices, state, table, counters, contents, 0.0)
         n_steps = _n_alike(costs, choices, work, state, counters, now)
         _lengthened(contents, 0.5 * (n_steps - 1.0))
         took = step_ns(costs, choices, state, table, counters, contents, float(n_steps))
         count_steps(state, counters, float(n_steps))
         end = now + n_steps * took
-        for column in range(N_CONTENTS):
+        for column in range(st.N_CONTENTS):
             statistics[whole(is_mixed), column] += n_steps * contents[column]
-        statistics[whole(is_mixed), N_CONTENTS + 1] += n_steps * took
+        statistics[whole(is_mixed), st.N_CONTENTS + 1] += n_steps * took
         if n_steps > 1:
-            for place in range(state.numbers[N_BATCH]):
-                state.requests[GENERATED, state.requests[BATCH, place]] += n_steps - 1
-            if choices[BLOCK_TOKENS] > 0:
+            for place in range(state.numbers[st.N_BATCH]):
+                state.requests[st.GENERATED, state.requests[st.BATCH, place]] += n_steps - 1
+            if choices[col.BLOCK_TOKENS] > 0:
                 take_blocks(choices, work, state, counters)
         if not is_mixed:
-            state.clocks[PACE] = took
+            state.clocks[st.PACE] = took
         ingest(costs, choices, work, state, counters, end)
         hand_out(choices, work, state, counters, end)
         _count_waits(state, waits, statistics, is_mixed, float(n_steps), end)
         now = end
-    state.clocks[NOW] = now
-    if counters[N_FINISHED] < n_requests:
+    state.clocks[st.NOW] = now
+    if counters[col.N_FINISHED] < n_requests:
         return
-    counters[ELAPSED_NS] = now
+    counters[col.ELAPSED_NS] = now
     count_area(state, counters, now, 0)
-    n_layers = choices[N_LAYERS]
+    n_layers = choices[col.N_LAYERS]
     for layer in range(n_layers):
-        hits = whole(np.rint(counters[N_DISTINCT] / n_layers))
-        state.layers[HITS, layer] = hits
-        state.layers[ACCESSES, layer] = hits
-        counters[N_HITS] += hits
-        counters[N_ACCESSES] += hits
+        hits = whole(np.rint(counters[col.N_DISTINCT] / n_layers))
+        state.layers[st.HITS, layer] = hits
+        state.layers[st.ACCESSES, layer] = hits
+        counters[col.N_HITS] += hits
+        counters[col.N_ACCESSES] += hits
 
 
 @entry_point(seconds=10)

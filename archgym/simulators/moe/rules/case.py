@@ -12,8 +12,8 @@ from typing import Any, Final, NoReturn, final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.checks import check_choice
-from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, unknown_name
+from archgym.checks import as_number, check_choice, whole
+from archgym.errors import FileFormatError, InvalidArgumentError, SimulatorError, check_known
 from archgym.files.storage import open_file, storage_errors
 from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
@@ -204,9 +204,7 @@ def open_case(name: str, options: Mapping[str, str]) -> CacheCase:
       UnknownNameError: An option or a preset does not exist.
       InvalidArgumentError: An option has another form.
     """
-    for option in options:
-        if option not in _OPTIONS:
-            raise unknown_name("option", option, _OPTIONS)
+    check_known("option", options, _OPTIONS)
     events = _events(name)
     return CacheCase(
         Path(name).name,
@@ -232,7 +230,7 @@ def _events(name: str) -> Events:
 
 def _capacity(text: str, n_blocks: int) -> int:
     try:
-        share = float(text[:-1]) / 100 * n_blocks if text.endswith("%") else int(text)
+        share = float(text[:-1]) / 100 * n_blocks if text.endswith("%") else whole(text)
         # NaN cannot be converted either.
         found = int(share)
     except (ValueError, OverflowError):
@@ -245,13 +243,10 @@ def _capacity(text: str, n_blocks: int) -> int:
 
 
 def _positive(name: str, text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1e9:
+    value = as_number(text)
+    if isinstance(value, str) or not 0 < value < 1e9:
         raise InvalidArgumentError(f"`{name}` must be a number above 0; got {text!r}.")
-    return value
+    return float(value)
 
 
 def read_events(path: str | Path) -> Events:

@@ -16,20 +16,7 @@ from typing import Any, Final
 import numpy as np
 
 from archgym.runtime.kernels import compiled, inlined, kept_apart
-from archgym.simulators.translation.kernel.state import (
-    BANKS_PER_CHANNEL,
-    CACHE_LRU,
-    CACHE_TLB_SRRIP,
-    CHANNELS,
-    CLASS_DATA,
-    CLASS_FETCH,
-    EMPTY,
-    HELD_OF_BANK,
-    HELD_OF_BUS,
-    MAX_RRPV,
-    NEXT_LINE,
-    STREAMER,
-)
+from archgym.simulators.translation.kernel import state as st
 from archgym.simulators.translation.kernel.tlbs import find, oldest, push, remove, set_of
 
 _USED = 4
@@ -97,16 +84,16 @@ def read_below(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> A
         hit(m, tags, marks, base, way, False)
         return 1
     c.l2_cache_misses[kind] += 1
-    is_data = kind in (CLASS_DATA, CLASS_FETCH)
+    is_data = kind in (st.CLASS_DATA, st.CLASS_FETCH)
     if is_data:
         m.window_cache_misses += 1
     level = _read_l3(m, c, tags, marks, line, kind)
-    insert(m, c, tags, marks, base, line, MAX_RRPV - 1)
+    insert(m, c, tags, marks, base, line, st.MAX_RRPV - 1)
     if m.prefetcher > 0 and is_data:
         latency = m.memory_latency
-        if m.prefetcher == NEXT_LINE:
+        if m.prefetcher == st.NEXT_LINE:
             _prefetch(m, c, tags, marks, line, line + 1)
-        elif m.prefetcher == STREAMER:
+        elif m.prefetcher == st.STREAMER:
             _follow(m, c, tags, marks, line)
         m.memory_latency = latency
     return level
@@ -124,7 +111,7 @@ def _read_l3(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any
     if kind >= 0:
         c.l3_cache_misses[kind] += 1
     way = oldest(marks, base, ways)
-    marks[base + way] = MAX_RRPV - 1
+    marks[base + way] = st.MAX_RRPV - 1
     tags[base + way] = line
     if m.has_rows:
         m.memory_latency = access_memory(m, c, tags, line, m.clock + m.level_cycles[2])
@@ -158,22 +145,22 @@ def _prefetch(m: Any, c: Any, tags: Any, marks: Any, cause: Any, line: Any) -> N
     if find(tags, base, ways, line) < 0:
         c.l2_cache_prefetches += 1
         _read_l3(m, c, tags, marks, line, -1)
-        insert(m, c, tags, marks, base, line, MAX_RRPV - 1)
+        insert(m, c, tags, marks, base, line, st.MAX_RRPV - 1)
 
 
 @inlined
 def hit(m: Any, tags: Any, marks: Any, base: Any, way: Any, is_block: Any) -> None:
     """Make a line or block of the L2 cache newer."""
-    if m.cache_policy == CACHE_LRU:
+    if m.cache_policy == st.CACHE_LRU:
         tag = tags[base + way]
         for place in range(base + way, base, -1):
             tags[place] = tags[place - 1]
             marks[place] = marks[place - 1]
         tags[base] = tag
-        marks[base] = _USED | MAX_RRPV
+        marks[base] = _USED | st.MAX_RRPV
         return
-    value: Any = np.int64(marks[base + way]) & MAX_RRPV
-    if is_block or m.cache_policy != CACHE_TLB_SRRIP or m.under_pressure == 0:
+    value: Any = np.int64(marks[base + way]) & st.MAX_RRPV
+    if is_block or m.cache_policy != st.CACHE_TLB_SRRIP or m.under_pressure == 0:
         value = 0  # from at most 3, less 3 for a block under pressure
     elif value > 0:
         value -= 1
@@ -186,9 +173,9 @@ def insert(m: Any, c: Any, tags: Any, marks: Any, base: Any, tag: Any, rrpv: Any
     kept_apart()
     ways = m.l2_cache_ways
     way = -1
-    if tag < EMPTY and m.max_block_ways > 0:
+    if tag < st.EMPTY and m.max_block_ways > 0:
         way = _block_to_replace(tags, marks, base, ways, m.max_block_ways)
-    if m.cache_policy == CACHE_LRU:
+    if m.cache_policy == st.CACHE_LRU:
         if way < 0:
             way = ways - 1
         _leave(m, c, tags[base + way], marks[base + way])
@@ -196,7 +183,7 @@ def insert(m: Any, c: Any, tags: Any, marks: Any, base: Any, tag: Any, rrpv: Any
             tags[place] = tags[place - 1]
             marks[place] = marks[place - 1]
         tags[base] = tag
-        marks[base] = MAX_RRPV
+        marks[base] = st.MAX_RRPV
         return
     if way < 0:
         way = _victim(m, tags, marks, base, ways)
@@ -211,19 +198,22 @@ def _victim(m: Any, tags: Any, marks: Any, base: Any, ways: Any) -> Any:
     way = 0
     highest: Any = -1
     for other in range(ways):
-        value = np.int64(marks[base + other]) & MAX_RRPV
+        value = np.int64(marks[base + other]) & st.MAX_RRPV
         if value > highest:
             highest = value
             way = other
-            if value == MAX_RRPV:
+            if value == st.MAX_RRPV:
                 break
-    if highest < MAX_RRPV:
+    if highest < st.MAX_RRPV:
         for other in range(ways):
-            marks[base + other] += MAX_RRPV - highest
-    if tags[base + way] < EMPTY and m.cache_policy == CACHE_TLB_SRRIP and m.under_pressure:
+            marks[base + other] += st.MAX_RRPV - highest
+    if tags[base + way] < st.EMPTY and m.cache_policy == st.CACHE_TLB_SRRIP and m.under_pressure:
         # A TLB block is skipped once, in favour of the next candidate that is a line.
         for other in range(way + 1, ways):
-            if tags[base + other] >= EMPTY and (marks[base + other] & MAX_RRPV) == MAX_RRPV:
+            if (
+                tags[base + other] >= st.EMPTY
+                and (marks[base + other] & st.MAX_RRPV) == st.MAX_RRPV
+            ):
                 return other
     return way
 
@@ -235,9 +225,9 @@ def _block_to_replace(tags: Any, marks: Any, base: Any, ways: Any, most: Any) ->
     way = -1
     highest: Any = -1
     for other in range(ways):
-        if tags[base + other] < EMPTY:
+        if tags[base + other] < st.EMPTY:
             count += 1
-            value = np.int64(marks[base + other]) & MAX_RRPV
+            value = np.int64(marks[base + other]) & st.MAX_RRPV
             if value >= highest:
                 highest = value
                 way = other
@@ -247,10 +237,10 @@ def _block_to_replace(tags: Any, marks: Any, base: Any, ways: Any, most: Any) ->
 @inlined
 def _leave(m: Any, c: Any, tag: Any, mark: Any) -> None:
     """Count an eviction from the L2 cache."""
-    if tag < EMPTY:
+    if tag < st.EMPTY:
         c.block_evictions += 1
         lose_block(m, tag)
-    elif tag > EMPTY:
+    elif tag > st.EMPTY:
         c.l2_cache_evictions += 1
         if mark & _USED == 0:
             c.l2_cache_unused_evictions += 1
@@ -276,7 +266,7 @@ def block_kib(m: Any, tag: Any) -> Any:
 def drop(m: Any, tags: Any, marks: Any, base: Any, tag: Any) -> Any:
     """Remove a line or block from a set of the L2 cache; return True if it was there."""
     kept_apart()
-    return remove(tags, marks, base, m.l2_cache_ways, m.cache_policy == CACHE_LRU, tag)
+    return remove(tags, marks, base, m.l2_cache_ways, m.cache_policy == st.CACHE_LRU, tag)
 
 
 @compiled
@@ -291,12 +281,12 @@ def access_memory(m: Any, c: Any, tags: Any, line: Any, arrival: Any) -> Any:
       arrival: Time at which the read leaves the last cache; only with a clock.
     """
     kept_apart()
-    channel = line % CHANNELS
-    block = (line // CHANNELS) >> _ROW_LINE_BITS
+    channel = line % st.CHANNELS
+    block = (line // st.CHANNELS) >> _ROW_LINE_BITS
     row = block >> _BANK_BITS
     # Banks are permuted by the row, so that equal strides do not meet in one bank (Z. Zhang,
     # Z. Zhu, X. Zhang, MICRO 2000).
-    bank = channel * BANKS_PER_CHANNEL + ((block ^ row) & (BANKS_PER_CHANNEL - 1))
+    bank = channel * st.BANKS_PER_CHANNEL + ((block ^ row) & (st.BANKS_PER_CHANNEL - 1))
     held = tags[m.rows_base + bank]
     cycles = _COMMAND
     start = arrival + m.memory_overhead_cycles
@@ -310,11 +300,11 @@ def access_memory(m: Any, c: Any, tags: Any, line: Any, arrival: Any) -> Any:
         tags[m.rows_base + bank] = row
         if m.reorder_entries > 0:
             start = _reserve(
-                m.bank_times, m.bank_next, m.bank_ready, bank, HELD_OF_BANK, start, _ROW_CYCLE
+                m.bank_times, m.bank_next, m.bank_ready, bank, st.HELD_OF_BANK, start, _ROW_CYCLE
             )  # fmt: skip
     if m.reorder_entries > 0:
         data = _reserve(
-            m.bus_times, m.bus_next, m.bus_ready, channel, HELD_OF_BUS, start + cycles, _BURST
+            m.bus_times, m.bus_next, m.bus_ready, channel, st.HELD_OF_BUS, start + cycles, _BURST
         )  # fmt: skip
         waited = int(data - cycles - m.memory_overhead_cycles - arrival)
         c.memory_wait_cycles += waited

@@ -3,6 +3,7 @@
 from typing import Any, Final, NamedTuple
 
 from archgym.runtime.kernels import compiled, entry_point, inlined, kept_apart, pointer
+from archgym.simulators.translation.kernel import state as st
 from archgym.simulators.translation.kernel.caches import cost, hits_first, read_below
 from archgym.simulators.translation.kernel.mechanisms import block_tag, evict, resolve
 from archgym.simulators.translation.kernel.prepared import (
@@ -13,19 +14,7 @@ from archgym.simulators.translation.kernel.prepared import (
     STRADDLING_DATA,
     STRADDLING_STORE,
 )
-from archgym.simulators.translation.kernel.state import (
-    CLASS_DATA,
-    CLASS_FETCH,
-    CLUSTER,
-    EMPTY,
-    FIFO,
-    FILL_BOTH,
-    MAX_RRPV,
-    N_BUCKETS,
-    PERFECT,
-    PREFETCH,
-    Run,
-)
+from archgym.simulators.translation.kernel.state import Run
 from archgym.simulators.translation.kernel.timing import (
     begin,
     begin_fetch,
@@ -143,7 +132,7 @@ def _steps(run: Any, steps: Any, start: Any, stop: Any) -> None:
     m, c, tags, marks, _, _ = run
     kinds, codes, pages, lines, _, _, _ = steps
     policy = m.l1_policy
-    is_translated = m.mechanism != PERFECT
+    is_translated = m.mechanism != st.PERFECT
     is_cached = m.only_tlbs == 0
     cache_base, cache_sets, cache_mask = m.l1_cache_base, m.l1_cache_sets, m.l1_cache_mask
     cache_ways = m.l1_cache_ways
@@ -177,11 +166,11 @@ def _steps(run: Any, steps: Any, start: Any, stop: Any) -> None:
                     waited = _miss(run, steps, step, base, ways)
             if is_cached:
                 place = cache_base + set_of(line, cache_sets, cache_mask) * cache_ways
-                if not hits_first(m, c, tags, place, line, CLASS_DATA):
+                if not hits_first(m, c, tags, place, line, st.CLASS_DATA):
                     if is_timed and not is_long:
                         is_long = True
                         begin(m, steps.instructions[step])
-                    fetched = _fetch(m, c, tags, marks, line, CLASS_DATA)
+                    fetched = _fetch(m, c, tags, marks, line, st.CLASS_DATA)
             if is_long:
                 finish(m, c, steps.instructions[step], waited, fetched, kind == STORE)
         elif kind == FETCH:
@@ -199,8 +188,8 @@ def _steps(run: Any, steps: Any, start: Any, stop: Any) -> None:
             if is_cached:
                 place = m.fetch_cache_base
                 place += set_of(line, m.fetch_cache_sets, m.fetch_cache_mask) * m.fetch_cache_ways
-                if not hits_first(m, c, tags, place, line, CLASS_FETCH):
-                    fetched = _fetch(m, c, tags, marks, line, CLASS_FETCH)
+                if not hits_first(m, c, tags, place, line, st.CLASS_FETCH):
+                    fetched = _fetch(m, c, tags, marks, line, st.CLASS_FETCH)
             if is_timed and waited + fetched > 0:
                 wait_in_front(m, c, waited, fetched)
         elif kind in (STRADDLING_DATA, STRADDLING_STORE):
@@ -208,11 +197,11 @@ def _steps(run: Any, steps: Any, start: Any, stop: Any) -> None:
             _straddle(run, steps, step, kind == STRADDLING_STORE)
             last = m.last_code
         elif kind == INVALIDATE:
-            last = EMPTY
+            last = st.EMPTY
             if code >= 0:
                 _invalidate(run, code, pages[step])
         elif kind == FLUSH:
-            last = EMPTY
+            last = st.EMPTY
             _flush(m, c, tags, marks)
     m.last_code = last
 
@@ -226,12 +215,12 @@ def _straddle(run: Any, steps: Any, step: Any, is_store: Any) -> None:
     kept_apart()
     m, c = run.m, run.c
     misses, huge, l2_hits, l2_misses = c.l1_misses, c.l1_huge_misses, c.l2_hits, c.l2_misses
-    reads, of_l1 = c.l1_cache_reads[CLASS_DATA], c.l1_cache_misses[CLASS_DATA]
-    of_l2, of_l3 = c.l2_cache_misses[CLASS_DATA], c.l3_cache_misses[CLASS_DATA]
+    reads, of_l1 = c.l1_cache_reads[st.CLASS_DATA], c.l1_cache_misses[st.CLASS_DATA]
+    of_l2, of_l3 = c.l2_cache_misses[st.CLASS_DATA], c.l3_cache_misses[st.CLASS_DATA]
     walks = c.walks
     _one_line(run, steps, step, is_store)
     has_missed = c.l1_misses > misses
-    has_missed_cache = c.l1_cache_misses[CLASS_DATA] > of_l1
+    has_missed_cache = c.l1_cache_misses[st.CLASS_DATA] > of_l1
     if not has_missed and not _l1_holds(run, steps, step + 1):
         _touch_l2(run, steps, step)
     elif has_missed and _l1_holds(run, steps, step + 1):
@@ -240,7 +229,7 @@ def _straddle(run: Any, steps: Any, step: Any, is_store: Any) -> None:
         is_held = _cache_holds(run, steps, step + 1)
         if has_missed_cache == is_held:
             other = step + 1 if has_missed_cache else step
-            read_below(m, c, run.tags, run.marks, steps.lines[other], CLASS_DATA)
+            read_below(m, c, run.tags, run.marks, steps.lines[other], st.CLASS_DATA)
     _one_line(run, steps, step + 1, is_store)
     c.l1_misses = min(c.l1_misses, misses + 1)
     c.l1_huge_misses = min(c.l1_huge_misses, huge + 1)
@@ -250,10 +239,10 @@ def _straddle(run: Any, steps: Any, step: Any, is_store: Any) -> None:
         c.l2_hits = min(c.l2_hits, l2_hits + 1)
     if m.only_tlbs:
         c.walks = walks + c.l2_misses - l2_misses
-    c.l1_cache_reads[CLASS_DATA] = min(c.l1_cache_reads[CLASS_DATA], reads + 1)
-    c.l1_cache_misses[CLASS_DATA] = min(c.l1_cache_misses[CLASS_DATA], of_l1 + 1)
-    c.l2_cache_misses[CLASS_DATA] = min(c.l2_cache_misses[CLASS_DATA], of_l2 + 1)
-    c.l3_cache_misses[CLASS_DATA] = min(c.l3_cache_misses[CLASS_DATA], of_l3 + 1)
+    c.l1_cache_reads[st.CLASS_DATA] = min(c.l1_cache_reads[st.CLASS_DATA], reads + 1)
+    c.l1_cache_misses[st.CLASS_DATA] = min(c.l1_cache_misses[st.CLASS_DATA], of_l1 + 1)
+    c.l2_cache_misses[st.CLASS_DATA] = min(c.l2_cache_misses[st.CLASS_DATA], of_l2 + 1)
+    c.l3_cache_misses[st.CLASS_DATA] = min(c.l3_cache_misses[st.CLASS_DATA], of_l3 + 1)
 
 
 @compiled
@@ -266,7 +255,7 @@ def _one_line(run: Any, steps: Any, step: Any, is_store: Any) -> None:
     waited = 0
     fetched = 0
     is_long = False
-    if code != m.last_code and m.mechanism != PERFECT:
+    if code != m.last_code and m.mechanism != st.PERFECT:
         m.last_code = code
         base, ways = _l1_place(m, code, steps.pages[step])
         if not holds(tags, marks, base, ways, m.l1_policy, code):
@@ -278,11 +267,11 @@ def _one_line(run: Any, steps: Any, step: Any, is_store: Any) -> None:
             waited = _miss(run, steps, step, base, ways)
     if m.only_tlbs == 0:
         place = set_of(line, m.l1_cache_sets, m.l1_cache_mask) * m.l1_cache_ways
-        if not hits_first(m, c, tags, m.l1_cache_base + place, line, CLASS_DATA):
+        if not hits_first(m, c, tags, m.l1_cache_base + place, line, st.CLASS_DATA):
             if is_timed and not is_long:
                 is_long = True
                 begin(m, instruction)
-            fetched = _fetch(m, c, tags, marks, line, CLASS_DATA)
+            fetched = _fetch(m, c, tags, marks, line, st.CLASS_DATA)
     if is_long:
         finish(m, c, instruction, waited, fetched, is_store)
 
@@ -303,7 +292,7 @@ def _l1_holds(run: Any, steps: Any, step: Any) -> Any:
     m = run.m
     code = steps.codes[step]
     base, ways = _l1_place(m, code, steps.pages[step])
-    return m.mechanism == PERFECT or code == m.last_code or find(run.tags, base, ways, code) >= 0
+    return m.mechanism == st.PERFECT or code == m.last_code or find(run.tags, base, ways, code) >= 0
 
 
 @compiled
@@ -327,7 +316,7 @@ def _touch_l2(run: Any, steps: Any, step: Any) -> None:
     c.l2_misses += 1
     if m.only_tlbs:
         c.walks += 1
-    if m.fill == FILL_BOTH:
+    if m.fill == st.FILL_BOTH:
         evicted = fill(m, tags, marks, base, m.l2_ways, m.l2_policy, tag)
         if evicted >= 0:
             evict(run, evicted)
@@ -347,7 +336,7 @@ def _fetch(m: Any, c: Any, tags: Any, marks: Any, line: Any, kind: Any) -> Any:
 def _l2_place(run: Any, code: Any, number: Any) -> Any:
     """Return the start of a page's set in the L2 TLB, and its tag."""
     m = run.m
-    tag = run.t[m.run_place + (code >> 1)] if m.mechanism == CLUSTER else code
+    tag = run.t[m.run_place + (code >> 1)] if m.mechanism == st.CLUSTER else code
     return m.l2_base + set_of(number >> m.l2_shift, m.l2_sets, m.l2_mask) * m.l2_ways, tag
 
 
@@ -377,14 +366,14 @@ def _miss(run: Any, steps: Any, step: Any, l1_base: Any, l1_ways: Any) -> Any:
             c.miss_cycles += cycles
             waited += cycles
             _overlap(m, c, steps.instructions[step], cycles)
-        if m.fill == FILL_BOTH:
+        if m.fill == st.FILL_BOTH:
             evicted = fill(m, tags, marks, base, m.l2_ways, m.l2_policy, tag)
             if evicted >= 0:
                 evict(run, evicted)
-        if m.mechanism == PREFETCH:
+        if m.mechanism == st.PREFETCH:
             _prefetch(run, t[m.next_place + (code >> 1)])
     evicted = fill(m, tags, marks, l1_base, l1_ways, m.l1_policy, code)
-    if m.fill != FILL_BOTH and evicted >= 0:
+    if m.fill != st.FILL_BOTH and evicted >= 0:
         _take_victim(run, evicted)
     m.clock = start + waited
     return waited
@@ -464,7 +453,7 @@ def _reset_counts(m: Any, c: Any, words: Any, instruction: Any) -> None:
         m.counted_from = now(m, instruction)
     for place in range(len(words)):
         words[place] = 0
-    for bucket in range(N_BUCKETS):
+    for bucket in range(st.N_BUCKETS):
         m.buckets[bucket] = 0
 
 
@@ -474,11 +463,11 @@ def _percentile(m: Any, total: Any, percent: Any) -> Any:
     kept_apart()
     wanted = (total * percent + 99) // 100
     seen = 0
-    for bucket in range(N_BUCKETS):
+    for bucket in range(st.N_BUCKETS):
         seen += m.buckets[bucket]
         if seen >= wanted:
             return bucket
-    return N_BUCKETS - 1
+    return st.N_BUCKETS - 1
 
 
 @compiled
@@ -486,7 +475,7 @@ def _invalidate(run: Any, code: Any, number: Any) -> None:
     """Remove a page's translation from all structures, and its whole TLB block."""
     kept_apart()
     m, c, tags, marks, t, numbers = run
-    is_ordered = m.l1_policy <= FIFO
+    is_ordered = m.l1_policy <= st.FIFO
     if code & 1:
         base = m.l1_huge_base + set_of(number, m.l1_huge_sets, m.l1_huge_mask) * m.l1_huge_ways
         remove(tags, marks, base, m.l1_huge_ways, is_ordered, code)
@@ -496,7 +485,7 @@ def _invalidate(run: Any, code: Any, number: Any) -> None:
     base = m.l1_fetch_base + set_of(number, m.l1_fetch_sets, m.l1_fetch_mask) * m.l1_fetch_ways
     remove(tags, marks, base, m.l1_fetch_ways, is_ordered, code)
     base, tag = _l2_place(run, code, number)
-    remove(tags, marks, base, m.l2_ways, m.l2_policy <= FIFO, tag)
+    remove(tags, marks, base, m.l2_ways, m.l2_policy <= st.FIFO, tag)
     if m.l3_tlb_sets > 0:
         base = m.l3_tlb_base + set_of(number, m.l3_tlb_sets, m.l3_tlb_mask) * m.l3_tlb_ways
         remove(tags, marks, base, m.l3_tlb_ways, True, code)
@@ -526,5 +515,5 @@ def _flush(m: Any, c: Any, tags: Any, marks: Any) -> None:
 def _empty(tags: Any, marks: Any, start: Any, stop: Any) -> None:
     kept_apart()
     for place in range(start, stop):
-        tags[place] = EMPTY
-        marks[place] = MAX_RRPV
+        tags[place] = st.EMPTY
+        marks[place] = st.MAX_RRPV

@@ -3,18 +3,8 @@
 from typing import Any
 
 from archgym.runtime.kernels import compiled, inlined, kept_apart
+from archgym.simulators.translation.kernel import state as st
 from archgym.simulators.translation.kernel.caches import pull
-from archgym.simulators.translation.kernel.state import (
-    CLASS_SIDE_TABLE,
-    HASH,
-    L3_TLB,
-    LRU,
-    N_BUCKETS,
-    POM_ON_EVICTION,
-    POM_TLB,
-    RADIX,
-    VICTIMA,
-)
 from archgym.simulators.translation.kernel.tlbs import fill, holds, set_of
 from archgym.simulators.translation.kernel.walks import (
     has_block,
@@ -32,15 +22,15 @@ def resolve(run: Any, code: Any, number: Any, line: Any, leaf_line: Any, region:
     """Translate a page that the L2 TLB does not hold; return the cycles after its look-up."""
     kept_apart()
     m = run.m
-    if m.mechanism == VICTIMA:
+    if m.mechanism == st.VICTIMA:
         return _resolve_victima(run, code, number, leaf_line, region)
-    if m.mechanism == POM_TLB:
+    if m.mechanism == st.POM_TLB:
         return _resolve_pom(run, code, number, line, leaf_line, region)
-    if m.mechanism == HASH:
+    if m.mechanism == st.HASH:
         return _resolve_hash(m, run.c, run.tags, run.marks, code, number)
-    if m.mechanism == L3_TLB:
+    if m.mechanism == st.L3_TLB:
         base = m.l3_tlb_base + set_of(number, m.l3_tlb_sets, m.l3_tlb_mask) * m.l3_tlb_ways
-        if holds(run.tags, run.marks, base, m.l3_tlb_ways, LRU, code):
+        if holds(run.tags, run.marks, base, m.l3_tlb_ways, st.LRU, code):
             run.c.l3_tlb_hits += 1
             return m.l3_tlb_cycles
         m.clock += m.l3_tlb_cycles
@@ -54,23 +44,23 @@ def evict(run: Any, code: Any) -> None:
     kept_apart()
     m, c, tags, marks, t, numbers = run
     c.l2_evictions += 1
-    if m.only_tlbs or m.mechanism == RADIX:
+    if m.only_tlbs or m.mechanism == st.RADIX:
         return
     place = code >> 1
     number = numbers[place]
-    if m.mechanism == VICTIMA:
+    if m.mechanism == st.VICTIMA:
         if m.insert_on_eviction and is_costly(m, c, marks, m.history_base + place):
             tag = block_tag(m, t, code)
             if not has_block(m, tags, number, tag):
                 walk_behind(run, code, number)
                 c.block_inserts_on_eviction += 1
                 make_block(m, c, tags, marks, number, tag, t[m.page_leaf_place + place])
-    elif m.mechanism == POM_TLB and m.pom_insertion == POM_ON_EVICTION:
+    elif m.mechanism == st.POM_TLB and m.pom_insertion == st.POM_ON_EVICTION:
         _put_pom(m, c, tags, marks, code, number)
-    elif m.mechanism == L3_TLB:
+    elif m.mechanism == st.L3_TLB:
         base = m.l3_tlb_base + set_of(number, m.l3_tlb_sets, m.l3_tlb_mask) * m.l3_tlb_ways
-        if not holds(tags, marks, base, m.l3_tlb_ways, LRU, code):
-            fill(m, tags, marks, base, m.l3_tlb_ways, LRU, code)
+        if not holds(tags, marks, base, m.l3_tlb_ways, st.LRU, code):
+            fill(m, tags, marks, base, m.l3_tlb_ways, st.LRU, code)
 
 
 @inlined
@@ -84,7 +74,7 @@ def _count_walk(m: Any, c: Any, cycles: Any) -> None:
     c.walks += 1
     c.walk_cycles += cycles
     c.walks_to_memory += m.touched_memory
-    m.buckets[min(cycles, N_BUCKETS - 1)] += 1
+    m.buckets[min(cycles, st.N_BUCKETS - 1)] += 1
 
 
 @compiled
@@ -145,16 +135,16 @@ def _resolve_pom(run: Any, code: Any, number: Any, line: Any, leaf_line: Any, re
     other = number >> 9
     if code & 1:  # the 4 KiB page within the huge one, which is aligned in memory
         other = (number << 9) | ((line >> 6) & 511)
-    right = pull(m, c, tags, marks, _pom_line(m, number), CLASS_SIDE_TABLE)
-    wrong = pull(m, c, tags, marks, _pom_line(m, other), CLASS_SIDE_TABLE)
+    right = pull(m, c, tags, marks, _pom_line(m, number), st.CLASS_SIDE_TABLE)
+    wrong = pull(m, c, tags, marks, _pom_line(m, other), st.CLASS_SIDE_TABLE)
     base = m.pom_base + set_of(number, m.pom_sets, m.pom_mask) * m.pom_ways
-    if holds(tags, marks, base, m.pom_ways, LRU, code):
+    if holds(tags, marks, base, m.pom_ways, st.LRU, code):
         c.pom_hits += 1
         return right
     probed = max(right, wrong)
     m.clock += probed
     cycles = probed + _demand(run, code, number, leaf_line, region)
-    if m.pom_insertion != POM_ON_EVICTION:
+    if m.pom_insertion != st.POM_ON_EVICTION:
         _put_pom(m, c, tags, marks, code, number)
     return cycles
 
@@ -164,9 +154,9 @@ def _put_pom(m: Any, c: Any, tags: Any, marks: Any, code: Any, number: Any) -> N
     """Write a page into the table in memory, which reads its line in the background."""
     kept_apart()
     base = m.pom_base + set_of(number, m.pom_sets, m.pom_mask) * m.pom_ways
-    if not holds(tags, marks, base, m.pom_ways, LRU, code):
-        pull(m, c, tags, marks, _pom_line(m, number), CLASS_SIDE_TABLE)
-        fill(m, tags, marks, base, m.pom_ways, LRU, code)
+    if not holds(tags, marks, base, m.pom_ways, st.LRU, code):
+        pull(m, c, tags, marks, _pom_line(m, number), st.CLASS_SIDE_TABLE)
+        fill(m, tags, marks, base, m.pom_ways, st.LRU, code)
 
 
 @compiled
@@ -184,7 +174,7 @@ def _resolve_hash(m: Any, c: Any, tags: Any, marks: Any, code: Any, number: Any)
         mixed = (mixed ^ ((mixed >> 29) & 0x7FFFFFFFF)) * 0x5851F42D4C957F2
         index = (mixed >> 32) & (m.hash_lines - 1)
         line = m.hash_line + way * m.hash_lines + index
-        longest = max(longest, pull(m, c, tags, marks, line, CLASS_SIDE_TABLE))
+        longest = max(longest, pull(m, c, tags, marks, line, st.CLASS_SIDE_TABLE))
         c.walk_reads += 1
     cycles = m.walk_cache_cycles + longest
     _count_walk(m, c, cycles)

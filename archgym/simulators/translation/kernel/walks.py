@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from archgym.runtime.kernels import compiled, inlined, kept_apart
+from archgym.simulators.translation.kernel import state as st
 from archgym.simulators.translation.kernel.caches import (
     block_kib,
     drop,
@@ -15,17 +16,6 @@ from archgym.simulators.translation.kernel.caches import (
     insert,
     lose_block,
     pull,
-)
-from archgym.simulators.translation.kernel.state import (
-    ALWAYS,
-    CACHE_TLB_SRRIP,
-    CLASS_HOST_TABLE,
-    CLASS_TABLE,
-    EMPTY,
-    LRU,
-    MAX_RRPV,
-    NEVER,
-    VICTIMA,
 )
 from archgym.simulators.translation.kernel.tlbs import fill, find, holds, push, set_of
 from archgym.simulators.translation.kernel.view import ROW
@@ -67,8 +57,8 @@ def make_block(
     kept_apart()
     line_base = set_of(leaf_line, m.l2_cache_sets, m.l2_cache_mask) * m.l2_cache_ways
     drop(m, tags, marks, line_base + m.l2_cache_base, leaf_line)
-    favoured = m.cache_policy == CACHE_TLB_SRRIP and m.under_pressure != 0
-    insert(m, c, tags, marks, block_set(m, number), tag, 0 if favoured else MAX_RRPV - 1)
+    favoured = m.cache_policy == st.CACHE_TLB_SRRIP and m.under_pressure != 0
+    insert(m, c, tags, marks, block_set(m, number), tag, 0 if favoured else st.MAX_RRPV - 1)
     m.blocks += 1
     m.reach_kib += block_kib(m, tag)
 
@@ -87,13 +77,13 @@ def lose_all(m: Any, c: Any, tags: Any, marks: Any) -> None:
     """Invalidate all blocks except nested ones."""
     kept_apart()
     ways = m.l2_cache_ways
-    lowest = EMPTY - 2 * m.n_pages
+    lowest = st.EMPTY - 2 * m.n_pages
     for index in range(m.l2_cache_sets):
         base = m.l2_cache_base + index * ways
         # From the last way, since the ways after a dropped one move.
         for way in range(ways - 1, -1, -1):
             tag = tags[base + way]
-            if lowest <= tag and tag < EMPTY:
+            if lowest <= tag and tag < st.EMPTY:
                 drop(m, tags, marks, base, tag)
                 lose_block(m, tag)
                 c.block_invalidations += 1
@@ -115,8 +105,8 @@ def remember(history: Any, place: Any, to_memory: Any) -> None:
 def is_costly(m: Any, c: Any, history: Any, place: Any) -> Any:
     """Return True if the predictor expects costly walks for a page."""
     c.predictions += 1
-    costly = m.predictor == ALWAYS
-    if m.predictor != ALWAYS and m.predictor != NEVER:
+    costly = m.predictor == st.ALWAYS
+    if m.predictor != st.ALWAYS and m.predictor != st.NEVER:
         if m.bypasses:
             c.predictions_bypassed += 1
             costly = True
@@ -160,7 +150,7 @@ def walk(run: Any, code: Any, number: Any, leaf_line: Any, region: Any) -> Any:
         is_known = False
         m.clock = begin + cycles
         line = leaf_line if level == leaf else t[row + 4 - level]
-        cycles += pull(m, c, tags, marks, line, CLASS_TABLE)
+        cycles += pull(m, c, tags, marks, line, st.CLASS_TABLE)
         c.walk_reads += 1
         if level > leaf:
             tag = region if level == 2 else t[row + 7 - level]
@@ -248,11 +238,11 @@ def _translate_nested(run: Any, code: Any) -> Any:
     ways = m.nested_ways
     base = m.nested_base + set_of(number, m.nested_sets, m.nested_mask) * ways
     cycles = m.nested_cycles
-    if holds(tags, marks, base, ways, LRU, code):
+    if holds(tags, marks, base, ways, st.LRU, code):
         c.nested_hits += 1
         return cycles
     c.nested_misses += 1
-    is_victima = m.mechanism == VICTIMA
+    is_victima = m.mechanism == st.VICTIMA
     if is_victima and meets_block(m, tags, marks, number, nested_tag(m, t, code)):
         c.nested_block_hits += 1
         cycles += 0 if m.free_tables else m.l2_cache_cycles
@@ -267,7 +257,7 @@ def _translate_nested(run: Any, code: Any) -> Any:
             and is_costly(m, c, marks, m.history_base + m.n_pages + (code >> 1))
         ) and _make_nested_block(run, code):
             c.block_inserts_on_miss += 1
-    evicted = fill(m, tags, marks, base, ways, LRU, code)
+    evicted = fill(m, tags, marks, base, ways, st.LRU, code)
     if evicted >= 0 and is_victima and m.insert_on_eviction:
         other = numbers[m.n_pages + (evicted >> 1)]
         costly = is_costly(m, c, marks, m.history_base + m.n_pages + (evicted >> 1))
@@ -291,7 +281,7 @@ def _host_walk(run: Any, code: Any) -> Any:
     cycles = 0
     for entry in range(first, first + (3 if code & 1 else 4)):
         m.clock = begin + cycles
-        cycles += pull(m, c, tags, marks, t[m.nested_lines_place + entry], CLASS_HOST_TABLE)
+        cycles += pull(m, c, tags, marks, t[m.nested_lines_place + entry], st.CLASS_HOST_TABLE)
         c.walk_reads += 1
     m.clock = begin
     remember(marks, m.history_base + m.n_pages + (code >> 1), m.touched_memory)

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.checks import parse_whole
-from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
+from archgym.errors import InvalidArgumentError, SimulatorError, check_known, unknown_name
 from archgym.rules.case import RuleCase
 from archgym.rules.language import RuleSource
 from archgym.simulators.translation.kernel.state import EMPTY, FIFO, LRU, MAX_RRPV, SRRIP
@@ -155,9 +155,7 @@ def open_case(name: str, options: Mapping[str, str]) -> TlbCase:
       InvalidArgumentError: An option has another form.
       FileFormatError: The file is damaged or of another form.
     """
-    for option in options:
-        if option not in _DEFAULTS:
-            raise unknown_name("option", option, _DEFAULTS)
+    check_known("option", options, _DEFAULTS)
     chosen = {**_DEFAULTS, **options}
     entries = parse_whole("entries", chosen["entries"], 1, _MAX_ENTRIES)
     ways = parse_whole("ways", chosen["ways"], 1, _MAX_ENTRIES)

@@ -6,19 +6,8 @@ Refreshes and the row policy's precharges enter the priority buffer.
 from typing import Any
 
 from archgym.runtime.kernels import helper, kept_apart
+from archgym.simulators.dram.ramulator.kernel import state as st
 from archgym.simulators.dram.ramulator.kernel.picking import earliest
-from archgym.simulators.dram.ramulator.kernel.state import (
-    ALL_BANK,
-    FAR,
-    NONE,
-    OPENED,
-    PRECHARGE_BANK,
-    PRIORITY_PLACES,
-    PRIORITY_RING,
-    REFRESH_ALL,
-    REFRESH_BANK,
-    TWO_BUS,
-)
 
 
 @helper
@@ -26,10 +15,10 @@ def inject(w: Any, c: int, kind: int, target: int) -> bool:
     """Append a request to the priority buffer, unless it is full."""
     kept_apart()
     ch = w.channels[c]
-    if ch.n_priority >= PRIORITY_PLACES:
+    if ch.n_priority >= st.PRIORITY_PLACES:
         return False
-    place = (ch.priority_first + ch.n_priority) % PRIORITY_RING
-    w.priority[c * PRIORITY_RING + place] = (kind << 32) | target
+    place = (ch.priority_first + ch.n_priority) % st.PRIORITY_RING
+    w.priority[c * st.PRIORITY_RING + place] = (kind << 32) | target
     if ch.n_priority == 0:
         ch.priority_bound = 0
     ch.n_priority += 1
@@ -42,14 +31,14 @@ def inject_precharges(w: Any, d: Any, k: Any, c: int, tick: int) -> bool:
     kept_apart()
     ch = w.channels[c]
     happened = False
-    ch.capped_from = FAR
+    ch.capped_from = st.FAR
     for bank in range(d.n_banks):
         b = w.banks[c * w.n_banks + bank]
         if b.n_columns >= k.cap and not b.is_closing:
             time = earliest(w, d, c, bank, d.pre)
             if time > tick:
                 ch.capped_from = min(ch.capped_from, time)
-            elif inject(w, c, PRECHARGE_BANK, bank):
+            elif inject(w, c, st.PRECHARGE_BANK, bank):
                 b.is_closing = 1
                 ch.n_capped -= 1
                 happened = True
@@ -61,9 +50,9 @@ def inject_refreshes(w: Any, d: Any, k: Any, c: int, tick: int) -> bool:
     """Ask for the refreshes that are due."""
     kept_apart()
     ch = w.channels[c]
-    if k.refresh == ALL_BANK:
+    if k.refresh == st.ALL_BANK:
         if k.scatter > 0:
-            if not inject(w, c, REFRESH_ALL, ch.refresh_index):
+            if not inject(w, c, st.REFRESH_ALL, ch.refresh_index):
                 ch.is_stuck = 1
             ch.refresh_index += 1
             ch.refresh_at += k.scatter
@@ -72,12 +61,12 @@ def inject_refreshes(w: Any, d: Any, k: Any, c: int, tick: int) -> bool:
                 ch.refresh_at += d.refi - d.n_scopes * k.scatter
             return True
         for scope in range(d.n_scopes):
-            if not inject(w, c, REFRESH_ALL, scope):
+            if not inject(w, c, st.REFRESH_ALL, scope):
                 ch.is_stuck = 1
         ch.refresh_at += d.refi
         return True
-    if d.kind != TWO_BUS:
-        if not inject(w, c, REFRESH_BANK, ch.refresh_index):
+    if d.kind != st.TWO_BUS:
+        if not inject(w, c, st.REFRESH_BANK, ch.refresh_index):
             ch.is_stuck = 1
         ch.refresh_index = (ch.refresh_index + 1) % d.n_banks
         ch.refresh_at += d.refi_bank
@@ -91,7 +80,7 @@ def _inject_set(w: Any, d: Any, c: int, tick: int) -> bool:
     ch = w.channels[c]
     stack = ch.refresh_index // d.banks_per_stack
     n_stacks = d.scope_banks // d.banks_per_stack
-    if ch.refresh_part == NONE:
+    if ch.refresh_part == st.NONE:
         for scope in range(d.n_scopes):
             if tick < ch.refresh_free[scope * n_stacks + stack]:
                 ch.refresh_at = tick + 1
@@ -99,7 +88,7 @@ def _inject_set(w: Any, d: Any, c: int, tick: int) -> bool:
         ch.refresh_part = 0
         ch.refresh_next = ch.refresh_at + d.refi_bank
     scope = ch.refresh_part
-    if not inject(w, c, REFRESH_BANK, scope * d.scope_banks + ch.refresh_index):
+    if not inject(w, c, st.REFRESH_BANK, scope * d.scope_banks + ch.refresh_index):
         ch.refresh_at = tick + 1
         return False
     pair = scope * n_stacks + stack
@@ -109,7 +98,7 @@ def _inject_set(w: Any, d: Any, c: int, tick: int) -> bool:
         ch.refresh_free[pair] = tick + d.rfc_bank
     ch.refresh_part += 1
     if ch.refresh_part == d.n_scopes:
-        ch.refresh_part = NONE
+        ch.refresh_part = st.NONE
         ch.refresh_index = (ch.refresh_index + 1) % d.scope_banks
         ch.refresh_at = max(tick + 1, ch.refresh_next)
     else:
@@ -125,8 +114,8 @@ def add_request(w: Any, c: int, buffer: int, index: int) -> None:
     b = w.banks[c * w.n_banks + r.bank]
     ch.n_stored[buffer] += 1
     r.previous = b.tail[buffer]
-    r.next = NONE
-    if b.tail[buffer] == NONE:
+    r.next = st.NONE
+    if b.tail[buffer] == st.NONE:
         b.head[buffer] = index
         b.place[buffer] = ch.n_banks_used[buffer]
         w.used[(2 * c + buffer) * w.n_banks + ch.n_banks_used[buffer]] = r.bank
@@ -134,12 +123,12 @@ def add_request(w: Any, c: int, buffer: int, index: int) -> None:
     else:
         w.requests[b.tail[buffer]].next = index
     b.tail[buffer] = index
-    if b.state == OPENED and b.row == r.row:
-        if b.hit[buffer] == NONE:
+    if b.state == st.OPENED and b.row == r.row:
+        if b.hit[buffer] == st.NONE:
             b.hit[buffer] = index
             b.bound[buffer] = 0
             ch.scan_from[buffer] = 0
-    elif b.other[buffer] == NONE:
+    elif b.other[buffer] == st.NONE:
         b.other[buffer] = index
         b.bound[buffer] = 0
         ch.scan_from[buffer] = 0
@@ -157,17 +146,17 @@ def remove_request(w: Any, c: int, buffer: int, index: int) -> None:
         b.hit[buffer] = _next(w, b, r.next, True)
     elif index == b.other[buffer]:
         b.other[buffer] = _next(w, b, r.next, False)
-    if r.previous == NONE:
+    if r.previous == st.NONE:
         b.head[buffer] = r.next
     else:
         w.requests[r.previous].next = r.next
-    if r.next == NONE:
+    if r.next == st.NONE:
         b.tail[buffer] = r.previous
     else:
         w.requests[r.next].previous = r.previous
     b.bound[buffer] = 0
     ch.scan_from[buffer] = 0
-    if b.head[buffer] == NONE:
+    if b.head[buffer] == st.NONE:
         ch.n_banks_used[buffer] -= 1
         last = w.used[(2 * c + buffer) * w.n_banks + ch.n_banks_used[buffer]]
         w.used[(2 * c + buffer) * w.n_banks + b.place[buffer]] = last
@@ -183,14 +172,14 @@ def relist_bank(w: Any, c: int, bank: int) -> None:
     ch = w.channels[c]
     for buffer in range(2):
         head = b.head[buffer]
-        if head != NONE:
+        if head != st.NONE:
             b.hit[buffer] = _next(w, b, head, True)
             b.other[buffer] = _next(w, b, head, False)
             b.bound[buffer] = 0
             ch.scan_from[buffer] = 0
         else:
-            b.hit[buffer] = NONE
-            b.other[buffer] = NONE
+            b.hit[buffer] = st.NONE
+            b.other[buffer] = st.NONE
     ch.active_from = 0
     ch.active_wake = 0
 
@@ -198,9 +187,9 @@ def relist_bank(w: Any, c: int, bank: int) -> None:
 @helper
 def _next(w: Any, b: Any, index: int, wants_hit: bool) -> int:
     """Return the first request from `index` on that is, or is not, to the open row."""
-    if b.state != OPENED:
-        return NONE if wants_hit else index
-    while index != NONE and (w.requests[index].row == b.row) != wants_hit:
+    if b.state != st.OPENED:
+        return st.NONE if wants_hit else index
+    while index != st.NONE and (w.requests[index].row == b.row) != wants_hit:
         index = w.requests[index].next
     return index
 
@@ -211,9 +200,9 @@ def keep_active(w: Any, c: int, index: int) -> None:
     ch = w.channels[c]
     r = w.requests[index]
     r.previous = ch.active_tail
-    r.next = NONE
+    r.next = st.NONE
     r.bound = 0
-    if ch.active_tail == NONE:
+    if ch.active_tail == st.NONE:
         ch.active_head = index
     else:
         w.requests[ch.active_tail].next = index
@@ -229,11 +218,11 @@ def drop_active(w: Any, c: int, index: int) -> None:
     """Take a request out of the list of active ones; its bank's count stays."""
     ch = w.channels[c]
     r = w.requests[index]
-    if r.previous == NONE:
+    if r.previous == st.NONE:
         ch.active_head = r.next
     else:
         w.requests[r.previous].next = r.next
-    if r.next == NONE:
+    if r.next == st.NONE:
         ch.active_tail = r.previous
     else:
         w.requests[r.next].previous = r.previous

@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 from archgym.runtime.kernels import entry_point, helper, kept_apart, pointer
 from archgym.simulators.dram.kernel.power import account_command, close_account
+from archgym.simulators.dram.ramulator.kernel import state as st
 from archgym.simulators.dram.ramulator.kernel.buffers import (
     add_request,
     drop_active,
@@ -25,22 +26,6 @@ from archgym.simulators.dram.ramulator.kernel.picking import (
     pick_active,
     pick_head,
     pick_stored,
-)
-from archgym.simulators.dram.ramulator.kernel.state import (
-    ACTIVATING,
-    CLOSED,
-    COMMON,
-    FAR,
-    MAX_WINDOW,
-    NONE,
-    OPENED,
-    PRECHARGE_BANK,
-    PRIORITY_RING,
-    READ,
-    REFRESH_ALL,
-    SPLIT_ACTIVATION,
-    TWO_BUS,
-    WRITE,
 )
 
 PATIENCE: Final = 300_000
@@ -193,7 +178,7 @@ def run(work: Work, out: Any, until: int) -> None:
             upcoming += 1
             n_offered += 1
         tick = clock + 1
-        wake = FAR
+        wake = st.FAR
         for c in range(n_channels):
             ch = w.channels[c]
             if ch.wake <= tick:
@@ -205,9 +190,9 @@ def run(work: Work, out: Any, until: int) -> None:
             for c in range(n_channels):
                 ch = w.channels[c]
                 end = max(end, ch.last_leave)
-                if ch.n_stored[0] + ch.n_stored[1] + ch.n_active > 0 or ch.owner != NONE:
+                if ch.n_stored[0] + ch.n_stored[1] + ch.n_active > 0 or ch.owner != st.NONE:
                     is_over = False
-                if ch.cas_request != NONE:
+                if ch.cas_request != st.NONE:
                     is_over = False
             if is_over:
                 if tick >= end:
@@ -216,7 +201,7 @@ def run(work: Work, out: Any, until: int) -> None:
                 is_over = False
                 clock = min(wake, end) - 1
                 continue
-        next_offer = FAR
+        next_offer = st.FAR
         if upcoming < n and not is_refused and (not k.is_waiting or release(w, k, upcoming)):
             next_offer = max(w.requests[upcoming].due, tick)
         clock = min(next_offer, wake - 1)
@@ -253,7 +238,7 @@ def release(w: Any, k: Any, index: int) -> bool:
     answered = r.due
     for burst in range(r.waits[0], r.waits[1]):
         depart = w.requests[burst].depart
-        if depart == NONE:
+        if depart == st.NONE:
             return False
         answered = max(answered, depart + r.think)
     due = r.due + k.stall
@@ -272,10 +257,10 @@ def accept(w: Any, d: Any, k: Any, index: int, clock: int) -> bool:
     r = w.requests[index]
     c = r.channel
     ch = w.channels[c]
-    buffer = WRITE if r.is_write else READ
+    buffer = st.WRITE if r.is_write else st.READ
     if w.is_buffered[r.address]:
         r.arrive = clock
-        if buffer == READ:
+        if buffer == st.READ:
             r.depart = clock + 1
             ch.forwarded += 1
             ch.last_leave = max(ch.last_leave, clock + 1)
@@ -287,7 +272,7 @@ def accept(w: Any, d: Any, k: Any, index: int, clock: int) -> bool:
     if ch.n_stored[buffer] >= k.places[buffer]:
         return False
     r.arrive = clock
-    if buffer == WRITE:
+    if buffer == st.WRITE:
         w.is_buffered[r.address] = 1
     add_request(w, c, buffer, index)
     ch.progress = clock
@@ -305,12 +290,12 @@ def tick_channel(w: Any, d: Any, k: Any, c: int, tick: int) -> None:
         happened = inject_refreshes(w, d, k, c, tick)
     if ch.n_capped > 0 and ch.capped_from <= tick:
         happened |= inject_precharges(w, d, k, c, tick)
-    ch.latest = NONE
-    if d.kind == COMMON:
+    ch.latest = st.NONE
+    if d.kind == st.COMMON:
         if _pick(w, d, k, c, tick, True, 2):
             _serve(w, d, k, c, tick, True)
             happened = True
-    elif d.kind == SPLIT_ACTIVATION:
+    elif d.kind == st.SPLIT_ACTIVATION:
         happened |= _tick_split(w, d, k, c, tick)
     else:
         happened |= _tick_two_bus(w, d, k, c, tick)
@@ -329,10 +314,10 @@ def _sleep_until(w: Any, d: Any, c: int, tick: int) -> Any:
     wake = ch.refresh_at
     if ch.n_capped > 0:
         wake = min(wake, ch.capped_from)
-    if d.kind == SPLIT_ACTIVATION:
-        if ch.owner != NONE:
+    if d.kind == st.SPLIT_ACTIVATION:
+        if ch.owner != st.NONE:
             return tick + 1
-        if ch.cas_request != NONE:
+        if ch.cas_request != st.NONE:
             r = w.requests[ch.cas_request]
             command = d.wr if r.is_write else d.rd
             return max(tick + 1, min(wake, earliest(w, d, c, r.bank, command)))
@@ -342,11 +327,11 @@ def _sleep_until(w: Any, d: Any, c: int, tick: int) -> Any:
         if ch.priority_bound > tick:
             wake = min(wake, ch.priority_bound)
     else:
-        buffer = WRITE if ch.writes_first else READ
+        buffer = st.WRITE if ch.writes_first else st.READ
         wake = min(wake, ch.wake_of[buffer])
     # On two buses a candidate that is legal may wait for its edge of the clock or for a pairing.
-    waits = ch.latest != NONE and (ch.n_quiet < 2 or ch.latest > tick - 1)
-    if d.kind == TWO_BUS and (ch.refresh_part != NONE or waits):
+    waits = ch.latest != st.NONE and (ch.n_quiet < 2 or ch.latest > tick - 1)
+    if d.kind == st.TWO_BUS and (ch.refresh_part != st.NONE or waits):
         return tick + 1
     return max(wake, tick + 1)
 
@@ -363,14 +348,14 @@ def _pick(w: Any, d: Any, k: Any, c: int, tick: int, columns: bool, rows: int) -
             ch.picked_from = PRIORITY
             return True
         return False
-    n_reads = ch.n_stored[READ]
-    n_writes = ch.n_stored[WRITE]
+    n_reads = ch.n_stored[st.READ]
+    n_writes = ch.n_stored[st.WRITE]
     if ch.writes_first:
         if n_writes < k.low and n_reads > 0:
             ch.writes_first = 0
     elif n_writes > k.high or n_reads == 0:
         ch.writes_first = 1
-    buffer = WRITE if ch.writes_first else READ
+    buffer = st.WRITE if ch.writes_first else st.READ
     if pick_stored(w, d, k, c, buffer, tick, columns, rows):
         ch.picked_from = buffer
         return True
@@ -382,24 +367,24 @@ def _tick_split(w: Any, d: Any, k: Any, c: int, tick: int) -> bool:
     """Issue one command of a device that activates a row in two commands."""
     kept_apart()
     ch = w.channels[c]
-    if ch.cas_request != NONE:
+    if ch.cas_request != st.NONE:
         r = w.requests[ch.cas_request]
         if earliest(w, d, c, r.bank, d.wr if r.is_write else d.rd) > tick:
             return False
         ch.picked = ch.cas_request
         ch.picked_command = d.wr if r.is_write else d.rd
         ch.picked_from = ch.cas_from
-        ch.cas_request = NONE
+        ch.cas_request = st.NONE
         ch.cas_issued += 1
         _extend_wck(d, k, ch, ch.picked_command, tick)
         _serve(w, d, k, c, tick, False)
         return True
-    if ch.owner != NONE and ch.deadline <= tick:
+    if ch.owner != st.NONE and ch.deadline <= tick:
         ch.act2_forced += 1
         _finish_activation(w, d, k, c, tick)
         return True
     if not _pick(w, d, k, c, tick, True, 2):
-        if ch.owner == NONE:
+        if ch.owner == st.NONE:
             return False
         ch.act2_deferred += 1
         _finish_activation(w, d, k, c, tick)
@@ -409,7 +394,7 @@ def _tick_split(w: Any, d: Any, k: Any, c: int, tick: int) -> bool:
         _serve(w, d, k, c, tick, True)
         return True
     if not k.always_on and tick >= ch.wck_end:
-        if ch.owner != NONE and ch.deadline <= tick + 1:
+        if ch.owner != st.NONE and ch.deadline <= tick + 1:
             ch.act2_forced += 1
             _finish_activation(w, d, k, c, tick)
             return True
@@ -439,10 +424,10 @@ def _finish_activation(w: Any, d: Any, k: Any, c: int, tick: int) -> None:
     """Issue the second half of the activation under way."""
     ch = w.channels[c]
     index = ch.owner
-    ch.owner = NONE
+    ch.owner = st.NONE
     r = w.requests[index]
     b = w.banks[c * w.n_banks + r.bank]
-    b.state = OPENED
+    b.state = st.OPENED
     b.row = r.row
     relist_bank(w, c, r.bank)
     keep_active(w, c, index)
@@ -514,13 +499,13 @@ def _serve(w: Any, d: Any, k: Any, c: int, tick: int, may_close: bool) -> None:
             remove_request(w, c, ch.picked_from, index)
             if r.is_write:
                 w.is_buffered[r.address] = 0
-        if d.kind == SPLIT_ACTIVATION:
-            b.state = ACTIVATING
+        if d.kind == st.SPLIT_ACTIVATION:
+            b.state = st.ACTIVATING
             ch.owner = index
             ch.deadline = tick + d.aad
             relist_bank(w, c, bank)
         else:
-            b.state = OPENED
+            b.state = st.OPENED
             b.row = r.row
             relist_bank(w, c, bank)
             keep_active(w, c, index)
@@ -536,15 +521,15 @@ def _serve_head(w: Any, d: Any, k: Any, c: int, command: int, tick: int) -> None
     """Issue a command of the priority buffer's head, which leaves with its last one."""
     kept_apart()
     ch = w.channels[c]
-    entry = w.priority[c * PRIORITY_RING + ch.priority_first]
+    entry = w.priority[c * st.PRIORITY_RING + ch.priority_first]
     kind = entry >> 32
     target = entry & 0xFFFFFFFF
-    is_last = (command != d.prea and command != d.pre) or kind == PRECHARGE_BANK
+    is_last = (command != d.prea and command != d.pre) or kind == st.PRECHARGE_BANK
     if is_last:
-        ch.priority_first = (ch.priority_first + 1) % PRIORITY_RING
+        ch.priority_first = (ch.priority_first + 1) % st.PRIORITY_RING
         ch.n_priority -= 1
     ch.priority_bound = 0
-    if kind == REFRESH_ALL:
+    if kind == st.REFRESH_ALL:
         first = target * d.scope_banks
         _issue_all(w, d, k, c, command, first, tick)
         if command == d.prea:
@@ -552,7 +537,7 @@ def _serve_head(w: Any, d: Any, k: Any, c: int, command: int, tick: int) -> None
                 _close(w, k, c, bank)
         _pair(w, d, c, command, first, tick)
     else:
-        _issue(w, d, k, c, command, target, NONE, tick)
+        _issue(w, d, k, c, command, target, st.NONE, tick)
         if command == d.pre:
             _close(w, k, c, target)
         _pair(w, d, c, command, target, tick)
@@ -566,7 +551,7 @@ def _count_outcome(w: Any, ch: Any, c: int, index: int) -> None:
         return
     r.is_counted = 1
     b = w.banks[c * w.n_banks + r.bank]
-    if b.state != OPENED:
+    if b.state != st.OPENED:
         ch.misses += 1
     elif b.row == r.row:
         ch.hits += 1
@@ -583,14 +568,14 @@ def _close(w: Any, k: Any, c: int, bank: int) -> None:
         w.channels[c].n_capped -= 1
     b.n_columns = 0
     b.is_closing = 0
-    b.state = CLOSED
+    b.state = st.CLOSED
     relist_bank(w, c, bank)
 
 
 @helper
 def _pair(w: Any, d: Any, c: int, command: int, bank: int, tick: int) -> None:
     """Remember a row command on a rising edge, which restricts a falling edge."""
-    if d.kind != TWO_BUS or tick % 2 == 0:
+    if d.kind != st.TWO_BUS or tick % 2 == 0:
         return
     if command == d.rd or command == d.wr or command == d.rda or command == d.wra:
         return
@@ -598,7 +583,7 @@ def _pair(w: Any, d: Any, c: int, command: int, bank: int, tick: int) -> None:
     ch.pair_at = tick + (3 if command == d.act else 1)
     ch.pair_scope = bank // d.scope_banks
     is_all = command == d.prea or command == d.refab
-    ch.pair_bank = NONE if is_all else bank % d.scope_banks
+    ch.pair_bank = st.NONE if is_all else bank % d.scope_banks
 
 
 @helper
@@ -620,13 +605,13 @@ def _issue_all(w: Any, d: Any, k: Any, c: int, command: int, first: int, tick: i
         if rule.level <= d.scope_level:
             _apply(w, c, rule, w.node_of[first * w.n_levels + rule.level], tick)
             continue
-        last = NONE
+        last = st.NONE
         for bank in range(first, first + d.scope_banks):
             node = w.node_of[bank * w.n_levels + rule.level]
             if node != last:
                 _apply(w, c, rule, node, tick)
                 last = node
-    _record(w, d, k, c, command, first, NONE, True, tick)
+    _record(w, d, k, c, command, first, st.NONE, True, tick)
 
 
 @helper
@@ -634,7 +619,7 @@ def _apply(w: Any, c: int, rule: Any, node: int, tick: int) -> None:
     """Delay what a rule makes wait."""
     start = tick
     if rule.window > 1:
-        first = ((rule.slot * w.n_channels + c) * w.n_nodes + node) * MAX_WINDOW
+        first = ((rule.slot * w.n_channels + c) * w.n_nodes + node) * st.MAX_WINDOW
         for i in range(first, first + rule.window - 1):
             w.rings[i] = w.rings[i + 1]
         w.rings[first + rule.window - 1] = tick
@@ -661,7 +646,7 @@ def _record(
     """Count a command, and enter it into log, hash and energy account where wanted."""
     ch = w.channels[c]
     ch.n_issued[command] += 1
-    if k.is_counting and d.power_kind[command] != NONE:
+    if k.is_counting and d.power_kind[command] != st.NONE:
         rank = (c * d.n_banks + bank) // w.power_rules[0].banks_per_rank
         account_command(
             w.power_rules[0],
@@ -680,9 +665,9 @@ def _record(
     value = _mix(value, c)
     for level in range(1, d.n_levels):
         is_named = not is_all or level <= d.scope_level
-        value = _mix(value, w.number_of[bank * w.n_levels + level] if is_named else NONE)
-    value = _mix(value, w.requests[index].row if index != NONE else NONE)
-    value = _mix(value, w.requests[index].column if index != NONE else NONE)
+        value = _mix(value, w.number_of[bank * w.n_levels + level] if is_named else st.NONE)
+    value = _mix(value, w.requests[index].row if index != st.NONE else st.NONE)
+    value = _mix(value, w.requests[index].column if index != st.NONE else st.NONE)
     w.hash[0] = value
     n = w.channels[0].n_commands
     w.channels[0].n_commands += 1

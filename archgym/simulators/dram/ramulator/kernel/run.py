@@ -11,19 +11,7 @@ import numpy.typing as npt
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.kernel.bursts import pieces_of
 from archgym.simulators.dram.kernel.state import RULES, blank_account
-from archgym.simulators.dram.ramulator.kernel.state import (
-    ALL_BANK,
-    BANK,
-    CHANNEL,
-    CONTROLLER,
-    FAR,
-    MAX_WINDOW,
-    NONE,
-    PER_BANK,
-    PRIORITY_RING,
-    REQUEST,
-    UNCONSTRAINED,
-)
+from archgym.simulators.dram.ramulator.kernel import state as st
 from archgym.simulators.dram.ramulator.kernel.tables import device_tables
 from archgym.simulators.dram.ramulator.machine import Standard, has_energy, power_of
 
@@ -307,8 +295,8 @@ def placed_requests(
       address_numbers: (n,) integers, equal where addresses are equal.
       is_write: (n,) bool.
     """
-    table = np.zeros(len(addresses), dtype=REQUEST)
-    table["depart"] = NONE
+    table = np.zeros(len(addresses), dtype=st.REQUEST)
+    table["depart"] = st.NONE
     for name, place in decode(addresses, made, configuration).items():
         table[name] = place
     table["address"], table["is_write"] = address_numbers, is_write
@@ -356,11 +344,13 @@ def work_of(
         channels=_channels(c, tables.device, no_refresh),
         banks=_banks(n_channels * n_banks),
         used=np.zeros(n_channels * 2 * n_banks, dtype=np.int32),
-        ready=np.full(n_channels * n_nodes * int(d["n_commands"]), UNCONSTRAINED, np.int64),
+        ready=np.full(n_channels * n_nodes * int(d["n_commands"]), st.UNCONSTRAINED, np.int64),
         rings=np.full(
-            max(1, tables.n_windows) * n_channels * n_nodes * MAX_WINDOW, UNCONSTRAINED, np.int64
+            max(1, tables.n_windows) * n_channels * n_nodes * st.MAX_WINDOW,
+            st.UNCONSTRAINED,
+            np.int64,
         ),
-        priority=np.zeros(n_channels * PRIORITY_RING, dtype=np.int64),
+        priority=np.zeros(n_channels * st.PRIORITY_RING, dtype=np.int64),
         requests=requests,
         is_buffered=np.zeros(n_addresses, dtype=np.uint8),
         power_rules=power_rules,
@@ -374,7 +364,7 @@ def work_of(
 def _controller(
     c: Configuration, hashes: bool, counting: bool, no_refresh: bool
 ) -> npt.NDArray[Any]:
-    table = np.zeros(1, dtype=CONTROLLER)
+    table = np.zeros(1, dtype=st.CONTROLLER)
     k = table[0]
     k["width"] = c.width
     k["row_hit_first"] = c.scheduler == "FRFCFS-RowHit"
@@ -393,27 +383,27 @@ def _controller(
 
 
 def _channels(c: Configuration, device: npt.NDArray[Any], no_refresh: bool) -> npt.NDArray[Any]:
-    table = np.zeros(c.channels, dtype=CHANNEL)
+    table = np.zeros(c.channels, dtype=st.CHANNEL)
     for name in ("active_head", "active_tail", "owner", "cas_request", "refresh_part"):
-        table[name] = NONE
-    table["pair_at"] = NONE
+        table[name] = st.NONE
+    table["pair_at"] = st.NONE
     d = device[0]
     refresh = 0 if no_refresh else REFRESHES.index(c.refresh)
-    if refresh == ALL_BANK:
+    if refresh == st.ALL_BANK:
         table["refresh_at"] = c.scatter_interval or d["refi"]
-    elif refresh == PER_BANK:
+    elif refresh == st.PER_BANK:
         table["refresh_at"] = d["refi_bank"]
     else:
-        table["refresh_at"] = FAR
+        table["refresh_at"] = st.FAR
     # The first tick decides the write mode of every channel, idle ones included.
     table["wake"] = 1
     return table
 
 
 def _banks(n_banks: int) -> npt.NDArray[Any]:
-    table = np.zeros(n_banks, dtype=BANK)
+    table = np.zeros(n_banks, dtype=st.BANK)
     for name in ("head", "tail", "hit", "other"):
-        table[name] = NONE
+        table[name] = st.NONE
     return table
 
 
