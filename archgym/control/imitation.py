@@ -103,7 +103,7 @@ def imitate(
 
 
 def guarded(
-    network: Network, task: str | ControlTask, fallback: str = "hand", slope: float = 0.5
+    network: Network, task: str | ControlTask, fallback: str = "hand", slope: float = 4.0
 ) -> Network:
     """Return a network with a guard around what it sees in training, where it acts in turns.
 
@@ -119,13 +119,13 @@ def guarded(
     def act(episode: Episode) -> tuple[int, ...]:
         if episode.previous:
             seen.append(episode.observation)
-        # chosen: the rule in a third of twelve episodes, of which 1,000 observations are kept.
+        # chosen: the rule in a third of 24 episodes, of which 3,000 observations are kept.
         return (rule if (episode.number // 4 + turn) % 3 == 0 else network).act(episode)
 
-    for turn, name in enumerate(task.episodes("train")[:12]):  # noqa: B007 - of `act`
+    for turn, name in enumerate(task.episodes("train")[:24]):  # noqa: B007 - of `act`
         network.start(task, name)
         roll(task, name, act)
-    centres = np.random.default_rng(0).permutation(np.concatenate(seen))[:1000]
+    centres = np.random.default_rng(0).permutation(np.concatenate(seen))[:3000].astype(np.float32)
     guard = Guard(fallback, centres, slope)
     return Network(network.task, network.layers, network.activation, network.name, guard)
 

@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--task", required=True)
     parser.add_argument("--others", required=True, help="task of other programs")
     parser.add_argument("--fallback", default="hand")
-    parser.add_argument("--slopes", type=float, nargs="+", default=[0.0, 0.3, 0.5, 1.0, 3.0])
+    parser.add_argument("--slopes", type=float, nargs="+", default=[0.0, 1.0, 4.0])
     parser.add_argument("--episodes", type=int, default=6)
     options = parser.parse_args()
     task, others = task_of(options.task), task_of(options.others)

@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--fast", action="store_true", help="labels of runs under each action")
     parser.add_argument("--members", type=int, default=1, help="networks that are averaged")
     parser.add_argument("--fallback", help="rule of a guard, such as hand, of imitation")
-    parser.add_argument("--slope", type=float, default=0.5, help="of the guard")
+    parser.add_argument("--slope", type=float, default=4.0, help="of the guard")
     parser.add_argument("--steps", type=int, default=50_000, help="of reinforcement learning")
     parser.add_argument("--gamma", type=float, default=0.5, help="of reinforcement learning")
     parser.add_argument("--reward", default="saved", help="of reinforcement learning")
