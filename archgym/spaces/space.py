@@ -336,8 +336,7 @@ class DesignSpace:
         Raises:
           InvalidDesignError: As for `indices_of`.
         """
-        is_mapping = isinstance(values, Mapping)
-        return self.design({**self.default, **values} if is_mapping else values)
+        return self.design({**self.default, **values} if isinstance(values, Mapping) else values)
 
     @property
     def default(self) -> Design:
