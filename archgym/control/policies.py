@@ -151,7 +151,7 @@ class Guard:
 
     def bonus(self, recent: Sequence[np.ndarray]) -> np.ndarray:
         """Return what the other policy is preferred by, from distances of recent epochs, (n,)."""
-        return np.maximum(0.0, self.slope * (np.mean(recent, axis=0) - self._radius))
+        return np.asarray(np.maximum(0.0, self.slope * (np.mean(recent, axis=0) - self._radius)))
 
     def distances(self, observations: np.ndarray) -> np.ndarray:
         """Return distances to the third nearest centre; the nearest may be an outlier."""
