@@ -11,7 +11,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.agent.agent import Policy
-from archgym.checks import check_choice
+from archgym.checks import check_choice, check_line, check_number
 from archgym.control.tasks import ControlTask, Episode, best_static, reference, static, task_of
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError, unknown_name
 
@@ -146,7 +146,13 @@ class Guard:
 
     def __init__(self, fallback: str, centres: np.ndarray, slope: float) -> None:
         """Take the policy's name, observations of training (n, n_inputs), and the slope."""
-        self.fallback, self.centres, self.slope = fallback, centres, slope
+        if np.ndim(centres) != 2 or len(centres) < 3:
+            raise InvalidArgumentError(
+                "`centres` must be an array of three observations or more; got one of shape "
+                f"{np.shape(centres)}."
+            )
+        self.fallback, self.centres = check_line("fallback", fallback), centres
+        self.slope = check_number("slope", slope, 0.0)
         self._radius = float(np.quantile(self.distances(centres[::10]), 0.9))
 
     def bonus(self, recent: Sequence[np.ndarray]) -> np.ndarray:
@@ -192,6 +198,11 @@ class Network(ControlPolicy):
         )
         if not fits or not 1 <= len(layers) <= _MAX_LAYERS:
             raise InvalidArgumentError(f"Layers must follow each other; got shapes {sizes!r}.")
+        if guard is not None and guard.centres.shape[1] != sizes[0][0][0]:
+            raise InvalidArgumentError(
+                f"`guard` must have observations of {sizes[0][0][0]} numbers, as the first layer "
+                f"has; got {guard.centres.shape[1]}."
+            )
         check_choice("activation", activation, _ACTIVATIONS)
 
     def start(self, task: ControlTask, episode: str) -> None:
@@ -204,6 +215,8 @@ class Network(ControlPolicy):
                 f"{len(self.layers[-1][1])}."
             )
         _check_actions(self.task, task)
+        if self.guard is not None:
+            check_choice("fallback", self.guard.fallback, [*task.by_counters])
 
     def preferences(self, observations: np.ndarray) -> np.ndarray:
         """Return the last layer's values, (n, n_actions)."""
@@ -255,9 +268,12 @@ class Network(ControlPolicy):
             about, guard = held.description, None
             if "fallback" in about:
                 guard = Guard(about["fallback"], held.weights["centres"], about["slope"])
+            return Network(task, layers, activation, Path(path).stem, guard)
         except KeyError as error:
             raise FileFormatError(path, None, f"is not a policy of control: no {error}") from None
-        return Network(task, layers, activation, Path(path).stem, guard)
+        except InvalidArgumentError as error:
+            problem = str(error).removesuffix(".")
+            raise FileFormatError(path, None, f"is not a policy of control: {problem}") from None
 
     @staticmethod
     def from_sb3(task: str, model: Any) -> "Network":

@@ -388,6 +388,36 @@ def test_guard_takes_the_rules_action_where_nothing_was_seen(tmp_path: Path) -> 
     assert [found.act(episode) for _ in range(6)][-1] == (1,)
 
 
+@pytest.mark.parametrize(
+    ("fallback", "shape", "slope", "words"),
+    [
+        ("first", (9, 3), 1.0, "observations of 2 numbers"),
+        ("first", (1, 2), 1.0, "three observations or more"),
+        ("first", (9,), 1.0, "three observations or more"),
+        ("first", (9, 2), "steep", "`slope` must be"),
+        (5, (9, 2), 1.0, "`fallback` must be"),
+    ],
+)
+def test_file_with_a_wrong_guard_is_refused_in_one_line(
+    tmp_path: Path, fallback: object, shape: tuple[int, ...], slope: object, words: str
+) -> None:
+    about = {"task": "small", "activation": "tanh", "fallback": fallback, "slope": slope}
+    arrays = {"weights_0": np.zeros((2, 2)), "bias_0": np.zeros(2), "centres": np.zeros(shape)}
+    Policy("control", {}, about, arrays).save(tmp_path / "guarded.npz")
+
+    with pytest.raises(FileFormatError, match=words):
+        Network.read(tmp_path / "guarded.npz")
+
+
+def test_guard_falls_back_to_a_rule_alone() -> None:
+    task = task_of("dram-locality")
+    layers = [(np.zeros((2, len(task.actions))), np.zeros(len(task.actions)))]
+    own = Network("dram-locality", layers, guard=Guard("mine.npz", np.zeros((3, 2)), 1.0))
+
+    with pytest.raises(InvalidArgumentError, match="`fallback` must be"):
+        own.start(task, "")
+
+
 def test_guard_of_a_network_learns_where_it_goes() -> None:
     network = imitate(TASK, seed=0, rounds=1, episodes=2, horizon=1)
 
