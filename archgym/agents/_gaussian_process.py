@@ -125,7 +125,7 @@ class GaussianProcess:
 
     def predict(self, features: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return mean and standard deviation of each row of features, (n,) each."""
-        z = np.subtract(features, self._origin, out=self._room_like(5, features))
+        z = np.subtract(features, self._origin, out=self._room_like(1, features))
         z *= self._root
         squares = self._lengths(z)
         cross = self._kernel(z, self._z, squares, self._squares)
@@ -175,7 +175,7 @@ class GaussianProcess:
 
     def _lengths(self, z: np.ndarray) -> np.ndarray:
         """Return the squared length of each row, (n,)."""
-        return np.asarray(np.multiply(z, z, out=self._room_like(6, z)).sum(axis=1))
+        return np.asarray(np.multiply(z, z, out=self._room_like(2, z)).sum(axis=1))
 
     def _kernel(
         self, one: np.ndarray, other: np.ndarray, ones: np.ndarray, others: np.ndarray
@@ -198,7 +198,7 @@ class GaussianProcess:
           Five arrays, (n, m): sqrt(5) times the distances, exponentials of these but negative, the
           Matern-5/2 part for an amplitude of 1, products of the rows, and the kernel.
         """
-        rooms = tuple([self._room(number, (len(one), len(other))) for number in range(5)])
+        rooms = tuple(self._room(0, (5, len(one), len(other))))
         root, decay, matern, product, kernel = rooms
         loops = _loops()
         np.matmul(one, other.T, out=product)

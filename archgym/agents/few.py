@@ -311,18 +311,17 @@ class FewAgent(Agent):
 
     def _moves(self, design: np.ndarray) -> np.ndarray:
         """Return designs that differ from one in a single parameter, up to eight values each."""
-        found = []
         active = self._space.active(design[None, :])[0]
+        moves = []
         for place in np.flatnonzero(active & (self._space.sizes > 1)).tolist():
             size = int(self._space.sizes[place])
-            values = np.arange(size) if size <= 9 else self._rng.integers(size, size=8)
-            for value in values[values != design[place]].tolist():
-                moved = design.copy()
-                moved[place] = value
-                found.append(moved)
-        if not found:
+            values = range(size) if size <= 9 else self._rng.integers(size, size=8).tolist()
+            moves += [(place, value) for value in values if value != design[place]]
+        if not moves:
             return design[None, :]
-        return self._space.canonical(np.array(found))
+        found = np.tile(design, (len(moves), 1))
+        found[np.arange(len(moves)), [place for place, _ in moves]] = [value for _, value in moves]
+        return self._space.canonical(found)
 
     def _near(self, centres: np.ndarray, rate: float, n: int) -> np.ndarray:
         """Return `n` canonical designs around some."""

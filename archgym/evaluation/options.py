@@ -117,8 +117,9 @@ class DeclaredOption:
         names = self.option.names
         if names and not self.option.takes_file and value not in names:
             raise unknown_name(self.name.replace("_", " "), value, names)
-        # One id for ./a.yaml and a.yaml.
-        return str(value).removeprefix("./" * self.option.takes_file)
+        # One id for ./a.yaml and a.yaml; ./h100 is a file, and no name.
+        short = str(value).removeprefix("./" * self.option.takes_file)
+        return str(value) if short in names else short
 
     def text(self, given: Any, value: Any) -> str:
         """Return an option's value as a task's id states it, which `parsed` reads back."""

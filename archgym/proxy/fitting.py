@@ -315,7 +315,7 @@ def choose_setting(
             short["n_trees"] = min(int(short["n_trees"]), _SEARCH_TREES)
         squares = np.zeros(targets.shape[1])
         for train, test in parts:
-            for group in groups:
+            for group in map(np.array, groups):
                 model = kind.fit(features[train], targets[np.ix_(train, group)], short, seed)
                 error = model.predict(features[test]) - targets[np.ix_(test, group)]
                 squares[group] += (error**2).sum(axis=0)

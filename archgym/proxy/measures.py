@@ -258,9 +258,9 @@ def fit_doubt(
     errors = np.zeros((len(features), len(groups)))
     for train, test in parts:
         for place, (metrics, _) in enumerate(groups):
-            model = kind.fit(features[train], targets[np.ix_(train, metrics[:1])], setting, seed)
-            expected = model.predict(features[test])[:, 0]
-            errors[test, place] = np.abs(expected - targets[test, metrics[0]])
+            own = targets[:, metrics[0]]
+            model = kind.fit(features[train], own[train][:, None], setting, seed)
+            errors[test, place] = np.abs(model.predict(features[test])[:, 0] - own[test])
     some = np.sort(np.concatenate([test for _, test in parts]))
     doubt = model_kind("boosting").fit(features[some], errors[some], _SETTING, seed)
     assert isinstance(doubt, TreeEnsemble)

@@ -336,8 +336,7 @@ class DesignSpace:
         Raises:
           InvalidDesignError: As for `indices_of`.
         """
-        is_mapping = isinstance(values, Mapping)
-        return self.design({**self.default, **values} if is_mapping else values)
+        return self.design({**self.default, **values} if isinstance(values, Mapping) else values)
 
     @property
     def default(self) -> Design:
@@ -491,6 +490,8 @@ class DesignSpace:
 
         Inactive parameters have their defaults, and `canonical_form` has renamed equal parts.
         """
+        if not len(indices):
+            return indices.astype(np.int64)
         if len(indices) > _REMEMBERED or indices.dtype != np.int64:
             return self._renamed(self._resolved(indices))
         # The agent, the journal and the simulator ask for the same designs one after the other.

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 import pytest
 
-from archgym.errors import InvalidArgumentError, UnknownNameError
+from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.options import Option, declared, declared_options, make_simulator
 from archgym.evaluation.simulator import (
     Simulator,
@@ -158,3 +158,8 @@ def test_every_number_option_has_one_text() -> None:
                 value = min(option.option.low + 1, option.option.high)
                 forms = (value, f"{value:.6f}0", f"{value:.8e}")
                 assert len({option.text(form, option.parsed(form)) for form in forms}) == 1
+
+
+def test_path_in_this_folder_is_no_known_name() -> None:
+    with pytest.raises(ArchGymError, match="ddr4 cannot be read"):
+        make_simulator(simulator_class("dram"), None, None, {"device": "./ddr4"})

@@ -10,20 +10,10 @@ from typing import Final, final
 
 import numpy as np
 
+from archgym.simulators.soc.kernel import state as st
 from archgym.simulators.soc.kernel.canonical import columns_of
 from archgym.simulators.soc.kernel.graph import TaskGraph
-from archgym.simulators.soc.kernel.state import (
-    BANK_BYTES,
-    CLOCK_HZ,
-    KINDS,
-    OUTPUTS,
-    PROCESSOR_AREA,
-    PROCESSOR_ENERGY,
-    PROCESSOR_RATE,
-    SRAM,
-    Floats,
-    Rules,
-)
+from archgym.simulators.soc.kernel.state import Floats, Rules
 from archgym.simulators.soc.machine import CLOCKS
 from archgym.simulators.soc.metrics import measure
 from archgym.spaces.space import DesignSpace
@@ -113,12 +103,12 @@ class SocBounds:
             fastest = self._extreme(partial, clock, CLOCKS[-1], True)
             fastest = fastest * self._extreme(partial, unroll, 1.0, True) * g.accelerator_rate[t]
             frugal = g.accelerator_energy[t] * self._extreme(partial, unroll, 1.0, False)
-            rate = np.where(is_own[t], fastest, PROCESSOR_RATE)
-            joule = np.where(is_own[t], frugal, PROCESSOR_ENERGY)
+            rate = np.where(is_own[t], fastest, st.PROCESSOR_RATE)
+            joule = np.where(is_own[t], frugal, st.PROCESSOR_ENERGY)
             if offered:
                 is_free = on[t] < 0
-                rate = np.where(is_free, np.maximum(fastest, PROCESSOR_RATE), rate)
-                joule = np.where(is_free, np.minimum(frugal, PROCESSOR_ENERGY), joule)
+                rate = np.where(is_free, np.maximum(fastest, st.PROCESSOR_RATE), rate)
+                joule = np.where(is_free, np.minimum(frugal, st.PROCESSOR_ENERGY), joule)
                 least = self._extreme(partial, unroll, 1.0, False)
                 area_accelerators += np.where(is_own[t], g.accelerator_area[t] * least, 0.0)
             energy += joule * work[t] * share
@@ -143,7 +133,7 @@ class SocBounds:
             if work[g.parent[e]] > 0:
                 energy += g.bytes[e] * share * self._least_of(least_write, chosen)
 
-        columns = {name: np.zeros(n) for name in OUTPUTS}
+        columns = {name: np.zeros(n) for name in st.OUTPUTS}
         ends = self._ends(times, on, most_memory)
         columns |= {"latency_s": reduce(np.maximum, ends), "energy_j": energy * _SLACK}
         columns["accelerator_area_m2"] = area_accelerators * _SLACK
@@ -192,14 +182,14 @@ class SocBounds:
                     int(p) for p, c in zip(self._g.parent, self._g.child, strict=True) if c == t
                 }
                 peak = max(peak, self._held[t] + sum(self._held[p] for p in parents))
-        banks = int(np.ceil(max(np.ceil(peak * _SLACK), _LEAST_BYTES) / BANK_BYTES))
+        banks = int(np.ceil(max(np.ceil(peak * _SLACK), _LEAST_BYTES) / st.BANK_BYTES))
         table = self._table[:, :, 2]
         least = table[:, min(banks, table.shape[1] - 1) :].min(axis=1)
         column = int(self._columns.memories[0, 0])
         kinds = np.array(self._kinds(column))
         kind = np.where(partial[:, column] < 0, -1, kinds[np.maximum(partial[:, column], 0)])
-        for k in range(len(KINDS)):
-            area[0 if k == SRAM else 1] += np.where(kind == k, least[k] * _SLACK, 0.0)
+        for k in range(len(st.KINDS)):
+            area[0 if k == st.SRAM else 1] += np.where(kind == k, least[k] * _SLACK, 0.0)
         cost += _COST_LINK * np.ceil(peak * _SLACK / _BYTES_PER_COST)
         return (area[0], area[1]), cost
 
@@ -209,7 +199,7 @@ class SocBounds:
         sure = np.zeros(len(on[0]))
         for p in range(self._sizes[2]):
             sure += np.logical_or.reduce([is_cpu[t] & (on[t] == p) for t in counted])
-        return np.asarray(sure * PROCESSOR_AREA)
+        return np.asarray(sure * st.PROCESSOR_AREA)
 
     def _ends(
         self, times: list[np.ndarray], on: list[np.ndarray], most_memory: list[np.ndarray]
@@ -238,7 +228,7 @@ class SocBounds:
         """Return the highest rate of a bus or a memory [byte/s], (n,)."""
         wide = self._extreme(partial, width, 0.0, highest)
         fastest = self._extreme(partial, clock, CLOCKS[-1], highest)
-        return np.asarray(CLOCK_HZ * wide * fastest)
+        return np.asarray(st.CLOCK_HZ * wide * fastest)
 
     def _extreme(
         self, partial: np.ndarray, column: int, absent: float, highest: bool
@@ -255,7 +245,7 @@ class SocBounds:
     def _kinds(self, column: int) -> list[int]:
         """Return the kinds of memory that a parameter offers."""
         parameter = self._space.parameters[column]
-        return [KINDS.index(str(parameter.value(k))) for k in range(parameter.size)]
+        return [st.KINDS.index(str(parameter.value(k))) for k in range(parameter.size)]
 
     @staticmethod
     def _peak_of(rates: list[np.ndarray], chosen: np.ndarray) -> np.ndarray:

@@ -10,24 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import compiled, inlined
-from archgym.simulators.moe.kernel.caches import (
-    BELADY,
-    CYCLE,
-    EVENT,
-    EVICTIONS,
-    FIFO,
-    FORCED,
-    HITS,
-    INSERTIONS,
-    LEAST_STALE,
-    LFRU,
-    LFU,
-    MISSES,
-    PREDICTOR,
-    RANDOM,
-    STATIC,
-    CacheState,
-)
+from archgym.simulators.moe.kernel import caches
+from archgym.simulators.moe.kernel.caches import CacheState
 
 Array = npt.NDArray[Any]
 # chosen: beyond so many that go, parting all candidates is faster than a heap.
@@ -51,20 +35,20 @@ def _chance(block: int, event: int) -> float:
 @inlined
 def _first_key(cache: CacheState, policy: int, block: int) -> float:
     """Return the first sort key of a block: larger stays."""
-    if policy == LFU:
+    if policy == caches.LFU:
         return float(cache.frequency[block])
-    if policy == LFRU:
-        age = cache.counters[EVENT] - cache.last_event[block] + 1
+    if policy == caches.LFRU:
+        age = cache.counters[caches.EVENT] - cache.last_event[block] + 1
         return float(cache.frequency[block] / age)
-    if policy == FIFO:
+    if policy == caches.FIFO:
         return float(cache.inserted[block])
-    if policy == RANDOM:
-        return _chance(block, cache.counters[EVENT])
-    if policy in (STATIC, PREDICTOR):
+    if policy == caches.RANDOM:
+        return _chance(block, cache.counters[caches.EVENT])
+    if policy in (caches.STATIC, caches.PREDICTOR):
         return float(cache.priority[block])
-    if policy == LEAST_STALE:
-        return 1.0 if cache.last_cycle[block] == cache.counters[CYCLE] else 0.0
-    if policy == BELADY:
+    if policy == caches.LEAST_STALE:
+        return 1.0 if cache.last_cycle[block] == cache.counters[caches.CYCLE] else 0.0
+    if policy == caches.BELADY:
         return -float(cache.next_use[block])
     return float(cache.last_event[block])
 
@@ -72,7 +56,7 @@ def _first_key(cache: CacheState, policy: int, block: int) -> float:
 @inlined
 def _second_key(cache: CacheState, policy: int, block: int) -> float:
     """Return the second sort key of a block: recency where the first may be equal."""
-    has_second = policy in (LFU, STATIC, PREDICTOR, LEAST_STALE)
+    has_second = policy in (caches.LFU, caches.STATIC, caches.PREDICTOR, caches.LEAST_STALE)
     return float(cache.last_event[block]) if has_second else 0.0
 
 
@@ -206,8 +190,8 @@ def insert(cache: CacheState, bucket: int, block: int) -> None:
     cache.place[block] = at
     cache.used[bucket] += 1
     cache.resident[block] = 1
-    cache.inserted[block] = cache.counters[EVENT]
-    cache.counters[INSERTIONS] += 1
+    cache.inserted[block] = cache.counters[caches.EVENT]
+    cache.counters[caches.INSERTIONS] += 1
 
 
 @compiled
@@ -220,7 +204,7 @@ def evict(cache: CacheState, bucket: int, block: int) -> None:
     cache.place[moved] = at
     cache.used[bucket] -= 1
     cache.resident[block] = 0
-    cache.counters[EVICTIONS] += 1
+    cache.counters[caches.EVICTIONS] += 1
 
 
 @compiled
@@ -237,9 +221,9 @@ def begin_event(cache: CacheState, blocks: Array, n_blocks: int, cycle: int, mis
     Returns:
       How many missed.
     """
-    event = cache.counters[EVENT] + 1
-    cache.counters[EVENT] = event
-    cache.counters[CYCLE] = cycle
+    event = cache.counters[caches.EVENT] + 1
+    cache.counters[caches.EVENT] = event
+    cache.counters[caches.CYCLE] = cycle
     n_missed = 0
     for place in range(n_blocks):
         block = blocks[place]
@@ -250,8 +234,8 @@ def begin_event(cache: CacheState, blocks: Array, n_blocks: int, cycle: int, mis
         if cache.resident[block] == 0:
             missed[n_missed] = block
             n_missed += 1
-    cache.counters[MISSES] += n_missed
-    cache.counters[HITS] += n_blocks - n_missed
+    cache.counters[caches.MISSES] += n_missed
+    cache.counters[caches.HITS] += n_blocks - n_missed
     return n_missed
 
 
@@ -282,12 +266,12 @@ def end_event(
     if capacity == 0:
         return 0
     begin = cache.begin[bucket]
-    event = cache.counters[EVENT]
+    event = cache.counters[caches.EVENT]
     for place in range(n_missed):
         # A policy that ranks by age of residence ranks what has just come as the youngest.
         cache.inserted[missed[place]] = event
     n_worst = 0
-    if admission == FORCED:
+    if admission == caches.FORCED:
         if n_missed >= capacity:
             # All residents go; of what came, the best stay.
             n_wanted = n_missed - capacity
@@ -316,7 +300,7 @@ def _apply(cache: CacheState, bucket: int, missed: Array, n_missed: int, n_worst
     for place in range(n_missed):
         block = missed[place]
         if cache.asked[block] == -1:
-            cache.asked[block] = cache.counters[EVENT]
+            cache.asked[block] = cache.counters[caches.EVENT]
         else:
             insert(cache, bucket, block)
             n_kept += 1

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from archgym.runtime.kernels import helper, inlined
+from archgym.simulators.moe.kernel import caches
 from archgym.simulators.moe.kernel.cache_kernel import (
     _first_key,
     _is_worse,
@@ -21,19 +22,7 @@ from archgym.simulators.moe.kernel.cache_kernel import (
     insert,
     resize,
 )
-from archgym.simulators.moe.kernel.caches import (
-    EVENT,
-    FIFO,
-    FORCED,
-    LEAST_STALE,
-    LFRU,
-    LFU,
-    LRU,
-    NEVER,
-    RANDOM,
-    STATIC,
-    CacheState,
-)
+from archgym.simulators.moe.kernel.caches import CacheState
 from archgym.simulators.moe.kernel.columns import (
     ADMISSION,
     CAPACITY,
@@ -57,7 +46,7 @@ Array = npt.NDArray[Any]
 
 # What is ranked by these only rises until it leaves (`least-stale`: until the next step, when all
 # layers are stale).
-_RISING = (LRU, LFU, FIFO, STATIC, LEAST_STALE)
+_RISING = (caches.LRU, caches.LFU, caches.FIFO, caches.STATIC, caches.LEAST_STALE)
 
 
 @helper
@@ -71,10 +60,10 @@ def mark_all_stale(choices: Array, state: State) -> None:
 def mark_used(choices: Array, state: State, cache: CacheState, layer: int, is_first: bool) -> None:
     """Forget the worst blocks that a layer's event, the first of a step or not, may change."""
     policy = choices[REPLACEMENT]
-    if policy in (LFRU, RANDOM) or (policy == LEAST_STALE and is_first):
+    if policy in (caches.LFRU, caches.RANDOM) or (policy == caches.LEAST_STALE and is_first):
         mark_all_stale(choices, state)
     worst = state.layers[WORST, layer]
-    is_same = worst >= 0 and cache.asked[worst] < cache.counters[EVENT]
+    is_same = worst >= 0 and cache.asked[worst] < cache.counters[caches.EVENT]
     if not (is_same and policy in _RISING):
         state.layers[FOUND_FOR, layer] = STALE
 
@@ -156,7 +145,7 @@ def _worst_of_all(
 @helper
 def make_room(choices: Array, state: State, cache: CacheState, n_experts: int, block: int) -> bool:
     """Bring a prefetched block in; False if nothing may leave for it."""
-    event = cache.counters[EVENT]
+    event = cache.counters[caches.EVENT]
     layer = block // n_experts
     if state.numbers[N_HELD] >= choices[CAPACITY]:
         worst = _worst_of_all(choices, state, cache, event, event)
@@ -198,8 +187,8 @@ def keep_in_pool(
       loaded: Blocks.
     """
     policy = choices[REPLACEMENT]
-    is_forced = choices[ADMISSION] == FORCED
-    event = cache.counters[EVENT]
+    is_forced = choices[ADMISSION] == caches.FORCED
+    event = cache.counters[caches.EVENT]
     for place in range(n_loaded):
         block = loaded[place]
         layer = block // n_experts
@@ -208,7 +197,7 @@ def keep_in_pool(
             continue
         # Forced, what this event brought stays; else the worst of all leaves, be it new.
         keep_from = event if is_forced else event + 1
-        worst = _worst_of_all(choices, state, cache, keep_from, NEVER)
+        worst = _worst_of_all(choices, state, cache, keep_from, caches.NEVER)
         if worst < 0:
             continue
         if not is_forced:

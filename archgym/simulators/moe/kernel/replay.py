@@ -8,14 +8,8 @@ import numpy.typing as npt
 
 from archgym.checks import check_choice, check_whole
 from archgym.errors import InvalidArgumentError, SimulatorError
+from archgym.simulators.moe.kernel import caches
 from archgym.simulators.moe.kernel.caches import (
-    BELADY,
-    EVICTIONS,
-    HITS,
-    INSERTIONS,
-    MISSES,
-    SCOPES,
-    STATIC,
     CacheState,
     admission_code,
     layer_capacities,
@@ -170,12 +164,12 @@ def replay_events(
     from archgym.simulators.moe.kernel.replay_kernel import replay
 
     code, admitted = policy_code(policy), admission_code(admission)
-    check_choice("scope", scope, SCOPES)
+    check_choice("scope", scope, caches.SCOPES)
     check_whole("capacity", capacity, 0, events.n_blocks)
     blocks = events.blocks
     cache = cache_of(events, scope, capacity, priority, tie)
     future = np.empty(0, dtype=np.int64)
-    if code == BELADY:
+    if code == caches.BELADY:
         future = next_uses(blocks, events.offsets, events.n_blocks)
     event_misses = np.zeros(len(events.layers), dtype=np.int64)
     missed = np.zeros(int(np.diff(events.offsets).max(initial=1)), dtype=np.int32)
@@ -214,10 +208,10 @@ def checked_result(
       SimulatorError: They do not add up.
     """
     result = ReplayResult(
-        hits=int(cache.counters[HITS]),
-        misses=int(cache.counters[MISSES]),
-        insertions=int(cache.counters[INSERTIONS]),
-        evictions=int(cache.counters[EVICTIONS]),
+        hits=int(cache.counters[caches.HITS]),
+        misses=int(cache.counters[caches.MISSES]),
+        insertions=int(cache.counters[caches.INSERTIONS]),
+        evictions=int(cache.counters[caches.EVICTIONS]),
         residents=int(cache.resident.sum()),
         event_misses=event_misses,
     )
@@ -225,7 +219,7 @@ def checked_result(
         result.hits + result.misses != uses
         or result.insertions - result.evictions != result.residents
         or result.residents > capacity
-        or (policy != STATIC and result.insertions > result.misses)
+        or (policy != caches.STATIC and result.insertions > result.misses)
     ):
         raise SimulatorError(f"The counts of a cache must add up; got {result}.")
     return result

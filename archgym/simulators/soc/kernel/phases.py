@@ -8,19 +8,10 @@ import math
 from typing import Any, Final
 
 from archgym.runtime.kernels import compiled, entry_point
-from archgym.simulators.soc.kernel.state import (
-    BANK_BYTES,
-    OUTPUTS,
-    OWN,
-    PROCESSOR_AREA,
-    PROCESSOR_ENERGY,
-    PROCESSOR_RATE,
-    SRAM,
-    WINDOW_S,
-    BoundBy,
-)
+from archgym.simulators.soc.kernel import state as st
+from archgym.simulators.soc.kernel.state import BoundBy
 
-_N_OUTPUTS: Final = len(OUTPUTS)
+_N_OUTPUTS: Final = len(st.OUTPUTS)
 _NEW: Final = 0
 _LAUNCHED: Final = 1
 _ENDED: Final = 2
@@ -107,7 +98,7 @@ def _loads(g: Any, designs: Any, row: Any, s: Any) -> None:
     s.bus_used[:] = 0
     for t in range(tasks):
         on = designs.on[row, t]
-        if on == OWN:
+        if on == st.OWN:
             s.pe[t] = processors + t
             s.pe_bus[t] = designs.task_bus[row, t]
         else:
@@ -216,8 +207,8 @@ def _advance(
         executed = s.rate[t] * dt
         s.left[t] -= executed
         s.executed[t] += executed
-        energy = executed * PROCESSOR_ENERGY
-        if designs.on[row, t] == OWN:
+        energy = executed * st.PROCESSOR_ENERGY
+        if designs.on[row, t] == st.OWN:
             energy = executed * g.accelerator_energy[t] * designs.unroll[row, t]
         elif rules.free_processor_energy:
             energy = 0.0
@@ -366,8 +357,8 @@ def _rates(
         if g.work[t] == 0.0:
             s.rate[t] = 1.0
             continue
-        rate = PROCESSOR_RATE
-        if designs.on[row, t] == OWN:
+        rate = st.PROCESSOR_RATE
+        if designs.on[row, t] == st.OWN:
             rate = designs.clock[row, t] * designs.unroll[row, t] * g.accelerator_rate[t]
             if rules.free_accelerators:
                 rate = math.inf
@@ -497,10 +488,10 @@ def _account(
         if not is_used:
             continue
         kind = designs.memory_kind[row, m]
-        banks = math.ceil(max(math.ceil(s.peak[m]), _LEAST_BYTES) / BANK_BYTES)
+        banks = math.ceil(max(math.ceil(s.peak[m]), _LEAST_BYTES) / st.BANK_BYTES)
         s.energy_m[0, m] = _by_size(cacti, kind, banks, 0)
         s.energy_m[1, m] = _by_size(cacti, kind, banks, 1)
-        out[3 if kind == SRAM else 4] += _by_size(cacti, kind, banks, 2)
+        out[3 if kind == st.SRAM else 4] += _by_size(cacti, kind, banks, 2)
         out[7] += _COST_LINK * math.ceil(s.peak[m] / _BYTES_PER_COST)
         out[11] += 1.0
     _account_energy(g, designs, row, s, phases, out)
@@ -546,11 +537,11 @@ def _account_energy(g: Any, designs: Any, row: Any, s: Any, phases: Any, out: An
                 + s.phase_bytes[phase, 1, m] * s.energy_m[1, m]
             )
             total += energy
-            out[15 if designs.memory_kind[row, m] == SRAM else 16] += energy
+            out[15 if designs.memory_kind[row, m] == st.SRAM else 16] += energy
         s.phase_energy[phase] = total
         out[1] += total
     for t in range(g.work.shape[0]):
-        out[14 if designs.on[row, t] == OWN else 13] += s.task_pe[t]
+        out[14 if designs.on[row, t] == st.OWN else 13] += s.task_pe[t]
 
 
 @compiled
@@ -564,7 +555,7 @@ def _account_units(g: Any, designs: Any, row: Any, s: Any, out: Any) -> None:
             least = g.work[t]
     s.stamp[:] = 0
     for t in range(tasks):
-        if designs.on[row, t] == OWN:
+        if designs.on[row, t] == st.OWN:
             out[6] += g.accelerator_area[t] * designs.unroll[row, t]
             out[7] += _COST_ACCELERATOR * g.work[t] / least
             out[10] += 1.0
@@ -586,7 +577,7 @@ def _account_units(g: Any, designs: Any, row: Any, s: Any, out: Any) -> None:
         if s.stamp[p] > 0:
             out[9] += 1.0
         if s.stamp[p] > 1:
-            out[5] += PROCESSOR_AREA
+            out[5] += st.PROCESSOR_AREA
     for b in range(s.bus_used.shape[0]):
         out[7] += _COST_LINK * s.bus_used[b]
         out[12] += s.bus_used[b]
@@ -607,14 +598,14 @@ def _power_as_farsi(s: Any, phases: Any) -> float:
     """Return the highest mean over FARSI's windows of phases (section 8)."""
     low = up = 0
     last = -1
-    left = WINDOW_S
+    left = st.WINDOW_S
     power = 0.0
     for phase in range(phases):
         length = s.length[phase]
         if length == 0.0:
             continue
         if length > left:
-            left = WINDOW_S
+            left = st.WINDOW_S
             last = up + 1
             power = max(power, _mean_power(s, low, last))
             low = last
@@ -636,20 +627,20 @@ def _power_exact(s: Any, phases: Any) -> float:
     for phase in range(phases):
         total += s.length[phase]
         energy += s.phase_energy[phase]
-    if total <= WINDOW_S:
+    if total <= st.WINDOW_S:
         return energy / total if total > 0.0 else 0.0
     most = 0.0
     for first in range(phases):
         ahead = _energy_of_stretch(s, first, phases, 1)
         behind = _energy_of_stretch(s, first, -1, -1)
         most = max(most, ahead, behind)
-    return most / WINDOW_S
+    return most / st.WINDOW_S
 
 
 @compiled
 def _energy_of_stretch(s: Any, first: Any, stop: Any, step: Any) -> float:
     """Return the energy of the 10 ms that begin (step 1) or end (step -1) with a phase."""
-    left = WINDOW_S
+    left = st.WINDOW_S
     energy = 0.0
     phase = first
     while phase != stop:
