@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from archgym.studies.study import Study
 
 _INFEASIBLE_CODE = 3
-# chosen: more lines hide the other findings.
-_MOST_ENDS = 3
+_MOST_ENDS = 3  # chosen: more lines hide the other findings.
 _ENDINGS = {
     "agent": "The agent has no further designs to propose.",
     "patience": "The search ended by --patience: no better design for that many evaluations.",
