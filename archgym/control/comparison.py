@@ -10,13 +10,7 @@ import numpy as np
 
 from archgym.analysis.statistics import Interval
 from archgym.checks import check_whole
-from archgym.control.policies import (
-    ControlPolicy,
-    Oracle,
-    beam,
-    hindsight_score,
-    proven_bound,
-)
+from archgym.control.policies import ControlPolicy, Oracle, beam, hindsight_score, proven_bound
 from archgym.control.tasks import ControlTask, Rollout, roll, task_of, unit
 from archgym.errors import InvalidArgumentError
 
@@ -38,7 +32,7 @@ class Row:
       scores: (n_episodes,) cost over work.
       gain_percent: Share of the static action's cost that is saved; mean of episodes.
       gap_percent: Share of what the oracle saves; NaN where that is nothing.
-      p_value: Probability of such a gain by chance, one-sided sign-flip test; NaN if equal.
+      p_value: Chance of such a gain, one-sided sign-flip test; NaN if equal or of one episode.
     """
 
     policy: str
@@ -183,6 +177,8 @@ def _row(
         share = 100.0 * gains.mean() / most.mean()
     if most.mean() < _LEAST_GAP_PERCENT:
         share, shares = np.nan, shares[:0]
+    if len(gains) == 1:
+        means, shares = means[:0], shares[:0]
     return Row(
         policy,
         split,
@@ -204,7 +200,7 @@ def _interval(value: float, resampled: np.ndarray) -> Interval:
 
 def _p_value(gains: np.ndarray, rng: np.random.Generator) -> float:
     """Return the share of sign flips whose mean is at least the mean gain."""
-    if not gains.any():
+    if len(gains) == 1 or not gains.any():
         return float("nan")
     flips = rng.choice((-1.0, 1.0), size=(_RESAMPLES, len(gains)))
     at_least = (flips * np.abs(gains)).mean(axis=1) >= gains.mean() - 1e-12

@@ -8,7 +8,7 @@ import numpy as np
 
 from archgym.checks import check_whole
 from archgym.control.runs import Counter, Floats, Part, Run, completed
-from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
+from archgym.control.tasks import ControlTask, episodes_of, joined_names, product, seed_of, turns
 from archgym.errors import InvalidArgumentError, SimulatorError, unknown_name
 from archgym.evaluation.options import Option
 from archgym.simulators.cpu.kernel.cores.run import Cores
@@ -340,7 +340,7 @@ def _task(
     region = (_WARMUP[is_one], instructions)
     # A fast core runs on until the slow ones are done.
     n = (1 if is_one else 3) * sum(region) + _IN_FLIGHT
-    for each in programs.split("+"):
+    for each in joined_names(programs):
         if each not in GENERATORS and not looks_like_trace(each):
             raise unknown_name("workload", each, (*GENERATORS, *(f"FILE{end}" for end in ENDINGS)))
     named = {"train": programs, "held-out": programs, "programs": _NEW}
@@ -349,7 +349,7 @@ def _task(
     def traces(episode: str) -> tuple[InstructionTrace, ...]:
         split, first, number = seed_of(episode)
         first += 100 * number
-        mixed = named[split].split("+")
+        mixed = joined_names(named[split])
         return tuple(in_turns(mixed, n, first + c, f"{episode}-{c}") for c in range(cores))
 
     def begin(episode: str) -> Run:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, final
 import numpy as np
 
 from archgym.control.runs import Counter, Part, Run, completed
-from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
+from archgym.control.tasks import ControlTask, episodes_of, joined_names, product, seed_of, turns
 from archgym.errors import (
     InvalidArgumentError,
     InvalidDesignError,
@@ -377,7 +377,7 @@ def _drawn(kind: _Kind, channel: int) -> _Kind:
 
 def _kinds(names: str) -> tuple[_Kind, ...]:
     """Return the phases of names that + joins: of `_KINDS`, or traces."""
-    return tuple(_KINDS.get(name) or _recorded(name) for name in names.split("+"))
+    return tuple(_KINDS.get(name) or _recorded(name) for name in joined_names(names))
 
 
 def _task(

@@ -4,8 +4,8 @@ from typing import Final
 
 import numpy as np
 
-from archgym.checks import check_whole
-from archgym.control.policies import ControlPolicy, Network, Oracle, cheapest
+from archgym.checks import check_choice, check_whole
+from archgym.control.policies import ControlPolicy, Guard, Network, Oracle, cheapest, policy_of
 from archgym.control.runs import Floats
 from archgym.control.tasks import ControlTask, Episode, reference, roll, static, task_of
 from archgym.errors import InvalidArgumentError
@@ -100,6 +100,34 @@ def imitate(
         learner = Network(task.name, [*inner, (-weights, -bias)], "relu", "imitation")
     assert isinstance(learner, Network)
     return learner
+
+
+def guarded(
+    network: Network, task: str | ControlTask, fallback: str = "hand", slope: float = 4.0
+) -> Network:
+    """Return a network with a guard around what it sees in training, where it acts in turns.
+
+    Args:
+      task: Task that it was trained on, or its name.
+      fallback: Rule of the task, chosen on programs left out of training, not on those to test on.
+      slope: Slope of the guard.
+    """
+    task = task_of(task)
+    rule = policy_of(check_choice("fallback", fallback, [*task.by_counters]), task)
+    seen: list[np.ndarray] = []
+
+    def act(episode: Episode) -> tuple[int, ...]:
+        if episode.previous:
+            seen.append(episode.observation)
+        # chosen: the rule in a third of 24 episodes, of which 3,000 observations are kept.
+        return (rule if (episode.number // 4 + turn) % 3 == 0 else network).act(episode)
+
+    for turn, name in enumerate(task.episodes("train")[:24]):  # noqa: B007 - of `act`
+        network.start(task, name)
+        roll(task, name, act)
+    centres = np.random.default_rng(0).permutation(np.concatenate(seen))[:3000].astype(np.float32)
+    guard = Guard(fallback, centres, slope)
+    return Network(network.task, network.layers, network.activation, network.name, guard)
 
 
 def _is_of_work(task: ControlTask, name: str) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from archgym.checks import check_choice, check_whole
 from archgym.control.runs import Counter, Part, Run, completed
 from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
-from archgym.errors import InvalidDesignError
+from archgym.errors import InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.options import Option
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.moe.kernel import columns as col
@@ -164,6 +164,8 @@ _ACTIONS: Final = product(
         "max_tokens": (512, 2048, 8192),
     }
 )
+# chosen: two seconds of an episode, and a minute until the best static settings are known.
+_MOST_EPOCHS: Final = 20_000
 _LONG_PROMPTS: Final = {"train": 4000, "held-out": 4000, "programs": 2000}
 _DEFAULT, _SMALL_STEPS, _PROMPTS_FIRST = 7, 6, 17
 
@@ -205,6 +207,12 @@ def _task(
     episodes: Annotated[int, Option("Episodes of a split to test on.", low=1, high=5000)] = 10,
 ) -> ControlTask:
     """Return the task of one server."""
+    n_epochs = 2.0 * requests / rate * 1000.0 / epoch  # long prompts come more rarely
+    if n_epochs > _MOST_EPOCHS:
+        raise InvalidArgumentError(
+            f"An episode of {name!r} must have about {_MOST_EPOCHS:,} epochs at most; got about "
+            f"{n_epochs:,.0f}. Raise `rate` or `epoch`, or take fewer `requests`."
+        )
     simulator = _simulator(hardware, model)
     asked = replace(
         simulator.workload(simulator.default_workload).content, promise=Promise(ttft_ms, tpot_ms)

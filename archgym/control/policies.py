@@ -11,7 +11,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from archgym.agent.agent import Policy
-from archgym.checks import check_choice
+from archgym.checks import check_choice, check_line, check_number
 from archgym.control.tasks import ControlTask, Episode, best_static, reference, static, task_of
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError, unknown_name
 
@@ -137,6 +137,35 @@ class Ducb(ControlPolicy):
 
 
 @final
+class Guard:
+    """Preference for another policy's action, which grows with the distance from training.
+
+    Another action has to promise a saving of `slope` for each unit that recent observations lie
+    farther from those of training than 90 % of these lie from each other.
+    """
+
+    def __init__(self, fallback: str, centres: np.ndarray, slope: float) -> None:
+        """Take the policy's name, observations of training (n, n_inputs), and the slope."""
+        if np.ndim(centres) != 2 or len(centres) < 3:
+            raise InvalidArgumentError(
+                "`centres` must be an array of three observations or more; got one of shape "
+                f"{np.shape(centres)}."
+            )
+        self.fallback, self.centres = check_line("fallback", fallback), centres
+        self.slope = check_number("slope", slope, 0.0)
+        self._radius = float(np.quantile(self.distances(centres[::10]), 0.9))
+
+    def bonus(self, recent: Sequence[np.ndarray]) -> np.ndarray:
+        """Return what the other policy is preferred by, from distances of recent epochs, (n,)."""
+        return np.asarray(np.maximum(0.0, self.slope * (np.mean(recent, axis=0) - self._radius)))
+
+    def distances(self, observations: np.ndarray) -> np.ndarray:
+        """Return distances to the third nearest centre; the nearest may be an outlier."""
+        squares = [np.square(self.centres - each).sum(axis=1) for each in observations]
+        return np.sqrt(np.partition(squares, 2, axis=1)[:, 2])
+
+
+@final
 class Network(ControlPolicy):
     """A small network from an observation to a preference for each action, as data only.
 
@@ -149,6 +178,7 @@ class Network(ControlPolicy):
         layers: Sequence[tuple[np.ndarray, np.ndarray]],
         activation: str = "tanh",
         name: str = "network",
+        guard: Guard | None = None,
     ) -> None:
         """Take the layers.
 
@@ -157,8 +187,10 @@ class Network(ControlPolicy):
           layers: Weights (n_in, n_out) and biases (n_out,), first to last.
           activation: `tanh` or `relu`, after all but the last layer.
           name: Name for tables.
+          guard: Preference for another policy outside what was seen in training.
         """
-        self.name, self.task, self._activation = name, task, activation
+        self.name, self.task, self.activation, self.guard = name, task, activation, guard
+        self._recent: list[np.ndarray] = []
         self.layers = [(np.asarray(w, np.float64), np.asarray(b, np.float64)) for w, b in layers]
         sizes = [(w.shape, b.shape) for w, b in self.layers]
         fits = all(len(w) == 2 and b == w[1:] for w, b in sizes) and all(
@@ -166,6 +198,11 @@ class Network(ControlPolicy):
         )
         if not fits or not 1 <= len(layers) <= _MAX_LAYERS:
             raise InvalidArgumentError(f"Layers must follow each other; got shapes {sizes!r}.")
+        if guard is not None and guard.centres.shape[1] != sizes[0][0][0]:
+            raise InvalidArgumentError(
+                f"`guard` must have observations of {sizes[0][0][0]} numbers, as the first layer "
+                f"has; got {guard.centres.shape[1]}."
+            )
         check_choice("activation", activation, _ACTIVATIONS)
 
     def start(self, task: ControlTask, episode: str) -> None:
@@ -178,6 +215,8 @@ class Network(ControlPolicy):
                 f"{len(self.layers[-1][1])}."
             )
         _check_actions(self.task, task)
+        if self.guard is not None:
+            check_choice("fallback", self.guard.fallback, [*task.by_counters])
 
     def preferences(self, observations: np.ndarray) -> np.ndarray:
         """Return the last layer's values, (n, n_actions)."""
@@ -188,21 +227,30 @@ class Network(ControlPolicy):
         for number, (weights, bias) in enumerate(self.layers):
             values = values @ weights + bias
             if number + 1 < len(self.layers):
-                values = np.tanh(values) if self._activation == "tanh" else np.maximum(values, 0.0)
-        found: np.ndarray = values
-        return found
+                values = np.tanh(values) if self.activation == "tanh" else np.maximum(values, 0.0)
+        return np.asarray(values)
 
     def act(self, episode: Episode) -> tuple[int, ...]:
         """Return the preferred action of each agent; at first the best static one of training."""
         if episode.last is None:
+            self._recent = []
             return (reference(episode.task),) * episode.run.n_agents
-        return tuple(np.argmax(self.preferences(episode.observation), axis=1).tolist())
+        values = self.preferences(episode.observation)
+        if self.guard is not None:
+            # chosen: half of the shortest phases.
+            self._recent = [*self._recent[-5:], self.guard.distances(episode.observation)]
+            others = policy_of(self.guard.fallback, episode.task).act(episode)
+            values[range(len(values)), others] += self.guard.bonus(self._recent)
+        return tuple(np.argmax(values, axis=1).tolist())
 
     def write(self, path: str | Path) -> None:
         """Write the network to a file that ends in .npz."""
-        about = {"task": self.task, "activation": self._activation}
+        about: dict[str, Any] = {"task": self.task, "activation": self.activation}
         arrays = {f"weights_{number}": weights for number, (weights, _) in enumerate(self.layers)}
         arrays |= {f"bias_{number}": bias for number, (_, bias) in enumerate(self.layers)}
+        if self.guard is not None:
+            about |= {"fallback": self.guard.fallback, "slope": self.guard.slope}
+            arrays["centres"] = self.guard.centres
         Policy(_AGENT, {}, about, arrays).save(path)
 
     @staticmethod
@@ -217,9 +265,15 @@ class Network(ControlPolicy):
         try:
             layers = [(held.weights[weights], held.weights[bias]) for weights, bias in names]
             task, activation = str(held.description["task"]), str(held.description["activation"])
+            about, guard = held.description, None
+            if "fallback" in about:
+                guard = Guard(about["fallback"], held.weights["centres"], about["slope"])
+            return Network(task, layers, activation, Path(path).stem, guard)
         except KeyError as error:
             raise FileFormatError(path, None, f"is not a policy of control: no {error}") from None
-        return Network(task, layers, activation, Path(path).stem)
+        except InvalidArgumentError as error:
+            problem = str(error).removesuffix(".")
+            raise FileFormatError(path, None, f"is not a policy of control: {problem}") from None
 
     @staticmethod
     def from_sb3(task: str, model: Any) -> "Network":
@@ -338,8 +392,7 @@ class Oracle(ControlPolicy):
                 break
             part = branch.step(actions)
             cost, work = cost + part.cost, work + part.work
-        found: np.ndarray = cost / np.maximum(work, 1e-9)
-        return found
+        return np.asarray(cost / np.maximum(work, 1e-9))
 
     def act(self, episode: Episode) -> tuple[int, ...]:
         """Return the best action of each agent."""
@@ -394,7 +447,7 @@ def _branches(cost: float, work: float, episode: Episode) -> Iterator[tuple[floa
 
 
 def cheapest(costs: np.ndarray, last: int) -> int:
-    """Return the action of least cost; of equal ones the last, as where no request ends so soon."""
+    """Return the action of least cost: `last`, the one before, if among them, else the first."""
     return last if costs[last] <= costs.min() else int(np.argmin(costs))
 
 

@@ -1,5 +1,6 @@
 """Tasks of control: a design, settings that may change, and episodes to learn and to test on."""
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -159,7 +160,8 @@ def task_of(task: str | ControlTask) -> ControlTask:
         raise unknown_name("control task", name, _makers())
     known = task_options(name)
     changed: dict[str, Any] = {}
-    for part in filter(None, text.split(",")):
+    # A comma that neither an option nor a = follows is one of a path.
+    for part in filter(None, re.split(rf",(?=[^,=]*=|\s*(?:{'|'.join(known)})?\s*(?:,|$))", text)):
         option, _, value = map(str.strip, part.partition("="))
         if option not in known:
             raise unknown_name(f"option of task {name!r}", option, known)
@@ -169,8 +171,26 @@ def task_of(task: str | ControlTask) -> ControlTask:
             raise InvalidArgumentError(f"Option `{option}` of task {name!r} must be given once.")
         changed[option] = known[option].parsed(value)
     own = tuple((n, v) for n, v in changed.items() if v != known[n].default)
-    files = [Path(p) for _, value in own for p in str(value).split("+")]
-    return _made(name, own, tuple(p.stat().st_mtime_ns for p in files if p.is_file()))
+    files = [Path(p) for _, value in own for p in joined_names(str(value)) if _is_file(p)]
+    return _made(name, own, tuple(p.stat().st_mtime_ns for p in files))
+
+
+def joined_names(text: str) -> tuple[str, ...]:
+    """Return names that + joins; the name of a file that exists may have a + in it."""
+    parts, found = text.split("+"), []
+    while parts:
+        sizes = range(len(parts), 1, -1)
+        n = next((n for n in sizes if _is_file("+".join(parts[:n]))), 1)
+        found.append("+".join(parts[:n]))
+        del parts[:n]
+    return tuple(found)
+
+
+def _is_file(path: str) -> bool:
+    try:
+        return Path(path).is_file()
+    except OSError:
+        return False  # joined names may be too long for one
 
 
 @cache

@@ -99,7 +99,7 @@ class Session:
 
     def step(self, actions: tuple[Any, ...]) -> tuple[np.ndarray, list[dict[str, float]]]:
         """Run an epoch; return rewards (n_agents,) and an info for each agent."""
-        if self._episode is None or self._episode.is_over:
+        if (episode := self.episode).is_over:
             raise ArchGymError("An episode that is over must be reset before it is stepped.")
         for action in actions:
             if action not in range(len(self.task.actions)):
@@ -107,7 +107,7 @@ class Session:
                     f"An action must be a whole number from 0 to {len(self.task.actions) - 1}; got "
                     f"{action!r}."
                 )
-        part = self.episode.step(tuple(int(action) for action in actions))
+        part = episode.step(tuple(int(action) for action in actions))
         self.totals += (part.cost, part.work)
         ours = part.cost / np.maximum(part.work, 1e-9)
         theirs = self._theirs[min(self.episode.number, len(self._theirs)) - 1]

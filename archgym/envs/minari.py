@@ -13,10 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, final
 import numpy as np
 
 from archgym.checks import check_whole
-from archgym.errors import (
-    InvalidArgumentError,
-    MissingExtraError,
-)
+from archgym.errors import InvalidArgumentError, MissingExtraError
 from archgym.files.storage import make_folder, move_whole, scratch_folder, storage_errors
 
 if TYPE_CHECKING:
@@ -69,6 +66,8 @@ def record_minari(
       MissingExtraError: Minari is not installed.
       StorageError: The folder cannot be written.
     """
+    if hasattr(env, "possible_agents") or hasattr(env, "num_envs"):
+        raise InvalidArgumentError(f"`env` must be one, of one agent; got {type(env).__name__}.")
     root = _checked_root(id, out)
     n_episodes = check_whole("episodes", episodes, 1, _MAX_ROWS)
     played = []

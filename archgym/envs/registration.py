@@ -8,7 +8,7 @@ command line can handle a signal.
 
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, final
 
 if TYPE_CHECKING:
@@ -138,27 +138,26 @@ def _check_arguments(simulator: str, choices: "dict[str, Any]") -> None:
     """
     import inspect
 
-    from archgym.errors import unknown_name
     from archgym.evaluation.simulator import option_names, simulator_class, simulator_names
     from archgym.evaluation.task import Task
 
     if "stand_in" in choices and simulator not in simulator_names():
         return  # the file declares a simulator that is not installed
     known = {*inspect.signature(Task.make).parameters, *option_names(simulator_class(simulator))}
-    known -= {"simulator", "options"}
-    for name in choices:
-        if name not in known:
-            error = unknown_name("argument", name, known)
-            raise _unexpected_keyword(f"unexpected keyword argument {name!r}. {error}")
+    check_keywords(choices, known - {"simulator", "options"})
 
 
-def _unexpected_keyword(text: str) -> Exception:
-    from archgym.errors import UnknownNameError
+def check_keywords(choices: "dict[str, Any]", known: Iterable[str]) -> None:
+    """Raise an error that is a TypeError as well where an argument is unknown."""
+    from archgym.errors import UnknownNameError, unknown_name
 
     class UnexpectedKeywordError(UnknownNameError, TypeError):
         """An argument that neither the environment nor its task has."""
 
-    return UnexpectedKeywordError(text)
+    for name in choices:
+        if name not in known:
+            error = unknown_name("argument", name, known)
+            raise UnexpectedKeywordError(f"unexpected keyword argument {name!r}. {error}")
 
 
 def task_of(task: "Task | str", **choices: Any) -> "Task":

@@ -1,5 +1,6 @@
 """The Stable-Baselines3 vector environment, which that library wants in a form of its own."""
 
+import inspect
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, final
@@ -11,8 +12,8 @@ from archgym.checks import check_whole
 from archgym.control.tasks import ControlTask
 from archgym.envs.control import Session
 from archgym.envs.episodes import Episodes
-from archgym.envs.registration import CONTROL, task_of
-from archgym.errors import InvalidArgumentError, MissingExtraError
+from archgym.envs.registration import CONTROL, check_keywords, task_of
+from archgym.errors import ArchGymError, InvalidArgumentError, MissingExtraError
 from archgym.evaluation.task import Task
 from archgym.evaluation.trials import Evaluate
 
@@ -113,7 +114,8 @@ class Sb3VecEnv(VecEnv):
         self._actions = actions
 
     def step_wait(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, list[dict[str, Any]]]:
-        assert self._actions is not None
+        if self._actions is None:
+            raise ArchGymError("`step_wait` must follow `step_async`, or use `step`.")
         actions, self._actions = self._actions, None
         seen, rewards, ended, last = self._rows.step(actions)
         infos = [
@@ -235,6 +237,7 @@ class _ControlRows:
 
     def __init__(self, task: str | ControlTask, n_envs: int, choices: dict[str, Any]) -> None:
         n = check_whole("n_envs", n_envs, 1, _MAX_SESSIONS)
+        check_keywords(choices, inspect.signature(Session).parameters)
         self._sessions = [Session(task, **choices) for _ in range(n)]
         first = self._sessions[0]
         self.task, self._n_agents = first.task, first.n_agents

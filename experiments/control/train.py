@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from scipy.linalg import block_diag
 
-from archgym.control.imitation import imitate
+from archgym.control.imitation import guarded, imitate
 from archgym.control.policies import Network
 from archgym.control.tasks import task_of
 
@@ -82,6 +82,8 @@ def main() -> None:
     parser.add_argument("--horizon", type=int, default=1, help="of look-ahead, as of imitation")
     parser.add_argument("--fast", action="store_true", help="labels of runs under each action")
     parser.add_argument("--members", type=int, default=1, help="networks that are averaged")
+    parser.add_argument("--fallback", help="rule of a guard, such as hand, of imitation")
+    parser.add_argument("--slope", type=float, default=4.0, help="of the guard")
     parser.add_argument("--steps", type=int, default=50_000, help="of reinforcement learning")
     parser.add_argument("--gamma", type=float, default=0.5, help="of reinforcement learning")
     parser.add_argument("--reward", default="saved", help="of reinforcement learning")
@@ -110,7 +112,10 @@ def main() -> None:
                 )
                 for member in range(options.members)
             ]
-            averaged(members).write(path)
+            network = averaged(members)
+            if options.fallback:
+                network = guarded(network, options.task, options.fallback, options.slope)
+            network.write(path)
         print(f"{path}: {time.process_time() - started:.0f} s of processor time", flush=True)
 
 

@@ -1,6 +1,7 @@
 """Policies, oracle, comparison and training on a small task."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,9 +12,10 @@ from archgym.agent.agent import Policy
 from archgym.cli.commands.control import compare
 from archgym.control.comparison import compare_policies, picture
 from archgym.control.dram import _KINDS, DramRun, _by_locality, _simulator, in_turns
-from archgym.control.imitation import imitate
+from archgym.control.imitation import guarded, imitate
 from archgym.control.policies import (
     Ducb,
+    Guard,
     Network,
     Oracle,
     beam,
@@ -359,3 +361,87 @@ def test_policy_that_chooses_no_action_is_named() -> None:
     for action in (-1, 99):
         with pytest.raises(InvalidArgumentError, match="must be from 0 to 5"):
             roll(task, "held-out-0", lambda _, action=action: (action,))
+
+
+def test_guard_takes_the_rules_action_where_nothing_was_seen(tmp_path: Path) -> None:
+    seen = np.random.default_rng(0).random((300, 20)) * ([1.0] * 18 + [0.2, 0.0])
+    # Prefers the second action by an input, the rule the first one.
+    layers = [(np.array([[0.0, 1.0], *[[0.0, 0.0]] * 19]), np.zeros(2))]
+    task = replace(TASK, by_counters={"first": lambda counters, previous: 0})
+    Network("small", layers, guard=Guard("first", seen, 1.0)).write(tmp_path / "guarded.npz")
+    far = np.full((1, 20), 0.5, dtype=np.float32)
+    far[0, 19] = 9.0
+
+    found = Network.read(tmp_path / "guarded.npz")
+
+    guard = found.guard
+    assert guard is not None
+    assert np.median(guard.bonus([guard.distances(seen)])) < 0.1
+    assert guard.bonus([guard.distances(far)])[0] == pytest.approx(8.0, abs=1.0)
+    episode = Episode(task, "train-0")
+    episode.step((1,))
+    episode._shown[:] = far
+    assert Network("small", layers).act(episode) == (1,)
+    assert found.act(episode) == (0,)
+    # Of recent epochs most were seen in training.
+    episode._shown[:] = seen[:1]
+    assert [found.act(episode) for _ in range(6)][-1] == (1,)
+
+
+@pytest.mark.parametrize(
+    ("fallback", "shape", "slope", "words"),
+    [
+        ("first", (9, 3), 1.0, "observations of 2 numbers"),
+        ("first", (1, 2), 1.0, "three observations or more"),
+        ("first", (9,), 1.0, "three observations or more"),
+        ("first", (9, 2), "steep", "`slope` must be"),
+        (5, (9, 2), 1.0, "`fallback` must be"),
+    ],
+)
+def test_file_with_a_wrong_guard_is_refused_in_one_line(
+    tmp_path: Path, fallback: object, shape: tuple[int, ...], slope: object, words: str
+) -> None:
+    about = {"task": "small", "activation": "tanh", "fallback": fallback, "slope": slope}
+    arrays = {"weights_0": np.zeros((2, 2)), "bias_0": np.zeros(2), "centres": np.zeros(shape)}
+    Policy("control", {}, about, arrays).save(tmp_path / "guarded.npz")
+
+    with pytest.raises(FileFormatError, match=words):
+        Network.read(tmp_path / "guarded.npz")
+
+
+def test_guard_falls_back_to_a_rule_alone() -> None:
+    task = task_of("dram-locality")
+    layers = [(np.zeros((2, len(task.actions))), np.zeros(len(task.actions)))]
+    own = Network("dram-locality", layers, guard=Guard("mine.npz", np.zeros((3, 2)), 1.0))
+
+    with pytest.raises(InvalidArgumentError, match="`fallback` must be"):
+        own.start(task, "")
+
+
+def test_guard_of_a_network_learns_where_it_goes() -> None:
+    network = imitate(TASK, seed=0, rounds=1, episodes=2, horizon=1)
+
+    found = guarded(network, TASK)
+
+    assert found.guard is not None
+    assert network.guard is None
+    # Nothing was seen before the first epoch of an episode.
+    n_epochs = sum(len(static(TASK, name, 0).cost) - 1 for name in TASK.episodes("train"))
+    assert found.guard.centres.shape == (n_epochs, 20)
+    assert roll(TASK, "held-out-10", found.act).score < hindsight_score(TASK, "held-out-10")
+    with pytest.raises(InvalidArgumentError, match="`fallback` must be"):
+        guarded(network, TASK, "default")
+
+
+def test_one_episode_has_neither_interval_nor_p_value(capsys: pytest.CaptureFixture[str]) -> None:
+    found = compare_policies(TASK, [policy_of("hand", TASK)], n_episodes=1, horizons=(1,))
+
+    row = next(row for row in found.rows if row.policy == "hand")
+    assert np.isfinite(row.gain_percent.value)
+    assert np.isnan([row.gain_percent.low, row.gap_percent.high, row.p_value]).all()
+
+    compare(["hand"], task="dram-locality:requests=1000", episodes=1, horizon=[1])
+    shown = capsys.readouterr().out
+    assert "1 of its episodes" in shown
+    assert "– to –" in shown
+    assert "nan" not in shown

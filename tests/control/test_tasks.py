@@ -13,6 +13,7 @@ from archgym.control.rules.case import policies_of
 from archgym.control.tasks import (
     Episode,
     best_static,
+    joined_names,
     reference,
     roll,
     static,
@@ -249,3 +250,24 @@ def test_policies_of_equal_names_are_told_apart(tmp_path: Path) -> None:
 def test_options_state_the_defaults_of_their_task() -> None:
     assert task_options("cpu-cores-2")["data_rate"].default == 800
     assert task_of("dram-locality-ddr4:device=ddr5").doc.endswith("but with device=ddr5.")
+
+
+@pytest.mark.parametrize("name", ["a+b.stl", "a,b.stl"])
+def test_trace_whose_name_holds_a_separator_is_read(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Before: "Unknown workload 'a'" and "Unknown option 'b.stl'".
+    monkeypatch.chdir(tmp_path)
+    Path(name).write_text("".join(f"{8 * i}: read {64 * i:#x}\n" for i in range(1000)))
+
+    task = task_of(f"dram-locality:phases=stream+{name},requests=1000")
+
+    assert joined_names(f"stream+{name}+random") == ("stream", name, "random")
+    assert task_of(task.name) is task
+    assert len(static(task, "train-0", 0).cost) == 4
+
+
+def test_server_of_too_many_epochs_is_refused_before_it_starts() -> None:
+    for options in ("rate=0.001", "epoch=1"):  # took minutes before
+        with pytest.raises(InvalidArgumentError, match="must have about 20,000 epochs at most"):
+            task_of(f"moe-bursts:{options}")

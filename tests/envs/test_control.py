@@ -205,6 +205,19 @@ def test_stable_baselines_takes_a_mask_and_refuses_what_designs_have() -> None:
         Sb3VecEnv("archgym/DramControl-v0", 2, log="somewhere")
 
 
+def test_rows_of_stable_baselines_name_what_is_wrong() -> None:
+    pytest.importorskip("stable_baselines3")
+    from archgym.envs import Sb3VecEnv
+
+    with pytest.raises(UnknownNameError, match="Did you mean 'reward'"):
+        Sb3VecEnv("archgym/DramControl-v0", 2, rewards="saved")
+    env = Sb3VecEnv("archgym/DramControl-v0", 2)
+    with pytest.raises(ArchGymError, match="must be reset before it is used"):
+        env.step(np.zeros(2, dtype=int))
+    with pytest.raises(ArchGymError, match="must follow `step_async`"):
+        env.step_wait()
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("name", task_names())
 def test_every_task_steps_as_rows_of_stable_baselines(name: str) -> None:
@@ -231,6 +244,14 @@ def test_every_task_steps_as_rows_of_stable_baselines(name: str) -> None:
     assert np.isfinite(rewards).all()
     assert not over.any()
     assert len(infos) == env.num_envs
+
+
+def test_dataset_of_a_team_is_refused(tmp_path: Path) -> None:
+    from archgym.envs import record_minari
+
+    team: Any = parallel("archgym/DramControl-v0", channels=2)
+    with pytest.raises(InvalidArgumentError, match="must be one, of one agent; got Parallel"):
+        record_minari(team, lambda env, seen: {}, 1, tmp_path, id="archgym/x-v0", algorithm="x")
 
 
 def test_recorded_episodes_are_a_minari_dataset(tmp_path: Path) -> None:

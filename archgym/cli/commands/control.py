@@ -137,20 +137,20 @@ def compare(
         return
     heading(f"Task {chosen.name}: {chosen.doc}")
     for name in dict.fromkeys(row.split for row in result.rows):
-        say(f"Split {name}, {episodes} episodes; 95 % intervals over episodes:")
+        say(f"Split {name}, {episodes} of its episodes; 95 % intervals over them:")
         table(
             ("policy", "mean cost", "saved %", "interval", "of the gap %", "p"),
             [
                 (
-                    row.policy,
-                    number(sum(row.scores) / len(row.scores)),
-                    f"{row.gain_percent.value:.1f}",
-                    f"{row.gain_percent.low:.1f} to {row.gain_percent.high:.1f}",
-                    _or_dash(row.gap_percent.value, ".0f"),
-                    _or_dash(row.p_value, ".4f"),
+                    r.policy,
+                    number(sum(r.scores) / len(r.scores)),
+                    f"{g.value:.1f}",
+                    f"{_or_dash(g.low, '.1f')} to {_or_dash(g.high, '.1f')}",
+                    _or_dash(r.gap_percent.value, ".0f"),
+                    _or_dash(r.p_value, ".4f"),
                 )
-                for row in result.rows
-                if row.split == name
+                for r, g in ((row, row.gain_percent) for row in result.rows)
+                if r.split == name
             ],
             right=("mean cost", "saved %", "of the gap %", "p"),
         )
