@@ -115,7 +115,7 @@ def best_text(log: "StudyLog") -> str:
         is_default = dict(best.design) == dict(log.space.default)
         stayed = ": the default design stayed best" * is_default
         name = log.header.task["objective"]["name"]
-        return f"{text} for {name}{stayed}.{limits} `archgym show` lists the front."
+        return f"{text} for {name}{stayed}.{limits} `show` lists the front."
     column = [spec.name for spec in log.metrics].index(terms[0]["metric"])
     spec = log.metrics[column]
     default = float((log.weights @ log.reference)[column])
