@@ -29,8 +29,6 @@ _ROUNDS: Final = 60
 _MOST_ALIKE: Final = 8
 MOST_ROWS: Final = 450
 """Rows of a fold that take part at most. Chosen: the work grows with their cube."""
-CONFIGURATION: Final = "configuration"
-"""Name of the component that repeats of a measurement share."""
 # chosen: errors beyond this from what all others say count as if they were this far [sigma].
 _OUTLIER: Final = 3.0
 _LEAST: Final = 1e-4
@@ -302,20 +300,8 @@ def apart_from_repeats(
     noise = np.minimum(np.nanmedian(apart, axis=0) / edge, prior.noise)
     own = np.sqrt(np.array(prior.noise) ** 2 - noise**2)
     spread, rounded = (tuple(map(_rounded, each.tolist())) for each in (own, noise))
-    part = Component(CONFIGURATION, tuple(same), near, spread=spread)
+    part = Component("configuration", tuple(same), near, spread=spread)
     return replace(prior, components=(*prior.components, part), noise=rounded)
-
-
-def with_all_noise(prior: ErrorPrior) -> ErrorPrior:
-    """Return a prior for rows that are each of a bench of its own: as before `apart_from_repeats`.
-
-    Args:
-      prior: The prior that ships.
-    """
-    own = [part.spread for part in prior.components if part.name == CONFIGURATION]
-    kept = tuple(part for part in prior.components if part.name != CONFIGURATION)
-    noise = np.sqrt(np.sum(np.square([prior.noise, *own]), axis=0))
-    return replace(prior, components=kept, noise=tuple(noise.tolist()))
 
 
 def _deployments(fold: Fold, alike: Sequence[str]) -> Iterator[npt.NDArray[np.int64]]:

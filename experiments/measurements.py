@@ -33,7 +33,6 @@ from archgym.measurements.points import Points, Sides
 from archgym.measurements.prior import ErrorPrior, shipped_prior
 from archgym.measurements.process import ErrorProcess, Residuals, quantile
 from archgym.simulators.moe import MoeSimulator
-from evidence.errors import with_all_noise
 from evidence.moe.errors import (
     COLUMNS,
     LEVELS,
@@ -352,7 +351,6 @@ def held(reference: Path, table: Path) -> None:
     errors = measured_errors(rows, dict(zip(COLUMNS, columns, strict=True)))
     prior = shipped_prior("moe", MoeSimulator("closed-loop").metrics)
     assert prior is not None
-    prior = with_all_noise(prior)
     at = with_simulated(points(rows), rows, errors)
     results = []
     for deployment in sorted({row.names for row in rows}):

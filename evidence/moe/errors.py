@@ -173,7 +173,8 @@ def learn(
     ]
     alike = (*_DEPLOYMENT, *_LAYOUT)
     found = learned_prior(guess(known, source), folds, alike, most_rows=most_rows)
-    return matched(found, folds[1:], _DEPLOYMENT)
+    found = matched(found, folds[1:], _DEPLOYMENT)
+    return apart_from_repeats(found, folds[0], (*alike, *_OWN), _SAME_TIMES)
 
 
 def main() -> None:
@@ -186,10 +187,7 @@ def main() -> None:
         "engine or configuration"
     )
     at, errors = points(rows), left_out_errors(problem(rows))
-    found = learn(rows, at, errors, source)
-    all_rows = Fold(at, errors["configuration"], found.known)
-    same = (*_DEPLOYMENT, *_LAYOUT, *_OWN)
-    write_prior(apart_from_repeats(found, all_rows, same, _SAME_TIMES), _OUT)
+    write_prior(learn(rows, at, errors, source), _OUT)
 
 
 if __name__ == "__main__":
