@@ -86,11 +86,16 @@ def measurements_of(task: Task, log: StudyLog, path: Path) -> Path:
     with path.with_suffix(".csv").open("w", newline="") as handle:
         writer = csv.writer(handle)
         writer.writerow(["evaluation", "workload", *(f"{s.name} [{s.unit}]" for s in metrics)])
-        places = [[spec.name for spec in log.metrics].index(s.name) for s in metrics]
+        names = [spec.name for spec in log.metrics]
+        places = [names.index(s.name) for s in metrics]
         for row in rows:
             for at, weighted in enumerate(task.workloads):
                 shown = FACTOR * log.records.values[row, at, places]
-                found = zip(np.minimum(shown, [s.highest for s in metrics]), metrics, strict=True)
+                at_most = [
+                    log.records.values[row, at, names.index(s.below)] if s.below else s.highest
+                    for s in metrics
+                ]
+                found = zip(np.minimum(shown, at_most), metrics, strict=True)
                 texts = [repr(float(v)) if v > 0 or s.signed else "" for v, s in found]
                 if any(texts):
                     writer.writerow([log.records.seq[row], weighted.workload.name, *texts])
