@@ -92,7 +92,9 @@ def measurements_of(task: Task, log: StudyLog, path: Path) -> Path:
             for at, weighted in enumerate(task.workloads):
                 shown = FACTOR * log.records.values[row, at, places]
                 at_most = [
-                    log.records.values[row, at, names.index(s.below)] if s.below else s.highest
+                    log.records.values[row, at, names.index(s.below)]
+                    if s.below in names
+                    else s.highest
                     for s in metrics
                 ]
                 found = zip(np.minimum(shown, at_most), metrics, strict=True)
