@@ -248,7 +248,7 @@ def _search_jointly(
     n_own: int,
     relative_cost: float,
 ) -> np.ndarray:
-    """Log both parts of a search by an agent that models both fidelities; return their costs."""
+    """Log both parts of a joint search; return what had been spent after each batch of `task`."""
     costs = []
     with (
         Study.log(place / _SCREENING, cheaper) as cheaper_log,

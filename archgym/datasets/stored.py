@@ -92,7 +92,7 @@ def evaluation_ids(path: Path, batch: "pa.RecordBatch") -> np.ndarray:
 
 @final
 class FileContent:
-    """Rows of one file, counted as they pass: by study, and their ids in their order."""
+    """Number of rows of a file, by study, and a digest of their ids, taken batch by batch."""
 
     def __init__(self) -> None:
         self.rows = 0

@@ -214,8 +214,12 @@ def _parsed(text: str, specs: Sequence[MetricSpec], parameters: Sequence[str]) -
     return Limit(match["metric"], "<=" if match["sign"] == "<=" else ">=", bound)
 
 
-def check_limits(limits: Sequence[Limit], specs: Sequence[MetricSpec]) -> None:
+def check_limits(
+    limits: Sequence[Limit], specs: Sequence[MetricSpec], *, once: bool = False
+) -> None:
     """Refuse limits on unknown metrics and limits that contradict each other.
+
+    With `once`, two of one metric and sign are refused too; recorded tasks may have them.
 
     Raises:
       InvalidArgumentError: No value can meet two of the limits.
@@ -226,6 +230,11 @@ def check_limits(limits: Sequence[Limit], specs: Sequence[MetricSpec]) -> None:
         if limit.metric not in known:
             raise unknown_name("metric", limit.metric, known)
         for other in limits:
+            is_alike = (limit.metric, limit.sign) == (other.metric, other.sign)
+            if once and is_alike and limit != other:
+                raise InvalidArgumentError(
+                    f"Limits must be one of a kind; got {limit} and {other}. Remove one."
+                )
             is_pair = limit.metric == other.metric and (limit.sign, other.sign) == ("<=", ">=")
             if is_pair and limit.bound < other.bound:
                 raise InvalidArgumentError(

@@ -18,7 +18,7 @@ from archgym.errors import (
     UnknownNameError,
     unknown_name,
 )
-from archgym.evaluation.limits import Limit, check_limits, listed_texts, split_limits
+from archgym.evaluation.limits import Limit, check_limits, listed_texts, parse_limits, split_limits
 from archgym.evaluation.objective import (
     Objective,
     objective_from_json,
@@ -491,6 +491,7 @@ def resolve_objective(simulator: Simulator, choices: TaskChoices) -> Objective:
             objective = _objective(simulator, choices.objective, choices.revision)
     with _telling_where_metrics_are(simulator), choosing("subject_to"):
         if limits := choices.limits_of(simulator)[0]:
+            check_limits(parse_limits(limits, metrics), metrics, once=True)
             objective = subject_to(objective, limits, metrics)
         is_own = choices.minimise is not None or choices.maximise is not None
         objective = _with_limits_of(simulator, objective, is_own)

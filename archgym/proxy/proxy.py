@@ -158,7 +158,7 @@ def train(
 
 
 def _best(dataset: Dataset, rows: Rows) -> dict[str, dict[str, float]]:
-    """Return the best value of each metric with a goal that is learned from, by workload."""
+    """Return, by workload, the best feasible value in `rows` of each metric with a goal."""
     found: dict[str, dict[str, float]] = {}
     for place in np.unique(rows.workload[rows.feasible]).tolist():
         values = rows.values[rows.feasible & (rows.workload == place)]

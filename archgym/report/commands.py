@@ -76,7 +76,10 @@ def _aim(objective: Objective, known: dict[str, MetricSpec]) -> str:
 def _sought(term: Term, spec: MetricSpec) -> str:
     if term.target is not None:
         return f"{metric_title(spec)} {_BOUNDS[term.goal]} {quantity(term.target, spec.unit)}"
-    return f"{_WORDS[term.goal]} {metric_title(spec)}"
+    title = metric_title(spec)
+    # A share needs its unit where its name has one word.
+    shown = f"{title} percent" if spec.unit == "%" and " " not in title else title
+    return f"{_WORDS[term.goal]} {shown}"
 
 
 def task_words(recipe: Mapping[str, Any]) -> list[str]:

@@ -410,7 +410,7 @@ def range_ends(task: Task, log: StudyLog, executor: Executor | None = None) -> l
     """Return ordered parameters whose best value ends their range and improves on its neighbour.
 
     Neighbours that the study does not know are evaluated; no budget counts them. Simulators whose
-    evaluations may take long are not asked.
+    evaluations may take long are not asked. Parameters that number things are left out.
 
     Args:
       task: The study's task.
@@ -426,6 +426,10 @@ def range_ends(task: Task, log: StudyLog, executor: Executor | None = None) -> l
     for place, parameter in enumerate(task.space.parameters):
         at = int(design[place])
         if not (parameter.is_ordered and active[place] and parameter.size > 1):
+            continue
+        # Numbers of things, such as of buses, from 0, or from -1 for none; more is not further.
+        is_number = parameter.kind == "integer" and parameter.value(0) in (-1, 0)
+        if is_number and not parameter.unit:
             continue
         if at in (0, parameter.size - 1):
             inner = design.copy()
@@ -457,7 +461,7 @@ def _end_text(task: Task, design: np.ndarray, place: int) -> str:
     first, last = widest.value(0), widest.value(widest.size - 1)
     end = first if design[place] == 0 else last
     if value == end:
-        return f"{text}, where the model ends"
+        return f"{text}, where the space ends"
     if parameter.name in getattr(task.simulator, "held", ()):
         # A limit of the user's own, such as what his board has.
         return f"{text}, which this task sets; the model holds up to {end}"
@@ -476,5 +480,5 @@ def unreached_limits(log: StudyLog) -> list[str]:
         best = float(values.max(axis=1).min() if is_upper else values.min(axis=1).max())
         if best > limit.bound if is_upper else best < limit.bound:
             bound = grouped_number(limit.bound)
-            found.append(f"{limit.metric}: best {grouped_number(best)}; the limit asks for {bound}")
+            found.append(f"{limit.metric}: best {grouped_number(best)}, limit {bound}")
     return found

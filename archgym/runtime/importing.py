@@ -56,25 +56,26 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-def one_thread(function: Callable[P, R]) -> Callable[P, R]:
+def one_thread(function: Callable[P, R], user_api: str = "blas") -> Callable[P, R]:
     """Run a function's linear algebra on one thread, whatever the user's settings are.
 
     OpenBLAS takes all cores for matrices of a hundred rows, and is then several times slower on a
-    busy machine. One thread also gives the same last digits on every machine of a kind.
+    busy machine. One thread also gives the same last digits on every machine of a kind. With
+    `user_api="openmp"`, the trees of scikit-learn, which must be imported, have one thread.
     """
 
     @wraps(function)
     def run(*arguments: P.args, **named: P.kwargs) -> R:
-        with _controller().limit(limits=1, user_api="blas"):
+        with _controller(user_api).limit(limits=1):
             return function(*arguments, **named)
 
     return run
 
 
 @cache
-def _controller() -> Any:
-    """Return the controller of the libraries that are loaded, found once."""
+def _controller(user_api: str) -> Any:
+    """Return the controller of the libraries of a kind that are loaded, found once."""
     import scipy.linalg  # noqa: F401  # its own library is controlled too
     from threadpoolctl import ThreadpoolController
 
-    return ThreadpoolController()
+    return ThreadpoolController().select(user_api=user_api)

@@ -16,7 +16,7 @@ import numpy as np
 
 from archgym.checks import check_number
 from archgym.evaluation.executor import within
-from archgym.evaluation.limits import Limit, violations
+from archgym.evaluation.limits import LIMITED_REWARD, Limit, violations
 from archgym.evaluation.objective import INFEASIBLE_REWARD, Objective
 from archgym.evaluation.simulator import FAILED
 from archgym.evaluation.task import Task
@@ -63,9 +63,10 @@ class Proof:
     def gap_percent(self) -> float | None:
         """Gain that an unknown design may bring [%], as `exp` of the difference in reward.
 
-        It is the ratio of the metric where the objective has one; None if nothing is known.
+        It is the ratio of the metric where the objective has one; None if nothing is known, or the
+        best design that is known misses a limit.
         """
-        gap = self.bound - self.reward
+        gap = self.bound - self.reward if self.reward > LIMITED_REWARD else math.inf
         return 100.0 * math.expm1(max(0.0, gap)) if math.isfinite(gap) and gap < 20.0 else None
 
     def digest(self, task: Task) -> str:

@@ -45,7 +45,7 @@ class Pace:
         self.batch = 1
 
     def take(self, n: int, took_s: float) -> None:
-        """Learn from a batch of `n` designs."""
+        """Set the next batch's size from one of `n` designs that took `took_s`."""
         fitting = int(_BATCH_S * n / max(took_s, 1e-9))
         self.batch = max(1, min(_MAX_BATCH, fitting, _GROWTH * self.batch))
 

@@ -402,7 +402,7 @@ def _chunks(archive: Archive, info: TraceInfo) -> Iterator[MemoryTrace]:
 
 
 def _info(archive: Archive, max_records: int) -> TraceInfo:
-    """Return the header's fields."""
+    """Return the checked header; ValueError if it is wrong or claims over `max_records`."""
     header = archive.header(_HEADER)
     if header.get("format") != _FORMAT or header.get("version") != _VERSION:
         raise ValueError(

@@ -35,7 +35,7 @@ def _gups(rng: np.random.Generator, n: int, start: int) -> _Accesses:
 
 
 def _kmer(rng: np.random.Generator, n: int, start: int) -> _Accesses:
-    """Return accesses of a program that counts words of a genome, by reads of 100 bases."""
+    """Return accesses of a count of words in a genome, 80 a read; `start` numbers blocks of `n`."""
     base = rng.integers(_GENOME, size=-(-n // 80))[:, None] + np.arange(80)
     word = base.ravel()[:n]
     slot = 16 * scattered(word.astype(np.uint64), _SLOTS).astype(np.int64)

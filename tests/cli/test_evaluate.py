@@ -109,3 +109,10 @@ def test_target_objective_is_understood(archgym: Archgym) -> None:
     ran = archgym("evaluate", "plugin", "--objective", "target:power_mw<=100", "--json")
 
     assert ran.json["reward"] == 0
+
+
+def test_value_that_is_ignored_is_not_shown_as_the_design(archgym: Archgym) -> None:
+    ran = archgym("evaluate", "plugin", "--set", "mode=off", "--set", "boost=2")
+
+    assert "its value is ignored" in ran.err
+    assert "boost" not in ran.out

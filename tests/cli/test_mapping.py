@@ -45,7 +45,10 @@ def test_map_takes_a_whole_network(archgym: Archgym) -> None:
         (("map", LAYER, "--mapping", "no.yaml"), "no.yaml"),
         (("workload", "show", "resnet18"), "resnet-18"),
         (("workload", "import", "no.onnx", "--out", "x.txt"), ".csv"),
-        (("workload", "import", "no.onnx", "--out", "x.csv", "--size", "n=0"), "above 0"),
+        (
+            ("workload", "import", "no.onnx", "--out", "x.csv", "--size", "n=0"),
+            "whole number from 1",
+        ),
     ],
 )
 def test_what_is_wrong_is_told_in_one_line(
@@ -125,3 +128,10 @@ def test_map_takes_studies_for_architecture_and_mapping(archgym: Archgym) -> Non
         refused = archgym("map", layer, *words)
         assert (refused.code, refused.err.count("\n")) == (1, 1)
         assert what in refused.err
+
+
+def test_options_that_a_network_does_not_take_are_refused(archgym: Archgym) -> None:
+    ran = archgym("map", "resnet-18", "--out", "mapping.json")
+
+    assert ran.code == 1
+    assert "need a layer, such as resnet-18/fc" in ran.err

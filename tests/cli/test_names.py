@@ -161,3 +161,16 @@ def test_describe_marks_the_default_of_every_option(name: str) -> None:
             assert option.parsed(marked[0]) == option.default
         else:
             assert option.default in ("", None) or not low <= option.default <= high
+
+
+def test_list_of_options_has_their_documentation_and_defaults(archgym: Archgym) -> None:
+    ran = archgym("list", "options", "--simulator", "plugin")
+
+    assert "Size of the device. small*, large" in " ".join(ran.out.split())
+
+
+def test_describe_names_usual_limits_and_reasons_of_the_model(archgym: Archgym) -> None:
+    text = " ".join(archgym("describe", "moe").out.split())
+
+    assert "--minimise and --maximise also keep" in text
+    assert "The toy overheats." in archgym("describe", "plugin").out

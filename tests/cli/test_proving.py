@@ -2,11 +2,16 @@
 
 from typing import Any
 
+import numpy as np
+import pytest
+
 import archgym as archgym_package
+from archgym.cli.commands.decide import _write_proof
 from archgym.evaluation.task import Task
 from archgym.studies.study import Study
-from archgym.tables import build_table
+from archgym.tables import Proof, build_table
 from tests.cli.conftest import Archgym
+from tests.toys import ToySimulator
 
 
 def test_better_design_than_that_of_a_study_is_found_and_proven(archgym: Archgym) -> None:
@@ -73,3 +78,32 @@ def test_study_of_a_function_and_a_table_of_another_simulator_are_told(archgym: 
     other = archgym("prove", "plugin", "--table", "own.parquet")
     assert "must be of the study's simulator, 'plugin'; own.parquet is of 'own'." in other.err
     assert archgym("prove", "own", "--table", "own.parquet").code == 0
+
+
+def test_gap_to_a_design_that_misses_a_limit_has_no_percentage(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    task = Task.make(ToySimulator(), "light", subject_to="latency_ns <= 50")
+    designs = next(iter(task.space.enumerate(chunk=64)))
+    over = designs[int(np.argmin(task.evaluate(designs).reward))]
+    limited = Proof("bounds", -20.2, over, -4.6, 9, 9, 0.1)
+
+    _write_proof(limited, task, -20.2)
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert "the best known misses latency_ns" in said
+    assert "a design that meets all limits may have reward up to -4.6." in said
+    assert limited.to_json(task)["gap_percent"] is None
+
+
+def test_better_design_of_a_proof_differs_in_its_digits_and_has_a_command(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    task = Task.make("dram", "stream")
+    found = Proof("bounds", 1.633030001, task.space.default_indices, 1.633030001, 1, 1, 0.1)
+
+    _write_proof(found, task, 1.63303)
+
+    said = capsys.readouterr().out
+    assert "than the study's 1.63303, reward 1.633030001" in said
+    assert "archgym evaluate dram/" in said

@@ -8,7 +8,9 @@ from archgym.cli.app import run
 from archgym.datasets import build_dataset
 from archgym.evaluation.task import Task
 from archgym.proxy import ProxySimulator
+from archgym.studies.snapshot import read_study
 from archgym.studies.study import Study
+from tests.cli.conftest import Archgym
 
 
 def call(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
@@ -70,7 +72,7 @@ def test_proxy_is_trained_shown_used_and_verified(
     code, out, _ = call(capsys, "explain", "default", "dram", "--from-proxy", file)
     assert code == 0
     assert "use the simulator dram" in " ".join(out.split())
-    again = out.split("To evaluate an entry again: archgym ")[1]
+    again = out.split("To evaluate ")[1].split(": archgym ")[1]
     code, out, _ = call(capsys, *shlex.split(again), "--json")
     assert code == 0
 
@@ -176,3 +178,19 @@ def test_resuming_on_a_changed_proxy_says_which_it_was(
 
     assert code == 1
     assert f"option `proxy` differs now: it was {digests[0]!r} and is {digests[1]!r}" in err
+
+
+def test_prediction_of_an_infeasible_design_has_its_reason_and_exit_code(archgym: Archgym) -> None:
+    archgym("search", "plugin", "--budget", "60", "--agent", "random", "--out", "s")
+    archgym("dataset", "build", "s", "--out", "d")
+    assert archgym("proxy", "train", "d", "--out", "p.npz", "--model", "linear").code == 0
+    space = read_study(Path("s")).space
+    broken = next(r for rows in space.enumerate() for r in rows if not space.feasible(r[None])[0])
+    given = [f"--set={name}={value}" for name, value in space.design_at(broken).items()]
+
+    ran = archgym("proxy", "predict", "p.npz", *given)
+    as_json = archgym("proxy", "predict", "p.npz", *given, "--json")
+
+    assert (ran.code, as_json.code) == (3, 3)
+    assert ran.err.endswith("The design is infeasible: The buffer is too large.\n")
+    assert as_json.json["infeasible"] == "The buffer is too large."

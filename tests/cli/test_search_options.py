@@ -202,3 +202,25 @@ def test_resume_of_a_log_names_no_agent(archgym: Archgym) -> None:
 
     assert ran.code == 1
     assert "None" not in ran.out + ran.err
+
+
+def test_ends_of_ranges_are_few_and_those_of_quantities(archgym: Archgym) -> None:
+    ran = archgym("search", "soc", "-a", "genetic", "-n", "40", "--seed", "5", "--out", "s")
+    ends = [line for line in ran.out.splitlines() if "at the end of its range" in line]
+
+    assert len(ends) == 3
+    assert not any(f"_{what}`" in line for line in ends for what in ("bus", "memory", "parent"))
+    assert "No evaluated design meets the limit on latency_s: best" in ran.out
+
+
+def test_budget_above_the_size_of_the_space_is_noticed(archgym: Archgym) -> None:
+    ran = archgym("search", "plugin", "-a", "random", "-n", "6000", "--patience", "2", "--out", "s")
+
+    assert "The space has only 5,280 combinations; the budget is 6,000 evaluations." in ran.err
+
+
+def test_default_design_that_stays_best_of_several_terms_is_named(archgym: Archgym) -> None:
+    ran = archgym("search", "kv", "-a", "random", "-n", "1", "--start", "default", "--out", "s")
+
+    assert "most hit percent and" in ran.out
+    assert "the default design stayed best. `archgym show` lists the front." in ran.out

@@ -373,6 +373,20 @@ class ReliefOfAnotherCost(Sound):
     relief: Mapping[str, tuple[str, ...]] = {"wait": ("mode",)}
 
 
+class IgnoredCost(Sound):
+    costs: Mapping[str, str] = {"wait": "waiting"}
+
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        return self.simulate(indices, workload)
+
+
+class WorseWithoutACost(IgnoredCost):
+    def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
+        result = self.simulate(indices, workload)
+        result.values[:, 0] *= 2
+        return result
+
+
 class ExportMissing(Sound):
     exports: Mapping[str, str] = {"verilog": "A module."}
 
@@ -448,6 +462,8 @@ SIMULATORS: list[tuple[type[Simulator], str]] = [
     (LimitOnAnotherMetric, "must hold a Limit on a known metric"),
     (ReliefByAnotherParameter, "must name parameters"),
     (ReliefOfAnotherCost, "must name `costs`"),
+    (IgnoredCost, "one of `costs` must change"),
+    (WorseWithoutACost, "must not be twice as bad without cost 'wait'"),
     (ExportMissing, "'verilog' must export"),
     (ExportOfBytes, "must return texts of files"),
     (StrangeGroup, "name parameters"),

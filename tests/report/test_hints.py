@@ -49,8 +49,8 @@ def test_value_at_the_end_of_its_range_is_named_with_the_way_on(tmp_path: Path) 
     # user's own, and no hint proposes to break it.
     executor = Mock()
     assert range_ends(held, log, executor) == [
-        "`dispatch_width` is at the end of its range, 6, where the model ends",
-        "`execute_width` is at the end of its range, 6, where the model ends",
+        "`dispatch_width` is at the end of its range, 6, where the space ends",
+        "`execute_width` is at the end of its range, 6, where the space ends",
         "`rob` is at the end of its range, 224, which this task sets; the model holds up to 512",
     ]
     # The grid has evaluated every neighbour.
@@ -82,5 +82,5 @@ def test_limit_that_no_design_meets_is_named_with_the_best_value(tmp_path: Path)
     best = result.log.records.values[:, 0, column].min()
 
     assert unreached_limits(result.log) == [
-        f"total_time_ns: best {grouped_number(best)}; the limit asks for 1,000"
+        f"total_time_ns: best {grouped_number(best)}, limit 1,000"
     ]

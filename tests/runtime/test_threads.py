@@ -1,6 +1,9 @@
 """Tests of linear algebra on one thread."""
 
+from typing import Any
+
 import numpy as np
+import pytest
 from threadpoolctl import threadpool_info
 
 from archgym.agents.few import FewAgent
@@ -36,3 +39,23 @@ def test_agent_thinks_on_one_thread() -> None:
     agent.ask()
 
     assert set(seen) == {1}
+
+
+def test_trees_of_few_rows_grow_on_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    from sklearn.ensemble import HistGradientBoostingRegressor as Trees
+    from sklearn.utils._openmp_helpers import _openmp_effective_n_threads
+
+    from archgym.proxy.models.boosting import BoostingKind
+
+    threads: set[int] = set()
+    fit = Trees.fit
+
+    def counted(self: Any, *given: Any) -> Any:
+        threads.add(_openmp_effective_n_threads())
+        return fit(self, *given)
+
+    monkeypatch.setattr(Trees, "fit", counted)
+    rows = np.random.default_rng(0).random((40, 3))
+    BoostingKind().fit(rows, rows[:, :1], BoostingKind.settings[0], 0)
+
+    assert threads == {1}

@@ -19,7 +19,7 @@ from archgym.cli.options.task import (
     task_choices,
 )
 from archgym.errors import InvalidArgumentError
-from archgym.files.storage import file_stem
+from archgym.files.storage import file_stem, make_folder
 
 if TYPE_CHECKING:
     from archgym.codesign import Outcome
@@ -67,6 +67,7 @@ def codesign(
         raise InvalidArgumentError("`--seconds` needs `--prove`.")
     task = make_task(task_choices(simulator, TaskOptions(model, goal), hold))
     folder = out or Path("runs") / f"codesign-{file_stem(task.id)[:60]}-{task.digest[:8]}"
+    make_folder(folder)
     with prompt_stops(), StageBar() as bar:
         found = []
         for each in compare_strategies(
@@ -140,13 +141,10 @@ def _write(
 
 
 def _write_proof(proven: "Proof", task: "Task") -> None:
-    if proven.is_optimal:
-        outcome = "Proven"
-    elif proven.gap_percent is None:
-        outcome = "Not proven; nothing is known about the designs that are left; raise --seconds"
-    else:
-        gap = number(proven.gap_percent)
-        outcome = f"Not proven; no design is more than {gap} % better; raise --seconds"
+    from archgym.cli.views.study import proof_text
+
+    more = f"Not proven; {proof_text(proven, task)}; raise --seconds"
+    outcome = "Proven" if proven.is_optimal else more
     say(
         f"{outcome}: {task.space.size:,} combinations, {proven.n_bounded:,} bounds, "
         f"{proven.n_evaluated:,} designs simulated, {duration(proven.seconds)}; digest "

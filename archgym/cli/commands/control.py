@@ -114,7 +114,7 @@ def compare(
         check_whole("--horizon", ahead, 1)
     check_whole("--episodes", episodes, 1, min(len(chosen.episodes(name)) for name in splits))
     if picture is not None:
-        check_plot("--picture", picture, is_forced=True)
+        check_plot("--picture", picture)
     done = itertools.count(1)
     with (
         policies_of(policies, chosen) as found,

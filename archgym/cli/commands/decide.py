@@ -182,21 +182,32 @@ def prove(
 
 
 def _write_proof(proof: "Proof", task: "Task", former: float | None) -> None:
+    from archgym.cli.views.study import proof_text
+    from archgym.evaluation.limits import LIMITED_REWARD
+    from archgym.report.commands import evaluate_command
+
     better = proof.indices is not None and (former is None or proof.reward > former)
+    unknown = proof_text(proof, task)
     if proof.indices is None:
         none = "Not one design could be built."
-        prose(none if proof.is_optimal else f"No design was found: {_gap(proof)}")
+        prose(none if proof.is_optimal else f"No design was found: {unknown}.")
+    elif proof.is_optimal and task.limits and proof.reward <= LIMITED_REWARD:
+        prose(f"Proven: {unknown}.")
     elif proof.is_optimal:
         shown = "" if better else "The study's best design is optimal. "
         prose(f"{shown}Reward {proof.reward:.6g} is proven: no design of {task.id} has more.")
     else:
-        prose(f"Not proven in {duration(proof.seconds)}: {_gap(proof)}")
+        prose(f"Not proven in {duration(proof.seconds)}: {unknown}.")
     if better:
         assert proof.indices is not None
-        than = "" if former is None else f" than the study's {former:.6g}"
-        prose(f"The proof found a better design{than}, reward {proof.reward:.6g}:")
-        design = task.space.design_at(proof.indices)
-        say(" ".join(f"{name}={value}" for name, value in design.items()))
+        than, now = "", f"{proof.reward:.6g}"
+        if former is not None:
+            # As many digits as tell them apart.
+            forms = (f"{{:.{digits}g}}".format for digits in range(6, 18))
+            old, now = next(two for f in forms if len(set(two := (f(former), f(proof.reward)))) > 1)
+            than = f" than the study's {old}"
+        prose(f"The proof found a better design{than}, reward {now}:")
+        say(evaluate_command(task, proof.indices))
     how = f"{proof.n_evaluated:,} designs evaluated in {duration(proof.seconds)}"
     if proof.method == "bounds":
         prose(f"{proof.n_bounded:,} partial designs were bounded, and {how}.")
@@ -206,17 +217,6 @@ def _write_proof(proof: "Proof", task: "Task", former: float | None) -> None:
     if not proof.is_optimal and not proof.n_failed:
         remedy = "--seconds" if proof.method == "bounds" else "--seconds, or --table FILE"
         say(f"To continue for longer: {remedy}.")
-
-
-def _gap(proof: "Proof") -> str:
-    if proof.n_failed:
-        return f"the simulator broke on {proof.n_failed:,} of them, which may be better."
-    if proof.gap_percent is None:
-        return "nothing is known about the designs that are left."
-    return (
-        f"no design is more than {number(proof.gap_percent)} % better (reward at most "
-        f"{proof.bound:.6g}, and {proof.reward:.6g} is known)."
-    )
 
 
 def measure(

@@ -24,7 +24,7 @@ from archgym.cli.options.task import (
     task_choices,
 )
 from archgym.cli.options.values import complete_subject
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import InvalidArgumentError, sentence, unknown_name
 
 if TYPE_CHECKING:
     from archgym.agent.agent import Agent
@@ -100,6 +100,7 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
                 "metrics": [spec.to_json() for spec in simulator.metrics],
                 "objectives": [o.to_json() for o in simulator.objectives.values()],
                 "default_objective": simulator.default_objective,
+                "usual_limits": [str(limit) for limit in simulator.usual_limits],
                 "workloads": list(simulator.workload_names()),
                 "default_workload": simulator.default_workload,
                 "groups": simulator.groups,
@@ -129,6 +130,15 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
         ("name", ""),
         [(_starred(n, default), o.doc) for n, o in simulator.objectives.items()],
     )
+    if simulator.usual_limits:
+        limits = ", ".join(map(str, simulator.usual_limits))
+        prose(f"--minimise and --maximise also keep {limits}, unless you limit the metric.")
+        say()
+    if simulator.model_reasons:
+        heading("Reasons that the model gives for an infeasible design")
+        for reason in simulator.model_reasons:
+            prose(sentence(reason), "  ")
+        say()
     links: dict[str, str] = getattr(simulator.unrestricted, "links", {})
     if links:
         heading("What parts give each other")
@@ -150,11 +160,11 @@ def _choices(simulator: "Simulator") -> list[tuple[str, str]]:
         ("--space", ", ".join(_starred(n, kind.space_names[0]) for n in kind.space_names)),
         ("--fidelity", ", ".join(_starred(n, kind.fidelity_names[0]) for n in kind.fidelity_names)),
     ]
-    rows += [(f"--option {name}=", _option_doc(kind, name)) for name in option_names(kind)]
+    rows += [(f"--option {name}=", option_doc(kind, name)) for name in option_names(kind)]
     return rows
 
 
-def _option_doc(kind: "type[Simulator]", name: str) -> str:
+def option_doc(kind: "type[Simulator]", name: str) -> str:
     """Return the description of an option: as it is declared, or in the constructor's docstring."""
     from archgym.evaluation.options import declared_options
 

@@ -183,7 +183,9 @@ def _write(task: "Task", design: "Design", evaluation: "Evaluation", baseline: b
     names = [weighted.workload.name for weighted in task.workloads]
     heading(task_title(task.simulator.name, names, task.objective, task.metrics))
     say(task.id)
-    changed = task.space.changes(design)
+    # Without values of inactive parameters, which have no effect.
+    canonical = task.space.canonical(task.space.indices_of(design)[None, :])[0]
+    changed = task.space.changes(task.space.design_at(canonical))
     shown = ", ".join(f"{name}={value}" for name, value in changed.items())
     prose(f"Design: {shown or 'the default'}{' (others at default)' if changed else ''}", "  ")
     if baseline and not changed:

@@ -149,7 +149,7 @@ def _losses(found: "Simplification") -> str:
     from archgym.report.quantities import plain_number
 
     worse = [
-        f"{name} {plain_number(loss, 3)} %"
+        f"{name} {'under 0.001' if loss < 1e-3 else plain_number(loss, 3)} %"
         for name, loss in found.losses_percent.items()
         if loss > 0
     ]

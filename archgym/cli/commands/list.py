@@ -205,6 +205,11 @@ def _write(part: str, content: Any) -> None:
     else:
         for simulator, offered in content.items():
             pairs = _pairs(offered)
+            if part == "options":
+                from archgym.cli.commands.describe import option_doc
+                from archgym.evaluation.simulator import simulator_class
+
+                pairs = [(name, option_doc(simulator_class(simulator), name)) for name in offered]
             if any(text for _, text in pairs):
                 table((simulator, "description"), pairs)
             elif pairs:

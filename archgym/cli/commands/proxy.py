@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from archgym.cli.console.terminal import heading, number, prose, say, table, write_json
+from archgym.cli.console.terminal import heading, notice, number, prose, say, table, write_json
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.run import AgentOption, AgentSeedOption
 from archgym.cli.options.task import JsonOption
@@ -17,12 +17,13 @@ from archgym.cli.options.values import (
     filled_design,
     read_design,
 )
-from archgym.errors import InvalidArgumentError
+from archgym.errors import InvalidArgumentError, sentence
 from archgym.files.storage import require_free
 
 if TYPE_CHECKING:
     from archgym.proxy import Proxy, TrainOptions
 
+_INFEASIBLE_CODE = 3
 proxy_app = command_group("proxy", "Train and use proxy models that replace a simulator.")
 
 SpaceOption = Annotated[
@@ -206,9 +207,11 @@ def predict(
                 },
             }
         )
-        return
+    elif why is not None:
+        notice(f"The design is infeasible: {sentence(why)}")
     if why is not None:
-        say(f"The design is infeasible: {why}.")
+        raise typer.Exit(_INFEASIBLE_CODE)
+    if json:
         return
     ends = f"{100 * level:g} % from", "to"
     table(

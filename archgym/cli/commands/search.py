@@ -38,6 +38,8 @@ if TYPE_CHECKING:
     from archgym.studies.study import Study
 
 _INFEASIBLE_CODE = 3
+# chosen: more lines hide the other findings.
+_MOST_ENDS = 3
 _ENDINGS = {
     "agent": "The agent has no further designs to propose.",
     "patience": "The search ended by --patience: no better design for that many evaluations.",
@@ -232,6 +234,8 @@ def _run(
             say(task_title(task.simulator.name, names, task.objective, task.metrics))
             say(f"{task.id}: {study.folder}")
         goal = budget or study.budget or 0
+        if goal > (size := study.task.space.size):
+            notice(f"The space has only {size:,} combinations; the budget is {goal:,} evaluations.")
         before = study.read()
         known, evaluations = len(before.records), before.evaluations
         # An open study has the status "running"; its counts say if it is complete.
@@ -293,6 +297,7 @@ def _report(result: "StudyResult", task: "Task", executor: "Executor", is_json: 
     from archgym.cli.views.study import best_text, counts_text
     from archgym.evaluation.function import is_of_function
     from archgym.report.diagnostics import prices, range_ends, unreached_limits
+    from archgym.report.quantities import counted
     from archgym.report.study_summary import StudySummary
     from archgym.studies.metadata import POLICY_NAME
 
@@ -306,13 +311,16 @@ def _report(result: "StudyResult", task: "Task", executor: "Executor", is_json: 
     say(best_text(result.log))
     unreached = unreached_limits(result.log)
     for line in unreached:
-        prose(f"No evaluated design meets a limit. {line}.")
+        prose(f"No evaluated design meets the limit on {line}.")
     if unreached and not task.missed(task.reference):
         prose("The default design meets all limits: --start default begins with it.")
     if worse := prices(result.log):
         prose("At the price of: " + "; ".join(worse) + ".")
-    for end in range_ends(task, result.log, executor):
+    ends = range_ends(task, result.log, executor)
+    for end in ends[:_MOST_ENDS]:
         prose(f"{end}.")
+    if ends[_MOST_ENDS:]:
+        say(f"{counted(len(ends) - _MOST_ENDS, 'more parameter')} at the end of a range.")
     policy = result.log.folder / POLICY_NAME
     if policy.is_file() and Policy.load(policy).description.get("updates") == 0:
         say("The policy is untrained: the search ended before the agent's first update.")

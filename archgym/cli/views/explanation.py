@@ -32,6 +32,8 @@ _ENERGY_UNITS = ("pJ", "nJ", "uJ", "mJ", "J")
 _SHOWN_SHARE = 5e-4
 # Four decimals would show less as 0.
 _SHOWN_CHANGE = 5e-5
+# chosen: a larger factor says no more.
+_COUNTLESS = 1e4
 _KINDS = {
     "sensitivity": "Sensitivities",
     "tradeoff": "Tradeoffs",
@@ -98,8 +100,7 @@ def _write_costs(found: "Explanation", relieved_by: Mapping[str, str]) -> None:
     """Write how the metrics would change without each cost, and which parameters relieve it."""
     heading("Effect of removing one cost")
     energies = [spec.name for spec in found.task.metrics if spec.unit in _ENERGY_UNITS]
-    names = [*(term.metric for term in found.task.objective.terms), *energies[:1]]
-    terms = list(dict.fromkeys(names))
+    terms = list(dict.fromkeys(term.metric for term in found.task.objective.terms))
     by_relief = [(relief, shares(found, relief)) for relief in found.reliefs]
     moving = {
         name
@@ -107,7 +108,10 @@ def _write_costs(found: "Explanation", relieved_by: Mapping[str, str]) -> None:
         for name, share in moved.items()
         if abs(share) >= _SHOWN_SHARE
     }
-    shown = [metric for metric in terms if metric in moving][:_SHOWN_TERMS]
+    shown = [metric for metric in terms if metric in moving]
+    if shown and moving.issuperset(energies[:1]):
+        shown = list(dict.fromkeys([*shown, *energies[:1]]))
+    shown = shown[:_SHOWN_TERMS]
     rows, free, idle = [], [], []
     for relief, moved in by_relief:
         if all(abs(share) < _SHOWN_SHARE for share in moved.values()):
@@ -166,7 +170,7 @@ def _relief(bottleneck: "Bottleneck") -> str:
 def _percent(share: float | None) -> str:
     if share is None:
         return ""
-    return change_text(share)
+    return "over 10,000 times" if share > _COUNTLESS else change_text(share)
 
 
 def _write_changes(found: "Explanation") -> None:
@@ -266,4 +270,5 @@ def _write_points(found: "Explanation", points: "tuple[Point, ...]") -> None:
             table(("parameter", "change", "effect"), rows)
     change = next((point.change for point in points if point.change is not None), None)
     indices = found.indices if change is None else found.changed(change)
-    say("To evaluate an entry again: " + evaluate_command(found.task, indices))
+    what = "this design" if change is None else f"{change.parameter}={change.new}"
+    say(f"To evaluate {what}: {evaluate_command(found.task, indices)}")

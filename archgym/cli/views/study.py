@@ -1,5 +1,6 @@
 """Text rendering of studies: metrics, best design, front and curve, and comparisons."""
 
+import math
 import sys
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
@@ -8,7 +9,7 @@ import numpy as np
 from rich.text import Text
 
 from archgym.cli.console.terminal import heading, number, prose, say, stdout, table
-from archgym.evaluation.limits import missed_limits
+from archgym.evaluation.limits import LIMITED_REWARD, missed_limits
 from archgym.report.commands import task_title
 from archgym.report.quantities import counted, quantity
 from archgym.report.study_summary import Comparison, RankedStudy, StudySummary, TopDesign, span
@@ -17,8 +18,10 @@ from archgym.studies.front import sought, study_objective
 if TYPE_CHECKING:
     from archgym.evaluation.metrics import MetricSpec
     from archgym.evaluation.objective import Objective
+    from archgym.evaluation.task import Task
     from archgym.studies.front import StudyFront
     from archgym.studies.snapshot import Outcome, StudyLog
+    from archgym.tables.proof import Proof
 
 
 # chosen: a smaller relative difference is neither better nor worse.
@@ -109,7 +112,10 @@ def best_text(log: "StudyLog") -> str:
     terms = log.header.task["objective"]["terms"]
     limits = f" {limits_text(log.missed(best))}." if log.limits else ""
     if len(terms) > 1:
-        return f"{text} for {log.header.task['objective']['name']}.{limits}"
+        is_default = dict(best.design) == dict(log.space.default)
+        stayed = ": the default design stayed best" * is_default
+        name = log.header.task["objective"]["name"]
+        return f"{text} for {name}{stayed}.{limits} `archgym show` lists the front."
     column = [spec.name for spec in log.metrics].index(terms[0]["metric"])
     spec = log.metrics[column]
     default = float((log.weights @ log.reference)[column])
@@ -125,6 +131,27 @@ def best_text(log: "StudyLog") -> str:
 def limits_text(missed: Sequence[str]) -> str:
     """Return one line on the limits of a task: met, or those that a design misses."""
     return f"Limits: {'missed: ' + '; '.join(missed) if missed else 'met'}"
+
+
+def proof_text(proof: "Proof", task: "Task") -> str:
+    """Return how good a design may be that a proof does not know."""
+    if proof.n_failed:
+        return f"the simulator broke on {proof.n_failed:,} of them, which may be better"
+    if not math.isfinite(proof.bound):
+        return "nothing is known about the designs that are left"
+    known = None if proof.indices is None else task.evaluate(proof.indices[None, :]).values[0]
+    if known is not None and (missed := task.missed(known)):
+        best = f"the best known misses {'; '.join(missed)}"
+        if proof.bound <= LIMITED_REWARD:
+            return f"no design meets all limits; {best}"
+        return f"{best}; a design that meets all limits may have reward up to {proof.bound:.6g}"
+    shown = "" if known is None else f", and {proof.reward:.6g} is known"
+    if proof.gap_percent is None:
+        return f"a design may have reward up to {proof.bound:.6g}{shown}"
+    return (
+        f"no design is more than {number(proof.gap_percent)} % better (reward at most "
+        f"{proof.bound:.6g}{shown})"
+    )
 
 
 def no_best_text(log: "StudyLog") -> str:

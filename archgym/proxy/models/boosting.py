@@ -6,10 +6,12 @@ import numpy as np
 
 from archgym.proxy.model import ModelKind, Setting
 from archgym.proxy.trees import GrownTree, TreeEnsemble, pack
-from archgym.runtime.importing import import_library
+from archgym.runtime.importing import import_library, one_thread
 
 # Scaled metrics that are the same but for their unit differ by rounding alone.
 _SAME = 1e-3
+# chosen: with fewer rows, waiting for other threads takes longer than the work.
+_THREADED_ROWS = 50_000
 
 
 @final
@@ -74,19 +76,17 @@ def _grow(
 ) -> tuple[float, list[GrownTree]]:
     """Return constant that an ensemble starts from, and its trees, with their values by factors."""
     # Numbers as the packed trees see them, so that both fall on the same side of a threshold.
-    model = (
-        import_library("sklearn.ensemble")
-        .HistGradientBoostingRegressor(
-            max_iter=int(setting["n_trees"]),
-            learning_rate=float(setting["learning_rate"]),
-            max_leaf_nodes=int(setting["max_leaf_nodes"]),
-            min_samples_leaf=int(setting["min_samples_leaf"]),
-            l2_regularization=float(setting["l2"]),
-            early_stopping=False,
-            random_state=seed,
-        )
-        .fit(features.astype(np.float32), target)
+    model = import_library("sklearn.ensemble").HistGradientBoostingRegressor(
+        max_iter=int(setting["n_trees"]),
+        learning_rate=float(setting["learning_rate"]),
+        max_leaf_nodes=int(setting["max_leaf_nodes"]),
+        min_samples_leaf=int(setting["min_samples_leaf"]),
+        l2_regularization=float(setting["l2"]),
+        early_stopping=False,
+        random_state=seed,
     )
+    fit = one_thread(model.fit, "openmp") if len(features) < _THREADED_ROWS else model.fit
+    fit(features.astype(np.float32), target)
     base = float(np.ravel(model._baseline_prediction)[0])
     return base, [_grown(stage[0].nodes, output, factors) for stage in model._predictors]
 

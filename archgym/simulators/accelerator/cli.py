@@ -71,7 +71,7 @@ def map_layer(
         ),
     ] = None,
     out: Annotated[
-        Path | None, typer.Option("--out", help="Write the mapping to this JSON file.")
+        Path | None, typer.Option("--out", help="Write the mapping to this JSON file (a new one).")
     ] = None,
     json: JsonOption = False,
 ) -> None:
@@ -80,6 +80,7 @@ def map_layer(
     Writes the loop nest, its costs by level, and the lower bound of all mappings.
     """
     from archgym.cli.console.progress import announce_compilation
+    from archgym.files.storage import require_free, write_atomic
     from archgym.simulators.accelerator.formats.files import load_architecture, read_mapping
     from archgym.simulators.accelerator.formats.timeloop_yaml import read_timeloop_problem
     from archgym.simulators.accelerator.kernel.evaluation import evaluate_mapping
@@ -87,9 +88,15 @@ def map_layer(
     from archgym.simulators.accelerator.mapping.mapper import anneal_mapping, map_space
     from archgym.simulators.accelerator.workloads import NETWORKS, layer_named, load_network
 
+    if out is not None:
+        require_free(out)
     architecture = _best_accelerator(Path(arch)) if is_study(arch) else load_architecture(arch)
     announce_compilation()
     if layer in NETWORKS or layer.endswith(".csv"):
+        if bypass or mapping or out:
+            raise InvalidArgumentError(
+                "`--bypass`, `--mapping` and `--out` need a layer, such as resnet-18/fc."
+            )
         _map_network(load_network(layer), architecture, objective, tries, seed, counts, json)
         return
     if layer.endswith((".yaml", ".yml")):
@@ -122,8 +129,6 @@ def map_layer(
         say(f"The mapping is invalid: {cost.infeasible}.")
         raise typer.Exit(_INFEASIBLE_CODE)
     if out is not None:
-        from archgym.files.storage import write_atomic
-
         write_atomic(out, chosen.json_text(architecture) + "\n")
     edp = cost.energy_pj * cost.cycles
     summary |= {
@@ -154,6 +159,8 @@ def map_layer(
     for name, value in summary.items():
         text = number(value) if isinstance(value, float) and math.isfinite(value) else str(value)
         say(f"{name:20} {text}")
+    if out is not None:
+        say(f"Written: {out}")
 
 
 def _best(folder: Path) -> "tuple[AcceleratorSimulator, np.ndarray, Workload]":
@@ -283,7 +290,7 @@ def import_model(
     Use it as a workload: archgym search accelerator --workload FILE.csv. Requires archgym[onnx].
     """
     from archgym.cli.options.values import assignments
-    from archgym.files.storage import write_atomic
+    from archgym.files.storage import require_free, write_atomic
     from archgym.simulators.accelerator.formats.onnx_model import read_onnx
     from archgym.simulators.accelerator.workloads import read_network
 
@@ -291,10 +298,7 @@ def import_model(
     sizes = {name: parse_whole("--size", text, 1, 10**9) for name, text in given.items()}
     if out.suffix != ".csv":
         raise InvalidArgumentError(f"`--out` must name a .csv file; got {str(out)!r}.")
-    if out.exists():
-        raise InvalidArgumentError(
-            f"`--out` must be a new file; {out} exists. Choose another name."
-        )
+    require_free(out)
     found = read_onnx(model, sizes)
     with TemporaryDirectory() as folder:
         # Read back before writing: a layer may be larger than the simulator can count.

@@ -167,7 +167,7 @@ class SocBounds:
         return rates, reads, writes
 
     def _memory_area(self, partial: np.ndarray) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
-        """Return areas of SRAM and DRAM, and the cost of their sizes, of a single memory."""
+        """Return least areas of SRAM and DRAM, and least cost, of a single memory; else zeros."""
         n = len(partial)
         area = np.zeros((2, n))
         cost = np.zeros(n)

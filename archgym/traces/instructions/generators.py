@@ -499,7 +499,7 @@ def _digest(rng: np.random.Generator) -> Iterator[Step]:
 
 
 def _round(number: int) -> tuple[_Instruction, ...]:
-    """Return a round; its eight variables move by one register from round to round."""
+    """Return the instructions of SHA-256's round `number`, in which eight variables rotate."""
     variables = (1, 2, 3, 4, 5, 7, 8, 9)
     a, b, c, d, e, f, g, h = (variables[(k - number) % 8] for k in range(8))
     return (

@@ -266,7 +266,7 @@ class MoeModel:
 
     @property
     def total_parameters(self) -> int:
-        """All weights."""
+        """Number of all weights, those of every expert included."""
         return self.all_experts_parameters + self.other_parameters
 
     @property
