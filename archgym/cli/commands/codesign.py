@@ -140,7 +140,9 @@ def _write(
 def _write_proof(proven: "Proof", task: "Task") -> None:
     from archgym.cli.views.study import proof_text
 
-    more = f"Not proven; {proof_text(proven, task)}; raise --seconds"
+    more = f"Not proven; {proof_text(proven, task)}"
+    if not proven.gave_up(task):
+        more += "; raise --seconds"
     outcome = "Proven" if proven.is_optimal else more
     say(
         f"{outcome}: {task.space.size:,} combinations, {proven.n_bounded:,} bounds, "
