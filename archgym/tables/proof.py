@@ -333,7 +333,9 @@ class _Search:
             if not n:
                 continue
             bound = float(max(bounds[0], *(b[2][0] for b in blocks), -math.inf))
-            self._bound = bound if bound < whole or is_known else math.inf
+            # That a limit is missed is known whatever else is not.
+            is_sound = bound < whole or is_known or bound <= LIMITED_REWARD
+            self._bound = bound if is_sound else math.inf
             if self._is_late:
                 return self.proof()
             is_leaf = depth == len(order)
