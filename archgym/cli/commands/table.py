@@ -122,8 +122,8 @@ def _announce(plan: "TablePlan") -> None:
         known = f", {plan.n_known:,} of them already done" if plan.n_known else ""
         notice(
             f"{plan.out}: {plan.n_designs:,} distinct designs of {plan.n_combinations:,} "
-            f"combinations{on}; {plan.n_simulations:,} simulations{known}. The file takes at most "
-            f"{file_size(plan.most_bytes)}."
+            f"combinations{on}; {plan.n_simulations:,} simulations{known}. Uncompressed, the "
+            f"metrics take {file_size(plan.most_bytes)}; parameters and reasons come on top."
         )
     elif plan.seconds > _NOTICE_S:
         threads = f"{plan.n_workers} thread{'s' * (plan.n_workers > 1)}"
