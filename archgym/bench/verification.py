@@ -418,7 +418,10 @@ class _Checker:
                 claim = msgspec.convert(json.loads(line, object_pairs_hook=_once), type=_Claim)
                 task = self.task(bench_task(claim.task))
                 indices = task.space.indices_of(design_values(claim.design))
-            except (msgspec.MsgspecError, ArchGymError, RecursionError, ValueError) as error:
+            except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+                self.refuse("claim", place, f"a claim must be JSON: {error}.")
+                continue
+            except (msgspec.MsgspecError, ArchGymError, ValueError) as error:
                 self.refuse("claim", place, str(error) or "the line is not a claim.")
                 continue
             self.claims += 1
