@@ -29,6 +29,7 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
+from archgym.cli.options.values import lasting
 from archgym.errors import StudyInterrupted
 from archgym.files.remote import shown
 from archgym.files.storage import file_stem
@@ -99,7 +100,7 @@ def build(
     task = make_task(choice)
     names = "-".join(w.workload.name for w in task.workloads)
     stem = file_stem(f"{task.simulator.name}-{task.space_name}-{names}")
-    target = out or _TABLES / f"{stem}.parquet"
+    target = lasting(out or _TABLES / f"{stem}.parquet")
     try:
         with TableBar() as simulating, StageBar() as assembling:
             build_table(task, target, workers, simulating, assembling, _announce, ray=ray)
