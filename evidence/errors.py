@@ -17,7 +17,7 @@ from scipy.linalg import cho_solve
 from scipy.optimize import minimize
 
 from archgym.measurements.points import Points
-from archgym.measurements.prior import ErrorPrior, is_new
+from archgym.measurements.prior import Component, ErrorPrior, is_new
 from archgym.measurements.process import quantile
 
 Floats = npt.NDArray[np.float64]
@@ -271,6 +271,37 @@ def matched(prior: ErrorPrior, folds: Sequence[Fold], alike: Sequence[str]) -> E
         )
         components.append(replace(part, spread=spread, spread_new=new))
     return replace(prior, components=tuple(components))
+
+
+def apart_from_repeats(
+    prior: ErrorPrior, fold: Fold, same: Sequence[str], near: Mapping[str, float]
+) -> ErrorPrior:
+    """Return a prior whose noise is what repeats of a measurement differ by.
+
+    The likelihood calls noise what rows do not share. Most of it is the same in each run of a
+    configuration, as its repeats show: it becomes a component of its own. Half of the repeats
+    differ by less than the noise says. Medians count, since some rows that look like repeats are
+    of other releases and launch settings.
+
+    Args:
+      prior: Learned components and noise.
+      fold: Rows, some of which repeat others: all their facts are equal.
+      same: Facts that must be equal for configurations to share the component.
+      near: Length scale by fact; short, so that equal configurations alone share it.
+    """
+    names = sorted(fold.points.texts)
+    keys = list(zip(*(fold.points.text(name).tolist() for name in names), strict=True))
+    numbers: dict[tuple[str, ...], int] = {}
+    of = np.array([numbers.setdefault(key, len(numbers)) for key in keys])
+    one, other = np.triu_indices(len(of), 1)
+    repeat = of[one] == of[other]
+    edge = quantile(prior.tail, 0.75) * np.sqrt(2.0)
+    apart = np.abs(fold.errors[one[repeat]] - fold.errors[other[repeat]])
+    noise = np.minimum(np.nanmedian(apart, axis=0) / edge, prior.noise)
+    own = np.sqrt(np.array(prior.noise) ** 2 - noise**2)
+    spread, rounded = (tuple(map(_rounded, each.tolist())) for each in (own, noise))
+    part = Component("configuration", tuple(same), near, spread=spread)
+    return replace(prior, components=(*prior.components, part), noise=rounded)
 
 
 def _deployments(fold: Fold, alike: Sequence[str]) -> Iterator[npt.NDArray[np.int64]]:

@@ -85,7 +85,9 @@ def part_metrics(part: str, specs: tuple[MetricSpec, ...]) -> tuple[MetricSpec, 
     for spec in specs:
         factors = [factor.rpartition("-") for factor in spec.tied.split(" * ") if factor]
         tied = " * ".join(sign + within(part, other) for _, sign, other in factors)
-        found.append(replace(spec, name=within(part, spec.name), formula=None, tied=tied))
+        below = spec.below and within(part, spec.below)
+        name = within(part, spec.name)
+        found.append(replace(spec, name=name, formula=None, tied=tied, below=below))
     return tuple(found)
 
 

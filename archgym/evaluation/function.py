@@ -27,7 +27,7 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.evaluation.external import Infeasible
-from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.metrics import MetricSpec, undescribed
 from archgym.evaluation.objective import Objective, objective_of
 from archgym.evaluation.simulator import (
     FAILED,
@@ -408,7 +408,7 @@ def metric_specs(metrics: Any) -> tuple[MetricSpec, ...]:
                 f"The goal of `{name}` must be minimise, maximise or none; got {goal!r}."
             )
         unit = _UNITS.get(name.rpartition("_")[2].lower(), "") if "_" in name else ""
-        specs.append(MetricSpec(name, unit, goal, _RESOLUTION, f"Metric {name}.", signed=True))
+        specs.append(MetricSpec(name, unit, goal, _RESOLUTION, undescribed(name), signed=True))
     if not specs:
         raise InvalidArgumentError("`metrics` must name one metric or more; it names none.")
     return tuple(specs)

@@ -230,8 +230,8 @@ def check_limits(
         if limit.metric not in known:
             raise unknown_name("metric", limit.metric, known)
         for other in limits:
-            is_alike = (limit.metric, limit.sign) == (other.metric, other.sign)
-            if once and is_alike and limit != other:
+            is_same = (limit.metric, limit.sign) == (other.metric, other.sign)
+            if once and is_same and limit != other:
                 raise InvalidArgumentError(
                     f"Limits must be one of a kind; got {limit} and {other}. Remove one."
                 )

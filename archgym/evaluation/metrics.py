@@ -33,6 +33,7 @@ class MetricSpec:
         explains is not, so that adding one leaves recorded studies, tables and datasets valid.
       signed: True if values may be negative, such as a slack or a profit.
       highest: Largest possible value, such as 100 of a share in percent; intervals end there.
+      below: Metric that is never smaller, such as an optimum; intervals end there too.
       tied: Metric that this one is proportional to in each design, or "-" and the metric that it is
         inversely proportional to, such as "-total_cycles" of a rate: both have the same error.
         That of a product, such as "power_kw * time_ms", is the sum of its factors' errors.
@@ -55,6 +56,7 @@ class MetricSpec:
     identifies: bool | None = None
     signed: bool = field(default=False, compare=False)
     highest: float = field(default=math.inf, compare=False)
+    below: str = field(default="", compare=False)
     tied: str = field(default="", compare=False)
     exact: bool = field(default=False, compare=False)
 
@@ -73,6 +75,11 @@ class MetricSpec:
     def label(self) -> str:
         """Name with the unit, as the heading of a column."""
         return f"{self.name} [{self.unit}]" if self.unit else self.name
+
+    @property
+    def is_undeclared(self) -> bool:
+        """True if only a goal was given, so that nobody said if values may be negative."""
+        return self.signed and self.doc == undescribed(self.name)
 
     def to_json(self) -> dict[str, Any]:
         """Return the specification as JSON; `from_json` reads it."""
@@ -108,6 +115,11 @@ class MetricSpec:
             return cls(**members)
         except TypeError as error:
             raise InvalidArgumentError(f"A metric must be what `to_json` wrote; {error}.") from None
+
+
+def undescribed(name: str) -> str:
+    """Return the documentation of a metric of which only a goal was given."""
+    return f"Metric {name}."
 
 
 def growth(values: np.ndarray, base: float, resolution: float) -> np.ndarray:

@@ -236,7 +236,8 @@ def make_simulator(
     chosen_by = ", ".join(f"{name}={value}" for name, value in asked.items())
     described = f" with {chosen_by}" if kind is not registered_class else ""
     known_options = option_names(kind)
-    check_known(f"option of simulator {kind.name!r}{described}", options, known_options)
+    named = getattr(kind, "name", kind.__name__)  # a composition of functions is named later
+    check_known(f"option of simulator {named!r}{described}", options, known_options)
     chosen = {}
     for what, wanted, names, former in (
         ("space", space, kind.space_names, ()),

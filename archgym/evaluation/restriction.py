@@ -179,7 +179,10 @@ def hold(
         if name not in whole.space.names:
             raise unknown_name("parameter", name, whole.space.names)
         if (name in fixed) + (name in values) + (name in limits) + (name in held) > 1:
-            raise InvalidArgumentError(f"`{name}` must be held once; it came twice. Remove one.")
+            raise InvalidArgumentError(
+                f"`{name}` must be held once, by --set, --values or a limit; it came twice. "
+                "Remove one."
+            )
     wanted = {**{name: [value] for name, value in fixed.items()}, **values}
     for name, several in wanted.items():
         try:

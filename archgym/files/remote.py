@@ -10,6 +10,7 @@ import filecmp
 import hashlib
 import os
 import re
+import shlex
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -135,6 +136,20 @@ def shown(path: str | Path) -> str:
     """
     url = url_of(path)
     return str(path) if url is None else str(url)
+
+
+def command_line(*words: str | Path) -> str:
+    """Return a command that a shell reads as these words.
+
+    A path that begins with a dash is written as no option is.
+
+    >>> command_line("archgym", "show", Path("-my runs"))
+    "archgym show './-my runs'"
+    """
+    texts = [
+        f"./{w}" if isinstance(w, Path) and str(w).startswith("-") else shown(w) for w in words
+    ]
+    return shlex.join(texts)
 
 
 def local_copy(path: str | Path) -> Path:

@@ -19,7 +19,7 @@ from archgym.evaluation.simulator import FEASIBLE, BatchResult, Simulator, Workl
 from archgym.measurements.calibration import Calibration, calibration_of
 from archgym.measurements.file import Measurements, read_measurements, require_there
 from archgym.measurements.points import facts_of, points_of
-from archgym.measurements.prior import corrected, may_be_wrong
+from archgym.measurements.prior import bounds, corrected, may_be_wrong
 from archgym.measurements.process import quantile
 
 logger = logging.getLogger(__name__)
@@ -68,7 +68,8 @@ class CalibratedSimulator(WrappedSimulator):
 
         Raises:
           FileFormatError: The file is damaged.
-          InvalidArgumentError: The file is not the earlier one with more measurements.
+          FileFormatError: It is not the earlier one with more measurements.
+          StorageError: It is gone.
         """
         super().__init__(whole)
         self.confidence = check_number("confidence", confidence, _MIDDLE, 0.999)
@@ -182,36 +183,37 @@ class CalibratedSimulator(WrappedSimulator):
         built = np.flatnonzero(np.asarray(result.reason) == FEASIBLE)
         values = np.full((len(raw), len(self.simulated_metrics)), np.nan)
         values[:, : raw.shape[1]] = raw
+        prior = self.calibration.prior
         if len(built) and self._columns:
             names = [spec.name for spec in self._whole.simulated_metrics]
             own_values = dict(zip(names, raw[built].T, strict=True))
             facts = facts_of(self._whole, workload)
             points = points_of(self.space, indices[built], facts, own_values)
             sums = np.array([*self._columns.values()])
+            low, high = bounds(self.calibration.metrics.values(), own_values, prior)
+            up, down = np.maximum(sums, 0.0), np.maximum(-sums, 0.0)
+            ends = [up @ each.T - down @ other.T for each, other in ((low, high), (high, low))]
             mean, spread = self.calibration.process.marginals(points, sums)
             tail = self.calibration.process.tail
             edge = quantile(tail, 0.5 + INTERVAL / 2.0)
             margin = quantile(tail, self.confidence)
             place = raw.shape[1]
-            for column, m, s in zip(self._columns, mean.T, spread.T, strict=True):
+            of_columns = zip(self._columns, mean.T, spread.T, *ends, strict=True)
+            for column, m, s, low, high in of_columns:
                 own = raw[built, column]
-                spec = self.simulated_metrics[column]
-                values[built, column] = corrected(own, m, spec)
-                further = [np.minimum(own, spec.highest), *_ends(own, m, edge * s, spec)]
+                spec = self.calibration.metrics[self.simulated_metrics[column].name]
+                halves = [0.0, edge, -edge] + [-margin, margin] * (self.confidence != _MIDDLE)
+                found = [corrected(own, np.clip(m + h * s, low, high), spec) for h in halves]
+                values[built, column] = found[0]
+                further = [np.minimum(own, spec.highest)]
+                # Values below 0 grow downwards.
+                further += [np.minimum(*found[1:3]), np.maximum(*found[1:3])]
                 if self.confidence != _MIDDLE:
-                    further += reversed(_ends(own, m, margin * s, spec))
+                    further += [np.maximum(*found[3:]), np.minimum(*found[3:])]
                 for extra in further:
                     values[built, place] = extra
                     place += 1
         return BatchResult(values, result.reason, result.failures)
-
-
-def _ends(
-    own: np.ndarray, mean: np.ndarray, half: np.ndarray, spec: MetricSpec
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the lower and the upper end of an interval; values below 0 grow downwards."""
-    one, other = corrected(own, mean - half, spec), corrected(own, mean + half, spec)
-    return np.minimum(one, other), np.maximum(one, other)
 
 
 def own_metric(name: str, names: Collection[str]) -> str:

@@ -1,8 +1,9 @@
 """Calibration of a simulator: its prior error, and what measurements say of it."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple, final
 
 import numpy as np
@@ -14,7 +15,13 @@ from archgym.files.json_types import tuples
 from archgym.files.storage import file_checksums
 from archgym.measurements.file import Measurement, Measurements
 from archgym.measurements.points import SPACE, Points, joined, points_of
-from archgym.measurements.prior import ErrorPrior, chosen_prior, error_between, shipped_prior
+from archgym.measurements.prior import (
+    ErrorPrior,
+    chosen_prior,
+    error_between,
+    shipped_prior,
+    with_signs,
+)
 from archgym.measurements.process import EXACT, OUTLIER, ErrorProcess, Residuals
 from archgym.spaces.space import DesignSpace
 
@@ -22,6 +29,8 @@ from archgym.spaces.space import DesignSpace
 _MAX_RUNS: Final = 400
 # chosen: an exact simulator's number equals a measured one to the digits that tools print.
 _EQUAL: Final = 1e-5
+# chosen: nobody writes fewer digits of a number that is to confirm an exact simulator.
+_LEAST_DIGITS: Final = 4
 
 
 class Declaration(NamedTuple):
@@ -34,6 +43,8 @@ class Declaration(NamedTuple):
     options: Mapping[str, str] | None = None
     files: Mapping[str, str] = {}
     """Checksums of files that options name, by path, where they are known."""
+    lowest: Mapping[str, float] = {}
+    """Smallest recorded value of metrics, where it is known."""
 
 
 @final
@@ -47,6 +58,8 @@ class Calibration:
       n_runs: Measurements that count.
       n_designs: Points that were measured.
       notes: Oddities of them and of the prior, in words without a full stop.
+      metrics: Metrics of the simulator by name, with the signs that they are taken to have.
+      measured: Means of the measured metrics of each point, in the order of the process.
     """
 
     prior: ErrorPrior
@@ -54,6 +67,8 @@ class Calibration:
     n_runs: int = 0
     n_designs: int = 0
     notes: tuple[str, ...] = ()
+    metrics: Mapping[str, MetricSpec] = field(default_factory=dict)
+    measured: tuple[Mapping[str, float], ...] = ()
 
     def errors(self, specs: Sequence[MetricSpec]) -> dict[int, np.ndarray]:
         """Return columns of metrics that have an error, with `ErrorPrior.error_of` of each."""
@@ -74,7 +89,10 @@ def calibration_of(
       measurements: Measurements of it; None for the prior alone.
       not_compared: Reason why no tool was compared on the workload; "" if one was.
     """
-    specs = source.metrics
+    rows = () if measurements is None else measurements.rows
+    of_source = [row for row in rows if row.simulator == source.name]
+    source = _declared(source, of_source)
+    specs, metrics = source.metrics, {spec.name: spec for spec in source.metrics}
     prior = (None if not_compared else shipped_prior(source.name, specs)) or chosen_prior(
         specs, not_compared or "no measured rows of this simulator are known"
     )
@@ -82,11 +100,9 @@ def calibration_of(
         # A slower token lowers the rate of a closed loop, and not one that arrivals limit.
         independent = tuple(map(tuple, np.eye(len(prior.quantities)).tolist()))
         prior = replace(prior, correlation=independent)
-    rows = () if measurements is None else measurements.rows
     if not rows:
-        return Calibration(prior, ErrorProcess(prior))
-    files = source.files if isinstance(source, Declaration) else {}
-    files = files or file_checksums((source.options or {}).values())
+        return Calibration(prior, ErrorProcess(prior), metrics=metrics)
+    files = source.files or file_checksums((source.options or {}).values())
     # The content of a file counts, however its path is written.
     named = {checksum: path for path, checksum in files.items()}
     rows = tuple(
@@ -101,7 +117,7 @@ def calibration_of(
         guess = chosen_prior(specs, why)
         # Also by metrics that were not compared with the tool.
         kept, _ = _usable(rows, source, guess, files)
-        worst = max((float(abs(_errors(row, guess, specs)[0]).max()) for row in kept), default=0.0)
+        worst = max((_beyond_digits(row, guess, specs) for row in kept), default=0.0)
         if worst > _EQUAL:
             spread = np.linalg.norm([part.spread for part in guess.components], axis=0).max()
             differs.append(
@@ -120,8 +136,11 @@ def calibration_of(
         )
     process = ErrorProcess(prior)
     if not kept:
-        return Calibration(prior, process, notes=tuple(unused))
+        return Calibration(prior, process, notes=tuple(unused), metrics=metrics)
     points, residuals, keys, contradictions = _residuals(kept, source, prior)
+    if prior.origin == "exact":
+        # They differ by no more than the digits that they are given with.
+        residuals = residuals._replace(value=np.zeros_like(residuals.value))
     unused += [
         f"Measured {name} is off by a factor of up to {np.exp(size):.3g} from what metrics that "
         "were measured next to it say, which it follows from: it does not count"
@@ -134,19 +153,43 @@ def calibration_of(
             f"Errors here are about {process.scale:.1f} times as large as the {prior.origin} prior "
             f"says (chance {process.surprise:.1g}): intervals are widened"
         )
-    return Calibration(prior, process, len(kept), len(keys), tuple(notes))
+    runs: dict[str, dict[str, list[float]]] = {key: {} for key in keys}
+    for row in kept:
+        for name, value in row.metrics.items():
+            runs[row.key].setdefault(name, []).append(value)
+    means = [{name: float(np.mean(v)) for name, v in of.items()} for of in runs.values()]
+    return Calibration(prior, process, len(kept), len(keys), tuple(notes), metrics, tuple(means))
+
+
+def _declared(source: Simulator | Declaration, rows: Sequence[Measurement]) -> Declaration:
+    """Return a simulator with the signs of its metrics that measured and recorded values show."""
+    if not isinstance(source, Declaration):
+        name, version = source.name, source.version
+        source = Declaration(name, version, source.space, source.metrics, source.options)
+    values = {name: [value] for name, value in source.lowest.items()}
+    for row in rows:
+        for name, value in (*row.metrics.items(), *row.simulated.items()):
+            values.setdefault(name, []).append(value)
+    return source._replace(metrics=with_signs(source.metrics, values))
+
+
+def _with_count(n: int, text: str) -> str:
+    """Return what is wrong with some measurements, in words."""
+    single = {"are": "is", "were": "was", "have": "has", "they": "it", "say": "says", "them": "it"}
+    words = text.split(" ") if n != 1 else [single.get(word, word) for word in text.split(" ")]
+    return " ".join([f"{n} measurement{'s' * (n != 1)}", *words])
 
 
 def _usable(
     rows: Sequence[Measurement],
-    source: Simulator | Declaration,
+    source: Declaration,
     prior: ErrorPrior,
     files: Mapping[str, str],
 ) -> tuple[list[Measurement], list[str]]:
     """Return the measurements that count, and why others do not."""
     why = [_unused(row, source, prior, files) for row in rows]
     kept = [row for row, text in zip(rows, why, strict=True) if not text]
-    unused = [f"{n} measurements {text}" for text, n in Counter(why).items() if text]
+    unused = [_with_count(n, text) for text, n in Counter(why).items() if text]
     if len(kept) > _MAX_RUNS:
         unused.append(f"{len(kept) - _MAX_RUNS} of {len(kept)} runs are left out, evenly spaced")
         places = np.linspace(0, len(kept) - 1, _MAX_RUNS).astype(int)
@@ -156,13 +199,16 @@ def _usable(
 
 def _unused(
     row: Measurement,
-    source: Simulator | Declaration,
+    source: Declaration,
     prior: ErrorPrior,
     files: Mapping[str, str],
 ) -> str:
     """Return why a measurement does not count, "" if it does."""
     if row.simulator != source.name:
         return "are of other simulators"
+    if row.version != source.version and row.space != source.space.name:
+        spaces = f"space {row.space!r} of {source.name}, and not of {source.space.name!r}"
+        return f"are of {spaces}: they say nothing here"
     if row.version != source.version:
         of = f"another version of {source.name} than {source.version}"
         return f"were imported with {of}, whose numbers differ: import them again"
@@ -209,8 +255,32 @@ def _errors(
     return found, known, contradictions
 
 
+def _beyond_digits(row: Measurement, prior: ErrorPrior, specs: Sequence[MetricSpec]) -> float:
+    """Return the largest error of a measurement; of values that agree in their digits, 0."""
+    apart = {
+        name: value
+        for name, value in row.metrics.items()
+        if not _agrees(value, row.simulated.get(name, math.nan))
+    }
+    errors = _errors(replace(row, metrics=apart), prior, specs)[0]
+    return float(abs(errors).max(initial=0.0))
+
+
+def _agrees(measured: float, simulated: float) -> bool:
+    """Return True if a simulated value rounds to the measured one.
+
+    Zeros at the end may be rounded ones; four digits at least are taken as given.
+    """
+    if not measured:
+        return simulated == 0
+    digits = f"{abs(measured):.15g}".partition("e")[0].replace(".", "").strip("0")
+    size = math.floor(math.log10(abs(measured)))
+    half = 0.5 * 10.0 ** (size + 1 - max(len(digits), _LEAST_DIGITS))
+    return abs(simulated - measured) <= half * (1.0 + EXACT)
+
+
 def _residuals(
-    rows: Sequence[Measurement], source: Simulator | Declaration, prior: ErrorPrior
+    rows: Sequence[Measurement], source: Declaration, prior: ErrorPrior
 ) -> tuple[Points, Residuals, list[str], dict[str, float]]:
     """Return measured points, their errors, keys and contradictions; repeats share a row."""
     keys: dict[str, int] = {}
@@ -253,9 +323,11 @@ def _outliers(
         quantity = prior.quantities[int(residuals.quantity[place])]
         others = "the others say" if len(residuals.value) > 1 else "the prior says"
         design = ", ".join(f"{name}={value}" for name, value in list(row.design.items())[:6])
+        sigma = min(process.deviations[place], 1000.0)
+        more = " or more" if sigma == 1000.0 else ""
         found.append(
             f"{quantity} of {design} ({row.date or 'no date'}, {row.machine or 'no machine'}) lies "
-            f"{process.deviations[place]:.0f} sigma (limit {OUTLIER:.0f}) from what {others}"
+            f"{sigma:.0f} sigma{more} (limit {OUTLIER:.0f}) from what {others}"
             ": it counts less until a repeat confirms it"
         )
     return found

@@ -4,6 +4,7 @@ import fcntl
 import hashlib
 import json
 import os
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from archgym.checks import check_path
-from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError
+from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.json_types import typed
 from archgym.files.storage import is_there, open_file, require_own, storage_errors, write_atomic
 
@@ -97,14 +98,16 @@ class Measurements:
           digest: Checksum that the task recorded, or the start of it.
 
         Raises:
-          InvalidArgumentError: The file has changed in other ways than by more measurements.
+          FileFormatError: The file has changed in other ways than by more measurements.
         """
         for n, chain in enumerate(self.chains):
             if chain.startswith(digest):
                 return Measurements(self.path, self.rows[:n], self.chains[: n + 1])
-        raise InvalidArgumentError(
-            f"{self.path} must begin with the measurements that the task was made with; their "
-            f"checksum {digest} does not come. Restore the file, or start a new study."
+        assert self.path is not None
+        problem = "it must begin with the measurements that the task was made with"
+        remedy = "Restore the file, give its new place with --measured FILE, or start a new study"
+        raise FileFormatError(
+            self.path, None, f"{problem}; their checksum {digest} does not come", remedy
         )
 
     def __len__(self) -> int:
@@ -146,11 +149,11 @@ def require_there(path: str | Path) -> str | Path:
     """Return the file of measurements that a task was made with.
 
     Raises:
-      InvalidArgumentError: It is gone.
+      StorageError: It is gone.
     """
     if is_there(path):
         return path
-    raise InvalidArgumentError(
+    raise StorageError(
         f"{path} must hold the measurements that the task was made with; it is missing. Put it "
         "into the study's folder or next to it, or give its new place to `archgym decide` or "
         "`archgym resume`: --measured FILE."
@@ -262,12 +265,15 @@ def check_value(name: str, value: float) -> None:
         raise InvalidArgumentError(f"`{name}` must be {span}; got {value!r}")
 
 
-def repeats(rows: Sequence[Measurement], n_new: int) -> list[str]:
-    """Return in words if some of the last rows were in the file before, equal in all."""
-    texts = [*map(_text, rows)]
-    before = set(texts[: len(texts) - n_new])
-    n = sum(text in before for text in texts[len(texts) - n_new :])
-    return [f"{n} rows equal earlier ones of the file: they count as repeats"] if n else []
+def without_known(path: str | Path, rows: Sequence[Measurement]) -> list[Measurement]:
+    """Return rows without those that a file has, equal in all and as often."""
+    known = Counter(map(_text, read_measurements(path).rows if is_there(path) else ()))
+    found = []
+    for row in rows:
+        known[_text(row)] -= 1
+        if known[_text(row)] < 0:
+            found.append(row)
+    return found
 
 
 def contradictions(rows: Sequence[Measurement], factor: float = 10.0) -> list[str]:

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -25,6 +25,8 @@ FORMAT: Final = 1
 _SHARED, _OF_DESIGN, _OF_NEAREST, _NOISE = 0.10, 0.07, 0.04, 0.02
 _NEAREST: Final = 0.3
 _CHOSEN_TAIL: Final = 6.0
+# chosen: an error beyond any that a bound of a metric could end [log].
+_FREE: Final = 1e4
 Origin = Literal["learned", "exact", "chosen"]
 
 
@@ -189,6 +191,55 @@ def corrected(values: np.ndarray, errors: np.ndarray, spec: MetricSpec) -> np.nd
     sizes = np.abs(values) + spec.resolution
     found = values + sizes * errors if spec.signed else values * np.exp(errors)
     return np.asarray(np.minimum(found, spec.highest))
+
+
+def bounds(
+    specs: Iterable[MetricSpec], values: Mapping[str, np.ndarray], prior: ErrorPrior
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and largest error of each quantity that its metrics allow.
+
+    A share ends at 100 %, and so do the counts and times that have its error.
+
+    Args:
+      specs: Metrics.
+      values: (n,) each, simulated values by metric.
+      prior: Prior of their errors.
+
+    Returns:
+      (n, n_quantities) each.
+    """
+    n, width = len(next(iter(values.values()))), len(prior.quantities)
+    low, high = np.full((n, width), -_FREE), np.full((n, width), _FREE)
+    for spec in specs:
+        parts = prior.error_of(spec.name)
+        if parts is None or spec.signed or np.abs(parts).sum() != 1 or spec.name not in values:
+            continue
+        most = np.minimum(spec.highest, values.get(spec.below, np.inf))
+        with np.errstate(divide="ignore", invalid="ignore"):
+            room = np.where(values[spec.name] > 0, np.log(most / values[spec.name]), np.inf)
+        at = int(np.flatnonzero(parts)[0])
+        if parts[at] > 0:
+            high[:, at] = np.fmin(high[:, at], np.maximum(room, 0.0))
+        else:
+            low[:, at] = np.fmax(low[:, at], -np.maximum(room, 0.0))
+    return low, high
+
+
+def with_signs(
+    specs: Sequence[MetricSpec], values: Mapping[str, Sequence[float]]
+) -> tuple[MetricSpec, ...]:
+    """Return metrics, positive where nobody declared a sign and no known value is 0 or below.
+
+    Args:
+      specs: Metrics.
+      values: Known values by metric, simulated and measured.
+    """
+    return tuple(
+        replace(s, signed=False)
+        if s.is_undeclared and min(values.get(s.name, ()), default=1.0) > 0
+        else s
+        for s in specs
+    )
 
 
 def may_be_wrong(spec: MetricSpec, values: np.ndarray) -> bool:

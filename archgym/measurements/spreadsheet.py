@@ -172,7 +172,7 @@ def measured(
         if spec.goal != "none" or spec.name in given
     }
     metrics = {
-        name: _checked(name, value, specs.get(name), simulated.get(name, 0.0))
+        name: _checked(name, value, specs.get(name), simulated.get(name, 0.0), built)
         for name, value in given.items()
     }
     return Measurement(
@@ -271,10 +271,13 @@ def _check_columns(names: Sequence[str], task: Task) -> None:
         )
 
 
-def _checked(name: str, value: Any, spec: MetricSpec | None, simulated: float) -> float:
+def _checked(
+    name: str, value: Any, spec: MetricSpec | None, simulated: float, built: Mapping[str, float]
+) -> float:
     """Return a value that a metric can have; others' metrics may be anything finite.
 
     Times and other costs are above 0. Counts, shares, gains and what is simulated as 0 may be 0.
+    Metrics of which only a goal was given have no sign where they are simulated above 0.
 
     Raises:
       InvalidArgumentError: It cannot have it.
@@ -286,15 +289,19 @@ def _checked(name: str, value: Any, spec: MetricSpec | None, simulated: float) -
     except OverflowError:
         number = math.inf
     may_be_0 = spec is None or spec.goal != "minimise" or spec.unit in ("", "%") or not simulated
-    if spec is None or spec.signed:
+    is_positive = spec is not None and spec.is_undeclared and spec.unit and simulated > 0
+    if spec is None or (spec.signed and not is_positive):
         what, is_right = "a finite number", math.isfinite(number)
     else:
         what = "0 or above" if may_be_0 else "a number above 0"
         is_right = 0 < number < math.inf or (number == 0 and may_be_0)
-    if spec is not None and number > spec.highest:
-        what, is_right = f"at most {spec.highest:g} {spec.unit}", False
+    highest = math.inf if spec is None else min(spec.highest, built.get(spec.below, math.inf))
+    if spec is not None and number > highest:
+        what, is_right = f"at most {highest:g} {spec.unit}", False
+        what += f", as `{spec.below}` of the design" if highest < spec.highest else ""
     if not is_right:
-        raise InvalidArgumentError(f"`{name}` must be {what}; got {number:g}.")
+        remedy = " If not, declare it with signed=True." if is_positive else ""
+        raise InvalidArgumentError(f"`{name}` must be {what}; got {number:g}.{remedy}")
     check_value(name, number)
     return number
 

@@ -214,9 +214,12 @@ def _real(task: TaskEvidence) -> str:
     if decision.calibration.n_runs:
         basis += f" and {counted(decision.calibration.n_runs, 'measurement')}"
     text = (
-        f"evaluation {best.evaluation} {decision.title} of its run with {100 * best.p_best:.0f} %, "
-        f"expected loss {decision.percent(best.loss)}{decision.aside}"
+        f"evaluation {best.evaluation} {decision.title} of its run with "
+        f"{100 * best.p_equal:.0f} %, expected loss {decision.percent(best.loss)}{decision.aside}"
     )
+    if decision.is_blind:
+        text = f"the error of {' and '.join(decision.not_known)} is not known"
+    text += "".join(f"; {t} with {100 * p:.0f} %" for t, p in best.p_limits.items())
     together = f"; {n} designs hold the best with 90 %" if n > 1 else ""
     if decision.front:
         together += f"; {len(decision.front)} may be on the front of its terms"
@@ -235,7 +238,11 @@ def _limits(task: TaskEvidence) -> str:
         return "none set"
     assert task.best is not None
     missed = task.best[0].missed
-    return f"missed: {'; '.join(missed)}" if missed else f"met: {', '.join(map(str, limits))}"
+    return (
+        f"missed: {'; '.join(missed)}"
+        if missed
+        else f"met as simulated: {', '.join(map(str, limits))}"
+    )
 
 
 def _closest(task: TaskEvidence) -> str:

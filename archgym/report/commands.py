@@ -1,7 +1,6 @@
 """Command lines and titles of tasks: what to run again, and what it is about."""
 
 import json
-import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final
@@ -21,6 +20,7 @@ from archgym.evaluation.simulator import (
 )
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import recorded_objective
+from archgym.files.remote import command_line
 from archgym.report.quantities import metric_title, quantity
 from archgym.studies.metadata import Header
 from archgym.studies.portfolio import shipped_designs
@@ -180,7 +180,7 @@ def evaluate_line(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
     for parameter, setting in changes.items():
         text = ",".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
         words += ["--set", f"{parameter}={text}"]
-    return shlex.join(words)
+    return command_line(*words)
 
 
 def search_options(header: Header) -> tuple[str, ...]:
@@ -218,4 +218,4 @@ def search_command(recipe: Mapping[str, Any], agent: str | None, *options: str) 
       *options: Further words.
     """
     chosen = [] if agent is None else ["-a", agent]
-    return shlex.join(["archgym", "search", *task_words(recipe), *chosen, *options])
+    return command_line("archgym", "search", *task_words(recipe), *chosen, *options)

@@ -33,7 +33,7 @@ from archgym.measurements.calibrated import (
 from archgym.measurements.calibration import Calibration, Declaration, calibration_of
 from archgym.measurements.file import MEASURED_NAME, Measurements, read_measurements, require_there
 from archgym.measurements.points import SPACE, WORKLOAD, Points, facts_of, joined, points_of
-from archgym.measurements.prior import corrected, may_be_wrong
+from archgym.measurements.prior import bounds, corrected, may_be_wrong
 from archgym.measurements.process import Posterior
 from archgym.report.quantities import counted
 from archgym.runtime.importing import one_thread
@@ -74,11 +74,14 @@ class Candidate:
       design: Values by parameter.
       reward: Reward of its most likely metrics.
       p_best: Probability that it is the best of those evaluated; of several terms, by their sum.
+      n_equal, p_equal: Designs that equal it in all that counts, itself included, and the
+        probability that they are the best.
       p_limits: Probability that it meets each limit, by the limit.
       loss: Expected loss if it is chosen, in units of the reward.
       low, high: 90 % interval of its reward.
       metrics: Most likely value, and the ends of its 90 % interval, by metric of the objective.
       is_measured: True if it was measured.
+      measured: Mean of the measured values by metric of the objective, over all runs.
       p_front: Probability that no other design beats it in every term of the objective.
       is_front: True if that is 50 %, or so by the most likely metrics.
     """
@@ -88,12 +91,15 @@ class Candidate:
     design: Design
     reward: float
     p_best: float
+    n_equal: int
+    p_equal: float
     p_limits: Mapping[str, float]
     loss: float
     low: float
     high: float
     metrics: Mapping[str, tuple[float, float, float]]
     is_measured: bool
+    measured: Mapping[str, float]
     p_front: float
     is_front: bool
 
@@ -180,9 +186,14 @@ class Decision:
 
     @cached_property
     def alternatives(self) -> tuple[Candidate, ...]:
-        """Smallest set of designs that holds the best one with 90 %, the most likely first."""
-        ordered = sorted(self.candidates, key=lambda c: -c.p_best)
-        total = np.cumsum([c.p_best for c in ordered])
+        """Smallest set of designs that holds the best one with 90 %, the most likely first.
+
+        One of designs that are equal in all that counts stands for them.
+        """
+        shares = np.array([c.p_best for c in self.candidates])
+        _, first = np.unique(_equals(self.utility, shares), return_index=True)
+        ordered = sorted((self.candidates[p] for p in sorted(first)), key=lambda c: -c.p_equal)
+        total = np.cumsum([c.p_equal for c in ordered])
         return tuple(ordered[: int(np.searchsorted(total, SHARE - _ALIKE)) + 1])
 
     @property
@@ -193,8 +204,21 @@ class Decision:
 
     @property
     def title(self) -> str:
-        """Event whose probability is `p_best`, in words."""
-        return "is the best" if self.n_terms == 1 else "has the best weighted sum"
+        """Event whose probability is `p_equal`, in words."""
+        event = "is the best" if self.n_terms == 1 else "has the best weighted sum"
+        event = "comes closest" if self.missed else event
+        n = self.best.n_equal
+        return event if n == 1 else f"is one of {n} equal designs, and one of them {event}"
+
+    @property
+    def missed(self) -> list[str]:
+        """Limits that the recommended design meets less often than the confidence asks."""
+        return [t for t, chance in self.best.p_limits.items() if chance < self.confidence]
+
+    @property
+    def is_blind(self) -> bool:
+        """True if nothing is known of the error of any metric of the objective."""
+        return bool(self.not_known) and not self.quantities
 
     @property
     def aside(self) -> str:
@@ -205,7 +229,17 @@ class Decision:
     @property
     def is_settled(self) -> bool:
         """True if the recommended design is the best with 90 %, or its expected loss is nothing."""
-        return self.best.p_best >= SHARE or self.best.loss < WORTH
+        sure = self.best.p_equal >= SHARE or self.best.loss < WORTH
+        return sure and not self.is_blind
+
+    def is_worth(self, steps: Sequence[Next]) -> bool:
+        """Return True if measuring reduces the loss by more than another choice would now.
+
+        Args:
+          steps: Designs to measure next.
+        """
+        least = min(candidate.loss for candidate in self.candidates)
+        return not self.is_settled and least - steps[-1].loss_after >= WORTH
 
     def beats(self, one: int, other: int) -> float:
         """Return the probability that a candidate is better than another, ties halved.
@@ -243,7 +277,7 @@ class Decision:
                 np.zeros(noise.shape[0]), noise, shown.shape[:2], method="eigh"
             )
         ideal = float(self.utility.max(axis=1).mean())
-        start = float(self.utility.mean(axis=0).max())
+        start = float(self.utility[:, 0].mean())
         taken: list[int] = []
         found: list[Next] = []
         worth = start
@@ -297,7 +331,8 @@ class Decision:
             "learned": "The error was learned from rows that the simulator is validated on.",
             "exact": "The simulator has no error against "
             f"{self.calibration.prior.source}; against silicon it is not known.",
-            "chosen": "Nobody has measured this simulator's error; the author's guess stands in.",
+            "chosen": "No error of this simulator was known: a guess stands in"
+            + (", which measurements correct." if self.calibration.n_runs else "."),
         }[origin]
         found = [how]
         if self.calibration.n_runs:
@@ -315,18 +350,38 @@ class Decision:
         if origin == "chosen" and len(self.quantities) > 1:
             texts = ", ".join(self.calibration.prior.quantities[q] for q in self.quantities)
             found.append(f"Errors of {texts} are taken as independent of each other.")
+        live = self.calibration.metrics.values()
+        found += [
+            f"{s.name} is taken as positive, since no other value is known."
+            for s in live
+            if s.name in best.metrics and replace(s, signed=not s.signed).is_undeclared
+        ]
         n = len(self.alternatives)
-        unlikely = [text for text, chance in best.p_limits.items() if chance < self.confidence]
-        if unlikely:
+        if self.missed:
             found.append(
-                f"No design is known to meet {' and '.join(unlikely)} with "
-                f"{100 * self.confidence:.0f} %; the one that comes closest is named."
+                f"No design is known to meet {' and '.join(self.missed)} with "
+                f"{100 * self.confidence:.0f} %; the one that comes closest is named. To search "
+                "on: `archgym resume`."
             )
+        of = f"{self.title} of {len(self.candidates)}"
+        if self.is_blind:
+            text = f"as simulated; the error of {' and '.join(self.not_known)} is not known"
+            return [*found, f"Evaluation {best.evaluation} {of}, {text}."]
+        if self.errors.shape[2] > max(len(self.quantities), 1):
+            found.append("Metrics below are means over the workloads; limits apply to each.")
         found.append(
-            f"Evaluation {best.evaluation} {self.title} of {len(self.candidates)} with "
-            f"{100 * best.p_best:.0f} %; its expected loss is {self.percent(best.loss)}"
-            f"{self.aside}."
+            f"Evaluation {best.evaluation} {of} with {100 * best.p_equal:.0f} %; its expected loss "
+            f"is {self.percent(best.loss)}{self.aside}."
         )
+        if best.p_limits:
+            found.append("A design that misses a limit counts as worse than all that meet it.")
+        least = min(self.candidates, key=lambda c: c.loss)
+        if best.loss - least.loss >= WORTH:
+            found.append(
+                f"Evaluation {least.evaluation} has the least expected loss, "
+                f"{self.percent(least.loss)}: `--robust expected` chooses by it, and "
+                "`--confidence 0.9` by safer limits."
+            )
         if n > 1 or self.alternatives[0].seq != best.seq:
             found.append(f"{counted(n, 'design')} together hold the best one with 90 %.")
         if len(self.candidates) > 1:
@@ -342,15 +397,17 @@ class Decision:
         return found
 
     def _comparison(self) -> str:
-        rival = self.candidates[1]
-        chance, gap = self.beats(0, 1), self.best.reward - rival.reward
+        group = _equals(self.utility, np.arange(len(self.candidates), 0, -1))
+        at = int(np.argmax(group != group[0])) or 1
+        rival = self.candidates[at]
+        chance, gap = self.beats(0, at), self.best.reward - rival.reward
         one, other = self.best.evaluation, rival.evaluation
         text = f"Evaluation {one} beats {other} with {100 * chance:.0f} %"
         if abs(chance - 0.5) <= _OF_EVEN:
             text = f"It is even whether evaluation {one} or {other} is better"
         if self.n_terms > 1:
             text = f"Of {one} and {other} alone, {one} has the better sum with {100 * chance:.0f} %"
-        ties = float((np.abs(self.utility[:, 0] - self.utility[:, 1]) <= _ALIKE).mean())
+        ties = float((np.abs(self.utility[:, 0] - self.utility[:, at]) <= _ALIKE).mean())
         if ties == 1.0:
             return f"Evaluation {other} is as good as {one} in all that counts."
         text += f", ties halved ({100 * ties:.0f} %)" if ties >= 0.01 else ""
@@ -422,7 +479,9 @@ def _measurements(log: StudyLog, measured: str | Path | Measurements | None) -> 
     if measured is not None:
         return read_measurements(measured)
     own, of_task = log.folder / MEASURED_NAME, log.header.task.get("measured")
-    found = None if of_task is None else read_measurements(require_there(of_task))
+    # The task's own; the file may have grown since.
+    digest = str(log.header.task["options"].get(MEASURED_OPTION, "")).partition("-")[0]
+    found = None if of_task is None else read_measurements(require_there(of_task)).up_to(digest)
     if os.path.lexists(own):
         require_inside(own)
         added = read_measurements(own).rows
@@ -456,7 +515,13 @@ def _source(
     own = tuple(spec for spec in log.metrics if own_metric(spec.name, names) == spec.name)
     shared = {**options, SPACE: split_space(space_name)[0] or space_name}
     facts = [{**shared, WORKLOAD: str(w["digest"])} for w in recipe["workloads"]]
-    return Declaration(name, version, log.space, own), facts, ""
+    feasible = log.records.values[log.is_feasible]
+    lowest = {
+        spec.name: float(feasible[..., place].min())
+        for place, spec in enumerate(log.metrics)
+        if feasible.size and np.isfinite(feasible[..., place]).all()
+    }
+    return Declaration(name, version, log.space, own, lowest=lowest), facts, ""
 
 
 @final
@@ -474,6 +539,7 @@ class _Problem:
       reference: (w, n_columns), of the default design.
       objective: The task's, with limits on metrics themselves.
       n_feasible: Feasible designs of the study.
+      limits: Least and largest error that bounds of metrics allow, (n * w, n_quantities) each.
     """
 
     rows: np.ndarray
@@ -485,6 +551,7 @@ class _Problem:
     reference: np.ndarray
     objective: Objective
     n_feasible: int
+    limits: tuple[np.ndarray, np.ndarray]
 
     @classmethod
     def of(
@@ -505,9 +572,11 @@ class _Problem:
             raise InvalidArgumentError(
                 f"{log.folder} has no feasible design to decide among. Search on."
             )
-        live = {spec.name: spec for spec in source.metrics}
+        live = calibration.metrics
         lasting = ((s, live.get(s.name, s)) for s in log.metrics)
-        recorded = [replace(s, highest=of.highest, exact=of.exact) for s, of in lasting]
+        recorded = [
+            replace(s, highest=of.highest, exact=of.exact, signed=of.signed) for s, of in lasting
+        ]
         # A derived metric with an own error does not inherit that of others.
         own = calibration.prior.metrics
         recorded = [replace(s, formula=None) if s.name in own else s for s in recorded]
@@ -533,6 +602,10 @@ class _Problem:
             ]
         )
         order = np.arange(len(points)).reshape(len(log.workloads), len(rows)).T.ravel()
+        errors = [bounds(live.values(), own, calibration.prior) for own in simulated]
+        low, high = (
+            np.concatenate(each)[order][:, [*quantities]] for each in zip(*errors, strict=True)
+        )
         return cls(
             rows,
             values[:, :, columns],
@@ -543,6 +616,7 @@ class _Problem:
             log.reference[:, columns],
             objective,
             n_feasible,
+            (low, high),
         )
 
     def rewards(
@@ -556,7 +630,7 @@ class _Problem:
         """
         n_draws, (n, w, n_columns) = len(errors), self.values.shape
         values = np.tile(self.values, (n_draws, 1, 1, 1))
-        shaped = errors.reshape(n_draws, n, w, -1)
+        shaped = np.clip(errors, *self.limits).reshape(n_draws, n, w, -1)
         for column, parts in self.parts.items():
             errors_of = shaped @ parts
             values[..., column] = corrected(values[..., column], errors_of, self.specs[column])
@@ -641,15 +715,17 @@ def _decision(
     rank = {"no": likely[0], "expected": utility.mean(axis=0), "p10": np.quantile(utility, 0.1, 0)}
     chance = meets.mean(axis=0)
     if chance.max() < confidence:
-        # None is known to meet the limits: the one that comes closest.
-        rank["no"] = np.median(utility, axis=0)
-    is_sure = chance >= min(confidence, float(chance.max()))
+        # None is known to meet the limits: the one that misses them by least with the confidence.
+        rank["no"] = np.quantile(utility, 1.0 - confidence, axis=0)
+    is_sure = chance >= (confidence if chance.max() >= confidence else 0.0)
     # Among equals, within the draws' error of a quantile, the least expected loss decides.
     upper = np.quantile(utility, 0.1 + _OF_QUANTILE, 0) if robust == "p10" else rank[robust]
     is_equal = is_sure & (upper >= rank[robust][is_sure].max() - _ALIKE)
     first = int(np.argmax(np.where(is_equal, utility.mean(axis=0).round(9), -np.inf)))
-    order = [first, *[int(p) for p in np.argsort(-p_best, kind="stable") if p != first]]
-    measured = _is_measured(problem, calibration)
+    group = _equals(utility, p_best)
+    n_equal, p_equal = np.bincount(group)[group], np.bincount(group, p_best)[group]
+    order = [first, *[int(p) for p in np.argsort(-p_equal, kind="stable") if p != first]]
+    measured = _measured_values(problem, calibration, weights)
     candidates = []
     for place in order:
         outcome = log.outcome(int(problem.rows[place]))
@@ -660,6 +736,8 @@ def _decision(
                 outcome.design,
                 float(likely[0, place]),
                 float(p_best[place]),
+                int(n_equal[place]),
+                float(min(p_equal[place], 1.0)),
                 {text: float((each[:, place] == 0.0).mean()) for text, each in missed.items()},
                 float((top[:, 0] - utility[:, place]).mean()),
                 float(low[place]),
@@ -672,6 +750,7 @@ def _decision(
                     for column, spec in enumerate(problem.specs)
                 },
                 bool(measured[place]),
+                {name: value for name, value in measured[place].items() if value == value},
                 float(on_front[place]),
                 bool(max(on_front[place], likely_front[place]) >= ON_FRONT),
             )
@@ -700,13 +779,42 @@ def _interval(likely: float, draws: np.ndarray) -> tuple[float, float, float]:
     return float(likely), float(low), float(high)
 
 
-def _is_measured(problem: _Problem, calibration: Calibration) -> np.ndarray:
-    """Return True for candidates that were measured on some workload, (n,) bool."""
+def _equals(utility: np.ndarray, first: np.ndarray) -> np.ndarray:
+    """Return a number for each candidate, (n,), the same for designs that are equally good.
+
+    They differ by less than a measurement is worth, in 90 % of the draws, from the first of them.
+
+    Args:
+      utility: (n_draws, n_candidates).
+      first: (n_candidates,), those with larger numbers come first.
+    """
+    group = np.full(utility.shape[1], -1)
+    for place in np.argsort(-first, kind="stable").tolist():
+        if group[place] < 0:
+            near = (np.abs(utility - utility[:, [place]]) <= WORTH).mean(axis=0) >= SHARE
+            group[near & (group < 0)] = place
+            group[place] = place
+    return group
+
+
+def _measured_values(
+    problem: _Problem, calibration: Calibration, weights: np.ndarray
+) -> list[dict[str, float]]:
+    """Return measured values of candidates by metric, those on all workloads alone; NaN others."""
     n, w = problem.values.shape[:2]
     seen = calibration.process.measured_points
     if seen is None:
-        return np.zeros(n, dtype=bool)
+        return [{}] * n
     names = sorted(problem.points.texts)
-    known = set(zip(*(seen.text(name).tolist() for name in names), strict=True))
+    known = zip(*(seen.text(name).tolist() for name in names), strict=True)
+    values = dict(zip(known, calibration.measured, strict=True))
     keys = zip(*(problem.points.text(name).tolist() for name in names), strict=True)
-    return np.asarray(np.array([key in known for key in keys]).reshape(n, w).any(axis=1))
+    found = [values.get(key, {}) for key in keys]
+    return [
+        {
+            spec.name: float(weights @ [each.get(spec.name, np.nan) for each in of])
+            for spec in problem.specs
+            if any(of)
+        }
+        for of in (found[w * place : w * place + w] for place in range(n))
+    ]

@@ -11,6 +11,7 @@ from archgym.errors import InvalidArgumentError
 from archgym.evaluation.function import is_of_function
 from archgym.evaluation.simulator import Bottleneck
 from archgym.evaluation.task import Task
+from archgym.files.remote import command_line
 from archgym.report.explain import (
     ASSUMED_ERROR_PERCENT,
     Change,
@@ -171,8 +172,9 @@ def check_registered(folder: Path, recipe: Mapping[str, Any]) -> None:
         raise InvalidArgumentError(
             f"A study must be of a registered simulator; the task of {folder} is the Python "
             f"function {recipe['simulator']!r} (or a simulator that is not installed), "
-            f"which commands cannot call. `archgym show {folder}` and `archgym report {folder}` "
-            f"work, and in Python `ag.SearchResult.read({str(folder)!r})` reads it."
+            f"which commands cannot call. `{command_line('archgym', 'show', folder)}` and "
+            f"`{command_line('archgym', 'report', folder)}` work, and in Python "
+            f"`ag.SearchResult.read({str(folder)!r})` reads it."
         )
 
 

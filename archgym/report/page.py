@@ -4,7 +4,6 @@ import base64
 import hashlib
 import json
 import math
-import shlex
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +16,7 @@ import numpy as np
 
 from archgym.evaluation.limits import LIMITED_REWARD
 from archgym.files.json_types import plain
+from archgym.files.remote import command_line
 from archgym.files.storage import MARK, write_atomic
 from archgym.report.answer import Answer, Gain
 from archgym.report.commands import is_registered, search_command, task_title
@@ -319,7 +319,7 @@ def _average_text(scale: Mapping[str, Any]) -> str:
 
 def _repeat(findings: Findings, options: PageOptions) -> _Fold:
     evidence = findings.evidence
-    words = shlex.join(["archgym", "report", *map(str, evidence.sources), "-o", "report.html"])
+    words = command_line("archgym", "report", *map(Path, evidence.sources), "-o", "report.html")
     parts = [f"<pre>{escape(words)}</pre>"] if options.has_folders else []
     parts += [_repeated(task) for task in evidence.tasks]
     parts.append(

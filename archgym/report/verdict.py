@@ -189,7 +189,8 @@ def _best_line(task: TaskEvidence, protocol: Protocol) -> str:
     else:
         end = f" It is the {scale['best_from']}."
     if task.objective.limits:
-        end += f" Limits: {'missed: ' + '; '.join(run.missed) if run.missed else 'met'}."
+        missed = "; ".join(run.missed)
+        end += f" Limits: {'missed: ' + missed if missed else 'met as simulated'}."
     return (
         f"{task.id}: the best design, found by {run.label}"
         + ("" if run.seed is None else f" with seed {run.seed}")

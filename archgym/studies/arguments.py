@@ -1,7 +1,6 @@
 """Arguments of studies: checks, comparison with an existing study, and the recorded form."""
 
 import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -17,6 +16,7 @@ from archgym.evaluation.restriction import split_space
 from archgym.evaluation.simulator import simulator_names
 from archgym.evaluation.task import Task
 from archgym.files.json_types import tuples
+from archgym.files.remote import command_line
 from archgym.studies.metadata import STUDY_NAME, Header, read_header
 from archgym.studies.prior import StoredPrior, StudySource
 from archgym.studies.snapshot import StudyLog
@@ -185,7 +185,7 @@ def _or_resume(folder: Path) -> str:
     """
     if read_header(folder).task["simulator"] not in simulator_names():
         return ", which takes the task."
-    return f", or with: archgym resume {shlex.quote(str(folder))}"
+    return f", or with: {command_line('archgym', 'resume', folder)}"
 
 
 def kept_prior(folder: Path, task: Task, sources: tuple[StudySource, ...]) -> StoredPrior | None:

@@ -3,7 +3,6 @@
 import json
 import platform
 import secrets
-import shlex
 import zlib
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -22,6 +21,7 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.specification import MetricMembers
 from archgym.files.json_types import Whole, typed
 from archgym.files.lease import LOCK_NAME, Lease
+from archgym.files.remote import command_line
 from archgym.files.storage import (
     is_there,
     make_folder,
@@ -79,7 +79,7 @@ def lease_new_folder(folder: Path) -> Lease:
         raise InvalidArgumentError(
             f"A study needs a new or empty folder; {folder} holds a study. Continue it with "
             '`Study.open`, with exists="resume", or with: '
-            f"archgym resume {shlex.quote(str(folder))}"
+            + command_line("archgym", "resume", folder)
         )
     return lease
 

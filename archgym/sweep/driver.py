@@ -3,7 +3,6 @@
 import json
 import logging
 import os
-import shlex
 import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -17,7 +16,7 @@ import msgspec
 from archgym.checks import MAX_WORKERS, check_whole
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.files.lease import Lease
-from archgym.files.remote import placed, require_absent, upload
+from archgym.files.remote import command_line, placed, require_absent, upload
 from archgym.files.storage import (
     is_there,
     make_folder,
@@ -300,7 +299,7 @@ class _Driver:
             problem = result.failure.removesuffix(".")
             raise StorageError(
                 f"Sweep stopped: {problem}. Completed evaluations are saved. "
-                f"To continue: archgym sweep resume {shlex.quote(str(self._folder))}"
+                "To continue: " + command_line("archgym", "sweep", "resume", self._folder)
             )
         self._write_failures()
 

@@ -374,38 +374,30 @@ class _SimulatorCheck:
                 pool.map(lambda part: self._evaluate(self._simulator, part, workload), parts)
             )
         self._same(first, _joined(threaded), indices, f"evaluated by {_N_THREADS} threads", name)
-        moved = [
-            self._without(cost, first.values[0], indices[:1], workload)
-            for cost in self._simulator.costs
-        ]
-        self._require(
-            any(moved) or not moved, "one of `costs` must change the default design", "none", name
-        )
+        self._without_costs(first.values[0], indices[:1], workload)
         self._bounds(first, indices, workload)
         last = self._evaluate(self._simulator, indices, workload)
         self._same(first, last, indices, "evaluated after all of this", name)
         self._one(first, indices, workload)
 
-    def _without(
-        self, cost: str, before: np.ndarray, indices: np.ndarray, workload: Workload
-    ) -> bool:
-        """Check the default design without a cost; return True if that changes anything.
-
-        Numbers must be finite, the same twice, and not far worse than `before`.
-        """
-        first, again = (self._simulator.evaluate_without(cost, indices, workload) for _ in range(2))
-        self._same(first, again, indices, f"simulated without {cost!r} twice", workload.name)
-        self._well_formed(first, indices, workload.name)
-        after = first.values[0]
+    def _without_costs(self, before: np.ndarray, indices: np.ndarray, workload: Workload) -> None:
+        """Check the default design without each cost: finite, the same twice, and not far worse."""
         goals = np.array([_GOALS.get(spec.goal, 0) for spec in self._simulator.metrics])
-        gain, sizes = goals * (before - after), np.sort(np.abs([before, after]), axis=0)
-        self._require(
-            bool((gain > 0).any()) or not ((gain < 0) & (sizes[1] >= 2 * sizes[0])).any(),
-            f"the default design must not be twice as bad without cost {cost!r}",
-            after.tolist(),
-            workload.name,
-        )
-        return bool((before != after).any())
+        is_moved, costs, name = False, self._simulator.costs, workload.name
+        for cost in costs:
+            one, two = (self._simulator.evaluate_without(cost, indices, workload) for _ in range(2))
+            self._same(one, two, indices, f"simulated without {cost!r} twice", name)
+            self._well_formed(one, indices, name)
+            after = one.values[0]
+            gain, sizes = goals * (before - after), np.sort(np.abs([before, after]), axis=0)
+            self._require(
+                bool((gain > 0).any()) or not ((gain < 0) & (sizes[1] >= 2 * sizes[0])).any(),
+                f"the default design must not be twice as bad without cost {cost!r}",
+                after.tolist(),
+                name,
+            )
+            is_moved |= bool((before != after).any())
+        self._require(is_moved or not costs, "one of `costs` must change the design", "none", name)
 
     def _bounds(self, result: BatchResult, indices: np.ndarray, workload: Workload) -> None:
         """Check that no design betters the bounds of none, half or all of its choices."""

@@ -115,7 +115,8 @@ def measure_all(folder: Path, designs: Iterable[Mapping[str, object]], program: 
 def check(folder: Path, n: int, decision: Decision, program: str) -> None:
     """Measure designs that nobody asked for, and print the errors of model and calibration."""
     task = archgym.Task.make(tiles)
-    calibrated = CalibratedSimulator(tiles, folder / MEASURED_NAME)
+    measured = folder / MEASURED_NAME
+    calibrated = CalibratedSimulator(tiles, measured if measured.exists() else None)
     rng = np.random.default_rng(1)
     indices = np.stack([rng.integers(0, size, n) for size in task.space.sizes], axis=1)
     best = task.space.indices_of(dict(decision.best.design))

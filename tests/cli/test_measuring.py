@@ -29,8 +29,8 @@ def test_study_is_measured_and_decided(archgym: Archgym, study: Path) -> None:
     as_json = archgym("decide", study, "--json").json
 
     assert ran.code == 0
-    assert "1 measurements added to study/measured.jsonl, which has 1 now." in ran.out
-    assert "1 columns are no metric of the simulator, unused (numbers are kept): extra" in ran.out
+    assert "1 measurement added to study/measured.jsonl, which has 1 now." in ran.out
+    assert "1 column unused, no metric of the simulator (kept): extra" in ran.out
     assert "1 measurement of 1 design count." in decided.out
     assert "Measuring more is not worth it" in decided.out
     assert "Measure evaluation" not in decided.out
@@ -117,6 +117,10 @@ def test_measurements_that_are_no_file_are_not_passed_over(
 def test_measurement_that_was_cut_off_is_named(archgym: Archgym, study: Path) -> None:
     measured(archgym, study)
     archgym("measure", study, "m.csv")
+    again = archgym("measure", study, "m.csv")
+    assert "0 measurements added" in again.out
+    assert "1 row not added, equal to earlier ones" in again.err
+    Path("m.csv").write_text(Path("m.csv").read_text("utf-8").replace("today", "tomorrow"))
     archgym("measure", study, "m.csv")
     file = study / "measured.jsonl"
     file.write_bytes(file.read_bytes()[:-20])

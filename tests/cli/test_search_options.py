@@ -234,4 +234,4 @@ def test_default_design_that_stays_best_of_several_terms_is_named(archgym: Archg
     ran = archgym("search", "kv", "-a", "random", "-n", "1", "--start", "default", "--out", "s")
 
     assert "most hit percent and" in ran.out
-    assert "the default design stayed best. `archgym show` lists the front." in ran.out
+    assert "the default design stayed best. `show` lists the front." in ran.out

@@ -462,7 +462,7 @@ SIMULATORS: list[tuple[type[Simulator], str]] = [
     (LimitOnAnotherMetric, "must hold a Limit on a known metric"),
     (ReliefByAnotherParameter, "must name parameters"),
     (ReliefOfAnotherCost, "must name `costs`"),
-    (IgnoredCost, "one of `costs` must change"),
+    (IgnoredCost, "one of `costs` must change the design"),
     (WorseWithoutACost, "must not be twice as bad without cost 'wait'"),
     (ExportMissing, "'verilog' must export"),
     (ExportOfBytes, "must return texts of files"),

@@ -8,7 +8,13 @@ import numpy as np
 from archgym.measurements.points import Points
 from archgym.measurements.prior import Component, ErrorPrior
 from evidence.dram.errors import learn
-from evidence.errors import Fold, learned_prior, matched, write_prior
+from evidence.errors import (
+    Fold,
+    apart_from_repeats,
+    learned_prior,
+    matched,
+    write_prior,
+)
 
 KNOWN = {"gpu": frozenset({"0", "1", "2", "3", "4", "5", "6", "7"})}
 
@@ -75,6 +81,19 @@ def test_effects_of_the_load_and_shifts_of_groups_take_the_sizes_of_left_out_row
     assert 0.05 <= rest.spread_new[0] < 0.09
     assert 0.12 < load.spread[0] < 0.19
     assert load.spread_new == ()
+
+
+def test_noise_is_what_repeats_differ_by() -> None:
+    rng = np.random.default_rng(5)
+    gpus = np.repeat(np.arange(200), 2)
+    own, run = 0.09 * rng.standard_normal(200)[gpus], 0.01 * rng.standard_normal(400)
+    points = Points({"gpu": gpus.astype(str).astype(object)}, {}, np.zeros((400, 0)))
+    prior = replace(guess(), tail=30.0)
+
+    found = apart_from_repeats(prior, Fold(points, (own + run)[:, None], KNOWN), ("gpu",), {})
+
+    assert 0.008 < found.noise[0] < 0.012
+    assert found.components[-1].spread[0] == round(float(np.sqrt(0.01 - found.noise[0] ** 2)), 4)
 
 
 def test_rows_without_error_make_the_prior_exact(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from archgym.errors import InvalidArgumentError
+from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
 from archgym.evaluation.simulator import BatchResult
 from archgym.evaluation.task import Task
 from archgym.files.storage import file_checksums
@@ -149,7 +149,7 @@ def test_file_that_was_replaced_under_a_study_is_refused(tmp_path: Path) -> None
     path.unlink()
     measured_file(tmp_path, 1.6)
 
-    with pytest.raises(InvalidArgumentError, match="must begin with the measurements"):
+    with pytest.raises(FileFormatError, match="must begin with the measurements"):
         Task.from_json(recipe, ProvingSimulator("tiny", has_failures=False))
 
 
@@ -271,7 +271,7 @@ def test_rows_with_other_options_do_not_correct_a_guessed_error() -> None:
 
     assert (found.prior.origin, found.n_runs) == ("exact", 0)
     assert found.notes == (
-        "1 measurements have other options (device=ddr4-2400): they say nothing here",
+        "1 measurement has other options (device=ddr4-2400): it says nothing here",
     )
 
 
@@ -351,7 +351,7 @@ def test_study_that_moves_with_its_measurements_goes_on(tmp_path: Path) -> None:
         study.run(budget=3)
         assert study.task.digest == task.digest
     (tmp_path / "new" / "first" / "measured.jsonl").rename(tmp_path / "far.jsonl")
-    with pytest.raises(InvalidArgumentError, match="--measured FILE"):
+    with pytest.raises(StorageError, match="--measured FILE"):
         Study.open(tmp_path / "new" / "study")
 
 
@@ -370,3 +370,23 @@ def test_outlier_alone_is_named_as_one_of_the_prior(tmp_path: Path) -> None:
     found = calibration_of(plain().simulator, Measurements(rows=(row,)))
 
     assert "from what the prior says: it counts less" in "".join(found.notes)
+
+
+def test_measurements_that_are_gone_are_named_before_the_version_of_a_space(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
+    append_measurements(path, [])
+    data = Task.make("moe", space="closed-loop", measured=path).to_json()
+    path.unlink()
+
+    with pytest.raises(StorageError, match="must hold the measurements"):
+        Task.from_json(data)
+
+
+def test_measurements_of_another_space_with_another_version_name_the_space() -> None:
+    task = Task.make("moe", space="closed-loop")
+    row = measured(task, task.space.default, {"tpot_mean_ms": 30.0})
+
+    found = calibration_of(Task.make("moe").simulator.bare, Measurements(rows=(row,)))
+
+    (note,) = found.notes
+    assert note.startswith("1 measurement is of space 'closed-loop' of moe, and not of ")

@@ -36,7 +36,7 @@ def test_file_that_grew_still_serves_what_was_begun_with_it(tmp_path: Path) -> N
     found = read_measurements(tmp_path / "m.jsonl").up_to(before.digest[:12])
 
     assert found.rows == before.rows
-    with pytest.raises(InvalidArgumentError, match="must begin with the measurements"):
+    with pytest.raises(FileFormatError, match="must begin with the measurements"):
         read_measurements(tmp_path / "m.jsonl").up_to("0123456789ab")
 
 
@@ -105,11 +105,13 @@ def test_csv_is_sent_to_the_command_that_reads_it(tmp_path: Path) -> None:
         read_measurements(path)
 
 
-def test_rows_that_a_file_had_before_are_counted() -> None:
-    found = module.repeats([row(1.0), row(2.0), row(1.0), row(3.0)], 2)
+def test_rows_that_a_file_has_are_no_repeats_when_they_come_again(tmp_path: Path) -> None:
+    path = tmp_path / "m.jsonl"
 
-    assert found == ["1 rows equal earlier ones of the file: they count as repeats"]
-    assert module.repeats([row(1.0), row(1.0)], 2) == []
+    assert module.without_known(path, [row(1.0), row(1.0)]) == [row(1.0), row(1.0)]
+    append_measurements(path, [row(1.0), row(1.0)])
+    assert module.without_known(path, [row(1.0), row(1.0)]) == []
+    assert module.without_known(path, [row(1.0)] * 3 + [row(2.0)]) == [row(1.0), row(2.0)]
 
 
 def test_newer_format_is_refused_in_words(tmp_path: Path) -> None:

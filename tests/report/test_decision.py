@@ -13,7 +13,7 @@ from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import BatchResult
 from archgym.evaluation.task import Task
 from archgym.measurements import calibration
-from archgym.measurements.file import MEASURED_NAME, append_measurements
+from archgym.measurements.file import MEASURED_NAME, Measurements, append_measurements
 from archgym.measurements.prior import chosen_prior
 from archgym.measurements.spreadsheet import measured
 from archgym.report import decision
@@ -371,3 +371,115 @@ def test_two_workloads_are_weighed(tmp_path: Path) -> None:
     assert best is not None
     assert found.best.reward == pytest.approx(best.reward)
     assert found.best.metrics["cost_ns"][0] == pytest.approx(best.metrics["cost_ns"])
+
+
+def test_closest_design_is_the_one_that_misses_the_limit_by_least(tmp_path: Path) -> None:
+    folder, limit = tmp_path / "study", "time_ms <= 5.5"
+    space = [PowerOfTwo("ways", 1, 16)]
+    simulator = FunctionSimulator(
+        lambda d: {"time_ms": 6.0 + d["ways"] / 9.0, "gain": float(d["ways"])},
+        space, {"time_ms": "none", "gain": "maximise"},
+    )  # fmt: skip
+    search(simulator, budget=5, agent="grid", subject_to=limit, folder=folder)
+
+    found = decide(read_study(folder), confidence=0.9)
+
+    assert dict(found.best.design) == {"ways": 1}
+    assert found.missed == [limit]
+    assert found.best.loss == min(c.loss for c in found.candidates)
+    text = " ".join(found.sentences())
+    assert "comes closest of 5" in text
+    assert "To search on: `archgym resume`." in text
+
+
+def test_equal_designs_have_their_chance_together(tmp_path: Path) -> None:
+    held = dict(Task.make("dram", "stream").space.default)
+    free = {"scheduler": ["Fifo", "FrFcfs", "FrFcfsGrp"], "request_buffer_size": [1, 2]}
+    held = {name: value for name, value in held.items() if name not in free}
+    found = decide(
+        search("dram", workload="stream", minimise="total_time_ns", fixed=held, values=free,
+               budget=6, agent="grid", folder=tmp_path / "s").log
+    )  # fmt: skip
+
+    assert found.best.n_equal == 3
+    assert found.best.p_equal == pytest.approx(1.0)
+    assert found.best.p_best == pytest.approx(1 / 3)
+    assert len(found.alternatives) == 1
+    assert found.is_settled
+    text = " ".join(found.sentences())
+    assert "is one of 3 equal designs, and one of them is the best of 4 with 100 %" in text
+    assert found.beats(0, 3) == 1.0
+
+
+def test_next_measurement_starts_from_the_loss_of_the_recommended_design(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    simulator = FunctionSimulator(
+        lambda d: {"area": 10.0 - 0.02 / d["ways"], "gain": float(d["ways"])},
+        [PowerOfTwo("ways", 1, 256)], {"area": "none", "gain": "maximise"},
+    )  # fmt: skip
+    specs = (MetricSpec("area", "", "minimise", 1e-6, "A."), simulator.metrics[1])
+    simulator = FunctionSimulator(simulator._function, simulator.space, specs)
+    search(simulator, budget=9, agent="grid", maximise="gain", subject_to="area <= 10",
+           folder=folder)  # fmt: skip
+
+    found = decide(read_study(folder))
+    safest = min(found.candidates, key=lambda c: c.loss)
+
+    assert found.next(1)[0].loss_before == pytest.approx(found.best.loss)
+    named = f"Evaluation {safest.evaluation} has the least expected loss"
+    assert (named in " ".join(found.sentences())) == (found.best.loss - safest.loss >= 0.002)
+
+
+def test_unknown_error_of_the_objective_gives_no_chance(tmp_path: Path) -> None:
+    folder = tmp_path / "study"
+    task = Task.make("dram", "stream", minimise="mean_latency_ns")
+    Study.create(folder, task, "random", seed=0, budget=4).run()
+
+    found = decide(read_study(folder))
+
+    assert not found.is_settled
+    assert "the error of mean_latency_ns is not known." in found.sentences()[-1]
+
+
+@pytest.mark.parametrize("digits", [4, 5, 7])
+def test_measurement_that_agrees_in_its_digits_confirms_an_exact_simulator(digits: int) -> None:
+    task = Task.make("dram", "stream", minimise="total_time_ns")
+    design = dict(task.space.default)
+    simulated = task.evaluate(task.space.indices_of(design)[None]).values[0, 0]
+    value = float(simulated[[spec.name for spec in task.metrics].index("total_time_ns")])
+    near = float(f"{value:.{digits}g}")
+
+    agrees = calibration.calibration_of(
+        task.simulator.bare,
+        Measurements(rows=(measured(task, design, {"total_time_ns": near}),)),
+    )
+    differs = calibration.calibration_of(
+        task.simulator.bare,
+        Measurements(rows=(measured(task, design, {"total_time_ns": 1.01 * near}),)),
+    )
+
+    assert (agrees.prior.origin, agrees.n_runs, agrees.notes) == ("exact", 1, ())
+    assert differs.prior.origin == "chosen"
+
+
+def test_decision_keeps_to_the_measurements_of_its_task(tmp_path: Path) -> None:
+    path, task = tmp_path / "m.jsonl", Task.make(SIMULATOR, "near")
+    rows = [measured(task, {"banks": n}, {"cost_ns": 3.0}) for n in (1, 2, 4)]
+    append_measurements(path, rows[:2])
+    calibrated = Task.make(SIMULATOR, "near", measured=path)
+    Study.create(tmp_path / "study", calibrated, "random", seed=0, budget=4).run()
+    append_measurements(path, rows[2:])
+
+    assert decide(read_study(tmp_path / "study")).calibration.n_runs == 2
+
+
+def test_measured_values_stand_next_to_calibrated_ones(folder: Path, tmp_path: Path) -> None:
+    log = read_study(folder)
+    best = decide(log).best
+    rows = [measured(Task.make(SIMULATOR, "near"), best.design, {"cost_ns": v}) for v in (2.0, 4.0)]
+    append_measurements(tmp_path / "m.jsonl", rows)
+
+    found = decide(log, tmp_path / "m.jsonl")
+
+    (again,) = [c for c in found.candidates if c.seq == best.seq]
+    assert again.measured == {"cost_ns": 3.0}

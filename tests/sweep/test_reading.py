@@ -193,7 +193,7 @@ def test_plan_may_say_how_studies_begin_and_end(write_plan: WritePlan, tmp_path:
 @pytest.mark.parametrize(
     ("line", "word"),
     [
-        ("start: {mode: fast}", "banks"),
+        ("start: {mode: fast, bank: 2}", "banks"),
         ("start: nowhere", "nowhere"),
         ("warm_start: [nowhere]", "nowhere"),
         ("stop_at: speed <= 3", "speed"),

@@ -1,6 +1,5 @@
 """`archgym bench`: suites of tasks: list, run, report, verify, serve."""
 
-import shlex
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,7 +15,7 @@ from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import lasting
 from archgym.errors import InvalidArgumentError
-from archgym.files.remote import shown
+from archgym.files.remote import command_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -157,11 +156,11 @@ def run(
     announce_compilation()
     with prompt_stops():
         plan = plan.decided()
-    words = ["archgym", "sweep", "resume", str(out)]
+    words: list[str | Path] = ["archgym", "sweep", "resume", out]
     with resumable(words), SweepProgress() as progress:
         outcome = run_bench(plan, out, workers=workers, progress=progress)
     more = {"tasks": [each.label for each in plan.tasks]}
-    report_outcome(outcome, f"archgym bench report {shlex.quote(shown(out))}", more, json)
+    report_outcome(outcome, command_line("archgym", "bench", "report", out), more, json)
 
 
 def _run_program(
@@ -196,7 +195,7 @@ def _run_program(
                 for run in runs
             ],
         )
-        say(f"Next: archgym bench verify {shlex.quote(str(out))}")
+        say("Next: " + command_line("archgym", "bench", "verify", out))
     if any(run.status for run in runs):
         raise typer.Exit(1)
 

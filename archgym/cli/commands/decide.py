@@ -10,7 +10,8 @@ from archgym.cli.console.terminal import duration, number, prose, say, table, wa
 from archgym.cli.options.design import is_study
 from archgym.cli.options.task import ErrorOptions, JsonOption, TaskOptions, make_task, task_choices
 from archgym.cli.options.values import complete_simulator
-from archgym.errors import InvalidArgumentError
+from archgym.errors import InvalidArgumentError, UnknownNameError, error_text
+from archgym.files.remote import command_line
 
 if TYPE_CHECKING:
     from archgym.evaluation.task import Task
@@ -77,7 +78,11 @@ def _write(found: "Decision") -> None:
     best = "best with" if not found.front else "best sum with"
     first = [best, "expected loss", *found.best.p_limits]
     chances = [
-        [_percent(row.p_best), found.percent(row.loss), *map(_percent, row.p_limits.values())]
+        [
+            _percent(row.p_equal) + (f", {row.n_equal} equal designs" if row.n_equal > 1 else ""),
+            found.percent(row.loss),
+            *map(_percent, row.p_limits.values()),
+        ]
         for row in rows
     ]
     _write_table(first, list(zip(rows, chances, strict=True)))
@@ -105,7 +110,9 @@ def _write_table(columns: list[str], rows: list[tuple["Candidate", list[str]]]) 
         values = []
         for name, (likely, _, _) in row.metrics.items():
             half = row.margin(name)
-            values.append(f"{number(likely)} ± {half:.2g} %" if half else number(likely))
+            text = f"{number(likely)} ± {half:.2g} %" if half else number(likely)
+            real = row.measured.get(name)
+            values.append(text if real is None else f"{text}, measured {number(real)}")
         cells.append([str(row.evaluation), *own, *values, "yes" if row.is_measured else ""])
     table(["evaluation", *columns, *rows[0][0].metrics, "measured"], cells)
 
@@ -115,11 +122,12 @@ def _text(candidate: "Candidate") -> str:
 
 
 def _write_next(found: "Decision", n_next: int, study: Path) -> None:
-    from archgym.report.decision import WORTH
-
     say()
     steps = found.next(n_next)
-    if found.is_settled or steps[0].loss_before - steps[0].loss_after < WORTH:
+    if found.is_blind:
+        say("What a measurement is worth is not known, since the error is not. Begin with:")
+        steps = steps[:1]
+    elif not found.is_worth(steps):
         say("Measuring more is not worth it: it would hardly change the choice.")
         if steps[0].loss_before < 1e-9:
             return
@@ -128,7 +136,8 @@ def _write_next(found: "Decision", n_next: int, study: Path) -> None:
         gain = f"{found.percent(step.loss_before)} to {found.percent(step.loss_after)}"
         named = f"{step.candidate.evaluation}: expected loss {gain}. {_text(step.candidate)}"
         prose(f"Measure evaluation {named}")
-    say(f"Then: archgym measure {study} measured.csv, with the columns evaluation and the metrics.")
+    line = command_line("archgym", "measure", study, "measured.csv")
+    say(f"Then: {line}, with the columns evaluation and the metrics.")
 
 
 def prove(
@@ -255,15 +264,19 @@ def measure(
     Every row is checked before any is kept; the file is checksummed and only ever grows.
     """
     from archgym.measurements.calibration import calibration_of
-    from archgym.measurements.file import append_measurements, contradictions, repeats
+    from archgym.measurements.file import append_measurements, contradictions, without_known
     from archgym.measurements.spreadsheet import read_spreadsheet
+    from archgym.report.quantities import counted
 
     task, designs, default = _subject(subject, options)
     imported = read_spreadsheet(table, task, designs)
     path = to or default
-    present = append_measurements(path, imported.rows)
+    rows = without_known(path, imported.rows)
+    present = append_measurements(path, rows)
+    n_known = len(imported.rows) - len(rows)
+    known = f"{counted(n_known, 'row')} not added, equal to earlier ones: give repeats a date"
     notes = [
-        *repeats(present.rows, len(imported.rows)),
+        *[known] * bool(n_known),
         *contradictions(present.rows),
         *calibration_of(task.simulator.bare, present).notes,
     ]
@@ -271,7 +284,7 @@ def measure(
         write_json(
             {
                 "file": str(path),
-                "added": len(imported.rows),
+                "added": len(rows),
                 "measurements": len(present),
                 "unused_columns": list(imported.unused),
                 "parameters_at_default": list(imported.completed),
@@ -279,18 +292,18 @@ def measure(
             }
         )
         return
-    say(f"{len(imported.rows)} measurements added to {path}, which has {len(present)} now.")
+    say(f"{counted(len(rows), 'measurement')} added to {path}, which has {len(present)} now.")
     if imported.completed:
-        n = len(imported.completed)
-        say(f"{n} parameters are not in the file: the default design's values were taken.")
+        names = counted(len(imported.completed), "parameter")
+        say(f"Not in the file: {names}. The default design's values were taken.")
     if imported.unused:
         n = len(imported.unused)
         few = ", ".join(imported.unused[:5]) + (f" and {n - 5} more" if n > 5 else "")
-        say(f"{n} columns are no metric of the simulator, unused (numbers are kept): {few}")
+        say(f"{counted(n, 'column')} unused, no metric of the simulator (kept): {few}")
     for note in notes:
         warn(f"{note}.")
-    where = subject if is_study(subject) else "STUDY"
-    say(f"Next: archgym decide {where}" + ("" if is_study(subject) else f" --measured {path}"))
+    words = [Path(subject)] if is_study(subject) else ["STUDY", "--measured", path]
+    say("Next: " + command_line("archgym", "decide", *words))
 
 
 def _subject(subject: str, options: TaskOptions) -> "tuple[Task, dict[str, Design] | None, Path]":
@@ -298,7 +311,13 @@ def _subject(subject: str, options: TaskOptions) -> "tuple[Task, dict[str, Desig
     from archgym.measurements.file import MEASURED_NAME
 
     if not is_study(subject):
-        task = make_task(task_choices(subject, options))
+        try:
+            task = make_task(task_choices(subject, options))
+        except UnknownNameError as error:
+            if subject not in error_text(error):
+                raise
+            text = f"{error_text(error)} There is no study in a folder of that name either."
+            raise UnknownNameError(text) from None
         return task, None, Path(f"{task.simulator.name}.measured.jsonl")
     if options.given or options.stand_in.path is not None:
         raise InvalidArgumentError("A study has its task; leave the options of a task out.")

@@ -1,6 +1,5 @@
 """`archgym search` and `archgym resume`: an agent's study, journaled in a folder."""
 
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -29,6 +28,7 @@ from archgym.cli.options.task import (
 )
 from archgym.cli.options.values import hyperparameters
 from archgym.errors import InvalidArgumentError, StorageError, StudyInterrupted, StudyLockedError
+from archgym.files.remote import command_line
 from archgym.files.storage import SAME_COMMAND
 
 if TYPE_CHECKING:
@@ -38,8 +38,7 @@ if TYPE_CHECKING:
     from archgym.studies.study import Study
 
 _INFEASIBLE_CODE = 3
-# chosen: more lines hide the other findings.
-_MOST_ENDS = 3
+_MOST_ENDS = 3  # chosen: more lines hide the other findings.
 _ENDINGS = {
     "agent": "The agent has no further designs to propose.",
     "patience": "The search ended by --patience: no better design for that many evaluations.",
@@ -272,7 +271,7 @@ def _run(
     if not is_json and was_complete and result.log.evaluations == evaluations:
         say(
             "This study is already complete. To extend it, run: "
-            + shlex.join(["archgym", "resume", str(study.folder), "--budget"])
+            + command_line("archgym", "resume", study.folder, "--budget")
             + f" {2 * goal}"
         )
     best = result.log.best()
@@ -292,10 +291,8 @@ def _say_segment(study: "Study") -> None:
 
 
 def _resume_command(folder: Path, budget: int | None, how: WorkerOptions) -> str:
-    words = ["archgym", "resume", str(folder)]
-    if budget is not None:
-        words += ["--budget", str(budget)]
-    return shlex.join([*words, *how.words()])
+    goal = [] if budget is None else ["--budget", str(budget)]
+    return command_line("archgym", "resume", folder, *goal, *how.words())
 
 
 def _report(result: "StudyResult", task: "Task", executor: "Executor", is_json: bool) -> None:
@@ -341,8 +338,8 @@ def _report(result: "StudyResult", task: "Task", executor: "Executor", is_json: 
         )
     elif result.ended in _ENDINGS:
         say(_ENDINGS[result.ended])
-    folder = shlex.quote(str(result.log.folder))
-    say(f"Next: archgym show {folder} --plot curve.png")
+    folder = result.log.folder
+    say("Next: " + command_line("archgym", "show", folder, "--plot", "curve.png"))
     others = "report" if is_of_function(result.log.header.task) else "explain"
     more = "" if others == "report" else "; also simplify, report, export"
-    say(f"      archgym {others} {folder}{more}")
+    say("      " + command_line("archgym", others, folder) + more)

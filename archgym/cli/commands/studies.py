@@ -1,6 +1,5 @@
 """`archgym show`, `watch` and `portfolio`: studies read, followed and reused."""
 
-import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -15,6 +14,7 @@ from archgym.cli.options.values import (
     ForceOption,
     StudiesArgument,
 )
+from archgym.files.remote import command_line
 
 _PORTFOLIO_MARK = '"mean_best_rewards"'
 """Text that every file of `archgym portfolio` has, by which it may be replaced."""
@@ -94,7 +94,7 @@ def show(
             changes = log.space.changes(summary.study.best.design)
             say(f"To evaluate it again: {evaluate_line(log.header.task, changes)}")
     if summary.study is not None and summary.study.log.status == "interrupted":
-        say(f"Next: archgym resume {shlex.quote(str(summary.study.log.folder))}")
+        say("Next: " + command_line("archgym", "resume", summary.study.log.folder))
 
 
 def watch(

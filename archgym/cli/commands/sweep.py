@@ -2,7 +2,6 @@
 
 import itertools
 import math
-import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import lasting
 from archgym.errors import InvalidArgumentError
-from archgym.files.remote import require_local, shown
+from archgym.files.remote import command_line, require_local, shown
 from archgym.report.quantities import counted
 
 if TYPE_CHECKING:
@@ -204,12 +203,12 @@ def _run(
     from archgym.sweep.driver import run_sweep
 
     with (
-        resumable(["archgym", "sweep", "resume", str(out), *words]),
+        resumable(["archgym", "sweep", "resume", out, *words]),
         SweepProgress() as progress,
     ):
         outcome = run_sweep(plan, out, progress=progress, **chosen)
     more = {"finished_before": outcome.repeated}
-    report_outcome(outcome, f"archgym sweep report {shlex.quote(shown(out))}", more, json)
+    report_outcome(outcome, command_line("archgym", "sweep", "report", out), more, json)
 
 
 def report_outcome(
@@ -395,7 +394,7 @@ def write_status(read: "SweepStatus") -> None:
     )
     say(f"Running by {read.driver}." if read.driver else "Not running.")
     if counts["finished"] < len(read.runs) and read.driver is None:
-        say(f"To continue: archgym sweep resume {shlex.quote(str(read.folder))}")
+        say("To continue: " + command_line("archgym", "sweep", "resume", read.folder))
     say()
     parts: dict[tuple[str, str], list[RunStatus]] = {}
     for run in read.runs:

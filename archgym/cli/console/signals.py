@@ -1,17 +1,18 @@
 """Handlers of SIGINT and SIGTERM while no study runs: one line and an exit code within 2 s."""
 
 import os
-import shlex
 import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from types import FrameType
 from typing import NoReturn
 
 from archgym.errors import StudyInterrupted
+from archgym.files.remote import command_line
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM)
 # chosen: time for the main thread to unwind; the process must end within 2 s.
@@ -88,7 +89,7 @@ def interruptible() -> Iterator[None]:
 
 
 @contextmanager
-def resumable(words: Sequence[str]) -> Iterator[None]:
+def resumable(words: Sequence[str | Path]) -> Iterator[None]:
     """Add the command that resumes a sweep to the error of an interruption.
 
     Args:
@@ -103,7 +104,7 @@ def resumable(words: Sequence[str]) -> Iterator[None]:
         name = signal.Signals(interruption.signal_number).name
         raise StudyInterrupted(
             f"Sweep stopped by {name}. Completed evaluations are saved. "
-            f"Resume with: {shlex.join(words)}",
+            f"Resume with: {command_line(*words)}",
             interruption.signal_number,
         ) from None
 

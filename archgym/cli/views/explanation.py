@@ -108,10 +108,8 @@ def _write_costs(found: "Explanation", relieved_by: Mapping[str, str]) -> None:
         for name, share in moved.items()
         if abs(share) >= _SHOWN_SHARE
     }
-    shown = [metric for metric in terms if metric in moving]
-    if shown and moving.issuperset(energies[:1]):
-        shown = list(dict.fromkeys([*shown, *energies[:1]]))
-    shown = shown[:_SHOWN_TERMS]
+    wanted = dict.fromkeys([*terms, *energies[:1]] if moving.intersection(terms) else [])
+    shown = [metric for metric in wanted if metric in moving][:_SHOWN_TERMS]
     rows, free, idle = [], [], []
     for relief, moved in by_relief:
         if all(abs(share) < _SHOWN_SHARE for share in moved.values()):

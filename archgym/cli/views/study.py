@@ -116,7 +116,7 @@ def best_text(log: "StudyLog") -> str:
         is_default = dict(best.design) == dict(log.space.default)
         stayed = ": the default design stayed best" * is_default
         name = log.header.task["objective"]["name"]
-        return f"{text} for {name}{stayed}.{limits} `archgym show` lists the front."
+        return f"{text} for {name}{stayed}.{limits} `show` lists the front."
     column = [spec.name for spec in log.metrics].index(terms[0]["metric"])
     spec = log.metrics[column]
     default = float((log.weights @ log.reference)[column])
@@ -149,12 +149,11 @@ def proof_text(proof: "Proof", task: "Task") -> str:
         if proof.bound <= LIMITED_REWARD:
             return f"no design meets all limits; {best}"
         return f"{best}; a design that meets all limits may have reward up to {proof.bound:.6g}"
-    shown = "" if known is None else f", and {proof.reward:.6g} is known"
     if proof.gap_percent is None:
-        return f"a design may have reward up to {proof.bound:.6g}{shown}"
+        return f"a design may have reward up to {proof.bound:.6g}"
     return (
         f"no design is more than {number(proof.gap_percent)} % better (reward at most "
-        f"{proof.bound:.6g}{shown})"
+        f"{proof.bound:.6g}, and {proof.reward:.6g} is known)"
     )
 
 

@@ -10,6 +10,7 @@ from archgym.cli.console.terminal import heading, number, say, table, write_json
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import assignments, design_with, further_assignments
 from archgym.errors import InvalidArgumentError, check_known
+from archgym.files.remote import command_line
 
 if TYPE_CHECKING:
     from archgym.simulators.kv.simulator import KvSimulator
@@ -215,7 +216,7 @@ def memory_of_sessions(
     if not isinstance(content.trace, SessionTrace):
         raise InvalidArgumentError(
             f"`TRACE` must have sessions, whose number is scaled; {trace!r} has requests alone. "
-            f"For hits over memory: archgym kv analyse {trace}"
+            "For hits over memory: " + command_line("archgym", "kv", "analyse", Path(trace))
         )
     # A third of the sessions at a time, so that sessions come and end; the rest is in proportion.
     sample = min(live, max(1, len(content.trace.sessions) // 3))

@@ -15,7 +15,7 @@ _set = partial(MetricSpec, goal="minimise", resolution=0.001, exact=True)
 _HELD: Final = "Prompt tokens that the cache holds."
 
 HITS: Final = (
-    _share("hit_percent", doc=_HELD),
+    _share("hit_percent", doc=_HELD, below="optimum_hit_percent"),
     MetricSpec("hit_tokens", "", "maximise", 1.0, _HELD, tied="hit_percent"),
     MetricSpec(
         "optimum_hit_percent", "%", "none", 0.01,

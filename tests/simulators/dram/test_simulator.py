@@ -361,7 +361,7 @@ def test_more_requests_than_there_are_leave_the_trace_as_it_is() -> None:
     assert many.workload("stream").digest == whole.workload("stream").digest
 
 
-@pytest.mark.parametrize("text", ["0", "-5", "some", "1e3"])
+@pytest.mark.parametrize("text", ["0", "-5", "some", "1.5e0"])
 def test_number_of_requests_must_be_a_whole_number(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match="`requests` must be a whole number from 1"):
         DramSimulator(requests=text)

@@ -255,7 +255,7 @@ def test_first_records_are_an_option_of_the_task() -> None:
     assert cycles(few) < 0.1 * cycles(TranslationSimulator(fidelity="short"))
 
 
-@pytest.mark.parametrize("text", ["999", "-1", "many", "1e4"])
+@pytest.mark.parametrize("text", ["999", "-1", "many", "1e2"])
 def test_records_must_be_a_whole_number(text: str) -> None:
     with pytest.raises(InvalidArgumentError, match="`records` must be a whole number from 1,000"):
         TranslationSimulator(records=text)

@@ -33,6 +33,7 @@ from typing import BinaryIO, final
 import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError, StorageError
+from archgym.files.remote import command_line
 from archgym.files.storage import open_file, write_atomic
 
 # chosen: some ten million lines; a gzip bomb stops here.
@@ -294,7 +295,7 @@ def _name_and_kind(path: Path) -> tuple[str, bool]:
             None,
             "a trace of requests to DRAM is needed (.stl, .rstl); a memory trace (.npz) has all "
             "accesses of a program",
-            f"Filter it through caches: `archgym trace filter {path}`",
+            f"Filter it through caches: `{command_line('archgym', 'trace', 'filter', path)}`",
         )
     raise FileFormatError(
         path,
