@@ -8,6 +8,7 @@ refuses is listed with the first reason, without a rank. Negative results are we
 """
 
 import argparse
+import hashlib
 import html
 import json
 import os
@@ -41,10 +42,14 @@ def submission(folder: Path, replay: bool) -> tuple[dict[str, str], BenchReport 
         if os.path.lexists(path):
             require_inside(path)
             with open_file(path) as handle:
-                given = json.loads(handle.read(_MOST))
+                text = handle.read(_MOST)
+            try:
+                given = json.loads(text)
+            except (ValueError, RecursionError) as error:
+                return about, None, f"about.json must be JSON: {error}"
             if not isinstance(given, dict):
                 return about, None, "about.json must be an object"
-            about |= {key: str(text)[:_LONGEST] for key, text in given.items() if key in about}
+            about |= {key: _words(value) for key, value in given.items() if key in about}
         found = verify_bench(folder, replay=replay)
         if found.refusals:
             return about, None, str(found.refusals[0])
@@ -52,6 +57,21 @@ def submission(folder: Path, replay: bool) -> tuple[dict[str, str], BenchReport 
     except (ArchGymError, OSError, ValueError, RecursionError) as error:
         return about, None, str(error).split("\n")[0]
     return about, report, f"{found.runs} runs, {found.evaluations:,} evaluations"
+
+
+def _words(value: object) -> str:
+    """Return a text, or the texts of a list, such as several authors."""
+    texts = value if isinstance(value, list) else [value]
+    return ", ".join(map(str, texts))[:_LONGEST]
+
+
+def journals_of(folder: Path) -> frozenset[tuple[str, str]]:
+    """Return the runs of a submission with the digests of their journals."""
+    journals = [*folder.rglob("journal.jsonl")]
+    return frozenset(
+        (path.relative_to(folder).as_posix(), hashlib.sha256(path.read_bytes()).hexdigest())
+        for path in journals
+    )
 
 
 def rows_of(reports: dict[str, BenchReport]) -> list[tuple[str, str, dict[tuple[str, int], float]]]:
@@ -70,8 +90,13 @@ def rows_of(reports: dict[str, BenchReport]) -> list[tuple[str, str, dict[tuple[
 def page(folder: Path, replay: bool) -> str:
     """Return the page."""
     reports, notes = {}, []
+    journals: dict[frozenset[tuple[str, str]], str] = {}
     for path in sorted(p for p in folder.iterdir() if p.is_dir()):
         about, report, note = submission(path, replay)
+        if report is not None:
+            # Nobody can tell here who copied from whom.
+            first = journals.setdefault(journals_of(path), path.name)
+            note += f"; the same journals as in {first}" if first != path.name else ""
         title = html.escape(about["title"])
         if about["link"].startswith("https://"):
             title = f'<a href="{html.escape(about["link"])}">{title}</a>'

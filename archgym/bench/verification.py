@@ -264,6 +264,7 @@ class _Checker:
         if header.start is not None or header.prior_digest is not None:
             self.refuse("plan", folder.name, "the study must have no start designs and no prior.")
         self._study(log, task, header.budget, folder.name)
+        self._require_finished(log, folder.name)
 
     def _suite_task(self, label: str, digest: str) -> Task | None:
         try:
@@ -301,8 +302,13 @@ class _Checker:
             self.refuse("study", run.id, f"a run must be a {kind}; it is a {log.header.kind}.")
         elif log is not None:
             self._study(log, task, run.budget, run.id)
-            if log.status != "finished":
-                self.refuse("missing", run.id, f"the run must be finished; it is {log.status}.")
+            self._require_finished(log, run.id)
+
+    def _require_finished(self, log: StudyLog, place: str) -> None:
+        if log.status != "finished":
+            self.refuse("missing", place, f"the run must be finished; it is {log.status}.")
+        elif not log.evaluations:
+            self.refuse("missing", place, "the run must have evaluations; it has none.")
 
     def _read(self, folder: Path, place: str) -> StudyLog | None:
         try:
@@ -412,7 +418,10 @@ class _Checker:
                 claim = msgspec.convert(json.loads(line, object_pairs_hook=_once), type=_Claim)
                 task = self.task(bench_task(claim.task))
                 indices = task.space.indices_of(design_values(claim.design))
-            except (msgspec.MsgspecError, ArchGymError, RecursionError, ValueError) as error:
+            except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+                self.refuse("claim", place, f"a claim must be JSON: {error}.")
+                continue
+            except (msgspec.MsgspecError, ArchGymError, ValueError) as error:
                 self.refuse("claim", place, str(error) or "the line is not a claim.")
                 continue
             self.claims += 1

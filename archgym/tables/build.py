@@ -70,7 +70,7 @@ class TablePlan:
     ray: str | None
     """Address of the Ray cluster that simulates."""
     most_bytes: int
-    """Uncompressed size of the table [bytes]."""
+    """Uncompressed size of the metrics and the numbers of the designs [bytes]."""
     seconds: float | None
     """Estimated remaining time [s]; None while it is unknown."""
 

@@ -32,6 +32,8 @@ _TRIED: Final = 64
 _MOST_AT_START: Final = 2**20
 # chosen: what a batch may take beyond the time before it is left alone [s].
 _GRACE_S: Final = 1.0
+# chosen: no machine evaluates as many.
+_MOST_COMBINATIONS: Final = 2**62
 _WAYS: Final = {"at-most": "minimise", "at-least": "maximise"}
 
 
@@ -68,6 +70,10 @@ class Proof:
         """
         gap = self.bound - self.reward if self.reward > LIMITED_REWARD else math.inf
         return 100.0 * math.expm1(max(0.0, gap)) if math.isfinite(gap) and gap < 20.0 else None
+
+    def gave_up(self, task: Task) -> bool:
+        """Return True if the space is too large to be enumerated, so that no time is enough."""
+        return self.method == "enumeration" and task.space.size >= _MOST_COMBINATIONS
 
     def digest(self, task: Task) -> str:
         """Return the SHA-256 of the task's digest, the best design, its reward, and the bound."""
@@ -279,7 +285,7 @@ class _Search:
     def enumerate(self, progress: StageProgress | None) -> Proof:
         """Evaluate every design of the space, in index order."""
         space = self._space
-        if space.size >= 2**62:
+        if space.size >= _MOST_COMBINATIONS:
             return self.proof()
         looked, n_known = 0, self._n_evaluated
         for designs in space.enumerate(chunk=_WIDTH, canonical=True):
@@ -327,7 +333,9 @@ class _Search:
             if not n:
                 continue
             bound = float(max(bounds[0], *(b[2][0] for b in blocks), -math.inf))
-            self._bound = bound if bound < whole or is_known else math.inf
+            # That a limit is missed is known whatever else is not.
+            is_sound = bound < whole or is_known or bound <= LIMITED_REWARD
+            self._bound = bound if is_sound else math.inf
             if self._is_late:
                 return self.proof()
             is_leaf = depth == len(order)

@@ -211,3 +211,11 @@ def test_the_example_client_searches(
     last = json.loads(ran.stdout.splitlines()[-1])
     assert last.get("best", last)["reward"] == best.reward
     assert verify_bench(tmp_path / "study").refusals == ()
+
+
+def test_served_study_without_an_evaluation_is_refused(tmp_path: Path) -> None:
+    session(tmp_path / "a", [line(end=True)])
+
+    (refusal,) = verify_bench(tmp_path / "a").refusals
+
+    assert str(refusal) == "a: the run must have evaluations; it has none."

@@ -84,6 +84,16 @@ def test_an_honest_claim_is_accepted(folder: Path, tmp_path: Path) -> None:
     assert (found.claims, found.refusals) == (1, ())
 
 
+def test_a_claim_that_is_no_json_is_said_to_be_none(folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(folder, tmp_path / "copy")
+    (tmp_path / "copy" / "claims.jsonl").write_bytes(b"no\n\xff\n")
+
+    found = verify_bench(tmp_path / "copy")
+
+    # Before: "Expecting value: line 1 column 1 (char 0)" alone.
+    assert [str(each).split(": ")[1] for each in found.refusals] == ["a claim must be JSON"] * 2
+
+
 def test_a_folder_without_a_benchmark_is_refused(tmp_path: Path) -> None:
     with pytest.raises(FileFormatError):
         verify_bench(tmp_path)

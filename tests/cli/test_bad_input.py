@@ -237,3 +237,24 @@ def test_program_next_to_an_agent_is_refused(archgym: Archgym) -> None:
 
     assert ran.code != 0
     assert "A program runs alone, without agents and `--workers`; got 'python c" in ran.err
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("sweep", "run", "plan.json"),
+        ("bench", "run", "random", "--task", "soc-small-edp"),
+        ("dataset", "build", "study"),
+        ("table", "build", "plugin"),
+    ],
+)
+def test_memory_is_no_place_for_results_of_a_command(
+    archgym: Archgym, words: tuple[str, ...]
+) -> None:
+    suffix = ".parquet" if words[0] == "table" else ""
+
+    ran = archgym(*words, "--out", f"memory://results/of{suffix}")
+
+    # Before: all was computed, and lost.
+    assert ran.code != 0
+    assert "`--out` must be a place that outlasts the command" in " ".join(ran.err.split())

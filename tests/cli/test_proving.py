@@ -9,7 +9,7 @@ import archgym as archgym_package
 from archgym.cli.commands.decide import _write_proof
 from archgym.evaluation.task import Task
 from archgym.studies.study import Study
-from archgym.tables import Proof, build_table
+from archgym.tables import Proof, build_table, prove
 from tests.cli.conftest import Archgym
 from tests.toys import ToySimulator
 
@@ -107,3 +107,25 @@ def test_better_design_of_a_proof_differs_in_its_digits_and_has_a_command(
     said = capsys.readouterr().out
     assert "than the study's 1.63303, reward 1.633030001" in said
     assert "archgym evaluate dram/" in said
+
+
+def test_space_that_is_too_large_to_enumerate_is_not_said_to_need_more_time(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    space = archgym_package.DesignSpace(
+        "large", [archgym_package.Integer(name=f"n{k}", low=1, high=10**6) for k in range(4)]
+    )
+
+    @archgym_package.simulator(space=space, metrics={"t": "minimise"})
+    def large(design: Any) -> dict[str, float]:
+        return {"t": float(design["n0"])}
+
+    task = Task.make(large)
+
+    _write_proof(prove(task, task.space.default_indices), task, None)
+
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1.00e+24 combinations are too many to evaluate. Hold values" in said
+    assert "1 design evaluated in less than 1 s" in said
+    # Before: "To continue for longer: --seconds, or --table FILE."
+    assert "continue for longer" not in said

@@ -193,6 +193,17 @@ def test_looking_for_earlier_designs_is_told(archgym: Archgym) -> None:
     assert silent.out.startswith("{")
 
 
+def test_shipped_designs_are_not_said_to_be_earlier_ones(archgym: Archgym) -> None:
+    auto = ("search", "dram", "-w", "gups", "-n", "1", "--warm-start", "auto")
+    none = archgym(*auto, "--out", "a")
+    archgym("search", "dram", "-w", "gups", "-n", "1", "-a", "random", "--out", "runs/earlier")
+    some = archgym(*auto, "--out", "b")
+
+    # Before: "Begins with 3 designs."
+    assert "Nothing in runs/ is of this simulator and space; begins with 3 designs" in none.out
+    assert "Begins with 5 designs, 3 of which ship with ArchGym." in some.out
+
+
 def test_resume_of_a_log_names_no_agent(archgym: Archgym) -> None:
     task = bench_task("soc-small-edp").plan.make()
     with Study.create("a", task, None, budget=5) as log:

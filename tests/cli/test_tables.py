@@ -29,6 +29,8 @@ def test_build_writes_a_table_and_says_what_is_proven(archgym: Archgym) -> None:
 
     assert ran.code == 0, ran.err
     assert "2,376 distinct designs of 5,280 combinations" in ran.out
+    # Before: "The file takes at most", which left out parameters and reasons.
+    assert "Uncompressed, the metrics take " in " ".join(ran.err.split())
     assert "Next: archgym search plugin/default/light/balanced-v0 --from-table" in ran.out
     assert TableSimulator("tables/plugin-default-light.parquet").rows == 2376
 

@@ -56,5 +56,18 @@ def test_folder_that_is_no_submission_is_listed_as_refused(tmp_path: Path, text:
     made = page(tmp_path, replay=False)
 
     assert made.count("refused: ") == 3
+    assert made.count("refused: about.json must be ") == 1
     assert "outside" not in made
     assert "accepted: 1 runs" in made
+
+
+def test_copies_and_lists_of_authors_are_named(tmp_path: Path) -> None:
+    honest(tmp_path / "alice", ["random"], 1)
+    (tmp_path / "alice" / "about.json").write_text(json.dumps({"authors": ["A. One", "B. Two"]}))
+    shutil.copytree(tmp_path / "alice", tmp_path / "copy")
+    honest(tmp_path / "other", ["random", "hill_climbing"], 1)
+
+    made = page(tmp_path, replay=False)
+
+    assert made.count("; the same journals as in alice") == 1
+    assert made.count(">A. One, B. Two<") == 2

@@ -10,7 +10,7 @@ import pytest
 
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.function import FunctionSimulator
-from archgym.evaluation.limits import Limit
+from archgym.evaluation.limits import LIMITED_REWARD, Limit
 from archgym.evaluation.objective import Objective, Term
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.task import Task
@@ -149,6 +149,15 @@ def test_bounds_are_used_where_the_reward_grows_with_a_bounded_metric(
     proof = prove(task)
 
     assert (proof.method, proof.is_optimal, proof.reward) == (method, True, rewards.max())
+
+
+def test_limit_that_no_design_meets_is_known_although_the_objective_has_no_bound() -> None:
+    objective = Objective("own", (Term("power_mw", "minimise"),))
+    task = Task.make(BoundedToy(), "heavy", objective, subject_to="latency_ns <= 0.001")
+    best = max(task.evaluate(d).reward.max() for d in task.space.enumerate(canonical=True))
+
+    # Before: nothing was known.
+    assert best <= prove(task, seconds=1e-6).bound <= LIMITED_REWARD
 
 
 class SlowToy(BoundedToy):

@@ -13,6 +13,7 @@ from archgym.cli.console.signals import prompt_stops, resumable
 from archgym.cli.console.terminal import heading, number, say, table, write_json
 from archgym.cli.options.groups import command_group
 from archgym.cli.options.task import JsonOption
+from archgym.cli.options.values import lasting
 from archgym.errors import InvalidArgumentError
 from archgym.files.remote import command_line
 
@@ -149,9 +150,9 @@ def run(
             f"A program runs alone, without agents and `--workers`; got {programs[0]!r} too."
         )
     if programs:
-        _run_program(programs[0], tasks, out, seeds, budget, answer_seconds, json)
+        _run_program(programs[0], tasks, lasting(out), seeds, budget, answer_seconds, json)
         return
-    plan = bench_plan(agents, tasks, seeds, budget)
+    plan, out = bench_plan(agents, tasks, seeds, budget), lasting(out)
     announce_compilation()
     with prompt_stops():
         plan = plan.decided()

@@ -113,13 +113,10 @@ def _write(
         prices = [_price(each, best) for each in own]
         known = [price for price in prices if price is not None]
         shown = [f"{mean(known):.1f}", f"{max(known):.1f}"] if known else ["–", "–"]
-        values = [
-            number(mean([e.metrics[metric] for e in own if e.metrics]))
-            if any(e.metrics for e in own)
-            else "–"
-            for metric in terms
-        ]
-        rows.append((name, *values, *shown, str(len(prices) - len(known))))
+        # Metrics are those of the same seeds as the price.
+        judged = [e.metrics for e in own if not e.missed] or [e.metrics for e in own if e.metrics]
+        values = [number(mean(m[metric] for m in judged)) if judged else "–" for metric in terms]
+        rows.append((name, *values, *shown, f"{len(own) - len(known)} of {len(own)}"))
     if proven is not None and proven.indices is not None:
         results = task.evaluate(proven.indices[None, :]).values
         means = task.average(results)[0].tolist()
@@ -132,8 +129,8 @@ def _write(
     right = (*columns, "price %", "worst %", "limits missed")
     table(("strategy", *columns, "price %", "worst %", "limits missed"), rows, right=right)
     say(
-        "Price: how much worse than the best design known, means and worst over seeds; designs "
-        "that miss a limit have none."
+        "Price: how much worse than the best design known, mean and worst. Where a seed meets all "
+        "limits, metrics and prices leave out seeds that miss one."
     )
     if proven is not None:
         _write_proof(proven, task)
@@ -143,7 +140,9 @@ def _write(
 def _write_proof(proven: "Proof", task: "Task") -> None:
     from archgym.cli.views.study import proof_text
 
-    more = f"Not proven; {proof_text(proven, task)}; raise --seconds"
+    more = f"Not proven; {proof_text(proven, task)}"
+    if not proven.gave_up(task):
+        more += "; raise --seconds"
     outcome = "Proven" if proven.is_optimal else more
     say(
         f"{outcome}: {task.space.size:,} combinations, {proven.n_bounded:,} bounds, "

@@ -11,7 +11,7 @@ from archgym.cli.console.terminal import heading, number, say, table, warn, writ
 from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
-from archgym.cli.options.values import StudiesArgument
+from archgym.cli.options.values import StudiesArgument, lasting
 from archgym.errors import InvalidArgumentError
 from archgym.files.remote import shown
 
@@ -113,7 +113,7 @@ def build(
     from archgym.datasets import build_dataset
 
     with StageBar() as bar:
-        written = build_dataset(studies, out, progress=bar, **new.arguments())
+        written = build_dataset(studies, lasting(out), progress=bar, **new.arguments())
     _say(written, json)
 
 
@@ -130,7 +130,7 @@ def split(
     from archgym.datasets import split_dataset
 
     with StageBar() as bar:
-        written = split_dataset(dataset, parts.split(by), out, progress=bar)
+        written = split_dataset(dataset, parts.split(by), lasting(out), progress=bar)
     _say(written, json)
 
 
@@ -146,7 +146,7 @@ def merge(
     from archgym.datasets import merge_datasets
 
     with StageBar() as bar:
-        written = merge_datasets(datasets, out, progress=bar, **new.arguments())
+        written = merge_datasets(datasets, lasting(out), progress=bar, **new.arguments())
     _say(written, json)
 
 

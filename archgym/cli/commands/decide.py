@@ -194,9 +194,11 @@ def _write_proof(proof: "Proof", task: "Task", former: float | None) -> None:
     from archgym.cli.views.study import proof_text
     from archgym.evaluation.limits import LIMITED_REWARD
     from archgym.report.commands import evaluate_command
+    from archgym.report.quantities import counted
 
     better = proof.indices is not None and (former is None or proof.reward > former)
     unknown = proof_text(proof, task)
+    took = duration(proof.seconds) if proof.seconds >= 1.0 else "less than 1 s"
     if proof.indices is None:
         none = "Not one design could be built."
         prose(none if proof.is_optimal else f"No design was found: {unknown}.")
@@ -206,7 +208,7 @@ def _write_proof(proof: "Proof", task: "Task", former: float | None) -> None:
         shown = "" if better else "The study's best design is optimal. "
         prose(f"{shown}Reward {proof.reward:.6g} is proven: no design of {task.id} has more.")
     else:
-        prose(f"Not proven in {duration(proof.seconds)}: {unknown}.")
+        prose(f"Not proven in {took}: {unknown}.")
     if better:
         assert proof.indices is not None
         than, now = "", f"{proof.reward:.6g}"
@@ -217,13 +219,13 @@ def _write_proof(proof: "Proof", task: "Task", former: float | None) -> None:
             than = f" than the study's {old}"
         prose(f"The proof found a better design{than}, reward {now}:")
         say(evaluate_command(task, proof.indices))
-    how = f"{proof.n_evaluated:,} designs evaluated in {duration(proof.seconds)}"
+    how = f"{counted(proof.n_evaluated, 'design')} evaluated in {took}"
     if proof.method == "bounds":
         prose(f"{proof.n_bounded:,} partial designs were bounded, and {how}.")
     else:
         why = "none is known for this objective, or the task is on a table"
         prose(f"No bounds were used, since {why}: {how}.")
-    if not proof.is_optimal and not proof.n_failed:
+    if not (proof.is_optimal or proof.n_failed or proof.gave_up(task)):
         remedy = "--seconds" if proof.method == "bounds" else "--seconds, or --table FILE"
         say(f"To continue for longer: {remedy}.")
 

@@ -100,15 +100,21 @@ def search(
     }
     from archgym.report.quantities import counted
     from archgym.searching import suited_settings
+    from archgym.studies.portfolio import shipped_designs
 
     is_auto = [str(each) for each in settings["warm_start"]] == ["auto"]
     if is_auto and not json:
         say("Looking for earlier designs in runs/; what is simulated for it is not in the budget.")
     settings = suited_settings(task, agent, settings, how.workers, not prior.no_prior)
     if is_auto and not json:
-        n = len(settings["start"])
-        none = "Nothing in runs/ is of this simulator and space; begins without earlier designs."
-        say(f"Begins with {counted(n, 'design')}." if n else none)
+        start = settings["start"]
+        shipped = shipped_designs(task.simulator.name, task.space)
+        n = sum(design in shipped for design in start)
+        with_ = f"with {counted(n, 'design')} that ship" if n else "without earlier designs"
+        none = f"Nothing in runs/ is of this simulator and space; begins {with_}."
+        of = f", {n} of which ship with ArchGym" if n else ""
+        # The default design follows those in runs/.
+        say(f"Begins with {counted(len(start), 'design')}{of}." if len(start) > n else none)
     # First: a start that fails leaves no folder of a study.
     with how.executor(task) as executor:
         _run(_create(out, task, agent, settings), executor, None, stop.minutes, how, json)

@@ -16,6 +16,7 @@ from archgym.cli.console.terminal import duration, heading, number, say, table, 
 from archgym.cli.options.groups import command_group, with_groups
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
+from archgym.cli.options.values import lasting
 from archgym.errors import InvalidArgumentError
 from archgym.files.remote import command_line, require_local, shown
 from archgym.report.quantities import counted
@@ -161,7 +162,7 @@ def run(
     Each run is a study in a separate folder. To continue after an interruption, run the same
     command again, or `archgym sweep resume`.
     """
-    chosen = how.arguments()
+    chosen, out = how.arguments(), lasting(out)
     _run(_read(file, set), out, chosen, how.words(), json)
 
 

@@ -29,6 +29,7 @@ from archgym.cli.options.task import (
     make_task,
     task_choices,
 )
+from archgym.cli.options.values import lasting
 from archgym.errors import StudyInterrupted
 from archgym.files.remote import shown
 from archgym.files.storage import file_stem
@@ -99,7 +100,7 @@ def build(
     task = make_task(choice)
     names = "-".join(w.workload.name for w in task.workloads)
     stem = file_stem(f"{task.simulator.name}-{task.space_name}-{names}")
-    target = out or _TABLES / f"{stem}.parquet"
+    target = lasting(out or _TABLES / f"{stem}.parquet")
     try:
         with TableBar() as simulating, StageBar() as assembling:
             build_table(task, target, workers, simulating, assembling, _announce, ray=ray)
@@ -122,8 +123,8 @@ def _announce(plan: "TablePlan") -> None:
         known = f", {plan.n_known:,} of them already done" if plan.n_known else ""
         notice(
             f"{plan.out}: {plan.n_designs:,} distinct designs of {plan.n_combinations:,} "
-            f"combinations{on}; {plan.n_simulations:,} simulations{known}. The file takes at most "
-            f"{file_size(plan.most_bytes)}."
+            f"combinations{on}; {plan.n_simulations:,} simulations{known}. Uncompressed, the "
+            f"metrics take {file_size(plan.most_bytes)}; parameters and reasons come on top."
         )
     elif plan.seconds > _NOTICE_S:
         threads = f"{plan.n_workers} thread{'s' * (plan.n_workers > 1)}"

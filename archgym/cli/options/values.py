@@ -15,7 +15,7 @@ from archgym.errors import (
     UnknownNameError,
 )
 from archgym.files.json_types import refuse_constant
-from archgym.files.remote import local_copy
+from archgym.files.remote import local_copy, url_of
 from archgym.files.storage import open_file, storage_errors
 
 if TYPE_CHECKING:
@@ -150,6 +150,13 @@ def hyperparameters(agent: str, texts: Sequence[str]) -> dict[str, Any]:
             raise unknown_name(f"hyperparameter of agent {agent!r}", name, declared)
         chosen[name] = value_from_text(declared[name], text)
     return chosen
+
+
+def lasting(path: Path) -> Path:
+    """Refuse a `memory:` URL as the place of results, since it ends with the command."""
+    if (url := url_of(path)) is not None and url.scheme == "memory":
+        raise InvalidArgumentError(f"`--out` must be a place that outlasts the command; got {url}.")
+    return path
 
 
 def is_inline(path: Path) -> bool:

@@ -13,6 +13,7 @@ from archgym.evaluation.limits import LIMITED_REWARD, missed_limits
 from archgym.report.commands import task_title
 from archgym.report.quantities import counted, quantity
 from archgym.report.study_summary import Comparison, RankedStudy, StudySummary, TopDesign, span
+from archgym.spaces.counting import number_text
 from archgym.studies.front import sought, study_objective
 
 if TYPE_CHECKING:
@@ -137,6 +138,9 @@ def proof_text(proof: "Proof", task: "Task") -> str:
     """Return how good a design may be that a proof does not know."""
     if proof.n_failed:
         return f"the simulator broke on {proof.n_failed:,} of them, which may be better"
+    if proof.gave_up(task):
+        size = number_text(task.space.size)
+        return f"{size} combinations are too many to evaluate. Hold values, to leave fewer"
     if not math.isfinite(proof.bound):
         return "nothing is known about the designs that are left"
     known = None if proof.indices is None else task.evaluate(proof.indices[None, :]).values[0]
