@@ -91,7 +91,7 @@ def compare_policies(
       policies: Policies; the oracle and the best static action in hindsight are always there.
       splits: Splits with the episodes.
       n_episodes: First episodes of each split.
-      horizons: Look-aheads of the oracle [epochs].
+      horizons: Look-aheads of the oracle [epochs]; none leaves static settings as the oracle.
       width: Prefixes that the beam search keeps; 0 for none.
       bound_epochs: Epochs of the first episode whose least cost is proven by trying every sequence
         of actions; 0 for none.
@@ -108,8 +108,9 @@ def compare_policies(
                 f"`{what}` must be 0 for task {task.name!r}, since a search of several agents "
                 f"needs every joint action; got {asked}."
             )
-    if not splits or not horizons:
-        raise InvalidArgumentError("`splits` and `horizons` must have a value each; got none.")
+    if not splits or (bound_epochs and not horizons):
+        what = "horizons" if splits else "splits"
+        raise InvalidArgumentError(f"`{what}` must have a value; got none.")
     most = int(log(_MOST_SEQUENCES, max(2, len(task.actions))))
     check_whole("bound_epochs", bound_epochs, 0, most)
     looks = [Oracle(horizon) for horizon in horizons]

@@ -409,6 +409,14 @@ def test_file_with_a_wrong_guard_is_refused_in_one_line(
         Network.read(tmp_path / "guarded.npz")
 
 
+def test_comparison_without_look_ahead_has_no_oracle() -> None:
+    found = compare_policies(TASK, [policy_of("best-static", TASK)], n_episodes=1, horizons=())
+
+    assert [each for each in found.rollouts if each.startswith("look-ahead")] == []
+    with pytest.raises(InvalidArgumentError, match="`horizons` must have a value"):
+        compare_policies(TASK, [], n_episodes=1, horizons=(), bound_epochs=1)
+
+
 def test_guard_falls_back_to_a_rule_alone() -> None:
     task = task_of("dram-locality")
     layers = [(np.zeros((2, len(task.actions))), np.zeros(len(task.actions)))]
