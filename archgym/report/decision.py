@@ -331,7 +331,7 @@ class Decision:
             "learned": "The error was learned from rows that the simulator is validated on.",
             "exact": "The simulator has no error against "
             f"{self.calibration.prior.source}; against silicon it is not known.",
-            "chosen": "No error of this simulator was known: a guess stands in"
+            "chosen": "No error was learned from measured rows: a guess stands in"
             + (", which measurements correct." if self.calibration.n_runs else "."),
         }[origin]
         found = [how]
