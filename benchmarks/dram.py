@@ -23,11 +23,11 @@ from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 # another run, on a quiet machine of this kind.
 REFERENCE_MS = 38.5
 CONFIGURATIONS = (
-    ("archgym-2023", "ddr3-1600", "fast"),
-    ("default", "ddr3-1600", "fast"),
-    ("default", "ddr4-2400", "fast"),
-    ("default", "lpddr4-3200", "fast"),
-    ("default", "hbm2", "fast"),
+    ("archgym-2023", "ddr3-1600", "auto"),
+    ("default", "ddr3-1600", "auto"),
+    ("default", "ddr4-2400", "auto"),
+    ("default", "lpddr4-3200", "auto"),
+    ("default", "hbm2", "auto"),
     ("archgym-2023", "ddr3-1600", "exact"),
 )
 # Requests per CPU second of Ramulator 2.1 over its recorded rows, with set-up: quoted from the
@@ -46,7 +46,7 @@ def main() -> None:
     print(HEADER)
     for space, device, fidelity in CONFIGURATIONS:
         simulator = DramSimulator(space, device, fidelity)
-        n = n_designs if fidelity == "fast" else max(1, n_designs // 8)
+        n = n_designs if fidelity == "auto" else max(1, n_designs // 8)
         for workload in simulator.workload_names():
             report(simulator, workload, n)
     report_ramulator(n_designs)
@@ -82,7 +82,7 @@ def report_compilation() -> None:
     """First call with an empty cache, for each fidelity."""
     with tempfile.TemporaryDirectory() as folder:
         environ["ARCHGYM_CACHE_DIR"] = folder
-        for fidelity in ("fast", "exact"):
+        for fidelity in ("auto", "exact"):
             simulator = DramSimulator("archgym-2023", fidelity=fidelity)
             start = time.process_time()
             simulator.evaluate_batch(designs(simulator, 1), simulator.workload("stream"))

@@ -92,7 +92,7 @@ class SmallController(Simulator):
 
     def __init__(self, tables: "Tables | None" = None) -> None:
         """Take the tables that answer in the simulator's place."""
-        self._dram = DramSimulator(fidelity="fast")
+        self._dram = DramSimulator()
         self._tables = tables
         self.space = space()
         self.metrics = self._dram.metrics

@@ -104,7 +104,7 @@ class Bench:
         """Take a folder for studies, and workloads by name with their sources and traces."""
         self._folder = folder
         self.tasks = {
-            name: Task.make("dram", source, objective="balanced", fidelity="fast")
+            name: Task.make("dram", source, objective="balanced")
             for name, (source, _) in workloads.items()
         }
         self._traces = {name: trace for name, (_, trace) in workloads.items()}

@@ -26,7 +26,7 @@ from evidence.dram.results import Comparison
 from evidence.recorded import read_rows
 from evidence.validation import Cells, Group, Validation, chosen, metrics_of
 
-FIDELITIES: Final = ("exact", "fast")
+FIDELITIES: Final = ("exact",)
 
 DESIGNS, BUSY, RAMULATOR, PAIRS, ENERGY = "dramsys", "busy", "ramulator", "pairs", "drampower"
 GROUPS: Final = (

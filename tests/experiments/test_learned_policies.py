@@ -29,7 +29,7 @@ def test_small_space_has_the_designs_that_the_page_states(study: Any) -> None:
 def test_default_design_of_the_small_space_is_that_of_the_full_one(study: Any) -> None:
     small, full = (
         import_module("learned_workloads").SmallController(),
-        DramSimulator(fidelity="fast"),
+        DramSimulator(),
     )
 
     ours, theirs = (

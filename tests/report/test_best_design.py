@@ -142,5 +142,3 @@ def test_what_dram_states_covers_every_error_that_was_measured() -> None:
     for fidelity, error in worst.items():
         assert error <= DramSimulator.accuracy_percent[fidelity]
     assert DramSimulator.accuracy_percent["exact"] == 0.0
-    by_metric = DramSimulator.metric_accuracy_percent["fast"]
-    assert DramSimulator.accuracy_percent["fast"] == max(by_metric.values())

@@ -119,14 +119,13 @@ def test_fidelities_differ_by_little() -> None:
     designs = DramSimulator().space.sample(40, np.random.default_rng(5))
 
     values = {}
-    # ArchGym 0.2 recorded tasks with `fast`.
-    for fidelity in (*DramSimulator.fidelity_names, *DramSimulator.former_fidelity_names):
+    for fidelity in DramSimulator.fidelity_names:
         simulator = DramSimulator(fidelity=fidelity)
         workload = simulator.workload("bursty-rw")
         values[fidelity] = simulator.evaluate_batch(designs, workload).values
 
     time = {fidelity: found[:, 0] for fidelity, found in values.items()}
-    np.testing.assert_allclose(time["fast"], time["exact"], rtol=0.01)
+    np.testing.assert_allclose(time["auto"], time["exact"], rtol=0.01)
 
 
 def test_pickled_simulator_is_the_same() -> None:
