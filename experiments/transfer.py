@@ -34,7 +34,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
-from learned_workloads import generated
+from generated_traces import generated
 from trace_similarity import nearest_traces
 
 from archgym.analysis.statistics import improvement_p_value

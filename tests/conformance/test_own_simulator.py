@@ -9,10 +9,8 @@ from types import ModuleType
 
 import pytest
 
-from archgym.errors import FileFormatError
 from archgym.evaluation.options import make_simulator
 from archgym.evaluation.simulator import Simulator
-from archgym.evaluation.task import Task
 from archgym.testing import check_simulator
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "own-simulator.md"
@@ -51,24 +49,3 @@ def test_simulator_of_the_page_is_made_as_a_registered_one(adder: ModuleType) ->
     assert simulator.space.name == kind.space_names[0] == "default"
     assert simulator.fidelity == kind.fidelity_names[0] == "standard"
     assert kind.table_space is None
-
-
-def test_row_simulator_of_the_page_passes_the_suite_and_reads_files(tmp_path: Path) -> None:
-    blocks = re.findall(r"```python\n(.*?)```", PAGE.read_text(), re.DOTALL)
-    (text,) = [block for block in blocks if "class SorterSimulator" in block]
-    page = ModuleType("page_of_sorter")
-    sys.modules[page.__name__] = page
-    exec(text, page.__dict__)
-    (tmp_path / "mine.txt").write_text("3\n1\n2\n")
-    (tmp_path / "wrong.txt").write_text("3\nx\n")
-
-    check_simulator(page.SorterSimulator())
-    check_simulator(page.SorterSimulator(clock_mhz=100))
-    mine = Task.make(page.SorterSimulator(), tmp_path / "mine.txt", minimise="sort_time_us")
-
-    assert re.search("mine@[0-9a-f]{8}", mine.id), mine.id
-    assert [str(limit) for limit in mine.objective.limits] == ["area_um2 <= 900"]
-    assert len(mine.workloads[0].workload.content) == 3
-    with pytest.raises(FileFormatError, match=r"wrong.txt:2: a line must be a whole number; got"):
-        page.SorterSimulator().workload(tmp_path / "wrong.txt")
-    del sys.modules[page.__name__]
