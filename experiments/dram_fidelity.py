@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from archgym.evaluation.capabilities import facts_about
 from archgym.simulators.dram import DramSimulator
 from archgym.simulators.dram.kernel.devices import dramsys_device_names
 
@@ -78,7 +79,7 @@ def measure(device: str, each: int) -> tuple[dict[str, np.ndarray], tuple[float,
             start = time.process_time()
             results.append(simulator.evaluate_batch(indices, workload))
             seconds[place] += time.process_time() - start
-        n_bursts += each * int(auto.describe_workload(workload)["bursts"][0])
+        n_bursts += each * int(facts_about(auto, workload)["bursts"][0])
         assert (results[0].reason == results[1].reason).all(), (device, name)
         built = results[0].reason == 0
         values, true = (r.values[built][:, list(columns.values())] for r in results)

@@ -10,8 +10,9 @@ from archgym.agent.agent import Agent
 from archgym.agent.neighbours import step_designs
 from archgym.agent.seen import AskedDesigns
 from archgym.checks import check_number, check_whole
+from archgym.evaluation.capabilities import Bottleneck, bottlenecks_of
 from archgym.evaluation.metrics import growth
-from archgym.evaluation.simulator import FEASIBLE, Bottleneck
+from archgym.evaluation.simulator import FEASIBLE
 from archgym.evaluation.trials import Evaluate, Trials
 from archgym.spaces.parameter import Integer, Real
 from archgym.spaces.space import DesignSpace
@@ -203,7 +204,7 @@ class BottleneckAgent(Agent):
         urgency = place.urgency()
         worth: dict[Move, float] = {}
         for weighted, share in zip(task.workloads, task.weights, strict=True):
-            for bottleneck in task.simulator.bottlenecks(place.design, weighted.workload):
+            for bottleneck in bottlenecks_of(task.simulator, place.design, weighted.workload):
                 weight = urgency.get(bottleneck.metric, 0.0) * bottleneck.share * share
                 if weight <= 0.0:
                     continue

@@ -350,8 +350,8 @@ _N: Final = 20_000
 @cache
 def _simulator(device: str) -> Any:
     kind: Any
-    kind, options = DramSimulator.variant({"device": device})
-    return kind(**options, **({"fidelity": "exact"} if kind is DramSimulator else {}))
+    kind = DramSimulator.variant({"device": device})
+    return kind(device=device, **({"fidelity": "exact"} if kind is DramSimulator else {}))
 
 
 def _by_locality(counters: Mapping[str, float], previous: int) -> int:

@@ -12,7 +12,7 @@ from archgym.control.runs import Counter, Part, Run, completed
 from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, turns
 from archgym.errors import InvalidArgumentError, InvalidDesignError
 from archgym.evaluation.options import Option
-from archgym.evaluation.simulator import Workload
+from archgym.evaluation.simulator import Workload, default_workload
 from archgym.simulators.moe.kernel import columns as col
 from archgym.simulators.moe.kernel.run import documents, work_of
 from archgym.simulators.moe.kernel.state import ARRIVAL, FIRST, LAST, N_RUNNING, OUTPUT, PROMPT
@@ -215,7 +215,7 @@ def _task(
         )
     simulator = _simulator(hardware, model)
     asked = replace(
-        simulator.workload(simulator.default_workload).content, promise=Promise(ttft_ms, tpot_ms)
+        simulator.workload(default_workload(simulator)).content, promise=Promise(ttft_ms, tpot_ms)
     )
 
     @lru_cache(maxsize=64)

@@ -31,7 +31,7 @@ from archgym.errors import (
     error_text,
     unknown_name,
 )
-from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload
+from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload, check_values
 from archgym.files.storage import open_file, scratch_folder, storage_errors
 from archgym.runtime.watchdog import Watchdog, kill_marked, mark
 from archgym.spaces.design import Design
@@ -63,7 +63,7 @@ class Infeasible:
 class ExternalSimulator(Simulator):
     """A simulator that runs a command-line program once for each design and workload.
 
-    Implementations give the attributes of `Simulator`, and `workloads`, `command` and `parse`. A
+    Implementations give `spec`, `workloads`, `command` and `parse`. A
     run has a process group and an empty temporary folder of its own, and does not outlive the
     process that started it, not even where that is killed by SIGKILL. One that ends with an exit
     code, takes too long, prints too much or prints what `parse` cannot read is a failure of that
@@ -73,15 +73,17 @@ class ExternalSimulator(Simulator):
       >>> import sys
       >>> from archgym.evaluation.metrics import MetricSpec
       >>> from archgym.evaluation.objective import Objective, Term
+      >>> from archgym.evaluation.spec import SimulatorSpec
       >>> from archgym.spaces.parameter import Integer
       >>> from archgym.spaces.space import DesignSpace
       >>> class SumSimulator(ExternalSimulator):
-      ...     name = "sum"
-      ...     version = 0
-      ...     space = DesignSpace("default", [Integer(name="terms", low=1, high=9)])
-      ...     metrics = (MetricSpec("time_ns", "ns", "minimise", 0.1, "Time of the sum."),)
-      ...     objectives = {"fast": Objective("fast", (Term("time_ns", "minimise"),))}
-      ...     default_objective = "fast"
+      ...     spec = SimulatorSpec(
+      ...         name="sum",
+      ...         space=DesignSpace("default", [Integer(name="terms", low=1, high=9)]),
+      ...         metrics=(MetricSpec("time_ns", "ns", "minimise", 0.1, "Time of the sum."),),
+      ...         objectives={"fast": Objective("fast", (Term("time_ns", "minimise"),))},
+      ...         default_objective="fast",
+      ...     )
       ...     workloads = {"short": "2.5"}
       ...
       ...     def command(self, design, workload):
@@ -121,11 +123,6 @@ class ExternalSimulator(Simulator):
     @abstractmethod
     def parse(self, output: str, design: Design) -> Mapping[str, float] | Infeasible:
         """Return every metric by name, or why the design cannot be built."""
-
-    @property
-    def default_workload(self) -> str:  # type: ignore[override]  # same name, read-only
-        """The first of `workloads`."""
-        return next(iter(self.workloads))
 
     def workload_names(self) -> tuple[str, ...]:
         """Return the names in `workloads`."""
@@ -189,12 +186,12 @@ class ExternalSimulator(Simulator):
             ) from error
 
     def _reason(self, result: Infeasible) -> int:
-        if result.reason not in self.model_reasons:
+        if result.reason not in self.spec.model_reasons:
             raise SimulatorError(
-                f"`parse` must give one of `model_reasons`, {self.model_reasons!r}; "
+                f"`parse` must give one of `model_reasons`, {self.spec.model_reasons!r}; "
                 f"got {result.reason!r}."
             )
-        return self.reasons.index(result.reason, 1)
+        return self.spec.reasons.index(result.reason, 1)
 
     def _numbers(self, result: Any, workload: Workload) -> np.ndarray:
         if not isinstance(result, Mapping):
@@ -215,7 +212,7 @@ class ExternalSimulator(Simulator):
             numbers = np.array([np.nan])
         if not np.isfinite(numbers).all():
             raise SimulatorError(f"`parse` must give finite numbers; got {came!r:.200}.")
-        self.check(numbers[None, :], workload)
+        check_values(self, numbers[None, :], workload)
         return numbers
 
 

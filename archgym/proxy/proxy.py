@@ -11,6 +11,7 @@ import numpy as np
 
 from archgym.datasets.dataset import Dataset
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, UnknownNameError
+from archgym.evaluation.capabilities import facts_about
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import BatchResult, Workload
 from archgym.evaluation.specification import Declaration, WorkloadFacts
@@ -272,7 +273,6 @@ class ProxySimulator(StandIn):
     """
 
     kind = "proxy"
-    evaluation_s = 3e-4
 
     def __init__(self, path: str | Path) -> None:
         """Open the proxy in a file.
@@ -284,9 +284,13 @@ class ProxySimulator(StandIn):
         self.proxy = Proxy.load(path)
         digest = self.proxy.digest
         super().__init__(
-            self.proxy.declaration, Path(path), digest, {PROXY_OPTION: digest[:_OPTION_DIGITS]}
+            self.proxy.declaration,
+            Path(path),
+            digest,
+            {PROXY_OPTION: digest[:_OPTION_DIGITS]},
+            model_reasons=(*self.proxy.declaration.model_reasons, _NOT_EXPECTED),
+            evaluation_s=3e-4,
         )
-        self.model_reasons = (*self.declaration.model_reasons, _NOT_EXPECTED)
         self._has_warned = False
 
     def workload(self, name: str | Path) -> Workload:
@@ -303,7 +307,7 @@ class ProxySimulator(StandIn):
         simulator = self.simulator()
         workload = simulator.workload(name)
         facts = WorkloadFacts(
-            workload.name, workload.digest, dict(simulator.describe_workload(workload))
+            workload.name, workload.digest, dict(facts_about(simulator, workload))
         )
         part, row = self.proxy.part(facts)
         if not part.encoding.facts.lie_within(row):
@@ -330,7 +334,9 @@ class ProxySimulator(StandIn):
         builds |= (indices == self.space.default_indices).all(axis=1)
         values[~builds] = np.nan
         self._warn(indices, workload)
-        return BatchResult(values, np.where(builds, 0, len(self.model_reasons)).astype(np.int16))
+        return BatchResult(
+            values, np.where(builds, 0, len(self.spec.model_reasons)).astype(np.int16)
+        )
 
     def predict(
         self, indices: np.ndarray, workload: Workload, level: float = _WARNING_LEVEL

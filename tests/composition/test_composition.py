@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import archgym as ag
 from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameError
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.simulator import BatchResult
+from archgym.evaluation.spec import SimulatorSpec
 
 Metrics = Mapping[str, float]
 
@@ -19,26 +21,26 @@ Metrics = Mapping[str, float]
 class CoreSimulator(ag.Simulator):
     """Core with a cache: misses fall with its ways, area grows."""
 
-    name = "core"
-    version = 3
-    space = ag.DesignSpace(
-        "default",
-        [ag.PowerOfTwo("ways", 1, 16), ag.Categorical("policy", ("lru", "random"))],
-        constraints=[ag.Constraint("few", ag.P("ways") <= 8, "at most 8 ways")],
-        conditions=[ag.Condition("policy", ag.P("ways") > 1)],
+    spec = SimulatorSpec(
+        name="core",
+        version=3,
+        space=ag.DesignSpace(
+            "default",
+            [ag.PowerOfTwo("ways", 1, 16), ag.Categorical("policy", ("lru", "random"))],
+            constraints=[ag.Constraint("few", ag.P("ways") <= 8, "at most 8 ways")],
+            conditions=[ag.Condition("policy", ag.P("ways") > 1)],
+        ),
+        metrics=(
+            ag.MetricSpec("misses", "", "minimise", 1.0, "Misses."),
+            ag.MetricSpec("area_mm2", "mm2", "minimise", 0.01, "Area."),
+        ),
+        physical_limits=(Limit("area_mm2", "<=", 7.0),),
+        objectives={"few": ag.Objective("few", (ag.Term("misses", "minimise"),))},
+        default_objective="few",
+        default_workload="short",
+        costs={"cold": "no miss is cold"},
+        relief={"cold": ("ways",)},
     )
-    metrics: tuple[ag.MetricSpec, ...] = (
-        ag.MetricSpec("misses", "", "minimise", 1.0, "Misses."),
-        ag.MetricSpec("area_mm2", "mm2", "minimise", 0.01, "Area."),
-    )
-    physical_limits: tuple[Limit, ...] = (Limit("area_mm2", "<=", 7.0),)
-    objectives: Mapping[str, ag.Objective] = {
-        "few": ag.Objective("few", (ag.Term("misses", "minimise"),))
-    }
-    default_objective = "few"
-    default_workload = "short"
-    costs: Mapping[str, str] = {"cold": "no miss is cold"}
-    relief: Mapping[str, tuple[str, ...]] = {"cold": ("ways",)}
     n_designs = 0
 
     def workload_names(self) -> tuple[str, ...]:
@@ -66,17 +68,18 @@ class CoreSimulator(ag.Simulator):
 class MemorySimulator(CoreSimulator):
     """Memory whose workload is a number of requests."""
 
-    name = "memory"
-    space = ag.DesignSpace("default", [ag.PowerOfTwo("channels", 1, 4)])
-    metrics = (ag.MetricSpec("time_ns", "ns", "minimise", 1.0, "Time."),)
-    model_reasons = ("too many requests",)
-    physical_limits = ()
-    objectives: Mapping[str, ag.Objective] = {
-        "fast": ag.Objective("fast", (ag.Term("time_ns", "minimise"),))
-    }
-    default_objective = "fast"
-    costs: Mapping[str, str] = {}
-    relief: Mapping[str, tuple[str, ...]] = {}
+    spec = replace(
+        CoreSimulator.spec,
+        name="memory",
+        space=ag.DesignSpace("default", [ag.PowerOfTwo("channels", 1, 4)]),
+        metrics=(ag.MetricSpec("time_ns", "ns", "minimise", 1.0, "Time."),),
+        model_reasons=("too many requests",),
+        physical_limits=(),
+        objectives={"fast": ag.Objective("fast", (ag.Term("time_ns", "minimise"),))},
+        default_objective="fast",
+        costs={},
+        relief={},
+    )
 
     def _simulate(self, indices: np.ndarray, workload: ag.Workload, cold: float) -> BatchResult:
         MemorySimulator.n_designs += len(indices)
@@ -358,8 +361,8 @@ def test_composition_is_a_part_of_another() -> None:
 
 
 def test_stated_time_is_that_of_all_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CoreSimulator, "evaluation_s", 0.25)
-    monkeypatch.setattr(MemorySimulator, "evaluation_s", 0.5)
+    monkeypatch.setattr(CoreSimulator, "spec", replace(CoreSimulator.spec, evaluation_s=0.25))
+    monkeypatch.setattr(MemorySimulator, "spec", replace(MemorySimulator.spec, evaluation_s=0.5))
 
     assert composed().evaluation_s == 0.75
 

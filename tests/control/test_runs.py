@@ -18,7 +18,7 @@ from archgym.errors import (
     SimulatorError,
     UnknownNameError,
 )
-from archgym.evaluation.simulator import Workload
+from archgym.evaluation.simulator import Workload, default_workload
 from archgym.simulators.cpu.kernel.cores.run import run_cores
 from archgym.simulators.cpu.kernel.run import run
 from archgym.simulators.cpu.space import design_space, machine_of
@@ -124,7 +124,7 @@ def test_cores_in_parts_equal_a_whole_run(n_cores: int) -> None:
 def test_server_in_parts_equals_a_whole_run(clients: int | None) -> None:
     simulator = MoeSimulator("closed-loop", fidelity="steps", clients=clients, requests=60)
     space, rng = simulator.space, np.random.default_rng(4)
-    workload = simulator.workload(simulator.default_workload)
+    workload = simulator.workload(default_workload(simulator))
     n_runs = 0
 
     for indices in space.sample(5, rng):
@@ -216,7 +216,7 @@ def test_prefix_cache_that_sees_what_follows_is_refused() -> None:
 
 def test_server_takes_settings_with_the_next_step() -> None:
     simulator = MoeSimulator("closed-loop", fidelity="steps", clients=0, requests=40)
-    run = MoeRun(simulator, {}, simulator.workload(simulator.default_workload))
+    run = MoeRun(simulator, {}, simulator.workload(default_workload(simulator)))
     branch = run.copy()
 
     for each, most in ((run, 1), (branch, 256)):

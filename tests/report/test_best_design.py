@@ -140,5 +140,5 @@ def test_what_dram_states_covers_every_error_that_was_measured() -> None:
         worst[fidelity] = max(worst.get(fidelity, 0.0), 100 * error)
 
     for fidelity, error in worst.items():
-        assert error <= DramSimulator.accuracy_percent[fidelity]
-    assert DramSimulator.accuracy_percent["exact"] == 0.0
+        assert error <= DramSimulator.spec.accuracy_percent[fidelity]
+    assert DramSimulator.spec.accuracy_percent["exact"] == 0.0

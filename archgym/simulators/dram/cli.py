@@ -12,6 +12,7 @@ from archgym.cli.console.terminal import heading, say, warn, write_facts, write_
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.capabilities import facts_about
 from archgym.files.storage import require_free
 
 if TYPE_CHECKING:
@@ -251,7 +252,7 @@ def requests(
 
     announce_compilation()
     simulator = _simulator(device)
-    facts = simulator.describe_workload(simulator.workload(source))
+    facts = facts_about(simulator, simulator.workload(source))
     if json:
         write_json({name: value for name, (value, _unit) in facts.items()})
         return

@@ -8,6 +8,7 @@ from archgym.cli.console.terminal import number, say, table, write_json
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import further_assignments
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.simulator import default_workload
 
 _OWN = {
     **{name: f"--{name}" for name in ("model", "hardware", "engine", "precision", "clients")},
@@ -163,7 +164,7 @@ def serve(
         design["spread"] = "yes" if spread else "no"
     elif spread:
         raise InvalidArgumentError(f"--spread needs a model with experts; {name} is dense.")
-    found = simulator.evaluate(design, simulator.workload(simulator.default_workload))
+    found = simulator.evaluate(design, simulator.workload(default_workload(simulator)))
     if found.infeasible is not None:
         raise InvalidArgumentError(
             f"The server must hold the model and its longest request: {found.infeasible}. Use "

@@ -14,8 +14,8 @@ from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 @pytest.mark.parametrize("device", device_names())
 def test_id_of_every_device_space_and_fidelity_reads_back(device: str) -> None:
     kind, _ = DramSimulator.variant({"device": device})
-    for space in kind.space_names:
-        for fidelity in kind.fidelity_names:
+    for space in kind.spec.space_names:
+        for fidelity in kind.spec.fidelity_names:
             task = Task.make(
                 "dram", "kv-cache-gather", "low-latency", space, fidelity,
                 requests="20", device=device,

@@ -177,7 +177,7 @@ def test_experts_that_cannot_be_spread_evenly_are_infeasible() -> None:
 
     found = task.evaluate(task.space.indices_of(design)[None])
 
-    reason = task.simulator.reasons[int(found.reason[0, 0])]
+    reason = task.simulator.spec.reasons[int(found.reason[0, 0])]
     assert reason == "experts and copies do not divide evenly among the accelerators"
 
 

@@ -53,10 +53,10 @@ def test_golden_rows_cover_every_space_and_both_outcomes() -> None:
 @pytest.mark.parametrize("space", SPACE_NAMES)
 def test_groups_divide_each_space(space: str) -> None:
     simulator = MoeSimulator(space)
-    grouped = [name for members in simulator.groups.values() for name in members]
+    grouped = [name for members in simulator.spec.groups.values() for name in members]
 
     assert sorted(grouped) == sorted(simulator.space.names)
-    assert set(simulator.groups) <= set(GROUPS)
+    assert set(simulator.spec.groups) <= set(GROUPS)
 
 
 def test_table_space_has_some_twenty_thousand_designs() -> None:
