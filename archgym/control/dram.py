@@ -351,7 +351,7 @@ _N: Final = 20_000
 def _simulator(device: str) -> Any:
     kind: Any
     kind = DramSimulator.variant({"device": device})
-    return kind(device=device, **({"fidelity": "exact"} if kind is DramSimulator else {}))
+    return kind(device=device)
 
 
 def _by_locality(counters: Mapping[str, float], previous: int) -> int:

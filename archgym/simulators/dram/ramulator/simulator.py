@@ -123,9 +123,9 @@ class RamulatorSimulator(RowSimulator):
         compared="equal to Ramulator 2.1 in every command; not compared with silicon",
         # the first tick decides the write mode of idle channels
         version=1,
-        # The model takes every event in order: there is nothing to choose.
-        fidelity_names=("auto",),
-        accuracy_percent={"auto": 0.0},
+        fidelity="exact",
+        fidelity_names=("exact",),
+        accuracy_percent={"exact": 0.0},
         costs=COSTS,
         relief={
             "rows": ("address_mapping", "scheduler"),
@@ -153,7 +153,6 @@ class RamulatorSimulator(RowSimulator):
                 takes_file=True,
             ),
         ] = DEFAULT_FAMILY,
-        fidelity: str = "auto",
         requests: Annotated[
             int,
             Option(
@@ -170,11 +169,10 @@ class RamulatorSimulator(RowSimulator):
         Args:
           space: One of `space_names`.
           device: As its `Option` says; so do the others.
-          fidelity: `auto`; the model is exact.
           window_us: As its `Option` says. Devices without public currents have no power.
 
         Raises:
-          UnknownNameError: There is no such space, device or fidelity.
+          UnknownNameError: There is no such space or device.
           FileFormatError: The file cannot be used.
           InvalidArgumentError: An option is outside its limits, or the device has no power.
         """
