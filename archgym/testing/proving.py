@@ -1,6 +1,7 @@
 """A small simulator with all difficulties of a search, to test agents on."""
 
 import hashlib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -103,7 +104,7 @@ class ProvingSimulator(Simulator):
         """
         if space not in _SPACES:
             raise unknown_name("space", space, _SPACES)
-        self.spec = self.spec.completed(space=_SPACES[space], fidelity=fidelity)
+        self.spec = replace(self.spec, space=_SPACES[space], fidelity=fidelity)
         self.has_failures = has_failures
 
     def workload_names(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ import pytest
 
 import archgym as ag
 from archgym.errors import InvalidArgumentError, SimulatorError, UnknownNameError
+from archgym.evaluation.capabilities import bottlenecks_of, results_without
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.simulator import BatchResult
 from archgym.evaluation.spec import SimulatorSpec
@@ -121,11 +122,11 @@ def test_names_of_parts_are_their_own_behind_the_name_of_the_part() -> None:
     assert [spec.name for spec in both.metrics] == [
         "total_ns", "core.misses", "core.area_mm2", "memory.time_ns",
     ]  # fmt: skip
-    assert both.groups == {
+    assert both.spec.groups == {
         "core": ("core.ways", "core.policy"),
         "memory": ("memory.channels",),
     }
-    assert both.costs == {"core.cold": "no miss is cold"}
+    assert both.spec.costs == {"core.cold": "no miss is cold"}
     assert both.links == {"core > memory": "one request a miss"}
 
 
@@ -199,10 +200,10 @@ def test_costs_of_a_part_pass_through() -> None:
     workload = both.workload("short")
     indices = both.space.indices_of(design(core_ways=4))[None, :]
 
-    ideal = both.evaluate_without("core.cold", indices, workload)
+    ideal = results_without(both, "core.cold", indices, workload)
 
     assert ideal.values[0].tolist() == [133.0, 125.0, 4.0, 125.0]
-    named = {(b.name, b.metric) for b in both.bottlenecks(indices[0], workload)}
+    named = {(b.name, b.metric) for b in bottlenecks_of(both, indices[0], workload)}
     assert ("core.cold", "core.misses") in named
 
 
@@ -211,7 +212,7 @@ def test_a_cost_keeps_its_own_results() -> None:
     workload = both.workload("short")
     indices = both.space.indices_of(design(core_ways=4))[None, :]
 
-    both.evaluate_without("core.cold", indices, workload)
+    results_without(both, "core.cold", indices, workload)
 
     assert both.evaluate_batch(indices, workload).values[0, 1] == 135.0
 
@@ -364,7 +365,7 @@ def test_stated_time_is_that_of_all_parts(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(CoreSimulator, "spec", replace(CoreSimulator.spec, evaluation_s=0.25))
     monkeypatch.setattr(MemorySimulator, "spec", replace(MemorySimulator.spec, evaluation_s=0.5))
 
-    assert composed().evaluation_s == 0.75
+    assert composed().spec.evaluation_s == 0.75
 
 
 def test_unknown_metric_of_own_parts_is_refused_with_the_near_ones() -> None:

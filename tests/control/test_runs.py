@@ -188,7 +188,7 @@ def test_choices_of_no_run_and_an_early_finish_are_refused() -> None:
     core = CpuRun({}, in_turns(("stencil",), 3000, 1, "short"), 500, 1000)
     memory = RamulatorSimulator(device="ddr5", requests=1000)
     runs: list[Any] = [
-        MoeRun(server, {}, server.workload(server.default_workload)),
+        MoeRun(server, {}, server.workload(default_workload(server))),
         RamulatorRun(memory, {}, memory.workload("bursty-rw")),
         cache_run("lru"),
         core,

@@ -109,7 +109,7 @@ def test_looser_limit_than_that_of_physics_is_left_out_of_the_name() -> None:
         cluster, TaskChoices(minimise="dollars", subject_to="memory_percent <= 120")
     )
 
-    assert named.name == cluster.default_objective
+    assert named.name == cluster.spec.default_objective
     assert own.name == "minimise:dollars[memory_percent<=100]"
 
 

@@ -12,7 +12,6 @@ from archgym.cli.console.terminal import heading, say, warn, write_facts, write_
 from archgym.cli.options.run import MAX_SEED
 from archgym.cli.options.task import JsonOption
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.capabilities import facts_about
 from archgym.files.storage import require_free
 
 if TYPE_CHECKING:
@@ -248,6 +247,7 @@ def requests(
     json: JsonOption = False,
 ) -> None:
     """Show the contents of a trace of requests: counts, rates, row locality."""
+    from archgym.evaluation.capabilities import facts_about
     from archgym.traces.sources import trace_stem
 
     announce_compilation()

@@ -8,7 +8,6 @@ from archgym.cli.console.terminal import number, say, table, write_json
 from archgym.cli.options.task import JsonOption
 from archgym.cli.options.values import further_assignments
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.simulator import default_workload
 
 _OWN = {
     **{name: f"--{name}" for name in ("model", "hardware", "engine", "precision", "clients")},
@@ -140,6 +139,7 @@ def serve(
     """
     from archgym.cli.console.progress import announce_compilation
     from archgym.evaluation.options import make_simulator
+    from archgym.evaluation.simulator import default_workload
     from archgym.simulators.moe.simulator import MoeSimulator
 
     announce_compilation()

@@ -443,6 +443,7 @@ class MoeSimulator(RowSimulator):
             metrics=(*METRICS, *owned),
             model_reasons=(*self.spec.model_reasons, *(UNEVEN,) * is_uneven),
             default_objective=_DEFAULT_OBJECTIVE[space],
+            default_workload=shipped_names(space)[0],
             costs=costs,
             relief={cost: RELIEF[cost] for cost in costs},
         )

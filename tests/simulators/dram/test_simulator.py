@@ -287,7 +287,7 @@ def test_workload_is_described() -> None:
 
 def test_workloads_are_those_that_ship() -> None:
     assert DramSimulator().workload_names() == tuple(SHIPPED)
-    assert DramSimulator().default_workload in SHIPPED
+    assert DramSimulator.spec.default_workload in SHIPPED
 
 
 def test_prepared_traces_are_kept_up_to_a_limit() -> None:

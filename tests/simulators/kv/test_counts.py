@@ -59,7 +59,7 @@ def test_request_above_the_capacity_is_rejected_and_touches_nothing(made: Made) 
 
 @pytest.mark.parametrize("space", ["vllm", "sglang", "offload"])
 def test_least_memory_for_half_of_the_prompts_is_an_objective(space: str) -> None:
-    objective = KvSimulator(space).objectives["memory-for-half"]
+    objective = KvSimulator(space).spec.objectives["memory-for-half"]
 
     assert [str(limit) for limit in objective.limits] == ["hit_percent >= 50"]
     assert [term.metric for term in objective.terms] == ["cache_gib"]

@@ -170,7 +170,7 @@ def test_without_arrivals_requests_come_at_once() -> None:
 def test_energies_of_the_costs_add_up_to_that_of_a_run(cpu_rule: CpuRule) -> None:
     ahead = replace(TIERS, prefetch=Prefetch.GATE, accuracy=0.6, cpu_rule=cpu_rule, chunk_kib=64)
     spread = Serving(tensor=2, data=8, spreads_experts=True)
-    costs = MoeSimulator("three-tier").costs
+    costs = MoeSimulator("three-tier").spec.costs
 
     for serving, server in ((ahead, SERVER), (spread, node("hgx-h800"))):
         found = _without("", serving, server=server)
