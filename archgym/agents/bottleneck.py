@@ -44,7 +44,7 @@ _MAX_ROUNDS: Final = 8
 class BottleneckAgent(Agent):
     """Hill climbing whose steps relieve what limits the design, from the default design.
 
-    After each design the simulator names its bottlenecks (`Simulator.bottlenecks`) with moves that
+    After each design the simulator names its bottlenecks (`bottlenecks_of`) with moves that
     may relieve them. The agent ranks moves by how far their metric misses its limit or
     target, and by their share of it. It makes the most promising ones, `most` of them at first. A
     success doubles the number of moves made at once, a failure halves it. Moves that were made in

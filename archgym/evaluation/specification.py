@@ -21,7 +21,7 @@ from archgym.spaces.space import DesignSpace
 class WorkloadFacts:
     """Workload without its content: names and characteristics.
 
-    `facts` is the result of `Simulator.describe_workload`, name to (value, unit). `source` is the
+    `facts` is the result of `describe_workload`, name to (value, unit). `source` is the
     name or path in a task, empty if that is its name.
     """
 

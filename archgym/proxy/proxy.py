@@ -400,7 +400,7 @@ class ProxySimulator(StandIn):
 
     def _main_metric(self) -> tuple[MetricSpec, int]:
         """Return the metric that the default objective looks at first."""
-        term = self.objectives[self.default_objective].terms[0]
+        term = self.spec.objectives[self.spec.default_objective].terms[0]
         names = [spec.name for spec in self.metrics]
         place = names.index(term.metric)
         return self.metrics[place], place

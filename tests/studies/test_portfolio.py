@@ -100,7 +100,7 @@ def test_search_starts_with_portfolio(tmp_path: Path) -> None:
 def test_registered_tasks_need_not_be_given(tmp_path: Path) -> None:
     folders = [tmp_path / "stream", tmp_path / "random"]
     for folder in folders:
-        task = Task.make("dram", folder.name, fidelity="fast")
+        task = Task.make("dram", folder.name)
         Study.create(folder, task, "random", seed=0, budget=3).run()
 
     assert len(portfolio(folders, size=1).designs) == 1
@@ -126,7 +126,7 @@ def test_tasks_of_other_studies_are_refused(tmp_path: Path) -> None:
 
 def test_studies_of_other_spaces_are_refused(tmp_path: Path) -> None:
     folders, tasks = studies_of(tmp_path, 3)
-    other = Task.make("dram", "stream", fidelity="fast")
+    other = Task.make("dram", "stream")
     Study.create(tmp_path / "dram", other, "random", seed=0, budget=2).run()
 
     with pytest.raises(InvalidArgumentError, match="share one design space"):
