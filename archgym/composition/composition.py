@@ -197,7 +197,7 @@ class Part:
             )
             usual = dict(zip(found.space.names, found.space.sizes, strict=True))
             wide = [p.name for p in made.space.parameters if p.size > usual[p.name]]
-            self._memory.made[key] = found.widened(wide) if wide else found
+            self._memory.made[key] = widened(found, wide) if wide else found
         return self._memory.made[key]
 
     def _simulated(self, simulator: Simulator, workload: Workload) -> _Outcome:

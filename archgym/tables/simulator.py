@@ -55,7 +55,8 @@ class TableSimulator(StandIn):
         self._file = TableFile(path)
         self._results: dict[str, tuple[np.ndarray, np.ndarray]] = {}
         self._lock = threading.Lock()
-        declared, times = self._file.declaration, {}
+        declared = self._file.declaration
+        times: dict[str, Any] = {}
         if declared.simulator in simulator_names():
             # That of the simulator: an agent asks for the same designs on its table.
             known, space = simulator_class(declared.simulator).spec, declared.space.name
