@@ -55,11 +55,10 @@ class KvRun(Run):
         values = completed(simulator.space, design)
         self._policy = policy = str(values.get("policy"))
         is_one_by_one = (simulator.space.name, simulator._driver) == ("vllm", "sequential")
-        if not is_one_by_one or policy == "belady":
+        if not is_one_by_one:
             raise InvalidDesignError(
-                "A cache runs in parts in space 'vllm' with driver 'sequential' and a policy that "
-                f"does not see what follows; got {simulator.space.name!r}, {simulator._driver!r} "
-                f"and {policy!r}."
+                "A cache runs in parts in space 'vllm' with driver 'sequential'; got "
+                f"{simulator.space.name!r} and {simulator._driver!r}."
             )
         block = int(str(simulator._given["block_tokens"] or values["block_tokens"]))
         self._made = made = stream_blocks(workload.content, simulator.settings, block)

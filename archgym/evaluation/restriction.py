@@ -23,6 +23,7 @@ from archgym.errors import (
     sentence,
     unknown_name,
 )
+from archgym.evaluation.conservation import Laws
 from archgym.evaluation.simulator import (
     FEASIBLE,
     BatchResult,
@@ -356,6 +357,12 @@ class RestrictedSimulator(WrappedSimulator):
     def check(self, values: np.ndarray, workload: Workload) -> None:
         """Refuse results that break the model's own invariants."""
         self._whole.check(values, workload)
+
+    def laws(
+        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
+    ) -> Laws:
+        """Return the whole simulator's laws of conservation."""
+        return self._whole.laws(self._of_whole(indices), column, workload)
 
     def _of_whole(self, indices: np.ndarray) -> np.ndarray:
         """Return designs as canonical index vectors of the whole space."""

@@ -27,7 +27,7 @@ from archgym.simulators.dram.kernel.batch import OUTPUTS
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.simulators.kv import KvSimulator
-from archgym.simulators.kv.kernel.layout import POLICIES
+from archgym.simulators.kv.kernel.layout import OFFERED, POLICIES
 from archgym.simulators.kv.kernel.run import run_pool
 from archgym.simulators.kv.workloads import SHIPPED
 from archgym.simulators.moe import MoeSimulator
@@ -149,7 +149,7 @@ def cache_run(policy: str) -> KvRun:
     return KvRun(simulator, {"policy": policy}, simulator.workload(SHIPPED[0]))
 
 
-@pytest.mark.parametrize("policy", [name for name in POLICIES if name != "belady"])
+@pytest.mark.parametrize("policy", OFFERED)
 def test_prefix_cache_in_parts_equals_a_whole_run(policy: str) -> None:
     run = cache_run(policy)
     expected = run_pool(run._made, "sequential", 2500, policy)
@@ -206,9 +206,7 @@ def test_choices_of_no_run_and_an_early_finish_are_refused() -> None:
         runs[0].advance((core.choice({}),), 1000)
 
 
-def test_prefix_cache_that_sees_what_follows_is_refused() -> None:
-    with pytest.raises(InvalidDesignError, match="'vllm', 'sequential' and 'belady'"):
-        cache_run("belady")
+def test_prefix_cache_with_times_is_refused_in_parts() -> None:
     overlapping = KvSimulator(driver="concurrent")
     with pytest.raises(InvalidDesignError, match="'concurrent'"):
         KvRun(overlapping, {}, overlapping.workload(SHIPPED[0]))

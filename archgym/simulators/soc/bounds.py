@@ -5,11 +5,13 @@ that is left to choose, data cross buses and memories at most at their peaks, an
 is sure to exist has its area and its cost.
 """
 
+from collections.abc import Mapping
 from functools import reduce
 from typing import Final, final
 
 import numpy as np
 
+from archgym.evaluation.conservation import Laws
 from archgym.simulators.soc.kernel import state as st
 from archgym.simulators.soc.kernel.canonical import columns_of
 from archgym.simulators.soc.kernel.graph import TaskGraph
@@ -26,7 +28,8 @@ _BYTES_PER_COST: Final = 1048576.0
 # Links that data cross at least: to a bus, and to a memory, and the bus itself.
 _LEAST_BLOCKS: Final = 3
 # Rules that do not finish exactly end a task at this share of its work.
-_FINISHED: Final = 0.99
+FINISHED: Final = 0.99
+"""Share of a task's work after which FARSI's own rules end it."""
 # chosen: far above the rounding of sums over all tasks and phases.
 _SLACK: Final = 1.0 - 1e-9
 
@@ -56,7 +59,7 @@ class SocBounds:
         self._space, self._graph, self._sizes = space, graph, sizes
         self._columns = columns_of(space.names, *sizes, graph.names)
         self._g = graph.arrays()
-        self._share = _SLACK * (1.0 if rules.exact_finish else _FINISHED)
+        self._share = _SLACK * (1.0 if rules.exact_finish else FINISHED)
         self._frees_exactly = rules.exact_freeing
         n = len(graph.tasks)
         self._before = np.eye(n, dtype=bool)
@@ -262,3 +265,54 @@ class SocBounds:
             return costs[0]
         known = np.stack(costs)[np.maximum(chosen, 0), np.arange(len(chosen))]
         return np.where(chosen < 0, reduce(np.minimum, costs), known)
+
+
+def laws_of(
+    graph: TaskGraph, designs: st.Designs, column: Mapping[str, Floats], share: float
+) -> Laws:
+    """Return laws of conservation that runs of designs obey.
+
+    Args:
+      graph: The task graph.
+      designs: Systems that ran it.
+      column: (n,) results by metric.
+      share: Share of work and data after which tasks end.
+    """
+    g, n = graph.arrays(), len(designs.on)
+    is_own, latency = designs.on == st.OWN, column["latency_s"]
+    own_rate = g.accelerator_rate * designs.unroll * designs.clock
+    rate = np.where(is_own, own_rate, st.PROCESSOR_RATE)
+    time = g.work / np.where(rate > 0, rate, np.inf)
+    joule = np.where(is_own, g.accelerator_energy * designs.unroll, st.PROCESSOR_ENERGY)
+    busiest = reduce(
+        np.maximum,
+        [
+            np.where(designs.on == p, time, 0.0).sum(axis=1)
+            for p in range(designs.processor_bus.shape[1])
+        ],
+        np.zeros(n),
+    )
+    ends = np.zeros((n, len(g.work)))
+    for t in graph.topological:
+        before = g.parent[g.child == t]
+        ends[:, t] = time[:, t] + (ends[:, before].max(axis=1) if len(before) else 0.0)
+    moved = np.zeros((2, *designs.memory_peak.shape))
+    for e in range(len(g.parent)):
+        at = np.arange(n), designs.task_memory[:, g.parent[e]]
+        for way, task, unit in ((0, g.parent[e], g.write_unit[e]), (1, g.child[e], g.read_unit[e])):
+            if g.work[task] > 0 and unit > 0:
+                moved[way][at] += g.bytes[e]
+    peak = np.where(designs.memory_peak > 0, designs.memory_peak, np.inf)
+    slack = share * _SLACK
+    return {
+        "latency is the work of a processor over its rate": (latency, slack * busiest),
+        "latency is that of the longest chain": (latency, slack * ends.max(axis=1)),
+        "latency is the bytes over a memory's bandwidth": (
+            latency,
+            slack * (moved / peak).max(axis=(0, 2)),
+        ),
+        "energy is that of the operations": (
+            column["energy_j"],
+            slack * (joule * g.work).sum(axis=1),
+        ),
+    }

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Final, final
 
 import numpy as np
 
+from archgym.evaluation.conservation import Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Workload, require_kept
@@ -44,6 +45,7 @@ from archgym.simulators.translation.metrics import (
     OBJECTIVES,
     check_counters,
     count_cycles,
+    leakage_mw,
     measures,
 )
 from archgym.simulators.translation.space import GROUPS, SPACE_NAMES, design_space
@@ -268,6 +270,26 @@ class TranslationSimulator(KitSimulator):
             column["walks_per_kilo_instruction"] + served,
             column["l2_tlb_mpki"],
         )
+
+    def laws(
+        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
+    ) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        cycles, rate = column["total_cycles"], self._core.cycles_per_instruction
+        found = [
+            self._with_system(h, workload.content) for h in hardware_of_many(self.space, indices)
+        ]
+        instructions = column["ipc"] * cycles
+        walks = instructions * column["walks_per_kilo_instruction"] / 1000.0
+        # A fetch waits apart from the misses of the program's parallelism.
+        at_once = np.array([1.0 + max(1, min(MAX_CHAINS, round(h.mlp))) for h in found])
+        exposed = 1.0 if self._core.reorder_entries else self._core.miss_exposed
+        waited = exposed * walks * column["mean_walk_latency_cycles"]
+        return {
+            "cycles are the instructions over the width": (cycles, instructions * rate),
+            "cycles are the walks' latency over those at once": (cycles, waited / at_once),
+            "power is leakage": (column["power_mw"], np.array([leakage_mw(h) for h in found])),
+        }
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return statistics of the trace: name to (value, unit)."""
