@@ -118,6 +118,8 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
         ("name", "unit", "goal", ""),
         [(s.name, s.unit, s.goal.replace("none", "–"), s.doc) for s in simulator.metrics],
     )
+    for quantity, reason in getattr(simulator, "not_summed", {}).items():
+        prose(f"No sum of the parts' {quantity}: {reason}.")
     units = {spec.name: spec.unit for spec in simulator.metrics}
     for metric, parts in simulator.breakdown(space.default_indices, None).items():
         from archgym.cli.views.explanation import parts_text

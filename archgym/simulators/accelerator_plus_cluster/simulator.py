@@ -77,6 +77,9 @@ class AcceleratorClusterSimulator(Composition):
         "accelerator > cluster": "the rate of products, and the part of the memory's rate that is "
         "left where buffers fetch bytes again"
     }
+    apart: ClassVar[Mapping[str, str]] = {
+        "energy": "that of an array is for an inference, that of the cluster for an iteration"
+    }
     bounded_by = (
         "accelerator.array_height", "accelerator.array_width", "accelerator.dataflow",
         "accelerator.weight_kib", "accelerator.input_kib", "accelerator.output_kib",

@@ -61,7 +61,14 @@ from archgym.simulators.moe.machine.engines import engine as engine_of
 from archgym.simulators.moe.machine.eplb import place
 from archgym.simulators.moe.machine.hardware import NodePreset, node, node_names
 from archgym.simulators.moe.machine.models import MoeModel
-from archgym.simulators.moe.machine.plan import MODEL_REASONS, UNEVEN, Plan, is_uneven, plan
+from archgym.simulators.moe.machine.plan import (
+    MODEL_REASONS,
+    REFUSED,
+    UNEVEN,
+    Plan,
+    is_uneven,
+    plan,
+)
 from archgym.simulators.moe.machine.presets import model as model_of
 from archgym.simulators.moe.machine.presets import model_names
 from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving, serving_of
@@ -133,6 +140,8 @@ class Ready(NamedTuple):
     table: npt.NDArray[np.float64] | None
 
 
+_ENGINE_SPACES: Final = ("single-server", "expert-parallel", "closed-loop")
+"""Spaces whose steps an engine fills; the others offload experts, and read whole prompts alone."""
 # The most uplinks of a leaf that the model of the network knows.
 _MAX_UPLINKS: Final = 64
 _MOST_SERVERS: Final = 16
@@ -387,6 +396,9 @@ class MoeSimulator(RowSimulator):
         self._engine: Engine = engine_of(engine or ("vllm" if is_closed else "ideal"))
         if self._engine.label != "ideal":
             self.version = 7  # constants of engines were fitted to medians of TTFT
+        if space in _ENGINE_SPACES:
+            self.version = 8  # prompts longer than a step are split, as engines do
+            self.model_reasons += (REFUSED,) * (not self._engine.chunks)
         if (prefill_workers > 0) != (decode_workers > 0):
             raise InvalidArgumentError(
                 "`prefill_workers` and `decode_workers` must both be 1 or more, or both 0; got "
@@ -508,6 +520,9 @@ class MoeSimulator(RowSimulator):
             if is_uneven(opened.model, serving):
                 return UNEVEN
         ready = self._prepared(opened, indices, cost)
+        whole = REFUSED in self.model_reasons and not ready.serving.chunk_tokens
+        if whole and ready.requests.prompt_tokens.max() > ready.serving.max_tokens:
+            return REFUSED
         if ready.plan.infeasible is not None:
             return ready.plan.infeasible
         measured = (self._run(ready), opened.model, ready.server, ready.serving, opened.promise)
@@ -735,6 +750,11 @@ class MoeSimulator(RowSimulator):
         served = asked.model
         serving = self._as_designed(design, served)
         serving = replace(serving, independent=asked.independent)
+        if self.space.name in _ENGINE_SPACES and self._engine.chunks and not serving.chunk_tokens:
+            longest = int(asked.requests_of(serving.clients).prompt_tokens.max())
+            if longest > serving.max_tokens:
+                # Engines split a prompt that no step holds, as vLLM's chunked prefill does.
+                serving = replace(serving, chunk_tokens=serving.max_tokens)
         server = node(str(design["hardware"])) if "hardware" in design else self.node
         return serving, server
 

@@ -384,7 +384,7 @@ class RamulatorSimulator(RowSimulator):
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         bursts, time_ns = bursts_of(workload.content, self.burst_bytes), column["total_time_ns"]
         configurations = [self.configuration(self.space.design_at(row)) for row in indices]
-        burst_ns, read_ns, standby_mw = np.array([self._limits(c) for c in configurations]).T
+        burst_ns, read_ns, standby_mw = np.array([self.limits(c) for c in configurations]).T
         n = len(bursts.requests.time_ps) - column["forwarded"] - column["coalesced"]
         read = 1.0 - column["forwarded"] / max(1, np.count_nonzero(~bursts.is_write))
         laws: dict[str, Any] = {
@@ -398,7 +398,7 @@ class RamulatorSimulator(RowSimulator):
             laws["energy is standby power times time"] = column["total_energy_pj"], least_pj
         return laws
 
-    def _limits(self, c: Configuration) -> tuple[float, float, float]:
+    def limits(self, c: Configuration) -> tuple[float, float, float]:
         """Return time of a burst on all data pins, of a read [ns], and standby power [mW]."""
         organisation, values = (
             self.made.organisations[c.organisation],
