@@ -34,7 +34,7 @@ from archgym.composition.namespace import (
     within,
 )
 from archgym.errors import InvalidDesignError, SimulatorError, check_known, unknown_name
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.options import DeclaredOption, declared_options, make_simulator
 from archgym.evaluation.restriction import split_space
@@ -419,9 +419,7 @@ class Composition(Simulator):
         del workload
         return np.full((len(indices), len(self.metrics)), np.nan)
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of the first part; runs of parts are held to their own as they happen."""
         lead = self.parts[self.lead]
         own = {spec.name: column[within(self.lead, spec.name)] for spec in lead.metrics}

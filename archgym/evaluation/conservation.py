@@ -9,6 +9,8 @@ import numpy as np
 if TYPE_CHECKING:
     from archgym.evaluation.simulator import BatchResult
 
+Columns = Mapping[str, np.ndarray]
+"""Results of designs by metric, (n,) each."""
 Laws = Mapping[str, tuple[np.ndarray, np.ndarray | float]]
 """By law, as words after "must keep that", a quantity of each design, (n,), and the least that is
 possible, (n,) or one number for all; 0 or less where the law says nothing."""

@@ -23,7 +23,7 @@ from archgym.errors import (
     sentence,
     unknown_name,
 )
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import (
     FEASIBLE,
     BatchResult,
@@ -358,9 +358,7 @@ class RestrictedSimulator(WrappedSimulator):
         """Refuse results that break the model's own invariants."""
         self._whole.check(values, workload)
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return the whole simulator's laws of conservation."""
         return self._whole.laws(self._of_whole(indices), column, workload)
 

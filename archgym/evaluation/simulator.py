@@ -19,7 +19,7 @@ from archgym.errors import (
     error_text,
     unknown_name,
 )
-from archgym.evaluation.conservation import Laws, hold_to
+from archgym.evaluation.conservation import Columns, Laws, hold_to
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.objective import Objective
@@ -384,9 +384,7 @@ class Simulator(ABC):
           SimulatorError: Says which invariant, and by how much.
         """
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation with the least values that they allow designs.
 
         By default none. `evaluate_batch` holds every result to them, in every space and fidelity.

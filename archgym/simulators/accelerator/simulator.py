@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
@@ -373,9 +373,7 @@ class AcceleratorSimulator(RowSimulator):
         least = np.minimum(column["dram_energy_uj"], column["energy_uj"])
         _require("DRAM's energy is a part of all", column["dram_energy_uj"], least)
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         layers = [(each.count, each.problem) for each in workload.content.layers]
         if self._mappings is not None:

@@ -6,7 +6,7 @@ from typing import ClassVar, Final, cast, final
 import numpy as np
 
 from archgym.composition import Composition, Part
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
@@ -169,9 +169,7 @@ class AcceleratorDramSimulator(Composition):
             "bandwidth_gb_per_s": found["bandwidth_gb_per_s"],
         }
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         memory = cast(RamulatorSimulator, self.parts["dram"])
         least_us = self.bounds_of(indices, workload)[:, 0]

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
@@ -453,9 +453,7 @@ class CpuSimulator(RowSimulator):
             column["energy_delay"],
         )
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         built = [each for each in map(self.built, indices) if not isinstance(each, str)]
         wide, rob, peak, least_mw = np.array([self._limits(each) for each in built]).T

@@ -9,7 +9,7 @@ import numpy as np
 from archgym.composition import Composition, Part
 from archgym.composition.composition import PartInfeasible
 from archgym.errors import InvalidArgumentError
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.objective import Objective, Term
@@ -155,9 +155,7 @@ class CpuDramSimulator(Composition):
         time_ns = measured["total_cycles"] * CYCLE_NS
         return {"time_ns": time_ns, **{name: measured[name] for name in _PROMOTED}}
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         memory, found = (
             cast(RamulatorSimulator, self.parts["dram"]),

@@ -10,7 +10,7 @@ from typing import Annotated, Any, ClassVar, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
@@ -389,9 +389,7 @@ class DramSimulator(KitSimulator):
             causes = np.sum([column[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES], axis=0)
             _require("energies by cause add up to the total", causes, column["total_energy_pj"])
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         device, bursts, time_ns = (
             self.device,

@@ -12,7 +12,7 @@ import numpy as np
 import yaml
 
 from archgym.errors import InvalidArgumentError, InvalidDesignError
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
@@ -379,9 +379,7 @@ class KvSimulator(RowSimulator):
             np.minimum(column["optimum_blocks"], column["eligible_blocks"]),
         )
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         arrivals = stream(workload.content, self.settings).arrivals
         prompt, output = float(arrivals.prompt.sum()), float(arrivals.output.sum())

@@ -11,7 +11,7 @@ import numpy as np
 
 from archgym.composition import Composition, Part
 from archgym.composition.composition import PartInfeasible
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
@@ -124,9 +124,7 @@ class KvDramSimulator(Composition):
         found = {spec.name: served[spec.name] for spec in _JOINT[:3]}
         return {**found, "memory_gb_per_s": rate}
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         moved = column["kv.dram_moved_gb"] / column["memory_gb_per_s"]
         law = {"time is the bytes over the memory's rate": (column["kv.duration_s"], moved)}

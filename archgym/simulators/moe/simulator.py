@@ -19,7 +19,7 @@ from archgym.errors import (
     SimulatorError,
     error_text,
 )
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
@@ -583,9 +583,7 @@ class MoeSimulator(RowSimulator):
             smaller = np.minimum(column[low], column[high])
             _require(f"{low} is at most {high}", column[low], smaller)
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         asked: Asked = workload.content
         designs = [self._serving(self.space.design_at(row), asked) for row in indices]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, final
 import numpy as np
 
 from archgym.errors import unknown_name
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import (
@@ -290,9 +290,7 @@ class SocSimulator(KitSimulator):
             np.minimum(column["phases"], tasks + 1.0),
         )
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         designs, _ = self._space.decode(indices)
         # FARSI's own rules end a task with a hundredth of its work and data left.

@@ -9,7 +9,7 @@ from typing import Annotated, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Workload, require_kept
@@ -271,9 +271,7 @@ class TranslationSimulator(KitSimulator):
             column["l2_tlb_mpki"],
         )
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         cycles, rate = column["total_cycles"], self._core.cycles_per_instruction
         found = [

@@ -8,7 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, final
 import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Simulator, Workload, require_kept
@@ -378,9 +378,7 @@ class RamulatorSimulator(RowSimulator):
             causes = np.sum([column[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES], axis=0)
             _require("energies by cause add up to the total", causes, column["total_energy_pj"])
 
-    def laws(
-        self, indices: np.ndarray, column: Mapping[str, np.ndarray], workload: Workload
-    ) -> Laws:
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
         """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
         bursts, time_ns = bursts_of(workload.content, self.burst_bytes), column["total_time_ns"]
         configurations = [self.configuration(self.space.design_at(row)) for row in indices]
