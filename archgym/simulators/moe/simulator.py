@@ -634,7 +634,9 @@ class MoeSimulator(RowSimulator):
 
         Experts that are skipped, or run on the host, do not count.
         """
-        parameters = float(model.layers * model.attention_parameters)
+        parameters = float(
+            model.layers * model.attention_parameters + model.dense_layers * model.dense_parameters
+        )
         if serving is None or (serving.cpu_rule == CpuRule.NEVER and not serving.skip_in_64):
             parameters += model.moe_layers * model.top_k * model.expert_parameters
         gpu = server.gpu

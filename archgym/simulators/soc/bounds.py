@@ -5,13 +5,12 @@ that is left to choose, data cross buses and memories at most at their peaks, an
 is sure to exist has its area and its cost.
 """
 
-from collections.abc import Mapping
 from functools import reduce
 from typing import Final, final
 
 import numpy as np
 
-from archgym.evaluation.conservation import Laws
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.simulators.soc.kernel import state as st
 from archgym.simulators.soc.kernel.canonical import columns_of
 from archgym.simulators.soc.kernel.graph import TaskGraph
@@ -267,10 +266,8 @@ class SocBounds:
         return np.where(chosen < 0, reduce(np.minimum, costs), known)
 
 
-def laws_of(
-    graph: TaskGraph, designs: st.Designs, column: Mapping[str, Floats], share: float
-) -> Laws:
-    """Return laws of conservation that runs of designs obey.
+def laws_of(graph: TaskGraph, designs: st.Designs, column: Columns, share: float) -> Laws:
+    """Return laws of conservation for runs of systems.
 
     Args:
       graph: The task graph.
@@ -278,41 +275,24 @@ def laws_of(
       column: (n,) results by metric.
       share: Share of work and data after which tasks end.
     """
-    g, n = graph.arrays(), len(designs.on)
-    is_own, latency = designs.on == st.OWN, column["latency_s"]
-    own_rate = g.accelerator_rate * designs.unroll * designs.clock
-    rate = np.where(is_own, own_rate, st.PROCESSOR_RATE)
+    g, (n, n_memories), latency = graph.arrays(), designs.memory_peak.shape, column["latency_s"]
+    own, slack = designs.on == st.OWN, share * _SLACK
+    rate = np.where(own, g.accelerator_rate * designs.unroll * designs.clock, st.PROCESSOR_RATE)
+    joule = np.where(own, g.accelerator_energy * designs.unroll, st.PROCESSOR_ENERGY)
     time = g.work / np.where(rate > 0, rate, np.inf)
-    joule = np.where(is_own, g.accelerator_energy * designs.unroll, st.PROCESSOR_ENERGY)
-    busiest = reduce(
-        np.maximum,
-        [
-            np.where(designs.on == p, time, 0.0).sum(axis=1)
-            for p in range(designs.processor_bus.shape[1])
-        ],
-        np.zeros(n),
-    )
-    ends = np.zeros((n, len(g.work)))
-    for t in graph.topological:
-        before = g.parent[g.child == t]
-        ends[:, t] = time[:, t] + (ends[:, before].max(axis=1) if len(before) else 0.0)
-    moved = np.zeros((2, *designs.memory_peak.shape))
-    for e in range(len(g.parent)):
-        at = np.arange(n), designs.task_memory[:, g.parent[e]]
-        for way, task, unit in ((0, g.parent[e], g.write_unit[e]), (1, g.child[e], g.read_unit[e])):
-            if g.work[task] > 0 and unit > 0:
-                moved[way][at] += g.bytes[e]
-    peak = np.where(designs.memory_peak > 0, designs.memory_peak, np.inf)
-    slack = share * _SLACK
+    queues = [(designs.on == p) * time for p in range(designs.processor_bus.shape[1])]
+    busiest = reduce(np.maximum, [queue.sum(axis=1) for queue in queues], time.max(axis=1))
+    least = busiest
+    for task, unit in ((g.parent, g.write_unit), (g.child, g.read_unit)):
+        edges = (g.work[task] > 0) & (unit > 0)
+        at = np.arange(n)[:, None] * n_memories + designs.task_memory[:, g.parent[edges]]
+        weights = np.broadcast_to(g.bytes[edges], at.shape).ravel()
+        moved = np.bincount(at.ravel(), weights, n * n_memories).reshape(n, n_memories)
+        peak = np.where(designs.memory_peak > 0, designs.memory_peak, np.inf)
+        least = np.maximum(least, (moved / peak).max(axis=1))
+    joules = (joule * g.work).sum(axis=1)
     return {
-        "latency is the work of a processor over its rate": (latency, slack * busiest),
-        "latency is that of the longest chain": (latency, slack * ends.max(axis=1)),
-        "latency is the bytes over a memory's bandwidth": (
-            latency,
-            slack * (moved / peak).max(axis=(0, 2)),
-        ),
-        "energy is that of the operations": (
-            column["energy_j"],
-            slack * (joule * g.work).sum(axis=1),
-        ),
+        "latency is the work of a block over its rate": (latency, slack * busiest),
+        "latency is the bytes of a memory over its bandwidth": (latency, slack * least),
+        "energy is that of the operations": (column["energy_j"], slack * joules),
     }
