@@ -282,7 +282,7 @@ def laws_of(graph: TaskGraph, designs: st.Designs, column: Columns, share: float
     time = g.work / np.where(rate > 0, rate, np.inf)
     queues = [(designs.on == p) * time for p in range(designs.processor_bus.shape[1])]
     busiest = reduce(np.maximum, [queue.sum(axis=1) for queue in queues], time.max(axis=1))
-    least = busiest
+    least = np.zeros(n)
     for task, unit in ((g.parent, g.write_unit), (g.child, g.read_unit)):
         edges = (g.work[task] > 0) & (unit > 0)
         at = np.arange(n)[:, None] * n_memories + designs.task_memory[:, g.parent[edges]]
