@@ -70,7 +70,8 @@ def _cross(
         hops, way, turn = n - clockwise, n - 1, 1
     if step == 0:
         link = first + 2 * source + turn
-        if halves:
+        # Half a ring away, all go clockwise.
+        if halves and 2 * hops < n:
             start = max(
                 _take(m, f, link, head, 0.5 * hops * ns),
                 _take(m, f, first + 2 * source + 1 - turn, head, 0.5 * hops * ns),
@@ -125,7 +126,7 @@ def transmit(
     m[message + st.MESSAGE_TAG] = tag
     m[message + st.BYTES] = n_bytes
     m[message + st.SUBJECT] = subject
-    if m[st.IS_AWARE]:
+    if m[st.IS_AWARE] and source != target:
         m[message + st.AT] = source
         advance(m, f, message)
         return
@@ -161,7 +162,8 @@ def transmit(
             time = math.floor(hops * f[st.LATENCY + d] + taken)
     if m[st.IS_SHARED]:
         time = math.floor(head) - m[st.NOW]
-    schedule(m, m[st.NOW] + time, message)
+    # A stage of one NPU sends to itself, over no link.
+    schedule(m, m[st.NOW] + max(time, 0), message)
 
 
 @inlined
