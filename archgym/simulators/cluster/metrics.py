@@ -161,7 +161,8 @@ def measure(result: Result, model: Model) -> npt.NDArray[np.float64]:
         dimension = built.dimensions[d]
         parts = [at for at, place in enumerate(built.places) if place == d]
         sent = float(outcome.sent_bytes[parts].sum()) / result.n_simulated
-        links = _LINKS.get(dimension.topology, max(1, dimension.npus - 1))
+        # A switch has a link up from each NPU and one down to it.
+        links = max(1, dimension.npus - 1) if dimension.topology == "FullyConnected" else 2
         busy = float(outcome.busy_ns[parts].sum()) / (result.n_simulated * links)
         values[f"sent_{d}_gb"] = sent / 1e9
         values[f"use_{d}_percent"] = 100.0 * busy / time_ns
