@@ -39,7 +39,9 @@ MODEL_REASONS: Final = (
         for d in range(MAX_DIMS)
     ),
 )
-DEADLOCK, BATCH, TOO_MANY, LAYERS, INTERLEAVING, ALGORITHM, SPLIT, TOO_LARGE, OVERLOAD = range(1, 10)
+DEADLOCK, BATCH, TOO_MANY, LAYERS, INTERLEAVING, ALGORITHM, SPLIT, TOO_LARGE, OVERLOAD = range(
+    1, 10
+)
 
 
 # Half of what int64 holds, for sums of two.

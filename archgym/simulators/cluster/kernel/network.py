@@ -35,7 +35,15 @@ def _take(m: Any, f: Any, link: Any, head: Any, ns: Any) -> Any:
 
 @helper
 def _cross(
-    m: Any, f: Any, source: Any, target: Any, dim: Any, distance: Any, ns: Any, head: Any, halves: Any
+    m: Any,
+    f: Any,
+    source: Any,
+    target: Any,
+    dim: Any,
+    distance: Any,
+    ns: Any,
+    head: Any,
+    halves: Any,
 ) -> Any:
     """Take the links of a dimension for a message, and return when it has crossed it.
 
