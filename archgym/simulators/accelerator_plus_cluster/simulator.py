@@ -137,7 +137,7 @@ class AcceleratorClusterSimulator(Composition):
                 reached = 1e3 * rates["peak_tflops"] * rates["efficiency"]
                 kinds[key] = spread.compute_ns(model, reached, rates["memory_gb_per_s"])
             least[row] = kinds[key]
-        if core.fidelity == "standard":
+        if core.fidelity != "short":
             samples = 1e9 * model.global_batch * model.tokens
             found[rows, 0] = np.divide(
                 samples, least, out=np.full(len(rows), np.nan), where=least > 0
