@@ -198,6 +198,9 @@ class Simulator(ABC):
     """Fidelities that are no longer offered, and that tasks recorded with them still name."""
     holds_interpreter: ClassVar[bool] = False
     """True for a simulator in plain Python, which threads do not speed up."""
+    is_measured: ClassVar[bool] = False
+    """True if running a design again may give other numbers, such as those of a user's program.
+    What the default design measured is then no part of a task's identity."""
     evaluation_s: float = 1.0
     """Rough time of one evaluation [s]. By it, not by a clock, an agent decides how long it thinks
     and how many designs it has in flight."""

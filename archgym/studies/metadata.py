@@ -275,6 +275,10 @@ class Header(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Return the header of the same study with other rules to stop."""
         return replace(self, patience=patience, stop_at=stop_at)
 
+    def with_digest(self, digest: str) -> "Header":
+        """Return the header with another digest of its task."""
+        return replace(self, task={**self.task, "digest": digest})
+
     def with_segment(self, first_seq: int, seed: int | None) -> "Header":
         """Return the header with a further segment by the same agent."""
         segment = replace(self.segments[-1], first_seq=first_seq, seed=seed)

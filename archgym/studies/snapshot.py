@@ -492,9 +492,9 @@ def verify_study(log: StudyLog, task: Task) -> tuple[int, ...]:
     Raises:
       InvalidArgumentError: The task is another one.
     """
+    task = task.as_recorded(log.header.task)
     if task.digest != log.header.task["digest"]:
         raise InvalidArgumentError(f"The task must be that of {log.folder}; got {task.id!r}.")
-    task = task.as_recorded(log.header.task["metrics"])
     rows = np.flatnonzero(log.is_evaluation)
     differing: list[int] = []
     for start in range(0, len(rows), _BATCH):

@@ -270,7 +270,9 @@ class Study(Closing):
         cls, folder: Path, task: Task, kind: type[Agent] | None, wanted: Header
     ) -> "Study":
         """Return the study in a folder, opened, if it is the wanted one."""
-        difference = read_header(folder).difference(wanted)
+        header = read_header(folder)
+        digest = task.as_recorded(header.task).digest
+        difference = header.difference(wanted.with_digest(digest))
         if difference is not None:
             raise other_study_error(folder, difference)
         study = cls.open(folder, task, kind)
