@@ -56,6 +56,7 @@ class Disk:
         """
         self.top = top
         self.places: set[str] = set()
+        self.left_out: list[int] = []
         self._without = without
         self.events: list[Event] = []
         self._turn = threading.RLock()
@@ -110,7 +111,9 @@ class Disk:
                     number = self._numbers.get(os.fstat(arguments[0]).st_ino)
                     place = _caller()
                     self.places |= {place} - {""}
-                    if number is not None and (not place or place != self._without):
+                    if place and place == self._without:
+                        self.left_out.append(len(self.events))
+                    elif number is not None:
                         self.events.append(Event("sync", number))
                 return result
 

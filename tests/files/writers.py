@@ -470,10 +470,13 @@ def recorded(name: str, top: Path, without: str = "") -> Disk:
 def broken(name: str, disk: Disk, n: int, seed: int, scratch: Path) -> list[str]:
     """Return what `n` cuts break: the event, and the problem.
 
-    Cuts are spread over all events; each has a state of its own, drawn from `seed` and its number.
+    Cuts are spread over all events, with some after each of the first syncs that are left out; each
+    has a state of its own, drawn from `seed` and its number.
     """
     found = []
     ends = np.linspace(0, len(disk.events), n).round().astype(int)
+    after = np.add.outer(disk.left_out[:5], np.repeat(np.arange(1, 7), 4)).ravel().astype(int)
+    ends = np.append(ends, after[after <= len(disk.events)])
     scratch.mkdir(exist_ok=True)
     for number, end in enumerate(ends.tolist()):
         folder = scratch / f"state-{number}"
