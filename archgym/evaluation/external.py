@@ -231,7 +231,7 @@ class ExternalSimulator(Simulator):
         came = {name: result[name] for name in names}
         try:
             numbers = np.array([float(value) for value in came.values()])
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             numbers = np.array([np.nan])
         if not np.isfinite(numbers).all():
             raise SimulatorError(f"`parse` must give finite numbers; got {came!r:.200}.")

@@ -299,7 +299,7 @@ class FunctionSimulator(_Declared):
     def _number(self, spec: MetricSpec, value: Any) -> float:
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number) or isinstance(value, str):
             raise SimulatorError(

@@ -79,6 +79,16 @@ class RuleSource:
         }
 
     @property
+    def longest(self) -> ast.FunctionDef:
+        """Hook with the most nested loops, then with the longest text."""
+
+        def size(hook: ast.AST) -> tuple[int, int]:
+            nodes = [*ast.walk(hook)]
+            return sum(isinstance(node, ast.For) for node in nodes), len(nodes)
+
+        return max(self.hooks.values(), key=size)
+
+    @property
     def integers(self) -> dict[str, int]:
         """Constants that loops may run to."""
         return {n: v for n, v in self.constants.items() if isinstance(v, int)}

@@ -14,6 +14,7 @@ from archgym.checks import whole
 from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, unknown_name
 from archgym.files.yaml_document import read_text
 from archgym.simulators.accelerator.kernel.problem import Problem, convolution, matrix_multiply
+from archgym.spaces.display import cell
 
 NETWORKS: Final = (
     "resnet-18",
@@ -222,5 +223,5 @@ def network_csv(rows: Sequence[dict[str, str | int]], source: str) -> str:
     text.write(f"# {' '.join(source.split())}\n")
     writer = csv.DictWriter(text, COLUMNS, restval="", lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows([{name: cell(value) for name, value in row.items()} for row in rows])
     return text.getvalue()
