@@ -194,6 +194,8 @@ class Simulator(ABC):
     """Spaces that the constructor's `space` may name; the first is its default."""
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
     """Fidelities that the constructor's `fidelity` may name; the first is its default."""
+    faster_fidelity: ClassVar[str | None] = None
+    """Fidelity of `fidelity_names` that takes less time than the default, where there is one."""
     former_fidelity_names: ClassVar[tuple[str, ...]] = ()
     """Fidelities that are no longer offered, and that tasks recorded with them still name."""
     holds_interpreter: ClassVar[bool] = False
@@ -229,6 +231,12 @@ class Simulator(ABC):
         """Return the constructor's arguments other than space and fidelity."""
         names = inspect.signature(cls).parameters
         return tuple(name for name in names if name not in ("space", "fidelity"))
+
+    def faster(self) -> str:
+        """Return a sentence on what makes an evaluation faster, after a space."""
+        if self.faster_fidelity not in (None, self.fidelity):
+            return f" Fidelity {self.faster_fidelity!r} is faster (--fidelity)."
+        return " More are evaluated at once by `workers` (--workers)."
 
     @property
     def default_fidelity(self) -> str:
