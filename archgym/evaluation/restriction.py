@@ -47,7 +47,8 @@ _SAME: Final = (
     "physical_limits", "usual_limits", "compared",
     "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
     "exports", "exports_of_options", "space_names", "fidelity_names",
-    "former_fidelity_names", "faster_fidelity", "holds_interpreter", "is_measured", "accuracy_percent", "bounded_by",
+    "former_fidelity_names", "faster_fidelity", "holds_interpreter", "is_measured",
+    "accuracy_percent", "bounded_by",
 )  # fmt: skip
 
 
