@@ -25,7 +25,6 @@ from archgym.evaluation.simulator import (
     FAILED,
     FEASIBLE,
     Simulator,
-    recorded_options,
     simulator_class,
 )
 from archgym.evaluation.stand_in import StandIn
@@ -262,9 +261,9 @@ class Task:
 
     @property
     def id(self) -> str:
-        """A name that people read, such as ``dram/default/cloud-1/low-latency-v0.1``.
+        """A name that people read, such as ``dram/default/cloud-1/low-latency-v0``.
 
-        The version is the simulator's; after a point stands the revision of the objective's name.
+        The version is the simulator's.
         """
         options = dict(sorted(self.simulator.options.items()))
         if self.simulator.fidelity != self.simulator.default_fidelity:
@@ -275,8 +274,7 @@ class Task:
         workloads = "+".join(
             ("" if are_plain else f"{weight_text(w.weight)}*") + w.label for w in self.workloads
         )
-        revision = f".{self.objective.revision}" if self.objective.revision else ""
-        objective = f"{self.objective.name}-v{self.version}{revision}"
+        objective = f"{self.objective.name}-v{self.version}"
         return f"{simulator}/{self.space_name}/{workloads}/{objective}"
 
     def __repr__(self) -> str:
@@ -474,21 +472,19 @@ class Task:
           InvalidArgumentError: It cannot be made; the first reason is another version.
         """
         name = str(data["simulator"])
-        recorded = {str(k): str(v) for k, v in data["options"].items()}
         choices = TaskChoices(
             simulator=name,
             workload=sources,
             objective=objective,
             space=str(data["space_name"]),
             fidelity=str(data["fidelity"]),
-            options=recorded_options(name, data["version"], recorded),
+            options={str(k): str(v) for k, v in data["options"].items()},
         )
         try:
             return cls.resolve(choices.calibrated_as(data), reference=data["reference"])
         except (UnknownNameError, InvalidArgumentError):
-            kind = simulator_class(name)
-            known = kind.version
-            if data["version"] in (known, *kind.former_versions):
+            known = simulator_class(name).version
+            if data["version"] == known:
                 raise
             raise InvalidArgumentError(
                 f"Task {data.get('id')!r} must be the one that was recorded; `version` differs "
@@ -515,18 +511,16 @@ class Task:
         if not self.simulator.is_measured or reference.shape != task.reference.shape:
             return task
         reference.flags.writeable = False
-        task = replace(task, reference=reference)
-        # Up to version 0.2 the digest included what the default design measured.
-        if _sha256({**task._identity(), "reference": task._identifying}) == data["digest"]:
-            vars(task)["digest"] = data["digest"]
-        return task
+        return replace(task, reference=reference)
 
     @cached_property
     def digest(self) -> str:
         """SHA-256 of everything that the user or the simulator's author decided of a reward."""
-        return _sha256(self._identity())
+        text = json.dumps(self._identity(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()
 
     def _identity(self) -> dict[str, Any]:
+        reference = self.reference[:, [bool(s.identifies) for s in self.metrics]]
         return {
             "simulator": [self.simulator.name, self.version, dict(self.simulator.options)],
             "fidelity": self.simulator.fidelity,
@@ -535,14 +529,8 @@ class Task:
             "objective": self.objective.to_json()["terms"],
             **({"limits": [str(limit) for limit in self.limits]} if self.limits else {}),
             "metrics": [[s.name, s.unit, s.resolution] for s in self.metrics if s.identifies],
-            **({} if self.simulator.is_measured else {"reference": self._identifying}),
+            **({} if self.simulator.is_measured else {"reference": reference.tolist()}),
         }
-
-    @property
-    def _identifying(self) -> list[Any]:
-        """Metrics of the default design that identify the task."""
-        found: list[Any] = self.reference[:, [bool(s.identifies) for s in self.metrics]].tolist()
-        return found
 
     def _files(self) -> dict[str, str]:
         """Return the checksum of each file that an option or a workload names, by path."""
@@ -574,10 +562,6 @@ class Task:
         if changed and changed[0] == "workloads":
             return "`workloads` differs now" + _changed_files(data.get("files"), mine)
         return f"`{changed[0]}` differs now" if changed else "something differs now"
-
-
-def _sha256(identity: Mapping[str, Any]) -> str:
-    return hashlib.sha256(json.dumps(identity, sort_keys=True).encode()).hexdigest()
 
 
 def _option_difference(recorded: Any, mine: Mapping[str, str]) -> str:
@@ -649,7 +633,6 @@ def _parts(choices: TaskChoices, known: dict[str, _Parts]) -> _Parts:
     shared = replace(
         choices,
         objective=None,
-        revision=None,
         minimise=None,
         maximise=None,
         subject_to=None,

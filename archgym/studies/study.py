@@ -269,9 +269,7 @@ class Study(Closing):
         cls, folder: Path, task: Task, kind: type[Agent] | None, wanted: Header
     ) -> "Study":
         """Return the study in a folder, opened, if it is the wanted one."""
-        header = read_header(folder)
-        digest = task.as_recorded(header.task).digest
-        difference = header.difference(wanted.with_digest(digest))
+        difference = read_header(folder).difference(wanted)
         if difference is not None:
             raise other_study_error(folder, difference)
         study = cls.open(folder, task, kind)

@@ -1,6 +1,5 @@
 """Studies of programs and functions whose results vary: they resume, repeat, and are decided on."""
 
-import json
 import os
 import random
 import signal
@@ -23,9 +22,7 @@ from archgym.report.decision import decide
 from archgym.searching import search
 from archgym.spaces.parameter import Integer
 from archgym.spaces.space import DesignSpace
-from archgym.studies.metadata import read_header
 from archgym.studies.snapshot import read_study
-from archgym.studies.study import Study
 
 SPACE = [Integer(name="ways", low=1, high=64)]
 SCRIPT = """
@@ -127,29 +124,6 @@ def test_study_of_a_noisy_function_is_extended(tmp_path: Path) -> None:
     assert result.evaluations == 9
     assert after.reference.tolist() == before.reference.tolist()
     assert after.records.reward[:5].tolist() == before.records.reward[:5].tolist()
-
-
-def test_study_whose_digest_has_the_measured_default_design_is_continued(tmp_path: Path) -> None:
-    def plain(design: Any) -> dict[str, float]:
-        return {"time_ns": float(design["ways"])}
-
-    simulator = FunctionSimulator(plain, SPACE, {"time_ns": "minimise"})
-    task = Task.make(simulator)
-    # As version 0.2 recorded it.
-    former = task.as_recorded(former_recipe(task))
-    assert former.digest != task.digest
-    Study.create(tmp_path / "s", former, "random", budget=3).run()
-    assert read_header(tmp_path / "s").task["digest"] == former.digest
-
-    assert search(simulator, budget=6, agent="random", folder=tmp_path / "s").evaluations == 6
-
-
-def former_recipe(task: Task) -> dict[str, Any]:
-    import hashlib
-
-    identity = {**task._identity(), "reference": task.reference.tolist()}
-    text = json.dumps(identity, sort_keys=True)
-    return {**task.to_json(), "digest": hashlib.sha256(text.encode()).hexdigest()}
 
 
 def test_study_is_opened_although_its_default_design_fails_now(tmp_path: Path) -> None:
