@@ -208,7 +208,7 @@ def judge(proxy: Proxy, dataset: Dataset) -> dict[str, Any]:
         except KeyError:
             raise InvalidArgumentError(
                 f"The proxy cannot predict workload {workload.name!r}, which it has not learned. "
-                "Train it with joint workloads."
+                "Train it with joint workloads, two or more."
             ) from None
         expected = part.predict(here.indices, facts)
         found[workload.name] = errors_by_metric(

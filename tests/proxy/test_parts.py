@@ -19,6 +19,14 @@ JOINT = replace(OPTIONS, workloads="joint")
 @pytest.fixture
 def dataset() -> Dataset:
     whole = toy_dataset(facts=True)
+    first, added = whole.workloads[0], whole.rows(whole.workload == 0)
+    third = replace(first, name="third", digest="3" * 64, facts={"load": (2.0, "1")})
+    workloads = (*whole.workloads, third)
+    more = replace(added, values=1.5 * added.values, workload=added.workload + 2)
+    names = ("indices", "values", "feasible", "workload", "agent", "step")
+    arrays = {n: np.concatenate([getattr(whole, n), getattr(more, n)]) for n in names}
+    declaration = replace(whole.declaration, workloads=workloads)
+    whole = replace(whole, declaration=declaration, **arrays)
     parts = np.array(["train", "test", "validation", "train"])
     # By design, each of which comes once for each workload.
     n = len(whole) // len(whole.workloads)

@@ -1,7 +1,6 @@
 """Failures of a user's program stand in every view of its study."""
 
 import sys
-from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
