@@ -444,11 +444,7 @@ def _within(
 
 
 def timely(minutes: float | None, make: Callable[[], T]) -> tuple[T, float | None]:
-    """Return what is made, such as a task, and the minutes that it leaves of a limit.
-
-    Args:
-      minutes: The limit [min]; None for none.
-      make: Makes it. The default design is evaluated for it.
+    """Return what is made, such as a task, and what it leaves of a time limit [min].
 
     Raises:
       SimulatorError: It takes longer than the limit.

@@ -152,9 +152,7 @@ class BenchReport:
 def read_bench_report(folder: str | Path, *others: str | Path) -> BenchReport:
     """Read a benchmark's folder, finished or not, without changing anything.
 
-    Args:
-      folder: The folder.
-      others: Further folders, whose agents are compared too; see `read_report`.
+    Agents of further folders are compared too; see `read_report`.
 
     Raises:
       FileFormatError: It is not a benchmark's, or a study in it is damaged beyond reading.

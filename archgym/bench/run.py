@@ -145,13 +145,12 @@ def run_programs(
 ) -> list[ProgramRun]:
     """Run the programs of a plan, over lines of JSON on their standard input and output.
 
-    Each run is a study of its own in the folder of a sweep, next to those of agents. A run that
-    has used its budget is not repeated. A program that ends early leaves a study that the next
-    call continues.
+    Each run is a study next to those of agents. One that has used its budget is not repeated; one
+    whose program ended early is continued by the next call.
 
     Args:
-      commands: Programs with their arguments by label, as in a shell; no shell takes part. The
-        seed is in the environment variable `ARCHGYM_SEED`.
+      commands: Programs with their arguments by label; no shell takes part. The seed is in the
+        environment variable `ARCHGYM_SEED`.
       plan: Plan of the runs, from `bench_plan`.
       folder: Folder for the studies.
       answer_s: Time for each line, after which the program is ended [s].
@@ -159,7 +158,6 @@ def run_programs(
     Raises:
       InvalidArgumentError: An argument does not fit.
       MissingProgramError: A program cannot be started.
-      StudyLockedError: Another process runs in this folder.
       StorageError: A study cannot be written.
     """
     words = {label: shlex.split(command) for label, command in commands.items()}

@@ -122,59 +122,31 @@ STANDARD_ERROR = "_standard_error"
 
 
 def with_standard_errors(specs: Sequence[MetricSpec], repeats: int) -> tuple[MetricSpec, ...]:
-    """Return metrics with the standard error of each that is the mean of several runs.
-
-    Args:
-      specs: Metrics; of those that have an error here, none is added.
-      repeats: Runs of each design; for one, there are no errors.
-    """
+    """Return metrics with the standard errors that several runs of a design add."""
     names = {spec.name for spec in specs}
+    plain = {"goal": "none", "identifies": False, "highest": math.inf, "below": "", "tied": ""}
     added = [
-        replace(
-            spec,
-            name=spec.name + STANDARD_ERROR,
-            goal="none",
-            doc=f"Standard error of {spec.name}, the mean of {repeats} runs.",
-            identifies=False,
-            highest=math.inf,
-            below="",
-            tied="",
-        )
+        replace(spec, name=name, doc=f"Standard error of {spec.name} over {repeats} runs.", **plain)  # type: ignore[arg-type]  # one value of each kind
         for spec in specs
-        if repeats > 1
-        and spec.formula is None
-        and not spec.exact
-        and not spec.name.endswith(STANDARD_ERROR)
-        and spec.name + STANDARD_ERROR not in names
+        for name in [spec.name + STANDARD_ERROR]
+        if repeats > 1 and spec.formula is None and not spec.exact and name not in names
+        if not spec.name.endswith(STANDARD_ERROR)
     ]
     return (*specs, *added)
 
 
 def given_names(specs: Sequence[MetricSpec], repeats: int) -> list[str]:
-    """Return the names of the metrics that each run of a design gives.
-
-    Args:
-      specs: Metrics of the simulator, perhaps from `with_standard_errors`.
-      repeats: Runs of each design.
-    """
-    added = repeats > 1
-    return [s.name for s in specs if not (added and s.name.endswith(STANDARD_ERROR))]
+    """Return the names of the metrics that each run of a design gives."""
+    return [s.name for s in specs if repeats == 1 or not s.name.endswith(STANDARD_ERROR)]
 
 
 def mean_of_runs(runs: Sequence[np.ndarray], specs: Sequence[MetricSpec]) -> np.ndarray:
-    """Return the means of runs, and of several runs their standard errors, (n_metrics,).
-
-    Args:
-      runs: Metrics that each run gave, in the order of `given_names`.
-      specs: Metrics of the simulator without those that have a formula.
-    """
-    values = np.asarray(runs)
-    if len(values) == 1:
-        return np.asarray(values[0])
-    errors = values.std(axis=0, ddof=1) / math.sqrt(len(values))
-    names = given_names(specs, len(values))
-    found = dict(zip(names, values.mean(axis=0), strict=True))
-    found |= {n + STANDARD_ERROR: error for n, error in zip(names, errors, strict=True)}
+    """Return the means of runs, and of several runs their standard errors, (n_metrics,)."""
+    values, names = np.asarray(runs), given_names(specs, len(runs))
+    found = dict(zip(names, values.mean(axis=0) if len(runs) > 1 else values[0], strict=True))
+    if len(runs) > 1:
+        errors = values.std(axis=0, ddof=1) / math.sqrt(len(runs))
+        found |= {n + STANDARD_ERROR: error for n, error in zip(names, errors, strict=True)}
     return np.array([found[spec.name] for spec in specs])
 
 

@@ -170,8 +170,7 @@ class Task:
           choices: The choices; see `TaskChoices`.
           known: Parts of tasks that were resolved before, which tasks with other objectives share;
             this one's are added.
-          reference: What the default design measured when the task was recorded, with which a
-            program need not run again.
+          reference: Recorded metrics of the default design, with which a program need not run.
 
         Raises:
           UnknownNameError: A name does not exist; the message lists similar ones.

@@ -186,10 +186,6 @@ def train(
 def judge(proxy: Proxy, dataset: Dataset) -> dict[str, Any]:
     """Return the errors of a proxy on the designs of a dataset that were built, by workload.
 
-    Args:
-      proxy: The proxy.
-      dataset: Evaluations, which it should not have learned, on workloads that it can predict.
-
     Raises:
       InvalidArgumentError: The dataset is of another space, or the proxy cannot predict a workload.
     """

@@ -628,15 +628,9 @@ class _Problem:
             objective,
             n_feasible,
             (low, high),
-            np.stack(
-                [
-                    values[:, :, places[s.name + STANDARD_ERROR]]
-                    if s.name + STANDARD_ERROR in places
-                    else np.zeros(values.shape[:2])
-                    for s in specs
-                ],
-                axis=2,
-            ),
+            np.append(values, np.zeros((*values.shape[:2], 1)), axis=2)[
+                :, :, [places.get(s.name + STANDARD_ERROR, -1) for s in specs]
+            ],
         )
 
     def rewards(

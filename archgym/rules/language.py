@@ -80,13 +80,9 @@ class RuleSource:
 
     @property
     def longest(self) -> ast.FunctionDef:
-        """Hook with the most nested loops, then with the longest text."""
-
-        def size(hook: ast.AST) -> tuple[int, int]:
-            nodes = [*ast.walk(hook)]
-            return sum(isinstance(node, ast.For) for node in nodes), len(nodes)
-
-        return max(self.hooks.values(), key=size)
+        """Hook with the most loops."""
+        loops = {n: sum(isinstance(e, ast.For) for e in ast.walk(h)) for n, h in self.hooks.items()}
+        return self.hooks[max(loops, key=lambda name: loops[name])]
 
     @property
     def integers(self) -> dict[str, int]:

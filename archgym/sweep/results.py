@@ -196,10 +196,8 @@ class SweepReport:
 def read_report(folder: str | Path, *others: str | Path) -> SweepReport:
     """Read a sweep's folder, finished or not, without changing anything.
 
-    Args:
-      folder: The folder.
-      others: Folders of further agents on the same tasks, which count up to the least budget of
-        all. An agent whose label is there already is named with its folder.
+    Further folders add agents on the same tasks, which count up to the least budget of all. An
+    agent whose label is there already is named with its folder.
 
     Raises:
       FileFormatError: It is not a sweep's, or a study in it is damaged beyond reading.

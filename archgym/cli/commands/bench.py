@@ -174,21 +174,13 @@ def _show_programs(runs: "Sequence[ProgramRun]", is_json: bool) -> None:
     if is_json:
         write_json([run.to_json() for run in runs])
         return
-    table(
-        ("program", "task", "seed", "evaluations", "best reward", "exit status", "study"),
-        [
-            (
-                run.program,
-                run.task,
-                str(run.seed),
-                str(run.evaluations),
-                "none" if run.reward is None else number(run.reward),
-                str(run.status),
-                str(run.folder),
-            )
-            for run in runs
-        ],
-    )
+    rows = []
+    for run in runs:
+        reward = "none" if run.reward is None else number(run.reward)
+        ends = str(run.evaluations), reward, str(run.status), str(run.folder)
+        rows.append((run.program, run.task, str(run.seed), *ends))
+    columns = "program", "task", "seed", "evaluations", "best reward", "exit status", "study"
+    table(columns, rows)
 
 
 def _program(word: str) -> tuple[str, str]:

@@ -143,7 +143,7 @@ def train(
     options = train_options(model, workloads, fit, calibration, seed, setting)
     require_free(out)
     announce_compilation()
-    data = _read(dataset, space, fidelity, option, version)
+    data = _read(dataset, option, space=space, fidelity=fidelity, version=version)
     with CountBar("models") as bar:
         train_proxy(
             data, options, lambda what, done, total: bar.show(done, total, what), left_out or ()
@@ -181,50 +181,28 @@ def verify(
 
     loaded = Proxy.load(proxy)
     announce_compilation()
-    data = _read(dataset, space, fidelity, option, version)
+    data = _read(dataset, option, space=space, fidelity=fidelity, version=version)
     names = [workload.name for workload in data.workloads]
     check_known("workload of the dataset", left_out or (), names)
-    learned = [
-        name
-        for name in left_out or ()
-        if data.workloads[names.index(name)].digest
-        in {workload.digest for workload in loaded.declaration.workloads}
-    ]
-    if learned:
+    if learned := {w.name for w in loaded.declaration.workloads}.intersection(left_out or ()):
         raise InvalidArgumentError(
-            f"`--left-out` must name workloads that {proxy} has not learned; got {learned[0]!r}."
+            f"`--left-out` must name workloads that {proxy} has not learned; got {min(learned)!r}."
         )
     part, rows = "all rows", np.ones(len(data), dtype=bool)
     if left_out:
         part, rows = "left-out workload", np.isin(data.workload, list(map(names.index, left_out)))
     elif data.split is not None:
         part, rows = "test part", data.is_in("test")
-    errors = {part: judge(loaded, data.rows(rows))}
-    if json:
-        write_json({"proxy": str(proxy), "dataset": str(dataset), "errors": errors})
-        return
-    for title, by_workload in errors.items():
-        _write_errors(title, by_workload)
+    errors = judge(loaded, data.rows(rows))
+    write_json({part: errors}) if json else _write_errors(part, errors)
 
 
-def _read(
-    dataset: Path,
-    space: str | None,
-    fidelity: str | None,
-    option: Sequence[str] | None,
-    version: int | None,
-) -> "Dataset":
+def _read(dataset: Path, option: Sequence[str] | None, **wanted: Any) -> "Dataset":
     from archgym.datasets import read_dataset
 
     # An empty value stands for the default, which rows do not record.
     chosen = {name: value for name, value in assignments("--option", option or ()).items() if value}
-    return read_dataset(
-        dataset,
-        space=space,
-        fidelity=fidelity,
-        options=chosen if option else None,
-        version=version,
-    )
+    return read_dataset(dataset, options=chosen if option else None, **wanted)
 
 
 @proxy_app.command()
