@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import stat
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -222,10 +221,10 @@ class _Checker:
         """Refuse what is neither a file nor a folder, and folders with the name of a file."""
         for top, folders, names in os.walk(folder):
             for name in (*folders, *names):
-                mode = (Path(top) / name).lstat().st_mode
-                is_file = stat.S_ISREG(mode) or stat.S_ISLNK(mode)
-                if not (is_file or (stat.S_ISDIR(mode) and name not in _FILES)):
-                    place = (Path(top) / name).relative_to(folder).as_posix()
+                path = Path(top) / name
+                is_folder = path.is_dir() and name not in _FILES
+                if not (is_folder or path.is_file() or path.is_symlink()):
+                    place = path.relative_to(folder).as_posix()
                     self.refuse("damage", place, "it must be a plain file.")
 
     def sweep(self, folder: Path, plan: SweepPlan) -> None:

@@ -183,10 +183,8 @@ def joined_names(text: str) -> tuple[str, ...]:
     """Return names that + joins; the name of a file that exists may have a + in it."""
     parts, found = text.split("+"), []
     if len(parts) > _MOST_NAMES:
-        raise InvalidArgumentError(
-            f"An option must join at most {_MOST_NAMES} names by +; got {len(parts):,} in "
-            f"{text:.60}…."
-        )
+        problem = f"must join at most {_MOST_NAMES} names by +; got {len(parts):,}: {text:.40}…"
+        raise InvalidArgumentError(f"An option {problem}")
     while parts:
         sizes = range(len(parts), 1, -1)
         n = next((n for n in sizes if _is_file("+".join(parts[:n]))), 1)

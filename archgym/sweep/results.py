@@ -226,13 +226,9 @@ def read_report(folder: str | Path, *others: str | Path) -> SweepReport:
         for summary in runs:
             pair = summary.run.task.label, labels[summary.run.label]
             by_pair.setdefault(pair, []).append(summary)
-    joined = replace(
-        plans[0],
-        tasks=tuple(tasks.values()),
-        agents=tuple(agents.values()),
-        budget=min(plan.budget for plan in plans),
-    )
-    budgets = log_spaced(joined.budget)
+    parts, budget = (tuple(tasks.values()), tuple(agents.values())), min(p.budget for p in plans)
+    joined = replace(plans[0], tasks=parts[0], agents=parts[1], budget=budget)
+    budgets = log_spaced(budget)
     found = []
     for task in joined.tasks:
         summaries = {label: by_pair.get((task.label, label), []) for label in agents}
