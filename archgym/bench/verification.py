@@ -224,8 +224,7 @@ class _Checker:
                 path = Path(top) / name
                 is_folder = path.is_dir() and name not in _FILES
                 if not (is_folder or path.is_file() or path.is_symlink()):
-                    place = path.relative_to(folder).as_posix()
-                    self.refuse("damage", place, "it must be a plain file.")
+                    self.refuse("damage", str(path.relative_to(folder)), "it must be a plain file.")
 
     def sweep(self, folder: Path, plan: SweepPlan) -> None:
         """Check a plan and all its runs."""
