@@ -53,6 +53,8 @@ from archgym.spaces.expression import P
 
 _Outcome = Metrics | str
 # chosen: results of this many designs of parts take some ten megabytes.
+# chosen: the largest number whose square is one too.
+_MOST: Final = 1e154
 _REMEMBERED: Final = 2**14
 # chosen: simulators with options that results of other parts decide.
 _MADE: Final = 256
@@ -542,9 +544,11 @@ class Composition(Simulator):
             )
         values = [found[spec.name] for spec in self.simulated_metrics]
         for spec, value in zip(self.simulated_metrics, values, strict=True):
-            if not isinstance(value, int | float | np.number):
+            # A larger number has no finite square, and products of metrics are metrics too.
+            if not isinstance(value, int | float | np.number) or not abs(value) < _MOST:
                 raise SimulatorError(
-                    f"`couple` of {self.name!r} must return numbers; {spec.name} is {value!r}."
+                    f"`couple` of {self.name!r} must return numbers below {_MOST:g} in size; "
+                    f"{spec.name} is {value!r:.40}."
                 )
         return [float(value) for value in values]
 

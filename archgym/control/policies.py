@@ -224,10 +224,16 @@ class Network(ControlPolicy):
         if n_seen != n_inputs:
             raise InvalidArgumentError(f"The policy must have {n_seen} inputs; got {n_inputs}.")
         values = observations.astype(np.float64)
-        for number, (weights, bias) in enumerate(self.layers):
-            values = values @ weights + bias
-            if number + 1 < len(self.layers):
-                values = np.tanh(values) if self.activation == "tanh" else np.maximum(values, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for number, (weights, bias) in enumerate(self.layers):
+                values = values @ weights + bias
+                if number + 1 < len(self.layers):
+                    is_tanh = self.activation == "tanh"
+                    values = np.tanh(values) if is_tanh else np.maximum(values, 0.0)
+        if not np.isfinite(values).all():
+            raise InvalidArgumentError(
+                f"The policy {self.name!r} must have finite outputs; its weights are too large."
+            )
         return np.asarray(values)
 
     def act(self, episode: Episode) -> tuple[int, ...]:

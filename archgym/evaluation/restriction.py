@@ -48,7 +48,7 @@ _SAME: Final = (
     "physical_limits", "usual_limits", "compared",
     "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
     "exports", "exports_of_options", "space_names", "fidelity_names",
-    "holds_interpreter", "accuracy_percent", "bounded_by",
+    "faster_fidelity", "holds_interpreter", "is_measured", "accuracy_percent", "bounded_by",
 )  # fmt: skip
 
 

@@ -189,8 +189,13 @@ class Simulator(ABC):
     """Spaces that the constructor's `space` may name; the first is its default."""
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
     """Fidelities that the constructor's `fidelity` may name; the first is its default."""
+    faster_fidelity: ClassVar[str | None] = None
+    """Fidelity of `fidelity_names` that takes less time than the default, where there is one."""
     holds_interpreter: ClassVar[bool] = False
     """True for a simulator in plain Python, which threads do not speed up."""
+    is_measured: ClassVar[bool] = False
+    """True if running a design again may give other numbers, such as those of a user's program.
+    What the default design measured is then no part of a task's identity."""
     evaluation_s: float = 1.0
     """Rough time of one evaluation [s]. By it, not by a clock, an agent decides how long it thinks
     and how many designs it has in flight."""
@@ -219,6 +224,12 @@ class Simulator(ABC):
         """Return the constructor's arguments other than space and fidelity."""
         names = inspect.signature(cls).parameters
         return tuple(name for name in names if name not in ("space", "fidelity"))
+
+    def faster(self) -> str:
+        """Return a sentence on what makes an evaluation faster, after a space."""
+        if self.faster_fidelity not in (None, self.fidelity):
+            return f" Fidelity {self.faster_fidelity!r} is faster (--fidelity)."
+        return " More are evaluated at once by `workers` (--workers)."
 
     @property
     def default_fidelity(self) -> str:

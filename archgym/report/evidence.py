@@ -90,6 +90,8 @@ class RunEvidence:
     is_draw: bool = False
     """True for one of many settings of its agent, which reports do not compare."""
     options: tuple[str, ...] = ()
+    failures: tuple[str, ...] = ()
+    """Evaluations that failed, in words, those alike together."""
 
     @cached_property
     def curve(self) -> np.ndarray:
@@ -362,6 +364,7 @@ def _run(
         log.damage_report(),
         () if best is None else tuple(log.missed(best)),
         options=search_options(log.header),
+        failures=tuple(map(str, log.failures())),
     )
 
 

@@ -31,6 +31,7 @@ from archgym.report.evidence import MANY_DRAWS, Evidence, RunEvidence, TaskEvide
 from archgym.report.quantities import Cell, Table
 from archgym.report.verdict import DEFAULT_ZERO, Protocol, is_random_zero, shared_tasks, verdict
 from archgym.runtime.progress import StageProgress
+from archgym.spaces.display import cell
 from archgym.sweep.results import log_spaced
 
 SURE_P = 0.05
@@ -435,8 +436,8 @@ def write_csv(findings: Findings, folder: Path) -> list[Path]:
     for table in findings.tables:
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(table.columns)
-        writer.writerows([["" if c is None else c for c in row] for row in table.rows])
+        writer.writerow(map(cell, table.columns))
+        writer.writerows([["" if c is None else cell(c) for c in row] for row in table.rows])
         path = folder / (re.sub(r"[^A-Za-z0-9_-]+", "-", table.name) + ".csv")
         write_atomic(path, text.getvalue())
         paths.append(path)

@@ -3,7 +3,6 @@
 import logging
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -529,8 +528,9 @@ class Study(Closing):
             the study is interrupted, otherwise it stays the caller's.
           budget: A new budget for the study, at least its evaluations so far.
           progress: Called after each batch.
-          minutes: Wall time after which no further design is evaluated [min]. The study can be
-            continued.
+          minutes: Wall time of the run [min]. At its end programs, processes and Python code that
+            evaluate are stopped, the executor is closed, and a kernel is left to end by itself.
+            The study can be continued.
 
         Raises:
           ReplayError: The agent asks for something else than it did.
@@ -553,9 +553,9 @@ class Study(Closing):
             self.close()
         if self._lease is None:
             self._reattach()
-        if minutes is not None:
-            seconds = 60.0 * check_number("minutes", minutes, 1e-9)
-            self._recorder.deadline = time.monotonic() + seconds
+        self._recorder.limit_time(
+            None if minutes is None else 60.0 * check_number("minutes", minutes, 1e-9)
+        )
         self.extend(budget)
         used = executor if executor is not None else SerialExecutor()
         status = "interrupted"

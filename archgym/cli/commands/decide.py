@@ -264,16 +264,16 @@ def measure(
     Every row is checked before any is kept; the file is checksummed and only ever grows.
     """
     from archgym.measurements.calibration import calibration_of
-    from archgym.measurements.file import append_measurements, contradictions, without_known
+    from archgym.measurements.file import append_measurements, contradictions
     from archgym.measurements.spreadsheet import read_spreadsheet
     from archgym.report.quantities import counted
 
     task, designs, default = _subject(subject, options)
     imported = read_spreadsheet(table, task, designs)
     path = to or default
-    rows = without_known(path, imported.rows)
-    present = append_measurements(path, rows)
-    n_known = len(imported.rows) - len(rows)
+    present = append_measurements(path, imported.rows, once=True)
+    n_added = present.n_added
+    n_known = len(imported.rows) - n_added
     known = f"{counted(n_known, 'row')} not added, equal to earlier ones: give repeats a date"
     notes = [
         *[known] * bool(n_known),
@@ -284,7 +284,7 @@ def measure(
         write_json(
             {
                 "file": str(path),
-                "added": len(rows),
+                "added": n_added,
                 "measurements": len(present),
                 "unused_columns": list(imported.unused),
                 "parameters_at_default": list(imported.completed),
@@ -292,7 +292,7 @@ def measure(
             }
         )
         return
-    say(f"{counted(len(rows), 'measurement')} added to {path}, which has {len(present)} now.")
+    say(f"{counted(n_added, 'measurement')} added to {path}, which has {len(present)} now.")
     if imported.completed:
         names = counted(len(imported.completed), "parameter")
         say(f"Not in the file: {names}. The default design's values were taken.")

@@ -87,8 +87,11 @@ def search(
     Every evaluation is saved in a folder, so a search can be interrupted and resumed without loss.
     The exit code is 3 if no feasible design is found, or if the best one misses a limit.
     """
+    from archgym.searching import timely
+
     chosen = hyperparameters(agent, hyper or ())
-    task = make_task(task_choices(simulator, options, hold))
+    choices = task_choices(simulator, options, hold)
+    task, minutes = timely(stop.minutes, lambda: make_task(choices))
     settings: dict[str, Any] = {
         "seed": seed,
         "budget": budget,
@@ -117,7 +120,7 @@ def search(
         say(f"Begins with {counted(len(start), 'design')}{of}." if len(start) > n else none)
     # First: a start that fails leaves no folder of a study.
     with how.executor(task) as executor:
-        _run(_create(out, task, agent, settings), executor, None, stop.minutes, how, json)
+        _run(_create(out, task, agent, settings), executor, None, minutes, how, json)
 
 
 def resume(
@@ -153,6 +156,7 @@ def resume(
     The exit code is that of `archgym search`.
     """
     from archgym.cli.console.progress import announce_compilation
+    from archgym.searching import timely
     from archgym.studies.study import Study
 
     path = stand_in.path
@@ -163,7 +167,7 @@ def resume(
     announce_compilation()
     is_other = from_simulator or path is not None or measured is not None
     task = _task(folder, path, measured) if is_other else None
-    study = Study.open(folder, task)
+    study, minutes = timely(stop.minutes, lambda: Study.open(folder, task))
     try:
         _set_rules(study, stop, no_rules)
         executor = how.executor(study.task)
@@ -171,7 +175,7 @@ def resume(
         study.close()
         raise
     with executor:
-        _run(study, executor, budget, stop.minutes, how, json)
+        _run(study, executor, budget, minutes, how, json)
 
 
 def _set_rules(study: "Study", stop: StopOptions, are_dropped: bool) -> None:
@@ -319,7 +323,8 @@ def _report(result: "StudyResult", task: "Task", executor: "Executor", is_json: 
         prose("The default design meets all limits: --start default begins with it.")
     if worse := prices(result.log):
         prose("At the price of: " + "; ".join(worse) + ".")
-    ends = range_ends(task, result.log, executor)
+    # What it evaluates takes time, too.
+    ends = [] if result.ended == "minutes" else range_ends(task, result.log, executor)
     for end in ends[:_MOST_ENDS]:
         prose(f"{end}.")
     if ends[_MOST_ENDS:]:

@@ -123,6 +123,7 @@ class AcceleratorSimulator(RowSimulator):
         *HARDWARE_SPACES, *MAPPING_SPACES, SYSTOLIC, BUFFERED,
     )  # fmt: skip
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
+    faster_fidelity: ClassVar[str | None] = "fast"
     table_space = "mapping-table"
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = objectives(has_precision=True)

@@ -84,6 +84,7 @@ class TranslationSimulator(KitSimulator):
     evaluation_s = 0.02
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "short")
+    faster_fidelity: ClassVar[str | None] = "short"
     default_objective = "speed-under-area"
     default_workload = DEFAULT_WORKLOAD
     table_space = "tabulated"
