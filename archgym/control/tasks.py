@@ -5,7 +5,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cache, lru_cache
-from importlib import import_module
 from itertools import islice
 from itertools import product as combinations
 from pathlib import Path
@@ -14,6 +13,7 @@ from weakref import WeakKeyDictionary
 
 import numpy as np
 
+from archgym.control.declaration import controls
 from archgym.control.runs import Floats, Part, Run, Scale
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.options import DeclaredOption, options_of
@@ -22,15 +22,6 @@ from archgym.spaces.parameter import Value
 
 HISTORY: Final = 2
 """Epochs that an observation shows; chosen: the trial of PPO used two."""
-DEFAULT_TASK: Final = {"dram": "dram-locality", "cpu": "cpu-mixture"}
-"""Task of a rule that names none, by the domain's prefix."""
-SEEN: Final = {
-    "dram": ("locality", "rate", "hits", "conflicts", "backlog", "latency_ns", "held_ns"),
-    "cpu": ("ipc", "l1d_mpki", "l2_mpki", "l1d_accuracy", "l2_accuracy", "l2_prefetches",
-        "dram_reads"),
-}  # fmt: skip
-"""Counters that a rule sees, by the domain's prefix."""
-_MODULES: Final = tuple(f"archgym.control.{name}" for name in ("dram", "cpu", "moe"))
 SPLITS: Final = ("train", "held-out", "programs")
 # chosen: as many training episodes choose the reference; more change it in no task.
 _N_REFERENCE: Final = 4
@@ -132,8 +123,8 @@ def turns(rng: np.random.Generator, n_kinds: int, low: int, high: int) -> Iterat
 
 @cache
 def _makers() -> dict[str, Callable[..., ControlTask]]:
-    """Return the functions of all modules that make tasks, by name."""
-    return {n: make for name in _MODULES for n, make in import_module(name).TASKS.items()}
+    """Return the functions that make tasks of all simulators, by name."""
+    return {n: make for each in controls().values() for n, make in each.tasks.items()}
 
 
 def task_names() -> tuple[str, ...]:
@@ -147,7 +138,7 @@ def task_options(name: str) -> Mapping[str, DeclaredOption]:
 
 
 def task_of(task: str | ControlTask) -> ControlTask:
-    """Return the task with this name, such as `dram-load:device=ddr5,epoch=500`, or the task.
+    """Return the task with this name, such as `NAME:epoch=500`, or the task.
 
     Raises:
       UnknownNameError: There is no such task or option.
@@ -227,7 +218,7 @@ class Episode:
     `copy` branches; `is_over` after the last.
 
     Example:
-      >>> episode = Episode(task_of("dram-locality"), "train-0")  # doctest: +SKIP
+      >>> episode = Episode(task, "train-0")  # doctest: +SKIP
       >>> while not episode.is_over:
       ...     part = episode.step((0,))
 

@@ -6,10 +6,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.control.dram import _KINDS
 from archgym.control.tasks import ControlTask, Episode, static, task_names, task_of, task_options
 from archgym.errors import ArchGymError
 from archgym.simulators.dram import device_names
+from archgym.simulators.dram.control.tasks import _KINDS
 
 HOSTILE = (
     "",

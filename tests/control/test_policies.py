@@ -11,7 +11,6 @@ import pytest
 from archgym.agent.agent import Policy
 from archgym.cli.commands.control import compare
 from archgym.control.comparison import compare_policies, picture
-from archgym.control.dram import _KINDS, DramRun, _by_locality, _simulator, in_turns
 from archgym.control.imitation import guarded, imitate
 from archgym.control.policies import (
     Ducb,
@@ -31,6 +30,8 @@ from archgym.rules.domain import domain, domain_names
 from archgym.rules.language import check_rule
 from archgym.rules.sandbox import RuleRunner
 from archgym.runtime import kernels
+from archgym.simulators.dram.control.runs import DramRun
+from archgym.simulators.dram.control.tasks import _KINDS, _by_locality, _simulator, in_turns
 
 
 def begin(name: str) -> DramRun:

@@ -6,10 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.control.cpu import CoresRun, CpuRun, in_turns
-from archgym.control.dram import DramRun, RamulatorRun
-from archgym.control.kv import KvRun
-from archgym.control.moe import MoeRun
 from archgym.control.runs import Counter, Scale
 from archgym.control.tasks import task_of
 from archgym.errors import (
@@ -19,18 +15,23 @@ from archgym.errors import (
     UnknownNameError,
 )
 from archgym.evaluation.simulator import Workload
+from archgym.simulators.cpu.control.runs import CoresRun, CpuRun
+from archgym.simulators.cpu.control.tasks import in_turns
 from archgym.simulators.cpu.kernel.cores.run import run_cores
 from archgym.simulators.cpu.kernel.run import run
 from archgym.simulators.cpu.space import design_space, machine_of
+from archgym.simulators.dram.control.runs import DramRun, RamulatorRun
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.kernel.batch import OUTPUTS
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.simulators.kv import KvSimulator
+from archgym.simulators.kv.control.runs import KvRun
 from archgym.simulators.kv.kernel.layout import POLICIES
 from archgym.simulators.kv.kernel.run import run_pool
 from archgym.simulators.kv.workloads import SHIPPED
 from archgym.simulators.moe import MoeSimulator
+from archgym.simulators.moe.control.runs import MoeRun
 from archgym.simulators.moe.kernel.state import FIRST, LAST
 
 
