@@ -13,10 +13,12 @@ from archgym.errors import InvalidArgumentError
 
 PACKAGE = Path(archgym.__file__).parent
 TOY = """
+from typing import Annotated
 import numpy as np
 from archgym.control.declaration import Control, RuleView
 from archgym.control.runs import Counter, Part, Run
 from archgym.control.tasks import ControlTask, episodes_of, seed_of
+from archgym.evaluation.options import Option
 
 class ToyRun(Run):
     switchable = {"side": "Takes effect at once."}
@@ -42,7 +44,7 @@ class ToyRun(Run):
     def _finish(self):
         return {"steps": float(self._run[0])}
 
-def make(*, steps: int = 60):
+def make(*, steps: Annotated[int, Option("Steps of an episode.", low=10, high=100)] = 60):
     def begin(episode):
         split, first, number = seed_of(episode)
         return ToyRun(first + number, steps)
