@@ -19,7 +19,7 @@ from archgym.control.comparison import (
 )
 from archgym.control.policies import POLICY_NAMES, ControlPolicy
 from archgym.control.rules.case import policies_of
-from archgym.control.tasks import ControlTask, Episode, task_of
+from archgym.control.tasks import ControlTask, Episode, hindsight_name, task_of
 
 _TRAINED = ("imitation-", "ppo-", "dqn-", "recurrent-")
 
@@ -59,8 +59,8 @@ def _trained(found: ControlComparison, split: str, method: str) -> dict[str, Any
     if not nets:
         return {}
     ours = np.mean([rows[name] for name in nets], axis=0)
-    fixed, oracle = rows["hindsight"], rows["oracle"]
-    saved, most = 1.0 - ours / fixed, 1.0 - oracle / fixed
+    fixed, ahead = rows[hindsight_name(found.task)], rows["look-ahead"]
+    saved, most = 1.0 - ours / fixed, 1.0 - ahead / fixed
     rng = np.random.default_rng(0)
     means = saved[rng.integers(len(saved), size=(10_000, len(saved)))].mean(axis=1)
     interval = _interval(float(saved.mean()), means)
@@ -74,7 +74,7 @@ def _trained(found: ControlComparison, split: str, method: str) -> dict[str, Any
         "p_against": {
             name: _p_value((scores - ours) / fixed, rng)
             for name, scores in rows.items()
-            if not name.startswith(_TRAINED) and name != "oracle"
+            if not name.startswith(_TRAINED) and name != "look-ahead"
         },
     }
 
@@ -127,7 +127,7 @@ def measure(name: str, options: argparse.Namespace, out: Path) -> str:
     rows = found.rows
     if not options.horizons:
         # Without look-ahead there is no oracle, and no gap.
-        rows = tuple(row for row in rows if row.policy != "oracle")
+        rows = tuple(row for row in rows if row.policy != "look-ahead")
     made = replace(found, rows=rows).to_json()
     for row in made["rows"] if not options.horizons else ():
         del row["gap_percent"]

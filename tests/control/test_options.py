@@ -39,7 +39,8 @@ def options_at_random(name: str, rng: np.random.Generator) -> dict[str, Any]:
         return int(np.exp(rng.uniform(np.log(low), np.log(high))))
 
     prefix = name.partition("-")[0]
-    found: dict[str, Any] = {"episodes": number(1, 5)}
+    cost = f"{rng.integers(1, 9)}*{next(iter(task_of(name).costs))}"
+    found: dict[str, Any] = {"episodes": number(1, 5), "cost": cost}
     if prefix == "dram":
         return found | {
             "device": str(rng.choice(device_names())),

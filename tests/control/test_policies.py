@@ -1,4 +1,4 @@
-"""Policies, oracle, comparison and training on a small task."""
+"""Policies, ahead, comparison and training on a small task."""
 
 from collections.abc import Iterator
 from dataclasses import replace
@@ -15,15 +15,23 @@ from archgym.control.imitation import guarded, imitate
 from archgym.control.policies import (
     Ducb,
     Guard,
+    LookAhead,
     Network,
-    Oracle,
     beam,
-    hindsight_score,
     policy_of,
     proven_bound,
 )
 from archgym.control.rules.case import RulePolicy
-from archgym.control.tasks import ControlTask, Episode, best_static, product, roll, static, task_of
+from archgym.control.tasks import (
+    ControlTask,
+    Episode,
+    best_static,
+    hindsight,
+    product,
+    roll,
+    static,
+    task_of,
+)
 from archgym.errors import FileFormatError, InvalidArgumentError, UnknownNameError
 from archgym.evaluation.simulator import Workload
 from archgym.rules.domain import domain, domain_names
@@ -60,9 +68,9 @@ TASK = ControlTask(
 
 def test_look_ahead_lies_between_the_proven_bound_and_static() -> None:
     name = "held-out-10"
-    oracle = Oracle(1)
-    oracle.start(TASK, name)
-    found = roll(TASK, name, oracle.act)
+    ahead = LookAhead(1)
+    ahead.start(TASK, name)
+    found = roll(TASK, name, ahead.act)
     n = 6
     start = found.cost[:n].sum() / found.work[:n].sum()
 
@@ -71,7 +79,7 @@ def test_look_ahead_lies_between_the_proven_bound_and_static() -> None:
 
     assert bound <= start * (1 + 1e-12)
     assert start < 1.02 * bound
-    assert found.score < hindsight_score(TASK, name) == fixed.score
+    assert found.score < hindsight(TASK, name)[1] == fixed.score
 
 
 def test_wide_beam_equals_the_proven_bound() -> None:
@@ -95,7 +103,7 @@ def test_wide_beam_equals_the_proven_bound() -> None:
 
 
 def test_beam_is_at_most_greedy() -> None:
-    greedy = Oracle(1)
+    greedy = LookAhead(1)
     greedy.start(TASK, "held-out-11")
 
     assert beam(TASK, "held-out-11", 4) <= roll(TASK, "held-out-11", greedy.act).score * 1.001
@@ -105,16 +113,16 @@ def test_beam_is_at_most_greedy() -> None:
 def test_look_ahead_of_a_team_improves_one_agent_after_the_other() -> None:
     task = task_of("cpu-cores-2:instructions=4000,epoch=4000")
     episode = Episode(task, "held-out-0")
-    oracle = Oracle(1)
-    oracle.start(task, "held-out-0")
+    ahead = LookAhead(1)
+    ahead.start(task, "held-out-0")
     # As many branches as it says, without what it remembers.
-    joint: tuple[int, ...] = (oracle._first,) * 2
+    joint: tuple[int, ...] = ahead._first
     for _ in range(2):
         for agent in range(2):
             tried = [(*joint[:agent], a, *joint[agent + 1 :]) for a in range(len(task.actions))]
             joint = min(tried, key=lambda each: _cost(episode, each))
 
-    assert oracle.act(episode) == joint
+    assert ahead.act(episode) == joint
 
 
 def _cost(episode: Episode, joint: tuple[int, ...]) -> float:
@@ -154,10 +162,10 @@ def test_comparison_pairs_policies_with_the_best_static_in_hindsight(tmp_path: P
 
     rows = {row.policy: row for row in found.rows}
     assert rows["hindsight"].gain_percent.value == 0.0
-    assert rows["oracle"].gap_percent.value == pytest.approx(100.0)
+    assert rows["look-ahead"].gap_percent.value == pytest.approx(100.0)
     assert 50.0 < rows["hand"].gap_percent.value <= 100.0
     assert rows["default"].gain_percent.value <= 0.0
-    assert found.rows[0].policy == "oracle"
+    assert found.rows[0].policy == "look-ahead"
     assert found.bound is not None
     assert found.bound[0] >= found.bound[1] * (1 - 1e-12)
     assert (tmp_path / "settings.png").stat().st_size > 5000
@@ -325,7 +333,7 @@ def test_rule_runs_on_cores_and_on_either_controller(runner: RuleRunner) -> None
         assert roll(task, "held-out-0", rule.act).actions.shape[1] == len(task.agents)
 
 
-def test_search_of_a_team_for_the_oracle_is_refused() -> None:
+def test_search_of_a_team_for_look_ahead_is_refused() -> None:
     for asked in ({"width": 2}, {"bound_epochs": 2}):
         with pytest.raises(InvalidArgumentError, match="must be 0 for task 'dram-channels-2'"):
             compare_policies("dram-channels-2", [], **asked)
@@ -410,7 +418,7 @@ def test_file_with_a_wrong_guard_is_refused_in_one_line(
         Network.read(tmp_path / "guarded.npz")
 
 
-def test_comparison_without_look_ahead_has_no_oracle() -> None:
+def test_comparison_without_look_ahead_has_no_gap() -> None:
     found = compare_policies(TASK, [policy_of("best-static", TASK)], n_episodes=1, horizons=())
 
     assert [each for each in found.rollouts if each.startswith("look-ahead")] == []
@@ -437,7 +445,7 @@ def test_guard_of_a_network_learns_where_it_goes() -> None:
     # Nothing was seen before the first epoch of an episode.
     n_epochs = sum(len(static(TASK, name, 0).cost) - 1 for name in TASK.episodes("train"))
     assert found.guard.centres.shape == (n_epochs, 20)
-    assert roll(TASK, "held-out-10", found.act).score < hindsight_score(TASK, "held-out-10")
+    assert roll(TASK, "held-out-10", found.act).score < hindsight(TASK, "held-out-10")[1]
     with pytest.raises(InvalidArgumentError, match="`fallback` must be"):
         guarded(network, TASK, "default")
 

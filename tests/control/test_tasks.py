@@ -31,10 +31,12 @@ from archgym.simulators.dram import Trace, device_names, write_trace
 from archgym.traces.instructions.generators import generate
 
 SHORT = {
-    "dram": "device=ddr4-2400,requests=1000,epoch=300,phases=dense-30+cloud-1,episodes=3",
-    "cpu": "data_rate=1600,programs=stencil+b-tree,instructions=2000,epoch=700,episodes=3",
+    "dram": "device=ddr4-2400,requests=1000,epoch=300,phases=dense-30+cloud-1,episodes=3,"
+    "cost=latency_from_due_ns+p99_latency_ns",
+    "cpu": "data_rate=1600,programs=stencil+b-tree,instructions=2000,epoch=700,episodes=3,"
+    "cost=2*cycles_per_instruction",
     "moe": "hardware=dgx-h100,model=qwen3-30b-a3b,rate=30,requests=80,epoch=500,ttft_ms=300,"
-    "tpot_ms=20,episodes=3",
+    "tpot_ms=20,episodes=3,cost=p99_ttft_ms*(1+broken_promises)",
 }
 WORK = {"dram": 1000, "cpu": 2000, "moe": 80}
 
@@ -238,7 +240,7 @@ def test_trace_that_changed_makes_another_task(tmp_path: Path) -> None:
 
 def test_policies_of_equal_names_are_told_apart(tmp_path: Path) -> None:
     task = task_of("dram-locality:requests=1000")
-    names = ("p1/mine.npz", "p2/mine.npz", "hand.npz", "oracle.npz")
+    names = ("p1/mine.npz", "p2/mine.npz", "hand.npz", "look-ahead.npz")
     files = [str(tmp_path / name) for name in names]
     for file in files:
         Path(file).parent.mkdir(exist_ok=True)

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any, Final, final
 
 from archgym.control.declaration import Control, control_of, controls
-from archgym.control.policies import ControlPolicy, hindsight_score, policy_of
-from archgym.control.tasks import ControlTask, Episode, roll, task_of
+from archgym.control.policies import ControlPolicy, policy_of
+from archgym.control.tasks import ControlTask, Episode, hindsight, hindsight_name, roll, task_of
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.rules.case import RuleCase, evaluate
 from archgym.rules.language import RuleSource, read_rule
@@ -59,7 +59,7 @@ class ControlCase(RuleCase):
 
     def loss(self, counts: Mapping[str, Any]) -> float:
         """Return cost over that of the best static settings in hindsight."""
-        return float(counts["score"]) / hindsight_score(self.task, self.name)
+        return float(counts["score"]) / hindsight(self.task, self.name)[1]
 
     def measures(self, counts: Mapping[str, Any]) -> dict[str, Any]:
         """Return the cost, and the share of the best static settings' that is saved."""
@@ -193,7 +193,7 @@ def policies_of(names: Sequence[str], task: ControlTask) -> Iterator[list[Contro
             else policy_of(name, task)
             for name in given
         ]
-        taken = Counter(["oracle", "hindsight", *(each.name for each in found)])
+        taken = Counter(["look-ahead", hindsight_name(task), *(each.name for each in found)])
         for policy, name in zip(found, given, strict=True):
             policy.name = policy.name if taken[policy.name] == 1 else name
         yield found

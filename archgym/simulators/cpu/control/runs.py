@@ -1,7 +1,7 @@
 """Cores in parts: one, and several that share a channel."""
 
 from collections.abc import Mapping, Sequence
-from typing import ClassVar, Final, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
@@ -10,8 +10,11 @@ from archgym.control.runs import Counter, Floats, Part, Run, completed
 from archgym.errors import SimulatorError
 from archgym.simulators.cpu.kernel.cores.run import Cores
 from archgym.simulators.cpu.kernel.layout import G_RETIRED, Ints
+from archgym.simulators.cpu.kernel.run import COUNTERS as NAMES_OF_COUNTS
 from archgym.simulators.cpu.kernel.run import PLACES, STRIDES, SWITCHABLE, Core, switch_prefetchers
 from archgym.simulators.cpu.machine import PREFETCHERS
+from archgym.simulators.cpu.metrics import Operation, on_and_off_chip
+from archgym.simulators.cpu.power import NOMINAL_GHZ
 from archgym.simulators.cpu.space import design_space, machine_of
 from archgym.simulators.cpu.workloads import InstructionTrace
 from archgym.spaces.parameter import Value
@@ -43,10 +46,18 @@ _NAMES: Final = (
 _WORDS: Final = np.array([PLACES[name] for name in _NAMES])
 # Last level and DRAM are counted in the state that cores share.
 _IS_SHARED: Final = np.array([name.startswith(("LLC", "DRAM")) for name in _NAMES])
+_NODE: Final = "22nm"
 _KEPT: Final = (
     "Takes effect in the next cycle. Prefetches on their way still come; a table is kept as it is "
     "while its prefetcher is off, so that it is stale afterwards."
 )
+
+
+CYCLES: Final = {"cycles_per_instruction": "Cycles of an instruction."}
+COSTS: Final = CYCLES | {
+    "energy_pj": "Energy of an instruction at 22 nm, with leakage and DRAM; for ratios only.",
+    "energy_delay": "Energy times cycles of an instruction, in each epoch.",
+}
 
 
 class _CpuRun(Run):
@@ -83,6 +94,7 @@ class _CpuRun(Run):
 class CpuRun(_CpuRun):
     """One core; epochs are in instructions."""
 
+    costs = COSTS
     _run: Core
 
     def __init__(
@@ -104,8 +116,10 @@ class CpuRun(_CpuRun):
         """
         self._design = completed(_SPACE, design)
         check_whole("warmup", warmup, 0)
-        self._run = Core(_machine(self._design, data_rate), trace, warmup, length)
+        self._machine = _machine(self._design, data_rate)
+        self._run = Core(self._machine, trace, warmup, length)
         self._before = self._run.state[_WORDS]
+        self._counts: Any = 0
 
     @property
     def is_over(self) -> bool:
@@ -126,14 +140,25 @@ class CpuRun(_CpuRun):
             raise SimulatorError("The core never ends: no instruction retires.")
         return Part(np.array([work]), np.array([cost]), np.array([values]))
 
+    def _amounts(self, part: Part) -> Mapping[str, Floats]:
+        """Return the energy of the last part; see `Run.count`."""
+        before, now = self._counts, self._run.finish()
+        if now is None or self.counted == (*CYCLES,):
+            return {}
+        self._counts = now
+        counts = dict(zip(NAMES_OF_COUNTS, (now - before).tolist(), strict=True))
+        built = on_and_off_chip(self._machine, counts, Operation(_NODE))
+        time_ns = part.cost / NOMINAL_GHZ
+        energy = np.sum([each.energy_pj + each.leakage_mw * time_ns for each in built], axis=0)
+        delay = part.cost / np.maximum(part.work, 1.0)
+        return {"energy_pj": energy, "energy_delay": energy * delay}
+
     def _finish(self) -> Mapping[str, float]:
         """Return the kernel's counters by name."""
-        from archgym.simulators.cpu.kernel.run import COUNTERS as NAMES
-
         found = self._run.finish()
         if found is None:
             raise SimulatorError("The core never ends: no instruction retires.")
-        return dict(zip(NAMES, found.tolist(), strict=True))
+        return dict(zip(NAMES_OF_COUNTS, found.tolist(), strict=True))
 
 
 @final
@@ -143,6 +168,7 @@ class CoresRun(_CpuRun):
     A core that has retired its instructions runs on, at no work and no cost, until all have.
     """
 
+    costs = CYCLES
     _run: Cores
 
     def __init__(

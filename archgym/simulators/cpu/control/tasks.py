@@ -12,7 +12,7 @@ from archgym.control.tasks import ControlTask, episodes_of, joined_names, produc
 from archgym.errors import InvalidArgumentError, unknown_name
 from archgym.evaluation.options import Option
 from archgym.rules.domain import templates
-from archgym.simulators.cpu.control.runs import CoresRun, CpuRun
+from archgym.simulators.cpu.control.runs import COSTS, CYCLES, CoresRun, CpuRun
 from archgym.simulators.cpu.workloads import InstructionTrace, trace_of
 from archgym.spaces.parameter import Value
 from archgym.traces.instructions.generators import GENERATORS, generate
@@ -179,6 +179,8 @@ def _task(
         by_counters={"hand": _by_use, "feedback": _feedback},
         agents=tuple(f"core_{core}" for core in range(cores)),
         alone=None if is_one else alone,
+        costs=COSTS if is_one else CYCLES,
+        horizons=(2500, 5000, 10_000) if is_one else (4000, 8000, 16_000),
     )
 
 

@@ -1,11 +1,12 @@
 """Memory controllers in parts: both kinds, and channels with a controller each."""
 
+from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
-from archgym.control.runs import Counter, Part, Run, completed
+from archgym.control.runs import Counter, Floats, Part, Run, completed
 from archgym.errors import (
     InvalidArgumentError,
     InvalidDesignError,
@@ -15,6 +16,7 @@ from archgym.errors import (
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.dram.kernel.currents import core_power
 from archgym.simulators.dram.ramulator.kernel.run import bursts_of, peak_bytes_per_ps
+from archgym.simulators.dram.ramulator.machine import has_energy
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator
 from archgym.spaces.parameter import Value
@@ -40,6 +42,15 @@ COUNTERS: Final = (
 )  # fmt: skip
 
 
+COSTS: Final = {
+    "latency_from_due_ns": "Mean time from when a burst is due to its answer.",
+    "p99_latency_ns": "99th percentile of that time in each epoch, their mean over bursts.",
+    "energy_pj": "Energy of a burst.",
+    "energy_delay": "Energy times mean time of a burst [pJ ns], in each epoch.",
+}
+_OF_ENERGY: Final = ("energy_pj", "energy_delay")
+
+
 class _MemoryRun(Run):
     """Counters of both controllers.
 
@@ -48,9 +59,12 @@ class _MemoryRun(Run):
     """
 
     counters = COUNTERS
+    costs = COSTS
     _run: Any
     _burst_ps: float
     _n_answered = _n_lost = 0
+    _energy_pj = 0.0
+    _seen = np.zeros(0, dtype=np.int64)
 
     @property
     def is_over(self) -> bool:
@@ -79,6 +93,39 @@ class _MemoryRun(Run):
         ]])  # fmt: skip
         cost = due / 1000.0 + _LOST_NS * lost
         return Part(np.array([answered + lost]), np.array([cost]), values)
+
+    def count(self, names: tuple[str, ...]) -> None:
+        """Fill in costs from now on; see `Run.count`."""
+        super().count(names)
+        if {*names} & {*_OF_ENERGY} and not self._has_energy:
+            raise InvalidArgumentError(
+                f"`cost` must not name {' or '.join(_OF_ENERGY)} of this device, whose energy is "
+                "counted after a run; take `device=ddr3-1600` or another with public currents."
+            )
+
+    @property
+    @abstractmethod
+    def _has_energy(self) -> bool:
+        """True if energy is counted as a run goes."""
+
+    def _amounts(self, part: Part) -> Mapping[str, Floats]:
+        """Return percentile and energy of the last part; see `Run.count`."""
+        found: dict[str, Floats] = {}
+        work = part.work
+        if "p99_latency_ns" in self.counted:
+            before, self._seen = self._seen, self._run.reported
+            new = np.setdiff1d(self._seen, before, assume_unique=True)
+            latencies = np.append(
+                self._run.due_latency_ps(new) / 1000.0, np.full(self._n_lost, _LOST_NS)
+            )
+            last = np.percentile(latencies, 99.0, method="higher") if len(latencies) else 0.0
+            found["p99_latency_ns"] = last * work
+        if {*self.counted} & {*_OF_ENERGY}:
+            before_pj, self._energy_pj = self._energy_pj, self._run.account()[0]
+            energy = np.array([self._energy_pj - before_pj])
+            found["energy_pj"] = energy
+            found["energy_delay"] = energy * part.cost / np.maximum(work, 1.0)
+        return found
 
 
 @final
@@ -111,6 +158,11 @@ class DramRun(_MemoryRun):
         self._run = stepping.Run(simulator.kernel_arguments(indices, workload))
         device = simulator.device
         self._burst_ps = device.burst_bytes * 1000.0 / device.peak_bandwidth_gbps
+
+    @property
+    def _has_energy(self) -> bool:
+        """True if no log of commands is needed."""
+        return core_power(self._simulator.device) is None
 
     def _choice(self, settings: Mapping[str, Value]) -> np.ndarray:
         """Return the kernel's row of settings; see `Run.choice`."""
@@ -161,6 +213,11 @@ class RamulatorRun(_MemoryRun):
         self._run = Controllers(made, c, self._bursts.requests)
         self._burst_ps = simulator.burst_bytes / peak_bytes_per_ps(made, c)
 
+    @property
+    def _has_energy(self) -> bool:
+        """True if currents are known."""
+        return has_energy(self._simulator.made)
+
     def _choice(self, settings: Mapping[str, Value]) -> Any:
         """Return the configuration; see `Run.choice`."""
         design = {**self._design, **settings}
@@ -181,6 +238,7 @@ class ChannelsRun(Run):
 
     switchable: ClassVar[Mapping[str, str]] = {**RamulatorRun.switchable, **DramRun.switchable}
     counters = COUNTERS
+    costs = COSTS
     _written = ("_runs",)
 
     def __init__(self, runs: Sequence[Run]) -> None:
@@ -193,6 +251,12 @@ class ChannelsRun(Run):
         """True if every channel is done."""
         return all(run.is_over for run in self._runs)
 
+    def count(self, names: tuple[str, ...]) -> None:
+        """Fill in costs from now on; see `Run.count`."""
+        super().count(names)
+        for run in self._runs:
+            run.count(names)
+
     def _choice(self, settings: Mapping[str, Value]) -> Any:
         """Return settings as every channel takes them; see `Run.choice`."""
         return self._runs[0].choice(settings)
@@ -202,7 +266,13 @@ class ChannelsRun(Run):
         pairs = zip(self._runs, choices, strict=True)
         parts = [run.advance((choice,), until) for run, choice in pairs]
         fields = zip(*((part.work, part.cost, part.values) for part in parts), strict=True)
-        return Part(*(np.concatenate(field) for field in fields))
+        self._parts = parts
+        work, cost, values = map(np.concatenate, fields)
+        return Part(work, cost, values)
+
+    def _amounts(self, part: Part) -> Mapping[str, Floats]:
+        """Return those of all channels; see `Run.count`."""
+        return {n: np.concatenate([each.amounts[n] for each in self._parts]) for n in self.counted}
 
     def _finish(self) -> Mapping[str, float]:
         """Return the metrics of each channel by name."""

@@ -18,7 +18,7 @@ from archgym.errors import (
 from archgym.evaluation.options import Option
 from archgym.evaluation.simulator import Workload
 from archgym.rules.domain import templates
-from archgym.simulators.dram.control.runs import ChannelsRun, DramRun, RamulatorRun
+from archgym.simulators.dram.control.runs import COSTS, ChannelsRun, DramRun, RamulatorRun
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.ramulator.kernel.run import SCHEDULERS
 from archgym.simulators.dram.simulator import DramSimulator, device_names
@@ -220,6 +220,9 @@ def _task(
         splits=episodes_of(96, episodes),
         by_counters={"hand": _by_locality, "feedback": _by_hits},
         agents=tuple(f"channel_{c}" for c in range(channels)) if channels > 1 else ("controller",),
+        is_shared=False,
+        costs=COSTS,
+        horizons=(250, 500, 1000),
     )
 
 

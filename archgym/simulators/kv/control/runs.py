@@ -37,6 +37,7 @@ class KvRun(Run):
         "released from then on; those that are free already keep their places."
     }
     counters = COUNTERS
+    costs: ClassVar[Mapping[str, str]] = {"computed": "Share of prompt blocks that are computed."}
     _written = ("_pool", "_traits", "_held", "_hits")
 
     def __init__(

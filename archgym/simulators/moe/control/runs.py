@@ -6,7 +6,7 @@ from typing import ClassVar, Final, final
 import numpy as np
 
 from archgym.checks import check_choice, check_whole
-from archgym.control.runs import Counter, Part, Run, completed
+from archgym.control.runs import Counter, Floats, Part, Run, completed
 from archgym.errors import InvalidDesignError
 from archgym.evaluation.simulator import Workload
 from archgym.simulators.moe.kernel import columns as col
@@ -32,6 +32,13 @@ _ORDERS: Final = ("decode-first", "prefill-first", "fcfs")
 _OF_GROUPS: Final = {"max_sequences": col.MAX_SEQUENCES, "max_tokens": col.MAX_TOKENS}
 
 
+COSTS: Final = {
+    "broken_promises": "Share of requests whose promise is broken.",
+    "ttft_ms": "Mean time to the first token.",
+    "p99_ttft_ms": "99th percentile of that time in each epoch, their mean over requests.",
+}
+
+
 @final
 class MoeRun(Run):
     """A server at the level of steps; progress is in milliseconds, work in requests that end.
@@ -43,6 +50,7 @@ class MoeRun(Run):
         ("scheduler", *_OF_GROUPS, "chunk_tokens"), _NEXT_STEP
     )
     counters = COUNTERS
+    costs = COSTS
 
     def __init__(
         self, simulator: MoeSimulator, design: Mapping[str, Value], workload: Workload
@@ -105,7 +113,8 @@ class MoeRun(Run):
         ended = times[LAST] > 0.0
         new = ended & ~self._ended
         first_ms, last_ms = times[FIRST][new] / 1e6, times[LAST][new] / 1e6
-        late = first_ms - rows[ARRIVAL][new] / 1e6 > self._promise.ttft_ms
+        self._ttft_ms = first_ms - rows[ARRIVAL][new] / 1e6
+        late = self._ttft_ms > self._promise.ttft_ms
         late |= (last_ms - first_ms) / np.maximum(1, rows[OUTPUT][new] - 1) > self._promise.tpot_ms
         has_come = rows[ARRIVAL] <= now
         waits = has_come & (times[FIRST] == 0.0)
@@ -118,6 +127,11 @@ class MoeRun(Run):
         ]])  # fmt: skip
         self._arrived, self._ended = int(has_come.sum()), ended
         return Part(np.array([float(new.sum())]), np.array([float(late.sum())]), values)
+
+    def _amounts(self, part: Part) -> Mapping[str, Floats]:
+        """Return times to the first token of requests that ended; see `Run.count`."""
+        last = np.percentile(self._ttft_ms, 99.0, method="higher") if len(self._ttft_ms) else 0.0
+        return {"ttft_ms": np.array([self._ttft_ms.sum()]), "p99_ttft_ms": last * part.work}
 
     def _finish(self) -> Mapping[str, float]:
         """Return the kernel's counters by name."""

@@ -12,7 +12,7 @@ from archgym.control.tasks import ControlTask, episodes_of, product, seed_of, tu
 from archgym.errors import InvalidArgumentError
 from archgym.evaluation.options import Option
 from archgym.evaluation.simulator import Workload
-from archgym.simulators.moe.control.runs import MoeRun
+from archgym.simulators.moe.control.runs import COSTS, MoeRun
 from archgym.simulators.moe.simulator import MoeSimulator
 from archgym.simulators.moe.workloads.requests import Requests, generate_requests
 from archgym.simulators.moe.workloads.workload import Promise
@@ -125,6 +125,8 @@ def _task(
         splits=episodes_of(32, episodes),
         by_counters={"hand": _by_prompts, "feedback": _by_oldest},
         agents=("server",),
+        costs=COSTS,
+        horizons=(2, 4, 8),
     )
 
 

@@ -1,0 +1,139 @@
+"""Costs by name: formulas, what runs count for them, and what is refused."""
+
+import numpy as np
+import pytest
+
+from archgym.control.price import Price
+from archgym.control.tasks import Episode, hindsight, reference, static, task_names, task_of
+from archgym.errors import ArchGymError, InvalidArgumentError, UnknownNameError
+from archgym.evaluation.simulator import Workload
+from archgym.simulators.cpu.control.runs import CpuRun
+from archgym.simulators.cpu.simulator import CpuSimulator
+from archgym.simulators.dram import DramSimulator
+from archgym.simulators.dram.control.runs import DramRun, RamulatorRun
+from archgym.simulators.dram.control.tasks import _KINDS, _simulator
+from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
+
+SHORT = {"cpu": "instructions=4000,epoch=500", "dram": "requests=2000", "moe": "requests=60"}
+KNOWN = {"time_ns": "", "energy_pj": ""}
+
+
+@pytest.mark.parametrize("name", task_names())
+def test_every_cost_of_every_task_is_positive_and_equal_on_branches(name: str) -> None:
+    short = f"{name}:{SHORT[name.partition('-')[0]]}"
+    for cost in task_of(name).costs:
+        task = task_of(f"{short},cost={cost}")
+        episode = Episode(task, "held-out-0")
+        twin = episode
+        while not episode.is_over:
+            twin = episode.copy()
+            part = episode.step((task.default,) * len(task.agents))
+            assert np.array_equal(twin.step((task.default,) * len(task.agents)).cost, part.cost)
+            assert np.isfinite(part.cost).all()
+            assert part.cost.min() >= 0.0
+        found = static(task, "held-out-0", task.default).score
+        assert found > 0.0 or "promises" in cost
+        if cost == next(iter(task.costs)):
+            assert found == pytest.approx(static(task_of(short), "held-out-0", task.default).score)
+
+
+@pytest.mark.parametrize("device", ["ddr3-1600", "ddr5"])
+def test_energy_of_epochs_adds_up_to_that_of_the_run(device: str) -> None:
+    simulator = _simulator(device)
+    trace = _KINDS["sparse-30"](2000, 5)
+    kind = RamulatorRun if isinstance(simulator, RamulatorSimulator) else DramRun
+    run = kind(simulator, {}, Workload("sparse", trace.digest, trace))
+    run.count(("energy_pj", "energy_delay", "p99_latency_ns"))
+    parts = []
+    while not run.is_over:
+        parts.append(run.advance((run.choice({}),), 250 * (len(parts) + 1)))
+
+    whole = simulator.evaluate_batch(
+        simulator.space.default_indices[None, :], Workload("sparse", trace.digest, trace)
+    )
+    metrics = dict(zip([m.name for m in simulator.metrics], whole.values[0], strict=True))
+    total = sum(float(part.amounts["energy_pj"][0]) for part in parts)
+    assert len(parts) > 4
+    assert total == pytest.approx(metrics["total_energy_pj"], rel=1e-6)
+
+
+def test_percentile_of_a_run_in_one_epoch_is_that_of_the_simulator() -> None:
+    simulator = DramSimulator(fidelity="exact")
+    trace = _KINDS["sparse-30"](3000, 5)
+    run = DramRun(simulator, {}, Workload("sparse", trace.digest, trace))
+    run.count(("p99_latency_ns",))
+    part = run.advance((run.choice({}),), 10**6)
+
+    # Sparse requests are sent when they are due.
+    assert part.cost[0] / part.work[0] == pytest.approx(run.finish()["mean_latency_ns"], rel=0.02)
+    found = part.amounts["p99_latency_ns"] / part.work
+    assert found == pytest.approx(run.finish()["p99_latency_ns"], rel=0.02)
+
+
+def test_energy_of_a_core_is_that_of_the_simulator() -> None:
+    simulator = CpuSimulator(instructions=8000, warmup=3000)
+    workload = simulator.workload("b-tree")
+    trace, warmup, length = simulator.region(workload.content)
+    run = CpuRun({}, trace, warmup, length)
+    run.count(("energy_pj",))
+    parts = [run.advance((run.choice({}),), until) for until in range(500, length + 500, 500)]
+
+    names = [m.name for m in simulator.metrics]
+    row = simulator.evaluate_batch(simulator.space.default_indices[None, :], workload).values[0]
+    energy = sum(float(part.amounts["energy_pj"][0]) for part in parts)
+    per_instruction = row[names.index("energy_per_instruction_pj")]
+    assert energy / sum(part.work[0] for part in parts) == pytest.approx(per_instruction, rel=1e-3)
+
+
+def test_weighted_sum_is_the_sum_of_its_parts() -> None:
+    options = "requests=2000,device=ddr4-2400"
+    scores = {
+        cost: static(task_of(f"dram-load:{options},cost={cost}"), "held-out-0", 2).score
+        for cost in ("latency_from_due_ns", "energy_pj", "latency_from_due_ns+0.25*energy_pj")
+    }
+    latency, energy, both = scores.values()
+
+    assert both == pytest.approx(latency + 0.25 * energy)
+
+
+def test_other_cost_may_have_another_best_setting() -> None:
+    fast, thrifty = (
+        task_of(f"dram-locality:requests=4000,cost={c}")
+        for c in ("latency_from_due_ns", "energy_pj")
+    )
+
+    assert hindsight(fast, "held-out-0")[1] < 1000.0 < hindsight(thrifty, "held-out-0")[1]
+    assert reference(thrifty) in range(6)
+
+
+def test_energy_delay_is_energy_times_delay_where_there_is_one_epoch() -> None:
+    names = ("energy_pj*latency_from_due_ns", "energy_delay")
+    found = [
+        static(task_of(f"dram-load:requests=1000,epoch=1000000,cost={n}"), "held-out-1", 0).score
+        for n in names
+    ]
+
+    assert found[0] == pytest.approx(found[1])
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "1", "time_ns-energy_pj", "time_ns**2", "time_ns(", "__import__('os')", "time_ns.real",
+     "-time_ns", "time_ns*1e999", "'a'", "time_ns and energy_pj", "(" * 90, "time_ns+" * 200 + "1",
+     "True*time_ns", "time_ns*0", "1j*time_ns"],
+)  # fmt: skip
+def test_formula_that_is_none_is_refused_in_one_line(text: str) -> None:
+    with pytest.raises(InvalidArgumentError) as caught:
+        Price.read(text, KNOWN)
+
+    assert "\n" not in str(caught.value)
+    assert "time_ns, energy_pj" in str(caught.value)
+
+
+def test_unknown_cost_and_energy_that_is_counted_later_are_refused() -> None:
+    with pytest.raises(UnknownNameError, match="p99_latency_ns"):
+        task_of("dram-load:cost=p99_latency")
+    with pytest.raises(UnknownNameError, match="cycles_per_instruction"):
+        task_of("cpu-cores-2:cost=energy_pj")
+    with pytest.raises(ArchGymError, match="whose energy is counted after a run"):
+        task_of("dram-load:device=hbm3,cost=energy_pj")
