@@ -5,7 +5,15 @@ from typing import Final
 import numpy as np
 
 from archgym.checks import check_choice, check_whole
-from archgym.control.policies import ControlPolicy, Guard, LookAhead, Network, cheapest, policy_of
+from archgym.control.policies import (
+    MAX_CENTRES,
+    ControlPolicy,
+    Guard,
+    LookAhead,
+    Network,
+    cheapest,
+    policy_of,
+)
 from archgym.control.runs import Floats
 from archgym.control.tasks import ControlTask, Episode, reference, roll, static, task_of
 from archgym.errors import InvalidArgumentError
@@ -119,13 +127,15 @@ def guarded(
     def act(episode: Episode) -> tuple[int, ...]:
         if episode.previous:
             seen.append(episode.observation)
-        # chosen: the rule in a third of 24 episodes, of which 3,000 observations are kept.
+        # chosen: the rule in a third of 24 episodes.
         return (rule if (episode.number // 4 + turn) % 3 == 0 else network).act(episode)
 
     for turn, name in enumerate(task.episodes("train")[:24]):  # noqa: B007 - of `act`
         network.start(task, name)
         roll(task, name, act)
-    centres = np.random.default_rng(0).permutation(np.concatenate(seen))[:3000].astype(np.float32)
+    centres = (
+        np.random.default_rng(0).permutation(np.concatenate(seen))[:MAX_CENTRES].astype(np.float32)
+    )
     guard = Guard(fallback, centres, slope)
     return Network(network.task, network.layers, network.activation, network.name, guard)
 

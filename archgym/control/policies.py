@@ -20,6 +20,8 @@ _AGENT: Final = "control"
 # chosen: a network of a few layers; larger files are not ours.
 _MAX_LAYERS: Final = 8
 _ACTIVATIONS: Final = ("tanh", "relu")
+# chosen: as many as `guarded` keeps; distances between them take the square.
+MAX_CENTRES: Final = 3000
 
 
 class ControlPolicy(ABC):
@@ -147,11 +149,13 @@ class Guard:
 
     def __init__(self, fallback: str, centres: np.ndarray, slope: float) -> None:
         """Take the policy's name, observations of training (n, n_inputs), and the slope."""
-        if np.ndim(centres) != 2 or len(centres) < 3:
+        if np.ndim(centres) != 2 or not 3 <= len(centres) <= MAX_CENTRES:
             raise InvalidArgumentError(
-                "`centres` must be an array of three observations or more; got one of shape "
-                f"{np.shape(centres)}."
+                f"`centres` must be an array of 3 to {MAX_CENTRES:,} observations; got one of "
+                f"shape {np.shape(centres)}."
             )
+        if not (np.abs(centres) <= 1.0).all():
+            raise InvalidArgumentError("`centres` must be observations, from 0 to 1.")
         self.fallback, self.centres = check_line("fallback", fallback), centres
         self.slope = check_number("slope", slope, 0.0)
         self._radius = float(np.quantile(self.distances(centres[::10]), 0.9))
@@ -225,10 +229,16 @@ class Network(ControlPolicy):
         if n_seen != n_inputs:
             raise InvalidArgumentError(f"The policy must have {n_seen} inputs; got {n_inputs}.")
         values = observations.astype(np.float64)
-        for number, (weights, bias) in enumerate(self.layers):
-            values = values @ weights + bias
-            if number + 1 < len(self.layers):
-                values = np.tanh(values) if self.activation == "tanh" else np.maximum(values, 0.0)
+        with np.errstate(over="ignore", invalid="ignore"):
+            for number, (weights, bias) in enumerate(self.layers):
+                values = values @ weights + bias
+                if number + 1 < len(self.layers):
+                    is_tanh = self.activation == "tanh"
+                    values = np.tanh(values) if is_tanh else np.maximum(values, 0.0)
+        if not np.isfinite(values).all():
+            raise InvalidArgumentError(
+                f"The policy {self.name!r} must have smaller weights; its preferences overflow."
+            )
         return np.asarray(values)
 
     def act(self, episode: Episode) -> tuple[int, ...]:

@@ -45,6 +45,7 @@ def options_at_random(name: str, rng: np.random.Generator) -> dict[str, Any]:
         return found | {
             "device": str(rng.choice(device_names())),
             "phases": some(_KINDS),
+            "addresses": str(rng.choice(["refuse", "wrap"])),
             "requests": number(1000, 1500),
             "epoch": number(10, 4000),
         }

@@ -1,5 +1,6 @@
 """Policies, ahead, comparison and training on a small task."""
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -401,8 +402,8 @@ def test_guard_takes_the_rules_action_where_nothing_was_seen(tmp_path: Path) -> 
     ("fallback", "shape", "slope", "words"),
     [
         ("first", (9, 3), 1.0, "observations of 2 numbers"),
-        ("first", (1, 2), 1.0, "three observations or more"),
-        ("first", (9,), 1.0, "three observations or more"),
+        ("first", (1, 2), 1.0, "3 to 3,000 observations"),
+        ("first", (9,), 1.0, "3 to 3,000 observations"),
         ("first", (9, 2), "steep", "`slope` must be"),
         (5, (9, 2), 1.0, "`fallback` must be"),
     ],
@@ -416,6 +417,79 @@ def test_file_with_a_wrong_guard_is_refused_in_one_line(
 
     with pytest.raises(FileFormatError, match=words):
         Network.read(tmp_path / "guarded.npz")
+
+
+def test_file_with_many_centres_is_refused_before_any_distance(tmp_path: Path) -> None:
+    task, path = "dram-locality", tmp_path / "many.npz"
+    layers = [(np.zeros((24, 6)), np.zeros(6))]
+    Network(task, layers, guard=Guard("hand", np.zeros((3, 24)), 1.0)).write(path)
+    held = Policy.load(path)
+    # 36,000 centres took a minute: a tenth of them, each against all.
+    held.weights["centres"] = np.zeros((36_000, 24), dtype=np.float32)
+    held.save(path)
+
+    with pytest.raises(FileFormatError, match="3 to 3,000 observations"):
+        Network.read(path)
+
+
+def test_network_whose_preferences_overflow_is_refused_in_one_line() -> None:
+    layers = [(np.full((24, 6), 1e308), np.zeros(6)), (np.full((6, 6), 1e308), np.zeros(6))]
+    network = Network("dram-locality", layers, "relu")
+
+    with pytest.raises(InvalidArgumentError, match="'network' must have smaller weights"):
+        network.preferences(np.ones((1, 24)))
+
+
+def test_baseline_of_a_team_is_the_best_of_all_joint_settings() -> None:
+    task = task_of("cpu-cores-2:instructions=2000,episodes=2")
+    name = "held-out-0"
+    every = {
+        joint: roll(task, name, lambda episode, joint=joint: joint).score  # type: ignore[misc]
+        for joint in itertools.product(range(9), repeat=2)
+    }
+
+    joint, score = hindsight(task, name)
+    assert score == min(every.values()) == every[joint]
+    found = compare_policies(task, [policy_of("hindsight", task)], n_episodes=1, horizons=())
+    assert "all 81 joint static settings" in found.baseline
+    assert found.rows[-1].scores[0] == score
+
+
+def test_baseline_of_channels_is_exact_and_that_of_many_cores_is_named_for_what_it_is() -> None:
+    channels = task_of("dram-channels-2:requests=1000,episodes=2")
+    score = hindsight(channels, "held-out-1")[1]
+    every = [
+        roll(channels, "held-out-1", lambda episode, joint=joint: joint).score  # type: ignore[misc]
+        for joint in itertools.product(range(6), repeat=2)
+    ]
+    assert score == pytest.approx(min(every), rel=1e-12)
+
+    cores = task_of("cpu-cores-3:instructions=1000,episodes=2")
+    found = compare_policies(cores, [], n_episodes=1, horizons=())
+    assert {row.policy for row in found.rows} == {"look-ahead", "best of 9 equal of 729"}
+    assert "of 729 joint ones, the others were not tried" in found.baseline
+
+
+def test_look_ahead_sees_the_same_work_whatever_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: dict[int, list[float]] = {}
+    for epoch in (125, 250, 1000):
+        task = task_of(f"dram-locality:requests=4000,epoch={epoch}")
+        assert task.horizons == (250, 500, 1000)
+        ahead, episode = LookAhead(1000), Episode(task, "held-out-0")
+        parts: list[float] = []
+        monkeypatch.setattr(
+            Episode,
+            "step",
+            lambda self, actions, step=Episode.step, parts=parts: (
+                parts.append(float(step(self, actions).work[0])) or self.last
+            ),
+        )
+        ahead._ahead(episode, (0,))
+        monkeypatch.undo()
+        seen[epoch] = parts
+
+    assert [len(parts) for parts in seen.values()] == [8, 4, 1]
+    assert all(sum(parts) == pytest.approx(1000, abs=16) for parts in seen.values())
 
 
 def test_comparison_without_look_ahead_has_no_gap() -> None:

@@ -283,6 +283,14 @@ class ChannelsRun(Run):
         }
 
 
+def capacity_bytes(simulator: Any) -> int:
+    """Return the bytes that a simulator's default design holds."""
+    if isinstance(simulator, DramSimulator):
+        return simulator.device.capacity_bytes
+    c = simulator.configuration(completed(simulator.space, {}))
+    return int(simulator.made.organisations[c.organisation].channel_bytes(c.ranks) * c.channels)
+
+
 def _indices(simulator: Any, design: Mapping[str, Value]) -> np.ndarray:
     """Return (1, n_parameters) of a design.
 

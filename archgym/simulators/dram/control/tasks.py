@@ -18,7 +18,13 @@ from archgym.errors import (
 from archgym.evaluation.options import Option
 from archgym.evaluation.simulator import Workload
 from archgym.rules.domain import templates
-from archgym.simulators.dram.control.runs import COSTS, ChannelsRun, DramRun, RamulatorRun
+from archgym.simulators.dram.control.runs import (
+    COSTS,
+    ChannelsRun,
+    DramRun,
+    RamulatorRun,
+    capacity_bytes,
+)
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.ramulator.kernel.run import SCHEDULERS
 from archgym.simulators.dram.simulator import DramSimulator, device_names
@@ -79,22 +85,41 @@ def _spread(make: Callable[..., Trace], **options: Any) -> _Kind:
     return lambda n, seed: make(n, seed=seed, footprint_bytes=_FOOTPRINT, **options)
 
 
-def _recorded(name: str) -> _Kind:
+def _recorded(name: str, simulator: Any, wraps: bool) -> _Kind:
+    """Return pieces of a trace, which is read once."""
     is_file = name.endswith((".stl", ".rstl", ".gz", ".npz")) or Path(name).is_file()
     if name not in SHIPPED and not is_file:
         raise unknown_name("workload", name, {*_KINDS, *SHIPPED, "FILE.stl"})
 
-    def make(n: int, seed: int) -> Trace:
+    @cache
+    def whole() -> Trace:
         trace = load_trace(name)
+        if trace.relative:
+            raise InvalidArgumentError(f"Trace {name!r} must count ticks from its start.")
+        falls = np.flatnonzero(np.diff(trace.ticks) < 0)
+        if len(falls):
+            before, after = trace.ticks[falls[0] : falls[0] + 2].tolist()
+            raise InvalidArgumentError(
+                f"Times of trace {name!r} must not fall, since phases are cut from it; {before} is "
+                f"followed by {after}. Sort its lines by time."
+            )
+        end, capacity = trace.addresses + np.maximum(1, trace.lengths), capacity_bytes(simulator)
+        if not wraps and end.max() > capacity:
+            raise InvalidArgumentError(
+                f"Trace {name!r} must lie below {capacity:#x}, the capacity of the device; "
+                f"{(end > capacity).sum():,} of {len(trace):,} requests reach beyond it. Choose a "
+                "larger `device`, move the addresses, or take the task's option `addresses=wrap`."
+            )
+        return replace(trace, addresses=trace.addresses % capacity, lines=_NONE)
+
+    def make(n: int, seed: int) -> Trace:
+        trace = whole()
         first = int(np.random.default_rng(seed).integers(max(1, len(trace) - n)))
         piece = slice(first, first + n)
         fields = {f: getattr(trace, f)[piece] for f in ("is_write", "addresses", "lengths")}
-        if trace.relative:
-            raise InvalidArgumentError(f"Trace {name!r} must count ticks from its start.")
         if len(trace.waits_for):
             fields["waits_for"] = np.maximum(trace.waits_for[piece] - first, -1)
-        ticks = trace.ticks[piece] - trace.ticks[first]
-        return replace(trace, ticks=ticks, lines=trace.lines[:0], **fields)
+        return replace(trace, ticks=trace.ticks[piece] - trace.ticks[first], **fields)
 
     return make
 
@@ -131,6 +156,7 @@ _ROWS: Final[tuple[Mapping[str, Value], ...]] = tuple(
     for policy, cap in (("Open", {}), ("ClosedCAP", {"cap": 4}), ("ClosedCAP", {"cap": 1}))
     for scheduler in SCHEDULERS
 )
+_NONE: Final = np.zeros(0, dtype=np.int64)
 _OPEN, _CLOSED = 0, 4
 """Places among either's settings."""
 _N: Final = 20_000
@@ -164,9 +190,11 @@ def _drawn(kind: _Kind, channel: int) -> _Kind:
     return lambda n, seed: kind(n, seed + channel)
 
 
-def _kinds(names: str) -> tuple[_Kind, ...]:
+def _kinds(names: str, simulator: Any, wraps: bool) -> tuple[_Kind, ...]:
     """Return the phases of names that + joins: of `_KINDS`, or traces."""
-    return tuple(_KINDS.get(name) or _recorded(name) for name in joined_names(names))
+    return tuple(
+        _KINDS.get(name) or _recorded(name, simulator, wraps) for name in joined_names(names)
+    )
 
 
 def _task(
@@ -182,6 +210,9 @@ def _task(
     phases: Annotated[
         str, Option(f"Phases to train on: traces, or {', '.join(_KINDS)}, joined by +.")
     ] = "",
+    addresses: Annotated[
+        str, Option("Addresses of traces beyond the device.", choices=("refuse", "wrap"))
+    ] = "refuse",
     requests: Annotated[int, Option("Requests of an episode.", low=1000, high=10**6)] = _N,
     epoch: Annotated[int, Option("Bursts of an epoch.", low=1, high=10**6)] = 250,
     episodes: Annotated[int, Option("Episodes of a split to test on.", low=1, high=5000)] = 10,
@@ -189,8 +220,10 @@ def _task(
     """Return the task with the kinds of phases to train on, and with those of other programs."""
     simulator = (_simulator if device in device_names() else _simulator.__wrapped__)(device)
     is_dramsys = isinstance(simulator, DramSimulator)
-    kinds = {"train": _kinds(phases or train), "held-out": _kinds(phases or train)}
-    kinds["programs"] = _kinds(programs)
+    wraps = addresses == "wrap"
+    trained = _kinds(phases or train, simulator, wraps)
+    kinds = {"train": trained, "held-out": trained}
+    kinds["programs"] = _kinds(programs, simulator, wraps)
 
     # Training opens the same episodes again and again.
     @lru_cache(maxsize=128)
