@@ -14,9 +14,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 
 from archgym.control.declaration import controls
-from archgym.control.price import Price
 from archgym.control.runs import Floats, Part, Run, Scale
 from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.evaluation.metrics import MetricSpec
+from archgym.evaluation.objective import objective_of
 from archgym.evaluation.options import DeclaredOption, Option, options_of
 from archgym.runtime.branches import branch_of
 from archgym.spaces.parameter import Value
@@ -52,7 +53,7 @@ class ControlTask:
         it while the others do not run; None where that is not known.
       is_shared: True if an agent's settings change what others cost.
       costs: Description of what may be minimised, by name; the first is the default cost.
-      price: Cost that is minimised instead; None for that of the run.
+      price: Weights of `costs` that are minimised instead, by name; empty for the default cost.
       horizons: Work that look-ahead sees by default, shortest first; empty for 1, 2 and 4 epochs.
     """
 
@@ -69,7 +70,7 @@ class ControlTask:
     alone: Callable[[str], tuple[int, ...]] | None = field(default=None, repr=False)
     is_shared: bool = True
     costs: Mapping[str, str] = field(default_factory=dict, repr=False)
-    price: Price | None = None
+    price: Mapping[str, float] = field(default_factory=dict, repr=False)
     horizons: tuple[int, ...] = ()
 
     def episodes(self, split: str) -> tuple[str, ...]:
@@ -144,13 +145,14 @@ def task_names() -> tuple[str, ...]:
 def _priced(
     made: ControlTask,
     *,
-    cost: Annotated[str, Option("Cost to minimise, such as energy_pj or a weighted sum.")] = "",
+    cost: Annotated[str, Option("Cost to minimise, such as 2*energy_pj+time_ns.")] = "",
 ) -> ControlTask:
     """Return a task with the options that every task has."""
     if not cost:
         return made
-    price = Price.read(cost, made.costs)
-    made.begin(made.episodes("train")[0]).count(price.names)
+    known = [MetricSpec(n, "1", "minimise", 1.0, doc) for n, doc in made.costs.items()]
+    price = {t.metric: t.weight for t in objective_of(cost.split("+"), [], known).terms}
+    made.begin(made.episodes("train")[0]).count(tuple(price))
     return replace(made, cost=cost, price=price, alone=None)
 
 
@@ -261,8 +263,7 @@ class Episode:
         self.number = 0
         self.last: Part | None = None
         self.previous: tuple[int, ...] = ()
-        if task.price is not None:
-            self.run.count(task.price.names)
+        self.run.count(tuple(task.price))
         if task not in _choices:
             _choices[task] = tuple(self.run.choice(action) for action in task.actions)
         self._choices = _choices[task]
@@ -290,8 +291,9 @@ class Episode:
         choices = tuple(self._choices[action] for action in actions)
         self.number += 1
         part = self.run.advance(choices, self.number * self.task.epoch)
-        if self.task.price is not None:
-            part = replace(part, cost=self.task.price(part.amounts, part.work))
+        if price := self.task.price:
+            cost = np.sum([weight * part.amounts[n] for n, weight in price.items()], axis=0)
+            part = replace(part, cost=cost)
         self.last = part
         self.previous = actions
         n, shown = self._n, self._shown

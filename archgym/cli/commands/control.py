@@ -100,8 +100,8 @@ def compare(
         str,
         typer.Option(
             "--cost",
-            help="Cost to minimise instead of the task's: a name, a product or a weighted sum of "
-            "those that `archgym control tasks` lists, such as p99_latency_ns.",
+            help="Cost to minimise instead of the task's: one that `archgym control tasks` lists, "
+            "such as p99_latency_ns, or a sum such as energy_pj+2*latency_from_due_ns.",
         ),
     ] = "",
     json: JsonOption = False,

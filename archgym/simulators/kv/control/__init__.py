@@ -1,1 +1,0 @@
-"""Control of prefix caches."""
