@@ -56,7 +56,7 @@ def test_energy_of_epochs_adds_up_to_that_of_the_run(device: str) -> None:
 
 
 def test_percentile_of_a_run_in_one_epoch_is_that_of_the_simulator() -> None:
-    simulator = DramSimulator(fidelity="exact")
+    simulator = DramSimulator()
     trace = _KINDS["sparse-30"](3000, 5)
     run = DramRun(simulator, {}, Workload("sparse", trace.digest, trace))
     run.count(("p99_latency_ns",))

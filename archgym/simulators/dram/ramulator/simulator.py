@@ -122,10 +122,9 @@ class RamulatorSimulator(RowSimulator):
     name = "dram"
     compared = "equal to Ramulator 2.1 in every command; not compared with silicon"
     version = 1  # the first tick decides the write mode of idle channels
-    # The model takes every event in order: there is nothing to choose.
-    fidelity_names: ClassVar[tuple[str, ...]] = ("auto",)
-    former_fidelity_names: ClassVar[tuple[str, ...]] = ("fast", "exact")
-    accuracy_percent: ClassVar[Mapping[str, float]] = {"auto": 0.0, "fast": 0.0, "exact": 0.0}
+    fidelity = "exact"
+    fidelity_names: ClassVar[tuple[str, ...]] = ("exact",)
+    accuracy_percent: ClassVar[Mapping[str, float]] = {"exact": 0.0}
     costs: Mapping[str, str] = COSTS
     relief: Mapping[str, tuple[str, ...]] = {
         "rows": ("address_mapping", "scheduler"),
@@ -156,7 +155,6 @@ class RamulatorSimulator(RowSimulator):
                 takes_file=True,
             ),
         ] = DEFAULT_FAMILY,
-        fidelity: str = "auto",
         requests: Annotated[
             int,
             Option(
@@ -173,11 +171,10 @@ class RamulatorSimulator(RowSimulator):
         Args:
           space: One of `space_names`.
           device: As its `Option` says; so do the others.
-          fidelity: `auto`; the model is exact.
           window_us: As its `Option` says. Devices without public currents have no power.
 
         Raises:
-          UnknownNameError: There is no such space, device or fidelity.
+          UnknownNameError: There is no such space or device.
           FileFormatError: The file cannot be used.
           InvalidArgumentError: An option is outside its limits, or the device has no power.
         """

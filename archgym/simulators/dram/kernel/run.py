@@ -1,9 +1,9 @@
-"""The exact kernel: every message between player, arbiter and controller is an event.
+"""A run: every message between player, arbiter and controller is an event.
 
 Here stand the three processes; `events.py` says in which order they run.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -48,12 +48,16 @@ from archgym.simulators.dram.kernel.events import (
     wake_later,
     wake_soon,
 )
-from archgym.simulators.dram.kernel.fast import PATIENCE
 from archgym.simulators.dram.kernel.state import NEVER, NONE
+
+PATIENCE: Final = 100_000
+"""Steps without an accepted or served request, while none is on its way, that mean a deadlock.
+
+chosen: far above the refreshes of all ranks that a controller may owe at once."""
 
 
 @compiled
-def run_exact(
+def run_design(
     s: Any, d: Any, requests: Any, log: Any, latencies: Any, e: Any, heap: Any, until: int
 ) -> bool:
     """Run one design from its start, or from where it stopped, until `until` requests are answered.
