@@ -1,4 +1,4 @@
-"""Compare policies of control with oracle and static settings, and write the rows as JSON."""
+"""Compare policies of control with look-ahead and static settings, and write the rows as JSON."""
 
 import argparse
 import json
@@ -98,6 +98,8 @@ def measure(name: str, options: argparse.Namespace, out: Path) -> str:
     # Episodes from the first one asked for on; those before it were used in earlier comparisons.
     later = {split: names[options.first :] for split, names in task.splits.items()}
     task = replace(task, splits={**later, "train": task.splits["train"]})
+    # In the work of default epochs, so that shorter epochs see as much.
+    ahead = [number * task.horizons[0] for number in options.horizons]
     known = [*POLICY_NAMES, *task.by_counters]
     # A task with options takes the networks of the task without.
     trained = f"*-{name.partition(':')[0]}-[0-9]*"
@@ -114,19 +116,19 @@ def measure(name: str, options: argparse.Namespace, out: Path) -> str:
             [*policies, *models],
             splits=options.splits,
             n_episodes=options.episodes,
-            horizons=options.horizons,
+            horizons=ahead,
             bound_epochs=options.bound_epochs,
         )
     # Settings over time under the best look-ahead, the rule and one trained policy.
     first = [each for each in found.rollouts if each.startswith(_TRAINED)][:1]
-    looks = [f"look-ahead-{each}" for each in options.horizons]
+    looks = [f"look-ahead-{each}" for each in ahead]
     looks.sort(key=lambda each: found.rollouts[each].score)
     shown = (*looks[:1], "hand", *first)
     rollouts = {each: found.rollouts[each] for each in shown if each in found.rollouts}
     picture(replace(found, rollouts=rollouts), out.with_suffix(".png"))
     rows = found.rows
     if not options.horizons:
-        # Without look-ahead there is no oracle, and no gap.
+        # Without look-ahead there is no gap.
         rows = tuple(row for row in rows if row.policy != "look-ahead")
     made = replace(found, rows=rows).to_json()
     for row in made["rows"] if not options.horizons else ():

@@ -1,4 +1,4 @@
-"""Score networks against oracle and static settings that `measure.py` has recorded before."""
+"""Score networks against look-ahead and static settings that `measure.py` has recorded before."""
 
 import argparse
 import json
