@@ -75,19 +75,11 @@ class ControlComparison:
 
     @property
     def baseline(self) -> str:
-        """How the static settings were found that savings count from, as a phrase."""
-        n, n_agents = len(joint_actions(self.task)), len(self.task.agents)
-        n_all = len(self.task.actions) ** n_agents
-        if n_agents == 1:
-            return f"the best of all {n} static settings in hindsight"
-        if not self.task.is_shared:
-            return f"the best of all {n_all} joint static settings in hindsight, agent by agent"
-        if n == n_all:
-            return f"the best of all {n} joint static settings in hindsight"
-        return (
-            f"the best of {n} static settings that all agents share; of {n_all} joint ones, the "
-            "others were not tried"
-        )
+        """Static settings that savings count from, as a phrase."""
+        n, n_all = len(joint_actions(self.task)), len(self.task.actions) ** len(self.task.agents)
+        if hindsight_name(self.task) == "hindsight":
+            return f"the best of all {n_all} static settings in hindsight"
+        return f"the best of {n} static settings that all agents share, of {n_all} joint ones"
 
     def to_json(self) -> dict[str, Any]:
         """Return the comparison as JSON types."""

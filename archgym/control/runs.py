@@ -100,7 +100,7 @@ class Run(ABC):
 
     switchable: ClassVar[Mapping[str, str]]
     counters: ClassVar[tuple[Counter, ...]]
-    costs: ClassVar[Mapping[str, str]]
+    costs: ClassVar[Mapping[str, str]] = {}
     counted: tuple[str, ...] = ()
     n_agents: int = 1
     _written: ClassVar[tuple[str, ...]] = ("_run",)

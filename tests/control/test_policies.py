@@ -451,7 +451,7 @@ def test_baseline_of_a_team_is_the_best_of_all_joint_settings() -> None:
     joint, score = hindsight(task, name)
     assert score == min(every.values()) == every[joint]
     found = compare_policies(task, [policy_of("hindsight", task)], n_episodes=1, horizons=())
-    assert "all 81 joint static settings" in found.baseline
+    assert "the best of all 81 static settings" in found.baseline
     assert found.rows[-1].scores[0] == score
 
 
@@ -467,7 +467,7 @@ def test_baseline_of_channels_is_exact_and_that_of_many_cores_is_named_for_what_
     cores = task_of("cpu-cores-3:instructions=1000,episodes=2")
     found = compare_policies(cores, [], n_episodes=1, horizons=())
     assert {row.policy for row in found.rows} == {"look-ahead", "best of 9 equal of 729"}
-    assert "of 729 joint ones, the others were not tried" in found.baseline
+    assert "the best of 9 static settings that all agents share, of 729" in found.baseline
 
 
 def test_look_ahead_sees_the_same_work_whatever_the_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
