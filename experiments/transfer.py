@@ -5,7 +5,8 @@
     python experiments/transfer.py page experiments/data/transfer.csv
 
 The tasks are all 22 workloads of the DRAM simulator, with space `default` and objective
-`balanced`. The recorded runs had a cheaper order of events, `fast`. Each has one earlier study: `auto`, seed 900, 60 evaluations. A workload is
+`balanced`. The recorded runs had a cheaper order of events, `fast`. Each has one earlier study:
+`auto`, seed 900, 60 evaluations. A workload is
 then searched by `auto`, cold or with a prior of the other 21 workloads:
 
 - `near` starts with the best designs of the two most similar workloads, and learns from their

@@ -396,3 +396,9 @@ def test_file_that_changed_since_a_task_was_named_is_refused(tmp_path: Path) -> 
     with pytest.raises(InvalidArgumentError, match="must be the file as it was"):
         Task.make(named, path)
     assert Task.make(named, "bursty-rw").id == "dram/default/bursty-rw/balanced-v0"
+
+
+def test_metrics_replace_the_objective_of_an_id() -> None:
+    task = Task.make("dram/default/stream/low-latency-v0", minimise="power_mw")
+
+    assert [term.metric for term in task.objective.terms] == ["power_mw"]

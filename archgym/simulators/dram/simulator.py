@@ -7,7 +7,7 @@ from typing import Annotated, Any, ClassVar, final
 
 import numpy as np
 
-from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.errors import unknown_name
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
@@ -31,7 +31,6 @@ from archgym.simulators.dram.kernel.mapping import (
 )
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
-    FORMER_OBJECTIVES,
     check_window,
     metrics,
     objectives,
@@ -94,7 +93,6 @@ class DramSimulator(KitSimulator):
     accuracy_percent: ClassVar[Mapping[str, float]] = {"exact": 0.0}
     costs: Mapping[str, str] = COSTS
     relief: Mapping[str, tuple[str, ...]] = RELIEF
-    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
     # On the bursts of `bursty-rw` requests wait for each other, and the bus has time to spare:
     # designs can halve the latency without loss of time or energy. Latency alone, or a workload
     # that saturates the bus, such as `cloud-1`, rewards designs that hold requests back.
@@ -195,28 +193,12 @@ class DramSimulator(KitSimulator):
     def variant(cls, options: Mapping[str, str]) -> tuple[type[Simulator], Mapping[str, str]]:
         """Return the class that simulates a device.
 
-        Tasks that ArchGym 0.2 recorded name a `controller`, which follows from the device.
-
         Raises:
-          UnknownNameError: There is no such device or controller.
-          InvalidArgumentError: The device has another controller, or an option was removed.
+          UnknownNameError: There is no such device.
         """
-        if "extensions" in options:
-            raise InvalidArgumentError(
-                "Option `extensions` was removed, since nothing validated its refreshes. Leave it "
-                "out, or continue the study with ArchGym 0.2."
-            )
-        rest = {name: value for name, value in options.items() if name != "controller"}
-        device, named = options.get("device"), options.get("controller")
-        if named is not None and named not in _CONTROLLERS:
-            raise unknown_name("controller", named, _CONTROLLERS)
-        found = _controller_of(str(device)) if device is not None else named or _CONTROLLERS[0]
-        if named not in (None, found):
-            raise InvalidArgumentError(
-                f"Option `controller` must be left out, since device {device!r} has {found!r}; got "
-                f"{named!r}."
-            )
-        return RamulatorSimulator if found == CONTROLLER else cls, rest
+        device = str(options.get("device") or DEFAULT_DEVICE)
+        is_family = _controller_of(device) == CONTROLLER
+        return RamulatorSimulator if is_family else cls, options
 
     @property
     def capacity_bytes(self) -> int:

@@ -31,8 +31,6 @@ def test_device_decides_the_controller() -> None:
     for device in ("ddr4", "ddr5", "gddr6", "hbm3", "lpddr5", "lpddr5x-8533", "ddr4-2400r"):
         options = {"device": device}
         assert isinstance(make_simulator(DramSimulator, None, None, options), RamulatorSimulator)
-    with pytest.raises(InvalidArgumentError, match="must be left out, since device 'ddr4-2400'"):
-        Task.make("dram", device="ddr4-2400", controller="ramulator")
     with pytest.raises(UnknownNameError, match=r"'ddr5-4800bm'\. Did you mean 'ddr5-4800bn'"):
         Task.make("dram", device="ddr5-4800bm")
 
@@ -64,8 +62,3 @@ def test_option_of_the_other_controller_is_refused() -> None:
 def test_other_version_of_a_device_is_refused() -> None:
     with pytest.raises(InvalidArgumentError, match="must end in -v1"):
         Task.make("dram[device=ddr5]/default/gups/balanced-v0")
-
-
-def test_removed_extensions_say_what_to_do() -> None:
-    with pytest.raises(InvalidArgumentError, match="`extensions` was removed"):
-        Task.make("dram[controller=ramulator,extensions=refresh]/default/gups/balanced-v1")

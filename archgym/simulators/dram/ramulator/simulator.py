@@ -17,7 +17,6 @@ from archgym.simulators.dram.formats.trace import Trace, waits_not_compared
 from archgym.simulators.dram.kernel.currents import energies_pj
 from archgym.simulators.dram.metrics import (
     ENERGY_CAUSES,
-    FORMER_OBJECTIVES,
     PJ_PER_BIT,
     check_window,
     family_metrics,
@@ -131,7 +130,6 @@ class RamulatorSimulator(RowSimulator):
         "activation-rate": ("address_mapping", "scheduler"),
         "turnaround": ("scheduler",),
     }
-    former_objectives: Mapping[str, Objective] = FORMER_OBJECTIVES
     default_objective = "balanced"
     default_workload = "kv-cache-gather"
     exports: Mapping[str, str] = {
@@ -180,7 +178,7 @@ class RamulatorSimulator(RowSimulator):
         """
         self._n_requests = requests
         self.made, self.device = _load(device)
-        self.options = {**self.options, **_recorded_options(self.device)}
+        self.options = {**self.options, "device": self.device}
         self.space = family_space(self.made)
         is_powered = has_energy(self.made)
         self.metrics: tuple[MetricSpec, ...] = family_metrics(
@@ -420,14 +418,3 @@ def _load(device: str) -> tuple[Standard, str]:
         return with_speed_bin(*speed_bins()[device]), device
     made = load_standard(device.partition("#")[0])
     return made, cite_file(device)[1]
-
-
-def _recorded_options(device: str) -> dict[str, str]:
-    """Return the options that identify a device in a task.
-
-    Families and files keep the option `controller`, which ArchGym 0.2 recorded.
-    """
-    if device in speed_bins():
-        return {"device": device}
-    named = {} if device == DEFAULT_FAMILY else {"device": device}
-    return {"controller": CONTROLLER, **named}
