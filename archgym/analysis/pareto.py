@@ -94,7 +94,7 @@ def quick_hypervolume(points: np.ndarray, reference: Sequence[float] | np.ndarra
 
 
 def adrs(found: np.ndarray, exact: np.ndarray) -> float:
-    """Average distance from a reference set: how far a found front lies behind the exact one.
+    """Return the average distance by which a found front lies behind a reference front.
 
     The distance of a design from another is the largest relative loss over the metrics, 0 where
     it loses nothing; each point of the exact front counts with the nearest that was found. So 0.03

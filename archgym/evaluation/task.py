@@ -308,7 +308,7 @@ class Task:
         return Evaluation(values, reason, self.rewards(values, reason), failures)
 
     def rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
-        """Reward of n designs, (n,).
+        """Return the rewards of n designs, (n,).
 
         Args:
           values: (n, w, n_metrics), NaN where a design was not built.
@@ -317,7 +317,7 @@ class Task:
         return self.objective.rewards(values, reason, self.reference, self.metrics, self.weights)
 
     def term_rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
-        """Reward of n designs for each term of the objective alone, (n, n_terms).
+        """Return the rewards of n designs for each term of the objective alone, (n, n_terms).
 
         Args:
           values: As for `rewards`.

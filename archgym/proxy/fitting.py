@@ -215,7 +215,7 @@ class _Learner:
         return tuple(found)
 
     def errors(self, learned: np.ndarray, tested: np.ndarray) -> np.ndarray:
-        """Absolute scaled errors on tested rows, (n, n_metrics), of models of learned ones."""
+        """Return absolute scaled errors, (n, n_metrics), on `tested` of models of `learned`."""
         errors = np.zeros((len(tested), self.targets.shape[1]))
         for metrics, predictor in self.groups(learned):
             expected = predictor.predict(self.features[tested])

@@ -148,7 +148,7 @@ class TaskEvidence:
         return tuple(dict.fromkeys(run.label for run in self.runs if not run.is_draw))
 
     def of(self, label: str) -> list[RunEvidence]:
-        """Run of an agent that have begun."""
+        """Return the runs of an agent that have begun."""
         return [run for run in self.runs if run.label == label and len(run.reward)]
 
     @cached_property

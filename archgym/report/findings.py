@@ -379,7 +379,7 @@ def _fronts(task: TaskEvidence, protocol: Protocol) -> Table:
 
 
 def random_means(task: TaskEvidence) -> dict[str, tuple[float, int]]:
-    """By metric that is minimised or maximised, its mean over random designs, and their number.
+    """Return the mean over random designs of each metric with a goal, and their number.
 
     Over all designs that can be built where there is a table, else over the evaluations of runs of
     agent `random`; empty without either.

@@ -70,7 +70,7 @@ def run_fast(s: Any, d: Any, requests: Any, log: Any, latencies: Any) -> bool:
 
 @inlined
 def _refresh_after(s: Any, d: Any, now: int) -> int:
-    """When the next refresh falls due that is not due yet."""
+    """Return when the next refresh that is not due yet falls due."""
     wake: int = s.refresh_wake
     if wake > now:
         return wake
@@ -110,13 +110,13 @@ def _follow(s: Any, d: Any, requests: Any, latencies: Any, now: int) -> None:
 
 @inlined
 def _next_after(done: int, previous: int, clock: int) -> int:
-    """When a port that was last used at `previous` passes on what was done at `done`."""
+    """Return when a port last used at `previous` passes on what was done at `done`."""
     return done if done > previous else previous + clock
 
 
 @inlined
 def _on_clock(d: Any, time: int) -> int:
-    """When the arbiter, which runs on the memory's clock, sees what the player does."""
+    """Return when the arbiter, which runs on the memory's clock, sees what the player does."""
     if d.first_command == 0:
         return time  # every event lies on the clock
     ceiling: int = (time + d.clock - 1) // d.clock * d.clock
