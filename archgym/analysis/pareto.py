@@ -88,7 +88,7 @@ def hypervolume(points: np.ndarray, reference: Sequence[float] | np.ndarray) -> 
 
 
 def quick_hypervolume(points: np.ndarray, reference: Sequence[float] | np.ndarray) -> float | None:
-    """Return `hypervolume`, or None if so many points and columns could take over 10 s."""
+    """Return `hypervolume`, or None if the points and columns could take over 10 s."""
     n, k = np.shape(points)
     return hypervolume(points, reference) if n ** max(k - 2, 0) <= _MAX_STEPS else None
 

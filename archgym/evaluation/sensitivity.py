@@ -14,6 +14,8 @@ from archgym.evaluation.task import Task
 # Half of them are drawn, half are single changes of the default design, which can be built more
 # often.
 _BATCHES: Final = (4, 16, 64)
+# chosen: fewer designs that can be built show nothing.
+_LEAST: Final = 8
 # chosen: a search begins without the rest of the batches after this time [s].
 _LIMIT_S: Final = 5.0
 
@@ -48,4 +50,4 @@ def unchanged_metrics(task: Task, seed: int = 0) -> tuple[list[str], int]:
                 del sought[name]
         if not sought or time.monotonic() - started > _LIMIT_S:
             break
-    return (list(sought), n) if n else ([], 0)
+    return (list(sought), n) if n >= _LEAST else ([], n)

@@ -131,7 +131,7 @@ class Task:
           values: Values that parameters may have, by name: several, or a text such as ``1..8``.
           measured: File of measurements, with which metrics are calibrated; see `archgym measure`.
           confidence: Probability with which limits are met under the simulator's error; by default
-            0.5, which is its number as it is.
+            0.5, which takes the simulator's number unchanged.
           **options: Further arguments of the simulator, such as ``device="ddr4-2400"``.
 
         Raises:

@@ -26,7 +26,7 @@ from archgym.proxy.trees import TreeEnsemble
 from archgym.proxy.workload_model import Part
 from archgym.spaces.features import Coordinates
 
-# chosen: so many rows rank hyperparameters well enough in seconds.
+# chosen: this many rows rank hyperparameters well enough in seconds.
 _SEARCH_ROWS = 3000
 _SEARCH_TREES = 15
 _N_FOLDS = 3

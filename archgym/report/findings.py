@@ -39,7 +39,7 @@ REPORT_MARK = '{\n "protocol": {'
 """First bytes of a report's JSON, by which a later report knows that it may replace the file."""
 SCORES_MARK = "agent,runs,IQM score"
 """First bytes of a report's scores.csv."""
-# chosen: profiles look smooth with so many.
+# chosen: this many points make smooth profiles.
 THRESHOLDS = np.linspace(-0.5, 1.0, 61)
 
 
@@ -314,7 +314,7 @@ def _budgets(task: TaskEvidence, protocol: Protocol) -> Table:
         missing = [None] * (len(budgets) - len(fitting))
         rows.append(("random search, exact mean", None, *means, *missing))
     columns = ("agent", "runs", *(f"{budget:,}" for budget in budgets))
-    note = "Median over the runs of the best reward so far, after so many evaluations."
+    note = "Median over the runs of the best reward so far, after a number of evaluations."
     title = "Best reward at budgets"
     return Table(f"budgets {task.label}", title, columns, tuple(rows), note, 4)
 

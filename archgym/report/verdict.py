@@ -81,9 +81,9 @@ def shared_tasks(
     return [x for x, _ in pairs], [y for _, y in pairs]
 
 
-# chosen: so many lines do not bury the verdict.
+# chosen: this many lines do not bury the verdict.
 _SHOWN_DAMAGED = 10
-# chosen: so many agents show what is wrong.
+# chosen: this many agents show what is wrong.
 _SHOWN_SEEDS = 4
 
 

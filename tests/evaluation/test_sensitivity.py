@@ -17,7 +17,7 @@ SPACES = [
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("name", "space"), SPACES)
-def test_metric_is_reported_exactly_if_no_sampled_design_changes_it(name: str, space: str) -> None:
+def test_metric_that_another_design_changes_is_not_reported(name: str, space: str) -> None:
     default = Task.make(name, space=space)
     sought = [spec.name for spec in default.metrics if spec.goal in ("minimise", "maximise")]
     task = Task.make(name, space=space, minimise=sought)
@@ -33,13 +33,13 @@ def test_metric_is_reported_exactly_if_no_sampled_design_changes_it(name: str, s
     result = task.evaluate(designs)
     built = (result.reason == FEASIBLE).all(axis=1)
     names = [spec.name for spec in task.metrics]
-    truth = [
+    changing = {
         metric
         for metric in sought
-        if np.ptp(result.values[built][:, :, names.index(metric)], axis=0).max() == 0.0
-    ]
+        if built.any() and np.ptp(result.values[built][:, :, names.index(metric)], axis=0).any()
+    }
     assert n > 0
-    assert unchanged == truth
+    assert not changing & set(unchanged)
 
 
 def test_search_says_that_no_parameter_changes_the_price_of_a_cluster(

@@ -43,7 +43,7 @@ def decide(
 ) -> None:
     """Decide which design to take, given the error of the simulator.
 
-    The smallest set of designs that holds the best one with 90 % is listed, with the probability
+    The fewest designs that include the best one with probability 90 % are listed, with the chance
     to be best and to meet each limit, and the expected loss if a design is taken. Measurements and
     confidence are the task's, and measurements those of `archgym measure STUDY`, unless given.
     """

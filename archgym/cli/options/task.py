@@ -189,7 +189,7 @@ class ErrorOptions:
         typer.Option(
             "--confidence",
             help="Probability with which limits are met under the simulator's error "
-            "(default: 0.5, its number as it is).",
+            "(default: 0.5, which takes the simulator's number unchanged).",
             min=0.5,
             max=0.999,
         ),
