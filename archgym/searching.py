@@ -23,6 +23,7 @@ from archgym.evaluation.executor import Executor, executor_for, within
 from archgym.evaluation.external import RunningPrograms
 from archgym.evaluation.function import FunctionSimulator, OutsideSimulator
 from archgym.evaluation.objective import Objective
+from archgym.evaluation.sensitivity import unchanged_metrics
 from archgym.evaluation.simulator import Simulator
 from archgym.evaluation.task import Task
 from archgym.evaluation.task_choices import WorkloadChoice
@@ -354,6 +355,15 @@ def suited_settings(
     if folder is not None and (Path(folder) / STUDY_NAME).is_file():
         recorded = read_header(Path(folder))
         suited = {k: v for k, v in recorded.hyperparameters.items() if k in kind.suited_names}
+    if recorded is None:
+        names, n_tried = unchanged_metrics(task)
+        for name in names:
+            logger.warning(
+                "Metric %r is the same on %d tried designs, so no parameter of this space seems "
+                "to change it. Choose another metric, space or option.",
+                name,
+                n_tried,
+            )
     if not start and not warm_start:
         uses = kind.uses_portfolio and prior
         shipped = shipped_designs(task.simulator.name, task.space) if uses else ()

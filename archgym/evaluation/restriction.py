@@ -164,7 +164,8 @@ def hold(
     Args:
       simulator: The whole one, or one that holds other parameters.
       fixed: Value by parameter.
-      values: Values by parameter: several, or a text such as ``4|8`` or ``1..4``.
+      values: Values by parameter: several, or a text such as ``4|8``, ``1..4`` or ``!4``, which
+        is all but 4.
       limits: Limits on parameters, such as ``<=8``, by parameter.
 
     Raises:
@@ -387,7 +388,12 @@ def _widened(simulator: Simulator, values: Mapping[str, Sequence[Value]]) -> Sim
 
 def _given(parameter: Parameter, values: Any) -> tuple[Value, ...]:
     """Return the values that a caller gave, as texts or as they are."""
-    if isinstance(values, str):
+    if isinstance(values, str) and values.startswith("!"):
+        if not is_listed(parameter):
+            raise InvalidArgumentError(f"`{parameter.name}` has too many values for all but some.")
+        left_out = _given(parameter, values[1:])
+        values = [v for v in map(parameter.value, range(parameter.size)) if v not in left_out]
+    elif isinstance(values, str):
         # Of a comma list or one that a space's name states; an order may have commas itself.
         return values_in(parameter, values.replace(",", "|") if is_listed(parameter) else values)
     if not isinstance(values, Iterable):

@@ -36,7 +36,7 @@ _COLUMNS = (
 )
 RESERVED_NAMES: Final = frozenset(_COLUMNS.split())
 """Names that no metric may have: columns of data frames and datasets."""
-# chosen: so many designs and their metrics fit a processor's cache; more at once is slower.
+# chosen: this many designs and their metrics fit a processor's cache; more at once is slower.
 _PIECE = 2**14
 
 

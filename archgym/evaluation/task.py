@@ -130,7 +130,7 @@ class Task:
           values: Values that parameters may have, by name: several, or a text such as ``1..8``.
           measured: File of measurements, with which metrics are calibrated; see `archgym measure`.
           confidence: Probability with which limits are met under the simulator's error; by default
-            0.5, which is its number as it is.
+            0.5, which takes the simulator's number unchanged.
           **options: Further arguments of the simulator, such as ``device="ddr4-2400"``.
 
         Raises:
@@ -312,7 +312,7 @@ class Task:
         return Evaluation(values, reason, self.rewards(values, reason), failures)
 
     def rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
-        """Reward of n designs, (n,).
+        """Return the rewards of n designs, (n,).
 
         Args:
           values: (n, w, n_metrics), NaN where a design was not built.
@@ -321,7 +321,7 @@ class Task:
         return self.objective.rewards(values, reason, self.reference, self.metrics, self.weights)
 
     def term_rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
-        """Reward of n designs for each term of the objective alone, (n, n_terms).
+        """Return the rewards of n designs for each term of the objective alone, (n, n_terms).
 
         Args:
           values: As for `rewards`.

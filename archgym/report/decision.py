@@ -187,7 +187,7 @@ class Decision:
 
     @cached_property
     def alternatives(self) -> tuple[Candidate, ...]:
-        """Smallest set of designs that holds the best one with 90 %, the most likely first.
+        """Fewest designs that include the best one with probability 90 %, likeliest first.
 
         One of designs that are equal in all that counts stands for them.
         """

@@ -27,7 +27,7 @@ _LEAST = 4_000
 _TREES = 64
 # chosen: so few designs to a leaf follow an exact simulator and still smooth over single ones.
 _LEAF = 3
-# chosen: parameters with more values are judged in so many equal parts of their range.
+# chosen: parameters with more values are judged in this many equal parts of their range.
 _MAX_VALUES = 32
 # chosen: pairs among more parameters would take longer than the forest.
 _MAX_KNOBS = 24

@@ -587,7 +587,7 @@ class Study(Closing):
     def ask(self, n: int = 1) -> list[Design]:
         """Return designs for a loop outside to evaluate, which `tell` takes the results of.
 
-        An agent has so many designs in flight as its hyperparameter `batch_size` says, so there
+        The hyperparameter `batch_size` is the number of designs an agent has in flight, so there
         may be fewer than `n`: `auto` gives out one by default, `genetic` eight. `auto` and `few`
         replace each that is told in turn, `genetic` waits for the whole batch. There are none
         where all are given out, or where the study has ended (see `ended`). Designs that were

@@ -97,7 +97,7 @@ class AgentSummary:
         return math.inf if math.isinf(pair[1]) else sum(pair) / 2
 
     def mean(self, name: str) -> float:
-        """Mean over the runs of one of asks, distinct, simulator_s and own_s."""
+        """Return the mean over the runs of one of asks, distinct, simulator_s and own_s."""
         known = [value for value in map(attrgetter(name), self._begun) if value is not None]
         return sum(map(float, known)) / len(known) if known else math.nan
 

@@ -142,9 +142,9 @@ def proof_text(proof: "Proof", task: "Task") -> str:
         return f"the simulator broke on {proof.n_failed:,} of them, which may be better"
     if proof.gave_up(task):
         size = number_text(task.space.size)
-        return f"{size} combinations are too many to evaluate. Hold values, to leave fewer"
+        return f"{size} combinations are too many to evaluate"
     if not math.isfinite(proof.bound):
-        return "nothing is known about the designs that are left"
+        return "any design that is left may be better, since no bound on them is known"
     known = None if proof.indices is None else task.evaluate(proof.indices[None, :]).values[0]
     if known is not None and (missed := task.missed(known)):
         best = f"the best known misses {'; '.join(missed)}"

@@ -436,7 +436,7 @@ class KvSimulator(RowSimulator):
 
 
 def settings_of(form: str, design: Mapping[str, Any]) -> dict[str, str]:
-    """Return a design as the file of a tool; engines that read prompts alone have one of their own.
+    """Return a design as the files of a tool; prefill-only engines get their own file.
 
     Args:
       form: One of `FORMATS`.

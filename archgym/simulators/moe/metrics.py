@@ -241,7 +241,7 @@ def _of_links(run: Run, model: MoeModel, serving: Serving) -> dict[str, float]:
 
 
 def _memory_bytes(run: Run, serving: Serving) -> float:
-    """Weights, buffers and what a step needs, and the most keys and values that were held."""
+    """Return the bytes of weights, buffers, a step, and the most keys and values held."""
     held = run.counters["peak_context"] / serving.data * run.plan.kv_bytes
     return run.plan.weight_bytes + held
 
