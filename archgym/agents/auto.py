@@ -35,8 +35,9 @@ _RANK_WORTH: Final = 0.3
 _ASK_S: Final = 0.008
 _ASK_S_PER_PARAMETER: Final = 1e-4
 _CHILD_S: Final = 1e-4
-# chosen: nobody minds some seconds of thinking, however cheap evaluations are.
-_FREE_S: Final = 4.0
+# chosen: nobody minds some seconds of thinking, however cheap evaluations are: 200 evaluations of
+# a system with 175 parameters take 5 s.
+_FREE_S: Final = 10.0
 # chosen: evaluations below this time [s] are cheap; their searches are long.
 _CHEAP_S: Final = 1e-3
 # chosen: children of the crowd at once, so that asking costs little.
@@ -46,6 +47,10 @@ _CROWD: Final = 64
 # optimum. Where there is no better one, the island costs them at most half of the evaluations.
 _ISLAND_SHARE: Final = 0.25
 _STUCK_SHARE: Final = 0.5
+# chosen: share of the evaluations that try single changes of the best design while the search is
+# stuck. Earlier, models know better which to try: from the twelfth or the 24th evaluation in vain
+# on, searches were slower.
+_POLISH: Final = 0.25
 # chosen: results of the island without a best of its own after which it starts again: ten times the
 # population of `genetic`, and what stops the opening of `few`.
 _RESTARTED_AFTER: Final[dict[type, int]] = {GeneticAgent: 120, FewAgent: 48}
@@ -132,6 +137,23 @@ class _Island:
 
 
 @final
+class _Changes:
+    """Single changes of the best design, one of each parameter, the most promising first."""
+
+    def __init__(self, few: FewAgent) -> None:
+        self._few = few
+        self._tried: set[int] = set()
+
+    def restart(self) -> None:
+        """Begin with all parameters again, since there is a new best design."""
+        self._tried.clear()
+
+    def ask(self) -> np.ndarray:
+        """Return the next change, (1, n_parameters); none where all are known."""
+        return self._few.ask_change(self._tried)
+
+
+@final
 class AutoAgent(Agent):
     """Starts with `few`, then gives evaluations to the method that earned them.
 
@@ -146,6 +168,11 @@ class AutoAgent(Agent):
       optimum that the others are stuck in. It has a quarter of the evaluations, and half of them
       while the search is stuck. It starts again when it is stuck itself. New searches have `few`
       there, unless models have to share the time.
+
+    With `polish`, that share of the evaluations of a stuck search tries single changes of the best
+    design, one of each parameter, the most promising first. Models may be wrong about a change that
+    nobody has tried. A new best design has all its changes open again. New searches have a quarter.
+    Agents do not know the budget, so these cannot be the last evaluations of a search as such.
 
     With a `batch_size` of q, each design is proposed from the results of all but the q - 1 before
     it, in the order of asking, as `few` does. The island waits for all of its own.
@@ -168,7 +195,7 @@ class AutoAgent(Agent):
     batch = "batch"
     uses_prior = True
     uses_portfolio = True
-    suited_names = ("batch_size", "thinking", "island")
+    suited_names = ("batch_size", "thinking", "island", "polish")
 
     def __init__(
         self,
@@ -205,6 +232,15 @@ class AutoAgent(Agent):
             ),
             Within(0.01, 1.0),
         ] = 1.0,
+        polish: Annotated[
+            float,
+            Ordinal(
+                name="polish",
+                levels=(0.0, 0.1, 0.25, 0.5),
+                doc="Share of evaluations that try single changes of the best design.",
+            ),
+            Within(0.0, 1.0),
+        ] = 0.0,
     ) -> None:
         """Set up the methods."""
         self._thinking = check_number("thinking", thinking, 0.01, 1.0)
@@ -223,6 +259,9 @@ class AutoAgent(Agent):
         self._island: _Island | None = _Island(space, seed + 2, kind)
         self._is_island_waiting = False
         self._debt = 0.0
+        self._polish = check_number("polish", polish, 0.0, 1.0)
+        self._changes = _Changes(self._few)
+        self._changes_due = 0.0
         self._in_vain = 0
         self._credit = [0.0] * len(self._members)
         self._weight = [0.0] * len(self._members)
@@ -238,19 +277,28 @@ class AutoAgent(Agent):
         methods = self._methods()
         while True:
             n = sum(len(designs) for _, designs in asked)
-            while n < self._batch_size and (method := next(methods, None)) is not None:
-                designs = method.ask()
-                if not len(designs):
-                    self._remove(method)
-                    continue
+            while n < self._batch_size and (found := self._next(methods)) is not None:
+                method, designs = found
                 n += len(designs)
-                asked.append((method, designs))
+                asked.append(found)
                 self._announce(method, designs)
                 expect(evaluate, designs)
             if not asked:
                 return
             method, designs = asked.popleft()
             self._learn(method, evaluate(designs))
+
+    def _next(self, methods: "Iterator[_Method | None]") -> "tuple[_Method, np.ndarray] | None":
+        """Return the method that asks next with its designs; None if it waits, or none has any."""
+        if self._changes_due >= 1.0 and self._few in self._members:
+            self._changes_due -= 1.0
+            if self._thinker() is self._few and len(designs := self._changes.ask()):
+                return self._changes, designs
+        while (method := next(methods, None)) is not None:
+            if len(designs := method.ask()):
+                return method, designs
+            self._remove(method)
+        return None
 
     def _methods(self) -> "Iterator[_Method | None]":
         """Yield the method of each next ask; None where it has to wait for results."""
@@ -293,8 +341,8 @@ class AutoAgent(Agent):
     def suited(cls, task: "Task", workers: int) -> dict[str, Any]:
         """Return one design in flight for each worker, or half the time where they are cheap."""
         if task.simulator.evaluation_s * len(task.workloads) < _CHEAP_S:
-            return {"thinking": 0.5}
-        return {"island": "few", **FewAgent.suited(task, workers)}
+            return {"thinking": 0.5, "polish": _POLISH}
+        return {"island": "few", "polish": _POLISH, **FewAgent.suited(task, workers)}
 
     def take_prior(self, prior: Prior) -> None:
         for member in self._bred():
@@ -338,6 +386,11 @@ class AutoAgent(Agent):
             is_best = reward > self._best
             self._best = max(self._best, reward)
             self._in_vain = 0 if is_best else self._in_vain + 1
+            if is_best:
+                self._changes.restart()
+                self._changes_due = 0.0
+            elif self._in_vain >= self._patience:
+                self._changes_due += self._polish
             if index >= 0:
                 worth = 1.0 if is_best else self._worth(reward)
                 self._credit[index] = _FADING * self._credit[index] + worth
@@ -367,7 +420,7 @@ class AutoAgent(Agent):
 
 
 _Member = FewAgent | GeneticAgent
-_Method = _Member | _Island
+_Method = _Member | _Island | _Changes
 
 
 def _known(trials: Trials) -> Prior:

@@ -171,6 +171,7 @@ def test_search_warns_of_workers_that_the_agent_leaves_idle(archgym: Archgym) ->
     assert read_study("auto").header.hyperparameters == {
         "batch_size": 3,
         "island": "few",
+        "polish": 0.25,
     }
     assert "idle" not in in_flight.err
     assert "'auto' proposes one design at a time, so 2 of 3 workers are idle" in idle.err
