@@ -137,23 +137,6 @@ class _Island:
 
 
 @final
-class _Changes:
-    """Single changes of the best design, one of each parameter, the most promising first."""
-
-    def __init__(self, few: FewAgent) -> None:
-        self._few = few
-        self._tried: set[int] = set()
-
-    def restart(self) -> None:
-        """Begin with all parameters again, since there is a new best design."""
-        self._tried.clear()
-
-    def ask(self) -> np.ndarray:
-        """Return the next change, (1, n_parameters); none where all are known."""
-        return self._few.ask_change(self._tried)
-
-
-@final
 class AutoAgent(Agent):
     """Starts with `few`, then gives evaluations to the method that earned them.
 
@@ -260,7 +243,7 @@ class AutoAgent(Agent):
         self._is_island_waiting = False
         self._debt = 0.0
         self._polish = check_number("polish", polish, 0.0, 1.0)
-        self._changes = _Changes(self._few)
+        self._changed: set[int] = set()
         self._changes_due = 0.0
         self._in_vain = 0
         self._credit = [0.0] * len(self._members)
@@ -273,7 +256,7 @@ class AutoAgent(Agent):
         if self._island is not None:
             self._island.begin(task)
         self._evaluation_s = task.simulator.evaluation_s * len(task.workloads)
-        asked: deque[tuple[_Method, np.ndarray]] = deque()
+        asked: deque[_Ask] = deque()
         methods = self._methods()
         while True:
             n = sum(len(designs) for _, designs in asked)
@@ -288,12 +271,13 @@ class AutoAgent(Agent):
             method, designs = asked.popleft()
             self._learn(method, evaluate(designs))
 
-    def _next(self, methods: "Iterator[_Method | None]") -> "tuple[_Method, np.ndarray] | None":
-        """Return the method that asks next with its designs; None if it waits, or none has any."""
+    def _next(self, methods: "Iterator[_Method | None]") -> "_Ask | None":
+        """Return the next ask; None while all methods wait, or where none has a design."""
         if self._changes_due >= 1.0 and self._few in self._members:
             self._changes_due -= 1.0
-            if self._thinker() is self._few and len(designs := self._changes.ask()):
-                return self._changes, designs
+            is_few = self._thinker() is self._few
+            if is_few and len(designs := self._few.ask_change(self._changed)):
+                return None, designs
         while (method := next(methods, None)) is not None:
             if len(designs := method.ask()):
                 return method, designs
@@ -328,7 +312,7 @@ class AutoAgent(Agent):
         self._thought_s += self._ask_s
         return self._few
 
-    def _announce(self, asker: "_Method", designs: np.ndarray) -> None:
+    def _announce(self, asker: "_Method | None", designs: np.ndarray) -> None:
         """Tell the methods which designs are in flight."""
         self._is_island_waiting |= asker is self._island
         for member in self._bred():
@@ -365,7 +349,7 @@ class AutoAgent(Agent):
             for of_all in (self._members, self._credit, self._weight):
                 del of_all[index]
 
-    def _learn(self, asker: "_Method", trials: Trials) -> None:
+    def _learn(self, asker: "_Method | None", trials: Trials) -> None:
         """Tell all methods, and credit the one that asked."""
         for member in self._bred():
             if member is asker:
@@ -387,7 +371,7 @@ class AutoAgent(Agent):
             self._best = max(self._best, reward)
             self._in_vain = 0 if is_best else self._in_vain + 1
             if is_best:
-                self._changes.restart()
+                self._changed.clear()
                 self._changes_due = 0.0
             elif self._in_vain >= self._patience:
                 self._changes_due += self._polish
@@ -420,7 +404,9 @@ class AutoAgent(Agent):
 
 
 _Member = FewAgent | GeneticAgent
-_Method = _Member | _Island | _Changes
+_Method = _Member | _Island
+# The method that asks, None for a single change of the best design, and its designs.
+_Ask = tuple[_Method | None, np.ndarray]
 
 
 def _known(trials: Trials) -> Prior:
