@@ -1,5 +1,6 @@
 """`archgym search` and `archgym resume`: an agent's study, journaled in a folder."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -69,6 +70,15 @@ def search(
         ),
     ] = None,
     seed: AgentSeedOption = 0,
+    seeds: Annotated[
+        int,
+        typer.Option(
+            "--seeds",
+            help="Number of searches of --budget each, with seeds from --seed on; the best one is "
+            "reported.",
+            min=1,
+        ),
+    ] = 1,
     hyper: HyperOption = None,
     out: Annotated[
         Path | None,
@@ -117,7 +127,15 @@ def search(
         say(f"Begins with {counted(len(start), 'design')}{of}." if len(start) > n else none)
     # First: a start that fails leaves no folder of a study.
     with how.executor(task) as executor:
-        _run(_create(out, task, agent, settings), executor, None, stop.minutes, how, json)
+        if seeds == 1:
+            _run(_create(out, task, agent, settings), executor, None, stop.minutes, how, json)
+            return
+        results = []
+        for number in range(seed, seed + seeds):
+            place = None if out is None else out / f"seed-{number}"
+            study = _create(place, task, agent, {**settings, "seed": number})
+            results.append(_result(study, executor, None, stop.minutes, how, json))
+        _report_best(results, task, executor, json)
 
 
 def resume(
@@ -228,6 +246,52 @@ def _run(
     how: WorkerOptions,
     is_json: bool,
 ) -> None:
+    known, goal = study.read(), budget or study.budget or 0
+    result = _result(study, executor, budget, minutes, how, is_json)
+    _report(result, study.task, executor, is_json)
+    if not is_json and known.is_complete and result.log.evaluations == known.evaluations:
+        say(
+            "This study is already complete. To extend it, run: "
+            + command_line("archgym", "resume", study.folder, "--budget")
+            + f" {2 * goal}"
+        )
+    _exit_unless_met(result)
+
+
+def _report_best(
+    results: "list[StudyResult]", task: "Task", executor: "Executor", is_json: bool
+) -> None:
+    """Report the best of several searches, and where each of them ended."""
+    from archgym.cli.views.study import best_text
+
+    bests = [result.log.best() for result in results]
+    rewards = [-math.inf if best is None else best.reward for best in bests]
+    row = rewards.index(max(rewards))
+    if not is_json:
+        for result in results:
+            say(f"{result.log.folder}: {best_text(result.log).splitlines()[0]}")
+        n = sum(reward == rewards[row] for reward in rewards)
+        say(f"{n} of {len(results)} searches found the best reward. The best one:")
+    _report(results[row], task, executor, is_json)
+    _exit_unless_met(results[row])
+
+
+def _exit_unless_met(result: "StudyResult") -> None:
+    """Exit with a code of its own where no design meets all limits."""
+    best = result.log.best()
+    if best is None or result.log.missed(best):
+        raise typer.Exit(_INFEASIBLE_CODE)
+
+
+def _result(
+    study: "Study",
+    executor: "Executor",
+    budget: int | None,
+    minutes: float | None,
+    how: WorkerOptions,
+    is_json: bool,
+) -> "StudyResult":
+    """Run a study, and return its result."""
     from archgym.cli.console.progress import StudyProgress
 
     with study:
@@ -253,7 +317,7 @@ def _run(
             with StudyProgress(goal, known) as progress:
                 study.add_callback(progress)
                 study_begins()
-                result = study.run(executor, budget, progress, minutes=minutes)
+                return study.run(executor, budget, progress, minutes=minutes)
         except StorageError as error:
             if SAME_COMMAND not in str(error):
                 raise
@@ -267,16 +331,6 @@ def _run(
             raise StudyInterrupted(
                 f"{interruption} Resume with: {command}", interruption.signal_number
             ) from None
-    _report(result, study.task, executor, is_json)
-    if not is_json and was_complete and result.log.evaluations == evaluations:
-        say(
-            "This study is already complete. To extend it, run: "
-            + command_line("archgym", "resume", study.folder, "--budget")
-            + f" {2 * goal}"
-        )
-    best = result.log.best()
-    if best is None or result.log.missed(best):
-        raise typer.Exit(_INFEASIBLE_CODE)
 
 
 def _say_segment(study: "Study") -> None:
