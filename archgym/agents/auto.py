@@ -47,9 +47,8 @@ _CROWD: Final = 64
 # optimum. Where there is no better one, the island costs them at most half of the evaluations.
 _ISLAND_SHARE: Final = 0.25
 _STUCK_SHARE: Final = 0.5
-# chosen: share of the evaluations that try single changes of the best design while the search is
-# stuck. Earlier, models know better which to try: from the twelfth or the 24th evaluation in vain
-# on, searches were slower.
+# chosen: share of single changes while the search is stuck. Before that, models know better what to
+# try: with changes from the 12th or 24th evaluation in vain on, searches were slower.
 _POLISH: Final = 0.25
 # chosen: results of the island without a best of its own after which it starts again: ten times the
 # population of `genetic`, and what stops the opening of `few`.
@@ -152,10 +151,9 @@ class AutoAgent(Agent):
       while the search is stuck. It starts again when it is stuck itself. New searches have `few`
       there, unless models have to share the time.
 
-    With `polish`, that share of the evaluations of a stuck search tries single changes of the best
-    design, one of each parameter, the most promising first. Models may be wrong about a change that
-    nobody has tried. A new best design has all its changes open again. New searches have a quarter.
-    Agents do not know the budget, so these cannot be the last evaluations of a search as such.
+    With `polish`, that share of a stuck search's evaluations tries single changes of the best design,
+    one of each parameter, the most promising first. New searches have a quarter. Agents do not know
+    the budget, so they cannot keep its last evaluations for this.
 
     With a `batch_size` of q, each design is proposed from the results of all but the q - 1 before
     it, in the order of asking, as `few` does. The island waits for all of its own.

@@ -179,6 +179,22 @@ def test_search_warns_of_workers_that_the_agent_leaves_idle(archgym: Archgym) ->
     assert "idle" not in busy.err
 
 
+def test_several_seeds_are_searched_and_the_best_is_reported(archgym: Archgym) -> None:
+    words = ["search", "plugin", "-w", "light", "-n", "6", "-a", "random"]
+    said = archgym(*words, "--seed", "3", "--seeds", "3", "--out", "several")
+    data = archgym(*words, "--seed", "3", "--seeds", "3", "--json")
+
+    studies = [read_study(Path("several") / f"seed-{seed}") for seed in (3, 4, 5)]
+    bests = [study.best() for study in studies]
+    best = max(bests, key=lambda each: -math.inf if each is None else each.reward)
+    assert best is not None
+    assert [study.header.seed for study in studies] == [3, 4, 5]
+    assert [study.evaluations for study in studies] == [6, 6, 6]
+    assert all(f"several/seed-{seed}: Best reward" in said.out for seed in (3, 4, 5))
+    assert "searches found the best reward" in said.out
+    assert json.loads(data.out)["best"]["reward"] == best.reward
+
+
 def test_looking_for_earlier_designs_is_told(archgym: Archgym) -> None:
     none = archgym("search", "plugin", "-a", "random", "-n", "4", "--warm-start", "auto")
     archgym("search", "plugin", "-a", "random", "-n", "4", "--out", "runs/earlier")

@@ -74,8 +74,7 @@ def search(
         int,
         typer.Option(
             "--seeds",
-            help="Number of searches of --budget each, with seeds from --seed on; the best one is "
-            "reported.",
+            help="Searches of --budget each, with seeds from --seed on; reports the best one.",
             min=1,
         ),
     ] = 1,
@@ -127,12 +126,9 @@ def search(
         say(f"Begins with {counted(len(start), 'design')}{of}." if len(start) > n else none)
     # First: a start that fails leaves no folder of a study.
     with how.executor(task) as executor:
-        if seeds == 1:
-            _run(_create(out, task, agent, settings), executor, None, stop.minutes, how, json)
-            return
         results = []
         for number in range(seed, seed + seeds):
-            place = None if out is None else out / f"seed-{number}"
+            place = out / f"seed-{number}" if out is not None and seeds > 1 else out
             study = _create(place, task, agent, {**settings, "seed": number})
             results.append(_result(study, executor, None, stop.minutes, how, json))
         _report_best(results, task, executor, json)
@@ -189,7 +185,13 @@ def resume(
         study.close()
         raise
     with executor:
-        _run(study, executor, budget, stop.minutes, how, json)
+        known, goal = study.read(), budget or study.budget or 0
+        result = _result(study, executor, budget, stop.minutes, how, json)
+        more = ""
+        if known.is_complete and result.log.evaluations == known.evaluations:
+            command = command_line("archgym", "resume", folder, "--budget", str(2 * goal))
+            more = f"This study is already complete. To extend it, run: {command}"
+        _report_best([result], study.task, executor, json, more)
 
 
 def _set_rules(study: "Study", stop: StopOptions, are_dropped: bool) -> None:
@@ -238,48 +240,24 @@ def _create(out: Path | None, task: "Task", agent: str, settings: Mapping[str, A
     raise AssertionError("run_folders ends by an error")
 
 
-def _run(
-    study: "Study",
-    executor: "Executor",
-    budget: int | None,
-    minutes: float | None,
-    how: WorkerOptions,
-    is_json: bool,
-) -> None:
-    known, goal = study.read(), budget or study.budget or 0
-    result = _result(study, executor, budget, minutes, how, is_json)
-    _report(result, study.task, executor, is_json)
-    if not is_json and known.is_complete and result.log.evaluations == known.evaluations:
-        say(
-            "This study is already complete. To extend it, run: "
-            + command_line("archgym", "resume", study.folder, "--budget")
-            + f" {2 * goal}"
-        )
-    _exit_unless_met(result)
-
-
 def _report_best(
-    results: "list[StudyResult]", task: "Task", executor: "Executor", is_json: bool
+    results: "list[StudyResult]", task: "Task", executor: "Executor", is_json: bool, more: str = ""
 ) -> None:
-    """Report the best of several searches, and where each of them ended."""
+    """Report the best of some searches, and where each of several ended."""
     from archgym.cli.views.study import best_text
 
     bests = [result.log.best() for result in results]
     rewards = [-math.inf if best is None else best.reward for best in bests]
     row = rewards.index(max(rewards))
-    if not is_json:
+    if not is_json and len(results) > 1:
         for result in results:
             say(f"{result.log.folder}: {best_text(result.log).splitlines()[0]}")
         n = sum(reward == rewards[row] for reward in rewards)
         say(f"{n} of {len(results)} searches found the best reward. The best one:")
     _report(results[row], task, executor, is_json)
-    _exit_unless_met(results[row])
-
-
-def _exit_unless_met(result: "StudyResult") -> None:
-    """Exit with a code of its own where no design meets all limits."""
-    best = result.log.best()
-    if best is None or result.log.missed(best):
+    if more and not is_json:
+        say(more)
+    if (best := bests[row]) is None or results[row].log.missed(best):
         raise typer.Exit(_INFEASIBLE_CODE)
 
 
