@@ -151,9 +151,9 @@ class AutoAgent(Agent):
       while the search is stuck. It starts again when it is stuck itself. New searches have `few`
       there, unless models have to share the time.
 
-    With `polish`, that share of a stuck search's evaluations tries single changes of the best design,
-    one of each parameter, the most promising first. New searches have a quarter. Agents do not know
-    the budget, so they cannot keep its last evaluations for this.
+    With `polish`, that share of a stuck search's evaluations is for single changes of the best
+    design, one of each parameter, the most promising first. New searches have a quarter. Agents do
+    not know the budget, so they cannot keep its last evaluations for this.
 
     With a `batch_size` of q, each design is proposed from the results of all but the q - 1 before
     it, in the order of asking, as `few` does. The island waits for all of its own.

@@ -1,6 +1,7 @@
 """Start designs, earlier studies and rules to stop on the command line."""
 
 import json
+import math
 from pathlib import Path
 
 import pytest
