@@ -52,9 +52,9 @@ from archgym.spaces.design import Design
 from archgym.spaces.expression import P
 
 _Outcome = Metrics | str
-# chosen: results of this many designs of parts take some ten megabytes.
 # chosen: the largest number whose square is one too.
 _MOST: Final = 1e154
+# chosen: results of this many designs of parts take some ten megabytes.
 _REMEMBERED: Final = 2**14
 # chosen: simulators with options that results of other parts decide.
 _MADE: Final = 256
