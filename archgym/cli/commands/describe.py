@@ -188,7 +188,7 @@ def _values(option: "DeclaredOption") -> str:
     is_none = default in (None, "") or (is_number and not limits.low <= default <= limits.high)
     if is_none and not limits.word:
         return text
-    shown = limits.word or option.text(default, default)
+    shown = limits.word or option.text(default)
     if limits.word or option.kind is bool or shown in limits.names:
         return re.sub(rf"(?<!\S){re.escape(shown)}(?=,| or |$)", f"{shown}*", text, count=1)
     return f"{text} (default: {shown})"

@@ -302,7 +302,7 @@ class ClusterSimulator(RowSimulator):
             values["npu"] = replace(values.get("npu", self.cluster.npu), **self._rates)
         if "quirks" in self.options:
             values["sane"] = True
-        return values | _NETWORKS[self.fidelity]
+        return {**values, **_NETWORKS[self.fidelity]}
 
     def _build(self, design: Mapping[str, Any], model: Model) -> Built:
         return build(self.values_of(design), self.cluster, model, self._efficiency)
