@@ -130,6 +130,7 @@ class FunctionComposition(Composition):
             default_objective=next(iter(aims)),
             evaluation_s=sum(part.spec.evaluation_s for part in parts.values()),
             holds_interpreter=True,
+            is_measured=True,
         )
         self.own_reasons, self.links = tuple(reasons), dict(links)
         self._couple, self._code = couple, code_of(couple)

@@ -41,6 +41,7 @@ from archgym.evaluation.capabilities import (
     results_without,
     widened,
 )
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.options import (
     DeclaredOption,
@@ -56,17 +57,28 @@ from archgym.evaluation.simulator import (
     Simulator,
     Workload,
     default_workload,
+    laws_of,
     simulator_class,
     simulator_names,
 )
 from archgym.spaces.design import Design
+from archgym.spaces.expression import P
 
 _Outcome = Metrics | str
+# chosen: the largest number whose square is one too.
+_MOST: Final = 1e154
 # chosen: results of this many designs of parts take some ten megabytes.
 _REMEMBERED: Final = 2**14
 # chosen: simulators with options that results of other parts decide.
 _MADE: Final = 256
 _CHOICES: Final = ("space", "fidelity")
+_QUANTITIES: Final[Mapping[str, tuple[str, Mapping[str, float]]]] = {
+    "energy": ("uJ", {"pJ": 1e-6, "nJ": 1e-3, "uJ": 1.0, "mJ": 1e3, "J": 1e6, "kJ": 1e9}),
+    "power": ("mW", {"mW": 1.0, "W": 1e3, "kW": 1e6}),
+    "area": ("mm2", {"mm2": 1.0}),
+    "dollars": ("$", {"$": 1.0}),
+}
+"""Quantities that add up over parts: unit of the sum, and those of parts in it."""
 
 
 @final
@@ -252,6 +264,10 @@ class Composition(Simulator):
     own_reasons: tuple[str, ...] = ()
     """Reasons of the composition, beyond those of its parts, why a design cannot be built."""
 
+    apart: ClassVar[Mapping[str, str]] = {}
+    """Quantities of parts that do not add up, such as energies of different work, with the
+    reason."""
+
     def __init__(self, space: str = "default", fidelity: str = "", **options: str) -> None:
         """Make the parts.
 
@@ -307,6 +323,7 @@ class Composition(Simulator):
             places = np.array([part.space.names.index(own) for own in kept], dtype=np.int64)
             self._columns[name] = (slice(start, start + len(kept)), places)
             start += len(kept)
+        sums, self.not_summed = self._sums()
         specs = {name: part.spec for name, part in parts.items()}
         self.spec = self.spec.completed(
             space=joint_space("default", spaces, (self.__doc__ or "").strip().split("\n")[0]),
@@ -316,6 +333,7 @@ class Composition(Simulator):
             },
             metrics=(
                 *self.joint_metrics,
+                *sums,
                 *(metric for n, spec in specs.items() for metric in part_metrics(n, spec.metrics)),
             ),
             model_reasons=(
@@ -333,6 +351,33 @@ class Composition(Simulator):
             exports={within(n, f): text for n, s in specs.items() for f, text in s.exports.items()},
             default_workload=default_workload(parts[self.lead]),
         )
+
+    def _sums(self) -> tuple[list[MetricSpec], dict[str, str]]:
+        """Return sums of quantities that all parts have, and why others have none, by quantity.
+
+        The composition's own metric of a quantity stands for its sum.
+        """
+        sums: list[MetricSpec] = []
+        missing: dict[str, str] = dict(self.apart)
+        for quantity, (unit, factors) in _QUANTITIES.items():
+            if quantity in missing or _total(self.joint_metrics, quantity):
+                continue
+            found = {name: _total(part.metrics, quantity) for name, part in self.parts.items()}
+            lacking = [name for name, spec in found.items() if spec is None]
+            if lacking:
+                missing[quantity] = (
+                    f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} none"
+                )
+                continue
+            terms = [factors[s.unit] * P(within(n, s.name)) for n, s in found.items() if s]
+            name = "total_" + (quantity if unit == "$" else f"{quantity}_{unit.lower()}")
+            doc = f"Sum over the parts {', '.join(self.parts)}."
+            sums.append(
+                MetricSpec(
+                    name, unit, "minimise", 1e-3, doc, sum(terms[1:], terms[0]), identifies=False
+                )
+            )
+        return sums, missing
 
     @classmethod
     def option_names(cls) -> tuple[str, ...]:
@@ -395,6 +440,13 @@ class Composition(Simulator):
         """
         del workload
         return np.full((len(indices), len(self.metrics)), np.nan)
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of the first part; runs of parts are held to their own as they happen."""
+        lead = self.parts[self.lead]
+        own = {spec.name: column[within(self.lead, spec.name)] for spec in lead.metrics}
+        found = laws_of(lead, self.of_part(self.lead, indices), own, workload)
+        return {f"{self.lead}: {text}": law for text, law in found.items()}
 
     @property
     def n_part_runs(self) -> int:
@@ -512,9 +564,11 @@ class Composition(Simulator):
             )
         values = [found[spec.name] for spec in self.spec.simulated_metrics]
         for spec, value in zip(self.spec.simulated_metrics, values, strict=True):
-            if not isinstance(value, int | float | np.number):
+            # A larger number has no finite square, and products of metrics are metrics too.
+            if not isinstance(value, int | float | np.number) or not abs(value) < _MOST:
                 raise SimulatorError(
-                    f"`couple` of {self.name!r} must return numbers; {spec.name} is {value!r}."
+                    f"`couple` of {self.name!r} must return numbers below {_MOST:g} in size; "
+                    f"{spec.name} is {value!r:.40}."
                 )
         return [float(value) for value in values]
 
@@ -562,6 +616,16 @@ def recorded_choices(made: Simulator) -> dict[str, str]:
     """Return the choices that make a part's simulator again: options, space and fidelity."""
     space = split_space(made.space.name)[0] or made.spec.space_names[0]
     return {**made.options, "space": space, "fidelity": made.fidelity}
+
+
+def _total(specs: Sequence[MetricSpec], quantity: str) -> MetricSpec | None:
+    """Return the metric that is the whole of a quantity; None if there is none."""
+    factors = _QUANTITIES[quantity][1]
+    for spec in specs:
+        stem = spec.name.removeprefix("total_").removeprefix("mean_")
+        if spec.unit in factors and (stem == quantity or stem.rpartition("_")[0] == quantity):
+            return spec
+    return None
 
 
 def _all(groups: Any) -> tuple[Any, ...]:

@@ -11,7 +11,7 @@ from gymnasium import spaces
 from archgym.envs.design import check_render_mode
 from archgym.envs.episodes import Episodes, design_info, info_text
 from archgym.envs.formulation import require_whole
-from archgym.envs.registration import CONTROL, TEAMS, environment_id, task_of
+from archgym.envs.registration import control_ids, environment_id, task_of
 from archgym.errors import (
     ArchGymError,
     BudgetExhausted,
@@ -388,14 +388,14 @@ def parallel(task: Task | str = "archgym/Dram-v0", *arguments: Any, **choices: A
         `archgym/DramControl-v0` for `channels`, 2 by default.
       *arguments: Further arguments of the environment; so are `choices`.
     """
-    if isinstance(task, str) and task in CONTROL:
+    if isinstance(task, str) and (control := control_ids().get(task)):
         from archgym.envs.control_team import ParallelControlEnv
 
-        if task not in TEAMS:
+        if control.team is None:
             raise InvalidArgumentError(
                 f"`task` must have several agents; {task!r} has one. Use `gymnasium.make`."
             )
-        name, agents = TEAMS[task]
+        name, agents = control.team
         known = {agents, *signature(ParallelControlEnv).parameters} - {"task"}
         check_known("argument", choices, known)
         return ParallelControlEnv(f"{name}-{choices.pop(agents, 2)}", *arguments, **choices)

@@ -15,20 +15,8 @@ if TYPE_CHECKING:
     from importlib.machinery import ModuleSpec
     from types import ModuleType
 
+    from archgym.control.declaration import Control
     from archgym.evaluation.task import Task
-
-
-CONTROL = {
-    "archgym/DramControl-v0": "dram-locality",
-    "archgym/CpuControl-v0": "cpu-mixture",
-    "archgym/MoeControl-v0": "moe-bursts",
-}
-"""Default task of each environment of control, by id."""
-TEAMS = {
-    "archgym/DramControl-v0": ("dram-channels", "channels"),
-    "archgym/CpuControl-v0": ("cpu-cores", "cores"),
-}
-"""Start of the name of its tasks for teams, and what there are several of, by id."""
 
 
 def environment_id(simulator: str, version: int) -> str:
@@ -62,12 +50,19 @@ def environment_ids() -> dict[str, str]:
     return found
 
 
+def control_ids() -> "dict[str, Control]":
+    """Return what simulators declare of control, by the id of their environment."""
+    from archgym.control.declaration import controls
+
+    return {environment_id(f"{name}_control", 0): each for name, each in controls().items()}
+
+
 def register_all() -> None:
     """Register the environment of every simulator, where it is not registered yet."""
     import gymnasium
 
     present = {env_id: {"task": name} for env_id, name in environment_ids().items()}
-    control = {i: {"task": t, "domain": t.partition("-")[0]} for i, t in CONTROL.items()}
+    control = {i: {"task": c.default, "domain": c.simulator} for i, c in control_ids().items()}
     batch = "archgym.envs.batch:DesignVectorEnv"
     for environments, entry, vector in (
         (present, "archgym.envs.design:DesignEnv", batch),

@@ -38,12 +38,14 @@ from archgym.evaluation.capabilities import (
     simulated_without,
     widened,
 )
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import (
     FEASIBLE,
     BatchResult,
     Simulator,
     Workload,
     check_values,
+    laws_of,
 )
 from archgym.spaces.parameter import Categorical, Factorisation, Parameter, Permutation, Value
 from archgym.spaces.space import DesignSpace
@@ -169,7 +171,8 @@ def hold(
     Args:
       simulator: The whole one, or one that holds other parameters.
       fixed: Value by parameter.
-      values: Values by parameter: several, or a text such as ``4|8`` or ``1..4``.
+      values: Values by parameter: several, or a text such as ``4|8``, ``1..4`` or ``!4``, which
+        is all but 4.
       limits: Limits on parameters, such as ``<=8``, by parameter.
 
     Raises:
@@ -342,6 +345,10 @@ class RestrictedSimulator(WrappedSimulator):
         """Refuse results that break the model's own invariants."""
         check_values(self.inner, values, workload)
 
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return the whole simulator's laws of conservation."""
+        return laws_of(self.inner, self._of_inner(indices), column, workload)
+
     def _of_inner(self, indices: np.ndarray) -> np.ndarray:
         """Return designs as canonical index vectors of the whole space."""
         return self.inner.space.canonical(self.in_whole(indices))
@@ -384,7 +391,12 @@ def bare(simulator: Simulator) -> Simulator:
 
 def _given(parameter: Parameter, values: Any) -> tuple[Value, ...]:
     """Return the values that a caller gave, as texts or as they are."""
-    if isinstance(values, str):
+    if isinstance(values, str) and values.startswith("!"):
+        if not is_listed(parameter):
+            raise InvalidArgumentError(f"`{parameter.name}` has too many values for all but some.")
+        left_out = _given(parameter, values[1:])
+        values = [v for v in map(parameter.value, range(parameter.size)) if v not in left_out]
+    elif isinstance(values, str):
         # Of a comma list or one that a space's name states; an order may have commas itself.
         return values_in(parameter, values.replace(",", "|") if is_listed(parameter) else values)
     if not isinstance(values, Iterable):

@@ -10,6 +10,7 @@ import numpy as np
 
 from archgym.checks import check_line
 from archgym.errors import InvalidArgumentError, SimulatorError
+from archgym.evaluation.conservation import Columns, Laws, hold_to
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.spec import SimulatorSpec
 from archgym.runtime.plugins import load, registered
@@ -25,7 +26,7 @@ _COLUMNS = (
 )
 RESERVED_NAMES: Final = frozenset(_COLUMNS.split())
 """Names that no metric may have: columns of data frames and datasets."""
-# chosen: so many designs and their metrics fit a processor's cache; more at once is slower.
+# chosen: this many designs and their metrics fit a processor's cache; more at once is slower.
 _PIECE = 2**14
 
 
@@ -223,8 +224,7 @@ class Simulator(ABC):
         canonical = self.space.canonical(indices.astype(np.int64, copy=False))
         violated = self.space.violations(canonical)
         if len(indices) and (violated < 0).all():
-            result = self._simulated(canonical, workload)
-            check_values(self, built_values(self.spec, result, len(indices)), workload)
+            result = held_to_laws(self, canonical, self._simulated(canonical, workload), workload)
             return BatchResult(
                 np.asarray(result.values, dtype=np.float64),
                 np.asarray(result.reason, dtype=np.int16),
@@ -236,8 +236,8 @@ class Simulator(ABC):
         failures: dict[int, str] = {}
         rows = np.flatnonzero(reason == FEASIBLE)
         if len(rows):
-            result = self._simulated(canonical[rows], workload)
-            check_values(self, built_values(self.spec, result, len(rows)), workload)
+            chosen = canonical[rows]
+            result = held_to_laws(self, chosen, self._simulated(chosen, workload), workload)
             values[rows] = result.values
             reason[rows] = result.reason
             failures = {int(rows[row]): why for row, why in result.failures.items()}
@@ -262,6 +262,51 @@ class Checked(Protocol):
         Raises:
           SimulatorError: Says which invariant, and by how much.
         """
+
+
+@runtime_checkable
+class Lawful(Protocol):
+    """Simulator that states laws of conservation, which its results obey."""
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation with the least values that they allow designs.
+
+        `evaluate_batch` holds every result to them, in every space and fidelity.
+
+        Args:
+          indices: (n, n_parameters), designs that were built.
+          column: (n,) results by metric.
+          workload: Workload that they ran.
+        """
+
+
+def laws_of(simulator: Simulator, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+    """Return laws of conservation as `Lawful` does; none for other simulators."""
+    return simulator.laws(indices, column, workload) if isinstance(simulator, Lawful) else {}
+
+
+def held_to_laws(
+    simulator: Simulator, indices: np.ndarray, result: BatchResult, workload: Workload
+) -> BatchResult:
+    """Return a checked result of all metrics, without designs that break laws of conservation.
+
+    Args:
+      simulator: The simulator.
+      indices: (n, n_parameters), canonical designs.
+      result: Their result, with derived metrics.
+      workload: Workload that they ran.
+
+    Raises:
+      SimulatorError: The result has another form, or breaks an invariant of the model.
+    """
+    values = built_values(simulator.spec, result, len(indices))
+    check_values(simulator, values, workload)
+    rows = np.flatnonzero(result.reason == FEASIBLE)
+    if not len(rows):
+        return result
+    column = dict(zip((spec.name for spec in simulator.metrics), values.T, strict=True))
+    designs = indices if len(rows) == len(indices) else indices[rows]
+    return hold_to(simulator.name, laws_of(simulator, designs, column, workload), rows, result)
 
 
 def check_values(simulator: Simulator, values: np.ndarray, workload: Workload) -> None:

@@ -78,10 +78,15 @@ class SimulatorSpec:
     """Spaces that the constructor's `space` may name; the first is its default."""
     fidelity_names: tuple[str, ...] = ("standard",)
     """Fidelities that the constructor's `fidelity` may name; the first is its default."""
+    faster_fidelity: str | None = None
+    """Fidelity of `fidelity_names` that takes less time than the default, where there is one."""
     table_space: str | None = None
     """The space that is small enough to be tabulated, where there is one: `archgym table build`."""
     holds_interpreter: bool = False
     """True for a simulator in plain Python, which threads do not speed up."""
+    is_measured: bool = False
+    """True if running a design again may give other numbers, such as those of a user's program.
+    What the default design measured is then no part of a task's identity."""
     evaluation_s: float = 1.0
     """Rough time of one evaluation [s]. By it, not by a clock, an agent decides how long it thinks
     and how many designs it has in flight."""
@@ -110,6 +115,12 @@ class SimulatorSpec:
     def default_fidelity(self) -> str:
         """The fidelity that a task's name leaves out."""
         return self.fidelity_names[0]
+
+    def faster(self) -> str:
+        """Return a sentence on what makes an evaluation faster, after a space."""
+        if self.faster_fidelity not in (None, self.fidelity):
+            return f" Fidelity {self.faster_fidelity!r} is faster (--fidelity)."
+        return " More are evaluated at once by `workers` (--workers)."
 
     @cached_property
     def reasons(self) -> tuple[str, ...]:

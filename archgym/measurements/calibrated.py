@@ -21,7 +21,7 @@ from archgym.evaluation.simulator import (
     BatchResult,
     Simulator,
     Workload,
-    check_values,
+    held_to_laws,
     with_derived,
 )
 from archgym.measurements.calibration import Calibration, calibration_of
@@ -143,11 +143,9 @@ class CalibratedSimulator(WrappedSimulator):
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Return calibrated results of designs that are canonical and feasible in the space."""
         result = self.inner.simulate(indices, workload)
-        built = np.flatnonzero(np.asarray(result.reason) == FEASIBLE)
-        if len(built):
-            whole = with_derived(self.inner.spec, result)
-            check_values(self.inner, np.asarray(whole.values)[built], workload)
-        return self._calibrated(result, indices, workload)
+        held = held_to_laws(self.inner, indices, with_derived(self.inner.spec, result), workload)
+        values = np.where((held.reason == FEASIBLE)[:, None], result.values, np.nan)
+        return self._calibrated(replace(held, values=values), indices, workload)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Return results as `simulate`, of an ideal machine that does not pay one of `costs`."""

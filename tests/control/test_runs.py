@@ -6,10 +6,6 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.control.cpu import CoresRun, CpuRun, in_turns
-from archgym.control.dram import DramRun, RamulatorRun
-from archgym.control.kv import KvRun
-from archgym.control.moe import MoeRun
 from archgym.control.runs import Counter, Scale
 from archgym.control.tasks import task_of
 from archgym.errors import (
@@ -19,18 +15,18 @@ from archgym.errors import (
     UnknownNameError,
 )
 from archgym.evaluation.simulator import Workload, default_workload
+from archgym.simulators.cpu.control.runs import CoresRun, CpuRun
+from archgym.simulators.cpu.control.tasks import in_turns
 from archgym.simulators.cpu.kernel.cores.run import run_cores
 from archgym.simulators.cpu.kernel.run import run
 from archgym.simulators.cpu.space import design_space, machine_of
+from archgym.simulators.dram.control.runs import DramRun, RamulatorRun
 from archgym.simulators.dram.formats.trace import Trace
 from archgym.simulators.dram.kernel.batch import OUTPUTS
 from archgym.simulators.dram.ramulator.simulator import RamulatorSimulator
 from archgym.simulators.dram.simulator import DramSimulator
-from archgym.simulators.kv import KvSimulator
-from archgym.simulators.kv.kernel.layout import POLICIES
-from archgym.simulators.kv.kernel.run import run_pool
-from archgym.simulators.kv.workloads import SHIPPED
 from archgym.simulators.moe import MoeSimulator
+from archgym.simulators.moe.control.runs import MoeRun
 from archgym.simulators.moe.kernel.state import FIRST, LAST
 
 
@@ -144,45 +140,6 @@ def test_server_in_parts_equals_a_whole_run(clients: int | None) -> None:
     assert n_runs > 1
 
 
-def cache_run(policy: str) -> KvRun:
-    simulator = KvSimulator(gpu_blocks=2500, block_tokens=64, last=400)
-    return KvRun(simulator, {"policy": policy}, simulator.workload(SHIPPED[0]))
-
-
-@pytest.mark.parametrize("policy", [name for name in POLICIES if name != "belady"])
-def test_prefix_cache_in_parts_equals_a_whole_run(policy: str) -> None:
-    run = cache_run(policy)
-    expected = run_pool(run._made, "sequential", 2500, policy)
-    assert expected["evictions"] > 0
-    rng = np.random.default_rng(POLICIES.index(policy))
-
-    run = in_parts(run, len(run._hits), rng)
-
-    found = run.finish()
-    assert {"hits_checksum", "evictions"} <= set(found)
-    assert found == {name: expected[name] for name in found}
-    assert np.array_equal(run._hits, expected["hits"])
-
-
-def test_prefix_cache_changes_its_policy_from_then_on() -> None:
-    run, whole = cache_run("slru"), cache_run("slru")
-    before, after = (run.choice({"policy": name}) for name in ("slru", "priority"))
-    first = run.advance((before,), 150)
-    # Requests that have run do not run again.
-    assert run.advance((before,), 100).work[0] == 0.0
-    branch = run.copy()
-
-    costs = [each.advance((c,), 400).cost[0] for each, c in ((run, before), (branch, after))]
-
-    whole.advance((before,), 400)
-    assert run.finish() == whole.finish() != branch.finish()
-    # Work are blocks of prompts, cost those that were no hits.
-    hits = int(run.finish()["hit_blocks"])
-    assert first.cost[0] + costs[0] == int(run._made.blocks.prompt.sum()) - hits
-    with pytest.raises(InvalidDesignError, match="or one of"):
-        run.choice({"policy": "lru"})
-
-
 def test_choices_of_no_run_and_an_early_finish_are_refused() -> None:
     server = MoeSimulator("closed-loop", fidelity="steps", clients=0, requests=40)
     core = CpuRun({}, in_turns(("stencil",), 3000, 1, "short"), 500, 1000)
@@ -190,7 +147,6 @@ def test_choices_of_no_run_and_an_early_finish_are_refused() -> None:
     runs: list[Any] = [
         MoeRun(server, {}, server.workload(default_workload(server))),
         RamulatorRun(memory, {}, memory.workload("bursty-rw")),
-        cache_run("lru"),
         core,
     ]
     for each in runs:
@@ -204,14 +160,6 @@ def test_choices_of_no_run_and_an_early_finish_are_refused() -> None:
             each.finish()
     with pytest.raises(InvalidArgumentError, match="`choices`"):
         runs[0].advance((core.choice({}),), 1000)
-
-
-def test_prefix_cache_that_sees_what_follows_is_refused() -> None:
-    with pytest.raises(InvalidDesignError, match="'vllm', 'sequential' and 'belady'"):
-        cache_run("belady")
-    overlapping = KvSimulator(driver="concurrent")
-    with pytest.raises(InvalidDesignError, match="'concurrent'"):
-        KvRun(overlapping, {}, overlapping.workload(SHIPPED[0]))
 
 
 def test_server_takes_settings_with_the_next_step() -> None:

@@ -86,7 +86,6 @@ def describe(
 def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> None:
     from archgym.composition.composition import Composition
     from archgym.evaluation.capabilities import breakdown_of
-    from archgym.evaluation.restriction import unrestricted
     from archgym.evaluation.simulator import default_workload
 
     space, parts_of = (
@@ -126,6 +125,8 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
         ("name", "unit", "goal", ""),
         [(s.name, s.unit, s.goal.replace("none", "–"), s.doc) for s in simulator.metrics],
     )
+    for quantity, reason in whole.not_summed.items() if isinstance(whole, Composition) else ():
+        prose(f"No sum of the parts' {quantity}: {reason}.")
     units = {spec.name: spec.unit for spec in simulator.metrics}
     for metric, parts in parts_of.items():
         from archgym.cli.views.explanation import parts_text
@@ -147,7 +148,6 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
         for reason in simulator.spec.model_reasons:
             prose(sentence(reason), "  ")
         say()
-    whole = unrestricted(simulator)
     if isinstance(whole, Composition) and whole.links:
         heading("What parts give each other")
         table(("from > to", ""), whole.links.items())

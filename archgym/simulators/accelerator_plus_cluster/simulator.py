@@ -92,6 +92,9 @@ class AcceleratorClusterSimulator(Composition):
         "left where buffers fetch bytes again"
     }
     joint_metrics: tuple[MetricSpec, ...] = _JOINT
+    apart: ClassVar[Mapping[str, str]] = {
+        "energy": "that of an array is for an inference, that of the cluster for an iteration"
+    }
 
     def couple(self, parts: Mapping[str, Part], workload: Workload) -> Mapping[str, float] | str:
         """Return the joint metrics of one design; see `Composition.couple`."""
@@ -141,7 +144,7 @@ class AcceleratorClusterSimulator(Composition):
                 reached = 1e3 * rates["peak_tflops"] * rates["efficiency"]
                 kinds[key] = spread.compute_ns(model, reached, rates["memory_gb_per_s"])
             least[row] = kinds[key]
-        if core.fidelity == "standard":
+        if core.fidelity != "short":
             samples = 1e9 * model.global_batch * model.tokens
             found[rows, 0] = np.divide(
                 samples, least, out=np.full(len(rows), np.nan), where=least > 0

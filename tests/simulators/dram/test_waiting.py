@@ -7,12 +7,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from archgym.control.dram import DramRun, RamulatorRun
 from archgym.errors import FileFormatError, InvalidArgumentError
 from archgym.evaluation.capabilities import exported, facts_about, never_compared
 from archgym.evaluation.simulator import Workload
 from archgym.evaluation.task import Task
 from archgym.report.decision import decide
+from archgym.simulators.dram.control.runs import DramRun, RamulatorRun
 from archgym.simulators.dram.formats.trace import Trace, read_trace, trace_text, write_trace
 from archgym.simulators.dram.kernel.batch import tables
 from archgym.simulators.dram.kernel.devices import device

@@ -224,6 +224,18 @@ class Run:
             raise SimulatorError("The controller never ends under these settings.")
         return self.counters.copy()
 
+    @property
+    def reported(self) -> npt.NDArray[np.int64]:
+        """Places of the bursts that parts so far have counted as answered."""
+        return np.flatnonzero(self._job.requests["is_reported"])
+
+    def due_latency_ps(self, bursts: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Return the latencies of bursts that were answered, from when they are due [ps]."""
+        found = self._job.requests[bursts]
+        is_relative = self._job.state[0]["is_relative"]
+        due = found["sent"] if is_relative else np.minimum(found["sent"], found["due"])
+        return np.asarray(found["received"] - due)
+
     def copy(self, into: "Run | None" = None) -> "Run":
         """Return an independent run that continues alike.
 
