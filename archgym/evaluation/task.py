@@ -622,7 +622,7 @@ class _Parts:
         if not self.whole.spec.is_measured or default.shape != shape:
             return self.fitted
         default.flags.writeable = False
-        return self.whole.fitted_to([w.workload for w in self.workloads]), default
+        return fitted(self.whole, [w.workload for w in self.workloads]), default
 
 
 def _parts(choices: TaskChoices, known: dict[str, _Parts]) -> _Parts:

@@ -32,12 +32,13 @@ from pathlib import Path
 import archgym as ag
 
 class Noisy(ag.ExternalSimulator):
-    name = "noisy"
-    version = 0
-    space = ag.DesignSpace("default", [ag.Integer(name="ways", low=1, high=64)])
-    metrics = (ag.MetricSpec("time_ns", "ns", "minimise", 0.1, "Time."),)
-    objectives = {"fast": ag.Objective("fast", (ag.Term("time_ns", "minimise"),))}
-    default_objective = "fast"
+    spec = ag.SimulatorSpec(
+        name="noisy",
+        space=ag.DesignSpace("default", [ag.Integer(name="ways", low=1, high=64)]),
+        metrics=(ag.MetricSpec("time_ns", "ns", "minimise", 0.1, "Time."),),
+        objectives={"fast": ag.Objective("fast", (ag.Term("time_ns", "minimise"),))},
+        default_objective="fast",
+    )
 
     def command(self, design, workload):
         code = f"import random; print({design['ways']} + random.random())"

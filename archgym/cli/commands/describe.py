@@ -86,8 +86,10 @@ def describe(
 def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> None:
     from archgym.composition.composition import Composition
     from archgym.evaluation.capabilities import breakdown_of
+    from archgym.evaluation.restriction import unrestricted
     from archgym.evaluation.simulator import default_workload
 
+    whole = unrestricted(simulator)
     space, parts_of = (
         simulator.space,
         breakdown_of(simulator, simulator.space.default_indices, None),
