@@ -150,7 +150,7 @@ def _priced(
     """Return a task with the options that every task has."""
     if not cost:
         return made
-    known = [MetricSpec(n, "1", "minimise", 1.0, doc) for n, doc in made.spec.costs.items()]
+    known = [MetricSpec(n, "1", "minimise", 1.0, doc) for n, doc in made.costs.items()]
     price = {t.metric: t.weight for t in objective_of(cost.split("+"), [], known).terms}
     made.begin(made.episodes("train")[0]).count(tuple(price))
     return replace(made, cost=cost, price=price, alone=None)
