@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -45,11 +46,14 @@ def test_agent_writes_the_journal_that_it_wrote(kind: str, agent: str, tmp_path:
 
     made = (tmp_path / "study" / "journal.jsonl").read_bytes()
     written = gzip.decompress((FIXTURES / kind / f"{agent}.jsonl.gz").read_bytes())
+    if kind == "dram":
+        # The checksum binds a record to its task, and tasks of DRAM have another fidelity now.
+        made, written = (re.sub(rb',"crc":"[0-9a-f]{8}"', b"", text) for text in (made, written))
     if has_same_logarithm():
         assert made == written
         return
     pairs = (map(json.loads, text.splitlines()) for text in (made, written))
     for ours, theirs in zip(*pairs, strict=True):
-        del ours["crc"], theirs["crc"]
+        ours.pop("crc", None), theirs.pop("crc", None)
         assert ours.pop("reward") == pytest.approx(theirs.pop("reward"), rel=1e-12, abs=1e-15)
         assert ours == theirs
