@@ -320,7 +320,7 @@ def _matchings(network: Network, wires: Wiring, ports: int) -> tuple[Any, Any, A
                 f"Matrix arbiters of {widest} ports with {vcs} VCs are too large; choose another."
             )
         requests = widest * vcs * max(vcs, 2)
-        counts = np.zeros(4, np.int64)
+        counts = np.zeros(6, np.int64)
         return st.Matching(
             kind, iterations, is_matrix, np.zeros(requests, st.REQUEST), *sides,
             np.zeros(widest * per_in, np.int64), np.zeros(widest * per_out, np.int64), counts,

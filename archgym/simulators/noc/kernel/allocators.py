@@ -6,7 +6,7 @@ is kept as the time of each requester's last win: the one that won longest ago c
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled
+from archgym.runtime.kernels import compiled, kept_apart
 from archgym.simulators.noc.kernel import state as st
 
 
@@ -26,6 +26,7 @@ def request(
       by_out: Priority among the requests for the output.
       label: What is granted, of several that share the input.
     """
+    kept_apart()
     k = m.counts[0]
     m.counts[0] = k + 1
     q, x, y = m.requests[k], m.ins[first_in + i], m.outs[first_out + o]
@@ -53,14 +54,21 @@ def find(m: Any, first_in: int, i: int, o: int) -> int:
 
 @compiled
 def clear(m: Any, first_in: int, first_out: int) -> None:
-    """Forget all requests and matches of a router, before the next ones are added."""
+    """Forget all requests and matches, which may be another router's, before new ones are added.
+
+    Args:
+      m: `Matching`.
+      first_in: Number of the first input of the router that requests next.
+      first_out: As `first_in`, of outputs.
+    """
     for j in range(m.counts[1]):
-        x = m.ins[first_in + m.in_list[j]]
+        x = m.ins[m.counts[4] + m.in_list[j]]
         x.head = x.match = x.grant = st.NONE
     for j in range(m.counts[2]):
-        y = m.outs[first_out + m.out_list[j]]
+        y = m.outs[m.counts[5] + m.out_list[j]]
         y.head = y.match = y.grant = st.NONE
     m.counts[0] = m.counts[1] = m.counts[2] = 0
+    m.counts[4], m.counts[5] = first_in, first_out
 
 
 @compiled
@@ -75,6 +83,7 @@ def allocate(m: Any, router: int, first_in: int, first_out: int, n_in: int, n_ou
       n_in: Its inputs.
       n_out: Its outputs.
     """
+    kept_apart()
     if m.kind == st.MAX_SIZE:
         _max_size(m, router, first_in, first_out, n_in)
     elif m.counts[0] == 0:
@@ -101,6 +110,7 @@ def _from(number: int, pointer: int, size: int) -> int:
 
 @compiled
 def _islip(m: Any, first_in: int, first_out: int, n_in: int, n_out: int) -> None:
+    kept_apart()
     for iteration in range(m.iterations):
         for j in range(m.counts[2]):
             o = m.out_list[j]
@@ -138,6 +148,7 @@ def _islip(m: Any, first_in: int, first_out: int, n_in: int, n_out: int) -> None
 
 @compiled
 def _select(m: Any, first_in: int, first_out: int, n_in: int, n_out: int) -> None:
+    kept_apart()
     for iteration in range(m.iterations):
         for j in range(m.counts[2]):
             y = m.outs[first_out + m.out_list[j]]
@@ -212,6 +223,7 @@ def _arbitrate_input(m: Any, first_in: int, i: int, n_out: int) -> int:
 
 @compiled
 def _input_first(m: Any, first_in: int, first_out: int, n_in: int, n_out: int) -> None:
+    kept_apart()
     for j in range(m.counts[1]):
         i = m.in_list[j]
         k = _arbitrate_input(m, first_in, i, n_out)
@@ -267,6 +279,7 @@ def _match(m: Any, first_in: int, first_out: int, k: int, n_in: int, n_out: int)
 
 @compiled
 def _output_first(m: Any, first_in: int, first_out: int, n_in: int, n_out: int) -> None:
+    kept_apart()
     for j in range(m.counts[2]):
         o = m.out_list[j]
         k = m.outs[first_out + o].head
@@ -287,6 +300,7 @@ def _output_first(m: Any, first_in: int, first_out: int, n_in: int, n_out: int) 
 
 @compiled
 def _loa(m: Any, first_in: int, first_out: int, n_in: int, n_out: int) -> None:
+    kept_apart()
     for j in range(m.counts[2]):
         y = m.outs[first_out + m.out_list[j]]
         y.count = 0
@@ -327,6 +341,7 @@ def _loa(m: Any, first_in: int, first_out: int, n_in: int, n_out: int) -> None:
 def _wavefront(
     m: Any, router: int, first_in: int, first_out: int, n_in: int, n_out: int
 ) -> None:
+    kept_apart()
     size = max(n_in, n_out)
     diagonal = m.diagonals[router]
     n = m.counts[0]
@@ -373,6 +388,7 @@ def _is_later(m: Any, n: int, k: int, other: int) -> bool:
 
 @compiled
 def _max_size(m: Any, router: int, first_in: int, first_out: int, n_in: int) -> None:
+    kept_apart()
     start = m.diagonals[router]
     while m.counts[0] > 0 and _augment(m, first_in, first_out, n_in, start):
         pass
@@ -382,6 +398,7 @@ def _max_size(m: Any, router: int, first_in: int, first_out: int, n_in: int) -> 
 @compiled
 def _augment(m: Any, first_in: int, first_out: int, n_in: int, start: int) -> bool:
     """Lengthen the matching by one along the first path that a breadth-first search finds."""
+    kept_apart()
     for j in range(m.counts[2]):
         m.outs[first_out + m.out_list[j]].mark = st.NONE
     head = tail = 0

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from archgym.runtime.kernels import compiled
+from archgym.runtime.kernels import compiled, kept_apart
 
 _LONG: Final = 100
 _SHORT: Final = 37
@@ -34,6 +34,7 @@ def fraction(numbers: Any) -> float:
 
 @compiled
 def _next(numbers: Any, is_integer: bool) -> int:
+    kept_apart()
     used = int(numbers[SIZE - 1])
     if used == _LONG:
         for j in range(_LONG):

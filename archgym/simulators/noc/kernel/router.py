@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled
+from archgym.runtime.kernels import compiled, kept_apart
 from archgym.simulators.noc.kernel import allocators as al
 from archgym.simulators.noc.kernel import state as st
 from archgym.simulators.noc.kernel.routing import (
@@ -59,6 +59,7 @@ def step(s: Any, vcs: Any, switch: Any, extra: Any, r: int, t: int) -> None:
       r: The router.
       t: The cycle.
     """
+    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     if router.arrivals:
         _accept(s, r, t)
@@ -147,6 +148,7 @@ def _enter_switch(s: Any, router: Any, v: int) -> None:
 @compiled
 def _accept(s: Any, r: int, t: int) -> None:
     """Put flits that arrived into their VCs."""
+    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     for port in range(router.first, router.first + router.inputs):
         flit = s.ports[port].arrived
@@ -201,6 +203,7 @@ def _update_priority(s: Any, v: int) -> None:
 @compiled
 def _start_head(s: Any, router: Any, v: int, flit: int) -> None:
     """Start routing, or VC allocation, of a head that became the front of its VC."""
+    kept_apart()
     rules, c = s.rules[0], s.inputs[v]
     if rules.routing_delay:
         c.state = st.ROUTING
@@ -237,6 +240,7 @@ def _look_ahead(s: Any, router: Any, v: int, flit: int) -> None:
 @compiled
 def _start_vcs(s: Any, m: Any, r: int, t: int) -> None:
     """Request output VCs for all entries, and grant them."""
+    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     vcs = rules.vcs
     first, size = router.first * vcs, router.inputs * vcs
@@ -294,6 +298,7 @@ def _full(s: Any, port: int) -> int:
 @compiled
 def _request_vcs(s: Any, m: Any, router: Any, v: int) -> int:
     """Request all free VCs of an entry's route set; return why it failed, or PENDING."""
+    kept_apart()
     rules, c = s.rules[0], s.inputs[v]
     first = router.first * rules.vcs
     requester = _requester(rules, router, v)
@@ -328,6 +333,7 @@ def _request_vcs(s: Any, m: Any, router: Any, v: int) -> int:
 @compiled
 def _start_switch(s: Any, m: Any, extra: Any, r: int, t: int) -> None:
     """Request crossbar outputs for all entries, and choose the winners."""
+    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     size, first = router.inputs * rules.vcs, router.first * rules.vcs
     first_in, first_out = router.first * rules.input_speedup, router.first * rules.output_speedup
@@ -374,6 +380,7 @@ def _start_switch(s: Any, m: Any, extra: Any, r: int, t: int) -> None:
 @compiled
 def _request_active(s: Any, m: Any, router: Any, v: int) -> int:
     """Request the output of a VC that has one; return why it failed, or PENDING."""
+    kept_apart()
     rules, c = s.rules[0], s.inputs[v]
     port = router.first + c.out
     if s.outputs[port * rules.vcs + c.out_vc].flits >= rules.depth or (
@@ -387,6 +394,7 @@ def _request_active(s: Any, m: Any, router: Any, v: int) -> int:
 @compiled
 def _request_early(s: Any, m: Any, router: Any, v: int) -> int:
     """Request the outputs of a VC that waits for an output VC in the same step."""
+    kept_apart()
     rules, c = s.rules[0], s.inputs[v]
     result = st.PENDING
     e = c.set0
@@ -415,6 +423,7 @@ def _request_early(s: Any, m: Any, router: Any, v: int) -> int:
 @compiled
 def _request_switch(s: Any, m: Any, router: Any, v: int, out: int, priority: int) -> None:
     """Add a request for the crossbar, one at most for each of its inputs and outputs."""
+    kept_apart()
     rules = s.rules[0]
     vc = v % rules.vcs
     own = v // rules.vcs - router.first
@@ -438,6 +447,7 @@ def _request_switch(s: Any, m: Any, router: Any, v: int, out: int, priority: int
 @compiled
 def _won(s: Any, m: Any, extra: Any, first_in: int, first_out: int, v: int) -> int:
     """Return the crossbar output that an entry won, or CROSSBAR."""
+    kept_apart()
     rules = s.rules[0]
     vc = v % rules.vcs
     x = v // rules.vcs * rules.input_speedup + vc % rules.input_speedup
@@ -471,6 +481,7 @@ def _is_matched(m: Any, first_in: int, y: Any) -> bool:
 @compiled
 def _checked(s: Any, router: Any, v: int, won: int) -> int:
     """Return `won`, or why an entry that won the crossbar may not use it."""
+    kept_apart()
     rules, c = s.rules[0], s.inputs[v]
     port, vc = c.out, c.out_vc
     if c.state == st.WAITING:
@@ -487,6 +498,7 @@ def _checked(s: Any, router: Any, v: int, won: int) -> int:
 @compiled
 def _finish_routes(s: Any, r: int) -> None:
     """Compute route sets, and let their VCs wait for an output VC."""
+    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     size, first = router.inputs * rules.vcs, router.first * rules.vcs
     for _ in range(router.routes_started):
@@ -524,6 +536,7 @@ def _count_stall(s: Any, result: int, is_vcs: bool) -> None:
 @compiled
 def _finish_vcs(s: Any, r: int) -> None:
     """Take the output VCs that were granted; all others ask again."""
+    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     size, first = router.inputs * rules.vcs, router.first * rules.vcs
     for _ in range(router.vcs_started):
@@ -549,6 +562,7 @@ def _finish_vcs(s: Any, r: int) -> None:
 @compiled
 def _finish_switch(s: Any, r: int, t: int) -> None:
     """Move the front flits of the winners to the crossbar, and let all others ask again."""
+    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     size, first = router.inputs * rules.vcs, router.first * rules.vcs
     for _ in range(router.switch_started):
@@ -579,6 +593,7 @@ def _finish_switch(s: Any, r: int, t: int) -> None:
 @compiled
 def _cross(s: Any, router: Any, v: int) -> None:
     """Take the front flit of a VC out of its buffer, and start what comes behind it."""
+    kept_apart()
     rules, c = s.rules[0], s.inputs[v]
     flit = s.buffers[v * rules.depth + c.head]
     is_tail = flit >> 1 & 1
@@ -602,15 +617,12 @@ def _cross(s: Any, router: Any, v: int) -> None:
             place = target - s.routers[following].first
             q.set0, q.set1 = route(s, following, place, c.out_vc, packet_of(flit))
     use_credit(s, out, c.out_vc, is_tail)
-    if rules.crossbar_delay == 1:
-        _leave(s, router, out, flit)
-    else:
-        capacity = router.outputs * rules.vcs * rules.depth
-        place = router.crossbar_head + router.crossbar
-        begin = router.first * rules.vcs * rules.depth
-        _push(s.crossbar_flits, begin, capacity, place, flit)
-        _push(s.crossbar_ports, begin, capacity, place, out)
-        router.crossbar += 1
+    capacity = router.outputs * rules.vcs * rules.depth
+    place = router.crossbar_head + router.crossbar
+    begin = router.first * rules.vcs * rules.depth
+    _push(s.crossbar_flits, begin, capacity, place, flit)
+    _push(s.crossbar_ports, begin, capacity, place, out)
+    router.crossbar += 1
     s.ports[port].message |= 1 << v % rules.vcs
     if c.flits == 0:
         if is_tail:
@@ -633,6 +645,7 @@ def _leave(s: Any, router: Any, out: int, flit: int) -> None:
 
 @compiled
 def _finish_crossbar(s: Any, r: int) -> None:
+    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     capacity = router.outputs * rules.vcs * rules.depth
     begin = router.first * rules.vcs * rules.depth

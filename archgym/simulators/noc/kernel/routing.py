@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled
+from archgym.runtime.kernels import compiled, kept_apart
 from archgym.simulators.noc.kernel import state as st
 from archgym.simulators.noc.kernel.randoms import integer
 
@@ -52,6 +52,7 @@ def route(s: Any, r: int, port: int, vc: int, packet: int) -> tuple[int, int]:
       vc: VC in which it comes.
       packet: The packet, whose phase and intermediate node may change.
     """
+    kept_apart()
     rules, q = s.rules[0], s.packets[packet]
     begin, end = range_of(rules, q.kind)
     target = s.nodes[q.target]
@@ -102,6 +103,7 @@ def route(s: Any, r: int, port: int, vc: int, packet: int) -> tuple[int, int]:
 @compiled
 def _is_x_first(s: Any, r: int, home: int, kind: int) -> bool:
     """Return True if a packet's first dimension is the lower one, drawn or by occupancy."""
+    kept_apart()
     if kind == st.ADAPTIVE:
         first = s.routers[r].first
         here = r * s.rules[0].routers
@@ -115,6 +117,7 @@ def _is_x_first(s: Any, r: int, home: int, kind: int) -> bool:
 @compiled
 def _intermediate(s: Any, r: int, home: int) -> int:
     """Return a random router on the way."""
+    kept_apart()
     rules = s.rules[0]
     if rules.routing == st.VALIANT:
         return integer(s.integers, rules.nodes)
@@ -129,6 +132,7 @@ def _intermediate(s: Any, r: int, home: int) -> int:
 @compiled
 def _torus(s: Any, r: int, home: int, port: int, q: Any) -> int:
     """Return the output of the shorter direction; the phase tells packets that wrap around."""
+    kept_apart()
     rules = s.rules[0]
     d = 0
     while s.coordinates[d * rules.routers + r] == s.coordinates[d * rules.routers + home]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled, entry_point, pointer
+from archgym.runtime.kernels import compiled, entry_point, kept_apart, pointer
 from archgym.simulators.noc.kernel import state as st
 from archgym.simulators.noc.kernel.randoms import fraction, integer
 from archgym.simulators.noc.kernel.router import (
@@ -99,6 +99,7 @@ def _matching(m: Any) -> Any:
 @compiled
 def _cycle(s: Any, v: Any, w: Any, x: Any, speeds: Any) -> int:
     """Do one cycle, and return a status, PAUSED where the run goes on."""
+    kept_apart()
     rules, g = s.rules[0], s.totals[0]
     t = g.time
     slot = t % rules.slots
@@ -154,6 +155,7 @@ def _cycle(s: Any, v: Any, w: Any, x: Any, speeds: Any) -> int:
 @compiled
 def _skip(s: Any, speeds: Any) -> None:
     """Go on to the next packet, where nothing moves."""
+    kept_apart()
     rules, g = s.rules[0], s.totals[0]
     following = rules.limit - 1
     for n in range(rules.nodes):
@@ -183,6 +185,7 @@ def _wake(s: Any, r: int) -> None:
 @compiled
 def _deliver_flits(s: Any, slot: int) -> int:
     """Hand flits to nodes and routers; return how many nodes got one."""
+    kept_apart()
     rules = s.rules[0]
     came = 0
     begin = slot * (rules.ports + rules.nodes)
@@ -210,6 +213,7 @@ def _deliver_flits(s: Any, slot: int) -> int:
 
 @compiled
 def _deliver_credits(s: Any, slot: int) -> None:
+    kept_apart()
     rules = s.rules[0]
     begin = slot * (rules.ports + rules.nodes)
     for j in range(begin, begin + s.credit_counts[slot]):
@@ -249,6 +253,7 @@ def _launch_credit(s: Any, target: int, returned: int, t: int, latency: int) -> 
 @compiled
 def _put_out(s: Any, router: Any, t: int) -> None:
     """Send a flit of each output queue and a message of each credit queue."""
+    kept_apart()
     rules = s.rules[0]
     capacity = rules.vcs * rules.depth
     for port in range(router.first, router.first + max(router.inputs, router.outputs)):
@@ -282,6 +287,7 @@ def _due(s: Any, packet: int) -> int:
 @compiled
 def _create(s: Any, t: int) -> None:
     """Let nodes without packet take their next reply, or the next packet of the list."""
+    kept_apart()
     rules = s.rules[0]
     for n in range(rules.nodes):
         d = s.nodes[n]
@@ -316,6 +322,7 @@ def _begin(s: Any, n: int, packet: int) -> None:
 @compiled
 def _generate(s: Any, rate: float, t: int) -> None:
     """Let nodes without packet draw whether they make one."""
+    kept_apart()
     rules, g = s.rules[0], s.totals[0]
     for n in range(rules.nodes):
         d = s.nodes[n]
@@ -360,6 +367,7 @@ def _is_drained(s: Any) -> bool:
 @compiled
 def _send(s: Any, n: int, t: int) -> None:
     """Send the next flit of a node's packet, if its VC has room."""
+    kept_apart()
     rules, d = s.rules[0], s.nodes[n]
     packet = d.packet
     q = s.packets[packet]
@@ -396,6 +404,7 @@ def _send(s: Any, n: int, t: int) -> None:
 @compiled
 def _choose(s: Any, n: int, first: int, last: int) -> int:
     """Return the next VC behind the last one that is free and has credit, or NONE."""
+    kept_apart()
     rules = s.rules[0]
     before = s.nodes[n].last_vc
     count = last - first + 1
@@ -412,6 +421,7 @@ def _choose(s: Any, n: int, first: int, last: int) -> int:
 @compiled
 def _finish(s: Any, n: int, t: int) -> None:
     """Return the credit of a flit that arrived at a node, and end its packet behind the tail."""
+    kept_apart()
     rules, g = s.rules[0], s.totals[0]
     d = s.nodes[n]
     flit = d.arrived
