@@ -1,5 +1,6 @@
 """Runs of a network: the kernel's arrays, filled from a network and a list of packets."""
 
+from collections.abc import Mapping
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -8,10 +9,11 @@ from typing import Any, Final, NamedTuple
 import numpy as np
 
 from archgym.errors import InvalidArgumentError
+from archgym.simulators.noc.energy import power
 from archgym.simulators.noc.kernel import randoms
 from archgym.simulators.noc.kernel import state as st
 from archgym.simulators.noc.kernel.state import Generator, Ints
-from archgym.simulators.noc.machine import Network, Wiring, allocator_of, wiring
+from archgym.simulators.noc.machine import ROUTINGS, Network, Wiring, allocator_of, wiring
 
 NEVER: Final = 2**60
 READ: Final = 1
@@ -167,6 +169,7 @@ class Run:
             "fractions": (_fractions(network.seed) if generator else np.zeros(1)).copy(),
             "totals": totals, "sizes": generator.sizes if generator else empty,
             "offsets": np.tile(np.arange(network.input_speedup), n_ports),
+            "pairs": zeros(n_ports * int(rules["widest"][0])),
             "targets": generator.targets if generator and len(generator.targets) else empty,
         }  # fmt: skip
 
@@ -207,6 +210,26 @@ class Run:
     def finish(self) -> Result:
         """Run to the end of the list, and return what there is to know."""
         return self.result(self.advance())
+
+    def powers(self, bits: int) -> Mapping[str, float]:
+        """Return powers and areas over the cycles that are done; see `energy.power`.
+
+        Args:
+          bits: Width of a channel [bit].
+        """
+        routers, widest = self.arrays["routers"], int(self.rules["widest"][0])
+        pairs = np.zeros((len(routers), widest, widest), np.int64)
+        table = self.arrays["pairs"].reshape(-1, widest)
+        for r, (first, inputs) in enumerate(zip(routers["first"], routers["inputs"], strict=True)):
+            pairs[r, :inputs] = table[first : first + inputs]
+        ports = self.arrays["ports"]
+        is_used = ports["latency"] > 0
+        words = self.network.num_vcs * self.network.vc_buf_size
+        widths = np.maximum(routers["inputs"], routers["outputs"])
+        return power(
+            widths, pairs, ports["sent"][is_used], ports["latency"][is_used], bits, words,
+            max(1, self.time),
+        )  # fmt: skip
 
     def result(self, status: str) -> Result:
         """Return counters and times as they are."""
@@ -274,8 +297,6 @@ def _rules(
     network: Network, wires: Wiring, ports: int, latency: int, limit: int, deadlock: int
 ) -> np.ndarray:
     """Return what the kernel reads of a network."""
-    from archgym.simulators.noc.machine import ROUTINGS
-
     own = network.speculative and network.spec_sw_allocator != "prio"
     given = {
         "vcs": network.num_vcs, "depth": network.vc_buf_size, "nodes": len(wires.node_router),
@@ -293,7 +314,7 @@ def _rules(
         "check_credit": network.spec_check_cred, "mask_by_requests": network.spec_mask_by_reqs,
         "priority": st.PRIORITIES.index(network.priority), "look_two_ahead": network.noq,
         "slots": latency + network.credit_delay + 2, "limit": limit, "deadlock": deadlock,
-        "largest": 1,
+        "largest": 1, "widest": max(*wires.inputs, *wires.outputs),
     }  # fmt: skip
     rules = np.zeros(1, st.RULES)
     for name, value in given.items():

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -97,8 +97,8 @@ class _Clears:
     is_warm_up = True
 
 
-def measured(network: Network, load: Load) -> Mapping[str, float | str]:
-    """Return BookSim's statistics of a network under a load.
+def measured(network: Network, load: Load) -> tuple[Mapping[str, Any], Run]:
+    """Return BookSim's statistics of a network under a load, and the run that is over.
 
     Args:
       network: The network; its `seed` is that of the traffic.
@@ -166,19 +166,19 @@ def measured(network: Network, load: Load) -> Mapping[str, float | str]:
         run.advance(st.UNTIL_EMPTY)
         run.advance(st.UNTIL_QUIET)
     result = run.result("unstable" if is_unstable else "ok")
-    found: dict[str, float | str] = {
+    found: dict[str, Any] = {
         "status": result.status, "cycles": run.time, "packets": result.totals["arrived"],
         "flits": result.totals["flits"], "retire_hash": _retired(result.packets),
     }  # fmt: skip
     if is_unstable:
-        return found
+        return found, run
     p = result.packets[result.packets["is_recorded"] > 0]
     total, inside = p["tail_at"] - p["created"], p["tail_at"] - p["injected"]
     spread = p["tail_at"] - p["head_at"] - (p["size"] - 1)
     made = result.totals["made_flits"]
     at, since = result.arrived_at[:made], result.sent_at[:made]
     flat = (at - since)[at >= stats.start]
-    return found | {
+    found |= {
         "drain_time": drain, "reset_time": stats.start, "measured": len(p),
         "plat_avg": total.mean(), "plat_min": total.min(), "plat_max": total.max(),
         "nlat_avg": inside.mean(), "nlat_min": inside.min(), "nlat_max": inside.max(),
@@ -186,7 +186,9 @@ def measured(network: Network, load: Load) -> Mapping[str, float | str]:
         "frag_max": spread.max(), "hops_avg": p["hops"].mean(),
         "sent_avg": sent.sum() / cycles / nodes, "accepted_avg": arrived.sum() / cycles / nodes,
         "accepted_min": arrived.min() / cycles, "accepted_max": arrived.max() / cycles,
+        "plat_p99": np.sort(total)[99 * (len(total) - 1) // 100],
     }  # fmt: skip
+    return found, run
 
 
 def _counts(run: Run) -> tuple[Ints, Ints]:

@@ -617,6 +617,7 @@ def _cross(s: Any, router: Any, v: int) -> None:
             place = target - s.routers[following].first
             q.set0, q.set1 = route(s, following, place, c.out_vc, packet_of(flit))
     use_credit(s, out, c.out_vc, is_tail)
+    s.pairs[port * rules.widest + c.out] += 1
     capacity = router.outputs * rules.vcs * rules.depth
     place = router.crossbar_head + router.crossbar
     begin = router.first * rules.vcs * rules.depth

@@ -83,7 +83,7 @@ def _pointers(a: Any) -> Any:
         pointer(a.credit_slots), pointer(a.credit_targets), pointer(a.credit_counts),
         pointer(a.sent_at), pointer(a.arrived_at), pointer(a.came), pointer(a.integers),
         pointer(a.fractions), pointer(a.totals), pointer(a.sizes), pointer(a.offsets),
-        pointer(a.targets),
+        pointer(a.targets), pointer(a.pairs),
     )  # fmt: skip
 
 

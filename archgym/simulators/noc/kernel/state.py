@@ -51,7 +51,7 @@ RULES: Final = _record(
     "vcs depth nodes routers ports routing dimensions radix read_write routing_delay vc_delay"
     " switch_delay crossbar_delay credit_delay input_speedup output_speedup output_room"
     " wait_for_tail busy_when_full prefer_empty shuffle speculative own_allocator check_credit"
-    " mask_by_requests priority look_two_ahead slots deadlock limit generate pattern largest size_count"
+    " mask_by_requests priority look_two_ahead slots deadlock limit generate pattern widest largest size_count"
 )
 """One network and its routers: what the kernel does not change."""
 PORT: Final = _record(
@@ -87,7 +87,7 @@ _FIELDS: Final = (
     " urgencies flit_queues credit_queues routes vc_queue vc_results switch_queue switch_results"
     " crossbar_flits crossbar_ports flit_slots flit_targets flit_counts credit_slots"
     " credit_targets credit_counts sent_at arrived_at came integers fractions totals sizes offsets"
-    " targets"
+    " targets pairs"
 )
 State: Any = namedtuple("State", _FIELDS)  # type: ignore[misc]  # a table of names
 Matching: Any = namedtuple(  # type: ignore[misc]  # a table of names
