@@ -113,7 +113,9 @@ def power(
         parts["switch_area"] += count * across**2
         parts["output_dff"] += _registers(1, w, 1.0) * a
         parts["output_clock"] += count * p * _clock(w, c)
-        parts["output_control"] += a * 21.0 / 16.0 * (1.0 + _CO / _CI) * w * (c * _C_WIRE + _CI) * _E
+        parts["output_control"] += (
+            a * 21.0 / 16.0 * (1.0 + _CO / _CI) * w * (c * _C_WIRE + _CI) * _E
+        )
         parts["output_area"] += count * 128.0 * w * p * _PITCH**2
     powers = sum(value for name, value in parts.items() if not name.endswith("area"))
     areas = sum(value for name, value in parts.items() if name.endswith("area"))

@@ -7,8 +7,7 @@ import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from math import prod
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 
@@ -222,9 +221,7 @@ def wiring(network: Network) -> Wiring:
 
 
 @lru_cache(maxsize=256)
-def _regular(
-    topology: str, k: int, n: int, q: int, use_latency: bool, express: bool
-) -> Wiring:
+def _regular(topology: str, k: int, n: int, q: int, use_latency: bool, express: bool) -> Wiring:
     size = n * k ** (n - 1) if topology == "fattree" else k**n
     if size * q * q > MAX_ROUTERS:
         raise InvalidDesignError(

@@ -99,7 +99,7 @@ class Run:
         """
         self.wiring = wires = wiring(network)
         ports = _ports(wires)
-        n_ports, n_nodes = len(ports) - len(wires.node_router), len(wires.node_router)
+        n_ports, _n_nodes = len(ports) - len(wires.node_router), len(wires.node_router)
         self.network, self.n_ports = network, n_ports
         self._generator = generator
         self.rules = _rules(network, wires, n_ports, int(ports["latency"].max()), limit, deadlock)

@@ -128,9 +128,7 @@ def measured(network: Network, load: Load) -> tuple[Mapping[str, Any], Run]:
         result = run.result("paused")
         lat = stats.latencies(result)
         now = lat.mean() if len(lat) else 0.0
-        flow = float(
-            (_counts(run)[0] - base[0]).sum() / (run.time - stats.start) / nodes
-        )
+        flow = float((_counts(run)[0] - base[0]).sum() / (run.time - stats.start) / nodes)
         change = abs(now - latency) / now if now else np.inf
         flow_change = abs(flow - accepted) / flow if flow else np.inf
         latency, accepted = now, flow

@@ -96,9 +96,7 @@ class NocSimulator(RowSimulator):
         clock_ghz: Annotated[
             float, Option("Clock of the network.", low=0.05, high=10.0, unit="GHz")
         ] = 1.0,
-        seed: Annotated[
-            int, Option("Random seed of loads and of routing.", high=2**30 - 1)
-        ] = 0,
+        seed: Annotated[int, Option("Random seed of loads and of routing.", high=2**30 - 1)] = 0,
         saturation: Annotated[
             bool, Option("Also search the load at which latency doubles, for loads.")
         ] = False,
@@ -155,15 +153,15 @@ class NocSimulator(RowSimulator):
             latency_thres=500.0 * mean / 3.0,
         )  # fmt: skip
 
-    def measure(
-        self, indices: np.ndarray, opened: Traffic, cost: str | None
-    ) -> np.ndarray | str:
+    def measure(self, indices: np.ndarray, opened: Traffic, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one design, or why it has none."""
         network, bits = self.network(indices)
         network, width = _relieved(network, bits, cost)
         if opened.packets is not None:
             found = self._run_list(network, opened.packets, width, bits)
-            return np.append(found, 0.0) if self._saturation and not isinstance(found, str) else found
+            return (
+                np.append(found, 0.0) if self._saturation and not isinstance(found, str) else found
+            )
         stats, run = measured(network, self.load_of(opened, width))
         if stats["status"] != "ok":
             return _REASONS[1]
@@ -292,5 +290,3 @@ def _relieved(network: Network, bits: int, cost: str | None) -> tuple[Network, i
     elif cost == "buffers":
         changed["vc_buf_size"] = 64
     return replace(network, **changed), bits
-
-

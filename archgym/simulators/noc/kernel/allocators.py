@@ -314,9 +314,7 @@ def _loa(m: Any, first_in: int, first_out: int, n_in: int, n_out: int) -> None:
         while k != st.NONE:
             o, p = m.requests[k].output, m.requests[first].output
             more = m.outs[first_out + o].count - m.outs[first_out + p].count
-            if more < 0 or (
-                more == 0 and _from(o, x.pointer, n_out) < _from(p, x.pointer, n_out)
-            ):
+            if more < 0 or (more == 0 and _from(o, x.pointer, n_out) < _from(p, x.pointer, n_out)):
                 first = k
             k = m.requests[k].next_in
         x.chosen = first
@@ -338,9 +336,7 @@ def _loa(m: Any, first_in: int, first_out: int, n_in: int, n_out: int) -> None:
 
 
 @compiled
-def _wavefront(
-    m: Any, router: int, first_in: int, first_out: int, n_in: int, n_out: int
-) -> None:
+def _wavefront(m: Any, router: int, first_in: int, first_out: int, n_in: int, n_out: int) -> None:
     kept_apart()
     size = max(n_in, n_out)
     diagonal = m.diagonals[router]

@@ -407,9 +407,7 @@ def _request_early(s: Any, m: Any, router: Any, v: int) -> int:
                 is_free = True
                 if o.flits < rules.depth:
                     has_credit = True
-        if not is_free or (
-            rules.output_room >= 0 and s.ports[port].flits >= rules.output_room
-        ):
+        if not is_free or (rules.output_room >= 0 and s.ports[port].flits >= rules.output_room):
             result = st.BUSY
         elif rules.check_credit and not has_credit:
             result = _full(s, port)
@@ -437,8 +435,7 @@ def _request_switch(s: Any, m: Any, router: Any, v: int, out: int, priority: int
     q = m.requests[k]
     offset = s.offsets[first_in + i]
     if q.input_priority < priority or (
-        q.input_priority == priority
-        and (vc - offset) % rules.vcs < (q.label - offset) % rules.vcs
+        q.input_priority == priority and (vc - offset) % rules.vcs < (q.label - offset) % rules.vcs
     ):
         q.input_priority = q.output_priority = priority
         q.label = vc
@@ -473,9 +470,7 @@ def _won(s: Any, m: Any, extra: Any, first_in: int, first_out: int, v: int) -> i
 @compiled
 def _is_matched(m: Any, first_in: int, y: Any) -> bool:
     """Return True if an output is granted to an input that took it."""
-    return bool(
-        y.match != st.NONE and m.ins[first_in + m.requests[y.match].input].match == y.match
-    )
+    return bool(y.match != st.NONE and m.ins[first_in + m.requests[y.match].input].match == y.match)
 
 
 @compiled

@@ -16,8 +16,6 @@ from archgym.simulators.noc.kernel.router import (
     vc_of,
 )
 from archgym.simulators.noc.kernel.routing import (
-    first_of,
-    last_of,
     port_of,
     range_of,
     route,
@@ -59,10 +57,12 @@ def advance(
             return
         if stop == st.UNTIL_QUIET and g.credits == 0:
             return
-        if g.packets + rules.nodes > room[0] or g.made_flits + rules.nodes * rules.largest > room[1]:
-            if rules.generate:
-                g.status = st.GROW
-                return
+        if (
+            g.packets + rules.nodes > room[0]
+            or g.made_flits + rules.nodes * rules.largest > room[1]
+        ) and rules.generate:
+            g.status = st.GROW
+            return
         g.status = _cycle(s, v, w, x, speeds)
         if g.status != st.PAUSED:
             return
@@ -358,10 +358,7 @@ def _generate(s: Any, rate: float, t: int) -> None:
 
 @compiled
 def _is_drained(s: Any) -> bool:
-    for n in range(s.rules[0].nodes):
-        if not s.nodes[n].drained:
-            return False
-    return True
+    return all(s.nodes[n].drained for n in range(s.rules[0].nodes))
 
 
 @compiled
