@@ -6,7 +6,7 @@ is kept as the time of each requester's last win: the one that won longest ago c
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled, kept_apart
+from archgym.runtime.kernels import compiled, inlined, kept_apart
 from archgym.simulators.noc.kernel import state as st
 
 
@@ -43,7 +43,7 @@ def request(
     y.head = k
 
 
-@compiled
+@inlined
 def find(m: Any, first_in: int, i: int, o: int) -> int:
     """Return the number of the request of an input for an output, or NONE."""
     k = m.ins[first_in + i].head
@@ -52,7 +52,7 @@ def find(m: Any, first_in: int, i: int, o: int) -> int:
     return int(k)
 
 
-@compiled
+@inlined
 def clear(m: Any, first_in: int, first_out: int) -> None:
     """Forget all requests and matches, which may be another router's, before new ones are added.
 
@@ -83,7 +83,6 @@ def allocate(m: Any, router: int, first_in: int, first_out: int, n_in: int, n_ou
       n_in: Its inputs.
       n_out: Its outputs.
     """
-    kept_apart()
     if m.kind == st.MAX_SIZE:
         _max_size(m, router, first_in, first_out, n_in)
     elif m.counts[0] == 0:
@@ -102,7 +101,7 @@ def allocate(m: Any, router: int, first_in: int, first_out: int, n_in: int, n_ou
         _wavefront(m, router, first_in, first_out, n_in, n_out)
 
 
-@compiled
+@inlined
 def _from(number: int, pointer: int, size: int) -> int:
     """Return how far a number lies behind a pointer, cyclically."""
     return number - pointer if number >= pointer else number - pointer + size
@@ -110,7 +109,6 @@ def _from(number: int, pointer: int, size: int) -> int:
 
 @compiled
 def _islip(m: Any, first_in: int, first_out: int, n_in: int, n_out: int) -> None:
-    kept_apart()
     for iteration in range(m.iterations):
         for j in range(m.counts[2]):
             o = m.out_list[j]

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled, kept_apart
+from archgym.runtime.kernels import compiled, inlined, kept_apart
 from archgym.simulators.noc.kernel import allocators as al
 from archgym.simulators.noc.kernel import state as st
 from archgym.simulators.noc.kernel.routing import (
@@ -47,7 +47,7 @@ def vc_of(flit: int) -> int:
     return flit >> 2 & 63
 
 
-@compiled
+@inlined
 def step(s: Any, vcs: Any, switch: Any, extra: Any, r: int, t: int) -> None:
     """Do one internal step of a router.
 
@@ -59,7 +59,6 @@ def step(s: Any, vcs: Any, switch: Any, extra: Any, r: int, t: int) -> None:
       r: The router.
       t: The cycle.
     """
-    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     if router.arrivals:
         _accept(s, r, t)
@@ -104,7 +103,7 @@ def take_credit(s: Any, port: int, returned: int) -> None:
         w += 1
 
 
-@compiled
+@inlined
 def use_credit(s: Any, port: int, vc: int, is_tail: int) -> None:
     """Count a flit that is sent over an output port, and free the VC behind a tail."""
     o = s.outputs[port * s.rules[0].vcs + vc]
@@ -116,12 +115,12 @@ def use_credit(s: Any, port: int, vc: int, is_tail: int) -> None:
             o.in_use = 0
 
 
-@compiled
+@inlined
 def _push(queue: Any, first: int, size: int, place: int, value: int) -> None:
     queue[first + (place - size if place >= size else place)] = value
 
 
-@compiled
+@inlined
 def _enter_routes(s: Any, router: Any, v: int) -> None:
     size = router.inputs * s.rules[0].vcs
     first = router.first * s.rules[0].vcs
@@ -129,7 +128,7 @@ def _enter_routes(s: Any, router: Any, v: int) -> None:
     router.routes += 1
 
 
-@compiled
+@inlined
 def _enter_vcs(s: Any, router: Any, v: int) -> None:
     size = router.inputs * s.rules[0].vcs
     first = router.first * s.rules[0].vcs
@@ -137,7 +136,7 @@ def _enter_vcs(s: Any, router: Any, v: int) -> None:
     router.vcs += 1
 
 
-@compiled
+@inlined
 def _enter_switch(s: Any, router: Any, v: int) -> None:
     size = router.inputs * s.rules[0].vcs
     first = router.first * s.rules[0].vcs
@@ -145,10 +144,9 @@ def _enter_switch(s: Any, router: Any, v: int) -> None:
     router.switch += 1
 
 
-@compiled
+@inlined
 def _accept(s: Any, r: int, t: int) -> None:
     """Put flits that arrived into their VCs."""
-    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     for port in range(router.first, router.first + router.inputs):
         flit = s.ports[port].arrived
@@ -189,7 +187,7 @@ def _urgency(s: Any, flit: int, t: int) -> int:
     return hops_of(flit)
 
 
-@compiled
+@inlined
 def _update_priority(s: Any, v: int) -> None:
     """Set a VC's priority to that of its front flit; an empty VC keeps it."""
     c = s.inputs[v]
@@ -237,10 +235,9 @@ def _look_ahead(s: Any, router: Any, v: int, flit: int) -> None:
     c.set0 = element(port, first, last, 0)
 
 
-@compiled
+@inlined
 def _start_vcs(s: Any, m: Any, r: int, t: int) -> None:
     """Request output VCs for all entries, and grant them."""
-    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     vcs = rules.vcs
     first, size = router.first * vcs, router.inputs * vcs
@@ -279,7 +276,7 @@ def _start_vcs(s: Any, m: Any, r: int, t: int) -> None:
                 s.vc_results[first + at] = _full(s, router.first + o // vcs)
 
 
-@compiled
+@inlined
 def _requester(rules: Any, router: Any, v: int) -> int:
     """Return the number by which a VC asks its router's allocator."""
     own = v - router.first * rules.vcs
@@ -288,17 +285,16 @@ def _requester(rules: Any, router: Any, v: int) -> int:
     return int(own)
 
 
-@compiled
+@inlined
 def _full(s: Any, port: int) -> int:
     """Return why a VC without credit fails: all of its port is full, or its own share."""
     rules = s.rules[0]
     return st.FULL if s.ports[port].total == rules.vcs * rules.depth else st.RESERVED
 
 
-@compiled
+@inlined
 def _request_vcs(s: Any, m: Any, router: Any, v: int) -> int:
     """Request all free VCs of an entry's route set; return why it failed, or PENDING."""
-    kept_apart()
     rules, c = s.rules[0], s.inputs[v]
     first = router.first * rules.vcs
     requester = _requester(rules, router, v)
@@ -330,10 +326,9 @@ def _request_vcs(s: Any, m: Any, router: Any, v: int) -> int:
     return st.PENDING
 
 
-@compiled
+@inlined
 def _start_switch(s: Any, m: Any, extra: Any, r: int, t: int) -> None:
     """Request crossbar outputs for all entries, and choose the winners."""
-    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     size, first = router.inputs * rules.vcs, router.first * rules.vcs
     first_in, first_out = router.first * rules.input_speedup, router.first * rules.output_speedup
@@ -377,10 +372,9 @@ def _start_switch(s: Any, m: Any, extra: Any, r: int, t: int) -> None:
                 s.switch_results[first + at] = _checked(s, router, v, won)
 
 
-@compiled
+@inlined
 def _request_active(s: Any, m: Any, router: Any, v: int) -> int:
     """Request the output of a VC that has one; return why it failed, or PENDING."""
-    kept_apart()
     rules, c = s.rules[0], s.inputs[v]
     port = router.first + c.out
     if s.outputs[port * rules.vcs + c.out_vc].flits >= rules.depth or (
@@ -394,7 +388,6 @@ def _request_active(s: Any, m: Any, router: Any, v: int) -> int:
 @compiled
 def _request_early(s: Any, m: Any, router: Any, v: int) -> int:
     """Request the outputs of a VC that waits for an output VC in the same step."""
-    kept_apart()
     rules, c = s.rules[0], s.inputs[v]
     result = st.PENDING
     e = c.set0
@@ -418,10 +411,9 @@ def _request_early(s: Any, m: Any, router: Any, v: int) -> int:
     return result
 
 
-@compiled
+@inlined
 def _request_switch(s: Any, m: Any, router: Any, v: int, out: int, priority: int) -> None:
     """Add a request for the crossbar, one at most for each of its inputs and outputs."""
-    kept_apart()
     rules = s.rules[0]
     vc = v % rules.vcs
     own = v // rules.vcs - router.first
@@ -441,10 +433,9 @@ def _request_switch(s: Any, m: Any, router: Any, v: int, out: int, priority: int
         q.label = vc
 
 
-@compiled
+@inlined
 def _won(s: Any, m: Any, extra: Any, first_in: int, first_out: int, v: int) -> int:
     """Return the crossbar output that an entry won, or CROSSBAR."""
-    kept_apart()
     rules = s.rules[0]
     vc = v % rules.vcs
     x = v // rules.vcs * rules.input_speedup + vc % rules.input_speedup
@@ -473,10 +464,9 @@ def _is_matched(m: Any, first_in: int, y: Any) -> bool:
     return bool(y.match != st.NONE and m.ins[first_in + m.requests[y.match].input].match == y.match)
 
 
-@compiled
+@inlined
 def _checked(s: Any, router: Any, v: int, won: int) -> int:
     """Return `won`, or why an entry that won the crossbar may not use it."""
-    kept_apart()
     rules, c = s.rules[0], s.inputs[v]
     port, vc = c.out, c.out_vc
     if c.state == st.WAITING:
@@ -490,10 +480,9 @@ def _checked(s: Any, router: Any, v: int, won: int) -> int:
     return won
 
 
-@compiled
+@inlined
 def _finish_routes(s: Any, r: int) -> None:
     """Compute route sets, and let their VCs wait for an output VC."""
-    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     size, first = router.inputs * rules.vcs, router.first * rules.vcs
     for _ in range(router.routes_started):
@@ -511,7 +500,7 @@ def _finish_routes(s: Any, r: int) -> None:
     router.routes_started = 0
 
 
-@compiled
+@inlined
 def _count_stall(s: Any, result: int, is_vcs: bool) -> None:
     g = s.totals[0]
     if result == st.BUSY:
@@ -528,10 +517,9 @@ def _count_stall(s: Any, result: int, is_vcs: bool) -> None:
         g.crossbar += 1
 
 
-@compiled
+@inlined
 def _finish_vcs(s: Any, r: int) -> None:
     """Take the output VCs that were granted; all others ask again."""
-    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     size, first = router.inputs * rules.vcs, router.first * rules.vcs
     for _ in range(router.vcs_started):
@@ -554,10 +542,9 @@ def _finish_vcs(s: Any, r: int) -> None:
     router.vcs_started = 0
 
 
-@compiled
+@inlined
 def _finish_switch(s: Any, r: int, t: int) -> None:
     """Move the front flits of the winners to the crossbar, and let all others ask again."""
-    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     size, first = router.inputs * rules.vcs, router.first * rules.vcs
     for _ in range(router.switch_started):
@@ -585,10 +572,9 @@ def _finish_switch(s: Any, r: int, t: int) -> None:
             x.message = 0
 
 
-@compiled
+@inlined
 def _cross(s: Any, router: Any, v: int) -> None:
     """Take the front flit of a VC out of its buffer, and start what comes behind it."""
-    kept_apart()
     rules, c = s.rules[0], s.inputs[v]
     flit = s.buffers[v * rules.depth + c.head]
     is_tail = flit >> 1 & 1
@@ -629,7 +615,7 @@ def _cross(s: Any, router: Any, v: int) -> None:
         _enter_switch(s, router, v)
 
 
-@compiled
+@inlined
 def _leave(s: Any, router: Any, out: int, flit: int) -> None:
     """Put a flit into the queue of its output port."""
     y = s.ports[out]
@@ -639,9 +625,8 @@ def _leave(s: Any, router: Any, out: int, flit: int) -> None:
     router.flits += 1
 
 
-@compiled
+@inlined
 def _finish_crossbar(s: Any, r: int) -> None:
-    kept_apart()
     rules, router = s.rules[0], s.routers[r]
     capacity = router.outputs * rules.vcs * rules.depth
     begin = router.first * rules.vcs * rules.depth

@@ -103,7 +103,6 @@ def route(s: Any, r: int, port: int, vc: int, packet: int) -> tuple[int, int]:
 @compiled
 def _is_x_first(s: Any, r: int, home: int, kind: int) -> bool:
     """Return True if a packet's first dimension is the lower one, drawn or by occupancy."""
-    kept_apart()
     if kind == st.ADAPTIVE:
         first = s.routers[r].first
         here = r * s.rules[0].routers
@@ -117,7 +116,6 @@ def _is_x_first(s: Any, r: int, home: int, kind: int) -> bool:
 @compiled
 def _intermediate(s: Any, r: int, home: int) -> int:
     """Return a random router on the way."""
-    kept_apart()
     rules = s.rules[0]
     if rules.routing == st.VALIANT:
         return integer(s.integers, rules.nodes)
@@ -132,7 +130,6 @@ def _intermediate(s: Any, r: int, home: int) -> int:
 @compiled
 def _torus(s: Any, r: int, home: int, port: int, q: Any) -> int:
     """Return the output of the shorter direction; the phase tells packets that wrap around."""
-    kept_apart()
     rules = s.rules[0]
     d = 0
     while s.coordinates[d * rules.routers + r] == s.coordinates[d * rules.routers + home]:

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from archgym.runtime.kernels import compiled, entry_point, kept_apart, pointer
+from archgym.runtime.kernels import compiled, entry_point, inlined, kept_apart, pointer
 from archgym.simulators.noc.kernel import state as st
 from archgym.simulators.noc.kernel.randoms import fraction, integer
 from archgym.simulators.noc.kernel.router import (
@@ -175,17 +175,16 @@ def _skip(s: Any, speeds: Any) -> None:
             speeds[1] -= 1.0
 
 
-@compiled
+@inlined
 def _wake(s: Any, r: int) -> None:
     if not s.routers[r].busy:
         s.routers[r].busy = 1
         s.totals[0].moving += 1
 
 
-@compiled
+@inlined
 def _deliver_flits(s: Any, slot: int) -> int:
     """Hand flits to nodes and routers; return how many nodes got one."""
-    kept_apart()
     rules = s.rules[0]
     came = 0
     begin = slot * (rules.ports + rules.nodes)
@@ -211,9 +210,8 @@ def _deliver_flits(s: Any, slot: int) -> int:
     return came
 
 
-@compiled
+@inlined
 def _deliver_credits(s: Any, slot: int) -> None:
-    kept_apart()
     rules = s.rules[0]
     begin = slot * (rules.ports + rules.nodes)
     for j in range(begin, begin + s.credit_counts[slot]):
@@ -230,7 +228,7 @@ def _deliver_credits(s: Any, slot: int) -> None:
     s.credit_counts[slot] = 0
 
 
-@compiled
+@inlined
 def _launch_flit(s: Any, target: int, flit: int, t: int, latency: int) -> None:
     rules = s.rules[0]
     slot = (t + latency + 1) % rules.slots
@@ -240,7 +238,7 @@ def _launch_flit(s: Any, target: int, flit: int, t: int, latency: int) -> None:
     s.totals[0].moving += 1
 
 
-@compiled
+@inlined
 def _launch_credit(s: Any, target: int, returned: int, t: int, latency: int) -> None:
     rules = s.rules[0]
     slot = (t + latency + 1) % rules.slots
@@ -250,10 +248,9 @@ def _launch_credit(s: Any, target: int, returned: int, t: int, latency: int) -> 
     s.totals[0].moving += 1
 
 
-@compiled
+@inlined
 def _put_out(s: Any, router: Any, t: int) -> None:
     """Send a flit of each output queue and a message of each credit queue."""
-    kept_apart()
     rules = s.rules[0]
     capacity = rules.vcs * rules.depth
     for port in range(router.first, router.first + max(router.inputs, router.outputs)):
@@ -358,13 +355,15 @@ def _generate(s: Any, rate: float, t: int) -> None:
 
 @compiled
 def _is_drained(s: Any) -> bool:
-    return all(s.nodes[n].drained for n in range(s.rules[0].nodes))
+    for n in range(s.rules[0].nodes):  # noqa: SIM110 - Numba compiles no generator
+        if not s.nodes[n].drained:
+            return False
+    return True
 
 
-@compiled
+@inlined
 def _send(s: Any, n: int, t: int) -> None:
     """Send the next flit of a node's packet, if its VC has room."""
-    kept_apart()
     rules, d = s.rules[0], s.nodes[n]
     packet = d.packet
     q = s.packets[packet]
@@ -398,10 +397,9 @@ def _send(s: Any, n: int, t: int) -> None:
         d.packet = st.NONE
 
 
-@compiled
+@inlined
 def _choose(s: Any, n: int, first: int, last: int) -> int:
     """Return the next VC behind the last one that is free and has credit, or NONE."""
-    kept_apart()
     rules = s.rules[0]
     before = s.nodes[n].last_vc
     count = last - first + 1
@@ -415,10 +413,9 @@ def _choose(s: Any, n: int, first: int, last: int) -> int:
     return st.NONE
 
 
-@compiled
+@inlined
 def _finish(s: Any, n: int, t: int) -> None:
     """Return the credit of a flit that arrived at a node, and end its packet behind the tail."""
-    kept_apart()
     rules, g = s.rules[0], s.totals[0]
     d = s.nodes[n]
     flit = d.arrived
