@@ -35,8 +35,10 @@ def booksim_files(network: Network, load: Load | None, packets: Packets | None) 
     lines["sim_count"] = 1
     if load is not None:
         sizes = ",".join(map(str, load.packet_size))
+        # The outer braces hold a list for each class of traffic.
+        sizes = f"{{{{{sizes}}}}}" if len(load.packet_size) > 1 else sizes
         lines |= {
-            "traffic": load.pattern, "packet_size": f"{{{sizes}}}",
+            "traffic": load.pattern, "packet_size": sizes,
             "injection_rate": repr(load.injection_rate),
             "injection_rate_uses_flits": int(load.in_flits),
             "sample_period": load.sample_period, "warmup_periods": load.warmup_periods,
