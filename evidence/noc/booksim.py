@@ -2,7 +2,7 @@
 
     python -m evidence.noc.booksim BOOKSIM ROWS [COUNT]
 
-`BOOKSIM` is the program that `make` leaves in the folder `src` of BookSim 2 (commit 28f4329); `ROWS`
+`BOOKSIM` is the program that `make` leaves in `src` of BookSim 2 (commit 28f4329); `ROWS`
 is a .jsonl.gz that is written.
 """
 
@@ -43,12 +43,12 @@ def drawn(count: int) -> Iterator[tuple[str, dict[str, str], dict[str, Any]]]:
 
 
 def run(program: Path, files: Mapping[str, str]) -> tuple[dict[str, float], float]:
-    """Return BookSim's averages of exported files, empty if unstable, and its processor time [s]."""
+    """Return averages of exported files, none if unstable, and processor time [s]."""
     with tempfile.TemporaryDirectory() as folder:
         for name, text in files.items():
             (Path(folder) / name).write_text(text, encoding="utf-8")
         before = resource.getrusage(resource.RUSAGE_CHILDREN)
-        done = subprocess.run(  # noqa: S603 - the program is the caller's
+        done = subprocess.run(
             [str(program.resolve()), "booksim.cfg"],
             cwd=folder, capture_output=True, text=True, check=False,
         )  # fmt: skip

@@ -41,7 +41,7 @@ _MOST_CYCLES: Final = 2_000_000
 _DEADLOCK: Final = 2_000
 _BISECTIONS: Final = 6
 _SHORT_BITS, _LONG_BITS = 128, 640
-"""A request, and a cache line with its head [bit]: Dally and Towles, chapter 2, or 1 and 5 flits."""
+"""chosen: a request, and a line of 64 bytes with its head [bit]: 1 and 5 flits of 128 bits."""
 
 
 @final

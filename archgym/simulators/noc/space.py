@@ -73,7 +73,7 @@ def noc_space(name: str) -> DesignSpace:
             name,
             [
                 Categorical(name="mesh_routing", choices=routings, doc="Routing function."),
-                Ordinal(name="num_vcs", levels=(2, 4), default=4, doc="Virtual channels of a port."),
+                Ordinal(name="num_vcs", levels=(2, 4), default=4, doc="Channels of a port."),
                 Ordinal(
                     name="vc_buf_size", levels=(2, 4, 8), default=8, unit="flits",
                     doc="Buffer of a virtual channel.",
@@ -91,7 +91,7 @@ def noc_space(name: str) -> DesignSpace:
                 *_routers(_ALLOCATORS, (2, 4, 8)),
             ],
         )
-    routings = ("dor", "xy_yx", "adaptive_xy_yx", "valiant", "romm", "min_adapt")
+    every = ("dor", "xy_yx", "adaptive_xy_yx", "valiant", "romm", "min_adapt")
     express = ("dor_no_express", "xy_yx_no_express")
     halved = (
         (P("topology") == "torus")
@@ -103,7 +103,7 @@ def noc_space(name: str) -> DesignSpace:
         name,
         [
             Categorical(name="topology", choices=tuple(_CHOICES), doc="Arrangement of routers."),
-            Categorical(name="mesh_routing", choices=routings, doc="Routing of a mesh."),
+            Categorical(name="mesh_routing", choices=every, doc="Routing of a mesh."),
             Categorical(name="cmesh_routing", choices=express, doc="Routing of a cmesh."),
             *_routers(_ALLOCATORS, (1, 2, 4, 8)),
         ],

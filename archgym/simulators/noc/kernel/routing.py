@@ -155,4 +155,4 @@ def _ancestor(s: Any, r: int, target: int) -> int:
     first = router.position // below * below * rules.radix
     if first <= target < first + below * rules.radix:
         return int((target - first) // below)
-    return rules.radix + integer(s.integers, rules.radix)
+    return int(rules.radix) + integer(s.integers, rules.radix)

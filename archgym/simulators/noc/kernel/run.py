@@ -22,6 +22,7 @@ from archgym.simulators.noc.kernel.routing import (
 )
 
 _MILLION = 1_000_000
+_STATE: Any = st.State
 
 
 @entry_point(seconds=40.0)
@@ -72,7 +73,7 @@ def advance(
 
 @compiled
 def _pointers(a: Any) -> Any:
-    return st.State(
+    return _STATE(
         pointer(a.rules), pointer(a.ports), pointer(a.routers), pointer(a.inputs),
         pointer(a.outputs), pointer(a.nodes), pointer(a.packets), pointer(a.order),
         pointer(a.coordinates), pointer(a.table_x), pointer(a.table_y), pointer(a.buffers),

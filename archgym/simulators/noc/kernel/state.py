@@ -51,7 +51,8 @@ RULES: Final = _record(
     "vcs depth nodes routers ports routing dimensions radix read_write routing_delay vc_delay"
     " switch_delay crossbar_delay credit_delay input_speedup output_speedup output_room"
     " wait_for_tail busy_when_full prefer_empty shuffle speculative own_allocator check_credit"
-    " mask_by_requests priority look_two_ahead slots deadlock limit generate pattern widest largest size_count"
+    " mask_by_requests priority look_two_ahead slots deadlock limit generate pattern widest"
+    " largest size_count"
 )
 """One network and its routers: what the kernel does not change."""
 PORT: Final = _record(
@@ -89,7 +90,7 @@ _FIELDS: Final = (
     " credit_targets credit_counts sent_at arrived_at came integers fractions totals sizes offsets"
     " targets pairs"
 )
-State: Any = namedtuple("State", _FIELDS)  # type: ignore[misc]  # a table of names
+State: Any = namedtuple("State", _FIELDS)
 Matching: Any = namedtuple(  # type: ignore[misc]  # a table of names
     "Matching",
     "kind iterations is_matrix requests ins outs in_list out_list counts diagonals in_times"
