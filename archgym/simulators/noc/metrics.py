@@ -57,23 +57,27 @@ _OBJECTIVES: Final = (
 OBJECTIVES: Final[Mapping[str, Objective]] = {o.name: o for o in _OBJECTIVES}
 
 
-def measure(run: Run, bits: int, clock_ghz: float, warm: int = 0) -> np.ndarray:
+def measure(
+    run: Run, bits: int, payload_bits: int, words: int, clock_ghz: float, is_sampled: bool
+) -> np.ndarray:
     """Return the metrics of a run that is over, by `METRICS`.
 
     Args:
       run: The run.
-      bits: Width of a flit [bit].
+      bits: Width of a channel, which costs area and energy [bit].
+      payload_bits: Bits that a flit carries; more than the width on an ideal machine alone.
+      words: Flits of an input port, which cost area and energy.
       clock_ghz: Clock of the network [GHz].
-      warm: Cycle from which packets count; 0 for all, else only those that were recorded.
+      is_sampled: True if only packets that were recorded count.
     """
     result = run.result("ok")
     every = result.packets[result.packets["tail_at"] >= 0]
-    p = every[every["is_recorded"] > 0] if warm else every
+    p = every[every["is_recorded"] > 0] if is_sampled else every
     latency = np.sort(p["tail_at"] - p["created"])
     ns = 1.0 / clock_ghz
     cycles = run.time
-    arrived_bits = float(result.totals["flits"]) * bits
-    power_w, area = power_and_area(run, bits, clock_ghz)
+    arrived_bits = float(result.totals["flits"]) * payload_bits
+    power_w, area = power_and_area(run, bits, words, clock_ghz)
     links = run.arrays["ports"][: run.n_ports]
     sent = links["sent"][(links["target"] >= 0) & (links["latency"] > 0)]
     turned = [result.totals[name] for name in ("busy", "conflict", "full", "reserved", "crossbar")]
@@ -100,12 +104,12 @@ def measure(run: Run, bits: int, clock_ghz: float, warm: int = 0) -> np.ndarray:
     return np.array(found, dtype=np.float64)
 
 
-def power_and_area(run: Run, bits: int, clock_ghz: float) -> tuple[float, float]:
+def power_and_area(run: Run, bits: int, words: int, clock_ghz: float) -> tuple[float, float]:
     """Return mean power at a clock [W], and area [mm2].
 
     The model's powers are at `CLOCK_HZ`; leakage does not scale with the clock, the rest does.
     """
-    parts = run.powers(bits)
+    parts = run.powers(bits, words)
     leakage = sum(parts[name] for name in LEAKAGE)
     moving = parts["total_power"] - leakage
     return moving * clock_ghz * 1e9 / CLOCK_HZ + leakage, parts["total_area"]

@@ -211,11 +211,12 @@ class Run:
         """Run to the end of the list, and return what there is to know."""
         return self.result(self.advance())
 
-    def powers(self, bits: int) -> Mapping[str, float]:
+    def powers(self, bits: int, words: int = 0) -> Mapping[str, float]:
         """Return powers and areas over the cycles that are done; see `energy.power`.
 
         Args:
           bits: Width of a channel [bit].
+          words: Flits that an input port holds; 0 for those of the network.
         """
         routers, widest = self.arrays["routers"], int(self.rules["widest"][0])
         pairs = np.zeros((len(routers), widest, widest), np.int64)
@@ -224,7 +225,7 @@ class Run:
             pairs[r, :inputs] = table[first : first + inputs]
         ports = self.arrays["ports"]
         is_used = ports["latency"] > 0
-        words = self.network.num_vcs * self.network.vc_buf_size
+        words = words or self.network.num_vcs * self.network.vc_buf_size
         widths = np.maximum(routers["inputs"], routers["outputs"])
         return power(
             widths, pairs, ports["sent"][is_used], ports["latency"][is_used], bits, words,

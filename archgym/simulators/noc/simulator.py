@@ -15,7 +15,7 @@ from archgym.evaluation.simulator import Workload
 from archgym.simulators.kit import Option, RowSimulator, declared
 from archgym.simulators.noc.bounds import completions, least_area, least_cycles
 from archgym.simulators.noc.export import booksim_files
-from archgym.simulators.noc.machine import Network
+from archgym.simulators.noc.machine import HALVING, Network
 from archgym.simulators.noc.metrics import METRICS, OBJECTIVES, SATURATION, measure
 from archgym.simulators.noc.runs import READ, Packets, Run
 from archgym.simulators.noc.sampling import Load, measured, targets
@@ -155,35 +155,24 @@ class NocSimulator(RowSimulator):
 
     def measure(self, indices: np.ndarray, opened: Traffic, cost: str | None) -> np.ndarray | str:
         """Return the metrics of one design, or why it has none."""
-        network, bits = self.network(indices)
-        network, width = _relieved(network, bits, cost)
-        if opened.packets is not None:
-            found = self._run_list(network, opened.packets, width, bits)
-            return (
-                np.append(found, 0.0) if self._saturation and not isinstance(found, str) else found
-            )
-        stats, run = measured(network, self.load_of(opened, width))
-        if stats["status"] != "ok":
-            return _REASONS[1]
-        values = measure(run, bits if cost == "serialisation" else width, self._clock, 1)
+        real, bits = self.network(indices)
+        network, width = _relieved(real, bits, cost)
+        words = real.num_vcs * real.vc_buf_size
+        if opened.packets is None:
+            stats, run = measured(network, self.load_of(opened, width))
+            if stats["status"] != "ok":
+                return _REASONS[1]
+        else:
+            found = _run_list(network, opened.packets, width)
+            if isinstance(found, str):
+                return found
+            run = found
+        values = measure(run, bits, width, words, self._clock, opened.packets is None)
         if self._saturation:
-            values = np.append(values, self._saturated(network, opened, width))
+            # A list of packets has no load.
+            most = 0.0 if opened.packets else self._saturated(network, opened, width)
+            values = np.append(values, most)
         return values
-
-    def _run_list(
-        self, network: Network, packets: Packets, width: int, bits: int
-    ) -> np.ndarray | str:
-        packets = replace(packets, size=-(-packets.size * WIDTH_BITS // width))
-        if (packets.kind > 0).any():
-            if network.num_vcs < 2 * (2 if network.routing_function in _PAIRED else 1):
-                return _REASONS[0]
-            long = max(1, -(-_LONG_BITS // width))
-            network = replace(network, use_read_write=1, read_reply_size=long)
-        run = Run(network, packets, _MOST_CYCLES, _DEADLOCK)
-        status = run.advance()
-        if status == "deadlock":
-            return _REASONS[0]
-        return measure(run, min(bits, width), self._clock) if status == "ok" else _REASONS[2]
 
     def _saturated(self, network: Network, traffic: Traffic, bits: int) -> float:
         """Return the load at which the mean latency is twice that of a hundredth of it [GB/s]."""
@@ -239,7 +228,7 @@ class NocSimulator(RowSimulator):
             cycles = least_cycles(network, sized)
             asks = sized.kind > 0
             if asks.any():
-                long = max(1, -(-_LONG_BITS // bits))
+                long = -(-_LONG_BITS // bits)
                 size = np.where(sized.kind == READ, long, 1)[asks]
                 back = Packets.of(sized.time[asks], sized.target[asks], sized.source[asks], size)
                 cycles = np.concatenate([cycles, least_cycles(network, back)])
@@ -274,8 +263,21 @@ class NocSimulator(RowSimulator):
         return booksim_files(network, None, sized)
 
 
+def _run_list(network: Network, packets: Packets, bits: int) -> Run | str:
+    """Return the run of a list of packets, or why it did not end."""
+    packets = replace(packets, size=-(-packets.size * WIDTH_BITS // bits))
+    if (packets.kind > 0).any():
+        if network.num_vcs < 2 * (2 if network.routing_function in HALVING else 1):
+            return _REASONS[0]
+        network = replace(network, use_read_write=1, read_reply_size=-(-_LONG_BITS // bits))
+    run = Run(network, packets, _MOST_CYCLES, _DEADLOCK)
+    status = run.advance()
+    if status == "ok":
+        return run
+    return _REASONS[0] if status == "deadlock" else _REASONS[2]
+
+
 _SIZES: Final = ("num_vcs", "vc_buf_size")
-_PAIRED: Final = ("dim_order", "xy_yx", "adaptive_xy_yx", "xy_yx_no_express", "valiant", "romm")
 
 
 def _relieved(network: Network, bits: int, cost: str | None) -> tuple[Network, int]:

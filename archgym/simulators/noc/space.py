@@ -45,11 +45,12 @@ def _switches(name: str, doc: str, default: int = 0) -> Parameter:
     return Ordinal(name=name, levels=(0, 1), default=default, doc=doc)
 
 
-def _routers(allocators: tuple[str, ...], vcs: tuple[int, ...]) -> list[Parameter]:
+def _routers(vcs: tuple[int, ...], default_vcs: int, default_flits: int) -> list[Parameter]:
+    allocators = _ALLOCATORS
     return [
-        Ordinal(name="num_vcs", levels=vcs, default=4, doc="Virtual channels of a port."),
+        Ordinal(name="num_vcs", levels=vcs, default=default_vcs, doc="Virtual channels of a port."),
         Ordinal(
-            name="vc_buf_size", levels=(1, 2, 4, 8, 16), default=8, unit="flits",
+            name="vc_buf_size", levels=(1, 2, 4, 8, 16), default=default_flits, unit="flits",
             doc="Buffer of a virtual channel.",
         ),
         _WIDTH,
@@ -88,7 +89,8 @@ def noc_space(name: str) -> DesignSpace:
             name,
             [
                 Categorical(name="arrangement", choices=ARRANGEMENTS, doc="Places of the dies."),
-                *_routers(_ALLOCATORS, (2, 4, 8)),
+                # Links of 27 cycles need longer buffers than those on a chip.
+                *_routers((2, 4, 8), 8, 16),
             ],
         )
     every = ("dor", "xy_yx", "adaptive_xy_yx", "valiant", "romm", "min_adapt")
@@ -105,7 +107,7 @@ def noc_space(name: str) -> DesignSpace:
             Categorical(name="topology", choices=tuple(_CHOICES), doc="Arrangement of routers."),
             Categorical(name="mesh_routing", choices=every, doc="Routing of a mesh."),
             Categorical(name="cmesh_routing", choices=express, doc="Routing of a cmesh."),
-            *_routers(_ALLOCATORS, (1, 2, 4, 8)),
+            *_routers((1, 2, 4, 8), 4, 8),
         ],
         constraints=[
             Constraint(
