@@ -139,6 +139,12 @@ class Network:
         return ""
 
     @property
+    def node_radix(self) -> int:
+        """Nodes in a row of a dimension, by which patterns count coordinates."""
+        side = {"cmesh": 2, "flatfly": self.xr}.get(self.topology, 1)
+        return self.k * side
+
+    @property
     def nodes(self) -> int:
         """Nodes that send and receive."""
         return len(wiring(self).node_router)

@@ -108,8 +108,7 @@ def measured(network: Network, load: Load) -> tuple[Mapping[str, Any], Run]:
         raise InvalidArgumentError("`packet_size` must list numbers of flits from 1 on.")
     mean = sum(load.packet_size) / len(load.packet_size)
     rate = load.injection_rate / mean if load.in_flits else load.injection_rate
-    k, n = network.k, network.n
-    fixed = targets(load.pattern, network.nodes, k, n)
+    fixed = targets(load.pattern, network.nodes, network.node_radix, network.n)
     generator = Generator(rate, np.array(load.packet_size, dtype=np.int64), fixed)
     run = Run(network, Packets.of([], [], [], []), generator=generator)
     totals = run.arrays["totals"]

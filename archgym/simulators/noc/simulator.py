@@ -234,7 +234,7 @@ class NocSimulator(RowSimulator):
                 cycles = np.concatenate([cycles, least_cycles(network, back)])
             return float(cycles.mean())
         node = np.arange(self.nodes)
-        fixed = targets(traffic.pattern, self.nodes, network.k, network.n)
+        fixed = targets(traffic.pattern, self.nodes, network.node_radix, network.n)
         size = min(self.load_of(traffic, bits).packet_size)
         to = fixed if len(fixed) else node
         return float(least_cycles(network, Packets.of(0 * node, node, to, size)).min())

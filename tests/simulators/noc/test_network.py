@@ -8,7 +8,7 @@ from archgym.simulators.noc.kernel import randoms
 from archgym.simulators.noc.kernel.state import ALLOCATORS, PRIORITIES, UNTIL_TIME
 from archgym.simulators.noc.machine import ROUTINGS, Graph, Network, wiring
 from archgym.simulators.noc.runs import Packets, Run
-from archgym.simulators.noc.sampling import Load, measured
+from archgym.simulators.noc.sampling import Load, measured, targets
 from archgym.simulators.noc.workloads import formula
 
 LINE = Network(k=3, n=1, num_vcs=1, vc_buf_size=2)
@@ -240,3 +240,10 @@ def test_graph_in_two_parts_is_refused() -> None:
     graph = Graph((0, 1, 2), ((0, 1, 1), (1, 0, 1)))
     with pytest.raises(InvalidDesignError, match="every other"):
         wiring(Network(topology="anynet", k=1, n=1, graph=graph, routing_function="min"))
+
+
+def test_neighbour_of_a_concentrated_mesh_is_the_next_node_not_the_next_router() -> None:
+    # BookSim multiplies the radix by the nodes of a router in a row: 8 x 8 nodes, +1 in both.
+    network = Network(topology="cmesh", k=4, routing_function="dor_no_express")
+
+    assert targets("neighbor", 64, network.node_radix, 2)[[0, 7, 63]].tolist() == [9, 8, 0]
