@@ -93,7 +93,7 @@ print(time.process_time() - began)
 
 
 def main() -> None:
-    """Prints four tables."""
+    """Print four tables."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--mappings", type=int, default=5_000, help="distinct ones a row")
     parser.add_argument("--designs", type=int, default=12, help="random accelerators")
@@ -174,7 +174,7 @@ def report_networks(n: int) -> None:
 
 
 def report_efforts(n: int) -> None:
-    """What an effort costs, how far it is from a second's, and whether it ranks designs alike."""
+    """Compare an effort with a second: time, distance of results, and ranking of designs."""
     from archgym.simulators.accelerator.space import hardware, hardware_space
 
     space = hardware_space()

@@ -37,7 +37,7 @@ HEADER += f"{'ms/design':>10}{'designs/s':>10}{'Mrequests/s':>12}{'2 threads':>1
 
 
 def main() -> None:
-    """Prints compile times, then the table."""
+    """Print compile times, then the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--designs", type=int, default=200, help="random designs a workload")
     n_designs = parser.parse_args().designs

@@ -38,21 +38,21 @@ class MadeUp(Simulator):
         )
 
     def workload_names(self) -> tuple[str, ...]:
-        """One."""
+        """Return the name of the only workload."""
         return ("made-up",)
 
     def workload(self, name: str | Path) -> Workload:
-        """That one."""
+        """Return the only workload, whatever the name."""
         return Workload("made-up", "0" * 64, None)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
-        """Numbers of which a tenth differ."""
+        """Return made-up numbers, a tenth of which differ."""
         values = 1.0 + np.floor(10 * (indices % 5) @ self._weights)
         return BatchResult(values, np.zeros(len(indices), dtype=np.int16))
 
 
 def measure_build(out: Path) -> None:
-    """Builds the table of made-up numbers."""
+    """Build the table of made-up numbers."""
     started = time.process_time()
     build_table(Task.make(MadeUp()), out, workers=1)
     seconds = time.process_time() - started
@@ -64,7 +64,7 @@ def measure_build(out: Path) -> None:
 
 
 def measure_lookups(table: TableSimulator, batch: int) -> None:
-    """Looks designs up that are drawn from all combinations."""
+    """Look designs up that are drawn from all combinations."""
     workload = table.workload(table.default_workload)
     rng = np.random.default_rng(0)
     drawn = rng.integers(table.space.sizes, size=(N_LOOKUPS, table.space.n_parameters))
@@ -76,7 +76,7 @@ def measure_lookups(table: TableSimulator, batch: int) -> None:
 
 
 def measure_steps(path: Path, formulation: str, actions: str, n_envs: int) -> None:
-    """Steps a vector environment with random actions, which are drawn before."""
+    """Step a vector environment with random actions, which are drawn before."""
     env = DesignVectorEnv(
         Task.make(stand_in=path), n_envs, formulation=formulation, actions=actions
     )

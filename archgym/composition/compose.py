@@ -106,6 +106,7 @@ class FunctionComposition(Composition):
     """
 
     holds_interpreter: ClassVar[bool] = True
+    is_measured: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -34,6 +34,7 @@ from archgym.composition.namespace import (
     within,
 )
 from archgym.errors import InvalidDesignError, SimulatorError, check_known, unknown_name
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.options import DeclaredOption, declared_options, make_simulator
 from archgym.evaluation.restriction import split_space
@@ -48,13 +49,23 @@ from archgym.evaluation.simulator import (
     simulator_names,
 )
 from archgym.spaces.design import Design
+from archgym.spaces.expression import P
 
 _Outcome = Metrics | str
+# chosen: the largest number whose square is one too.
+_MOST: Final = 1e154
 # chosen: results of this many designs of parts take some ten megabytes.
 _REMEMBERED: Final = 2**14
 # chosen: simulators with options that results of other parts decide.
 _MADE: Final = 256
 _CHOICES: Final = ("space", "fidelity")
+_QUANTITIES: Final[Mapping[str, tuple[str, Mapping[str, float]]]] = {
+    "energy": ("uJ", {"pJ": 1e-6, "nJ": 1e-3, "uJ": 1.0, "mJ": 1e3, "J": 1e6, "kJ": 1e9}),
+    "power": ("mW", {"mW": 1.0, "W": 1e3, "kW": 1e6}),
+    "area": ("mm2", {"mm2": 1.0}),
+    "dollars": ("$", {"$": 1.0}),
+}
+"""Quantities that add up over parts: unit of the sum, and those of parts in it."""
 
 
 @final
@@ -239,6 +250,10 @@ class Composition(Simulator):
     own_reasons: tuple[str, ...] = ()
     """Reasons of the composition, beyond those of its parts, why a design cannot be built."""
 
+    apart: ClassVar[Mapping[str, str]] = {}
+    """Quantities of parts that do not add up, such as energies of different work, with the
+    reason."""
+
     def __init__(self, space: str = "default", fidelity: str = "", **options: str) -> None:
         """Make the parts.
 
@@ -297,10 +312,9 @@ class Composition(Simulator):
         self.groups = {
             name: tuple(within(name, own) for own in space.names) for name, space in spaces.items()
         }
-        self.metrics = (
-            *self.joint_metrics,
-            *(spec for name, part in parts.items() for spec in part_metrics(name, part.metrics)),
-        )
+        of_parts = [s for name, part in parts.items() for s in part_metrics(name, part.metrics)]
+        sums, self.not_summed = self._sums()
+        self.metrics = (*self.joint_metrics, *sums, *of_parts)
         self.model_reasons = (
             *self.own_reasons,
             *(f"{n}: {why}" for n, part in parts.items() for why in part.reasons[1:]),
@@ -317,6 +331,33 @@ class Composition(Simulator):
             within(n, form): text for n, p in parts.items() for form, text in p.exports.items()
         }
         self.default_workload = parts[self.lead].default_workload
+
+    def _sums(self) -> tuple[list[MetricSpec], dict[str, str]]:
+        """Return sums of quantities that all parts have, and why others have none, by quantity.
+
+        The composition's own metric of a quantity stands for its sum.
+        """
+        sums: list[MetricSpec] = []
+        missing: dict[str, str] = dict(self.apart)
+        for quantity, (unit, factors) in _QUANTITIES.items():
+            if quantity in missing or _total(self.joint_metrics, quantity):
+                continue
+            found = {name: _total(part.metrics, quantity) for name, part in self.parts.items()}
+            lacking = [name for name, spec in found.items() if spec is None]
+            if lacking:
+                missing[quantity] = (
+                    f"{', '.join(lacking)} {'has' if len(lacking) == 1 else 'have'} none"
+                )
+                continue
+            terms = [factors[s.unit] * P(within(n, s.name)) for n, s in found.items() if s]
+            name = "total_" + (quantity if unit == "$" else f"{quantity}_{unit.lower()}")
+            doc = f"Sum over the parts {', '.join(self.parts)}."
+            sums.append(
+                MetricSpec(
+                    name, unit, "minimise", 1e-3, doc, sum(terms[1:], terms[0]), identifies=False
+                )
+            )
+        return sums, missing
 
     @classmethod
     def option_names(cls) -> tuple[str, ...]:
@@ -379,6 +420,13 @@ class Composition(Simulator):
         """
         del workload
         return np.full((len(indices), len(self.metrics)), np.nan)
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of the first part; runs of parts are held to their own as they happen."""
+        lead = self.parts[self.lead]
+        own = {spec.name: column[within(self.lead, spec.name)] for spec in lead.metrics}
+        found = lead.laws(self.of_part(self.lead, indices), own, workload)
+        return {f"{self.lead}: {text}": law for text, law in found.items()}
 
     @property
     def n_part_runs(self) -> int:
@@ -496,9 +544,11 @@ class Composition(Simulator):
             )
         values = [found[spec.name] for spec in self.simulated_metrics]
         for spec, value in zip(self.simulated_metrics, values, strict=True):
-            if not isinstance(value, int | float | np.number):
+            # A larger number has no finite square, and products of metrics are metrics too.
+            if not isinstance(value, int | float | np.number) or not abs(value) < _MOST:
                 raise SimulatorError(
-                    f"`couple` of {self.name!r} must return numbers; {spec.name} is {value!r}."
+                    f"`couple` of {self.name!r} must return numbers below {_MOST:g} in size; "
+                    f"{spec.name} is {value!r:.40}."
                 )
         return [float(value) for value in values]
 
@@ -546,6 +596,16 @@ def recorded_choices(made: Simulator) -> dict[str, str]:
     """Return the choices that make a part's simulator again: options, space and fidelity."""
     space = split_space(made.space.name)[0] or made.space_names[0]
     return {**made.options, "space": space, "fidelity": made.fidelity}
+
+
+def _total(specs: Sequence[MetricSpec], quantity: str) -> MetricSpec | None:
+    """Return the metric that is the whole of a quantity; None if there is none."""
+    factors = _QUANTITIES[quantity][1]
+    for spec in specs:
+        stem = spec.name.removeprefix("total_").removeprefix("mean_")
+        if spec.unit in factors and (stem == quantity or stem.rpartition("_")[0] == quantity):
+            return spec
+    return None
 
 
 def _all(groups: Any) -> tuple[Any, ...]:

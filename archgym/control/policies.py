@@ -237,7 +237,7 @@ class Network(ControlPolicy):
                     values = np.tanh(values) if is_tanh else np.maximum(values, 0.0)
         if not np.isfinite(values).all():
             raise InvalidArgumentError(
-                f"The policy {self.name!r} must have smaller weights; its preferences overflow."
+                f"The policy {self.name!r} must have finite outputs; its weights are too large."
             )
         return np.asarray(values)
 

@@ -190,9 +190,16 @@ def task_of(task: str | ControlTask) -> ControlTask:
     return _made(name, own, tuple(p.stat().st_mtime_ns for p in files))
 
 
+# chosen: twice the cores of any control task; each joint of names is looked for as a file.
+_MOST_NAMES = 64
+
+
 def joined_names(text: str) -> tuple[str, ...]:
     """Return names that + joins; the name of a file that exists may have a + in it."""
     parts, found = text.split("+"), []
+    if len(parts) > _MOST_NAMES:
+        problem = f"must join at most {_MOST_NAMES} names by +; got {len(parts):,}: {text:.40}…"
+        raise InvalidArgumentError(f"An option {problem}")
     while parts:
         sizes = range(len(parts), 1, -1)
         n = next((n for n in sizes if _is_file("+".join(parts[:n]))), 1)

@@ -171,7 +171,7 @@ def id_texts(ids: np.ndarray) -> "pa.Array":
 
 
 def _study_offsets(log: StudyLog) -> np.ndarray:
-    """Number of the first record of each segment's study; a merged one has several studies."""
+    """Return the first seq of each segment's study; a merged study has several."""
     first: dict[str, int] = {}
     for segment in log.segments:
         first.setdefault(segment.study, segment.first_seq)

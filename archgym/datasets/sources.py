@@ -113,7 +113,7 @@ def _replaced(batch: "pa.RecordBatch", name: str, values: np.ndarray) -> "pa.Rec
 
 
 def _names(header: Header) -> dict[str, str]:
-    """Name of the folders of studies, by id."""
+    """Return the names of the folders of studies, by id."""
     return {segment.study: segment.folder for segment in header.segments}
 
 

@@ -152,7 +152,7 @@ class Sb3VecEnv(VecEnv):
         return [getattr(self, attr_name)] * n
 
     def set_attr(self, attr_name: str, value: Any, indices: VecEnvIndices = None) -> None:
-        """Refuse, since environments do not change.
+        """Refuse to set an attribute, since environments do not change.
 
         Raises:
           InvalidArgumentError: Always.
@@ -178,7 +178,7 @@ class Sb3VecEnv(VecEnv):
         wrapper_class: type[gymnasium.Wrapper[Any, Any, Any, Any]],
         indices: VecEnvIndices = None,
     ) -> list[bool]:
-        """True for Monitor, whose records the infos hold; False for all others."""
+        """Return True for Monitor, whose records the infos hold; False for all others."""
         return [issubclass(wrapper_class, Monitor)] * len(self._places(indices))
 
     def _places(self, indices: VecEnvIndices) -> list[int]:

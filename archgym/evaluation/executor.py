@@ -555,7 +555,7 @@ class WorkerProcess:
 
 
 def _serve_process(connection: "Connection[Any, Any]") -> None:
-    """Main loop of a worker process."""
+    """Evaluate chunks in a worker process until its driver is done."""
     programs = RunningPrograms()
 
     def end(*_: object) -> None:

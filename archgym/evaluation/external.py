@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Self, final
 
 import numpy as np
 
-from archgym.checks import check_number
+from archgym.checks import check_number, check_whole
 from archgym.errors import (
     InvalidArgumentError,
     SimulatorError,
@@ -31,6 +31,7 @@ from archgym.errors import (
     error_text,
     unknown_name,
 )
+from archgym.evaluation.metrics import given_names, mean_of_runs, with_standard_errors
 from archgym.evaluation.simulator import FAILED, BatchResult, Simulator, Workload
 from archgym.files.storage import open_file, scratch_folder, storage_errors
 from archgym.runtime.watchdog import Watchdog, kill_marked, mark
@@ -106,8 +107,17 @@ class ExternalSimulator(Simulator):
     environment: ClassVar[Mapping[str, str | None]] = {}
     """Environment variables that a run gets besides `BASE_ENVIRONMENT`, such as those of a
     licence; None as a value passes on this process's own."""
+    repeats: ClassVar[int] = 1
+    """Runs of each design. Of several, metrics are means, and `NAME_standard_error` metrics, which
+    `archgym decide` uses, are added."""
+    is_measured: ClassVar[bool] = True
     output_file: ClassVar[str | None] = None
     """File in the run's folder that `parse` gets; None for what the program prints."""
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if check_whole("repeats", cls.repeats, 1) > 1 and isinstance(cls.metrics, tuple):
+            cls.metrics = with_standard_errors(cls.metrics, cls.repeats)
 
     @abstractmethod
     def command(self, design: Design, workload: Workload) -> Sequence[str]:
@@ -139,7 +149,7 @@ class ExternalSimulator(Simulator):
         """
         if str(name) in self.workloads:
             text = self.workloads[str(name)]
-            return Workload(str(name), hashlib.sha256(text.encode()).hexdigest(), text)
+            return Workload(str(name), self._digest(hashlib.sha256(text.encode())), text)
         path = Path(name).absolute()
         if not path.is_file():
             raise unknown_name("workload", str(name), self.workloads)
@@ -147,7 +157,12 @@ class ExternalSimulator(Simulator):
         with storage_errors(path, "read"), open_file(path) as handle:
             while block := handle.read(_BLOCK):
                 digest.update(block)
-        return Workload(path.name, digest.hexdigest(), str(path))
+        return Workload(path.name, self._digest(digest), str(path))
+
+    def _digest(self, content: Any) -> str:
+        if self.repeats > 1:
+            content.update(f"\0{self.repeats} runs".encode())
+        return str(content.hexdigest())
 
     @final
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
@@ -157,11 +172,16 @@ class ExternalSimulator(Simulator):
         failures: dict[int, str] = {}
         for row, design in enumerate(self.space.designs(indices)):
             try:
-                result = self._run(design, workload)
-                if isinstance(result, Infeasible):
-                    reason[row] = self._reason(result)
-                else:
-                    values[row] = self._numbers(result, workload)
+                runs: list[np.ndarray] = []
+                while len(runs) < self.repeats and not reason[row]:
+                    result = self._run(design, workload)
+                    if isinstance(result, Infeasible):
+                        reason[row] = self._reason(result)
+                    else:
+                        runs.append(self._numbers(result))
+                if not reason[row]:
+                    values[row] = mean_of_runs(runs, self.metrics)
+                    self.check(values[row][None, :], workload)
             except SimulatorError as error:
                 reason[row] = FAILED
                 failures[row] = str(error)
@@ -196,13 +216,13 @@ class ExternalSimulator(Simulator):
             )
         return self.reasons.index(result.reason, 1)
 
-    def _numbers(self, result: Any, workload: Workload) -> np.ndarray:
+    def _numbers(self, result: Any) -> np.ndarray:
         if not isinstance(result, Mapping):
             raise SimulatorError(
                 "`parse` must return a mapping of metrics to numbers, or Infeasible; "
                 f"got {result!r:.200}."
             )
-        names = [spec.name for spec in self.metrics]
+        names = given_names(self.metrics, self.repeats)
         missing = [name for name in names if name not in result]
         if missing:
             raise SimulatorError(
@@ -211,11 +231,10 @@ class ExternalSimulator(Simulator):
         came = {name: result[name] for name in names}
         try:
             numbers = np.array([float(value) for value in came.values()])
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             numbers = np.array([np.nan])
         if not np.isfinite(numbers).all():
             raise SimulatorError(f"`parse` must give finite numbers; got {came!r:.200}.")
-        self.check(numbers[None, :], workload)
         return numbers
 
 

@@ -27,7 +27,13 @@ from archgym.errors import (
     unknown_name,
 )
 from archgym.evaluation.external import Infeasible
-from archgym.evaluation.metrics import MetricSpec, undescribed
+from archgym.evaluation.metrics import (
+    MetricSpec,
+    given_names,
+    mean_of_runs,
+    undescribed,
+    with_standard_errors,
+)
 from archgym.evaluation.objective import Objective, objective_of
 from archgym.evaluation.simulator import (
     FAILED,
@@ -63,6 +69,7 @@ def simulator(
     metrics: MetricGoals,
     reasons: Sequence[str] = (),
     version: int = 0,
+    repeats: int = 1,
 ) -> Callable[[Callable[..., _Result]], "FunctionSimulator"]:
     """Return a decorator that makes a simulator of a function from a design to its metrics.
 
@@ -77,6 +84,8 @@ def simulator(
       reasons: Reasons that the function may give for a design that cannot be built.
       version: Number to raise when what the function calls changes its results. A change of the
         function's own code is noticed.
+      repeats: Calls for each design. Of several, metrics are means, and their standard errors,
+        which `archgym decide` uses, are added as metrics.
 
     Raises:
       InvalidArgumentError: A metric's goal does not exist, or there is no metric.
@@ -96,7 +105,9 @@ def simulator(
     """
 
     def decorate(function: Callable[..., _Result]) -> FunctionSimulator:
-        return FunctionSimulator(function, space, metrics, reasons=reasons, version=version)
+        return FunctionSimulator(
+            function, space, metrics, reasons=reasons, version=version, repeats=repeats
+        )
 
     return decorate
 
@@ -163,6 +174,7 @@ class FunctionSimulator(_Declared):
     """
 
     holds_interpreter: ClassVar[bool] = True
+    is_measured: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -172,6 +184,7 @@ class FunctionSimulator(_Declared):
         *,
         reasons: Sequence[str] = (),
         version: int = 0,
+        repeats: int = 1,
     ) -> None:
         """Take a function and declare what it takes and returns.
 
@@ -181,6 +194,7 @@ class FunctionSimulator(_Declared):
           metrics: Goals by name, or full specifications.
           reasons: Reasons that the function may give for a design that cannot be built.
           version: Number to raise when what the function calls changes its results.
+          repeats: Calls for each design; see `simulator`.
 
         Raises:
           InvalidArgumentError: The function cannot be called with a design, or a goal is unknown.
@@ -189,11 +203,12 @@ class FunctionSimulator(_Declared):
             raise InvalidArgumentError(
                 f"A simulator needs a function of a design; got {function!r}."
             )
+        self.repeats = check_whole("repeats", repeats, 1)
         super().__init__(
             str(getattr(function, "__name__", type(function).__name__)).strip("<>"),
             space,
-            metrics,
-            code_of(function),
+            with_standard_errors(metric_specs(metrics), repeats),
+            code_of(function) + (f"\n{repeats} calls" if repeats > 1 else ""),
         )
         self.version = check_whole("version", version, 0)
         if isinstance(reasons, str):
@@ -215,7 +230,8 @@ class FunctionSimulator(_Declared):
 
         # The source may not be there where it is unpickled, so the digest goes with it.
         content = cloudpickle.dumps((self._function, self._digest))
-        return _unpickled, (content, self.space, self.metrics, self.model_reasons, self.version)
+        told = (self.space, self.metrics, self.model_reasons, self.version, self.repeats)
+        return _unpickled, (content, *told)
 
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Call the function for one design after the other."""
@@ -224,11 +240,15 @@ class FunctionSimulator(_Declared):
         failures: dict[int, str] = {}
         for row, design in enumerate(self.space.designs(indices)):
             try:
-                result = self._called(design)
-                if isinstance(result, Infeasible):
-                    reason[row] = self._reason(result)
-                else:
-                    values[row] = self._numbers(result)
+                runs: list[np.ndarray] = []
+                while len(runs) < self.repeats and not reason[row]:
+                    result = self._called(design)
+                    if isinstance(result, Infeasible):
+                        reason[row] = self._reason(result)
+                    else:
+                        runs.append(self._numbers(result))
+                if not reason[row]:
+                    values[row] = mean_of_runs(runs, self.simulated_metrics)
             except SimulatorError as error:
                 reason[row] = FAILED
                 failures[row] = str(error)
@@ -257,14 +277,14 @@ class FunctionSimulator(_Declared):
             )
         return self.reasons.index(result.reason, 1)
 
-    def _numbers(self, result: Any) -> list[float]:
+    def _numbers(self, result: Any) -> np.ndarray:
         if not isinstance(result, Mapping):
             shown = "None; is a `return` missing?" if result is None else f"{_shown(result)}."
             raise SimulatorError(
                 f"`{self.name}` must return its metrics as a mapping of names to numbers; got "
                 f"{shown}"
             )
-        names = [spec.name for spec in self.simulated_metrics]
+        names = given_names(self.simulated_metrics, self.repeats)
         missing = [name for name in names if name not in result]
         extra = [str(name) for name in result if name not in names]
         if missing or extra:
@@ -273,12 +293,13 @@ class FunctionSimulator(_Declared):
             raise SimulatorError(
                 f"`{self.name}` must return exactly its metrics, {', '.join(names)}; {text}."
             )
-        return [self._number(spec, result[spec.name]) for spec in self.simulated_metrics]
+        specs = {spec.name: spec for spec in self.simulated_metrics}
+        return np.array([self._number(specs[name], result[name]) for name in names])
 
     def _number(self, spec: MetricSpec, value: Any) -> float:
         try:
             number = float(value)
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             number = math.nan
         if not math.isfinite(number) or isinstance(value, str):
             raise SimulatorError(
@@ -364,11 +385,14 @@ def _unpickled(
     metrics: tuple[MetricSpec, ...],
     reasons: tuple[str, ...],
     version: int,
+    repeats: int,
 ) -> FunctionSimulator:
     import cloudpickle
 
     function, digest = cloudpickle.loads(content)
-    made = FunctionSimulator(function, space, metrics, reasons=reasons, version=version)
+    made = FunctionSimulator(
+        function, space, metrics, reasons=reasons, version=version, repeats=repeats
+    )
     made._digest = digest
     return made
 

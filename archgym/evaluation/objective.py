@@ -161,7 +161,7 @@ class Objective:
         specs: Sequence[MetricSpec],
         reason: np.ndarray,
     ) -> np.ndarray:
-        """Reward of many designs.
+        """Return the rewards of many designs.
 
         Args:
           values: (n, n_metrics), in the units of `specs`.
@@ -190,7 +190,7 @@ class Objective:
         specs: Sequence[MetricSpec],
         reason: np.ndarray,
     ) -> np.ndarray:
-        """Reward of many designs, term by term and without weights.
+        """Return the rewards of many designs, term by term and without weights.
 
         Args:
           values: As for `reward`; so are the others.

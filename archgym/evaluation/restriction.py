@@ -23,6 +23,7 @@ from archgym.errors import (
     sentence,
     unknown_name,
 )
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.simulator import (
     FEASIBLE,
     BatchResult,
@@ -47,7 +48,7 @@ _SAME: Final = (
     "physical_limits", "usual_limits", "compared",
     "default_objective", "default_workload", "fidelity", "options", "groups", "costs", "relief",
     "exports", "exports_of_options", "space_names", "fidelity_names",
-    "holds_interpreter", "accuracy_percent", "bounded_by",
+    "faster_fidelity", "holds_interpreter", "is_measured", "accuracy_percent", "bounded_by",
 )  # fmt: skip
 
 
@@ -163,7 +164,8 @@ def hold(
     Args:
       simulator: The whole one, or one that holds other parameters.
       fixed: Value by parameter.
-      values: Values by parameter: several, or a text such as ``4|8`` or ``1..4``.
+      values: Values by parameter: several, or a text such as ``4|8``, ``1..4`` or ``!4``, which
+        is all but 4.
       limits: Limits on parameters, such as ``<=8``, by parameter.
 
     Raises:
@@ -357,6 +359,10 @@ class RestrictedSimulator(WrappedSimulator):
         """Refuse results that break the model's own invariants."""
         self._whole.check(values, workload)
 
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return the whole simulator's laws of conservation."""
+        return self._whole.laws(self._of_whole(indices), column, workload)
+
     def _of_whole(self, indices: np.ndarray) -> np.ndarray:
         """Return designs as canonical index vectors of the whole space."""
         return self._whole.space.canonical(self.in_whole(indices))
@@ -382,7 +388,12 @@ def _widened(simulator: Simulator, values: Mapping[str, Sequence[Value]]) -> Sim
 
 def _given(parameter: Parameter, values: Any) -> tuple[Value, ...]:
     """Return the values that a caller gave, as texts or as they are."""
-    if isinstance(values, str):
+    if isinstance(values, str) and values.startswith("!"):
+        if not is_listed(parameter):
+            raise InvalidArgumentError(f"`{parameter.name}` has too many values for all but some.")
+        left_out = _given(parameter, values[1:])
+        values = [v for v in map(parameter.value, range(parameter.size)) if v not in left_out]
+    elif isinstance(values, str):
         # Of a comma list or one that a space's name states; an order may have commas itself.
         return values_in(parameter, values.replace(",", "|") if is_listed(parameter) else values)
     if not isinstance(values, Iterable):

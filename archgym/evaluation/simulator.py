@@ -19,6 +19,7 @@ from archgym.errors import (
     error_text,
     unknown_name,
 )
+from archgym.evaluation.conservation import Columns, Laws, hold_to
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.objective import Objective
@@ -35,7 +36,7 @@ _COLUMNS = (
 )
 RESERVED_NAMES: Final = frozenset(_COLUMNS.split())
 """Names that no metric may have: columns of data frames and datasets."""
-# chosen: so many designs and their metrics fit a processor's cache; more at once is slower.
+# chosen: this many designs and their metrics fit a processor's cache; more at once is slower.
 _PIECE = 2**14
 
 
@@ -188,8 +189,13 @@ class Simulator(ABC):
     """Spaces that the constructor's `space` may name; the first is its default."""
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard",)
     """Fidelities that the constructor's `fidelity` may name; the first is its default."""
+    faster_fidelity: ClassVar[str | None] = None
+    """Fidelity of `fidelity_names` that takes less time than the default, where there is one."""
     holds_interpreter: ClassVar[bool] = False
     """True for a simulator in plain Python, which threads do not speed up."""
+    is_measured: ClassVar[bool] = False
+    """True if running a design again may give other numbers, such as those of a user's program.
+    What the default design measured is then no part of a task's identity."""
     evaluation_s: float = 1.0
     """Rough time of one evaluation [s]. By it, not by a clock, an agent decides how long it thinks
     and how many designs it has in flight."""
@@ -218,6 +224,12 @@ class Simulator(ABC):
         """Return the constructor's arguments other than space and fidelity."""
         names = inspect.signature(cls).parameters
         return tuple(name for name in names if name not in ("space", "fidelity"))
+
+    def faster(self) -> str:
+        """Return a sentence on what makes an evaluation faster, after a space."""
+        if self.faster_fidelity not in (None, self.fidelity):
+            return f" Fidelity {self.faster_fidelity!r} is faster (--fidelity)."
+        return " More are evaluated at once by `workers` (--workers)."
 
     @property
     def default_fidelity(self) -> str:
@@ -375,6 +387,19 @@ class Simulator(ABC):
           SimulatorError: Says which invariant, and by how much.
         """
 
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation with the least values that they allow designs.
+
+        By default none. `evaluate_batch` holds every result to them, in every space and fidelity.
+
+        Args:
+          indices: (n, n_parameters), designs that were built.
+          column: (n,) results by metric.
+          workload: Workload that they ran.
+        """
+        del indices, column, workload
+        return {}
+
     def not_compared(self, workload: Workload) -> str:
         """Return what of a workload no other tool was compared on, in words; "" for nothing."""
         return ""
@@ -456,8 +481,7 @@ class Simulator(ABC):
         canonical = self.space.canonical(indices.astype(np.int64, copy=False))
         violated = self.space.violations(canonical)
         if len(indices) and (violated < 0).all():
-            result = self._simulated(canonical, workload)
-            self._check_result(result, len(indices), workload)
+            result = self.held_to_laws(canonical, self._simulated(canonical, workload), workload)
             return BatchResult(
                 np.asarray(result.values, dtype=np.float64),
                 np.asarray(result.reason, dtype=np.int16),
@@ -468,8 +492,8 @@ class Simulator(ABC):
         failures: dict[int, str] = {}
         rows = np.flatnonzero(reason == FEASIBLE)
         if len(rows):
-            result = self._simulated(canonical[rows], workload)
-            self._check_result(result, len(rows), workload)
+            chosen = canonical[rows]
+            result = self.held_to_laws(chosen, self._simulated(chosen, workload), workload)
             values[rows] = result.values
             reason[rows] = result.reason
             failures = {int(rows[row]): why for row, why in result.failures.items()}
@@ -540,8 +564,18 @@ class Simulator(ABC):
         values = result.values[0]
         return Metrics({spec.name: float(v) for spec, v in zip(self.metrics, values, strict=True)})
 
-    def _check_result(self, result: BatchResult, n: int, workload: Workload) -> None:
-        self.check(self._check_form(result, n), workload)
+    def held_to_laws(
+        self, indices: np.ndarray, result: BatchResult, workload: Workload
+    ) -> BatchResult:
+        """Return a checked result of all metrics, without designs that break `laws`."""
+        values = self._check_form(result, len(indices))
+        self.check(values, workload)
+        rows = np.flatnonzero(result.reason == FEASIBLE)
+        if not len(rows):
+            return result
+        column = dict(zip((spec.name for spec in self.metrics), values.T, strict=True))
+        designs = indices if len(rows) == len(indices) else indices[rows]
+        return hold_to(self.name, self.laws(designs, column, workload), rows, result)
 
     def _check_form(self, result: BatchResult, n: int) -> np.ndarray:
         """Return the values of designs that were built, of a result that is as it must be."""

@@ -130,7 +130,7 @@ class Task:
           values: Values that parameters may have, by name: several, or a text such as ``1..8``.
           measured: File of measurements, with which metrics are calibrated; see `archgym measure`.
           confidence: Probability with which limits are met under the simulator's error; by default
-            0.5, which is its number as it is.
+            0.5, which takes the simulator's number unchanged.
           **options: Further arguments of the simulator, such as ``device="ddr4-2400"``.
 
         Raises:
@@ -158,13 +158,19 @@ class Task:
         )
 
     @classmethod
-    def resolve(cls, choices: TaskChoices, known: "dict[str, _Parts] | None" = None) -> "Task":
+    def resolve(
+        cls,
+        choices: TaskChoices,
+        known: "dict[str, _Parts] | None" = None,
+        reference: Sequence[Any] | None = None,
+    ) -> "Task":
         """Return the task that plain choices name; an error's `choice` says which one failed.
 
         Args:
           choices: The choices; see `TaskChoices`.
           known: Parts of tasks that were resolved before, which tasks with other objectives share;
             this one's are added.
+          reference: Recorded metrics of the default design, with which a program need not run.
 
         Raises:
           UnknownNameError: A name does not exist; the message lists similar ones.
@@ -175,10 +181,10 @@ class Task:
             choices = choices.expanded()
         parts = _parts(choices, {} if known is None else known)
         objective = resolve_objective(parts.whole, choices)
-        made, reference = parts.fitted
+        made, default = parts.fitted if reference is None else parts.recorded(reference)
         with choosing("objective"):
-            _check_domain(made, objective, reference)
-        task = cls(made, parts.space_name, parts.workloads, objective, reference)
+            _check_domain(made, objective, default)
+        task = cls(made, parts.space_name, parts.workloads, objective, default)
         return task if choices.metrics is None else task.recording(choices.metrics)
 
     def recording(self, names: Sequence[str]) -> "Task":
@@ -306,7 +312,7 @@ class Task:
         return Evaluation(values, reason, self.rewards(values, reason), failures)
 
     def rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
-        """Reward of n designs, (n,).
+        """Return the rewards of n designs, (n,).
 
         Args:
           values: (n, w, n_metrics), NaN where a design was not built.
@@ -315,7 +321,7 @@ class Task:
         return self.objective.rewards(values, reason, self.reference, self.metrics, self.weights)
 
     def term_rewards(self, values: np.ndarray, reason: np.ndarray) -> np.ndarray:
-        """Reward of n designs for each term of the objective alone, (n, n_terms).
+        """Return the rewards of n designs for each term of the objective alone, (n, n_terms).
 
         Args:
           values: As for `rewards`.
@@ -434,13 +440,15 @@ class Task:
                     simulator=simulator, workload=sources, objective=objective, values=held
                 )
                 is_plain = simulator.unrestricted.bare is simulator.unrestricted
-                task = cls.resolve(plain.calibrated_as(data) if is_plain else plain)
+                task = cls.resolve(
+                    plain.calibrated_as(data) if is_plain else plain, reference=data["reference"]
+                )
             else:
                 task = cls._of_recipe(data, sources, objective)
             # Limits of physics that were declared later would make it another task.
             task = replace(task, objective=objective)
             digest = data["digest"]
-            task = task.as_recorded(data["metrics"])
+            task = task.as_recorded(data)
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidArgumentError(
                 f"A task's JSON must be what `Task.to_json` wrote; {type(error).__name__}: {error}."
@@ -472,7 +480,7 @@ class Task:
             options={str(k): str(v) for k, v in data["options"].items()},
         )
         try:
-            return cls.resolve(choices.calibrated_as(data))
+            return cls.resolve(choices.calibrated_as(data), reference=data["reference"])
         except (UnknownNameError, InvalidArgumentError):
             known = simulator_class(name).version
             if data["version"] == known:
@@ -483,24 +491,35 @@ class Task:
                 "it was recorded with, or start a new study."
             ) from None
 
-    def as_recorded(self, specs: Sequence[Mapping[str, Any]]) -> "Task":
+    def as_recorded(self, data: Mapping[str, Any]) -> "Task":
         """Return the task without explaining metrics that it did not have when it was recorded.
 
+        Where running a design again may give other numbers, what its default design measured then
+        stays the base of its rewards.
+
         Args:
-          specs: Recorded metrics, as `to_json` gives them.
+          data: The recipe, as `to_json` gave it.
         """
-        names = [str(spec["name"]) for spec in specs]
+        names = [str(spec["name"]) for spec in data["metrics"]]
         known = {spec.name for spec in self.metrics}
         new = [s for s in self.metrics if s.name not in names and s.identifies]
-        return self if new or not known.issuperset(names) else self.recording(names)
+        if new or not known.issuperset(names):
+            return self
+        task = self.recording(names)
+        reference = np.array(data["reference"], dtype=np.float64)
+        if not self.simulator.is_measured or reference.shape != task.reference.shape:
+            return task
+        reference.flags.writeable = False
+        return replace(task, reference=reference)
 
     @cached_property
     def digest(self) -> str:
-        """SHA-256 of everything that decides a reward."""
+        """SHA-256 of everything that the user or the simulator's author decided of a reward."""
         text = json.dumps(self._identity(), sort_keys=True)
         return hashlib.sha256(text.encode()).hexdigest()
 
     def _identity(self) -> dict[str, Any]:
+        reference = self.reference[:, [bool(s.identifies) for s in self.metrics]]
         return {
             "simulator": [self.simulator.name, self.version, dict(self.simulator.options)],
             "fidelity": self.simulator.fidelity,
@@ -509,7 +528,7 @@ class Task:
             "objective": self.objective.to_json()["terms"],
             **({"limits": [str(limit) for limit in self.limits]} if self.limits else {}),
             "metrics": [[s.name, s.unit, s.resolution] for s in self.metrics if s.identifies],
-            "reference": self.reference[:, [bool(s.identifies) for s in self.metrics]].tolist(),
+            **({} if self.simulator.is_measured else {"reference": reference.tolist()}),
         }
 
     def _files(self) -> dict[str, str]:
@@ -594,6 +613,15 @@ class _Parts:
         with choosing("workload"):
             made = self.whole.fitted_to([weighted.workload for weighted in self.workloads])
             return made, _reference(made, self.workloads)
+
+    def recorded(self, reference: Sequence[Any]) -> tuple[Simulator, np.ndarray]:
+        """Return `fitted` with the recorded metrics, if these are a measurement of this size."""
+        default = np.array(reference, dtype=np.float64)
+        shape = len(self.workloads), len(self.whole.metrics)
+        if not self.whole.is_measured or default.shape != shape:
+            return self.fitted
+        default.flags.writeable = False
+        return self.whole.fitted_to([w.workload for w in self.workloads]), default
 
 
 def _parts(choices: TaskChoices, known: dict[str, _Parts]) -> _Parts:

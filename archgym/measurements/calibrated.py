@@ -140,11 +140,9 @@ class CalibratedSimulator(WrappedSimulator):
     def simulate(self, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Return calibrated results of designs that are canonical and feasible in the space."""
         result = self._whole.simulate(indices, workload)
-        built = np.flatnonzero(np.asarray(result.reason) == FEASIBLE)
-        if len(built):
-            whole = self._whole._with_derived(result)
-            self._whole.check(np.asarray(whole.values)[built], workload)
-        return self._calibrated(result, indices, workload)
+        held = self._whole.held_to_laws(indices, self._whole._with_derived(result), workload)
+        values = np.where((held.reason == FEASIBLE)[:, None], result.values, np.nan)
+        return self._calibrated(replace(held, values=values), indices, workload)
 
     def simulate_without(self, cost: str, indices: np.ndarray, workload: Workload) -> BatchResult:
         """Return results as `simulate`, of an ideal machine that does not pay one of `costs`."""

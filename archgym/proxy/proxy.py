@@ -1,7 +1,7 @@
 """A proxy: fitted models for all workloads, with what they were made of, saved as data only."""
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -10,7 +10,13 @@ from typing import Any, Self, final
 import numpy as np
 
 from archgym.datasets.dataset import Dataset
-from archgym.errors import ArchGymError, FileFormatError, InvalidArgumentError, UnknownNameError
+from archgym.errors import (
+    ArchGymError,
+    FileFormatError,
+    InvalidArgumentError,
+    UnknownNameError,
+    check_known,
+)
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.simulator import BatchResult, Workload
 from archgym.evaluation.specification import Declaration, WorkloadFacts
@@ -104,18 +110,38 @@ class Proxy:
 
 
 def train(
-    dataset: Dataset, options: TrainOptions | None = None, announce: Announce | None = None
+    dataset: Dataset,
+    options: TrainOptions | None = None,
+    announce: Announce | None = None,
+    left_out: Sequence[str] = (),
 ) -> Proxy:
-    """Fit a proxy to a dataset.
+    """Fit a proxy to a dataset; of one in parts it learns `train`, and is judged on `test`.
 
     Args:
       dataset: Evaluations; designs that break a constraint or come again are left out.
+      options: Kind of model and how it is fitted.
       announce: Called with the current step, the amount done and the total.
+      left_out: Workloads that it does not learn, and is judged on; needs joint workloads.
 
     Raises:
-      InvalidArgumentError: There is too little to learn from.
+      InvalidArgumentError: There is too little to learn from, or workloads are not joint.
+      UnknownNameError: The dataset has no such workload.
     """
     options = options or TrainOptions()
+    names = [workload.name for workload in dataset.workloads]
+    check_known("workload of the dataset", left_out, names)
+    if left_out and options.workloads != "joint":
+        raise InvalidArgumentError(
+            "A workload can be left out only where workloads are joint; they are separate. Use "
+            "workloads='joint' (--workloads joint)."
+        )
+    is_left_out = np.isin(dataset.workload, [names.index(name) for name in left_out])
+    judged = {
+        "test part": dataset.rows(~is_left_out & dataset.is_in("test")),
+        "left-out workload": dataset.rows(is_left_out),
+    }
+    whole = dataset
+    dataset = dataset.rows(~is_left_out & (dataset.is_in("train") | (dataset.split is None)))
     rows = distinct_rows(dataset)
     places = np.unique(rows.workload).tolist()
     batches = [rows] if options.workloads == "joint" else [rows[rows.workload == p] for p in places]
@@ -148,13 +174,43 @@ def train(
         "designs": len(np.unique(rows.indices, axis=0)),
         "agents": list(dataset.agents),
         "best": _best(dataset, rows),
+        "part": None if whole.split is None else "train",
+        "left_out": list(left_out),
     }
-    return Proxy(
-        declaration,
-        tuple(parts),
-        about,
-        {"unseen designs" if options.workloads == "joint" else "unseen outcomes": errors},
-    )
+    by_split = {"unseen designs" if options.workloads == "joint" else "unseen outcomes": errors}
+    proxy = Proxy(declaration, tuple(parts), about, by_split)
+    by_split |= {name: judge(proxy, part) for name, part in judged.items() if len(part)}
+    return proxy
+
+
+def judge(proxy: Proxy, dataset: Dataset) -> dict[str, Any]:
+    """Return the errors of a proxy on the designs of a dataset that were built, by workload.
+
+    Raises:
+      InvalidArgumentError: The dataset is of another space, or the proxy cannot predict a workload.
+    """
+    declared = proxy.declaration
+    if (declared.simulator, declared.space) != (dataset.declaration.simulator, dataset.space):
+        raise InvalidArgumentError(
+            f"The dataset must be of the proxy's {declared.simulator}/{declared.space_name}; it is "
+            f"of {dataset.declaration.simulator}/{dataset.declaration.space_name}."
+        )
+    rows = distinct_rows(dataset)
+    found = {}
+    for place in np.unique(rows.workload[rows.feasible]).tolist():
+        here, workload = rows[rows.feasible & (rows.workload == place)], dataset.workloads[place]
+        try:
+            part, facts = proxy.part(workload)
+        except KeyError:
+            raise InvalidArgumentError(
+                f"The proxy cannot predict workload {workload.name!r}, which it has not learned. "
+                "Train it with joint workloads, two or more."
+            ) from None
+        expected = part.predict(here.indices, facts)
+        found[workload.name] = errors_by_metric(
+            dataset.metrics, here.values, expected, with_intervals=True
+        )
+    return found
 
 
 def _best(dataset: Dataset, rows: Rows) -> dict[str, dict[str, float]]:

@@ -291,7 +291,7 @@ def _change(found: Explanation, change: Change | None, text: str) -> tuple[str, 
 
 
 def _rank_rows(chosen: Chosen) -> list[tuple[Cell, ...]]:
-    """True if the best design is the best under the simulator's error, and on other workloads."""
+    """Return rows on whether the best design stays best under the error and on other workloads."""
     task = chosen.explanation.task
     room = reward_room(chosen.explanation, chosen.error_percent)
     rows: list[tuple[Cell, ...]] = []

@@ -172,11 +172,16 @@ def evaluate_line(recipe: Mapping[str, Any], changes: Mapping[str, Any]) -> str:
       recipe: The task's JSON.
       changes: Values by parameter that differ from the default design's.
     """
-    words = ["archgym", "evaluate", *task_words(recipe)]
+    return command_line("archgym", "evaluate", *task_words(recipe), *set_words(changes))
+
+
+def set_words(changes: Mapping[str, Any]) -> list[str]:
+    """Return the options `--set` of values by parameter."""
+    words = []
     for parameter, setting in changes.items():
         text = ",".join(map(str, setting)) if isinstance(setting, tuple) else str(setting)
         words += ["--set", f"{parameter}={text}"]
-    return command_line(*words)
+    return words
 
 
 def search_options(header: Header) -> tuple[str, ...]:

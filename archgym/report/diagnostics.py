@@ -27,7 +27,7 @@ _LEAST = 4_000
 _TREES = 64
 # chosen: so few designs to a leaf follow an exact simulator and still smooth over single ones.
 _LEAF = 3
-# chosen: parameters with more values are judged in so many equal parts of their range.
+# chosen: parameters with more values are judged in this many equal parts of their range.
 _MAX_VALUES = 32
 # chosen: pairs among more parameters would take longer than the forest.
 _MAX_KNOBS = 24
@@ -267,6 +267,8 @@ _CHANCE = 0.05
 _PERMUTATIONS = 99
 # chosen: a permutation test of more designs takes longer and finds no more.
 _MAX_DESIGNS = 4000
+# chosen: failures of other kinds are in the JSON of `show` and in data frames.
+_MOST_FAILURES = 5
 # chosen: nothing better in so large a last part of a run.
 _PLATEAU = 0.5
 # chosen: fewer designs say little about a parameter.
@@ -297,7 +299,7 @@ def health(task: TaskEvidence, shares: Importance | None) -> Iterator[tuple[str,
     yield "infeasible share", text + (f"; the simulator broke on {failed:,}" if failed else "")
     yield "early plateau", _plateau(task)
     for run in task.runs:
-        for problem in dict.fromkeys((run.problem, run.damage)):
+        for problem in dict.fromkeys((run.problem, run.damage, *run.failures[:_MOST_FAILURES])):
             if problem is not None:
                 yield f"run {run.label}, seed {run.seed}", " ".join(problem.split())
 

@@ -276,7 +276,7 @@ def _reliefs(
 
 
 def shares(explanation: Explanation, relief: Relief) -> dict[str, float]:
-    """By metric, the share that it changes by without a cost; sought metrics, and those that count.
+    """Return the share by which each metric changes without a cost.
 
     The metrics of the objective come first, in its order, then those that move most; of these
     none is below 1 %, and each says something else: of percentiles and mean of one thing the first

@@ -264,6 +264,11 @@ class Header(_Members, frozen=True, kw_only=True, forbid_unknown_fields=True):
         """Return the header of the same study with other rules to stop."""
         return replace(self, patience=patience, stop_at=stop_at)
 
+    def with_hyperparameters(self, chosen: Mapping[str, Any]) -> "Header":
+        """Return the header of a study that has not begun with other hyperparameters."""
+        segment = replace(self.segments[-1], hyperparameters=chosen)
+        return replace(self, hyperparameters=chosen, segments=(segment,))
+
     def with_segment(self, first_seq: int, seed: int | None) -> "Header":
         """Return the header with a further segment by the same agent."""
         segment = replace(self.segments[-1], first_seq=first_seq, seed=seed)

@@ -88,7 +88,7 @@ def portfolio(
 
     Args:
       studies: At least two studies over the same space, of different workloads.
-      size: Number of designs, less where there are not so many.
+      size: Number of designs, or fewer if there are fewer.
       per_study: Best designs of each study that are considered.
       weights: Weight of each study, such as the similarity of its workload; equal by default.
       tasks: Task of each study, needed only where its simulator is not a registered one.

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from archgym.evaluation.task import Task
 
 
-# chosen: where so many draws in a row are refused or known, the ranges hold no more.
+# chosen: if this many draws in a row are refused or known, the ranges hold no more.
 _MAX_TRIES = 1000
 
 

@@ -32,6 +32,8 @@ _TRIED: Final = 64
 _MOST_AT_START: Final = 2**20
 # chosen: what a batch may take beyond the time before it is left alone [s].
 _GRACE_S: Final = 1.0
+# chosen: designs that show how long one takes.
+_FEW: Final = 8
 # chosen: no machine evaluates as many.
 _MOST_COMBINATIONS: Final = 2**62
 _WAYS: Final = {"at-most": "minimise", "at-least": "maximise"}
@@ -125,6 +127,45 @@ def prove(
     except TimeoutError:
         # A kernel compiles, or one design takes long.
         return search.proof()
+
+
+@final
+@dataclass(frozen=True)
+class Rest:
+    """Designs that an unfinished proof has left, and values to hold for one that ends."""
+
+    n_left: int
+    """Designs that were not evaluated; some may be left out by bounds."""
+    seconds: float
+    """Time to evaluate them all, at the pace of the proof [s]."""
+    held: dict[str, Any]
+    """Values of the best known design, held so that the others can be evaluated in the time."""
+
+
+def rest_of(task: Task, proof: Proof, seconds: float) -> Rest:
+    """Return what is left to prove, and the fewest values to hold so that a time is enough.
+
+    Args:
+      task: The task.
+      proof: A proof of it that did not end.
+      seconds: Time for the proof of the part [s].
+    """
+    space = task.space
+    known = space.default_indices if proof.indices is None else proof.indices
+    pace = proof.seconds / max(1, proof.n_evaluated)
+    if proof.n_evaluated < _FEW:
+        began = time.monotonic()
+        task.evaluate(space.sample(_FEW, np.random.default_rng(0)))
+        pace = (time.monotonic() - began) / _FEW
+    n_left = max(
+        1, (space.size if proof.gave_up(task) else space.count().value) - proof.n_evaluated
+    )
+    design, held, size = space.design_at(known), {}, space.size
+    for parameter in sorted(space.parameters, key=lambda each: -each.size):
+        if size * pace > seconds:
+            held[parameter.name] = design[parameter.name]
+            size //= parameter.size
+    return Rest(n_left, n_left * pace, held)
 
 
 def reward_bounds(task: Task, partial: np.ndarray) -> np.ndarray:

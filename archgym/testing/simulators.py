@@ -191,7 +191,7 @@ class _SimulatorCheck:
         )
 
     def _groups(self) -> None:
-        """Sub-systems, where there are any, divide the space: each parameter is in one of them."""
+        """Check that sub-systems, if there are any, divide the space: one for each parameter."""
         groups, names = self._simulator.groups, self._simulator.space.names
         for name, members in groups.items():
             self._require(bool(name), "a group of parameters must have a name", name)
@@ -267,7 +267,7 @@ class _SimulatorCheck:
         )
 
     def workloads_apart(self, names: Sequence[str]) -> None:
-        """No two workloads are the same, and the default one is shipped."""
+        """Check that no two workloads are the same, and that the default one is shipped."""
         shipped = self._simulator.workload_names()
         default = self._simulator.default_workload
         self._require(default in shipped, "`default_workload` must be shipped", default)

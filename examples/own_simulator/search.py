@@ -41,7 +41,7 @@ class CacheSimulator(ag.ExternalSimulator):
         return [sys.executable, str(PROGRAM), *options, workload.content]
 
     def parse(self, output: str, design: ag.Design) -> Mapping[str, float] | Infeasible:
-        """What it printed."""
+        """Return what the program printed."""
         if output.startswith("cannot build"):
             return Infeasible(self.model_reasons[0])
         latency, area = re.findall(r": ([\d.]+)", output)

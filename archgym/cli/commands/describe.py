@@ -118,6 +118,8 @@ def _describe_simulator(simulator: "Simulator", count: bool, is_json: bool) -> N
         ("name", "unit", "goal", ""),
         [(s.name, s.unit, s.goal.replace("none", "–"), s.doc) for s in simulator.metrics],
     )
+    for quantity, reason in getattr(simulator, "not_summed", {}).items():
+        prose(f"No sum of the parts' {quantity}: {reason}.")
     units = {spec.name: spec.unit for spec in simulator.metrics}
     for metric, parts in simulator.breakdown(space.default_indices, None).items():
         from archgym.cli.views.explanation import parts_text
@@ -186,7 +188,7 @@ def _values(option: "DeclaredOption") -> str:
     is_none = default in (None, "") or (is_number and not limits.low <= default <= limits.high)
     if is_none and not limits.word:
         return text
-    shown = limits.word or option.text(default, default)
+    shown = limits.word or option.text(default)
     if limits.word or option.kind is bool or shown in limits.names:
         return re.sub(rf"(?<!\S){re.escape(shown)}(?=,| or |$)", f"{shown}*", text, count=1)
     return f"{text} (default: {shown})"

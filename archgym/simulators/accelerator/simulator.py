@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, final
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, InvalidDesignError, unknown_name
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import FEASIBLE, BatchResult, Workload, require_kept
@@ -26,7 +27,7 @@ from archgym.simulators.accelerator.formats.files import ARCHITECTURES
 from archgym.simulators.accelerator.kernel.architecture import Architecture
 from archgym.simulators.accelerator.kernel.energy import node_shares
 from archgym.simulators.accelerator.kernel.evaluation import COUNT_MODES, evaluate_mappings
-from archgym.simulators.accelerator.kernel.problem import Problem
+from archgym.simulators.accelerator.kernel.problem import OUTPUTS, WEIGHTS, Problem
 from archgym.simulators.accelerator.kernel.systolic import DEFAULT_OBJECTIVE as SYSTOLIC_OBJECTIVE
 from archgym.simulators.accelerator.kernel.systolic import METRICS as SYSTOLIC_METRICS
 from archgym.simulators.accelerator.kernel.systolic import OBJECTIVES as SYSTOLIC_OBJECTIVES
@@ -88,6 +89,8 @@ from archgym.spaces.space import DesignSpace
 _TRIES: Final = {"standard": 4_000, "fast": 1_000}
 _COLUMNS: Final = [spec.name for spec in METRICS if spec.formula is None]
 _LIMITED: Final = {name: _COLUMNS.index(name) for name in ("area_mm2", "power_mw")}
+_WORK: Final = "cycles are the operations over the units"
+_MOVED: Final = "DRAM moves each weight and output once"
 _require = partial(require_kept, "accelerator")
 # chosen: more than any network has.
 _MAX_LAYERS: Final = 99_999
@@ -120,6 +123,7 @@ class AcceleratorSimulator(RowSimulator):
         *HARDWARE_SPACES, *MAPPING_SPACES, SYSTOLIC, BUFFERED,
     )  # fmt: skip
     fidelity_names: ClassVar[tuple[str, ...]] = tuple(_TRIES)
+    faster_fidelity: ClassVar[str | None] = "fast"
     table_space = "mapping-table"
     metrics: tuple[MetricSpec, ...] = METRICS
     objectives: Mapping[str, Objective] = objectives(has_precision=True)
@@ -354,18 +358,55 @@ class AcceleratorSimulator(RowSimulator):
           SimulatorError: An invariant is violated; the message has the difference.
         """
         if self.space.name in (SYSTOLIC, BUFFERED):
-            used = values[:, [spec.name for spec in self.metrics].index("utilisation_percent")]
-            _require("no more than all units work", used, np.minimum(used, 100.0))
             return
         column = dict(zip((spec.name for spec in self.metrics), values.T, strict=True))
         product = column["energy_uj"] * column["latency_ms"]
         _require("energy x latency is the EDP", column["edp_nj_s"], product)
         energy = column["power_mw"] * column["latency_ms"]
         _require("power x latency is energy", energy, column["energy_uj"])
-        most = np.minimum(column["utilisation_percent"], 100.0)
-        _require("no more than all units work", column["utilisation_percent"], most)
         least = np.minimum(column["dram_energy_uj"], column["energy_uj"])
         _require("DRAM's energy is a part of all", column["dram_energy_uj"], least)
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        layers = [(each.count, each.problem) for each in workload.content.layers]
+        if self._mappings is not None:
+            layers = [(1, self._mappings.problem)]
+        operations = float(sum(count * problem.n_operations for count, problem in layers))
+        # Inputs that strides skip need not move, so that weights and outputs alone are sure.
+        weights, outputs = (
+            float(sum(count * problem.tensor_size(tensor) for count, problem in layers))
+            for tensor in (WEIGHTS, OUTPUTS)
+        )
+        cycles, energy = column["latency_cycles"], column.get("energy_uj", np.zeros(0))
+        if self.space.name in (SYSTOLIC, BUFFERED):
+            design = self.space.columns(indices)
+            units = design["array_height"] * design["array_width"]
+            moved = column.get("dram_bytes", np.full(len(units), weights + outputs))
+            return {_WORK: (cycles, operations / units), _MOVED: (moved, weights + outputs)}
+        built = [
+            self._hardware(row) if self._mappings is None else self._mappings.architecture
+            for row in indices
+        ]
+        macs = [each.mac for each in built if each is not None]
+        drams = [each.levels[-1] for each in built if each is not None]
+        units = np.array([mac.instances for mac in macs])
+        if self._mappings is not None and self._mappings.limit is not None:
+            units = self._mappings.limit(indices)
+        words = [
+            max(weights / (d.read_bandwidth or np.inf), outputs / (d.write_bandwidth or np.inf),
+                (weights + outputs) / (d.shared_bandwidth or np.inf)) / d.instances
+            for d in drams
+        ]  # fmt: skip
+        dram = [(weights * d.read_energy_pj + outputs * d.write_energy_pj) / d.block for d in drams]
+        dram_uj, mac_pj = np.array(dram) / 1e6, np.array([mac.energy_pj for mac in macs])
+        mac_uj = self._energy_pj(mac_pj, 0.0) * operations / 1e6
+        return {
+            _WORK: (cycles, operations / units),
+            "cycles are the words over DRAM's bandwidth": (cycles, np.array(words)),
+            _MOVED: (column["dram_energy_uj"], dram_uj),
+            "energy is that of DRAM and operations": (energy, dram_uj + mac_uj),
+        }
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the architecture of a design, with a mapping of each layer for Timeloop.

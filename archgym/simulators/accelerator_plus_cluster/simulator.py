@@ -77,6 +77,9 @@ class AcceleratorClusterSimulator(Composition):
         "accelerator > cluster": "the rate of products, and the part of the memory's rate that is "
         "left where buffers fetch bytes again"
     }
+    apart: ClassVar[Mapping[str, str]] = {
+        "energy": "that of an array is for an inference, that of the cluster for an iteration"
+    }
     bounded_by = (
         "accelerator.array_height", "accelerator.array_width", "accelerator.dataflow",
         "accelerator.weight_kib", "accelerator.input_kib", "accelerator.output_kib",
@@ -134,7 +137,7 @@ class AcceleratorClusterSimulator(Composition):
                 reached = 1e3 * rates["peak_tflops"] * rates["efficiency"]
                 kinds[key] = spread.compute_ns(model, reached, rates["memory_gb_per_s"])
             least[row] = kinds[key]
-        if core.fidelity == "standard":
+        if core.fidelity != "short":
             samples = 1e9 * model.global_batch * model.tokens
             found[rows, 0] = np.divide(
                 samples, least, out=np.full(len(rows), np.nan), where=least > 0

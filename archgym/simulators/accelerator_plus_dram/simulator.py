@@ -6,6 +6,7 @@ from typing import ClassVar, Final, cast, final
 import numpy as np
 
 from archgym.composition import Composition, Part
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
@@ -25,6 +26,7 @@ from archgym.simulators.dram.ramulator.simulator import (
     requests_of,
     require_ticks,
 )
+from archgym.spaces.expression import P
 
 # chosen: a DDR4 PHY and controller take about 2 mm2 per 64 data pins, as in the CPU simulator.
 _CHANNEL_MM2, _CHANNEL_PINS = 2.0, 64
@@ -44,9 +46,17 @@ _JOINT: Final = (
     MetricSpec("latency_us", "us", "minimise", 1e-3, "Latency of one inference, stalls included."),
     MetricSpec("area_mm2", "mm2", "minimise", 1e-6, "Area of array, buffers and channels."),
     MetricSpec("dram_energy_uj", "uJ", "minimise", 1e-3, "Energy of the memory's devices."),
+    MetricSpec(
+        "energy_uj", "uJ", "minimise", 1e-3, "Energy of array, buffers and the memory's devices.",
+        identifies=False,
+    ),
+    MetricSpec(
+        "edp_nj_s", "nJ s", "minimise", 1e-9, "That energy times latency.",
+        P("energy_uj") * P("latency_us") * 1e-3, identifies=False,
+    ),
     MetricSpec("stall_percent", "%", "none", 1e-2, "Share of the latency that memory causes."),
     MetricSpec("bandwidth_gb_per_s", "GB/s", "none", 1e-3, "Bytes of the tiles over latency."),
-)
+)  # fmt: skip
 _LATENCY: Final = Term("latency_us", "minimise")
 _LIMITS: Final = (Limit("area_mm2", "<=", AREA_LIMIT_MM2),)
 _OBJECTIVES: Final = (
@@ -58,9 +68,13 @@ _OBJECTIVES: Final = (
         _LIMITS,
     ),
     Objective(
+        "edp", (Term("edp_nj_s", "minimise"),),
+        f"Energy times latency within {AREA_LIMIT_MM2:g} mm2.", _LIMITS,
+    ),
+    Objective(
         "latency-and-area", (_LATENCY, Term("area_mm2", "minimise")), "Latency against area."
     ),
-)
+)  # fmt: skip
 
 
 @final
@@ -150,9 +164,25 @@ class AcceleratorDramSimulator(Composition):
             "latency_us": time_ps / 1e6,
             "area_mm2": alone["area_mm2"] + _CHANNEL_MM2 * found["data_pins"] / _CHANNEL_PINS,
             "dram_energy_uj": energy_pj / 1e6,
+            "energy_uj": alone["energy_uj"] + energy_pj / 1e6,
             "stall_percent": 100.0 * max(0.0, 1.0 - compute_ps / time_ps),
             "bandwidth_gb_per_s": found["bandwidth_gb_per_s"],
         }
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        memory = cast(RamulatorSimulator, self.parts["dram"])
+        least_us = self.bounds_of(indices, workload)[:, 0]
+        designs = map(memory.space.design_at, self.of_part("dram", indices))
+        standby_mw = [memory.limits(memory.configuration(design))[2] for design in designs]
+        latency = column["latency_us"]
+        return {
+            **super().laws(indices, column, workload),
+            "latency is the operations and the bytes over their peaks": (latency, least_us),
+            "energy is standby power times time": (
+                column["dram_energy_uj"], 1e-3 * np.array(standby_mw) * latency
+            ),
+        }  # fmt: skip
 
     def bounds_of(self, indices: np.ndarray, workload: Workload) -> np.ndarray:
         """Return bounds of latency, and the area; see `Composition.bounds_of`.

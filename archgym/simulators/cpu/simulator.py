@@ -3,11 +3,12 @@
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, ClassVar, Final, final
+from typing import Annotated, Any, ClassVar, Final, final
 
 import numpy as np
 
 from archgym.errors import InvalidArgumentError, unknown_name
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
@@ -447,6 +448,28 @@ class CpuSimulator(RowSimulator):
             column["energy_per_instruction_pj"] / speed,
             column["energy_delay"],
         )
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        built = [each for each in map(self.built, indices) if not isinstance(each, str)]
+        wide, rob, peak, least_mw = np.array([self._limits(each) for each in built]).T
+        cycles = column["total_cycles"]
+        # Those in flight were executed before they are counted.
+        counted = column["ipc"] * cycles - (1 + len(self._corunners)) * rob
+        laws: dict[str, Any] = {
+            "cycles are the instructions over the width": (cycles + 1.0, counted / wide),
+            "DRAM has the bandwidth that is used": (peak, column["dram_bandwidth_gb_per_s"]),
+        }
+        if self._operation is not None:
+            laws["power is leakage"] = column["power_mw"], least_mw
+        return laws
+
+    def _limits(self, built: Built) -> tuple[float, float, float, float]:
+        """Return width, reorder buffer, bandwidth [GB/s] and leakage [mW] that bound a run."""
+        m, n_cores = built.machine, 1 + len(self._corunners)
+        wide = min(m[f"CPU.{stage}_width"] for stage in ("dispatch", "execute", "retire"))
+        peak = 8e-3 * m["DRAM.channels"] * m["DRAM.data_rate"]
+        return n_cores * wide, m["CPU.rob"], peak, built.least(n_cores).get("power_mw", 0.0)
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the machine of a design as a configuration of ChampSim."""

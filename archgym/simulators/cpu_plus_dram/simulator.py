@@ -9,6 +9,7 @@ import numpy as np
 from archgym.composition import Composition, Part
 from archgym.composition.composition import PartInfeasible
 from archgym.errors import InvalidArgumentError
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.limits import parse_limits
 from archgym.evaluation.metrics import Metrics, MetricSpec
 from archgym.evaluation.objective import Objective, Term
@@ -153,6 +154,24 @@ class CpuDramSimulator(Composition):
         )
         time_ns = measured["total_cycles"] * CYCLE_NS
         return {"time_ns": time_ns, **{name: measured[name] for name in _PROMOTED}}
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        memory, found = (
+            cast(RamulatorSimulator, self.parts["dram"]),
+            super().laws(indices, column, workload),
+        )
+        designs = map(memory.space.design_at, self.of_part("dram", indices))
+        limits = [memory.limits(memory.configuration(design)) for design in designs]
+        burst_ns, _, standby_mw = np.array(limits).T
+        # The core's own law is for ChampSim's DRAM.
+        own = {text: law for text, law in found.items() if "DRAM" not in text}
+        peak = memory.burst_bytes / burst_ns
+        return {
+            **own,
+            "the memory has the bandwidth that is used": (peak, column["dram.bandwidth_gb_per_s"]),
+            **({"power is standby power of the devices": (column["power_mw"], standby_mw)}),
+        }
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return area and least power, or all metrics where only the write buffer is left.

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, final
 import numpy as np
 
 from archgym.errors import unknown_name
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Simulator, Workload, require_kept
@@ -21,7 +22,7 @@ from archgym.simulators.dram.formats.devices import (
 from archgym.simulators.dram.formats.trace import waits_not_compared
 from archgym.simulators.dram.kernel.bursts import Prepared, prepared
 from archgym.simulators.dram.kernel.commands import CONTROLLER_CODES, CONTROLLER_COLUMNS
-from archgym.simulators.dram.kernel.currents import core_power, core_power_note
+from archgym.simulators.dram.kernel.currents import core_power, core_power_note, least_power_w
 from archgym.simulators.dram.kernel.devices import Device, dramsys_device_names
 from archgym.simulators.dram.kernel.mapping import (
     LAYOUTS,
@@ -332,6 +333,30 @@ class DramSimulator(KitSimulator):
         if self._has_energy:
             causes = np.sum([column[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES], axis=0)
             _require("energies by cause add up to the total", causes, column["total_energy_pj"])
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        device, bursts, time_ns = (
+            self.device,
+            self._prepared(workload).bursts,
+            column["total_time_ns"],
+        )
+        clock_ns, cycles = device.clock_ps / 1e3, device.burst_length / device.data_rate
+        # Pseudo channels have data pins of their own.
+        buses = device.n_ranks if device.standard == "HBM2" else 1
+        quickest = min(device.timing["RL"], device.timing["WL"]) + cycles
+        laws: dict[str, Any] = {
+            "time is the bytes over the peak bandwidth": (
+                time_ns,
+                len(bursts) * cycles * clock_ns / buses,
+            ),
+            "time is that of the last request": (time_ns, bursts.due_ps.max() / 1e3),
+            "latency is that of a column command": (column["p50_latency_ns"], quickest * clock_ns),
+        }
+        if self._has_energy:
+            least_pj = 1e3 * least_power_w(device) * time_ns
+            laws["energy is the least power times time"] = column["total_energy_pj"], least_pj
+        return laws
 
     def not_compared(self, workload: Workload) -> str:
         """Return what of a workload no other tool was compared on, in words; "" for nothing."""

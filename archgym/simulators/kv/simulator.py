@@ -12,13 +12,15 @@ import numpy as np
 import yaml
 
 from archgym.errors import InvalidArgumentError, InvalidDesignError
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
 from archgym.runtime.reductions import report_loss
 from archgym.simulators.kit import Option, RowSimulator, declared
-from archgym.simulators.kv.costs import REASONS, Served, n_workers, serve_design
+from archgym.simulators.kv.costs import REASONS, Served, limits_of, n_workers, serve_design
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings
+from archgym.simulators.kv.machine import TIERS
 from archgym.simulators.kv.metrics import METRICS, gap_share, objectives, values_of
 from archgym.simulators.kv.space import GROUPS, SPACE_NAMES, design_space
 from archgym.simulators.kv.workloads import (
@@ -377,6 +379,46 @@ class KvSimulator(RowSimulator):
             np.minimum(column["optimum_blocks"], column["eligible_blocks"]),
         )
 
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        arrivals = stream(workload.content, self.settings).arrivals
+        prompt, output = float(arrivals.prompt.sum()), float(arrivals.output.sum())
+        n = len(arrivals.prompt)
+        # Requests that were rejected compute nothing.
+        is_whole = column["rejected"] == 0
+        if self.space.name != "serving":
+            hits, blocks = column["hit_tokens"], column["hit_blocks"]
+            laws: dict[str, Any] = {
+                "prompts hold the tokens that hit": (np.full(len(hits), prompt), hits),
+                "blocks that hit were there before": (
+                    column["eligible_blocks"], blocks + column.get("host_hit_blocks", 0.0)
+                ),
+            }  # fmt: skip
+            if self._driver == "steps" and self.space.name == "vllm":
+                computed, room = column["scheduled_tokens"], self._scheduler["token_budget"]
+                laws["steps have room for the tokens"] = room * column["steps"], computed
+                laws["tokens that did not hit are computed"] = (
+                    computed, is_whole * (prompt - hits + output - n)
+                )  # fmt: skip
+            return laws
+        designs = [dict(self.space.design_at(row)) for row in indices]
+        limits = np.array([limits_of(design, self._served) for design in designs]).T
+        token_s, idle_w, *widths = limits
+        seconds, found = column["duration_s"], column["found_percent"] / 100.0
+        least_s = is_whole * ((1.0 - found) * prompt + output - n) * token_s
+        joules = column["joules_per_mtoken"] * (prompt + output) / 1e6
+        return {
+            "time is the operations over the peak": (seconds, least_s),
+            "energy is idle power times time": (joules, is_whole * idle_w * seconds),
+            # A link may move loads and stores at once.
+            **{
+                f"time is the bytes over the bandwidth of {tier.name}": (
+                    seconds, column[f"{tier.name}_moved_gb"] / 2.0 / width
+                )
+                for tier, width in zip(TIERS, widths, strict=True)
+            },
+        }  # fmt: skip
+
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design as settings of a serving engine, a cache layer or a router."""
         design: dict[str, Any] = dict(self.space.design_at(np.asarray(indices)))
@@ -394,7 +436,7 @@ class KvSimulator(RowSimulator):
 
 
 def settings_of(form: str, design: Mapping[str, Any]) -> dict[str, str]:
-    """Return a design as the file of a tool; engines that read prompts alone have one of their own.
+    """Return a design as the files of a tool; prefill-only engines get their own file.
 
     Args:
       form: One of `FORMATS`.

@@ -11,6 +11,7 @@ import numpy as np
 
 from archgym.composition import Composition, Part
 from archgym.composition.composition import PartInfeasible
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.limits import Limit
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective, Term
@@ -86,6 +87,9 @@ class KvDramSimulator(Composition):
         "kv > dram": "loads and stores of blocks, each layer's piece at a place of its own",
         "dram > kv": "the rate at which they move",
     }
+    apart: ClassVar[Mapping[str, str]] = {
+        "energy": "that of the memory is for a sample of its traffic, and kv counts its moved bytes"
+    }
     own_reasons: tuple[str, ...] = (_SMALL,)
     bounded_by = (
         *(f"kv.{name}" for name in design_space("serving", ()).names),
@@ -119,6 +123,12 @@ class KvDramSimulator(Composition):
         served = kv.run(workload, **_option(f"{rate:.6g}", _noticed_below(kv)))
         found = {spec.name: served[spec.name] for spec in _JOINT[:3]}
         return {**found, "memory_gb_per_s": rate}
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        moved = column["kv.dram_moved_gb"] / column["memory_gb_per_s"]
+        law = {"time is the bytes over the memory's rate": (column["kv.duration_s"], moved)}
+        return {**super().laws(indices, column, workload), **law}
 
     def bounds(self, partial: np.ndarray, workload: Workload) -> np.ndarray:
         """Return the best metrics of caches over all memories; see `Simulator.bounds`.

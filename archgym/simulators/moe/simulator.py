@@ -19,6 +19,7 @@ from archgym.errors import (
     SimulatorError,
     error_text,
 )
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Workload, require_kept
@@ -36,7 +37,7 @@ from archgym.simulators.kit.economics import (
     ownership_metrics,
 )
 from archgym.simulators.moe.formats.export import FORMATS, SERVING, serving_files
-from archgym.simulators.moe.kernel.columns import COUNTERS
+from archgym.simulators.moe.kernel.columns import COUNTERS, CpuRule
 from archgym.simulators.moe.kernel.run import (
     Run,
     Split,
@@ -60,12 +61,19 @@ from archgym.simulators.moe.machine.engines import engine as engine_of
 from archgym.simulators.moe.machine.eplb import place
 from archgym.simulators.moe.machine.hardware import NodePreset, node, node_names
 from archgym.simulators.moe.machine.models import MoeModel
-from archgym.simulators.moe.machine.plan import MODEL_REASONS, UNEVEN, Plan, is_uneven, plan
+from archgym.simulators.moe.machine.plan import (
+    MODEL_REASONS,
+    REFUSED,
+    UNEVEN,
+    Plan,
+    is_uneven,
+    plan,
+)
 from archgym.simulators.moe.machine.presets import model as model_of
 from archgym.simulators.moe.machine.presets import model_names
 from archgym.simulators.moe.machine.serving import MAX_DRAFTS, Serving, serving_of
 from archgym.simulators.moe.machine.step_time import StepCosts
-from archgym.simulators.moe.metrics import HOST_W, INTACT, METRICS, OBJECTIVES, measure
+from archgym.simulators.moe.metrics import HOST_W, IDLE_W, INTACT, METRICS, OBJECTIVES, measure
 from archgym.simulators.moe.space import (
     GPUS_OF_A_SERVER,
     GROUPS,
@@ -132,6 +140,8 @@ class Ready(NamedTuple):
     table: npt.NDArray[np.float64] | None
 
 
+_ENGINE_SPACES: Final = ("single-server", "expert-parallel", "closed-loop")
+"""Spaces whose steps an engine fills; the others offload experts, and read whole prompts alone."""
 # The most uplinks of a leaf that the model of the network knows.
 _MAX_UPLINKS: Final = 64
 _MOST_SERVERS: Final = 16
@@ -386,6 +396,9 @@ class MoeSimulator(RowSimulator):
         self._engine: Engine = engine_of(engine or ("vllm" if is_closed else "ideal"))
         if self._engine.label != "ideal":
             self.version = 7  # constants of engines were fitted to medians of TTFT
+        if space in _ENGINE_SPACES:
+            self.version = 8  # prompts longer than a step are split, as engines do
+            self.model_reasons += (REFUSED,) * (not self._engine.chunks)
         if (prefill_workers > 0) != (decode_workers > 0):
             raise InvalidArgumentError(
                 "`prefill_workers` and `decode_workers` must both be 1 or more, or both 0; got "
@@ -507,6 +520,9 @@ class MoeSimulator(RowSimulator):
             if is_uneven(opened.model, serving):
                 return UNEVEN
         ready = self._prepared(opened, indices, cost)
+        whole = REFUSED in self.model_reasons and not ready.serving.chunk_tokens
+        if whole and ready.requests.prompt_tokens.max() > ready.serving.max_tokens:
+            return REFUSED
         if ready.plan.infeasible is not None:
             return ready.plan.infeasible
         measured = (self._run(ready), opened.model, ready.server, ready.serving, opened.promise)
@@ -566,6 +582,65 @@ class MoeSimulator(RowSimulator):
         ):
             smaller = np.minimum(column[low], column[high])
             _require(f"{low} is at most {high}", column[low], smaller)
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        asked: Asked = workload.content
+        designs = [self._serving(self.space.design_at(row), asked) for row in indices]
+        time_s = column["total_time_ms"] / 1e3
+        output, prompt = column["output_per_s"] * time_s, column["input_per_s"] * time_s
+        limits = [self._limits(asked, *design) for design in designs]
+        token_s, ends_s, link, drive, memory_gb, idle_w, weights_ms = np.array(limits).T
+        requests = np.array([len(asked.requests_of(each.clients)) for each, _ in designs])
+        # The first token comes with the prompt, which may be known already.
+        computed = np.maximum(0.0, output - requests)
+        computed += prompt * (self._tuning["prefix_cache_gb"] == 0)
+        joules = column["energy_per_token_mj"] / 1e3 * output
+        loaded = column["demand_gb"] + column["prefetch_gb"]
+        return {
+            "time is the operations over the peak": (time_s, computed * token_s),
+            "time is that of the last request": (time_s, ends_s),
+            "time is the bytes over the links to the host": (time_s, loaded / link),
+            "time is the bytes over the drive's bandwidth": (time_s, column["drive_gb"] / drive),
+            "a token reads the weights": (column["tpot_mean_ms"], weights_ms),
+            "accelerators have the memory that is used": (memory_gb, column["memory_gb"]),
+            "energy is idle power times time": (joules, idle_w * time_s),
+        }
+
+    def _limits(self, asked: Asked, serving: Serving, server: NodePreset) -> tuple[float, ...]:
+        """Return what bounds a way of serving, in the order of `laws`."""
+        model, gpu = asked.model, server.gpu
+        slices = serving.n_gpus if serving.spreads_experts else serving.tensor
+        # Engines may keep plain layers in eight bits.
+        bits = min(serving.attention_bits, serving.expert_bits, 8.0)
+        weights = model.layers * model.attention_parameters * bits / 8.0 / serving.tensor
+        return (
+            self._token_s(model, server, serving) / serving.all_gpus,
+            0.0 if serving.clients else float(asked.requests.arrival_ns.max()) / 1e9,
+            server.host_to_gpu.gb_per_s * slices,
+            server.ssd.gb_per_s,
+            gpu.memory_bytes / 1e9,
+            IDLE_W * serving.all_gpus,
+            weights / gpu.memory_gb_per_s / 1e6 / (1 + serving.draft_tokens),
+        )
+
+    def token_s(self) -> float:
+        """Return the least time of a token on one accelerator, by its weights' operations [s]."""
+        return self._token_s(self.model, self.node, None)
+
+    @staticmethod
+    def _token_s(model: MoeModel, server: NodePreset, serving: Serving | None) -> float:
+        """Return the least time of a token on one accelerator; see `token_s`.
+
+        Experts that are skipped, or run on the host, do not count.
+        """
+        parameters = float(
+            model.layers * model.attention_parameters + model.dense_layers * model.dense_parameters
+        )
+        if serving is None or (serving.cpu_rule == CpuRule.NEVER and not serving.skip_in_64):
+            parameters += model.moe_layers * model.top_k * model.expert_parameters
+        gpu = server.gpu
+        return 2.0 * parameters / (1e12 * max(gpu.bf16_tflops, gpu.fp8_tflops, gpu.fp4_tflops))
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return a design as YAML, or as a command line of vLLM or llama.cpp.
@@ -675,6 +750,11 @@ class MoeSimulator(RowSimulator):
         served = asked.model
         serving = self._as_designed(design, served)
         serving = replace(serving, independent=asked.independent)
+        if self.space.name in _ENGINE_SPACES and self._engine.chunks and not serving.chunk_tokens:
+            longest = int(asked.requests_of(serving.clients).prompt_tokens.max())
+            if longest > serving.max_tokens:
+                # Engines split a prompt that no step holds, as vLLM's chunked prefill does.
+                serving = replace(serving, chunk_tokens=serving.max_tokens)
         server = node(str(design["hardware"])) if "hardware" in design else self.node
         return serving, server
 

@@ -9,6 +9,7 @@ from typing import Annotated, Any, ClassVar, Final, final
 import numpy as np
 
 from archgym.errors import unknown_name
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import (
@@ -36,7 +37,7 @@ from archgym.simulators.kit.thermal import (
     window_metrics,
     worst_window,
 )
-from archgym.simulators.soc.bounds import SocBounds
+from archgym.simulators.soc.bounds import FINISHED, SocBounds, laws_of
 from archgym.simulators.soc.costs import COSTS, relieved
 from archgym.simulators.soc.kernel.graph import BURST_BYTES, TaskGraph
 from archgym.simulators.soc.kernel.state import (
@@ -288,6 +289,13 @@ class SocSimulator(KitSimulator):
             column["phases"],
             np.minimum(column["phases"], tasks + 1.0),
         )
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        designs, _ = self._space.decode(indices)
+        # FARSI's own rules end a task with a hundredth of its work and data left.
+        share = 1.0 if self._rules.exact_finish else FINISHED
+        return laws_of(self.graph, designs, column, share)
 
     def export(self, form: str, indices: np.ndarray, workload: Workload) -> Mapping[str, str]:
         """Return the blocks of a design and the places of its tasks."""

@@ -9,6 +9,7 @@ from typing import Annotated, ClassVar, Final, final
 
 import numpy as np
 
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import BatchResult, Workload, require_kept
@@ -43,6 +44,7 @@ from archgym.simulators.translation.metrics import (
     OBJECTIVES,
     check_counters,
     count_cycles,
+    leakage_mw,
     measures,
 )
 from archgym.simulators.translation.space import GROUPS, SPACE_NAMES, design_space
@@ -82,6 +84,7 @@ class TranslationSimulator(KitSimulator):
     evaluation_s = 0.02
     space_names: ClassVar[tuple[str, ...]] = SPACE_NAMES
     fidelity_names: ClassVar[tuple[str, ...]] = ("standard", "short")
+    faster_fidelity: ClassVar[str | None] = "short"
     default_objective = "speed-under-area"
     default_workload = DEFAULT_WORKLOAD
     table_space = "tabulated"
@@ -266,6 +269,24 @@ class TranslationSimulator(KitSimulator):
             column["walks_per_kilo_instruction"] + served,
             column["l2_tlb_mpki"],
         )
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        cycles, rate = column["total_cycles"], self._core.cycles_per_instruction
+        found = [
+            self._with_system(h, workload.content) for h in hardware_of_many(self.space, indices)
+        ]
+        instructions = column["ipc"] * cycles
+        walks = instructions * column["walks_per_kilo_instruction"] / 1000.0
+        # A fetch waits apart from the misses of the program's parallelism.
+        at_once = np.array([1.0 + max(1, min(MAX_CHAINS, round(h.mlp))) for h in found])
+        exposed = 1.0 if self._core.reorder_entries else self._core.miss_exposed
+        waited = exposed * walks * column["mean_walk_latency_cycles"]
+        return {
+            "cycles are the instructions over the width": (cycles, instructions * rate),
+            "cycles are the walks' latency over those at once": (cycles, waited / at_once),
+            "power is leakage": (column["power_mw"], np.array([leakage_mw(h) for h in found])),
+        }
 
     def describe_workload(self, workload: Workload) -> Mapping[str, tuple[float | str, str]]:
         """Return statistics of the trace: name to (value, unit)."""

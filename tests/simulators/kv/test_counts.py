@@ -12,8 +12,9 @@ import pytest
 from archgym.simulators.kv import KvSimulator
 from archgym.simulators.kv.formats.stream import StreamBlocks, StreamSettings, stream_of
 from archgym.simulators.kv.formats.trace import read_requests
-from archgym.simulators.kv.kernel.layout import POLICIES
+from archgym.simulators.kv.kernel.layout import OFFERED
 from archgym.simulators.kv.kernel.run import checksum, optimum, run_offload, run_pool, run_radix
+from archgym.simulators.kv.workloads import stream_blocks
 
 Made = Callable[[list[tuple[int, int, list[int]]]], StreamBlocks]
 
@@ -118,7 +119,7 @@ def test_optimum_is_that_of_exhaustive_search(made: Made) -> None:
         assert optimum(blocks, 5, 5) == _exhaustive(requests, 5)
 
 
-@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("policy", OFFERED)
 @pytest.mark.parametrize("driver", ["sequential", "concurrent"])
 def test_no_policy_beats_the_optimum_and_an_endless_cache_needs_none(
     policy: str, driver: str
@@ -139,10 +140,19 @@ def test_no_policy_beats_the_optimum_and_an_endless_cache_needs_none(
 
 def test_furthest_next_use_reaches_the_optimum_on_sessions() -> None:
     simulator = KvSimulator("vllm", block_tokens=64, gpu_blocks=4000)
+    made = stream_blocks(simulator.workload("coding").content, simulator.settings, 64)
 
-    found = simulator.evaluate({"policy": "belady"}, simulator.workload("coding"))
+    found = run_pool(made, "sequential", 4000, "belady")
 
     assert found["hit_blocks"] == found["optimum_blocks"]
+
+
+@pytest.mark.parametrize("space", KvSimulator.space_names)
+def test_policy_that_knows_the_future_is_never_a_design(space: str) -> None:
+    made = KvSimulator(space)
+    names = [str(v) for p in made.space.parameters for v in map(p.value, range(p.size))]
+
+    assert "belady" not in names
 
 
 def test_tree_evicts_whole_leaves(made: Made) -> None:

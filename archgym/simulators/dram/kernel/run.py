@@ -113,7 +113,7 @@ def run_design(
 
 @inlined
 def _on_clock(d: Any, time: int) -> int:
-    """When the arbiter, which runs on the memory's clock, sees what the player does."""
+    """Return when the arbiter, which runs on the memory's clock, sees what the player does."""
     ceiling: int = (time + d.clock - 1) // d.clock * d.clock
     return ceiling
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Final, final
 import numpy as np
 
 from archgym.errors import FileFormatError, InvalidArgumentError
+from archgym.evaluation.conservation import Columns, Laws
 from archgym.evaluation.metrics import MetricSpec
 from archgym.evaluation.objective import Objective
 from archgym.evaluation.simulator import Simulator, Workload, require_kept
@@ -33,6 +34,7 @@ from archgym.simulators.dram.ramulator.machine import (
     FAMILIES,
     Standard,
     currents_note,
+    distance,
     has_energy,
     power_of,
     speed_bins,
@@ -370,6 +372,41 @@ class RamulatorSimulator(RowSimulator):
         if has_energy(self.made):
             causes = np.sum([column[f"{cause}_energy_pj"] for cause in ENERGY_CAUSES], axis=0)
             _require("energies by cause add up to the total", causes, column["total_energy_pj"])
+
+    def laws(self, indices: np.ndarray, column: Columns, workload: Workload) -> Laws:
+        """Return laws of conservation for evaluated designs; see `Simulator.laws`."""
+        bursts, time_ns = bursts_of(workload.content, self.burst_bytes), column["total_time_ns"]
+        configurations = [self.configuration(self.space.design_at(row)) for row in indices]
+        burst_ns, read_ns, standby_mw = np.array([self.limits(c) for c in configurations]).T
+        n = len(bursts.requests.time_ps) - column["forwarded"] - column["coalesced"]
+        read = 1.0 - column["forwarded"] / max(1, np.count_nonzero(~bursts.is_write))
+        laws: dict[str, Any] = {
+            "time is the bytes over the peak bandwidth": (time_ns, n * burst_ns),
+            "time is that of the last request": (time_ns, bursts.requests.time_ps.max() / 1e3),
+        }
+        if not bursts.is_write.all():
+            laws["latency is the device's"] = column["mean_latency_ns"], read * read_ns
+        if has_energy(self.made):
+            least_pj = standby_mw * time_ns
+            laws["energy is standby power times time"] = column["total_energy_pj"], least_pj
+        return laws
+
+    def limits(self, c: Configuration) -> tuple[float, float, float]:
+        """Return time of a burst on all data pins, of a read [ns], and standby power [mW]."""
+        organisation, values = (
+            self.made.organisations[c.organisation],
+            self.made.bins[c.timing].values(c.organisation),
+        )
+        clock_ns = self.made.tick_ps(c.timing) * self.made.ticks_per_clock / 1e3
+        buses = c.channels * organisation.sizes.get("PseudoChannel", 1)
+        burst = values["nBL"] if "nBL" in values else values["nBL_min"]
+        read = distance(self.made.read_latency, values)
+        standby = 0.0
+        if has_energy(self.made):
+            supplies = power_of(self.made, c.organisation, c.timing).supplies
+            chips = organisation.n_devices * c.ranks * c.channels
+            standby = 1e3 * chips * sum(each.voltage * each.current["2n"] for each in supplies)
+        return burst * clock_ns / buses, read * clock_ns, standby
 
     def not_compared(self, workload: Workload) -> str:
         """Return what of a workload no other tool was compared on, in words; "" for nothing."""
